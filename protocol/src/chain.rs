@@ -1,0 +1,289 @@
+//! A byte queue in chunks: copied in once, written from where it lies, freed as it is consumed.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Bytes of a large chunk. Below the threshold from which allocators ask the kernel each time.
+pub const CHUNK: usize = 64 * 1024;
+
+/// The smallest second chunk, so that a dribble of tiny appends does not allocate for each.
+const CHUNK_MIN: usize = 512;
+
+/// The pieces of one vectored write, at most sixteen.
+#[derive(Debug)]
+pub struct Gather<'a> {
+    pieces: [IoSlice<'a>; 16],
+    count: usize,
+}
+
+impl<'a> Gather<'a> {
+    /// Nothing to write yet.
+    pub fn new() -> Gather<'a> {
+        Gather { pieces: [IoSlice::new(&[]); 16], count: 0 }
+    }
+
+    /// Adds a piece; false when there is no room for it.
+    pub fn add(&mut self, piece: &'a [u8]) -> bool {
+        let Some(place) = self.pieces.get_mut(self.count) else { return false };
+        *place = IoSlice::new(piece);
+        self.count += 1;
+        true
+    }
+
+    /// The pieces, in order.
+    pub fn pieces(&self) -> &[IoSlice<'a>] {
+        &self.pieces[..self.count]
+    }
+}
+
+impl Default for Gather<'_> {
+    fn default() -> Self {
+        Gather::new()
+    }
+}
+
+/// A queue of bytes. Empty, it holds no memory of its own.
+#[derive(Debug, Default)]
+pub struct Chain {
+    /// The first chunk stands apart: mostly it is the only one, and costs one allocation.
+    first: Vec<u8>,
+    rest: Option<Box<VecDeque<Vec<u8>>>>,
+    /// Bytes of `first` that are consumed already.
+    start: usize,
+    len: usize,
+}
+
+impl Chain {
+    /// Bytes in the queue.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies `bytes` to the end.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let tail = self.tail(bytes.len());
+            let taken = bytes.len().min(tail.capacity() - tail.len());
+            let (now, later) = bytes.split_at(taken);
+            tail.extend_from_slice(now);
+            self.len += taken;
+            bytes = later;
+        }
+    }
+
+    /// The last chunk, with room for at least one more byte and, when it is new, for `want`, up to
+    /// [`CHUNK`]. Whoever writes to it past its present length calls [`Chain::grown`].
+    pub fn tail(&mut self, want: usize) -> &mut Vec<u8> {
+        if self.len == 0 {
+            self.clear();
+        }
+        if self.first.capacity() == 0 {
+            self.first = Vec::with_capacity(want.clamp(1, CHUNK));
+        }
+        let full = |chunk: &Vec<u8>| chunk.len() == chunk.capacity();
+        let last_full = match self.rest.as_ref().and_then(|rest| rest.back()) {
+            Some(back) => full(back),
+            None => full(&self.first),
+        };
+        if last_full {
+            let more = want.max(CHUNK_MIN).max(self.len.min(CHUNK)).min(CHUNK);
+            self.rest.get_or_insert_default().push_back(Vec::with_capacity(more));
+        }
+        match self.rest.as_mut().and_then(|rest| rest.back_mut()) {
+            Some(back) => back,
+            None => &mut self.first,
+        }
+    }
+
+    /// Counts `n` bytes that were written to the vector that [`Chain::tail`] gave.
+    pub fn grown(&mut self, n: usize) {
+        self.len += n;
+    }
+
+    /// Moves all of `other` to the end, without copying.
+    pub fn append(&mut self, other: &mut Chain) {
+        if self.is_empty() {
+            *self = std::mem::take(other);
+            return;
+        }
+        if other.start > 0 {
+            // Cannot happen for a chain that was only filled; kept right all the same.
+            other.first.drain(..other.start);
+            other.start = 0;
+        }
+        let rest = self.rest.get_or_insert_default();
+        rest.push_back(std::mem::take(&mut other.first));
+        rest.extend(other.rest.take().into_iter().flat_map(|rest| *rest));
+        self.len += other.len;
+        other.clear();
+    }
+
+    /// Drops `n` bytes from the front, at most all.
+    pub fn consume(&mut self, n: usize) {
+        let n = n.min(self.len);
+        self.len -= n;
+        if self.len == 0 {
+            return self.clear();
+        }
+        self.start += n;
+        while self.start >= self.first.len() {
+            let Some(next) = self.rest.as_mut().and_then(|rest| rest.pop_front()) else { break };
+            self.start -= self.first.len();
+            self.first = next;
+        }
+        if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
+            self.rest = None;
+        }
+    }
+
+    /// Keeps the first `n` bytes only.
+    pub fn truncate(&mut self, n: usize) {
+        if n >= self.len {
+            return;
+        }
+        let mut kept = Chain::default();
+        for chunk in self.slices(0) {
+            let left = n - kept.len();
+            if left == 0 {
+                break;
+            }
+            kept.push(&chunk[..chunk.len().min(left)]);
+        }
+        *self = kept;
+    }
+
+    /// Drops everything and gives the memory back.
+    pub fn clear(&mut self) {
+        *self = Chain::default();
+    }
+
+    /// The bytes from `offset` on, as contiguous pieces, none of them empty.
+    pub fn slices(&self, offset: usize) -> impl Iterator<Item = &[u8]> {
+        let mut skip = offset + self.start;
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        std::iter::once(&self.first).chain(rest).filter_map(move |chunk| {
+            let from = skip.min(chunk.len());
+            skip -= from;
+            (from < chunk.len()).then(|| &chunk[from..])
+        })
+    }
+
+    /// Adds the pieces of `from..to` to `out`, as many as it has room for.
+    pub fn gather<'a>(&'a self, from: usize, to: usize, out: &mut Gather<'a>) {
+        let mut left = to.saturating_sub(from);
+        for piece in self.slices(from) {
+            let piece = &piece[..piece.len().min(left)];
+            left -= piece.len();
+            if piece.is_empty() || !out.add(piece) {
+                break;
+            }
+        }
+    }
+
+    /// Copies bytes from `offset` on into `to`, as many as there are, and returns how many.
+    pub fn peek(&self, offset: usize, to: &mut [u8]) -> usize {
+        let mut done = 0;
+        for piece in self.slices(offset) {
+            let n = piece.len().min(to.len() - done);
+            to[done..done + n].copy_from_slice(&piece[..n]);
+            done += n;
+            if done == to.len() {
+                break;
+            }
+        }
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes(chain: &Chain) -> Vec<u8> {
+        chain.slices(0).flatten().copied().collect()
+    }
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Push(usize),
+        Consume(usize),
+        Truncate(usize),
+        Append(usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            4 => (0usize..3000).prop_map(Op::Push),
+            3 => (0usize..4000).prop_map(Op::Consume),
+            1 => (0usize..6000).prop_map(Op::Truncate),
+            1 => (0usize..3000).prop_map(Op::Append),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_one_long_vector(ops in proptest::collection::vec(op(), 1..60)) {
+            let (mut chain, mut model, mut next) = (Chain::default(), Vec::<u8>::new(), 0u8);
+            let mut fresh = |n: usize| -> Vec<u8> {
+                (0..n).map(|_| { next = next.wrapping_add(1); next }).collect()
+            };
+            for op in ops {
+                match op {
+                    Op::Push(n) => { let b = fresh(n); chain.push(&b); model.extend(b); }
+                    Op::Consume(n) => { chain.consume(n); model.drain(..n.min(model.len())); }
+                    Op::Truncate(n) => { chain.truncate(n); model.truncate(n); }
+                    Op::Append(n) => {
+                        let b = fresh(n);
+                        let mut other = Chain::default();
+                        other.push(&b);
+                        chain.append(&mut other);
+                        prop_assert!(other.is_empty());
+                        model.extend(b);
+                    }
+                }
+                prop_assert_eq!(chain.len(), model.len());
+                prop_assert_eq!(&bytes(&chain), &model);
+                let from = model.len() / 3;
+                let mut peeked = [0u8; 16];
+                let n = chain.peek(from, &mut peeked);
+                prop_assert_eq!(&peeked[..n], &model[from..(from + 16).min(model.len())]);
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_chain_holds_no_memory() {
+        let mut chain = Chain::default();
+        chain.push(&[7; 200_000]);
+        chain.consume(200_000);
+        assert_eq!((chain.first.capacity(), chain.rest.is_none()), (0, true));
+    }
+
+    #[test]
+    fn gathers_no_more_pieces_than_fit() {
+        let mut chain = Chain::default();
+        chain.push(&vec![1; 3 * CHUNK]);
+        let mut out = Gather::new();
+        for _ in 0..15 {
+            assert!(out.add(b"x"));
+        }
+        chain.gather(10, 3 * CHUNK, &mut out);
+        assert_eq!(out.pieces().len(), 16);
+        assert_eq!(out.pieces()[15].len(), CHUNK - 10);
+    }
+
+    #[test]
+    fn tiny_appends_share_a_chunk() {
+        let mut chain = Chain::default();
+        for _ in 0..100 {
+            chain.push(&[1, 2, 3]);
+        }
+        assert!(chain.slices(0).count() <= 3);
+    }
+}

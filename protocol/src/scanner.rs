@@ -1,0 +1,473 @@
+//! The frame scanner: finds frames and messages in a byte stream that it does not keep.
+//!
+//! ```text
+//!            header of a data frame                 payload ended
+//!   Between ------------------------> InPayload ---------------------> Between
+//!      | ^                                          (a message ended too, if FIN)
+//!      | | payload whole
+//!      v |
+//!   InControl   (collected, unmasked and handed out by itself)
+//! ```
+//!
+//! Bytes of data frames are handed on as they came, in spans as long as the input allows. Only a
+//! header or a control frame that the input cuts in two is kept, so an idle scanner holds no buffer.
+
+use crate::frame::{CONTROL_MAX, HEADER_MAX, Header, Opcode, apply_mask};
+use crate::violation::Violation;
+
+/// Whose frames they are; it decides whether they must be masked (RFC 6455, 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// Masked.
+    Client,
+    /// Not masked.
+    Backend,
+}
+
+/// One step through the input.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// Bytes of data frames, to be passed on verbatim.
+    Data(Data<'a>),
+    /// A whole control frame.
+    Control(Control),
+}
+
+/// A span of data frames, or of parts of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Data<'a> {
+    /// The bytes as they came, headers and masks included.
+    pub bytes: &'a [u8],
+    /// Messages that end within the span.
+    pub messages: u32,
+    /// Bytes up to the end of the last of them; zero when none ends here.
+    pub whole: usize,
+}
+
+/// A control frame, unmasked.
+#[derive(Debug, Clone, Copy)]
+pub struct Control {
+    /// Close, Ping or Pong.
+    pub opcode: Opcode,
+    payload: [u8; CONTROL_MAX],
+    len: u8,
+}
+
+impl Control {
+    /// The unmasked payload, at most [`CONTROL_MAX`] bytes.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload[..usize::from(self.len)]
+    }
+}
+
+/// A control frame of which a part is still to come.
+#[derive(Debug)]
+struct Partial {
+    control: Control,
+    wanted: u8,
+    mask: Option<[u8; 4]>,
+}
+
+/// Scans one direction of one connection.
+#[derive(Debug)]
+pub struct Scanner {
+    /// Payload bytes of the present data frame that are still to come.
+    remaining: u64,
+    /// Payload bytes of the open message, announced by its headers so far.
+    message_len: u64,
+    limit: u64,
+    partial: Option<Box<Partial>>,
+    /// A header that the input cut in two.
+    stash: [u8; HEADER_MAX],
+    stash_len: u8,
+    sender: Sender,
+    /// Whether permessage-deflate is agreed, so that RSV1 may open a message.
+    deflate: bool,
+    /// The present data frame is its message's last.
+    fin: bool,
+    /// A message has begun and not ended.
+    open: bool,
+}
+
+impl Scanner {
+    /// A scanner for messages of at most `limit` bytes, all fragments together, as they are on the
+    /// wire.
+    pub fn new(sender: Sender, limit: u64, deflate: bool) -> Scanner {
+        Scanner {
+            remaining: 0,
+            message_len: 0,
+            limit,
+            partial: None,
+            stash: [0; HEADER_MAX],
+            stash_len: 0,
+            sender,
+            deflate,
+            fin: false,
+            open: false,
+        }
+    }
+
+    /// Between two messages, and not within any frame.
+    pub fn at_boundary(&self) -> bool {
+        !self.open && self.stash_len == 0 && self.partial.is_none()
+    }
+
+    /// A data message has begun and not ended.
+    pub fn message_open(&self) -> bool {
+        self.open
+    }
+
+    /// Payload bytes of the present data frame that are still to come. So many bytes may be read
+    /// straight to where they shall go, without a look at them; tell [`Scanner::skip`].
+    pub fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    /// Takes the next item off the front of `input`; `None` when it is used up.
+    ///
+    /// # Errors
+    /// The first breach of the protocol. What came before it has been handed out already; the
+    /// scanner must not be used after it.
+    pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Item<'a>>, Violation> {
+        if self.partial.is_some() {
+            return Ok(self.collect_control(input).map(Item::Control));
+        }
+        if self.stash_len > 0 {
+            return self.complete_header(input);
+        }
+        let bytes = *input;
+        let mut data = Data { bytes: &[], messages: 0, whole: 0 };
+        let mut at = self.pass_payload(bytes, 0, &mut data);
+        while self.remaining == 0 && at < bytes.len() {
+            let header = match Header::parse(&bytes[at..]).and_then(|h| self.checked(h)) {
+                Ok(header) => header,
+                // What stands before the breach is still good.
+                Err(_) if at > 0 => break,
+                Err(violation) => return Err(violation),
+            };
+            match header {
+                Some(header) if !header.opcode.is_control() => {
+                    self.begin(&header);
+                    at = self.pass_payload(bytes, at + header.len, &mut data);
+                }
+                _ if at > 0 => break,
+                Some(header) => {
+                    *input = &bytes[header.len..];
+                    return Ok(self.begin_control(&header, input).map(Item::Control));
+                }
+                None => {
+                    self.stash[..bytes.len()].copy_from_slice(bytes);
+                    self.stash_len = bytes.len() as u8;
+                    *input = &[];
+                    return Ok(None);
+                }
+            }
+        }
+        (data.bytes, *input) = bytes.split_at(at);
+        Ok((at > 0).then_some(Item::Data(data)))
+    }
+
+    /// Passes over `n` payload bytes of the present frame, at most [`Scanner::remaining`], and
+    /// says whether its message ended with them.
+    pub fn skip(&mut self, n: u64) -> bool {
+        let n = n.min(self.remaining);
+        self.remaining -= n;
+        n > 0 && self.remaining == 0 && self.end_frame()
+    }
+
+    /// Passes over payload from `at` and returns where it ends.
+    fn pass_payload(&mut self, bytes: &[u8], at: usize, data: &mut Data<'_>) -> usize {
+        let taken = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(bytes.len() - at);
+        let end = at + taken;
+        self.remaining -= taken as u64;
+        // `end > 0`: a call that begins between frames has passed nothing yet.
+        if self.remaining == 0 && end > 0 && self.end_frame() {
+            data.messages += 1;
+            data.whole = end;
+        }
+        end
+    }
+
+    /// Says whether a message ended with the frame.
+    fn end_frame(&mut self) -> bool {
+        let ended = self.open && self.fin;
+        if ended {
+            self.open = false;
+            self.message_len = 0;
+        }
+        ended
+    }
+
+    /// The checks that depend on what came before.
+    fn checked(&self, header: Option<Header>) -> Result<Option<Header>, Violation> {
+        let Some(header) = header else { return Ok(None) };
+        // RFC 6455, 5.1: a client masks all frames, a server none.
+        match (self.sender, header.mask) {
+            (Sender::Client, None) => return Err(Violation::Unmasked),
+            (Sender::Backend, Some(_)) => return Err(Violation::Masked),
+            _ => {}
+        }
+        let first = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        // RFC 7692, 6.1: RSV1 is set on the first frame of a compressed message only.
+        if header.rsv1 && !(self.deflate && first) {
+            return Err(Violation::ReservedBits);
+        }
+        if header.opcode.is_control() {
+            // RFC 6455, 5.5.1: a Close's body, if there is one, begins with a two-byte code.
+            let short = header.opcode == Opcode::Close && header.payload_len == 1;
+            return if short { Err(Violation::ShortClose) } else { Ok(Some(header)) };
+        }
+        match (self.open, first) {
+            (true, true) => return Err(Violation::ExpectedContinuation),
+            (false, false) => return Err(Violation::UnexpectedContinuation),
+            _ => {}
+        }
+        if self.message_len.saturating_add(header.payload_len) > self.limit {
+            return Err(Violation::MessageTooBig);
+        }
+        Ok(Some(header))
+    }
+
+    fn begin(&mut self, header: &Header) {
+        self.open = true;
+        self.fin = header.fin;
+        self.message_len += header.payload_len;
+        self.remaining = header.payload_len;
+    }
+
+    /// Goes on with a header that an earlier input cut in two.
+    fn complete_header<'a>(&'a mut self, input: &mut &[u8]) -> Result<Option<Item<'a>>, Violation> {
+        loop {
+            let Some((byte, rest)) = input.split_first() else { return Ok(None) };
+            self.stash[usize::from(self.stash_len)] = *byte;
+            self.stash_len += 1;
+            *input = rest;
+            let parsed = Header::parse(&self.stash[..usize::from(self.stash_len)])?;
+            if let Some(header) = self.checked(parsed)? {
+                self.stash_len = 0;
+                return Ok(self.emit_header(&header, input));
+            }
+        }
+    }
+
+    fn emit_header<'a>(&'a mut self, header: &Header, input: &mut &[u8]) -> Option<Item<'a>> {
+        if header.opcode.is_control() {
+            return self.begin_control(header, input).map(Item::Control);
+        }
+        self.begin(header);
+        let ended = header.payload_len == 0 && self.end_frame();
+        let bytes = &self.stash[..header.len];
+        let whole = if ended { header.len } else { 0 };
+        Some(Item::Data(Data { bytes, messages: u32::from(ended), whole }))
+    }
+
+    fn begin_control(&mut self, header: &Header, input: &mut &[u8]) -> Option<Control> {
+        let control = Control { opcode: header.opcode, payload: [0; CONTROL_MAX], len: 0 };
+        // `Header::parse` has bounded it to CONTROL_MAX.
+        let mut partial = Partial { control, wanted: header.payload_len as u8, mask: header.mask };
+        if partial.fill(input) {
+            return Some(partial.finish());
+        }
+        self.partial = Some(Box::new(partial));
+        None
+    }
+
+    fn collect_control(&mut self, input: &mut &[u8]) -> Option<Control> {
+        if !self.partial.as_mut()?.fill(input) {
+            return None;
+        }
+        self.partial.take().map(|partial| partial.finish())
+    }
+}
+
+impl Partial {
+    /// Takes what `input` has of it and says whether it is whole.
+    fn fill(&mut self, input: &mut &[u8]) -> bool {
+        let have = usize::from(self.control.len);
+        let taken = (usize::from(self.wanted) - have).min(input.len());
+        let (mine, rest) = input.split_at(taken);
+        self.control.payload[have..have + taken].copy_from_slice(mine);
+        self.control.len += taken as u8;
+        *input = rest;
+        self.control.len == self.wanted
+    }
+
+    fn finish(mut self) -> Control {
+        if let Some(key) = self.mask {
+            apply_mask(&mut self.control.payload[..usize::from(self.control.len)], key, 0);
+        }
+        self.control
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::control_frame;
+    use proptest::prelude::*;
+
+    /// What a scanner makes of a stream: data bytes, message ends, control payloads.
+    #[derive(Debug, Default, PartialEq)]
+    struct Seen {
+        data: Vec<u8>,
+        ends: Vec<usize>,
+        messages: u32,
+        controls: Vec<(Opcode, Vec<u8>)>,
+    }
+
+    fn scan(scanner: &mut Scanner, bytes: &[u8], seen: &mut Seen) -> Result<(), Violation> {
+        let mut input = bytes;
+        while let Some(item) = scanner.next(&mut input)? {
+            match item {
+                Item::Data(data) => {
+                    if data.messages > 0 {
+                        seen.ends.push(seen.data.len() + data.whole);
+                    }
+                    seen.messages += data.messages;
+                    seen.data.extend_from_slice(data.bytes);
+                }
+                Item::Control(control) => seen.controls.push((control.opcode, control.payload().to_vec())),
+            }
+        }
+        assert!(input.is_empty());
+        Ok(())
+    }
+
+    fn client() -> Scanner {
+        Scanner::new(Sender::Client, 1000, false)
+    }
+
+    fn backend() -> Scanner {
+        Scanner::new(Sender::Backend, 1000, true)
+    }
+
+    fn outcome(mut scanner: Scanner, bytes: &[u8]) -> Result<Seen, Violation> {
+        let mut seen = Seen::default();
+        scan(&mut scanner, bytes, &mut seen).map(|()| seen)
+    }
+
+    #[test]
+    fn a_run_of_frames_is_one_span() {
+        let bytes = b"\x81\x01a\x01\x01b\x80\x01c\x82\x05he";
+        let seen = outcome(backend(), bytes).expect("legal");
+        assert_eq!((seen.data.as_slice(), seen.messages, seen.ends), (&bytes[..], 2, vec![9]));
+    }
+
+    #[test]
+    fn control_frames_are_taken_out_of_the_stream() {
+        let ping = control_frame(Opcode::Ping, b"hey", Some([1, 2, 3, 4]));
+        let bytes = [b"\x01\x81\0\0\0\0a", ping.as_slice(), b"\x80\x81\0\0\0\0b"].concat();
+        let seen = outcome(client(), &bytes).expect("legal");
+        assert_eq!(seen.data, b"\x01\x81\0\0\0\0a\x80\x81\0\0\0\0b");
+        assert_eq!((seen.messages, seen.controls), (1, vec![(Opcode::Ping, b"hey".to_vec())]));
+    }
+
+    #[test]
+    fn breaches_that_depend_on_the_connection() {
+        let cases: [(Scanner, &[u8], Violation); 8] = [
+            (client(), b"\x81\x01a", Violation::Unmasked),
+            (backend(), b"\x81\x81\0\0\0\0a", Violation::Masked),
+            (client(), b"\xC1\x80\0\0\0\0", Violation::ReservedBits),
+            (backend(), b"\x01\x01a\xC0\x01b", Violation::ReservedBits),
+            (backend(), b"\xC9\x00", Violation::ReservedBits),
+            (backend(), b"\x80\x00", Violation::UnexpectedContinuation),
+            (backend(), b"\x01\x00\x81\x00", Violation::ExpectedContinuation),
+            (backend(), b"\x88\x01a", Violation::ShortClose),
+        ];
+        for (scanner, bytes, violation) in cases {
+            assert_eq!(outcome(scanner, bytes), Err(violation));
+        }
+        assert!(outcome(backend(), b"\xC1\x01a").is_ok(), "compressed, as agreed");
+    }
+
+    #[test]
+    fn what_precedes_a_breach_is_still_handed_out() {
+        let mut scanner = backend();
+        let mut seen = Seen::default();
+        let bytes = b"\x81\x01a\x83\x00";
+        assert_eq!(scan(&mut scanner, bytes, &mut seen), Err(Violation::ReservedOpcode(3)));
+        assert_eq!((seen.data.as_slice(), seen.messages), (&b"\x81\x01a"[..], 1));
+    }
+
+    #[test]
+    fn the_limit_counts_all_fragments_and_is_judged_by_headers() {
+        let big = [0x82, 0x7E, 0x03, 0xE9];
+        assert_eq!(outcome(backend(), &big), Err(Violation::MessageTooBig));
+        let mut two = vec![0x02, 0x7E, 0x03, 0xE8];
+        two.extend([0; 1000]);
+        two.extend([0x80, 0x01]);
+        assert_eq!(outcome(backend(), &two), Err(Violation::MessageTooBig));
+        two.truncate(1004);
+        two.extend([0x80, 0x00]);
+        assert!(outcome(backend(), &two).is_ok(), "exactly the limit");
+    }
+
+    #[test]
+    fn payload_can_be_read_past_the_scanner() {
+        let mut scanner = backend();
+        let mut seen = Seen::default();
+        scan(&mut scanner, b"\x82\x05he", &mut seen).expect("legal");
+        assert_eq!(scanner.remaining(), 3);
+        assert!(!scanner.skip(2));
+        assert!(scanner.message_open() && !scanner.at_boundary());
+        assert!(scanner.skip(1));
+        assert!(scanner.at_boundary() && !scanner.skip(1));
+    }
+
+    fn frames() -> impl Strategy<Value = Vec<u8>> {
+        let payload = proptest::collection::vec(any::<u8>(), 0..200);
+        let message = (payload, any::<bool>(), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20)));
+        proptest::collection::vec(message, 1..8).prop_map(|messages| {
+            messages.into_iter().flat_map(|(payload, split, ping)| encode(&payload, split, ping)).collect()
+        })
+    }
+
+    fn encode(payload: &[u8], split: bool, ping: Option<Vec<u8>>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let at = if split { payload.len() / 2 } else { payload.len() };
+        let mut frame = |first: u8, part: &[u8]| {
+            bytes.push(first);
+            match part.len() {
+                n @ 0..126 => bytes.push(n as u8),
+                n => bytes.extend([126, (n >> 8) as u8, n as u8]),
+            }
+            bytes.extend(part);
+        };
+        frame(if split { 0x02 } else { 0x82 }, &payload[..at]);
+        if let Some(ping) = ping {
+            frame(0x89, &ping);
+        }
+        if split {
+            frame(0x80, &payload[at..]);
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn where_the_stream_is_cut_makes_no_difference(bytes in frames(), cuts in proptest::collection::vec(1usize..40, 1..50)) {
+            let whole = outcome(backend(), &bytes).expect("legal");
+            let mut scanner = backend();
+            let (mut seen, mut rest, mut cuts) = (Seen::default(), bytes.as_slice(), cuts.into_iter().cycle());
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(cuts.next().expect("a cycle").min(rest.len()));
+                scan(&mut scanner, now, &mut seen).expect("legal");
+                rest = later;
+            }
+            prop_assert_eq!((&seen.data, seen.messages, &seen.controls), (&whole.data, whole.messages, &whole.controls));
+            prop_assert_eq!(seen.ends.last(), whole.ends.last());
+            prop_assert!(scanner.at_boundary());
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), cut in 0usize..300) {
+            let cut = cut.min(bytes.len());
+            for mut scanner in [client(), backend()] {
+                let mut seen = Seen::default();
+                if scan(&mut scanner, &bytes[..cut], &mut seen).is_ok() {
+                    let _ = scan(&mut scanner, &bytes[cut..], &mut seen);
+                }
+            }
+        }
+    }
+}

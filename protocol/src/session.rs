@@ -1,0 +1,521 @@
+//! The session machine: one client WebSocket, and the backends that serve it one after another.
+//!
+//! ```text
+//! backend side
+//!                      failure                    backoff over          connected
+//!    +----------+  ---------------->  +---------+ -----------> +---------+ ----.
+//!    |  Linked  |                     | Waiting |              | Dialing |     |
+//!    +----------+ <----------------.  +---------+ <----------- +---------+     |
+//!      |      ^                    |              dial failed                  |
+//!      |      '--------------------|-------------------------------------------'
+//!      | Close said, by either     |
+//!      v                           | failure with messages still to deliver
+//!    +---------+ ------------------'
+//!    | Closing |  answered, or given up   +------+
+//!    +---------+ -----------------------> | Over |   also from Waiting and Dialing: nothing left to
+//!                                         +------+   deliver, deadline, refused, poison
+//! client side
+//!    +------+  Close or EOF   +------+   backend has answered, or is over    +------+
+//!    | Open | --------------> | Left | ------------------------------------> | Told |
+//!    +------+                 +------+                                       +------+
+//!       |  \___ a Close for it (backend's decision, breach, end) ______________^  |
+//!       |                                                                         | answered and
+//!       '--- gone without owing anything --------------> +------+ <---------------' flushed, or
+//!                                                        | Over |                   time is up
+//!                                                        +------+
+//! ```
+//!
+//! The driver loops: hand in what happened (`handle_*`), call [`Session::advance`], write what
+//! [`Session::backend_transmit`] and [`Session::client_transmit`] say, ask
+//! [`Session::take_dial`], and sleep until [`Session::next_timeout`]. A session begins linked: its
+//! first backend was dialled with the client's own handshake.
+//!
+//! The files beside this one hold parts of the same machine: `failover` leaves a backend and takes
+//! the next, `ending` says goodbye, `patience` knows what may last how long.
+
+mod config;
+mod ending;
+mod failover;
+mod ledger;
+mod patience;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::chain::Gather;
+use crate::downlink::{DirectWrite, Downlink};
+use crate::frame::Opcode;
+use crate::scanner::{Control, Item, Scanner, Sender};
+use crate::time::Time;
+use crate::uplink::{Entropy, Uplink};
+use crate::violation::Violation;
+
+pub use config::{AckMode, Codes, Config};
+pub use ending::{Cause, End};
+pub use failover::{Dial, DialFailure, Failure, Note};
+pub use ledger::{Counts, Ledger};
+
+use failover::{Episode, Suspicion};
+use ledger::{Exceptions, Unanswered};
+use patience::Clocks;
+
+/// From so many payload bytes to come on, they are read straight to where they are kept.
+const DIRECT_MIN: u64 = 16 * 1024;
+
+/// The backend is not read while more than this waits for the client.
+const CLIENT_BACKLOG: usize = 256 * 1024;
+
+/// The shortest masked frame; reading no more than this past a frame cannot begin a next message.
+const FRAME_MIN: usize = 6;
+
+/// The client's side.
+#[derive(Debug)]
+enum Client {
+    /// It may say anything.
+    Open,
+    /// It has said Close (with this payload) or hung up; the backend's answer is to come.
+    Left { close: Option<Box<[u8]>> },
+    /// A Close is on its way to it. `answered`: it has said its own. `deaf`: its bytes make no
+    /// sense any more.
+    Told { until: Time, answered: bool, deaf: bool },
+    /// Nothing more is read or written.
+    Over,
+}
+
+/// The backend's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    /// A backend is connected.
+    Linked,
+    /// The next dial is due at this time; `None` until `advance` has chosen one.
+    Waiting { at: Option<Time> },
+    /// The driver dials.
+    Dialing,
+    /// A Close was said; the other is to come.
+    Closing { until: Time },
+    /// No backend is wanted any more.
+    Over,
+}
+
+/// What the backend is told once the client's messages are delivered.
+#[derive(Debug)]
+enum Farewell {
+    Close(Box<[u8]>),
+    HangUp,
+}
+
+/// Where a session stands, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Both sides are connected.
+    Relaying,
+    /// The backend has failed; the next dial is to come.
+    Waiting,
+    /// A backend is being dialled.
+    Dialing,
+    /// A new backend is getting the unacknowledged messages.
+    Replaying,
+    /// It has them, and must last `stable` yet.
+    Settling,
+    /// A Close was said by one side.
+    Closing,
+}
+
+impl State {
+    /// The word for logs and the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Relaying => "relaying",
+            State::Waiting => "waiting",
+            State::Dialing => "dialing",
+            State::Replaying => "replaying",
+            State::Settling => "settling",
+            State::Closing => "closing",
+        }
+    }
+}
+
+/// One session. See the [module](self) for its states.
+#[derive(Debug)]
+pub struct Session {
+    config: Arc<Config>,
+    client: Client,
+    backend: Backend,
+    client_scan: Scanner,
+    backend_scan: Scanner,
+    up: Uplink,
+    down: Downlink,
+    clocks: Clocks,
+    unanswered: Unanswered,
+    /// The present backend answers pings, as far as is known.
+    pongs: bool,
+    /// It has answered one.
+    ponged: bool,
+    /// It broke the protocol, or said Close: its bytes are no longer read.
+    backend_deaf: bool,
+    /// The session ends with its backend, whatever the pool says.
+    no_failover: bool,
+    deflate: bool,
+    /// The last backend's connection ends with a reset: a message to it was cut.
+    reset: bool,
+    farewell: Option<Farewell>,
+    episode: Option<Box<Episode>>,
+    suspicion: Option<Box<Suspicion>>,
+    exceptions: Option<Box<Exceptions>>,
+    end: Option<Box<End>>,
+    notes: Option<Box<Vec<Note>>>,
+}
+
+impl Session {
+    /// A session whose first backend is connected. `deflate`: permessage-deflate is agreed.
+    /// `no_failover`: the backend asked not to be replaced.
+    pub fn new(config: Arc<Config>, now: Time, deflate: bool, no_failover: bool) -> Session {
+        let limit = config.message_limit as u64;
+        Session {
+            client: Client::Open,
+            backend: Backend::Linked,
+            client_scan: Scanner::new(Sender::Client, limit, deflate),
+            backend_scan: Scanner::new(Sender::Backend, limit, deflate),
+            up: Uplink::default(),
+            down: Downlink::default(),
+            clocks: Clocks::new(now),
+            unanswered: Unanswered::new(now, 0, 0),
+            pongs: config.ack == AckMode::Pong,
+            ponged: false,
+            backend_deaf: false,
+            no_failover,
+            deflate,
+            reset: false,
+            farewell: None,
+            episode: None,
+            suspicion: None,
+            exceptions: None,
+            end: None,
+            notes: None,
+            config,
+        }
+    }
+
+    // ---- inputs: the client ----
+
+    /// Takes bytes that were read from the client.
+    pub fn handle_client(&mut self, now: Time, mut input: &[u8]) {
+        self.clocks.client_heard(now);
+        let mut ended = false;
+        while self.client_listens() {
+            match self.client_scan.next(&mut input) {
+                Ok(Some(Item::Data(data))) => {
+                    ended |= data.messages > 0;
+                    if matches!(self.client, Client::Open) {
+                        self.up.ring.append(&data);
+                    }
+                }
+                Ok(Some(Item::Control(control))) => self.client_control(now, &control),
+                Ok(None) => break,
+                Err(violation) => self.client_violated(now, violation),
+            }
+        }
+        self.clocks.client_message(now, ended, self.client_scan.message_open());
+    }
+
+    /// The client's socket is at its end, or broken.
+    pub fn handle_client_gone(&mut self, now: Time) {
+        match self.client {
+            Client::Open => self.client_left(now, None, Cause::ClientGone),
+            Client::Left { .. } | Client::Told { .. } => self.client_over(),
+            Client::Over => {}
+        }
+    }
+
+    fn client_listens(&self) -> bool {
+        matches!(self.client, Client::Open | Client::Told { deaf: false, answered: false, .. })
+    }
+
+    fn client_control(&mut self, now: Time, control: &Control) {
+        match (control.opcode, &self.client) {
+            (Opcode::Close, Client::Open) => {
+                self.client_left(now, Some(control.payload().into()), Cause::ClientClose);
+            }
+            (Opcode::Close, _) => self.client_answered(control.payload()),
+            (Opcode::Ping, Client::Open) => self.down.control(Opcode::Pong, control.payload()),
+            // A pong is a sign of life, as any byte is; nothing else hangs on it.
+            _ => {}
+        }
+    }
+
+    // ---- inputs: the backend ----
+
+    /// Takes bytes that were read from the backend. Whole messages go to `direct` when nothing
+    /// waits in front of them.
+    pub fn handle_backend(&mut self, now: Time, mut input: &[u8], direct: &mut DirectWrite<'_>) {
+        self.clocks.backend_heard(now);
+        let (mut ended, heard) = (false, self.client_hears());
+        while self.backend_listens() {
+            match self.backend_scan.next(&mut input) {
+                Ok(Some(Item::Data(data))) => {
+                    ended |= data.messages > 0;
+                    if heard {
+                        self.down.append(&data, direct);
+                    }
+                }
+                Ok(Some(Item::Control(control))) => self.backend_control(now, &control),
+                Ok(None) => break,
+                Err(violation) => self.backend_violated(now, violation),
+            }
+        }
+        self.clocks.backend_message(now, ended, self.backend_scan.message_open());
+    }
+
+    /// The backend's socket is at its end or broken, and everything in it has been handed in; or
+    /// the driver gives the backend up.
+    pub fn handle_backend_lost(&mut self, now: Time, failure: Failure) {
+        if self.linked() {
+            self.leave_backend(now, failure);
+        }
+    }
+
+    /// A backend is connected.
+    fn linked(&self) -> bool {
+        matches!(self.backend, Backend::Linked | Backend::Closing { .. })
+    }
+
+    fn backend_listens(&self) -> bool {
+        self.linked() && !self.backend_deaf
+    }
+
+    /// Data for the client still has a reader.
+    fn client_hears(&self) -> bool {
+        matches!(self.client, Client::Open | Client::Left { close: Some(_) })
+    }
+
+    fn backend_control(&mut self, now: Time, control: &Control) {
+        match control.opcode {
+            Opcode::Ping if !self.up.closing() => self.up.pong(control.payload(), self.client_scan.remaining()),
+            Opcode::Pong => self.acknowledged(now, control.payload()),
+            Opcode::Close => self.backend_closed(now, control.payload()),
+            _ => {}
+        }
+    }
+
+    fn acknowledged(&mut self, now: Time, payload: &[u8]) {
+        self.unanswered.acknowledged(now, self.up.acked_seq(), self.config.ack_timeout);
+        if self.up.acknowledge(now, payload, self.config.ack_hold) {
+            self.ponged = true;
+            self.suspects_acknowledged();
+        }
+    }
+
+    // ---- time ----
+
+    /// Does what time and the last inputs have made due. Call it after them, before writing.
+    pub fn advance(&mut self, now: Time, entropy: &mut Entropy<'_>) {
+        self.up.end_holds(now);
+        self.expire(now);
+        self.say_farewell(now);
+        self.settle(now);
+        self.plan_dial(now, entropy);
+        if self.linked() {
+            let keepalive = self.keepalive_due(now);
+            let acks = self.pongs && self.backend == Backend::Linked;
+            self.up.prepare(now, acks, keepalive, entropy);
+        }
+        let (awaits, paused) = (self.linked() && self.up.awaits(), self.down.waiting() >= CLIENT_BACKLOG);
+        self.clocks.awaiting(now, awaits, paused);
+        self.clocks.client_progress(now, self.down.waiting() > 0, self.down.progress());
+    }
+
+    // ---- outputs ----
+
+    /// What to write to the backend now. Report what was taken with [`Session::backend_written`].
+    pub fn backend_transmit(&self) -> Gather<'_> {
+        match self.backend {
+            Backend::Linked => self.up.transmit(),
+            // After a backend's Close it gets nothing but ours.
+            Backend::Closing { .. } if self.up.closing() => self.up.transmit(),
+            _ => Gather::new(),
+        }
+    }
+
+    /// The backend's socket took `n` bytes.
+    pub fn backend_written(&mut self, n: usize) {
+        self.up.written(n);
+        if !self.pongs {
+            self.up.ring.release_written();
+        }
+    }
+
+    /// What to write to the client now. Report what was taken with [`Session::client_written`].
+    pub fn client_transmit(&self) -> Gather<'_> {
+        if matches!(self.client, Client::Over) { Gather::new() } else { self.down.transmit() }
+    }
+
+    /// The client's socket took `n` bytes.
+    pub fn client_written(&mut self, n: usize) {
+        self.down.written(n);
+    }
+
+    /// How many bytes may be read from the client now; zero: none, push back. Pushing back happens
+    /// between messages, so that a message that fills the ring can end. `tight`: memory is short,
+    /// and not even an open message may grow.
+    pub fn client_read_limit(&self, tight: bool) -> usize {
+        match self.client {
+            Client::Open if tight => 0,
+            Client::Open if self.up.ring.len() >= self.config.ring_limit => {
+                match (self.client_scan.message_open(), self.client_scan.remaining()) {
+                    (false, _) => 0,
+                    (true, 0) => FRAME_MIN,
+                    (true, rest) => usize::try_from(rest).unwrap_or(usize::MAX),
+                }
+            }
+            Client::Open | Client::Told { .. } => usize::MAX,
+            Client::Left { .. } | Client::Over => 0,
+        }
+    }
+
+    /// Whether to read the backend. Not while much waits for a slow client.
+    pub fn wants_backend(&self) -> bool {
+        self.linked() && self.down.waiting() < CLIENT_BACKLOG
+    }
+
+    /// Where to read the client's next bytes to, and how many at the most, when much of a frame's
+    /// payload is to come. Report them with [`Session::client_read`].
+    pub fn client_direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let rest = self.client_scan.remaining();
+        let wanted = rest >= DIRECT_MIN && matches!(self.client, Client::Open);
+        wanted.then(|| direct_room(self.up.ring.tail(rest as usize), rest))
+    }
+
+    /// `n` bytes were read to where [`Session::client_direct`] said.
+    pub fn client_read(&mut self, now: Time, n: usize) {
+        self.clocks.client_heard(now);
+        let ended = self.client_scan.skip(n as u64);
+        self.up.ring.grown(n, ended);
+        self.clocks.client_message(now, ended, !ended);
+    }
+
+    /// As [`Session::client_direct`], for the backend.
+    pub fn backend_direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let rest = self.backend_scan.remaining();
+        let wanted = rest >= DIRECT_MIN && self.backend_listens() && self.client_hears();
+        wanted.then(|| direct_room(self.down.tail(rest as usize), rest))
+    }
+
+    /// `n` bytes were read to where [`Session::backend_direct`] said.
+    pub fn backend_read(&mut self, now: Time, n: usize) {
+        self.clocks.backend_heard(now);
+        let ended = self.backend_scan.skip(n as u64);
+        self.down.grown(n, ended);
+        self.clocks.backend_message(now, ended, !ended);
+    }
+
+    /// Whether the driver should hold a connection to a backend. When it has one and this is
+    /// false, it drops that one hard.
+    pub fn wants_link(&self) -> bool {
+        self.linked()
+    }
+
+    /// The backend's connection must be reset: a message was cut in the middle.
+    pub fn resets_backend(&self) -> bool {
+        self.reset || self.up.ring.sent() > self.up.ring.whole()
+    }
+
+    /// All that the client gets is written, and nothing more will be: its socket's write side may
+    /// be shut.
+    pub fn client_finished(&self) -> bool {
+        matches!(self.client, Client::Told { .. } | Client::Over) && self.down.waiting() == 0
+    }
+
+    /// Why the session ended, once nothing is left to do. Both sockets can be closed then.
+    pub fn ended(&self) -> Option<&End> {
+        let over = matches!((&self.client, self.backend), (Client::Over, Backend::Over));
+        self.end.as_deref().filter(|_| over)
+    }
+
+    /// What happened since the last call, for the log and the metrics.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        self.notes.take().map_or_else(Vec::new, |notes| *notes)
+    }
+
+    /// Where the session stands.
+    pub fn state(&self) -> State {
+        match (self.backend, &self.client) {
+            (Backend::Waiting { .. }, _) => State::Waiting,
+            (Backend::Dialing, _) => State::Dialing,
+            (Backend::Closing { .. } | Backend::Over, _) => State::Closing,
+            (Backend::Linked, Client::Open) => self.linked_state(),
+            (Backend::Linked, _) => State::Closing,
+        }
+    }
+
+    /// Bytes that the session keeps for its two directions.
+    pub fn buffered(&self) -> usize {
+        self.up.ring.len() + self.down.buffered()
+    }
+
+    /// Bytes of up messages that are not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.up.ring.len()
+    }
+
+    /// How often the session has left a backend.
+    pub fn failovers(&self) -> u32 {
+        self.exceptions.as_ref().map_or(0, |e| e.failovers)
+    }
+
+    /// What became of the messages so far.
+    pub fn ledger(&self) -> Ledger {
+        let none = Exceptions::default();
+        let e = self.exceptions.as_deref().unwrap_or(&none);
+        let (up, down) = (&self.up, self.down.messages());
+        Ledger {
+            up: Counts {
+                forwarded: up.ring.whole_seq(),
+                acknowledged: up.acked_seq().saturating_sub(e.lost_up),
+                replayed: e.replayed,
+                suppressed: 0,
+                lost: e.lost_up,
+                in_doubt: e.in_doubt,
+            },
+            down: Counts {
+                forwarded: down,
+                acknowledged: down - e.lost_down.min(down),
+                suppressed: e.suppressed,
+                lost: e.lost_down,
+                ..Counts::default()
+            },
+        }
+    }
+
+    fn exceptions(&mut self) -> &mut Exceptions {
+        self.exceptions.get_or_insert_default()
+    }
+
+    fn note(&mut self, note: Note) {
+        self.notes.get_or_insert_default().push(note);
+    }
+
+    fn client_violated(&mut self, now: Time, violation: Violation) {
+        self.note(Note::ClientViolation(violation));
+        let code = violation.close_code();
+        self.dismiss(now, code, violation.close_reason(), Cause::ProtocolClient, true);
+    }
+
+    fn backend_violated(&mut self, now: Time, violation: Violation) {
+        self.note(Note::BackendViolation(violation));
+        self.backend_deaf = true;
+        if violation == Violation::MessageTooBig {
+            let reason = violation.close_reason();
+            self.dismiss(now, violation.close_code(), reason, Cause::ProtocolBackendTooBig, false);
+        } else {
+            self.leave_backend(now, Failure::Protocol);
+        }
+    }
+}
+
+/// The room of `tail`, bounded by what is to come.
+fn direct_room(tail: &mut Vec<u8>, rest: u64) -> (&mut Vec<u8>, usize) {
+    let room = tail.capacity() - tail.len();
+    let rest = usize::try_from(rest).unwrap_or(usize::MAX);
+    (tail, room.min(rest))
+}

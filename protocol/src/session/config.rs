@@ -1,0 +1,74 @@
+//! What a session is told once: its pool's promises, its limits and its patience.
+
+use std::time::Duration;
+
+/// How the broker learns that a backend has a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AckMode {
+    /// It does not: what was written is forgotten.
+    None,
+    /// A pong to a ping that was sent behind the message.
+    Pong,
+}
+
+/// Settings of a session, shared by all sessions of a pool.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How acknowledgements come.
+    pub ack: AckMode,
+    /// How long a message stays in the ring after its pong.
+    pub ack_hold: Duration,
+    /// How long a backend may owe a sign of life.
+    pub ack_timeout: Duration,
+    /// Whether the session outlives its backend.
+    pub failover: bool,
+    /// Bytes of one message, all fragments, as on the wire.
+    pub message_limit: usize,
+    /// Bytes of the ring from which on the client is not read between messages.
+    pub ring_limit: usize,
+    /// From a Close to its answer.
+    pub close_timeout: Duration,
+    /// How long a client may take nothing while data waits for it.
+    pub client_stall: Duration,
+    /// How long a message may stay open.
+    pub message_timeout: Duration,
+    /// Silence after which a peer is pinged; zero: never.
+    pub keepalive: Duration,
+    /// How long a client may owe a pong.
+    pub client_pong: Duration,
+    /// From the first failure until the session is stable again.
+    pub deadline: Duration,
+    /// How long a new backend must last.
+    pub stable: Duration,
+    /// The shortest wait before a redial that follows a failed one.
+    pub backoff_min: Duration,
+    /// The longest.
+    pub backoff_max: Duration,
+    /// The first redial waits a random part of this.
+    pub jitter: Duration,
+    /// A backend's Close with one of these codes is its failure.
+    pub failure_codes: Vec<u16>,
+    /// Deaths count together within this time.
+    pub poison_window: Duration,
+    /// Deaths with suspects in the window from which on messages are replayed one at a time.
+    pub poison_deaths: u32,
+    /// Deaths with one message alone in flight that end the session.
+    pub poison_convictions: u32,
+    /// The codes clients are closed with.
+    pub codes: Codes,
+}
+
+/// The codes clients are closed with.
+#[derive(Debug, Clone, Copy)]
+pub struct Codes {
+    /// The deadline has passed.
+    pub deadline: u16,
+    /// Every backend refuses the session.
+    pub refused: u16,
+    /// A poison message.
+    pub poison: u16,
+    /// The backend failed and sessions do not outlive it.
+    pub on_failure: u16,
+    /// A message took too long.
+    pub slow_message: u16,
+}

@@ -1,0 +1,296 @@
+//! Saying goodbye: whose Close goes where, what is still delivered, and why the session ended.
+
+use crate::frame::Opcode;
+use crate::time::Time;
+
+use super::{Backend, Client, Failure, Farewell, Session};
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The client said Close.
+    ClientClose,
+    /// The client's connection ended without one.
+    ClientGone,
+    /// The backend said Close, as the application decided.
+    BackendClose,
+    /// The backend failed and sessions do not outlive it.
+    BackendFailed,
+    /// No backend could be reached in time.
+    Deadline,
+    /// Every backend refused the session.
+    Refused,
+    /// A message killed every backend.
+    Poison,
+    /// The client broke the protocol or a limit.
+    ProtocolClient,
+    /// The backend sent a message over the limit.
+    ProtocolBackendTooBig,
+    /// The client took nothing of what waited for it.
+    ClientStall,
+    /// The client answered no ping.
+    ClientTimeout,
+    /// A message of the client stayed open too long.
+    SlowMessage,
+    /// The broker ends.
+    Shutdown,
+}
+
+impl Cause {
+    /// The word for logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::ClientClose => "client_close",
+            Cause::ClientGone => "client_gone",
+            Cause::BackendClose => "backend_close",
+            Cause::BackendFailed => "backend_failed",
+            Cause::Deadline => "deadline",
+            Cause::Refused => "refused",
+            Cause::Poison => "poison",
+            Cause::ProtocolClient => "protocol_client",
+            Cause::ProtocolBackendTooBig => "protocol_backend_too_big",
+            Cause::ClientStall => "client_stall",
+            Cause::ClientTimeout => "client_timeout",
+            Cause::SlowMessage => "slow_message",
+            Cause::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// The first thing that made it end.
+    pub cause: Cause,
+    /// The close code that was said first, if one was.
+    pub code: Option<u16>,
+}
+
+/// The code of a Close's payload (RFC 6455, 5.5.1); `None` for an empty one.
+pub(super) fn close_code(payload: &[u8]) -> Option<u16> {
+    payload.first_chunk().map(|code| u16::from_be_bytes(*code))
+}
+
+fn close_payload(code: u16, reason: &str) -> Box<[u8]> {
+    [&code.to_be_bytes(), reason.as_bytes()].concat().into()
+}
+
+impl Session {
+    /// The broker ends: both sides are told.
+    pub fn shut_down(&mut self, now: Time, code: u16) {
+        if matches!(self.client, Client::Open) {
+            self.dismiss(now, code, "the service is going away", Cause::Shutdown, false);
+        }
+    }
+
+    /// The client has said Close (`close`), or hung up. Whole messages are still delivered.
+    pub(super) fn client_left(&mut self, now: Time, close: Option<Box<[u8]>>, cause: Cause) {
+        self.set_end(cause, close.as_deref().and_then(close_code));
+        self.farewell = Some(close.clone().map_or(Farewell::HangUp, Farewell::Close));
+        if close.is_none() {
+            self.abandon_client();
+        }
+        self.client = Client::Left { close };
+        self.drop_unsent_open();
+        self.say_farewell(now);
+        self.settle(now);
+    }
+
+    /// The client is not worth waiting for: it stalls, or answers no ping.
+    pub(super) fn client_lost(&mut self, now: Time, cause: Cause) {
+        match self.client {
+            Client::Open => self.client_left(now, None, cause),
+            _ => self.client_over(),
+        }
+    }
+
+    /// Sends the client away with a Close of the broker's, and the backend too. `deaf`: the
+    /// client's bytes make no sense any more.
+    pub(super) fn dismiss(&mut self, now: Time, code: u16, reason: &str, cause: Cause, deaf: bool) {
+        self.set_end(cause, Some(code));
+        let payload = close_payload(code, reason);
+        self.drop_unsent_open();
+        // What came before a breach is still delivered; a session that ends for another reason
+        // has nowhere to deliver it.
+        let connected = matches!(self.backend, Backend::Linked | Backend::Closing { .. });
+        self.farewell.get_or_insert(Farewell::Close(payload.clone()));
+        match self.client {
+            Client::Open => self.tell_client(now, &payload, false, deaf),
+            Client::Left { close: Some(_) } => self.tell_client(now, &payload, true, deaf),
+            Client::Left { close: None } => self.client_over(),
+            Client::Told { .. } | Client::Over => {}
+        }
+        if !connected {
+            self.backend_over();
+        }
+    }
+
+    /// A Close came from the backend.
+    pub(super) fn backend_closed(&mut self, now: Time, payload: &[u8]) {
+        // Nothing after a Close counts (RFC 6455, 5.5.1).
+        self.backend_deaf = true;
+        let code = close_code(payload);
+        if self.up.closed() {
+            // It answers ours, so it has read everything before it.
+            self.up.acknowledge_all();
+            return self.close_answered(now, payload);
+        }
+        let failed = code.is_some_and(|code| self.config.failure_codes.contains(&code));
+        let undelivered = !matches!(self.client, Client::Left { .. }) || !self.up.ring.all_released();
+        if failed && undelivered && self.config.failover && !self.no_failover {
+            return self.leave_backend(now, Failure::Close(code.unwrap_or_default()));
+        }
+        if self.down.drop_open() {
+            self.exceptions().suppressed += 1;
+        }
+        if failed && matches!(self.client, Client::Open) {
+            self.note(super::Note::Failed(Failure::Close(code.unwrap_or_default())));
+        }
+        self.set_end(if failed { Cause::BackendFailed } else { Cause::BackendClose }, code);
+        self.close_answered(now, payload);
+    }
+
+    /// Passes a backend's Close on to the client, whose own then goes back, if it is to come.
+    fn close_answered(&mut self, now: Time, payload: &[u8]) {
+        match self.client {
+            Client::Open => {
+                self.tell_client(now, payload, false, false);
+                self.backend = Backend::Closing { until: now + self.config.close_timeout };
+            }
+            Client::Left { close: Some(_) } => {
+                self.tell_client(now, payload, true, false);
+                self.backend_over();
+            }
+            Client::Left { close: None } => {
+                self.client_over();
+                self.backend_over();
+            }
+            Client::Told { .. } | Client::Over => self.backend_over(),
+        }
+    }
+
+    /// The client has answered our Close.
+    pub(super) fn client_answered(&mut self, payload: &[u8]) {
+        if let Client::Told { answered, .. } = &mut self.client {
+            *answered = true;
+        }
+        // The backend began it and waits for the answer. In the middle of a message there is no
+        // place for one.
+        let waits = self.farewell.is_none() && self.backend_deaf && matches!(self.backend, Backend::Closing { .. });
+        if waits && self.up.ring.sent_between_messages() {
+            self.count_undelivered();
+            self.up.close(payload);
+        }
+    }
+
+    fn tell_client(&mut self, now: Time, payload: &[u8], answered: bool, deaf: bool) {
+        self.down.control(Opcode::Close, payload);
+        let until = now + self.config.close_timeout;
+        self.client = Client::Told { until, answered, deaf };
+    }
+
+    /// What the client has begun and the backend has seen nothing of need not be cut.
+    fn drop_unsent_open(&mut self) {
+        if !self.resets_backend() {
+            self.up.ring.drop_open();
+        }
+    }
+
+    pub(super) fn expire_closes(&mut self, now: Time) {
+        if matches!(self.client, Client::Told { until, .. } if until <= now) {
+            self.client_over();
+        }
+        if matches!(self.backend, Backend::Closing { until } if until <= now) {
+            if self.up.ring.all_released() || self.farewell.is_none() {
+                self.backend_over();
+            } else {
+                self.leave_backend(now, Failure::Silence);
+            }
+        }
+    }
+
+    /// Takes the steps towards the end that have become possible.
+    pub(super) fn settle(&mut self, now: Time) {
+        self.settle_backend(now);
+        self.settle_client(now);
+    }
+
+    fn settle_backend(&mut self, now: Time) {
+        let delivered = self.up.ring.all_released();
+        match (self.backend, &self.farewell) {
+            (Backend::Linked, Some(Farewell::Close(_))) if self.up.closed() => {
+                self.backend = Backend::Closing { until: now + self.config.close_timeout };
+            }
+            (Backend::Linked, Some(Farewell::HangUp)) if delivered => self.backend_over(),
+            // A Close has no place in a message that is cut.
+            (Backend::Linked, Some(_)) if delivered && self.resets_backend() => self.backend_over(),
+            (Backend::Waiting { .. } | Backend::Dialing, Some(_)) if delivered => self.backend_over(),
+            // The backend began it, and has its answer.
+            (Backend::Closing { .. }, None) if self.up.closed() || self.client_silenced() => self.backend_over(),
+            _ => {}
+        }
+    }
+
+    /// No answer of the client will come to be passed on.
+    fn client_silenced(&self) -> bool {
+        match self.client {
+            Client::Told { answered, .. } => answered && !self.up.closing(),
+            Client::Over => !self.up.closing(),
+            Client::Open | Client::Left { .. } => false,
+        }
+    }
+
+    fn settle_client(&mut self, now: Time) {
+        if self.backend == Backend::Over
+            && let Client::Left { close } = &mut self.client
+        {
+            match close.take() {
+                // The backend is gone without an answer: the client gets its own code back.
+                Some(payload) => self.tell_client(now, &payload, true, false),
+                None => self.client_over(),
+            }
+        }
+        if matches!(self.client, Client::Told { answered: true, .. }) && self.down.waiting() == 0 {
+            self.client_over();
+        }
+    }
+
+    pub(super) fn client_over(&mut self) {
+        self.abandon_client();
+        self.client = match self.client {
+            // The backend still has messages of it to get.
+            Client::Left { .. } if self.backend != Backend::Over => Client::Left { close: None },
+            _ => Client::Over,
+        };
+    }
+
+    fn abandon_client(&mut self) {
+        let missed = self.down.abandon();
+        if missed > 0 {
+            self.exceptions().lost_down += missed;
+        }
+    }
+
+    /// No backend is wanted any more; what it has not acknowledged is lost.
+    pub(super) fn backend_over(&mut self) {
+        if self.backend != Backend::Over {
+            self.reset = self.resets_backend();
+            self.count_undelivered();
+            self.backend = Backend::Over;
+        }
+    }
+
+    fn count_undelivered(&mut self) {
+        let lost = self.up.ring.whole_seq() - self.up.acked_seq();
+        self.up.ring.clear();
+        if lost > 0 {
+            self.exceptions().lost_up += lost;
+        }
+    }
+
+    fn set_end(&mut self, cause: Cause, code: Option<u16>) {
+        if self.end.is_none() {
+            self.end = Some(Box::new(End { cause, code }));
+        }
+    }
+}

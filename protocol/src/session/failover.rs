@@ -1,0 +1,386 @@
+//! Leaving a backend that failed and taking the next: back-off, replay, deadline, and the guard
+//! against messages that kill every backend they reach.
+//!
+//! ```text
+//!              leave_backend            plan_dial          take_dial
+//!   Linked ------------------> Waiting ----------> (at) --------------> Dialing
+//!      ^                          ^                                       |
+//!      |                          '------------ handle_dial_failed -------+
+//!      '------------------------------------------- handle_linked --------'
+//!
+//!   episode: begins with the first failure, ends when the replay is acknowledged and the backend
+//!   has lasted `stable`; past its deadline the session ends.
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::scanner::{Scanner, Sender};
+use crate::time::Time;
+use crate::uplink::Entropy;
+use crate::violation::Violation;
+
+use super::ledger::Unanswered;
+use super::{AckMode, Backend, Cause, Client, Farewell, Session, State};
+
+/// Why a backend was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Its connection ended without a Close.
+    Eof,
+    /// Its connection broke.
+    Reset,
+    /// It said Close with a code that stands for a failure.
+    Close(u16),
+    /// It broke the protocol.
+    Protocol,
+    /// It owed an answer and said nothing.
+    Silence,
+    /// It kept a message open too long.
+    SlowMessage,
+    /// It cannot acknowledge what stands before a message that the client has cut.
+    Cut,
+}
+
+impl Failure {
+    /// The word for logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Failure::Eof => "eof",
+            Failure::Reset => "reset",
+            Failure::Close(_) => "close",
+            Failure::Protocol => "protocol",
+            Failure::Silence => "silence",
+            Failure::SlowMessage => "slow_message",
+            Failure::Cut => "cut",
+        }
+    }
+
+    /// Whether the backend may have died of a message. In a drain or a deploy (1001, 1012) it
+    /// says goodbye of itself.
+    fn is_death(self) -> bool {
+        !matches!(self, Failure::Close(1001 | 1012) | Failure::Cut)
+    }
+}
+
+/// Why a dial brought no backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialFailure {
+    /// None could be reached; later one may.
+    Unreachable,
+    /// Every one refuses this session.
+    Refused,
+}
+
+/// What the driver is to dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dial {
+    /// 2 for the first dial after the one that began the session, then 3 ...
+    pub attempt: u32,
+    /// Some message here may be a killer: only one such session at a time may use a backend.
+    pub suspect: bool,
+}
+
+/// What happened, for the log and the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// A backend failed and was left.
+    Failed(Failure),
+    /// The next one is connected, this long after the failure.
+    Linked {
+        /// From the failure until now.
+        pause: Duration,
+        /// Messages that it gets again.
+        replayed: u64,
+    },
+    /// The backend has said nothing for `ack_timeout`. Leave it if there is another
+    /// ([`Session::handle_backend_lost`]), or [`Session::stay`].
+    Silent,
+    /// The backend talks but does not answer pings; the session runs as ack mode `none` there.
+    Unfit,
+    /// The replay is acknowledged and no suspect is left; a suspect's turn may end.
+    Cleared,
+    /// A message killed the backend each time it was there alone.
+    Poison {
+        /// Its seq.
+        seq: u64,
+        /// Its bytes, frame headers included.
+        bytes: u64,
+    },
+    /// The client broke the protocol.
+    ClientViolation(Violation),
+    /// The backend did.
+    BackendViolation(Violation),
+}
+
+/// A failover, from the first failure until the session is stable again.
+#[derive(Debug)]
+pub(super) struct Episode {
+    deadline: Time,
+    failed: Time,
+    dials: u32,
+    linked: Option<Time>,
+    /// Seq up to which the replay goes.
+    replay_to: u64,
+}
+
+/// A session some of whose messages may be killers.
+#[derive(Debug, Default)]
+pub(super) struct Suspicion {
+    deaths: VecDeque<Time>,
+    /// Messages up to this seq are replayed one at a time.
+    until_seq: Option<u64>,
+    accused: u64,
+    convictions: u32,
+}
+
+impl Session {
+    /// Leaves the backend: the session ends with it, or waits for the next one.
+    pub(super) fn leave_backend(&mut self, now: Time, failure: Failure) {
+        if self.down.drop_open() {
+            self.exceptions().suppressed += 1;
+        }
+        if self.nothing_to_deliver() {
+            return self.backend_over();
+        }
+        self.note(Note::Failed(failure));
+        if (!self.config.failover || self.no_failover) && matches!(self.client, Client::Open) {
+            let code = self.config.codes.on_failure;
+            self.backend_over();
+            return self.dismiss(now, code, "the backend failed", Cause::BackendFailed, false);
+        }
+        self.count_doubt();
+        let convicted = self.suspect(now, failure);
+        self.up.rewind();
+        if !matches!(self.client, Client::Open) {
+            self.up.ring.drop_open();
+        }
+        self.exceptions().failovers += 1;
+        self.backend = Backend::Waiting { at: None };
+        self.begin_episode(now);
+        if convicted {
+            self.dismiss(now, self.config.codes.poison, "a message fails every backend", Cause::Poison, false);
+        }
+    }
+
+    /// The client has left, or is being sent away, and no whole message is unacknowledged.
+    fn nothing_to_deliver(&self) -> bool {
+        match self.farewell {
+            Some(_) => self.up.ring.all_released(),
+            // The backend has said Close, as the application decided; nothing goes up any more.
+            None => !matches!(self.client, Client::Open),
+        }
+    }
+
+    /// Counts what the dead backend may have handled: what is replayed, and what it acknowledged
+    /// but may not have answered.
+    fn count_doubt(&mut self) {
+        let ring = &self.up.ring;
+        let (full, base) = (ring.fully_written(), ring.base_seq());
+        let last_end = ring.messages().take(full as usize).last().map_or(ring.base(), |m| m.0);
+        let cut = u64::from(ring.sent() > last_end);
+        if self.config.ack == AckMode::None || !self.pongs {
+            return;
+        }
+        let answers = self.unanswered.estimate(base, self.down.messages());
+        let exceptions = self.exceptions();
+        exceptions.to_replay = full + cut;
+        exceptions.in_doubt += answers + (base + full).saturating_sub(exceptions.doubted_seq.max(base));
+        exceptions.doubted_seq = exceptions.doubted_seq.max(base + full);
+    }
+
+    /// Counts a death against the messages that were fully written and not acknowledged. True when
+    /// one of them is convicted.
+    fn suspect(&mut self, now: Time, failure: Failure) -> bool {
+        let base_seq = self.up.ring.base_seq();
+        let last = base_seq + self.up.ring.fully_written();
+        let first = self.up.acked_seq() + 1;
+        if !self.pongs || !failure.is_death() || last < first {
+            return false;
+        }
+        let (window, deaths) = (self.config.poison_window, self.config.poison_deaths as usize);
+        let suspicion = self.suspicion.get_or_insert_default();
+        suspicion.deaths.retain(|death| now.since(*death) < window);
+        suspicion.deaths.push_back(now);
+        let alone = suspicion.until_seq.is_some() && first == last;
+        if alone {
+            suspicion.convictions = if suspicion.accused == first { suspicion.convictions + 1 } else { 1 };
+            suspicion.accused = first;
+        }
+        if suspicion.deaths.len() >= deaths.max(1) {
+            suspicion.deaths.truncate(deaths.max(1));
+            suspicion.until_seq = suspicion.until_seq.max(Some(last));
+        }
+        let convicted = alone && suspicion.convictions >= self.config.poison_convictions;
+        if convicted {
+            self.note_poison(first);
+        }
+        convicted
+    }
+
+    fn note_poison(&mut self, seq: u64) {
+        let ring = &self.up.ring;
+        let ends = |wanted: u64| ring.messages().find(|(_, seq)| *seq == wanted).map(|(end, _)| end);
+        let begin = ends(seq - 1).unwrap_or(ring.base());
+        let bytes = ends(seq).unwrap_or(begin) - begin;
+        self.note(Note::Poison { seq, bytes });
+    }
+
+    fn begin_episode(&mut self, now: Time) {
+        let deadline = now + self.config.deadline;
+        let fresh = || Box::new(Episode { deadline, failed: now, dials: 0, linked: None, replay_to: 0 });
+        let episode = self.episode.get_or_insert_with(fresh);
+        if episode.linked.take().is_some() {
+            episode.failed = now;
+        }
+    }
+
+    /// Chooses the time of the next dial: at once (but for jitter) after a first failure, then with
+    /// a back-off that doubles.
+    pub(super) fn plan_dial(&mut self, now: Time, entropy: &mut Entropy<'_>) {
+        let (Backend::Waiting { at: None }, Some(episode)) = (self.backend, &self.episode) else { return };
+        let config = &self.config;
+        let most = match episode.dials {
+            0 => config.jitter,
+            n => config.backoff_min.saturating_mul(1 << (n - 1).min(16)).min(config.backoff_max),
+        };
+        let least = if episode.dials == 0 { Duration::ZERO } else { most / 2 };
+        let spread = (most - least).as_micros() as u64;
+        let delay = least + Duration::from_micros(entropy() % (spread + 1));
+        self.backend = Backend::Waiting { at: Some(now + delay) };
+    }
+
+    /// The dial that is due, if one is. The driver answers with [`Session::handle_linked`] or
+    /// [`Session::handle_dial_failed`].
+    pub fn take_dial(&mut self, now: Time) -> Option<Dial> {
+        let (Backend::Waiting { at: Some(at) }, Some(episode)) = (self.backend, &mut self.episode) else {
+            return None;
+        };
+        if at > now {
+            return None;
+        }
+        episode.dials += 1;
+        self.backend = Backend::Dialing;
+        let exceptions = self.exceptions.get_or_insert_default();
+        exceptions.dials += 1;
+        Some(Dial { attempt: 1 + exceptions.dials, suspect: self.suspected() })
+    }
+
+    /// The session still wants the dial that is under way.
+    pub fn wants_dial(&self) -> bool {
+        self.backend == Backend::Dialing
+    }
+
+    /// The next backend is connected. `no_failover`: it asks not to be replaced. False when the
+    /// session does not want it any more; the driver drops it then.
+    pub fn handle_linked(&mut self, now: Time, no_failover: bool) -> bool {
+        if self.backend != Backend::Dialing {
+            return false;
+        }
+        self.backend = Backend::Linked;
+        self.backend_scan = Scanner::new(Sender::Backend, self.config.message_limit as u64, self.deflate);
+        self.clocks.backend_linked(now);
+        self.unanswered = Unanswered::new(now, self.up.ring.base_seq(), self.down.messages());
+        (self.pongs, self.ponged) = (self.config.ack == AckMode::Pong, false);
+        (self.backend_deaf, self.no_failover) = (false, no_failover);
+        let replayed = self.exceptions.as_mut().map_or(0, |e| std::mem::take(&mut e.to_replay));
+        self.exceptions().replayed += replayed;
+        let replay_to = self.up.ring.base_seq() + replayed;
+        let failed = self.episode.as_mut().map_or(now, |episode| {
+            (episode.linked, episode.replay_to) = (Some(now), replay_to);
+            episode.failed
+        });
+        self.note(Note::Linked { pause: now.since(failed), replayed });
+        self.up.one_at_a_time(self.suspected());
+        true
+    }
+
+    /// The dial brought no backend.
+    pub fn handle_dial_failed(&mut self, now: Time, failure: DialFailure) {
+        if self.backend != Backend::Dialing {
+            return;
+        }
+        self.backend = Backend::Waiting { at: None };
+        if failure == DialFailure::Refused {
+            self.dismiss(now, self.config.codes.refused, "refused by every backend", Cause::Refused, false);
+        } else if self.episode.as_ref().is_some_and(|episode| episode.deadline <= now) {
+            self.past_deadline(now);
+        }
+    }
+
+    /// One message at a time, since some may be killers.
+    fn suspected(&self) -> bool {
+        self.suspicion.as_ref().is_some_and(|suspicion| suspicion.until_seq.is_some())
+    }
+
+    /// After a pong: the next suspect may go, or all are cleared.
+    pub(super) fn suspects_acknowledged(&mut self) {
+        let acked = self.up.acked_seq();
+        let Some(until) = self.suspicion.as_ref().and_then(|suspicion| suspicion.until_seq) else { return };
+        let cleared = acked >= until;
+        if cleared && let Some(suspicion) = &mut self.suspicion {
+            (suspicion.until_seq, suspicion.convictions) = (None, 0);
+            self.note(Note::Cleared);
+        }
+        self.up.one_at_a_time(!cleared);
+    }
+
+    fn replayed(&self, episode: &Episode) -> bool {
+        !self.pongs || self.up.acked_seq() >= episode.replay_to
+    }
+
+    pub(super) fn linked_state(&self) -> State {
+        match &self.episode {
+            None => State::Relaying,
+            Some(episode) if self.replayed(episode) => State::Settling,
+            Some(_) => State::Replaying,
+        }
+    }
+
+    pub(super) fn episode_timeout(&self) -> Option<Time> {
+        let episode = self.episode.as_ref().filter(|_| self.backend != Backend::Over)?;
+        match episode.linked {
+            Some(linked) if self.replayed(episode) => Some(linked + self.config.stable),
+            _ => Some(episode.deadline),
+        }
+    }
+
+    pub(super) fn expire_episode(&mut self, now: Time) {
+        if !self.episode_timeout().is_some_and(|at| at <= now) {
+            return;
+        }
+        // A backend that has everything and works is not taken away at the deadline: only its
+        // failure, or silence, ends the session then.
+        let settled = self.episode.as_ref().is_some_and(|e| e.linked.is_some() && self.replayed(e));
+        if settled {
+            self.episode = None;
+        } else {
+            self.past_deadline(now);
+        }
+    }
+
+    fn past_deadline(&mut self, now: Time) {
+        self.dismiss(now, self.config.codes.deadline, "no backend in time", Cause::Deadline, false);
+    }
+
+    /// A cut message follows whole ones that cannot be acknowledged any more, since a ping has no
+    /// place in the middle of it: they are delivered to another backend.
+    pub(super) fn leave_if_cut(&mut self, now: Time) {
+        let cut = self.resets_backend() && self.farewell.is_some() && self.backend == Backend::Linked;
+        if cut && self.pongs && self.up.asked().is_none() && !self.up.ring.all_released() {
+            self.leave_backend(now, Failure::Cut);
+        }
+    }
+
+    /// The farewell is said to each backend anew.
+    pub(super) fn say_farewell(&mut self, now: Time) {
+        if self.backend != Backend::Linked {
+            return;
+        }
+        self.leave_if_cut(now);
+        let Some(Farewell::Close(payload)) = &self.farewell else { return };
+        if !self.up.closing() && !self.resets_backend() && self.backend == Backend::Linked {
+            self.up.close(payload);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What became of a session's messages, counted.
+
+/// Counts of one direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Whole messages that the broker has taken over.
+    pub forwarded: u64,
+    /// Up: messages that a backend has read, as its pong proves (in ack mode `none`: that were
+    /// written). Down: messages handed to the client's socket.
+    pub acknowledged: u64,
+    /// Messages written again, to another backend.
+    pub replayed: u64,
+    /// Messages kept from the client: halves whose backend died in the middle.
+    pub suppressed: u64,
+    /// Whole messages that were not delivered before the session ended.
+    pub lost: u64,
+    /// Messages whose effect the broker cannot know: handled perhaps twice (written, not
+    /// acknowledged, replayed), or acknowledged and perhaps unanswered when their backend died.
+    pub in_doubt: u64,
+}
+
+/// Counts of both directions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Client to backend.
+    pub up: Counts,
+    /// Backend to client.
+    pub down: Counts,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.forwarded += other.forwarded;
+        self.acknowledged += other.acknowledged;
+        self.replayed += other.replayed;
+        self.suppressed += other.suppressed;
+        self.lost += other.lost;
+        self.in_doubt += other.in_doubt;
+    }
+}
+
+impl std::ops::AddAssign for Ledger {
+    fn add_assign(&mut self, other: Ledger) {
+        self.up += other.up;
+        self.down += other.down;
+    }
+}
+
+/// The counts that most sessions never need; the others follow from seqs.
+#[derive(Debug, Default)]
+pub(crate) struct Exceptions {
+    pub(crate) replayed: u64,
+    pub(crate) suppressed: u64,
+    pub(crate) lost_up: u64,
+    pub(crate) lost_down: u64,
+    pub(crate) in_doubt: u64,
+    /// Highest seq that is counted in doubt, so that a message is counted once.
+    pub(crate) doubted_seq: u64,
+    /// Messages that the next backend will get again.
+    pub(crate) to_replay: u64,
+    pub(crate) failovers: u32,
+    /// Dials after the first.
+    pub(crate) dials: u32,
+}
+
+/// Estimates how many acknowledged messages were still unanswered, for a service that answers each
+/// message once: what it has acknowledged on this link, less what it has said, but no more than was
+/// acknowledged lately. A service that pushes besides hides some; one that answers nothing is
+/// bounded by the second figure.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unanswered {
+    acked_at_link: u64,
+    down_at_link: u64,
+    /// When the present bucket began, and acknowledgements before it and before the last one.
+    turned: crate::time::Time,
+    acked_before: u64,
+    acked_before_last: u64,
+}
+
+impl Unanswered {
+    pub(crate) fn new(now: crate::time::Time, acked_seq: u64, down: u64) -> Unanswered {
+        Unanswered {
+            acked_at_link: acked_seq,
+            down_at_link: down,
+            turned: now,
+            acked_before: acked_seq,
+            acked_before_last: acked_seq,
+        }
+    }
+
+    /// Notes that messages up to `acked_seq` are acknowledged; `window` is how long an answer may
+    /// take at the most.
+    pub(crate) fn acknowledged(&mut self, now: crate::time::Time, acked_seq: u64, window: std::time::Duration) {
+        let age = now.since(self.turned);
+        if age < window {
+            return;
+        }
+        self.acked_before_last = if age < window * 2 { self.acked_before } else { acked_seq };
+        (self.acked_before, self.turned) = (acked_seq, now);
+    }
+
+    /// The estimate for messages up to `acked_seq`, with `down` messages heard.
+    pub(crate) fn estimate(&self, acked_seq: u64, down: u64) -> u64 {
+        let acked = acked_seq.saturating_sub(self.acked_at_link);
+        let answered = down.saturating_sub(self.down_at_link);
+        acked.saturating_sub(answered).min(acked_seq.saturating_sub(self.acked_before_last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Time;
+    use std::time::Duration;
+
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn what_is_acknowledged_and_not_answered_is_in_doubt() {
+        let unanswered = Unanswered::new(Time::ORIGIN, 100, 40);
+        assert_eq!(unanswered.estimate(105, 43), 2);
+        assert_eq!(unanswered.estimate(105, 60), 0);
+    }
+
+    #[test]
+    fn old_silence_is_not_doubt() {
+        let mut unanswered = Unanswered::new(Time::ORIGIN, 0, 0);
+        unanswered.acknowledged(Time::ORIGIN + WINDOW, 1000, WINDOW);
+        unanswered.acknowledged(Time::ORIGIN + WINDOW * 2, 1001, WINDOW);
+        assert_eq!(unanswered.estimate(1001, 0), 1, "the thousand before are more than a window old");
+    }
+}

@@ -1,0 +1,225 @@
+//! What may last how long: silence, stalls, open messages, and the session's next timeout.
+
+use crate::time::Time;
+
+use super::{Backend, CLIENT_BACKLOG, Cause, Client, Failure, Note, Session};
+
+/// A backend that has answered pings before may be this many `ack_timeout`s late, as long as it
+/// talks.
+const LATE_PONGS: u32 = 6;
+
+/// When things last happened.
+#[derive(Debug)]
+pub(super) struct Clocks {
+    backend_heard: Time,
+    client_heard: Time,
+    /// A keepalive ping to the client is out since.
+    client_pinged: Option<Time>,
+    /// The backend owes something since; moved on while the broker does not read it.
+    awaits_since: Option<Time>,
+    /// Data waits for the client, and it has taken none of it since.
+    stalled_since: Option<Time>,
+    progress: u64,
+    client_open: Option<Time>,
+    backend_open: Option<Time>,
+    /// The driver was told of a silence at this time.
+    silence_told: Option<Time>,
+}
+
+impl Clocks {
+    pub(super) fn new(now: Time) -> Clocks {
+        Clocks {
+            backend_heard: now,
+            client_heard: now,
+            client_pinged: None,
+            awaits_since: None,
+            stalled_since: None,
+            progress: 0,
+            client_open: None,
+            backend_open: None,
+            silence_told: None,
+        }
+    }
+
+    pub(super) fn client_heard(&mut self, now: Time) {
+        (self.client_heard, self.client_pinged) = (now, None);
+    }
+
+    pub(super) fn backend_heard(&mut self, now: Time) {
+        self.backend_heard = now;
+    }
+
+    pub(super) fn backend_linked(&mut self, now: Time) {
+        (self.backend_heard, self.awaits_since, self.backend_open, self.silence_told) = (now, None, None, None);
+    }
+
+    /// `ended`: a message has ended; `open`: one is open (now, or since before).
+    pub(super) fn client_message(&mut self, now: Time, ended: bool, open: bool) {
+        let since = self.client_open.filter(|_| !ended).unwrap_or(now);
+        self.client_open = open.then_some(since);
+    }
+
+    /// `ended`: a message has ended; `open`: one is open (now, or since before).
+    pub(super) fn backend_message(&mut self, now: Time, ended: bool, open: bool) {
+        let since = self.backend_open.filter(|_| !ended).unwrap_or(now);
+        self.backend_open = open.then_some(since);
+    }
+
+    /// `paused`: the backend is not read, so its pongs may be stuck behind data for a slow client.
+    pub(super) fn awaiting(&mut self, now: Time, awaits: bool, paused: bool) {
+        self.awaits_since = match (awaits, paused) {
+            (false, _) => None,
+            (true, true) => Some(now),
+            (true, false) => self.awaits_since.or(Some(now)),
+        };
+    }
+
+    pub(super) fn client_progress(&mut self, now: Time, waiting: bool, progress: u64) {
+        if !waiting {
+            self.stalled_since = None;
+        } else if self.stalled_since.is_none() || progress != self.progress {
+            (self.stalled_since, self.progress) = (Some(now), progress);
+        }
+    }
+}
+
+impl Session {
+    /// When [`Session::advance`] must be called again, whatever happens until then.
+    pub fn next_timeout(&self) -> Option<Time> {
+        let ends = match self.client {
+            Client::Told { until, .. } => Some(until),
+            _ => None,
+        };
+        let backend = match self.backend {
+            Backend::Waiting { at } => at,
+            Backend::Closing { until } => Some(until),
+            _ => None,
+        };
+        [
+            ends,
+            backend,
+            self.up.hold_ends(),
+            self.episode_timeout(),
+            self.silence_at(),
+            self.unfit_at(),
+            self.backend_keepalive_at(),
+            self.client_keepalive_at(),
+            self.stall_at(),
+            self.slow_message_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Acts on every time that has come.
+    pub(super) fn expire(&mut self, now: Time) {
+        let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        self.expire_episode(now);
+        self.expire_closes(now);
+        if due(self.unfit_at()) {
+            self.pongs = false;
+            self.up.ring.release_written();
+            self.note(Note::Unfit);
+        }
+        if due(self.silence_at()) {
+            self.clocks.silence_told = Some(now);
+            self.note(Note::Silent);
+        }
+        if due(self.stall_at()) {
+            self.client_lost(now, Cause::ClientStall);
+        }
+        if due(self.client_keepalive_at()) {
+            self.client_silent(now);
+        }
+        if due(self.slow_message_at()) {
+            self.message_too_slow(now);
+        }
+    }
+
+    /// The backend has been silent for `ack_timeout`, yet there is no other to go to: it gets
+    /// another `ack_timeout`. (A driver that has another calls [`Session::handle_backend_lost`].)
+    pub fn stay(&mut self, now: Time) {
+        self.clocks.silence_told = Some(now);
+    }
+
+    /// A backend that owes something and says nothing at all is silent.
+    fn silence_at(&self) -> Option<Time> {
+        let since = self.clocks.awaits_since.filter(|_| self.listens_to_backend())?;
+        let last = since.max(self.clocks.backend_heard).max(self.clocks.silence_told.unwrap_or(since));
+        Some(last + self.config.ack_timeout)
+    }
+
+    /// A backend that talks but does not answer pings is unfit for acknowledgements.
+    fn unfit_at(&self) -> Option<Time> {
+        let asked = self.up.asked().filter(|_| self.pongs && self.listens_to_backend())?;
+        let since = self.clocks.awaits_since?.max(asked);
+        let talks = self.clocks.backend_heard > since;
+        let patience = self.config.ack_timeout * if self.ponged { LATE_PONGS } else { 1 };
+        talks.then_some(since + patience)
+    }
+
+    fn listens_to_backend(&self) -> bool {
+        self.backend == Backend::Linked && self.down.waiting() < CLIENT_BACKLOG
+    }
+
+    /// Whether the backend is to be pinged although no message asks for it.
+    pub(super) fn keepalive_due(&self, now: Time) -> bool {
+        self.backend_keepalive_at().is_some_and(|at| at <= now)
+    }
+
+    fn backend_keepalive_at(&self) -> Option<Time> {
+        let unfit = self.config.ack == super::AckMode::Pong && !self.pongs;
+        let quiet = self.clocks.awaits_since.is_none() && self.backend == Backend::Linked && !unfit;
+        // Inside an open message a ping has no place; its own timeout runs.
+        let place = self.up.ring.sent() <= self.up.ring.whole();
+        let wanted = quiet && place && !self.config.keepalive.is_zero() && !self.up.closing();
+        wanted.then(|| self.clocks.backend_heard + self.config.keepalive)
+    }
+
+    /// Not judged while the client is not read: what it says is stuck on the way.
+    fn client_keepalive_at(&self) -> Option<Time> {
+        let read = matches!(self.client, Client::Open) && self.client_read_limit(false) > 0;
+        if !read || self.config.keepalive.is_zero() {
+            return None;
+        }
+        Some(match self.clocks.client_pinged {
+            Some(pinged) => pinged + self.config.client_pong,
+            None => self.clocks.client_heard + self.config.keepalive,
+        })
+    }
+
+    fn client_silent(&mut self, now: Time) {
+        if self.clocks.client_pinged.is_some() {
+            self.client_lost(now, Cause::ClientTimeout);
+        } else {
+            self.down.control(crate::frame::Opcode::Ping, b"");
+            self.clocks.client_pinged = Some(now);
+        }
+    }
+
+    fn stall_at(&self) -> Option<Time> {
+        let over = matches!(self.client, Client::Over);
+        self.clocks.stalled_since.filter(|_| !over).map(|since| since + self.config.client_stall)
+    }
+
+    /// Neither side may keep a message open for long. The client's does not age while it is not
+    /// read.
+    fn slow_message_at(&self) -> Option<Time> {
+        let client = self.clocks.client_open.filter(|_| matches!(self.client, Client::Open));
+        let backend = self.clocks.backend_open.filter(|_| self.listens_to_backend());
+        [client, backend].into_iter().flatten().min().map(|since| since + self.config.message_timeout)
+    }
+
+    fn message_too_slow(&mut self, now: Time) {
+        let limit = self.config.message_timeout;
+        if self.clocks.client_open.is_some_and(|since| since + limit <= now) && matches!(self.client, Client::Open) {
+            self.clocks.client_open = None;
+            let code = self.config.codes.slow_message;
+            self.dismiss(now, code, "a message took too long", Cause::SlowMessage, true);
+        } else {
+            self.clocks.backend_open = None;
+            self.leave_backend(now, Failure::SlowMessage);
+        }
+    }
+}

@@ -1,0 +1,564 @@
+//! What goes to the backend: the ring's bytes, and between its messages the broker's own control
+//! frames: the ping that asks for an acknowledgement, pongs, and the last Close.
+//!
+//! ```text
+//!   ring:  | acknowledged, held | written | to write ...
+//!                                     ^ ping   ^ pong   ^ close      each at its own position
+//! ```
+//!
+//! At most one ping is outstanding. Its pong proves that the backend has read everything before
+//! it: a peer answers a ping with the same payload (RFC 6455, 5.5.2 and 5.5.3) and reads frames in
+//! order.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::chain::Gather;
+use crate::frame::{Opcode, apply_mask, control_frame};
+use crate::ring::Ring;
+use crate::time::Time;
+
+/// A source of unpredictable numbers, the driver's. Masking keys must be unpredictable
+/// (RFC 6455, 5.3), and a nonce must not be guessed by a backend that never read the ping.
+pub type Entropy<'a> = dyn FnMut() -> u64 + 'a;
+
+/// Acknowledged messages wait for the end of `ack_hold` in at most so many steps.
+const HOLD_STEPS: usize = 64;
+
+/// A masked ping: two bytes of header, four of key, eight of nonce.
+const PING_LEN: usize = 14;
+
+/// One session's way up, over all its backends.
+#[derive(Debug, Default)]
+pub(crate) struct Uplink {
+    pub(crate) ring: Ring,
+    ping: Option<Ping>,
+    inserts: Option<Box<Inserts>>,
+    held: Option<Box<VecDeque<Held>>>,
+    /// Position up to which the present backend has acknowledged; never before the ring's base.
+    acked: u64,
+    acked_seq: u64,
+    /// Nothing behind this position is written: a suspect is replayed alone.
+    stop_at: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Ping {
+    at: u64,
+    seq: u64,
+    asked: Time,
+    written: u8,
+    frame: [u8; PING_LEN],
+    nonce: [u8; 8],
+}
+
+/// Control frames other than the ping; rare.
+#[derive(Debug, Default)]
+struct Inserts {
+    pong: Option<Insert>,
+    close: Option<Insert>,
+}
+
+#[derive(Debug)]
+struct Insert {
+    at: u64,
+    payload: Vec<u8>,
+    /// The masked frame, once there was entropy to make it.
+    frame: Vec<u8>,
+    written: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    until: Time,
+    at: u64,
+    seq: u64,
+}
+
+/// A piece of the next write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    Data { to: u64 },
+    Ping,
+    Pong,
+    Close,
+}
+
+impl Uplink {
+    /// Makes the control frames that are due: masks for the queued ones, and a ping when
+    /// messages are uncovered (`acks`) or `keepalive` asks for one. Says whether a ping was made.
+    pub(crate) fn prepare(&mut self, now: Time, acks: bool, keepalive: bool, entropy: &mut Entropy<'_>) -> bool {
+        if let Some(inserts) = &mut self.inserts {
+            inserts.seal(entropy);
+        }
+        let (at, seq) = self.ping_target();
+        let wanted = (acks && at > self.acked) || keepalive;
+        // Never inside an open message, and nothing stands behind a Close.
+        if !wanted || self.ping.is_some() || self.ring.sent() > at || self.closing() {
+            return false;
+        }
+        self.ping = Some(Ping::new(at, seq, now, entropy));
+        true
+    }
+
+    /// The boundary behind which a ping may stand, and the seq that it covers.
+    fn ping_target(&self) -> (u64, u64) {
+        match self.stop_at {
+            Some(at) => (at, self.ring.messages().find(|(end, _)| *end == at).map_or(self.acked_seq, |m| m.1)),
+            None => (self.ring.whole(), self.ring.whole_seq()),
+        }
+    }
+
+    /// Answers a backend's ping, between frames. A pong that waits already is replaced: the latest
+    /// ping is the one to answer (RFC 6455, 5.5.3). `frame_rest` is what is still to come of the
+    /// client's present frame.
+    pub(crate) fn pong(&mut self, payload: &[u8], frame_rest: u64) {
+        let at = if self.ring.sent() <= self.ring.whole() { self.ring.whole() } else { self.ring.end() + frame_rest };
+        let waiting = &mut self.inserts.get_or_insert_default().pong;
+        if waiting.as_ref().is_none_or(|pong| pong.written == 0) {
+            *waiting = Some(Insert::new(at, payload));
+        }
+    }
+
+    /// Queues a Close behind everything. The ring must hold no open message.
+    pub(crate) fn close(&mut self, payload: &[u8]) {
+        let close = Insert::new(self.ring.end(), payload);
+        self.inserts.get_or_insert_default().close = Some(close);
+    }
+
+    /// A Close is queued or written.
+    pub(crate) fn closing(&self) -> bool {
+        self.inserts.as_ref().is_some_and(|inserts| inserts.close.is_some())
+    }
+
+    /// A Close was written to its last byte.
+    pub(crate) fn closed(&self) -> bool {
+        let close = self.inserts.as_ref().and_then(|inserts| inserts.close.as_ref());
+        close.is_some_and(|close| close.sealed() && close.written == close.frame.len())
+    }
+
+    /// What can be written now. Call [`Uplink::prepare`] first.
+    pub(crate) fn transmit(&self) -> Gather<'_> {
+        let mut gather = Gather::new();
+        let mut from = self.ring.sent();
+        for piece in self.plan().into_iter().flatten() {
+            match piece {
+                Piece::Data { to } => {
+                    let (chain, index) = self.ring.bytes_at(from);
+                    let end = index + (to - from) as usize;
+                    chain.gather(index, end, &mut gather);
+                    // Without room for all of it, what follows must not be written before it.
+                    if gather.pieces().len() == 16 {
+                        break;
+                    }
+                    from = to;
+                }
+                control => {
+                    gather.add(self.control_bytes(control));
+                }
+            }
+        }
+        gather
+    }
+
+    /// Notes that the backend's socket took `n` bytes of it.
+    pub(crate) fn written(&mut self, mut n: usize) {
+        for piece in self.plan().into_iter().flatten() {
+            let taken = match piece {
+                Piece::Data { to } => n.min((to - self.ring.sent()) as usize),
+                control => n.min(self.control_bytes(control).len()),
+            };
+            n -= taken;
+            match piece {
+                Piece::Data { .. } => self.ring.written(taken as u64),
+                control => self.control_written(control, taken),
+            }
+            if n == 0 {
+                break;
+            }
+        }
+    }
+
+    /// The order of the next write: data up to the first control frame's position, that frame, and
+    /// so on. A frame that is begun comes first; where two stand at one position, the ping does.
+    fn plan(&self) -> [Option<Piece>; 7] {
+        let mut controls = self.controls();
+        controls.sort_unstable_by_key(|control| control.map_or((u64::MAX, true), |(at, fresh, _)| (at, fresh)));
+        let (mut plan, mut n, mut from) = ([None; 7], 0, self.ring.sent());
+        let end = self.stop_at.unwrap_or(self.ring.end()).max(from);
+        for (at, _, control) in controls.into_iter().flatten() {
+            if at > end {
+                break;
+            }
+            if at > from {
+                (plan[n], from) = (Some(Piece::Data { to: at }), at);
+                n += 1;
+            }
+            plan[n] = Some(control);
+            n += 1;
+            if control == Piece::Close {
+                return plan;
+            }
+        }
+        if end > from {
+            plan[n] = Some(Piece::Data { to: end });
+        }
+        plan
+    }
+
+    /// Control frames with bytes to write: position, whether none of it is written, and which.
+    fn controls(&self) -> [Option<(u64, bool, Piece)>; 3] {
+        let ping = self.ping.as_ref().filter(|ping| usize::from(ping.written) < PING_LEN);
+        let inserts = self.inserts.as_ref();
+        let insert = |insert: Option<&Insert>, piece| {
+            let insert = insert.filter(|i| i.sealed() && i.written < i.frame.len())?;
+            Some((insert.at, insert.written == 0, piece))
+        };
+        [
+            ping.map(|ping| (ping.at, ping.written == 0, Piece::Ping)),
+            insert(inserts.and_then(|i| i.pong.as_ref()), Piece::Pong),
+            insert(inserts.and_then(|i| i.close.as_ref()), Piece::Close),
+        ]
+    }
+
+    fn control_bytes(&self, control: Piece) -> &[u8] {
+        let inserts = self.inserts.as_ref();
+        let insert = match control {
+            Piece::Ping => return self.ping.as_ref().map_or(&[], Ping::unwritten),
+            Piece::Pong => inserts.and_then(|inserts| inserts.pong.as_ref()),
+            Piece::Close => inserts.and_then(|inserts| inserts.close.as_ref()),
+            Piece::Data { .. } => None,
+        };
+        insert.map_or(&[], Insert::unwritten)
+    }
+
+    fn control_written(&mut self, control: Piece, n: usize) {
+        match (control, &mut self.ping, &mut self.inserts) {
+            (Piece::Ping, Some(ping), _) => ping.written += n as u8,
+            (Piece::Pong, _, Some(inserts)) => inserts.pong_written(n),
+            (Piece::Close, _, Some(inserts)) => inserts.close_written(n),
+            _ => {}
+        }
+        if self.inserts.as_ref().is_some_and(|inserts| inserts.pong.is_none() && inserts.close.is_none()) {
+            self.inserts = None;
+        }
+    }
+
+    /// Takes a backend's pong. True when it answers the outstanding ping; then everything before
+    /// that ping is acknowledged, and leaves the ring after `hold`.
+    pub(crate) fn acknowledge(&mut self, now: Time, payload: &[u8], hold: Duration) -> bool {
+        let answered = |ping: &mut Ping| usize::from(ping.written) == PING_LEN && ping.nonce == payload;
+        let Some(ping) = self.ping.take_if(answered) else { return false };
+        (self.acked, self.acked_seq) = (ping.at, ping.seq);
+        if hold.is_zero() {
+            self.ring.release(ping.at, ping.seq);
+        } else if ping.at > self.ring.base() {
+            self.hold(Held { until: now + hold, at: ping.at, seq: ping.seq });
+        }
+        true
+    }
+
+    fn hold(&mut self, held: Held) {
+        let queue = self.held.get_or_insert_default();
+        // A full queue merges: what came before waits a little longer, never shorter.
+        if queue.len() == HOLD_STEPS {
+            queue.pop_back();
+        }
+        queue.push_back(held);
+    }
+
+    /// When the next held messages may leave the ring.
+    pub(crate) fn hold_ends(&self) -> Option<Time> {
+        self.held.as_ref().and_then(|queue| queue.front()).map(|held| held.until)
+    }
+
+    /// Lets go of what has been held long enough.
+    pub(crate) fn end_holds(&mut self, now: Time) {
+        while let Some(held) = self.held.as_mut().and_then(|queue| queue.pop_front_if(|held| held.until <= now)) {
+            self.ring.release(held.at, held.seq);
+        }
+        if self.held.as_ref().is_some_and(|queue| queue.is_empty()) {
+            self.held = None;
+        }
+    }
+
+    /// Counts everything written as read; a Close that was answered proves it (frames are read in
+    /// order).
+    pub(crate) fn acknowledge_all(&mut self) {
+        self.ping = None;
+        self.held = None;
+        (self.acked, self.acked_seq) = (self.ring.whole(), self.ring.whole_seq());
+        self.ring.release(self.acked, self.acked_seq);
+    }
+
+    /// The backend is gone: forgets what was said to it, and begins again at the ring's base.
+    pub(crate) fn rewind(&mut self) {
+        (self.ping, self.inserts, self.held, self.stop_at) = (None, None, None, None);
+        self.ring.rewind();
+        (self.acked, self.acked_seq) = (self.ring.base(), self.ring.base_seq());
+    }
+
+    /// Lets no more than the next unacknowledged message through, or lifts that.
+    pub(crate) fn one_at_a_time(&mut self, on: bool) {
+        let acked = self.acked();
+        let next = self.ring.messages().map(|(end, _)| end).find(|end| *end > acked);
+        self.stop_at = on.then_some(next.unwrap_or(acked));
+    }
+
+    /// Seq of the last message that the present backend, or one before it, has acknowledged.
+    pub(crate) fn acked_seq(&self) -> u64 {
+        self.acked_seq.max(self.ring.base_seq())
+    }
+
+    /// Position up to which messages are acknowledged.
+    pub(crate) fn acked(&self) -> u64 {
+        self.acked.max(self.ring.base())
+    }
+
+    /// When the outstanding ping was made.
+    pub(crate) fn asked(&self) -> Option<Time> {
+        self.ping.as_ref().map(|ping| ping.asked)
+    }
+
+    /// The backend owes something: a pong, or room for whole messages that wait to be written.
+    pub(crate) fn awaits(&self) -> bool {
+        self.ping.is_some() || self.ring.sent() < self.ring.whole()
+    }
+}
+
+impl Ping {
+    fn new(at: u64, seq: u64, asked: Time, entropy: &mut Entropy<'_>) -> Ping {
+        let nonce = entropy().to_be_bytes();
+        let [a, b, c, d, ..] = entropy().to_be_bytes();
+        let key = [a, b, c, d];
+        let mut frame = [0x89, 0x88, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0];
+        frame[6..].copy_from_slice(&nonce);
+        apply_mask(&mut frame[6..], key, 0);
+        Ping { at, seq, asked, written: 0, frame, nonce }
+    }
+
+    fn unwritten(&self) -> &[u8] {
+        &self.frame[usize::from(self.written)..]
+    }
+}
+
+impl Inserts {
+    fn seal(&mut self, entropy: &mut Entropy<'_>) {
+        for (insert, opcode) in [(&mut self.pong, Opcode::Pong), (&mut self.close, Opcode::Close)] {
+            if let Some(insert) = insert.as_mut().filter(|insert| !insert.sealed()) {
+                let [a, b, c, d, ..] = entropy().to_be_bytes();
+                insert.frame = control_frame(opcode, &insert.payload, Some([a, b, c, d]));
+            }
+        }
+    }
+
+    fn close_written(&mut self, n: usize) {
+        if let Some(close) = &mut self.close {
+            close.written += n;
+        }
+    }
+
+    fn pong_written(&mut self, n: usize) {
+        if let Some(pong) = &mut self.pong {
+            pong.written += n;
+            if pong.written == pong.frame.len() {
+                self.pong = None;
+            }
+        }
+    }
+}
+
+impl Insert {
+    fn new(at: u64, payload: &[u8]) -> Insert {
+        Insert { at, payload: payload.to_vec(), frame: Vec::new(), written: 0 }
+    }
+
+    fn sealed(&self) -> bool {
+        !self.frame.is_empty()
+    }
+
+    fn unwritten(&self) -> &[u8] {
+        &self.frame[self.written..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Header;
+    use crate::scanner::{Item, Scanner, Sender};
+
+    const NOW: Time = Time::ORIGIN;
+    const ONE: &[u8] = b"\x82\x83\0\0\0\0one";
+    const TWO: &[u8] = b"\x82\x83\0\0\0\0two";
+
+    fn feed(up: &mut Uplink, bytes: &[u8]) {
+        let mut scanner = Scanner::new(Sender::Client, 1 << 20, false);
+        let mut input = bytes;
+        while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
+            up.ring.append(&data);
+        }
+    }
+
+    fn prepare(up: &mut Uplink) -> bool {
+        up.prepare(NOW, true, false, &mut || 0)
+    }
+
+    /// Writes `room` bytes at the most and returns them.
+    fn write(up: &mut Uplink, room: usize) -> Vec<u8> {
+        let bytes: Vec<u8> = up.transmit().pieces().iter().flat_map(|piece| piece.to_vec()).take(room).collect();
+        up.written(bytes.len());
+        bytes
+    }
+
+    fn ping() -> Vec<u8> {
+        [&[0x89, 0x88][..], &[0; 12]].concat()
+    }
+
+    const NONCE: &[u8] = &[0; 8];
+
+    #[test]
+    fn a_ping_follows_the_messages_in_the_same_write() {
+        let mut up = Uplink::default();
+        feed(&mut up, ONE);
+        assert!(prepare(&mut up));
+        assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
+        feed(&mut up, TWO);
+        assert!(!prepare(&mut up), "one is outstanding");
+        assert_eq!(write(&mut up, 1000), TWO);
+        assert!(up.acknowledge(NOW, NONCE, Duration::ZERO));
+        assert_eq!((up.acked_seq(), up.ring.len()), (1, TWO.len()));
+        assert!(prepare(&mut up), "what the pong left uncovered is asked for alone");
+        assert_eq!(write(&mut up, 1000), ping());
+        assert!(up.acknowledge(NOW, NONCE, Duration::ZERO));
+        assert!(up.ring.is_empty() && !up.awaits());
+    }
+
+    #[test]
+    fn whatever_the_socket_takes_the_bytes_are_the_same() {
+        for room in 1..40 {
+            let mut up = Uplink::default();
+            feed(&mut up, &[ONE, &TWO[..8]].concat());
+            prepare(&mut up);
+            up.pong(b"hi", 1);
+            up.prepare(NOW, true, false, &mut || 0);
+            let mut got = Vec::new();
+            loop {
+                let bytes = write(&mut up, room);
+                if bytes.is_empty() {
+                    break;
+                }
+                got.extend(bytes);
+            }
+            let pong = b"\x8A\x82\0\0\0\0hi";
+            assert_eq!(got, [ONE, &ping(), pong, &TWO[..8]].concat(), "room {room}");
+        }
+    }
+
+    #[test]
+    fn a_pong_waits_for_the_end_of_a_frame_that_is_begun() {
+        let mut up = Uplink::default();
+        feed(&mut up, &TWO[..8]);
+        assert_eq!(write(&mut up, 1000), &TWO[..8]);
+        up.pong(b"", 1);
+        prepare(&mut up);
+        assert_eq!(write(&mut up, 1000), b"");
+        up.ring.tail(1).push(b'o');
+        up.ring.grown(1, true);
+        assert_eq!(write(&mut up, 1000), b"o\x8A\x80\0\0\0\0");
+    }
+
+    #[test]
+    fn no_ping_inside_an_open_message() {
+        let mut up = Uplink::default();
+        feed(&mut up, &[ONE, &TWO[..8]].concat());
+        up.ring.written(1000);
+        assert!(!prepare(&mut up));
+    }
+
+    #[test]
+    fn pongs_that_nobody_asked_for_acknowledge_nothing() {
+        let mut up = Uplink::default();
+        feed(&mut up, ONE);
+        assert!(!up.acknowledge(NOW, NONCE, Duration::ZERO), "no ping yet");
+        prepare(&mut up);
+        assert!(!up.acknowledge(NOW, NONCE, Duration::ZERO), "it is not written yet");
+        write(&mut up, 1000);
+        assert!(!up.acknowledge(NOW, b"", Duration::ZERO));
+        assert!(!up.acknowledge(NOW, &[1; 8], Duration::ZERO));
+        assert!(up.acknowledge(NOW, NONCE, Duration::ZERO));
+        assert!(!up.acknowledge(NOW, NONCE, Duration::ZERO), "once is enough");
+    }
+
+    #[test]
+    fn held_messages_stay_for_a_replay_until_the_hold_ends() {
+        let hold = Duration::from_millis(200);
+        let mut up = Uplink::default();
+        feed(&mut up, ONE);
+        prepare(&mut up);
+        write(&mut up, 1000);
+        assert!(up.acknowledge(NOW, NONCE, hold));
+        assert_eq!((up.acked_seq(), up.ring.base_seq()), (1, 0));
+        assert!(!prepare(&mut up), "acknowledged, so it is not asked for again");
+        up.end_holds(NOW + hold / 2);
+        assert_eq!((up.ring.base_seq(), up.hold_ends()), (0, Some(NOW + hold)));
+        up.end_holds(NOW + hold);
+        assert_eq!((up.ring.base_seq(), up.hold_ends()), (1, None));
+    }
+
+    #[test]
+    fn a_rewind_replays_what_was_held() {
+        let mut up = Uplink::default();
+        feed(&mut up, ONE);
+        prepare(&mut up);
+        write(&mut up, 1000);
+        up.acknowledge(NOW, NONCE, Duration::from_secs(1));
+        up.rewind();
+        assert!(prepare(&mut up));
+        assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
+    }
+
+    #[test]
+    fn many_holds_merge_and_none_ends_early() {
+        let mut up = Uplink::default();
+        for i in 0..200u64 {
+            let now = NOW + Duration::from_millis(i);
+            feed(&mut up, ONE);
+            up.prepare(now, true, false, &mut || 0);
+            write(&mut up, 1000);
+            assert!(up.acknowledge(now, NONCE, Duration::from_secs(1)));
+        }
+        assert!(up.held.as_ref().expect("held").len() <= HOLD_STEPS);
+        up.end_holds(NOW + Duration::from_millis(1100));
+        assert!(up.ring.base_seq() <= 101);
+        up.end_holds(NOW + Duration::from_millis(1199));
+        assert!(up.ring.is_empty());
+    }
+
+    #[test]
+    fn one_at_a_time_lets_one_message_through_until_its_pong() {
+        let mut up = Uplink::default();
+        feed(&mut up, &[ONE, TWO].concat());
+        up.one_at_a_time(true);
+        prepare(&mut up);
+        assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
+        assert!(up.acknowledge(NOW, NONCE, Duration::ZERO));
+        up.one_at_a_time(true);
+        prepare(&mut up);
+        assert_eq!(write(&mut up, 1000), [TWO, &ping()].concat());
+        assert!(up.acknowledge(NOW, NONCE, Duration::ZERO));
+        assert_eq!(up.acked_seq(), 2);
+    }
+
+    #[test]
+    fn nothing_follows_a_close() {
+        let mut up = Uplink::default();
+        feed(&mut up, ONE);
+        up.close(&1000u16.to_be_bytes());
+        assert!(!prepare(&mut up));
+        let bytes = write(&mut up, 1000);
+        assert_eq!(bytes, [ONE, b"\x88\x82\0\0\0\0\x03\xe8"].concat());
+        assert!(up.closed());
+        assert_eq!(Header::parse(&bytes).expect("legal").expect("whole").payload_len, 3);
+    }
+}
