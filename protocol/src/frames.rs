@@ -6,8 +6,6 @@ use crate::frame::{HEADER_MAX, Header};
 /// A frame of which the header, at least, lies in the chain.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Placed {
-    /// Where it begins, as an index into the chain.
-    pub(crate) start: usize,
     /// Where it ends, perhaps past the end of the chain.
     pub(crate) end: usize,
     pub(crate) header: Header,
@@ -38,6 +36,6 @@ impl Iterator for Frames<'_> {
         let start = self.at;
         let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
         self.at = (start + header.len).saturating_add(payload_len);
-        Some(Placed { start, end: self.at, header })
+        Some(Placed { end: self.at, header })
     }
 }

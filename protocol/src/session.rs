@@ -373,6 +373,16 @@ impl Session {
         }
     }
 
+    /// A message of the client has begun and not ended.
+    pub fn client_message_open(&self) -> bool {
+        self.client_scan.message_open()
+    }
+
+    /// A message of the backend has begun and not ended.
+    pub fn backend_message_open(&self) -> bool {
+        self.backend_scan.message_open()
+    }
+
     /// Whether to read the backend. Not while much waits for a slow client.
     pub fn wants_backend(&self) -> bool {
         self.linked() && self.down.waiting() < CLIENT_BACKLOG
@@ -415,9 +425,15 @@ impl Session {
         self.linked()
     }
 
-    /// The backend's connection must be reset: a message was cut in the middle.
+    /// How a connection that is not wanted any more ends. True: reset, since the backend has
+    /// failed, or a message to it was cut in the middle.
     pub fn resets_backend(&self) -> bool {
-        self.reset || self.up.ring.sent() > self.up.ring.whole()
+        self.reset || self.backend != Backend::Over
+    }
+
+    /// What the backend has got last is a part of a message.
+    fn backend_is_cut(&self) -> bool {
+        self.up.ring.sent() > self.up.ring.whole()
     }
 
     /// All that the client gets is written, and nothing more will be: its socket's write side may

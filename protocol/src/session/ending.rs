@@ -191,7 +191,7 @@ impl Session {
 
     /// What the client has begun and the backend has seen nothing of need not be cut.
     fn drop_unsent_open(&mut self) {
-        if !self.resets_backend() {
+        if !self.backend_is_cut() {
             self.up.ring.drop_open();
         }
     }
@@ -223,7 +223,7 @@ impl Session {
             }
             (Backend::Linked, Some(Farewell::HangUp)) if delivered => self.backend_over(),
             // A Close has no place in a message that is cut.
-            (Backend::Linked, Some(_)) if delivered && self.resets_backend() => self.backend_over(),
+            (Backend::Linked, Some(_)) if delivered && self.backend_is_cut() => self.backend_over(),
             (Backend::Waiting { .. } | Backend::Dialing, Some(_)) if delivered => self.backend_over(),
             // The backend began it, and has its answer.
             (Backend::Closing { .. }, None) if self.up.closed() || self.client_silenced() => self.backend_over(),
@@ -274,7 +274,7 @@ impl Session {
     /// No backend is wanted any more; what it has not acknowledged is lost.
     pub(super) fn backend_over(&mut self) {
         if self.backend != Backend::Over {
-            self.reset = self.resets_backend();
+            self.reset = self.backend_is_cut();
             self.count_undelivered();
             self.backend = Backend::Over;
         }

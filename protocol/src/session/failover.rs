@@ -366,7 +366,7 @@ impl Session {
     /// A cut message follows whole ones that cannot be acknowledged any more, since a ping has no
     /// place in the middle of it: they are delivered to another backend.
     pub(super) fn leave_if_cut(&mut self, now: Time) {
-        let cut = self.resets_backend() && self.farewell.is_some() && self.backend == Backend::Linked;
+        let cut = self.backend_is_cut() && self.farewell.is_some() && self.backend == Backend::Linked;
         if cut && self.pongs && self.up.asked().is_none() && !self.up.ring.all_released() {
             self.leave_backend(now, Failure::Cut);
         }
@@ -379,7 +379,7 @@ impl Session {
         }
         self.leave_if_cut(now);
         let Some(Farewell::Close(payload)) = &self.farewell else { return };
-        if !self.up.closing() && !self.resets_backend() && self.backend == Backend::Linked {
+        if !self.up.closing() && !self.backend_is_cut() && self.backend == Backend::Linked {
             self.up.close(payload);
         }
     }

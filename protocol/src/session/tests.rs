@@ -1,1 +1,15 @@
+//! One test for each arrow of the diagrams in [`super`] and [`super::failover`], and for each
+//! sentence of the guarantees: what the client and the backends get to see, byte for byte.
 
+mod closing;
+mod deadlines;
+mod failing;
+mod goodbye;
+mod limits;
+mod poison;
+mod relaying;
+mod rig;
+mod schedules;
+mod silence;
+mod stalls;
+mod wire;

@@ -1,0 +1,74 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+
+/// `steadfast` and its arguments.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the broker until SIGTERM or SIGINT
+    Serve(ServeArgs),
+    /// Checks a configuration without starting
+    Check(CheckArgs),
+}
+
+/// What `serve` takes.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Configuration file (TOML); flags and environment win over it
+    #[arg(long, env = "STEADFAST_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// What wins over the file.
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// What `check` takes: as `serve`, and the file must be given.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Configuration file (TOML)
+    #[arg(long, env = "STEADFAST_CONFIG", value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Judged together with the file, as `serve` would.
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// How the process ends. Scripts rely on the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or stopped when asked to.
+    Success = 0,
+    /// An unexpected failure while running.
+    Failure = 1,
+    /// A command line that cannot be understood; clap gives this one.
+    Usage = 2,
+    /// An invalid configuration.
+    Config = 3,
+    /// An address cannot be bound.
+    Bind = 4,
+    /// Too few descriptors.
+    Descriptors = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,119 @@
+//! The file and the flags become one complete configuration.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use super::keys::{Draft, DraftListener, DraftPool, default_pool};
+use super::overrides::Overrides;
+use super::problem::{Origin, Report};
+use super::settings::{Backend, Listener, Pool, Settings};
+
+/// The pool that flags fill.
+const DEFAULT_POOL: &str = "default";
+
+const LISTEN: Origin = Origin::Flag("--listen (STEADFAST_LISTEN)");
+const BACKEND: Origin = Origin::Flag("--backend (STEADFAST_BACKEND)");
+
+/// Lets the flags win over the file, then checks what only the whole can tell.
+pub(super) fn complete(mut draft: Draft, overrides: &Overrides, report: &mut Report) -> Settings {
+    apply(&mut draft, overrides);
+    check_pools(&draft.pools, report);
+    check_backend_flags(&overrides.backend, report);
+    check_addresses(&draft, report);
+    let listeners = resolve_pools(&draft, report);
+    let pools = draft.pools.into_iter().map(|draft| draft.pool).collect();
+    Settings { listeners, pools, ..draft.rest }
+}
+
+fn apply(draft: &mut Draft, overrides: &Overrides) {
+    if !overrides.listen.is_empty() {
+        let listeners = overrides.listen.iter();
+        draft.listeners =
+            listeners.map(|address| DraftListener { origin: LISTEN, address: *address, pool: None }).collect();
+    }
+    if !overrides.backend.is_empty() {
+        apply_backends(&mut draft.pools, overrides);
+    }
+    for DraftPool { pool, .. } in &mut draft.pools {
+        pool.ack = overrides.ack.unwrap_or(pool.ack);
+        pool.on_failure = overrides.on_failure.unwrap_or(pool.on_failure);
+    }
+    let rest = &mut draft.rest;
+    rest.admin = overrides.admin.or(rest.admin);
+    rest.workers = overrides.workers.unwrap_or(rest.workers);
+    rest.log.format = overrides.log_format.unwrap_or(rest.log.format);
+    if let Some(level) = &overrides.log_level {
+        rest.log.level.clone_from(level);
+    }
+}
+
+fn apply_backends(pools: &mut Vec<DraftPool>, overrides: &Overrides) {
+    let backends = overrides.backend.clone();
+    match pools.iter_mut().find(|draft| draft.pool.name == DEFAULT_POOL) {
+        Some(draft) => {
+            draft.pool.backends = backends;
+            draft.origin = BACKEND;
+        }
+        None => {
+            let pool = Pool { name: DEFAULT_POOL.to_owned(), backends, ..default_pool() };
+            pools.push(DraftPool { origin: BACKEND, pool });
+        }
+    }
+}
+
+fn check_pools(pools: &[DraftPool], report: &mut Report) {
+    if pools.is_empty() {
+        let remedy = "give --backend ws://HOST:PORT, or a [[pool]] with a [[pool.backend]] in the file";
+        report.add(Origin::Nowhere, format!("no backend: {remedy}"));
+    }
+    for DraftPool { origin, pool } in pools.iter().filter(|draft| draft.pool.backends.is_empty()) {
+        let name = &pool.name;
+        report.add(*origin, format!("[pool] {name:?} has no backend: add a [[pool.backend]] with its url"));
+    }
+}
+
+fn check_backend_flags(backends: &[Backend], report: &mut Report) {
+    let mut names = HashSet::new();
+    for backend in backends.iter().filter(|backend| !names.insert(&backend.name)) {
+        report.add(BACKEND, format!("{} is given twice; remove one", backend.name));
+    }
+}
+
+/// Two sockets cannot have one address; port 0 is a new one each time.
+fn check_addresses(draft: &Draft, report: &mut Report) {
+    let mut taken: HashSet<SocketAddr> = draft.rest.admin.into_iter().collect();
+    for DraftListener { origin, address, .. } in &draft.listeners {
+        if address.port() != 0 && !taken.insert(*address) {
+            report.add(*origin, format!("{address} is given twice; each listener needs an address of its own"));
+        }
+    }
+}
+
+fn resolve_pools(draft: &Draft, report: &mut Report) -> Vec<Listener> {
+    if draft.listeners.is_empty() {
+        let remedy = "give --listen IP:PORT, or a [[listener]] with its address in the file";
+        report.add(Origin::Nowhere, format!("no listener: {remedy}"));
+    }
+    let names: Vec<&str> = draft.pools.iter().map(|draft| draft.pool.name.as_str()).collect();
+    let implied = if let [only] = names[..] { only } else { DEFAULT_POOL };
+    let mut listeners = Vec::with_capacity(draft.listeners.len());
+    for DraftListener { origin, address, pool } in &draft.listeners {
+        let name = pool.as_deref().unwrap_or(implied);
+        // Without any pool, that is the one problem to name.
+        if !names.is_empty() && !names.contains(&name) {
+            report.add(*origin, no_such_pool(pool.as_deref(), &names));
+        }
+        listeners.push(Listener { address: *address, pool: name.to_owned() });
+    }
+    listeners
+}
+
+fn no_such_pool(named: Option<&str>, names: &[&str]) -> String {
+    let pools = names.join(", ");
+    match named {
+        Some(name) => format!("[listener] pool: {name:?} does not exist; the pools are: {pools}"),
+        None => format!(
+            "the listener names no pool and none is called {DEFAULT_POOL:?}; give it a pool, one of: {pools}"
+        ),
+    }
+}

@@ -1,0 +1,73 @@
+//! Configuration: a file, environment variables and flags become [`Settings`].
+//!
+//! The way of a value: [`raw`] finds it in the file with its line, [`typed`] and [`values`] read it,
+//! [`keys`] knows its default and bounds, [`merge`] lets [`overrides`] win and checks the whole. A wrong
+//! configuration comes back as a [`ConfigError`] with one line for each [`problem`].
+
+mod keys;
+mod merge;
+mod overrides;
+mod problem;
+mod raw;
+pub mod settings;
+mod typed;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+pub use overrides::Overrides;
+pub use problem::{ConfigError, Problem};
+pub use settings::Settings;
+pub use values::log_filter;
+
+use problem::{Origin, Report};
+
+/// Bytes of a configuration file. Ten thousand backends fit many times over.
+const FILE_SIZE_MAX: u64 = 4 << 20;
+
+/// Reads the file, if one is given, and lets the overrides win over it.
+///
+/// # Errors
+///
+/// Every problem that was found. Those of single values come first: only when each is sound is the whole
+/// judged.
+pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, ConfigError> {
+    let mut report = Report::new(file);
+    let text = match file.map(read).transpose() {
+        Ok(text) => text.unwrap_or_default(),
+        Err(error) => {
+            report.add(Origin::Nowhere, format!("cannot be read: {error}; name a readable file with --config"));
+            String::new()
+        }
+    };
+    resolve(&text, overrides, report)
+}
+
+/// The same for the text of a file.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn parse(text: &str, overrides: &Overrides) -> Result<Settings, ConfigError> {
+    resolve(text, overrides, Report::new(None))
+}
+
+fn resolve(text: &str, overrides: &Overrides, mut report: Report) -> Result<Settings, ConfigError> {
+    let draft = raw::read_document(text, &mut report, keys::file).map(|(draft, _)| draft);
+    let settings = draft.filter(|_| report.is_clean()).map(|draft| merge::complete(draft, overrides, &mut report));
+    report.finish(settings)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let size = File::open(path)?.take(FILE_SIZE_MAX + 1).read_to_string(&mut text)?;
+    if size as u64 > FILE_SIZE_MAX {
+        return Err(io::Error::other(format!("it is larger than {FILE_SIZE_MAX} bytes")));
+    }
+    Ok(text)
+}

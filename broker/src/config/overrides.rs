@@ -1,0 +1,66 @@
+//! What flags and environment variables say; they win over the file.
+
+use std::net::SocketAddr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use steadfast_protocol::session::AckMode;
+
+use super::keys::WORKERS_MAX;
+use super::settings::{Backend, LogFormat, OnFailure};
+use super::values;
+
+/// The settings that have a flag. `None` and empty lists leave the file's value.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Overrides {
+    /// Address for clients, IP:PORT; several by repeating. Port 0 lets the system choose
+    #[arg(
+        long, env = "STEADFAST_LISTEN", value_name = "ADDR", num_args = 1.., value_delimiter = ',',
+        value_parser = values::address
+    )]
+    pub listen: Vec<SocketAddr>,
+
+    /// Backend of the pool `default`, such as ws://127.0.0.1:9001; several by repeating
+    #[arg(
+        long, env = "STEADFAST_BACKEND", value_name = "URL", num_args = 1.., value_delimiter = ',',
+        value_parser = values::backend
+    )]
+    pub backend: Vec<Backend>,
+
+    /// Address for health, metrics and the API; off unless given
+    #[arg(long, env = "STEADFAST_ADMIN", value_name = "ADDR", value_parser = values::address)]
+    pub admin: Option<SocketAddr>,
+
+    /// How the broker learns that a backend has a message, for every pool
+    #[arg(long, env = "STEADFAST_ACK", value_name = "MODE", value_parser = one_of(&values::ACK))]
+    pub ack: Option<AckMode>,
+
+    /// Whether a session outlives its backend, for every pool
+    #[arg(long, env = "STEADFAST_ON_FAILURE", value_name = "ACTION", value_parser = one_of(&values::ON_FAILURE))]
+    pub on_failure: Option<OnFailure>,
+
+    /// Worker threads [default: cores]
+    #[arg(long, env = "STEADFAST_WORKERS", value_name = "N", value_parser = workers)]
+    pub workers: Option<usize>,
+
+    /// Shape of the log on stderr
+    #[arg(long, env = "STEADFAST_LOG_FORMAT", value_name = "FORMAT", value_parser = one_of(&values::LOG_FORMAT))]
+    pub log_format: Option<LogFormat>,
+
+    /// What is logged, such as info or info,steadfast=debug
+    #[arg(long, env = "STEADFAST_LOG_LEVEL", value_name = "LEVEL", value_parser = values::log_level_text)]
+    pub log_level: Option<String>,
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    let count = text.parse().map_err(|_| "expected a whole number".to_owned())?;
+    values::within(count, &(1..=WORKERS_MAX), values::show_number)
+}
+
+/// A parser that shows its words in the help.
+fn one_of<T>(choices: &'static [(&'static str, T)]) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(choices.iter().map(|(word, _)| *word))
+        .try_map(move |word| values::choice(&word, choices).map_err(Box::<dyn std::error::Error + Send + Sync>::from))
+}

@@ -1,0 +1,98 @@
+//! What is wrong with a configuration, one line for each problem.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Problems shown of one configuration; the rest is counted.
+const SHOWN_MAX: usize = 20;
+
+/// Where a value was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A line of the file, counted from 1.
+    Line(usize),
+    /// A flag or its environment variable, such as `--listen`.
+    Flag(&'static str),
+    /// Nowhere: it is missing.
+    Nowhere,
+}
+
+/// One thing that is wrong: place, fault and remedy on one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    file: Option<PathBuf>,
+    origin: Origin,
+    message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.origin, &self.file) {
+            (Origin::Flag(flag), _) => write!(f, "{flag}: ")?,
+            (Origin::Line(line), Some(file)) => write!(f, "{}:{line}: ", file.display())?,
+            (Origin::Line(line), None) => write!(f, "line {line}: ")?,
+            (Origin::Nowhere, Some(file)) => write!(f, "{}: ", file.display())?,
+            (Origin::Nowhere, None) => {}
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// A configuration that cannot be used. Holds at least one problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// One line for each problem, in the order of the file. After twenty the rest is counted in one line.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let hidden = self.problems.len().saturating_sub(SHOWN_MAX);
+        let rest = (hidden > 0).then(|| format!("{hidden} more problems are not shown"));
+        self.problems.iter().take(SHOWN_MAX).map(Problem::to_string).chain(rest)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Collects the problems of one configuration.
+#[derive(Debug)]
+pub(super) struct Report {
+    file: Option<PathBuf>,
+    problems: Vec<Problem>,
+}
+
+impl Report {
+    /// `file` is named in each problem that was found in it.
+    pub(super) fn new(file: Option<&Path>) -> Self {
+        Self { file: file.map(Path::to_owned), problems: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, origin: Origin, message: String) {
+        self.problems.push(Problem { file: self.file.clone(), origin, message });
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// The value when nothing is wrong, else all that is. Without a value something is wrong.
+    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<T, ConfigError> {
+        if let Some(value) = value
+            && self.problems.is_empty()
+        {
+            return Ok(value);
+        }
+        self.problems.sort_by_key(|problem| match problem.origin {
+            Origin::Line(line) => line,
+            Origin::Flag(_) | Origin::Nowhere => usize::MAX,
+        });
+        Err(ConfigError { problems: self.problems })
+    }
+}

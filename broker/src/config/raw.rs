@@ -1,0 +1,254 @@
+//! The file as a person wrote it: tables and keys with the lines on which they stand.
+//!
+//! A [`Section`] is read key by key, each with its default and bounds. What has been asked for is what is
+//! known: every other key is an error, and the list of all keys needs no second copy.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Origin, Report};
+use super::values;
+
+/// How alike two keys are (Jaro-Winkler, 0 to 1) before one is offered for the other.
+const ALIKE_MIN: f64 = 0.85;
+
+/// A key that has been asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    /// The table it stands in, such as `pool.backend`; empty at the top.
+    pub(super) section: String,
+    /// Its name; a table's own name for a table.
+    pub(super) name: &'static str,
+    /// What holds when it is not written, as it would be written. `None` for a table.
+    pub(super) default: Option<String>,
+    /// What may be written, in words.
+    pub(super) allowed: String,
+}
+
+/// Where the lines of a text begin.
+#[derive(Debug)]
+struct Lines {
+    starts: Vec<usize>,
+}
+
+impl Lines {
+    fn new(text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self { starts: std::iter::once(0).chain(ends.map(|(offset, _)| offset + 1)).collect() }
+    }
+
+    /// The line of a byte, counted from 1.
+    fn at(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset)
+    }
+}
+
+/// Reads a whole file. Syntax errors go to the report, and `read` then does not run.
+pub(super) fn read_document<T>(
+    text: &str,
+    report: &mut Report,
+    read: impl FnOnce(&mut Section<'_>) -> T,
+) -> Option<(T, Vec<Key>)> {
+    let lines = Lines::new(text);
+    let document = match DeTable::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            let line = lines.at(error.span().map_or(0, |span| span.start));
+            let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+            report.add(Origin::Line(line), format!("not valid TOML: {message}"));
+            return None;
+        }
+    };
+    let mut root = Section::new(String::new(), 1, Some(document.get_ref()), Some(&lines));
+    let value = read(&mut root);
+    let (known, problems) = root.close();
+    problems.into_iter().for_each(|(line, message)| report.add(Origin::Line(line), message));
+    Some((value, known))
+}
+
+/// One table, or the place where it would stand.
+#[derive(Debug)]
+pub(super) struct Section<'a> {
+    path: String,
+    line: usize,
+    table: Option<&'a DeTable<'a>>,
+    lines: Option<&'a Lines>,
+    known: Vec<Key>,
+    problems: Vec<(usize, String)>,
+}
+
+impl<'a> Section<'a> {
+    fn new(path: String, line: usize, table: Option<&'a DeTable<'a>>, lines: Option<&'a Lines>) -> Self {
+        Self { path, line, table, lines, known: Vec::new(), problems: Vec::new() }
+    }
+
+    /// A table that nobody has written: everything read from it is the default.
+    pub(super) fn absent(path: &str) -> Self {
+        Self::new(path.to_owned(), 0, None, None)
+    }
+
+    /// The line of its head.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    // Tables in it.
+
+    /// Reads the table `[name]`, written or not.
+    pub(super) fn section<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        let path = self.register_table(name, format!("table [{name}]"));
+        let (table, line) = match self.table.and_then(|table| table.get(name)) {
+            None => (None, self.line),
+            Some(value) => {
+                let line = self.line_at(value.span().start);
+                if value.get_ref().as_table().is_none() {
+                    self.problem_at(line, name, format!("expected a table [{name}], {}", found(value.get_ref())));
+                }
+                (value.get_ref().as_table(), line)
+            }
+        };
+        let mut section = Section::new(path, line, table, self.lines);
+        let value = read(&mut section);
+        self.absorb(section);
+        value
+    }
+
+    /// Reads all tables `[[name]]`.
+    pub(super) fn tables<T>(
+        &mut self,
+        name: &'static str,
+        mut read: impl FnMut(&mut Section<'_>) -> T,
+    ) -> Vec<T> {
+        let path = self.register_table(name, String::new());
+        let expected = format!("expected tables headed [[{path}]]");
+        let Some(value) = self.table.and_then(|table| table.get(name)) else { return Vec::new() };
+        let Some(array) = value.get_ref().as_array() else {
+            let line = self.line_at(value.span().start);
+            self.problem_at(line, name, format!("{expected}, {}", found(value.get_ref())));
+            return Vec::new();
+        };
+        let mut all = Vec::with_capacity(array.len());
+        for element in array.iter() {
+            let line = self.line_at(element.span().start);
+            let Some(table) = element.get_ref().as_table() else {
+                self.problem_at(line, name, format!("{expected}, {}", found(element.get_ref())));
+                continue;
+            };
+            let mut section = Section::new(path.clone(), line, Some(table), self.lines);
+            all.push(read(&mut section));
+            self.absorb(section);
+        }
+        all
+    }
+
+    // Rules over several keys, or over their absence.
+
+    /// As [`Self::text`] of [`super::typed`]; the table must have it.
+    pub(super) fn required<T>(
+        &mut self,
+        name: &'static str,
+        allowed: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.table.is_some_and(|table| !table.contains_key(name)) {
+            self.problem_at(self.line, name, format!("missing; give {allowed}"));
+        }
+        self.text(name, "required", allowed, parse)
+    }
+
+    /// Checks what several keys say together. The problem stands where the first of them that is written
+    /// stands. With a problem in this table already there is nothing to judge.
+    pub(super) fn check(&mut self, names: &[&'static str], holds: bool, message: impl FnOnce() -> String) {
+        if holds || !self.problems.is_empty() {
+            return;
+        }
+        let written = names.iter().find_map(|name| Some((*name, self.table?.get(*name)?.span().start)));
+        let (name, line) = match written {
+            Some((name, offset)) => (name, self.line_at(offset)),
+            None => (names.first().copied().unwrap_or_default(), self.line),
+        };
+        self.problem_at(line, name, message());
+    }
+
+    // For the types in [`super::typed`].
+
+    /// Reads a value; `None` when it is not written or wrong.
+    pub(super) fn value<T>(
+        &mut self,
+        name: &'static str,
+        default: &str,
+        allowed: String,
+        parse: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
+    ) -> Option<T> {
+        self.register(Key { section: self.path.clone(), name, default: Some(default.to_owned()), allowed });
+        let value = self.table?.get(name)?;
+        let line = self.line_at(value.span().start);
+        parse(value.get_ref()).map_err(|message| self.problem_at(line, name, message)).ok()
+    }
+
+    fn register_table(&mut self, name: &'static str, allowed: String) -> String {
+        self.register(Key { section: self.path.clone(), name, default: None, allowed });
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    fn register(&mut self, key: Key) {
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
+    }
+
+    fn line_at(&self, offset: usize) -> usize {
+        self.lines.map_or(self.line, |lines| lines.at(offset))
+    }
+
+    pub(super) fn problem_at(&mut self, line: usize, name: &str, message: String) {
+        let message = format!("{}{name}: {message}", self.label());
+        self.problems.push((line, message));
+    }
+
+    fn label(&self) -> String {
+        if self.path.is_empty() { String::new() } else { format!("[{}] ", self.path) }
+    }
+
+    fn absorb(&mut self, child: Section<'_>) {
+        let (known, problems) = child.close();
+        known.into_iter().for_each(|key| self.register(key));
+        self.problems.extend(problems);
+    }
+
+    /// Ends the reading: what was not asked for is unknown.
+    fn close(mut self) -> (Vec<Key>, Vec<(usize, String)>) {
+        let here = self.known.iter().filter(|key| key.section == self.path);
+        let names: Vec<&str> = here.map(|key| key.name).collect();
+        for key in self.table.into_iter().flat_map(|table| table.keys()) {
+            if !names.contains(&key.get_ref().as_ref()) {
+                let line = self.line_at(key.span().start);
+                let message = format!("{}{}", self.label(), unknown_key(key, &names));
+                self.problems.push((line, message));
+            }
+        }
+        (self.known, self.problems)
+    }
+}
+
+/// `unknown key "mesage"; did you mean "message"? known keys: ...`
+fn unknown_key(key: &Spanned<std::borrow::Cow<'_, str>>, names: &[&str]) -> String {
+    let key = key.get_ref();
+    let alike = names.iter().map(|name| (strsim::jaro_winkler(key, name), *name));
+    let nearest = alike.filter(|(alike, _)| *alike >= ALIKE_MIN).max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = nearest.map_or(String::new(), |(_, name)| format!(" did you mean {name:?}?"));
+    format!("unknown key {};{hint} known keys: {}", values::quoted(key), names.join(", "))
+}
+
+/// What was written instead, in words.
+pub(super) fn found(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("found {}", values::quoted(text)),
+        DeValue::Integer(number) => format!("found the number {number}"),
+        DeValue::Float(number) => format!("found the number {number}"),
+        DeValue::Boolean(word) => format!("found {word}"),
+        DeValue::Datetime(_) => "found a date".to_owned(),
+        DeValue::Array(_) => "found a list".to_owned(),
+        DeValue::Table(_) => "found a table".to_owned(),
+    }
+}

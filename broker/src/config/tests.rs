@@ -1,0 +1,219 @@
+//! The parts together: defaults, precedence, and that the documentation has every key.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use steadfast_protocol::session::AckMode;
+
+use super::problem::Report;
+use super::raw::{self, Key};
+use super::settings::{Backend, LogFormat, OnFailure};
+use super::*;
+
+const MINIMAL: &str = r#"
+    [[listener]]
+    address = "127.0.0.1:0"
+    [[pool]]
+    name = "chat"
+    [[pool.backend]]
+    url = "ws://127.0.0.1:9001"
+"#;
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// Every key there is: those that reading a file with one table of each kind asks for.
+fn keys() -> Vec<Key> {
+    let (_, keys) = raw::read_document(MINIMAL, &mut Report::new(None), keys::file).expect("valid TOML");
+    keys.into_iter().filter(|key| key.default.is_some()).collect()
+}
+
+fn overrides() -> Overrides {
+    Overrides::default()
+}
+
+fn backend(port: u16) -> Backend {
+    Backend { name: format!("10.0.0.1:{port}"), host: "10.0.0.1".to_owned(), port }
+}
+
+fn problems(text: &str, overrides: &Overrides) -> Vec<String> {
+    parse(text, overrides).expect_err("it is wrong").lines().collect()
+}
+
+/// Rows of the tables under the headings `[section]`, as section, key, default and bounds.
+fn documented() -> BTreeSet<[String; 4]> {
+    let text = fs::read_to_string(in_repository("docs/configuration.md")).expect("the documentation");
+    let (_, text) = text.split_once("# Keys of the file").expect("the chapter of the keys");
+    let mut rows = BTreeSet::new();
+    let mut section = String::new();
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            section = heading.trim_matches(['`', '[', ']']).replace("Top level", "");
+        } else if line.starts_with("| `") {
+            let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+            let [_, key, default, allowed, meaning, _] = cells[..] else { panic!("not four cells: {line}") };
+            assert!(!meaning.is_empty(), "{line}");
+            rows.insert([section.as_str(), key, default, allowed].map(str::to_owned));
+        }
+    }
+    rows
+}
+
+#[test]
+fn the_documentation_has_every_key_with_its_default_and_bounds() {
+    let known = keys().into_iter().map(|key| {
+        [key.section, key.name.to_owned(), key.default.unwrap_or_default(), key.allowed]
+    });
+    let known: BTreeSet<_> = known.collect();
+    assert!(known.len() > 40, "the keys were found: {known:?}");
+    let documented = documented();
+    let missing: Vec<_> = known.difference(&documented).collect();
+    let invented: Vec<_> = documented.difference(&known).collect();
+    assert!(missing.is_empty() && invented.is_empty(), "missing: {missing:#?}\ninvented: {invented:#?}");
+}
+
+#[test]
+fn a_file_with_every_default_written_is_the_same_as_one_without() {
+    let path = in_repository("broker/tests/fixtures/valid/complete.toml");
+    let text = fs::read_to_string(&path).expect("the fixture");
+    let table: toml::Table = text.parse().expect("valid TOML");
+    for key in keys() {
+        assert!(is_written(&table, &key), "{key:?} is not in {}", path.display());
+    }
+
+    let complete = load(Some(&path), &overrides()).expect("a sound configuration");
+    let mut minimal = parse(MINIMAL, &overrides()).expect("a sound configuration");
+    // These have no default that could be written.
+    assert_eq!((minimal.admin, minimal.limits.max_sessions, minimal.limits.buffers), (None, None, None));
+    assert!(minimal.workers >= 1);
+    minimal.admin = complete.admin;
+    minimal.workers = complete.workers;
+    minimal.limits.max_sessions = complete.limits.max_sessions;
+    minimal.limits.buffers = complete.limits.buffers;
+    assert_eq!(format!("{complete:#?}"), format!("{minimal:#?}"));
+}
+
+fn is_written(table: &toml::Table, key: &Key) -> bool {
+    let mut table = table;
+    for part in key.section.split('.').filter(|part| !part.is_empty()) {
+        let value = table.get(part);
+        let inner = value.and_then(|value| value.as_table().or_else(|| value.as_array()?.first()?.as_table()));
+        let Some(inner) = inner else { return false };
+        table = inner;
+    }
+    table.contains_key(key.name)
+}
+
+#[test]
+fn no_truncation_panics() {
+    let path = in_repository("broker/tests/fixtures/valid/complete.toml");
+    let text = fs::read_to_string(path).expect("the fixture");
+    for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
+        if let Err(error) = parse(&text[..end], &overrides()) {
+            assert!(error.lines().all(|line| !line.contains('\n')), "{error}");
+        }
+    }
+}
+
+#[test]
+fn flags_alone_suffice() {
+    let overrides = Overrides {
+        listen: vec!["127.0.0.1:0".parse().expect("an address"); 2],
+        backend: vec![backend(1), backend(2)],
+        ..Overrides::default()
+    };
+    let settings = parse("", &overrides).expect("a sound configuration");
+    assert_eq!(settings.listeners.iter().map(|listener| listener.pool.as_str()).collect::<Vec<_>>(), ["default"; 2]);
+    let [pool] = &settings.pools[..] else { panic!("one pool: {:?}", settings.pools) };
+    assert_eq!((pool.name.as_str(), &pool.backends[..]), ("default", &[backend(1), backend(2)][..]));
+    assert_eq!((pool.ack, pool.on_failure), (AckMode::Pong, OnFailure::Failover));
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let text = format!("workers = 2\n[admin]\naddress = \"127.0.0.1:1\"\n[log]\nformat = \"text\"\n{MINIMAL}");
+    let overrides = Overrides {
+        listen: vec!["127.0.0.2:0".parse().expect("an address")],
+        admin: Some("127.0.0.1:2".parse().expect("an address")),
+        ack: Some(AckMode::None),
+        on_failure: Some(OnFailure::Close),
+        workers: Some(7),
+        log_format: Some(LogFormat::Json),
+        log_level: Some("debug".to_owned()),
+        ..Overrides::default()
+    };
+    let settings = parse(&text, &overrides).expect("a sound configuration");
+    assert_eq!(settings.listeners.len(), 1);
+    assert_eq!(settings.listeners[0].address.to_string(), "127.0.0.2:0");
+    assert_eq!(settings.listeners[0].pool, "chat");
+    assert_eq!(settings.admin.map(|admin| admin.port()), Some(2));
+    assert_eq!((settings.pools[0].ack, settings.pools[0].on_failure), (AckMode::None, OnFailure::Close));
+    assert_eq!(settings.workers, 7);
+    assert_eq!((settings.log.format, settings.log.level.as_str()), (LogFormat::Json, "debug"));
+}
+
+#[test]
+fn backend_flags_fill_the_default_pool_and_no_other() {
+    let flags = Overrides { backend: vec![backend(7)], ..Overrides::default() };
+
+    let added = parse(MINIMAL, &flags).expect("a sound configuration");
+    let names: Vec<_> = added.pools.iter().map(|pool| pool.name.as_str()).collect();
+    assert_eq!(names, ["chat", "default"]);
+    assert_eq!(added.pools[0].backends.len(), 1);
+    assert_eq!(added.pools[1].backends, [backend(7)]);
+    assert_eq!(added.listeners[0].pool, "default", "of two pools, a listener without one takes the default");
+
+    // The file's own settings of that pool stay, also when it has no backends itself.
+    let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"default\"\nack_hold = \"1s\"\n";
+    let replaced = parse(text, &flags).expect("a sound configuration");
+    assert_eq!(replaced.pools.len(), 1);
+    assert_eq!(replaced.pools[0].backends, [backend(7)]);
+    assert_eq!(replaced.pools[0].ack_hold.as_secs(), 1);
+    assert_eq!(problems(text, &overrides()).len(), 1, "without the flag it lacks a backend");
+}
+
+#[test]
+fn flags_are_judged_with_the_file() {
+    let twice = Overrides { backend: vec![backend(7), backend(7)], ..Overrides::default() };
+    assert_eq!(problems(MINIMAL, &twice), ["--backend (STEADFAST_BACKEND): 10.0.0.1:7 is given twice; remove one"]);
+
+    let address = "127.0.0.1:81".parse().expect("an address");
+    let clash = Overrides { listen: vec![address], admin: Some(address), ..Overrides::default() };
+    let [line] = &problems(MINIMAL, &clash)[..] else { panic!("one problem") };
+    assert!(line.starts_with("--listen (STEADFAST_LISTEN): 127.0.0.1:81 is given twice; "), "{line}");
+
+    let two = format!("{MINIMAL}\n[[pool]]\nname = \"news\"\n[[pool.backend]]\nurl = \"ws://127.0.0.1:9002\"");
+    let listen = Overrides { listen: vec![address], ..Overrides::default() };
+    let [line] = &problems(&two, &listen)[..] else { panic!("one problem") };
+    assert!(line.starts_with("--listen (STEADFAST_LISTEN): ") && line.ends_with("chat, news"), "{line}");
+}
+
+#[test]
+fn a_missing_file_is_one_problem() {
+    let error = load(Some(Path::new("/nonexistent/s.toml")), &overrides()).expect_err("it does not exist");
+    let lines: Vec<_> = error.lines().collect();
+    assert_eq!(lines.len(), 1, "{error}");
+    assert!(lines[0].starts_with("/nonexistent/s.toml: cannot be read: "), "{error}");
+}
+
+#[test]
+fn an_oversized_file_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("large.toml");
+    let size = usize::try_from(FILE_SIZE_MAX).expect("it fits") - MINIMAL.len();
+    fs::write(&path, format!("{MINIMAL}{}", "\n".repeat(size))).expect("a file");
+    assert!(load(Some(&path), &overrides()).is_ok());
+    fs::write(&path, format!("{MINIMAL}{}", "\n".repeat(size + 1))).expect("a file");
+    let error = load(Some(&path), &overrides()).expect_err("it is one byte too large");
+    assert!(error.to_string().contains("larger than 4194304 bytes"), "{error}");
+}
+
+#[test]
+fn many_problems_are_counted() {
+    let text = format!("{MINIMAL}[herd]\n{}", (0..50).map(|n| format!("key{n} = 1\n")).collect::<String>());
+    let lines = problems(&text, &overrides());
+    assert_eq!(lines.len(), 21);
+    assert_eq!(lines[20], "30 more problems are not shown");
+}

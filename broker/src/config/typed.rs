@@ -1,0 +1,149 @@
+//! What may stand behind a key: the types of values, their bounds, and how their errors read.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::de::{DeArray, DeValue};
+
+use super::raw::{Section, found};
+use super::values;
+
+impl Section<'_> {
+    /// A duration within bounds.
+    pub(super) fn duration(
+        &mut self,
+        name: &'static str,
+        default: Duration,
+        allowed: RangeInclusive<Duration>,
+    ) -> Duration {
+        let range = values::show_range(&allowed, values::show_duration);
+        let read = |value: &DeValue<'_>| {
+            let DeValue::String(text) = value else {
+                return Err(format!(r#"expected a duration such as "200ms" or "30s", {}"#, found(value)));
+            };
+            values::within(values::duration(text)?, &allowed, values::show_duration)
+        };
+        self.value(name, &values::show_duration(default), range, read).unwrap_or(default)
+    }
+
+    /// Bytes within bounds.
+    pub(super) fn size(&mut self, name: &'static str, default: usize, allowed: RangeInclusive<usize>) -> usize {
+        self.optional_size(name, &values::show_size(default), allowed).unwrap_or(default)
+    }
+
+    /// Bytes within bounds, or `otherwise` when they are not written.
+    pub(super) fn optional_size(
+        &mut self,
+        name: &'static str,
+        otherwise: &str,
+        allowed: RangeInclusive<usize>,
+    ) -> Option<usize> {
+        let range = values::show_range(&allowed, values::show_size);
+        self.value(name, otherwise, range, |value| {
+            let size = match value {
+                DeValue::String(text) => values::size(text)?,
+                value => number(value, r#"bytes such as "16MiB" or 65536"#)?,
+            };
+            values::within(size, &allowed, values::show_size)
+        })
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn count<T>(&mut self, name: &'static str, default: T, allowed: RangeInclusive<T>) -> T
+    where
+        T: Copy + Display + PartialOrd + TryFrom<i64>,
+    {
+        self.optional_count(name, &default.to_string(), allowed).unwrap_or(default)
+    }
+
+    /// A whole number within bounds, or `otherwise` when it is not written.
+    pub(super) fn optional_count<T>(
+        &mut self,
+        name: &'static str,
+        otherwise: &str,
+        allowed: RangeInclusive<T>,
+    ) -> Option<T>
+    where
+        T: Copy + Display + PartialOrd + TryFrom<i64>,
+    {
+        let range = values::show_range(&allowed, values::show_number);
+        self.value(name, otherwise, range, |value| {
+            values::within(number(value, "a whole number")?, &allowed, values::show_number)
+        })
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy + PartialEq>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        choices: &[(&str, T)],
+    ) -> T {
+        let expected = values::show_choices(choices);
+        let written = choices.iter().find(|(_, value)| *value == default).map_or("", |(word, _)| *word);
+        let read = |value: &DeValue<'_>| match value {
+            DeValue::String(text) => values::choice(text, choices),
+            value => Err(format!("expected {expected}, {}", found(value))),
+        };
+        self.value(name, written, expected.clone(), read).unwrap_or(default)
+    }
+
+    /// A code for a Close frame.
+    pub(super) fn close_code(&mut self, name: &'static str, default: u16) -> u16 {
+        let allowed = values::CLOSE_CODES.to_owned();
+        self.value(name, &default.to_string(), allowed, close_code).unwrap_or(default)
+    }
+
+    /// Codes for Close frames, each once.
+    pub(super) fn close_codes(&mut self, name: &'static str, default: &[u16]) -> Vec<u16> {
+        let allowed = format!("a list of {}", values::CLOSE_CODES);
+        let read = |value: &DeValue<'_>| {
+            let DeValue::Array(array) = value else {
+                return Err(format!("expected a list of close codes such as {default:?}, {}", found(value)));
+            };
+            each_once(array)
+        };
+        self.value(name, &format!("{default:?}"), allowed, read).unwrap_or_else(|| default.to_vec())
+    }
+
+    /// Text that `parse` understands, or `otherwise` when it is not written.
+    pub(super) fn text<T>(
+        &mut self,
+        name: &'static str,
+        otherwise: &str,
+        allowed: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.value(name, otherwise, allowed.to_owned(), |value| match value {
+            DeValue::String(text) => parse(text),
+            value => Err(format!("expected text in quotes, {}", found(value))),
+        })
+    }
+}
+
+/// A whole number of the type that is wanted.
+fn number<T: TryFrom<i64>>(value: &DeValue<'_>, expected: &str) -> Result<T, String> {
+    let whole = match value {
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
+        _ => None,
+    };
+    let fitting = whole.and_then(|whole| T::try_from(whole).ok());
+    fitting.ok_or_else(|| format!("expected {expected}, {}", found(value)))
+}
+
+fn close_code(value: &DeValue<'_>) -> Result<u16, String> {
+    values::close_code(number(value, "a close code such as 1013")?)
+}
+
+fn each_once(array: &DeArray<'_>) -> Result<Vec<u16>, String> {
+    let mut codes = Vec::with_capacity(array.len());
+    for element in array.iter() {
+        let code = close_code(element.get_ref())?;
+        if codes.contains(&code) {
+            return Err(format!("{code} is listed twice; remove one"));
+        }
+        codes.push(code);
+    }
+    Ok(codes)
+}

@@ -1,0 +1,295 @@
+//! How single values are written: the same rules for flags, environment and file. Every error says what
+//! was expected and what was found, on one line.
+
+use std::fmt::Display;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use steadfast_protocol::session::AckMode;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::settings::{Backend, LogFormat, OnFailure};
+
+/// The ways to write [`AckMode`].
+pub(super) const ACK: [(&str, AckMode); 2] = [("pong", AckMode::Pong), ("none", AckMode::None)];
+/// The ways to write [`OnFailure`].
+pub(super) const ON_FAILURE: [(&str, OnFailure); 2] =
+    [("failover", OnFailure::Failover), ("close", OnFailure::Close)];
+/// The ways to write [`LogFormat`].
+pub(super) const LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// Longest DNS name (RFC 1035 2.3.4, without the root label).
+const HOST_LENGTH_MAX: usize = 253;
+/// A name holds any `[host]:port`.
+const NAME_LENGTH_MAX: usize = HOST_LENGTH_MAX + 8;
+/// Characters of a wrong value that its error repeats.
+const QUOTED_MAX: usize = 80;
+
+/// The text as it is repeated in errors: quoted, control characters escaped, cut when it is long.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_MAX) {
+        Some((end, _)) => format!("{:?} ...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// Such as `200ms`, `30s` or `1m 30s`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| format!(r#"expected a duration such as "200ms" or "30s", found {}"#, quoted(text)))
+}
+
+/// A duration as [`duration`] reads it.
+pub(super) fn show_duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+/// Bytes, such as `16MiB` or `65536`.
+pub(super) fn size(text: &str) -> Result<usize, String> {
+    text.parse::<ByteSize>()
+        .ok()
+        .and_then(|size| usize::try_from(size.as_u64()).ok())
+        .ok_or_else(|| format!(r#"expected bytes such as "16MiB" or 65536, found {}"#, quoted(text)))
+}
+
+/// Bytes as [`size`] reads them, in the largest unit that divides them.
+pub(super) fn show_size(bytes: usize) -> String {
+    let units = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.into_iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
+/// An allowed range in words.
+pub(super) fn show_range<T: Copy>(allowed: &RangeInclusive<T>, show: impl Fn(T) -> String) -> String {
+    format!("{} to {}", show(*allowed.start()), show(*allowed.end()))
+}
+
+/// The value when it lies in the range.
+pub(super) fn within<T: Copy + PartialOrd>(
+    value: T,
+    allowed: &RangeInclusive<T>,
+    show: impl Fn(T) -> String,
+) -> Result<T, String> {
+    if allowed.contains(&value) {
+        return Ok(value);
+    }
+    Err(format!("{} is out of range; allowed is {}", show(value), show_range(allowed, &show)))
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let found = choices.iter().find(|(name, _)| *name == text);
+    found
+        .map(|(_, value)| *value)
+        .ok_or_else(|| format!("expected {}, found {}", show_choices(choices), quoted(text)))
+}
+
+/// The words of a choice.
+pub(super) fn show_choices<T>(choices: &[(&str, T)]) -> String {
+    choices.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(" or ")
+}
+
+/// An address to bind.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(r#"expected IP:PORT such as "0.0.0.0:8080" or "[::]:8080", found {}"#, quoted(text))
+    })
+}
+
+/// The name of a pool or a backend: it stands in logs and metrics, so it is short and plain.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:[]".contains(&byte));
+    if plain && !text.is_empty() && text.len() <= NAME_LENGTH_MAX {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "expected a name of 1 to {NAME_LENGTH_MAX} letters, digits and . _ - : [ ], found {}",
+        quoted(text)
+    ))
+}
+
+/// A backend by its URL; its name is `host:port`.
+pub(super) fn backend(url: &str) -> Result<Backend, String> {
+    let found = quoted(url);
+    let rest = match url.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => rest,
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("wss") => {
+            return Err(format!("wss:// is not supported yet; use ws://, found {found}"));
+        }
+        _ => return Err(format!(r#"expected a URL such as "ws://127.0.0.1:9001", found {found}"#)),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if !matches!(path, "" | "/") {
+        return Err(format!("a backend has no path, the client's own is passed on; remove it from {found}"));
+    }
+    if authority.contains('@') {
+        return Err(format!("a backend has no user name; remove it from {found}"));
+    }
+    let (host, port) = authority_parts(authority).ok_or_else(|| {
+        format!(r#"expected HOST:PORT or "[IPv6]:PORT" with a port from 1 to 65535 in {found}"#)
+    })?;
+    let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    Ok(Backend { name, host: host.to_owned(), port })
+}
+
+/// Host without brackets, and port (80 is the scheme's default, RFC 6455 section 3).
+fn authority_parts(authority: &str) -> Option<(&str, u16)> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(inner) => {
+            let (host, after) = inner.split_once(']')?;
+            host.parse::<Ipv6Addr>().ok()?;
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host_name(host)?, Some(port)),
+            None => (host_name(authority)?, None),
+        },
+    };
+    let Some(port) = port else { return Some((host, 80)) };
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let port: u16 = if digits { port.parse().ok()? } else { return None };
+    (port != 0).then_some((host, port))
+}
+
+/// A DNS name or IPv4 address. Underscores occur in the names of containers.
+fn host_name(host: &str) -> Option<&str> {
+    let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    (plain && !host.is_empty() && host.len() <= HOST_LENGTH_MAX).then_some(host)
+}
+
+/// The codes that may stand in a Close frame: RFC 6455 7.4.1 and 7.4.2, and those registered since.
+pub(super) fn close_code(code: i64) -> Result<u16, String> {
+    match u16::try_from(code) {
+        Ok(code @ (1000..=1003 | 1007..=1014 | 3000..=4999)) => Ok(code),
+        _ => Err(format!("{code} cannot stand in a Close frame; allowed is {CLOSE_CODES}")),
+    }
+}
+
+/// The codes that [`close_code`] allows, in words.
+pub(super) const CLOSE_CODES: &str = "1000 to 1003, 1007 to 1014 and 3000 to 4999";
+
+/// What is logged: a level, or a list of `target=level`, separated by commas.
+///
+/// # Errors
+///
+/// Says which part is neither. A bare word that is no level would else name a target and silence all others.
+pub fn log_filter(text: &str) -> Result<Targets, String> {
+    text.split(',').try_fold(Targets::new(), |filter, part| {
+        let (target, level) = match part.split_once('=') {
+            Some((target, level)) => (Some(target.trim()), level),
+            None => (None, part),
+        };
+        match (target, log_level(level.trim())) {
+            (None, Some(level)) => Ok(filter.with_default(level)),
+            (Some(target), Some(level)) if !target.is_empty() => Ok(filter.with_target(target, level)),
+            _ => Err(format!("expected {LOG_LEVELS}, found {}", quoted(part))),
+        }
+    })
+}
+
+/// What [`log_filter`] reads, in words.
+pub(super) const LOG_LEVELS: &str =
+    r#"off, error, warn, info, debug or trace, or a list such as "info,steadfast=debug""#;
+
+fn log_level(word: &str) -> Option<LevelFilter> {
+    // `LevelFilter` itself also takes digits and the empty word.
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    levels.contains(&word.to_ascii_lowercase().as_str()).then(|| word.parse().ok()).flatten()
+}
+
+/// Checks the filter, keeps its text.
+pub(super) fn log_level_text(text: &str) -> Result<String, String> {
+    log_filter(text).map(|_| text.to_owned())
+}
+
+/// A number in words, for [`within`].
+pub(super) fn show_number<T: Display>(number: T) -> String {
+    number.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backends_are_read() {
+        for (url, name, host, port) in [
+            ("ws://127.0.0.1:9001", "127.0.0.1:9001", "127.0.0.1", 9001),
+            ("WS://chat_1.internal/", "chat_1.internal:80", "chat_1.internal", 80),
+            ("ws://[::1]:65535", "[::1]:65535", "::1", 65535),
+            ("ws://[fe80::2]", "[fe80::2]:80", "fe80::2", 80),
+        ] {
+            let expected = Backend { name: name.to_owned(), host: host.to_owned(), port };
+            assert_eq!(backend(url), Ok(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn broken_backends_are_refused() {
+        for url in [
+            "", "ws:", "ws://", "ws://:9001", "ws://a:", "ws://a:0", "ws://a:65536", "ws://a:+80", "ws://a:9x",
+            "ws://::1:80", "ws://[::1", "ws://[::1]80", "ws://[::g]:80", "ws://a b:1", "ws://a:1/chat",
+            "ws://a:1?x", "ws://a:1#x", "ws://u@a:1", "http://a:1", "a:1", "wss://a:1",
+        ] {
+            let error = backend(url).expect_err(url);
+            assert!(!error.contains('\n'), "{error}");
+        }
+        assert!(backend("wss://a:1").is_err_and(|error| error.contains("not supported yet; use ws://")));
+    }
+
+    #[test]
+    fn close_codes_are_those_of_the_wire() {
+        for code in [1000, 1003, 1007, 1014, 3000, 4999] {
+            assert_eq!(close_code(code), u16::try_from(code).map_err(|error| error.to_string()));
+        }
+        for code in [-1, 0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 70_000] {
+            assert!(close_code(code).is_err(), "{code}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_durations_come_back_as_written() {
+        for text in ["0", "1", "1023", "16KiB", "1025KiB", "16MiB", "3GiB", "1TiB"] {
+            assert_eq!(size(text).map(show_size), Ok(text.to_owned()));
+        }
+        for text in ["0s", "1ms", "200ms", "30s", "1m 30s", "1day"] {
+            assert_eq!(duration(text).map(show_duration), Ok(text.to_owned()));
+        }
+        for text in ["", "x", "-1", "1.2.3MiB", "16 apples", "1e9"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        for text in ["", "30", "-1s", "s", "30 apples", "99999999999999999999s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn log_filters_name_levels() {
+        for text in ["info", "OFF", "steadfast=debug", "info,steadfast=debug", "warn, hyper=trace"] {
+            assert!(log_filter(text).is_ok(), "{text}");
+        }
+        for text in ["", "inof", "3", "info,", "=debug", "steadfast=", "steadfast=loud", "a=b=info"] {
+            assert!(log_filter(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn long_values_are_cut_in_errors() {
+        let error = address(&"é".repeat(100_000)).expect_err("not an address");
+        assert!(error.len() < 400, "{}", error.len());
+        assert_eq!(quoted("a\nb"), r#""a\nb""#);
+    }
+
+    #[test]
+    fn names_are_plain() {
+        assert_eq!(name("chat-1.blue_2"), Ok("chat-1.blue_2".to_owned()));
+        for text in ["", "a b", "a\"b", "a\n", "ä", &"a".repeat(NAME_LENGTH_MAX + 1)] {
+            assert!(name(text).is_err(), "{text}");
+        }
+    }
+}

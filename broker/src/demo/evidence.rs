@@ -1,0 +1,149 @@
+//! What is known when the last answer has come, and the figures in it. Pure.
+
+use std::iter::Sum;
+use std::ops::Add;
+
+use super::admin::Session;
+use super::cast::Promise;
+use super::pause::Strike;
+use super::transcript::Transcript;
+
+/// All that is known when the last answer has come.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    /// Of each pool.
+    pub(crate) pools: Vec<PoolEvidence>,
+    /// What was done, in order of time.
+    pub(crate) strikes: Vec<Strike>,
+}
+
+/// What is known of a pool.
+#[derive(Debug)]
+pub(crate) struct PoolEvidence {
+    /// The pool's name.
+    pub(crate) name: &'static str,
+    /// What it is promised.
+    pub(crate) promise: Promise,
+    /// Its sessions.
+    pub(crate) sessions: Vec<SessionEvidence>,
+}
+
+/// What is known of a session.
+#[derive(Debug)]
+pub(crate) struct SessionEvidence {
+    /// What the client saw.
+    pub(crate) transcript: Transcript,
+    /// What the broker says; `None` when it does not know the session any more.
+    pub(crate) broker: Option<Session>,
+}
+
+/// The figures of a session, a pool or everything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Messages that clients sent.
+    pub(crate) sent: usize,
+    /// Those that got an answer.
+    pub(crate) answered: usize,
+    /// Messages that the broker replayed, by its ledger.
+    pub(crate) replayed: usize,
+    /// Answers beyond the first.
+    pub(crate) twice: usize,
+    /// Those of them that no replay explains.
+    pub(crate) unexplained: usize,
+    /// Messages without an answer that died with their backend: the broker knew it had them, and counts
+    /// them in doubt. Only where no more than that is promised.
+    pub(crate) doubtful: usize,
+    /// The other messages without an answer.
+    pub(crate) lost: usize,
+    /// Messages whose effect the broker does not know, by its ledger: `doubtful` ones, and replayed ones.
+    pub(crate) in_doubt: usize,
+    /// First answers that came after that of a later message.
+    pub(crate) reordered: usize,
+    /// Answers that repeat no message.
+    pub(crate) altered: usize,
+    /// Clients that were closed.
+    pub(crate) closed: usize,
+    /// Moves to another backend, by the broker's count.
+    pub(crate) failovers: usize,
+}
+
+impl PoolEvidence {
+    /// The figures of all its sessions.
+    pub(crate) fn tally(&self) -> Tally {
+        self.sessions.iter().map(|session| session.tally(self.promise)).sum()
+    }
+
+    /// The first session with this fault: where to begin to look.
+    pub(crate) fn first(&self, fault: impl Fn(&Tally) -> bool) -> Option<&SessionEvidence> {
+        self.sessions.iter().find(|session| fault(&session.tally(self.promise)))
+    }
+}
+
+impl SessionEvidence {
+    fn tally(&self, promise: Promise) -> Tally {
+        let (transcript, counts) = (&self.transcript, self.broker.as_ref().map(|broker| broker.ledger.up));
+        let counts = counts.unwrap_or_default();
+        let unanswered = transcript.unanswered();
+        let doubtful = match promise {
+            Promise::EveryAnswer => 0,
+            // What no backend has acknowledged cannot have died with one.
+            Promise::EveryAnswerOrDoubt => unanswered
+                .saturating_sub(transcript.sent().saturating_sub(counts.acknowledged))
+                .min(counts.in_doubt),
+        };
+        Tally {
+            sent: transcript.sent(),
+            answered: transcript.answered(),
+            replayed: counts.replayed,
+            twice: transcript.twice(),
+            unexplained: transcript.twice().saturating_sub(counts.replayed),
+            doubtful,
+            lost: unanswered - doubtful,
+            in_doubt: counts.in_doubt,
+            reordered: transcript.reordered(),
+            altered: transcript.altered(),
+            closed: usize::from(transcript.closed().is_some()),
+            failovers: self.broker.as_ref().map_or(0, |broker| broker.failovers),
+        }
+    }
+
+    /// Who it is, in the crowd and in the broker's log, and what it misses.
+    pub(crate) fn describe(&self) -> String {
+        let session = self.broker.as_ref().map_or("gone from the broker", |broker| &broker.id);
+        let mut text = format!("client {}, session {session}", self.transcript.client());
+        if let Some(seq) = self.transcript.first_unanswered() {
+            text.push_str(&format!(", no answer to message {seq}"));
+        }
+        if let Some(cause) = self.transcript.closed() {
+            text.push_str(&format!(", ended by: {cause}"));
+        }
+        text
+    }
+}
+
+impl Add for Tally {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            sent: self.sent + other.sent,
+            answered: self.answered + other.answered,
+            replayed: self.replayed + other.replayed,
+            twice: self.twice + other.twice,
+            unexplained: self.unexplained + other.unexplained,
+            doubtful: self.doubtful + other.doubtful,
+            lost: self.lost + other.lost,
+            in_doubt: self.in_doubt + other.in_doubt,
+            reordered: self.reordered + other.reordered,
+            altered: self.altered + other.altered,
+            closed: self.closed + other.closed,
+            failovers: self.failovers + other.failovers,
+        }
+    }
+}
+
+impl Sum for Tally {
+    fn sum<I: Iterator<Item = Self>>(tallies: I) -> Self {
+        tallies.fold(Self::default(), Add::add)
+    }
+}

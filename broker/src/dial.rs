@@ -1,0 +1,386 @@
+//! Reaching a backend: TCP, the upgrade, and what its answer means.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use nix::errno::Errno;
+use socket2::SockRef;
+use steadfast_protocol::deflate::{Agreement, Mismatch, Offer as DeflateOffer};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::clock;
+use crate::config::settings::Settings;
+use crate::handshake::{Handshake, Offer};
+use crate::pool::{Backend, Pool, Seat};
+
+/// How the broker dials; one for all workers.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    /// Dials in flight in all.
+    in_flight: Semaphore,
+    connect: Duration,
+    upgrade: Duration,
+    header: usize,
+}
+
+/// A connected backend.
+pub(crate) struct Link {
+    pub(crate) seat: Seat,
+    pub(crate) stream: TcpStream,
+    /// Bytes that came right behind the upgrade.
+    pub(crate) early: Bytes,
+    /// The headers of its answer.
+    pub(crate) headers: HeaderMap,
+    /// The agreed compression, if any.
+    pub(crate) deflate: Option<Agreement>,
+    /// The turn of a session with suspects.
+    pub(crate) turn: Option<OwnedSemaphorePermit>,
+}
+
+/// What the answer must fit.
+#[derive(Debug, Clone)]
+pub(crate) enum Terms {
+    /// The first dial: what the client offers.
+    First {
+        /// Its `Sec-WebSocket-Protocol`.
+        protocols: Option<HeaderValue>,
+        /// Its compression offer.
+        deflate: Option<DeflateOffer>,
+    },
+    /// A later one: what the session has agreed.
+    Again(Agreed),
+}
+
+/// What a session's client was told; every later backend must agree to it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Agreed {
+    pub(crate) protocol: Option<HeaderValue>,
+    pub(crate) deflate: Option<Agreement>,
+}
+
+/// What one backend made of a dial.
+enum Outcome {
+    Linked(Box<Link>),
+    /// It answered the upgrade with something else.
+    Answered(Response<Incoming>),
+    /// It serves, but not this session.
+    Incompatible(&'static str),
+    /// It cannot be reached, or does not speak HTTP.
+    Failed(String),
+    /// The fault lies here: no descriptor, no port.
+    Local(io::Error),
+}
+
+/// Why there is no link.
+pub(crate) enum DialError {
+    /// The backend's own answer, for the client.
+    Answered(Box<Response<Incoming>>),
+    /// No backend could be reached.
+    Unreachable,
+    /// All have refused.
+    Refused,
+}
+
+/// One session's search for a backend.
+pub(crate) struct Search<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) handshake: &'a Handshake,
+    pub(crate) session: &'a str,
+    pub(crate) terms: Terms,
+    pub(crate) attempt: u32,
+    /// The backend that the session has just left.
+    pub(crate) just_failed: Option<usize>,
+    /// Take the only turn for suspects at the backend, and give it back with the permit.
+    pub(crate) suspect: bool,
+}
+
+impl Dialer {
+    pub(crate) fn new(settings: &Settings) -> Dialer {
+        Dialer {
+            in_flight: Semaphore::new(settings.herd.dials),
+            connect: settings.timeouts.connect,
+            upgrade: settings.timeouts.upgrade,
+            header: settings.limits.header,
+        }
+    }
+
+    /// The first dial of a session: a redirect or a refusal is the client's to see.
+    pub(crate) async fn first(&self, search: &Search<'_>) -> Result<Box<Link>, DialError> {
+        let (mut tried, mut last) = (Vec::new(), DialError::Unreachable);
+        while let Some(seat) = search.pick(&tried) {
+            tried.push(seat.backend().index);
+            let backend = Arc::clone(seat.backend());
+            match self.dial(search, seat).await {
+                Outcome::Linked(link) => return Ok(link),
+                Outcome::Answered(answer) if goes_to_client(answer.status()) => {
+                    record(search.pool, &backend, "answered");
+                    return Err(DialError::Answered(Box::new(answer)));
+                }
+                Outcome::Answered(answer) => {
+                    failed(search.pool, &backend, &format!("it answered {}", answer.status()));
+                    if answer.status().is_client_error() {
+                        last = DialError::Answered(Box::new(answer));
+                    }
+                }
+                Outcome::Incompatible(why) => refused(search.pool, &backend, why),
+                Outcome::Failed(why) => failed(search.pool, &backend, &why),
+                Outcome::Local(error) => {
+                    local_fault(&error);
+                    return Err(DialError::Unreachable);
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// A redial. Backends that refuse the session are added to `refused` and not asked again.
+    pub(crate) async fn again(&self, search: &Search<'_>, refusing: &mut Vec<usize>) -> Result<Box<Link>, DialError> {
+        let mut tried = refusing.clone();
+        while let Some(seat) = search.pick(&tried) {
+            let backend = Arc::clone(seat.backend());
+            tried.push(backend.index);
+            let why = match self.dial(search, seat).await {
+                Outcome::Linked(link) => return Ok(link),
+                Outcome::Answered(answer) if tries_elsewhere(answer.status()) => {
+                    failed(search.pool, &backend, &format!("it answered {}", answer.status()));
+                    continue;
+                }
+                Outcome::Answered(answer) => answer.status().to_string(),
+                Outcome::Incompatible(why) => why.to_owned(),
+                Outcome::Failed(why) => {
+                    failed(search.pool, &backend, &why);
+                    continue;
+                }
+                Outcome::Local(error) => {
+                    local_fault(&error);
+                    return Err(DialError::Unreachable);
+                }
+            };
+            refused(search.pool, &backend, &why);
+            refusing.push(backend.index);
+        }
+        let all = refusing.len() == search.pool.backends.len();
+        Err(if all { DialError::Refused } else { DialError::Unreachable })
+    }
+
+    /// Dials the backend of `seat`; without compression a second time, if the first answer asks
+    /// for a context that cannot be moved.
+    async fn dial(&self, search: &Search<'_>, seat: Seat) -> Outcome {
+        let backend = Arc::clone(seat.backend());
+        // No semaphore here is ever closed, so a permit always comes.
+        let turn = match search.suspect {
+            true => Arc::clone(&backend.suspects).acquire_owned().await.ok(),
+            false => None,
+        };
+        let _one = backend.dialing.acquire().await;
+        let _all = self.in_flight.acquire().await;
+        backend.dials.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match self.attempt(search, &backend, true).await {
+            Err(Retry) => match self.attempt(search, &backend, false).await {
+                Ok(found) => found.seated(search.pool, seat, turn),
+                Err(Retry) => Outcome::Incompatible("its compression cannot be moved"),
+            },
+            Ok(found) => found.seated(search.pool, seat, turn),
+        }
+    }
+
+    async fn attempt(&self, search: &Search<'_>, backend: &Backend, compress: bool) -> Result<Found, Retry> {
+        let stream = match timeout(self.connect, TcpStream::connect((backend.host.as_str(), backend.port))).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if is_local(&error) => return Ok(Found::Not(Outcome::Local(error))),
+            Ok(Err(error)) => return Ok(Found::failed(format!("cannot connect: {error}"))),
+            Err(_) => return Ok(Found::failed(format!("no connection within {:?}", self.connect))),
+        };
+        tune(&stream, search.pool.session.ack_timeout);
+        let key = generate_key();
+        let request = search.handshake.request(&key, &search.offer(compress), search.session, search.attempt);
+        let response = match timeout(self.upgrade, self.exchange(stream, request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Ok(Found::failed(format!("the upgrade failed: {}", cause(&error)))),
+            Err(_) => return Ok(Found::failed(format!("no answer to the upgrade within {:?}", self.upgrade))),
+        };
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Found::Not(Outcome::Answered(response)));
+        }
+        if let Err(why) = check_upgrade(response.headers(), &key) {
+            return Ok(Found::failed(why.to_owned()));
+        }
+        if !search.protocol_fits(response.headers()) {
+            return Ok(Found::Not(Outcome::Incompatible("another subprotocol")));
+        }
+        let deflate = match search.agree(response.headers(), compress) {
+            Ok(deflate) => deflate,
+            Err(_) if compress && matches!(search.terms, Terms::First { .. }) => return Err(Retry),
+            Err(_) => return Ok(Found::Not(Outcome::Incompatible("other compression"))),
+        };
+        let headers = response.headers().clone();
+        Ok(match hyper::upgrade::on(response).await.map(|io| io.downcast::<TokioIo<TcpStream>>()) {
+            Ok(Ok(parts)) => Found::Link(parts.io.into_inner(), parts.read_buf, headers, deflate),
+            Ok(Err(_)) => Found::failed("the upgrade failed".to_owned()),
+            Err(error) => Found::failed(format!("the upgrade failed: {}", cause(&error))),
+        })
+    }
+
+    async fn exchange(
+        &self,
+        stream: TcpStream,
+        request: http::Request<http_body_util::Empty<Bytes>>,
+    ) -> hyper::Result<Response<Incoming>> {
+        let buffer = self.header.max(8192);
+        let (mut sender, connection) =
+            http1::Builder::new().max_buf_size(buffer).handshake(TokioIo::new(stream)).await?;
+        // It ends with the upgrade, with the body of another answer, or when both are dropped.
+        tokio::spawn(connection.with_upgrades());
+        sender.send_request(request).await
+    }
+}
+
+/// Dial again, without compression.
+struct Retry;
+
+enum Found {
+    Link(TcpStream, Bytes, HeaderMap, Option<Agreement>),
+    Not(Outcome),
+}
+
+impl Found {
+    fn failed(why: String) -> Found {
+        Found::Not(Outcome::Failed(why))
+    }
+
+    fn seated(self, pool: &Pool, seat: Seat, turn: Option<OwnedSemaphorePermit>) -> Outcome {
+        match self {
+            Found::Not(outcome) => outcome,
+            Found::Link(stream, early, headers, deflate) => {
+                seat.backend().absolve();
+                record(pool, seat.backend(), "linked");
+                Outcome::Linked(Box::new(Link { seat, stream, early, headers, deflate, turn }))
+            }
+        }
+    }
+}
+
+impl Search<'_> {
+    fn pick(&self, tried: &[usize]) -> Option<Seat> {
+        self.pool.pick(clock::now(), self.just_failed, |index| !tried.contains(&index))
+    }
+
+    fn offer(&self, compress: bool) -> Offer {
+        match &self.terms {
+            Terms::First { protocols, deflate } => Offer {
+                protocols: protocols.clone(),
+                extensions: deflate.filter(|_| compress).map(DeflateOffer::to_backend),
+            },
+            Terms::Again(agreed) => {
+                Offer { protocols: agreed.protocol.clone(), extensions: agreed.deflate.map(Agreement::to_backend) }
+            }
+        }
+    }
+
+    /// RFC 6455, 4.1: the answer names one of the offered subprotocols, or none. A session keeps
+    /// the one it has.
+    fn protocol_fits(&self, answer: &HeaderMap) -> bool {
+        let chosen = answer.get(header::SEC_WEBSOCKET_PROTOCOL);
+        match (&self.terms, chosen) {
+            (Terms::Again(agreed), chosen) => agreed.protocol.as_ref() == chosen,
+            (Terms::First { .. }, None) => true,
+            (Terms::First { protocols, .. }, Some(chosen)) => {
+                let offered = protocols.as_ref().and_then(|offered| offered.to_str().ok()).unwrap_or_default();
+                offered.split(',').any(|offer| offer.trim().as_bytes() == chosen.as_bytes())
+            }
+        }
+    }
+
+    fn agree(&self, answer: &HeaderMap, compress: bool) -> Result<Option<Agreement>, Mismatch> {
+        let values: Vec<_> = answer.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::to_str).collect();
+        let values: Result<Vec<_>, _> = values.into_iter().collect();
+        let extensions = values.map_err(|_| Mismatch::Malformed)?.join(",");
+        let nothing = || if extensions.is_empty() { Ok(None) } else { Err(Mismatch::Malformed) };
+        match &self.terms {
+            Terms::First { deflate: Some(offer), .. } if compress => offer.accept(&extensions),
+            Terms::First { .. } => nothing(),
+            Terms::Again(Agreed { deflate: Some(agreed), .. }) => agreed.check(&extensions).map(|()| Some(*agreed)),
+            Terms::Again(_) => nothing(),
+        }
+    }
+}
+
+/// RFC 6455, 4.1, on what a client must check.
+fn check_upgrade(headers: &HeaderMap, key: &str) -> Result<(), &'static str> {
+    let has = |name, wanted: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
+    };
+    if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
+        return Err("it switched to another protocol");
+    }
+    let accept = headers.get(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+    if accept == Some(derive_accept_key(key.as_bytes()).as_bytes()) { Ok(()) } else { Err("its Sec-WebSocket-Accept is wrong") }
+}
+
+/// Redirects and refusals are for the client, unless they speak of this moment only.
+fn goes_to_client(status: StatusCode) -> bool {
+    (status.is_redirection() || status.is_client_error()) && !tries_elsewhere(status)
+}
+
+/// Answers that another backend need not give: server errors, "too early", "too many requests",
+/// a timeout, and a success that is no upgrade.
+fn tries_elsewhere(status: StatusCode) -> bool {
+    let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+    status.is_server_error() || status.is_success() || passing.contains(&status)
+}
+
+/// "Out of file descriptors here" is not "the backend is down".
+fn is_local(error: &io::Error) -> bool {
+    let local = [Errno::EMFILE, Errno::ENFILE, Errno::EADDRNOTAVAIL, Errno::ENOBUFS, Errno::ENOMEM, Errno::EADDRINUSE];
+    error.raw_os_error().is_some_and(|code| local.contains(&Errno::from_raw(code)))
+}
+
+fn local_fault(error: &io::Error) {
+    metrics::counter!("steadfast_limit_hits_total", "limit" => "local_dial").increment(1);
+    tracing::warn!(%error, "cannot dial for a reason of this machine's; raise its limits");
+}
+
+fn failed(pool: &Pool, backend: &Backend, why: &str) {
+    backend.penalise(clock::now());
+    record(pool, backend, "failed");
+    tracing::debug!(pool = pool.name, backend = backend.name, why, "dial failed");
+}
+
+fn refused(pool: &Pool, backend: &Backend, why: &str) {
+    record(pool, backend, "refused");
+    tracing::info!(pool = pool.name, backend = backend.name, why, "a backend refuses a session");
+}
+
+fn record(pool: &Pool, backend: &Backend, outcome: &'static str) {
+    let labels = [("pool", pool.name.clone()), ("backend", backend.name.clone()), ("outcome", outcome.to_owned())];
+    metrics::counter!("steadfast_dials_total", &labels).increment(1);
+}
+
+/// hyper hides what the kernel said behind its own words.
+fn cause(error: &hyper::Error) -> String {
+    let source = std::error::Error::source(error);
+    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+/// Messages are not held back to be joined, and a host that vanished is noticed: not sooner than
+/// the pool's own patience.
+fn tune(stream: &TcpStream, ack_timeout: Duration) {
+    let socket = SockRef::from(stream);
+    for result in [socket.set_tcp_nodelay(true), socket.set_tcp_user_timeout(Some(ack_timeout))] {
+        if let Err(error) = result {
+            tracing::debug!(%error, "a socket option was refused");
+        }
+    }
+}

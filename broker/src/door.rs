@@ -1,0 +1,283 @@
+//! The door: a client's HTTP request becomes a session, or gets an answer that says why not.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use steadfast_protocol::deflate::Offer as DeflateOffer;
+use steadfast_protocol::session::Session;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::broker::Broker;
+use crate::clock;
+use crate::dial::{Agreed, DialError, Link, Search, Terms};
+use crate::handshake::{Handshake, end_to_end};
+use crate::pool::Pool;
+use crate::registry::{Entry, session_name};
+use crate::session::{Driver, Redial, declines_failover};
+
+/// A backend's refusal is streamed through; the broker's own answers are short.
+type Body = BoxBody<Bytes, hyper::Error>;
+
+/// Whoever is turned away dials again. (To switch keep-alive off would mark the 101 as well.)
+const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
+
+/// One connection at the door.
+pub(crate) struct Visitor {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) client: SocketAddr,
+    pub(crate) listener: SocketAddr,
+}
+
+/// A session that begins when the client's upgrade is through.
+struct Admitted {
+    upgrade: OnUpgrade,
+    link: Box<Link>,
+    id: u128,
+    redial: Redial,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Visitor {
+    /// Serves the one request of a connection. `permit` is its place among the handshakes.
+    pub(crate) async fn serve(self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        let visitor = Arc::new(self);
+        let admitted = Mutex::new(None);
+        let service = service_fn(|request| {
+            let (visitor, admitted) = (Arc::clone(&visitor), &admitted);
+            async move { Ok::<_, Infallible>(visitor.answer(request, admitted).await) }
+        });
+        let limits = &visitor.broker.settings;
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.timeouts.handshake)
+            .max_header_size(limits.limits.header)
+            .max_buf_size(limits.limits.header.max(8192))
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        if let Err(error) = connection.await {
+            metrics::counter!("steadfast_handshake_errors_total").increment(1);
+            tracing::debug!(client = %visitor.client, %error, "handshake failed");
+        }
+        drop(permit);
+        let admitted = admitted.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(admitted) = admitted {
+            visitor.begin(admitted).await;
+        }
+    }
+
+    async fn answer(&self, mut request: Request<Incoming>, admitted: &Mutex<Option<Admitted>>) -> Response<Body> {
+        if let Err(refusal) = check(&request) {
+            count_answer(refusal.status);
+            return refusal.response();
+        }
+        let Ok(permit) = Arc::clone(&self.broker.sessions).try_acquire_owned() else {
+            metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);
+            return busy("no room for another session; try again later");
+        };
+        let upgrade = hyper::upgrade::on(&mut request);
+        let id: u128 = rand::random();
+        let handshake = Handshake::new(&request, self.client.ip());
+        let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
+        let found = self.dial(&request, &handshake, id).await;
+        match found {
+            Ok(link) => {
+                let agreed = Agreed {
+                    protocol: link.headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned(),
+                    deflate: link.deflate,
+                };
+                let response = switching(&link, key.as_ref(), &agreed);
+                let redial = Redial::new(handshake, agreed);
+                let next = Admitted { upgrade, link, id, redial, permit };
+                *admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+                response
+            }
+            Err(DialError::Answered(answer)) => relayed(*answer),
+            Err(DialError::Unreachable | DialError::Refused) => {
+                metrics::counter!("steadfast_no_backend_total").increment(1);
+                busy("no backend can take this session now; try again later")
+            }
+        }
+    }
+
+    async fn dial(&self, request: &Request<Incoming>, handshake: &Handshake, id: u128) -> Result<Box<Link>, DialError> {
+        let session = session_name(id);
+        let search = Search {
+            pool: &self.pool,
+            handshake,
+            session: &session,
+            terms: Terms::First {
+                protocols: joined(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL),
+                deflate: joined(request.headers(), &header::SEC_WEBSOCKET_EXTENSIONS)
+                    .and_then(|offers| DeflateOffer::parse(offers.to_str().ok()?)),
+            },
+            attempt: 1,
+            just_failed: None,
+            suspect: false,
+        };
+        self.broker.dialer.first(&search).await
+    }
+
+    /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
+    /// smaller than this one.
+    async fn begin(&self, admitted: Admitted) {
+        let Admitted { upgrade, link, id, redial, permit } = admitted;
+        let parts = match upgrade.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
+            Ok(Ok(parts)) => parts,
+            // The client left before it had our answer.
+            Ok(Err(_)) | Err(_) => return,
+        };
+        let now = clock::now();
+        let no_failover = declines_failover(&link.headers);
+        let deflate = redial.agreed.deflate.is_some();
+        let machine = Session::new(Arc::clone(&self.pool.session), now, deflate, no_failover);
+        let Link { seat, stream, early, .. } = *link;
+        let ends = (self.client, self.listener);
+        let entry = Arc::new(Entry::new(id, Arc::clone(&self.pool), ends, now, machine, seat));
+        self.broker.registry.insert(Arc::clone(&entry));
+        let sockets = (parts.io.into_inner(), stream);
+        let mut driver = Driver::new(Arc::clone(&self.broker), entry, sockets, redial, permit);
+        driver.begin(&parts.read_buf, &early);
+        tokio::spawn(driver);
+    }
+}
+
+/// What is wrong with a request.
+struct Refusal {
+    status: StatusCode,
+    sentence: &'static str,
+}
+
+impl Refusal {
+    fn response(self) -> Response<Body> {
+        let mut response = plain(self.status, self.sentence);
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            let headers = response.headers_mut();
+            // RFC 9110, 15.5.22, and RFC 6455, 4.4.
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    }
+}
+
+/// RFC 6455, 4.2.1: what a client's handshake must be.
+fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let bad = |sentence| Err(Refusal { status: StatusCode::BAD_REQUEST, sentence });
+    let required = |sentence| Err(Refusal { status: StatusCode::UPGRADE_REQUIRED, sentence });
+    if !has_token(headers, &header::UPGRADE, "websocket") {
+        return required("this address speaks WebSocket only; send an upgrade request");
+    }
+    if request.method() != Method::GET || request.version() != Version::HTTP_11 {
+        return bad("a WebSocket upgrade is a GET request of HTTP/1.1");
+    }
+    if !has_token(headers, &header::CONNECTION, "upgrade") {
+        return bad("the Connection header must name Upgrade");
+    }
+    if headers.get_all(header::HOST).iter().count() != 1 {
+        return bad("the request needs one Host header");
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return required("this broker speaks Sec-WebSocket-Version 13");
+    }
+    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
+    if !matches!((keys.next(), keys.next()), (Some(key), None) if is_key(key.as_bytes())) {
+        return bad("the request needs one Sec-WebSocket-Key: 16 bytes in base64");
+    }
+    if headers.contains_key(header::TRANSFER_ENCODING) || headers.get(header::CONTENT_LENGTH).is_some_and(|n| n != "0") {
+        return bad("an upgrade request has no body");
+    }
+    Ok(())
+}
+
+/// 16 bytes in base64: 22 characters and the padding.
+fn is_key(key: &[u8]) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(digit)
+}
+
+fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
+}
+
+/// A list that is spread over several headers is one list (RFC 9110, 5.3).
+fn joined(headers: &HeaderMap, name: &header::HeaderName) -> Option<HeaderValue> {
+    let values: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    if values.is_empty() { None } else { HeaderValue::from_bytes(&values.join(&b", "[..])).ok() }
+}
+
+/// The backend's 101, as the client is to see it.
+fn switching(link: &Link, key: Option<&HeaderValue>, agreed: &Agreed) -> Response<Body> {
+    let mut response = Response::new(nothing());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let accept = derive_accept_key(key.map_or(b"", HeaderValue::as_bytes));
+    let headers = response.headers_mut();
+    for (name, value) in end_to_end(&link.headers) {
+        headers.append(name, value.clone());
+    }
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let extensions = agreed.deflate.map(|deflate| HeaderValue::from_str(&deflate.to_client()));
+    let made = [
+        (header::SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accept).ok()),
+        (header::SEC_WEBSOCKET_PROTOCOL, agreed.protocol.clone()),
+        (header::SEC_WEBSOCKET_EXTENSIONS, extensions.and_then(Result::ok)),
+    ];
+    for (name, value) in made {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// A backend's redirect or refusal, with its headers and body.
+fn relayed(answer: Response<Incoming>) -> Response<Body> {
+    count_answer(answer.status());
+    let (parts, body) = answer.into_parts();
+    let mut response = Response::new(body.boxed());
+    *response.status_mut() = parts.status;
+    response.headers_mut().insert(header::CONNECTION, ONE_REQUEST);
+    for (name, value) in end_to_end(&parts.headers) {
+        response.headers_mut().append(name, value.clone());
+    }
+    response
+}
+
+fn busy(sentence: &'static str) -> Response<Body> {
+    count_answer(StatusCode::SERVICE_UNAVAILABLE);
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, sentence);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn plain(status: StatusCode, sentence: &'static str) -> Response<Body> {
+    let mut response = Response::new(Full::from(format!("{sentence}\n")).map_err(|never| match never {}).boxed());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONNECTION, ONE_REQUEST);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn nothing() -> Body {
+    Full::default().map_err(|never| match never {}).boxed()
+}
+
+fn count_answer(status: StatusCode) {
+    metrics::counter!("steadfast_refused_upgrades_total", "status" => status.as_str().to_owned()).increment(1);
+}

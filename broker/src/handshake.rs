@@ -1,0 +1,255 @@
+//! The client's handshake, kept for redials in as little memory as it takes.
+//!
+//! Most of a browser's headers are the same for all its users, so they are shared between sessions;
+//! a session's own part holds the target and what tells its user from others.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Uri, Version};
+use http_body_util::Empty;
+
+/// How many different header sets are shared at the most; more are kept once per session.
+const SHARED_MAX: usize = 1024;
+
+/// Headers that concern one connection only (RFC 9110, 7.6.1), and those of the WebSocket handshake
+/// that each connection negotiates for itself.
+const PER_CONNECTION: [HeaderName; 14] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::CONTENT_LENGTH,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::EXPECT,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_ACCEPT,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_PROTOCOL,
+];
+
+/// What a backend must see again at each dial.
+#[derive(Debug, Clone)]
+pub(crate) struct Handshake {
+    shared: Arc<[u8]>,
+    own: Box<[u8]>,
+}
+
+/// What is negotiated anew with each backend.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Offer {
+    /// `Sec-WebSocket-Protocol`.
+    pub(crate) protocols: Option<HeaderValue>,
+    /// `Sec-WebSocket-Extensions`.
+    pub(crate) extensions: Option<String>,
+}
+
+impl Handshake {
+    /// Takes what is to be repeated from the client's request. `client` is its address, for
+    /// `X-Forwarded-For`.
+    pub(crate) fn new<B>(request: &Request<B>, client: IpAddr) -> Handshake {
+        let (mut shared, mut own) = (Vec::with_capacity(512), Vec::with_capacity(256));
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        put(&mut own, target.as_bytes());
+        for (name, value) in end_to_end(request.headers()) {
+            let part = if is_personal(name) { &mut own } else { &mut shared };
+            put(part, name.as_str().as_bytes());
+            put(part, value.as_bytes());
+        }
+        let forwarded: [(&str, &[u8]); 3] = [
+            ("x-forwarded-for", &forwarded_for(request.headers(), client)),
+            ("x-forwarded-proto", b"http"),
+            ("x-forwarded-host", request.headers().get(header::HOST).map_or(b"", |host| host.as_bytes())),
+        ];
+        for (name, value) in forwarded {
+            let part = if name == "x-forwarded-for" { &mut own } else { &mut shared };
+            put(part, name.as_bytes());
+            put(part, value);
+        }
+        Handshake { shared: share(shared), own: own.into_boxed_slice() }
+    }
+
+    /// The request for one backend.
+    pub(crate) fn request(&self, key: &str, offer: &Offer, session: &str, attempt: u32) -> Request<Empty<Bytes>> {
+        let mut own = Parts(&self.own);
+        let target = own.next().and_then(|target| Uri::try_from(target).ok()).unwrap_or_default();
+        let mut request = Request::new(Empty::new());
+        *request.method_mut() = Method::GET;
+        *request.uri_mut() = target;
+        *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
+        for part in [Parts(&self.shared), own] {
+            fill(headers, part);
+        }
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        let extensions = offer.extensions.as_deref().map(HeaderValue::from_str);
+        let made = [
+            (header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(key).ok()),
+            (header::SEC_WEBSOCKET_PROTOCOL, offer.protocols.clone()),
+            (header::SEC_WEBSOCKET_EXTENSIONS, extensions.and_then(Result::ok)),
+            (HeaderName::from_static("steadfast-session"), HeaderValue::from_str(session).ok()),
+            (HeaderName::from_static("steadfast-attempt"), Some(attempt.into())),
+        ];
+        for (name, value) in made {
+            if let Some(value) = value {
+                headers.insert(name, value);
+            }
+        }
+        request
+    }
+}
+
+/// The headers that are passed on, in either direction.
+pub(crate) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    headers.iter().filter(|(name, _)| passes(name) && !named_by_connection(headers, name))
+}
+
+fn passes(name: &HeaderName) -> bool {
+    let ours = ["steadfast-", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
+    let other = ["keep-alive", "proxy-connection"];
+    !PER_CONNECTION.contains(name)
+        && !other.contains(&name.as_str())
+        && !ours.iter().any(|prefix| name.as_str().starts_with(prefix))
+}
+
+/// RFC 9110, 7.6.1: a header that `Connection` names goes no further.
+fn named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
+}
+
+/// What tells one user from another is not worth sharing.
+fn is_personal(name: &HeaderName) -> bool {
+    [header::COOKIE, header::AUTHORIZATION, header::FORWARDED].contains(name) || name.as_str().starts_with("x-")
+}
+
+/// The addresses that the client's request passed, then the client's own.
+fn forwarded_for(headers: &HeaderMap, client: IpAddr) -> Vec<u8> {
+    let mut value = Vec::new();
+    for before in headers.get_all("x-forwarded-for") {
+        value.extend_from_slice(before.as_bytes());
+        value.extend_from_slice(b", ");
+    }
+    value.extend_from_slice(client.to_canonical().to_string().as_bytes());
+    value
+}
+
+fn put(to: &mut Vec<u8>, part: &[u8]) {
+    // hyper bounds the whole head far below 2^32 bytes.
+    to.extend_from_slice(&(part.len() as u32).to_be_bytes()[1..]);
+    to.extend_from_slice(part);
+}
+
+fn fill(headers: &mut HeaderMap, mut parts: Parts<'_>) {
+    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            headers.append(name, value);
+        }
+    }
+}
+
+/// Reads what [`put`] wrote.
+struct Parts<'a>(&'a [u8]);
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let ([a, b, c], rest) = self.0.split_first_chunk()?;
+        let len = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        let (part, rest) = rest.split_at_checked(len)?;
+        self.0 = rest;
+        Some(part)
+    }
+}
+
+/// Header sets in use, by their hash.
+static SHARED: Mutex<Option<HashMap<u64, Weak<[u8]>>>> = Mutex::new(None);
+
+/// One allocation for all sessions with these bytes.
+fn share(bytes: Vec<u8>) -> Arc<[u8]> {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    let key = hasher.finish();
+    let mut guard = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let table = guard.get_or_insert_default();
+    if let Some(found) = table.get(&key).and_then(Weak::upgrade).filter(|found| **found == *bytes) {
+        return found;
+    }
+    let fresh: Arc<[u8]> = bytes.into();
+    if table.len() >= SHARED_MAX {
+        table.retain(|_, weak| weak.strong_count() > 0);
+    }
+    if table.len() < SHARED_MAX {
+        table.insert(key, Arc::downgrade(&fresh));
+    }
+    fresh
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client_request() -> Request<()> {
+        Request::get("/chat?room=7")
+            .header("Host", "example.test")
+            .header("Upgrade", "websocket")
+            .header("Connection", "keep-alive, Upgrade, X-Hop")
+            .header("X-Hop", "not for others")
+            .header("Cookie", "a=1")
+            .header("Cookie", "b=2")
+            .header("Origin", "https://example.test")
+            .header("Steadfast-Session", "forged")
+            .header("X-Forwarded-For", "203.0.113.9")
+            .header("X-Forwarded-Proto", "https")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .body(())
+            .expect("a request")
+    }
+
+    fn redial(handshake: &Handshake) -> Request<Empty<Bytes>> {
+        let offer = Offer { protocols: Some(HeaderValue::from_static("chat")), extensions: None };
+        handshake.request("a2V5", &offer, "5e55", 2)
+    }
+
+    #[test]
+    fn a_redial_repeats_the_clients_handshake() {
+        let request = redial(&Handshake::new(&client_request(), "192.0.2.1".parse().expect("an address")));
+        assert_eq!(request.uri(), "/chat?room=7");
+        let all = |name: &str| -> Vec<_> { request.headers().get_all(name).iter().cloned().collect() };
+        assert_eq!(all("cookie"), ["a=1", "b=2"]);
+        assert_eq!(all("host"), ["example.test"]);
+        assert_eq!(all("origin"), ["https://example.test"]);
+        assert_eq!(all("sec-websocket-protocol"), ["chat"]);
+        assert_eq!(all("sec-websocket-key"), ["a2V5"]);
+        assert_eq!(all("x-forwarded-for"), ["203.0.113.9, 192.0.2.1"]);
+        assert_eq!(all("x-forwarded-proto"), ["http"]);
+        assert_eq!(all("x-forwarded-host"), ["example.test"]);
+        assert_eq!(all("steadfast-session"), ["5e55"]);
+        assert_eq!(all("steadfast-attempt"), ["2"]);
+    }
+
+    #[test]
+    fn what_concerns_one_connection_goes_no_further() {
+        let request = redial(&Handshake::new(&client_request(), "::ffff:192.0.2.1".parse().expect("an address")));
+        assert_eq!(request.headers().get("x-hop"), None);
+        assert_eq!(request.headers()["connection"], "Upgrade");
+        assert_eq!(request.headers()["x-forwarded-for"], "203.0.113.9, 192.0.2.1");
+    }
+
+    #[test]
+    fn sessions_of_one_browser_share_its_headers() {
+        let address = "192.0.2.1".parse().expect("an address");
+        let [one, two] = [0, 1].map(|_| Handshake::new(&client_request(), address));
+        assert!(Arc::ptr_eq(&one.shared, &two.shared));
+    }
+}

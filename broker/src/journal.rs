@@ -1,0 +1,83 @@
+//! What is told of sessions: log lines and counters for what happens to them, and one access line
+//! at the end of each.
+
+use std::sync::Arc;
+
+use steadfast_protocol::session::Note;
+
+use crate::clock;
+use crate::pool::Backend;
+use crate::registry::{Core, Entry};
+
+/// Logs and counts what a session's machine has noted.
+pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
+    let (session, pool) = (entry.name(), entry.pool.name.as_str());
+    let backend = backend.map_or("-", |backend| backend.name.as_str());
+    match note {
+        Note::Failed(failure) => {
+            metrics::counter!("steadfast_failovers_total", "reason" => failure.name()).increment(1);
+            tracing::info!(session, pool, backend, reason = failure.name(), "backend failed");
+        }
+        Note::Linked { pause, replayed } => {
+            metrics::histogram!("steadfast_failover_pause_seconds").record(pause.as_secs_f64());
+            tracing::info!(session, pool, backend, pause_ms = pause.as_secs_f64() * 1e3, replayed, "session moved");
+        }
+        Note::Silent => tracing::warn!(session, pool, backend, "backend is silent"),
+        Note::Unfit => {
+            metrics::counter!("steadfast_unfit_total").increment(1);
+            tracing::warn!(
+                session,
+                pool,
+                backend,
+                "backend talks but answers no ping: unfit for ack = \"pong\"; this session runs as \"none\" on it"
+            );
+        }
+        Note::Cleared => tracing::info!(session, pool, backend, "suspects cleared"),
+        Note::Poison { seq, bytes } => {
+            metrics::counter!("steadfast_poison_total").increment(1);
+            tracing::error!(session, pool, backend, seq, bytes, "dead letter: a message failed every backend it reached alone");
+        }
+        Note::ClientViolation(violation) => {
+            protocol_error("client", violation.close_code());
+            tracing::info!(session, pool, client = %entry.client, %violation, "client broke the protocol");
+        }
+        Note::BackendViolation(violation) => {
+            protocol_error("backend", violation.close_code());
+            tracing::warn!(session, pool, backend, %violation, "backend broke the protocol");
+        }
+    }
+}
+
+fn protocol_error(side: &'static str, code: u16) {
+    let labels = [("side", side.to_owned()), ("code", code.to_string())];
+    metrics::counter!("steadfast_protocol_errors_total", &labels).increment(1);
+}
+
+/// The access line.
+pub(crate) fn ended(entry: &Entry, core: &Core, last: Option<usize>) {
+    let Some(end) = core.machine.ended() else { return };
+    let ledger = core.machine.ledger();
+    let present = core.seat.as_ref().map(|seat| seat.backend().index);
+    let backend = present.or(last).and_then(|index| entry.pool.backends.get(index));
+    metrics::counter!("steadfast_session_ends_total", "cause" => end.cause.name()).increment(1);
+    tracing::info!(
+        session = entry.name(),
+        client = %entry.client,
+        listener = %entry.listener,
+        pool = entry.pool.name,
+        backend = backend.map_or("-", |backend| backend.name.as_str()),
+        cause = end.cause.name(),
+        code = end.code,
+        duration_ms = clock::now().since(entry.began).as_millis() as u64,
+        failovers = core.machine.failovers(),
+        up = ledger.up.forwarded,
+        acknowledged = ledger.up.acknowledged,
+        replayed = ledger.up.replayed,
+        in_doubt = ledger.up.in_doubt,
+        lost_up = ledger.up.lost,
+        down = ledger.down.forwarded,
+        suppressed = ledger.down.suppressed,
+        lost_down = ledger.down.lost,
+        "session ended"
+    );
+}

@@ -1,0 +1,111 @@
+//! The program: parse, dispatch, exit codes. The work is the library's.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use steadfast::cli::{CheckArgs, Cli, Command, Exit, ServeArgs};
+use steadfast::config::{self, ConfigError, Settings};
+use steadfast::limits::{Capacity, TooFewDescriptors};
+use steadfast::listeners::{BindError, Listeners};
+use steadfast::{logging, signals};
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(args) => serve(&args),
+        Command::Check(args) => check(&args),
+    };
+    match done {
+        Ok(()) => Exit::Success.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let settings = config::load(args.config.as_deref(), &args.overrides)?;
+    logging::init(&settings.log).map_err(Failure::Running)?;
+    let capacity = Capacity::measure(&settings)?;
+    capacity.log();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::running)?;
+    runtime.block_on(async {
+        // Caught before anybody can know an address: who reads one may send a signal.
+        let stop = signals::watch().map_err(Failure::running)?;
+        let listeners = Listeners::bind(&settings)?;
+        announce(&listeners).map_err(Failure::running)?;
+        steadfast::run(listeners, settings, capacity, stop).await.map_err(Failure::running)
+    })
+}
+
+fn check(args: &CheckArgs) -> Result<(), Failure> {
+    let Settings { listeners, pools, .. } = config::load(Some(&args.config), &args.overrides)?;
+    let backends: usize = pools.iter().map(|pool| pool.backends.len()).sum();
+    let (file, listeners, pools) = (args.config.display(), listeners.len(), pools.len());
+    say(&format!("{file}: ok: {listeners} listeners, {pools} pools, {backends} backends\n"));
+    Ok(())
+}
+
+/// Tells on stdout which addresses were bound, one a line.
+fn announce(listeners: &Listeners) -> io::Result<()> {
+    let mut lines = String::new();
+    for listener in &listeners.clients {
+        lines += &format!("listening on {}\n", listener.address);
+    }
+    if let Some(admin) = &listeners.admin {
+        lines += &format!("admin on {}\n", admin.local_addr()?);
+    }
+    say(&lines);
+    Ok(())
+}
+
+/// A stdout that nobody reads is no reason to end.
+fn say(lines: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Why the program ends early.
+enum Failure {
+    Config(ConfigError),
+    Descriptors(TooFewDescriptors),
+    Bind(BindError),
+    Running(Box<dyn Error + Send + Sync>),
+}
+
+impl Failure {
+    fn running(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Running(Box::new(error))
+    }
+
+    /// One line on stderr for each problem, and the exit code.
+    fn report(self) -> ExitCode {
+        let (exit, lines) = match self {
+            Self::Config(error) => (Exit::Config, error.lines().collect()),
+            Self::Descriptors(error) => (Exit::Descriptors, vec![error.to_string()]),
+            Self::Bind(error) => (Exit::Bind, vec![error.to_string()]),
+            Self::Running(error) => (Exit::Failure, vec![format!("ended by a failure: {error}")]),
+        };
+        for line in lines {
+            let _ = writeln!(io::stderr(), "steadfast: {line}");
+        }
+        exit.into()
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<TooFewDescriptors> for Failure {
+    fn from(error: TooFewDescriptors) -> Self {
+        Self::Descriptors(error)
+    }
+}
+
+impl From<BindError> for Failure {
+    fn from(error: BindError) -> Self {
+        Self::Bind(error)
+    }
+}

@@ -1,0 +1,93 @@
+//! Worker threads: each has its own runtime, accepts connections and keeps their sessions, so that
+//! a session never crosses threads.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::broker::Broker;
+use crate::door::Visitor;
+use crate::pool::Pool;
+
+/// After an accept that failed for want of descriptors, others get time to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listener as every worker gets its own handle of it.
+pub(crate) struct Entrance {
+    pub(crate) socket: std::net::TcpListener,
+    pub(crate) address: SocketAddr,
+    pub(crate) pool: Arc<Pool>,
+}
+
+/// Whether workers accept, keep their sessions only, or end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Accepting,
+    Closed,
+    Ending,
+}
+
+/// Starts a worker.
+///
+/// # Errors
+/// When the thread, its runtime or its handles of the listeners cannot be made.
+pub(crate) fn start(
+    number: usize,
+    broker: &Arc<Broker>,
+    entrances: &[Entrance],
+    phase: &watch::Receiver<Phase>,
+) -> io::Result<thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut accepting = Vec::new();
+    for entrance in entrances {
+        let _context = runtime.enter();
+        let listener = TcpListener::from_std(entrance.socket.try_clone()?)?;
+        accepting.push((listener, entrance.address, Arc::clone(&entrance.pool)));
+    }
+    let (broker, mut phase) = (Arc::clone(broker), phase.clone());
+    thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        runtime.block_on(async {
+            for (listener, address, pool) in accepting {
+                tokio::spawn(accept(Arc::clone(&broker), listener, address, pool, phase.clone()));
+            }
+            // Its sender lives as long as the broker; without it, there is nothing to stay for.
+            let _ = phase.wait_for(|phase| *phase == Phase::Ending).await;
+        });
+    })
+}
+
+/// Accepts until the phase changes. A permit is taken first, so that connections wait in the
+/// backlog rather than for a descriptor.
+async fn accept(
+    broker: Arc<Broker>,
+    listener: TcpListener,
+    address: SocketAddr,
+    pool: Arc<Pool>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    loop {
+        let Ok(permit) = Arc::clone(&broker.handshakes).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = phase.wait_for(|phase| *phase != Phase::Accepting) => return,
+        };
+        match accepted {
+            Ok((stream, client)) => {
+                // A refused option costs latency, not correctness.
+                let _ = stream.set_nodelay(true);
+                let visitor = Visitor { broker: Arc::clone(&broker), pool: Arc::clone(&pool), client, listener: address };
+                tokio::spawn(visitor.serve(stream, permit));
+            }
+            Err(error) => {
+                metrics::counter!("steadfast_limit_hits_total", "limit" => "accept").increment(1);
+                tracing::warn!(%error, "cannot accept a connection; it stays in the backlog");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The guard against messages that kill every backend which they reach.
+
+use super::rig::{Rig, secs};
+use super::wire::{TEXT, down, masked, up};
+use crate::session::{Cause, Note};
+
+/// What the present backend has got, without pings.
+fn messages(rig: &mut Rig) -> Vec<String> {
+    rig.up().into_iter().filter(|frame| frame != "<ping>").collect()
+}
+
+/// Serves as a backend that dies of any message named "poison" and else acknowledges, until the
+/// machine wants no more. Returns how many backends died.
+fn serve(rig: &mut Rig) -> u32 {
+    let mut deaths = 0;
+    for _ in 0..100 {
+        if messages(rig).iter().any(|message| message == "poison") {
+            deaths += 1;
+            rig.backend_dies();
+            if rig.session.ended().is_some() || rig.client.bytes.first() == Some(&0x88) {
+                return deaths;
+            }
+            rig.link_next();
+        } else if !rig.link().reader.pings.is_empty() {
+            rig.backend_pongs();
+        } else {
+            return deaths;
+        }
+    }
+    panic!("a hundred steps and no end");
+}
+
+#[test]
+fn after_two_deaths_messages_are_replayed_one_at_a_time() {
+    let mut rig = Rig::new();
+    rig.client_sends(&[up("one"), up("two"), up("three")].concat());
+    for _ in 0..2 {
+        assert_eq!(messages(&mut rig), ["one", "two", "three"]);
+        rig.backend_dies();
+        rig.link_next();
+    }
+    assert_eq!(rig.dials.iter().map(|(_, dial)| dial.suspect).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(rig.up(), ["one", "<ping>"]);
+    rig.client_says("four");
+    assert_eq!(rig.up(), [""; 0], "new messages queue behind the suspects");
+    rig.backend_pongs();
+    assert_eq!(rig.up(), ["two", "<ping>"]);
+    rig.backend_pongs();
+    assert_eq!(rig.up(), ["three", "<ping>"]);
+    rig.take_notes();
+    rig.backend_pongs();
+    assert_eq!(rig.take_notes(), [Note::Cleared]);
+    assert_eq!(rig.up(), ["four", "<ping>"]);
+    rig.client_says("five");
+    assert_eq!(rig.up(), ["five"], "none waits for another any more");
+}
+
+#[test]
+fn a_message_that_is_convicted_alone_three_times_ends_its_session() {
+    let mut rig = Rig::new();
+    rig.client_sends(&[up("before"), up("poison"), up("after")].concat());
+    assert_eq!(serve(&mut rig), 5, "two deaths raise the suspicion, three convict");
+    let poison = Note::Poison { seq: 2, bytes: up("poison").len() as u64 };
+    assert!(rig.take_notes().contains(&poison));
+    assert!(rig.down()[0].starts_with("<close 1011"));
+    rig.client_closes(1011, "");
+    assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((Cause::Poison, Some(1011))));
+    let ledger = rig.session.ledger().up;
+    assert_eq!((ledger.forwarded, ledger.acknowledged, ledger.lost), (3, 1, 2));
+}
+
+#[test]
+fn innocents_are_never_convicted() {
+    let mut rig = Rig::with(|config| config.deadline = secs(3600));
+    let innocents: Vec<String> = (0..20).map(|n| format!("innocent {n}")).collect();
+    let bytes: Vec<u8> = innocents.iter().flat_map(|text| up(text)).collect();
+    rig.client_sends(&bytes);
+    // Ten backends die of something else, each after another innocent has been acknowledged.
+    for _ in 0..10 {
+        assert!(!messages(&mut rig).is_empty());
+        rig.backend_pongs();
+        rig.client_says("more");
+        rig.backend_dies();
+        rig.link_next();
+    }
+    assert!(!rig.notes.iter().any(|note| matches!(note, Note::Poison { .. })), "{:?}", rig.notes);
+    assert_eq!(rig.down(), [""; 0]);
+}
+
+#[test]
+fn convictions_of_different_messages_do_not_add_up() {
+    let mut rig = Rig::with(|config| config.deadline = secs(3600));
+    rig.client_sends(&[up("one"), up("two"), up("three")].concat());
+    for _ in 0..2 {
+        rig.backend_dies();
+        rig.link_next();
+    }
+    // Each dies twice alone, and then is acknowledged.
+    for text in ["one", "two", "three"] {
+        for _ in 0..2 {
+            assert_eq!(messages(&mut rig), [text]);
+            rig.backend_dies();
+            rig.link_next();
+        }
+        assert_eq!(messages(&mut rig), [text]);
+        rig.backend_pongs();
+    }
+    assert!(rig.notes.contains(&Note::Cleared));
+    assert_eq!(rig.down(), [""; 0]);
+}
+
+#[test]
+fn only_messages_that_were_fully_written_are_suspects() {
+    let mut rig = Rig::with(|config| config.deadline = secs(3600));
+    let text = "a long message";
+    rig.backend_room = up(text).len() - 1;
+    rig.client_says(text);
+    for _ in 0..10 {
+        rig.backend_dies();
+        rig.backend_room = up(text).len() - 1;
+        rig.link_next();
+    }
+    assert!(rig.dials.iter().all(|(_, dial)| !dial.suspect), "no backend ever had the whole of it");
+}
+
+#[test]
+fn acknowledged_and_open_messages_are_no_suspects() {
+    let mut rig = Rig::with(|config| config.deadline = secs(3600));
+    rig.client_says("one");
+    rig.backend_pongs();
+    rig.client_sends(&masked(false, TEXT, b"open"));
+    for _ in 0..10 {
+        rig.backend_dies();
+        rig.link_next();
+    }
+    assert!(rig.dials.iter().all(|(_, dial)| !dial.suspect));
+    assert_eq!(rig.down(), [""; 0]);
+}
+
+#[test]
+fn deaths_in_drains_and_deploys_do_not_count() {
+    for code in [1001, 1012] {
+        let mut rig = Rig::with(|config| config.deadline = secs(3600));
+        rig.client_says("one");
+        for _ in 0..10 {
+            rig.backend_closes(code, "");
+            rig.link_next();
+        }
+        assert!(rig.dials.iter().all(|(_, dial)| !dial.suspect), "code {code}");
+        assert_eq!(messages(&mut rig), ["one"]);
+    }
+}
+
+#[test]
+fn deaths_by_an_internal_error_do() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    for _ in 0..2 {
+        rig.backend_closes(1011, "");
+        rig.link_next();
+    }
+    assert_eq!(rig.dials.iter().map(|(_, dial)| dial.suspect).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn deaths_far_apart_do_not_count_together() {
+    let mut rig = Rig::with(|config| config.ack_timeout = secs(10_000));
+    for _ in 0..5 {
+        rig.client_says("one");
+        rig.backend_dies();
+        rig.link_next();
+        rig.backend_pongs();
+        rig.wait(secs(61));
+    }
+    assert!(rig.dials.iter().all(|(_, dial)| !dial.suspect));
+}
+
+#[test]
+fn the_latest_deaths_count() {
+    let mut rig = Rig::with(|config| config.deadline = secs(3600));
+    // Deaths at 0, 1 and 50 s, the suspicion cleared in between; then one at 70 s.
+    for wait in [1, 49, 20] {
+        rig.client_says("one");
+        rig.backend_dies();
+        rig.link_next();
+        rig.backend_pongs();
+        rig.wait(secs(wait));
+    }
+    rig.client_says("one");
+    let before = rig.dials.len();
+    rig.backend_dies();
+    rig.dial();
+    assert!(rig.dials[before].1.suspect, "the deaths at 50 and 70 s are close together");
+}
+
+#[test]
+fn a_close_behind_suspects_is_delivered_after_them() {
+    let mut rig = Rig::new();
+    rig.client_sends(&[up("one"), up("two")].concat());
+    for _ in 0..2 {
+        rig.backend_dies();
+        rig.link_next();
+    }
+    rig.client_closes(1000, "bye");
+    for _ in 0..2 {
+        assert!(!rig.link().reader.pings.is_empty(), "each suspect awaits its pong: {:?}", rig.link().reader);
+        rig.backend_pongs();
+    }
+    assert_eq!(messages(&mut rig), ["one", "two", "<close 1000 bye>"]);
+    rig.backend_closes(1000, "bye");
+    assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::ClientClose));
+}
+
+#[test]
+fn a_close_before_suspects_are_replayed_is_delivered_after_them() {
+    let mut rig = Rig::new();
+    rig.client_sends(&[up("one"), up("two")].concat());
+    rig.backend_dies();
+    rig.link_next();
+    rig.client_closes(1000, "bye");
+    rig.backend_dies();
+    rig.link_next();
+    for _ in 0..2 {
+        assert!(!rig.link().reader.pings.is_empty(), "each suspect awaits its pong: {:?}", rig.link().reader);
+        rig.backend_pongs();
+    }
+    assert_eq!(messages(&mut rig), ["one", "two", "<close 1000 bye>"]);
+}
+
+#[test]
+fn a_backend_that_never_pongs_does_not_stop_suspects_for_ever() {
+    let mut rig = Rig::new();
+    rig.client_sends(&[up("one"), up("two"), up("three")].concat());
+    for _ in 0..2 {
+        rig.backend_dies();
+        rig.link_next();
+    }
+    let mut got = Vec::new();
+    for _ in 0..60 {
+        rig.wait(secs(1));
+        rig.backend_sends(&down("talk"));
+        got.extend(messages(&mut rig));
+    }
+    assert!(rig.notes.contains(&Note::Unfit));
+    rig.client_says("four");
+    got.extend(messages(&mut rig));
+    assert_eq!(got, ["one", "two", "three", "four"], "it runs without acks");
+}

@@ -1,0 +1,236 @@
+//! Both sides are connected and nothing fails: relay, acknowledgements, control frames.
+
+use super::rig::{Rig, config, ms, secs};
+use super::wire::{CONTINUATION, PING, PONG, TEXT, down, masked, plain, up};
+use crate::session::{AckMode, State};
+
+#[test]
+fn messages_pass_both_ways_as_the_bytes_in_which_they_came() {
+    let mut rig = Rig::new();
+    let said = [up("one"), masked(false, TEXT, b"t"), masked(true, CONTINUATION, b"wo")].concat();
+    rig.client_sends(&said);
+    assert!(rig.link().reader.bytes.starts_with(&said), "masks and fragments included");
+    assert_eq!(rig.up(), ["one", "two", "<ping>"]);
+    let answer = [down("three"), plain(false, TEXT, b"fo"), plain(true, CONTINUATION, b"ur")].concat();
+    rig.backend_sends(&answer);
+    assert_eq!(rig.client.bytes, answer);
+    assert_eq!(rig.down(), ["three", "four"]);
+    assert_eq!(rig.session.state(), State::Relaying);
+}
+
+#[test]
+fn the_ping_stands_behind_the_messages_in_the_same_write() {
+    let mut rig = Rig::new();
+    rig.session.handle_client(rig.now, &[up("one"), up("two")].concat());
+    rig.round();
+    assert_eq!(rig.up(), ["one", "two", "<ping>"], "in one round of the driver");
+}
+
+#[test]
+fn one_ping_is_outstanding_and_its_pong_asks_for_the_rest_alone() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    rig.client_says("two");
+    rig.client_says("three");
+    assert_eq!(rig.up(), ["one", "<ping>", "two", "three"]);
+    rig.backend_pongs();
+    assert_eq!(rig.up(), ["<ping>"]);
+    assert_eq!(rig.session.unacknowledged(), up("two").len() + up("three").len());
+    rig.backend_pongs();
+    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!((rig.session.unacknowledged(), rig.session.buffered()), (0, 0));
+    let ledger = rig.session.ledger();
+    assert_eq!((ledger.up.forwarded, ledger.up.acknowledged, ledger.up.in_doubt), (3, 3, 0));
+}
+
+#[test]
+fn each_ping_has_its_own_payload() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    let first = rig.link().reader.pings[0].clone();
+    rig.backend_pongs();
+    rig.client_says("two");
+    let second = rig.link().reader.pings[0].clone();
+    assert_ne!(first, second);
+    rig.backend_sends(&plain(true, PONG, &first));
+    assert_eq!(rig.session.ledger().up.acknowledged, 1, "the first pong again is no answer to the second ping");
+}
+
+#[test]
+fn unsolicited_pongs_are_ignored() {
+    let mut rig = Rig::new();
+    rig.backend_sends(&plain(true, PONG, b""));
+    rig.client_says("one");
+    for payload in [&b""[..], b"12345678", b"heartbeat"] {
+        rig.backend_sends(&plain(true, PONG, payload));
+    }
+    rig.client_sends(&masked(true, PONG, b"unasked"));
+    assert_eq!(rig.session.ledger().up.acknowledged, 0);
+    assert_eq!((rig.up(), rig.down()), (vec!["one".to_owned(), "<ping>".to_owned()], vec![]));
+    rig.backend_pongs();
+    assert_eq!(rig.session.ledger().up.acknowledged, 1);
+}
+
+#[test]
+fn held_messages_leave_when_the_pong_has_come_and_the_time_has_passed() {
+    let mut rig = Rig::with(|config| config.ack_hold = ms(200));
+    rig.client_says("one");
+    rig.wait(ms(500));
+    assert!(rig.session.unacknowledged() > 0, "time alone does not do");
+    rig.backend_pongs();
+    rig.wait(ms(199));
+    assert!(rig.session.unacknowledged() > 0);
+    rig.wait(ms(1));
+    assert_eq!(rig.session.buffered(), 0);
+    assert_eq!(rig.up(), ["one", "<ping>"], "what is held is not asked for again");
+}
+
+#[test]
+fn a_held_message_is_replayed() {
+    let mut rig = Rig::with(|config| config.ack_hold = ms(200));
+    rig.client_says("old");
+    rig.backend_pongs();
+    rig.wait(ms(150));
+    rig.client_says("young");
+    rig.backend_pongs();
+    rig.wait(ms(100));
+    rig.backend_dies();
+    rig.link_next();
+    assert_eq!(rig.up(), ["young", "<ping>"]);
+}
+
+#[test]
+fn pings_are_answered_by_the_broker_on_both_sides() {
+    let mut rig = Rig::new();
+    rig.client_sends(&masked(true, PING, b"from client"));
+    rig.backend_sends(&plain(true, PING, b"from backend"));
+    assert_eq!(rig.down(), ["<pong from client>"]);
+    assert_eq!(rig.up(), ["<pong from backend>"]);
+}
+
+#[test]
+fn pongs_stand_between_the_fragments_of_an_open_message() {
+    let mut rig = Rig::new();
+    rig.client_sends(&masked(false, TEXT, b"a"));
+    rig.backend_sends(&plain(false, TEXT, b"x"));
+    rig.client_sends(&masked(true, PING, b"c"));
+    rig.backend_sends(&plain(true, PING, b"b"));
+    assert_eq!((rig.up(), rig.down()), (vec!["<pong b>".to_owned()], vec!["<pong c>".to_owned()]));
+    rig.client_sends(&masked(true, CONTINUATION, b"b"));
+    rig.backend_sends(&plain(true, CONTINUATION, b"y"));
+    assert_eq!((rig.up(), rig.down()), (vec!["ab".to_owned(), "<ping>".to_owned()], vec!["xy".to_owned()]));
+}
+
+#[test]
+fn a_pong_to_the_backend_waits_for_the_end_of_the_frame_that_is_begun() {
+    let mut rig = Rig::new();
+    let frame = masked(false, TEXT, b"hello");
+    rig.client_sends(&frame[..8]);
+    rig.backend_sends(&plain(true, PING, b"b"));
+    assert_eq!(rig.up(), [""; 0]);
+    rig.client_sends(&frame[8..]);
+    assert_eq!(rig.up(), ["<pong b>"]);
+    assert!(rig.link().reader.in_the_middle());
+}
+
+#[test]
+fn the_latest_ping_of_a_backend_is_answered_also_when_an_earlier_pong_is_half_written() {
+    let mut rig = Rig::new();
+    rig.backend_room = 3;
+    rig.backend_sends(&plain(true, PING, b"first"));
+    rig.backend_sends(&plain(true, PING, b"second"));
+    rig.backend_room = usize::MAX;
+    rig.pump();
+    assert_eq!(rig.up(), ["<pong first>", "<pong second>"]);
+}
+
+#[test]
+fn a_client_that_reads_slowly_but_always_gets_its_pong() {
+    let mut rig = Rig::new();
+    rig.client_room = 0;
+    rig.backend_says(&"x".repeat(6000));
+    rig.client_sends(&masked(true, PING, b"there?"));
+    let mut got = Vec::new();
+    for _ in 0..10 {
+        rig.backend_says(&"y".repeat(6000));
+        rig.client_room = 6000;
+        rig.pump();
+        got.extend(rig.down());
+    }
+    assert!(got.iter().any(|frame| frame == "<pong there?>"), "60 KB later the ping is not answered");
+}
+
+#[test]
+fn half_a_backend_message_never_reaches_the_client() {
+    let mut rig = Rig::new();
+    let bytes = [down("whole"), plain(false, TEXT, b"half a "), plain(true, CONTINUATION, b"message")].concat();
+    let cut = bytes.len() - 1;
+    for n in 0..cut {
+        rig.backend_sends(&bytes[n..n + 1]);
+    }
+    assert_eq!(rig.client.bytes, down("whole"));
+    rig.backend_sends(&bytes[cut..]);
+    assert_eq!(rig.down(), ["whole", "half a message"]);
+}
+
+#[test]
+fn client_bytes_go_on_as_they_arrive() {
+    let mut rig = Rig::new();
+    let frame = up("hello");
+    for n in 0..frame.len() {
+        rig.client_sends(&frame[n..n + 1]);
+        let seen = rig.link().reader.bytes.len();
+        // The header is whole with its sixth byte; from then on nothing is kept back.
+        assert!(if n < 5 { seen == 0 } else { seen > n }, "{seen} bytes after {}", n + 1);
+    }
+    assert_eq!(rig.up(), ["hello", "<ping>"]);
+}
+
+#[test]
+fn without_acks_what_is_written_is_forgotten() {
+    let mut rig = Rig::with(|config| config.ack = AckMode::None);
+    rig.client_says("one");
+    assert_eq!(rig.up(), ["one"], "and no ping is sent for it");
+    assert_eq!(rig.session.buffered(), 0);
+    assert_eq!(rig.session.ledger().up.acknowledged, 1);
+    let frame = up("three");
+    rig.backend_room = up("two").len() + 4;
+    rig.client_sends(&[up("two"), frame.clone()].concat());
+    assert_eq!(rig.session.unacknowledged(), frame.len(), "the message that is being written is kept whole");
+}
+
+#[test]
+fn large_messages_pass_by_the_direct_way() {
+    let text: String = ('a'..='z').cycle().take(config().message_limit).collect();
+    let mut rig = Rig::new();
+    rig.client_says(&text);
+    assert_eq!(rig.up(), [text.as_str(), "<ping>"]);
+    rig.backend_pongs();
+    rig.backend_says(&text);
+    assert_eq!(rig.down(), [text]);
+    assert_eq!(rig.session.buffered(), 0);
+}
+
+#[test]
+fn the_client_counts_as_served_when_its_socket_has_taken_a_message() {
+    let mut rig = Rig::new();
+    rig.client_room = 3;
+    rig.backend_says("one");
+    rig.backend_says("two");
+    let ledger = rig.session.ledger().down;
+    assert_eq!((ledger.forwarded, ledger.acknowledged, ledger.lost), (2, 0, 0));
+    rig.client_room = usize::MAX;
+    rig.pump();
+    assert_eq!(rig.session.ledger().down.acknowledged, 2);
+}
+
+#[test]
+fn an_idle_session_asks_for_nothing() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    rig.backend_pongs();
+    rig.backend_says("two");
+    assert_eq!(rig.session.next_timeout(), None, "keepalive is off");
+    rig.wait(secs(3600));
+    assert_eq!((rig.session.ended(), rig.notes.len()), (None, 0));
+}

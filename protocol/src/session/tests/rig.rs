@@ -1,0 +1,356 @@
+//! A session on a bench: virtual time, a client and backends in memory, and a driver that keeps to
+//! the order which the machine documents.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::wire::{self, Reader, close_payload, masked, plain};
+use crate::session::{AckMode, Codes, Config, Dial, DialFailure, Failure, Note, Session};
+use crate::time::Time;
+
+/// Rounds without the passing of time after which the driver is held to spin.
+const ROUNDS_MAX: u32 = 20;
+
+/// The bytes that the driver reads at once.
+const READ_MAX: usize = 64 * 1024;
+
+pub(super) fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(super) fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// The daemon's defaults, but small limits, no keepalive and no jitter.
+pub(super) fn config() -> Config {
+    Config {
+        ack: AckMode::Pong,
+        ack_hold: Duration::ZERO,
+        ack_timeout: secs(10),
+        failover: true,
+        message_limit: 1 << 20,
+        ring_limit: 2 << 20,
+        close_timeout: secs(5),
+        client_stall: secs(60),
+        message_timeout: secs(120),
+        keepalive: Duration::ZERO,
+        client_pong: secs(20),
+        deadline: secs(30),
+        stable: secs(5),
+        backoff_min: ms(50),
+        backoff_max: secs(2),
+        jitter: Duration::ZERO,
+        failure_codes: vec![1001, 1011, 1012, 1013, 1014],
+        poison_window: secs(60),
+        poison_deaths: 2,
+        poison_convictions: 3,
+        codes: Codes { deadline: 1013, refused: 1008, poison: 1011, on_failure: 1012, slow_message: 1008 },
+    }
+}
+
+/// How the driver let a backend's connection go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drop {
+    /// The machine wants no link any more.
+    Closed,
+    /// The same, and it asks for a reset.
+    Reset,
+}
+
+/// One connection to a backend.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) reader: Reader,
+    /// Bytes that the backend has said and the driver has not read.
+    unread: Vec<u8>,
+    pub(super) dropped: Option<Drop>,
+}
+
+pub(super) struct Rig {
+    pub(super) session: Session,
+    pub(super) now: Time,
+    /// What the client has received.
+    pub(super) client: Reader,
+    client_unread: Vec<u8>,
+    /// All links of the session, the present one last.
+    pub(super) links: Vec<Link>,
+    pub(super) dials: Vec<(Time, Dial)>,
+    pub(super) notes: Vec<Note>,
+    /// Bytes that the sockets still take.
+    pub(super) client_room: usize,
+    pub(super) backend_room: usize,
+    seed: u64,
+}
+
+impl Rig {
+    pub(super) fn new() -> Rig {
+        Rig::with(|_| {})
+    }
+
+    pub(super) fn with(change: impl FnOnce(&mut Config)) -> Rig {
+        Rig::begin(change, false)
+    }
+
+    /// `no_failover`: as [`Session::new`] has it.
+    pub(super) fn begin(change: impl FnOnce(&mut Config), no_failover: bool) -> Rig {
+        let mut config = config();
+        change(&mut config);
+        let now = Time::ORIGIN + secs(1000);
+        Rig {
+            session: Session::new(Arc::new(config), now, false, no_failover),
+            now,
+            client: Reader::default(),
+            client_unread: Vec::new(),
+            links: vec![Link::new()],
+            dials: Vec::new(),
+            notes: Vec::new(),
+            client_room: usize::MAX,
+            backend_room: usize::MAX,
+            seed: 1,
+        }
+    }
+
+    // ---- what the client does ----
+
+    /// Bytes arrive from the client.
+    pub(super) fn client_sends(&mut self, bytes: &[u8]) {
+        self.client_unread.extend_from_slice(bytes);
+        self.pump();
+    }
+
+    /// A whole message arrives from it.
+    pub(super) fn client_says(&mut self, text: &str) {
+        self.client_sends(&wire::up(text));
+    }
+
+    pub(super) fn client_closes(&mut self, code: u16, reason: &str) {
+        self.client_sends(&masked(true, wire::CLOSE, &close_payload(code, reason)));
+    }
+
+    /// Its socket ends, once all that it said is read.
+    pub(super) fn client_goes(&mut self) {
+        self.session.handle_client_gone(self.now);
+        self.pump();
+    }
+
+    /// Bytes that wait in the client's socket because they are not read.
+    pub(super) fn client_pushed_back(&self) -> usize {
+        self.client_unread.len()
+    }
+
+    // ---- what the backend does ----
+
+    pub(super) fn backend_sends(&mut self, bytes: &[u8]) {
+        self.link().unread.extend_from_slice(bytes);
+        self.pump();
+    }
+
+    pub(super) fn backend_says(&mut self, text: &str) {
+        self.backend_sends(&wire::down(text));
+    }
+
+    pub(super) fn backend_closes(&mut self, code: u16, reason: &str) {
+        self.backend_sends(&plain(true, wire::CLOSE, &close_payload(code, reason)));
+    }
+
+    /// Answers every ping that it has got. At least one.
+    pub(super) fn backend_pongs(&mut self) {
+        let pings = std::mem::take(&mut self.link().reader.pings);
+        assert!(!pings.is_empty(), "there is no ping to answer");
+        let bytes: Vec<u8> = pings.iter().flat_map(|nonce| plain(true, wire::PONG, nonce)).collect();
+        self.backend_sends(&bytes);
+    }
+
+    /// Its socket ends without a Close.
+    pub(super) fn backend_dies(&mut self) {
+        self.backend_fails(Failure::Eof);
+    }
+
+    pub(super) fn backend_fails(&mut self, failure: Failure) {
+        self.session.handle_backend_lost(self.now, failure);
+        self.pump();
+    }
+
+    // ---- dials ----
+
+    /// Waits until the machine dials.
+    pub(super) fn dial(&mut self) {
+        let until = self.now + secs(60);
+        while !self.session.wants_dial() {
+            let at = self.session.next_timeout().filter(|at| *at <= until).expect("a dial within a minute");
+            self.now = self.now.max(at);
+            self.pump();
+        }
+    }
+
+    /// Waits for the dial and lets it succeed.
+    pub(super) fn link_next(&mut self) {
+        self.dial();
+        assert!(self.link_with(false), "the dial was wanted");
+    }
+
+    /// The dial under way succeeds. `no_failover`: the backend asks not to be replaced.
+    pub(super) fn link_with(&mut self, no_failover: bool) -> bool {
+        let wanted = self.session.handle_linked(self.now, no_failover);
+        if wanted {
+            self.links.push(Link::new());
+        }
+        self.pump();
+        wanted
+    }
+
+    /// Waits for the dial and lets it fail.
+    pub(super) fn fail_dial(&mut self, failure: DialFailure) {
+        self.dial();
+        self.session.handle_dial_failed(self.now, failure);
+        self.pump();
+    }
+
+    // ---- what came of it ----
+
+    /// What the present backend has got since the last call.
+    pub(super) fn up(&mut self) -> Vec<String> {
+        self.link().reader.drain()
+    }
+
+    /// What the client has got since the last call.
+    pub(super) fn down(&mut self) -> Vec<String> {
+        self.client.drain()
+    }
+
+    pub(super) fn link(&mut self) -> &mut Link {
+        self.links.last_mut().expect("a session begins linked")
+    }
+
+    pub(super) fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+
+    // ---- time ----
+
+    /// Lets time pass, and wakes the machine whenever it asked to be.
+    pub(super) fn wait(&mut self, time: Duration) {
+        let (end, mut spins) = (self.now + time, 0);
+        while let Some(at) = self.session.next_timeout().filter(|at| *at <= end) {
+            spins = if at <= self.now { spins + 1 } else { 0 };
+            assert!(spins < ROUNDS_MAX, "spins at {:?} with {:?}", self.now, self.session);
+            self.now = self.now.max(at);
+            self.pump();
+        }
+        self.now = end;
+    }
+
+    /// Runs the driver until nothing is left to do at this time.
+    pub(super) fn pump(&mut self) {
+        for _ in 0..100_000 {
+            let read = self.read_client() + self.read_backend();
+            if self.round() + read == 0 {
+                return;
+            }
+        }
+        panic!("the driver never comes to rest: {:?}", self.session);
+    }
+
+    /// One round of the driver's: advance, write, dial. Says how many bytes were written.
+    pub(super) fn round(&mut self) -> usize {
+        let seed = &mut self.seed;
+        let mut entropy = || {
+            *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            *seed ^ (*seed >> 29)
+        };
+        self.session.advance(self.now, &mut entropy);
+        self.notes.extend(self.session.take_notes());
+        self.drop_link();
+        let written = self.write_backend() + self.write_client();
+        self.drop_link();
+        if let Some(dial) = self.session.take_dial(self.now) {
+            self.dials.push((self.now, dial));
+        }
+        written
+    }
+
+    fn drop_link(&mut self) {
+        let reset = self.session.resets_backend();
+        let wanted = self.session.wants_link();
+        let link = self.link();
+        if !wanted && link.dropped.is_none() {
+            link.dropped = Some(if reset { Drop::Reset } else { Drop::Closed });
+            link.unread.clear();
+        }
+    }
+
+    fn write_backend(&mut self) -> usize {
+        let bytes = gathered(&self.session.backend_transmit(), self.backend_room);
+        if self.link().dropped.is_some() {
+            assert!(bytes.is_empty(), "there is no backend to write {bytes:?} to");
+            return 0;
+        }
+        self.backend_room -= bytes.len();
+        self.session.backend_written(bytes.len());
+        self.link().reader.receive(&bytes);
+        bytes.len()
+    }
+
+    fn write_client(&mut self) -> usize {
+        let bytes = gathered(&self.session.client_transmit(), self.client_room);
+        self.client_room -= bytes.len();
+        self.session.client_written(bytes.len());
+        self.client.receive(&bytes);
+        bytes.len()
+    }
+
+    fn read_client(&mut self) -> usize {
+        let n = self.client_unread.len().min(self.session.client_read_limit(false)).min(READ_MAX);
+        let bytes: Vec<u8> = self.client_unread.drain(..n).collect();
+        let mut rest = bytes.as_slice();
+        while let (false, Some((to, room))) = (rest.is_empty(), self.session.client_direct()) {
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            to.extend_from_slice(now);
+            self.session.client_read(self.now, now.len());
+            rest = later;
+        }
+        if !rest.is_empty() {
+            self.session.handle_client(self.now, rest);
+        }
+        n
+    }
+
+    fn read_backend(&mut self) -> usize {
+        if !self.session.wants_backend() {
+            return 0;
+        }
+        let link = self.links.last_mut().expect("a session begins linked");
+        let n = link.unread.len().min(READ_MAX);
+        let bytes: Vec<u8> = link.unread.drain(..n).collect();
+        let mut rest = bytes.as_slice();
+        while let (false, Some((to, room))) = (rest.is_empty(), self.session.backend_direct()) {
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            to.extend_from_slice(now);
+            self.session.backend_read(self.now, now.len());
+            rest = later;
+        }
+        let (client, room) = (&mut self.client, &mut self.client_room);
+        let mut direct = |bytes: &[u8]| {
+            let taken = bytes.len().min(*room);
+            *room -= taken;
+            client.receive(&bytes[..taken]);
+            taken
+        };
+        if !rest.is_empty() {
+            self.session.handle_backend(self.now, rest, &mut direct);
+        }
+        n
+    }
+}
+
+impl Link {
+    fn new() -> Link {
+        Link { reader: Reader::of_backend(), unread: Vec::new(), dropped: None }
+    }
+}
+
+/// At most `room` of the offered bytes.
+fn gathered(offered: &crate::chain::Gather<'_>, room: usize) -> Vec<u8> {
+    offered.pieces().iter().flat_map(|piece| piece.iter().copied()).take(room).collect()
+}

@@ -1,0 +1,194 @@
+//! A client that does not read, does not answer, or does not finish what it began; and a backend
+//! that does not finish.
+
+use super::rig::{Drop, Rig, ms, secs};
+use super::wire::{CONTINUATION, PING, PONG, TEXT, down, masked, plain, up};
+use crate::session::{Cause, Failure, Note};
+
+fn cause(rig: &Rig) -> Option<Cause> {
+    rig.session.ended().map(|end| end.cause)
+}
+
+#[test]
+fn an_idle_client_is_pinged_and_its_pong_keeps_it() {
+    let mut rig = Rig::with(|config| config.keepalive = secs(25));
+    for _ in 0..10 {
+        rig.wait(ms(24_999));
+        assert_eq!(rig.down(), [""; 0]);
+        rig.wait(ms(1));
+        assert_eq!(rig.down(), ["<ping>"]);
+        rig.client_sends(&masked(true, PONG, b""));
+        if !rig.link().reader.pings.is_empty() {
+            rig.backend_pongs();
+        }
+    }
+    assert_eq!(cause(&rig), None);
+}
+
+#[test]
+fn a_client_that_answers_no_ping_is_gone() {
+    let mut rig = Rig::with(|config| config.keepalive = secs(25));
+    rig.wait(secs(25));
+    rig.backend_pongs();
+    rig.wait(ms(19_999));
+    assert_eq!(cause(&rig), None);
+    rig.wait(ms(1));
+    assert_eq!((cause(&rig), rig.down().len()), (Some(Cause::ClientTimeout), 1));
+}
+
+#[test]
+fn what_a_silent_client_had_said_is_still_delivered() {
+    let mut rig = Rig::with(|config| (config.keepalive, config.ack_timeout) = (secs(25), secs(100)));
+    rig.client_says("one");
+    rig.wait(secs(46));
+    assert_eq!(cause(&rig), None);
+    rig.backend_pongs();
+    assert_eq!((cause(&rig), rig.session.ledger().up.lost), (Some(Cause::ClientTimeout), 0));
+}
+
+#[test]
+fn a_client_is_not_judged_while_it_is_not_read() {
+    let mut rig = Rig::with(|config| {
+        (config.keepalive, config.ring_limit, config.message_limit) = (secs(25), 1000, 1000);
+        (config.ack_timeout, config.deadline) = (secs(1000), secs(1000));
+    });
+    rig.client_says(&"x".repeat(1000));
+    assert_eq!(rig.session.client_read_limit(false), 0);
+    rig.wait(secs(300));
+    assert_eq!((cause(&rig), rig.down().len()), (None, 0));
+    rig.backend_pongs();
+    rig.wait(ms(1));
+    assert_eq!((cause(&rig), rig.down()), (None, vec!["<ping>".to_owned()]), "now it is asked");
+    rig.wait(secs(20));
+    assert_eq!(cause(&rig), Some(Cause::ClientTimeout));
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_closed_in_the_end() {
+    let mut rig = Rig::new();
+    rig.client_room = 3;
+    rig.backend_says("one");
+    rig.wait(ms(59_999));
+    assert_eq!(cause(&rig), None);
+    rig.wait(ms(1));
+    assert_eq!((cause(&rig), rig.link().dropped), (Some(Cause::ClientStall), Some(Drop::Closed)));
+    assert_eq!((rig.session.ledger().down.lost, rig.session.buffered()), (1, 0));
+}
+
+#[test]
+fn a_client_that_reads_slowly_is_not_closed() {
+    let mut rig = Rig::new();
+    rig.client_room = 1;
+    rig.backend_says("0123456789");
+    for _ in 0..11 {
+        rig.wait(secs(50));
+        rig.client_room = 1;
+        rig.pump();
+    }
+    assert_eq!((cause(&rig), rig.down()), (None, vec!["0123456789".to_owned()]));
+}
+
+#[test]
+fn a_client_that_reads_all_at_once_is_not_closed_when_the_driver_sleeps_after_its_write() {
+    let mut rig = Rig::new();
+    rig.session.handle_client(rig.now, &masked(true, PING, b"?"));
+    rig.round();
+    assert_eq!(rig.down(), ["<pong ?>"]);
+    rig.wait(secs(3600));
+    assert_eq!(cause(&rig), None, "nothing waits for it");
+    rig.session.handle_client(rig.now, &masked(true, PING, b"!"));
+    rig.round();
+    assert_eq!((cause(&rig), rig.down()), (None, vec!["<pong !>".to_owned()]));
+}
+
+#[test]
+fn a_client_message_that_stays_open_too_long_ends_the_session() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    rig.client_sends(&masked(false, TEXT, b"begun"));
+    rig.backend_pongs();
+    rig.wait(ms(119_999));
+    assert_eq!(rig.down(), [""; 0]);
+    rig.wait(ms(1));
+    assert!(rig.down()[0].starts_with("<close 1008"));
+    assert_eq!(rig.link().dropped, Some(Drop::Reset), "the backend has a part of it");
+    rig.client_closes(1008, "");
+    rig.wait(secs(5));
+    assert_eq!(cause(&rig), Some(Cause::SlowMessage));
+}
+
+#[test]
+fn a_client_message_that_ends_in_time_starts_the_clock_anew() {
+    let mut rig = Rig::new();
+    for _ in 0..3 {
+        rig.client_sends(&masked(false, TEXT, b"begun"));
+        rig.wait(secs(100));
+        rig.client_sends(&[masked(true, CONTINUATION, b"ended"), masked(false, TEXT, b"next")].concat());
+        rig.backend_pongs();
+        rig.wait(secs(100));
+        rig.client_sends(&masked(true, CONTINUATION, b"ended"));
+        rig.backend_pongs();
+    }
+    assert_eq!((rig.down().len(), rig.session.ledger().up.forwarded), (0, 6));
+}
+
+#[test]
+fn a_backend_message_that_stays_open_too_long_is_its_failure() {
+    let mut rig = Rig::new();
+    rig.backend_sends(&plain(false, TEXT, b"begun"));
+    rig.wait(ms(119_999));
+    assert_eq!(rig.take_notes(), []);
+    rig.wait(ms(1));
+    assert_eq!(rig.take_notes(), [Note::Failed(Failure::SlowMessage)]);
+    rig.link_next();
+    rig.backend_says("whole");
+    assert_eq!(rig.down(), ["whole"]);
+}
+
+#[test]
+fn a_backend_message_does_not_age_while_the_client_is_slow() {
+    let mut rig = Rig::new();
+    rig.client_room = 0;
+    rig.backend_sends(&[down(&"x".repeat(300 * 1024)), plain(false, TEXT, b"begun, ")].concat());
+    assert!(!rig.session.wants_backend());
+    // The client takes a byte now and then, so it does not stall.
+    for _ in 0..5 {
+        rig.wait(secs(30));
+        rig.client_room = 1;
+        rig.pump();
+    }
+    rig.client_room = usize::MAX;
+    rig.pump();
+    assert_eq!(rig.take_notes(), [], "the backend could not end what was not read");
+    rig.wait(secs(100));
+    rig.backend_sends(&plain(true, CONTINUATION, b"ended"));
+    assert_eq!(rig.down().last().map(String::as_str), Some("begun, ended"));
+    assert_eq!(rig.take_notes(), []);
+}
+
+#[test]
+fn pings_between_fragments_do_not_keep_a_message_open() {
+    let mut rig = Rig::new();
+    rig.client_sends(&masked(false, TEXT, b"begun"));
+    for _ in 0..12 {
+        rig.wait(secs(10));
+        rig.client_sends(&masked(true, PING, b""));
+    }
+    assert!(rig.down().iter().any(|frame| frame.starts_with("<close 1008")));
+}
+
+#[test]
+fn whole_messages_before_a_slow_one_are_delivered() {
+    let mut rig = Rig::new();
+    let slow = masked(false, TEXT, b"begun");
+    rig.client_sends(&[up("one"), slow].concat());
+    for _ in 0..13 {
+        rig.wait(secs(10));
+        rig.backend_sends(&plain(true, PING, b""));
+        if rig.session.wants_dial() {
+            rig.link_next();
+            rig.backend_pongs();
+        }
+    }
+    assert_eq!(rig.session.ledger().up.acknowledged, 1);
+}

@@ -1,0 +1,175 @@
+//! Frames as the tests write and read them: a codec of its own, so that a mistake of the machine's
+//! is not repeated here.
+
+use std::collections::VecDeque;
+
+pub(super) const CONTINUATION: u8 = 0;
+pub(super) const TEXT: u8 = 1;
+pub(super) const CLOSE: u8 = 8;
+pub(super) const PING: u8 = 9;
+pub(super) const PONG: u8 = 10;
+
+/// A frame of a client's, masked with a key that depends on its content.
+pub(super) fn masked(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let sum = payload.iter().fold(opcode, |sum, byte| sum.wrapping_mul(31).wrapping_add(*byte));
+    let key = [sum, sum.wrapping_add(77), sum ^ 0x5A, 0xC3];
+    let mut frame = header(fin, opcode, payload.len(), 0x80);
+    frame.extend(key);
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+/// A frame of a backend's.
+pub(super) fn plain(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = header(fin, opcode, payload.len(), 0);
+    frame.extend(payload);
+    frame
+}
+
+fn header(fin: bool, opcode: u8, len: usize, mask: u8) -> Vec<u8> {
+    let mut header = vec![u8::from(fin) << 7 | opcode];
+    match len {
+        0..126 => header.push(mask | len as u8),
+        126..0x1_0000 => header.extend([mask | 126, (len >> 8) as u8, len as u8]),
+        _ => {
+            header.push(mask | 127);
+            header.extend((len as u64).to_be_bytes());
+        }
+    }
+    header
+}
+
+/// A Close's payload; none for code 0.
+pub(super) fn close_payload(code: u16, reason: &str) -> Vec<u8> {
+    match code {
+        0 => Vec::new(),
+        code => [&code.to_be_bytes(), reason.as_bytes()].concat(),
+    }
+}
+
+/// A whole text message of a client's.
+pub(super) fn up(text: &str) -> Vec<u8> {
+    masked(true, TEXT, text.as_bytes())
+}
+
+/// A whole text message of a backend's.
+pub(super) fn down(text: &str) -> Vec<u8> {
+    plain(true, TEXT, text.as_bytes())
+}
+
+/// Reads what one end of one connection has received, strictly.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    /// What comes is masked.
+    from_client: bool,
+    /// Every byte that ever came.
+    pub(super) bytes: Vec<u8>,
+    parsed: usize,
+    open: Option<Vec<u8>>,
+    closed: bool,
+    got: Vec<String>,
+    /// Payloads of pings that were not answered yet.
+    pub(super) pings: VecDeque<Vec<u8>>,
+}
+
+impl Reader {
+    /// For a backend's end.
+    pub(super) fn of_backend() -> Reader {
+        Reader { from_client: true, ..Reader::default() }
+    }
+
+    /// Takes more bytes.
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        while let Some(frame) = frame(&self.bytes[self.parsed..], self.from_client) {
+            self.parsed += frame.len;
+            self.take(frame);
+        }
+    }
+
+    /// What came since the last call: messages as their text, control frames in angle brackets.
+    pub(super) fn drain(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.got)
+    }
+
+    /// Bytes of a frame that is not whole, or an open message.
+    pub(super) fn in_the_middle(&self) -> bool {
+        self.parsed < self.bytes.len() || self.open.is_some()
+    }
+
+    fn take(&mut self, frame: Frame) {
+        assert!(!self.closed, "a frame after a Close: {frame:?}");
+        let text = String::from_utf8_lossy(&frame.payload).into_owned();
+        match frame.opcode {
+            CLOSE => {
+                self.closed = true;
+                self.got.push(close_text(&frame.payload));
+            }
+            PING => {
+                self.got.push("<ping>".to_owned());
+                self.pings.push_back(frame.payload);
+            }
+            PONG => self.got.push(format!("<pong {text}>")),
+            CONTINUATION => {
+                let mut open = self.open.take().expect("a continuation continues a message");
+                open.extend(frame.payload);
+                self.message(frame.fin, open);
+            }
+            opcode => {
+                assert!(opcode <= 2 && self.open.is_none(), "opcode {opcode}, open {:?}", self.open);
+                self.message(frame.fin, frame.payload);
+            }
+        }
+    }
+
+    fn message(&mut self, fin: bool, payload: Vec<u8>) {
+        if fin {
+            self.got.push(String::from_utf8_lossy(&payload).into_owned());
+        } else {
+            self.open = Some(payload);
+        }
+    }
+}
+
+fn close_text(payload: &[u8]) -> String {
+    match payload {
+        [] => "<close>".to_owned(),
+        [a, b, reason @ ..] => {
+            let code = u16::from_be_bytes([*a, *b]);
+            format!("<close {code} {}>", String::from_utf8_lossy(reason)).replace(" >", ">")
+        }
+        [_] => panic!("a Close with one byte of payload"),
+    }
+}
+
+#[derive(Debug)]
+struct Frame {
+    fin: bool,
+    opcode: u8,
+    payload: Vec<u8>,
+    len: usize,
+}
+
+/// The frame at the start of `bytes`, if it is whole.
+fn frame(bytes: &[u8], from_client: bool) -> Option<Frame> {
+    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
+    assert_eq!(second & 0x80 != 0, from_client, "masking");
+    assert_eq!(first & 0x70, 0, "reserved bits");
+    let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
+    assert!(opcode < 8 || (fin && second & 0x7F <= 125), "a control frame that is fragmented or long");
+    let extra = match second & 0x7F {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    let mut at = 2 + extra;
+    let size = match extra {
+        0 => usize::from(second & 0x7F),
+        _ => bytes.get(2..at)?.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+    };
+    let key = if from_client { bytes.get(at..at + 4)? } else { &[0; 4] };
+    at += if from_client { 4 } else { 0 };
+    let body = bytes.get(at..at + size)?;
+    let payload = body.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+    Some(Frame { fin, opcode, payload, len: at + size })
+}
