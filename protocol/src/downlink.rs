@@ -13,8 +13,8 @@ use crate::frame::{Opcode, control_frame};
 use crate::frames::Frames;
 use crate::scanner::Data;
 
-/// While more than this waits for the client, its pings are answered by the latest pong only
-/// (RFC 6455, 5.5.3 allows it), so that a flood of pings cannot grow the queue.
+/// While more than this waits for the client, its pings are answered one at a time, the latest
+/// first (RFC 6455, 5.5.3 allows it), so that a flood of pings cannot grow the queue.
 const PONG_ROOM: usize = 4096;
 
 /// Tries to write straight to the client and returns how many bytes it took; zero when it would
@@ -29,6 +29,8 @@ pub(crate) struct Downlink {
     messages: u64,
     /// Bytes that the client's socket has taken.
     progress: u64,
+    /// A Close is queued or written; nothing follows it.
+    closed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +39,10 @@ struct Queues {
     out: Chain,
     /// Where the first frame that is not yet begun starts in `out`.
     next_frame: usize,
+    /// The frame before it, of which a part is written, ends a message.
+    cut_ends_message: bool,
+    /// Where the last pong in `out` ends.
+    pong_end: usize,
     /// The latest pong that found no room.
     late_pong: Option<Vec<u8>>,
 }
@@ -88,12 +94,18 @@ impl Downlink {
 
     /// Queues a control frame behind what waits.
     pub(crate) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
+        if self.closed {
+            return;
+        }
+        self.closed = opcode == Opcode::Close;
         let frame = control_frame(opcode, payload, None);
         let queues = self.queues();
-        if opcode == Opcode::Pong && queues.out.len() > PONG_ROOM {
-            queues.late_pong = Some(frame);
-        } else {
-            queues.out.push(&frame);
+        match opcode {
+            Opcode::Pong => queues.pong(frame),
+            _ => queues.out.push(&frame),
+        }
+        if opcode == Opcode::Close {
+            queues.late_pong = None;
         }
     }
 
@@ -137,6 +149,11 @@ impl Downlink {
         self.messages
     }
 
+    /// Those of them that the client's socket has not taken to their last byte.
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.queues.as_ref().map_or(0, |queues| queues.unwritten_messages())
+    }
+
     /// Bytes that the client's socket has taken since the session began.
     pub(crate) fn progress(&self) -> u64 {
         self.progress
@@ -177,23 +194,32 @@ impl Queues {
         if n > self.next_frame {
             let begun = Frames::new(&self.out, self.next_frame).find(|frame| frame.end >= n);
             self.next_frame = begun.map_or(n, |frame| frame.end);
+            self.cut_ends_message = begun.is_some_and(|frame| frame.end > n && frame.ends_message());
         }
         self.out.consume(n);
         self.next_frame -= n;
-        if self.out.is_empty()
-            && let Some(pong) = self.late_pong.take()
-        {
-            self.out.push(&pong);
+        if self.next_frame == 0 {
+            self.cut_ends_message = false;
+        }
+        self.pong_end = self.pong_end.saturating_sub(n);
+        if let Some(pong) = self.late_pong.take() {
+            self.pong(pong);
+        }
+    }
+
+    fn pong(&mut self, frame: Vec<u8>) {
+        if self.out.len() > PONG_ROOM && self.pong_end > 0 {
+            self.late_pong = Some(frame);
+        } else {
+            self.out.push(&frame);
+            self.pong_end = self.out.len();
         }
     }
 
     /// Messages whose last byte is still here, also those of which the first bytes are not.
     fn unwritten_messages(&self) -> u64 {
-        let last = |opcode: Opcode, fin: bool| fin && !opcode.is_control();
-        let later = Frames::new(&self.out, self.next_frame)
-            .filter(|frame| last(frame.header.opcode, frame.header.fin))
-            .count();
-        later as u64 + u64::from(self.next_frame > 0)
+        let later = Frames::new(&self.out, self.next_frame).filter(|frame| frame.ends_message()).count();
+        later as u64 + u64::from(self.cut_ends_message)
     }
 }
 

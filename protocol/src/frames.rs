@@ -11,6 +11,13 @@ pub(crate) struct Placed {
     pub(crate) header: Header,
 }
 
+impl Placed {
+    /// It is the last frame of a data message.
+    pub(crate) fn ends_message(&self) -> bool {
+        self.header.fin && !self.header.opcode.is_control()
+    }
+}
+
 /// Iterates over frames that follow one another. It ends where the chain does, or where there is
 /// no legal header (there is one wherever a scanner has passed).
 #[derive(Debug)]

@@ -73,7 +73,7 @@ struct Partial {
 pub struct Scanner {
     /// Payload bytes of the present data frame that are still to come.
     remaining: u64,
-    /// Payload bytes of the open message, announced by its headers so far.
+    /// Bytes of the open message, announced by its headers so far.
     message_len: u64,
     limit: u64,
     partial: Option<Box<Partial>>,
@@ -90,8 +90,8 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// A scanner for messages of at most `limit` bytes, all fragments together, as they are on the
-    /// wire.
+    /// A scanner for messages of at most `limit` bytes: the payload of all fragments as it is on
+    /// the wire, and the headers of the fragments after the first.
     pub fn new(sender: Sender, limit: u64, deflate: bool) -> Scanner {
         Scanner {
             remaining: 0,
@@ -222,7 +222,7 @@ impl Scanner {
             (false, false) => return Err(Violation::UnexpectedContinuation),
             _ => {}
         }
-        if self.message_len.saturating_add(header.payload_len) > self.limit {
+        if self.message_len.saturating_add(weight(&header)) > self.limit {
             return Err(Violation::MessageTooBig);
         }
         Ok(Some(header))
@@ -231,7 +231,7 @@ impl Scanner {
     fn begin(&mut self, header: &Header) {
         self.open = true;
         self.fin = header.fin;
-        self.message_len += header.payload_len;
+        self.message_len += weight(header);
         self.remaining = header.payload_len;
     }
 
@@ -278,6 +278,13 @@ impl Scanner {
         }
         self.partial.take().map(|partial| partial.finish())
     }
+}
+
+/// What a frame adds to its message: its payload, and the header too of each fragment after the
+/// first, so that a flood of empty ones meets the limit.
+fn weight(header: &Header) -> u64 {
+    let overhead = if header.opcode == Opcode::Continuation { header.len as u64 } else { 0 };
+    header.payload_len.saturating_add(overhead)
 }
 
 impl Partial {
@@ -399,6 +406,9 @@ mod tests {
         assert_eq!(outcome(backend(), &two), Err(Violation::MessageTooBig));
         two.truncate(1004);
         two.extend([0x80, 0x00]);
+        assert_eq!(outcome(backend(), &two), Err(Violation::MessageTooBig), "headers of fragments count");
+        two[0] = 0x82;
+        two.truncate(1004);
         assert!(outcome(backend(), &two).is_ok(), "exactly the limit");
     }
 

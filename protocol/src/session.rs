@@ -25,9 +25,9 @@
 //!                                                        +------+
 //! ```
 //!
-//! The driver loops: hand in what happened (`handle_*`), call [`Session::advance`], write what
-//! [`Session::backend_transmit`] and [`Session::client_transmit`] say, ask
-//! [`Session::take_dial`], and sleep until [`Session::next_timeout`]. A session begins linked: its
+//! The driver loops until nothing moves: hand in what happened (`handle_*`), call
+//! [`Session::advance`], write what [`Session::backend_transmit`] and [`Session::client_transmit`]
+//! say, ask [`Session::take_dial`]. Then it sleeps until [`Session::next_timeout`]. A session begins linked: its
 //! first backend was dialled with the client's own handshake.
 //!
 //! The files beside this one hold parts of the same machine: `failover` leaves a backend and takes
@@ -77,8 +77,8 @@ enum Client {
     /// It has said Close (with this payload) or hung up; the backend's answer is to come.
     Left { close: Option<Box<[u8]>> },
     /// A Close is on its way to it. `answered`: it has said its own. `deaf`: its bytes make no
-    /// sense any more.
-    Told { until: Time, answered: bool, deaf: bool },
+    /// sense any more. `until`: when it must have answered, once the Close is written.
+    Told { until: Option<Time>, answered: bool, deaf: bool },
     /// Nothing more is read or written.
     Over,
 }
@@ -160,6 +160,8 @@ pub struct Session {
     /// The last backend's connection ends with a reset: a message to it was cut.
     reset: bool,
     farewell: Option<Farewell>,
+    /// When the farewell is given up, and what is undelivered with it.
+    give_up: Option<Time>,
     episode: Option<Box<Episode>>,
     suspicion: Option<Box<Suspicion>>,
     exceptions: Option<Box<Exceptions>>,
@@ -188,6 +190,7 @@ impl Session {
             deflate,
             reset: false,
             farewell: None,
+            give_up: None,
             episode: None,
             suspicion: None,
             exceptions: None,
@@ -310,6 +313,7 @@ impl Session {
 
     /// Does what time and the last inputs have made due. Call it after them, before writing.
     pub fn advance(&mut self, now: Time, entropy: &mut Entropy<'_>) {
+        self.clocks.resumed(now);
         self.up.end_holds(now);
         self.expire(now);
         self.say_farewell(now);
@@ -318,7 +322,7 @@ impl Session {
         if self.linked() {
             let keepalive = self.keepalive_due(now);
             let acks = self.pongs && self.backend == Backend::Linked;
-            self.up.prepare(now, acks, keepalive, entropy);
+            self.up.prepare(now, acks, keepalive, self.client_scan.remaining(), entropy);
         }
         let (awaits, paused) = (self.linked() && self.up.awaits(), self.down.waiting() >= CLIENT_BACKLOG);
         self.clocks.awaiting(now, awaits, paused);
@@ -343,6 +347,9 @@ impl Session {
         if !self.pongs {
             self.up.ring.release_written();
         }
+        if !self.up.awaits() {
+            self.clocks.nothing_awaited();
+        }
     }
 
     /// What to write to the client now. Report what was taken with [`Session::client_written`].
@@ -353,6 +360,9 @@ impl Session {
     /// The client's socket took `n` bytes.
     pub fn client_written(&mut self, n: usize) {
         self.down.written(n);
+        if self.down.waiting() == 0 {
+            self.clocks.client_served();
+        }
     }
 
     /// How many bytes may be read from the client now; zero: none, push back. Pushing back happens
@@ -371,6 +381,11 @@ impl Session {
             Client::Open | Client::Told { .. } => usize::MAX,
             Client::Left { .. } | Client::Over => 0,
         }
+    }
+
+    /// Tells whether memory is short, so that the client is not read: it is not judged then.
+    pub fn set_tight(&mut self, now: Time, tight: bool) {
+        self.clocks.client_read(now, !tight);
     }
 
     /// A message of the client has begun and not ended.
@@ -487,7 +502,7 @@ impl Session {
         Ledger {
             up: Counts {
                 forwarded: up.ring.whole_seq(),
-                acknowledged: up.acked_seq().saturating_sub(e.lost_up),
+                acknowledged: up.acked_seq().max(e.acked_seq).saturating_sub(e.lost_up),
                 replayed: e.replayed,
                 suppressed: 0,
                 lost: e.lost_up,
@@ -495,7 +510,7 @@ impl Session {
             },
             down: Counts {
                 forwarded: down,
-                acknowledged: down - e.lost_down.min(down),
+                acknowledged: down.saturating_sub(e.lost_down + self.down.unwritten()),
                 suppressed: e.suppressed,
                 lost: e.lost_down,
                 ..Counts::default()
@@ -513,6 +528,10 @@ impl Session {
 
     fn client_violated(&mut self, now: Time, violation: Violation) {
         self.note(Note::ClientViolation(violation));
+        if let Client::Told { deaf, .. } = &mut self.client {
+            *deaf = true;
+            return;
+        }
         let code = violation.close_code();
         self.dismiss(now, code, violation.close_reason(), Cause::ProtocolClient, true);
     }
@@ -522,6 +541,8 @@ impl Session {
         self.backend_deaf = true;
         if violation == Violation::MessageTooBig {
             let reason = violation.close_reason();
+            // It cannot acknowledge anything any more, since it is no longer heard.
+            self.drop_undelivered();
             self.dismiss(now, violation.close_code(), reason, Cause::ProtocolBackendTooBig, false);
         } else {
             self.leave_backend(now, Failure::Protocol);

@@ -46,7 +46,8 @@ pub(crate) struct Uplink {
 struct Ping {
     at: u64,
     seq: u64,
-    asked: Time,
+    /// When it was found to be written to its last byte.
+    asked: Option<Time>,
     written: u8,
     frame: [u8; PING_LEN],
     nonce: [u8; 8],
@@ -56,6 +57,8 @@ struct Ping {
 #[derive(Debug, Default)]
 struct Inserts {
     pong: Option<Insert>,
+    /// The answer to a ping that came while an earlier pong was half written.
+    late_pong: Option<Vec<u8>>,
     close: Option<Insert>,
 }
 
@@ -87,18 +90,41 @@ enum Piece {
 impl Uplink {
     /// Makes the control frames that are due: masks for the queued ones, and a ping when
     /// messages are uncovered (`acks`) or `keepalive` asks for one. Says whether a ping was made.
-    pub(crate) fn prepare(&mut self, now: Time, acks: bool, keepalive: bool, entropy: &mut Entropy<'_>) -> bool {
+    ///
+    /// `frame_rest` is what is still to come of the client's present frame.
+    pub(crate) fn prepare(
+        &mut self,
+        now: Time,
+        acks: bool,
+        keepalive: bool,
+        frame_rest: u64,
+        entropy: &mut Entropy<'_>,
+    ) -> bool {
+        if self.inserts.is_some() {
+            self.prepare_inserts(frame_rest, entropy);
+        }
+        if let Some(ping) = &mut self.ping {
+            ping.note_written(now);
+            return false;
+        }
+        let (at, seq) = self.ping_target();
+        let wanted = (acks && at > self.acked) || (keepalive && !self.closing());
+        // Never inside an open message, and nothing stands behind a Close.
+        if !wanted || self.ring.sent() > at || self.close_begun() {
+            return false;
+        }
+        self.ping = Some(Ping::new(at, seq, entropy));
+        true
+    }
+
+    fn prepare_inserts(&mut self, frame_rest: u64, entropy: &mut Entropy<'_>) {
+        let late = self.inserts.as_mut().filter(|i| i.pong.is_none()).and_then(|i| i.late_pong.take());
+        if let Some(payload) = late {
+            self.pong(&payload, frame_rest);
+        }
         if let Some(inserts) = &mut self.inserts {
             inserts.seal(entropy);
         }
-        let (at, seq) = self.ping_target();
-        let wanted = (acks && at > self.acked) || keepalive;
-        // Never inside an open message, and nothing stands behind a Close.
-        if !wanted || self.ping.is_some() || self.ring.sent() > at || self.closing() {
-            return false;
-        }
-        self.ping = Some(Ping::new(at, seq, now, entropy));
-        true
     }
 
     /// The boundary behind which a ping may stand, and the seq that it covers.
@@ -114,9 +140,11 @@ impl Uplink {
     /// client's present frame.
     pub(crate) fn pong(&mut self, payload: &[u8], frame_rest: u64) {
         let at = if self.ring.sent() <= self.ring.whole() { self.ring.whole() } else { self.ring.end() + frame_rest };
-        let waiting = &mut self.inserts.get_or_insert_default().pong;
-        if waiting.as_ref().is_none_or(|pong| pong.written == 0) {
-            *waiting = Some(Insert::new(at, payload));
+        let inserts = self.inserts.get_or_insert_default();
+        if inserts.pong.as_ref().is_none_or(|pong| pong.written == 0) {
+            inserts.pong = Some(Insert::new(at, payload));
+        } else {
+            inserts.late_pong = Some(payload.to_vec());
         }
     }
 
@@ -129,6 +157,12 @@ impl Uplink {
     /// A Close is queued or written.
     pub(crate) fn closing(&self) -> bool {
         self.inserts.as_ref().is_some_and(|inserts| inserts.close.is_some())
+    }
+
+    /// A part of a Close is written.
+    fn close_begun(&self) -> bool {
+        let close = self.inserts.as_ref().and_then(|inserts| inserts.close.as_ref());
+        close.is_some_and(|close| close.written > 0)
     }
 
     /// A Close was written to its last byte.
@@ -239,7 +273,7 @@ impl Uplink {
             (Piece::Close, _, Some(inserts)) => inserts.close_written(n),
             _ => {}
         }
-        if self.inserts.as_ref().is_some_and(|inserts| inserts.pong.is_none() && inserts.close.is_none()) {
+        if self.inserts.as_ref().is_some_and(|inserts| inserts.is_empty()) {
             self.inserts = None;
         }
     }
@@ -315,9 +349,20 @@ impl Uplink {
         self.acked.max(self.ring.base())
     }
 
-    /// When the outstanding ping was made.
+    /// A ping waits to be written, or for its pong.
+    pub(crate) fn pinging(&self) -> bool {
+        self.ping.is_some()
+    }
+
+    /// When the outstanding ping was written.
     pub(crate) fn asked(&self) -> Option<Time> {
-        self.ping.as_ref().map(|ping| ping.asked)
+        self.ping.as_ref().and_then(|ping| ping.asked)
+    }
+
+    /// The backend answers no pings: the outstanding one is not waited for.
+    pub(crate) fn forget_ping(&mut self) {
+        self.ping.take_if(|ping| ping.asked.is_some());
+        self.stop_at = None;
     }
 
     /// The backend owes something: a pong, or room for whole messages that wait to be written.
@@ -327,14 +372,20 @@ impl Uplink {
 }
 
 impl Ping {
-    fn new(at: u64, seq: u64, asked: Time, entropy: &mut Entropy<'_>) -> Ping {
+    fn new(at: u64, seq: u64, entropy: &mut Entropy<'_>) -> Ping {
         let nonce = entropy().to_be_bytes();
         let [a, b, c, d, ..] = entropy().to_be_bytes();
         let key = [a, b, c, d];
         let mut frame = [0x89, 0x88, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0];
         frame[6..].copy_from_slice(&nonce);
         apply_mask(&mut frame[6..], key, 0);
-        Ping { at, seq, asked, written: 0, frame, nonce }
+        Ping { at, seq, asked: None, written: 0, frame, nonce }
+    }
+
+    fn note_written(&mut self, now: Time) {
+        if usize::from(self.written) == PING_LEN {
+            self.asked.get_or_insert(now);
+        }
     }
 
     fn unwritten(&self) -> &[u8] {
@@ -343,6 +394,10 @@ impl Ping {
 }
 
 impl Inserts {
+    fn is_empty(&self) -> bool {
+        self.pong.is_none() && self.late_pong.is_none() && self.close.is_none()
+    }
+
     fn seal(&mut self, entropy: &mut Entropy<'_>) {
         for (insert, opcode) in [(&mut self.pong, Opcode::Pong), (&mut self.close, Opcode::Close)] {
             if let Some(insert) = insert.as_mut().filter(|insert| !insert.sealed()) {
@@ -385,7 +440,6 @@ impl Insert {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Header;
     use crate::scanner::{Item, Scanner, Sender};
 
     const NOW: Time = Time::ORIGIN;
@@ -401,7 +455,7 @@ mod tests {
     }
 
     fn prepare(up: &mut Uplink) -> bool {
-        up.prepare(NOW, true, false, &mut || 0)
+        up.prepare(NOW, true, false, 0, &mut || 0)
     }
 
     /// Writes `room` bytes at the most and returns them.
@@ -441,7 +495,7 @@ mod tests {
             feed(&mut up, &[ONE, &TWO[..8]].concat());
             prepare(&mut up);
             up.pong(b"hi", 1);
-            up.prepare(NOW, true, false, &mut || 0);
+            up.prepare(NOW, true, false, 1, &mut || 0);
             let mut got = Vec::new();
             loop {
                 let bytes = write(&mut up, room);
@@ -524,7 +578,7 @@ mod tests {
         for i in 0..200u64 {
             let now = NOW + Duration::from_millis(i);
             feed(&mut up, ONE);
-            up.prepare(now, true, false, &mut || 0);
+            up.prepare(now, true, false, 0, &mut || 0);
             write(&mut up, 1000);
             assert!(up.acknowledge(now, NONCE, Duration::from_secs(1)));
         }
@@ -555,10 +609,26 @@ mod tests {
         let mut up = Uplink::default();
         feed(&mut up, ONE);
         up.close(&1000u16.to_be_bytes());
-        assert!(!prepare(&mut up));
-        let bytes = write(&mut up, 1000);
-        assert_eq!(bytes, [ONE, b"\x88\x82\0\0\0\0\x03\xe8"].concat());
+        assert!(prepare(&mut up), "what stands before the Close is still asked for");
+        assert_eq!(write(&mut up, 1000), [ONE, &ping(), b"\x88\x82\0\0\0\0\x03\xe8"].concat());
         assert!(up.closed());
-        assert_eq!(Header::parse(&bytes).expect("legal").expect("whole").payload_len, 3);
+        assert!(up.acknowledge(NOW, NONCE, Duration::ZERO));
+        assert!(!up.prepare(NOW, true, true, 0, &mut || 0));
+        assert_eq!(write(&mut up, 1000), b"");
+    }
+
+    #[test]
+    fn a_ping_that_comes_while_a_pong_is_half_written_is_answered_next() {
+        let mut up = Uplink::default();
+        up.pong(b"1", 0);
+        prepare(&mut up);
+        assert_eq!(write(&mut up, 3).len(), 3);
+        up.pong(b"2", 0);
+        up.pong(b"3", 0);
+        prepare(&mut up);
+        assert_eq!(write(&mut up, 1000), b"\0\0\0" .iter().chain(b"1").copied().collect::<Vec<u8>>());
+        prepare(&mut up);
+        assert_eq!(write(&mut up, 1000), b"\x8A\x81\0\0\0\x003");
+        assert!(up.inserts.is_none());
     }
 }

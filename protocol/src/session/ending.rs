@@ -87,6 +87,7 @@ impl Session {
     pub(super) fn client_left(&mut self, now: Time, close: Option<Box<[u8]>>, cause: Cause) {
         self.set_end(cause, close.as_deref().and_then(close_code));
         self.farewell = Some(close.clone().map_or(Farewell::HangUp, Farewell::Close));
+        self.give_up = Some(now + self.config.deadline);
         if close.is_none() {
             self.abandon_client();
         }
@@ -114,9 +115,10 @@ impl Session {
         // has nowhere to deliver it.
         let connected = matches!(self.backend, Backend::Linked | Backend::Closing { .. });
         self.farewell.get_or_insert(Farewell::Close(payload.clone()));
+        self.give_up.get_or_insert(now + self.config.deadline);
         match self.client {
-            Client::Open => self.tell_client(now, &payload, false, deaf),
-            Client::Left { close: Some(_) } => self.tell_client(now, &payload, true, deaf),
+            Client::Open => self.tell_client(&payload, false, deaf),
+            Client::Left { close: Some(_) } => self.tell_client(&payload, true, deaf),
             Client::Left { close: None } => self.client_over(),
             Client::Told { .. } | Client::Over => {}
         }
@@ -130,12 +132,12 @@ impl Session {
         // Nothing after a Close counts (RFC 6455, 5.5.1).
         self.backend_deaf = true;
         let code = close_code(payload);
-        if self.up.closed() {
+        let failed = code.is_some_and(|code| self.config.failure_codes.contains(&code));
+        if self.up.closed() && !(failed && self.crosses_ours(code)) {
             // It answers ours, so it has read everything before it.
             self.up.acknowledge_all();
             return self.close_answered(now, payload);
         }
-        let failed = code.is_some_and(|code| self.config.failure_codes.contains(&code));
         let undelivered = !matches!(self.client, Client::Left { .. }) || !self.up.ring.all_released();
         if failed && undelivered && self.config.failover && !self.no_failover {
             return self.leave_backend(now, Failure::Close(code.unwrap_or_default()));
@@ -150,15 +152,24 @@ impl Session {
         self.close_answered(now, payload);
     }
 
+    /// A Close that is no echo of ours may have been said before ours was read: it proves nothing.
+    fn crosses_ours(&self, code: Option<u16>) -> bool {
+        let ours = match &self.farewell {
+            Some(Farewell::Close(payload)) => close_code(payload),
+            _ => None,
+        };
+        code != ours && !self.up.ring.all_released()
+    }
+
     /// Passes a backend's Close on to the client, whose own then goes back, if it is to come.
     fn close_answered(&mut self, now: Time, payload: &[u8]) {
         match self.client {
             Client::Open => {
-                self.tell_client(now, payload, false, false);
+                self.tell_client(payload, false, false);
                 self.backend = Backend::Closing { until: now + self.config.close_timeout };
             }
             Client::Left { close: Some(_) } => {
-                self.tell_client(now, payload, true, false);
+                self.tell_client(payload, true, false);
                 self.backend_over();
             }
             Client::Left { close: None } => {
@@ -183,10 +194,9 @@ impl Session {
         }
     }
 
-    fn tell_client(&mut self, now: Time, payload: &[u8], answered: bool, deaf: bool) {
+    fn tell_client(&mut self, payload: &[u8], answered: bool, deaf: bool) {
         self.down.control(Opcode::Close, payload);
-        let until = now + self.config.close_timeout;
-        self.client = Client::Told { until, answered, deaf };
+        self.client = Client::Told { until: None, answered, deaf };
     }
 
     /// What the client has begun and the backend has seen nothing of need not be cut.
@@ -197,7 +207,7 @@ impl Session {
     }
 
     pub(super) fn expire_closes(&mut self, now: Time) {
-        if matches!(self.client, Client::Told { until, .. } if until <= now) {
+        if matches!(self.client, Client::Told { until: Some(until), .. } if until <= now) {
             self.client_over();
         }
         if matches!(self.backend, Backend::Closing { until } if until <= now) {
@@ -206,6 +216,9 @@ impl Session {
             } else {
                 self.leave_backend(now, Failure::Silence);
             }
+        }
+        if self.give_up.is_some_and(|at| at <= now) {
+            self.backend_over();
         }
     }
 
@@ -246,12 +259,18 @@ impl Session {
         {
             match close.take() {
                 // The backend is gone without an answer: the client gets its own code back.
-                Some(payload) => self.tell_client(now, &payload, true, false),
+                Some(payload) => self.tell_client(&payload, true, false),
                 None => self.client_over(),
             }
         }
-        if matches!(self.client, Client::Told { answered: true, .. }) && self.down.waiting() == 0 {
-            self.client_over();
+        let written = self.down.waiting() == 0;
+        match &mut self.client {
+            Client::Told { answered: true, .. } if written => self.client_over(),
+            // Its time begins when it can have read the Close.
+            Client::Told { until, .. } if written => {
+                until.get_or_insert(now + self.config.close_timeout);
+            }
+            _ => {}
         }
     }
 
@@ -280,8 +299,19 @@ impl Session {
         }
     }
 
+    /// Nothing of what waits can be delivered; in the middle of a message, not even a Close.
+    pub(super) fn drop_undelivered(&mut self) {
+        let between = self.up.ring.sent_between_messages();
+        self.count_undelivered();
+        if !between {
+            self.backend_over();
+            self.reset = true;
+        }
+    }
+
     fn count_undelivered(&mut self) {
-        let lost = self.up.ring.whole_seq() - self.up.acked_seq();
+        let acked = self.up.acked_seq().max(self.exceptions.as_ref().map_or(0, |e| e.acked_seq));
+        let lost = self.up.ring.whole_seq().saturating_sub(acked);
         self.up.ring.clear();
         if lost > 0 {
             self.exceptions().lost_up += lost;

@@ -56,10 +56,10 @@ impl Failure {
         }
     }
 
-    /// Whether the backend may have died of a message. In a drain or a deploy (1001, 1012) it
-    /// says goodbye of itself.
+    /// Whether the backend may have died of a message. In a drain or a deploy (1001, 1012), or
+    /// when it is overloaded (1013), it says goodbye of itself.
     fn is_death(self) -> bool {
-        !matches!(self, Failure::Close(1001 | 1012) | Failure::Cut)
+        !matches!(self, Failure::Close(1001 | 1012 | 1013) | Failure::Cut)
     }
 }
 
@@ -144,10 +144,13 @@ impl Session {
             return self.backend_over();
         }
         self.note(Note::Failed(failure));
-        if (!self.config.failover || self.no_failover) && matches!(self.client, Client::Open) {
-            let code = self.config.codes.on_failure;
+        if !self.config.failover || self.no_failover {
             self.backend_over();
-            return self.dismiss(now, code, "the backend failed", Cause::BackendFailed, false);
+            if matches!(self.client, Client::Open) {
+                let code = self.config.codes.on_failure;
+                self.dismiss(now, code, "the backend failed", Cause::BackendFailed, false);
+            }
+            return;
         }
         self.count_doubt();
         let convicted = self.suspect(now, failure);
@@ -179,12 +182,16 @@ impl Session {
         let (full, base) = (ring.fully_written(), ring.base_seq());
         let last_end = ring.messages().take(full as usize).last().map_or(ring.base(), |m| m.0);
         let cut = u64::from(ring.sent() > last_end);
-        if self.config.ack == AckMode::None || !self.pongs {
+        // A message that is still open is not replayed: it goes on.
+        let written = (base + full + cut).min(ring.whole_seq());
+        let acked = self.up.acked_seq();
+        if !self.pongs {
             return;
         }
         let answers = self.unanswered.estimate(base, self.down.messages());
         let exceptions = self.exceptions();
-        exceptions.to_replay = full + cut;
+        exceptions.written_seq = exceptions.written_seq.max(written);
+        exceptions.acked_seq = exceptions.acked_seq.max(acked);
         exceptions.in_doubt += answers + (base + full).saturating_sub(exceptions.doubted_seq.max(base));
         exceptions.doubted_seq = exceptions.doubted_seq.max(base + full);
     }
@@ -208,7 +215,9 @@ impl Session {
             suspicion.accused = first;
         }
         if suspicion.deaths.len() >= deaths.max(1) {
-            suspicion.deaths.truncate(deaths.max(1));
+            while suspicion.deaths.len() > deaths.max(1) {
+                suspicion.deaths.pop_front();
+            }
             suspicion.until_seq = suspicion.until_seq.max(Some(last));
         }
         let convicted = alone && suspicion.convictions >= self.config.poison_convictions;
@@ -283,15 +292,16 @@ impl Session {
         self.unanswered = Unanswered::new(now, self.up.ring.base_seq(), self.down.messages());
         (self.pongs, self.ponged) = (self.config.ack == AckMode::Pong, false);
         (self.backend_deaf, self.no_failover) = (false, no_failover);
-        let replayed = self.exceptions.as_mut().map_or(0, |e| std::mem::take(&mut e.to_replay));
+        let (base, whole) = (self.up.ring.base_seq(), self.up.ring.whole_seq());
+        let replay_to = self.exceptions().written_seq.clamp(base, whole);
+        let replayed = replay_to - base;
         self.exceptions().replayed += replayed;
-        let replay_to = self.up.ring.base_seq() + replayed;
         let failed = self.episode.as_mut().map_or(now, |episode| {
             (episode.linked, episode.replay_to) = (Some(now), replay_to);
             episode.failed
         });
         self.note(Note::Linked { pause: now.since(failed), replayed });
-        self.up.one_at_a_time(self.suspected());
+        self.suspects_acknowledged();
         true
     }
 
@@ -311,6 +321,15 @@ impl Session {
     /// One message at a time, since some may be killers.
     fn suspected(&self) -> bool {
         self.suspicion.as_ref().is_some_and(|suspicion| suspicion.until_seq.is_some())
+    }
+
+    /// The backend answers no pings, so suspects cannot be cleared one by one.
+    pub(super) fn suspects_unjudged(&mut self) {
+        if let Some(suspicion) = &mut self.suspicion
+            && suspicion.until_seq.take().is_some()
+        {
+            self.note(Note::Cleared);
+        }
     }
 
     /// After a pong: the next suspect may go, or all are cleared.
@@ -360,6 +379,8 @@ impl Session {
     }
 
     fn past_deadline(&mut self, now: Time) {
+        self.episode = None;
+        self.give_up = Some(now + self.config.close_timeout);
         self.dismiss(now, self.config.codes.deadline, "no backend in time", Cause::Deadline, false);
     }
 
@@ -367,7 +388,8 @@ impl Session {
     /// place in the middle of it: they are delivered to another backend.
     pub(super) fn leave_if_cut(&mut self, now: Time) {
         let cut = self.backend_is_cut() && self.farewell.is_some() && self.backend == Backend::Linked;
-        if cut && self.pongs && self.up.asked().is_none() && !self.up.ring.all_released() {
+        let unread = self.up.acked() < self.up.ring.whole();
+        if cut && self.pongs && unread && !self.up.pinging() {
             self.leave_backend(now, Failure::Cut);
         }
     }

@@ -56,8 +56,10 @@ pub(crate) struct Exceptions {
     pub(crate) in_doubt: u64,
     /// Highest seq that is counted in doubt, so that a message is counted once.
     pub(crate) doubted_seq: u64,
-    /// Messages that the next backend will get again.
-    pub(crate) to_replay: u64,
+    /// Highest seq of which some backend was given a part: up to it, a new one gets a replay.
+    pub(crate) written_seq: u64,
+    /// Highest seq that any backend has acknowledged.
+    pub(crate) acked_seq: u64,
     pub(crate) failovers: u32,
     /// Dials after the first.
     pub(crate) dials: u32,

@@ -24,6 +24,10 @@ pub(super) struct Clocks {
     backend_open: Option<Time>,
     /// The driver was told of a silence at this time.
     silence_told: Option<Time>,
+    /// The backend is not read, since the client is slow.
+    paused: bool,
+    /// The client is not read, since the ring or the memory is full.
+    client_paused: bool,
 }
 
 impl Clocks {
@@ -38,7 +42,26 @@ impl Clocks {
             client_open: None,
             backend_open: None,
             silence_told: None,
+            paused: false,
+            client_paused: false,
         }
+    }
+
+    /// Time in which a side was not read does not count against it.
+    pub(super) fn resumed(&mut self, now: Time) {
+        if self.paused {
+            self.awaits_since = self.awaits_since.map(|_| now);
+            self.backend_open = self.backend_open.map(|_| now);
+        }
+    }
+
+    /// Whether the client is read at present.
+    pub(super) fn client_read(&mut self, now: Time, read: bool) {
+        if self.client_paused {
+            self.client_heard = now;
+            self.client_open = self.client_open.map(|_| now);
+        }
+        self.client_paused = !read;
     }
 
     pub(super) fn client_heard(&mut self, now: Time) {
@@ -67,11 +90,17 @@ impl Clocks {
 
     /// `paused`: the backend is not read, so its pongs may be stuck behind data for a slow client.
     pub(super) fn awaiting(&mut self, now: Time, awaits: bool, paused: bool) {
-        self.awaits_since = match (awaits, paused) {
-            (false, _) => None,
-            (true, true) => Some(now),
-            (true, false) => self.awaits_since.or(Some(now)),
-        };
+        self.awaits_since = if awaits { self.awaits_since.or(Some(now)) } else { None };
+        self.paused = paused;
+        self.resumed(now);
+    }
+
+    pub(super) fn nothing_awaited(&mut self) {
+        self.awaits_since = None;
+    }
+
+    pub(super) fn client_served(&mut self) {
+        self.stalled_since = None;
     }
 
     pub(super) fn client_progress(&mut self, now: Time, waiting: bool, progress: u64) {
@@ -87,7 +116,7 @@ impl Session {
     /// When [`Session::advance`] must be called again, whatever happens until then.
     pub fn next_timeout(&self) -> Option<Time> {
         let ends = match self.client {
-            Client::Told { until, .. } => Some(until),
+            Client::Told { until, .. } => until,
             _ => None,
         };
         let backend = match self.backend {
@@ -98,6 +127,7 @@ impl Session {
         [
             ends,
             backend,
+            self.give_up.filter(|_| self.backend != Backend::Over),
             self.up.hold_ends(),
             self.episode_timeout(),
             self.silence_at(),
@@ -119,7 +149,9 @@ impl Session {
         self.expire_closes(now);
         if due(self.unfit_at()) {
             self.pongs = false;
+            self.up.forget_ping();
             self.up.ring.release_written();
+            self.suspects_unjudged();
             self.note(Note::Unfit);
         }
         if due(self.silence_at()) {
@@ -145,7 +177,7 @@ impl Session {
 
     /// A backend that owes something and says nothing at all is silent.
     fn silence_at(&self) -> Option<Time> {
-        let since = self.clocks.awaits_since.filter(|_| self.listens_to_backend())?;
+        let since = self.clocks.awaits_since.filter(|_| self.listens_to_backend() && self.up.awaits())?;
         let last = since.max(self.clocks.backend_heard).max(self.clocks.silence_told.unwrap_or(since));
         Some(last + self.config.ack_timeout)
     }
@@ -179,8 +211,8 @@ impl Session {
 
     /// Not judged while the client is not read: what it says is stuck on the way.
     fn client_keepalive_at(&self) -> Option<Time> {
-        let read = matches!(self.client, Client::Open) && self.client_read_limit(false) > 0;
-        if !read || self.config.keepalive.is_zero() {
+        let read = self.client_read_limit(self.clocks.client_paused) > 0;
+        if !read || !matches!(self.client, Client::Open) || self.config.keepalive.is_zero() {
             return None;
         }
         Some(match self.clocks.client_pinged {
@@ -200,13 +232,14 @@ impl Session {
 
     fn stall_at(&self) -> Option<Time> {
         let over = matches!(self.client, Client::Over);
-        self.clocks.stalled_since.filter(|_| !over).map(|since| since + self.config.client_stall)
+        self.clocks.stalled_since.filter(|_| !over && self.down.waiting() > 0).map(|since| since + self.config.client_stall)
     }
 
     /// Neither side may keep a message open for long. The client's does not age while it is not
     /// read.
     fn slow_message_at(&self) -> Option<Time> {
-        let client = self.clocks.client_open.filter(|_| matches!(self.client, Client::Open));
+        let read = matches!(self.client, Client::Open) && !self.clocks.client_paused;
+        let client = self.clocks.client_open.filter(|_| read);
         let backend = self.clocks.backend_open.filter(|_| self.listens_to_backend());
         [client, backend].into_iter().flatten().min().map(|since| since + self.config.message_timeout)
     }

@@ -49,7 +49,6 @@ fn the_back_off_grows_and_is_bounded() {
 #[test]
 fn the_back_off_grows_also_when_backends_accept_and_then_fail() {
     let mut rig = Rig::with(|config| config.deadline = secs(3600));
-    rig.client_says("one");
     rig.backend_dies();
     let waits = waits(&mut rig, 12, |rig| {
         assert!(rig.link_with(false));
@@ -62,7 +61,6 @@ fn the_back_off_grows_also_when_backends_accept_and_then_fail() {
 #[test]
 fn redials_of_one_session_are_bounded_until_its_deadline() {
     let mut rig = Rig::new();
-    rig.client_says("one");
     rig.backend_dies();
     while rig.session.state() != State::Closing {
         if rig.session.wants_dial() {

@@ -172,10 +172,23 @@ impl Rig {
         self.pump();
     }
 
+    // ---- what the sockets take ----
+
+    pub(super) fn set_client_room(&mut self, room: usize) {
+        self.client_room = room;
+        self.pump();
+    }
+
+    pub(super) fn set_backend_room(&mut self, room: usize) {
+        self.backend_room = room;
+        self.pump();
+    }
+
     // ---- dials ----
 
     /// Waits until the machine dials.
     pub(super) fn dial(&mut self) {
+        self.pump();
         let until = self.now + secs(60);
         while !self.session.wants_dial() {
             let at = self.session.next_timeout().filter(|at| *at <= until).expect("a dial within a minute");

@@ -123,6 +123,22 @@ fn the_timer_stands_still_while_the_client_is_slow() {
 }
 
 #[test]
+fn the_timer_starts_anew_also_when_the_slow_client_leaves() {
+    let mut rig = Rig::new();
+    rig.client_room = 0;
+    rig.client_says("one");
+    rig.backend_says(&"x".repeat(300 * 1024));
+    rig.wait(secs(30));
+    rig.client_goes();
+    assert!(rig.session.wants_backend());
+    assert_eq!(rig.take_notes(), [], "its pong may lie in the socket that was not read");
+    rig.wait(ms(9_999));
+    assert_eq!(rig.take_notes(), []);
+    rig.wait(ms(1));
+    assert_eq!(rig.take_notes(), [Note::Silent]);
+}
+
+#[test]
 fn a_backend_that_talks_and_never_pongs_is_unfit_and_runs_without_acks() {
     let mut rig = Rig::new();
     rig.client_says("one");

@@ -1,0 +1,354 @@
+//! Arbitrary operations in any order, also in senseless ones: the session machine never panics or
+//! spins, writes only legal frames, keeps to its bounds, and ends when its client is gone.
+#![no_main]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use steadfast_protocol::chain::Gather;
+use steadfast_protocol::frame::{CONTROL_MAX, Opcode, apply_mask, control_frame};
+use steadfast_protocol::scanner::{Item, Scanner, Sender};
+use steadfast_protocol::session::{AckMode, Codes, Config, DialFailure, Failure, Note, Session};
+use steadfast_protocol::time::Time;
+
+const MESSAGE: usize = 20_000;
+const RING: usize = 30_000;
+
+/// What a read may bring at once, and the headers of its frames.
+const SLACK: usize = 80 * 1024;
+
+/// What may wait for the client: see `CLIENT_BACKLOG` of the machine.
+const BACKLOG: usize = 256 * 1024;
+
+#[derive(Debug, Arbitrary)]
+struct Input {
+    setup: Setup,
+    ops: Vec<Op>,
+}
+
+#[derive(Debug, Arbitrary)]
+struct Setup {
+    none: bool,
+    hold: bool,
+    keepalive: bool,
+    close_on_failure: bool,
+    no_failover: bool,
+    deflate: bool,
+    jitter: bool,
+}
+
+#[derive(Debug, Arbitrary)]
+enum Op {
+    ClientBytes(Vec<u8>),
+    ClientFrame(Frame),
+    ClientGone,
+    BackendBytes(Vec<u8>),
+    BackendFrame(Frame),
+    /// Answers the latest ping.
+    BackendPong,
+    BackendLost(Fate),
+    /// So many bytes of a write that is due are taken.
+    BackendTakes(u16),
+    ClientTakes(u16),
+    Linked(bool),
+    DialFailed(bool),
+    TakeDial,
+    Pass(u16),
+    PassSeconds(u8),
+    Stay,
+    ShutDown,
+    TakeNotes,
+}
+
+#[derive(Debug, Arbitrary)]
+enum Fate {
+    Eof,
+    Reset,
+    Silence,
+    Cut,
+}
+
+#[derive(Debug, Arbitrary)]
+struct Frame {
+    fin: bool,
+    kind: Kind,
+    len: u16,
+    /// Only so much of it arrives.
+    cut: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, Arbitrary)]
+enum Kind {
+    Text,
+    Continuation,
+    Ping,
+    Close(u16),
+}
+
+impl Frame {
+    fn bytes(&self, mask: Option<[u8; 4]>) -> Vec<u8> {
+        let mut bytes = match self.kind {
+            Kind::Ping => control_frame(Opcode::Ping, &vec![7; usize::from(self.len) % CONTROL_MAX], mask),
+            Kind::Close(code) => control_frame(Opcode::Close, &code.to_be_bytes(), mask),
+            Kind::Text => data_frame(self.fin, 1, usize::from(self.len) % MESSAGE, mask),
+            Kind::Continuation => data_frame(self.fin, 0, usize::from(self.len) % MESSAGE, mask),
+        };
+        bytes.truncate(self.cut.map_or(usize::MAX, usize::from));
+        bytes
+    }
+}
+
+fn data_frame(fin: bool, opcode: u8, len: usize, mask: Option<[u8; 4]>) -> Vec<u8> {
+    let bit = if mask.is_some() { 0x80 } else { 0 };
+    let mut frame = vec![u8::from(fin) << 7 | opcode];
+    match len {
+        0..126 => frame.push(bit | len as u8),
+        _ => frame.extend([bit | 126, (len >> 8) as u8, len as u8]),
+    }
+    frame.extend(mask.iter().flatten());
+    let start = frame.len();
+    frame.resize(start + len, b'x');
+    if let Some(key) = mask {
+        apply_mask(&mut frame[start..], key, 0);
+    }
+    frame
+}
+
+fn config(setup: &Setup) -> Config {
+    let secs = Duration::from_secs;
+    let when = |on: bool, time: Duration| if on { time } else { Duration::ZERO };
+    Config {
+        ack: if setup.none { AckMode::None } else { AckMode::Pong },
+        ack_hold: when(setup.hold, Duration::from_millis(200)),
+        ack_timeout: secs(10),
+        failover: !setup.close_on_failure,
+        message_limit: MESSAGE,
+        ring_limit: RING,
+        close_timeout: secs(5),
+        client_stall: secs(60),
+        message_timeout: secs(120),
+        keepalive: when(setup.keepalive, secs(25)),
+        client_pong: secs(20),
+        deadline: secs(30),
+        stable: secs(5),
+        backoff_min: Duration::from_millis(50),
+        backoff_max: secs(2),
+        jitter: when(setup.jitter, Duration::from_millis(10)),
+        failure_codes: vec![1001, 1011, 1012, 1013, 1014],
+        poison_window: secs(60),
+        poison_deaths: 2,
+        poison_convictions: 3,
+        codes: Codes { deadline: 1013, refused: 1008, poison: 1011, on_failure: 1012, slow_message: 1008 },
+    }
+}
+
+/// One end of a connection: everything that it receives must be legal.
+struct Receiver {
+    scanner: Scanner,
+    closed: bool,
+    ping: Option<Vec<u8>>,
+}
+
+impl Receiver {
+    fn new(from: Sender, deflate: bool) -> Receiver {
+        Receiver { scanner: Scanner::new(from, u64::MAX, deflate), closed: false, ping: None }
+    }
+
+    fn receive(&mut self, mut bytes: &[u8]) {
+        assert!(bytes.is_empty() || !self.closed, "{bytes:?} after a Close");
+        while let Some(item) = self.scanner.next(&mut bytes).expect("the machine writes legal frames") {
+            let Item::Control(control) = item else { continue };
+            match control.opcode {
+                Opcode::Close => self.closed = true,
+                Opcode::Ping => self.ping = Some(control.payload().to_vec()),
+                _ => {}
+            }
+            assert!(!self.closed || bytes.is_empty(), "{bytes:?} after a Close");
+        }
+    }
+}
+
+struct Bench {
+    session: Session,
+    now: Time,
+    seed: u64,
+    deflate: bool,
+    client: Receiver,
+    backend: Receiver,
+}
+
+impl Bench {
+    fn new(setup: &Setup) -> Bench {
+        let now = Time::after_origin(Duration::from_secs(1));
+        Bench {
+            session: Session::new(Arc::new(config(setup)), now, setup.deflate, setup.no_failover),
+            now,
+            seed: 1,
+            deflate: setup.deflate,
+            client: Receiver::new(Sender::Backend, setup.deflate),
+            backend: Receiver::new(Sender::Client, setup.deflate),
+        }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::ClientBytes(bytes) => self.from_client(bytes),
+            Op::ClientFrame(frame) => self.from_client(&frame.bytes(Some([1, 2, 3, 4]))),
+            Op::ClientGone => self.session.handle_client_gone(self.now),
+            Op::BackendBytes(bytes) => self.from_backend(bytes),
+            Op::BackendFrame(frame) => self.from_backend(&frame.bytes(None)),
+            Op::BackendPong => {
+                let nonce = self.backend.ping.take().unwrap_or_default();
+                self.from_backend(&control_frame(Opcode::Pong, &nonce, None));
+            }
+            Op::BackendLost(fate) => self.session.handle_backend_lost(self.now, failure(fate)),
+            Op::BackendTakes(room) => self.backend_takes(usize::from(*room)),
+            Op::ClientTakes(room) => self.client_takes(usize::from(*room)),
+            Op::Linked(no_failover) => self.linked(*no_failover),
+            Op::DialFailed(refused) => {
+                let failure = if *refused { DialFailure::Refused } else { DialFailure::Unreachable };
+                self.session.handle_dial_failed(self.now, failure);
+            }
+            Op::TakeDial => drop(self.session.take_dial(self.now)),
+            Op::Pass(millis) => self.pass(Duration::from_millis(u64::from(*millis))),
+            Op::PassSeconds(secs) => self.pass(Duration::from_secs(u64::from(*secs))),
+            Op::Stay => self.session.stay(self.now),
+            Op::ShutDown => self.session.shut_down(self.now, 1001),
+            Op::TakeNotes => drop(self.session.take_notes()),
+        }
+    }
+
+    /// As much as the machine allows, by the direct way where there is one.
+    fn from_client(&mut self, bytes: &[u8]) {
+        let mut rest = &bytes[..bytes.len().min(self.session.client_read_limit(false))];
+        if let Some((to, room)) = self.session.client_direct() {
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            to.extend_from_slice(now);
+            self.session.client_read(self.now, now.len());
+            rest = later;
+        }
+        self.session.handle_client(self.now, rest);
+    }
+
+    fn from_backend(&mut self, bytes: &[u8]) {
+        if !self.session.wants_backend() {
+            return;
+        }
+        let mut rest = bytes;
+        if let Some((to, room)) = self.session.backend_direct() {
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            to.extend_from_slice(now);
+            self.session.backend_read(self.now, now.len());
+            rest = later;
+        }
+        let (client, mut room) = (&mut self.client, self.seed as usize % 1000);
+        self.session.handle_backend(self.now, rest, &mut |bytes| {
+            let taken = bytes.len().min(room);
+            room -= taken;
+            client.receive(&bytes[..taken]);
+            taken
+        });
+    }
+
+    fn linked(&mut self, no_failover: bool) {
+        let wanted = self.session.wants_dial();
+        assert_eq!(self.session.handle_linked(self.now, no_failover), wanted);
+        if wanted {
+            self.backend = Receiver::new(Sender::Client, self.deflate);
+        }
+    }
+
+    fn backend_takes(&mut self, room: usize) {
+        let bytes = offered(&self.session.backend_transmit(), room);
+        self.session.backend_written(bytes.len());
+        self.backend.receive(&bytes);
+    }
+
+    fn client_takes(&mut self, room: usize) {
+        let bytes = offered(&self.session.client_transmit(), room);
+        self.session.client_written(bytes.len());
+        self.client.receive(&bytes);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.advance();
+    }
+
+    /// Advances until the machine has nothing to do at this time.
+    fn advance(&mut self) {
+        for _ in 0..10 {
+            let seed = &mut self.seed;
+            self.session.advance(self.now, &mut || {
+                *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                *seed
+            });
+            if self.session.next_timeout().is_none_or(|at| at > self.now) || self.dial_is_due() {
+                return;
+            }
+        }
+        panic!("it spins at {:?}: {:?}", self.now, self.session);
+    }
+
+    fn dial_is_due(&self) -> bool {
+        self.session.state().name() == "waiting"
+    }
+
+    fn check(&self) {
+        let (all, up) = (self.session.buffered(), self.session.unacknowledged());
+        assert!(up <= RING + MESSAGE + SLACK, "{up} bytes are not acknowledged");
+        assert!(all - up <= BACKLOG + MESSAGE + SLACK, "{} bytes wait for the client", all - up);
+        let ledger = self.session.ledger();
+        assert!(ledger.up.acknowledged + ledger.up.lost <= ledger.up.forwarded, "{ledger:?}");
+        assert!(ledger.down.acknowledged + ledger.down.lost <= ledger.down.forwarded, "{ledger:?}");
+    }
+
+    /// The client goes; backends come, say nothing, and are left when the machine finds them silent.
+    fn finish(&mut self) {
+        self.session.handle_client_gone(self.now);
+        for _ in 0..1000 {
+            self.advance();
+            for note in self.session.take_notes() {
+                if note == Note::Silent {
+                    self.session.handle_backend_lost(self.now, Failure::Silence);
+                }
+            }
+            if self.session.take_dial(self.now).is_some() || self.session.wants_dial() {
+                self.linked(false);
+            }
+            self.backend_takes(usize::MAX);
+            self.client_takes(usize::MAX);
+            self.advance();
+            if self.session.ended().is_some() {
+                assert_eq!((self.session.next_timeout(), self.session.buffered()), (None, 0));
+                return;
+            }
+            self.now = self.session.next_timeout().map_or(self.now, |at| at.max(self.now));
+        }
+        panic!("it never ends: {:?}", self.session);
+    }
+}
+
+fn failure(fate: &Fate) -> Failure {
+    match fate {
+        Fate::Eof => Failure::Eof,
+        Fate::Reset => Failure::Reset,
+        Fate::Silence => Failure::Silence,
+        Fate::Cut => Failure::Cut,
+    }
+}
+
+fn offered(gather: &Gather<'_>, room: usize) -> Vec<u8> {
+    gather.pieces().iter().flat_map(|piece| piece.iter().copied()).take(room).collect()
+}
+
+fuzz_target!(|input: Input| {
+    let mut bench = Bench::new(&input.setup);
+    for op in &input.ops {
+        bench.apply(op);
+        bench.check();
+    }
+    bench.finish();
+});
