@@ -128,8 +128,8 @@ impl From<&Entry> for SessionView {
         let core = entry.core();
         SessionView {
             id: entry.name(),
-            pool: entry.pool.name.clone(),
-            listener: entry.listener.to_string(),
+            pool: entry.gate.pool.name.clone(),
+            listener: entry.gate.address.to_string(),
             client: entry.client.to_string(),
             backend: core.seat.as_ref().map(|seat| seat.backend().name.clone()),
             state: core.machine.state().name(),

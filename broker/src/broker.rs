@@ -19,10 +19,10 @@ pub(crate) struct Broker {
     pub(crate) settings: Settings,
     pub(crate) pools: HashMap<String, Arc<Pool>>,
     pub(crate) dialer: Dialer,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) budget: Budget,
-    /// Sessions that may still begin.
-    pub(crate) sessions: Arc<Semaphore>,
+    /// Sessions at once.
+    pub(crate) max_sessions: usize,
     /// Connections that may still come to the door.
     pub(crate) handshakes: Arc<Semaphore>,
     /// New sessions are welcome.
@@ -35,9 +35,9 @@ impl Broker {
         Broker {
             pools: settings.pools.iter().map(pool).map(|pool| (pool.name.clone(), pool)).collect(),
             dialer: Dialer::new(&settings),
-            registry: Registry::default(),
+            registry: Arc::default(),
             budget: Budget::new(capacity.buffers, settings.limits.message),
-            sessions: Arc::new(Semaphore::new(capacity.max_sessions)),
+            max_sessions: capacity.max_sessions,
             handshakes: Arc::new(Semaphore::new(settings.limits.max_handshakes)),
             ready: AtomicBool::new(true),
             settings,

@@ -5,7 +5,8 @@
 //! message has been open longest may go on, within it.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 /// A session's use below this is not counted: most messages come and go within it, and counting
@@ -18,16 +19,16 @@ pub(crate) struct Budget {
     limit: usize,
     used: AtomicUsize,
     /// Sessions that wait in the middle of a message, by the time they began to.
-    waiting: Mutex<BTreeSet<(u64, u128)>>,
-    turn: std::sync::atomic::AtomicU64,
+    waiting: Mutex<BTreeSet<(NonZeroU32, u128)>>,
+    turn: AtomicU32,
 }
 
 /// One session's share of it.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
-    counted: usize,
+    counted: u32,
     /// Its place among those that wait in the middle of a message.
-    place: Option<u64>,
+    place: Option<NonZeroU32>,
     /// The last answer was no.
     denied: bool,
 }
@@ -58,10 +59,11 @@ impl Budget {
     #[inline]
     pub(crate) fn count(&self, share: &mut Share, buffered: usize) {
         let counts = buffered.saturating_sub(UNCOUNTED);
-        if counts != share.counted {
+        if counts != share.counted as usize {
             self.used.fetch_add(counts, Relaxed);
-            self.used.fetch_sub(share.counted, Relaxed);
-            share.counted = counts;
+            self.used.fetch_sub(share.counted as usize, Relaxed);
+            // A session holds less than two message limits and a ring, which are below 2^30 each.
+            share.counted = counts as u32;
         }
     }
 
@@ -83,7 +85,8 @@ impl Budget {
             return self.used() < self.limit;
         }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = *share.place.get_or_insert_with(|| self.turn.fetch_add(1, Relaxed));
+        let turn = || NonZeroU32::MIN.saturating_add(self.turn.fetch_add(1, Relaxed));
+        let place = *share.place.get_or_insert_with(turn);
         waiting.insert((place, id));
         waiting.first() == Some(&(place, id))
     }

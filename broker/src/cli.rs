@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Overrides;
+use crate::demo;
 
 /// `steadfast` and its arguments.
 #[derive(Debug, Parser)]
@@ -23,6 +24,14 @@ pub enum Command {
     Serve(ServeArgs),
     /// Checks a configuration without starting
     Check(CheckArgs),
+    /// Shows on loopback what happens when backends die, in about 20 seconds
+    Demo(demo::Options),
+    /// A backend of the demo
+    #[command(hide = true)]
+    DemoBackend(demo::backend::Options),
+    /// Ends the demo's processes when the demo has ended
+    #[command(hide = true)]
+    DemoWarden,
 }
 
 /// What `serve` takes.

@@ -65,7 +65,7 @@ pub(crate) enum Terms {
 /// What a session's client was told; every later backend must agree to it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Agreed {
-    pub(crate) protocol: Option<HeaderValue>,
+    pub(crate) protocol: Option<Box<[u8]>>,
     pub(crate) deflate: Option<Agreement>,
 }
 
@@ -283,7 +283,8 @@ impl Search<'_> {
                 extensions: deflate.filter(|_| compress).map(DeflateOffer::to_backend),
             },
             Terms::Again(agreed) => {
-                Offer { protocols: agreed.protocol.clone(), extensions: agreed.deflate.map(Agreement::to_backend) }
+                let protocols = agreed.protocol.as_deref().and_then(|name| HeaderValue::from_bytes(name).ok());
+                Offer { protocols, extensions: agreed.deflate.map(Agreement::to_backend) }
             }
         }
     }
@@ -293,7 +294,7 @@ impl Search<'_> {
     fn protocol_fits(&self, answer: &HeaderMap) -> bool {
         let chosen = answer.get(header::SEC_WEBSOCKET_PROTOCOL);
         match (&self.terms, chosen) {
-            (Terms::Again(agreed), chosen) => agreed.protocol.as_ref() == chosen,
+            (Terms::Again(agreed), chosen) => agreed.protocol.as_deref() == chosen.map(HeaderValue::as_bytes),
             (Terms::First { .. }, None) => true,
             (Terms::First { protocols, .. }, Some(chosen)) => {
                 let offered = protocols.as_ref().and_then(|offered| offered.to_str().ok()).unwrap_or_default();

@@ -23,10 +23,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::broker::Broker;
 use crate::clock;
 use crate::dial::{Agreed, DialError, Link, Search, Terms};
+use crate::gate::Gate;
 use crate::handshake::{Handshake, end_to_end};
-use crate::pool::Pool;
-use crate::registry::{Entry, session_name};
-use crate::session::{Driver, Redial, declines_failover};
+use crate::registry::{Entry, Place, Visit, session_name};
+use crate::session::{Driver, declines_failover};
 
 /// A backend's refusal is streamed through; the broker's own answers are short.
 type Body = BoxBody<Bytes, hyper::Error>;
@@ -37,18 +37,16 @@ const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
 /// One connection at the door.
 pub(crate) struct Visitor {
     pub(crate) broker: Arc<Broker>,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) client: SocketAddr,
-    pub(crate) listener: SocketAddr,
 }
 
 /// A session that begins when the client's upgrade is through.
 struct Admitted {
     upgrade: OnUpgrade,
     link: Box<Link>,
-    id: u128,
-    redial: Redial,
-    permit: OwnedSemaphorePermit,
+    visit: Visit,
+    place: Place,
 }
 
 impl Visitor {
@@ -84,7 +82,7 @@ impl Visitor {
             count_answer(refusal.status);
             return refusal.response();
         }
-        let Ok(permit) = Arc::clone(&self.broker.sessions).try_acquire_owned() else {
+        let Some(place) = self.broker.registry.admit(self.broker.max_sessions) else {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);
             return busy("no room for another session; try again later");
         };
@@ -96,12 +94,12 @@ impl Visitor {
         match found {
             Ok(link) => {
                 let agreed = Agreed {
-                    protocol: link.headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned(),
+                    protocol: link.headers.get(header::SEC_WEBSOCKET_PROTOCOL).map(|name| name.as_bytes().into()),
                     deflate: link.deflate,
                 };
                 let response = switching(&link, key.as_ref(), &agreed);
-                let redial = Redial::new(handshake, agreed);
-                let next = Admitted { upgrade, link, id, redial, permit };
+                let visit = Visit { id, handshake, agreed };
+                let next = Admitted { upgrade, link, visit, place };
                 *admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
                 response
             }
@@ -116,7 +114,7 @@ impl Visitor {
     async fn dial(&self, request: &Request<Incoming>, handshake: &Handshake, id: u128) -> Result<Box<Link>, DialError> {
         let session = session_name(id);
         let search = Search {
-            pool: &self.pool,
+            pool: &self.gate.pool,
             handshake,
             session: &session,
             terms: Terms::First {
@@ -134,7 +132,7 @@ impl Visitor {
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
     async fn begin(&self, admitted: Admitted) {
-        let Admitted { upgrade, link, id, redial, permit } = admitted;
+        let Admitted { upgrade, link, visit, place } = admitted;
         let parts = match upgrade.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
             Ok(Ok(parts)) => parts,
             // The client left before it had our answer.
@@ -142,14 +140,13 @@ impl Visitor {
         };
         let now = clock::now();
         let no_failover = declines_failover(&link.headers);
-        let deflate = redial.agreed.deflate.is_some();
-        let machine = Session::new(Arc::clone(&self.pool.session), now, deflate, no_failover);
+        let deflate = visit.agreed.deflate.is_some();
+        let machine = Session::new(Arc::clone(&self.gate.pool.session), now, deflate, no_failover);
         let Link { seat, stream, early, .. } = *link;
-        let ends = (self.client, self.listener);
-        let entry = Arc::new(Entry::new(id, Arc::clone(&self.pool), ends, now, machine, seat));
+        let entry = Arc::new(Entry::new(visit, Arc::clone(&self.gate), self.client, machine, seat));
         self.broker.registry.insert(Arc::clone(&entry));
         let sockets = (parts.io.into_inner(), stream);
-        let mut driver = Driver::new(Arc::clone(&self.broker), entry, sockets, redial, permit);
+        let driver = Driver::new(Arc::clone(&self.broker), entry, sockets, place);
         driver.begin(&parts.read_buf, &early);
         tokio::spawn(driver);
     }
@@ -235,7 +232,7 @@ fn switching(link: &Link, key: Option<&HeaderValue>, agreed: &Agreed) -> Respons
     let extensions = agreed.deflate.map(|deflate| HeaderValue::from_str(&deflate.to_client()));
     let made = [
         (header::SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accept).ok()),
-        (header::SEC_WEBSOCKET_PROTOCOL, agreed.protocol.clone()),
+        (header::SEC_WEBSOCKET_PROTOCOL, link.headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned()),
         (header::SEC_WEBSOCKET_EXTENSIONS, extensions.and_then(Result::ok)),
     ];
     for (name, value) in made {

@@ -11,7 +11,7 @@ use crate::registry::{Core, Entry};
 
 /// Logs and counts what a session's machine has noted.
 pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
-    let (session, pool) = (entry.name(), entry.pool.name.as_str());
+    let (session, pool) = (entry.name(), entry.gate.pool.name.as_str());
     let backend = backend.map_or("-", |backend| backend.name.as_str());
     match note {
         Note::Failed(failure) => {
@@ -58,13 +58,13 @@ pub(crate) fn ended(entry: &Entry, core: &Core, last: Option<usize>) {
     let Some(end) = core.machine.ended() else { return };
     let ledger = core.machine.ledger();
     let present = core.seat.as_ref().map(|seat| seat.backend().index);
-    let backend = present.or(last).and_then(|index| entry.pool.backends.get(index));
+    let backend = present.or(last).and_then(|index| entry.gate.pool.backends.get(index));
     metrics::counter!("steadfast_session_ends_total", "cause" => end.cause.name()).increment(1);
     tracing::info!(
         session = entry.name(),
         client = %entry.client,
-        listener = %entry.listener,
-        pool = entry.pool.name,
+        listener = %entry.gate.address,
+        pool = entry.gate.pool.name,
         backend = backend.map_or("-", |backend| backend.name.as_str()),
         cause = end.cause.name(),
         code = end.code,

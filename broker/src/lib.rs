@@ -12,6 +12,7 @@ pub mod config;
 pub mod demo;
 mod dial;
 mod door;
+mod gate;
 mod handshake;
 mod journal;
 pub mod limits;
@@ -61,18 +62,30 @@ pub async fn run(
     // Each worker has handles of its own; when they are dropped, the addresses are free.
     drop(entrances);
     let admin = listeners.admin.map(|socket| tokio::spawn(admin::serve(socket, Arc::clone(&broker), exporter)));
+    let sweeper = tokio::spawn(sweep(Arc::clone(&broker)));
     end(&broker, &phase, &mut stop).await;
     // A send fails only when no worker is left to hear it.
     let _ = phase.send(Phase::Ending);
-    if let Some(admin) = admin {
-        admin.abort();
+    for task in admin.into_iter() {
+        task.abort();
     }
+    sweeper.abort();
     for thread in threads {
         if thread.join().is_err() {
             return Err(io::Error::other("a worker thread panicked"));
         }
     }
     Ok(())
+}
+
+/// How often the sessions' far deadlines are looked at.
+pub(crate) const SWEEP: Duration = Duration::from_millis(250);
+
+async fn sweep(broker: Arc<Broker>) {
+    loop {
+        sleep(SWEEP).await;
+        broker.registry.sweep(clock::now());
+    }
 }
 
 /// Waits for the stop and goes through its steps; returns when nothing is left, or at once when told
@@ -111,7 +124,8 @@ fn entrances(broker: &Broker, clients: Vec<listeners::BoundListener>) -> io::Res
     let entrance = |bound: listeners::BoundListener| {
         let pool = broker.pools.get(&bound.pool).cloned();
         let pool = pool.ok_or_else(|| io::Error::other(format!("there is no pool named {}", bound.pool)))?;
-        Ok(Entrance { socket: bound.socket, address: bound.address, pool })
+        let gate = Arc::new(gate::Gate { address: bound.address, pool });
+        Ok(Entrance { socket: bound.socket, gate })
     };
     clients.into_iter().map(entrance).collect()
 }

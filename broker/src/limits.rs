@@ -142,7 +142,10 @@ mod tests {
 
     #[test]
     fn too_few_descriptors_are_refused_to_the_last_one() {
-        assert_eq!(Capacity::compute(514, None, &limits(""), 256).map(|capacity| capacity.max_sessions), Ok(1));
+        assert_eq!(
+            Capacity::compute(514, None, &limits(""), 256).map(|capacity| capacity.max_sessions),
+            Ok(1)
+        );
         let error = Capacity::compute(513, None, &limits(""), 256).expect_err("one is missing");
         assert_eq!((error.available, error.needed), (513, 514));
 

@@ -83,7 +83,10 @@ impl fmt::Display for BindError {
         match source.kind() {
             ErrorKind::AddrInUse => {
                 let port = address.port();
-                write!(f, "the address is in use; choose another, or see who has it: ss -ltnp 'sport = :{port}'")
+                write!(
+                    f,
+                    "the address is in use; choose another, or see who has it: ss -ltnp 'sport = :{port}'"
+                )
             }
             ErrorKind::PermissionDenied => {
                 f.write_str("no permission; choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE")
@@ -134,7 +137,10 @@ mod tests {
         let first = bind(&[loopback()]).expect("a free port");
         let address = first.clients[0].address;
         let error = bind(&[address]).expect_err("the port is taken").to_string();
-        assert!(error.starts_with(&format!("cannot listen on {address}: the address is in use; ")), "{error}");
+        assert!(
+            error.starts_with(&format!("cannot listen on {address}: the address is in use; ")),
+            "{error}"
+        );
     }
 
     #[test]

@@ -9,12 +9,15 @@ use steadfast::cli::{CheckArgs, Cli, Command, Exit, ServeArgs};
 use steadfast::config::{self, ConfigError, Settings};
 use steadfast::limits::{Capacity, TooFewDescriptors};
 use steadfast::listeners::{BindError, Listeners};
-use steadfast::{logging, signals};
+use steadfast::{demo, logging, signals};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => serve(&args),
         Command::Check(args) => check(&args),
+        Command::Demo(options) => return demo::run(&options),
+        Command::DemoBackend(options) => return demo::backend::run(&options),
+        Command::DemoWarden => return demo::warden::run(),
     };
     match done {
         Ok(()) => Exit::Success.into(),
@@ -27,7 +30,8 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
     logging::init(&settings.log).map_err(Failure::Running)?;
     let capacity = Capacity::measure(&settings)?;
     capacity.log();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::running)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::running)?;
     runtime.block_on(async {
         // Caught before anybody can know an address: who reads one may send a signal.
         let stop = signals::watch().map_err(Failure::running)?;

@@ -156,7 +156,7 @@ fn session_config(pool: &settings::Pool, settings: &Settings) -> Config {
         ack_hold: if pool.ack == AckMode::Pong { pool.ack_hold } else { Duration::ZERO },
         ack_timeout: pool.ack_timeout,
         failover: pool.on_failure == OnFailure::Failover,
-        message_limit: limits.message,
+        message_limit: u32::try_from(limits.message).unwrap_or(u32::MAX),
         ring_limit: limits.ring,
         close_timeout: timeouts.close,
         client_stall: timeouts.client_stall,

@@ -1,21 +1,29 @@
 //! The directory of sessions: who is there, for the admin API, the metrics and the shutdown.
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use dashmap::DashMap;
+use dashmap::DashSet;
 use steadfast_protocol::session::{Ledger, Session};
 use steadfast_protocol::time::Time;
 use tokio::sync::Notify;
 
-use crate::pool::{Pool, Seat};
+use crate::clock;
+use crate::dial::Agreed;
+use crate::gate::Gate;
+use crate::handshake::Handshake;
+use crate::pool::Seat;
 
 /// All sessions of the broker.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    live: DashMap<u128, Arc<Entry>>,
+    live: DashSet<Listed>,
+    /// Sessions and upgrades that may become some.
+    admitted: AtomicUsize,
     /// What became of the messages of sessions that have ended.
     past: Mutex<Ledger>,
     begun: AtomicU64,
@@ -27,11 +35,57 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: u128,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) client: SocketAddr,
-    pub(crate) listener: SocketAddr,
     pub(crate) began: Time,
+    /// When its task must be woken, in microseconds since the clock's origin; `u64::MAX`: never.
+    due: AtomicU64,
+    /// What each further backend is told, and must agree to.
+    pub(crate) handshake: Handshake,
+    pub(crate) agreed: Agreed,
     core: Mutex<Core>,
+}
+
+/// What the door knows of a session that is to begin.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) id: u128,
+    pub(crate) handshake: Handshake,
+    pub(crate) agreed: Agreed,
+}
+
+/// An entry, found by its id.
+#[derive(Debug)]
+struct Listed(Arc<Entry>);
+
+impl Borrow<u128> for Listed {
+    fn borrow(&self) -> &u128 {
+        &self.0.id
+    }
+}
+
+impl Hash for Listed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl PartialEq for Listed {
+    fn eq(&self, other: &Listed) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for Listed {}
+
+/// A place under `max_sessions`; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Registry>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.admitted.fetch_sub(1, Relaxed);
+    }
 }
 
 /// What changes. Its own task holds the lock while it works, others for a glance.
@@ -45,16 +99,26 @@ pub(crate) struct Core {
 }
 
 impl Entry {
-    pub(crate) fn new(
-        id: u128,
-        pool: Arc<Pool>,
-        (client, listener): (SocketAddr, SocketAddr),
-        began: Time,
-        machine: Session,
-        seat: Seat,
-    ) -> Entry {
+    /// A session that begins now, on the backend of `seat`.
+    pub(crate) fn new(visit: Visit, gate: Arc<Gate>, client: SocketAddr, machine: Session, seat: Seat) -> Entry {
         let core = Core { machine, seat: Some(seat), waker: Waker::noop().clone() };
-        Entry { id, pool, client, listener, began, core: Mutex::new(core) }
+        let Visit { id, handshake, agreed } = visit;
+        let due = AtomicU64::new(u64::MAX);
+        Entry { id, gate, client, began: clock::now(), due, handshake, agreed, core: Mutex::new(core) }
+    }
+
+    /// Asks to be woken at `at`, within one round of the sweep.
+    pub(crate) fn set_due(&self, at: Option<Time>) {
+        let micros = at.map_or(u64::MAX, |at| at.since_origin().as_micros() as u64);
+        self.due.store(micros, Relaxed);
+    }
+
+    fn wake_if_due(&self, now: u64) {
+        if self.due.load(Relaxed) <= now {
+            // Once; its task says when the next time is.
+            self.due.store(u64::MAX, Relaxed);
+            self.core().waker.wake_by_ref();
+        }
     }
 
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
@@ -75,7 +139,23 @@ pub(crate) fn session_name(id: u128) -> String {
 impl Registry {
     pub(crate) fn insert(&self, entry: Arc<Entry>) {
         self.begun.fetch_add(1, Relaxed);
-        self.live.insert(entry.id, entry);
+        self.live.insert(Listed(entry));
+    }
+
+    /// A place for one more session, while there are fewer than `max`.
+    pub(crate) fn admit(self: &Arc<Registry>, max: usize) -> Option<Place> {
+        let more = |admitted| (admitted < max).then_some(admitted + 1);
+        self.admitted.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Place(Arc::clone(self)))
+    }
+
+    /// Wakes the sessions whose time has come. A sweep over all costs less than a timer for each:
+    /// sessions' deadlines move with every message and hardly ever come.
+    pub(crate) fn sweep(&self, now: Time) {
+        let now = now.since_origin().as_micros() as u64;
+        for listed in self.live.iter() {
+            listed.0.wake_if_due(now);
+        }
     }
 
     /// Takes an ended session out and keeps its counts.
@@ -86,7 +166,7 @@ impl Registry {
     }
 
     pub(crate) fn get(&self, id: u128) -> Option<Arc<Entry>> {
-        self.live.get(&id).map(|entry| Arc::clone(&entry))
+        self.live.get(&id).map(|listed| Arc::clone(&listed.0))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -99,7 +179,7 @@ impl Registry {
 
     /// All live sessions. A copy of the list, so that no lock is held while they are looked at.
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
-        self.live.iter().map(|entry| Arc::clone(&entry)).collect()
+        self.live.iter().map(|listed| Arc::clone(&listed.0)).collect()
     }
 
     /// Counts of the sessions that have ended.

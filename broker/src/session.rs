@@ -25,18 +25,23 @@ use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
 use crate::budget::Share;
-use crate::dial::{Agreed, DialError, Link, Search, Terms};
+use crate::dial::{DialError, Link, Search, Terms};
 use crate::broker::Broker;
-use crate::handshake::Handshake;
 use crate::pool::Seat;
-use crate::registry::{Core, Entry};
+use crate::registry::{Core, Entry, Place};
 use crate::{clock, journal};
 
 /// Bytes of a thread's read buffer.
 const READ: usize = 64 * 1024;
 
+/// Bytes of several pieces up to which they are joined for one plain write.
+const COPIED: usize = 4096;
+
 /// Rounds of one poll before other sessions get their turn.
 const ROUNDS: usize = 16;
+
+/// A deadline nearer than this is not left to the sweep, which comes by every [`crate::SWEEP`].
+const NEAR: Duration = Duration::from_secs(1);
 
 /// How soon a session that waits for memory looks again.
 const TIGHT: Duration = Duration::from_millis(10);
@@ -50,23 +55,26 @@ type Dialing = Pin<Box<dyn Future<Output = (Result<Box<Link>, DialError>, Vec<us
 
 /// Drives one session until it has ended.
 pub(crate) struct Driver {
-    broker: Arc<Broker>,
     entry: Arc<Entry>,
+    io: Io,
+}
+
+/// The session's hold on the world.
+struct Io {
+    broker: Arc<Broker>,
     client: Side,
     backend: Option<Side>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// For redials.
-    redial: Box<Redial>,
+    /// What a session has only while it moves.
+    moving: Option<Box<Moving>>,
     /// How much memory it is counted with.
     share: Share,
-    /// Its place under `max_sessions`.
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
-/// What a session needs when its backend fails.
-pub(crate) struct Redial {
-    pub(crate) handshake: Handshake,
-    pub(crate) agreed: Agreed,
+/// A session that has left a backend at least once.
+#[derive(Default)]
+struct Moving {
     dialing: Option<Dialing>,
     /// The backend that it left last.
     just_failed: Option<usize>,
@@ -85,6 +93,8 @@ struct Side {
     shut: bool,
     /// Nothing more can be read or written.
     ended: bool,
+    /// It has been read to its end in this poll; its readiness will wake the task.
+    drained: bool,
 }
 
 /// What a read brought.
@@ -95,37 +105,29 @@ enum Read {
     Failed,
 }
 
-impl Redial {
-    pub(crate) fn new(handshake: Handshake, agreed: Agreed) -> Redial {
-        Redial { handshake, agreed, dialing: None, just_failed: None, refusing: Vec::new(), turn: None }
-    }
-}
-
 impl Driver {
     /// A session whose both sides are connected. `early` bytes came with the client's handshake.
     pub(crate) fn new(
         broker: Arc<Broker>,
         entry: Arc<Entry>,
         (client, backend): (TcpStream, TcpStream),
-        redial: Redial,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Driver {
-        Driver {
+        let io = Io {
             broker,
-            entry,
             client: Side::new(client),
             backend: Some(Side::new(backend)),
             timer: None,
-            redial: Box::new(redial),
+            moving: None,
             share: Share::default(),
-            _permit: permit,
-        }
+            _place: place,
+        };
+        Driver { entry, io }
     }
 
     /// Hands in the bytes that came right behind the two handshakes.
-    pub(crate) fn begin(&mut self, from_client: &[u8], from_backend: &[u8]) {
-        let entry = Arc::clone(&self.entry);
-        let machine = &mut entry.core().machine;
+    pub(crate) fn begin(&self, from_client: &[u8], from_backend: &[u8]) {
+        let machine = &mut self.entry.core().machine;
         let now = clock::now();
         if !from_backend.is_empty() {
             machine.handle_backend(now, from_backend, &mut |_| 0);
@@ -135,27 +137,44 @@ impl Driver {
         }
     }
 
+}
+
+impl Io {
     /// Works until nothing moves. True: more may be done at once.
-    fn work(&mut self, cx: &mut Context<'_>, core: &mut Core) -> bool {
+    fn work(&mut self, cx: &mut Context<'_>, entry: &Arc<Entry>, core: &mut Core) -> bool {
+        let now = clock::now();
+        self.client.drained = false;
+        if let Some(backend) = &mut self.backend {
+            backend.drained = false;
+        }
+        let mut settled = false;
         for _ in 0..ROUNDS {
-            let now = clock::now();
             let mut moved = self.poll_dial(cx, core, now);
-            moved |= self.read_client(cx, &mut core.machine, now);
-            moved |= self.read_backend(cx, &mut core.machine, now);
+            moved |= self.read_client(cx, entry, &mut core.machine, now);
+            moved |= self.read_backend(cx, entry, &mut core.machine, now);
+            if settled && !moved {
+                return false;
+            }
             core.machine.advance(now, &mut || rand::random());
             moved |= self.write(cx, &mut core.machine);
-            moved |= self.follow(core, now);
+            moved |= self.follow(entry, core, now);
             if !moved {
                 return false;
             }
+            // Otherwise what was written may have been what the machine waited for.
+            settled = core.machine.at_ease();
         }
         true
     }
 
     // ---- reading ----
 
-    fn read_client(&mut self, cx: &mut Context<'_>, machine: &mut Session, now: Time) -> bool {
-        let tight = !self.may_read(machine.client_message_open());
+    fn read_client(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
+        if self.client.drained && !self.client.broken {
+            return false;
+        }
+        let tight = !self.may_read(entry, machine.client_message_open());
+        machine.set_tight(now, tight);
         let limit = machine.client_read_limit(tight);
         if limit == 0 && !self.client.broken {
             return false;
@@ -194,9 +213,12 @@ impl Driver {
         first
     }
 
-    fn read_backend(&mut self, cx: &mut Context<'_>, machine: &mut Session, now: Time) -> bool {
+    fn read_backend(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
+        if self.backend.as_ref().is_none_or(|side| side.drained && !side.broken) {
+            return false;
+        }
         let open = machine.backend_message_open();
-        let may_read = machine.wants_backend() && self.may_read(open);
+        let may_read = machine.wants_backend() && self.may_read(entry, open);
         let Some(side) = self.backend.as_mut().filter(|side| may_read || side.broken) else { return false };
         let client = &mut self.client;
         let read = match machine.backend_direct() {
@@ -227,8 +249,8 @@ impl Driver {
         true
     }
 
-    fn may_read(&mut self, message_open: bool) -> bool {
-        self.broker.budget.may_read(&mut self.share, self.entry.id, message_open)
+    fn may_read(&mut self, entry: &Entry, message_open: bool) -> bool {
+        self.broker.budget.may_read(&mut self.share, entry.id, message_open)
     }
 
     // ---- writing ----
@@ -253,41 +275,43 @@ impl Driver {
 
     /// Drops a backend that the machine has left, starts the dial that it wants, and acts on what
     /// it notes.
-    fn follow(&mut self, core: &mut Core, now: Time) -> bool {
+    fn follow(&mut self, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
         for note in core.machine.take_notes() {
-            self.act_on(core, note, now);
+            self.act_on(entry, core, note, now);
         }
         if !core.machine.wants_link() && self.backend.is_some() {
             self.unlink(core);
         }
-        if self.redial.dialing.is_some() && !core.machine.wants_dial() {
-            self.redial.dialing = None;
+        if let Some(moving) = self.moving.as_mut().filter(|_| !core.machine.wants_dial()) {
+            moving.dialing = None;
         }
         let Some(dial) = core.machine.take_dial(now) else { return false };
-        self.redial.dialing = Some(self.dial(dial));
+        let dialing = self.dial(entry, dial);
+        self.moving.get_or_insert_default().dialing = Some(dialing);
         true
     }
 
-    fn act_on(&mut self, core: &mut Core, note: Note, now: Time) {
+    fn act_on(&mut self, entry: &Entry, core: &mut Core, note: Note, now: Time) {
         let seat = core.seat.as_ref();
-        journal::note(&self.entry, seat.map(Seat::backend), &note);
+        journal::note(entry, seat.map(Seat::backend), &note);
         match (note, seat) {
-            (Note::Silent, Some(seat)) if self.entry.pool.has_other(now, seat.backend().index) => {
+            (Note::Silent, Some(seat)) if entry.gate.pool.has_other(now, seat.backend().index) => {
                 seat.backend().penalise(now);
                 core.machine.handle_backend_lost(now, Failure::Silence);
                 for note in core.machine.take_notes() {
-                    journal::note(&self.entry, core.seat.as_ref().map(Seat::backend), &note);
+                    journal::note(entry, core.seat.as_ref().map(Seat::backend), &note);
                 }
             }
-            (Note::Cleared, _) => self.redial.turn = None,
+            (Note::Cleared, _) => self.moving.get_or_insert_default().turn = None,
             _ => {}
         }
     }
 
     fn unlink(&mut self, core: &mut Core) {
         let seat = core.seat.take();
-        self.redial.just_failed = seat.map(|seat| seat.backend().index);
-        self.redial.turn = None;
+        let moving = self.moving.get_or_insert_default();
+        moving.just_failed = seat.map(|seat| seat.backend().index);
+        moving.turn = None;
         if let Some(side) = self.backend.take() {
             // A backend that failed, or was given half a message, gets a reset; one that has said
             // and heard Close, an orderly end.
@@ -297,17 +321,18 @@ impl Driver {
         }
     }
 
-    fn dial(&self, dial: Dial) -> Dialing {
-        let (broker, entry) = (Arc::clone(&self.broker), Arc::clone(&self.entry));
-        let (handshake, terms) = (self.redial.handshake.clone(), Terms::Again(self.redial.agreed.clone()));
-        let (just_failed, mut refusing) = (self.redial.just_failed, self.redial.refusing.clone());
+    fn dial(&self, entry: &Arc<Entry>, dial: Dial) -> Dialing {
+        let (broker, entry) = (Arc::clone(&self.broker), Arc::clone(entry));
+        let moving = self.moving.as_ref();
+        let just_failed = moving.and_then(|moving| moving.just_failed);
+        let mut refusing = moving.map_or_else(Vec::new, |moving| moving.refusing.clone());
         Box::pin(async move {
             let session = entry.name();
             let search = Search {
-                pool: &entry.pool,
-                handshake: &handshake,
+                pool: &entry.gate.pool,
+                handshake: &entry.handshake,
                 session: &session,
-                terms,
+                terms: Terms::Again(entry.agreed.clone()),
                 attempt: dial.attempt,
                 just_failed,
                 suspect: dial.suspect,
@@ -318,10 +343,10 @@ impl Driver {
     }
 
     fn poll_dial(&mut self, cx: &mut Context<'_>, core: &mut Core, now: Time) -> bool {
-        let Some(dialing) = &mut self.redial.dialing else { return false };
+        let Some(moving) = &mut self.moving else { return false };
+        let Some(dialing) = &mut moving.dialing else { return false };
         let Poll::Ready((found, refusing)) = dialing.as_mut().poll(cx) else { return false };
-        self.redial.dialing = None;
-        self.redial.refusing = refusing;
+        (moving.dialing, moving.refusing) = (None, refusing);
         match found {
             Ok(link) => self.link(core, *link, now),
             Err(DialError::Refused) => core.machine.handle_dial_failed(now, DialFailure::Refused),
@@ -336,7 +361,7 @@ impl Driver {
         }
         self.backend = Some(Side::new(link.stream));
         core.seat = Some(link.seat);
-        self.redial.turn = link.turn;
+        self.moving.get_or_insert_default().turn = link.turn;
         if !link.early.is_empty() {
             core.machine.handle_backend(now, &link.early, &mut |_| 0);
         }
@@ -344,13 +369,20 @@ impl Driver {
 
     // ---- time ----
 
-    /// Sleeps until the machine's next deadline. True: it is already there.
-    fn sleep(&mut self, cx: &mut Context<'_>, machine: &Session) -> bool {
-        let tight = self.share.waits().then(|| clock::now() + TIGHT);
-        let Some(at) = [machine.next_timeout(), tight].into_iter().flatten().min() else { return false };
-        let deadline = clock::instant(at);
+    /// Sleeps until the machine's next deadline. True: it is already there. A far one is left to
+    /// the sweep; a near one gets a timer of its own, for as long as it is needed.
+    fn sleep(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &Session) -> bool {
+        let now = clock::now();
+        let tight = self.share.waits().then(|| now + TIGHT);
+        let at = [machine.next_timeout(), tight].into_iter().flatten().min();
+        let Some(near) = at.filter(|at| at.since(now) < NEAR) else {
+            self.timer = None;
+            entry.set_due(at);
+            return false;
+        };
+        let deadline = clock::instant(near);
         match &mut self.timer {
-            // A timer that fires too early costs one look; to move it at each message costs more.
+            // One that fires too early costs a look; to move it at each message costs more.
             Some(timer) if timer.deadline() > deadline || timer.is_elapsed() => timer.as_mut().reset(deadline),
             Some(_) => {}
             None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
@@ -358,12 +390,12 @@ impl Driver {
         self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
     }
 
-    fn finish(&mut self, core: &mut Core) {
+    fn finish(&mut self, entry: &Entry, core: &mut Core) {
         let ledger = core.machine.ledger();
-        journal::ended(&self.entry, core, self.redial.just_failed);
+        journal::ended(entry, core, self.moving.as_ref().and_then(|moving| moving.just_failed));
         core.seat = None;
-        self.broker.budget.give_back(&mut self.share, self.entry.id);
-        self.broker.registry.remove(self.entry.id, ledger);
+        self.broker.budget.give_back(&mut self.share, entry.id);
+        self.broker.registry.remove(entry.id, ledger);
         if matches!(core.machine.ended(), Some(end) if end.cause == Cause::ClientStall) {
             // What the client does not take must not stay with the kernel.
             reset(&self.client.stream);
@@ -375,24 +407,23 @@ impl Future for Driver {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        let entry = Arc::clone(&this.entry);
+        let Driver { entry, io } = self.get_mut();
         let mut core = entry.core();
         if !core.waker.will_wake(cx.waker()) {
             core.waker = cx.waker().clone();
         }
         loop {
-            let more = this.work(cx, &mut core);
+            let more = io.work(cx, entry, &mut core);
             if core.machine.ended().is_some() {
-                this.finish(&mut core);
+                io.finish(entry, &mut core);
                 return Poll::Ready(());
             }
-            this.broker.budget.count(&mut this.share, core.machine.buffered());
+            io.broker.budget.count(&mut io.share, core.machine.buffered());
             if more {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if !this.sleep(cx, &core.machine) {
+            if !io.sleep(cx, entry, &core.machine) {
                 return Poll::Pending;
             }
         }
@@ -401,13 +432,13 @@ impl Future for Driver {
 
 impl Side {
     fn new(stream: TcpStream) -> Side {
-        Side { stream, broken: false, shut: false, ended: false }
+        Side { stream, broken: false, shut: false, ended: false, drained: false }
     }
 
     fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
         let mut buffer = ReadBuf::new(buffer);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-            Poll::Pending => Read::Nothing,
+            Poll::Pending => self.nothing(),
             Poll::Ready(Err(_)) => Read::Failed,
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => Read::End,
             Poll::Ready(Ok(())) => Read::Bytes(buffer.filled().len()),
@@ -418,11 +449,16 @@ impl Side {
     fn read_to(&mut self, cx: &mut Context<'_>, tail: &mut Vec<u8>, max: usize) -> Read {
         let mut room = tail.limit(max);
         match poll_read_buf(Pin::new(&mut self.stream), cx, &mut room) {
-            Poll::Pending => Read::Nothing,
+            Poll::Pending => self.nothing(),
             Poll::Ready(Err(_)) => Read::Failed,
             Poll::Ready(Ok(0)) => Read::End,
             Poll::Ready(Ok(n)) => Read::Bytes(n),
         }
+    }
+
+    fn nothing(&mut self) -> Read {
+        self.drained = true;
+        Read::Nothing
     }
 
     /// Writes what the socket takes at once and returns how much that was.
@@ -439,6 +475,17 @@ impl Side {
             [] => 0,
             _ if self.broken || self.ended => 0,
             [piece] => self.write(cx, piece),
+            // A message and the ping behind it: to copy them costs less than a vectored write.
+            pieces if pieces.iter().map(|piece| piece.len()).sum::<usize>() <= COPIED => {
+                BUFFER.with_borrow_mut(|buffer| {
+                    let mut end = 0;
+                    for piece in pieces {
+                        buffer[end..end + piece.len()].copy_from_slice(piece);
+                        end += piece.len();
+                    }
+                    self.write(cx, &buffer[..end])
+                })
+            }
             pieces => {
                 let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
                 self.taken(written)
@@ -480,4 +527,12 @@ fn reset(stream: &TcpStream) {
 pub(crate) fn declines_failover(headers: &HeaderMap) -> bool {
     let value = headers.get("steadfast-failover").map(|value| value.as_bytes());
     value.is_some_and(|value| value.eq_ignore_ascii_case(b"off"))
+}
+
+#[cfg(test)]
+mod sizes {
+    #[test]
+    fn print() {
+        eprintln!("driver {} entry {} core {} machine {} side {} tcp {} agreed {}", size_of::<super::Driver>(), size_of::<crate::registry::Entry>(), size_of::<crate::registry::Core>(), size_of::<super::Session>(),  size_of::<super::Side>(), size_of::<tokio::net::TcpStream>(), size_of::<crate::dial::Agreed>());
+    }
 }

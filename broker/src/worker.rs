@@ -2,7 +2,6 @@
 //! a session never crosses threads.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::door::Visitor;
-use crate::pool::Pool;
+use crate::gate::Gate;
 
 /// After an accept that failed for want of descriptors, others get time to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -20,8 +19,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A listener as every worker gets its own handle of it.
 pub(crate) struct Entrance {
     pub(crate) socket: std::net::TcpListener,
-    pub(crate) address: SocketAddr,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) gate: Arc<Gate>,
 }
 
 /// Whether workers accept, keep their sessions only, or end.
@@ -47,13 +45,13 @@ pub(crate) fn start(
     for entrance in entrances {
         let _context = runtime.enter();
         let listener = TcpListener::from_std(entrance.socket.try_clone()?)?;
-        accepting.push((listener, entrance.address, Arc::clone(&entrance.pool)));
+        accepting.push((listener, Arc::clone(&entrance.gate)));
     }
     let (broker, mut phase) = (Arc::clone(broker), phase.clone());
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         runtime.block_on(async {
-            for (listener, address, pool) in accepting {
-                tokio::spawn(accept(Arc::clone(&broker), listener, address, pool, phase.clone()));
+            for (listener, gate) in accepting {
+                tokio::spawn(accept(Arc::clone(&broker), listener, gate, phase.clone()));
             }
             // Its sender lives as long as the broker; without it, there is nothing to stay for.
             let _ = phase.wait_for(|phase| *phase == Phase::Ending).await;
@@ -66,8 +64,7 @@ pub(crate) fn start(
 async fn accept(
     broker: Arc<Broker>,
     listener: TcpListener,
-    address: SocketAddr,
-    pool: Arc<Pool>,
+    gate: Arc<Gate>,
     mut phase: watch::Receiver<Phase>,
 ) {
     loop {
@@ -80,7 +77,7 @@ async fn accept(
             Ok((stream, client)) => {
                 // A refused option costs latency, not correctness.
                 let _ = stream.set_nodelay(true);
-                let visitor = Visitor { broker: Arc::clone(&broker), pool: Arc::clone(&pool), client, listener: address };
+                let visitor = Visitor { broker: Arc::clone(&broker), gate: Arc::clone(&gate), client };
                 tokio::spawn(visitor.serve(stream, permit));
             }
             Err(error) => {

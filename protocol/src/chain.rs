@@ -9,17 +9,17 @@ pub const CHUNK: usize = 64 * 1024;
 /// The smallest second chunk, so that a dribble of tiny appends does not allocate for each.
 const CHUNK_MIN: usize = 512;
 
-/// The pieces of one vectored write, at most sixteen.
+/// The pieces of one vectored write, at most eight.
 #[derive(Debug)]
 pub struct Gather<'a> {
-    pieces: [IoSlice<'a>; 16],
+    pieces: [IoSlice<'a>; 8],
     count: usize,
 }
 
 impl<'a> Gather<'a> {
     /// Nothing to write yet.
     pub fn new() -> Gather<'a> {
-        Gather { pieces: [IoSlice::new(&[]); 16], count: 0 }
+        Gather { pieces: [IoSlice::new(&[]); 8], count: 0 }
     }
 
     /// Adds a piece; false when there is no room for it.
@@ -28,6 +28,11 @@ impl<'a> Gather<'a> {
         *place = IoSlice::new(piece);
         self.count += 1;
         true
+    }
+
+    /// There is no room for another piece.
+    pub fn is_full(&self) -> bool {
+        self.count == self.pieces.len()
     }
 
     /// The pieces, in order.
@@ -49,14 +54,15 @@ pub struct Chain {
     first: Vec<u8>,
     rest: Option<Box<VecDeque<Vec<u8>>>>,
     /// Bytes of `first` that are consumed already.
-    start: usize,
-    len: usize,
+    start: u32,
+    /// Bounded by the message and ring limits, which are far below 2^32.
+    len: u32,
 }
 
 impl Chain {
     /// Bytes in the queue.
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Whether it holds none.
@@ -71,7 +77,7 @@ impl Chain {
             let taken = bytes.len().min(tail.capacity() - tail.len());
             let (now, later) = bytes.split_at(taken);
             tail.extend_from_slice(now);
-            self.len += taken;
+            self.len += taken as u32;
             bytes = later;
         }
     }
@@ -91,7 +97,7 @@ impl Chain {
             None => full(&self.first),
         };
         if last_full {
-            let more = want.max(CHUNK_MIN).max(self.len.min(CHUNK)).min(CHUNK);
+            let more = want.max(CHUNK_MIN).max(self.len().min(CHUNK)).min(CHUNK);
             self.rest.get_or_insert_default().push_back(Vec::with_capacity(more));
         }
         match self.rest.as_mut().and_then(|rest| rest.back_mut()) {
@@ -102,7 +108,7 @@ impl Chain {
 
     /// Counts `n` bytes that were written to the vector that [`Chain::tail`] gave.
     pub fn grown(&mut self, n: usize) {
-        self.len += n;
+        self.len += n as u32;
     }
 
     /// Moves all of `other` to the end, without copying.
@@ -113,7 +119,7 @@ impl Chain {
         }
         if other.start > 0 {
             // Cannot happen for a chain that was only filled; kept right all the same.
-            other.first.drain(..other.start);
+            other.first.drain(..other.start as usize);
             other.start = 0;
         }
         let rest = self.rest.get_or_insert_default();
@@ -125,17 +131,18 @@ impl Chain {
 
     /// Drops `n` bytes from the front, at most all.
     pub fn consume(&mut self, n: usize) {
-        let n = n.min(self.len);
-        self.len -= n;
+        let n = n.min(self.len());
+        self.len -= n as u32;
         if self.len == 0 {
             return self.clear();
         }
-        self.start += n;
-        while self.start >= self.first.len() {
+        let mut start = self.start as usize + n;
+        while start >= self.first.len() {
             let Some(next) = self.rest.as_mut().and_then(|rest| rest.pop_front()) else { break };
-            self.start -= self.first.len();
+            start -= self.first.len();
             self.first = next;
         }
+        self.start = start as u32;
         if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
             self.rest = None;
         }
@@ -143,7 +150,7 @@ impl Chain {
 
     /// Keeps the first `n` bytes only.
     pub fn truncate(&mut self, n: usize) {
-        if n >= self.len {
+        if n >= self.len() {
             return;
         }
         let mut kept = Chain::default();
@@ -164,7 +171,7 @@ impl Chain {
 
     /// The bytes from `offset` on, as contiguous pieces, none of them empty.
     pub fn slices(&self, offset: usize) -> impl Iterator<Item = &[u8]> {
-        let mut skip = offset + self.start;
+        let mut skip = offset + self.start as usize;
         let rest = self.rest.iter().flat_map(|rest| rest.iter());
         std::iter::once(&self.first).chain(rest).filter_map(move |chunk| {
             let from = skip.min(chunk.len());
@@ -270,12 +277,12 @@ mod tests {
         let mut chain = Chain::default();
         chain.push(&vec![1; 3 * CHUNK]);
         let mut out = Gather::new();
-        for _ in 0..15 {
+        for _ in 0..7 {
             assert!(out.add(b"x"));
         }
         chain.gather(10, 3 * CHUNK, &mut out);
-        assert_eq!(out.pieces().len(), 16);
-        assert_eq!(out.pieces()[15].len(), CHUNK - 10);
+        assert!(out.is_full());
+        assert_eq!(out.pieces()[7].len(), CHUNK - 10);
     }
 
     #[test]

@@ -60,6 +60,17 @@ impl Control {
     }
 }
 
+/// What the input cut in two.
+#[derive(Debug)]
+enum Cut {
+    /// A header.
+    Header { bytes: [u8; HEADER_MAX], len: u8 },
+    /// A header that is whole by now and handed out; what was handed out lies here.
+    Mended([u8; HEADER_MAX]),
+    /// A control frame, behind its header.
+    Control(Partial),
+}
+
 /// A control frame of which a part is still to come.
 #[derive(Debug)]
 struct Partial {
@@ -74,12 +85,9 @@ pub struct Scanner {
     /// Payload bytes of the present data frame that are still to come.
     remaining: u64,
     /// Bytes of the open message, announced by its headers so far.
-    message_len: u64,
-    limit: u64,
-    partial: Option<Box<Partial>>,
-    /// A header that the input cut in two.
-    stash: [u8; HEADER_MAX],
-    stash_len: u8,
+    message_len: u32,
+    limit: u32,
+    cut: Option<Box<Cut>>,
     sender: Sender,
     /// Whether permessage-deflate is agreed, so that RSV1 may open a message.
     deflate: bool,
@@ -92,14 +100,12 @@ pub struct Scanner {
 impl Scanner {
     /// A scanner for messages of at most `limit` bytes: the payload of all fragments as it is on
     /// the wire, and the headers of the fragments after the first.
-    pub fn new(sender: Sender, limit: u64, deflate: bool) -> Scanner {
+    pub fn new(sender: Sender, limit: u32, deflate: bool) -> Scanner {
         Scanner {
             remaining: 0,
             message_len: 0,
             limit,
-            partial: None,
-            stash: [0; HEADER_MAX],
-            stash_len: 0,
+            cut: None,
             sender,
             deflate,
             fin: false,
@@ -109,7 +115,7 @@ impl Scanner {
 
     /// Between two messages, and not within any frame.
     pub fn at_boundary(&self) -> bool {
-        !self.open && self.stash_len == 0 && self.partial.is_none()
+        !self.open && matches!(self.cut.as_deref(), None | Some(Cut::Mended(_)))
     }
 
     /// A data message has begun and not ended.
@@ -129,11 +135,10 @@ impl Scanner {
     /// The first breach of the protocol. What came before it has been handed out already; the
     /// scanner must not be used after it.
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Item<'a>>, Violation> {
-        if self.partial.is_some() {
-            return Ok(self.collect_control(input).map(Item::Control));
-        }
-        if self.stash_len > 0 {
-            return self.complete_header(input);
+        match self.cut.as_deref() {
+            None => {}
+            Some(Cut::Mended(_)) => self.cut = None,
+            Some(_) => return self.mend_cut(input),
         }
         let bytes = *input;
         let mut data = Data { bytes: &[], messages: 0, whole: 0 };
@@ -156,8 +161,7 @@ impl Scanner {
                     return Ok(self.begin_control(&header, input).map(Item::Control));
                 }
                 None => {
-                    self.stash[..bytes.len()].copy_from_slice(bytes);
-                    self.stash_len = bytes.len() as u8;
+                    self.cut_header(bytes);
                     *input = &[];
                     return Ok(None);
                 }
@@ -222,7 +226,7 @@ impl Scanner {
             (false, false) => return Err(Violation::UnexpectedContinuation),
             _ => {}
         }
-        if self.message_len.saturating_add(weight(&header)) > self.limit {
+        if u64::from(self.message_len).saturating_add(weight(&header)) > u64::from(self.limit) {
             return Err(Violation::MessageTooBig);
         }
         Ok(Some(header))
@@ -231,34 +235,78 @@ impl Scanner {
     fn begin(&mut self, header: &Header) {
         self.open = true;
         self.fin = header.fin;
-        self.message_len += weight(header);
+        // At most the limit, as was checked.
+        self.message_len += weight(header) as u32;
         self.remaining = header.payload_len;
     }
 
-    /// Goes on with a header that an earlier input cut in two.
-    fn complete_header<'a>(&'a mut self, input: &mut &[u8]) -> Result<Option<Item<'a>>, Violation> {
-        loop {
-            let Some((byte, rest)) = input.split_first() else { return Ok(None) };
-            self.stash[usize::from(self.stash_len)] = *byte;
-            self.stash_len += 1;
-            *input = rest;
-            let parsed = Header::parse(&self.stash[..usize::from(self.stash_len)])?;
-            if let Some(header) = self.checked(parsed)? {
-                self.stash_len = 0;
-                return Ok(self.emit_header(&header, input));
+    fn cut_header(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut header = [0; HEADER_MAX];
+        header[..bytes.len()].copy_from_slice(bytes);
+        self.cut = Some(Box::new(Cut::Header { bytes: header, len: bytes.len() as u8 }));
+    }
+
+    /// Goes on with what an earlier input cut in two.
+    fn mend_cut<'a>(&'a mut self, input: &mut &[u8]) -> Result<Option<Item<'a>>, Violation> {
+        let Some(mut cut) = self.cut.take() else { return Ok(None) };
+        match &mut *cut {
+            Cut::Mended(_) => Ok(None),
+            Cut::Control(partial) => {
+                let whole = partial.fill(input).then(|| partial.finish());
+                if whole.is_none() {
+                    self.cut = Some(cut);
+                }
+                Ok(whole.map(Item::Control))
+            }
+            Cut::Header { bytes, len } => {
+                let header = self.complete_header(bytes, len, input)?;
+                let mended = *bytes;
+                match header {
+                    Some(header) => Ok(self.emit_header(&header, mended, input)),
+                    None => {
+                        self.cut = Some(cut);
+                        Ok(None)
+                    }
+                }
             }
         }
     }
 
-    fn emit_header<'a>(&'a mut self, header: &Header, input: &mut &[u8]) -> Option<Item<'a>> {
+    fn complete_header(
+        &self,
+        bytes: &mut [u8; HEADER_MAX],
+        len: &mut u8,
+        input: &mut &[u8],
+    ) -> Result<Option<Header>, Violation> {
+        while let Some((byte, rest)) = input.split_first() {
+            bytes[usize::from(*len)] = *byte;
+            *len += 1;
+            *input = rest;
+            let parsed = Header::parse(&bytes[..usize::from(*len)])?;
+            if let Some(header) = self.checked(parsed)? {
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
+
+    fn emit_header<'a>(
+        &'a mut self,
+        header: &Header,
+        bytes: [u8; HEADER_MAX],
+        input: &mut &[u8],
+    ) -> Option<Item<'a>> {
         if header.opcode.is_control() {
             return self.begin_control(header, input).map(Item::Control);
         }
         self.begin(header);
         let ended = header.payload_len == 0 && self.end_frame();
-        let bytes = &self.stash[..header.len];
         let whole = if ended { header.len } else { 0 };
-        Some(Item::Data(Data { bytes, messages: u32::from(ended), whole }))
+        let Cut::Mended(kept) = &**self.cut.insert(Box::new(Cut::Mended(bytes))) else { return None };
+        Some(Item::Data(Data { bytes: &kept[..header.len], messages: u32::from(ended), whole }))
     }
 
     fn begin_control(&mut self, header: &Header, input: &mut &[u8]) -> Option<Control> {
@@ -268,15 +316,8 @@ impl Scanner {
         if partial.fill(input) {
             return Some(partial.finish());
         }
-        self.partial = Some(Box::new(partial));
+        self.cut = Some(Box::new(Cut::Control(partial)));
         None
-    }
-
-    fn collect_control(&mut self, input: &mut &[u8]) -> Option<Control> {
-        if !self.partial.as_mut()?.fill(input) {
-            return None;
-        }
-        self.partial.take().map(|partial| partial.finish())
     }
 }
 
@@ -299,7 +340,7 @@ impl Partial {
         self.control.len == self.wanted
     }
 
-    fn finish(mut self) -> Control {
+    fn finish(&mut self) -> Control {
         if let Some(key) = self.mask {
             apply_mask(&mut self.control.payload[..usize::from(self.control.len)], key, 0);
         }

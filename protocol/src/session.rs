@@ -159,7 +159,7 @@ pub struct Session {
     deflate: bool,
     /// The last backend's connection ends with a reset: a message to it was cut.
     reset: bool,
-    farewell: Option<Farewell>,
+    farewell: Option<Box<Farewell>>,
     /// When the farewell is given up, and what is undelivered with it.
     give_up: Option<Time>,
     episode: Option<Box<Episode>>,
@@ -173,7 +173,7 @@ impl Session {
     /// A session whose first backend is connected. `deflate`: permessage-deflate is agreed.
     /// `no_failover`: the backend asked not to be replaced.
     pub fn new(config: Arc<Config>, now: Time, deflate: bool, no_failover: bool) -> Session {
-        let limit = config.message_limit as u64;
+        let limit = config.message_limit;
         Session {
             client: Client::Open,
             backend: Backend::Linked,
@@ -360,8 +360,8 @@ impl Session {
     /// The client's socket took `n` bytes.
     pub fn client_written(&mut self, n: usize) {
         self.down.written(n);
-        if self.down.waiting() == 0 {
-            self.clocks.client_served();
+        if self.down.waiting() < CLIENT_BACKLOG {
+            self.clocks.client_caught_up(self.down.waiting() == 0);
         }
     }
 
@@ -477,6 +477,14 @@ impl Session {
             (Backend::Linked, Client::Open) => self.linked_state(),
             (Backend::Linked, _) => State::Closing,
         }
+    }
+
+    /// Both sides are connected, nothing but relaying goes on, and everything is written: time alone
+    /// or a socket can bring anything new.
+    pub fn at_ease(&self) -> bool {
+        let plain = matches!((&self.client, self.backend), (Client::Open, Backend::Linked));
+        let written = self.down.waiting() == 0 && self.up.all_written();
+        plain && written && self.episode.is_none() && self.notes.is_none()
     }
 
     /// Bytes that the session keeps for its two directions.

@@ -50,7 +50,6 @@ struct Ping {
     asked: Option<Time>,
     written: u8,
     frame: [u8; PING_LEN],
-    nonce: [u8; 8],
 }
 
 /// Control frames other than the ping; rare.
@@ -182,7 +181,7 @@ impl Uplink {
                     let end = index + (to - from) as usize;
                     chain.gather(index, end, &mut gather);
                     // Without room for all of it, what follows must not be written before it.
-                    if gather.pieces().len() == 16 {
+                    if gather.is_full() {
                         break;
                     }
                     from = to;
@@ -216,6 +215,9 @@ impl Uplink {
     /// The order of the next write: data up to the first control frame's position, that frame, and
     /// so on. A frame that is begun comes first; where two stand at one position, the ping does.
     fn plan(&self) -> [Option<Piece>; 7] {
+        if self.inserts.is_none() && self.stop_at.is_none() {
+            return self.plain_plan();
+        }
         let mut controls = self.controls();
         controls.sort_unstable_by_key(|control| control.map_or((u64::MAX, true), |(at, fresh, _)| (at, fresh)));
         let (mut plan, mut n, mut from) = ([None; 7], 0, self.ring.sent());
@@ -238,6 +240,15 @@ impl Uplink {
             plan[n] = Some(Piece::Data { to: end });
         }
         plan
+    }
+
+    /// The plan of almost every write: messages, and a ping behind them.
+    fn plain_plan(&self) -> [Option<Piece>; 7] {
+        let (sent, end) = (self.ring.sent(), self.ring.end());
+        let ping = self.ping.as_ref().filter(|ping| usize::from(ping.written) < PING_LEN);
+        let at = ping.map_or(end, |ping| ping.at.max(sent));
+        let [before, behind] = [(sent, at), (at, end)].map(|(from, to)| (to > from).then_some(Piece::Data { to }));
+        [before, ping.map(|_| Piece::Ping), behind, None, None, None, None]
     }
 
     /// Control frames with bytes to write: position, whether none of it is written, and which.
@@ -281,7 +292,7 @@ impl Uplink {
     /// Takes a backend's pong. True when it answers the outstanding ping; then everything before
     /// that ping is acknowledged, and leaves the ring after `hold`.
     pub(crate) fn acknowledge(&mut self, now: Time, payload: &[u8], hold: Duration) -> bool {
-        let answered = |ping: &mut Ping| usize::from(ping.written) == PING_LEN && ping.nonce == payload;
+        let answered = |ping: &mut Ping| usize::from(ping.written) == PING_LEN && ping.nonce() == payload;
         let Some(ping) = self.ping.take_if(answered) else { return false };
         (self.acked, self.acked_seq) = (ping.at, ping.seq);
         if hold.is_zero() {
@@ -365,6 +376,12 @@ impl Uplink {
         self.stop_at = None;
     }
 
+    /// Nothing waits to be written.
+    pub(crate) fn all_written(&self) -> bool {
+        let pinged = self.ping.as_ref().is_none_or(|ping| usize::from(ping.written) == PING_LEN);
+        pinged && self.ring.sent() == self.ring.end() && self.inserts.is_none()
+    }
+
     /// The backend owes something: a pong, or room for whole messages that wait to be written.
     pub(crate) fn awaits(&self) -> bool {
         self.ping.is_some() || self.ring.sent() < self.ring.whole()
@@ -379,7 +396,14 @@ impl Ping {
         let mut frame = [0x89, 0x88, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0];
         frame[6..].copy_from_slice(&nonce);
         apply_mask(&mut frame[6..], key, 0);
-        Ping { at, seq, asked: None, written: 0, frame, nonce }
+        Ping { at, seq, asked: None, written: 0, frame }
+    }
+
+    fn nonce(&self) -> [u8; 8] {
+        let [_, _, a, b, c, d, nonce @ ..] = self.frame;
+        let mut nonce = nonce;
+        apply_mask(&mut nonce, [a, b, c, d], 0);
+        nonce
     }
 
     fn note_written(&mut self, now: Time) {

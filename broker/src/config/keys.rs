@@ -70,7 +70,8 @@ pub(super) fn file(root: &mut Section<'_>) -> Draft {
             listeners: Vec::new(),
             pools: Vec::new(),
             workers: root.optional_count("workers", "cores", 1..=WORKERS_MAX).unwrap_or_else(cores),
-            admin: root.section("admin", |section| section.text("address", "off", "IP:PORT", values::address)),
+            admin: root
+                .section("admin", |section| section.text("address", "off", "IP:PORT", values::address)),
             log: root.section("log", log),
             limits: root.section("limits", limits),
             timeouts: root.section("timeouts", timeouts),

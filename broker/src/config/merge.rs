@@ -28,8 +28,9 @@ pub(super) fn complete(mut draft: Draft, overrides: &Overrides, report: &mut Rep
 fn apply(draft: &mut Draft, overrides: &Overrides) {
     if !overrides.listen.is_empty() {
         let listeners = overrides.listen.iter();
-        draft.listeners =
-            listeners.map(|address| DraftListener { origin: LISTEN, address: *address, pool: None }).collect();
+        draft.listeners = listeners
+            .map(|address| DraftListener { origin: LISTEN, address: *address, pool: None })
+            .collect();
     }
     if !overrides.backend.is_empty() {
         apply_backends(&mut draft.pools, overrides);
@@ -84,7 +85,8 @@ fn check_addresses(draft: &Draft, report: &mut Report) {
     let mut taken: HashSet<SocketAddr> = draft.rest.admin.into_iter().collect();
     for DraftListener { origin, address, .. } in &draft.listeners {
         if address.port() != 0 && !taken.insert(*address) {
-            report.add(*origin, format!("{address} is given twice; each listener needs an address of its own"));
+            report
+                .add(*origin, format!("{address} is given twice; each listener needs an address of its own"));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Configuration: a file, environment variables and flags become [`Settings`].
 //!
-//! The way of a value: [`raw`] finds it in the file with its line, [`typed`] and [`values`] read it,
-//! [`keys`] knows its default and bounds, [`merge`] lets [`overrides`] win and checks the whole. A wrong
-//! configuration comes back as a [`ConfigError`] with one line for each [`problem`].
+//! The way of a value: `raw` finds it in the file with its line, `typed` and `values` read it,
+//! `keys` knows its default and bounds, `merge` lets `overrides` win and checks the whole. A wrong
+//! configuration comes back as a [`ConfigError`] with one line for each `problem`.
 
 mod keys;
 mod merge;
@@ -41,7 +41,8 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Conf
     let text = match file.map(read).transpose() {
         Ok(text) => text.unwrap_or_default(),
         Err(error) => {
-            report.add(Origin::Nowhere, format!("cannot be read: {error}; name a readable file with --config"));
+            report
+                .add(Origin::Nowhere, format!("cannot be read: {error}; name a readable file with --config"));
             String::new()
         }
     };
@@ -59,7 +60,8 @@ pub fn parse(text: &str, overrides: &Overrides) -> Result<Settings, ConfigError>
 
 fn resolve(text: &str, overrides: &Overrides, mut report: Report) -> Result<Settings, ConfigError> {
     let draft = raw::read_document(text, &mut report, keys::file).map(|(draft, _)| draft);
-    let settings = draft.filter(|_| report.is_clean()).map(|draft| merge::complete(draft, overrides, &mut report));
+    let settings =
+        draft.filter(|_| report.is_clean()).map(|draft| merge::complete(draft, overrides, &mut report));
     report.finish(settings)
 }
 

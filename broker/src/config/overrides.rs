@@ -61,6 +61,7 @@ fn one_of<T>(choices: &'static [(&'static str, T)]) -> impl TypedValueParser<Val
 where
     T: Copy + Send + Sync + 'static,
 {
-    PossibleValuesParser::new(choices.iter().map(|(word, _)| *word))
-        .try_map(move |word| values::choice(&word, choices).map_err(Box::<dyn std::error::Error + Send + Sync>::from))
+    PossibleValuesParser::new(choices.iter().map(|(word, _)| *word)).try_map(move |word| {
+        values::choice(&word, choices).map_err(Box::<dyn std::error::Error + Send + Sync>::from)
+    })
 }

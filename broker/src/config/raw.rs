@@ -54,8 +54,7 @@ pub(super) fn read_document<T>(
         Ok(document) => document,
         Err(error) => {
             let line = lines.at(error.span().map_or(0, |span| span.start));
-            let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-            report.add(Origin::Line(line), format!("not valid TOML: {message}"));
+            report.add(Origin::Line(line), syntax(text, &error));
             return None;
         }
     };
@@ -64,6 +63,14 @@ pub(super) fn read_document<T>(
     let (known, problems) = root.close();
     problems.into_iter().for_each(|(line, message)| report.add(Origin::Line(line), message));
     Some((value, known))
+}
+
+/// A syntax error with the text at fault, where there is some.
+fn syntax(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let at = error.span().and_then(|span| text.get(span)).map_or("", str::trim);
+    let at = if at.is_empty() { String::new() } else { format!(" at {}", values::quoted(at)) };
+    format!("not valid TOML: {message}{at}")
 }
 
 /// One table, or the place where it would stand.
@@ -102,7 +109,11 @@ impl<'a> Section<'a> {
             Some(value) => {
                 let line = self.line_at(value.span().start);
                 if value.get_ref().as_table().is_none() {
-                    self.problem_at(line, name, format!("expected a table [{name}], {}", found(value.get_ref())));
+                    self.problem_at(
+                        line,
+                        name,
+                        format!("expected a table [{name}], {}", found(value.get_ref())),
+                    );
                 }
                 (value.get_ref().as_table(), line)
             }

@@ -1,5 +1,5 @@
 //! The complete configuration: every value present and checked. What a person writes is in
-//! [`super::raw`]; nothing else of the broker sees that form.
+//! `config/raw.rs`; nothing else of the broker sees that form.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -63,9 +63,9 @@ fn documented() -> BTreeSet<[String; 4]> {
 
 #[test]
 fn the_documentation_has_every_key_with_its_default_and_bounds() {
-    let known = keys().into_iter().map(|key| {
-        [key.section, key.name.to_owned(), key.default.unwrap_or_default(), key.allowed]
-    });
+    let known = keys()
+        .into_iter()
+        .map(|key| [key.section, key.name.to_owned(), key.default.unwrap_or_default(), key.allowed]);
     let known: BTreeSet<_> = known.collect();
     assert!(known.len() > 40, "the keys were found: {known:?}");
     let documented = documented();
@@ -99,7 +99,8 @@ fn is_written(table: &toml::Table, key: &Key) -> bool {
     let mut table = table;
     for part in key.section.split('.').filter(|part| !part.is_empty()) {
         let value = table.get(part);
-        let inner = value.and_then(|value| value.as_table().or_else(|| value.as_array()?.first()?.as_table()));
+        let inner =
+            value.and_then(|value| value.as_table().or_else(|| value.as_array()?.first()?.as_table()));
         let Some(inner) = inner else { return false };
         table = inner;
     }
@@ -125,7 +126,10 @@ fn flags_alone_suffice() {
         ..Overrides::default()
     };
     let settings = parse("", &overrides).expect("a sound configuration");
-    assert_eq!(settings.listeners.iter().map(|listener| listener.pool.as_str()).collect::<Vec<_>>(), ["default"; 2]);
+    assert_eq!(
+        settings.listeners.iter().map(|listener| listener.pool.as_str()).collect::<Vec<_>>(),
+        ["default"; 2]
+    );
     let [pool] = &settings.pools[..] else { panic!("one pool: {:?}", settings.pools) };
     assert_eq!((pool.name.as_str(), &pool.backends[..]), ("default", &[backend(1), backend(2)][..]));
     assert_eq!((pool.ack, pool.on_failure), (AckMode::Pong, OnFailure::Failover));
@@ -133,7 +137,8 @@ fn flags_alone_suffice() {
 
 #[test]
 fn flags_win_over_the_file() {
-    let text = format!("workers = 2\n[admin]\naddress = \"127.0.0.1:1\"\n[log]\nformat = \"text\"\n{MINIMAL}");
+    let text =
+        format!("workers = 2\n[admin]\naddress = \"127.0.0.1:1\"\n[log]\nformat = \"text\"\n{MINIMAL}");
     let overrides = Overrides {
         listen: vec!["127.0.0.2:0".parse().expect("an address")],
         admin: Some("127.0.0.1:2".parse().expect("an address")),
@@ -177,14 +182,18 @@ fn backend_flags_fill_the_default_pool_and_no_other() {
 #[test]
 fn flags_are_judged_with_the_file() {
     let twice = Overrides { backend: vec![backend(7), backend(7)], ..Overrides::default() };
-    assert_eq!(problems(MINIMAL, &twice), ["--backend (STEADFAST_BACKEND): 10.0.0.1:7 is given twice; remove one"]);
+    assert_eq!(
+        problems(MINIMAL, &twice),
+        ["--backend (STEADFAST_BACKEND): 10.0.0.1:7 is given twice; remove one"]
+    );
 
     let address = "127.0.0.1:81".parse().expect("an address");
     let clash = Overrides { listen: vec![address], admin: Some(address), ..Overrides::default() };
     let [line] = &problems(MINIMAL, &clash)[..] else { panic!("one problem") };
     assert!(line.starts_with("--listen (STEADFAST_LISTEN): 127.0.0.1:81 is given twice; "), "{line}");
 
-    let two = format!("{MINIMAL}\n[[pool]]\nname = \"news\"\n[[pool.backend]]\nurl = \"ws://127.0.0.1:9002\"");
+    let two =
+        format!("{MINIMAL}\n[[pool]]\nname = \"news\"\n[[pool.backend]]\nurl = \"ws://127.0.0.1:9002\"");
     let listen = Overrides { listen: vec![address], ..Overrides::default() };
     let [line] = &problems(&two, &listen)[..] else { panic!("one problem") };
     assert!(line.starts_with("--listen (STEADFAST_LISTEN): ") && line.ends_with("chat, news"), "{line}");

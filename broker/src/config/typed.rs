@@ -28,7 +28,12 @@ impl Section<'_> {
     }
 
     /// Bytes within bounds.
-    pub(super) fn size(&mut self, name: &'static str, default: usize, allowed: RangeInclusive<usize>) -> usize {
+    pub(super) fn size(
+        &mut self,
+        name: &'static str,
+        default: usize,
+        allowed: RangeInclusive<usize>,
+    ) -> usize {
         self.optional_size(name, &values::show_size(default), allowed).unwrap_or(default)
     }
 

@@ -232,9 +232,27 @@ mod tests {
     #[test]
     fn broken_backends_are_refused() {
         for url in [
-            "", "ws:", "ws://", "ws://:9001", "ws://a:", "ws://a:0", "ws://a:65536", "ws://a:+80", "ws://a:9x",
-            "ws://::1:80", "ws://[::1", "ws://[::1]80", "ws://[::g]:80", "ws://a b:1", "ws://a:1/chat",
-            "ws://a:1?x", "ws://a:1#x", "ws://u@a:1", "http://a:1", "a:1", "wss://a:1",
+            "",
+            "ws:",
+            "ws://",
+            "ws://:9001",
+            "ws://a:",
+            "ws://a:0",
+            "ws://a:65536",
+            "ws://a:+80",
+            "ws://a:9x",
+            "ws://::1:80",
+            "ws://[::1",
+            "ws://[::1]80",
+            "ws://[::g]:80",
+            "ws://a b:1",
+            "ws://a:1/chat",
+            "ws://a:1?x",
+            "ws://a:1#x",
+            "ws://u@a:1",
+            "http://a:1",
+            "a:1",
+            "wss://a:1",
         ] {
             let error = backend(url).expect_err(url);
             assert!(!error.contains('\n'), "{error}");

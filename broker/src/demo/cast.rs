@@ -34,7 +34,7 @@ impl Pool {
 
 /// How a backend answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Each message before it reads the next.
     Immediate,
     /// Each message 20 ms after it came, while it reads on.

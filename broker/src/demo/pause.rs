@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use super::transcript::Transcript;
 
+/// Messages sent this long after a strike may show its pause. A client sends at least one in this time,
+/// and the next strike on its pool is further away.
+pub(crate) const WINDOW: Duration = Duration::from_secs(1);
+
 /// One blow to backends of one pool.
 #[derive(Debug, Clone)]
 pub(crate) struct Strike {
@@ -49,17 +53,14 @@ pub(crate) struct Pauses(Vec<Duration>);
 
 impl Pauses {
     /// The pause of each struck session: of those whose newest answer, when the strike came, was from a
-    /// struck backend. The window ends at `until`, the pool's next strike.
-    pub(crate) fn of<'a>(
-        strike: &Strike,
-        until: Duration,
-        sessions: impl Iterator<Item = &'a Transcript>,
-    ) -> Self {
+    /// struck backend. A pause is the longest time from sending a message to its first answer, among the
+    /// messages that were open when the strike came or sent within [`WINDOW`] after it.
+    pub(crate) fn of<'a>(strike: &Strike, sessions: impl Iterator<Item = &'a Transcript>) -> Self {
         let struck = |session: &&Transcript| {
             let service = session.service_at(strike.at);
             service.is_some_and(|service| strike.backends.iter().any(|backend| backend == service))
         };
-        sessions.filter(struck).filter_map(|session| session.pause(strike.at, until)).collect()
+        sessions.filter(struck).filter_map(|session| session.pause(strike.at, strike.at + WINDOW)).collect()
     }
 
     /// The pause that this share of the sessions did not exceed: nearest rank.
@@ -126,6 +127,6 @@ mod tests {
         let sessions = [session("a", "struck", 150), session("b", "other", 900), session("c", "struck", 130)];
         let strike =
             Strike { kind: StrikeKind::Killed, pool: 0, backends: vec!["struck".to_owned()], at: ms(120) };
-        assert_eq!(Pauses::of(&strike, ms(1000), sessions.iter()).to_string(), "30/50/50");
+        assert_eq!(Pauses::of(&strike, sessions.iter()).to_string(), "30/50/50");
     }
 }

@@ -85,16 +85,22 @@ impl Performance {
     /// What the clients saw and what the broker says. To be read before the clients leave.
     pub(crate) async fn evidence(&self) -> io::Result<Evidence> {
         let report = admin::read(self.stage.broker.admin()).await?;
-        let mut known: HashMap<_, _> =
-            report.sessions.into_iter().map(|session| (session.client, session)).collect();
-        let mut gather = |client: &Client| SessionEvidence {
-            transcript: client.transcript().clone(),
-            broker: known.remove(&client.address),
-        };
+        // A client's address alone is not enough: connections to different listeners may share one.
+        let mut known: HashMap<_, _> = report
+            .sessions
+            .into_iter()
+            .map(|session| ((session.pool.clone(), session.client), session))
+            .collect();
         let pools = POOLS.iter().zip(self.crowd.pools()).map(|(pool, clients)| PoolEvidence {
             name: pool.name,
             promise: pool.promise,
-            sessions: clients.iter().map(&mut gather).collect(),
+            sessions: clients
+                .iter()
+                .map(|client| SessionEvidence {
+                    transcript: client.transcript().clone(),
+                    broker: known.remove(&(pool.name.to_owned(), client.address)),
+                })
+                .collect(),
         });
         Ok(Evidence { pools: pools.collect(), strikes: self.strikes.clone() })
     }

@@ -104,6 +104,7 @@ pub(crate) fn events(seconds: u64) -> Vec<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::pause::WINDOW;
 
     #[test]
     fn events_are_in_order_and_within_the_length() {
@@ -136,6 +137,16 @@ mod tests {
         let events = events(SECONDS_MIN);
         let time = |deed| events.iter().find(|event| event.deed == deed).expect("in the script").at;
         assert!(time(Deed::Continue) - time(Deed::Stop) > ACK_TIMEOUT);
+    }
+
+    #[test]
+    fn no_strike_falls_into_the_window_of_another() {
+        for pool in 0..POOLS.len() {
+            let struck = |event: &Event| event.strike().is_some() && event.pools.contains(&pool);
+            let strikes: Vec<_> =
+                events(SECONDS_MIN).into_iter().filter(struck).map(|event| event.at).collect();
+            assert!(strikes.windows(2).all(|pair| pair[1] - pair[0] > WINDOW), "{strikes:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Whether what `docs/guarantees.md` promises was kept. Pure: evidence in, verdict out.
 
-use std::time::Duration;
-
 use super::cast::Promise;
 use super::evidence::{Evidence, PoolEvidence, SessionEvidence, Tally};
 use super::pause::{Pauses, StrikeKind};
@@ -123,11 +121,9 @@ fn moves(pools: &[(&'static str, Tally)]) -> Finding {
 /// The pauses of one kind of strike, for each pool.
 fn pauses(evidence: &Evidence, kind: StrikeKind) -> Vec<Pauses> {
     let in_pool = |(index, pool): (usize, &PoolEvidence)| {
-        let strikes: Vec<_> = evidence.strikes.iter().filter(|strike| strike.pool == index).collect();
-        let ends = strikes.iter().skip(1).map(|next| next.at).chain([Duration::MAX]);
-        let windows = strikes.iter().zip(ends).filter(|(strike, _)| strike.kind == kind);
+        let strikes = evidence.strikes.iter().filter(|strike| strike.pool == index && strike.kind == kind);
         let transcripts = || pool.sessions.iter().map(|session| &session.transcript);
-        windows.flat_map(|(strike, until)| Pauses::of(strike, until, transcripts())).collect()
+        strikes.flat_map(|strike| Pauses::of(strike, transcripts())).collect()
     };
     evidence.pools.iter().enumerate().map(in_pool).collect()
 }
@@ -153,6 +149,8 @@ impl Evidence {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::demo::admin::{Counts, Ledger, Session};
     use crate::demo::pause::Strike;
@@ -310,9 +308,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_ends_with_the_next_strike_on_its_pool() {
+    fn pauses_are_told_by_pool_and_kind() {
         let mut transcript = Transcript::new("client".to_owned());
-        for (sent, answered) in [(0, 1), (200, 230), (400, 490)] {
+        for (sent, answered) in [(0, 1), (200, 230), (2400, 2490)] {
             let message = transcript.send(ms(sent));
             transcript.receive(&format!("one: {message}"), ms(answered));
         }
@@ -320,8 +318,8 @@ mod tests {
         let pool = PoolEvidence { name: "pool", promise: Promise::EveryAnswer, sessions };
         let strike = |pool, kind, at| Strike { kind, pool, backends: vec!["one".to_owned()], at: ms(at) };
         let killed = strike(0, StrikeKind::Killed, 100);
-        let stopped = strike(0, StrikeKind::Stopped, 300);
-        let elsewhere = strike(1, StrikeKind::Killed, 150);
+        let elsewhere = strike(1, StrikeKind::AllKilled, 150);
+        let stopped = strike(0, StrikeKind::Stopped, 2300);
         let verdict = judge(&Evidence { pools: vec![pool], strikes: vec![killed, elsewhere, stopped] });
         let shown: Vec<_> = verdict.pauses.iter().map(|(_, pauses)| pauses[0].to_string()).collect();
         assert_eq!(shown, ["30/30/30", "90/90/90", "-"]);

@@ -20,7 +20,7 @@ struct Input<'a> {
 impl Input<'_> {
     fn scanner(&self) -> Scanner {
         let sender = if self.from_client { Sender::Client } else { Sender::Backend };
-        Scanner::new(sender, u64::from(self.limit), self.deflate)
+        Scanner::new(sender, u32::from(self.limit), self.deflate)
     }
 
     /// The bytes in pieces, none of them empty.

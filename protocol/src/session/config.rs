@@ -23,7 +23,7 @@ pub struct Config {
     /// Whether the session outlives its backend.
     pub failover: bool,
     /// Bytes of one message, all fragments, as on the wire.
-    pub message_limit: usize,
+    pub message_limit: u32,
     /// Bytes of the ring from which on the client is not read between messages.
     pub ring_limit: usize,
     /// From a Close to its answer.

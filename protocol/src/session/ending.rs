@@ -86,7 +86,7 @@ impl Session {
     /// The client has said Close (`close`), or hung up. Whole messages are still delivered.
     pub(super) fn client_left(&mut self, now: Time, close: Option<Box<[u8]>>, cause: Cause) {
         self.set_end(cause, close.as_deref().and_then(close_code));
-        self.farewell = Some(close.clone().map_or(Farewell::HangUp, Farewell::Close));
+        self.farewell = Some(Box::new(close.clone().map_or(Farewell::HangUp, Farewell::Close)));
         self.give_up = Some(now + self.config.deadline);
         if close.is_none() {
             self.abandon_client();
@@ -114,7 +114,7 @@ impl Session {
         // What came before a breach is still delivered; a session that ends for another reason
         // has nowhere to deliver it.
         let connected = matches!(self.backend, Backend::Linked | Backend::Closing { .. });
-        self.farewell.get_or_insert(Farewell::Close(payload.clone()));
+        self.farewell.get_or_insert_with(|| Box::new(Farewell::Close(payload.clone())));
         self.give_up.get_or_insert(now + self.config.deadline);
         match self.client {
             Client::Open => self.tell_client(&payload, false, deaf),
@@ -154,7 +154,7 @@ impl Session {
 
     /// A Close that is no echo of ours may have been said before ours was read: it proves nothing.
     fn crosses_ours(&self, code: Option<u16>) -> bool {
-        let ours = match &self.farewell {
+        let ours = match self.farewell.as_deref() {
             Some(Farewell::Close(payload)) => close_code(payload),
             _ => None,
         };
@@ -230,7 +230,7 @@ impl Session {
 
     fn settle_backend(&mut self, now: Time) {
         let delivered = self.up.ring.all_released();
-        match (self.backend, &self.farewell) {
+        match (self.backend, self.farewell.as_deref()) {
             (Backend::Linked, Some(Farewell::Close(_))) if self.up.closed() => {
                 self.backend = Backend::Closing { until: now + self.config.close_timeout };
             }

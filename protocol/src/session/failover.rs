@@ -287,7 +287,7 @@ impl Session {
             return false;
         }
         self.backend = Backend::Linked;
-        self.backend_scan = Scanner::new(Sender::Backend, self.config.message_limit as u64, self.deflate);
+        self.backend_scan = Scanner::new(Sender::Backend, self.config.message_limit, self.deflate);
         self.clocks.backend_linked(now);
         self.unanswered = Unanswered::new(now, self.up.ring.base_seq(), self.down.messages());
         (self.pongs, self.ponged) = (self.config.ack == AckMode::Pong, false);
@@ -400,7 +400,7 @@ impl Session {
             return;
         }
         self.leave_if_cut(now);
-        let Some(Farewell::Close(payload)) = &self.farewell else { return };
+        let Some(Farewell::Close(payload)) = self.farewell.as_deref() else { return };
         if !self.up.closing() && !self.backend_is_cut() && self.backend == Backend::Linked {
             self.up.close(payload);
         }

@@ -13,10 +13,20 @@ const LATE_PONGS: u32 = 6;
 pub(super) struct Clocks {
     backend_heard: Time,
     client_heard: Time,
-    /// A keepalive ping to the client is out since.
-    client_pinged: Option<Time>,
     /// The backend owes something since; moved on while the broker does not read it.
     awaits_since: Option<Time>,
+    rare: Option<Box<Rare>>,
+    /// The backend is not read, since the client is slow.
+    paused: bool,
+    /// The client is not read, since the ring or the memory is full.
+    client_paused: bool,
+}
+
+/// What an idle session, and most busy ones, have no need of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Rare {
+    /// A keepalive ping to the client is out since.
+    client_pinged: Option<Time>,
     /// Data waits for the client, and it has taken none of it since.
     stalled_since: Option<Time>,
     progress: u64,
@@ -24,24 +34,30 @@ pub(super) struct Clocks {
     backend_open: Option<Time>,
     /// The driver was told of a silence at this time.
     silence_told: Option<Time>,
-    /// The backend is not read, since the client is slow.
-    paused: bool,
-    /// The client is not read, since the ring or the memory is full.
-    client_paused: bool,
 }
 
 impl Clocks {
+    fn rare(&self) -> Rare {
+        self.rare.as_deref().copied().unwrap_or_default()
+    }
+
+    /// Changes what is rare; takes memory for it only while there is something to tell.
+    fn change(&mut self, change: impl FnOnce(&mut Rare)) {
+        let mut rare = self.rare();
+        change(&mut rare);
+        if rare == (Rare { progress: rare.progress, ..Rare::default() }) {
+            self.rare = None;
+        } else {
+            **self.rare.get_or_insert_default() = rare;
+        }
+    }
+
     pub(super) fn new(now: Time) -> Clocks {
         Clocks {
             backend_heard: now,
             client_heard: now,
-            client_pinged: None,
             awaits_since: None,
-            stalled_since: None,
-            progress: 0,
-            client_open: None,
-            backend_open: None,
-            silence_told: None,
+            rare: None,
             paused: false,
             client_paused: false,
         }
@@ -51,7 +67,7 @@ impl Clocks {
     pub(super) fn resumed(&mut self, now: Time) {
         if self.paused {
             self.awaits_since = self.awaits_since.map(|_| now);
-            self.backend_open = self.backend_open.map(|_| now);
+            self.change(|rare| rare.backend_open = rare.backend_open.map(|_| now));
         }
     }
 
@@ -59,13 +75,16 @@ impl Clocks {
     pub(super) fn client_read(&mut self, now: Time, read: bool) {
         if self.client_paused {
             self.client_heard = now;
-            self.client_open = self.client_open.map(|_| now);
+            self.change(|rare| rare.client_open = rare.client_open.map(|_| now));
         }
         self.client_paused = !read;
     }
 
     pub(super) fn client_heard(&mut self, now: Time) {
-        (self.client_heard, self.client_pinged) = (now, None);
+        self.client_heard = now;
+        if self.rare.is_some() {
+            self.change(|rare| rare.client_pinged = None);
+        }
     }
 
     pub(super) fn backend_heard(&mut self, now: Time) {
@@ -73,19 +92,22 @@ impl Clocks {
     }
 
     pub(super) fn backend_linked(&mut self, now: Time) {
-        (self.backend_heard, self.awaits_since, self.backend_open, self.silence_told) = (now, None, None, None);
+        (self.backend_heard, self.awaits_since) = (now, None);
+        self.change(|rare| (rare.backend_open, rare.silence_told) = (None, None));
     }
 
     /// `ended`: a message has ended; `open`: one is open (now, or since before).
     pub(super) fn client_message(&mut self, now: Time, ended: bool, open: bool) {
-        let since = self.client_open.filter(|_| !ended).unwrap_or(now);
-        self.client_open = open.then_some(since);
+        if open || self.rare.is_some() {
+            self.change(|rare| rare.client_open = since(rare.client_open, now, ended, open));
+        }
     }
 
-    /// `ended`: a message has ended; `open`: one is open (now, or since before).
+    /// As [`Clocks::client_message`].
     pub(super) fn backend_message(&mut self, now: Time, ended: bool, open: bool) {
-        let since = self.backend_open.filter(|_| !ended).unwrap_or(now);
-        self.backend_open = open.then_some(since);
+        if open || self.rare.is_some() {
+            self.change(|rare| rare.backend_open = since(rare.backend_open, now, ended, open));
+        }
     }
 
     /// `paused`: the backend is not read, so its pongs may be stuck behind data for a slow client.
@@ -100,16 +122,34 @@ impl Clocks {
     }
 
     pub(super) fn client_served(&mut self) {
-        self.stalled_since = None;
+        if self.rare.is_some() {
+            self.change(|rare| rare.stalled_since = None);
+        }
+    }
+
+    /// The backend is read again. (Its time was moved on until now.)
+    pub(super) fn client_caught_up(&mut self, all: bool) {
+        self.paused = false;
+        if all {
+            self.client_served();
+        }
     }
 
     pub(super) fn client_progress(&mut self, now: Time, waiting: bool, progress: u64) {
         if !waiting {
-            self.stalled_since = None;
-        } else if self.stalled_since.is_none() || progress != self.progress {
-            (self.stalled_since, self.progress) = (Some(now), progress);
+            return self.client_served();
         }
+        self.change(|rare| {
+            if rare.stalled_since.is_none() || progress != rare.progress {
+                (rare.stalled_since, rare.progress) = (Some(now), progress);
+            }
+        });
     }
+}
+
+/// Since when a message is open.
+fn since(before: Option<Time>, now: Time, ended: bool, open: bool) -> Option<Time> {
+    open.then(|| before.filter(|_| !ended).unwrap_or(now))
 }
 
 impl Session {
@@ -155,7 +195,7 @@ impl Session {
             self.note(Note::Unfit);
         }
         if due(self.silence_at()) {
-            self.clocks.silence_told = Some(now);
+            self.clocks.change(|rare| rare.silence_told = Some(now));
             self.note(Note::Silent);
         }
         if due(self.stall_at()) {
@@ -172,13 +212,13 @@ impl Session {
     /// The backend has been silent for `ack_timeout`, yet there is no other to go to: it gets
     /// another `ack_timeout`. (A driver that has another calls [`Session::handle_backend_lost`].)
     pub fn stay(&mut self, now: Time) {
-        self.clocks.silence_told = Some(now);
+        self.clocks.change(|rare| rare.silence_told = Some(now));
     }
 
     /// A backend that owes something and says nothing at all is silent.
     fn silence_at(&self) -> Option<Time> {
         let since = self.clocks.awaits_since.filter(|_| self.listens_to_backend() && self.up.awaits())?;
-        let last = since.max(self.clocks.backend_heard).max(self.clocks.silence_told.unwrap_or(since));
+        let last = since.max(self.clocks.backend_heard).max(self.clocks.rare().silence_told.unwrap_or(since));
         Some(last + self.config.ack_timeout)
     }
 
@@ -215,43 +255,43 @@ impl Session {
         if !read || !matches!(self.client, Client::Open) || self.config.keepalive.is_zero() {
             return None;
         }
-        Some(match self.clocks.client_pinged {
+        Some(match self.clocks.rare().client_pinged {
             Some(pinged) => pinged + self.config.client_pong,
             None => self.clocks.client_heard + self.config.keepalive,
         })
     }
 
     fn client_silent(&mut self, now: Time) {
-        if self.clocks.client_pinged.is_some() {
+        if self.clocks.rare().client_pinged.is_some() {
             self.client_lost(now, Cause::ClientTimeout);
         } else {
             self.down.control(crate::frame::Opcode::Ping, b"");
-            self.clocks.client_pinged = Some(now);
+            self.clocks.change(|rare| rare.client_pinged = Some(now));
         }
     }
 
     fn stall_at(&self) -> Option<Time> {
         let over = matches!(self.client, Client::Over);
-        self.clocks.stalled_since.filter(|_| !over && self.down.waiting() > 0).map(|since| since + self.config.client_stall)
+        self.clocks.rare().stalled_since.filter(|_| !over && self.down.waiting() > 0).map(|since| since + self.config.client_stall)
     }
 
     /// Neither side may keep a message open for long. The client's does not age while it is not
     /// read.
     fn slow_message_at(&self) -> Option<Time> {
         let read = matches!(self.client, Client::Open) && !self.clocks.client_paused;
-        let client = self.clocks.client_open.filter(|_| read);
-        let backend = self.clocks.backend_open.filter(|_| self.listens_to_backend());
+        let client = self.clocks.rare().client_open.filter(|_| read);
+        let backend = self.clocks.rare().backend_open.filter(|_| self.listens_to_backend());
         [client, backend].into_iter().flatten().min().map(|since| since + self.config.message_timeout)
     }
 
     fn message_too_slow(&mut self, now: Time) {
         let limit = self.config.message_timeout;
-        if self.clocks.client_open.is_some_and(|since| since + limit <= now) && matches!(self.client, Client::Open) {
-            self.clocks.client_open = None;
+        if self.clocks.rare().client_open.is_some_and(|since| since + limit <= now) && matches!(self.client, Client::Open) {
+            self.clocks.change(|rare| rare.client_open = None);
             let code = self.config.codes.slow_message;
             self.dismiss(now, code, "a message took too long", Cause::SlowMessage, true);
         } else {
-            self.clocks.backend_open = None;
+            self.clocks.change(|rare| rare.backend_open = None);
             self.leave_backend(now, Failure::SlowMessage);
         }
     }

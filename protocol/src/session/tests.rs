@@ -13,3 +13,4 @@ mod schedules;
 mod silence;
 mod stalls;
 mod wire;
+mod world;

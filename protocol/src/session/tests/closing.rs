@@ -5,7 +5,8 @@ use super::wire::{CLOSE, PING, TEXT, close_payload, down, masked, plain, up};
 use crate::session::{Cause, End, Failure, State};
 
 fn ended(rig: &Rig) -> (Cause, Option<u16>) {
-    let End { cause, code } = *rig.session.ended().unwrap_or_else(|| panic!("it has not ended: {:?}", rig.session));
+    let End { cause, code } =
+        *rig.session.ended().unwrap_or_else(|| panic!("it has not ended: {:?}", rig.session));
     (cause, code)
 }
 
@@ -39,7 +40,9 @@ fn the_last_answers_come_before_the_close_and_nothing_after_it_counts() {
     let mut rig = Rig::new();
     rig.client_room = 4;
     let close = plain(true, CLOSE, &close_payload(1000, ""));
-    rig.backend_sends(&[down("first"), down("last"), plain(false, TEXT, b"half"), close, down("ghost")].concat());
+    rig.backend_sends(
+        &[down("first"), down("last"), plain(false, TEXT, b"half"), close, down("ghost")].concat(),
+    );
     rig.backend_dies();
     rig.client_room = usize::MAX;
     rig.pump();

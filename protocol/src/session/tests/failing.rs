@@ -21,7 +21,10 @@ fn the_ring_is_replayed_with_the_same_bytes_and_the_session_goes_on() {
     rig.backend_pongs();
     rig.client_says("four");
     rig.backend_says("answer");
-    assert_eq!((rig.up(), rig.down()), (vec!["four".to_owned(), "<ping>".to_owned()], vec!["answer".to_owned()]));
+    assert_eq!(
+        (rig.up(), rig.down()),
+        (vec!["four".to_owned(), "<ping>".to_owned()], vec!["answer".to_owned()])
+    );
     let ledger = rig.session.ledger();
     assert_eq!((ledger.up.forwarded, ledger.up.acknowledged, ledger.up.replayed), (5, 4, 2));
     assert_eq!((ledger.up.lost, ledger.up.in_doubt), (0, 3), "one acknowledged and unanswered, two replayed");
@@ -121,13 +124,20 @@ fn without_acks_what_was_not_written_goes_to_the_next_backend() {
     rig.link_next();
     assert_eq!(rig.up(), ["queued"]);
     let ledger = rig.session.ledger().up;
-    assert_eq!((ledger.forwarded, ledger.lost, ledger.in_doubt), (2, 0, 0), "what may be lost is not counted");
+    assert_eq!(
+        (ledger.forwarded, ledger.lost, ledger.in_doubt),
+        (2, 0, 0),
+        "what may be lost is not counted"
+    );
 }
 
 #[test]
 fn half_a_backend_message_dies_with_its_backend() {
     let mut rig = Rig::new();
-    rig.backend_sends(&[down("whole"), plain(false, TEXT, b"half"), plain(true, CONTINUATION, b" m")[..3].to_vec()].concat());
+    rig.backend_sends(
+        &[down("whole"), plain(false, TEXT, b"half"), plain(true, CONTINUATION, b" m")[..3].to_vec()]
+            .concat(),
+    );
     rig.backend_dies();
     rig.link_next();
     rig.backend_says("from the next");
@@ -193,9 +203,15 @@ fn a_backend_that_breaks_the_protocol_has_failed() {
         rig.client_says("one");
         rig.backend_sends(&[down("fine").as_slice(), breach, &down("ghost")].concat());
         let notes = rig.take_notes();
-        assert!(matches!(notes[..], [Note::BackendViolation(_), Note::Failed(Failure::Protocol)]), "{notes:?}");
+        assert!(
+            matches!(notes[..], [Note::BackendViolation(_), Note::Failed(Failure::Protocol)]),
+            "{notes:?}"
+        );
         rig.link_next();
-        assert_eq!((rig.up(), rig.down()), (vec!["one".to_owned(), "<ping>".to_owned()], vec!["fine".to_owned()]));
+        assert_eq!(
+            (rig.up(), rig.down()),
+            (vec!["one".to_owned(), "<ping>".to_owned()], vec!["fine".to_owned()])
+        );
     }
 }
 
@@ -270,7 +286,10 @@ fn a_backend_that_fails_during_the_replay_is_replaced_and_nothing_is_skipped() {
     rig.link_next();
     assert_eq!(rig.up(), ["one", "two", "three", "<ping>"]);
     let notes = rig.take_notes();
-    assert!(matches!(notes[..], [Note::Linked { replayed: 3, .. }]), "it gets three messages again: {notes:?}");
+    assert!(
+        matches!(notes[..], [Note::Linked { replayed: 3, .. }]),
+        "it gets three messages again: {notes:?}"
+    );
 }
 
 #[test]
@@ -287,7 +306,10 @@ fn frames_that_arrive_while_the_link_is_swapped_queue_behind_the_replay() {
     rig.backend_room = usize::MAX;
     rig.pump();
     let up = rig.up();
-    assert_eq!(up.iter().filter(|frame| *frame != "<ping>").collect::<Vec<_>>(), ["one", "two", "three", "four"]);
+    assert_eq!(
+        up.iter().filter(|frame| *frame != "<ping>").collect::<Vec<_>>(),
+        ["one", "two", "three", "four"]
+    );
 }
 
 #[test]

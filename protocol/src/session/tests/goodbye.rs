@@ -5,15 +5,19 @@ use super::wire::{CONTINUATION, PING, TEXT, masked, up};
 use crate::session::{AckMode, Cause, DialFailure, End, Failure, Note, State};
 
 fn ended(rig: &Rig) -> (Cause, Option<u16>) {
-    let End { cause, code } = *rig.session.ended().unwrap_or_else(|| panic!("it has not ended: {:?}", rig.session));
+    let End { cause, code } =
+        *rig.session.ended().unwrap_or_else(|| panic!("it has not ended: {:?}", rig.session));
     (cause, code)
 }
 
 #[test]
 fn a_clients_close_goes_to_the_backend_and_the_answer_comes_back() {
-    for (code, reason, seen) in
-        [(1000, "bye", "<close 1000 bye>"), (0, "", "<close>"), (1001, "", "<close 1001>"), (4321, "x", "<close 4321 x>")]
-    {
+    for (code, reason, seen) in [
+        (1000, "bye", "<close 1000 bye>"),
+        (0, "", "<close>"),
+        (1001, "", "<close 1001>"),
+        (4321, "x", "<close 4321 x>"),
+    ] {
         let mut rig = Rig::new();
         rig.client_says("one");
         rig.client_closes(code, reason);
@@ -42,7 +46,10 @@ fn nothing_that_a_client_says_after_its_close_counts() {
     let mut rig = Rig::new();
     let close = masked(true, super::wire::CLOSE, &1000u16.to_be_bytes());
     rig.client_sends(&[up("one"), close, up("ghost"), masked(true, PING, b"ghost")].concat());
-    assert_eq!(rig.up().into_iter().filter(|frame| frame != "<ping>").collect::<Vec<_>>(), ["one", "<close 1000>"]);
+    assert_eq!(
+        rig.up().into_iter().filter(|frame| frame != "<ping>").collect::<Vec<_>>(),
+        ["one", "<close 1000>"]
+    );
     rig.backend_closes(1000, "");
     assert_eq!(rig.down(), ["<close 1000>"]);
 }
@@ -79,7 +86,10 @@ fn undelivered_messages_of_a_client_that_closed_are_delivered_elsewhere_and_then
     rig.fail_dial(DialFailure::Unreachable);
     rig.link_next();
     let up = rig.up();
-    assert_eq!((up.first().map(String::as_str), up.last().map(String::as_str)), (Some("one"), Some("<close 1000 bye>")));
+    assert_eq!(
+        (up.first().map(String::as_str), up.last().map(String::as_str)),
+        (Some("one"), Some("<close 1000 bye>"))
+    );
     assert_eq!(up.iter().filter(|frame| *frame != "<ping>").count(), 3, "{up:?}");
     rig.backend_closes(1000, "bye");
     assert_eq!(rig.down(), ["<close 1000 bye>"]);
@@ -284,7 +294,11 @@ fn a_client_that_closes_in_the_middle_of_a_message_is_answered_and_the_backend_r
     rig.client_sends(&masked(false, TEXT, b"a part"));
     rig.client_closes(1000, "");
     assert_eq!(rig.down(), ["<close 1000>"]);
-    assert_eq!((rig.link().dropped, rig.up().len()), (Some(Drop::Reset), 0), "a Close has no place in a message");
+    assert_eq!(
+        (rig.link().dropped, rig.up().len()),
+        (Some(Drop::Reset), 0),
+        "a Close has no place in a message"
+    );
     assert_eq!(ended(&rig), (Cause::ClientClose, Some(1000)));
 }
 
@@ -331,7 +345,8 @@ fn a_fragmented_message_that_is_not_read_is_one_lost_message() {
     for room in 0..8 {
         let mut rig = Rig::new();
         rig.client_room = room;
-        let parts = [super::wire::plain(false, TEXT, b"one"), super::wire::plain(true, CONTINUATION, b" too")];
+        let parts =
+            [super::wire::plain(false, TEXT, b"one"), super::wire::plain(true, CONTINUATION, b" too")];
         rig.backend_sends(&parts.concat());
         rig.client_goes();
         assert_eq!(rig.session.ledger().down.lost, 1, "{room} bytes were taken");

@@ -34,7 +34,10 @@ fn a_client_that_breaks_the_protocol_is_closed_and_the_backend_gets_what_came_be
         rig.client_closes(1002, "");
         rig.client_goes();
         rig.wait(secs(5));
-        assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((Cause::ProtocolClient, Some(1002))));
+        assert_eq!(
+            rig.session.ended().map(|end| (end.cause, end.code)),
+            Some((Cause::ProtocolClient, Some(1002)))
+        );
         assert_eq!((rig.dials.len(), rig.session.ledger().up.lost), (0, 0));
     }
 }
@@ -58,7 +61,10 @@ fn a_clients_message_over_the_limit_is_refused_by_its_header() {
     assert!(rig.up().last().is_some_and(|close| close.starts_with("<close 1009")));
     rig.client_goes();
     rig.backend_closes(1009, "");
-    assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((Cause::ProtocolClient, Some(1009))));
+    assert_eq!(
+        rig.session.ended().map(|end| (end.cause, end.code)),
+        Some((Cause::ProtocolClient, Some(1009)))
+    );
 }
 
 #[test]

@@ -138,8 +138,8 @@ fn acknowledged_and_open_messages_are_no_suspects() {
 }
 
 #[test]
-fn deaths_in_drains_and_deploys_do_not_count() {
-    for code in [1001, 1012] {
+fn deaths_in_drains_and_deploys_and_under_overload_do_not_count() {
+    for code in [1001, 1012, 1013] {
         let mut rig = Rig::with(|config| config.deadline = secs(3600));
         rig.client_says("one");
         for _ in 0..10 {

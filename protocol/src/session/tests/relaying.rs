@@ -53,7 +53,11 @@ fn each_ping_has_its_own_payload() {
     let second = rig.link().reader.pings[0].clone();
     assert_ne!(first, second);
     rig.backend_sends(&plain(true, PONG, &first));
-    assert_eq!(rig.session.ledger().up.acknowledged, 1, "the first pong again is no answer to the second ping");
+    assert_eq!(
+        rig.session.ledger().up.acknowledged,
+        1,
+        "the first pong again is no answer to the second ping"
+    );
 }
 
 #[test]
@@ -163,7 +167,8 @@ fn a_client_that_reads_slowly_but_always_gets_its_pong() {
 #[test]
 fn half_a_backend_message_never_reaches_the_client() {
     let mut rig = Rig::new();
-    let bytes = [down("whole"), plain(false, TEXT, b"half a "), plain(true, CONTINUATION, b"message")].concat();
+    let bytes =
+        [down("whole"), plain(false, TEXT, b"half a "), plain(true, CONTINUATION, b"message")].concat();
     let cut = bytes.len() - 1;
     for n in 0..cut {
         rig.backend_sends(&bytes[n..n + 1]);
@@ -201,7 +206,7 @@ fn without_acks_what_is_written_is_forgotten() {
 
 #[test]
 fn large_messages_pass_by_the_direct_way() {
-    let text: String = ('a'..='z').cycle().take(config().message_limit).collect();
+    let text: String = ('a'..='z').cycle().take(config().message_limit as usize).collect();
     let mut rig = Rig::new();
     rig.client_says(&text);
     assert_eq!(rig.up(), [text.as_str(), "<ping>"]);

@@ -254,13 +254,16 @@ impl Rig {
         self.now = end;
     }
 
-    /// Runs the driver until nothing is left to do at this time.
+    /// Runs the driver until nothing moves at this time. Like the daemon's it spares the last
+    /// round when the machine is at ease.
     pub(super) fn pump(&mut self) {
+        let mut settled = false;
         for _ in 0..100_000 {
             let read = self.read_client() + self.read_backend();
-            if self.round() + read == 0 {
+            if (settled && read == 0) || self.round() + read == 0 {
                 return;
             }
+            settled = self.session.at_ease();
         }
         panic!("the driver never comes to rest: {:?}", self.session);
     }

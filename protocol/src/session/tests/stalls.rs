@@ -64,6 +64,28 @@ fn a_client_is_not_judged_while_it_is_not_read() {
 }
 
 #[test]
+fn a_client_is_not_judged_while_memory_is_short() {
+    let mut rig = Rig::with(|config| config.keepalive = secs(25));
+    rig.client_sends(&masked(false, TEXT, b"begun"));
+    rig.session.set_tight(rig.now, true);
+    rig.pump();
+    for _ in 0..30 {
+        rig.wait(secs(20));
+        rig.backend_sends(&plain(true, PING, b""));
+    }
+    assert_eq!((cause(&rig), rig.down().len()), (None, 0), "neither asked nor closed");
+    rig.session.set_tight(rig.now, false);
+    rig.pump();
+    assert_eq!(rig.down(), [""; 0]);
+    rig.wait(secs(24));
+    assert_eq!(rig.down(), [""; 0], "its time begins anew");
+    rig.wait(secs(1));
+    assert_eq!(rig.down(), ["<ping>"]);
+    rig.client_sends(&masked(true, CONTINUATION, b"ended"));
+    assert_eq!(rig.session.ledger().up.forwarded, 1);
+}
+
+#[test]
 fn a_client_that_reads_nothing_is_closed_in_the_end() {
     let mut rig = Rig::new();
     rig.client_room = 3;

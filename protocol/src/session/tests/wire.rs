@@ -92,6 +92,11 @@ impl Reader {
         std::mem::take(&mut self.got)
     }
 
+    /// A Close has come.
+    pub(super) fn closed(&self) -> bool {
+        self.closed
+    }
+
     /// Bytes of a frame that is not whole, or an open message.
     pub(super) fn in_the_middle(&self) -> bool {
         self.parsed < self.bytes.len() || self.open.is_some()

@@ -1,0 +1,108 @@
+//! `backend`: a WebSocket echo server that costs as little as one can, the same behind every peer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::link::Link;
+use crate::wire::handshake;
+use echo::Echo;
+
+mod echo;
+
+/// Connections that wait to be accepted; a herd of thousands must not fail here.
+const BACKLOG: u32 = 4_096;
+/// From accept to the end of the handshake.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// With more than this to be written, the backend stops reading, as any server would.
+const QUEUED_MAX: usize = 4 * 1024 * 1024;
+/// How long accepting pauses when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// The arguments of `backend`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// Where to listen; port 0 lets the system choose. The address is printed.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Put in front of every echo, so that a client knows who has answered.
+    #[arg(long, default_value = "")]
+    pub(crate) name: String,
+    /// Answer each message only after this many milliseconds, reading on and answering pings at once,
+    /// as an asynchronous server does.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub(crate) delay: u64,
+}
+
+/// Serves until the process is ended.
+pub(crate) async fn run(options: Options) -> io::Result<()> {
+    let listener = bind(options.listen)?;
+    println!("listening on {}", listener.local_addr()?);
+    LocalSet::new().run_until(accept_all(listener, Rc::new(options))).await
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    let bound = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
+    bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+}
+
+async fn accept_all(listener: TcpListener, options: Rc<Options>) -> io::Result<()> {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // A connection's failure is its client's to report.
+                spawn_local(serve(stream, options.clone()));
+            }
+            Err(error) => {
+                eprintln!("cannot accept: {error}");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, options: Rc<Options>) -> io::Result<()> {
+    let mut link = Link::new(stream, QUEUED_MAX)?;
+    let mut echo = Echo::new(options.name.as_bytes(), Duration::from_millis(options.delay));
+    let early = timeout(HANDSHAKE_TIME_MAX, greet(&mut link)).await??;
+    echo.feed(&early, Instant::now(), link.queued()).map_err(io::Error::other)?;
+    while !echo.is_closed() {
+        relay_once(&mut link, &mut echo).await?;
+    }
+    link.flush().await
+}
+
+/// Answers the handshake; returns what came behind it.
+async fn greet(link: &mut Link) -> io::Result<Vec<u8>> {
+    let (head, early) = link.read_head().await?;
+    match handshake::accept(&head) {
+        Ok(answer) => link.queued().extend_from_slice(&answer),
+        Err(error) => {
+            link.queued().extend_from_slice(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+            link.flush().await?;
+            return Err(io::Error::other(error));
+        }
+    }
+    Ok(early)
+}
+
+/// Waits for bytes of the client or for an answer that is due, and queues what follows from it.
+async fn relay_once(link: &mut Link, echo: &mut Echo) -> io::Result<()> {
+    let due = echo.next_due();
+    tokio::select! {
+        read = link.exchange(|bytes, answers| echo.feed(bytes, Instant::now(), answers)) => {
+            read?.ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
+        }
+        () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+            echo.release(Instant::now(), link.queued());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! `client`: the processes that make the load. Each takes one measurement of one peer, prints it as
+//! one line of JSON, and ends.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use serde::Serialize;
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::link::Link;
+
+pub(crate) mod dial;
+pub(crate) mod idle;
+pub(crate) mod load;
+pub(crate) mod sessions;
+pub(crate) mod strace;
+pub(crate) mod upgrades;
+
+/// Handshakes in flight at once, wherever many connections are opened.
+pub(crate) const DIALS_AT_ONCE: usize = 64;
+
+/// The masking key of every client frame. A fixed one is as good as any here: masks protect browsers'
+/// intermediaries, and relaying costs the same whatever the key.
+pub(crate) const MASK: [u8; 4] = [0x9D, 0x3B, 0x51, 0xE6];
+
+/// What a client process measures.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Measure {
+    /// Messages per second, round trips and processor time.
+    Load(load::Options),
+    /// Memory of idle sessions.
+    Idle(idle::Options),
+    /// Sessions opened and closed per second.
+    Upgrades(upgrades::Options),
+    /// How long a number of connections takes.
+    Dial(dial::Options),
+    /// Paced sessions over a failover.
+    Sessions(sessions::Options),
+}
+
+/// Takes the measurement and prints it.
+pub(crate) async fn run(measure: Measure) -> io::Result<()> {
+    LocalSet::new()
+        .run_until(async {
+            match measure {
+                Measure::Load(options) => print(&load::run(options).await?),
+                Measure::Idle(options) => print(&idle::run(options).await?),
+                Measure::Upgrades(options) => print(&upgrades::run(options).await?),
+                Measure::Dial(options) => print(&dial::run(options).await?),
+                Measure::Sessions(options) => print(&sessions::run(options).await?),
+            }
+        })
+        .await
+}
+
+fn print(figures: &impl Serialize) -> io::Result<()> {
+    println!("{}", serde_json::to_string(figures)?);
+    Ok(())
+}
+
+/// Opens `count` connections as the browsers `first` and following, a bounded number at a time.
+pub(crate) async fn open_all(address: SocketAddr, first: u64, count: usize) -> io::Result<Vec<Link>> {
+    let opened = spread(count, DIALS_AT_ONCE, move |index| Link::open(address, first + index as u64)).await;
+    let context = |error: io::Error| io::Error::new(error.kind(), format!("opening to {address}: {error}"));
+    opened.map_err(context)
+}
+
+/// Does `work(0)` to `work(count - 1)`, `at_once` of them at a time, and returns what came of them, in
+/// no particular order. The first failure ends it.
+pub(crate) async fn spread<T, F>(
+    count: usize,
+    at_once: usize,
+    work: impl Fn(usize) -> F + Clone + 'static,
+) -> io::Result<Vec<T>>
+where
+    T: 'static,
+    F: Future<Output = io::Result<T>>,
+{
+    let next = Rc::new(Cell::new(0));
+    let mut workers = JoinSet::new();
+    for _ in 0..at_once.min(count) {
+        let (next, work) = (next.clone(), work.clone());
+        workers.spawn_local(async move {
+            let mut done = Vec::new();
+            while next.get() < count {
+                let index = next.replace(next.get() + 1);
+                done.push(work(index).await?);
+            }
+            Ok::<_, io::Error>(done)
+        });
+    }
+    let mut all = Vec::with_capacity(count);
+    while let Some(done) = workers.join_next().await {
+        all.append(&mut done.map_err(io::Error::other)??);
+    }
+    Ok(all)
+}

@@ -1,0 +1,49 @@
+//! The bare time in which connections can be dialled and upgraded, to see a failover's pause beside.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DIALS_AT_ONCE, spread};
+use crate::link::Link;
+use crate::stats;
+
+/// The arguments of `client dial`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// A backend.
+    #[arg(long)]
+    pub(crate) address: SocketAddr,
+    /// Connections.
+    #[arg(long)]
+    pub(crate) connections: usize,
+}
+
+/// How long it took. A connection counts from the start of all, since a moved session waits from the
+/// moment its backend fails.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    /// How many there were.
+    pub(crate) connections: usize,
+    /// Milliseconds until half of them were upgraded.
+    pub(crate) p50_ms: f64,
+    /// Until 99 of 100 were.
+    pub(crate) p99_ms: f64,
+    /// Until all were.
+    pub(crate) max_ms: f64,
+}
+
+/// Dials them all, 64 at once, and keeps them until all are there.
+pub(crate) async fn run(options: Options) -> io::Result<Figures> {
+    let start = Instant::now();
+    let open = move |index: usize| async move {
+        let link = Link::open(options.address, index as u64).await?;
+        Ok((start.elapsed().as_secs_f64() * 1_000.0, link))
+    };
+    let opened = spread(options.connections, DIALS_AT_ONCE, open).await?;
+    let times: Vec<f64> = opened.iter().map(|(ms, _)| *ms).collect();
+    let at = |quantile| stats::quantile(&times, quantile).unwrap_or_default();
+    Ok(Figures { connections: times.len(), p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0) })
+}

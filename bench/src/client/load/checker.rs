@@ -1,0 +1,240 @@
+//! What is sent, and the proof that exactly this came back: every byte of every answer is compared, as
+//! it comes, so that a wrong relay cannot look fast and a large message needs no buffer.
+
+use std::fmt;
+
+use crate::client::MASK;
+use crate::wire::control::{Control, Gather};
+use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
+
+/// Bytes at the front of each message that name it: its number and its connection's.
+pub(crate) const LABEL: usize = 16;
+
+/// One connection's messages: all alike but for the number in front.
+#[derive(Debug)]
+pub(crate) struct Template {
+    /// The whole frame, masked, with the number of the last message sent.
+    frame: Vec<u8>,
+    /// Where the payload begins.
+    header: usize,
+    /// The payload of the answer that is due next.
+    expected: Vec<u8>,
+    connection: u64,
+}
+
+impl Template {
+    /// Messages of `length` bytes, at least a label.
+    pub(crate) fn new(length: usize, connection: u64) -> Self {
+        let mut expected: Vec<u8> = (0..length.max(LABEL)).map(|at| (at * 31 + at / 251) as u8).collect();
+        expected[..LABEL].copy_from_slice(&label(0, connection));
+        let mut frame = Vec::new();
+        frame::put_frame(&mut frame, frame::BINARY, Some(MASK), &expected);
+        let header = frame.len() - expected.len();
+        Self { frame, header, expected, connection }
+    }
+
+    fn number_to_send(&mut self, number: u64) -> &[u8] {
+        let mut label = label(number, self.connection);
+        frame::apply_mask(&mut label, MASK, 0);
+        self.frame[self.header..self.header + LABEL].copy_from_slice(&label);
+        &self.frame
+    }
+
+    fn expect(&mut self, number: u64) {
+        self.expected[..LABEL].copy_from_slice(&label(number, self.connection));
+    }
+}
+
+fn label(number: u64, connection: u64) -> [u8; LABEL] {
+    let mut label = [0; LABEL];
+    label[..8].copy_from_slice(&number.to_le_bytes());
+    label[8..].copy_from_slice(&connection.to_le_bytes());
+    label
+}
+
+/// An answer that is not the one expected.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// No frame at all.
+    Frame(FrameError),
+    /// A frame that is not one whole unmasked binary message of the right length.
+    Shape(Header),
+    /// Another byte than was sent, in this message at this offset.
+    Content(u64, usize),
+    /// More answers than messages.
+    Unasked,
+    /// The peer closed, with this code.
+    Closed(u16),
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(error) => write!(f, "{error}"),
+            Self::Shape(header) => write!(f, "not the frame that was expected: {header:?}"),
+            Self::Content(number, offset) => {
+                write!(f, "message {number} differs from what was sent at byte {offset}")
+            }
+            Self::Unasked => write!(f, "an answer to nothing"),
+            Self::Closed(code) => write!(f, "the peer closed with {code}"),
+        }
+    }
+}
+
+/// Numbers what is sent and judges what comes.
+#[derive(Debug)]
+pub(crate) struct Checker {
+    template: Template,
+    sent: u64,
+    answered: u64,
+    reader: Reader,
+    header: Option<Header>,
+    offset: usize,
+    control: Gather,
+}
+
+impl Checker {
+    /// Nothing sent yet.
+    pub(crate) fn new(template: Template) -> Self {
+        let (reader, control) = (Reader::default(), Gather::default());
+        Self { template, sent: 0, answered: 0, reader, header: None, offset: 0, control }
+    }
+
+    /// Appends the next message.
+    pub(crate) fn send(&mut self, queue: &mut Vec<u8>) {
+        queue.extend_from_slice(self.template.number_to_send(self.sent));
+        self.sent += 1;
+    }
+
+    /// Judges what has come, answers pings into `queue`, and returns how many messages are back.
+    pub(crate) fn feed(&mut self, mut input: &[u8], queue: &mut Vec<u8>) -> Result<usize, Wrong> {
+        let mut answers = 0;
+        while let Some(piece) = self.reader.next(&mut input).map_err(Wrong::Frame)? {
+            match (piece, self.header) {
+                (Piece::Start(header), _) => self.start(header)?,
+                (Piece::Payload { bytes, last }, Some(header)) if header.is_control() => {
+                    match self.control.take(&header, bytes, last) {
+                        Some(Control::Ping(payload)) => {
+                            frame::put_frame(queue, frame::PONG, Some(MASK), &payload);
+                        }
+                        Some(Control::Close(code)) => return Err(Wrong::Closed(code)),
+                        Some(Control::Pong) | None => {}
+                    }
+                }
+                (Piece::Payload { bytes, last }, _) => {
+                    self.compare(bytes)?;
+                    if last {
+                        self.answered += 1;
+                        answers += 1;
+                    }
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    fn start(&mut self, header: Header) -> Result<(), Wrong> {
+        self.header = Some(header);
+        if header.is_control() {
+            return Ok(());
+        }
+        let whole = header.fin && header.opcode == frame::BINARY && header.mask.is_none();
+        if !whole || header.length != self.template.expected.len() as u64 {
+            return Err(Wrong::Shape(header));
+        }
+        if self.answered == self.sent {
+            return Err(Wrong::Unasked);
+        }
+        self.template.expect(self.answered);
+        self.offset = 0;
+        Ok(())
+    }
+
+    fn compare(&mut self, bytes: &[u8]) -> Result<(), Wrong> {
+        let expected = &self.template.expected[self.offset..self.offset + bytes.len()];
+        if bytes != expected {
+            let differs = bytes.iter().zip(expected).take_while(|(got, want)| got == want).count();
+            return Err(Wrong::Content(self.answered, self.offset + differs));
+        }
+        self.offset += bytes.len();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LENGTH: usize = 300;
+
+    /// The unmasked echoes of `count` messages, as a right backend would send them.
+    fn echoes(checker: &mut Checker, count: usize) -> Vec<u8> {
+        let mut answers = Vec::new();
+        for _ in 0..count {
+            let mut sent = Vec::new();
+            checker.send(&mut sent);
+            let mut payload = sent.split_off(sent.len() - LENGTH);
+            frame::apply_mask(&mut payload, MASK, 0);
+            frame::put_frame(&mut answers, frame::BINARY, None, &payload);
+        }
+        answers
+    }
+
+    fn checker() -> Checker {
+        Checker::new(Template::new(LENGTH, 3))
+    }
+
+    #[test]
+    fn right_answers_are_counted_whatever_the_reads() {
+        for step in [1, 50, 5_000] {
+            let mut checker = checker();
+            let answers = echoes(&mut checker, 9);
+            let counted: Result<usize, Wrong> =
+                answers.chunks(step).map(|part| checker.feed(part, &mut Vec::new())).sum();
+            assert_eq!(counted, Ok(9), "in reads of {step}");
+        }
+    }
+
+    #[test]
+    fn any_changed_byte_is_noticed() {
+        let good = echoes(&mut checker(), 2);
+        for at in 0..good.len() {
+            let mut checker = checker();
+            let mut bad = echoes(&mut checker, 2);
+            bad[at] ^= 1;
+            assert!(checker.feed(&bad, &mut Vec::new()).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn swapped_repeated_and_foreign_answers_are_noticed() {
+        let mut swapped = checker();
+        let answers = echoes(&mut swapped, 2);
+        let (first, second) = answers.split_at(answers.len() / 2);
+        assert_eq!(swapped.feed(second, &mut Vec::new()), Err(Wrong::Content(0, 0)));
+
+        let mut repeated = checker();
+        let one = echoes(&mut repeated, 1);
+        assert_eq!(repeated.feed(&one, &mut Vec::new()), Ok(1));
+        assert!(matches!(repeated.feed(&one, &mut Vec::new()), Err(Wrong::Unasked)));
+
+        let mut neighbour = Checker::new(Template::new(LENGTH, 4));
+        echoes(&mut neighbour, 1);
+        assert_eq!(neighbour.feed(first, &mut Vec::new()), Err(Wrong::Content(0, 8)));
+    }
+
+    #[test]
+    fn pings_are_answered_and_a_close_is_an_end() {
+        let (mut checker, mut queue) = (checker(), Vec::new());
+        let mut input = Vec::new();
+        frame::put_frame(&mut input, frame::PING, None, b"k");
+        assert_eq!(checker.feed(&input, &mut queue), Ok(0));
+        let mut pong = Vec::new();
+        frame::put_frame(&mut pong, frame::PONG, Some(MASK), b"k");
+        assert_eq!(queue, pong);
+
+        let mut close = Vec::new();
+        frame::put_frame(&mut close, frame::CLOSE, None, &1001_u16.to_be_bytes());
+        assert_eq!(checker.feed(&close, &mut queue), Err(Wrong::Closed(1001)));
+    }
+}

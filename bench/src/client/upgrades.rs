@@ -1,0 +1,122 @@
+//! Sessions that are opened and closed again, as fast as it goes.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::MASK;
+use crate::link::Link;
+use crate::proc;
+use crate::wire::control::{Control, Gather};
+use crate::wire::frame::{self, Piece, Reader};
+
+/// From our Close to the peer's.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+/// An application's ordinary end (RFC 6455 section 7.4.1).
+const NORMAL: u16 = 1000;
+
+/// The arguments of `client upgrades`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// The peer.
+    #[arg(long)]
+    pub(crate) address: SocketAddr,
+    /// A process of the peer, whose processor time is counted.
+    #[arg(long)]
+    pub(crate) pid: Vec<u32>,
+    /// Sessions at once.
+    #[arg(long)]
+    pub(crate) at_once: usize,
+    /// Milliseconds before anything is counted.
+    #[arg(long)]
+    pub(crate) warm_up: u64,
+    /// Milliseconds that are counted.
+    #[arg(long)]
+    pub(crate) measure: u64,
+}
+
+/// What was counted between the warm-up and the end.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    /// How long it really was.
+    pub(crate) seconds: f64,
+    /// Sessions opened and closed.
+    pub(crate) upgrades: u64,
+    /// Processor time of the peer.
+    pub(crate) peer_cpu_ns: u64,
+}
+
+/// Opens and closes, and counts.
+pub(crate) async fn run(options: Options) -> io::Result<Figures> {
+    let done = Rc::new(Cell::new(0));
+    let mut tasks = JoinSet::new();
+    for worker in 0..options.at_once as u64 {
+        tasks.spawn_local(open_and_close(options.address, worker << 32, done.clone()));
+    }
+    tokio::select! {
+        figures = watch(&options, &done) => figures,
+        Some(ended) = tasks.join_next() => Err(ended.map_err(io::Error::other)?),
+    }
+}
+
+async fn watch(options: &Options, done: &Cell<u64>) -> io::Result<Figures> {
+    sleep(Duration::from_millis(options.warm_up)).await;
+    let (start, upgrades, cpu_ns) = (Instant::now(), done.get(), proc::cpu_ns(&options.pid)?);
+    sleep(Duration::from_millis(options.measure)).await;
+    Ok(Figures {
+        seconds: start.elapsed().as_secs_f64(),
+        upgrades: done.get() - upgrades,
+        peer_cpu_ns: proc::cpu_ns(&options.pid)?.saturating_sub(cpu_ns),
+    })
+}
+
+/// Goes on until something fails.
+async fn open_and_close(address: SocketAddr, first: u64, done: Rc<Cell<u64>>) -> io::Error {
+    let mut client = first;
+    loop {
+        if let Err(error) = session(address, client).await {
+            return io::Error::new(error.kind(), format!("after {} upgrades: {error}", done.get()));
+        }
+        client += 1;
+        done.set(done.get() + 1);
+    }
+}
+
+async fn session(address: SocketAddr, client: u64) -> io::Result<()> {
+    let mut link = Link::open(address, client).await?;
+    frame::put_frame(link.queued(), frame::CLOSE, Some(MASK), &NORMAL.to_be_bytes());
+    timeout(CLOSE_TIME_MAX, closed(link)).await?
+}
+
+/// Waits for the peer's Close.
+async fn closed(mut link: Link) -> io::Result<()> {
+    let (mut reader, mut gather, mut header) = (Reader::default(), Gather::default(), None);
+    loop {
+        let closed = link.exchange(|mut bytes, _| {
+            while let Some(piece) = reader.next(&mut bytes)? {
+                match (piece, header) {
+                    (Piece::Start(start), _) => header = Some(start),
+                    (Piece::Payload { bytes, last }, Some(header)) => {
+                        if let Some(Control::Close(code)) = gather.take(&header, bytes, last) {
+                            return Ok(Some(code));
+                        }
+                    }
+                    (Piece::Payload { .. }, None) => {}
+                }
+            }
+            Ok::<_, frame::FrameError>(None)
+        });
+        match closed.await?.ok_or_else(|| io::Error::other("ended without a Close frame"))? {
+            Ok(Some(NORMAL)) => return Ok(()),
+            Ok(Some(code)) => return Err(io::Error::other(format!("closed with {code} and not {NORMAL}"))),
+            Ok(None) => {}
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    }
+}

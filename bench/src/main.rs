@@ -1,0 +1,124 @@
+//! `steadfast-bench`: the same work for Steadfast, HAProxy, nginx and any other address, in one run.
+//!
+//! `relay` measures brokers that relay, `failover` one that loses a backend. Clients, broker and
+//! backends are processes of their own: this program starts itself again as `client` and `backend`.
+
+// A test fails by a panic.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+
+mod backend;
+mod client;
+mod clock;
+mod failover;
+mod link;
+mod machine;
+mod peers;
+mod proc;
+mod process;
+mod relay;
+mod stats;
+mod table;
+mod tether;
+mod wire;
+
+/// Measures WebSocket brokers.
+///
+/// Exit codes: 0 all was measured, whatever the figures; 1 something could not be measured; 2 usage;
+/// 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Cost of relaying: messages, round trips, processor time, memory, upgrades.
+    Relay(relay::Options),
+    /// What clients notice when a backend is killed.
+    Failover(failover::Options),
+    /// A WebSocket echo server, to put behind a broker of your own.
+    Backend(backend::Options),
+    /// A client process of the harness.
+    #[command(hide = true)]
+    Client {
+        #[command(subcommand)]
+        measure: client::Measure,
+    },
+    /// Becomes another program, which ends with the harness.
+    #[command(hide = true)]
+    Tether(tether::Options),
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    raise_descriptor_limit();
+    if let Command::Tether(options) = command {
+        return failed(&tether::run(&options));
+    }
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let code = runtime.block_on(until_interrupted(run(command)));
+    // A client may still have a read of its standard input in a thread.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(command: Command) -> ExitCode {
+    let result = match command {
+        Command::Relay(options) => relay::run(options).await,
+        Command::Failover(options) => failover::run(options).await.map(|()| 0),
+        Command::Backend(options) => backend::run(options).await.map(|()| 0),
+        Command::Client { measure } => client::run(measure).await.map(|()| 0),
+        Command::Tether(_) => Ok(0),
+    };
+    match result {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failures) => failed(&format!("{failures} measurements could not be taken; see above")),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Drops the work on SIGINT or SIGTERM: everything that was started ends with what holds it.
+async fn until_interrupted(work: impl Future<Output = ExitCode>) -> ExitCode {
+    let signals = signal(SignalKind::interrupt())
+        .and_then(|interrupt| signal(SignalKind::terminate()).map(|terminate| (interrupt, terminate)));
+    let (mut interrupt, mut terminate) = match signals {
+        Ok(signals) => signals,
+        Err(error) => return failed(&error),
+    };
+    tokio::select! {
+        code = work => code,
+        _ = interrupt.recv() => interrupted(),
+        _ = terminate.recv() => interrupted(),
+    }
+}
+
+fn interrupted() -> ExitCode {
+    eprintln!("interrupted");
+    ExitCode::from(130)
+}
+
+fn failed(error: &impl std::fmt::Display) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+/// Thousands of sessions need thousands of descriptors. Where they do not suffice, opening them fails
+/// with an error of its own.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _: Result<(), nix::Error> = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}

@@ -1,0 +1,237 @@
+//! The brokers under test, each started on a free port of its own.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit};
+use tokio::time::sleep;
+
+use crate::link::Link;
+use crate::proc;
+use crate::process::{Launch, Process};
+
+mod haproxy;
+mod nginx;
+pub(crate) mod steadfast;
+
+/// How long a peer may take until it relays.
+const START_TIME_MAX: Duration = Duration::from_secs(10);
+/// How often it is looked whether it does.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A port that was free a moment ago may be taken; another one will not be.
+const STARTS: usize = 3;
+/// Folders of system programs that are not in every user's search path.
+const SYSTEM_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"];
+
+/// A broker, or none at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// The executable, and arguments of `serve` beyond those of the harness.
+    Steadfast(PathBuf, Vec<String>),
+    /// The executable.
+    Haproxy(PathBuf),
+    /// The executable.
+    Nginx(PathBuf),
+    /// The client talks to the backend itself.
+    Direct,
+    /// A broker that somebody else has started.
+    External(External),
+}
+
+/// The value of `--peer NAME=ADDR,PID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct External {
+    name: String,
+    address: SocketAddr,
+    pid: u32,
+}
+
+impl FromStr for External {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('=').and_then(|(name, rest)| Some((name, rest.split_once(',')?)));
+        let (name, (address, pid)) =
+            parts.ok_or("expected NAME=ADDR,PID, as in envoy=127.0.0.1:8080,4711")?;
+        let address = address.parse().map_err(|error| format!("{address}: {error}"))?;
+        let pid = pid.parse().map_err(|error| format!("{pid}: {error}"))?;
+        Ok(Self { name: name.to_owned(), address, pid })
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Steadfast(..) => "steadfast",
+            Self::Haproxy(_) => "haproxy",
+            Self::Nginx(_) => "nginx",
+            Self::Direct => "direct",
+            Self::External(external) => &external.name,
+        })
+    }
+}
+
+/// A peer that relays. Ends when dropped, if the harness started it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    address: SocketAddr,
+    root: Option<u32>,
+    _process: Option<Process>,
+}
+
+impl Running {
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The peer's processes. None for the direct connection.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.root.map_or_else(Vec::new, proc::tree)
+    }
+}
+
+impl Peer {
+    /// Starts the peer in front of `backends`; its files go to `folder`, named after `instance`.
+    pub(crate) async fn start(
+        &self,
+        folder: &Path,
+        instance: &str,
+        backends: &[SocketAddr],
+    ) -> io::Result<Running> {
+        match self {
+            Self::Steadfast(program, extra) => {
+                steadfast::start(folder, instance, program, extra, backends).await
+            }
+            Self::Haproxy(program) => {
+                on_free_port(folder, instance, |address| {
+                    haproxy::launch(folder, instance, program, address, backends)
+                })
+                .await
+            }
+            Self::Nginx(program) => {
+                on_free_port(folder, instance, |address| {
+                    nginx::launch(folder, instance, program, address, backends)
+                })
+                .await
+            }
+            Self::Direct => Ok(Running { address: first(backends)?, root: None, _process: None }),
+            Self::External(peer) => {
+                Ok(Running { address: peer.address, root: Some(peer.pid), _process: None })
+            }
+        }
+    }
+
+    /// What the program says about its version, on one line.
+    pub(crate) fn version(&self) -> String {
+        match self {
+            Self::Steadfast(program, _) => said(program, "--version"),
+            Self::Haproxy(program) | Self::Nginx(program) => said(program, "-v"),
+            Self::Direct => "no broker".to_owned(),
+            Self::External(peer) => format!("already running, process {} at {}", peer.pid, peer.address),
+        }
+    }
+
+    /// Whether the harness can start it anew.
+    pub(crate) fn is_ours(&self) -> bool {
+        !matches!(self, Self::Direct | Self::External(_))
+    }
+
+    /// HAProxy, when installed.
+    pub(crate) fn haproxy() -> Option<Self> {
+        find_program("haproxy").map(Self::Haproxy)
+    }
+
+    /// nginx, when installed.
+    pub(crate) fn nginx() -> Option<Self> {
+        find_program("nginx").map(Self::Nginx)
+    }
+}
+
+/// Starts what `launch` describes for an address, until one start succeeds.
+async fn on_free_port<'a>(
+    folder: &Path,
+    instance: &str,
+    launch: impl Fn(SocketAddr) -> io::Result<Launch<'a>>,
+) -> io::Result<Running> {
+    let mut failure = io::Error::other(format!("{instance} was not started"));
+    for _ in 0..STARTS {
+        // The listener is gone before the peer binds; nothing better works for programs that do not
+        // say which port the system chose.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let process = Process::start(folder, launch(address)?)?;
+        match relaying(process, address).await {
+            Ok(running) => return Ok(running),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// Waits until the peer passes an upgrade on to a backend.
+async fn relaying(mut process: Process, address: SocketAddr) -> io::Result<Running> {
+    let deadline = Instant::now() + START_TIME_MAX;
+    loop {
+        let opened = Link::open(address, 0).await;
+        if !process.is_running() {
+            return Err(process.failure("ended at once"));
+        }
+        match opened {
+            Ok(_) => return Ok(Running { address, root: Some(process.id()), _process: Some(process) }),
+            Err(error) if Instant::now() > deadline => {
+                return Err(process.failure(&format!("does not relay: {error}")));
+            }
+            Err(_) => sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+fn first(backends: &[SocketAddr]) -> io::Result<SocketAddr> {
+    backends.first().copied().ok_or_else(|| io::Error::other("there is no backend"))
+}
+
+/// The executable called `name`, in the search path or where system programs are.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(SYSTEM_FOLDERS.map(PathBuf::from));
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+fn said(program: &Path, flag: &str) -> String {
+    let Ok(output) = Command::new(program).arg(flag).output() else {
+        return "unknown version".to_owned();
+    };
+    // nginx says it on standard error.
+    let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    String::from_utf8_lossy(&said).lines().next().unwrap_or("unknown version").trim().to_owned()
+}
+
+/// Sessions that a broker can hold here, two descriptors each, with some kept for itself.
+fn sessions_max() -> u64 {
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
+    (descriptors.saturating_sub(200) / 2).clamp(1, 10_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_read_from_the_command_line() {
+        let peer: External = "envoy=127.0.0.1:8080,4711".parse().unwrap();
+        let expected = External {
+            name: "envoy".to_owned(),
+            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            pid: 4711,
+        };
+        assert_eq!(peer, expected);
+        for bad in ["envoy", "envoy=127.0.0.1:8080", "envoy=localhost,1", "envoy=127.0.0.1:8080,x"] {
+            assert!(bad.parse::<External>().is_err(), "{bad}");
+        }
+    }
+}

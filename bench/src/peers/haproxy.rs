@@ -1,0 +1,48 @@
+//! HAProxy on one thread, set up for long WebSocket tunnels.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::sessions_max;
+use crate::process::Launch;
+
+/// Writes the configuration, and says how to run it.
+pub(super) fn launch<'a>(
+    folder: &Path,
+    instance: &'a str,
+    program: &'a Path,
+    address: SocketAddr,
+    backends: &[SocketAddr],
+) -> io::Result<Launch<'a>> {
+    let file = folder.join(format!("{instance}.cfg"));
+    fs::write(&file, configuration(address, backends))?;
+    Ok(Launch { name: instance, program, arguments: vec!["-db".into(), "-f".into(), file.into()] })
+}
+
+fn configuration(address: SocketAddr, backends: &[SocketAddr]) -> String {
+    let servers: String =
+        backends.iter().enumerate().map(|(at, backend)| format!("    server s{at} {backend}\n")).collect();
+    format!(
+        "global
+    nbthread 1
+    maxconn {maxconn}
+defaults
+    mode http
+    maxconn {maxconn}
+    option forwardfor
+    timeout http-request 10s
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+    timeout tunnel 1h
+frontend clients
+    bind {address} backlog 4096
+    default_backend servers
+backend servers
+    balance leastconn
+{servers}",
+        maxconn = sessions_max(),
+    )
+}

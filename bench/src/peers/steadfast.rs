@@ -1,0 +1,91 @@
+//! Steadfast itself: where its executable is, and how it is started.
+
+use std::env;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::{Running, find_program};
+use crate::process::{Launch, Process};
+
+/// How long Steadfast may take to say where it listens.
+const START_TIME_MAX: Duration = Duration::from_secs(10);
+/// The workspace that this program was built from, unless cargo names another.
+const BUILT_FROM: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Starts Steadfast with one worker and acknowledgements by pong, unless `extra` says otherwise.
+pub(super) async fn start(
+    folder: &Path,
+    instance: &str,
+    program: &Path,
+    extra: &[String],
+    backends: &[SocketAddr],
+) -> io::Result<Running> {
+    let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), "127.0.0.1:0".to_owned()];
+    for backend in backends {
+        arguments.extend(["--backend".to_owned(), format!("ws://{backend}")]);
+    }
+    // The other peers log nothing either.
+    for (flag, value) in [("--ack", "pong"), ("--workers", "1"), ("--log-level", "error")] {
+        if !extra.iter().any(|given| given == flag || given.starts_with(&format!("{flag}="))) {
+            arguments.extend([flag.to_owned(), value.to_owned()]);
+        }
+    }
+    arguments.extend_from_slice(extra);
+    let arguments = arguments.into_iter().map(Into::into).collect();
+    let mut process = Process::start(folder, Launch { name: instance, program, arguments })?;
+    let address = process.listening_line(START_TIME_MAX).await?;
+    Ok(Running { address, root: Some(process.id()), _process: Some(process) })
+}
+
+/// The executable that `given` names, or the one beside this program, brought up to date by cargo
+/// where there is a cargo: old figures under a new name would be worse than none.
+pub(crate) async fn locate(given: Option<&Path>) -> io::Result<PathBuf> {
+    if let Some(given) = given {
+        return existing(given.to_owned(), "check --steadfast");
+    }
+    let me = env::current_exe()?;
+    let homeless = || io::Error::other("this program is in no folder; name Steadfast with --steadfast");
+    let folder = me.parent().ok_or_else(homeless)?;
+    if !folder.ends_with("release") {
+        eprintln!("note: this is no release build, so neither is the Steadfast that is measured");
+    }
+    match env::var_os("CARGO").map(PathBuf::from).or_else(|| find_program("cargo")) {
+        Some(cargo) => build(&cargo, folder).await?,
+        None => eprintln!("note: no cargo here, so Steadfast is measured as it was last built"),
+    }
+    existing(folder.join("steadfast"), "build it with `cargo build --release -p steadfast`")
+}
+
+fn existing(program: PathBuf, advice: &str) -> io::Result<PathBuf> {
+    if program.is_file() {
+        return Ok(program);
+    }
+    let missing = format!("there is no executable {}; {advice}", program.display());
+    Err(io::Error::new(io::ErrorKind::NotFound, missing))
+}
+
+/// Builds Steadfast into `folder`, which is `TARGET/PROFILE`.
+async fn build(cargo: &Path, folder: &Path) -> io::Result<()> {
+    let target = folder.parent().unwrap_or(folder);
+    let profile = folder.file_name().unwrap_or_default();
+    let workspace = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| BUILT_FROM.into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--package", "steadfast", "--profile"]);
+    // The profile `dev` builds into the folder `debug`.
+    command.arg(if profile == "debug" { "dev".as_ref() } else { profile });
+    command
+        .arg("--target-dir")
+        .arg(target)
+        .arg("--manifest-path")
+        .arg(Path::new(&workspace).join("Cargo.toml"));
+    let status = command.stdin(Stdio::null()).kill_on_drop(true).status().await?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other("Steadfast does not build; name a finished one with --steadfast PATH"))
+}

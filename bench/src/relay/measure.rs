@@ -1,0 +1,127 @@
+//! Single measurements: a client process is started, and its figures are turned into those of a row.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::rows::Load;
+use super::{Entrant, Field};
+use crate::client;
+use crate::peers::Running;
+use crate::process::Process;
+
+/// What a measurement may take beyond the time that it counts.
+const OVERHEAD_MAX: Duration = Duration::from_secs(120);
+/// Sessions opened and closed before memory is read for the first time.
+const IDLE_WARM_UP: usize = 100;
+/// From the last handshake to a reading of memory.
+const IDLE_SETTLE_MS: u64 = 500;
+
+/// Figures by name; see [`super::rows::Metric`].
+pub(super) type Figures = BTreeMap<&'static str, f64>;
+
+/// Messages per second, round trips, and processor time per message.
+pub(super) async fn load(field: &Field<'_>, peer: &Running, load: Load) -> io::Result<Figures> {
+    let mut arguments = vec!["load".to_owned()];
+    arguments.extend(peer_arguments(peer));
+    arguments.extend([format!("--backend-pid={}", field.backend)]);
+    arguments.extend([format!("--connections={}", load.connections), format!("--depth={}", load.depth)]);
+    arguments.extend([format!("--payload={}", load.payload)]);
+    arguments.extend(times(field));
+    if field.scale.strace {
+        arguments.push("--strace".to_owned());
+    }
+    let counted: client::load::Figures = client_process(field, arguments).await?;
+    if counted.messages == 0 {
+        return Err(io::Error::other("no message came back in the time that was counted"));
+    }
+    let each = |ns: u64| ns as f64 / 1_000.0 / counted.messages as f64;
+    let mut figures = Figures::from([
+        ("messages_per_second", counted.messages as f64 / counted.seconds),
+        ("p50_us", counted.p50_us),
+        ("p99_us", counted.p99_us),
+        ("max_us", counted.max_us),
+        ("backend_cpu_us_per_message", each(counted.backend_cpu_ns)),
+        ("client_cpu_us_per_message", each(counted.client_cpu_ns)),
+    ]);
+    if !peer.processes().is_empty() {
+        figures.insert("cpu_us_per_message", each(counted.peer_cpu_ns));
+    }
+    if let Some(calls) = &counted.system_calls {
+        figures.insert("system_calls_per_message", calls.per_message());
+        eprintln!("  {calls}");
+    }
+    Ok(figures)
+}
+
+/// Sessions opened and closed per second, and processor time for each.
+pub(super) async fn upgrades(field: &Field<'_>, peer: &Running, at_once: usize) -> io::Result<Figures> {
+    let mut arguments = vec!["upgrades".to_owned(), format!("--at-once={at_once}")];
+    arguments.extend(peer_arguments(peer));
+    arguments.extend(times(field));
+    let counted: client::upgrades::Figures = client_process(field, arguments).await?;
+    if counted.upgrades == 0 {
+        return Err(io::Error::other("no session was opened and closed in the time that was counted"));
+    }
+    let mut figures = Figures::from([("upgrades_per_second", counted.upgrades as f64 / counted.seconds)]);
+    if !peer.processes().is_empty() {
+        let each = counted.peer_cpu_ns as f64 / 1_000.0 / counted.upgrades as f64;
+        figures.insert("cpu_us_per_upgrade", each);
+    }
+    Ok(figures)
+}
+
+/// Resident memory per session, of a peer started for this alone: pages that earlier work has left
+/// behind would hide it. A broker that somebody else has started is taken as it is, the direct
+/// connection has none.
+pub(super) async fn idle(
+    field: &Field<'_>,
+    entrant: &Entrant,
+    sessions: usize,
+    round: usize,
+) -> io::Result<Option<Figures>> {
+    if entrant.running.processes().is_empty() {
+        return Ok(None);
+    }
+    if !entrant.peer.is_ours() {
+        return idle_of(field, &entrant.running, sessions).await.map(Some);
+    }
+    let instance = format!("{}-idle-{round}", entrant.peer);
+    let fresh = entrant.peer.start(field.folder, &instance, &[field.address]).await?;
+    idle_of(field, &fresh, sessions).await.map(Some)
+}
+
+async fn idle_of(field: &Field<'_>, peer: &Running, sessions: usize) -> io::Result<Figures> {
+    let mut arguments = vec!["idle".to_owned(), format!("--sessions={sessions}")];
+    arguments.extend([format!("--warm-up={IDLE_WARM_UP}"), format!("--settle={IDLE_SETTLE_MS}")]);
+    arguments.extend(peer_arguments(peer));
+    let counted: client::idle::Figures = client_process(field, arguments).await?;
+    let each = |kb: u64| (kb as f64 - counted.before_kb as f64) / counted.sessions.max(1) as f64;
+    Ok(Figures::from([
+        ("kb_per_session", each(counted.fresh_kb)),
+        ("kb_per_used_session", each(counted.used_kb)),
+        ("kb_before", counted.before_kb as f64),
+    ]))
+}
+
+fn peer_arguments(peer: &Running) -> Vec<String> {
+    let mut arguments = vec![format!("--address={}", peer.address())];
+    arguments.extend(peer.processes().iter().map(|pid| format!("--pid={pid}")));
+    arguments
+}
+
+fn times(field: &Field<'_>) -> [String; 2] {
+    let ms = |duration: Duration| duration.as_millis();
+    [format!("--warm-up={}", ms(field.scale.warm_up)), format!("--measure={}", ms(field.scale.measure))]
+}
+
+/// Runs a client process to its end, and reads the line it prints.
+async fn client_process<T: DeserializeOwned>(field: &Field<'_>, arguments: Vec<String>) -> io::Result<T> {
+    let arguments = std::iter::once("client".to_owned()).chain(arguments).map(OsString::from).collect();
+    let client = Process::start_own(field.folder, "client", arguments)?;
+    let output = client.finish(field.scale.warm_up + field.scale.measure + OVERHEAD_MAX).await?;
+    serde_json::from_str(&output).map_err(io::Error::from)
+}

@@ -1,0 +1,6 @@
+//! The little of RFC 6455 that a load generator and an echo server need, on raw bytes: both must
+//! cost next to nothing beside the broker they measure.
+
+pub(crate) mod control;
+pub(crate) mod frame;
+pub(crate) mod handshake;

@@ -1,0 +1,177 @@
+//! The opening handshake on both sides (RFC 6455 section 4).
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
+
+/// Bytes of one side's handshake at most.
+pub(crate) const HEAD_MAX: usize = 16 * 1024;
+
+/// A handshake that cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HandshakeError {
+    /// The server answered with something other than 101. Carries its status line.
+    Refused(String),
+    /// `Sec-WebSocket-Accept` is missing or does not belong to the key that was sent.
+    WrongAccept,
+    /// The server agreed to an extension that this client does not speak.
+    Extension(String),
+    /// The client did not ask for a WebSocket.
+    NotAnUpgrade,
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(status) => write!(f, "the upgrade was answered with `{status}`"),
+            Self::WrongAccept => write!(f, "the upgrade's Sec-WebSocket-Accept is not that of the key sent"),
+            Self::Extension(name) => {
+                write!(
+                    f,
+                    "the peer agreed to `{name}` by itself; switch it off there, the load is uncompressed"
+                )
+            }
+            Self::NotAnUpgrade => write!(f, "a request that is no WebSocket upgrade"),
+        }
+    }
+}
+
+impl std::error::Error for HandshakeError {}
+
+/// A client's upgrade request and the key that its answer is judged by.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The whole request, as a desktop browser sends it: about 700 bytes.
+    pub(crate) bytes: Vec<u8>,
+    key: String,
+}
+
+impl Request {
+    /// The request of client number `client`, which has cookies of its own.
+    pub(crate) fn browser(host: SocketAddr, client: u64) -> Self {
+        let key = generate_key();
+        let visitor = client.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let bytes = format!(
+            "GET /live?room={room} HTTP/1.1\r\n\
+             Host: {host}\r\n\
+             Connection: Upgrade\r\n\
+             Pragma: no-cache\r\n\
+             Cache-Control: no-cache\r\n\
+             User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+             Chrome/138.0.0.0 Safari/537.36\r\n\
+             Upgrade: websocket\r\n\
+             Origin: https://app.example.com\r\n\
+             Sec-WebSocket-Version: 13\r\n\
+             Accept-Encoding: gzip, deflate, br, zstd\r\n\
+             Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\n\
+             Cookie: _ga=GA1.1.{analytics:010}.1750000000; visitor={visitor:016x}; consent=all; \
+             theme=dark; tz=Europe/Berlin; session={client:08}.{secret}{other_secret}\r\n\
+             Sec-WebSocket-Key: {key}\r\n\
+             Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n",
+            room = client % 1_000,
+            analytics = visitor % 10_000_000_000,
+            secret = generate_key(),
+            other_secret = generate_key(),
+        )
+        .into_bytes();
+        Self { bytes, key }
+    }
+
+    /// Judges the server's answer, given up to its empty line.
+    pub(crate) fn check(&self, answer: &[u8]) -> Result<(), HandshakeError> {
+        let status = String::from_utf8_lossy(answer).lines().next().unwrap_or_default().to_owned();
+        if status.split(' ').nth(1) != Some("101") {
+            return Err(HandshakeError::Refused(status));
+        }
+        if header(answer, "sec-websocket-accept") != Some(derive_accept_key(self.key.as_bytes()).as_str()) {
+            return Err(HandshakeError::WrongAccept);
+        }
+        match header(answer, "sec-websocket-extensions") {
+            Some(extension) => Err(HandshakeError::Extension(extension.to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A server's answer to `request`, given up to its empty line. No extension is agreed to.
+pub(crate) fn accept(request: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+    let upgrade = header(request, "upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
+    let key = header(request, "sec-websocket-key").filter(|_| upgrade).ok_or(HandshakeError::NotAnUpgrade)?;
+    let mut answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n",
+        derive_accept_key(key.as_bytes())
+    );
+    if let Some(first) = header(request, "sec-websocket-protocol").and_then(|list| list.split(',').next()) {
+        answer.push_str(&format!("Sec-WebSocket-Protocol: {}\r\n", first.trim()));
+    }
+    answer.push_str("\r\n");
+    Ok(answer.into_bytes())
+}
+
+/// Where a handshake ends and frames begin.
+pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// The value of the first header called `name` (in lower case).
+fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
+    let text = std::str::from_utf8(head).ok()?;
+    let mut pairs = text.lines().skip(1).filter_map(|line| line.split_once(':'));
+    pairs.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(client: u64) -> Request {
+        Request::browser(SocketAddr::from(([127, 0, 0, 1], 8080)), client)
+    }
+
+    #[test]
+    fn a_browser_sends_about_700_bytes_and_no_two_alike() {
+        for client in [0, 1, 4_999, 19_999] {
+            let bytes = request(client).bytes;
+            assert!((680..=720).contains(&bytes.len()), "client {client} sends {} bytes", bytes.len());
+            assert_eq!(head_end(&bytes), Some(bytes.len()));
+        }
+        let cookie = |client| header(&request(client).bytes, "cookie").map(str::to_owned);
+        assert_ne!(cookie(1), cookie(2));
+    }
+
+    #[test]
+    fn both_sides_agree() {
+        let request = request(7);
+        let answer = accept(&request.bytes).unwrap();
+        assert_eq!(request.check(&answer), Ok(()));
+        assert_eq!(header(&answer, "sec-websocket-extensions"), None);
+    }
+
+    #[test]
+    fn the_answer_to_another_key_is_refused() {
+        let answer = accept(&request(1).bytes).unwrap();
+        assert_eq!(request(1).check(&answer), Err(HandshakeError::WrongAccept));
+    }
+
+    #[test]
+    fn an_answer_that_is_no_plain_upgrade_is_refused() {
+        let request = request(1);
+        let refused = request.check(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
+        assert_eq!(refused, Err(HandshakeError::Refused("HTTP/1.1 503 Service Unavailable".to_owned())));
+        let mut compressed = accept(&request.bytes).unwrap();
+        compressed.truncate(compressed.len() - 2);
+        compressed.extend_from_slice(b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+        let extension = HandshakeError::Extension("permessage-deflate".to_owned());
+        assert_eq!(request.check(&compressed), Err(extension));
+    }
+
+    #[test]
+    fn the_first_subprotocol_is_taken_and_a_plain_request_is_not() {
+        let head = b"GET / HTTP/1.1\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: k\r\n\
+                     Sec-WebSocket-Protocol: one, two\r\n\r\n";
+        assert_eq!(header(&accept(head).unwrap(), "sec-websocket-protocol"), Some("one"));
+        assert_eq!(accept(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Err(HandshakeError::NotAnUpgrade));
+    }
+}

@@ -1,0 +1,191 @@
+//! The harness itself, as a program: what it measures it reports, and what is wrong it notices.
+
+// A test fails by a panic.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_steadfast-bench");
+
+/// An echo server of the harness, ended when dropped.
+struct Backend {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Backend {
+    fn start(name: &str) -> Self {
+        let mut child = Command::new(PROGRAM)
+            .args(["backend", "--name", name])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the backend starts");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("its output is piped");
+        BufReader::new(output).read_line(&mut line).expect("it says where it listens");
+        let address = line.trim_end().strip_prefix("listening on ").expect("in these words");
+        Self { address: address.parse().expect("an address"), child }
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A relay that changes one byte of what the backend says, `at` so many bytes. Its threads end with
+/// their connections, or with the test.
+fn corrupting_relay(backend: SocketAddr, at: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(backend) else { continue };
+            let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || {
+                let _ = std::io::copy(&mut from_client, &mut to_server);
+                let _ = to_server.shutdown(Shutdown::Both);
+            });
+            thread::spawn(move || relay_down(server, client, at));
+        }
+    });
+    address
+}
+
+fn relay_down(mut server: TcpStream, mut client: TcpStream, at: usize) {
+    let (mut buffer, mut passed) = ([0; 4_096], 0);
+    while let Ok(length @ 1..) = server.read(&mut buffer) {
+        if (passed..passed + length).contains(&at) {
+            buffer[at - passed] ^= 1;
+        }
+        passed += length;
+        if client.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = client.shutdown(Shutdown::Both);
+}
+
+fn bench(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).output().expect("the harness runs")
+}
+
+fn json(file: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(file).expect("the report is there")).expect("it is JSON")
+}
+
+#[test]
+fn the_direct_connection_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let file_name = file.to_str().unwrap();
+    let rows = ["64x1", "64x16", "4k", "256k", "upgrades"];
+    let output = bench(&[
+        "relay",
+        "--quick",
+        "--seconds=0.2",
+        "--peers=direct",
+        "--rows",
+        &rows.join(","),
+        "--json",
+        file_name,
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = json(&file);
+    for (row, name) in report["rows"].as_array().unwrap().iter().zip(rows) {
+        assert_eq!(row["row"], name);
+        let median = &row["peers"][0]["median"];
+        let rate = if name == "upgrades" { "upgrades_per_second" } else { "messages_per_second" };
+        assert!(median[rate].as_f64().unwrap() > 0.0, "{name}: {median}");
+        assert!(median.get("cpu_us_per_message").is_none(), "there is no broker");
+    }
+    assert_eq!(report["rows"].as_array().unwrap().len(), rows.len());
+}
+
+#[test]
+fn a_relay_that_changes_a_byte_has_no_figures() {
+    let backend = Backend::start("");
+    let address = corrupting_relay(backend.address, 300);
+    let peer = format!("--peer=wrong={address},{}", backend.child.id());
+    let output = bench(&["relay", "--quick", "--seconds=0.2", "--peers=direct", &peer, "--rows=64x1"]);
+    assert_eq!(output.status.code(), Some(1));
+    let table = String::from_utf8_lossy(&output.stdout);
+    let failure = table.lines().find(|line| line.contains("wrong FAILED in 1 of 1")).expect("it is reported");
+    assert!(failure.contains("a wrong answer"), "{failure}");
+}
+
+#[test]
+fn a_relay_that_changes_nothing_is_measured_with_its_cost() {
+    let backend = Backend::start("");
+    let address = corrupting_relay(backend.address, usize::MAX);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let peer = format!("--peer=honest={address},{}", backend.child.id());
+    let output = bench(&[
+        "relay",
+        "--quick",
+        "--seconds=0.2",
+        "--peers=direct",
+        &peer,
+        "--rows=64x1,idle",
+        "--sessions=50",
+        "--json",
+        file.to_str().unwrap(),
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = json(&file);
+    let honest = |row: usize| report["rows"][row]["peers"][1]["median"].clone();
+    assert!(honest(0)["cpu_us_per_message"].as_f64().unwrap() > 0.0);
+    assert!(honest(1)["kb_per_session"].as_f64().is_some(), "{}", honest(1));
+}
+
+#[test]
+fn sessions_that_a_kill_closes_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let (victim, survivor) = (Backend::start("a"), Backend::start("b"));
+    let output = bench(&[
+        "failover",
+        &format!("--target={}", victim.address),
+        &format!("--kill={}", victim.child.id()),
+        "--kill-name=a",
+        &format!("--floor={}", survivor.address),
+        "--sessions=6",
+        "--processes=2",
+        "--rate=50",
+        "--warm-up=0.5",
+        "--after=1",
+        "--wait=5",
+        "--json",
+        file.to_str().unwrap(),
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let round = &json(&file)["rounds"][0];
+    assert_eq!(round["clients_closed"], 6);
+    assert_eq!((&round["moved"]["sessions"], &round["moved"]["closed"]), (&6.into(), &6.into()));
+    assert_eq!(
+        (&round["answered_twice"], &round["reordered"], &round["wrong"]),
+        (&0.into(), &0.into(), &0.into())
+    );
+    assert!(round["sent"].as_u64().unwrap() > 0, "{round}");
+    assert_eq!(round["floor"]["connections"], 6);
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_a_failure_of_the_run() {
+    let mut bystander = Backend::start("");
+    let kill = format!("--kill={}", bystander.child.id());
+    let output = bench(&["failover", "--target=127.0.0.1:9", &kill, "--sessions=1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("127.0.0.1:9"));
+    assert!(bystander.child.try_wait().unwrap().is_none(), "nothing is killed before the sessions are open");
+    assert_eq!(bench(&["failover", "--target=127.0.0.1:9"]).status.code(), Some(2), "--kill is missing");
+}

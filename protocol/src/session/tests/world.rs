@@ -1,0 +1,349 @@
+//! A world in which anything may happen at any time: streams of both ends of which a part has
+//! arrived, backends that die, and the operations that move them.
+
+use proptest::prelude::*;
+
+use super::rig::{Rig, ms};
+use super::wire::{CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, masked, plain};
+use crate::session::{Config, DialFailure, Failure, Note, State};
+
+const MESSAGE: usize = 40_000;
+const RING: usize = 60_000;
+
+/// What a read may bring at once, and a message's headers.
+const SLACK: usize = 64 * 1024 + 1000;
+
+/// What may wait for a slow client before its backend is not read.
+const BACKLOG: usize = 256 * 1024;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    /// The client begins to send a message of about so many bytes, in so many fragments.
+    Say {
+        len: usize,
+        parts: usize,
+    },
+    /// So many of the client's bytes arrive.
+    Arrive(usize),
+    /// The backend begins to send a message.
+    Answer {
+        len: usize,
+        parts: usize,
+    },
+    /// It answers all pings.
+    Pong,
+    /// So many of the backend's bytes arrive.
+    Flush(usize),
+    ClientPing,
+    BackendPing,
+    /// So many bytes does the socket take until further notice.
+    BackendRoom(usize),
+    ClientRoom(usize),
+    Die(Death),
+    /// The dial under way succeeds, or does not.
+    Dial(bool),
+    Wait(u64),
+    Rude(Rude),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Death {
+    Eof,
+    Reset,
+    Close(u16),
+}
+
+/// What ends a session, sooner or later.
+#[derive(Debug, Clone)]
+pub(super) enum Rude {
+    ClientClose(u16),
+    ClientGone,
+    ClientNonsense(Vec<u8>),
+    BackendNonsense(Vec<u8>),
+    BackendClose(u16),
+    Refused,
+    ShutDown,
+}
+
+fn len() -> impl Strategy<Value = usize> {
+    prop_oneof![6 => 0usize..40, 2 => 100usize..2000, 1 => 15_000..MATERIAL]
+}
+
+/// A message's text without its name.
+const MATERIAL: usize = MESSAGE - 100;
+
+fn room() -> impl Strategy<Value = usize> {
+    prop_oneof![2 => 0usize..60, 1 => 1000usize..20_000, 3 => Just(usize::MAX)]
+}
+
+pub(super) fn polite() -> impl Strategy<Value = Op> {
+    let death = prop_oneof![
+        Just(Death::Eof),
+        Just(Death::Reset),
+        prop::sample::select(vec![1001, 1011, 1012, 1013, 1014]).prop_map(Death::Close)
+    ];
+    prop_oneof![
+        6 => (len(), 1usize..4).prop_map(|(len, parts)| Op::Say { len, parts }),
+        8 => prop_oneof![0usize..50, 100usize..50_000].prop_map(Op::Arrive),
+        4 => (len(), 1usize..4).prop_map(|(len, parts)| Op::Answer { len, parts }),
+        5 => Just(Op::Pong),
+        6 => prop_oneof![0usize..50, 100usize..50_000].prop_map(Op::Flush),
+        1 => Just(Op::ClientPing),
+        1 => Just(Op::BackendPing),
+        3 => room().prop_map(Op::BackendRoom),
+        2 => room().prop_map(Op::ClientRoom),
+        4 => death.prop_map(Op::Die),
+        6 => any::<bool>().prop_map(Op::Dial),
+        4 => prop_oneof![0u64..200, 1000u64..30_000].prop_map(Op::Wait),
+    ]
+}
+
+pub(super) fn rude() -> impl Strategy<Value = Op> {
+    let code = || prop::sample::select(vec![0u16, 1000, 1001, 1008, 1012, 3000, 4001]);
+    let bytes = || prop::collection::vec(any::<u8>(), 1..40);
+    prop_oneof![
+        2 => code().prop_map(Rude::ClientClose),
+        2 => Just(Rude::ClientGone),
+        2 => bytes().prop_map(Rude::ClientNonsense),
+        2 => bytes().prop_map(Rude::BackendNonsense),
+        2 => code().prop_map(Rude::BackendClose),
+        1 => Just(Rude::Refused),
+        1 => Just(Rude::ShutDown),
+    ]
+    .prop_map(Op::Rude)
+}
+
+/// A rig with the streams of both ends, of which a part has arrived.
+pub(super) struct World {
+    pub(super) rig: Rig,
+    /// Whole frames that the client has sent; the front of it has arrived.
+    pub(super) client_stream: Vec<u8>,
+    backend_stream: Vec<u8>,
+    pub(super) said: usize,
+    answered: usize,
+    client_left: bool,
+    acknowledged: u64,
+    /// Somebody has sent what is not WebSocket, so its stream means nothing any more.
+    pub(super) nonsense: bool,
+}
+
+impl World {
+    pub(super) fn new(change: impl FnOnce(&mut Config)) -> World {
+        let rig = Rig::with(|config| {
+            (config.message_limit, config.ring_limit) = (MESSAGE as u32, RING);
+            change(config);
+        });
+        let (client_stream, backend_stream) = (Vec::new(), Vec::new());
+        World {
+            rig,
+            client_stream,
+            backend_stream,
+            said: 0,
+            answered: 0,
+            client_left: false,
+            acknowledged: 0,
+            nonsense: false,
+        }
+    }
+
+    pub(super) fn apply(&mut self, op: Op) {
+        match op {
+            Op::Say { len, parts } => {
+                let text = format!("up {}:{}", self.said, "u".repeat(len));
+                self.said += 1;
+                self.client_stream.extend(fragments(masked, text.as_bytes(), parts));
+            }
+            Op::Answer { len, parts } if self.rig.session.wants_link() => {
+                let text = format!("down {}:{}", self.answered, "d".repeat(len));
+                self.answered += 1;
+                self.backend_stream.extend(fragments(plain, text.as_bytes(), parts));
+            }
+            Op::ClientPing => self.client_stream.extend(masked(true, PING, b"client")),
+            Op::BackendPing => self.backend_stream.extend(plain(true, PING, b"backend")),
+            Op::Arrive(n) => self.arrive(n),
+            Op::Pong => self.pong(),
+            Op::Flush(n) => self.flush(n),
+            Op::BackendRoom(room) => self.rig.set_backend_room(room),
+            Op::ClientRoom(room) => self.rig.set_client_room(room),
+            Op::Die(death) => self.die(death),
+            Op::Dial(succeeds) => self.dial(succeeds),
+            Op::Wait(millis) => self.wait(millis),
+            Op::Rude(rude) => self.rude(rude),
+            Op::Answer { .. } => {}
+        }
+        self.check_bounds();
+    }
+
+    fn arrive(&mut self, n: usize) {
+        let n = n.min(self.client_stream.len());
+        let bytes: Vec<u8> = self.client_stream.drain(..n).collect();
+        if !self.client_left {
+            self.rig.client_sends(&bytes);
+        }
+    }
+
+    fn flush(&mut self, n: usize) {
+        let n = n.min(self.backend_stream.len());
+        let bytes: Vec<u8> = self.backend_stream.drain(..n).collect();
+        if self.rig.session.wants_link() {
+            self.rig.backend_sends(&bytes);
+        }
+    }
+
+    fn pong(&mut self) {
+        let pings = std::mem::take(&mut self.rig.link().reader.pings);
+        self.backend_stream.extend(pings.iter().flat_map(|nonce| plain(true, PONG, nonce)));
+    }
+
+    fn die(&mut self, death: Death) {
+        if !self.rig.session.wants_link() {
+            return;
+        }
+        match death {
+            Death::Eof => self.rig.backend_fails(Failure::Eof),
+            Death::Reset => self.rig.backend_fails(Failure::Reset),
+            Death::Close(code) => {
+                self.flush(usize::MAX);
+                self.rig.backend_sends(&plain(true, CLOSE, &close_payload(code, "")));
+            }
+        }
+        self.forget_the_dead();
+    }
+
+    /// What a dead backend was about to say is never said.
+    fn forget_the_dead(&mut self) {
+        if !self.rig.session.wants_link() {
+            self.backend_stream.clear();
+        }
+    }
+
+    pub(super) fn dial(&mut self, succeeds: bool) {
+        if !self.rig.session.wants_dial() {
+            return;
+        }
+        self.backend_stream.clear();
+        if succeeds {
+            assert!(self.rig.link_with(false));
+        } else {
+            self.rig.session.handle_dial_failed(self.rig.now, DialFailure::Unreachable);
+            self.rig.pump();
+        }
+    }
+
+    /// Time passes; the driver has no other backend to go to.
+    pub(super) fn wait(&mut self, millis: u64) {
+        self.rig.wait(ms(millis));
+        if self.rig.notes.contains(&Note::Silent) {
+            self.rig.session.stay(self.rig.now);
+        }
+        assert!(self.rig.notes.len() < 1000, "{} notes", self.rig.notes.len());
+        self.rig.notes.clear();
+        self.forget_the_dead();
+    }
+
+    pub(super) fn rude(&mut self, rude: Rude) {
+        match rude {
+            Rude::ClientClose(code) => {
+                self.client_stream.extend(masked(true, CLOSE, &close_payload(code, "")));
+                self.arrive(usize::MAX);
+                // A client says nothing more after its Close.
+                self.client_left = true;
+            }
+            Rude::ClientGone => {
+                self.client_left = true;
+                self.rig.client_goes();
+            }
+            Rude::ClientNonsense(bytes) => {
+                self.client_stream = bytes;
+                self.arrive(usize::MAX);
+                self.nonsense = true;
+            }
+            Rude::BackendNonsense(bytes) => {
+                self.backend_stream = bytes;
+                self.flush(usize::MAX);
+                self.nonsense = true;
+            }
+            Rude::BackendClose(code) => self.die(Death::Close(code)),
+            Rude::Refused if self.rig.session.wants_dial() => {
+                self.rig.session.handle_dial_failed(self.rig.now, DialFailure::Refused);
+                self.rig.pump();
+            }
+            Rude::Refused => {}
+            Rude::ShutDown => {
+                self.rig.session.shut_down(self.rig.now, 1001);
+                self.rig.pump();
+            }
+        }
+        self.forget_the_dead();
+    }
+
+    fn check_bounds(&mut self) {
+        let (up, all) = (self.rig.session.unacknowledged(), self.rig.session.buffered());
+        assert!(up <= RING + MESSAGE + SLACK, "{up} bytes are not acknowledged");
+        assert!(all - up <= BACKLOG + MESSAGE + SLACK, "{} bytes wait for the client", all - up);
+        let ledger = self.rig.session.ledger();
+        assert!(ledger.up.acknowledged + ledger.up.lost <= ledger.up.forwarded, "{ledger:?}");
+        assert!(ledger.down.acknowledged + ledger.down.lost <= ledger.down.forwarded, "{ledger:?}");
+        assert!(ledger.up.acknowledged >= self.acknowledged, "a count went backwards: {ledger:?}");
+        self.acknowledged = ledger.up.acknowledged;
+    }
+
+    /// Everybody reads and answers from now on, and no backend dies any more, until nothing is
+    /// left to deliver.
+    pub(super) fn calm_down(&mut self) {
+        (self.rig.client_room, self.rig.backend_room) = (usize::MAX, usize::MAX);
+        self.rig.pump();
+        for _ in 0..1000 {
+            let waits = matches!(self.rig.session.state(), State::Waiting | State::Dialing);
+            if waits && self.rig.session.ended().is_none() {
+                self.backend_stream.clear();
+                self.rig.link_next();
+            }
+            self.arrive(usize::MAX);
+            self.pong();
+            self.answer_close();
+            self.flush(usize::MAX);
+            self.wait(100);
+            if self.rig.client_pushed_back() + self.rig.session.buffered() == 0 {
+                return;
+            }
+        }
+        panic!("it never comes to rest: {:?}", self.rig.session);
+    }
+
+    /// A backend that was told goodbye says the same.
+    fn answer_close(&mut self) {
+        let link = self.rig.link();
+        if link.reader.closed() && link.dropped.is_none() {
+            self.backend_stream.extend(plain(true, CLOSE, &close_payload(1000, "")));
+        }
+    }
+
+    /// The numbers of the whole messages that each backend has got, in order of arrival.
+    pub(super) fn arrivals(&mut self) -> Vec<Vec<usize>> {
+        self.rig.links.iter_mut().map(|link| numbers(&link.reader.drain(), "up ")).collect()
+    }
+}
+
+/// The frames of one message.
+fn fragments(frame: fn(bool, u8, &[u8]) -> Vec<u8>, text: &[u8], parts: usize) -> Vec<u8> {
+    let size = text.len().div_ceil(parts).max(1);
+    let count = text.chunks(size).count();
+    let one =
+        |(n, part): (usize, &[u8])| frame(n + 1 == count, if n == 0 { TEXT } else { CONTINUATION }, part);
+    text.chunks(size).enumerate().flat_map(one).collect()
+}
+
+/// The numbers of messages named `up 7:uuu`, each of which must be whole and unharmed.
+pub(super) fn numbers(got: &[String], direction: &str) -> Vec<usize> {
+    let messages = got.iter().filter(|frame| !frame.starts_with('<'));
+    messages
+        .map(|text| {
+            let (number, filling) =
+                text.strip_prefix(direction).and_then(|rest| rest.split_once(':')).expect(text);
+            assert!(filling.bytes().all(|byte| byte == direction.as_bytes()[0]), "{text}");
+            number.parse().expect(text)
+        })
+        .collect()
+}

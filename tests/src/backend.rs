@@ -1,0 +1,204 @@
+//! A real backend process on a port of its own, which can die and come back there.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use socket2::{Domain, Socket, Type};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::binary::locate;
+use crate::journal::{Connection, Entry, Event, Journal};
+use crate::process::Process;
+use crate::wait::{eventually, eventually_some};
+
+/// A `test-backend` process and its journal. Clones stand for the same backend.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    flags: Mutex<Vec<String>>,
+    address: SocketAddr,
+    journal: Journal,
+    process: Mutex<Option<Process>>,
+    commands: AtomicU64,
+    _port: Socket,
+    _directory: TempDir,
+}
+
+impl Backend {
+    /// Starts a backend called `name` with the given behaviour (the flags of `test-backend`, split at spaces).
+    pub async fn start(name: &str, flags: &str) -> Self {
+        let backend = Self::absent(name, flags);
+        backend.restart().await;
+        backend
+    }
+
+    /// A backend whose port is reserved and refuses connections until [`Backend::restart`].
+    pub fn absent(name: &str, flags: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let journal = Journal::create(directory.path().join("journal"));
+        let (port, address) = reserve_port();
+        let shared = Shared {
+            name: name.to_owned(),
+            flags: Mutex::new(words(flags)),
+            address,
+            journal,
+            process: Mutex::new(None),
+            commands: AtomicU64::new(0),
+            _port: port,
+            _directory: directory,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Its name, which prefixes its answers.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Where it listens, when it does.
+    pub fn address(&self) -> SocketAddr {
+        self.shared.address
+    }
+
+    /// The URL to give to the broker.
+    pub fn url(&self) -> String {
+        format!("ws://{}", self.shared.address)
+    }
+
+    /// What it has seen, over all its lives.
+    pub fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
+    /// The flags for its next life.
+    pub fn set_flags(&self, flags: &str) {
+        *lock(&self.shared.flags) = words(flags);
+    }
+
+    /// Kills it if it lives, starts it on the same port, and waits until it listens.
+    pub async fn restart(&self) {
+        let flags = lock(&self.shared.flags).clone();
+        let mut command = Command::new(locate("steadfast-tests", "test-backend"));
+        command.arg("--address").arg(self.shared.address.to_string());
+        command.arg("--journal").arg(self.shared.journal.path());
+        command.args(["--name", &self.shared.name]).args(flags);
+        self.kill();
+        let mut process = Process::spawn(&format!("backend {}", self.shared.name), &mut command);
+        process.printed("listening on ", 0).await;
+        *lock(&self.shared.process) = Some(process);
+    }
+
+    /// SIGKILL, and waits until it is gone. Its journal stays.
+    pub fn kill(&self) {
+        lock(&self.shared.process).take();
+    }
+
+    /// Sends a signal, such as SIGSTOP and SIGCONT.
+    pub fn signal(&self, signal: Signal) {
+        lock(&self.shared.process).as_mut().expect("a running backend").signal(signal);
+    }
+
+    /// The process id, when the backend has been started and listens (or did: it may have died since).
+    pub fn id(&self) -> Option<u32> {
+        lock(&self.shared.process).as_ref().map(Process::id)
+    }
+
+    /// Whether the process runs.
+    pub fn is_alive(&self) -> bool {
+        lock(&self.shared.process).as_mut().is_some_and(|process| process.exited().is_none())
+    }
+
+    /// Has every open connection obey `command` (as a command message would), and waits until it was handed on.
+    pub async fn command(&self, command: &str) {
+        self.obey(&format!("all {command}")).await;
+    }
+
+    /// Replaces the running process's behaviour by these flags.
+    pub async fn set(&self, flags: &str) {
+        self.obey(&format!("set {flags}")).await;
+    }
+
+    async fn obey(&self, line: &str) {
+        let number = self.shared.commands.fetch_add(1, Ordering::Relaxed);
+        let line = format!("{number} {line}");
+        lock(&self.shared.process).as_mut().expect("a running backend").write_line(&line);
+        let applied = |entry: &Entry| entry.event == Event::Applied { line: line.clone() };
+        let what = format!("backend {} to obey {line:?}", self.shared.name);
+        eventually(&what, || self.journal().view(|entries| entries.iter().any(applied))).await;
+    }
+
+    /// Waits until `n` upgrades have been answered with 101, over all lives.
+    pub async fn wait_upgrades(&self, n: usize) {
+        let is_upgrade = |entry: &&Entry| entry.event == Event::Answered { status: 101 };
+        let what = format!("{n} upgrades at backend {}", self.shared.name);
+        let count = || self.journal().view(|entries| entries.iter().filter(is_upgrade).count());
+        eventually(&what, || count() >= n).await;
+    }
+
+    /// Waits until `n` messages have come, over all lives.
+    pub async fn wait_messages(&self, n: usize) {
+        let is_message = |entry: &&Entry| matches!(entry.event, Event::Message { .. });
+        let what = format!("{n} messages at backend {}", self.shared.name);
+        let count = || self.journal().view(|entries| entries.iter().filter(is_message).count());
+        eventually(&what, || count() >= n).await;
+    }
+
+    /// Waits until the connection `index` (from 0) has ended from the broker's side, and returns all of it.
+    pub async fn wait_end(&self, index: usize) -> Connection {
+        let what = format!("the end of connection {index} at backend {}", self.shared.name);
+        let ended =
+            || self.journal().connections().into_iter().nth(index).filter(|conn| conn.end().is_some());
+        eventually_some(&what, ended).await
+    }
+
+    /// Restarts the process, with the same flags, whenever it ends, until the guard is dropped.
+    pub fn supervise(&self) -> Supervisor {
+        let backend = self.clone();
+        Supervisor(tokio::spawn(async move {
+            loop {
+                if !backend.is_alive() {
+                    backend.restart().await;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }))
+    }
+}
+
+/// Keeps a backend running. Dropping it leaves the backend as it is.
+#[derive(Debug)]
+pub struct Supervisor(JoinHandle<()>);
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A port that nobody else gets while the socket lives: bound, but not listening, so that connections to it are
+/// refused until a backend listens there too (SO_REUSEADDR allows that).
+fn reserve_port() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("SO_REUSEADDR");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port on loopback");
+    let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("a bound socket");
+    (socket, address)
+}
+
+fn words(flags: &str) -> Vec<String> {
+    flags.split_whitespace().map(str::to_owned).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,118 @@
+//! What a backend does, as flags.
+
+use clap::{Args, Parser, ValueEnum};
+
+/// The behaviour; everything is off by default, and then the backend answers each message with `name:message`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Behaviour {
+    /// Answers nothing.
+    #[arg(long)]
+    pub(crate) silent: bool,
+    /// Answers that many milliseconds after the message came; reading and pongs go on meanwhile.
+    #[arg(long)]
+    pub(crate) delay: Option<u64>,
+    /// Handles one message after the other, as a handler that is awaited does.
+    #[arg(long, requires = "delay")]
+    pub(crate) one_by_one: bool,
+    /// Waits that many milliseconds before each frame it reads.
+    #[arg(long)]
+    pub(crate) read_delay: Option<u64>,
+    /// Sends `name:feed-1`, `name:feed-2`, ... with that many milliseconds between.
+    #[arg(long)]
+    pub(crate) feed: Option<u64>,
+    /// Sends this text with the answer to the upgrade.
+    #[arg(long)]
+    pub(crate) greet: Option<String>,
+
+    /// Never answers a ping.
+    #[arg(long)]
+    pub(crate) no_pong: bool,
+    /// Sends pongs that nobody asked for with each message: empty ones, and guesses of eight bytes.
+    #[arg(long)]
+    pub(crate) unsolicited_pongs: bool,
+    /// Does not answer a Close.
+    #[arg(long)]
+    pub(crate) ignore_close: bool,
+
+    /// Ends when a message with this text comes.
+    #[arg(long)]
+    pub(crate) die_on: Option<String>,
+    /// Ends when that many messages have come on one connection.
+    #[arg(long)]
+    pub(crate) die_after: Option<usize>,
+    /// Ends when a ping comes behind a message.
+    #[arg(long)]
+    pub(crate) die_before_pong: bool,
+    /// How it ends then.
+    #[arg(long, value_enum, default_value = "exit")]
+    pub(crate) die_how: Death,
+
+    /// The subprotocol it agrees to if it is offered.
+    #[arg(long)]
+    pub(crate) subprotocol: Option<String>,
+    /// Its Sec-WebSocket-Extensions, with `;` for `; `, when permessage-deflate is offered.
+    #[arg(long)]
+    pub(crate) extensions: Option<String>,
+    /// A header `Name:value` of the answer to the upgrade, `+` standing for a space. Can be repeated.
+    #[arg(long)]
+    pub(crate) answer_header: Vec<String>,
+
+    /// Answers upgrades with this status.
+    #[arg(long)]
+    pub(crate) refuse: Option<u16>,
+    /// Only those whose Steadfast-Attempt is above 1.
+    #[arg(long, requires = "refuse")]
+    pub(crate) refuse_redials: bool,
+    /// The body of the refusal, `+` standing for a space.
+    #[arg(long)]
+    pub(crate) refuse_body: Option<String>,
+    /// What it does to an upgrade instead of an answer.
+    #[arg(long, value_enum)]
+    pub(crate) spoil_upgrade: Option<Spoil>,
+    /// Answers an upgrade only after that many milliseconds.
+    #[arg(long)]
+    pub(crate) upgrade_delay: Option<u64>,
+}
+
+/// How a backend that dies on purpose does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Death {
+    /// The process ends.
+    Exit,
+    /// It sends a fragment and half a frame, then the process ends.
+    Partial,
+    /// It closes the connection without a Close.
+    Eof,
+    /// It resets the connection.
+    Rst,
+}
+
+/// What can go wrong with the answer to an upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Spoil {
+    /// None comes.
+    Hang,
+    /// The connection ends instead.
+    Close,
+    /// Something comes that is not HTTP.
+    Garbage,
+    /// A 101 with a wrong Sec-WebSocket-Accept.
+    BadAccept,
+    /// A 101 with a subprotocol that was not offered.
+    BadSubprotocol,
+    /// A 101, and the connection ends at once.
+    AcceptThenFail,
+}
+
+impl Behaviour {
+    /// The behaviour that these flags describe.
+    pub(crate) fn from_flags(flags: &str) -> Result<Self, clap::Error> {
+        #[derive(Parser)]
+        #[command(no_binary_name = true)]
+        struct Flags {
+            #[command(flatten)]
+            behaviour: Behaviour,
+        }
+        Ok(Flags::try_parse_from(flags.split_whitespace())?.behaviour)
+    }
+}

@@ -1,0 +1,104 @@
+//! A WebSocket backend that does what its flags and its masters say, right or wrong, and writes down what it
+//! sees. It ends when its standard input does, so that it never outlives the test that started it.
+
+mod behaviour;
+mod command;
+mod connection;
+mod misdeed;
+mod outbox;
+mod upgrade;
+
+use std::io::BufRead;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::Parser;
+use steadfast_tests::journal::{Event, JournalWriter};
+use steadfast_tests::process::raise_descriptor_limit;
+use tokio::net::TcpSocket;
+use tokio::sync::broadcast;
+
+use behaviour::Behaviour;
+
+/// The command line.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    address: SocketAddr,
+    /// The file that observations are appended to.
+    #[arg(long)]
+    journal: PathBuf,
+    /// The prefix of answers.
+    #[arg(long, default_value = "backend")]
+    name: String,
+    /// Accepted connections that may wait.
+    #[arg(long, default_value_t = 4096)]
+    backlog: u32,
+    /// Descriptors that it must be able to open; two for each connection.
+    #[arg(long, default_value_t = 1024)]
+    descriptors: u64,
+    #[command(flatten)]
+    behaviour: Behaviour,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: String,
+    pub(crate) journal: JournalWriter,
+    behaviour: Mutex<Arc<Behaviour>>,
+    pub(crate) commands: broadcast::Sender<String>,
+}
+
+impl Shared {
+    /// The behaviour of this moment.
+    pub(crate) fn behaviour(&self) -> Arc<Behaviour> {
+        self.behaviour.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Obeys a line of standard input: `NUMBER all COMMAND` or `NUMBER set FLAGS`.
+    fn obey(&self, line: &str) {
+        let mut words = line.splitn(3, ' ').skip(1);
+        let (verb, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        if verb == "all" {
+            // Without connections there is nobody to obey.
+            let _ = self.commands.send(rest.to_owned());
+        } else {
+            let behaviour = Behaviour::from_flags(rest).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            *self.behaviour.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(behaviour);
+        }
+        self.journal.write(0, Event::Applied { line: line.to_owned() });
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> std::io::Result<()> {
+    let Arguments { address, journal, name, backlog, descriptors, behaviour } = Arguments::parse();
+    raise_descriptor_limit(descriptors);
+    let journal = JournalWriter::open(&journal)?;
+    let behaviour = Mutex::new(Arc::new(behaviour));
+    let shared = Arc::new(Shared { name, journal, behaviour, commands: broadcast::channel(64).0 });
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(backlog)?;
+    println!("listening on {}", listener.local_addr()?);
+    listen_to_master(shared.clone());
+    let mut conn = 0;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        conn += 1;
+        tokio::spawn(connection::serve(shared.clone(), conn, stream));
+    }
+}
+
+fn listen_to_master(shared: Arc<Shared>) {
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            shared.obey(&line);
+        }
+        std::process::exit(0);
+    });
+}

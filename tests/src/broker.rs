@@ -1,0 +1,246 @@
+//! The real `steadfast serve`, started as a user would.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::process::{Command, ExitStatus};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::admin;
+use crate::backend::Backend;
+use crate::binary::locate;
+use crate::http::Response;
+use crate::process::Process;
+use crate::wait::{eventually_async, eventually_some};
+
+/// A running broker: one listener for each pool, an admin listener, JSON logs. Killed when dropped.
+#[derive(Debug)]
+pub struct Broker {
+    process: Process,
+    addresses: Vec<SocketAddr>,
+    admin: SocketAddr,
+    _directory: TempDir,
+}
+
+/// What a broker is started with.
+#[derive(Debug, Default)]
+pub struct BrokerBuilder {
+    pools: Vec<Pool>,
+    sections: BTreeMap<String, String>,
+    arguments: Vec<String>,
+    log_format: LogFormat,
+}
+
+/// The log's shape; JSON unless a test wants text.
+#[derive(Debug, Clone, Copy, Default)]
+enum LogFormat {
+    #[default]
+    Json,
+    Text,
+}
+
+#[derive(Debug)]
+struct Pool {
+    name: String,
+    settings: String,
+    backends: Vec<Backend>,
+}
+
+impl Broker {
+    /// The path of the `steadfast` binary, for tests that start it with arguments of their own.
+    pub fn binary() -> std::path::PathBuf {
+        locate("steadfast", "steadfast")
+    }
+
+    /// A broker with the pool `default` over these backends, to be configured further.
+    pub fn over(backends: &[&Backend]) -> BrokerBuilder {
+        BrokerBuilder::default().pool("default", backends)
+    }
+
+    /// A broker with default settings over these backends.
+    pub async fn start(backends: &[&Backend]) -> Self {
+        Self::over(backends).start().await
+    }
+
+    /// Where clients of the first pool connect.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Where clients of the pool `index` connect.
+    pub fn address_of(&self, index: usize) -> SocketAddr {
+        self.addresses[index]
+    }
+
+    /// Where the admin listener is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends a signal to the broker.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits until the broker has ended by itself.
+    pub async fn wait_exit(&mut self) -> ExitStatus {
+        self.process.wait_exit().await
+    }
+
+    /// What the broker has logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.process.stderr()
+    }
+
+    /// The log lines that are JSON and satisfy `matches`.
+    pub fn records(&self, matches: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let parse = |line: &String| serde_json::from_str::<Value>(line).ok();
+        self.log().iter().filter_map(parse).filter(matches).collect()
+    }
+
+    /// All access lines so far, in order.
+    pub fn access_lines(&self) -> Vec<Value> {
+        self.records(|record| record["message"] == "session ended")
+    }
+
+    /// Waits until `n` sessions have ended, and returns their causes in order.
+    pub async fn wait_causes(&self, n: usize) -> Vec<String> {
+        eventually_some(&format!("{n} access lines"), || {
+            let lines = self.access_lines();
+            let cause = |line: &Value| line["cause"].as_str().unwrap_or("(none)").to_owned();
+            (lines.len() >= n).then(|| lines.iter().map(cause).collect())
+        })
+        .await
+    }
+
+    /// GETs `path` from the admin listener.
+    pub async fn get(&self, path: &str) -> Response {
+        admin::get(self.admin, path).await
+    }
+
+    /// GETs `path` from the admin listener as JSON. Panics unless it answers 200.
+    pub async fn get_json(&self, path: &str) -> Value {
+        let response = self.get(path).await;
+        assert_eq!(response.status, 200, "GET {path}: {}", response.text());
+        serde_json::from_slice(&response.body).unwrap_or_else(|error| panic!("GET {path}: not JSON: {error}"))
+    }
+
+    /// The sum of the metric `name` over all series that have `labels`; 0 when there is none.
+    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        admin::metric(&self.get("/metrics").await.text(), name, labels)
+    }
+
+    /// Waits until the metric satisfies `holds`.
+    pub async fn wait_metric(&self, name: &str, labels: &[(&str, &str)], holds: impl Fn(f64) -> bool) -> f64 {
+        eventually_async(&format!("metric {name}{labels:?}"), async || {
+            Some(self.metric(name, labels).await).filter(|value| holds(*value))
+        })
+        .await
+    }
+
+    /// All sessions, as the admin listener shows them.
+    pub async fn sessions(&self) -> Vec<Value> {
+        let body = self.get_json("/api/v1/sessions").await;
+        body["sessions"].as_array().cloned().expect("a list of sessions")
+    }
+
+    /// Waits until there is exactly one session and it satisfies `holds`; returns it.
+    pub async fn wait_only_session(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        eventually_async(&format!("one session: {what}"), async || {
+            let mut sessions = self.sessions().await;
+            let found = sessions.len() == 1 && holds(&sessions[0]);
+            found.then(|| sessions.remove(0))
+        })
+        .await
+    }
+
+    /// Waits until `n` sessions are there.
+    pub async fn wait_sessions(&self, n: usize) {
+        self.wait_metric("steadfast_sessions", &[], |value| value == n as f64).await;
+    }
+}
+
+impl BrokerBuilder {
+    /// Adds a pool, with a listener of its own.
+    pub fn pool(mut self, name: &str, backends: &[&Backend]) -> Self {
+        let backends = backends.iter().map(|backend| (*backend).clone()).collect();
+        self.pools.push(Pool { name: name.to_owned(), settings: String::new(), backends });
+        self
+    }
+
+    /// Adds a line such as `ack_hold = "1s"` to the pool added last.
+    pub fn pool_setting(mut self, line: &str) -> Self {
+        let pool = self.pools.last_mut().expect("a pool to set something of");
+        pool.settings += &format!("{line}\n");
+        self
+    }
+
+    /// Adds a line such as `deadline = "2s"` to a section of the configuration file.
+    pub fn setting(mut self, section: &str, line: &str) -> Self {
+        *self.sections.entry(section.to_owned()).or_default() += &format!("{line}\n");
+        self
+    }
+
+    /// Adds a command line argument.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Logs as text, as the broker does by itself. Access lines cannot be read then.
+    pub fn text_log(mut self) -> Self {
+        self.log_format = LogFormat::Text;
+        self
+    }
+
+    /// The configuration file.
+    pub fn to_toml(&self) -> String {
+        let mut toml = String::new();
+        for pool in &self.pools {
+            let _ = writeln!(toml, "[[listener]]\naddress = \"127.0.0.1:0\"\npool = \"{}\"\n", pool.name);
+        }
+        for pool in &self.pools {
+            let _ = writeln!(toml, "[[pool]]\nname = \"{}\"\n{}", pool.name, pool.settings);
+            for backend in &pool.backends {
+                let (name, url) = (backend.name(), backend.url());
+                let _ = writeln!(toml, "[[pool.backend]]\nname = \"{name}\"\nurl = \"{url}\"\n");
+            }
+        }
+        for (section, lines) in &self.sections {
+            let _ = writeln!(toml, "[{section}]\n{lines}");
+        }
+        toml
+    }
+
+    /// Starts the broker and waits until it has printed its addresses.
+    pub async fn start(self) -> Broker {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("steadfast.toml");
+        std::fs::write(&file, self.to_toml()).expect("a configuration file can be written");
+        let mut command = Command::new(Broker::binary());
+        command.arg("serve").arg("--config").arg(&file);
+        command.args(["--admin", "127.0.0.1:0"]).args(&self.arguments);
+        if let LogFormat::Json = self.log_format {
+            command.args(["--log-format", "json"]);
+        }
+        let mut process = Process::spawn("steadfast", &mut command);
+        let mut addresses = Vec::new();
+        for index in 0..self.pools.len() {
+            addresses.push(parse(&process.printed("listening on ", index).await));
+        }
+        let admin = parse(&process.printed("admin on ", 0).await);
+        Broker { process, addresses, admin, _directory: directory }
+    }
+}
+
+fn parse(address: &str) -> SocketAddr {
+    address.trim().parse().unwrap_or_else(|error| panic!("{address:?} is not an address: {error}"))
+}

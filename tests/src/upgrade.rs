@@ -1,0 +1,118 @@
+//! A client's upgrade request, as a browser would send it or as a test bends it.
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::client::Client;
+use crate::http::{Response, read_response};
+use crate::wait::bounded;
+
+/// The key that every test client sends; RFC 6455 section 1.3 uses it too.
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// An upgrade request to be sent.
+#[derive(Debug, Clone)]
+pub struct Upgrade {
+    address: SocketAddr,
+    path: String,
+    headers: Vec<(String, String)>,
+    behind: Vec<u8>,
+}
+
+impl Upgrade {
+    /// A correct request to `address` for `/`, without extensions and subprotocols.
+    pub fn to(address: SocketAddr) -> Self {
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let headers = [
+            ("Host", address.to_string().as_str()),
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", KEY),
+        ]
+        .map(own)
+        .to_vec();
+        Self { address, path: "/".to_owned(), headers, behind: Vec::new() }
+    }
+
+    /// Asks for this path and query.
+    pub fn path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Removes a header.
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(own, _)| !own.eq_ignore_ascii_case(name));
+        self
+    }
+
+    /// Replaces a header.
+    pub fn replace(self, name: &str, value: &str) -> Self {
+        self.without(name).header(name, value)
+    }
+
+    /// Sends these bytes in the same write, behind the request.
+    pub fn behind(mut self, bytes: Vec<u8>) -> Self {
+        self.behind = bytes;
+        self
+    }
+
+    /// The request's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = format!("GET {} HTTP/1.1\r\n", self.path);
+        for (name, value) in &self.headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        [text.as_bytes(), b"\r\n", &self.behind].concat()
+    }
+
+    /// Sends it; a client when it was accepted, else the answer.
+    pub async fn attempt(&self) -> Result<Client, Response> {
+        let stream = self.open().await;
+        bounded("the answer to an upgrade", complete(stream)).await
+    }
+
+    /// Sends it. Panics when it is not accepted.
+    pub async fn connect(&self) -> Client {
+        self.attempt().await.unwrap_or_else(|response| panic!("the upgrade was refused: {response:?}"))
+    }
+
+    /// Sends it. Panics when it is accepted.
+    pub async fn refused(&self) -> Response {
+        match self.attempt().await {
+            Ok(client) => panic!("the upgrade was accepted: {:?}", client.response()),
+            Err(response) => response,
+        }
+    }
+
+    /// Sends it and leaves the answer unread.
+    pub async fn open(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.expect("the listener accepts");
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        stream.write_all(&self.encode()).await.expect("the request can be written");
+        stream
+    }
+}
+
+/// Reads the answer on a stream that has sent the request. An ended connection gives the status 0.
+pub async fn complete(mut stream: TcpStream) -> Result<Client, Response> {
+    let mut buffer = BytesMut::new();
+    let response = read_response(&mut stream, &mut buffer).await.unwrap_or_default();
+    if response.status != 101 {
+        return Err(response);
+    }
+    let accept = derive_accept_key(KEY.as_bytes());
+    assert_eq!(response.header("sec-websocket-accept"), Some(accept.as_str()), "RFC 6455 4.2.2");
+    Ok(Client::new(stream, buffer, response))
+}

@@ -1,0 +1,71 @@
+//! Which of the programs that the tests use are installed.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What a test may need besides Rust.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// Node.js with the package `ws`.
+    Ws,
+    /// Python 3 with the package `websockets`.
+    Websockets,
+    /// curl.
+    Curl,
+}
+
+impl Tool {
+    /// Whether it can be used.
+    fn is_installed(self) -> bool {
+        match self {
+            Self::Ws => succeeds(self.command().args(["-e", "require('ws')"])),
+            Self::Websockets => succeeds(self.command().args(["-c", "import websockets"])),
+            Self::Curl => succeeds(self.command().arg("--version")),
+        }
+    }
+
+    /// The program, set up to find its packages where `./test` puts them.
+    pub(crate) fn command(self) -> Command {
+        let mut command = Command::new(match self {
+            Self::Ws => "node",
+            Self::Websockets => "python3",
+            Self::Curl => "curl",
+        });
+        command.current_dir(scripts()).env("PYTHONPATH", root().join(".tools/python"));
+        command
+    }
+}
+
+/// Whether a test must be left out because a tool of `needed` is missing. Says so, and tells the file that the
+/// variable STEADFAST_SKIPPED names. Panics where CI=true, for there nothing may be left out.
+pub(crate) fn left_out(test: &str, needed: &[Tool]) -> bool {
+    let missing: Vec<Tool> = needed.iter().copied().filter(|tool| !tool.is_installed()).collect();
+    if missing.is_empty() {
+        return false;
+    }
+    let line = format!("{test}: {missing:?} missing; ./test installs it where it can");
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{line}");
+    eprintln!("skipped {line}");
+    if let Some(path) = std::env::var_os("STEADFAST_SKIPPED") {
+        let mut file = OpenOptions::new().create(true).append(true).open(path).expect("a file to append to");
+        writeln!(file, "{line}").expect("the file can be written");
+    }
+    true
+}
+
+/// The folder of the scripts in other languages, where Node.js looks for its packages too.
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("third_party")
+}
+
+/// The root of the workspace.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,120 @@
+//! A message that kills every backend it reaches ends its own session, and nobody else's.
+
+use std::time::Duration;
+
+use steadfast_tests::backend::Backend;
+use steadfast_tests::broker::Broker;
+use steadfast_tests::client::{Client, Incoming};
+use steadfast_tests::journal::{Connection, Event};
+use steadfast_tests::sequence::{
+    check_answers, check_arrivals, converse, home_and_other, numbered, range, send_range, session_connections,
+};
+use steadfast_tests::wait::bounded;
+use tokio::time::sleep;
+
+const INNOCENTS: usize = 12;
+const MESSAGES: usize = 300;
+
+/// Sends and reads the stream `tag` in small steps.
+async fn chat(client: &mut Client, tag: &str) -> Vec<String> {
+    converse(client, tag, MESSAGES, 4, async |_, _| sleep(Duration::from_millis(5)).await).await
+}
+
+#[tokio::test]
+async fn poison_among_innocents() {
+    let flags = "--die-on poison";
+    let backends = [Backend::start("a", flags).await, Backend::start("b", flags).await, Backend::start("c", flags).await];
+    let all: Vec<&Backend> = backends.iter().collect();
+    let _supervisors: Vec<_> = all.iter().map(|backend| backend.supervise()).collect();
+    let broker = Broker::start(&all).await;
+    let mut innocents = Vec::new();
+    for _ in 0..INNOCENTS {
+        innocents.push(Client::connect(broker.address()).await);
+    }
+    let mut guilty = Client::connect(broker.address()).await;
+    let tags: Vec<String> = (0..INNOCENTS).map(|id| format!("i{id}")).collect();
+    let chats = innocents.iter_mut().zip(&tags).map(async |(client, tag)| chat(client, tag).await);
+    let crime = async {
+        guilty.send("harmless").await;
+        let harmless = guilty.text().await;
+        assert!(harmless.ends_with(":harmless"), "{harmless}");
+        guilty.send("poison").await;
+        guilty.rest().await
+    };
+    let (answers, end) = tokio::join!(futures::future::join_all(chats), crime);
+    assert!(
+        matches!(&end[..], [Incoming::Close(Some(1011), reason), ..] if !reason.is_empty()),
+        "the guilty session ends with 1011 and a reason: {end:?}"
+    );
+    assert_eq!(broker.wait_causes(1).await, ["poison"], "and no other ends");
+    let deaths = poisonings(&all);
+    assert!((3..=8).contains(&deaths), "{deaths} backends died of it");
+    for ((client, tag), answers) in innocents.iter_mut().zip(&tags).zip(&answers) {
+        let connections = connections_of(tag, &all);
+        check_arrivals(tag, MESSAGES, &connections);
+        check_answers(tag, MESSAGES, answers, &connections);
+        client.send("end").await;
+        let last = bounded("an answer to an innocent", client.text()).await;
+        assert!(last.ends_with(":end"), "{last}");
+    }
+    let letters = broker.records(|record| {
+        let text = record.to_string().to_lowercase();
+        text.contains("dead") && text.contains("letter")
+    });
+    assert_eq!(letters.len(), 1, "one dead-letter record: {letters:?}");
+}
+
+fn poisonings(backends: &[&Backend]) -> usize {
+    backends.iter().flat_map(|backend| backend.journal().texts()).filter(|text| text == "poison").count()
+}
+
+/// The connections of the session whose client sent `tag-1`.
+fn connections_of(tag: &str, backends: &[&Backend]) -> Vec<(String, Connection)> {
+    let first = numbered(tag, 1);
+    let mut all = backends.iter().flat_map(|backend| backend.journal().connections());
+    let own = all.find(|connection| connection.texts().contains(&first)).expect("the first message arrived");
+    session_connections(own.session(), backends)
+}
+
+#[tokio::test]
+async fn idle_sessions_are_not_suspected_however_often_backends_die() {
+    let (a, b) = (Backend::start("a", "").await, Backend::start("b", "").await);
+    let broker = Broker::start(&[&a, &b]).await;
+    let mut client = Client::connect(broker.address()).await;
+    for n in 1..=8 {
+        client.send(&numbered("m", n)).await;
+        let answer = client.text().await;
+        let (home, other) = if answer.starts_with("a:") { (&a, &b) } else { (&b, &a) };
+        assert_eq!(answer, format!("{}:m-{n}", home.name()));
+        broker.wait_only_session("at rest", |session| session["buffered_bytes"] == 0).await;
+        let upgrades = other.journal().connections().len();
+        if !other.is_alive() {
+            other.restart().await;
+        }
+        home.kill();
+        other.wait_upgrades(upgrades + 1).await;
+    }
+    assert_eq!(broker.access_lines(), Vec::<serde_json::Value>::new(), "nobody was closed");
+}
+
+#[tokio::test]
+async fn a_burst_that_was_in_flight_at_two_deaths_is_delivered_one_by_one() {
+    let (a, b, c) = (Backend::start("a", "").await, Backend::start("b", "").await, Backend::absent("c", ""));
+    let broker = Broker::start(&[&a, &b, &c]).await;
+    let mut client = Client::connect(broker.address()).await;
+    let (home, other) = home_and_other([&a, &b]).await;
+    home.set("--silent --no-pong").await;
+    other.set("--silent --no-pong --die-after 30").await;
+    send_range(&client, "m", 1, 30).await;
+    home.wait_messages(30).await;
+    home.kill();
+    other.wait_messages(30).await;
+    c.restart().await;
+    assert_eq!(client.texts(30).await, range("c:m", 1, 30));
+    assert_eq!(c.journal().texts(), range("m", 1, 30));
+    let events = c.journal().connections().remove(0).events;
+    let is_message = |event: &Event| matches!(event, Event::Message { .. });
+    let neighbours = events.windows(2).filter(|pair| pair.iter().all(is_message)).count();
+    assert_eq!(neighbours, 0, "each message awaits its pong: {events:?}");
+    assert_eq!(broker.access_lines(), Vec::<serde_json::Value>::new(), "nobody was closed");
+}

@@ -1,0 +1,67 @@
+//! One client connection, from a server of one library to a server of another and back, by SIGKILL. Both
+//! compress in their own ways, and the client must not notice.
+
+use serde_json::json;
+
+use crate::client::{Client, Library};
+use crate::peers::relay::Relay;
+use crate::peers::server::Server;
+use crate::peers::tools::{Tool, left_out};
+
+const LARGE: usize = 3_000_000;
+
+async fn there_and_back(test: &str, library: Library) {
+    if left_out(test, &[library.tools(), &[Tool::Ws, Tool::Websockets]].concat()) {
+        return;
+    }
+    let mut ws = Server::start(Tool::Ws).await;
+    let mut websockets = Server::absent(Tool::Websockets);
+    let relay = Relay::start(&[ws.url(), websockets.url()], &[]).await;
+    let mut client = Client::start(library);
+    let opened = json!({ "event": "open", "protocol": "chat.v2", "compressed": library.compresses() });
+    client.ask(&format!("connect ws://{}/ chat.v2", relay.address), opened.clone()).await;
+    assert_eq!(ws.event().await, opened, "the first session");
+
+    let mut sent = talk(&mut client, &relay, &ws, 0).await;
+    websockets.restart().await;
+    ws.kill();
+    sent = talk(&mut client, &relay, &websockets, sent).await;
+    assert_eq!(websockets.event().await, opened, "the session after the first failover");
+    ws.restart().await;
+    websockets.kill();
+    talk(&mut client, &relay, &ws, sent).await;
+    assert_eq!(ws.event().await, opened, "the session after the second failover");
+
+    let closed = json!({ "event": "close", "code": 1000, "reason": "still here" });
+    client.ask("close 1000 still here", closed.clone()).await;
+    assert_eq!(ws.event().await, closed, "the close at the last server");
+}
+
+/// Four messages and their answers, and then nothing is left that could be replayed. `before` have been sent
+/// already; returns how many it is now.
+async fn talk(client: &mut Client, relay: &Relay, server: &Server, before: usize) -> usize {
+    client.ask("text !who", json!({ "event": "text", "text": server.name() })).await;
+    let numbered = format!("message {before}");
+    client.ask(&format!("text {numbered}"), json!({ "event": "text", "text": numbered })).await;
+    client.ask(&format!("zeros {LARGE}"), json!({ "event": "text", "length": LARGE, "intact": true })).await;
+    client
+        .ask(&format!("noise {LARGE}"), json!({ "event": "binary", "length": LARGE, "intact": true }))
+        .await;
+    relay.wait_acknowledged(before + 4).await;
+    before + 4
+}
+
+#[tokio::test]
+async fn ws_outlives_its_servers() {
+    there_and_back("ws_outlives_its_servers", Library::Ws).await;
+}
+
+#[tokio::test]
+async fn websockets_outlives_its_servers() {
+    there_and_back("websockets_outlives_its_servers", Library::Websockets).await;
+}
+
+#[tokio::test]
+async fn tungstenite_outlives_its_servers() {
+    there_and_back("tungstenite_outlives_its_servers", Library::Tungstenite).await;
+}

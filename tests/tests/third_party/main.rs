@@ -1,0 +1,10 @@
+//! Libraries that others wrote, unmodified, on both sides of the broker: npm `ws`, Python `websockets`,
+//! tokio-tungstenite, curl.
+
+#[path = "../peers/mod.rs"]
+mod peers;
+
+mod client;
+mod exchange;
+mod failover;
+mod handshake;

@@ -1,0 +1,61 @@
+"""A WebSocket server on Python's `websockets`, with its defaults, so it compresses, but for the message limit.
+
+    python3 server.py NAME PORT
+
+Speaks the same words as server.js.
+"""
+
+import asyncio
+import json
+import sys
+
+from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
+
+NAME, PORT = sys.argv[1], int(sys.argv[2])
+
+
+def report(**event):
+    print("event " + json.dumps(event), flush=True)
+
+
+async def obey(socket, text):
+    verb, *words = text.split(" ")
+    if verb == "!who":
+        await socket.send(NAME)
+    elif verb == "!close" and not words:
+        # Without an argument it would be 1000.
+        await socket.close(None)
+    elif verb == "!close":
+        await socket.close(int(words[0]), " ".join(words[1:]))
+    elif verb == "!ping":
+        await (await socket.ping(" ".join(words)))
+        await socket.send(f"pong {' '.join(words)}")
+    else:
+        await socket.send(text)
+
+
+async def handle(socket):
+    extensions = socket.response.headers.get("Sec-WebSocket-Extensions", "")
+    report(event="open", protocol=socket.subprotocol or "", compressed=extensions != "")
+    if socket.request.path == "/greet":
+        await socket.send(f"hello from {NAME}\n")
+    try:
+        async for message in socket:
+            if isinstance(message, str):
+                await obey(socket, message)
+            else:
+                await socket.send(message)
+    except ConnectionClosed:
+        pass
+    report(event="close", code=socket.close_code, reason=socket.close_reason)
+
+
+async def main():
+    loop = asyncio.get_running_loop()
+    async with serve(handle, "127.0.0.1", PORT, subprotocols=["chat.v2"], max_size=16 << 20) as server:
+        print(f"listening on 127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+        await loop.run_in_executor(None, sys.stdin.read)
+
+
+asyncio.run(main())
