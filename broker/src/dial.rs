@@ -183,6 +183,9 @@ impl Dialer {
             true => Arc::clone(&backend.suspects).acquire_owned().await.ok(),
             false => None,
         };
+        if backend.dialing.available_permits() == 0 || self.in_flight.available_permits() == 0 {
+            metrics::counter!("steadfast_limit_hits_total", "limit" => "dials").increment(1);
+        }
         let _one = backend.dialing.acquire().await;
         let _all = self.in_flight.acquire().await;
         backend.dials.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -18,6 +19,7 @@ use steadfast_protocol::deflate::Offer as DeflateOffer;
 use steadfast_protocol::session::Session;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::broker::Broker;
@@ -66,15 +68,29 @@ impl Visitor {
             .max_buf_size(limits.limits.header.max(8192))
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        if let Err(error) = connection.await {
-            metrics::counter!("steadfast_handshake_errors_total").increment(1);
-            tracing::debug!(client = %visitor.client, %error, "handshake failed");
+        match timeout(visitor.patience(), connection).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => visitor.failed(&error.to_string()),
+            Err(_) => visitor.failed("it took too long"),
         }
         drop(permit);
         let admitted = admitted.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(admitted) = admitted {
             visitor.begin(admitted).await;
         }
+    }
+
+    /// How long everything together may take: the request, a dial of each backend (twice, if one
+    /// cannot do with the compression), and the client's reading of the answer.
+    fn patience(&self) -> Duration {
+        let timeouts = &self.broker.settings.timeouts;
+        let dials = (timeouts.connect + timeouts.upgrade).saturating_mul(2 * self.gate.pool.backends.len() as u32);
+        (timeouts.handshake * 2).saturating_add(dials)
+    }
+
+    fn failed(&self, why: &str) {
+        metrics::counter!("steadfast_handshake_errors_total").increment(1);
+        tracing::debug!(client = %self.client, why, "handshake failed");
     }
 
     async fn answer(&self, mut request: Request<Incoming>, admitted: &Mutex<Option<Admitted>>) -> Response<Body> {

@@ -95,6 +95,8 @@ struct Side {
     ended: bool,
     /// It has been read to its end in this poll; its readiness will wake the task.
     drained: bool,
+    /// It is not read, since a limit is reached.
+    held_back: bool,
 }
 
 /// What a read brought.
@@ -141,8 +143,7 @@ impl Driver {
 
 impl Io {
     /// Works until nothing moves. True: more may be done at once.
-    fn work(&mut self, cx: &mut Context<'_>, entry: &Arc<Entry>, core: &mut Core) -> bool {
-        let now = clock::now();
+    fn work(&mut self, cx: &mut Context<'_>, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
         self.client.drained = false;
         if let Some(backend) = &mut self.backend {
             backend.drained = false;
@@ -176,6 +177,7 @@ impl Io {
         let tight = !self.may_read(entry, machine.client_message_open());
         machine.set_tight(now, tight);
         let limit = machine.client_read_limit(tight);
+        self.push_back(tight, limit == 0 && machine.ring_is_full());
         if limit == 0 && !self.client.broken {
             return false;
         }
@@ -201,6 +203,15 @@ impl Io {
             Read::Nothing if !self.client.broken => false,
             _ => self.client_gone(machine, now),
         }
+    }
+
+    /// Counts each time that a limit makes the client wait.
+    fn push_back(&mut self, tight: bool, full: bool) {
+        if (tight || full) && !self.client.held_back {
+            let limit = if full { "ring" } else { "buffers" };
+            metrics::counter!("steadfast_limit_hits_total", "limit" => limit).increment(1);
+        }
+        self.client.held_back = tight || full;
     }
 
     /// Its socket is at its end. Said once.
@@ -262,8 +273,11 @@ impl Io {
             machine.backend_written(n);
             moved |= n > 0;
         }
-        let n = self.client.write_all_of(cx, &machine.client_transmit());
-        machine.client_written(n);
+        let mut n = 0;
+        if machine.client_waits() {
+            n = self.client.write_all_of(cx, &machine.client_transmit());
+            machine.client_written(n);
+        }
         if machine.client_finished() && !self.client.shut {
             self.client.shut_write(cx);
             moved = true;
@@ -371,8 +385,7 @@ impl Io {
 
     /// Sleeps until the machine's next deadline. True: it is already there. A far one is left to
     /// the sweep; a near one gets a timer of its own, for as long as it is needed.
-    fn sleep(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &Session) -> bool {
-        let now = clock::now();
+    fn sleep(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
         let tight = self.share.waits().then(|| now + TIGHT);
         let at = [machine.next_timeout(), tight].into_iter().flatten().min();
         let Some(near) = at.filter(|at| at.since(now) < NEAR) else {
@@ -413,7 +426,8 @@ impl Future for Driver {
             core.waker = cx.waker().clone();
         }
         loop {
-            let more = io.work(cx, entry, &mut core);
+            let now = clock::now();
+            let more = io.work(cx, entry, &mut core, now);
             if core.machine.ended().is_some() {
                 io.finish(entry, &mut core);
                 return Poll::Ready(());
@@ -423,7 +437,7 @@ impl Future for Driver {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if !io.sleep(cx, entry, &core.machine) {
+            if !io.sleep(cx, entry, &mut core.machine, now) {
                 return Poll::Pending;
             }
         }
@@ -432,7 +446,7 @@ impl Future for Driver {
 
 impl Side {
     fn new(stream: TcpStream) -> Side {
-        Side { stream, broken: false, shut: false, ended: false, drained: false }
+        Side { stream, broken: false, shut: false, ended: false, drained: false, held_back: false }
     }
 
     fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::broker::Broker;
 use crate::door::Visitor;
@@ -59,6 +59,15 @@ pub(crate) fn start(
     })
 }
 
+/// A place among the handshakes; `None` never comes, since the semaphore is never closed.
+async fn place_at_the_door(broker: &Broker) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(&broker.handshakes).try_acquire_owned() {
+        return Some(permit);
+    }
+    metrics::counter!("steadfast_limit_hits_total", "limit" => "max_handshakes").increment(1);
+    Arc::clone(&broker.handshakes).acquire_owned().await.ok()
+}
+
 /// Accepts until the phase changes. A permit is taken first, so that connections wait in the
 /// backlog rather than for a descriptor.
 async fn accept(
@@ -68,7 +77,7 @@ async fn accept(
     mut phase: watch::Receiver<Phase>,
 ) {
     loop {
-        let Ok(permit) = Arc::clone(&broker.handshakes).acquire_owned().await else { return };
+        let Some(permit) = place_at_the_door(&broker).await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = phase.wait_for(|phase| *phase != Phase::Accepting) => return,

@@ -162,6 +162,8 @@ pub struct Session {
     farewell: Option<Box<Farewell>>,
     /// When the farewell is given up, and what is undelivered with it.
     give_up: Option<Time>,
+    /// The driver was told to come back at this time; nothing expires before it.
+    due: Time,
     episode: Option<Box<Episode>>,
     suspicion: Option<Box<Suspicion>>,
     exceptions: Option<Box<Exceptions>>,
@@ -191,6 +193,7 @@ impl Session {
             reset: false,
             farewell: None,
             give_up: None,
+            due: now,
             episode: None,
             suspicion: None,
             exceptions: None,
@@ -352,6 +355,11 @@ impl Session {
         }
     }
 
+    /// Something waits to be written to the client.
+    pub fn client_waits(&self) -> bool {
+        self.down.waiting() > 0
+    }
+
     /// What to write to the client now. Report what was taken with [`Session::client_written`].
     pub fn client_transmit(&self) -> Gather<'_> {
         if matches!(self.client, Client::Over) { Gather::new() } else { self.down.transmit() }
@@ -381,6 +389,11 @@ impl Session {
             Client::Open | Client::Told { .. } => usize::MAX,
             Client::Left { .. } | Client::Over => 0,
         }
+    }
+
+    /// The client is not read until a backend has acknowledged more.
+    pub fn ring_is_full(&self) -> bool {
+        matches!(self.client, Client::Open) && self.up.ring.len() >= self.config.ring_limit
     }
 
     /// Tells whether memory is short, so that the client is not read: it is not judged then.

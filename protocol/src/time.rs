@@ -12,6 +12,9 @@ impl Time {
     /// The origin.
     pub const ORIGIN: Time = Time(NonZeroU64::MIN);
 
+    /// Later than any other moment.
+    pub const NEVER: Time = Time(NonZeroU64::MAX);
+
     /// The moment `since_origin` after the driver's origin.
     pub fn after_origin(since_origin: Duration) -> Time {
         Time::ORIGIN + since_origin

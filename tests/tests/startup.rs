@@ -203,7 +203,9 @@ fn serve_refuses_what_check_refuses() {
     assert!(complaint(&output, 3).contains("unknown"));
     let output = run(&["serve", "--config", "/nowhere/steadfast.toml"]);
     assert!(complaint(&output, 3).contains("/nowhere/steadfast.toml"));
-    complaint(&run(&["serve", "--listen", "127.0.0.1:0", "--backend", "not a url"]), 3);
+    let output = run(&["serve", "--listen", "127.0.0.1:0", "--backend", "not a url"]);
+    assert_eq!(output.status.code(), Some(2), "a flag's wrong value is wrong usage");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not a url"));
 }
 
 #[test]

@@ -111,7 +111,10 @@ pub(crate) fn watch(admin: SocketAddr) -> watch::Receiver<Arc<Report>> {
 }
 
 async fn get<T: DeserializeOwned>(admin: SocketAddr, path: &str) -> io::Result<T> {
-    let body = tokio::time::timeout(TIMEOUT, fetch(admin, path)).await.map_err(io::Error::from).flatten();
+    let body = tokio::time::timeout(TIMEOUT, fetch(admin, path))
+        .await
+        .map_err(io::Error::from)
+        .and_then(|answer| answer);
     body.and_then(|body| serde_json::from_slice(&body).map_err(io::Error::other))
         .map_err(|error| io::Error::other(format!("cannot read http://{admin}{path}: {error}")))
 }

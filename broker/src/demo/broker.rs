@@ -55,7 +55,7 @@ impl Broker {
             process.stdout.take().ok_or_else(|| io::Error::other("the broker has no standard output"))?;
         let mut lines = BufReader::new(stdout).lines();
         let announced = tokio::time::timeout(START_TIMEOUT, announcements(&mut lines)).await;
-        match announced.map_err(io::Error::from).flatten() {
+        match announced.map_err(io::Error::from).and_then(|told| told) {
             Ok((listeners, admin)) => Ok(Self { process, listeners, admin, _stdout: lines }),
             Err(error) => Err(io::Error::other(format!("the broker did not start: {}", why(&log, &error)))),
         }

@@ -1,7 +1,7 @@
 //! `steadfast demo`: real backends, the real broker and a crowd of clients, all on loopback; backends
 //! are killed, stopped and restarted, and the clients say what they noticed.
 //!
-//! The order of events is in [`script`], the promises are judged in [`verdict`], and [`warden`] sees to
+//! The order of events is in `script`, the promises are judged in `verdict`, and `warden` sees to
 //! it that no process is left behind.
 
 mod admin;

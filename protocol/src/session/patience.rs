@@ -154,7 +154,13 @@ fn since(before: Option<Time>, now: Time, ended: bool, open: bool) -> Option<Tim
 
 impl Session {
     /// When [`Session::advance`] must be called again, whatever happens until then.
-    pub fn next_timeout(&self) -> Option<Time> {
+    pub fn next_timeout(&mut self) -> Option<Time> {
+        let at = self.earliest();
+        self.due = at.unwrap_or(Time::NEVER);
+        at
+    }
+
+    fn earliest(&self) -> Option<Time> {
         let ends = match self.client {
             Client::Told { until, .. } => until,
             _ => None,
@@ -184,6 +190,10 @@ impl Session {
 
     /// Acts on every time that has come.
     pub(super) fn expire(&mut self, now: Time) {
+        // Whatever came up since the driver was told the time lies behind it, or is not due yet.
+        if now < self.due {
+            return;
+        }
         let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
         self.expire_episode(now);
         self.expire_closes(now);

@@ -132,8 +132,11 @@ fn no_pong_follows_the_close_to_a_client() {
     let mut rig = Rig::new();
     rig.client_room = 0;
     rig.backend_says(&"x".repeat(5000));
-    rig.client_sends(&masked(true, PING, b"?"));
+    for _ in 0..3 {
+        rig.client_sends(&masked(true, PING, b"?"));
+    }
     rig.backend_closes(1000, "");
+    rig.client_sends(&masked(true, PING, b"?"));
     rig.client_room = usize::MAX;
     rig.pump();
     // The reader objects to any frame behind a Close.

@@ -44,6 +44,48 @@ fn notes_tell_of_the_failure_and_of_the_pause() {
 }
 
 #[test]
+fn each_failure_of_an_episode_has_a_pause_of_its_own() {
+    let mut rig = Rig::new();
+    rig.backend_dies();
+    rig.link_next();
+    rig.wait(secs(3));
+    rig.backend_dies();
+    let failed = rig.now;
+    rig.take_notes();
+    rig.link_next();
+    assert_eq!(rig.take_notes(), [Note::Linked { pause: rig.now.since(failed), replayed: 0 }]);
+}
+
+#[test]
+fn a_message_is_in_doubt_once_however_often_it_is_replayed() {
+    let mut rig = Rig::with(|config| config.poison_deaths = 10);
+    rig.client_says("one");
+    for _ in 0..3 {
+        rig.backend_dies();
+        rig.link_next();
+    }
+    let ledger = rig.session.ledger().up;
+    assert_eq!((ledger.in_doubt, ledger.replayed), (1, 3));
+}
+
+#[test]
+fn what_was_acknowledged_and_answered_is_not_in_doubt() {
+    let mut rig = Rig::new();
+    for _ in 0..3 {
+        rig.client_says("question");
+        rig.backend_pongs();
+        rig.backend_says("answer");
+    }
+    rig.backend_dies();
+    assert_eq!(rig.session.ledger().up.in_doubt, 0);
+    rig.link_next();
+    rig.client_says("question");
+    rig.backend_pongs();
+    rig.backend_dies();
+    assert_eq!(rig.session.ledger().up.in_doubt, 1, "read, and perhaps never answered");
+}
+
+#[test]
 fn states_follow_the_diagram() {
     let mut rig = Rig::with(|config| config.jitter = ms(10));
     rig.client_says("one");

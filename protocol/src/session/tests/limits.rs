@@ -142,6 +142,17 @@ fn a_full_ring_pushes_back_between_messages_only() {
 }
 
 #[test]
+fn no_byte_of_the_next_message_is_read_behind_the_one_that_fills_the_ring() {
+    let mut rig = small();
+    rig.client_says(&"x".repeat(900));
+    rig.client_says(&"x".repeat(900));
+    rig.client_sends(&masked(false, TEXT, &[b'y'; 300]));
+    assert!(rig.session.client_read_limit(false) > 0);
+    rig.client_sends(&[masked(true, CONTINUATION, b""), up("next")].concat());
+    assert_eq!((rig.session.ledger().up.forwarded, rig.client_pushed_back()), (3, up("next").len()));
+}
+
+#[test]
 fn when_memory_is_short_not_even_an_open_message_is_read() {
     let mut rig = Rig::new();
     assert_eq!(rig.session.client_read_limit(true), 0);

@@ -63,13 +63,15 @@ impl Shared {
         let mut words = line.splitn(3, ' ').skip(1);
         let (verb, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         if verb == "all" {
+            // Before they obey, for that may be the end of this process.
+            self.journal.write(0, Event::Applied { line: line.to_owned() });
             // Without connections there is nobody to obey.
             let _ = self.commands.send(rest.to_owned());
         } else {
             let behaviour = Behaviour::from_flags(rest).unwrap_or_else(|error| panic!("{line:?}: {error}"));
             *self.behaviour.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(behaviour);
+            self.journal.write(0, Event::Applied { line: line.to_owned() });
         }
-        self.journal.write(0, Event::Applied { line: line.to_owned() });
     }
 }
 
