@@ -58,7 +58,7 @@ impl Visitor {
         let admitted = Mutex::new(None);
         let service = service_fn(|request| {
             let (visitor, admitted) = (Arc::clone(&visitor), &admitted);
-            async move { Ok::<_, Infallible>(visitor.answer(request, admitted).await) }
+            async move { Ok::<_, Infallible>(visitor.welcome(request, admitted).await) }
         });
         let limits = &visitor.broker.settings;
         let connection = http1::Builder::new()
@@ -93,9 +93,18 @@ impl Visitor {
         tracing::debug!(client = %self.client, why, "handshake failed");
     }
 
+    async fn welcome(&self, request: Request<Incoming>, admitted: &Mutex<Option<Admitted>>) -> Response<Body> {
+        let response = self.answer(request, admitted).await;
+        let status = response.status();
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            metrics::counter!("steadfast_refused_upgrades_total", "status" => status.as_str().to_owned()).increment(1);
+            tracing::info!(client = %self.client, pool = self.gate.pool.name, status = status.as_u16(), "no session");
+        }
+        response
+    }
+
     async fn answer(&self, mut request: Request<Incoming>, admitted: &Mutex<Option<Admitted>>) -> Response<Body> {
         if let Err(refusal) = check(&request) {
-            count_answer(refusal.status);
             return refusal.response();
         }
         let Some(place) = self.broker.registry.admit(self.broker.max_sessions) else {
@@ -261,7 +270,6 @@ fn switching(link: &Link, key: Option<&HeaderValue>, agreed: &Agreed) -> Respons
 
 /// A backend's redirect or refusal, with its headers and body.
 fn relayed(answer: Response<Incoming>) -> Response<Body> {
-    count_answer(answer.status());
     let (parts, body) = answer.into_parts();
     let mut response = Response::new(body.boxed());
     *response.status_mut() = parts.status;
@@ -273,7 +281,6 @@ fn relayed(answer: Response<Incoming>) -> Response<Body> {
 }
 
 fn busy(sentence: &'static str) -> Response<Body> {
-    count_answer(StatusCode::SERVICE_UNAVAILABLE);
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, sentence);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
@@ -289,8 +296,4 @@ fn plain(status: StatusCode, sentence: &'static str) -> Response<Body> {
 
 fn nothing() -> Body {
     Full::default().map_err(|never| match never {}).boxed()
-}
-
-fn count_answer(status: StatusCode) {
-    metrics::counter!("steadfast_refused_upgrades_total", "status" => status.as_str().to_owned()).increment(1);
 }

@@ -404,15 +404,23 @@ impl Io {
     }
 
     fn finish(&mut self, entry: &Entry, core: &mut Core) {
-        let ledger = core.machine.ledger();
         journal::ended(entry, core, self.moving.as_ref().and_then(|moving| moving.just_failed));
         core.seat = None;
-        self.broker.budget.give_back(&mut self.share, entry.id);
-        self.broker.registry.remove(entry.id, ledger);
         if matches!(core.machine.ended(), Some(end) if end.cause == Cause::ClientStall) {
             // What the client does not take must not stay with the kernel.
             reset(&self.client.stream);
         }
+    }
+}
+
+/// However a session's task ends (done, cut at the broker's end, or by a bug that made it panic), it
+/// leaves nothing behind.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let Driver { entry, io } = self;
+        let ledger = entry.core().machine.ledger();
+        io.broker.budget.give_back(&mut io.share, entry.id);
+        io.broker.registry.remove(entry.id, ledger);
     }
 }
 
@@ -541,12 +549,4 @@ fn reset(stream: &TcpStream) {
 pub(crate) fn declines_failover(headers: &HeaderMap) -> bool {
     let value = headers.get("steadfast-failover").map(|value| value.as_bytes());
     value.is_some_and(|value| value.eq_ignore_ascii_case(b"off"))
-}
-
-#[cfg(test)]
-mod sizes {
-    #[test]
-    fn print() {
-        eprintln!("driver {} entry {} core {} machine {} side {} tcp {} agreed {}", size_of::<super::Driver>(), size_of::<crate::registry::Entry>(), size_of::<crate::registry::Core>(), size_of::<super::Session>(),  size_of::<super::Side>(), size_of::<tokio::net::TcpStream>(), size_of::<crate::dial::Agreed>());
-    }
 }

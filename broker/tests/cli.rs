@@ -64,7 +64,7 @@ fn lines(running: &mut Running) -> Vec<String> {
 }
 
 fn by_line(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(1024);
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     thread::spawn(move || lines.try_for_each(|line| sender.send(line)));
     receiver

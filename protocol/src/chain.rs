@@ -52,6 +52,7 @@ impl Default for Gather<'_> {
 pub struct Chain {
     /// The first chunk stands apart: mostly it is the only one, and costs one allocation.
     first: Vec<u8>,
+    #[expect(clippy::box_collection, reason = "an absent one must take no more room than a pointer")]
     rest: Option<Box<VecDeque<Vec<u8>>>>,
     /// Bytes of `first` that are consumed already.
     start: u32,

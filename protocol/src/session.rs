@@ -168,6 +168,7 @@ pub struct Session {
     suspicion: Option<Box<Suspicion>>,
     exceptions: Option<Box<Exceptions>>,
     end: Option<Box<End>>,
+    #[expect(clippy::box_collection, reason = "an absent one must take no more room than a pointer")]
     notes: Option<Box<Vec<Note>>>,
 }
 

@@ -34,6 +34,7 @@ pub(crate) struct Uplink {
     pub(crate) ring: Ring,
     ping: Option<Ping>,
     inserts: Option<Box<Inserts>>,
+    #[expect(clippy::box_collection, reason = "an absent one must take no more room than a pointer")]
     held: Option<Box<VecDeque<Held>>>,
     /// Position up to which the present backend has acknowledged; never before the ring's base.
     acked: u64,

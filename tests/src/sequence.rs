@@ -59,7 +59,12 @@ pub fn check_arrivals(tag: &str, total: usize, connections: &[(String, Connectio
 /// that backend got (all of it for the last one); none is missing.
 ///
 /// Returns how many messages were answered more than once.
-pub fn check_answers(tag: &str, total: usize, answers: &[String], connections: &[(String, Connection)]) -> usize {
+pub fn check_answers(
+    tag: &str,
+    total: usize,
+    answers: &[String],
+    connections: &[(String, Connection)],
+) -> usize {
     let mut answered = 0;
     let mut repeated = 0;
     for run in runs(answers, connections) {
@@ -79,8 +84,10 @@ fn runs<'a>(answers: &'a [String], connections: &[(String, Connection)]) -> Vec<
     let mut runs = Vec::new();
     for (name, connection) in connections.iter().rev() {
         let given: Vec<String> = connection.texts().iter().map(|text| format!("{name}:{text}")).collect();
-        let len = rest.last().and_then(|last| given.iter().position(|text| text == last)).map_or(0, |at| at + 1);
-        let (before, run) = rest.split_at(rest.len().checked_sub(len).expect("no answer is there twice in a run"));
+        let len =
+            rest.last().and_then(|last| given.iter().position(|text| text == last)).map_or(0, |at| at + 1);
+        let (before, run) =
+            rest.split_at(rest.len().checked_sub(len).expect("no answer is there twice in a run"));
         assert_eq!(run, &given[..len], "the answers of {name}, attempt {}", connection.attempt());
         rest = before;
         runs.push(run);

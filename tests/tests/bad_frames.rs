@@ -45,7 +45,11 @@ impl Scene {
         let connection = self.backend.wait_end(self.offences).await;
         assert_eq!(connection.texts(), ["good"], "{name}");
         assert_eq!(connection.violations(), [""; 0], "{name}: the offence stays outside");
-        assert!(connection.close().is_some(), "{name}: the backend is closed in order: {:?}", connection.events);
+        assert!(
+            connection.close().is_some(),
+            "{name}: the backend is closed in order: {:?}",
+            connection.events
+        );
         assert_eq!(connection.end(), Some("Eof"), "{name}");
         let label = code.to_string();
         let labels = [("side", "client"), ("code", label.as_str())];
@@ -169,7 +173,8 @@ async fn a_message_as_large_as_the_limit_is_fine() {
 #[tokio::test]
 async fn one_log_line_for_each_offence() {
     let mut scene = Scene::set().await;
-    let is_offence = |record: &Value| record["message"] == "session ended" && record["cause"] == "protocol_client";
+    let is_offence =
+        |record: &Value| record["message"] == "session ended" && record["cause"] == "protocol_client";
     scene.offend("opcode 3", Frame::new(3, "bad").masked(KEY).encode(), 1002).await;
     scene.broker.wait_causes(1).await;
     assert_eq!(scene.broker.records(is_offence).len(), 1);

@@ -51,7 +51,8 @@ async fn malformed_upgrades_get_400_and_a_sentence() {
 async fn a_wrong_version_gets_426_and_the_right_one() {
     let (backend, broker) = scene().await;
     for version in ["8", "12", "14", "thirteen"] {
-        let response = Upgrade::to(broker.address()).replace("Sec-WebSocket-Version", version).refused().await;
+        let response =
+            Upgrade::to(broker.address()).replace("Sec-WebSocket-Version", version).refused().await;
         assert_eq!(response.status, 426, "version {version}: {response:?}");
         assert_eq!(response.header("sec-websocket-version"), Some("13"), "version {version}");
     }
@@ -101,7 +102,8 @@ async fn what_is_not_http_gets_400() {
 async fn header_names_and_tokens_have_no_case() {
     let (_backend, broker) = scene().await;
     let request = Upgrade::to(broker.address()).without("Upgrade").without("Connection");
-    let mut client = request.header("UPGRADE", "WebSocket").header("connection", "foo, uPGRADE").connect().await;
+    let mut client =
+        request.header("UPGRADE", "WebSocket").header("connection", "foo, uPGRADE").connect().await;
     client.ask("hello", "a:hello").await;
 }
 
@@ -117,7 +119,8 @@ async fn headers_over_the_limit_get_431() {
 
 /// Waits until the broker has ended the connection; whether it answers before is its choice.
 async fn assert_given_up(mut stream: TcpStream) {
-    let answer = bounded("an end to a slow handshake", read_response(&mut stream, &mut BytesMut::new())).await;
+    let answer =
+        bounded("an end to a slow handshake", read_response(&mut stream, &mut BytesMut::new())).await;
     let status = answer.map(|answer| answer.status);
     assert!(matches!(status, None | Some(400 | 408)), "{status:?}");
 }
@@ -157,7 +160,8 @@ async fn a_handshake_that_arrives_byte_by_byte_is_understood() {
 
 #[tokio::test]
 async fn a_slow_answer_of_a_backend_holds_up_only_its_own_client() {
-    let (slow, quick) = (Backend::start("slow", "--spoil-upgrade hang").await, Backend::start("quick", "").await);
+    let (slow, quick) =
+        (Backend::start("slow", "--spoil-upgrade hang").await, Backend::start("quick", "").await);
     let broker = Broker::over(&[&slow]).pool("quick", &[&quick]).start().await;
     let mut waiting = Vec::new();
     for _ in 0..30 {
@@ -180,7 +184,9 @@ async fn unfinished_handshakes_are_limited() {
     let response = Upgrade::to(broker.address()).attempt().await.map_err(|response| response.status);
     assert!(!matches!(response, Err(status) if status != 503 && status != 0), "{response:?}");
     for stream in silent {
-        let answer = bounded("an end to a silent handshake", read_response(&mut { stream }, &mut BytesMut::new())).await;
+        let answer =
+            bounded("an end to a silent handshake", read_response(&mut { stream }, &mut BytesMut::new()))
+                .await;
         assert!(matches!(answer.map(|answer| answer.status), None | Some(400 | 408 | 503)));
     }
     Client::connect(broker.address()).await.ask("hello", "a:hello").await;

@@ -151,7 +151,8 @@ async fn whole_messages_of_a_client_that_left_arrive_and_a_half_one_does_not() {
     let backend = Backend::start("a", "").await;
     let broker = Broker::start(&[&backend]).await;
     let client = Client::connect(broker.address()).await;
-    let mut bytes = [Frame::text("m-1"), Frame::text("m-2")].map(|frame| frame.masked([1, 1, 1, 1]).encode()).concat();
+    let mut bytes =
+        [Frame::text("m-1"), Frame::text("m-2")].map(|frame| frame.masked([1, 1, 1, 1]).encode()).concat();
     bytes.extend(Frame::text("never whole").masked([2, 2, 2, 2]).encode().split_at(9).0);
     client.send_raw(bytes).await;
     drop(client);

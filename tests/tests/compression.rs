@@ -96,7 +96,12 @@ async fn the_offer_asks_for_messages_that_stand_alone() {
     let expected = [
         deflate(&[client, server, ("client_max_window_bits", None)]),
         deflate(&[client, server]),
-        deflate(&[client, server, ("server_max_window_bits", Some("10")), ("client_max_window_bits", Some("12"))]),
+        deflate(&[
+            client,
+            server,
+            ("server_max_window_bits", Some("10")),
+            ("client_max_window_bits", Some("12")),
+        ]),
     ];
     for (connection, expected) in backend.journal().connections().iter().zip(expected) {
         assert_eq!(offered(connection), [expected]);
@@ -183,7 +188,8 @@ async fn assert_finds_the_fit_one(first: &str, unfit: &str, fit: &str) {
     assert_eq!(compressed_payloads(&after), [Payload::of(&compressed("two"))]);
     let names: Vec<_> = offered(&after).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["permessage-deflate"], "the redial offers what was agreed: {session:?}");
-    let at_unfit: Vec<_> = unfit_backend.journal().connections().iter().flat_map(|own| own.payloads()).collect();
+    let at_unfit: Vec<_> =
+        unfit_backend.journal().connections().iter().flat_map(|own| own.payloads()).collect();
     assert_eq!(at_unfit, [], "nothing is sent to a backend that does not fit");
 }
 
@@ -249,7 +255,8 @@ async fn a_session_without_compression_offers_none_when_it_moves() {
 #[tokio::test]
 async fn a_failover_keeps_the_subprotocol() {
     let home = Backend::start("home", "--subprotocol chat.v2").await;
-    let (unfit, fit) = (Backend::absent("unfit", "--subprotocol chat.v1"), Backend::absent("fit", "--subprotocol chat.v2"));
+    let (unfit, fit) =
+        (Backend::absent("unfit", "--subprotocol chat.v1"), Backend::absent("fit", "--subprotocol chat.v2"));
     let broker = Broker::start(&[&home, &unfit, &fit]).await;
     let request = Upgrade::to(broker.address()).header("Sec-WebSocket-Protocol", "chat.v1, chat.v2");
     let mut client = request.connect().await;

@@ -9,7 +9,8 @@ use steadfast_tests::frame::{BINARY, CONTINUATION, Frame, PING, TEXT};
 use steadfast_tests::journal::{Entry, Event};
 use steadfast_tests::payload::{Payload, noise};
 use steadfast_tests::sequence::{
-    answers_to_end, check_answers, check_arrivals, converse, home_and_other, range, send_range, session_connections,
+    answers_to_end, check_answers, check_arrivals, converse, home_and_other, range, send_range,
+    session_connections,
 };
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually;
@@ -53,7 +54,10 @@ async fn killed_while_idle() {
     client.ask("m-2", &format!("{}:m-2", other.name())).await;
     assert_eq!(other.journal().texts(), ["m-2"], "acknowledged messages are not repeated");
     let session = broker.wait_only_session("moved once", |session| session["failovers"] == 1).await;
-    assert_eq!((session["id"].as_str(), session["backend"].as_str()), (Some(id.as_str()), Some(other.name())));
+    assert_eq!(
+        (session["id"].as_str(), session["backend"].as_str()),
+        (Some(id.as_str()), Some(other.name()))
+    );
 }
 
 #[tokio::test]
@@ -123,7 +127,12 @@ async fn killed_between_the_fragments_of_a_clients_message() {
     assert_eq!(client.text().await, format!("{}:one two three", other.name()));
     assert_eq!(other.journal().texts(), ["one two three"]);
     let connection = other.journal().connections().remove(0);
-    assert!(connection.events.iter().any(|event| matches!(event, Event::Message { fragments, .. } if *fragments == [4, 4, 5])));
+    assert!(
+        connection
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Message { fragments, .. } if *fragments == [4, 4, 5]))
+    );
 }
 
 #[tokio::test]
@@ -141,7 +150,10 @@ async fn killed_in_the_middle_of_a_clients_frame() {
     other.wait_upgrades(1).await;
     client.send_raw(bytes[200_000..].to_vec()).await;
     let answer = client.message().await;
-    assert!(answer.bytes == [other.name().as_bytes(), b":", &payload].concat(), "the message came back changed");
+    assert!(
+        answer.bytes == [other.name().as_bytes(), b":", &payload].concat(),
+        "the message came back changed"
+    );
     assert_eq!(other.journal().connections()[0].payloads(), [Payload::of(&payload)]);
 }
 

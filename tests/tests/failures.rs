@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use steadfast_tests::backend::Backend;
-use steadfast_tests::broker::Broker;
+use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::{Client, Incoming};
 use steadfast_tests::frame::{End, Frame};
 use steadfast_tests::sequence::{home_and_other, range, send_range};
@@ -13,6 +13,11 @@ use steadfast_tests::wait::eventually;
 
 async fn pair() -> (Backend, Backend) {
     (Backend::start("a", "").await, Backend::start("b", "").await)
+}
+
+/// Without keepalive pings, so that nothing but its own timers wakes a session.
+fn quiet(broker: BrokerBuilder) -> BrokerBuilder {
+    broker.setting("timeouts", "keepalive = \"0s\"")
 }
 
 /// A client whose only message so far is acknowledged, and where it is.
@@ -74,7 +79,9 @@ async fn frames_that_the_protocol_forbids() {
         broker.wait_only_session(&format!("moved after a bad frame: {kind}"), is_moved).await;
         client.ask("m-2", &format!("{}:m-2", other.name())).await;
         let labels = [("side", "backend")];
-        broker.wait_metric("steadfast_protocol_errors_total", &labels, |errors| errors == (n + 1) as f64).await;
+        broker
+            .wait_metric("steadfast_protocol_errors_total", &labels, |errors| errors == (n + 1) as f64)
+            .await;
         client.close(1000, "").await;
         broker.wait_sessions(0).await;
     }
@@ -94,7 +101,7 @@ async fn the_set_of_failing_close_codes_can_be_changed() {
 #[tokio::test]
 async fn a_stopped_backend_with_unacknowledged_messages() {
     let (a, b) = pair().await;
-    let broker = Broker::over(&[&a, &b]).pool_setting("ack_timeout = \"1s\"").start().await;
+    let broker = quiet(Broker::over(&[&a, &b]).pool_setting("ack_timeout = \"1s\"")).start().await;
     let (mut client, home, other) = at_home(&broker, [&a, &b]).await;
     home.signal(Signal::SIGSTOP);
     send_range(&client, "m", 2, 6).await;
@@ -127,7 +134,7 @@ async fn a_stopped_backend_that_owes_a_keepalive_pong() {
 #[tokio::test]
 async fn a_stopped_backend_whose_connection_is_full() {
     let (a, b) = pair().await;
-    let broker = Broker::over(&[&a, &b]).pool_setting("ack_timeout = \"1s\"").start().await;
+    let broker = quiet(Broker::over(&[&a, &b]).pool_setting("ack_timeout = \"1s\"")).start().await;
     let (mut client, home, other) = at_home(&broker, [&a, &b]).await;
     home.signal(Signal::SIGSTOP);
     // More than the kernel takes for a stopped process, less than the ring: writes to it block.
@@ -146,7 +153,8 @@ async fn a_stopped_backend_without_an_alternative_keeps_its_session() {
     let home = Backend::start("a", "").await;
     let clock = [Backend::start("x", "").await, Backend::start("y", "").await];
     let broker = Broker::over(&[&home]).pool_setting("ack_timeout = \"700ms\"");
-    let broker = broker.pool("clock", &[&clock[0], &clock[1]]).pool_setting("ack_timeout = \"1400ms\"").start().await;
+    let broker = broker.pool("clock", &[&clock[0], &clock[1]]).pool_setting("ack_timeout = \"1400ms\"");
+    let broker = quiet(broker).start().await;
     let mut client = Client::connect(broker.address()).await;
     let timing = Client::connect(broker.address_of(1)).await;
     let (ticking, rang) = home_and_other([&clock[0], &clock[1]]).await;
@@ -208,7 +216,11 @@ async fn an_oversized_message_of_a_backend_ends_its_session_only() {
     assert_eq!(broker.wait_causes(1).await, ["protocol_backend_too_big"]);
     let closed: Vec<_> = [&a, &b].iter().flat_map(|backend| backend.journal().connections()).collect();
     let codes: Vec<_> = closed.iter().filter_map(|connection| connection.close()?.0).collect();
-    assert_eq!((closed.len(), codes), (2, vec![1009]), "its backend is closed in order, and no other dialled");
+    assert_eq!(
+        (closed.len(), codes),
+        (2, vec![1009]),
+        "its backend is closed in order, and no other dialled"
+    );
     innocent.ask("still here", "a:still here").await;
 }
 
@@ -228,8 +240,11 @@ async fn without_failover_a_failure_closes_the_client() {
     }
     assert_eq!(broker.wait_causes(2).await, ["backend_failed", "backend_failed"]);
     assert_eq!(broker.metric("steadfast_failovers_total", &[]).await, 0.0);
-    let attempts: HashSet<_> =
-        [&a, &b].iter().flat_map(|backend| backend.journal().connections()).map(|conn| conn.attempt()).collect();
+    let attempts: HashSet<_> = [&a, &b]
+        .iter()
+        .flat_map(|backend| backend.journal().connections())
+        .map(|conn| conn.attempt())
+        .collect();
     assert_eq!(attempts, HashSet::from([1]), "nobody was redialled");
 }
 

@@ -94,7 +94,8 @@ async fn hop_by_hop_headers_stay_on_their_hop() {
 
 #[tokio::test]
 async fn the_answers_headers_reach_the_client() {
-    let flags = "--answer-header Set-Cookie:a=1 --answer-header Set-Cookie:b=2 --answer-header X-Served-By:me";
+    let flags =
+        "--answer-header Set-Cookie:a=1 --answer-header Set-Cookie:b=2 --answer-header X-Served-By:me";
     let backend = Backend::start("a", flags).await;
     let broker = Broker::start(&[&backend]).await;
     let client = Client::connect(broker.address()).await;
@@ -129,7 +130,8 @@ async fn a_backend_may_choose_no_subprotocol() {
 async fn messages_that_come_with_the_handshakes_are_kept() {
     let backend = Backend::start("a", "--greet welcome").await;
     let broker = Broker::start(&[&backend]).await;
-    let early = [Frame::text("one"), Frame::text("two")].map(|frame| frame.masked([7, 7, 7, 7]).encode()).concat();
+    let early =
+        [Frame::text("one"), Frame::text("two")].map(|frame| frame.masked([7, 7, 7, 7]).encode()).concat();
     let mut client = Upgrade::to(broker.address()).behind(early).connect().await;
     assert_eq!(client.texts(3).await, ["welcome", "a:one", "a:two"]);
 }
@@ -141,7 +143,8 @@ async fn a_third_party_client_is_served() {
     let backend = Backend::start("a", "").await;
     let broker = Broker::start(&[&backend]).await;
     let url = format!("ws://{}/", broker.address());
-    let (mut socket, _) = bounded("the upgrade", tokio_tungstenite::connect_async(url)).await.expect("an upgrade");
+    let (mut socket, _) =
+        bounded("the upgrade", tokio_tungstenite::connect_async(url)).await.expect("an upgrade");
     socket.send(Message::text("hello")).await.expect("the message is sent");
     let answer = bounded("the answer", socket.next()).await.expect("an answer").expect("a message");
     assert_eq!(answer, Message::text("a:hello"));
@@ -240,5 +243,8 @@ async fn each_dial_has_a_key_of_its_own() {
         .collect();
     // The backend's answer is checked against the key that the broker sent, so that key must be the broker's own
     // or the client's; either way it is the base64 of 16 bytes (RFC 6455 4.1).
-    assert!(keys.len() == 2 && keys.iter().all(|key| key.len() == KEY.len() && key.ends_with("==")), "{keys:?}");
+    assert!(
+        keys.len() == 2 && keys.iter().all(|key| key.len() == KEY.len() && key.ends_with("==")),
+        "{keys:?}"
+    );
 }

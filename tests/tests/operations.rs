@@ -34,7 +34,10 @@ async fn metrics_are_prometheus_text() {
     client.close(1000, "").await;
     broker.wait_causes(1).await;
     let response = broker.get("/metrics").await;
-    assert!(response.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")), "{response:?}");
+    assert!(
+        response.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")),
+        "{response:?}"
+    );
     let text = response.text();
     let names = [
         "steadfast_sessions gauge",
@@ -78,8 +81,10 @@ async fn failovers_are_counted_by_reason() {
     }
     broker.wait_metric("steadfast_failovers_total", &[], |count| count == 3.0).await;
     let text = broker.get("/metrics").await.text();
-    let reasons: Vec<&str> = text.lines().filter(|line| line.starts_with("steadfast_failovers_total{")).collect();
-    let with_reason = reasons.iter().filter(|line| line.contains("reason=\"") && !line.ends_with(" 0")).count();
+    let reasons: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("steadfast_failovers_total{")).collect();
+    let with_reason =
+        reasons.iter().filter(|line| line.contains("reason=\"") && !line.ends_with(" 0")).count();
     assert_eq!(with_reason, 3, "three reasons: {reasons:?}");
 }
 
@@ -107,7 +112,8 @@ async fn sessions_are_listed_and_found() {
     assert_eq!(broker.sessions().await, Vec::<Value>::new());
     let mut client = Client::connect(broker.address()).await;
     client.ask("hello", "a:hello").await;
-    let session = broker.wait_only_session("acknowledged", |own| own["ledger"]["up"]["acknowledged"] == 1).await;
+    let session =
+        broker.wait_only_session("acknowledged", |own| own["ledger"]["up"]["acknowledged"] == 1).await;
     let expected = [("pool", "default"), ("backend", "a"), ("state", "relaying")];
     for (key, value) in expected {
         assert_eq!(session[key], value, "{key}");
@@ -142,7 +148,8 @@ async fn the_access_line_tells_how_a_session_went() {
     let (home, other) = home_and_other([&a, &b]).await;
     send_range(&client, "m", 1, 5).await;
     assert_eq!(client.texts(5).await, range(&format!("{}:m", home.name()), 1, 5));
-    let session = broker.wait_only_session("acknowledged", |own| own["ledger"]["up"]["acknowledged"] == 5).await;
+    let session =
+        broker.wait_only_session("acknowledged", |own| own["ledger"]["up"]["acknowledged"] == 5).await;
     home.kill();
     client.ask("m-6", &format!("{}:m-6", other.name())).await;
     client.close(1000, "").await;
@@ -173,7 +180,10 @@ async fn every_log_line_is_json_when_asked_for() {
     let log = broker.log();
     assert!(!log.is_empty());
     for line in log {
-        assert!(serde_json::from_str::<Value>(&line).is_ok_and(|value| value.is_object()), "not JSON: {line}");
+        assert!(
+            serde_json::from_str::<Value>(&line).is_ok_and(|value| value.is_object()),
+            "not JSON: {line}"
+        );
     }
 }
 
@@ -183,7 +193,9 @@ async fn the_text_log_has_the_same_line() {
     let broker = Broker::over(&[&backend]).text_log().start().await;
     let client = Client::connect(broker.address()).await;
     client.close(1000, "").await;
-    let line = eventually_some("an access line", || broker.log().into_iter().find(|line| line.contains("session ended")));
+    let line = eventually_some("an access line", || {
+        broker.log().into_iter().find(|line| line.contains("session ended"))
+    });
     let line = line.await;
     assert!(line.contains("client_close") && line.contains("default"), "{line}");
     assert!(!line.contains('\u{1b}'), "no colours in a pipe: {line:?}");
@@ -192,7 +204,8 @@ async fn the_text_log_has_the_same_line() {
 #[tokio::test]
 async fn a_client_that_answers_no_ping_is_gone() {
     let backend = Backend::start("a", "").await;
-    let broker = Broker::over(&[&backend]).setting("timeouts", "keepalive = \"200ms\"\nclient_pong = \"400ms\"");
+    let broker =
+        Broker::over(&[&backend]).setting("timeouts", "keepalive = \"200ms\"\nclient_pong = \"400ms\"");
     let broker = broker.start().await;
     let mut alive = Client::connect(broker.address()).await;
     let mut deaf = Client::connect(broker.address()).await;

@@ -36,7 +36,11 @@ async fn back_within_the_deadline() {
     let Outage { backend, broker, mut client } = outage("30s").await;
     send_range(&client, "m", 2, 100).await;
     client.send_frame(Frame::new(PING, "waiting")).await;
-    assert_eq!(client.next_but_pings().await, Incoming::Pong(b"waiting".to_vec()), "pings are answered meanwhile");
+    assert_eq!(
+        client.next_but_pings().await,
+        Incoming::Pong(b"waiting".to_vec()),
+        "pings are answered meanwhile"
+    );
     backend.restart().await;
     assert_eq!(client.texts(99).await, range("a:m", 2, 100));
     assert_eq!(backend.journal().connections()[1].texts(), range("m", 2, 100));
@@ -55,7 +59,11 @@ async fn beyond_the_deadline() {
     assert_eq!(client.ended().await, End::Eof);
     assert_eq!(broker.wait_causes(1).await, ["deadline"]);
     broker.wait_sessions(0).await;
-    assert_eq!(broker.metric("steadfast_messages_lost_total", &[("direction", "up")]).await, 3.0, "and it is counted");
+    assert_eq!(
+        broker.metric("steadfast_messages_lost_total", &[("direction", "up")]).await,
+        3.0,
+        "and it is counted"
+    );
     backend.restart().await;
     Client::connect(broker.address()).await.ask("new", "a:new").await;
     assert_eq!(backend.journal().texts(), ["m-1", "new"]);
@@ -74,7 +82,8 @@ async fn the_deadlines_close_code_can_be_chosen() {
 #[tokio::test]
 async fn a_backend_that_accepts_and_fails_is_redialled_with_pauses() {
     let backend = Backend::start("a", "").await;
-    let broker = Broker::over(&[&backend]).setting("failover", "deadline = \"4s\"\nstable = \"2s\"").start().await;
+    let broker =
+        Broker::over(&[&backend]).setting("failover", "deadline = \"4s\"\nstable = \"2s\"").start().await;
     let mut client = Client::connect(broker.address()).await;
     client.ask("m-1", "a:m-1").await;
     backend.set("--spoil-upgrade accept-then-fail").await;
@@ -118,14 +127,16 @@ async fn refused_by_every_backend() {
     };
     assert_eq!((refusals(home), refusals(other)), (1, 1), "each is asked once");
     let backends = broker.get_json("/api/v1/backends").await;
-    let other_state = backends["backends"].as_array().and_then(|all| all.iter().find(|own| own["name"] == other.name()));
+    let other_state =
+        backends["backends"].as_array().and_then(|all| all.iter().find(|own| own["name"] == other.name()));
     let other_state = other_state.expect("the other backend is listed");
     assert_eq!((&other_state["state"], &other_state["failures"]), (&Value::from("up"), &Value::from(0)));
 }
 
 #[tokio::test]
 async fn refused_by_one_backend_and_taken_by_another() {
-    let backends = [Backend::start("a", "").await, Backend::start("b", "").await, Backend::start("c", "").await];
+    let backends =
+        [Backend::start("a", "").await, Backend::start("b", "").await, Backend::start("c", "").await];
     let broker = Broker::start(&[&backends[0], &backends[1], &backends[2]]).await;
     let mut client = Client::connect(broker.address()).await;
     client.send("where?").await;
@@ -147,7 +158,10 @@ async fn a_redial_answered_with_503_is_tried_again() {
     eventually("two redials", || refused() >= 2).await;
     backend.set("").await;
     client.ask("m-2", "a:m-2").await;
-    assert_eq!(broker.wait_only_session("on", |session| session["state"] == "relaying").await["failovers"], 1);
+    assert_eq!(
+        broker.wait_only_session("on", |session| session["state"] == "relaying").await["failovers"],
+        1
+    );
 }
 
 /// After a client has left, its session is gone, is not redialled, and the broker serves others.
@@ -206,7 +220,10 @@ async fn messages_of_a_client_that_closed_are_still_delivered() {
     assert_eq!(connection.texts(), range("m", 2, 6));
     assert_eq!(connection.close(), Some((Some(4321), "bye".to_owned())));
     let mut client = client;
-    assert!(client.rest().await.contains(&Incoming::Close(Some(4321), "bye".to_owned())), "the client's Close is answered");
+    assert!(
+        client.rest().await.contains(&Incoming::Close(Some(4321), "bye".to_owned())),
+        "the client's Close is answered"
+    );
     assert_eq!(broker.wait_causes(1).await, ["client_close"]);
 }
 

@@ -23,7 +23,11 @@ async fn chat(client: &mut Client, tag: &str) -> Vec<String> {
 #[tokio::test]
 async fn poison_among_innocents() {
     let flags = "--die-on poison";
-    let backends = [Backend::start("a", flags).await, Backend::start("b", flags).await, Backend::start("c", flags).await];
+    let backends = [
+        Backend::start("a", flags).await,
+        Backend::start("b", flags).await,
+        Backend::start("c", flags).await,
+    ];
     let all: Vec<&Backend> = backends.iter().collect();
     let _supervisors: Vec<_> = all.iter().map(|backend| backend.supervise()).collect();
     let broker = Broker::start(&all).await;

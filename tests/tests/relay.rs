@@ -35,7 +35,9 @@ async fn text_and_binary_keep_their_kind_and_bytes() {
     let backend = Backend::start("a", "").await;
     let broker = Broker::start(&[&backend]).await;
     let mut client = Client::connect(broker.address()).await;
-    for (opcode, payload) in [(TEXT, b"gr\xc3\xbc\xc3\x9fe".to_vec()), (BINARY, noise(3000, 1)), (TEXT, Vec::new())] {
+    for (opcode, payload) in
+        [(TEXT, b"gr\xc3\xbc\xc3\x9fe".to_vec()), (BINARY, noise(3000, 1)), (TEXT, Vec::new())]
+    {
         client.send_frame(Frame::new(opcode, payload.clone())).await;
         let answer = client.message().await;
         assert_eq!((answer.opcode, answer.bytes), (opcode, [b"a:", &payload[..]].concat()));
@@ -76,7 +78,9 @@ async fn backend_frames_reach_the_client_verbatim_and_its_pings_do_not() {
     let broker = Broker::start(&[&backend]).await;
     let mut client = Client::connect(broker.address()).await;
     client.send("!fragments 4").await;
-    let Incoming::Message(message) = client.next().await else { panic!("a ping of the backend reached the client") };
+    let Incoming::Message(message) = client.next().await else {
+        panic!("a ping of the backend reached the client")
+    };
     assert_eq!((message.opcode, &message.fragments[..]), (TEXT, &[7; 4][..]));
     assert_eq!(message.bytes, b"part-1;part-2;part-3;part-4;");
     // Of pings that come together only the last must be answered (RFC 6455 5.5.3).
@@ -213,7 +217,8 @@ async fn sessions_do_not_mix() {
 
 #[tokio::test]
 async fn new_sessions_go_where_the_fewest_are() {
-    let backends = [Backend::start("a", "").await, Backend::start("b", "").await, Backend::start("c", "").await];
+    let backends =
+        [Backend::start("a", "").await, Backend::start("b", "").await, Backend::start("c", "").await];
     let broker = Broker::start(&[&backends[0], &backends[1], &backends[2]]).await;
     let mut clients = Vec::new();
     for _ in 0..12 {

@@ -34,7 +34,10 @@ fn send_all(writer: Writer, session: usize, count: usize) -> JoinHandle<()> {
 async fn read_all(client: &mut Client, session: usize, count: usize, name: &str) {
     for n in 0..count {
         let expected = [name.as_bytes(), b":", &payload(session, n)].concat();
-        assert!(client.message().await.bytes == expected, "answer {n} of session {session} is not the one due");
+        assert!(
+            client.message().await.bytes == expected,
+            "answer {n} of session {session} is not the one due"
+        );
     }
 }
 
@@ -87,7 +90,8 @@ async fn a_ring_that_is_full_while_no_backend_is_there_pushes_back_and_flows_on(
     backend.kill();
     broker.wait_only_session("without a backend", |session| session["state"] != "relaying").await;
     let sender = send_all(client.writer(), 1, COUNT);
-    let full = broker.wait_only_session("a full ring", |session| buffered(session) > RING - 2 * MESSAGE).await;
+    let full =
+        broker.wait_only_session("a full ring", |session| buffered(session) > RING - 2 * MESSAGE).await;
     assert!(buffered(&full) <= RING_BOUND, "{} bytes in a ring of {RING}", buffered(&full));
     assert!(!sender.is_finished(), "64 MiB went into a ring of {RING} bytes");
     backend.restart().await;
@@ -112,7 +116,8 @@ async fn all_sessions_together_keep_to_the_budget() {
     }
     backend.wait_upgrades(SESSIONS).await;
     backend.command("!stop-reading").await;
-    let senders: Vec<_> = clients.iter().enumerate().map(|(id, client)| send_all(client.writer(), id, EACH)).collect();
+    let senders: Vec<_> =
+        clients.iter().enumerate().map(|(id, client)| send_all(client.writer(), id, EACH)).collect();
     // One message of the budget is kept aside.
     let is_full = |bytes| bytes > (BUDGET / 2 - 2 * MESSAGE) as f64;
     broker.wait_metric("steadfast_unacknowledged_bytes", &[], is_full).await;

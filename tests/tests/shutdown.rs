@@ -8,8 +8,10 @@ use steadfast_tests::frame::{End, Frame};
 use steadfast_tests::wait::{eventually, eventually_async};
 
 async fn wait_unready(broker: &Broker) {
-    eventually_async("readiness to be withdrawn", async || (broker.get("/readyz").await.status == 503).then_some(()))
-        .await;
+    eventually_async("readiness to be withdrawn", async || {
+        (broker.get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
 }
 
 async fn wait_refusing(broker: &Broker) {

@@ -62,7 +62,8 @@ impl Started {
 #[tokio::test]
 async fn flags_alone_are_enough() {
     let (a, b) = (Backend::start("a", "").await, Backend::start("b", "").await);
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", &a.url(), "--backend", &b.url(), "--workers", "1"];
+    let arguments =
+        ["serve", "--listen", "127.0.0.1:0", "--backend", &a.url(), "--backend", &b.url(), "--workers", "1"];
     let mut broker = Started::with(&arguments, &[]);
     let address = broker.address(0).await;
     let mut clients = [Client::connect(address).await, Client::connect(address).await];
@@ -78,9 +79,11 @@ async fn flags_alone_are_enough() {
 #[tokio::test]
 async fn several_listeners_are_printed_in_order() {
     let backend = Backend::start("a", "").await;
-    let fixed = TcpListener::bind("127.0.0.1:0").and_then(|own| own.local_addr()).expect("a free port").to_string();
+    let fixed =
+        TcpListener::bind("127.0.0.1:0").and_then(|own| own.local_addr()).expect("a free port").to_string();
     let url = backend.url();
-    let arguments = ["serve", "--listen", &fixed, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--backend", &url];
+    let arguments =
+        ["serve", "--listen", &fixed, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--backend", &url];
     let mut broker = Started::with(&arguments, &[]);
     let addresses = [broker.address(0).await, broker.address(1).await];
     assert_eq!(addresses[0].to_string(), fixed);
@@ -155,7 +158,8 @@ async fn ipv6_is_served() {
 
 #[test]
 fn a_right_file_is_found_right() {
-    let output = check(&valid("[limits]\nmessage = \"1MiB\"\nring = 2097152\n\n[timeouts]\nclient_stall = \"5s\"\n"));
+    let output =
+        check(&valid("[limits]\nmessage = \"1MiB\"\nring = 2097152\n\n[timeouts]\nclient_stall = \"5s\"\n"));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -182,7 +186,10 @@ fn wrong_values_are_refused() {
         ("[limitz]\nmessage = 5\n", "limitz"),
         ("[[pool]]\nname = \"default\"\n[[pool.backend]]\nurl = \"ws://127.0.0.1:9\"\n", "default"),
         ("[[pool]]\nname = \"empty\"\n", "empty"),
-        ("[[pool]]\nname = \"p\"\nack = \"perhaps\"\n[[pool.backend]]\nurl = \"ws://127.0.0.1:9\"\n", "perhaps"),
+        (
+            "[[pool]]\nname = \"p\"\nack = \"perhaps\"\n[[pool.backend]]\nurl = \"ws://127.0.0.1:9\"\n",
+            "perhaps",
+        ),
         ("[[pool]]\nname = \"p\"\n[[pool.backend]]\nurl = \"http//nowhere\"\n", "nowhere"),
         ("[[pool]]\nname = \"p\"\n[[pool.backend]]\nurl = \"wss://127.0.0.1:9\"\n", "wss"),
         ("[[listener]]\naddress = \"here\"\n", "here"),
@@ -210,9 +217,15 @@ fn serve_refuses_what_check_refuses() {
 
 #[test]
 fn wrong_usage_is_exit_code_2() {
-    for arguments in [&["serve", "--no-such-flag"][..], &["fly"], &["check"], &["serve", "--ack", "perhaps"]] {
+    for arguments in [&["serve", "--no-such-flag"][..], &["fly"], &["check"], &["serve", "--ack", "perhaps"]]
+    {
         let output = run(arguments);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert!(!output.stderr.is_empty());
     }
 }
@@ -223,7 +236,8 @@ fn an_address_in_use_is_exit_code_4() {
     let address = taken.local_addr().expect("an address").to_string();
     let text = complaint(&run(&["serve", "--listen", &address, "--backend", "ws://127.0.0.1:9"]), 4);
     assert!(text.contains(&address), "{text}");
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--admin", &address, "--backend", "ws://127.0.0.1:9"];
+    let arguments =
+        ["serve", "--listen", "127.0.0.1:0", "--admin", &address, "--backend", "ws://127.0.0.1:9"];
     assert!(complaint(&run(&arguments), 4).contains(&address));
 }
 
@@ -231,7 +245,10 @@ fn an_address_in_use_is_exit_code_4() {
 fn too_few_descriptors_are_exit_code_5() {
     let (_directory, path) = file(&valid("[limits]\nmax_sessions = 100000\n"));
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 200 && exec \"$0\" serve --config \"$1\""]).arg(Broker::binary()).arg(path);
+    command
+        .args(["-c", "ulimit -n 200 && exec \"$0\" serve --config \"$1\""])
+        .arg(Broker::binary())
+        .arg(path);
     let text = complaint(&command.output().expect("sh can be started"), 5);
     assert!(text.contains("ulimit") || text.contains("descriptors"), "{text}");
 }
@@ -241,7 +258,16 @@ fn version_and_help_are_there() {
     let version = run(&["--version"]);
     assert!(String::from_utf8_lossy(&version.stdout).contains(env!("CARGO_PKG_VERSION")));
     let help = String::from_utf8_lossy(&run(&["serve", "--help"]).stdout).into_owned();
-    for flag in ["--listen", "--backend", "--admin", "--ack", "--on-failure", "--workers", "--config", "STEADFAST_LISTEN"] {
+    for flag in [
+        "--listen",
+        "--backend",
+        "--admin",
+        "--ack",
+        "--on-failure",
+        "--workers",
+        "--config",
+        "STEADFAST_LISTEN",
+    ] {
         assert!(help.contains(flag), "{flag} is not in the help:\n{help}");
     }
 }

@@ -365,7 +365,7 @@ impl Session {
     }
 
     pub(super) fn expire_episode(&mut self, now: Time) {
-        if !self.episode_timeout().is_some_and(|at| at <= now) {
+        if self.episode_timeout().is_none_or(|at| at > now) {
             return;
         }
         // A backend that has everything and works is not taken away at the deadline: only its

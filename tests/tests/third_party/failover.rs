@@ -10,31 +10,32 @@ use crate::peers::tools::{Tool, left_out};
 
 const LARGE: usize = 3_000_000;
 
-async fn there_and_back(test: &str, library: Library) {
-    if left_out(test, &[library.tools(), &[Tool::Ws, Tool::Websockets]].concat()) {
+/// From a server on `first` to one on `second` and back.
+async fn there_and_back(test: &str, library: Library, first: Tool, second: Tool) {
+    if left_out(test, &[library.tools(), &[first, second]].concat()) {
         return;
     }
-    let mut ws = Server::start(Tool::Ws).await;
-    let mut websockets = Server::absent(Tool::Websockets);
-    let relay = Relay::start(&[ws.url(), websockets.url()], &[]).await;
+    let mut first = Server::start(first).await;
+    let mut second = Server::absent(second);
+    let relay = Relay::start(&[first.url(), second.url()], &[]).await;
     let mut client = Client::start(library);
     let opened = json!({ "event": "open", "protocol": "chat.v2", "compressed": library.compresses() });
     client.ask(&format!("connect ws://{}/ chat.v2", relay.address), opened.clone()).await;
-    assert_eq!(ws.event().await, opened, "the first session");
+    assert_eq!(first.event().await, opened, "the first session");
 
-    let mut sent = talk(&mut client, &relay, &ws, 0).await;
-    websockets.restart().await;
-    ws.kill();
-    sent = talk(&mut client, &relay, &websockets, sent).await;
-    assert_eq!(websockets.event().await, opened, "the session after the first failover");
-    ws.restart().await;
-    websockets.kill();
-    talk(&mut client, &relay, &ws, sent).await;
-    assert_eq!(ws.event().await, opened, "the session after the second failover");
+    let mut sent = talk(&mut client, &relay, &first, 0).await;
+    second.restart().await;
+    first.kill();
+    sent = talk(&mut client, &relay, &second, sent).await;
+    assert_eq!(second.event().await, opened, "the session after the first failover");
+    first.restart().await;
+    second.kill();
+    talk(&mut client, &relay, &first, sent).await;
+    assert_eq!(first.event().await, opened, "the session after the second failover");
 
     let closed = json!({ "event": "close", "code": 1000, "reason": "still here" });
     client.ask("close 1000 still here", closed.clone()).await;
-    assert_eq!(ws.event().await, closed, "the close at the last server");
+    assert_eq!(first.event().await, closed, "the close at the last server");
 }
 
 /// Four messages and their answers, and then nothing is left that could be replayed. `before` have been sent
@@ -52,16 +53,33 @@ async fn talk(client: &mut Client, relay: &Relay, server: &Server, before: usize
 }
 
 #[tokio::test]
-async fn ws_outlives_its_servers() {
-    there_and_back("ws_outlives_its_servers", Library::Ws).await;
+async fn ws_from_ws_and_back() {
+    there_and_back("ws_from_ws_and_back", Library::Ws, Tool::Ws, Tool::Websockets).await;
 }
 
 #[tokio::test]
-async fn websockets_outlives_its_servers() {
-    there_and_back("websockets_outlives_its_servers", Library::Websockets).await;
+async fn ws_from_websockets_and_back() {
+    there_and_back("ws_from_websockets_and_back", Library::Ws, Tool::Websockets, Tool::Ws).await;
 }
 
 #[tokio::test]
-async fn tungstenite_outlives_its_servers() {
-    there_and_back("tungstenite_outlives_its_servers", Library::Tungstenite).await;
+async fn websockets_from_ws_and_back() {
+    there_and_back("websockets_from_ws_and_back", Library::Websockets, Tool::Ws, Tool::Websockets).await;
+}
+
+#[tokio::test]
+async fn websockets_from_websockets_and_back() {
+    there_and_back("websockets_from_websockets_and_back", Library::Websockets, Tool::Websockets, Tool::Ws)
+        .await;
+}
+
+#[tokio::test]
+async fn tungstenite_from_ws_and_back() {
+    there_and_back("tungstenite_from_ws_and_back", Library::Tungstenite, Tool::Ws, Tool::Websockets).await;
+}
+
+#[tokio::test]
+async fn tungstenite_from_websockets_and_back() {
+    there_and_back("tungstenite_from_websockets_and_back", Library::Tungstenite, Tool::Websockets, Tool::Ws)
+        .await;
 }

@@ -205,6 +205,22 @@ fn a_pong_that_comes_late_but_before_the_time_is_up_keeps_the_acks() {
 }
 
 #[test]
+fn a_backend_that_has_answered_before_is_not_unfit_for_being_busy() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    rig.backend_pongs();
+    rig.client_says("two");
+    for _ in 0..30 {
+        rig.wait(secs(1));
+        rig.backend_says("talk");
+    }
+    assert_eq!(rig.take_notes(), [], "it does not never pong");
+    assert!(rig.session.unacknowledged() > 0);
+    rig.backend_pongs();
+    assert_eq!(rig.session.unacknowledged(), 0);
+}
+
+#[test]
 fn an_idle_backend_is_pinged_and_tested_in_the_same_way() {
     let mut rig = Rig::with(|config| config.keepalive = secs(25));
     let idle = |rig: &mut Rig, time| {

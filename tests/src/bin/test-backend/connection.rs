@@ -78,7 +78,18 @@ impl Connection {
         let (read, writer) = tokio::io::split(stream);
         let outbox = Outbox::new(&shared.name, &shared.behaviour());
         let reader = FrameReader::new(read, read_ahead);
-        Self { shared, conn, reader, writer, socket, outbox, open: None, messages: 0, reads: true, has_closed: false }
+        Self {
+            shared,
+            conn,
+            reader,
+            writer,
+            socket,
+            outbox,
+            open: None,
+            messages: 0,
+            reads: true,
+            has_closed: false,
+        }
     }
 
     async fn run(mut self) {
@@ -169,8 +180,11 @@ impl Connection {
         if behaviour.ignore_close {
             return Continue(());
         }
-        let answered =
-            if self.has_closed { Continue(()) } else { self.send(Frame::new(CLOSE, frame.payload.clone())).await };
+        let answered = if self.has_closed {
+            Continue(())
+        } else {
+            self.send(Frame::new(CLOSE, frame.payload.clone())).await
+        };
         // A server closes TCP first (RFC 6455 7.1.1); the journal tells whether the peer read on to that.
         let _ = self.writer.shutdown().await;
         answered
