@@ -27,7 +27,11 @@ struct Admin {
 ///
 /// # Errors
 /// When the listener breaks.
-pub(crate) async fn serve(listener: std::net::TcpListener, broker: Arc<Broker>, exporter: Exporter) -> io::Result<()> {
+pub(crate) async fn serve(
+    listener: std::net::TcpListener,
+    broker: Arc<Broker>,
+    exporter: Exporter,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
@@ -42,7 +46,11 @@ pub(crate) async fn serve(listener: std::net::TcpListener, broker: Arc<Broker>, 
 }
 
 async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if admin.broker.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "ending\n") }
+    if admin.broker.is_ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
+    }
 }
 
 async fn figures(State(admin): State<Admin>) -> impl IntoResponse {
@@ -130,7 +138,7 @@ impl From<&Entry> for SessionView {
             id: entry.name(),
             pool: entry.gate.pool.name.clone(),
             listener: entry.gate.address.to_string(),
-            client: entry.client.to_string(),
+            client: entry.client().to_string(),
             backend: core.seat.as_ref().map(|seat| seat.backend().name.clone()),
             state: core.machine.state().name(),
             age_ms: clock::now().since(entry.began).as_millis() as u64,

@@ -1,6 +1,7 @@
 //! Reaching a backend: TCP, the upgrade, and what its answer means.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +98,7 @@ pub(crate) struct Search<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) handshake: &'a Handshake,
     pub(crate) session: &'a str,
+    pub(crate) client: IpAddr,
     pub(crate) terms: Terms,
     pub(crate) attempt: u32,
     /// The backend that the session has just left.
@@ -145,7 +147,11 @@ impl Dialer {
     }
 
     /// A redial. Backends that refuse the session are added to `refused` and not asked again.
-    pub(crate) async fn again(&self, search: &Search<'_>, refusing: &mut Vec<usize>) -> Result<Box<Link>, DialError> {
+    pub(crate) async fn again(
+        &self,
+        search: &Search<'_>,
+        refusing: &mut Vec<usize>,
+    ) -> Result<Box<Link>, DialError> {
         let mut tried = refusing.clone();
         while let Some(seat) = search.pick(&tried) {
             let backend = Arc::clone(seat.backend());
@@ -199,19 +205,28 @@ impl Dialer {
     }
 
     async fn attempt(&self, search: &Search<'_>, backend: &Backend, compress: bool) -> Result<Found, Retry> {
-        let stream = match timeout(self.connect, TcpStream::connect((backend.host.as_str(), backend.port))).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) if is_local(&error) => return Ok(Found::Not(Outcome::Local(error))),
-            Ok(Err(error)) => return Ok(Found::failed(format!("cannot connect: {error}"))),
-            Err(_) => return Ok(Found::failed(format!("no connection within {:?}", self.connect))),
-        };
+        let stream =
+            match timeout(self.connect, TcpStream::connect((backend.host.as_str(), backend.port))).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) if is_local(&error) => return Ok(Found::Not(Outcome::Local(error))),
+                Ok(Err(error)) => return Ok(Found::failed(format!("cannot connect: {error}"))),
+                Err(_) => return Ok(Found::failed(format!("no connection within {:?}", self.connect))),
+            };
         tune(&stream, search.pool.session.ack_timeout);
         let key = generate_key();
-        let request = search.handshake.request(&key, &search.offer(compress), search.session, search.attempt);
+        let request = search.handshake.request(
+            search.client,
+            &key,
+            &search.offer(compress),
+            search.session,
+            search.attempt,
+        );
         let response = match timeout(self.upgrade, self.exchange(stream, request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Ok(Found::failed(format!("the upgrade failed: {}", cause(&error)))),
-            Err(_) => return Ok(Found::failed(format!("no answer to the upgrade within {:?}", self.upgrade))),
+            Err(_) => {
+                return Ok(Found::failed(format!("no answer to the upgrade within {:?}", self.upgrade)));
+            }
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Found::Not(Outcome::Answered(response)));
@@ -286,7 +301,8 @@ impl Search<'_> {
                 extensions: deflate.filter(|_| compress).map(DeflateOffer::to_backend),
             },
             Terms::Again(agreed) => {
-                let protocols = agreed.protocol.as_deref().and_then(|name| HeaderValue::from_bytes(name).ok());
+                let protocols =
+                    agreed.protocol.as_deref().and_then(|name| HeaderValue::from_bytes(name).ok());
                 Offer { protocols, extensions: agreed.deflate.map(Agreement::to_backend) }
             }
         }
@@ -300,21 +316,25 @@ impl Search<'_> {
             (Terms::Again(agreed), chosen) => agreed.protocol.as_deref() == chosen.map(HeaderValue::as_bytes),
             (Terms::First { .. }, None) => true,
             (Terms::First { protocols, .. }, Some(chosen)) => {
-                let offered = protocols.as_ref().and_then(|offered| offered.to_str().ok()).unwrap_or_default();
+                let offered =
+                    protocols.as_ref().and_then(|offered| offered.to_str().ok()).unwrap_or_default();
                 offered.split(',').any(|offer| offer.trim().as_bytes() == chosen.as_bytes())
             }
         }
     }
 
     fn agree(&self, answer: &HeaderMap, compress: bool) -> Result<Option<Agreement>, Mismatch> {
-        let values: Vec<_> = answer.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::to_str).collect();
+        let values: Vec<_> =
+            answer.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::to_str).collect();
         let values: Result<Vec<_>, _> = values.into_iter().collect();
         let extensions = values.map_err(|_| Mismatch::Malformed)?.join(",");
         let nothing = || if extensions.is_empty() { Ok(None) } else { Err(Mismatch::Malformed) };
         match &self.terms {
             Terms::First { deflate: Some(offer), .. } if compress => offer.accept(&extensions),
             Terms::First { .. } => nothing(),
-            Terms::Again(Agreed { deflate: Some(agreed), .. }) => agreed.check(&extensions).map(|()| Some(*agreed)),
+            Terms::Again(Agreed { deflate: Some(agreed), .. }) => {
+                agreed.check(&extensions).map(|()| Some(*agreed))
+            }
             Terms::Again(_) => nothing(),
         }
     }
@@ -330,7 +350,11 @@ fn check_upgrade(headers: &HeaderMap, key: &str) -> Result<(), &'static str> {
         return Err("it switched to another protocol");
     }
     let accept = headers.get(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
-    if accept == Some(derive_accept_key(key.as_bytes()).as_bytes()) { Ok(()) } else { Err("its Sec-WebSocket-Accept is wrong") }
+    if accept == Some(derive_accept_key(key.as_bytes()).as_bytes()) {
+        Ok(())
+    } else {
+        Err("its Sec-WebSocket-Accept is wrong")
+    }
 }
 
 /// Redirects and refusals are for the client, unless they speak of this moment only.
@@ -347,7 +371,14 @@ fn tries_elsewhere(status: StatusCode) -> bool {
 
 /// "Out of file descriptors here" is not "the backend is down".
 fn is_local(error: &io::Error) -> bool {
-    let local = [Errno::EMFILE, Errno::ENFILE, Errno::EADDRNOTAVAIL, Errno::ENOBUFS, Errno::ENOMEM, Errno::EADDRINUSE];
+    let local = [
+        Errno::EMFILE,
+        Errno::ENFILE,
+        Errno::EADDRNOTAVAIL,
+        Errno::ENOBUFS,
+        Errno::ENOMEM,
+        Errno::EADDRINUSE,
+    ];
     error.raw_os_error().is_some_and(|code| local.contains(&Errno::from_raw(code)))
 }
 
@@ -368,7 +399,8 @@ fn refused(pool: &Pool, backend: &Backend, why: &str) {
 }
 
 fn record(pool: &Pool, backend: &Backend, outcome: &'static str) {
-    let labels = [("pool", pool.name.clone()), ("backend", backend.name.clone()), ("outcome", outcome.to_owned())];
+    let labels =
+        [("pool", pool.name.clone()), ("backend", backend.name.clone()), ("outcome", outcome.to_owned())];
     metrics::counter!("steadfast_dials_total", &labels).increment(1);
 }
 

@@ -84,7 +84,8 @@ impl Visitor {
     /// cannot do with the compression), and the client's reading of the answer.
     fn patience(&self) -> Duration {
         let timeouts = &self.broker.settings.timeouts;
-        let dials = (timeouts.connect + timeouts.upgrade).saturating_mul(2 * self.gate.pool.backends.len() as u32);
+        let dials =
+            (timeouts.connect + timeouts.upgrade).saturating_mul(2 * self.gate.pool.backends.len() as u32);
         (timeouts.handshake * 2).saturating_add(dials)
     }
 
@@ -93,17 +94,26 @@ impl Visitor {
         tracing::debug!(client = %self.client, why, "handshake failed");
     }
 
-    async fn welcome(&self, request: Request<Incoming>, admitted: &Mutex<Option<Admitted>>) -> Response<Body> {
+    async fn welcome(
+        &self,
+        request: Request<Incoming>,
+        admitted: &Mutex<Option<Admitted>>,
+    ) -> Response<Body> {
         let response = self.answer(request, admitted).await;
         let status = response.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
-            metrics::counter!("steadfast_refused_upgrades_total", "status" => status.as_str().to_owned()).increment(1);
+            metrics::counter!("steadfast_refused_upgrades_total", "status" => status.as_str().to_owned())
+                .increment(1);
             tracing::info!(client = %self.client, pool = self.gate.pool.name, status = status.as_u16(), "no session");
         }
         response
     }
 
-    async fn answer(&self, mut request: Request<Incoming>, admitted: &Mutex<Option<Admitted>>) -> Response<Body> {
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        admitted: &Mutex<Option<Admitted>>,
+    ) -> Response<Body> {
         if let Err(refusal) = check(&request) {
             return refusal.response();
         }
@@ -113,13 +123,16 @@ impl Visitor {
         };
         let upgrade = hyper::upgrade::on(&mut request);
         let id: u128 = rand::random();
-        let handshake = Handshake::new(&request, self.client.ip());
+        let handshake = Handshake::new(&request);
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
         let found = self.dial(&request, &handshake, id).await;
         match found {
             Ok(link) => {
                 let agreed = Agreed {
-                    protocol: link.headers.get(header::SEC_WEBSOCKET_PROTOCOL).map(|name| name.as_bytes().into()),
+                    protocol: link
+                        .headers
+                        .get(header::SEC_WEBSOCKET_PROTOCOL)
+                        .map(|name| name.as_bytes().into()),
                     deflate: link.deflate,
                 };
                 let response = switching(&link, key.as_ref(), &agreed);
@@ -136,12 +149,18 @@ impl Visitor {
         }
     }
 
-    async fn dial(&self, request: &Request<Incoming>, handshake: &Handshake, id: u128) -> Result<Box<Link>, DialError> {
+    async fn dial(
+        &self,
+        request: &Request<Incoming>,
+        handshake: &Handshake,
+        id: u128,
+    ) -> Result<Box<Link>, DialError> {
         let session = session_name(id);
         let search = Search {
             pool: &self.gate.pool,
             handshake,
             session: &session,
+            client: self.client.ip(),
             terms: Terms::First {
                 protocols: joined(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL),
                 deflate: joined(request.headers(), &header::SEC_WEBSOCKET_EXTENSIONS)
@@ -220,7 +239,9 @@ fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     if !matches!((keys.next(), keys.next()), (Some(key), None) if is_key(key.as_bytes())) {
         return bad("the request needs one Sec-WebSocket-Key: 16 bytes in base64");
     }
-    if headers.contains_key(header::TRANSFER_ENCODING) || headers.get(header::CONTENT_LENGTH).is_some_and(|n| n != "0") {
+    if headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|n| n != "0")
+    {
         return bad("an upgrade request has no body");
     }
     Ok(())
@@ -287,10 +308,13 @@ fn busy(sentence: &'static str) -> Response<Body> {
 }
 
 fn plain(status: StatusCode, sentence: &'static str) -> Response<Body> {
-    let mut response = Response::new(Full::from(format!("{sentence}\n")).map_err(|never| match never {}).boxed());
+    let mut response =
+        Response::new(Full::from(format!("{sentence}\n")).map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONNECTION, ONE_REQUEST);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

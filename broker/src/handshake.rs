@@ -35,6 +35,9 @@ const PER_CONNECTION: [HeaderName; 14] = [
     header::SEC_WEBSOCKET_PROTOCOL,
 ];
 
+/// Where the addresses stand that a request has passed.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
 /// What a backend must see again at each dial.
 #[derive(Debug, Clone)]
 pub(crate) struct Handshake {
@@ -52,32 +55,31 @@ pub(crate) struct Offer {
 }
 
 impl Handshake {
-    /// Takes what is to be repeated from the client's request. `client` is its address, for
-    /// `X-Forwarded-For`.
-    pub(crate) fn new<B>(request: &Request<B>, client: IpAddr) -> Handshake {
+    /// Takes what is to be repeated from the client's request.
+    pub(crate) fn new<B>(request: &Request<B>) -> Handshake {
         let (mut shared, mut own) = (Vec::with_capacity(512), Vec::with_capacity(256));
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         put(&mut own, target.as_bytes());
-        for (name, value) in end_to_end(request.headers()) {
+        let forwarded_for =
+            request.headers().get_all(FORWARDED_FOR).iter().map(|value| (FORWARDED_FOR, value));
+        let passed = end_to_end(request.headers()).map(|(name, value)| (name.as_str(), value));
+        for (name, value) in passed.chain(forwarded_for) {
             let part = if is_personal(name) { &mut own } else { &mut shared };
-            put(part, name.as_str().as_bytes());
-            put(part, value.as_bytes());
-        }
-        let forwarded: [(&str, &[u8]); 3] = [
-            ("x-forwarded-for", &forwarded_for(request.headers(), client)),
-            ("x-forwarded-proto", b"http"),
-            ("x-forwarded-host", request.headers().get(header::HOST).map_or(b"", |host| host.as_bytes())),
-        ];
-        for (name, value) in forwarded {
-            let part = if name == "x-forwarded-for" { &mut own } else { &mut shared };
             put(part, name.as_bytes());
-            put(part, value);
+            put(part, value.as_bytes());
         }
         Handshake { shared: share(shared), own: own.into_boxed_slice() }
     }
 
-    /// The request for one backend.
-    pub(crate) fn request(&self, key: &str, offer: &Offer, session: &str, attempt: u32) -> Request<Empty<Bytes>> {
+    /// The request for one backend, on behalf of `client`.
+    pub(crate) fn request(
+        &self,
+        client: IpAddr,
+        key: &str,
+        offer: &Offer,
+        session: &str,
+        attempt: u32,
+    ) -> Request<Empty<Bytes>> {
         let mut own = Parts(&self.own);
         let target = own.next().and_then(|target| Uri::try_from(target).ok()).unwrap_or_default();
         let mut request = Request::new(Empty::new());
@@ -91,6 +93,7 @@ impl Handshake {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        forward(headers, client);
         let extensions = offer.extensions.as_deref().map(HeaderValue::from_str);
         let made = [
             (header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(key).ok()),
@@ -128,19 +131,26 @@ fn named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
 }
 
 /// What tells one user from another is not worth sharing.
-fn is_personal(name: &HeaderName) -> bool {
-    [header::COOKIE, header::AUTHORIZATION, header::FORWARDED].contains(name) || name.as_str().starts_with("x-")
+fn is_personal(name: &str) -> bool {
+    ["cookie", "authorization", "forwarded"].contains(&name) || name.starts_with("x-")
 }
 
-/// The addresses that the client's request passed, then the client's own.
-fn forwarded_for(headers: &HeaderMap, client: IpAddr) -> Vec<u8> {
-    let mut value = Vec::new();
-    for before in headers.get_all("x-forwarded-for") {
-        value.extend_from_slice(before.as_bytes());
-        value.extend_from_slice(b", ");
+/// Says for whom, over what and to which host the request is: the addresses that it passed before
+/// stay in front of the client's own; the other two are ours to know.
+fn forward(headers: &mut HeaderMap, client: IpAddr) {
+    let mut addresses = Vec::new();
+    for before in headers.get_all(FORWARDED_FOR) {
+        addresses.extend_from_slice(before.as_bytes());
+        addresses.extend_from_slice(b", ");
     }
-    value.extend_from_slice(client.to_canonical().to_string().as_bytes());
-    value
+    addresses.extend_from_slice(client.to_canonical().to_string().as_bytes());
+    if let Ok(addresses) = HeaderValue::from_bytes(&addresses) {
+        headers.insert(FORWARDED_FOR, addresses);
+    }
+    headers.insert("x-forwarded-proto", HeaderValue::from_static("http"));
+    if let Some(host) = headers.get(header::HOST).cloned() {
+        headers.insert("x-forwarded-host", host);
+    }
 }
 
 fn put(to: &mut Vec<u8>, part: &[u8]) {
@@ -218,12 +228,13 @@ mod tests {
 
     fn redial(handshake: &Handshake) -> Request<Empty<Bytes>> {
         let offer = Offer { protocols: Some(HeaderValue::from_static("chat")), extensions: None };
-        handshake.request("a2V5", &offer, "5e55", 2)
+        let client = "::ffff:192.0.2.1".parse().expect("an address");
+        handshake.request(client, "a2V5", &offer, "5e55", 2)
     }
 
     #[test]
     fn a_redial_repeats_the_clients_handshake() {
-        let request = redial(&Handshake::new(&client_request(), "192.0.2.1".parse().expect("an address")));
+        let request = redial(&Handshake::new(&client_request()));
         assert_eq!(request.uri(), "/chat?room=7");
         let all = |name: &str| -> Vec<_> { request.headers().get_all(name).iter().cloned().collect() };
         assert_eq!(all("cookie"), ["a=1", "b=2"]);
@@ -240,16 +251,14 @@ mod tests {
 
     #[test]
     fn what_concerns_one_connection_goes_no_further() {
-        let request = redial(&Handshake::new(&client_request(), "::ffff:192.0.2.1".parse().expect("an address")));
+        let request = redial(&Handshake::new(&client_request()));
         assert_eq!(request.headers().get("x-hop"), None);
         assert_eq!(request.headers()["connection"], "Upgrade");
-        assert_eq!(request.headers()["x-forwarded-for"], "203.0.113.9, 192.0.2.1");
     }
 
     #[test]
     fn sessions_of_one_browser_share_its_headers() {
-        let address = "192.0.2.1".parse().expect("an address");
-        let [one, two] = [0, 1].map(|_| Handshake::new(&client_request(), address));
+        let [one, two] = [0, 1].map(|_| Handshake::new(&client_request()));
         assert!(Arc::ptr_eq(&one.shared, &two.shared));
     }
 }

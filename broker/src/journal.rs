@@ -20,7 +20,14 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
         }
         Note::Linked { pause, replayed } => {
             metrics::histogram!("steadfast_failover_pause_seconds").record(pause.as_secs_f64());
-            tracing::info!(session, pool, backend, pause_ms = pause.as_secs_f64() * 1e3, replayed, "session moved");
+            tracing::info!(
+                session,
+                pool,
+                backend,
+                pause_ms = pause.as_secs_f64() * 1e3,
+                replayed,
+                "session moved"
+            );
         }
         Note::Silent => tracing::warn!(session, pool, backend, "backend is silent"),
         Note::Unfit => {
@@ -35,11 +42,18 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
         Note::Cleared => tracing::info!(session, pool, backend, "suspects cleared"),
         Note::Poison { seq, bytes } => {
             metrics::counter!("steadfast_poison_total").increment(1);
-            tracing::error!(session, pool, backend, seq, bytes, "dead letter: a message failed every backend it reached alone");
+            tracing::error!(
+                session,
+                pool,
+                backend,
+                seq,
+                bytes,
+                "dead letter: a message failed every backend it reached alone"
+            );
         }
         Note::ClientViolation(violation) => {
             protocol_error("client", violation.close_code());
-            tracing::info!(session, pool, client = %entry.client, %violation, "client broke the protocol");
+            tracing::info!(session, pool, client = %entry.client(), %violation, "client broke the protocol");
         }
         Note::BackendViolation(violation) => {
             protocol_error("backend", violation.close_code());
@@ -62,7 +76,7 @@ pub(crate) fn ended(entry: &Entry, core: &Core, last: Option<usize>) {
     metrics::counter!("steadfast_session_ends_total", "cause" => end.cause.name()).increment(1);
     tracing::info!(
         session = entry.name(),
-        client = %entry.client,
+        client = %entry.client(),
         listener = %entry.gate.address,
         pool = entry.gate.pool.name,
         backend = backend.map_or("-", |backend| backend.name.as_str()),

@@ -61,7 +61,8 @@ pub async fn run(
         .collect::<io::Result<Vec<_>>>()?;
     // Each worker has handles of its own; when they are dropped, the addresses are free.
     drop(entrances);
-    let admin = listeners.admin.map(|socket| tokio::spawn(admin::serve(socket, Arc::clone(&broker), exporter)));
+    let admin =
+        listeners.admin.map(|socket| tokio::spawn(admin::serve(socket, Arc::clone(&broker), exporter)));
     let sweeper = tokio::spawn(sweep(Arc::clone(&broker)));
     end(&broker, &phase, &mut stop).await;
     // A send fails only when no worker is left to hear it.

@@ -7,7 +7,8 @@ use steadfast_protocol::session::{Counts, Ledger};
 use crate::broker::Broker;
 
 /// Upper bounds of the pause histogram, in seconds.
-const PAUSES: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const PAUSES: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// Renders the figures.
 #[derive(Clone, Debug)]
@@ -18,7 +19,11 @@ impl Exporter {
     /// first one's.
     pub(crate) fn install() -> Exporter {
         static HANDLE: std::sync::OnceLock<Option<PrometheusHandle>> = std::sync::OnceLock::new();
-        Exporter(HANDLE.get_or_init(|| build().inspect_err(|error| tracing::error!(%error, "no metrics")).ok()).clone())
+        Exporter(
+            HANDLE
+                .get_or_init(|| build().inspect_err(|error| tracing::error!(%error, "no metrics")).ok())
+                .clone(),
+        )
     }
 
     pub(crate) fn render(&self, broker: &Broker) -> String {
@@ -41,18 +46,32 @@ fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_gauge!("steadfast_sessions", "Sessions now");
     describe_gauge!("steadfast_backend_sessions", "Sessions on a backend, dials included");
-    describe_gauge!("steadfast_unacknowledged_bytes", Unit::Bytes, "Bytes of messages that no backend has acknowledged");
+    describe_gauge!(
+        "steadfast_unacknowledged_bytes",
+        Unit::Bytes,
+        "Bytes of messages that no backend has acknowledged"
+    );
     describe_gauge!("steadfast_buffered_bytes", Unit::Bytes, "Bytes that count against limits.buffers");
     describe_counter!("steadfast_sessions_total", "Sessions begun");
     describe_counter!("steadfast_session_ends_total", "Sessions ended, by cause");
     describe_counter!("steadfast_failovers_total", "Backends left by a session, by reason");
-    describe_histogram!("steadfast_failover_pause_seconds", Unit::Seconds, "From a backend's failure until the next is linked");
+    describe_histogram!(
+        "steadfast_failover_pause_seconds",
+        Unit::Seconds,
+        "From a backend's failure until the next is linked"
+    );
     describe_counter!("steadfast_messages_forwarded_total", "Whole messages taken over");
     describe_counter!("steadfast_messages_acknowledged_total", "Messages that a backend has read");
     describe_counter!("steadfast_messages_replayed_total", "Messages written again, to another backend");
-    describe_counter!("steadfast_messages_suppressed_total", "Half messages of dead backends, kept from clients");
+    describe_counter!(
+        "steadfast_messages_suppressed_total",
+        "Half messages of dead backends, kept from clients"
+    );
     describe_counter!("steadfast_messages_lost_total", "Messages not delivered before their session ended");
-    describe_counter!("steadfast_messages_in_doubt_total", "Messages answered perhaps twice, or perhaps not at all");
+    describe_counter!(
+        "steadfast_messages_in_doubt_total",
+        "Messages answered perhaps twice, or perhaps not at all"
+    );
     describe_counter!("steadfast_limit_hits_total", "Times that a limit was reached");
     describe_counter!("steadfast_protocol_errors_total", "Breaches of the protocol, by side and close code");
     describe_counter!("steadfast_dials_total", "Dials of backends, by outcome");
@@ -90,7 +109,8 @@ fn publish(direction: &'static str, counts: Counts) {
     metrics::counter!("steadfast_messages_forwarded_total", "direction" => direction).absolute(forwarded);
     metrics::counter!("steadfast_messages_lost_total", "direction" => direction).absolute(lost);
     if direction == "up" {
-        metrics::counter!("steadfast_messages_acknowledged_total", "direction" => direction).absolute(acknowledged);
+        metrics::counter!("steadfast_messages_acknowledged_total", "direction" => direction)
+            .absolute(acknowledged);
         metrics::counter!("steadfast_messages_replayed_total").absolute(replayed);
         metrics::counter!("steadfast_messages_in_doubt_total").absolute(in_doubt);
     } else {

@@ -66,7 +66,12 @@ impl Pool {
 
     /// The best backend that `usable` allows: not the one `just_failed` and not penalised, if
     /// there is such a one, and among those the one with the fewest sessions. Takes a seat on it.
-    pub(crate) fn pick(&self, now: Time, just_failed: Option<usize>, usable: impl Fn(usize) -> bool) -> Option<Seat> {
+    pub(crate) fn pick(
+        &self,
+        now: Time,
+        just_failed: Option<usize>,
+        usable: impl Fn(usize) -> bool,
+    ) -> Option<Seat> {
         let turn = self.turn.fetch_add(1, Relaxed);
         let count = self.backends.len();
         let rank = |backend: &&Arc<Backend>| {

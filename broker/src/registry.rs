@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -36,7 +36,7 @@ pub(crate) struct Registry {
 pub(crate) struct Entry {
     pub(crate) id: u128,
     pub(crate) gate: Arc<Gate>,
-    pub(crate) client: SocketAddr,
+    client: Address,
     pub(crate) began: Time,
     /// When its task must be woken, in microseconds since the clock's origin; `u64::MAX`: never.
     due: AtomicU64,
@@ -44,6 +44,13 @@ pub(crate) struct Entry {
     pub(crate) handshake: Handshake,
     pub(crate) agreed: Agreed,
     core: Mutex<Core>,
+}
+
+/// A client's address, small for the many of IPv4.
+#[derive(Debug)]
+enum Address {
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
 }
 
 /// What the door knows of a session that is to begin.
@@ -100,10 +107,20 @@ pub(crate) struct Core {
 
 impl Entry {
     /// A session that begins now, on the backend of `seat`.
-    pub(crate) fn new(visit: Visit, gate: Arc<Gate>, client: SocketAddr, machine: Session, seat: Seat) -> Entry {
+    pub(crate) fn new(
+        visit: Visit,
+        gate: Arc<Gate>,
+        client: SocketAddr,
+        machine: Session,
+        seat: Seat,
+    ) -> Entry {
         let core = Core { machine, seat: Some(seat), waker: Waker::noop().clone() };
         let Visit { id, handshake, agreed } = visit;
         let due = AtomicU64::new(u64::MAX);
+        let client = match client {
+            SocketAddr::V4(address) => Address::V4(address),
+            SocketAddr::V6(address) => Address::V6(Box::new(address)),
+        };
         Entry { id, gate, client, began: clock::now(), due, handshake, agreed, core: Mutex::new(core) }
     }
 
@@ -123,6 +140,13 @@ impl Entry {
 
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn client(&self) -> SocketAddr {
+        match &self.client {
+            Address::V4(address) => SocketAddr::V4(*address),
+            Address::V6(address) => SocketAddr::V6(**address),
+        }
     }
 
     /// The id as headers, logs and the API show it.

@@ -24,9 +24,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
+use crate::broker::Broker;
 use crate::budget::Share;
 use crate::dial::{DialError, Link, Search, Terms};
-use crate::broker::Broker;
 use crate::pool::Seat;
 use crate::registry::{Core, Entry, Place};
 use crate::{clock, journal};
@@ -138,7 +138,6 @@ impl Driver {
             machine.handle_client(now, from_client);
         }
     }
-
 }
 
 impl Io {
@@ -224,7 +223,13 @@ impl Io {
         first
     }
 
-    fn read_backend(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
+    fn read_backend(
+        &mut self,
+        cx: &mut Context<'_>,
+        entry: &Entry,
+        machine: &mut Session,
+        now: Time,
+    ) -> bool {
         if self.backend.as_ref().is_none_or(|side| side.drained && !side.broken) {
             return false;
         }
@@ -346,6 +351,7 @@ impl Io {
                 pool: &entry.gate.pool,
                 handshake: &entry.handshake,
                 session: &session,
+                client: entry.client().ip(),
                 terms: Terms::Again(entry.agreed.clone()),
                 attempt: dial.attempt,
                 just_failed,
@@ -396,7 +402,9 @@ impl Io {
         let deadline = clock::instant(near);
         match &mut self.timer {
             // One that fires too early costs a look; to move it at each message costs more.
-            Some(timer) if timer.deadline() > deadline || timer.is_elapsed() => timer.as_mut().reset(deadline),
+            Some(timer) if timer.deadline() > deadline || timer.is_elapsed() => {
+                timer.as_mut().reset(deadline)
+            }
             Some(_) => {}
             None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
         }
@@ -498,16 +506,15 @@ impl Side {
             _ if self.broken || self.ended => 0,
             [piece] => self.write(cx, piece),
             // A message and the ping behind it: to copy them costs less than a vectored write.
-            pieces if pieces.iter().map(|piece| piece.len()).sum::<usize>() <= COPIED => {
-                BUFFER.with_borrow_mut(|buffer| {
+            pieces if pieces.iter().map(|piece| piece.len()).sum::<usize>() <= COPIED => BUFFER
+                .with_borrow_mut(|buffer| {
                     let mut end = 0;
                     for piece in pieces {
                         buffer[end..end + piece.len()].copy_from_slice(piece);
                         end += piece.len();
                     }
                     self.write(cx, &buffer[..end])
-                })
-            }
+                }),
             pieces => {
                 let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
                 self.taken(written)

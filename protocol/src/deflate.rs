@@ -101,7 +101,8 @@ impl Agreement {
     }
 
     fn written(self, client_bits: bool) -> String {
-        let server = (self.server_bits < WINDOW_MAX).then(|| format!("; server_max_window_bits={}", self.server_bits));
+        let server =
+            (self.server_bits < WINDOW_MAX).then(|| format!("; server_max_window_bits={}", self.server_bits));
         let client = client_bits.then(|| format!("; client_max_window_bits={}", self.client_bits));
         let [server, client] = [server, client].map(Option::unwrap_or_default);
         format!("{NAME}; server_no_context_takeover; client_no_context_takeover{server}{client}")
@@ -142,7 +143,9 @@ impl Seen {
             ("client_max_window_bits", Some(value)) if self.client_bits.is_none() => {
                 self.client_bits = Some(Some(bits(value)?));
             }
-            ("client_max_window_bits", None) if offer && self.client_bits.is_none() => self.client_bits = Some(None),
+            ("client_max_window_bits", None) if offer && self.client_bits.is_none() => {
+                self.client_bits = Some(None)
+            }
             _ => return None,
         }
         Some(())
@@ -193,15 +196,26 @@ mod tests {
 
     #[test]
     fn the_clients_own_limits_are_kept() {
-        let offer = Offer::parse("x-other, permessage-deflate; server_max_window_bits=10; client_max_window_bits=\"12\"");
+        let offer = Offer::parse(
+            "x-other, permessage-deflate; server_max_window_bits=10; client_max_window_bits=\"12\"",
+        );
         let offer = offer.expect("an offer");
-        assert_eq!(offer.to_backend(), format!("{BOTH}; server_max_window_bits=10; client_max_window_bits=12"));
+        assert_eq!(
+            offer.to_backend(),
+            format!("{BOTH}; server_max_window_bits=10; client_max_window_bits=12")
+        );
         assert_eq!(offer.accept(BOTH), Err(Mismatch::Windows), "15 bits are more than 10");
     }
 
     #[test]
     fn unusable_offers_are_passed_over() {
-        for header in ["", "x", "permessage-deflate; server_max_window_bits=7", "permessage-deflate; new", "permessage-deflate; server_max_window_bits"] {
+        for header in [
+            "",
+            "x",
+            "permessage-deflate; server_max_window_bits=7",
+            "permessage-deflate; new",
+            "permessage-deflate; server_max_window_bits",
+        ] {
             assert_eq!(Offer::parse(header), None, "{header}");
         }
         let second = Offer::parse("permessage-deflate; new, permessage-deflate");
@@ -212,9 +226,13 @@ mod tests {
     fn a_backends_answer() {
         let offer = Offer::parse("permessage-deflate; client_max_window_bits").expect("an offer");
         assert_eq!(offer.accept(""), Ok(None));
-        assert_eq!(offer.accept("permessage-deflate; client_no_context_takeover"), Err(Mismatch::KeepsContext));
+        assert_eq!(
+            offer.accept("permessage-deflate; client_no_context_takeover"),
+            Err(Mismatch::KeepsContext)
+        );
         assert_eq!(offer.accept("x-webkit-deflate-frame"), Err(Mismatch::Malformed));
-        let agreed = offer.accept(&format!("{BOTH}; client_max_window_bits=11")).expect("usable").expect("agreed");
+        let agreed =
+            offer.accept(&format!("{BOTH}; client_max_window_bits=11")).expect("usable").expect("agreed");
         assert_eq!(agreed.to_client(), format!("{BOTH}; client_max_window_bits=11"));
         let plain = Offer::parse("permessage-deflate").expect("an offer");
         assert_eq!(plain.accept(&format!("{BOTH}; client_max_window_bits=11")), Err(Mismatch::Malformed));
@@ -224,7 +242,8 @@ mod tests {
     #[test]
     fn the_client_always_forgets_its_context() {
         let offer = Offer::parse("permessage-deflate").expect("an offer");
-        let agreed = offer.accept("permessage-deflate; server_no_context_takeover").expect("usable").expect("agreed");
+        let agreed =
+            offer.accept("permessage-deflate; server_no_context_takeover").expect("usable").expect("agreed");
         assert!(agreed.to_client().contains("client_no_context_takeover"));
     }
 

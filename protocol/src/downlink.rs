@@ -27,8 +27,6 @@ pub(crate) struct Downlink {
     queues: Option<Box<Queues>>,
     /// Messages that were read whole from a backend.
     messages: u64,
-    /// Bytes that the client's socket has taken.
-    progress: u64,
     /// A Close is queued or written; nothing follows it.
     closed: bool,
 }
@@ -37,6 +35,8 @@ pub(crate) struct Downlink {
 struct Queues {
     held: Chain,
     out: Chain,
+    /// Bytes that the client's socket has taken since they were last empty.
+    progress: u64,
     /// Where the first frame that is not yet begun starts in `out`.
     next_frame: usize,
     /// The frame before it, of which a part is written, ends a message.
@@ -64,7 +64,6 @@ impl Downlink {
     fn deliver(&mut self, whole: &[u8], direct: &mut DirectWrite<'_>) {
         if self.queues.is_none() {
             let taken = direct(whole).min(whole.len());
-            self.progress += taken as u64;
             if taken < whole.len() {
                 let queues = self.queues();
                 queues.out.push(whole);
@@ -120,8 +119,8 @@ impl Downlink {
 
     /// Notes that the client's socket took `n` bytes of it.
     pub(crate) fn written(&mut self, n: usize) {
-        self.progress += n as u64;
         if let Some(queues) = &mut self.queues {
+            queues.progress += n as u64;
             queues.consume(n);
         }
         self.tidy();
@@ -154,9 +153,9 @@ impl Downlink {
         self.queues.as_ref().map_or(0, |queues| queues.unwritten_messages())
     }
 
-    /// Bytes that the client's socket has taken since the session began.
+    /// A figure that changes whenever the client's socket takes some of what waits.
     pub(crate) fn progress(&self) -> u64 {
-        self.progress
+        self.queues.as_ref().map_or(0, |queues| queues.progress)
     }
 
     /// Bytes that could be written now.

@@ -101,16 +101,7 @@ impl Scanner {
     /// A scanner for messages of at most `limit` bytes: the payload of all fragments as it is on
     /// the wire, and the headers of the fragments after the first.
     pub fn new(sender: Sender, limit: u32, deflate: bool) -> Scanner {
-        Scanner {
-            remaining: 0,
-            message_len: 0,
-            limit,
-            cut: None,
-            sender,
-            deflate,
-            fin: false,
-            open: false,
-        }
+        Scanner { remaining: 0, message_len: 0, limit, cut: None, sender, deflate, fin: false, open: false }
     }
 
     /// Between two messages, and not within any frame.
@@ -467,7 +458,8 @@ mod tests {
 
     fn frames() -> impl Strategy<Value = Vec<u8>> {
         let payload = proptest::collection::vec(any::<u8>(), 0..200);
-        let message = (payload, any::<bool>(), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20)));
+        let message =
+            (payload, any::<bool>(), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20)));
         proptest::collection::vec(message, 1..8).prop_map(|messages| {
             messages.into_iter().flat_map(|(payload, split, ping)| encode(&payload, split, ping)).collect()
         })

@@ -298,7 +298,9 @@ impl Session {
 
     fn backend_control(&mut self, now: Time, control: &Control) {
         match control.opcode {
-            Opcode::Ping if !self.up.closing() => self.up.pong(control.payload(), self.client_scan.remaining()),
+            Opcode::Ping if !self.up.closing() => {
+                self.up.pong(control.payload(), self.client_scan.remaining())
+            }
             Opcode::Pong => self.acknowledged(now, control.payload()),
             Opcode::Close => self.backend_closed(now, control.payload()),
             _ => {}

@@ -130,7 +130,9 @@ impl Uplink {
     /// The boundary behind which a ping may stand, and the seq that it covers.
     fn ping_target(&self) -> (u64, u64) {
         match self.stop_at {
-            Some(at) => (at, self.ring.messages().find(|(end, _)| *end == at).map_or(self.acked_seq, |m| m.1)),
+            Some(at) => {
+                (at, self.ring.messages().find(|(end, _)| *end == at).map_or(self.acked_seq, |m| m.1))
+            }
             None => (self.ring.whole(), self.ring.whole_seq()),
         }
     }
@@ -139,7 +141,11 @@ impl Uplink {
     /// ping is the one to answer (RFC 6455, 5.5.3). `frame_rest` is what is still to come of the
     /// client's present frame.
     pub(crate) fn pong(&mut self, payload: &[u8], frame_rest: u64) {
-        let at = if self.ring.sent() <= self.ring.whole() { self.ring.whole() } else { self.ring.end() + frame_rest };
+        let at = if self.ring.sent() <= self.ring.whole() {
+            self.ring.whole()
+        } else {
+            self.ring.end() + frame_rest
+        };
         let inserts = self.inserts.get_or_insert_default();
         if inserts.pong.as_ref().is_none_or(|pong| pong.written == 0) {
             inserts.pong = Some(Insert::new(at, payload));
@@ -220,7 +226,8 @@ impl Uplink {
             return self.plain_plan();
         }
         let mut controls = self.controls();
-        controls.sort_unstable_by_key(|control| control.map_or((u64::MAX, true), |(at, fresh, _)| (at, fresh)));
+        controls
+            .sort_unstable_by_key(|control| control.map_or((u64::MAX, true), |(at, fresh, _)| (at, fresh)));
         let (mut plan, mut n, mut from) = ([None; 7], 0, self.ring.sent());
         let end = self.stop_at.unwrap_or(self.ring.end()).max(from);
         for (at, _, control) in controls.into_iter().flatten() {
@@ -248,7 +255,8 @@ impl Uplink {
         let (sent, end) = (self.ring.sent(), self.ring.end());
         let ping = self.ping.as_ref().filter(|ping| usize::from(ping.written) < PING_LEN);
         let at = ping.map_or(end, |ping| ping.at.max(sent));
-        let [before, behind] = [(sent, at), (at, end)].map(|(from, to)| (to > from).then_some(Piece::Data { to }));
+        let [before, behind] =
+            [(sent, at), (at, end)].map(|(from, to)| (to > from).then_some(Piece::Data { to }));
         [before, ping.map(|_| Piece::Ping), behind, None, None, None, None]
     }
 
@@ -320,7 +328,9 @@ impl Uplink {
 
     /// Lets go of what has been held long enough.
     pub(crate) fn end_holds(&mut self, now: Time) {
-        while let Some(held) = self.held.as_mut().and_then(|queue| queue.pop_front_if(|held| held.until <= now)) {
+        while let Some(held) =
+            self.held.as_mut().and_then(|queue| queue.pop_front_if(|held| held.until <= now))
+        {
             self.ring.release(held.at, held.seq);
         }
         if self.held.as_ref().is_some_and(|queue| queue.is_empty()) {
@@ -485,7 +495,8 @@ mod tests {
 
     /// Writes `room` bytes at the most and returns them.
     fn write(up: &mut Uplink, room: usize) -> Vec<u8> {
-        let bytes: Vec<u8> = up.transmit().pieces().iter().flat_map(|piece| piece.to_vec()).take(room).collect();
+        let bytes: Vec<u8> =
+            up.transmit().pieces().iter().flat_map(|piece| piece.to_vec()).take(room).collect();
         up.written(bytes.len());
         bytes
     }
@@ -651,7 +662,7 @@ mod tests {
         up.pong(b"2", 0);
         up.pong(b"3", 0);
         prepare(&mut up);
-        assert_eq!(write(&mut up, 1000), b"\0\0\0" .iter().chain(b"1").copied().collect::<Vec<u8>>());
+        assert_eq!(write(&mut up, 1000), b"\0\0\0".iter().chain(b"1").copied().collect::<Vec<u8>>());
         prepare(&mut up);
         assert_eq!(write(&mut up, 1000), b"\x8A\x81\0\0\0\x003");
         assert!(up.inserts.is_none());

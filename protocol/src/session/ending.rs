@@ -187,7 +187,8 @@ impl Session {
         }
         // The backend began it and waits for the answer. In the middle of a message there is no
         // place for one.
-        let waits = self.farewell.is_none() && self.backend_deaf && matches!(self.backend, Backend::Closing { .. });
+        let waits =
+            self.farewell.is_none() && self.backend_deaf && matches!(self.backend, Backend::Closing { .. });
         if waits && self.up.ring.sent_between_messages() {
             self.count_undelivered();
             self.up.close(payload);
@@ -239,7 +240,9 @@ impl Session {
             (Backend::Linked, Some(_)) if delivered && self.backend_is_cut() => self.backend_over(),
             (Backend::Waiting { .. } | Backend::Dialing, Some(_)) if delivered => self.backend_over(),
             // The backend began it, and has its answer.
-            (Backend::Closing { .. }, None) if self.up.closed() || self.client_silenced() => self.backend_over(),
+            (Backend::Closing { .. }, None) if self.up.closed() || self.client_silenced() => {
+                self.backend_over()
+            }
             _ => {}
         }
     }

@@ -162,7 +162,13 @@ impl Session {
         self.backend = Backend::Waiting { at: None };
         self.begin_episode(now);
         if convicted {
-            self.dismiss(now, self.config.codes.poison, "a message fails every backend", Cause::Poison, false);
+            self.dismiss(
+                now,
+                self.config.codes.poison,
+                "a message fails every backend",
+                Cause::Poison,
+                false,
+            );
         }
     }
 

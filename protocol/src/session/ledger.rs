@@ -92,7 +92,12 @@ impl Unanswered {
 
     /// Notes that messages up to `acked_seq` are acknowledged; `window` is how long an answer may
     /// take at the most.
-    pub(crate) fn acknowledged(&mut self, now: crate::time::Time, acked_seq: u64, window: std::time::Duration) {
+    pub(crate) fn acknowledged(
+        &mut self,
+        now: crate::time::Time,
+        acked_seq: u64,
+        window: std::time::Duration,
+    ) {
         let age = now.since(self.turned);
         if age < window {
             return;

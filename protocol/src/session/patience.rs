@@ -282,7 +282,11 @@ impl Session {
 
     fn stall_at(&self) -> Option<Time> {
         let over = matches!(self.client, Client::Over);
-        self.clocks.rare().stalled_since.filter(|_| !over && self.down.waiting() > 0).map(|since| since + self.config.client_stall)
+        self.clocks
+            .rare()
+            .stalled_since
+            .filter(|_| !over && self.down.waiting() > 0)
+            .map(|since| since + self.config.client_stall)
     }
 
     /// Neither side may keep a message open for long. The client's does not age while it is not
@@ -296,7 +300,9 @@ impl Session {
 
     fn message_too_slow(&mut self, now: Time) {
         let limit = self.config.message_timeout;
-        if self.clocks.rare().client_open.is_some_and(|since| since + limit <= now) && matches!(self.client, Client::Open) {
+        if self.clocks.rare().client_open.is_some_and(|since| since + limit <= now)
+            && matches!(self.client, Client::Open)
+        {
             self.clocks.change(|rare| rare.client_open = None);
             let code = self.config.codes.slow_message;
             self.dismiss(now, code, "a message took too long", Cause::SlowMessage, true);
