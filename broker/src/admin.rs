@@ -157,7 +157,9 @@ async fn sessions(State(admin): State<Admin>) -> Json<serde_json::Value> {
 }
 
 async fn session(State(admin): State<Admin>, Path(id): Path<String>) -> Response {
-    let found = u128::from_str_radix(&id, 16).ok().and_then(|id| admin.broker.registry.get(id));
+    let exact = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = u128::from_str_radix(&id, 16).ok().filter(|_| exact);
+    let found = id.and_then(|id| admin.broker.registry.get(id));
     match found {
         Some(entry) => Json(SessionView::from(&*entry)).into_response(),
         None => Error::not_found("no session with this id is live").into_response(),

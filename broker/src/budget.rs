@@ -19,7 +19,7 @@ pub(crate) struct Budget {
     limit: usize,
     used: AtomicUsize,
     /// Sessions that wait in the middle of a message, by the time they began to.
-    waiting: Mutex<BTreeSet<(NonZeroU32, u128)>>,
+    waiting: Mutex<BTreeSet<(NonZeroU32, (u128, Direction))>>,
     turn: AtomicU32,
 }
 
@@ -27,16 +27,40 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     counted: u32,
+    up: Line,
+    down: Line,
+}
+
+/// Where one direction of a session stands when memory is short.
+#[derive(Debug, Default)]
+struct Line {
     /// Its place among those that wait in the middle of a message.
     place: Option<NonZeroU32>,
     /// The last answer was no.
     denied: bool,
 }
 
+/// Which way a session wants to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Direction {
+    /// From the client.
+    Up,
+    /// From the backend. Between messages it is always read: pongs come from there, and they are
+    /// what makes room.
+    Down,
+}
+
 impl Share {
     /// It wants to read and may not yet.
     pub(crate) fn waits(&self) -> bool {
-        self.denied
+        self.up.denied || self.down.denied
+    }
+
+    fn line(&mut self, direction: Direction) -> &mut Line {
+        match direction {
+            Direction::Up => &mut self.up,
+            Direction::Down => &mut self.down,
+        }
     }
 }
 
@@ -69,58 +93,76 @@ impl Budget {
 
     /// Whether a session may read on. `open`: it is in the middle of a message.
     #[inline]
-    pub(crate) fn may_read(&self, share: &mut Share, id: u128, open: bool) -> bool {
-        if self.used() < self.limit && share.place.is_none() {
-            share.denied = false;
+    pub(crate) fn may_read(&self, share: &mut Share, id: u128, direction: Direction, open: bool) -> bool {
+        let line = share.line(direction);
+        if self.used() < self.limit && line.place.is_none() {
+            line.denied = false;
             return true;
         }
-        let may = self.may_read_when_tight(share, id, open);
-        share.denied = !may;
+        let may = self.may_read_when_tight(line, (id, direction), open);
+        line.denied = !may;
         may
     }
 
-    fn may_read_when_tight(&self, share: &mut Share, id: u128, open: bool) -> bool {
+    fn may_read_when_tight(&self, line: &mut Line, who: (u128, Direction), open: bool) -> bool {
         if !open || self.used() < self.limit {
-            self.leave(share, id);
-            return self.used() < self.limit;
+            self.leave(line, who);
+            return self.used() < self.limit || who.1 == Direction::Down;
         }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = || NonZeroU32::MIN.saturating_add(self.turn.fetch_add(1, Relaxed));
-        let place = *share.place.get_or_insert_with(turn);
-        waiting.insert((place, id));
-        waiting.first() == Some(&(place, id))
+        let place = *line.place.get_or_insert_with(turn);
+        waiting.insert((place, who));
+        waiting.first() == Some(&(place, who))
     }
 
-    fn leave(&self, share: &mut Share, id: u128) {
-        if let Some(place) = share.place.take() {
-            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&(place, id));
+    fn leave(&self, line: &mut Line, who: (u128, Direction)) {
+        if let Some(place) = line.place.take() {
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&(place, who));
         }
     }
 
     /// A session has ended.
     pub(crate) fn give_back(&self, share: &mut Share, id: u128) {
         self.count(share, 0);
-        self.leave(share, id);
+        for direction in [Direction::Up, Direction::Down] {
+            self.leave(share.line(direction), (id, direction));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Direction::{Down, Up};
     use super::*;
+
+    #[test]
+    fn pongs_are_read_however_short_memory_is() {
+        let budget = Budget::new(200_000, 100_000);
+        let (mut hog, mut one, mut two) = (Share::default(), Share::default(), Share::default());
+        budget.count(&mut hog, 150_000);
+        assert!(budget.may_read(&mut one, 1, Up, true));
+        assert!(budget.may_read(&mut one, 1, Down, false), "between messages");
+        assert!(!budget.may_read(&mut two, 2, Down, true), "one is first");
+        assert!(budget.may_read(&mut one, 1, Up, true), "asking for the other way has not cost its place");
+        assert!(two.waits() && !one.waits());
+        budget.give_back(&mut one, 1);
+        assert!(budget.may_read(&mut two, 2, Down, true));
+    }
 
     #[test]
     fn the_oldest_open_message_goes_on_when_memory_is_short() {
         let budget = Budget::new(200_000, 100_000);
         let (mut hog, mut one, mut two) = (Share::default(), Share::default(), Share::default());
-        assert!(budget.may_read(&mut one, 1, true));
+        assert!(budget.may_read(&mut one, 1, Up, true));
         budget.count(&mut hog, 150_000);
-        assert!(budget.may_read(&mut one, 1, true), "the first to ask");
-        assert!(!budget.may_read(&mut two, 2, true));
-        assert!(budget.may_read(&mut one, 1, true));
-        assert!(!budget.may_read(&mut one, 1, false), "its message has ended");
-        assert!(budget.may_read(&mut two, 2, true), "the next in line");
+        assert!(budget.may_read(&mut one, 1, Up, true), "the first to ask");
+        assert!(!budget.may_read(&mut two, 2, Up, true));
+        assert!(budget.may_read(&mut one, 1, Up, true));
+        assert!(!budget.may_read(&mut one, 1, Up, false), "its message has ended");
+        assert!(budget.may_read(&mut two, 2, Up, true), "the next in line");
         budget.give_back(&mut hog, 0);
-        assert!(budget.may_read(&mut one, 1, false) && budget.may_read(&mut two, 2, true));
+        assert!(budget.may_read(&mut one, 1, Up, false) && budget.may_read(&mut two, 2, Up, true));
         assert_eq!(budget.used(), 0);
         assert!(budget.waiting.lock().expect("unpoisoned").is_empty());
     }

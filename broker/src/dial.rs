@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -100,7 +101,8 @@ pub(crate) struct Search<'a> {
     pub(crate) session: &'a str,
     pub(crate) client: IpAddr,
     pub(crate) terms: Terms,
-    pub(crate) attempt: u32,
+    /// Dials of this session so far; each adds one.
+    pub(crate) attempts: &'a AtomicU32,
     /// The backend that the session has just left.
     pub(crate) just_failed: Option<usize>,
     /// Take the only turn for suspects at the backend, and give it back with the permit.
@@ -146,7 +148,7 @@ impl Dialer {
         Err(last)
     }
 
-    /// A redial. Backends that refuse the session are added to `refused` and not asked again.
+    /// A redial. Backends that refuse the session are added to `refusing` and not asked again.
     pub(crate) async fn again(
         &self,
         search: &Search<'_>,
@@ -194,7 +196,7 @@ impl Dialer {
         }
         let _one = backend.dialing.acquire().await;
         let _all = self.in_flight.acquire().await;
-        backend.dials.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        backend.dials.fetch_add(1, Relaxed);
         match self.attempt(search, &backend, true).await {
             Err(Retry) => match self.attempt(search, &backend, false).await {
                 Ok(found) => found.seated(search.pool, seat, turn),
@@ -214,13 +216,9 @@ impl Dialer {
             };
         tune(&stream, search.pool.session.ack_timeout);
         let key = generate_key();
-        let request = search.handshake.request(
-            search.client,
-            &key,
-            &search.offer(compress),
-            search.session,
-            search.attempt,
-        );
+        let attempt = 1 + search.attempts.fetch_add(1, Relaxed);
+        let request =
+            search.handshake.request(search.client, &key, &search.offer(compress), search.session, attempt);
         let response = match timeout(self.upgrade, self.exchange(stream, request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Ok(Found::failed(format!("the upgrade failed: {}", cause(&error)))),

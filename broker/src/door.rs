@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -125,7 +126,8 @@ impl Visitor {
         let id: u128 = rand::random();
         let handshake = Handshake::new(&request);
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
-        let found = self.dial(&request, &handshake, id).await;
+        let attempts = AtomicU32::new(0);
+        let found = self.dial(&request, &handshake, id, &attempts).await;
         match found {
             Ok(link) => {
                 let agreed = Agreed {
@@ -136,7 +138,7 @@ impl Visitor {
                     deflate: link.deflate,
                 };
                 let response = switching(&link, key.as_ref(), &agreed);
-                let visit = Visit { id, handshake, agreed };
+                let visit = Visit { id, handshake, agreed, attempts };
                 let next = Admitted { upgrade, link, visit, place };
                 *admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
                 response
@@ -154,6 +156,7 @@ impl Visitor {
         request: &Request<Incoming>,
         handshake: &Handshake,
         id: u128,
+        attempts: &AtomicU32,
     ) -> Result<Box<Link>, DialError> {
         let session = session_name(id);
         let search = Search {
@@ -166,7 +169,7 @@ impl Visitor {
                 deflate: joined(request.headers(), &header::SEC_WEBSOCKET_EXTENSIONS)
                     .and_then(|offers| DeflateOffer::parse(offers.to_str().ok()?)),
             },
-            attempt: 1,
+            attempts,
             just_failed: None,
             suspect: false,
         };
@@ -209,6 +212,7 @@ impl Refusal {
             let headers = response.headers_mut();
             // RFC 9110, 15.5.22, and RFC 6455, 4.4.
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response

@@ -117,11 +117,10 @@ pub(crate) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderNa
 }
 
 fn passes(name: &HeaderName) -> bool {
-    let ours = ["steadfast-", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
     let other = ["keep-alive", "proxy-connection"];
     !PER_CONNECTION.contains(name)
         && !other.contains(&name.as_str())
-        && !ours.iter().any(|prefix| name.as_str().starts_with(prefix))
+        && !name.as_str().starts_with("steadfast-")
 }
 
 /// RFC 9110, 7.6.1: a header that `Connection` names goes no further.

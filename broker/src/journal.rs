@@ -67,21 +67,21 @@ fn protocol_error(side: &'static str, code: u16) {
     metrics::counter!("steadfast_protocol_errors_total", &labels).increment(1);
 }
 
-/// The access line.
+/// The access line. A session that has not come to its end is cut with the broker's.
 pub(crate) fn ended(entry: &Entry, core: &Core, last: Option<usize>) {
-    let Some(end) = core.machine.ended() else { return };
+    let (cause, code) = core.machine.ended().map_or(("cut", None), |end| (end.cause.name(), end.code));
     let ledger = core.machine.ledger();
     let present = core.seat.as_ref().map(|seat| seat.backend().index);
     let backend = present.or(last).and_then(|index| entry.gate.pool.backends.get(index));
-    metrics::counter!("steadfast_session_ends_total", "cause" => end.cause.name()).increment(1);
+    metrics::counter!("steadfast_session_ends_total", "cause" => cause).increment(1);
     tracing::info!(
         session = entry.name(),
         client = %entry.client(),
         listener = %entry.gate.address,
         pool = entry.gate.pool.name,
         backend = backend.map_or("-", |backend| backend.name.as_str()),
-        cause = end.cause.name(),
-        code = end.code,
+        cause,
+        code,
         duration_ms = clock::now().since(entry.began).as_millis() as u64,
         failovers = core.machine.failovers(),
         up = ledger.up.forwarded,

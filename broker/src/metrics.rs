@@ -2,7 +2,7 @@
 //! message is summed up from the sessions' ledgers when somebody asks.
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use steadfast_protocol::session::{Counts, Ledger};
+use steadfast_protocol::session::Counts;
 
 use crate::broker::Broker;
 
@@ -49,7 +49,7 @@ fn describe() {
     describe_gauge!(
         "steadfast_unacknowledged_bytes",
         Unit::Bytes,
-        "Bytes of messages that no backend has acknowledged"
+        "Bytes in replay rings: not acknowledged, held, or still open"
     );
     describe_gauge!("steadfast_buffered_bytes", Unit::Bytes, "Bytes that count against limits.buffers");
     describe_counter!("steadfast_sessions_total", "Sessions begun");
@@ -75,20 +75,24 @@ fn describe() {
     describe_counter!("steadfast_limit_hits_total", "Times that a limit was reached");
     describe_counter!("steadfast_protocol_errors_total", "Breaches of the protocol, by side and close code");
     describe_counter!("steadfast_dials_total", "Dials of backends, by outcome");
+    describe_counter!("steadfast_handshake_errors_total", "Connections that brought no readable request");
+    describe_counter!("steadfast_no_backend_total", "Upgrades for which no backend could be reached");
+    describe_counter!("steadfast_unfit_total", "Times that a backend talked and answered no ping");
+    describe_counter!("steadfast_poison_total", "Messages held to be killers, with their sessions ended");
     describe_counter!("steadfast_refused_upgrades_total", "Upgrades answered with something else, by status");
 }
 
-/// Sums up the sessions. Counters only rise: a session that ends between two looks is counted in
-/// one of them.
+/// Sums up the sessions.
 fn collect(broker: &Broker) {
-    let mut total = Ledger::default();
+    // What has ended first: a session that ends meanwhile is missed by one look, never counted
+    // twice, and the next look makes up for it.
+    let mut total = *broker.registry.past();
     let mut unacknowledged = 0;
     for entry in broker.registry.all() {
         let core = entry.core();
         total += core.machine.ledger();
         unacknowledged += core.machine.unacknowledged();
     }
-    total += *broker.registry.past();
     metrics::gauge!("steadfast_sessions").set(broker.registry.len() as f64);
     metrics::gauge!("steadfast_unacknowledged_bytes").set(unacknowledged as f64);
     metrics::gauge!("steadfast_buffered_bytes").set(broker.budget.used() as f64);

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -27,8 +27,10 @@ pub(crate) struct Registry {
     /// What became of the messages of sessions that have ended.
     past: Mutex<Ledger>,
     begun: AtomicU64,
-    /// A session has ended.
+    /// A place was given back.
     left: Notify,
+    /// Sessions are being closed with this code; zero: not yet.
+    closing: AtomicU16,
 }
 
 /// One session, as its own task and everyone else sees it.
@@ -43,6 +45,8 @@ pub(crate) struct Entry {
     /// What each further backend is told, and must agree to.
     pub(crate) handshake: Handshake,
     pub(crate) agreed: Agreed,
+    /// Dials so far, for `Steadfast-Attempt`.
+    pub(crate) attempts: AtomicU32,
     core: Mutex<Core>,
 }
 
@@ -59,6 +63,7 @@ pub(crate) struct Visit {
     pub(crate) id: u128,
     pub(crate) handshake: Handshake,
     pub(crate) agreed: Agreed,
+    pub(crate) attempts: AtomicU32,
 }
 
 /// An entry, found by its id.
@@ -92,6 +97,7 @@ pub(crate) struct Place(Arc<Registry>);
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.admitted.fetch_sub(1, Relaxed);
+        self.0.left.notify_waiters();
     }
 }
 
@@ -115,13 +121,23 @@ impl Entry {
         seat: Seat,
     ) -> Entry {
         let core = Core { machine, seat: Some(seat), waker: Waker::noop().clone() };
-        let Visit { id, handshake, agreed } = visit;
+        let Visit { id, handshake, agreed, attempts } = visit;
         let due = AtomicU64::new(u64::MAX);
         let client = match client {
             SocketAddr::V4(address) => Address::V4(address),
             SocketAddr::V6(address) => Address::V6(Box::new(address)),
         };
-        Entry { id, gate, client, began: clock::now(), due, handshake, agreed, core: Mutex::new(core) }
+        Entry {
+            id,
+            gate,
+            client,
+            began: clock::now(),
+            due,
+            handshake,
+            agreed,
+            attempts,
+            core: Mutex::new(core),
+        }
     }
 
     /// Asks to be woken at `at`, within one round of the sweep.
@@ -163,7 +179,12 @@ pub(crate) fn session_name(id: u128) -> String {
 impl Registry {
     pub(crate) fn insert(&self, entry: Arc<Entry>) {
         self.begun.fetch_add(1, Relaxed);
-        self.live.insert(Listed(entry));
+        self.live.insert(Listed(Arc::clone(&entry)));
+        // It may have begun after the others were told.
+        let code = self.closing.load(SeqCst);
+        if code != 0 {
+            entry.core().machine.shut_down(clock::now(), code);
+        }
     }
 
     /// A place for one more session, while there are fewer than `max`.
@@ -186,7 +207,6 @@ impl Registry {
     pub(crate) fn remove(&self, id: u128, ledger: Ledger) {
         self.live.remove(&id);
         *self.past() += ledger;
-        self.left.notify_waiters();
     }
 
     pub(crate) fn get(&self, id: u128) -> Option<Arc<Entry>> {
@@ -211,11 +231,11 @@ impl Registry {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until no session is left.
+    /// Waits until no session is left, and no upgrade that may become one.
     pub(crate) async fn emptied(&self) {
         loop {
             let left = self.left.notified();
-            if self.live.is_empty() {
+            if self.admitted.load(SeqCst) == 0 {
                 return;
             }
             left.await;
@@ -224,6 +244,7 @@ impl Registry {
 
     /// Tells every session that the broker ends.
     pub(crate) fn shut_down(&self, now: Time, code: u16) {
+        self.closing.store(code, SeqCst);
         for entry in self.all() {
             let mut core = entry.core();
             core.machine.shut_down(now, code);

@@ -25,7 +25,7 @@ use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
 use crate::broker::Broker;
-use crate::budget::Share;
+use crate::budget::{Direction, Share};
 use crate::dial::{DialError, Link, Search, Terms};
 use crate::pool::Seat;
 use crate::registry::{Core, Entry, Place};
@@ -108,7 +108,7 @@ enum Read {
 }
 
 impl Driver {
-    /// A session whose both sides are connected. `early` bytes came with the client's handshake.
+    /// A session whose both sides are connected.
     pub(crate) fn new(
         broker: Arc<Broker>,
         entry: Arc<Entry>,
@@ -173,7 +173,7 @@ impl Io {
         if self.client.drained && !self.client.broken {
             return false;
         }
-        let tight = !self.may_read(entry, machine.client_message_open());
+        let tight = !self.may_read(entry, Direction::Up, machine.client_message_open());
         machine.set_tight(now, tight);
         let limit = machine.client_read_limit(tight);
         self.push_back(tight, limit == 0 && machine.ring_is_full());
@@ -189,7 +189,8 @@ impl Io {
                 read
             }
             None => BUFFER.with_borrow_mut(|buffer| {
-                let room = limit.clamp(1, buffer.len());
+                // A broken one is read to its end, whatever the limit.
+                let room = if self.client.broken { buffer.len() } else { limit.min(buffer.len()) };
                 let read = self.client.read(cx, &mut buffer[..room]);
                 if let Read::Bytes(n) = read {
                     machine.handle_client(now, &buffer[..n]);
@@ -234,7 +235,7 @@ impl Io {
             return false;
         }
         let open = machine.backend_message_open();
-        let may_read = machine.wants_backend() && self.may_read(entry, open);
+        let may_read = machine.wants_backend() && self.may_read(entry, Direction::Down, open);
         let Some(side) = self.backend.as_mut().filter(|side| may_read || side.broken) else { return false };
         let client = &mut self.client;
         let read = match machine.backend_direct() {
@@ -265,8 +266,8 @@ impl Io {
         true
     }
 
-    fn may_read(&mut self, entry: &Entry, message_open: bool) -> bool {
-        self.broker.budget.may_read(&mut self.share, entry.id, message_open)
+    fn may_read(&mut self, entry: &Entry, direction: Direction, message_open: bool) -> bool {
+        self.broker.budget.may_read(&mut self.share, entry.id, direction, message_open)
     }
 
     // ---- writing ----
@@ -353,7 +354,7 @@ impl Io {
                 session: &session,
                 client: entry.client().ip(),
                 terms: Terms::Again(entry.agreed.clone()),
-                attempt: dial.attempt,
+                attempts: &entry.attempts,
                 just_failed,
                 suspect: dial.suspect,
             };
@@ -411,9 +412,7 @@ impl Io {
         self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
     }
 
-    fn finish(&mut self, entry: &Entry, core: &mut Core) {
-        journal::ended(entry, core, self.moving.as_ref().and_then(|moving| moving.just_failed));
-        core.seat = None;
+    fn finish(&mut self, core: &Core) {
         if matches!(core.machine.ended(), Some(end) if end.cause == Cause::ClientStall) {
             // What the client does not take must not stay with the kernel.
             reset(&self.client.stream);
@@ -426,7 +425,11 @@ impl Io {
 impl Drop for Driver {
     fn drop(&mut self) {
         let Driver { entry, io } = self;
-        let ledger = entry.core().machine.ledger();
+        let core = entry.core();
+        let ledger = core.machine.ledger();
+        let last = io.moving.as_ref().and_then(|moving| moving.just_failed);
+        journal::ended(entry, &core, last);
+        drop(core);
         io.broker.budget.give_back(&mut io.share, entry.id);
         io.broker.registry.remove(entry.id, ledger);
     }
@@ -445,7 +448,7 @@ impl Future for Driver {
             let now = clock::now();
             let more = io.work(cx, entry, &mut core, now);
             if core.machine.ended().is_some() {
-                io.finish(entry, &mut core);
+                io.finish(&core);
                 return Poll::Ready(());
             }
             io.broker.budget.count(&mut io.share, core.machine.buffered());

@@ -68,8 +68,7 @@ async fn place_at_the_door(broker: &Broker) -> Option<OwnedSemaphorePermit> {
     Arc::clone(&broker.handshakes).acquire_owned().await.ok()
 }
 
-/// Accepts until the phase changes. A permit is taken first, so that connections wait in the
-/// backlog rather than for a descriptor.
+/// Accepts until the phase changes.
 async fn accept(
     broker: Arc<Broker>,
     listener: TcpListener,
@@ -77,13 +76,15 @@ async fn accept(
     mut phase: watch::Receiver<Phase>,
 ) {
     loop {
-        let Some(permit) = place_at_the_door(&broker).await else { return };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            biased;
             _ = phase.wait_for(|phase| *phase != Phase::Accepting) => return,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, client)) => {
+                // One connection waits here, the others in the backlog.
+                let Some(permit) = place_at_the_door(&broker).await else { return };
                 // A refused option costs latency, not correctness.
                 let _ = stream.set_nodelay(true);
                 let visitor = Visitor { broker: Arc::clone(&broker), gate: Arc::clone(&gate), client };

@@ -308,7 +308,7 @@ impl Session {
     }
 
     fn acknowledged(&mut self, now: Time, payload: &[u8]) {
-        self.unanswered.acknowledged(now, self.up.acked_seq(), self.config.ack_timeout);
+        self.unanswered.acknowledged(now, self.up.ring.base_seq(), self.config.ack_timeout);
         if self.up.acknowledge(now, payload, self.config.ack_hold) {
             self.ponged = true;
             self.suspects_acknowledged();

@@ -154,7 +154,7 @@ fn limits(section: &mut Section<'_>) -> Limits {
         max_sessions: section.optional_count("max_sessions", "auto", 1..=100_000_000),
         max_handshakes: section.count("max_handshakes", 1024, 1..=1_000_000),
         message: section.size("message", 16 * MIB, 1..=GIB),
-        ring: section.size("ring", 16 * MIB, 1..=16 * GIB),
+        ring: section.size("ring", 16 * MIB, 1..=GIB),
         buffers: section.optional_size("buffers", "auto", 2..=1024 * GIB),
         header: section.size("header", 16 * KIB, HEADER_MIN..=MIB),
     };

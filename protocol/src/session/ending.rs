@@ -133,7 +133,7 @@ impl Session {
         self.backend_deaf = true;
         let code = close_code(payload);
         let failed = code.is_some_and(|code| self.config.failure_codes.contains(&code));
-        if self.up.closed() && !(failed && self.crosses_ours(code)) {
+        if self.up.closed() && !self.crosses_ours(code) {
             // It answers ours, so it has read everything before it.
             self.up.acknowledge_all();
             return self.close_answered(now, payload);
@@ -144,9 +144,6 @@ impl Session {
         }
         if self.down.drop_open() {
             self.exceptions().suppressed += 1;
-        }
-        if failed && matches!(self.client, Client::Open) {
-            self.note(super::Note::Failed(Failure::Close(code.unwrap_or_default())));
         }
         self.set_end(if failed { Cause::BackendFailed } else { Cause::BackendClose }, code);
         self.close_answered(now, payload);

@@ -143,7 +143,6 @@ impl Session {
         if self.nothing_to_deliver() {
             return self.backend_over();
         }
-        self.note(Note::Failed(failure));
         if !self.config.failover || self.no_failover {
             self.backend_over();
             if matches!(self.client, Client::Open) {
@@ -152,6 +151,7 @@ impl Session {
             }
             return;
         }
+        self.note(Note::Failed(failure));
         self.count_doubt();
         let convicted = self.suspect(now, failure);
         self.up.rewind();

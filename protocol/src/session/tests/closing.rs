@@ -44,8 +44,10 @@ fn the_last_answers_come_before_the_close_and_nothing_after_it_counts() {
         &[down("first"), down("last"), plain(false, TEXT, b"half"), close, down("ghost")].concat(),
     );
     rig.backend_dies();
+    assert!(!rig.session.client_finished());
     rig.client_room = usize::MAX;
     rig.pump();
+    assert!(rig.session.client_finished(), "its socket's write side may be shut");
     assert_eq!(rig.down(), ["first", "last", "<close 1000>"]);
     rig.client_closes(1000, "");
     assert_eq!(ended(&rig), (Cause::BackendClose, Some(1000)));

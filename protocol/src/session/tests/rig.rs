@@ -89,16 +89,16 @@ impl Rig {
     }
 
     pub(super) fn with(change: impl FnOnce(&mut Config)) -> Rig {
-        Rig::begin(change, false)
+        Rig::begin(change, false, false)
     }
 
-    /// `no_failover`: as [`Session::new`] has it.
-    pub(super) fn begin(change: impl FnOnce(&mut Config), no_failover: bool) -> Rig {
+    /// `deflate`, `no_failover`: as [`Session::new`] has them.
+    pub(super) fn begin(change: impl FnOnce(&mut Config), deflate: bool, no_failover: bool) -> Rig {
         let mut config = config();
         change(&mut config);
         let now = Time::ORIGIN + secs(1000);
         Rig {
-            session: Session::new(Arc::new(config), now, false, no_failover),
+            session: Session::new(Arc::new(config), now, deflate, no_failover),
             now,
             client: Reader::default(),
             client_unread: Vec::new(),

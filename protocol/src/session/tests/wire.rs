@@ -159,8 +159,10 @@ struct Frame {
 fn frame(bytes: &[u8], from_client: bool) -> Option<Frame> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     assert_eq!(second & 0x80 != 0, from_client, "masking");
-    assert_eq!(first & 0x70, 0, "reserved bits");
     let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
+    // RSV1 may open a compressed message.
+    let reserved = if [1, 2].contains(&opcode) { 0x30 } else { 0x70 };
+    assert_eq!(first & reserved, 0, "reserved bits");
     assert!(opcode < 8 || (fin && second & 0x7F <= 125), "a control frame that is fragmented or long");
     let extra = match second & 0x7F {
         126 => 2,
