@@ -60,12 +60,9 @@ impl Handshake {
         let (mut shared, mut own) = (Vec::with_capacity(512), Vec::with_capacity(256));
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         put(&mut own, target.as_bytes());
-        let forwarded_for =
-            request.headers().get_all(FORWARDED_FOR).iter().map(|value| (FORWARDED_FOR, value));
-        let passed = end_to_end(request.headers()).map(|(name, value)| (name.as_str(), value));
-        for (name, value) in passed.chain(forwarded_for) {
-            let part = if is_personal(name) { &mut own } else { &mut shared };
-            put(part, name.as_bytes());
+        for (name, value) in end_to_end(request.headers()) {
+            let part = if is_personal(name.as_str()) { &mut own } else { &mut shared };
+            put(part, name.as_str().as_bytes());
             put(part, value.as_bytes());
         }
         Handshake { shared: share(shared), own: own.into_boxed_slice() }

@@ -162,6 +162,12 @@ impl Broker {
         .await
     }
 
+    /// Waits until there is exactly one session and nothing of it is unacknowledged, so that a failover repeats
+    /// nothing.
+    pub async fn wait_at_rest(&self) -> Value {
+        self.wait_only_session("at rest", |session| session["buffered_bytes"] == 0).await
+    }
+
     /// Waits until `n` sessions are there.
     pub async fn wait_sessions(&self, n: usize) {
         self.wait_metric("steadfast_sessions", &[], |value| value == n as f64).await;

@@ -178,7 +178,7 @@ async fn assert_finds_the_fit_one(first: &str, unfit: &str, fit: &str) {
     let mut client = connect(&broker, BROWSER).await;
     let session = agreed(&client);
     assert_compressed_echo(&mut client, "one").await;
-    broker.wait_only_session("at rest", |session| session["buffered_bytes"] == 0).await;
+    broker.wait_at_rest().await;
     unfit_backend.restart().await;
     home.kill();
     unfit_backend.wait_upgrades(1).await;
@@ -245,7 +245,7 @@ async fn a_session_without_compression_offers_none_when_it_moves() {
     let mut client = connect(&broker, BROWSER).await;
     let (home, other) = home_and_other([&a, &b]).await;
     client.ask("one", &format!("{}:one", home.name())).await;
-    broker.wait_only_session("at rest", |session| session["buffered_bytes"] == 0).await;
+    broker.wait_at_rest().await;
     other.set(&backend_flags(STATELESS)).await;
     home.kill();
     client.ask("two", &format!("{}:two", other.name())).await;
@@ -262,7 +262,7 @@ async fn a_failover_keeps_the_subprotocol() {
     let mut client = request.connect().await;
     assert_eq!(client.response().header("sec-websocket-protocol"), Some("chat.v2"));
     client.ask("one", "home:one").await;
-    broker.wait_only_session("at rest", |session| session["buffered_bytes"] == 0).await;
+    broker.wait_at_rest().await;
     unfit.restart().await;
     home.kill();
     unfit.wait_upgrades(1).await;

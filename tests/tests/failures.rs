@@ -73,7 +73,7 @@ async fn frames_that_the_protocol_forbids() {
         let first = client.text().await;
         let (home, other) = if first == "a:where?" { (&a, &b) } else { (&b, &a) };
         assert_eq!(first, format!("{}:where?", home.name()));
-        broker.wait_only_session("acknowledged", |session| session["buffered_bytes"] == 0).await;
+        broker.wait_at_rest().await;
         home.command(&format!("!bad-frame {kind}")).await;
         let is_moved = |session: &Value| session["backend"] == other.name() && session["state"] != "dialing";
         broker.wait_only_session(&format!("moved after a bad frame: {kind}"), is_moved).await;

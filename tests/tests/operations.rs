@@ -29,6 +29,7 @@ async fn metrics_are_prometheus_text() {
     let mut client = Client::connect(broker.address()).await;
     let (home, other) = home_and_other([&a, &b]).await;
     client.ask("m-1", &format!("{}:m-1", home.name())).await;
+    broker.wait_at_rest().await;
     home.command("!close 1012 restart").await;
     client.ask("m-2", &format!("{}:m-2", other.name())).await;
     client.close(1000, "").await;
@@ -77,6 +78,7 @@ async fn failovers_are_counted_by_reason() {
     for command in ["!close 1012 restart", "!eof", "!bad-frame opcode"] {
         client.send("where?").await;
         let home = if client.text().await == "a:where?" { &a } else { &b };
+        broker.wait_at_rest().await;
         home.command(command).await;
     }
     broker.wait_metric("steadfast_failovers_total", &[], |count| count == 3.0).await;

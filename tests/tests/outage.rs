@@ -102,6 +102,7 @@ async fn a_backend_that_fails_with_every_message_is_redialled_with_pauses() {
     let broker = broker.setting("poison", "convictions = 1000").start().await;
     let mut client = Client::connect(broker.address()).await;
     client.ask("m-1", "a:m-1").await;
+    broker.wait_at_rest().await;
     backend.set("--die-on m-2 --die-how rst").await;
     client.send("m-2").await;
     assert_eq!(client.closed().await.0, Some(1013));
@@ -141,6 +142,7 @@ async fn refused_by_one_backend_and_taken_by_another() {
     let mut client = Client::connect(broker.address()).await;
     client.send("where?").await;
     let answer = client.text().await;
+    broker.wait_at_rest().await;
     let (home, others): (Vec<_>, Vec<_>) =
         backends.iter().partition(|backend| answer == format!("{}:where?", backend.name()));
     others[0].set("--refuse 401").await;

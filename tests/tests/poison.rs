@@ -90,7 +90,7 @@ async fn idle_sessions_are_not_suspected_however_often_backends_die() {
         let answer = client.text().await;
         let (home, other) = if answer.starts_with("a:") { (&a, &b) } else { (&b, &a) };
         assert_eq!(answer, format!("{}:m-{n}", home.name()));
-        broker.wait_only_session("at rest", |session| session["buffered_bytes"] == 0).await;
+        broker.wait_at_rest().await;
         let upgrades = other.journal().connections().len();
         if !other.is_alive() {
             other.restart().await;

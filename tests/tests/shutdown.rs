@@ -51,6 +51,7 @@ async fn sessions_still_move_during_the_grace() {
     let mut broker = Broker::over(&[&backend]).setting("shutdown", "grace = \"10m\"").start().await;
     let mut client = Client::connect(broker.address()).await;
     client.ask("m-1", "a:m-1").await;
+    broker.wait_at_rest().await;
     broker.signal(Signal::SIGTERM);
     wait_unready(&broker).await;
     backend.restart().await;

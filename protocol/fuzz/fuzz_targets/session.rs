@@ -194,14 +194,14 @@ impl Bench {
 
     fn apply(&mut self, op: &Op) {
         match op {
-            Op::ClientBytes(bytes) => self.from_client(bytes),
-            Op::ClientFrame(frame) => self.from_client(&frame.bytes(Some([1, 2, 3, 4]))),
+            Op::ClientBytes(bytes) => self.hear_client(bytes),
+            Op::ClientFrame(frame) => self.hear_client(&frame.bytes(Some([1, 2, 3, 4]))),
             Op::ClientGone => self.session.handle_client_gone(self.now),
-            Op::BackendBytes(bytes) => self.from_backend(bytes),
-            Op::BackendFrame(frame) => self.from_backend(&frame.bytes(None)),
+            Op::BackendBytes(bytes) => self.hear_backend(bytes),
+            Op::BackendFrame(frame) => self.hear_backend(&frame.bytes(None)),
             Op::BackendPong => {
                 let nonce = self.backend.ping.take().unwrap_or_default();
-                self.from_backend(&control_frame(Opcode::Pong, &nonce, None));
+                self.hear_backend(&control_frame(Opcode::Pong, &nonce, None));
             }
             Op::BackendLost(fate) => self.session.handle_backend_lost(self.now, failure(fate)),
             Op::BackendTakes(room) => self.backend_takes(usize::from(*room)),
@@ -221,7 +221,7 @@ impl Bench {
     }
 
     /// As much as the machine allows, by the direct way where there is one.
-    fn from_client(&mut self, bytes: &[u8]) {
+    fn hear_client(&mut self, bytes: &[u8]) {
         let mut rest = &bytes[..bytes.len().min(self.session.client_read_limit(false))];
         if let Some((to, room)) = self.session.client_direct() {
             let (now, later) = rest.split_at(room.min(rest.len()));
@@ -232,7 +232,7 @@ impl Bench {
         self.session.handle_client(self.now, rest);
     }
 
-    fn from_backend(&mut self, bytes: &[u8]) {
+    fn hear_backend(&mut self, bytes: &[u8]) {
         if !self.session.wants_backend() {
             return;
         }

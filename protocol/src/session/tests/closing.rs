@@ -146,6 +146,20 @@ fn no_pong_follows_the_close_to_a_client() {
 }
 
 #[test]
+fn no_pong_follows_the_close_to_a_backend() {
+    let mut rig = Rig::new();
+    rig.backend_room = 1;
+    rig.backend_sends(&plain(true, PING, b"first"));
+    rig.backend_sends(&plain(true, PING, b"second"));
+    rig.client_closes(1000, "");
+    rig.set_backend_room(usize::MAX);
+    // The reader objects to any frame behind a Close.
+    assert_eq!(rig.up().last().map(String::as_str), Some("<close 1000>"));
+    rig.backend_closes(1000, "");
+    assert_eq!(ended(&rig), (Cause::ClientClose, Some(1000)));
+}
+
+#[test]
 fn the_answer_to_a_close_has_no_place_in_a_message_that_is_half_written() {
     let mut rig = Rig::new();
     rig.backend_room = 8;
