@@ -34,13 +34,13 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let settings = config::load(args.config.as_deref(), &args.overrides)?;
     logging::init(&settings.log).map_err(Failure::Running)?;
     let capacity = Capacity::measure(&settings)?;
-    capacity.log();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::running)?;
     runtime.block_on(async {
         // Caught before anybody can know an address: who reads one may send a signal.
         let stop = signals::watch().map_err(Failure::running)?;
         let listeners = Listeners::bind(&settings)?;
+        capacity.log();
         announce(&listeners).map_err(Failure::running)?;
         steadfast::run(listeners, settings, capacity, stop).await.map_err(Failure::running)
     })

@@ -39,7 +39,26 @@ fn build() -> Result<PrometheusHandle, BuildError> {
     let name = Matcher::Full("steadfast_failover_pause_seconds".to_owned());
     let handle = PrometheusBuilder::new().set_buckets_for_metric(name, &PAUSES)?.install_recorder()?;
     describe();
+    begin_at_zero();
     Ok(handle)
+}
+
+/// Every counter is there from the start, so that a rise from nothing is seen as one.
+fn begin_at_zero() {
+    for limit in ["max_sessions", "max_handshakes", "ring", "buffers", "dials", "accept", "local_dial"] {
+        metrics::counter!("steadfast_limit_hits_total", "limit" => limit).absolute(0);
+    }
+    for reason in ["eof", "reset", "close", "protocol", "silence", "slow_message", "cut"] {
+        metrics::counter!("steadfast_failovers_total", "reason" => reason).absolute(0);
+    }
+    for side in ["client", "backend"] {
+        for code in ["1002", "1009"] {
+            metrics::counter!("steadfast_protocol_errors_total", "side" => side, "code" => code).absolute(0);
+        }
+    }
+    metrics::counter!("steadfast_no_backend_total").absolute(0);
+    metrics::counter!("steadfast_unfit_total").absolute(0);
+    metrics::counter!("steadfast_poison_total").absolute(0);
 }
 
 fn describe() {

@@ -296,8 +296,9 @@ impl Io {
     /// Drops a backend that the machine has left, starts the dial that it wants, and acts on what
     /// it notes.
     fn follow(&mut self, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
+        let mut left = false;
         for note in core.machine.take_notes() {
-            self.act_on(entry, core, note, now);
+            left |= self.act_on(entry, core, note, now);
         }
         if !core.machine.wants_link() && self.backend.is_some() {
             self.unlink(core);
@@ -305,13 +306,15 @@ impl Io {
         if let Some(moving) = self.moving.as_mut().filter(|_| !core.machine.wants_dial()) {
             moving.dialing = None;
         }
-        let Some(dial) = core.machine.take_dial(now) else { return false };
+        // A backend that was left just now needs another round: the machine plans the dial.
+        let Some(dial) = core.machine.take_dial(now) else { return left };
         let dialing = self.dial(entry, dial);
         self.moving.get_or_insert_default().dialing = Some(dialing);
         true
     }
 
-    fn act_on(&mut self, entry: &Entry, core: &mut Core, note: Note, now: Time) {
+    /// True: the machine has left its backend.
+    fn act_on(&mut self, entry: &Entry, core: &mut Core, note: Note, now: Time) -> bool {
         let seat = core.seat.as_ref();
         journal::note(entry, seat.map(Seat::backend), &note);
         match (note, seat) {
@@ -321,10 +324,12 @@ impl Io {
                 for note in core.machine.take_notes() {
                     journal::note(entry, core.seat.as_ref().map(Seat::backend), &note);
                 }
+                return true;
             }
             (Note::Cleared, _) => self.moving.get_or_insert_default().turn = None,
             _ => {}
         }
+        false
     }
 
     fn unlink(&mut self, core: &mut Core) {

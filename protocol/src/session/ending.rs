@@ -162,6 +162,7 @@ impl Session {
     fn close_answered(&mut self, now: Time, payload: &[u8]) {
         match self.client {
             Client::Open => {
+                self.doubt_written();
                 self.tell_client(payload, false, false);
                 self.backend = Backend::Closing { until: now + self.config.close_timeout };
             }
@@ -296,6 +297,17 @@ impl Session {
             self.reset = self.backend_is_cut();
             self.count_undelivered();
             self.backend = Backend::Over;
+        }
+    }
+
+    /// The backend ends the session by its own decision: what it was given whole it may have
+    /// handled, or not.
+    fn doubt_written(&mut self) {
+        let acked = self.up.acked_seq();
+        let written = self.up.ring.base_seq() + self.up.ring.fully_written();
+        if self.pongs && written > acked {
+            self.exceptions().in_doubt += written - acked;
+            self.up.ring.release_written();
         }
     }
 
