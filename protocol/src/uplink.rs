@@ -118,7 +118,11 @@ impl Uplink {
     }
 
     fn prepare_inserts(&mut self, frame_rest: u64, entropy: &mut Entropy<'_>) {
-        let late = self.inserts.as_mut().filter(|i| i.pong.is_none() && i.close.is_none()).and_then(|i| i.late_pong.take());
+        let late = self
+            .inserts
+            .as_mut()
+            .filter(|i| i.pong.is_none() && i.close.is_none())
+            .and_then(|i| i.late_pong.take());
         if let Some(payload) = late {
             self.pong(&payload, frame_rest);
         }

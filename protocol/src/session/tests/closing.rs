@@ -68,14 +68,15 @@ fn what_the_client_says_after_the_backends_close_is_not_written_to_it() {
 }
 
 #[test]
-fn what_an_application_has_not_read_before_its_close_is_lost_and_counted() {
+fn what_an_application_may_not_have_read_before_its_close_is_in_doubt() {
     let mut rig = Rig::new();
     rig.client_says("one");
     rig.client_says("two");
     rig.backend_closes(1000, "");
     rig.client_closes(1000, "");
     assert_eq!(ended(&rig), (Cause::BackendClose, Some(1000)));
-    assert_eq!((rig.session.ledger().up.lost, rig.session.buffered()), (2, 0));
+    let up = rig.session.ledger().up;
+    assert_eq!((up.in_doubt, up.lost, rig.session.buffered()), (2, 0, 0));
 }
 
 #[test]
