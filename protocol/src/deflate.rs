@@ -28,9 +28,6 @@ pub struct Offer {
 pub struct Agreement {
     server_bits: u8,
     client_bits: u8,
-    /// The client offered `client_max_window_bits`; without it no answer may carry it
-    /// (RFC 7692, 7.1.2.2).
-    client_limits: bool,
 }
 
 /// Why a backend's answer cannot be used.
@@ -85,7 +82,7 @@ impl Offer {
             (Some(_), None) => return Err(Mismatch::Malformed),
             (bits, _) => bits.unwrap_or(WINDOW_MAX),
         };
-        Ok(Some(Agreement { server_bits, client_bits, client_limits: self.client_max.is_some() }))
+        Ok(Some(Agreement { server_bits, client_bits }))
     }
 }
 
@@ -95,9 +92,11 @@ impl Agreement {
         self.written(self.client_bits < WINDOW_MAX)
     }
 
-    /// The offer to the next backend.
+    /// The offer to the next backend. It says nothing of the client's window, so that no answer may
+    /// limit it (RFC 7692, 7.1.2.2): the client has its limit, and one that inflates 15 bits can do
+    /// with less.
     pub fn to_backend(self) -> String {
-        self.written(self.client_limits)
+        self.written(false)
     }
 
     fn written(self, client_bits: bool) -> String {
@@ -252,7 +251,7 @@ mod tests {
         let offer = Offer::parse("permessage-deflate; client_max_window_bits").expect("an offer");
         let first = format!("{BOTH}; server_max_window_bits=12; client_max_window_bits=11");
         let agreed = offer.accept(&first).expect("usable").expect("agreed");
-        assert_eq!(agreed.to_backend(), first);
+        assert_eq!(agreed.to_backend(), format!("{BOTH}; server_max_window_bits=12"));
         assert_eq!(agreed.check(&first), Ok(()));
         assert_eq!(agreed.check(&format!("{BOTH}; server_max_window_bits=9")), Ok(()));
         assert_eq!(agreed.check(BOTH), Err(Mismatch::Windows), "a window of 15 bits for the client");
