@@ -67,7 +67,7 @@ pub async fn run(
     end(&broker, &phase, &mut stop).await;
     // A send fails only when no worker is left to hear it.
     let _ = phase.send(Phase::Ending);
-    for task in admin.into_iter() {
+    if let Some(task) = admin {
         task.abort();
     }
     sweeper.abort();
@@ -123,8 +123,9 @@ async fn wind_down(broker: &Broker, phase: &watch::Sender<Phase>) {
 
 fn entrances(broker: &Broker, clients: Vec<listeners::BoundListener>) -> io::Result<Vec<Entrance>> {
     let entrance = |bound: listeners::BoundListener| {
-        let pool = broker.pools.get(&bound.pool).cloned();
-        let pool = pool.ok_or_else(|| io::Error::other(format!("there is no pool named {}", bound.pool)))?;
+        let name = bound.pool.unwrap_or_default();
+        let pool = broker.pools.get(&name).cloned();
+        let pool = pool.ok_or_else(|| io::Error::other(format!("there is no pool named {name}")))?;
         let gate = Arc::new(gate::Gate { address: bound.address, pool });
         Ok(Entrance { socket: bound.socket, gate })
     };

@@ -29,8 +29,8 @@ pub struct BoundListener {
     pub socket: TcpListener,
     /// The address it has, also when the system chose the port.
     pub address: SocketAddr,
-    /// The name of the pool that its sessions go to.
-    pub pool: String,
+    /// The name of the pool for requests that no route matches.
+    pub pool: Option<String>,
 }
 
 /// An address that cannot be had, and why.
@@ -127,7 +127,7 @@ mod tests {
         let [first, second] = &listeners.clients[..] else { panic!("two listeners: {listeners:?}") };
         assert_ne!(first.address.port(), 0);
         assert_ne!(first.address, second.address);
-        assert_eq!(first.pool, "a");
+        assert_eq!(first.pool.as_deref(), Some("a"));
         let nobody = first.socket.accept().expect_err("nobody has connected");
         assert_eq!(nobody.kind(), ErrorKind::WouldBlock);
     }

@@ -9,8 +9,8 @@ use steadfast_protocol::session::AckMode;
 use super::problem::Origin;
 use super::raw::Section;
 use super::settings::{
-    Backend, CloseCodes, Failover, Herd, Limits, Log, LogFormat, OnFailure, Poison, Pool, Settings, Shutdown,
-    Timeouts,
+    Access, Backend, Balance, CloseCodes, Dns, Drain, Failover, Herd, Limits, Log, LogFormat, OnFailure,
+    Outlier, Poison, Pool, Queue, Reload, Settings, Shutdown, Timeouts,
 };
 use super::values;
 
@@ -68,6 +68,8 @@ pub(super) fn file(root: &mut Section<'_>) -> Draft {
         pools: pools(root),
         rest: Settings {
             listeners: Vec::new(),
+            routes: Vec::new(),
+            access: Access::default(),
             pools: Vec::new(),
             workers: root.optional_count("workers", "cores", 1..=WORKERS_MAX).unwrap_or_else(cores),
             admin: root
@@ -80,6 +82,15 @@ pub(super) fn file(root: &mut Section<'_>) -> Draft {
             poison: root.section("poison", poison),
             close_codes: root.section("close_codes", close_codes),
             shutdown: root.section("shutdown", shutdown),
+            drain: Drain { quiet: ms(500), deadline: secs(30) },
+            dns: Dns {
+                servers: Vec::new(),
+                timeout: secs(5),
+                ttl_min: secs(1),
+                ttl_max: secs(300),
+                hold: secs(30),
+            },
+            reload: Reload { watch: secs(1) },
         },
     }
 }
@@ -117,6 +128,20 @@ fn pool(section: &mut Section<'_>) -> Pool {
         ack_hold: section.duration("ack_hold", ZERO, ZERO..=DAY),
         ack_timeout: section.duration("ack_timeout", secs(10), ms(10)..=DAY),
         on_failure: section.choice("on_failure", OnFailure::Failover, &values::ON_FAILURE),
+        balance: Balance::LeastSessions,
+        queue: Queue { max: 1024, timeout: secs(5) },
+        slow_start: ZERO,
+        sources: Vec::new(),
+        health: None,
+        agent: None,
+        outlier: Outlier {
+            failures: 5,
+            early_death: secs(10),
+            ejection_min: secs(10),
+            ejection_max: secs(300),
+            max_ejected: 50,
+        },
+        discoveries: Vec::new(),
         backends: backends(section),
     }
 }

@@ -105,7 +105,7 @@ fn resolve_pools(draft: &Draft, report: &mut Report) -> Vec<Listener> {
         if !names.is_empty() && !names.contains(&name) {
             report.add(*origin, no_such_pool(pool.as_deref(), &names));
         }
-        listeners.push(Listener { address: *address, pool: name.to_owned() });
+        listeners.push(Listener { address: *address, pool: Some(name.to_owned()) });
     }
     listeners
 }

@@ -1,9 +1,13 @@
 //! The complete configuration: every value present and checked. What a person writes is in
 //! `config/raw.rs`; nothing else of the broker sees that form.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use http::header::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+use regex::Regex;
 use steadfast_protocol::session::AckMode;
 
 /// Everything the broker needs to run.
@@ -11,6 +15,10 @@ use steadfast_protocol::session::AckMode;
 pub struct Settings {
     /// Where clients connect. At least one.
     pub listeners: Vec<Listener>,
+    /// Which requests go to which pool; the first that matches wins.
+    pub routes: Vec<Route>,
+    /// Who may come in, whatever the route.
+    pub access: Access,
     /// Where sessions go. At least one; names are unique.
     pub pools: Vec<Pool>,
     /// The admin listener's address; `None` switches it off.
@@ -33,6 +41,12 @@ pub struct Settings {
     pub close_codes: CloseCodes,
     /// How the broker ends.
     pub shutdown: Shutdown,
+    /// How sessions are moved off a backend that still works.
+    pub drain: Drain,
+    /// How backends are found by name.
+    pub dns: Dns,
+    /// When the file is read again.
+    pub reload: Reload,
 }
 
 /// One address on which clients connect.
@@ -40,8 +54,111 @@ pub struct Settings {
 pub struct Listener {
     /// The address to bind; port 0 lets the system choose.
     pub address: SocketAddr,
+    /// The name of the pool for requests that no route matches; `None`: they get 404.
+    pub pool: Option<String>,
+}
+
+/// Which requests go to a pool, and with which headers. All of its conditions must hold.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Unique among routes; `route-1`, `route-2` ... by their order unless the file names it.
+    pub name: String,
+    /// One of these is the request's host; empty: any.
+    pub hosts: Vec<HostPattern>,
+    /// What the path must be; `None`: any.
+    pub path: Option<PathMatch>,
+    /// What each of these headers must be.
+    pub headers: Vec<HeaderMatch>,
     /// The name of the pool that its sessions go to.
     pub pool: String,
+    /// The client's headers on their way to backends.
+    pub request_headers: HeaderRules,
+    /// The backend's headers on their way to the client.
+    pub response_headers: HeaderRules,
+    /// Who may come in here, on top of the broker's own rules.
+    pub access: Access,
+}
+
+/// A host as a route names it, in lower case and without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// `chat.example.com`
+    Exact(String),
+    /// `*.example.com`, kept as `.example.com`: any name below, but not the name itself.
+    Suffix(String),
+}
+
+/// What a path must be. It is the path alone, without the query, as the client wrote it.
+#[derive(Debug, Clone)]
+pub enum PathMatch {
+    /// This and nothing else.
+    Exact(String),
+    /// It begins so. `/chat` also fits `/chats`; `/chat/` does not.
+    Prefix(String),
+    /// The expression is found in it; anchors are the writer's.
+    Regex(Regex),
+}
+
+/// What a header must be.
+#[derive(Debug, Clone)]
+pub struct HeaderMatch {
+    /// Its name.
+    pub name: HeaderName,
+    /// What one of its values must be; `None`: it must be there.
+    pub value: Option<ValueMatch>,
+}
+
+/// What a header's value must be.
+#[derive(Debug, Clone)]
+pub enum ValueMatch {
+    /// This and nothing else.
+    Exact(String),
+    /// The expression is found in it.
+    Regex(Regex),
+}
+
+/// What becomes of headers in one direction, in this order: pass, block, set, add.
+#[derive(Debug, Clone, Default)]
+pub struct HeaderRules {
+    /// Only these go on; `None`: all.
+    pub pass: Option<Vec<HeaderName>>,
+    /// These do not go on.
+    pub block: Vec<HeaderName>,
+    /// These get this value, whatever came.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// These get this value beside what came.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Who may come in. An address is an IPv4 address or a /64 network of IPv6.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Only from these networks; empty: from all.
+    pub allow: Vec<IpNet>,
+    /// Not from these; they win over `allow`.
+    pub deny: Vec<IpNet>,
+    /// Only with one of these in `Origin`; empty: with any, and without one.
+    pub origins: Vec<OriginPattern>,
+    /// Upgrades per second and address; `None`: no limit.
+    pub upgrades_per_second: Option<u32>,
+    /// Upgrades of an address at once, when it was quiet before.
+    pub upgrades_burst: u32,
+    /// Sessions of one address at once; `None`: no limit.
+    pub sessions_per_address: Option<u32>,
+}
+
+/// An origin as a rule names it (RFC 6454, 6.2), in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OriginPattern {
+    /// `https://example.com` or `https://example.com:8443`
+    Exact(String),
+    /// `https://*.example.com`: scheme `https`, suffix `.example.com`, with the port if one is written.
+    Below {
+        /// `https`
+        scheme: String,
+        /// `.example.com` or `.example.com:8443`
+        suffix: String,
+    },
 }
 
 /// A named set of backends.
@@ -57,8 +174,166 @@ pub struct Pool {
     pub ack_timeout: Duration,
     /// Whether a session outlives its backend.
     pub on_failure: OnFailure,
-    /// At least one; names are unique in the pool.
+    /// How a backend is chosen for a session.
+    pub balance: Balance,
+    /// Sessions that wait for a place when every backend is full.
+    pub queue: Queue,
+    /// How long a backend that has recovered takes to get its whole share. Zero: none.
+    pub slow_start: Duration,
+    /// Addresses of this machine from which backends are dialled, in turn; empty: the system's choice.
+    pub sources: Vec<IpAddr>,
+    /// How backends are probed; `None`: they are not.
+    pub health: Option<Health>,
+    /// How backends tell their own score; `None`: they are not asked.
+    pub agent: Option<Agent>,
+    /// When a backend is ejected for what happens to its sessions.
+    pub outlier: Outlier,
+    /// Names under which more backends are found.
+    pub discoveries: Vec<Discovery>,
+    /// Names are unique in the pool. One at least, unless something is discovered.
     pub backends: Vec<Backend>,
+}
+
+/// How a backend is chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Balance {
+    /// The one with the fewest sessions for its weight.
+    LeastSessions,
+    /// Each in turn, by weight.
+    RoundRobin,
+    /// The less busy of two that chance has chosen.
+    PowerOfTwo,
+    /// Chance alone, by weight.
+    Random,
+    /// By the client's address, so that it comes to the same one again.
+    Source,
+    /// By something in the request, so that its like comes to the same one.
+    Hash(HashKey),
+}
+
+/// What a request is hashed by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    /// The first value of a header.
+    Header(HeaderName),
+    /// A cookie's value.
+    Cookie(String),
+    /// A query parameter's value.
+    Query(String),
+    /// A segment of the path, counted from 1.
+    Path(usize),
+}
+
+/// Who waits for a place.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// New sessions that wait at once; zero: none waits.
+    pub max: usize,
+    /// How long one waits.
+    pub timeout: Duration,
+}
+
+/// How backends are probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// What is done.
+    pub check: Check,
+    /// The port to probe; `None`: the backend's own.
+    pub port: Option<u16>,
+    /// From one probe to the next.
+    pub interval: Duration,
+    /// Each interval is longer by a random part of this.
+    pub jitter: Duration,
+    /// How long a probe may take.
+    pub timeout: Duration,
+    /// Good probes in a row after which a backend that was down is up.
+    pub rise: u32,
+    /// Bad probes in a row after which a backend that was up is down.
+    pub fall: u32,
+}
+
+/// One kind of probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// A connection.
+    Tcp,
+    /// A request and the status of its answer.
+    Http {
+        /// `GET`, `HEAD` or another.
+        method: String,
+        /// With the query, if any.
+        path: String,
+        /// The Host header; `None`: the backend's host and port.
+        host: Option<String>,
+        /// Statuses that are good.
+        expect: Vec<RangeInclusive<u16>>,
+    },
+    /// An upgrade, a ping, its pong, and a Close.
+    WebSocket {
+        /// With the query, if any.
+        path: String,
+        /// The Host header; `None`: the backend's host and port.
+        host: Option<String>,
+    },
+}
+
+/// How backends tell their own score.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// What is requested with GET.
+    pub path: String,
+    /// The port; `None`: the backend's own.
+    pub port: Option<u16>,
+    /// From one request to the next.
+    pub interval: Duration,
+    /// How long one may take.
+    pub timeout: Duration,
+}
+
+/// When a backend is ejected for what happens to its sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlier {
+    /// Failures in a row, of dials and early deaths, that eject it; zero: never.
+    pub failures: u32,
+    /// A session that fails so soon after it was linked is an early death.
+    pub early_death: Duration,
+    /// The first ejection lasts so long. Each further one in a row twice as long as the one before.
+    pub ejection_min: Duration,
+    /// No ejection lasts longer.
+    pub ejection_max: Duration,
+    /// At most this part of a pool's backends is ejected at once, in percent.
+    pub max_ejected: u32,
+}
+
+/// A name under which backends are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovery {
+    /// What is asked for.
+    pub query: Query,
+    /// Of each backend that is found, 0 to 256; SRV records' own weights win.
+    pub weight: u32,
+    /// Of each backend that is found.
+    pub max_sessions: Option<usize>,
+    /// Whether what is found stands in only when no other is up. Of SRV records, those with another
+    /// priority than the lowest are backups in any case.
+    pub backup: bool,
+}
+
+/// What is asked of the DNS.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Query {
+    /// The addresses of a name; each is a backend.
+    Address {
+        /// The name.
+        host: String,
+        /// Every backend's port.
+        port: u16,
+    },
+    /// The SRV records of a name (RFC 2782); each address of each target is a backend.
+    Srv {
+        /// Such as `_ws._tcp.chat.internal`.
+        name: String,
+    },
 }
 
 /// One service behind the broker.
@@ -70,6 +345,12 @@ pub struct Backend {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// Its share beside the others', 0 to 256; zero: it gets no session.
+    pub weight: u32,
+    /// It stands in only when no other is up.
+    pub backup: bool,
+    /// Sessions at once; `None`: no limit of its own.
+    pub max_sessions: Option<usize>,
 }
 
 /// What happens to a session when its backend fails.
@@ -202,4 +483,35 @@ pub struct Shutdown {
     pub delay: Duration,
     /// How long sessions may go on after that.
     pub grace: Duration,
+}
+
+/// How sessions are moved off a backend that still works.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    /// A session is moved when nothing has passed for so long, either way.
+    pub quiet: Duration,
+    /// One that never falls quiet is moved after this, as if its backend had failed.
+    pub deadline: Duration,
+}
+
+/// How backends are found by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// Who is asked; empty: the system's resolvers.
+    pub servers: Vec<SocketAddr>,
+    /// How long a query may take, all tries together.
+    pub timeout: Duration,
+    /// Answers are asked for again after their TTL, but not sooner than this.
+    pub ttl_min: Duration,
+    /// And not later than this.
+    pub ttl_max: Duration,
+    /// A name that has vanished keeps its last backends for so long.
+    pub hold: Duration,
+}
+
+/// When the file is read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reload {
+    /// How often the file is looked at for a change; zero: only SIGHUP reloads it.
+    pub watch: Duration,
 }

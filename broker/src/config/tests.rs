@@ -35,7 +35,14 @@ fn overrides() -> Overrides {
 }
 
 fn backend(port: u16) -> Backend {
-    Backend { name: format!("10.0.0.1:{port}"), host: "10.0.0.1".to_owned(), port }
+    Backend {
+        name: format!("10.0.0.1:{port}"),
+        host: "10.0.0.1".to_owned(),
+        port,
+        weight: 1,
+        backup: false,
+        max_sessions: None,
+    }
 }
 
 fn problems(text: &str, overrides: &Overrides) -> Vec<String> {
@@ -127,8 +134,8 @@ fn flags_alone_suffice() {
     };
     let settings = parse("", &overrides).expect("a sound configuration");
     assert_eq!(
-        settings.listeners.iter().map(|listener| listener.pool.as_str()).collect::<Vec<_>>(),
-        ["default"; 2]
+        settings.listeners.iter().map(|listener| listener.pool.as_deref()).collect::<Vec<_>>(),
+        [Some("default"); 2]
     );
     let [pool] = &settings.pools[..] else { panic!("one pool: {:?}", settings.pools) };
     assert_eq!((pool.name.as_str(), &pool.backends[..]), ("default", &[backend(1), backend(2)][..]));
@@ -152,7 +159,7 @@ fn flags_win_over_the_file() {
     let settings = parse(&text, &overrides).expect("a sound configuration");
     assert_eq!(settings.listeners.len(), 1);
     assert_eq!(settings.listeners[0].address.to_string(), "127.0.0.2:0");
-    assert_eq!(settings.listeners[0].pool, "chat");
+    assert_eq!(settings.listeners[0].pool.as_deref(), Some("chat"));
     assert_eq!(settings.admin.map(|admin| admin.port()), Some(2));
     assert_eq!((settings.pools[0].ack, settings.pools[0].on_failure), (AckMode::None, OnFailure::Close));
     assert_eq!(settings.workers, 7);
@@ -168,7 +175,11 @@ fn backend_flags_fill_the_default_pool_and_no_other() {
     assert_eq!(names, ["chat", "default"]);
     assert_eq!(added.pools[0].backends.len(), 1);
     assert_eq!(added.pools[1].backends, [backend(7)]);
-    assert_eq!(added.listeners[0].pool, "default", "of two pools, a listener without one takes the default");
+    assert_eq!(
+        added.listeners[0].pool.as_deref(),
+        Some("default"),
+        "of two pools, a listener without one takes the default"
+    );
 
     // The file's own settings of that pool stay, also when it has no backends itself.
     let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"default\"\nack_hold = \"1s\"\n";

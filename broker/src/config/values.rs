@@ -134,7 +134,7 @@ pub(super) fn backend(url: &str) -> Result<Backend, String> {
         format!(r#"expected HOST:PORT or "[IPv6]:PORT" with a port from 1 to 65535 in {found}"#)
     })?;
     let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    Ok(Backend { name, host: host.to_owned(), port })
+    Ok(Backend { name, host: host.to_owned(), port, weight: 1, backup: false, max_sessions: None })
 }
 
 /// Host without brackets, and port (80 is the scheme's default, RFC 6455 section 3).
@@ -224,7 +224,14 @@ mod tests {
             ("ws://[::1]:65535", "[::1]:65535", "::1", 65535),
             ("ws://[fe80::2]", "[fe80::2]:80", "fe80::2", 80),
         ] {
-            let expected = Backend { name: name.to_owned(), host: host.to_owned(), port };
+            let expected = Backend {
+                name: name.to_owned(),
+                host: host.to_owned(),
+                port,
+                weight: 1,
+                backup: false,
+                max_sessions: None,
+            };
             assert_eq!(backend(url), Ok(expected), "{url}");
         }
     }
