@@ -155,7 +155,7 @@ impl Drop for Seat {
 }
 
 fn session_config(pool: &settings::Pool, settings: &Settings) -> Config {
-    let Settings { limits, timeouts, failover, poison, close_codes, herd, .. } = settings;
+    let Settings { limits, timeouts, failover, poison, close_codes, herd, drain, .. } = settings;
     Config {
         ack: pool.ack,
         ack_hold: if pool.ack == AckMode::Pong { pool.ack_hold } else { Duration::ZERO },
@@ -168,6 +168,8 @@ fn session_config(pool: &settings::Pool, settings: &Settings) -> Config {
         message_timeout: timeouts.message,
         keepalive: timeouts.keepalive,
         client_pong: timeouts.client_pong,
+        quiet: drain.quiet,
+        departure_deadline: drain.deadline,
         deadline: failover.deadline,
         stable: failover.stable,
         backoff_min: failover.backoff_min,

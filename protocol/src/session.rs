@@ -14,6 +14,9 @@
 //!    | Closing |  answered, or given up   +------+
 //!    +---------+ -----------------------> | Over |   also from Waiting and Dialing: nothing left to
 //!                                         +------+   deliver, deadline, refused, poison
+//!
+//!    Linked --> Parting --> Waiting: a planned move; see `departure`
+//!
 //! client side
 //!    +------+  Close or EOF   +------+   backend has answered, or is over    +------+
 //!    | Open | --------------> | Left | ------------------------------------> | Told |
@@ -31,9 +34,11 @@
 //! first backend was dialled with the client's own handshake.
 //!
 //! The files beside this one hold parts of the same machine: `failover` leaves a backend and takes
-//! the next, `ending` says goodbye, `patience` knows what may last how long.
+//! the next, `departure` leaves one that works, `ending` says goodbye, `patience` knows what may last how
+//! long.
 
 mod config;
+mod departure;
 mod ending;
 mod failover;
 mod ledger;
@@ -56,6 +61,7 @@ pub use ending::{Cause, End};
 pub use failover::{Dial, DialFailure, Failure, Note};
 pub use ledger::{Counts, Ledger};
 
+use departure::Departure;
 use failover::{Episode, Suspicion};
 use ledger::{Exceptions, Unanswered};
 use patience::Clocks;
@@ -88,6 +94,8 @@ enum Client {
 enum Backend {
     /// A backend is connected.
     Linked,
+    /// It was told Close, so that the session can move; its last words are relayed.
+    Parting { until: Time },
     /// The next dial is due at this time; `None` until `advance` has chosen one.
     Waiting { at: Option<Time> },
     /// The driver dials.
@@ -110,6 +118,8 @@ enum Farewell {
 pub enum State {
     /// Both sides are connected.
     Relaying,
+    /// Both sides are connected, and the session is to leave its backend.
+    Departing,
     /// The backend has failed; the next dial is to come.
     Waiting,
     /// A backend is being dialled.
@@ -127,6 +137,7 @@ impl State {
     pub fn name(self) -> &'static str {
         match self {
             State::Relaying => "relaying",
+            State::Departing => "departing",
             State::Waiting => "waiting",
             State::Dialing => "dialing",
             State::Replaying => "replaying",
@@ -157,13 +168,14 @@ pub struct Session {
     /// The session ends with its backend, whatever the pool says.
     no_failover: bool,
     deflate: bool,
-    /// The last backend's connection ends with a reset: a message to it was cut.
+    /// The last backend's connection ends with a reset: it failed, or a message to it was cut.
     reset: bool,
     farewell: Option<Box<Farewell>>,
     /// When the farewell is given up, and what is undelivered with it.
     give_up: Option<Time>,
     /// The driver was told to come back at this time; nothing expires before it.
     due: Time,
+    departure: Option<Box<Departure>>,
     episode: Option<Box<Episode>>,
     suspicion: Option<Box<Suspicion>>,
     exceptions: Option<Box<Exceptions>>,
@@ -195,6 +207,7 @@ impl Session {
             farewell: None,
             give_up: None,
             due: now,
+            departure: None,
             episode: None,
             suspicion: None,
             exceptions: None,
@@ -284,7 +297,7 @@ impl Session {
 
     /// A backend is connected.
     fn linked(&self) -> bool {
-        matches!(self.backend, Backend::Linked | Backend::Closing { .. })
+        matches!(self.backend, Backend::Linked | Backend::Parting { .. } | Backend::Closing { .. })
     }
 
     fn backend_listens(&self) -> bool {
@@ -311,6 +324,7 @@ impl Session {
         self.unanswered.acknowledged(now, self.up.ring.base_seq(), self.config.ack_timeout);
         if self.up.acknowledge(now, payload, self.config.ack_hold) {
             self.ponged = true;
+            self.proven();
             self.suspects_acknowledged();
         }
     }
@@ -323,10 +337,11 @@ impl Session {
         self.up.end_holds(now);
         self.expire(now);
         self.say_farewell(now);
+        self.depart(now);
         self.settle(now);
         self.plan_dial(now, entropy);
         if self.linked() {
-            let keepalive = self.keepalive_due(now);
+            let keepalive = self.keepalive_due(now) || self.wants_proof();
             let acks = self.pongs && self.backend == Backend::Linked;
             self.up.prepare(now, acks, keepalive, self.client_scan.remaining(), entropy);
         }
@@ -340,7 +355,7 @@ impl Session {
     /// What to write to the backend now. Report what was taken with [`Session::backend_written`].
     pub fn backend_transmit(&self) -> Gather<'_> {
         match self.backend {
-            Backend::Linked => self.up.transmit(),
+            Backend::Linked | Backend::Parting { .. } => self.up.transmit(),
             // After a backend's Close it gets nothing but ours.
             Backend::Closing { .. } if self.up.closing() => self.up.transmit(),
             _ => Gather::new(),
@@ -459,7 +474,7 @@ impl Session {
     /// How a connection that is not wanted any more ends. True: reset, since the backend has
     /// failed, or a message to it was cut in the middle.
     pub fn resets_backend(&self) -> bool {
-        self.reset || self.backend != Backend::Over
+        self.reset
     }
 
     /// What the backend has got last is a part of a message.
@@ -489,7 +504,10 @@ impl Session {
         match (self.backend, &self.client) {
             (Backend::Waiting { .. }, _) => State::Waiting,
             (Backend::Dialing, _) => State::Dialing,
+            (Backend::Parting { .. }, Client::Open) => State::Departing,
+            (Backend::Parting { .. }, _) => State::Closing,
             (Backend::Closing { .. } | Backend::Over, _) => State::Closing,
+            (Backend::Linked, Client::Open) if self.departing() => State::Departing,
             (Backend::Linked, Client::Open) => self.linked_state(),
             (Backend::Linked, _) => State::Closing,
         }

@@ -164,6 +164,13 @@ impl Uplink {
         self.inserts.get_or_insert_default().close = Some(close);
     }
 
+    /// Queues a Close behind the last whole message, and lets nothing more through: what the ring gets
+    /// from now on is for the next backend. All of it must be written.
+    pub(crate) fn part(&mut self, payload: &[u8]) {
+        self.close(payload);
+        self.stop_at = Some(self.ring.end());
+    }
+
     /// A Close is queued or written.
     pub(crate) fn closing(&self) -> bool {
         self.inserts.as_ref().is_some_and(|inserts| inserts.close.is_some())

@@ -58,6 +58,8 @@ enum Op {
     Pass(u16),
     PassSeconds(u8),
     Stay,
+    Relocate,
+    Remain,
     ShutDown,
     TakeNotes,
 }
@@ -131,6 +133,8 @@ fn config(setup: &Setup) -> Config {
         message_timeout: secs(120),
         keepalive: when(setup.keepalive, secs(25)),
         client_pong: secs(20),
+        quiet: Duration::from_millis(500),
+        departure_deadline: secs(10),
         deadline: secs(30),
         stable: secs(5),
         backoff_min: Duration::from_millis(50),
@@ -215,6 +219,10 @@ impl Bench {
             Op::Pass(millis) => self.pass(Duration::from_millis(u64::from(*millis))),
             Op::PassSeconds(secs) => self.pass(Duration::from_secs(u64::from(*secs))),
             Op::Stay => self.session.stay(self.now),
+            Op::Relocate => {
+                self.session.relocate(self.now);
+            }
+            Op::Remain => self.session.remain(),
             Op::ShutDown => self.session.shut_down(self.now, 1001),
             Op::TakeNotes => drop(self.session.take_notes()),
         }

@@ -36,6 +36,10 @@ pub struct Config {
     pub keepalive: Duration,
     /// How long a client may owe a pong.
     pub client_pong: Duration,
+    /// How long nothing must be said before a session leaves a backend that works.
+    pub quiet: Duration,
+    /// How long it waits for that; then it leaves as if the backend had failed.
+    pub departure_deadline: Duration,
     /// From the first failure until the session is stable again.
     pub deadline: Duration,
     /// How long a new backend must last.

@@ -132,6 +132,9 @@ impl Session {
         // Nothing after a Close counts (RFC 6455, 5.5.1).
         self.backend_deaf = true;
         let code = close_code(payload);
+        if matches!(self.backend, Backend::Parting { .. }) {
+            return self.parting_closed(now, code, payload);
+        }
         let failed = code.is_some_and(|code| self.config.failure_codes.contains(&code));
         if self.up.closed() && !self.crosses_ours(code) {
             // It answers ours, so it has read everything before it.
@@ -142,10 +145,18 @@ impl Session {
         if failed && undelivered && self.config.failover && !self.no_failover {
             return self.leave_backend(now, Failure::Close(code.unwrap_or_default()));
         }
+        if failed {
+            self.set_end(Cause::BackendFailed, code);
+        }
+        self.closed_by_application(now, code, payload);
+    }
+
+    /// The session ends as the backend says.
+    pub(super) fn closed_by_application(&mut self, now: Time, code: Option<u16>, payload: &[u8]) {
         if self.down.drop_open() {
             self.exceptions().suppressed += 1;
         }
-        self.set_end(if failed { Cause::BackendFailed } else { Cause::BackendClose }, code);
+        self.set_end(Cause::BackendClose, code);
         self.close_answered(now, payload);
     }
 
@@ -216,6 +227,9 @@ impl Session {
                 self.leave_backend(now, Failure::Silence);
             }
         }
+        if matches!(self.backend, Backend::Parting { until } if until <= now) {
+            self.leave_backend(now, Failure::Planned);
+        }
         if self.give_up.is_some_and(|at| at <= now) {
             self.backend_over();
         }
@@ -233,7 +247,9 @@ impl Session {
             (Backend::Linked, Some(Farewell::Close(_))) if self.up.closed() => {
                 self.backend = Backend::Closing { until: now + self.config.close_timeout };
             }
-            (Backend::Linked, Some(Farewell::HangUp)) if delivered => self.backend_over(),
+            (Backend::Linked | Backend::Parting { .. }, Some(Farewell::HangUp)) if delivered => {
+                self.backend_over()
+            }
             // A Close has no place in a message that is cut.
             (Backend::Linked, Some(_)) if delivered && self.backend_is_cut() => self.backend_over(),
             (Backend::Waiting { .. } | Backend::Dialing, Some(_)) if delivered => self.backend_over(),

@@ -40,6 +40,8 @@ pub enum Failure {
     SlowMessage,
     /// It cannot acknowledge what stands before a message that the client has cut.
     Cut,
+    /// None: the session was to leave it.
+    Planned,
 }
 
 impl Failure {
@@ -53,13 +55,14 @@ impl Failure {
             Failure::Silence => "silence",
             Failure::SlowMessage => "slow_message",
             Failure::Cut => "cut",
+            Failure::Planned => "planned",
         }
     }
 
     /// Whether the backend may have died of a message. In a drain or a deploy (1001, 1012), or
     /// when it is overloaded (1013), it says goodbye of itself.
     fn is_death(self) -> bool {
-        !matches!(self, Failure::Close(1001 | 1012 | 1013) | Failure::Cut)
+        !matches!(self, Failure::Close(1001 | 1012 | 1013) | Failure::Cut | Failure::Planned)
     }
 }
 
@@ -137,6 +140,10 @@ pub(super) struct Suspicion {
 impl Session {
     /// Leaves the backend: the session ends with it, or waits for the next one.
     pub(super) fn leave_backend(&mut self, now: Time, failure: Failure) {
+        // However a backend ends that was told to go, that is no failure of its.
+        let parting = matches!(self.backend, Backend::Parting { .. });
+        let failure = if parting { Failure::Planned } else { failure };
+        self.departure = None;
         if self.down.drop_open() {
             self.exceptions().suppressed += 1;
         }
@@ -151,6 +158,8 @@ impl Session {
             }
             return;
         }
+        // One that was told to go and has said Close gets an orderly end.
+        self.reset = !(parting && self.backend_deaf);
         self.note(Note::Failed(failure));
         self.count_doubt();
         let convicted = self.suspect(now, failure);

@@ -167,7 +167,7 @@ impl Session {
         };
         let backend = match self.backend {
             Backend::Waiting { at } => at,
-            Backend::Closing { until } => Some(until),
+            Backend::Closing { until } | Backend::Parting { until } => Some(until),
             _ => None,
         };
         [
@@ -176,6 +176,8 @@ impl Session {
             self.give_up.filter(|_| self.backend != Backend::Over),
             self.up.hold_ends(),
             self.episode_timeout(),
+            self.parting_at(),
+            self.departure_deadline(),
             self.silence_at(),
             self.unfit_at(),
             self.backend_keepalive_at(),
@@ -202,6 +204,7 @@ impl Session {
             self.up.forget_ping();
             self.up.ring.release_written();
             self.suspects_unjudged();
+            self.proven();
             self.note(Note::Unfit);
         }
         if due(self.silence_at()) {

@@ -1,8 +1,9 @@
-//! One test for each arrow of the diagrams in [`super`] and [`super::failover`], and for each
+//! One test for each arrow of the diagrams in [`super`], [`super::failover`] and [`super::departure`], and for each
 //! sentence of the guarantees: what the client and the backends get to see, byte for byte.
 
 mod closing;
 mod deadlines;
+mod departing;
 mod failing;
 mod goodbye;
 mod limits;

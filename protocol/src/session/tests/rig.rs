@@ -36,6 +36,8 @@ pub(super) fn config() -> Config {
         message_timeout: secs(120),
         keepalive: Duration::ZERO,
         client_pong: secs(20),
+        quiet: ms(500),
+        departure_deadline: secs(30),
         deadline: secs(30),
         stable: secs(5),
         backoff_min: ms(50),

@@ -41,6 +41,8 @@ pub(super) enum Op {
     BackendRoom(usize),
     ClientRoom(usize),
     Die(Death),
+    /// The session is to leave its backend, or may stay after all.
+    Relocate(bool),
     /// The dial under way succeeds, or does not.
     Dial(bool),
     Wait(u64),
@@ -94,6 +96,7 @@ pub(super) fn polite() -> impl Strategy<Value = Op> {
         3 => room().prop_map(Op::BackendRoom),
         2 => room().prop_map(Op::ClientRoom),
         4 => death.prop_map(Op::Die),
+        2 => prop::bool::weighted(0.8).prop_map(Op::Relocate),
         6 => any::<bool>().prop_map(Op::Dial),
         4 => prop_oneof![0u64..200, 1000u64..30_000].prop_map(Op::Wait),
     ]
@@ -167,6 +170,7 @@ impl World {
             Op::BackendRoom(room) => self.rig.set_backend_room(room),
             Op::ClientRoom(room) => self.rig.set_client_room(room),
             Op::Die(death) => self.die(death),
+            Op::Relocate(away) => self.relocate(away),
             Op::Dial(succeeds) => self.dial(succeeds),
             Op::Wait(millis) => self.wait(millis),
             Op::Rude(rude) => self.rude(rude),
@@ -209,6 +213,15 @@ impl World {
             }
         }
         self.forget_the_dead();
+    }
+
+    fn relocate(&mut self, away: bool) {
+        if away {
+            self.rig.session.relocate(self.rig.now);
+        } else {
+            self.rig.session.remain();
+        }
+        self.rig.pump();
     }
 
     /// What a dead backend was about to say is never said.

@@ -1,0 +1,359 @@
+//! A planned move: the session leaves a backend that works, at a moment when nothing is under way.
+
+use super::rig::{Drop, Rig, ms, secs};
+use super::wire::{CONTINUATION, PING, TEXT, down, masked, plain, up};
+use crate::session::{AckMode, Cause, Dial, Failure, Note, State};
+
+const GOODBYE: &str = "<close 1001>";
+
+/// A session that departs, with nothing under way. Its backend has proven that it lives.
+fn departing() -> Rig {
+    let mut rig = Rig::new();
+    assert!(rig.session.relocate(rig.now));
+    rig.pump();
+    rig.backend_pongs();
+    assert_eq!(rig.up(), ["<ping>"]);
+    rig
+}
+
+/// One that has told its backend to go.
+fn parting() -> Rig {
+    let mut rig = departing();
+    rig.wait(ms(500));
+    assert_eq!(rig.up(), [GOODBYE]);
+    rig
+}
+
+#[test]
+fn a_quiet_session_says_goodbye_and_goes_on_elsewhere() {
+    let mut rig = parting();
+    assert_eq!(rig.session.state(), State::Departing);
+    rig.backend_closes(1001, "");
+    assert_eq!(rig.links[0].dropped, Some(Drop::Closed), "both have said Close: an orderly end");
+    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned)]);
+    rig.link_next();
+    assert_eq!(rig.dials.last().map(|dial| dial.1), Some(Dial { attempt: 2, suspect: false }));
+    rig.client_says("one");
+    rig.backend_says("answer");
+    assert_eq!(
+        (rig.up(), rig.down()),
+        (vec!["one".to_owned(), "<ping>".to_owned()], vec!["answer".to_owned()])
+    );
+    let ledger = rig.session.ledger().up;
+    assert_eq!((ledger.replayed, ledger.in_doubt, ledger.lost), (0, 0, 0));
+}
+
+#[test]
+fn it_departs_only_after_a_ping_of_this_time_is_answered() {
+    let mut rig = Rig::new();
+    rig.session.relocate(rig.now);
+    rig.pump();
+    rig.wait(secs(5));
+    assert_eq!(rig.up(), ["<ping>"], "no goodbye to a backend that may be dead");
+    rig.backend_pongs();
+    assert_eq!(rig.up(), [GOODBYE]);
+}
+
+#[test]
+fn traffic_flows_until_there_is_a_quiet_moment() {
+    let mut rig = departing();
+    for n in 0..10 {
+        rig.wait(ms(300));
+        rig.client_says(&format!("question {n}"));
+        rig.backend_pongs();
+        rig.wait(ms(300));
+        rig.backend_says(&format!("answer {n}"));
+    }
+    assert!(!rig.up().contains(&GOODBYE.to_owned()));
+    assert_eq!(rig.down().len(), 10);
+    rig.wait(ms(499));
+    assert_eq!(rig.up(), [""; 0]);
+    rig.wait(ms(1));
+    assert_eq!(rig.up(), [GOODBYE]);
+}
+
+#[test]
+fn pings_of_either_side_are_no_traffic() {
+    let mut rig = departing();
+    rig.wait(ms(300));
+    rig.client_sends(&masked(true, PING, b"client"));
+    rig.backend_sends(&plain(true, PING, b"backend"));
+    assert_eq!(rig.up(), ["<pong backend>"]);
+    rig.wait(ms(200));
+    assert_eq!(rig.up(), [GOODBYE]);
+}
+
+#[test]
+fn an_unacknowledged_message_keeps_it() {
+    let mut rig = departing();
+    rig.client_says("one");
+    rig.wait(secs(3));
+    assert_eq!(rig.up(), ["one", "<ping>"]);
+    rig.backend_pongs();
+    assert_eq!(rig.up(), [GOODBYE], "it was quiet for long enough");
+}
+
+#[test]
+fn an_open_message_of_either_side_keeps_it() {
+    let mut rig = departing();
+    rig.client_sends(&masked(false, TEXT, b"a beginning"));
+    rig.wait(secs(3));
+    rig.client_sends(&masked(true, CONTINUATION, b" and an end"));
+    rig.backend_pongs();
+    rig.backend_sends(&plain(false, TEXT, b"a beginning"));
+    rig.wait(secs(3));
+    assert_eq!(rig.up(), ["a beginning and an end", "<ping>"]);
+    rig.backend_sends(&plain(true, CONTINUATION, b" and an end"));
+    rig.wait(ms(499));
+    assert_eq!(rig.up(), [""; 0]);
+    rig.wait(ms(1));
+    assert_eq!(rig.up(), [GOODBYE]);
+}
+
+#[test]
+fn held_acknowledgements_keep_it() {
+    let mut rig = Rig::with(|config| config.ack_hold = secs(2));
+    rig.client_says("one");
+    rig.session.relocate(rig.now);
+    rig.backend_pongs();
+    rig.wait(ms(1999));
+    assert_eq!(rig.up(), ["one", "<ping>"]);
+    rig.wait(ms(1));
+    assert_eq!(rig.up(), [GOODBYE]);
+}
+
+#[test]
+fn last_words_are_relayed_and_what_the_client_says_waits_for_the_next_backend() {
+    let mut rig = parting();
+    rig.client_says("one");
+    rig.backend_says("last words");
+    rig.client_says("two");
+    assert_eq!((rig.up(), rig.down()), (vec![], vec!["last words".to_owned()]));
+    rig.backend_closes(1001, "");
+    rig.link_next();
+    assert_eq!(rig.up(), ["one", "two", "<ping>"]);
+    let expected = [up("one"), up("two")].concat();
+    assert!(rig.link().reader.bytes.starts_with(&expected), "with the client's own masks");
+    let ledger = rig.session.ledger().up;
+    assert_eq!((ledger.replayed, ledger.in_doubt), (0, 0), "they are new to every backend");
+}
+
+#[test]
+fn a_backend_that_only_hangs_up_has_not_failed() {
+    for failure in [Failure::Eof, Failure::Reset] {
+        let mut rig = parting();
+        rig.backend_fails(failure);
+        assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned)]);
+        rig.link_next();
+    }
+}
+
+#[test]
+fn a_backend_that_does_not_answer_the_goodbye_is_left_after_a_while() {
+    let mut rig = parting();
+    rig.wait(ms(4999));
+    assert_eq!(rig.links[0].dropped, None);
+    rig.wait(ms(1));
+    assert_eq!(rig.links[0].dropped, Some(Drop::Reset));
+    rig.link_next();
+}
+
+#[test]
+fn half_of_its_last_message_is_kept_from_the_client() {
+    let mut rig = parting();
+    rig.backend_sends(&plain(false, TEXT, b"half a"));
+    rig.backend_closes(1001, "");
+    rig.link_next();
+    rig.backend_says("whole");
+    assert_eq!(rig.down(), ["whole"]);
+    assert_eq!(rig.session.ledger().down.suppressed, 1);
+}
+
+#[test]
+fn a_decision_of_the_application_is_relayed_even_now() {
+    for code in [1008, 3000, 4001, 4999] {
+        let mut rig = parting();
+        rig.client_says("too late");
+        rig.backend_closes(code, "kicked");
+        assert_eq!(rig.down(), [format!("<close {code} kicked>")]);
+        rig.client_closes(code, "");
+        let end = rig.session.ended().expect("both sides are done");
+        assert_eq!((end.cause, end.code), (Cause::BackendClose, Some(code)));
+        assert_eq!(rig.session.ledger().up.lost, 1);
+    }
+}
+
+#[test]
+fn any_other_code_is_its_answer() {
+    for code in [1000, 1001, 1005, 1011, 1012] {
+        let mut rig = parting();
+        if code == 1005 {
+            rig.backend_sends(&plain(true, super::wire::CLOSE, b""));
+        } else {
+            rig.backend_closes(code, "");
+        }
+        rig.link_next();
+        assert_eq!(rig.down(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_session_that_never_falls_quiet_leaves_at_the_deadline_as_in_a_failover() {
+    let mut rig = departing();
+    for _ in 0..120 {
+        rig.wait(ms(249));
+        rig.backend_says("news");
+    }
+    rig.client_says("one");
+    assert_eq!(rig.links[0].dropped, None);
+    rig.wait(ms(120));
+    assert_eq!(rig.links[0].dropped, Some(Drop::Reset));
+    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned)]);
+    rig.link_next();
+    assert_eq!(rig.up(), ["one", "<ping>"], "not acknowledged, so replayed");
+    assert_eq!(rig.session.ledger().up.in_doubt, 1);
+}
+
+#[test]
+fn a_planned_move_is_nobodys_death() {
+    let mut rig = Rig::with(|config| config.poison_deaths = 1);
+    rig.session.relocate(rig.now);
+    rig.client_says("one");
+    rig.wait(secs(30));
+    rig.link_next();
+    assert_eq!(rig.dials.last().map(|dial| dial.1.suspect), Some(false));
+}
+
+#[test]
+fn a_backend_that_fails_meanwhile_has_failed() {
+    let mut rig = departing();
+    rig.client_says("one");
+    rig.backend_dies();
+    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Eof)]);
+    rig.link_next();
+    assert_eq!(rig.up(), ["one", "<ping>"]);
+    rig.backend_pongs();
+    rig.wait(secs(60));
+    assert_eq!((rig.up(), rig.session.state()), (vec![], State::Relaying), "the new one is not left");
+}
+
+#[test]
+fn a_silent_backend_is_noticed_meanwhile() {
+    let mut rig = Rig::new();
+    rig.session.relocate(rig.now);
+    rig.pump();
+    rig.wait(secs(10));
+    assert_eq!(rig.take_notes(), [Note::Silent]);
+}
+
+#[test]
+fn a_session_may_be_told_to_remain() {
+    let mut rig = departing();
+    rig.session.remain();
+    rig.wait(secs(60));
+    assert_eq!((rig.up(), rig.session.state()), (vec![], State::Relaying));
+    let mut rig = parting();
+    rig.session.remain();
+    rig.backend_closes(1001, "");
+    rig.link_next();
+}
+
+#[test]
+fn a_client_that_leaves_meanwhile_is_not_moved() {
+    let mut rig = departing();
+    rig.client_closes(1000, "bye");
+    assert_eq!(rig.up(), ["<close 1000 bye>"]);
+    rig.backend_closes(1000, "bye");
+    assert_eq!(rig.down(), ["<close 1000 bye>"]);
+    assert!(rig.session.ended().is_some());
+}
+
+#[test]
+fn a_client_that_leaves_a_parting_backend_gets_its_answer() {
+    let mut rig = parting();
+    rig.client_closes(1000, "bye");
+    rig.backend_closes(1001, "");
+    assert_eq!(rig.down(), ["<close 1000 bye>"]);
+    assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::ClientClose));
+}
+
+#[test]
+fn messages_of_a_client_that_leaves_are_still_delivered_elsewhere() {
+    let mut rig = parting();
+    rig.client_says("one");
+    rig.client_closes(1000, "");
+    rig.backend_closes(1001, "");
+    rig.link_next();
+    assert_eq!(rig.up(), ["one", "<ping>", "<close 1000>"]);
+    rig.backend_pongs();
+    rig.backend_closes(1000, "");
+    assert_eq!(rig.session.ledger().up.lost, 0);
+    assert!(rig.session.ended().is_some());
+}
+
+#[test]
+fn a_client_that_hangs_up_ends_it_at_once() {
+    let mut rig = parting();
+    rig.client_goes();
+    assert!(rig.session.ended().is_some());
+}
+
+#[test]
+fn the_brokers_end_ends_it() {
+    for mut rig in [departing(), parting()] {
+        rig.session.shut_down(rig.now, 1001);
+        rig.pump();
+        assert_eq!(rig.down(), ["<close 1001 the service is going away>"]);
+        rig.client_closes(1001, "");
+        rig.wait(secs(10));
+        assert!(rig.session.ended().is_some());
+    }
+}
+
+#[test]
+fn sessions_that_end_with_their_backend_stay() {
+    let mut closing = Rig::with(|config| config.failover = false);
+    let mut declined = Rig::begin(|_| {}, false, true);
+    for rig in [&mut closing, &mut declined] {
+        assert!(!rig.session.relocate(rig.now));
+        rig.wait(secs(60));
+        assert_eq!((rig.up(), rig.session.state()), (vec![], State::Relaying));
+    }
+}
+
+#[test]
+fn a_session_without_a_backend_has_nothing_to_leave() {
+    let mut rig = Rig::new();
+    rig.backend_dies();
+    assert!(!rig.session.relocate(rig.now));
+    rig.link_next();
+    rig.wait(secs(60));
+    assert_eq!(rig.session.state(), State::Relaying);
+}
+
+#[test]
+fn without_acknowledgements_it_parts_as_well() {
+    let mut rig = Rig::with(|config| config.ack = AckMode::None);
+    rig.session.relocate(rig.now);
+    rig.client_says("one");
+    rig.backend_pongs();
+    rig.wait(ms(500));
+    assert_eq!(rig.up(), ["one", "<ping>", GOODBYE]);
+    rig.backend_closes(1001, "");
+    rig.link_next();
+}
+
+#[test]
+fn a_backend_unfit_for_acknowledgements_is_left_as_well() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    rig.session.relocate(rig.now);
+    for _ in 0..25 {
+        rig.wait(ms(499));
+        rig.backend_sends(&down("news"));
+    }
+    assert!(rig.take_notes().contains(&Note::Unfit));
+    assert_eq!(rig.up(), ["one", "<ping>"]);
+    rig.wait(ms(500));
+    assert_eq!(rig.up(), [GOODBYE]);
+}
