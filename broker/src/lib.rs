@@ -24,6 +24,7 @@ mod registry;
 mod session;
 pub mod shutdown;
 pub mod signals;
+mod vitals;
 mod worker;
 
 use std::io;

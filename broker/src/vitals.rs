@@ -1,0 +1,219 @@
+//! The health of one backend as active checks see it, and its share while it recovers.
+//!
+//! ```text
+//!                +----------+   a good probe   +------+
+//!                | unproven | ---------------> |  up  | <--+
+//!                +----------+                  +------+    |
+//!                     | a bad probe               | `fall` | `rise`
+//!                     |                           v bad    | good
+//!                     |                        +------+    |
+//!                     +----------------------> | down | ---+
+//!                                              +------+
+//! ```
+
+use std::time::Duration;
+
+/// Whether a backend is up. It starts up, so that a broker without a single answer yet can serve, but
+/// unproven: nothing speaks for it, so one bad probe is enough.
+#[derive(Debug)]
+pub(crate) struct Vitals(State);
+
+#[derive(Debug)]
+enum State {
+    Unproven,
+    Up {
+        /// Bad probes in a row.
+        bad: u32,
+    },
+    Down {
+        /// Good probes in a row.
+        good: u32,
+    },
+}
+
+/// A change of health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It was down and is up.
+    Up,
+    /// It was up and is down.
+    Down,
+}
+
+impl Vitals {
+    pub(crate) fn new() -> Vitals {
+        Vitals(State::Unproven)
+    }
+
+    /// A probe has ended. `rise` good ones in a row take the backend up, `fall` bad ones take it down;
+    /// both may change from one probe to the next, and zero counts as one.
+    pub(crate) fn observe(&mut self, good: bool, rise: u32, fall: u32) -> Option<Turn> {
+        let (state, turn) = match (&self.0, good) {
+            (State::Unproven | State::Up { .. }, true) => (State::Up { bad: 0 }, None),
+            (State::Unproven, false) => (State::Down { good: 0 }, Some(Turn::Down)),
+            (State::Up { bad }, false) => match bad.saturating_add(1) {
+                bad if bad >= fall => (State::Down { good: 0 }, Some(Turn::Down)),
+                bad => (State::Up { bad }, None),
+            },
+            (State::Down { .. }, false) => (State::Down { good: 0 }, None),
+            (State::Down { good }, true) => match good.saturating_add(1) {
+                good if good >= rise => (State::Up { bad: 0 }, Some(Turn::Up)),
+                good => (State::Down { good }, None),
+            },
+        };
+        self.0 = state;
+        turn
+    }
+
+    /// Whether sessions may come.
+    pub(crate) fn is_up(&self) -> bool {
+        !matches!(self.0, State::Down { .. })
+    }
+
+    /// `unproven`, `up` or `down`.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.0 {
+            State::Unproven => "unproven",
+            State::Up { .. } => "up",
+            State::Down { .. } => "down",
+        }
+    }
+}
+
+/// The weight that counts `since_recovery`, in thousandths as `weight_thousandths`: it grows in a line
+/// from a tenth to the whole during `slow_start`. Only a weight of zero becomes zero.
+pub(crate) fn ramp(weight_thousandths: u32, since_recovery: Duration, slow_start: Duration) -> u32 {
+    if since_recovery >= slow_start {
+        return weight_thousandths;
+    }
+    // Microseconds, since nanoseconds of the longest duration times a weight do not fit.
+    let (gone, whole) = (since_recovery.as_micros(), slow_start.as_micros().max(1));
+    let weight = u128::from(weight_thousandths) * (whole + 9 * gone) / (10 * whole);
+    u32::try_from(weight).unwrap_or(weight_thousandths).max(weight_thousandths.min(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Rises after 2 and falls after 3; `+` is a good probe, `-` a bad one. Returns what came of each.
+    fn observe(vitals: &mut Vitals, probes: &str) -> Vec<Option<Turn>> {
+        probes.chars().map(|probe| vitals.observe(probe == '+', 2, 3)).collect()
+    }
+
+    /// Up after a good probe.
+    fn up() -> Vitals {
+        let mut vitals = Vitals::new();
+        assert_eq!(observe(&mut vitals, "+"), [None]);
+        vitals
+    }
+
+    fn down() -> Vitals {
+        let mut vitals = Vitals::new();
+        assert_eq!(observe(&mut vitals, "-"), [Some(Turn::Down)]);
+        vitals
+    }
+
+    #[test]
+    fn unproven_to_up_with_a_good_probe() {
+        let mut vitals = Vitals::new();
+        assert_eq!((vitals.name(), vitals.is_up()), ("unproven", true));
+        assert_eq!(observe(&mut vitals, "+"), [None]);
+        assert_eq!((vitals.name(), vitals.is_up()), ("up", true));
+        assert_eq!(observe(&mut vitals, "--"), [None, None]);
+    }
+
+    #[test]
+    fn unproven_to_down_with_a_bad_probe() {
+        let mut vitals = Vitals::new();
+        assert_eq!(observe(&mut vitals, "-"), [Some(Turn::Down)]);
+        assert_eq!((vitals.name(), vitals.is_up()), ("down", false));
+    }
+
+    #[test]
+    fn up_to_down_with_bad_probes_in_a_row() {
+        let mut vitals = up();
+        assert_eq!(observe(&mut vitals, "---"), [None, None, Some(Turn::Down)]);
+        assert_eq!((vitals.name(), vitals.is_up()), ("down", false));
+    }
+
+    #[test]
+    fn down_to_up_with_good_probes_in_a_row() {
+        let mut vitals = down();
+        assert_eq!(observe(&mut vitals, "++"), [None, Some(Turn::Up)]);
+        assert_eq!((vitals.name(), vitals.is_up()), ("up", true));
+    }
+
+    #[test]
+    fn a_good_probe_ends_the_row_of_bad_ones() {
+        assert_eq!(observe(&mut up(), "--+--+--"), [None; 8]);
+    }
+
+    #[test]
+    fn a_bad_probe_ends_the_row_of_good_ones() {
+        assert_eq!(observe(&mut down(), "+-+-+--+"), [None; 8]);
+    }
+
+    #[test]
+    fn rows_do_not_reach_over_a_turn() {
+        let mut vitals = up();
+        observe(&mut vitals, "---++");
+        assert_eq!(observe(&mut vitals, "--"), [None, None]);
+        assert_eq!(observe(&mut vitals, "-+"), [Some(Turn::Down), None]);
+    }
+
+    #[test]
+    fn one_and_zero_turn_at_once() {
+        for limit in [0, 1] {
+            let mut vitals = up();
+            assert_eq!(vitals.observe(false, limit, limit), Some(Turn::Down));
+            assert_eq!(vitals.observe(true, limit, limit), Some(Turn::Up));
+        }
+    }
+
+    #[test]
+    fn a_lower_limit_holds_from_the_next_probe_on() {
+        let mut vitals = up();
+        assert_eq!(vitals.observe(false, 2, 10), None);
+        assert_eq!(vitals.observe(false, 2, 10), None);
+        assert_eq!(vitals.observe(false, 2, 2), Some(Turn::Down));
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_recovered_backend_grows_from_a_tenth_to_the_whole() {
+        let after = |seconds| ramp(2000, Duration::from_secs(seconds), MINUTE);
+        assert_eq!([0, 20, 30, 40, 60, 61].map(after), [200, 800, 1100, 1400, 2000, 2000]);
+        assert_eq!(ramp(2000, Duration::from_micros(59_999_999), MINUTE), 1999);
+    }
+
+    #[test]
+    fn without_slow_start_it_has_its_whole_weight() {
+        assert_eq!(ramp(1000, Duration::ZERO, Duration::ZERO), 1000);
+    }
+
+    #[test]
+    fn small_weights_do_not_vanish() {
+        assert_eq!([0, 1, 9, 19].map(|weight| ramp(weight, Duration::ZERO, MINUTE)), [0, 1, 1, 1]);
+        assert_eq!(ramp(5, Duration::ZERO, Duration::from_nanos(1)), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_shrinks_and_keeps_its_bounds(
+            weight in any::<u32>(),
+            slow_start in (any::<u64>(), 0u32..1_000_000_000).prop_map(|(s, n)| Duration::new(s, n)),
+            earlier in (any::<u64>(), 0u32..1_000_000_000).prop_map(|(s, n)| Duration::new(s, n)),
+            more in 0u64..1_000_000,
+        ) {
+            let first = ramp(weight, earlier, slow_start);
+            let later = ramp(weight, earlier.saturating_add(Duration::from_secs(more)), slow_start);
+            prop_assert!(first <= later && later <= weight);
+            prop_assert!(first >= weight / 10);
+            prop_assert!(weight == 0 || first > 0);
+        }
+    }
+}
