@@ -6,6 +6,7 @@
 mod admin;
 mod broker;
 mod budget;
+mod circuit;
 pub mod cli;
 mod clock;
 pub mod config;

@@ -1,0 +1,227 @@
+//! The circuit breaker of one backend: failures of its sessions eject it, and a trial takes it back.
+//!
+//! ```text
+//!            failures in a row                    the ejection is over
+//!   +--------+ ------------------> +------+ --------------------------> +-----------+
+//!   | closed |                     | open |                             | half open |
+//!   +--------+ <------------+      +------+ <-------------------------- +-----------+
+//!                           |                      a failure                  |
+//!                           +-------------------------------------------------+
+//!                             a session has lasted, or ejections are switched off
+//! ```
+//!
+//! Half open, the backend gets one session at a time, the trial. A trial that ends neither well nor
+//! badly makes room for the next.
+
+use std::time::Duration;
+
+use steadfast_protocol::time::Time;
+
+use crate::config::settings::Outlier;
+
+/// Failures closer to each other than this count as one: when a process dies, all of its sessions
+/// fail within moments.
+const HERD: Duration = Duration::from_millis(100);
+
+/// Failures further apart than this are not in a row. A backend with hardly any sessions would
+/// otherwise be ejected for what happened over days.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Whether one backend is ejected, and why.
+#[derive(Debug)]
+pub(crate) struct Circuit {
+    state: State,
+    /// Ejections in a row, the present one included. The row ends when the circuit was closed for as
+    /// long as the longest ejection.
+    ejections: u32,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed {
+        /// Failures in a row.
+        failures: u32,
+        /// The last one that counted.
+        last_failure: Option<Time>,
+        /// Since when it is closed.
+        since: Time,
+    },
+    Open {
+        since: Time,
+        until: Time,
+    },
+    HalfOpen {
+        trial: Option<Trial>,
+    },
+}
+
+/// The session that decides.
+#[derive(Debug, Clone, Copy)]
+enum Trial {
+    /// It has a seat, and the backend has not answered yet.
+    Dialing,
+    /// It is linked since then.
+    Linked(Time),
+}
+
+/// What has become of a circuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The backend gets no new sessions for this time, after so many failures in a row.
+    Ejected { duration: Duration, failures: u32 },
+    /// The ejection is over; a trial may come.
+    HalfOpened,
+    /// The backend is as good as any other again.
+    Closed,
+}
+
+/// How many of `total` backends may be ejected at once. Never all of them, unless `percent` is 100
+/// or more.
+pub(crate) fn ejectable(total: usize, percent: u32) -> usize {
+    let part = total as u128 * u128::from(percent.min(100)) / 100;
+    // A part is never more than the whole.
+    usize::try_from(part).unwrap_or(total)
+}
+
+impl Circuit {
+    pub(crate) fn new() -> Circuit {
+        Circuit {
+            state: State::Closed { failures: 0, last_failure: None, since: Time::ORIGIN },
+            ejections: 0,
+        }
+    }
+
+    /// A dial or a young session has failed. `may_eject`: with this backend, not more than
+    /// [`ejectable`] of its pool would be ejected. When it may not be, a closed circuit goes on
+    /// counting, and a half open one waits for the next trial.
+    pub(crate) fn failed(&mut self, now: Time, settings: &Outlier, may_eject: bool) -> Option<Change> {
+        if settings.failures == 0 {
+            return None;
+        }
+        match &mut self.state {
+            State::Closed { failures, last_failure, since } => {
+                let counted = count(failures, last_failure, now)?;
+                if now.since(*since) >= settings.ejection_max {
+                    self.ejections = 0;
+                }
+                (counted >= settings.failures && may_eject).then(|| self.eject(now, settings, counted))
+            }
+            State::Open { .. } => None,
+            State::HalfOpen { trial } => {
+                *trial = None;
+                may_eject.then(|| self.eject(now, settings, 1))
+            }
+        }
+    }
+
+    /// A session has lasted `early_death`.
+    pub(crate) fn lasted(&mut self, now: Time) -> Option<Change> {
+        match &mut self.state {
+            State::Closed { failures, .. } => {
+                *failures = 0;
+                None
+            }
+            // An ejection lasts its time: a session that was there before says little of new ones.
+            State::Open { .. } => None,
+            State::HalfOpen { .. } => Some(self.close(now)),
+        }
+    }
+
+    /// Time alone: an ejection is over, a trial has lasted. Settings that have changed hold for the
+    /// present ejection too.
+    pub(crate) fn advance(&mut self, now: Time, settings: &Outlier) -> Option<Change> {
+        let off = settings.failures == 0;
+        match self.state {
+            State::Closed { .. } => None,
+            _ if off => Some(self.close(now)),
+            State::Open { since, until } if now >= until || now.since(since) >= settings.ejection_max => {
+                self.state = State::HalfOpen { trial: None };
+                Some(Change::HalfOpened)
+            }
+            State::HalfOpen { trial: Some(Trial::Linked(at)) } if now.since(at) >= settings.early_death => {
+                Some(self.close(now))
+            }
+            State::Open { .. } | State::HalfOpen { .. } => None,
+        }
+    }
+
+    /// A session has taken a seat, and dials. Half open, it is the trial if there is none.
+    pub(crate) fn seated(&mut self) {
+        if let State::HalfOpen { trial: trial @ None } = &mut self.state {
+            *trial = Some(Trial::Dialing);
+        }
+    }
+
+    /// The backend has answered the dial. Only from here does a trial last: the time that a dial takes
+    /// says nothing for the backend.
+    pub(crate) fn linked(&mut self, now: Time) {
+        if let State::HalfOpen { trial: Some(trial @ Trial::Dialing) } = &mut self.state {
+            *trial = Trial::Linked(now);
+        }
+    }
+
+    /// A session has given its seat back, without a failure and before `early_death`. Which one is not
+    /// asked: if it was not the trial, one more session than the trial comes.
+    pub(crate) fn left(&mut self) {
+        if let State::HalfOpen { trial } = &mut self.state {
+            *trial = None;
+        }
+    }
+
+    /// Whether new sessions may come.
+    pub(crate) fn admits(&self) -> bool {
+        matches!(self.state, State::Closed { .. } | State::HalfOpen { trial: None })
+    }
+
+    /// Whether it gets no sessions, since it is open or a trial is under way.
+    pub(crate) fn is_ejected(&self) -> bool {
+        !self.admits()
+    }
+
+    /// `closed`, `open` or `half_open`.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.state {
+            State::Closed { .. } => "closed",
+            State::Open { .. } => "open",
+            State::HalfOpen { .. } => "half_open",
+        }
+    }
+
+    /// When its ejection is over, if it is ejected.
+    pub(crate) fn opened_until(&self) -> Option<Time> {
+        match self.state {
+            State::Open { until, .. } => Some(until),
+            State::Closed { .. } | State::HalfOpen { .. } => None,
+        }
+    }
+
+    fn eject(&mut self, now: Time, settings: &Outlier, failures: u32) -> Change {
+        // 2^31 of the shortest time that can be written is more than any that is of use.
+        let doubled = settings.ejection_min.saturating_mul(1 << self.ejections.min(31));
+        let duration = doubled.min(settings.ejection_max);
+        self.ejections = self.ejections.saturating_add(1);
+        self.state = State::Open { since: now, until: now + duration };
+        Change::Ejected { duration, failures }
+    }
+
+    fn close(&mut self, now: Time) -> Change {
+        self.state = State::Closed { failures: 0, last_failure: None, since: now };
+        Change::Closed
+    }
+}
+
+/// Counts a failure; `None` when it is one with the last. Both times are reckoned from the last failure
+/// that counted, or a backend that fails all the time would never be found out.
+fn count(failures: &mut u32, last_failure: &mut Option<Time>, now: Time) -> Option<u32> {
+    let gap = last_failure.map(|last| now.since(last));
+    if gap.is_some_and(|gap| gap < HERD) {
+        return None;
+    }
+    let in_a_row = gap.is_some_and(|gap| gap <= WINDOW);
+    *failures = if in_a_row { failures.saturating_add(1) } else { 1 };
+    *last_failure = Some(now);
+    Some(*failures)
+}
+
+#[cfg(test)]
+mod tests;
