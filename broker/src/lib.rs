@@ -20,6 +20,7 @@ pub mod limits;
 pub mod listeners;
 pub mod logging;
 mod metrics;
+mod placement;
 mod pool;
 mod registry;
 mod session;

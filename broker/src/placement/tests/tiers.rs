@@ -1,0 +1,118 @@
+//! Who comes into question before any rule chooses.
+
+use super::*;
+
+/// One candidate for each tier, the best first.
+fn ladder() -> Bench {
+    let mut bench = Bench::new(&[1; 6]);
+    let tiers = [
+        (Standing::Sound, false),
+        (Standing::Sound, true),
+        (Standing::Suspect, false),
+        (Standing::Suspect, true),
+        (Standing::Ejected, false),
+        (Standing::Ejected, true),
+    ];
+    for (candidate, (standing, backup)) in bench.candidates.iter_mut().zip(tiers) {
+        candidate.standing = standing;
+        candidate.backup = backup;
+    }
+    bench
+}
+
+fn all_balances() -> [Balance; 6] {
+    [
+        Balance::LeastSessions,
+        Balance::RoundRobin,
+        Balance::PowerOfTwo,
+        Balance::Random,
+        Balance::Source,
+        by_key(),
+    ]
+}
+
+#[test]
+fn the_best_that_is_there_is_chosen_by_each_rule() {
+    for balance in all_balances() {
+        for key in [None, Some(key(1))] {
+            let mut bench = ladder();
+            bench.candidates.reverse();
+            for best in 0..6 {
+                assert_eq!(bench.place(&balance, key).expect("a place").id, best, "{balance:?}");
+                bench.candidates.pop();
+            }
+            assert_eq!(bench.place(&balance, key), Err(NoPlace::Nobody));
+        }
+    }
+}
+
+#[test]
+fn the_reason_says_the_tier() {
+    let mut bench = ladder();
+    let mut reasons = Vec::new();
+    while !bench.candidates.is_empty() {
+        reasons.push(bench.reason(&Balance::LeastSessions));
+        bench.candidates.remove(0);
+    }
+    let expected = [
+        "least_sessions",
+        "least_sessions; a backup, no primary is sound",
+        "least_sessions; a suspect, for want of better",
+        "least_sessions; a suspect backup, for want of better",
+        "least_sessions; last resort: ejected",
+        "least_sessions; last resort: an ejected backup",
+    ];
+    assert_eq!(reasons, expected);
+}
+
+#[test]
+fn who_has_no_room_is_passed_over_within_a_tier() {
+    let mut bench = Bench::new(&[1, 1]);
+    bench.candidates[0].max_sessions = Some(1);
+    assert_eq!(bench.staying(&Balance::LeastSessions, 4), [1, 3]);
+}
+
+#[test]
+fn a_full_primary_calls_no_backup() {
+    let mut bench = ladder();
+    bench.candidates[0].max_sessions = Some(0);
+    assert_eq!(bench.choose(&Balance::LeastSessions), 2);
+    bench.candidates.remove(2);
+    assert_eq!(bench.choose(&Balance::LeastSessions), 4);
+    bench.candidates.retain(|candidate| candidate.id == 0 || candidate.backup);
+    assert_eq!(bench.place(&Balance::LeastSessions, None), Err(NoPlace::Full));
+}
+
+#[test]
+fn full_backups_leave_it_to_suspects() {
+    let mut bench = ladder();
+    bench.candidates.remove(0);
+    bench.candidates[0].max_sessions = Some(0);
+    assert_eq!(bench.choose(&Balance::LeastSessions), 2);
+}
+
+#[test]
+fn each_tier_can_be_full() {
+    for balance in all_balances() {
+        let mut bench = ladder();
+        // Without the sound primary, backups come into question.
+        bench.candidates.remove(0);
+        for candidate in 0..5 {
+            assert_eq!(bench.place(&balance, Some(1)).expect("a place").id, candidate + 1);
+            bench.candidates[candidate].max_sessions = Some(0);
+        }
+        assert_eq!(bench.place(&balance, Some(1)), Err(NoPlace::Full));
+    }
+}
+
+#[test]
+fn the_limit_is_reached_with_its_last_session() {
+    let mut bench = Bench::new(&[1]);
+    bench.candidates[0].max_sessions = Some(5);
+    bench.candidates[0].sessions = 4;
+    assert_eq!(bench.choose(&Balance::LeastSessions), 0);
+    for sessions in [5, 6, usize::MAX] {
+        bench.candidates[0].sessions = sessions;
+        assert_eq!(bench.place(&Balance::LeastSessions, None), Err(NoPlace::Full));
+    }
+}
