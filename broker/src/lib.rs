@@ -15,6 +15,7 @@ mod dial;
 mod door;
 mod gate;
 mod handshake;
+mod header_rules;
 mod hostname;
 mod journal;
 pub mod limits;
