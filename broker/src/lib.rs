@@ -3,6 +3,7 @@
 //! [`run`] is the broker: listeners, settings and a way to stop it go in; sessions happen. The story
 //! of one session is in `session` (the driver) and in `steadfast_protocol::session` (the machine).
 
+mod access;
 mod admin;
 mod broker;
 mod budget;

@@ -1,0 +1,143 @@
+//! Who may come in: networks, origins, and how much one address may have.
+
+mod address;
+mod networks;
+mod origins;
+mod rates;
+mod sessions;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use governor::clock::Clock;
+use governor::nanos::Nanos;
+use http::StatusCode;
+use http::header::HeaderMap;
+
+use crate::config::settings::Access;
+use address::Address;
+use networks::Networks;
+use origins::Origins;
+use rates::{BrokerClock, Rates, quota};
+pub(crate) use sessions::Pass;
+use sessions::Sessions;
+
+/// One set of rules with what it has counted, for all workers. The broker has one and each route
+/// another.
+pub(crate) struct Guard<C: Clock<Instant = Nanos> = BrokerClock> {
+    networks: Networks,
+    origins: Origins,
+    /// How many sessions an address may have, and how many each has.
+    sessions: Option<(u32, Arc<Sessions>)>,
+    rates: Option<Arc<Rates<C>>>,
+}
+
+/// Why a client may not come in, and what it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denial {
+    /// `network`, `origin`, `sessions` or `rate`, as the metrics count them.
+    pub(crate) reason: &'static str,
+    /// 403 for what stays so, 429 for what passes (RFC 6585, 4).
+    pub(crate) status: StatusCode,
+    /// When to try again, in seconds; at least 1.
+    pub(crate) retry_after: Option<u32>,
+    /// For the person who reads the answer.
+    pub(crate) sentence: &'static str,
+}
+
+impl Guard {
+    /// A guard that has counted nothing yet.
+    pub(crate) fn new(access: &Access) -> Guard {
+        Guard::with_clock(access, BrokerClock)
+    }
+}
+
+impl<C: Clock<Instant = Nanos> + Clone> Guard<C> {
+    fn with_clock(access: &Access, clock: C) -> Guard<C> {
+        Guard {
+            networks: Networks::new(&access.allow, &access.deny),
+            origins: Origins::new(&access.origins),
+            sessions: access.sessions_per_address.map(|limit| (limit, Arc::default())),
+            rates: quota(access).map(|quota| Arc::new(Rates::new(quota, clock))),
+        }
+    }
+
+    /// The guard for a changed configuration. So that a reload is no way around the limits, it goes on
+    /// with the counts of this one: those of sessions under any limit, those of upgrades as long as
+    /// rate and burst are the same. Passes of both guards count together. Sessions that came while
+    /// they were not counted stay uncounted.
+    pub(crate) fn renewed(&self, access: &Access) -> Guard<C>
+    where
+        C: Default,
+    {
+        let mut guard = Guard::with_clock(access, C::default());
+        if let (Some((_, fresh)), Some((_, counted))) = (&mut guard.sessions, &self.sessions) {
+            *fresh = Arc::clone(counted);
+        }
+        if let (Some(fresh), Some(counted)) = (&mut guard.rates, &self.rates)
+            && fresh.quota() == counted.quota()
+        {
+            *fresh = Arc::clone(counted);
+        }
+        guard
+    }
+
+    /// Judges one upgrade by the client's address and the headers of its request. The pass, if
+    /// sessions are limited, holds the address's place among its sessions until it is dropped.
+    ///
+    /// The rate is asked last, so that only upgrades that may come in otherwise use it up.
+    ///
+    /// # Errors
+    /// The first of network, origin, sessions and rate that says no.
+    pub(crate) fn admit(&self, client: IpAddr, headers: &HeaderMap) -> Result<Option<Pass>, Denial> {
+        if !self.networks.admit(client) {
+            return Err(NETWORK);
+        }
+        if !self.origins.admit(headers) {
+            return Err(ORIGIN);
+        }
+        let address = Address::of(client);
+        let pass = match &self.sessions {
+            Some((limit, sessions)) => Some(sessions.enter(address, *limit).ok_or(SESSIONS)?),
+            None => None,
+        };
+        if let Some(rates) = &self.rates {
+            rates.check(address).map_err(too_many_upgrades)?;
+        }
+        Ok(pass)
+    }
+}
+
+const NETWORK: Denial = Denial {
+    reason: "network",
+    status: StatusCode::FORBIDDEN,
+    retry_after: None,
+    sentence: "clients of this network may not connect here",
+};
+
+const ORIGIN: Denial = Denial {
+    reason: "origin",
+    status: StatusCode::FORBIDDEN,
+    retry_after: None,
+    sentence: "pages of this origin may not connect here",
+};
+
+/// Nobody knows when a session ends; the time is that of other refusals.
+const SESSIONS: Denial = Denial {
+    reason: "sessions",
+    status: StatusCode::TOO_MANY_REQUESTS,
+    retry_after: Some(1),
+    sentence: "this address has too many sessions; close one, or try again later",
+};
+
+fn too_many_upgrades(seconds: u32) -> Denial {
+    Denial {
+        reason: "rate",
+        status: StatusCode::TOO_MANY_REQUESTS,
+        retry_after: Some(seconds),
+        sentence: "too many upgrades from this address; try again later",
+    }
+}
+
+#[cfg(test)]
+mod tests;
