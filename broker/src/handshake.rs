@@ -113,7 +113,8 @@ pub(crate) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderNa
     headers.iter().filter(|(name, _)| passes(name) && !named_by_connection(headers, name))
 }
 
-fn passes(name: &HeaderName) -> bool {
+/// Whether a header may go on at all, in either direction.
+pub(crate) fn passes(name: &HeaderName) -> bool {
     let other = ["keep-alive", "proxy-connection"];
     !PER_CONNECTION.contains(name)
         && !other.contains(&name.as_str())

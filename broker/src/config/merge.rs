@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use super::keys::{Draft, DraftListener, DraftPool, default_pool};
+use super::keys::{Draft, DraftListener, DraftPool, DraftRoute, default_pool};
 use super::overrides::Overrides;
 use super::problem::{Origin, Report};
 use super::settings::{Backend, Listener, Pool, Settings};
+use super::values;
 
 /// The pool that flags fill.
 const DEFAULT_POOL: &str = "default";
@@ -21,8 +22,10 @@ pub(super) fn complete(mut draft: Draft, overrides: &Overrides, report: &mut Rep
     check_backend_flags(&overrides.backend, report);
     check_addresses(&draft, report);
     let listeners = resolve_pools(&draft, report);
+    check_routes(&draft, report);
+    let routes = draft.routes.into_iter().map(|draft| draft.route).collect();
     let pools = draft.pools.into_iter().map(|draft| draft.pool).collect();
-    Settings { listeners, pools, ..draft.rest }
+    Settings { listeners, routes, pools, ..draft.rest }
 }
 
 fn apply(draft: &mut Draft, overrides: &Overrides) {
@@ -53,6 +56,7 @@ fn apply_backends(pools: &mut Vec<DraftPool>, overrides: &Overrides) {
     match pools.iter_mut().find(|draft| draft.pool.name == DEFAULT_POOL) {
         Some(draft) => {
             draft.pool.backends = backends;
+            draft.pool.discoveries.clear();
             draft.origin = BACKEND;
         }
         None => {
@@ -67,9 +71,11 @@ fn check_pools(pools: &[DraftPool], report: &mut Report) {
         let remedy = "give --backend ws://HOST:PORT, or a [[pool]] with a [[pool.backend]] in the file";
         report.add(Origin::Nowhere, format!("no backend: {remedy}"));
     }
-    for DraftPool { origin, pool } in pools.iter().filter(|draft| draft.pool.backends.is_empty()) {
-        let name = &pool.name;
-        report.add(*origin, format!("[pool] {name:?} has no backend: add a [[pool.backend]] with its url"));
+    for DraftPool { origin, pool } in pools {
+        if pool.backends.is_empty() && pool.discoveries.is_empty() {
+            let remedy = "add a [[pool.backend]] with its url, or a [[pool.discovery]]";
+            report.add(*origin, format!("[pool] {:?} has no backend: {remedy}", pool.name));
+        }
     }
 }
 
@@ -96,26 +102,48 @@ fn resolve_pools(draft: &Draft, report: &mut Report) -> Vec<Listener> {
         let remedy = "give --listen IP:PORT, or a [[listener]] with its address in the file";
         report.add(Origin::Nowhere, format!("no listener: {remedy}"));
     }
-    let names: Vec<&str> = draft.pools.iter().map(|draft| draft.pool.name.as_str()).collect();
-    let implied = if let [only] = names[..] { only } else { DEFAULT_POOL };
+    let names = pool_names(draft);
+    let implied = match names[..] {
+        // What no route wants, nobody wants.
+        _ if !draft.routes.is_empty() => None,
+        [only] => Some(only),
+        _ => Some(DEFAULT_POOL),
+    };
     let mut listeners = Vec::with_capacity(draft.listeners.len());
     for DraftListener { origin, address, pool } in &draft.listeners {
-        let name = pool.as_deref().unwrap_or(implied);
+        let name = pool.as_deref().or(implied);
         // Without any pool, that is the one problem to name.
-        if !names.is_empty() && !names.contains(&name) {
-            report.add(*origin, no_such_pool(pool.as_deref(), &names));
+        if let Some(name) = name.filter(|name| !names.is_empty() && !names.contains(name)) {
+            let message = match pool {
+                Some(_) => no_such_pool("listener", name, &names),
+                None => no_implied_pool(&names),
+            };
+            report.add(*origin, message);
         }
-        listeners.push(Listener { address: *address, pool: Some(name.to_owned()) });
+        listeners.push(Listener { address: *address, pool: name.map(str::to_owned) });
     }
     listeners
 }
 
-fn no_such_pool(named: Option<&str>, names: &[&str]) -> String {
-    let pools = names.join(", ");
-    match named {
-        Some(name) => format!("[listener] pool: {name:?} does not exist; the pools are: {pools}"),
-        None => format!(
-            "the listener names no pool and none is called {DEFAULT_POOL:?}; give it a pool, one of: {pools}"
-        ),
+fn check_routes(draft: &Draft, report: &mut Report) {
+    let names = pool_names(draft);
+    for DraftRoute { origin, route } in &draft.routes {
+        if !names.is_empty() && !names.contains(&route.pool.as_str()) {
+            report.add(*origin, no_such_pool("route", &route.pool, &names));
+        }
     }
+}
+
+fn pool_names(draft: &Draft) -> Vec<&str> {
+    draft.pools.iter().map(|draft| draft.pool.name.as_str()).collect()
+}
+
+fn no_such_pool(table: &str, name: &str, names: &[&str]) -> String {
+    let hint = values::nearest(name, names);
+    format!("[{table}] pool: {name:?} does not exist;{hint} the pools are: {}", names.join(", "))
+}
+
+fn no_implied_pool(names: &[&str]) -> String {
+    let pools = names.join(", ");
+    format!("the listener names no pool and none is called {DEFAULT_POOL:?}; give it a pool, one of: {pools}")
 }

@@ -15,19 +15,19 @@ pub struct Overrides {
     /// Address for clients, IP:PORT; several by repeating. Port 0 lets the system choose
     #[arg(
         long, env = "STEADFAST_LISTEN", value_name = "ADDR", num_args = 1.., value_delimiter = ',',
-        value_parser = values::address
+        value_parser = values::network::address
     )]
     pub listen: Vec<SocketAddr>,
 
     /// Backend of the pool `default`, such as ws://127.0.0.1:9001; several by repeating
     #[arg(
         long, env = "STEADFAST_BACKEND", value_name = "URL", num_args = 1.., value_delimiter = ',',
-        value_parser = values::backend
+        value_parser = values::network::backend
     )]
     pub backend: Vec<Backend>,
 
     /// Address for health, metrics and the API; off unless given
-    #[arg(long, env = "STEADFAST_ADMIN", value_name = "ADDR", value_parser = values::address)]
+    #[arg(long, env = "STEADFAST_ADMIN", value_name = "ADDR", value_parser = values::network::address)]
     pub admin: Option<SocketAddr>,
 
     /// How the broker learns that a backend has a message, for every pool

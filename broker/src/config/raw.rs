@@ -9,9 +9,6 @@ use toml::de::{DeTable, DeValue};
 use super::problem::{Origin, Report};
 use super::values;
 
-/// How alike two keys are (Jaro-Winkler, 0 to 1) before one is offered for the other.
-const ALIKE_MIN: f64 = 0.85;
-
 /// A key that has been asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key {
@@ -23,6 +20,21 @@ pub(super) struct Key {
     pub(super) default: Option<String>,
     /// What may be written, in words.
     pub(super) allowed: String,
+}
+
+/// Why a value cannot be used, and where in it the fault lies when it has parts.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// The byte at which the part at fault begins; `None`: the value as a whole.
+    pub(super) offset: Option<usize>,
+    /// What was expected and what was found.
+    pub(super) message: String,
+}
+
+impl From<String> for Fault {
+    fn from(message: String) -> Self {
+        Self { offset: None, message }
+    }
 }
 
 /// Where the lines of a text begin.
@@ -103,7 +115,7 @@ impl<'a> Section<'a> {
 
     /// Reads the table `[name]`, written or not.
     pub(super) fn section<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
-        let path = self.register_table(name, format!("table [{name}]"));
+        let path = self.register_table(name);
         let (table, line) = match self.table.and_then(|table| table.get(name)) {
             None => (None, self.line),
             Some(value) => {
@@ -112,7 +124,7 @@ impl<'a> Section<'a> {
                     self.problem_at(
                         line,
                         name,
-                        format!("expected a table [{name}], {}", found(value.get_ref())),
+                        format!("expected a table [{path}], {}", found(value.get_ref())),
                     );
                 }
                 (value.get_ref().as_table(), line)
@@ -124,15 +136,31 @@ impl<'a> Section<'a> {
         value
     }
 
-    /// Reads all tables `[[name]]`.
+    /// As [`Self::section`]; `None` when nobody has written it.
+    pub(super) fn optional_section<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> Option<T> {
+        let written = self.is_written(name);
+        let value = self.section(name, read);
+        written.then_some(value)
+    }
+
+    /// Reads all tables `[[name]]`. Without any, the place where one would stand is read for its keys.
     pub(super) fn tables<T>(
         &mut self,
         name: &'static str,
         mut read: impl FnMut(&mut Section<'_>) -> T,
     ) -> Vec<T> {
-        let path = self.register_table(name, String::new());
+        let path = self.register_table(name);
         let expected = format!("expected tables headed [[{path}]]");
-        let Some(value) = self.table.and_then(|table| table.get(name)) else { return Vec::new() };
+        let Some(value) = self.table.and_then(|table| table.get(name)) else {
+            let mut section = Section::absent(&path);
+            read(&mut section);
+            self.absorb(section);
+            return Vec::new();
+        };
         let Some(array) = value.get_ref().as_array() else {
             let line = self.line_at(value.span().start);
             self.problem_at(line, name, format!("{expected}, {}", found(value.get_ref())));
@@ -161,16 +189,16 @@ impl<'a> Section<'a> {
         allowed: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        if self.table.is_some_and(|table| !table.contains_key(name)) {
+        if self.table.is_some() && !self.is_written(name) {
             self.problem_at(self.line, name, format!("missing; give {allowed}"));
         }
         self.text(name, "required", allowed, parse)
     }
 
     /// Checks what several keys say together. The problem stands where the first of them that is written
-    /// stands. With a problem in this table already there is nothing to judge.
+    /// stands. With a problem in this table already, or without the table, there is nothing to judge.
     pub(super) fn check(&mut self, names: &[&'static str], holds: bool, message: impl FnOnce() -> String) {
-        if holds || !self.problems.is_empty() {
+        if holds || self.table.is_none() || !self.problems.is_empty() {
             return;
         }
         let written = names.iter().find_map(|name| Some((*name, self.table?.get(*name)?.span().start)));
@@ -181,24 +209,40 @@ impl<'a> Section<'a> {
         self.problem_at(line, name, message());
     }
 
+    /// Refuses a key that means nothing here, if it is written.
+    pub(super) fn refuse(&mut self, name: &'static str, message: impl FnOnce() -> String) {
+        if let Some(value) = self.table.and_then(|table| table.get(name)) {
+            let line = self.line_at(value.span().start);
+            self.problem_at(line, name, message());
+        }
+    }
+
+    fn is_written(&self, name: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(name))
+    }
+
     // For the types in [`super::typed`].
 
     /// Reads a value; `None` when it is not written or wrong.
-    pub(super) fn value<T>(
+    pub(super) fn value<T, E: Into<Fault>>(
         &mut self,
         name: &'static str,
         default: &str,
         allowed: String,
-        parse: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
+        parse: impl FnOnce(&DeValue<'_>) -> Result<T, E>,
     ) -> Option<T> {
         self.register(Key { section: self.path.clone(), name, default: Some(default.to_owned()), allowed });
         let value = self.table?.get(name)?;
-        let line = self.line_at(value.span().start);
-        parse(value.get_ref()).map_err(|message| self.problem_at(line, name, message)).ok()
+        let read = parse(value.get_ref()).map_err(Into::into);
+        let refuse = |Fault { offset, message }| {
+            let line = self.line_at(offset.unwrap_or(value.span().start));
+            self.problem_at(line, name, message);
+        };
+        read.map_err(refuse).ok()
     }
 
-    fn register_table(&mut self, name: &'static str, allowed: String) -> String {
-        self.register(Key { section: self.path.clone(), name, default: None, allowed });
+    fn register_table(&mut self, name: &'static str) -> String {
+        self.register(Key { section: self.path.clone(), name, default: None, allowed: String::new() });
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
@@ -245,9 +289,7 @@ impl<'a> Section<'a> {
 /// `unknown key "mesage"; did you mean "message"? known keys: ...`
 fn unknown_key(key: &Spanned<std::borrow::Cow<'_, str>>, names: &[&str]) -> String {
     let key = key.get_ref();
-    let alike = names.iter().map(|name| (strsim::jaro_winkler(key, name), *name));
-    let nearest = alike.filter(|(alike, _)| *alike >= ALIKE_MIN).max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = nearest.map_or(String::new(), |(_, name)| format!(" did you mean {name:?}?"));
+    let hint = values::nearest(key, names);
     format!("unknown key {};{hint} known keys: {}", values::quoted(key), names.join(", "))
 }
 

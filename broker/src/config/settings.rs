@@ -80,7 +80,7 @@ pub struct Route {
 }
 
 /// A host as a route names it, in lower case and without a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HostPattern {
     /// `chat.example.com`
     Exact(String),
@@ -148,7 +148,7 @@ pub struct Access {
 }
 
 /// An origin as a rule names it (RFC 6454, 6.2), in lower case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum OriginPattern {
     /// `https://example.com` or `https://example.com:8443`
     Exact(String),

@@ -1,5 +1,7 @@
 //! What may stand behind a key: the types of values, their bounds, and how their errors read.
 
+mod lists;
+
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -94,6 +96,15 @@ impl Section<'_> {
         self.value(name, written, expected.clone(), read).unwrap_or(default)
     }
 
+    /// Yes or no.
+    pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {
+        let read = |value: &DeValue<'_>| match value {
+            DeValue::Boolean(word) => Ok(*word),
+            value => Err(format!("expected true or false, {}", found(value))),
+        };
+        self.value(name, &default.to_string(), "true or false".to_owned(), read).unwrap_or(default)
+    }
+
     /// A code for a Close frame.
     pub(super) fn close_code(&mut self, name: &'static str, default: u16) -> u16 {
         let allowed = values::CLOSE_CODES.to_owned();
@@ -120,10 +131,14 @@ impl Section<'_> {
         allowed: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        self.value(name, otherwise, allowed.to_owned(), |value| match value {
-            DeValue::String(text) => parse(text),
-            value => Err(format!("expected text in quotes, {}", found(value))),
-        })
+        self.value(name, otherwise, allowed.to_owned(), |value| parse(quoted_text(value)?))
+    }
+}
+
+fn quoted_text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, String> {
+    match value {
+        DeValue::String(text) => Ok(text),
+        value => Err(format!("expected text in quotes, {}", found(value))),
     }
 }
 

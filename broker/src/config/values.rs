@@ -1,8 +1,10 @@
 //! How single values are written: the same rules for flags, environment and file. Every error says what
 //! was expected and what was found, on one line.
 
+pub(super) mod network;
+pub(super) mod request;
+
 use std::fmt::Display;
-use std::net::{Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use bytesize::ByteSize;
 use steadfast_protocol::session::AckMode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::settings::{Backend, LogFormat, OnFailure};
+use super::settings::{LogFormat, OnFailure};
 
 /// The ways to write [`AckMode`].
 pub(super) const ACK: [(&str, AckMode); 2] = [("pong", AckMode::Pong), ("none", AckMode::None)];
@@ -20,10 +22,10 @@ pub(super) const ON_FAILURE: [(&str, OnFailure); 2] =
 /// The ways to write [`LogFormat`].
 pub(super) const LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
-/// Longest DNS name (RFC 1035 2.3.4, without the root label).
-const HOST_LENGTH_MAX: usize = 253;
 /// A name holds any `[host]:port`.
-const NAME_LENGTH_MAX: usize = HOST_LENGTH_MAX + 8;
+const NAME_LENGTH_MAX: usize = network::HOST_LENGTH_MAX + 8;
+/// How alike two words are (Jaro-Winkler, 0 to 1) before one is offered for the other.
+const ALIKE_MIN: f64 = 0.85;
 /// Characters of a wrong value that its error repeats.
 const QUOTED_MAX: usize = 80;
 
@@ -90,17 +92,21 @@ pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, St
 
 /// The words of a choice.
 pub(super) fn show_choices<T>(choices: &[(&str, T)]) -> String {
-    choices.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(" or ")
+    let words: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+    match words.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => words.concat(),
+    }
 }
 
-/// An address to bind.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        format!(r#"expected IP:PORT such as "0.0.0.0:8080" or "[::]:8080", found {}"#, quoted(text))
-    })
+/// ` did you mean "chat"?` when one of the known words is like this one, else nothing.
+pub(super) fn nearest(word: &str, known: &[&str]) -> String {
+    let alike = known.iter().map(|known| (strsim::jaro_winkler(word, known), *known));
+    let nearest = alike.filter(|(alike, _)| *alike >= ALIKE_MIN).max_by(|a, b| a.0.total_cmp(&b.0));
+    nearest.map_or(String::new(), |(_, known)| format!(" did you mean {known:?}?"))
 }
 
-/// The name of a pool or a backend: it stands in logs and metrics, so it is short and plain.
+/// The name of a route, a pool or a backend: it stands in logs and metrics, so it is short and plain.
 pub(super) fn name(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:[]".contains(&byte));
     if plain && !text.is_empty() && text.len() <= NAME_LENGTH_MAX {
@@ -110,56 +116,6 @@ pub(super) fn name(text: &str) -> Result<String, String> {
         "expected a name of 1 to {NAME_LENGTH_MAX} letters, digits and . _ - : [ ], found {}",
         quoted(text)
     ))
-}
-
-/// A backend by its URL; its name is `host:port`.
-pub(super) fn backend(url: &str) -> Result<Backend, String> {
-    let found = quoted(url);
-    let rest = match url.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => rest,
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("wss") => {
-            return Err(format!("wss:// is not supported yet; use ws://, found {found}"));
-        }
-        _ => return Err(format!(r#"expected a URL such as "ws://127.0.0.1:9001", found {found}"#)),
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    if !matches!(path, "" | "/") {
-        return Err(format!("a backend has no path, the client's own is passed on; remove it from {found}"));
-    }
-    if authority.contains('@') {
-        return Err(format!("a backend has no user name; remove it from {found}"));
-    }
-    let (host, port) = authority_parts(authority).ok_or_else(|| {
-        format!(r#"expected HOST:PORT or "[IPv6]:PORT" with a port from 1 to 65535 in {found}"#)
-    })?;
-    let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    Ok(Backend { name, host: host.to_owned(), port, weight: 1, backup: false, max_sessions: None })
-}
-
-/// Host without brackets, and port (80 is the scheme's default, RFC 6455 section 3).
-fn authority_parts(authority: &str) -> Option<(&str, u16)> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(inner) => {
-            let (host, after) = inner.split_once(']')?;
-            host.parse::<Ipv6Addr>().ok()?;
-            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
-        }
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host_name(host)?, Some(port)),
-            None => (host_name(authority)?, None),
-        },
-    };
-    let Some(port) = port else { return Some((host, 80)) };
-    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    let port: u16 = if digits { port.parse().ok()? } else { return None };
-    (port != 0).then_some((host, port))
-}
-
-/// A DNS name or IPv4 address. Underscores occur in the names of containers.
-fn host_name(host: &str) -> Option<&str> {
-    let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    (plain && !host.is_empty() && host.len() <= HOST_LENGTH_MAX).then_some(host)
 }
 
 /// The codes that may stand in a Close frame: RFC 6455 7.4.1 and 7.4.2, and those registered since.
@@ -217,57 +173,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backends_are_read() {
-        for (url, name, host, port) in [
-            ("ws://127.0.0.1:9001", "127.0.0.1:9001", "127.0.0.1", 9001),
-            ("WS://chat_1.internal/", "chat_1.internal:80", "chat_1.internal", 80),
-            ("ws://[::1]:65535", "[::1]:65535", "::1", 65535),
-            ("ws://[fe80::2]", "[fe80::2]:80", "fe80::2", 80),
-        ] {
-            let expected = Backend {
-                name: name.to_owned(),
-                host: host.to_owned(),
-                port,
-                weight: 1,
-                backup: false,
-                max_sessions: None,
-            };
-            assert_eq!(backend(url), Ok(expected), "{url}");
-        }
-    }
-
-    #[test]
-    fn broken_backends_are_refused() {
-        for url in [
-            "",
-            "ws:",
-            "ws://",
-            "ws://:9001",
-            "ws://a:",
-            "ws://a:0",
-            "ws://a:65536",
-            "ws://a:+80",
-            "ws://a:9x",
-            "ws://::1:80",
-            "ws://[::1",
-            "ws://[::1]80",
-            "ws://[::g]:80",
-            "ws://a b:1",
-            "ws://a:1/chat",
-            "ws://a:1?x",
-            "ws://a:1#x",
-            "ws://u@a:1",
-            "http://a:1",
-            "a:1",
-            "wss://a:1",
-        ] {
-            let error = backend(url).expect_err(url);
-            assert!(!error.contains('\n'), "{error}");
-        }
-        assert!(backend("wss://a:1").is_err_and(|error| error.contains("not supported yet; use ws://")));
-    }
-
-    #[test]
     fn close_codes_are_those_of_the_wire() {
         for code in [1000, 1003, 1007, 1014, 3000, 4999] {
             assert_eq!(close_code(code), u16::try_from(code).map_err(|error| error.to_string()));
@@ -305,7 +210,7 @@ mod tests {
 
     #[test]
     fn long_values_are_cut_in_errors() {
-        let error = address(&"é".repeat(100_000)).expect_err("not an address");
+        let error = network::address(&"é".repeat(100_000)).expect_err("not an address");
         assert!(error.len() < 400, "{}", error.len());
         assert_eq!(quoted("a\nb"), r#""a\nb""#);
     }

@@ -1,0 +1,163 @@
+//! Keys of `[[pool]]`: where sessions go, and how a backend is chosen for one.
+
+use std::collections::HashSet;
+
+use steadfast_protocol::session::AckMode;
+
+use super::{DAY, DraftPool, MS, SESSIONS_MAX, Section, ZERO, ms, probe, secs};
+use crate::config::problem::Origin;
+use crate::config::settings::{Backend, Balance, Discovery, OnFailure, Outlier, Pool, Queue};
+use crate::config::values::{self, network, request};
+
+/// As HAProxy has it, so that weights can be taken over.
+const WEIGHT_MAX: u32 = 256;
+
+/// [`Balance`] as one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    LeastSessions,
+    RoundRobin,
+    PowerOfTwo,
+    Random,
+    Source,
+    Hash,
+}
+
+const METHODS: [(&str, Method); 6] = [
+    ("least_sessions", Method::LeastSessions),
+    ("round_robin", Method::RoundRobin),
+    ("power_of_two", Method::PowerOfTwo),
+    ("random", Method::Random),
+    ("source", Method::Source),
+    ("hash", Method::Hash),
+];
+
+pub(super) fn pools(root: &mut Section<'_>) -> Vec<DraftPool> {
+    let mut names = HashSet::new();
+    root.tables("pool", |section| {
+        let pool = pool(section);
+        section.check(&["name"], names.insert(pool.name.clone()), || {
+            format!("{:?} is taken by an earlier pool; choose another", pool.name)
+        });
+        DraftPool { origin: Origin::Line(section.line()), pool }
+    })
+}
+
+/// A pool without a written table: its defaults, no name, no backends.
+pub(in crate::config) fn default_pool() -> Pool {
+    Pool { backends: Vec::new(), discoveries: Vec::new(), ..pool(&mut Section::absent("pool")) }
+}
+
+fn pool(section: &mut Section<'_>) -> Pool {
+    Pool {
+        name: section.required("name", "a name", values::name).unwrap_or_default(),
+        ack: section.choice("ack", AckMode::Pong, &values::ACK),
+        ack_hold: section.duration("ack_hold", ZERO, ZERO..=DAY),
+        ack_timeout: section.duration("ack_timeout", secs(10), ms(10)..=DAY),
+        on_failure: section.choice("on_failure", OnFailure::Failover, &values::ON_FAILURE),
+        balance: balance(section),
+        queue: section.section("queue", queue),
+        slow_start: section.duration("slow_start", ZERO, ZERO..=DAY),
+        sources: section.texts("source", "an address of this machine", network::source),
+        health: section.optional_section("health", probe::health).flatten(),
+        agent: section.optional_section("agent", probe::agent),
+        outlier: section.section("outlier", outlier),
+        discoveries: discoveries(section),
+        backends: backends(section),
+    }
+}
+
+fn balance(section: &mut Section<'_>) -> Balance {
+    let method = section.choice("balance", Method::LeastSessions, &METHODS);
+    let key = section.text("hash_key", "none", request::HASH_KEY, request::hash_key);
+    section.check(&["hash_key"], method == Method::Hash || key.is_none(), || {
+        r#"means nothing without balance = "hash"; set that, or remove this"#.to_owned()
+    });
+    section.check(&["balance"], method != Method::Hash || key.is_some(), || {
+        format!(r#""hash" needs a hash_key; give {}"#, request::HASH_KEY)
+    });
+    match (method, key) {
+        (Method::RoundRobin, _) => Balance::RoundRobin,
+        (Method::PowerOfTwo, _) => Balance::PowerOfTwo,
+        (Method::Random, _) => Balance::Random,
+        (Method::Source, _) => Balance::Source,
+        (Method::Hash, Some(key)) => Balance::Hash(key),
+        // A hash without its key is in the report.
+        (Method::LeastSessions | Method::Hash, _) => Balance::LeastSessions,
+    }
+}
+
+fn queue(section: &mut Section<'_>) -> Queue {
+    Queue {
+        max: section.count("max", 1024, 0..=1_000_000),
+        timeout: section.duration("timeout", secs(5), MS..=DAY),
+    }
+}
+
+fn outlier(section: &mut Section<'_>) -> Outlier {
+    let outlier = Outlier {
+        failures: section.count("failures", 5, 0..=1_000_000),
+        early_death: section.duration("early_death", secs(10), ZERO..=DAY),
+        ejection_min: section.duration("ejection_min", secs(10), MS..=DAY),
+        ejection_max: section.duration("ejection_max", secs(300), MS..=DAY),
+        max_ejected: section.count("max_ejected", 50, 0..=100),
+    };
+    section.check(&["ejection_min", "ejection_max"], outlier.ejection_min <= outlier.ejection_max, || {
+        "ejection_min must not be longer than ejection_max".to_owned()
+    });
+    outlier
+}
+
+fn discoveries(section: &mut Section<'_>) -> Vec<Discovery> {
+    let mut queries = HashSet::new();
+    let read = |section: &mut Section<'_>| {
+        let discovery = discovery(section)?;
+        section.check(&["address", "srv"], queries.insert(discovery.query.clone()), || {
+            "the pool looks for that already; remove one".to_owned()
+        });
+        Some(discovery)
+    };
+    section.tables("discovery", read).into_iter().flatten().collect()
+}
+
+/// `None` when it does not say what to look for, which is in the report then.
+fn discovery(section: &mut Section<'_>) -> Option<Discovery> {
+    let address = section.text("address", "none", "HOST:PORT", network::lookup);
+    let srv = section.text("srv", "none", "a name with SRV records", network::service);
+    let (weight, max_sessions, backup) = share(section);
+    section.check(&["srv"], address.is_none() || srv.is_none(), || {
+        "only one of address and srv may be given; remove one".to_owned()
+    });
+    section.check(&["address", "srv"], address.is_some() || srv.is_some(), || {
+        "missing; give HOST:PORT, or a name with SRV records as srv".to_owned()
+    });
+    Some(Discovery { query: address.or(srv)?, weight, max_sessions, backup })
+}
+
+fn backends(section: &mut Section<'_>) -> Vec<Backend> {
+    let mut names = HashSet::new();
+    let read = |section: &mut Section<'_>| {
+        let backend = backend(section)?;
+        section.check(&["name", "url"], names.insert(backend.name.clone()), || {
+            format!("the pool has a backend named {:?} already; remove one or give it a name", backend.name)
+        });
+        Some(backend)
+    };
+    section.tables("backend", read).into_iter().flatten().collect()
+}
+
+fn backend(section: &mut Section<'_>) -> Option<Backend> {
+    let backend = section.required("url", "ws://HOST:PORT", network::backend);
+    let name = section.text("name", "host:port", "a name", values::name);
+    let (weight, max_sessions, backup) = share(section);
+    let Backend { name: address, host, port, .. } = backend?;
+    Some(Backend { name: name.unwrap_or(address), host, port, weight, backup, max_sessions })
+}
+
+/// How much a backend, or each that is found, gets.
+fn share(section: &mut Section<'_>) -> (u32, Option<usize>, bool) {
+    let weight = section.count("weight", 1, 0..=WEIGHT_MAX);
+    let backup = section.flag("backup", false);
+    let max_sessions = section.optional_count("max_sessions", "none", 1..=SESSIONS_MAX);
+    (weight, max_sessions, backup)
+}

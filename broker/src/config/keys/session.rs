@@ -1,0 +1,101 @@
+//! Keys that hold for every session: limits, timeouts, and what becomes of it when its backend fails.
+
+use super::{DAY, GIB, KIB, MIB, MS, Section, ZERO, ms, secs};
+use crate::config::settings::{CloseCodes, Drain, Failover, Herd, Limits, Poison, Timeouts};
+use crate::config::values;
+
+/// hyper takes no smaller buffer, and the header limit is one.
+const HEADER_MIN: usize = 8 * KIB;
+
+pub(super) fn limits(section: &mut Section<'_>) -> Limits {
+    let limits = Limits {
+        max_sessions: section.optional_count("max_sessions", "auto", 1..=100_000_000),
+        max_handshakes: section.count("max_handshakes", 1024, 1..=1_000_000),
+        message: section.size("message", 16 * MIB, 1..=GIB),
+        ring: section.size("ring", 16 * MIB, 1..=GIB),
+        buffers: section.optional_size("buffers", "auto", 2..=1024 * GIB),
+        header: section.size("header", 16 * KIB, HEADER_MIN..=MIB),
+    };
+    let message = values::show_size(limits.message);
+    section.check(&["ring", "message"], limits.ring >= limits.message, || {
+        let ring = values::show_size(limits.ring);
+        format!("a ring of {ring} cannot hold a message of {message}; raise ring or lower message")
+    });
+    section.check(&["buffers"], limits.buffers.is_none_or(|buffers| buffers >= 2 * limits.message), || {
+        format!("must be at least twice message, which is {message}")
+    });
+    limits
+}
+
+pub(super) fn timeouts(section: &mut Section<'_>) -> Timeouts {
+    Timeouts {
+        handshake: section.duration("handshake", secs(10), MS..=DAY),
+        connect: section.duration("connect", secs(2), MS..=DAY),
+        upgrade: section.duration("upgrade", secs(5), MS..=DAY),
+        close: section.duration("close", secs(5), MS..=DAY),
+        client_stall: section.duration("client_stall", secs(60), MS..=DAY),
+        message: section.duration("message", secs(120), MS..=DAY),
+        keepalive: section.duration("keepalive", secs(25), ZERO..=DAY),
+        client_pong: section.duration("client_pong", secs(20), MS..=DAY),
+    }
+}
+
+pub(super) fn failover(section: &mut Section<'_>) -> Failover {
+    let failover = Failover {
+        deadline: section.duration("deadline", secs(30), MS..=DAY),
+        stable: section.duration("stable", secs(5), ZERO..=DAY),
+        backoff_min: section.duration("backoff_min", ms(50), MS..=DAY),
+        backoff_max: section.duration("backoff_max", secs(2), MS..=DAY),
+        close_codes: section.close_codes("close_codes", &[1001, 1011, 1012, 1013, 1014]),
+        penalty_min: section.duration("penalty_min", secs(1), ZERO..=DAY),
+        penalty_max: section.duration("penalty_max", secs(30), ZERO..=DAY),
+    };
+    section.check(&["stable", "deadline"], failover.stable < failover.deadline, || {
+        "stable must be shorter than deadline, or no failover ever ends well".to_owned()
+    });
+    section.check(&["backoff_min", "backoff_max"], failover.backoff_min <= failover.backoff_max, || {
+        "backoff_min must not be longer than backoff_max".to_owned()
+    });
+    section.check(&["penalty_min", "penalty_max"], failover.penalty_min <= failover.penalty_max, || {
+        "penalty_min must not be longer than penalty_max".to_owned()
+    });
+    failover
+}
+
+pub(super) fn herd(section: &mut Section<'_>) -> Herd {
+    Herd {
+        dials_per_backend: section.count("dials_per_backend", 64, 1..=65_535),
+        dials: section.count("dials", 256, 1..=1_000_000),
+        jitter: section.duration("jitter", ms(10), ZERO..=secs(60)),
+    }
+}
+
+pub(super) fn poison(section: &mut Section<'_>) -> Poison {
+    Poison {
+        window: section.duration("window", secs(60), MS..=DAY),
+        deaths: section.count("deaths", 2, 1..=1000),
+        convictions: section.count("convictions", 3, 1..=1000),
+    }
+}
+
+pub(super) fn close_codes(section: &mut Section<'_>) -> CloseCodes {
+    CloseCodes {
+        deadline: section.close_code("deadline", 1013),
+        refused: section.close_code("refused", 1008),
+        poison: section.close_code("poison", 1011),
+        on_failure: section.close_code("on_failure", 1012),
+        shutdown: section.close_code("shutdown", 1001),
+        slow_message: section.close_code("slow_message", 1008),
+    }
+}
+
+pub(super) fn drain(section: &mut Section<'_>) -> Drain {
+    let drain = Drain {
+        quiet: section.duration("quiet", ms(500), ZERO..=DAY),
+        deadline: section.duration("deadline", secs(30), MS..=DAY),
+    };
+    section.check(&["quiet", "deadline"], drain.quiet < drain.deadline, || {
+        "quiet must be shorter than deadline, or no session is ever found quiet".to_owned()
+    });
+    drain
+}
