@@ -7,6 +7,9 @@ mod probe;
 mod route;
 mod session;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

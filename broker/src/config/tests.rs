@@ -226,6 +226,28 @@ fn backend_flags_fill_the_default_pool_and_no_other() {
 }
 
 #[test]
+fn backend_flags_replace_what_would_be_discovered() {
+    let flags = Overrides { backend: vec![backend(7)], ..Overrides::default() };
+    let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"default\"\n\
+                [[pool.discovery]]\naddress = \"chat.internal:9001\"\n";
+    let written = parse(text, &overrides()).expect("a sound configuration");
+    assert_eq!((written.pools[0].discoveries.len(), written.pools[0].backends.len()), (1, 0));
+    let replaced = parse(text, &flags).expect("a sound configuration");
+    assert_eq!((replaced.pools[0].discoveries.len(), replaced.pools[0].backends.len()), (0, 1));
+}
+
+#[test]
+fn with_routes_no_pool_is_implied() {
+    let route = "[[route]]\npath = \"/chat\"\npool = \"chat\"\n";
+    let settings = parse(&format!("{MINIMAL}\n{route}"), &overrides()).expect("a sound configuration");
+    assert_eq!((settings.listeners[0].pool.as_deref(), settings.routes.len()), (None, 1));
+
+    let text = MINIMAL.replace("[[pool]]", "pool = \"chat\"\n[[pool]]");
+    let settings = parse(&format!("{text}\n{route}"), &overrides()).expect("a sound configuration");
+    assert_eq!(settings.listeners[0].pool.as_deref(), Some("chat"));
+}
+
+#[test]
 fn flags_are_judged_with_the_file() {
     let twice = Overrides { backend: vec![backend(7), backend(7)], ..Overrides::default() };
     assert_eq!(

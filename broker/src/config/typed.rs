@@ -75,8 +75,10 @@ impl Section<'_> {
         T: Copy + Display + PartialOrd + TryFrom<i64>,
     {
         let range = values::show_range(&allowed, values::show_number);
-        self.value(name, otherwise, range, |value| {
-            values::within(number(value, "a whole number")?, &allowed, values::show_number)
+        self.value(name, otherwise, range.clone(), |value| {
+            let count: i64 = number(value, "a whole number")?;
+            let fitting = T::try_from(count).ok().filter(|count| allowed.contains(count));
+            fitting.ok_or_else(|| format!("{count} is out of range; allowed is {range}"))
         })
     }
 

@@ -70,12 +70,18 @@ pub(in crate::config) fn path(text: &str) -> Result<String, String> {
 
 /// A path, with a query or without, as it stands in a request line.
 pub(in crate::config) fn target(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err(format!(
+            r#"expected a path that begins with /, such as "/chat", found {}"#,
+            quoted(text)
+        ));
+    }
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
-    if text.starts_with('/') && plain && text.len() <= TEXT_MAX {
+    if plain && text.len() <= TEXT_MAX {
         return Ok(text.to_owned());
     }
-    let form = format!("at most {TEXT_MAX} letters, digits and signs, others as %XX");
-    Err(format!(r#"expected a path such as "/chat", of {form}, found {}"#, quoted(text)))
+    let form = format!("at most {TEXT_MAX} ASCII letters, digits and signs, others are written %XX");
+    Err(format!("a path has {form}; found {}", quoted(text)))
 }
 
 /// A regular expression.
@@ -106,7 +112,7 @@ pub(in crate::config) fn header_name(text: &str) -> Result<HeaderName, String> {
 pub(in crate::config) fn relayed_header(text: &str) -> Result<HeaderName, String> {
     let name = settable_header(text)?;
     if name == header::HOST {
-        return Err(format!("{} is in every request; a rule may only set it", quoted(text)));
+        return Err(format!("{} may only be set, and only in request_headers; remove it", quoted(text)));
     }
     Ok(name)
 }
