@@ -1,8 +1,8 @@
 //! What all workers share.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Semaphore;
 
@@ -10,14 +10,14 @@ use crate::budget::Budget;
 use crate::config::settings::Settings;
 use crate::dial::Dialer;
 use crate::limits::Capacity;
-use crate::pool::Pool;
 use crate::registry::Registry;
+use crate::setup::Setup;
 
 /// The broker's state, apart from the sessions' own tasks.
-#[derive(Debug)]
 pub(crate) struct Broker {
-    pub(crate) settings: Settings,
-    pub(crate) pools: HashMap<String, Arc<Pool>>,
+    setup: RwLock<Arc<Setup>>,
+    /// The listeners' bound addresses.
+    addresses: Vec<SocketAddr>,
     pub(crate) dialer: Dialer,
     pub(crate) registry: Arc<Registry>,
     pub(crate) budget: Budget,
@@ -30,18 +30,28 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub(crate) fn new(settings: Settings, capacity: &Capacity) -> Broker {
-        let pool = |pool: &_| Arc::new(Pool::new(pool, &settings));
+    pub(crate) fn new(settings: Settings, capacity: &Capacity, addresses: Vec<SocketAddr>) -> Broker {
         Broker {
-            pools: settings.pools.iter().map(pool).map(|pool| (pool.name.clone(), pool)).collect(),
-            dialer: Dialer::new(&settings),
+            dialer: Dialer::new(settings.herd.dials),
             registry: Arc::default(),
             budget: Budget::new(capacity.buffers, settings.limits.message),
             max_sessions: capacity.max_sessions,
             handshakes: Arc::new(Semaphore::new(settings.limits.max_handshakes)),
             ready: AtomicBool::new(true),
-            settings,
+            setup: RwLock::new(Arc::new(Setup::new(settings, &addresses))),
+            addresses,
         }
+    }
+
+    /// What is configured now.
+    pub(crate) fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.setup.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over another configuration. Sessions go on. One caller at a time.
+    pub(crate) fn reconfigure(&self, settings: Settings) {
+        let next = Arc::new(self.setup().renewed(settings, &self.addresses));
+        *self.setup.write().unwrap_or_else(PoisonError::into_inner) = next;
     }
 
     pub(crate) fn is_ready(&self) -> bool {

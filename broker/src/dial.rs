@@ -21,19 +21,17 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::backend::{Backend, Seat};
 use crate::clock;
-use crate::config::settings::Settings;
+use crate::connect::connect;
 use crate::handshake::{Handshake, Offer};
-use crate::pool::{Backend, Pool, Seat};
+use crate::pool::{Ask, Dialing, NoSeat, Pool};
 
 /// How the broker dials; one for all workers.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     /// Dials in flight in all.
     in_flight: Semaphore,
-    connect: Duration,
-    upgrade: Duration,
-    header: usize,
 }
 
 /// A connected backend.
@@ -90,6 +88,8 @@ pub(crate) enum DialError {
     Answered(Box<Response<Incoming>>),
     /// No backend could be reached.
     Unreachable,
+    /// Every backend has as many sessions as it may have.
+    Full,
     /// All have refused.
     Refused,
 }
@@ -101,6 +101,8 @@ pub(crate) struct Search<'a> {
     pub(crate) session: &'a str,
     pub(crate) client: IpAddr,
     pub(crate) terms: Terms,
+    /// What the session is hashed by.
+    pub(crate) key: Option<u64>,
     /// Dials of this session so far; each adds one.
     pub(crate) attempts: &'a AtomicU32,
     /// The backend that the session has just left.
@@ -110,20 +112,21 @@ pub(crate) struct Search<'a> {
 }
 
 impl Dialer {
-    pub(crate) fn new(settings: &Settings) -> Dialer {
-        Dialer {
-            in_flight: Semaphore::new(settings.herd.dials),
-            connect: settings.timeouts.connect,
-            upgrade: settings.timeouts.upgrade,
-            header: settings.limits.header,
-        }
+    /// At most `dials` are in flight at once.
+    pub(crate) fn new(dials: usize) -> Dialer {
+        Dialer { in_flight: Semaphore::new(dials) }
     }
 
     /// The first dial of a session: a redirect or a refusal is the client's to see.
     pub(crate) async fn first(&self, search: &Search<'_>) -> Result<Box<Link>, DialError> {
         let (mut tried, mut last) = (Vec::new(), DialError::Unreachable);
-        while let Some(seat) = search.pick(&tried) {
-            tried.push(seat.backend().index);
+        loop {
+            let seat = match search.seat(&tried).await {
+                Ok(seat) => seat,
+                Err(NoSeat::Full) if tried.is_empty() => return Err(DialError::Full),
+                Err(_) => return Err(last),
+            };
+            tried.push(seat.backend().id);
             let backend = Arc::clone(seat.backend());
             match self.dial(search, seat).await {
                 Outcome::Linked(link) => return Ok(link),
@@ -145,7 +148,6 @@ impl Dialer {
                 }
             }
         }
-        Err(last)
     }
 
     /// A redial. Backends that refuse the session are added to `refusing` and not asked again.
@@ -155,9 +157,9 @@ impl Dialer {
         refusing: &mut Vec<usize>,
     ) -> Result<Box<Link>, DialError> {
         let mut tried = refusing.clone();
-        while let Some(seat) = search.pick(&tried) {
+        while let Ok(seat) = search.seat(&tried).await {
             let backend = Arc::clone(seat.backend());
-            tried.push(backend.index);
+            tried.push(backend.id);
             let why = match self.dial(search, seat).await {
                 Outcome::Linked(link) => return Ok(link),
                 Outcome::Answered(answer) if tries_elsewhere(answer.status()) => {
@@ -176,10 +178,9 @@ impl Dialer {
                 }
             };
             refused(search.pool, &backend, &why);
-            refusing.push(backend.index);
+            refusing.push(backend.id);
         }
-        let all = refusing.len() == search.pool.backends.len();
-        Err(if all { DialError::Refused } else { DialError::Unreachable })
+        Err(if search.pool.all_among(refusing) { DialError::Refused } else { DialError::Unreachable })
     }
 
     /// Dials the backend of `seat`; without compression a second time, if the first answer asks
@@ -207,23 +208,24 @@ impl Dialer {
     }
 
     async fn attempt(&self, search: &Search<'_>, backend: &Backend, compress: bool) -> Result<Found, Retry> {
-        let stream =
-            match timeout(self.connect, TcpStream::connect((backend.host.as_str(), backend.port))).await {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) if is_local(&error) => return Ok(Found::Not(Outcome::Local(error))),
-                Ok(Err(error)) => return Ok(Found::failed(format!("cannot connect: {error}"))),
-                Err(_) => return Ok(Found::failed(format!("no connection within {:?}", self.connect))),
-            };
-        tune(&stream, search.pool.session.ack_timeout);
+        let present = search.pool.present();
+        let Dialing { connect: patience, upgrade, header } = present.dialing;
+        let stream = match timeout(patience, connect(search.pool, &backend.host, backend.port)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if is_local(&error) => return Ok(Found::Not(Outcome::Local(error))),
+            Ok(Err(error)) => return Ok(Found::failed(format!("cannot connect: {error}"))),
+            Err(_) => return Ok(Found::failed(format!("no connection within {patience:?}"))),
+        };
+        tune(&stream, present.session.ack_timeout);
         let key = generate_key();
         let attempt = 1 + search.attempts.fetch_add(1, Relaxed);
         let request =
             search.handshake.request(search.client, &key, &search.offer(compress), search.session, attempt);
-        let response = match timeout(self.upgrade, self.exchange(stream, request)).await {
+        let response = match timeout(upgrade, exchange(stream, request, header)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Ok(Found::failed(format!("the upgrade failed: {}", cause(&error)))),
             Err(_) => {
-                return Ok(Found::failed(format!("no answer to the upgrade within {:?}", self.upgrade)));
+                return Ok(Found::failed(format!("no answer to the upgrade within {upgrade:?}")));
             }
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -247,19 +249,19 @@ impl Dialer {
             Err(error) => Found::failed(format!("the upgrade failed: {}", cause(&error))),
         })
     }
+}
 
-    async fn exchange(
-        &self,
-        stream: TcpStream,
-        request: http::Request<http_body_util::Empty<Bytes>>,
-    ) -> hyper::Result<Response<Incoming>> {
-        let buffer = self.header.max(8192);
-        let (mut sender, connection) =
-            http1::Builder::new().max_buf_size(buffer).handshake(TokioIo::new(stream)).await?;
-        // It ends with the upgrade, with the body of another answer, or when both are dropped.
-        tokio::spawn(connection.with_upgrades());
-        sender.send_request(request).await
-    }
+/// Sends the upgrade; `header` bounds the answer's.
+async fn exchange(
+    stream: TcpStream,
+    request: http::Request<http_body_util::Empty<Bytes>>,
+    header: usize,
+) -> hyper::Result<Response<Incoming>> {
+    let (mut sender, connection) =
+        http1::Builder::new().max_buf_size(header.max(8192)).handshake(TokioIo::new(stream)).await?;
+    // It ends with the upgrade, with the body of another answer, or when both are dropped.
+    tokio::spawn(connection.with_upgrades());
+    sender.send_request(request).await
 }
 
 /// Dial again, without compression.
@@ -275,11 +277,11 @@ impl Found {
         Found::Not(Outcome::Failed(why))
     }
 
-    fn seated(self, pool: &Pool, seat: Seat, turn: Option<OwnedSemaphorePermit>) -> Outcome {
+    fn seated(self, pool: &Pool, mut seat: Seat, turn: Option<OwnedSemaphorePermit>) -> Outcome {
         match self {
             Found::Not(outcome) => outcome,
             Found::Link(stream, early, headers, deflate) => {
-                seat.backend().absolve();
+                seat.linked(clock::now());
                 record(pool, seat.backend(), "linked");
                 Outcome::Linked(Box::new(Link { seat, stream, early, headers, deflate, turn }))
             }
@@ -288,8 +290,9 @@ impl Found {
 }
 
 impl Search<'_> {
-    fn pick(&self, tried: &[usize]) -> Option<Seat> {
-        self.pool.pick(clock::now(), self.just_failed, |index| !tried.contains(&index))
+    async fn seat(&self, tried: &[usize]) -> Result<Seat, NoSeat> {
+        let ask = Ask { key: self.key, just_failed: self.just_failed, tried };
+        self.pool.seat(&ask, matches!(self.terms, Terms::First { .. })).await
     }
 
     fn offer(&self, compress: bool) -> Offer {
@@ -368,7 +371,7 @@ fn tries_elsewhere(status: StatusCode) -> bool {
 }
 
 /// "Out of file descriptors here" is not "the backend is down".
-fn is_local(error: &io::Error) -> bool {
+pub(crate) fn is_local(error: &io::Error) -> bool {
     let local = [
         Errno::EMFILE,
         Errno::ENFILE,
@@ -386,19 +389,21 @@ fn local_fault(error: &io::Error) {
 }
 
 fn failed(pool: &Pool, backend: &Backend, why: &str) {
-    backend.penalise(clock::now());
+    let now = clock::now();
+    backend.penalise(now);
+    pool.failed(now, backend);
     record(pool, backend, "failed");
-    tracing::debug!(pool = pool.name, backend = backend.name, why, "dial failed");
+    tracing::debug!(pool = &*pool.name, backend = backend.name, why, "dial failed");
 }
 
 fn refused(pool: &Pool, backend: &Backend, why: &str) {
     record(pool, backend, "refused");
-    tracing::info!(pool = pool.name, backend = backend.name, why, "a backend refuses a session");
+    tracing::info!(pool = &*pool.name, backend = backend.name, why, "a backend refuses a session");
 }
 
 fn record(pool: &Pool, backend: &Backend, outcome: &'static str) {
     let labels =
-        [("pool", pool.name.clone()), ("backend", backend.name.clone()), ("outcome", outcome.to_owned())];
+        [("pool", pool.name.to_string()), ("backend", backend.name.clone()), ("outcome", outcome.to_owned())];
     metrics::counter!("steadfast_dials_total", &labels).increment(1);
 }
 

@@ -23,13 +23,19 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::access::{Denial, Guard, Pass};
 use crate::broker::Broker;
 use crate::clock;
+use crate::config::settings::HeaderRules;
 use crate::dial::{Agreed, DialError, Link, Search, Terms};
 use crate::gate::Gate;
-use crate::handshake::{Handshake, end_to_end};
+use crate::handshake::{Handshake, end_to_end, is_essential};
+use crate::pool::Pool;
 use crate::registry::{Entry, Place, Visit, session_name};
 use crate::session::{Driver, declines_failover};
+use crate::setup::Setup;
+use crate::worker::Listener;
+use crate::{header_rules, placement};
 
 /// A backend's refusal is streamed through; the broker's own answers are short.
 type Body = BoxBody<Bytes, hyper::Error>;
@@ -40,16 +46,20 @@ const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
 /// One connection at the door.
 pub(crate) struct Visitor {
     pub(crate) broker: Arc<Broker>,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) listener: Listener,
     pub(crate) client: SocketAddr,
 }
+
+/// A session's places among those of its address, under the broker's rules and its route's; `None`:
+/// neither counts sessions.
+pub(crate) type Passes = Option<Box<[Option<Pass>; 2]>>;
 
 /// A session that begins when the client's upgrade is through.
 struct Admitted {
     upgrade: OnUpgrade,
     link: Box<Link>,
     visit: Visit,
-    place: Place,
+    places: (Place, Passes),
 }
 
 impl Visitor {
@@ -61,7 +71,8 @@ impl Visitor {
             let (visitor, admitted) = (Arc::clone(&visitor), &admitted);
             async move { Ok::<_, Infallible>(visitor.welcome(request, admitted).await) }
         });
-        let limits = &visitor.broker.settings;
+        let setup = visitor.broker.setup();
+        let limits = &setup.settings;
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.timeouts.handshake)
@@ -69,7 +80,7 @@ impl Visitor {
             .max_buf_size(limits.limits.header.max(8192))
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        match timeout(visitor.patience(), connection).await {
+        match timeout(patience(&setup), connection).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => visitor.failed(&error.to_string()),
             Err(_) => visitor.failed("it took too long"),
@@ -79,15 +90,6 @@ impl Visitor {
         if let Some(admitted) = admitted {
             visitor.begin(admitted).await;
         }
-    }
-
-    /// How long everything together may take: the request, a dial of each backend (twice, if one
-    /// cannot do with the compression), and the client's reading of the answer.
-    fn patience(&self) -> Duration {
-        let timeouts = &self.broker.settings.timeouts;
-        let dials =
-            (timeouts.connect + timeouts.upgrade).saturating_mul(2 * self.gate.pool.backends.len() as u32);
-        (timeouts.handshake * 2).saturating_add(dials)
     }
 
     fn failed(&self, why: &str) {
@@ -105,7 +107,7 @@ impl Visitor {
         if status != StatusCode::SWITCHING_PROTOCOLS {
             metrics::counter!("steadfast_refused_upgrades_total", "status" => status.as_str().to_owned())
                 .increment(1);
-            tracing::info!(client = %self.client, pool = self.gate.pool.name, status = status.as_u16(), "no session");
+            tracing::info!(client = %self.client, listener = %self.listener.address, status = status.as_u16(), "no session");
         }
         response
     }
@@ -118,16 +120,35 @@ impl Visitor {
         if let Err(refusal) = check(&request) {
             return refusal.response();
         }
+        let setup = self.broker.setup();
+        let first = match self.admitted(&setup.guard, &request) {
+            Ok(pass) => pass,
+            Err(denial) => return denied(&denial),
+        };
+        let Some(way) = setup.way(self.listener.number, &request) else {
+            return plain(StatusCode::NOT_FOUND, "no route leads from this host and path to a service");
+        };
+        let second = match way.guard().map_or(Ok(None), |guard| self.admitted(guard, &request)) {
+            Ok(pass) => pass,
+            Err(denial) => return denied(&denial),
+        };
+        let passes = (first.is_some() || second.is_some()).then(|| Box::new([first, second]));
         let Some(place) = self.broker.registry.admit(self.broker.max_sessions) else {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);
             return busy("no room for another session; try again later");
         };
         let upgrade = hyper::upgrade::on(&mut request);
         let id: u128 = rand::random();
+        let balance = &way.gate.pool.present().settings.balance;
+        let hashed = placement::key::of(balance, self.client.ip(), request.uri(), request.headers());
+        if let Some(rules) = way.request_headers() {
+            header_rules::apply(rules, request.headers_mut(), is_essential);
+        }
         let handshake = Handshake::new(&request);
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
         let attempts = AtomicU32::new(0);
-        let found = self.dial(&request, &handshake, id, &attempts).await;
+        let who = (id, hashed);
+        let found = self.dial(&request, way.gate, &handshake, who, &attempts).await;
         match found {
             Ok(link) => {
                 let agreed = Agreed {
@@ -137,13 +158,15 @@ impl Visitor {
                         .map(|name| name.as_bytes().into()),
                     deflate: link.deflate,
                 };
-                let response = switching(&link, key.as_ref(), &agreed);
-                let visit = Visit { id, handshake, agreed, attempts };
-                let next = Admitted { upgrade, link, visit, place };
+                let response = switching(&link, key.as_ref(), &agreed, way.response_headers());
+                let gate = Arc::clone(way.gate);
+                let visit = Visit { id, handshake, agreed, key: hashed, attempts, gate };
+                let next = Admitted { upgrade, link, visit, places: (place, passes) };
                 *admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
                 response
             }
-            Err(DialError::Answered(answer)) => relayed(*answer),
+            Err(DialError::Answered(answer)) => relayed(*answer, way.response_headers()),
+            Err(DialError::Full) => busy("every backend of this service is full; try again later"),
             Err(DialError::Unreachable | DialError::Refused) => {
                 metrics::counter!("steadfast_no_backend_total").increment(1);
                 busy("no backend can take this session now; try again later")
@@ -151,16 +174,23 @@ impl Visitor {
         }
     }
 
+    fn admitted(&self, guard: &Guard, request: &Request<Incoming>) -> Result<Option<Pass>, Denial> {
+        guard.admit(self.client.ip(), request.headers()).inspect_err(|denial| {
+            metrics::counter!("steadfast_denied_total", "reason" => denial.reason).increment(1);
+        })
+    }
+
     async fn dial(
         &self,
         request: &Request<Incoming>,
+        gate: &Gate,
         handshake: &Handshake,
-        id: u128,
+        (id, key): (u128, Option<u64>),
         attempts: &AtomicU32,
     ) -> Result<Box<Link>, DialError> {
         let session = session_name(id);
         let search = Search {
-            pool: &self.gate.pool,
+            pool: &gate.pool,
             handshake,
             session: &session,
             client: self.client.ip(),
@@ -169,6 +199,7 @@ impl Visitor {
                 deflate: joined(request.headers(), &header::SEC_WEBSOCKET_EXTENSIONS)
                     .and_then(|offers| DeflateOffer::parse(offers.to_str().ok()?)),
             },
+            key,
             attempts,
             just_failed: None,
             suspect: false,
@@ -179,7 +210,7 @@ impl Visitor {
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
     async fn begin(&self, admitted: Admitted) {
-        let Admitted { upgrade, link, visit, place } = admitted;
+        let Admitted { upgrade, link, visit, places } = admitted;
         let parts = match upgrade.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
             Ok(Ok(parts)) => parts,
             // The client left before it had our answer.
@@ -188,15 +219,29 @@ impl Visitor {
         let now = clock::now();
         let no_failover = declines_failover(&link.headers);
         let deflate = visit.agreed.deflate.is_some();
-        let machine = Session::new(Arc::clone(&self.gate.pool.session), now, deflate, no_failover);
+        let config = Arc::clone(&visit.gate.pool.present().session);
+        let machine = Session::new(config, now, deflate, no_failover);
         let Link { seat, stream, early, .. } = *link;
-        let entry = Arc::new(Entry::new(visit, Arc::clone(&self.gate), self.client, machine, seat));
+        let entry = Arc::new(Entry::new(visit, self.client, machine, seat));
         self.broker.registry.insert(Arc::clone(&entry));
         let sockets = (parts.io.into_inner(), stream);
-        let driver = Driver::new(Arc::clone(&self.broker), entry, sockets, place);
+        let driver = Driver::new(Arc::clone(&self.broker), entry, sockets, places);
         driver.begin(&parts.read_buf, &early);
         tokio::spawn(driver);
     }
+}
+
+/// How long everything together may take: the request, a place in the queue and a dial of each
+/// backend (twice, if one cannot do with the compression), and the client's reading of the answer.
+fn patience(setup: &Setup) -> Duration {
+    let timeouts = &setup.settings.timeouts;
+    let one = (timeouts.connect + timeouts.upgrade) * 2;
+    let of_pool = |pool: &Arc<Pool>| {
+        let present = pool.present();
+        (one + present.settings.queue.timeout).saturating_mul(present.backends.len() as u32 + 1)
+    };
+    let dials = setup.pools.values().map(of_pool).max().unwrap_or_default();
+    (timeouts.handshake * 2).saturating_add(dials)
 }
 
 /// What is wrong with a request.
@@ -269,13 +314,21 @@ fn joined(headers: &HeaderMap, name: &header::HeaderName) -> Option<HeaderValue>
 }
 
 /// The backend's 101, as the client is to see it.
-fn switching(link: &Link, key: Option<&HeaderValue>, agreed: &Agreed) -> Response<Body> {
+fn switching(
+    link: &Link,
+    key: Option<&HeaderValue>,
+    agreed: &Agreed,
+    rules: Option<&HeaderRules>,
+) -> Response<Body> {
     let mut response = Response::new(nothing());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let accept = derive_accept_key(key.map_or(b"", HeaderValue::as_bytes));
     let headers = response.headers_mut();
     for (name, value) in end_to_end(&link.headers) {
         headers.append(name, value.clone());
+    }
+    if let Some(rules) = rules {
+        header_rules::apply(rules, headers, |_| false);
     }
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -294,13 +347,25 @@ fn switching(link: &Link, key: Option<&HeaderValue>, agreed: &Agreed) -> Respons
 }
 
 /// A backend's redirect or refusal, with its headers and body.
-fn relayed(answer: Response<Incoming>) -> Response<Body> {
+fn relayed(answer: Response<Incoming>, rules: Option<&HeaderRules>) -> Response<Body> {
     let (parts, body) = answer.into_parts();
     let mut response = Response::new(body.boxed());
     *response.status_mut() = parts.status;
-    response.headers_mut().insert(header::CONNECTION, ONE_REQUEST);
+    let headers = response.headers_mut();
     for (name, value) in end_to_end(&parts.headers) {
-        response.headers_mut().append(name, value.clone());
+        headers.append(name, value.clone());
+    }
+    if let Some(rules) = rules {
+        header_rules::apply(rules, headers, |name| *name == header::CONTENT_TYPE);
+    }
+    headers.insert(header::CONNECTION, ONE_REQUEST);
+    response
+}
+
+fn denied(denial: &Denial) -> Response<Body> {
+    let mut response = plain(denial.status, denial.sentence);
+    if let Some(seconds) = denial.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
 }

@@ -1,4 +1,4 @@
-//! A gate: one listener and the pool behind it, as all its sessions share them.
+//! A gate: one listener, one route and the pool behind it, as all their sessions share them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,5 +10,7 @@ use crate::pool::Pool;
 pub(crate) struct Gate {
     /// The bound address.
     pub(crate) address: SocketAddr,
+    /// The route's name; `None`: no route matched, and the listener has a pool.
+    pub(crate) route: Option<Arc<str>>,
     pub(crate) pool: Arc<Pool>,
 }

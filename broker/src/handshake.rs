@@ -35,6 +35,11 @@ const PER_CONNECTION: [HeaderName; 14] = [
     header::SEC_WEBSOCKET_PROTOCOL,
 ];
 
+/// Headers that the handshake cannot do without, whatever a route's rules say.
+pub(crate) fn is_essential(name: &HeaderName) -> bool {
+    *name == header::HOST || PER_CONNECTION.contains(name)
+}
+
 /// Where the addresses stand that a request has passed.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 

@@ -3,17 +3,21 @@
 
 use std::sync::Arc;
 
-use steadfast_protocol::session::Note;
+use steadfast_protocol::session::{Failure, Note};
 
+use crate::backend::Backend;
 use crate::clock;
-use crate::pool::Backend;
 use crate::registry::{Core, Entry};
 
 /// Logs and counts what a session's machine has noted.
 pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
-    let (session, pool) = (entry.name(), entry.gate.pool.name.as_str());
+    let (session, pool) = (entry.name(), &*entry.gate.pool.name);
     let backend = backend.map_or("-", |backend| backend.name.as_str());
     match note {
+        Note::Failed(Failure::Planned) => {
+            metrics::counter!("steadfast_failovers_total", "reason" => "planned").increment(1);
+            tracing::debug!(session, pool, backend, "session leaves");
+        }
         Note::Failed(failure) => {
             metrics::counter!("steadfast_failovers_total", "reason" => failure.name()).increment(1);
             tracing::info!(session, pool, backend, reason = failure.name(), "backend failed");
@@ -68,18 +72,19 @@ fn protocol_error(side: &'static str, code: u16) {
 }
 
 /// The access line. A session that has not come to its end is cut with the broker's.
-pub(crate) fn ended(entry: &Entry, core: &Core, last: Option<usize>) {
+pub(crate) fn ended(entry: &Entry, core: &Core, last: Option<&str>) {
     let (cause, code) = core.machine.ended().map_or(("cut", None), |end| (end.cause.name(), end.code));
     let ledger = core.machine.ledger();
-    let present = core.seat.as_ref().map(|seat| seat.backend().index);
-    let backend = present.or(last).and_then(|index| entry.gate.pool.backends.get(index));
+    let present = core.seat.as_ref().map(|seat| seat.backend().name.as_str());
+    let backend = present.or(last);
     metrics::counter!("steadfast_session_ends_total", "cause" => cause).increment(1);
     tracing::info!(
         session = entry.name(),
         client = %entry.client(),
         listener = %entry.gate.address,
-        pool = entry.gate.pool.name,
-        backend = backend.map_or("-", |backend| backend.name.as_str()),
+        pool = &*entry.gate.pool.name,
+        route = entry.gate.route.as_deref(),
+        backend = backend.unwrap_or("-"),
         cause,
         code,
         duration_ms = clock::now().since(entry.began).as_millis() as u64,

@@ -5,29 +5,39 @@
 
 mod access;
 mod admin;
+mod agent;
+mod backend;
 mod broker;
 mod budget;
+mod checks;
 mod circuit;
 pub mod cli;
 mod clock;
 pub mod config;
+mod connect;
 pub mod demo;
 mod dial;
+mod discovery;
 mod door;
 mod gate;
 mod handshake;
 mod header_rules;
 mod hostname;
 mod journal;
+mod keeper;
 pub mod limits;
 pub mod listeners;
 pub mod logging;
 mod metrics;
 mod placement;
 mod pool;
+mod probe;
+mod queue;
 mod registry;
+mod reload;
 mod route;
 mod session;
+mod setup;
 pub mod shutdown;
 pub mod signals;
 mod vitals;
@@ -37,17 +47,31 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use broker::Broker;
+use config::Source;
 use config::settings::Settings;
 use limits::Capacity;
 use listeners::Listeners;
+use logging::Levels;
+use reload::Reloader;
 use shutdown::Stop;
-use worker::{Entrance, Phase};
+use signals::Signals;
+use worker::{Entrance, Listener, Phase};
 
-/// Runs the broker until `stop` says otherwise and everything is closed.
+/// What a reload needs.
+#[derive(Debug)]
+pub struct Reloads {
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// What is logged.
+    pub levels: Levels,
+}
+
+/// Runs the broker until the signals say otherwise and everything is closed.
 ///
 /// # Errors
 /// When a thread cannot be started or a listener cannot be used. Sessions' own troubles are not
@@ -56,28 +80,34 @@ pub async fn run(
     listeners: Listeners,
     settings: Settings,
     capacity: Capacity,
-    mut stop: watch::Receiver<Stop>,
+    Reloads { source, levels }: Reloads,
+    Signals { mut stop, reload }: Signals,
 ) -> io::Result<()> {
     let workers = settings.workers;
     let exporter = metrics::Exporter::install();
-    let broker = Arc::new(Broker::new(settings, &capacity));
-    let entrances = entrances(&broker, listeners.clients)?;
+    let addresses = listeners.clients.iter().map(|listener| listener.address).collect();
+    let broker = Arc::new(Broker::new(settings, &capacity, addresses));
+    let entrances = entrances(listeners.clients);
     let (phase, watched) = watch::channel(Phase::Accepting);
     let threads = (0..workers)
         .map(|number| worker::start(number, &broker, &entrances, &watched))
         .collect::<io::Result<Vec<_>>>()?;
     // Each worker has handles of its own; when they are dropped, the addresses are free.
     drop(entrances);
-    let admin =
-        listeners.admin.map(|socket| tokio::spawn(admin::serve(socket, Arc::clone(&broker), exporter)));
-    let sweeper = tokio::spawn(sweep(Arc::clone(&broker)));
+    let (requests, requested) = mpsc::channel(reload::REQUESTS);
+    let reloader = Reloader { broker: Arc::clone(&broker), source, levels };
+    let mut beside = JoinSet::new();
+    if let Some(socket) = listeners.admin {
+        beside.spawn(admin::serve(socket, Arc::clone(&broker), exporter, requests));
+    }
+    beside.spawn(reloader.run(reload, requested));
+    beside.spawn(sweep(Arc::clone(&broker)));
+    beside.spawn(keeper::keep(Arc::clone(&broker)));
+    beside.spawn(checks::supervise(Arc::clone(&broker)));
     end(&broker, &phase, &mut stop).await;
     // A send fails only when no worker is left to hear it.
     let _ = phase.send(Phase::Ending);
-    if let Some(task) = admin {
-        task.abort();
-    }
-    sweeper.abort();
+    drop(beside);
     for thread in threads {
         if thread.join().is_err() {
             return Err(io::Error::other("a worker thread panicked"));
@@ -110,7 +140,8 @@ async fn end(broker: &Broker, phase: &watch::Sender<Phase>, stop: &mut watch::Re
 }
 
 async fn wind_down(broker: &Broker, phase: &watch::Sender<Phase>) {
-    let settings = &broker.settings;
+    let setup = broker.setup();
+    let settings = &setup.settings;
     broker.retire();
     tracing::info!(delay = ?settings.shutdown.delay, sessions = broker.registry.len(), "ending: not ready any more");
     sleep(settings.shutdown.delay).await;
@@ -128,13 +159,10 @@ async fn wind_down(broker: &Broker, phase: &watch::Sender<Phase>) {
     }
 }
 
-fn entrances(broker: &Broker, clients: Vec<listeners::BoundListener>) -> io::Result<Vec<Entrance>> {
-    let entrance = |bound: listeners::BoundListener| {
-        let name = bound.pool.unwrap_or_default();
-        let pool = broker.pools.get(&name).cloned();
-        let pool = pool.ok_or_else(|| io::Error::other(format!("there is no pool named {name}")))?;
-        let gate = Arc::new(gate::Gate { address: bound.address, pool });
-        Ok(Entrance { socket: bound.socket, gate })
+fn entrances(clients: Vec<listeners::BoundListener>) -> Vec<Entrance> {
+    let entrance = |(number, bound): (usize, listeners::BoundListener)| Entrance {
+        socket: bound.socket,
+        listener: Listener { number, address: bound.address },
     };
-    clients.into_iter().map(entrance).collect()
+    clients.into_iter().enumerate().map(entrance).collect()
 }

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use steadfast::cli::{CheckArgs, Cli, Command, Exit, ServeArgs};
-use steadfast::config::{self, ConfigError, Settings};
+use steadfast::config::{self, ConfigError, Settings, Source};
 use steadfast::limits::{Capacity, TooFewDescriptors};
 use steadfast::listeners::{BindError, Listeners};
-use steadfast::{demo, logging, signals};
+use steadfast::{Reloads, demo, logging, signals};
 
 /// Sessions are many small pieces of a few sizes; this allocator keeps them closer together than the
 /// system's does.
@@ -31,18 +31,20 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    let settings = config::load(args.config.as_deref(), &args.overrides)?;
-    logging::init(&settings.log).map_err(Failure::Running)?;
+    let source = Source::new(args.config.clone(), args.overrides.clone());
+    let settings = source.load()?;
+    let levels = logging::init(&settings.log).map_err(Failure::Running)?;
     let capacity = Capacity::measure(&settings)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::running)?;
     runtime.block_on(async {
         // Caught before anybody can know an address: who reads one may send a signal.
-        let stop = signals::watch().map_err(Failure::running)?;
+        let signals = signals::watch().map_err(Failure::running)?;
         let listeners = Listeners::bind(&settings)?;
         capacity.log();
         announce(&listeners).map_err(Failure::running)?;
-        steadfast::run(listeners, settings, capacity, stop).await.map_err(Failure::running)
+        let reloads = Reloads { source, levels };
+        steadfast::run(listeners, settings, capacity, reloads, signals).await.map_err(Failure::running)
     })
 }
 

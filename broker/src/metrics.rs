@@ -3,8 +3,11 @@
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use steadfast_protocol::session::Counts;
+use steadfast_protocol::time::Time;
 
+use crate::backend::{Backend, State};
 use crate::broker::Broker;
+use crate::clock;
 
 /// Upper bounds of the pause histogram, in seconds.
 const PAUSES: [f64; 14] =
@@ -45,10 +48,12 @@ fn build() -> Result<PrometheusHandle, BuildError> {
 
 /// Every counter is there from the start, so that a rise from nothing is seen as one.
 fn begin_at_zero() {
-    for limit in ["max_sessions", "max_handshakes", "ring", "buffers", "dials", "accept", "local_dial"] {
+    for limit in
+        ["max_sessions", "max_handshakes", "ring", "buffers", "dials", "accept", "local_dial", "queue"]
+    {
         metrics::counter!("steadfast_limit_hits_total", "limit" => limit).absolute(0);
     }
-    for reason in ["eof", "reset", "close", "protocol", "silence", "slow_message", "cut"] {
+    for reason in ["eof", "reset", "close", "protocol", "silence", "slow_message", "cut", "planned"] {
         metrics::counter!("steadfast_failovers_total", "reason" => reason).absolute(0);
     }
     for side in ["client", "backend"] {
@@ -56,6 +61,16 @@ fn begin_at_zero() {
             metrics::counter!("steadfast_protocol_errors_total", "side" => side, "code" => code).absolute(0);
         }
     }
+    for reason in ["network", "origin", "sessions", "rate"] {
+        metrics::counter!("steadfast_denied_total", "reason" => reason).absolute(0);
+    }
+    for outcome in ["applied", "refused"] {
+        metrics::counter!("steadfast_reloads_total", "outcome" => outcome).absolute(0);
+    }
+    for outcome in ["answered", "failed"] {
+        metrics::counter!("steadfast_dns_lookups_total", "outcome" => outcome).absolute(0);
+    }
+    metrics::counter!("steadfast_ejections_total").absolute(0);
     metrics::counter!("steadfast_no_backend_total").absolute(0);
     metrics::counter!("steadfast_unfit_total").absolute(0);
     metrics::counter!("steadfast_poison_total").absolute(0);
@@ -65,6 +80,21 @@ fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_gauge!("steadfast_sessions", "Sessions now");
     describe_gauge!("steadfast_backend_sessions", "Sessions on a backend, dials included");
+    describe_gauge!("steadfast_backend_state", "1 for the state in which a backend is, 0 for the others");
+    describe_gauge!("steadfast_backend_weight", "A backend's present weight, with all that changes it");
+    describe_counter!("steadfast_backend_state_changes_total", "Times that a backend came to a state");
+    describe_counter!("steadfast_health_checks_total", "Health checks, by outcome");
+    describe_counter!("steadfast_agent_checks_total", "Agents asked, by outcome");
+    describe_counter!("steadfast_ejections_total", "Backends ejected for failures");
+    describe_gauge!("steadfast_queue_length", "Sessions that wait for a place in a pool");
+    describe_counter!("steadfast_queue_timeouts_total", "Sessions that waited in vain");
+    describe_counter!("steadfast_dns_lookups_total", "DNS lookups, by outcome");
+    describe_counter!("steadfast_reloads_total", "Reloads of the configuration, by outcome");
+    describe_gauge!(
+        "steadfast_reload_last_success_timestamp_seconds",
+        "When the configuration was last reloaded"
+    );
+    describe_counter!("steadfast_denied_total", "Upgrades denied at the door, by reason");
     describe_gauge!(
         "steadfast_unacknowledged_bytes",
         Unit::Bytes,
@@ -119,11 +149,25 @@ fn collect(broker: &Broker) {
     for (direction, counts) in [("up", total.up), ("down", total.down)] {
         publish(direction, counts);
     }
-    for pool in broker.pools.values() {
-        for backend in &pool.backends {
-            let labels = [("pool", pool.name.clone()), ("backend", backend.name.clone())];
-            metrics::gauge!("steadfast_backend_sessions", &labels).set(backend.sessions() as f64);
+    let now = clock::now();
+    for pool in broker.setup().pools.values() {
+        metrics::gauge!("steadfast_queue_length", "pool" => pool.name.to_string())
+            .set(pool.queue.waiting() as f64);
+        for backend in &pool.present().backends {
+            publish_backend(backend, now);
         }
+    }
+}
+
+fn publish_backend(backend: &Backend, now: Time) {
+    let view = backend.view(now);
+    let labels = [("pool", backend.pool.to_string()), ("backend", backend.name.clone())];
+    metrics::gauge!("steadfast_backend_sessions", &labels).set(backend.sessions() as f64);
+    metrics::gauge!("steadfast_backend_weight", &labels).set(f64::from(view.weight) / 1000.0);
+    let [pool, name] = labels;
+    for state in State::ALL {
+        let labels = [pool.clone(), name.clone(), ("state", state.name().to_owned())];
+        metrics::gauge!("steadfast_backend_state", &labels).set(f64::from(view.state == state));
     }
 }
 

@@ -1,156 +1,415 @@
-//! Pools: which backends there are, how busy and how trustworthy each is, and which one is next.
+//! Pools: which backends there are, and which one a session gets.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use steadfast_protocol::session::{AckMode, Codes, Config};
 use steadfast_protocol::time::Time;
-use tokio::sync::Semaphore;
 
+use crate::backend::{Backend, Origin, Rules, Seat, Share};
+use crate::circuit::ejectable;
+use crate::clock;
 use crate::config::settings::{self, OnFailure, Settings};
+use crate::discovery::Found;
+use crate::placement::{self, NoPlace, Turns};
+use crate::queue::Queue;
 
-/// A named set of backends, with what its sessions are promised.
+/// How often a choice is made anew when somebody else has taken the seat meanwhile.
+const TRIES: usize = 16;
+
+/// A named set of backends. It outlives reloads: sessions keep it for as long as they are.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
+    present: RwLock<Arc<Present>>,
+    /// Whoever changes the backends holds it.
+    changing: Mutex<Removed>,
+    turns: Mutex<Turns>,
+    pub(crate) queue: Arc<Queue>,
+    /// Backends are ejected one after another, so that the floor holds.
+    ejecting: Mutex<()>,
+    source: AtomicUsize,
+}
+
+/// What a reload, the API and DNS change; replaced as a whole.
+#[derive(Debug)]
+pub(crate) struct Present {
+    pub(crate) settings: settings::Pool,
     /// What its sessions are told.
     pub(crate) session: Arc<Config>,
+    pub(crate) dialing: Dialing,
     pub(crate) backends: Vec<Arc<Backend>>,
-    /// Turns the order of equals, so that they get sessions in turn.
-    turn: AtomicUsize,
+    rules: Rules,
+    dials_per_backend: usize,
 }
 
-/// One service, as all workers see it.
-#[derive(Debug)]
-pub(crate) struct Backend {
-    /// Its place in its pool.
-    pub(crate) index: usize,
-    pub(crate) name: String,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// Sessions on it, and dials that may become some.
-    sessions: AtomicUsize,
-    pub(crate) dials: AtomicU64,
-    pub(crate) failures: AtomicU64,
-    /// Dials in flight to it.
-    pub(crate) dialing: Arc<Semaphore>,
-    /// One session at a time replays suspects to it.
-    pub(crate) suspects: Arc<Semaphore>,
-    penalty: Mutex<Penalty>,
-    penalty_min: Duration,
-    penalty_max: Duration,
+/// How its backends are dialled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dialing {
+    pub(crate) connect: Duration,
+    pub(crate) upgrade: Duration,
+    /// Bytes of a backend's answer.
+    pub(crate) header: usize,
 }
 
-/// A backend that failed is tried last for a while.
-#[derive(Debug, Default)]
-struct Penalty {
-    until: Option<Time>,
-    in_a_row: u32,
+/// Backends that were taken away while sessions were on them.
+type Removed = Vec<Weak<Backend>>;
+
+/// One session's question.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    /// What it is hashed by.
+    pub(crate) key: Option<u64>,
+    /// The backend that it has just left.
+    pub(crate) just_failed: Option<usize>,
+    /// Backends that it does not ask again.
+    pub(crate) tried: &'a [usize],
 }
 
-/// A session's place on a backend; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Seat(Arc<Backend>);
+/// Why there is no seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoSeat {
+    /// No backend is up, or none is left to ask.
+    Nobody,
+    /// All are full, and nobody waits any more or has waited in vain.
+    Full,
+}
+
+/// What cannot be done to a pool's backends, as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Taken(String),
+    Unknown(String),
+}
 
 impl Pool {
     pub(crate) fn new(pool: &settings::Pool, settings: &Settings) -> Pool {
-        let backend = |(index, backend)| Arc::new(Backend::new(index, backend, settings));
-        Pool {
-            name: pool.name.clone(),
+        let present = Present {
+            settings: pool.clone(),
             session: Arc::new(session_config(pool, settings)),
-            backends: pool.backends.iter().enumerate().map(backend).collect(),
-            turn: AtomicUsize::new(0),
-        }
+            dialing: Dialing::new(settings),
+            backends: Vec::new(),
+            rules: Rules::new(pool, settings),
+            dials_per_backend: settings.herd.dials_per_backend,
+        };
+        let pool_of_now = Pool {
+            name: pool.name.as_str().into(),
+            present: RwLock::new(Arc::new(present)),
+            changing: Mutex::default(),
+            turns: Mutex::default(),
+            queue: Arc::default(),
+            ejecting: Mutex::default(),
+            source: AtomicUsize::new(0),
+        };
+        pool_of_now.configure(pool, settings);
+        pool_of_now
     }
 
-    /// The best backend that `usable` allows: not the one `just_failed` and not penalised, if
-    /// there is such a one, and among those the one with the fewest sessions. Takes a seat on it.
-    pub(crate) fn pick(
-        &self,
-        now: Time,
-        just_failed: Option<usize>,
-        usable: impl Fn(usize) -> bool,
-    ) -> Option<Seat> {
-        let turn = self.turn.fetch_add(1, Relaxed);
-        let count = self.backends.len();
-        let rank = |backend: &&Arc<Backend>| {
-            let order = (backend.index + count - turn % count) % count;
-            let avoided = (just_failed == Some(backend.index), backend.is_penalised(now));
-            (avoided, backend.sessions.load(Relaxed), order)
+    pub(crate) fn present(&self) -> Arc<Present> {
+        Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    // ---- placing sessions ----
+
+    /// A seat on the best backend there is, without waiting.
+    pub(crate) fn pick(&self, now: Time, ask: &Ask<'_>) -> Result<Seat, NoSeat> {
+        let present = self.present();
+        for _ in 0..TRIES {
+            let candidate = |backend: &Arc<Backend>| {
+                let left = ask.just_failed == Some(backend.id);
+                backend.candidate(now, left).filter(|_| !ask.tried.contains(&backend.id))
+            };
+            let candidates: Vec<_> = present.backends.iter().filter_map(candidate).collect();
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            let balance = &present.settings.balance;
+            let placed = placement::place(&candidates, balance, ask.key, &mut turns, &mut rand::random);
+            drop(turns);
+            let placed = placed.map_err(NoSeat::from)?;
+            let chosen = present.backends.iter().find(|backend| backend.id == placed.id);
+            if let Some(seat) = chosen.and_then(|backend| backend.seat(now, placed.reason)) {
+                return Ok(seat);
+            }
+        }
+        Err(NoSeat::Full)
+    }
+
+    /// A seat, waiting for one when all are taken. `newcomer`: it counts against the queue's limit.
+    pub(crate) async fn seat(&self, ask: &Ask<'_>, newcomer: bool) -> Result<Seat, NoSeat> {
+        // Whoever comes now stands behind those who wait.
+        if !newcomer || self.queue.waiting() == 0 {
+            match self.pick(clock::now(), ask) {
+                Err(NoSeat::Full) => {}
+                done => return done,
+            }
+        }
+        let settings::Queue { max, timeout } = self.present().settings.queue;
+        let max = if newcomer { max } else { usize::MAX };
+        let Some(ticket) = self.queue.join(max, timeout) else {
+            metrics::counter!("steadfast_limit_hits_total", "limit" => "queue").increment(1);
+            return Err(NoSeat::Full);
         };
-        let best = self.backends.iter().filter(|backend| usable(backend.index)).min_by_key(rank)?;
-        Some(Seat::new(best))
+        while ticket.wait().await {
+            match self.pick(clock::now(), ask) {
+                Err(NoSeat::Full) => {}
+                done => return done,
+            }
+        }
+        metrics::counter!("steadfast_queue_timeouts_total", "pool" => self.name.to_string()).increment(1);
+        Err(NoSeat::Full)
     }
 
     /// Whether a session of `backend` has somewhere better to go.
     pub(crate) fn has_other(&self, now: Time, backend: usize) -> bool {
-        self.backends.iter().any(|other| other.index != backend && !other.is_penalised(now))
+        self.present().backends.iter().any(|other| other.id != backend && other.is_sound(now))
+    }
+
+    /// Whether each of its backends is among these.
+    pub(crate) fn all_among(&self, ids: &[usize]) -> bool {
+        self.present().backends.iter().all(|backend| ids.contains(&backend.id))
+    }
+
+    /// The addresses to dial `target` from, the one whose turn it is first; `None`: any.
+    pub(crate) fn sources(&self, target: IpAddr) -> Option<Vec<IpAddr>> {
+        let present = self.present();
+        if present.settings.sources.is_empty() {
+            return None;
+        }
+        let fits = |source: &&IpAddr| source.is_ipv4() == target.is_ipv4();
+        let mut sources: Vec<IpAddr> = present.settings.sources.iter().filter(fits).copied().collect();
+        if !sources.is_empty() {
+            let turn = self.source.fetch_add(1, Relaxed) % sources.len();
+            sources.rotate_left(turn);
+        }
+        Some(sources)
+    }
+
+    // ---- what happens to backends ----
+
+    /// A dial or a young session has failed.
+    pub(crate) fn failed(&self, now: Time, backend: &Backend) {
+        let _one = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = self.present();
+        let floor = ejectable(present.backends.len(), present.settings.outlier.max_ejected);
+        let others = present.backends.iter().filter(|other| other.id != backend.id);
+        let ejected = others.filter(|other| other.is_ejected()).count();
+        backend.failed(now, ejected < floor);
+    }
+
+    /// Backends whose sessions are to go elsewhere, those that were taken away included.
+    pub(crate) fn left(&self) -> Vec<Arc<Backend>> {
+        let mut removed = self.changing();
+        removed.retain(|backend| backend.upgrade().is_some_and(|backend| backend.sessions() > 0));
+        let removed: Vec<_> = removed.iter().filter_map(Weak::upgrade).collect();
+        let present = self.present();
+        let down = present.backends.iter().filter(|backend| backend.is_left() && backend.sessions() > 0);
+        down.cloned().chain(removed).collect()
+    }
+
+    // ---- changes of its backends ----
+
+    /// The file's word on this pool. Backends that it does not name any more are taken away, unless
+    /// somebody else has named them.
+    pub(crate) fn configure(&self, pool: &settings::Pool, settings: &Settings) {
+        let mut removed = self.changing();
+        let before = self.present();
+        let rules = Rules::new(pool, settings);
+        let discovered: HashSet<_> = pool.discoveries.iter().map(|discovery| &discovery.query).collect();
+        let named = |name: &str| pool.backends.iter().any(|backend| backend.name == name);
+        let stays = |backend: &Arc<Backend>| match &backend.origin {
+            Origin::File => pool.backends.iter().any(|wanted| is_same(backend, wanted)),
+            // The file wins over others with the same name.
+            Origin::Api => !named(&backend.name),
+            Origin::Dns(query) => discovered.contains(query) && !named(&backend.name),
+        };
+        let kept: Vec<_> = before.backends.iter().filter(|backend| stays(backend)).cloned().collect();
+        let dials = settings.herd.dials_per_backend;
+        let make = |wanted: &settings::Backend| {
+            let found =
+                kept.iter().find(|backend| backend.origin == Origin::File && is_same(backend, wanted));
+            match found {
+                Some(backend) => {
+                    backend.configure(clock::now(), Share::from(wanted), rules.clone());
+                    Arc::clone(backend)
+                }
+                None => self.make(wanted, Origin::File, (&rules, dials)),
+            }
+        };
+        let mut backends: Vec<_> = pool.backends.iter().map(make).collect();
+        for backend in kept.iter().filter(|backend| backend.origin != Origin::File) {
+            backend.set_rules(rules.clone());
+            backends.push(Arc::clone(backend));
+        }
+        let present = Present {
+            settings: pool.clone(),
+            session: Arc::new(session_config(pool, settings)),
+            dialing: Dialing::new(settings),
+            backends,
+            rules,
+            dials_per_backend: dials,
+        };
+        self.replace(&mut removed, present, "it is no longer in the configuration");
+    }
+
+    /// The file names this pool no more: it gets no new sessions, and those that are there stay.
+    pub(crate) fn retire(&self) {
+        tracing::info!(
+            pool = &*self.name,
+            sessions = self.present().backends.iter().map(|backend| backend.sessions()).sum::<usize>(),
+            "the pool is no longer in the configuration; its sessions stay until they end"
+        );
+    }
+
+    /// Adds a backend while running.
+    pub(crate) fn add(&self, backend: &settings::Backend) -> Result<(), Refused> {
+        let mut removed = self.changing();
+        let before = self.present();
+        if before.backends.iter().any(|present| present.name == backend.name) {
+            return Err(Refused::Taken(format!("the pool has a backend named {:?} already", backend.name)));
+        }
+        let made = self.make(backend, Origin::Api, (&before.rules, before.dials_per_backend));
+        let mut backends = before.backends.clone();
+        backends.push(made);
+        self.replace(&mut removed, before.with(backends), "");
+        tracing::info!(pool = &*self.name, backend = backend.name, "backend added by the API");
+        Ok(())
+    }
+
+    /// Takes a backend away; its sessions move.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Refused> {
+        let mut removed = self.changing();
+        let before = self.present();
+        let backends: Vec<_> = before.backends.iter().filter(|other| other.name != name).cloned().collect();
+        if backends.len() == before.backends.len() {
+            return Err(Refused::Unknown(format!("the pool has no backend named {name:?}")));
+        }
+        self.replace(&mut removed, before.with(backends), "the API was asked for it");
+        Ok(())
+    }
+
+    /// What DNS says now of one name.
+    pub(crate) fn discovered(&self, discovery: &settings::Discovery, found: &[Found]) {
+        let mut removed = self.changing();
+        let before = self.present();
+        let origin = Origin::Dns(discovery.query.clone());
+        let wanted = |found: &Found| discovery.backend(found);
+        let wanted: Vec<settings::Backend> = found.iter().map(wanted).collect();
+        let stays = |backend: &Arc<Backend>| {
+            backend.origin != origin || wanted.iter().any(|wanted| is_same(backend, wanted))
+        };
+        let mut backends: Vec<_> = before.backends.iter().filter(|backend| stays(backend)).cloned().collect();
+        for wanted in &wanted {
+            match backends.iter().find(|backend| backend.name == wanted.name) {
+                Some(backend) if backend.origin == origin => {
+                    backend.configure(clock::now(), Share::from(wanted), before.rules.clone());
+                }
+                // Somebody else has named it, and may say more of it.
+                Some(_) => {}
+                None => {
+                    let settings = (&before.rules, before.dials_per_backend);
+                    backends.push(self.make(wanted, origin.clone(), settings));
+                    tracing::info!(pool = &*self.name, backend = wanted.name, "backend found by DNS");
+                }
+            }
+        }
+        self.replace(&mut removed, before.with(backends), "DNS names it no more");
+    }
+
+    /// The backend with this name.
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<Backend>> {
+        self.present().backends.iter().find(|backend| backend.name == name).cloned()
+    }
+
+    fn make(
+        &self,
+        backend: &settings::Backend,
+        origin: Origin,
+        (rules, dials): (&Rules, usize),
+    ) -> Arc<Backend> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let id = NEXT.fetch_add(1, Relaxed);
+        let world = (dials, Arc::clone(&self.queue), clock::now());
+        Arc::new(Backend::new(id, Arc::clone(&self.name), backend, origin, rules.clone(), world))
+    }
+
+    /// Backends that are in the present set and not in the next are taken away.
+    fn replace(&self, removed: &mut Removed, next: Present, why: &str) {
+        let before = self.present();
+        let next = Arc::new(next);
+        *self.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
+        let now = clock::now();
+        for backend in &before.backends {
+            if next.backends.iter().all(|other| other.id != backend.id) {
+                backend.remove(now, why);
+                removed.push(Arc::downgrade(backend));
+            }
+        }
+        self.queue.stir();
+    }
+
+    fn changing(&self) -> MutexGuard<'_, Removed> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Backend {
-    fn new(index: usize, backend: &settings::Backend, settings: &Settings) -> Backend {
-        Backend {
-            index,
-            name: backend.name.clone(),
-            host: backend.host.clone(),
-            port: backend.port,
-            sessions: AtomicUsize::new(0),
-            dials: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-            dialing: Arc::new(Semaphore::new(settings.herd.dials_per_backend)),
-            suspects: Arc::new(Semaphore::new(1)),
-            penalty: Mutex::default(),
+impl Present {
+    fn with(&self, backends: Vec<Arc<Backend>>) -> Present {
+        Present {
+            settings: self.settings.clone(),
+            session: Arc::clone(&self.session),
+            dialing: self.dialing,
+            backends,
+            rules: self.rules.clone(),
+            dials_per_backend: self.dials_per_backend,
+        }
+    }
+}
+
+impl From<NoPlace> for NoSeat {
+    fn from(none: NoPlace) -> NoSeat {
+        match none {
+            NoPlace::Full => NoSeat::Full,
+            NoPlace::Nobody => NoSeat::Nobody,
+        }
+    }
+}
+
+impl settings::Discovery {
+    /// The backend that a record stands for.
+    fn backend(&self, found: &Found) -> settings::Backend {
+        settings::Backend {
+            name: found.name.clone(),
+            host: found.address.ip().to_string(),
+            port: found.address.port(),
+            weight: found.weight.unwrap_or(self.weight),
+            backup: self.backup || found.backup,
+            max_sessions: self.max_sessions,
+        }
+    }
+}
+
+/// The same service under the same name; its share may differ.
+fn is_same(backend: &Backend, wanted: &settings::Backend) -> bool {
+    (&backend.name, &backend.host, backend.port) == (&wanted.name, &wanted.host, wanted.port)
+}
+
+impl Rules {
+    fn new(pool: &settings::Pool, settings: &Settings) -> Rules {
+        Rules {
+            outlier: pool.outlier.clone(),
+            slow_start: pool.slow_start,
             penalty_min: settings.failover.penalty_min,
             penalty_max: settings.failover.penalty_max,
         }
     }
-
-    pub(crate) fn sessions(&self) -> usize {
-        self.sessions.load(Relaxed)
-    }
-
-    pub(crate) fn is_penalised(&self, now: Time) -> bool {
-        self.penalty().until.is_some_and(|until| now < until)
-    }
-
-    /// It could not be reached, or fell silent.
-    pub(crate) fn penalise(&self, now: Time) {
-        self.failures.fetch_add(1, Relaxed);
-        let mut penalty = self.penalty();
-        if penalty.until.is_some_and(|until| now < until) {
-            // A herd that fails together is one failure.
-            return;
-        }
-        let time = self.penalty_min.saturating_mul(1 << penalty.in_a_row.min(16)).min(self.penalty_max);
-        *penalty = Penalty { until: Some(now + time), in_a_row: penalty.in_a_row + 1 };
-    }
-
-    /// It has taken a session.
-    pub(crate) fn absolve(&self) {
-        *self.penalty() = Penalty::default();
-    }
-
-    fn penalty(&self) -> std::sync::MutexGuard<'_, Penalty> {
-        self.penalty.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl Seat {
-    fn new(backend: &Arc<Backend>) -> Seat {
-        backend.sessions.fetch_add(1, Relaxed);
-        Seat(Arc::clone(backend))
-    }
-
-    pub(crate) fn backend(&self) -> &Arc<Backend> {
-        &self.0
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.sessions.fetch_sub(1, Relaxed);
+impl Dialing {
+    fn new(settings: &Settings) -> Dialing {
+        let settings::Timeouts { connect, upgrade, .. } = settings.timeouts;
+        Dialing { connect, upgrade, header: settings.limits.header }
     }
 }
 

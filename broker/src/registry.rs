@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -12,11 +13,11 @@ use steadfast_protocol::session::{Ledger, Session};
 use steadfast_protocol::time::Time;
 use tokio::sync::Notify;
 
+use crate::backend::Seat;
 use crate::clock;
 use crate::dial::Agreed;
 use crate::gate::Gate;
 use crate::handshake::Handshake;
-use crate::pool::Seat;
 
 /// All sessions of the broker.
 #[derive(Debug, Default)]
@@ -45,6 +46,8 @@ pub(crate) struct Entry {
     /// What each further backend is told, and must agree to.
     pub(crate) handshake: Handshake,
     pub(crate) agreed: Agreed,
+    /// What placement hashes it by.
+    key: Option<NonZeroU64>,
     /// Dials so far, for `Steadfast-Attempt`.
     pub(crate) attempts: AtomicU32,
     core: Mutex<Core>,
@@ -63,7 +66,9 @@ pub(crate) struct Visit {
     pub(crate) id: u128,
     pub(crate) handshake: Handshake,
     pub(crate) agreed: Agreed,
+    pub(crate) key: Option<u64>,
     pub(crate) attempts: AtomicU32,
+    pub(crate) gate: Arc<Gate>,
 }
 
 /// An entry, found by its id.
@@ -113,15 +118,9 @@ pub(crate) struct Core {
 
 impl Entry {
     /// A session that begins now, on the backend of `seat`.
-    pub(crate) fn new(
-        visit: Visit,
-        gate: Arc<Gate>,
-        client: SocketAddr,
-        machine: Session,
-        seat: Seat,
-    ) -> Entry {
+    pub(crate) fn new(visit: Visit, client: SocketAddr, machine: Session, seat: Seat) -> Entry {
         let core = Core { machine, seat: Some(seat), waker: Waker::noop().clone() };
-        let Visit { id, handshake, agreed, attempts } = visit;
+        let Visit { id, handshake, agreed, key, attempts, gate } = visit;
         let due = AtomicU64::new(u64::MAX);
         let client = match client {
             SocketAddr::V4(address) => Address::V4(address),
@@ -135,6 +134,8 @@ impl Entry {
             due,
             handshake,
             agreed,
+            // One of 2^64 keys is moved; it is as good as any.
+            key: key.map(|key| NonZeroU64::new(key).unwrap_or(NonZeroU64::MIN)),
             attempts,
             core: Mutex::new(core),
         }
@@ -163,6 +164,10 @@ impl Entry {
             Address::V4(address) => SocketAddr::V4(*address),
             Address::V6(address) => SocketAddr::V6(**address),
         }
+    }
+
+    pub(crate) fn key(&self) -> Option<u64> {
+        self.key.map(NonZeroU64::get)
     }
 
     /// The id as headers, logs and the API show it.

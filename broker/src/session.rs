@@ -24,10 +24,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
+use crate::backend::{Backend, Seat};
 use crate::broker::Broker;
 use crate::budget::{Direction, Share};
 use crate::dial::{DialError, Link, Search, Terms};
-use crate::pool::Seat;
+use crate::door::Passes;
 use crate::registry::{Core, Entry, Place};
 use crate::{clock, journal};
 
@@ -70,6 +71,7 @@ struct Io {
     /// How much memory it is counted with.
     share: Share,
     _place: Place,
+    _passes: Passes,
 }
 
 /// A session that has left a backend at least once.
@@ -77,7 +79,7 @@ struct Io {
 struct Moving {
     dialing: Option<Dialing>,
     /// The backend that it left last.
-    just_failed: Option<usize>,
+    just_failed: Option<Arc<Backend>>,
     /// Backends that refuse this session.
     refusing: Vec<usize>,
     /// Its turn to replay suspects.
@@ -113,7 +115,7 @@ impl Driver {
         broker: Arc<Broker>,
         entry: Arc<Entry>,
         (client, backend): (TcpStream, TcpStream),
-        place: Place,
+        (place, passes): (Place, Passes),
     ) -> Driver {
         let io = Io {
             broker,
@@ -123,6 +125,7 @@ impl Driver {
             moving: None,
             share: Share::default(),
             _place: place,
+            _passes: passes,
         };
         Driver { entry, io }
     }
@@ -315,12 +318,15 @@ impl Io {
 
     /// True: the machine has left its backend.
     fn act_on(&mut self, entry: &Entry, core: &mut Core, note: Note, now: Time) -> bool {
-        let seat = core.seat.as_ref();
-        journal::note(entry, seat.map(Seat::backend), &note);
-        match (note, seat) {
-            (Note::Silent, Some(seat)) if entry.gate.pool.has_other(now, seat.backend().index) => {
+        journal::note(entry, core.seat.as_ref().map(Seat::backend), &note);
+        if blames(&note) {
+            blame(entry, core, now);
+        }
+        match (note, &core.seat) {
+            (Note::Silent, Some(seat)) if entry.gate.pool.has_other(now, seat.backend().id) => {
                 seat.backend().penalise(now);
                 core.machine.handle_backend_lost(now, Failure::Silence);
+                blame(entry, core, now);
                 for note in core.machine.take_notes() {
                     journal::note(entry, core.seat.as_ref().map(Seat::backend), &note);
                 }
@@ -335,7 +341,7 @@ impl Io {
     fn unlink(&mut self, core: &mut Core) {
         let seat = core.seat.take();
         let moving = self.moving.get_or_insert_default();
-        moving.just_failed = seat.map(|seat| seat.backend().index);
+        moving.just_failed = seat.map(|seat| Arc::clone(seat.backend()));
         moving.turn = None;
         if let Some(side) = self.backend.take() {
             // A backend that failed, or was given half a message, gets a reset; one that has said
@@ -349,7 +355,7 @@ impl Io {
     fn dial(&self, entry: &Arc<Entry>, dial: Dial) -> Dialing {
         let (broker, entry) = (Arc::clone(&self.broker), Arc::clone(entry));
         let moving = self.moving.as_ref();
-        let just_failed = moving.and_then(|moving| moving.just_failed);
+        let just_failed = moving.and_then(|moving| moving.just_failed.as_ref()).map(|backend| backend.id);
         let mut refusing = moving.map_or_else(Vec::new, |moving| moving.refusing.clone());
         Box::pin(async move {
             let session = entry.name();
@@ -359,6 +365,7 @@ impl Io {
                 session: &session,
                 client: entry.client().ip(),
                 terms: Terms::Again(entry.agreed.clone()),
+                key: entry.key(),
                 attempts: &entry.attempts,
                 just_failed,
                 suspect: dial.suspect,
@@ -417,7 +424,10 @@ impl Io {
         self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
     }
 
-    fn finish(&mut self, core: &Core) {
+    fn finish(&mut self, entry: &Entry, core: &mut Core, now: Time) {
+        if matches!(core.machine.ended(), Some(end) if end.cause == Cause::BackendFailed) {
+            blame(entry, core, now);
+        }
         if matches!(core.machine.ended(), Some(end) if end.cause == Cause::ClientStall) {
             // What the client does not take must not stay with the kernel.
             reset(&self.client.stream);
@@ -432,8 +442,8 @@ impl Drop for Driver {
         let Driver { entry, io } = self;
         let core = entry.core();
         let ledger = core.machine.ledger();
-        let last = io.moving.as_ref().and_then(|moving| moving.just_failed);
-        journal::ended(entry, &core, last);
+        let last = io.moving.as_ref().and_then(|moving| moving.just_failed.as_ref());
+        journal::ended(entry, &core, last.map(|backend| backend.name.as_str()));
         drop(core);
         io.broker.budget.give_back(&mut io.share, entry.id);
         io.broker.registry.remove(entry.id, ledger);
@@ -453,7 +463,7 @@ impl Future for Driver {
             let now = clock::now();
             let more = io.work(cx, entry, &mut core, now);
             if core.machine.ended().is_some() {
-                io.finish(&core);
+                io.finish(entry, &mut core, now);
                 return Poll::Ready(());
             }
             io.broker.budget.count(&mut io.share, core.machine.buffered());
@@ -557,6 +567,20 @@ impl Side {
 fn reset(stream: &TcpStream) {
     if let Err(error) = stream.set_zero_linger() {
         tracing::debug!(%error, "a socket cannot be reset; it is closed");
+    }
+}
+
+/// What the backend is to blame for. To leave it was the broker's plan, and a cut the client's doing.
+fn blames(note: &Note) -> bool {
+    matches!(note, Note::Failed(failure) if !matches!(failure, Failure::Planned | Failure::Cut))
+}
+
+/// A backend that fails a young session may be one that fails them all.
+fn blame(entry: &Entry, core: &mut Core, now: Time) {
+    if let Some(seat) = &mut core.seat
+        && seat.fail(now)
+    {
+        entry.gate.pool.failed(now, seat.backend());
     }
 }
 

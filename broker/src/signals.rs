@@ -1,13 +1,23 @@
-//! SIGTERM and SIGINT: the first asks for a graceful end, the second ends at once.
+//! SIGTERM and SIGINT: the first asks for a graceful end, the second ends at once. SIGHUP asks for
+//! the configuration to be read again.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::shutdown::Stop;
 
-/// Catches both signals from now on and says what they ask for.
+/// What signals ask for.
+#[derive(Debug)]
+pub struct Signals {
+    /// How far the end has come.
+    pub stop: watch::Receiver<Stop>,
+    /// One item for each reload that is asked for; those that come during one are one.
+    pub reload: mpsc::Receiver<()>,
+}
+
+/// Catches the signals from now on.
 ///
 /// # Errors
 ///
@@ -16,15 +26,18 @@ use crate::shutdown::Stop;
 /// # Panics
 ///
 /// Outside of a tokio runtime with I/O enabled.
-pub fn watch() -> io::Result<watch::Receiver<Stop>> {
+pub fn watch() -> io::Result<Signals> {
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
-    let (sender, receiver) = watch::channel(Stop::Running);
-    tokio::spawn(forward(terminate, interrupt, sender));
-    Ok(receiver)
+    let hangup = signal(SignalKind::hangup())?;
+    let (stop, stopping) = watch::channel(Stop::Running);
+    let (reload, reloading) = mpsc::channel(1);
+    tokio::spawn(forward_ends(terminate, interrupt, stop));
+    tokio::spawn(forward_hangups(hangup, reload));
+    Ok(Signals { stop: stopping, reload: reloading })
 }
 
-async fn forward(mut terminate: Signal, mut interrupt: Signal, sender: watch::Sender<Stop>) {
+async fn forward_ends(mut terminate: Signal, mut interrupt: Signal, sender: watch::Sender<Stop>) {
     for stop in [Stop::Graceful, Stop::Now] {
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
@@ -32,5 +45,12 @@ async fn forward(mut terminate: Signal, mut interrupt: Signal, sender: watch::Se
         };
         tracing::info!(signal = name, ?stop, "asked to stop");
         sender.send_replace(stop);
+    }
+}
+
+async fn forward_hangups(mut hangup: Signal, sender: mpsc::Sender<()>) {
+    while hangup.recv().await.is_some() {
+        // A full channel holds one that will see this change too.
+        let _ = sender.try_send(());
     }
 }

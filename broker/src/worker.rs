@@ -2,6 +2,7 @@
 //! a session never crosses threads.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::broker::Broker;
 use crate::door::Visitor;
-use crate::gate::Gate;
 
 /// After an accept that failed for want of descriptors, others get time to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -19,7 +19,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A listener as every worker gets its own handle of it.
 pub(crate) struct Entrance {
     pub(crate) socket: std::net::TcpListener,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) listener: Listener,
+}
+
+/// Which listener a connection came to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listener {
+    /// Its place in the configuration.
+    pub(crate) number: usize,
+    pub(crate) address: SocketAddr,
 }
 
 /// Whether workers accept, keep their sessions only, or end.
@@ -45,13 +53,13 @@ pub(crate) fn start(
     for entrance in entrances {
         let _context = runtime.enter();
         let listener = TcpListener::from_std(entrance.socket.try_clone()?)?;
-        accepting.push((listener, Arc::clone(&entrance.gate)));
+        accepting.push((listener, entrance.listener));
     }
     let (broker, mut phase) = (Arc::clone(broker), phase.clone());
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         runtime.block_on(async {
-            for (listener, gate) in accepting {
-                tokio::spawn(accept(Arc::clone(&broker), listener, gate, phase.clone()));
+            for (socket, listener) in accepting {
+                tokio::spawn(accept(Arc::clone(&broker), socket, listener, phase.clone()));
             }
             // Its sender lives as long as the broker; without it, there is nothing to stay for.
             let _ = phase.wait_for(|phase| *phase == Phase::Ending).await;
@@ -71,15 +79,15 @@ async fn place_at_the_door(broker: &Broker) -> Option<OwnedSemaphorePermit> {
 /// Accepts until the phase changes.
 async fn accept(
     broker: Arc<Broker>,
-    listener: TcpListener,
-    gate: Arc<Gate>,
+    socket: TcpListener,
+    listener: Listener,
     mut phase: watch::Receiver<Phase>,
 ) {
     loop {
         let accepted = tokio::select! {
             biased;
             _ = phase.wait_for(|phase| *phase != Phase::Accepting) => return,
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
         };
         match accepted {
             Ok((stream, client)) => {
@@ -87,7 +95,7 @@ async fn accept(
                 let Some(permit) = place_at_the_door(&broker).await else { return };
                 // A refused option costs latency, not correctness.
                 let _ = stream.set_nodelay(true);
-                let visitor = Visitor { broker: Arc::clone(&broker), gate: Arc::clone(&gate), client };
+                let visitor = Visitor { broker: Arc::clone(&broker), listener, client };
                 tokio::spawn(visitor.serve(stream, permit));
             }
             Err(error) => {

@@ -9,6 +9,7 @@ mod merge;
 mod overrides;
 mod problem;
 mod raw;
+pub mod restart;
 pub mod settings;
 mod typed;
 mod values;
@@ -18,17 +19,47 @@ mod tests;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use overrides::Overrides;
 pub use problem::{ConfigError, Problem};
 pub use settings::Settings;
 pub use values::log_filter;
+pub(crate) use values::name;
+pub(crate) use values::network::backend;
 
 use problem::{Origin, Report};
 
 /// Bytes of a configuration file. Ten thousand backends fit many times over.
 const FILE_SIZE_MAX: u64 = 4 << 20;
+
+/// Where the configuration comes from, at the start and at each reload.
+#[derive(Debug, Clone)]
+pub struct Source {
+    file: Option<PathBuf>,
+    overrides: Overrides,
+}
+
+impl Source {
+    /// A file, if there is one, and what wins over it.
+    pub fn new(file: Option<PathBuf>, overrides: Overrides) -> Source {
+        Source { file, overrides }
+    }
+
+    /// The file, if there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Reads it as it is now.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`].
+    pub fn load(&self) -> Result<Settings, ConfigError> {
+        load(self.file(), &self.overrides)
+    }
+}
 
 /// Reads the file, if one is given, and lets the overrides win over it.
 ///

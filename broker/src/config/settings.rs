@@ -211,6 +211,20 @@ pub enum Balance {
     Hash(HashKey),
 }
 
+impl Balance {
+    /// The word for it in the file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Balance::LeastSessions => "least_sessions",
+            Balance::RoundRobin => "round_robin",
+            Balance::PowerOfTwo => "power_of_two",
+            Balance::Random => "random",
+            Balance::Source => "source",
+            Balance::Hash(_) => "hash",
+        }
+    }
+}
+
 /// What a request is hashed by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashKey {
@@ -234,7 +248,7 @@ pub struct Queue {
 }
 
 /// How backends are probed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Health {
     /// What is done.
     pub check: Check,
@@ -253,7 +267,7 @@ pub struct Health {
 }
 
 /// One kind of probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Check {
     /// A connection.
     Tcp,
@@ -278,7 +292,7 @@ pub enum Check {
 }
 
 /// How backends tell their own score.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Agent {
     /// What is requested with GET.
     pub path: String,
@@ -306,7 +320,7 @@ pub struct Outlier {
 }
 
 /// A name under which backends are found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Discovery {
     /// What is asked for.
     pub query: Query,
@@ -495,7 +509,7 @@ pub struct Drain {
 }
 
 /// How backends are found by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Dns {
     /// Who is asked; empty: the system's resolvers.
     pub servers: Vec<SocketAddr>,

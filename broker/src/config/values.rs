@@ -1,7 +1,7 @@
 //! How single values are written: the same rules for flags, environment and file. Every error says what
 //! was expected and what was found, on one line.
 
-pub(super) mod network;
+pub(crate) mod network;
 pub(super) mod request;
 
 use std::fmt::Display;
@@ -107,7 +107,7 @@ pub(super) fn nearest(word: &str, known: &[&str]) -> String {
 }
 
 /// The name of a route, a pool or a backend: it stands in logs and metrics, so it is short and plain.
-pub(super) fn name(text: &str) -> Result<String, String> {
+pub(crate) fn name(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:[]".contains(&byte));
     if plain && !text.is_empty() && text.len() <= NAME_LENGTH_MAX {
         return Ok(text.to_owned());

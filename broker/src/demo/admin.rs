@@ -70,8 +70,8 @@ pub(crate) struct Counts {
 pub(crate) struct BackendStatus {
     /// As in the configuration.
     pub(crate) name: String,
-    /// `up` or `penalised`.
-    pub(crate) state: String,
+    /// It failed lately, and is tried last.
+    pub(crate) penalised: bool,
     /// Sessions it holds.
     pub(crate) sessions: usize,
 }

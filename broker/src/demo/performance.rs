@@ -188,7 +188,7 @@ fn cell(backend: &Backend, report: &Report) -> BackendCell {
     let status = report.backends.iter().find(|status| status.name == backend.name());
     BackendCell {
         state: backend.state(),
-        penalised: status.is_some_and(|status| status.state == "penalised"),
+        penalised: status.is_some_and(|status| status.penalised),
         sessions: status.map_or(0, |status| status.sessions),
     }
 }

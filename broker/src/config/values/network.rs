@@ -61,7 +61,7 @@ pub(in crate::config) fn network(text: &str) -> Result<IpNet, String> {
 }
 
 /// A backend by its URL; its name is `host:port`.
-pub(in crate::config) fn backend(url: &str) -> Result<Backend, String> {
+pub(crate) fn backend(url: &str) -> Result<Backend, String> {
     let found = quoted(url);
     let rest = match url.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => rest,

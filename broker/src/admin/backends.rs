@@ -1,0 +1,250 @@
+//! What the API shows of pools and backends, and what it changes of them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Deserializer, Serialize};
+use steadfast_protocol::time::Time;
+
+use super::{Admin, Error};
+use crate::agent::Score;
+use crate::backend::{Adjustment, Backend, Origin, WEIGHT_MAX};
+use crate::clock;
+use crate::config::{self, settings};
+use crate::pool::Pool;
+
+/// More percent than this have no effect that a weight has not.
+const PERCENT_MAX: u32 = WEIGHT_MAX * 100;
+
+#[derive(Serialize)]
+struct PoolView {
+    name: String,
+    balance: &'static str,
+    backends: usize,
+    sessions: usize,
+    waiting: usize,
+}
+
+#[derive(Serialize)]
+struct BackendView {
+    pool: String,
+    name: String,
+    address: String,
+    /// Who has named it: the file, the API or DNS.
+    origin: &'static str,
+    state: &'static str,
+    /// How long it has been in this state, and what has brought it there.
+    state_for_ms: u64,
+    why: String,
+    /// It failed lately, and is tried last.
+    penalised: bool,
+    health: &'static str,
+    circuit: &'static str,
+    /// When its ejection ends, if it is ejected.
+    ejected_for_ms: Option<u64>,
+    backup: bool,
+    /// As configured.
+    weight: u32,
+    /// What it has at present, with everything that changes it.
+    effective_weight: f64,
+    max_sessions: Option<usize>,
+    sessions: usize,
+    dials: u64,
+    failures: u64,
+}
+
+impl BackendView {
+    fn new(now: Time, backend: &Backend) -> BackendView {
+        let view = backend.view(now);
+        BackendView {
+            pool: backend.pool.to_string(),
+            name: backend.name.clone(),
+            address: backend.address(),
+            origin: match backend.origin {
+                Origin::File => "file",
+                Origin::Api => "api",
+                Origin::Dns(_) => "dns",
+            },
+            state: view.state.name(),
+            state_for_ms: now.since(view.since).as_millis() as u64,
+            why: view.why,
+            penalised: view.penalised,
+            health: view.health,
+            circuit: view.circuit,
+            ejected_for_ms: view.circuit_until.map(|until| until.since(now).as_millis() as u64),
+            backup: view.share.backup,
+            weight: view.share.weight,
+            effective_weight: f64::from(view.weight) / 1000.0,
+            max_sessions: view.max_sessions,
+            sessions: backend.sessions(),
+            dials: backend.dials.load(Relaxed),
+            failures: backend.failures.load(Relaxed),
+        }
+    }
+}
+
+/// A backend to add.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Addition {
+    url: String,
+    name: Option<String>,
+    weight: Option<u32>,
+    #[serde(default)]
+    backup: bool,
+    max_sessions: Option<usize>,
+}
+
+/// What to change of a backend.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Patch {
+    weight: Option<Weight>,
+    /// `null` lifts the limit, so it is told from absence.
+    #[serde(default, deserialize_with = "present")]
+    max_sessions: Option<Option<usize>>,
+}
+
+/// `50`, or `"50%"` of what is configured.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Weight {
+    Whole(u32),
+    Share(String),
+}
+
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<usize>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+/// Every pool, in the order of the configuration.
+pub(super) async fn pools(State(admin): State<Admin>) -> Json<serde_json::Value> {
+    let view = |pool: Arc<Pool>| {
+        let present = pool.present();
+        PoolView {
+            name: pool.name.to_string(),
+            balance: present.settings.balance.name(),
+            backends: present.backends.len(),
+            sessions: present.backends.iter().map(|backend| backend.sessions()).sum(),
+            waiting: pool.queue.waiting(),
+        }
+    };
+    let views: Vec<_> = in_order(&admin).into_iter().map(view).collect();
+    Json(serde_json::json!({ "pools": views }))
+}
+
+/// Every backend, in the order of the configuration.
+pub(super) async fn all(State(admin): State<Admin>) -> Json<serde_json::Value> {
+    let now = clock::now();
+    let mut views = Vec::new();
+    for pool in in_order(&admin) {
+        views.extend(pool.present().backends.iter().map(|backend| BackendView::new(now, backend)));
+    }
+    Json(serde_json::json!({ "backends": views }))
+}
+
+/// Adds a backend to a pool.
+pub(super) async fn add(
+    State(admin): State<Admin>,
+    Path(pool): Path<String>,
+    addition: Result<Json<Addition>, JsonRejection>,
+) -> Result<(StatusCode, Json<serde_json::Value>), Error> {
+    let Json(addition) = addition?;
+    let pool = pool_named(&admin, &pool)?;
+    let backend = addition.backend().map_err(Error::invalid)?;
+    pool.add(&backend)?;
+    Ok((StatusCode::CREATED, shown(&pool, &backend.name)?))
+}
+
+/// Changes a backend's weight or limit.
+pub(super) async fn adjust(
+    State(admin): State<Admin>,
+    Path((pool, name)): Path<(String, String)>,
+    patch: Result<Json<Patch>, JsonRejection>,
+) -> Result<Json<serde_json::Value>, Error> {
+    let Json(patch) = patch?;
+    let pool = pool_named(&admin, &pool)?;
+    let backend = pool.named(&name).ok_or_else(|| no_backend(&name))?;
+    backend.adjust(clock::now(), patch.adjustment().map_err(Error::invalid)?);
+    tracing::info!(pool = &*pool.name, backend = name, "backend adjusted by the API");
+    shown(&pool, &name)
+}
+
+/// Takes a backend away; its sessions move.
+pub(super) async fn remove(
+    State(admin): State<Admin>,
+    Path((pool, name)): Path<(String, String)>,
+) -> Result<Json<serde_json::Value>, Error> {
+    pool_named(&admin, &pool)?.remove(&name)?;
+    Ok(Json(serde_json::json!({ "removed": name })))
+}
+
+impl Addition {
+    fn backend(self) -> Result<settings::Backend, String> {
+        let backend = config::backend(&self.url)?;
+        let name = self.name.as_deref().map(config::name).transpose()?;
+        let weight = checked_weight(self.weight.unwrap_or(backend.weight))?;
+        checked_limit(self.max_sessions)?;
+        let Addition { backup, max_sessions, .. } = self;
+        Ok(settings::Backend { name: name.unwrap_or(backend.name), weight, backup, max_sessions, ..backend })
+    }
+}
+
+impl Patch {
+    fn adjustment(self) -> Result<Adjustment, String> {
+        let weight = self.weight.map(Weight::score).transpose()?;
+        checked_limit(self.max_sessions.flatten())?;
+        Ok(Adjustment { weight, max_sessions: self.max_sessions })
+    }
+}
+
+impl Weight {
+    fn score(self) -> Result<Score, String> {
+        match self {
+            Weight::Whole(weight) => checked_weight(weight).map(Score::Weight),
+            Weight::Share(text) => {
+                let percent = text.strip_suffix('%').and_then(|percent| percent.trim().parse().ok());
+                let percent = percent.filter(|percent| *percent <= PERCENT_MAX);
+                let wanted = || r#"weight: expected 0 to 256, or a share such as "50%""#.to_owned();
+                percent.map(Score::Percent).ok_or_else(wanted)
+            }
+        }
+    }
+}
+
+fn checked_weight(weight: u32) -> Result<u32, String> {
+    if weight <= WEIGHT_MAX { Ok(weight) } else { Err(format!("weight: {weight} is more than {WEIGHT_MAX}")) }
+}
+
+fn checked_limit(max: Option<usize>) -> Result<(), String> {
+    if max == Some(0) {
+        return Err(
+            "max_sessions: 0 is no limit that serves anybody; use weight 0 to take a backend out".to_owned()
+        );
+    }
+    Ok(())
+}
+
+fn in_order(admin: &Admin) -> Vec<Arc<Pool>> {
+    let setup = admin.broker.setup();
+    let pool = |pool: &settings::Pool| setup.pools.get(&pool.name).cloned();
+    setup.settings.pools.iter().filter_map(pool).collect()
+}
+
+fn pool_named(admin: &Admin, name: &str) -> Result<Arc<Pool>, Error> {
+    let pool = admin.broker.setup().pools.get(name).cloned();
+    pool.ok_or_else(|| Error::not_found(format!("there is no pool named {name:?}")))
+}
+
+fn no_backend(name: &str) -> Error {
+    Error::not_found(format!("the pool has no backend named {name:?}"))
+}
+
+fn shown(pool: &Pool, name: &str) -> Result<Json<serde_json::Value>, Error> {
+    let backend = pool.named(name).ok_or_else(|| no_backend(name))?;
+    Ok(Json(serde_json::json!({ "backend": BackendView::new(clock::now(), &backend) })))
+}

@@ -1,0 +1,585 @@
+//! One service behind the broker: what is known of it, and what follows for new sessions.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use steadfast_protocol::time::Time;
+use tokio::sync::Semaphore;
+
+use crate::agent::{self, Admin, Operating, Report, Score};
+use crate::circuit::{Change, Circuit};
+use crate::config::settings::{self, Outlier, Query};
+use crate::placement::{Candidate, Reason, Standing, hash};
+use crate::queue::Queue;
+use crate::vitals::{Turn, Vitals, ramp};
+
+/// The greatest weight, as HAProxy has it.
+pub(crate) const WEIGHT_MAX: u32 = 256;
+
+/// A weight of one, in the unit in which shares are computed.
+const WHOLE: u32 = 1000;
+
+/// One service, as all workers see it.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    /// Unique in the process, and never used again.
+    pub(crate) id: usize,
+    pub(crate) pool: Arc<str>,
+    pub(crate) name: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Who has named it.
+    pub(crate) origin: Origin,
+    hash: u64,
+    /// Sessions on it, and dials that may become some.
+    sessions: AtomicUsize,
+    pub(crate) dials: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    /// Dials in flight to it.
+    pub(crate) dialing: Arc<Semaphore>,
+    /// One session at a time replays suspects to it.
+    pub(crate) suspects: Arc<Semaphore>,
+    removed: AtomicBool,
+    queue: Arc<Queue>,
+    condition: Mutex<Condition>,
+}
+
+/// Who has named a backend, and so who may take it away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    File,
+    Api,
+    Dns(Query),
+}
+
+/// What the pool's settings say of every backend.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub(crate) outlier: Outlier,
+    pub(crate) slow_start: Duration,
+    pub(crate) penalty_min: Duration,
+    pub(crate) penalty_max: Duration,
+}
+
+/// A backend's share, as it is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) weight: u32,
+    pub(crate) backup: bool,
+    pub(crate) max_sessions: Option<usize>,
+}
+
+/// A change of a share while the broker runs; what is `None` stays.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Adjustment {
+    pub(crate) weight: Option<Score>,
+    pub(crate) max_sessions: Option<Option<usize>>,
+}
+
+/// What changes.
+#[derive(Debug)]
+struct Condition {
+    rules: Rules,
+    configured: Share,
+    adjusted: Adjustment,
+    agent: agent::Standing,
+    vitals: Vitals,
+    circuit: Circuit,
+    penalty: Penalty,
+    /// Since when its share grows again.
+    recovered: Option<Time>,
+    state: State,
+    since: Time,
+    why: String,
+}
+
+/// A backend that failed is tried last for a while.
+#[derive(Debug, Default)]
+struct Penalty {
+    until: Option<Time>,
+    in_a_row: u32,
+}
+
+/// Where a backend stands, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It gets sessions.
+    Up,
+    /// Its weight is zero: it keeps its sessions and gets no new one.
+    Off,
+    /// Its agent says drain: the same.
+    Draining,
+    /// Too many of its sessions failed.
+    Ejected,
+    /// One session at a time tries whether it is well again.
+    HalfOpen,
+    /// Health checks or its agent say that it is down: its sessions move.
+    Down,
+    /// It is no longer configured: its sessions move.
+    Removed,
+}
+
+impl State {
+    /// All of them, for the metrics.
+    pub(crate) const ALL: [State; 7] = [
+        State::Up,
+        State::Off,
+        State::Draining,
+        State::Ejected,
+        State::HalfOpen,
+        State::Down,
+        State::Removed,
+    ];
+
+    /// The word for logs, metrics and the API.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            State::Up => "up",
+            State::Off => "off",
+            State::Draining => "draining",
+            State::Ejected => "ejected",
+            State::HalfOpen => "half_open",
+            State::Down => "down",
+            State::Removed => "removed",
+        }
+    }
+
+    /// Its sessions are to go elsewhere.
+    fn is_left(self) -> bool {
+        matches!(self, State::Down | State::Removed)
+    }
+}
+
+/// A backend as the API shows it.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) state: State,
+    pub(crate) since: Time,
+    pub(crate) why: String,
+    pub(crate) penalised: bool,
+    pub(crate) health: &'static str,
+    pub(crate) circuit: &'static str,
+    pub(crate) circuit_until: Option<Time>,
+    pub(crate) share: Share,
+    /// What it gets at present, in thousandths of a weight of one.
+    pub(crate) weight: u32,
+    pub(crate) max_sessions: Option<usize>,
+}
+
+/// A session's place on a backend; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    backend: Arc<Backend>,
+    /// Since when it is linked; until then, since it was taken.
+    since: Time,
+    linked: bool,
+    failed: bool,
+    /// Why it is here.
+    pub(crate) reason: Reason,
+}
+
+impl Backend {
+    pub(crate) fn new(
+        id: usize,
+        pool: Arc<str>,
+        backend: &settings::Backend,
+        origin: Origin,
+        rules: Rules,
+        (dials, queue, now): (usize, Arc<Queue>, Time),
+    ) -> Backend {
+        let configured = Share::from(backend);
+        let condition = Condition {
+            rules,
+            configured,
+            adjusted: Adjustment::default(),
+            agent: agent::Standing::default(),
+            vitals: Vitals::new(),
+            circuit: Circuit::new(),
+            penalty: Penalty::default(),
+            recovered: None,
+            state: if configured.weight == 0 { State::Off } else { State::Up },
+            since: now,
+            why: "new".to_owned(),
+        };
+        Backend {
+            id,
+            pool,
+            name: backend.name.clone(),
+            host: backend.host.clone(),
+            port: backend.port,
+            origin,
+            hash: hash::of(backend.name.as_bytes()),
+            sessions: AtomicUsize::new(0),
+            dials: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            dialing: Arc::new(Semaphore::new(dials)),
+            suspects: Arc::new(Semaphore::new(1)),
+            removed: AtomicBool::new(false),
+            queue,
+            condition: Mutex::new(condition),
+        }
+    }
+
+    /// The host and port, as a URL has them.
+    pub(crate) fn address(&self) -> String {
+        let Backend { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.load(Relaxed)
+    }
+
+    pub(crate) fn view(&self, now: Time) -> View {
+        let condition = self.condition();
+        View {
+            state: condition.state,
+            since: condition.since,
+            why: condition.why.clone(),
+            penalised: condition.penalised(now),
+            health: condition.vitals.name(),
+            circuit: condition.circuit.name(),
+            circuit_until: condition.circuit.opened_until(),
+            share: condition.configured,
+            weight: condition.weight(now),
+            max_sessions: condition.max_sessions(),
+        }
+    }
+
+    // ---- placing sessions ----
+
+    /// What placement is to know of it; `None`: it gets no session. `left`: the session that asks
+    /// has just left it.
+    pub(crate) fn candidate(&self, now: Time, left: bool) -> Option<Candidate> {
+        let condition = self.condition();
+        let standing = condition.standing()?;
+        let weight = condition.weight(now);
+        let suspect = standing == Standing::Sound && (left || condition.penalised(now));
+        (weight > 0).then(|| Candidate {
+            id: self.id,
+            weight,
+            sessions: self.sessions(),
+            max_sessions: condition.max_sessions(),
+            backup: condition.configured.backup,
+            standing: if suspect { Standing::Suspect } else { standing },
+            hash: self.hash,
+        })
+    }
+
+    /// It can be relied on, and has room.
+    pub(crate) fn is_sound(&self, now: Time) -> bool {
+        self.candidate(now, false).is_some_and(|candidate| {
+            let room = candidate.max_sessions.is_none_or(|max| candidate.sessions < max);
+            room && candidate.standing == Standing::Sound
+        })
+    }
+
+    /// Takes a seat; `None` when the last one, or the only trial, has gone to somebody else.
+    pub(crate) fn seat(self: &Arc<Backend>, now: Time, reason: Reason) -> Option<Seat> {
+        let mut condition = self.condition();
+        let max = condition.max_sessions().unwrap_or(usize::MAX);
+        let more = |sessions| (sessions < max).then_some(sessions + 1);
+        self.sessions.fetch_update(Relaxed, Relaxed, more).ok()?;
+        condition.circuit.seated();
+        drop(condition);
+        Some(Seat { backend: Arc::clone(self), since: now, linked: false, failed: false, reason })
+    }
+
+    // ---- what happens to it ----
+
+    /// It could not be reached, or fell silent: it is tried last for a while.
+    pub(crate) fn penalise(&self, now: Time) {
+        self.failures.fetch_add(1, Relaxed);
+        self.condition().penalise(now);
+    }
+
+    /// A dial or a young session has failed. `may_eject`: its pool can do without it.
+    pub(crate) fn failed(&self, now: Time, may_eject: bool) {
+        self.change(now, |condition| {
+            let change = condition.circuit.failed(now, &condition.rules.outlier, may_eject);
+            change.map(|change| condition.circuit_changed(now, change))
+        });
+    }
+
+    /// Time alone may have ended an ejection, or a trial.
+    pub(crate) fn advance(&self, now: Time) {
+        self.change(now, |condition| {
+            let change = condition.circuit.advance(now, &condition.rules.outlier);
+            change.map(|change| condition.circuit_changed(now, change))
+        });
+    }
+
+    pub(crate) fn is_ejected(&self) -> bool {
+        self.condition().circuit.is_ejected()
+    }
+
+    /// A health check has ended.
+    pub(crate) fn checked(&self, now: Time, result: Result<(), String>, rise: u32, fall: u32) {
+        self.change(now, |condition| match condition.vitals.observe(result.is_ok(), rise, fall)? {
+            Turn::Up => {
+                condition.recovered = Some(now);
+                Some("its health checks are good again".to_owned())
+            }
+            Turn::Down => Some(format!("its health checks fail: {}", result.err().unwrap_or_default())),
+        });
+    }
+
+    /// It is no longer checked.
+    pub(crate) fn unchecked(&self, now: Time) {
+        self.change(now, |condition| {
+            let was_down = !condition.vitals.is_up();
+            condition.vitals = Vitals::new();
+            was_down.then(|| "it is no longer checked".to_owned())
+        });
+    }
+
+    /// Its agent has told something.
+    pub(crate) fn told(&self, now: Time, report: Report) {
+        self.change(now, |condition| {
+            let was_down = condition.agent_says_down();
+            condition.agent.heed(report);
+            if was_down && !condition.agent_says_down() {
+                condition.recovered = Some(now);
+            }
+            Some(match &condition.agent.why {
+                Some(why) => format!("its agent says so: {why}"),
+                None => "its agent says so".to_owned(),
+            })
+        });
+    }
+
+    /// Nobody asks its agent any more.
+    pub(crate) fn untold(&self, now: Time) {
+        self.change(now, |condition| {
+            condition.agent = agent::Standing::default();
+            Some("its agent is no longer asked".to_owned())
+        });
+    }
+
+    /// The file, or DNS, gives it this share, and its pool these rules. What was adjusted while
+    /// running stays, unless the same is configured anew.
+    pub(crate) fn configure(&self, now: Time, share: Share, rules: Rules) {
+        self.change(now, |condition| {
+            if share.weight != condition.configured.weight {
+                condition.adjusted.weight = None;
+            }
+            if share.max_sessions != condition.configured.max_sessions {
+                condition.adjusted.max_sessions = None;
+            }
+            (condition.configured, condition.rules) = (share, rules);
+            Some("the configuration says so".to_owned())
+        });
+    }
+
+    /// Its pool has these rules from now on.
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        self.condition().rules = rules;
+    }
+
+    /// Somebody changes its share.
+    pub(crate) fn adjust(&self, now: Time, adjustment: Adjustment) {
+        self.change(now, |condition| {
+            condition.adjusted.weight = adjustment.weight.or(condition.adjusted.weight);
+            condition.adjusted.max_sessions = adjustment.max_sessions.or(condition.adjusted.max_sessions);
+            Some("the API was asked for it".to_owned())
+        });
+    }
+
+    /// It no longer belongs to its pool.
+    pub(crate) fn remove(&self, now: Time, why: &str) {
+        self.removed.store(true, Relaxed);
+        self.change(now, |_| Some(why.to_owned()));
+    }
+
+    /// Its sessions are to go elsewhere.
+    pub(crate) fn is_left(&self) -> bool {
+        self.condition().state.is_left()
+    }
+
+    /// Applies a change, and tells of it when it has led to another state.
+    fn change(&self, now: Time, change: impl FnOnce(&mut Condition) -> Option<String>) {
+        let mut condition = self.condition();
+        let Some(why) = change(&mut condition) else { return };
+        let state = condition.find_state(self.removed.load(Relaxed));
+        let (before, lasted) = (condition.state, now.since(condition.since));
+        if state != before {
+            (condition.state, condition.since, condition.why) = (state, now, why.clone());
+        }
+        drop(condition);
+        if state != before {
+            self.tell(before, state, lasted, &why);
+        }
+        self.queue.stir();
+    }
+
+    fn tell(&self, before: State, state: State, lasted: Duration, why: &str) {
+        let Backend { pool, name, .. } = self;
+        let labels =
+            [("pool", pool.to_string()), ("backend", name.clone()), ("state", state.name().to_owned())];
+        metrics::counter!("steadfast_backend_state_changes_total", &labels).increment(1);
+        let (before, after, sessions) = (before.name(), state.name(), self.sessions());
+        tracing::warn!(
+            pool = &**pool,
+            backend = name,
+            before,
+            after,
+            ?lasted,
+            sessions,
+            why,
+            "backend changed"
+        );
+    }
+
+    fn condition(&self) -> MutexGuard<'_, Condition> {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Condition {
+    fn find_state(&self, removed: bool) -> State {
+        if removed {
+            State::Removed
+        } else if !self.vitals.is_up() || self.agent_says_down() {
+            State::Down
+        } else if self.circuit.opened_until().is_some() {
+            State::Ejected
+        } else if self.agent.admin == Admin::Drain {
+            State::Draining
+        } else if self.share() == 0 {
+            State::Off
+        } else if self.circuit.name() == "half_open" {
+            State::HalfOpen
+        } else {
+            State::Up
+        }
+    }
+
+    /// Maintenance is for the operator to end, not for sessions to sit through.
+    fn agent_says_down(&self) -> bool {
+        self.agent.operating == Operating::Down || self.agent.admin == Admin::Maint
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        match self.state {
+            State::Up => Some(Standing::Sound),
+            State::HalfOpen if self.circuit.admits() => Some(Standing::Sound),
+            State::HalfOpen | State::Ejected => Some(Standing::Ejected),
+            State::Off | State::Draining | State::Down | State::Removed => None,
+        }
+    }
+
+    fn circuit_changed(&mut self, now: Time, change: Change) -> String {
+        match change {
+            Change::Ejected { duration, failures } => {
+                metrics::counter!("steadfast_ejections_total").increment(1);
+                let mut why = format!("ejected for {duration:?}: ");
+                let _ = match failures {
+                    1 => write!(why, "the session that tried it failed"),
+                    _ => write!(why, "{failures} dials or young sessions in a row failed"),
+                };
+                why
+            }
+            Change::HalfOpened => {
+                self.recovered = Some(now);
+                "its ejection is over; one session tries it".to_owned()
+            }
+            Change::Closed => "a session has lasted".to_owned(),
+        }
+    }
+
+    fn penalised(&self, now: Time) -> bool {
+        self.penalty.until.is_some_and(|until| now < until)
+    }
+
+    fn penalise(&mut self, now: Time) {
+        if self.penalised(now) {
+            // A herd that fails together is one failure.
+            return;
+        }
+        let Rules { penalty_min, penalty_max, .. } = self.rules;
+        let in_a_row = self.penalty.in_a_row;
+        let time = penalty_min.saturating_mul(1 << in_a_row.min(16)).min(penalty_max);
+        self.penalty = Penalty { until: Some(now + time), in_a_row: in_a_row.saturating_add(1) };
+    }
+
+    /// Its share in thousandths, before it grows back.
+    fn share(&self) -> u32 {
+        let own = self.adjusted.weight.unwrap_or(Score::Percent(100)).of(self.configured.weight * WHOLE);
+        self.agent.weight.unwrap_or(Score::Percent(100)).of(own)
+    }
+
+    fn weight(&self, now: Time) -> u32 {
+        match self.recovered {
+            Some(since) => ramp(self.share(), now.since(since), self.rules.slow_start),
+            None => self.share(),
+        }
+    }
+
+    fn max_sessions(&self) -> Option<usize> {
+        let own = self.adjusted.max_sessions.unwrap_or(self.configured.max_sessions);
+        // As in HAProxy, an agent's zero lifts its limit.
+        let told = self.agent.max_sessions.filter(|max| *max > 0);
+        [own, told].into_iter().flatten().min()
+    }
+}
+
+impl Score {
+    /// What it makes of a share in thousandths.
+    fn of(self, share: u32) -> u32 {
+        match self {
+            Score::Weight(weight) => weight.min(WEIGHT_MAX) * WHOLE,
+            Score::Percent(percent) => {
+                let part = u64::from(share) * u64::from(percent) / 100;
+                u32::try_from(part).unwrap_or(u32::MAX).min(WEIGHT_MAX * WHOLE)
+            }
+        }
+    }
+}
+
+impl From<&settings::Backend> for Share {
+    fn from(backend: &settings::Backend) -> Share {
+        let settings::Backend { weight, backup, max_sessions, .. } = *backend;
+        Share { weight, backup, max_sessions }
+    }
+}
+
+impl Seat {
+    pub(crate) fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+
+    /// The backend has taken the session.
+    pub(crate) fn linked(&mut self, now: Time) {
+        (self.since, self.linked) = (now, true);
+        let mut condition = self.backend.condition();
+        condition.penalty = Penalty::default();
+        condition.circuit.linked(now);
+    }
+
+    /// The backend has failed this session. True: so soon that it counts against it.
+    pub(crate) fn fail(&mut self, now: Time) -> bool {
+        self.failed = true;
+        now.since(self.since) < self.backend.condition().rules.outlier.early_death
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.backend.sessions.fetch_sub(1, Relaxed);
+        if !self.failed {
+            let now = crate::clock::now();
+            self.backend.change(now, |condition| {
+                let lasted = self.linked && now.since(self.since) >= condition.rules.outlier.early_death;
+                if !lasted {
+                    condition.circuit.left();
+                    return None;
+                }
+                let change = condition.circuit.lasted(now)?;
+                Some(condition.circuit_changed(now, change))
+            });
+        }
+        self.backend.queue.stir();
+    }
+}

@@ -1,0 +1,63 @@
+//! Backends found by name: what is asked of the DNS, and what becomes of its answers.
+
+pub(crate) mod follower;
+pub(crate) mod resolver;
+mod srv;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The most backends that one name brings.
+pub(crate) const FOUND_MAX: usize = 1024;
+
+/// One backend of a name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Found {
+    /// `host/ip:port`, where host is the name asked for or an SRV record's target.
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    /// An SRV record's share, 1 to 256.
+    pub(crate) weight: Option<u32>,
+    /// An SRV record with another priority than the lowest.
+    pub(crate) backup: bool,
+}
+
+/// What a name stands for at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// At least one and at most [`FOUND_MAX`], primaries first, by address; each address once.
+    pub(crate) found: Vec<Found>,
+    /// How many more there were.
+    pub(crate) left_out: usize,
+    /// How long it holds, as the records say.
+    pub(crate) ttl: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LookupError {
+    /// The DNS says that there is no such name, or that it has no such records.
+    Vanished(String),
+    /// The DNS says nothing of the name: no answer, a server's failure or refusal.
+    Failed(String),
+}
+
+impl Found {
+    fn new(host: &str, address: SocketAddr) -> Found {
+        Found { name: format!("{host}/{address}"), address, weight: None, backup: false }
+    }
+}
+
+impl Answer {
+    /// Of two entries with one address the primary stays, so that no backend counts twice.
+    fn new(mut found: Vec<Found>, ttl: Duration) -> Answer {
+        found.sort_by(|a, b| (a.address, a.backup, &a.name).cmp(&(b.address, b.backup, &b.name)));
+        found.dedup_by_key(|found| found.address);
+        found.sort_by_key(|found| (found.backup, found.address));
+        let left_out = found.len().saturating_sub(FOUND_MAX);
+        found.truncate(FOUND_MAX);
+        Answer { found, left_out, ttl }
+    }
+}

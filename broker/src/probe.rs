@@ -1,0 +1,81 @@
+//! One health check of one backend: a connection, a request, or a WebSocket's ping. The connection
+//! is made for it alone and does not outlive the call.
+
+pub(crate) mod connect;
+pub(crate) mod http;
+#[cfg(test)]
+mod tests;
+mod websocket;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::settings::{Check, Health};
+
+/// Why a probe is not good, in a few words for the log and the admin API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The backend did not do what it should.
+    Backend(String),
+    /// It could not be probed for a reason of this machine's, such as no free descriptor. That says
+    /// nothing of the backend, and must not take all of them down at once.
+    Local(String),
+}
+
+/// Probes the backend at `host` and its own `port`, from the address `source` if one is given.
+///
+/// # Errors
+/// When the check did not pass within `health.timeout`.
+pub(crate) async fn probe(
+    health: &Health,
+    host: &str,
+    port: u16,
+    source: Option<IpAddr>,
+) -> Result<(), Failure> {
+    let port = health.port.unwrap_or(port);
+    let patience = Patience::new(health.timeout);
+    let connected = patience.within("connection", connect::connect(host, port, source)).await;
+    let stream = connected.map_err(Failure::Backend)?.map_err(|error| connect::failure(&error))?;
+    let checked = match &health.check {
+        Check::Tcp => patience.within("end of the connection", close(stream)).await,
+        Check::Http { method, path, host: named, expect } => {
+            let authority = named.clone().unwrap_or_else(|| http::authority(host, port));
+            http::check(stream, method, path, &authority, expect, patience).await
+        }
+        Check::WebSocket { path, host: named } => {
+            let authority = named.clone().unwrap_or_else(|| http::authority(host, port));
+            websocket::check(stream, path, &authority, patience).await
+        }
+    };
+    checked.map_err(Failure::Backend)
+}
+
+/// The time that the steps of one check share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    whole: Duration,
+    end: Instant,
+}
+
+impl Patience {
+    /// It begins now.
+    pub(crate) fn new(whole: Duration) -> Patience {
+        Patience { whole, end: Instant::now() + whole }
+    }
+
+    /// # Errors
+    /// When the time is over before `step` has `awaited`.
+    pub(crate) async fn within<T>(self, awaited: &str, step: impl Future<Output = T>) -> Result<T, String> {
+        timeout_at(self.end, step).await.map_err(|_| format!("no {awaited} within {:?}", self.whole))
+    }
+}
+
+/// A FIN rather than what a dropped socket may send. The connection stood, so the check has passed
+/// in any case.
+async fn close(mut stream: TcpStream) {
+    let _ = stream.shutdown().await;
+}

@@ -1,0 +1,112 @@
+//! One request over a connection of its own, and the check of its status.
+
+use std::io::{self, ErrorKind};
+use std::ops::RangeInclusive;
+use std::pin::pin;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::Patience;
+use super::connect::reason;
+
+/// How the broker names itself to backends when it asks on its own behalf.
+pub(crate) const USER_AGENT: &str = "steadfast-health";
+
+/// The most bytes of an answer's status line and headers. The least that hyper allows.
+const HEADER_MAX: usize = 8192;
+
+/// What hyper says in two ways.
+const CUT: &str = "closed without a whole answer";
+
+/// Sends a request and judges the status of the answer, whatever its body.
+///
+/// # Errors
+/// When the status is not one of `expect`, or no answer comes in time.
+pub(super) async fn check(
+    stream: TcpStream,
+    method: &str,
+    path: &str,
+    authority: &str,
+    expect: &[RangeInclusive<u16>],
+    patience: Patience,
+) -> Result<(), String> {
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is no method"))?;
+    let request = request(method, path, authority)?;
+    let judged = exchange(stream, request, async |answer| judge(answer.status(), expect));
+    patience.within("answer", judged).await?
+}
+
+/// An HTTP/1.1 request after which the connection ends.
+///
+/// # Errors
+/// When `path` or `authority` cannot stand in a request.
+pub(crate) fn request(method: Method, path: &str, authority: &str) -> Result<Request<Empty<Bytes>>, String> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, authority)
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::CONNECTION, "close");
+    request.body(Empty::new()).map_err(|error| format!("{path:?} with host {authority:?}: {error}"))
+}
+
+/// Sends `request` and gives the answer to `read`. The connection is driven by this future alone and
+/// ends with it, read to its end or not.
+///
+/// # Errors
+/// When no answer comes, or `read` fails.
+pub(crate) async fn exchange<T>(
+    stream: TcpStream,
+    request: Request<Empty<Bytes>>,
+    read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, String>,
+) -> Result<T, String> {
+    let handshake = http1::Builder::new().max_buf_size(HEADER_MAX).handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(|error| complaint(&error))?;
+    let mut talk = pin!(async move {
+        let answer = sender.send_request(request).await.map_err(|error| complaint(&error))?;
+        read(answer).await
+    });
+    tokio::select! {
+        biased;
+        done = &mut talk => done,
+        // What it had to say, its own failure included, is with the talk.
+        _ = connection => talk.await,
+    }
+}
+
+/// `host:port` as it stands in a Host header (RFC 9110, 7.2): IPv6 addresses in brackets.
+pub(crate) fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// What is wrong with an answer, from hyper's view of it.
+pub(crate) fn complaint(error: &hyper::Error) -> String {
+    let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    match io {
+        Some(io) if io.kind() == ErrorKind::UnexpectedEof => CUT.to_owned(),
+        Some(io) => reason(io),
+        None if error.is_parse_too_large() => "answered with too large a header".to_owned(),
+        None if error.is_parse() => "answered with something that is not HTTP".to_owned(),
+        None if error.is_incomplete_message() => CUT.to_owned(),
+        None => error.to_string(),
+    }
+}
+
+fn judge(status: StatusCode, expect: &[RangeInclusive<u16>]) -> Result<(), String> {
+    if expect.iter().any(|range| range.contains(&status.as_u16())) {
+        return Ok(());
+    }
+    let wanted: Vec<String> = expect.iter().map(show).collect();
+    Err(format!("answered {}, expected {}", status.as_u16(), wanted.join(", ")))
+}
+
+fn show(range: &RangeInclusive<u16>) -> String {
+    let (first, last) = (range.start(), range.end());
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}

@@ -1,0 +1,112 @@
+//! The check of a WebSocket: upgrade, ping, its pong, Close (RFC 6455).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use http::{Request, header};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use super::Patience;
+use super::connect::reason;
+use super::http::USER_AGENT;
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// What a backend may say before its pong, such as a greeting.
+const MESSAGES_MAX: usize = 64;
+const BYTES_MAX: usize = 64 << 10;
+
+/// How long its Close is waited for. The verdict is known by then.
+const CLOSING: Duration = Duration::from_millis(250);
+
+/// Upgrades, pings, and awaits the pong with the same payload.
+///
+/// # Errors
+/// When the upgrade is refused, the pong does not come in time, or something else comes in its place.
+pub(super) async fn check(
+    stream: TcpStream,
+    path: &str,
+    authority: &str,
+    patience: Patience,
+) -> Result<(), String> {
+    let request = upgrade(path, authority)?;
+    let upgraded = client_async_with_config(request, stream, Some(limits()));
+    let upgraded = patience.within("answer to the upgrade", upgraded).await?;
+    let (mut socket, _) = upgraded.map_err(|error| complaint(&error))?;
+    patience.within("pong", ping(&mut socket)).await??;
+    // It has passed: neither a slow Close nor none changes that.
+    let _ = patience.within("close", timeout(CLOSING, close(&mut socket))).await;
+    Ok(())
+}
+
+/// The scheme and the host of the URI are not sent; the Host header is.
+fn upgrade(path: &str, authority: &str) -> Result<Request<()>, String> {
+    let request = Request::builder()
+        .uri(format!("ws://backend{path}"))
+        .header(header::HOST, authority)
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, generate_key());
+    request.body(()).map_err(|error| format!("{path:?} with host {authority:?}: {error}"))
+}
+
+fn limits() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(4 << 10)
+        .write_buffer_size(0)
+        .max_write_buffer_size(BYTES_MAX)
+        .max_message_size(Some(BYTES_MAX))
+        .max_frame_size(Some(BYTES_MAX))
+}
+
+/// Pongs with another payload are nobody's answer (RFC 6455, 5.5.3) and are passed over.
+async fn ping(socket: &mut Socket) -> Result<(), String> {
+    let payload = Bytes::from(rand::random::<u128>().to_be_bytes().to_vec());
+    socket.send(Message::Ping(payload.clone())).await.map_err(|error| complaint(&error))?;
+    let mut bytes = 0;
+    for _ in 0..MESSAGES_MAX {
+        match socket.next().await {
+            Some(Ok(Message::Pong(echo))) if echo == payload => return Ok(()),
+            Some(Ok(Message::Close(frame))) => return Err(farewell(frame)),
+            Some(Ok(message)) => bytes += message.len(),
+            Some(Err(error)) => return Err(complaint(&error)),
+            None => return Err("closed instead of a pong".to_owned()),
+        }
+        if bytes > BYTES_MAX {
+            break;
+        }
+    }
+    Err(format!("no pong after {MESSAGES_MAX} messages or {} KiB", BYTES_MAX >> 10))
+}
+
+async fn close(socket: &mut Socket) {
+    let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    if socket.close(Some(normal)).await.is_ok() {
+        while let Some(Ok(_)) = socket.next().await {}
+    }
+}
+
+fn farewell(frame: Option<CloseFrame>) -> String {
+    match frame {
+        Some(frame) => format!("closed with {} instead of a pong", u16::from(frame.code)),
+        None => "closed instead of a pong".to_owned(),
+    }
+}
+
+fn complaint(error: &Error) -> String {
+    match error {
+        Error::Http(answer) => format!("answered {} to the upgrade", answer.status().as_u16()),
+        Error::Io(error) => reason(error),
+        Error::Capacity(_) => format!("sent more than {} KiB at once", BYTES_MAX >> 10),
+        error => error.to_string(),
+    }
+}

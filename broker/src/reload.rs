@@ -1,0 +1,130 @@
+//! Reading the configuration again, whole or not at all.
+
+use std::fs;
+use std::future::pending;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+
+use crate::broker::Broker;
+use crate::config::{Settings, Source, restart};
+use crate::logging::Levels;
+
+/// Somebody asks for a reload, and waits for what comes of it.
+pub(crate) type Request = oneshot::Sender<Result<(), String>>;
+
+/// Requests that wait at once; further ones are refused.
+pub(crate) const REQUESTS: usize = 16;
+
+/// What makes the configuration that is read again, and where it goes.
+pub(crate) struct Reloader {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) source: Source,
+    pub(crate) levels: Levels,
+}
+
+/// A file as it was when it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Reloader {
+    /// Reloads on SIGHUP, on request and on change, until it is dropped.
+    pub(crate) async fn run(self, mut hangups: mpsc::Receiver<()>, mut requests: mpsc::Receiver<Request>) {
+        let mut known = self.stamp();
+        loop {
+            tokio::select! {
+                Some(()) = hangups.recv() => self.reload("SIGHUP", &mut known, None),
+                Some(request) = requests.recv() => self.reload("the API", &mut known, Some(request)),
+                () = self.changed(known) => self.reload("a change of the file", &mut known, None),
+            }
+        }
+    }
+
+    fn reload(&self, cause: &'static str, known: &mut Option<Stamp>, request: Option<Request>) {
+        // Before it is read: what changes meanwhile is another change.
+        *known = self.stamp();
+        let done = self.try_reload();
+        tell(cause, &done);
+        if let Some(request) = request {
+            // Whoever asked may have gone.
+            let _ = request.send(done.map_err(|lines| lines.join("\n")));
+        }
+    }
+
+    fn try_reload(&self) -> Result<(), Vec<String>> {
+        let settings = self.source.load().map_err(|error| error.lines().collect::<Vec<_>>())?;
+        let fixed = restart::differences(&self.broker.setup().settings, &settings);
+        if !fixed.is_empty() {
+            let keys = fixed.join(", ");
+            return Err(vec![format!("nothing is changed: a restart is needed to change {keys}")]);
+        }
+        self.apply(settings)
+    }
+
+    fn apply(&self, settings: Settings) -> Result<(), Vec<String>> {
+        self.levels.set(&settings.log.level).map_err(|error| vec![error])?;
+        self.broker.reconfigure(settings);
+        Ok(())
+    }
+
+    /// Waits until the file differs from what is known and has stopped changing. It is looked at,
+    /// not watched: that works on every file system, and with files that are replaced by links.
+    async fn changed(&self, known: Option<Stamp>) {
+        let every = self.broker.setup().settings.reload.watch;
+        if every.is_zero() || self.source.file().is_none() {
+            return pending().await;
+        }
+        let mut last = known;
+        loop {
+            sleep(every).await;
+            let stamp = self.stamp();
+            if stamp.is_some() && stamp != known && stamp == last {
+                return;
+            }
+            last = stamp;
+        }
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        self.source.file().and_then(|file| Stamp::of(file).ok())
+    }
+}
+
+impl Stamp {
+    fn of(file: &Path) -> io::Result<Stamp> {
+        let metadata = fs::metadata(file)?;
+        Ok(Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
+
+fn tell(cause: &'static str, done: &Result<(), Vec<String>>) {
+    match done {
+        Ok(()) => {
+            metrics::counter!("steadfast_reloads_total", "outcome" => "applied").increment(1);
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+            metrics::gauge!("steadfast_reload_last_success_timestamp_seconds").set(since.as_secs_f64());
+            tracing::info!(cause, "configuration reloaded");
+        }
+        Err(lines) => {
+            metrics::counter!("steadfast_reloads_total", "outcome" => "refused").increment(1);
+            for problem in lines {
+                tracing::error!(cause, problem, "configuration not reloaded; the present one stays");
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What the configuration makes of the broker; a reload replaces it as a whole.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::Request;
+use http::header;
+
+use crate::access::Guard;
+use crate::config::settings::{HeaderRules, Route, Settings};
+use crate::gate::Gate;
+use crate::pool::Pool;
+use crate::route;
+
+/// The configuration with what it has brought to life.
+pub(crate) struct Setup {
+    pub(crate) settings: Settings,
+    pub(crate) pools: HashMap<String, Arc<Pool>>,
+    /// What holds for all routes.
+    pub(crate) guard: Guard,
+    /// In the order of the routes.
+    guards: Vec<Guard>,
+    /// For each listener those of the routes, in their order, and its own.
+    gates: Vec<Gates>,
+}
+
+struct Gates {
+    routes: Vec<Arc<Gate>>,
+    own: Option<Arc<Gate>>,
+}
+
+/// Where one request goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) gate: &'a Arc<Gate>,
+    /// The route's own rules.
+    route: Option<(&'a Guard, &'a Route)>,
+}
+
+impl Setup {
+    /// The first one. `addresses`: the bound ones of the listeners, in their order.
+    pub(crate) fn new(settings: Settings, addresses: &[SocketAddr]) -> Setup {
+        let pools = settings.pools.iter().map(|pool| Arc::new(Pool::new(pool, &settings))).collect();
+        let guard = Guard::new(&settings.access);
+        let guards = settings.routes.iter().map(|route| Guard::new(&route.access)).collect();
+        Setup::with(settings, pools, (guard, guards), addresses)
+    }
+
+    /// The next one. Pools, backends and counts go on, as far as they are in both.
+    pub(crate) fn renewed(&self, settings: Settings, addresses: &[SocketAddr]) -> Setup {
+        let pool = |pool: &_| self.renewed_pool(pool, &settings);
+        let pools = settings.pools.iter().map(pool).collect();
+        let guard = self.guard.renewed(&settings.access);
+        let renewed_guard = |route: &Route| match self.guard_of(&route.name) {
+            Some(guard) => guard.renewed(&route.access),
+            None => Guard::new(&route.access),
+        };
+        let guards = settings.routes.iter().map(renewed_guard).collect();
+        for (name, pool) in &self.pools {
+            if settings.pools.iter().all(|wanted| wanted.name != *name) {
+                pool.retire();
+            }
+        }
+        Setup::with(settings, pools, (guard, guards), addresses)
+    }
+
+    /// The way of a request that came to this listener; `None`: there is none.
+    pub(crate) fn way<B>(&self, listener: usize, request: &Request<B>) -> Option<Way<'_>> {
+        let gates = self.gates.get(listener)?;
+        let host = request.headers().get(header::HOST).map(|host| host.as_bytes());
+        match route::find(&self.settings.routes, host, request.uri().path(), request.headers()) {
+            Some(n) => {
+                let route = self.guards.get(n).zip(self.settings.routes.get(n));
+                gates.routes.get(n).map(|gate| Way { gate, route })
+            }
+            None => gates.own.as_ref().map(|gate| Way { gate, route: None }),
+        }
+    }
+
+    fn with(
+        settings: Settings,
+        pools: Vec<Arc<Pool>>,
+        (guard, guards): (Guard, Vec<Guard>),
+        addresses: &[SocketAddr],
+    ) -> Setup {
+        let pools: HashMap<_, _> = pools.into_iter().map(|pool| (pool.name.to_string(), pool)).collect();
+        let gate = |address: SocketAddr, route: Option<Arc<str>>, pool: &str| {
+            // The configuration names no pool that is not there.
+            pools.get(pool).map(|pool| Arc::new(Gate { address, route, pool: Arc::clone(pool) }))
+        };
+        let names: Vec<Arc<str>> = settings.routes.iter().map(|route| route.name.as_str().into()).collect();
+        let routes = || settings.routes.iter().zip(&names);
+        let of_listener = |address: &SocketAddr, pool: Option<&str>| Gates {
+            routes: routes()
+                .filter_map(|(route, name)| gate(*address, Some(Arc::clone(name)), &route.pool))
+                .collect(),
+            own: pool.and_then(|pool| gate(*address, None, pool)),
+        };
+        let listeners = addresses.iter().zip(&settings.listeners);
+        let gates =
+            listeners.map(|(address, listener)| of_listener(address, listener.pool.as_deref())).collect();
+        Setup { pools, guard, guards, gates, settings }
+    }
+
+    fn renewed_pool(&self, pool: &crate::config::settings::Pool, settings: &Settings) -> Arc<Pool> {
+        match self.pools.get(&pool.name) {
+            Some(present) => {
+                present.configure(pool, settings);
+                Arc::clone(present)
+            }
+            None => Arc::new(Pool::new(pool, settings)),
+        }
+    }
+
+    fn guard_of(&self, route: &str) -> Option<&Guard> {
+        let n = self.settings.routes.iter().position(|present| present.name == route)?;
+        self.guards.get(n)
+    }
+}
+
+impl<'a> Way<'a> {
+    pub(crate) fn guard(&self) -> Option<&'a Guard> {
+        self.route.map(|(guard, _)| guard)
+    }
+
+    /// For the client's headers on their way to backends.
+    pub(crate) fn request_headers(&self) -> Option<&'a HeaderRules> {
+        self.route.map(|(_, route)| &route.request_headers)
+    }
+
+    /// For the backend's headers on their way to the client.
+    pub(crate) fn response_headers(&self) -> Option<&'a HeaderRules> {
+        self.route.map(|(_, route)| &route.response_headers)
+    }
+}
