@@ -1,0 +1,51 @@
+//! What users copy from: the examples and the page for those who come from another balancer.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use steadfast::config::{self, Overrides, Settings};
+
+fn docs(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(path)
+}
+
+fn examples() -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir(docs("examples")).expect("the examples");
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+fn load(file: &Path) -> Settings {
+    config::load(Some(file), &Overrides::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn every_example_is_sound() {
+    let examples = examples();
+    let names: Vec<_> = examples.iter().filter_map(|file| file.file_name()?.to_str()).collect();
+    let expected = [
+        "canary-weights.toml",
+        "chat-rooms.toml",
+        "many-connections.toml",
+        "minimal.toml",
+        "public-edge.toml",
+        "scale-out-dns.toml",
+    ];
+    assert_eq!(names, expected);
+    for file in &examples {
+        let settings = load(file);
+        // So that anybody can start it, several times over.
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let addresses = settings.listeners.iter().map(|listener| listener.address).chain(settings.admin);
+        assert!(addresses.into_iter().all(|address| address == anywhere), "{}", file.display());
+    }
+}
+
+#[test]
+fn every_example_is_commented() {
+    for file in examples() {
+        let text = fs::read_to_string(&file).expect("the example");
+        assert!(text.starts_with("# "), "{} begins with what it is for", file.display());
+    }
+}
