@@ -49,3 +49,15 @@ fn every_example_is_commented() {
         assert!(text.starts_with("# "), "{} begins with what it is for", file.display());
     }
 }
+
+#[test]
+fn every_setup_of_the_page_for_migrating_is_sound() {
+    let text = fs::read_to_string(docs("migrating.md")).expect("the page");
+    let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let settings: Vec<_> = blocks
+        .map(|block| {
+            config::parse(block, &Overrides::default()).unwrap_or_else(|error| panic!("{error}\n{block}"))
+        })
+        .collect();
+    assert_eq!(settings.len(), 3);
+}
