@@ -11,6 +11,8 @@ use super::values;
 
 /// The pool that flags fill.
 const DEFAULT_POOL: &str = "default";
+/// Pools that one problem names.
+const NAMED_MAX: usize = 20;
 
 const LISTEN: Origin = Origin::Flag("--listen (STEADFAST_LISTEN)");
 const BACKEND: Origin = Origin::Flag("--backend (STEADFAST_BACKEND)");
@@ -127,8 +129,9 @@ fn resolve_pools(draft: &Draft, report: &mut Report) -> Vec<Listener> {
 
 fn check_routes(draft: &Draft, report: &mut Report) {
     let names = pool_names(draft);
+    let known: HashSet<&str> = names.iter().copied().collect();
     for DraftRoute { origin, route } in &draft.routes {
-        if !names.is_empty() && !names.contains(&route.pool.as_str()) {
+        if !known.is_empty() && !known.contains(route.pool.as_str()) {
             report.add(*origin, no_such_pool("route", &route.pool, &names));
         }
     }
@@ -140,10 +143,18 @@ fn pool_names(draft: &Draft) -> Vec<&str> {
 
 fn no_such_pool(table: &str, name: &str, names: &[&str]) -> String {
     let hint = values::nearest(name, names);
-    format!("[{table}] pool: {name:?} does not exist;{hint} the pools are: {}", names.join(", "))
+    format!("[{table}] pool: {name:?} does not exist;{hint} the pools are: {}", listing(names))
 }
 
 fn no_implied_pool(names: &[&str]) -> String {
-    let pools = names.join(", ");
+    let pools = listing(names);
     format!("the listener names no pool and none is called {DEFAULT_POOL:?}; give it a pool, one of: {pools}")
+}
+
+fn listing(names: &[&str]) -> String {
+    let shown = names.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }

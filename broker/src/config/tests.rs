@@ -269,6 +269,15 @@ fn flags_are_judged_with_the_file() {
 }
 
 #[test]
+fn few_of_many_pools_are_named() {
+    let pool = |number| format!("[[pool]]\nname = \"p{number}\"\n[[pool.backend]]\nurl = \"ws://a\"\n");
+    let pools: String = (0..100).map(pool).collect();
+    let text = format!("[[listener]]\naddress = \"127.0.0.1:0\"\npool = \"xyz\"\n{pools}");
+    let [line] = &problems(&text, &overrides())[..] else { panic!("one problem") };
+    assert!(line.contains("the pools are: p0, p1, ") && line.ends_with("p19 and 80 more"), "{line}");
+}
+
+#[test]
 fn a_missing_file_is_one_problem() {
     let error = load(Some(Path::new("/nonexistent/s.toml")), &overrides()).expect_err("it does not exist");
     let lines: Vec<_> = error.lines().collect();

@@ -2,6 +2,7 @@
 //! was expected and what was found, on one line.
 
 pub(crate) mod network;
+pub(super) mod origin;
 pub(super) mod request;
 
 use std::fmt::Display;

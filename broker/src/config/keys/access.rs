@@ -2,7 +2,7 @@
 
 use super::{SESSIONS_MAX, Section};
 use crate::config::settings::Access;
-use crate::config::values::{network, request};
+use crate::config::values::{network, origin};
 
 const RATE_MAX: u32 = 100_000;
 
@@ -10,7 +10,7 @@ pub(super) fn access(section: &mut Section<'_>) -> Access {
     let network = "a network or an address";
     let allow = section.texts("allow", network, network::network);
     let deny = section.texts("deny", network, network::network);
-    let origins = section.texts("origins", request::ORIGIN, request::origin);
+    let origins = section.texts("origins", origin::ORIGIN, origin::origin);
     let upgrades_per_second = section.optional_count("upgrades_per_second", "off", 1..=RATE_MAX);
     let burst = section.optional_count("upgrades_burst", "upgrades_per_second", 1..=RATE_MAX);
     section.check(&["upgrades_burst"], burst.is_none() || upgrades_per_second.is_some(), || {

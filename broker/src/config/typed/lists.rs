@@ -49,7 +49,7 @@ impl Section<'_> {
         let allowed = "statuses from 100 to 599 and ranges of them, one or a list".to_owned();
         let read = |value: &DeValue<'_>| match parts(value, status)? {
             none if none.is_empty() => {
-                Err(Fault::from(format!("an empty list fits no status; give one such as {written}")))
+                Err(Fault::from(format!("no status would be good; give some, such as {written}")))
             }
             some => Ok(some),
         };

@@ -1,4 +1,4 @@
-//! How parts of an HTTP request are written: hosts, paths, headers, origins, statuses.
+//! How parts of an HTTP request and its answer are written: hosts, paths, headers, statuses.
 
 use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
@@ -8,7 +8,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::network::host_name;
 use super::{quoted, within};
-use crate::config::settings::{HashKey, HostPattern, OriginPattern};
+use crate::config::settings::{HashKey, HostPattern};
 use crate::handshake;
 
 /// Bytes of a path, of an expression and of a header's value in the file.
@@ -141,53 +141,6 @@ pub(in crate::config) fn header_text(text: &str) -> Result<String, String> {
     header_value(text).map(|_| text.to_owned())
 }
 
-/// What [`origin`] reads, in words.
-pub(in crate::config) const ORIGIN: &str = "SCHEME://HOST[:PORT] or SCHEME://*.DOMAIN[:PORT]";
-
-/// An origin, or all below one (RFC 6454, 6.2).
-pub(in crate::config) fn origin(text: &str) -> Result<OriginPattern, String> {
-    let expected = || {
-        let examples = r#""https://example.com" or "https://*.example.com""#;
-        format!("expected an origin such as {examples}, found {}", quoted(text))
-    };
-    let lower = text.to_ascii_lowercase();
-    // What documents without an origin of their own send.
-    if lower == "null" {
-        return Ok(OriginPattern::Exact(lower));
-    }
-    let (scheme, rest) =
-        lower.split_once("://").filter(|(scheme, _)| is_scheme(scheme)).ok_or_else(expected)?;
-    if rest.contains('/') {
-        return Err(format!("an origin has no path; remove it from {}", quoted(text)));
-    }
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (rest, None),
-    };
-    let port =
-        port.map(|port| origin_port(scheme, port).ok_or_else(expected)?).transpose()?.unwrap_or_default();
-    match host_pattern(host).map_err(|_| expected())? {
-        HostPattern::Exact(host) => Ok(OriginPattern::Exact(format!("{scheme}://{host}{port}"))),
-        HostPattern::Suffix(suffix) => {
-            Ok(OriginPattern::Below { scheme: scheme.to_owned(), suffix: format!("{suffix}{port}") })
-        }
-    }
-}
-
-fn is_scheme(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-}
-
-/// `:8443`; `None` when it is no port. The scheme's own port is never in an origin.
-fn origin_port(scheme: &str, port: &str) -> Option<Result<String, String>> {
-    let digits = !port.starts_with('0') && port.bytes().all(|byte| byte.is_ascii_digit());
-    let number: u16 = if digits { port.parse().ok()? } else { return None };
-    let own = matches!((scheme, number), ("http", 80) | ("https", 443));
-    let refusal = || format!("clients leave out port {number} of {scheme} in an origin; remove it");
-    Some(if own { Err(refusal()) } else { Ok(format!(":{number}")) })
-}
-
 /// One status, or a range such as `200-399`.
 pub(in crate::config) fn statuses(text: &str) -> Result<RangeInclusive<u16>, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
@@ -304,36 +257,6 @@ mod tests {
         for text in [" a", "a ", "a\r\nb", "a\0", "ä", &"a".repeat(TEXT_MAX + 1)] {
             assert!(header_value(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn origins_are_as_clients_send_them() {
-        let exact = |origin: &str| Ok(OriginPattern::Exact(origin.to_owned()));
-        let below = |scheme: &str, suffix: &str| {
-            Ok(OriginPattern::Below { scheme: scheme.to_owned(), suffix: suffix.to_owned() })
-        };
-        assert_eq!(origin("HTTPS://Example.com"), exact("https://example.com"));
-        assert_eq!(origin("http://localhost:3000"), exact("http://localhost:3000"));
-        assert_eq!(origin("http://[::1]:3000"), exact("http://[::1]:3000"));
-        assert_eq!(origin("http://[::1]"), exact("http://[::1]"));
-        assert_eq!(origin("null"), exact("null"));
-        assert_eq!(origin("https://*.example.com"), below("https", ".example.com"));
-        assert_eq!(origin("https://*.example.com:8443"), below("https", ".example.com:8443"));
-        for text in [
-            "",
-            "*",
-            "example.com",
-            "https://",
-            "https://*",
-            "://a",
-            "https://a:0",
-            "https://a:x",
-            "https://a:",
-        ] {
-            assert!(origin(text).is_err(), "{text}");
-        }
-        assert!(origin("https://example.com/").is_err_and(|error| error.contains("no path")));
-        assert!(origin("https://example.com:443").is_err_and(|error| error.contains("remove it")));
     }
 
     #[test]
