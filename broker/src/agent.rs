@@ -9,7 +9,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::config::settings::Agent;
-use crate::probe::{Patience, connect, http as plain};
+use crate::connect::{connect, reason};
+use crate::probe::{Patience, http as plain};
 
 /// The most bytes of a report.
 const REPORT_MAX: usize = 1 << 10;
@@ -94,8 +95,8 @@ pub(crate) async fn ask(agent: &Agent, host: &str, port: u16) -> Result<Report, 
     let port = agent.port.unwrap_or(port);
     let patience = Patience::new(agent.timeout);
     let request = plain::request(Method::GET, &agent.path, &plain::authority(host, port))?;
-    let connected = patience.within("connection", connect::connect(host, port, None)).await?;
-    let stream = connected.map_err(|error| connect::reason(&error))?;
+    let connected = patience.within("connection", connect(host, port, &[])).await?;
+    let stream = connected.map_err(|error| reason(&error))?;
     let text = patience.within("answer", plain::exchange(stream, request, read)).await??;
     parse(&text)
 }
@@ -189,7 +190,7 @@ mod tests {
 
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
     use tokio::task::JoinHandle;
 
     use super::*;
@@ -373,12 +374,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_agent_that_is_not_there_or_says_nothing_is_an_error() {
+    async fn an_agent_that_says_nothing_is_an_error() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let short = Duration::from_secs(1);
-        assert_eq!(ask(&agent(short), "127.0.0.1", port).await, Err("no answer within 1s".to_owned()));
-        drop(listener);
-        assert_eq!(ask(&agent(LONG), "127.0.0.1", port).await, Err("connection refused".to_owned()));
+        let result = ask(&agent(Duration::from_secs(1)), "127.0.0.1", port).await;
+        assert_eq!(result, Err("no answer within 1s".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_is_not_there_is_an_error() {
+        // Taken, and not listened on.
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let port = socket.local_addr().expect("it is bound").port();
+        let asked = tokio::spawn(async move { ask(&agent(LONG), "127.0.0.1", port).await });
+        assert_eq!(asked.await.expect("no panic"), Err("connection refused".to_owned()));
     }
 }

@@ -137,8 +137,8 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
     loop {
         // In front of the first as well, so that the checks of a large pool are spread.
         sleep(part_of(health.jitter)).await;
-        let source = pool.present().settings.sources.first().copied();
-        let result = probe::probe(&health, &backend.host, backend.port, source).await;
+        let sources = pool.sources();
+        let result = probe::probe(&health, &backend.host, backend.port, &sources).await;
         let outcome = match &result {
             Ok(()) => "passed",
             Err(Failure::Backend(_)) => "failed",

@@ -1,26 +1,24 @@
-//! A TCP connection to a backend, from one of the addresses that its pool dials from.
+//! TCP connections to backends, from the addresses that their pool dials from.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
-use crate::pool::Pool;
-
-/// Connects to the first address of `host` that answers.
+/// Connects to the first address of `host` that takes the connection, from one of `sources`; empty:
+/// the system chooses. Sources are tried in their order, and only for addresses of their family.
 ///
 /// # Errors
 ///
-/// The last address's error, or that there is none.
-pub(crate) async fn connect(pool: &Pool, host: &str, port: u16) -> io::Result<TcpStream> {
+/// The last address's, or that there is none.
+pub(crate) async fn connect(host: &str, port: u16, sources: &[IpAddr]) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for target in lookup_host((host, port)).await? {
-        let connected = match pool.sources(target.ip()) {
-            None => TcpStream::connect(target).await,
-            Some(sources) => connect_from(&sources, target).await,
+        let connected = match sources {
+            [] => TcpStream::connect(target).await,
+            sources => connect_from(sources, target).await,
         };
         match connected {
             Ok(stream) => return Ok(stream),
@@ -30,13 +28,11 @@ pub(crate) async fn connect(pool: &Pool, host: &str, port: u16) -> io::Result<Tc
     Err(last)
 }
 
-/// Tries each source until one has a port left.
+/// Tries one source after another until one has a port left.
 async fn connect_from(sources: &[IpAddr], target: SocketAddr) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(
-        io::ErrorKind::Unsupported,
-        format!("no source address of the pool is of the same family as {}", target.ip()),
-    );
-    for source in sources {
+    let missing = format!("there is no source address from which {} can be reached", target.ip());
+    let mut last = io::Error::new(io::ErrorKind::Unsupported, missing);
+    for source in sources.iter().filter(|source| source.is_ipv4() == target.is_ipv4()) {
         match bound(*source)?.connect(target).await {
             Err(error) if is_used_up(&error) => last = error,
             done => return done,
@@ -45,20 +41,35 @@ async fn connect_from(sources: &[IpAddr], target: SocketAddr) -> io::Result<TcpS
     Err(last)
 }
 
-/// A socket with an address and no port yet: the kernel chooses the port when it knows the target,
-/// and so can use the same one for several targets. Chosen at once, the ports of one address would
-/// be all there are for all backends together.
+/// A socket with an address and no port yet. `connect` chooses the port, and can use the same one for
+/// several targets; chosen here, an address's ports would be all there are for all backends together.
 fn bound(source: IpAddr) -> io::Result<TcpSocket> {
-    let address = SocketAddr::new(source, 0);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
-    socket.bind(&address.into())?;
-    Ok(TcpSocket::from_std_stream(socket.into()))
+    let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Without it there are fewer ports, and nothing else is wrong.
+    let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);
+    socket.bind(SocketAddr::new(source, 0))?;
+    Ok(socket)
 }
 
 /// This source has no port left for this target.
 fn is_used_up(error: &io::Error) -> bool {
-    let codes = [Errno::EADDRNOTAVAIL, Errno::EADDRINUSE];
+    is_one_of(error, &[Errno::EADDRNOTAVAIL, Errno::EADDRINUSE])
+}
+
+/// "Out of file descriptors here" is not "the backend is down".
+pub(crate) fn is_local(error: &io::Error) -> bool {
+    let local = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    is_used_up(error) || is_one_of(error, &local)
+}
+
+fn is_one_of(error: &io::Error, codes: &[Errno]) -> bool {
     error.raw_os_error().is_some_and(|code| codes.contains(&Errno::from_raw(code)))
+}
+
+/// What the kernel said, in its words: `connection refused`.
+pub(crate) fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => Errno::from_raw(code).desc().to_ascii_lowercase(),
+        None => error.to_string(),
+    }
 }

@@ -12,7 +12,6 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use nix::errno::Errno;
 use socket2::SockRef;
 use steadfast_protocol::deflate::{Agreement, Mismatch, Offer as DeflateOffer};
 use tokio::net::TcpStream;
@@ -23,7 +22,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::backend::{Backend, Seat};
 use crate::clock;
-use crate::connect::connect;
+use crate::connect::{connect, is_local};
 use crate::handshake::{Handshake, Offer};
 use crate::pool::{Ask, Dialing, NoSeat, Pool};
 
@@ -210,7 +209,8 @@ impl Dialer {
     async fn attempt(&self, search: &Search<'_>, backend: &Backend, compress: bool) -> Result<Found, Retry> {
         let present = search.pool.present();
         let Dialing { connect: patience, upgrade, header } = present.dialing;
-        let stream = match timeout(patience, connect(search.pool, &backend.host, backend.port)).await {
+        let sources = search.pool.sources();
+        let stream = match timeout(patience, connect(&backend.host, backend.port, &sources)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) if is_local(&error) => return Ok(Found::Not(Outcome::Local(error))),
             Ok(Err(error)) => return Ok(Found::failed(format!("cannot connect: {error}"))),
@@ -368,19 +368,6 @@ fn goes_to_client(status: StatusCode) -> bool {
 fn tries_elsewhere(status: StatusCode) -> bool {
     let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
     status.is_server_error() || status.is_success() || passing.contains(&status)
-}
-
-/// "Out of file descriptors here" is not "the backend is down".
-pub(crate) fn is_local(error: &io::Error) -> bool {
-    let local = [
-        Errno::EMFILE,
-        Errno::ENFILE,
-        Errno::EADDRNOTAVAIL,
-        Errno::ENOBUFS,
-        Errno::ENOMEM,
-        Errno::EADDRINUSE,
-    ];
-    error.raw_os_error().is_some_and(|code| local.contains(&Errno::from_raw(code)))
 }
 
 fn local_fault(error: &io::Error) {

@@ -171,19 +171,14 @@ impl Pool {
         self.present().backends.iter().all(|backend| ids.contains(&backend.id))
     }
 
-    /// The addresses to dial `target` from, the one whose turn it is first; `None`: any.
-    pub(crate) fn sources(&self, target: IpAddr) -> Option<Vec<IpAddr>> {
-        let present = self.present();
-        if present.settings.sources.is_empty() {
-            return None;
-        }
-        let fits = |source: &&IpAddr| source.is_ipv4() == target.is_ipv4();
-        let mut sources: Vec<IpAddr> = present.settings.sources.iter().filter(fits).copied().collect();
+    /// The addresses to dial from, the one whose turn it is first; empty: any.
+    pub(crate) fn sources(&self) -> Vec<IpAddr> {
+        let mut sources = self.present().settings.sources.clone();
         if !sources.is_empty() {
             let turn = self.source.fetch_add(1, Relaxed) % sources.len();
             sources.rotate_left(turn);
         }
-        Some(sources)
+        sources
     }
 
     // ---- what happens to backends ----

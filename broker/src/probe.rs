@@ -1,12 +1,12 @@
 //! One health check of one backend: a connection, a request, or a WebSocket's ping. The connection
 //! is made for it alone and does not outlive the call.
 
-pub(crate) mod connect;
 pub(crate) mod http;
 #[cfg(test)]
 mod tests;
 mod websocket;
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::settings::{Check, Health};
+use crate::connect::{connect, is_local, reason};
 
 /// Why a probe is not good, in a few words for the log and the admin API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,20 +27,16 @@ pub(crate) enum Failure {
     Local(String),
 }
 
-/// Probes the backend at `host` and its own `port`, from the address `source` if one is given.
+/// Probes the backend at `host` and its own `port`, from one of `sources`; empty: the
+/// system chooses.
 ///
 /// # Errors
 /// When the check did not pass within `health.timeout`.
-pub(crate) async fn probe(
-    health: &Health,
-    host: &str,
-    port: u16,
-    source: Option<IpAddr>,
-) -> Result<(), Failure> {
+pub(crate) async fn probe(health: &Health, host: &str, port: u16, sources: &[IpAddr]) -> Result<(), Failure> {
     let port = health.port.unwrap_or(port);
     let patience = Patience::new(health.timeout);
-    let connected = patience.within("connection", connect::connect(host, port, source)).await;
-    let stream = connected.map_err(Failure::Backend)?.map_err(|error| connect::failure(&error))?;
+    let connected = patience.within("connection", connect(host, port, sources)).await;
+    let stream = connected.map_err(Failure::Backend)?.map_err(|error| failure(&error))?;
     let checked = match &health.check {
         Check::Tcp => patience.within("end of the connection", close(stream)).await,
         Check::Http { method, path, host: named, expect } => {
@@ -52,6 +49,11 @@ pub(crate) async fn probe(
         }
     };
     checked.map_err(Failure::Backend)
+}
+
+/// What a connection that was not made says of the backend.
+fn failure(error: &io::Error) -> Failure {
+    if is_local(error) { Failure::Local(reason(error)) } else { Failure::Backend(reason(error)) }
 }
 
 /// The time that the steps of one check share.

@@ -7,7 +7,8 @@ FUZZ_VERSION=0.13.2
 
 notes=()
 skipped=()
-export PATH="$PWD/.tools/bin:$PATH"
+# dnsmasq lies in sbin, where only root's PATH leads.
+export PATH="$PWD/.tools/bin:$PATH:/usr/sbin"
 
 # What is as it should be, though less than it could be.
 note() {
@@ -41,7 +42,7 @@ install_components() {
 # Packages of the system, by the command that each brings.
 install_packages() {
     local pair command missing=()
-    for pair in c++:g++ curl:curl node:nodejs npm:npm python3:python3 pip3:python3-pip shellcheck:shellcheck; do
+    for pair in c++:g++ curl:curl dnsmasq:dnsmasq-base node:nodejs npm:npm python3:python3 pip3:python3-pip shellcheck:shellcheck; do
         have "${pair%%:*}" || missing+=("${pair##*:}")
     done
     if ((${#missing[@]} == 0)); then
@@ -51,7 +52,7 @@ install_packages() {
         apt-get update -q </dev/null || true
         DEBIAN_FRONTEND=noninteractive apt-get install -qy "${missing[@]}" </dev/null || true
     fi
-    for pair in c++:fuzzing node:tests npm:tests python3:tests pip3:tests shellcheck:"its check"; do
+    for pair in c++:fuzzing dnsmasq:tests node:tests npm:tests python3:tests pip3:tests shellcheck:"its check"; do
         command=${pair%%:*}
         have "$command" || skip "$command is missing and apt-get could not install it: ${pair##*:}"
     done

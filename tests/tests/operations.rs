@@ -103,7 +103,7 @@ async fn backends_are_listed() {
     assert_eq!((&up["pool"], &up["state"], &up["sessions"]), (&"default".into(), &"up".into(), &2.into()));
     assert_eq!(up["address"], a.address().to_string());
     assert_eq!((&up["dials"], &up["failures"]), (&2.into(), &0.into()));
-    assert_eq!((&down["state"], &down["sessions"]), (&"penalised".into(), &0.into()));
+    assert_eq!((&down["state"], &down["sessions"]), (&"up".into(), &0.into()));
     assert!(down["failures"].as_u64() >= Some(1));
 }
 

@@ -78,7 +78,7 @@ impl Follower {
     fn failed(&mut self, why: &str, dns: &Dns) -> Step {
         let count = self.known.len();
         let news =
-            self.troubled(Trouble::Failing, || format!("{why}; its {count} backends stay as they are"));
+            self.troubled(Trouble::Failing, || format!("{why}; its backends ({count}) stay as they are"));
         Step { set: None, next: self.backoff(dns), news }
     }
 
@@ -92,8 +92,8 @@ impl Follower {
             return Step { set: self.change(Vec::new()), next: self.backoff(dns), news };
         }
         let count = self.known.len();
-        let news =
-            self.troubled(Trouble::Vanished, || format!("{why}; its {count} backends are kept for {left:?}"));
+        let news = self
+            .troubled(Trouble::Vanished, || format!("{why}; its backends ({count}) are kept for {left:?}"));
         Step { set: None, next: self.backoff(dns).min(left), news }
     }
 
@@ -191,7 +191,7 @@ mod tests {
     fn failures_change_nothing_and_are_told_once() {
         let mut follower = settled();
         let step = follower.answered(at(5), failure(), &DNS);
-        let news = trouble("no answer; its 2 backends stay as they are");
+        let news = trouble("no answer; its backends (2) stay as they are");
         assert_eq!(step, Step { set: None, next: secs(2), news });
         for hours in 1..50 {
             let step = follower.answered(at(hours * 3600), failure(), &DNS);
@@ -229,7 +229,7 @@ mod tests {
     fn a_vanished_name_is_held_and_then_emptied() {
         let mut follower = settled();
         let step = follower.answered(at(5), absence(), &DNS);
-        let news = trouble("chat does not exist; its 2 backends are kept for 10s");
+        let news = trouble("chat does not exist; its backends (2) are kept for 10s");
         assert_eq!(step, Step { set: None, next: secs(2), news });
         let step = follower.answered(at(7), absence(), &DNS);
         assert_eq!(step, Step { set: None, next: secs(4), news: None });

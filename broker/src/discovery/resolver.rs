@@ -3,8 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
@@ -91,8 +89,7 @@ impl Resolver {
     }
 
     async fn host(&self, host: &str, port: u16) -> Result<Answer, LookupError> {
-        let addresses =
-            self.searched(host, |name| async move { self.addresses(&name).await }.boxed()).await?;
+        let addresses = self.searched(host, |name| async move { self.addresses(&name).await }).await?;
         let host = host.trim_end_matches('.');
         let found = addresses.data.iter().map(|ip| Found::new(host, SocketAddr::new(*ip, port)));
         Ok(Answer::new(found.collect(), addresses.ttl))
@@ -100,8 +97,9 @@ impl Resolver {
 
     /// A target that has no address brings no backend, and the others stand.
     async fn service(&self, name: &str) -> Result<Answer, LookupError> {
-        let ask = |name: Name| async move { self.records(&name, RecordType::SRV, service).await }.boxed();
-        let mut records = self.searched(name, ask).await?;
+        let mut records = self
+            .searched(name, |name| async move { self.records(&name, RecordType::SRV, service).await })
+            .await?;
         // RFC 2782: the root as a target says that the service is not there.
         records.data.retain(|record| !record.target.is_root());
         // Servers rotate their records; the same are left out each time.
@@ -111,19 +109,14 @@ impl Resolver {
         if records.data.is_empty() {
             return Err(LookupError::Vanished(format!("{name} says that there is no such service")));
         }
-        let asked: Vec<_> = records.data.iter().map(|record| self.target(record).boxed()).collect();
-        let targets: Vec<Records<IpAddr>> =
-            stream::iter(asked).buffered(TARGETS_AT_ONCE).try_collect().await?;
+        let targets: Vec<Name> = records.data.iter().map(|record| record.target.clone()).collect();
+        let targets: Vec<Records<IpAddr>> = stream::iter(targets)
+            .map(|target| async move { self.target(&target).await })
+            .buffered(TARGETS_AT_ONCE)
+            .try_collect()
+            .await?;
         let ttl = targets.iter().map(|target| target.ttl).fold(records.ttl, Duration::min);
-        let mut found = Vec::new();
-        for ((record, share), target) in records.data.iter().zip(shares(&records.data)).zip(targets) {
-            let host = plain(&record.target.to_lowercase());
-            found.extend(target.data.iter().map(|ip| Found {
-                weight: Some(share.weight),
-                backup: share.backup,
-                ..Found::new(&host, SocketAddr::new(*ip, record.port))
-            }));
-        }
+        let found = backends(&records.data, &targets);
         if found.is_empty() {
             return Err(LookupError::Vanished(format!("no target of {name} has an address")));
         }
@@ -131,8 +124,8 @@ impl Resolver {
         Ok(Answer { left_out: answer.left_out + left_out, ..answer })
     }
 
-    async fn target(&self, record: &SRV) -> Result<Records<IpAddr>, LookupError> {
-        match self.addresses(&record.target).await {
+    async fn target(&self, name: &Name) -> Result<Records<IpAddr>, LookupError> {
+        match self.addresses(name).await {
             Err(LookupError::Vanished(_)) => Ok(Records { data: Vec::new(), ttl: Duration::MAX }),
             found => found,
         }
@@ -174,11 +167,10 @@ impl Resolver {
 
     /// The first of a name's candidates that is found. If none is, but one could not be asked for,
     /// nothing is known: that one may be there.
-    async fn searched<'a, T>(
-        &self,
-        name: &str,
-        ask: impl Fn(Name) -> BoxFuture<'a, Result<T, LookupError>>,
-    ) -> Result<T, LookupError> {
+    async fn searched<T, F>(&self, name: &str, ask: impl Fn(Name) -> F) -> Result<T, LookupError>
+    where
+        F: Future<Output = Result<T, LookupError>>,
+    {
         let mut failure = None;
         let mut vanished = LookupError::Vanished(format!("{name} does not exist"));
         for candidate in self.candidates(name)? {
@@ -218,6 +210,20 @@ fn name_server(address: &SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, connections.into())
 }
 
+/// Each address of each record's target, which stands at the same place in `targets`.
+fn backends(records: &[SRV], targets: &[Records<IpAddr>]) -> Vec<Found> {
+    let mut found = Vec::new();
+    for ((record, share), target) in records.iter().zip(shares(records)).zip(targets) {
+        let host = plain(&record.target.to_lowercase());
+        found.extend(target.data.iter().map(|ip| Found {
+            weight: Some(share.weight),
+            backup: share.backup,
+            ..Found::new(&host, SocketAddr::new(*ip, record.port))
+        }));
+    }
+    found
+}
+
 fn address(data: &RData) -> Option<IpAddr> {
     data.ip_addr()
 }
@@ -251,8 +257,6 @@ fn verdict(name: &Name, kind: RecordType, error: &NetError) -> LookupError {
 
 #[cfg(test)]
 mod tests {
-    use std::future::ready;
-
     use super::*;
 
     /// One that is never asked itself, as a resolv.conf with `search a.test b.test` makes it.
@@ -271,7 +275,7 @@ mod tests {
 
     /// What comes of a search when each candidate is answered by `ask`.
     async fn search(ask: impl Fn(&str) -> Result<u32, LookupError>) -> Result<u32, LookupError> {
-        searching(1).searched("chat", |name| ready(ask(&name.to_ascii())).boxed()).await
+        searching(1).searched("chat", |name| std::future::ready(ask(&name.to_ascii()))).await
     }
 
     fn vanished() -> Result<u32, LookupError> {

@@ -217,13 +217,13 @@ async fn a_target_that_cannot_be_looked_up_fails_the_whole() {
 #[tokio::test]
 async fn a_server_that_is_gone_fails_and_is_found_again() {
     let mut server = Dnsmasq::start(&["--host-record=chat.test,10.0.0.1"]).await;
-    let resolver = resolver(server.address());
+    let resolver = impatient(server.address());
     let query = host("chat.test");
-    let before = found(&resolver, &query).await;
+    becomes(&resolver, &query, Result::is_ok).await;
     server.stop();
-    assert!(matches!(impatient(server.address()).look_up(&query).await, Err(LookupError::Failed(_))));
+    assert!(matches!(resolver.look_up(&query).await, Err(LookupError::Failed(_))));
     server.start_again().await;
-    assert_eq!(found(&resolver, &query).await, before);
+    becomes(&resolver, &query, Result::is_ok).await;
 }
 
 #[tokio::test]
@@ -242,6 +242,15 @@ async fn a_silent_server_is_a_failure() {
     let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let address = silent.local_addr().expect("it is bound");
     assert!(matches!(impatient(address).look_up(&host("chat.test")).await, Err(LookupError::Failed(_))));
+}
+
+#[tokio::test]
+async fn a_look_up_may_run_in_a_task() {
+    let (address, task) = answering_with(5).await;
+    let resolver = resolver(address);
+    let asked = tokio::spawn(async move { resolver.look_up(&service("_ws._tcp.test")).await });
+    assert!(matches!(asked.await.expect("no panic"), Err(LookupError::Failed(_))));
+    task.abort();
 }
 
 #[tokio::test]

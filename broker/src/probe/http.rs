@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::Patience;
-use super::connect::reason;
+use crate::connect::reason;
 
 /// How the broker names itself to backends when it asks on its own behalf.
 pub(crate) const USER_AGENT: &str = "steadfast-health";

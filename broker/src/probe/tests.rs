@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use futures::{SinkExt, StreamExt};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::accept_async;
@@ -107,31 +107,35 @@ fn bad<T>(why: &str) -> Result<T, Failure> {
     Err(Failure::Backend(why.to_owned()))
 }
 
-async fn refusing_port() -> u16 {
-    let listener = TcpListener::bind((HOST, 0)).await.expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+/// A port that is taken and not listened on, as long as the socket is held.
+fn refusing() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+    let port = socket.local_addr().expect("it is bound").port();
+    (socket, port)
 }
 
 #[tokio::test]
 async fn a_connection_is_enough_for_tcp() {
     let (port, task) = server(until_closed).await;
-    assert_eq!(probe(&health(Check::Tcp, LONG), HOST, port, None).await, Ok(()));
+    assert_eq!(probe(&health(Check::Tcp, LONG), HOST, port, &[]).await, Ok(()));
     ended(task).await;
 }
 
 #[tokio::test]
 async fn a_refused_connection_is_bad() {
-    let port = refusing_port().await;
+    let (_taken, port) = refusing();
     for check in [health(Check::Tcp, LONG), http_check(LONG), websocket_check(LONG)] {
-        assert_eq!(probe(&check, HOST, port, None).await, bad("connection refused"));
+        assert_eq!(probe(&check, HOST, port, &[]).await, bad("connection refused"));
     }
 }
 
 #[tokio::test]
 async fn the_port_of_the_check_wins() {
+    let (_taken, refusing) = refusing();
     let (port, task) = server(until_closed).await;
     let check = Health { port: Some(port), ..health(Check::Tcp, LONG) };
-    assert_eq!(probe(&check, HOST, refusing_port().await, None).await, Ok(()));
+    assert_eq!(probe(&check, HOST, refusing, &[]).await, Ok(()));
     ended(task).await;
 }
 
@@ -139,28 +143,30 @@ async fn the_port_of_the_check_wins() {
 async fn a_source_is_dialled_from() {
     let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
     let (port, task) = server(async |stream: TcpStream| stream.peer_addr().expect("connected").ip()).await;
-    assert_eq!(probe(&health(Check::Tcp, LONG), HOST, port, Some(source)).await, Ok(()));
+    assert_eq!(probe(&health(Check::Tcp, LONG), HOST, port, &[source]).await, Ok(()));
     assert_eq!(ended(task).await, source);
 }
 
 #[tokio::test]
 async fn a_source_that_is_not_here_is_no_fault_of_the_backend() {
-    let source = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
-    let result = probe(&health(Check::Tcp, LONG), HOST, refusing_port().await, source).await;
+    let (_taken, refusing) = refusing();
+    let source = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))];
+    let result = probe(&health(Check::Tcp, LONG), HOST, refusing, &source).await;
     assert_eq!(result, Err(Failure::Local("cannot assign requested address".to_owned())));
 }
 
 #[tokio::test]
 async fn a_source_of_the_other_family_reaches_nothing() {
-    let source = Some(IpAddr::V6("2001:db8::1".parse().expect("an address")));
-    let result = probe(&health(Check::Tcp, LONG), HOST, refusing_port().await, source).await;
-    assert_eq!(result, bad("127.0.0.1 has no address that 2001:db8::1 can reach"));
+    let (_taken, refusing) = refusing();
+    let source = [IpAddr::V6("2001:db8::1".parse().expect("an address"))];
+    let result = probe(&health(Check::Tcp, LONG), HOST, refusing, &source).await;
+    assert_eq!(result, bad("there is no source address from which 127.0.0.1 can be reached"));
 }
 
 #[tokio::test]
 async fn an_expected_status_is_good_and_the_request_is_as_configured() {
     let (port, task) = answering(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n".to_vec()).await;
-    assert_eq!(probe(&http_check(LONG), HOST, port, None).await, Ok(()));
+    assert_eq!(probe(&http_check(LONG), HOST, port, &[]).await, Ok(()));
     let request = ended(task).await.to_lowercase();
     assert!(request.starts_with("get /health?deep=1 http/1.1\r\n"), "{request}");
     for line in [&format!("host: 127.0.0.1:{port}"), "user-agent: steadfast-health", "connection: close"] {
@@ -177,7 +183,7 @@ async fn a_configured_host_and_method_are_sent() {
         host: Some("chat.example.com".to_owned()),
         expect: vec![204..=204],
     };
-    assert_eq!(probe(&health(check, LONG), HOST, port, None).await, Ok(()));
+    assert_eq!(probe(&health(check, LONG), HOST, port, &[]).await, Ok(()));
     let request = ended(task).await.to_lowercase();
     assert!(request.starts_with("head / http/1.1\r\n"), "{request}");
     assert!(request.contains("\r\nhost: chat.example.com\r\n"), "{request}");
@@ -186,7 +192,7 @@ async fn a_configured_host_and_method_are_sent() {
 #[tokio::test]
 async fn another_status_is_bad() {
     let (port, task) = answering(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy".to_vec()).await;
-    let result = probe(&http_check(LONG), HOST, port, None).await;
+    let result = probe(&http_check(LONG), HOST, port, &[]).await;
     assert_eq!(result, bad("answered 503, expected 200-399"));
     ended(task).await;
 }
@@ -200,7 +206,7 @@ async fn several_expected_statuses_are_all_named() {
         host: None,
         expect: vec![200..=299, 401..=401],
     };
-    let result = probe(&health(check, LONG), HOST, port, None).await;
+    let result = probe(&health(check, LONG), HOST, port, &[]).await;
     assert_eq!(result, bad("answered 404, expected 200-299, 401"));
     ended(task).await;
 }
@@ -210,7 +216,7 @@ async fn the_status_counts_and_an_endless_body_does_not() {
     let mut answer = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
     answer.resize(8 << 20, b'x');
     let (port, task) = answering(answer).await;
-    assert_eq!(probe(&http_check(LONG), HOST, port, None).await, Ok(()));
+    assert_eq!(probe(&http_check(LONG), HOST, port, &[]).await, Ok(()));
     ended(task).await;
 }
 
@@ -219,7 +225,7 @@ async fn a_header_that_is_too_large_is_bad() {
     let mut answer = b"HTTP/1.1 200 OK\r\nX-Padding: ".to_vec();
     answer.resize(1 << 20, b'x');
     let (port, task) = answering(answer).await;
-    let result = probe(&http_check(LONG), HOST, port, None).await;
+    let result = probe(&http_check(LONG), HOST, port, &[]).await;
     assert_eq!(result, bad("answered with too large a header"));
     ended(task).await;
 }
@@ -227,7 +233,7 @@ async fn a_header_that_is_too_large_is_bad() {
 #[tokio::test]
 async fn garbage_is_bad() {
     let (port, task) = answering(b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec()).await;
-    let result = probe(&http_check(LONG), HOST, port, None).await;
+    let result = probe(&http_check(LONG), HOST, port, &[]).await;
     assert_eq!(result, bad("answered with something that is not HTTP"));
     ended(task).await;
 }
@@ -240,7 +246,7 @@ async fn an_end_without_an_answer_is_bad() {
         until_closed(stream).await;
     })
     .await;
-    let result = probe(&http_check(LONG), HOST, port, None).await;
+    let result = probe(&http_check(LONG), HOST, port, &[]).await;
     assert_eq!(result, bad("closed without a whole answer"));
     ended(task).await;
 }
@@ -248,10 +254,10 @@ async fn an_end_without_an_answer_is_bad() {
 #[tokio::test]
 async fn silence_is_bad_after_the_timeout() {
     let (port, task) = server(until_closed).await;
-    assert_eq!(probe(&http_check(SHORT), HOST, port, None).await, bad("no answer within 1s"));
+    assert_eq!(probe(&http_check(SHORT), HOST, port, &[]).await, bad("no answer within 1s"));
     ended(task).await;
     let (port, task) = server(until_closed).await;
-    let result = probe(&websocket_check(SHORT), HOST, port, None).await;
+    let result = probe(&websocket_check(SHORT), HOST, port, &[]).await;
     assert_eq!(result, bad("no answer to the upgrade within 1s"));
     ended(task).await;
 }
@@ -259,7 +265,7 @@ async fn silence_is_bad_after_the_timeout() {
 #[tokio::test]
 async fn a_pong_is_good_and_the_probe_says_goodbye() {
     let (port, task) = server(async |stream| rest(upgraded(stream).await).await).await;
-    assert_eq!(probe(&websocket_check(LONG), HOST, port, None).await, Ok(()));
+    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, Ok(()));
     let seen = ended(task).await;
     let [Message::Ping(payload), Message::Close(Some(close))] = &seen[..] else {
         panic!("expected a ping and a Close, got {seen:?}");
@@ -271,7 +277,7 @@ async fn a_pong_is_good_and_the_probe_says_goodbye() {
 #[tokio::test]
 async fn a_refused_upgrade_is_bad_and_was_as_configured() {
     let (port, task) = answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_vec()).await;
-    let result = probe(&websocket_check(LONG), HOST, port, None).await;
+    let result = probe(&websocket_check(LONG), HOST, port, &[]).await;
     assert_eq!(result, bad("answered 403 to the upgrade"));
     let request = ended(task).await.to_lowercase();
     assert!(request.starts_with("get /chat http/1.1\r\n"), "{request}");
@@ -285,7 +291,7 @@ async fn each_ping_has_another_payload() {
     let mut payloads = Vec::new();
     for _ in 0..2 {
         let (port, task) = server(async |stream| rest(upgraded(stream).await).await).await;
-        assert_eq!(probe(&websocket_check(LONG), HOST, port, None).await, Ok(()));
+        assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, Ok(()));
         payloads.push(ended(task).await.remove(0).into_data());
     }
     assert_ne!(payloads[0], payloads[1]);
@@ -301,14 +307,14 @@ async fn what_comes_before_the_pong_is_passed_over() {
         rest(socket).await;
     })
     .await;
-    assert_eq!(probe(&websocket_check(LONG), HOST, port, None).await, Ok(()));
+    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, Ok(()));
     ended(task).await;
 }
 
 #[tokio::test]
 async fn no_pong_is_bad() {
     let (port, task) = server(async |stream| until_closed(upgraded(stream).await.into_inner()).await).await;
-    assert_eq!(probe(&websocket_check(SHORT), HOST, port, None).await, bad("no pong within 1s"));
+    assert_eq!(probe(&websocket_check(SHORT), HOST, port, &[]).await, bad("no pong within 1s"));
     ended(task).await;
 }
 
@@ -322,7 +328,7 @@ async fn a_pong_with_another_payload_is_no_answer() {
         until_closed(socket.into_inner()).await;
     })
     .await;
-    assert_eq!(probe(&websocket_check(SHORT), HOST, port, None).await, bad("no pong within 1s"));
+    assert_eq!(probe(&websocket_check(SHORT), HOST, port, &[]).await, bad("no pong within 1s"));
     ended(task).await;
 }
 
@@ -335,7 +341,7 @@ async fn a_close_in_place_of_the_pong_is_bad() {
         rest(socket).await;
     })
     .await;
-    let result = probe(&websocket_check(LONG), HOST, port, None).await;
+    let result = probe(&websocket_check(LONG), HOST, port, &[]).await;
     assert_eq!(result, bad("closed with 1013 instead of a pong"));
     ended(task).await;
 }
@@ -348,7 +354,7 @@ async fn a_message_that_is_too_large_is_bad() {
         rest(socket).await;
     })
     .await;
-    let result = probe(&websocket_check(LONG), HOST, port, None).await;
+    let result = probe(&websocket_check(LONG), HOST, port, &[]).await;
     assert_eq!(result, bad("sent more than 64 KiB at once"));
     ended(task).await;
 }
@@ -360,7 +366,7 @@ async fn a_backend_that_talks_and_talks_is_bad() {
         while socket.send(Message::text("bla")).await.is_ok() {}
     })
     .await;
-    let result = probe(&websocket_check(LONG), HOST, port, None).await;
+    let result = probe(&websocket_check(LONG), HOST, port, &[]).await;
     assert_eq!(result, bad("no pong after 64 messages or 64 KiB"));
     ended(task).await;
 }
@@ -374,8 +380,15 @@ async fn a_backend_that_never_closes_is_still_good() {
         until_closed(socket.into_inner()).await;
     })
     .await;
-    assert_eq!(probe(&websocket_check(LONG), HOST, port, None).await, Ok(()));
+    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, Ok(()));
     ended(task).await;
+}
+
+#[tokio::test]
+async fn probes_may_run_in_tasks() {
+    let (_taken, port) = refusing();
+    let task = tokio::spawn(async move { probe(&websocket_check(LONG), HOST, port, &[]).await });
+    assert_eq!(ended(task).await, bad("connection refused"));
 }
 
 #[test]

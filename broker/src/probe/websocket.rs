@@ -14,8 +14,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::Patience;
-use super::connect::reason;
 use super::http::USER_AGENT;
+use crate::connect::reason;
 
 type Socket = WebSocketStream<TcpStream>;
 
