@@ -257,3 +257,16 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The allocator has a size of 640 bytes and the next of 768; with the two counts of its `Arc`, an
+    /// entry must fit the first.
+    #[test]
+    fn an_entry_takes_no_more_than_its_allocation() {
+        let counts = 2 * size_of::<usize>();
+        assert!(size_of::<Entry>() + counts <= 640, "{} bytes", size_of::<Entry>());
+    }
+}

@@ -62,7 +62,7 @@ pub use failover::{Dial, DialFailure, Failure, Note};
 pub use ledger::{Counts, Ledger};
 
 use departure::Departure;
-use failover::{Episode, Suspicion};
+use failover::Episode;
 use ledger::{Exceptions, Unanswered};
 use patience::Clocks;
 
@@ -177,9 +177,7 @@ pub struct Session {
     due: Time,
     departure: Option<Box<Departure>>,
     episode: Option<Box<Episode>>,
-    suspicion: Option<Box<Suspicion>>,
     exceptions: Option<Box<Exceptions>>,
-    end: Option<Box<End>>,
     #[expect(clippy::box_collection, reason = "an absent one must take no more room than a pointer")]
     notes: Option<Box<Vec<Note>>>,
 }
@@ -209,9 +207,7 @@ impl Session {
             due: now,
             departure: None,
             episode: None,
-            suspicion: None,
             exceptions: None,
-            end: None,
             notes: None,
             config,
         }
@@ -491,7 +487,7 @@ impl Session {
     /// Why the session ended, once nothing is left to do. Both sockets can be closed then.
     pub fn ended(&self) -> Option<&End> {
         let over = matches!((&self.client, self.backend), (Client::Over, Backend::Over));
-        self.end.as_deref().filter(|_| over)
+        self.exceptions.as_ref().and_then(|e| e.end.as_ref()).filter(|_| over)
     }
 
     /// What happened since the last call, for the log and the metrics.

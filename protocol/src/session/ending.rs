@@ -347,8 +347,6 @@ impl Session {
     }
 
     fn set_end(&mut self, cause: Cause, code: Option<u16>) {
-        if self.end.is_none() {
-            self.end = Some(Box::new(End { cause, code }));
-        }
+        self.exceptions().end.get_or_insert(End { cause, code });
     }
 }

@@ -221,7 +221,8 @@ impl Session {
             return false;
         }
         let (window, deaths) = (self.config.poison_window, self.config.poison_deaths as usize);
-        let suspicion = self.suspicion.get_or_insert_default();
+        let convictions = self.config.poison_convictions;
+        let suspicion = self.exceptions().suspicion.get_or_insert_default();
         suspicion.deaths.retain(|death| now.since(*death) < window);
         suspicion.deaths.push_back(now);
         let alone = suspicion.until_seq.is_some() && first == last;
@@ -235,7 +236,7 @@ impl Session {
             }
             suspicion.until_seq = suspicion.until_seq.max(Some(last));
         }
-        let convicted = alone && suspicion.convictions >= self.config.poison_convictions;
+        let convicted = alone && suspicion.convictions >= convictions;
         if convicted {
             self.note_poison(first);
         }
@@ -333,16 +334,22 @@ impl Session {
         }
     }
 
+    fn suspicion(&mut self) -> Option<&mut Suspicion> {
+        self.exceptions.as_mut().and_then(|e| e.suspicion.as_mut())
+    }
+
+    fn suspects_until(&self) -> Option<u64> {
+        self.exceptions.as_ref().and_then(|e| e.suspicion.as_ref()).and_then(|suspicion| suspicion.until_seq)
+    }
+
     /// One message at a time, since some may be killers.
     fn suspected(&self) -> bool {
-        self.suspicion.as_ref().is_some_and(|suspicion| suspicion.until_seq.is_some())
+        self.suspects_until().is_some()
     }
 
     /// The backend answers no pings, so suspects cannot be cleared one by one.
     pub(super) fn suspects_unjudged(&mut self) {
-        if let Some(suspicion) = &mut self.suspicion
-            && suspicion.until_seq.take().is_some()
-        {
+        if self.suspicion().is_some_and(|suspicion| suspicion.until_seq.take().is_some()) {
             self.note(Note::Cleared);
         }
     }
@@ -350,9 +357,9 @@ impl Session {
     /// After a pong: the next suspect may go, or all are cleared.
     pub(super) fn suspects_acknowledged(&mut self) {
         let acked = self.up.acked_seq();
-        let Some(until) = self.suspicion.as_ref().and_then(|suspicion| suspicion.until_seq) else { return };
+        let Some(until) = self.suspects_until() else { return };
         let cleared = acked >= until;
-        if cleared && let Some(suspicion) = &mut self.suspicion {
+        if cleared && let Some(suspicion) = self.suspicion() {
             (suspicion.until_seq, suspicion.convictions) = (None, 0);
             self.note(Note::Cleared);
         }

@@ -1,5 +1,8 @@
 //! What became of a session's messages, counted.
 
+use super::ending::End;
+use super::failover::Suspicion;
+
 /// Counts of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -46,7 +49,8 @@ impl std::ops::AddAssign for Ledger {
     }
 }
 
-/// The counts that most sessions never need; the others follow from seqs.
+/// What most sessions never need: counts that do not follow from seqs, and what is known of failures
+/// and of the end.
 #[derive(Debug, Default)]
 pub(crate) struct Exceptions {
     pub(crate) replayed: u64,
@@ -63,6 +67,8 @@ pub(crate) struct Exceptions {
     pub(crate) failovers: u32,
     /// Dials after the first.
     pub(crate) dials: u32,
+    pub(super) suspicion: Option<Suspicion>,
+    pub(super) end: Option<End>,
 }
 
 /// Estimates how many acknowledged messages were still unanswered, for a service that answers each
@@ -71,19 +77,21 @@ pub(crate) struct Exceptions {
 /// bounded by the second figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unanswered {
-    acked_at_link: u64,
-    down_at_link: u64,
+    // Seqs and counts by their lower halves: what counts is how far they are apart.
+    acked_at_link: u32,
+    down_at_link: u32,
     /// When the present bucket began, and acknowledgements before it and before the last one.
     turned: crate::time::Time,
-    acked_before: u64,
-    acked_before_last: u64,
+    acked_before: u32,
+    acked_before_last: u32,
 }
 
 impl Unanswered {
     pub(crate) fn new(now: crate::time::Time, acked_seq: u64, down: u64) -> Unanswered {
+        let acked_seq = acked_seq as u32;
         Unanswered {
             acked_at_link: acked_seq,
-            down_at_link: down,
+            down_at_link: down as u32,
             turned: now,
             acked_before: acked_seq,
             acked_before_last: acked_seq,
@@ -102,15 +110,18 @@ impl Unanswered {
         if age < window {
             return;
         }
+        let acked_seq = acked_seq as u32;
         self.acked_before_last = if age < window * 2 { self.acked_before } else { acked_seq };
         (self.acked_before, self.turned) = (acked_seq, now);
     }
 
     /// The estimate for messages up to `acked_seq`, with `down` messages heard.
     pub(crate) fn estimate(&self, acked_seq: u64, down: u64) -> u64 {
-        let acked = acked_seq.saturating_sub(self.acked_at_link);
-        let answered = down.saturating_sub(self.down_at_link);
-        acked.saturating_sub(answered).min(acked_seq.saturating_sub(self.acked_before_last))
+        let since =
+            |now: u64, then: u32| u64::from((now as u32).wrapping_sub(then).cast_signed().max(0) as u32);
+        let acked = since(acked_seq, self.acked_at_link);
+        let answered = since(down, self.down_at_link);
+        acked.saturating_sub(answered).min(since(acked_seq, self.acked_before_last))
     }
 }
 
