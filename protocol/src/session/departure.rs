@@ -34,9 +34,10 @@ pub(super) struct Departure {
 
 impl Session {
     /// The session is to leave its backend, which works or should. True: it will, or does so
-    /// already. A session that would end with its backend stays.
+    /// already. A session that would end with its backend stays, and one that has not settled stays
+    /// until it has: the deadline of its failover would count for the move.
     pub fn relocate(&mut self, now: Time) -> bool {
-        let open = matches!(self.client, Client::Open) && self.linked();
+        let open = matches!(self.client, Client::Open) && self.linked() && self.episode.is_none();
         if !open || !self.config.failover || self.no_failover || self.farewell.is_some() {
             return false;
         }
@@ -80,9 +81,10 @@ impl Session {
     }
 
     fn watch_traffic(&mut self, now: Time) {
-        let (seen, open) = (self.data_seen(), self.message_open());
+        // While the client is slow, more of the backend's words may stand unread in its socket.
+        let (seen, busy) = (self.data_seen(), self.message_open() || !self.wants_backend());
         if let Some(departure) = &mut self.departure
-            && (departure.seen != seen || open)
+            && (departure.seen != seen || busy)
         {
             (departure.seen, departure.quiet_since) = (seen, now);
         }
@@ -115,7 +117,8 @@ impl Session {
 
     /// A ping is due that shows whether the backend lives.
     pub(super) fn wants_proof(&self) -> bool {
-        self.departure.as_ref().is_some_and(|departure| !departure.alive && !self.up.pinging())
+        let unproven = self.departure.as_ref().is_some_and(|departure| !departure.alive);
+        unproven && self.backend == Backend::Linked && !self.up.pinging()
     }
 
     /// The backend has answered a ping.

@@ -110,6 +110,22 @@ fn an_open_message_of_either_side_keeps_it() {
     assert_eq!(rig.up(), [GOODBYE]);
 }
 
+/// What it has said may stand unread in its socket, and would be lost with it.
+#[test]
+fn a_client_that_is_slow_to_take_its_messages_keeps_it() {
+    let mut rig = departing();
+    rig.set_client_room(0);
+    for _ in 0..8 {
+        rig.backend_says(&"x".repeat(64 * 1024));
+    }
+    rig.wait(secs(3));
+    assert_eq!(rig.up(), [""; 0]);
+    rig.set_client_room(usize::MAX);
+    assert_eq!(rig.down().len(), 8);
+    rig.wait(ms(500));
+    assert_eq!(rig.up(), [GOODBYE]);
+}
+
 #[test]
 fn held_acknowledgements_keep_it() {
     let mut rig = Rig::with(|config| config.ack_hold = secs(2));
@@ -319,6 +335,29 @@ fn sessions_that_end_with_their_backend_stay() {
         rig.wait(secs(60));
         assert_eq!((rig.up(), rig.session.state()), (vec![], State::Relaying));
     }
+}
+
+/// Its move would count against the deadline of the failure before it.
+#[test]
+fn a_session_that_has_not_settled_stays_until_it_has() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    rig.backend_dies();
+    rig.link_next();
+    assert!(!rig.session.relocate(rig.now), "still replaying");
+    rig.backend_pongs();
+    assert!(!rig.session.relocate(rig.now), "still settling");
+    rig.wait(secs(5));
+    assert!(rig.session.relocate(rig.now));
+}
+
+#[test]
+fn a_backend_that_said_close_is_not_asked_whether_it_lives() {
+    let mut rig = Rig::new();
+    rig.session.relocate(rig.now);
+    rig.backend_closes(1000, "bye");
+    rig.client_closes(1000, "bye");
+    assert_eq!(rig.up(), ["<close 1000 bye>"]);
 }
 
 #[test]
