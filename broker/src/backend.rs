@@ -268,17 +268,19 @@ impl Backend {
         })
     }
 
-    /// It can be relied on, and has room.
-    pub(crate) fn is_sound(&self, now: Time) -> bool {
-        self.candidate(now, false).is_some_and(|candidate| {
-            let room = candidate.max_sessions.is_none_or(|max| candidate.sessions < max);
-            room && candidate.standing == Standing::Sound
-        })
+    /// Half open: it takes one session, to try it.
+    pub(crate) fn takes_one(&self) -> bool {
+        self.condition().state == State::HalfOpen
     }
 
-    /// Takes a seat; `None` when the last one, or the only trial, has gone to somebody else.
-    pub(crate) fn seat(self: &Arc<Backend>, now: Time, reason: Reason) -> Option<Seat> {
+    /// Takes a seat on what was a candidate of this `standing`; `None` when the last one, or the only
+    /// trial, has gone to somebody else, or the backend was taken away meanwhile.
+    pub(crate) fn seat(self: &Arc<Backend>, now: Time, standing: Standing, reason: Reason) -> Option<Seat> {
         let mut condition = self.condition();
+        let present = condition.standing()?;
+        if present == Standing::Ejected && standing != Standing::Ejected {
+            return None;
+        }
         let max = condition.max_sessions().unwrap_or(usize::MAX);
         let more = |sessions| (sessions < max).then_some(sessions + 1);
         self.sessions.fetch_update(Relaxed, Relaxed, more).ok()?;
@@ -443,12 +445,13 @@ impl Condition {
             State::Removed
         } else if !self.vitals.is_up() || self.agent_says_down() {
             State::Down
-        } else if self.circuit.opened_until().is_some() {
-            State::Ejected
         } else if self.agent.admin == Admin::Drain {
+            // Before an ejection: one that is ejected still gets sessions as a last resort.
             State::Draining
         } else if self.share() == 0 {
             State::Off
+        } else if self.circuit.opened_until().is_some() {
+            State::Ejected
         } else if self.circuit.name() == "half_open" {
             State::HalfOpen
         } else {

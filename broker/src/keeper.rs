@@ -1,6 +1,6 @@
 //! What time does to backends: ejections end, and sessions leave those that are down or taken away.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +8,9 @@ use steadfast_protocol::session::State;
 use steadfast_protocol::time::Time;
 use tokio::time::sleep;
 
-use crate::backend::Seat;
 use crate::broker::Broker;
 use crate::clock;
-use crate::registry::Entry;
+use crate::registry::Core;
 
 /// How often it looks. A session's move takes longer than that in any case.
 const ROUND: Duration = Duration::from_millis(250);
@@ -35,33 +34,111 @@ fn advance(broker: &Broker, now: Time) {
     }
 }
 
-/// Sends sessions away from backends that are left, as long as there is another for them; those of
-/// backends that are well again remain. Returns the ids of the backends that are left now.
+/// Sends sessions away from backends that are left, as many as there is room for elsewhere: one that
+/// moved and found no place would be lost, and one that stays is not. Those of backends that are well
+/// again remain. Returns the ids of the backends that are left now.
 fn move_sessions(broker: &Broker, now: Time, before: &HashSet<usize>) -> HashSet<usize> {
-    let mut left = HashSet::new();
+    let (mut left, mut rooms) = (HashSet::new(), HashMap::new());
     for pool in broker.setup().pools.values() {
-        let backends = pool.left().into_iter().map(|backend| backend.id);
-        left.extend(backends.filter(|id| pool.has_other(now, *id)));
+        let (backends, room) = (pool.left(), pool.room_beside(now, None));
+        if !backends.is_empty() && room > 0 {
+            left.extend(backends.iter().map(|backend| backend.id));
+            rooms.insert(Arc::as_ptr(pool), room);
+        }
     }
     if left.is_empty() && before.is_empty() {
         return left;
     }
-    for entry in broker.registry.all() {
-        judge(&entry, now, &left, before);
+    let entries = broker.registry.all();
+    for entry in &entries {
+        let limited = rooms.get_mut(&Arc::as_ptr(&entry.gate.pool)).filter(|room| **room < usize::MAX);
+        if let Some(room) = limited
+            && seeks_place(entry.core().machine.state())
+        {
+            *room = room.saturating_sub(1);
+        }
+    }
+    for entry in &entries {
+        let mut core = entry.core();
+        let Some(id) = core.seat.as_ref().map(|seat| seat.backend().id) else { continue };
+        match rooms.get_mut(&Arc::as_ptr(&entry.gate.pool)).filter(|_| left.contains(&id)) {
+            Some(room) => send_away(&mut core, now, room),
+            None if before.contains(&id) => keep_back(&mut core),
+            None => {}
+        }
     }
     left
 }
 
-fn judge(entry: &Entry, now: Time, left: &HashSet<usize>, before: &HashSet<usize>) {
-    let mut core = entry.core();
-    let Some(id) = core.seat.as_ref().map(Seat::backend).map(|backend| backend.id) else { return };
+/// It has left a backend, and is one of those who look for room.
+fn seeks_place(state: State) -> bool {
+    matches!(state, State::Waiting | State::Dialing)
+}
+
+fn send_away(core: &mut Core, now: Time, room: &mut usize) {
     let departing = core.machine.state() == State::Departing;
-    if left.contains(&id) && !departing {
-        if core.machine.relocate(now) {
+    if *room == 0 {
+        return keep_back(core);
+    }
+    if core.machine.relocate(now) {
+        *room -= 1;
+        if !departing {
             core.waker.wake_by_ref();
         }
-    } else if before.contains(&id) && !left.contains(&id) && departing {
+    }
+}
+
+fn keep_back(core: &mut Core) {
+    if core.machine.state() == State::Departing {
         core.machine.remain();
         core.waker.wake_by_ref();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use steadfast_protocol::session::Session;
+
+    use super::*;
+    use crate::config::{Overrides, parse};
+    use crate::pool::{Ask, Pool};
+
+    const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
+
+    fn pool() -> Pool {
+        let text = r#"
+            [[listener]]
+            address = "127.0.0.1:0"
+            [[pool]]
+            name = "a"
+            [[pool.backend]]
+            url = "ws://127.0.0.1:1"
+        "#;
+        let settings = parse(text, &Overrides::default()).expect("a sound configuration");
+        Pool::new(&settings.pools[0], &settings)
+    }
+
+    fn session(pool: &Pool, now: Time) -> Core {
+        let machine = Session::new(Arc::clone(&pool.present().session), now, false, false);
+        let seat = pool.pick(now, &ASK).expect("a seat");
+        Core { machine, seat: Some(seat), waker: Waker::noop().clone() }
+    }
+
+    #[test]
+    fn no_more_are_sent_than_there_is_room_for() {
+        let (pool, now) = (pool(), clock::now());
+        let mut sessions = [(); 3].map(|()| session(&pool, now));
+        let mut round = |mut room| {
+            for core in &mut sessions {
+                send_away(core, now, &mut room);
+            }
+            sessions.iter().filter(|core| core.machine.state() == State::Departing).count()
+        };
+        assert_eq!((round(2), round(2)), (2, 2));
+        assert_eq!(round(usize::MAX), 3);
+        assert_eq!(round(1), 1, "room that somebody else has taken");
+        assert_eq!(round(0), 0);
     }
 }

@@ -59,6 +59,8 @@ pub(crate) enum Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Placed {
     pub(crate) id: usize,
+    /// What it was when it was chosen.
+    pub(crate) standing: Standing,
     pub(crate) reason: Reason,
 }
 
@@ -96,7 +98,15 @@ pub(crate) fn place(
     // A tier is never empty.
     let chosen = chosen.ok_or(NoPlace::Full)?;
     let skipped = key.filter(|_| rule.is_by_key()).and_then(|key| skipped(candidates, chosen, key));
-    Ok(Placed { id: chosen.id, reason: Reason { rule, tier, skipped } })
+    Ok(Placed { id: chosen.id, standing: chosen.standing, reason: Reason { rule, tier, skipped } })
+}
+
+/// How many sessions sound candidates have room for: primaries, or backups when none is sound.
+pub(crate) fn room(candidates: &[Candidate]) -> usize {
+    let sound = || candidates.iter().filter(|candidate| candidate.standing == Standing::Sound);
+    let backup = sound().all(|candidate| candidate.backup);
+    let rooms = sound().filter(|candidate| candidate.backup == backup).map(Candidate::room);
+    rooms.fold(0, usize::saturating_add)
 }
 
 impl Candidate {
@@ -104,8 +114,12 @@ impl Candidate {
         self.weight.max(1)
     }
 
+    fn room(&self) -> usize {
+        self.max_sessions.map_or(usize::MAX, |max| max.saturating_sub(self.sessions))
+    }
+
     fn has_room(&self) -> bool {
-        self.max_sessions.is_none_or(|max| self.sessions < max)
+        self.room() > 0
     }
 
     fn tier(&self) -> Tier {

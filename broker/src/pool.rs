@@ -14,7 +14,7 @@ use crate::circuit::ejectable;
 use crate::clock;
 use crate::config::settings::{self, OnFailure, Settings};
 use crate::discovery::Found;
-use crate::placement::{self, NoPlace, Turns};
+use crate::placement::{self, Candidate, NoPlace, Turns};
 use crate::queue::Queue;
 
 /// How often a choice is made anew when somebody else has taken the seat meanwhile.
@@ -129,7 +129,8 @@ impl Pool {
             drop(turns);
             let placed = placed.map_err(NoSeat::from)?;
             let chosen = present.backends.iter().find(|backend| backend.id == placed.id);
-            if let Some(seat) = chosen.and_then(|backend| backend.seat(now, placed.reason)) {
+            let taken = chosen.and_then(|backend| backend.seat(now, placed.standing, placed.reason));
+            if let Some(seat) = taken {
                 return Ok(seat);
             }
         }
@@ -163,7 +164,21 @@ impl Pool {
 
     /// Whether a session of `backend` has somewhere better to go.
     pub(crate) fn has_other(&self, now: Time, backend: usize) -> bool {
-        self.present().backends.iter().any(|other| other.id != backend && other.is_sound(now))
+        self.room_beside(now, Some(backend)) > 0
+    }
+
+    /// How many sessions could go to sound backends at once, other than `backend`.
+    pub(crate) fn room_beside(&self, now: Time, backend: Option<usize>) -> usize {
+        let present = self.present();
+        let others = present.backends.iter().filter(|other| Some(other.id) != backend);
+        let candidate = |other: &Arc<Backend>| {
+            let candidate = other.candidate(now, false)?;
+            // A trial is one session, whatever else there is room for.
+            let max = if other.takes_one() { Some(candidate.sessions + 1) } else { None };
+            let max_sessions = [candidate.max_sessions, max].into_iter().flatten().min();
+            Some(Candidate { max_sessions, ..candidate })
+        };
+        placement::room(&others.filter_map(candidate).collect::<Vec<_>>())
     }
 
     /// Whether each of its backends is among these.
@@ -288,6 +303,10 @@ impl Pool {
     pub(crate) fn discovered(&self, discovery: &settings::Discovery, found: &[Found]) {
         let mut removed = self.changing();
         let before = self.present();
+        // The question was asked before a reload that wants something else.
+        if !before.settings.discoveries.contains(discovery) {
+            return;
+        }
         let origin = Origin::Dns(discovery.query.clone());
         let wanted = |found: &Found| discovery.backend(found);
         let wanted: Vec<settings::Backend> = found.iter().map(wanted).collect();
@@ -442,3 +461,6 @@ fn session_config(pool: &settings::Pool, settings: &Settings) -> Config {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,3 +116,19 @@ fn the_limit_is_reached_with_its_last_session() {
         assert_eq!(bench.place(&Balance::LeastSessions, None), Err(NoPlace::Full));
     }
 }
+
+#[test]
+fn room_is_that_of_sound_primaries_or_else_of_sound_backups() {
+    let mut candidates = ladder().candidates;
+    assert_eq!(room(&candidates), usize::MAX);
+    for candidate in &mut candidates {
+        (candidate.sessions, candidate.max_sessions) = (3, Some(5));
+    }
+    candidates[1].max_sessions = None;
+    assert_eq!(room(&candidates), 2, "a backup does not stand in for a busy primary");
+    candidates[0].sessions = 7;
+    assert_eq!(room(&candidates), 0);
+    candidates[0].standing = Standing::Suspect;
+    assert_eq!(room(&candidates), usize::MAX);
+    assert_eq!(room(&candidates[2..]), 0);
+}

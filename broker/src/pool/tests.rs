@@ -1,0 +1,87 @@
+use super::*;
+use crate::agent;
+use crate::config::{Overrides, parse};
+use crate::placement::Standing;
+
+const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
+
+/// A pool with these keys, and the settings around it.
+fn pool(keys: &str) -> (Pool, Settings) {
+    let text = format!("[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"a\"\n{keys}");
+    let settings = parse(&text, &Overrides::default()).expect("a sound configuration");
+    (Pool::new(&settings.pools[0], &settings), settings)
+}
+
+fn backend(number: u16, more: &str) -> String {
+    format!("[[pool.backend]]\nurl = \"ws://127.0.0.1:{number}\"\nname = \"{number}\"\n{more}\n")
+}
+
+fn tell(backend: &Backend, report: &str) {
+    backend.told(clock::now(), agent::parse(report).expect("a report"));
+}
+
+#[test]
+fn a_backend_that_was_taken_away_gives_no_seat() {
+    let (pool, _) = pool(&format!("{}{}", backend(1, ""), backend(2, "")));
+    let (one, now) = (pool.named("1").expect("it is there"), clock::now());
+    let seat = pool.pick(now, &ASK).expect("a seat");
+    pool.remove("1").expect("it is there");
+    assert!(one.seat(now, Standing::Sound, seat.reason).is_none());
+}
+
+#[test]
+fn a_half_open_backend_gives_one_seat() {
+    let (pool, _) = pool(&format!("[pool.outlier]\nfailures = 1\n{}{}", backend(1, ""), backend(2, "")));
+    let (one, now) = (pool.named("1").expect("it is there"), clock::now());
+    pool.failed(now, &one);
+    assert!(one.is_ejected());
+    let later = now + Duration::from_secs(11);
+    one.advance(later);
+    assert_eq!(pool.room_beside(later, pool.named("2").map(|two| two.id)), 1);
+    let reason = pool.pick(now, &ASK).expect("a seat").reason;
+    let trial = one.seat(later, Standing::Sound, reason);
+    assert!(trial.is_some() && one.seat(later, Standing::Sound, reason).is_none());
+    assert_eq!(pool.room_beside(later, pool.named("2").map(|two| two.id)), 0);
+}
+
+#[test]
+fn a_draining_backend_gets_no_session_even_when_it_is_ejected() {
+    let (pool, _) = pool(&format!("[pool.outlier]\nfailures = 1\nmax_ejected = 100\n{}", backend(1, "")));
+    let (one, now) = (pool.named("1").expect("it is there"), clock::now());
+    pool.failed(now, &one);
+    assert!(pool.pick(now, &ASK).is_ok(), "a bad backend is better than none");
+    tell(&one, "drain");
+    assert_eq!(pool.pick(now, &ASK).err(), Some(NoSeat::Nobody));
+}
+
+#[test]
+fn a_full_primary_is_no_reason_to_leave_for_a_backup() {
+    let keys = [backend(1, ""), backend(2, "max_sessions = 1"), backend(3, "backup = true")].concat();
+    let (pool, now) = (pool(&keys).0, clock::now());
+    let one = pool.named("1").expect("it is there");
+    assert!(pool.has_other(now, one.id));
+    let two = pool.named("2").expect("it is there");
+    let reason = pool.pick(now, &ASK).expect("a seat").reason;
+    let seat = two.seat(now, Standing::Sound, reason);
+    assert!(seat.is_some() && !pool.has_other(now, one.id));
+}
+
+#[test]
+fn what_a_question_of_before_a_reload_has_found_is_not_taken_over() {
+    let (pool, settings) = pool("[[pool.discovery]]\naddress = \"chat.test:80\"\n");
+    let asked = pool.present().settings.discoveries[0].clone();
+    let found = [Found {
+        name: "chat.test/127.0.0.1:80".to_owned(),
+        address: ([127, 0, 0, 1], 80).into(),
+        weight: None,
+        backup: false,
+    }];
+    pool.discovered(&asked, &found);
+    assert_eq!(pool.present().backends.len(), 1);
+    let mut changed = settings.pools[0].clone();
+    changed.discoveries.clear();
+    pool.configure(&changed, &settings);
+    assert_eq!(pool.present().backends.len(), 0);
+    pool.discovered(&asked, &found);
+    assert_eq!(pool.present().backends.len(), 0);
+}
