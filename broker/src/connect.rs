@@ -28,12 +28,16 @@ pub(crate) async fn connect(host: &str, port: u16, sources: &[IpAddr]) -> io::Re
     Err(last)
 }
 
-/// Tries one source after another until one has a port left.
+/// Tries one source after another until one can be used.
 async fn connect_from(sources: &[IpAddr], target: SocketAddr) -> io::Result<TcpStream> {
     let missing = format!("there is no source address from which {} can be reached", target.ip());
     let mut last = io::Error::new(io::ErrorKind::Unsupported, missing);
     for source in sources.iter().filter(|source| source.is_ipv4() == target.is_ipv4()) {
-        match bound(*source)?.connect(target).await {
+        let connected = match bound(*source) {
+            Ok(socket) => socket.connect(target).await,
+            Err(error) => Err(error),
+        };
+        match connected {
             Err(error) if is_used_up(&error) => last = error,
             done => return done,
         }
@@ -51,7 +55,7 @@ fn bound(source: IpAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// This source has no port left for this target.
+/// This source has no port left for this target, or is not this machine's at present.
 fn is_used_up(error: &io::Error) -> bool {
     is_one_of(error, &[Errno::EADDRNOTAVAIL, Errno::EADDRINUSE])
 }
@@ -71,5 +75,24 @@ pub(crate) fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(code) => Errno::from_raw(code).desc().to_ascii_lowercase(),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_that_this_machine_has_not_is_passed_over() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        // The first is for documentation (RFC 5737), and so nobody's.
+        let sources = ["192.0.2.1", "127.0.0.3"].map(|source| source.parse().expect("an address"));
+        let stream = connect("127.0.0.1", port, &sources).await.expect("the second can be used");
+        assert_eq!(stream.local_addr().expect("it is bound").ip(), sources[1]);
+        let error = connect("127.0.0.1", port, &sources[..1]).await.expect_err("none can be used");
+        assert!(is_local(&error));
     }
 }

@@ -118,6 +118,17 @@ pub(crate) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderNa
     headers.iter().filter(|(name, _)| passes(name) && !named_by_connection(headers, name))
 }
 
+/// Removes what goes no further because `Connection` names it. Otherwise a client could name there
+/// what a route's rules set, and it would not arrive.
+pub(crate) fn remove_named_by_connection(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> =
+        headers.keys().filter(|name| named_by_connection(headers, name)).cloned().collect();
+    for name in named.iter().filter(|name| !is_essential(name)) {
+        headers.remove(name);
+    }
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+}
+
 /// Whether a header may go on at all, in either direction.
 pub(crate) fn passes(name: &HeaderName) -> bool {
     let other = ["keep-alive", "proxy-connection"];
@@ -210,6 +221,20 @@ fn share(bytes: Vec<u8>) -> Arc<[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_cannot_take_away_what_is_set_for_the_backend() {
+        let mut request = client_request();
+        let headers = request.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade, X-Hop, x-tenant, Host"));
+        remove_named_by_connection(headers);
+        assert!(!headers.contains_key("x-hop"));
+        headers.insert("x-tenant", HeaderValue::from_static("blue"));
+        let handshake = Handshake::new(&request);
+        let made = handshake.request(IpAddr::from([192, 0, 2, 7]), "key", &Offer::default(), "s", 1);
+        assert_eq!(made.headers().get("x-tenant").map(HeaderValue::as_bytes), Some(&b"blue"[..]));
+        assert!(made.headers().contains_key(header::HOST) && !made.headers().contains_key("x-hop"));
+    }
 
     fn client_request() -> Request<()> {
         Request::get("/chat?room=7")

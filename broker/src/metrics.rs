@@ -1,7 +1,10 @@
 //! The figures for Prometheus. What happens rarely is counted when it happens; what happens with each
 //! message is summed up from the sessions' ledgers when somebody asks.
 
+use std::time::Duration;
+
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use steadfast_protocol::session::Counts;
 use steadfast_protocol::time::Time;
 
@@ -12,6 +15,9 @@ use crate::clock;
 /// Upper bounds of the pause histogram, in seconds.
 const PAUSES: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Gauges are set anew whenever somebody asks; one that was not belongs to a backend that is gone.
+const GONE: Duration = Duration::from_millis(100);
 
 /// Renders the figures.
 #[derive(Clone, Debug)]
@@ -39,11 +45,16 @@ impl Exporter {
 }
 
 fn build() -> Result<PrometheusHandle, BuildError> {
-    let name = Matcher::Full("steadfast_failover_pause_seconds".to_owned());
-    let handle = PrometheusBuilder::new().set_buckets_for_metric(name, &PAUSES)?.install_recorder()?;
+    let handle = builder()?.install_recorder()?;
     describe();
     begin_at_zero();
     Ok(handle)
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    let name = Matcher::Full("steadfast_failover_pause_seconds".to_owned());
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(name, &PAUSES)?;
+    Ok(builder.idle_timeout(MetricKindMask::GAUGE, Some(GONE)))
 }
 
 /// Every counter is there from the start, so that a rise from nothing is seen as one.
@@ -149,6 +160,8 @@ fn collect(broker: &Broker) {
     for (direction, counts) in [("up", total.up), ("down", total.down)] {
         publish(direction, counts);
     }
+    // As it is: only a reload sets it.
+    metrics::gauge!("steadfast_reload_last_success_timestamp_seconds").increment(0.0);
     let now = clock::now();
     for pool in broker.setup().pools.values() {
         metrics::gauge!("steadfast_queue_length", "pool" => pool.name.to_string())
@@ -182,5 +195,33 @@ fn publish(direction: &'static str, counts: Counts) {
         metrics::counter!("steadfast_messages_in_doubt_total").absolute(in_doubt);
     } else {
         metrics::counter!("steadfast_messages_suppressed_total").absolute(suppressed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn gauges_of_what_is_gone_are_forgotten() {
+        let recorder = builder().expect("sound buckets").build_recorder();
+        let handle = recorder.handle();
+        let set = |name: &'static str| {
+            metrics::with_local_recorder(&recorder, || metrics::gauge!("up", "backend" => name).set(1.0));
+        };
+        set("gone");
+        assert!(handle.render().contains("gone"));
+        let begun = Instant::now();
+        loop {
+            set("present");
+            let text = handle.render();
+            assert!(text.contains("present"));
+            if !text.contains("gone") {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "it is never forgotten");
+        }
     }
 }

@@ -304,7 +304,7 @@ impl Io {
             left |= self.act_on(entry, core, note, now);
         }
         if !core.machine.wants_link() && self.backend.is_some() {
-            self.unlink(core);
+            self.unlink(entry, core, now);
         }
         if let Some(moving) = self.moving.as_mut().filter(|_| !core.machine.wants_dial()) {
             moving.dialing = None;
@@ -338,7 +338,10 @@ impl Io {
         false
     }
 
-    fn unlink(&mut self, core: &mut Core) {
+    fn unlink(&mut self, entry: &Entry, core: &mut Core, now: Time) {
+        if core.machine.failed_with_backend() {
+            blame(entry, core, now);
+        }
         let seat = core.seat.take();
         let moving = self.moving.get_or_insert_default();
         moving.just_failed = seat.map(|seat| Arc::clone(seat.backend()));
@@ -424,10 +427,7 @@ impl Io {
         self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
     }
 
-    fn finish(&mut self, entry: &Entry, core: &mut Core, now: Time) {
-        if matches!(core.machine.ended(), Some(end) if end.cause == Cause::BackendFailed) {
-            blame(entry, core, now);
-        }
+    fn finish(&mut self, core: &Core) {
         if matches!(core.machine.ended(), Some(end) if end.cause == Cause::ClientStall) {
             // What the client does not take must not stay with the kernel.
             reset(&self.client.stream);
@@ -463,7 +463,7 @@ impl Future for Driver {
             let now = clock::now();
             let more = io.work(cx, entry, &mut core, now);
             if core.machine.ended().is_some() {
-                io.finish(entry, &mut core, now);
+                io.finish(&core);
                 return Poll::Ready(());
             }
             io.broker.budget.count(&mut io.share, core.machine.buffered());

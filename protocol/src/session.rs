@@ -490,6 +490,11 @@ impl Session {
         self.exceptions.as_ref().and_then(|e| e.end.as_ref()).filter(|_| over)
     }
 
+    /// The session ends because its backend has failed.
+    pub fn failed_with_backend(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.cause == Cause::BackendFailed)
+    }
+
     /// What happened since the last call, for the log and the metrics.
     pub fn take_notes(&mut self) -> Vec<Note> {
         self.notes.take().map_or_else(Vec::new, |notes| *notes)

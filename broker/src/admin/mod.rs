@@ -77,8 +77,13 @@ async fn try_serve(
     axum::serve(listener, router).await
 }
 
-/// There are no tokens, so who changes something must be on this machine.
+/// There are no tokens, so who changes something must be on this machine, and no page that a browser
+/// on it shows: browsers name a page's origin with each of its requests that is no GET (RFC 6454, 7).
 async fn only_local(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    if request.headers().contains_key(header::ORIGIN) {
+        let sentence = "web pages may not change anything; send the request without an Origin header";
+        return Error::new(StatusCode::FORBIDDEN, "from_a_page", sentence).into_response();
+    }
     if admin.local {
         return next.run(request).await;
     }
