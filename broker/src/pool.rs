@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use steadfast_protocol::session::{AckMode, Codes, Config};
 use steadfast_protocol::time::Time;
+use tokio::time::{Instant, sleep_until};
 
 use crate::backend::{Backend, Origin, Rules, Seat, Share};
 use crate::circuit::ejectable;
@@ -15,7 +16,7 @@ use crate::clock;
 use crate::config::settings::{self, OnFailure, Settings};
 use crate::discovery::Found;
 use crate::placement::{self, Candidate, NoPlace, Turns};
-use crate::queue::Queue;
+use crate::queue::{LOOK, Queue};
 
 /// How often a choice is made anew when somebody else has taken the seat meanwhile.
 const TRIES: usize = 16;
@@ -140,7 +141,7 @@ impl Pool {
     /// A seat, waiting for one when all are taken. `newcomer`: it counts against the queue's limit.
     pub(crate) async fn seat(&self, ask: &Ask<'_>, newcomer: bool) -> Result<Seat, NoSeat> {
         // Whoever comes now stands behind those who wait.
-        if !newcomer || self.queue.waiting() == 0 {
+        if !newcomer || !ask.tried.is_empty() || self.queue.waiting() == 0 {
             match self.pick(clock::now(), ask) {
                 Err(NoSeat::Full) => {}
                 done => return done,
@@ -148,7 +149,10 @@ impl Pool {
         }
         let settings::Queue { max, timeout } = self.present().settings.queue;
         let max = if newcomer { max } else { usize::MAX };
-        let Some(ticket) = self.queue.join(max, timeout) else {
+        if !ask.tried.is_empty() {
+            return self.seat_aside(ask, timeout).await;
+        }
+        let Some(mut ticket) = self.queue.join(newcomer, max, timeout) else {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "queue").increment(1);
             return Err(NoSeat::Full);
         };
@@ -159,6 +163,20 @@ impl Pool {
             }
         }
         metrics::counter!("steadfast_queue_timeouts_total", "pool" => self.name.to_string()).increment(1);
+        Err(NoSeat::Full)
+    }
+
+    /// As [`Pool::seat`], for one that cannot use every place: first in the line, it would keep others
+    /// from places that it does not want.
+    async fn seat_aside(&self, ask: &Ask<'_>, patience: Duration) -> Result<Seat, NoSeat> {
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            sleep_until(until.min(Instant::now() + LOOK)).await;
+            match self.pick(clock::now(), ask) {
+                Err(NoSeat::Full) => {}
+                done => return done,
+            }
+        }
         Err(NoSeat::Full)
     }
 
