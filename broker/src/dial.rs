@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -108,7 +108,13 @@ pub(crate) struct Search<'a> {
     pub(crate) just_failed: Option<usize>,
     /// Take the only turn for suspects at the backend, and give it back with the permit.
     pub(crate) suspect: bool,
+    /// At the door: what is given back when it waits in the queue.
+    pub(crate) handshake_place: Option<&'a HandshakePlace>,
 }
+
+/// A connection's place among the handshakes, until it is given back. One that waits in the queue needs
+/// none, since the queue has its own bound; all of them would keep clients of other pools out.
+pub(crate) type HandshakePlace = Mutex<Option<OwnedSemaphorePermit>>;
 
 impl Dialer {
     /// At most `dials` are in flight at once.
@@ -292,7 +298,12 @@ impl Found {
 impl Search<'_> {
     async fn seat(&self, tried: &[usize]) -> Result<Seat, NoSeat> {
         let ask = Ask { key: self.key, just_failed: self.just_failed, tried };
-        self.pool.seat(&ask, matches!(self.terms, Terms::First { .. })).await
+        let waits = || {
+            if let Some(place) = self.handshake_place {
+                place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            }
+        };
+        self.pool.seat(&ask, matches!(self.terms, Terms::First { .. }), waits).await
     }
 
     fn offer(&self, compress: bool) -> Offer {

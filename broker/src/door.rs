@@ -19,7 +19,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use steadfast_protocol::deflate::Offer as DeflateOffer;
 use steadfast_protocol::session::Session;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -27,7 +26,7 @@ use crate::access::{Denial, Guard, Pass};
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::settings::HeaderRules;
-use crate::dial::{Agreed, DialError, Link, Search, Terms};
+use crate::dial::{Agreed, DialError, HandshakePlace, Link, Search, Terms};
 use crate::gate::Gate;
 use crate::handshake::{Handshake, end_to_end, is_essential, remove_named_by_connection};
 use crate::pool::Pool;
@@ -48,6 +47,8 @@ pub(crate) struct Visitor {
     pub(crate) broker: Arc<Broker>,
     pub(crate) listener: Listener,
     pub(crate) client: SocketAddr,
+    /// Its place among the handshakes.
+    pub(crate) place: HandshakePlace,
 }
 
 /// A session's places among those of its address, under the broker's rules and its route's; `None`:
@@ -63,8 +64,8 @@ struct Admitted {
 }
 
 impl Visitor {
-    /// Serves the one request of a connection. `permit` is its place among the handshakes.
-    pub(crate) async fn serve(self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    /// Serves the one request of a connection.
+    pub(crate) async fn serve(self, stream: TcpStream) {
         let visitor = Arc::new(self);
         let admitted = Mutex::new(None);
         let service = service_fn(|request| {
@@ -85,7 +86,7 @@ impl Visitor {
             Ok(Err(error)) => visitor.failed(&error.to_string()),
             Err(_) => visitor.failed("it took too long"),
         }
-        drop(permit);
+        visitor.place.lock().unwrap_or_else(PoisonError::into_inner).take();
         let admitted = admitted.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(admitted) = admitted {
             visitor.begin(admitted).await;
@@ -204,6 +205,7 @@ impl Visitor {
             attempts,
             just_failed: None,
             suspect: false,
+            handshake_place: Some(&self.place),
         };
         self.broker.dialer.first(&search).await
     }

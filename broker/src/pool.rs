@@ -139,7 +139,13 @@ impl Pool {
     }
 
     /// A seat, waiting for one when all are taken. `newcomer`: it counts against the queue's limit.
-    pub(crate) async fn seat(&self, ask: &Ask<'_>, newcomer: bool) -> Result<Seat, NoSeat> {
+    /// `waits` is told when the wait begins.
+    pub(crate) async fn seat(
+        &self,
+        ask: &Ask<'_>,
+        newcomer: bool,
+        waits: impl FnOnce(),
+    ) -> Result<Seat, NoSeat> {
         // Whoever comes now stands behind those who wait.
         if !newcomer || !ask.tried.is_empty() || self.queue.waiting() == 0 {
             match self.pick(clock::now(), ask) {
@@ -149,13 +155,15 @@ impl Pool {
         }
         let settings::Queue { max, timeout } = self.present().settings.queue;
         let max = if newcomer { max } else { usize::MAX };
-        if !ask.tried.is_empty() {
+        if !ask.tried.is_empty() && max > 0 {
+            waits();
             return self.seat_aside(ask, timeout).await;
         }
         let Some(mut ticket) = self.queue.join(newcomer, max, timeout) else {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "queue").increment(1);
             return Err(NoSeat::Full);
         };
+        waits();
         while ticket.wait().await {
             match self.pick(clock::now(), ask) {
                 Err(NoSeat::Full) => {}

@@ -372,6 +372,7 @@ impl Io {
                 attempts: &entry.attempts,
                 just_failed,
                 suspect: dial.suspect,
+                handshake_place: None,
             };
             let found = broker.dialer.again(&search, &mut refusing).await;
             (found, refusing)

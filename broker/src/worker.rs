@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -95,8 +95,9 @@ async fn accept(
                 let Some(permit) = place_at_the_door(&broker).await else { return };
                 // A refused option costs latency, not correctness.
                 let _ = stream.set_nodelay(true);
-                let visitor = Visitor { broker: Arc::clone(&broker), listener, client };
-                tokio::spawn(visitor.serve(stream, permit));
+                let place = Mutex::new(Some(permit));
+                let visitor = Visitor { broker: Arc::clone(&broker), listener, client, place };
+                tokio::spawn(visitor.serve(stream));
             }
             Err(error) => {
                 metrics::counter!("steadfast_limit_hits_total", "limit" => "accept").increment(1);

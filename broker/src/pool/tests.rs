@@ -85,3 +85,31 @@ fn what_a_question_of_before_a_reload_has_found_is_not_taken_over() {
     pool.discovered(&asked, &found);
     assert_eq!(pool.present().backends.len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_says_so_and_gets_the_place_that_is_given_back() {
+    let (pool, now) = (pool(&backend(1, "max_sessions = 1")).0, clock::now());
+    let seat = pool.pick(now, &ASK).expect("a seat");
+    let waits = std::cell::Cell::new(false);
+    let mut waiting = Box::pin(pool.seat(&ASK, true, || waits.set(true)));
+    assert!(futures::poll!(&mut waiting).is_pending() && waits.get());
+    drop(seat);
+    assert!(waiting.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_cannot_use_every_place_holds_nobody_up() {
+    let keys = [backend(1, ""), backend(2, "max_sessions = 1")].concat();
+    let (pool, now) = (pool(&keys).0, clock::now());
+    let (one, two) = (pool.named("1").expect("it is there"), pool.named("2").expect("it is there"));
+    let reason = pool.pick(now, &ASK).expect("a seat").reason;
+    let seat = two.seat(now, Standing::Sound, reason).expect("the only one");
+    let tried = [one.id];
+    let choosy = Ask { tried: &tried, ..ASK };
+    let mut aside = Box::pin(pool.seat(&choosy, true, || {}));
+    assert!(futures::poll!(&mut aside).is_pending());
+    let next = pool.seat(&ASK, true, || panic!("there is room")).await.expect("a seat");
+    assert_eq!(next.backend().id, one.id);
+    drop(seat);
+    assert_eq!(aside.await.expect("a seat").backend().id, two.id);
+}
