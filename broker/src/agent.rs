@@ -60,7 +60,7 @@ pub(crate) enum Admin {
     Ready,
     /// It gets no new sessions and keeps those it has.
     Drain,
-    /// It gets no sessions and is not probed.
+    /// It gets no sessions, and those it has move.
     Maint,
 }
 

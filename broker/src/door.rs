@@ -359,7 +359,9 @@ fn relayed(answer: Response<Incoming>, rules: Option<&HeaderRules>) -> Response<
         headers.append(name, value.clone());
     }
     if let Some(rules) = rules {
-        header_rules::apply(rules, headers, |name| *name == header::CONTENT_TYPE);
+        // The body is passed on as it is.
+        let of_the_body = [header::CONTENT_TYPE, header::CONTENT_ENCODING];
+        header_rules::apply(rules, headers, |name| of_the_body.contains(name));
     }
     headers.insert(header::CONNECTION, ONE_REQUEST);
     response

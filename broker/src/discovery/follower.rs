@@ -14,8 +14,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// The course of one name.
 #[derive(Debug, Default)]
 pub(crate) struct Follower {
-    /// What was last found and still counts.
-    known: Vec<Found>,
+    /// What was last found and still counts; `None`: nothing has been found yet, but one that followed
+    /// the name before, with other settings, may have brought backends.
+    known: Option<Vec<Found>>,
     trouble: Option<Trouble>,
     /// Look-ups without an answer in a row.
     unanswered: u32,
@@ -76,7 +77,7 @@ impl Follower {
 
     /// A failed look-up changes nothing.
     fn failed(&mut self, why: &str, dns: &Dns) -> Step {
-        let count = self.known.len();
+        let count = self.count();
         let news =
             self.troubled(Trouble::Failing, || format!("{why}; its backends ({count}) stay as they are"));
         Step { set: None, next: self.backoff(dns), news }
@@ -87,22 +88,27 @@ impl Follower {
     fn vanished(&mut self, now: Time, why: &str, dns: &Dns) -> Step {
         let away = now.since(*self.vanished.get_or_insert(now));
         let left = dns.hold.saturating_sub(away);
-        if self.known.is_empty() || left.is_zero() {
+        let count = self.count();
+        if count == 0 || left.is_zero() {
             let news = self.troubled(Trouble::Gone, || format!("{why}; it has no backends"));
-            return Step { set: self.change(Vec::new()), next: self.backoff(dns), news };
+            let set = if left.is_zero() { self.change(Vec::new()) } else { None };
+            return Step { set, next: self.backoff(dns), news };
         }
-        let count = self.known.len();
         let news = self
             .troubled(Trouble::Vanished, || format!("{why}; its backends ({count}) are kept for {left:?}"));
         Step { set: None, next: self.backoff(dns).min(left), news }
     }
 
     fn change(&mut self, set: Vec<Found>) -> Option<Vec<Found>> {
-        if set == self.known {
+        if self.known.as_ref() == Some(&set) {
             return None;
         }
-        self.known.clone_from(&set);
+        self.known = Some(set.clone());
         Some(set)
+    }
+
+    fn count(&self) -> usize {
+        self.known.as_ref().map_or(0, Vec::len)
     }
 
     fn troubled(&mut self, trouble: Trouble, text: impl FnOnce() -> String) -> Option<News> {
@@ -271,6 +277,15 @@ mod tests {
         let step = Follower::default().answered(at(0), absence(), &DNS);
         assert_eq!(step.set, None);
         assert_eq!(step.news, trouble("chat does not exist; it has no backends"));
+    }
+
+    #[test]
+    fn what_was_found_before_with_other_settings_goes_after_the_hold_as_well() {
+        let mut follower = Follower::default();
+        assert_eq!(follower.answered(at(0), absence(), &DNS).set, None);
+        assert_eq!(follower.answered(at(9), absence(), &DNS).set, None);
+        assert_eq!(follower.answered(at(10), absence(), &DNS).set, Some(Vec::new()));
+        assert_eq!(follower.answered(at(20), absence(), &DNS).set, None);
     }
 
     #[test]
