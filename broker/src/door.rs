@@ -28,7 +28,7 @@ use crate::clock;
 use crate::config::settings::HeaderRules;
 use crate::dial::{Agreed, DialError, HandshakePlace, Link, Search, Terms};
 use crate::gate::Gate;
-use crate::handshake::{Handshake, end_to_end, is_essential, remove_named_by_connection};
+use crate::handshake::{Handshake, end_to_end};
 use crate::pool::Pool;
 use crate::registry::{Entry, Place, Visit, session_name};
 use crate::session::{Driver, declines_failover};
@@ -142,11 +142,7 @@ impl Visitor {
         let id: u128 = rand::random();
         let balance = &way.gate.pool.present().settings.balance;
         let hashed = placement::key::of(balance, self.client.ip(), request.uri(), request.headers());
-        if let Some(rules) = way.request_headers() {
-            remove_named_by_connection(request.headers_mut());
-            header_rules::apply(rules, request.headers_mut(), is_essential);
-        }
-        let handshake = Handshake::new(&request);
+        let handshake = Handshake::new(&request, way.request_headers());
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
         let attempts = AtomicU32::new(0);
         let who = (id, hashed);

@@ -13,6 +13,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
 use http_body_util::Empty;
 
+use crate::config::settings::HeaderRules;
+use crate::header_rules;
+
 /// How many different header sets are shared at the most; more are kept once per session.
 const SHARED_MAX: usize = 1024;
 
@@ -35,13 +38,12 @@ const PER_CONNECTION: [HeaderName; 14] = [
     header::SEC_WEBSOCKET_PROTOCOL,
 ];
 
-/// Headers that the handshake cannot do without, whatever a route's rules say.
-pub(crate) fn is_essential(name: &HeaderName) -> bool {
-    *name == header::HOST || PER_CONNECTION.contains(name)
-}
-
 /// Where the addresses stand that a request has passed.
 const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// Over what the client has asked, and for which host.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// What a backend must see again at each dial.
 #[derive(Debug, Clone)]
@@ -60,13 +62,20 @@ pub(crate) struct Offer {
 }
 
 impl Handshake {
-    /// Takes what is to be repeated from the client's request.
-    pub(crate) fn new<B>(request: &Request<B>) -> Handshake {
+    /// Takes what is to be repeated from the client's request, as the route's rules have it.
+    pub(crate) fn new<B>(request: &Request<B>, rules: Option<&HeaderRules>) -> Handshake {
         let (mut shared, mut own) = (Vec::with_capacity(512), Vec::with_capacity(256));
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         put(&mut own, target.as_bytes());
-        for (name, value) in end_to_end(request.headers()) {
-            let part = if is_personal(name.as_str()) { &mut own } else { &mut shared };
+        // First what the client may decide: its Connection header must not take away what comes after.
+        let going_on = end_to_end(request.headers());
+        let mut headers = going_on.map(|(name, value)| (name.clone(), value.clone())).collect();
+        vouch(&mut headers, request.headers().get(header::HOST));
+        if let Some(rules) = rules {
+            header_rules::apply(rules, &mut headers, is_essential);
+        }
+        for (name, value) in &headers {
+            let part = if is_personal(name) { &mut own } else { &mut shared };
             put(part, name.as_str().as_bytes());
             put(part, value.as_bytes());
         }
@@ -118,17 +127,6 @@ pub(crate) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderNa
     headers.iter().filter(|(name, _)| passes(name) && !named_by_connection(headers, name))
 }
 
-/// Removes what goes no further because `Connection` names it. Otherwise a client could name there
-/// what a route's rules set, and it would not arrive.
-pub(crate) fn remove_named_by_connection(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> =
-        headers.keys().filter(|name| named_by_connection(headers, name)).cloned().collect();
-    for name in named.iter().filter(|name| !is_essential(name)) {
-        headers.remove(name);
-    }
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-}
-
 /// Whether a header may go on at all, in either direction.
 pub(crate) fn passes(name: &HeaderName) -> bool {
     let other = ["keep-alive", "proxy-connection"];
@@ -143,13 +141,27 @@ fn named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
     values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
 }
 
-/// What tells one user from another is not worth sharing.
-fn is_personal(name: &str) -> bool {
-    ["cookie", "authorization", "forwarded"].contains(&name) || name.starts_with("x-")
+/// Headers that every backend gets, whatever the rules leave out.
+fn is_essential(name: &HeaderName) -> bool {
+    [header::HOST, FORWARDED_PROTO, FORWARDED_HOST].contains(name)
 }
 
-/// Says for whom, over what and to which host the request is: the addresses that it passed before
-/// stay in front of the client's own; the other two are ours to know.
+/// What tells one user from another is not worth sharing.
+fn is_personal(name: &HeaderName) -> bool {
+    let personal = [header::COOKIE, header::AUTHORIZATION, header::FORWARDED];
+    personal.contains(name) || (name.as_str().starts_with("x-") && !is_essential(name))
+}
+
+/// Says over what and for which host the client has asked: that is ours to know, and it is said before
+/// a rule gives the backend another host.
+fn vouch(headers: &mut HeaderMap, host: Option<&HeaderValue>) {
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Some(host) = host {
+        headers.insert(FORWARDED_HOST, host.clone());
+    }
+}
+
+/// Says for whom the request is: the addresses that it passed before stay in front of the client's own.
 fn forward(headers: &mut HeaderMap, client: IpAddr) {
     let mut addresses = Vec::new();
     for before in headers.get_all(FORWARDED_FOR) {
@@ -159,10 +171,6 @@ fn forward(headers: &mut HeaderMap, client: IpAddr) {
     addresses.extend_from_slice(client.to_canonical().to_string().as_bytes());
     if let Ok(addresses) = HeaderValue::from_bytes(&addresses) {
         headers.insert(FORWARDED_FOR, addresses);
-    }
-    headers.insert("x-forwarded-proto", HeaderValue::from_static("http"));
-    if let Some(host) = headers.get(header::HOST).cloned() {
-        headers.insert("x-forwarded-host", host);
     }
 }
 
@@ -222,20 +230,6 @@ fn share(bytes: Vec<u8>) -> Arc<[u8]> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_client_cannot_take_away_what_is_set_for_the_backend() {
-        let mut request = client_request();
-        let headers = request.headers_mut();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade, X-Hop, x-tenant, Host"));
-        remove_named_by_connection(headers);
-        assert!(!headers.contains_key("x-hop"));
-        headers.insert("x-tenant", HeaderValue::from_static("blue"));
-        let handshake = Handshake::new(&request);
-        let made = handshake.request(IpAddr::from([192, 0, 2, 7]), "key", &Offer::default(), "s", 1);
-        assert_eq!(made.headers().get("x-tenant").map(HeaderValue::as_bytes), Some(&b"blue"[..]));
-        assert!(made.headers().contains_key(header::HOST) && !made.headers().contains_key("x-hop"));
-    }
-
     fn client_request() -> Request<()> {
         Request::get("/chat?room=7")
             .header("Host", "example.test")
@@ -261,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_redial_repeats_the_clients_handshake() {
-        let request = redial(&Handshake::new(&client_request()));
+        let request = redial(&Handshake::new(&client_request(), None));
         assert_eq!(request.uri(), "/chat?room=7");
         let all = |name: &str| -> Vec<_> { request.headers().get_all(name).iter().cloned().collect() };
         assert_eq!(all("cookie"), ["a=1", "b=2"]);
@@ -278,14 +272,14 @@ mod tests {
 
     #[test]
     fn what_concerns_one_connection_goes_no_further() {
-        let request = redial(&Handshake::new(&client_request()));
+        let request = redial(&Handshake::new(&client_request(), None));
         assert_eq!(request.headers().get("x-hop"), None);
         assert_eq!(request.headers()["connection"], "Upgrade");
     }
 
     #[test]
     fn sessions_of_one_browser_share_its_headers() {
-        let [one, two] = [0, 1].map(|_| Handshake::new(&client_request()));
+        let [one, two] = [0, 1].map(|_| Handshake::new(&client_request(), None));
         assert!(Arc::ptr_eq(&one.shared, &two.shared));
     }
 }
