@@ -15,6 +15,16 @@ pub async fn get(address: SocketAddr, path: &str) -> Response {
     exchange(address, request.as_bytes()).await.unwrap_or_else(|| panic!("no answer to GET {path}"))
 }
 
+/// Asks `path` with another method and this body, which is called JSON unless it is empty.
+pub async fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> Response {
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{kind}Content-Length: {length}\r\n\r\n{body}"
+    );
+    exchange(address, request.as_bytes()).await.unwrap_or_else(|| panic!("no answer to {method} {path}"))
+}
+
 /// Sends `request` as it is and reads the answer. `None` when the connection ends without one.
 pub async fn exchange(address: SocketAddr, request: &[u8]) -> Option<Response> {
     bounded("an HTTP answer", async {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, ExitStatus};
 
 use nix::sys::signal::Signal;
@@ -16,7 +16,7 @@ use crate::http::Response;
 use crate::process::Process;
 use crate::wait::{eventually_async, eventually_some};
 
-/// A running broker: one listener for each pool, an admin listener, JSON logs. Killed when dropped.
+/// A running broker: one listener for each pool, perhaps one without, an admin listener, JSON logs. Killed when dropped.
 #[derive(Debug)]
 pub struct Broker {
     process: Process,
@@ -30,8 +30,11 @@ pub struct Broker {
 pub struct BrokerBuilder {
     pools: Vec<Pool>,
     sections: BTreeMap<String, String>,
+    listens_without_pool: bool,
+    admin: Option<String>,
     arguments: Vec<String>,
     log_format: LogFormat,
+    end: String,
 }
 
 /// The log's shape; JSON unless a test wants text.
@@ -46,7 +49,7 @@ enum LogFormat {
 struct Pool {
     name: String,
     settings: String,
-    backends: Vec<Backend>,
+    backends: Vec<(Backend, String)>,
 }
 
 impl Broker {
@@ -70,7 +73,7 @@ impl Broker {
         self.addresses[0]
     }
 
-    /// Where clients of the pool `index` connect.
+    /// Where clients of the pool `index` connect; behind the last pool, those of the listener without one.
     pub fn address_of(&self, index: usize) -> SocketAddr {
         self.addresses[index]
     }
@@ -133,6 +136,38 @@ impl Broker {
         serde_json::from_slice(&response.body).unwrap_or_else(|error| panic!("GET {path}: not JSON: {error}"))
     }
 
+    /// Has the admin listener change something: `method` with `body` as JSON, or with none.
+    pub async fn change(&self, method: &str, path: &str, body: &str) -> Response {
+        admin::send(self.admin, method, path, body).await
+    }
+
+    /// The backend `name`, as the admin listener shows it; none when it is not listed.
+    pub async fn backend(&self, name: &str) -> Option<Value> {
+        let body = self.get_json("/api/v1/backends").await;
+        body["backends"]
+            .as_array()
+            .expect("a list of backends")
+            .iter()
+            .find(|one| one["name"] == name)
+            .cloned()
+    }
+
+    /// Waits until the backend `name` is listed and satisfies `holds`; returns it.
+    pub async fn wait_backend(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        eventually_async(&format!("backend {name}: {what}"), async || self.backend(name).await.filter(&holds))
+            .await
+    }
+
+    /// Waits until `n` upgrades wait in the queue of the pool `pool`.
+    pub async fn wait_waiting(&self, pool: &str, n: usize) {
+        eventually_async(&format!("{n} upgrades in the queue of {pool}"), async || {
+            let body = self.get_json("/api/v1/pools").await;
+            let pools = body["pools"].as_array().expect("a list of pools");
+            pools.iter().any(|one| one["name"] == pool && one["waiting"] == n).then_some(())
+        })
+        .await;
+    }
+
     /// The sum of the metric `name` over all series that have `labels`; 0 when there is none.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         admin::metric(&self.get("/metrics").await.text(), name, labels)
@@ -177,7 +212,7 @@ impl Broker {
 impl BrokerBuilder {
     /// Adds a pool, with a listener of its own.
     pub fn pool(mut self, name: &str, backends: &[&Backend]) -> Self {
-        let backends = backends.iter().map(|backend| (*backend).clone()).collect();
+        let backends = backends.iter().map(|backend| ((*backend).clone(), String::new())).collect();
         self.pools.push(Pool { name: name.to_owned(), settings: String::new(), backends });
         self
     }
@@ -186,6 +221,33 @@ impl BrokerBuilder {
     pub fn pool_setting(mut self, line: &str) -> Self {
         let pool = self.pools.last_mut().expect("a pool to set something of");
         pool.settings += &format!("{line}\n");
+        self
+    }
+
+    /// Adds a line such as `weight = 3` to the backend `name` of the pool added last.
+    pub fn backend_setting(mut self, name: &str, line: &str) -> Self {
+        let backends = self.pools.last_mut().into_iter().flat_map(|pool| &mut pool.backends);
+        let (_, settings) =
+            backends.into_iter().find(|(backend, _)| backend.name() == name).expect("a backend of the pool");
+        *settings += &format!("{line}\n");
+        self
+    }
+
+    /// Adds tables such as `[[route]]` to the end of the configuration file.
+    pub fn tables(mut self, toml: &str) -> Self {
+        self.end += &format!("{toml}\n");
+        self
+    }
+
+    /// Adds a listener behind those of the pools, for requests that only routes lead anywhere.
+    pub fn listener_without_pool(mut self) -> Self {
+        self.listens_without_pool = true;
+        self
+    }
+
+    /// Has the admin listener on this address, instead of a port of loopback.
+    pub fn admin(mut self, address: &str) -> Self {
+        self.admin = Some(address.to_owned());
         self
     }
 
@@ -213,17 +275,20 @@ impl BrokerBuilder {
         for pool in &self.pools {
             let _ = writeln!(toml, "[[listener]]\naddress = \"127.0.0.1:0\"\npool = \"{}\"\n", pool.name);
         }
+        if self.listens_without_pool {
+            toml += "[[listener]]\naddress = \"127.0.0.1:0\"\n\n";
+        }
         for pool in &self.pools {
             let _ = writeln!(toml, "[[pool]]\nname = \"{}\"\n{}", pool.name, pool.settings);
-            for backend in &pool.backends {
+            for (backend, settings) in &pool.backends {
                 let (name, url) = (backend.name(), backend.url());
-                let _ = writeln!(toml, "[[pool.backend]]\nname = \"{name}\"\nurl = \"{url}\"\n");
+                let _ = writeln!(toml, "[[pool.backend]]\nname = \"{name}\"\nurl = \"{url}\"\n{settings}");
             }
         }
         for (section, lines) in &self.sections {
             let _ = writeln!(toml, "[{section}]\n{lines}");
         }
-        toml
+        toml + &self.end
     }
 
     /// Starts the broker and waits until it has printed its addresses.
@@ -233,16 +298,19 @@ impl BrokerBuilder {
         std::fs::write(&file, self.to_toml()).expect("a configuration file can be written");
         let mut command = Command::new(Broker::binary());
         command.arg("serve").arg("--config").arg(&file);
-        command.args(["--admin", "127.0.0.1:0"]).args(&self.arguments);
+        command.args(["--admin", self.admin.as_deref().unwrap_or("127.0.0.1:0")]).args(&self.arguments);
         if let LogFormat::Json = self.log_format {
             command.args(["--log-format", "json"]);
         }
         let mut process = Process::spawn("steadfast", &mut command);
         let mut addresses = Vec::new();
-        for index in 0..self.pools.len() {
+        for index in 0..self.pools.len() + usize::from(self.listens_without_pool) {
             addresses.push(parse(&process.printed("listening on ", index).await));
         }
-        let admin = parse(&process.printed("admin on ", 0).await);
+        let mut admin = parse(&process.printed("admin on ", 0).await);
+        if admin.ip().is_unspecified() {
+            admin.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
         Broker { process, addresses, admin, _directory: directory }
     }
 }

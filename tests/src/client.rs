@@ -155,13 +155,17 @@ impl Client {
 
     /// The next message. Panics when anything else but pings and pongs comes.
     pub async fn message(&mut self) -> Message {
-        loop {
-            match self.next().await {
-                Incoming::Message(message) => return message,
-                Incoming::Ping(_) | Incoming::Pong(_) => {}
-                other => panic!("expected a message, got {other:?}"),
+        // Pings come for as long as one waits.
+        bounded("a message from the broker", async {
+            loop {
+                match self.next().await {
+                    Incoming::Message(message) => return message,
+                    Incoming::Ping(_) | Incoming::Pong(_) => {}
+                    other => panic!("expected a message, got {other:?}"),
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next message as text.

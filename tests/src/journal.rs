@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -33,7 +34,10 @@ pub enum Event {
         line: String,
     },
     /// A TCP connection.
-    Accepted,
+    Accepted {
+        /// The address that it comes from.
+        peer: IpAddr,
+    },
     /// A request's head.
     Request {
         /// The request line.
@@ -158,6 +162,15 @@ impl Journal {
     /// The connections that sent a request, in order.
     pub fn connections(&self) -> Vec<Connection> {
         self.view(connections)
+    }
+
+    /// Where each TCP connection came from, in order; those that never sent a request too.
+    pub fn peers(&self) -> Vec<IpAddr> {
+        let peer = |entry: &Entry| match entry.event {
+            Event::Accepted { peer } => Some(peer),
+            _ => None,
+        };
+        self.view(|entries| entries.iter().filter_map(peer).collect())
     }
 
     /// The connections of the session `id`, in order.

@@ -1,10 +1,12 @@
 //! A client's upgrade request, as a browser would send it or as a test bends it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::BytesMut;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::client::Client;
@@ -18,6 +20,7 @@ pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 #[derive(Debug, Clone)]
 pub struct Upgrade {
     address: SocketAddr,
+    source: Option<IpAddr>,
     path: String,
     headers: Vec<(String, String)>,
     behind: Vec<u8>,
@@ -36,7 +39,13 @@ impl Upgrade {
         ]
         .map(own)
         .to_vec();
-        Self { address, path: "/".to_owned(), headers, behind: Vec::new() }
+        Self { address, source: None, path: "/".to_owned(), headers, behind: Vec::new() }
+    }
+
+    /// Comes from this address of this machine; all of 127.0.0.0/8 are.
+    pub fn from(mut self, source: impl Into<IpAddr>) -> Self {
+        self.source = Some(source.into());
+        self
     }
 
     /// Asks for this path and query.
@@ -98,11 +107,24 @@ impl Upgrade {
 
     /// Sends it and leaves the answer unread.
     pub async fn open(&self) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).await.expect("the listener accepts");
+        let connected = match self.source {
+            None => TcpStream::connect(self.address).await,
+            Some(source) => bound(source).connect(self.address).await,
+        };
+        let mut stream = connected.expect("the listener accepts");
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream.write_all(&self.encode()).await.expect("the request can be written");
         stream
     }
+}
+
+/// A socket with an address whose port is chosen when it connects: chosen at once, nobody else could use that port
+/// of any address.
+fn bound(source: IpAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    setsockopt(&socket, IpBindAddressNoPort, &true).expect("IP_BIND_ADDRESS_NO_PORT");
+    socket.bind(SocketAddr::new(source, 0)).expect("an address of this machine");
+    socket
 }
 
 /// Reads the answer on a stream that has sent the request. An ended connection gives the status 0.

@@ -1,5 +1,6 @@
 //! One connection from its request to its end.
 
+use std::net::IpAddr;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +22,10 @@ use crate::outbox::Outbox;
 use crate::upgrade::answer;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(shared: Arc<Shared>, conn: u32, mut stream: TcpStream) {
+pub(crate) async fn serve(shared: Arc<Shared>, conn: u32, mut stream: TcpStream, peer: IpAddr) {
     // Only speed depends on it.
     let _ = stream.set_nodelay(true);
-    shared.journal.write(conn, Event::Accepted);
+    shared.journal.write(conn, Event::Accepted { peer });
     let mut read_ahead = BytesMut::new();
     if upgrade(&shared, conn, &mut stream, &mut read_ahead).await {
         Connection::new(shared, conn, stream, read_ahead).run().await;

@@ -90,9 +90,9 @@ async fn main() -> std::io::Result<()> {
     listen_to_master(shared.clone());
     let mut conn = 0;
     loop {
-        let (stream, _) = listener.accept().await?;
+        let (stream, peer) = listener.accept().await?;
         conn += 1;
-        tokio::spawn(connection::serve(shared.clone(), conn, stream));
+        tokio::spawn(connection::serve(shared.clone(), conn, stream, peer.ip()));
     }
 }
 
