@@ -126,7 +126,7 @@ impl Dialer {
     pub(crate) async fn first(&self, search: &Search<'_>) -> Result<Box<Link>, DialError> {
         let (mut tried, mut last) = (Vec::new(), DialError::Unreachable);
         loop {
-            let seat = match search.seat(&tried).await {
+            let seat = match search.seat(&tried, true).await {
                 Ok(seat) => seat,
                 Err(NoSeat::Full) if tried.is_empty() => return Err(DialError::Full),
                 Err(_) => return Err(last),
@@ -162,7 +162,8 @@ impl Dialer {
         refusing: &mut Vec<usize>,
     ) -> Result<Box<Link>, DialError> {
         let mut tried = refusing.clone();
-        while let Ok(seat) = search.seat(&tried).await {
+        // A backend that fails may be back sooner than another has room, so then nobody waits for that.
+        while let Ok(seat) = search.seat(&tried, tried.len() == refusing.len()).await {
             let backend = Arc::clone(seat.backend());
             tried.push(backend.id);
             let why = match self.dial(search, seat).await {
@@ -296,14 +297,17 @@ impl Found {
 }
 
 impl Search<'_> {
-    async fn seat(&self, tried: &[usize]) -> Result<Seat, NoSeat> {
+    async fn seat(&self, tried: &[usize], waits: bool) -> Result<Seat, NoSeat> {
         let ask = Ask { key: self.key, just_failed: self.just_failed, tried };
-        let waits = || {
+        if !waits {
+            return self.pool.pick(clock::now(), &ask);
+        }
+        let begins_to_wait = || {
             if let Some(place) = self.handshake_place {
                 place.lock().unwrap_or_else(PoisonError::into_inner).take();
             }
         };
-        self.pool.seat(&ask, matches!(self.terms, Terms::First { .. }), waits).await
+        self.pool.seat(&ask, matches!(self.terms, Terms::First { .. }), begins_to_wait).await
     }
 
     fn offer(&self, compress: bool) -> Offer {

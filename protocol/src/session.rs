@@ -492,7 +492,8 @@ impl Session {
 
     /// The session ends because its backend has failed.
     pub fn failed_with_backend(&self) -> bool {
-        self.end.as_ref().is_some_and(|end| end.cause == Cause::BackendFailed)
+        let end = self.exceptions.as_ref().and_then(|e| e.end.as_ref());
+        end.is_some_and(|end| end.cause == Cause::BackendFailed)
     }
 
     /// What happened since the last call, for the log and the metrics.
