@@ -111,7 +111,7 @@ pub(super) struct Patch {
 
 /// `50`, or `"50%"` of what is configured.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected 0 to 256, or a share such as \"50%\"")]
 enum Weight {
     Whole(u32),
     Share(String),

@@ -140,7 +140,12 @@ impl Error {
 
 impl From<JsonRejection> for Error {
     fn from(rejection: JsonRejection) -> Error {
-        Error::new(rejection.status(), "invalid", rejection.body_text())
+        let status = match rejection {
+            // As every other value that is not allowed.
+            JsonRejection::JsonDataError(_) => StatusCode::BAD_REQUEST,
+            _ => rejection.status(),
+        };
+        Error::new(status, "invalid", rejection.body_text())
     }
 }
 
