@@ -1,8 +1,9 @@
 //! What all workers share.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
 
@@ -27,6 +28,8 @@ pub(crate) struct Broker {
     pub(crate) handshakes: Arc<Semaphore>,
     /// New sessions are welcome.
     ready: AtomicBool,
+    /// When another configuration was last taken over, in milliseconds since 1970; 0: never.
+    reconfigured: AtomicU64,
 }
 
 impl Broker {
@@ -38,6 +41,7 @@ impl Broker {
             max_sessions: capacity.max_sessions,
             handshakes: Arc::new(Semaphore::new(settings.limits.max_handshakes)),
             ready: AtomicBool::new(true),
+            reconfigured: AtomicU64::new(0),
             setup: RwLock::new(Arc::new(Setup::new(settings, &addresses))),
             addresses,
         }
@@ -52,6 +56,14 @@ impl Broker {
     pub(crate) fn reconfigure(&self, settings: Settings) {
         let next = Arc::new(self.setup().renewed(settings, &self.addresses));
         *self.setup.write().unwrap_or_else(PoisonError::into_inner) = next;
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        self.reconfigured.store(since_1970.as_millis() as u64, Relaxed);
+    }
+
+    /// When another configuration was last taken over, since 1970; `None`: never.
+    pub(crate) fn reconfigured(&self) -> Option<Duration> {
+        let millis = self.reconfigured.load(Relaxed);
+        (millis > 0).then(|| Duration::from_millis(millis))
     }
 
     pub(crate) fn is_ready(&self) -> bool {

@@ -153,6 +153,9 @@ fn collect(broker: &Broker) {
         total += core.machine.ledger();
         unacknowledged += core.machine.unacknowledged();
     }
+    if let Some(at) = broker.reconfigured() {
+        metrics::gauge!("steadfast_reload_last_success_timestamp_seconds").set(at.as_secs_f64());
+    }
     metrics::gauge!("steadfast_sessions").set(broker.registry.len() as f64);
     metrics::gauge!("steadfast_unacknowledged_bytes").set(unacknowledged as f64);
     metrics::gauge!("steadfast_buffered_bytes").set(broker.budget.used() as f64);
@@ -160,8 +163,6 @@ fn collect(broker: &Broker) {
     for (direction, counts) in [("up", total.up), ("down", total.down)] {
         publish(direction, counts);
     }
-    // As it is: only a reload sets it.
-    metrics::gauge!("steadfast_reload_last_success_timestamp_seconds").increment(0.0);
     let now = clock::now();
     for pool in broker.setup().pools.values() {
         metrics::gauge!("steadfast_queue_length", "pool" => pool.name.to_string())

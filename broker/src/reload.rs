@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -116,8 +115,6 @@ fn tell(cause: &'static str, done: &Result<(), Vec<String>>) {
     match done {
         Ok(()) => {
             metrics::counter!("steadfast_reloads_total", "outcome" => "applied").increment(1);
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-            metrics::gauge!("steadfast_reload_last_success_timestamp_seconds").set(since.as_secs_f64());
             tracing::info!(cause, "configuration reloaded");
         }
         Err(lines) => {
