@@ -25,6 +25,11 @@ pub async fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> 
     exchange(address, request.as_bytes()).await.unwrap_or_else(|| panic!("no answer to {method} {path}"))
 }
 
+/// POSTs nothing to `path`, on a connection of its own.
+pub async fn post(address: SocketAddr, path: &str) -> Response {
+    send(address, "POST", path, "").await
+}
+
 /// Sends `request` as it is and reads the answer. `None` when the connection ends without one.
 pub async fn exchange(address: SocketAddr, request: &[u8]) -> Option<Response> {
     bounded("an HTTP answer", async {

@@ -42,11 +42,22 @@ impl Backend {
         backend
     }
 
+    /// Starts a backend on this address; its port 0 lets the system choose.
+    pub async fn start_at(address: SocketAddr, name: &str, flags: &str) -> Self {
+        let backend = Self::absent_at(address, name, flags);
+        backend.restart().await;
+        backend
+    }
+
     /// A backend whose port is reserved and refuses connections until [`Backend::restart`].
     pub fn absent(name: &str, flags: &str) -> Self {
+        Self::absent_at(SocketAddr::from(([127, 0, 0, 1], 0)), name, flags)
+    }
+
+    fn absent_at(address: SocketAddr, name: &str, flags: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let journal = Journal::create(directory.path().join("journal"));
-        let (port, address) = reserve_port();
+        let (port, address) = reserve(address);
         let shared = Shared {
             name: name.to_owned(),
             flags: Mutex::new(words(flags)),
@@ -187,10 +198,10 @@ impl Drop for Supervisor {
 
 /// A port that nobody else gets while the socket lives: bound, but not listening, so that connections to it are
 /// refused until a backend listens there too (SO_REUSEADDR allows that).
-fn reserve_port() -> (Socket, SocketAddr) {
+fn reserve(address: SocketAddr) -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_reuse_address(true).expect("SO_REUSEADDR");
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port on loopback");
+    socket.bind(&address.into()).expect("a free port on loopback");
     let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("a bound socket");
     (socket, address)
 }

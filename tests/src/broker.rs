@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use nix::sys::signal::Signal;
@@ -22,11 +23,11 @@ pub struct Broker {
     process: Process,
     addresses: Vec<SocketAddr>,
     admin: SocketAddr,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// What a broker is started with.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct BrokerBuilder {
     pools: Vec<Pool>,
     sections: BTreeMap<String, String>,
@@ -45,16 +46,23 @@ enum LogFormat {
     Text,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Pool {
     name: String,
     settings: String,
-    backends: Vec<(Backend, String)>,
+    tables: String,
+    backends: Vec<Listed>,
+}
+
+#[derive(Debug, Clone)]
+struct Listed {
+    backend: Backend,
+    settings: String,
 }
 
 impl Broker {
     /// The path of the `steadfast` binary, for tests that start it with arguments of their own.
-    pub fn binary() -> std::path::PathBuf {
+    pub fn binary() -> PathBuf {
         locate("steadfast", "steadfast")
     }
 
@@ -86,6 +94,23 @@ impl Broker {
     /// The process id.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// The configuration file.
+    pub fn file(&self) -> PathBuf {
+        file_in(&self.directory)
+    }
+
+    /// Puts another file in the configuration's place, in one step, as an editor or a deployment does.
+    pub fn replace_file(&self, toml: &str) {
+        let next = self.directory.path().join("next.toml");
+        std::fs::write(&next, toml).expect("a file can be written");
+        std::fs::rename(&next, self.file()).expect("a file can be renamed");
+    }
+
+    /// Writes the configuration file anew, as `cp` does.
+    pub fn overwrite_file(&self, toml: &str) {
+        std::fs::write(self.file(), toml).expect("the configuration file can be written");
     }
 
     /// Sends a signal to the broker.
@@ -127,6 +152,11 @@ impl Broker {
     /// GETs `path` from the admin listener.
     pub async fn get(&self, path: &str) -> Response {
         admin::get(self.admin, path).await
+    }
+
+    /// POSTs nothing to `path` of the admin listener.
+    pub async fn post(&self, path: &str) -> Response {
+        admin::post(self.admin, path).await
     }
 
     /// GETs `path` from the admin listener as JSON. Panics unless it answers 200.
@@ -181,6 +211,28 @@ impl Broker {
         .await
     }
 
+    /// Waits until the backend `name` is in `state`; returns it.
+    pub async fn wait_state(&self, name: &str, state: &str) -> Value {
+        self.wait_backend(name, state, |backend| backend["state"] == state).await
+    }
+
+    /// Every change of the backend's state so far, as the log tells: the new state, and why. There is a line for
+    /// each that the metrics count.
+    pub async fn changes(&self, name: &str) -> Vec<(String, String)> {
+        let count = self.metric("steadfast_backend_state_changes_total", &[("backend", name)]).await;
+        let told =
+            || self.records(|record| record["message"] == "backend changed" && record["backend"] == name);
+        let what = format!("{count} lines of the log on backend {name}");
+        let records = eventually_some(&what, || Some(told()).filter(|all| all.len() as f64 >= count)).await;
+        let text = |record: &Value, key: &str| record[key].as_str().expect("text").to_owned();
+        records.iter().map(|record| (text(record, "after"), text(record, "why"))).collect()
+    }
+
+    /// How many sessions have ended so far.
+    pub async fn ends(&self) -> f64 {
+        self.metric("steadfast_session_ends_total", &[]).await
+    }
+
     /// All sessions, as the admin listener shows them.
     pub async fn sessions(&self) -> Vec<Value> {
         let body = self.get_json("/api/v1/sessions").await;
@@ -212,8 +264,10 @@ impl Broker {
 impl BrokerBuilder {
     /// Adds a pool, with a listener of its own.
     pub fn pool(mut self, name: &str, backends: &[&Backend]) -> Self {
-        let backends = backends.iter().map(|backend| ((*backend).clone(), String::new())).collect();
-        self.pools.push(Pool { name: name.to_owned(), settings: String::new(), backends });
+        let listed = |backend: &&Backend| Listed { backend: (*backend).clone(), settings: String::new() };
+        let backends = backends.iter().map(listed).collect();
+        let (name, settings, tables) = (name.to_owned(), String::new(), String::new());
+        self.pools.push(Pool { name, settings, tables, backends });
         self
     }
 
@@ -221,15 +275,6 @@ impl BrokerBuilder {
     pub fn pool_setting(mut self, line: &str) -> Self {
         let pool = self.pools.last_mut().expect("a pool to set something of");
         pool.settings += &format!("{line}\n");
-        self
-    }
-
-    /// Adds a line such as `weight = 3` to the backend `name` of the pool added last.
-    pub fn backend_setting(mut self, name: &str, line: &str) -> Self {
-        let backends = self.pools.last_mut().into_iter().flat_map(|pool| &mut pool.backends);
-        let (_, settings) =
-            backends.into_iter().find(|(backend, _)| backend.name() == name).expect("a backend of the pool");
-        *settings += &format!("{line}\n");
         self
     }
 
@@ -248,6 +293,21 @@ impl BrokerBuilder {
     /// Has the admin listener on this address, instead of a port of loopback.
     pub fn admin(mut self, address: &str) -> Self {
         self.admin = Some(address.to_owned());
+        self
+    }
+
+    /// Adds a table such as `[pool.health]`, with its header, to the pool added last.
+    pub fn pool_table(mut self, table: &str) -> Self {
+        let pool = self.pools.last_mut().expect("a pool to add a table to");
+        pool.tables += &format!("{table}\n\n");
+        self
+    }
+
+    /// Adds a line such as `weight = 3` to the backend `name` of the pool added last.
+    pub fn backend_setting(mut self, name: &str, line: &str) -> Self {
+        let pool = self.pools.last_mut().expect("a pool with the backend");
+        let listed = pool.backends.iter_mut().find(|listed| listed.backend.name() == name);
+        listed.expect("a backend of the pool").settings += &format!("{line}\n");
         self
     }
 
@@ -279,8 +339,8 @@ impl BrokerBuilder {
             toml += "[[listener]]\naddress = \"127.0.0.1:0\"\n\n";
         }
         for pool in &self.pools {
-            let _ = writeln!(toml, "[[pool]]\nname = \"{}\"\n{}", pool.name, pool.settings);
-            for (backend, settings) in &pool.backends {
+            let _ = writeln!(toml, "[[pool]]\nname = \"{}\"\n{}\n{}", pool.name, pool.settings, pool.tables);
+            for Listed { backend, settings } in &pool.backends {
                 let (name, url) = (backend.name(), backend.url());
                 let _ = writeln!(toml, "[[pool.backend]]\nname = \"{name}\"\nurl = \"{url}\"\n{settings}");
             }
@@ -294,7 +354,7 @@ impl BrokerBuilder {
     /// Starts the broker and waits until it has printed its addresses.
     pub async fn start(self) -> Broker {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let file = directory.path().join("steadfast.toml");
+        let file = file_in(&directory);
         std::fs::write(&file, self.to_toml()).expect("a configuration file can be written");
         let mut command = Command::new(Broker::binary());
         command.arg("serve").arg("--config").arg(&file);
@@ -311,8 +371,12 @@ impl BrokerBuilder {
         if admin.ip().is_unspecified() {
             admin.set_ip(Ipv4Addr::LOCALHOST.into());
         }
-        Broker { process, addresses, admin, _directory: directory }
+        Broker { process, addresses, admin, directory }
     }
+}
+
+fn file_in(directory: &TempDir) -> PathBuf {
+    directory.path().join("steadfast.toml")
 }
 
 fn parse(address: &str) -> SocketAddr {

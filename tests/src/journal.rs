@@ -178,6 +178,17 @@ impl Journal {
         self.connections().into_iter().filter(|connection| connection.session() == id).collect()
     }
 
+    /// The connections whose request line is that of `GET /health`, say, in order.
+    pub fn asked(&self, request: &str) -> Vec<Connection> {
+        let line = format!("{request} HTTP/1.1");
+        self.connections().into_iter().filter(|connection| connection.line == line).collect()
+    }
+
+    /// The connections of sessions, without checks, in order.
+    pub fn sessions(&self) -> Vec<Connection> {
+        self.connections().into_iter().filter(|connection| !connection.session().is_empty()).collect()
+    }
+
     /// The short texts of all messages on all connections, in order of arrival.
     pub fn texts(&self) -> Vec<String> {
         self.view(|entries| entries.iter().filter_map(|entry| message_text(&entry.event)).collect())

@@ -2,6 +2,8 @@
 
 use clap::{Args, Parser, ValueEnum};
 
+use crate::page::Page;
+
 /// The behaviour; everything is off by default, and then the backend answers each message with `name:message`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Behaviour {
@@ -33,6 +35,9 @@ pub(crate) struct Behaviour {
     /// Does not answer a Close.
     #[arg(long)]
     pub(crate) ignore_close: bool,
+    /// Says this text before it answers a Close.
+    #[arg(long)]
+    pub(crate) last_words: Option<String>,
 
     /// Ends when a message with this text comes.
     #[arg(long)]
@@ -72,6 +77,13 @@ pub(crate) struct Behaviour {
     /// Answers an upgrade only after that many milliseconds.
     #[arg(long)]
     pub(crate) upgrade_delay: Option<u64>,
+
+    /// Answers plain requests: `PATH:STATUS,STATUS...[:BODY]`. Can be repeated; other paths get 404.
+    #[arg(long)]
+    pub(crate) page: Vec<Page>,
+    /// Answers them only after that many milliseconds.
+    #[arg(long)]
+    pub(crate) page_delay: Option<u64>,
 }
 
 /// How a backend that dies on purpose does it.

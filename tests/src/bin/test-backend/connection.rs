@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use socket2::SockRef;
 use steadfast_tests::frame::{BINARY, CLOSE, CONTINUATION, End, Frame, FrameReader, PING, PONG, RSV1, TEXT};
-use steadfast_tests::http::read_head;
+use steadfast_tests::http::{Head, read_head};
 use steadfast_tests::journal::Event;
 use steadfast_tests::payload::{Payload, noise};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
@@ -19,6 +19,7 @@ use crate::Shared;
 use crate::behaviour::{Behaviour, Death, Spoil};
 use crate::command::Command;
 use crate::outbox::Outbox;
+use crate::page;
 use crate::upgrade::answer;
 
 /// Serves a connection to its end.
@@ -39,6 +40,10 @@ async fn upgrade(shared: &Shared, conn: u32, stream: &mut TcpStream, read_ahead:
     };
     let behaviour = shared.behaviour();
     shared.journal.write(conn, Event::Request { line: head.line.clone(), headers: head.headers.clone() });
+    if page::is_plain(&head) {
+        show_page(shared, conn, stream, &behaviour, &head).await;
+        return false;
+    }
     sleep(Duration::from_millis(behaviour.upgrade_delay.unwrap_or(0))).await;
     let Some(answer) = answer(&behaviour, &head) else {
         if behaviour.spoil_upgrade == Some(Spoil::Hang) {
@@ -49,6 +54,14 @@ async fn upgrade(shared: &Shared, conn: u32, stream: &mut TcpStream, read_ahead:
     shared.journal.write(conn, Event::Answered { status: answer.status });
     let written = stream.write_all(&answer.bytes).await.is_ok();
     written && answer.status == 101 && behaviour.spoil_upgrade != Some(Spoil::AcceptThenFail)
+}
+
+async fn show_page(shared: &Shared, conn: u32, stream: &mut TcpStream, behaviour: &Behaviour, head: &Head) {
+    sleep(Duration::from_millis(behaviour.page_delay.unwrap_or(0))).await;
+    let answer = page::answer(behaviour, head);
+    shared.journal.write(conn, Event::Answered { status: answer.status });
+    // Who asked may not want to know any more.
+    let _ = stream.write_all(&answer.bytes).await;
 }
 
 struct Connection {
@@ -180,6 +193,9 @@ impl Connection {
         self.note(Event::Close { code, reason });
         if behaviour.ignore_close {
             return Continue(());
+        }
+        if let Some(words) = &behaviour.last_words {
+            self.send(Frame::text(words)).await?;
         }
         let answered = if self.has_closed {
             Continue(())

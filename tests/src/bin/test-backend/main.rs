@@ -6,6 +6,7 @@ mod command;
 mod connection;
 mod misdeed;
 mod outbox;
+mod page;
 mod upgrade;
 
 use std::io::BufRead;

@@ -1,0 +1,58 @@
+//! Plain HTTP beside the WebSocket: what health checks and agents are told.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use steadfast_tests::http::{Head, header};
+
+use crate::behaviour::Behaviour;
+use crate::upgrade::Answer;
+
+/// `PATH:STATUS,STATUS...[:BODY]`: each request for the path gets the next status, and the last one stays. In the
+/// body `+` stands for a space and `|` for a new line.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    path: String,
+    statuses: Vec<u16>,
+    body: String,
+    requests: Arc<AtomicUsize>,
+}
+
+impl FromStr for Page {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.splitn(3, ':');
+        let path = parts.next().unwrap_or_default().to_owned();
+        let statuses = parts.next().ok_or_else(|| format!("{text:?} has no status"))?;
+        let status = |text: &str| text.parse().map_err(|_| format!("{text:?} is no status"));
+        let statuses = statuses.split(',').map(status).collect::<Result<_, _>>()?;
+        let body = parts.next().unwrap_or_default().replace('+', " ").replace('|', "\n");
+        Ok(Self { path, statuses, body, requests: Arc::default() })
+    }
+}
+
+impl Page {
+    fn answer(&self) -> Answer {
+        let turn = self.requests.fetch_add(1, Ordering::Relaxed).min(self.statuses.len() - 1);
+        plain(self.statuses[turn], &self.body)
+    }
+}
+
+/// Whether `request` wants a page rather than a WebSocket.
+pub(crate) fn is_plain(request: &Head) -> bool {
+    header(&request.headers, "upgrade").is_none()
+}
+
+/// The answer to a plain request; 404 for a page that no flag has named.
+pub(crate) fn answer(behaviour: &Behaviour, request: &Head) -> Answer {
+    let target = request.line.split(' ').nth(1).unwrap_or_default();
+    behaviour.page.iter().find(|page| page.path == target).map_or_else(|| plain(404, ""), Page::answer)
+}
+
+fn plain(status: u16, body: &str) -> Answer {
+    let head =
+        format!("HTTP/1.1 {status} Told\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    Answer { status, bytes: (head + body).into_bytes() }
+}
