@@ -7,7 +7,7 @@ FUZZ_VERSION=0.13.2
 
 notes=()
 skipped=()
-# dnsmasq lies in sbin, where only root's PATH leads.
+# Programs of the system that users have no path to by themselves, such as dnsmasq, included.
 export PATH="$PWD/.tools/bin:$PATH:/usr/sbin"
 
 # What is as it should be, though less than it could be.
@@ -42,7 +42,8 @@ install_components() {
 # Packages of the system, by the command that each brings.
 install_packages() {
     local pair command missing=()
-    for pair in c++:g++ curl:curl dnsmasq:dnsmasq-base node:nodejs npm:npm python3:python3 pip3:python3-pip shellcheck:shellcheck; do
+    for pair in c++:g++ curl:curl dnsmasq:dnsmasq-base node:nodejs npm:npm python3:python3 pip3:python3-pip \
+        shellcheck:shellcheck; do
         have "${pair%%:*}" || missing+=("${pair##*:}")
     done
     if ((${#missing[@]} == 0)); then

@@ -12,12 +12,15 @@ pub mod backend;
 pub mod binary;
 pub mod broker;
 pub mod client;
+pub mod dns;
 pub mod frame;
 pub mod http;
 pub mod journal;
+pub mod loopback;
 pub mod payload;
 pub mod process;
 pub mod sequence;
+pub mod skip;
 pub mod upgrade;
 pub mod wait;
 

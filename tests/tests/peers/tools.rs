@@ -1,9 +1,9 @@
 //! Which of the programs that the tests use are installed.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use steadfast_tests::skip::leave_out;
 
 /// What a test may need besides Rust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,20 +38,13 @@ impl Tool {
     }
 }
 
-/// Whether a test must be left out because a tool of `needed` is missing. Says so, and tells the file that the
-/// variable STEADFAST_SKIPPED names. Panics where CI=true, for there nothing may be left out.
+/// Whether a test must be left out because a tool of `needed` is missing. Then it is said.
 pub(crate) fn left_out(test: &str, needed: &[Tool]) -> bool {
     let missing: Vec<Tool> = needed.iter().copied().filter(|tool| !tool.is_installed()).collect();
     if missing.is_empty() {
         return false;
     }
-    let line = format!("{test}: {missing:?} missing; ./test installs it where it can");
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{line}");
-    eprintln!("skipped {line}");
-    if let Some(path) = std::env::var_os("STEADFAST_SKIPPED") {
-        let mut file = OpenOptions::new().create(true).append(true).open(path).expect("a file to append to");
-        writeln!(file, "{line}").expect("the file can be written");
-    }
+    leave_out(test, &format!("{missing:?}"));
     true
 }
 
