@@ -1,5 +1,7 @@
 //! Numbered messages, and what their arrival must look like at both ends of a session that changed backends.
 
+use std::collections::HashMap;
+
 use crate::backend::Backend;
 use crate::client::Client;
 use crate::journal::Connection;
@@ -30,6 +32,27 @@ pub fn session_connections(id: &str, backends: &[&Backend]) -> Vec<(String, Conn
     let mut all: Vec<_> = backends.iter().flat_map(of).collect();
     all.sort_by_key(|(_, connection)| connection.attempt());
     all
+}
+
+/// All connections of sessions at `backends` by the client's tag, each list in the order of the dials.
+pub fn connections_by_tag(backends: &[&Backend]) -> HashMap<String, Vec<(String, Connection)>> {
+    let all = backends.iter().flat_map(|backend| {
+        let name = backend.name().to_owned();
+        backend.journal().sessions().into_iter().map(move |connection| (name.clone(), connection))
+    });
+    let mut by_session: HashMap<String, Vec<(String, Connection)>> = HashMap::new();
+    for (name, connection) in all {
+        by_session.entry(connection.session().to_owned()).or_default().push((name, connection));
+    }
+    let mut by_tag = HashMap::new();
+    for mut connections in by_session.into_values() {
+        connections.sort_by_key(|(_, connection)| connection.attempt());
+        let first = connections.iter().flat_map(|(_, connection)| connection.texts()).next();
+        let first = first.expect("every session said something");
+        let tag = first.rsplit_once('-').expect("a numbered message").0.to_owned();
+        assert!(by_tag.insert(tag, connections).is_none(), "two sessions said {first}");
+    }
+    by_tag
 }
 
 /// Checks one session whose client sent `tag-1..=tag-total`, over all its connections: each connection got a run

@@ -1,39 +1,17 @@
 //! A thousand sessions leave one backend at once.
 
-use std::collections::HashMap;
-
 use futures::future::join_all;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::client::Client;
 use steadfast_tests::frame::Frame;
-use steadfast_tests::journal::Connection;
 use steadfast_tests::process::raise_descriptor_limit;
-use steadfast_tests::sequence::{answers_to_end, check_answers, check_arrivals, send_range};
+use steadfast_tests::sequence::{
+    answers_to_end, check_answers, check_arrivals, connections_by_tag, send_range,
+};
 
 const SESSIONS: usize = 1000;
 const MESSAGES: usize = 10;
-
-/// All connections of both backends by the client's tag, each list in the order of the dials.
-fn connections_by_tag(backends: &[&Backend]) -> HashMap<String, Vec<(String, Connection)>> {
-    let all = backends.iter().flat_map(|backend| {
-        let name = backend.name().to_owned();
-        backend.journal().connections().into_iter().map(move |connection| (name.clone(), connection))
-    });
-    let mut by_session: HashMap<String, Vec<(String, Connection)>> = HashMap::new();
-    for (name, connection) in all {
-        by_session.entry(connection.session().to_owned()).or_default().push((name, connection));
-    }
-    let mut by_tag = HashMap::new();
-    for mut connections in by_session.into_values() {
-        connections.sort_by_key(|(_, connection)| connection.attempt());
-        let first = connections.iter().flat_map(|(_, connection)| connection.texts()).next();
-        let first = first.expect("every session said something");
-        let tag = first.rsplit_once('-').expect("a numbered message").0.to_owned();
-        assert!(by_tag.insert(tag, connections).is_none(), "two sessions said {first}");
-    }
-    by_tag
-}
 
 #[tokio::test]
 async fn a_thousand_sessions_leave_one_backend() {
