@@ -52,8 +52,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use broker::Broker;
-use config::Source;
 use config::settings::Settings;
+use config::{Source, Stamp};
 use limits::Capacity;
 use listeners::Listeners;
 use logging::Levels;
@@ -69,6 +69,8 @@ pub struct Reloads {
     pub source: Source,
     /// What is logged.
     pub levels: Levels,
+    /// The file as it was before it was read: what has changed since then is not known yet.
+    pub seen: Option<Stamp>,
 }
 
 /// Runs the broker until the signals say otherwise and everything is closed.
@@ -80,7 +82,7 @@ pub async fn run(
     listeners: Listeners,
     settings: Settings,
     capacity: Capacity,
-    Reloads { source, levels }: Reloads,
+    Reloads { source, levels, seen }: Reloads,
     Signals { mut stop, reload }: Signals,
 ) -> io::Result<()> {
     let workers = settings.workers;
@@ -95,7 +97,7 @@ pub async fn run(
     // Each worker has handles of its own; when they are dropped, the addresses are free.
     drop(entrances);
     let (requests, requested) = mpsc::channel(reload::REQUESTS);
-    let reloader = Reloader { broker: Arc::clone(&broker), source, levels };
+    let reloader = Reloader { broker: Arc::clone(&broker), source, levels, seen };
     let mut beside = JoinSet::new();
     if let Some(socket) = listeners.admin {
         beside.spawn(admin::serve(socket, Arc::clone(&broker), exporter, requests));

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
 
 fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let source = Source::new(args.config.clone(), args.overrides.clone());
+    let seen = source.stamp();
     let settings = source.load()?;
     let levels = logging::init(&settings.log).map_err(Failure::Running)?;
     let capacity = Capacity::measure(&settings)?;
@@ -43,7 +44,7 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
         let listeners = Listeners::bind(&settings)?;
         capacity.log();
         announce(&listeners).map_err(Failure::running)?;
-        let reloads = Reloads { source, levels };
+        let reloads = Reloads { source, levels, seen };
         steadfast::run(listeners, settings, capacity, reloads, signals).await.map_err(Failure::running)
     })
 }

@@ -1,17 +1,13 @@
 //! Reading the configuration again, whole or not at all.
 
-use std::fs;
 use std::future::pending;
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use crate::broker::Broker;
-use crate::config::{Settings, Source, restart};
+use crate::config::{Settings, Source, Stamp, restart};
 use crate::logging::Levels;
 
 /// Somebody asks for a reload, and waits for what comes of it.
@@ -25,21 +21,14 @@ pub(crate) struct Reloader {
     pub(crate) broker: Arc<Broker>,
     pub(crate) source: Source,
     pub(crate) levels: Levels,
-}
-
-/// A file as it was when it was looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
+    /// The file as it was before it was first read.
+    pub(crate) seen: Option<Stamp>,
 }
 
 impl Reloader {
     /// Reloads on SIGHUP, on request and on change, until it is dropped.
     pub(crate) async fn run(self, mut hangups: mpsc::Receiver<()>, mut requests: mpsc::Receiver<Request>) {
-        let mut known = self.stamp();
+        let mut known = self.seen;
         loop {
             tokio::select! {
                 Some(()) = hangups.recv() => self.reload("SIGHUP", &mut known, None),
@@ -51,7 +40,7 @@ impl Reloader {
 
     fn reload(&self, cause: &'static str, known: &mut Option<Stamp>, request: Option<Request>) {
         // Before it is read: what changes meanwhile is another change.
-        *known = self.stamp();
+        *known = self.source.stamp();
         let done = self.try_reload();
         tell(cause, &done);
         if let Some(request) = request {
@@ -86,28 +75,12 @@ impl Reloader {
         let mut last = known;
         loop {
             sleep(every).await;
-            let stamp = self.stamp();
+            let stamp = self.source.stamp();
             if stamp.is_some() && stamp != known && stamp == last {
                 return;
             }
             last = stamp;
         }
-    }
-
-    fn stamp(&self) -> Option<Stamp> {
-        self.source.file().and_then(|file| Stamp::of(file).ok())
-    }
-}
-
-impl Stamp {
-    fn of(file: &Path) -> io::Result<Stamp> {
-        let metadata = fs::metadata(file)?;
-        Ok(Stamp {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
     }
 }
 

@@ -11,6 +11,7 @@ mod problem;
 mod raw;
 pub mod restart;
 pub mod settings;
+mod stamp;
 mod typed;
 mod values;
 
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 pub use overrides::Overrides;
 pub use problem::{ConfigError, Problem};
 pub use settings::Settings;
+pub use stamp::Stamp;
 pub use values::log_filter;
 pub(crate) use values::name;
 pub(crate) use values::network::backend;
@@ -49,6 +51,11 @@ impl Source {
     /// The file, if there is one.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
+    }
+
+    /// The file as it is now; `None` without one. What is read after this look is no older.
+    pub fn stamp(&self) -> Option<Stamp> {
+        self.file().and_then(|file| Stamp::of(file).ok())
     }
 
     /// Reads it as it is now.

@@ -1,7 +1,12 @@
 //! What makes the broker read its file again.
 
+use std::process::Command;
+
 use nix::sys::signal::Signal;
-use steadfast_tests::wait::{eventually_async, eventually_some};
+use steadfast_tests::admin;
+use steadfast_tests::broker::Broker;
+use steadfast_tests::process::Process;
+use steadfast_tests::wait::{bounded, eventually_async, eventually_some};
 
 use crate::{APPLIED, REFUSED, RELOADS, asked, pair, take, wait_applied, watching, weighed, weights};
 
@@ -68,4 +73,36 @@ async fn without_a_watch_only_the_asked_for_happens() {
     broker.replace_file(&watching(&[&b], "50ms").to_toml());
     wait_applied(&broker, 3.0).await;
     assert_eq!(weights(&broker).await, weighed(&[("b", 1)]));
+}
+
+/// What the broker has read at its start may be old before it begins to watch.
+#[tokio::test]
+async fn a_change_while_it_starts_is_not_missed() {
+    let (a, b) = pair().await;
+    for _ in 0..10 {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let (file, next) = (folder.path().join("steadfast.toml"), folder.path().join("next.toml"));
+        std::fs::write(&file, watching(&[&a], "50ms").to_toml()).expect("a file");
+        std::fs::write(&next, watching(&[&b], "50ms").to_toml()).expect("a file");
+        let mut command = Command::new(Broker::binary());
+        command.arg("serve").arg("--config").arg(&file).args(["--admin", "127.0.0.1:0"]);
+        let mut process = Process::spawn("steadfast", &mut command);
+        // At the very moment at which its addresses are there.
+        bounded("its addresses", async {
+            while process.stdout().len() < 2 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        std::fs::rename(&next, &file).expect("a file can be renamed");
+        let admin = process.printed("admin on ", 0).await.parse().expect("an address");
+        eventually_async("the other file", async || {
+            admin::get(admin, "/api/v1/backends")
+                .await
+                .text()
+                .contains(&b.address().to_string())
+                .then_some(())
+        })
+        .await;
+    }
 }
