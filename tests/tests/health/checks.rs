@@ -148,3 +148,25 @@ async fn a_change_is_seen_everywhere() {
     assert!(failed >= 3.0, "{failed} failed checks");
     assert_eq!(broker.metric(CHECKS, &[("backend", "b"), ("outcome", "failed")]).await, 0.0);
 }
+
+#[tokio::test]
+async fn after_recovery_the_weight_grows() {
+    let (a, b) = pair(WELL).await;
+    let broker = quick(&[&a, &b], &http()).pool_setting("slow_start = \"1h\"").start().await;
+    wait_well(&broker, "a").await;
+    wait_well(&broker, "b").await;
+    let weight = async |name: &str| broker.backend(name).await.expect("listed")["effective_weight"].as_f64();
+    assert_eq!((weight("a").await, weight("b").await), (Some(1.0), Some(1.0)), "new ones are whole");
+    a.set(ILL).await;
+    broker.wait_state("a", "down").await;
+    a.set(WELL).await;
+    broker.wait_state("a", "up").await;
+    let first = weight("a").await.expect("a weight");
+    assert!((0.1..0.2).contains(&first), "a tenth at first: {first}");
+    let mut clients = Vec::new();
+    for _ in 0..11 {
+        clients.push(Client::connect(broker.address()).await);
+    }
+    let counts = [&a, &b].map(|own| own.journal().sessions().len());
+    assert!(counts[0] <= 2 && counts[1] >= 9, "nobody overruns it: {counts:?}");
+}

@@ -6,6 +6,7 @@ use steadfast_tests::broker::Broker;
 use steadfast_tests::client::Client;
 use steadfast_tests::sequence::{check_answers, check_arrivals, converse, range, session_connections};
 use steadfast_tests::upgrade::Upgrade;
+use steadfast_tests::wait::eventually;
 
 use crate::{CHECKS, ILL, WELL, http, only_session, pair, placed, quick, wait_checks, wait_well};
 
@@ -163,4 +164,85 @@ async fn a_stopped_backend_is_found_out() {
         client.ask("m-3", "b:m-3").await;
     }
     assert_eq!(broker.metric("steadfast_failovers_total", &[]).await, 2.0);
+}
+
+#[tokio::test]
+async fn they_move_once_there_is_another() {
+    let (a, b) = pair(ILL).await;
+    a.set(WELL).await;
+    let broker = quick(&[&a, &b], &http()).start().await;
+    wait_well(&broker, "a").await;
+    broker.wait_state("b", "down").await;
+    let mut client = Client::connect(broker.address()).await;
+    client.ask("m-1", "a:m-1").await;
+    a.set(ILL).await;
+    broker.wait_state("a", "down").await;
+    client.ask("m-2", "a:m-2").await;
+    b.set(WELL).await;
+    broker.wait_only_session("moved", |own| own["backend"] == "b" && own["state"] == "relaying").await;
+    client.ask("m-3", "b:m-3").await;
+    let old = a.journal().sessions().remove(0);
+    assert_eq!((old.texts(), old.close().map(|(code, _)| code)), (range("m", 1, 2), Some(Some(1001))));
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_let_go_is_left() {
+    let (a, b) = pair(ILL).await;
+    a.set(&format!("{WELL} --ignore-close")).await;
+    let broker = quick(&[&a, &b], &http()).setting("timeouts", "close = \"200ms\"").start().await;
+    wait_well(&broker, "a").await;
+    broker.wait_state("b", "down").await;
+    let mut client = Client::connect(broker.address()).await;
+    client.ask("m-1", "a:m-1").await;
+    b.set(WELL).await;
+    wait_well(&broker, "b").await;
+    a.set(&format!("{ILL} --ignore-close")).await;
+    // What comes between the two backends waits for the next one.
+    eventually("the Close at a", || a.journal().sessions()[0].close().is_some()).await;
+    client.ask("m-2", "b:m-2").await;
+    assert_eq!((a.journal().texts(), b.journal().texts()), (range("m", 1, 1), range("m", 2, 2)));
+    assert_eq!(broker.metric("steadfast_failovers_total", &[("reason", "planned")]).await, 1.0);
+}
+
+#[tokio::test]
+async fn without_acknowledgements_they_move_as_well() {
+    let (a, b) = pair(ILL).await;
+    a.set(WELL).await;
+    let broker = quick(&[&a, &b], &http()).pool_setting("ack = \"none\"").start().await;
+    wait_well(&broker, "a").await;
+    broker.wait_state("b", "down").await;
+    let mut client = Client::connect(broker.address()).await;
+    let answers = converse(&mut client, "m", 50, 8, async |_, _| {}).await;
+    assert_eq!(answers, range("a:m", 1, 50));
+    b.set(WELL).await;
+    wait_well(&broker, "b").await;
+    a.set(ILL).await;
+    b.wait_upgrades(1).await;
+    client.ask("m-51", "b:m-51").await;
+    let old = a.journal().sessions().remove(0);
+    assert_eq!((old.texts(), old.close().map(|(code, _)| code)), (range("m", 1, 50), Some(Some(1001))));
+    assert_eq!(b.journal().texts(), ["m-51"]);
+}
+
+#[tokio::test]
+async fn sessions_that_cannot_move_stay() {
+    for (flags, setting) in
+        [("", "on_failure = \"close\""), (" --answer-header Steadfast-Failover:off", "ack = \"pong\"")]
+    {
+        let (a, b) = pair(ILL).await;
+        a.set(&format!("{WELL}{flags}")).await;
+        let broker = quick(&[&a, &b], &http()).pool_setting(setting).start().await;
+        wait_well(&broker, "a").await;
+        broker.wait_state("b", "down").await;
+        let mut client = Client::connect(broker.address()).await;
+        b.set(WELL).await;
+        wait_well(&broker, "b").await;
+        a.set(&format!("{ILL}{flags}")).await;
+        broker.wait_state("a", "down").await;
+        wait_checks(&broker, CHECKS, "a", 20.0).await;
+        client.ask("still there?", "a:still there?").await;
+        assert_eq!(only_session(&a).close(), None);
+        assert_eq!(placed(&broker).await, "b");
+        assert_eq!(broker.metric("steadfast_failovers_total", &[]).await, 0.0);
+    }
 }
