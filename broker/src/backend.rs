@@ -1,6 +1,7 @@
 //! One service behind the broker: what is known of it, and what follows for new sessions.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::sync::Semaphore;
 use crate::agent::{self, Admin, Operating, Report, Score};
 use crate::circuit::{Change, Circuit};
 use crate::config::settings::{self, Outlier, Query};
+use crate::discovery::Found;
 use crate::placement::{Candidate, Reason, Standing, hash};
 use crate::queue::Queue;
 use crate::vitals::{Turn, Vitals, ramp};
@@ -246,6 +248,13 @@ impl Backend {
             weight: condition.weight(now),
             max_sessions: condition.max_sessions(),
         }
+    }
+
+    /// As DNS names backends: by address. `None`: it has a host name.
+    pub(crate) fn found(&self, now: Time) -> Option<Found> {
+        let address = SocketAddr::new(self.host.parse().ok()?, self.port);
+        let Share { weight, backup, .. } = self.view(now).share;
+        Some(Found { name: self.name.clone(), address, weight: Some(weight), backup })
     }
 
     // ---- placing sessions ----

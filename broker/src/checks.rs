@@ -197,7 +197,8 @@ async fn follow(pool: Arc<Pool>, discovery: Discovery, dns: Dns) {
             return;
         }
     };
-    let mut follower = Follower::default();
+    // Settings may have changed while there were backends already.
+    let mut follower = Follower::resume(pool.found(&discovery.query));
     loop {
         let answer = resolver.look_up(&discovery.query).await;
         let outcome = if answer.is_ok() { "answered" } else { "failed" };

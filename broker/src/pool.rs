@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::backend::{Backend, Origin, Rules, Seat, Share};
 use crate::circuit::ejectable;
 use crate::clock;
-use crate::config::settings::{self, OnFailure, Settings};
+use crate::config::settings::{self, OnFailure, Query, Settings};
 use crate::discovery::Found;
 use crate::placement::{self, Candidate, NoPlace, Turns};
 use crate::queue::{LOOK, Queue};
@@ -323,6 +323,14 @@ impl Pool {
         }
         self.replace(&mut removed, before.with(backends), "the API was asked for it");
         Ok(())
+    }
+
+    /// The backends that DNS has named for this query.
+    pub(crate) fn found(&self, query: &Query) -> Vec<Found> {
+        let origin = Origin::Dns(query.clone());
+        let present = self.present();
+        let named = present.backends.iter().filter(|backend| backend.origin == origin);
+        named.filter_map(|backend| backend.found(clock::now())).collect()
     }
 
     /// What DNS says now of one name.

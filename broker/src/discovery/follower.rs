@@ -1,5 +1,6 @@
 //! What becomes of answers over time: which backends a name has, and when to ask again.
 
+use std::mem;
 use std::time::Duration;
 
 use steadfast_protocol::time::Time;
@@ -14,9 +15,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// The course of one name.
 #[derive(Debug, Default)]
 pub(crate) struct Follower {
-    /// What was last found and still counts; `None`: nothing has been found yet, but one that followed
-    /// the name before, with other settings, may have brought backends.
-    known: Option<Vec<Found>>,
+    /// What was last found and still counts.
+    known: Vec<Found>,
+    /// The next set is told in any case.
+    resumed: bool,
     trouble: Option<Trouble>,
     /// Look-ups without an answer in a row.
     unanswered: u32,
@@ -53,6 +55,12 @@ pub(crate) enum News {
 }
 
 impl Follower {
+    /// One that takes over from another, which has found these. The first set is told also when it is the
+    /// same: what else is configured for it may have changed.
+    pub(crate) fn resume(known: Vec<Found>) -> Follower {
+        Follower { known, resumed: true, ..Follower::default() }
+    }
+
     /// Takes the result of a look-up that ended `now`.
     pub(crate) fn answered(&mut self, now: Time, result: Result<Answer, LookupError>, dns: &Dns) -> Step {
         match result {
@@ -77,9 +85,9 @@ impl Follower {
 
     /// A failed look-up changes nothing.
     fn failed(&mut self, why: &str, dns: &Dns) -> Step {
-        let count = self.count();
+        let count = self.known.len();
         let news =
-            self.troubled(Trouble::Failing, || format!("{why}; its backends ({count}) stay as they are"));
+            self.troubled(Trouble::Failing, || format!("{why}; its {count} backends stay as they are"));
         Step { set: None, next: self.backoff(dns), news }
     }
 
@@ -88,27 +96,23 @@ impl Follower {
     fn vanished(&mut self, now: Time, why: &str, dns: &Dns) -> Step {
         let away = now.since(*self.vanished.get_or_insert(now));
         let left = dns.hold.saturating_sub(away);
-        let count = self.count();
-        if count == 0 || left.is_zero() {
+        if self.known.is_empty() || left.is_zero() {
             let news = self.troubled(Trouble::Gone, || format!("{why}; it has no backends"));
-            let set = if left.is_zero() { self.change(Vec::new()) } else { None };
-            return Step { set, next: self.backoff(dns), news };
+            return Step { set: self.change(Vec::new()), next: self.backoff(dns), news };
         }
-        let news = self
-            .troubled(Trouble::Vanished, || format!("{why}; its backends ({count}) are kept for {left:?}"));
+        let count = self.known.len();
+        let news =
+            self.troubled(Trouble::Vanished, || format!("{why}; its {count} backends are kept for {left:?}"));
         Step { set: None, next: self.backoff(dns).min(left), news }
     }
 
     fn change(&mut self, set: Vec<Found>) -> Option<Vec<Found>> {
-        if self.known.as_ref() == Some(&set) {
+        let resumed = mem::take(&mut self.resumed);
+        if set == self.known && !resumed {
             return None;
         }
-        self.known = Some(set.clone());
+        self.known.clone_from(&set);
         Some(set)
-    }
-
-    fn count(&self) -> usize {
-        self.known.as_ref().map_or(0, Vec::len)
     }
 
     fn troubled(&mut self, trouble: Trouble, text: impl FnOnce() -> String) -> Option<News> {
@@ -197,7 +201,7 @@ mod tests {
     fn failures_change_nothing_and_are_told_once() {
         let mut follower = settled();
         let step = follower.answered(at(5), failure(), &DNS);
-        let news = trouble("no answer; its backends (2) stay as they are");
+        let news = trouble("no answer; its 2 backends stay as they are");
         assert_eq!(step, Step { set: None, next: secs(2), news });
         for hours in 1..50 {
             let step = follower.answered(at(hours * 3600), failure(), &DNS);
@@ -235,7 +239,7 @@ mod tests {
     fn a_vanished_name_is_held_and_then_emptied() {
         let mut follower = settled();
         let step = follower.answered(at(5), absence(), &DNS);
-        let news = trouble("chat does not exist; its backends (2) are kept for 10s");
+        let news = trouble("chat does not exist; its 2 backends are kept for 10s");
         assert_eq!(step, Step { set: None, next: secs(2), news });
         let step = follower.answered(at(7), absence(), &DNS);
         assert_eq!(step, Step { set: None, next: secs(4), news: None });
@@ -280,12 +284,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_before_with_other_settings_goes_after_the_hold_as_well() {
-        let mut follower = Follower::default();
+    fn one_that_takes_over_tells_its_first_set_in_any_case() {
+        let mut follower = Follower::resume(set(&[1, 2]));
+        assert_eq!(follower.answered(at(0), failure(), &DNS).set, None);
+        assert_eq!(follower.answered(at(2), answer(&[1, 2], 5), &DNS).set, Some(set(&[1, 2])));
+        assert_eq!(follower.answered(at(7), answer(&[1, 2], 5), &DNS).set, None);
+    }
+
+    #[test]
+    fn one_that_takes_over_holds_a_vanished_name() {
+        let mut follower = Follower::resume(set(&[1, 2]));
         assert_eq!(follower.answered(at(0), absence(), &DNS).set, None);
-        assert_eq!(follower.answered(at(9), absence(), &DNS).set, None);
         assert_eq!(follower.answered(at(10), absence(), &DNS).set, Some(Vec::new()));
-        assert_eq!(follower.answered(at(20), absence(), &DNS).set, None);
     }
 
     #[test]
