@@ -260,6 +260,33 @@ async fn after_that_they_are_removed() {
 }
 
 #[tokio::test]
+async fn a_reload_goes_on_with_what_was_found() {
+    if cannot("a_reload_goes_on_with_what_was_found") {
+        return;
+    }
+    let [a, b] = backends(["a", "b"]).await;
+    let mut dns = Dns::start(&chat(&[&a, &b])).await;
+    let broker = following(&a, &dns, "1h").start().await;
+    wait_listed(&broker, &[name(&a), name(&b)]).await;
+    let mut clients = one_each(&broker).await;
+    broker.replace_file(&following(&a, &dns, "2h").to_toml());
+    assert_eq!(broker.post("/api/v1/reload").await.status, 200);
+    wait_lookups(&broker, "answered", 3.0).await;
+    assert_eq!(listed(&broker, "state").await, ["up", "up"]);
+    for client in &mut clients {
+        client.send("still there?").await;
+        assert!(client.text().await.ends_with(":still there?"));
+    }
+    assert_eq!(broker.metric("steadfast_failovers_total", &[]).await, 0.0);
+    dns.answer(&Zone::default()).await;
+    wait_lookups(&broker, "failed", 3.0).await;
+    assert_eq!(listed(&broker, "state").await, ["up", "up"]);
+    broker.replace_file(&following(&a, &dns, "100ms").to_toml());
+    assert_eq!(broker.post("/api/v1/reload").await.status, 200);
+    wait_listed(&broker, &[]).await;
+}
+
+#[tokio::test]
 async fn a_server_that_is_gone_changes_nothing() {
     if cannot("a_server_that_is_gone_changes_nothing") {
         return;
