@@ -56,8 +56,11 @@ impl Rule {
 }
 
 /// Scheme and authority of an origin (RFC 6454, 6.2). Browsers leave the scheme's own port away;
-/// where somebody writes it, it is the same origin. `null` has no parts.
+/// where somebody writes it, it is the same origin. `null` is a word alone, and fits only itself.
 fn parts(origin: &[u8]) -> Option<(&[u8], &[u8])> {
+    if origin == b"null" {
+        return Some((origin, b""));
+    }
     let colon = origin.iter().position(|byte| *byte == b':')?;
     let (scheme, rest) = origin.split_at(colon);
     let authority = rest.strip_prefix(b"://")?;
@@ -173,8 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_is_no_origin_opens_nothing() {
-        for origin in ["null", "a.com", "https://a.com"] {
+    fn documents_without_an_origin_come_in_where_null_is_named() {
+        assert!(admits(exact("null"), "null"));
+        for origin in ["", "nul", "null.com", "a.com", "https://a.com", "https://null"] {
             assert!(!admits(exact("null"), origin), "{origin}");
         }
     }
