@@ -56,7 +56,7 @@ fn bound(source: IpAddr) -> io::Result<TcpSocket> {
 }
 
 /// This source has no port left for this target, or is not this machine's at present.
-fn is_used_up(error: &io::Error) -> bool {
+pub(crate) fn is_used_up(error: &io::Error) -> bool {
     is_one_of(error, &[Errno::EADDRNOTAVAIL, Errno::EADDRINUSE])
 }
 

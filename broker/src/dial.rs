@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::backend::{Backend, Seat};
 use crate::clock;
-use crate::connect::{connect, is_local};
+use crate::connect::{connect, is_local, is_used_up};
 use crate::handshake::{Handshake, Offer};
 use crate::pool::{Ask, Dialing, NoSeat, Pool};
 
@@ -148,8 +148,10 @@ impl Dialer {
                 Outcome::Incompatible(why) => refused(search.pool, &backend, why),
                 Outcome::Failed(why) => failed(search.pool, &backend, &why),
                 Outcome::Local(error) => {
-                    local_fault(&error);
-                    return Err(DialError::Unreachable);
+                    local_fault(search.pool, &backend, &error);
+                    if !is_used_up(&error) {
+                        return Err(DialError::Unreachable);
+                    }
                 }
             }
         }
@@ -179,7 +181,10 @@ impl Dialer {
                     continue;
                 }
                 Outcome::Local(error) => {
-                    local_fault(&error);
+                    local_fault(search.pool, &backend, &error);
+                    if is_used_up(&error) {
+                        continue;
+                    }
                     return Err(DialError::Unreachable);
                 }
             };
@@ -385,9 +390,20 @@ fn tries_elsewhere(status: StatusCode) -> bool {
     status.is_server_error() || status.is_success() || passing.contains(&status)
 }
 
-fn local_fault(error: &io::Error) {
+/// Nothing speaks against the backend. Ports are counted for each, so others may still have some.
+fn local_fault(pool: &Pool, backend: &Backend, error: &io::Error) {
     metrics::counter!("steadfast_limit_hits_total", "limit" => "local_dial").increment(1);
-    tracing::warn!(%error, "cannot dial for a reason of this machine's; raise its limits");
+    let (pool, backend) = (&*pool.name, &backend.name);
+    if is_used_up(error) {
+        tracing::warn!(
+            pool,
+            backend,
+            %error,
+            "cannot dial: no port is left toward this backend; give the pool more addresses of this machine in `source`"
+        );
+    } else {
+        tracing::warn!(pool, backend, %error, "cannot dial for a reason of this machine's; raise its limits");
+    }
 }
 
 fn failed(pool: &Pool, backend: &Backend, why: &str) {
