@@ -17,10 +17,11 @@ pub mod frame;
 pub mod http;
 pub mod journal;
 pub mod loopback;
+pub mod network;
 pub mod payload;
 pub mod process;
 pub mod sequence;
-pub mod skip;
+pub mod skipped;
 pub mod upgrade;
 pub mod wait;
 

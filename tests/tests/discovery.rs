@@ -9,7 +9,7 @@ use steadfast_tests::client::Client;
 use steadfast_tests::dns::{Dns, Zone};
 use steadfast_tests::loopback::own_address;
 use steadfast_tests::sequence::{check_answers, check_arrivals, converse, range, session_connections};
-use steadfast_tests::skip::leave_out;
+use steadfast_tests::skipped::leave_out;
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::{eventually, eventually_async};
 
@@ -19,7 +19,7 @@ const LOOKUPS: &str = "steadfast_dns_lookups_total";
 fn cannot(test: &str) -> bool {
     let there = Dns::is_there();
     if !there {
-        leave_out(test, "dnsmasq");
+        leave_out(&format!("{test}: dnsmasq is missing; ./test installs it where it can"));
     }
     !there
 }

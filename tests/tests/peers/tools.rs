@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use steadfast_tests::skip::leave_out;
+use steadfast_tests::skipped::leave_out;
 
 /// What a test may need besides Rust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +38,13 @@ impl Tool {
     }
 }
 
-/// Whether a test must be left out because a tool of `needed` is missing. Then it is said.
+/// Whether a test must be left out, and is, because a tool of `needed` is missing.
 pub(crate) fn left_out(test: &str, needed: &[Tool]) -> bool {
     let missing: Vec<Tool> = needed.iter().copied().filter(|tool| !tool.is_installed()).collect();
     if missing.is_empty() {
         return false;
     }
-    leave_out(test, &format!("{missing:?}"));
+    leave_out(&format!("{test}: {missing:?} missing; ./test installs it where it can"));
     true
 }
 
