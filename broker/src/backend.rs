@@ -230,6 +230,16 @@ impl Backend {
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
+    /// What its counters are called. Those found by DNS share the name that was asked for: their
+    /// addresses come and go without end, and a counter stays.
+    pub(crate) fn series(&self) -> String {
+        match &self.origin {
+            Origin::File | Origin::Api => self.name.clone(),
+            Origin::Dns(Query::Address { host, .. }) => host.clone(),
+            Origin::Dns(Query::Srv { name }) => name.clone(),
+        }
+    }
+
     pub(crate) fn sessions(&self) -> usize {
         self.sessions.load(Relaxed)
     }
@@ -428,7 +438,7 @@ impl Backend {
     fn tell(&self, before: State, state: State, lasted: Duration, why: &str) {
         let Backend { pool, name, .. } = self;
         let labels =
-            [("pool", pool.to_string()), ("backend", name.clone()), ("state", state.name().to_owned())];
+            [("pool", pool.to_string()), ("backend", self.series()), ("state", state.name().to_owned())];
         metrics::counter!("steadfast_backend_state_changes_total", &labels).increment(1);
         let (before, after, sessions) = (before.name(), state.name(), self.sessions());
         tracing::warn!(
@@ -519,7 +529,8 @@ impl Condition {
     /// Its share in thousandths, before it grows back.
     fn share(&self) -> u32 {
         let own = self.adjusted.weight.unwrap_or(Score::Percent(100)).of(self.configured.weight * WHOLE);
-        self.agent.weight.unwrap_or(Score::Percent(100)).of(own)
+        // What an operator has taken out, no agent brings back.
+        if own == 0 { 0 } else { self.agent.weight.unwrap_or(Score::Percent(100)).of(own) }
     }
 
     fn weight(&self, now: Time) -> u32 {

@@ -190,13 +190,7 @@ async fn ask(backend: Arc<Backend>, agent: Agent) {
 }
 
 async fn follow(pool: Arc<Pool>, discovery: Discovery, dns: Dns) {
-    let resolver = match Resolver::new(&dns) {
-        Ok(resolver) => resolver,
-        Err(why) => {
-            tracing::error!(pool = &*pool.name, why, "DNS cannot be asked; set dns.servers");
-            return;
-        }
-    };
+    let resolver = resolver(&pool, &dns).await;
     // Settings may have changed while there were backends already.
     let mut follower = Follower::resume(pool.found(&discovery.query));
     loop {
@@ -220,12 +214,25 @@ async fn follow(pool: Arc<Pool>, discovery: Discovery, dns: Dns) {
     }
 }
 
+/// Tries until there is one: the system may write its resolv.conf later than it starts the broker.
+async fn resolver(pool: &Pool, dns: &Dns) -> Resolver {
+    let mut told = false;
+    loop {
+        match Resolver::new(dns) {
+            Ok(resolver) => return resolver,
+            Err(why) if !told => {
+                told = true;
+                tracing::error!(pool = &*pool.name, why, "DNS cannot be asked yet");
+            }
+            Err(_) => {}
+        }
+        sleep(dns.ttl_min.max(ROUND)).await;
+    }
+}
+
 fn count(backend: &Backend, name: &'static str, outcome: &'static str) {
-    let labels = [
-        ("pool", backend.pool.to_string()),
-        ("backend", backend.name.clone()),
-        ("outcome", outcome.to_owned()),
-    ];
+    let labels =
+        [("pool", backend.pool.to_string()), ("backend", backend.series()), ("outcome", outcome.to_owned())];
     metrics::counter!(name, &labels).increment(1);
 }
 

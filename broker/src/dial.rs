@@ -140,7 +140,7 @@ impl Dialer {
                     return Err(DialError::Answered(Box::new(answer)));
                 }
                 Outcome::Answered(answer) => {
-                    failed(search.pool, &backend, &format!("it answered {}", answer.status()));
+                    turned_away(search.pool, &backend, answer.status());
                     if answer.status().is_client_error() {
                         last = DialError::Answered(Box::new(answer));
                     }
@@ -171,7 +171,7 @@ impl Dialer {
             let why = match self.dial(search, seat).await {
                 Outcome::Linked(link) => return Ok(link),
                 Outcome::Answered(answer) if tries_elsewhere(answer.status()) => {
-                    failed(search.pool, &backend, &format!("it answered {}", answer.status()));
+                    turned_away(search.pool, &backend, answer.status());
                     continue;
                 }
                 Outcome::Answered(answer) => answer.status().to_string(),
@@ -407,9 +407,19 @@ fn local_fault(pool: &Pool, backend: &Backend, error: &io::Error) {
 }
 
 fn failed(pool: &Pool, backend: &Backend, why: &str) {
-    let now = clock::now();
-    backend.penalise(now);
-    pool.failed(now, backend);
+    pool.failed(clock::now(), backend);
+    avoided(pool, backend, why);
+}
+
+/// The backend has answered that another one should be asked. That it has enough at the moment does
+/// not eject it.
+fn turned_away(pool: &Pool, backend: &Backend, status: StatusCode) {
+    let why = format!("it answered {status}");
+    if status.is_client_error() { avoided(pool, backend, &why) } else { failed(pool, backend, &why) }
+}
+
+fn avoided(pool: &Pool, backend: &Backend, why: &str) {
+    backend.penalise(clock::now());
     record(pool, backend, "failed");
     tracing::debug!(pool = &*pool.name, backend = backend.name, why, "dial failed");
 }
@@ -421,7 +431,7 @@ fn refused(pool: &Pool, backend: &Backend, why: &str) {
 
 fn record(pool: &Pool, backend: &Backend, outcome: &'static str) {
     let labels =
-        [("pool", pool.name.to_string()), ("backend", backend.name.clone()), ("outcome", outcome.to_owned())];
+        [("pool", pool.name.to_string()), ("backend", backend.series()), ("outcome", outcome.to_owned())];
     metrics::counter!("steadfast_dials_total", &labels).increment(1);
 }
 

@@ -10,19 +10,29 @@ use tokio::time::sleep;
 
 use crate::broker::Broker;
 use crate::clock;
+use crate::pool::Pool;
 use crate::registry::Core;
 
 /// How often it looks. A session's move takes longer than that in any case.
 const ROUND: Duration = Duration::from_millis(250);
 
+/// Rounds between two looks at all sessions while the same backends are left: some may stay on them
+/// for good.
+const CALM: u32 = 4;
+
 /// Keeps the backends until it is dropped.
 pub(crate) async fn keep(broker: Arc<Broker>) {
-    let mut left = HashSet::new();
+    let (mut left, mut rounds) = (HashSet::new(), 0);
     loop {
         sleep(ROUND).await;
         let now = clock::now();
         advance(&broker, now);
-        left = move_sessions(&broker, now, &left);
+        let (next, rooms) = survey(&broker, now);
+        rounds = if next == left { rounds + 1 } else { 0 };
+        if rounds % CALM == 0 && !(next.is_empty() && left.is_empty()) {
+            move_sessions(&broker, now, (&left, &next), rooms);
+        }
+        left = next;
     }
 }
 
@@ -34,10 +44,11 @@ fn advance(broker: &Broker, now: Time) {
     }
 }
 
-/// Sends sessions away from backends that are left, as many as there is room for elsewhere: one that
-/// moved and found no place would be lost, and one that stays is not. Those of backends that are well
-/// again remain. Returns the ids of the backends that are left now.
-fn move_sessions(broker: &Broker, now: Time, before: &HashSet<usize>) -> HashSet<usize> {
+/// The room beside the backends that are left, by pool.
+type Rooms = HashMap<*const Pool, usize>;
+
+/// The ids of the backends that are left and have somebody beside them, and their pools' room.
+fn survey(broker: &Broker, now: Time) -> (HashSet<usize>, Rooms) {
     let (mut left, mut rooms) = (HashSet::new(), HashMap::new());
     for pool in broker.setup().pools.values() {
         let (backends, room) = (pool.left(), pool.room_beside(now, None));
@@ -46,9 +57,18 @@ fn move_sessions(broker: &Broker, now: Time, before: &HashSet<usize>) -> HashSet
             rooms.insert(Arc::as_ptr(pool), room);
         }
     }
-    if left.is_empty() && before.is_empty() {
-        return left;
-    }
+    (left, rooms)
+}
+
+/// Sends sessions away from backends that are left, as many as there is room for elsewhere: one that
+/// moved and found no place would be lost, and one that stays is not. Those of backends that are well
+/// again remain.
+fn move_sessions(
+    broker: &Broker,
+    now: Time,
+    (before, left): (&HashSet<usize>, &HashSet<usize>),
+    mut rooms: Rooms,
+) {
     let entries = broker.registry.all();
     for entry in &entries {
         let limited = rooms.get_mut(&Arc::as_ptr(&entry.gate.pool)).filter(|room| **room < usize::MAX);
@@ -67,7 +87,6 @@ fn move_sessions(broker: &Broker, now: Time, before: &HashSet<usize>) -> HashSet
             None => {}
         }
     }
-    left
 }
 
 /// It has left a backend, and is one of those who look for room.
@@ -103,7 +122,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Overrides, parse};
-    use crate::pool::{Ask, Pool};
+    use crate::pool::Ask;
 
     const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
 

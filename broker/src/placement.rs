@@ -139,7 +139,13 @@ impl Candidate {
 fn best_tier(candidates: &[Candidate]) -> Option<(Tier, Vec<&Candidate>)> {
     let sound = Tier { standing: Standing::Sound, backup: false };
     let primary_is_sound = candidates.iter().any(|candidate| candidate.tier() == sound);
-    let usable = |candidate: &&Candidate| candidate.has_room() && !(candidate.backup && primary_is_sound);
+    let all_are_ejected = candidates.iter().all(|candidate| candidate.standing == Standing::Ejected);
+    let counts = |candidate: &Candidate| match candidate.standing {
+        // It fails its sessions: to wait for room elsewhere is better.
+        Standing::Ejected => all_are_ejected,
+        Standing::Sound | Standing::Suspect => !(candidate.backup && primary_is_sound),
+    };
+    let usable = |candidate: &&Candidate| candidate.has_room() && counts(candidate);
     let tier = candidates.iter().filter(usable).map(Candidate::tier).min()?;
     let open = candidates.iter().filter(usable).filter(|candidate| candidate.tier() == tier);
     Some((tier, open.collect()))

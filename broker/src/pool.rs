@@ -207,9 +207,10 @@ impl Pool {
         placement::room(&others.filter_map(candidate).collect::<Vec<_>>())
     }
 
-    /// Whether each of its backends is among these.
+    /// Whether it has backends, and each of them is among these.
     pub(crate) fn all_among(&self, ids: &[usize]) -> bool {
-        self.present().backends.iter().all(|backend| ids.contains(&backend.id))
+        let present = self.present();
+        !present.backends.is_empty() && present.backends.iter().all(|backend| ids.contains(&backend.id))
     }
 
     /// The addresses to dial from, the one whose turn it is first; empty: any.
@@ -236,12 +237,17 @@ impl Pool {
 
     /// Backends whose sessions are to go elsewhere, those that were taken away included.
     pub(crate) fn left(&self) -> Vec<Arc<Backend>> {
-        let mut removed = self.changing();
-        removed.retain(|backend| backend.upgrade().is_some_and(|backend| backend.sessions() > 0));
-        let removed: Vec<_> = removed.iter().filter_map(Weak::upgrade).collect();
+        let removed = self.removed();
         let present = self.present();
         let down = present.backends.iter().filter(|backend| backend.is_left() && backend.sessions() > 0);
         down.cloned().chain(removed).collect()
+    }
+
+    /// Backends that were taken away and still have sessions.
+    pub(crate) fn removed(&self) -> Vec<Arc<Backend>> {
+        let mut removed = self.changing();
+        removed.retain(|backend| backend.upgrade().is_some_and(|backend| backend.sessions() > 0));
+        removed.iter().filter_map(Weak::upgrade).collect()
     }
 
     // ---- changes of its backends ----

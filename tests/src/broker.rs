@@ -219,7 +219,12 @@ impl Broker {
     /// Every change of the backend's state so far, as the log tells: the new state, and why. There is a line for
     /// each that the metrics count.
     pub async fn changes(&self, name: &str) -> Vec<(String, String)> {
-        let count = self.metric("steadfast_backend_state_changes_total", &[("backend", name)]).await;
+        self.changes_of(name, name).await
+    }
+
+    /// As [`Broker::changes`], of a backend found by DNS: its counters go by the name that was asked for.
+    pub async fn changes_of(&self, name: &str, counted: &str) -> Vec<(String, String)> {
+        let count = self.metric("steadfast_backend_state_changes_total", &[("backend", counted)]).await;
         let told =
             || self.records(|record| record["message"] == "backend changed" && record["backend"] == name);
         let what = format!("{count} lines of the log on backend {name}");

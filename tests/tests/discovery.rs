@@ -72,7 +72,9 @@ fn discovering(what: &str, dns: &Dns, hold: &str) -> BrokerBuilder {
 async fn listed(broker: &Broker, key: &str) -> Vec<String> {
     let body = broker.get_json("/api/v1/backends").await;
     let text = |own: &Value| own[key].as_str().expect("text").to_owned();
-    let mut all: Vec<_> = body["backends"].as_array().expect("a list").iter().map(text).collect();
+    let there = |own: &&Value| own["state"] != "removed";
+    let backends = body["backends"].as_array().expect("a list").iter().filter(there);
+    let mut all: Vec<_> = backends.map(text).collect();
     all.sort();
     all
 }
@@ -152,7 +154,7 @@ async fn sessions_of_an_address_that_is_gone_move() {
     assert_eq!(check_arrivals("m", 60, &connections), 0);
     assert_eq!(check_answers("m", 60, &answers, &connections), 0);
     assert_eq!(connections.iter().map(|(_, own)| own.texts().len()).collect::<Vec<_>>(), [40, 20]);
-    let changes = broker.changes(&name(&a)).await;
+    let changes = broker.changes_of(&name(&a), "chat.test").await;
     assert_eq!(changes, [("removed".to_owned(), "DNS names it no more".to_owned())]);
     assert_eq!(broker.ends().await, 0.0);
 }
@@ -248,6 +250,8 @@ async fn after_that_they_are_removed() {
     client.ask("m-1", "a:m-1").await;
     dns.answer(&Zone::default()).await;
     wait_listed(&broker, &[]).await;
+    let stays = broker.wait_state(&name(&a), "removed").await;
+    assert_eq!(stays["sessions"], 1);
     assert_eq!(Upgrade::to(broker.address()).refused().await.status, 503);
     client.ask("m-2", "a:m-2").await;
     let told = || troubles(&broker).iter().any(|why| why.contains("it has no backends"));

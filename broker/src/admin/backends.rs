@@ -137,12 +137,15 @@ pub(super) async fn pools(State(admin): State<Admin>) -> Json<serde_json::Value>
     Json(serde_json::json!({ "pools": views }))
 }
 
-/// Every backend, in the order of the configuration.
+/// Every backend, in the order of the configuration; after those of a pool the ones that were taken
+/// away and still have sessions.
 pub(super) async fn all(State(admin): State<Admin>) -> Json<serde_json::Value> {
     let now = clock::now();
     let mut views = Vec::new();
     for pool in in_order(&admin) {
-        views.extend(pool.present().backends.iter().map(|backend| BackendView::new(now, backend)));
+        let (present, removed) = (pool.present(), pool.removed());
+        let backends = present.backends.iter().chain(&removed);
+        views.extend(backends.map(|backend| BackendView::new(now, backend)));
     }
     Json(serde_json::json!({ "backends": views }))
 }

@@ -154,8 +154,10 @@ proptest! {
             let random = &mut || numbers.next().unwrap_or_default();
             let placed = place(&candidates, &balance, key, &mut turns, random);
             let sound = candidates.iter().any(|one| one.standing == Standing::Sound && !one.backup);
+            let ejected = candidates.iter().all(|one| one.standing == Standing::Ejected);
             let fits = |one: &&Candidate| {
-                one.max_sessions.is_none_or(|max| one.sessions < max) && (!one.backup || !sound)
+                let counts = if one.standing == Standing::Ejected { ejected } else { !one.backup || !sound };
+                one.max_sessions.is_none_or(|max| one.sessions < max) && counts
             };
             let best = candidates.iter().filter(fits).map(|one| (one.standing, one.backup)).min();
             match placed {

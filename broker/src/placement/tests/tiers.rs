@@ -77,8 +77,6 @@ fn a_full_primary_calls_no_backup() {
     let mut bench = ladder();
     bench.candidates[0].max_sessions = Some(0);
     assert_eq!(bench.choose(&Balance::LeastSessions), 2);
-    bench.candidates.remove(2);
-    assert_eq!(bench.choose(&Balance::LeastSessions), 4);
     bench.candidates.retain(|candidate| candidate.id == 0 || candidate.backup);
     assert_eq!(bench.place(&Balance::LeastSessions, None), Err(NoPlace::Full));
 }
@@ -97,11 +95,33 @@ fn each_tier_can_be_full() {
         let mut bench = ladder();
         // Without the sound primary, backups come into question.
         bench.candidates.remove(0);
-        for candidate in 0..5 {
-            assert_eq!(bench.place(&balance, Some(1)).expect("a place").id, candidate + 1);
-            bench.candidates[candidate].max_sessions = Some(0);
-        }
-        assert_eq!(bench.place(&balance, Some(1)), Err(NoPlace::Full));
+        let ejected = bench.candidates.split_off(3);
+        use_up(&mut bench, &balance);
+        bench.candidates = ejected;
+        use_up(&mut bench, &balance);
+    }
+}
+
+/// Fills one candidate after another, in their order.
+fn use_up(bench: &mut Bench, balance: &Balance) {
+    for candidate in 0..bench.candidates.len() {
+        let expected = bench.candidates[candidate].id;
+        assert_eq!(bench.place(balance, Some(1)).expect("a place").id, expected);
+        bench.candidates[candidate].max_sessions = Some(0);
+    }
+    assert_eq!(bench.place(balance, Some(1)), Err(NoPlace::Full));
+}
+
+#[test]
+fn nobody_goes_to_an_ejected_one_while_others_are_only_full() {
+    for kept in [0, 2] {
+        let mut bench = ladder();
+        bench.candidates.retain(|candidate| candidate.id == kept || candidate.standing == Standing::Ejected);
+        assert_eq!(bench.choose(&Balance::LeastSessions), kept);
+        bench.candidates[0].max_sessions = Some(0);
+        assert_eq!(bench.place(&Balance::LeastSessions, None), Err(NoPlace::Full));
+        bench.candidates.remove(0);
+        assert_eq!(bench.choose(&Balance::LeastSessions), 4);
     }
 }
 
