@@ -1,6 +1,9 @@
 //! One service behind the broker: what is known of it, and what follows for new sessions.
 
-use std::fmt::Write as _;
+mod condition;
+mod seat;
+mod state;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,19 +12,20 @@ use std::time::Duration;
 use steadfast_protocol::time::Time;
 use tokio::sync::Semaphore;
 
-use crate::agent::{self, Admin, Operating, Report, Score};
-use crate::circuit::{Change, Circuit};
-use crate::config::settings::{self, Outlier, Query};
+use crate::agent::{self, Report};
+use crate::config::settings::{self, Query};
 use crate::discovery::Found;
 use crate::placement::{Candidate, Reason, Standing, hash};
 use crate::queue::Queue;
-use crate::vitals::{Turn, Vitals, ramp};
+use crate::vitals::{Turn, Vitals};
+
+use condition::Condition;
+pub(crate) use condition::{Adjustment, Rules, Share};
+pub(crate) use seat::Seat;
+pub(crate) use state::State;
 
 /// The greatest weight, as HAProxy has it.
 pub(crate) const WEIGHT_MAX: u32 = 256;
-
-/// A weight of one, in the unit in which shares are computed.
-const WHOLE: u32 = 1000;
 
 /// One service, as all workers see it.
 #[derive(Debug)]
@@ -56,104 +60,6 @@ pub(crate) enum Origin {
     Dns(Query),
 }
 
-/// What the pool's settings say of every backend.
-#[derive(Debug, Clone)]
-pub(crate) struct Rules {
-    pub(crate) outlier: Outlier,
-    pub(crate) slow_start: Duration,
-    pub(crate) penalty_min: Duration,
-    pub(crate) penalty_max: Duration,
-}
-
-/// A backend's share, as it is configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Share {
-    pub(crate) weight: u32,
-    pub(crate) backup: bool,
-    pub(crate) max_sessions: Option<usize>,
-}
-
-/// A change of a share while the broker runs; what is `None` stays.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Adjustment {
-    pub(crate) weight: Option<Score>,
-    pub(crate) max_sessions: Option<Option<usize>>,
-}
-
-/// What changes.
-#[derive(Debug)]
-struct Condition {
-    rules: Rules,
-    configured: Share,
-    adjusted: Adjustment,
-    agent: agent::Standing,
-    vitals: Vitals,
-    circuit: Circuit,
-    penalty: Penalty,
-    /// Since when its share grows again.
-    recovered: Option<Time>,
-    state: State,
-    since: Time,
-    why: String,
-}
-
-/// A backend that failed is tried last for a while.
-#[derive(Debug, Default)]
-struct Penalty {
-    until: Option<Time>,
-    in_a_row: u32,
-}
-
-/// Where a backend stands, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// It gets sessions.
-    Up,
-    /// Its weight is zero: it keeps its sessions and gets no new one.
-    Off,
-    /// Its agent says drain: the same.
-    Draining,
-    /// Too many of its sessions failed.
-    Ejected,
-    /// One session at a time tries whether it is well again.
-    HalfOpen,
-    /// Health checks or its agent say that it is down: its sessions move.
-    Down,
-    /// It is no longer configured: its sessions move.
-    Removed,
-}
-
-impl State {
-    /// All of them, for the metrics.
-    pub(crate) const ALL: [State; 7] = [
-        State::Up,
-        State::Off,
-        State::Draining,
-        State::Ejected,
-        State::HalfOpen,
-        State::Down,
-        State::Removed,
-    ];
-
-    /// The word for logs, metrics and the API.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            State::Up => "up",
-            State::Off => "off",
-            State::Draining => "draining",
-            State::Ejected => "ejected",
-            State::HalfOpen => "half_open",
-            State::Down => "down",
-            State::Removed => "removed",
-        }
-    }
-
-    /// Its sessions are to go elsewhere.
-    fn is_left(self) -> bool {
-        matches!(self, State::Down | State::Removed)
-    }
-}
-
 /// A backend as the API shows it.
 #[derive(Debug)]
 pub(crate) struct View {
@@ -170,18 +76,6 @@ pub(crate) struct View {
     pub(crate) max_sessions: Option<usize>,
 }
 
-/// A session's place on a backend; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    backend: Arc<Backend>,
-    /// Since when it is linked; until then, since it was taken.
-    since: Time,
-    linked: bool,
-    failed: bool,
-    /// Why it is here.
-    pub(crate) reason: Reason,
-}
-
 impl Backend {
     pub(crate) fn new(
         id: usize,
@@ -191,20 +85,7 @@ impl Backend {
         rules: Rules,
         (dials, queue, now): (usize, Arc<Queue>, Time),
     ) -> Backend {
-        let configured = Share::from(backend);
-        let condition = Condition {
-            rules,
-            configured,
-            adjusted: Adjustment::default(),
-            agent: agent::Standing::default(),
-            vitals: Vitals::new(),
-            circuit: Circuit::new(),
-            penalty: Penalty::default(),
-            recovered: None,
-            state: if configured.weight == 0 { State::Off } else { State::Up },
-            since: now,
-            why: "new".to_owned(),
-        };
+        let condition = Condition::new(Share::from(backend), rules, now);
         Backend {
             id,
             pool,
@@ -305,7 +186,7 @@ impl Backend {
         self.sessions.fetch_update(Relaxed, Relaxed, more).ok()?;
         condition.circuit.seated();
         drop(condition);
-        Some(Seat { backend: Arc::clone(self), since: now, linked: false, failed: false, reason })
+        Some(Seat::new(self, now, reason))
     }
 
     // ---- what happens to it ----
@@ -455,154 +336,5 @@ impl Backend {
 
     fn condition(&self) -> MutexGuard<'_, Condition> {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Condition {
-    fn find_state(&self, removed: bool) -> State {
-        if removed {
-            State::Removed
-        } else if !self.vitals.is_up() || self.agent_says_down() {
-            State::Down
-        } else if self.agent.admin == Admin::Drain {
-            // Before an ejection: one that is ejected still gets sessions as a last resort.
-            State::Draining
-        } else if self.share() == 0 {
-            State::Off
-        } else if self.circuit.opened_until().is_some() {
-            State::Ejected
-        } else if self.circuit.name() == "half_open" {
-            State::HalfOpen
-        } else {
-            State::Up
-        }
-    }
-
-    /// Maintenance is for the operator to end, not for sessions to sit through.
-    fn agent_says_down(&self) -> bool {
-        self.agent.operating == Operating::Down || self.agent.admin == Admin::Maint
-    }
-
-    fn standing(&self) -> Option<Standing> {
-        match self.state {
-            State::Up => Some(Standing::Sound),
-            State::HalfOpen if self.circuit.admits() => Some(Standing::Sound),
-            State::HalfOpen | State::Ejected => Some(Standing::Ejected),
-            State::Off | State::Draining | State::Down | State::Removed => None,
-        }
-    }
-
-    fn circuit_changed(&mut self, now: Time, change: Change) -> String {
-        match change {
-            Change::Ejected { duration, failures } => {
-                metrics::counter!("steadfast_ejections_total").increment(1);
-                let mut why = format!("ejected for {duration:?}: ");
-                let _ = match failures {
-                    1 => write!(why, "the session that tried it failed"),
-                    _ => write!(why, "{failures} dials or young sessions in a row failed"),
-                };
-                why
-            }
-            Change::HalfOpened => {
-                self.recovered = Some(now);
-                "its ejection is over; one session tries it".to_owned()
-            }
-            Change::Closed => "a session has lasted".to_owned(),
-        }
-    }
-
-    fn penalised(&self, now: Time) -> bool {
-        self.penalty.until.is_some_and(|until| now < until)
-    }
-
-    fn penalise(&mut self, now: Time) {
-        if self.penalised(now) {
-            // A herd that fails together is one failure.
-            return;
-        }
-        let Rules { penalty_min, penalty_max, .. } = self.rules;
-        let in_a_row = self.penalty.in_a_row;
-        let time = penalty_min.saturating_mul(1 << in_a_row.min(16)).min(penalty_max);
-        self.penalty = Penalty { until: Some(now + time), in_a_row: in_a_row.saturating_add(1) };
-    }
-
-    /// Its share in thousandths, before it grows back.
-    fn share(&self) -> u32 {
-        let own = self.adjusted.weight.unwrap_or(Score::Percent(100)).of(self.configured.weight * WHOLE);
-        // What an operator has taken out, no agent brings back.
-        if own == 0 { 0 } else { self.agent.weight.unwrap_or(Score::Percent(100)).of(own) }
-    }
-
-    fn weight(&self, now: Time) -> u32 {
-        match self.recovered {
-            Some(since) => ramp(self.share(), now.since(since), self.rules.slow_start),
-            None => self.share(),
-        }
-    }
-
-    fn max_sessions(&self) -> Option<usize> {
-        let own = self.adjusted.max_sessions.unwrap_or(self.configured.max_sessions);
-        // As in HAProxy, an agent's zero lifts its limit.
-        let told = self.agent.max_sessions.filter(|max| *max > 0);
-        [own, told].into_iter().flatten().min()
-    }
-}
-
-impl Score {
-    /// What it makes of a share in thousandths.
-    fn of(self, share: u32) -> u32 {
-        match self {
-            Score::Weight(weight) => weight.min(WEIGHT_MAX) * WHOLE,
-            Score::Percent(percent) => {
-                let part = u64::from(share) * u64::from(percent) / 100;
-                u32::try_from(part).unwrap_or(u32::MAX).min(WEIGHT_MAX * WHOLE)
-            }
-        }
-    }
-}
-
-impl From<&settings::Backend> for Share {
-    fn from(backend: &settings::Backend) -> Share {
-        let settings::Backend { weight, backup, max_sessions, .. } = *backend;
-        Share { weight, backup, max_sessions }
-    }
-}
-
-impl Seat {
-    pub(crate) fn backend(&self) -> &Arc<Backend> {
-        &self.backend
-    }
-
-    /// The backend has taken the session.
-    pub(crate) fn linked(&mut self, now: Time) {
-        (self.since, self.linked) = (now, true);
-        let mut condition = self.backend.condition();
-        condition.penalty = Penalty::default();
-        condition.circuit.linked(now);
-    }
-
-    /// The backend has failed this session. True: so soon that it counts against it.
-    pub(crate) fn fail(&mut self, now: Time) -> bool {
-        self.failed = true;
-        now.since(self.since) < self.backend.condition().rules.outlier.early_death
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.backend.sessions.fetch_sub(1, Relaxed);
-        if !self.failed {
-            let now = crate::clock::now();
-            self.backend.change(now, |condition| {
-                let lasted = self.linked && now.since(self.since) >= condition.rules.outlier.early_death;
-                if !lasted {
-                    condition.circuit.left();
-                    return None;
-                }
-                let change = condition.circuit.lasted(now)?;
-                Some(condition.circuit_changed(now, change))
-            });
-        }
-        self.backend.queue.stir();
     }
 }

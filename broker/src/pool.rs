@@ -1,19 +1,21 @@
 //! Pools: which backends there are, and which one a session gets.
 
+mod promises;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use steadfast_protocol::session::{AckMode, Codes, Config};
+use steadfast_protocol::session::Config;
 use steadfast_protocol::time::Time;
 use tokio::time::{Instant, sleep_until};
 
 use crate::backend::{Backend, Origin, Rules, Seat, Share};
 use crate::circuit::ejectable;
 use crate::clock;
-use crate::config::settings::{self, OnFailure, Query, Settings};
+use crate::config::settings::{self, Query, Settings};
 use crate::discovery::Found;
 use crate::placement::{self, Candidate, NoPlace, Turns};
 use crate::queue::{LOOK, Queue};
@@ -90,7 +92,7 @@ impl Pool {
     pub(crate) fn new(pool: &settings::Pool, settings: &Settings) -> Pool {
         let present = Present {
             settings: pool.clone(),
-            session: Arc::new(session_config(pool, settings)),
+            session: Arc::new(promises::of(pool, settings)),
             dialing: Dialing::new(settings),
             backends: Vec::new(),
             rules: Rules::new(pool, settings),
@@ -286,7 +288,7 @@ impl Pool {
         }
         let present = Present {
             settings: pool.clone(),
-            session: Arc::new(session_config(pool, settings)),
+            session: Arc::new(promises::of(pool, settings)),
             dialing: Dialing::new(settings),
             backends,
             rules,
@@ -464,41 +466,6 @@ impl Dialing {
     fn new(settings: &Settings) -> Dialing {
         let settings::Timeouts { connect, upgrade, .. } = settings.timeouts;
         Dialing { connect, upgrade, header: settings.limits.header }
-    }
-}
-
-fn session_config(pool: &settings::Pool, settings: &Settings) -> Config {
-    let Settings { limits, timeouts, failover, poison, close_codes, herd, drain, .. } = settings;
-    Config {
-        ack: pool.ack,
-        ack_hold: if pool.ack == AckMode::Pong { pool.ack_hold } else { Duration::ZERO },
-        ack_timeout: pool.ack_timeout,
-        failover: pool.on_failure == OnFailure::Failover,
-        message_limit: u32::try_from(limits.message).unwrap_or(u32::MAX),
-        ring_limit: limits.ring,
-        close_timeout: timeouts.close,
-        client_stall: timeouts.client_stall,
-        message_timeout: timeouts.message,
-        keepalive: timeouts.keepalive,
-        client_pong: timeouts.client_pong,
-        quiet: drain.quiet,
-        departure_deadline: drain.deadline,
-        deadline: failover.deadline,
-        stable: failover.stable,
-        backoff_min: failover.backoff_min,
-        backoff_max: failover.backoff_max,
-        jitter: herd.jitter,
-        failure_codes: failover.close_codes.clone(),
-        poison_window: poison.window,
-        poison_deaths: poison.deaths,
-        poison_convictions: poison.convictions,
-        codes: Codes {
-            deadline: close_codes.deadline,
-            refused: close_codes.refused,
-            poison: close_codes.poison,
-            on_failure: close_codes.on_failure,
-            slow_message: close_codes.slow_message,
-        },
     }
 }
 

@@ -5,24 +5,20 @@
 //! socket is ready or the machine's next deadline. Bytes are read into one buffer per thread, so
 //! that an idle session holds none.
 
-use std::cell::RefCell;
+mod side;
+
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BufMut;
 use http::HeaderMap;
-use steadfast_protocol::chain::Gather;
 use steadfast_protocol::session::{Cause, Dial, DialFailure, Failure, Note, Session};
 use steadfast_protocol::time::Time;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
-use tokio_util::io::poll_read_buf;
 
 use crate::backend::{Backend, Seat};
 use crate::broker::Broker;
@@ -32,11 +28,7 @@ use crate::door::Passes;
 use crate::registry::{Core, Entry, Place};
 use crate::{clock, journal};
 
-/// Bytes of a thread's read buffer.
-const READ: usize = 64 * 1024;
-
-/// Bytes of several pieces up to which they are joined for one plain write.
-const COPIED: usize = 4096;
+use side::{BUFFER, Read, Side, reset};
 
 /// Rounds of one poll before other sessions get their turn.
 const ROUNDS: usize = 16;
@@ -46,10 +38,6 @@ const NEAR: Duration = Duration::from_secs(1);
 
 /// How soon a session that waits for memory looks again.
 const TIGHT: Duration = Duration::from_millis(10);
-
-thread_local! {
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
-}
 
 /// A dial under way.
 type Dialing = Pin<Box<dyn Future<Output = (Result<Box<Link>, DialError>, Vec<usize>)> + Send>>;
@@ -84,29 +72,6 @@ struct Moving {
     refusing: Vec<usize>,
     /// Its turn to replay suspects.
     turn: Option<OwnedSemaphorePermit>,
-}
-
-/// One socket.
-struct Side {
-    stream: TcpStream,
-    /// A write has failed: what is still to be read is read, then the side is gone.
-    broken: bool,
-    /// The write side is shut.
-    shut: bool,
-    /// Nothing more can be read or written.
-    ended: bool,
-    /// It has been read to its end in this poll; its readiness will wake the task.
-    drained: bool,
-    /// It is not read, since a limit is reached.
-    held_back: bool,
-}
-
-/// What a read brought.
-enum Read {
-    Bytes(usize),
-    Nothing,
-    End,
-    Failed,
 }
 
 impl Driver {
@@ -476,98 +441,6 @@ impl Future for Driver {
                 return Poll::Pending;
             }
         }
-    }
-}
-
-impl Side {
-    fn new(stream: TcpStream) -> Side {
-        Side { stream, broken: false, shut: false, ended: false, drained: false, held_back: false }
-    }
-
-    fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
-        let mut buffer = ReadBuf::new(buffer);
-        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-            Poll::Pending => self.nothing(),
-            Poll::Ready(Err(_)) => Read::Failed,
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Read::End,
-            Poll::Ready(Ok(())) => Read::Bytes(buffer.filled().len()),
-        }
-    }
-
-    /// Reads at most `max` bytes to the end of `tail`, within its capacity.
-    fn read_to(&mut self, cx: &mut Context<'_>, tail: &mut Vec<u8>, max: usize) -> Read {
-        let mut room = tail.limit(max);
-        match poll_read_buf(Pin::new(&mut self.stream), cx, &mut room) {
-            Poll::Pending => self.nothing(),
-            Poll::Ready(Err(_)) => Read::Failed,
-            Poll::Ready(Ok(0)) => Read::End,
-            Poll::Ready(Ok(n)) => Read::Bytes(n),
-        }
-    }
-
-    fn nothing(&mut self) -> Read {
-        self.drained = true;
-        Read::Nothing
-    }
-
-    /// Writes what the socket takes at once and returns how much that was.
-    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
-        if self.broken || self.ended {
-            return 0;
-        }
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.taken(written)
-    }
-
-    fn write_all_of(&mut self, cx: &mut Context<'_>, gather: &Gather<'_>) -> usize {
-        match gather.pieces() {
-            [] => 0,
-            _ if self.broken || self.ended => 0,
-            [piece] => self.write(cx, piece),
-            // A message and the ping behind it: to copy them costs less than a vectored write.
-            pieces if pieces.iter().map(|piece| piece.len()).sum::<usize>() <= COPIED => BUFFER
-                .with_borrow_mut(|buffer| {
-                    let mut end = 0;
-                    for piece in pieces {
-                        buffer[end..end + piece.len()].copy_from_slice(piece);
-                        end += piece.len();
-                    }
-                    self.write(cx, &buffer[..end])
-                }),
-            pieces => {
-                let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
-                self.taken(written)
-            }
-        }
-    }
-
-    fn taken(&mut self, written: Poll<io::Result<usize>>) -> usize {
-        match written {
-            Poll::Pending => 0,
-            Poll::Ready(Ok(n)) => n,
-            Poll::Ready(Err(_)) => {
-                // Not gone yet: a Close or last answers may stand in the socket.
-                self.broken = true;
-                0
-            }
-        }
-    }
-
-    fn shut_write(&mut self, cx: &mut Context<'_>) {
-        self.shut = true;
-        // A socket that cannot be shut is broken; reading finds that out.
-        let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
-    }
-
-    /// Drops the connection hard.
-    fn reset(self) {
-        reset(&self.stream);
-    }
-}
-
-fn reset(stream: &TcpStream) {
-    if let Err(error) = stream.set_zero_linger() {
-        tracing::debug!(%error, "a socket cannot be reset; it is closed");
     }
 }
 

@@ -1,0 +1,197 @@
+//! What is known of a backend's fitness, and what share of the sessions follows from it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use steadfast_protocol::time::Time;
+
+use super::{State, WEIGHT_MAX};
+use crate::agent::{self, Admin, Operating, Score};
+use crate::circuit::{Change, Circuit};
+use crate::config::settings::{self, Outlier};
+use crate::placement::Standing;
+use crate::vitals::{Vitals, ramp};
+
+/// A weight of one, in the unit in which shares are computed.
+const WHOLE: u32 = 1000;
+
+/// What the pool's settings say of every backend.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub(crate) outlier: Outlier,
+    pub(crate) slow_start: Duration,
+    pub(crate) penalty_min: Duration,
+    pub(crate) penalty_max: Duration,
+}
+
+/// A backend's share, as it is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) weight: u32,
+    pub(crate) backup: bool,
+    pub(crate) max_sessions: Option<usize>,
+}
+
+/// A change of a share while the broker runs; what is `None` stays.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Adjustment {
+    pub(crate) weight: Option<Score>,
+    pub(crate) max_sessions: Option<Option<usize>>,
+}
+
+/// What changes.
+#[derive(Debug)]
+pub(super) struct Condition {
+    pub(super) rules: Rules,
+    pub(super) configured: Share,
+    pub(super) adjusted: Adjustment,
+    pub(super) agent: agent::Standing,
+    pub(super) vitals: Vitals,
+    pub(super) circuit: Circuit,
+    penalty: Penalty,
+    /// Since when its share grows again.
+    pub(super) recovered: Option<Time>,
+    pub(super) state: State,
+    pub(super) since: Time,
+    pub(super) why: String,
+}
+
+/// A backend that failed is tried last for a while.
+#[derive(Debug, Default)]
+struct Penalty {
+    until: Option<Time>,
+    in_a_row: u32,
+}
+
+impl Condition {
+    /// Of a backend of which nothing is known.
+    pub(super) fn new(configured: Share, rules: Rules, now: Time) -> Condition {
+        Condition {
+            rules,
+            configured,
+            adjusted: Adjustment::default(),
+            agent: agent::Standing::default(),
+            vitals: Vitals::new(),
+            circuit: Circuit::new(),
+            penalty: Penalty::default(),
+            recovered: None,
+            state: if configured.weight == 0 { State::Off } else { State::Up },
+            since: now,
+            why: "new".to_owned(),
+        }
+    }
+
+    /// It has taken a session.
+    pub(super) fn linked(&mut self, now: Time) {
+        self.penalty = Penalty::default();
+        self.circuit.linked(now);
+    }
+
+    pub(super) fn find_state(&self, removed: bool) -> State {
+        if removed {
+            State::Removed
+        } else if !self.vitals.is_up() || self.agent_says_down() {
+            State::Down
+        } else if self.agent.admin == Admin::Drain {
+            // Before an ejection: one that is ejected still gets sessions as a last resort.
+            State::Draining
+        } else if self.share() == 0 {
+            State::Off
+        } else if self.circuit.opened_until().is_some() {
+            State::Ejected
+        } else if self.circuit.name() == "half_open" {
+            State::HalfOpen
+        } else {
+            State::Up
+        }
+    }
+
+    /// Maintenance is for the operator to end, not for sessions to sit through.
+    pub(super) fn agent_says_down(&self) -> bool {
+        self.agent.operating == Operating::Down || self.agent.admin == Admin::Maint
+    }
+
+    pub(super) fn standing(&self) -> Option<Standing> {
+        match self.state {
+            State::Up => Some(Standing::Sound),
+            State::HalfOpen if self.circuit.admits() => Some(Standing::Sound),
+            State::HalfOpen | State::Ejected => Some(Standing::Ejected),
+            State::Off | State::Draining | State::Down | State::Removed => None,
+        }
+    }
+
+    pub(super) fn circuit_changed(&mut self, now: Time, change: Change) -> String {
+        match change {
+            Change::Ejected { duration, failures } => {
+                metrics::counter!("steadfast_ejections_total").increment(1);
+                let mut why = format!("ejected for {duration:?}: ");
+                let _ = match failures {
+                    1 => write!(why, "the session that tried it failed"),
+                    _ => write!(why, "{failures} dials or young sessions in a row failed"),
+                };
+                why
+            }
+            Change::HalfOpened => {
+                self.recovered = Some(now);
+                "its ejection is over; one session tries it".to_owned()
+            }
+            Change::Closed => "a session has lasted".to_owned(),
+        }
+    }
+
+    pub(super) fn penalised(&self, now: Time) -> bool {
+        self.penalty.until.is_some_and(|until| now < until)
+    }
+
+    pub(super) fn penalise(&mut self, now: Time) {
+        if self.penalised(now) {
+            // A herd that fails together is one failure.
+            return;
+        }
+        let Rules { penalty_min, penalty_max, .. } = self.rules;
+        let in_a_row = self.penalty.in_a_row;
+        let time = penalty_min.saturating_mul(1 << in_a_row.min(16)).min(penalty_max);
+        self.penalty = Penalty { until: Some(now + time), in_a_row: in_a_row.saturating_add(1) };
+    }
+
+    /// Its share in thousandths, before it grows back.
+    pub(super) fn share(&self) -> u32 {
+        let own = self.adjusted.weight.unwrap_or(Score::Percent(100)).of(self.configured.weight * WHOLE);
+        // What an operator has taken out, no agent brings back.
+        if own == 0 { 0 } else { self.agent.weight.unwrap_or(Score::Percent(100)).of(own) }
+    }
+
+    pub(super) fn weight(&self, now: Time) -> u32 {
+        match self.recovered {
+            Some(since) => ramp(self.share(), now.since(since), self.rules.slow_start),
+            None => self.share(),
+        }
+    }
+
+    pub(super) fn max_sessions(&self) -> Option<usize> {
+        let own = self.adjusted.max_sessions.unwrap_or(self.configured.max_sessions);
+        // As in HAProxy, an agent's zero lifts its limit.
+        let told = self.agent.max_sessions.filter(|max| *max > 0);
+        [own, told].into_iter().flatten().min()
+    }
+}
+
+impl Score {
+    /// What it makes of a share in thousandths.
+    pub(super) fn of(self, share: u32) -> u32 {
+        match self {
+            Score::Weight(weight) => weight.min(WEIGHT_MAX) * WHOLE,
+            Score::Percent(percent) => {
+                let part = u64::from(share) * u64::from(percent) / 100;
+                u32::try_from(part).unwrap_or(u32::MAX).min(WEIGHT_MAX * WHOLE)
+            }
+        }
+    }
+}
+
+impl From<&settings::Backend> for Share {
+    fn from(backend: &settings::Backend) -> Share {
+        let settings::Backend { weight, backup, max_sessions, .. } = *backend;
+        Share { weight, backup, max_sessions }
+    }
+}

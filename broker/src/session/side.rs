@@ -1,0 +1,138 @@
+//! One socket of a session: what can be read and written at once, and the buffer that all sessions of a
+//! thread share for it.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::BufMut;
+use steadfast_protocol::chain::Gather;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
+
+/// Bytes of a thread's read buffer.
+const READ: usize = 64 * 1024;
+
+/// Bytes of several pieces up to which they are joined for one plain write.
+const COPIED: usize = 4096;
+
+thread_local! {
+    pub(super) static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+}
+
+/// One socket.
+pub(super) struct Side {
+    pub(super) stream: TcpStream,
+    /// A write has failed: what is still to be read is read, then the side is gone.
+    pub(super) broken: bool,
+    /// The write side is shut.
+    pub(super) shut: bool,
+    /// Nothing more can be read or written.
+    pub(super) ended: bool,
+    /// It has been read to its end in this poll; its readiness will wake the task.
+    pub(super) drained: bool,
+    /// It is not read, since a limit is reached.
+    pub(super) held_back: bool,
+}
+
+/// What a read brought.
+pub(super) enum Read {
+    Bytes(usize),
+    Nothing,
+    End,
+    Failed,
+}
+
+impl Side {
+    pub(super) fn new(stream: TcpStream) -> Side {
+        Side { stream, broken: false, shut: false, ended: false, drained: false, held_back: false }
+    }
+
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
+        let mut buffer = ReadBuf::new(buffer);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => self.nothing(),
+            Poll::Ready(Err(_)) => Read::Failed,
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Read::End,
+            Poll::Ready(Ok(())) => Read::Bytes(buffer.filled().len()),
+        }
+    }
+
+    /// Reads at most `max` bytes to the end of `tail`, within its capacity.
+    pub(super) fn read_to(&mut self, cx: &mut Context<'_>, tail: &mut Vec<u8>, max: usize) -> Read {
+        let mut room = tail.limit(max);
+        match poll_read_buf(Pin::new(&mut self.stream), cx, &mut room) {
+            Poll::Pending => self.nothing(),
+            Poll::Ready(Err(_)) => Read::Failed,
+            Poll::Ready(Ok(0)) => Read::End,
+            Poll::Ready(Ok(n)) => Read::Bytes(n),
+        }
+    }
+
+    fn nothing(&mut self) -> Read {
+        self.drained = true;
+        Read::Nothing
+    }
+
+    /// Writes what the socket takes at once and returns how much that was.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
+        if self.broken || self.ended {
+            return 0;
+        }
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.taken(written)
+    }
+
+    pub(super) fn write_all_of(&mut self, cx: &mut Context<'_>, gather: &Gather<'_>) -> usize {
+        match gather.pieces() {
+            [] => 0,
+            _ if self.broken || self.ended => 0,
+            [piece] => self.write(cx, piece),
+            // A message and the ping behind it: to copy them costs less than a vectored write.
+            pieces if pieces.iter().map(|piece| piece.len()).sum::<usize>() <= COPIED => BUFFER
+                .with_borrow_mut(|buffer| {
+                    let mut end = 0;
+                    for piece in pieces {
+                        buffer[end..end + piece.len()].copy_from_slice(piece);
+                        end += piece.len();
+                    }
+                    self.write(cx, &buffer[..end])
+                }),
+            pieces => {
+                let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+                self.taken(written)
+            }
+        }
+    }
+
+    fn taken(&mut self, written: Poll<io::Result<usize>>) -> usize {
+        match written {
+            Poll::Pending => 0,
+            Poll::Ready(Ok(n)) => n,
+            Poll::Ready(Err(_)) => {
+                // Not gone yet: a Close or last answers may stand in the socket.
+                self.broken = true;
+                0
+            }
+        }
+    }
+
+    pub(super) fn shut_write(&mut self, cx: &mut Context<'_>) {
+        self.shut = true;
+        // A socket that cannot be shut is broken; reading finds that out.
+        let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+    }
+
+    /// Drops the connection hard.
+    pub(super) fn reset(self) {
+        reset(&self.stream);
+    }
+}
+
+pub(super) fn reset(stream: &TcpStream) {
+    if let Err(error) = stream.set_zero_linger() {
+        tracing::debug!(%error, "a socket cannot be reset; it is closed");
+    }
+}
