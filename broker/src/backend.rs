@@ -148,6 +148,11 @@ impl Backend {
         Some(Found { name: self.name.clone(), address, weight: Some(weight), backup })
     }
 
+    /// A health check has come back.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.condition().vitals.is_proven()
+    }
+
     // ---- placing sessions ----
 
     /// What placement is to know of it; `None`: it gets no session. `left`: the session that asks

@@ -137,6 +137,10 @@ pub(crate) fn passes(name: &HeaderName) -> bool {
 
 /// RFC 9110, 7.6.1: a header that `Connection` names goes no further.
 fn named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+    // No request is one without it, so no client can take it away (RFC 9112, 3.2).
+    if *name == header::HOST {
+        return false;
+    }
     let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
 }
@@ -268,6 +272,13 @@ mod tests {
         assert_eq!(all("x-forwarded-host"), ["example.test"]);
         assert_eq!(all("steadfast-session"), ["5e55"]);
         assert_eq!(all("steadfast-attempt"), ["2"]);
+    }
+
+    #[test]
+    fn the_host_goes_on_though_connection_names_it() {
+        let mut request = client_request();
+        request.headers_mut().insert("connection", HeaderValue::from_static("Upgrade, Host"));
+        assert_eq!(redial(&Handshake::new(&request, None)).headers()["host"], "example.test");
     }
 
     #[test]

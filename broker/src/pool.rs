@@ -195,10 +195,13 @@ impl Pool {
         self.room_beside(now, Some(backend)) > 0
     }
 
-    /// How many sessions could go to sound backends at once, other than `backend`.
+    /// How many sessions could go to sound backends at once, other than `backend`. Where backends are
+    /// checked, nobody leaves for one of which no check has come back yet.
     pub(crate) fn room_beside(&self, now: Time, backend: Option<usize>) -> usize {
         let present = self.present();
-        let others = present.backends.iter().filter(|other| Some(other.id) != backend);
+        let checked = present.settings.health.is_some();
+        let known = |other: &&Arc<Backend>| !checked || other.is_proven();
+        let others = present.backends.iter().filter(|other| Some(other.id) != backend).filter(known);
         let candidate = |other: &Arc<Backend>| {
             let candidate = other.candidate(now, false)?;
             // A trial is one session, whatever else there is room for.

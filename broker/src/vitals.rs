@@ -65,6 +65,11 @@ impl Vitals {
         turn
     }
 
+    /// Whether a probe has come back.
+    pub(crate) fn is_proven(&self) -> bool {
+        !matches!(self.0, State::Unproven)
+    }
+
     /// Whether sessions may come.
     pub(crate) fn is_up(&self) -> bool {
         !matches!(self.0, State::Down { .. })

@@ -30,6 +30,16 @@ fn a_backend_that_was_taken_away_gives_no_seat() {
 }
 
 #[test]
+fn nobody_leaves_for_a_backend_that_was_not_checked_yet() {
+    let keys = format!("[pool.health]\ntype = \"tcp\"\n{}{}", backend(1, ""), backend(2, ""));
+    let (pool, now) = (pool(&keys).0, clock::now());
+    let [one, two] = ["1", "2"].map(|name| pool.named(name).expect("it is there"));
+    assert!(!pool.has_other(now, one.id));
+    two.checked(now, Ok(()), 1, 1);
+    assert!(pool.has_other(now, one.id));
+}
+
+#[test]
 fn a_half_open_backend_gives_one_seat() {
     let (pool, _) = pool(&format!("[pool.outlier]\nfailures = 1\n{}{}", backend(1, ""), backend(2, "")));
     let (one, now) = (pool.named("1").expect("it is there"), clock::now());
