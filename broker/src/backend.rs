@@ -5,7 +5,7 @@ mod seat;
 mod state;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,7 +47,6 @@ pub(crate) struct Backend {
     pub(crate) dialing: Arc<Semaphore>,
     /// One session at a time replays suspects to it.
     pub(crate) suspects: Arc<Semaphore>,
-    removed: AtomicBool,
     queue: Arc<Queue>,
     condition: Mutex<Condition>,
 }
@@ -99,7 +98,6 @@ impl Backend {
             failures: AtomicU64::new(0),
             dialing: Arc::new(Semaphore::new(dials)),
             suspects: Arc::new(Semaphore::new(1)),
-            removed: AtomicBool::new(false),
             queue,
             condition: Mutex::new(condition),
         }
@@ -296,8 +294,10 @@ impl Backend {
 
     /// It no longer belongs to its pool.
     pub(crate) fn remove(&self, now: Time, why: &str) {
-        self.removed.store(true, Relaxed);
-        self.change(now, |_| Some(why.to_owned()));
+        self.change(now, |condition| {
+            condition.removed = true;
+            Some(why.to_owned())
+        });
     }
 
     /// Its sessions are to go elsewhere.
@@ -309,7 +309,7 @@ impl Backend {
     fn change(&self, now: Time, change: impl FnOnce(&mut Condition) -> Option<String>) {
         let mut condition = self.condition();
         let Some(why) = change(&mut condition) else { return };
-        let state = condition.find_state(self.removed.load(Relaxed));
+        let state = condition.find_state();
         let (before, lasted) = (condition.state, now.since(condition.since));
         if state != before {
             (condition.state, condition.since, condition.why) = (state, now, why.clone());

@@ -38,7 +38,7 @@ pub(crate) struct Pool {
 }
 
 /// What a reload, the API and DNS change; replaced as a whole.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Present {
     pub(crate) settings: settings::Pool,
     /// What its sessions are told.
@@ -90,17 +90,9 @@ pub(crate) enum Refused {
 
 impl Pool {
     pub(crate) fn new(pool: &settings::Pool, settings: &Settings) -> Pool {
-        let present = Present {
-            settings: pool.clone(),
-            session: Arc::new(promises::of(pool, settings)),
-            dialing: Dialing::new(settings),
-            backends: Vec::new(),
-            rules: Rules::new(pool, settings),
-            dials_per_backend: settings.herd.dials_per_backend,
-        };
         let pool_of_now = Pool {
             name: pool.name.as_str().into(),
-            present: RwLock::new(Arc::new(present)),
+            present: RwLock::new(Arc::new(Present::new(pool, settings))),
             changing: Mutex::default(),
             turns: Mutex::default(),
             queue: Arc::default(),
@@ -262,7 +254,7 @@ impl Pool {
     pub(crate) fn configure(&self, pool: &settings::Pool, settings: &Settings) {
         let mut removed = self.changing();
         let before = self.present();
-        let rules = Rules::new(pool, settings);
+        let mut next = Present::new(pool, settings);
         let discovered: HashSet<_> = pool.discoveries.iter().map(|discovery| &discovery.query).collect();
         let named = |name: &str| pool.backends.iter().any(|backend| backend.name == name);
         let stays = |backend: &Arc<Backend>| match &backend.origin {
@@ -272,32 +264,24 @@ impl Pool {
             Origin::Dns(query) => discovered.contains(query) && !named(&backend.name),
         };
         let kept: Vec<_> = before.backends.iter().filter(|backend| stays(backend)).cloned().collect();
-        let dials = settings.herd.dials_per_backend;
         let make = |wanted: &settings::Backend| {
             let found =
                 kept.iter().find(|backend| backend.origin == Origin::File && is_same(backend, wanted));
             match found {
                 Some(backend) => {
-                    backend.configure(clock::now(), Share::from(wanted), rules.clone());
+                    backend.configure(clock::now(), Share::from(wanted), next.rules.clone());
                     Arc::clone(backend)
                 }
-                None => self.make(wanted, Origin::File, (&rules, dials)),
+                None => self.make(wanted, Origin::File, &next),
             }
         };
         let mut backends: Vec<_> = pool.backends.iter().map(make).collect();
         for backend in kept.iter().filter(|backend| backend.origin != Origin::File) {
-            backend.set_rules(rules.clone());
+            backend.set_rules(next.rules.clone());
             backends.push(Arc::clone(backend));
         }
-        let present = Present {
-            settings: pool.clone(),
-            session: Arc::new(promises::of(pool, settings)),
-            dialing: Dialing::new(settings),
-            backends,
-            rules,
-            dials_per_backend: dials,
-        };
-        self.replace(&mut removed, present, "it is no longer in the configuration");
+        next.backends = backends;
+        self.replace(&mut removed, next, "it is no longer in the configuration");
     }
 
     /// The file names this pool no more: it gets no new sessions, and those that are there stay.
@@ -316,7 +300,7 @@ impl Pool {
         if before.backends.iter().any(|present| present.name == backend.name) {
             return Err(Refused::Taken(format!("the pool has a backend named {:?} already", backend.name)));
         }
-        let made = self.make(backend, Origin::Api, (&before.rules, before.dials_per_backend));
+        let made = self.make(backend, Origin::Api, &before);
         let mut backends = before.backends.clone();
         backends.push(made);
         self.replace(&mut removed, before.with(backends), "");
@@ -367,8 +351,7 @@ impl Pool {
                 // Somebody else has named it, and may say more of it.
                 Some(_) => {}
                 None => {
-                    let settings = (&before.rules, before.dials_per_backend);
-                    backends.push(self.make(wanted, origin.clone(), settings));
+                    backends.push(self.make(wanted, origin.clone(), &before));
                     tracing::info!(pool = &*self.name, backend = wanted.name, "backend found by DNS");
                 }
             }
@@ -381,16 +364,11 @@ impl Pool {
         self.present().backends.iter().find(|backend| backend.name == name).cloned()
     }
 
-    fn make(
-        &self,
-        backend: &settings::Backend,
-        origin: Origin,
-        (rules, dials): (&Rules, usize),
-    ) -> Arc<Backend> {
+    fn make(&self, backend: &settings::Backend, origin: Origin, present: &Present) -> Arc<Backend> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let id = NEXT.fetch_add(1, Relaxed);
-        let world = (dials, Arc::clone(&self.queue), clock::now());
-        Arc::new(Backend::new(id, Arc::clone(&self.name), backend, origin, rules.clone(), world))
+        let world = (present.dials_per_backend, Arc::clone(&self.queue), clock::now());
+        Arc::new(Backend::new(id, Arc::clone(&self.name), backend, origin, present.rules.clone(), world))
     }
 
     /// Backends that are in the present set and not in the next are taken away.
@@ -414,15 +392,20 @@ impl Pool {
 }
 
 impl Present {
-    fn with(&self, backends: Vec<Arc<Backend>>) -> Present {
+    /// As configured, and without backends.
+    fn new(pool: &settings::Pool, settings: &Settings) -> Present {
         Present {
-            settings: self.settings.clone(),
-            session: Arc::clone(&self.session),
-            dialing: self.dialing,
-            backends,
-            rules: self.rules.clone(),
-            dials_per_backend: self.dials_per_backend,
+            settings: pool.clone(),
+            session: Arc::new(promises::of(pool, settings)),
+            dialing: Dialing::new(settings),
+            backends: Vec::new(),
+            rules: Rules::new(pool, settings),
+            dials_per_backend: settings.herd.dials_per_backend,
         }
+    }
+
+    fn with(&self, backends: Vec<Arc<Backend>>) -> Present {
+        Present { backends, ..self.clone() }
     }
 }
 

@@ -51,6 +51,8 @@ pub(super) struct Condition {
     penalty: Penalty,
     /// Since when its share grows again.
     pub(super) recovered: Option<Time>,
+    /// It no longer belongs to its pool.
+    pub(super) removed: bool,
     pub(super) state: State,
     pub(super) since: Time,
     pub(super) why: String,
@@ -75,6 +77,7 @@ impl Condition {
             circuit: Circuit::new(),
             penalty: Penalty::default(),
             recovered: None,
+            removed: false,
             state: if configured.weight == 0 { State::Off } else { State::Up },
             since: now,
             why: "new".to_owned(),
@@ -87,8 +90,8 @@ impl Condition {
         self.circuit.linked(now);
     }
 
-    pub(super) fn find_state(&self, removed: bool) -> State {
-        if removed {
+    pub(super) fn find_state(&self) -> State {
+        if self.removed {
             State::Removed
         } else if !self.vitals.is_up() || self.agent_says_down() {
             State::Down
