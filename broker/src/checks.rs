@@ -1,10 +1,11 @@
 //! The jobs beside the sessions: health checks, agents and DNS. Which ones there are follows from
 //! the configuration and the backends of the moment.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use steadfast_protocol::time::Time;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
@@ -21,24 +22,26 @@ use crate::probe::{self, Failure};
 /// How soon a new backend is checked and an old one no more.
 const ROUND: Duration = Duration::from_millis(250);
 
-/// One job. It begins anew when anything of this changes.
+/// One job, whatever its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Job {
-    Health { backend: usize, health: Health },
-    Agent { backend: usize, agent: Agent },
-    Discovery { pool: Arc<str>, discovery: Discovery, dns: Dns },
+enum Key {
+    Health(usize),
+    Agent(usize),
+    Discovery(Arc<str>, Discovery),
 }
 
-/// What a job works on.
-enum Subject {
-    Backend(Arc<Pool>, Arc<Backend>),
-    Pool(Arc<Pool>),
+/// A job with what it works on.
+#[derive(Clone)]
+enum Job {
+    Health(Arc<Pool>, Arc<Backend>, Health),
+    Agent(Arc<Backend>, Agent),
+    Discovery(Arc<Pool>, Discovery, Dns),
 }
 
 /// A job under way; it ends when this is dropped.
 struct Running {
+    job: Job,
     task: AbortHandle,
-    subject: Subject,
 }
 
 impl Drop for Running {
@@ -49,86 +52,81 @@ impl Drop for Running {
 
 /// Begins and ends jobs until it is dropped.
 pub(crate) async fn supervise(broker: Arc<Broker>) {
-    let mut running: HashMap<Job, Running> = HashMap::new();
+    let mut running: HashMap<Key, Running> = HashMap::new();
     loop {
         let wanted = wanted(&broker);
         forget(&mut running, &wanted);
-        for (job, subject) in wanted {
-            running.entry(job.clone()).or_insert_with(|| begin(job, subject));
+        for (key, job) in wanted {
+            running.entry(key).or_insert_with(|| job.begin());
         }
         sleep(ROUND).await;
     }
 }
 
-fn wanted(broker: &Broker) -> HashMap<Job, Subject> {
+fn wanted(broker: &Broker) -> HashMap<Key, Job> {
     let setup = broker.setup();
     let mut jobs = HashMap::new();
     for pool in setup.pools.values() {
         let present = pool.present();
         for discovery in &present.settings.discoveries {
-            let (discovery, dns) = (discovery.clone(), setup.settings.dns.clone());
-            let job = Job::Discovery { pool: Arc::clone(&pool.name), discovery, dns };
-            jobs.insert(job, Subject::Pool(Arc::clone(pool)));
+            let key = Key::Discovery(Arc::clone(&pool.name), discovery.clone());
+            let dns = setup.settings.dns.clone();
+            jobs.insert(key, Job::Discovery(Arc::clone(pool), discovery.clone(), dns));
         }
         for backend in &present.backends {
-            let subject = || Subject::Backend(Arc::clone(pool), Arc::clone(backend));
             if let Some(health) = present.settings.health.clone() {
-                jobs.insert(Job::Health { backend: backend.id, health }, subject());
+                let job = Job::Health(Arc::clone(pool), Arc::clone(backend), health);
+                jobs.insert(Key::Health(backend.id), job);
             }
             if let Some(agent) = present.settings.agent.clone() {
-                jobs.insert(Job::Agent { backend: backend.id, agent }, subject());
+                jobs.insert(Key::Agent(backend.id), Job::Agent(Arc::clone(backend), agent));
             }
         }
     }
     jobs
 }
 
-/// Ends what is no longer wanted. What a check or an agent has said holds only while it is asked; a
-/// job that is only replaced leaves that to its successor.
-fn forget(running: &mut HashMap<Job, Running>, wanted: &HashMap<Job, Subject>) {
-    let still: HashSet<_> = wanted.keys().map(Job::kind).collect();
+/// Ends what is no longer wanted, or wanted otherwise. What a check or an agent has said holds only
+/// while it is asked; a job that is only replaced leaves that to its successor.
+fn forget(running: &mut HashMap<Key, Running>, wanted: &HashMap<Key, Job>) {
     let now = clock::now();
-    running.retain(|job, running| {
-        if wanted.contains_key(job) {
-            return true;
+    running.retain(|key, running| match wanted.get(key) {
+        Some(job) => job.is_same(&running.job),
+        None => {
+            running.job.forget(now);
+            false
         }
-        if let (Subject::Backend(_, backend), false) = (&running.subject, still.contains(&job.kind())) {
-            match job {
-                Job::Health { .. } => backend.unchecked(now),
-                Job::Agent { .. } => backend.untold(now),
-                Job::Discovery { .. } => {}
-            }
-        }
-        false
     });
 }
 
-fn begin(job: Job, subject: Subject) -> Running {
-    let task = match (&subject, job) {
-        (Subject::Backend(pool, backend), Job::Health { health, .. }) => {
-            tokio::spawn(check(Arc::clone(pool), Arc::clone(backend), health))
-        }
-        (Subject::Backend(_, backend), Job::Agent { agent, .. }) => {
-            tokio::spawn(ask(Arc::clone(backend), agent))
-        }
-        (Subject::Pool(pool), Job::Discovery { discovery, dns, .. }) => {
-            tokio::spawn(follow(Arc::clone(pool), discovery, dns))
-        }
-        // Each job is made with its subject.
-        (Subject::Backend(..), Job::Discovery { .. }) | (Subject::Pool(_), _) => {
-            tokio::spawn(std::future::ready(()))
-        }
-    };
-    Running { task: task.abort_handle(), subject }
-}
-
 impl Job {
-    /// What it is for, whatever its settings.
-    fn kind(&self) -> (u8, usize) {
+    fn begin(self) -> Running {
+        let task = match self.clone() {
+            Job::Health(pool, backend, health) => tokio::spawn(check(pool, backend, health)),
+            Job::Agent(backend, agent) => tokio::spawn(ask(backend, agent)),
+            Job::Discovery(pool, discovery, dns) => tokio::spawn(follow(pool, discovery, dns)),
+        };
+        Running { job: self, task: task.abort_handle() }
+    }
+
+    /// With the same settings, for the same pool. (Of one key, the rest is the same.)
+    fn is_same(&self, other: &Job) -> bool {
+        match (self, other) {
+            (Job::Health(_, _, one), Job::Health(_, _, other)) => one == other,
+            (Job::Agent(_, one), Job::Agent(_, other)) => one == other,
+            (Job::Discovery(pool, _, one), Job::Discovery(same, _, other)) => {
+                Arc::ptr_eq(pool, same) && one == other
+            }
+            _ => false,
+        }
+    }
+
+    /// What it has found out holds no longer.
+    fn forget(&self, now: Time) {
         match self {
-            Job::Health { backend, .. } => (0, *backend),
-            Job::Agent { backend, .. } => (1, *backend),
-            Job::Discovery { .. } => (2, 0),
+            Job::Health(_, backend, _) => backend.unchecked(now),
+            Job::Agent(backend, _) => backend.untold(now),
+            Job::Discovery(..) => {}
         }
     }
 }
