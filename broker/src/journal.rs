@@ -43,6 +43,7 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
                 "backend talks but answers no ping: unfit for ack = \"pong\"; this session runs as \"none\" on it"
             );
         }
+        Note::MoveEnded { .. } => {}
         Note::Cleared => tracing::info!(session, pool, backend, "suspects cleared"),
         Note::Poison { seq, bytes } => {
             metrics::counter!("steadfast_poison_total").increment(1);

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast_protocol::session::State;
+use steadfast_protocol::session::{Move, State};
 use steadfast_protocol::time::Time;
 use tokio::time::sleep;
 
@@ -19,6 +19,9 @@ const ROUND: Duration = Duration::from_millis(250);
 /// Rounds between two looks at all sessions while the same backends are left: some may stay on them
 /// for good.
 const CALM: u32 = 4;
+
+/// Longest wait for a quiet moment.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Keeps the backends until it is dropped.
 pub(crate) async fn keep(broker: Arc<Broker>) {
@@ -99,7 +102,7 @@ fn send_away(core: &mut Core, now: Time, room: &mut usize) {
     if *room == 0 {
         return keep_back(core);
     }
-    if core.machine.relocate(now) {
+    if core.machine.relocate(now, Move { ticket: 0, force_at: Some(now + DEADLINE) }) {
         *room -= 1;
         if !departing {
             core.waker.wake_by_ref();

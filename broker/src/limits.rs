@@ -36,7 +36,7 @@ pub struct TooFewDescriptors {
     available: u64,
     needed: u64,
     sessions: usize,
-    dials: usize,
+    moving: usize,
 }
 
 impl Capacity {
@@ -47,7 +47,12 @@ impl Capacity {
     /// The descriptors do not suffice for `limits.max_sessions`, or for a single session.
     pub fn measure(settings: &Settings) -> Result<Self, TooFewDescriptors> {
         let memory = memory::available(Path::new("/"));
-        Self::compute(raise_descriptors(), memory, &settings.limits, settings.herd.dials)
+        Self::compute(
+            raise_descriptors(),
+            memory,
+            &settings.limits,
+            settings.herd.dials + settings.herd.moves,
+        )
     }
 
     /// Says it in the log, on one line.
@@ -60,15 +65,15 @@ impl Capacity {
         descriptors: u64,
         memory: Option<u64>,
         limits: &Limits,
-        dials: usize,
+        moving: usize,
     ) -> Result<Self, TooFewDescriptors> {
-        let reserved = DESCRIPTORS_RESERVED.saturating_add(dials as u64);
+        let reserved = DESCRIPTORS_RESERVED.saturating_add(moving as u64);
         let possible = descriptors.saturating_sub(reserved) / DESCRIPTORS_PER_SESSION;
         let possible = usize::try_from(possible).unwrap_or(usize::MAX);
         let wanted = limits.max_sessions.unwrap_or(1);
         if possible < wanted {
             let needed = reserved.saturating_add(DESCRIPTORS_PER_SESSION.saturating_mul(wanted as u64));
-            return Err(TooFewDescriptors { available: descriptors, needed, sessions: wanted, dials });
+            return Err(TooFewDescriptors { available: descriptors, needed, sessions: wanted, moving });
         }
         let share = usize::try_from(memory.unwrap_or(MEMORY_UNKNOWN) / MEMORY_SHARE).unwrap_or(usize::MAX);
         Ok(Self {
@@ -94,13 +99,13 @@ fn raise_descriptors() -> u64 {
 
 impl fmt::Display for TooFewDescriptors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { available, needed, sessions, dials } = self;
+        let Self { available, needed, sessions, moving } = self;
         let plural = if *sessions == 1 { "session needs" } else { "sessions need" };
         write!(
             f,
-            "too few descriptors: {sessions} {plural} {needed} ({DESCRIPTORS_RESERVED} for the broker, {dials} for \
-             herd.dials, {DESCRIPTORS_PER_SESSION} a session) and the hard limit is {available}; raise it (ulimit \
-             -Hn, LimitNOFILE= of systemd, --ulimit nofile= of docker) or lower limits.max_sessions or herd.dials"
+            "too few descriptors: {sessions} {plural} {needed} ({DESCRIPTORS_RESERVED} for the broker, {moving} for \
+             herd.dials and herd.moves, {DESCRIPTORS_PER_SESSION} a session) and the hard limit is {available}; raise it (ulimit \
+             -Hn, LimitNOFILE= of systemd, --ulimit nofile= of docker) or lower limits.max_sessions, herd.dials or herd.moves"
         )
     }
 }

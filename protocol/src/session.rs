@@ -57,6 +57,7 @@ use crate::uplink::{Entropy, Uplink};
 use crate::violation::Violation;
 
 pub use config::{AckMode, Codes, Config};
+pub use departure::{Move, Outcome, Stay};
 pub use ending::{Cause, End};
 pub use failover::{Dial, DialFailure, Failure, Note};
 pub use ledger::{Counts, Ledger};

@@ -20,6 +20,7 @@ pub fn differences(present: &Settings, next: &Settings) -> Vec<&'static str> {
         ("limits.buffers", limits.buffers != wanted.buffers),
         ("herd.dials", herd.dials != wanted_herd.dials),
         ("herd.dials_per_backend", herd.dials_per_backend != wanted_herd.dials_per_backend),
+        ("herd.moves", herd.moves != wanted_herd.moves),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
@@ -51,6 +52,7 @@ mod tests {
             ("[limits]\nbuffers = \"1GiB\"", "limits.buffers"),
             ("[herd]\ndials = 3", "herd.dials"),
             ("[herd]\ndials_per_backend = 3", "herd.dials_per_backend"),
+            ("[herd]\nmoves = 3", "herd.moves"),
         ] {
             assert_eq!(differences(&present, &settings("", below)), [key]);
         }

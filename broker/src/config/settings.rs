@@ -190,8 +190,25 @@ pub struct Pool {
     pub outlier: Outlier,
     /// Names under which more backends are found.
     pub discoveries: Vec<Discovery>,
+    /// A planned move closes the old backend before it dials the next, for services that must not see
+    /// one client twice.
+    pub break_before_make: bool,
+    /// When the pool's sessions are spread anew without being asked; `None`: never.
+    pub rebalance: Option<Rebalance>,
     /// Names are unique in the pool. One at least, unless something is discovered.
     pub backends: Vec<Backend>,
+}
+
+/// When a pool's sessions are spread anew without being asked. Shares are judged by what a backend's
+/// weight gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rebalance {
+    /// A backend that is off its share by more than this begins it, in percent of the share.
+    pub start: u32,
+    /// It ends when none is off by more than this, in percent; less than `start`.
+    pub tolerance: u32,
+    /// From one look to the next. Two in a row must find the pool out of balance.
+    pub interval: Duration,
 }
 
 /// How a backend is chosen.
@@ -460,6 +477,8 @@ pub struct Herd {
     pub dials: usize,
     /// Each session of a herd waits a random part of this before it dials.
     pub jitter: Duration,
+    /// Planned moves under way in all, each with one connection more than its session has otherwise.
+    pub moves: usize,
 }
 
 /// When a message is held to be the killer of its backends.
@@ -502,10 +521,27 @@ pub struct Shutdown {
 /// How sessions are moved off a backend that still works.
 #[derive(Debug, Clone)]
 pub struct Drain {
-    /// A session is moved when nothing has passed for so long, either way.
+    /// A session is moved when nothing has passed for so long, either way. One whose backend has been
+    /// slower to answer waits longer.
     pub quiet: Duration,
-    /// One that never falls quiet is moved after this, as if its backend had failed.
+    /// The longest that such a one waits.
+    pub quiet_max: Duration,
+    /// How long a quiet moment is waited for while everything flows; then the client's messages are
+    /// held until one comes.
+    pub patience: Duration,
+    /// How long they are held at the most. A session that is not quiet then stays.
+    pub hold: Duration,
+    /// A session that cannot leave a backend that is down is moved after this, as in a failover.
     pub deadline: Duration,
+    /// Sessions that an operation moves per second, unless it is told otherwise.
+    pub rate: u32,
+    /// Sessions that an operation moves at once, unless it is told otherwise.
+    pub concurrency: usize,
+    /// Moves that became failovers, or ended their session, after which an operation stops, unless it
+    /// is told otherwise.
+    pub errors: usize,
+    /// How long an operation may take, unless it is told otherwise.
+    pub time_limit: Duration,
 }
 
 /// How backends are found by name.

@@ -36,10 +36,17 @@ pub struct Config {
     pub keepalive: Duration,
     /// How long a client may owe a pong.
     pub client_pong: Duration,
-    /// How long nothing must be said before a session leaves a backend that works.
+    /// How long nothing must be said before a session leaves a backend that works. One whose backend
+    /// has been slower to answer waits longer.
     pub quiet: Duration,
-    /// How long it waits for that; then it leaves as if the backend had failed.
-    pub departure_deadline: Duration,
+    /// The longest that such a one waits.
+    pub quiet_max: Duration,
+    /// How long a quiet moment is waited for while everything flows.
+    pub patience: Duration,
+    /// How long the client's messages are held after that until one comes.
+    pub hold: Duration,
+    /// A planned move closes the old backend before the next one is dialled.
+    pub break_before_make: bool,
     /// From the first failure until the session is stable again.
     pub deadline: Duration,
     /// How long a new backend must last.

@@ -20,11 +20,48 @@ use super::{AckMode, Backend, Client, Failure, Session};
 /// Going away (RFC 6455, 7.4.1).
 const GOING_AWAY: [u8; 2] = 1001_u16.to_be_bytes();
 
+/// A planned move, as the driver orders it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// What the driver knows it by. The machine gives it back with what became of the move.
+    pub ticket: u64,
+    /// From then on the session leaves without a quiet moment too; `None`: it stays.
+    pub force_at: Option<Time>,
+}
+
+/// What became of a planned move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The session is on another backend.
+    Moved {
+        /// It has left without a quiet moment: answers may be missing.
+        forced: bool,
+    },
+    /// It has left its backend in a failover.
+    FailedOver,
+    /// It is where it was.
+    Stayed(Stay),
+    /// Its client has left, or it is being closed.
+    Ended,
+}
+
+/// Why a session is where it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stay {
+    /// No other backend takes it.
+    NoTarget,
+    /// The one that had taken it failed before the old one was left.
+    TargetLost,
+    /// It never fell quiet.
+    Busy,
+    /// The driver said so.
+    Asked,
+}
+
 /// A session that is to leave a working backend.
 #[derive(Debug)]
 pub(super) struct Departure {
-    /// From then on it leaves as if the backend had failed.
-    deadline: Time,
+    order: Move,
     /// Data seen so far, up in bytes and down in messages, and since when that is so.
     seen: (u64, u64),
     quiet_since: Time,
@@ -36,15 +73,14 @@ impl Session {
     /// The session is to leave its backend, which works or should. True: it will, or does so
     /// already. A session that would end with its backend stays, and one that has not settled stays
     /// until it has: the deadline of its failover would count for the move.
-    pub fn relocate(&mut self, now: Time) -> bool {
+    pub fn relocate(&mut self, now: Time, order: Move) -> bool {
         let open = matches!(self.client, Client::Open) && self.linked() && self.episode.is_none();
         if !open || !self.config.failover || self.no_failover || self.farewell.is_some() {
             return false;
         }
         let alive = self.config.ack == AckMode::Pong && !self.pongs;
         if self.backend == Backend::Linked && self.departure.is_none() {
-            let deadline = now + self.config.departure_deadline;
-            let departure = Departure { deadline, seen: self.data_seen(), quiet_since: now, alive };
+            let departure = Departure { order, seen: self.data_seen(), quiet_since: now, alive };
             self.departure = Some(Box::new(departure));
         }
         matches!(self.backend, Backend::Linked | Backend::Parting { .. })
@@ -141,6 +177,6 @@ impl Session {
         self.departure
             .as_ref()
             .filter(|_| self.backend == Backend::Linked)
-            .map(|departure| departure.deadline)
+            .and_then(|departure| departure.order.force_at)
     }
 }

@@ -21,7 +21,7 @@ use crate::uplink::Entropy;
 use crate::violation::Violation;
 
 use super::ledger::Unanswered;
-use super::{AckMode, Backend, Cause, Client, Farewell, Session, State};
+use super::{AckMode, Backend, Cause, Client, Farewell, Outcome, Session, State};
 
 /// Why a backend was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +101,13 @@ pub enum Note {
     Silent,
     /// The backend talks but does not answer pings; the session runs as ack mode `none` there.
     Unfit,
+    /// A planned move has ended.
+    MoveEnded {
+        /// Of its order.
+        ticket: u64,
+        /// What became of it.
+        outcome: Outcome,
+    },
     /// The replay is acknowledged and no suspect is left; a suspect's turn may end.
     Cleared,
     /// A message killed the backend each time it was there alone.

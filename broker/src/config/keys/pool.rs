@@ -6,7 +6,7 @@ use steadfast_protocol::session::AckMode;
 
 use super::{DAY, DraftPool, MS, SESSIONS_MAX, Section, ZERO, ms, probe, secs};
 use crate::config::problem::Origin;
-use crate::config::settings::{Backend, Balance, Discovery, OnFailure, Outlier, Pool, Queue};
+use crate::config::settings::{Backend, Balance, Discovery, OnFailure, Outlier, Pool, Queue, Rebalance};
 use crate::config::values::{self, network, request};
 
 /// As HAProxy has it, so that weights can be taken over.
@@ -62,6 +62,8 @@ fn pool(section: &mut Section<'_>) -> Pool {
         health: section.optional_section("health", probe::health).flatten(),
         agent: section.optional_section("agent", probe::agent),
         outlier: section.section("outlier", outlier),
+        break_before_make: section.flag("break_before_make", false),
+        rebalance: section.optional_section("rebalance", rebalance),
         discoveries: discoveries(section),
         backends: backends(section),
     }
@@ -85,6 +87,18 @@ fn balance(section: &mut Section<'_>) -> Balance {
         // A hash without its key is in the report.
         (Method::LeastSessions | Method::Hash, _) => Balance::LeastSessions,
     }
+}
+
+fn rebalance(section: &mut Section<'_>) -> Rebalance {
+    let rebalance = Rebalance {
+        start: section.count("start", 25, 1..=10_000),
+        tolerance: section.count("tolerance", 10, 0..=10_000),
+        interval: section.duration("interval", secs(30), ms(100)..=DAY),
+    };
+    section.check(&["start", "tolerance"], rebalance.tolerance < rebalance.start, || {
+        "tolerance must be less than start, or it never comes to rest".to_owned()
+    });
+    rebalance
 }
 
 fn queue(section: &mut Section<'_>) -> Queue {

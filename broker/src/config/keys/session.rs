@@ -67,6 +67,7 @@ pub(super) fn herd(section: &mut Section<'_>) -> Herd {
         dials_per_backend: section.count("dials_per_backend", 64, 1..=65_535),
         dials: section.count("dials", 256, 1..=1_000_000),
         jitter: section.duration("jitter", ms(10), ZERO..=secs(60)),
+        moves: section.count("moves", 256, 1..=1_000_000),
     }
 }
 
@@ -91,11 +92,25 @@ pub(super) fn close_codes(section: &mut Section<'_>) -> CloseCodes {
 
 pub(super) fn drain(section: &mut Section<'_>) -> Drain {
     let drain = Drain {
-        quiet: section.duration("quiet", ms(500), ZERO..=DAY),
+        quiet: section.duration("quiet", ms(100), ZERO..=DAY),
+        quiet_max: section.duration("quiet_max", secs(2), ZERO..=DAY),
+        patience: section.duration("patience", secs(2), ZERO..=DAY),
+        hold: section.duration("hold", secs(3), MS..=DAY),
         deadline: section.duration("deadline", secs(30), MS..=DAY),
+        rate: section.count("rate", 200, 1..=1_000_000),
+        concurrency: section.count("concurrency", 100, 1..=1_000_000),
+        errors: section.count("errors", 10, 0..=1_000_000),
+        time_limit: section.duration("time_limit", secs(900), MS..=DAY),
     };
-    section.check(&["quiet", "deadline"], drain.quiet < drain.deadline, || {
-        "quiet must be shorter than deadline, or no session is ever found quiet".to_owned()
+    section.check(&["quiet", "quiet_max"], drain.quiet <= drain.quiet_max, || {
+        "quiet_max must not be shorter than quiet".to_owned()
+    });
+    section.check(&["quiet_max", "hold"], drain.quiet_max < drain.hold, || {
+        "quiet_max must be shorter than hold, or no session is found quiet while its messages are held"
+            .to_owned()
+    });
+    section.check(&["patience", "hold", "deadline"], drain.patience + drain.hold <= drain.deadline, || {
+        "deadline must not come before patience and hold are over".to_owned()
     });
     drain
 }
