@@ -20,6 +20,8 @@ pub(crate) struct Broker {
     /// The listeners' bound addresses.
     addresses: Vec<SocketAddr>,
     pub(crate) dialer: Dialer,
+    /// Planned moves that may begin.
+    pub(crate) moves: Arc<Semaphore>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) budget: Budget,
     /// Sessions at once.
@@ -36,6 +38,7 @@ impl Broker {
     pub(crate) fn new(settings: Settings, capacity: &Capacity, addresses: Vec<SocketAddr>) -> Broker {
         Broker {
             dialer: Dialer::new(settings.herd.dials),
+            moves: Arc::new(Semaphore::new(settings.herd.moves)),
             registry: Arc::default(),
             budget: Budget::new(capacity.buffers, settings.limits.message),
             max_sessions: capacity.max_sessions,

@@ -166,32 +166,62 @@ impl Dialer {
         let mut tried = refusing.clone();
         // A backend that fails may be back sooner than another has room, so then nobody waits for that.
         while let Ok(seat) = search.seat(&tried, tried.len() == refusing.len()).await {
-            let backend = Arc::clone(seat.backend());
-            tried.push(backend.id);
-            let why = match self.dial(search, seat).await {
-                Outcome::Linked(link) => return Ok(link),
-                Outcome::Answered(answer) if tries_elsewhere(answer.status()) => {
-                    turned_away(search.pool, &backend, answer.status());
-                    continue;
-                }
-                Outcome::Answered(answer) => answer.status().to_string(),
-                Outcome::Incompatible(why) => why.to_owned(),
-                Outcome::Failed(why) => {
-                    failed(search.pool, &backend, &why);
-                    continue;
-                }
-                Outcome::Local(error) => {
-                    local_fault(search.pool, &backend, &error);
-                    if is_used_up(&error) {
-                        continue;
-                    }
-                    return Err(DialError::Unreachable);
-                }
-            };
-            refused(search.pool, &backend, &why);
-            refusing.push(backend.id);
+            tried.push(seat.backend().id);
+            if let Some(done) = self.redial(search, seat, refusing).await {
+                return done;
+            }
         }
         Err(if search.pool.all_among(refusing) { DialError::Refused } else { DialError::Unreachable })
+    }
+
+    /// The next backend of a session that still has one: a sound one with room, and `only` this one if
+    /// that is given. As [`Dialer::again`] otherwise, but nobody waits for room.
+    pub(crate) async fn ahead(
+        &self,
+        search: &Search<'_>,
+        refusing: &mut Vec<usize>,
+        only: Option<usize>,
+    ) -> Result<Box<Link>, DialError> {
+        let mut tried: Vec<_> = refusing.iter().copied().chain(search.just_failed).collect();
+        loop {
+            let ask = Ask { key: search.key, just_failed: search.just_failed, tried: &tried };
+            let seat =
+                search.pool.pick_sound(clock::now(), &ask, only).map_err(|_| DialError::Unreachable)?;
+            tried.push(seat.backend().id);
+            if let Some(done) = self.redial(search, seat, refusing).await {
+                return done;
+            }
+        }
+    }
+
+    /// Tries one backend. `None`: another one may be tried.
+    async fn redial(
+        &self,
+        search: &Search<'_>,
+        seat: Seat,
+        refusing: &mut Vec<usize>,
+    ) -> Option<Result<Box<Link>, DialError>> {
+        let backend = Arc::clone(seat.backend());
+        let why = match self.dial(search, seat).await {
+            Outcome::Linked(link) => return Some(Ok(link)),
+            Outcome::Answered(answer) if tries_elsewhere(answer.status()) => {
+                turned_away(search.pool, &backend, answer.status());
+                return None;
+            }
+            Outcome::Answered(answer) => answer.status().to_string(),
+            Outcome::Incompatible(why) => why.to_owned(),
+            Outcome::Failed(why) => {
+                failed(search.pool, &backend, &why);
+                return None;
+            }
+            Outcome::Local(error) => {
+                local_fault(search.pool, &backend, &error);
+                return (!is_used_up(&error)).then_some(Err(DialError::Unreachable));
+            }
+        };
+        refused(search.pool, &backend, &why);
+        refusing.push(backend.id);
+        None
     }
 
     /// Dials the backend of `seat`; without compression a second time, if the first answer asks

@@ -43,7 +43,10 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
                 "backend talks but answers no ping: unfit for ack = \"pong\"; this session runs as \"none\" on it"
             );
         }
-        Note::MoveEnded { .. } => {}
+        Note::MoveEnded { outcome, .. } => {
+            metrics::counter!("steadfast_moves_total", "outcome" => outcome.name()).increment(1);
+            tracing::debug!(session, pool, backend, outcome = outcome.name(), "planned move ended");
+        }
         Note::Cleared => tracing::info!(session, pool, backend, "suspects cleared"),
         Note::Poison { seq, bytes } => {
             metrics::counter!("steadfast_poison_total").increment(1);

@@ -17,7 +17,7 @@ use crate::circuit::ejectable;
 use crate::clock;
 use crate::config::settings::{self, Query, Settings};
 use crate::discovery::Found;
-use crate::placement::{self, Candidate, NoPlace, Turns};
+use crate::placement::{self, Candidate, NoPlace, Standing, Turns};
 use crate::queue::{LOOK, Queue};
 
 /// How often a choice is made anew when somebody else has taken the seat meanwhile.
@@ -111,11 +111,32 @@ impl Pool {
 
     /// A seat on the best backend there is, without waiting.
     pub(crate) fn pick(&self, now: Time, ask: &Ask<'_>) -> Result<Seat, NoSeat> {
+        self.pick_among(now, ask, |_, _| true)
+    }
+
+    /// A seat for a session that need not leave the one it has: on a sound backend, and on this one if
+    /// it is named. Where backends are checked, nobody leaves for one of which no check has come back
+    /// yet.
+    pub(crate) fn pick_sound(&self, now: Time, ask: &Ask<'_>, only: Option<usize>) -> Result<Seat, NoSeat> {
+        let checked = self.present().settings.health.is_some();
+        self.pick_among(now, ask, |backend, candidate| {
+            let named = only.is_none_or(|only| only == backend.id);
+            named && candidate.standing == Standing::Sound && (!checked || backend.is_proven())
+        })
+    }
+
+    fn pick_among(
+        &self,
+        now: Time,
+        ask: &Ask<'_>,
+        fits: impl Fn(&Backend, &Candidate) -> bool,
+    ) -> Result<Seat, NoSeat> {
         let present = self.present();
         for _ in 0..TRIES {
             let candidate = |backend: &Arc<Backend>| {
                 let left = ask.just_failed == Some(backend.id);
-                backend.candidate(now, left).filter(|_| !ask.tried.contains(&backend.id))
+                let candidate = backend.candidate(now, left).filter(|_| !ask.tried.contains(&backend.id));
+                candidate.filter(|candidate| fits(backend, candidate))
             };
             let candidates: Vec<_> = present.backends.iter().filter_map(candidate).collect();
             let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@
 //! that an idle session holds none.
 
 mod side;
+mod target;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -29,6 +30,7 @@ use crate::registry::{Core, Entry, Place};
 use crate::{clock, journal};
 
 use side::{BUFFER, Read, Side, reset};
+use target::Target;
 
 /// Rounds of one poll before other sessions get their turn.
 const ROUNDS: usize = 16;
@@ -72,6 +74,8 @@ struct Moving {
     refusing: Vec<usize>,
     /// Its turn to replay suspects.
     turn: Option<OwnedSemaphorePermit>,
+    /// The next backend of a planned move.
+    target: Option<Target>,
 }
 
 impl Driver {
@@ -116,8 +120,9 @@ impl Io {
             backend.drained = false;
         }
         let mut settled = false;
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let mut moved = self.poll_dial(cx, core, now);
+            moved |= self.poll_target(cx, entry, core, (now, round == 0));
             moved |= self.read_client(cx, entry, &mut core.machine, now);
             moved |= self.read_backend(cx, entry, &mut core.machine, now);
             if settled && !moved {
@@ -271,11 +276,16 @@ impl Io {
         if !core.machine.wants_link() && self.backend.is_some() {
             self.unlink(entry, core, now);
         }
+        left |= self.follow_target(entry, core);
         if let Some(moving) = self.moving.as_mut().filter(|_| !core.machine.wants_dial()) {
             moving.dialing = None;
         }
         // A backend that was left just now needs another round: the machine plans the dial.
         let Some(dial) = core.machine.take_dial(now) else { return left };
+        if dial.held {
+            self.cross(core, now);
+            return true;
+        }
         let dialing = self.dial(entry, dial);
         self.moving.get_or_insert_default().dialing = Some(dialing);
         true
@@ -324,24 +334,17 @@ impl Io {
         let (broker, entry) = (Arc::clone(&self.broker), Arc::clone(entry));
         let moving = self.moving.as_ref();
         let just_failed = moving.and_then(|moving| moving.just_failed.as_ref()).map(|backend| backend.id);
-        let mut refusing = moving.map_or_else(Vec::new, |moving| moving.refusing.clone());
+        let mut refusing = self.refusing();
         Box::pin(async move {
             let session = entry.name();
-            let search = Search {
-                pool: &entry.gate.pool,
-                handshake: &entry.handshake,
-                session: &session,
-                client: entry.client().ip(),
-                terms: Terms::Again(entry.agreed.clone()),
-                key: entry.key(),
-                attempts: &entry.attempts,
-                just_failed,
-                suspect: dial.suspect,
-                handshake_place: None,
-            };
+            let search = Search { suspect: dial.suspect, ..search(&entry, &session, just_failed) };
             let found = broker.dialer.again(&search, &mut refusing).await;
             (found, refusing)
         })
+    }
+
+    fn refusing(&self) -> Vec<usize> {
+        self.moving.as_ref().map_or_else(Vec::new, |moving| moving.refusing.clone())
     }
 
     fn poll_dial(&mut self, cx: &mut Context<'_>, core: &mut Core, now: Time) -> bool {
@@ -444,9 +447,25 @@ impl Future for Driver {
     }
 }
 
+/// A search for another backend than the one that is, or was, left.
+fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Search<'a> {
+    Search {
+        pool: &entry.gate.pool,
+        handshake: &entry.handshake,
+        session,
+        client: entry.client().ip(),
+        terms: Terms::Again(entry.agreed.clone()),
+        key: entry.key(),
+        attempts: &entry.attempts,
+        just_failed: left,
+        suspect: false,
+        handshake_place: None,
+    }
+}
+
 /// What the backend is to blame for. To leave it was the broker's plan, and a cut the client's doing.
 fn blames(note: &Note) -> bool {
-    matches!(note, Note::Failed(failure) if !matches!(failure, Failure::Planned | Failure::Cut))
+    matches!(note, Note::Failed(failure) if !matches!(failure, Failure::Planned | Failure::Ordered | Failure::Cut))
 }
 
 /// A backend that fails a young session may be one that fails them all.

@@ -91,6 +91,16 @@ impl Downlink {
         }
     }
 
+    /// Takes over what another backend has said, behind what waits. The open message must be dropped.
+    pub(crate) fn absorb(&mut self, next: Downlink) {
+        self.messages += next.messages;
+        if let Some(mut next) = next.queues {
+            let queues = self.queues();
+            queues.out.append(&mut next.out);
+            queues.held = next.held;
+        }
+    }
+
     /// Queues a control frame behind what waits.
     pub(crate) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
         if self.closed {

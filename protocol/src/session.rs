@@ -34,8 +34,8 @@
 //! first backend was dialled with the client's own handshake.
 //!
 //! The files beside this one hold parts of the same machine: `failover` leaves a backend and takes
-//! the next, `departure` leaves one that works, `ending` says goodbye, `patience` knows what may last how
-//! long.
+//! the next, `departure` leaves one that works, `target` is the next one while it waits, `ending` says
+//! goodbye, `patience` knows what may last how long.
 
 mod config;
 mod departure;
@@ -43,6 +43,7 @@ mod ending;
 mod failover;
 mod ledger;
 mod patience;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -121,6 +122,10 @@ pub enum State {
     Relaying,
     /// Both sides are connected, and the session is to leave its backend.
     Departing,
+    /// The same, and the client's messages are held until nothing is under way.
+    Holding,
+    /// The backend was told Close, since the session leaves it.
+    Parting,
     /// The backend has failed; the next dial is to come.
     Waiting,
     /// A backend is being dialled.
@@ -139,6 +144,8 @@ impl State {
         match self {
             State::Relaying => "relaying",
             State::Departing => "departing",
+            State::Holding => "holding",
+            State::Parting => "parting",
             State::Waiting => "waiting",
             State::Dialing => "dialing",
             State::Replaying => "replaying",
@@ -233,6 +240,7 @@ impl Session {
                 Err(violation) => self.client_violated(now, violation),
             }
         }
+        self.asked(now, ended);
         self.clocks.client_message(now, ended, self.client_scan.message_open());
     }
 
@@ -280,6 +288,9 @@ impl Session {
                 Ok(None) => break,
                 Err(violation) => self.backend_violated(now, violation),
             }
+        }
+        if ended {
+            self.clocks.answer(now, self.config.quiet_max);
         }
         self.clocks.backend_message(now, ended, self.backend_scan.message_open());
     }
@@ -336,6 +347,7 @@ impl Session {
         self.say_farewell(now);
         self.depart(now);
         self.settle(now);
+        self.prepare_target(entropy);
         self.plan_dial(now, entropy);
         if self.linked() {
             let keepalive = self.keepalive_due(now) || self.wants_proof();
@@ -444,6 +456,7 @@ impl Session {
         self.clocks.client_heard(now);
         let ended = self.client_scan.skip(n as u64);
         self.up.ring.grown(n, ended);
+        self.asked(now, ended);
         self.clocks.client_message(now, ended, !ended);
     }
 
@@ -459,6 +472,9 @@ impl Session {
         self.clocks.backend_heard(now);
         let ended = self.backend_scan.skip(n as u64);
         self.down.grown(n, ended);
+        if ended {
+            self.clocks.answer(now, self.config.quiet_max);
+        }
         self.clocks.backend_message(now, ended, !ended);
     }
 
@@ -507,11 +523,10 @@ impl Session {
         match (self.backend, &self.client) {
             (Backend::Waiting { .. }, _) => State::Waiting,
             (Backend::Dialing, _) => State::Dialing,
-            (Backend::Parting { .. }, Client::Open) => State::Departing,
+            (Backend::Parting { .. }, Client::Open) => State::Parting,
             (Backend::Parting { .. }, _) => State::Closing,
             (Backend::Closing { .. } | Backend::Over, _) => State::Closing,
-            (Backend::Linked, Client::Open) if self.departing() => State::Departing,
-            (Backend::Linked, Client::Open) => self.linked_state(),
+            (Backend::Linked, Client::Open) => self.departing_state().unwrap_or_else(|| self.linked_state()),
             (Backend::Linked, _) => State::Closing,
         }
     }
@@ -526,7 +541,8 @@ impl Session {
 
     /// Bytes that the session keeps for its two directions.
     pub fn buffered(&self) -> usize {
-        self.up.ring.len() + self.down.buffered()
+        let held = self.target().map_or(0, |target| target.held.buffered());
+        self.up.ring.len() + self.down.buffered() + held
     }
 
     /// Bytes of up messages that are not acknowledged.
@@ -534,9 +550,20 @@ impl Session {
         self.up.ring.len()
     }
 
-    /// How often the session has left a backend.
+    /// How often the session has left a backend that failed, or as if it had.
     pub fn failovers(&self) -> u32 {
         self.exceptions.as_ref().map_or(0, |e| e.failovers)
+    }
+
+    /// How often it has left one by plan.
+    pub fn moves(&self) -> u32 {
+        self.exceptions.as_ref().map_or(0, |e| e.moves)
+    }
+
+    /// The slowest answer of late: from something that the client said to what the backend said next,
+    /// in milliseconds or so. Zero: none has come yet.
+    pub fn slowest_answer(&self) -> std::time::Duration {
+        self.clocks.slowest_answer()
     }
 
     /// What became of the messages so far.
@@ -560,6 +587,13 @@ impl Session {
                 lost: e.lost_down,
                 ..Counts::default()
             },
+        }
+    }
+
+    /// The client has said something whole, and the backend gets it at once.
+    fn asked(&mut self, now: Time, ended: bool) {
+        if ended && self.held_since().is_none() {
+            self.clocks.question(now);
         }
     }
 

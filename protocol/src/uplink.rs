@@ -146,7 +146,8 @@ impl Uplink {
     /// client's present frame.
     pub(crate) fn pong(&mut self, payload: &[u8], frame_rest: u64) {
         let at = if self.ring.sent() <= self.ring.whole() {
-            self.ring.whole()
+            // Not behind what is held back.
+            self.stop_at.unwrap_or(self.ring.whole()).min(self.ring.whole())
         } else {
             self.ring.end() + frame_rest
         };
@@ -164,11 +165,41 @@ impl Uplink {
         self.inserts.get_or_insert_default().close = Some(close);
     }
 
-    /// Queues a Close behind the last whole message, and lets nothing more through: what the ring gets
-    /// from now on is for the next backend. All of it must be written.
+    /// Lets nothing through behind the last whole message. False: the backend has a part of the next
+    /// one, which must end first.
+    pub(crate) fn hold(&mut self) -> bool {
+        if self.may_hold() {
+            self.stop_at = Some(self.ring.whole());
+        }
+        self.may_hold()
+    }
+
+    /// The backend has no message of which it has got a part and the rest is still to come.
+    pub(crate) fn may_hold(&self) -> bool {
+        self.ring.sent() <= self.ring.whole()
+    }
+
+    /// Lets everything through again.
+    pub(crate) fn flow(&mut self) {
+        self.stop_at = None;
+    }
+
+    /// Queues a Close behind what is let through. What the ring gets from now on is for the next
+    /// backend. The present one must have got everything else.
     pub(crate) fn part(&mut self, payload: &[u8]) {
-        self.close(payload);
-        self.stop_at = Some(self.ring.end());
+        let at = self.reach();
+        self.stop_at = Some(at);
+        self.inserts.get_or_insert_default().close = Some(Insert::new(at, payload));
+    }
+
+    /// Position up to which bytes are let through.
+    pub(crate) fn reach(&self) -> u64 {
+        self.stop_at.unwrap_or(self.ring.end())
+    }
+
+    /// The backend has acknowledged everything that is let through, and no hold runs.
+    pub(crate) fn delivered(&self) -> bool {
+        self.ring.base() >= self.reach()
     }
 
     /// A Close is queued or written.
@@ -318,12 +349,12 @@ impl Uplink {
         if hold.is_zero() {
             self.ring.release(ping.at, ping.seq);
         } else if ping.at > self.ring.base() {
-            self.hold(Held { until: now + hold, at: ping.at, seq: ping.seq });
+            self.keep(Held { until: now + hold, at: ping.at, seq: ping.seq });
         }
         true
     }
 
-    fn hold(&mut self, held: Held) {
+    fn keep(&mut self, held: Held) {
         let queue = self.held.get_or_insert_default();
         // A full queue merges: what came before waits a little longer, never shorter.
         if queue.len() == HOLD_STEPS {
@@ -406,7 +437,7 @@ impl Uplink {
 
     /// The backend owes something: a pong, or room for whole messages that wait to be written.
     pub(crate) fn awaits(&self) -> bool {
-        self.ping.is_some() || self.ring.sent() < self.ring.whole()
+        self.ping.is_some() || self.ring.sent() < self.ring.whole().min(self.reach())
     }
 }
 

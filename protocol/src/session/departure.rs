@@ -1,21 +1,39 @@
-//! Leaving a backend that still works: a planned move.
+//! Leaving a backend that still works: a planned move, make before break.
 //!
 //! ```text
-//!            relocate               alive, acknowledged, quiet            its Close or end, or time
-//!   Linked ----------> Linked  ---------------------------------> Parting -------------------> Waiting
-//!                      departing  \
-//!                                  '-- it fails, or the deadline comes: a failover ----------> Waiting
-//!                                   '- the client leaves: no move is wanted any more
+//!            relocate          the next one is connected          alive, delivered, quiet
+//!   Linked ----------> Dialing -------------------------> Waiting -------------------------.
+//!                         |                                 |                              |
+//!                         |  there is none, or it           | patience is over             |
+//!                         |  fails before our Close         v       the same               v
+//!                         |                              Holding ----------------------> Parting
+//!                         v                                 |                              |
+//!                       stays <-----------------------------'                              | its Close,
+//!                                  hold is over                                            | end, or time
+//!                                                                                          v
+//!                     Linked, to the next one <----- linked ------------------------- Crossing
+//!
+//!   break before make   it begins in Waiting, and after Parting the next one is dialled as after a failure
+//!   force_at            Waiting becomes Holding; Holding parts without a quiet moment, and at its end even
+//!                       without a Close, as in a failover
+//!   the old one fails   a failover, to the next one if it is connected (Crossing), else by a dial
+//!   the client leaves   no move is wanted any more
 //! ```
 //!
-//! While the session departs, traffic flows as before. It parts at a safepoint: between two
-//! messages both ways, everything acknowledged, a ping of this time answered, and nothing said by
-//! either side for `quiet`. Then the backend is told Close 1001; what it still says is relayed, and
-//! what the client says is kept for the next one.
+//! Up to Parting, traffic flows as before, but for the client's messages while they are held. The session
+//! parts at a safepoint: between two messages both ways, everything acknowledged, a ping of this time
+//! answered; and at a quiet moment: no data either way for `quiet`, or for half as long again as the
+//! slowest answer of late. Then the old backend is told Close 1001, what it still says is relayed, and what
+//! the client says is kept for the next one.
 
+use std::time::Duration;
+
+use crate::scanner::{Scanner, Sender};
 use crate::time::Time;
+use crate::uplink::Entropy;
 
-use super::{AckMode, Backend, Client, Failure, Session};
+use super::target::Target;
+use super::{AckMode, Backend, Client, Failure, Note, Session, State};
 
 /// Going away (RFC 6455, 7.4.1).
 const GOING_AWAY: [u8; 2] = 1001_u16.to_be_bytes();
@@ -32,7 +50,7 @@ pub struct Move {
 /// What became of a planned move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The session is on another backend.
+    /// The session has left its backend for another.
     Moved {
         /// It has left without a quiet moment: answers may be missing.
         forced: bool,
@@ -43,6 +61,22 @@ pub enum Outcome {
     Stayed(Stay),
     /// Its client has left, or it is being closed.
     Ended,
+}
+
+impl Outcome {
+    /// The word for logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Moved { forced: false } => "moved",
+            Outcome::Moved { forced: true } => "forced",
+            Outcome::FailedOver => "failed_over",
+            Outcome::Stayed(Stay::NoTarget) => "no_target",
+            Outcome::Stayed(Stay::TargetLost) => "target_lost",
+            Outcome::Stayed(Stay::Busy) => "busy",
+            Outcome::Stayed(Stay::Asked) => "called_off",
+            Outcome::Ended => "ended",
+        }
+    }
 }
 
 /// Why a session is where it was.
@@ -62,82 +96,288 @@ pub enum Stay {
 #[derive(Debug)]
 pub(super) struct Departure {
     order: Move,
+    stage: Stage,
+    /// The next backend, once it is connected.
+    target: Option<Target>,
     /// Data seen so far, up in bytes and down in messages, and since when that is so.
     seen: (u64, u64),
     quiet_since: Time,
+    /// A service that has not answered anything yet, and was asked something, may be a slow one: it
+    /// has until then.
+    answers_until: Option<Time>,
     /// The backend has answered a ping since.
     alive: bool,
+    /// It was left without a quiet moment.
+    forced: bool,
 }
 
+/// How far a move has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The next backend is to be dialled (`asked`: the driver does).
+    Dialing { asked: bool },
+    /// A quiet moment is waited for, and everything flows.
+    Waiting { until: Time },
+    /// The same, and the client's messages are held.
+    Holding { since: Time, until: Time },
+    /// The old backend was told Close. The client's messages are held since.
+    Parting { since: Time },
+    /// It is left, and it is the next one's turn.
+    Crossing { outcome: Outcome },
+}
+
+// ---- what the driver orders ----
+
 impl Session {
-    /// The session is to leave its backend, which works or should. True: it will, or does so
-    /// already. A session that would end with its backend stays, and one that has not settled stays
-    /// until it has: the deadline of its failover would count for the move.
+    /// The session is to leave its backend, which works or should. True: it will try, or does so by
+    /// this order's ticket already; then the order's `force_at` counts from now on. False: it is
+    /// [pinned](Session::pinned), has not settled after a failure, is on its way by another order, or
+    /// is ending.
     pub fn relocate(&mut self, now: Time, order: Move) -> bool {
-        let open = matches!(self.client, Client::Open) && self.linked() && self.episode.is_none();
-        if !open || !self.config.failover || self.no_failover || self.farewell.is_some() {
+        if let Some(departure) = &mut self.departure {
+            let same = departure.order.ticket == order.ticket;
+            if same {
+                departure.order = order;
+            }
+            return same;
+        }
+        let linked = self.backend == Backend::Linked && matches!(self.client, Client::Open);
+        let free = self.farewell.is_none() && !self.pinned() && !self.suspected() && !self.up.closing();
+        if !linked || !free || !self.settled() {
             return false;
         }
-        let alive = self.config.ack == AckMode::Pong && !self.pongs;
-        if self.backend == Backend::Linked && self.departure.is_none() {
-            let departure = Departure { order, seen: self.data_seen(), quiet_since: now, alive };
-            self.departure = Some(Box::new(departure));
-        }
-        matches!(self.backend, Backend::Linked | Backend::Parting { .. })
+        let stage = match self.config.break_before_make {
+            true => Stage::Waiting { until: now + self.config.patience },
+            false => Stage::Dialing { asked: false },
+        };
+        self.departure = Some(Box::new(Departure {
+            order,
+            stage,
+            target: None,
+            seen: self.data_seen(),
+            quiet_since: now,
+            answers_until: None,
+            // One that answers no pings has talked lately; it is not waited for.
+            alive: self.config.ack == AckMode::Pong && !self.pongs,
+            forced: false,
+        }));
+        true
     }
 
-    /// No other backend wants it, or its own is well again: the session stays where it is.
+    /// No other backend wants it, or its own is well again: the session stays where it is, unless that
+    /// was told Close already.
     pub fn remain(&mut self) {
         if self.backend == Backend::Linked {
-            self.departure = None;
+            self.end_move(Outcome::Stayed(Stay::Asked));
         }
     }
 
-    /// The session is to leave its backend, and has not yet.
-    pub(super) fn departing(&self) -> bool {
-        self.departure.is_some()
+    /// The ticket of the move that is under way.
+    pub fn moving(&self) -> Option<u64> {
+        self.departure.as_ref().map(|departure| departure.order.ticket)
     }
 
-    /// Takes the next step, if its time has come.
+    /// The session ends with its backend, and so cannot be moved.
+    pub fn pinned(&self) -> bool {
+        !self.config.failover || self.no_failover
+    }
+
+    /// Leaves the backend at once, as if it had failed. False: there is none to leave, or the session
+    /// is pinned or ending.
+    pub fn fail_over(&mut self, now: Time) -> bool {
+        let can = self.backend == Backend::Linked && matches!(self.client, Client::Open) && !self.pinned();
+        if can {
+            self.leave_backend(now, Failure::Ordered);
+        }
+        can
+    }
+}
+
+// ---- the next backend ----
+
+impl Session {
+    /// The ticket of the move for which the next backend is to be dialled now, while the present one
+    /// still serves. The driver answers with [`Session::handle_target_linked`] or
+    /// [`Session::handle_target_failed`].
+    pub fn take_target(&mut self) -> Option<u64> {
+        let departure = self.departure.as_mut()?;
+        let wanted = departure.stage == Stage::Dialing { asked: false } && self.backend == Backend::Linked;
+        wanted.then(|| {
+            departure.stage = Stage::Dialing { asked: true };
+            departure.order.ticket
+        })
+    }
+
+    /// Whether the driver should dial the next backend, or keep the connection to it.
+    pub fn wants_target(&self) -> bool {
+        let dialing = |departure: &Departure| departure.stage == Stage::Dialing { asked: true };
+        self.departure.as_ref().is_some_and(|departure| departure.target.is_some() || dialing(departure))
+    }
+
+    /// The next backend is connected. False when the session does not want it any more; the driver drops
+    /// it then.
+    pub fn handle_target_linked(&mut self, now: Time) -> bool {
+        let until = now + self.config.patience;
+        let scan = Scanner::new(Sender::Backend, self.config.message_limit, self.deflate);
+        let Some(departure) = self.departure.as_mut() else { return false };
+        let wanted = departure.stage == Stage::Dialing { asked: true };
+        if wanted {
+            departure.target = Some(Target::new(scan));
+            departure.stage = Stage::Waiting { until };
+        }
+        wanted
+    }
+
+    /// No other backend takes the session.
+    pub fn handle_target_failed(&mut self) {
+        if self.stage() == Some(Stage::Dialing { asked: true }) {
+            self.end_move(Outcome::Stayed(Stay::NoTarget));
+        }
+    }
+
+    /// Whether to read the next backend.
+    pub fn listens_to_target(&self) -> bool {
+        self.target().is_some_and(Target::listens)
+    }
+
+    /// Takes bytes that were read from it.
+    pub fn handle_target(&mut self, input: &[u8]) {
+        let target = self.departure.as_mut().and_then(|departure| departure.target.as_mut());
+        if target.is_some_and(|target| target.handle(input).is_err()) {
+            self.handle_target_lost();
+        }
+    }
+
+    /// Its connection is at its end or broken.
+    pub fn handle_target_lost(&mut self) {
+        let Some(departure) = self.departure.as_mut().filter(|departure| departure.target.is_some()) else {
+            return;
+        };
+        match departure.stage {
+            // There is no way back: another one is dialled.
+            Stage::Parting { .. } => departure.target = None,
+            Stage::Crossing { .. } => self.end_move(Outcome::FailedOver),
+            _ => self.end_move(Outcome::Stayed(Stay::TargetLost)),
+        }
+    }
+
+    /// What to write to it now. Report what was taken with [`Session::target_written`].
+    pub fn target_transmit(&self) -> &[u8] {
+        self.target().map_or(&[], Target::transmit)
+    }
+
+    /// Its socket took `n` bytes.
+    pub fn target_written(&mut self, n: usize) {
+        if let Some(target) = self.departure.as_mut().and_then(|departure| departure.target.as_mut()) {
+            target.written(n);
+        }
+    }
+
+    pub(super) fn target(&self) -> Option<&Target> {
+        self.departure.as_ref().and_then(|departure| departure.target.as_ref())
+    }
+
+    /// Answers its pings, as long as the answer can be written before its turn comes.
+    pub(super) fn prepare_target(&mut self, entropy: &mut Entropy<'_>) {
+        if self.backend == Backend::Linked
+            && let Some(target) = self.departure.as_mut().and_then(|departure| departure.target.as_mut())
+        {
+            target.prepare(entropy);
+        }
+    }
+}
+
+// ---- the way there ----
+
+impl Session {
+    /// Takes the steps whose time has come.
     pub(super) fn depart(&mut self, now: Time) {
-        if self.departure.is_none() || self.backend != Backend::Linked {
-            return;
+        let Some(stage) = self.stage() else { return };
+        let open = matches!(self.client, Client::Open) && self.farewell.is_none();
+        match (stage, self.backend) {
+            (Stage::Parting { .. }, Backend::Parting { .. }) => {}
+            (Stage::Crossing { .. }, Backend::Waiting { .. } | Backend::Dialing) => {}
+            (Stage::Dialing { .. } | Stage::Waiting { .. } | Stage::Holding { .. }, Backend::Linked)
+                if open =>
+            {
+                self.watch_traffic(now);
+                self.wait_for_quiet(now);
+            }
+            // The client has left, or the session is being closed.
+            _ => self.end_move(Outcome::Ended),
         }
-        if !matches!(self.client, Client::Open) {
-            self.departure = None;
-            return;
+    }
+
+    fn wait_for_quiet(&mut self, now: Time) {
+        if let Some(Stage::Waiting { until }) = self.stage() {
+            let patient = now < until && self.force_at().is_none_or(|at| now < at);
+            if !patient && self.parting_at().is_none_or(|at| now < at) && self.up.hold() {
+                self.set_stage(Stage::Holding { since: now, until: now + self.config.hold });
+            }
         }
-        self.watch_traffic(now);
-        let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-        if due(self.parting_at()) {
-            self.part(now);
-        } else if due(self.departure_deadline()) {
-            self.leave_backend(now, Failure::Planned);
+        if self.parting_at().is_some_and(|at| at <= now) {
+            return self.part(now, false);
         }
+        let forced = self.force_at().is_some_and(|at| at <= now);
+        match self.stage() {
+            Some(Stage::Holding { .. }) if forced && self.safe() => self.part(now, true),
+            Some(Stage::Holding { until, .. }) if until <= now => self.give_up_waiting(now, forced),
+            // A message of the client's that does not end cannot be held.
+            Some(Stage::Waiting { until }) if until + self.config.hold <= now => {
+                self.give_up_waiting(now, forced)
+            }
+            _ => {}
+        }
+    }
+
+    fn give_up_waiting(&mut self, now: Time, forced: bool) {
+        if !forced {
+            return self.end_move(Outcome::Stayed(Stay::Busy));
+        }
+        self.force();
+        self.leave_backend(now, Failure::Planned);
     }
 
     fn watch_traffic(&mut self, now: Time) {
         // While the client is slow, more of the backend's words may stand unread in its socket.
         let (seen, busy) = (self.data_seen(), self.message_open() || !self.wants_backend());
-        if let Some(departure) = &mut self.departure
-            && (departure.seen != seen || busy)
-        {
+        let unknown = self.clocks.slowest_answer().is_zero();
+        let most = self.config.quiet_max;
+        let left = self.clocks.asked_for(now).filter(|_| unknown).and_then(|asked| most.checked_sub(asked));
+        let Some(departure) = &mut self.departure else { return };
+        if departure.seen != seen || busy {
             (departure.seen, departure.quiet_since) = (seen, now);
         }
+        departure.answers_until = left.map(|left| now + left);
     }
 
     fn data_seen(&self) -> (u64, u64) {
-        (self.up.ring.end(), self.down.messages())
+        (self.up.reach(), self.down.messages())
     }
 
+    /// A message is under way. What the client says while it is held is not.
     fn message_open(&self) -> bool {
-        self.client_scan.message_open() || self.backend_scan.message_open()
+        let held = matches!(self.stage(), Some(Stage::Holding { .. }));
+        self.backend_scan.message_open() || (self.client_scan.message_open() && !held)
     }
 
-    fn part(&mut self, now: Time) {
-        self.departure = None;
+    fn part(&mut self, now: Time, forced: bool) {
+        let since = match self.stage() {
+            Some(Stage::Holding { since, .. }) => since,
+            _ => now,
+        };
+        if forced {
+            self.force();
+        }
         self.up.part(&GOING_AWAY);
+        self.set_stage(Stage::Parting { since });
         self.backend = Backend::Parting { until: now + self.config.close_timeout };
+    }
+
+    fn force(&mut self) {
+        if let Some(departure) = &mut self.departure {
+            departure.forced = true;
+        }
     }
 
     /// The backend that is told to go says Close itself. Its echo ends the move's first half; a
@@ -149,6 +389,63 @@ impl Session {
         self.closed_by_application(now, code, payload);
         // It has had its Close already.
         self.backend_over();
+    }
+
+    /// The backend is left: it is the next one's turn, if it is connected. A session with suspects
+    /// needs a turn among others like it, and dials.
+    pub(super) fn cross(&mut self, now: Time, failure: Failure) {
+        let suspected = self.suspected();
+        let Some(departure) = &mut self.departure else { return };
+        let planned = failure == Failure::Planned;
+        let forced = departure.forced;
+        let (moved, failed) = (Outcome::Moved { forced }, Outcome::FailedOver);
+        if departure.target.as_ref().is_some_and(Target::idle) && !suspected {
+            departure.stage = Stage::Crossing { outcome: if planned { moved } else { failed } };
+            self.backend = Backend::Waiting { at: Some(now) };
+        } else {
+            let break_before_make = planned && self.config.break_before_make;
+            self.end_move(if break_before_make { moved } else { failed });
+        }
+    }
+
+    /// The next backend waits for its turn, which has come.
+    pub(super) fn crossing(&self) -> bool {
+        matches!(self.stage(), Some(Stage::Crossing { .. }))
+    }
+
+    /// The next backend's turn has come.
+    pub(super) fn take_crossed(&mut self) -> Option<Target> {
+        let departure =
+            self.departure.take_if(|departure| matches!(departure.stage, Stage::Crossing { .. }))?;
+        if let Stage::Crossing { outcome } = departure.stage {
+            self.note(Note::MoveEnded { ticket: departure.order.ticket, outcome });
+        }
+        departure.target
+    }
+
+    /// No move is under way any more.
+    pub(super) fn end_move(&mut self, outcome: Outcome) {
+        let Some(departure) = self.departure.take() else { return };
+        if matches!(departure.stage, Stage::Holding { .. }) {
+            self.up.flow();
+        }
+        self.note(Note::MoveEnded { ticket: departure.order.ticket, outcome });
+    }
+
+    // ---- what is waited for ----
+
+    fn stage(&self) -> Option<Stage> {
+        self.departure.as_ref().map(|departure| departure.stage)
+    }
+
+    fn set_stage(&mut self, stage: Stage) {
+        if let Some(departure) = &mut self.departure {
+            departure.stage = stage;
+        }
+    }
+
+    fn force_at(&self) -> Option<Time> {
+        self.departure.as_ref().and_then(|departure| departure.order.force_at)
     }
 
     /// A ping is due that shows whether the backend lives.
@@ -164,19 +461,64 @@ impl Session {
         }
     }
 
-    /// When the session parts if nothing more is said; `None` while something else is to come
-    /// first.
-    pub(super) fn parting_at(&self) -> Option<Time> {
-        let departure = self.departure.as_ref().filter(|_| self.backend == Backend::Linked)?;
-        let acknowledged = self.up.ring.all_released() && !self.up.pinging() && !self.message_open();
-        let ready = departure.alive && acknowledged && !self.up.closing();
-        ready.then(|| departure.quiet_since + self.config.quiet)
+    /// Nothing is under way: the backend has everything that it is to get, and has said nothing by half.
+    fn safe(&self) -> bool {
+        let ready = self
+            .departure
+            .as_ref()
+            .is_some_and(|departure| departure.alive && departure.target.as_ref().is_none_or(Target::idle));
+        let delivered = self.up.delivered() && !self.up.pinging() && !self.up.closing();
+        ready && delivered && !self.message_open() && self.wants_backend()
     }
 
-    pub(super) fn departure_deadline(&self) -> Option<Time> {
-        self.departure
-            .as_ref()
-            .filter(|_| self.backend == Backend::Linked)
-            .and_then(|departure| departure.order.force_at)
+    /// When the session parts if nothing more is said; `None` while something else is to come first.
+    fn parting_at(&self) -> Option<Time> {
+        let departure = self.departure.as_ref().filter(|_| self.backend == Backend::Linked)?;
+        let waits = matches!(departure.stage, Stage::Waiting { .. } | Stage::Holding { .. });
+        let quiet_at = departure.quiet_since + self.quiet();
+        (waits && self.safe()).then(|| quiet_at.max(departure.answers_until.unwrap_or(quiet_at)))
+    }
+
+    /// How long nothing must be said. Half as long again as the slowest answer of late.
+    fn quiet(&self) -> Duration {
+        let slowest = self.clocks.slowest_answer();
+        self.config.quiet.max((slowest + slowest / 2).min(self.config.quiet_max))
+    }
+
+    /// Since when the client's messages are held.
+    pub(super) fn held_since(&self) -> Option<Time> {
+        match self.stage()? {
+            Stage::Holding { since, .. } | Stage::Parting { since } => Some(since),
+            _ => None,
+        }
+    }
+
+    /// The session has left without a quiet moment, or does.
+    pub(super) fn leaves_by_force(&self) -> bool {
+        self.departure.as_ref().is_some_and(|departure| departure.forced)
+    }
+
+    pub(super) fn departing_state(&self) -> Option<State> {
+        Some(match self.stage()? {
+            Stage::Dialing { .. } | Stage::Waiting { .. } => State::Departing,
+            Stage::Holding { .. } => State::Holding,
+            Stage::Parting { .. } | Stage::Crossing { .. } => State::Parting,
+        })
+    }
+
+    /// When [`Session::depart`] has something to do, whatever happens until then.
+    pub(super) fn departure_at(&self) -> Option<Time> {
+        let hold = self.config.hold;
+        let next = match self.stage().filter(|_| self.backend == Backend::Linked)? {
+            // What cannot be held yet is waited for, but not for ever.
+            Stage::Waiting { until } if !self.up.may_hold() => Some(until + hold),
+            Stage::Waiting { until } => [Some(until), self.force_at()].into_iter().flatten().min(),
+            Stage::Holding { until, .. } if self.safe() => {
+                [Some(until), self.force_at()].into_iter().flatten().min()
+            }
+            Stage::Holding { until, .. } => Some(until),
+            _ => None,
+        };
+        [next, self.parting_at()].into_iter().flatten().min()
     }
 }

@@ -3,7 +3,7 @@
 use crate::frame::Opcode;
 use crate::time::Time;
 
-use super::{Backend, Client, Failure, Farewell, Session};
+use super::{Backend, Client, Failure, Farewell, Outcome, Session};
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub enum Cause {
     SlowMessage,
     /// The broker ends.
     Shutdown,
+    /// Somebody asked for it.
+    Aborted,
 }
 
 impl Cause {
@@ -53,6 +55,7 @@ impl Cause {
             Cause::ClientTimeout => "client_timeout",
             Cause::SlowMessage => "slow_message",
             Cause::Shutdown => "shutdown",
+            Cause::Aborted => "aborted",
         }
     }
 }
@@ -81,6 +84,16 @@ impl Session {
         if matches!(self.client, Client::Open) {
             self.dismiss(now, code, "the service is going away", Cause::Shutdown, false);
         }
+    }
+
+    /// Somebody wants the session to end: both sides are told Close with this code and reason. False: it
+    /// ends already.
+    pub fn abort(&mut self, now: Time, code: u16, reason: &str) -> bool {
+        let open = matches!(self.client, Client::Open);
+        if open {
+            self.dismiss(now, code, reason, Cause::Aborted, false);
+        }
+        open
     }
 
     /// The client has said Close (`close`), or hung up. Whole messages are still delivered.
@@ -311,6 +324,7 @@ impl Session {
     pub(super) fn backend_over(&mut self) {
         if self.backend != Backend::Over {
             self.reset = self.backend_is_cut();
+            self.end_move(Outcome::Ended);
             self.count_undelivered();
             self.backend = Backend::Over;
         }

@@ -21,6 +21,7 @@ use crate::uplink::Entropy;
 use crate::violation::Violation;
 
 use super::ledger::Unanswered;
+use super::target::Target;
 use super::{AckMode, Backend, Cause, Client, Farewell, Outcome, Session, State};
 
 /// Why a backend was left.
@@ -42,6 +43,8 @@ pub enum Failure {
     Cut,
     /// None: the session was to leave it.
     Planned,
+    /// None: the session was told to go as if it had.
+    Ordered,
 }
 
 impl Failure {
@@ -56,13 +59,17 @@ impl Failure {
             Failure::SlowMessage => "slow_message",
             Failure::Cut => "cut",
             Failure::Planned => "planned",
+            Failure::Ordered => "ordered",
         }
     }
 
     /// Whether the backend may have died of a message. In a drain or a deploy (1001, 1012), or
     /// when it is overloaded (1013), it says goodbye of itself.
     fn is_death(self) -> bool {
-        !matches!(self, Failure::Close(1001 | 1012 | 1013) | Failure::Cut | Failure::Planned)
+        !matches!(
+            self,
+            Failure::Close(1001 | 1012 | 1013) | Failure::Cut | Failure::Planned | Failure::Ordered
+        )
     }
 }
 
@@ -80,6 +87,8 @@ pub enum DialFailure {
 pub struct Dial {
     /// 2 for the first dial after the one that began the session, then 3 ...
     pub attempt: u32,
+    /// The next backend is connected already ([`Session::handle_target_linked`]): it is this one.
+    pub held: bool,
     /// Some message here may be a killer: only one such session at a time may use a backend.
     pub suspect: bool,
 }
@@ -150,7 +159,7 @@ impl Session {
         // However a backend ends that was told to go, that is no failure of its.
         let parting = matches!(self.backend, Backend::Parting { .. });
         let failure = if parting { Failure::Planned } else { failure };
-        self.departure = None;
+        let since = self.held_since().unwrap_or(now);
         if self.down.drop_open() {
             self.exceptions().suppressed += 1;
         }
@@ -168,15 +177,15 @@ impl Session {
         // One that was told to go and has said Close gets an orderly end.
         self.reset = !(parting && self.backend_deaf);
         self.note(Note::Failed(failure));
-        self.count_doubt();
+        self.count_leaving(failure);
         let convicted = self.suspect(now, failure);
         self.up.rewind();
         if !matches!(self.client, Client::Open) {
             self.up.ring.drop_open();
         }
-        self.exceptions().failovers += 1;
         self.backend = Backend::Waiting { at: None };
-        self.begin_episode(now);
+        self.begin_episode(now, since);
+        self.cross(now, failure);
         if convicted {
             self.dismiss(
                 now,
@@ -194,6 +203,23 @@ impl Session {
             Some(_) => self.up.ring.all_released(),
             // The backend has said Close, as the application decided; nothing goes up any more.
             None => !matches!(self.client, Client::Open),
+        }
+    }
+
+    /// Counts the move or failover, and what it leaves in doubt. After a quiet moment that is nothing.
+    fn count_leaving(&mut self, failure: Failure) {
+        if failure != Failure::Planned {
+            self.exceptions().failovers += 1;
+            return self.count_doubt();
+        }
+        self.exceptions().moves += 1;
+        // It has worked until now, so what was before is over.
+        self.episode = None;
+        if self.leaves_by_force() {
+            let before = self.exceptions().in_doubt;
+            self.count_doubt();
+            let least = before + 1;
+            self.exceptions().in_doubt = self.exceptions().in_doubt.max(least);
         }
     }
 
@@ -258,12 +284,13 @@ impl Session {
         self.note(Note::Poison { seq, bytes });
     }
 
-    fn begin_episode(&mut self, now: Time) {
+    /// `since`: from when on the client has waited for the next backend.
+    fn begin_episode(&mut self, now: Time, since: Time) {
         let deadline = now + self.config.deadline;
-        let fresh = || Box::new(Episode { deadline, failed: now, dials: 0, linked: None, replay_to: 0 });
+        let fresh = || Box::new(Episode { deadline, failed: since, dials: 0, linked: None, replay_to: 0 });
         let episode = self.episode.get_or_insert_with(fresh);
         if episode.linked.take().is_some() {
-            episode.failed = now;
+            episode.failed = since;
         }
     }
 
@@ -295,7 +322,8 @@ impl Session {
         self.backend = Backend::Dialing;
         let exceptions = self.exceptions.get_or_insert_default();
         exceptions.dials += 1;
-        Some(Dial { attempt: 1 + exceptions.dials, suspect: self.suspected() })
+        let attempt = 1 + exceptions.dials;
+        Some(Dial { attempt, held: self.crossing(), suspect: self.suspected() })
     }
 
     /// The session still wants the dial that is under way.
@@ -311,6 +339,7 @@ impl Session {
         }
         self.backend = Backend::Linked;
         self.backend_scan = Scanner::new(Sender::Backend, self.config.message_limit, self.deflate);
+        let target = self.take_crossed();
         self.clocks.backend_linked(now);
         self.unanswered = Unanswered::new(now, self.up.ring.base_seq(), self.down.messages());
         (self.pongs, self.ponged) = (self.config.ack == AckMode::Pong, false);
@@ -325,7 +354,22 @@ impl Session {
         });
         self.note(Note::Linked { pause: now.since(failed), replayed });
         self.suspects_acknowledged();
+        if let Some(target) = target {
+            self.take_over(now, target);
+        }
         true
+    }
+
+    /// The next backend was connected already: what it has said follows.
+    fn take_over(&mut self, now: Time, target: Target) {
+        self.backend_scan = target.scan;
+        self.clocks.backend_message(now, false, self.backend_scan.message_open());
+        if self.client_hears() {
+            self.down.absorb(target.held);
+        }
+        if let Some(payload) = target.pinged {
+            self.up.pong(&payload, self.client_scan.remaining());
+        }
     }
 
     /// The dial brought no backend.
@@ -350,7 +394,7 @@ impl Session {
     }
 
     /// One message at a time, since some may be killers.
-    fn suspected(&self) -> bool {
+    pub(super) fn suspected(&self) -> bool {
         self.suspects_until().is_some()
     }
 
@@ -375,6 +419,11 @@ impl Session {
 
     fn replayed(&self, episode: &Episode) -> bool {
         !self.pongs || self.up.acked_seq() >= episode.replay_to
+    }
+
+    /// No failure before is still to be got over, apart from how long the backend has lasted.
+    pub(super) fn settled(&self) -> bool {
+        self.episode.as_ref().is_none_or(|episode| episode.linked.is_some() && self.replayed(episode))
     }
 
     pub(super) fn linked_state(&self) -> State {

@@ -65,6 +65,8 @@ pub(crate) struct Exceptions {
     /// Highest seq that any backend has acknowledged.
     pub(crate) acked_seq: u64,
     pub(crate) failovers: u32,
+    /// Planned moves.
+    pub(crate) moves: u32,
     /// Dials after the first.
     pub(crate) dials: u32,
     pub(super) suspicion: Option<Suspicion>,

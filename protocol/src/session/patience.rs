@@ -1,5 +1,7 @@
 //! What may last how long: silence, stalls, open messages, and the session's next timeout.
 
+use std::time::Duration;
+
 use crate::time::Time;
 
 use super::{Backend, CLIENT_BACKLOG, Cause, Client, Failure, Note, Session};
@@ -20,7 +22,17 @@ pub(super) struct Clocks {
     paused: bool,
     /// The client is not read, since the ring or the memory is full.
     client_paused: bool,
+    /// The slowest answer of late, in [`TICK`]s.
+    slowest: u16,
+    /// When the client has said what is not answered yet, in [`TICK`]s, as far as they go; 0: it has not.
+    asked: u32,
 }
+
+/// The unit of times that are kept in little room: 1.024 ms.
+const TICK: u128 = 1024;
+
+/// By how much of the difference the slowest answer of late falls with each that is faster.
+const FORGETS: u16 = 32;
 
 /// What an idle session, and most busy ones, have no need of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,7 +72,42 @@ impl Clocks {
             rare: None,
             paused: false,
             client_paused: false,
+            slowest: 0,
+            asked: 0,
         }
+    }
+
+    /// The client has said something: what the backend says next is held to be the answer.
+    pub(super) fn question(&mut self, now: Time) {
+        if self.asked == 0 {
+            self.asked = ticks(now).max(1);
+        }
+    }
+
+    /// The backend has said something. What comes later than `most` is no answer.
+    pub(super) fn answer(&mut self, now: Time, most: Duration) {
+        if self.asked == 0 {
+            return;
+        }
+        let took = ticks(now).wrapping_sub(self.asked);
+        self.asked = 0;
+        if u128::from(took) * TICK > most.as_micros() {
+            return;
+        }
+        let took = u16::try_from(took).unwrap_or(u16::MAX).saturating_add(1);
+        let less = self.slowest.saturating_sub(took);
+        self.slowest = took.max(self.slowest - less.div_ceil(FORGETS));
+    }
+
+    /// The slowest answer of late; zero: there was none.
+    pub(super) fn slowest_answer(&self) -> Duration {
+        Duration::from_micros(u64::from(self.slowest) * TICK as u64)
+    }
+
+    /// How long the client has waited for an answer; `None`: it has got one.
+    pub(super) fn asked_for(&self, now: Time) -> Option<Duration> {
+        let ago = u64::from(ticks(now).wrapping_sub(self.asked));
+        (self.asked != 0).then(|| Duration::from_micros(ago * TICK as u64))
     }
 
     /// Time in which a side was not read does not count against it.
@@ -92,7 +139,7 @@ impl Clocks {
     }
 
     pub(super) fn backend_linked(&mut self, now: Time) {
-        (self.backend_heard, self.awaits_since) = (now, None);
+        (self.backend_heard, self.awaits_since, self.asked) = (now, None, 0);
         self.change(|rare| (rare.backend_open, rare.silence_told) = (None, None));
     }
 
@@ -147,6 +194,10 @@ impl Clocks {
     }
 }
 
+fn ticks(now: Time) -> u32 {
+    (now.since_origin().as_micros() / TICK) as u32
+}
+
 /// Since when a message is open.
 fn since(before: Option<Time>, now: Time, ended: bool, open: bool) -> Option<Time> {
     open.then(|| before.filter(|_| !ended).unwrap_or(now))
@@ -176,8 +227,7 @@ impl Session {
             self.give_up.filter(|_| self.backend != Backend::Over),
             self.up.hold_ends(),
             self.episode_timeout(),
-            self.parting_at(),
-            self.departure_deadline(),
+            self.departure_at(),
             self.silence_at(),
             self.unfit_at(),
             self.backend_keepalive_at(),

@@ -1,15 +1,34 @@
-//! A planned move: the session leaves a backend that works, at a moment when nothing is under way.
+//! A planned move that breaks before it makes: the session leaves a backend that works, at a moment when
+//! nothing is under way, and then dials the next.
 
 use super::rig::{Drop, Rig, ms, secs};
 use super::wire::{CONTINUATION, PING, TEXT, down, masked, plain, up};
-use crate::session::{AckMode, Cause, Dial, Failure, Note, State};
+use crate::session::{AckMode, Cause, Config, Dial, Failure, Move, Note, Outcome, State};
 
 const GOODBYE: &str = "<close 1001>";
 
+/// Leave at a quiet moment, or not at all.
+const ORDER: Move = Move { ticket: 7, force_at: None };
+
+fn rig() -> Rig {
+    rig_with(|_| {})
+}
+
+fn rig_with(change: impl FnOnce(&mut Config)) -> Rig {
+    Rig::with(|config| {
+        config.break_before_make = true;
+        change(config);
+    })
+}
+
+fn ended(outcome: Outcome) -> Note {
+    Note::MoveEnded { ticket: ORDER.ticket, outcome }
+}
+
 /// A session that departs, with nothing under way. Its backend has proven that it lives.
 fn departing() -> Rig {
-    let mut rig = Rig::new();
-    assert!(rig.session.relocate(rig.now));
+    let mut rig = rig();
+    assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
     rig.backend_pongs();
     assert_eq!(rig.up(), ["<ping>"]);
@@ -32,7 +51,7 @@ fn a_quiet_session_says_goodbye_and_goes_on_elsewhere() {
     assert_eq!(rig.links[0].dropped, Some(Drop::Closed), "both have said Close: an orderly end");
     assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned)]);
     rig.link_next();
-    assert_eq!(rig.dials.last().map(|dial| dial.1), Some(Dial { attempt: 2, suspect: false }));
+    assert_eq!(rig.dials.last().map(|dial| dial.1), Some(Dial { attempt: 2, held: false, suspect: false }));
     rig.client_says("one");
     rig.backend_says("answer");
     assert_eq!(
@@ -45,8 +64,8 @@ fn a_quiet_session_says_goodbye_and_goes_on_elsewhere() {
 
 #[test]
 fn it_departs_only_after_a_ping_of_this_time_is_answered() {
-    let mut rig = Rig::new();
-    rig.session.relocate(rig.now);
+    let mut rig = rig();
+    rig.session.relocate(rig.now, ORDER);
     rig.pump();
     rig.wait(secs(5));
     assert_eq!(rig.up(), ["<ping>"], "no goodbye to a backend that may be dead");
@@ -128,9 +147,9 @@ fn a_client_that_is_slow_to_take_its_messages_keeps_it() {
 
 #[test]
 fn held_acknowledgements_keep_it() {
-    let mut rig = Rig::with(|config| config.ack_hold = secs(2));
+    let mut rig = rig_with(|config| config.ack_hold = secs(2));
     rig.client_says("one");
-    rig.session.relocate(rig.now);
+    rig.session.relocate(rig.now, ORDER);
     rig.backend_pongs();
     rig.wait(ms(1999));
     assert_eq!(rig.up(), ["one", "<ping>"]);
@@ -232,8 +251,8 @@ fn a_session_that_never_falls_quiet_leaves_at_the_deadline_as_in_a_failover() {
 
 #[test]
 fn a_planned_move_is_nobodys_death() {
-    let mut rig = Rig::with(|config| config.poison_deaths = 1);
-    rig.session.relocate(rig.now);
+    let mut rig = rig_with(|config| config.poison_deaths = 1);
+    rig.session.relocate(rig.now, ORDER);
     rig.client_says("one");
     rig.wait(secs(30));
     rig.link_next();
@@ -255,8 +274,8 @@ fn a_backend_that_fails_meanwhile_has_failed() {
 
 #[test]
 fn a_silent_backend_is_noticed_meanwhile() {
-    let mut rig = Rig::new();
-    rig.session.relocate(rig.now);
+    let mut rig = rig();
+    rig.session.relocate(rig.now, ORDER);
     rig.pump();
     rig.wait(secs(10));
     assert_eq!(rig.take_notes(), [Note::Silent]);
@@ -328,10 +347,10 @@ fn the_brokers_end_ends_it() {
 
 #[test]
 fn sessions_that_end_with_their_backend_stay() {
-    let mut closing = Rig::with(|config| config.failover = false);
-    let mut declined = Rig::begin(|_| {}, false, true);
+    let mut closing = rig_with(|config| config.failover = false);
+    let mut declined = Rig::begin(|config| config.break_before_make = true, false, true);
     for rig in [&mut closing, &mut declined] {
-        assert!(!rig.session.relocate(rig.now));
+        assert!(!rig.session.relocate(rig.now, ORDER));
         rig.wait(secs(60));
         assert_eq!((rig.up(), rig.session.state()), (vec![], State::Relaying));
     }
@@ -340,21 +359,21 @@ fn sessions_that_end_with_their_backend_stay() {
 /// Its move would count against the deadline of the failure before it.
 #[test]
 fn a_session_that_has_not_settled_stays_until_it_has() {
-    let mut rig = Rig::new();
+    let mut rig = rig();
     rig.client_says("one");
     rig.backend_dies();
     rig.link_next();
-    assert!(!rig.session.relocate(rig.now), "still replaying");
+    assert!(!rig.session.relocate(rig.now, ORDER), "still replaying");
     rig.backend_pongs();
-    assert!(!rig.session.relocate(rig.now), "still settling");
+    assert!(!rig.session.relocate(rig.now, ORDER), "still settling");
     rig.wait(secs(5));
-    assert!(rig.session.relocate(rig.now));
+    assert!(rig.session.relocate(rig.now, ORDER));
 }
 
 #[test]
 fn a_backend_that_said_close_is_not_asked_whether_it_lives() {
-    let mut rig = Rig::new();
-    rig.session.relocate(rig.now);
+    let mut rig = rig();
+    rig.session.relocate(rig.now, ORDER);
     rig.backend_closes(1000, "bye");
     rig.client_closes(1000, "bye");
     assert_eq!(rig.up(), ["<close 1000 bye>"]);
@@ -362,9 +381,9 @@ fn a_backend_that_said_close_is_not_asked_whether_it_lives() {
 
 #[test]
 fn a_session_without_a_backend_has_nothing_to_leave() {
-    let mut rig = Rig::new();
+    let mut rig = rig();
     rig.backend_dies();
-    assert!(!rig.session.relocate(rig.now));
+    assert!(!rig.session.relocate(rig.now, ORDER));
     rig.link_next();
     rig.wait(secs(60));
     assert_eq!(rig.session.state(), State::Relaying);
@@ -372,8 +391,8 @@ fn a_session_without_a_backend_has_nothing_to_leave() {
 
 #[test]
 fn without_acknowledgements_it_parts_as_well() {
-    let mut rig = Rig::with(|config| config.ack = AckMode::None);
-    rig.session.relocate(rig.now);
+    let mut rig = rig_with(|config| config.ack = AckMode::None);
+    rig.session.relocate(rig.now, ORDER);
     rig.client_says("one");
     rig.backend_pongs();
     rig.wait(ms(500));
@@ -384,9 +403,9 @@ fn without_acknowledgements_it_parts_as_well() {
 
 #[test]
 fn a_backend_unfit_for_acknowledgements_is_left_as_well() {
-    let mut rig = Rig::new();
+    let mut rig = rig();
     rig.client_says("one");
-    rig.session.relocate(rig.now);
+    rig.session.relocate(rig.now, ORDER);
     for _ in 0..25 {
         rig.wait(ms(499));
         rig.backend_sends(&down("news"));

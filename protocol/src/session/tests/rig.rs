@@ -37,7 +37,10 @@ pub(super) fn config() -> Config {
         keepalive: Duration::ZERO,
         client_pong: secs(20),
         quiet: ms(500),
-        departure_deadline: secs(30),
+        quiet_max: secs(2),
+        patience: secs(30),
+        hold: secs(3),
+        break_before_make: false,
         deadline: secs(30),
         stable: secs(5),
         backoff_min: ms(50),
@@ -78,6 +81,10 @@ pub(super) struct Rig {
     /// All links of the session, the present one last.
     pub(super) links: Vec<Link>,
     pub(super) dials: Vec<(Time, Dial)>,
+    /// Tickets of the moves for which the machine has asked for a next backend.
+    pub(super) target_dials: Vec<u64>,
+    /// The next backend while it waits for its turn.
+    pub(super) target: Option<Link>,
     pub(super) notes: Vec<Note>,
     /// Bytes that the sockets still take.
     pub(super) client_room: usize,
@@ -106,6 +113,8 @@ impl Rig {
             client_unread: Vec::new(),
             links: vec![Link::new()],
             dials: Vec::new(),
+            target_dials: Vec::new(),
+            target: None,
             notes: Vec::new(),
             client_room: usize::MAX,
             backend_room: usize::MAX,
@@ -222,6 +231,38 @@ impl Rig {
         self.pump();
     }
 
+    // ---- the next backend of a move ----
+
+    /// The dial for the next backend succeeds. False: the machine does not want it.
+    pub(super) fn link_target(&mut self) -> bool {
+        let wanted = self.session.handle_target_linked(self.now);
+        if wanted {
+            self.target = Some(Link::new());
+        }
+        self.pump();
+        wanted
+    }
+
+    /// It fails.
+    pub(super) fn fail_target(&mut self) {
+        self.session.handle_target_failed();
+        self.pump();
+    }
+
+    pub(super) fn target_sends(&mut self, bytes: &[u8]) {
+        self.target.as_mut().expect("a next backend").unread.extend_from_slice(bytes);
+        self.pump();
+    }
+
+    pub(super) fn target_says(&mut self, text: &str) {
+        self.target_sends(&wire::down(text));
+    }
+
+    pub(super) fn target_dies(&mut self) {
+        self.session.handle_target_lost();
+        self.pump();
+    }
+
     // ---- what came of it ----
 
     /// What the present backend has got since the last call.
@@ -261,7 +302,7 @@ impl Rig {
     pub(super) fn pump(&mut self) {
         let mut settled = false;
         for _ in 0..100_000 {
-            let read = self.read_client() + self.read_backend();
+            let read = self.read_client() + self.read_backend() + self.read_target();
             if (settled && read == 0) || self.round() + read == 0 {
                 return;
             }
@@ -280,12 +321,25 @@ impl Rig {
         self.session.advance(self.now, &mut entropy);
         self.notes.extend(self.session.take_notes());
         self.drop_link();
-        let written = self.write_backend() + self.write_client();
+        let mut written = self.write_backend() + self.write_client() + self.write_target();
         self.drop_link();
+        if !self.session.wants_target() {
+            self.target = None;
+        }
+        self.target_dials.extend(self.session.take_target());
         if let Some(dial) = self.session.take_dial(self.now) {
             self.dials.push((self.now, dial));
+            written += usize::from(dial.held && self.cross());
         }
         written
+    }
+
+    /// It is the next backend's turn.
+    fn cross(&mut self) -> bool {
+        let target = self.target.take().expect("the machine says that it is connected");
+        assert!(self.session.handle_linked(self.now, false));
+        self.links.push(target);
+        true
     }
 
     fn drop_link(&mut self) {
@@ -310,6 +364,15 @@ impl Rig {
         bytes.len()
     }
 
+    fn write_target(&mut self) -> usize {
+        let bytes = self.session.target_transmit().to_vec();
+        if let Some(target) = &mut self.target {
+            self.session.target_written(bytes.len());
+            target.reader.receive(&bytes);
+        }
+        bytes.len()
+    }
+
     fn write_client(&mut self) -> usize {
         let bytes = gathered(&self.session.client_transmit(), self.client_room);
         self.client_room -= bytes.len();
@@ -330,6 +393,18 @@ impl Rig {
         }
         if !rest.is_empty() {
             self.session.handle_client(self.now, rest);
+        }
+        n
+    }
+
+    fn read_target(&mut self) -> usize {
+        let Some(target) = self.target.as_mut().filter(|_| self.session.listens_to_target()) else {
+            return 0;
+        };
+        let n = target.unread.len().min(READ_MAX);
+        let bytes: Vec<u8> = target.unread.drain(..n).collect();
+        if n > 0 {
+            self.session.handle_target(&bytes);
         }
         n
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::rig::{Rig, ms};
 use super::wire::{CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, masked, plain};
-use crate::session::{Config, DialFailure, Failure, Note, State};
+use crate::session::{Config, DialFailure, Failure, Move, Note, State};
 
 const MESSAGE: usize = 40_000;
 const RING: usize = 60_000;
@@ -217,7 +217,7 @@ impl World {
 
     fn relocate(&mut self, away: bool) {
         if away {
-            self.rig.session.relocate(self.rig.now);
+            self.rig.session.relocate(self.rig.now, Move { ticket: 1, force_at: None });
         } else {
             self.rig.session.remain();
         }

@@ -1,0 +1,161 @@
+//! The next backend of a planned move, while the present one still serves.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use steadfast_protocol::session::Session;
+use steadfast_protocol::time::Time;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::backend::Seat;
+use crate::dial::{DialError, Link};
+use crate::registry::{Core, Entry};
+
+use super::side::{BUFFER, Read, Side};
+use super::{Io, declines_failover, search};
+
+/// How far it has come.
+pub(super) enum Target {
+    Dialing(Dialing),
+    Held(Held),
+}
+
+/// Its dial, in its turn among the moves of the broker.
+pub(super) struct Dialing(Pin<Box<dyn Future<Output = Found> + Send>>);
+
+struct Found {
+    link: Result<Box<Link>, DialError>,
+    refusing: Vec<usize>,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+/// It is connected, and waits.
+pub(super) struct Held {
+    side: Side,
+    seat: Seat,
+    declines_failover: bool,
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Io {
+    /// Reads and writes it. `first`: the first round of this poll.
+    pub(super) fn poll_target(
+        &mut self,
+        cx: &mut Context<'_>,
+        entry: &Entry,
+        core: &mut Core,
+        (now, first): (Time, bool),
+    ) -> bool {
+        let Some(moving) = &mut self.moving else { return false };
+        match &mut moving.target {
+            None => false,
+            Some(Target::Dialing(dialing)) => {
+                let Poll::Ready(found) = dialing.0.as_mut().poll(cx) else { return false };
+                moving.refusing = found.refusing;
+                moving.target = held(core, found.link, found.turn, now).map(Target::Held);
+                true
+            }
+            Some(Target::Held(held)) => {
+                if first {
+                    held.side.drained = false;
+                }
+                held.write(cx, &mut core.machine) | held.read(cx, entry, &mut core.machine, now)
+            }
+        }
+    }
+
+    /// Drops what the machine does not want any more, and begins the dial that it wants.
+    pub(super) fn follow_target(&mut self, entry: &Arc<Entry>, core: &mut Core) -> bool {
+        if !core.machine.wants_target()
+            && let Some(moving) = &mut self.moving
+        {
+            moving.target = None;
+        }
+        let Some(ticket) = core.machine.take_target() else { return false };
+        let present = core.seat.as_ref().map(|seat| seat.backend().id);
+        let dialing = self.dial_ahead(entry, present, ticket);
+        self.moving.get_or_insert_default().target = Some(Target::Dialing(dialing));
+        true
+    }
+
+    fn dial_ahead(&self, entry: &Arc<Entry>, present: Option<usize>, ticket: u64) -> Dialing {
+        let (broker, entry) = (Arc::clone(&self.broker), Arc::clone(entry));
+        let mut refusing = self.refusing();
+        let _ = ticket;
+        Dialing(Box::pin(async move {
+            // No semaphore here is ever closed, so a turn always comes.
+            let turn = Arc::clone(&broker.moves).acquire_owned().await.ok();
+            let session = entry.name();
+            let search = search(&entry, &session, present);
+            let link = broker.dialer.ahead(&search, &mut refusing, None).await;
+            Found { link, refusing, turn }
+        }))
+    }
+
+    /// Its turn has come: the old backend is left already.
+    pub(super) fn cross(&mut self, core: &mut Core, now: Time) {
+        let target = self.moving.as_mut().and_then(|moving| moving.target.take());
+        let Some(Target::Held(held)) = target else {
+            // The machine believes that there is one, and would wait for ever.
+            return core
+                .machine
+                .handle_dial_failed(now, steadfast_protocol::session::DialFailure::Unreachable);
+        };
+        if core.machine.handle_linked(now, held.declines_failover) {
+            self.backend = Some(held.side);
+            core.seat = Some(held.seat);
+        }
+    }
+}
+
+/// A connection that the machine wants to keep until its turn comes.
+fn held(
+    core: &mut Core,
+    link: Result<Box<Link>, DialError>,
+    turn: Option<OwnedSemaphorePermit>,
+    now: Time,
+) -> Option<Held> {
+    let Ok(link) = link else {
+        core.machine.handle_target_failed();
+        return None;
+    };
+    if !core.machine.handle_target_linked(now) {
+        return None;
+    }
+    core.machine.handle_target(&link.early);
+    let declines_failover = declines_failover(&link.headers);
+    Some(Held { side: Side::new(link.stream), seat: link.seat, declines_failover, _turn: turn })
+}
+
+impl Held {
+    fn write(&mut self, cx: &mut Context<'_>, machine: &mut Session) -> bool {
+        let bytes = machine.target_transmit();
+        let n = if bytes.is_empty() { 0 } else { self.side.write(cx, bytes) };
+        machine.target_written(n);
+        n > 0
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
+        if (self.side.drained && !self.side.broken) || !machine.listens_to_target() {
+            return false;
+        }
+        let read = BUFFER.with_borrow_mut(|buffer| {
+            let read = self.side.read(cx, buffer);
+            if let Read::Bytes(n) = read {
+                machine.handle_target(&buffer[..n]);
+            }
+            read
+        });
+        match read {
+            Read::Bytes(_) => return true,
+            Read::Nothing if !self.side.broken => return false,
+            _ => machine.handle_target_lost(),
+        }
+        if self.seat.fail(now) {
+            entry.gate.pool.failed(now, self.seat.backend());
+        }
+        true
+    }
+}

@@ -1,0 +1,84 @@
+//! The next backend, while the present one still serves: what it says is kept until its turn comes.
+//!
+//! It is told nothing of the client yet. Its pings are answered, so that it can wait; a Close, a breach
+//! or the end of its connection is its loss, and the session stays where it is.
+
+use crate::downlink::Downlink;
+use crate::frame::{Opcode, control_frame};
+use crate::scanner::{Control, Item, Scanner};
+use crate::uplink::Entropy;
+
+/// It is not read while more than this is kept of what it says.
+const HELD: usize = 256 * 1024;
+
+/// A backend that waits for its turn.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) scan: Scanner,
+    pub(super) held: Downlink,
+    /// Payload of its latest ping that is not answered yet.
+    pub(super) pinged: Option<Box<[u8]>>,
+    /// The answer that is being written, and how far.
+    pong: Vec<u8>,
+    written: usize,
+}
+
+/// It cannot have its turn: it said Close, or something that is no WebSocket.
+#[derive(Debug)]
+pub(super) struct Lost;
+
+impl Target {
+    pub(super) fn new(scan: Scanner) -> Target {
+        Target { scan, held: Downlink::default(), pinged: None, pong: Vec::new(), written: 0 }
+    }
+
+    /// Takes bytes that were read from it.
+    pub(super) fn handle(&mut self, mut input: &[u8]) -> Result<(), Lost> {
+        while let Some(item) = self.scan.next(&mut input).map_err(|_| Lost)? {
+            match item {
+                Item::Data(data) => self.held.append(&data, &mut |_| 0),
+                Item::Control(control) => self.control(&control)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn control(&mut self, control: &Control) -> Result<(), Lost> {
+        match control.opcode {
+            Opcode::Close => return Err(Lost),
+            // The latest is the one to answer (RFC 6455, 5.5.3).
+            Opcode::Ping => self.pinged = Some(control.payload().into()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether to read it.
+    pub(super) fn listens(&self) -> bool {
+        self.held.buffered() < HELD
+    }
+
+    /// Makes the answer to its ping, unless one is being written.
+    pub(super) fn prepare(&mut self, entropy: &mut Entropy<'_>) {
+        if self.idle()
+            && let Some(payload) = self.pinged.take()
+        {
+            let [a, b, c, d, ..] = entropy().to_be_bytes();
+            (self.pong, self.written) = (control_frame(Opcode::Pong, &payload, Some([a, b, c, d])), 0);
+        }
+    }
+
+    /// What to write to it now.
+    pub(super) fn transmit(&self) -> &[u8] {
+        &self.pong[self.written..]
+    }
+
+    pub(super) fn written(&mut self, n: usize) {
+        self.written += n;
+    }
+
+    /// It has got nothing but whole frames, so that others may follow.
+    pub(super) fn idle(&self) -> bool {
+        self.written == self.pong.len()
+    }
+}
