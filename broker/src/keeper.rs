@@ -98,7 +98,7 @@ fn seeks_place(state: State) -> bool {
 }
 
 fn send_away(core: &mut Core, now: Time, room: &mut usize) {
-    let departing = core.machine.state() == State::Departing;
+    let departing = core.machine.moving().is_some();
     if *room == 0 {
         return keep_back(core);
     }
@@ -111,7 +111,7 @@ fn send_away(core: &mut Core, now: Time, room: &mut usize) {
 }
 
 fn keep_back(core: &mut Core) {
-    if core.machine.state() == State::Departing {
+    if core.machine.moving() == Some(0) {
         core.machine.remain();
         core.waker.wake_by_ref();
     }

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use steadfast_protocol::chain::Gather;
 use steadfast_protocol::frame::{CONTROL_MAX, Opcode, apply_mask, control_frame};
 use steadfast_protocol::scanner::{Item, Scanner, Sender};
-use steadfast_protocol::session::{AckMode, Codes, Config, DialFailure, Failure, Note, Session};
+use steadfast_protocol::session::{AckMode, Codes, Config, DialFailure, Failure, Move, Note, Session};
 use steadfast_protocol::time::Time;
 
 const MESSAGE: usize = 20_000;
@@ -37,6 +37,7 @@ struct Setup {
     no_failover: bool,
     deflate: bool,
     jitter: bool,
+    break_before_make: bool,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -58,8 +59,17 @@ enum Op {
     Pass(u16),
     PassSeconds(u8),
     Stay,
-    Relocate,
+    Relocate { ticket: bool, force_in: Option<u16> },
     Remain,
+    FailOver,
+    Abort,
+    TakeTarget,
+    TargetLinked,
+    TargetFailed,
+    TargetBytes(Vec<u8>),
+    TargetFrame(Frame),
+    TargetLost,
+    TargetTakes(u16),
     ShutDown,
     TakeNotes,
 }
@@ -134,7 +144,10 @@ fn config(setup: &Setup) -> Config {
         keepalive: when(setup.keepalive, secs(25)),
         client_pong: secs(20),
         quiet: Duration::from_millis(500),
-        departure_deadline: secs(10),
+        quiet_max: secs(2),
+        patience: secs(2),
+        hold: secs(3),
+        break_before_make: setup.break_before_make,
         deadline: secs(30),
         stable: secs(5),
         backoff_min: Duration::from_millis(50),
@@ -181,6 +194,7 @@ struct Bench {
     deflate: bool,
     client: Receiver,
     backend: Receiver,
+    target: Receiver,
 }
 
 impl Bench {
@@ -193,6 +207,7 @@ impl Bench {
             deflate: setup.deflate,
             client: Receiver::new(Sender::Backend, setup.deflate),
             backend: Receiver::new(Sender::Client, setup.deflate),
+            target: Receiver::new(Sender::Client, setup.deflate),
         }
     }
 
@@ -215,14 +230,28 @@ impl Bench {
                 let failure = if *refused { DialFailure::Refused } else { DialFailure::Unreachable };
                 self.session.handle_dial_failed(self.now, failure);
             }
-            Op::TakeDial => drop(self.session.take_dial(self.now)),
+            Op::TakeDial => self.take_dial(),
             Op::Pass(millis) => self.pass(Duration::from_millis(u64::from(*millis))),
             Op::PassSeconds(secs) => self.pass(Duration::from_secs(u64::from(*secs))),
             Op::Stay => self.session.stay(self.now),
-            Op::Relocate => {
-                self.session.relocate(self.now);
+            Op::Relocate { ticket, force_in } => {
+                let force_at = force_in.map(|millis| self.now + Duration::from_millis(u64::from(millis)));
+                self.session.relocate(self.now, Move { ticket: u64::from(*ticket), force_at });
             }
             Op::Remain => self.session.remain(),
+            Op::FailOver => drop(self.session.fail_over(self.now)),
+            Op::Abort => drop(self.session.abort(self.now, 1008, "by hand")),
+            Op::TakeTarget => drop(self.session.take_target()),
+            Op::TargetLinked => {
+                if self.session.handle_target_linked(self.now) {
+                    self.target = Receiver::new(Sender::Client, self.deflate);
+                }
+            }
+            Op::TargetFailed => self.session.handle_target_failed(),
+            Op::TargetBytes(bytes) => self.hear_target(bytes),
+            Op::TargetFrame(frame) => self.hear_target(&frame.bytes(None)),
+            Op::TargetLost => self.session.handle_target_lost(),
+            Op::TargetTakes(room) => self.target_takes(usize::from(*room)),
             Op::ShutDown => self.session.shut_down(self.now, 1001),
             Op::TakeNotes => drop(self.session.take_notes()),
         }
@@ -258,6 +287,30 @@ impl Bench {
             client.receive(&bytes[..taken]);
             taken
         });
+    }
+
+    fn hear_target(&mut self, bytes: &[u8]) {
+        if self.session.listens_to_target() {
+            self.session.handle_target(bytes);
+        }
+    }
+
+    fn target_takes(&mut self, room: usize) {
+        self.advance();
+        let bytes = self.session.target_transmit();
+        let bytes = bytes[..bytes.len().min(room)].to_vec();
+        self.session.target_written(bytes.len());
+        self.target.receive(&bytes);
+    }
+
+    /// A next backend that is connected takes its turn at once.
+    fn take_dial(&mut self) {
+        if self.session.take_dial(self.now).is_some_and(|dial| dial.held) {
+            let target = Receiver::new(Sender::Client, self.deflate);
+            let target = std::mem::replace(&mut self.target, target);
+            assert!(self.session.handle_linked(self.now, false));
+            self.backend = target;
+        }
     }
 
     fn linked(&mut self, no_failover: bool) {
@@ -310,7 +363,7 @@ impl Bench {
     fn check(&self) {
         let (all, up) = (self.session.buffered(), self.session.unacknowledged());
         assert!(up <= RING + MESSAGE + SLACK, "{up} bytes are not acknowledged");
-        assert!(all - up <= BACKLOG + MESSAGE + SLACK, "{} bytes wait for the client", all - up);
+        assert!(all - up <= 2 * BACKLOG + MESSAGE + 2 * SLACK, "{} bytes wait for the client", all - up);
         let ledger = self.session.ledger();
         assert!(ledger.up.acknowledged + ledger.up.lost <= ledger.up.forwarded, "{ledger:?}");
         assert!(ledger.down.acknowledged + ledger.down.lost <= ledger.down.forwarded, "{ledger:?}");

@@ -130,14 +130,15 @@ enum Stage {
 
 impl Session {
     /// The session is to leave its backend, which works or should. True: it will try, or does so by
-    /// this order's ticket already; then the order's `force_at` counts from now on. False: it is
+    /// this order's ticket already; then the earlier `force_at` counts. False: it is
     /// [pinned](Session::pinned), has not settled after a failure, is on its way by another order, or
     /// is ending.
     pub fn relocate(&mut self, now: Time, order: Move) -> bool {
         if let Some(departure) = &mut self.departure {
             let same = departure.order.ticket == order.ticket;
             if same {
-                departure.order = order;
+                let both = [departure.order.force_at, order.force_at];
+                departure.order.force_at = both.into_iter().flatten().min();
             }
             return same;
         }

@@ -7,6 +7,7 @@ mod departing;
 mod failing;
 mod goodbye;
 mod limits;
+mod moving;
 mod poison;
 mod relaying;
 mod rig;

@@ -46,10 +46,10 @@ fn parting() -> Rig {
 #[test]
 fn a_quiet_session_says_goodbye_and_goes_on_elsewhere() {
     let mut rig = parting();
-    assert_eq!(rig.session.state(), State::Departing);
+    assert_eq!(rig.session.state(), State::Parting);
     rig.backend_closes(1001, "");
     assert_eq!(rig.links[0].dropped, Some(Drop::Closed), "both have said Close: an orderly end");
-    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned)]);
+    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned), ended(Outcome::Moved { forced: false })]);
     rig.link_next();
     assert_eq!(rig.dials.last().map(|dial| dial.1), Some(Dial { attempt: 2, held: false, suspect: false }));
     rig.client_says("one");
@@ -147,11 +147,11 @@ fn a_client_that_is_slow_to_take_its_messages_keeps_it() {
 
 #[test]
 fn held_acknowledgements_keep_it() {
-    let mut rig = rig_with(|config| config.ack_hold = secs(2));
+    let mut rig = rig_with(|config| config.ack_hold = secs(4));
     rig.client_says("one");
     rig.session.relocate(rig.now, ORDER);
     rig.backend_pongs();
-    rig.wait(ms(1999));
+    rig.wait(ms(3999));
     assert_eq!(rig.up(), ["one", "<ping>"]);
     rig.wait(ms(1));
     assert_eq!(rig.up(), [GOODBYE]);
@@ -178,7 +178,8 @@ fn a_backend_that_only_hangs_up_has_not_failed() {
     for failure in [Failure::Eof, Failure::Reset] {
         let mut rig = parting();
         rig.backend_fails(failure);
-        assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned)]);
+        let moved = ended(Outcome::Moved { forced: false });
+        assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned), moved]);
         rig.link_next();
     }
 }
@@ -233,17 +234,19 @@ fn any_other_code_is_its_answer() {
 }
 
 #[test]
-fn a_session_that_never_falls_quiet_leaves_at_the_deadline_as_in_a_failover() {
+fn a_session_that_cannot_be_left_in_order_leaves_by_force_as_in_a_failover() {
     let mut rig = departing();
+    assert!(rig.session.relocate(rig.now, Move { force_at: Some(rig.now + secs(30)), ..ORDER }));
     for _ in 0..120 {
         rig.wait(ms(249));
         rig.backend_says("news");
     }
     rig.client_says("one");
     assert_eq!(rig.links[0].dropped, None);
-    rig.wait(ms(120));
+    rig.wait(secs(4));
     assert_eq!(rig.links[0].dropped, Some(Drop::Reset));
-    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned)]);
+    let moved = ended(Outcome::Moved { forced: true });
+    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned), moved]);
     rig.link_next();
     assert_eq!(rig.up(), ["one", "<ping>"], "not acknowledged, so replayed");
     assert_eq!(rig.session.ledger().up.in_doubt, 1);
@@ -252,9 +255,9 @@ fn a_session_that_never_falls_quiet_leaves_at_the_deadline_as_in_a_failover() {
 #[test]
 fn a_planned_move_is_nobodys_death() {
     let mut rig = rig_with(|config| config.poison_deaths = 1);
-    rig.session.relocate(rig.now, ORDER);
+    rig.session.relocate(rig.now, Move { force_at: Some(rig.now), ..ORDER });
     rig.client_says("one");
-    rig.wait(secs(30));
+    rig.wait(secs(4));
     rig.link_next();
     assert_eq!(rig.dials.last().map(|dial| dial.1.suspect), Some(false));
 }
@@ -264,7 +267,7 @@ fn a_backend_that_fails_meanwhile_has_failed() {
     let mut rig = departing();
     rig.client_says("one");
     rig.backend_dies();
-    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Eof)]);
+    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Eof), ended(Outcome::FailedOver)]);
     rig.link_next();
     assert_eq!(rig.up(), ["one", "<ping>"]);
     rig.backend_pongs();
@@ -356,18 +359,27 @@ fn sessions_that_end_with_their_backend_stay() {
     }
 }
 
-/// Its move would count against the deadline of the failure before it.
 #[test]
-fn a_session_that_has_not_settled_stays_until_it_has() {
+fn a_session_stays_until_its_replay_is_acknowledged() {
     let mut rig = rig();
     rig.client_says("one");
     rig.backend_dies();
     rig.link_next();
     assert!(!rig.session.relocate(rig.now, ORDER), "still replaying");
     rig.backend_pongs();
-    assert!(!rig.session.relocate(rig.now, ORDER), "still settling");
-    rig.wait(secs(5));
+    rig.take_notes();
+    assert_eq!(rig.session.state(), State::Settling);
     assert!(rig.session.relocate(rig.now, ORDER));
+    rig.pump();
+    rig.backend_pongs();
+    rig.wait(ms(500));
+    rig.backend_closes(1001, "");
+    rig.link_next();
+    let pause = rig.take_notes().into_iter().find_map(|note| match note {
+        Note::Linked { pause, .. } => Some(pause),
+        _ => None,
+    });
+    assert_eq!(pause, Some(ms(0)), "counted from this move, not from the failure before it");
 }
 
 #[test]
@@ -395,7 +407,7 @@ fn without_acknowledgements_it_parts_as_well() {
     rig.session.relocate(rig.now, ORDER);
     rig.client_says("one");
     rig.backend_pongs();
-    rig.wait(ms(500));
+    rig.wait(ms(2100));
     assert_eq!(rig.up(), ["one", "<ping>", GOODBYE]);
     rig.backend_closes(1001, "");
     rig.link_next();
@@ -412,6 +424,6 @@ fn a_backend_unfit_for_acknowledgements_is_left_as_well() {
     }
     assert!(rig.take_notes().contains(&Note::Unfit));
     assert_eq!(rig.up(), ["one", "<ping>"]);
-    rig.wait(ms(500));
+    rig.wait(ms(800));
     assert_eq!(rig.up(), [GOODBYE]);
 }

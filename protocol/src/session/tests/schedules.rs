@@ -50,6 +50,7 @@ proptest! {
         let down = world.rig.down();
         prop_assert!(down.iter().all(|frame| !frame.starts_with("<close")));
         assert_increasing(&numbers(&down, "down "));
+        assert_increasing(&numbers(&down, "next "));
         prop_assert_eq!(world.rig.session.buffered(), 0);
         let ledger = world.rig.session.ledger();
         prop_assert_eq!((ledger.up.forwarded, ledger.up.acknowledged, ledger.up.lost), (world.said as u64, world.said as u64, 0));
@@ -112,7 +113,9 @@ proptest! {
         prop_assert_eq!(ledger.up.acknowledged + ledger.up.lost, ledger.up.forwarded);
         prop_assert_eq!(ledger.down.acknowledged + ledger.down.lost, ledger.down.forwarded);
         if !world.nonsense {
-            assert_increasing(&numbers(&world.rig.down(), "down "));
+            let down = world.rig.down();
+            assert_increasing(&numbers(&down, "down "));
+            assert_increasing(&numbers(&down, "next "));
             let arrivals = world.arrivals();
             if !none {
                 assert_in_order(&arrivals);

@@ -41,12 +41,27 @@ pub(super) enum Op {
     BackendRoom(usize),
     ClientRoom(usize),
     Die(Death),
-    /// The session is to leave its backend, or may stay after all.
-    Relocate(bool),
+    /// Something that belongs to a planned move.
+    Move(Step),
+    /// The session is to leave its backend as if that had failed.
+    FailOver,
     /// The dial under way succeeds, or does not.
     Dial(bool),
     Wait(u64),
     Rude(Rude),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    /// It is ordered; by force from so many milliseconds on.
+    Order(Option<u64>),
+    CallOff,
+    /// The dial for the next backend succeeds, or does not.
+    Dial(bool),
+    /// The next backend says something of about so many bytes before its turn.
+    Says(usize),
+    Pings,
+    Dies,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -96,9 +111,22 @@ pub(super) fn polite() -> impl Strategy<Value = Op> {
         3 => room().prop_map(Op::BackendRoom),
         2 => room().prop_map(Op::ClientRoom),
         4 => death.prop_map(Op::Die),
-        2 => prop::bool::weighted(0.8).prop_map(Op::Relocate),
+        8 => step().prop_map(Op::Move),
+        1 => Just(Op::FailOver),
         6 => any::<bool>().prop_map(Op::Dial),
         4 => prop_oneof![0u64..200, 1000u64..30_000].prop_map(Op::Wait),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let force_in = prop_oneof![3 => Just(None), 1 => (0u64..10_000).prop_map(Some)];
+    prop_oneof![
+        6 => force_in.prop_map(Step::Order),
+        1 => Just(Step::CallOff),
+        6 => prop::bool::weighted(0.8).prop_map(Step::Dial),
+        3 => len().prop_map(Step::Says),
+        2 => Just(Step::Pings),
+        1 => Just(Step::Dies),
     ]
 }
 
@@ -125,6 +153,10 @@ pub(super) struct World {
     backend_stream: Vec<u8>,
     pub(super) said: usize,
     answered: usize,
+    /// What next backends have said before their turn.
+    ahead: usize,
+    /// The backend whose stream this is.
+    link: usize,
     client_left: bool,
     acknowledged: u64,
     /// Somebody has sent what is not WebSocket, so its stream means nothing any more.
@@ -144,6 +176,8 @@ impl World {
             backend_stream,
             said: 0,
             answered: 0,
+            ahead: 0,
+            link: 1,
             client_left: false,
             acknowledged: 0,
             nonsense: false,
@@ -158,19 +192,27 @@ impl World {
                 self.client_stream.extend(fragments(masked, text.as_bytes(), parts));
             }
             Op::Answer { len, parts } if self.rig.session.wants_link() => {
+                self.forget_the_left();
                 let text = format!("down {}:{}", self.answered, "d".repeat(len));
                 self.answered += 1;
                 self.backend_stream.extend(fragments(plain, text.as_bytes(), parts));
             }
             Op::ClientPing => self.client_stream.extend(masked(true, PING, b"client")),
-            Op::BackendPing => self.backend_stream.extend(plain(true, PING, b"backend")),
+            Op::BackendPing => {
+                self.forget_the_left();
+                self.backend_stream.extend(plain(true, PING, b"backend"));
+            }
             Op::Arrive(n) => self.arrive(n),
             Op::Pong => self.pong(),
             Op::Flush(n) => self.flush(n),
             Op::BackendRoom(room) => self.rig.set_backend_room(room),
             Op::ClientRoom(room) => self.rig.set_client_room(room),
             Op::Die(death) => self.die(death),
-            Op::Relocate(away) => self.relocate(away),
+            Op::Move(step) => self.move_on(step),
+            Op::FailOver => {
+                self.rig.session.fail_over(self.rig.now);
+                self.rig.pump();
+            }
             Op::Dial(succeeds) => self.dial(succeeds),
             Op::Wait(millis) => self.wait(millis),
             Op::Rude(rude) => self.rude(rude),
@@ -188,6 +230,7 @@ impl World {
     }
 
     fn flush(&mut self, n: usize) {
+        self.forget_the_left();
         let n = n.min(self.backend_stream.len());
         let bytes: Vec<u8> = self.backend_stream.drain(..n).collect();
         if self.rig.session.wants_link() {
@@ -196,6 +239,7 @@ impl World {
     }
 
     fn pong(&mut self) {
+        self.forget_the_left();
         let pings = std::mem::take(&mut self.rig.link().reader.pings);
         self.backend_stream.extend(pings.iter().flat_map(|nonce| plain(true, PONG, nonce)));
     }
@@ -215,13 +259,34 @@ impl World {
         self.forget_the_dead();
     }
 
-    fn relocate(&mut self, away: bool) {
-        if away {
-            self.rig.session.relocate(self.rig.now, Move { ticket: 1, force_at: None });
-        } else {
-            self.rig.session.remain();
+    fn move_on(&mut self, step: Step) {
+        let held = self.rig.target.is_some();
+        match step {
+            Step::Order(force_in) => {
+                let force_at = force_in.map(|millis| self.rig.now + ms(millis));
+                self.rig.session.relocate(self.rig.now, Move { ticket: 1, force_at });
+            }
+            Step::CallOff => self.rig.session.remain(),
+            Step::Dial(true) if !held => drop(self.rig.link_target()),
+            Step::Dial(false) if !held => self.rig.fail_target(),
+            Step::Says(len) if held => {
+                let text = format!("next {}:{}", self.ahead, "n".repeat(len));
+                self.ahead += 1;
+                self.rig.target_says(&text);
+            }
+            Step::Pings if held => self.rig.target_sends(&plain(true, PING, b"next")),
+            Step::Dies => self.rig.target_dies(),
+            _ => {}
         }
         self.rig.pump();
+    }
+
+    /// What a backend that was left was about to say is never said.
+    fn forget_the_left(&mut self) {
+        if self.link != self.rig.links.len() {
+            self.link = self.rig.links.len();
+            self.backend_stream.clear();
+        }
     }
 
     /// What a dead backend was about to say is never said.
@@ -294,7 +359,7 @@ impl World {
     fn check_bounds(&mut self) {
         let (up, all) = (self.rig.session.unacknowledged(), self.rig.session.buffered());
         assert!(up <= RING + MESSAGE + SLACK, "{up} bytes are not acknowledged");
-        assert!(all - up <= BACKLOG + MESSAGE + SLACK, "{} bytes wait for the client", all - up);
+        assert!(all - up <= 2 * BACKLOG + MESSAGE + 2 * SLACK, "{} bytes wait for the client", all - up);
         let ledger = self.rig.session.ledger();
         assert!(ledger.up.acknowledged + ledger.up.lost <= ledger.up.forwarded, "{ledger:?}");
         assert!(ledger.down.acknowledged + ledger.down.lost <= ledger.down.forwarded, "{ledger:?}");
@@ -327,6 +392,7 @@ impl World {
 
     /// A backend that was told goodbye says the same.
     fn answer_close(&mut self) {
+        self.forget_the_left();
         let link = self.rig.link();
         if link.reader.closed() && link.dropped.is_none() {
             self.backend_stream.extend(plain(true, CLOSE, &close_payload(1000, "")));
@@ -349,14 +415,16 @@ fn fragments(frame: fn(bool, u8, &[u8]) -> Vec<u8>, text: &[u8], parts: usize) -
 }
 
 /// The numbers of messages named `up 7:uuu`, each of which must be whole and unharmed.
-pub(super) fn numbers(got: &[String], direction: &str) -> Vec<usize> {
-    let messages = got.iter().filter(|frame| !frame.starts_with('<'));
-    messages
-        .map(|text| {
-            let (number, filling) =
-                text.strip_prefix(direction).and_then(|rest| rest.split_once(':')).expect(text);
-            assert!(filling.bytes().all(|byte| byte == direction.as_bytes()[0]), "{text}");
-            number.parse().expect(text)
-        })
-        .collect()
+pub(super) fn numbers(got: &[String], speaker: &str) -> Vec<usize> {
+    let messages = got.iter().filter(|frame| !frame.starts_with('<')).map(|text| message(text));
+    messages.filter(|(name, _)| *name == speaker).map(|(_, number)| number).collect()
+}
+
+/// Who has said it, and its number.
+fn message(text: &str) -> (&str, usize) {
+    let (name, filling) = text.split_once(':').expect(text);
+    let (speaker, number) = name.split_at(name.find(' ').expect(text) + 1);
+    assert!(["up ", "down ", "next "].contains(&speaker), "{text}");
+    assert!(filling.bytes().all(|byte| byte == speaker.as_bytes()[0]), "{text}");
+    (speaker, number.parse().expect(text))
 }
