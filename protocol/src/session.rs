@@ -319,7 +319,7 @@ impl Session {
 
     fn backend_control(&mut self, now: Time, control: &Control) {
         match control.opcode {
-            Opcode::Ping if !self.up.closing() => {
+            Opcode::Ping if !self.up.closing() && !self.stays_cut() => {
                 self.up.pong(control.payload(), self.client_scan.remaining())
             }
             Opcode::Pong => self.acknowledged(now, control.payload()),
@@ -493,6 +493,11 @@ impl Session {
     /// What the backend has got last is a part of a message.
     fn backend_is_cut(&self) -> bool {
         self.up.ring.sent() > self.up.ring.whole()
+    }
+
+    /// And its end will not come, since nothing of the client's is passed on any more.
+    fn stays_cut(&self) -> bool {
+        !matches!(self.client, Client::Open) && self.backend_is_cut()
     }
 
     /// All that the client gets is written, and nothing more will be: its socket's write side may

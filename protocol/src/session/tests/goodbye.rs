@@ -1,7 +1,7 @@
 //! The client leaves: what it said is delivered first, wherever that may be.
 
 use super::rig::{Drop, Rig, ms, secs};
-use super::wire::{CONTINUATION, PING, TEXT, masked, up};
+use super::wire::{CONTINUATION, PING, TEXT, masked, plain, up};
 use crate::session::{AckMode, Cause, DialFailure, End, Failure, Note, State};
 
 fn ended(rig: &Rig) -> (Cause, Option<u16>) {
@@ -360,4 +360,19 @@ fn a_control_frame_that_is_not_read_is_no_lost_message() {
     rig.client_sends(&masked(true, PING, b"hello"));
     rig.client_goes();
     assert_eq!(rig.session.ledger().down.lost, 0);
+}
+
+/// The rest of the message will not come, so that nothing can follow it.
+#[test]
+fn a_ping_is_not_answered_inside_a_message_that_was_cut() {
+    let mut rig = Rig::new();
+    let message = up("a message that is cut in the middle");
+    let (part, rest) = message.split_at(20);
+    rig.client_says("one");
+    let before = rig.link().reader.bytes.len();
+    rig.client_sends(part);
+    rig.session.shut_down(rig.now, 1001);
+    rig.client_sends(rest);
+    rig.backend_sends(&plain(true, PING, b"are you there"));
+    assert_eq!(rig.link().reader.bytes[before..], *part);
 }
