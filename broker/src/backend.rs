@@ -20,7 +20,7 @@ use crate::queue::Queue;
 use crate::vitals::{Turn, Vitals};
 
 use condition::Condition;
-pub(crate) use condition::{Adjustment, Rules, Share};
+pub(crate) use condition::{Adjustment, Duty, Rules, Share};
 pub(crate) use seat::Seat;
 pub(crate) use state::State;
 
@@ -292,6 +292,18 @@ impl Backend {
         });
     }
 
+    /// An operator, or an operation, changes what it is to do.
+    pub(crate) fn set_duty(&self, now: Time, duty: Duty, why: &str) {
+        self.change(now, |condition| {
+            condition.duty = duty;
+            Some(why.to_owned())
+        });
+    }
+
+    pub(crate) fn duty(&self) -> Duty {
+        self.condition().duty
+    }
+
     /// It no longer belongs to its pool.
     pub(crate) fn remove(&self, now: Time, why: &str) {
         self.change(now, |condition| {
@@ -300,9 +312,14 @@ impl Backend {
         });
     }
 
-    /// Its sessions are to go elsewhere.
-    pub(crate) fn is_left(&self) -> bool {
-        self.condition().state.is_left()
+    /// Its checks or its agent say so.
+    pub(crate) fn is_down(&self) -> bool {
+        self.condition().state == State::Down
+    }
+
+    /// It came back a while ago, and its weight still grows.
+    pub(crate) fn recovers(&self, now: Time) -> bool {
+        self.condition().recovers(now)
     }
 
     /// Applies a change, and tells of it when it has led to another state.

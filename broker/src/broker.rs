@@ -11,6 +11,7 @@ use crate::budget::Budget;
 use crate::config::settings::Settings;
 use crate::dial::Dialer;
 use crate::limits::Capacity;
+use crate::operations::Operations;
 use crate::registry::Registry;
 use crate::setup::Setup;
 
@@ -23,6 +24,7 @@ pub(crate) struct Broker {
     /// Planned moves that may begin.
     pub(crate) moves: Arc<Semaphore>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) operations: Operations,
     pub(crate) budget: Budget,
     /// Sessions at once.
     pub(crate) max_sessions: usize,
@@ -36,10 +38,12 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn new(settings: Settings, capacity: &Capacity, addresses: Vec<SocketAddr>) -> Broker {
+        let registry: Arc<Registry> = Arc::default();
         Broker {
             dialer: Dialer::new(settings.herd.dials),
             moves: Arc::new(Semaphore::new(settings.herd.moves)),
-            registry: Arc::default(),
+            operations: Operations::new(Arc::clone(&registry)),
+            registry,
             budget: Budget::new(capacity.buffers, settings.limits.message),
             max_sessions: capacity.max_sessions,
             handshakes: Arc::new(Semaphore::new(settings.limits.max_handshakes)),

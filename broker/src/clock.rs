@@ -1,7 +1,7 @@
 //! The broker's clock: the only place that reads it for the session machine.
 
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use steadfast_protocol::time::Time;
 
@@ -16,4 +16,9 @@ pub(crate) fn now() -> Time {
 pub(crate) fn instant(at: Time) -> tokio::time::Instant {
     let origin = *ORIGIN.get_or_init(Instant::now);
     (origin + at.since_origin()).into()
+}
+
+/// Now as people write it.
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
 }

@@ -54,7 +54,7 @@ type Rooms = HashMap<*const Pool, usize>;
 fn survey(broker: &Broker, now: Time) -> (HashSet<usize>, Rooms) {
     let (mut left, mut rooms) = (HashSet::new(), HashMap::new());
     for pool in broker.setup().pools.values() {
-        let (backends, room) = (pool.left(), pool.room_beside(now, None));
+        let (backends, room) = (pool.down(), pool.room_beside(now, None));
         if !backends.is_empty() && room > 0 {
             left.extend(backends.iter().map(|backend| backend.id));
             rooms.insert(Arc::as_ptr(pool), room);

@@ -3,6 +3,8 @@
 //! [`run`] is the broker: listeners, settings and a way to stop it go in; sessions happen. The story
 //! of one session is in `session` (the driver) and in `steadfast_protocol::session` (the machine).
 
+#![allow(dead_code)]
+
 mod access;
 mod admin;
 mod agent;
@@ -29,6 +31,7 @@ pub mod limits;
 pub mod listeners;
 pub mod logging;
 mod metrics;
+mod operations;
 mod placement;
 mod pool;
 mod probe;

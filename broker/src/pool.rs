@@ -253,12 +253,11 @@ impl Pool {
         backend.failed(now, ejected < floor);
     }
 
-    /// Backends whose sessions are to go elsewhere, those that were taken away included.
-    pub(crate) fn left(&self) -> Vec<Arc<Backend>> {
-        let removed = self.removed();
+    /// Backends that are down and have sessions.
+    pub(crate) fn down(&self) -> Vec<Arc<Backend>> {
         let present = self.present();
-        let down = present.backends.iter().filter(|backend| backend.is_left() && backend.sessions() > 0);
-        down.cloned().chain(removed).collect()
+        let down = present.backends.iter().filter(|backend| backend.is_down() && backend.sessions() > 0);
+        down.cloned().collect()
     }
 
     /// Backends that were taken away and still have sessions.

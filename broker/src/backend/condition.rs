@@ -39,6 +39,17 @@ pub(crate) struct Adjustment {
     pub(crate) max_sessions: Option<Option<usize>>,
 }
 
+/// What an operator, or an operation, has made of a backend. It outlives reloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// It gets sessions.
+    Ready,
+    /// It is to be emptied: no new sessions, and those that are there move.
+    Draining,
+    /// No new sessions; those that are there stay.
+    Disabled,
+}
+
 /// What changes.
 #[derive(Debug)]
 pub(super) struct Condition {
@@ -46,6 +57,7 @@ pub(super) struct Condition {
     pub(super) configured: Share,
     pub(super) adjusted: Adjustment,
     pub(super) agent: agent::Standing,
+    pub(super) duty: Duty,
     pub(super) vitals: Vitals,
     pub(super) circuit: Circuit,
     penalty: Penalty,
@@ -73,6 +85,7 @@ impl Condition {
             configured,
             adjusted: Adjustment::default(),
             agent: agent::Standing::default(),
+            duty: Duty::Ready,
             vitals: Vitals::new(),
             circuit: Circuit::new(),
             penalty: Penalty::default(),
@@ -95,7 +108,9 @@ impl Condition {
             State::Removed
         } else if !self.vitals.is_up() || self.agent_says_down() {
             State::Down
-        } else if self.agent.admin == Admin::Drain {
+        } else if self.duty == Duty::Disabled {
+            State::Disabled
+        } else if self.duty == Duty::Draining || self.agent.admin == Admin::Drain {
             // Before an ejection: one that is ejected still gets sessions as a last resort.
             State::Draining
         } else if self.share() == 0 {
@@ -119,7 +134,7 @@ impl Condition {
             State::Up => Some(Standing::Sound),
             State::HalfOpen if self.circuit.admits() => Some(Standing::Sound),
             State::HalfOpen | State::Ejected => Some(Standing::Ejected),
-            State::Off | State::Draining | State::Down | State::Removed => None,
+            State::Off | State::Draining | State::Disabled | State::Down | State::Removed => None,
         }
     }
 
@@ -140,6 +155,11 @@ impl Condition {
             }
             Change::Closed => "a session has lasted".to_owned(),
         }
+    }
+
+    /// Its share grows back.
+    pub(super) fn recovers(&self, now: Time) -> bool {
+        self.recovered.is_some_and(|since| now.since(since) < self.rules.slow_start)
     }
 
     pub(super) fn penalised(&self, now: Time) -> bool {

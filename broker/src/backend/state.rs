@@ -7,8 +7,10 @@ pub(crate) enum State {
     Up,
     /// Its weight is zero: it keeps its sessions and gets no new one.
     Off,
-    /// Its agent says drain: the same.
+    /// It is being emptied, or its agent says drain: it gets no new session.
     Draining,
+    /// An operator has disabled it: it keeps its sessions and gets no new one.
+    Disabled,
     /// Too many of its sessions failed.
     Ejected,
     /// One session at a time tries whether it is well again.
@@ -21,10 +23,11 @@ pub(crate) enum State {
 
 impl State {
     /// All of them, for the metrics.
-    pub(crate) const ALL: [State; 7] = [
+    pub(crate) const ALL: [State; 8] = [
         State::Up,
         State::Off,
         State::Draining,
+        State::Disabled,
         State::Ejected,
         State::HalfOpen,
         State::Down,
@@ -37,15 +40,11 @@ impl State {
             State::Up => "up",
             State::Off => "off",
             State::Draining => "draining",
+            State::Disabled => "disabled",
             State::Ejected => "ejected",
             State::HalfOpen => "half_open",
             State::Down => "down",
             State::Removed => "removed",
         }
-    }
-
-    /// Its sessions are to go elsewhere.
-    pub(super) fn is_left(self) -> bool {
-        matches!(self, State::Down | State::Removed)
     }
 }

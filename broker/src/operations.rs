@@ -1,0 +1,300 @@
+//! Operations: many sessions that move by one order, of an operator, a backend or the broker itself.
+//!
+//! ```text
+//!                 +---------+  nothing can be moved   +---------+
+//!   begin ------> | running | <---------------------> | waiting |
+//!                 +---------+  something can again    +---------+
+//!                      |   ^                               |
+//!                      |   '------------- resume ---.      |
+//!                      v                            |      v
+//!            done | cancelled | stopped (too many failures) | expired (time limit)
+//! ```
+//!
+//! This file is the book of operations, and what can be asked of it. What an operation does is in the
+//! files beside it: the supervisor goes its rounds, and sessions' own threads report by [`Operations::ended`].
+
+mod conflicts;
+mod moves;
+mod operation;
+mod pace;
+mod progress;
+mod tickets;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use steadfast_protocol::session::{Outcome, Stay};
+use steadfast_protocol::time::Time;
+
+use crate::backend::{Backend, Duty};
+use crate::clock;
+use crate::config::settings::Drain;
+use crate::registry::{Registry, session_name};
+
+pub(crate) use operation::{Cause, Kind, State, Subject, Terms, View, Wish};
+
+use conflicts::Verdict;
+use operation::Operation;
+use tickets::Tickets;
+
+/// Operations that have ended and are still shown.
+const HISTORY: usize = 100;
+
+/// All operations of the broker. The book's lock comes before those of pools and entries, the tickets'
+/// after them.
+#[derive(Debug)]
+pub(crate) struct Operations {
+    book: Mutex<Book>,
+    tickets: Tickets,
+    registry: Arc<Registry>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    /// The number of the last one.
+    last: u64,
+    /// The oldest first.
+    operations: VecDeque<Operation>,
+}
+
+/// Why an operation cannot begin or change, as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Another is in the way, or it is not in the state for it.
+    Conflict {
+        /// The one in question.
+        operation: String,
+        /// What to do.
+        message: String,
+    },
+    /// There is none of this name.
+    Unknown(String),
+}
+
+impl Operations {
+    /// None, of the sessions in `registry`.
+    pub(crate) fn new(registry: Arc<Registry>) -> Operations {
+        Operations { book: Mutex::default(), tickets: Tickets::default(), registry }
+    }
+
+    // ---- what sessions' own threads say and ask ----
+
+    /// A planned move has ended. Ticket 0 belongs to no operation.
+    pub(crate) fn ended(&self, ticket: u64, session: u128, outcome: Outcome) {
+        metrics::counter!("steadfast_moves_total", "outcome" => name_of(outcome)).increment(1);
+        tracing::debug!(session = session_name(session), ticket, ?outcome, "move ended");
+        self.tickets.ended(ticket, outcome);
+    }
+
+    /// The id of the backend that this move must lead to; `None`: to any sound one.
+    pub(crate) fn target(&self, ticket: u64) -> Option<usize> {
+        self.tickets.target(ticket)
+    }
+
+    // ---- what is asked of it ----
+
+    /// Begins an operation. A drain's backend gets no new sessions from then on; one without a session
+    /// is drained at once.
+    ///
+    /// # Errors
+    /// Another operation is in the way.
+    pub(crate) fn begin(&self, now: Time, subject: Subject, terms: Terms) -> Result<View, Refused> {
+        let mut book = self.book();
+        self.clear_the_way(&mut book, now, &subject)?;
+        book.last += 1;
+        let mut operation = Operation::new(book.last, subject, terms, (now, clock::wall()));
+        if let (Kind::Drain, Some(backend)) = (operation.subject.kind, &operation.subject.backend) {
+            backend.set_duty(now, Duty::Draining, &format!("{} empties it", operation.id()));
+            if backend.sessions() == 0 {
+                operation.end(now, State::Done, "it had no sessions".to_owned());
+            }
+        }
+        let view = operation.view(now);
+        book.add(operation);
+        Ok(view)
+    }
+
+    /// Ends an operation. What it has begun to move and has not left yet stays; a backend that was to be
+    /// emptied gets no new sessions until it is undrained.
+    ///
+    /// # Errors
+    /// There is none of this name, or it has ended.
+    pub(crate) fn cancel(&self, now: Time, id: &str) -> Result<View, Refused> {
+        let mut book = self.book();
+        let operation = book.named(id)?;
+        if !operation.is_active() {
+            return Err(has_ended(operation));
+        }
+        let message = match operation.subject.kind {
+            Kind::Drain => "somebody has cancelled it; the backend gets no sessions until it is undrained",
+            Kind::Rebalance | Kind::Failover => "somebody has cancelled it",
+        };
+        finish(operation, now, &self.registry, (State::Cancelled, message.to_owned()));
+        Ok(operation.view(now))
+    }
+
+    /// An operation that was cancelled, stopped or ran out of time goes on, with its whole time and no
+    /// failure counted.
+    ///
+    /// # Errors
+    /// There is none of this name, it has not ended or is done, or another is in the way.
+    pub(crate) fn resume(&self, now: Time, id: &str) -> Result<View, Refused> {
+        let mut book = self.book();
+        let operation = book.named(id)?;
+        let (state, subject) = (operation.state, operation.subject.clone());
+        if state.is_active() || state == State::Done {
+            let message = format!("{id} is {}; there is nothing to resume", state.name());
+            return Err(Refused::Conflict { operation: id.to_owned(), message });
+        }
+        self.clear_the_way(&mut book, now, &subject)?;
+        if let (Kind::Drain, Some(backend)) = (subject.kind, &subject.backend) {
+            backend.set_duty(now, Duty::Draining, &format!("{id} empties it"));
+        }
+        let operation = book.named(id)?;
+        operation.resume(now);
+        Ok(operation.view(now))
+    }
+
+    /// Changes how an operation goes about it. `force` holds for the moves under way too.
+    ///
+    /// # Errors
+    /// There is none of this name, or it has ended.
+    pub(crate) fn patch(&self, now: Time, id: &str, (wish, drain): (Wish, &Drain)) -> Result<View, Refused> {
+        let mut book = self.book();
+        let operation = book.named(id)?;
+        if !operation.is_active() {
+            return Err(has_ended(operation));
+        }
+        let forced = operation.terms.force;
+        operation.terms = operation.terms.with(wish);
+        if operation.terms.force != forced {
+            moves::set_force(operation, now, &self.registry, drain);
+        }
+        Ok(operation.view(now))
+    }
+
+    /// A backend gets sessions again, and a drain of it is cancelled.
+    pub(crate) fn undrain(&self, now: Time, backend: &Backend, why: &str) {
+        let mut book = self.book();
+        let drains = |operation: &&mut Operation| {
+            operation.subject.kind == Kind::Drain && operation.empties(backend.id)
+        };
+        if let Some(operation) = book.operations.iter_mut().find(drains) {
+            finish(operation, now, &self.registry, (State::Cancelled, format!("undrained: {why}")));
+        }
+        backend.set_duty(now, Duty::Ready, why);
+    }
+
+    /// A backend gets no new sessions and keeps those that it has, or the other way round.
+    ///
+    /// # Errors
+    /// An operation empties it.
+    pub(crate) fn set_enabled(&self, now: Time, backend: &Backend, enabled: bool) -> Result<(), Refused> {
+        let book = self.book();
+        let duty = if enabled { Duty::Ready } else { Duty::Disabled };
+        if let Some(operation) = book.operations.iter().find(|operation| operation.empties(backend.id)) {
+            let id = operation.id();
+            let message = format!("{id} empties {}; wait for it, or undrain the backend", backend.name);
+            return Err(Refused::Conflict { operation: id, message });
+        }
+        backend.set_duty(now, duty, "the API was asked for it");
+        Ok(())
+    }
+
+    // ---- what is known of it ----
+
+    /// All of them, the newest first.
+    pub(crate) fn views(&self, now: Time) -> Vec<View> {
+        self.book().operations.iter().rev().map(|operation| operation.view(now)).collect()
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub(crate) fn view(&self, now: Time, id: &str) -> Result<View, Refused> {
+        self.book().named(id).map(|operation| operation.view(now))
+    }
+
+    /// The operation that empties each backend, by the backend's id.
+    pub(crate) fn emptying(&self) -> HashMap<usize, String> {
+        let book = self.book();
+        let active = book.operations.iter().filter(|operation| operation.is_active());
+        active.filter_map(|own| Some((own.subject.backend.as_ref()?.id, own.id()))).collect()
+    }
+
+    // ---- parts ----
+
+    /// Ends what gives way to the new one.
+    fn clear_the_way(&self, book: &mut Book, now: Time, wanted: &Subject) -> Result<(), Refused> {
+        let claim = wanted.claim();
+        let active = || book.operations.iter().filter(|operation| operation.is_active());
+        if let Some(other) = active().find(|other| other.claim().verdict(&claim) == Verdict::Refuses) {
+            return Err(in_the_way(other));
+        }
+        let active = book.operations.iter_mut().filter(|operation| operation.is_active());
+        for other in active.filter(|other| other.claim().verdict(&claim) == Verdict::GivesWay) {
+            let message = format!("it gives way: {} of {}", wanted.kind.name(), wanted.name());
+            finish(other, now, &self.registry, (State::Cancelled, message));
+        }
+        Ok(())
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    fn add(&mut self, operation: Operation) {
+        self.operations.push_back(operation);
+        let ended = self.operations.iter().filter(|operation| !operation.is_active()).count();
+        if ended > HISTORY
+            && let Some(oldest) = self.operations.iter().position(|operation| !operation.is_active())
+        {
+            self.operations.remove(oldest);
+        }
+    }
+
+    fn named(&mut self, id: &str) -> Result<&mut Operation, Refused> {
+        let found = self.operations.iter_mut().find(|operation| operation.id() == id);
+        found.ok_or_else(|| Refused::Unknown(format!("there is no operation named {id:?}")))
+    }
+}
+
+/// Ends an operation, and calls its moves off that have not left yet.
+fn finish(operation: &mut Operation, now: Time, registry: &Registry, (state, message): (State, String)) {
+    operation.end(now, state, message);
+    moves::call_off(operation, registry);
+}
+
+fn in_the_way(other: &Operation) -> Refused {
+    let (operation, name) = (other.id(), other.subject.name());
+    let does = match other.subject.kind {
+        Kind::Drain => "drains",
+        Kind::Rebalance => "rebalances",
+        Kind::Failover => "fails over",
+    };
+    let message = format!("{operation} {does} {name} already; wait for it, or cancel it");
+    Refused::Conflict { operation, message }
+}
+
+fn has_ended(operation: &Operation) -> Refused {
+    let id = operation.id();
+    let message = format!("{id} has ended; it is {}", operation.state.name());
+    Refused::Conflict { operation: id, message }
+}
+
+/// What became of a move, in one word.
+fn name_of(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Moved { forced: false } => "moved",
+        Outcome::Moved { forced: true } => "forced",
+        Outcome::FailedOver => "failed_over",
+        Outcome::Ended => "ended",
+        Outcome::Stayed(Stay::Busy) => "busy",
+        Outcome::Stayed(Stay::NoTarget) => "no_target",
+        Outcome::Stayed(Stay::TargetLost) => "target_lost",
+        Outcome::Stayed(Stay::Asked) => "called_off",
+    }
+}

@@ -1,0 +1,132 @@
+//! The moves of an operation's sessions: ordering them, changing the order, calling them off.
+
+use std::time::Duration;
+
+use steadfast_protocol::session::{Move, State};
+use steadfast_protocol::time::Time;
+
+use super::operation::{Kind, Operation};
+use super::tickets::{Purpose, Tickets};
+use crate::config::settings::Drain;
+use crate::registry::{Entry, Registry};
+
+/// How soon a session is tried again that could not be asked: it has not settled after a failure.
+const SOON: Duration = Duration::from_millis(500);
+
+/// Sessions that one round tries. More of them than have room are put off or gone.
+const TRIES: usize = 256;
+
+/// What became of an order.
+enum Sent {
+    /// It moves, or will.
+    Away(u64),
+    /// It is where it is to go, or has left by itself.
+    Gone,
+    /// It cannot move at all.
+    Pinned,
+    /// Not now.
+    Later,
+}
+
+/// Sends as many sessions away as their turn has come for, at most `budget`. How many it was.
+pub(super) fn launch(
+    operation: &mut Operation,
+    now: Time,
+    (registry, tickets): (&Registry, &Tickets),
+    drain: &Drain,
+    budget: usize,
+) -> usize {
+    let terms = operation.terms;
+    let free = terms.concurrency.saturating_sub(operation.progress.remaining().moving);
+    let granted = operation.pace.granted(now, terms.rate).min(free).min(budget);
+    let force_at = force_at(operation, now, drain);
+    let mut sent = 0;
+    for _ in 0..TRIES {
+        let Some(id) = operation.progress.next(now).filter(|_| sent < granted) else { break };
+        let entry = registry.get(id);
+        match entry.map_or(Sent::Gone, |entry| send(operation, tickets, &entry, (now, force_at))) {
+            Sent::Away(ticket) => {
+                operation.progress.begun(id, ticket);
+                operation.pace.spend();
+                sent += 1;
+            }
+            Sent::Gone => operation.progress.gone(id),
+            Sent::Pinned => operation.progress.pin(id),
+            Sent::Later => operation.progress.put_off(id, now + SOON),
+        }
+    }
+    sent
+}
+
+fn send(
+    operation: &Operation,
+    tickets: &Tickets,
+    entry: &Entry,
+    (now, force_at): (Time, Option<Time>),
+) -> Sent {
+    let mut core = entry.core();
+    let here = core.seat.as_ref().map(|seat| seat.backend().id);
+    let target = operation.progress.target(entry.id);
+    let source = operation.subject.backend.as_ref().map(|backend| backend.id);
+    if source.is_some() && here != source || here.is_some() && here == target {
+        return Sent::Gone;
+    }
+    if core.machine.pinned() {
+        return Sent::Pinned;
+    }
+    if core.machine.moving().is_some() {
+        return Sent::Later;
+    }
+    let ticket = tickets.issue(Purpose { operation: operation.number, session: entry.id, target });
+    if !core.machine.relocate(now, Move { ticket, force_at }) {
+        tickets.void(ticket);
+        return Sent::Later;
+    }
+    core.waker.wake_by_ref();
+    Sent::Away(ticket)
+}
+
+/// When a session leaves without a quiet moment. One of a backend that is down does so too, but later.
+fn force_at(operation: &Operation, now: Time, drain: &Drain) -> Option<Time> {
+    if operation.terms.force {
+        return Some(now + drain.patience + drain.hold);
+    }
+    let down = operation.subject.backend.as_ref().is_some_and(|backend| backend.is_down());
+    down.then(|| now + drain.deadline)
+}
+
+/// The moves under way are told whether they are forced, and when.
+pub(super) fn set_force(operation: &Operation, now: Time, registry: &Registry, drain: &Drain) {
+    let force_at = force_at(operation, now, drain);
+    for (id, ticket) in planned(operation) {
+        let Some(entry) = registry.get(id) else { continue };
+        let mut core = entry.core();
+        if core.machine.moving() == Some(ticket) {
+            core.machine.relocate(now, Move { ticket, force_at });
+            core.waker.wake_by_ref();
+        }
+    }
+}
+
+/// The moves under way are no longer wanted. Those that have left their backend go on.
+pub(super) fn call_off(operation: &Operation, registry: &Registry) {
+    for (id, ticket) in planned(operation) {
+        let Some(entry) = registry.get(id) else { continue };
+        let mut core = entry.core();
+        if core.machine.moving() == Some(ticket) {
+            core.machine.remain();
+            core.waker.wake_by_ref();
+        }
+    }
+}
+
+/// Sessions that were told to fail over have no ticket, and nothing to change any more.
+fn planned(operation: &Operation) -> impl Iterator<Item = (u128, u64)> {
+    let planned = operation.subject.kind != Kind::Failover;
+    operation.progress.tickets().filter(move |_| planned)
+}
+
+/// It has left a backend, and looks for the next.
+pub(super) fn seeks_place(state: State) -> bool {
+    matches!(state, State::Waiting | State::Dialing)
+}

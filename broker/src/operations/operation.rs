@@ -1,0 +1,363 @@
+//! One operation: what it is, how it may go about it, and where it stands.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use steadfast_protocol::time::Time;
+
+use super::conflicts::Claim;
+use super::pace::Pace;
+use super::progress::{Progress, Tally};
+use crate::backend::Backend;
+use crate::config::settings::Drain;
+use crate::pool::Pool;
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A backend's sessions move to others, and it gets no new ones.
+    Drain,
+    /// A pool's sessions are spread anew.
+    Rebalance,
+    /// A backend's sessions leave it as if it had failed.
+    Failover,
+}
+
+/// Who began it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Operator,
+    /// The backend was taken away.
+    Removed,
+    /// The backend asked for it.
+    Backend,
+    /// The pool was out of balance.
+    Automatic,
+}
+
+/// Where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    /// Nothing can be moved at present.
+    Waiting,
+    Done,
+    /// Somebody has ended it.
+    Cancelled,
+    /// Too many moves failed.
+    Stopped,
+    /// Its time is over.
+    Expired,
+}
+
+/// How it goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// Sessions per second.
+    pub(crate) rate: u32,
+    /// Sessions at once.
+    pub(crate) concurrency: usize,
+    /// It stops after so many failures and one more.
+    pub(crate) errors_max: usize,
+    /// `None`: it takes as long as it takes.
+    pub(crate) time_limit: Option<Duration>,
+    /// Sessions leave without a quiet moment too.
+    pub(crate) force: bool,
+}
+
+/// What somebody wants otherwise than it is; what is `None` stays.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wish {
+    pub(crate) rate: Option<u32>,
+    pub(crate) concurrency: Option<usize>,
+    pub(crate) errors_max: Option<usize>,
+    pub(crate) time_limit: Option<Duration>,
+    pub(crate) force: Option<bool>,
+}
+
+/// What it works on, and who has begun it.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    pub(super) kind: Kind,
+    pub(super) pool: Arc<Pool>,
+    pub(super) backend: Option<Arc<Backend>>,
+    pub(super) cause: Cause,
+    /// A sentence.
+    why: String,
+    /// Of a rebalance: by how much a backend may be off its share, in percent.
+    pub(super) tolerance: u32,
+}
+
+/// One operation.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) number: u64,
+    pub(super) subject: Subject,
+    pub(super) terms: Terms,
+    pub(super) state: State,
+    /// What it waits for, why it stopped, or what is left.
+    pub(super) message: String,
+    pub(super) started: SystemTime,
+    began: Time,
+    ended: Option<Time>,
+    /// Since when the time limit counts, and how many failures there were then.
+    since: (Time, usize),
+    pub(super) pace: Pace,
+    pub(super) progress: Progress,
+    /// It has looked for its sessions once.
+    pub(super) surveyed: bool,
+}
+
+/// An operation as the API shows it.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) id: String,
+    pub(crate) kind: &'static str,
+    pub(crate) pool: String,
+    pub(crate) backend: Option<String>,
+    pub(crate) cause: &'static str,
+    pub(crate) why: String,
+    pub(crate) state: State,
+    pub(crate) message: String,
+    pub(crate) started: SystemTime,
+    pub(crate) elapsed: Duration,
+    pub(crate) total: usize,
+    pub(crate) moved: usize,
+    pub(crate) forced: usize,
+    pub(crate) failed: usize,
+    pub(crate) gone: usize,
+    pub(crate) remaining: Tally,
+    pub(crate) terms: Terms,
+}
+
+impl Operation {
+    /// One that begins now; `started` is the same moment on the wall.
+    pub(super) fn new(
+        number: u64,
+        subject: Subject,
+        terms: Terms,
+        (now, started): (Time, SystemTime),
+    ) -> Operation {
+        let operation = Operation {
+            number,
+            subject,
+            terms,
+            state: State::Running,
+            message: String::new(),
+            started,
+            began: now,
+            ended: None,
+            since: (now, 0),
+            pace: Pace::new(now),
+            progress: Progress::default(),
+            surveyed: false,
+        };
+        operation.tell("operation begins");
+        operation
+    }
+
+    /// Such as `drain-3`.
+    pub(super) fn id(&self) -> String {
+        format!("{}-{}", self.subject.kind.name(), self.number)
+    }
+
+    pub(super) fn claim(&self) -> Claim<'_> {
+        self.subject.claim()
+    }
+
+    /// It has not ended.
+    pub(super) fn is_active(&self) -> bool {
+        self.state.is_active()
+    }
+
+    /// It moves the sessions of this backend.
+    pub(super) fn empties(&self, backend: usize) -> bool {
+        self.is_active() && self.subject.backend.as_ref().is_some_and(|own| own.id == backend)
+    }
+
+    pub(super) fn view(&self, now: Time) -> View {
+        let Subject { kind, pool, backend, cause, why, .. } = &self.subject;
+        View {
+            id: self.id(),
+            kind: kind.name(),
+            pool: pool.name.to_string(),
+            backend: backend.as_ref().map(|backend| backend.name.clone()),
+            cause: cause.name(),
+            why: why.clone(),
+            state: self.state,
+            message: self.message.clone(),
+            started: self.started,
+            elapsed: self.ended.unwrap_or(now).since(self.began),
+            total: self.progress.total(),
+            moved: self.progress.moved,
+            forced: self.progress.forced,
+            failed: self.progress.failed,
+            gone: self.progress.gone,
+            remaining: self.progress.remaining(),
+            terms: self.terms,
+        }
+    }
+
+    // ---- what happens to it ----
+
+    /// It goes on, or waits, and why.
+    pub(super) fn stands(&mut self, state: State, message: String) {
+        let changed = self.state != state;
+        (self.state, self.message) = (state, message);
+        if changed {
+            self.tell("operation changes");
+        }
+    }
+
+    /// It has ended.
+    pub(super) fn end(&mut self, now: Time, state: State, message: String) {
+        (self.state, self.message, self.ended) = (state, message, Some(now));
+        self.progress.close();
+        let labels = [("kind", self.subject.kind.name()), ("state", state.name())];
+        metrics::counter!("steadfast_operations_total", &labels).increment(1);
+        self.tell("operation ends");
+    }
+
+    /// It runs again, with its whole time and no failure counted.
+    pub(super) fn resume(&mut self, now: Time) {
+        (self.state, self.ended, self.surveyed) = (State::Running, None, false);
+        self.message.clear();
+        (self.since, self.pace) = ((now, self.progress.failed), Pace::new(now));
+        self.progress.reopen();
+        self.tell("operation goes on");
+    }
+
+    /// Why it must not go on, if it must not.
+    pub(super) fn limit(&self, now: Time) -> Option<(State, String)> {
+        let (since, before) = self.since;
+        let failed = self.progress.failed - before;
+        let Terms { errors_max, time_limit, .. } = self.terms;
+        if failed > errors_max {
+            let message = format!("{failed} moves failed, more than the {errors_max} that are allowed");
+            return Some((State::Stopped, message));
+        }
+        let limit = time_limit.filter(|limit| now.since(since) >= *limit)?;
+        Some((State::Expired, format!("its time limit of {limit:?} has passed")))
+    }
+
+    fn tell(&self, what: &str) {
+        let Subject { kind, pool, backend, cause, why, .. } = &self.subject;
+        let Progress { moved, forced, failed, gone, .. } = self.progress;
+        tracing::info!(
+            operation = self.id(),
+            kind = kind.name(),
+            pool = &*pool.name,
+            backend = backend.as_ref().map(|backend| backend.name.as_str()),
+            cause = cause.name(),
+            why,
+            state = self.state.name(),
+            message = self.message,
+            moved,
+            forced,
+            failed,
+            gone,
+            remaining = self.progress.remaining().remaining,
+            "{what}"
+        );
+    }
+}
+
+impl Subject {
+    /// A backend is to be emptied.
+    pub(crate) fn drain(pool: &Arc<Pool>, backend: &Arc<Backend>, cause: Cause, why: String) -> Subject {
+        let (pool, backend) = (Arc::clone(pool), Some(Arc::clone(backend)));
+        Subject { kind: Kind::Drain, pool, backend, cause, why, tolerance: 0 }
+    }
+
+    /// A backend's sessions are to leave it as if it had failed.
+    pub(crate) fn failover(pool: &Arc<Pool>, backend: &Arc<Backend>, cause: Cause, why: String) -> Subject {
+        Subject { kind: Kind::Failover, ..Subject::drain(pool, backend, cause, why) }
+    }
+
+    /// A pool's sessions are to be spread anew, until no backend is off its share by more than
+    /// `tolerance` percent.
+    pub(crate) fn rebalance(pool: &Arc<Pool>, tolerance: u32, cause: Cause, why: String) -> Subject {
+        let pool = Arc::clone(pool);
+        Subject { kind: Kind::Rebalance, pool, backend: None, cause, why, tolerance }
+    }
+
+    /// What its messages call it: the backend, or the pool.
+    pub(super) fn name(&self) -> &str {
+        self.backend.as_ref().map_or(&self.pool.name, |backend| &backend.name)
+    }
+
+    pub(super) fn claim(&self) -> Claim<'_> {
+        let backend = self.backend.as_ref().map(|backend| backend.id);
+        Claim { kind: self.kind, cause: self.cause, pool: &self.pool.name, backend }
+    }
+}
+
+impl Terms {
+    /// What is configured, with what somebody wants otherwise.
+    pub(crate) fn new(configured: &Drain, wish: Wish) -> Terms {
+        let terms = Terms {
+            rate: configured.rate,
+            concurrency: configured.concurrency,
+            errors_max: configured.errors,
+            time_limit: Some(configured.time_limit),
+            force: false,
+        };
+        terms.with(wish)
+    }
+
+    pub(super) fn with(self, wish: Wish) -> Terms {
+        Terms {
+            rate: wish.rate.unwrap_or(self.rate),
+            concurrency: wish.concurrency.unwrap_or(self.concurrency),
+            errors_max: wish.errors_max.unwrap_or(self.errors_max),
+            time_limit: wish.time_limit.or(self.time_limit),
+            force: wish.force.unwrap_or(self.force),
+        }
+    }
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 3] = [Kind::Drain, Kind::Rebalance, Kind::Failover];
+
+    /// The word for logs, metrics and the API.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Drain => "drain",
+            Kind::Rebalance => "rebalance",
+            Kind::Failover => "failover",
+        }
+    }
+}
+
+impl Cause {
+    fn name(self) -> &'static str {
+        match self {
+            Cause::Operator => "operator",
+            Cause::Removed => "removed",
+            Cause::Backend => "backend",
+            Cause::Automatic => "automatic",
+        }
+    }
+}
+
+impl State {
+    /// Those in which an operation may end.
+    pub(crate) const ENDS: [State; 4] = [State::Done, State::Cancelled, State::Stopped, State::Expired];
+
+    /// The word for logs, metrics and the API.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Waiting => "waiting",
+            State::Done => "done",
+            State::Cancelled => "cancelled",
+            State::Stopped => "stopped",
+            State::Expired => "expired",
+        }
+    }
+
+    /// The operation has not ended.
+    pub(crate) fn is_active(self) -> bool {
+        matches!(self, State::Running | State::Waiting)
+    }
+}

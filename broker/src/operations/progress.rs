@@ -1,0 +1,401 @@
+//! How far an operation has come: which sessions are part of it, and what became of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use steadfast_protocol::session::{Outcome, Stay};
+use steadfast_protocol::time::Time;
+
+/// How soon a session that stayed is tried again; twice as long each time.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(15);
+
+/// An operation's sessions, and its counts. Each session that is part of it is in exactly one of the
+/// counts, or remains.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    members: HashMap<u128, Member>,
+    /// Those that wait for their turn, by when it comes.
+    queue: BTreeSet<(Time, u128)>,
+    tally: Tally,
+    pub(super) moved: usize,
+    pub(super) forced: usize,
+    pub(super) failed: usize,
+    pub(super) gone: usize,
+    /// Sessions that remained when the operation had ended, and why.
+    left: Tally,
+}
+
+/// A session that is part of it.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    stage: Stage,
+    /// Why it stayed when it was last tried.
+    stayed: Option<Stayed>,
+    /// How often it stayed.
+    tries: u32,
+    target: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Its turn comes at this time.
+    Queued(Time),
+    /// It moves, with this ticket.
+    Moving(u64),
+    /// It is left where it is; it would have its turn at this time.
+    Resting(Time),
+}
+
+/// Why a session is still where it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stayed {
+    /// It was never quiet.
+    Busy,
+    /// No other backend took it.
+    NoTarget,
+    /// The one that had taken it failed first.
+    TargetLost,
+    /// It cannot move at all.
+    Pinned,
+}
+
+/// How many sessions remain, by what is known of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) remaining: usize,
+    pub(crate) moving: usize,
+    /// Of those that do not move now: why they stayed when they were tried.
+    pub(crate) busy: usize,
+    pub(crate) no_target: usize,
+    pub(crate) target_lost: usize,
+    pub(crate) pinned: usize,
+    /// Never tried so far, or moving for the first time.
+    pub(crate) untried: usize,
+}
+
+impl Progress {
+    // ---- which sessions there are ----
+
+    /// A session that is to move, to `target` if that is given. One that is there already keeps its
+    /// place and gets the target, unless it moves.
+    pub(super) fn join(&mut self, now: Time, id: u128, target: Option<usize>) {
+        let fresh = Member { stage: Stage::Queued(now), stayed: None, tries: 0, target };
+        let next = match self.members.get(&id) {
+            None => fresh,
+            Some(own) => match own.stage {
+                Stage::Resting(at) if own.stayed != Some(Stayed::Pinned) => {
+                    Member { stage: Stage::Queued(at), target, ..*own }
+                }
+                Stage::Moving(_) => *own,
+                Stage::Queued(_) | Stage::Resting(_) => Member { target, ..*own },
+            },
+        };
+        self.put(id, Some(next));
+    }
+
+    /// A session that is to move and never can.
+    pub(super) fn pin(&mut self, id: u128) {
+        let (stage, stayed) = (Stage::Resting(Time::NEVER), Some(Stayed::Pinned));
+        let pinned = Member { stage, stayed, tries: 0, target: None };
+        self.put(id, Some(pinned));
+    }
+
+    /// Those that wait for their turn are left where they are, until they are joined again.
+    pub(super) fn rest(&mut self) {
+        for (at, id) in std::mem::take(&mut self.queue) {
+            if let Some(own) = self.members.get(&id).copied() {
+                self.put(id, Some(Member { stage: Stage::Resting(at), ..own }));
+            }
+        }
+    }
+
+    /// All that remain.
+    pub(super) fn ids(&self) -> impl Iterator<Item = u128> {
+        self.members.keys().copied()
+    }
+
+    /// The tickets of those that move, with their sessions.
+    pub(super) fn tickets(&self) -> impl Iterator<Item = (u128, u64)> {
+        self.members.iter().filter_map(|(id, member)| match member.stage {
+            Stage::Moving(ticket) => Some((*id, ticket)),
+            Stage::Queued(_) | Stage::Resting(_) => None,
+        })
+    }
+
+    pub(super) fn is_member(&self, id: u128) -> bool {
+        self.members.contains_key(&id)
+    }
+
+    /// Where it is to go; `None`: anywhere.
+    pub(super) fn target(&self, id: u128) -> Option<usize> {
+        self.members.get(&id)?.target
+    }
+
+    // ---- what happens to them ----
+
+    /// The one whose turn has come.
+    pub(super) fn next(&self, now: Time) -> Option<u128> {
+        self.queue.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
+    }
+
+    /// Nobody waits for a turn, now or later.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.tally.moving == 0
+    }
+
+    /// It has been sent away.
+    pub(super) fn begun(&mut self, id: u128, ticket: u64) {
+        if let Some(own) = self.members.get(&id).copied() {
+            self.put(id, Some(Member { stage: Stage::Moving(ticket), ..own }));
+        }
+    }
+
+    /// Its turn comes later, for no reason of its own.
+    pub(super) fn put_off(&mut self, id: u128, until: Time) {
+        if let Some(own) = self.members.get(&id).copied() {
+            self.put(id, Some(Member { stage: Stage::Queued(until), ..own }));
+        }
+    }
+
+    /// Its move has ended.
+    pub(super) fn ended(&mut self, now: Time, id: u128, outcome: Outcome) {
+        let Some(own) = self.members.get(&id).copied() else { return };
+        let stayed = match outcome {
+            Outcome::Moved { forced } => {
+                self.moved += 1;
+                self.forced += usize::from(forced);
+                return self.put(id, None);
+            }
+            Outcome::FailedOver | Outcome::Ended => {
+                self.failed += 1;
+                return self.put(id, None);
+            }
+            Outcome::Stayed(Stay::Asked) => return self.put_off(id, now + BACKOFF_MIN),
+            Outcome::Stayed(Stay::Busy) => Stayed::Busy,
+            Outcome::Stayed(Stay::NoTarget) => Stayed::NoTarget,
+            Outcome::Stayed(Stay::TargetLost) => Stayed::TargetLost,
+        };
+        let (stage, tries) = (Stage::Queued(now + backoff(own.tries)), own.tries.saturating_add(1));
+        self.put(id, Some(Member { stage, stayed: Some(stayed), tries, ..own }));
+    }
+
+    /// It has ended or left by itself.
+    pub(super) fn gone(&mut self, id: u128) {
+        if self.members.contains_key(&id) {
+            self.gone += 1;
+            self.put(id, None);
+        }
+    }
+
+    /// The operation has ended: who does not move now is forgotten but for the count.
+    pub(super) fn close(&mut self) {
+        let moving: HashMap<_, _> =
+            self.tickets().filter_map(|(id, _)| Some((id, *self.members.get(&id)?))).collect();
+        let Tally { remaining, moving: under_way, untried, .. } = self.tally;
+        let moving_untried = moving.values().filter(|own| own.stayed.is_none()).count();
+        self.left = Tally {
+            remaining: remaining - under_way,
+            moving: 0,
+            untried: untried.saturating_sub(moving_untried),
+            ..self.tally
+        };
+        self.queue.clear();
+        (self.members, self.tally) = (HashMap::new(), Tally::default());
+        for (id, own) in moving {
+            self.put(id, Some(own));
+        }
+    }
+
+    /// After the end: one that was on its way has come to rest.
+    pub(super) fn settle(&mut self, now: Time, id: u128, outcome: Outcome) {
+        self.ended(now, id, outcome);
+        if self.members.contains_key(&id) {
+            self.put(id, None);
+            self.left.remaining += 1;
+        }
+    }
+
+    /// The operation runs again, and will find those that are there by itself.
+    pub(super) fn reopen(&mut self) {
+        self.left = Tally::default();
+    }
+
+    // ---- what it comes to ----
+
+    /// How many sessions are, or were, part of it.
+    pub(super) fn total(&self) -> usize {
+        self.moved + self.failed + self.gone + self.remaining().remaining
+    }
+
+    pub(super) fn remaining(&self) -> Tally {
+        let (now, left) = (self.tally, self.left);
+        Tally {
+            remaining: now.remaining + left.remaining,
+            moving: now.moving,
+            busy: now.busy + left.busy,
+            no_target: now.no_target + left.no_target,
+            target_lost: now.target_lost + left.target_lost,
+            pinned: now.pinned + left.pinned,
+            untried: now.untried + left.untried,
+        }
+    }
+
+    /// The only place where members change, so that the queue and the tally follow.
+    fn put(&mut self, id: u128, next: Option<Member>) {
+        if let Some(old) = self.members.remove(&id) {
+            self.tally.count(&old, |n| *n -= 1);
+            if let Stage::Queued(at) = old.stage {
+                self.queue.remove(&(at, id));
+            }
+        }
+        let Some(next) = next else { return };
+        self.tally.count(&next, |n| *n += 1);
+        if let Stage::Queued(at) = next.stage {
+            self.queue.insert((at, id));
+        }
+        self.members.insert(id, next);
+    }
+}
+
+impl Tally {
+    fn count(&mut self, member: &Member, change: impl Fn(&mut usize)) {
+        change(&mut self.remaining);
+        if member.stayed.is_none() {
+            change(&mut self.untried);
+        }
+        if matches!(member.stage, Stage::Moving(_)) {
+            return change(&mut self.moving);
+        }
+        match member.stayed {
+            None => {}
+            Some(Stayed::Busy) => change(&mut self.busy),
+            Some(Stayed::NoTarget) => change(&mut self.no_target),
+            Some(Stayed::TargetLost) => change(&mut self.target_lost),
+            Some(Stayed::Pinned) => change(&mut self.pinned),
+        }
+    }
+}
+
+/// After so many times that it stayed before.
+fn backoff(tries: u32) -> Duration {
+    BACKOFF_MIN.saturating_mul(1 << tries.min(16)).min(BACKOFF_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Time = Time::ORIGIN;
+    const BUSY: Outcome = Outcome::Stayed(Stay::Busy);
+
+    fn of(sessions: u128) -> Progress {
+        let mut progress = Progress::default();
+        (0..sessions).for_each(|id| progress.join(NOW, id, None));
+        progress
+    }
+
+    #[test]
+    fn each_session_has_its_turn_once() {
+        let mut progress = of(3);
+        let mut turns = Vec::new();
+        while let Some(id) = progress.next(NOW) {
+            progress.begun(id, 1);
+            turns.push(id);
+        }
+        assert_eq!(turns, [0, 1, 2]);
+        assert_eq!(progress.remaining(), Tally { remaining: 3, moving: 3, untried: 3, ..Tally::default() });
+    }
+
+    #[test]
+    fn one_that_stays_waits_longer_each_time() {
+        let (mut progress, mut now) = (of(1), NOW);
+        for seconds in [1, 2, 4, 8, 15, 15] {
+            progress.begun(0, 1);
+            progress.ended(now, 0, BUSY);
+            assert_eq!(progress.next(now + Duration::from_secs(seconds) - Duration::from_millis(1)), None);
+            now = now + Duration::from_secs(seconds);
+            assert_eq!(progress.next(now), Some(0));
+            assert_eq!(progress.remaining().busy, 1);
+        }
+        assert_eq!(progress.remaining().untried, 0);
+    }
+
+    #[test]
+    fn what_was_called_off_does_not_count_as_a_try() {
+        let mut progress = of(1);
+        progress.begun(0, 1);
+        progress.ended(NOW, 0, Outcome::Stayed(Stay::Asked));
+        assert_eq!(progress.remaining(), Tally { remaining: 1, untried: 1, ..Tally::default() });
+    }
+
+    #[test]
+    fn a_pinned_one_has_no_turn() {
+        let mut progress = of(0);
+        progress.pin(0);
+        progress.join(NOW, 0, Some(1));
+        assert_eq!((progress.next(NOW), progress.is_idle()), (None, true));
+        assert_eq!(progress.remaining().pinned, 1);
+    }
+
+    #[test]
+    fn those_that_rest_are_tried_again_when_they_are_wanted() {
+        let mut progress = of(2);
+        progress.begun(0, 1);
+        progress.ended(NOW, 0, BUSY);
+        progress.rest();
+        assert_eq!(progress.next(NOW + BACKOFF_MAX), None);
+        progress.join(NOW, 0, Some(4));
+        assert_eq!((progress.next(NOW), progress.next(NOW + BACKOFF_MAX)), (None, Some(0)));
+        assert_eq!(progress.target(0), Some(4));
+    }
+
+    #[test]
+    fn an_ended_operation_still_counts_what_was_under_way() {
+        let mut progress = of(4);
+        progress.pin(9);
+        for id in 0..3 {
+            progress.begun(id, 1 + id as u64);
+        }
+        progress.close();
+        assert_eq!((progress.total(), progress.remaining().moving, progress.remaining().pinned), (5, 3, 1));
+        progress.settle(NOW, 0, Outcome::Moved { forced: false });
+        progress.settle(NOW, 1, Outcome::Stayed(Stay::Asked));
+        progress.settle(NOW, 2, BUSY);
+        assert_eq!((progress.moved, progress.remaining().remaining, progress.total()), (1, 4, 5));
+        assert!(progress.is_idle());
+        progress.reopen();
+        (1..4).for_each(|id| progress.join(NOW, id, None));
+        assert_eq!(progress.total(), 4, "the pinned one is yet to be found");
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order, every session is in one count.
+        #[test]
+        fn nobody_is_lost_or_counted_twice(steps in prop::collection::vec((0_u8..9, 0_u128..6), 0..200)) {
+            let mut progress = of(6);
+            for (n, (step, id)) in steps.into_iter().enumerate() {
+                let now = NOW + Duration::from_secs(n as u64);
+                let known = progress.is_member(id);
+                match step {
+                    0 => progress.begun(id, 1),
+                    1 => progress.ended(now, id, Outcome::Moved { forced: true }),
+                    2 => progress.ended(now, id, Outcome::FailedOver),
+                    3 => progress.ended(now, id, BUSY),
+                    4 => progress.gone(id),
+                    5 => progress.put_off(id, now),
+                    6 => progress.rest(),
+                    7 if known => progress.pin(id),
+                    8 if known => progress.join(now, id, None),
+                    _ => {}
+                }
+                prop_assert_eq!(progress.total(), 6);
+                let Tally { remaining, moving, busy, no_target, target_lost, pinned, .. } = progress.remaining();
+                prop_assert!(moving + busy + no_target + target_lost + pinned <= remaining);
+                prop_assert_eq!(remaining, progress.ids().count());
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The moves under way, by their tickets: what the sessions' own threads know of operations.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use steadfast_protocol::session::Outcome;
+
+/// All tickets. Its lock is an inner one: whoever holds it takes no other.
+#[derive(Debug, Default)]
+pub(super) struct Tickets {
+    book: Mutex<Book>,
+    /// Moves under way that belong to no operation.
+    beside: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    /// The last one that was given out.
+    last: u64,
+    valid: HashMap<u64, Purpose>,
+    /// What was reported and not yet taken; never more than there were valid tickets.
+    ended: Vec<Ended>,
+}
+
+/// What a ticket stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Purpose {
+    /// The operation's number.
+    pub(super) operation: u64,
+    /// The session's id.
+    pub(super) session: u128,
+    /// The backend that it must be; `None`: any sound one.
+    pub(super) target: Option<usize>,
+}
+
+/// A move that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) purpose: Purpose,
+    pub(super) outcome: Outcome,
+}
+
+impl Tickets {
+    /// A ticket that nobody had before; never zero.
+    pub(super) fn issue(&self, purpose: Purpose) -> u64 {
+        let mut book = self.book();
+        book.last += 1;
+        let ticket = book.last;
+        book.valid.insert(ticket, purpose);
+        ticket
+    }
+
+    /// Where its session must go; `None`: anywhere, or nobody asks any more.
+    pub(super) fn target(&self, ticket: u64) -> Option<usize> {
+        self.book().valid.get(&ticket)?.target
+    }
+
+    /// Its move has ended.
+    pub(super) fn ended(&self, ticket: u64, outcome: Outcome) {
+        let mut book = self.book();
+        if let Some(purpose) = book.valid.remove(&ticket) {
+            book.ended.push(Ended { purpose, outcome });
+        }
+    }
+
+    /// The move was not begun, or nobody will report of it. False: somebody has done so already.
+    pub(super) fn void(&self, ticket: u64) -> bool {
+        self.book().valid.remove(&ticket).is_some()
+    }
+
+    /// What has ended since the last call.
+    pub(super) fn take_ended(&self) -> Vec<Ended> {
+        std::mem::take(&mut self.book().ended)
+    }
+
+    /// Moves under way in all.
+    pub(super) fn under_way(&self) -> usize {
+        self.book().valid.len() + self.beside.load(Relaxed)
+    }
+
+    /// So many moves are under way that have no ticket.
+    pub(super) fn set_beside(&self, moves: usize) {
+        self.beside.store(moves, Relaxed);
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PURPOSE: Purpose = Purpose { operation: 1, session: 7, target: Some(3) };
+
+    #[test]
+    fn a_ticket_holds_until_its_move_has_ended() {
+        let tickets = Tickets::default();
+        let (one, other) = (tickets.issue(PURPOSE), tickets.issue(Purpose { target: None, ..PURPOSE }));
+        assert!(one != 0 && one != other);
+        assert_eq!((tickets.target(one), tickets.target(other)), (Some(3), None));
+        tickets.ended(one, Outcome::Ended);
+        assert_eq!((tickets.target(one), tickets.under_way()), (None, 1));
+        assert_eq!(tickets.take_ended(), [Ended { purpose: PURPOSE, outcome: Outcome::Ended }]);
+        assert!(!tickets.void(one) && tickets.void(other));
+        tickets.ended(other, Outcome::Ended);
+        assert!(tickets.take_ended().is_empty(), "nobody waits for it");
+    }
+
+    #[test]
+    fn nobody_owns_ticket_zero() {
+        let tickets = Tickets::default();
+        tickets.ended(0, Outcome::Ended);
+        assert!(tickets.take_ended().is_empty());
+        assert_eq!(tickets.target(0), None);
+        tickets.set_beside(2);
+        assert_eq!(tickets.under_way(), 2);
+    }
+}
