@@ -1,6 +1,6 @@
-//! What time does to backends: ejections end, and sessions leave those that are down or taken away.
+//! What time does to backends: ejections end, and sessions leave those that are down.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,17 +20,20 @@ const ROUND: Duration = Duration::from_millis(250);
 /// for good.
 const CALM: u32 = 4;
 
-/// Longest wait for a quiet moment.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// Backends that are left, by their ids, and since when there is somebody beside them.
+type Left = HashMap<usize, Time>;
 
 /// Keeps the backends until it is dropped.
 pub(crate) async fn keep(broker: Arc<Broker>) {
-    let (mut left, mut rounds) = (HashSet::new(), 0);
+    let (mut left, mut rounds) = (Left::new(), 0);
     loop {
         sleep(ROUND).await;
         let now = clock::now();
         advance(&broker, now);
-        let (next, rooms) = survey(&broker, now);
+        let (mut next, rooms) = survey(&broker, now);
+        for (id, since) in &mut next {
+            *since = left.get(id).copied().unwrap_or(*since);
+        }
         rounds = if next == left { rounds + 1 } else { 0 };
         if rounds % CALM == 0 && !(next.is_empty() && left.is_empty()) {
             move_sessions(&broker, now, (&left, &next), rooms);
@@ -50,28 +53,26 @@ fn advance(broker: &Broker, now: Time) {
 /// The room beside the backends that are left, by pool.
 type Rooms = HashMap<*const Pool, usize>;
 
-/// The ids of the backends that are left and have somebody beside them, and their pools' room.
-fn survey(broker: &Broker, now: Time) -> (HashSet<usize>, Rooms) {
-    let (mut left, mut rooms) = (HashSet::new(), HashMap::new());
+/// The backends that are left and have somebody beside them, and their pools' room. Those that an
+/// operation empties are its own.
+fn survey(broker: &Broker, now: Time) -> (Left, Rooms) {
+    let (mut left, mut rooms) = (Left::new(), HashMap::new());
+    let emptied = broker.operations.emptying();
     for pool in broker.setup().pools.values() {
-        let (backends, room) = (pool.down(), pool.room_beside(now, None));
+        let (mut backends, room) = (pool.down(), pool.room_beside(now, None));
+        backends.retain(|backend| !emptied.contains_key(&backend.id));
         if !backends.is_empty() && room > 0 {
-            left.extend(backends.iter().map(|backend| backend.id));
+            left.extend(backends.iter().map(|backend| (backend.id, now)));
             rooms.insert(Arc::as_ptr(pool), room);
         }
     }
     (left, rooms)
 }
 
-/// Sends sessions away from backends that are left, as many as there is room for elsewhere: one that
-/// moved and found no place would be lost, and one that stays is not. Those of backends that are well
-/// again remain.
-fn move_sessions(
-    broker: &Broker,
-    now: Time,
-    (before, left): (&HashSet<usize>, &HashSet<usize>),
-    mut rooms: Rooms,
-) {
+/// Sends sessions away from backends that are left, as many as there is room for elsewhere. Those of
+/// backends that are well again remain.
+fn move_sessions(broker: &Broker, now: Time, (before, left): (&Left, &Left), mut rooms: Rooms) {
+    let deadline = broker.setup().settings.drain.deadline;
     let entries = broker.registry.all();
     for entry in &entries {
         let limited = rooms.get_mut(&Arc::as_ptr(&entry.gate.pool)).filter(|room| **room < usize::MAX);
@@ -82,12 +83,16 @@ fn move_sessions(
         }
     }
     for entry in &entries {
+        let pool = &entry.gate.pool;
         let mut core = entry.core();
         let Some(id) = core.seat.as_ref().map(|seat| seat.backend().id) else { continue };
-        match rooms.get_mut(&Arc::as_ptr(&entry.gate.pool)).filter(|_| left.contains(&id)) {
-            Some(room) => send_away(&mut core, now, room),
-            None if before.contains(&id) => keep_back(&mut core),
-            None => {}
+        match (left.get(&id), rooms.get_mut(&Arc::as_ptr(pool))) {
+            (Some(since), Some(room)) => {
+                let breaks = pool.present().settings.break_before_make;
+                send_away(&mut core, now, (room, breaks), *since + deadline);
+            }
+            _ if before.contains_key(&id) => keep_back(&mut core),
+            _ => {}
         }
     }
 }
@@ -97,19 +102,24 @@ fn seeks_place(state: State) -> bool {
     matches!(state, State::Waiting | State::Dialing)
 }
 
-fn send_away(core: &mut Core, now: Time, room: &mut usize) {
-    let departing = core.machine.moving().is_some();
-    if *room == 0 {
-        return keep_back(core);
-    }
-    if core.machine.relocate(now, Move { ticket: 0, force_at: Some(now + DEADLINE) }) {
-        *room -= 1;
-        if !departing {
-            core.waker.wake_by_ref();
+/// `breaks`: a session that moved and found no place would be lost, so it does not move when there is no
+/// room any more. Otherwise it has its place before it leaves.
+fn send_away(core: &mut Core, now: Time, (room, breaks): (&mut usize, bool), force_at: Time) {
+    match core.machine.moving() {
+        Some(_) if !breaks => {}
+        Some(_) if *room == 0 => keep_back(core),
+        Some(_) => *room -= 1,
+        None if *room == 0 => {}
+        None => {
+            if core.machine.relocate(now, Move { ticket: 0, force_at: Some(force_at) }) {
+                *room -= 1;
+                core.waker.wake_by_ref();
+            }
         }
     }
 }
 
+/// What belongs to an operation is its own.
 fn keep_back(core: &mut Core) {
     if core.machine.moving() == Some(0) {
         core.machine.remain();
@@ -129,16 +139,12 @@ mod tests {
 
     const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
 
-    fn pool() -> Pool {
-        let text = r#"
-            [[listener]]
-            address = "127.0.0.1:0"
-            [[pool]]
-            name = "a"
-            [[pool.backend]]
-            url = "ws://127.0.0.1:1"
-        "#;
-        let settings = parse(text, &Overrides::default()).expect("a sound configuration");
+    fn pool(keys: &str) -> Pool {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"a\"\n{keys}\n\
+             [[pool.backend]]\nurl = \"ws://127.0.0.1:1\""
+        );
+        let settings = parse(&text, &Overrides::default()).expect("a sound configuration");
         Pool::new(&settings.pools[0], &settings)
     }
 
@@ -148,19 +154,41 @@ mod tests {
         Core { machine, seat: Some(seat), waker: Waker::noop().clone() }
     }
 
+    /// Three sessions, and a round with so much room; how many are on their way after it.
+    fn rounds(breaks: bool) -> impl FnMut(usize) -> usize {
+        let keys = if breaks { "break_before_make = true" } else { "" };
+        let (pool, now) = (pool(keys), clock::now());
+        let mut sessions = [(); 3].map(|()| session(&pool, now));
+        move |mut room| {
+            for core in &mut sessions {
+                send_away(core, now, (&mut room, breaks), now);
+            }
+            sessions.iter().filter(|core| core.machine.moving().is_some()).count()
+        }
+    }
+
     #[test]
     fn no_more_are_sent_than_there_is_room_for() {
-        let (pool, now) = (pool(), clock::now());
-        let mut sessions = [(); 3].map(|()| session(&pool, now));
-        let mut round = |mut room| {
-            for core in &mut sessions {
-                send_away(core, now, &mut room);
-            }
-            sessions.iter().filter(|core| core.machine.state() == State::Departing).count()
-        };
+        let mut round = rounds(true);
         assert_eq!((round(2), round(2)), (2, 2));
         assert_eq!(round(usize::MAX), 3);
         assert_eq!(round(1), 1, "room that somebody else has taken");
         assert_eq!(round(0), 0);
+    }
+
+    #[test]
+    fn who_holds_its_next_place_is_not_called_back() {
+        let mut round = rounds(false);
+        assert_eq!((round(1), round(0), round(1), round(0)), (1, 1, 2, 2));
+    }
+
+    #[test]
+    fn moves_of_operations_are_left_alone() {
+        let (pool, now) = (pool("break_before_make = true"), clock::now());
+        let mut core = session(&pool, now);
+        assert!(core.machine.relocate(now, Move { ticket: 5, force_at: None }));
+        keep_back(&mut core);
+        send_away(&mut core, now, (&mut 0, true), now);
+        assert_eq!(core.machine.moving(), Some(5));
     }
 }

@@ -108,6 +108,7 @@ pub async fn run(
     beside.spawn(reloader.run(reload, requested));
     beside.spawn(sweep(Arc::clone(&broker)));
     beside.spawn(keeper::keep(Arc::clone(&broker)));
+    beside.spawn(operations::supervise(Arc::clone(&broker)));
     beside.spawn(checks::supervise(Arc::clone(&broker)));
     end(&broker, &phase, &mut stop).await;
     // A send fails only when no worker is left to hear it.

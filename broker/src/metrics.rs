@@ -11,6 +11,7 @@ use steadfast_protocol::time::Time;
 use crate::backend::{Backend, State};
 use crate::broker::Broker;
 use crate::clock;
+use crate::operations::{Kind, State as End};
 
 /// Upper bounds of the pause histogram, in seconds.
 const PAUSES: [f64; 14] =
@@ -81,6 +82,15 @@ fn begin_at_zero() {
     for outcome in ["answered", "failed"] {
         metrics::counter!("steadfast_dns_lookups_total", "outcome" => outcome).absolute(0);
     }
+    for (kind, state) in Kind::ALL.iter().flat_map(|kind| End::ENDS.map(|state| (kind, state))) {
+        let labels = [("kind", kind.name()), ("state", state.name())];
+        metrics::counter!("steadfast_operations_total", &labels).absolute(0);
+    }
+    for outcome in
+        ["moved", "forced", "failed_over", "ended", "busy", "no_target", "target_lost", "called_off"]
+    {
+        metrics::counter!("steadfast_moves_total", "outcome" => outcome).absolute(0);
+    }
     metrics::counter!("steadfast_ejections_total").absolute(0);
     metrics::counter!("steadfast_no_backend_total").absolute(0);
     metrics::counter!("steadfast_unfit_total").absolute(0);
@@ -96,6 +106,8 @@ fn describe() {
     describe_counter!("steadfast_backend_state_changes_total", "Times that a backend came to a state");
     describe_counter!("steadfast_health_checks_total", "Health checks, by outcome");
     describe_counter!("steadfast_agent_checks_total", "Agents asked, by outcome");
+    describe_counter!("steadfast_operations_total", "Operations ended, by kind and how");
+    describe_counter!("steadfast_moves_total", "Planned moves ended, by outcome");
     describe_counter!("steadfast_ejections_total", "Backends ejected for failures");
     describe_gauge!("steadfast_queue_length", "Sessions that wait for a place in a pool");
     describe_counter!("steadfast_queue_timeouts_total", "Sessions that waited in vain");

@@ -14,24 +14,34 @@
 //! files beside it: the supervisor goes its rounds, and sessions' own threads report by [`Operations::ended`].
 
 mod conflicts;
+mod drain;
+mod failover;
 mod moves;
 mod operation;
 mod pace;
 mod progress;
+mod rebalance;
+mod rebalancer;
+mod shares;
+mod supervisor;
+mod survey;
 mod tickets;
+mod triggers;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use steadfast_protocol::session::{Outcome, Stay};
+use steadfast_protocol::session::Outcome;
 use steadfast_protocol::time::Time;
 
 use crate::backend::{Backend, Duty};
 use crate::clock;
 use crate::config::settings::Drain;
-use crate::registry::{Registry, session_name};
+use crate::pool::Pool;
+use crate::registry::Registry;
 
 pub(crate) use operation::{Cause, Kind, State, Subject, Terms, View, Wish};
+pub(crate) use supervisor::supervise;
 
 use conflicts::Verdict;
 use operation::Operation;
@@ -80,9 +90,7 @@ impl Operations {
     // ---- what sessions' own threads say and ask ----
 
     /// A planned move has ended. Ticket 0 belongs to no operation.
-    pub(crate) fn ended(&self, ticket: u64, session: u128, outcome: Outcome) {
-        metrics::counter!("steadfast_moves_total", "outcome" => name_of(outcome)).increment(1);
-        tracing::debug!(session = session_name(session), ticket, ?outcome, "move ended");
+    pub(crate) fn ended(&self, ticket: u64, outcome: Outcome) {
         self.tickets.ended(ticket, outcome);
     }
 
@@ -223,6 +231,12 @@ impl Operations {
         active.filter_map(|own| Some((own.subject.backend.as_ref()?.id, own.id()))).collect()
     }
 
+    /// An operation moves sessions of this pool.
+    fn works_on(&self, pool: &Arc<Pool>) -> bool {
+        let book = self.book();
+        book.operations.iter().any(|own| own.is_active() && Arc::ptr_eq(&own.subject.pool, pool))
+    }
+
     // ---- parts ----
 
     /// Ends what gives way to the new one.
@@ -283,18 +297,4 @@ fn has_ended(operation: &Operation) -> Refused {
     let id = operation.id();
     let message = format!("{id} has ended; it is {}", operation.state.name());
     Refused::Conflict { operation: id, message }
-}
-
-/// What became of a move, in one word.
-fn name_of(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Moved { forced: false } => "moved",
-        Outcome::Moved { forced: true } => "forced",
-        Outcome::FailedOver => "failed_over",
-        Outcome::Ended => "ended",
-        Outcome::Stayed(Stay::Busy) => "busy",
-        Outcome::Stayed(Stay::NoTarget) => "no_target",
-        Outcome::Stayed(Stay::TargetLost) => "target_lost",
-        Outcome::Stayed(Stay::Asked) => "called_off",
-    }
 }

@@ -225,6 +225,17 @@ impl Pool {
         placement::room(&others.filter_map(candidate).collect::<Vec<_>>())
     }
 
+    /// Backends whose shares count: those that are neither ejected nor on trial. Where backends are
+    /// checked, one of which no check has come back yet is none.
+    pub(crate) fn bearers(&self, now: Time) -> Vec<Candidate> {
+        let present = self.present();
+        let checked = present.settings.health.is_some();
+        let known = |backend: &&Arc<Backend>| !backend.takes_one() && (!checked || backend.is_proven());
+        let backends = present.backends.iter().filter(known);
+        let candidates = backends.filter_map(|backend| backend.candidate(now, false));
+        candidates.filter(|candidate| candidate.standing != Standing::Ejected).collect()
+    }
+
     /// Whether it has backends, and each of them is among these.
     pub(crate) fn all_among(&self, ids: &[usize]) -> bool {
         let present = self.present();

@@ -293,7 +293,7 @@ impl Io {
 
     /// True: the machine has left its backend.
     fn act_on(&mut self, entry: &Entry, core: &mut Core, note: Note, now: Time) -> bool {
-        journal::note(entry, core.seat.as_ref().map(Seat::backend), &note);
+        self.report(entry, core, &note);
         if blames(&note) {
             blame(entry, core, now);
         }
@@ -303,7 +303,7 @@ impl Io {
                 core.machine.handle_backend_lost(now, Failure::Silence);
                 blame(entry, core, now);
                 for note in core.machine.take_notes() {
-                    journal::note(entry, core.seat.as_ref().map(Seat::backend), &note);
+                    self.report(entry, core, &note);
                 }
                 return true;
             }
@@ -311,6 +311,13 @@ impl Io {
             _ => {}
         }
         false
+    }
+
+    fn report(&self, entry: &Entry, core: &Core, note: &Note) {
+        journal::note(entry, core.seat.as_ref().map(Seat::backend), note);
+        if let Note::MoveEnded { ticket, outcome } = *note {
+            self.broker.operations.ended(ticket, outcome);
+        }
     }
 
     fn unlink(&mut self, entry: &Entry, core: &mut Core, now: Time) {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use steadfast_protocol::session::{Move, State};
+use steadfast_protocol::session::Move;
 use steadfast_protocol::time::Time;
 
 use super::operation::{Kind, Operation};
+use super::supervisor::World;
 use super::tickets::{Purpose, Tickets};
 use crate::config::settings::Drain;
 use crate::registry::{Entry, Registry};
@@ -28,17 +29,13 @@ enum Sent {
     Later,
 }
 
-/// Sends as many sessions away as their turn has come for, at most `budget`. How many it was.
-pub(super) fn launch(
-    operation: &mut Operation,
-    now: Time,
-    (registry, tickets): (&Registry, &Tickets),
-    drain: &Drain,
-    budget: usize,
-) -> usize {
+/// Sends as many sessions away as their turn has come for, at most `room`. How many it was.
+pub(super) fn launch(operation: &mut Operation, world: &World<'_>, room: usize) -> usize {
+    let World { now, registry, tickets, drain, moves_max, .. } = *world;
     let terms = operation.terms;
     let free = terms.concurrency.saturating_sub(operation.progress.remaining().moving);
-    let granted = operation.pace.granted(now, terms.rate).min(free).min(budget);
+    let free = free.min(moves_max.saturating_sub(tickets.under_way())).min(room);
+    let granted = operation.pace.granted(now, terms.rate).min(free);
     let force_at = force_at(operation, now, drain);
     let mut sent = 0;
     for _ in 0..TRIES {
@@ -124,9 +121,4 @@ pub(super) fn call_off(operation: &Operation, registry: &Registry) {
 fn planned(operation: &Operation) -> impl Iterator<Item = (u128, u64)> {
     let planned = operation.subject.kind != Kind::Failover;
     operation.progress.tickets().filter(move |_| planned)
-}
-
-/// It has left a backend, and looks for the next.
-pub(super) fn seeks_place(state: State) -> bool {
-    matches!(state, State::Waiting | State::Dialing)
 }

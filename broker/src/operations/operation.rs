@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use steadfast_protocol::session::Outcome;
 use steadfast_protocol::time::Time;
 
 use super::conflicts::Claim;
@@ -199,6 +200,14 @@ impl Operation {
     }
 
     // ---- what happens to it ----
+
+    /// A session's move has ended.
+    pub(super) fn record(&mut self, now: Time, id: u128, outcome: Outcome) {
+        match self.is_active() {
+            true => self.progress.ended(now, id, outcome),
+            false => self.progress.settle(now, id, outcome),
+        }
+    }
 
     /// It goes on, or waits, and why.
     pub(super) fn stands(&mut self, state: State, message: String) {

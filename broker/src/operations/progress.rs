@@ -94,6 +94,11 @@ impl Progress {
         self.put(id, Some(next));
     }
 
+    /// A session that is to move, or would if it could.
+    pub(super) fn find(&mut self, now: Time, id: u128, pinned: bool) {
+        if pinned { self.pin(id) } else { self.join(now, id, None) }
+    }
+
     /// A session that is to move and never can.
     pub(super) fn pin(&mut self, id: u128) {
         let (stage, stayed) = (Stage::Resting(Time::NEVER), Some(Stayed::Pinned));
@@ -110,9 +115,10 @@ impl Progress {
         }
     }
 
-    /// All that remain.
-    pub(super) fn ids(&self) -> impl Iterator<Item = u128> {
-        self.members.keys().copied()
+    /// Those that remain and do not move now.
+    pub(super) fn idle_ids(&self) -> impl Iterator<Item = u128> {
+        let moves = |member: &Member| matches!(member.stage, Stage::Moving(_));
+        self.members.iter().filter(move |(_, member)| !moves(member)).map(|(id, _)| *id)
     }
 
     /// The tickets of those that move, with their sessions.
@@ -186,6 +192,12 @@ impl Progress {
             self.gone += 1;
             self.put(id, None);
         }
+    }
+
+    /// None of those that do not move now is left.
+    pub(super) fn all_gone(&mut self) {
+        let idle: Vec<u128> = self.idle_ids().collect();
+        idle.into_iter().for_each(|id| self.gone(id));
     }
 
     /// The operation has ended: who does not move now is forgotten but for the count.
@@ -315,7 +327,8 @@ mod tests {
         for seconds in [1, 2, 4, 8, 15, 15] {
             progress.begun(0, 1);
             progress.ended(now, 0, BUSY);
-            assert_eq!(progress.next(now + Duration::from_secs(seconds) - Duration::from_millis(1)), None);
+            let early = now + Duration::from_millis(seconds * 1000 - 1);
+            assert_eq!(progress.next(early), None);
             now = now + Duration::from_secs(seconds);
             assert_eq!(progress.next(now), Some(0));
             assert_eq!(progress.remaining().busy, 1);
@@ -394,7 +407,7 @@ mod tests {
                 prop_assert_eq!(progress.total(), 6);
                 let Tally { remaining, moving, busy, no_target, target_lost, pinned, .. } = progress.remaining();
                 prop_assert!(moving + busy + no_target + target_lost + pinned <= remaining);
-                prop_assert_eq!(remaining, progress.ids().count());
+                prop_assert_eq!(remaining, moving + progress.idle_ids().count());
             }
         }
     }

@@ -1,7 +1,6 @@
 //! The moves under way, by their tickets: what the sessions' own threads know of operations.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use steadfast_protocol::session::Outcome;
@@ -10,8 +9,6 @@ use steadfast_protocol::session::Outcome;
 #[derive(Debug, Default)]
 pub(super) struct Tickets {
     book: Mutex<Book>,
-    /// Moves under way that belong to no operation.
-    beside: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -76,12 +73,7 @@ impl Tickets {
 
     /// Moves under way in all.
     pub(super) fn under_way(&self) -> usize {
-        self.book().valid.len() + self.beside.load(Relaxed)
-    }
-
-    /// So many moves are under way that have no ticket.
-    pub(super) fn set_beside(&self, moves: usize) {
-        self.beside.store(moves, Relaxed);
+        self.book().valid.len()
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -115,7 +107,6 @@ mod tests {
         tickets.ended(0, Outcome::Ended);
         assert!(tickets.take_ended().is_empty());
         assert_eq!(tickets.target(0), None);
-        tickets.set_beside(2);
-        assert_eq!(tickets.under_way(), 2);
+        assert_eq!(tickets.under_way(), 0);
     }
 }

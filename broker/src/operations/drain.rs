@@ -1,0 +1,87 @@
+//! A drain: a backend's sessions move to others until it holds none.
+
+use std::sync::Arc;
+
+use super::moves::launch;
+use super::operation::{Operation, State};
+use super::progress::Tally;
+use super::supervisor::World;
+use super::survey::Survey;
+use crate::backend::Backend;
+
+/// Takes in the sessions that have come to its backend, and lets those go that have left it.
+pub(super) fn survey(operation: &mut Operation, world: &World<'_>, survey: &Survey) {
+    let Some(backend) = operation.subject.backend.as_ref().map(|backend| backend.id) else { return };
+    for own in survey.on(backend) {
+        if !operation.progress.is_member(own.id) {
+            operation.progress.find(world.now, own.id, own.pinned);
+        }
+    }
+    let left: Vec<u128> = operation.progress.idle_ids().collect();
+    for id in left {
+        if survey.get(id).is_none_or(|own| own.backend != Some(backend)) {
+            operation.progress.gone(id);
+        }
+    }
+}
+
+/// Moves as many as may go now, and says where the drain stands. How many have begun to move.
+pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
+    let Some(backend) = operation.subject.backend.clone() else { return 0 };
+    if is_done(operation, &backend, world) {
+        let message = format!("{} holds no session", backend.name);
+        operation.progress.all_gone();
+        operation.end(world.now, State::Done, message);
+        return 0;
+    }
+    let room = room(operation, &backend, world);
+    let sent = launch(operation, world, room);
+    if world.surveyed {
+        let (state, message) = standing(operation.progress.remaining(), room, &backend);
+        operation.stands(state, message);
+    }
+    sent
+}
+
+/// Its last sessions may have left and not said so yet; that takes no longer than to the next survey.
+fn is_done(operation: &Operation, backend: &Arc<Backend>, world: &World<'_>) -> bool {
+    backend.sessions() == 0 && (world.surveyed || operation.progress.remaining().moving == 0)
+}
+
+/// How many more its pool has room for: those on their way will need some of it.
+fn room(operation: &Operation, backend: &Backend, world: &World<'_>) -> usize {
+    let pool = &operation.subject.pool;
+    match pool.room_beside(world.now, Some(backend.id)) {
+        usize::MAX => usize::MAX,
+        room => room.saturating_sub(world.on_their_way(pool)),
+    }
+}
+
+fn standing(remaining: Tally, room: usize, backend: &Backend) -> (State, String) {
+    let Tally { remaining: all, moving, untried, .. } = remaining;
+    if all == 0 {
+        let dials = backend.sessions();
+        return (State::Running, format!("waits for {dials} connections that are being made or left"));
+    }
+    if room == 0 && moving == 0 {
+        return (State::Waiting, "no other backend has room; the sessions stay until one has".to_owned());
+    }
+    let state = if untried > 0 { State::Running } else { State::Waiting };
+    (state, staying(remaining))
+}
+
+/// Why sessions are where they were, in a sentence; empty: none has stayed.
+pub(super) fn staying(remaining: Tally) -> String {
+    let Tally { busy, no_target, target_lost, pinned, .. } = remaining;
+    let parts: Vec<String> = [
+        (busy, "never quiet, and tried again"),
+        (no_target, "taken by no other backend, and tried again"),
+        (target_lost, "lost their new backend before they left, and are tried again"),
+        (pinned, "cannot move, and stay until they end"),
+    ]
+    .iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    parts.join("; ")
+}

@@ -1,0 +1,188 @@
+//! The supervisor: it goes its rounds and takes each operation a step further.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use steadfast_protocol::time::Time;
+use tokio::time::sleep;
+
+use super::operation::{Kind, Operation};
+use super::rebalancer::Rebalancer;
+use super::survey::{Survey, number_of};
+use super::tickets::Tickets;
+use super::triggers::Triggers;
+use super::{Book, Operations, drain, failover, finish, rebalance};
+use crate::broker::Broker;
+use crate::clock;
+use crate::config::settings::Drain;
+use crate::pool::Pool;
+use crate::registry::Registry;
+
+/// From one round to the next.
+const ROUND: Duration = Duration::from_millis(100);
+
+/// From one look at all sessions to the next, while an operation runs.
+const SURVEY: Duration = Duration::from_secs(1);
+
+/// What is carried from round to round.
+#[derive(Debug, Default)]
+pub(super) struct Supervisor {
+    surveyed: Option<Time>,
+    /// Sessions that looked for a place at the last survey, by pool.
+    seeking: HashMap<usize, usize>,
+    triggers: Triggers,
+    rebalancer: Rebalancer,
+}
+
+/// What a step of an operation may know and use.
+pub(super) struct World<'a> {
+    pub(super) now: Time,
+    pub(super) registry: &'a Registry,
+    pub(super) tickets: &'a Tickets,
+    pub(super) drain: &'a Drain,
+    /// Planned moves under way in all.
+    pub(super) moves_max: usize,
+    /// All sessions were looked at in this round.
+    pub(super) surveyed: bool,
+    /// By pool, sessions that will need a place there.
+    coming: RefCell<HashMap<usize, usize>>,
+}
+
+impl World<'_> {
+    /// Sessions of this pool that will need a place.
+    pub(super) fn on_their_way(&self, pool: &Arc<Pool>) -> usize {
+        self.coming.borrow().get(&number_of(pool)).copied().unwrap_or(0)
+    }
+
+    fn add(&self, pool: &Arc<Pool>, sessions: usize) {
+        *self.coming.borrow_mut().entry(number_of(pool)).or_default() += sessions;
+    }
+}
+
+/// Goes its rounds until it is dropped.
+pub(crate) async fn supervise(broker: Arc<Broker>) {
+    let mut supervisor = Supervisor::default();
+    loop {
+        sleep(ROUND).await;
+        supervisor.round(&broker, clock::now());
+    }
+}
+
+impl Supervisor {
+    /// One round: what sessions have reported, what begins by itself, and a step of each operation.
+    pub(super) fn round(&mut self, broker: &Broker, now: Time) {
+        let setup = broker.setup();
+        let (operations, drain) = (&broker.operations, &setup.settings.drain);
+        operations.take_reports(now);
+        let pools: Vec<_> = setup.pools.values().collect();
+        self.triggers.look(operations, &pools, drain, now);
+        let survey = self.survey(operations, now);
+        let world = World {
+            now,
+            registry: &broker.registry,
+            tickets: &operations.tickets,
+            drain,
+            moves_max: setup.settings.herd.moves,
+            surveyed: survey.is_some(),
+            coming: RefCell::new(self.seeking.clone()),
+        };
+        operations.advance(&world, survey.as_ref());
+        self.rebalancer.look(operations, &pools, &world);
+    }
+
+    /// A look at all sessions, when one is due: it costs something where there are many.
+    fn survey(&mut self, operations: &Operations, now: Time) -> Option<Survey> {
+        let wanted = operations.wants_survey();
+        let due = self.surveyed.is_none_or(|at| now.since(at) >= SURVEY);
+        if wanted == Wanted::Never || (wanted == Wanted::InTime && !due) {
+            return None;
+        }
+        let survey = Survey::of(&operations.registry);
+        (self.surveyed, self.seeking) = (Some(now), survey.on_their_way());
+        Some(survey)
+    }
+}
+
+/// When operations want a look at all sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    Never,
+    InTime,
+    Now,
+}
+
+impl Operations {
+    /// Writes down what sessions have reported.
+    fn take_reports(&self, now: Time) {
+        let mut book = self.book();
+        for ended in self.tickets.take_ended() {
+            let found = book.operations.iter_mut().find(|own| own.number == ended.purpose.operation);
+            if let Some(operation) = found {
+                operation.record(now, ended.purpose.session, ended.outcome);
+            }
+        }
+    }
+
+    fn wants_survey(&self) -> Wanted {
+        let wants = |operation: &Operation| match operation.is_active() {
+            true if !operation.surveyed => Wanted::Now,
+            true => Wanted::InTime,
+            false if operation.progress.remaining().moving > 0 => Wanted::InTime,
+            false => Wanted::Never,
+        };
+        self.book().operations.iter().map(wants).max().unwrap_or(Wanted::Never)
+    }
+
+    /// Takes each operation a step further.
+    fn advance(&self, world: &World<'_>, survey: Option<&Survey>) {
+        let mut book = self.book();
+        let Book { operations, .. } = &mut *book;
+        for operation in operations.iter() {
+            world.add(&operation.subject.pool, operation.progress.remaining().moving);
+        }
+        for operation in operations.iter_mut() {
+            if let Some(survey) = survey {
+                forget_lost(operation, world, survey);
+            }
+            if operation.is_active() {
+                self.step(operation, world, survey);
+            } else if operation.subject.kind == Kind::Failover {
+                failover::follow(operation, world);
+            }
+        }
+    }
+
+    fn step(&self, operation: &mut Operation, world: &World<'_>, survey: Option<&Survey>) {
+        if let Some(survey) = survey {
+            match operation.subject.kind {
+                Kind::Drain => drain::survey(operation, world, survey),
+                Kind::Rebalance => rebalance::survey(operation, world, survey),
+                Kind::Failover => failover::survey(operation, world, survey),
+            }
+            operation.surveyed = true;
+        }
+        let emptied = operation.subject.backend.as_ref().is_some_and(|backend| backend.sessions() == 0);
+        if !emptied && let Some((state, message)) = operation.limit(world.now) {
+            return finish(operation, world.now, world.registry, (state, message));
+        }
+        let begun = match operation.subject.kind {
+            Kind::Drain => drain::step(operation, world),
+            Kind::Rebalance => rebalance::step(operation, world),
+            Kind::Failover => failover::step(operation, world),
+        };
+        world.add(&operation.subject.pool, begun);
+    }
+}
+
+/// A session that has ended without a report will make none any more.
+fn forget_lost(operation: &mut Operation, world: &World<'_>, survey: &Survey) {
+    let lost: Vec<(u128, u64)> =
+        operation.progress.tickets().filter(|(id, _)| survey.get(*id).is_none()).collect();
+    for (id, ticket) in lost {
+        if world.tickets.void(ticket) {
+            operation.progress.gone(id);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! One look at all sessions: where each is, and what it does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use steadfast_protocol::session::State;
+
+use crate::pool::Pool;
+use crate::registry::{Entry, Registry};
+
+/// All sessions as they were at one look.
+#[derive(Debug, Default)]
+pub(super) struct Survey(HashMap<u128, Sighting>);
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sighting {
+    pub(super) id: u128,
+    /// Its pool, see [`number_of`].
+    pub(super) pool: usize,
+    /// The id of the backend that it is on.
+    pub(super) backend: Option<usize>,
+    /// The hash of what it is placed by.
+    pub(super) key: Option<u64>,
+    /// It ends with its backend.
+    pub(super) pinned: bool,
+    /// It looks for a place, or moves without an operation.
+    on_its_way: bool,
+}
+
+/// A pool by its place in memory: of two that have had one name, the older may still have sessions.
+pub(super) fn number_of(pool: &Arc<Pool>) -> usize {
+    Arc::as_ptr(pool).addr()
+}
+
+impl Survey {
+    pub(super) fn of(registry: &Registry) -> Survey {
+        Survey(registry.all().iter().map(|entry| (entry.id, Sighting::of(entry))).collect())
+    }
+
+    pub(super) fn get(&self, id: u128) -> Option<&Sighting> {
+        self.0.get(&id)
+    }
+
+    /// Those on this backend.
+    pub(super) fn on(&self, backend: usize) -> impl Iterator<Item = &Sighting> {
+        self.0.values().filter(move |own| own.backend == Some(backend))
+    }
+
+    /// How many are on each backend, by its id.
+    pub(super) fn counts(&self) -> HashMap<usize, usize> {
+        let mut counts = HashMap::new();
+        for backend in self.0.values().filter_map(|own| own.backend) {
+            *counts.entry(backend).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Those of this pool.
+    pub(super) fn of_pool(&self, pool: &Arc<Pool>) -> impl Iterator<Item = &Sighting> {
+        let pool = number_of(pool);
+        self.0.values().filter(move |own| own.pool == pool)
+    }
+
+    /// How many of each pool look for a place, or move without an operation.
+    pub(super) fn on_their_way(&self) -> HashMap<usize, usize> {
+        let mut pools = HashMap::new();
+        for own in self.0.values().filter(|own| own.on_its_way) {
+            *pools.entry(own.pool).or_default() += 1;
+        }
+        pools
+    }
+}
+
+impl Sighting {
+    fn of(entry: &Arc<Entry>) -> Sighting {
+        let core = entry.core();
+        Sighting {
+            id: entry.id,
+            pool: number_of(&entry.gate.pool),
+            backend: core.seat.as_ref().map(|seat| seat.backend().id),
+            key: entry.key(),
+            pinned: core.machine.pinned(),
+            on_its_way: seeks_place(core.machine.state()) || core.machine.moving() == Some(0),
+        }
+    }
+}
+
+/// It has left a backend, and looks for the next.
+pub(super) fn seeks_place(state: State) -> bool {
+    matches!(state, State::Waiting | State::Dialing)
+}

@@ -1,0 +1,97 @@
+//! Drains that nobody has ordered: of backends that were taken away, and of those that ask for it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use steadfast_protocol::time::Time;
+
+use super::operation::{Cause, Subject, Terms, Wish};
+use super::{Operations, State};
+use crate::backend::{Backend, Duty};
+use crate::config::settings::Drain;
+use crate::pool::Pool;
+
+/// What was answered already, by the backends' ids.
+#[derive(Debug, Default)]
+pub(super) struct Triggers {
+    /// Taken away, and drained for that.
+    removed: HashSet<usize>,
+    /// Those that ask, and the drain that each has got.
+    asking: HashMap<usize, String>,
+}
+
+impl Triggers {
+    /// Looks at each backend of these pools.
+    pub(super) fn look(&mut self, operations: &Operations, pools: &[&Arc<Pool>], drain: &Drain, now: Time) {
+        let (mut removed, mut asking) = (HashSet::new(), HashMap::new());
+        for pool in pools {
+            for backend in pool.removed() {
+                if self.removed.contains(&backend.id) || clear(operations, pool, &backend, drain, now) {
+                    removed.insert(backend.id);
+                }
+            }
+            for backend in &pool.present().backends {
+                if let Some(id) = self.heed(operations, pool, backend, drain, now) {
+                    asking.insert(backend.id, id);
+                }
+            }
+        }
+        (self.removed, self.asking) = (removed, asking);
+    }
+
+    /// The drain that a backend has asked for, as long as it asks.
+    fn heed(
+        &self,
+        operations: &Operations,
+        pool: &Arc<Pool>,
+        backend: &Arc<Backend>,
+        drain: &Drain,
+        now: Time,
+    ) -> Option<String> {
+        match (backend.asks_for_drain(now), self.asking.get(&backend.id)) {
+            // Once: what somebody has made of that drain meanwhile holds.
+            (Some(_), Some(id)) => Some(id.clone()),
+            (Some(why), None) => {
+                let subject = Subject::drain(pool, backend, Cause::Backend, why);
+                let begun = operations.begin(now, subject, Terms::new(drain, Wish::default()));
+                begun.ok().map(|view| view.id)
+            }
+            (None, Some(id)) => {
+                if operations.holds(now, id, backend) {
+                    operations.undrain(now, backend, "the backend asks for it no more");
+                }
+                None
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+/// Empties a backend that was taken away, however long that takes. False: another operation does so at
+/// present.
+fn clear(
+    operations: &Operations,
+    pool: &Arc<Pool>,
+    backend: &Arc<Backend>,
+    drain: &Drain,
+    now: Time,
+) -> bool {
+    let why = backend.view(now).why;
+    let terms = Terms { time_limit: None, ..Terms::new(drain, Wish::default()) };
+    operations.begin(now, Subject::drain(pool, backend, Cause::Removed, why), terms).is_ok()
+}
+
+impl Operations {
+    /// This drain has made the backend what it is: it runs, or has emptied it, and nobody has drained it
+    /// again since.
+    fn holds(&self, now: Time, id: &str, backend: &Backend) -> bool {
+        let book = self.book();
+        let drains = book
+            .operations
+            .iter()
+            .filter(|own| own.subject.backend.as_ref().map(|own| own.id) == Some(backend.id));
+        let last = drains.last().map(|own| own.view(now));
+        backend.duty() == Duty::Draining
+            && last.is_some_and(|last| last.id == id && last.state != State::Cancelled)
+    }
+}
