@@ -1,5 +1,6 @@
 //! One service behind the broker: what is known of it, and what follows for new sessions.
 
+mod asking;
 mod condition;
 mod seat;
 mod state;
@@ -225,6 +226,7 @@ impl Backend {
         self.change(now, |condition| match condition.vitals.observe(result.is_ok(), rise, fall)? {
             Turn::Up => {
                 condition.recovered = Some(now);
+                condition.asks.recovered();
                 Some("its health checks are good again".to_owned())
             }
             Turn::Down => Some(format!("its health checks fail: {}", result.err().unwrap_or_default())),
@@ -236,6 +238,7 @@ impl Backend {
         self.change(now, |condition| {
             let was_down = !condition.vitals.is_up();
             condition.vitals = Vitals::new();
+            condition.asks.unchecked();
             was_down.then(|| "it is no longer checked".to_owned())
         });
     }

@@ -17,7 +17,7 @@ use crate::config::settings::{Agent, Discovery, Dns, Health};
 use crate::discovery::follower::{Follower, News};
 use crate::discovery::resolver::Resolver;
 use crate::pool::Pool;
-use crate::probe::{self, Failure};
+use crate::probe::{self, Answer, Failure};
 
 /// How soon a new backend is checked and an old one no more.
 const ROUND: Duration = Duration::from_millis(250);
@@ -138,14 +138,18 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
         let sources = pool.sources();
         let result = probe::probe(&health, &backend.host, backend.port, &sources).await;
         let outcome = match &result {
-            Ok(()) => "passed",
+            Ok(_) => "passed",
             Err(Failure::Backend(_)) => "failed",
             Err(Failure::Local(_)) => "local",
         };
         count(&backend, "steadfast_health_checks_total", outcome);
         let now = clock::now();
         match result {
-            Ok(()) => backend.checked(now, Ok(()), health.rise, health.fall),
+            Ok(Answer { drain }) => {
+                // In this order: what it asks now is asked by the process that has come up.
+                backend.checked(now, Ok(()), health.rise, health.fall);
+                backend.answered(drain);
+            }
             Err(Failure::Backend(why)) => backend.checked(now, Err(why), health.rise, health.fall),
             Err(Failure::Local(why)) => {
                 tracing::warn!(

@@ -8,6 +8,7 @@
 mod access;
 mod admin;
 mod agent;
+mod asks;
 mod backend;
 mod broker;
 mod budget;

@@ -109,6 +109,7 @@ fn describe() {
     describe_counter!("steadfast_operations_total", "Operations ended, by kind and how");
     describe_counter!("steadfast_moves_total", "Planned moves ended, by outcome");
     describe_counter!("steadfast_ejections_total", "Backends ejected for failures");
+    describe_counter!("steadfast_drain_requests_total", "Times that a backend began to ask to be drained");
     describe_gauge!("steadfast_queue_length", "Sessions that wait for a place in a pool");
     describe_counter!("steadfast_queue_timeouts_total", "Sessions that waited in vain");
     describe_counter!("steadfast_dns_lookups_total", "DNS lookups, by outcome");

@@ -475,6 +475,7 @@ impl Rules {
             slow_start: pool.slow_start,
             penalty_min: settings.failover.penalty_min,
             penalty_max: settings.failover.penalty_max,
+            ask_timeout: settings.drain.ask_timeout,
         }
     }
 }

@@ -17,6 +17,13 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::settings::{Check, Health};
 use crate::connect::{connect, is_local, reason};
 
+/// What a good probe has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Answer {
+    /// The backend asks to be drained.
+    pub(crate) drain: bool,
+}
+
 /// Why a probe is not good, in a few words for the log and the admin API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -32,7 +39,12 @@ pub(crate) enum Failure {
 ///
 /// # Errors
 /// When the check did not pass within `health.timeout`.
-pub(crate) async fn probe(health: &Health, host: &str, port: u16, sources: &[IpAddr]) -> Result<(), Failure> {
+pub(crate) async fn probe(
+    health: &Health,
+    host: &str,
+    port: u16,
+    sources: &[IpAddr],
+) -> Result<Answer, Failure> {
     let port = health.port.unwrap_or(port);
     let patience = Patience::new(health.timeout);
     let connected = patience.within("connection", connect(host, port, sources)).await;
@@ -78,6 +90,7 @@ impl Patience {
 
 /// A FIN rather than what a dropped socket may send. The connection stood, so the check has passed
 /// in any case.
-async fn close(mut stream: TcpStream) {
+async fn close(mut stream: TcpStream) -> Answer {
     let _ = stream.shutdown().await;
+    Answer::default()
 }

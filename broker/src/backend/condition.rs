@@ -7,6 +7,7 @@ use steadfast_protocol::time::Time;
 
 use super::{State, WEIGHT_MAX};
 use crate::agent::{self, Admin, Operating, Score};
+use crate::asks::Asks;
 use crate::circuit::{Change, Circuit};
 use crate::config::settings::{self, Outlier};
 use crate::placement::Standing;
@@ -22,6 +23,8 @@ pub(crate) struct Rules {
     pub(crate) slow_start: Duration,
     pub(crate) penalty_min: Duration,
     pub(crate) penalty_max: Duration,
+    /// How long a request for a drain stands that nobody takes back.
+    pub(crate) ask_timeout: Duration,
 }
 
 /// A backend's share, as it is configured.
@@ -60,6 +63,7 @@ pub(super) struct Condition {
     pub(super) duty: Duty,
     pub(super) vitals: Vitals,
     pub(super) circuit: Circuit,
+    pub(super) asks: Asks,
     penalty: Penalty,
     /// Since when its share grows again.
     pub(super) recovered: Option<Time>,
@@ -88,6 +92,7 @@ impl Condition {
             duty: Duty::Ready,
             vitals: Vitals::new(),
             circuit: Circuit::new(),
+            asks: Asks::default(),
             penalty: Penalty::default(),
             recovered: None,
             removed: false,

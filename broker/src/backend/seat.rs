@@ -36,6 +36,11 @@ impl Seat {
         self.backend.condition().linked(now);
     }
 
+    /// The backend has closed this session with a code that stands for a failure.
+    pub(crate) fn closed_with(&self, now: Time, code: u16) {
+        self.backend.closed_with(now, self.since, code);
+    }
+
     /// The backend has failed this session. True: so soon that it counts against it.
     pub(crate) fn fail(&mut self, now: Time) -> bool {
         self.failed = true;

@@ -542,6 +542,9 @@ pub struct Drain {
     pub errors: usize,
     /// How long an operation may take, unless it is told otherwise.
     pub time_limit: Duration,
+    /// How long a backend without sessions counts as asking for a drain after it has asked last in a
+    /// session's connection.
+    pub ask_timeout: Duration,
 }
 
 /// How backends are found by name.

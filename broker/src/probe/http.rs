@@ -12,7 +12,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::Patience;
+use super::{Answer, Patience};
+use crate::asks;
 use crate::connect::reason;
 
 /// How the broker names itself to backends when it asks on its own behalf.
@@ -35,10 +36,13 @@ pub(super) async fn check(
     authority: &str,
     expect: &[RangeInclusive<u16>],
     patience: Patience,
-) -> Result<(), String> {
+) -> Result<Answer, String> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is no method"))?;
     let request = request(method, path, authority)?;
-    let judged = exchange(stream, request, async |answer| judge(answer.status(), expect));
+    let judged = exchange(stream, request, async |answer| {
+        judge(answer.status(), expect)?;
+        Ok(Answer { drain: asks::in_headers(answer.headers()) })
+    });
     patience.within("answer", judged).await?
 }
 

@@ -13,6 +13,9 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::*;
 
+/// Good, and nothing besides.
+const GOOD: Result<Answer, Failure> = Ok(Answer { drain: false });
+
 const HOST: &str = "127.0.0.1";
 
 /// So long that only a test that has failed waits for it.
@@ -118,7 +121,7 @@ fn refusing() -> (TcpSocket, u16) {
 #[tokio::test]
 async fn a_connection_is_enough_for_tcp() {
     let (port, task) = server(until_closed).await;
-    assert_eq!(probe(&health(Check::Tcp, LONG), HOST, port, &[]).await, Ok(()));
+    assert_eq!(probe(&health(Check::Tcp, LONG), HOST, port, &[]).await, GOOD);
     ended(task).await;
 }
 
@@ -135,7 +138,7 @@ async fn the_port_of_the_check_wins() {
     let (_taken, refusing) = refusing();
     let (port, task) = server(until_closed).await;
     let check = Health { port: Some(port), ..health(Check::Tcp, LONG) };
-    assert_eq!(probe(&check, HOST, refusing, &[]).await, Ok(()));
+    assert_eq!(probe(&check, HOST, refusing, &[]).await, GOOD);
     ended(task).await;
 }
 
@@ -143,7 +146,7 @@ async fn the_port_of_the_check_wins() {
 async fn a_source_is_dialled_from() {
     let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
     let (port, task) = server(async |stream: TcpStream| stream.peer_addr().expect("connected").ip()).await;
-    assert_eq!(probe(&health(Check::Tcp, LONG), HOST, port, &[source]).await, Ok(()));
+    assert_eq!(probe(&health(Check::Tcp, LONG), HOST, port, &[source]).await, GOOD);
     assert_eq!(ended(task).await, source);
 }
 
@@ -166,7 +169,7 @@ async fn a_source_of_the_other_family_reaches_nothing() {
 #[tokio::test]
 async fn an_expected_status_is_good_and_the_request_is_as_configured() {
     let (port, task) = answering(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n".to_vec()).await;
-    assert_eq!(probe(&http_check(LONG), HOST, port, &[]).await, Ok(()));
+    assert_eq!(probe(&http_check(LONG), HOST, port, &[]).await, GOOD);
     let request = ended(task).await.to_lowercase();
     assert!(request.starts_with("get /health?deep=1 http/1.1\r\n"), "{request}");
     for line in [&format!("host: 127.0.0.1:{port}"), "user-agent: steadfast-health", "connection: close"] {
@@ -183,7 +186,7 @@ async fn a_configured_host_and_method_are_sent() {
         host: Some("chat.example.com".to_owned()),
         expect: vec![204..=204],
     };
-    assert_eq!(probe(&health(check, LONG), HOST, port, &[]).await, Ok(()));
+    assert_eq!(probe(&health(check, LONG), HOST, port, &[]).await, GOOD);
     let request = ended(task).await.to_lowercase();
     assert!(request.starts_with("head / http/1.1\r\n"), "{request}");
     assert!(request.contains("\r\nhost: chat.example.com\r\n"), "{request}");
@@ -216,7 +219,7 @@ async fn the_status_counts_and_an_endless_body_does_not() {
     let mut answer = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
     answer.resize(8 << 20, b'x');
     let (port, task) = answering(answer).await;
-    assert_eq!(probe(&http_check(LONG), HOST, port, &[]).await, Ok(()));
+    assert_eq!(probe(&http_check(LONG), HOST, port, &[]).await, GOOD);
     ended(task).await;
 }
 
@@ -265,7 +268,7 @@ async fn silence_is_bad_after_the_timeout() {
 #[tokio::test]
 async fn a_pong_is_good_and_the_probe_says_goodbye() {
     let (port, task) = server(async |stream| rest(upgraded(stream).await).await).await;
-    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, Ok(()));
+    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, GOOD);
     let seen = ended(task).await;
     let [Message::Ping(payload), Message::Close(Some(close))] = &seen[..] else {
         panic!("expected a ping and a Close, got {seen:?}");
@@ -291,7 +294,7 @@ async fn each_ping_has_another_payload() {
     let mut payloads = Vec::new();
     for _ in 0..2 {
         let (port, task) = server(async |stream| rest(upgraded(stream).await).await).await;
-        assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, Ok(()));
+        assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, GOOD);
         payloads.push(ended(task).await.remove(0).into_data());
     }
     assert_ne!(payloads[0], payloads[1]);
@@ -307,7 +310,7 @@ async fn what_comes_before_the_pong_is_passed_over() {
         rest(socket).await;
     })
     .await;
-    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, Ok(()));
+    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, GOOD);
     ended(task).await;
 }
 
@@ -380,7 +383,7 @@ async fn a_backend_that_never_closes_is_still_good() {
         until_closed(socket.into_inner()).await;
     })
     .await;
-    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, Ok(()));
+    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, GOOD);
     ended(task).await;
 }
 

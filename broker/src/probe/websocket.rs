@@ -13,8 +13,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::Patience;
 use super::http::USER_AGENT;
+use super::{Answer, Patience};
+use crate::asks;
 use crate::connect::reason;
 
 type Socket = WebSocketStream<TcpStream>;
@@ -35,15 +36,15 @@ pub(super) async fn check(
     path: &str,
     authority: &str,
     patience: Patience,
-) -> Result<(), String> {
+) -> Result<Answer, String> {
     let request = upgrade(path, authority)?;
     let upgraded = client_async_with_config(request, stream, Some(limits()));
     let upgraded = patience.within("answer to the upgrade", upgraded).await?;
-    let (mut socket, _) = upgraded.map_err(|error| complaint(&error))?;
+    let (mut socket, answer) = upgraded.map_err(|error| complaint(&error))?;
     patience.within("pong", ping(&mut socket)).await??;
     // It has passed: neither a slow Close nor none changes that.
     let _ = patience.within("close", timeout(CLOSING, close(&mut socket))).await;
-    Ok(())
+    Ok(Answer { drain: asks::in_headers(answer.headers()) })
 }
 
 /// The scheme and the host of the URI are not sent; the Host header is.

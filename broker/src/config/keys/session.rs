@@ -101,6 +101,7 @@ pub(super) fn drain(section: &mut Section<'_>) -> Drain {
         concurrency: section.count("concurrency", 100, 1..=1_000_000),
         errors: section.count("errors", 10, 0..=1_000_000),
         time_limit: section.duration("time_limit", secs(900), MS..=DAY),
+        ask_timeout: section.duration("ask_timeout", secs(10), ZERO..=DAY),
     };
     section.check(&["quiet", "quiet_max"], drain.quiet <= drain.quiet_max, || {
         "quiet_max must not be shorter than quiet".to_owned()

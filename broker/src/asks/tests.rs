@@ -1,0 +1,206 @@
+//! What counts as a request, and when it is over.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+fn at(ms: u64) -> Time {
+    Time::after_origin(Duration::from_millis(ms))
+}
+
+/// Goodbyes with 1001 at these milliseconds, by sessions that were there from the start; as many as
+/// come after one are left at it. Returns when it began to ask.
+fn leave(sessions: usize, times: &[u64]) -> Option<u64> {
+    let mut asks = Asks::default();
+    let begins = |(gone, ms): (usize, &u64)| {
+        asks.closed_with(at(*ms), Time::ORIGIN, sessions - gone, GOING_AWAY).map(|reason| {
+            assert_eq!(reason, Reason::GoingAway);
+            *ms
+        })
+    };
+    times.iter().enumerate().find_map(begins)
+}
+
+#[test]
+fn going_away_counts_when_most_are_told_within_a_second() {
+    for (sessions, times, begins) in [
+        (1, &[100][..], None),
+        (2, &[100], None),
+        (2, &[100, 100], Some(100)),
+        (2, &[100, 1099], Some(1099)),
+        (2, &[100, 1100], None),
+        (3, &[100, 200], Some(200)),
+        (4, &[100, 200], None),
+        (4, &[100, 200, 300], Some(300)),
+        (5, &[100, 200, 300], Some(300)),
+        (5, &[100, 200, 1200], None),
+        // One second after the other, until those that are left are few enough.
+        (5, &[100, 1200, 2300, 3400, 3500], Some(3500)),
+        (6, &[100, 1200, 1300, 1400], Some(1400)),
+    ] {
+        assert_eq!(leave(sessions, times), begins, "{sessions} sessions at {times:?}");
+    }
+}
+
+#[test]
+fn a_session_that_comes_back_counts_once() {
+    let mut asks = Asks::default();
+    for (ms, linked) in [(100, 0), (200, 150), (300, 250), (400, 350)] {
+        assert_eq!(asks.closed_with(at(ms), at(linked), 2, GOING_AWAY), None, "at {ms}");
+    }
+    assert_eq!(asks.closed_with(at(410), at(0), 2, GOING_AWAY), Some(Reason::GoingAway));
+}
+
+#[test]
+fn one_service_restart_is_enough() {
+    let mut asks = Asks::default();
+    assert_eq!(asks.closed_with(at(0), at(0), 1000, SERVICE_RESTART), Some(Reason::Restart));
+    assert_eq!(asks.reason(), Some(Reason::Restart));
+}
+
+#[test]
+fn other_codes_ask_for_nothing() {
+    let mut asks = Asks::default();
+    for code in (1000..5000).filter(|code| ![GOING_AWAY, SERVICE_RESTART].contains(code)) {
+        assert_eq!(asks.closed_with(at(0), at(0), 1, code), None, "{code}");
+    }
+    assert_eq!(asks.reason(), None);
+}
+
+#[test]
+fn who_asks_already_does_not_begin_again() {
+    let mut asks = Asks::default();
+    assert_eq!(asks.answered(true), Some(Reason::Health));
+    assert_eq!(asks.answered(true), None);
+    assert_eq!(asks.asked_in_upgrade(at(0)), None);
+    assert_eq!(asks.closed_with(at(0), at(0), 1, SERVICE_RESTART), None);
+    assert_eq!(asks.answered(false), None);
+    assert_eq!(asks.reason(), Some(Reason::Upgrade), "what it asked in its sessions stands");
+}
+
+#[test]
+fn the_checks_answer_ends_what_a_check_began() {
+    let mut asks = Asks::default();
+    asks.answered(true);
+    asks.advance(at(1_000_000), 0, TIMEOUT);
+    assert_eq!(asks.reason(), Some(Reason::Health), "time alone does not end it");
+    asks.recovered();
+    assert_eq!(asks.reason(), Some(Reason::Health), "it may be restarted and ask at once");
+    asks.answered(false);
+    assert_eq!(asks.reason(), None);
+}
+
+#[test]
+fn who_is_not_checked_any_more_does_not_ask_in_checks() {
+    let mut asks = Asks::default();
+    asks.answered(true);
+    asks.unchecked();
+    assert_eq!(asks.reason(), None);
+    asks.asked_in_upgrade(at(0));
+    asks.unchecked();
+    assert_eq!(asks.reason(), Some(Reason::Upgrade));
+}
+
+#[test]
+fn a_restart_ends_what_sessions_were_told() {
+    let mut asks = Asks::default();
+    asks.closed_with(at(100), at(0), 3, SERVICE_RESTART);
+    asks.answered(false);
+    assert_eq!(asks.reason(), Some(Reason::Restart), "a good check alone does not end it");
+    asks.recovered();
+    assert_eq!(asks.reason(), None);
+    // Neither do goodbyes of the old process count for the new one.
+    asks.closed_with(at(200), at(0), 4, GOING_AWAY);
+    asks.closed_with(at(200), at(0), 3, GOING_AWAY);
+    asks.recovered();
+    assert_eq!(asks.closed_with(at(300), at(0), 4, GOING_AWAY), None);
+}
+
+#[test]
+fn without_sessions_it_is_over_a_while_after_the_last_time() {
+    let mut asks = Asks::default();
+    asks.closed_with(at(1000), at(0), 2, SERVICE_RESTART);
+    asks.asked_in_upgrade(at(5000));
+    for (ms, held, stands) in [(14_999, 0, true), (60_000, 1, true), (60_000, 0, false)] {
+        asks.advance(at(ms), held, TIMEOUT);
+        assert_eq!(asks.reason().is_some(), stands, "{held} sessions at {ms} ms");
+    }
+    asks.asked_in_upgrade(at(70_000));
+    asks.advance(at(80_000), 0, TIMEOUT);
+    assert_eq!(asks.reason(), None, "at the very end of the time");
+}
+
+#[test]
+fn a_late_word_does_not_shorten_it() {
+    let mut asks = Asks::default();
+    asks.asked_in_upgrade(at(5000));
+    asks.asked_in_upgrade(at(1000));
+    asks.advance(at(11_000), 0, TIMEOUT);
+    assert_eq!(asks.reason(), Some(Reason::Upgrade));
+}
+
+#[test]
+fn the_header_says_on_in_any_case_of_letters() {
+    for (value, asks) in
+        [("on", true), ("On", true), ("ON", true), ("off", false), ("", false), ("yes", false)]
+    {
+        let headers = HeaderMap::from_iter([(
+            http::HeaderName::from_static("steadfast-drain"),
+            http::HeaderValue::from_static(value),
+        )]);
+        assert_eq!(in_headers(&headers), asks, "{value:?}");
+    }
+    assert!(!in_headers(&HeaderMap::new()));
+}
+
+/// One that was told: after how many milliseconds, since when it was there, and beside how many.
+type Told = (u64, u64, usize);
+
+/// What is to be counted, without slices: from each goodbye on for a second.
+fn most_are_told(told: &[Told]) -> bool {
+    let Some((now, ..)) = told.last() else { return false };
+    told.iter().enumerate().any(|(first, (begin, _, held))| {
+        let said = told[first..].iter().filter(|(_, linked, _)| linked <= begin).count();
+        now - begin < 1000 && said >= 2 && 2 * said > *held
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_herd_is_a_request_when_it_is_more_than_half(
+        sessions in 1usize..300,
+        share in 0.0f64..=1.0,
+        mut times in proptest::collection::vec(0u64..950, 300),
+    ) {
+        let told = (sessions as f64 * share) as usize;
+        times[..told].sort_unstable();
+        prop_assert_eq!(leave(sessions, &times[..told]).is_some(), told >= 2 && 2 * told > sessions);
+    }
+
+    #[test]
+    fn it_never_asks_without_a_second_in_which_most_are_told(
+        steps in proptest::collection::vec((0u64..400, 0u64..3000, 1usize..12), 1..60),
+    ) {
+        let (mut goodbyes, mut told, mut now) = (Goodbyes::default(), Vec::<Told>::new(), 0);
+        for (step, age, held) in steps {
+            now += step;
+            let linked = now.saturating_sub(age);
+            told.push((now, linked, held));
+            if goodbyes.add(at(now), at(linked), held) {
+                prop_assert!(most_are_told(&told), "{told:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_window_is_bounded(steps in proptest::collection::vec(0u64..20, 1..500)) {
+        let (mut goodbyes, mut now) = (Goodbyes::default(), 0);
+        for step in steps {
+            now += step;
+            goodbyes.add(at(now), Time::ORIGIN, usize::MAX);
+            prop_assert!(goodbyes.0.len() <= 20);
+        }
+    }
+}
