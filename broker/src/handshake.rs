@@ -289,6 +289,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_backend_tells_the_broker_goes_no_further() {
+        let names = ["steadfast-failover", "steadfast-drain", "set-cookie"].map(HeaderName::from_static);
+        let answer = HeaderMap::from_iter(names.map(|name| (name, HeaderValue::from_static("on"))));
+        let passed: Vec<_> = end_to_end(&answer).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(passed, ["set-cookie"]);
+    }
+
+    #[test]
     fn sessions_of_one_browser_share_its_headers() {
         let [one, two] = [0, 1].map(|_| Handshake::new(&client_request(), None));
         assert!(Arc::ptr_eq(&one.shared, &two.shared));

@@ -2,14 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ::http::HeaderValue;
 use futures::{SinkExt, StreamExt};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::{accept_async, accept_hdr_async};
 
 use super::*;
 
@@ -193,6 +195,25 @@ async fn a_configured_host_and_method_are_sent() {
 }
 
 #[tokio::test]
+async fn a_good_answer_may_ask_for_a_drain() {
+    for (head, drain) in [
+        ("200 OK\r\nSteadfast-Drain: on", true),
+        ("204 No Content\r\nsteadfast-drain:  ON ", true),
+        ("200 OK\r\nSteadfast-Drain: off", false),
+        ("200 OK\r\nDrain: on", false),
+    ] {
+        let (port, task) = answering(format!("HTTP/1.1 {head}\r\n\r\n").into_bytes()).await;
+        assert_eq!(probe(&http_check(LONG), HOST, port, &[]).await, Ok(Answer { drain }), "{head}");
+        ended(task).await;
+    }
+    let head = "HTTP/1.1 500 Down\r\nSteadfast-Drain: on\r\nContent-Length: 0\r\n\r\n";
+    let (port, task) = answering(head.into()).await;
+    let result = probe(&http_check(LONG), HOST, port, &[]).await;
+    assert_eq!(result, bad("answered 500, expected 200-399"), "a bad one only tells that it is bad");
+    ended(task).await;
+}
+
+#[tokio::test]
 async fn another_status_is_bad() {
     let (port, task) = answering(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy".to_vec()).await;
     let result = probe(&http_check(LONG), HOST, port, &[]).await;
@@ -275,6 +296,20 @@ async fn a_pong_is_good_and_the_probe_says_goodbye() {
     };
     assert_eq!(payload.len(), 16);
     assert_eq!(u16::from(close.code), 1000);
+}
+
+#[tokio::test]
+async fn an_upgrade_with_a_pong_may_ask_for_a_drain() {
+    let (port, task) = server(async |stream| {
+        let with_header = |_: &Request, mut answer: Response| {
+            answer.headers_mut().insert("steadfast-drain", HeaderValue::from_static("on"));
+            Ok(answer)
+        };
+        rest(accept_hdr_async(stream, with_header).await.expect("a right upgrade")).await
+    })
+    .await;
+    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, Ok(Answer { drain: true }));
+    ended(task).await;
 }
 
 #[tokio::test]
