@@ -134,6 +134,11 @@ impl Backend {
         self.obey(&format!("all {command}")).await;
     }
 
+    /// As [`Backend::command`], but only `count` of the connections obey.
+    pub async fn command_some(&self, count: usize, command: &str) {
+        self.obey(&format!("some {count} {command}")).await;
+    }
+
     /// Replaces the running process's behaviour by these flags.
     pub async fn set(&self, flags: &str) {
         self.obey(&format!("set {flags}")).await;

@@ -81,6 +81,9 @@ pub(crate) struct Behaviour {
     /// Answers plain requests: `PATH:STATUS,STATUS...[:BODY]`. Can be repeated; other paths get 404.
     #[arg(long)]
     pub(crate) page: Vec<Page>,
+    /// A header `Name:value` of these answers, `+` standing for a space. Can be repeated.
+    #[arg(long)]
+    pub(crate) page_header: Vec<String>,
     /// Answers them only after that many milliseconds.
     #[arg(long)]
     pub(crate) page_delay: Option<u64>,

@@ -1,6 +1,29 @@
-//! Commands, which come as messages or, for all connections, from standard input.
+//! Commands, which come as messages or, for all connections or some, from standard input.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::misdeed::BadFrame;
+
+/// A command for connections that are open now.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) text: String,
+    /// How many are yet to obey.
+    left: Arc<AtomicUsize>,
+}
+
+impl Order {
+    /// For at most `count` of them.
+    pub(crate) fn new(text: &str, count: usize) -> Self {
+        Self { text: text.to_owned(), left: Arc::new(AtomicUsize::new(count)) }
+    }
+
+    /// Whether the connection that asks is one of those that are to obey.
+    pub(crate) fn is_mine(&self) -> bool {
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
 
 /// What a connection is told to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -112,9 +112,10 @@ impl Connection {
             let read_delay = self.shared.behaviour().read_delay;
             let next = tokio::select! {
                 command = commands.recv() => {
-                    let text = command.expect("masters are few and slow");
-                    let command = Command::parse(&text).unwrap_or_else(|| panic!("{text:?} is not a command"));
-                    self.obey(command).await
+                    let order = command.expect("masters are few and slow");
+                    let command = Command::parse(&order.text);
+                    let command = command.unwrap_or_else(|| panic!("{:?} is not a command", order.text));
+                    if order.is_mine() { self.obey(command).await } else { Continue(()) }
                 }
                 frame = self.outbox.next() => self.send(frame).await,
                 frame = read(&mut self.reader, read_delay), if self.reads => match frame {

@@ -21,6 +21,7 @@ use tokio::net::TcpSocket;
 use tokio::sync::broadcast;
 
 use behaviour::Behaviour;
+use command::Order;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -50,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) journal: JournalWriter,
     behaviour: Mutex<Arc<Behaviour>>,
-    pub(crate) commands: broadcast::Sender<String>,
+    pub(crate) commands: broadcast::Sender<Order>,
 }
 
 impl Shared {
@@ -59,15 +60,24 @@ impl Shared {
         self.behaviour.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Obeys a line of standard input: `NUMBER all COMMAND` or `NUMBER set FLAGS`.
+    /// Obeys a line of standard input: `NUMBER all COMMAND`, `NUMBER some COUNT COMMAND` or `NUMBER set FLAGS`.
     fn obey(&self, line: &str) {
         let mut words = line.splitn(3, ' ').skip(1);
         let (verb, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        if verb == "all" {
+        let order = match verb {
+            "all" => Some(Order::new(rest, usize::MAX)),
+            "some" => {
+                let (count, command) = rest.split_once(' ').unwrap_or_default();
+                let count = count.parse().unwrap_or_else(|_| panic!("{line:?} has no count"));
+                Some(Order::new(command, count))
+            }
+            _ => None,
+        };
+        if let Some(order) = order {
             // Before they obey, for that may be the end of this process.
             self.journal.write(0, Event::Applied { line: line.to_owned() });
             // Without connections there is nobody to obey.
-            let _ = self.commands.send(rest.to_owned());
+            let _ = self.commands.send(order);
         } else {
             let behaviour = Behaviour::from_flags(rest).unwrap_or_else(|error| panic!("{line:?}: {error}"));
             *self.behaviour.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(behaviour);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use steadfast_tests::http::{Head, header};
 
 use crate::behaviour::Behaviour;
-use crate::upgrade::Answer;
+use crate::upgrade::{Answer, push_headers};
 
 /// `PATH:STATUS,STATUS...[:BODY]`: each request for the path gets the next status, and the last one stays. In the
 /// body `+` stands for a space and `|` for a new line.
@@ -34,9 +34,9 @@ impl FromStr for Page {
 }
 
 impl Page {
-    fn answer(&self) -> Answer {
+    fn answer(&self, headers: &[String]) -> Answer {
         let turn = self.requests.fetch_add(1, Ordering::Relaxed).min(self.statuses.len() - 1);
-        plain(self.statuses[turn], &self.body)
+        plain(self.statuses[turn], headers, &self.body)
     }
 }
 
@@ -48,11 +48,14 @@ pub(crate) fn is_plain(request: &Head) -> bool {
 /// The answer to a plain request; 404 for a page that no flag has named.
 pub(crate) fn answer(behaviour: &Behaviour, request: &Head) -> Answer {
     let target = request.line.split(' ').nth(1).unwrap_or_default();
-    behaviour.page.iter().find(|page| page.path == target).map_or_else(|| plain(404, ""), Page::answer)
+    let page = behaviour.page.iter().find(|page| page.path == target);
+    page.map_or_else(|| plain(404, &[], ""), |page| page.answer(&behaviour.page_header))
 }
 
-fn plain(status: u16, body: &str) -> Answer {
-    let head =
-        format!("HTTP/1.1 {status} Told\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    Answer { status, bytes: (head + body).into_bytes() }
+fn plain(status: u16, headers: &[String], body: &str) -> Answer {
+    let mut text =
+        format!("HTTP/1.1 {status} Told\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+    push_headers(&mut text, headers);
+    text += "\r\n";
+    Answer { status, bytes: (text + body).into_bytes() }
 }

@@ -32,7 +32,7 @@ pub(crate) fn answer(behaviour: &Behaviour, request: &Head) -> Option<Answer> {
 fn refusal(behaviour: &Behaviour, status: u16) -> Answer {
     let body = behaviour.refuse_body.as_deref().unwrap_or_default().replace('+', " ");
     let mut text = format!("HTTP/1.1 {status} Refused\r\nContent-Length: {}\r\n", body.len());
-    push_headers(&mut text, behaviour);
+    push_headers(&mut text, &behaviour.answer_header);
     text += "\r\n";
     Answer { status, bytes: (text + &body).into_bytes() }
 }
@@ -57,7 +57,7 @@ fn acceptance(behaviour: &Behaviour, request: &Head) -> Answer {
     {
         text += &format!("Sec-WebSocket-Extensions: {}\r\n", extensions.replace(';', "; "));
     }
-    push_headers(&mut text, behaviour);
+    push_headers(&mut text, &behaviour.answer_header);
     let mut bytes = (text + "\r\n").into_bytes();
     if let Some(greeting) = &behaviour.greet {
         bytes.extend(Frame::text(greeting).encode());
@@ -71,9 +71,10 @@ fn agreed_subprotocol<'a>(behaviour: &'a Behaviour, request: &Head) -> Option<&'
     offers.split(',').any(|offer| offer.trim() == own).then_some(own)
 }
 
-fn push_headers(text: &mut String, behaviour: &Behaviour) {
-    for header in &behaviour.answer_header {
-        let (name, value) = header.split_once(':').expect("--answer-header is Name:value");
+/// Writes headers that flags have given as `Name:value`.
+pub(crate) fn push_headers(text: &mut String, headers: &[String]) {
+    for header in headers {
+        let (name, value) = header.split_once(':').expect("a header is given as Name:value");
         *text += &format!("{name}: {}\r\n", value.replace('+', " "));
     }
 }

@@ -1,0 +1,3 @@
+//! Drains: sessions leave a backend without a reconnect, because somebody asks for it.
+
+mod asks;
