@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{accept_async, accept_hdr_async};
 
@@ -82,6 +82,16 @@ async fn until_closed(mut stream: TcpStream) {
 
 async fn upgraded(stream: TcpStream) -> WebSocketStream<TcpStream> {
     accept_async(stream).await.expect("a right upgrade")
+}
+
+/// Asks to be drained in its answer to the upgrade.
+struct Asking;
+
+impl Callback for Asking {
+    fn on_request(self, _: &Request, mut answer: Response) -> Result<Response, ErrorResponse> {
+        answer.headers_mut().insert("steadfast-drain", HeaderValue::from_static("on"));
+        Ok(answer)
+    }
 }
 
 /// Reads until the end, so that tungstenite answers what is to be answered; gives what came.
@@ -300,14 +310,9 @@ async fn a_pong_is_good_and_the_probe_says_goodbye() {
 
 #[tokio::test]
 async fn an_upgrade_with_a_pong_may_ask_for_a_drain() {
-    let (port, task) = server(async |stream| {
-        let with_header = |_: &Request, mut answer: Response| {
-            answer.headers_mut().insert("steadfast-drain", HeaderValue::from_static("on"));
-            Ok(answer)
-        };
-        rest(accept_hdr_async(stream, with_header).await.expect("a right upgrade")).await
-    })
-    .await;
+    let (port, task) =
+        server(async |stream| rest(accept_hdr_async(stream, Asking).await.expect("a right upgrade")).await)
+            .await;
     assert_eq!(probe(&websocket_check(LONG), HOST, port, &[]).await, Ok(Answer { drain: true }));
     ended(task).await;
 }
