@@ -1,5 +1,6 @@
 //! The harness tested by itself: clients straight at backends, without a broker between.
 
+use steadfast_tests::admin;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::client::{Client, Incoming};
 use steadfast_tests::frame::{End, Frame};
@@ -67,6 +68,37 @@ async fn commands_come_as_messages_and_from_the_master() {
     client.send("no answer").await;
     backend.command("!close 4000 enough").await;
     assert_eq!(client.closed().await, (Some(4000), "enough".to_owned()));
+}
+
+#[tokio::test]
+async fn some_obey_and_the_others_go_on() {
+    let backend = Backend::start("a", "").await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(Client::connect(backend.address()).await);
+    }
+    backend.command_some(2, "!eof").await;
+    // Who has gone does not hear it any more.
+    backend.command("!push here").await;
+    let mut stayed = 0;
+    for client in &mut clients {
+        match client.next().await {
+            Incoming::End(_) => {}
+            Incoming::Message(message) => {
+                assert_eq!(message.bytes, b"here");
+                stayed += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(stayed, 1);
+}
+
+#[tokio::test]
+async fn pages_have_the_headers_that_they_are_given() {
+    let backend = Backend::start("a", "--page /health:200 --page-header Steadfast-Drain:on").await;
+    let page = admin::get(backend.address(), "/health").await;
+    assert_eq!((page.status, page.header("steadfast-drain")), (200, Some("on")));
 }
 
 #[tokio::test]
