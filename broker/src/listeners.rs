@@ -48,7 +48,7 @@ impl Listeners {
     /// The first address that cannot be bound.
     pub fn bind(settings: &Settings) -> Result<Self, BindError> {
         let clients = settings.listeners.iter().map(BoundListener::bind).collect::<Result<_, _>>()?;
-        let admin = settings.admin.map(listen).transpose()?;
+        let admin = settings.admin.address.map(listen).transpose()?;
         Ok(Self { clients, admin })
     }
 }

@@ -1,12 +1,13 @@
 //! The program: parse, dispatch, exit codes. The work is the library's.
 
+use std::env;
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use steadfast::cli::{CheckArgs, Cli, Command, Exit, ServeArgs};
-use steadfast::config::{self, ConfigError, Settings, Source};
+use steadfast::config::{self, ConfigError, Overrides, Settings, Source};
 use steadfast::limits::{Capacity, TooFewDescriptors};
 use steadfast::listeners::{BindError, Listeners};
 use steadfast::{Reloads, demo, logging, signals};
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    let source = Source::new(args.config.clone(), args.overrides.clone());
+    let source = Source::new(args.config.clone(), with_token(&args.overrides)?);
     let seen = source.stamp();
     let settings = source.load()?;
     let levels = logging::init(&settings.log).map_err(Failure::Running)?;
@@ -50,11 +51,17 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 fn check(args: &CheckArgs) -> Result<(), Failure> {
-    let Settings { listeners, pools, .. } = config::load(Some(&args.config), &args.overrides)?;
+    let Settings { listeners, pools, .. } = config::load(Some(&args.config), &with_token(&args.overrides)?)?;
     let backends: usize = pools.iter().map(|pool| pool.backends.len()).sum();
     let (file, listeners, pools) = (args.config.display(), listeners.len(), pools.len());
     say(&format!("{file}: ok: {listeners} listeners, {pools} pools, {backends} backends\n"));
     Ok(())
+}
+
+/// The flags, and what only the environment may say.
+fn with_token(overrides: &Overrides) -> Result<Overrides, Failure> {
+    let variable = env::var_os(Overrides::TOKEN);
+    overrides.clone().with_token(variable.as_deref()).map_err(Failure::Usage)
 }
 
 /// Tells on stdout which addresses were bound, one a line.
@@ -78,6 +85,7 @@ fn say(lines: &str) {
 
 /// Why the program ends early.
 enum Failure {
+    Usage(String),
     Config(ConfigError),
     Descriptors(TooFewDescriptors),
     Bind(BindError),
@@ -92,6 +100,7 @@ impl Failure {
     /// One line on stderr for each problem, and the exit code.
     fn report(self) -> ExitCode {
         let (exit, lines) = match self {
+            Self::Usage(problem) => (Exit::Usage, vec![problem]),
             Self::Config(error) => (Exit::Config, error.lines().collect()),
             Self::Descriptors(error) => (Exit::Descriptors, vec![error.to_string()]),
             Self::Bind(error) => (Exit::Bind, vec![error.to_string()]),

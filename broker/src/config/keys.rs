@@ -11,11 +11,13 @@ mod session;
 mod tests;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use super::problem::Origin;
 use super::raw::Section;
-use super::settings::{Dns, Log, LogFormat, Pool, Reload, Route, Settings, Shutdown};
+use super::settings::{Admin, Dns, Log, LogFormat, Pool, Reload, Route, Settings, Shutdown};
+use super::token::{TOKEN, Token};
 use super::values::{self, network};
 
 pub(super) use pool::default_pool;
@@ -87,8 +89,7 @@ pub(super) fn file(root: &mut Section<'_>) -> Draft {
             access: root.section("access", access::access),
             pools: Vec::new(),
             workers: root.optional_count("workers", "cores", 1..=WORKERS_MAX).unwrap_or_else(cores),
-            admin: root
-                .section("admin", |section| section.text("address", "off", "IP:PORT", network::address)),
+            admin: root.section("admin", admin),
             log: root.section("log", log),
             limits: root.section("limits", session::limits),
             timeouts: root.section("timeouts", session::timeouts),
@@ -113,6 +114,16 @@ fn listener(section: &mut Section<'_>) -> Option<DraftListener> {
     let implied = "the only pool, else default; with routes none";
     let pool = section.text("pool", implied, "a pool's name", values::name);
     Some(DraftListener { origin: Origin::Line(section.line()), address: address?, pool })
+}
+
+fn admin(section: &mut Section<'_>) -> Admin {
+    let address = section.text("address", "off", "IP:PORT", network::address);
+    let written = section.secret("token", "none", TOKEN, Token::new);
+    let in_file = section.text("token_file", "none", "a file's path", |path| Token::read(Path::new(path)));
+    section.check(&["token_file"], written.is_none() || in_file.is_none(), || {
+        "token and token_file are both given; remove one".to_owned()
+    });
+    Admin { address, token: written.or(in_file) }
 }
 
 fn log(section: &mut Section<'_>) -> Log {

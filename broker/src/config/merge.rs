@@ -45,7 +45,10 @@ fn apply(draft: &mut Draft, overrides: &Overrides) {
         pool.on_failure = overrides.on_failure.unwrap_or(pool.on_failure);
     }
     let rest = &mut draft.rest;
-    rest.admin = overrides.admin.or(rest.admin);
+    rest.admin.address = overrides.admin.or(rest.admin.address);
+    if overrides.token.is_some() {
+        rest.admin.token.clone_from(&overrides.token);
+    }
     rest.workers = overrides.workers.unwrap_or(rest.workers);
     rest.log.format = overrides.log_format.unwrap_or(rest.log.format);
     if let Some(level) = &overrides.log_level {
@@ -90,7 +93,7 @@ fn check_backend_flags(backends: &[Backend], report: &mut Report) {
 
 /// Two sockets cannot have one address; port 0 is a new one each time.
 fn check_addresses(draft: &Draft, report: &mut Report) {
-    let mut taken: HashSet<SocketAddr> = draft.rest.admin.into_iter().collect();
+    let mut taken: HashSet<SocketAddr> = draft.rest.admin.address.into_iter().collect();
     for DraftListener { origin, address, .. } in &draft.listeners {
         if address.port() != 0 && !taken.insert(*address) {
             report

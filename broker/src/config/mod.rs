@@ -12,6 +12,7 @@ mod raw;
 pub mod restart;
 pub mod settings;
 mod stamp;
+mod token;
 mod typed;
 mod values;
 
@@ -26,6 +27,7 @@ pub use overrides::Overrides;
 pub use problem::{ConfigError, Problem};
 pub use settings::Settings;
 pub use stamp::Stamp;
+pub use token::Token;
 pub use values::log_filter;
 pub(crate) use values::name;
 pub(crate) use values::network::backend;

@@ -1,5 +1,6 @@
 //! What flags and environment variables say; they win over the file.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -7,6 +8,7 @@ use steadfast_protocol::session::AckMode;
 
 use super::keys::WORKERS_MAX;
 use super::settings::{Backend, LogFormat, OnFailure};
+use super::token::Token;
 use super::values;
 
 /// The settings that have a flag. `None` and empty lists leave the file's value.
@@ -30,6 +32,10 @@ pub struct Overrides {
     #[arg(long, env = "STEADFAST_ADMIN", value_name = "ADDR", value_parser = values::network::address)]
     pub admin: Option<SocketAddr>,
 
+    /// What requests to the API must show. It has no flag, since everybody on the machine can see those.
+    #[arg(skip)]
+    pub token: Option<Token>,
+
     /// How the broker learns that a backend has a message, for every pool
     #[arg(long, env = "STEADFAST_ACK", value_name = "MODE", value_parser = one_of(&values::ACK))]
     pub ack: Option<AckMode>,
@@ -49,6 +55,22 @@ pub struct Overrides {
     /// What is logged, such as info or info,steadfast=debug
     #[arg(long, env = "STEADFAST_LOG_LEVEL", value_name = "LEVEL", value_parser = values::log_level_text)]
     pub log_level: Option<String>,
+}
+
+impl Overrides {
+    /// The environment variable that [`Self::with_token`] wants the value of.
+    pub const TOKEN: &str = "STEADFAST_ADMIN_TOKEN";
+
+    /// The same with the token of the environment, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// It is no token; the sentence does not repeat it.
+    pub fn with_token(self, variable: Option<&OsStr>) -> Result<Overrides, String> {
+        let named = |problem| format!("{}: {problem}", Self::TOKEN);
+        let token = variable.map(Token::from_variable).transpose().map_err(named)?;
+        Ok(Overrides { token, ..self })
+    }
 }
 
 fn workers(text: &str) -> Result<usize, String> {

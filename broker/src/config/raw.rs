@@ -80,9 +80,17 @@ pub(super) fn read_document<T>(
 /// A syntax error with the text at fault, where there is some.
 fn syntax(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-    let at = error.span().and_then(|span| text.get(span)).map_or("", str::trim);
+    let at = error.span().filter(|span| !is_secret(text, span.start));
+    let at = at.and_then(|span| text.get(span)).map_or("", str::trim);
     let at = if at.is_empty() { String::new() } else { format!(" at {}", values::quoted(at)) };
     format!("not valid TOML: {message}{at}")
+}
+
+/// Whether the line on which this byte stands may hold a token.
+fn is_secret(text: &str, offset: usize) -> bool {
+    let before = text.get(..offset).unwrap_or_default();
+    let line = before.rfind('\n').map_or(0, |end| end + 1);
+    text[line..].lines().next().is_some_and(|line| line.contains("token"))
 }
 
 /// One table, or the place where it would stand.

@@ -11,7 +11,7 @@ pub fn differences(present: &Settings, next: &Settings) -> Vec<&'static str> {
     let (herd, wanted_herd) = (&present.herd, &next.herd);
     let differs = [
         ("listener.address", addresses(present) != addresses(next)),
-        ("admin.address", present.admin != next.admin),
+        ("admin.address", present.admin.address != next.admin.address),
         ("workers", present.workers != next.workers),
         ("log.format", present.log.format != next.log.format),
         ("limits.max_sessions", limits.max_sessions != wanted.max_sessions),
@@ -71,6 +71,7 @@ mod tests {
             "[timeouts]\nconnect = \"1s\"",
             "[failover]\ndeadline = \"1m\"",
             "[log]\nlevel = \"debug\"",
+            "[admin]\ntoken = \"0123456789abcdef\"",
         ] {
             assert_eq!(differences(&present, &settings("", below)), [""; 0], "{below}");
         }

@@ -10,6 +10,8 @@ use ipnet::IpNet;
 use regex::Regex;
 use steadfast_protocol::session::AckMode;
 
+use super::token::Token;
+
 /// Everything the broker needs to run.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -21,8 +23,8 @@ pub struct Settings {
     pub access: Access,
     /// Where sessions go. At least one; names are unique.
     pub pools: Vec<Pool>,
-    /// The admin listener's address; `None` switches it off.
-    pub admin: Option<SocketAddr>,
+    /// Where operators come in, and what they must show.
+    pub admin: Admin,
     /// Worker threads, at least one.
     pub workers: usize,
     /// What is logged, and how.
@@ -56,6 +58,15 @@ pub struct Listener {
     pub address: SocketAddr,
     /// The name of the pool for requests that no route matches; `None`: they get 404.
     pub pool: Option<String>,
+}
+
+/// The listener for operators.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// The address to bind; `None` switches it off.
+    pub address: Option<SocketAddr>,
+    /// What each request to the API must show; `None`: the API is for this machine alone.
+    pub token: Option<Token>,
 }
 
 /// Which requests go to a pool, and with which headers. All of its conditions must hold.

@@ -102,13 +102,16 @@ const DESCRIBED: [&str; 12] = [
     "route-1, route-2 ...",
 ];
 
+/// It cannot stand in a file that has the token itself.
+const INSTEAD_OF_TOKEN: &str = "token_file";
+
 #[test]
 fn a_file_with_every_default_written_is_the_same_as_one_without() {
     let path = in_repository("broker/tests/fixtures/valid/complete.toml");
     let text = fs::read_to_string(&path).expect("the fixture");
     let table: toml::Table = text.parse().expect("valid TOML");
     let mut shorter = table.clone();
-    for key in keys() {
+    for key in keys().into_iter().filter(|key| key.name != INSTEAD_OF_TOKEN) {
         assert!(!holders(&mut table.clone(), &key).is_empty(), "{key:?} is not in {}", path.display());
         let mut removed = 0;
         for table in holders(&mut shorter, &key) {
@@ -196,10 +199,41 @@ fn flags_win_over_the_file() {
     assert_eq!(settings.listeners.len(), 1);
     assert_eq!(settings.listeners[0].address.to_string(), "127.0.0.2:0");
     assert_eq!(settings.listeners[0].pool.as_deref(), Some("chat"));
-    assert_eq!(settings.admin.map(|admin| admin.port()), Some(2));
+    assert_eq!(settings.admin.address.map(|admin| admin.port()), Some(2));
     assert_eq!((settings.pools[0].ack, settings.pools[0].on_failure), (AckMode::None, OnFailure::Close));
     assert_eq!(settings.workers, 7);
     assert_eq!((settings.log.format, settings.log.level.as_str()), (LogFormat::Json, "debug"));
+}
+
+#[test]
+fn the_token_comes_from_the_environment_a_file_or_the_configuration() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("token");
+    fs::write(&path, "from-a-file-0123456789\n").expect("a file");
+    let token = |admin: &str, variable: Option<&str>| {
+        let overrides = overrides().with_token(variable.map(str::as_ref)).expect("a token");
+        parse(&format!("{MINIMAL}\n[admin]\n{admin}"), &overrides).expect("sound").admin.token
+    };
+    let written = "token = \"written-0123456789\"";
+    let in_file = format!("token_file = {:?}", path.to_str().expect("UTF-8"));
+    assert!(token("", None).is_none());
+    assert!(token(written, None).expect("one").is(b"written-0123456789"));
+    assert!(token(&in_file, None).expect("one").is(b"from-a-file-0123456789"));
+    assert!(token(written, Some("variable-0123456789")).expect("one").is(b"variable-0123456789"));
+
+    let both = problems(&format!("{MINIMAL}\n[admin]\n{written}\n{in_file}"), &overrides());
+    assert_eq!(both, ["line 11: [admin] token_file: token and token_file are both given; remove one"]);
+}
+
+#[test]
+fn no_mistake_repeats_a_token() {
+    for wrong in ["\"secret\"", "\"secret-secret-secret", "[\"secret-secret-secret\"]", "5318008531800853180085"] {
+        for line in problems(&format!("{MINIMAL}\n[admin]\ntoken = {wrong}\n"), &overrides()) {
+            assert!(!line.contains("secret") && !line.contains("5318"), "{line}");
+        }
+    }
+    let problem = overrides().with_token(Some("secret".as_ref())).expect_err("too short");
+    assert!(problem.starts_with("STEADFAST_ADMIN_TOKEN: expected 16 ") && !problem.contains("secret"));
 }
 
 #[test]

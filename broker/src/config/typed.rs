@@ -135,6 +135,20 @@ impl Section<'_> {
     ) -> Option<T> {
         self.value(name, otherwise, allowed.to_owned(), |value| parse(quoted_text(value)?))
     }
+
+    /// As [`Self::text`], and no mistake repeats what is written. `parse` must not either.
+    pub(super) fn secret<T>(
+        &mut self,
+        name: &'static str,
+        otherwise: &str,
+        allowed: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.value(name, otherwise, allowed.to_owned(), |value| match value {
+            DeValue::String(text) => parse(text),
+            _ => Err("expected text in quotes".to_owned()),
+        })
+    }
 }
 
 fn quoted_text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, String> {
