@@ -12,8 +12,10 @@ use crate::config::settings::Settings;
 use crate::dial::Dialer;
 use crate::limits::Capacity;
 use crate::operations::Operations;
+use crate::pauses::Pauses;
 use crate::registry::Registry;
 use crate::setup::Setup;
+use crate::worker::Listener;
 
 /// The broker's state, apart from the sessions' own tasks.
 pub(crate) struct Broker {
@@ -30,6 +32,8 @@ pub(crate) struct Broker {
     pub(crate) max_sessions: usize,
     /// Connections that may still come to the door.
     pub(crate) handshakes: Arc<Semaphore>,
+    /// Listeners that take no sessions for a while.
+    pub(crate) pauses: Pauses,
     /// New sessions are welcome.
     ready: AtomicBool,
     /// When another configuration was last taken over, in milliseconds since 1970; 0: never.
@@ -47,6 +51,7 @@ impl Broker {
             budget: Budget::new(capacity.buffers, settings.limits.message),
             max_sessions: capacity.max_sessions,
             handshakes: Arc::new(Semaphore::new(settings.limits.max_handshakes)),
+            pauses: Pauses::new(addresses.len()),
             ready: AtomicBool::new(true),
             reconfigured: AtomicU64::new(0),
             setup: RwLock::new(Arc::new(Setup::new(settings, &addresses))),
@@ -71,6 +76,11 @@ impl Broker {
     pub(crate) fn reconfigured(&self) -> Option<Duration> {
         let millis = self.reconfigured.load(Relaxed);
         (millis > 0).then(|| Duration::from_millis(millis))
+    }
+
+    /// Every listener for clients, in the order of the configuration.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = Listener> {
+        self.addresses.iter().enumerate().map(|(number, address)| Listener { number, address: *address })
     }
 
     pub(crate) fn is_ready(&self) -> bool {

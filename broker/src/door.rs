@@ -121,6 +121,9 @@ impl Visitor {
         if let Err(refusal) = check(&request) {
             return refusal.response();
         }
+        if self.broker.pauses.is_paused(self.listener.number) {
+            return busy("new sessions are paused here; try again later");
+        }
         let setup = self.broker.setup();
         let first = match self.admitted(&setup.guard, &request) {
             Ok(pass) => pass,

@@ -33,6 +33,7 @@ pub mod listeners;
 pub mod logging;
 mod metrics;
 mod operations;
+mod pauses;
 mod placement;
 mod pool;
 mod probe;

@@ -100,6 +100,7 @@ fn begin_at_zero() {
 fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_gauge!("steadfast_sessions", "Sessions now");
+    describe_gauge!("steadfast_listener_paused", "1 for a listener that takes no new sessions, else 0");
     describe_gauge!("steadfast_backend_sessions", "Sessions on a backend, dials included");
     describe_gauge!("steadfast_backend_state", "1 for the state in which a backend is, 0 for the others");
     describe_gauge!("steadfast_backend_weight", "A backend's present weight, with all that changes it");
@@ -175,6 +176,11 @@ fn collect(broker: &Broker) {
     metrics::counter!("steadfast_sessions_total").absolute(broker.registry.begun());
     for (direction, counts) in [("up", total.up), ("down", total.down)] {
         publish(direction, counts);
+    }
+    for listener in broker.listeners() {
+        let paused = broker.pauses.is_paused(listener.number);
+        metrics::gauge!("steadfast_listener_paused", "listener" => listener.address.to_string())
+            .set(f64::from(paused));
     }
     let now = clock::now();
     for pool in broker.setup().pools.values() {

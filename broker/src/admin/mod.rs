@@ -1,17 +1,21 @@
 //! The admin listener: health, metrics, and what the broker knows of its backends and sessions.
 
+mod audit;
 mod backends;
+mod guard;
+mod listeners;
 mod sessions;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use tokio::sync::{mpsc, oneshot};
@@ -51,52 +55,60 @@ async fn try_serve(
     exporter: Exporter,
     reloads: mpsc::Sender<reload::Request>,
 ) -> io::Result<()> {
-    let local = listener.local_addr()?.ip().is_loopback();
+    let local = listener.local_addr()?.ip().to_canonical().is_loopback();
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let admin = Admin { broker, exporter, reloads, local };
-    let changes = Router::new()
-        .route("/api/v1/pools/{pool}/backends", post(backends::add))
-        .route("/api/v1/pools/{pool}/backends/{name}", patch(backends::adjust).delete(backends::remove))
-        .route("/api/v1/reload", post(reload_now))
-        .route_layer(middleware::from_fn_with_state(admin.clone(), only_local));
-    let router = Router::new()
+    if !local && admin.broker.setup().settings.admin.token.is_none() {
+        tracing::warn!("nobody may use the API: admin.address is no loopback address, and there is no token");
+    }
+    let router = pages().merge(api()).fallback(no_such_page).method_not_allowed_fallback(wrong_method);
+    let router = router
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn_with_state(admin.clone(), guard::check))
+        .with_state(admin);
+    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
+}
+
+/// What is open to whoever can connect.
+fn pages() -> Router<Admin> {
+    Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(figures))
+}
+
+/// What is guarded.
+fn api() -> Router<Admin> {
+    Router::new()
         .route("/api/v1/pools", get(backends::pools))
+        .route("/api/v1/pools/{pool}/backends", post(backends::add))
+        .route("/api/v1/pools/{pool}/backends/{name}", patch(backends::adjust).delete(backends::remove))
         .route("/api/v1/backends", get(backends::all))
         .route("/api/v1/sessions", get(sessions::all))
         .route("/api/v1/sessions/{id}", get(sessions::one))
-        .merge(changes)
-        .fallback(async || Error::not_found("no such page; see /healthz, /readyz, /metrics and /api/v1"))
-        .method_not_allowed_fallback(async || {
-            Error::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this page takes another method")
-        })
-        .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX))
-        .with_state(admin);
-    axum::serve(listener, router).await
+        .route("/api/v1/sessions/{id}/abort", post(sessions::abort))
+        .route("/api/v1/listeners", get(listeners::all))
+        .route("/api/v1/pause", post(listeners::pause))
+        .route("/api/v1/resume", post(listeners::resume))
+        .route("/api/v1/reload", post(reload_now))
+        .route_layer(middleware::from_fn(audit::record))
 }
 
-/// There are no tokens, so who changes something must be on this machine, and no page that a browser
-/// on it shows: browsers name a page's origin with each of its requests that is no GET (RFC 6454, 7).
-async fn only_local(State(admin): State<Admin>, request: Request, next: Next) -> Response {
-    if request.headers().contains_key(header::ORIGIN) {
-        let sentence = "web pages may not change anything; send the request without an Origin header";
-        return Error::new(StatusCode::FORBIDDEN, "from_a_page", sentence).into_response();
-    }
-    if admin.local {
-        return next.run(request).await;
-    }
-    let sentence =
-        "changes are accepted only when admin.address is a loopback address, such as 127.0.0.1:9000";
-    Error::new(StatusCode::FORBIDDEN, "not_local", sentence).into_response()
+async fn no_such_page() -> Error {
+    Error::not_found("no such page; see /healthz, /readyz, /metrics and /api/v1")
+}
+
+async fn wrong_method() -> Error {
+    Error::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this page takes another method")
 }
 
 async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if admin.broker.is_ready() {
-        (StatusCode::OK, "ready\n")
-    } else {
+    if !admin.broker.is_ready() {
         (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
+    } else if admin.broker.pauses.all() {
+        (StatusCode::SERVICE_UNAVAILABLE, "paused\n")
+    } else {
+        (StatusCode::OK, "ready\n")
     }
 }
 

@@ -1,17 +1,25 @@
 //! What the API shows of sessions.
 
+mod search;
+
+use std::sync::Arc;
+
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, RawQuery, State};
+use serde::{Deserialize, Serialize};
 use steadfast_protocol::session::{Counts, Ledger};
 
 use super::{Admin, Error};
 use crate::clock;
 use crate::registry::Entry;
+use search::{After, Place, Search};
+
+/// Bytes of a Close's reason: a control frame's, without the code (RFC 6455, 5.5).
+const REASON_MAX: usize = 123;
 
 #[derive(Serialize)]
-struct SessionView {
+pub(super) struct SessionView {
     id: String,
     pool: String,
     route: Option<String>,
@@ -76,21 +84,118 @@ impl From<&Entry> for SessionView {
     }
 }
 
-/// Every session, the oldest first.
-pub(super) async fn all(State(admin): State<Admin>) -> Json<serde_json::Value> {
-    let mut entries = admin.broker.registry.all();
-    entries.sort_by_key(|entry| entry.began);
-    let views: Vec<SessionView> = entries.iter().map(|entry| SessionView::from(&**entry)).collect();
-    Json(serde_json::json!({ "sessions": views }))
+/// Why to close a session, in a Close frame (RFC 6455, 5.5.1).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Goodbye {
+    code: u16,
+    reason: String,
+}
+
+impl Default for Goodbye {
+    fn default() -> Self {
+        Goodbye { code: 1008, reason: "the session was ended by an operator".to_owned() }
+    }
+}
+
+/// The sessions that a query asks for, the oldest first, a page at a time.
+pub(super) async fn all(
+    State(admin): State<Admin>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<serde_json::Value>, Error> {
+    let Search { filter, limit, after } =
+        Search::parse(query.as_deref().unwrap_or_default()).map_err(Error::invalid)?;
+    let after = after.map(|after| place(&admin, after)).transpose()?;
+    let mut found = admin.broker.registry.all();
+    found.retain(|entry| filter.matches(entry));
+    let total = found.len();
+    found.retain(|entry| after.is_none_or(|after| Place::of(entry) > after));
+    found.sort_unstable_by_key(|entry| Place::of(entry));
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|entry| Place::of(entry).written());
+    let views: Vec<SessionView> = found.iter().map(|entry| SessionView::from(&**entry)).collect();
+    Ok(Json(serde_json::json!({ "sessions": views, "total": total, "next": next })))
 }
 
 /// One session.
-pub(super) async fn one(State(admin): State<Admin>, Path(id): Path<String>) -> Response {
-    let exact = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let id = u128::from_str_radix(&id, 16).ok().filter(|_| exact);
-    let found = id.and_then(|id| admin.broker.registry.get(id));
-    match found {
-        Some(entry) => Json(SessionView::from(&*entry)).into_response(),
-        None => Error::not_found("no session with this id is live").into_response(),
+pub(super) async fn one(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+) -> Result<Json<SessionView>, Error> {
+    Ok(Json(SessionView::from(&*named(&admin, &id)?)))
+}
+
+/// Closes a session, toward both sides.
+pub(super) async fn abort(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+    goodbye: Result<Option<Json<Goodbye>>, JsonRejection>,
+) -> Result<Json<serde_json::Value>, Error> {
+    let Goodbye { code, reason } = goodbye?.map(|Json(goodbye)| goodbye).unwrap_or_default();
+    check_close(code, &reason).map_err(Error::invalid)?;
+    let entry = named(&admin, &id)?;
+    let mut core = entry.core();
+    core.machine.abort(clock::now(), code, &reason);
+    core.waker.wake_by_ref();
+    drop(core);
+    tracing::info!(session = entry.name(), code, "session ended by the API");
+    Ok(Json(serde_json::json!({ "session": SessionView::from(&*entry) })))
+}
+
+/// Whether an operator may say this in a Close: what means a fault of the peer's is not for them.
+fn check_close(code: u16, reason: &str) -> Result<(), String> {
+    if !matches!(code, 1000 | 1001 | 1008 | 1011..=1014 | 3000..=4999) {
+        return Err(format!("code: {code} is none of 1000, 1001, 1008, 1011 to 1014 and 3000 to 4999"));
+    }
+    if reason.len() > REASON_MAX {
+        let length = reason.len();
+        return Err(format!("reason: {length} bytes are too many; a Close has room for {REASON_MAX}"));
+    }
+    Ok(())
+}
+
+fn named(admin: &Admin, id: &str) -> Result<Arc<Entry>, Error> {
+    let found = session_id(id).and_then(|id| admin.broker.registry.get(id));
+    found.ok_or_else(|| Error::not_found("no session with this id is live"))
+}
+
+/// 32 hex digits.
+fn session_id(text: &str) -> Option<u128> {
+    let exact = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u128::from_str_radix(text, 16).ok().filter(|_| exact)
+}
+
+fn place(admin: &Admin, after: After) -> Result<Place, Error> {
+    match after {
+        After::Place(place) => Ok(place),
+        After::Session(id) => {
+            let entry = admin.broker.registry.get(id).ok_or_else(|| {
+                Error::invalid("after: that session has ended; use what the page before has as \"next\"")
+            })?;
+            Ok(Place::of(&entry))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_may_say_what_blames_nobody() {
+        for code in [1000, 1001, 1008, 1011, 1014, 3000, 4999] {
+            assert_eq!(check_close(code, ""), Ok(()), "{code}");
+        }
+        for code in [0, 999, 1002, 1005, 1006, 1007, 1009, 1010, 1015, 2999, 5000, u16::MAX] {
+            assert!(check_close(code, "").expect_err("not for operators").contains(&code.to_string()));
+        }
+    }
+
+    #[test]
+    fn a_reason_has_the_room_of_a_control_frame() {
+        assert_eq!(check_close(1000, &"r".repeat(123)), Ok(()));
+        assert!(check_close(1000, &"r".repeat(124)).expect_err("too long").contains("124"));
+        assert!(check_close(1000, &"é".repeat(62)).is_err(), "bytes count");
     }
 }

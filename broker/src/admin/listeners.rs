@@ -1,0 +1,96 @@
+//! What the API shows of listeners, and pausing them.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use serde::{Deserialize, Serialize};
+
+use super::{Admin, Error};
+
+#[derive(Serialize)]
+struct ListenerView {
+    address: String,
+    /// For requests that no route matches.
+    pool: Option<String>,
+    paused: bool,
+    sessions: usize,
+}
+
+/// Which listener; without this all are meant.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Choice {
+    listener: Option<String>,
+}
+
+/// Every listener, in the order of the configuration.
+pub(super) async fn all(State(admin): State<Admin>) -> Json<serde_json::Value> {
+    shown(&admin)
+}
+
+/// Has listeners take no new sessions; those that are there go on.
+pub(super) async fn pause(
+    State(admin): State<Admin>,
+    choice: Result<Option<Json<Choice>>, JsonRejection>,
+) -> Result<Json<serde_json::Value>, Error> {
+    set(&admin, choice?, true)
+}
+
+/// Has listeners take sessions again.
+pub(super) async fn resume(
+    State(admin): State<Admin>,
+    choice: Result<Option<Json<Choice>>, JsonRejection>,
+) -> Result<Json<serde_json::Value>, Error> {
+    set(&admin, choice?, false)
+}
+
+fn set(
+    admin: &Admin,
+    choice: Option<Json<Choice>>,
+    paused: bool,
+) -> Result<Json<serde_json::Value>, Error> {
+    let Choice { listener } = choice.map(|Json(choice)| choice).unwrap_or_default();
+    let chosen = match listener {
+        Some(text) => vec![numbered(admin, &text)?],
+        None => admin.broker.listeners().map(|listener| listener.number).collect(),
+    };
+    for listener in admin.broker.listeners().filter(|listener| chosen.contains(&listener.number)) {
+        if admin.broker.pauses.set(listener.number, paused) {
+            let what = if paused { "listener paused" } else { "listener resumed" };
+            tracing::info!(listener = %listener.address, "{what}");
+        }
+    }
+    Ok(shown(admin))
+}
+
+/// The number of the listener with this address.
+fn numbered(admin: &Admin, text: &str) -> Result<usize, Error> {
+    let wanted: SocketAddr = text.parse().map_err(|_| {
+        Error::invalid(format!("listener: expected an address such as \"127.0.0.1:8080\", found {text:?}"))
+    })?;
+    let found = admin.broker.listeners().find(|listener| listener.address == wanted);
+    found.map(|listener| listener.number).ok_or_else(|| {
+        let all: Vec<_> = admin.broker.listeners().map(|listener| listener.address.to_string()).collect();
+        Error::not_found(format!("no listener has the address {wanted}; they have {}", all.join(", ")))
+    })
+}
+
+fn shown(admin: &Admin) -> Json<serde_json::Value> {
+    let mut sessions: HashMap<SocketAddr, usize> = HashMap::new();
+    for entry in admin.broker.registry.all() {
+        *sessions.entry(entry.gate.address).or_default() += 1;
+    }
+    let setup = admin.broker.setup();
+    let pool = |number: usize| setup.settings.listeners.get(number)?.pool.clone();
+    let view = |listener: crate::worker::Listener| ListenerView {
+        address: listener.address.to_string(),
+        pool: pool(listener.number),
+        paused: admin.broker.pauses.is_paused(listener.number),
+        sessions: sessions.get(&listener.address).copied().unwrap_or_default(),
+    };
+    let views: Vec<_> = admin.broker.listeners().map(view).collect();
+    Json(serde_json::json!({ "listeners": views }))
+}
