@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::Overrides;
-use crate::demo;
+use crate::{control, demo};
 
 /// `steadfast` and its arguments.
 #[derive(Debug, Parser)]
@@ -24,6 +25,11 @@ pub enum Command {
     Serve(ServeArgs),
     /// Checks a configuration without starting
     Check(CheckArgs),
+    /// What a running broker is asked.
+    #[command(flatten)]
+    Control(control::Command),
+    /// Prints completions for a shell
+    Completions(CompletionsArgs),
     /// Shows on loopback what happens when backends die, in about 20 seconds
     Demo(demo::Options),
     /// A backend of the demo
@@ -58,6 +64,22 @@ pub struct CheckArgs {
     pub overrides: Overrides,
 }
 
+/// What `completions` takes.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+impl CompletionsArgs {
+    /// The script that the shell is to read.
+    pub fn script(&self) -> Vec<u8> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "steadfast", &mut script);
+        script
+    }
+}
+
 /// How the process ends. Scripts rely on the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -74,6 +96,16 @@ pub enum Exit {
     Bind = 4,
     /// Too few descriptors.
     Descriptors = 5,
+    /// The admin API cannot be reached.
+    Unreachable = 6,
+    /// The admin API does not let us in.
+    Refused = 7,
+    /// What was named is not there.
+    NotFound = 8,
+    /// Another operation stands in the way.
+    Conflict = 9,
+    /// The operation has ended without having done its work.
+    Unfinished = 10,
 }
 
 impl From<Exit> for ExitCode {

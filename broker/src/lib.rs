@@ -18,6 +18,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod connect;
+pub mod control;
 pub mod demo;
 mod dial;
 mod discovery;

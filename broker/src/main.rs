@@ -10,7 +10,7 @@ use steadfast::cli::{CheckArgs, Cli, Command, Exit, ServeArgs};
 use steadfast::config::{self, ConfigError, Overrides, Settings, Source};
 use steadfast::limits::{Capacity, TooFewDescriptors};
 use steadfast::listeners::{BindError, Listeners};
-use steadfast::{Reloads, demo, logging, signals};
+use steadfast::{Reloads, control, demo, logging, signals};
 
 /// Sessions are many small pieces of a few sizes; this allocator keeps them closer together than the
 /// system's does.
@@ -21,6 +21,11 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => serve(&args),
         Command::Check(args) => check(&args),
+        Command::Control(command) => return control::run(command).into(),
+        Command::Completions(args) => {
+            say(&args.script());
+            Ok(())
+        }
         Command::Demo(options) => return demo::run(&options),
         Command::DemoBackend(options) => return demo::backend::run(&options),
         Command::DemoWarden => return demo::warden::run(),
@@ -54,7 +59,7 @@ fn check(args: &CheckArgs) -> Result<(), Failure> {
     let Settings { listeners, pools, .. } = config::load(Some(&args.config), &with_token(&args.overrides)?)?;
     let backends: usize = pools.iter().map(|pool| pool.backends.len()).sum();
     let (file, listeners, pools) = (args.config.display(), listeners.len(), pools.len());
-    say(&format!("{file}: ok: {listeners} listeners, {pools} pools, {backends} backends\n"));
+    say(format!("{file}: ok: {listeners} listeners, {pools} pools, {backends} backends\n").as_bytes());
     Ok(())
 }
 
@@ -73,14 +78,14 @@ fn announce(listeners: &Listeners) -> io::Result<()> {
     if let Some(admin) = &listeners.admin {
         lines += &format!("admin on {}\n", admin.local_addr()?);
     }
-    say(&lines);
+    say(lines.as_bytes());
     Ok(())
 }
 
 /// A stdout that nobody reads is no reason to end.
-fn say(lines: &str) {
+fn say(text: &[u8]) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(text).and_then(|()| stdout.flush());
 }
 
 /// Why the program ends early.

@@ -37,7 +37,8 @@ fn every_example_is_sound() {
         let settings = load(file);
         // So that anybody can start it, several times over.
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let addresses = settings.listeners.iter().map(|listener| listener.address).chain(settings.admin.address);
+        let addresses =
+            settings.listeners.iter().map(|listener| listener.address).chain(settings.admin.address);
         assert!(addresses.into_iter().all(|address| address == anywhere), "{}", file.display());
     }
 }

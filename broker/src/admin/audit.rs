@@ -16,7 +16,11 @@ use super::guard::changes;
 pub(super) struct Concerns(pub(super) String);
 
 /// Logs what is no mere look and has reached a handler.
-pub(super) async fn record(ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
+pub(super) async fn record(
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
     if !changes(request.method()) {
         return next.run(request).await;
     }

@@ -47,11 +47,7 @@ pub(super) async fn resume(
     set(&admin, choice?, false)
 }
 
-fn set(
-    admin: &Admin,
-    choice: Option<Json<Choice>>,
-    paused: bool,
-) -> Result<Json<serde_json::Value>, Error> {
+fn set(admin: &Admin, choice: Option<Json<Choice>>, paused: bool) -> Result<Json<serde_json::Value>, Error> {
     let Choice { listener } = choice.map(|Json(choice)| choice).unwrap_or_default();
     let chosen = match listener {
         Some(text) => vec![numbered(admin, &text)?],

@@ -227,7 +227,9 @@ fn the_token_comes_from_the_environment_a_file_or_the_configuration() {
 
 #[test]
 fn no_mistake_repeats_a_token() {
-    for wrong in ["\"secret\"", "\"secret-secret-secret", "[\"secret-secret-secret\"]", "5318008531800853180085"] {
+    for wrong in
+        ["\"secret\"", "\"secret-secret-secret", "[\"secret-secret-secret\"]", "5318008531800853180085"]
+    {
         for line in problems(&format!("{MINIMAL}\n[admin]\ntoken = {wrong}\n"), &overrides()) {
             assert!(!line.contains("secret") && !line.contains("5318"), "{line}");
         }

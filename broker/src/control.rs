@@ -1,0 +1,279 @@
+//! The commands for a running broker: each asks its admin API, prints what that says, and ends with an exit
+//! code that scripts can rely on.
+
+mod api;
+mod arguments;
+mod names;
+mod progress;
+mod tables;
+mod trouble;
+mod views;
+mod wait;
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+pub use arguments::{
+    Abort, Access, Command, Drain, Failover, OfBackend, OfListener, Operations, Pace, Rebalance, Sessions,
+};
+
+use crate::cli::Exit;
+use crate::config::Token;
+use api::{Answer, Api};
+use progress::Progress;
+use trouble::Trouble;
+use views::Backend;
+use wait::Wait;
+
+/// The environment variable with the token. There is no flag: everybody on the machine can see those.
+pub const TOKEN: &str = "STEADFAST_TOKEN";
+
+/// Does what was asked. Results go to stdout; what went wrong, to stderr in one line.
+pub fn run(command: Command) -> Exit {
+    let done = runtime().and_then(|runtime| runtime.block_on(dispatch(command)));
+    match done {
+        Ok(()) => Exit::Success,
+        Err(trouble) => {
+            let _ = writeln!(io::stderr(), "steadfast: {trouble}");
+            trouble.exit
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|error| Trouble::new(Exit::Failure, format!("the program cannot start: {error}")))
+}
+
+async fn dispatch(command: Command) -> Result<(), Trouble> {
+    match command {
+        Command::Backends(access) => list_backends(&Broker::new(&access)?).await,
+        Command::Sessions(args) => list_sessions(&Broker::new(&args.access)?, &args).await,
+        Command::Listeners(access) => list_listeners(&Broker::new(&access)?).await,
+        Command::Drain(args) => drain(&Broker::new(&args.access)?, &args).await,
+        Command::Undrain(args) => set(&args, "undrain").await,
+        Command::Disable(args) => set(&args, "disable").await,
+        Command::Enable(args) => set(&args, "enable").await,
+        Command::Rebalance(args) => rebalance(&Broker::new(&args.access)?, &args).await,
+        Command::Failover(args) => failover(&Broker::new(&args.access)?, &args).await,
+        Command::Abort(args) => abort(&Broker::new(&args.access)?, &args).await,
+        Command::Operations(args) => operations(&Broker::new(&args.access)?, &args).await,
+        Command::Pause(args) => switch(&args, "/api/v1/pause").await,
+        Command::Resume(args) => switch(&args, "/api/v1/resume").await,
+    }
+}
+
+/// A running broker, and how its answers are shown.
+struct Broker {
+    api: Api,
+    json: bool,
+}
+
+impl Broker {
+    fn new(access: &Access) -> Result<Broker, Trouble> {
+        let variable = std::env::var_os(TOKEN);
+        let token = variable.as_deref().map(Token::from_variable).transpose();
+        let token = token.map_err(|problem| Trouble::new(Exit::Usage, format!("{TOKEN}: {problem}")))?;
+        Ok(Broker { api: Api::new(&access.admin, token.as_ref()), json: access.json })
+    }
+
+    /// The answer as it came, or what `text` makes of it.
+    fn print(
+        &self,
+        answer: &Answer,
+        text: impl FnOnce(&Answer) -> Result<String, Trouble>,
+    ) -> Result<(), Trouble> {
+        say(&if self.json { answer.json() + "\n" } else { text(answer)? });
+        Ok(())
+    }
+
+    /// The backend that is meant by a name.
+    async fn backend(&self, name: &str) -> Result<Backend, Trouble> {
+        let views::Backends { backends } = self.api.get("/api/v1/backends").await?.view()?;
+        names::find(name, &backends)
+    }
+}
+
+// Looking.
+
+async fn list_backends(broker: &Broker) -> Result<(), Trouble> {
+    let answer = broker.api.get("/api/v1/backends").await?;
+    broker.print(&answer, |answer| {
+        let views::Backends { backends } = answer.view()?;
+        Ok(tables::backends(&backends, terminal()))
+    })
+}
+
+async fn list_sessions(broker: &Broker, args: &Sessions) -> Result<(), Trouble> {
+    let answer = broker.api.get(&format!("/api/v1/sessions?{}", query(args))).await?;
+    broker.print(&answer, |answer| {
+        let views::Sessions { sessions, total, next } = answer.view()?;
+        let mut text = tables::sessions(&sessions, terminal());
+        if let Some(next) = next {
+            text += &format!("{} of {total} sessions; the next: --after {next}\n", sessions.len());
+        }
+        Ok(text)
+    })
+}
+
+fn query(args: &Sessions) -> String {
+    let Sessions { pool, backend, state, client, listener, limit, after, .. } = args;
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("limit", &limit.to_string());
+    let given = [
+        ("pool", pool),
+        ("backend", backend),
+        ("state", state),
+        ("client", client),
+        ("listener", listener),
+        ("after", after),
+    ];
+    query.extend_pairs(given.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
+    query.finish()
+}
+
+async fn list_listeners(broker: &Broker) -> Result<(), Trouble> {
+    let answer = broker.api.get("/api/v1/listeners").await?;
+    broker.print(&answer, listeners)
+}
+
+fn listeners(answer: &Answer) -> Result<String, Trouble> {
+    let views::Listeners { listeners } = answer.view()?;
+    Ok(tables::listeners(&listeners, terminal()))
+}
+
+async fn operations(broker: &Broker, args: &Operations) -> Result<(), Trouble> {
+    let Some(id) = &args.id else {
+        let answer = broker.api.get("/api/v1/operations").await?;
+        return broker.print(&answer, |answer| {
+            let views::Operations { operations } = answer.view()?;
+            Ok(tables::operations(&operations, terminal()))
+        });
+    };
+    let path = format!("/api/v1/operations/{}", names::segment(id));
+    let answer = match (args.cancel, args.resume) {
+        (true, _) => broker.api.post(&format!("{path}/cancel"), NOTHING).await?,
+        (_, true) => broker.api.post(&format!("{path}/resume"), NOTHING).await?,
+        _ => broker.api.get(&path).await?,
+    };
+    broker.print(&answer, |answer| {
+        let views::OneOperation { operation } = answer.view()?;
+        Ok(tables::operations(&[operation], terminal()))
+    })
+}
+
+// Moving sessions.
+
+/// What a drain or a failover is told.
+#[derive(Serialize)]
+struct Order<'a> {
+    #[serde(flatten)]
+    pace: &'a Pace,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    force: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tolerance: Option<u32>,
+}
+
+/// No body.
+const NOTHING: Option<&()> = None;
+
+async fn drain(broker: &Broker, args: &Drain) -> Result<(), Trouble> {
+    let backend = broker.backend(&args.name).await?;
+    let order = Order { pace: &args.pace, force: args.force, tolerance: None };
+    if !args.wait {
+        return begin(broker, &format!("{}/drain", names::path(&backend)), &order).await;
+    }
+    let wait = Wait { api: &broker.api, backend: &backend, progress: Progress::new(broker.json) };
+    let (operation, answer) = wait.drain(&order).await?;
+    let views::Counts { moved, forced, failed, gone, .. } = operation.sessions;
+    broker.print(&answer, |_| {
+        let took = tables::duration(operation.elapsed_ms);
+        let (id, name) = (&operation.id, backend.full_name());
+        Ok(format!(
+            "{id}: {name} holds no session; {moved} moved ({forced} forced), {failed} failed, {gone} gone, in {took}\n"
+        ))
+    })
+}
+
+async fn failover(broker: &Broker, args: &Failover) -> Result<(), Trouble> {
+    let backend = broker.backend(&args.name).await?;
+    let order = Order { pace: &args.pace, force: false, tolerance: None };
+    begin(broker, &format!("{}/failover", names::path(&backend)), &order).await
+}
+
+async fn rebalance(broker: &Broker, args: &Rebalance) -> Result<(), Trouble> {
+    let order = Order { pace: &args.pace, force: false, tolerance: args.tolerance };
+    begin(broker, &format!("/api/v1/pools/{}/rebalance", names::segment(&args.pool)), &order).await
+}
+
+/// Begins an operation, and tells where to look for it.
+async fn begin(broker: &Broker, path: &str, order: &Order<'_>) -> Result<(), Trouble> {
+    let answer = broker.api.post(path, Some(order)).await?;
+    broker.print(&answer, |answer| {
+        let views::OneOperation { operation } = answer.view()?;
+        let (id, total) = (&operation.id, operation.sessions.total);
+        Ok(format!("{id} has begun, with {total} sessions; steadfast operations {id} shows how far it is\n"))
+    })
+}
+
+// Backends, sessions and listeners.
+
+/// Has the API do what stands at the end of a backend's path.
+async fn set(args: &OfBackend, what: &str) -> Result<(), Trouble> {
+    let broker = Broker::new(&args.access)?;
+    let backend = broker.backend(&args.name).await?;
+    let answer = broker.api.post(&format!("{}/{what}", names::path(&backend)), NOTHING).await?;
+    broker.print(&answer, |answer| {
+        let views::OneBackend { backend } = answer.view()?;
+        Ok(format!("{} is {} with {} sessions\n", backend.full_name(), backend.state, backend.sessions))
+    })
+}
+
+/// What both sides of a session are told.
+#[derive(Serialize)]
+struct Goodbye<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+async fn abort(broker: &Broker, args: &Abort) -> Result<(), Trouble> {
+    let goodbye = Goodbye { code: args.code, reason: args.reason.as_deref() };
+    let path = format!("/api/v1/sessions/{}/abort", names::segment(&args.id));
+    let answer = broker.api.post(&path, Some(&goodbye)).await?;
+    broker.print(&answer, |answer| {
+        let views::OneSession { session } = answer.view()?;
+        Ok(format!("{} is {}\n", session.id, session.state))
+    })
+}
+
+/// Which listener; all without it.
+#[derive(Serialize)]
+struct Choice<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listener: Option<&'a str>,
+}
+
+async fn switch(args: &OfListener, path: &str) -> Result<(), Trouble> {
+    let broker = Broker::new(&args.access)?;
+    let choice = Choice { listener: args.listener.as_deref() };
+    let answer = broker.api.post(path, Some(&choice)).await?;
+    broker.print(&answer, listeners)
+}
+
+// Printing.
+
+/// The width of the terminal on stdout, if there is one.
+fn terminal() -> Option<u16> {
+    let terminal = console::Term::stdout();
+    terminal.is_term().then(|| terminal.size().1)
+}
+
+/// A stdout that nobody reads is no reason to fail.
+pub(crate) fn say(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}

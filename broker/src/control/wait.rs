@@ -1,0 +1,213 @@
+//! Waiting until a drain has emptied its backend.
+
+use std::future::pending;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use super::api::{Answer, Api};
+use super::names;
+use super::progress::Progress;
+use super::trouble::Trouble;
+use super::views::{Backend, Backends, OneOperation, Operation, State};
+use crate::cli::Exit;
+
+/// From one look to the next.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// How long the broker may be out of reach.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A drain that is waited for.
+pub(super) struct Wait<'a> {
+    pub(super) api: &'a Api,
+    /// As it was before.
+    pub(super) backend: &'a Backend,
+    pub(super) progress: Progress,
+}
+
+/// What follows from a look.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Look again.
+    GoOn,
+    Emptied,
+    /// The operation has ended, and the backend has sessions, or gets some again.
+    Ended,
+}
+
+impl Wait<'_> {
+    /// Begins a drain and waits for its end, or for that of the one that runs already. What the API says of it
+    /// then.
+    ///
+    /// # Errors
+    /// It cannot begin, it has ended without having emptied the backend, the broker is out of reach, or the
+    /// user waits no longer.
+    pub(super) async fn drain(mut self, body: &impl Serialize) -> Result<(Operation, Answer), Trouble> {
+        let id = self.begin(body).await?;
+        tokio::select! {
+            followed = self.follow(&id) => followed,
+            () = interrupted() => Err(left_alone(&id)),
+        }
+    }
+
+    /// The id of the drain: ours, or the one that was there.
+    async fn begin(&mut self, body: &impl Serialize) -> Result<String, Trouble> {
+        let path = format!("{}/drain", names::path(self.backend));
+        let since = Instant::now();
+        loop {
+            let trouble = match self.api.post(&path, Some(body)).await {
+                Ok(answer) => return Ok(answer.view::<OneOperation>()?.operation.id),
+                Err(trouble) => trouble,
+            };
+            match &trouble.operation {
+                Some(id) if trouble.exit == Exit::Conflict => {
+                    let (running, _) = self.look(id).await?;
+                    return if self.is_ours(&running) { Ok(running.id) } else { Err(trouble) };
+                }
+                // It may have begun for all that: then the next answer names it.
+                _ => self.bear(trouble, since).await?,
+            }
+        }
+    }
+
+    fn is_ours(&self, operation: &Operation) -> bool {
+        operation.kind == "drain"
+            && operation.pool == self.backend.pool
+            && operation.backend.as_ref() == Some(&self.backend.name)
+    }
+
+    async fn follow(&mut self, id: &str) -> Result<(Operation, Answer), Trouble> {
+        loop {
+            let (operation, answer) = self.look(id).await?;
+            self.progress.show(&operation);
+            if !matches!(operation.state, State::Running | State::Waiting) {
+                let backend = self.backend_now().await?;
+                match judge(operation.state, backend.as_ref()) {
+                    Verdict::GoOn => {}
+                    Verdict::Emptied => return Ok((operation, answer)),
+                    Verdict::Ended => return Err(ended(&operation, self.backend, backend.as_ref())),
+                }
+            }
+            sleep(INTERVAL).await;
+        }
+    }
+
+    async fn look(&mut self, id: &str) -> Result<(Operation, Answer), Trouble> {
+        let answer = self.ask(&format!("/api/v1/operations/{}", names::segment(id))).await;
+        let answer = answer.map_err(|trouble| match trouble.exit {
+            Exit::NotFound => forgotten(id),
+            _ => trouble,
+        })?;
+        Ok((answer.view::<OneOperation>()?.operation, answer))
+    }
+
+    /// `None`: it was taken away, and has no session.
+    async fn backend_now(&mut self) -> Result<Option<Backend>, Trouble> {
+        let Backends { backends } = self.ask("/api/v1/backends").await?.view()?;
+        let wanted = self.backend.full_name();
+        Ok(backends.into_iter().find(|backend| backend.full_name() == wanted))
+    }
+
+    /// Asks until there is an answer, while the broker is out of reach for a moment.
+    async fn ask(&mut self, path: &str) -> Result<Answer, Trouble> {
+        let since = Instant::now();
+        loop {
+            match self.api.get(path).await {
+                Ok(answer) => return Ok(answer),
+                Err(trouble) => self.bear(trouble, since).await?,
+            }
+        }
+    }
+
+    /// Waits a little, if this may pass.
+    async fn bear(&mut self, trouble: Trouble, since: Instant) -> Result<(), Trouble> {
+        if trouble.exit != Exit::Unreachable || since.elapsed() >= PATIENCE {
+            return Err(trouble);
+        }
+        self.progress.lost(&trouble.to_string());
+        sleep(INTERVAL).await;
+        Ok(())
+    }
+}
+
+/// `state`: that of an operation that does nothing more.
+fn judge(state: State, backend: Option<&Backend>) -> Verdict {
+    let Some(backend) = backend else { return Verdict::Emptied };
+    let stays_empty = matches!(backend.state.as_str(), "draining" | "disabled" | "removed");
+    match (backend.sessions, state) {
+        (0, _) if stays_empty => Verdict::Emptied,
+        // The last sessions give their places back a moment after they have moved.
+        (_, State::Done) if stays_empty => Verdict::GoOn,
+        _ => Verdict::Ended,
+    }
+}
+
+fn ended(operation: &Operation, asked: &Backend, now: Option<&Backend>) -> Trouble {
+    let Operation { id, state, message, .. } = operation;
+    let name = asked.full_name();
+    let left = now.map_or(0, |backend| backend.sessions);
+    let word = now.map_or("gone", |backend| backend.state.as_str());
+    let sentence = format!(
+        "{id} is {}, and {name} is {word} with {left} sessions: {message}; steadfast operations {id} shows it",
+        state.name()
+    );
+    Trouble::new(Exit::Unfinished, sentence)
+}
+
+fn forgotten(id: &str) -> Trouble {
+    let sentence = format!(
+        "the broker knows no operation {id} any more: a restart ends all operations; ask for the drain again"
+    );
+    Trouble::new(Exit::NotFound, sentence)
+}
+
+fn left_alone(id: &str) -> Trouble {
+    let sentence =
+        format!("{id} goes on without being waited for; steadfast operations {id} --cancel ends it");
+    Trouble::new(Exit::Failure, sentence)
+}
+
+/// Comes when the user presses Ctrl-C.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend(state: &str, sessions: u64) -> Backend {
+        Backend {
+            pool: "chat".to_owned(),
+            name: "b1".to_owned(),
+            address: "127.0.0.1:1".to_owned(),
+            state: state.to_owned(),
+            state_for_ms: 0,
+            why: String::new(),
+            effective_weight: 0.0,
+            sessions,
+            drain: None,
+        }
+    }
+
+    #[test]
+    fn only_an_empty_backend_that_stays_so_is_success() {
+        for (state, word, sessions, expected) in [
+            (State::Done, "draining", 0, Verdict::Emptied),
+            (State::Done, "draining", 2, Verdict::GoOn),
+            (State::Done, "up", 0, Verdict::Ended),
+            (State::Done, "removed", 0, Verdict::Emptied),
+            (State::Expired, "draining", 0, Verdict::Emptied),
+            (State::Expired, "draining", 1, Verdict::Ended),
+            (State::Stopped, "draining", 3, Verdict::Ended),
+            (State::Cancelled, "up", 0, Verdict::Ended),
+            (State::Cancelled, "disabled", 0, Verdict::Emptied),
+        ] {
+            assert_eq!(judge(state, Some(&backend(word, sessions))), expected, "{state:?} {word} {sessions}");
+        }
+        assert_eq!(judge(State::Done, None), Verdict::Emptied, "it was taken away");
+    }
+}
