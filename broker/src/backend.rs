@@ -307,11 +307,6 @@ impl Backend {
         self.condition().duty
     }
 
-    /// Why it asks to be drained, as a sentence; `None`: it does not, or no longer.
-    pub(crate) fn asks_for_drain(&self, _now: Time) -> Option<String> {
-        None
-    }
-
     /// It no longer belongs to its pool.
     pub(crate) fn remove(&self, now: Time, why: &str) {
         self.change(now, |condition| {
