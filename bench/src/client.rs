@@ -37,7 +37,7 @@ pub(crate) enum Measure {
     Upgrades(upgrades::Options),
     /// How long a number of connections takes.
     Dial(dial::Options),
-    /// Paced sessions over a failover.
+    /// Paced sessions while something happens to their backend.
     Sessions(sessions::Options),
 }
 

@@ -1,7 +1,8 @@
 //! `steadfast-bench`: the same work for Steadfast, HAProxy, nginx and any other address, in one run.
 //!
-//! `relay` measures brokers that relay, `failover` one that loses a backend. Clients, broker and
-//! backends are processes of their own: this program starts itself again as `client` and `backend`.
+//! `relay` measures brokers that relay, `failover` one that loses a backend, `drain` one that empties
+//! one. Clients, broker and backends are processes of their own: this program starts itself again as
+//! `client` and `backend`.
 
 // A test fails by a panic.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -17,6 +18,8 @@ use tokio::signal::unix::{SignalKind, signal};
 mod backend;
 mod client;
 mod clock;
+mod drain;
+mod event;
 mod failover;
 mod link;
 mod machine;
@@ -46,6 +49,8 @@ enum Command {
     Relay(relay::Options),
     /// What clients notice when a backend is killed.
     Failover(failover::Options),
+    /// What clients notice when a backend is drained.
+    Drain(drain::Options),
     /// A WebSocket echo server, to put behind a broker of your own.
     Backend(backend::Options),
     /// A client process of the harness.
@@ -79,6 +84,7 @@ async fn run(command: Command) -> ExitCode {
     let result = match command {
         Command::Relay(options) => relay::run(options).await,
         Command::Failover(options) => failover::run(options).await.map(|()| 0),
+        Command::Drain(options) => drain::run(options).await.map(|()| 0),
         Command::Backend(options) => backend::run(options).await.map(|()| 0),
         Command::Client { measure } => client::run(measure).await.map(|()| 0),
         Command::Tether(_) => Ok(0),

@@ -76,10 +76,20 @@ impl fmt::Display for Peer {
     }
 }
 
+/// Where a peer takes orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// The admin listener of a Steadfast.
+    Api(SocketAddr),
+    /// The stats socket of an HAProxy.
+    StatsSocket(PathBuf),
+}
+
 /// A peer that relays. Ends when dropped, if the harness started it.
 #[derive(Debug)]
 pub(crate) struct Running {
     address: SocketAddr,
+    control: Option<Control>,
     root: Option<u32>,
     _process: Option<Process>,
 }
@@ -88,6 +98,11 @@ impl Running {
     /// Where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it takes orders, if it does.
+    pub(crate) fn control(&self) -> Option<&Control> {
+        self.control.as_ref()
     }
 
     /// The peer's processes. None for the direct connection.
@@ -109,10 +124,10 @@ impl Peer {
                 steadfast::start(folder, instance, program, extra, backends).await
             }
             Self::Haproxy(program) => {
-                on_free_port(folder, instance, |address| {
-                    haproxy::launch(folder, instance, program, address, backends)
-                })
-                .await
+                let launch = |address| haproxy::launch(folder, instance, program, address, backends);
+                let running = on_free_port(folder, instance, launch).await?;
+                let control = Some(Control::StatsSocket(haproxy::stats_socket(folder, instance)));
+                Ok(Running { control, ..running })
             }
             Self::Nginx(program) => {
                 on_free_port(folder, instance, |address| {
@@ -120,9 +135,11 @@ impl Peer {
                 })
                 .await
             }
-            Self::Direct => Ok(Running { address: first(backends)?, root: None, _process: None }),
+            Self::Direct => {
+                Ok(Running { address: first(backends)?, control: None, root: None, _process: None })
+            }
             Self::External(peer) => {
-                Ok(Running { address: peer.address, root: Some(peer.pid), _process: None })
+                Ok(Running { address: peer.address, control: None, root: Some(peer.pid), _process: None })
             }
         }
     }
@@ -182,7 +199,10 @@ async fn relaying(mut process: Process, address: SocketAddr) -> io::Result<Runni
             return Err(process.failure("ended at once"));
         }
         match opened {
-            Ok(_) => return Ok(Running { address, root: Some(process.id()), _process: Some(process) }),
+            Ok(_) => {
+                let root = Some(process.id());
+                return Ok(Running { address, control: None, root, _process: Some(process) });
+            }
             Err(error) if Instant::now() > deadline => {
                 return Err(process.failure(&format!("does not relay: {error}")));
             }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -97,10 +98,19 @@ impl Process {
     }
 
     /// The address of its next line, which says `listening on ADDRESS`.
-    pub(crate) async fn listening_line<A: std::str::FromStr>(&mut self, time_max: Duration) -> io::Result<A> {
+    pub(crate) async fn listening_line<A: FromStr>(&mut self, time_max: Duration) -> io::Result<A> {
+        self.address_line("listening on ", time_max).await
+    }
+
+    /// The address of its next line, which says `words` and the address.
+    pub(crate) async fn address_line<A: FromStr>(
+        &mut self,
+        words: &str,
+        time_max: Duration,
+    ) -> io::Result<A> {
         let line = self.line(time_max).await?;
-        let address = line.strip_prefix("listening on ").and_then(|address| address.parse().ok());
-        address.ok_or_else(|| self.failure(&format!("said `{line}` and not where it listens")))
+        let address = line.strip_prefix(words).and_then(|address| address.parse().ok());
+        address.ok_or_else(|| self.failure(&format!("said `{line}` and not `{words}` and an address")))
     }
 
     /// Writes a line to its standard input.

@@ -179,6 +179,66 @@ fn sessions_that_a_kill_closes_are_counted() {
     assert_eq!(round["floor"]["connections"], 6);
 }
 
+/// An admin listener that says of every drain that it runs, and of every operation that it is over. Its
+/// thread ends with the test.
+fn admin_stub() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = String::new();
+            BufReader::new(stream.try_clone().unwrap()).read_line(&mut request).unwrap();
+            let state = match request.trim_end() {
+                "POST /api/v1/pools/chat/backends/chat-1/drain HTTP/1.1" => "running",
+                "GET /api/v1/operations/drain-7 HTTP/1.1" => "expired",
+                other => panic!("nobody asks for {other}"),
+            };
+            let body = format!(
+                r#"{{"operation": {{"id": "drain-7", "state": "{state}", "message": "2 sessions are left",
+                "sessions": {{"total": 4, "moved": 1, "forced": 0, "failed": 0, "gone": 1, "remaining": 2,
+                "staying": {{"busy": 2, "no_target": 0, "target_lost": 0, "pinned": 0}}}}}}}}"#
+            );
+            let length = body.len();
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}");
+            let _ = stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn a_drain_that_does_not_end_is_reported_with_what_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let backend = Backend::start("a");
+    let output = bench(&[
+        "drain",
+        &format!("--target={}", backend.address),
+        &format!("--admin={}", admin_stub()),
+        "--pool=chat",
+        "--backend=chat-1",
+        "--answers-as=a",
+        "--sessions=4",
+        "--rate=50",
+        "--warm-up=0.5",
+        "--after=0.5",
+        "--wait=5",
+        "--json",
+        file.to_str().unwrap(),
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("drain expired after"), "{table}");
+    assert!(table.contains("2 sessions are left"), "{table}");
+    let round = &json(&file)["rounds"][0];
+    assert_eq!(round["operation"]["sessions"]["staying"]["busy"], 2);
+    assert_eq!((&round["moved"]["sessions"], &round["clients_closed"]), (&4.into(), &0.into()));
+    assert_eq!((&round["lost"], &round["answered_twice"]), (&0.into(), &0.into()));
+    assert!(round["moved"]["p50_ms"].as_f64().unwrap() > 0.0, "{round}");
+    assert_eq!(bench(&["drain", "--target=127.0.0.1:9"]).status.code(), Some(2), "--admin is missing");
+}
+
 #[test]
 fn a_broker_that_is_not_there_is_a_failure_of_the_run() {
     let mut bystander = Backend::start("");

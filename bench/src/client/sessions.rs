@@ -1,5 +1,6 @@
-//! Sessions that send at a steady pace while a backend is killed. The harness says through standard
-//! input when to begin and when to stop; this process says `ready` when all sessions are open.
+//! Sessions that send at a steady pace while something happens to their backend. The harness says
+//! through standard input when to begin and when to stop; this process says `ready` when all sessions
+//! are open.
 
 use std::cell::Cell;
 use std::io;

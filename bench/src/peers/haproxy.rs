@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::sessions_max;
 use crate::process::Launch;
@@ -17,16 +17,22 @@ pub(super) fn launch<'a>(
     backends: &[SocketAddr],
 ) -> io::Result<Launch<'a>> {
     let file = folder.join(format!("{instance}.cfg"));
-    fs::write(&file, configuration(address, backends))?;
+    fs::write(&file, configuration(address, &stats_socket(folder, instance), backends))?;
     Ok(Launch { name: instance, program, arguments: vec!["-db".into(), "-f".into(), file.into()] })
 }
 
-fn configuration(address: SocketAddr, backends: &[SocketAddr]) -> String {
+/// Where it takes commands.
+pub(super) fn stats_socket(folder: &Path, instance: &str) -> PathBuf {
+    folder.join(format!("{instance}.sock"))
+}
+
+fn configuration(address: SocketAddr, stats_socket: &Path, backends: &[SocketAddr]) -> String {
     let servers: String =
         backends.iter().enumerate().map(|(at, backend)| format!("    server s{at} {backend}\n")).collect();
     format!(
         "global
     nbthread 1
+    stats socket {stats_socket} level admin
     maxconn {maxconn}
 defaults
     mode http
@@ -43,6 +49,7 @@ frontend clients
 backend servers
     balance leastconn
 {servers}",
+        stats_socket = stats_socket.display(),
         maxconn = sessions_max(),
     )
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{Running, find_program};
+use super::{Control, Running, find_program};
 use crate::process::{Launch, Process};
 
 /// How long Steadfast may take to say where it listens.
@@ -31,7 +31,7 @@ pub(super) async fn start(
     }
     // The other peers log nothing either.
     for (flag, value) in [("--ack", "pong"), ("--workers", "1"), ("--log-level", "error")] {
-        if !extra.iter().any(|given| given == flag || given.starts_with(&format!("{flag}="))) {
+        if !gives(extra, flag) {
             arguments.extend([flag.to_owned(), value.to_owned()]);
         }
     }
@@ -39,7 +39,15 @@ pub(super) async fn start(
     let arguments = arguments.into_iter().map(Into::into).collect();
     let mut process = Process::start(folder, Launch { name: instance, program, arguments })?;
     let address = process.listening_line(START_TIME_MAX).await?;
-    Ok(Running { address, root: Some(process.id()), _process: Some(process) })
+    let control = match gives(extra, "--admin") {
+        true => Some(Control::Api(process.address_line("admin on ", START_TIME_MAX).await?)),
+        false => None,
+    };
+    Ok(Running { address, control, root: Some(process.id()), _process: Some(process) })
+}
+
+fn gives(arguments: &[String], flag: &str) -> bool {
+    arguments.iter().any(|given| given == flag || given.starts_with(&format!("{flag}=")))
 }
 
 /// The executable that `given` names, or the one beside this program, brought up to date by cargo

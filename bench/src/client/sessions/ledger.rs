@@ -3,14 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The time around the kill.
+/// The time around an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Window {
     /// Messages sent before this belong to the calm before.
     pub(crate) from_ns: u64,
-    /// When the backend was killed.
+    /// When it began.
     pub(crate) event_ns: u64,
-    /// Messages sent after this no longer belong to the event.
+    /// Messages sent after this no longer belong to it.
     pub(crate) until_ns: u64,
 }
 

@@ -10,58 +10,58 @@ use crate::stats;
 
 /// The longest send-to-answer times of some sessions, one value per session.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Spread {
+pub(crate) struct Spread {
     /// The sessions.
-    pub(super) sessions: usize,
+    pub(crate) sessions: usize,
     /// Those of them that were closed before their time: they have no part in the times below, which
     /// their end would make short.
-    pub(super) closed: usize,
+    pub(crate) closed: usize,
     /// Those that stayed open, and had no answer to anything they had sent.
-    pub(super) unanswered: usize,
+    pub(crate) unanswered: usize,
     /// Milliseconds: the median session.
-    pub(super) p50_ms: Option<f64>,
+    pub(crate) p50_ms: Option<f64>,
     /// The 99th of 100.
-    pub(super) p99_ms: Option<f64>,
+    pub(crate) p99_ms: Option<f64>,
     /// The worst.
-    pub(super) max_ms: Option<f64>,
+    pub(crate) max_ms: Option<f64>,
 }
 
 /// The figures of one round.
 #[derive(Debug, Serialize)]
-pub(super) struct Verdict {
-    /// Around the event, the sessions that were on the killed backend.
-    pub(super) moved: Spread,
+pub(crate) struct Verdict {
+    /// Around the event, the sessions that were on the struck backend.
+    pub(crate) moved: Spread,
     /// Around the event, all sessions.
-    pub(super) all: Spread,
+    pub(crate) all: Spread,
     /// Before it, all sessions.
-    pub(super) calm: Spread,
+    pub(crate) calm: Spread,
     /// Over the whole run, all sessions.
-    pub(super) whole_run: Spread,
+    pub(crate) whole_run: Spread,
     /// Messages sent.
-    pub(super) sent: usize,
+    pub(crate) sent: usize,
     /// Messages never answered, in all sessions.
-    pub(super) lost: usize,
+    pub(crate) lost: usize,
     /// Those of them that were lost in sessions that stayed open.
-    pub(super) lost_in_open_sessions: usize,
+    pub(crate) lost_in_open_sessions: usize,
     /// Answers beyond the first of their message.
-    pub(super) answered_twice: usize,
+    pub(crate) answered_twice: usize,
     /// First answers that came after the first answer to a later message.
-    pub(super) reordered: usize,
+    pub(crate) reordered: usize,
     /// Answers to nothing that was sent.
-    pub(super) wrong: usize,
+    pub(crate) wrong: usize,
     /// Sessions closed before their time.
-    pub(super) clients_closed: usize,
+    pub(crate) clients_closed: usize,
     /// The same by close code; 1006 is an end without a Close frame.
-    pub(super) close_codes: BTreeMap<u16, usize>,
+    pub(crate) close_codes: BTreeMap<u16, usize>,
     /// As many bare connections as there are moved sessions.
-    pub(super) floor: Option<dial::Figures>,
+    pub(crate) floor: Option<dial::Figures>,
 }
 
 impl Verdict {
-    /// Sums up. `killed` is the name of the killed backend, when it is known; otherwise the sessions
+    /// Sums up. `struck` is the name of the backend to which it happened, when it is known; otherwise the sessions
     /// count as moved that were answered by another backend afterwards.
-    pub(super) fn new(outcomes: &[Outcome], killed: Option<&str>) -> Self {
-        let moved: Vec<&Outcome> = outcomes.iter().filter(|outcome| was_moved(outcome, killed)).collect();
+    pub(crate) fn new(outcomes: &[Outcome], struck: Option<&str>) -> Self {
+        let moved: Vec<&Outcome> = outcomes.iter().filter(|outcome| was_moved(outcome, struck)).collect();
         let all: Vec<&Outcome> = outcomes.iter().collect();
         let sum = |count: fn(&Outcome) -> usize| outcomes.iter().map(count).sum();
         let mut close_codes = BTreeMap::new();
@@ -86,8 +86,8 @@ impl Verdict {
     }
 }
 
-fn was_moved(outcome: &Outcome, killed: Option<&str>) -> bool {
-    match killed {
+fn was_moved(outcome: &Outcome, struck: Option<&str>) -> bool {
+    match struck {
         Some(name) => outcome.backend_before.as_deref() == Some(name),
         None => outcome.backend_before.is_some() && outcome.backend_before != outcome.backend_after,
     }

@@ -1,4 +1,4 @@
-//! The client processes of a failover run, told what to do all at once.
+//! The client processes of an event, told what to do all at once.
 
 use std::ffi::OsString;
 use std::io;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::Options;
+use super::Load;
 use crate::client::sessions::{Figures, Outcome, READY};
 use crate::process::Process;
 
@@ -24,8 +24,8 @@ pub(super) struct Clients(Vec<Process>);
 
 impl Clients {
     /// Starts the processes, and waits until every session is open.
-    pub(super) async fn open(options: &Options, address: SocketAddr, folder: &Path) -> io::Result<Self> {
-        let shares = shares(options.sessions as usize, options.processes as usize);
+    pub(super) async fn open(load: &Load, address: SocketAddr, folder: &Path) -> io::Result<Self> {
+        let shares = shares(load.sessions as usize, load.processes as usize);
         let largest = shares.iter().map(|(_, count)| *count).max().unwrap_or(0);
         let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
         if largest as u64 + DESCRIPTORS_BESIDE > descriptors {
@@ -35,7 +35,7 @@ impl Clients {
         }
         let mut clients = Vec::new();
         for (first, count) in shares {
-            let arguments = arguments(options, address, first, count);
+            let arguments = arguments(load, address, first, count);
             clients.push(Process::start_own(folder, &format!("client-{first}"), arguments)?);
         }
         for client in &mut clients {
@@ -67,17 +67,17 @@ impl Clients {
     }
 }
 
-fn arguments(options: &Options, address: SocketAddr, first: usize, count: usize) -> Vec<OsString> {
+fn arguments(load: &Load, address: SocketAddr, first: usize, count: usize) -> Vec<OsString> {
     let arguments = [
         "client".to_owned(),
         "sessions".to_owned(),
         format!("--address={address}"),
         format!("--first={first}"),
         format!("--sessions={count}"),
-        format!("--total={}", options.sessions),
-        format!("--rate={}", options.rate),
-        format!("--payload={}", options.payload),
-        format!("--wait={}", (options.wait * 1_000.0).ceil()),
+        format!("--total={}", load.sessions),
+        format!("--rate={}", load.rate),
+        format!("--payload={}", load.payload),
+        format!("--wait={}", (load.wait * 1_000.0).ceil()),
     ];
     arguments.map(OsString::from).to_vec()
 }
