@@ -30,7 +30,7 @@ pub enum Command {
     Control(control::Command),
     /// Prints completions for a shell
     Completions(CompletionsArgs),
-    /// Shows on loopback what happens when backends die, in about 20 seconds
+    /// Shows on loopback what happens when backends are drained and die, in about 25 seconds
     Demo(demo::Options),
     /// A backend of the demo
     #[command(hide = true)]

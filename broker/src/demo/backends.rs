@@ -78,6 +78,8 @@ impl Backend {
     /// Does what the script says. Returns when it is done: the process is gone, or listens.
     pub(crate) async fn undergo(&mut self, deed: Deed, warden: &Warden, log: &File) -> io::Result<()> {
         let done = match deed {
+            // They are the broker's affair.
+            Deed::Drain | Deed::Undrain => Ok(()),
             Deed::Kill => self.kill().await,
             Deed::Restart => self.restart(warden, log).await,
             Deed::Stop => self.signal(Signal::SIGSTOP, true),

@@ -117,7 +117,9 @@ fn why(log: &Path, error: &io::Error) -> String {
 }
 
 fn configuration(backends: &[Vec<Backend>]) -> String {
-    let mut text = String::from("[admin]\naddress = \"127.0.0.1:0\"\n");
+    // The demo's services answer within 20 ms, and its clients leave 100 ms between two messages.
+    let mut text =
+        String::from("[admin]\naddress = \"127.0.0.1:0\"\n\n[drain]\nquiet = \"50ms\"\npatience = \"1s\"\n");
     for (pool, backends) in POOLS.iter().zip(backends) {
         let backends = backends.iter().map(|backend| (backend.name(), backend.address()));
         text.push_str(&pool_configuration(pool, backends));

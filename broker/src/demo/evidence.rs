@@ -5,6 +5,7 @@ use std::ops::Add;
 
 use super::admin::Session;
 use super::cast::Promise;
+use super::drain::Drain;
 use super::pause::Strike;
 use super::transcript::Transcript;
 
@@ -15,6 +16,8 @@ pub(crate) struct Evidence {
     pub(crate) pools: Vec<PoolEvidence>,
     /// What was done, in order of time.
     pub(crate) strikes: Vec<Strike>,
+    /// How the drains among it went.
+    pub(crate) drains: Vec<Drain>,
 }
 
 /// What is known of a pool.

@@ -1,5 +1,5 @@
 //! `steadfast demo`: real backends, the real broker and a crowd of clients, all on loopback; backends
-//! are killed, stopped and restarted, and the clients say what they noticed.
+//! are drained, killed, stopped and restarted, and the clients say what they noticed.
 //!
 //! The order of events is in `script`, the promises are judged in `verdict`, and `warden` sees to
 //! it that no process is left behind.
@@ -10,6 +10,7 @@ mod backends;
 mod broker;
 mod cast;
 mod crowd;
+mod drain;
 mod evidence;
 mod pause;
 mod performance;
@@ -49,7 +50,7 @@ pub struct Options {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
     /// For how long the clients send
-    #[arg(long, default_value_t = 18, value_parser = clap::value_parser!(u64).range(script::SECONDS_MIN..=60))]
+    #[arg(long, default_value_t = 22, value_parser = clap::value_parser!(u64).range(script::SECONDS_MIN..=60))]
     seconds: u64,
 }
 

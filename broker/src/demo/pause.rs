@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::transcript::Transcript;
 
-/// Messages sent this long after a strike may show its pause. A client sends at least one in this time,
+/// Messages sent this long after a strike, or after the end of one that takes a while, may show its pause. A client sends at least one in this time,
 /// and the next strike on its pool is further away.
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 
@@ -20,11 +20,23 @@ pub(crate) struct Strike {
     pub(crate) backends: Vec<String>,
     /// When, since the crowd began to talk.
     pub(crate) at: Duration,
+    /// Messages sent until then may show its pause.
+    pub(crate) until: Duration,
+}
+
+impl Strike {
+    /// Whether a session's newest answer, when the strike came, was from a struck backend.
+    pub(crate) fn hits(&self, session: &Transcript) -> bool {
+        let service = session.service_at(self.at);
+        service.is_some_and(|service| self.backends.iter().any(|backend| backend == service))
+    }
 }
 
 /// What can happen to backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StrikeKind {
+    /// One was drained: it runs, and its sessions leave it.
+    Drained,
     /// One was killed.
     Killed,
     /// One was stopped: its sockets stay open and nothing comes.
@@ -35,11 +47,12 @@ pub(crate) enum StrikeKind {
 
 impl StrikeKind {
     /// Every kind, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 3] = [Self::Killed, Self::Stopped, Self::AllKilled];
+    pub(crate) const ALL: [Self; 4] = [Self::Drained, Self::Killed, Self::Stopped, Self::AllKilled];
 
     /// What it is called in the verdict.
     pub(crate) fn label(self) -> &'static str {
         match self {
+            Self::Drained => "backend drained",
             Self::Killed => "backend killed",
             Self::Stopped => "backend stopped",
             Self::AllKilled => "all backends down",
@@ -54,13 +67,10 @@ pub(crate) struct Pauses(Vec<Duration>);
 impl Pauses {
     /// The pause of each struck session: of those whose newest answer, when the strike came, was from a
     /// struck backend. A pause is the longest time from sending a message to its first answer, among the
-    /// messages that were open when the strike came or sent within [`WINDOW`] after it.
+    /// messages that were open when the strike came or sent in its time.
     pub(crate) fn of<'a>(strike: &Strike, sessions: impl Iterator<Item = &'a Transcript>) -> Self {
-        let struck = |session: &&Transcript| {
-            let service = session.service_at(strike.at);
-            service.is_some_and(|service| strike.backends.iter().any(|backend| backend == service))
-        };
-        sessions.filter(struck).filter_map(|session| session.pause(strike.at, strike.at + WINDOW)).collect()
+        let struck = sessions.filter(|session| strike.hits(session));
+        struck.filter_map(|session| session.pause(strike.at, strike.until)).collect()
     }
 
     /// The pause that this share of the sessions did not exceed: nearest rank.
@@ -125,8 +135,8 @@ mod tests {
             transcript
         };
         let sessions = [session("a", "struck", 150), session("b", "other", 900), session("c", "struck", 130)];
-        let strike =
-            Strike { kind: StrikeKind::Killed, pool: 0, backends: vec!["struck".to_owned()], at: ms(120) };
+        let backends = vec!["struck".to_owned()];
+        let strike = Strike { kind: StrikeKind::Killed, pool: 0, backends, at: ms(120), until: ms(1120) };
         assert_eq!(Pauses::of(&strike, sessions.iter()).to_string(), "30/50/50");
     }
 }

@@ -14,9 +14,10 @@ use super::admin::{self, Report};
 use super::backends::Backend;
 use super::cast::POOLS;
 use super::crowd::{Client, Crowd};
+use super::drain::Drain;
 use super::evidence::{Evidence, PoolEvidence, SessionEvidence};
-use super::pause::Strike;
-use super::script::Event;
+use super::pause::{Strike, StrikeKind, WINDOW};
+use super::script::{Deed, Event};
 use super::show::{BackendCell, PoolRow, Show, Snapshot};
 use super::stage::Stage;
 
@@ -29,6 +30,9 @@ const QUIET: Duration = Duration::from_secs(2);
 /// The longest wait for the last answers.
 const LAST_ANSWERS_MAX: Duration = Duration::from_secs(20);
 
+/// The longest wait for drains. They take about a second.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
 /// A demo under way.
 pub(crate) struct Performance {
     crowd: Crowd,
@@ -37,6 +41,7 @@ pub(crate) struct Performance {
     show: Show,
     frames: Interval,
     strikes: Vec<Strike>,
+    drains: Vec<Drain>,
 }
 
 impl Performance {
@@ -52,17 +57,54 @@ impl Performance {
         let crowd = Crowd::gather(stage.broker.listeners(), *sessions as usize, period).await?;
         let mut frames = tokio::time::interval(FRAME);
         frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { crowd, stage, reports, show, frames, strikes: Vec::new() })
+        Ok(Self { crowd, stage, reports, show, frames, strikes: Vec::new(), drains: Vec::new() })
     }
 
     /// Plays the script, and lets the crowd talk until the time is up.
     pub(crate) async fn play(&mut self, events: &[Event], seconds: u64) -> io::Result<()> {
         for event in events {
             self.show_until(event.at).await?;
+            if event.deed == Deed::Undrain {
+                self.await_drains().await?;
+            }
             self.announce(event)?;
-            self.stage.perform(event).await?;
+            self.perform(event).await?;
         }
         self.show_until(Duration::from_secs(seconds)).await
+    }
+
+    async fn perform(&mut self, event: &Event) -> io::Result<()> {
+        let admin = self.stage.broker.admin();
+        match event.deed {
+            Deed::Drain => {
+                for (pool, backend) in event.places() {
+                    self.drains.push(Drain::begin(admin, pool, backend).await?);
+                }
+            }
+            Deed::Undrain => {
+                for drain in &self.drains {
+                    drain.undo(admin).await?;
+                }
+            }
+            _ => self.stage.perform(event).await?,
+        }
+        Ok(())
+    }
+
+    /// Waits until all drains are over, and a while longer: what follows of them is theirs.
+    async fn await_drains(&mut self) -> io::Result<()> {
+        let give_up = self.crowd.now() + DRAIN_MAX;
+        while self.drains.iter().any(|drain| !drain.is_over()) && self.crowd.now() < give_up {
+            self.show_next().await?;
+            for drain in &mut self.drains {
+                drain.look(self.stage.broker.admin()).await?;
+            }
+        }
+        let until = self.crowd.now() + WINDOW;
+        for strike in self.strikes.iter_mut().filter(|strike| strike.kind == StrikeKind::Drained) {
+            strike.until = until;
+        }
+        self.show_until(until).await
     }
 
     /// The crowd falls silent; waits for the answers that are still to come.
@@ -102,7 +144,8 @@ impl Performance {
                 })
                 .collect(),
         });
-        Ok(Evidence { pools: pools.collect(), strikes: self.strikes.clone() })
+        let (strikes, drains) = (self.strikes.clone(), self.drains.clone());
+        Ok(Evidence { pools: pools.collect(), strikes, drains })
     }
 
     /// The clients leave and all processes end. Returns where the logs are, when they are kept.
@@ -135,7 +178,7 @@ impl Performance {
         if let Some(kind) = event.strike() {
             self.strikes.extend(event.pools.iter().map(|&pool| {
                 let backends = event.backends.iter().map(|&index| POOLS[pool].backend(index));
-                Strike { kind, pool, backends: backends.collect(), at }
+                Strike { kind, pool, backends: backends.collect(), at, until: at + WINDOW }
             }));
         }
         let names: Vec<_> = event.targets().collect();
@@ -188,6 +231,7 @@ fn cell(backend: &Backend, report: &Report) -> BackendCell {
     let status = report.backends.iter().find(|status| status.name == backend.name());
     BackendCell {
         state: backend.state(),
+        draining: status.is_some_and(|status| status.state == "draining"),
         penalised: status.is_some_and(|status| status.penalised),
         sessions: status.map_or(0, |status| status.sessions),
     }

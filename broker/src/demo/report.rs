@@ -69,7 +69,8 @@ fn pauses(verdict: &Verdict) -> Vec<String> {
     let head = [
         "in doubt: replayed, or read by a backend that died before it had answered",
         "pause in ms, p50/p99/max: a struck session's longest time from message to first",
-        "answer, of the messages open at the strike or sent within a second after it",
+        "answer, of the messages open at the strike or sent within a second after it (of",
+        "a drain: after its end)",
     ];
     head.map(str::to_owned).into_iter().chain(rows).collect()
 }

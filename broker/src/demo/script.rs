@@ -6,17 +6,21 @@ use super::cast::{BACKENDS_PER_POOL, POOLS};
 use super::pause::StrikeKind;
 
 /// The length for which the times of the script are written down.
-const LENGTH_SECONDS: f64 = 18.0;
+const LENGTH_SECONDS: f64 = 22.0;
 
 /// How long the broker waits for a silent backend. Shorter than any stop of the script.
 pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The least `--seconds`: shorter, and a stopped backend would go on before anyone noticed.
-pub(crate) const SECONDS_MIN: u64 = 12;
+pub(crate) const SECONDS_MIN: u64 = 15;
 
 /// What the script does to a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deed {
+    /// Emptied over the broker's API, while it runs.
+    Drain,
+    /// Given sessions again, once it is empty.
+    Undrain,
     /// SIGKILL.
     Kill,
     /// Started anew on the port it had.
@@ -30,7 +34,7 @@ pub(crate) enum Deed {
 /// One moment of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// Since the crowd began to talk.
+    /// Since the crowd began to talk. What has to wait for the end of something else comes later.
     pub(crate) at: Duration,
     /// What is done.
     pub(crate) deed: Deed,
@@ -46,31 +50,39 @@ const WITHOUT_HOLD: &[usize] = &[0, 1];
 const HELD: &[usize] = &[2];
 
 const EVENTS: &[(f64, Deed, &[usize], &[usize])] = &[
-    (2.0, Deed::Kill, &[0], EVERY_POOL),
-    (4.0, Deed::Restart, &[0], EVERY_POOL),
-    (5.0, Deed::Stop, &[1], WITHOUT_HOLD),
-    (6.0, Deed::Kill, &[1], HELD),
-    (8.0, Deed::Restart, &[1], HELD),
-    (8.5, Deed::Continue, &[1], WITHOUT_HOLD),
-    (9.5, Deed::Kill, &[2], EVERY_POOL),
-    (11.0, Deed::Restart, &[2], EVERY_POOL),
-    (12.5, Deed::Kill, &[0, 1, 2], EVERY_POOL),
-    (13.5, Deed::Restart, &[0, 1, 2], EVERY_POOL),
+    (2.0, Deed::Drain, &[2], EVERY_POOL),
+    (3.0, Deed::Undrain, &[2], EVERY_POOL),
+    (6.0, Deed::Kill, &[0], EVERY_POOL),
+    (8.0, Deed::Restart, &[0], EVERY_POOL),
+    (9.0, Deed::Stop, &[1], WITHOUT_HOLD),
+    (10.0, Deed::Kill, &[1], HELD),
+    (12.0, Deed::Restart, &[1], HELD),
+    (12.5, Deed::Continue, &[1], WITHOUT_HOLD),
+    (13.5, Deed::Kill, &[2], EVERY_POOL),
+    (15.0, Deed::Restart, &[2], EVERY_POOL),
+    (16.5, Deed::Kill, &[0, 1, 2], EVERY_POOL),
+    (17.5, Deed::Restart, &[0, 1, 2], EVERY_POOL),
 ];
 
 impl Event {
-    /// The names of the backends that are concerned.
+    /// The backends that are concerned: each one's pool, and its position there.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.pools.iter().flat_map(|&pool| self.backends.iter().map(move |&backend| (pool, backend)))
+    }
+
+    /// Their names.
     pub(crate) fn targets(&self) -> impl Iterator<Item = String> {
-        self.pools.iter().flat_map(|&pool| self.backends.iter().map(move |&index| POOLS[pool].backend(index)))
+        self.places().map(|(pool, backend)| POOLS[pool].backend(backend))
     }
 
     /// What it is to the sessions of the backends, unless it does them good.
     pub(crate) fn strike(&self) -> Option<StrikeKind> {
         match self.deed {
+            Deed::Drain => Some(StrikeKind::Drained),
             Deed::Kill if self.backends.len() == BACKENDS_PER_POOL => Some(StrikeKind::AllKilled),
             Deed::Kill => Some(StrikeKind::Killed),
             Deed::Stop => Some(StrikeKind::Stopped),
-            Deed::Restart | Deed::Continue => None,
+            Deed::Undrain | Deed::Restart | Deed::Continue => None,
         }
     }
 
@@ -79,6 +91,8 @@ impl Event {
         let all = self.backends.len() == BACKENDS_PER_POOL && self.pools.len() == POOLS.len();
         let names = if all { format!("all {} backends", names.len()) } else { names.join(", ") };
         match self.deed {
+            Deed::Drain => format!("draining {names} ({sessions} sessions)"),
+            Deed::Undrain => format!("{names} may have sessions again"),
             Deed::Kill => format!("SIGKILL to {names} ({sessions} sessions)"),
             Deed::Stop => format!("SIGSTOP to {names} ({sessions} sessions)"),
             Deed::Continue => format!("SIGCONT to {names}"),
@@ -108,7 +122,7 @@ mod tests {
 
     #[test]
     fn events_are_in_order_and_within_the_length() {
-        for seconds in [SECONDS_MIN, 18, 60] {
+        for seconds in [SECONDS_MIN, 22, 60] {
             let events = events(seconds);
             assert!(events.is_sorted_by_key(|event| event.at));
             assert!(events.iter().all(|event| event.at < Duration::from_secs(seconds)));
@@ -119,12 +133,14 @@ mod tests {
     #[test]
     fn deeds_follow_on_each_other() {
         let mut state = vec![vec![Deed::Restart; BACKENDS_PER_POOL]; POOLS.len()];
-        for event in events(18) {
+        for event in events(22) {
             for &pool in event.pools {
                 for &backend in event.backends {
                     let before = std::mem::replace(&mut state[pool][backend], event.deed);
-                    let running = matches!(before, Deed::Restart | Deed::Continue);
-                    assert_eq!(running, matches!(event.deed, Deed::Kill | Deed::Stop), "{event:?}");
+                    let running = matches!(before, Deed::Undrain | Deed::Restart | Deed::Continue);
+                    let hard = matches!(event.deed, Deed::Drain | Deed::Kill | Deed::Stop);
+                    assert_eq!(running, hard, "{event:?}");
+                    assert!(event.deed != Deed::Undrain || before == Deed::Drain, "{event:?}");
                     assert!(event.deed != Deed::Continue || before == Deed::Stop, "{event:?}");
                 }
             }
@@ -153,7 +169,7 @@ mod tests {
     fn every_backend_of_every_pool_is_struck() {
         let struck = |pool: usize, backend: usize| {
             let deed = |event: &Event| matches!(event.deed, Deed::Kill | Deed::Stop);
-            let mut events = events(18).into_iter().filter(deed);
+            let mut events = events(22).into_iter().filter(deed);
             events.any(|event| event.pools.contains(&pool) && event.backends.contains(&backend))
         };
         for pool in 0..POOLS.len() {

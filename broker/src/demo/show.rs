@@ -45,6 +45,8 @@ pub(crate) struct BackendCell {
     pub(crate) state: State,
     /// Whether the broker tries it last, because it failed.
     pub(crate) penalised: bool,
+    /// Whether the broker empties it.
+    pub(crate) draining: bool,
     /// Sessions it holds, as the broker counts them.
     pub(crate) sessions: usize,
 }
@@ -174,6 +176,7 @@ fn backends(row: &PoolRow) -> String {
 
 fn backend(cell: &BackendCell) -> String {
     let state = match cell.state {
+        State::Running if cell.draining => style("DRAINING").yellow().bold(),
         State::Running if cell.penalised => style("up, tried last").yellow(),
         State::Running => style("up").green(),
         State::Stopped => style("STOPPED").yellow().bold(),
@@ -197,9 +200,9 @@ mod tests {
     use super::*;
 
     fn snapshot() -> Snapshot {
-        let cell = |state, penalised, sessions| BackendCell { state, penalised, sessions };
-        let backends =
-            vec![cell(State::Running, false, 66), cell(State::Stopped, true, 33), cell(State::Down, true, 1)];
+        let cell = |state, sessions| BackendCell { state, penalised: false, draining: false, sessions };
+        let draining = BackendCell { draining: true, ..cell(State::Running, 66) };
+        let backends = vec![draining, cell(State::Stopped, 33), cell(State::Down, 1)];
         let row = PoolRow {
             name: "immediate",
             sessions: 100,
@@ -225,7 +228,7 @@ mod tests {
         );
         assert_eq!(
             lines[6],
-            "immediate   up: 66                STOPPED: 33           KILLED: 1             "
+            "immediate   DRAINING: 66          STOPPED: 33           KILLED: 1             "
         );
         assert_eq!(lines[8..], ["event 4", "event 5", "event 6", "event 7", "event 8"]);
         assert!(lines.iter().all(|line| line.chars().count() <= 80));

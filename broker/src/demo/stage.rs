@@ -44,7 +44,7 @@ impl Stage {
         &self.backends
     }
 
-    /// Does what the script says, to all backends concerned at once.
+    /// Does what the script says to their processes, to all backends concerned at once.
     pub(crate) async fn perform(&mut self, event: &Event) -> io::Result<()> {
         let Self { backends, warden, backends_log, .. } = self;
         let concerned = backends.iter_mut().enumerate().filter(|(pool, _)| event.pools.contains(pool));

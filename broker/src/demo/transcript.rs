@@ -10,7 +10,8 @@ pub(crate) struct Transcript {
     exchanges: Vec<Exchange>,
     newest_answered: usize,
     answered: usize,
-    twice: usize,
+    /// When answers beyond the first came, of all messages.
+    repeats: Vec<Duration>,
     reordered: usize,
     altered: usize,
     services: Vec<(Duration, String)>,
@@ -32,7 +33,7 @@ impl Transcript {
             exchanges: Vec::new(),
             newest_answered: 0,
             answered: 0,
-            twice: 0,
+            repeats: Vec::new(),
             reordered: 0,
             altered: 0,
             services: Vec::new(),
@@ -79,7 +80,7 @@ impl Transcript {
     fn note_answer(&mut self, seq: usize, now: Duration) {
         let exchange = &mut self.exchanges[seq - 1];
         if exchange.answered.is_some() {
-            self.twice += 1;
+            self.repeats.push(now);
             return;
         }
         exchange.answered = Some(now);
@@ -110,6 +111,12 @@ impl Transcript {
         self.sent() - self.answered
     }
 
+    /// Messages that were sent before that time and got none, ever.
+    pub(crate) fn unanswered_until(&self, until: Duration) -> usize {
+        let end = self.exchanges.partition_point(|exchange| exchange.sent < until);
+        self.exchanges[..end].iter().filter(|exchange| exchange.answered.is_none()).count()
+    }
+
     /// The seq of the first message that got none.
     pub(crate) fn first_unanswered(&self) -> Option<usize> {
         self.exchanges.iter().position(|exchange| exchange.answered.is_none()).map(|index| index + 1)
@@ -117,7 +124,12 @@ impl Transcript {
 
     /// Answers beyond the first of each message.
     pub(crate) fn twice(&self) -> usize {
-        self.twice
+        self.repeats.len()
+    }
+
+    /// Those of them that came before that time.
+    pub(crate) fn twice_until(&self, until: Duration) -> usize {
+        self.repeats.partition_point(|at| *at < until)
     }
 
     /// First answers that came after the first answer of a later message.
@@ -190,6 +202,8 @@ mod tests {
         assert_eq!((transcript.sent(), transcript.answered(), transcript.twice()), (3, 2, 1));
         assert_eq!((transcript.unanswered(), transcript.first_unanswered()), (1, Some(3)));
         assert_eq!((transcript.reordered(), transcript.altered()), (0, 0));
+        assert_eq!([200, 201].map(|until| transcript.unanswered_until(at(until))), [0, 1]);
+        assert_eq!([300, 301].map(|until| transcript.twice_until(at(until))), [0, 1]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Whether what `docs/guarantees.md` promises was kept. Pure: evidence in, verdict out.
 
 use super::cast::Promise;
+use super::drain::Drain;
 use super::evidence::{Evidence, PoolEvidence, SessionEvidence, Tally};
-use super::pause::{Pauses, StrikeKind};
+use super::pause::{Pauses, Strike, StrikeKind};
 
 /// The judgement.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
     let pauses = StrikeKind::ALL.map(|kind| (kind, pauses(evidence, kind))).into();
     let mut findings: Vec<_> = evidence.pools.iter().map(answers).collect();
     findings.extend([order(evidence), content(evidence), repeats(evidence), clients(evidence)]);
+    findings.extend(evidence.drains.iter().map(|drain| drained(evidence, drain)));
     findings.push(moves(&pools));
     Verdict { pools, pauses, findings }
 }
@@ -105,6 +107,44 @@ fn clients(evidence: &Evidence) -> Finding {
     )
 }
 
+/// A drained backend ends up empty, and nobody notices.
+fn drained(evidence: &Evidence, drain: &Drain) -> Finding {
+    let ours = |strike: &&Strike| strike.kind == StrikeKind::Drained && strike.pool == drain.pool;
+    let strike = evidence.strikes.iter().find(ours);
+    let sessions = evidence.pools.get(drain.pool).into_iter().flat_map(|pool| &pool.sessions);
+    let noticed = |session: &&SessionEvidence| strike.is_some_and(|strike| notices(strike, session));
+    let look = sessions.clone().find(noticed).map(SessionEvidence::describe);
+    let (Drain { backend, operation, .. }, noticed) = (drain, sessions.filter(noticed).count());
+    let (moves, seconds) = (operation.sessions, operation.elapsed_ms as f64 / 1e3);
+    let smooth = moves.moved > 0 && moves.forced + moves.failed + moves.remaining == 0;
+    let sentence = match (operation.state.as_str(), noticed) {
+        ("done", 0) if smooth => format!(
+            "{backend} was drained: {} sessions moved in {seconds:.1} s; no client was closed, nothing was lost or came twice",
+            moves.moved
+        ),
+        ("done", 0) => format!(
+            "{backend} was drained, but of its sessions {} moved, {} of them without a quiet moment; {} failed, {} stayed",
+            moves.moved, moves.forced, moves.failed, moves.remaining
+        ),
+        ("done", _) => {
+            format!(
+                "{backend} was drained, and {noticed} clients were closed, missed an answer or got one twice"
+            )
+        }
+        (state, _) => {
+            format!("{backend} was not drained; {} is {state}: {}", operation.id, operation.message)
+        }
+    };
+    Finding { kept: operation.state == "done" && smooth && noticed == 0, sentence, look }
+}
+
+/// Whether a session that was on the drained backend has noticed it.
+fn notices(strike: &Strike, session: &SessionEvidence) -> bool {
+    let transcript = &session.transcript;
+    let spoiled = transcript.unanswered_until(strike.until) + transcript.twice_until(strike.until);
+    strike.hits(transcript) && (spoiled > 0 || transcript.closed().is_some())
+}
+
 /// Without this, a demo in which nothing happened would pass.
 fn moves(pools: &[(&'static str, Tally)]) -> Finding {
     let still = pools.iter().find(|(_, tally)| tally.failovers == 0);
@@ -148,180 +188,4 @@ impl Evidence {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::demo::admin::{Counts, Ledger, Session};
-    use crate::demo::pause::Strike;
-    use crate::demo::transcript::Transcript;
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    /// A session of five messages in which the answers to these seqs came, in this order, and of which
-    /// the broker knows what is usual: all acknowledged, moved once.
-    fn session(answers: &[usize]) -> SessionEvidence {
-        let mut transcript = Transcript::new("client".to_owned());
-        let messages: Vec<_> = (0..5).map(|index| transcript.send(ms(index * 100))).collect();
-        for seq in answers {
-            transcript.receive(&format!("one: {}", messages[seq - 1]), ms(500));
-        }
-        let up = Counts { acknowledged: 5, replayed: 0, in_doubt: 0 };
-        let broker = Session {
-            id: "5e55".to_owned(),
-            pool: "pool".to_owned(),
-            client: ([127, 0, 0, 1], 1).into(),
-            state: "relaying".to_owned(),
-            failovers: 1,
-            ledger: Ledger { up },
-        };
-        SessionEvidence { transcript, broker: Some(broker) }
-    }
-
-    fn counts(session: &mut SessionEvidence) -> &mut Counts {
-        &mut session.broker.as_mut().expect("set above").ledger.up
-    }
-
-    fn verdict(promise: Promise, session: SessionEvidence) -> Verdict {
-        let pool = PoolEvidence { name: "pool", promise, sessions: vec![session] };
-        judge(&Evidence { pools: vec![pool], strikes: Vec::new() })
-    }
-
-    /// The one broken finding, and where to look.
-    fn broken(promise: Promise, session: SessionEvidence) -> String {
-        let verdict = verdict(promise, session);
-        assert!(!verdict.kept());
-        let mut broken = verdict.findings.into_iter().filter(|finding| !finding.kept);
-        let first = broken.next().expect("a broken promise");
-        let first = format!("{}; {}", first.sentence, first.look.unwrap_or_default());
-        assert_eq!(broken.next().map(|finding| finding.sentence), None, "beside: {first}");
-        first
-    }
-
-    #[test]
-    fn all_is_kept_when_every_answer_came_once_and_in_order() {
-        for promise in [Promise::EveryAnswer, Promise::EveryAnswerOrDoubt] {
-            let verdict = verdict(promise, session(&[1, 2, 3, 4, 5]));
-            assert!(verdict.kept(), "{:?}", verdict.findings);
-            let total = verdict.total();
-            assert_eq!((total.sent, total.answered, total.lost, total.doubtful), (5, 5, 0, 0));
-        }
-    }
-
-    #[test]
-    fn a_missing_answer_is_a_loss() {
-        let said = broken(Promise::EveryAnswer, session(&[1, 2, 4, 5]));
-        assert!(said.contains("1 of 5 messages are lost"), "{said}");
-        assert!(said.contains("session 5e55") && said.contains("no answer to message 3"), "{said}");
-    }
-
-    #[test]
-    fn in_doubt_does_not_excuse_where_every_answer_is_promised() {
-        let mut session = session(&[1, 2, 4, 5]);
-        counts(&mut session).in_doubt = 1;
-        assert!(broken(Promise::EveryAnswer, session).contains("1 of 5 messages are lost"));
-    }
-
-    #[test]
-    fn in_doubt_excuses_as_many_as_were_counted() {
-        let mut excused = session(&[1, 2, 5]);
-        counts(&mut excused).in_doubt = 2;
-        let judged = verdict(Promise::EveryAnswerOrDoubt, excused);
-        assert!(judged.kept());
-        assert_eq!((judged.total().doubtful, judged.total().lost), (2, 0));
-
-        let mut too_many = session(&[1, 2]);
-        counts(&mut too_many).in_doubt = 2;
-        let said = broken(Promise::EveryAnswerOrDoubt, too_many);
-        assert!(said.contains("1 of 5 messages are lost"), "{said}");
-    }
-
-    #[test]
-    fn what_was_never_acknowledged_is_not_in_doubt() {
-        let mut session = session(&[1, 2, 3, 4]);
-        *counts(&mut session) = Counts { acknowledged: 4, replayed: 0, in_doubt: 1 };
-        assert!(broken(Promise::EveryAnswerOrDoubt, session).contains("1 of 5 messages are lost"));
-    }
-
-    #[test]
-    fn answers_out_of_order_are_told() {
-        let said = broken(Promise::EveryAnswer, session(&[1, 3, 2, 4, 5]));
-        assert!(said.contains("a later message: 1"), "{said}");
-    }
-
-    #[test]
-    fn answers_may_come_twice_when_they_were_replayed() {
-        let mut replayed = session(&[1, 2, 3, 3, 4, 5]);
-        counts(&mut replayed).replayed = 1;
-        assert!(verdict(Promise::EveryAnswer, replayed).kept());
-        let said = broken(Promise::EveryAnswer, session(&[1, 2, 3, 3, 4, 5]));
-        assert!(said.contains("did not replay as many messages: 1"), "{said}");
-    }
-
-    #[test]
-    fn a_replay_in_one_session_does_not_explain_a_repeat_in_another() {
-        let mut replayed = session(&[1, 2, 3, 4, 5]);
-        counts(&mut replayed).replayed = 9;
-        let sessions = vec![replayed, session(&[1, 1, 2, 3, 4, 5])];
-        let pool = PoolEvidence { name: "pool", promise: Promise::EveryAnswer, sessions };
-        assert!(!judge(&Evidence { pools: vec![pool], strikes: Vec::new() }).kept());
-    }
-
-    #[test]
-    fn foreign_answers_are_told() {
-        let mut session = session(&[1, 2, 3, 4, 5]);
-        session.transcript.receive("one: client 1 gibberish", ms(600));
-        assert!(broken(Promise::EveryAnswer, session).contains("repeat no message of their client: 1"));
-    }
-
-    #[test]
-    fn closed_clients_are_told() {
-        let mut session = session(&[1, 2, 3, 4, 5]);
-        session.transcript.close("Close 1013 no backend".to_owned());
-        let said = broken(Promise::EveryAnswer, session);
-        assert!(said.contains("ended by: Close 1013 no backend"), "{said}");
-    }
-
-    #[test]
-    fn a_demo_without_a_failover_shows_nothing() {
-        let mut still = session(&[1, 2, 3, 4, 5]);
-        still.broker.as_mut().expect("set above").failovers = 0;
-        assert!(broken(Promise::EveryAnswer, still).contains("no session moved"));
-    }
-
-    #[test]
-    fn a_session_that_the_broker_has_forgotten_gets_no_excuse() {
-        let mut session = session(&[1, 2, 3, 4]);
-        session.broker = None;
-        let verdict = verdict(Promise::EveryAnswerOrDoubt, session);
-        assert!(!verdict.findings[0].kept);
-        assert!(verdict.findings[0].look.as_ref().is_some_and(|look| look.contains("gone from the broker")));
-    }
-
-    #[test]
-    fn a_pool_that_sent_nothing_fails() {
-        let pool = PoolEvidence { name: "pool", promise: Promise::EveryAnswer, sessions: Vec::new() };
-        let verdict = judge(&Evidence { pools: vec![pool], strikes: Vec::new() });
-        assert!(!verdict.findings[0].kept);
-    }
-
-    #[test]
-    fn pauses_are_told_by_pool_and_kind() {
-        let mut transcript = Transcript::new("client".to_owned());
-        for (sent, answered) in [(0, 1), (200, 230), (2400, 2490)] {
-            let message = transcript.send(ms(sent));
-            transcript.receive(&format!("one: {message}"), ms(answered));
-        }
-        let sessions = vec![SessionEvidence { transcript, broker: None }];
-        let pool = PoolEvidence { name: "pool", promise: Promise::EveryAnswer, sessions };
-        let strike = |pool, kind, at| Strike { kind, pool, backends: vec!["one".to_owned()], at: ms(at) };
-        let killed = strike(0, StrikeKind::Killed, 100);
-        let elsewhere = strike(1, StrikeKind::AllKilled, 150);
-        let stopped = strike(0, StrikeKind::Stopped, 2300);
-        let verdict = judge(&Evidence { pools: vec![pool], strikes: vec![killed, elsewhere, stopped] });
-        let shown: Vec<_> = verdict.pauses.iter().map(|(_, pauses)| pauses[0].to_string()).collect();
-        assert_eq!(shown, ["30/30/30", "90/90/90", "-"]);
-    }
-}
+mod tests;
