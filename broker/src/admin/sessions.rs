@@ -31,6 +31,10 @@ pub(super) struct SessionView {
     state: &'static str,
     age_ms: u64,
     failovers: u32,
+    /// Planned moves so far.
+    moves: u32,
+    /// Of late.
+    slowest_answer_ms: u64,
     buffered_bytes: usize,
     ledger: LedgerView,
 }
@@ -78,6 +82,8 @@ impl From<&Entry> for SessionView {
             state: core.machine.state().name(),
             age_ms: clock::now().since(entry.began).as_millis() as u64,
             failovers: core.machine.failovers(),
+            moves: core.machine.moves(),
+            slowest_answer_ms: core.machine.slowest_answer().as_millis() as u64,
             buffered_bytes: core.machine.buffered(),
             ledger: core.machine.ledger().into(),
         }
@@ -136,10 +142,12 @@ pub(super) async fn abort(
     check_close(code, &reason).map_err(Error::invalid)?;
     let entry = named(&admin, &id)?;
     let mut core = entry.core();
-    core.machine.abort(clock::now(), code, &reason);
+    let begun = core.machine.abort(clock::now(), code, &reason);
     core.waker.wake_by_ref();
     drop(core);
-    tracing::info!(session = entry.name(), code, "session ended by the API");
+    if begun {
+        tracing::info!(session = entry.name(), code, "session closed by the API");
+    }
     Ok(Json(serde_json::json!({ "session": SessionView::from(&*entry) })))
 }
 
