@@ -1,105 +1,21 @@
 //! The program as its user meets it: exit codes, what it prints, one line for each mistake.
 
+mod program;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
 
 use clap::CommandFactory;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
+use program::{PATIENCE, Running, code, run, steadfast, text};
 use steadfast::cli::{Cli, Exit};
 
-/// Far beyond what any step takes; only a hang is longer.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 const FLAGS: [&str; 4] = ["--listen", "127.0.0.1:0", "--backend", "ws://127.0.0.1:9"];
-
-fn steadfast() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
-    command.env_clear().stdin(Stdio::null());
-    command
-}
-
-/// Runs a command that ends by itself.
-fn run(command: &mut Command) -> Output {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    let mut running = Running(child);
-    let mut stderr = running.0.stderr.take().expect("stderr is piped");
-    let errors = thread::spawn(move || {
-        let mut text = Vec::new();
-        stderr.read_to_end(&mut text).map(|_| text)
-    });
-    let stdout =
-        lines(&mut running).into_iter().flat_map(|line| line.into_bytes().into_iter().chain([b'\n']));
-    let stdout = stdout.collect();
-    let stderr = errors.join().expect("the reader ends").expect("stderr is readable");
-    Output { status: running.wait(), stdout, stderr }
-}
-
-fn code(status: ExitStatus) -> Option<i32> {
-    status.code()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("UTF-8")
-}
-
-/// All lines of stdout, to its end.
-fn lines(running: &mut Running) -> Vec<String> {
-    let stdout = running.lines();
-    let mut lines = Vec::new();
-    loop {
-        match stdout.recv_timeout(PATIENCE) {
-            Ok(line) => lines.push(line),
-            Err(mpsc::RecvTimeoutError::Disconnected) => return lines,
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the program hangs after {lines:?}"),
-        }
-    }
-}
-
-fn by_line(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::sync_channel(1024);
-    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    thread::spawn(move || lines.try_for_each(|line| sender.send(line)));
-    receiver
-}
-
-/// A process that does not outlive its test.
-struct Running(Child);
-
-impl Running {
-    /// What it prints, line by line.
-    fn lines(&mut self) -> mpsc::Receiver<String> {
-        by_line(self.0.stdout.take().expect("stdout is piped"))
-    }
-
-    /// What it logs, line by line.
-    fn log(&mut self) -> mpsc::Receiver<String> {
-        by_line(self.0.stderr.take().expect("stderr is piped"))
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.0.id().try_into().expect("a process id"));
-        kill(pid, signal).expect("it runs");
-    }
-
-    fn wait(mut self) -> ExitStatus {
-        self.0.wait().expect("it ends")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn fixtures(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(kind);
@@ -349,7 +265,19 @@ fn the_documentation_has_every_flag_and_variable() {
 
 #[test]
 fn the_documentation_has_every_exit_code() {
-    let all = [Exit::Success, Exit::Failure, Exit::Usage, Exit::Config, Exit::Bind, Exit::Descriptors];
+    let all = [
+        Exit::Success,
+        Exit::Failure,
+        Exit::Usage,
+        Exit::Config,
+        Exit::Bind,
+        Exit::Descriptors,
+        Exit::Unreachable,
+        Exit::Refused,
+        Exit::NotFound,
+        Exit::Conflict,
+        Exit::Unfinished,
+    ];
     let text = documentation();
     let (_, chapter) = text.split_once("## Exit codes\n").expect("the chapter");
     let (chapter, _) = chapter.split_once("\n#").expect("its end");

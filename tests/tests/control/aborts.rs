@@ -3,6 +3,7 @@
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::client::Client;
+use steadfast_tests::frame::Frame;
 use steadfast_tests::wait::eventually;
 
 use crate::{json, sentence};
@@ -29,6 +30,7 @@ async fn both_sides_are_told() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(json(&answer)["session"]["id"], id);
         assert_eq!(client.closed().await, (Some(code), reason.to_owned()));
+        client.send_frame(Frame::close(code, "")).await;
         eventually("the Close at the backend", || {
             let sessions = backend.journal().sessions();
             sessions.get(before).is_some_and(|session| session.close().is_some())

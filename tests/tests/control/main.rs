@@ -16,8 +16,23 @@ const TOKEN: &str = "0123456789abcdef-token";
 
 /// Asks with these headers and no others.
 async fn ask(broker: &Broker, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
+    ask_with(broker, method, path, headers, "").await
+}
+
+/// The same with a body of JSON.
+async fn ask_with(
+    broker: &Broker,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Response {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+    let length = body.len();
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}{kind}Content-Length: {length}\r\n\r\n{body}"
+    );
     let answer = admin::exchange(broker.admin_address(), request.as_bytes()).await;
     answer.unwrap_or_else(|| panic!("no answer to {method} {path}"))
 }
