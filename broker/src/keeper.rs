@@ -57,7 +57,7 @@ type Rooms = HashMap<*const Pool, usize>;
 /// operation empties are its own.
 fn survey(broker: &Broker, now: Time) -> (Left, Rooms) {
     let (mut left, mut rooms) = (Left::new(), HashMap::new());
-    let emptied = broker.operations.emptying();
+    let emptied = broker.operations.drains();
     for pool in broker.setup().pools.values() {
         let (mut backends, room) = (pool.down(), pool.room_beside(now, None));
         backends.retain(|backend| !emptied.contains_key(&backend.id));

@@ -184,10 +184,7 @@ impl Operations {
     /// A backend gets sessions again, and a drain of it is cancelled.
     pub(crate) fn undrain(&self, now: Time, backend: &Backend, why: &str) {
         let mut book = self.book();
-        let drains = |operation: &&mut Operation| {
-            operation.subject.kind == Kind::Drain && operation.empties(backend.id)
-        };
-        if let Some(operation) = book.operations.iter_mut().find(drains) {
+        if let Some(operation) = book.operations.iter_mut().find(|own| own.drains(backend.id)) {
             finish(operation, now, &self.registry, (State::Cancelled, format!("undrained: {why}")));
         }
         backend.set_duty(now, Duty::Ready, why);
@@ -200,7 +197,7 @@ impl Operations {
     pub(crate) fn set_enabled(&self, now: Time, backend: &Backend, enabled: bool) -> Result<(), Refused> {
         let book = self.book();
         let duty = if enabled { Duty::Ready } else { Duty::Disabled };
-        if let Some(operation) = book.operations.iter().find(|operation| operation.empties(backend.id)) {
+        if let Some(operation) = book.operations.iter().find(|own| own.drains(backend.id)) {
             let id = operation.id();
             let message = format!("{id} empties {}; wait for it, or undrain the backend", backend.name);
             return Err(Refused::Conflict { operation: id, message });
@@ -224,11 +221,11 @@ impl Operations {
         self.book().named(id).map(|operation| operation.view(now))
     }
 
-    /// The operation that empties each backend, by the backend's id.
-    pub(crate) fn emptying(&self) -> HashMap<usize, String> {
+    /// The drain of each backend that is being emptied, by the backend's id.
+    pub(crate) fn drains(&self) -> HashMap<usize, String> {
         let book = self.book();
-        let active = book.operations.iter().filter(|operation| operation.is_active());
-        active.filter_map(|own| Some((own.subject.backend.as_ref()?.id, own.id()))).collect()
+        let drains = book.operations.iter().filter(|own| own.is_active() && own.subject.kind == Kind::Drain);
+        drains.filter_map(|own| Some((own.subject.backend.as_ref()?.id, own.id()))).collect()
     }
 
     /// An operation moves sessions of this pool.
@@ -298,3 +295,6 @@ fn has_ended(operation: &Operation) -> Refused {
     let message = format!("{id} has ended; it is {}", operation.state.name());
     Refused::Conflict { operation: id, message }
 }
+
+#[cfg(test)]
+mod tests;

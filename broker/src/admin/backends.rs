@@ -55,10 +55,12 @@ struct BackendView {
     sessions: usize,
     dials: u64,
     failures: u64,
+    /// The operation that empties it.
+    drain: Option<String>,
 }
 
 impl BackendView {
-    fn new(now: Time, backend: &Backend) -> BackendView {
+    fn new(now: Time, backend: &Backend, drain: Option<String>) -> BackendView {
         let view = backend.view(now);
         BackendView {
             pool: backend.pool.to_string(),
@@ -83,6 +85,7 @@ impl BackendView {
             sessions: backend.sessions(),
             dials: backend.dials.load(Relaxed),
             failures: backend.failures.load(Relaxed),
+            drain,
         }
     }
 }
@@ -141,11 +144,12 @@ pub(super) async fn pools(State(admin): State<Admin>) -> Json<serde_json::Value>
 /// away and still have sessions.
 pub(super) async fn all(State(admin): State<Admin>) -> Json<serde_json::Value> {
     let now = clock::now();
+    let mut drains = admin.broker.operations.drains();
     let mut views = Vec::new();
     for pool in in_order(&admin) {
         let (present, removed) = (pool.present(), pool.removed());
         let backends = present.backends.iter().chain(&removed);
-        views.extend(backends.map(|backend| BackendView::new(now, backend)));
+        views.extend(backends.map(|backend| BackendView::new(now, backend, drains.remove(&backend.id))));
     }
     Json(serde_json::json!({ "backends": views }))
 }
@@ -160,7 +164,7 @@ pub(super) async fn add(
     let pool = pool_named(&admin, &pool)?;
     let backend = addition.backend().map_err(Error::invalid)?;
     pool.add(&backend)?;
-    Ok((StatusCode::CREATED, shown(&pool, &backend.name)?))
+    Ok((StatusCode::CREATED, shown(&admin, &pool, &backend.name)?))
 }
 
 /// Changes a backend's weight or limit.
@@ -171,10 +175,10 @@ pub(super) async fn adjust(
 ) -> Result<Json<serde_json::Value>, Error> {
     let Json(patch) = patch?;
     let pool = pool_named(&admin, &pool)?;
-    let backend = pool.named(&name).ok_or_else(|| no_backend(&name))?;
+    let backend = named(&pool, &name)?;
     backend.adjust(clock::now(), patch.adjustment().map_err(Error::invalid)?);
     tracing::info!(pool = &*pool.name, backend = name, "backend adjusted by the API");
-    shown(&pool, &name)
+    shown(&admin, &pool, &name)
 }
 
 /// Takes a backend away; its sessions move.
@@ -238,16 +242,17 @@ fn in_order(admin: &Admin) -> Vec<Arc<Pool>> {
     setup.settings.pools.iter().filter_map(pool).collect()
 }
 
-fn pool_named(admin: &Admin, name: &str) -> Result<Arc<Pool>, Error> {
+pub(super) fn pool_named(admin: &Admin, name: &str) -> Result<Arc<Pool>, Error> {
     let pool = admin.broker.setup().pools.get(name).cloned();
     pool.ok_or_else(|| Error::not_found(format!("there is no pool named {name:?}")))
 }
 
-fn no_backend(name: &str) -> Error {
-    Error::not_found(format!("the pool has no backend named {name:?}"))
+pub(super) fn named(pool: &Pool, name: &str) -> Result<Arc<Backend>, Error> {
+    pool.named(name).ok_or_else(|| Error::not_found(format!("the pool has no backend named {name:?}")))
 }
 
-fn shown(pool: &Pool, name: &str) -> Result<Json<serde_json::Value>, Error> {
-    let backend = pool.named(name).ok_or_else(|| no_backend(name))?;
-    Ok(Json(serde_json::json!({ "backend": BackendView::new(clock::now(), &backend) })))
+pub(super) fn shown(admin: &Admin, pool: &Pool, name: &str) -> Result<Json<serde_json::Value>, Error> {
+    let backend = named(pool, name)?;
+    let drain = admin.broker.operations.drains().remove(&backend.id);
+    Ok(Json(serde_json::json!({ "backend": BackendView::new(clock::now(), &backend, drain) })))
 }

@@ -2,8 +2,10 @@
 
 mod audit;
 mod backends;
+mod body;
 mod guard;
 mod listeners;
+mod operations;
 mod sessions;
 
 use std::io;
@@ -91,6 +93,8 @@ fn api() -> Router<Admin> {
         .route("/api/v1/pause", post(listeners::pause))
         .route("/api/v1/resume", post(listeners::resume))
         .route("/api/v1/reload", post(reload_now))
+        .merge(operations::pages())
+        .merge(operations::changes())
         .route_layer(middleware::from_fn(audit::record))
 }
 
@@ -134,11 +138,13 @@ struct Error {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// The one that is in the way.
+    operation: Option<String>,
 }
 
 impl Error {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Error {
-        Error { status, code, message: message.into() }
+        Error { status, code, message: message.into(), operation: None }
     }
 
     fn not_found(message: impl Into<String>) -> Error {
@@ -172,7 +178,11 @@ impl From<Refused> for Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({ "error": { "code": self.code, "message": self.message } });
+        let mut error = serde_json::json!({ "code": self.code, "message": self.message });
+        if let Some(operation) = self.operation {
+            error["operation"] = operation.into();
+        }
+        let body = serde_json::json!({ "error": error });
         (self.status, Json(body)).into_response()
     }
 }

@@ -148,7 +148,7 @@ pub(super) async fn abort(
     if begun {
         tracing::info!(session = entry.name(), code, "session closed by the API");
     }
-    Ok(Json(serde_json::json!({ "session": SessionView::from(&*entry) })))
+    Ok(shown(&entry))
 }
 
 /// Whether an operator may say this in a Close: what means a fault of the peer's is not for them.
@@ -163,7 +163,8 @@ fn check_close(code: u16, reason: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn named(admin: &Admin, id: &str) -> Result<Arc<Entry>, Error> {
+/// The session with this id.
+pub(super) fn named(admin: &Admin, id: &str) -> Result<Arc<Entry>, Error> {
     let found = session_id(id).and_then(|id| admin.broker.registry.get(id));
     found.ok_or_else(|| Error::not_found("no session with this id is live"))
 }
@@ -184,6 +185,11 @@ fn place(admin: &Admin, after: After) -> Result<Place, Error> {
             Ok(Place::of(&entry))
         }
     }
+}
+
+/// A session as a change of it answers.
+pub(super) fn shown(entry: &Entry) -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "session": SessionView::from(entry) }))
 }
 
 #[cfg(test)]

@@ -171,9 +171,10 @@ impl Operation {
         self.state.is_active()
     }
 
-    /// It moves the sessions of this backend.
-    pub(super) fn empties(&self, backend: usize) -> bool {
-        self.is_active() && self.subject.backend.as_ref().is_some_and(|own| own.id == backend)
+    /// It empties this backend.
+    pub(super) fn drains(&self, backend: usize) -> bool {
+        let own = self.subject.backend.as_ref().filter(|_| self.subject.kind == Kind::Drain);
+        self.is_active() && own.is_some_and(|own| own.id == backend)
     }
 
     pub(super) fn view(&self, now: Time) -> View {

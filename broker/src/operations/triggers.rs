@@ -31,7 +31,8 @@ impl Triggers {
                 }
             }
             for backend in &pool.present().backends {
-                if let Some(id) = self.heed(operations, pool, backend, drain, now) {
+                let asks = backend.asks_for_drain(now);
+                if let Some(id) = self.heed(operations, (pool, backend), asks, drain, now) {
                     asking.insert(backend.id, id);
                 }
             }
@@ -43,12 +44,12 @@ impl Triggers {
     fn heed(
         &self,
         operations: &Operations,
-        pool: &Arc<Pool>,
-        backend: &Arc<Backend>,
+        (pool, backend): (&Arc<Pool>, &Arc<Backend>),
+        asks: Option<String>,
         drain: &Drain,
         now: Time,
     ) -> Option<String> {
-        match (backend.asks_for_drain(now), self.asking.get(&backend.id)) {
+        match (asks, self.asking.get(&backend.id)) {
             // Once: what somebody has made of that drain meanwhile holds.
             (Some(_), Some(id)) => Some(id.clone()),
             (Some(why), None) => {
@@ -93,5 +94,56 @@ impl Operations {
         let last = drains.last().map(|own| own.view(now));
         backend.duty() == Duty::Draining
             && last.is_some_and(|last| last.id == id && last.state != State::Cancelled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Rig;
+    use super::*;
+
+    /// What the triggers make of it that backend `a` asks, or does not.
+    fn heed(triggers: &mut Triggers, rig: &Rig, asks: bool) {
+        let (pool, backend) = (rig.pool(), rig.backend("a"));
+        let (drain, asks) = (&rig.broker.setup().settings.drain, asks.then(|| "it says so".to_owned()));
+        let begun = triggers.heed(&rig.broker.operations, (&pool, &backend), asks, drain, rig.now);
+        triggers.asking = begun.map(|id| (backend.id, id)).into_iter().collect();
+    }
+
+    #[test]
+    fn a_backend_that_asks_is_drained_until_it_asks_no_more() {
+        let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
+        rig.sessions("a", 1);
+        for _ in 0..3 {
+            heed(&mut triggers, &rig, true);
+            assert_eq!((rig.states(), rig.backend("a").duty()), (vec![State::Running], Duty::Draining));
+        }
+        heed(&mut triggers, &rig, false);
+        assert_eq!((rig.states(), rig.backend("a").duty()), (vec![State::Cancelled], Duty::Ready));
+        heed(&mut triggers, &rig, false);
+        heed(&mut triggers, &rig, true);
+        assert_eq!(rig.states(), [State::Running, State::Cancelled]);
+    }
+
+    #[test]
+    fn what_an_operator_has_made_of_it_holds() {
+        let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
+        rig.sessions("a", 1);
+        heed(&mut triggers, &rig, true);
+        rig.broker.operations.undrain(rig.now, &rig.backend("a"), "the API was asked for it");
+        heed(&mut triggers, &rig, true);
+        assert_eq!((rig.states(), rig.backend("a").duty()), (vec![State::Cancelled], Duty::Ready));
+        rig.drain("a").expect("nothing is in the way");
+        heed(&mut triggers, &rig, false);
+        assert_eq!(rig.backend("a").duty(), Duty::Draining, "that drain is somebody else's");
+    }
+
+    #[test]
+    fn one_that_was_emptied_gets_sessions_again() {
+        let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
+        heed(&mut triggers, &rig, true);
+        assert_eq!((rig.states(), rig.backend("a").duty()), (vec![State::Done], Duty::Draining));
+        heed(&mut triggers, &rig, false);
+        assert_eq!(rig.backend("a").duty(), Duty::Ready);
     }
 }
