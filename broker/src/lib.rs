@@ -3,8 +3,6 @@
 //! [`run`] is the broker: listeners, settings and a way to stop it go in; sessions happen. The story
 //! of one session is in `session` (the driver) and in `steadfast_protocol::session` (the machine).
 
-#![allow(dead_code)]
-
 mod access;
 mod admin;
 mod agent;

@@ -2,7 +2,6 @@
 
 mod audit;
 mod backends;
-mod body;
 mod guard;
 mod listeners;
 mod operations;
@@ -93,8 +92,7 @@ fn api() -> Router<Admin> {
         .route("/api/v1/pause", post(listeners::pause))
         .route("/api/v1/resume", post(listeners::resume))
         .route("/api/v1/reload", post(reload_now))
-        .merge(operations::pages())
-        .merge(operations::changes())
+        .merge(operations::routes())
         .route_layer(middleware::from_fn(audit::record))
 }
 
@@ -182,7 +180,6 @@ impl IntoResponse for Error {
         if let Some(operation) = self.operation {
             error["operation"] = operation.into();
         }
-        let body = serde_json::json!({ "error": error });
-        (self.status, Json(body)).into_response()
+        (self.status, Json(serde_json::json!({ "error": error }))).into_response()
     }
 }

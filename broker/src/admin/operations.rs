@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -13,7 +14,6 @@ use serde_json::Value;
 
 use super::audit::Concerns;
 use super::backends::{named, pool_named, shown};
-use super::body::Optional;
 use super::{Admin, Error, sessions};
 use crate::backend::Backend;
 use crate::clock;
@@ -30,6 +30,12 @@ const TOLERANCE: u32 = 10;
 
 /// Why it is done, when somebody asks.
 const ASKED: &str = "the API was asked for it";
+
+/// A body that may be left out.
+type Body = Result<Option<Json<Order>>, JsonRejection>;
+
+/// An operation, and its id for the record of changes.
+type Answer = (Extension<Concerns>, Json<Value>);
 
 /// How an operation is to go about it. Each kind of request takes some of these.
 #[derive(Debug, Default, Deserialize)]
@@ -122,13 +128,8 @@ impl From<View> for OperationView {
     }
 }
 
-/// The pages that only show something.
-pub(super) fn pages() -> Router<Admin> {
-    Router::new().route("/api/v1/operations", get(all)).route("/api/v1/operations/{id}", get(one))
-}
-
-/// The pages that change something.
-pub(super) fn changes() -> Router<Admin> {
+/// The pages of operations, and of what changes a backend for operators.
+pub(super) fn routes() -> Router<Admin> {
     let backend = |what: &str| format!("/api/v1/pools/{{pool}}/backends/{{name}}/{what}");
     Router::new()
         .route(&backend("drain"), post(drain))
@@ -138,7 +139,8 @@ pub(super) fn changes() -> Router<Admin> {
         .route(&backend("failover"), post(failover))
         .route("/api/v1/pools/{pool}/rebalance", post(rebalance))
         .route("/api/v1/sessions/{id}/failover", post(session_failover))
-        .route("/api/v1/operations/{id}", axum::routing::patch(change))
+        .route("/api/v1/operations", get(all))
+        .route("/api/v1/operations/{id}", get(one).patch(change))
         .route("/api/v1/operations/{id}/cancel", post(cancel))
         .route("/api/v1/operations/{id}/resume", post(resume))
 }
@@ -163,8 +165,9 @@ async fn one(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<
 async fn drain(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
-    Optional(order): Optional<Order>,
+    order: Body,
 ) -> Result<Response, Error> {
+    let order = Order::of(order)?;
     order.takes_no("tolerance", order.tolerance.is_some())?;
     let (pool, backend) = found(&admin, &pool, &name)?;
     begin(&admin, Subject::drain(&pool, &backend, Cause::Operator, ASKED.to_owned()), &order)
@@ -174,8 +177,9 @@ async fn drain(
 async fn failover(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
-    Optional(order): Optional<Order>,
+    order: Body,
 ) -> Result<Response, Error> {
+    let order = Order::of(order)?;
     order.takes_no("force", order.force.is_some())?;
     order.takes_no("tolerance", order.tolerance.is_some())?;
     let (pool, backend) = found(&admin, &pool, &name)?;
@@ -186,8 +190,9 @@ async fn failover(
 async fn rebalance(
     State(admin): State<Admin>,
     Path(pool): Path<String>,
-    Optional(order): Optional<Order>,
+    order: Body,
 ) -> Result<Response, Error> {
+    let order = Order::of(order)?;
     let pool = pool_named(&admin, &pool)?;
     let configured = pool.present().settings.rebalance.map_or(TOLERANCE, |rules| rules.tolerance);
     let tolerance = order.tolerance.unwrap_or(configured);
@@ -203,24 +208,23 @@ fn begin(admin: &Admin, subject: Subject, order: &Order) -> Result<Response, Err
 // ---- what changes one ----
 
 /// Changes its rate, its limits, or whether it forces.
-async fn change(
-    State(admin): State<Admin>,
-    Path(id): Path<String>,
-    Optional(order): Optional<Order>,
-) -> Result<Json<Value>, Error> {
+async fn change(State(admin): State<Admin>, Path(id): Path<String>, order: Body) -> Result<Answer, Error> {
+    let order = Order::of(order)?;
     order.takes_no("tolerance", order.tolerance.is_some())?;
     order.takes_no("time_limit_ms", order.time_limit_ms.is_some())?;
     let setup = admin.broker.setup();
     let change = (order.wish()?, &setup.settings.drain);
-    Ok(json_of(admin.broker.operations.patch(clock::now(), &id, change)?))
+    Ok(answer(admin.broker.operations.patch(clock::now(), &id, change)?))
 }
 
-async fn cancel(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<Value>, Error> {
-    Ok(json_of(admin.broker.operations.cancel(clock::now(), &id)?))
+/// Ends it.
+async fn cancel(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Answer, Error> {
+    Ok(answer(admin.broker.operations.cancel(clock::now(), &id)?))
 }
 
-async fn resume(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Response, Error> {
-    Ok(answer(admin.broker.operations.resume(clock::now(), &id)?).into_response())
+/// Makes one that has ended before its work was done go on.
+async fn resume(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Answer, Error> {
+    Ok(answer(admin.broker.operations.resume(clock::now(), &id)?))
 }
 
 // ---- what changes a backend, or one session ----
@@ -235,6 +239,7 @@ async fn undrain(
     shown(&admin, &pool, &name)
 }
 
+/// It gets no new sessions and keeps those that it has.
 async fn disable(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
@@ -244,6 +249,7 @@ async fn disable(
     shown(&admin, &pool, &name)
 }
 
+/// Ends that.
 async fn enable(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
@@ -274,6 +280,10 @@ async fn session_failover(State(admin): State<Admin>, Path(id): Path<String>) ->
 // ---- parts ----
 
 impl Order {
+    fn of(body: Body) -> Result<Order, Error> {
+        Ok(body?.map(|Json(order)| order).unwrap_or_default())
+    }
+
     /// The request has no use for this.
     fn takes_no(&self, key: &str, given: bool) -> Result<(), Error> {
         if given { Err(Error::invalid(format!("{key}: this request does not take it"))) } else { Ok(()) }
@@ -303,7 +313,7 @@ fn found(admin: &Admin, pool: &str, name: &str) -> Result<(Arc<Pool>, Arc<Backen
     Ok((pool, backend))
 }
 
-fn answer(view: View) -> (Extension<Concerns>, Json<Value>) {
+fn answer(view: View) -> Answer {
     (Extension(Concerns(view.id.clone())), json_of(view))
 }
 
