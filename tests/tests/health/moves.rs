@@ -10,6 +10,13 @@ use steadfast_tests::wait::eventually;
 
 use crate::{CHECKS, ILL, WELL, http, only_session, pair, placed, quick, wait_checks, wait_well};
 
+/// Who cannot leave is made to leave soon.
+const HASTE: &str = "quiet_max = \"100ms\"\npatience = \"50ms\"\nhold = \"200ms\"\ndeadline = \"300ms\"";
+
+/// A quiet moment is waited for so long that it does not come.
+const LEISURE: &str =
+    "quiet = \"20s\"\nquiet_max = \"20s\"\npatience = \"30s\"\nhold = \"30s\"\ndeadline = \"1m\"";
+
 #[tokio::test]
 async fn its_sessions_move_at_a_quiet_moment() {
     let (a, b) =
@@ -52,7 +59,7 @@ async fn its_sessions_move_at_a_quiet_moment() {
 #[tokio::test]
 async fn a_busy_session_moves_too_and_loses_nothing() {
     let (a, b) = pair(WELL).await;
-    let broker = quick(&[&a, &b], &http()).setting("drain", "deadline = \"300ms\"").start().await;
+    let broker = quick(&[&a, &b], &http()).setting("drain", HASTE).start().await;
     wait_well(&broker, "a").await;
     wait_well(&broker, "b").await;
     let mut client = Client::connect(broker.address()).await;
@@ -110,8 +117,7 @@ async fn nothing_moves_where_there_is_no_other() {
 async fn up_again_it_keeps_its_sessions_and_gets_new_ones() {
     // The feed leaves no quiet moment, so the session departs for as long as the backend is down.
     let (a, b) = (Backend::start("a", &format!("{WELL} --feed 10")).await, Backend::absent("b", WELL));
-    let broker =
-        Broker::over(&[&a, &b]).pool_table(&http()).setting("drain", "quiet = \"20s\"\ndeadline = \"1m\"");
+    let broker = Broker::over(&[&a, &b]).pool_table(&http()).setting("drain", LEISURE);
     let broker = broker.start().await;
     broker.wait_state("b", "down").await;
     let mut client = Client::connect(broker.address()).await;
@@ -141,7 +147,7 @@ async fn up_again_it_keeps_its_sessions_and_gets_new_ones() {
 async fn a_stopped_backend_is_found_out() {
     let (a, b) = (Backend::start("a", WELL).await, Backend::absent("b", WELL));
     let table = http().replace("timeout = \"2s\"", "timeout = \"300ms\"");
-    let broker = quick(&[&a, &b], &table).setting("drain", "deadline = \"1s\"").start().await;
+    let broker = quick(&[&a, &b], &table).setting("drain", HASTE).start().await;
     broker.wait_state("b", "down").await;
     let (mut idle, mut busy) =
         (Client::connect(broker.address()).await, Client::connect(broker.address()).await);
@@ -217,7 +223,7 @@ async fn without_acknowledgements_they_move_as_well() {
     b.set(WELL).await;
     wait_well(&broker, "b").await;
     a.set(ILL).await;
-    b.wait_upgrades(1).await;
+    broker.wait_only_session("moved", |own| own["backend"] == "b").await;
     client.ask("m-51", "b:m-51").await;
     let old = a.journal().sessions().remove(0);
     assert_eq!((old.texts(), old.close().map(|(code, _)| code)), (range("m", 1, 50), Some(Some(1001))));
