@@ -168,7 +168,7 @@ fn too_few_descriptors_are_named() {
     ]);
     let output = run(command.args(FLAGS));
     let said = text(&output.stderr);
-    assert!(said.contains("steadfast: too few descriptors: 1 session needs 514 "), "{said}");
+    assert!(said.contains("steadfast: too few descriptors: 1 session needs 770 "), "{said}");
     assert!(said.contains("hard limit is 300"), "{said}");
     assert_eq!(code(output.status), Some(5));
 }

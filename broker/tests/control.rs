@@ -195,7 +195,8 @@ fn lists_are_aligned_columns() {
     );
     let sessions = listed(&["sessions", "--pool", "chat", "--client", "10.0.0.9", "--limit", "1"]);
     assert!(
-        sessions.contains("\n00       chat  b1       10.0.0.9:5  relaying  1m          1      2         0\n"),
+        sessions
+            .contains("\n00       chat  b1       10.0.0.9:5  relaying  1m 1s          1      2         0\n"),
         "{sessions}"
     );
     assert!(sessions.ends_with("1 of 9 sessions; the next: --after 1f-00\n"), "{sessions}");

@@ -238,9 +238,10 @@ impl Broker {
         self.metric("steadfast_session_ends_total", &[]).await
     }
 
-    /// All sessions, as the admin listener shows them.
+    /// All sessions, as the admin listener shows them. Panics when one page does not have them all.
     pub async fn sessions(&self) -> Vec<Value> {
-        let body = self.get_json("/api/v1/sessions").await;
+        let body = self.get_json("/api/v1/sessions?limit=10000").await;
+        assert_eq!(body["next"], Value::Null, "more sessions than a page has");
         body["sessions"].as_array().cloned().expect("a list of sessions")
     }
 

@@ -6,8 +6,8 @@ use super::trouble::Trouble;
 use super::views::Backend;
 use crate::cli::Exit;
 
-/// How alike two names are (Jaro-Winkler, 0 to 1) before one is offered for the other.
-const ALIKE_MIN: f64 = 0.75;
+/// How alike two names are (Jaro-Winkler, 0 to 1) before one is offered for the other. `b1` and `b9` are.
+const ALIKE_MIN: f64 = 0.65;
 /// Names that one error offers.
 const OFFERED_MAX: usize = 5;
 /// What stands for itself in a segment of a path (RFC 3986, 2.3).
