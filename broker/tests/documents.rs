@@ -11,9 +11,11 @@ fn docs(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(path)
 }
 
+/// The configurations; what else is there is judged in `deployments.rs`.
 fn examples() -> BTreeSet<PathBuf> {
     let entries = fs::read_dir(docs("examples")).expect("the examples");
-    entries.map(|entry| entry.expect("an entry").path()).collect()
+    let files = entries.map(|entry| entry.expect("an entry").path());
+    files.filter(|file| file.extension().is_some_and(|end| end == "toml")).collect()
 }
 
 fn load(file: &Path) -> Settings {
