@@ -4,6 +4,7 @@
 mod aborts;
 mod access;
 mod audit;
+mod commands;
 mod pages;
 mod pauses;
 
