@@ -6,7 +6,7 @@ use serde_json::Value;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::client::Client;
-use steadfast_tests::wait::bounded;
+use steadfast_tests::wait::{bounded, eventually_some};
 
 use crate::TOKEN;
 
@@ -64,6 +64,13 @@ async fn a_drain_that_is_waited_for_leaves_the_backend_empty() {
         (&"done".into(), &1.into())
     );
     assert!(printed(&broker, &["operations"]).await.contains("drain-1"));
+
+    let named = eventually_some("the operation in the audit", || {
+        let of_drain = |line: &Value| line["path"].as_str().is_some_and(|path| path.ends_with("/drain"));
+        broker.records(|line| line["target"] == "audit" && of_drain(line)).pop()
+    });
+    let named = named.await;
+    assert_eq!((&named["operation"], &named["status"]), (&"drain-1".into(), &202.into()), "{named}");
 
     let said = printed(&broker, &["undrain", &format!("default/{home}")]).await;
     assert_eq!(said, format!("default/{home} is up with 0 sessions\n"));
