@@ -166,7 +166,7 @@ async fn a_busy_session_moves_along_with_the_answers() {
     }
     let [a, b] = backends(["a", "b"]).await;
     let mut dns = Dns::start(&chat(&[&a])).await;
-    let broker = following(&a, &dns, "30s").setting("drain", "deadline = \"200ms\"").start().await;
+    let broker = following(&a, &dns, "30s").setting("drain", "patience = \"200ms\"").start().await;
     wait_listed(&broker, &[name(&a)]).await;
     let mut client = Client::connect(broker.address()).await;
     let answers = converse(&mut client, "m", 3000, 10, async |answered, home| {
@@ -198,7 +198,7 @@ async fn what_is_gone_is_gone_from_the_metrics() {
     let labels = [("backend", own_name.as_str())];
     assert_eq!(broker.metric("steadfast_backend_sessions", &labels).await, 1.0);
     dns.answer(&chat(&[&b])).await;
-    b.wait_upgrades(1).await;
+    a.wait_end(0).await;
     client.ask("m-1", "b:m-1").await;
     for gauge in ["steadfast_backend_sessions", "steadfast_backend_state", "steadfast_backend_weight"] {
         broker.wait_metric(gauge, &labels, |value| value == 0.0).await;
@@ -257,10 +257,10 @@ async fn after_that_they_are_removed() {
     let told = || troubles(&broker).iter().any(|why| why.contains("it has no backends"));
     eventually("the empty name in the log", told).await;
     dns.answer(&chat(&[&b])).await;
-    b.wait_upgrades(1).await;
+    let old = a.wait_end(0).await;
     client.ask("m-3", "b:m-3").await;
     assert_eq!((a.journal().texts(), b.journal().texts()), (range("m", 1, 2), range("m", 3, 3)));
-    assert_eq!(a.wait_end(0).await.close().map(|(code, _)| code), Some(Some(1001)));
+    assert_eq!(old.close().map(|(code, _)| code), Some(Some(1001)));
 }
 
 #[tokio::test]
@@ -397,6 +397,9 @@ async fn service_records_have_ports_weights_and_priorities() {
     dns.answer(&zone(&[("two.test", &c, (20, 5))])).await;
     wait_listed(&broker, std::slice::from_ref(&three)).await;
     broker.wait_backend(&three, "no backup", |own| own["backup"] == false && own["sessions"] == 8).await;
+    for session in 0..8 {
+        a.wait_end(session).await;
+    }
     for client in &mut clients {
         client.ask("who?", "c:who?").await;
     }
