@@ -86,9 +86,17 @@ fn begin_at_zero() {
         let labels = [("kind", kind.name()), ("state", state.name())];
         metrics::counter!("steadfast_operations_total", &labels).absolute(0);
     }
-    for outcome in
-        ["moved", "forced", "failed_over", "ended", "busy", "no_target", "target_lost", "called_off"]
-    {
+    for outcome in [
+        "moved",
+        "forced",
+        "failed_over",
+        "closed",
+        "ended",
+        "busy",
+        "no_target",
+        "target_lost",
+        "called_off",
+    ] {
         metrics::counter!("steadfast_moves_total", "outcome" => outcome).absolute(0);
     }
     metrics::counter!("steadfast_ejections_total").absolute(0);

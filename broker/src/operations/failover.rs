@@ -38,7 +38,8 @@ pub(super) fn follow(operation: &mut Operation, world: &World<'_>) {
     let told: Vec<u128> = operation.progress.tickets().map(|(id, _)| id).collect();
     for id in told {
         let outcome = match world.registry.get(id) {
-            None => Some(Outcome::Ended),
+            // Its client may have left, or it has found no place in time: the worse is assumed.
+            None => Some(Outcome::Closed),
             Some(entry) if seeks_place(entry.core().machine.state()) => None,
             Some(_) => Some(Outcome::Moved { forced: false }),
         };

@@ -173,11 +173,12 @@ impl Progress {
                 self.forced += usize::from(forced);
                 return self.put(id, None);
             }
-            Outcome::FailedOver | Outcome::Ended => {
+            Outcome::FailedOver | Outcome::Closed => {
                 self.failed += 1;
                 return self.put(id, None);
             }
-            Outcome::Stayed(Stay::Asked) => return self.put_off(id, now + BACKOFF_MIN),
+            // It is gone when its backend holds it no more.
+            Outcome::Ended | Outcome::Stayed(Stay::Asked) => return self.put_off(id, now + BACKOFF_MIN),
             Outcome::Stayed(Stay::Busy) => Stayed::Busy,
             Outcome::Stayed(Stay::NoTarget) => Stayed::NoTarget,
             Outcome::Stayed(Stay::TargetLost) => Stayed::TargetLost,
@@ -221,6 +222,9 @@ impl Progress {
 
     /// After the end: one that was on its way has come to rest.
     pub(super) fn settle(&mut self, now: Time, id: u128, outcome: Outcome) {
+        if outcome == Outcome::Ended {
+            return self.gone(id);
+        }
         self.ended(now, id, outcome);
         if self.members.contains_key(&id) {
             self.put(id, None);

@@ -59,6 +59,8 @@ pub enum Outcome {
     FailedOver,
     /// It is where it was.
     Stayed(Stay),
+    /// The backend that was to be left has ended the session, in answer to the goodbye.
+    Closed,
     /// Its client has left, or it is being closed.
     Ended,
 }
@@ -74,6 +76,7 @@ impl Outcome {
             Outcome::Stayed(Stay::TargetLost) => "target_lost",
             Outcome::Stayed(Stay::Busy) => "busy",
             Outcome::Stayed(Stay::Asked) => "called_off",
+            Outcome::Closed => "closed",
             Outcome::Ended => "ended",
         }
     }
@@ -387,6 +390,7 @@ impl Session {
         if !matches!(code, Some(1008 | 3000..=4999)) {
             return self.leave_backend(now, Failure::Planned);
         }
+        self.end_move(Outcome::Closed);
         self.closed_by_application(now, code, payload);
         // It has had its Close already.
         self.backend_over();
