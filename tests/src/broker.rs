@@ -96,6 +96,13 @@ impl Broker {
         self.process.id()
     }
 
+    /// Starts one of the program's commands for a running broker, such as `drain a --wait`, against this one.
+    pub fn command(&self, arguments: &[&str]) -> Process {
+        let mut command = Command::new(Self::binary());
+        command.args(arguments).env_clear().env("STEADFAST_ADMIN", self.admin.to_string());
+        Process::spawn(&format!("steadfast {}", arguments.join(" ")), &mut command)
+    }
+
     /// The configuration file.
     pub fn file(&self) -> PathBuf {
         file_in(&self.directory)

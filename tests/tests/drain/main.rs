@@ -1,4 +1,10 @@
 //! Drains: sessions leave a backend without a reconnect, because somebody asks for it.
 
 mod asks;
+mod crowd;
+mod faults;
+mod load;
 mod operations;
+mod rolling;
+mod scene;
+mod traffic;

@@ -4,11 +4,10 @@ use serde_json::{Value, json};
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::Client;
-use steadfast_tests::http::Response;
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually_async;
 
-const POOL: &str = "/api/v1/pools/default";
+use crate::scene::{POOL, add, body, clients, order, wait_operation};
 
 async fn pair() -> (Backend, Backend) {
     (Backend::start("a", "").await, Backend::start("b", "").await)
@@ -18,34 +17,6 @@ async fn pair() -> (Backend, Backend) {
 fn quick(backends: &[&Backend]) -> BrokerBuilder {
     let drain = "quiet = \"20ms\"\nquiet_max = \"50ms\"\npatience = \"50ms\"\nhold = \"100ms\"";
     Broker::over(backends).setting("drain", drain).setting("failover", "stable = \"50ms\"")
-}
-
-fn body(response: &Response) -> Value {
-    serde_json::from_slice(&response.body).expect("JSON")
-}
-
-/// Begins or changes an operation; it as it is then.
-async fn order(broker: &Broker, path: &str, order: Value) -> Value {
-    let answer = broker.change("POST", path, &order.to_string()).await;
-    assert!([200, 202].contains(&answer.status), "{path}: {}", answer.text());
-    body(&answer)["operation"].clone()
-}
-
-async fn wait_operation(broker: &Broker, id: &str, state: &str) -> Value {
-    let path = format!("/api/v1/operations/{id}");
-    eventually_async(&format!("{id} is {state}"), async || {
-        let operation = broker.get_json(&path).await["operation"].clone();
-        (operation["state"] == state).then_some(operation)
-    })
-    .await
-}
-
-async fn clients(broker: &Broker, count: usize) -> Vec<Client> {
-    let mut clients = Vec::new();
-    for _ in 0..count {
-        clients.push(Client::connect(broker.address()).await);
-    }
-    clients
 }
 
 /// The backend that answers.
@@ -83,25 +54,6 @@ async fn a_drained_backend_is_empty_and_gets_nothing_until_it_is_undrained() {
     assert_eq!(broker.metric("steadfast_operations_total", &ended).await, 1.0);
     assert_eq!(broker.metric("steadfast_moves_total", &[("outcome", "moved")]).await, 3.0);
     assert_eq!(broker.metric("steadfast_messages_lost_total", &[]).await, 0.0);
-}
-
-#[tokio::test]
-async fn a_busy_session_keeps_a_drain_waiting_until_it_is_forced() {
-    let (a, b) = (Backend::start("a", "--feed 5").await, Backend::start("b", "").await);
-    let broker = quick(&[&a]).start().await;
-    let _client = Client::connect(broker.address()).await;
-    let added = json!({ "url": b.url(), "name": "b" }).to_string();
-    assert_eq!(broker.change("POST", &format!("{POOL}/backends"), &added).await.status, 201);
-    order(&broker, &format!("{POOL}/backends/a/drain"), json!({})).await;
-    let waiting = wait_operation(&broker, "drain-1", "waiting").await;
-    assert_eq!(waiting["sessions"]["remaining"], 1);
-    assert_eq!(broker.backend("a").await.expect("listed")["drain"], "drain-1");
-    let forced = json!({ "force": true }).to_string();
-    let patched = broker.change("PATCH", "/api/v1/operations/drain-1", &forced).await;
-    assert_eq!(body(&patched)["operation"]["force"], true);
-    let done = wait_operation(&broker, "drain-1", "done").await;
-    assert_eq!((&done["sessions"]["moved"], &done["sessions"]["forced"]), (&json!(1), &json!(1)));
-    broker.wait_only_session("on b", |own| own["backend"] == "b").await;
 }
 
 #[tokio::test]
@@ -150,8 +102,7 @@ async fn sessions_are_spread_over_a_backend_that_is_new() {
     let (a, b) = pair().await;
     let broker = quick(&[&a]).start().await;
     let mut clients = clients(&broker, 10).await;
-    let added = json!({ "url": b.url(), "name": "b" }).to_string();
-    assert_eq!(broker.change("POST", &format!("{POOL}/backends"), &added).await.status, 201);
+    add(&broker, &b).await;
     order(&broker, &format!("{POOL}/rebalance"), json!({ "tolerance": 0 })).await;
     let done = wait_operation(&broker, "rebalance-1", "done").await;
     assert_eq!((&done["backend"], &done["sessions"]["moved"]), (&Value::Null, &json!(4)));
