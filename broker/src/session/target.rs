@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use steadfast_protocol::session::Session;
+use steadfast_protocol::session::{DialFailure, Session};
 use steadfast_protocol::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -99,9 +99,7 @@ impl Io {
         let target = self.moving.as_mut().and_then(|moving| moving.target.take());
         let Some(Target::Held(held)) = target else {
             // The machine believes that there is one, and would wait for ever.
-            return core
-                .machine
-                .handle_dial_failed(now, steadfast_protocol::session::DialFailure::Unreachable);
+            return core.machine.handle_dial_failed(now, DialFailure::Unreachable);
         };
         if core.machine.handle_linked(now, held.declines_failover) {
             self.backend = Some(held.side);

@@ -133,15 +133,14 @@ enum Stage {
 
 impl Session {
     /// The session is to leave its backend, which works or should. True: it will try, or does so by
-    /// this order's ticket already; then the earlier `force_at` counts. False: it is
+    /// this order's ticket already; then this order's `force_at` counts. False: it is
     /// [pinned](Session::pinned), has not settled after a failure, is on its way by another order, or
     /// is ending.
     pub fn relocate(&mut self, now: Time, order: Move) -> bool {
         if let Some(departure) = &mut self.departure {
             let same = departure.order.ticket == order.ticket;
             if same {
-                let both = [departure.order.force_at, order.force_at];
-                departure.order.force_at = both.into_iter().flatten().min();
+                departure.order = order;
             }
             return same;
         }
@@ -246,8 +245,7 @@ impl Session {
 
     /// Takes bytes that were read from it.
     pub fn handle_target(&mut self, input: &[u8]) {
-        let target = self.departure.as_mut().and_then(|departure| departure.target.as_mut());
-        if target.is_some_and(|target| target.handle(input).is_err()) {
+        if self.target_mut().is_some_and(|target| target.handle(input).is_err()) {
             self.handle_target_lost();
         }
     }
@@ -272,7 +270,7 @@ impl Session {
 
     /// Its socket took `n` bytes.
     pub fn target_written(&mut self, n: usize) {
-        if let Some(target) = self.departure.as_mut().and_then(|departure| departure.target.as_mut()) {
+        if let Some(target) = self.target_mut() {
             target.written(n);
         }
     }
@@ -281,10 +279,14 @@ impl Session {
         self.departure.as_ref().and_then(|departure| departure.target.as_ref())
     }
 
+    fn target_mut(&mut self) -> Option<&mut Target> {
+        self.departure.as_mut().and_then(|departure| departure.target.as_mut())
+    }
+
     /// Answers its pings, as long as the answer can be written before its turn comes.
     pub(super) fn prepare_target(&mut self, entropy: &mut Entropy<'_>) {
         if self.backend == Backend::Linked
-            && let Some(target) = self.departure.as_mut().and_then(|departure| departure.target.as_mut())
+            && let Some(target) = self.target_mut()
         {
             target.prepare(entropy);
         }
@@ -513,17 +515,13 @@ impl Session {
 
     /// When [`Session::depart`] has something to do, whatever happens until then.
     pub(super) fn departure_at(&self) -> Option<Time> {
-        let hold = self.config.hold;
         let next = match self.stage().filter(|_| self.backend == Backend::Linked)? {
             // What cannot be held yet is waited for, but not for ever.
-            Stage::Waiting { until } if !self.up.may_hold() => Some(until + hold),
-            Stage::Waiting { until } => [Some(until), self.force_at()].into_iter().flatten().min(),
-            Stage::Holding { until, .. } if self.safe() => {
-                [Some(until), self.force_at()].into_iter().flatten().min()
-            }
-            Stage::Holding { until, .. } => Some(until),
-            _ => None,
+            Stage::Waiting { until } if !self.up.may_hold() => [Some(until + self.config.hold), None],
+            Stage::Waiting { until } => [Some(until), self.force_at()],
+            Stage::Holding { until, .. } => [Some(until), self.force_at().filter(|_| self.safe())],
+            _ => [None; 2],
         };
-        [next, self.parting_at()].into_iter().flatten().min()
+        next.into_iter().flatten().chain(self.parting_at()).min()
     }
 }

@@ -376,6 +376,18 @@ fn a_session_that_never_falls_quiet_is_moved_by_force() {
 }
 
 #[test]
+fn a_move_may_be_forced_no_more() {
+    let mut rig = holding();
+    assert!(rig.session.relocate(rig.now, Move { force_at: Some(rig.now + secs(1)), ..ORDER }));
+    assert!(rig.session.relocate(rig.now, ORDER));
+    for _ in 0..31 {
+        rig.backend_says("news");
+        rig.wait(ms(100));
+    }
+    assert_eq!(outcomes(&mut rig), [ended(Outcome::Stayed(Stay::Busy))]);
+}
+
+#[test]
 fn a_forced_move_still_needs_a_next_backend() {
     let mut rig = Rig::new();
     assert!(rig.session.relocate(rig.now, Move { force_at: Some(rig.now), ..ORDER }));
