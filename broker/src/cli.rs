@@ -102,7 +102,7 @@ pub enum Exit {
     Refused = 7,
     /// What was named is not there.
     NotFound = 8,
-    /// Another operation stands in the way.
+    /// Another operation stands in the way, or the session has no backend that it could leave.
     Conflict = 9,
     /// The operation has ended without having done its work.
     Unfinished = 10,

@@ -15,7 +15,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 pub use arguments::{
-    Abort, Access, Command, Drain, Failover, OfBackend, OfListener, Operations, Pace, Rebalance, Sessions,
+    Abort, Access, Command, Drain, Failover, Leaving, OfBackend, OfListener, Operations, Pace, Rebalance,
+    Sessions,
 };
 
 use crate::cli::Exit;
@@ -198,7 +199,12 @@ async fn drain(broker: &Broker, args: &Drain) -> Result<(), Trouble> {
 }
 
 async fn failover(broker: &Broker, args: &Failover) -> Result<(), Trouble> {
-    let backend = broker.backend(&args.name).await?;
+    let Leaving { name, session } = &args.who;
+    if let Some(id) = session {
+        return fail_over(broker, id).await;
+    }
+    // One of the two is there, so this is never the backend without a name.
+    let backend = broker.backend(name.as_deref().unwrap_or_default()).await?;
     let order = Order { pace: &args.pace, force: false, tolerance: None };
     begin(broker, &format!("{}/failover", names::path(&backend)), &order).await
 }
@@ -231,6 +237,12 @@ async fn set(args: &OfBackend, what: &str) -> Result<(), Trouble> {
     })
 }
 
+/// Has one session leave its backend.
+async fn fail_over(broker: &Broker, id: &str) -> Result<(), Trouble> {
+    let answer = broker.api.post(&format!("{}/failover", names::session(id)), NOTHING).await?;
+    broker.print(&answer, session)
+}
+
 /// What both sides of a session are told.
 #[derive(Serialize)]
 struct Goodbye<'a> {
@@ -242,12 +254,13 @@ struct Goodbye<'a> {
 
 async fn abort(broker: &Broker, args: &Abort) -> Result<(), Trouble> {
     let goodbye = Goodbye { code: args.code, reason: args.reason.as_deref() };
-    let path = format!("/api/v1/sessions/{}/abort", names::segment(&args.id));
-    let answer = broker.api.post(&path, Some(&goodbye)).await?;
-    broker.print(&answer, |answer| {
-        let views::OneSession { session } = answer.view()?;
-        Ok(format!("{} is {}\n", session.id, session.state))
-    })
+    let answer = broker.api.post(&format!("{}/abort", names::session(&args.id)), Some(&goodbye)).await?;
+    broker.print(&answer, session)
+}
+
+fn session(answer: &Answer) -> Result<String, Trouble> {
+    let views::OneSession { session } = answer.view()?;
+    Ok(format!("{} is {}\n", session.id, session.state))
 }
 
 /// Which listener; all without it.

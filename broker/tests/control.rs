@@ -238,12 +238,24 @@ fn the_environment_names_the_broker() {
 
 #[test]
 fn each_refusal_has_its_exit_code_and_one_line() {
-    let cases: [(&[&str], Answer, Exit, &str); 12] = [
+    let cases: [(&[&str], Answer, Exit, &str); 14] = [
         (&["backends"], refusal(401, "unauthorized", "show it"), Exit::Refused, "STEADFAST_TOKEN"),
         (&["backends"], refusal(403, "forbidden", "set a token"), Exit::Refused, "set a token"),
         (&["drain", "b9"], backends("up", 0), Exit::NotFound, "did you mean chat/b1"),
         (&["drain", "b2"], backends("up", 0), Exit::Usage, "chat/b2 or news/b2"),
         (&["abort", "00"], refusal(404, "not_found", "no session"), Exit::NotFound, "no session"),
+        (
+            &["failover", "--session", "0"],
+            refusal(404, "not_found", "no session"),
+            Exit::NotFound,
+            "no session",
+        ),
+        (
+            &["failover", "--session", "0"],
+            refusal(409, "conflict", "no backend"),
+            Exit::Conflict,
+            "no backend",
+        ),
         (&["rebalance", "chat"], refusal(409, "conflict", "drain-3 runs"), Exit::Conflict, "drain-3 runs"),
         (&["sessions", "--limit", "0"], refusal(400, "invalid", "limit: no"), Exit::Usage, "limit: no"),
         (&["pause"], refusal(500, "x", "first\nsecond"), Exit::Failure, "first second"),
@@ -279,7 +291,7 @@ fn a_broker_that_is_not_there_is_named_with_what_to_do() {
 
 #[test]
 fn what_makes_no_sense_is_a_usage_error() {
-    let wrong: [&[&str]; 9] = [
+    let wrong: [&[&str]; 15] = [
         &["drain"],
         &["drain", "b1", "--rate", "many"],
         &["drain", "b1", "--time-limit", "soon"],
@@ -288,6 +300,12 @@ fn what_makes_no_sense_is_a_usage_error() {
         &["operations", "--cancel"],
         &["operations", "drain-3", "--cancel", "--resume"],
         &["abort", "00", "--code", "70000"],
+        &["failover"],
+        &["failover", "b1", "--session", "00"],
+        &["failover", "--session", "00", "--rate", "5"],
+        &["failover", "--session", "00", "--concurrency", "5"],
+        &["failover", "--session", "00", "--errors-max", "5"],
+        &["failover", "--session", "00", "--time-limit", "5m"],
         &["completions", "tcsh"],
     ];
     for arguments in wrong {
@@ -304,21 +322,22 @@ fn each_command_asks_for_what_it_says() {
         what if what.contains("/operations/") || what.ends_with("/rebalance") => {
             Some((200, operation("running", 0)))
         }
-        what if what.ends_with("/drain") || what.ends_with("/failover") => {
-            Some((202, operation("running", 0)))
-        }
         what if what.contains("/sessions/") => Some((
             200,
             json!({ "session": { "id": "00", "pool": "chat", "backend": "b1", "client": "10.0.0.9:5",
-                    "state": "closing", "age_ms": 1, "failovers": 0, "moves": 0, "buffered_bytes": 0 } }),
+                    "state": if what.ends_with("/abort") { "closing" } else { "waiting" },
+                    "age_ms": 1, "failovers": 0, "moves": 0, "buffered_bytes": 0 } }),
         )),
+        what if what.ends_with("/drain") || what.ends_with("/failover") => {
+            Some((202, operation("running", 0)))
+        }
         what if what.ends_with("/pause") || what.ends_with("/resume") => {
             Some((200, json!({ "listeners": [] })))
         }
         _ => Some(shown("b1")),
     });
     let begun = "drain-3 has begun, with 5 sessions; steadfast operations drain-3 shows how far it is\n";
-    let cases: [(&[&str], &str, &str, &str); 14] = [
+    let cases: [(&[&str], &str, &str, &str); 15] = [
         (&["drain", "b1"], DRAIN, "{}", begun),
         (
             &["drain", "chat/b1", "--rate", "5", "--concurrency", "2", "--errors-max", "1", "--force"],
@@ -333,6 +352,7 @@ fn each_command_asks_for_what_it_says() {
             r#"{"rate":7}"#,
             begun,
         ),
+        (&["failover", "--session", "a/b"], "POST /api/v1/sessions/a%2Fb/failover", "", "00 is waiting\n"),
         (
             &["rebalance", "chat", "--tolerance", "5"],
             "POST /api/v1/pools/chat/rebalance",

@@ -25,7 +25,7 @@ pub enum Command {
     Enable(OfBackend),
     /// Spreads a pool's sessions by the weights of its backends
     Rebalance(Rebalance),
-    /// Moves all sessions off a backend at once, as if it had failed
+    /// Moves all sessions of a backend, or one session, at once, as if the backend had failed
     Failover(Failover),
     /// Closes a session toward both sides
     Abort(Abort),
@@ -165,11 +165,12 @@ pub struct Rebalance {
     pub access: Access,
 }
 
-/// A backend that is to be left, and how.
+/// What is to leave its backend, and how.
 #[derive(Debug, Args)]
 pub struct Failover {
-    /// The backend: its name, or POOL/NAME
-    pub name: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at its type")]
+    pub who: Leaving,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
@@ -178,6 +179,18 @@ pub struct Failover {
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
     pub access: Access,
+}
+
+/// All sessions of a backend, or one session: one of the two is there.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Leaving {
+    /// The backend: its name, or POOL/NAME
+    pub name: Option<String>,
+
+    /// Only the session with this id
+    #[arg(long, value_name = "ID", conflicts_with = "Pace")]
+    pub session: Option<String>,
 }
 
 /// A session to close, and what both sides are told.

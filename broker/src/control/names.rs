@@ -1,4 +1,4 @@
-//! Which backend a name means, and where the API has it.
+//! Which backend a name means, and where the API has backends and sessions.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -28,6 +28,11 @@ pub(super) fn find(name: &str, backends: &[Backend]) -> Result<Backend, Trouble>
 /// The path of a backend in the API.
 pub(super) fn path(backend: &Backend) -> String {
     format!("/api/v1/pools/{}/backends/{}", segment(&backend.pool), segment(&backend.name))
+}
+
+/// The path of a session in the API.
+pub(super) fn session(id: &str) -> String {
+    format!("/api/v1/sessions/{}", segment(id))
 }
 
 /// A text as one segment of a path.

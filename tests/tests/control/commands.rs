@@ -41,12 +41,17 @@ async fn pair_with_token() -> ([Backend; 2], Broker) {
     ([a, b], broker)
 }
 
+/// The backend that answers.
+async fn home(client: &mut Client) -> &'static str {
+    client.send("where?").await;
+    if client.text().await == "a:where?" { "a" } else { "b" }
+}
+
 #[tokio::test]
 async fn a_drain_that_is_waited_for_leaves_the_backend_empty() {
     let ([a, b], broker) = pair_with_token().await;
     let mut client = Client::connect(broker.address()).await;
-    client.send("where?").await;
-    let home = if client.text().await == "a:where?" { "a" } else { "b" };
+    let home = home(&mut client).await;
     let other = if home == "a" { "b" } else { "a" };
 
     let said = printed(&broker, &["drain", home, "--wait", "--time-limit", "1m"]).await;
@@ -102,6 +107,46 @@ async fn switches_and_lists_do_what_they_say() {
 }
 
 #[tokio::test]
+async fn one_session_leaves_its_backend_and_the_others_stay() {
+    let (_backends, broker) = pair_with_token().await;
+    let mut clients = [Client::connect(broker.address()).await, Client::connect(broker.address()).await];
+    let mut homes = Vec::new();
+    for client in &mut clients {
+        homes.push(home(client).await);
+    }
+    assert_ne!(homes[0], homes[1], "least sessions");
+    let at_a = json(&broker, &["sessions", "--backend", "a"]).await;
+    let id = at_a["sessions"][0]["id"].as_str().expect("an id").to_owned();
+    let said = printed(&broker, &["failover", "--session", &id]).await;
+    assert!(said.starts_with(&format!("{id} is ")), "{said}");
+    for client in &mut clients {
+        assert_eq!(home(client).await, "b");
+    }
+    let sessions = json(&broker, &["sessions"]).await;
+    let sessions = sessions["sessions"].as_array().expect("a list");
+    for session in sessions {
+        assert_eq!(session["failovers"] == 1, session["id"] == id.as_str(), "{sessions:?}");
+    }
+    assert_eq!(sessions.len(), 2);
+}
+
+#[tokio::test]
+async fn a_session_that_ends_with_its_backend_is_not_failed_over() {
+    let backend = Backend::start("a", "").await;
+    let broker = Broker::over(&[&backend]).pool_setting("on_failure = \"close\"");
+    let broker = broker.setting("admin", &format!("token = \"{TOKEN}\"")).start().await;
+    let mut client = Client::connect(broker.address()).await;
+    client.ask("hello", "a:hello").await;
+    let listed = json(&broker, &["sessions"]).await;
+    let id = listed["sessions"][0]["id"].as_str().expect("an id");
+    let output = steadfast(&broker, &["failover", "--session", id]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(9), "{said}");
+    assert!(said.starts_with("steadfast: the session has no backend to leave"), "{said}");
+    client.ask("still here", "a:still here").await;
+}
+
+#[tokio::test]
 async fn what_a_broker_refuses_has_its_exit_code() {
     let (_backends, broker) = pair_with_token().await;
     for (arguments, code, part) in [
@@ -109,6 +154,7 @@ async fn what_a_broker_refuses_has_its_exit_code() {
         (&["operations", "drain-9"], 8, "drain-9"),
         (&["rebalance", "nowhere"], 8, "nowhere"),
         (&["abort", "0"], 8, "session"),
+        (&["failover", "--session", "0"], 8, "session"),
         (&["pause", "127.0.0.1:1"], 8, "127.0.0.1:1"),
         (&["sessions", "--client", "nobody"], 2, "nobody"),
         (&["drain", "a", "--rate", "0"], 2, "rate"),
