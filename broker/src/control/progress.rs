@@ -113,7 +113,7 @@ fn sentence(operation: &Operation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::views::State;
+    use crate::operations::State;
 
     fn operation(moved: u64, moving: u64, message: &str) -> Operation {
         let remaining = 10 - moved;

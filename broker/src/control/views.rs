@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::operations::State;
+
 /// A backend of `/api/v1/backends`.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Backend {
@@ -53,18 +55,6 @@ pub(super) struct Operation {
     pub(super) message: String,
     pub(super) elapsed_ms: u64,
     pub(super) sessions: Counts,
-}
-
-/// How far an operation has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum State {
-    Running,
-    Waiting,
-    Done,
-    Cancelled,
-    Stopped,
-    Expired,
 }
 
 /// What has become of an operation's sessions.
@@ -123,16 +113,15 @@ impl Backend {
     }
 }
 
-impl State {
-    /// The word for it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            State::Running => "running",
-            State::Waiting => "waiting",
-            State::Done => "done",
-            State::Cancelled => "cancelled",
-            State::Stopped => "stopped",
-            State::Expired => "expired",
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_for_a_state_is_understood() {
+        for state in [State::Running, State::Waiting].into_iter().chain(State::ENDS) {
+            let word = serde_json::json!(state.name());
+            assert_eq!(serde_json::from_value::<State>(word).expect("the word for it"), state);
         }
     }
 }

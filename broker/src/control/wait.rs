@@ -10,8 +10,9 @@ use super::api::{Answer, Api};
 use super::names;
 use super::progress::Progress;
 use super::trouble::Trouble;
-use super::views::{Backend, Backends, OneOperation, Operation, State};
+use super::views::{Backend, Backends, OneOperation, Operation};
 use crate::cli::Exit;
+use crate::operations::State;
 
 /// From one look to the next.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -81,7 +82,7 @@ impl Wait<'_> {
         loop {
             let (operation, answer) = self.look(id).await?;
             self.progress.show(&operation);
-            if !matches!(operation.state, State::Running | State::Waiting) {
+            if !operation.state.is_active() {
                 let backend = self.backend_now().await?;
                 match judge(operation.state, backend.as_ref()) {
                     Verdict::GoOn => {}

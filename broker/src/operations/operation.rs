@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde::Deserialize;
 use steadfast_protocol::session::Outcome;
 use steadfast_protocol::time::Time;
 
@@ -37,7 +38,8 @@ pub(crate) enum Cause {
 }
 
 /// Where it stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     Running,
     /// Nothing can be moved at present.
