@@ -1,13 +1,11 @@
 //! The commands for a running broker: each asks its admin API, prints what that says, and ends with an exit
 //! code that scripts can rely on.
 
-mod api;
 mod arguments;
 mod names;
 mod progress;
 mod tables;
 mod trouble;
-mod views;
 mod wait;
 
 use std::io::{self, Write};
@@ -19,12 +17,12 @@ pub use arguments::{
     Sessions,
 };
 
+use crate::api_client::views::{self, Backend};
+use crate::api_client::{Answer, Api, NOTHING};
 use crate::cli::Exit;
 use crate::config::Token;
-use api::{Answer, Api};
 use progress::Progress;
 use trouble::Trouble;
-use views::Backend;
 use wait::Wait;
 
 /// The environment variable with the token. There is no flag: everybody on the machine can see those.
@@ -176,9 +174,6 @@ struct Order<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tolerance: Option<u32>,
 }
-
-/// No body.
-const NOTHING: Option<&()> = None;
 
 async fn drain(broker: &Broker, args: &Drain) -> Result<(), Trouble> {
     let backend = broker.backend(&args.name).await?;

@@ -120,7 +120,8 @@ fn read(stream: &TcpStream) -> Option<Asked> {
 fn backend(pool: &str, name: &str, state: &str, sessions: u64) -> Value {
     json!({
         "pool": pool, "name": name, "address": "127.0.0.1:9001", "state": state, "state_for_ms": 4321,
-        "why": "as configured", "effective_weight": 1.0, "sessions": sessions, "drain": null, "health": "up",
+        "why": "as configured", "penalised": false, "effective_weight": 1.0, "sessions": sessions, "drain": null,
+        "health": "up",
     })
 }
 
@@ -132,6 +133,14 @@ fn backends(state: &str, sessions: u64) -> Answer {
         backend("dns", "x.internal/10.0.0.1:9", "up", 0),
     ];
     Some((200, json!({ "backends": all })))
+}
+
+fn session(state: &str) -> Value {
+    let counts = json!({ "acknowledged": 3, "replayed": 0, "in_doubt": 0 });
+    json!({
+        "id": "00", "pool": "chat", "backend": "b1", "client": "10.0.0.9:5", "state": state, "age_ms": 61000,
+        "failovers": 1, "moves": 2, "buffered_bytes": 0, "ledger": { "up": counts, "down": counts },
+    })
 }
 
 fn operation(state: &str, moved: u64) -> Value {
@@ -164,12 +173,9 @@ fn lists_are_aligned_columns() {
         "GET /api/v1/operations" => {
             Some((200, json!({ "operations": [operation("running", 2)["operation"]] })))
         }
-        what if what.starts_with("GET /api/v1/sessions?") => Some((
-            200,
-            json!({ "total": 9, "next": "1f-00", "sessions": [
-                { "id": "00", "pool": "chat", "backend": "b1", "client": "10.0.0.9:5", "state": "relaying",
-                  "age_ms": 61000, "failovers": 1, "moves": 2, "buffered_bytes": 0 } ] }),
-        )),
+        what if what.starts_with("GET /api/v1/sessions?") => {
+            Some((200, json!({ "total": 9, "next": "1f-00", "sessions": [session("relaying")] })))
+        }
         _ => None,
     });
     let listed = |arguments: &[&str]| {
@@ -322,12 +328,10 @@ fn each_command_asks_for_what_it_says() {
         what if what.contains("/operations/") || what.ends_with("/rebalance") => {
             Some((200, operation("running", 0)))
         }
-        what if what.contains("/sessions/") => Some((
-            200,
-            json!({ "session": { "id": "00", "pool": "chat", "backend": "b1", "client": "10.0.0.9:5",
-                    "state": if what.ends_with("/abort") { "closing" } else { "waiting" },
-                    "age_ms": 1, "failovers": 0, "moves": 0, "buffered_bytes": 0 } }),
-        )),
+        what if what.contains("/sessions/") => {
+            let state = if what.ends_with("/abort") { "closing" } else { "waiting" };
+            Some((200, json!({ "session": session(state) })))
+        }
         what if what.ends_with("/drain") || what.ends_with("/failover") => {
             Some((202, operation("running", 0)))
         }

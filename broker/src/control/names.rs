@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::trouble::Trouble;
-use super::views::Backend;
+use crate::api_client::views::Backend;
 use crate::cli::Exit;
 
 /// How alike two names are (Jaro-Winkler, 0 to 1) before one is offered for the other. `b1` and `b9` are.
@@ -78,6 +78,7 @@ mod tests {
             state: state.to_owned(),
             state_for_ms: 0,
             why: String::new(),
+            penalised: false,
             effective_weight: 1.0,
             sessions: 0,
             drain: None,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::say;
-use super::views::{Counts, Operation};
+use crate::api_client::views::{Counts, Operation};
 
 /// Lines come no faster.
 const BETWEEN_LINES: Duration = Duration::from_secs(1);
@@ -42,8 +42,8 @@ impl Progress {
         match self {
             Progress::Bar(bar) => {
                 let Counts { total, remaining, .. } = operation.sessions;
-                bar.set_length(total);
-                bar.set_position(total.saturating_sub(remaining));
+                bar.set_length(total as u64);
+                bar.set_position(total.saturating_sub(remaining) as u64);
                 bar.set_message(sentence(operation));
             }
             Progress::Lines(lines) => lines.print(sentence(operation)),
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::operations::State;
 
-    fn operation(moved: u64, moving: u64, message: &str) -> Operation {
+    fn operation(moved: usize, moving: usize, message: &str) -> Operation {
         let remaining = 10 - moved;
         let sessions = Counts { total: 10, moved, forced: 0, failed: 1, gone: 0, remaining, moving };
         Operation {

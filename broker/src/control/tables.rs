@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::views::{Backend, Listener, Operation, Session};
+use crate::api_client::views::{Backend, Listener, Operation, Session};
 
 /// How a column is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(super) fn sessions(sessions: &[Session], terminal: Option<u16>) -> String {
             session.id.clone(),
             session.pool.clone(),
             or_dash(session.backend.as_deref()),
-            session.client.clone(),
+            session.client.to_string(),
             session.state.clone(),
             duration(session.age_ms),
             session.failovers.to_string(),
@@ -164,7 +164,7 @@ fn printable(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn listener(address: &str, pool: Option<&str>, paused: bool, sessions: u64) -> Listener {
+    fn listener(address: &str, pool: Option<&str>, paused: bool, sessions: usize) -> Listener {
         Listener { address: address.to_owned(), pool: pool.map(str::to_owned), paused, sessions }
     }
 

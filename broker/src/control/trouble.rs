@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use http::StatusCode;
+
+use crate::api_client::Error;
 use crate::cli::Exit;
 
 /// One line for people, and an exit code for scripts.
@@ -18,10 +21,47 @@ impl Trouble {
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Trouble {
         Trouble { exit, message: message.into(), operation: None }
     }
+}
 
-    /// The same, with the operation that stands in the way.
-    pub(super) fn caused_by(self, operation: Option<String>) -> Trouble {
-        Trouble { operation, ..self }
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Trouble {
+        let trouble = Trouble::new(exit_of(&error), advice(&error));
+        match error {
+            Error::Refused { operation, .. } => Trouble { operation, ..trouble },
+            _ => trouble,
+        }
+    }
+}
+
+/// The error, with what to do at a command line.
+fn advice(error: &Error) -> String {
+    match error {
+        Error::Unreachable { .. } => format!(
+            "{error}; is a broker with this admin.address running? another address is given by --admin or \
+             STEADFAST_ADMIN"
+        ),
+        Error::Refused { address, status: StatusCode::UNAUTHORIZED, message: Some(_), .. } => format!(
+            "the admin API at {address} wants another token: set STEADFAST_TOKEN to that of the broker's [admin] \
+             table"
+        ),
+        Error::Refused { address, status: StatusCode::FORBIDDEN, message: Some(message), .. } => {
+            format!("the admin API at {address} is closed: {message}")
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn exit_of(error: &Error) -> Exit {
+    match error {
+        Error::Unreachable { .. } => Exit::Unreachable,
+        Error::Refused { status, .. } => match *status {
+            StatusCode::BAD_REQUEST => Exit::Usage,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Refused,
+            StatusCode::NOT_FOUND => Exit::NotFound,
+            StatusCode::CONFLICT => Exit::Conflict,
+            _ => Exit::Failure,
+        },
+        Error::Malformed(_) => Exit::Failure,
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::api::{Answer, Api};
 use super::names;
 use super::progress::Progress;
 use super::trouble::Trouble;
-use super::views::{Backend, Backends, OneOperation, Operation};
+use crate::api_client::views::{Backend, Backends, OneOperation, Operation};
+use crate::api_client::{Answer, Api};
 use crate::cli::Exit;
 use crate::operations::State;
 
@@ -59,7 +59,7 @@ impl Wait<'_> {
         loop {
             let trouble = match self.api.post(&path, Some(body)).await {
                 Ok(answer) => return Ok(answer.view::<OneOperation>()?.operation.id),
-                Err(trouble) => trouble,
+                Err(error) => Trouble::from(error),
             };
             match &trouble.operation {
                 Some(id) if trouble.exit == Exit::Conflict => {
@@ -116,7 +116,7 @@ impl Wait<'_> {
         loop {
             match self.api.get(path).await {
                 Ok(answer) => return Ok(answer),
-                Err(trouble) => self.bear(trouble, since).await?,
+                Err(error) => self.bear(error.into(), since).await?,
             }
         }
     }
@@ -180,7 +180,7 @@ async fn interrupted() {
 mod tests {
     use super::*;
 
-    fn backend(state: &str, sessions: u64) -> Backend {
+    fn backend(state: &str, sessions: usize) -> Backend {
         Backend {
             pool: "chat".to_owned(),
             name: "b1".to_owned(),
@@ -188,6 +188,7 @@ mod tests {
             state: state.to_owned(),
             state_for_ms: 0,
             why: String::new(),
+            penalised: false,
             effective_weight: 0.0,
             sessions,
             drain: None,

@@ -16,6 +16,7 @@ use super::backends::Backend;
 use super::cast::{POOLS, Pool};
 use super::script::ACK_TIMEOUT;
 use super::warden::Warden;
+use crate::api_client::Api;
 
 /// How long the broker may take until it listens. It takes milliseconds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,7 +29,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Broker {
     process: Child,
     listeners: Vec<SocketAddr>,
-    admin: SocketAddr,
+    api: Api,
     /// Held, so that the broker never writes to a closed pipe.
     _stdout: Lines<BufReader<ChildStdout>>,
 }
@@ -56,7 +57,10 @@ impl Broker {
         let mut lines = BufReader::new(stdout).lines();
         let announced = tokio::time::timeout(START_TIMEOUT, announcements(&mut lines)).await;
         match announced.map_err(io::Error::from).and_then(|told| told) {
-            Ok((listeners, admin)) => Ok(Self { process, listeners, admin, _stdout: lines }),
+            Ok((listeners, admin)) => {
+                let api = Api::new(&admin.to_string(), None);
+                Ok(Self { process, listeners, api, _stdout: lines })
+            }
             Err(error) => Err(io::Error::other(format!("the broker did not start: {}", why(&log, &error)))),
         }
     }
@@ -66,9 +70,9 @@ impl Broker {
         &self.listeners
     }
 
-    /// The admin listener.
-    pub(crate) fn admin(&self) -> SocketAddr {
-        self.admin
+    /// What can be asked of it.
+    pub(crate) fn api(&self) -> &Api {
+        &self.api
     }
 
     /// An error when the process has ended.

@@ -1,10 +1,8 @@
 //! Drains: backends are emptied over the broker's API, as an operator does it.
 
-use std::io;
-use std::net::SocketAddr;
-
-use super::admin::{self, Operation};
 use super::cast::POOLS;
+use crate::api_client::views::{OneOperation, Operation};
+use crate::api_client::{Answer, Api, Error, NOTHING};
 
 /// A drain that was begun.
 #[derive(Debug, Clone)]
@@ -19,25 +17,28 @@ pub(crate) struct Drain {
 
 impl Drain {
     /// Begins to drain a backend of a pool.
-    pub(crate) async fn begin(admin: SocketAddr, pool: usize, backend: usize) -> io::Result<Self> {
-        let name = POOLS[pool].backend(backend);
-        let operation = admin::drain(admin, POOLS[pool].name, &name).await?;
-        Ok(Self { pool, backend: name, operation })
+    pub(crate) async fn begin(api: &Api, pool: usize, backend: usize) -> Result<Self, Error> {
+        let backend = POOLS[pool].backend(backend);
+        let OneOperation { operation } = order(api, pool, &backend, "drain").await?.view()?;
+        Ok(Self { pool, backend, operation })
     }
 
     /// Asks how far it is.
-    pub(crate) async fn look(&mut self, admin: SocketAddr) -> io::Result<()> {
-        self.operation = admin::operation(admin, &self.operation.id).await?;
+    pub(crate) async fn look(&mut self, api: &Api) -> Result<(), Error> {
+        let path = format!("/api/v1/operations/{}", self.operation.id);
+        let OneOperation { operation } = api.get(&path).await?.view()?;
+        self.operation = operation;
         Ok(())
     }
 
     /// Lets the backend have sessions again; ends the drain if that is under way.
-    pub(crate) async fn undo(&self, admin: SocketAddr) -> io::Result<()> {
-        admin::undrain(admin, POOLS[self.pool].name, &self.backend).await
+    pub(crate) async fn undo(&self, api: &Api) -> Result<(), Error> {
+        order(api, self.pool, &self.backend, "undrain").await.map(drop)
     }
+}
 
-    /// Whether it has ended, in whatever way.
-    pub(crate) fn is_over(&self) -> bool {
-        !matches!(self.operation.state.as_str(), "running" | "waiting")
-    }
+/// Has the API do what stands at the end of a backend's path.
+async fn order(api: &Api, pool: usize, backend: &str, what: &str) -> Result<Answer, Error> {
+    let path = format!("/api/v1/pools/{}/backends/{backend}/{what}", POOLS[pool].name);
+    api.post(&path, NOTHING).await
 }

@@ -3,11 +3,11 @@
 use std::iter::Sum;
 use std::ops::Add;
 
-use super::admin::Session;
 use super::cast::Promise;
 use super::drain::Drain;
 use super::pause::Strike;
 use super::transcript::Transcript;
+use crate::api_client::views::Session;
 
 /// All that is known when the last answer has come.
 #[derive(Debug)]

@@ -52,7 +52,7 @@ impl Performance {
         let pools = POOLS.len();
         let title = format!("Steadfast demo: {pools} pools of {sessions} sessions, {rate} messages/s each");
         let show = Show::open(title)?;
-        let reports = admin::watch(stage.broker.admin());
+        let reports = admin::watch(stage.broker.api().clone());
         let period = Duration::from_secs(1) / *rate;
         let crowd = Crowd::gather(stage.broker.listeners(), *sessions as usize, period).await?;
         let mut frames = tokio::time::interval(FRAME);
@@ -74,16 +74,16 @@ impl Performance {
     }
 
     async fn perform(&mut self, event: &Event) -> io::Result<()> {
-        let admin = self.stage.broker.admin();
+        let api = self.stage.broker.api();
         match event.deed {
             Deed::Drain => {
                 for (pool, backend) in event.places() {
-                    self.drains.push(Drain::begin(admin, pool, backend).await?);
+                    self.drains.push(Drain::begin(api, pool, backend).await?);
                 }
             }
             Deed::Undrain => {
                 for drain in &self.drains {
-                    drain.undo(admin).await?;
+                    drain.undo(api).await?;
                 }
             }
             _ => self.stage.perform(event).await?,
@@ -94,10 +94,11 @@ impl Performance {
     /// Waits until all drains are over, and a while longer: what follows of them is theirs.
     async fn await_drains(&mut self) -> io::Result<()> {
         let give_up = self.crowd.now() + DRAIN_MAX;
-        while self.drains.iter().any(|drain| !drain.is_over()) && self.crowd.now() < give_up {
+        while self.drains.iter().any(|drain| drain.operation.state.is_active()) && self.crowd.now() < give_up
+        {
             self.show_next().await?;
             for drain in &mut self.drains {
-                drain.look(self.stage.broker.admin()).await?;
+                drain.look(self.stage.broker.api()).await?;
             }
         }
         let until = self.crowd.now() + WINDOW;
@@ -126,7 +127,7 @@ impl Performance {
 
     /// What the clients saw and what the broker says. To be read before the clients leave.
     pub(crate) async fn evidence(&self) -> io::Result<Evidence> {
-        let report = admin::read(self.stage.broker.admin()).await?;
+        let report = admin::read(self.stage.broker.api()).await?;
         // A client's address alone is not enough: connections to different listeners may share one.
         let mut known: HashMap<_, _> = report
             .sessions

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::demo::admin::{Counts, Ledger, Moves, Operation, Session};
+use crate::api_client::views::{Counts, Ledger, Messages, Operation, Session};
 use crate::demo::transcript::Transcript;
 
 fn ms(ms: u64) -> Duration {
@@ -16,19 +16,23 @@ fn session(answers: &[usize]) -> SessionEvidence {
     for seq in answers {
         transcript.receive(&format!("one: {}", messages[seq - 1]), ms(500));
     }
-    let up = Counts { acknowledged: 5, replayed: 0, in_doubt: 0 };
+    let up = Messages { acknowledged: 5, replayed: 0, in_doubt: 0 };
     let broker = Session {
         id: "5e55".to_owned(),
         pool: "pool".to_owned(),
+        backend: Some("one".to_owned()),
         client: ([127, 0, 0, 1], 1).into(),
         state: "relaying".to_owned(),
+        age_ms: 500,
         failovers: 1,
+        moves: 0,
+        buffered_bytes: 0,
         ledger: Ledger { up },
     };
     SessionEvidence { transcript, broker: Some(broker) }
 }
 
-fn counts(session: &mut SessionEvidence) -> &mut Counts {
+fn counts(session: &mut SessionEvidence) -> &mut Messages {
     &mut session.broker.as_mut().expect("set above").ledger.up
 }
 
@@ -89,7 +93,7 @@ fn in_doubt_excuses_as_many_as_were_counted() {
 #[test]
 fn what_was_never_acknowledged_is_not_in_doubt() {
     let mut session = session(&[1, 2, 3, 4]);
-    *counts(&mut session) = Counts { acknowledged: 4, replayed: 0, in_doubt: 1 };
+    *counts(&mut session) = Messages { acknowledged: 4, replayed: 0, in_doubt: 1 };
     assert!(broken(Promise::EveryAnswerOrDoubt, session).contains("1 of 5 messages are lost"));
 }
 
@@ -156,10 +160,13 @@ fn a_pool_that_sent_nothing_fails() {
 }
 
 /// A drain of `one` within the first second, of which the broker says this, and the first finding about it.
-fn drain(state: &str, sessions: Moves, session: SessionEvidence) -> Finding {
+fn drain(state: State, sessions: Counts, session: SessionEvidence) -> Finding {
     let operation = Operation {
         id: "drain-1".to_owned(),
-        state: state.to_owned(),
+        kind: "drain".to_owned(),
+        pool: "pool".to_owned(),
+        backend: Some("one".to_owned()),
+        state,
         message: "one session is never quiet".to_owned(),
         elapsed_ms: 300,
         sessions,
@@ -175,20 +182,20 @@ fn drain(state: &str, sessions: Moves, session: SessionEvidence) -> Finding {
 
 #[test]
 fn a_drain_must_end_without_anybody_noticing() {
-    let moved = Moves { moved: 1, ..Moves::default() };
+    let moved = Counts { moved: 1, ..Counts::default() };
     let all = [1, 2, 3, 4, 5];
-    let smooth = drain("done", moved, session(&all));
+    let smooth = drain(State::Done, moved, session(&all));
     assert!(smooth.kept && smooth.sentence.contains("1 sessions moved in 0.3 s"), "{}", smooth.sentence);
     let mut closed = session(&all);
     closed.transcript.close("Close 1001".to_owned());
     let spoiled = [
-        drain("done", Moves::default(), session(&all)),
-        drain("done", Moves { forced: 1, ..moved }, session(&all)),
-        drain("done", Moves { failed: 1, ..moved }, session(&all)),
-        drain("expired", moved, session(&all)),
-        drain("done", moved, session(&[1, 2, 4, 5])),
-        drain("done", moved, session(&[1, 2, 2, 3, 4, 5])),
-        drain("done", moved, closed),
+        drain(State::Done, Counts::default(), session(&all)),
+        drain(State::Done, Counts { forced: 1, ..moved }, session(&all)),
+        drain(State::Done, Counts { failed: 1, ..moved }, session(&all)),
+        drain(State::Expired, moved, session(&all)),
+        drain(State::Done, moved, session(&[1, 2, 4, 5])),
+        drain(State::Done, moved, session(&[1, 2, 2, 3, 4, 5])),
+        drain(State::Done, moved, closed),
     ];
     let kept: Vec<_> =
         spoiled.iter().filter(|finding| finding.kept).map(|finding| &finding.sentence).collect();

@@ -1,5 +1,10 @@
-//! Questions to a broker's admin listener over HTTP/1.1, one connection each.
+//! A client of a broker's admin API: questions over HTTP/1.1, one connection each. The commands and the demo
+//! ask with it.
 
+pub(crate) mod views;
+
+use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +19,6 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::trouble::Trouble;
-use crate::cli::Exit;
 use crate::config::Token;
 use crate::connect::reason;
 
@@ -26,9 +29,12 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// Bytes of an answer. A page of 10 000 sessions has less than a tenth.
 const ANSWER_MAX: usize = 64 << 20;
 
+/// No body.
+pub(crate) const NOTHING: Option<&()> = None;
+
 /// A broker's admin API.
-#[derive(Debug)]
-pub(super) struct Api {
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
     /// HOST:PORT
     address: String,
     authorization: Option<HeaderValue>,
@@ -36,7 +42,19 @@ pub(super) struct Api {
 
 /// What the API has answered to something that it did.
 #[derive(Debug)]
-pub(super) struct Answer(Bytes);
+pub(crate) struct Answer(Bytes);
+
+/// Why there is no answer, or none of use.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// No connection, or no answer in time.
+    Unreachable { address: String, why: String },
+    /// The API has not done it. `message`: its sentence, if it has said one; `operation`: what stands in the way,
+    /// if one does.
+    Refused { address: String, status: StatusCode, message: Option<String>, operation: Option<String> },
+    /// The request cannot be written, or the answer not understood: a sentence.
+    Malformed(String),
+}
 
 /// What it answers to something that it did not do.
 #[derive(Deserialize)]
@@ -52,22 +70,30 @@ struct Reason {
 }
 
 impl Api {
-    pub(super) fn new(address: &str, token: Option<&Token>) -> Api {
+    /// `address`: HOST:PORT.
+    pub(crate) fn new(address: &str, token: Option<&Token>) -> Api {
         Api { address: address.to_owned(), authorization: token.and_then(Token::bearer) }
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Answer, Trouble> {
+    /// Asks for a page.
+    ///
+    /// # Errors
+    /// There is no answer, or a refusal.
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer, Error> {
         self.ask(Method::GET, path, Bytes::new()).await
     }
 
-    /// Without a body when `body` is `None`.
-    pub(super) async fn post<T: Serialize>(&self, path: &str, body: Option<&T>) -> Result<Answer, Trouble> {
-        let unfit = |error| Trouble::new(Exit::Failure, format!("the request cannot be written: {error}"));
+    /// Has it do something; without a body when `body` is `None`.
+    ///
+    /// # Errors
+    /// There is no answer, or a refusal.
+    pub(crate) async fn post<T: Serialize>(&self, path: &str, body: Option<&T>) -> Result<Answer, Error> {
+        let unfit = |error| Error::Malformed(format!("the request cannot be written: {error}"));
         let body = body.map(serde_json::to_vec).transpose().map_err(unfit)?;
         self.ask(Method::POST, path, body.unwrap_or_default().into()).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Trouble> {
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Error> {
         let request = self.request(method, path, body)?;
         let connected = timeout(CONNECT, TcpStream::connect(&self.address)).await;
         let stream = connected
@@ -80,7 +106,7 @@ impl Api {
         if status.is_success() { Ok(Answer(body)) } else { Err(self.refused(status, &body)) }
     }
 
-    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Trouble> {
+    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.address);
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
@@ -88,61 +114,61 @@ impl Api {
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let unfit = |error| Trouble::new(Exit::Usage, format!("{path} cannot be asked for: {error}"));
+        let unfit = |error| Error::Malformed(format!("{path} cannot be asked for: {error}"));
         request.body(Full::new(body)).map_err(unfit)
     }
 
-    fn unreachable(&self, why: &str) -> Trouble {
-        let message = format!(
-            "cannot reach the admin API at {}: {why}; is a broker with this admin.address running? \
-             another address is given by --admin or STEADFAST_ADMIN",
-            self.address
-        );
-        Trouble::new(Exit::Unreachable, message)
+    fn unreachable(&self, why: &str) -> Error {
+        Error::Unreachable { address: self.address.clone(), why: why.to_owned() }
     }
 
-    fn refused(&self, status: StatusCode, body: &[u8]) -> Trouble {
-        let address = &self.address;
-        let Ok(Refusal { error: Reason { message, operation } }) = serde_json::from_slice(body) else {
-            let what = "without saying why; is it the admin listener of a Steadfast broker?";
-            return Trouble::new(exit_of(status), format!("{address} answers {status} {what}"));
-        };
-        let message = match status {
-            StatusCode::UNAUTHORIZED => format!(
-                "the admin API at {address} wants another token: set STEADFAST_TOKEN to that of the broker's \
-                 [admin] table"
-            ),
-            StatusCode::FORBIDDEN => format!("the admin API at {address} is closed: {message}"),
-            _ => message,
-        };
-        Trouble::new(exit_of(status), message).caused_by(operation)
+    fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
+        let said: Option<Refusal> = serde_json::from_slice(body).ok();
+        let (message, operation) = said.map(|said| (said.error.message, said.error.operation)).unzip();
+        Error::Refused { address: self.address.clone(), status, message, operation: operation.flatten() }
     }
 }
 
 impl Answer {
     /// The answer as JSON, as it came.
-    pub(super) fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         String::from_utf8_lossy(&self.0).trim_end().to_owned()
     }
 
     /// What is in it.
-    pub(super) fn view<T: DeserializeOwned>(&self) -> Result<T, Trouble> {
-        serde_json::from_slice(&self.0).map_err(|error| {
-            let message = format!(
-                "the answer is not understood: {error}; are the broker and this program of one version?"
-            );
-            Trouble::new(Exit::Failure, message)
-        })
+    ///
+    /// # Errors
+    /// It is something else.
+    pub(crate) fn view<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let foreign = |error| {
+            let hint = "are the broker and this program of one version?";
+            Error::Malformed(format!("the answer is not understood: {error}; {hint}"))
+        };
+        serde_json::from_slice(&self.0).map_err(foreign)
     }
 }
 
-fn exit_of(status: StatusCode) -> Exit {
-    match status {
-        StatusCode::BAD_REQUEST => Exit::Usage,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Refused,
-        StatusCode::NOT_FOUND => Exit::NotFound,
-        StatusCode::CONFLICT => Exit::Conflict,
-        _ => Exit::Failure,
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Unreachable { address, why } => {
+                write!(f, "cannot reach the admin API at {address}: {why}")
+            }
+            Error::Refused { message: Some(message), .. } => f.write_str(message),
+            Error::Refused { address, status, .. } => write!(
+                f,
+                "{address} answers {status} without saying why; is it the admin listener of a Steadfast broker?"
+            ),
+            Error::Malformed(sentence) => f.write_str(sentence),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        io::Error::other(error)
     }
 }
 
