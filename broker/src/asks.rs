@@ -15,7 +15,6 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use http::HeaderMap;
 use steadfast_protocol::time::Time;
 
 /// Going away and service restart (RFC 6455, 7.4.1, and the registry of close codes).
@@ -27,11 +26,6 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Seconds begin so far apart, so that there are at most twenty at a time.
 const APART: Duration = Duration::from_millis(50);
-
-/// The answer to an upgrade, or to a health check, asks for a drain.
-pub(crate) fn in_headers(headers: &HeaderMap) -> bool {
-    headers.get("steadfast-drain").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"on"))
-}
 
 /// What one backend has asked for, and not taken back.
 #[derive(Debug, Default)]

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::asks;
+use crate::answer_headers::requests_drain;
 use crate::backend::{Backend, Seat};
 use crate::clock;
 use crate::connect::{connect, is_local, is_used_up};
@@ -326,7 +326,7 @@ impl Found {
             Found::Link(stream, early, headers, deflate) => {
                 seat.linked(clock::now());
                 record(pool, seat.backend(), "linked");
-                if asks::in_headers(&headers) {
+                if requests_drain(&headers) {
                     seat.backend().asked_in_upgrade(clock::now());
                 }
                 Outcome::Linked(Box::new(Link { seat, stream, early, headers, deflate, turn }))

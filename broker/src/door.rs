@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::access::{Denial, Guard, Pass};
+use crate::answer_headers::declines_failover;
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::settings::HeaderRules;
@@ -31,7 +32,7 @@ use crate::gate::Gate;
 use crate::handshake::{Handshake, end_to_end};
 use crate::pool::Pool;
 use crate::registry::{Entry, Place, Visit, session_name};
-use crate::session::{Driver, declines_failover};
+use crate::session::Driver;
 use crate::setup::Setup;
 use crate::worker::Listener;
 use crate::{header_rules, placement};

@@ -6,6 +6,7 @@
 mod access;
 mod admin;
 mod agent;
+mod answer_headers;
 mod api_client;
 mod asks;
 mod backend;

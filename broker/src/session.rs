@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::HeaderMap;
 use steadfast_protocol::session::{Cause, Dial, DialFailure, Failure, Note, Session};
 use steadfast_protocol::time::Time;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
+use crate::answer_headers::declines_failover;
 use crate::backend::{Backend, Seat};
 use crate::broker::Broker;
 use crate::budget::{Direction, Share};
@@ -483,10 +483,4 @@ fn blame(entry: &Entry, core: &mut Core, now: Time) {
     {
         entry.gate.pool.failed(now, seat.backend());
     }
-}
-
-/// A backend whose services cannot be moved says so in its upgrade answer.
-pub(crate) fn declines_failover(headers: &HeaderMap) -> bool {
-    let value = headers.get("steadfast-failover").map(|value| value.as_bytes());
-    value.is_some_and(|value| value.eq_ignore_ascii_case(b"off"))
 }

@@ -141,20 +141,6 @@ fn a_late_word_does_not_shorten_it() {
     assert_eq!(asks.reason(), Some(Reason::Upgrade));
 }
 
-#[test]
-fn the_header_says_on_in_any_case_of_letters() {
-    for (value, asks) in
-        [("on", true), ("On", true), ("ON", true), ("off", false), ("", false), ("yes", false)]
-    {
-        let headers = HeaderMap::from_iter([(
-            http::HeaderName::from_static("steadfast-drain"),
-            http::HeaderValue::from_static(value),
-        )]);
-        assert_eq!(in_headers(&headers), asks, "{value:?}");
-    }
-    assert!(!in_headers(&HeaderMap::new()));
-}
-
 /// One that was told: after how many milliseconds, since when it was there, and beside how many.
 type Told = (u64, u64, usize);
 

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{Answer, Patience};
-use crate::asks;
+use crate::answer_headers::requests_drain;
 use crate::connect::reason;
 
 /// How the broker names itself to backends when it asks on its own behalf.
@@ -41,7 +41,7 @@ pub(super) async fn check(
     let request = request(method, path, authority)?;
     let judged = exchange(stream, request, async |answer| {
         judge(answer.status(), expect)?;
-        Ok(Answer { drain: asks::in_headers(answer.headers()) })
+        Ok(Answer { drain: requests_drain(answer.headers()) })
     });
     patience.within("answer", judged).await?
 }

@@ -15,7 +15,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::http::USER_AGENT;
 use super::{Answer, Patience};
-use crate::asks;
+use crate::answer_headers::requests_drain;
 use crate::connect::reason;
 
 type Socket = WebSocketStream<TcpStream>;
@@ -44,7 +44,7 @@ pub(super) async fn check(
     patience.within("pong", ping(&mut socket)).await??;
     // It has passed: neither a slow Close nor none changes that.
     let _ = patience.within("close", timeout(CLOSING, close(&mut socket))).await;
-    Ok(Answer { drain: asks::in_headers(answer.headers()) })
+    Ok(Answer { drain: requests_drain(answer.headers()) })
 }
 
 /// The scheme and the host of the URI are not sent; the Host header is.

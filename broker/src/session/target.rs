@@ -9,12 +9,13 @@ use steadfast_protocol::session::{DialFailure, Session};
 use steadfast_protocol::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::answer_headers::declines_failover;
 use crate::backend::Seat;
 use crate::dial::{DialError, Link};
 use crate::registry::{Core, Entry};
 
 use super::side::{BUFFER, Read, Side};
-use super::{Io, declines_failover, search};
+use super::{Io, search};
 
 /// How far it has come.
 pub(super) enum Target {
