@@ -2,11 +2,12 @@
 //! thread share for it.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Read as _};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::BufMut;
+use socket2::SockRef;
 use steadfast_protocol::chain::Gather;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -51,29 +52,53 @@ impl Side {
     }
 
     pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
-        let mut buffer = ReadBuf::new(buffer);
-        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-            Poll::Pending => self.nothing(),
-            Poll::Ready(Err(_)) => Read::Failed,
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Read::End,
-            Poll::Ready(Ok(())) => Read::Bytes(buffer.filled().len()),
-        }
+        let read = if self.broken {
+            self.read_rest(buffer)
+        } else {
+            let mut buffer = ReadBuf::new(buffer);
+            let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+            read.map_ok(|()| buffer.filled().len())
+        };
+        self.brought(read)
     }
 
     /// Reads at most `max` bytes to the end of `tail`, within its capacity.
     pub(super) fn read_to(&mut self, cx: &mut Context<'_>, tail: &mut Vec<u8>, max: usize) -> Read {
-        let mut room = tail.limit(max);
-        match poll_read_buf(Pin::new(&mut self.stream), cx, &mut room) {
-            Poll::Pending => self.nothing(),
+        let read = if self.broken {
+            let max = max.min(tail.capacity() - tail.len());
+            BUFFER.with_borrow_mut(|buffer| {
+                let room = max.min(buffer.len());
+                let read = self.read_rest(&mut buffer[..room]);
+                read.map_ok(|n| {
+                    tail.extend_from_slice(&buffer[..n]);
+                    n
+                })
+            })
+        } else {
+            poll_read_buf(Pin::new(&mut self.stream), cx, &mut tail.limit(max))
+        };
+        self.brought(read)
+    }
+
+    /// Reads what a broken socket still has. Tokio asks a socket only after it has been told that there is
+    /// something, and the write that failed may have come before that.
+    fn read_rest(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match (&*SockRef::from(&self.stream)).read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            read => Poll::Ready(read),
+        }
+    }
+
+    fn brought(&mut self, read: Poll<io::Result<usize>>) -> Read {
+        match read {
+            Poll::Pending => {
+                self.drained = true;
+                Read::Nothing
+            }
             Poll::Ready(Err(_)) => Read::Failed,
             Poll::Ready(Ok(0)) => Read::End,
             Poll::Ready(Ok(n)) => Read::Bytes(n),
         }
-    }
-
-    fn nothing(&mut self) -> Read {
-        self.drained = true;
-        Read::Nothing
     }
 
     /// Writes what the socket takes at once and returns how much that was.
