@@ -13,11 +13,12 @@ use steadfast_tests::journal::Event;
 use steadfast_tests::payload::{Payload, noise};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
+use tokio::sync::broadcast;
 use tokio::time::sleep;
 
 use crate::Shared;
 use crate::behaviour::{Behaviour, Death, Spoil};
-use crate::command::Command;
+use crate::command::{Command, Order};
 use crate::outbox::Outbox;
 use crate::page;
 use crate::upgrade::answer;
@@ -111,15 +112,10 @@ impl Connection {
         loop {
             let read_delay = self.shared.behaviour().read_delay;
             let next = tokio::select! {
-                command = commands.recv() => {
-                    let order = command.expect("masters are few and slow");
-                    let command = Command::parse(&order.text);
-                    let command = command.unwrap_or_else(|| panic!("{:?} is not a command", order.text));
-                    if order.is_mine() { self.obey(command).await } else { Continue(()) }
-                }
+                order = commands.recv() => self.follow(order.expect("masters are few and slow")).await,
                 frame = self.outbox.next() => self.send(frame).await,
                 frame = read(&mut self.reader, read_delay), if self.reads => match frame {
-                    Ok(frame) => self.receive(frame).await,
+                    Ok(frame) => self.receive_in_turn(&mut commands, frame).await,
                     Err(end) => {
                         self.note(Event::End { how: format!("{end:?}") });
                         Break(())
@@ -130,6 +126,25 @@ impl Connection {
                 return;
             }
         }
+    }
+
+    async fn follow(&mut self, order: Order) -> ControlFlow<()> {
+        let command = Command::parse(&order.text);
+        let command = command.unwrap_or_else(|| panic!("{:?} is not a command", order.text));
+        if order.is_mine() { self.obey(command).await } else { Continue(()) }
+    }
+
+    /// An order that was given before the frame came is obeyed before it is looked at.
+    async fn receive_in_turn(
+        &mut self,
+        commands: &mut broadcast::Receiver<Order>,
+        frame: Frame,
+    ) -> ControlFlow<()> {
+        self.shared.wait_given();
+        while let Ok(order) = commands.try_recv() {
+            self.follow(order).await?;
+        }
+        self.receive(frame).await
     }
 
     fn note(&self, event: Event) {

@@ -52,12 +52,19 @@ pub(crate) struct Shared {
     pub(crate) journal: JournalWriter,
     behaviour: Mutex<Arc<Behaviour>>,
     pub(crate) commands: broadcast::Sender<Order>,
+    /// Held from before an order is in the journal until all connections have it.
+    giving: Mutex<()>,
 }
 
 impl Shared {
     /// The behaviour of this moment.
     pub(crate) fn behaviour(&self) -> Arc<Behaviour> {
         self.behaviour.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until an order that the journal tells of has reached all connections.
+    pub(crate) fn wait_given(&self) {
+        drop(self.giving.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Obeys a line of standard input: `NUMBER all COMMAND`, `NUMBER some COUNT COMMAND` or `NUMBER set FLAGS`.
@@ -74,6 +81,7 @@ impl Shared {
             _ => None,
         };
         if let Some(order) = order {
+            let _giving = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
             // Before they obey, for that may be the end of this process.
             self.journal.write(0, Event::Applied { line: line.to_owned() });
             // Without connections there is nobody to obey.
@@ -92,7 +100,13 @@ async fn main() -> std::io::Result<()> {
     raise_descriptor_limit(descriptors);
     let journal = JournalWriter::open(&journal)?;
     let behaviour = Mutex::new(Arc::new(behaviour));
-    let shared = Arc::new(Shared { name, journal, behaviour, commands: broadcast::channel(64).0 });
+    let shared = Arc::new(Shared {
+        name,
+        journal,
+        behaviour,
+        commands: broadcast::channel(64).0,
+        giving: Mutex::default(),
+    });
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
