@@ -12,8 +12,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::link::Link;
 use crate::wire::handshake;
 use echo::Echo;
+use pace::Pace;
 
 mod echo;
+mod pace;
 
 /// Connections that wait to be accepted; a herd of thousands must not fail here.
 const BACKLOG: u32 = 4_096;
@@ -37,13 +39,25 @@ pub(crate) struct Options {
     /// as an asynchronous server does.
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub(crate) delay: u64,
+    /// Answer one message in twenty after this many milliseconds instead, and those behind it on its
+    /// connection later still, as a server that collects garbage now and then does.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub(crate) stall: u64,
+}
+
+/// What all connections have in common.
+struct Kind {
+    name: String,
+    pace: Pace,
 }
 
 /// Serves until the process is ended.
 pub(crate) async fn run(options: Options) -> io::Result<()> {
     let listener = bind(options.listen)?;
     println!("listening on {}", listener.local_addr()?);
-    LocalSet::new().run_until(accept_all(listener, Rc::new(options))).await
+    let pace = Pace::new(Duration::from_millis(options.delay), Duration::from_millis(options.stall));
+    let kind = Kind { name: options.name, pace };
+    LocalSet::new().run_until(accept_all(listener, Rc::new(kind))).await
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -53,12 +67,12 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 
-async fn accept_all(listener: TcpListener, options: Rc<Options>) -> io::Result<()> {
+async fn accept_all(listener: TcpListener, kind: Rc<Kind>) -> io::Result<()> {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 // A connection's failure is its client's to report.
-                spawn_local(serve(stream, options.clone()));
+                spawn_local(serve(stream, kind.clone()));
             }
             Err(error) => {
                 eprintln!("cannot accept: {error}");
@@ -68,9 +82,9 @@ async fn accept_all(listener: TcpListener, options: Rc<Options>) -> io::Result<(
     }
 }
 
-async fn serve(stream: TcpStream, options: Rc<Options>) -> io::Result<()> {
+async fn serve(stream: TcpStream, kind: Rc<Kind>) -> io::Result<()> {
     let mut link = Link::new(stream, QUEUED_MAX)?;
-    let mut echo = Echo::new(options.name.as_bytes(), Duration::from_millis(options.delay));
+    let mut echo = Echo::new(kind.name.as_bytes(), &kind.pace);
     let early = timeout(HANDSHAKE_TIME_MAX, greet(&mut link)).await??;
     echo.feed(&early, Instant::now(), link.queued()).map_err(io::Error::other)?;
     while !echo.is_closed() {
@@ -94,7 +108,7 @@ async fn greet(link: &mut Link) -> io::Result<Vec<u8>> {
 }
 
 /// Waits for bytes of the client or for an answer that is due, and queues what follows from it.
-async fn relay_once(link: &mut Link, echo: &mut Echo) -> io::Result<()> {
+async fn relay_once(link: &mut Link, echo: &mut Echo<'_>) -> io::Result<()> {
     let due = echo.next_due();
     tokio::select! {
         read = link.exchange(|bytes, answers| echo.feed(bytes, Instant::now(), answers)) => {

@@ -52,7 +52,7 @@ pub(crate) struct Options {
     /// Start no broker and no backends: the sessions go to this address of a Steadfast.
     #[arg(
         long, value_name = "ADDR", requires = "admin", requires = "backend",
-        conflicts_with_all = ["delay", "rounds", "broker", "backends"]
+        conflicts_with_all = ["delay", "stall", "rounds", "broker", "backends"]
     )]
     target: Option<SocketAddr>,
     /// Its admin listener, with --target. The token is read from STEADFAST_TOKEN.

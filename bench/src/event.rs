@@ -25,7 +25,7 @@ mod scene;
 mod verdict;
 
 /// Messages sent so long before the event belong to it, as they may still be under way. A delayed
-/// backend's delay is added.
+/// backend's delay, or stall, is added.
 const LEAD: Duration = Duration::from_millis(500);
 /// Messages sent so long after its end still do. Two periods of a session are added.
 const TRAIL: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ pub(crate) async fn observe<T>(
 
 fn window(load: &Load, begin_ns: u64, end_ns: u64) -> Window {
     let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let lead = LEAD + Duration::from_millis(load.delay);
+    let lead = LEAD + Duration::from_millis(load.delay.max(load.stall));
     let trail = TRAIL + Duration::from_secs_f64(2.0 / load.rate);
     Window {
         from_ns: begin_ns.saturating_sub(ns(lead)),

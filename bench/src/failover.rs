@@ -25,7 +25,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 6.0, value_parser = positive)]
     after: f64,
     /// Start no broker and no backends: the sessions go to this address.
-    #[arg(long, value_name = "ADDR", requires = "kill", conflicts_with_all = ["delay", "rounds", "broker"])]
+    #[arg(long, value_name = "ADDR", requires = "kill", conflicts_with_all = ["delay", "stall", "rounds", "broker"])]
     target: Option<SocketAddr>,
     /// The backend process to kill, with --target.
     #[arg(long, value_name = "PID", requires = "target")]

@@ -4,18 +4,18 @@
 //! goes behind the answers to the messages before its ping, in the same bytes to be written.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pace::Pace;
 use crate::wire::control::{CODE_NONE, Control, Gather};
 use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
 
 /// One connection's state.
 #[derive(Debug)]
-pub(super) struct Echo {
+pub(super) struct Echo<'a> {
     name: Vec<u8>,
-    delay: Duration,
+    pace: &'a Pace,
     reader: Reader,
     header: Option<Header>,
     control: Gather,
@@ -28,12 +28,12 @@ pub(super) struct Echo {
     closed: bool,
 }
 
-impl Echo {
-    /// A server that puts `name` in front of every message and answers after `delay`.
-    pub(super) fn new(name: &[u8], delay: Duration) -> Self {
+impl<'a> Echo<'a> {
+    /// A server that puts `name` in front of every message and answers at this pace.
+    pub(super) fn new(name: &[u8], pace: &'a Pace) -> Self {
         Self {
             name: name.to_owned(),
-            delay,
+            pace,
             reader: Reader::default(),
             header: None,
             control: Gather::default(),
@@ -110,8 +110,10 @@ impl Echo {
     }
 
     fn answer_message(&mut self, now: Instant, answers: &mut Vec<u8>) {
-        if !self.delay.is_zero() {
-            self.delayed.push_back((now + self.delay, std::mem::take(&mut self.open)));
+        let due = now + self.pace.next();
+        let due = self.delayed.back().map_or(due, |(before, _)| due.max(*before));
+        if due > now || !self.delayed.is_empty() {
+            self.delayed.push_back((due, std::mem::take(&mut self.open)));
         } else if answers.is_empty() {
             // A large message is not copied again.
             std::mem::swap(&mut self.open, answers);
@@ -136,16 +138,18 @@ impl Echo {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::wire::frame::{BINARY, CLOSE, CONTINUATION, PING, PONG, put_frame, put_header};
 
     const KEY: Option<[u8; 4]> = Some([1, 2, 3, 4]);
 
-    fn echo(name: &str, delay_ms: u64) -> Echo {
-        Echo::new(name.as_bytes(), Duration::from_millis(delay_ms))
+    fn pace(delay_ms: u64) -> Pace {
+        Pace::new(Duration::from_millis(delay_ms), Duration::ZERO)
     }
 
-    fn answers(echo: &mut Echo, input: &[u8], step: usize) -> Vec<u8> {
+    fn answers(echo: &mut Echo<'_>, input: &[u8], step: usize) -> Vec<u8> {
         let mut answers = Vec::new();
         for part in input.chunks(step) {
             echo.feed(part, Instant::now(), &mut answers).unwrap();
@@ -162,14 +166,17 @@ mod tests {
             put_frame(&mut expected, BINARY, None, &[b"a:".as_slice(), &payload].concat());
             put_frame(&mut expected, PONG, None, b"p");
         }
+        let at_once = pace(0);
         for step in [1, 5, input.len()] {
-            assert_eq!(answers(&mut echo("a:", 0), &input, step), expected, "in reads of {step}");
+            let mut server = Echo::new(b"a:", &at_once);
+            assert_eq!(answers(&mut server, &input, step), expected, "in reads of {step}");
         }
     }
 
     #[test]
     fn a_fragmented_message_waits_for_its_end_and_a_ping_does_not() {
-        let mut server = echo("a:", 0);
+        let at_once = pace(0);
+        let mut server = Echo::new(b"a:", &at_once);
         let mut input = Vec::new();
         put_header(&mut input, &Header { fin: false, opcode: BINARY, mask: None, length: 2 });
         input.extend_from_slice(b"he");
@@ -186,7 +193,8 @@ mod tests {
 
     #[test]
     fn a_delayed_server_answers_pings_before_messages() {
-        let mut server = echo("", 20);
+        let slow = pace(20);
+        let mut server = Echo::new(b"", &slow);
         let mut input = Vec::new();
         put_frame(&mut input, BINARY, KEY, b"slow");
         put_frame(&mut input, PING, KEY, b"");
@@ -205,8 +213,30 @@ mod tests {
     }
 
     #[test]
+    fn no_answer_overtakes_one_that_is_late() {
+        let at_once_or_late = Pace::new(Duration::ZERO, Duration::from_millis(50));
+        let mut server = Echo::new(b"", &at_once_or_late);
+        let (mut input, mut expected) = (Vec::new(), Vec::new());
+        for n in 1..=21_u8 {
+            put_frame(&mut input, BINARY, KEY, &[n]);
+            put_frame(&mut expected, BINARY, None, &[n]);
+        }
+        let mut all = answers(&mut server, &input, input.len());
+        assert_eq!(all, expected[..19 * 3]);
+        // Its time has come, and nobody has looked yet.
+        let due = server.next_due().expect("an answer is late");
+        put_frame(&mut expected, BINARY, None, b"next");
+        input.clear();
+        put_frame(&mut input, BINARY, KEY, b"next");
+        server.feed(&input, due, &mut all).unwrap();
+        server.release(due, &mut all);
+        assert_eq!(all, expected);
+    }
+
+    #[test]
     fn close_is_answered_with_its_code_and_ends_everything() {
-        let mut server = echo("", 0);
+        let at_once = pace(0);
+        let mut server = Echo::new(b"", &at_once);
         let mut input = Vec::new();
         put_frame(&mut input, CLOSE, KEY, &1000_u16.to_be_bytes());
         put_frame(&mut input, BINARY, KEY, b"late");
@@ -215,6 +245,6 @@ mod tests {
 
         let mut bare = Vec::new();
         put_frame(&mut bare, CLOSE, KEY, b"");
-        assert_eq!(answers(&mut echo("", 0), &bare, 1), [0x88, 0]);
+        assert_eq!(answers(&mut Echo::new(b"", &at_once), &bare, 1), [0x88, 0]);
     }
 }

@@ -30,6 +30,10 @@ pub(crate) struct Load {
     /// asynchronous ones do.
     #[arg(long, visible_alias = "handler-ms", default_value_t = 0, value_name = "MS")]
     pub(crate) delay: u64,
+    /// They answer one message in twenty after this many milliseconds instead, as a server that collects
+    /// garbage now and then does.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub(crate) stall: u64,
     /// Client processes; each can open as many sessions as it may have descriptors.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) processes: u32,

@@ -114,6 +114,7 @@ impl<T: Account> Report<'_, T> {
             "warm_up_seconds": load.warm_up,
             "wait_seconds": load.wait,
             "backend_delay_ms": load.delay,
+            "backend_stall_ms": load.stall,
             "ack": load.ack,
             "serve_args": load.serve_args,
             "processes": load.processes,

@@ -27,8 +27,8 @@ impl Scene {
     pub(crate) async fn start(load: &Load, peer: &Peer, count: u8, folder: &Path) -> io::Result<Self> {
         let mut backends = Vec::new();
         for name in (b'a'..=b'z').map(char::from).take(count.into()) {
-            let arguments =
-                ["backend".to_owned(), format!("--name={name}"), format!("--delay={}", load.delay)];
+            let (delay, stall) = (format!("--delay={}", load.delay), format!("--stall={}", load.stall));
+            let arguments = ["backend".to_owned(), format!("--name={name}"), delay, stall];
             let arguments = arguments.map(Into::into).to_vec();
             let mut backend = Process::start_own(folder, &format!("backend-{name}"), arguments)?;
             let address = backend.listening_line(START_TIME_MAX).await?;
