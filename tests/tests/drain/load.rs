@@ -37,7 +37,7 @@ async fn drain_with_handlers(delay: u64, window: usize) {
     wait_all_moved(&broker, &drain, 10).await;
     crowd.goes_on(40).await;
     nothing_has_gone_wrong(&broker).await;
-    crowd.hush(&[&a, &b]).await;
+    assert_eq!(crowd.hush(&[&a, &b]).await, (0, 0), "arrived or answered twice");
     assert!(a.journal().sessions().iter().all(|own| own.close().map(|(code, _)| code) == Some(Some(1001))));
 }
 
@@ -80,7 +80,7 @@ async fn a_drain_is_cancelled_and_resumed() {
     let done = wait_operation(&broker, "drain-1", "done").await;
     assert_eq!((&done["sessions"]["moved"], &done["sessions"]["failed"]), (&json!(10), &json!(0)));
     nothing_has_gone_wrong(&broker).await;
-    crowd.hush(&[&a, &b]).await;
+    assert_eq!(crowd.hush(&[&a, &b]).await, (0, 0), "arrived or answered twice");
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn two_backends_are_drained_at_once() {
     let last = broker.backend("c").await.expect("listed");
     assert_eq!(last["sessions"], 30, "none went to the other drained one");
     nothing_has_gone_wrong(&broker).await;
-    crowd.hush(&[&a, &b, &c]).await;
+    assert_eq!(crowd.hush(&[&a, &b, &c]).await, (0, 0), "arrived or answered twice");
 }
 
 #[tokio::test]
@@ -119,5 +119,5 @@ async fn a_drain_outlives_who_asked_for_it() {
     drop(hasty);
     wait_all_moved(&broker, "drain-2", 10).await;
     nothing_has_gone_wrong(&broker).await;
-    crowd.hush(&[&a, &b]).await;
+    assert_eq!(crowd.hush(&[&a, &b]).await, (0, 0), "arrived or answered twice");
 }

@@ -1,6 +1,7 @@
 //! Drains: sessions leave a backend without a reconnect, because somebody asks for it.
 
 mod asks;
+mod chaos;
 mod crowd;
 mod faults;
 mod load;

@@ -44,5 +44,5 @@ async fn every_backend_is_replaced_under_500_streaming_clients() {
         let name = format!("steadfast_messages_{name}_total");
         assert_eq!(broker.metric(&name, &[]).await, 0.0, "{name}");
     }
-    crowd.hush(&backends).await;
+    assert_eq!(crowd.hush(&backends).await, (0, 0), "arrived or answered twice");
 }
