@@ -426,7 +426,6 @@ impl Uplink {
     /// The backend answers no pings: the outstanding one is not waited for.
     pub(crate) fn forget_ping(&mut self) {
         self.ping.take_if(|ping| ping.asked.is_some());
-        self.stop_at = None;
     }
 
     /// Nothing waits to be written.

@@ -401,6 +401,7 @@ impl Session {
     /// The backend answers no pings, so suspects cannot be cleared one by one.
     pub(super) fn suspects_unjudged(&mut self) {
         if self.suspicion().is_some_and(|suspicion| suspicion.until_seq.take().is_some()) {
+            self.up.one_at_a_time(false);
             self.note(Note::Cleared);
         }
     }

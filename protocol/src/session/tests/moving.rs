@@ -447,6 +447,26 @@ fn control_frames_pass_while_messages_are_held() {
 }
 
 #[test]
+fn messages_stay_held_when_the_backend_turns_out_to_be_unfit() {
+    let mut rig = dialing_with(|config| config.ack_timeout = secs(31));
+    rig.link_target();
+    let talk = |rig: &mut Rig, time| {
+        for _ in 0..4 * time {
+            rig.wait(ms(250));
+            rig.backend_says("news");
+        }
+    };
+    talk(&mut rig, 30);
+    rig.client_says("held");
+    talk(&mut rig, 2);
+    assert_eq!(rig.take_notes(), [Note::Unfit]);
+    assert_eq!((rig.up(), rig.session.state()), (vec![], State::Holding));
+    talk(&mut rig, 1);
+    assert_eq!(outcomes(&mut rig), [ended(Outcome::Stayed(Stay::Busy))]);
+    assert_eq!(rig.up(), ["held"]);
+}
+
+#[test]
 fn messages_that_are_held_are_not_owed_by_the_backend() {
     let mut rig = waiting_with(|config| {
         (config.hold, config.ack_timeout, config.quiet, config.quiet_max) =
