@@ -347,6 +347,10 @@ impl Session {
         let (base, whole) = (self.up.ring.base_seq(), self.up.ring.whole_seq());
         let replay_to = self.exceptions().written_seq.clamp(base, whole);
         let replayed = replay_to - base;
+        if whole > base {
+            // It is asked now what the client has said so far.
+            self.clocks.question(now);
+        }
         self.exceptions().replayed += replayed;
         let failed = self.episode.as_mut().map_or(now, |episode| {
             (episode.linked, episode.replay_to) = (Some(now), replay_to);

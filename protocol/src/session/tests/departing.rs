@@ -367,6 +367,7 @@ fn a_session_stays_until_its_replay_is_acknowledged() {
     rig.link_next();
     assert!(!rig.session.relocate(rig.now, ORDER), "still replaying");
     rig.backend_pongs();
+    rig.backend_says("answer one");
     rig.take_notes();
     assert_eq!(rig.session.state(), State::Settling);
     assert!(rig.session.relocate(rig.now, ORDER));

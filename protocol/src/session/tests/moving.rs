@@ -565,6 +565,25 @@ fn a_service_that_has_not_answered_yet_may_be_a_slow_one() {
     assert_eq!(rig.up(), [GOODBYE]);
 }
 
+/// What the client said in between is a question to it from when it has got it.
+#[test]
+fn the_next_backend_may_be_a_slow_one_too() {
+    let mut rig = parting();
+    rig.client_says("the first question");
+    rig.backend_closes(1001, "");
+    assert_eq!(rig.up(), ["the first question", "<ping>"]);
+    rig.backend_pongs();
+    assert!(rig.session.relocate(rig.now, Move { ticket: 8, force_at: None }));
+    rig.pump();
+    assert!(rig.link_target());
+    rig.backend_pongs();
+    rig.up();
+    rig.wait(ms(1950));
+    assert_eq!(rig.up(), [""; 0]);
+    rig.wait(ms(60));
+    assert_eq!(rig.up(), [GOODBYE]);
+}
+
 #[test]
 fn a_service_that_never_answers_is_not_waited_for() {
     let mut rig = Rig::new();
