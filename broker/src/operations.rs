@@ -183,11 +183,16 @@ impl Operations {
 
     /// A backend gets sessions again, and a drain of it is cancelled.
     pub(crate) fn undrain(&self, now: Time, backend: &Backend, why: &str) {
+        self.end_drain(now, backend, Duty::Ready, why);
+    }
+
+    /// As [`Operations::undrain`], but the backend has this duty from then on.
+    fn end_drain(&self, now: Time, backend: &Backend, duty: Duty, why: &str) {
         let mut book = self.book();
         if let Some(operation) = book.operations.iter_mut().find(|own| own.drains(backend.id)) {
             finish(operation, now, &self.registry, (State::Cancelled, format!("undrained: {why}")));
         }
-        backend.set_duty(now, Duty::Ready, why);
+        backend.set_duty(now, duty, why);
     }
 
     /// A backend gets no new sessions and keeps those that it has, or the other way round.

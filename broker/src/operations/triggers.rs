@@ -16,8 +16,17 @@ use crate::pool::Pool;
 pub(super) struct Triggers {
     /// Taken away, and drained for that.
     removed: HashSet<usize>,
-    /// Those that ask, and the drain that each has got.
-    asking: HashMap<usize, String>,
+    /// Those that ask.
+    asking: HashMap<usize, Asked>,
+}
+
+/// What a backend has got that asks for a drain.
+#[derive(Debug, Clone)]
+struct Asked {
+    /// The operation's id.
+    drain: String,
+    /// What an operator had made of the backend before.
+    before: Duty,
 }
 
 impl Triggers {
@@ -32,8 +41,8 @@ impl Triggers {
             }
             for backend in &pool.present().backends {
                 let asks = backend.asks_for_drain(now);
-                if let Some(id) = self.heed(operations, (pool, backend), asks, drain, now) {
-                    asking.insert(backend.id, id);
+                if let Some(asked) = self.heed(operations, (pool, backend), asks, drain, now) {
+                    asking.insert(backend.id, asked);
                 }
             }
         }
@@ -48,18 +57,19 @@ impl Triggers {
         asks: Option<String>,
         drain: &Drain,
         now: Time,
-    ) -> Option<String> {
+    ) -> Option<Asked> {
         match (asks, self.asking.get(&backend.id)) {
             // Once: what somebody has made of that drain meanwhile holds.
-            (Some(_), Some(id)) => Some(id.clone()),
+            (Some(_), Some(asked)) => Some(asked.clone()),
             (Some(why), None) => {
+                let before = backend.duty();
                 let subject = Subject::drain(pool, backend, Cause::Backend, why);
                 let begun = operations.begin(now, subject, Terms::new(drain, Wish::default()));
-                begun.ok().map(|view| view.id)
+                begun.ok().map(|view| Asked { drain: view.id, before })
             }
-            (None, Some(id)) => {
-                if operations.holds(now, id, backend) {
-                    operations.undrain(now, backend, "the backend asks for it no more");
+            (None, Some(Asked { drain, before })) => {
+                if operations.holds(now, drain, backend) {
+                    operations.end_drain(now, backend, *before, "the backend asks for it no more");
                 }
                 None
             }
@@ -107,7 +117,7 @@ mod tests {
         let (pool, backend) = (rig.pool(), rig.backend("a"));
         let (drain, asks) = (&rig.broker.setup().settings.drain, asks.then(|| "it says so".to_owned()));
         let begun = triggers.heed(&rig.broker.operations, (&pool, &backend), asks, drain, rig.now);
-        triggers.asking = begun.map(|id| (backend.id, id)).into_iter().collect();
+        triggers.asking = begun.map(|asked| (backend.id, asked)).into_iter().collect();
     }
 
     #[test]
@@ -145,5 +155,20 @@ mod tests {
         assert_eq!((rig.states(), rig.backend("a").duty()), (vec![State::Done], Duty::Draining));
         heed(&mut triggers, &rig, false);
         assert_eq!(rig.backend("a").duty(), Duty::Ready);
+    }
+
+    #[test]
+    fn what_an_operator_has_taken_out_stays_out() {
+        let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
+        rig.drain("a").expect("it has no sessions");
+        heed(&mut triggers, &rig, true);
+        heed(&mut triggers, &rig, false);
+        assert_eq!(rig.backend("a").duty(), Duty::Draining);
+        let operations = &rig.broker.operations;
+        operations.set_enabled(rig.now, &rig.backend("a"), false).expect("no operation empties it");
+        heed(&mut triggers, &rig, true);
+        assert_eq!(rig.backend("a").duty(), Duty::Draining);
+        heed(&mut triggers, &rig, false);
+        assert_eq!(rig.backend("a").duty(), Duty::Disabled);
     }
 }
