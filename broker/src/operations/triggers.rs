@@ -93,8 +93,8 @@ fn clear(
 }
 
 impl Operations {
-    /// This drain has made the backend what it is: it runs, or has emptied it, and nobody has drained it
-    /// again since.
+    /// This drain has made the backend what it is: it runs, or has emptied it (so long ago, perhaps, that it
+    /// is forgotten), and nobody has drained it again since.
     fn holds(&self, now: Time, id: &str, backend: &Backend) -> bool {
         let book = self.book();
         let drains = book
@@ -103,12 +103,13 @@ impl Operations {
             .filter(|own| own.subject.backend.as_ref().map(|own| own.id) == Some(backend.id));
         let last = drains.last().map(|own| own.view(now));
         backend.duty() == Duty::Draining
-            && last.is_some_and(|last| last.id == id && last.state != State::Cancelled)
+            && last.is_none_or(|last| last.id == id && last.state != State::Cancelled)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::HISTORY;
     use super::super::tests::Rig;
     use super::*;
 
@@ -170,5 +171,18 @@ mod tests {
         assert_eq!(rig.backend("a").duty(), Duty::Draining);
         heed(&mut triggers, &rig, false);
         assert_eq!(rig.backend("a").duty(), Duty::Disabled);
+    }
+
+    #[test]
+    fn one_whose_drain_is_long_forgotten_gets_sessions_again() {
+        let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
+        heed(&mut triggers, &rig, true);
+        for _ in 0..=HISTORY {
+            rig.drain("b").expect("it has no sessions");
+        }
+        assert!(rig.broker.operations.view(rig.now, "drain-1").is_err());
+        heed(&mut triggers, &rig, true);
+        heed(&mut triggers, &rig, false);
+        assert_eq!(rig.backend("a").duty(), Duty::Ready);
     }
 }
