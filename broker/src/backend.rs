@@ -317,7 +317,13 @@ impl Backend {
 
     /// Its checks or its agent say so.
     pub(crate) fn is_down(&self) -> bool {
-        self.condition().state == State::Down
+        self.down_since().is_some()
+    }
+
+    /// Since when that is so.
+    pub(crate) fn down_since(&self) -> Option<Time> {
+        let condition = self.condition();
+        (condition.state == State::Down).then_some(condition.since)
     }
 
     /// It came back a while ago, and its weight still grows.

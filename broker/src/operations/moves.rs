@@ -88,8 +88,8 @@ fn force_at(operation: &Operation, now: Time, drain: &Drain) -> Option<Time> {
     if operation.terms.force {
         return Some(now + drain.patience + drain.hold);
     }
-    let down = operation.subject.backend.as_ref().is_some_and(|backend| backend.is_down());
-    down.then(|| now + drain.deadline)
+    let down = operation.subject.backend.as_ref()?.down_since()?;
+    Some(down.max(operation.since()) + drain.deadline)
 }
 
 /// The moves under way are told whether they are forced, and when.

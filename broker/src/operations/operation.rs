@@ -179,6 +179,11 @@ impl Operation {
         self.is_active() && own.is_some_and(|own| own.id == backend)
     }
 
+    /// When it began, or was resumed.
+    pub(super) fn since(&self) -> Time {
+        self.since.0
+    }
+
     pub(super) fn view(&self, now: Time) -> View {
         let Subject { kind, pool, backend, cause, why, .. } = &self.subject;
         View {

@@ -1,6 +1,7 @@
 //! Operations with real session machines, in virtual time. What the sessions' own threads would do is done
 //! here by hand.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
@@ -328,6 +329,30 @@ fn a_drain_ends_with_its_time() {
     assert_eq!((rig.view().state, rig.moving().len()), (State::Expired, 0));
     assert_eq!(rig.view().message, "its time limit of 3s has passed");
     assert_eq!(rig.backend("a").duty(), Duty::Draining);
+}
+
+/// Each try is shorter than the deadline, which is the backend's and not the try's.
+#[test]
+fn who_never_falls_quiet_is_moved_by_force_from_a_backend_that_stays_down() {
+    let mut rig = Rig::new("break_before_make = true");
+    rig.sessions("a", 1);
+    rig.backend("a").checked(rig.now, Err("refused".to_owned()), 1, 1);
+    rig.drain("a").expect("nothing is in the way");
+    let tries = |rig: &Rig| {
+        let held = |id: &u128| {
+            let entry = rig.entry(*id);
+            let mut core = entry.core();
+            core.machine.advance(rig.now, &mut || 0);
+            core.machine.state().name() == "holding"
+        };
+        let held = rig.moving().iter().any(|(id, _)| held(id));
+        rig.report_all(BUSY);
+        held
+    };
+    rig.run(SECOND * 29, |rig| assert!(!tries(rig), "everything flows while it is waited for"));
+    let forced = Cell::new(false);
+    rig.run(SECOND * 15, |rig| forced.set(forced.get() || tries(rig)));
+    assert!(forced.get());
 }
 
 #[test]
