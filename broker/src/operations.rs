@@ -281,7 +281,7 @@ impl Book {
 /// Ends an operation, and calls its moves off that have not left yet.
 fn finish(operation: &mut Operation, now: Time, registry: &Registry, (state, message): (State, String)) {
     operation.end(now, state, message);
-    moves::call_off(operation, registry);
+    moves::call_off(operation, registry, usize::MAX);
 }
 
 fn in_the_way(other: &Operation) -> Refused {

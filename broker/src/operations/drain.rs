@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::moves::launch;
+use super::moves::{call_off, launch};
 use super::operation::{Operation, State};
 use super::progress::Tally;
 use super::supervisor::World;
@@ -34,6 +34,7 @@ pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
         operation.end(world.now, State::Done, message);
         return 0;
     }
+    keep_back(operation, &backend, world);
     let room = room(operation, &backend, world);
     let sent = launch(operation, world, room);
     if world.surveyed {
@@ -46,6 +47,15 @@ pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
 /// Its last sessions may have left and not said so yet; that takes no longer than to the next survey.
 fn is_done(operation: &Operation, backend: &Arc<Backend>, world: &World<'_>) -> bool {
     backend.sessions() == 0 && (world.surveyed || operation.progress.remaining().moving == 0)
+}
+
+/// Sessions that break before they make have no place yet: those for which there is none any more stay.
+fn keep_back(operation: &Operation, backend: &Backend, world: &World<'_>) {
+    let pool = &operation.subject.pool;
+    if pool.present().settings.break_before_make {
+        let room = pool.room_beside(world.now, Some(backend.id));
+        call_off(operation, world.registry, world.on_their_way(pool).saturating_sub(room));
+    }
 }
 
 /// How many more its pool has room for: those on their way will need some of it.

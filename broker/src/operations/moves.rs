@@ -105,13 +105,15 @@ pub(super) fn set_force(operation: &Operation, now: Time, registry: &Registry, d
     }
 }
 
-/// The moves under way are no longer wanted. Those that have left their backend go on.
-pub(super) fn call_off(operation: &Operation, registry: &Registry) {
+/// So many of the moves under way are no longer wanted. Those that have left their backend go on.
+pub(super) fn call_off(operation: &Operation, registry: &Registry, most: usize) {
+    let mut left = most;
     for (id, ticket) in planned(operation) {
-        let Some(entry) = registry.get(id) else { continue };
+        let Some(entry) = registry.get(id).filter(|_| left > 0) else { continue };
         let mut core = entry.core();
         if core.machine.moving() == Some(ticket) {
             core.machine.remain();
+            left -= usize::from(core.machine.moving().is_none());
             core.waker.wake_by_ref();
         }
     }

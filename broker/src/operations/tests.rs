@@ -259,6 +259,28 @@ fn no_more_move_than_there_is_room_for() {
 }
 
 #[test]
+fn who_breaks_before_it_makes_stays_when_the_room_is_gone() {
+    for (keys, left) in [("break_before_make = true", [1, 0]), ("", [3, 3])] {
+        let mut rig = Rig::new(keys);
+        rig.sessions("a", 3);
+        rig.drain("a").expect("nothing is in the way");
+        rig.run(SECOND, |_| {});
+        let moving = rig.moving();
+        assert_eq!(moving.len(), 3);
+        let limit = crate::backend::Adjustment { weight: None, max_sessions: Some(Some(1)) };
+        rig.backend("b").adjust(rig.now, limit);
+        rig.round();
+        assert_eq!(rig.moving().len(), left[0], "{keys}");
+        for own in moving.iter().filter(|own| !rig.moving().contains(own)) {
+            rig.report(*own, Outcome::Stayed(Stay::Asked));
+        }
+        rig.backend("b").checked(rig.now, Err("refused".to_owned()), 1, 1);
+        rig.round();
+        assert_eq!(rig.moving().len(), left[1], "{keys}");
+    }
+}
+
+#[test]
 fn a_cancelled_drain_calls_its_moves_off_and_can_be_resumed() {
     let mut rig = Rig::new("");
     rig.sessions("a", 4);
