@@ -299,7 +299,9 @@ impl Io {
         }
         match (note, &core.seat) {
             (Note::Failed(Failure::Close(code)), Some(seat)) => seat.closed_with(now, code),
-            (Note::Silent, Some(seat)) if entry.gate.pool.has_other(now, seat.backend().id) => {
+            (Note::Silent, Some(seat))
+                if self.holds_target() || entry.gate.pool.has_other(now, seat.backend().id) =>
+            {
                 seat.backend().penalise(now);
                 core.machine.handle_backend_lost(now, Failure::Silence);
                 blame(entry, core, now);

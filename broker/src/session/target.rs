@@ -81,6 +81,11 @@ impl Io {
         true
     }
 
+    /// The next backend is connected. The place that it has for this session may be its last.
+    pub(super) fn holds_target(&self) -> bool {
+        self.moving.as_ref().is_some_and(|moving| matches!(moving.target, Some(Target::Held(_))))
+    }
+
     fn dial_ahead(&self, entry: &Arc<Entry>, present: Option<usize>, ticket: u64) -> Dialing {
         let (broker, entry) = (Arc::clone(&self.broker), Arc::clone(entry));
         let mut refusing = self.refusing();

@@ -8,7 +8,7 @@ use steadfast_tests::client::Client;
 use steadfast_tests::sequence::{range, send_range};
 use steadfast_tests::wait::eventually;
 
-use crate::scene::{Midway, add, clients, drain, wait_all_moved, wait_operation, wait_progress};
+use crate::scene::{Midway, POOL, add, clients, drain, wait_all_moved, wait_operation, wait_progress};
 
 async fn wait_goodbye(backend: &Backend) {
     let is_goodbye = |close: Option<(Option<u16>, String)>| close.is_some_and(|(code, _)| code == Some(1001));
@@ -64,6 +64,19 @@ async fn an_old_backend_that_is_stopped_is_given_up() {
         ["half and half", "m-2"],
         "what the stopped one got was not its answer"
     );
+}
+
+#[tokio::test]
+async fn one_that_is_stopped_is_given_up_for_the_last_place_there_is() {
+    let mut own = Midway::with("", "", |broker| broker.pool_setting("ack_timeout = \"1s\"")).await;
+    let full = own.broker.change("PATCH", &format!("{POOL}/backends/b"), r#"{"max_sessions":1}"#).await;
+    assert_eq!(full.status, 200, "{}", full.text());
+    own.a.signal(Signal::SIGSTOP);
+    own.finish().await;
+    assert_eq!(own.client.text().await, "b:half and half");
+    assert_eq!(own.b.journal().sessions().len(), 1, "nothing is dialled once more");
+    own.a.signal(Signal::SIGCONT);
+    own.a.wait_end(0).await;
 }
 
 #[tokio::test]
