@@ -93,6 +93,7 @@ pub(crate) fn ended(entry: &Entry, core: &Core, last: Option<&str>) {
         code,
         duration_ms = clock::now().since(entry.began).as_millis() as u64,
         failovers = core.machine.failovers(),
+        moves = core.machine.moves(),
         up = ledger.up.forwarded,
         acknowledged = ledger.up.acknowledged,
         replayed = ledger.up.replayed,

@@ -64,7 +64,7 @@ impl Triggers {
             (Some(why), None) => {
                 let before = backend.duty();
                 let subject = Subject::drain(pool, backend, Cause::Backend, why);
-                let begun = operations.begin(now, subject, Terms::new(drain, Wish::default()));
+                let begun = operations.begin(now, subject, unhurried(drain));
                 begun.ok().map(|view| Asked { drain: view.id, before })
             }
             (None, Some(Asked { drain, before })) => {
@@ -88,8 +88,12 @@ fn clear(
     now: Time,
 ) -> bool {
     let why = backend.view(now).why;
-    let terms = Terms { time_limit: None, ..Terms::new(drain, Wish::default()) };
-    operations.begin(now, Subject::drain(pool, backend, Cause::Removed, why), terms).is_ok()
+    operations.begin(now, Subject::drain(pool, backend, Cause::Removed, why), unhurried(drain)).is_ok()
+}
+
+/// Nobody would begin it again when its time were over.
+fn unhurried(drain: &Drain) -> Terms {
+    Terms { time_limit: None, ..Terms::new(drain, Wish::default()) }
 }
 
 impl Operations {
@@ -156,6 +160,15 @@ mod tests {
         assert_eq!((rig.states(), rig.backend("a").duty()), (vec![State::Done], Duty::Draining));
         heed(&mut triggers, &rig, false);
         assert_eq!(rig.backend("a").duty(), Duty::Ready);
+    }
+
+    #[test]
+    fn who_asks_is_drained_without_a_time_limit() {
+        let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
+        rig.sessions("a", 1);
+        heed(&mut triggers, &rig, true);
+        let drain = rig.broker.operations.view(rig.now, "drain-1").expect("it has begun");
+        assert_eq!(drain.terms.time_limit, None);
     }
 
     #[test]

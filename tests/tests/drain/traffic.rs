@@ -102,6 +102,10 @@ async fn a_greeting_waits_for_the_old_backends_last_words() {
     own.arrive().await;
     assert_eq!(own.client.texts(2).await, ["farewell", "hello"]);
     own.goes_on_at_b().await;
+    own.client.close(1000, "").await;
+    assert_eq!(own.broker.wait_causes(1).await, ["client_close"]);
+    let line = own.broker.access_lines().remove(0);
+    assert_eq!((&line["moves"], &line["failovers"]), (&json!(1), &json!(0)));
 }
 
 #[tokio::test]
