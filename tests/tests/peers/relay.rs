@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
+use serde_json::Value;
 use steadfast_tests::process::Process;
 use steadfast_tests::wait::eventually_async;
 use steadfast_tests::{Broker, admin};
@@ -28,6 +29,28 @@ impl Relay {
         let address = parse(&process.printed("listening on ", 0).await);
         let admin = parse(&process.printed("admin on ", 0).await);
         Self { address, admin, _process: process }
+    }
+
+    /// Drains the backend at `address`, and waits until it holds no session.
+    #[allow(dead_code, reason = "not every test that starts a relay moves its sessions")]
+    pub(crate) async fn drain(&self, address: SocketAddr) {
+        let backends = self.json("/api/v1/backends").await;
+        let all = backends["backends"].as_array().expect("a list of backends");
+        let own = all.iter().find(|own| own["address"] == address.to_string()).expect("a backend there");
+        let name = own["name"].as_str().expect("a name");
+        let path = format!("/api/v1/pools/default/backends/{name}/drain");
+        let begun = admin::post(self.admin, &path).await;
+        assert_eq!(begun.status, 202, "{}", begun.text());
+        eventually_async(&format!("{name} is drained"), async || {
+            let operations = self.json("/api/v1/operations").await;
+            (operations["operations"][0]["state"] == "done").then_some(())
+        })
+        .await;
+    }
+
+    #[allow(dead_code, reason = "as drain")]
+    async fn json(&self, path: &str) -> Value {
+        serde_json::from_slice(&admin::get(self.admin, path).await.body).expect("JSON")
     }
 
     /// Waits until backends have acknowledged `n` messages in all, so that none of them can be replayed.

@@ -1,5 +1,5 @@
-//! One client connection, from a server of one library to a server of another and back, by SIGKILL. Both
-//! compress in their own ways, and the client must not notice.
+//! One client connection, from a server of one library to a server of another and back, by SIGKILL, and once more
+//! by a drain. Both compress in their own ways, and the client must not notice.
 
 use serde_json::json;
 
@@ -30,12 +30,18 @@ async fn there_and_back(test: &str, library: Library, first: Tool, second: Tool)
     assert_eq!(second.event().await, opened, "the session after the first failover");
     first.restart().await;
     second.kill();
-    talk(&mut client, &relay, &first, sent).await;
+    sent = talk(&mut client, &relay, &first, sent).await;
     assert_eq!(first.event().await, opened, "the session after the second failover");
+
+    second.restart().await;
+    relay.drain(first.address()).await;
+    assert_eq!(first.event().await, json!({ "event": "close", "code": 1001, "reason": "" }), "the goodbye");
+    talk(&mut client, &relay, &second, sent).await;
+    assert_eq!(second.event().await, opened, "the session after the drain");
 
     let closed = json!({ "event": "close", "code": 1000, "reason": "still here" });
     client.ask("close 1000 still here", closed.clone()).await;
-    assert_eq!(first.event().await, closed, "the close at the last server");
+    assert_eq!(second.event().await, closed, "the close at the last server");
 }
 
 /// Four messages and their answers, and then nothing is left that could be replayed. `before` have been sent
