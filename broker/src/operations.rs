@@ -262,14 +262,17 @@ impl Operations {
 }
 
 impl Book {
+    /// The oldest that have ended are forgotten, but for those that sessions still move for: somebody must
+    /// notice when these end without a report.
     fn add(&mut self, operation: Operation) {
         self.operations.push_back(operation);
         let ended = self.operations.iter().filter(|operation| !operation.is_active()).count();
-        if ended > HISTORY
-            && let Some(oldest) = self.operations.iter().position(|operation| !operation.is_active())
-        {
-            self.operations.remove(oldest);
-        }
+        let mut over = ended.saturating_sub(HISTORY);
+        self.operations.retain(|own| {
+            let goes = over > 0 && !own.is_active() && own.progress.remaining().moving == 0;
+            over -= usize::from(goes);
+            !goes
+        });
     }
 
     fn named(&mut self, id: &str) -> Result<&mut Operation, Refused> {

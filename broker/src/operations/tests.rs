@@ -562,6 +562,24 @@ fn only_so_many_that_ended_are_remembered() {
 }
 
 #[test]
+fn one_that_has_ended_is_remembered_while_sessions_move_for_it() {
+    let mut rig = Rig::new("");
+    let id = rig.sessions("a", 1)[0];
+    rig.drain("a").expect("nothing is in the way");
+    rig.round();
+    rig.broker.operations.cancel(rig.now, "drain-1").expect("it runs");
+    for _ in 0..=HISTORY {
+        rig.drain("b").expect("it has no sessions");
+    }
+    // It vanishes without a word.
+    rig.end(id);
+    rig.run(SECOND * 2, |_| {});
+    assert_eq!(rig.broker.operations.tickets.under_way(), 0);
+    rig.drain("b").expect("it has no sessions");
+    assert_eq!(rig.states().len(), HISTORY);
+}
+
+#[test]
 fn a_patch_changes_how_it_goes_on() {
     let mut rig = Rig::new("");
     rig.sessions("a", 5);
