@@ -30,9 +30,11 @@ pub(super) fn survey(operation: &mut Operation, world: &World<'_>, survey: &Surv
 
 /// Moves as many as may go now, and says where the rebalance stands. How many have begun to move.
 pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
-    if operation.surveyed && operation.progress.is_idle() {
+    // Sessions have come and gone meanwhile: it is done when a new look finds nothing to move.
+    if world.surveyed && operation.progress.is_idle() {
         let left = staying(operation.progress.remaining());
-        let message = if left.is_empty() { "the pool is balanced".to_owned() } else { left };
+        let balanced = || "the pool is balanced, as far as its sessions can move".to_owned();
+        let message = if left.is_empty() { balanced() } else { left };
         operation.end(world.now, State::Done, message);
         return 0;
     }
@@ -46,11 +48,11 @@ pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
 }
 
 /// Whether any backend of the pool is off its share by more than `percent`, or so many of its sessions
-/// are not where their keys belong.
+/// are not where their keys belong, and some of them can move.
 pub(super) fn is_off(pool: &Arc<Pool>, world: &World<'_>, survey: &Survey, percent: u32) -> bool {
     let candidates = counted(pool, world, survey);
     match is_keyed(pool) {
-        false => !shifts(&bearers(&candidates), percent).is_empty(),
+        false => !chosen(&bearers(&candidates), percent, survey, |_| false).is_empty(),
         true => {
             let sessions: usize = candidates.iter().map(|candidate| candidate.sessions).sum();
             let displaced = displaced(pool, &candidates, survey).len();
@@ -66,18 +68,24 @@ fn planned(operation: &Operation, world: &World<'_>, survey: &Survey) -> Vec<(u1
     if is_keyed(pool) {
         return displaced(pool, &candidates, survey);
     }
-    chosen(operation, &bearers(&candidates), survey)
+    let tried = |id| operation.progress.is_member(id);
+    chosen(&bearers(&candidates), operation.subject.tolerance, survey, tried)
 }
 
-fn chosen(operation: &Operation, bearers: &[Bearer], survey: &Survey) -> Vec<(u128, usize)> {
-    let shifts = shifts(bearers, operation.subject.tolerance);
+fn chosen(
+    bearers: &[Bearer],
+    tolerance: u32,
+    survey: &Survey,
+    tried: impl Fn(u128) -> bool,
+) -> Vec<(u128, usize)> {
+    let shifts = shifts(bearers, tolerance);
     let mut sessions: HashMap<usize, Vec<u128>> = HashMap::new();
     for shift in &shifts {
         sessions.entry(shift.from).or_insert_with(|| {
             let movable = survey.on(shift.from).filter(|own| !own.pinned).map(|own| own.id);
             let mut movable: Vec<u128> = movable.collect();
             // Taken from the end.
-            movable.sort_by_key(|id| !operation.progress.is_member(*id));
+            movable.sort_by_key(|id| !tried(*id));
             movable
         });
     }

@@ -507,6 +507,41 @@ fn an_unbalanced_pool_is_rebalanced_after_two_looks() {
 }
 
 #[test]
+fn a_rebalance_is_done_when_a_last_look_finds_nothing_to_move() {
+    let mut rig = Rig::new("");
+    let ids = rig.sessions("a", 40);
+    let subject = Subject::rebalance(&rig.pool(), 10, Cause::Operator, String::new());
+    rig.begin(subject, NO_WISH).expect("nothing is in the way");
+    rig.run(SECOND, |_| {});
+    let moving = rig.moving();
+    let stays = |id: &u128| moving.iter().all(|own| own.0 != *id);
+    // While some move, of the others all but one end.
+    ids.iter().filter(|id| stays(id)).skip(1).for_each(|id| rig.end(*id));
+    rig.run(SECOND * 5, |rig| {
+        rig.report_all(MOVED);
+    });
+    assert_eq!(rig.view().state, State::Done);
+    let held = [rig.backend("a").sessions(), rig.backend("b").sessions()];
+    assert!(held[0].abs_diff(held[1]) <= 3, "each is within one of its share: {held:?}");
+}
+
+#[test]
+fn sessions_that_cannot_move_begin_no_rebalance() {
+    let mut rig = Rig::new("[pool.rebalance]\ninterval = \"1s\"");
+    for key in 0..20 {
+        rig.session("a", key, true);
+    }
+    rig.run(SECOND * 10, |_| {});
+    assert_eq!(rig.states(), []);
+    rig.session("a", 20, false);
+    rig.run(SECOND * 10, |rig| {
+        rig.report_all(MOVED);
+    });
+    assert_eq!((rig.states(), rig.view().moved), (vec![State::Done], 1));
+    assert_eq!(rig.view().message, "the pool is balanced, as far as its sessions can move");
+}
+
+#[test]
 fn what_nobody_asked_for_gives_way() {
     let mut rig = Rig::new("[pool.rebalance]\ninterval = \"1s\"");
     rig.sessions("a", 20);
