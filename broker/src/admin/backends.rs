@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 use steadfast_protocol::time::Time;
 
+use super::extract::Path;
 use super::{Admin, Error};
 use crate::agent::Score;
 use crate::backend::{Adjustment, Backend, Origin, WEIGHT_MAX};

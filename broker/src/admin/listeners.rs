@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use serde::{Deserialize, Serialize};
 
+use super::extract::Body;
 use super::{Admin, Error};
 
 #[derive(Serialize)]
@@ -34,22 +34,21 @@ pub(super) async fn all(State(admin): State<Admin>) -> Json<serde_json::Value> {
 /// Has listeners take no new sessions; those that are there go on.
 pub(super) async fn pause(
     State(admin): State<Admin>,
-    choice: Result<Option<Json<Choice>>, JsonRejection>,
+    Body(choice): Body<Choice>,
 ) -> Result<Json<serde_json::Value>, Error> {
-    set(&admin, choice?, true)
+    set(&admin, choice, true)
 }
 
 /// Has listeners take sessions again.
 pub(super) async fn resume(
     State(admin): State<Admin>,
-    choice: Result<Option<Json<Choice>>, JsonRejection>,
+    Body(choice): Body<Choice>,
 ) -> Result<Json<serde_json::Value>, Error> {
-    set(&admin, choice?, false)
+    set(&admin, choice, false)
 }
 
-fn set(admin: &Admin, choice: Option<Json<Choice>>, paused: bool) -> Result<Json<serde_json::Value>, Error> {
-    let Choice { listener } = choice.map(|Json(choice)| choice).unwrap_or_default();
-    let chosen = match listener {
+fn set(admin: &Admin, choice: Choice, paused: bool) -> Result<Json<serde_json::Value>, Error> {
+    let chosen = match choice.listener {
         Some(text) => vec![numbered(admin, &text)?],
         None => admin.broker.listeners().map(|listener| listener.number).collect(),
     };

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backends;
+mod extract;
 mod guard;
 mod listeners;
 mod operations;
@@ -14,7 +15,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -151,17 +151,6 @@ impl Error {
 
     fn invalid(message: impl Into<String>) -> Error {
         Error::new(StatusCode::BAD_REQUEST, "invalid", message)
-    }
-}
-
-impl From<JsonRejection> for Error {
-    fn from(rejection: JsonRejection) -> Error {
-        let status = match rejection {
-            // As every other value that is not allowed.
-            JsonRejection::JsonDataError(_) => StatusCode::BAD_REQUEST,
-            _ => rejection.status(),
-        };
-        Error::new(status, "invalid", rejection.body_text())
     }
 }
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -14,6 +13,7 @@ use serde_json::Value;
 
 use super::audit::Concerns;
 use super::backends::{named, pool_named, shown};
+use super::extract::{Body, Path};
 use super::{Admin, Error, sessions};
 use crate::backend::Backend;
 use crate::clock;
@@ -30,9 +30,6 @@ const TOLERANCE: u32 = 10;
 
 /// Why it is done, when somebody asks.
 const ASKED: &str = "the API was asked for it";
-
-/// A body that may be left out.
-type Body = Result<Option<Json<Order>>, JsonRejection>;
 
 /// An operation, and its id for the record of changes.
 type Answer = (Extension<Concerns>, Json<Value>);
@@ -165,9 +162,8 @@ async fn one(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<
 async fn drain(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
-    order: Body,
+    Body(order): Body<Order>,
 ) -> Result<Response, Error> {
-    let order = Order::of(order)?;
     order.takes_no("tolerance", order.tolerance.is_some())?;
     let (pool, backend) = found(&admin, &pool, &name)?;
     begin(&admin, Subject::drain(&pool, &backend, Cause::Operator, ASKED.to_owned()), &order)
@@ -177,9 +173,8 @@ async fn drain(
 async fn failover(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
-    order: Body,
+    Body(order): Body<Order>,
 ) -> Result<Response, Error> {
-    let order = Order::of(order)?;
     order.takes_no("force", order.force.is_some())?;
     order.takes_no("tolerance", order.tolerance.is_some())?;
     let (pool, backend) = found(&admin, &pool, &name)?;
@@ -190,9 +185,8 @@ async fn failover(
 async fn rebalance(
     State(admin): State<Admin>,
     Path(pool): Path<String>,
-    order: Body,
+    Body(order): Body<Order>,
 ) -> Result<Response, Error> {
-    let order = Order::of(order)?;
     let pool = pool_named(&admin, &pool)?;
     let configured = pool.present().settings.rebalance.map_or(TOLERANCE, |rules| rules.tolerance);
     let tolerance = order.tolerance.unwrap_or(configured);
@@ -208,8 +202,11 @@ fn begin(admin: &Admin, subject: Subject, order: &Order) -> Result<Response, Err
 // ---- what changes one ----
 
 /// Changes its rate, its limits, or whether it forces.
-async fn change(State(admin): State<Admin>, Path(id): Path<String>, order: Body) -> Result<Answer, Error> {
-    let order = Order::of(order)?;
+async fn change(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+    Body(order): Body<Order>,
+) -> Result<Answer, Error> {
     order.takes_no("tolerance", order.tolerance.is_some())?;
     order.takes_no("time_limit_ms", order.time_limit_ms.is_some())?;
     let setup = admin.broker.setup();
@@ -280,10 +277,6 @@ async fn session_failover(State(admin): State<Admin>, Path(id): Path<String>) ->
 // ---- parts ----
 
 impl Order {
-    fn of(body: Body) -> Result<Order, Error> {
-        Ok(body?.map(|Json(order)| order).unwrap_or_default())
-    }
-
     /// The request has no use for this.
     fn takes_no(&self, key: &str, given: bool) -> Result<(), Error> {
         if given { Err(Error::invalid(format!("{key}: this request does not take it"))) } else { Ok(()) }

@@ -5,11 +5,11 @@ mod search;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use serde::{Deserialize, Serialize};
 use steadfast_protocol::session::{Counts, Ledger};
 
+use super::extract::{Body, Path};
 use super::{Admin, Error};
 use crate::clock;
 use crate::registry::Entry;
@@ -136,9 +136,8 @@ pub(super) async fn one(
 pub(super) async fn abort(
     State(admin): State<Admin>,
     Path(id): Path<String>,
-    goodbye: Result<Option<Json<Goodbye>>, JsonRejection>,
+    Body(Goodbye { code, reason }): Body<Goodbye>,
 ) -> Result<Json<serde_json::Value>, Error> {
-    let Goodbye { code, reason } = goodbye?.map(|Json(goodbye)| goodbye).unwrap_or_default();
     check_close(code, &reason).map_err(Error::invalid)?;
     let entry = named(&admin, &id)?;
     let mut core = entry.core();

@@ -7,6 +7,7 @@ mod audit;
 mod commands;
 mod pages;
 mod pauses;
+mod requests;
 
 use serde_json::Value;
 use steadfast_tests::admin;

@@ -1,0 +1,62 @@
+//! What handlers take from a request. What cannot be read is answered as all other errors are.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::Error;
+
+/// The parts of the path that stand for something, decoded.
+#[derive(Debug)]
+pub(super) struct Path<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, Error> {
+        let read = axum::extract::Path::from_request_parts(parts, state).await;
+        let axum::extract::Path(value) =
+            read.map_err(|rejection| Error::new(rejection.status(), "invalid", rejection.body_text()))?;
+        Ok(Path(value))
+    }
+}
+
+/// A body that may be left out. One that is there must be JSON and be called so: what somebody wants is not
+/// to be passed over.
+#[derive(Debug)]
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Body<T>, Error> {
+        let (parts, body) = request.into_parts();
+        let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await?;
+        if bytes.is_empty() {
+            return Ok(Body(T::default()));
+        }
+        let Json(value) = Json::from_request(Request::from_parts(parts, bytes.into()), state).await?;
+        Ok(Body(value))
+    }
+}
+
+impl From<BytesRejection> for Error {
+    fn from(rejection: BytesRejection) -> Error {
+        Error::new(rejection.status(), "invalid", rejection.body_text())
+    }
+}
+
+impl From<JsonRejection> for Error {
+    fn from(rejection: JsonRejection) -> Error {
+        let status = match rejection {
+            // As every other value that is not allowed.
+            JsonRejection::JsonDataError(_) => StatusCode::BAD_REQUEST,
+            _ => rejection.status(),
+        };
+        Error::new(status, "invalid", rejection.body_text())
+    }
+}
