@@ -508,6 +508,43 @@ fn a_restarted_broker_has_forgotten_the_drain() {
 }
 
 #[test]
+fn a_backend_that_no_list_has_is_empty_when_it_has_no_session() {
+    const LEFT: &str = "GET /api/v1/sessions?pool=chat&backend=b1&limit=1";
+    for (left, exit) in [(3, 10), (0, 0)] {
+        let api = Api::new(move |what, before| match (what, before) {
+            (BACKENDS, 0) => backends("up", 5),
+            // A reload has taken its pool away.
+            (BACKENDS, _) => Some((200, json!({ "backends": [] }))),
+            (LEFT, _) => {
+                Some((200, json!({ "sessions": [session("relaying")], "total": left, "next": null })))
+            }
+            (DRAIN, _) => Some((202, operation("running", 0))),
+            _ => Some((200, operation("expired", 1))),
+        });
+        let output = api.run(&["drain", "b1", "--wait"]);
+        assert_eq!(code(output.status), Some(exit), "{output:?}");
+        assert!(exit == 0 || text(&output.stderr).contains("removed with 3 sessions"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_restarted_broker_may_have_given_the_id_to_another_drain() {
+    let api = Api::new(|what, before| match (what, before) {
+        (BACKENDS, _) => backends("up", 5),
+        (DRAIN, _) => Some((202, operation("running", 0))),
+        (LOOK, 0) => Some((200, operation("running", 1))),
+        _ => {
+            let mut other = operation("running", 2);
+            other["operation"]["backend"] = "b2".into();
+            Some((200, other))
+        }
+    });
+    let output = api.run(&["drain", "b1", "--wait"]);
+    assert_eq!(code(output.status), Some(8));
+    assert!(text(&output.stderr).contains("drain-3 any more"), "{output:?}");
+}
+
+#[test]
 fn ctrl_c_leaves_the_drain_alone_and_says_how_to_end_it() {
     let api = Api::new(|what, _| match what {
         BACKENDS => backends("up", 5),

@@ -30,6 +30,11 @@ pub(super) fn path(backend: &Backend) -> String {
     format!("/api/v1/pools/{}/backends/{}", segment(&backend.pool), segment(&backend.name))
 }
 
+/// Where the API counts a backend's sessions.
+pub(super) fn sessions_of(backend: &Backend) -> String {
+    format!("/api/v1/sessions?pool={}&backend={}&limit=1", segment(&backend.pool), segment(&backend.name))
+}
+
 /// The path of a session in the API.
 pub(super) fn session(id: &str) -> String {
     format!("/api/v1/sessions/{}", segment(id))

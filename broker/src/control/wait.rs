@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::names;
 use super::progress::Progress;
 use super::trouble::Trouble;
-use crate::api_client::views::{Backend, Backends, OneOperation, Operation};
+use crate::api_client::views::{Backend, Backends, OneOperation, Operation, Sessions};
 use crate::api_client::{Answer, Api};
 use crate::cli::Exit;
 use crate::operations::State;
@@ -81,13 +81,16 @@ impl Wait<'_> {
     async fn follow(&mut self, id: &str) -> Result<(Operation, Answer), Trouble> {
         loop {
             let (operation, answer) = self.look(id).await?;
+            if !self.is_ours(&operation) {
+                return Err(forgotten(id));
+            }
             self.progress.show(&operation);
             if !operation.state.is_active() {
                 let backend = self.backend_now().await?;
-                match judge(operation.state, backend.as_ref()) {
+                match judge(operation.state, &backend) {
                     Verdict::GoOn => {}
                     Verdict::Emptied => return Ok((operation, answer)),
-                    Verdict::Ended => return Err(ended(&operation, self.backend, backend.as_ref())),
+                    Verdict::Ended => return Err(ended(&operation, &backend)),
                 }
             }
             sleep(INTERVAL).await;
@@ -103,11 +106,15 @@ impl Wait<'_> {
         Ok((answer.view::<OneOperation>()?.operation, answer))
     }
 
-    /// `None`: it was taken away, and has no session.
-    async fn backend_now(&mut self) -> Result<Option<Backend>, Trouble> {
+    /// One that is in no list was taken away, perhaps with its pool, whose sessions stay.
+    async fn backend_now(&mut self) -> Result<Backend, Trouble> {
         let Backends { backends } = self.ask("/api/v1/backends").await?.view()?;
         let wanted = self.backend.full_name();
-        Ok(backends.into_iter().find(|backend| backend.full_name() == wanted))
+        if let Some(backend) = backends.into_iter().find(|backend| backend.full_name() == wanted) {
+            return Ok(backend);
+        }
+        let Sessions { total, .. } = self.ask(&names::sessions_of(self.backend)).await?.view()?;
+        Ok(Backend { state: "removed".to_owned(), sessions: total, ..self.backend.clone() })
     }
 
     /// Asks until there is an answer, while the broker is out of reach for a moment.
@@ -133,8 +140,7 @@ impl Wait<'_> {
 }
 
 /// `state`: that of an operation that does nothing more.
-fn judge(state: State, backend: Option<&Backend>) -> Verdict {
-    let Some(backend) = backend else { return Verdict::Emptied };
+fn judge(state: State, backend: &Backend) -> Verdict {
     let stays_empty = matches!(backend.state.as_str(), "draining" | "disabled" | "removed");
     match (backend.sessions, state) {
         (0, _) if stays_empty => Verdict::Emptied,
@@ -144,11 +150,9 @@ fn judge(state: State, backend: Option<&Backend>) -> Verdict {
     }
 }
 
-fn ended(operation: &Operation, asked: &Backend, now: Option<&Backend>) -> Trouble {
+fn ended(operation: &Operation, backend: &Backend) -> Trouble {
     let Operation { id, state, message, .. } = operation;
-    let name = asked.full_name();
-    let left = now.map_or(0, |backend| backend.sessions);
-    let word = now.map_or("gone", |backend| backend.state.as_str());
+    let (name, word, left) = (backend.full_name(), &backend.state, backend.sessions);
     let sentence = format!(
         "{id} is {}, and {name} is {word} with {left} sessions: {message}; steadfast operations {id} shows it",
         state.name()
@@ -204,12 +208,12 @@ mod tests {
             (State::Done, "removed", 0, Verdict::Emptied),
             (State::Expired, "draining", 0, Verdict::Emptied),
             (State::Expired, "draining", 1, Verdict::Ended),
+            (State::Expired, "removed", 1, Verdict::Ended),
             (State::Stopped, "draining", 3, Verdict::Ended),
             (State::Cancelled, "up", 0, Verdict::Ended),
             (State::Cancelled, "disabled", 0, Verdict::Emptied),
         ] {
-            assert_eq!(judge(state, Some(&backend(word, sessions))), expected, "{state:?} {word} {sessions}");
+            assert_eq!(judge(state, &backend(word, sessions)), expected, "{state:?} {word} {sessions}");
         }
-        assert_eq!(judge(State::Done, None), Verdict::Emptied, "it was taken away");
     }
 }
