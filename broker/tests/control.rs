@@ -244,7 +244,7 @@ fn the_environment_names_the_broker() {
 
 #[test]
 fn each_refusal_has_its_exit_code_and_one_line() {
-    let cases: [(&[&str], Answer, Exit, &str); 14] = [
+    let cases: [(&[&str], Answer, Exit, &str); 15] = [
         (&["backends"], refusal(401, "unauthorized", "show it"), Exit::Refused, "STEADFAST_TOKEN"),
         (&["backends"], refusal(403, "forbidden", "set a token"), Exit::Refused, "set a token"),
         (&["drain", "b9"], backends("up", 0), Exit::NotFound, "did you mean chat/b1"),
@@ -264,6 +264,7 @@ fn each_refusal_has_its_exit_code_and_one_line() {
         ),
         (&["rebalance", "chat"], refusal(409, "conflict", "drain-3 runs"), Exit::Conflict, "drain-3 runs"),
         (&["sessions", "--limit", "0"], refusal(400, "invalid", "limit: no"), Exit::Usage, "limit: no"),
+        (&["abort", "00"], refusal(413, "invalid", "too long"), Exit::Usage, "too long"),
         (&["pause"], refusal(500, "x", "first\nsecond"), Exit::Failure, "first second"),
         (&["resume"], Some((502, json!("<html>"))), Exit::Failure, "502"),
         (&["listeners"], Some((200, json!("<html>"))), Exit::Failure, "not understood"),

@@ -55,7 +55,7 @@ fn exit_of(error: &Error) -> Exit {
     match error {
         Error::Unreachable { .. } => Exit::Unreachable,
         Error::Refused { status, .. } => match *status {
-            StatusCode::BAD_REQUEST => Exit::Usage,
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Exit::Usage,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Refused,
             StatusCode::NOT_FOUND => Exit::NotFound,
             StatusCode::CONFLICT => Exit::Conflict,
