@@ -6,15 +6,11 @@ use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::Client;
 use steadfast_tests::sequence::{range, send_range};
-use steadfast_tests::wait::eventually;
 
-use crate::scene::{Midway, POOL, add, clients, drain, wait_all_moved, wait_operation, wait_progress};
-
-async fn wait_goodbye(backend: &Backend) {
-    let is_goodbye = |close: Option<(Option<u16>, String)>| close.is_some_and(|(code, _)| code == Some(1001));
-    let told = || backend.journal().sessions().into_iter().any(|own| is_goodbye(own.close()));
-    eventually(&format!("a Close 1001 at backend {}", backend.name()), told).await;
-}
+use crate::scene::{
+    Midway, POOL, add, clients, drain, wait_all_moved, wait_goodbye, wait_none_moved, wait_operation,
+    wait_progress,
+};
 
 #[tokio::test]
 async fn a_next_backend_that_is_killed_changes_nothing_for_the_client() {
@@ -24,9 +20,7 @@ async fn a_next_backend_that_is_killed_changes_nothing_for_the_client() {
     assert_eq!((&waiting["sessions"]["remaining"], &waiting["sessions"]["failed"]), (&json!(1), &json!(0)));
     own.finish().await;
     assert_eq!(own.client.text().await, "a:half and half");
-    own.client.ask("m-2", "a:m-2").await;
-    let session = own.broker.wait_only_session("at home", |session| session["state"] == "relaying").await;
-    assert_eq!((&session["backend"], &session["failovers"]), (&json!("a"), &json!(0)));
+    own.goes_on_at_a().await;
     own.b.restart().await;
     wait_all_moved(&own.broker, &own.drain, 1).await;
     own.client.ask("m-3", "b:m-3").await;
@@ -40,8 +34,7 @@ async fn when_the_old_backend_is_killed_the_next_one_is_there() {
     own.a.kill();
     own.finish().await;
     assert_eq!(own.client.text().await, "b:half and half");
-    let done = wait_operation(&own.broker, &own.drain, "done").await;
-    assert_eq!((&done["sessions"]["moved"], &done["sessions"]["failed"]), (&json!(0), &json!(1)), "{done}");
+    wait_none_moved(&own.broker, &own.drain, "failed").await;
     assert_eq!(own.b.journal().sessions().len(), 1, "nothing is dialled once more");
     own.client.ask("m-2", "b:m-2").await;
     assert_eq!(own.b.journal().texts(), ["half and half", "m-2"]);
@@ -54,8 +47,7 @@ async fn an_old_backend_that_is_stopped_is_given_up() {
     own.a.signal(Signal::SIGSTOP);
     own.finish().await;
     assert_eq!(own.client.text().await, "b:half and half");
-    let done = wait_operation(&own.broker, &own.drain, "done").await;
-    assert_eq!((&done["sessions"]["moved"], &done["sessions"]["failed"]), (&json!(0), &json!(1)), "{done}");
+    wait_none_moved(&own.broker, &own.drain, "failed").await;
     own.a.signal(Signal::SIGCONT);
     own.a.wait_end(0).await;
     own.client.ask("m-2", "b:m-2").await;
@@ -165,7 +157,5 @@ async fn a_drain_may_be_called_off_in_the_middle() {
     assert_eq!(end.texts(), [""; 0], "the next backend was told nothing");
     own.finish().await;
     assert_eq!(own.client.text().await, "a:half and half");
-    own.client.ask("m-2", "a:m-2").await;
-    let session = own.broker.wait_only_session("at home", |session| session["state"] == "relaying").await;
-    assert_eq!((&session["backend"], &session["failovers"]), (&json!("a"), &json!(0)));
+    own.goes_on_at_a().await;
 }

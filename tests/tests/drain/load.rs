@@ -9,7 +9,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::crowd::Crowd;
-use crate::scene::{POOL, drain, order, wait_all_moved, wait_operation, wait_progress};
+use crate::scene::{
+    POOL, drain, nothing_has_gone_wrong, order, wait_all_moved, wait_operation, wait_progress,
+};
 
 /// Behind each answer; less than the quiet time, so that the sessions have to be held.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -17,14 +19,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Nobody falls quiet by chance, and all are held soon.
 fn busy(backends: &[&Backend]) -> BrokerBuilder {
     Broker::over(backends).setting("drain", "patience = \"300ms\"")
-}
-
-async fn nothing_has_gone_wrong(broker: &Broker) {
-    for name in ["lost", "in_doubt", "replayed"] {
-        let name = format!("steadfast_messages_{name}_total");
-        assert_eq!(broker.metric(&name, &[]).await, 0.0, "{name}");
-    }
-    assert_eq!(broker.access_lines(), Vec::<serde_json::Value>::new(), "no session has ended");
 }
 
 /// Drains one of two backends whose handlers take so long, in milliseconds, under load.

@@ -6,7 +6,8 @@ use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::Client;
 use steadfast_tests::frame::{CONTINUATION, Frame, TEXT};
 use steadfast_tests::http::Response;
-use steadfast_tests::wait::eventually_async;
+use steadfast_tests::journal::Connection;
+use steadfast_tests::wait::{eventually, eventually_async};
 
 /// The path of the only pool.
 pub(crate) const POOL: &str = "/api/v1/pools/default";
@@ -59,6 +60,28 @@ pub(crate) async fn wait_all_moved(broker: &Broker, id: &str, sessions: usize) {
     let all = Some(sessions as u64);
     assert_eq!((counts("total"), counts("moved"), counts("forced")), (all, all, Some(0)), "{done}");
     assert_eq!((counts("failed"), counts("gone")), (Some(0), Some(0)), "{done}");
+}
+
+/// Waits until the drain `id` is done, and checks that its one session has not moved: it is counted as `what`.
+pub(crate) async fn wait_none_moved(broker: &Broker, id: &str, what: &str) {
+    let done = wait_operation(broker, id, "done").await;
+    assert_eq!((&done["sessions"]["moved"], &done["sessions"][what]), (&json!(0), &json!(1)), "{done}");
+}
+
+/// Waits until a session of `backend` was told to go, with Close 1001.
+pub(crate) async fn wait_goodbye(backend: &Backend) {
+    let told = |own: Connection| own.close().is_some_and(|(code, _)| code == Some(1001));
+    let what = format!("a Close 1001 at backend {}", backend.name());
+    eventually(&what, || backend.journal().sessions().into_iter().any(told)).await;
+}
+
+/// Nothing is lost, in doubt or sent again so far, and no session has ended.
+pub(crate) async fn nothing_has_gone_wrong(broker: &Broker) {
+    for name in ["lost", "in_doubt", "replayed"] {
+        let name = format!("steadfast_messages_{name}_total");
+        assert_eq!(broker.metric(&name, &[]).await, 0.0, "{name}");
+    }
+    assert_eq!(broker.access_lines(), Vec::<Value>::new(), "no session has ended");
 }
 
 /// Gives the broker the backend `backend`, by the API.
@@ -124,6 +147,14 @@ impl Midway {
         self.finish().await;
         assert_eq!(self.client.text().await, "a:half and half");
         wait_all_moved(&self.broker, &self.drain, 1).await;
+    }
+
+    /// The session is at `a`, as if nothing had been.
+    pub(crate) async fn goes_on_at_a(&mut self) {
+        self.client.ask("m-2", "a:m-2").await;
+        let at_home = |session: &Value| session["state"] == "relaying";
+        let session = self.broker.wait_only_session("at home", at_home).await;
+        assert_eq!((&session["backend"], &session["failovers"]), (&json!("a"), &json!(0)));
     }
 
     /// The session is at `b`, which has got nothing before `m-2`.

@@ -7,9 +7,10 @@ use steadfast_tests::client::Client;
 use steadfast_tests::frame::{BINARY, CONTINUATION, Frame};
 use steadfast_tests::payload::{Payload, noise};
 use steadfast_tests::sequence::range;
-use steadfast_tests::wait::eventually;
 
-use crate::scene::{Midway, add, body, drain, wait_all_moved, wait_operation, wait_progress};
+use crate::scene::{
+    Midway, add, body, drain, wait_all_moved, wait_goodbye, wait_none_moved, wait_operation, wait_progress,
+};
 
 #[tokio::test]
 async fn a_large_message_of_the_client_goes_to_the_old_backend_as_a_whole() {
@@ -113,8 +114,7 @@ async fn a_kick_by_the_old_backend_reaches_the_client() {
     let mut own = Midway::between("", "").await;
     own.a.command("!close 4001 kicked").await;
     assert_eq!(own.client.closed().await, (Some(4001), "kicked".to_owned()));
-    let done = wait_operation(&own.broker, &own.drain, "done").await;
-    assert_eq!((&done["sessions"]["moved"], &done["sessions"]["gone"]), (&json!(0), &json!(1)), "{done}");
+    wait_none_moved(&own.broker, &own.drain, "gone").await;
     assert_eq!(own.b.wait_end(0).await.texts(), [""; 0]);
 }
 
@@ -124,21 +124,18 @@ async fn a_kick_in_answer_to_the_goodbye_reaches_the_client() {
     let mut own = Midway::with("--ignore-close", "", settings).await;
     own.finish().await;
     assert_eq!(own.client.text().await, "a:half and half");
-    let is_told = || own.a.journal().sessions()[0].close().is_some_and(|(code, _)| code == Some(1001));
-    eventually("a Close 1001", is_told).await;
+    wait_goodbye(&own.a).await;
     own.a.command("!close 4001 kicked").await;
     assert_eq!(own.client.closed().await, (Some(4001), "kicked".to_owned()));
     assert_eq!(own.b.wait_end(0).await.texts(), [""; 0]);
-    let done = wait_operation(&own.broker, &own.drain, "done").await;
-    assert_eq!((&done["sessions"]["moved"], &done["sessions"]["failed"]), (&json!(0), &json!(1)), "{done}");
+    wait_none_moved(&own.broker, &own.drain, "failed").await;
 }
 
 #[tokio::test]
 async fn a_client_may_leave_in_the_middle() {
     let Midway { a, b, broker, client, drain } = Midway::between("", "").await;
     assert_eq!(client.close(1000, "bye").await.0, Some(1000));
-    let done = wait_operation(&broker, &drain, "done").await;
-    assert_eq!((&done["sessions"]["moved"], &done["sessions"]["gone"]), (&json!(0), &json!(1)), "{done}");
+    wait_none_moved(&broker, &drain, "gone").await;
     // Its last message was not said to the end, and so the connection cannot be ended in order.
     assert_eq!(a.wait_end(0).await.end(), Some("Reset"));
     assert_eq!(b.wait_end(0).await.texts(), [""; 0]);
@@ -149,8 +146,7 @@ async fn a_client_may_leave_in_the_middle() {
 async fn a_client_may_vanish_in_the_middle() {
     let Midway { a, b, broker, client, drain } = Midway::between("", "").await;
     client.reset().await;
-    let done = wait_operation(&broker, &drain, "done").await;
-    assert_eq!((&done["sessions"]["moved"], &done["sessions"]["gone"]), (&json!(0), &json!(1)), "{done}");
+    wait_none_moved(&broker, &drain, "gone").await;
     for backend in [&a, &b] {
         backend.wait_end(0).await;
     }
