@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
-use steadfast_protocol::session::Counts;
+use steadfast_protocol::session::{Counts, Outcome};
 use steadfast_protocol::time::Time;
 
 use crate::backend::{Backend, State};
@@ -86,17 +86,7 @@ fn begin_at_zero() {
         let labels = [("kind", kind.name()), ("state", state.name())];
         metrics::counter!("steadfast_operations_total", &labels).absolute(0);
     }
-    for outcome in [
-        "moved",
-        "forced",
-        "failed_over",
-        "closed",
-        "ended",
-        "busy",
-        "no_target",
-        "target_lost",
-        "called_off",
-    ] {
+    for outcome in Outcome::ALL.map(Outcome::name) {
         metrics::counter!("steadfast_moves_total", "outcome" => outcome).absolute(0);
     }
     metrics::counter!("steadfast_ejections_total").absolute(0);

@@ -189,7 +189,7 @@ impl Operations {
     /// As [`Operations::undrain`], but the backend has this duty from then on.
     fn end_drain(&self, now: Time, backend: &Backend, duty: Duty, why: &str) {
         let mut book = self.book();
-        if let Some(operation) = book.operations.iter_mut().find(|own| own.drains(backend.id)) {
+        if let Some(operation) = book.operations.iter_mut().find(|own| own.drains() == Some(backend.id)) {
             finish(operation, now, &self.registry, (State::Cancelled, format!("undrained: {why}")));
         }
         backend.set_duty(now, duty, why);
@@ -202,7 +202,7 @@ impl Operations {
     pub(crate) fn set_enabled(&self, now: Time, backend: &Backend, enabled: bool) -> Result<(), Refused> {
         let book = self.book();
         let duty = if enabled { Duty::Ready } else { Duty::Disabled };
-        if let Some(operation) = book.operations.iter().find(|own| own.drains(backend.id)) {
+        if let Some(operation) = book.operations.iter().find(|own| own.drains() == Some(backend.id)) {
             let id = operation.id();
             let message = format!("{id} empties {}; wait for it, or undrain the backend", backend.name);
             return Err(Refused::Conflict { operation: id, message });
@@ -229,8 +229,7 @@ impl Operations {
     /// The drain of each backend that is being emptied, by the backend's id.
     pub(crate) fn drains(&self) -> HashMap<usize, String> {
         let book = self.book();
-        let drains = book.operations.iter().filter(|own| own.is_active() && own.subject.kind == Kind::Drain);
-        drains.filter_map(|own| Some((own.subject.backend.as_ref()?.id, own.id()))).collect()
+        book.operations.iter().filter_map(|own| Some((own.drains()?, own.id()))).collect()
     }
 
     /// An operation moves sessions of this pool.

@@ -34,8 +34,7 @@ pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
         operation.end(world.now, State::Done, message);
         return 0;
     }
-    keep_back(operation, &backend, world);
-    let room = room(operation, &backend, world);
+    let room = keep_to_room(operation, &backend, world);
     let sent = launch(operation, world, room);
     if world.surveyed {
         let (state, message) = standing(operation.progress.remaining(), room, &backend);
@@ -49,22 +48,19 @@ fn is_done(operation: &Operation, backend: &Arc<Backend>, world: &World<'_>) -> 
     backend.sessions() == 0 && (world.surveyed || operation.progress.remaining().moving == 0)
 }
 
-/// Sessions that break before they make have no place yet: those for which there is none any more stay.
-fn keep_back(operation: &Operation, backend: &Backend, world: &World<'_>) {
+/// How many more its pool has room for: those on their way will need some of it. Sessions that break before
+/// they make have no place yet: those for which there is none any more are kept back.
+fn keep_to_room(operation: &Operation, backend: &Backend, world: &World<'_>) -> usize {
     let pool = &operation.subject.pool;
+    let room = pool.room_beside(world.now, Some(backend.id));
+    if room == usize::MAX {
+        return room;
+    }
+    let on_their_way = world.on_their_way(pool);
     if pool.present().settings.break_before_make {
-        let room = pool.room_beside(world.now, Some(backend.id));
-        call_off(operation, world.registry, world.on_their_way(pool).saturating_sub(room));
+        call_off(operation, world.registry, on_their_way.saturating_sub(room));
     }
-}
-
-/// How many more its pool has room for: those on their way will need some of it.
-fn room(operation: &Operation, backend: &Backend, world: &World<'_>) -> usize {
-    let pool = &operation.subject.pool;
-    match pool.room_beside(world.now, Some(backend.id)) {
-        usize::MAX => usize::MAX,
-        room => room.saturating_sub(world.on_their_way(pool)),
-    }
+    room.saturating_sub(on_their_way)
 }
 
 fn standing(remaining: Tally, room: usize, backend: &Backend) -> (State, String) {

@@ -173,10 +173,10 @@ impl Operation {
         self.state.is_active()
     }
 
-    /// It empties this backend.
-    pub(super) fn drains(&self, backend: usize) -> bool {
-        let own = self.subject.backend.as_ref().filter(|_| self.subject.kind == Kind::Drain);
-        self.is_active() && own.is_some_and(|own| own.id == backend)
+    /// The id of the backend that it empties.
+    pub(super) fn drains(&self) -> Option<usize> {
+        let drains = self.is_active() && self.subject.kind == Kind::Drain;
+        self.subject.backend.as_ref().filter(|_| drains).map(|backend| backend.id)
     }
 
     /// When it began, or was resumed.

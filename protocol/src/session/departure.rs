@@ -66,6 +66,19 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every one of them.
+    pub const ALL: [Outcome; 9] = [
+        Outcome::Moved { forced: false },
+        Outcome::Moved { forced: true },
+        Outcome::FailedOver,
+        Outcome::Closed,
+        Outcome::Ended,
+        Outcome::Stayed(Stay::Busy),
+        Outcome::Stayed(Stay::NoTarget),
+        Outcome::Stayed(Stay::TargetLost),
+        Outcome::Stayed(Stay::Asked),
+    ];
+
     /// The word for logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
