@@ -13,6 +13,7 @@ mod frames;
 pub mod ring;
 pub mod scanner;
 pub mod session;
+pub mod shim;
 pub mod time;
 pub mod uplink;
 pub mod violation;

@@ -1,0 +1,322 @@
+//! The messages between broker and service: ATTACH, notices, COMMIT and PUSH, as bytes.
+//!
+//! ```text
+//! ATTACH  'A' version flags 0 | epoch 8 | applied 8 | committed 8 | session 16 | length 4, capsule | ...
+//! notice   'S' '1'    flags 0 | nonce 8 | applied 8 | ...                       the payload of a ping
+//! COMMIT  'C' flags   0     0 | number 8 | upto 8   | length 4, capsule | output, output ...
+//! PUSH    'P' 0       0     0 | output, output ...
+//! output  opcode | length 4, payload
+//! ```
+//!
+//! Numbers are big-endian. `...`: more may follow in a later version, and is ignored. Nothing is
+//! allocated here for a length that a peer states: what is decoded points into the message.
+
+use super::{NUMBER_MAX, SessionId};
+
+/// The version that ATTACH names.
+pub const VERSION: u8 = 1;
+
+/// Bytes of an ATTACH before its capsule.
+const ATTACH_HEAD: usize = 48;
+
+/// Bytes of a COMMIT before its capsule.
+const COMMIT_HEAD: usize = 24;
+
+/// Bytes of a PUSH before its outputs.
+const PUSH_HEAD: usize = 4;
+
+/// Bytes of an output before its payload.
+const OUTPUT_HEAD: usize = 5;
+
+/// Bytes of a notice.
+pub const NOTICE_LEN: usize = 20;
+
+/// A capsule is there (ATTACH, COMMIT).
+const CAPSULE: u8 = 1;
+
+/// The service wants to hear at once that the commit is applied.
+const PROMPT: u8 = 2;
+
+/// The session is to leave this backend.
+const DRAINING: u8 = 1;
+
+/// Why bytes of a peer are no message of this protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// It ends before a field that must be there.
+    Short,
+    /// A length goes beyond the end of the message.
+    Length,
+    /// A number is larger than [`NUMBER_MAX`].
+    Number,
+    /// An opcode that is neither 1 (text) nor 2 (binary).
+    Opcode,
+    /// A flag or reserved byte that this version does not know.
+    Flags,
+    /// Another version than [`VERSION`].
+    Version,
+    /// A message of another kind than the one that must come here.
+    Kind,
+}
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Malformed::Short => "it ends too early",
+            Malformed::Length => "a length goes beyond its end",
+            Malformed::Number => "a number is above 2^53-1",
+            Malformed::Opcode => "an output is neither text nor binary",
+            Malformed::Flags => "a flag is set that is not known",
+            Malformed::Version => "it is of another version",
+            Malformed::Kind => "it is of another kind than expected",
+        })
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// The first message to a service: which session it gets, and where that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attach<'a> {
+    /// Grows with each backend that the session comes to: a fencing token.
+    pub epoch: u64,
+    /// Number of the last commit that was applied; zero: none yet.
+    pub applied: u64,
+    /// Seq of the last message that is consumed. The next one that comes is the one behind it.
+    pub committed: u64,
+    /// The session's name, as in `Steadfast-Session`.
+    pub session: SessionId,
+    /// What the last commit with a capsule has left.
+    pub capsule: Option<&'a [u8]>,
+}
+
+impl<'a> Attach<'a> {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let capsule = self.capsule.unwrap_or_default();
+        let mut bytes = Vec::with_capacity(ATTACH_HEAD + capsule.len());
+        bytes.extend([b'A', VERSION, if self.capsule.is_some() { CAPSULE } else { 0 }, 0]);
+        for number in [self.epoch, self.applied, self.committed] {
+            bytes.extend(number.to_be_bytes());
+        }
+        bytes.extend(self.session);
+        put_block(&mut bytes, capsule);
+        bytes
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// When they are no ATTACH of this version.
+    pub fn decode(bytes: &'a [u8]) -> Result<Attach<'a>, Malformed> {
+        let mut rest = Reader(bytes);
+        let [kind, version, flags, _] = rest.array()?;
+        if kind != b'A' {
+            return Err(Malformed::Kind);
+        }
+        if version != VERSION {
+            return Err(Malformed::Version);
+        }
+        let (epoch, applied, committed) = (rest.number()?, rest.number()?, rest.number()?);
+        let session = rest.array()?;
+        let capsule = rest.block()?;
+        let capsule = (flags & CAPSULE != 0).then_some(capsule);
+        Ok(Attach { epoch, applied, committed, session, capsule })
+    }
+}
+
+/// What a ping to a service tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// Makes the pong's payload unpredictable.
+    pub nonce: u64,
+    /// Number of the last commit that was applied.
+    pub applied: u64,
+    /// The session is to leave this backend: the time for a last capsule.
+    pub draining: bool,
+}
+
+impl Notice {
+    /// As a ping's payload.
+    pub fn encode(&self) -> [u8; NOTICE_LEN] {
+        let mut bytes = [0; NOTICE_LEN];
+        bytes[..4].copy_from_slice(&[b'S', b'1', if self.draining { DRAINING } else { 0 }, 0]);
+        bytes[4..12].copy_from_slice(&self.nonce.to_be_bytes());
+        bytes[12..].copy_from_slice(&self.applied.to_be_bytes());
+        bytes
+    }
+
+    /// From a ping's payload; `None`: it is a ping and nothing else.
+    pub fn decode(bytes: &[u8]) -> Option<Notice> {
+        let mut rest = Reader(bytes);
+        let [b'S', b'1', flags, _] = rest.array().ok()? else { return None };
+        let nonce = u64::from_be_bytes(rest.array().ok()?);
+        Some(Notice { nonce, applied: rest.number().ok()?, draining: flags & DRAINING != 0 })
+    }
+}
+
+/// A message of a service to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envelope<'a> {
+    /// Messages are consumed.
+    Commit(Commit<'a>),
+    /// Messages for the client that answer nothing.
+    Push(Outputs<'a>),
+    /// Of a kind that this version does not know; it is skipped.
+    Unknown(u8),
+}
+
+/// "Consumed up to this seq, these are the outputs, this is the new capsule."
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commit<'a> {
+    /// 1, 2, 3 ... in each session.
+    pub number: u64,
+    /// Seq of the last message that is consumed.
+    pub upto: u64,
+    /// The new capsule; `None`: the old one stays.
+    pub capsule: Option<&'a [u8]>,
+    /// The service wants to hear at once that it is applied.
+    pub prompt: bool,
+    /// Messages for the client.
+    pub outputs: Outputs<'a>,
+}
+
+/// Messages for the client, checked to be whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outputs<'a>(&'a [u8]);
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Output<'a> {
+    /// Text or binary (RFC 6455, 5.6). That text is UTF-8 is not checked here.
+    pub text: bool,
+    /// Its payload.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Envelope<'a> {
+    /// From bytes, each length checked against the message's end.
+    ///
+    /// # Errors
+    /// When they are not a whole envelope.
+    pub fn decode(bytes: &'a [u8]) -> Result<Envelope<'a>, Malformed> {
+        let mut rest = Reader(bytes);
+        let Some(kind) = bytes.first() else { return Err(Malformed::Short) };
+        match kind {
+            b'C' => {
+                let [_, flags, 0, 0] = rest.array()? else { return Err(Malformed::Flags) };
+                let (number, upto) = (rest.number()?, rest.number()?);
+                let capsule = rest.block()?;
+                let present = flags & CAPSULE != 0;
+                if flags & !(CAPSULE | PROMPT) != 0 || (!present && !capsule.is_empty()) {
+                    return Err(Malformed::Flags);
+                }
+                let (capsule, prompt) = (present.then_some(capsule), flags & PROMPT != 0);
+                let outputs = Outputs::checked(rest.0)?;
+                Ok(Envelope::Commit(Commit { number, upto, capsule, prompt, outputs }))
+            }
+            b'P' => {
+                let [_, 0, 0, 0] = rest.array()? else { return Err(Malformed::Flags) };
+                Ok(Envelope::Push(Outputs::checked(rest.0)?))
+            }
+            other => Ok(Envelope::Unknown(*other)),
+        }
+    }
+}
+
+impl<'a> Outputs<'a> {
+    /// `bytes` must be outputs, one behind the other.
+    fn checked(bytes: &'a [u8]) -> Result<Outputs<'a>, Malformed> {
+        let mut rest = Reader(bytes);
+        while !rest.0.is_empty() {
+            rest.output()?;
+        }
+        Ok(Outputs(bytes))
+    }
+}
+
+impl<'a> Iterator for Outputs<'a> {
+    type Item = Output<'a>;
+
+    fn next(&mut self) -> Option<Output<'a>> {
+        let mut rest = Reader(self.0);
+        let output = rest.output().ok();
+        self.0 = rest.0;
+        output
+    }
+}
+
+/// Writes an envelope.
+#[derive(Debug, Clone)]
+pub struct EnvelopeWriter(Vec<u8>);
+
+impl EnvelopeWriter {
+    /// A COMMIT without outputs yet.
+    pub fn commit(number: u64, upto: u64, capsule: Option<&[u8]>, prompt: bool) -> EnvelopeWriter {
+        let block = capsule.unwrap_or_default();
+        let mut bytes = Vec::with_capacity(COMMIT_HEAD + block.len());
+        let flags = if capsule.is_some() { CAPSULE } else { 0 } | if prompt { PROMPT } else { 0 };
+        bytes.extend([b'C', flags, 0, 0]);
+        bytes.extend(number.to_be_bytes());
+        bytes.extend(upto.to_be_bytes());
+        put_block(&mut bytes, block);
+        EnvelopeWriter(bytes)
+    }
+
+    /// A PUSH without outputs yet.
+    pub fn push() -> EnvelopeWriter {
+        let mut bytes = Vec::with_capacity(PUSH_HEAD);
+        bytes.extend([b'P', 0, 0, 0]);
+        EnvelopeWriter(bytes)
+    }
+
+    /// Adds a message for the client.
+    pub fn output(&mut self, text: bool, payload: &[u8]) {
+        self.0.reserve(OUTPUT_HEAD + payload.len());
+        self.0.push(if text { 1 } else { 2 });
+        put_block(&mut self.0, payload);
+    }
+
+    /// The envelope's bytes.
+    pub fn finish(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// A length and so many bytes. Whoever builds a message bounds its parts far below 2^32.
+fn put_block(to: &mut Vec<u8>, block: &[u8]) {
+    to.extend((block.len() as u32).to_be_bytes());
+    to.extend(block);
+}
+
+/// Takes fields off the front.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (field, rest) = self.0.split_first_chunk().ok_or(Malformed::Short)?;
+        self.0 = rest;
+        Ok(*field)
+    }
+
+    fn number(&mut self) -> Result<u64, Malformed> {
+        let number = u64::from_be_bytes(self.array()?);
+        if number > NUMBER_MAX { Err(Malformed::Number) } else { Ok(number) }
+    }
+
+    fn block(&mut self) -> Result<&'a [u8], Malformed> {
+        let len = u32::from_be_bytes(self.array()?) as usize;
+        let (block, rest) = self.0.split_at_checked(len).ok_or(Malformed::Length)?;
+        self.0 = rest;
+        Ok(block)
+    }
+
+    fn output(&mut self) -> Result<Output<'a>, Malformed> {
+        let text = match self.array()? {
+            [1] => true,
+            [2] => false,
+            _ => return Err(Malformed::Opcode),
+        };
+        Ok(Output { text, payload: self.block()? })
+    }
+}
