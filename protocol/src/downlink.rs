@@ -11,6 +11,8 @@
 use crate::chain::{Chain, Gather};
 use crate::frame::{Opcode, control_frame};
 use crate::frames::Frames;
+use crate::kept::{Kept, NotSent};
+use crate::ring::Ring;
 use crate::scanner::Data;
 
 /// While more than this waits for the client, its pings are answered one at a time, the latest
@@ -24,11 +26,21 @@ pub type DirectWrite<'a> = dyn FnMut(&[u8]) -> usize + 'a;
 /// One session's way down.
 #[derive(Debug, Default)]
 pub(crate) struct Downlink {
-    queues: Option<Box<Queues>>,
+    /// `None`: nothing waits.
+    queues: Option<Box<Way>>,
     /// Messages that were read whole from a backend.
     messages: u64,
     /// A Close is queued or written; nothing follows it.
     closed: bool,
+}
+
+/// What is kept of what goes down.
+#[derive(Debug)]
+enum Way {
+    /// What the socket has not taken yet.
+    Passing(Queues),
+    /// What the client has not acknowledged: it may come back for it on another connection.
+    Kept(Kept),
 }
 
 #[derive(Debug, Default)]
@@ -48,109 +60,182 @@ struct Queues {
 }
 
 impl Downlink {
+    /// For a client that may come back.
+    pub(crate) fn keeping() -> Downlink {
+        Downlink { queues: Some(Box::new(Way::Kept(Kept::default()))), ..Downlink::default() }
+    }
+
     /// Takes a span of backend frames. Whole messages go straight to the client when nothing
     /// waits in front of them; what it does not take is queued.
     pub(crate) fn append(&mut self, data: &Data<'_>, direct: &mut DirectWrite<'_>) {
         self.messages += u64::from(data.messages);
+        if let Some(kept) = self.kept_mut() {
+            return kept.append(data);
+        }
         let (whole, open) = data.bytes.split_at(data.whole);
         if !whole.is_empty() {
             self.deliver(whole, direct);
         }
-        if !open.is_empty() {
-            self.queues().held.push(open);
+        if !open.is_empty()
+            && let Some(queues) = self.passing()
+        {
+            queues.held.push(open);
         }
     }
 
     fn deliver(&mut self, whole: &[u8], direct: &mut DirectWrite<'_>) {
+        let mut taken = 0;
         if self.queues.is_none() {
-            let taken = direct(whole).min(whole.len());
-            if taken < whole.len() {
-                let queues = self.queues();
-                queues.out.push(whole);
+            taken = direct(whole).min(whole.len());
+            if taken == whole.len() {
+                return;
+            }
+        }
+        if let Some(queues) = self.passing() {
+            queues.release_held();
+            queues.out.push(whole);
+            if taken > 0 {
                 queues.consume(taken);
             }
-            return;
         }
-        let queues = self.queues();
-        queues.release_held();
-        queues.out.push(whole);
     }
 
     /// Room for payload bytes of the open message that need no scanning; see [`Chain::tail`].
     pub(crate) fn tail(&mut self, want: usize) -> &mut Vec<u8> {
-        self.queues().held.tail(want)
+        match &mut **self.way() {
+            Way::Passing(queues) => queues.held.tail(want),
+            Way::Kept(kept) => kept.ring.tail(want),
+        }
     }
 
     /// Counts `n` bytes that were put there, the last of which may have ended the message.
     pub(crate) fn grown(&mut self, n: usize, message_ended: bool) {
-        let queues = self.queues();
-        queues.held.grown(n);
-        if message_ended {
-            queues.release_held();
-            self.messages += 1;
+        self.messages += u64::from(message_ended);
+        match &mut **self.way() {
+            Way::Kept(kept) => kept.ring.grown(n, message_ended),
+            Way::Passing(queues) => {
+                queues.held.grown(n);
+                if message_ended {
+                    queues.release_held();
+                }
+            }
         }
     }
 
     /// Takes over what another backend has said, behind what waits. The open message must be dropped.
     pub(crate) fn absorb(&mut self, next: Downlink) {
         self.messages += next.messages;
-        if let Some(mut next) = next.queues {
-            let queues = self.queues();
+        if let Some(kept) = self.kept_mut() {
+            kept.absorb(next);
+        } else if let Some(Way::Passing(mut next)) = next.queues.map(|way| *way)
+            && let Some(queues) = self.passing()
+        {
             queues.out.append(&mut next.out);
             queues.held = next.held;
         }
     }
 
-    /// Queues a control frame behind what waits.
+    /// Puts what is kept here to the end of `ring`.
+    pub(crate) fn hand_over(self, ring: &mut Ring) {
+        let Some(Way::Passing(queues)) = self.queues.map(|way| *way) else { return };
+        let whole = queues.out.len();
+        let mut passed = 0;
+        for bytes in queues.out.slices(0) {
+            passed += bytes.len();
+            let messages = if passed == whole { self.messages as u32 } else { 0 };
+            ring.append(&Data { bytes, messages, whole: if messages > 0 { bytes.len() } else { 0 } });
+        }
+        for bytes in queues.held.slices(0) {
+            ring.append(&Data { bytes, messages: 0, whole: 0 });
+        }
+    }
+
+    /// Queues a control frame: a Close behind what waits, others too unless the client may come back.
     pub(crate) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
         if self.closed {
             return;
         }
         self.closed = opcode == Opcode::Close;
-        let frame = control_frame(opcode, payload, None);
-        let queues = self.queues();
-        match opcode {
-            Opcode::Pong => queues.pong(frame),
-            _ => queues.out.push(&frame),
-        }
-        if opcode == Opcode::Close {
-            queues.late_pong = None;
+        match &mut **self.way() {
+            Way::Kept(kept) => kept.control(opcode, payload),
+            Way::Passing(queues) => queues.control(opcode, payload),
         }
     }
 
     /// What can be written now.
     pub(crate) fn transmit(&self) -> Gather<'_> {
-        let mut gather = Gather::new();
-        if let Some(queues) = &self.queues {
-            queues.out.gather(0, queues.out.len(), &mut gather);
+        match self.queues.as_deref() {
+            None => Gather::new(),
+            Some(Way::Kept(kept)) => kept.transmit(),
+            Some(Way::Passing(queues)) => {
+                let mut gather = Gather::new();
+                queues.out.gather(0, queues.out.len(), &mut gather);
+                gather
+            }
         }
-        gather
     }
 
     /// Notes that the client's socket took `n` bytes of it.
     pub(crate) fn written(&mut self, n: usize) {
-        if let Some(queues) = &mut self.queues {
-            queues.progress += n as u64;
-            queues.consume(n);
+        match self.queues.as_deref_mut() {
+            None => {}
+            Some(Way::Kept(kept)) => kept.written(n),
+            Some(Way::Passing(queues)) => {
+                queues.progress += n as u64;
+                queues.consume(n);
+                self.tidy();
+            }
         }
-        self.tidy();
     }
 
     /// Drops the open message, which will never be whole, and says whether there was one.
     pub(crate) fn drop_open(&mut self) -> bool {
-        let dropped = self.queues.as_mut().is_some_and(|queues| {
-            let any = !queues.held.is_empty();
-            queues.held.clear();
-            any
-        });
+        let dropped = match self.queues.as_deref_mut() {
+            None => false,
+            Some(Way::Kept(kept)) => return kept.drop_open(),
+            Some(Way::Passing(queues)) => {
+                let any = !queues.held.is_empty();
+                queues.held.clear();
+                any
+            }
+        };
         self.tidy();
         dropped
     }
 
     /// The client is gone: drops everything and returns how many whole messages it has missed.
     pub(crate) fn abandon(&mut self) -> u64 {
-        let queues = self.queues.take();
-        queues.map_or(0, |queues| queues.unwritten_messages())
+        let missed = self.unwritten();
+        self.queues = None;
+        missed
+    }
+
+    /// The client's socket is at its end, and it may come back.
+    pub(crate) fn detach(&mut self) {
+        if let Some(kept) = self.kept_mut() {
+            kept.detach();
+        }
+    }
+
+    /// The client has acknowledged everything up to `seq`.
+    pub(crate) fn acknowledge(&mut self, seq: u64) -> Result<(), NotSent> {
+        self.kept_mut().map_or(Ok(()), |kept| kept.acknowledge(seq))
+    }
+
+    /// What is kept for a client that may come back.
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        match self.queues.as_deref() {
+            Some(Way::Kept(kept)) => Some(kept),
+            _ => None,
+        }
+    }
+
+    /// As [`Downlink::kept`].
+    pub(crate) fn kept_mut(&mut self) -> Option<&mut Kept> {
+        match self.queues.as_deref_mut() {
+            Some(Way::Kept(kept)) => Some(kept),
+            _ => None,
+        }
     }
 
     /// Messages that were read whole from a backend.
@@ -160,31 +245,54 @@ impl Downlink {
 
     /// Those of them that the client's socket has not taken to their last byte.
     pub(crate) fn unwritten(&self) -> u64 {
-        self.queues.as_ref().map_or(0, |queues| queues.unwritten_messages())
+        match self.queues.as_deref() {
+            None => 0,
+            Some(Way::Kept(kept)) => kept.ungiven(),
+            Some(Way::Passing(queues)) => queues.unwritten_messages(),
+        }
     }
 
     /// A figure that changes whenever the client's socket takes some of what waits.
     pub(crate) fn progress(&self) -> u64 {
-        self.queues.as_ref().map_or(0, |queues| queues.progress)
+        match self.queues.as_deref() {
+            None => 0,
+            Some(Way::Kept(kept)) => kept.progress(),
+            Some(Way::Passing(queues)) => queues.progress,
+        }
     }
 
     /// Bytes that could be written now.
     pub(crate) fn waiting(&self) -> usize {
-        self.queues.as_ref().map_or(0, |queues| queues.out.len())
+        match self.queues.as_deref() {
+            None => 0,
+            Some(Way::Kept(kept)) => kept.waiting(),
+            Some(Way::Passing(queues)) => queues.out.len(),
+        }
     }
 
     /// Bytes kept in all.
     pub(crate) fn buffered(&self) -> usize {
-        self.queues.as_ref().map_or(0, |queues| queues.out.len() + queues.held.len())
+        match self.queues.as_deref() {
+            None => 0,
+            Some(Way::Kept(kept)) => kept.buffered(),
+            Some(Way::Passing(queues)) => queues.out.len() + queues.held.len(),
+        }
     }
 
-    fn queues(&mut self) -> &mut Queues {
-        self.queues.get_or_insert_default()
+    fn way(&mut self) -> &mut Box<Way> {
+        self.queues.get_or_insert_with(|| Box::new(Way::Passing(Queues::default())))
+    }
+
+    fn passing(&mut self) -> Option<&mut Queues> {
+        match &mut **self.way() {
+            Way::Passing(queues) => Some(queues),
+            Way::Kept(_) => None,
+        }
     }
 
     /// Gives the memory back when nothing is left.
     fn tidy(&mut self) {
-        if self.queues.as_ref().is_some_and(|queues| queues.is_empty()) {
+        if matches!(self.queues.as_deref(), Some(Way::Passing(queues)) if queues.is_empty()) {
             self.queues = None;
         }
     }
@@ -193,6 +301,17 @@ impl Downlink {
 impl Queues {
     fn is_empty(&self) -> bool {
         self.out.is_empty() && self.held.is_empty() && self.late_pong.is_none()
+    }
+
+    fn control(&mut self, opcode: Opcode, payload: &[u8]) {
+        let frame = control_frame(opcode, payload, None);
+        match opcode {
+            Opcode::Pong => self.pong(frame),
+            _ => self.out.push(&frame),
+        }
+        if opcode == Opcode::Close {
+            self.late_pong = None;
+        }
     }
 
     fn release_held(&mut self) {

@@ -147,6 +147,51 @@ fn long_length(bytes: &[u8]) -> Result<u64, Violation> {
     }
 }
 
+/// Writes a frame's header in its shortest form (RFC 6455, 5.2), and says how long that is.
+pub fn encode_header(
+    fin: bool,
+    opcode: Opcode,
+    payload_len: u64,
+    mask: Option<[u8; 4]>,
+) -> ([u8; HEADER_MAX], usize) {
+    let mut bytes = [0; HEADER_MAX];
+    let mask_bit = if mask.is_some() { 0x80 } else { 0 };
+    bytes[0] = u8::from(fin) << 7 | opcode.bits();
+    let mut len = match payload_len {
+        0..126 => {
+            bytes[1] = mask_bit | payload_len as u8;
+            2
+        }
+        126..0x1_0000 => {
+            bytes[1] = mask_bit | 126;
+            bytes[2..4].copy_from_slice(&(payload_len as u16).to_be_bytes());
+            4
+        }
+        _ => {
+            bytes[1] = mask_bit | 127;
+            bytes[2..10].copy_from_slice(&payload_len.to_be_bytes());
+            10
+        }
+    };
+    if let Some(key) = mask {
+        bytes[len..len + 4].copy_from_slice(&key);
+        len += 4;
+    }
+    (bytes, len)
+}
+
+/// A whole message in one frame, masked when `mask` is given.
+pub fn data_frame(opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
+    let (header, len) = encode_header(true, opcode, payload.len() as u64, mask);
+    let mut frame = Vec::with_capacity(len + payload.len());
+    frame.extend_from_slice(&header[..len]);
+    frame.extend_from_slice(payload);
+    if let Some(key) = mask {
+        apply_mask(&mut frame[len..], key, 0);
+    }
+    frame
+}
+
 /// Masks or unmasks `payload`, whose first byte is byte `offset` of the frame (RFC 6455, 5.3).
 pub fn apply_mask(payload: &mut [u8], key: [u8; 4], offset: usize) {
     for (i, byte) in payload.iter_mut().enumerate() {
@@ -197,6 +242,25 @@ mod tests {
             assert_eq!(Header::parse(&whole[..cut]), Ok(None), "cut at {cut}");
         }
         assert_eq!(parsed(&whole).len, HEADER_MAX);
+    }
+
+    #[test]
+    fn headers_parse_as_what_they_were_built_from() {
+        for payload_len in [0, 125, 126, 0xFFFF, 0x1_0000, u64::from(u32::MAX)] {
+            for mask in [None, Some([1, 2, 3, 4])] {
+                let (bytes, len) = encode_header(false, Opcode::Text, payload_len, mask);
+                let expected =
+                    Header { fin: false, rsv1: false, opcode: Opcode::Text, mask, payload_len, len };
+                assert_eq!(parsed(&bytes[..len]), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_data_frame_is_a_whole_message() {
+        assert_eq!(data_frame(Opcode::Text, b"Hello", None), b"\x81\x05Hello");
+        let masked = data_frame(Opcode::Text, b"Hello", Some([0x37, 0xfa, 0x21, 0x3d]));
+        assert_eq!(masked, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod deflate;
 pub mod downlink;
 pub mod frame;
 mod frames;
+mod kept;
 pub mod ring;
 pub mod scanner;
 pub mod session;

@@ -29,8 +29,39 @@ pub enum Sender {
 pub enum Item<'a> {
     /// Bytes of data frames, to be passed on verbatim.
     Data(Data<'a>),
+    /// A data frame's header that the input had cut in two, to be passed on as it is.
+    Header(Mended),
     /// A whole control frame.
     Control(Control),
+}
+
+impl Item<'_> {
+    /// What is to be passed on; `None` for a control frame.
+    pub fn data(&self) -> Option<Data<'_>> {
+        match self {
+            Item::Data(data) => Some(*data),
+            Item::Header(mended) => Some(mended.data()),
+            Item::Control(_) => None,
+        }
+    }
+}
+
+/// A data frame's header that came in parts.
+#[derive(Debug, Clone, Copy)]
+pub struct Mended {
+    bytes: [u8; HEADER_MAX],
+    len: u8,
+    /// It has no payload, and its message ends with it.
+    ends: bool,
+}
+
+impl Mended {
+    /// As a span of its own.
+    pub fn data(&self) -> Data<'_> {
+        let bytes = &self.bytes[..usize::from(self.len)];
+        let whole = if self.ends { bytes.len() } else { 0 };
+        Data { bytes, messages: u32::from(self.ends), whole }
+    }
 }
 
 /// A span of data frames, or of parts of them.
@@ -65,8 +96,6 @@ impl Control {
 enum Cut {
     /// A header.
     Header { bytes: [u8; HEADER_MAX], len: u8 },
-    /// A header that is whole by now and handed out; what was handed out lies here.
-    Mended([u8; HEADER_MAX]),
     /// A control frame, behind its header.
     Control(Partial),
 }
@@ -106,7 +135,7 @@ impl Scanner {
 
     /// Between two messages, and not within any frame.
     pub fn at_boundary(&self) -> bool {
-        !self.open && matches!(self.cut.as_deref(), None | Some(Cut::Mended(_)))
+        !self.open && self.cut.is_none()
     }
 
     /// A data message has begun and not ended.
@@ -125,11 +154,9 @@ impl Scanner {
     /// # Errors
     /// The first breach of the protocol. What came before it has been handed out already; the
     /// scanner must not be used after it.
-    pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Item<'a>>, Violation> {
-        match self.cut.as_deref() {
-            None => {}
-            Some(Cut::Mended(_)) => self.cut = None,
-            Some(_) => return self.mend_cut(input),
+    pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Item<'i>>, Violation> {
+        if self.cut.is_some() {
+            return self.mend_cut(input);
         }
         let bytes = *input;
         let mut data = Data { bytes: &[], messages: 0, whole: 0 };
@@ -241,10 +268,9 @@ impl Scanner {
     }
 
     /// Goes on with what an earlier input cut in two.
-    fn mend_cut<'a>(&'a mut self, input: &mut &[u8]) -> Result<Option<Item<'a>>, Violation> {
+    fn mend_cut<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Item<'i>>, Violation> {
         let Some(mut cut) = self.cut.take() else { return Ok(None) };
         match &mut *cut {
-            Cut::Mended(_) => Ok(None),
             Cut::Control(partial) => {
                 let whole = partial.fill(input).then(|| partial.finish());
                 if whole.is_none() {
@@ -284,20 +310,18 @@ impl Scanner {
         Ok(None)
     }
 
-    fn emit_header<'a>(
-        &'a mut self,
+    fn emit_header<'i>(
+        &mut self,
         header: &Header,
         bytes: [u8; HEADER_MAX],
-        input: &mut &[u8],
-    ) -> Option<Item<'a>> {
+        input: &mut &'i [u8],
+    ) -> Option<Item<'i>> {
         if header.opcode.is_control() {
             return self.begin_control(header, input).map(Item::Control);
         }
         self.begin(header);
-        let ended = header.payload_len == 0 && self.end_frame();
-        let whole = if ended { header.len } else { 0 };
-        let Cut::Mended(kept) = &**self.cut.insert(Box::new(Cut::Mended(bytes))) else { return None };
-        Some(Item::Data(Data { bytes: &kept[..header.len], messages: u32::from(ended), whole }))
+        let ends = header.payload_len == 0 && self.end_frame();
+        Some(Item::Header(Mended { bytes, len: header.len as u8, ends }))
     }
 
     fn begin_control(&mut self, header: &Header, input: &mut &[u8]) -> Option<Control> {
@@ -357,15 +381,15 @@ mod tests {
     fn scan(scanner: &mut Scanner, bytes: &[u8], seen: &mut Seen) -> Result<(), Violation> {
         let mut input = bytes;
         while let Some(item) = scanner.next(&mut input)? {
-            match item {
-                Item::Data(data) => {
-                    if data.messages > 0 {
-                        seen.ends.push(seen.data.len() + data.whole);
-                    }
-                    seen.messages += data.messages;
-                    seen.data.extend_from_slice(data.bytes);
+            if let Some(data) = item.data() {
+                if data.messages > 0 {
+                    seen.ends.push(seen.data.len() + data.whole);
                 }
-                Item::Control(control) => seen.controls.push((control.opcode, control.payload().to_vec())),
+                seen.messages += data.messages;
+                seen.data.extend_from_slice(data.bytes);
+            }
+            if let Item::Control(control) = item {
+                seen.controls.push((control.opcode, control.payload().to_vec()));
             }
         }
         assert!(input.is_empty());

@@ -17,7 +17,7 @@
 //!
 //!    Linked --> Parting --> Waiting: a planned move; see `departure`
 //!
-//! client side
+//! client side                          (a client that may come back: Open, and away; see `resume`)
 //!    +------+  Close or EOF   +------+   backend has answered, or is over    +------+
 //!    | Open | --------------> | Left | ------------------------------------> | Told |
 //!    +------+                 +------+                                       +------+
@@ -35,7 +35,8 @@
 //!
 //! The files beside this one hold parts of the same machine: `failover` leaves a backend and takes
 //! the next, `departure` leaves one that works, `target` is the next one while it waits, `ending` says
-//! goodbye, `patience` knows what may last how long.
+//! goodbye, `patience` knows what may last how long. `service` is the part toward services that link the
+//! shim, `resume` and `tokens` that toward clients which may come back.
 
 mod config;
 mod departure;
@@ -43,16 +44,21 @@ mod ending;
 mod failover;
 mod ledger;
 mod patience;
+mod resume;
+mod service;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::sync::Arc;
 
 use crate::chain::Gather;
 use crate::downlink::{DirectWrite, Downlink};
 use crate::frame::Opcode;
-use crate::scanner::{Control, Item, Scanner, Sender};
+use crate::scanner::{Control, Data, Item, Scanner, Sender};
+use crate::shim::SessionId;
+use crate::shim::client_wire::Reason;
 use crate::time::Time;
 use crate::uplink::{Entropy, Uplink};
 use crate::violation::Violation;
@@ -62,17 +68,23 @@ pub use departure::{Move, Outcome, Stay};
 pub use ending::{Cause, End};
 pub use failover::{Dial, DialFailure, Failure, Note};
 pub use ledger::{Counts, Ledger};
+pub use service::Breach;
 
 use departure::Departure;
 use failover::Episode;
 use ledger::{Exceptions, Unanswered};
 use patience::Clocks;
+use resume::Returning;
+use service::Service;
 
 /// From so many payload bytes to come on, they are read straight to where they are kept.
 const DIRECT_MIN: u64 = 16 * 1024;
 
 /// The backend is not read while more than this waits for the client.
 const CLIENT_BACKLOG: usize = 256 * 1024;
+
+/// What an envelope may take besides a message and a capsule.
+const ENVELOPE: u32 = 1024;
 
 /// The shortest masked frame; reading no more than this past a frame cannot begin a next message.
 const FRAME_MIN: usize = 6;
@@ -108,7 +120,55 @@ enum Backend {
     Over,
 }
 
-/// What the backend is told once the client's messages are delivered.
+/// How a session begins.
+#[derive(Debug, Clone, Default)]
+pub struct Opening {
+    /// Its name.
+    pub session: SessionId,
+    /// That of the first backend, as `Steadfast-Attempt` has told it.
+    pub epoch: u64,
+    /// permessage-deflate is agreed. Not with a client that may come back, nor with a service that links
+    /// the shim.
+    pub deflate: bool,
+    /// The backend asked not to be replaced.
+    pub no_failover: bool,
+    /// What the client can do.
+    pub client: ClientKind,
+}
+
+/// What a client can do.
+#[derive(Debug, Clone, Default)]
+pub enum ClientKind {
+    /// The session ends with its connection.
+    #[default]
+    Plain,
+    /// It may come back, and speaks as any other.
+    Returning,
+    /// It links the shim.
+    Shim {
+        /// The secret of its first token, from the driver's entropy.
+        secret: [u8; 32],
+        /// Why the session is a new one.
+        reason: Reason,
+    },
+}
+
+/// What sessions have with an end that links the shim, or with a client that may come back.
+#[derive(Debug, Default)]
+struct Shim {
+    service: Option<Service>,
+    returning: Option<Returning>,
+}
+
+/// What the backend is told once the client's messages are delivered, and when that, and what is
+/// undelivered with it, is given up.
+#[derive(Debug)]
+struct Goodbye {
+    farewell: Farewell,
+    give_up: Time,
+}
+
+/// The last that a backend is told.
 #[derive(Debug)]
 enum Farewell {
     Close(Box<[u8]>),
@@ -120,6 +180,8 @@ enum Farewell {
 pub enum State {
     /// Both sides are connected.
     Relaying,
+    /// The client's connection is lost, and it may come back; the backend is connected.
+    Detached,
     /// Both sides are connected, and the session is to leave its backend.
     Departing,
     /// The same, and the client's messages are held until nothing is under way.
@@ -143,6 +205,7 @@ impl State {
     pub fn name(self) -> &'static str {
         match self {
             State::Relaying => "relaying",
+            State::Detached => "detached",
             State::Departing => "departing",
             State::Holding => "holding",
             State::Parting => "parting",
@@ -178,9 +241,8 @@ pub struct Session {
     deflate: bool,
     /// The last backend's connection ends with a reset: it failed, or a message to it was cut.
     reset: bool,
-    farewell: Option<Box<Farewell>>,
-    /// When the farewell is given up, and what is undelivered with it.
-    give_up: Option<Time>,
+    goodbye: Option<Box<Goodbye>>,
+    shim: Option<Box<Shim>>,
     /// The driver was told to come back at this time; nothing expires before it.
     due: Time,
     departure: Option<Box<Departure>>,
@@ -191,34 +253,51 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session whose first backend is connected. `deflate`: permessage-deflate is agreed.
-    /// `no_failover`: the backend asked not to be replaced.
-    pub fn new(config: Arc<Config>, now: Time, deflate: bool, no_failover: bool) -> Session {
+    /// A session whose first backend is connected.
+    pub fn new(config: Arc<Config>, now: Time, opening: Opening) -> Session {
+        let Opening { session, epoch, deflate, no_failover, client } = opening;
         let limit = config.message_limit;
-        Session {
+        let returns = !matches!(client, ClientKind::Plain);
+        let (up, down) = match returns {
+            true => (Uplink::of_whole_messages(), Downlink::keeping()),
+            false => (Uplink::default(), Downlink::default()),
+        };
+        let service = (config.ack == AckMode::Shim).then(|| Service::new(session, epoch));
+        let returning = match client {
+            ClientKind::Plain => None,
+            ClientKind::Returning => Some(Returning::plain()),
+            ClientKind::Shim { .. } => Some(Returning::shim(session)),
+        };
+        let shim = (service.is_some() || returns).then(|| Box::new(Shim { service, returning }));
+        let mut session = Session {
             client: Client::Open,
             backend: Backend::Linked,
             client_scan: Scanner::new(Sender::Client, limit, deflate),
-            backend_scan: Scanner::new(Sender::Backend, limit, deflate),
-            up: Uplink::default(),
-            down: Downlink::default(),
+            backend_scan: backend_scanner(&config, deflate),
+            up,
+            down,
             clocks: Clocks::new(now),
             unanswered: Unanswered::new(now, 0, 0),
-            pongs: config.ack == AckMode::Pong,
+            pongs: config.ack != AckMode::None,
             ponged: false,
             backend_deaf: false,
             no_failover,
             deflate,
             reset: false,
-            farewell: None,
-            give_up: None,
+            goodbye: None,
+            shim,
             due: now,
             departure: None,
             episode: None,
             exceptions: None,
             notes: None,
             config,
+        };
+        session.attach_service(epoch);
+        if let ClientKind::Shim { secret, reason } = client {
+            session.greet(secret, reason);
         }
+        session
     }
 
     // ---- inputs: the client ----
@@ -229,13 +308,12 @@ impl Session {
         let mut ended = false;
         while self.client_listens() {
             match self.client_scan.next(&mut input) {
-                Ok(Some(Item::Data(data))) => {
-                    ended |= data.messages > 0;
-                    if matches!(self.client, Client::Open) {
-                        self.up.ring.append(&data);
-                    }
-                }
                 Ok(Some(Item::Control(control))) => self.client_control(now, &control),
+                Ok(Some(item)) => {
+                    let Some(data) = item.data() else { continue };
+                    ended |= data.messages > 0;
+                    self.client_data(now, &data);
+                }
                 Ok(None) => break,
                 Err(violation) => self.client_violated(now, violation),
             }
@@ -246,10 +324,20 @@ impl Session {
 
     /// The client's socket is at its end, or broken.
     pub fn handle_client_gone(&mut self, now: Time) {
+        if self.detach(now) {
+            return;
+        }
         match self.client {
             Client::Open => self.client_left(now, None, Cause::ClientGone),
             Client::Left { .. } | Client::Told { .. } => self.client_over(),
             Client::Over => {}
+        }
+    }
+
+    fn client_data(&mut self, now: Time, data: &Data<'_>) {
+        let linked = self.shim.is_some() && self.client_link_data(now, data);
+        if !linked && matches!(self.client, Client::Open) {
+            self.up.ring.append(data);
         }
     }
 
@@ -264,7 +352,9 @@ impl Session {
             }
             (Opcode::Close, _) => self.client_answered(control.payload()),
             (Opcode::Ping, Client::Open) => self.down.control(Opcode::Pong, control.payload()),
-            // A pong is a sign of life, as any byte is; nothing else hangs on it.
+            // A pong is a sign of life, as any byte is; only of a client that may come back does
+            // something hang on it.
+            (Opcode::Pong, _) if self.shim.is_some() => self.receipt(control.payload()),
             _ => {}
         }
     }
@@ -278,13 +368,12 @@ impl Session {
         let (mut ended, heard) = (false, self.client_hears());
         while self.backend_listens() {
             match self.backend_scan.next(&mut input) {
-                Ok(Some(Item::Data(data))) => {
-                    ended |= data.messages > 0;
-                    if heard {
-                        self.down.append(&data, direct);
-                    }
-                }
                 Ok(Some(Item::Control(control))) => self.backend_control(now, &control),
+                Ok(Some(item)) => {
+                    let Some(data) = item.data() else { continue };
+                    ended |= data.messages > 0;
+                    self.backend_data(now, &data, heard, direct);
+                }
                 Ok(None) => break,
                 Err(violation) => self.backend_violated(now, violation),
             }
@@ -293,6 +382,22 @@ impl Session {
             self.clocks.answer(now, self.config.quiet_max);
         }
         self.clocks.backend_message(now, ended, self.backend_scan.message_open());
+    }
+
+    fn backend_data(&mut self, now: Time, data: &Data<'_>, heard: bool, direct: &mut DirectWrite<'_>) {
+        if self.shim.is_none() {
+            if heard {
+                self.down.append(data, direct);
+            }
+        } else if self.service().is_some() {
+            self.service_data(now, data, direct);
+        } else if let Some(kinded) = self.with_kind(data) {
+            if heard {
+                self.down.append(&kinded.data(), direct);
+            }
+        } else if heard {
+            self.down.append(data, direct);
+        }
     }
 
     /// The backend's socket is at its end or broken, and everything in it has been handed in; or
@@ -330,9 +435,12 @@ impl Session {
 
     fn acknowledged(&mut self, now: Time, payload: &[u8]) {
         self.unanswered.acknowledged(now, self.up.ring.base_seq(), self.config.ack_timeout);
-        if self.up.acknowledge(now, payload, self.config.ack_hold) {
+        let hold = self.service().is_none().then_some(self.config.ack_hold);
+        if self.up.acknowledge(now, payload, hold) {
             self.ponged = true;
-            self.proven();
+            if self.service().is_none_or(Service::tells_draining) {
+                self.proven();
+            }
             self.suspects_acknowledged();
         }
     }
@@ -350,13 +458,20 @@ impl Session {
         self.prepare_target(entropy);
         self.plan_dial(now, entropy);
         if self.linked() {
-            let keepalive = self.keepalive_due(now) || self.wants_proof();
+            let keepalive = self.keepalive_due(now) || self.wants_proof() || self.owes_notice();
             let acks = self.pongs && self.backend == Backend::Linked;
-            self.up.prepare(now, acks, keepalive, self.client_scan.remaining(), entropy);
+            let (rest, tidings) = (self.client_scan.remaining(), self.tidings());
+            if self.up.prepare(now, (acks, keepalive), rest, tidings, entropy) {
+                self.tidings_told(tidings);
+            }
         }
-        let (awaits, paused) = (self.linked() && self.up.awaits(), self.down.waiting() >= CLIENT_BACKLOG);
+        if self.shim.is_some() {
+            self.tell_client_progress(now);
+        }
+        let (awaits, paused) = (self.linked() && self.up.awaits(), self.client_is_behind());
         self.clocks.awaiting(now, awaits, paused);
-        self.clocks.client_progress(now, self.down.waiting() > 0, self.down.progress());
+        let waits = self.down.waiting() > 0 || (paused && !self.away());
+        self.clocks.client_progress(now, waits, self.down.progress());
     }
 
     // ---- outputs ----
@@ -376,6 +491,8 @@ impl Session {
         self.up.written(n);
         if !self.pongs {
             self.up.ring.release_written();
+        } else if self.shim.is_some() {
+            self.release_committed();
         }
         if !self.up.awaits() {
             self.clocks.nothing_awaited();
@@ -395,7 +512,7 @@ impl Session {
     /// The client's socket took `n` bytes.
     pub fn client_written(&mut self, n: usize) {
         self.down.written(n);
-        if self.down.waiting() < CLIENT_BACKLOG {
+        if !self.client_is_behind() {
             self.clocks.client_caught_up(self.down.waiting() == 0);
         }
     }
@@ -405,6 +522,7 @@ impl Session {
     /// and not even an open message may grow.
     pub fn client_read_limit(&self, tight: bool) -> usize {
         match self.client {
+            _ if self.away() => 0,
             Client::Open if tight => 0,
             Client::Open if self.up.ring.len() >= self.config.ring_limit => {
                 match (self.client_scan.message_open(), self.client_scan.remaining()) {
@@ -440,14 +558,21 @@ impl Session {
 
     /// Whether to read the backend. Not while much waits for a slow client.
     pub fn wants_backend(&self) -> bool {
-        self.linked() && self.down.waiting() < CLIENT_BACKLOG
+        self.linked() && !self.client_is_behind()
+    }
+
+    /// So much waits for the client that the backend is not read.
+    fn client_is_behind(&self) -> bool {
+        let full = |kept: &crate::kept::Kept| kept.buffered() >= self.config.ring_limit;
+        self.down.waiting() >= CLIENT_BACKLOG || self.down.kept().is_some_and(full)
     }
 
     /// Where to read the client's next bytes to, and how many at the most, when much of a frame's
     /// payload is to come. Report them with [`Session::client_read`].
     pub fn client_direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let rest = self.client_scan.remaining();
-        let wanted = rest >= DIRECT_MIN && matches!(self.client, Client::Open);
+        let plain = rest >= DIRECT_MIN && self.client_payload_is_plain();
+        let wanted = plain && matches!(self.client, Client::Open);
         wanted.then(|| direct_room(self.up.ring.tail(rest as usize), rest))
     }
 
@@ -455,6 +580,7 @@ impl Session {
     pub fn client_read(&mut self, now: Time, n: usize) {
         self.clocks.client_heard(now);
         let ended = self.client_scan.skip(n as u64);
+        self.client_link_read(n);
         self.up.ring.grown(n, ended);
         self.asked(now, ended);
         self.clocks.client_message(now, ended, !ended);
@@ -463,15 +589,26 @@ impl Session {
     /// As [`Session::client_direct`], for the backend.
     pub fn backend_direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let rest = self.backend_scan.remaining();
-        let wanted = rest >= DIRECT_MIN && self.backend_listens() && self.client_hears();
-        wanted.then(|| direct_room(self.down.tail(rest as usize), rest))
+        let (listens, hears) = (self.backend_listens(), self.client_hears());
+        if rest < DIRECT_MIN || !listens {
+            return None;
+        }
+        match self.shim.as_mut().and_then(|shim| shim.service.as_mut()) {
+            Some(service) => Some(direct_room(service.tail(), rest)),
+            None => hears.then(|| direct_room(self.down.tail(rest as usize), rest)),
+        }
     }
 
     /// `n` bytes were read to where [`Session::backend_direct`] said.
     pub fn backend_read(&mut self, now: Time, n: usize) {
         self.clocks.backend_heard(now);
         let ended = self.backend_scan.skip(n as u64);
-        self.down.grown(n, ended);
+        if self.service().is_some() {
+            self.service_read(now, n);
+        } else {
+            self.kind_skip(n);
+            self.down.grown(n, ended);
+        }
         if ended {
             self.clocks.answer(now, self.config.quiet_max);
         }
@@ -531,6 +668,7 @@ impl Session {
             (Backend::Parting { .. }, Client::Open) => State::Parting,
             (Backend::Parting { .. }, _) => State::Closing,
             (Backend::Closing { .. } | Backend::Over, _) => State::Closing,
+            (Backend::Linked, Client::Open) if self.away() && self.departure.is_none() => State::Detached,
             (Backend::Linked, Client::Open) => self.departing_state().unwrap_or_else(|| self.linked_state()),
             (Backend::Linked, _) => State::Closing,
         }
@@ -547,7 +685,8 @@ impl Session {
     /// Bytes that the session keeps for its two directions.
     pub fn buffered(&self) -> usize {
         let held = self.target().map_or(0, |target| target.held.buffered());
-        self.up.ring.len() + self.down.buffered() + held
+        let service = self.service().map_or(0, Service::buffered);
+        self.up.ring.len() + self.down.buffered() + held + service
     }
 
     /// Bytes of up messages that are not acknowledged.
@@ -602,6 +741,33 @@ impl Session {
         }
     }
 
+    fn service(&self) -> Option<&Service> {
+        self.shim.as_ref().and_then(|shim| shim.service.as_ref())
+    }
+
+    fn service_mut(&mut self) -> Option<&mut Service> {
+        self.shim.as_mut().and_then(|shim| shim.service.as_mut())
+    }
+
+    fn returning(&self) -> Option<&Returning> {
+        self.shim.as_ref().and_then(|shim| shim.returning.as_ref())
+    }
+
+    fn returning_mut(&mut self) -> Option<&mut Returning> {
+        self.shim.as_mut().and_then(|shim| shim.returning.as_mut())
+    }
+
+    /// The client does not come back any more.
+    fn returning_over(&mut self) {
+        if let Some(shim) = &mut self.shim {
+            shim.returning = None;
+        }
+    }
+
+    fn farewell(&self) -> Option<&Farewell> {
+        self.goodbye.as_ref().map(|goodbye| &goodbye.farewell)
+    }
+
     fn exceptions(&mut self) -> &mut Exceptions {
         self.exceptions.get_or_insert_default()
     }
@@ -632,6 +798,15 @@ impl Session {
             self.leave_backend(now, Failure::Protocol);
         }
     }
+}
+
+/// What a service says comes in envelopes, which hold more than one message.
+fn backend_scanner(config: &Config, deflate: bool) -> Scanner {
+    let limit = match config.ack {
+        AckMode::Shim => config.message_limit.saturating_add(config.capsule_limit + ENVELOPE),
+        AckMode::None | AckMode::Pong => config.message_limit,
+    };
+    Scanner::new(Sender::Backend, limit, deflate)
 }
 
 /// The room of `tail`, bounded by what is to come.

@@ -3,7 +3,9 @@
 //! `docs/protocol.md` is its specification. Here are its two codecs, and the machines of the two ends that
 //! are not the broker; the broker's own part is in [`crate::session`].
 
+pub(crate) mod assembler;
 pub mod client_wire;
+pub(crate) mod kind_byte;
 pub mod service_wire;
 
 /// The largest number on the wire: JavaScript counts exactly up to there.

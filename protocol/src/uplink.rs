@@ -14,8 +14,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::chain::Gather;
-use crate::frame::{Opcode, apply_mask, control_frame};
+use crate::frame::{Opcode, control_frame, data_frame};
 use crate::ring::Ring;
+use crate::shim::service_wire::{NOTICE_LEN, Notice};
 use crate::time::Time;
 
 /// A source of unpredictable numbers, the driver's. Masking keys must be unpredictable
@@ -25,11 +26,20 @@ pub type Entropy<'a> = dyn FnMut() -> u64 + 'a;
 /// Acknowledged messages wait for the end of `ack_hold` in at most so many steps.
 const HOLD_STEPS: usize = 64;
 
-/// A masked ping: two bytes of header, four of key, eight of nonce.
-const PING_LEN: usize = 14;
+/// Bytes of a masked ping before its payload: two of header, four of key.
+const PING_HEAD: usize = 6;
+
+/// A masked ping with eight bytes of nonce.
+const PING_LEN: usize = PING_HEAD + 8;
+
+/// A masked ping with a notice.
+const NOTICE_PING_LEN: usize = PING_HEAD + NOTICE_LEN;
+
+/// A position that is never reached.
+const NOWHERE: u64 = u64::MAX;
 
 /// One session's way up, over all its backends.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Uplink {
     pub(crate) ring: Ring,
     ping: Option<Ping>,
@@ -39,8 +49,17 @@ pub(crate) struct Uplink {
     /// Position up to which the present backend has acknowledged; never before the ring's base.
     acked: u64,
     acked_seq: u64,
-    /// Nothing behind this position is written: a suspect is replayed alone.
-    stop_at: Option<u64>,
+    /// Nothing behind this position is written, if it is not [`NOWHERE`]: a suspect is replayed alone.
+    stop_at: u64,
+    /// An open message is not written before its end is there: its client may come back and begin it anew.
+    whole_only: bool,
+}
+
+/// What a ping to a service that links the shim tells it besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tidings {
+    pub(crate) applied: u64,
+    pub(crate) draining: bool,
 }
 
 #[derive(Debug)]
@@ -49,8 +68,15 @@ struct Ping {
     seq: u64,
     /// When it was found to be written to its last byte.
     asked: Option<Time>,
-    written: u8,
-    frame: [u8; PING_LEN],
+    frame: PingFrame,
+}
+
+/// A ping's bytes, and how many of them are written.
+#[derive(Debug)]
+enum PingFrame {
+    Plain(u8, [u8; PING_LEN]),
+    /// One with a notice.
+    Notice(u8, Box<[u8; NOTICE_PING_LEN]>),
 }
 
 /// Control frames other than the ping; rare.
@@ -60,6 +86,8 @@ struct Inserts {
     /// The answer to a ping that came while an earlier pong was half written.
     late_pong: Option<Vec<u8>>,
     close: Option<Insert>,
+    /// The first message to a service that links the shim.
+    attach: Option<Insert>,
 }
 
 #[derive(Debug)]
@@ -85,19 +113,47 @@ enum Piece {
     Ping,
     Pong,
     Close,
+    Attach,
+}
+
+impl Default for Uplink {
+    fn default() -> Self {
+        Uplink {
+            ring: Ring::default(),
+            ping: None,
+            inserts: None,
+            held: None,
+            acked: 0,
+            acked_seq: 0,
+            stop_at: NOWHERE,
+            whole_only: false,
+        }
+    }
 }
 
 impl Uplink {
+    /// For a client that may come back.
+    pub(crate) fn of_whole_messages() -> Uplink {
+        Uplink { whole_only: true, ..Uplink::default() }
+    }
+
+    /// Puts a message in front of everything that the present backend gets. It must have got nothing yet.
+    pub(crate) fn attach(&mut self, payload: &[u8]) {
+        let attach = Insert::new(self.ring.sent(), payload);
+        self.inserts.get_or_insert_default().attach = Some(attach);
+    }
+
     /// Makes the control frames that are due: masks for the queued ones, and a ping when
     /// messages are uncovered (`acks`) or `keepalive` asks for one. Says whether a ping was made.
     ///
-    /// `frame_rest` is what is still to come of the client's present frame.
+    /// `frame_rest` is what is still to come of the client's present frame. `tidings` are told by the
+    /// ping.
     pub(crate) fn prepare(
         &mut self,
         now: Time,
-        acks: bool,
-        keepalive: bool,
+        (acks, keepalive): (bool, bool),
         frame_rest: u64,
+        tidings: Option<Tidings>,
         entropy: &mut Entropy<'_>,
     ) -> bool {
         if self.inserts.is_some() {
@@ -108,12 +164,12 @@ impl Uplink {
             return false;
         }
         let (at, seq) = self.ping_target();
-        let wanted = (acks && at > self.acked) || (keepalive && !self.closing());
+        let wanted = (acks && at > self.acked()) || (keepalive && !self.closing());
         // Never inside an open message, and nothing stands behind a Close.
         if !wanted || self.ring.sent() > at || self.close_begun() {
             return false;
         }
-        self.ping = Some(Ping::new(at, seq, entropy));
+        self.ping = Some(Ping::new(at, seq, tidings, entropy));
         true
     }
 
@@ -134,10 +190,8 @@ impl Uplink {
     /// The boundary behind which a ping may stand, and the seq that it covers.
     fn ping_target(&self) -> (u64, u64) {
         match self.stop_at {
-            Some(at) => {
-                (at, self.ring.messages().find(|(end, _)| *end == at).map_or(self.acked_seq, |m| m.1))
-            }
-            None => (self.ring.whole(), self.ring.whole_seq()),
+            NOWHERE => (self.ring.whole(), self.ring.whole_seq()),
+            at => (at, self.ring.messages().find(|(end, _)| *end == at).map_or(self.acked_seq, |m| m.1)),
         }
     }
 
@@ -147,7 +201,7 @@ impl Uplink {
     pub(crate) fn pong(&mut self, payload: &[u8], frame_rest: u64) {
         let at = if self.ring.sent() <= self.ring.whole() {
             // Not behind what is held back.
-            self.stop_at.unwrap_or(self.ring.whole()).min(self.ring.whole())
+            self.stop_at.min(self.ring.whole())
         } else {
             self.ring.end() + frame_rest
         };
@@ -169,7 +223,7 @@ impl Uplink {
     /// one, which must end first.
     pub(crate) fn hold(&mut self) -> bool {
         if self.may_hold() {
-            self.stop_at = Some(self.ring.whole());
+            self.stop_at = self.ring.whole();
         }
         self.may_hold()
     }
@@ -181,20 +235,24 @@ impl Uplink {
 
     /// Lets everything through again.
     pub(crate) fn flow(&mut self) {
-        self.stop_at = None;
+        self.stop_at = NOWHERE;
     }
 
     /// Queues a Close behind what is let through. What the ring gets from now on is for the next
     /// backend. The present one must have got everything else.
     pub(crate) fn part(&mut self, payload: &[u8]) {
         let at = self.reach();
-        self.stop_at = Some(at);
+        self.stop_at = at;
         self.inserts.get_or_insert_default().close = Some(Insert::new(at, payload));
     }
 
     /// Position up to which bytes are let through.
     pub(crate) fn reach(&self) -> u64 {
-        self.stop_at.unwrap_or(self.ring.end())
+        match self.stop_at {
+            NOWHERE if self.whole_only => self.ring.whole(),
+            NOWHERE => self.ring.end(),
+            at => at,
+        }
     }
 
     /// The backend has acknowledged everything that is let through, and no hold runs.
@@ -263,15 +321,18 @@ impl Uplink {
 
     /// The order of the next write: data up to the first control frame's position, that frame, and
     /// so on. A frame that is begun comes first; where two stand at one position, the ping does.
-    fn plan(&self) -> [Option<Piece>; 7] {
-        if self.inserts.is_none() && self.stop_at.is_none() {
+    fn plan(&self) -> [Option<Piece>; 8] {
+        if self.inserts.is_none() && self.stop_at == NOWHERE {
             return self.plain_plan();
+        }
+        if self.inserts.as_ref().and_then(|i| i.attach.as_ref()).is_some_and(|attach| !attach.sealed()) {
+            return [None; 8];
         }
         let mut controls = self.controls();
         controls
             .sort_unstable_by_key(|control| control.map_or((u64::MAX, true), |(at, fresh, _)| (at, fresh)));
-        let (mut plan, mut n, mut from) = ([None; 7], 0, self.ring.sent());
-        let end = self.stop_at.unwrap_or(self.ring.end()).max(from);
+        let (mut plan, mut n, mut from) = ([None; 8], 0, self.ring.sent());
+        let end = self.reach().max(from);
         for (at, _, control) in controls.into_iter().flatten() {
             if at > end {
                 break;
@@ -293,25 +354,28 @@ impl Uplink {
     }
 
     /// The plan of almost every write: messages, and a ping behind them.
-    fn plain_plan(&self) -> [Option<Piece>; 7] {
-        let (sent, end) = (self.ring.sent(), self.ring.end());
-        let ping = self.ping.as_ref().filter(|ping| usize::from(ping.written) < PING_LEN);
+    fn plain_plan(&self) -> [Option<Piece>; 8] {
+        let (sent, end) = (self.ring.sent(), self.reach());
+        let ping = self.ping.as_ref().filter(|ping| !ping.frame.unwritten().is_empty());
         let at = ping.map_or(end, |ping| ping.at.max(sent));
         let [before, behind] =
             [(sent, at), (at, end)].map(|(from, to)| (to > from).then_some(Piece::Data { to }));
-        [before, ping.map(|_| Piece::Ping), behind, None, None, None, None]
+        [before, ping.map(|_| Piece::Ping), behind, None, None, None, None, None]
     }
 
     /// Control frames with bytes to write: position, whether none of it is written, and which.
-    fn controls(&self) -> [Option<(u64, bool, Piece)>; 3] {
-        let ping = self.ping.as_ref().filter(|ping| usize::from(ping.written) < PING_LEN);
+    fn controls(&self) -> [Option<(u64, bool, Piece)>; 4] {
+        let ping = self.ping.as_ref().filter(|ping| !ping.frame.unwritten().is_empty());
         let inserts = self.inserts.as_ref();
         let insert = |insert: Option<&Insert>, piece| {
             let insert = insert.filter(|i| i.sealed() && i.written < i.frame.len())?;
             Some((insert.at, insert.written == 0, piece))
         };
+        // Nothing goes before an attach, so it counts as begun.
+        let attach = insert(inserts.and_then(|i| i.attach.as_ref()), Piece::Attach);
         [
-            ping.map(|ping| (ping.at, ping.written == 0, Piece::Ping)),
+            attach.map(|(at, _, piece)| (at, false, piece)),
+            ping.map(|ping| (ping.at, ping.frame.written() == 0, Piece::Ping)),
             insert(inserts.and_then(|i| i.pong.as_ref()), Piece::Pong),
             insert(inserts.and_then(|i| i.close.as_ref()), Piece::Close),
         ]
@@ -320,7 +384,8 @@ impl Uplink {
     fn control_bytes(&self, control: Piece) -> &[u8] {
         let inserts = self.inserts.as_ref();
         let insert = match control {
-            Piece::Ping => return self.ping.as_ref().map_or(&[], Ping::unwritten),
+            Piece::Ping => return self.ping.as_ref().map_or(&[], |ping| ping.frame.unwritten()),
+            Piece::Attach => inserts.and_then(|inserts| inserts.attach.as_ref()),
             Piece::Pong => inserts.and_then(|inserts| inserts.pong.as_ref()),
             Piece::Close => inserts.and_then(|inserts| inserts.close.as_ref()),
             Piece::Data { .. } => None,
@@ -330,7 +395,8 @@ impl Uplink {
 
     fn control_written(&mut self, control: Piece, n: usize) {
         match (control, &mut self.ping, &mut self.inserts) {
-            (Piece::Ping, Some(ping), _) => ping.written += n as u8,
+            (Piece::Ping, Some(ping), _) => ping.frame.add_written(n),
+            (Piece::Attach, _, Some(inserts)) => inserts.attach_written(n),
             (Piece::Pong, _, Some(inserts)) => inserts.pong_written(n),
             (Piece::Close, _, Some(inserts)) => inserts.close_written(n),
             _ => {}
@@ -341,11 +407,12 @@ impl Uplink {
     }
 
     /// Takes a backend's pong. True when it answers the outstanding ping; then everything before
-    /// that ping is acknowledged, and leaves the ring after `hold`.
-    pub(crate) fn acknowledge(&mut self, now: Time, payload: &[u8], hold: Duration) -> bool {
-        let answered = |ping: &mut Ping| usize::from(ping.written) == PING_LEN && ping.nonce() == payload;
+    /// that ping is acknowledged, and leaves the ring after `hold`; `None`: not by a pong.
+    pub(crate) fn acknowledge(&mut self, now: Time, payload: &[u8], hold: Option<Duration>) -> bool {
+        let answered = |ping: &mut Ping| ping.frame.unwritten().is_empty() && ping.frame.is(payload);
         let Some(ping) = self.ping.take_if(answered) else { return false };
         (self.acked, self.acked_seq) = (ping.at, ping.seq);
+        let Some(hold) = hold else { return true };
         if hold.is_zero() {
             self.ring.release(ping.at, ping.seq);
         } else if ping.at > self.ring.base() {
@@ -391,7 +458,7 @@ impl Uplink {
 
     /// The backend is gone: forgets what was said to it, and begins again at the ring's base.
     pub(crate) fn rewind(&mut self) {
-        (self.ping, self.inserts, self.held, self.stop_at) = (None, None, None, None);
+        (self.ping, self.inserts, self.held, self.stop_at) = (None, None, None, NOWHERE);
         self.ring.rewind();
         (self.acked, self.acked_seq) = (self.ring.base(), self.ring.base_seq());
     }
@@ -400,7 +467,7 @@ impl Uplink {
     pub(crate) fn one_at_a_time(&mut self, on: bool) {
         let acked = self.acked();
         let next = self.ring.messages().map(|(end, _)| end).find(|end| *end > acked);
-        self.stop_at = on.then_some(next.unwrap_or(acked));
+        self.stop_at = if on { next.unwrap_or(acked) } else { NOWHERE };
     }
 
     /// Seq of the last message that the present backend, or one before it, has acknowledged.
@@ -428,10 +495,20 @@ impl Uplink {
         self.ping.take_if(|ping| ping.asked.is_some());
     }
 
+    /// A frame may be written by itself now: none is begun.
+    pub(crate) fn between_frames(&self) -> bool {
+        let begun = |insert: &Option<Insert>| insert.as_ref().is_some_and(|insert| insert.written > 0);
+        let inserts = self.inserts.as_ref();
+        let insert_begun = inserts.is_some_and(|i| begun(&i.pong) || begun(&i.close) || begun(&i.attach));
+        let ping_begun = self.ping.as_ref().is_some_and(|ping| ping.frame.is_begun());
+        !ping_begun && !insert_begun && self.ring.sent_between_messages()
+    }
+
     /// Nothing waits to be written.
     pub(crate) fn all_written(&self) -> bool {
-        let pinged = self.ping.as_ref().is_none_or(|ping| usize::from(ping.written) == PING_LEN);
-        pinged && self.ring.sent() == self.ring.end() && self.inserts.is_none()
+        let pinged = self.ping.as_ref().is_none_or(|ping| ping.frame.unwritten().is_empty());
+        let end = if self.whole_only { self.ring.whole() } else { self.ring.end() };
+        pinged && self.ring.sent() == end && self.inserts.is_none()
     }
 
     /// The backend owes something: a pong, or room for whole messages that wait to be written.
@@ -441,37 +518,79 @@ impl Uplink {
 }
 
 impl Ping {
-    fn new(at: u64, seq: u64, entropy: &mut Entropy<'_>) -> Ping {
-        let nonce = entropy().to_be_bytes();
+    fn new(at: u64, seq: u64, tidings: Option<Tidings>, entropy: &mut Entropy<'_>) -> Ping {
+        let nonce = entropy();
         let [a, b, c, d, ..] = entropy().to_be_bytes();
-        let key = [a, b, c, d];
-        let mut frame = [0x89, 0x88, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0];
-        frame[6..].copy_from_slice(&nonce);
-        apply_mask(&mut frame[6..], key, 0);
-        Ping { at, seq, asked: None, written: 0, frame }
-    }
-
-    fn nonce(&self) -> [u8; 8] {
-        let [_, _, a, b, c, d, nonce @ ..] = self.frame;
-        let mut nonce = nonce;
-        apply_mask(&mut nonce, [a, b, c, d], 0);
-        nonce
+        let frame = PingFrame::new([a, b, c, d], nonce, tidings);
+        Ping { at, seq, asked: None, frame }
     }
 
     fn note_written(&mut self, now: Time) {
-        if usize::from(self.written) == PING_LEN {
+        if self.frame.unwritten().is_empty() {
             self.asked.get_or_insert(now);
         }
     }
+}
+
+impl PingFrame {
+    fn new(key: [u8; 4], nonce: u64, tidings: Option<Tidings>) -> PingFrame {
+        match tidings {
+            None => PingFrame::Plain(0, filled(key, &nonce.to_be_bytes())),
+            Some(Tidings { applied, draining }) => {
+                let notice = Notice { nonce, applied, draining };
+                PingFrame::Notice(0, Box::new(filled(key, &notice.encode())))
+            }
+        }
+    }
+
+    fn parts(&self) -> (usize, &[u8]) {
+        match self {
+            PingFrame::Plain(written, frame) => (usize::from(*written), frame),
+            PingFrame::Notice(written, frame) => (usize::from(*written), frame.as_slice()),
+        }
+    }
+
+    fn written(&self) -> usize {
+        self.parts().0
+    }
 
     fn unwritten(&self) -> &[u8] {
-        &self.frame[usize::from(self.written)..]
+        let (written, frame) = self.parts();
+        &frame[written..]
     }
+
+    /// A part of it is written, and not all.
+    fn is_begun(&self) -> bool {
+        self.written() > 0 && !self.unwritten().is_empty()
+    }
+
+    fn add_written(&mut self, n: usize) {
+        let (PingFrame::Plain(written, _) | PingFrame::Notice(written, _)) = self;
+        *written += n as u8;
+    }
+
+    /// This is its payload.
+    fn is(&self, payload: &[u8]) -> bool {
+        let (_, frame) = self.parts();
+        let key = &frame[PING_HEAD - 4..PING_HEAD];
+        let unmasked = frame[PING_HEAD..].iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
+        unmasked.eq(payload.iter().copied())
+    }
+}
+
+/// A masked ping that fills `N` bytes.
+fn filled<const N: usize>(key: [u8; 4], payload: &[u8]) -> [u8; N] {
+    let mut frame = [0; N];
+    let bytes = control_frame(Opcode::Ping, payload, Some(key));
+    let n = bytes.len().min(N);
+    frame[..n].copy_from_slice(&bytes[..n]);
+    frame
 }
 
 impl Inserts {
     fn is_empty(&self) -> bool {
-        self.pong.is_none() && self.late_pong.is_none() && self.close.is_none()
+        let pong = self.pong.is_some() || self.late_pong.is_some();
+        !pong && self.close.is_none() && self.attach.is_none()
     }
 
     fn seal(&mut self, entropy: &mut Entropy<'_>) {
@@ -479,6 +598,19 @@ impl Inserts {
             if let Some(insert) = insert.as_mut().filter(|insert| !insert.sealed()) {
                 let [a, b, c, d, ..] = entropy().to_be_bytes();
                 insert.frame = control_frame(opcode, &insert.payload, Some([a, b, c, d]));
+            }
+        }
+        if let Some(attach) = self.attach.as_mut().filter(|attach| !attach.sealed()) {
+            let [a, b, c, d, ..] = entropy().to_be_bytes();
+            attach.frame = data_frame(Opcode::Binary, &attach.payload, Some([a, b, c, d]));
+        }
+    }
+
+    fn attach_written(&mut self, n: usize) {
+        if let Some(attach) = &mut self.attach {
+            attach.written += n;
+            if attach.written == attach.frame.len() {
+                self.attach = None;
             }
         }
     }
@@ -531,7 +663,7 @@ mod tests {
     }
 
     fn prepare(up: &mut Uplink) -> bool {
-        up.prepare(NOW, true, false, 0, &mut || 0)
+        up.prepare(NOW, (true, false), 0, None, &mut || 0)
     }
 
     /// Writes `room` bytes at the most and returns them.
@@ -557,11 +689,11 @@ mod tests {
         feed(&mut up, TWO);
         assert!(!prepare(&mut up), "one is outstanding");
         assert_eq!(write(&mut up, 1000), TWO);
-        assert!(up.acknowledge(NOW, NONCE, Duration::ZERO));
+        assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
         assert_eq!((up.acked_seq(), up.ring.len()), (1, TWO.len()));
         assert!(prepare(&mut up), "what the pong left uncovered is asked for alone");
         assert_eq!(write(&mut up, 1000), ping());
-        assert!(up.acknowledge(NOW, NONCE, Duration::ZERO));
+        assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
         assert!(up.ring.is_empty() && !up.awaits());
     }
 
@@ -572,7 +704,7 @@ mod tests {
             feed(&mut up, &[ONE, &TWO[..8]].concat());
             prepare(&mut up);
             up.pong(b"hi", 1);
-            up.prepare(NOW, true, false, 1, &mut || 0);
+            up.prepare(NOW, (true, false), 1, None, &mut || 0);
             let mut got = Vec::new();
             loop {
                 let bytes = write(&mut up, room);
@@ -611,14 +743,14 @@ mod tests {
     fn pongs_that_nobody_asked_for_acknowledge_nothing() {
         let mut up = Uplink::default();
         feed(&mut up, ONE);
-        assert!(!up.acknowledge(NOW, NONCE, Duration::ZERO), "no ping yet");
+        assert!(!up.acknowledge(NOW, NONCE, Some(Duration::ZERO)), "no ping yet");
         prepare(&mut up);
-        assert!(!up.acknowledge(NOW, NONCE, Duration::ZERO), "it is not written yet");
+        assert!(!up.acknowledge(NOW, NONCE, Some(Duration::ZERO)), "it is not written yet");
         write(&mut up, 1000);
-        assert!(!up.acknowledge(NOW, b"", Duration::ZERO));
-        assert!(!up.acknowledge(NOW, &[1; 8], Duration::ZERO));
-        assert!(up.acknowledge(NOW, NONCE, Duration::ZERO));
-        assert!(!up.acknowledge(NOW, NONCE, Duration::ZERO), "once is enough");
+        assert!(!up.acknowledge(NOW, b"", Some(Duration::ZERO)));
+        assert!(!up.acknowledge(NOW, &[1; 8], Some(Duration::ZERO)));
+        assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
+        assert!(!up.acknowledge(NOW, NONCE, Some(Duration::ZERO)), "once is enough");
     }
 
     #[test]
@@ -628,7 +760,7 @@ mod tests {
         feed(&mut up, ONE);
         prepare(&mut up);
         write(&mut up, 1000);
-        assert!(up.acknowledge(NOW, NONCE, hold));
+        assert!(up.acknowledge(NOW, NONCE, Some(hold)));
         assert_eq!((up.acked_seq(), up.ring.base_seq()), (1, 0));
         assert!(!prepare(&mut up), "acknowledged, so it is not asked for again");
         up.end_holds(NOW + hold / 2);
@@ -643,7 +775,7 @@ mod tests {
         feed(&mut up, ONE);
         prepare(&mut up);
         write(&mut up, 1000);
-        up.acknowledge(NOW, NONCE, Duration::from_secs(1));
+        up.acknowledge(NOW, NONCE, Some(Duration::from_secs(1)));
         up.rewind();
         assert!(prepare(&mut up));
         assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
@@ -655,9 +787,9 @@ mod tests {
         for i in 0..200u64 {
             let now = NOW + Duration::from_millis(i);
             feed(&mut up, ONE);
-            up.prepare(now, true, false, 0, &mut || 0);
+            up.prepare(now, (true, false), 0, None, &mut || 0);
             write(&mut up, 1000);
-            assert!(up.acknowledge(now, NONCE, Duration::from_secs(1)));
+            assert!(up.acknowledge(now, NONCE, Some(Duration::from_secs(1))));
         }
         assert!(up.held.as_ref().expect("held").len() <= HOLD_STEPS);
         up.end_holds(NOW + Duration::from_millis(1100));
@@ -673,11 +805,11 @@ mod tests {
         up.one_at_a_time(true);
         prepare(&mut up);
         assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
-        assert!(up.acknowledge(NOW, NONCE, Duration::ZERO));
+        assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
         up.one_at_a_time(true);
         prepare(&mut up);
         assert_eq!(write(&mut up, 1000), [TWO, &ping()].concat());
-        assert!(up.acknowledge(NOW, NONCE, Duration::ZERO));
+        assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
         assert_eq!(up.acked_seq(), 2);
     }
 
@@ -689,8 +821,8 @@ mod tests {
         assert!(prepare(&mut up), "what stands before the Close is still asked for");
         assert_eq!(write(&mut up, 1000), [ONE, &ping(), b"\x88\x82\0\0\0\0\x03\xe8"].concat());
         assert!(up.closed());
-        assert!(up.acknowledge(NOW, NONCE, Duration::ZERO));
-        assert!(!up.prepare(NOW, true, true, 0, &mut || 0));
+        assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
+        assert!(!up.prepare(NOW, (true, true), 0, None, &mut || 0));
         assert_eq!(write(&mut up, 1000), b"");
     }
 

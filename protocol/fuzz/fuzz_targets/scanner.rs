@@ -56,7 +56,8 @@ impl Seen {
                 Ok(Some(Item::Control(control))) => {
                     self.controls.push((control.opcode, control.payload().to_vec()));
                 }
-                Ok(Some(Item::Data(data))) => {
+                Ok(Some(item)) => {
+                    let Some(data) = item.data() else { continue };
                     assert!(data.whole <= data.bytes.len() && (data.whole > 0) == (data.messages > 0));
                     if data.messages > 0 {
                         self.whole = self.data.len() + data.whole;

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use steadfast_protocol::chain::Gather;
 use steadfast_protocol::frame::{CONTROL_MAX, Opcode, apply_mask, control_frame};
 use steadfast_protocol::scanner::{Item, Scanner, Sender};
-use steadfast_protocol::session::{AckMode, Codes, Config, DialFailure, Failure, Move, Note, Session};
+use steadfast_protocol::session::{AckMode, Codes, Config, DialFailure, Failure, Move, Note, Opening, Session};
 use steadfast_protocol::time::Time;
 
 const MESSAGE: usize = 20_000;
@@ -133,6 +133,8 @@ fn config(setup: &Setup) -> Config {
     let when = |on: bool, time: Duration| if on { time } else { Duration::ZERO };
     Config {
         ack: if setup.none { AckMode::None } else { AckMode::Pong },
+        capsule_limit: 1000,
+        resume_window: Duration::from_secs(120),
         ack_hold: when(setup.hold, Duration::from_millis(200)),
         ack_timeout: secs(10),
         failover: !setup.close_on_failure,
@@ -200,8 +202,10 @@ struct Bench {
 impl Bench {
     fn new(setup: &Setup) -> Bench {
         let now = Time::after_origin(Duration::from_secs(1));
+        let (deflate, no_failover) = (setup.deflate, setup.no_failover);
+        let opening = Opening { epoch: 1, deflate, no_failover, ..Opening::default() };
         Bench {
-            session: Session::new(Arc::new(config(setup)), now, setup.deflate, setup.no_failover),
+            session: Session::new(Arc::new(config(setup)), now, opening),
             now,
             seed: 1,
             deflate: setup.deflate,
@@ -308,14 +312,14 @@ impl Bench {
         if self.session.take_dial(self.now).is_some_and(|dial| dial.held) {
             let target = Receiver::new(Sender::Client, self.deflate);
             let target = std::mem::replace(&mut self.target, target);
-            assert!(self.session.handle_linked(self.now, false));
+            assert!(self.session.handle_linked(self.now, false, 2));
             self.backend = target;
         }
     }
 
     fn linked(&mut self, no_failover: bool) {
         let wanted = self.session.wants_dial();
-        assert_eq!(self.session.handle_linked(self.now, no_failover), wanted);
+        assert_eq!(self.session.handle_linked(self.now, no_failover, 2), wanted);
         if wanted {
             self.backend = Receiver::new(Sender::Client, self.deflate);
         }

@@ -9,6 +9,8 @@ pub enum AckMode {
     None,
     /// A pong to a ping that was sent behind the message.
     Pong,
+    /// A commit of a service that links the shim.
+    Shim,
 }
 
 /// Settings of a session, shared by all sessions of a pool.
@@ -18,6 +20,10 @@ pub struct Config {
     pub ack: AckMode,
     /// How long a message stays in the ring after its pong.
     pub ack_hold: Duration,
+    /// Bytes of a capsule.
+    pub capsule_limit: u32,
+    /// How long a session is kept for a client that may come back; zero: it is not.
+    pub resume_window: Duration,
     /// How long a backend may owe a sign of life.
     pub ack_timeout: Duration,
     /// Whether the session outlives its backend.

@@ -28,12 +28,11 @@
 
 use std::time::Duration;
 
-use crate::scanner::{Scanner, Sender};
 use crate::time::Time;
 use crate::uplink::Entropy;
 
-use super::target::Target;
-use super::{AckMode, Backend, Client, Failure, Note, Session, State};
+use super::target::{Speech, Target};
+use super::{AckMode, Backend, Client, Failure, Note, Service, Session, State, backend_scanner};
 
 /// Going away (RFC 6455, 7.4.1).
 const GOING_AWAY: [u8; 2] = 1001_u16.to_be_bytes();
@@ -158,7 +157,7 @@ impl Session {
             return same;
         }
         let linked = self.backend == Backend::Linked && matches!(self.client, Client::Open);
-        let free = self.farewell.is_none() && !self.pinned() && !self.suspected() && !self.up.closing();
+        let free = self.goodbye.is_none() && !self.pinned() && !self.suspected() && !self.up.closing();
         if !linked || !free || !self.settled() {
             return false;
         }
@@ -174,7 +173,7 @@ impl Session {
             quiet_since: now,
             answers_until: None,
             // One that answers no pings has talked lately; it is not waited for.
-            alive: self.config.ack == AckMode::Pong && !self.pongs,
+            alive: self.config.ack != AckMode::None && !self.pongs,
             forced: false,
         }));
         true
@@ -234,11 +233,19 @@ impl Session {
     /// it then.
     pub fn handle_target_linked(&mut self, now: Time) -> bool {
         let until = now + self.config.patience;
-        let scan = Scanner::new(Sender::Backend, self.config.message_limit, self.deflate);
+        let scan = backend_scanner(&self.config, self.deflate);
+        let speech = match (self.service().is_some(), self.adds_kind()) {
+            (true, _) => Speech::None,
+            (false, true) => Speech::Kinded,
+            (false, false) => Speech::Plain,
+        };
+        let told = self.service().is_some();
         let Some(departure) = self.departure.as_mut() else { return false };
         let wanted = departure.stage == Stage::Dialing { asked: true };
         if wanted {
-            departure.target = Some(Target::new(scan));
+            departure.target = Some(Target::new(scan, speech));
+            // A service must have heard that the session is to leave.
+            departure.alive &= !told;
             departure.stage = Stage::Waiting { until };
         }
         wanted
@@ -312,7 +319,7 @@ impl Session {
     /// Takes the steps whose time has come.
     pub(super) fn depart(&mut self, now: Time) {
         let Some(stage) = self.stage() else { return };
-        let open = matches!(self.client, Client::Open) && self.farewell.is_none();
+        let open = matches!(self.client, Client::Open) && self.goodbye.is_none();
         match (stage, self.backend) {
             (Stage::Parting { .. }, Backend::Parting { .. }) => {}
             (Stage::Crossing { .. }, Backend::Waiting { .. } | Backend::Dialing) => {}
@@ -371,7 +378,8 @@ impl Session {
     }
 
     fn data_seen(&self) -> (u64, u64) {
-        (self.up.reach(), self.down.messages())
+        let commits = self.service().map_or(0, Service::applied);
+        (self.up.reach(), self.down.messages() + commits)
     }
 
     /// A message is under way. What the client says while it is held is not.
@@ -466,6 +474,11 @@ impl Session {
 
     fn force_at(&self) -> Option<Time> {
         self.departure.as_ref().and_then(|departure| departure.order.force_at)
+    }
+
+    /// A service is to be told that the session leaves it.
+    pub(super) fn leaves_soon(&self) -> bool {
+        matches!(self.stage(), Some(Stage::Waiting { .. } | Stage::Holding { .. }))
     }
 
     /// A ping is due that shows whether the backend lives.

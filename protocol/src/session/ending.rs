@@ -1,9 +1,10 @@
 //! Saying goodbye: whose Close goes where, what is still delivered, and why the session ended.
 
 use crate::frame::Opcode;
+use crate::shim::kind_byte::AddKind;
 use crate::time::Time;
 
-use super::{Backend, Client, Failure, Farewell, Outcome, Session};
+use super::{Backend, Client, Failure, Farewell, Goodbye, Outcome, Session};
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum Cause {
     Shutdown,
     /// Somebody asked for it.
     Aborted,
+    /// The client did not come back in time.
+    ResumeExpired,
 }
 
 impl Cause {
@@ -56,6 +59,7 @@ impl Cause {
             Cause::SlowMessage => "slow_message",
             Cause::Shutdown => "shutdown",
             Cause::Aborted => "aborted",
+            Cause::ResumeExpired => "resume_expired",
         }
     }
 }
@@ -74,7 +78,7 @@ pub(super) fn close_code(payload: &[u8]) -> Option<u16> {
     payload.first_chunk().map(|code| u16::from_be_bytes(*code))
 }
 
-fn close_payload(code: u16, reason: &str) -> Box<[u8]> {
+pub(super) fn close_payload(code: u16, reason: &str) -> Box<[u8]> {
     [&code.to_be_bytes(), reason.as_bytes()].concat().into()
 }
 
@@ -84,6 +88,7 @@ impl Session {
         if matches!(self.client, Client::Open) {
             self.dismiss(now, code, "the service is going away", Cause::Shutdown, false);
         }
+        self.stop_waiting();
     }
 
     /// Somebody wants the session to end: both sides are told Close with this code and reason. False: it
@@ -93,14 +98,23 @@ impl Session {
         if open {
             self.dismiss(now, code, reason, Cause::Aborted, false);
         }
+        self.stop_waiting();
         open
+    }
+
+    /// A client that is away is not waited for any more.
+    fn stop_waiting(&mut self) {
+        if self.away() {
+            self.end_absence();
+            self.client_over();
+        }
     }
 
     /// The client has said Close (`close`), or hung up. Whole messages are still delivered.
     pub(super) fn client_left(&mut self, now: Time, close: Option<Box<[u8]>>, cause: Cause) {
         self.set_end(cause, close.as_deref().and_then(close_code));
-        self.farewell = Some(Box::new(close.clone().map_or(Farewell::HangUp, Farewell::Close)));
-        self.give_up = Some(now + self.config.deadline);
+        let farewell = close.clone().map_or(Farewell::HangUp, Farewell::Close);
+        self.goodbye = Some(Box::new(Goodbye { farewell, give_up: now + self.config.deadline }));
         if close.is_none() {
             self.abandon_client();
         }
@@ -112,6 +126,9 @@ impl Session {
 
     /// The client is not worth waiting for: it stalls, or answers no ping.
     pub(super) fn client_lost(&mut self, now: Time, cause: Cause) {
+        if self.detach(now) {
+            return;
+        }
         match self.client {
             Client::Open => self.client_left(now, None, cause),
             _ => self.client_over(),
@@ -127,8 +144,9 @@ impl Session {
         // What came before a breach is still delivered; a session that ends for another reason
         // has nowhere to deliver it.
         let connected = matches!(self.backend, Backend::Linked | Backend::Closing { .. });
-        self.farewell.get_or_insert_with(|| Box::new(Farewell::Close(payload.clone())));
-        self.give_up.get_or_insert(now + self.config.deadline);
+        let give_up = now + self.config.deadline;
+        let farewell = || Farewell::Close(payload.clone());
+        self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up }));
         match self.client {
             Client::Open => self.tell_client(&payload, false, deaf),
             Client::Left { close: Some(_) } => self.tell_client(&payload, true, deaf),
@@ -166,16 +184,22 @@ impl Session {
 
     /// The session ends as the backend says.
     pub(super) fn closed_by_application(&mut self, now: Time, code: Option<u16>, payload: &[u8]) {
-        if self.down.drop_open() {
-            self.exceptions().suppressed += 1;
-        }
+        self.drop_half();
         self.set_end(Cause::BackendClose, code);
         self.close_answered(now, payload);
     }
 
+    /// Half a message of the backend's will never be whole.
+    pub(super) fn drop_half(&mut self) {
+        if self.down.drop_open() {
+            self.exceptions().suppressed += 1;
+        }
+        self.kind_begins(AddKind::default());
+    }
+
     /// A Close that is no echo of ours may have been said before ours was read: it proves nothing.
     fn crosses_ours(&self, code: Option<u16>) -> bool {
-        let ours = match self.farewell.as_deref() {
+        let ours = match self.farewell() {
             Some(Farewell::Close(payload)) => close_code(payload),
             _ => None,
         };
@@ -210,7 +234,7 @@ impl Session {
         // The backend began it and waits for the answer. In the middle of a message there is no
         // place for one.
         let waits =
-            self.farewell.is_none() && self.backend_deaf && matches!(self.backend, Backend::Closing { .. });
+            self.goodbye.is_none() && self.backend_deaf && matches!(self.backend, Backend::Closing { .. });
         if waits && self.up.ring.sent_between_messages() {
             self.count_undelivered();
             self.up.close(payload);
@@ -234,7 +258,7 @@ impl Session {
             self.client_over();
         }
         if matches!(self.backend, Backend::Closing { until } if until <= now) {
-            if self.up.ring.all_released() || self.farewell.is_none() {
+            if self.up.ring.all_released() || self.goodbye.is_none() {
                 self.backend_over();
             } else {
                 self.leave_backend(now, Failure::Silence);
@@ -243,7 +267,7 @@ impl Session {
         if matches!(self.backend, Backend::Parting { until } if until <= now) {
             self.leave_backend(now, Failure::Planned);
         }
-        if self.give_up.is_some_and(|at| at <= now) {
+        if self.goodbye.as_ref().is_some_and(|goodbye| goodbye.give_up <= now) {
             self.backend_over();
         }
     }
@@ -256,7 +280,7 @@ impl Session {
 
     fn settle_backend(&mut self, now: Time) {
         let delivered = self.up.ring.all_released();
-        match (self.backend, self.farewell.as_deref()) {
+        match (self.backend, self.farewell()) {
             (Backend::Linked, Some(Farewell::Close(_))) if self.up.closed() => {
                 self.backend = Backend::Closing { until: now + self.config.close_timeout };
             }
@@ -293,7 +317,7 @@ impl Session {
                 None => self.client_over(),
             }
         }
-        let written = self.down.waiting() == 0;
+        let written = self.down.waiting() == 0 && !self.away();
         match &mut self.client {
             Client::Told { answered: true, .. } if written => self.client_over(),
             // Its time begins when it can have read the Close.
@@ -333,7 +357,8 @@ impl Session {
     /// The backend ends the session by its own decision: what it was given whole it may have
     /// handled, or not.
     fn doubt_written(&mut self) {
-        let acked = self.up.acked_seq();
+        // A service knows what it has committed, and has had its say.
+        let acked = if self.service().is_some() { self.up.ring.base_seq() } else { self.up.acked_seq() };
         let written = self.up.ring.base_seq() + self.up.ring.fully_written();
         if self.pongs && written > acked {
             self.exceptions().in_doubt += written - acked;

@@ -15,14 +15,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::scanner::{Scanner, Sender};
 use crate::time::Time;
 use crate::uplink::Entropy;
 use crate::violation::Violation;
 
 use super::ledger::Unanswered;
 use super::target::Target;
-use super::{AckMode, Backend, Cause, Client, Farewell, Outcome, Session, State};
+use super::{AckMode, Backend, Breach, Cause, Client, Farewell, Outcome, Session, State, backend_scanner};
 
 /// Why a backend was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +38,8 @@ pub enum Failure {
     Silence,
     /// It kept a message open too long.
     SlowMessage,
+    /// It links the shim and broke `steadfast.v1`.
+    Breach,
     /// It cannot acknowledge what stands before a message that the client has cut.
     Cut,
     /// None: the session was to leave it.
@@ -57,6 +58,7 @@ impl Failure {
             Failure::Protocol => "protocol",
             Failure::Silence => "silence",
             Failure::SlowMessage => "slow_message",
+            Failure::Breach => "breach",
             Failure::Cut => "cut",
             Failure::Planned => "planned",
             Failure::Ordered => "ordered",
@@ -68,7 +70,11 @@ impl Failure {
     fn is_death(self) -> bool {
         !matches!(
             self,
-            Failure::Close(1001 | 1012 | 1013) | Failure::Cut | Failure::Planned | Failure::Ordered
+            Failure::Close(1001 | 1012 | 1013)
+                | Failure::Breach
+                | Failure::Cut
+                | Failure::Planned
+                | Failure::Ordered
         )
     }
 }
@@ -130,6 +136,10 @@ pub enum Note {
     ClientViolation(Violation),
     /// The backend did.
     BackendViolation(Violation),
+    /// The client broke `steadfast.v1`, in this way.
+    ClientBreach(&'static str),
+    /// The service did.
+    ServiceBreach(Breach),
 }
 
 /// A failover, from the first failure until the session is stable again.
@@ -160,9 +170,8 @@ impl Session {
         let parting = matches!(self.backend, Backend::Parting { .. });
         let failure = if parting { Failure::Planned } else { failure };
         let since = self.held_since().unwrap_or(now);
-        if self.down.drop_open() {
-            self.exceptions().suppressed += 1;
-        }
+        self.drop_half();
+        self.fence(failure);
         if self.nothing_to_deliver() {
             return self.backend_over();
         }
@@ -199,7 +208,7 @@ impl Session {
 
     /// The client has left, or is being sent away, and no whole message is unacknowledged.
     fn nothing_to_deliver(&self) -> bool {
-        match self.farewell {
+        match self.goodbye {
             Some(_) => self.up.ring.all_released(),
             // The backend has said Close, as the application decided; nothing goes up any more.
             None => !matches!(self.client, Client::Open),
@@ -215,7 +224,7 @@ impl Session {
         self.exceptions().moves += 1;
         // It has worked until now, so what was before is over.
         self.episode = None;
-        if self.leaves_by_force() {
+        if self.leaves_by_force() && self.service().is_none() {
             let before = self.exceptions().in_doubt;
             self.count_doubt();
             let least = before + 1;
@@ -233,7 +242,12 @@ impl Session {
         // A message that is still open is not replayed: it goes on.
         let written = (base + full + cut).min(ring.whole_seq());
         let acked = self.up.acked_seq();
+        // What a service has not committed has had no effect.
         if !self.pongs {
+            return;
+        }
+        if self.service().is_some() {
+            self.exceptions().written_seq = self.exceptions().written_seq.max(written);
             return;
         }
         let answers = self.unanswered.estimate(base, self.down.messages());
@@ -331,18 +345,19 @@ impl Session {
         self.backend == Backend::Dialing
     }
 
-    /// The next backend is connected. `no_failover`: it asks not to be replaced. False when the
+    /// The next backend is connected. `no_failover`: it asks not to be replaced; `epoch`: what
+    /// `Steadfast-Attempt` has told it. False when the
     /// session does not want it any more; the driver drops it then.
-    pub fn handle_linked(&mut self, now: Time, no_failover: bool) -> bool {
+    pub fn handle_linked(&mut self, now: Time, no_failover: bool, epoch: u64) -> bool {
         if self.backend != Backend::Dialing {
             return false;
         }
         self.backend = Backend::Linked;
-        self.backend_scan = Scanner::new(Sender::Backend, self.config.message_limit, self.deflate);
+        self.backend_scan = backend_scanner(&self.config, self.deflate);
         let target = self.take_crossed();
         self.clocks.backend_linked(now);
         self.unanswered = Unanswered::new(now, self.up.ring.base_seq(), self.down.messages());
-        (self.pongs, self.ponged) = (self.config.ack == AckMode::Pong, false);
+        (self.pongs, self.ponged) = (self.config.ack != AckMode::None, false);
         (self.backend_deaf, self.no_failover) = (false, no_failover);
         let (base, whole) = (self.up.ring.base_seq(), self.up.ring.whole_seq());
         let replay_to = self.exceptions().written_seq.clamp(base, whole);
@@ -361,6 +376,7 @@ impl Session {
         if let Some(target) = target {
             self.take_over(now, target);
         }
+        self.attach_service(epoch);
         true
     }
 
@@ -368,6 +384,7 @@ impl Session {
     fn take_over(&mut self, now: Time, target: Target) {
         self.backend_scan = target.scan;
         self.clocks.backend_message(now, false, self.backend_scan.message_open());
+        self.kind_begins(target.add_kind);
         if self.client_hears() {
             self.down.absorb(target.held);
         }
@@ -463,14 +480,17 @@ impl Session {
 
     fn past_deadline(&mut self, now: Time) {
         self.episode = None;
-        self.give_up = Some(now + self.config.close_timeout);
+        let give_up = now + self.config.close_timeout;
         self.dismiss(now, self.config.codes.deadline, "no backend in time", Cause::Deadline, false);
+        if let Some(goodbye) = &mut self.goodbye {
+            goodbye.give_up = give_up;
+        }
     }
 
     /// A cut message follows whole ones that cannot be acknowledged any more, since a ping has no
     /// place in the middle of it: they are delivered to another backend.
     pub(super) fn leave_if_cut(&mut self, now: Time) {
-        let cut = self.backend_is_cut() && self.farewell.is_some() && self.backend == Backend::Linked;
+        let cut = self.backend_is_cut() && self.goodbye.is_some() && self.backend == Backend::Linked;
         let unread = self.up.acked() < self.up.ring.whole();
         if cut && self.pongs && unread && !self.up.pinging() {
             self.leave_backend(now, Failure::Cut);
@@ -483,8 +503,10 @@ impl Session {
             return;
         }
         self.leave_if_cut(now);
-        let Some(Farewell::Close(payload)) = self.farewell.as_deref() else { return };
-        if !self.up.closing() && !self.backend_is_cut() && self.backend == Backend::Linked {
+        if self.up.closing() || self.backend_is_cut() || self.backend != Backend::Linked {
+            return;
+        }
+        if let Some(Farewell::Close(payload)) = self.goodbye.as_ref().map(|goodbye| &goodbye.farewell) {
             self.up.close(payload);
         }
     }

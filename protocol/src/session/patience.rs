@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-use super::{Backend, CLIENT_BACKLOG, Cause, Client, Failure, Note, Session};
+use super::{Backend, Breach, Cause, Client, Failure, Note, Session};
 
 /// A backend that has answered pings before may be this many `ack_timeout`s late, as long as it
 /// talks.
@@ -224,7 +224,9 @@ impl Session {
         [
             ends,
             backend,
-            self.give_up.filter(|_| self.backend != Backend::Over),
+            self.goodbye.as_ref().map(|goodbye| goodbye.give_up).filter(|_| self.backend != Backend::Over),
+            self.away_until(),
+            self.tell_client_at(),
             self.up.hold_ends(),
             self.episode_timeout(),
             self.departure_at(),
@@ -249,13 +251,9 @@ impl Session {
         let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
         self.expire_episode(now);
         self.expire_closes(now);
+        self.expire_absence(now);
         if due(self.unfit_at()) {
-            self.pongs = false;
-            self.up.forget_ping();
-            self.up.ring.release_written();
-            self.suspects_unjudged();
-            self.proven();
-            self.note(Note::Unfit);
+            self.unfit(now);
         }
         if due(self.silence_at()) {
             self.clocks.change(|rare| rare.silence_told = Some(now));
@@ -270,6 +268,19 @@ impl Session {
         if due(self.slow_message_at()) {
             self.message_too_slow(now);
         }
+    }
+
+    /// Acknowledgements are not to be had from this backend. A service that links the shim owes them.
+    fn unfit(&mut self, now: Time) {
+        if self.service().is_some() {
+            return self.service_broke(now, Breach::NoPong);
+        }
+        self.pongs = false;
+        self.up.forget_ping();
+        self.up.ring.release_written();
+        self.suspects_unjudged();
+        self.proven();
+        self.note(Note::Unfit);
     }
 
     /// The backend has been silent for `ack_timeout`, yet there is no other to go to: it gets
@@ -295,7 +306,7 @@ impl Session {
     }
 
     fn listens_to_backend(&self) -> bool {
-        self.backend == Backend::Linked && self.down.waiting() < CLIENT_BACKLOG
+        self.backend == Backend::Linked && !self.client_is_behind()
     }
 
     /// Whether the backend is to be pinged although no message asks for it.
@@ -338,7 +349,7 @@ impl Session {
         self.clocks
             .rare()
             .stalled_since
-            .filter(|_| !over && self.down.waiting() > 0)
+            .filter(|_| !over && !self.away() && (self.down.waiting() > 0 || self.client_is_behind()))
             .map(|since| since + self.config.client_stall)
     }
 

@@ -5,7 +5,8 @@
 
 use crate::downlink::Downlink;
 use crate::frame::{Opcode, control_frame};
-use crate::scanner::{Control, Item, Scanner};
+use crate::scanner::{Control, Data, Item, Scanner};
+use crate::shim::kind_byte::AddKind;
 use crate::uplink::Entropy;
 
 /// It is not read while more than this is kept of what it says.
@@ -16,6 +17,8 @@ const HELD: usize = 256 * 1024;
 pub(super) struct Target {
     pub(super) scan: Scanner,
     pub(super) held: Downlink,
+    speech: Speech,
+    pub(super) add_kind: AddKind,
     /// Payload of its latest ping that is not answered yet.
     pub(super) pinged: Option<Box<[u8]>>,
     /// The answer that is being written, and how far.
@@ -23,22 +26,43 @@ pub(super) struct Target {
     written: usize,
 }
 
+/// What becomes of what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speech {
+    /// It is for the client.
+    Plain,
+    /// It is for a client that links the shim.
+    Kinded,
+    /// A service that links the shim has nothing to say before it is attached.
+    None,
+}
+
 /// It cannot have its turn: it said Close, or something that is no WebSocket.
 #[derive(Debug)]
 pub(super) struct Lost;
 
 impl Target {
-    pub(super) fn new(scan: Scanner) -> Target {
-        Target { scan, held: Downlink::default(), pinged: None, pong: Vec::new(), written: 0 }
+    pub(super) fn new(scan: Scanner, speech: Speech) -> Target {
+        let (held, add_kind) = (Downlink::default(), AddKind::default());
+        Target { scan, held, speech, add_kind, pinged: None, pong: Vec::new(), written: 0 }
     }
 
     /// Takes bytes that were read from it.
     pub(super) fn handle(&mut self, mut input: &[u8]) -> Result<(), Lost> {
         while let Some(item) = self.scan.next(&mut input).map_err(|_| Lost)? {
             match item {
-                Item::Data(data) => self.held.append(&data, &mut |_| 0),
                 Item::Control(control) => self.control(&control)?,
+                item => self.data(&item.data().ok_or(Lost)?)?,
             }
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, data: &Data<'_>) -> Result<(), Lost> {
+        match self.speech {
+            Speech::None => return Err(Lost),
+            Speech::Plain => self.held.append(data, &mut |_| 0),
+            Speech::Kinded => self.held.append(&self.add_kind.pass(data.bytes).data(), &mut |_| 0),
         }
         Ok(())
     }

@@ -261,9 +261,10 @@ pub enum Standing {
 }
 
 /// Why a session is a new one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reason {
     /// The client asked for no other.
+    #[default]
     New,
     /// The one it asked for is not here: it has ended, or was never here.
     Unknown,

@@ -87,7 +87,7 @@ fn past_the_deadline_the_session_ends() {
     rig.wait(secs(30) - rig.now.since(failed));
     let down = rig.down();
     assert!(matches!(&down[..], [close] if close.starts_with("<close 1013")), "{down:?}");
-    assert_eq!((rig.session.wants_dial(), rig.session.handle_linked(rig.now, false)), (false, false));
+    assert_eq!((rig.session.wants_dial(), rig.session.handle_linked(rig.now, false, 2)), (false, false));
     rig.client_closes(1013, "");
     assert_eq!(rig.session.ended(), Some(&End { cause: Cause::Deadline, code: Some(1013) }));
     let ledger = rig.session.ledger().up;

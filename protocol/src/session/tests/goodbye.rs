@@ -183,7 +183,7 @@ fn a_client_that_goes_in_its_own_failover_with_an_empty_ring_is_not_redialled() 
         assert_eq!(rig.session.wants_dial(), dialing);
         rig.client_goes();
         assert!(!rig.session.wants_dial());
-        assert!(!rig.session.handle_linked(rig.now, false), "the driver drops the backend");
+        assert!(!rig.session.handle_linked(rig.now, false, 2), "the driver drops the backend");
         rig.wait(secs(60));
         assert_eq!((ended(&rig), rig.dials.len()), ((Cause::ClientGone, None), usize::from(dialing)));
     }

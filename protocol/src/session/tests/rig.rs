@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::wire::{self, Reader, close_payload, masked, plain};
-use crate::session::{AckMode, Codes, Config, Dial, DialFailure, Failure, Note, Session};
+use crate::session::{AckMode, Codes, Config, Dial, DialFailure, Failure, Note, Opening, Session};
 use crate::time::Time;
 
 /// Rounds without the passing of time after which the driver is held to spin.
@@ -27,6 +27,8 @@ pub(super) fn config() -> Config {
     Config {
         ack: AckMode::Pong,
         ack_hold: Duration::ZERO,
+        capsule_limit: 1000,
+        resume_window: secs(120),
         ack_timeout: secs(10),
         failover: true,
         message_limit: 1 << 20,
@@ -101,13 +103,17 @@ impl Rig {
         Rig::begin(change, false, false)
     }
 
-    /// `deflate`, `no_failover`: as [`Session::new`] has them.
+    /// `deflate`, `no_failover`: as [`Opening`] has them.
     pub(super) fn begin(change: impl FnOnce(&mut Config), deflate: bool, no_failover: bool) -> Rig {
+        Rig::open(change, Opening { epoch: 1, deflate, no_failover, ..Opening::default() })
+    }
+
+    pub(super) fn open(change: impl FnOnce(&mut Config), opening: Opening) -> Rig {
         let mut config = config();
         change(&mut config);
         let now = Time::ORIGIN + secs(1000);
         Rig {
-            session: Session::new(Arc::new(config), now, deflate, no_failover),
+            session: Session::new(Arc::new(config), now, opening),
             now,
             client: Reader::default(),
             client_unread: Vec::new(),
@@ -216,7 +222,7 @@ impl Rig {
 
     /// The dial under way succeeds. `no_failover`: the backend asks not to be replaced.
     pub(super) fn link_with(&mut self, no_failover: bool) -> bool {
-        let wanted = self.session.handle_linked(self.now, no_failover);
+        let wanted = self.session.handle_linked(self.now, no_failover, self.links.len() as u64 + 1);
         if wanted {
             self.links.push(Link::new());
         }
@@ -337,7 +343,7 @@ impl Rig {
     /// It is the next backend's turn.
     fn cross(&mut self) -> bool {
         let target = self.target.take().expect("the machine says that it is connected");
-        assert!(self.session.handle_linked(self.now, false));
+        assert!(self.session.handle_linked(self.now, false, self.links.len() as u64 + 1));
         self.links.push(target);
         true
     }

@@ -1,0 +1,387 @@
+//! Clients that come back: a session outlives its client's connection, and gives what was missing on the
+//! next one.
+//!
+//! ```text
+//!              handle_client_gone, silence, a stall
+//!   attached -------------------------------------> away ------ resume_window is over ---> left, or over
+//!      ^  |                                           |
+//!      |  '--- handle_client_back (takes over) --.    |
+//!      |                                         |    |
+//!      '-----------------------------------------'<---' handle_client_back
+//!
+//!   A Close of the client's ends the session, as it does for others. A Close for the client waits for it
+//!   while it is away.
+//! ```
+
+use std::time::Duration;
+
+use crate::frame::{Opcode, control_frame, data_frame};
+use crate::scanner::{Data, Scanner, Sender};
+use crate::shim::client_wire::{FromBroker, FromClient, Reason, Resume, Standing, Watermarks, Welcome};
+use crate::shim::kind_byte::{AddKind, BadFrame, Kinded, Strip};
+use crate::shim::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
+use crate::time::Time;
+
+use super::ending::close_payload;
+use super::tokens::Tokens;
+use super::{Cause, Client, Session};
+
+/// So long after it has changed, at the latest, is a client told how far its messages have come.
+const ACK_DELAY: Duration = Duration::from_millis(50);
+
+/// And after so many bytes of them at the latest.
+const ACK_BYTES: u64 = 64 * 1024;
+
+/// A session whose client may come back.
+#[derive(Debug)]
+pub(super) struct Returning {
+    speaks: Speaks,
+    /// Its connection is lost; the session is kept until then.
+    away_until: Option<Time>,
+}
+
+/// How its client speaks.
+#[derive(Debug)]
+enum Speaks {
+    /// `steadfast.v1`.
+    Shim(Box<ClientLink>),
+    /// As any client does. A ping with this seq is out, whose pong says what has come to it.
+    Plain { asked: Option<u64> },
+}
+
+/// The broker's part toward a client that links the shim.
+#[derive(Debug)]
+struct ClientLink {
+    tokens: Tokens,
+    strip: Strip,
+    add: AddKind,
+    told: Watermarks,
+    /// Position in the up stream when it was told.
+    told_at: u64,
+    /// When it must be told again.
+    tell_at: Option<Time>,
+    /// It has asked.
+    asked: bool,
+}
+
+impl Returning {
+    pub(super) fn plain() -> Returning {
+        Returning { speaks: Speaks::Plain { asked: None }, away_until: None }
+    }
+
+    pub(super) fn shim(session: SessionId) -> Returning {
+        let link = ClientLink {
+            tokens: Tokens::new(session),
+            strip: Strip::default(),
+            add: AddKind::default(),
+            told: Watermarks::default(),
+            told_at: 0,
+            tell_at: None,
+            asked: false,
+        };
+        Returning { speaks: Speaks::Shim(Box::new(link)), away_until: None }
+    }
+
+    fn link(&mut self) -> Option<&mut ClientLink> {
+        match &mut self.speaks {
+            Speaks::Shim(link) => Some(link),
+            Speaks::Plain { .. } => None,
+        }
+    }
+}
+
+// ---- connections ----
+
+impl Session {
+    /// The client's first connection is there: it is told which session it has.
+    pub(super) fn greet(&mut self, secret: [u8; 32], reason: Reason) {
+        self.welcome(secret, Standing::Fresh(reason));
+    }
+
+    /// Whether the client of this session may come back with this wish.
+    ///
+    /// # Errors
+    /// Why not; then it gets a fresh session, and this one stays as it is.
+    pub fn resumable(&self, resume: &Resume) -> Result<(), Reason> {
+        let Some(returning) = self.returning() else { return Err(Reason::Unknown) };
+        let Speaks::Shim(link) = &returning.speaks else { return Err(Reason::Unknown) };
+        if !self.awaits_client() {
+            return Err(Reason::Unknown);
+        }
+        if !link.tokens.admits(&resume.token) {
+            return Err(Reason::Stale);
+        }
+        let reaches = self.down.kept().is_some_and(|kept| kept.reaches(resume.last));
+        if reaches { Ok(()) } else { Err(Reason::Seq) }
+    }
+
+    /// Whether a plain client may come back.
+    pub fn plainly_resumable(&self) -> bool {
+        let plain = self.returning().is_some_and(|r| matches!(r.speaks, Speaks::Plain { .. }));
+        plain && self.awaits_client()
+    }
+
+    /// The client is back on another connection, which takes over. `resume`: `None` for a plain one.
+    /// `secret` is that of its next token. Returns what the connection before it is told, if it can be,
+    /// and is to be closed then.
+    ///
+    /// # Errors
+    /// As [`Session::resumable`] says; the session stays as it is.
+    pub fn handle_client_back(
+        &mut self,
+        now: Time,
+        resume: Option<&Resume>,
+        secret: [u8; 32],
+    ) -> Result<Option<Vec<u8>>, Reason> {
+        match resume {
+            Some(resume) => self.resumable(resume)?,
+            None if self.plainly_resumable() => {}
+            None => return Err(Reason::Unknown),
+        }
+        let between = self.down.kept().is_some_and(|kept| kept.between_frames());
+        let superseded = close_payload(CLOSE_SUPERSEDED, "superseded: the session goes on elsewhere");
+        let last_words = between.then(|| control_frame(Opcode::Close, &superseded, None));
+        self.lose_connection(now);
+        if let Some(kept) = self.down.kept_mut() {
+            kept.attach(resume.map(|resume| resume.last));
+        }
+        if let Some(returning) = self.returning_mut() {
+            returning.away_until = None;
+        }
+        if let Client::Told { until, .. } = &mut self.client {
+            *until = None;
+        }
+        self.welcome(secret, Standing::Resumed(self.watermarks()));
+        Ok(last_words)
+    }
+
+    /// Its client has no connection, and may come back.
+    pub(super) fn away(&self) -> bool {
+        self.away_until().is_some()
+    }
+
+    pub(super) fn away_until(&self) -> Option<Time> {
+        self.returning().and_then(|returning| returning.away_until)
+    }
+
+    /// Whether the driver should hold a connection to the client. When it has one and this is false, it
+    /// drops that one.
+    pub fn wants_client(&self) -> bool {
+        !self.away()
+    }
+
+    /// The client's connection is lost. True: it may come back, and the session waits for that.
+    pub(super) fn detach(&mut self, now: Time) -> bool {
+        let waits = self.awaits_client() && !self.config.resume_window.is_zero();
+        if waits && !self.away() {
+            let until = now + self.config.resume_window;
+            self.lose_connection(now);
+            if let Some(returning) = self.returning_mut() {
+                returning.away_until = Some(until);
+            }
+        }
+        waits
+    }
+
+    /// Nobody waits for the client any more.
+    pub(super) fn expire_absence(&mut self, now: Time) {
+        if self.away_until().is_some_and(|until| until <= now) {
+            self.end_absence();
+            self.client_lost(now, Cause::ResumeExpired);
+        }
+    }
+
+    /// What the client is told would not reach it before the session ends.
+    pub(super) fn end_absence(&mut self) {
+        if self.away() {
+            self.returning_over();
+        }
+    }
+
+    /// The client may come back to what is left of the session.
+    fn awaits_client(&self) -> bool {
+        let told = matches!(self.client, Client::Told { deaf: false, answered: false, .. });
+        let kept = self.down.kept().is_some_and(|kept| told && !kept.all_acknowledged());
+        self.returning().is_some() && (matches!(self.client, Client::Open) || kept || (told && self.away()))
+    }
+
+    /// What has come by halves is begun anew on the next connection.
+    fn lose_connection(&mut self, now: Time) {
+        self.up.ring.drop_open();
+        self.client_scan = Scanner::new(Sender::Client, self.config.message_limit, false);
+        self.clocks.client_heard(now);
+        self.clocks.client_message(now, true, false);
+        self.clocks.client_served();
+        self.down.detach();
+        match self.returning_mut().map(|returning| &mut returning.speaks) {
+            Some(Speaks::Shim(link)) => {
+                (link.strip, link.tell_at, link.asked) = (Strip::default(), None, false)
+            }
+            Some(Speaks::Plain { asked }) => *asked = None,
+            None => {}
+        }
+    }
+
+    fn welcome(&mut self, secret: [u8; 32], standing: Standing) {
+        let window_ms = self.config.resume_window.as_millis().min(u128::from(crate::shim::NUMBER_MAX)) as u64;
+        let (told, told_at) = (self.watermarks(), self.up.ring.whole());
+        let Some(link) = self.returning_mut().and_then(Returning::link) else { return };
+        (link.told, link.told_at) = (told, told_at);
+        let (session, token) = (link.tokens.session(), link.tokens.issue(secret));
+        self.say(FromBroker::Welcome(Welcome { session, token, window_ms, standing }));
+    }
+}
+
+// ---- what it says ----
+
+impl Session {
+    /// Takes a span of frames of a client that links the shim. False: of another client.
+    pub(super) fn client_link_data(&mut self, now: Time, data: &Data<'_>) -> bool {
+        let open = matches!(self.client, Client::Open);
+        let Some(link) =
+            self.shim.as_mut().and_then(|shim| shim.returning.as_mut()).and_then(Returning::link)
+        else {
+            return false;
+        };
+        link.tokens.confirm();
+        let mut texts = Vec::new();
+        let passed = link.strip.pass(data.bytes, open.then_some(&mut self.up.ring), &mut texts);
+        for text in texts {
+            self.heed(now, text);
+        }
+        if passed == Err(BadFrame) {
+            self.client_broke(now, "bad_frame: a message has no kind, or a text cannot be read");
+        }
+        true
+    }
+
+    /// The payload that follows goes to the ring as it is.
+    pub(super) fn client_payload_is_plain(&mut self) -> bool {
+        self.returning_mut().and_then(Returning::link).is_none_or(|link| link.strip.in_message())
+    }
+
+    /// Counts `n` payload bytes that went there without a look.
+    pub(super) fn client_link_read(&mut self, n: usize) {
+        if let Some(link) = self.returning_mut().and_then(Returning::link) {
+            link.strip.skip(n as u64);
+        }
+    }
+
+    fn heed(&mut self, now: Time, text: FromClient) {
+        match text {
+            FromClient::Ack(seq) if self.down.acknowledge(seq).is_err() => {
+                self.client_broke(now, "future_ack: no message with this seq was sent on this connection");
+            }
+            FromClient::Ack(_) => {}
+            FromClient::Query => {
+                if let Some(link) = self.returning_mut().and_then(Returning::link) {
+                    link.asked = true;
+                }
+            }
+        }
+    }
+
+    fn client_broke(&mut self, now: Time, reason: &'static str) {
+        if let Client::Told { deaf, .. } = &mut self.client {
+            *deaf = true;
+            return;
+        }
+        self.note(super::Note::ClientBreach(reason));
+        self.dismiss(now, CLOSE_BREACH, reason, Cause::ProtocolClient, true);
+    }
+
+    /// A plain client has answered a ping: it has what was sent before.
+    pub(super) fn receipt(&mut self, payload: &[u8]) {
+        let Some(Returning { speaks: Speaks::Plain { asked }, .. }) = self.returning_mut() else { return };
+        let Some(seq) = asked.take_if(|seq| seq.to_be_bytes() == payload) else { return };
+        // What was written before the ping was sent, so this is never too far.
+        let _ = self.down.acknowledge(seq);
+    }
+}
+
+// ---- what it is told ----
+
+impl Session {
+    /// Its messages have the kind byte.
+    pub(super) fn adds_kind(&self) -> bool {
+        self.returning().is_some_and(|returning| matches!(returning.speaks, Speaks::Shim(_)))
+    }
+
+    /// Frames of a backend as this client is to have them; `None`: as they are.
+    pub(super) fn with_kind(&mut self, data: &Data<'_>) -> Option<Kinded> {
+        Some(self.returning_mut()?.link()?.add.pass(data.bytes))
+    }
+
+    /// Counts `n` payload bytes of a backend's that went on without a look.
+    pub(super) fn kind_skip(&mut self, n: usize) {
+        if let Some(link) = self.returning_mut().and_then(Returning::link) {
+            link.add.skip(n as u64);
+        }
+    }
+
+    /// What another backend says begins between two messages, or goes on as `add` has it.
+    pub(super) fn kind_begins(&mut self, add: AddKind) {
+        if let Some(link) = self.returning_mut().and_then(Returning::link) {
+            link.add = add;
+        }
+    }
+
+    /// Tells the client how far its messages have come, when it is time.
+    pub(super) fn tell_client_progress(&mut self, now: Time) {
+        if self.away() || !matches!(self.client, Client::Open | Client::Left { close: Some(_) }) {
+            return;
+        }
+        let (marks, at) = (self.watermarks(), self.up.ring.whole());
+        let (waits, sent_seq) =
+            self.down.kept().map_or((false, 0), |kept| (kept.data_waits(), kept.sent_seq()));
+        let unacknowledged = self.down.kept().is_some_and(|kept| kept.acknowledged_seq() < sent_seq);
+        let Some(returning) = self.returning_mut() else { return };
+        match &mut returning.speaks {
+            Speaks::Shim(link) => {
+                if !link.is_due(now, marks, at, waits) {
+                    return;
+                }
+                (link.told, link.told_at, link.tell_at, link.asked) = (marks, at, None, false);
+                self.say(FromBroker::Ack(marks));
+            }
+            Speaks::Plain { asked } if asked.is_none() && unacknowledged && !waits => {
+                *asked = Some(sent_seq);
+                self.down.control(Opcode::Ping, &sent_seq.to_be_bytes());
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn tell_client_at(&self) -> Option<Time> {
+        match &self.returning().filter(|returning| returning.away_until.is_none())?.speaks {
+            Speaks::Shim(link) => link.tell_at,
+            Speaks::Plain { .. } => None,
+        }
+    }
+
+    fn watermarks(&self) -> Watermarks {
+        let committed = self.service().map_or(self.up.acked_seq(), |service| service.committed());
+        Watermarks { received: self.up.ring.whole_seq(), committed }
+    }
+
+    fn say(&mut self, text: FromBroker) {
+        let frame = data_frame(Opcode::Text, text.text().as_bytes(), None);
+        if let Some(kept) = self.down.kept_mut() {
+            kept.say(&frame);
+        }
+    }
+}
+
+impl ClientLink {
+    /// `waits`: messages for it wait to be written, so that the news can go with them.
+    fn is_due(&mut self, now: Time, marks: Watermarks, at: u64, waits: bool) -> bool {
+        if self.asked {
+            return true;
+        }
+        if marks == self.told {
+            return false;
+        }
+        let tell_at = *self.tell_at.get_or_insert(now + ACK_DELAY);
+        waits || tell_at <= now || at - self.told_at >= ACK_BYTES
+    }
+}

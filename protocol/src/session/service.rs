@@ -1,0 +1,360 @@
+//! The broker's part toward a service that links the shim: which commit was applied last, the capsule,
+//! and what a commit must be.
+//!
+//! ```text
+//!   handle_linked --> ATTACH (epoch, applied, committed, capsule), then the messages behind `committed`
+//!
+//!   COMMIT n, upto      n = applied + 1, upto in reach: its outputs go down, the capsule is kept, and the
+//!                       ring lets go of what is consumed, as far as this backend was given it
+//!                       n <= applied: it was applied already; that is told again
+//!                       anything else is a breach, and leaves the backend
+//!   PUSH                its outputs go down
+//!   notice              in the ping that is sent anyway, or at once if a commit asks for it
+//! ```
+
+use crate::downlink::DirectWrite;
+use crate::frame::Opcode;
+use crate::frame::control_frame;
+use crate::scanner::Data;
+use crate::shim::assembler::{Assembler, Step};
+use crate::shim::kind_byte::message_header;
+use crate::shim::service_wire::{Attach, Commit, Envelope, Malformed, Outputs};
+use crate::shim::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
+use crate::time::Time;
+use crate::uplink::{Entropy, Tidings};
+
+use super::ending::close_payload;
+use super::{Backend, Failure, Note, Session};
+
+/// Up to so many bytes, an output's header and payload are put together before they go on.
+const JOINED: usize = 4096;
+
+/// What a service has done that `steadfast.v1` forbids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breach {
+    /// A message that is no envelope.
+    BadEnvelope(Malformed),
+    /// A text message, which no envelope is.
+    Text,
+    /// A commit's number is not the one that follows the last.
+    CommitGap,
+    /// A commit's seq lies before what is committed already.
+    CommitBackwards,
+    /// A commit's seq is of a message that no backend was given.
+    FutureSeq,
+    /// A capsule is over the pool's limit.
+    CapsuleTooBig,
+    /// An output is over the limit of a message.
+    OutputTooBig,
+    /// Something was said before ATTACH.
+    TooEarly,
+    /// A ping was not answered, though other things were said.
+    NoPong,
+}
+
+impl Breach {
+    /// The word for logs and closes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Breach::BadEnvelope(_) | Breach::Text => "bad_envelope",
+            Breach::CommitGap => "commit_gap",
+            Breach::CommitBackwards => "commit_backwards",
+            Breach::FutureSeq => "future_seq",
+            Breach::CapsuleTooBig => "capsule_too_big",
+            Breach::OutputTooBig => "output_too_big",
+            Breach::TooEarly => "too_early",
+            Breach::NoPong => "no_pong",
+        }
+    }
+
+    /// A sentence for the one who wrote the service.
+    pub fn sentence(self) -> String {
+        let sentence = match self {
+            Breach::BadEnvelope(why) => return format!("a message is no whole envelope: {why}"),
+            Breach::Text => "an envelope is a binary message",
+            Breach::CommitGap => "a commit's number is one more than the last one's",
+            Breach::CommitBackwards => "a commit's seq is not below that of the one before",
+            Breach::FutureSeq => "no message with a commit's seq was sent yet",
+            Breach::CapsuleTooBig => "a capsule is over the pool's limit",
+            Breach::OutputTooBig => "an output is over the limit of a message",
+            Breach::TooEarly => "nothing may be said before the session is attached",
+            Breach::NoPong => "every ping is to be answered with a pong",
+        };
+        sentence.to_owned()
+    }
+}
+
+/// What the broker knows of a session that services serve by commits.
+#[derive(Debug)]
+pub(super) struct Service {
+    session: SessionId,
+    epoch: u64,
+    /// Number of the last commit.
+    applied: u64,
+    /// Seq of the last message that is consumed.
+    committed: u64,
+    capsule: Option<Box<[u8]>>,
+    /// Seq of the last message that any backend was given whole.
+    given: u64,
+    open: Assembler,
+    /// The present backend waits to be told what was applied.
+    prompt: bool,
+    /// The outstanding ping tells that the session is to leave.
+    tells_draining: bool,
+    /// What a backend that is left is told, a Close's payload.
+    last_words: Option<Box<[u8]>>,
+}
+
+impl Service {
+    pub(super) fn new(session: SessionId, epoch: u64) -> Service {
+        Service {
+            session,
+            epoch,
+            applied: 0,
+            committed: 0,
+            capsule: None,
+            given: 0,
+            open: Assembler::default(),
+            prompt: false,
+            tells_draining: false,
+            last_words: None,
+        }
+    }
+
+    pub(super) fn committed(&self) -> u64 {
+        self.committed
+    }
+
+    /// What has come of it changes with each commit.
+    pub(super) fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    fn attach(&self) -> Vec<u8> {
+        let Service { epoch, applied, committed, session, .. } = *self;
+        Attach { epoch, applied, committed, session, capsule: self.capsule.as_deref() }.encode()
+    }
+
+    /// Bytes kept for it.
+    pub(super) fn buffered(&self) -> usize {
+        self.open.len() + self.capsule.as_ref().map_or(0, |capsule| capsule.len())
+    }
+
+    pub(super) fn tail(&mut self) -> &mut Vec<u8> {
+        self.open.tail()
+    }
+
+    /// The outstanding ping, if there is one, tells that the session is to leave.
+    pub(super) fn tells_draining(&self) -> bool {
+        self.tells_draining
+    }
+
+    fn judge(&self, commit: &Commit<'_>, given: bool, capsule_limit: u32) -> Result<(), Breach> {
+        if commit.number > self.applied + 1 {
+            return Err(Breach::CommitGap);
+        }
+        if commit.upto < self.committed {
+            return Err(Breach::CommitBackwards);
+        }
+        if !given {
+            return Err(Breach::FutureSeq);
+        }
+        if commit.capsule.is_some_and(|capsule| capsule.len() > capsule_limit as usize) {
+            return Err(Breach::CapsuleTooBig);
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// The present backend is told which session it has, before anything else.
+    pub(super) fn attach_service(&mut self, epoch: u64) {
+        let Some(service) = self.service_mut() else { return };
+        (service.epoch, service.prompt, service.tells_draining) = (epoch, false, false);
+        (service.open, service.last_words) = (Assembler::default(), None);
+        let attach = service.attach();
+        self.up.attach(&attach);
+    }
+
+    /// Takes a span of frames of a service.
+    pub(super) fn service_data(&mut self, now: Time, data: &Data<'_>, direct: &mut DirectWrite<'_>) {
+        let mut input = data.bytes;
+        while self.backend_listens() {
+            let Some(step) = self.service_mut().and_then(|service| service.open.next(&mut input)) else {
+                break;
+            };
+            match step {
+                Step::Whole { text, payload } => self.envelope(now, text, payload, direct),
+                Step::Assembled => self.assembled(now, direct),
+            }
+        }
+    }
+
+    /// Counts `n` payload bytes that were read to [`Service::tail`].
+    pub(super) fn service_read(&mut self, now: Time, n: usize) {
+        if self.service_mut().is_some_and(|service| service.open.skip(n as u64)) {
+            self.assembled(now, &mut |_| 0);
+        }
+    }
+
+    fn assembled(&mut self, now: Time, direct: &mut DirectWrite<'_>) {
+        if let Some((text, payload)) = self.service_mut().map(|service| service.open.take()) {
+            self.envelope(now, text, &payload, direct);
+        }
+    }
+
+    fn envelope(&mut self, now: Time, text: bool, payload: &[u8], direct: &mut DirectWrite<'_>) {
+        let done = match Envelope::decode(payload) {
+            _ if text => Err(Breach::Text),
+            Ok(Envelope::Commit(commit)) => self.commit(&commit, direct),
+            Ok(Envelope::Push(outputs)) => {
+                self.judge_outputs(outputs).map(|()| self.deliver(outputs, direct))
+            }
+            Ok(Envelope::Unknown(_)) => Ok(()),
+            Err(malformed) => Err(Breach::BadEnvelope(malformed)),
+        };
+        if let Err(breach) = done {
+            self.service_broke(now, breach);
+        }
+    }
+
+    /// Applies a commit whole, or not at all.
+    fn commit(&mut self, commit: &Commit<'_>, direct: &mut DirectWrite<'_>) -> Result<(), Breach> {
+        let limit = self.config.capsule_limit;
+        let given = self.was_given(commit.upto);
+        let Some(service) = self.service_mut() else { return Ok(()) };
+        service.prompt |= commit.prompt;
+        if commit.number <= service.applied {
+            return Ok(());
+        }
+        service.judge(commit, given, limit)?;
+        self.judge_outputs(commit.outputs)?;
+        if let Some(service) = self.service_mut() {
+            (service.applied, service.committed) = (commit.number, commit.upto);
+            if let Some(capsule) = commit.capsule {
+                service.capsule = Some(capsule.into());
+            }
+        }
+        self.release_committed();
+        self.deliver(commit.outputs, direct);
+        Ok(())
+    }
+
+    fn judge_outputs(&self, mut outputs: Outputs<'_>) -> Result<(), Breach> {
+        let limit = self.config.message_limit as usize;
+        if outputs.any(|output| output.payload.len() > limit) { Err(Breach::OutputTooBig) } else { Ok(()) }
+    }
+
+    fn deliver(&mut self, outputs: Outputs<'_>, direct: &mut DirectWrite<'_>) {
+        if !self.client_hears() {
+            return;
+        }
+        let kind = self.adds_kind();
+        let mut joined = Vec::new();
+        let mut messages = 0;
+        for output in outputs {
+            let (header, len) = message_header(output.text, output.payload.len(), kind);
+            joined.extend_from_slice(&header[..len]);
+            if output.payload.len() <= JOINED {
+                joined.extend_from_slice(output.payload);
+                messages += 1;
+                continue;
+            }
+            let whole = joined.len() - len;
+            self.down.append(&Data { bytes: &joined, messages, whole }, direct);
+            let payload = output.payload;
+            self.down.append(&Data { bytes: payload, messages: 1, whole: payload.len() }, direct);
+            (messages, joined) = (0, Vec::new());
+        }
+        if !joined.is_empty() {
+            self.down.append(&Data { bytes: &joined, messages, whole: joined.len() }, direct);
+        }
+    }
+
+    /// The ring lets go of what is consumed. What this backend is yet to be given it must get, since it
+    /// counts.
+    pub(super) fn release_committed(&mut self) {
+        let Some(committed) = self.service().map(|service| service.committed) else { return };
+        let ring = &self.up.ring;
+        if committed <= ring.base_seq() {
+            return;
+        }
+        let sent = ring.sent();
+        let last = ring.messages().take_while(|(end, seq)| *end <= sent && *seq <= committed).last();
+        if let Some((end, seq)) = last {
+            self.up.ring.release(end, seq);
+        }
+    }
+
+    /// Whether any backend was given the message with this seq, and so all before it, whole.
+    fn was_given(&self, seq: u64) -> bool {
+        let ring = &self.up.ring;
+        let before = self.service().map_or(0, |service| service.given).max(ring.base_seq());
+        seq <= before || ring.messages().find(|(_, at)| *at == seq).is_some_and(|(end, _)| end <= ring.sent())
+    }
+
+    /// Seq of the last message that any backend was given whole.
+    fn given_seq(&self) -> u64 {
+        let here = self.up.ring.base_seq() + self.up.ring.fully_written();
+        self.service().map_or(here, |service| service.given.max(here))
+    }
+
+    /// The service does what it must not: it has failed.
+    pub(super) fn service_broke(&mut self, now: Time, breach: Breach) {
+        self.note(Note::ServiceBreach(breach));
+        let reason = format!("{}: {}", breach.name(), breach.sentence());
+        self.part_from_service(CLOSE_BREACH, &reason);
+        self.backend_deaf = true;
+        self.leave_backend(now, Failure::Breach);
+    }
+
+    /// A backend that is left, while it may still live, is told that the session goes on elsewhere. Call
+    /// it before anything that was said to it is forgotten.
+    pub(super) fn fence(&mut self, failure: Failure) {
+        let given = self.given_seq();
+        let Some(service) = self.service_mut() else { return };
+        service.given = given;
+        let lives = !matches!(failure, Failure::Eof | Failure::Reset | Failure::Close(_));
+        let epoch = service.epoch;
+        if lives && !self.up.closing() {
+            self.part_from_service(CLOSE_SUPERSEDED, &format!("fenced: epoch {epoch} is over"));
+        }
+    }
+
+    fn part_from_service(&mut self, code: u16, reason: &str) {
+        let between = self.up.between_frames();
+        if let Some(service) = self.service_mut()
+            && between
+        {
+            service.last_words.get_or_insert_with(|| close_payload(code, reason));
+        }
+    }
+
+    /// The Close for a backend that was left while it may still live. It is written as it is, and what
+    /// the backend still says is discarded.
+    pub fn take_last_words(&mut self, entropy: &mut Entropy<'_>) -> Option<Vec<u8>> {
+        let payload = self.service_mut()?.last_words.take()?;
+        let [a, b, c, d, ..] = entropy().to_be_bytes();
+        Some(control_frame(Opcode::Close, &payload, Some([a, b, c, d])))
+    }
+
+    // ---- notices ----
+
+    /// What the next ping tells.
+    pub(super) fn tidings(&self) -> Option<Tidings> {
+        let service = self.service()?;
+        Some(Tidings { applied: service.applied, draining: self.leaves_soon() })
+    }
+
+    /// A ping with tidings was made.
+    pub(super) fn tidings_told(&mut self, tidings: Option<Tidings>) {
+        if let (Some(service), Some(tidings)) = (self.service_mut(), tidings) {
+            (service.prompt, service.tells_draining) = (false, tidings.draining);
+        }
+    }
+
+    /// The present backend has asked to be told at once.
+    pub(super) fn owes_notice(&self) -> bool {
+        self.backend == Backend::Linked && self.service().is_some_and(|service| service.prompt)
+    }
+}
