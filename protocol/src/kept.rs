@@ -223,7 +223,6 @@ impl Kept {
         self.ring.all_released()
     }
 
-
     pub(crate) fn progress(&self) -> u64 {
         self.progress
     }

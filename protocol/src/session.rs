@@ -803,7 +803,11 @@ impl Session {
 /// What a service says comes in envelopes, which hold more than one message.
 fn backend_scanner(config: &Config, deflate: bool) -> Scanner {
     let limit = match config.ack {
-        AckMode::Shim => config.message_limit.saturating_add(config.capsule_limit + ENVELOPE),
+        AckMode::Shim => {
+            // Both are far below 2^32.
+            let besides = u32::try_from(config.capsule_limit).unwrap_or(u32::MAX).saturating_add(ENVELOPE);
+            config.message_limit.saturating_add(besides)
+        }
         AckMode::None | AckMode::Pong => config.message_limit,
     };
     Scanner::new(Sender::Backend, limit, deflate)

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
+use steadfast_protocol::session::AckMode;
+
 use super::keys::{Draft, DraftListener, DraftPool, DraftRoute, default_pool};
 use super::overrides::Overrides;
 use super::problem::{Origin, Report};
@@ -80,6 +82,13 @@ fn check_pools(pools: &[DraftPool], report: &mut Report) {
         if pool.backends.is_empty() && pool.discoveries.is_empty() {
             let remedy = "add a [[pool.backend]] with its url, or a [[pool.discovery]]";
             report.add(*origin, format!("[pool] {:?} has no backend: {remedy}", pool.name));
+        }
+        if pool.ack == AckMode::Shim && !pool.ack_hold.is_zero() {
+            let remedy = "messages are kept until a commit; remove ack_hold";
+            report.add(
+                *origin,
+                format!(r#"[pool] {:?} has an ack_hold with ack = "shim": {remedy}"#, pool.name),
+            );
         }
     }
 }

@@ -183,8 +183,14 @@ pub struct Pool {
     pub ack_hold: Duration,
     /// How long a backend may owe a sign of life before it counts as failed.
     pub ack_timeout: Duration,
+    /// Bytes of the state that a service which links the shim may leave with a commit.
+    pub capsule: usize,
     /// Whether a session outlives its backend.
     pub on_failure: OnFailure,
+    /// How long a session is kept for a client that can come back. Zero: not at all.
+    pub resume_window: Duration,
+    /// Whether a client that does not link the shim may come back too.
+    pub plain_resume: bool,
     /// How a backend is chosen for a session.
     pub balance: Balance,
     /// Sessions that wait for a place when every backend is full.

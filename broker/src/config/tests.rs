@@ -206,6 +206,18 @@ fn flags_win_over_the_file() {
 }
 
 #[test]
+fn a_hold_is_judged_with_the_flag() {
+    let text = MINIMAL.replace("name = \"chat\"", "name = \"chat\"\nack_hold = \"1s\"");
+    let with = |ack| Overrides { ack: Some(ack), ..Overrides::default() };
+    let [line] = &problems(&text, &with(AckMode::Shim))[..] else { panic!("one problem") };
+    assert!(line.starts_with("line 4: [pool] \"chat\" has an ack_hold with ack = \"shim\""), "{line}");
+
+    let shim = text.replace("ack_hold", "ack = \"shim\"\nack_hold");
+    assert_eq!(problems(&shim, &overrides()).len(), 1);
+    assert!(parse(&shim, &with(AckMode::Pong)).is_ok());
+}
+
+#[test]
 fn the_token_comes_from_the_environment_a_file_or_the_configuration() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("token");

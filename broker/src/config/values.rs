@@ -16,7 +16,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use super::settings::{LogFormat, OnFailure};
 
 /// The ways to write [`AckMode`].
-pub(super) const ACK: [(&str, AckMode); 2] = [("pong", AckMode::Pong), ("none", AckMode::None)];
+pub(super) const ACK: [(&str, AckMode); 3] =
+    [("pong", AckMode::Pong), ("none", AckMode::None), ("shim", AckMode::Shim)];
 /// The ways to write [`OnFailure`].
 pub(super) const ON_FAILURE: [(&str, OnFailure); 2] =
     [("failover", OnFailure::Failover), ("close", OnFailure::Close)];

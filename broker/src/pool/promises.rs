@@ -13,6 +13,8 @@ pub(super) fn of(pool: &settings::Pool, settings: &Settings) -> Config {
         ack_hold: if pool.ack == AckMode::Pong { pool.ack_hold } else { Duration::ZERO },
         ack_timeout: pool.ack_timeout,
         failover: pool.on_failure == OnFailure::Failover,
+        capsule_limit: pool.capsule,
+        resume_window: pool.resume_window,
         message_limit: u32::try_from(limits.message).unwrap_or(u32::MAX),
         ring_limit: limits.ring,
         close_timeout: timeouts.close,

@@ -138,6 +138,8 @@ fn config(setup: &Setup) -> Config {
         ack_hold: when(setup.hold, Duration::from_millis(200)),
         ack_timeout: secs(10),
         failover: !setup.close_on_failure,
+        capsule_limit: MESSAGE,
+        resume_window: secs(120),
         message_limit: MESSAGE as u32,
         ring_limit: RING,
         close_timeout: secs(5),

@@ -20,14 +20,14 @@ pub struct Config {
     pub ack: AckMode,
     /// How long a message stays in the ring after its pong.
     pub ack_hold: Duration,
-    /// Bytes of a capsule.
-    pub capsule_limit: u32,
-    /// How long a session is kept for a client that may come back; zero: it is not.
-    pub resume_window: Duration,
     /// How long a backend may owe a sign of life.
     pub ack_timeout: Duration,
     /// Whether the session outlives its backend.
     pub failover: bool,
+    /// Bytes of the state that a service which links the shim may leave with a commit.
+    pub capsule_limit: usize,
+    /// How long the session is kept for a client that can come back; zero: not at all.
+    pub resume_window: Duration,
     /// Bytes of one message, all fragments, as on the wire.
     pub message_limit: u32,
     /// Bytes of the ring from which on the client is not read between messages.

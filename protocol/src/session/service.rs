@@ -149,7 +149,7 @@ impl Service {
         self.tells_draining
     }
 
-    fn judge(&self, commit: &Commit<'_>, given: bool, capsule_limit: u32) -> Result<(), Breach> {
+    fn judge(&self, commit: &Commit<'_>, given: bool, capsule_limit: usize) -> Result<(), Breach> {
         if commit.number > self.applied + 1 {
             return Err(Breach::CommitGap);
         }
@@ -159,7 +159,7 @@ impl Service {
         if !given {
             return Err(Breach::FutureSeq);
         }
-        if commit.capsule.is_some_and(|capsule| capsule.len() > capsule_limit as usize) {
+        if commit.capsule.is_some_and(|capsule| capsule.len() > capsule_limit) {
             return Err(Breach::CapsuleTooBig);
         }
         Ok(())

@@ -4,13 +4,16 @@ use std::collections::HashSet;
 
 use steadfast_protocol::session::AckMode;
 
-use super::{DAY, DraftPool, MS, SESSIONS_MAX, Section, ZERO, ms, probe, secs};
+use super::{DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, secs};
 use crate::config::problem::Origin;
 use crate::config::settings::{Backend, Balance, Discovery, OnFailure, Outlier, Pool, Queue, Rebalance};
 use crate::config::values::{self, network, request};
 
 /// As HAProxy has it, so that weights can be taken over.
 const WEIGHT_MAX: u32 = 256;
+
+/// Each session keeps one, and each further backend is given it.
+const CAPSULE_MAX: usize = 16 * MIB;
 
 /// [`Balance`] as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +52,15 @@ pub(in crate::config) fn default_pool() -> Pool {
 }
 
 fn pool(section: &mut Section<'_>) -> Pool {
-    Pool {
+    let pool = Pool {
         name: section.required("name", "a name", values::name).unwrap_or_default(),
         ack: section.choice("ack", AckMode::Pong, &values::ACK),
         ack_hold: section.duration("ack_hold", ZERO, ZERO..=DAY),
         ack_timeout: section.duration("ack_timeout", secs(10), ms(10)..=DAY),
+        capsule: section.size("capsule", 64 * KIB, 0..=CAPSULE_MAX),
         on_failure: section.choice("on_failure", OnFailure::Failover, &values::ON_FAILURE),
+        resume_window: section.duration("resume_window", secs(120), ZERO..=DAY),
+        plain_resume: section.flag("plain_resume", false),
         balance: balance(section),
         queue: section.section("queue", queue),
         slow_start: section.duration("slow_start", ZERO, ZERO..=DAY),
@@ -66,7 +72,13 @@ fn pool(section: &mut Section<'_>) -> Pool {
         rebalance: section.optional_section("rebalance", rebalance),
         discoveries: discoveries(section),
         backends: backends(section),
-    }
+    };
+    section.check(
+        &["plain_resume", "resume_window"],
+        !pool.plain_resume || !pool.resume_window.is_zero(),
+        || r#"means nothing with resume_window = "0s"; give a window, or remove this"#.to_owned(),
+    );
+    pool
 }
 
 fn balance(section: &mut Section<'_>) -> Balance {

@@ -27,10 +27,10 @@ pub(super) fn config() -> Config {
     Config {
         ack: AckMode::Pong,
         ack_hold: Duration::ZERO,
-        capsule_limit: 1000,
-        resume_window: secs(120),
         ack_timeout: secs(10),
         failover: true,
+        capsule_limit: 1000,
+        resume_window: secs(120),
         message_limit: 1 << 20,
         ring_limit: 2 << 20,
         close_timeout: secs(5),
