@@ -13,6 +13,11 @@ pub(crate) fn declines_failover(headers: &HeaderMap) -> bool {
     has_word(headers, "steadfast-failover", "off")
 }
 
+/// `Steadfast-Shim: 1`, in the answer to an upgrade that said the same: the service speaks `steadfast.v1`.
+pub(crate) fn links_shim(headers: &HeaderMap) -> bool {
+    has_word(headers, "steadfast-shim", "1")
+}
+
 /// Whether a header is this word, in any case of letters. Of a header that came several times, the first
 /// counts.
 fn has_word(headers: &HeaderMap, name: &str, word: &str) -> bool {
@@ -53,5 +58,14 @@ mod tests {
         {
             assert!(!requests_drain(&headers) && !declines_failover(&headers), "{headers:?}");
         }
+    }
+
+    #[test]
+    fn a_service_names_the_version_of_the_shim() {
+        assert!(links_shim(&headers("steadfast-shim", "1")));
+        for value in ["", "0", "2", "11", "1, 2", "on"] {
+            assert!(!links_shim(&headers("steadfast-shim", value)), "{value:?}");
+        }
+        assert!(!links_shim(&HeaderMap::new()));
     }
 }

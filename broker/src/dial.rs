@@ -1,5 +1,10 @@
 //! Reaching a backend: TCP, the upgrade, and what its answer means.
 
+mod terms;
+
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -13,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use steadfast_protocol::deflate::{Agreement, Mismatch, Offer as DeflateOffer};
+use steadfast_protocol::deflate::Agreement;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -24,8 +29,11 @@ use crate::answer_headers::requests_drain;
 use crate::backend::{Backend, Seat};
 use crate::clock;
 use crate::connect::{connect, is_local, is_used_up};
-use crate::handshake::{Handshake, Offer};
+use crate::handshake::Handshake;
 use crate::pool::{Ask, Dialing, NoSeat, Pool};
+
+use terms::Misfit;
+pub(crate) use terms::{Agreed, Terms};
 
 /// How the broker dials; one for all workers.
 #[derive(Debug)]
@@ -44,29 +52,11 @@ pub(crate) struct Link {
     pub(crate) headers: HeaderMap,
     /// The agreed compression, if any.
     pub(crate) deflate: Option<Agreement>,
+    /// What `Steadfast-Attempt` said to it: larger with each dial of the session.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for ATTACH, which the session says"))]
+    pub(crate) epoch: u64,
     /// The turn of a session with suspects.
     pub(crate) turn: Option<OwnedSemaphorePermit>,
-}
-
-/// What the answer must fit.
-#[derive(Debug, Clone)]
-pub(crate) enum Terms {
-    /// The first dial: what the client offers.
-    First {
-        /// Its `Sec-WebSocket-Protocol`.
-        protocols: Option<HeaderValue>,
-        /// Its compression offer.
-        deflate: Option<DeflateOffer>,
-    },
-    /// A later one: what the session has agreed.
-    Again(Agreed),
-}
-
-/// What a session's client was told; every later backend must agree to it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Agreed {
-    pub(crate) protocol: Option<Box<[u8]>>,
-    pub(crate) deflate: Option<Agreement>,
 }
 
 /// What one backend made of a dial.
@@ -262,8 +252,13 @@ impl Dialer {
         tune(&stream, present.session.ack_timeout);
         let key = generate_key();
         let attempt = 1 + search.attempts.fetch_add(1, Relaxed);
-        let request =
-            search.handshake.request(search.client, &key, &search.offer(compress), search.session, attempt);
+        let request = search.handshake.request(
+            search.client,
+            &key,
+            &search.terms.offer(compress),
+            search.session,
+            attempt,
+        );
         let response = match timeout(upgrade, exchange(stream, request, header)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Ok(Found::failed(format!("the upgrade failed: {}", cause(&error)))),
@@ -277,17 +272,17 @@ impl Dialer {
         if let Err(why) = check_upgrade(response.headers(), &key) {
             return Ok(Found::failed(why.to_owned()));
         }
-        if !search.protocol_fits(response.headers()) {
-            return Ok(Found::Not(Outcome::Incompatible("another subprotocol")));
-        }
-        let deflate = match search.agree(response.headers(), compress) {
+        let deflate = match search.terms.judge(response.headers(), compress) {
             Ok(deflate) => deflate,
-            Err(_) if compress && matches!(search.terms, Terms::First { .. }) => return Err(Retry),
-            Err(_) => return Ok(Found::Not(Outcome::Incompatible("other compression"))),
+            Err(Misfit::Compressed) => return Err(Retry),
+            Err(Misfit::Incompatible(why)) => return Ok(Found::Not(Outcome::Incompatible(why))),
         };
         let headers = response.headers().clone();
         Ok(match hyper::upgrade::on(response).await.map(|io| io.downcast::<TokioIo<TcpStream>>()) {
-            Ok(Ok(parts)) => Found::Link(parts.io.into_inner(), parts.read_buf, headers, deflate),
+            Ok(Ok(parts)) => {
+                let (stream, early) = (parts.io.into_inner(), parts.read_buf);
+                Found::Link { stream, early, headers, deflate, epoch: attempt.into() }
+            }
             Ok(Err(_)) => Found::failed("the upgrade failed".to_owned()),
             Err(error) => Found::failed(format!("the upgrade failed: {}", cause(&error))),
         })
@@ -311,7 +306,7 @@ async fn exchange(
 struct Retry;
 
 enum Found {
-    Link(TcpStream, Bytes, HeaderMap, Option<Agreement>),
+    Link { stream: TcpStream, early: Bytes, headers: HeaderMap, deflate: Option<Agreement>, epoch: u64 },
     Not(Outcome),
 }
 
@@ -323,13 +318,13 @@ impl Found {
     fn seated(self, pool: &Pool, mut seat: Seat, turn: Option<OwnedSemaphorePermit>) -> Outcome {
         match self {
             Found::Not(outcome) => outcome,
-            Found::Link(stream, early, headers, deflate) => {
+            Found::Link { stream, early, headers, deflate, epoch } => {
                 seat.linked(clock::now());
                 record(pool, seat.backend(), "linked");
                 if requests_drain(&headers) {
                     seat.backend().asked_in_upgrade(clock::now());
                 }
-                Outcome::Linked(Box::new(Link { seat, stream, early, headers, deflate, turn }))
+                Outcome::Linked(Box::new(Link { seat, stream, early, headers, deflate, epoch, turn }))
             }
         }
     }
@@ -346,52 +341,7 @@ impl Search<'_> {
                 place.lock().unwrap_or_else(PoisonError::into_inner).take();
             }
         };
-        self.pool.seat(&ask, matches!(self.terms, Terms::First { .. }), begins_to_wait).await
-    }
-
-    fn offer(&self, compress: bool) -> Offer {
-        match &self.terms {
-            Terms::First { protocols, deflate } => Offer {
-                protocols: protocols.clone(),
-                extensions: deflate.filter(|_| compress).map(DeflateOffer::to_backend),
-            },
-            Terms::Again(agreed) => {
-                let protocols =
-                    agreed.protocol.as_deref().and_then(|name| HeaderValue::from_bytes(name).ok());
-                Offer { protocols, extensions: agreed.deflate.map(Agreement::to_backend) }
-            }
-        }
-    }
-
-    /// RFC 6455, 4.1: the answer names one of the offered subprotocols, or none. A session keeps
-    /// the one it has.
-    fn protocol_fits(&self, answer: &HeaderMap) -> bool {
-        let chosen = answer.get(header::SEC_WEBSOCKET_PROTOCOL);
-        match (&self.terms, chosen) {
-            (Terms::Again(agreed), chosen) => agreed.protocol.as_deref() == chosen.map(HeaderValue::as_bytes),
-            (Terms::First { .. }, None) => true,
-            (Terms::First { protocols, .. }, Some(chosen)) => {
-                let offered =
-                    protocols.as_ref().and_then(|offered| offered.to_str().ok()).unwrap_or_default();
-                offered.split(',').any(|offer| offer.trim().as_bytes() == chosen.as_bytes())
-            }
-        }
-    }
-
-    fn agree(&self, answer: &HeaderMap, compress: bool) -> Result<Option<Agreement>, Mismatch> {
-        let values: Vec<_> =
-            answer.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::to_str).collect();
-        let values: Result<Vec<_>, _> = values.into_iter().collect();
-        let extensions = values.map_err(|_| Mismatch::Malformed)?.join(",");
-        let nothing = || if extensions.is_empty() { Ok(None) } else { Err(Mismatch::Malformed) };
-        match &self.terms {
-            Terms::First { deflate: Some(offer), .. } if compress => offer.accept(&extensions),
-            Terms::First { .. } => nothing(),
-            Terms::Again(Agreed { deflate: Some(agreed), .. }) => {
-                agreed.check(&extensions).map(|()| Some(*agreed))
-            }
-            Terms::Again(_) => nothing(),
-        }
+        self.pool.seat(&ask, self.terms.are_first(), begins_to_wait).await
     }
 }
 

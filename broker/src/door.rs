@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use steadfast_protocol::deflate::Offer as DeflateOffer;
-use steadfast_protocol::session::Session;
+use steadfast_protocol::session::{AckMode, Config, Session};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -61,6 +61,8 @@ struct Admitted {
     upgrade: OnUpgrade,
     link: Box<Link>,
     visit: Visit,
+    /// What its machine is told: as the pool was when it was dialled, whatever a reload has made of it.
+    config: Arc<Config>,
     places: (Place, Passes),
 }
 
@@ -144,13 +146,21 @@ impl Visitor {
         };
         let upgrade = hyper::upgrade::on(&mut request);
         let id: u128 = rand::random();
-        let balance = &way.gate.pool.present().settings.balance;
-        let hashed = placement::key::of(balance, self.client.ip(), request.uri(), request.headers());
+        let present = way.gate.pool.present();
+        let hashed =
+            placement::key::of(&present.settings.balance, self.client.ip(), request.uri(), request.headers());
         let handshake = Handshake::new(&request, way.request_headers());
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
         let attempts = AtomicU32::new(0);
         let who = (id, hashed);
-        let found = self.dial(&request, way.gate, &handshake, who, &attempts).await;
+        let shim = present.session.ack == AckMode::Shim;
+        let terms = Terms::first(
+            joined(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL),
+            joined(request.headers(), &header::SEC_WEBSOCKET_EXTENSIONS)
+                .and_then(|offers| DeflateOffer::parse(offers.to_str().ok()?)),
+            shim,
+        );
+        let found = self.dial(terms, way.gate, &handshake, who, &attempts).await;
         match found {
             Ok(link) => {
                 let agreed = Agreed {
@@ -159,11 +169,18 @@ impl Visitor {
                         .get(header::SEC_WEBSOCKET_PROTOCOL)
                         .map(|name| name.as_bytes().into()),
                     deflate: link.deflate,
+                    shim,
                 };
                 let response = switching(&link, key.as_ref(), &agreed, way.response_headers());
                 let gate = Arc::clone(way.gate);
                 let visit = Visit { id, handshake, agreed, key: hashed, attempts, gate };
-                let next = Admitted { upgrade, link, visit, places: (place, passes) };
+                let next = Admitted {
+                    upgrade,
+                    link,
+                    visit,
+                    config: Arc::clone(&present.session),
+                    places: (place, passes),
+                };
                 *admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
                 response
             }
@@ -184,7 +201,7 @@ impl Visitor {
 
     async fn dial(
         &self,
-        request: &Request<Incoming>,
+        terms: Terms,
         gate: &Gate,
         handshake: &Handshake,
         (id, key): (u128, Option<u64>),
@@ -196,11 +213,7 @@ impl Visitor {
             handshake,
             session: &session,
             client: self.client.ip(),
-            terms: Terms::First {
-                protocols: joined(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL),
-                deflate: joined(request.headers(), &header::SEC_WEBSOCKET_EXTENSIONS)
-                    .and_then(|offers| DeflateOffer::parse(offers.to_str().ok()?)),
-            },
+            terms,
             key,
             attempts,
             just_failed: None,
@@ -213,7 +226,7 @@ impl Visitor {
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
     async fn begin(&self, admitted: Admitted) {
-        let Admitted { upgrade, link, visit, places } = admitted;
+        let Admitted { upgrade, link, visit, config, places } = admitted;
         let parts = match upgrade.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
             Ok(Ok(parts)) => parts,
             // The client left before it had our answer.
@@ -222,7 +235,6 @@ impl Visitor {
         let now = clock::now();
         let no_failover = declines_failover(&link.headers);
         let deflate = visit.agreed.deflate.is_some();
-        let config = Arc::clone(&visit.gate.pool.present().session);
         let machine = Session::new(config, now, deflate, no_failover);
         let Link { seat, stream, early, .. } = *link;
         let entry = Arc::new(Entry::new(visit, self.client, machine, seat));

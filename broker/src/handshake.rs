@@ -59,6 +59,8 @@ pub(crate) struct Offer {
     pub(crate) protocols: Option<HeaderValue>,
     /// `Sec-WebSocket-Extensions`.
     pub(crate) extensions: Option<String>,
+    /// `Steadfast-Shim`: the service is to speak `steadfast.v1` with the broker.
+    pub(crate) shim: bool,
 }
 
 impl Handshake {
@@ -112,6 +114,7 @@ impl Handshake {
             (header::SEC_WEBSOCKET_EXTENSIONS, extensions.and_then(Result::ok)),
             (HeaderName::from_static("steadfast-session"), HeaderValue::from_str(session).ok()),
             (HeaderName::from_static("steadfast-attempt"), Some(attempt.into())),
+            (HeaderName::from_static("steadfast-shim"), offer.shim.then(|| HeaderValue::from_static("1"))),
         ];
         for (name, value) in made {
             if let Some(value) = value {
@@ -244,6 +247,7 @@ mod tests {
             .header("Cookie", "b=2")
             .header("Origin", "https://example.test")
             .header("Steadfast-Session", "forged")
+            .header("Steadfast-Shim", "1")
             .header("X-Forwarded-For", "203.0.113.9")
             .header("X-Forwarded-Proto", "https")
             .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
@@ -252,7 +256,8 @@ mod tests {
     }
 
     fn redial(handshake: &Handshake) -> Request<Empty<Bytes>> {
-        let offer = Offer { protocols: Some(HeaderValue::from_static("chat")), extensions: None };
+        let offer =
+            Offer { protocols: Some(HeaderValue::from_static("chat")), extensions: None, shim: false };
         let client = "::ffff:192.0.2.1".parse().expect("an address");
         handshake.request(client, "a2V5", &offer, "5e55", 2)
     }
@@ -272,6 +277,7 @@ mod tests {
         assert_eq!(all("x-forwarded-host"), ["example.test"]);
         assert_eq!(all("steadfast-session"), ["5e55"]);
         assert_eq!(all("steadfast-attempt"), ["2"]);
+        assert_eq!(all("steadfast-shim"), [""; 0], "the client's own goes no further");
     }
 
     #[test]
