@@ -1,5 +1,9 @@
 //! The door: a client's HTTP request becomes a session, or gets an answer that says why not.
 
+mod form;
+mod offer;
+mod resume;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU32;
@@ -7,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::header::{self, HeaderValue};
+use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -16,7 +20,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use steadfast_protocol::deflate::Offer as DeflateOffer;
 use steadfast_protocol::session::{AckMode, Config, Session};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -36,6 +39,8 @@ use crate::session::Driver;
 use crate::setup::Setup;
 use crate::worker::Listener;
 use crate::{header_rules, placement};
+
+use offer::Offered;
 
 /// A backend's refusal is streamed through; the broker's own answers are short.
 type Body = BoxBody<Bytes, hyper::Error>;
@@ -121,7 +126,7 @@ impl Visitor {
         mut request: Request<Incoming>,
         admitted: &Mutex<Option<Admitted>>,
     ) -> Response<Body> {
-        if let Err(refusal) = check(&request) {
+        if let Err(refusal) = form::check(&request) {
             return refusal.response();
         }
         if self.broker.pauses.is_paused(self.listener.number) {
@@ -140,27 +145,27 @@ impl Visitor {
             Err(denial) => return denied(&denial),
         };
         let passes = (first.is_some() || second.is_some()).then(|| Box::new([first, second]));
+        let present = way.gate.pool.present();
+        let hashed =
+            placement::key::of(&present.settings.balance, self.client.ip(), request.uri(), request.headers());
+        if present.settings.plain_resume
+            && let Err(sentence) = resume::take(&mut request)
+        {
+            return plain(StatusCode::BAD_REQUEST, sentence);
+        }
         let Some(place) = self.broker.registry.admit(self.broker.max_sessions) else {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);
             return busy("no room for another session; try again later");
         };
         let upgrade = hyper::upgrade::on(&mut request);
         let id: u128 = rand::random();
-        let present = way.gate.pool.present();
-        let hashed =
-            placement::key::of(&present.settings.balance, self.client.ip(), request.uri(), request.headers());
+        let offered = Offered::read(request.headers());
         let handshake = Handshake::new(&request, way.request_headers());
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
         let attempts = AtomicU32::new(0);
         let who = (id, hashed);
         let shim = present.session.ack == AckMode::Shim;
-        let terms = Terms::first(
-            joined(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL),
-            joined(request.headers(), &header::SEC_WEBSOCKET_EXTENSIONS)
-                .and_then(|offers| DeflateOffer::parse(offers.to_str().ok()?)),
-            shim,
-        );
-        let found = self.dial(terms, way.gate, &handshake, who, &attempts).await;
+        let found = self.dial(offered.terms(shim), way.gate, &handshake, who, &attempts).await;
         match found {
             Ok(link) => {
                 let agreed = Agreed {
@@ -257,75 +262,6 @@ fn patience(setup: &Setup) -> Duration {
     };
     let dials = setup.pools.values().map(of_pool).max().unwrap_or_default();
     (timeouts.handshake * 2).saturating_add(dials)
-}
-
-/// What is wrong with a request.
-struct Refusal {
-    status: StatusCode,
-    sentence: &'static str,
-}
-
-impl Refusal {
-    fn response(self) -> Response<Body> {
-        let mut response = plain(self.status, self.sentence);
-        if self.status == StatusCode::UPGRADE_REQUIRED {
-            let headers = response.headers_mut();
-            // RFC 9110, 15.5.22, and RFC 6455, 4.4.
-            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
-            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        }
-        response
-    }
-}
-
-/// RFC 6455, 4.2.1: what a client's handshake must be.
-fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
-    let headers = request.headers();
-    let bad = |sentence| Err(Refusal { status: StatusCode::BAD_REQUEST, sentence });
-    let required = |sentence| Err(Refusal { status: StatusCode::UPGRADE_REQUIRED, sentence });
-    if !has_token(headers, &header::UPGRADE, "websocket") {
-        return required("this address speaks WebSocket only; send an upgrade request");
-    }
-    if request.method() != Method::GET || request.version() != Version::HTTP_11 {
-        return bad("a WebSocket upgrade is a GET request of HTTP/1.1");
-    }
-    if !has_token(headers, &header::CONNECTION, "upgrade") {
-        return bad("the Connection header must name Upgrade");
-    }
-    if headers.get_all(header::HOST).iter().count() != 1 {
-        return bad("the request needs one Host header");
-    }
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return required("this broker speaks Sec-WebSocket-Version 13");
-    }
-    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
-    if !matches!((keys.next(), keys.next()), (Some(key), None) if is_key(key.as_bytes())) {
-        return bad("the request needs one Sec-WebSocket-Key: 16 bytes in base64");
-    }
-    if headers.contains_key(header::TRANSFER_ENCODING)
-        || headers.get(header::CONTENT_LENGTH).is_some_and(|n| n != "0")
-    {
-        return bad("an upgrade request has no body");
-    }
-    Ok(())
-}
-
-/// 16 bytes in base64: 22 characters and the padding.
-fn is_key(key: &[u8]) -> bool {
-    let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(digit)
-}
-
-fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
-}
-
-/// A list that is spread over several headers is one list (RFC 9110, 5.3).
-fn joined(headers: &HeaderMap, name: &header::HeaderName) -> Option<HeaderValue> {
-    let values: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-    if values.is_empty() { None } else { HeaderValue::from_bytes(&values.join(&b", "[..])).ok() }
 }
 
 /// The backend's 101, as the client is to see it.

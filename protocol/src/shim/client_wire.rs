@@ -31,7 +31,10 @@ const PROTOCOL_OF: &str = "steadfast.v1+";
 const RESUME: &str = "steadfast.resume.";
 
 /// Every subprotocol that begins with this is the broker's to understand, not a backend's.
-const RESERVED: &str = "steadfast.";
+pub const RESERVED: &str = "steadfast.";
+
+/// Subprotocols of the application's that are looked at; a client that offers more has those in front.
+const APPLICATION_MAX: usize = 64;
 
 /// Bytes of a token.
 pub const TOKEN_LEN: usize = 48;
@@ -136,8 +139,7 @@ impl Offer {
             if name == PROTOCOL {
                 offer.bare = true;
             } else if let Some(application) = name.strip_prefix(PROTOCOL_OF) {
-                offer.with.push(application.to_owned());
-                offer.adds(application);
+                offer.adds_with(application);
             } else if let Some(resume) = name.strip_prefix(RESUME) {
                 offer.resume = Some(parse_resume(resume).ok_or(Unreadable));
             } else if !name.starts_with(RESERVED) {
@@ -147,8 +149,17 @@ impl Offer {
         offer
     }
 
+    /// One of the application's that it can do together with ours.
+    fn adds_with(&mut self, name: &str) {
+        if name.is_empty() || name.starts_with(RESERVED) || self.with.len() >= APPLICATION_MAX {
+            return;
+        }
+        self.with.push(name.to_owned());
+        self.adds(name);
+    }
+
     fn adds(&mut self, name: &str) {
-        if !self.application.iter().any(|known| known == name) {
+        if self.application.len() < APPLICATION_MAX && !self.application.iter().any(|known| known == name) {
             self.application.push(name.to_owned());
         }
     }

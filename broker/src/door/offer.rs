@@ -1,0 +1,198 @@
+//! What a client offers in its upgrade request: what of that is the broker's and what the backend's, and
+//! what the client is answered.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use steadfast_protocol::deflate::Offer as DeflateOffer;
+use steadfast_protocol::shim::client_wire;
+
+use crate::dial::Terms;
+
+/// A client's subprotocols and extensions.
+#[derive(Debug)]
+pub(super) struct Offered {
+    /// What it says to the broker.
+    pub(super) client: client_wire::Offer,
+    /// The subprotocols that backends are offered.
+    protocols: Option<HeaderValue>,
+    /// Nothing, for a client that links the shim: its frames are the broker's to read.
+    deflate: Option<DeflateOffer>,
+}
+
+/// What is spoken with a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// Nothing of the broker's. With the subprotocol that the backend has chosen.
+    Plain(Option<HeaderValue>),
+    /// `steadfast.v1`, under this name.
+    Shim(HeaderValue),
+}
+
+impl Offered {
+    /// Reads it from the request's headers.
+    pub(super) fn read(headers: &HeaderMap) -> Offered {
+        let protocols = joined(headers, &header::SEC_WEBSOCKET_PROTOCOL);
+        let text = protocols.as_ref().and_then(|protocols| protocols.to_str().ok());
+        let client = client_wire::Offer::parse(text.unwrap_or_default());
+        if client.is_shim() {
+            let application = HeaderValue::from_str(&client.application.join(", "));
+            let protocols = application.ok().filter(|protocols| !protocols.is_empty());
+            return Offered { client, protocols, deflate: None };
+        }
+        let extensions = joined(headers, &header::SEC_WEBSOCKET_EXTENSIONS);
+        Offered {
+            client,
+            protocols: protocols.and_then(without_reserved),
+            deflate: extensions.and_then(|offers| DeflateOffer::parse(offers.to_str().ok()?)),
+        }
+    }
+
+    /// What the first backend is to agree to. `shim`: it must link that.
+    pub(super) fn terms(&self, shim: bool) -> Terms {
+        Terms::first(self.protocols.clone(), self.deflate, shim)
+    }
+
+    /// What to speak with the client, now that a backend has answered with these headers.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the session of a client that links the shim"))]
+    pub(super) fn spoken(&self, answer: &HeaderMap) -> Spoken {
+        let chosen = answer.get(header::SEC_WEBSOCKET_PROTOCOL);
+        let name = match chosen.map(HeaderValue::to_str).transpose() {
+            Ok(chosen) => self.client.answer(chosen),
+            // It was not offered.
+            Err(_) => None,
+        };
+        let name = name.and_then(|name| HeaderValue::from_str(&name).ok());
+        name.map_or_else(|| Spoken::Plain(chosen.cloned()), Spoken::Shim)
+    }
+}
+
+/// A list that is spread over several headers is one list (RFC 9110, 5.3).
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let values: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    if values.is_empty() { None } else { HeaderValue::from_bytes(&values.join(&b", "[..])).ok() }
+}
+
+/// A plain client's subprotocols, as they came unless one of them is the broker's to understand. They need
+/// not be text.
+fn without_reserved(protocols: HeaderValue) -> Option<HeaderValue> {
+    let entries = || protocols.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let is_reserved = |entry: &[u8]| entry.starts_with(client_wire::RESERVED.as_bytes());
+    if !entries().any(is_reserved) {
+        return Some(protocols);
+    }
+    let others: Vec<_> = entries().filter(|entry| !entry.is_empty() && !is_reserved(entry)).collect();
+    if others.is_empty() { None } else { HeaderValue::from_bytes(&others.join(&b", "[..])).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFLATE: &str = "permessage-deflate";
+
+    /// Headers of subprotocols, in a request that offers compression too.
+    fn offered(protocols: &[&[u8]]) -> Offered {
+        let mut headers = HeaderMap::new();
+        for protocols in protocols {
+            let value = HeaderValue::from_bytes(protocols).expect("a header's value");
+            headers.append(header::SEC_WEBSOCKET_PROTOCOL, value);
+        }
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(DEFLATE));
+        Offered::read(&headers)
+    }
+
+    /// What backends are offered, and whether compression is.
+    fn to_backend(offered: &Offered) -> (Option<Vec<u8>>, bool) {
+        let Terms::First { protocols, deflate, .. } = offered.terms(false) else { panic!("a first dial") };
+        (protocols.map(|protocols| protocols.as_bytes().to_vec()), deflate.is_some())
+    }
+
+    fn spoken(offered: &Offered, chosen: Option<&'static str>) -> Spoken {
+        let mut answer = HeaderMap::new();
+        if let Some(chosen) = chosen {
+            answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+        }
+        offered.spoken(&answer)
+    }
+
+    fn plain(name: &'static str) -> Spoken {
+        Spoken::Plain(Some(HeaderValue::from_static(name)))
+    }
+
+    fn shim(name: &'static str) -> Spoken {
+        Spoken::Shim(HeaderValue::from_static(name))
+    }
+
+    #[test]
+    fn what_a_plain_client_offers_goes_on_as_it_came() {
+        assert_eq!(to_backend(&offered(&[])), (None, true));
+        for protocols in [&b"chat"[..], b"chat,superchat ,, x", b"steadfast", b"mysteadfast.v1", b"ch\xe4t"] {
+            assert_eq!(to_backend(&offered(&[protocols])), (Some(protocols.to_vec()), true));
+        }
+        let two = offered(&[b"chat", b"superchat"]);
+        assert_eq!(to_backend(&two), (Some(b"chat, superchat".to_vec()), true));
+        assert_eq!(spoken(&two, Some("chat")), plain("chat"));
+        assert_eq!(spoken(&two, None), Spoken::Plain(None));
+    }
+
+    #[test]
+    fn what_begins_with_steadfast_never_reaches_a_backend() {
+        for (protocols, left) in [
+            (&b"steadfast.v2"[..], None),
+            (b"steadfast.v1", None),
+            (b"steadfast.", None),
+            (b"steadfast.resume.TOKEN.7", None),
+            (b"steadfast.v2, chat", Some(&b"chat"[..])),
+            (b"chat,steadfast.v2 , superchat,", Some(b"chat, superchat")),
+            (b"ch\xe4t, steadfast.v1", Some(b"ch\xe4t")),
+            (b"steadfast.v1, chat", Some(b"chat")),
+            (b"steadfast.v1+chat, steadfast.resume.TOKEN.7", Some(b"chat")),
+            (b"steadfast.v1+chat, chat, superchat", Some(b"chat, superchat")),
+            (b"steadfast.v1+steadfast.v1, steadfast.v1+, steadfast.v1+steadfast.resume.T.7", None),
+        ] {
+            let found = to_backend(&offered(&[protocols])).0;
+            assert_eq!(found.as_deref(), left, "{}", protocols.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn no_extension_is_agreed_on_with_a_client_that_links_the_shim() {
+        assert_eq!(to_backend(&offered(&[b"steadfast.v1"])), (None, false));
+        assert_eq!(to_backend(&offered(&[b"steadfast.v1+chat"])), (Some(b"chat".to_vec()), false));
+        assert!(to_backend(&offered(&[b"steadfast.v2"])).1, "that one is a plain client");
+    }
+
+    #[test]
+    fn the_answer_is_what_the_backend_has_chosen_together_with_ours() {
+        let bare = offered(&[b"steadfast.v1"]);
+        assert_eq!(spoken(&bare, None), shim("steadfast.v1"));
+
+        let both = offered(&[b"steadfast.v1+chat", b"chat"]);
+        assert_eq!(spoken(&both, Some("chat")), shim("steadfast.v1+chat"));
+        assert_eq!(spoken(&both, None), Spoken::Plain(None), "it cannot do without a subprotocol");
+
+        let other = offered(&[b"steadfast.v1, steadfast.v1+chat, superchat"]);
+        assert_eq!(spoken(&other, Some("superchat")), plain("superchat"));
+        assert_eq!(spoken(&other, None), shim("steadfast.v1"));
+    }
+
+    #[test]
+    fn a_wish_to_resume_is_read() {
+        let token = client_wire::Token::new([7; 16], [9; 32]);
+        let entry = format!("steadfast.v1, steadfast.resume.{}.12", token.text());
+        let resume = client_wire::Resume { token, last: 12 };
+        assert_eq!(offered(&[entry.as_bytes()]).client.resume, Some(Ok(resume)));
+        let unreadable = offered(&[b"steadfast.v1, steadfast.resume.TOKEN.12"]);
+        assert_eq!(unreadable.client.resume, Some(Err(client_wire::Unreadable)));
+        assert_eq!(offered(&[b"steadfast.v1"]).client.resume, None);
+    }
+
+    #[test]
+    fn many_subprotocols_are_not_more_than_one_looks_through() {
+        let many: Vec<_> = (0..4000).map(|n| format!("steadfast.v1+{n}")).collect();
+        let last = format!("steadfast.resume.{}.1", client_wire::Token::new([1; 16], [2; 32]).text());
+        let offered = offered(&[many.join(",").as_bytes(), last.as_bytes()]);
+        assert_eq!(offered.client.application.len(), 64);
+        assert_eq!(spoken(&offered, Some("63")), shim("steadfast.v1+63"));
+        assert!(matches!(offered.client.resume, Some(Ok(_))), "it stands behind them");
+    }
+}
