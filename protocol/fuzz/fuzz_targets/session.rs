@@ -133,8 +133,6 @@ fn config(setup: &Setup) -> Config {
     let when = |on: bool, time: Duration| if on { time } else { Duration::ZERO };
     Config {
         ack: if setup.none { AckMode::None } else { AckMode::Pong },
-        capsule_limit: 1000,
-        resume_window: Duration::from_secs(120),
         ack_hold: when(setup.hold, Duration::from_millis(200)),
         ack_timeout: secs(10),
         failover: !setup.close_on_failure,

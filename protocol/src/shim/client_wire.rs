@@ -33,8 +33,8 @@ const RESUME: &str = "steadfast.resume.";
 /// Every subprotocol that begins with this is the broker's to understand, not a backend's.
 pub const RESERVED: &str = "steadfast.";
 
-/// Subprotocols of the application's that are looked at; a client that offers more has those in front.
-const APPLICATION_MAX: usize = 64;
+/// So many entries of an offer are read. It bounds the work of comparing them.
+const OFFER_MAX: usize = 64;
 
 /// Bytes of a token.
 pub const TOKEN_LEN: usize = 48;
@@ -132,14 +132,19 @@ pub struct Offer {
 pub struct Unreadable;
 
 impl Offer {
-    /// From the header's value (RFC 6455, 11.3.4); several headers are joined with a comma.
+    /// From the header's value (RFC 6455, 11.3.4); several headers are joined with a comma. Entries
+    /// behind the 64th do not count.
     pub fn parse(header: &str) -> Offer {
         let mut offer = Offer::default();
-        for name in header.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        for name in header.split(',').map(str::trim).filter(|name| !name.is_empty()).take(OFFER_MAX) {
             if name == PROTOCOL {
                 offer.bare = true;
             } else if let Some(application) = name.strip_prefix(PROTOCOL_OF) {
-                offer.adds_with(application);
+                // The name of one of ours, or none, is no subprotocol of an application's.
+                if !application.is_empty() && !application.starts_with(RESERVED) {
+                    offer.with.push(application.to_owned());
+                    offer.adds(application);
+                }
             } else if let Some(resume) = name.strip_prefix(RESUME) {
                 offer.resume = Some(parse_resume(resume).ok_or(Unreadable));
             } else if !name.starts_with(RESERVED) {
@@ -149,17 +154,8 @@ impl Offer {
         offer
     }
 
-    /// One of the application's that it can do together with ours.
-    fn adds_with(&mut self, name: &str) {
-        if name.is_empty() || name.starts_with(RESERVED) || self.with.len() >= APPLICATION_MAX {
-            return;
-        }
-        self.with.push(name.to_owned());
-        self.adds(name);
-    }
-
     fn adds(&mut self, name: &str) {
-        if self.application.len() < APPLICATION_MAX && !self.application.iter().any(|known| known == name) {
+        if !self.application.iter().any(|known| known == name) {
             self.application.push(name.to_owned());
         }
     }
@@ -213,6 +209,9 @@ impl FromClient {
 
     /// From a whole message of a known kind. `None`: it cannot be read.
     pub fn parse(text: &[u8]) -> Option<FromClient> {
+        if text.len() > TEXT_MAX {
+            return None;
+        }
         let mut fields = std::str::from_utf8(text).ok()?.split(' ');
         match fields.next()? {
             "a" => Some(FromClient::Ack(number(fields.next()?)?)),
@@ -368,4 +367,150 @@ fn parse_hex(text: &str) -> Option<SessionId> {
     let digits =
         text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     u128::from_str_radix(text, 16).ok().filter(|_| digits).map(u128::to_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![0..=5u64, 0..=NUMBER_MAX, Just(NUMBER_MAX)]
+    }
+
+    fn token() -> impl Strategy<Value = Token> {
+        any::<(SessionId, [u8; 32])>().prop_map(|(session, secret)| Token::new(session, secret))
+    }
+
+    fn from_broker() -> impl Strategy<Value = FromBroker> {
+        let marks =
+            || (number(), number()).prop_map(|(received, committed)| Watermarks { received, committed });
+        let standing = prop_oneof![
+            marks().prop_map(Standing::Resumed),
+            prop::sample::select(Reason::ALL.to_vec()).prop_map(Standing::Fresh),
+        ];
+        let welcome = (any::<SessionId>(), token(), number(), standing).prop_map(
+            |(session, token, window_ms, standing)| {
+                FromBroker::Welcome(Welcome { session, token, window_ms, standing })
+            },
+        );
+        prop_oneof![welcome, marks().prop_map(FromBroker::Ack)]
+    }
+
+    /// Texts that are nearly right.
+    fn likely() -> impl Strategy<Value = String> {
+        let field = prop_oneof![
+            "[waq]",
+            "(0|[1-9][0-9]{0,19})",
+            "[0-9a-f]{32}",
+            "[A-Za-z0-9_-]{64}",
+            "(resumed|fresh|new|seq)",
+            "\\PC{0,3}",
+        ];
+        proptest::collection::vec(field, 0..8).prop_map(|fields| fields.join(" "))
+    }
+
+    /// Entries that are nearly right.
+    fn entry() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just(PROTOCOL.to_owned()),
+            "steadfast\\.v1\\+(|chat|log|steadfast\\.v1)",
+            "steadfast\\.resume\\.[A-Za-z0-9_-]{63,65}\\.[0-9]{0,17}",
+            "steadfast\\.[a-z]{0,3}",
+            "[ \t]?(chat|log)[ \t]?",
+            "\\PC{0,4}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_or_mean_something(bytes in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..80),
+            likely().prop_map(String::into_bytes),
+        ]) {
+            if let Some(text) = FromClient::parse(&bytes) {
+                prop_assert_eq!(FromClient::parse(text.text().as_bytes()), Some(text));
+                prop_assert!(FromClient::is_known(bytes[0]));
+            }
+            if let Some(text) = FromBroker::parse(&bytes) {
+                prop_assert_eq!(FromBroker::parse(text.text().as_bytes()), Some(text));
+                prop_assert!(FromBroker::is_known(bytes[0]));
+            }
+        }
+
+        #[test]
+        fn what_is_said_is_understood(broker in from_broker(), seq in number()) {
+            prop_assert_eq!(FromBroker::parse(broker.text().as_bytes()), Some(broker));
+            prop_assert!(broker.text().len() <= TEXT_MAX);
+            let ack = FromClient::Ack(seq);
+            prop_assert_eq!(FromClient::parse(ack.text().as_bytes()), Some(ack));
+        }
+
+        #[test]
+        fn no_entry_of_ours_reaches_a_backend_and_what_is_answered_was_offered(
+            entries in proptest::collection::vec(entry(), 0..8),
+        ) {
+            let offer = Offer::parse(&entries.join(","));
+            for name in &offer.application {
+                prop_assert!(!name.is_empty() && !name.starts_with(RESERVED));
+                prop_assert_eq!(offer.application.iter().filter(|other| *other == name).count(), 1);
+            }
+            let chosen = offer.application.iter().map(|name| Some(name.as_str())).chain([None]);
+            for answer in chosen.filter_map(|name| offer.answer(name)) {
+                prop_assert!(entries.iter().any(|entry| entry.split(',').any(|one| one.trim() == answer)));
+                prop_assert!(offer.is_shim());
+            }
+        }
+
+        #[test]
+        fn what_a_client_offers_is_understood(
+            application in proptest::collection::btree_set("[a-z]{1,3}", 0..4),
+            resume in proptest::option::of((token(), number())),
+        ) {
+            let application: Vec<_> = application.into_iter().collect();
+            let resume = resume.map(|(token, last)| Resume { token, last });
+            let offer = Offer::parse(&Offer::entries(&application, resume.as_ref()).join(", "));
+            prop_assert!(offer.is_shim());
+            prop_assert_eq!(offer.resume, resume.map(Ok));
+            prop_assert_eq!(offer.answer(None).is_some(), application.is_empty());
+            prop_assert_eq!(offer.application, application);
+        }
+
+        #[test]
+        fn a_token_is_itself_and_no_other(one in token(), bit in 0..TOKEN_LEN * 8) {
+            prop_assert_eq!(Token::parse(&one.text()), Some(one));
+            let mut other = one;
+            other.0[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(one.is(&one) && !one.is(&other));
+        }
+    }
+
+    #[test]
+    fn what_is_printed_for_people_has_no_secret() {
+        let (session, secret) = ([0x5e; 16], [0xa7; 32]);
+        let token = Token::new(session, secret);
+        let resume = Resume { token, last: 3 };
+        let welcome = FromBroker::Welcome(Welcome {
+            session,
+            token,
+            window_ms: 1,
+            standing: Standing::Fresh(Reason::New),
+        });
+        let offer = Offer::parse(&Offer::entries(&[], Some(&resume)).join(","));
+        for printed in
+            [format!("{token:?}"), format!("{resume:?}"), format!("{welcome:?}"), format!("{offer:?}")]
+        {
+            assert!(printed.contains(&"5e".repeat(16)), "{printed}");
+            let secret = &token.text()[24..];
+            let shown = [secret, "a7a7", "167, 167"].into_iter().any(|form| printed.contains(form));
+            assert!(!shown, "{printed}");
+        }
+    }
+
+    #[test]
+    fn an_offer_of_very_many_entries_is_read_in_part() {
+        let header: Vec<_> = (0..100_000).map(|entry| format!("p{entry}")).collect();
+        let offer = Offer::parse(&header.join(","));
+        assert_eq!(offer.application, header[..OFFER_MAX]);
+    }
 }

@@ -320,3 +320,104 @@ impl<'a> Reader<'a> {
         Ok(Output { text, payload: self.block()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// Bytes that often look like a message: a known first byte, few flags, small numbers.
+    fn likely() -> impl Strategy<Value = Vec<u8>> {
+        let head = (prop::sample::select(b"ACPS1".to_vec()), 0u8..4, 0u8..2);
+        let byte = prop_oneof![4 => Just(0u8), 2 => 1u8..4, 1 => any::<u8>()];
+        let tail = vec(byte, 0..80);
+        (head, tail).prop_map(|((kind, second, third), tail)| [vec![kind, second, third, 0], tail].concat())
+    }
+
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![0..=5u64, 0..=NUMBER_MAX, Just(NUMBER_MAX)]
+    }
+
+    /// Outputs as a service has them.
+    fn outputs() -> impl Strategy<Value = Vec<(bool, Vec<u8>)>> {
+        vec((any::<bool>(), vec(any::<u8>(), 0..20)), 0..5)
+    }
+
+    fn written(mut writer: EnvelopeWriter, outputs: impl IntoIterator<Item = (bool, Vec<u8>)>) -> Vec<u8> {
+        for (text, payload) in outputs {
+            writer.output(text, &payload);
+        }
+        writer.finish()
+    }
+
+    fn owned(outputs: Outputs<'_>) -> Vec<(bool, Vec<u8>)> {
+        outputs.map(|output| (output.text, output.payload.to_vec())).collect()
+    }
+
+    /// Whatever comes, it is refused, or means what it says again when it is encoded.
+    fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
+        match Envelope::decode(bytes) {
+            Ok(Envelope::Commit(it)) => {
+                let writer = EnvelopeWriter::commit(it.number, it.upto, it.capsule, it.prompt);
+                prop_assert_eq!(written(writer, owned(it.outputs)), bytes);
+            }
+            Ok(Envelope::Push(outputs)) => {
+                prop_assert_eq!(written(EnvelopeWriter::push(), owned(outputs)), bytes);
+            }
+            Ok(Envelope::Unknown(kind)) => prop_assert!(!matches!(kind, b'C' | b'P')),
+            Err(_) => {}
+        }
+        if let Ok(attach) = Attach::decode(bytes) {
+            let again = attach.encode();
+            prop_assert_eq!(Attach::decode(&again), Ok(attach));
+        }
+        if let Some(notice) = Notice::decode(bytes) {
+            prop_assert_eq!(Notice::decode(&notice.encode()), Some(notice));
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_or_mean_something(bytes in prop_oneof![vec(any::<u8>(), 0..100), likely()]) {
+            check(&bytes)?;
+        }
+
+        #[test]
+        fn what_is_written_is_read(
+            numbers in (number(), number()),
+            capsule in proptest::option::of(vec(any::<u8>(), 0..40)),
+            prompt: bool,
+            outputs in outputs(),
+        ) {
+            let (number, upto) = numbers;
+            let capsule = capsule.as_deref();
+            let bytes = written(EnvelopeWriter::commit(number, upto, capsule, prompt), outputs.clone());
+            let Ok(Envelope::Commit(commit)) = Envelope::decode(&bytes) else { panic!("{bytes:?}") };
+            prop_assert_eq!((commit.number, commit.upto), (number, upto));
+            prop_assert_eq!((commit.capsule, commit.prompt), (capsule, prompt));
+            prop_assert_eq!(owned(commit.outputs), outputs);
+        }
+
+        #[test]
+        fn no_beginning_of_a_commit_but_whole_outputs_is_one(outputs in outputs(), cut: prop::sample::Index) {
+            let bytes = written(EnvelopeWriter::commit(1, 1, Some(b"capsule"), false), outputs.clone());
+            let cut = cut.index(bytes.len());
+            let whole = outputs.iter().scan(COMMIT_HEAD + 7, |at, (_, payload)| {
+                *at += OUTPUT_HEAD + payload.len();
+                Some(*at)
+            });
+            let ends: Vec<_> = std::iter::once(COMMIT_HEAD + 7).chain(whole).collect();
+            prop_assert_eq!(Envelope::decode(&bytes[..cut]).is_ok(), ends.contains(&cut));
+        }
+    }
+
+    #[test]
+    fn numbers_end_where_those_of_javascript_do() {
+        let commit = |number: u64| EnvelopeWriter::commit(number, 0, None, false).finish();
+        assert!(Envelope::decode(&commit(NUMBER_MAX)).is_ok());
+        assert_eq!(Envelope::decode(&commit(NUMBER_MAX + 1)), Err(Malformed::Number));
+        assert_eq!(NUMBER_MAX, 9_007_199_254_740_991);
+    }
+}
