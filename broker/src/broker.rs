@@ -14,6 +14,7 @@ use crate::limits::Capacity;
 use crate::operations::Operations;
 use crate::pauses::Pauses;
 use crate::registry::Registry;
+use crate::returns::Returns;
 use crate::setup::Setup;
 use crate::worker::Listener;
 
@@ -26,6 +27,8 @@ pub(crate) struct Broker {
     /// Planned moves that may begin.
     pub(crate) moves: Arc<Semaphore>,
     pub(crate) registry: Arc<Registry>,
+    /// Clients that come back to their sessions.
+    pub(crate) returns: Arc<Returns>,
     pub(crate) operations: Operations,
     pub(crate) budget: Budget,
     /// Sessions at once.
@@ -47,6 +50,7 @@ impl Broker {
             dialer: Dialer::new(settings.herd.dials),
             moves: Arc::new(Semaphore::new(settings.herd.moves)),
             operations: Operations::new(Arc::clone(&registry)),
+            returns: Arc::new(Returns::new(Arc::clone(&registry))),
             registry,
             budget: Budget::new(capacity.buffers, settings.limits.message),
             max_sessions: capacity.max_sessions,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use steadfast_protocol::session::{Failure, Note};
+use steadfast_protocol::shim::CLOSE_BREACH;
 
 use crate::backend::Backend;
 use crate::clock;
@@ -63,6 +64,15 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
             protocol_error("client", violation.close_code());
             tracing::info!(session, pool, client = %entry.client(), %violation, "client broke the protocol");
         }
+        Note::ClientBreach(why) => {
+            protocol_error("client", CLOSE_BREACH);
+            tracing::info!(session, pool, client = %entry.client(), why, "client broke steadfast.v1");
+        }
+        Note::ServiceBreach(breach) => {
+            protocol_error("backend", CLOSE_BREACH);
+            let why = breach.sentence();
+            tracing::warn!(session, pool, backend, breach = breach.name(), why, "service broke steadfast.v1");
+        }
         Note::BackendViolation(violation) => {
             protocol_error("backend", violation.close_code());
             tracing::warn!(session, pool, backend, %violation, "backend broke the protocol");
@@ -73,6 +83,12 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
 fn protocol_error(side: &'static str, code: u16) {
     let labels = [("side", side.to_owned()), ("code", code.to_string())];
     metrics::counter!("steadfast_protocol_errors_total", &labels).increment(1);
+}
+
+/// A session's client is back on another connection.
+pub(crate) fn returned(entry: &Entry) {
+    metrics::counter!("steadfast_resumes_total").increment(1);
+    tracing::info!(session = entry.name(), pool = &*entry.gate.pool.name, "client is back");
 }
 
 /// The access line. A session that has not come to its end is cut with the broker's.

@@ -131,7 +131,7 @@ fn keep_back(core: &mut Core) {
 mod tests {
     use std::task::Waker;
 
-    use steadfast_protocol::session::Session;
+    use steadfast_protocol::session::{Opening, Session};
 
     use super::*;
     use crate::config::{Overrides, parse};
@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn session(pool: &Pool, now: Time) -> Core {
-        let machine = Session::new(Arc::clone(&pool.present().session), now, false, false);
+        let machine = Session::new(Arc::clone(&pool.present().session), now, Opening::default());
         let seat = pool.pick(now, &ASK).expect("a seat");
         Core { machine, seat: Some(seat), waker: Waker::noop().clone() }
     }

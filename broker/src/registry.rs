@@ -4,7 +4,9 @@ use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -50,6 +52,8 @@ pub(crate) struct Entry {
     key: Option<NonZeroU64>,
     /// Dials so far, for `Steadfast-Attempt`.
     pub(crate) attempts: AtomicU32,
+    /// Its client is back: a connection waits to be taken over.
+    announced: AtomicBool,
     core: Mutex<Core>,
 }
 
@@ -137,6 +141,7 @@ impl Entry {
             // One of 2^64 keys is moved; it is as good as any.
             key: key.map(|key| NonZeroU64::new(key).unwrap_or(NonZeroU64::MIN)),
             attempts,
+            announced: AtomicBool::new(false),
             core: Mutex::new(core),
         }
     }
@@ -153,6 +158,17 @@ impl Entry {
             self.due.store(u64::MAX, Relaxed);
             self.core().waker.wake_by_ref();
         }
+    }
+
+    /// Its client is back on another connection.
+    pub(crate) fn announce(&self) {
+        self.announced.store(true, SeqCst);
+        self.core().waker.wake_by_ref();
+    }
+
+    /// Whether a connection was announced since the last call.
+    pub(crate) fn is_announced(&self) -> bool {
+        self.announced.load(Relaxed) && self.announced.swap(false, SeqCst)
     }
 
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {

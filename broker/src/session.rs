@@ -27,9 +27,10 @@ use crate::budget::{Direction, Share};
 use crate::dial::{DialError, Link, Search, Terms};
 use crate::door::Passes;
 use crate::registry::{Core, Entry, Place};
-use crate::{clock, journal};
+use crate::returns::{Arrival, Claimed, refuse_stale};
+use crate::{clock, journal, linger};
 
-use side::{BUFFER, Read, Side, reset};
+use side::{BUFFER, Read, Side};
 use target::Target;
 
 /// Rounds of one poll before other sessions get their turn.
@@ -53,7 +54,8 @@ pub(crate) struct Driver {
 /// The session's hold on the world.
 struct Io {
     broker: Arc<Broker>,
-    client: Side,
+    /// `None`: it is away, and may come back.
+    client: Option<Side>,
     backend: Option<Side>,
     timer: Option<Pin<Box<Sleep>>>,
     /// What a session has only while it moves.
@@ -61,7 +63,9 @@ struct Io {
     /// How much memory it is counted with.
     share: Share,
     _place: Place,
-    _passes: Passes,
+    passes: Passes,
+    /// What a plain client that may come back is known by.
+    _claimed: Option<Box<Claimed>>,
 }
 
 /// A session that has left a backend at least once.
@@ -84,17 +88,18 @@ impl Driver {
         broker: Arc<Broker>,
         entry: Arc<Entry>,
         (client, backend): (TcpStream, TcpStream),
-        (place, passes): (Place, Passes),
+        (place, passes, claimed): (Place, Passes, Option<Claimed>),
     ) -> Driver {
         let io = Io {
             broker,
-            client: Side::new(client),
+            client: Some(Side::new(client)),
             backend: Some(Side::new(backend)),
             timer: None,
             moving: None,
             share: Share::default(),
             _place: place,
-            _passes: passes,
+            passes,
+            _claimed: claimed.map(Box::new),
         };
         Driver { entry, io }
     }
@@ -115,13 +120,12 @@ impl Driver {
 impl Io {
     /// Works until nothing moves. True: more may be done at once.
     fn work(&mut self, cx: &mut Context<'_>, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
-        self.client.drained = false;
-        if let Some(backend) = &mut self.backend {
-            backend.drained = false;
+        for side in [&mut self.client, &mut self.backend].into_iter().flatten() {
+            side.drained = false;
         }
         let mut settled = false;
         for round in 0..ROUNDS {
-            let mut moved = self.poll_dial(cx, core, now);
+            let mut moved = self.take_client(entry, core, now) | self.poll_dial(cx, core, now);
             moved |= self.poll_target(cx, entry, core, (now, round == 0));
             moved |= self.read_client(cx, entry, &mut core.machine, now);
             moved |= self.read_backend(cx, entry, &mut core.machine, now);
@@ -143,19 +147,21 @@ impl Io {
     // ---- reading ----
 
     fn read_client(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
-        if self.client.drained && !self.client.broken {
+        if self.client.as_ref().is_none_or(|side| side.drained && !side.broken) {
             return false;
         }
         let tight = !self.may_read(entry, Direction::Up, machine.client_message_open());
         machine.set_tight(now, tight);
         let limit = machine.client_read_limit(tight);
-        self.push_back(tight, limit == 0 && machine.ring_is_full());
-        if limit == 0 && !self.client.broken {
+        let full = limit == 0 && machine.ring_is_full();
+        let Some(side) = &mut self.client else { return false };
+        side.push_back(tight, full);
+        if limit == 0 && !side.broken {
             return false;
         }
         let read = match machine.client_direct() {
             Some((tail, max)) => {
-                let read = self.client.read_to(cx, tail, max.min(limit));
+                let read = side.read_to(cx, tail, max.min(limit));
                 if let Read::Bytes(n) = read {
                     machine.client_read(now, n);
                 }
@@ -163,8 +169,8 @@ impl Io {
             }
             None => BUFFER.with_borrow_mut(|buffer| {
                 // A broken one is read to its end, whatever the limit.
-                let room = if self.client.broken { buffer.len() } else { limit.min(buffer.len()) };
-                let read = self.client.read(cx, &mut buffer[..room]);
+                let room = if side.broken { buffer.len() } else { limit.min(buffer.len()) };
+                let read = side.read(cx, &mut buffer[..room]);
                 if let Read::Bytes(n) = read {
                     machine.handle_client(now, &buffer[..n]);
                 }
@@ -173,28 +179,17 @@ impl Io {
         };
         match read {
             Read::Bytes(_) => true,
-            Read::Nothing if !self.client.broken => false,
-            _ => self.client_gone(machine, now),
+            Read::Nothing if !side.broken => false,
+            _ => {
+                // Its socket is at its end. Said once.
+                let first = !side.ended;
+                (side.ended, side.broken) = (true, false);
+                if first {
+                    machine.handle_client_gone(now);
+                }
+                first
+            }
         }
-    }
-
-    /// Counts each time that a limit makes the client wait.
-    fn push_back(&mut self, tight: bool, full: bool) {
-        if (tight || full) && !self.client.held_back {
-            let limit = if full { "ring" } else { "buffers" };
-            metrics::counter!("steadfast_limit_hits_total", "limit" => limit).increment(1);
-        }
-        self.client.held_back = tight || full;
-    }
-
-    /// Its socket is at its end. Said once.
-    fn client_gone(&mut self, machine: &mut Session, now: Time) -> bool {
-        let first = !self.client.ended;
-        (self.client.ended, self.client.broken) = (true, false);
-        if first {
-            machine.handle_client_gone(now);
-        }
-        first
     }
 
     fn read_backend(
@@ -222,7 +217,8 @@ impl Io {
             None => BUFFER.with_borrow_mut(|buffer| {
                 let read = side.read(cx, buffer);
                 if let Read::Bytes(n) = read {
-                    machine.handle_backend(now, &buffer[..n], &mut |bytes| client.write(cx, bytes));
+                    let mut direct = |bytes: &[u8]| client.as_mut().map_or(0, |side| side.write(cx, bytes));
+                    machine.handle_backend(now, &buffer[..n], &mut direct);
                 }
                 read
             }),
@@ -252,16 +248,44 @@ impl Io {
             machine.backend_written(n);
             moved |= n > 0;
         }
+        let Some(side) = &mut self.client else { return moved };
         let mut n = 0;
         if machine.client_waits() {
-            n = self.client.write_all_of(cx, &machine.client_transmit());
+            n = side.write_all_of(cx, &machine.client_transmit());
             machine.client_written(n);
         }
-        if machine.client_finished() && !self.client.shut {
-            self.client.shut_write(cx);
+        if machine.client_finished() && !side.shut {
+            side.shut_write(cx);
             moved = true;
         }
         moved | (n > 0)
+    }
+
+    // ---- clients ----
+
+    /// Lets go of a connection that the machine does not want any more, and takes over the one on which
+    /// the client is back.
+    fn take_client(&mut self, entry: &Entry, core: &mut Core, now: Time) -> bool {
+        if !core.machine.wants_client()
+            && let Some(side) = self.client.take()
+        {
+            side.reset();
+        }
+        let Some(arrival) = self.broker.returns.take(entry) else { return false };
+        let Arrival { stream, early, resume, passes } = arrival;
+        match core.machine.handle_client_back(now, resume.as_ref(), rand::random()) {
+            Ok(last_words) => {
+                let before = self.client.replace(Side::new(stream));
+                if let (Some(side), Some(words)) = (before, last_words) {
+                    linger::with_last_words(side.stream, words);
+                }
+                self.passes = passes;
+                core.machine.handle_client(now, &early);
+                journal::returned(entry);
+            }
+            Err(_) => refuse_stale(stream),
+        }
+        true
     }
 
     // ---- backends ----
@@ -332,6 +356,9 @@ impl Io {
         moving.just_failed = seat.map(|seat| Arc::clone(seat.backend()));
         moving.turn = None;
         if let Some(side) = self.backend.take() {
+            if let Some(words) = core.machine.take_last_words(&mut || rand::random()) {
+                return linger::with_last_words(side.stream, words);
+            }
             // A backend that failed, or was given half a message, gets a reset; one that has said
             // and heard Close, an orderly end.
             if core.machine.resets_backend() {
@@ -371,7 +398,7 @@ impl Io {
     }
 
     fn link(&mut self, core: &mut Core, link: Link, now: Time) {
-        if !core.machine.handle_linked(now, declines_failover(&link.headers)) {
+        if !core.machine.handle_linked(now, declines_failover(&link.headers), link.epoch) {
             return;
         }
         self.backend = Some(Side::new(link.stream));
@@ -390,7 +417,8 @@ impl Io {
         let tight = self.share.waits().then(|| now + TIGHT);
         let at = [machine.next_timeout(), tight].into_iter().flatten().min();
         let Some(near) = at.filter(|at| at.since(now) < NEAR) else {
-            self.timer = None;
+            // A timer that runs costs a look at most; one that is made for each message costs more.
+            self.timer.take_if(|timer| timer.is_elapsed());
             entry.set_due(at);
             return false;
         };
@@ -409,7 +437,9 @@ impl Io {
     fn finish(&mut self, core: &Core) {
         if matches!(core.machine.ended(), Some(end) if end.cause == Cause::ClientStall) {
             // What the client does not take must not stay with the kernel.
-            reset(&self.client.stream);
+            if let Some(side) = self.client.take() {
+                side.reset();
+            }
         }
     }
 }
@@ -426,6 +456,7 @@ impl Drop for Driver {
         drop(core);
         io.broker.budget.give_back(&mut io.share, entry.id);
         io.broker.registry.remove(entry.id, ledger);
+        io.broker.returns.send_away(entry.id);
     }
 }
 

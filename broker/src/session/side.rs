@@ -51,6 +51,15 @@ impl Side {
         Side { stream, broken: false, shut: false, ended: false, drained: false, held_back: false }
     }
 
+    /// Counts each time that a limit makes the client wait.
+    pub(super) fn push_back(&mut self, tight: bool, full: bool) {
+        if (tight || full) && !self.held_back {
+            let limit = if full { "ring" } else { "buffers" };
+            metrics::counter!("steadfast_limit_hits_total", "limit" => limit).increment(1);
+        }
+        self.held_back = tight || full;
+    }
+
     pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
         let read = if self.broken {
             self.read_rest(buffer)
@@ -152,12 +161,8 @@ impl Side {
 
     /// Drops the connection hard.
     pub(super) fn reset(self) {
-        reset(&self.stream);
-    }
-}
-
-pub(super) fn reset(stream: &TcpStream) {
-    if let Err(error) = stream.set_zero_linger() {
-        tracing::debug!(%error, "a socket cannot be reset; it is closed");
+        if let Err(error) = self.stream.set_zero_linger() {
+            tracing::debug!(%error, "a socket cannot be reset; it is closed");
+        }
     }
 }

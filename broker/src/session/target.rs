@@ -37,6 +37,7 @@ pub(super) struct Held {
     side: Side,
     seat: Seat,
     declines_failover: bool,
+    epoch: u64,
     _turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -107,7 +108,7 @@ impl Io {
             // The machine believes that there is one, and would wait for ever.
             return core.machine.handle_dial_failed(now, DialFailure::Unreachable);
         };
-        if core.machine.handle_linked(now, held.declines_failover) {
+        if core.machine.handle_linked(now, held.declines_failover, held.epoch) {
             self.backend = Some(held.side);
             core.seat = Some(held.seat);
         }
@@ -129,8 +130,8 @@ fn held(
         return None;
     }
     core.machine.handle_target(&link.early);
-    let declines_failover = declines_failover(&link.headers);
-    Some(Held { side: Side::new(link.stream), seat: link.seat, declines_failover, _turn: turn })
+    let (declines_failover, epoch) = (declines_failover(&link.headers), link.epoch);
+    Some(Held { side: Side::new(link.stream), seat: link.seat, declines_failover, epoch, _turn: turn })
 }
 
 impl Held {

@@ -1,0 +1,58 @@
+//! Connections that are let go with a last word: it is written, what the peer still says is discarded,
+//! and after a short time at the latest the connection is closed.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// How long such a connection is kept at the most.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// So many at once; those beyond are closed without a word. They are few among the descriptors that are
+/// kept aside.
+const AT_ONCE: usize = 64;
+
+static PLACES: Semaphore = Semaphore::const_new(AT_ONCE);
+
+/// Lets a connection go with these bytes, which must be whole frames and stand between two.
+pub(crate) fn with_last_words(stream: TcpStream, words: Vec<u8>) {
+    if let Ok(place) = PLACES.try_acquire() {
+        tokio::spawn(async move {
+            // Whoever does not listen is not waited for.
+            let _ = timeout(PATIENCE, say_goodbye(stream, &words)).await;
+            drop(place);
+        });
+    }
+}
+
+async fn say_goodbye(mut stream: TcpStream, words: &[u8]) -> std::io::Result<()> {
+    stream.write_all(words).await?;
+    stream.shutdown().await?;
+    // A socket that is closed with something unread is reset, and the words with it.
+    let mut discarded = vec![0; 4096];
+    while stream.read(&mut discarded).await? > 0 {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_words_arrive_though_the_peer_goes_on_talking() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let mut peer = TcpStream::connect(address).await.expect("it listens");
+        let (stream, _) = listener.accept().await.expect("the peer connects");
+        peer.write_all(&[7; 100_000]).await.expect("the socket takes it");
+        with_last_words(stream, b"goodbye".to_vec());
+        let mut heard = Vec::new();
+        peer.read_to_end(&mut heard).await.expect("no reset");
+        assert_eq!(heard, b"goodbye");
+    }
+}

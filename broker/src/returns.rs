@@ -1,0 +1,122 @@
+//! Clients that come back: those whose connection waits to be taken over by their session's task, and the
+//! tokens of those that do not link the shim.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry as Place;
+use http::HeaderValue;
+use steadfast_protocol::frame::{Opcode, control_frame};
+use steadfast_protocol::shim::CLOSE_STALE;
+use steadfast_protocol::shim::client_wire::Resume;
+use tokio::net::TcpStream;
+
+use crate::door::{Passes, PlainToken};
+use crate::linger;
+use crate::registry::{Entry, Registry};
+
+/// Tells a client to try again (RFC 6455, 7.4.1 and its registry: service restart).
+const TRY_AGAIN: u16 = 1012;
+
+/// The directory of clients that come back.
+#[derive(Debug)]
+pub(crate) struct Returns {
+    registry: Arc<Registry>,
+    /// By session. The latest counts.
+    arrivals: DashMap<u128, Arrival>,
+    plain: DashMap<PlainToken, Owner>,
+}
+
+/// A client's new connection.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) stream: TcpStream,
+    /// What came right behind the upgrade.
+    pub(crate) early: Bytes,
+    /// What it shows; `None`: it is a plain one, whose token was found.
+    pub(crate) resume: Option<Resume>,
+    pub(crate) passes: Passes,
+}
+
+/// Whose a plain client's token is.
+#[derive(Debug)]
+struct Owner {
+    session: u128,
+    origin: Option<HeaderValue>,
+}
+
+/// A plain client's token, until its session ends.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    returns: Arc<Returns>,
+    token: PlainToken,
+}
+
+impl Returns {
+    pub(crate) fn new(registry: Arc<Registry>) -> Returns {
+        Returns { registry, arrivals: DashMap::new(), plain: DashMap::new() }
+    }
+
+    /// Hands a connection to the task of its session.
+    pub(crate) fn arrive(&self, session: u128, arrival: Arrival) {
+        self.arrivals.insert(session, arrival);
+        match self.registry.get(session) {
+            Some(entry) => entry.announce(),
+            None => self.send_away(session),
+        }
+    }
+
+    /// The connection that waits for this session, if one does.
+    pub(crate) fn take(&self, entry: &Entry) -> Option<Arrival> {
+        if !entry.is_announced() {
+            return None;
+        }
+        self.arrivals.remove(&entry.id).map(|(_, arrival)| arrival)
+    }
+
+    /// The session has ended: whoever waits for it may try again.
+    pub(crate) fn send_away(&self, session: u128) {
+        if let Some((_, arrival)) = self.arrivals.remove(&session) {
+            refuse(arrival.stream, TRY_AGAIN, "the session has ended; try again");
+        }
+    }
+
+    /// The session that a plain client has named before, from the same origin.
+    pub(crate) fn owned(&self, token: &PlainToken, origin: Option<&HeaderValue>) -> Option<Arc<Entry>> {
+        let owner = self.plain.get(token).filter(|owner| owner.origin.as_ref() == origin)?;
+        self.registry.get(owner.session)
+    }
+
+    /// Names a session that begins. `None`: the token is another one's.
+    pub(crate) fn claim(
+        self: &Arc<Returns>,
+        token: PlainToken,
+        session: u128,
+        origin: Option<HeaderValue>,
+    ) -> Option<Claimed> {
+        match self.plain.entry(token.clone()) {
+            Place::Occupied(_) => None,
+            Place::Vacant(place) => {
+                place.insert(Owner { session, origin });
+                Some(Claimed { returns: Arc::clone(self), token })
+            }
+        }
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        self.returns.plain.remove(&self.token);
+    }
+}
+
+/// The token was good when the client asked, and another connection has replaced it since.
+pub(crate) fn refuse_stale(stream: TcpStream) {
+    refuse(stream, CLOSE_STALE, "stale: another connection has replaced this token");
+}
+
+fn refuse(stream: TcpStream, code: u16, reason: &str) {
+    let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
+    linger::with_last_words(stream, control_frame(Opcode::Close, &payload, None));
+}
