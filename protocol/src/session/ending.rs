@@ -158,6 +158,13 @@ impl Session {
         }
     }
 
+    /// The backend is to be told this code, whatever the client is told after it.
+    pub(super) fn say_goodbye_with(&mut self, now: Time, code: u16) {
+        let give_up = now + self.config.deadline;
+        let farewell = || Farewell::Close(close_payload(code, ""));
+        self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up }));
+    }
+
     /// A Close came from the backend.
     pub(super) fn backend_closed(&mut self, now: Time, payload: &[u8]) {
         // Nothing after a Close counts (RFC 6455, 5.5.1).

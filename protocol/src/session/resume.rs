@@ -29,6 +29,9 @@ use super::{Cause, Client, Session};
 /// So long after it has changed, at the latest, is a client told how far its messages have come.
 const ACK_DELAY: Duration = Duration::from_millis(50);
 
+/// RFC 6455, 7.4.1.
+const PROTOCOL_ERROR: u16 = 1002;
+
 /// And after so many bytes of them at the latest.
 const ACK_BYTES: u64 = 64 * 1024;
 
@@ -287,6 +290,8 @@ impl Session {
             return;
         }
         self.note(super::Note::ClientBreach(reason));
+        // To the backend it is a client that broke its protocol (RFC 6455, 7.4.1), whatever that was.
+        self.say_goodbye_with(now, PROTOCOL_ERROR);
         self.dismiss(now, CLOSE_BREACH, reason, Cause::ProtocolClient, true);
     }
 
