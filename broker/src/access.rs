@@ -90,21 +90,37 @@ impl<C: Clock<Instant = Nanos> + Clone> Guard<C> {
     /// # Errors
     /// The first of network, origin, sessions and rate that says no.
     pub(crate) fn admit(&self, client: IpAddr, headers: &HeaderMap) -> Result<Option<Pass>, Denial> {
+        self.judge(client, headers)?;
+        let address = Address::of(client);
+        let pass = match &self.sessions {
+            Some((limit, sessions)) => Some(sessions.enter(address, *limit).ok_or(SESSIONS)?),
+            None => None,
+        };
+        self.check_rate(address)?;
+        Ok(pass)
+    }
+
+    /// As [`Guard::admit`], for one that comes back to a session of its own: that has its place already.
+    ///
+    /// # Errors
+    /// The first of network, origin and rate that says no.
+    pub(crate) fn readmit(&self, client: IpAddr, headers: &HeaderMap) -> Result<(), Denial> {
+        self.judge(client, headers)?;
+        self.check_rate(Address::of(client))
+    }
+
+    fn judge(&self, client: IpAddr, headers: &HeaderMap) -> Result<(), Denial> {
         if !self.networks.admit(client) {
             return Err(NETWORK);
         }
         if !self.origins.admit(headers) {
             return Err(ORIGIN);
         }
-        let address = Address::of(client);
-        let pass = match &self.sessions {
-            Some((limit, sessions)) => Some(sessions.enter(address, *limit).ok_or(SESSIONS)?),
-            None => None,
-        };
-        if let Some(rates) = &self.rates {
-            rates.check(address).map_err(too_many_upgrades)?;
-        }
-        Ok(pass)
+        Ok(())
+    }
+
+    fn check_rate(&self, address: Address) -> Result<(), Denial> {
+        self.rates.as_ref().map_or(Ok(()), |rates| rates.check(address).map_err(too_many_upgrades))
     }
 }
 

@@ -53,7 +53,6 @@ pub(crate) struct Link {
     /// The agreed compression, if any.
     pub(crate) deflate: Option<Agreement>,
     /// What `Steadfast-Attempt` said to it: larger with each dial of the session.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for ATTACH, which the session says"))]
     pub(crate) epoch: u64,
     /// The turn of a session with suspects.
     pub(crate) turn: Option<OwnedSemaphorePermit>,

@@ -3,6 +3,7 @@
 mod form;
 mod offer;
 mod resume;
+mod switching;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,19 +12,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use steadfast_protocol::session::{AckMode, Config, Session};
+use steadfast_protocol::session::{AckMode, ClientKind, Config, Opening, Session};
+use steadfast_protocol::shim::client_wire::{Reason, Resume};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::access::{Denial, Guard, Pass};
 use crate::answer_headers::declines_failover;
@@ -35,18 +36,30 @@ use crate::gate::Gate;
 use crate::handshake::{Handshake, end_to_end};
 use crate::pool::Pool;
 use crate::registry::{Entry, Place, Visit, session_name};
+use crate::returns::{Arrival, Claimed};
 use crate::session::Driver;
-use crate::setup::Setup;
+use crate::setup::{Setup, Way};
 use crate::worker::Listener;
 use crate::{header_rules, placement};
 
-use offer::Offered;
+use offer::{Offered, Spoken};
+use switching::{switching, switching_back};
+
+pub(crate) use resume::PlainToken;
 
 /// A backend's refusal is streamed through; the broker's own answers are short.
 type Body = BoxBody<Bytes, hyper::Error>;
 
 /// Whoever is turned away dials again. (To switch keep-alive off would mark the 101 as well.)
 const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
+
+/// A session to which a client may come back.
+struct Known {
+    session: u128,
+    resume: Option<Resume>,
+    /// The subprotocol to answer.
+    protocol: Option<HeaderValue>,
+}
 
 /// One connection at the door.
 pub(crate) struct Visitor {
@@ -61,24 +74,39 @@ pub(crate) struct Visitor {
 /// neither counts sessions.
 pub(crate) type Passes = Option<Box<[Option<Pass>; 2]>>;
 
-/// A session that begins when the client's upgrade is through.
+/// What follows when the client's upgrade is through.
+enum Next {
+    Begins(Box<Admitted>),
+    Returns(Returning),
+}
+
+/// A session that goes on with another connection of its client's.
+struct Returning {
+    upgrade: OnUpgrade,
+    session: u128,
+    /// `None`: its client does not link the shim.
+    resume: Option<Resume>,
+}
+
+/// A session that begins.
 struct Admitted {
     upgrade: OnUpgrade,
     link: Box<Link>,
     visit: Visit,
     /// What its machine is told: as the pool was when it was dialled, whatever a reload has made of it.
     config: Arc<Config>,
-    places: (Place, Passes),
+    client: ClientKind,
+    places: (Place, Passes, Option<Claimed>),
 }
 
 impl Visitor {
     /// Serves the one request of a connection.
     pub(crate) async fn serve(self, stream: TcpStream) {
         let visitor = Arc::new(self);
-        let admitted = Mutex::new(None);
+        let next = Mutex::new(None);
         let service = service_fn(|request| {
-            let (visitor, admitted) = (Arc::clone(&visitor), &admitted);
-            async move { Ok::<_, Infallible>(visitor.welcome(request, admitted).await) }
+            let (visitor, next) = (Arc::clone(&visitor), &next);
+            async move { Ok::<_, Infallible>(visitor.welcome(request, next).await) }
         });
         let setup = visitor.broker.setup();
         let limits = &setup.settings;
@@ -95,9 +123,10 @@ impl Visitor {
             Err(_) => visitor.failed("it took too long"),
         }
         visitor.place.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let admitted = admitted.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some(admitted) = admitted {
-            visitor.begin(admitted).await;
+        match next.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(Next::Begins(admitted)) => visitor.begin(*admitted).await,
+            Some(Next::Returns(returning)) => visitor.hand_over(returning).await,
+            None => {}
         }
     }
 
@@ -106,12 +135,8 @@ impl Visitor {
         tracing::debug!(client = %self.client, why, "handshake failed");
     }
 
-    async fn welcome(
-        &self,
-        request: Request<Incoming>,
-        admitted: &Mutex<Option<Admitted>>,
-    ) -> Response<Body> {
-        let response = self.answer(request, admitted).await;
+    async fn welcome(&self, request: Request<Incoming>, next: &Mutex<Option<Next>>) -> Response<Body> {
+        let response = self.answer(request, next).await;
         let status = response.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
             metrics::counter!("steadfast_refused_upgrades_total", "status" => status.as_str().to_owned())
@@ -121,45 +146,66 @@ impl Visitor {
         response
     }
 
-    async fn answer(
-        &self,
-        mut request: Request<Incoming>,
-        admitted: &Mutex<Option<Admitted>>,
-    ) -> Response<Body> {
+    async fn answer(&self, mut request: Request<Incoming>, next: &Mutex<Option<Next>>) -> Response<Body> {
         if let Err(refusal) = form::check(&request) {
             return refusal.response();
         }
-        if self.broker.pauses.is_paused(self.listener.number) {
-            return busy("new sessions are paused here; try again later");
-        }
         let setup = self.broker.setup();
-        let first = match self.admitted(&setup.guard, &request) {
-            Ok(pass) => pass,
-            Err(denial) => return denied(&denial),
-        };
         let Some(way) = setup.way(self.listener.number, &request) else {
-            return plain(StatusCode::NOT_FOUND, "no route leads from this host and path to a service");
+            let sentence = "no route leads from this host and path to a service";
+            let admitted = self.judged(setup.guard.admit(self.client.ip(), request.headers()));
+            return admitted
+                .map_or_else(|denial| denied(&denial), |_| plain(StatusCode::NOT_FOUND, sentence));
         };
-        let second = match way.guard().map_or(Ok(None), |guard| self.admitted(guard, &request)) {
-            Ok(pass) => pass,
-            Err(denial) => return denied(&denial),
-        };
-        let passes = (first.is_some() || second.is_some()).then(|| Box::new([first, second]));
         let present = way.gate.pool.present();
         let hashed =
             placement::key::of(&present.settings.balance, self.client.ip(), request.uri(), request.headers());
-        if present.settings.plain_resume
-            && let Err(sentence) = resume::take(&mut request)
-        {
-            return plain(StatusCode::BAD_REQUEST, sentence);
+        let token = match present.settings.plain_resume.then(|| resume::take(&mut request)).transpose() {
+            Ok(token) => token.flatten(),
+            Err(sentence) => return plain(StatusCode::BAD_REQUEST, sentence),
+        };
+        let offered = Offered::read(request.headers(), token);
+        let guards = [Some(&setup.guard), way.guard()];
+        match self.find(&offered, way.gate, request.headers()) {
+            Ok(known) => {
+                let readmitted = guards
+                    .into_iter()
+                    .flatten()
+                    .try_for_each(|guard| self.judged(guard.readmit(self.client.ip(), request.headers())));
+                match readmitted {
+                    Ok(()) => go_on(known, request, way.response_headers(), next),
+                    Err(denial) => denied(&denial),
+                }
+            }
+            Err(reason) => {
+                let passes = match self.admitted(guards, &request) {
+                    Ok(passes) => passes,
+                    Err(denial) => return denied(&denial),
+                };
+                self.open(request, &way, (offered, reason), (hashed, passes), next).await
+            }
         }
+    }
+
+    /// Opens a session, if there is room and a backend for it.
+    async fn open(
+        &self,
+        mut request: Request<Incoming>,
+        way: &Way<'_>,
+        (offered, reason): (Offered, Reason),
+        (hashed, passes): (Option<u64>, Passes),
+        next: &Mutex<Option<Next>>,
+    ) -> Response<Body> {
+        if self.broker.pauses.is_paused(self.listener.number) {
+            return busy("new sessions are paused here; try again later");
+        }
+        let present = way.gate.pool.present();
         let Some(place) = self.broker.registry.admit(self.broker.max_sessions) else {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);
             return busy("no room for another session; try again later");
         };
         let upgrade = hyper::upgrade::on(&mut request);
         let id: u128 = rand::random();
-        let offered = Offered::read(request.headers());
         let handshake = Handshake::new(&request, way.request_headers());
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
         let attempts = AtomicU32::new(0);
@@ -176,17 +222,21 @@ impl Visitor {
                     deflate: link.deflate,
                     shim,
                 };
-                let response = switching(&link, key.as_ref(), &agreed, way.response_headers());
+                let spoken = offered.spoken(&link.headers);
+                let response = switching(&link, key.as_ref(), (&agreed, &spoken), way.response_headers());
+                let origin = request.headers().get(header::ORIGIN).cloned();
+                let claim = |token| self.broker.returns.claim(token, id, origin);
+                let claimed = offered.token.filter(|_| matches!(spoken, Spoken::Plain(_))).and_then(claim);
+                let client = match spoken {
+                    Spoken::Shim(_) => ClientKind::Shim { secret: rand::random(), reason },
+                    Spoken::Plain(_) if claimed.is_some() => ClientKind::Returning,
+                    Spoken::Plain(_) => ClientKind::Plain,
+                };
                 let gate = Arc::clone(way.gate);
                 let visit = Visit { id, handshake, agreed, key: hashed, attempts, gate };
-                let next = Admitted {
-                    upgrade,
-                    link,
-                    visit,
-                    config: Arc::clone(&present.session),
-                    places: (place, passes),
-                };
-                *admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+                let config = Arc::clone(&present.session);
+                let places = (place, passes, claimed);
+                keep(next, Next::Begins(Box::new(Admitted { upgrade, link, visit, config, client, places })));
                 response
             }
             Err(DialError::Answered(answer)) => relayed(*answer, way.response_headers()),
@@ -198,10 +248,41 @@ impl Visitor {
         }
     }
 
-    fn admitted(&self, guard: &Guard, request: &Request<Incoming>) -> Result<Option<Pass>, Denial> {
-        guard.admit(self.client.ip(), request.headers()).inspect_err(|denial| {
+    fn admitted(&self, guards: [Option<&Guard>; 2], request: &Request<Incoming>) -> Result<Passes, Denial> {
+        let mut passes = [None, None];
+        for (guard, pass) in guards.into_iter().zip(&mut passes) {
+            let Some(guard) = guard else { continue };
+            *pass = self.judged(guard.admit(self.client.ip(), request.headers()))?;
+        }
+        Ok(passes.iter().any(Option::is_some).then(|| Box::new(passes)))
+    }
+
+    /// Counts who is turned away.
+    fn judged<T>(&self, judgement: Result<T, Denial>) -> Result<T, Denial> {
+        judgement.inspect_err(|denial| {
             metrics::counter!("steadfast_denied_total", "reason" => denial.reason).increment(1);
         })
+    }
+
+    /// The session to which a client comes back.
+    fn find(&self, offered: &Offered, gate: &Gate, headers: &HeaderMap) -> Result<Known, Reason> {
+        let returns = &self.broker.returns;
+        let (entry, resume) = match (offered.resume()?, &offered.token) {
+            (Some(resume), _) => {
+                let session = u128::from_be_bytes(resume.token.session());
+                (self.broker.registry.get(session), Some(resume))
+            }
+            (None, Some(token)) => (returns.owned(token, headers.get(header::ORIGIN)), None),
+            (None, None) => return Err(Reason::New),
+        };
+        let entry = entry.filter(|entry| Arc::ptr_eq(&entry.gate.pool, &gate.pool)).ok_or(Reason::Unknown)?;
+        match &resume {
+            Some(resume) => entry.core().machine.resumable(resume)?,
+            None if entry.core().machine.plainly_resumable() => {}
+            None => return Err(Reason::Unknown),
+        }
+        let protocol = offered.spoken_again(entry.agreed.protocol.as_deref()).ok_or(Reason::Unknown)?;
+        Ok(Known { session: entry.id, resume, protocol })
     }
 
     async fn dial(
@@ -231,24 +312,53 @@ impl Visitor {
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
     async fn begin(&self, admitted: Admitted) {
-        let Admitted { upgrade, link, visit, config, places } = admitted;
-        let parts = match upgrade.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
-            Ok(Ok(parts)) => parts,
-            // The client left before it had our answer.
-            Ok(Err(_)) | Err(_) => return,
-        };
+        let Admitted { upgrade, link, visit, config, client, places } = admitted;
+        let Some((socket, early_words)) = upgraded(upgrade).await else { return };
         let now = clock::now();
         let no_failover = declines_failover(&link.headers);
         let deflate = visit.agreed.deflate.is_some();
-        let machine = Session::new(config, now, deflate, no_failover);
+        let session = visit.id.to_be_bytes();
+        let opening = Opening { session, epoch: link.epoch, deflate, no_failover, client };
+        let machine = Session::new(config, now, opening);
         let Link { seat, stream, early, .. } = *link;
         let entry = Arc::new(Entry::new(visit, self.client, machine, seat));
         self.broker.registry.insert(Arc::clone(&entry));
-        let sockets = (parts.io.into_inner(), stream);
-        let driver = Driver::new(Arc::clone(&self.broker), entry, sockets, places);
-        driver.begin(&parts.read_buf, &early);
+        let driver = Driver::new(Arc::clone(&self.broker), entry, (socket, stream), places);
+        driver.begin(&early_words, &early);
         tokio::spawn(driver);
     }
+
+    /// The client's new connection is a raw socket now: its session's task takes it over.
+    async fn hand_over(&self, returning: Returning) {
+        let Returning { upgrade, session, resume } = returning;
+        if let Some((stream, early)) = upgraded(upgrade).await {
+            self.broker.returns.arrive(session, Arrival { stream, early, resume });
+        }
+    }
+}
+
+/// Goes on with a session of the client's.
+fn go_on(
+    known: Known,
+    mut request: Request<Incoming>,
+    rules: Option<&HeaderRules>,
+    next: &Mutex<Option<Next>>,
+) -> Response<Body> {
+    let Known { session, resume, protocol } = known;
+    let response = switching_back(request.headers().get(header::SEC_WEBSOCKET_KEY), protocol, rules);
+    let upgrade = hyper::upgrade::on(&mut request);
+    keep(next, Next::Returns(Returning { upgrade, session, resume }));
+    response
+}
+
+/// The socket, and what came right behind the upgrade. `None`: the client left before it had our answer.
+async fn upgraded(upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
+    let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
+}
+
+fn keep(next: &Mutex<Option<Next>>, what: Next) {
+    *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
 }
 
 /// How long everything together may take: the request, a place in the queue and a dial of each
@@ -262,39 +372,6 @@ fn patience(setup: &Setup) -> Duration {
     };
     let dials = setup.pools.values().map(of_pool).max().unwrap_or_default();
     (timeouts.handshake * 2).saturating_add(dials)
-}
-
-/// The backend's 101, as the client is to see it.
-fn switching(
-    link: &Link,
-    key: Option<&HeaderValue>,
-    agreed: &Agreed,
-    rules: Option<&HeaderRules>,
-) -> Response<Body> {
-    let mut response = Response::new(nothing());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let accept = derive_accept_key(key.map_or(b"", HeaderValue::as_bytes));
-    let headers = response.headers_mut();
-    for (name, value) in end_to_end(&link.headers) {
-        headers.append(name, value.clone());
-    }
-    if let Some(rules) = rules {
-        header_rules::apply(rules, headers, |_| false);
-    }
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    let extensions = agreed.deflate.map(|deflate| HeaderValue::from_str(&deflate.to_client()));
-    let made = [
-        (header::SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accept).ok()),
-        (header::SEC_WEBSOCKET_PROTOCOL, link.headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned()),
-        (header::SEC_WEBSOCKET_EXTENSIONS, extensions.and_then(Result::ok)),
-    ];
-    for (name, value) in made {
-        if let Some(value) = value {
-            headers.insert(name, value);
-        }
-    }
-    response
 }
 
 /// A backend's redirect or refusal, with its headers and body.

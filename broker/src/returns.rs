@@ -12,7 +12,7 @@ use steadfast_protocol::shim::CLOSE_STALE;
 use steadfast_protocol::shim::client_wire::Resume;
 use tokio::net::TcpStream;
 
-use crate::door::{Passes, PlainToken};
+use crate::door::PlainToken;
 use crate::linger;
 use crate::registry::{Entry, Registry};
 
@@ -36,7 +36,6 @@ pub(crate) struct Arrival {
     pub(crate) early: Bytes,
     /// What it shows; `None`: it is a plain one, whose token was found.
     pub(crate) resume: Option<Resume>,
-    pub(crate) passes: Passes,
 }
 
 /// Whose a plain client's token is.

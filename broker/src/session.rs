@@ -63,7 +63,7 @@ struct Io {
     /// How much memory it is counted with.
     share: Share,
     _place: Place,
-    passes: Passes,
+    _passes: Passes,
     /// What a plain client that may come back is known by.
     _claimed: Option<Box<Claimed>>,
 }
@@ -98,7 +98,7 @@ impl Driver {
             moving: None,
             share: Share::default(),
             _place: place,
-            passes,
+            _passes: passes,
             _claimed: claimed.map(Box::new),
         };
         Driver { entry, io }
@@ -272,14 +272,13 @@ impl Io {
             side.reset();
         }
         let Some(arrival) = self.broker.returns.take(entry) else { return false };
-        let Arrival { stream, early, resume, passes } = arrival;
+        let Arrival { stream, early, resume } = arrival;
         match core.machine.handle_client_back(now, resume.as_ref(), rand::random()) {
             Ok(last_words) => {
                 let before = self.client.replace(Side::new(stream));
                 if let (Some(side), Some(words)) = (before, last_words) {
                     linger::with_last_words(side.stream, words);
                 }
-                self.passes = passes;
                 core.machine.handle_client(now, &early);
                 journal::returned(entry);
             }

@@ -172,3 +172,17 @@ fn threads_and_reloads_never_exceed_the_limit() {
     });
     assert_eq!(passes.len(), 4);
 }
+
+#[test]
+fn who_comes_back_needs_no_second_place() {
+    let (strictly, _) = guard(&strict());
+    let _pass = strictly.admit(client("10.0.0.1"), &from("https://a.com")).expect("the first session");
+    let again = |address, origin| reason(strictly.readmit(client(address), &from(origin)));
+    assert_eq!(again("192.0.2.1", "https://a.com"), Some("network"));
+    assert_eq!(again("10.0.0.1", "https://b.com"), Some("origin"));
+    assert_eq!(again("10.0.0.1", "https://a.com"), Some("rate"), "but it uses up the rate");
+    let (guard, _) = guard(&limited(1));
+    let _pass = guard.admit(client("10.0.0.1"), &HeaderMap::new()).expect("the first session");
+    assert_eq!(reason(guard.admit(client("10.0.0.1"), &HeaderMap::new())), Some("sessions"));
+    assert_eq!(reason(guard.readmit(client("10.0.0.1"), &HeaderMap::new())), None);
+}

@@ -3,9 +3,11 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use steadfast_protocol::deflate::Offer as DeflateOffer;
-use steadfast_protocol::shim::client_wire;
+use steadfast_protocol::shim::client_wire::{self, Reason, Resume};
 
 use crate::dial::Terms;
+
+use super::resume::PlainToken;
 
 /// A client's subprotocols and extensions.
 #[derive(Debug)]
@@ -14,8 +16,11 @@ pub(super) struct Offered {
     pub(super) client: client_wire::Offer,
     /// The subprotocols that backends are offered.
     protocols: Option<HeaderValue>,
-    /// Nothing, for a client that links the shim: its frames are the broker's to read.
+    /// Nothing, for a client that links the shim, whose frames are the broker's to read, or that may come
+    /// back on a connection which agrees on nothing.
     deflate: Option<DeflateOffer>,
+    /// What a client that does not link the shim may come back with.
+    pub(super) token: Option<PlainToken>,
 }
 
 /// What is spoken with a client.
@@ -29,20 +34,23 @@ pub(super) enum Spoken {
 
 impl Offered {
     /// Reads it from the request's headers.
-    pub(super) fn read(headers: &HeaderMap) -> Offered {
+    pub(super) fn read(headers: &HeaderMap, token: Option<PlainToken>) -> Offered {
         let protocols = joined(headers, &header::SEC_WEBSOCKET_PROTOCOL);
         let text = protocols.as_ref().and_then(|protocols| protocols.to_str().ok());
         let client = client_wire::Offer::parse(text.unwrap_or_default());
         if client.is_shim() {
             let application = HeaderValue::from_str(&client.application.join(", "));
             let protocols = application.ok().filter(|protocols| !protocols.is_empty());
-            return Offered { client, protocols, deflate: None };
+            return Offered { client, protocols, deflate: None, token };
         }
         let extensions = joined(headers, &header::SEC_WEBSOCKET_EXTENSIONS);
         Offered {
             client,
             protocols: protocols.and_then(without_reserved),
-            deflate: extensions.and_then(|offers| DeflateOffer::parse(offers.to_str().ok()?)),
+            deflate: extensions
+                .filter(|_| token.is_none())
+                .and_then(|offers| DeflateOffer::parse(offers.to_str().ok()?)),
+            token,
         }
     }
 
@@ -51,8 +59,31 @@ impl Offered {
         Terms::first(self.protocols.clone(), self.deflate, shim)
     }
 
+    /// The session that a client which links the shim wants to go on with.
+    ///
+    /// # Errors
+    /// It names one in a way that cannot be read.
+    pub(super) fn resume(&self) -> Result<Option<Resume>, Reason> {
+        match self.client.resume.filter(|_| self.client.is_shim()) {
+            None => Ok(None),
+            Some(resume) => resume.map(Some).map_err(|_| Reason::Unknown),
+        }
+    }
+
+    /// The subprotocol to answer a client that comes back, whose backends speak this one. `None`: it
+    /// does not offer what the session began with.
+    pub(super) fn spoken_again(&self, application: Option<&[u8]>) -> Option<Option<HeaderValue>> {
+        if !self.client.is_shim() {
+            let offers = |name: &[u8]| self.client.application.iter().any(|offer| offer.as_bytes() == name);
+            let fits = application.is_none_or(offers);
+            return fits.then(|| application.and_then(|name| HeaderValue::from_bytes(name).ok()));
+        }
+        let application = application.map(std::str::from_utf8).transpose().ok()?;
+        let name = self.client.answer(application)?;
+        Some(HeaderValue::from_str(&name).ok())
+    }
+
     /// What to speak with the client, now that a backend has answered with these headers.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the session of a client that links the shim"))]
     pub(super) fn spoken(&self, answer: &HeaderMap) -> Spoken {
         let chosen = answer.get(header::SEC_WEBSOCKET_PROTOCOL);
         let name = match chosen.map(HeaderValue::to_str).transpose() {
@@ -97,7 +128,7 @@ mod tests {
             headers.append(header::SEC_WEBSOCKET_PROTOCOL, value);
         }
         headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(DEFLATE));
-        Offered::read(&headers)
+        Offered::read(&headers, None)
     }
 
     /// What backends are offered, and whether compression is.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::Request;
-use steadfast_protocol::session::{Session, Stay};
+use steadfast_protocol::session::{Opening, Session, Stay};
 
 use super::progress::Tally;
 use super::supervisor::Supervisor;
@@ -81,7 +81,11 @@ impl Rig {
             attempts: AtomicU32::new(0),
             gate: Arc::new(gate),
         };
-        let machine = Session::new(Arc::clone(&pool.present().session), self.now, Opening { no_failover: pinned, ..Opening::default() });
+        let machine = Session::new(
+            Arc::clone(&pool.present().session),
+            self.now,
+            Opening { no_failover: pinned, ..Opening::default() },
+        );
         let entry = Entry::new(visit, ([127, 0, 0, 1], 2).into(), machine, self.seat(backend));
         self.broker.registry.insert(Arc::new(entry));
         id
@@ -572,7 +576,9 @@ fn a_failover_tells_each_session_once() {
     let (entry, seat) = (rig.entry(first[0]), rig.seat("b"));
     let mut core = entry.core();
     core.machine.advance(rig.now, &mut || 0);
-    assert!(core.machine.take_dial(rig.now + SECOND).is_some() && core.machine.handle_linked(rig.now, false, 2));
+    assert!(
+        core.machine.take_dial(rig.now + SECOND).is_some() && core.machine.handle_linked(rig.now, false, 2)
+    );
     core.seat = Some(seat);
     drop(core);
     rig.end(first[1]);
