@@ -4,8 +4,10 @@
 //! are not the broker; the broker's own part is in [`crate::session`].
 
 pub(crate) mod assembler;
+pub mod client;
 pub mod client_wire;
 pub(crate) mod kind_byte;
+pub mod service;
 pub mod service_wire;
 
 /// The largest number on the wire: JavaScript counts exactly up to there.
