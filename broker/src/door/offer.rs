@@ -216,14 +216,4 @@ mod tests {
         assert_eq!(unreadable.client.resume, Some(Err(client_wire::Unreadable)));
         assert_eq!(offered(&[b"steadfast.v1"]).client.resume, None);
     }
-
-    #[test]
-    fn many_subprotocols_are_not_more_than_one_looks_through() {
-        let many: Vec<_> = (0..4000).map(|n| format!("steadfast.v1+{n}")).collect();
-        let last = format!("steadfast.resume.{}.1", client_wire::Token::new([1; 16], [2; 32]).text());
-        let offered = offered(&[many.join(",").as_bytes(), last.as_bytes()]);
-        assert_eq!(offered.client.application.len(), 64);
-        assert_eq!(spoken(&offered, Some("63")), shim("steadfast.v1+63"));
-        assert!(matches!(offered.client.resume, Some(Ok(_))), "it stands behind them");
-    }
 }
