@@ -21,6 +21,7 @@ pub mod network;
 pub mod payload;
 pub mod process;
 pub mod sequence;
+pub mod shim;
 pub mod skipped;
 pub mod upgrade;
 pub mod wait;
