@@ -79,6 +79,12 @@ impl Budget {
         self.used.load(Relaxed)
     }
 
+    /// It is used up.
+    #[inline]
+    pub(crate) fn is_short(&self) -> bool {
+        self.used() >= self.limit
+    }
+
     /// A session now holds `buffered` bytes.
     #[inline]
     pub(crate) fn count(&self, share: &mut Share, buffered: usize) {

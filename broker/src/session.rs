@@ -202,6 +202,7 @@ impl Io {
         if self.backend.as_ref().is_none_or(|side| side.drained && !side.broken) {
             return false;
         }
+        machine.set_memory_short(self.broker.budget.is_short());
         let open = machine.backend_message_open();
         let may_read = machine.wants_backend() && self.may_read(entry, Direction::Down, open);
         let Some(side) = self.backend.as_mut().filter(|side| may_read || side.broken) else { return false };

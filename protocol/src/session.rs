@@ -56,6 +56,7 @@ use std::sync::Arc;
 use crate::chain::Gather;
 use crate::downlink::{DirectWrite, Downlink};
 use crate::frame::Opcode;
+use crate::kept::Kept;
 use crate::scanner::{Control, Data, Item, Scanner, Sender};
 use crate::shim::SessionId;
 use crate::shim::client_wire::Reason;
@@ -239,6 +240,7 @@ pub struct Session {
     /// The session ends with its backend, whatever the pool says.
     no_failover: bool,
     deflate: bool,
+    memory_short: bool,
     /// The last backend's connection ends with a reset: it failed, or a message to it was cut.
     reset: bool,
     goodbye: Option<Box<Goodbye>>,
@@ -283,6 +285,7 @@ impl Session {
             backend_deaf: false,
             no_failover,
             deflate,
+            memory_short: false,
             reset: false,
             goodbye: None,
             shim,
@@ -546,6 +549,12 @@ impl Session {
         self.clocks.client_read(now, !tight);
     }
 
+    /// Tells whether memory is short, so that no more is kept for a client that may come back than for
+    /// any other that is slow.
+    pub fn set_memory_short(&mut self, short: bool) {
+        self.memory_short = short;
+    }
+
     /// A message of the client has begun and not ended.
     pub fn client_message_open(&self) -> bool {
         self.client_scan.message_open()
@@ -563,7 +572,8 @@ impl Session {
 
     /// So much waits for the client that the backend is not read.
     fn client_is_behind(&self) -> bool {
-        let full = |kept: &crate::kept::Kept| kept.buffered() >= self.config.ring_limit;
+        let most = if self.memory_short { CLIENT_BACKLOG } else { self.config.ring_limit };
+        let full = |kept: &Kept| kept.buffered() >= most;
         self.down.waiting() >= CLIENT_BACKLOG || self.down.kept().is_some_and(full)
     }
 
