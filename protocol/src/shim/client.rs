@@ -279,6 +279,7 @@ impl Client {
         if self.gives_up().is_some_and(|at| at <= now) {
             self.finish(Cause::GaveUp);
         }
+        self.inbox.advance(now);
         match &mut self.link {
             Link::Connecting { until } | Link::Greeting { until } if *until <= now => {
                 self.abandon(now, Loss::Timeout);
@@ -323,11 +324,12 @@ impl Client {
     /// counts as written.
     pub fn poll_transmit(&mut self, now: Time) -> Option<Outgoing> {
         let Link::Open(open) = &mut self.link else { return None };
-        let rides = self.outbox.has_next();
-        let acks = !open.confirmed || self.inbox.due().is_some_and(|due| rides || due <= now);
-        if acks {
-            open.confirmed = true;
-            return Some(outgoing(FromClient::Ack(self.inbox.take())));
+        if !std::mem::replace(&mut open.confirmed, true) {
+            return Some(outgoing(FromClient::Ack(self.inbox.take_all())));
+        }
+        self.inbox.advance(now);
+        if let Some(seq) = self.inbox.take(self.outbox.has_next()) {
+            return Some(outgoing(FromClient::Ack(seq)));
         }
         if std::mem::take(&mut open.query) {
             return Some(outgoing(FromClient::Query));

@@ -22,7 +22,7 @@ impl Client {
             return if greeting {
                 Err(Breach::NoWelcome)
             } else {
-                Ok(Some(self.inbox.count(message.len(), due, now)))
+                Ok(Some(self.inbox.count(message.len(), due)))
             };
         }
         if !FromBroker::is_known(kind) {
