@@ -113,7 +113,7 @@ impl Client {
     /// Says goodbye with code 1000 once everything is written, and waits until it is over. Messages that
     /// still come are dropped.
     pub async fn close(self) -> End {
-        self.sender.close(1000, "");
+        self.sender.begin_close(1000, "");
         let (_sender, events) = self.split();
         events.hold.shared().discard();
         events.hold.shared().until(|state| state.end.clone()).await

@@ -17,3 +17,8 @@ mod wire;
 pub use message::Message;
 /// A session's name.
 pub use steadfast_protocol::shim::SessionId;
+
+/// The examples of the README are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 pub(crate) use pulse::{Observed, Pulse};
+pub(crate) use tokio_tungstenite::tungstenite::Message as Outgoing;
 
 /// Bytes that are read at once. The library keeps so many for each connection.
 const READ_BUFFER: usize = 16 * 1024;
@@ -22,6 +23,9 @@ const WRITE_BUFFER: usize = 16 * 1024;
 
 /// What the library may hold beyond a message and [`WRITE_BUFFER`]: headers and control frames.
 const SPARE: usize = 1024;
+
+/// What the reason of a Close may be long, in bytes.
+const REASON_MAX: usize = 123;
 
 /// How long a goodbye may take, once nothing else is to be said.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -72,9 +76,25 @@ pub(crate) fn data(text: bool, payload: Vec<u8>) -> Message {
     Message::text(text.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
+/// A Close that is to be said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Close {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+}
+
+impl Close {
+    /// An application's. A code that it must not use is taken for 1000 (RFC 6455, 7.4), and a reason that does
+    /// not fit is cut (5.5).
+    pub(crate) fn new(code: u16, reason: &str) -> Close {
+        let code = if matches!(code, 3000..=4999) { code } else { 1000 };
+        Close { code, reason: reason[..reason.floor_char_boundary(REASON_MAX)].to_owned() }
+    }
+}
+
 /// A Close as the library wants it.
-pub(crate) fn close(code: u16, reason: String) -> Message {
-    Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() }))
+pub(crate) fn close(close: Close) -> Outgoing {
+    Message::Close(Some(CloseFrame { code: close.code.into(), reason: close.reason.into() }))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {

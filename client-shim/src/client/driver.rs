@@ -5,10 +5,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use steadfast_protocol::shim::client::{Command, Event as Told};
 use steadfast_protocol::time::Time;
-use tokio_tungstenite::tungstenite::Message as Outgoing;
 
 use crate::Message;
-use crate::wire::{self, Heard};
+use crate::wire::{self, Close, Heard, Outgoing};
 
 use super::Event;
 use super::dial::{Dialed, Dialer, Socket};
@@ -81,13 +80,13 @@ fn obey(command: Command, place: &mut Place, dialer: &mut Dialer) {
         }
         Command::Close { code, reason } => {
             if let Place::Connected(connection) = place {
-                connection.close = Some(wire::close(code, reason));
+                connection.close = Some(wire::close(Close { code, reason }));
             }
         }
         Command::Abandon { close } => {
             let left = std::mem::replace(place, Place::Nowhere);
             if let (Place::Connected(connection), Some((code, reason))) = (left, close) {
-                tokio::spawn(connection.socket.finish(Some(wire::close(code, reason))));
+                tokio::spawn(connection.socket.finish(Some(wire::close(Close { code, reason }))));
             }
         }
     }

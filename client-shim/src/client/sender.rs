@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::Sink;
-use futures::future::BoxFuture;
 use steadfast_protocol::shim::client::SendError;
 
 use crate::Message;
+use crate::wire::Close;
 
 use super::Receipt;
 use super::shared::{Hold, Shared, State};
@@ -18,7 +18,7 @@ pub struct Sender {
     hold: Arc<Hold>,
     /// A message that was taken when another clone had taken the room.
     late: Option<Message>,
-    waiting: Option<BoxFuture<'static, ()>>,
+    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
 }
 
 impl Sender {
@@ -51,17 +51,17 @@ impl Sender {
     }
 
     /// Waits until the broker has all messages, or the client is over.
-    pub async fn flush(&self) {
+    pub async fn delivered(&self) {
         self.shared().until(|state| is_flushed(state).then_some(())).await;
     }
 
     /// Says goodbye with a Close once everything is written; [`super::Event::Closed`] tells when it is over.
     /// The code is 1000 or one of 3000 to 4999 (RFC 6455, 7.4); another is taken for 1000. A reason longer
     /// than 123 bytes is cut.
-    pub fn close(&self, code: u16, reason: &str) {
-        let code = if matches!(code, 3000..=4999) { code } else { 1000 };
+    pub fn begin_close(&self, code: u16, reason: &str) {
+        let Close { code, reason } = Close::new(code, reason);
         let now = self.shared().now();
-        self.shared().lock().machine.close(now, code, reason);
+        self.shared().lock().machine.close(now, code, &reason);
         self.shared().work.notify_one();
     }
 
@@ -143,7 +143,7 @@ impl Sink<Message> for Sender {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         if self.place()? {
-            self.close(1000, "");
+            self.begin_close(1000, "");
         }
         self.poll_until(cx, is_over)
     }
