@@ -5,5 +5,6 @@ mod closing;
 mod connecting;
 mod resuming;
 mod rig;
+mod schedules;
 mod silence;
 mod talking;
