@@ -90,3 +90,128 @@ impl Assembler {
         self.payload.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::encode_header;
+    use crate::scanner::{Item, Scanner, Sender};
+
+    fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+        let (header, len) = encode_header(fin, opcode, payload.len() as u64, None);
+        [&header[..len], payload].concat()
+    }
+
+    /// The messages of a stream that comes in pieces. `direct`: payload goes past the scanner where it can.
+    fn assemble<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, direct: bool) -> Vec<(bool, Vec<u8>)> {
+        let (mut scanner, mut open, mut got) =
+            (Scanner::new(Sender::Backend, 1 << 24, false), Assembler::default(), Vec::new());
+        for mut piece in pieces {
+            while !piece.is_empty() {
+                if direct && scanner.remaining() > 0 {
+                    let tail = open.tail();
+                    let room = (tail.capacity() - tail.len()).min(scanner.remaining() as usize);
+                    let (now, rest) = piece.split_at(room.min(piece.len()));
+                    tail.extend_from_slice(now);
+                    scanner.skip(now.len() as u64);
+                    if open.skip(now.len() as u64) {
+                        got.push(open.take());
+                    }
+                    piece = rest;
+                    continue;
+                }
+                let Some(item) = scanner.next(&mut piece).expect("legal") else { break };
+                let Some(data) = item.data() else { continue };
+                let mut input = data.bytes;
+                while let Some(step) = open.next(&mut input) {
+                    got.push(match step {
+                        Step::Whole { text, payload } => (text, payload.to_vec()),
+                        Step::Assembled => open.take(),
+                    });
+                }
+            }
+        }
+        assert_eq!(open.len(), 0, "nothing is left");
+        got
+    }
+
+    fn messages() -> (Vec<u8>, Vec<(bool, Vec<u8>)>) {
+        let bytes = [
+            frame(true, Opcode::Text, b"one"),
+            frame(true, Opcode::Binary, b""),
+            frame(false, Opcode::Binary, b""),
+            frame(false, Opcode::Continuation, b"\0"),
+            frame(true, Opcode::Ping, b"?"),
+            frame(true, Opcode::Continuation, b""),
+            frame(false, Opcode::Text, b"t"),
+            frame(true, Opcode::Continuation, b"wo"),
+            frame(true, Opcode::Binary, b"end"),
+        ];
+        let got = [(true, "one"), (false, ""), (false, "\0"), (true, "two"), (false, "end")];
+        (bytes.concat(), got.map(|(text, payload)| (text, payload.as_bytes().to_vec())).to_vec())
+    }
+
+    #[test]
+    fn every_cut_makes_the_same_messages() {
+        let (bytes, expected) = messages();
+        for direct in [false, true] {
+            for cut in 0..=bytes.len() {
+                assert_eq!(assemble([&bytes[..cut], &bytes[cut..]], direct), expected, "cut at {cut}");
+            }
+            assert_eq!(assemble(bytes.chunks(1), direct), expected);
+        }
+    }
+
+    #[test]
+    fn a_message_that_lies_in_the_input_is_not_copied() {
+        let bytes = frame(true, Opcode::Binary, b"here");
+        let (mut open, mut input) = (Assembler::default(), bytes.as_slice());
+        let Some(Step::Whole { text: false, payload }) = open.next(&mut input) else { panic!("whole") };
+        assert_eq!(payload.as_ptr(), bytes[2..].as_ptr());
+        assert_eq!((open.len(), open.payload.capacity()), (0, 0));
+    }
+
+    /// Room is made for what a header announces, but not for all of it at once.
+    #[test]
+    fn what_is_announced_takes_no_room_before_it_comes() {
+        let (header, len) = encode_header(true, Opcode::Binary, 1 << 24, None);
+        let (mut open, mut input) = (Assembler::default(), &header[..len]);
+        assert!(open.next(&mut input).is_none());
+        assert!(open.payload.capacity() == 0);
+        let room = open.tail().capacity();
+        assert!((1..=AHEAD).contains(&room), "{room} bytes");
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_in_any_pieces(
+            payloads in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..400), 1usize..5), 0..5),
+            sizes in prop::collection::vec(1usize..300, 1..10),
+            direct: bool,
+        ) {
+            let mut bytes = Vec::new();
+            for (text, payload, parts) in &payloads {
+                let opcode = if *text { Opcode::Text } else { Opcode::Binary };
+                let size = payload.len().div_ceil(*parts).max(1);
+                bytes.extend(frame(false, opcode, b""));
+                payload.chunks(size).for_each(|part| bytes.extend(frame(false, Opcode::Continuation, part)));
+                bytes.extend(frame(true, Opcode::Continuation, b""));
+                bytes.extend(frame(true, opcode, payload));
+            }
+            let (mut rest, mut pieces) = (bytes.as_slice(), Vec::new());
+            for size in sizes.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (now, later) = rest.split_at((*size).min(rest.len()));
+                pieces.push(now);
+                rest = later;
+            }
+            let expected: Vec<_> =
+                payloads.into_iter().flat_map(|(text, payload, _)| [(text, payload.clone()), (text, payload)]).collect();
+            prop_assert_eq!(assemble(pieces, direct), expected);
+        }
+    }
+}

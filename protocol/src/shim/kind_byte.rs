@@ -276,3 +276,6 @@ pub(crate) fn message_header(text: bool, payload_len: usize, kind: bool) -> ([u8
     }
     (bytes, len)
 }
+
+#[cfg(test)]
+mod tests;
