@@ -15,7 +15,7 @@ use crate::frames::Frames;
 use crate::ring::Ring;
 use crate::scanner::Data;
 
-/// While more than this of our own frames waits, a pong replaces the one before it.
+/// While more than this of our own frames waits, a pong or a message of our own replaces the one before it.
 const OURS_ROOM: usize = 4096;
 
 /// The ring of a client's messages, and what else it is told.
@@ -24,8 +24,8 @@ pub(crate) struct Kept {
     pub(crate) ring: Ring,
     /// Whole frames of our own.
     ours: Chain,
-    /// A pong that found no room.
-    late_pong: Option<Vec<u8>>,
+    /// The latest pong, and the latest message of our own, that found no room.
+    late: [Option<Vec<u8>>; 2],
     close: Option<Close>,
     /// Position of the first byte of the message that is begun, or of the next.
     at: u64,
@@ -58,15 +58,29 @@ impl Kept {
     pub(crate) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
         let frame = control_frame(opcode, payload, None);
         match opcode {
-            Opcode::Close => self.close = Some(Close { frame, written: 0 }),
-            Opcode::Pong if self.ours.len() > OURS_ROOM => self.late_pong = Some(frame),
+            Opcode::Close => {
+                // Nothing may follow it (RFC 6455, 5.5.1).
+                self.queue_late();
+                self.close = Some(Close { frame, written: 0 });
+            }
+            Opcode::Pong if self.ours.len() > OURS_ROOM => self.late[0] = Some(frame),
             _ => self.ours.push(&frame),
         }
     }
 
-    /// Queues a message of our own, which is not numbered.
-    pub(crate) fn say(&mut self, frame: &[u8]) {
-        self.ours.push(frame);
+    /// Queues a message of our own, which is not numbered. A later one says all that this one does.
+    pub(crate) fn say(&mut self, frame: Vec<u8>) {
+        if self.ours.len() > OURS_ROOM {
+            self.late[1] = Some(frame);
+        } else {
+            self.ours.push(&frame);
+        }
+    }
+
+    fn queue_late(&mut self) {
+        for frame in self.late.iter_mut().filter_map(Option::take) {
+            self.ours.push(&frame);
+        }
     }
 
     /// What can be written now.
@@ -105,10 +119,8 @@ impl Kept {
         if let Some(close) = &mut self.close {
             close.written += n;
         }
-        if self.ours.len() <= OURS_ROOM
-            && let Some(pong) = self.late_pong.take()
-        {
-            self.ours.push(&pong);
+        if self.ours.len() <= OURS_ROOM {
+            self.queue_late();
         }
     }
 
@@ -167,7 +179,7 @@ impl Kept {
     pub(crate) fn detach(&mut self) {
         self.away = true;
         self.ours.clear();
-        self.late_pong = None;
+        self.late = Default::default();
         if let Some(close) = &mut self.close {
             close.written = 0;
         }
@@ -248,3 +260,6 @@ impl Kept {
         next.hand_over(&mut self.ring);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -372,7 +372,7 @@ impl Session {
     fn say(&mut self, text: FromBroker) {
         let frame = data_frame(Opcode::Text, text.text().as_bytes(), None);
         if let Some(kept) = self.down.kept_mut() {
-            kept.say(&frame);
+            kept.say(frame);
         }
     }
 }

@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::frame::encode_header;
-    use crate::scanner::{Item, Scanner, Sender};
+    use crate::scanner::{Scanner, Sender};
 
     fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
         let (header, len) = encode_header(fin, opcode, payload.len() as u64, None);
