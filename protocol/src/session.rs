@@ -724,11 +724,11 @@ impl Session {
     pub fn ledger(&self) -> Ledger {
         let none = Exceptions::default();
         let e = self.exceptions.as_deref().unwrap_or(&none);
-        let (up, down) = (&self.up, self.down.messages());
+        let down = self.down.messages();
         Ledger {
             up: Counts {
-                forwarded: up.ring.whole_seq(),
-                acknowledged: up.acked_seq().max(e.acked_seq).saturating_sub(e.lost_up),
+                forwarded: self.up.ring.whole_seq(),
+                acknowledged: self.done_seq(),
                 replayed: e.replayed,
                 suppressed: 0,
                 lost: e.lost_up,
@@ -741,6 +741,16 @@ impl Session {
                 lost: e.lost_down,
                 ..Counts::default()
             },
+        }
+    }
+
+    /// Seq of the last message that a service has committed, or another backend acknowledged.
+    fn done_seq(&self) -> u64 {
+        let (acked, lost) = self.exceptions.as_ref().map_or((0, 0), |e| (e.acked_seq, e.lost_up));
+        match self.service() {
+            Some(service) => service.committed(),
+            // What is lost has left the ring as if it were acknowledged.
+            None => self.up.acked_seq().max(acked).saturating_sub(lost),
         }
     }
 

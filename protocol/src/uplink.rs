@@ -143,6 +143,11 @@ impl Uplink {
         self.inserts.get_or_insert_default().attach = Some(attach);
     }
 
+    /// That message is not written to its last byte yet.
+    pub(crate) fn attaching(&self) -> bool {
+        self.inserts.as_ref().is_some_and(|inserts| inserts.attach.is_some())
+    }
+
     /// Makes the control frames that are due: masks for the queued ones, and a ping when
     /// messages are uncovered (`acks`) or `keepalive` asks for one. Says whether a ping was made.
     ///

@@ -175,8 +175,10 @@ impl Session {
         }
         let failed = code.is_some_and(|code| self.config.failure_codes.contains(&code));
         if self.up.closed() && !self.crosses_ours(code) {
-            // It answers ours, so it has read everything before it.
-            self.up.acknowledge_all();
+            // It answers ours, so it has read everything before it; a service says itself what it has done.
+            if self.service().is_none() {
+                self.up.acknowledge_all();
+            }
             return self.close_answered(now, payload);
         }
         let undelivered = !matches!(self.client, Client::Left { .. }) || !self.up.ring.all_released();
@@ -362,12 +364,11 @@ impl Session {
     }
 
     /// The backend ends the session by its own decision: what it was given whole it may have
-    /// handled, or not.
+    /// handled, or not. What a service has not committed has had no effect.
     fn doubt_written(&mut self) {
-        // A service knows what it has committed, and has had its say.
-        let acked = if self.service().is_some() { self.up.ring.base_seq() } else { self.up.acked_seq() };
+        let acked = self.up.acked_seq();
         let written = self.up.ring.base_seq() + self.up.ring.fully_written();
-        if self.pongs && written > acked {
+        if self.pongs && self.service().is_none() && written > acked {
             self.exceptions().in_doubt += written - acked;
             self.up.ring.release_written();
         }
@@ -384,8 +385,9 @@ impl Session {
     }
 
     fn count_undelivered(&mut self) {
-        let acked = self.up.acked_seq().max(self.exceptions.as_ref().map_or(0, |e| e.acked_seq));
-        let lost = self.up.ring.whole_seq().saturating_sub(acked);
+        // What was counted before has left the ring.
+        let done = self.done_seq().max(self.up.ring.base_seq());
+        let lost = self.up.ring.whole_seq().saturating_sub(done);
         self.up.ring.clear();
         if lost > 0 {
             self.exceptions().lost_up += lost;

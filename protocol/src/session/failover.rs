@@ -189,6 +189,7 @@ impl Session {
         self.count_leaving(failure);
         let convicted = self.suspect(now, failure);
         self.up.rewind();
+        self.release_all_committed();
         if !matches!(self.client, Client::Open) {
             self.up.ring.drop_open();
         }

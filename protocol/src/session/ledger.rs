@@ -9,7 +9,7 @@ pub struct Counts {
     /// Whole messages that the broker has taken over.
     pub forwarded: u64,
     /// Up: messages that a backend has read, as its pong proves (in ack mode `none`: that were
-    /// written). Down: messages handed to the client's socket.
+    /// written; in `shim`: that were committed). Down: messages handed to the client's socket.
     pub acknowledged: u64,
     /// Messages written again, to another backend.
     pub replayed: u64,

@@ -205,6 +205,7 @@ impl Session {
 
     fn envelope(&mut self, now: Time, text: bool, payload: &[u8], direct: &mut DirectWrite<'_>) {
         let done = match Envelope::decode(payload) {
+            _ if self.up.attaching() => Err(Breach::TooEarly),
             _ if text => Err(Breach::Text),
             Ok(Envelope::Commit(commit)) => self.commit(&commit, direct),
             Ok(Envelope::Push(outputs)) => {
@@ -276,11 +277,21 @@ impl Session {
     pub(super) fn release_committed(&mut self) {
         let Some(committed) = self.service().map(|service| service.committed) else { return };
         let ring = &self.up.ring;
-        if committed <= ring.base_seq() {
-            return;
+        if committed > ring.base_seq() {
+            self.release_consumed(committed, ring.sent());
         }
-        let sent = ring.sent();
-        let last = ring.messages().take_while(|(end, seq)| *end <= sent && *seq <= committed).last();
+    }
+
+    /// The next backend gets nothing that is consumed, whether the one before was given it or not.
+    pub(super) fn release_all_committed(&mut self) {
+        if let Some(committed) = self.service().map(|service| service.committed) {
+            self.release_consumed(committed, self.up.ring.whole());
+        }
+    }
+
+    fn release_consumed(&mut self, committed: u64, before: u64) {
+        let messages = self.up.ring.messages();
+        let last = messages.take_while(|(end, seq)| *end <= before && *seq <= committed).last();
         if let Some((end, seq)) = last {
             self.up.ring.release(end, seq);
         }

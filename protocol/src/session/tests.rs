@@ -12,6 +12,7 @@ mod poison;
 mod relaying;
 mod rig;
 mod schedules;
+mod serving;
 mod silence;
 mod stalls;
 mod wire;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::wire::{self, Reader, close_payload, masked, plain};
 use crate::session::{AckMode, Codes, Config, Dial, DialFailure, Failure, Note, Opening, Session};
+use crate::shim::client_wire::{Reason, Resume};
 use crate::time::Time;
 
 /// Rounds without the passing of time after which the driver is held to spin.
@@ -80,6 +81,8 @@ pub(super) struct Rig {
     /// What the client has received.
     pub(super) client: Reader,
     client_unread: Vec<u8>,
+    /// What its connections before have received.
+    pub(super) clients: Vec<Reader>,
     /// All links of the session, the present one last.
     pub(super) links: Vec<Link>,
     pub(super) dials: Vec<(Time, Dial)>,
@@ -117,6 +120,7 @@ impl Rig {
             now,
             client: Reader::default(),
             client_unread: Vec::new(),
+            clients: Vec::new(),
             links: vec![Link::new()],
             dials: Vec::new(),
             target_dials: Vec::new(),
@@ -149,6 +153,18 @@ impl Rig {
     pub(super) fn client_goes(&mut self) {
         self.session.handle_client_gone(self.now);
         self.pump();
+    }
+
+    /// It is on another connection, with the secret of its next token. What it has said on the one before
+    /// and was not read is lost.
+    pub(super) fn client_back(&mut self, resume: Option<&Resume>, secret: u8) -> Result<(), Reason> {
+        let last_words = self.session.handle_client_back(self.now, resume, [secret; 32])?;
+        self.client.receive(&last_words.unwrap_or_default());
+        self.clients.push(std::mem::take(&mut self.client));
+        self.client_unread.clear();
+        self.client_room = usize::MAX;
+        self.pump();
+        Ok(())
     }
 
     /// Bytes that wait in the client's socket because they are not read.
@@ -350,12 +366,14 @@ impl Rig {
 
     fn drop_link(&mut self) {
         let reset = self.session.resets_backend();
-        let wanted = self.session.wants_link();
-        let link = self.link();
-        if !wanted && link.dropped.is_none() {
-            link.dropped = Some(if reset { Drop::Reset } else { Drop::Closed });
-            link.unread.clear();
+        if self.session.wants_link() || self.link().dropped.is_some() {
+            return;
         }
+        let last_words = self.session.take_last_words(&mut || 0x5A5A_5A5A_0000_0000);
+        let link = self.link();
+        link.dropped = Some(if reset { Drop::Reset } else { Drop::Closed });
+        link.unread.clear();
+        link.reader.receive(&last_words.unwrap_or_default());
     }
 
     fn write_backend(&mut self) -> usize {
@@ -381,6 +399,7 @@ impl Rig {
 
     fn write_client(&mut self) -> usize {
         let bytes = gathered(&self.session.client_transmit(), self.client_room);
+        assert!(bytes.is_empty() || self.session.wants_client(), "there is no client to write {bytes:?} to");
         self.client_room -= bytes.len();
         self.session.client_written(bytes.len());
         self.client.receive(&bytes);

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 pub(super) const CONTINUATION: u8 = 0;
 pub(super) const TEXT: u8 = 1;
+pub(super) const BINARY: u8 = 2;
 pub(super) const CLOSE: u8 = 8;
 pub(super) const PING: u8 = 9;
 pub(super) const PONG: u8 = 10;
@@ -65,7 +66,8 @@ pub(super) struct Reader {
     /// Every byte that ever came.
     pub(super) bytes: Vec<u8>,
     parsed: usize,
-    open: Option<Vec<u8>>,
+    /// The open message: its opcode, and what has come of it.
+    open: Option<(u8, Vec<u8>)>,
     closed: bool,
     got: Vec<String>,
     /// Payloads of pings that were not answered yet.
@@ -111,29 +113,99 @@ impl Reader {
                 self.got.push(close_text(&frame.payload));
             }
             PING => {
-                self.got.push("<ping>".to_owned());
+                self.got.push(ping_text(&frame.payload));
                 self.pings.push_back(frame.payload);
             }
             PONG => self.got.push(format!("<pong {text}>")),
             CONTINUATION => {
-                let mut open = self.open.take().expect("a continuation continues a message");
+                let (opcode, mut open) = self.open.take().expect("a continuation continues a message");
                 open.extend(frame.payload);
-                self.message(frame.fin, open);
+                self.message(frame.fin, opcode, open);
             }
             opcode => {
                 assert!(opcode <= 2 && self.open.is_none(), "opcode {opcode}, open {:?}", self.open);
-                self.message(frame.fin, frame.payload);
+                self.message(frame.fin, opcode, frame.payload);
             }
         }
     }
 
-    fn message(&mut self, fin: bool, payload: Vec<u8>) {
+    fn message(&mut self, fin: bool, opcode: u8, payload: Vec<u8>) {
         if fin {
-            self.got.push(String::from_utf8_lossy(&payload).into_owned());
+            let attach = attach_text(&payload).filter(|_| self.from_client && opcode == BINARY);
+            self.got.push(attach.unwrap_or_else(|| String::from_utf8_lossy(&payload).into_owned()));
         } else {
-            self.open = Some(payload);
+            self.open = Some((opcode, payload));
         }
     }
+}
+
+/// A ping that is a notice tells what was applied, and whether the session is to leave.
+fn ping_text(payload: &[u8]) -> String {
+    match payload {
+        [b'S', b'1', flags, 0, rest @ ..] if rest.len() == 16 => {
+            let draining = if *flags == 1 { " draining" } else { "" };
+            format!("<notice {}{draining}>", number(&rest[8..]))
+        }
+        _ => "<ping>".to_owned(),
+    }
+}
+
+/// An ATTACH: epoch, applied, committed, and the capsule if there is one.
+fn attach_text(payload: &[u8]) -> Option<String> {
+    let [b'A', 1, flags, 0, rest @ ..] = payload else { return None };
+    let (head, capsule) = rest.split_at_checked(44)?;
+    let [epoch, applied, committed] = [0, 8, 16].map(|at| number(&head[at..at + 8]));
+    assert_eq!(number(&head[40..]), capsule.len() as u64);
+    assert!(*flags == 1 || capsule.is_empty());
+    let capsule = String::from_utf8_lossy(capsule);
+    let capsule = if *flags == 1 { format!(" capsule {capsule:?}") } else { String::new() };
+    Some(format!("<attach {epoch}: applied {applied}, committed {committed}{capsule}>"))
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+}
+
+/// A commit as a service makes it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Commit<'a> {
+    pub(super) number: u64,
+    pub(super) upto: u64,
+    pub(super) capsule: Option<&'a str>,
+    pub(super) prompt: bool,
+    pub(super) outputs: &'a [&'a str],
+}
+
+impl Commit<'_> {
+    /// Its payload. Outputs that begin with `b:` are binary.
+    pub(super) fn payload(&self) -> Vec<u8> {
+        let flags = u8::from(self.capsule.is_some()) | u8::from(self.prompt) << 1;
+        let capsule = self.capsule.unwrap_or_default();
+        let mut bytes = vec![b'C', flags, 0, 0];
+        bytes.extend([self.number, self.upto].map(u64::to_be_bytes).concat());
+        bytes.extend((capsule.len() as u32).to_be_bytes());
+        bytes.extend(capsule.as_bytes());
+        bytes.extend(outputs(self.outputs));
+        bytes
+    }
+
+    /// As a frame.
+    pub(super) fn frame(&self) -> Vec<u8> {
+        plain(true, BINARY, &self.payload())
+    }
+}
+
+/// A push as a frame.
+pub(super) fn push(texts: &[&str]) -> Vec<u8> {
+    plain(true, BINARY, &[b"P\0\0\0".as_slice(), &outputs(texts)].concat())
+}
+
+fn outputs(texts: &[&str]) -> Vec<u8> {
+    let output = |text: &&str| {
+        let opcode = if text.starts_with("b:") { BINARY } else { TEXT };
+        [&[opcode], (text.len() as u32).to_be_bytes().as_slice(), text.as_bytes()].concat()
+    };
+    texts.iter().flat_map(output).collect()
 }
 
 fn close_text(payload: &[u8]) -> String {
