@@ -441,7 +441,8 @@ impl Session {
         let hold = self.service().is_none().then_some(self.config.ack_hold);
         if self.up.acknowledge(now, payload, hold) {
             self.ponged = true;
-            if self.service().is_none_or(Service::tells_draining) {
+            // A service that is left must have heard of it.
+            if !self.leaves_soon() || self.service().is_none_or(Service::tells_draining) {
                 self.proven();
             }
             self.suspects_acknowledged();

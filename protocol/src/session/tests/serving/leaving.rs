@@ -1,1 +1,244 @@
+//! A service is left by plan: it hears that the session is to leave, commits what it can, and is told 1001.
+
 use super::*;
+use crate::session::{Move, Outcome, Stay};
+
+const GOODBYE: &str = "<close 1001>";
+
+const ORDER: Move = Move { ticket: 7, force_at: None };
+
+fn outcomes(rig: &mut Rig) -> Vec<Outcome> {
+    let outcome = |note| match note {
+        Note::MoveEnded { outcome, .. } => Some(outcome),
+        _ => None,
+    };
+    rig.take_notes().into_iter().filter_map(outcome).collect()
+}
+
+/// The next backend is connected; the present one was told that the session is to leave.
+fn waiting() -> Rig {
+    let mut rig = serving();
+    says(&mut rig, &["one"]);
+    rig.backend_pongs();
+    commits(&mut rig, 1, 1, &["1"]);
+    assert!(rig.session.relocate(rig.now, ORDER));
+    rig.pump();
+    rig.backend_pongs();
+    assert_eq!(rig.up(), ["one", "<notice 0>", "<notice 1>"], "it lives, and need not hurry yet");
+    assert!(rig.link_target());
+    assert_eq!(rig.up(), ["<notice 1 draining>"]);
+    rig.down();
+    rig
+}
+
+#[test]
+fn a_quiet_session_is_attached_to_the_next_service() {
+    let mut rig = waiting();
+    rig.wait(secs(5));
+    assert_eq!(rig.up(), [""; 0], "it must have heard of it first");
+    rig.backend_sends(&Commit { number: 2, upto: 1, capsule: Some("last"), ..Commit::default() }.frame());
+    rig.backend_pongs();
+    rig.wait(ms(500));
+    assert_eq!(rig.up(), [GOODBYE]);
+    rig.client_says("two");
+    rig.backend_closes(1001, "");
+    assert_eq!(rig.links[0].dropped, Some(Drop::Closed));
+    assert_eq!(rig.up(), ["<attach 2: applied 2, committed 1 capsule \"last\">", "two", "<notice 2>"]);
+    assert_eq!(outcomes(&mut rig), [Outcome::Moved { forced: false }]);
+    commits(&mut rig, 3, 2, &["2"]);
+    assert_eq!((rig.down(), rig.session.ledger().up.replayed), (vec!["2".to_owned()], 0));
+}
+
+#[test]
+fn what_is_not_committed_keeps_it() {
+    let mut rig = waiting();
+    rig.backend_pongs();
+    rig.client_says("two");
+    rig.backend_pongs();
+    rig.wait(secs(20));
+    assert_eq!(got(&mut rig), ["two"], "received is not enough");
+    commits(&mut rig, 2, 2, &["2"]);
+    rig.wait(ms(500));
+    assert_eq!(got(&mut rig), [GOODBYE]);
+}
+
+#[test]
+fn commits_are_traffic() {
+    let mut rig = waiting();
+    rig.backend_pongs();
+    for number in 2..12 {
+        rig.wait(ms(300));
+        commits(&mut rig, number, 1, &[]);
+    }
+    assert_eq!(got(&mut rig), [""; 0]);
+    rig.wait(ms(500));
+    assert_eq!(got(&mut rig), [GOODBYE]);
+}
+
+#[test]
+fn commits_that_are_on_their_way_are_applied_until_its_close() {
+    let mut rig = waiting();
+    rig.backend_pongs();
+    rig.wait(ms(500));
+    assert_eq!((rig.up(), rig.session.state()), (vec![GOODBYE.to_owned()], State::Parting));
+    let last = Commit { number: 2, upto: 1, capsule: Some("last"), outputs: &["bye"], prompt: true };
+    rig.backend_sends(&last.frame());
+    assert_eq!((rig.up(), rig.down()), (vec![], vec!["bye".to_owned()]));
+    rig.backend_closes(1001, "");
+    assert_eq!(rig.up(), ["<attach 2: applied 2, committed 1 capsule \"last\">",]);
+}
+
+#[test]
+fn a_breach_while_it_parts_is_only_noted() {
+    let mut rig = waiting();
+    rig.backend_pongs();
+    rig.wait(ms(500));
+    rig.up();
+    rig.backend_sends(&down("text"));
+    assert_eq!(rig.links[0].reader.drain(), [""; 0], "it has had its Close");
+    assert_eq!(rig.up(), ["<attach 2: applied 1, committed 1>"]);
+    assert_eq!(outcomes(&mut rig), [Outcome::Moved { forced: false }]);
+}
+
+#[test]
+fn a_service_that_does_not_answer_the_goodbye_is_left() {
+    let mut rig = waiting();
+    rig.backend_pongs();
+    rig.wait(ms(500));
+    rig.up();
+    rig.wait(secs(5));
+    assert_eq!((rig.links[0].dropped, rig.links[0].reader.drain()), (Some(Drop::Reset), vec![]));
+    assert_eq!(rig.up(), ["<attach 2: applied 1, committed 1>"]);
+}
+
+#[test]
+fn an_operator_may_change_their_mind() {
+    let mut rig = waiting();
+    rig.backend_pongs();
+    rig.session.remain();
+    rig.pump();
+    rig.client_says("two");
+    assert_eq!(rig.up(), ["two", "<notice 1>"], "not draining any more");
+    rig.wait(secs(60));
+    assert_eq!((got(&mut rig), outcomes(&mut rig)), (vec![], vec![Outcome::Stayed(Stay::Asked)]));
+    rig.backend_pongs();
+    commits(&mut rig, 2, 2, &[]);
+    assert!(rig.session.relocate(rig.now, ORDER));
+    rig.pump();
+    assert_eq!(rig.up(), ["<notice 2>"]);
+    rig.backend_pongs();
+    rig.link_target();
+    rig.wait(secs(5));
+    assert_eq!(rig.up(), ["<notice 2 draining>"], "told anew before it is left");
+}
+
+#[test]
+fn breaking_before_making_tells_it_too() {
+    let mut rig = serving_with(|config| config.break_before_make = true);
+    assert!(rig.session.relocate(rig.now, ORDER));
+    rig.pump();
+    assert_eq!(rig.up(), ["<notice 0 draining>"]);
+    rig.wait(secs(5));
+    assert_eq!(rig.up(), [""; 0]);
+    rig.backend_pongs();
+    assert_eq!(rig.up(), [GOODBYE]);
+    rig.backend_closes(1001, "");
+    rig.link_next();
+    assert_eq!(rig.up(), ["<attach 2: applied 0, committed 0>"]);
+}
+
+#[test]
+fn a_ping_that_was_out_before_does_not_tell_it() {
+    let mut rig = serving_with(|config| config.break_before_make = true);
+    rig.client_says("one");
+    rig.session.relocate(rig.now, ORDER);
+    rig.pump();
+    assert_eq!(rig.up(), ["one", "<notice 0>"]);
+    commits(&mut rig, 1, 1, &[]);
+    rig.backend_pongs();
+    assert_eq!(rig.up(), ["<notice 1 draining>"]);
+    rig.wait(secs(5));
+    assert_eq!(rig.up(), [""; 0]);
+    rig.backend_pongs();
+    assert_eq!(rig.up(), [GOODBYE]);
+}
+
+// ---- the next one ----
+
+#[test]
+fn a_next_service_that_speaks_before_it_is_attached_is_none() {
+    for bytes in [push(&["hello"]), down("hello"), Commit { number: 1, ..Commit::default() }.frame()] {
+        let mut rig = waiting();
+        rig.target_sends(&bytes);
+        assert_eq!(outcomes(&mut rig), [Outcome::Stayed(Stay::TargetLost)]);
+        assert!(!rig.session.wants_target() && rig.down().is_empty());
+        rig.client_says("two");
+        assert_eq!(got(&mut rig), ["two"], "the present one serves on");
+    }
+}
+
+#[test]
+fn a_next_service_may_ping() {
+    let mut rig = waiting();
+    rig.target_sends(&plain(true, super::super::wire::PING, b"early"));
+    assert_eq!(
+        rig.target.as_mut().map(|target| target.reader.drain()),
+        Some(vec!["<pong early>".to_owned()])
+    );
+    rig.backend_pongs();
+    rig.wait(ms(500));
+    rig.target_sends(&plain(true, super::super::wire::PING, b"late"));
+    rig.backend_closes(1001, "");
+    assert_eq!(rig.up(), ["<attach 2: applied 1, committed 1>", "<pong late>"]);
+}
+
+#[test]
+fn a_failover_while_the_next_one_waits_attaches_it_at_once() {
+    let mut rig = waiting();
+    rig.client_says("two");
+    rig.backend_dies();
+    assert_eq!(got(&mut rig), ["<attach 2: applied 1, committed 1>", "two"]);
+    assert_eq!(outcomes(&mut rig), [Outcome::FailedOver]);
+}
+
+// ---- by force ----
+
+/// A session that never has everything committed.
+fn forced() -> Rig {
+    let mut rig = waiting();
+    assert!(rig.session.relocate(rig.now, Move { force_at: Some(rig.now + secs(10)), ..ORDER }));
+    rig.backend_pongs();
+    rig.client_says("two");
+    rig.backend_pongs();
+    rig.up();
+    rig
+}
+
+#[test]
+fn what_is_not_committed_leaves_by_force_alone() {
+    let mut rig = forced();
+    rig.wait(secs(10));
+    assert_eq!(rig.session.state(), State::Holding);
+    rig.client_says("held");
+    rig.wait(secs(3));
+    assert_eq!(rig.links[0].reader.drain(), ["<close 4409 fenced: epoch 1 is over>"]);
+    assert_eq!(got(&mut rig), ["<attach 2: applied 1, committed 1>", "two", "held"]);
+    assert_eq!(outcomes(&mut rig), [Outcome::Moved { forced: true }]);
+    assert_eq!(rig.session.ledger().up.in_doubt, 0, "what is not committed has had no effect");
+}
+
+#[test]
+fn a_forced_move_takes_the_moment_when_everything_is_committed() {
+    let mut rig = forced();
+    rig.wait(secs(10));
+    rig.client_says("held");
+    commits(&mut rig, 2, 2, &["2"]);
+    assert_eq!(got(&mut rig), [GOODBYE]);
+    commits(&mut rig, 3, 2, &["3"]);
+    rig.backend_closes(1001, "");
+    assert_eq!(got(&mut rig), ["<attach 2: applied 3, committed 2>", "held"]);
+    assert_eq!(
+        (rig.down(), outcomes(&mut rig)),
+        (vec!["2".into(), "3".into()], vec![Outcome::Moved { forced: true }])
+    );
+}
