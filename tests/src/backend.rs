@@ -203,7 +203,7 @@ impl Drop for Supervisor {
 
 /// A port that nobody else gets while the socket lives: bound, but not listening, so that connections to it are
 /// refused until a backend listens there too (SO_REUSEADDR allows that).
-fn reserve(address: SocketAddr) -> (Socket, SocketAddr) {
+pub(crate) fn reserve(address: SocketAddr) -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_reuse_address(true).expect("SO_REUSEADDR");
     socket.bind(&address.into()).expect("a free port on loopback");

@@ -10,10 +10,18 @@ static BUILDING: Mutex<()> = Mutex::new(());
 ///
 /// A test executable is `target/<profile>/deps/x`; programs are `target/<profile>/name`.
 pub fn locate(package: &str, name: &str) -> PathBuf {
-    let path = profile_directory().join(name);
+    present(package, profile_directory().join(name), &[])
+}
+
+/// As [`locate`], for the example `name` of a package.
+pub fn locate_example(package: &str, name: &str) -> PathBuf {
+    present(package, profile_directory().join("examples").join(name), &["--example", name])
+}
+
+fn present(package: &str, path: PathBuf, target: &[&str]) -> PathBuf {
     let _guard = BUILDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if !path.exists() {
-        build(package, &path);
+        build(package, target, &path);
     }
     path
 }
@@ -26,11 +34,12 @@ fn profile_directory() -> PathBuf {
         .to_owned()
 }
 
-fn build(package: &str, path: &Path) {
-    let profile = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    let target = path.parent().and_then(Path::parent).expect("a profile lies in a target directory");
+fn build(package: &str, wanted: &[&str], path: &Path) {
+    let directory = profile_directory();
+    let profile = directory.file_name().and_then(|name| name.to_str());
+    let target = directory.parent().expect("a profile lies in a target directory");
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--quiet", "-p", package]).arg("--target-dir").arg(target);
+    command.args(["build", "--quiet", "-p", package]).args(wanted).arg("--target-dir").arg(target);
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile == Some("release") {
         command.arg("--release");

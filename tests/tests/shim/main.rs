@@ -2,5 +2,7 @@
 
 mod bad_input;
 mod by_hand;
+mod counter;
+mod load;
 mod plain;
 mod scene;
