@@ -55,9 +55,9 @@ pub(crate) async fn probe(
             let authority = named.clone().unwrap_or_else(|| http::authority(host, port));
             http::check(stream, method, path, &authority, expect, patience).await
         }
-        Check::WebSocket { path, host: named } => {
+        Check::WebSocket { path, host: named, shim } => {
             let authority = named.clone().unwrap_or_else(|| http::authority(host, port));
-            websocket::check(stream, path, &authority, patience).await
+            websocket::check(stream, path, (&authority, *shim), patience).await
         }
     };
     checked.map_err(Failure::Backend)

@@ -8,7 +8,7 @@ use steadfast_protocol::session::AckMode;
 use super::keys::{Draft, DraftListener, DraftPool, DraftRoute, default_pool};
 use super::overrides::Overrides;
 use super::problem::{Origin, Report};
-use super::settings::{Backend, Listener, Pool, Settings};
+use super::settings::{Backend, Check, Listener, Pool, Settings};
 use super::values;
 
 /// The pool that flags fill.
@@ -45,6 +45,9 @@ fn apply(draft: &mut Draft, overrides: &Overrides) {
     for DraftPool { pool, .. } in &mut draft.pools {
         pool.ack = overrides.ack.unwrap_or(pool.ack);
         pool.on_failure = overrides.on_failure.unwrap_or(pool.on_failure);
+        if let Some(Check::WebSocket { shim, .. }) = pool.health.as_mut().map(|health| &mut health.check) {
+            *shim = pool.ack == AckMode::Shim;
+        }
     }
     let rest = &mut draft.rest;
     rest.admin.address = overrides.admin.or(rest.admin.address);

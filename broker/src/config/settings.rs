@@ -322,6 +322,9 @@ pub enum Check {
         path: String,
         /// The Host header; `None`: the backend's host and port.
         host: Option<String>,
+        /// Says that it comes from a broker, since the pool's services link the shim and take nobody
+        /// else.
+        shim: bool,
     },
 }
 

@@ -41,7 +41,7 @@ fn http_check(timeout: Duration) -> Health {
 }
 
 fn websocket_check(timeout: Duration) -> Health {
-    health(Check::WebSocket { path: "/chat".to_owned(), host: None }, timeout)
+    health(Check::WebSocket { path: "/chat".to_owned(), host: None, shim: false }, timeout)
 }
 
 /// Serves one connection with `serve`; what that gives is the task's.

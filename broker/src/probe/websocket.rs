@@ -34,10 +34,10 @@ const CLOSING: Duration = Duration::from_millis(250);
 pub(super) async fn check(
     stream: TcpStream,
     path: &str,
-    authority: &str,
+    (authority, shim): (&str, bool),
     patience: Patience,
 ) -> Result<Answer, String> {
-    let request = upgrade(path, authority)?;
+    let request = upgrade(path, authority, shim)?;
     let upgraded = client_async_with_config(request, stream, Some(limits()));
     let upgraded = patience.within("answer to the upgrade", upgraded).await?;
     let (mut socket, answer) = upgraded.map_err(|error| complaint(&error))?;
@@ -48,8 +48,8 @@ pub(super) async fn check(
 }
 
 /// The scheme and the host of the URI are not sent; the Host header is.
-fn upgrade(path: &str, authority: &str) -> Result<Request<()>, String> {
-    let request = Request::builder()
+fn upgrade(path: &str, authority: &str, shim: bool) -> Result<Request<()>, String> {
+    let mut request = Request::builder()
         .uri(format!("ws://backend{path}"))
         .header(header::HOST, authority)
         .header(header::USER_AGENT, USER_AGENT)
@@ -57,6 +57,9 @@ fn upgrade(path: &str, authority: &str) -> Result<Request<()>, String> {
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::SEC_WEBSOCKET_KEY, generate_key());
+    if shim {
+        request = request.header("Steadfast-Shim", "1");
+    }
     request.body(()).map_err(|error| format!("{path:?} with host {authority:?}: {error}"))
 }
 

@@ -70,3 +70,16 @@ async fn order(broker: &Broker, name: &str, what: &str) {
     let answer = broker.post(&format!("/api/v1/pools/default/backends/{name}/{what}")).await;
     assert!(answer.status < 300, "{what} {name}: {}", answer.text());
 }
+
+#[tokio::test]
+async fn a_service_that_takes_only_brokers_passes_its_checks() {
+    let host = Service::start("a", "counter").await;
+    let check = "[pool.health]\ntype = \"websocket\"\ninterval = \"50ms\"";
+    let broker = over(&[&host]).pool_table(check).start().await;
+    let good = [("outcome", "passed")];
+    broker.wait_metric("steadfast_health_checks_total", &good, |passed| passed >= 2.0).await;
+    assert_eq!(broker.metric("steadfast_health_checks_total", &[("outcome", "failed")]).await, 0.0);
+    let crowd = Crowd::start(&format!("ws://{}/", broker.address()), 1);
+    crowd.wait_answers(1).await;
+    crowd.finish().await;
+}

@@ -47,7 +47,7 @@ fn check(section: &mut Section<'_>) -> Option<Check> {
     Some(match kind {
         Kind::Tcp => Check::Tcp,
         Kind::Http => Check::Http { method, path, host, expect },
-        Kind::WebSocket => Check::WebSocket { path, host },
+        Kind::WebSocket => Check::WebSocket { path, host, shim: false },
     })
 }
 

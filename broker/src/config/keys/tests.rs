@@ -140,7 +140,7 @@ fn checks_are_made_only_where_their_table_stands() {
     let check =
         Check::Http { method: "GET".to_owned(), path: "/".to_owned(), host: None, expect: vec![200..=399] };
     assert_eq!(pool("[pool.health]\ntype = 'http'").health, Some(Health { check, ..tcp.clone() }));
-    let check = Check::WebSocket { path: "/a?b".to_owned(), host: Some("c".to_owned()) };
+    let check = Check::WebSocket { path: "/a?b".to_owned(), host: Some("c".to_owned()), shim: false };
     let text = "[pool.health]\ntype = 'websocket'\npath = '/a?b'\nhost = 'c'\nport = 7\nrise = 4\nfall = 5";
     assert_eq!(pool(text).health, Some(Health { check, port: Some(7), rise: 4, fall: 5, ..tcp.clone() }));
     let text = "[pool.health]\ntype = 'http'\nmethod = 'HEAD'\nexpect = [200, '300-302']";
