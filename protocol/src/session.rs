@@ -308,7 +308,7 @@ impl Session {
     /// Takes bytes that were read from the client.
     pub fn handle_client(&mut self, now: Time, mut input: &[u8]) {
         self.clocks.client_heard(now);
-        let mut ended = false;
+        let (mut ended, messages) = (false, self.up.ring.whole_seq());
         while self.client_listens() {
             match self.client_scan.next(&mut input) {
                 Ok(Some(Item::Control(control))) => self.client_control(now, &control),
@@ -321,7 +321,7 @@ impl Session {
                 Err(violation) => self.client_violated(now, violation),
             }
         }
-        self.asked(now, ended);
+        self.asked(now, self.up.ring.whole_seq() > messages);
         self.clocks.client_message(now, ended, self.client_scan.message_open());
     }
 
@@ -574,7 +574,8 @@ impl Session {
     /// So much waits for the client that the backend is not read.
     fn client_is_behind(&self) -> bool {
         let most = if self.memory_short { CLIENT_BACKLOG } else { self.config.ring_limit };
-        let full = |kept: &Kept| kept.buffered() >= most;
+        // A message alone that is as much must come to its end before it can be acknowledged.
+        let full = |kept: &Kept| kept.buffered() >= most && !kept.all_acknowledged();
         self.down.waiting() >= CLIENT_BACKLOG || self.down.kept().is_some_and(full)
     }
 
@@ -755,9 +756,9 @@ impl Session {
         }
     }
 
-    /// The client has said something whole, and the backend gets it at once.
-    fn asked(&mut self, now: Time, ended: bool) {
-        if ended && self.held_since().is_none() {
+    /// The client has said something whole to the backend (`whole`), which gets it at once.
+    fn asked(&mut self, now: Time, whole: bool) {
+        if whole && self.held_since().is_none() {
             self.clocks.question(now);
         }
     }

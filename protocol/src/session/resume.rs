@@ -240,20 +240,20 @@ impl Session {
 impl Session {
     /// Takes a span of frames of a client that links the shim. False: of another client.
     pub(super) fn client_link_data(&mut self, now: Time, data: &Data<'_>) -> bool {
-        let open = matches!(self.client, Client::Open);
-        let Some(link) =
-            self.shim.as_mut().and_then(|shim| shim.returning.as_mut()).and_then(Returning::link)
-        else {
-            return false;
-        };
-        link.tokens.confirm();
-        let mut texts = Vec::new();
-        let passed = link.strip.pass(data.bytes, open.then_some(&mut self.up.ring), &mut texts);
-        for text in texts {
-            self.heed(now, text);
-        }
-        if passed == Err(BadFrame) {
-            self.client_broke(now, "bad_frame: a message has no kind, or a text cannot be read");
+        let mut bytes = data.bytes;
+        // What stands behind a breach goes nowhere.
+        while self.client_listens() {
+            let open = matches!(self.client, Client::Open);
+            let returning = self.shim.as_mut().and_then(|shim| shim.returning.as_mut());
+            let Some(link) = returning.and_then(Returning::link) else { return false };
+            link.tokens.confirm();
+            match link.strip.pass(&mut bytes, open.then_some(&mut self.up.ring)) {
+                Ok(Some(text)) => self.heed(now, text),
+                Ok(None) => break,
+                Err(BadFrame) => {
+                    self.client_broke(now, "bad_frame: a message has no kind, or a text cannot be read");
+                }
+            }
         }
         true
     }
@@ -333,7 +333,7 @@ impl Session {
 
     /// Tells the client how far its messages have come, when it is time.
     pub(super) fn tell_client_progress(&mut self, now: Time) {
-        if self.away() || !matches!(self.client, Client::Open | Client::Left { close: Some(_) }) {
+        if !self.tells_progress() {
             return;
         }
         let (marks, at) = (self.watermarks(), self.up.ring.whole());
@@ -357,15 +357,26 @@ impl Session {
         }
     }
 
+    /// The client is there, and no Close is on its way to it.
+    fn tells_progress(&self) -> bool {
+        !self.away() && matches!(self.client, Client::Open | Client::Left { close: Some(_) })
+    }
+
     pub(super) fn tell_client_at(&self) -> Option<Time> {
-        match &self.returning().filter(|returning| returning.away_until.is_none())?.speaks {
+        match &self.returning().filter(|_| self.tells_progress())?.speaks {
             Speaks::Shim(link) => link.tell_at,
             Speaks::Plain { .. } => None,
         }
     }
 
     fn watermarks(&self) -> Watermarks {
-        let committed = self.service().map_or(self.up.acked_seq(), |service| service.committed());
+        let committed = match self.returning().map(|returning| &returning.speaks) {
+            // What the backend has not acknowledged before the end, it may have handled or not.
+            Some(Speaks::Shim(link)) if self.service().is_none() && !self.client_hears() => {
+                link.told.committed
+            }
+            _ => self.done_seq(),
+        };
         Watermarks { received: self.up.ring.whole_seq(), committed }
     }
 

@@ -10,6 +10,7 @@ mod limits;
 mod moving;
 mod poison;
 mod relaying;
+mod returning;
 mod rig;
 mod schedules;
 mod serving;

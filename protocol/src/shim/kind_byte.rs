@@ -59,38 +59,39 @@ enum Kind {
 }
 
 impl Strip {
-    /// Takes a span of frames, of which every header is whole. The application's messages go to `ring`,
-    /// if there is one, and texts to `texts`.
+    /// Takes frames, of which every header is whole, off the front of `bytes` up to the end of the first
+    /// text; `None`: none ends there. The application's messages go to `ring`, if there is one.
     pub(crate) fn pass(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &mut &[u8],
         mut ring: Option<&mut Ring>,
-        texts: &mut Vec<FromClient>,
-    ) -> Result<(), BadFrame> {
+    ) -> Result<Option<FromClient>, BadFrame> {
         while !bytes.is_empty() {
             match self.at {
                 At::Kind(header) => {
                     let (kind, rest) = bytes.split_at(1);
-                    bytes = rest;
+                    *bytes = rest;
                     self.begin(&header, kind[0], rest.len(), ring.as_deref_mut());
                 }
                 At::Within(kind) if self.left > 0 => {
                     let n = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
                     let (now, rest) = bytes.split_at(n);
-                    bytes = rest;
+                    *bytes = rest;
                     self.payload(kind, now, ring.as_deref_mut())?;
                 }
                 _ => {
                     // A scanner has passed here; without a whole header there would be nothing to go by.
                     let Ok(Some(header)) = Header::parse(bytes) else { return Err(BadFrame) };
                     let (frame, rest) = bytes.split_at(header.len);
-                    bytes = rest;
+                    *bytes = rest;
                     self.header(&header, frame, ring.as_deref_mut())?;
                 }
             }
-            self.end_frame(texts)?;
+            if let Some(text) = self.end_frame()? {
+                return Ok(Some(text));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The payload that follows goes to the ring as it is.
@@ -165,17 +166,17 @@ impl Strip {
         Ok(())
     }
 
-    fn end_frame(&mut self, texts: &mut Vec<FromClient>) -> Result<(), BadFrame> {
-        let At::Within(kind) = self.at else { return Ok(()) };
+    fn end_frame(&mut self) -> Result<Option<FromClient>, BadFrame> {
+        let At::Within(kind) = self.at else { return Ok(None) };
         if self.left > 0 || !self.fin {
-            return Ok(());
+            return Ok(None);
         }
         self.at = At::Between;
-        if kind == Kind::Text {
-            let text = std::mem::take(&mut self.text);
-            texts.push(FromClient::parse(&text).ok_or(BadFrame)?);
+        if kind != Kind::Text {
+            return Ok(None);
         }
-        Ok(())
+        let text = std::mem::take(&mut self.text);
+        FromClient::parse(&text).ok_or(BadFrame).map(Some)
     }
 }
 
