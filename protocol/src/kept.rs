@@ -211,9 +211,9 @@ impl Kept {
         self.at_seq
     }
 
-    /// Seq of the last message that the client has acknowledged.
-    pub(crate) fn acknowledged_seq(&self) -> u64 {
-        self.ring.base_seq()
+    /// All is written, and the client has not acknowledged all of it: it may be asked.
+    pub(crate) fn may_ask(&self) -> bool {
+        !self.data_waits() && self.ring.base_seq() < self.at_seq
     }
 
     /// Bytes that can be written now.

@@ -691,7 +691,7 @@ impl Session {
     pub fn at_ease(&self) -> bool {
         let plain = matches!((&self.client, self.backend), (Client::Open, Backend::Linked));
         let written = self.down.waiting() == 0 && self.up.all_written();
-        plain && written && self.episode.is_none() && self.notes.is_none()
+        plain && written && self.episode.is_none() && self.notes.is_none() && !self.owes_client()
     }
 
     /// Bytes that the session keeps for its two directions.

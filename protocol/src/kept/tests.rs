@@ -349,7 +349,7 @@ impl World {
     }
 
     fn check(&self) {
-        assert_eq!(self.kept.acknowledged_seq(), self.acknowledged);
+        assert_eq!(self.kept.ring.base_seq(), self.acknowledged);
         let Some(connection) = &self.connection else { return };
         let (_, cut) = read(&connection.bytes);
         assert_eq!(connection.last(), self.kept.sent_seq());

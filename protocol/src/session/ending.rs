@@ -263,7 +263,8 @@ impl Session {
     }
 
     pub(super) fn expire_closes(&mut self, now: Time) {
-        if matches!(self.client, Client::Told { until: Some(until), .. } if until <= now) {
+        if matches!(self.client, Client::Told { until: Some(until), .. } if until <= now) && !self.detach(now)
+        {
             self.client_over();
         }
         if matches!(self.backend, Backend::Closing { until } if until <= now) {

@@ -339,7 +339,7 @@ impl Session {
         if self.clocks.rare().client_pinged.is_some() {
             self.client_lost(now, Cause::ClientTimeout);
         } else {
-            self.down.control(crate::frame::Opcode::Ping, b"");
+            self.down.control(crate::frame::Opcode::Ping, &self.keepalive_payload());
             self.clocks.change(|rare| rare.client_pinged = Some(now));
         }
     }

@@ -16,6 +16,7 @@
 use std::time::Duration;
 
 use crate::frame::{Opcode, control_frame, data_frame};
+use crate::kept::Kept;
 use crate::scanner::{Data, Scanner, Sender};
 use crate::shim::client_wire::{FromBroker, FromClient, Reason, Resume, Standing, Watermarks, Welcome};
 use crate::shim::kind_byte::{AddKind, BadFrame, Kinded, Strip};
@@ -151,9 +152,6 @@ impl Session {
         if let Some(returning) = self.returning_mut() {
             returning.away_until = None;
         }
-        if let Client::Told { until, .. } = &mut self.client {
-            *until = None;
-        }
         self.welcome(secret, Standing::Resumed(self.watermarks()));
         Ok(last_words)
     }
@@ -216,6 +214,9 @@ impl Session {
         self.clocks.client_message(now, true, false);
         self.clocks.client_served();
         self.down.detach();
+        if let Client::Told { until, .. } = &mut self.client {
+            *until = None;
+        }
         match self.returning_mut().map(|returning| &mut returning.speaks) {
             Some(Speaks::Shim(link)) => {
                 (link.strip, link.tell_at, link.asked) = (Strip::default(), None, false)
@@ -295,6 +296,15 @@ impl Session {
         self.dismiss(now, CLOSE_BREACH, reason, Cause::ProtocolClient, true);
     }
 
+    /// What a ping for a sign of life says. A peer may answer the latest of several pings only (RFC 6455,
+    /// 5.5.3), so it repeats the question that is out.
+    pub(super) fn keepalive_payload(&self) -> Vec<u8> {
+        match self.returning().map(|returning| &returning.speaks) {
+            Some(Speaks::Plain { asked: Some(seq) }) => seq.to_be_bytes().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
     /// A plain client has answered a ping: it has what was sent before.
     pub(super) fn receipt(&mut self, payload: &[u8]) {
         let Some(Returning { speaks: Speaks::Plain { asked }, .. }) = self.returning_mut() else { return };
@@ -331,15 +341,24 @@ impl Session {
         }
     }
 
+    /// What has changed since was not looked at yet: a time to tell the client of it is to be chosen, or it
+    /// is to be asked what it has.
+    pub(super) fn owes_client(&self) -> bool {
+        match self.returning().filter(|_| self.tells_progress()).map(|returning| &returning.speaks) {
+            None => false,
+            Some(Speaks::Shim(link)) => link.tell_at.is_none() && link.told != self.watermarks(),
+            Some(Speaks::Plain { asked }) => asked.is_none() && self.down.kept().is_some_and(Kept::may_ask),
+        }
+    }
+
     /// Tells the client how far its messages have come, when it is time.
     pub(super) fn tell_client_progress(&mut self, now: Time) {
         if !self.tells_progress() {
             return;
         }
         let (marks, at) = (self.watermarks(), self.up.ring.whole());
-        let (waits, sent_seq) =
-            self.down.kept().map_or((false, 0), |kept| (kept.data_waits(), kept.sent_seq()));
-        let unacknowledged = self.down.kept().is_some_and(|kept| kept.acknowledged_seq() < sent_seq);
+        let Some(kept) = self.down.kept() else { return };
+        let (waits, sent_seq, may_ask) = (kept.data_waits(), kept.sent_seq(), kept.may_ask());
         let Some(returning) = self.returning_mut() else { return };
         match &mut returning.speaks {
             Speaks::Shim(link) => {
@@ -349,7 +368,7 @@ impl Session {
                 (link.told, link.told_at, link.tell_at, link.asked) = (marks, at, None, false);
                 self.say(FromBroker::Ack(marks));
             }
-            Speaks::Plain { asked } if asked.is_none() && unacknowledged && !waits => {
+            Speaks::Plain { asked } if asked.is_none() && may_ask => {
                 *asked = Some(sent_seq);
                 self.down.control(Opcode::Ping, &sent_seq.to_be_bytes());
             }

@@ -62,10 +62,11 @@ impl Stripped {
         messages(&self.bytes())
     }
 
-    /// All that can be told from it.
-    fn sum(&self) -> (Vec<u8>, Vec<(u64, u64)>, u64, &[FromClient], usize, bool) {
-        let found = self.ring.messages().collect();
-        (self.bytes(), found, self.ring.whole(), &self.texts, self.controls, self.bad)
+    /// Nothing tells one from the other.
+    fn is_like(&self, other: &Stripped) -> bool {
+        let ring = self.bytes() == other.bytes() && self.ring.messages().eq(other.ring.messages());
+        let rest = |it: &Stripped| (it.ring.whole(), it.controls, it.bad);
+        ring && self.texts == other.texts && rest(self) == rest(other)
     }
 }
 
@@ -154,9 +155,9 @@ fn assert_cuts_do_not_matter(bytes: &[u8]) {
     for direct in [false, true] {
         for cut in 0..=bytes.len() {
             let halves = strip([&bytes[..cut], &bytes[cut..]], direct);
-            assert_eq!(halves.sum(), whole.sum(), "cut at {cut}, direct {direct}");
+            assert!(halves.is_like(&whole), "cut at {cut}, direct {direct}");
         }
-        assert_eq!(strip(bytes.chunks(1), direct).sum(), whole.sum(), "single bytes, direct {direct}");
+        assert!(strip(bytes.chunks(1), direct).is_like(&whole), "single bytes, direct {direct}");
     }
 }
 

@@ -85,6 +85,18 @@ fn without_acknowledgements_what_is_written_counts_as_committed() {
     assert_eq!(told(&mut rig).last().map(String::as_str), Some("a 1 1"));
 }
 
+#[test]
+fn what_is_written_late_is_told_too() {
+    let mut rig = shim_with(|config| config.ack = AckMode::None);
+    rig.set_backend_room(0);
+    rig.client_says("mone");
+    rig.wait(ms(50));
+    assert_eq!(told(&mut rig), ["a 1 0"]);
+    rig.set_backend_room(usize::MAX);
+    rig.wait(ms(50));
+    assert_eq!(told(&mut rig), ["a 1 1"]);
+}
+
 /// A backend that acknowledges and dies before the hold is over gets nothing back of what the client was told.
 #[test]
 fn neither_figure_ever_falls() {
