@@ -172,6 +172,7 @@ impl Session {
         let since = self.held_since().unwrap_or(now);
         self.drop_half();
         self.fence(failure);
+        self.release_all_committed();
         if self.nothing_to_deliver() {
             return self.backend_over();
         }
@@ -189,7 +190,6 @@ impl Session {
         self.count_leaving(failure);
         let convicted = self.suspect(now, failure);
         self.up.rewind();
-        self.release_all_committed();
         if !matches!(self.client, Client::Open) {
             self.up.ring.drop_open();
         }

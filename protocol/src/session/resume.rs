@@ -206,8 +206,11 @@ impl Session {
         self.returning().is_some() && (matches!(self.client, Client::Open) || kept || (told && self.away()))
     }
 
-    /// What has come by halves is begun anew on the next connection.
+    /// What has come by halves is begun anew on the next connection, and a Close is said again.
     fn lose_connection(&mut self, now: Time) {
+        if let Client::Told { until, .. } = &mut self.client {
+            *until = None;
+        }
         self.up.ring.drop_open();
         self.client_scan = Scanner::new(Sender::Client, self.config.message_limit, false);
         self.clocks.client_heard(now);

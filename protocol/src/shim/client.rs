@@ -148,8 +148,8 @@ pub struct Client {
     protocol: Option<String>,
     /// Attempts since the last stable connection.
     attempts: u32,
-    /// An attempt was dropped that may still reach the broker, and take the session from a later one.
-    rival: bool,
+    /// Attempts that were dropped and may still reach the broker, and take the session from a later one.
+    rivals: u32,
     /// Since when no connection was welcomed.
     apart: Option<Time>,
     /// The driver can read: silence is the broker's.
@@ -157,6 +157,8 @@ pub struct Client {
     goodbye: Option<Goodbye>,
     hang_up: Option<Command>,
     events: VecDeque<Event>,
+    /// When the time was looked at last. What has been due since then waits for the connection.
+    looked: Time,
 }
 
 impl Client {
@@ -169,12 +171,13 @@ impl Client {
             inbox: Inbox::default(),
             protocol: None,
             attempts: 0,
-            rival: false,
+            rivals: 0,
             apart: Some(now),
             reading: true,
             goodbye: None,
             hang_up: None,
             events: VecDeque::new(),
+            looked: now,
             config,
         }
     }
@@ -273,6 +276,7 @@ impl Client {
 
     /// Looks at the time. To be called after each input, and when [`Client::next_timeout`] has come.
     pub fn advance(&mut self, now: Time, entropy: &mut Entropy<'_>) {
+        self.looked = now;
         if self.goodbye.as_ref().is_some_and(|goodbye| goodbye.until <= now) {
             self.finish(Cause::Asked);
         }
@@ -350,7 +354,7 @@ impl Client {
             Link::Connecting { until } | Link::Greeting { until } => (Some(*until), None),
             Link::Open(open) => {
                 let silence = open.asked.unwrap_or(open.heard + self.config.silence);
-                (self.reading.then_some(silence), self.inbox.due())
+                (self.reading.then_some(silence), self.inbox.due().filter(|due| *due > self.looked))
             }
             Link::Leaving => (None, None),
             Link::Over => return None,
@@ -389,6 +393,11 @@ impl Client {
     /// Whether another message would be taken.
     pub fn has_room(&self) -> bool {
         self.outbox.has_room()
+    }
+
+    /// Bytes that are kept until the broker has them, as [`Config::buffer`] counts them.
+    pub fn buffered(&self) -> usize {
+        self.outbox.bytes()
     }
 
     /// Whether the broker has all messages.

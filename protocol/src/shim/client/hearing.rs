@@ -35,6 +35,10 @@ impl Client {
             FromBroker::Ack(told) => {
                 let before = self.watermarks();
                 self.outbox.acknowledge(told)?;
+                if self.outbox.received() > before.0 {
+                    // The broker reads this connection, so no token before its own is good any more.
+                    self.rivals = 0;
+                }
                 self.tell_progress(before);
             }
         }
@@ -57,7 +61,7 @@ impl Client {
             }
             Standing::Fresh(reason) => {
                 let unknown = self.outbox.begin();
-                self.inbox = Inbox::default();
+                (self.inbox, self.rivals) = (Inbox::default(), 0);
                 self.events.push_back(Event::Fresh { reason, unknown });
             }
         }

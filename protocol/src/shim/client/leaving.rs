@@ -5,6 +5,10 @@ use crate::time::Time;
 
 use super::{Cause, Client, Command, End, Event, Link, Loss};
 
+/// Attempts of its own to which a client loses its session, at the most, before it believes that somebody
+/// else has it.
+const RIVALS_MAX: u32 = 8;
+
 impl Client {
     /// The connection has ended. `close`: code and reason of the broker's Close, 1005 when it had no code;
     /// `None`: there was none.
@@ -16,8 +20,8 @@ impl Client {
             (_, None) => self.lose(now, Loss::Ended),
             (_, Some((code, _))) if self.comes_back_after(code) => {
                 self.lose(now, Loss::Closed(code));
-                // A rival has had its way; the next time it is somebody else.
-                self.rival &= code != CLOSE_SUPERSEDED;
+                // One of them has had its way.
+                self.rivals -= u32::from(code == CLOSE_SUPERSEDED);
             }
             (_, Some((code, reason))) => self.end(Cause::Closed { code, reason: reason.to_owned() }),
         }
@@ -29,7 +33,7 @@ impl Client {
             // Going away, restart, try again later (RFC 6455, 7.4.1, and the registry of 11.7).
             1001 | 1012 | 1013 | CLOSE_STALE => true,
             // By an attempt of this client's own, which was dropped here before the broker read it.
-            CLOSE_SUPERSEDED => self.rival,
+            CLOSE_SUPERSEDED => self.rivals > 0,
             _ => false,
         }
     }
@@ -57,15 +61,19 @@ impl Client {
         if let Link::Open(open) = &self.link
             && now.since(open.since) >= self.config.stable
         {
-            (self.attempts, self.rival) = (0, false);
+            self.attempts = 0;
         }
     }
 
     /// The connection, or the attempt at one, is no more.
     pub(super) fn lose(&mut self, now: Time, loss: Loss) {
         self.settle(now);
+        let closed = matches!(loss, Loss::Closed(_));
         match &self.link {
-            Link::Connecting { .. } | Link::Greeting { .. } => self.rival |= self.held.is_some(),
+            // Of one that was not closed nobody knows whether it is still on its way.
+            Link::Connecting { .. } | Link::Greeting { .. } if self.held.is_some() && !closed => {
+                self.rivals = (self.rivals + 1).min(RIVALS_MAX);
+            }
             Link::Leaving if self.outbox.is_delivered() => return self.end(Cause::Asked),
             _ => {}
         }

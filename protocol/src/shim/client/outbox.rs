@@ -87,6 +87,11 @@ impl Outbox {
         self.bytes < self.limit
     }
 
+    /// Bytes that are kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes a message, and gives it an id. The caller has looked for room.
     pub(super) fn push(&mut self, text: bool, payload: &[u8]) -> u64 {
         let mut message = Vec::with_capacity(1 + payload.len());

@@ -141,7 +141,7 @@ fn superseded_by_an_attempt_of_its_own_is_not() {
 }
 
 #[test]
-fn an_attempt_of_long_ago_supersedes_nobody() {
+fn an_attempt_supersedes_nobody_once_the_broker_has_heard_the_next() {
     let mut rig = Rig::open();
     rig.cut();
     rig.dial();
@@ -149,7 +149,9 @@ fn an_attempt_of_long_ago_supersedes_nobody() {
     rig.command();
     rig.connect();
     rig.welcome_resumed(0, 0);
-    rig.wait(secs(10));
+    rig.send("heard on this connection");
+    rig.written();
+    rig.hear("a 1 0");
     rig.closed(4409, "superseded");
     assert!(rig.client.is_over());
 }

@@ -1,0 +1,142 @@
+//! The broker's door: clients that come, and those that come back.
+
+use std::sync::Arc;
+
+use steadfast_protocol::session::{ClientKind, Config, Opening, State};
+use steadfast_protocol::shim::client_wire::{Offer, Reason, Resume};
+use steadfast_protocol::time::Time;
+
+use crate::broker::{Arrival, Hosted, start};
+use crate::ground::{Bounds, Ground};
+use crate::network::{Conn, End};
+use crate::process::{Habits, Process};
+use crate::user::{Answer, Knock};
+
+/// The broker of a schedule.
+pub(crate) struct Door {
+    config: Arc<Config>,
+    habits: Habits,
+    bounds: Bounds,
+    /// The application's subprotocol that services choose.
+    protocol: Option<String>,
+    pub(crate) hosted: Vec<Hosted>,
+    pub(crate) knocks: Vec<Knock>,
+    beginnings: Vec<Beginning>,
+}
+
+/// A session whose first service is being dialled.
+struct Beginning {
+    at: Time,
+    conn: Conn,
+    agreed: Option<String>,
+    reason: Reason,
+    succeeds: bool,
+}
+
+impl Door {
+    pub(crate) fn new(config: Config, habits: Habits, bounds: Bounds, protocol: Option<String>) -> Door {
+        Door {
+            config: Arc::new(config),
+            habits,
+            bounds,
+            protocol,
+            hosted: Vec::new(),
+            knocks: Vec::new(),
+            beginnings: Vec::new(),
+        }
+    }
+
+    /// Answers who knocks. True: something has changed.
+    pub(crate) fn pump(
+        &mut self,
+        ground: &mut Ground,
+        processes: &mut Vec<Process>,
+        answers: &mut Vec<Answer>,
+    ) -> bool {
+        let now = ground.now;
+        let mut moved = false;
+        while let Some(due) = self.knocks.iter().position(|knock| knock.at <= now) {
+            let knock = self.knocks.remove(due);
+            answers.extend(self.answer(ground, &knock));
+            moved = true;
+        }
+        while let Some(due) = self.beginnings.iter().position(|beginning| beginning.at <= now) {
+            let beginning = self.beginnings.remove(due);
+            answers.push(self.begin(ground, processes, beginning));
+            moved = true;
+        }
+        for hosted in &mut self.hosted {
+            moved |= hosted.pump(ground, processes);
+        }
+        moved
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        let knocks = self.knocks.iter().map(|knock| knock.at);
+        let beginnings = self.beginnings.iter().map(|beginning| beginning.at);
+        let hosted = self.hosted.iter().filter_map(Hosted::next_timeout);
+        knocks.chain(beginnings).chain(hosted).min()
+    }
+
+    /// The answer, if it can be given at once.
+    fn answer(&mut self, ground: &mut Ground, knock: &Knock) -> Option<Answer> {
+        let conn = knock.conn;
+        if Ground::uses_up(&mut ground.luck.upgrades_fail) {
+            ground.net.close(ground.now, conn, End::Far);
+            return Some(self.answered(ground, conn, Err(())));
+        }
+        let offer = Offer::parse(&knock.offer);
+        assert!(offer.is_shim(), "the client offers {:?}", knock.offer);
+        assert!(!offer.application.iter().any(|name| name.starts_with("steadfast.")), "{:?}", knock.offer);
+        let agreed = offer.answer(self.protocol.as_deref());
+        assert!(agreed.is_some(), "the client offers {:?}", knock.offer);
+        match self.find(ground, &offer) {
+            Ok((number, resume)) => {
+                let at = ground.now + ground.dice.millis(0, 5);
+                self.hosted[number].arrive(ground, Arrival { at, conn, resume });
+                Some(self.answered(ground, conn, Ok(agreed)))
+            }
+            Err(reason) => {
+                ground.note("broker", || format!("a new session: {reason:?}"));
+                let succeeds = !Ground::uses_up(&mut ground.luck.dials_fail);
+                let at = ground.now + ground.round_trip();
+                self.beginnings.push(Beginning { at, conn, agreed, reason, succeeds });
+                None
+            }
+        }
+    }
+
+    fn answered(&self, ground: &mut Ground, conn: Conn, agreed: Result<Option<String>, ()>) -> Answer {
+        Answer { at: ground.net.announce(ground.now, conn), conn, agreed }
+    }
+
+    /// The session to which a client comes back.
+    fn find(&self, ground: &Ground, offer: &Offer) -> Result<(usize, Resume), Reason> {
+        let resume = offer.resume.ok_or(Reason::New)?.expect("the client names sessions legibly");
+        let number = Ground::number_of(resume.token.session());
+        let by_name = |hosted: &Hosted| Ground::number_of(hosted.session) == number && !hosted.over;
+        let found = self.hosted.iter().position(by_name).ok_or(Reason::Unknown)?;
+        let machine = &self.hosted[found].machine;
+        machine.resumable(&resume).inspect_err(|reason| {
+            let over = machine.state() == State::Closing || ground.truths[number].over;
+            assert!(*reason != Reason::Unknown || over, "a session that lives is not known");
+        })?;
+        Ok((found, resume))
+    }
+
+    fn begin(&mut self, ground: &mut Ground, processes: &mut Vec<Process>, beginning: Beginning) -> Answer {
+        let Beginning { conn, agreed, reason, succeeds, .. } = beginning;
+        if !succeeds {
+            ground.net.close(ground.now, conn, End::Far);
+            return self.answered(ground, conn, Err(()));
+        }
+        let (session, epoch) = (ground.begin(), 1);
+        let link = start(ground, processes, self.habits, session, epoch);
+        let client = ClientKind::Shim { secret: ground.dice.bytes(), reason };
+        let opening = Opening { session, epoch, client, ..Opening::default() };
+        let answer = self.answered(ground, conn, Ok(agreed));
+        let hosted = Hosted::new(ground, &self.config, opening, (conn, link), (self.habits, self.bounds));
+        self.hosted.push(hosted);
+        answer
+    }
+}

@@ -1,0 +1,94 @@
+//! What everybody in a schedule stands on: time, the network, the dice, and what is true.
+
+use std::time::Duration;
+
+use steadfast_protocol::session::Session;
+use steadfast_protocol::shim::SessionId;
+use steadfast_protocol::time::Time;
+
+use crate::application::Sizes;
+use crate::network::Network;
+use crate::random::Random;
+use crate::truth::{Limits, Truth};
+
+pub(crate) struct Ground {
+    pub(crate) now: Time,
+    pub(crate) net: Network,
+    pub(crate) dice: Random,
+    /// One for each session that there was.
+    pub(crate) truths: Vec<Truth>,
+    pub(crate) sizes: Sizes,
+    pub(crate) limits: Limits,
+    pub(crate) luck: Luck,
+    pub(crate) trace: bool,
+}
+
+/// What goes wrong with the next attempts to connect.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Luck {
+    /// So many dials of services fail.
+    pub(crate) dials_fail: u64,
+    /// So many clients' upgrades are refused.
+    pub(crate) upgrades_fail: u64,
+    /// So many upgrades are this late on their way.
+    pub(crate) upgrades_late: u64,
+    pub(crate) late_by: Duration,
+}
+
+impl Ground {
+    /// A session's number in `truths`, as its name has it.
+    pub(crate) fn number_of(session: SessionId) -> usize {
+        u128::from_be_bytes(session) as usize
+    }
+
+    /// The name of the session with this number.
+    pub(crate) fn name_of(number: usize) -> SessionId {
+        (number as u128 | 0x5D << 120).to_be_bytes()
+    }
+
+    pub(crate) fn truth(&mut self, session: SessionId) -> &mut Truth {
+        &mut self.truths[Ground::number_of(session)]
+    }
+
+    /// The session that begins next.
+    pub(crate) fn begin(&mut self) -> SessionId {
+        let session = Ground::name_of(self.truths.len());
+        self.truths.push(Truth::new(session, self.sizes, self.limits));
+        session
+    }
+
+    /// How long something takes that goes through the network and back.
+    pub(crate) fn round_trip(&mut self) -> Duration {
+        self.net.delay() + self.net.delay()
+    }
+
+    /// Something of which the number in store falls by one, if there is any.
+    pub(crate) fn uses_up(stock: &mut u64) -> bool {
+        let any = *stock > 0;
+        *stock = stock.saturating_sub(1);
+        any
+    }
+
+    /// A line of the trace.
+    pub(crate) fn note(&self, who: &str, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:>12.6} {who:<10} {}", self.now.since_origin().as_secs_f64(), what());
+        }
+    }
+
+    /// So much may a session keep.
+    pub(crate) fn check_bounds(machine: &Session, bounds: &Bounds) {
+        let (up, all) = (machine.unacknowledged(), machine.buffered());
+        assert!(up <= bounds.up, "{up} bytes up are kept, and the bound is {}", bounds.up);
+        let rest = all - up;
+        assert!(rest <= bounds.rest, "{rest} bytes down are kept, and the bound is {}", bounds.rest);
+    }
+}
+
+/// Bytes that a session may keep.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) up: usize,
+    /// Down, with the capsule and the envelope that is open.
+    pub(crate) rest: usize,
+}

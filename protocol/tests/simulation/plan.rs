@@ -1,0 +1,173 @@
+//! What a schedule is to be, all of it drawn from its seed: settings, habits, what is said, and what goes wrong.
+
+use std::time::Duration;
+
+use steadfast_protocol::session::{AckMode, Codes, Config};
+use steadfast_protocol::shim::client;
+
+use crate::application::Sizes;
+use crate::faults::{Fault, Faults};
+use crate::ground::Bounds;
+use crate::network::Style;
+use crate::process::Habits;
+use crate::random::Random;
+use crate::truth::Limits;
+
+/// What waits for the client may be so much beyond the ring (the machine's own backlog), and what is kept may
+/// grow by so much with one read.
+const BACKLOG: usize = 256 * 1024;
+const READ: usize = 64 * 1024;
+
+pub(crate) struct Plan {
+    pub(crate) broker: Config,
+    pub(crate) client: client::Config,
+    pub(crate) network: Style,
+    pub(crate) habits: Habits,
+    pub(crate) sizes: Sizes,
+    pub(crate) protocol: Option<String>,
+    /// When the client says something.
+    pub(crate) says: Vec<Duration>,
+    /// When it says goodbye, in the midst of all; `None`: when all is done.
+    pub(crate) closes: Option<Duration>,
+    pub(crate) faults: Vec<(Duration, Fault)>,
+    /// From then on nothing goes wrong any more.
+    pub(crate) calm: Duration,
+}
+
+impl Plan {
+    pub(crate) fn new(dice: &mut Random) -> Plan {
+        let network = network(dice);
+        let sizes = sizes(dice);
+        let span = dice.between(200, 8000);
+        let says = says(dice, span);
+        let closes = dice.chance(10).then(|| dice.millis(0, span + 1000));
+        let protocol = dice.chance(20).then(|| "chat".to_owned());
+        let client = client(dice, &sizes, protocol.as_ref());
+        let mut faults = Faults::new(dice, span);
+        Plan {
+            broker: broker(dice, &sizes),
+            client,
+            network,
+            habits: habits(dice),
+            sizes,
+            protocol,
+            says,
+            closes,
+            faults: faults.draw(dice),
+            calm: Duration::from_millis(span + 1000),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { capsule: self.broker.capsule_limit, message: self.broker.message_limit as usize }
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        let Config { ring_limit, capsule_limit, message_limit, .. } = self.broker;
+        let message = message_limit as usize;
+        let envelope = message + capsule_limit + 1024;
+        Bounds {
+            up: ring_limit + message + READ,
+            rest: ring_limit.max(BACKLOG) + 2 * envelope + capsule_limit + READ,
+        }
+    }
+}
+
+fn network(dice: &mut Random) -> Style {
+    Style {
+        delay: dice.pick(&[(0, 0), (100, 2000), (1000, 20_000), (10_000, 150_000)]),
+        chop: dice.pick(&[0, 10, 60]),
+        room: dice.pick(&[200, 2000, 64 * 1024]),
+        read: dice.pick(&[30, 500, usize::MAX, usize::MAX]),
+    }
+}
+
+fn sizes(dice: &mut Random) -> Sizes {
+    let common = dice.pick(&[0, 20, 20, 100, 300]);
+    Sizes { common, rare: dice.pick(&[common, common, 1000, 6000, 24_000]) }
+}
+
+/// Alone, in bursts, or all at once.
+fn says(dice: &mut Random, span: u64) -> Vec<Duration> {
+    let mut says = Vec::new();
+    let count = dice.pick(&[1, 5, 10, 20, 40]);
+    while says.len() < count {
+        let at = dice.millis(0, span);
+        says.extend((0..dice.between(1, 5)).map(|_| at));
+    }
+    says.sort_unstable();
+    says
+}
+
+fn habits(dice: &mut Random) -> Habits {
+    Habits {
+        store: dice.chance(40),
+        batch: dice.pick(&[1, 1, 2, 5]),
+        commit_after: dice.millis(0, 200),
+        work: dice.pick(&[0, 0, 5, 50]),
+        prompt: dice.pick(&[0, 20, 100]),
+        talks: dice.pick(&[0, 0, 20, 60]),
+        hasty: dice.chance(10),
+    }
+}
+
+fn client(dice: &mut Random, sizes: &Sizes, protocol: Option<&String>) -> client::Config {
+    client::Config {
+        protocols: protocol.into_iter().cloned().collect(),
+        buffer: dice.pick(&[200, 5000, 1 << 20]),
+        message_limit: sizes.longest(),
+        connect_timeout: dice.millis(800, 2000),
+        backoff_min: dice.millis(1, 100),
+        backoff_max: dice.millis(200, 1000),
+        stable: dice.millis(100, 2000),
+        give_up: Duration::MAX,
+        ack_delay: dice.millis(0, 100),
+        silence: dice.millis(1000, 5000),
+        answer: dice.millis(500, 2000),
+        close_timeout: dice.millis(3000, 20_000),
+    }
+}
+
+fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
+    Config {
+        ack: AckMode::Shim,
+        ack_hold: Duration::ZERO,
+        ack_timeout: dice.millis(1000, 3000),
+        failover: true,
+        capsule_limit: 100,
+        resume_window: dice.pick(&[0, 2000, 10_000, 60_000, 60_000, 60_000]).to_millis(),
+        // What a few messages are answered with has room in one envelope.
+        message_limit: 4 * sizes.longest() as u32,
+        ring_limit: dice.pick(&[300, 5000, 64 * 1024]),
+        close_timeout: dice.millis(500, 3000),
+        client_stall: dice.millis(1000, 8000),
+        message_timeout: Duration::from_secs(60),
+        keepalive: dice.millis(1000, 6000),
+        client_pong: dice.millis(1000, 4000),
+        quiet: dice.millis(20, 300),
+        quiet_max: dice.millis(300, 1000),
+        patience: dice.millis(500, 5000),
+        hold: dice.millis(100, 2000),
+        break_before_make: dice.chance(30),
+        deadline: dice.millis(10_000, 30_000),
+        stable: dice.millis(50, 3000),
+        backoff_min: dice.millis(5, 100),
+        backoff_max: dice.millis(100, 1000),
+        jitter: dice.millis(0, 50),
+        failure_codes: vec![1001, 1011, 1012, 1013, 1014],
+        poison_window: Duration::from_secs(60),
+        poison_deaths: dice.pick(&[2, 4, u32::MAX, u32::MAX, u32::MAX]),
+        poison_convictions: 3,
+        codes: Codes { deadline: 1013, refused: 1008, poison: 1011, on_failure: 1012, slow_message: 1008 },
+    }
+}
+
+trait ToMillis {
+    fn to_millis(self) -> Duration;
+}
+
+impl ToMillis for u64 {
+    fn to_millis(self) -> Duration {
+        Duration::from_millis(self)
+    }
+}

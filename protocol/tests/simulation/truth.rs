@@ -1,0 +1,270 @@
+//! What is true of a session, found apart from the machine: from the very bytes that the broker was given and
+//! has written. Whatever the machine then says or does is held against it.
+
+use steadfast_protocol::shim::client_wire::{FromBroker, FromClient, Standing, Token, Watermarks};
+use steadfast_protocol::shim::service_wire::{Commit, Envelope, Outputs};
+use steadfast_protocol::shim::{NUMBER_MAX, SessionId};
+
+use crate::application::{Message, Sizes, Sum, id_of};
+use crate::framing::{Ear, Heard};
+use crate::network::Conn;
+
+/// What a service may say at the most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) capsule: usize,
+    pub(crate) message: usize,
+}
+
+/// Tokens that may be valid at once.
+pub(crate) const TOKENS_MAX: usize = 4;
+
+#[derive(Debug)]
+pub(crate) struct Truth {
+    pub(crate) session: SessionId,
+    sizes: Sizes,
+    limits: Limits,
+    client: Ear,
+    /// Ids of the messages that the broker has whole.
+    received: Vec<u64>,
+    /// What the application makes of them: of none, of the first, and so on.
+    states: Vec<Sum>,
+    service: Ear,
+    /// Nothing that the present service says counts any more.
+    service_over: bool,
+    pub(crate) applied: u64,
+    pub(crate) committed: u64,
+    pub(crate) capsule: Option<Vec<u8>>,
+    /// What is for the client.
+    pub(crate) outputs: Vec<Message>,
+    told: Ear,
+    marks: Watermarks,
+    pub(crate) tokens: Vec<Issued>,
+    /// The connections to services, each with what it must hear first.
+    pub(crate) attached: Vec<(Conn, Attached)>,
+    /// The session has ended, or does.
+    pub(crate) over: bool,
+    /// With a Close of its service's.
+    pub(crate) closed_with: Option<u16>,
+}
+
+/// A token that a welcome has named.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    pub(crate) token: Token,
+    /// Somebody has come back with it.
+    pub(crate) used: bool,
+}
+
+/// Where a session stands when a service gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attached {
+    pub(crate) epoch: u64,
+    pub(crate) applied: u64,
+    pub(crate) committed: u64,
+    pub(crate) capsule: Option<Vec<u8>>,
+}
+
+impl Truth {
+    pub(crate) fn new(session: SessionId, sizes: Sizes, limits: Limits) -> Truth {
+        Truth {
+            session,
+            sizes,
+            limits,
+            client: Ear::masked(),
+            received: Vec::new(),
+            states: vec![Sum::default()],
+            service: Ear::plain(),
+            service_over: true,
+            applied: 0,
+            committed: 0,
+            capsule: None,
+            outputs: Vec::new(),
+            told: Ear::plain(),
+            marks: Watermarks::default(),
+            tokens: Vec::new(),
+            attached: Vec::new(),
+            over: false,
+            closed_with: None,
+        }
+    }
+
+    pub(crate) fn received(&self) -> &[u64] {
+        &self.received
+    }
+
+    /// The application's state behind a message.
+    pub(crate) fn state(&self, seq: u64) -> Sum {
+        let state = self.states.get(seq as usize).copied();
+        state.unwrap_or_else(|| panic!("message {seq} of {} is consumed", self.received.len()))
+    }
+
+    // ---- the client ----
+
+    /// The client has another connection.
+    pub(crate) fn client_back(&mut self, token: Option<&Token>) {
+        (self.client, self.told) = (Ear::masked(), Ear::plain());
+        if let (Some(token), tokens) = (token, &mut self.tokens) {
+            tokens.iter_mut().filter(|issued| issued.token.is(token)).for_each(|issued| issued.used = true);
+        }
+    }
+
+    /// The broker is given bytes of the client's.
+    pub(crate) fn client_says(&mut self, bytes: &[u8]) {
+        for heard in self.client.hear(bytes) {
+            if let Heard::Message { text, payload } = heard {
+                self.client_said(text, &payload);
+            }
+        }
+    }
+
+    fn client_said(&mut self, text: bool, payload: &[u8]) {
+        let (kind, content) = payload.split_first().expect("every message has a kind");
+        if *kind == b'm' {
+            let id = id_of(content);
+            let message = Message { text, payload: content.to_vec() };
+            assert_eq!(message, self.sizes.said(id), "message {id} has changed on its way");
+            assert!(
+                self.received.last().is_none_or(|last| last + 1 == id),
+                "{id} behind {:?}",
+                self.received
+            );
+            self.states.push(self.states[self.received.len()].with(id));
+            self.received.push(id);
+        } else if let Some(FromClient::Ack(seq)) = FromClient::parse(payload) {
+            assert!(seq <= self.outputs.len() as u64, "{seq} is acknowledged of {}", self.outputs.len());
+        }
+    }
+
+    /// The broker has written bytes to the client. `open`: the session is not ending. Says whether a token
+    /// was named.
+    pub(crate) fn client_told(&mut self, bytes: &[u8], open: bool) -> bool {
+        let mut welcomed = false;
+        for heard in self.told.hear(bytes) {
+            let Heard::Message { text, payload } = heard else { continue };
+            match FromBroker::parse(&payload).filter(|_| text && payload[0] != b'm') {
+                Some(FromBroker::Welcome(welcome)) => {
+                    assert_eq!(welcome.session, self.session, "another session is welcomed");
+                    self.tokens.push(Issued { token: welcome.token, used: false });
+                    welcomed = true;
+                    if let Standing::Resumed(marks) = welcome.standing {
+                        self.marked(marks);
+                        self.resumed(marks.received, open);
+                    }
+                }
+                Some(FromBroker::Ack(marks)) => self.marked(marks),
+                None => assert_eq!(payload[0], b'm', "the broker says {payload:?}"),
+            }
+        }
+        welcomed
+    }
+
+    fn marked(&mut self, marks: Watermarks) {
+        let (received, committed) = (self.received.len() as u64, self.committed);
+        assert!(marks.received <= received, "{marks:?} is told, and {received} are received");
+        assert!(marks.committed <= committed, "{marks:?} is told, and {committed} are committed");
+        assert!(marks.committed <= marks.received, "{marks:?}");
+        let falls = marks.received < self.marks.received || marks.committed < self.marks.committed;
+        assert!(!falls, "{marks:?} is told after {:?}", self.marks);
+        self.marks = marks;
+    }
+
+    /// What comes next is behind `received`. Of a session that ends the broker takes no more messages.
+    fn resumed(&mut self, received: u64, open: bool) {
+        let has = self.received.len() as u64;
+        assert!(!open || has == received, "the broker asks for what is behind {received}, and had {has}");
+        self.received.truncate(received as usize);
+        self.states.truncate(received as usize + 1);
+    }
+
+    // ---- the service ----
+
+    /// A service gets the session.
+    pub(crate) fn attach(&mut self, conn: Conn, epoch: u64) {
+        (self.service, self.service_over) = (Ear::plain(), false);
+        let before = self.attached.last().map_or(0, |(_, attached)| attached.epoch);
+        assert!(epoch > before, "epoch {epoch} comes after {before}");
+        let Truth { applied, committed, ref capsule, .. } = *self;
+        self.attached.push((conn, Attached { epoch, applied, committed, capsule: capsule.clone() }));
+    }
+
+    /// The present service is left.
+    pub(crate) fn left(&mut self) {
+        self.service_over = true;
+    }
+
+    /// The broker is given bytes of the present service's. Says which breach there is in them.
+    pub(crate) fn service_says(&mut self, bytes: &[u8]) -> Option<&'static str> {
+        assert!(!self.service_over || bytes.is_empty(), "the broker hears a service that it has left");
+        for heard in self.service.hear(bytes) {
+            let done = match heard {
+                Heard::Message { text, payload } => self.service_said(text, &payload),
+                Heard::Close(close) => {
+                    self.closed_with = close.map(|(code, _)| code).or(Some(1005));
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+            if let Err(breach) = done {
+                self.service_over = true;
+                return Some(breach);
+            }
+        }
+        None
+    }
+
+    fn service_said(&mut self, text: bool, payload: &[u8]) -> Result<(), &'static str> {
+        match Envelope::decode(payload) {
+            _ if text => Err("bad_envelope"),
+            Err(_) => Err("bad_envelope"),
+            Ok(Envelope::Unknown(_)) => Ok(()),
+            Ok(Envelope::Commit(commit)) => self.commit(&commit),
+            Ok(Envelope::Push(outputs)) => {
+                let outputs = self.judged(outputs)?;
+                self.outputs.extend(outputs);
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(&mut self, commit: &Commit<'_>) -> Result<(), &'static str> {
+        let given = self.received.len() as u64;
+        match commit {
+            _ if commit.number > self.applied + 1 => return Err("commit_gap"),
+            _ if commit.number <= self.applied => return Ok(()),
+            _ if commit.upto < self.committed => return Err("commit_backwards"),
+            _ if commit.upto > given || commit.upto > NUMBER_MAX => return Err("future_seq"),
+            _ if commit.capsule.is_some_and(|capsule| capsule.len() > self.limits.capsule) => {
+                return Err("capsule_too_big");
+            }
+            _ => {}
+        }
+        let outputs = self.judged(commit.outputs)?;
+        self.check_effect(commit, &outputs);
+        (self.applied, self.committed) = (commit.number, commit.upto);
+        if let Some(capsule) = commit.capsule {
+            self.capsule = Some(capsule.to_vec());
+        }
+        self.outputs.extend(outputs);
+        Ok(())
+    }
+
+    /// The service itself has consumed each message once, in order, and answered it.
+    fn check_effect(&self, commit: &Commit<'_>, outputs: &[Message]) {
+        if let Some(capsule) = commit.capsule {
+            assert_eq!(Sum::of_capsule(capsule), self.state(commit.upto), "commit {}", commit.number);
+        }
+        if commit.upto > self.committed {
+            let consumed = self.committed + 1..=commit.upto;
+            let answers: Vec<_> = consumed.flat_map(|seq| self.sizes.answers(self.state(seq))).collect();
+            assert_eq!(outputs, answers, "the answers of commit {}", commit.number);
+        }
+    }
+
+    fn judged(&self, outputs: Outputs<'_>) -> Result<Vec<Message>, &'static str> {
+        let outputs: Vec<_> =
+            outputs.map(|output| Message { text: output.text, payload: output.payload.to_vec() }).collect();
+        let fits = |message: &Message| message.payload.len() <= self.limits.message;
+        if outputs.iter().all(fits) { Ok(outputs) } else { Err("output_too_big") }
+    }
+}

@@ -1,0 +1,244 @@
+//! A schedule from its first moment to its last: everybody does what there is to do, then time goes on to the
+//! next moment at which something happens.
+
+use std::time::Duration;
+
+use steadfast_protocol::session::State;
+use steadfast_protocol::shim::client::Fate;
+use steadfast_protocol::time::Time;
+
+use crate::application::Store;
+use crate::broker::Hosted;
+use crate::door::Door;
+use crate::faults::Fault;
+use crate::ground::{Ground, Luck};
+use crate::network::Network;
+use crate::plan::Plan;
+use crate::process::Process;
+use crate::random::Random;
+use crate::user::User;
+
+/// Turns that everybody may have without time going on.
+const TURNS: usize = 2000;
+
+/// Moments of a schedule.
+const MOMENTS: usize = 200_000;
+
+/// When nothing goes wrong any more, everything is delivered within this time; and when the client is done,
+/// nothing is left of its sessions.
+const REST: Duration = Duration::from_secs(600);
+const END: Duration = Duration::from_secs(180);
+
+pub(crate) struct World {
+    pub(crate) ground: Ground,
+    pub(crate) user: User,
+    pub(crate) door: Door,
+    pub(crate) processes: Vec<Process>,
+    store: Store,
+    /// What is to go wrong yet, the next last.
+    faults: Vec<(Time, Fault)>,
+    calm_at: Time,
+    calm: bool,
+    moments: usize,
+}
+
+/// What a schedule has come to, for those who count.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Tally {
+    pub(crate) messages: u64,
+    pub(crate) moments: u64,
+    pub(crate) sessions: u64,
+    pub(crate) services: u64,
+    pub(crate) connections: u64,
+}
+
+/// Runs the schedule of a seed. Panics when something is not as it must be.
+pub(crate) fn run(seed: u64, trace: bool) -> Tally {
+    let mut world = World::new(seed, trace);
+    world.until("everything is delivered", |world| world.calm_at + REST, World::is_at_rest);
+    world.part();
+    world.until("every session has ended", |world| world.ground.now.max(world.calm_at) + END, World::is_over);
+    world.check();
+    Tally {
+        messages: world.user.sent,
+        moments: world.moments as u64,
+        sessions: world.ground.truths.len() as u64,
+        services: world.processes.len() as u64,
+        connections: world.ground.net.count() as u64,
+    }
+}
+
+impl World {
+    fn new(seed: u64, trace: bool) -> World {
+        let mut dice = Random::new(seed);
+        let plan = Plan::new(&mut dice);
+        let now = Time::after_origin(Duration::from_secs(1000));
+        let (limits, bounds, sizes) = (plan.limits(), plan.bounds(), plan.sizes);
+        let ground = Ground {
+            now,
+            net: Network::new(plan.network, dice.split()),
+            dice: dice.split(),
+            truths: Vec::new(),
+            sizes,
+            limits,
+            luck: Luck::default(),
+            trace,
+        };
+        ground.note("plan", || format!("{:?} {:?} {:?}", plan.network, plan.habits, plan.sizes));
+        ground.note("plan", || format!("{:?}", plan.client));
+        ground.note("plan", || format!("{:?}", plan.broker));
+        let at = |time: Duration| now + time;
+        let says = plan.says.iter().copied().map(at).collect();
+        let user = User::new(now, plan.client, says, plan.closes.map(at), limits.message + 100);
+        World {
+            ground,
+            user,
+            door: Door::new(plan.broker, plan.habits, bounds, plan.protocol),
+            processes: Vec::new(),
+            store: Store::default(),
+            faults: plan.faults.into_iter().rev().map(|(time, fault)| (at(time), fault)).collect(),
+            calm_at: at(plan.calm),
+            calm: false,
+            moments: 0,
+        }
+    }
+
+    /// Lets time go on until something is so.
+    fn until(&mut self, what: &str, latest: fn(&World) -> Time, done: fn(&mut World) -> bool) {
+        let latest = latest(self);
+        loop {
+            self.settle();
+            if done(self) {
+                return;
+            }
+            let next = self.next().filter(|next| *next <= latest);
+            let Some(next) = next else { panic!("{what}: not by {latest:?}; {}", self.standing()) };
+            self.moments += 1;
+            assert!(self.moments < MOMENTS, "{what}: not after {MOMENTS} moments; {}", self.standing());
+            self.ground.now = self.ground.now.max(next);
+        }
+    }
+
+    /// Everybody does what there is to do at this moment.
+    fn settle(&mut self) {
+        let now = self.ground.now;
+        self.ground.net.arrive(now);
+        while let Some((_, fault)) = self.faults.pop_if(|(at, _)| *at <= now) {
+            self.strike(fault);
+        }
+        if !self.calm && self.calm_at <= now {
+            self.calm_down();
+        }
+        for _ in 0..TURNS {
+            if !self.turn() {
+                return;
+            }
+            self.ground.net.arrive(now);
+        }
+        panic!("it never comes to rest at {now:?}: {}", self.standing());
+    }
+
+    fn turn(&mut self) -> bool {
+        let World { ground, user, door, processes, store, .. } = self;
+        let a = user.pump(ground, &mut door.knocks);
+        let b = door.pump(ground, processes, &mut user.answers);
+        let mut c = false;
+        for process in processes.iter_mut() {
+            c |= process.pump(ground, store);
+        }
+        a | b | c
+    }
+
+    fn next(&self) -> Option<Time> {
+        let fault = self.faults.last().map(|(at, _)| *at);
+        let calm = (!self.calm).then_some(self.calm_at);
+        let processes = self.processes.iter().filter_map(Process::next_timeout).min();
+        let net = self.ground.net.next();
+        let ends = [self.user.next_timeout(), self.door.next_timeout()];
+        [fault, calm, processes, net].into_iter().chain(ends).flatten().min()
+    }
+
+    /// From now on nothing goes wrong.
+    fn calm_down(&mut self) {
+        self.ground.note("fault", || "no more".to_owned());
+        self.calm = true;
+        self.ground.luck = Luck::default();
+        self.ground.net.calm();
+        for process in &mut self.processes {
+            process.fuse = None;
+        }
+        for hosted in &mut self.door.hosted {
+            hosted.others = true;
+        }
+    }
+
+    /// The session that the client is in, as far as it knows.
+    pub(crate) fn present(&mut self) -> Option<&mut Hosted> {
+        let session = self.user.session()?;
+        self.door.hosted.iter_mut().find(|hosted| hosted.session == session)
+    }
+
+    /// Nothing goes wrong any more, and all is delivered and acknowledged; or the client is done.
+    fn is_at_rest(&mut self) -> bool {
+        if self.user.machine.is_over() {
+            return self.calm;
+        }
+        let (sent, got) = (self.user.sent, self.user.story.got());
+        let fates = [self.user.machine.fate(sent)];
+        let settled = fates.iter().flatten().all(|fate| matches!(fate, Fate::Committed | Fate::Unknown));
+        if !self.calm || !self.user.has_spoken() || !self.user.machine.is_open() || !settled {
+            return false;
+        }
+        let Some(hosted) = self.present() else { return false };
+        let (buffered, open, session) =
+            (hosted.machine.buffered(), hosted.machine.state() != State::Closing, hosted.session);
+        let truth = self.ground.truth(session);
+        let capsule = truth.capsule.as_ref().map_or(0, Vec::len);
+        let all = truth.committed == truth.received().len() as u64 && got == truth.outputs.len() as u64;
+        open && all && buffered == capsule
+    }
+
+    /// The client says goodbye, unless it has.
+    fn part(&mut self) {
+        self.ground.note("world", || "is at rest".to_owned());
+        self.check_services();
+        self.user.closes = Some(self.ground.now);
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.user.machine.is_over() && self.door.hosted.iter().all(|hosted| hosted.over)
+    }
+
+    /// What the services hold is what the broker believes.
+    fn check_services(&self) {
+        for hosted in self.door.hosted.iter().filter(|hosted| !hosted.over) {
+            let truth = &self.ground.truths[Ground::number_of(hosted.session)];
+            let mine = |process: &&Process| process.session == hosted.session && process.serves();
+            let Some(process) = self.processes.iter().rfind(mine) else { continue };
+            if Some(process.conn) == hosted.connections().1 && process.machine().epoch() > 0 {
+                let held = process.state();
+                assert!(held.seq >= truth.committed, "{held:?} is held, and {} committed", truth.committed);
+                assert_eq!(held, truth.state(held.seq), "the service holds something else");
+            }
+            if let Some(kept) = self.store.get(hosted.session) {
+                assert_eq!(kept.state, truth.state(kept.state.seq), "the store has something else");
+                assert!(kept.number >= truth.applied && kept.state.seq >= truth.committed);
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        self.check_services();
+        self.user.story.check(&self.ground, &self.user.machine, self.user.sent);
+    }
+
+    fn standing(&self) -> String {
+        let User { machine, sent, .. } = &self.user;
+        let fates: Vec<_> = (1..=*sent).filter_map(|id| machine.fate(id)).collect();
+        let settled = fates.iter().filter(|fate| matches!(fate, Fate::Committed | Fate::Unknown)).count();
+        let client = format!("client: open {}, {settled} of {sent} settled", machine.is_open());
+        let hosted = self.door.hosted.iter().filter(|hosted| !hosted.over);
+        let sessions: String = hosted.map(Hosted::standing).collect();
+        format!("at {:?} {client}, {} messages here; {sessions}", self.ground.now, self.user.story.got())
+    }
+}
