@@ -1,4 +1,5 @@
-//! `backend`: a WebSocket echo server that costs as little as one can, the same behind every peer.
+//! `backend`: a WebSocket echo server that costs as little as one can, the same behind every peer. It
+//! links the shim toward brokers that ask for it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,10 +11,11 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::link::Link;
-use crate::wire::handshake;
-use echo::Echo;
+use crate::wire::handshake::{self, Accepted};
+use echo::{Echo, Manner};
 use pace::Pace;
 
+mod commits;
 mod echo;
 mod pace;
 
@@ -43,12 +45,10 @@ pub(crate) struct Options {
     /// connection later still, as a server that collects garbage now and then does.
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub(crate) stall: u64,
-}
-
-/// What all connections have in common.
-struct Kind {
-    name: String,
-    pace: Pace,
+    /// Toward a broker that asks for the shim, which gets commits: make one for each message, and not
+    /// for all that are read at once.
+    #[arg(long)]
+    pub(crate) commit_each: bool,
 }
 
 /// Serves until the process is ended.
@@ -56,8 +56,8 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
     let listener = bind(options.listen)?;
     println!("listening on {}", listener.local_addr()?);
     let pace = Pace::new(Duration::from_millis(options.delay), Duration::from_millis(options.stall));
-    let kind = Kind { name: options.name, pace };
-    LocalSet::new().run_until(accept_all(listener, Rc::new(kind))).await
+    let manner = Manner { name: options.name.into_bytes(), pace, commit_each: options.commit_each };
+    LocalSet::new().run_until(accept_all(listener, Rc::new(manner))).await
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -67,12 +67,12 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 
-async fn accept_all(listener: TcpListener, kind: Rc<Kind>) -> io::Result<()> {
+async fn accept_all(listener: TcpListener, manner: Rc<Manner>) -> io::Result<()> {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 // A connection's failure is its client's to report.
-                spawn_local(serve(stream, kind.clone()));
+                spawn_local(serve(stream, manner.clone()));
             }
             Err(error) => {
                 eprintln!("cannot accept: {error}");
@@ -82,10 +82,10 @@ async fn accept_all(listener: TcpListener, kind: Rc<Kind>) -> io::Result<()> {
     }
 }
 
-async fn serve(stream: TcpStream, kind: Rc<Kind>) -> io::Result<()> {
+async fn serve(stream: TcpStream, manner: Rc<Manner>) -> io::Result<()> {
     let mut link = Link::new(stream, QUEUED_MAX)?;
-    let mut echo = Echo::new(kind.name.as_bytes(), &kind.pace);
-    let early = timeout(HANDSHAKE_TIME_MAX, greet(&mut link)).await??;
+    let (early, shim) = timeout(HANDSHAKE_TIME_MAX, greet(&mut link)).await??;
+    let mut echo = Echo::new(&manner, shim);
     echo.feed(&early, Instant::now(), link.queued()).map_err(io::Error::other)?;
     while !echo.is_closed() {
         relay_once(&mut link, &mut echo).await?;
@@ -93,18 +93,20 @@ async fn serve(stream: TcpStream, kind: Rc<Kind>) -> io::Result<()> {
     link.flush().await
 }
 
-/// Answers the handshake; returns what came behind it.
-async fn greet(link: &mut Link) -> io::Result<Vec<u8>> {
+/// Answers the handshake; returns what came behind it, and whether the shim was promised.
+async fn greet(link: &mut Link) -> io::Result<(Vec<u8>, bool)> {
     let (head, early) = link.read_head().await?;
     match handshake::accept(&head) {
-        Ok(answer) => link.queued().extend_from_slice(&answer),
+        Ok(Accepted { answer, shim }) => {
+            link.queued().extend_from_slice(&answer);
+            Ok((early, shim))
+        }
         Err(error) => {
             link.queued().extend_from_slice(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
             link.flush().await?;
-            return Err(io::Error::other(error));
+            Err(io::Error::other(error))
         }
     }
-    Ok(early)
 }
 
 /// Waits for bytes of the client or for an answer that is due, and queues what follows from it.

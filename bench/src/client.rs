@@ -2,6 +2,7 @@
 //! one line of JSON, and ends.
 
 use std::cell::Cell;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -10,9 +11,10 @@ use std::rc::Rc;
 use serde::Serialize;
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::link::Link;
-
+mod checker;
+mod conversation;
 pub(crate) mod dial;
+mod dialogue;
 pub(crate) mod idle;
 pub(crate) mod load;
 pub(crate) mod sessions;
@@ -25,6 +27,25 @@ pub(crate) const DIALS_AT_ONCE: usize = 64;
 /// The masking key of every client frame. A fixed one is as good as any here: masks protect browsers'
 /// intermediaries, and relaying costs the same whatever the key.
 pub(crate) const MASK: [u8; 4] = [0x9D, 0x3B, 0x51, 0xE6];
+
+/// How a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Dialect {
+    /// As any WebSocket client.
+    Plain,
+    /// `steadfast.v1`.
+    Shim,
+}
+
+impl fmt::Display for Dialect {
+    /// As on the command line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "plain",
+            Self::Shim => "shim",
+        })
+    }
+}
 
 /// What a client process measures.
 #[derive(Debug, clap::Subcommand)]
@@ -61,9 +82,15 @@ fn print(figures: &impl Serialize) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens `count` connections as the browsers `first` and following, a bounded number at a time.
-pub(crate) async fn open_all(address: SocketAddr, first: u64, count: usize) -> io::Result<Vec<Link>> {
-    let opened = spread(count, DIALS_AT_ONCE, move |index| Link::open(address, first + index as u64)).await;
+/// Opens `count` connections to `address` as the browsers `first` and following, a bounded number at a
+/// time.
+pub(crate) async fn open_all<T: 'static, F: Future<Output = io::Result<T>>>(
+    address: SocketAddr,
+    first: u64,
+    count: usize,
+    open: impl Fn(SocketAddr, u64) -> F + Clone + 'static,
+) -> io::Result<Vec<T>> {
+    let opened = spread(count, DIALS_AT_ONCE, move |index| open(address, first + index as u64)).await;
     let context = |error: io::Error| io::Error::new(error.kind(), format!("opening to {address}: {error}"));
     opened.map_err(context)
 }

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use steadfast_protocol::shim::client_wire::PROTOCOL;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -44,21 +45,31 @@ impl Link {
 
     /// Connects to `address` and upgrades as browser number `client`.
     pub(crate) async fn open(address: SocketAddr, client: u64) -> io::Result<Self> {
-        let opening = timeout(HANDSHAKE_TIME_MAX, Self::upgrade(address, client)).await;
-        opening.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took longer than 20 s"))?
-    }
-
-    async fn upgrade(address: SocketAddr, client: u64) -> io::Result<Self> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        let mut link = Self::new(socket.connect(address).await?, usize::MAX)?;
-        let request = Request::browser(address, client);
-        link.queued().extend_from_slice(&request.bytes);
-        let (head, early) = link.read_head().await?;
-        request.check(&head).map_err(io::Error::other)?;
+        let (link, early) = Self::opened(address, &Request::browser(address, client)).await?;
         if !early.is_empty() {
             return Err(io::Error::other("the server spoke before the client did"));
         }
         Ok(link)
+    }
+
+    /// The same for a browser that links the shim. Also returns what the broker has said behind its
+    /// handshake, since it speaks first.
+    pub(crate) async fn open_shim(address: SocketAddr, client: u64) -> io::Result<(Self, Vec<u8>)> {
+        Self::opened(address, &Request::browser(address, client).offering(PROTOCOL)).await
+    }
+
+    async fn opened(address: SocketAddr, request: &Request) -> io::Result<(Self, Vec<u8>)> {
+        let opening = timeout(HANDSHAKE_TIME_MAX, Self::upgrade(address, request)).await;
+        opening.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took longer than 20 s"))?
+    }
+
+    async fn upgrade(address: SocketAddr, request: &Request) -> io::Result<(Self, Vec<u8>)> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let mut link = Self::new(socket.connect(address).await?, usize::MAX)?;
+        link.queued().extend_from_slice(&request.bytes);
+        let (head, early) = link.read_head().await?;
+        request.check(&head).map_err(io::Error::other)?;
+        Ok((link, early))
     }
 
     /// The other side's handshake up to its empty line, and the bytes that came behind it.

@@ -1,7 +1,7 @@
 //! `steadfast-bench`: the same work for Steadfast, HAProxy, nginx and any other address, in one run.
 //!
-//! `relay` measures brokers that relay, `failover` one that loses a backend, `drain` one that empties
-//! one. Clients, broker and backends are processes of their own: this program starts itself again as
+//! `relay` measures brokers that relay, `shim` what `steadfast.v1` costs, `failover` a broker that loses a
+//! backend, `drain` one that empties one. Clients, broker and backends are processes of their own: this program starts itself again as
 //! `client` and `backend`.
 
 // A test fails by a panic.
@@ -27,6 +27,8 @@ mod peers;
 mod proc;
 mod process;
 mod relay;
+mod rounds;
+mod shim;
 mod stats;
 mod table;
 mod tether;
@@ -47,6 +49,8 @@ struct Arguments {
 enum Command {
     /// Cost of relaying: messages, round trips, processor time, memory, upgrades.
     Relay(relay::Options),
+    /// Cost of `steadfast.v1`, toward services, toward clients and both, beside plain relaying.
+    Shim(shim::Options),
     /// What clients notice when a backend is killed.
     Failover(failover::Options),
     /// What clients notice when a backend is drained.
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> ExitCode {
     let result = match command {
         Command::Relay(options) => relay::run(options).await,
+        Command::Shim(options) => shim::run(options).await,
         Command::Failover(options) => failover::run(options).await.map(|()| 0),
         Command::Drain(options) => drain::run(options).await.map(|()| 0),
         Command::Backend(options) => backend::run(options).await.map(|()| 0),

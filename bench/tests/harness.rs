@@ -148,6 +148,49 @@ fn a_relay_that_changes_nothing_is_measured_with_its_cost() {
 }
 
 #[test]
+fn the_shim_is_measured_beside_plain_relaying() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let (rows, variants) = (["64x16", "256k", "idle", "upgrades"], ["plain", "service", "client", "both"]);
+    let output = bench(&[
+        "shim",
+        "--quick",
+        "--seconds=0.2",
+        "--sessions=50",
+        "--rows",
+        &rows.join(","),
+        "--json",
+        file.to_str().unwrap(),
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = json(&file);
+    let keys =
+        ["cpu_us_per_message", "cpu_us_per_message", "kb_per_session", "cpu_us_per_upgrade"].into_iter();
+    for ((row, name), key) in report["rows"].as_array().unwrap().iter().zip(rows).zip(keys) {
+        assert_eq!(row["row"], name);
+        for (entrant, variant) in row["variants"].as_array().unwrap().iter().zip(variants) {
+            assert_eq!(entrant["variant"], variant);
+            assert!(entrant["median"][key].is_f64(), "{name} {entrant}");
+            let compared = key.starts_with("cpu");
+            assert!(!compared || entrant["to_plain"][key].as_f64().unwrap() > 0.0, "{name} {entrant}");
+        }
+    }
+    assert_eq!(report["variants"].as_object().unwrap().len(), variants.len());
+}
+
+#[test]
+fn a_service_may_commit_each_message() {
+    let output =
+        bench(&["shim", "--quick", "--seconds=0.2", "--rows=64x16", "--variants=both", "--commit-each"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        table.contains("both: ack = shim, clients of steadfast.v1, a commit for each message"),
+        "{table}"
+    );
+}
+
+#[test]
 fn sessions_that_a_kill_closes_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");

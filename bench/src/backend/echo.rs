@@ -1,24 +1,61 @@
 //! What the echo server answers, without sockets and clock.
 //!
 //! Messages come back whole, never before their last frame is here, as from any real server. A pong
-//! goes behind the answers to the messages before its ping, in the same bytes to be written.
+//! goes behind the answers to the messages before its ping, in the same bytes to be written. To a broker
+//! that has asked for the shim, messages come back in commits, which hold all that was read at once, or
+//! one each.
 
 use std::collections::VecDeque;
+use std::fmt;
 
+use steadfast_protocol::shim::service_wire::Malformed;
 use tokio::time::Instant;
 
+use super::commits::Commits;
 use super::pace::Pace;
 use crate::wire::control::{CODE_NONE, Control, Gather};
 use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
 
+/// What a client must not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nonsense {
+    /// Bytes that are no frame.
+    Frame(FrameError),
+    /// A broker that has asked for the shim begins with something other than ATTACH.
+    NoAttach(Malformed),
+}
+
+impl fmt::Display for Nonsense {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(error) => error.fmt(f),
+            Self::NoAttach(why) => write!(f, "the first message is no ATTACH: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Nonsense {}
+
+/// How a backend answers, on all its connections.
+#[derive(Debug)]
+pub(super) struct Manner {
+    /// Put in front of every message.
+    pub(super) name: Vec<u8>,
+    /// How long it takes.
+    pub(super) pace: Pace,
+    /// Each message gets a commit of its own, where there are commits.
+    pub(super) commit_each: bool,
+}
+
 /// One connection's state.
 #[derive(Debug)]
 pub(super) struct Echo<'a> {
-    name: Vec<u8>,
-    pace: &'a Pace,
+    manner: &'a Manner,
     reader: Reader,
     header: Option<Header>,
     control: Gather,
+    /// For a broker that has asked for the shim.
+    commits: Option<Commits>,
     /// The answer to a message of which a part is still to come.
     open: Vec<u8>,
     /// How much of the open frame's payload has been seen.
@@ -29,14 +66,14 @@ pub(super) struct Echo<'a> {
 }
 
 impl<'a> Echo<'a> {
-    /// A server that puts `name` in front of every message and answers at this pace.
-    pub(super) fn new(name: &[u8], pace: &'a Pace) -> Self {
+    /// A server that answers like this. `shim`: by commits.
+    pub(super) fn new(manner: &'a Manner, shim: bool) -> Self {
         Self {
-            name: name.to_owned(),
-            pace,
+            manner,
             reader: Reader::default(),
             header: None,
             control: Gather::default(),
+            commits: shim.then(Commits::new),
             open: Vec::new(),
             offset: 0,
             delayed: VecDeque::new(),
@@ -55,23 +92,25 @@ impl<'a> Echo<'a> {
         mut input: &[u8],
         now: Instant,
         answers: &mut Vec<u8>,
-    ) -> Result<(), FrameError> {
-        while let (false, Some(piece)) = (self.closed, self.reader.next(&mut input)?) {
+    ) -> Result<(), Nonsense> {
+        while let (false, Some(piece)) = (self.closed, self.reader.next(&mut input).map_err(Nonsense::Frame)?)
+        {
             match (piece, self.header) {
                 (Piece::Start(header), _) => self.start(header),
                 (Piece::Payload { bytes, last }, Some(header)) if header.is_control() => {
                     let whole = self.control.take(&header, bytes, last);
-                    whole.into_iter().for_each(|control| self.answer_control(control, answers));
+                    whole.into_iter().for_each(|control| self.answer_control(control, now, answers));
                 }
                 (Piece::Payload { bytes, last }, Some(header)) => {
                     self.take_data(&header, bytes);
                     if last && header.fin {
-                        self.answer_message(now, answers);
+                        self.end_message(now, answers)?;
                     }
                 }
                 (Piece::Payload { .. }, None) => {}
             }
         }
+        self.commit(now, answers);
         Ok(())
     }
 
@@ -94,23 +133,47 @@ impl<'a> Echo<'a> {
         if header.is_control() {
             return;
         }
-        let name = if header.opcode == frame::CONTINUATION { &[] } else { self.name.as_slice() };
+        let name = self.manner.name.as_slice();
+        if let Some(commits) = &mut self.commits {
+            return commits.start(&header, name);
+        }
+        let name = if header.opcode == frame::CONTINUATION { &[] } else { name };
         let answer = Header { mask: None, length: header.length + name.len() as u64, ..header };
         frame::put_header(&mut self.open, &answer);
         self.open.extend_from_slice(name);
     }
 
     fn take_data(&mut self, header: &Header, bytes: &[u8]) {
-        let start = self.open.len();
-        self.open.extend_from_slice(bytes);
+        let open = self.commits.as_mut().map_or(&mut self.open, Commits::payload);
+        let start = open.len();
+        open.extend_from_slice(bytes);
         if let Some(key) = header.mask {
-            frame::apply_mask(&mut self.open[start..], key, self.offset);
+            frame::apply_mask(&mut open[start..], key, self.offset);
         }
         self.offset += bytes.len();
     }
 
-    fn answer_message(&mut self, now: Instant, answers: &mut Vec<u8>) {
-        let due = now + self.pace.next();
+    fn end_message(&mut self, now: Instant, answers: &mut Vec<u8>) -> Result<(), Nonsense> {
+        let Some(commits) = &mut self.commits else {
+            self.answer(now, answers);
+            return Ok(());
+        };
+        commits.end_message().map_err(Nonsense::NoAttach)?;
+        if self.manner.commit_each {
+            self.commit(now, answers);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, now: Instant, answers: &mut Vec<u8>) {
+        if self.commits.as_mut().is_some_and(|commits| commits.commit(&mut self.open)) {
+            self.answer(now, answers);
+        }
+    }
+
+    /// What is open is an answer now.
+    fn answer(&mut self, now: Instant, answers: &mut Vec<u8>) {
+        let due = now + self.manner.pace.next();
         let due = self.delayed.back().map_or(due, |(before, _)| due.max(*before));
         if due > now || !self.delayed.is_empty() {
             self.delayed.push_back((due, std::mem::take(&mut self.open)));
@@ -122,11 +185,13 @@ impl<'a> Echo<'a> {
         }
     }
 
-    fn answer_control(&mut self, control: Control, answers: &mut Vec<u8>) {
+    fn answer_control(&mut self, control: Control, now: Instant, answers: &mut Vec<u8>) {
         match control {
             Control::Ping(payload) => frame::put_frame(answers, frame::PONG, None, &payload),
             Control::Pong => {}
             Control::Close(code) => {
+                // Behind our own Close nothing counts.
+                self.commit(now, answers);
                 let payload = code.to_be_bytes();
                 let sent = if code == CODE_NONE { &[] } else { payload.as_slice() };
                 frame::put_frame(answers, frame::CLOSE, None, sent);
@@ -140,13 +205,16 @@ impl<'a> Echo<'a> {
 mod tests {
     use std::time::Duration;
 
+    use steadfast_protocol::shim::service_wire::{Attach, Envelope};
+
     use super::*;
-    use crate::wire::frame::{BINARY, CLOSE, CONTINUATION, PING, PONG, put_frame, put_header};
+    use crate::wire::frame::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, put_frame, put_header};
 
     const KEY: Option<[u8; 4]> = Some([1, 2, 3, 4]);
 
-    fn pace(delay_ms: u64) -> Pace {
-        Pace::new(Duration::from_millis(delay_ms), Duration::ZERO)
+    fn manner(name: &[u8], delay_ms: u64) -> Manner {
+        let pace = Pace::new(Duration::from_millis(delay_ms), Duration::ZERO);
+        Manner { name: name.to_owned(), pace, commit_each: false }
     }
 
     fn answers(echo: &mut Echo<'_>, input: &[u8], step: usize) -> Vec<u8> {
@@ -166,17 +234,17 @@ mod tests {
             put_frame(&mut expected, BINARY, None, &[b"a:".as_slice(), &payload].concat());
             put_frame(&mut expected, PONG, None, b"p");
         }
-        let at_once = pace(0);
+        let manner = manner(b"a:", 0);
         for step in [1, 5, input.len()] {
-            let mut server = Echo::new(b"a:", &at_once);
+            let mut server = Echo::new(&manner, false);
             assert_eq!(answers(&mut server, &input, step), expected, "in reads of {step}");
         }
     }
 
     #[test]
     fn a_fragmented_message_waits_for_its_end_and_a_ping_does_not() {
-        let at_once = pace(0);
-        let mut server = Echo::new(b"a:", &at_once);
+        let manner = manner(b"a:", 0);
+        let mut server = Echo::new(&manner, false);
         let mut input = Vec::new();
         put_header(&mut input, &Header { fin: false, opcode: BINARY, mask: None, length: 2 });
         input.extend_from_slice(b"he");
@@ -193,8 +261,8 @@ mod tests {
 
     #[test]
     fn a_delayed_server_answers_pings_before_messages() {
-        let slow = pace(20);
-        let mut server = Echo::new(b"", &slow);
+        let slow = manner(b"", 20);
+        let mut server = Echo::new(&slow, false);
         let mut input = Vec::new();
         put_frame(&mut input, BINARY, KEY, b"slow");
         put_frame(&mut input, PING, KEY, b"");
@@ -214,8 +282,9 @@ mod tests {
 
     #[test]
     fn no_answer_overtakes_one_that_is_late() {
-        let at_once_or_late = Pace::new(Duration::ZERO, Duration::from_millis(50));
-        let mut server = Echo::new(b"", &at_once_or_late);
+        let pace = Pace::new(Duration::ZERO, Duration::from_millis(50));
+        let at_once_or_late = Manner { pace, ..manner(b"", 0) };
+        let mut server = Echo::new(&at_once_or_late, false);
         let (mut input, mut expected) = (Vec::new(), Vec::new());
         for n in 1..=21_u8 {
             put_frame(&mut input, BINARY, KEY, &[n]);
@@ -235,8 +304,8 @@ mod tests {
 
     #[test]
     fn close_is_answered_with_its_code_and_ends_everything() {
-        let at_once = pace(0);
-        let mut server = Echo::new(b"", &at_once);
+        let at_once = manner(b"", 0);
+        let mut server = Echo::new(&at_once, false);
         let mut input = Vec::new();
         put_frame(&mut input, CLOSE, KEY, &1000_u16.to_be_bytes());
         put_frame(&mut input, BINARY, KEY, b"late");
@@ -245,6 +314,79 @@ mod tests {
 
         let mut bare = Vec::new();
         put_frame(&mut bare, CLOSE, KEY, b"");
-        assert_eq!(answers(&mut Echo::new(b"", &at_once), &bare, 1), [0x88, 0]);
+        assert_eq!(answers(&mut Echo::new(&at_once, false), &bare, 1), [0x88, 0]);
+    }
+
+    const ATTACH: Attach<'_> =
+        Attach { epoch: 2, applied: 7, committed: 40, session: [1; 16], capsule: Some(b"ignored") };
+
+    /// Number, upto and outputs.
+    type Said = (u64, u64, Vec<(bool, Vec<u8>)>);
+
+    /// The commits in what a server has written; pongs are left out.
+    fn commits(mut written: &[u8]) -> Vec<Said> {
+        let (mut reader, mut commits, mut binary) = (Reader::default(), Vec::new(), false);
+        while let Some(piece) = reader.next(&mut written).unwrap() {
+            match piece {
+                Piece::Start(header) => binary = header.opcode == BINARY,
+                Piece::Payload { bytes, .. } if binary => {
+                    let Ok(Envelope::Commit(commit)) = Envelope::decode(bytes) else {
+                        panic!("no commit: {bytes:?}")
+                    };
+                    let outputs = commit.outputs.map(|output| (output.text, output.payload.to_vec()));
+                    commits.push((commit.number, commit.upto, outputs.collect()));
+                }
+                Piece::Payload { .. } => {}
+            }
+        }
+        commits
+    }
+
+    #[test]
+    fn a_broker_that_asks_for_the_shim_gets_commits() {
+        let mut input = Vec::new();
+        put_frame(&mut input, BINARY, KEY, &ATTACH.encode());
+        put_frame(&mut input, TEXT, KEY, b"one");
+        put_frame(&mut input, PING, KEY, b"p");
+        put_header(&mut input, &Header { fin: false, opcode: BINARY, mask: None, length: 1 });
+        input.push(b't');
+        put_frame(&mut input, CONTINUATION, KEY, b"wo");
+        let outputs = [(true, b"a:one".to_vec()), (false, b"a:two".to_vec())];
+        let [one, two] = outputs.clone();
+        let each = [(8, 41, vec![one]), (9, 42, vec![two])];
+
+        let together = manner(b"a:", 0);
+        let written = answers(&mut Echo::new(&together, true), &input, input.len());
+        assert_eq!(commits(&written), [(8, 42, outputs.to_vec())]);
+        assert!(written.starts_with(&[0x8A, 1, b'p']), "a ping is answered at once");
+        for step in [1, 2, 5] {
+            let written = answers(&mut Echo::new(&together, true), &input, step);
+            assert_eq!(commits(&written), each, "in reads of {step}");
+        }
+        let one_each = Manner { commit_each: true, ..manner(b"a:", 0) };
+        assert_eq!(commits(&answers(&mut Echo::new(&one_each, true), &input, input.len())), each);
+    }
+
+    #[test]
+    fn what_is_consumed_is_committed_before_the_close_is_answered() {
+        let (at_once, mut input) = (manner(b"", 0), Vec::new());
+        put_frame(&mut input, BINARY, KEY, &ATTACH.encode());
+        put_frame(&mut input, BINARY, KEY, b"last");
+        put_frame(&mut input, CLOSE, KEY, &1000_u16.to_be_bytes());
+        let written = answers(&mut Echo::new(&at_once, true), &input, input.len());
+        let close = written.len() - 4;
+        assert_eq!(commits(&written[..close]), [(8, 41, vec![(false, b"last".to_vec())])]);
+        assert_eq!(written[close..], [0x88, 2, 0x03, 0xE8]);
+    }
+
+    #[test]
+    fn a_broker_that_does_not_attach_first_is_left() {
+        let (at_once, mut text, mut input) = (manner(b"", 0), Vec::new(), Vec::new());
+        put_frame(&mut text, TEXT, KEY, &ATTACH.encode());
+        put_frame(&mut input, BINARY, KEY, b"hello");
+        for input in [text, input] {
+            let fed = Echo::new(&at_once, true).feed(&input, Instant::now(), &mut Vec::new());
+            assert!(matches!(fed, Err(Nonsense::NoAttach(_))), "{fed:?}");
+        }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
-use super::load::{Checker, Template};
-use crate::link::Link;
+use super::Dialect;
+use super::dialogue::Dialogue;
 use crate::proc;
 
 /// Bytes of the message that every session exchanges once.
@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// A process of the peer, whose memory is counted.
     #[arg(long, required = true)]
     pub(crate) pid: Vec<u32>,
+    /// How the clients speak.
+    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
+    pub(crate) dialect: Dialect,
     /// Sessions.
     #[arg(long)]
     pub(crate) sessions: usize,
@@ -52,38 +55,41 @@ pub(crate) struct Figures {
 /// Opens the sessions and reads the peer's memory.
 pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     let settle = Duration::from_millis(options.settle);
-    let mut warm = super::open_all(options.address, 0, options.warm_up).await?;
+    let Options { address, dialect, warm_up, .. } = options;
+    let open = |first, count| Dialogue::open_all(address, dialect, PAYLOAD, first, count);
+    let mut warm = open(0, warm_up).await?;
     exchange_all(&mut warm).await?;
     drop(warm);
     sleep(settle).await;
     let before_kb = proc::resident_kb(&options.pid)?;
-    let mut links = super::open_all(options.address, options.warm_up as u64, options.sessions).await?;
+    let mut opened = open(warm_up as u64, options.sessions).await?;
     sleep(settle).await;
     let fresh_kb = proc::resident_kb(&options.pid)?;
     // It also proves that every one of them was really open.
-    exchange_all(&mut links).await?;
+    exchange_all(&mut opened).await?;
     sleep(settle).await;
     let used_kb = proc::resident_kb(&options.pid)?;
     Ok(Figures { sessions: options.sessions, before_kb, fresh_kb, used_kb })
 }
 
 /// One message on each session, one after the other: all at once would be load, not idleness.
-async fn exchange_all(links: &mut [Link]) -> io::Result<()> {
-    for (session, link) in links.iter_mut().enumerate() {
-        timeout(ECHO_TIME_MAX, exchange_one(link, session as u64)).await??;
+async fn exchange_all(sessions: &mut [Dialogue]) -> io::Result<()> {
+    for (number, session) in sessions.iter_mut().enumerate() {
+        let exchanging = timeout(ECHO_TIME_MAX, exchange_one(session)).await?;
+        exchanging
+            .map_err(|error| io::Error::new(error.kind(), format!("idle session {number}: {error}")))?;
     }
     Ok(())
 }
 
-async fn exchange_one(link: &mut Link, session: u64) -> io::Result<()> {
-    let mut checker = Checker::new(Template::new(PAYLOAD, session));
-    checker.send(link.queued());
+async fn exchange_one(session: &mut Dialogue) -> io::Result<()> {
+    session.send();
     loop {
-        match link.exchange(|bytes, queue| checker.feed(bytes, queue)).await? {
-            Some(Ok(0)) => {}
-            Some(Ok(_)) => return Ok(()),
-            Some(Err(wrong)) => return Err(io::Error::other(format!("idle session {session}: {wrong}"))),
-            None => return Err(io::Error::other(format!("idle session {session} was closed"))),
+        match session.exchange().await? {
+            Some(0) => {}
+            // Nothing that the broker would keep for a client that may come back is left.
+            Some(_) => return session.acknowledge().await,
+            None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it was closed")),
         }
     }
 }

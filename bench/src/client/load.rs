@@ -13,12 +13,10 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::Dialect;
+use super::dialogue::Dialogue;
 use super::strace::{self, SystemCalls};
-use crate::link::Link;
 use crate::proc;
-pub(crate) use checker::{Checker, Template};
-
-mod checker;
 
 /// Round trips are recorded up to this, in nanoseconds, with three digits.
 const ROUND_TRIP_MAX: u64 = 60_000_000_000;
@@ -35,6 +33,9 @@ pub(crate) struct Options {
     /// The backend's process.
     #[arg(long)]
     pub(crate) backend_pid: Vec<u32>,
+    /// How the clients speak.
+    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
+    pub(crate) dialect: Dialect,
     /// Connections.
     #[arg(long)]
     pub(crate) connections: usize,
@@ -81,11 +82,10 @@ pub(crate) struct Figures {
 /// Opens the connections, loads them and counts.
 pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     let tally = Rc::new(RefCell::new(Tally::new()?));
-    let links = super::open_all(options.address, 0, options.connections).await?;
+    let Options { address, dialect, payload, connections, depth, .. } = options;
     let mut tasks = JoinSet::new();
-    for (connection, link) in links.into_iter().enumerate() {
-        let checker = Checker::new(Template::new(options.payload, connection as u64));
-        let connection = Connection { link, checker, sent: VecDeque::new(), depth: options.depth };
+    for dialogue in Dialogue::open_all(address, dialect, payload, 0, connections).await? {
+        let connection = Connection { dialogue, sent: VecDeque::new(), depth };
         tasks.spawn_local(connection.run(tally.clone()));
     }
     tokio::select! {
@@ -161,8 +161,7 @@ impl Tally {
 
 /// One connection under load.
 struct Connection {
-    link: Link,
-    checker: Checker,
+    dialogue: Dialogue,
     /// When the messages in flight were sent, in order.
     sent: VecDeque<Instant>,
     depth: usize,
@@ -173,10 +172,8 @@ impl Connection {
     async fn run(mut self, tally: Rc<RefCell<Tally>>) -> Option<io::Error> {
         loop {
             self.top_up();
-            let checker = &mut self.checker;
-            match self.link.exchange(|bytes, queue| checker.feed(bytes, queue)).await {
-                Ok(Some(Ok(answers))) => self.count(answers, &mut tally.borrow_mut()),
-                Ok(Some(Err(wrong))) => return Some(io::Error::other(format!("a wrong answer: {wrong}"))),
+            match self.dialogue.exchange().await {
+                Ok(Some(answers)) => self.count(answers, &mut tally.borrow_mut()),
                 Ok(None) => return None,
                 Err(error) => return Some(error),
             }
@@ -189,7 +186,7 @@ impl Connection {
         }
         let now = Instant::now();
         while self.sent.len() < self.depth {
-            self.checker.send(self.link.queued());
+            self.dialogue.send();
             self.sent.push_back(now);
         }
     }

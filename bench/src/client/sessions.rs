@@ -85,7 +85,7 @@ pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     let mut orders = BufReader::new(stdin());
     let (phase, phases) = watch::channel(Phase::Waiting);
     let missing = Rc::new(Cell::new(0));
-    let links = super::open_all(options.address, options.first as u64, options.sessions).await?;
+    let links = super::open_all(options.address, options.first as u64, options.sessions, Link::open).await?;
     let mut tasks = JoinSet::new();
     for (index, link) in links.into_iter().enumerate() {
         let session = Session::new(link, options.first + index, &options, missing.clone());

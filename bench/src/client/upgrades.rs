@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::MASK;
+use super::{Dialect, MASK};
 use crate::link::Link;
 use crate::proc;
 use crate::wire::control::{Control, Gather};
-use crate::wire::frame::{self, Piece, Reader};
+use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
 
 /// From our Close to the peer's.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// A process of the peer, whose processor time is counted.
     #[arg(long)]
     pub(crate) pid: Vec<u32>,
+    /// How the clients speak.
+    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
+    pub(crate) dialect: Dialect,
     /// Sessions at once.
     #[arg(long)]
     pub(crate) at_once: usize,
@@ -57,7 +60,7 @@ pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     let done = Rc::new(Cell::new(0));
     let mut tasks = JoinSet::new();
     for worker in 0..options.at_once as u64 {
-        tasks.spawn_local(open_and_close(options.address, worker << 32, done.clone()));
+        tasks.spawn_local(open_and_close(options.address, options.dialect, worker << 32, done.clone()));
     }
     tokio::select! {
         figures = watch(&options, &done) => figures,
@@ -77,10 +80,10 @@ async fn watch(options: &Options, done: &Cell<u64>) -> io::Result<Figures> {
 }
 
 /// Goes on until something fails.
-async fn open_and_close(address: SocketAddr, first: u64, done: Rc<Cell<u64>>) -> io::Error {
+async fn open_and_close(address: SocketAddr, dialect: Dialect, first: u64, done: Rc<Cell<u64>>) -> io::Error {
     let mut client = first;
     loop {
-        if let Err(error) = session(address, client).await {
+        if let Err(error) = session(address, dialect, client).await {
             return io::Error::new(error.kind(), format!("after {} upgrades: {error}", done.get()));
         }
         client += 1;
@@ -88,35 +91,54 @@ async fn open_and_close(address: SocketAddr, first: u64, done: Rc<Cell<u64>>) ->
     }
 }
 
-async fn session(address: SocketAddr, client: u64) -> io::Result<()> {
-    let mut link = Link::open(address, client).await?;
+async fn session(address: SocketAddr, dialect: Dialect, client: u64) -> io::Result<()> {
+    // A Close may be said before the broker's welcome has come.
+    let (mut link, early) = match dialect {
+        Dialect::Plain => (Link::open(address, client).await?, Vec::new()),
+        Dialect::Shim => Link::open_shim(address, client).await?,
+    };
     frame::put_frame(link.queued(), frame::CLOSE, Some(MASK), &NORMAL.to_be_bytes());
-    timeout(CLOSE_TIME_MAX, closed(link)).await?
+    timeout(CLOSE_TIME_MAX, closed(link, &early)).await?
 }
 
 /// Waits for the peer's Close.
-async fn closed(mut link: Link) -> io::Result<()> {
-    let (mut reader, mut gather, mut header) = (Reader::default(), Gather::default(), None);
+async fn closed(mut link: Link, early: &[u8]) -> io::Result<()> {
+    let mut waiting = Waiting::default();
+    let mut code = waiting.close_in(early);
     loop {
-        let closed = link.exchange(|mut bytes, _| {
-            while let Some(piece) = reader.next(&mut bytes)? {
-                match (piece, header) {
-                    (Piece::Start(start), _) => header = Some(start),
-                    (Piece::Payload { bytes, last }, Some(header)) => {
-                        if let Some(Control::Close(code)) = gather.take(&header, bytes, last) {
-                            return Ok(Some(code));
-                        }
-                    }
-                    (Piece::Payload { .. }, None) => {}
-                }
-            }
-            Ok::<_, frame::FrameError>(None)
-        });
-        match closed.await?.ok_or_else(|| io::Error::other("ended without a Close frame"))? {
+        match code {
             Ok(Some(NORMAL)) => return Ok(()),
             Ok(Some(code)) => return Err(io::Error::other(format!("closed with {code} and not {NORMAL}"))),
             Ok(None) => {}
             Err(error) => return Err(io::Error::other(error)),
         }
+        let read = link.exchange(|bytes, _| waiting.close_in(bytes)).await?;
+        code = read.ok_or_else(|| io::Error::other("ended without a Close frame"))?;
+    }
+}
+
+/// Skips everything but a Close.
+#[derive(Debug, Default)]
+struct Waiting {
+    reader: Reader,
+    gather: Gather,
+    header: Option<Header>,
+}
+
+impl Waiting {
+    /// The code of a Close in these bytes.
+    fn close_in(&mut self, mut bytes: &[u8]) -> Result<Option<u16>, FrameError> {
+        while let Some(piece) = self.reader.next(&mut bytes)? {
+            match (piece, self.header) {
+                (Piece::Start(header), _) => self.header = Some(header),
+                (Piece::Payload { bytes, last }, Some(header)) if header.is_control() => {
+                    if let Some(Control::Close(code)) = self.gather.take(&header, bytes, last) {
+                        return Ok(Some(code));
+                    }
+                }
+                (Piece::Payload { .. }, _) => {}
+            }
+        }
+        Ok(None)
     }
 }

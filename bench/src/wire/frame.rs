@@ -4,6 +4,8 @@ use std::fmt;
 
 /// A continuation of a fragmented message.
 pub(crate) const CONTINUATION: u8 = 0x0;
+/// A text message, or its first fragment.
+pub(crate) const TEXT: u8 = 0x1;
 /// A binary message, or its first fragment.
 pub(crate) const BINARY: u8 = 0x2;
 /// The closing handshake.
@@ -23,7 +25,7 @@ const HEADER_MAX: usize = 14;
 pub(crate) struct Header {
     /// The last frame of its message.
     pub(crate) fin: bool,
-    /// One of the constants of this module, or 0x1 for text.
+    /// One of the constants of this module.
     pub(crate) opcode: u8,
     /// The masking key, when the frame came from a client.
     pub(crate) mask: Option<[u8; 4]>,

@@ -7,6 +7,12 @@ use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_acc
 
 /// Bytes of one side's handshake at most.
 pub(crate) const HEAD_MAX: usize = 16 * 1024;
+/// Ends each line, and alone a whole handshake.
+const END_OF_LINE: &str = "\r\n";
+/// By this header, in lower case, a broker asks for the shim and a service says that it links it.
+const SHIM: &str = "steadfast-shim";
+/// The version of the shim that the echo server links.
+const SHIM_VERSION: &str = "1";
 
 /// A handshake that cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +23,8 @@ pub(crate) enum HandshakeError {
     WrongAccept,
     /// The server agreed to an extension that this client does not speak.
     Extension(String),
+    /// The server chose another subprotocol than the one that was offered, or none of it.
+    Subprotocol(Option<String>),
     /// The client did not ask for a WebSocket.
     NotAnUpgrade,
 }
@@ -32,6 +40,8 @@ impl fmt::Display for HandshakeError {
                     "the peer agreed to `{name}` by itself; switch it off there, the load is uncompressed"
                 )
             }
+            Self::Subprotocol(Some(name)) => write!(f, "the peer chose the subprotocol `{name}`"),
+            Self::Subprotocol(None) => write!(f, "the peer did not choose the subprotocol that was offered"),
             Self::NotAnUpgrade => write!(f, "a request that is no WebSocket upgrade"),
         }
     }
@@ -45,6 +55,7 @@ pub(crate) struct Request {
     /// The whole request, as a desktop browser sends it: about 700 bytes.
     pub(crate) bytes: Vec<u8>,
     key: String,
+    protocol: Option<&'static str>,
 }
 
 impl Request {
@@ -75,7 +86,14 @@ impl Request {
             other_secret = generate_key(),
         )
         .into_bytes();
-        Self { bytes, key }
+        Self { bytes, key, protocol: None }
+    }
+
+    /// The same with one subprotocol offered, which the server must choose.
+    pub(crate) fn offering(mut self, protocol: &'static str) -> Self {
+        self.bytes.truncate(self.bytes.len() - END_OF_LINE.len());
+        self.bytes.extend_from_slice(format!("Sec-WebSocket-Protocol: {protocol}\r\n\r\n").as_bytes());
+        Self { protocol: Some(protocol), ..self }
     }
 
     /// Judges the server's answer, given up to its empty line.
@@ -87,6 +105,10 @@ impl Request {
         if header(answer, "sec-websocket-accept") != Some(derive_accept_key(self.key.as_bytes()).as_str()) {
             return Err(HandshakeError::WrongAccept);
         }
+        let protocol = header(answer, "sec-websocket-protocol");
+        if protocol != self.protocol {
+            return Err(HandshakeError::Subprotocol(protocol.map(str::to_owned)));
+        }
         match header(answer, "sec-websocket-extensions") {
             Some(extension) => Err(HandshakeError::Extension(extension.to_owned())),
             None => Ok(()),
@@ -94,8 +116,17 @@ impl Request {
     }
 }
 
-/// A server's answer to `request`, given up to its empty line. No extension is agreed to.
-pub(crate) fn accept(request: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+/// A server's answer to a client.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// The whole answer.
+    pub(crate) answer: Vec<u8>,
+    /// The client is a broker that has asked for the shim, and was promised it.
+    pub(crate) shim: bool,
+}
+
+/// Answers `request`, given up to its empty line. No extension is agreed to.
+pub(crate) fn accept(request: &[u8]) -> Result<Accepted, HandshakeError> {
     let upgrade = header(request, "upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
     let key = header(request, "sec-websocket-key").filter(|_| upgrade).ok_or(HandshakeError::NotAnUpgrade)?;
     let mut answer = format!(
@@ -106,8 +137,13 @@ pub(crate) fn accept(request: &[u8]) -> Result<Vec<u8>, HandshakeError> {
     if let Some(first) = header(request, "sec-websocket-protocol").and_then(|list| list.split(',').next()) {
         answer.push_str(&format!("Sec-WebSocket-Protocol: {}\r\n", first.trim()));
     }
-    answer.push_str("\r\n");
-    Ok(answer.into_bytes())
+    let versions = header(request, SHIM).unwrap_or_default();
+    let shim = versions.split(',').any(|version| version.trim() == SHIM_VERSION);
+    if shim {
+        answer.push_str(&format!("Steadfast-Shim: {SHIM_VERSION}\r\n"));
+    }
+    answer.push_str(END_OF_LINE);
+    Ok(Accepted { answer: answer.into_bytes(), shim })
 }
 
 /// Where a handshake ends and frames begin.
@@ -144,14 +180,15 @@ mod tests {
     #[test]
     fn both_sides_agree() {
         let request = request(7);
-        let answer = accept(&request.bytes).unwrap();
+        let Accepted { answer, shim } = accept(&request.bytes).unwrap();
         assert_eq!(request.check(&answer), Ok(()));
         assert_eq!(header(&answer, "sec-websocket-extensions"), None);
+        assert_eq!((shim, header(&answer, "steadfast-shim")), (false, None));
     }
 
     #[test]
     fn the_answer_to_another_key_is_refused() {
-        let answer = accept(&request(1).bytes).unwrap();
+        let answer = accept(&request(1).bytes).unwrap().answer;
         assert_eq!(request(1).check(&answer), Err(HandshakeError::WrongAccept));
     }
 
@@ -160,7 +197,7 @@ mod tests {
         let request = request(1);
         let refused = request.check(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
         assert_eq!(refused, Err(HandshakeError::Refused("HTTP/1.1 503 Service Unavailable".to_owned())));
-        let mut compressed = accept(&request.bytes).unwrap();
+        let mut compressed = accept(&request.bytes).unwrap().answer;
         compressed.truncate(compressed.len() - 2);
         compressed.extend_from_slice(b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
         let extension = HandshakeError::Extension("permessage-deflate".to_owned());
@@ -171,7 +208,32 @@ mod tests {
     fn the_first_subprotocol_is_taken_and_a_plain_request_is_not() {
         let head = b"GET / HTTP/1.1\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: k\r\n\
                      Sec-WebSocket-Protocol: one, two\r\n\r\n";
-        assert_eq!(header(&accept(head).unwrap(), "sec-websocket-protocol"), Some("one"));
+        assert_eq!(header(&accept(head).unwrap().answer, "sec-websocket-protocol"), Some("one"));
         assert_eq!(accept(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Err(HandshakeError::NotAnUpgrade));
+    }
+
+    #[test]
+    fn a_subprotocol_that_is_offered_must_be_chosen() {
+        let plain = request(1);
+        let unheard = accept(&plain.bytes).unwrap().answer;
+        let offering = plain.offering("chat");
+        assert_eq!(head_end(&offering.bytes), Some(offering.bytes.len()));
+        let heard = accept(&offering.bytes).unwrap().answer;
+        assert_eq!(offering.check(&heard), Ok(()));
+        assert_eq!(offering.check(&unheard), Err(HandshakeError::Subprotocol(None)));
+        let plain = Request { protocol: None, ..offering };
+        assert_eq!(plain.check(&heard), Err(HandshakeError::Subprotocol(Some("chat".to_owned()))));
+    }
+
+    #[test]
+    fn the_shim_is_promised_to_those_who_ask_for_its_version() {
+        for (versions, promised) in [("1", true), ("1, 2", true), ("2", false)] {
+            let head = format!(
+                "GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\
+                 Steadfast-Shim: {versions}\r\n\r\n"
+            );
+            let Accepted { answer, shim } = accept(head.as_bytes()).unwrap();
+            assert_eq!((shim, header(&answer, SHIM)), (promised, promised.then_some("1")), "{versions}");
+        }
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::rows::Load;
-use super::{Entrant, Field};
-use crate::client;
+use super::{Field, Started};
+use crate::client::{self, Dialect};
 use crate::peers::Running;
 use crate::process::Process;
 
@@ -24,10 +24,11 @@ const IDLE_SETTLE_MS: u64 = 500;
 pub(super) type Figures = BTreeMap<&'static str, f64>;
 
 /// Messages per second, round trips, and processor time per message.
-pub(super) async fn load(field: &Field<'_>, peer: &Running, load: Load) -> io::Result<Figures> {
+pub(super) async fn load(field: &Field, started: &Started, load: Load) -> io::Result<Figures> {
+    let peer = &started.running;
     let mut arguments = vec!["load".to_owned()];
-    arguments.extend(peer_arguments(peer));
-    arguments.extend([format!("--backend-pid={}", field.backend)]);
+    arguments.extend(peer_arguments(peer, started.entrant.dialect));
+    arguments.extend([format!("--backend-pid={}", field.backend.id())]);
     arguments.extend([format!("--connections={}", load.connections), format!("--depth={}", load.depth)]);
     arguments.extend([format!("--payload={}", load.payload)]);
     arguments.extend(times(field));
@@ -58,9 +59,10 @@ pub(super) async fn load(field: &Field<'_>, peer: &Running, load: Load) -> io::R
 }
 
 /// Sessions opened and closed per second, and processor time for each.
-pub(super) async fn upgrades(field: &Field<'_>, peer: &Running, at_once: usize) -> io::Result<Figures> {
+pub(super) async fn upgrades(field: &Field, started: &Started, at_once: usize) -> io::Result<Figures> {
+    let peer = &started.running;
     let mut arguments = vec!["upgrades".to_owned(), format!("--at-once={at_once}")];
-    arguments.extend(peer_arguments(peer));
+    arguments.extend(peer_arguments(peer, started.entrant.dialect));
     arguments.extend(times(field));
     let counted: client::upgrades::Figures = client_process(field, arguments).await?;
     if counted.upgrades == 0 {
@@ -78,26 +80,27 @@ pub(super) async fn upgrades(field: &Field<'_>, peer: &Running, at_once: usize) 
 /// behind would hide it. A broker that somebody else has started is taken as it is, the direct
 /// connection has none.
 pub(super) async fn idle(
-    field: &Field<'_>,
-    entrant: &Entrant,
+    field: &Field,
+    started: &Started,
     sessions: usize,
     round: usize,
 ) -> io::Result<Option<Figures>> {
-    if entrant.running.processes().is_empty() {
+    let Started { entrant, running } = started;
+    if running.processes().is_empty() {
         return Ok(None);
     }
     if !entrant.peer.is_ours() {
-        return idle_of(field, &entrant.running, sessions).await.map(Some);
+        return idle_of(field, running, entrant.dialect, sessions).await.map(Some);
     }
-    let instance = format!("{}-idle-{round}", entrant.peer);
-    let fresh = entrant.peer.start(field.folder, &instance, &[field.address]).await?;
-    idle_of(field, &fresh, sessions).await.map(Some)
+    let instance = format!("{}-idle-{round}", entrant.name);
+    let fresh = entrant.peer.start(field.folder.path(), &instance, &[field.address]).await?;
+    idle_of(field, &fresh, entrant.dialect, sessions).await.map(Some)
 }
 
-async fn idle_of(field: &Field<'_>, peer: &Running, sessions: usize) -> io::Result<Figures> {
+async fn idle_of(field: &Field, peer: &Running, dialect: Dialect, sessions: usize) -> io::Result<Figures> {
     let mut arguments = vec!["idle".to_owned(), format!("--sessions={sessions}")];
     arguments.extend([format!("--warm-up={IDLE_WARM_UP}"), format!("--settle={IDLE_SETTLE_MS}")]);
-    arguments.extend(peer_arguments(peer));
+    arguments.extend(peer_arguments(peer, dialect));
     let counted: client::idle::Figures = client_process(field, arguments).await?;
     let each = |kb: u64| (kb as f64 - counted.before_kb as f64) / counted.sessions.max(1) as f64;
     Ok(Figures::from([
@@ -107,21 +110,21 @@ async fn idle_of(field: &Field<'_>, peer: &Running, sessions: usize) -> io::Resu
     ]))
 }
 
-fn peer_arguments(peer: &Running) -> Vec<String> {
-    let mut arguments = vec![format!("--address={}", peer.address())];
+fn peer_arguments(peer: &Running, dialect: Dialect) -> Vec<String> {
+    let mut arguments = vec![format!("--address={}", peer.address()), format!("--dialect={dialect}")];
     arguments.extend(peer.processes().iter().map(|pid| format!("--pid={pid}")));
     arguments
 }
 
-fn times(field: &Field<'_>) -> [String; 2] {
+fn times(field: &Field) -> [String; 2] {
     let ms = |duration: Duration| duration.as_millis();
     [format!("--warm-up={}", ms(field.scale.warm_up)), format!("--measure={}", ms(field.scale.measure))]
 }
 
 /// Runs a client process to its end, and reads the line it prints.
-async fn client_process<T: DeserializeOwned>(field: &Field<'_>, arguments: Vec<String>) -> io::Result<T> {
+async fn client_process<T: DeserializeOwned>(field: &Field, arguments: Vec<String>) -> io::Result<T> {
     let arguments = std::iter::once("client".to_owned()).chain(arguments).map(OsString::from).collect();
-    let client = Process::start_own(field.folder, "client", arguments)?;
+    let client = Process::start_own(field.folder.path(), "client", arguments)?;
     let output = client.finish(field.scale.warm_up + field.scale.measure + OVERHEAD_MAX).await?;
     serde_json::from_str(&output).map_err(io::Error::from)
 }

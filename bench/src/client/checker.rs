@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use crate::client::MASK;
+use steadfast_protocol::shim::client_wire::MESSAGE;
+
+use super::conversation::Conversation;
+use super::{Dialect, MASK};
 use crate::wire::control::{Control, Gather};
 use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
 
@@ -17,31 +20,40 @@ pub(crate) struct Template {
     frame: Vec<u8>,
     /// Where the payload begins.
     header: usize,
-    /// The payload of the answer that is due next.
+    /// What the payload of the answer that is due next must be.
     expected: Vec<u8>,
+    /// Bytes of the payload before the label: none, or the kind.
+    lead: usize,
     connection: u64,
+    dialect: Dialect,
 }
 
 impl Template {
-    /// Messages of `length` bytes, at least a label.
-    pub(crate) fn new(length: usize, connection: u64) -> Self {
-        let mut expected: Vec<u8> = (0..length.max(LABEL)).map(|at| (at * 31 + at / 251) as u8).collect();
-        expected[..LABEL].copy_from_slice(&label(0, connection));
+    /// Messages of `length` bytes, at least a label. A kind comes in addition.
+    pub(crate) fn new(length: usize, connection: u64, dialect: Dialect) -> Self {
+        let mut expected = match dialect {
+            Dialect::Plain => Vec::new(),
+            Dialect::Shim => vec![MESSAGE],
+        };
+        let lead = expected.len();
+        expected.extend((0..length.max(LABEL)).map(|at| (at * 31 + at / 251) as u8));
+        expected[lead..lead + LABEL].copy_from_slice(&label(0, connection));
         let mut frame = Vec::new();
         frame::put_frame(&mut frame, frame::BINARY, Some(MASK), &expected);
         let header = frame.len() - expected.len();
-        Self { frame, header, expected, connection }
+        Self { frame, header, expected, lead, connection, dialect }
     }
 
     fn number_to_send(&mut self, number: u64) -> &[u8] {
         let mut label = label(number, self.connection);
-        frame::apply_mask(&mut label, MASK, 0);
-        self.frame[self.header..self.header + LABEL].copy_from_slice(&label);
+        frame::apply_mask(&mut label, MASK, self.lead);
+        let begin = self.header + self.lead;
+        self.frame[begin..begin + LABEL].copy_from_slice(&label);
         &self.frame
     }
 
     fn expect(&mut self, number: u64) {
-        self.expected[..LABEL].copy_from_slice(&label(number, self.connection));
+        self.expected[self.lead..self.lead + LABEL].copy_from_slice(&label(number, self.connection));
     }
 }
 
@@ -63,6 +75,8 @@ pub(crate) enum Wrong {
     Content(u64, usize),
     /// More answers than messages.
     Unasked,
+    /// The broker has said this of its own, and must not.
+    Text(String),
     /// The peer closed, with this code.
     Closed(u16),
 }
@@ -76,10 +90,13 @@ impl fmt::Display for Wrong {
                 write!(f, "message {number} differs from what was sent at byte {offset}")
             }
             Self::Unasked => write!(f, "an answer to nothing"),
+            Self::Text(text) => write!(f, "the broker has said `{text}`"),
             Self::Closed(code) => write!(f, "the peer closed with {code}"),
         }
     }
 }
+
+impl std::error::Error for Wrong {}
 
 /// Numbers what is sent and judges what comes.
 #[derive(Debug)]
@@ -91,17 +108,33 @@ pub(crate) struct Checker {
     header: Option<Header>,
     offset: usize,
     control: Gather,
+    /// With a broker whose shim is linked.
+    conversation: Option<Box<Conversation>>,
 }
 
 impl Checker {
     /// Nothing sent yet.
     pub(crate) fn new(template: Template) -> Self {
         let (reader, control) = (Reader::default(), Gather::default());
-        Self { template, sent: 0, answered: 0, reader, header: None, offset: 0, control }
+        let conversation = (template.dialect == Dialect::Shim).then(Box::default);
+        Self { template, sent: 0, answered: 0, reader, header: None, offset: 0, control, conversation }
     }
 
-    /// Appends the next message.
+    /// Messages may be sent.
+    pub(crate) fn is_welcomed(&self) -> bool {
+        self.conversation.as_ref().is_none_or(|conversation| conversation.is_welcomed())
+    }
+
+    /// Appends an acknowledgement of the answers that have come, if one is due.
+    pub(crate) fn acknowledge(&mut self, queue: &mut Vec<u8>) {
+        if let Some(conversation) = &mut self.conversation {
+            conversation.acknowledge(self.answered, queue);
+        }
+    }
+
+    /// Appends the next message, behind an acknowledgement.
     pub(crate) fn send(&mut self, queue: &mut Vec<u8>) {
+        self.acknowledge(queue);
         queue.extend_from_slice(self.template.number_to_send(self.sent));
         self.sent += 1;
     }
@@ -121,6 +154,11 @@ impl Checker {
                         Some(Control::Pong) | None => {}
                     }
                 }
+                (Piece::Payload { bytes, last }, Some(header)) if header.opcode == frame::TEXT => {
+                    if let Some(conversation) = &mut self.conversation {
+                        conversation.take(bytes, last, self.sent, queue).map_err(Wrong::Text)?;
+                    }
+                }
                 (Piece::Payload { bytes, last }, _) => {
                     self.compare(bytes)?;
                     if last {
@@ -135,7 +173,8 @@ impl Checker {
 
     fn start(&mut self, header: Header) -> Result<(), Wrong> {
         self.header = Some(header);
-        if header.is_control() {
+        let text = self.conversation.is_some() && Conversation::is_text(&header);
+        if header.is_control() || text {
             return Ok(());
         }
         let whole = header.fin && header.opcode == frame::BINARY && header.mask.is_none();
@@ -181,18 +220,58 @@ mod tests {
     }
 
     fn checker() -> Checker {
-        Checker::new(Template::new(LENGTH, 3))
+        Checker::new(Template::new(LENGTH, 3, Dialect::Plain))
+    }
+
+    /// One that links the shim and is welcomed.
+    fn shim_checker() -> Checker {
+        let mut checker = Checker::new(Template::new(LENGTH - 1, 3, Dialect::Shim));
+        let welcome = format!("w {:032x} {} 0 fresh new", 1, "A".repeat(64));
+        let mut input = Vec::new();
+        frame::put_frame(&mut input, frame::TEXT, None, welcome.as_bytes());
+        assert!(!checker.is_welcomed());
+        assert_eq!(checker.feed(&input, &mut Vec::new()), Ok(0));
+        assert!(checker.is_welcomed());
+        checker
     }
 
     #[test]
     fn right_answers_are_counted_whatever_the_reads() {
-        for step in [1, 50, 5_000] {
-            let mut checker = checker();
+        for (step, checker) in
+            [1, 50, 5_000].into_iter().flat_map(|step| [(step, checker()), (step, shim_checker())])
+        {
+            let mut checker = checker;
             let answers = echoes(&mut checker, 9);
             let counted: Result<usize, Wrong> =
                 answers.chunks(step).map(|part| checker.feed(part, &mut Vec::new())).sum();
             assert_eq!(counted, Ok(9), "in reads of {step}");
         }
+    }
+
+    #[test]
+    fn answers_are_acknowledged_in_front_of_the_next_message() {
+        let mut checker = shim_checker();
+        let answers = echoes(&mut checker, 2);
+        assert_eq!(checker.feed(&answers, &mut Vec::new()), Ok(2));
+        let (mut queue, mut acknowledgement) = (Vec::new(), Vec::new());
+        checker.send(&mut queue);
+        frame::put_frame(&mut acknowledgement, frame::TEXT, Some(MASK), b"a 2");
+        assert!(queue.starts_with(&acknowledgement));
+        let before = queue.len();
+        checker.send(&mut queue);
+        assert_eq!(queue.len() - before, before - acknowledgement.len(), "once");
+    }
+
+    #[test]
+    fn what_the_broker_says_of_its_own_is_judged() {
+        let mut texts = Vec::new();
+        frame::put_frame(&mut texts, frame::TEXT, None, b"a 1 1");
+        assert_eq!(shim_checker().feed(&texts, &mut Vec::new()), Err(Wrong::Text("a 1 1".to_owned())));
+        assert!(matches!(checker().feed(&texts, &mut Vec::new()), Err(Wrong::Shape(_))));
+        let mut asked = shim_checker();
+        let mut answers = echoes(&mut asked, 1);
+        answers.extend_from_slice(&texts);
+        assert_eq!(asked.feed(&answers, &mut Vec::new()), Ok(1));
     }
 
     #[test]
@@ -218,7 +297,7 @@ mod tests {
         assert_eq!(repeated.feed(&one, &mut Vec::new()), Ok(1));
         assert!(matches!(repeated.feed(&one, &mut Vec::new()), Err(Wrong::Unasked)));
 
-        let mut neighbour = Checker::new(Template::new(LENGTH, 4));
+        let mut neighbour = Checker::new(Template::new(LENGTH, 4, Dialect::Plain));
         echoes(&mut neighbour, 1);
         assert_eq!(neighbour.feed(first, &mut Vec::new()), Err(Wrong::Content(0, 8)));
     }

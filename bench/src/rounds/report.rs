@@ -1,4 +1,4 @@
-//! The report of a relay run: a table for people, JSON for everything else.
+//! The report of rounds: a table for people, JSON for everything else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,12 +11,36 @@ use crate::machine::Machine;
 use crate::stats;
 use crate::table::{self, number};
 
-/// The peer that all others are compared with.
-const OURS: &str = "steadfast";
 /// In place of a figure that there is none of.
 const NONE: &str = "-";
 
-/// One measurement of one peer.
+/// How the report calls those that are compared, and their ratios.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Words {
+    /// One of them, in the table and in JSON.
+    pub(crate) one: &'static str,
+    /// All of them, in JSON.
+    pub(crate) all: &'static str,
+    /// Their ratios, in JSON.
+    pub(crate) ratios: &'static str,
+    /// What a ratio is, as a sentence to which "taken within each round" is added.
+    pub(crate) about_ratios: &'static str,
+    /// A ratio is the reference's figure divided by the other one's, and not the other way round.
+    pub(crate) reference_first: bool,
+}
+
+impl Words {
+    fn ratios(&self, reference: &[Result], results: &[Result], key: &str) -> Vec<f64> {
+        let (reference, results) = (series(reference, key), series(results, key));
+        if self.reference_first {
+            stats::ratios(&reference, &results)
+        } else {
+            stats::ratios(&results, &reference)
+        }
+    }
+}
+
+/// One measurement of one entrant.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Result {
     /// It was taken.
@@ -32,41 +56,49 @@ pub(super) enum Result {
 pub(super) struct Sheet {
     row: Row,
     scale: Scale,
-    peers: Vec<(String, Vec<Result>)>,
+    entrants: Vec<(String, Vec<Result>)>,
+    /// The entrant that ratios are taken to.
+    reference: Option<usize>,
 }
 
 impl Sheet {
     /// Without any rounds yet.
-    pub(super) fn new(row: Row, scale: Scale, peers: &[String]) -> Self {
-        Self { row, scale, peers: peers.iter().map(|name| (name.clone(), Vec::new())).collect() }
+    pub(super) fn new(row: Row, scale: Scale, entrants: &[String], reference: Option<usize>) -> Self {
+        let entrants = entrants.iter().map(|name| (name.clone(), Vec::new())).collect();
+        Self { row, scale, entrants, reference }
     }
 
-    /// Adds what peer number `peer` has given in the current round.
-    pub(super) fn record(&mut self, peer: usize, result: Result) {
-        self.peers[peer].1.push(result);
+    /// Adds what entrant number `entrant` has given in the current round.
+    pub(super) fn record(&mut self, entrant: usize, result: Result) {
+        self.entrants[entrant].1.push(result);
     }
 
     /// Measurements that could not be taken.
     pub(super) fn failures(&self) -> usize {
-        let results = self.peers.iter().flat_map(|(_, results)| results);
+        let results = self.entrants.iter().flat_map(|(_, results)| results);
         results.filter(|result| matches!(result, Result::Failed(_))).count()
     }
 
-    fn text(&self) -> String {
+    fn reference(&self) -> Option<&[Result]> {
+        self.reference.and_then(|at| self.entrants.get(at)).map(|(_, results)| results.as_slice())
+    }
+
+    fn text(&self, words: &Words) -> String {
         let metrics: Vec<&Metric> = self.row.metrics().iter().filter(|metric| self.has(metric.key)).collect();
-        let ours = self.peers.iter().find(|(name, _)| name == OURS).map(|(_, results)| results.as_slice());
-        let mut headings = vec!["peer".to_owned()];
+        let mut headings = vec![words.one.to_owned()];
         headings.extend(metrics.iter().map(|metric| metric.heading.to_owned()));
         let compared = || metrics.iter().filter_map(|metric| Some((metric, metric.ratio?)));
-        if ours.is_some() {
+        let reference = self.reference();
+        if reference.is_some() {
             headings.extend(compared().map(|(_, heading)| format!("{heading} ratio")));
         }
         let mut rows = vec![headings];
-        for (name, results) in &self.peers {
+        for (at, (name, results)) in self.entrants.iter().enumerate() {
             let mut row = vec![name.clone()];
             row.extend(metrics.iter().map(|metric| median_cell(results, metric)));
-            if let Some(ours) = ours.filter(|_| name != OURS) {
-                row.extend(compared().map(|(metric, _)| ratio_cell(ours, results, metric)));
+            if let Some(reference) = reference.filter(|_| self.reference != Some(at)) {
+                let ratios = |metric: &Metric| words.ratios(reference, results, metric.key);
+                row.extend(compared().map(|(metric, _)| ratio_cell(&ratios(metric))));
             }
             rows.push(row);
         }
@@ -74,12 +106,12 @@ impl Sheet {
     }
 
     fn has(&self, key: &str) -> bool {
-        self.peers.iter().any(|(_, results)| series(results, key).iter().any(Option::is_some))
+        self.entrants.iter().any(|(_, results)| series(results, key).iter().any(Option::is_some))
     }
 
     fn failure_lines(&self) -> String {
         let mut lines = String::new();
-        for (name, results) in &self.peers {
+        for (name, results) in &self.entrants {
             let failed: Vec<&String> = results.iter().filter_map(failure).collect();
             if let Some(first) = failed.first() {
                 lines.push_str(&format!(
@@ -92,11 +124,14 @@ impl Sheet {
         lines
     }
 
-    fn json(&self) -> Value {
-        let ours = self.peers.iter().find(|(name, _)| name == OURS).map(|(_, results)| results.as_slice());
-        let peer = |(name, results): &(String, Vec<Result>)| peer_json(name, results, ours);
-        let peers: Vec<Value> = self.peers.iter().map(peer).collect();
-        json!({ "row": self.row.name(), "title": self.row.title(self.scale), "peers": peers })
+    fn json(&self, words: &Words) -> Value {
+        let entrants = self.entrants.iter();
+        let entrants = entrants.map(|(name, results)| entrant_json(words, name, results, self.reference()));
+        json!({
+            "row": self.row.name(),
+            "title": self.row.title(self.scale),
+            words.all: entrants.collect::<Vec<_>>(),
+        })
     }
 }
 
@@ -105,10 +140,12 @@ impl Sheet {
 pub(super) struct Report {
     /// Where it was.
     pub(super) machine: Machine,
-    /// Each peer's name and what it says about its version.
-    pub(super) versions: Vec<(String, String)>,
+    /// Each entrant's name and what it is.
+    pub(super) entrants: Vec<(String, String)>,
     /// How much was done.
     pub(super) scale: Scale,
+    /// How it is called.
+    pub(super) words: Words,
     /// The rows.
     pub(super) sheets: Vec<Sheet>,
 }
@@ -118,24 +155,24 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let scale = &self.scale;
         let mut text = format!("\n{}\n", self.machine.line());
-        for (name, version) in &self.versions {
-            text.push_str(&format!("  {name}: {version}\n"));
+        for (name, about) in &self.entrants {
+            text.push_str(&format!("  {name}: {about}\n"));
         }
         text.push_str(&format!(
-            "Medians of {} rounds of {} s each. A ratio is Steadfast's figure divided by the peer's, taken \
-             within each round: the median (lowest-highest).\n\n",
+            "Medians of {} rounds of {} s each. {}, taken within each round: the median (lowest-highest).\n\n",
             scale.rounds,
-            scale.measure.as_secs_f64()
+            scale.measure.as_secs_f64(),
+            self.words.about_ratios
         ));
-        self.sheets.iter().for_each(|sheet| text.push_str(&sheet.text()));
+        self.sheets.iter().for_each(|sheet| text.push_str(&sheet.text(&self.words)));
         text
     }
 
     /// For everything else.
     pub(super) fn json(&self) -> io::Result<String> {
-        let versions: BTreeMap<&str, &str> =
-            self.versions.iter().map(|(name, version)| (name.as_str(), version.as_str())).collect();
-        let rows: Vec<Value> = self.sheets.iter().map(Sheet::json).collect();
+        let entrants: BTreeMap<&str, &str> =
+            self.entrants.iter().map(|(name, about)| (name.as_str(), about.as_str())).collect();
+        let rows: Vec<Value> = self.sheets.iter().map(|sheet| sheet.json(&self.words)).collect();
         let settings = json!({
             "rounds": self.scale.rounds,
             "warm_up_seconds": self.scale.warm_up.as_secs_f64(),
@@ -143,7 +180,7 @@ impl Report {
             "idle_sessions": self.scale.idle_sessions,
         });
         let report =
-            json!({ "machine": self.machine, "peers": versions, "settings": settings, "rows": rows });
+            json!({ "machine": self.machine, self.words.all: entrants, "settings": settings, "rows": rows });
         Ok(serde_json::to_string_pretty(&report)? + "\n")
     }
 }
@@ -162,15 +199,15 @@ fn failure(result: &Result) -> Option<&String> {
     }
 }
 
-fn peer_json(name: &str, results: &[Result], ours: Option<&[Result]>) -> Value {
+fn entrant_json(words: &Words, name: &str, results: &[Result], reference: Option<&[Result]>) -> Value {
     let keys: BTreeSet<&str> = results.iter().filter_map(figures).flat_map(Figures::keys).copied().collect();
     let medians = keys.iter().map(|key| (*key, stats::median(&present(results, key))));
-    let ratio = |key: &str| stats::median(&stats::ratios(&series(ours?, key), &series(results, key)));
+    let ratio = |key: &str| stats::median(&words.ratios(reference?, results, key));
     let ratios = keys.iter().map(|key| (*key, ratio(key)));
     json!({
-        "peer": name,
+        words.one: name,
         "median": medians.collect::<BTreeMap<_, _>>(),
-        "steadfast_to_peer": ratios.collect::<BTreeMap<_, _>>(),
+        words.ratios: ratios.collect::<BTreeMap<_, _>>(),
         "rounds": results.iter().map(round_json).collect::<Vec<_>>(),
     })
 }
@@ -197,10 +234,9 @@ fn median_cell(results: &[Result], metric: &Metric) -> String {
         .map_or(NONE.to_owned(), |value| number(value, metric.decimals))
 }
 
-fn ratio_cell(ours: &[Result], theirs: &[Result], metric: &Metric) -> String {
-    let ratios = stats::ratios(&series(ours, metric.key), &series(theirs, metric.key));
-    let ends = stats::quantile(&ratios, 0.0).zip(stats::quantile(&ratios, 1.0));
-    match (stats::median(&ratios), ends) {
+fn ratio_cell(ratios: &[f64]) -> String {
+    let ends = stats::quantile(ratios, 0.0).zip(stats::quantile(ratios, 1.0));
+    match (stats::median(ratios), ends) {
         (Some(median), Some((low, high))) if ratios.len() > 1 => format!("{median:.2} ({low:.2}-{high:.2})"),
         (Some(median), _) => number(median, 2),
         (None, _) => NONE.to_owned(),
@@ -221,6 +257,14 @@ mod tests {
         strace: false,
     };
 
+    const WORDS: Words = Words {
+        one: "peer",
+        all: "peers",
+        ratios: "steadfast_to_peer",
+        about_ratios: "A ratio is Steadfast's figure divided by the peer's",
+        reference_first: true,
+    };
+
     fn upgrades(rate: f64, cpu: Option<f64>) -> Result {
         let mut figures = Figures::from([("upgrades_per_second", rate)]);
         figures.extend(cpu.map(|cpu| ("cpu_us_per_upgrade", cpu)));
@@ -229,7 +273,7 @@ mod tests {
 
     fn sheet() -> Sheet {
         let names = ["steadfast", "haproxy", "direct"].map(str::to_owned);
-        let mut sheet = Sheet::new(Row::Upgrades, SCALE, &names);
+        let mut sheet = Sheet::new(Row::Upgrades, SCALE, &names, Some(0));
         for (rate, cpu) in [(1_000.0, 10.0), (3_000.0, 40.0), (2_000.0, 20.0)] {
             sheet.record(0, upgrades(rate, Some(cpu)));
             sheet.record(1, upgrades(2_000.0, Some(20.0)));
@@ -240,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_table_shows_medians_and_ratios() {
-        let text = sheet().text();
+        let text = sheet().text(&WORDS);
         let cells = |peer: &str| -> Vec<String> {
             let line = text.lines().find(|line| line.trim_start().starts_with(peer)).expect("a line");
             line.split_whitespace().map(str::to_owned).collect()
@@ -258,11 +302,37 @@ mod tests {
         sheet.record(1, upgrades(9_000.0, Some(90.0)));
         sheet.record(2, Result::NotMeasured);
         assert_eq!(sheet.failures(), 1);
-        assert!(sheet.text().contains("steadfast FAILED in 1 of 4: it broke"));
-        let json = sheet.json();
+        assert!(sheet.text(&WORDS).contains("steadfast FAILED in 1 of 4: it broke"));
+        let json = sheet.json(&WORDS);
         assert_eq!(json["peers"][0]["median"]["cpu_us_per_upgrade"], 20.0);
         assert_eq!(json["peers"][1]["steadfast_to_peer"]["cpu_us_per_upgrade"], 1.0);
         assert_eq!(json["peers"][0]["rounds"][3]["failed"], "it broke");
         assert_eq!(json["peers"][2]["rounds"][3], Value::Null);
+    }
+
+    #[test]
+    fn a_ratio_can_be_to_the_reference_and_two_may_have_one_name() {
+        let names = ["plain", "service", "plain"].map(str::to_owned);
+        let mut sheet = Sheet::new(Row::Upgrades, SCALE, &names, Some(0));
+        for (entrant, rate) in [1_000.0, 3_000.0, 500.0].into_iter().enumerate() {
+            sheet.record(entrant, upgrades(rate, None));
+        }
+        let words =
+            Words { one: "variant", all: "variants", ratios: "to_plain", reference_first: false, ..WORDS };
+        let json = sheet.json(&words);
+        for (entrant, ratio) in [1.0, 3.0, 0.5].into_iter().enumerate() {
+            assert_eq!(json["variants"][entrant]["variant"], names[entrant]);
+            assert_eq!(json["variants"][entrant]["to_plain"]["upgrades_per_second"], ratio);
+        }
+        let text = sheet.text(&words);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(
+            lines[2..5],
+            [
+                "plain         1,000",
+                "service       3,000              3.00",
+                "plain           500              0.50"
+            ]
+        );
     }
 }

@@ -1,0 +1,189 @@
+//! Rounds: the same work for several brokers or settings, interleaved, so that what the machine does
+//! meanwhile strikes all of them. `relay` and `shim` are made of such rounds.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use tempfile::TempDir;
+
+use crate::client::{Dialect, strace};
+use crate::machine::Machine;
+use crate::peers::{Peer, Running, steadfast};
+use crate::process::Process;
+pub(crate) use report::Words;
+use report::{Report, Result as Outcome, Sheet};
+use rows::{Row, Scale};
+
+mod measure;
+mod report;
+mod rows;
+
+/// How long a backend may take to listen.
+const START_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What all measurements in rounds can be told.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub(crate) struct Options {
+    /// Rounds; figures are medians over them.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// One short round, to see that everything works. Its figures are rough.
+    #[arg(long)]
+    quick: bool,
+    /// Seconds that each measurement counts.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Only these rows, in this order.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    rows: Vec<Row>,
+    /// Steadfast's executable; built beside this one by default.
+    #[arg(long, value_name = "PATH")]
+    steadfast: Option<PathBuf>,
+    /// One more argument of `steadfast serve`; repeatable, as in --serve-args=--ack=none.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    serve_args: Vec<String>,
+    /// Idle sessions.
+    #[arg(long, default_value_t = 5_000)]
+    sessions: usize,
+    /// Also count system calls per message, after each measurement.
+    #[arg(long)]
+    strace: bool,
+    /// Also write everything as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// One of those that are compared.
+#[derive(Debug)]
+pub(crate) struct Entrant {
+    /// How the report calls it.
+    pub(crate) name: String,
+    /// What it is, on one line of the report.
+    pub(crate) about: String,
+    /// The broker.
+    pub(crate) peer: Peer,
+    /// How its clients speak.
+    pub(crate) dialect: Dialect,
+}
+
+/// An entrant with its running instance, which serves all rows but the one that counts memory.
+struct Started {
+    entrant: Entrant,
+    running: Running,
+}
+
+impl Options {
+    /// Steadfast's executable, and what was asked for of its arguments.
+    pub(crate) async fn steadfast(&self) -> io::Result<(PathBuf, Vec<String>)> {
+        Ok((steadfast::locate(self.steadfast.as_deref()).await?, self.serve_args.clone()))
+    }
+
+    fn scale(&self) -> Scale {
+        let seconds = if self.quick { self.seconds.min(0.5) } else { self.seconds };
+        Scale {
+            rounds: if self.quick { 1 } else { self.rounds.max(1) },
+            warm_up: Duration::from_millis(if self.quick { 200 } else { 500 }),
+            measure: Duration::from_secs_f64(seconds.clamp(0.05, 600.0)),
+            idle_sessions: if self.quick { self.sessions.min(1_000) } else { self.sessions },
+            strace: self.strace,
+        }
+    }
+}
+
+/// The backend that all entrants relay to, and where their files are.
+#[derive(Debug)]
+pub(crate) struct Field {
+    machine: Machine,
+    folder: TempDir,
+    backend: Process,
+    address: SocketAddr,
+    scale: Scale,
+}
+
+impl Field {
+    /// Starts the backend, with further arguments of `backend`.
+    pub(crate) async fn new(options: &Options, backend: &[String]) -> io::Result<Self> {
+        if options.strace && !strace::is_installed() {
+            return Err(io::Error::other("--strace needs strace, which is not in the search path"));
+        }
+        let machine = Machine::read();
+        let folder = tempfile::Builder::new().prefix("steadfast-bench-").tempdir()?;
+        let arguments = std::iter::once("backend").chain(backend.iter().map(String::as_str));
+        let arguments = arguments.map(Into::into).collect();
+        let mut backend = Process::start_own(folder.path(), "backend", arguments)?;
+        let address = backend.listening_line(START_TIME_MAX).await?;
+        Ok(Self { machine, folder, backend, address, scale: options.scale() })
+    }
+
+    /// Measures all entrants, and prints the report, with ratios to the entrant number `reference`. Says
+    /// how many measurements could not be taken.
+    pub(crate) async fn compare(
+        self,
+        options: &Options,
+        entrants: Vec<Entrant>,
+        words: Words,
+        reference: Option<usize>,
+    ) -> io::Result<usize> {
+        let mut started = Vec::new();
+        for entrant in entrants {
+            let running = entrant.peer.start(self.folder.path(), &entrant.name, &[self.address]).await?;
+            started.push(Started { entrant, running });
+        }
+        let sheets = self.all_rounds(options, &started, reference).await;
+        let failures = sheets.iter().map(Sheet::failures).sum();
+        let entrants = started.into_iter().map(|started| (started.entrant.name, started.entrant.about));
+        let report =
+            Report { machine: self.machine, entrants: entrants.collect(), scale: self.scale, words, sheets };
+        print!("{}", report.text());
+        if let Some(file) = &options.json {
+            fs::write(file, report.json()?)?;
+        }
+        Ok(failures)
+    }
+
+    async fn all_rounds(
+        &self,
+        options: &Options,
+        entrants: &[Started],
+        reference: Option<usize>,
+    ) -> Vec<Sheet> {
+        let rows = if options.rows.is_empty() { Row::value_variants() } else { options.rows.as_slice() };
+        let names: Vec<String> = entrants.iter().map(|started| started.entrant.name.clone()).collect();
+        let mut sheets: Vec<Sheet> =
+            rows.iter().map(|row| Sheet::new(*row, self.scale, &names, reference)).collect();
+        for round in 0..self.scale.rounds {
+            for (at, sheet) in sheets.iter_mut().enumerate() {
+                for turn in 0..entrants.len() {
+                    // Nobody is always first, or always behind the same neighbour's leftovers.
+                    let which = (turn + round + at) % entrants.len();
+                    let (row, name) = (rows[at].name(), &names[which]);
+                    eprintln!("round {} of {}: {row} {name}", round + 1, self.scale.rounds);
+                    sheet.record(which, self.measure(rows[at], &entrants[which], round).await);
+                }
+            }
+        }
+        sheets
+    }
+
+    /// One measurement.
+    async fn measure(&self, row: Row, started: &Started, round: usize) -> Outcome {
+        let result = match row.work(self.scale) {
+            rows::Work::Load(load) => measure::load(self, started, load).await.map(Some),
+            rows::Work::Upgrades { at_once } => measure::upgrades(self, started, at_once).await.map(Some),
+            rows::Work::Idle { sessions } => measure::idle(self, started, sessions, round).await,
+        };
+        match result {
+            Ok(Some(figures)) => Outcome::Figures(figures),
+            Ok(None) => Outcome::NotMeasured,
+            Err(error) => {
+                eprintln!("  FAILED: {error}");
+                Outcome::Failed(error.to_string())
+            }
+        }
+    }
+}

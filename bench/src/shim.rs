@@ -1,0 +1,104 @@
+//! `shim`: what `steadfast.v1` costs the broker, beside plain relaying through the same broker.
+
+use std::io;
+
+use clap::ValueEnum;
+
+use crate::client::Dialect;
+use crate::peers::Peer;
+use crate::rounds::{self, Entrant, Field, Words};
+
+/// How the report speaks.
+const WORDS: Words = Words {
+    one: "variant",
+    all: "variants",
+    ratios: "to_plain",
+    about_ratios: "A ratio is the variant's figure divided by that of plain relaying",
+    reference_first: false,
+};
+
+/// The arguments of `shim`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    rounds: rounds::Options,
+    /// Only these variants. `plain` twice shows how far two of the same differ.
+    #[arg(long, value_delimiter = ',', value_enum, default_value = "plain,service,client,both")]
+    variants: Vec<Variant>,
+    /// The service makes a commit for each message, and not for all that it reads at once.
+    #[arg(long)]
+    commit_each: bool,
+}
+
+/// Who links the shim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Variant {
+    /// Nobody.
+    Plain,
+    /// The service.
+    Service,
+    /// The client.
+    Client,
+    /// Both.
+    Both,
+}
+
+impl Variant {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Service => "service",
+            Self::Client => "client",
+            Self::Both => "both",
+        }
+    }
+
+    /// The pool's `ack`: the backend links the shim where it is asked to.
+    fn ack(self) -> &'static str {
+        if self.commits() { "shim" } else { "pong" }
+    }
+
+    fn commits(self) -> bool {
+        matches!(self, Self::Service | Self::Both)
+    }
+
+    fn dialect(self) -> Dialect {
+        match self {
+            Self::Plain | Self::Service => Dialect::Plain,
+            Self::Client | Self::Both => Dialect::Shim,
+        }
+    }
+}
+
+impl Options {
+    fn about(&self, variant: Variant) -> String {
+        let clients = match variant.dialect() {
+            Dialect::Plain => "plain clients",
+            Dialect::Shim => "clients of steadfast.v1",
+        };
+        let commits = match variant.commits() {
+            true if self.commit_each => ", a commit for each message",
+            true => ", a commit for all that is read at once",
+            false => "",
+        };
+        format!("ack = {}, {clients}{commits}", variant.ack())
+    }
+}
+
+/// Measures, and prints the report. Says how many measurements could not be taken.
+pub(crate) async fn run(options: Options) -> io::Result<usize> {
+    let (program, arguments) = options.rounds.steadfast().await?;
+    let entrants = options.variants.iter().map(|variant| Entrant {
+        name: variant.name().to_owned(),
+        about: options.about(*variant),
+        peer: {
+            let ack = format!("--ack={}", variant.ack());
+            Peer::Steadfast(program.clone(), arguments.iter().cloned().chain([ack]).collect())
+        },
+        dialect: variant.dialect(),
+    });
+    let reference = options.variants.iter().position(|variant| *variant == Variant::Plain);
+    let each = options.commit_each.then(|| "--commit-each".to_owned());
+    let field = Field::new(&options.rounds, each.as_slice()).await?;
+    field.compare(&options.rounds, entrants.collect(), WORDS, reference).await
+}
