@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Dialect;
 use super::checker::{Checker, Template};
+use super::{Dialect, MASK};
 use crate::link::Link;
+use crate::wire::control::NORMAL;
+use crate::wire::frame;
 
 /// From the handshake to the broker's welcome.
 const WELCOME_TIME_MAX: Duration = Duration::from_secs(20);
@@ -78,6 +80,12 @@ impl Dialogue {
     /// Says that everything has come, as a client does that has nothing else to say.
     pub(crate) async fn acknowledge(&mut self) -> io::Result<()> {
         self.checker.acknowledge(self.link.queued());
+        self.link.flush().await
+    }
+
+    /// Ends the session: one that is only left may wait for its client to come back.
+    pub(crate) async fn close(&mut self) -> io::Result<()> {
+        frame::put_frame(self.link.queued(), frame::CLOSE, Some(MASK), &NORMAL.to_be_bytes());
         self.link.flush().await
     }
 }

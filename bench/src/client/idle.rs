@@ -59,7 +59,7 @@ pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     let open = |first, count| Dialogue::open_all(address, dialect, PAYLOAD, first, count);
     let mut warm = open(0, warm_up).await?;
     exchange_all(&mut warm).await?;
-    drop(warm);
+    close_all(warm).await?;
     sleep(settle).await;
     let before_kb = proc::resident_kb(&options.pid)?;
     let mut opened = open(warm_up as u64, options.sessions).await?;
@@ -69,7 +69,15 @@ pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     exchange_all(&mut opened).await?;
     sleep(settle).await;
     let used_kb = proc::resident_kb(&options.pid)?;
+    close_all(opened).await?;
     Ok(Figures { sessions: options.sessions, before_kb, fresh_kb, used_kb })
+}
+
+async fn close_all(sessions: Vec<Dialogue>) -> io::Result<()> {
+    for mut session in sessions {
+        session.close().await?;
+    }
+    Ok(())
 }
 
 /// One message on each session, one after the other: all at once would be load, not idleness.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Dialect;
 use super::dialogue::Dialogue;
@@ -20,6 +20,8 @@ use crate::proc;
 
 /// Round trips are recorded up to this, in nanoseconds, with three digits.
 const ROUND_TRIP_MAX: u64 = 60_000_000_000;
+/// How long the connections may take to close, once everything is counted.
+const END_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The arguments of `client load`.
 #[derive(Debug, Clone, clap::Args)]
@@ -88,12 +90,16 @@ pub(crate) async fn run(options: Options) -> io::Result<Figures> {
         let connection = Connection { dialogue, sent: VecDeque::new(), depth };
         tasks.spawn_local(connection.run(tally.clone()));
     }
-    tokio::select! {
-        figures = watch(&options, &tally) => figures,
+    let figures = tokio::select! {
+        figures = watch(&options, &tally) => figures?,
         Some(ended) = tasks.join_next() => {
-            Err(ended.map_err(io::Error::other)?.unwrap_or_else(|| io::Error::other("a connection ended")))
+            return Err(ended.map_err(io::Error::other)?.unwrap_or_else(|| io::Error::other("a connection ended")));
         }
-    }
+    };
+    tally.borrow_mut().over = true;
+    // What a broker does after the measurement is no part of it.
+    let _ = timeout(END_TIME_MAX, tasks.join_all()).await;
+    Ok(figures)
 }
 
 async fn watch(options: &Options, tally: &RefCell<Tally>) -> io::Result<Figures> {
@@ -125,12 +131,14 @@ fn processor_times(options: &Options) -> io::Result<[u64; 3]> {
 struct Tally {
     messages: u64,
     round_trips: Histogram<u64>,
+    /// Everything is counted.
+    over: bool,
 }
 
 impl Tally {
     fn new() -> io::Result<Self> {
         let round_trips = Histogram::new_with_max(ROUND_TRIP_MAX, 3).map_err(io::Error::other)?;
-        Ok(Self { messages: 0, round_trips })
+        Ok(Self { messages: 0, round_trips, over: false })
     }
 
     fn reset(&mut self) {
@@ -168,9 +176,13 @@ struct Connection {
 }
 
 impl Connection {
-    /// Runs until something is wrong, which it returns; `None` when the peer closed.
+    /// Runs until everything is counted, or something is wrong, which it returns; `None` when it or the peer
+    /// closed.
     async fn run(mut self, tally: Rc<RefCell<Tally>>) -> Option<io::Error> {
         loop {
+            if tally.borrow().over {
+                return self.dialogue.close().await.err();
+            }
             self.top_up();
             match self.dialogue.exchange().await {
                 Ok(Some(answers)) => self.count(answers, &mut tally.borrow_mut()),

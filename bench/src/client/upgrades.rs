@@ -13,13 +13,11 @@ use tokio::time::{sleep, timeout};
 use super::{Dialect, MASK};
 use crate::link::Link;
 use crate::proc;
-use crate::wire::control::{Control, Gather};
+use crate::wire::control::{Control, Gather, NORMAL};
 use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
 
 /// From our Close to the peer's.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
-/// An application's ordinary end (RFC 6455 section 7.4.1).
-const NORMAL: u16 = 1000;
 
 /// The arguments of `client upgrades`.
 #[derive(Debug, Clone, clap::Args)]

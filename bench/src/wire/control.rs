@@ -2,6 +2,8 @@
 
 use super::frame::{self, Header};
 
+/// An application's ordinary end (RFC 6455 section 7.4.1).
+pub(crate) const NORMAL: u16 = 1000;
 /// The code reported for a connection that ended without a Close frame (RFC 6455 section 7.4.1).
 pub(crate) const CODE_ABNORMAL: u16 = 1006;
 /// The code reported for a Close frame without one.
