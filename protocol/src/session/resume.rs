@@ -217,9 +217,6 @@ impl Session {
         self.clocks.client_message(now, true, false);
         self.clocks.client_served();
         self.down.detach();
-        if let Client::Told { until, .. } = &mut self.client {
-            *until = None;
-        }
         match self.returning_mut().map(|returning| &mut returning.speaks) {
             Some(Speaks::Shim(link)) => {
                 (link.strip, link.tell_at, link.asked) = (Strip::default(), None, false)
