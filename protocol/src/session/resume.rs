@@ -151,6 +151,9 @@ impl Session {
         }
         if let Some(returning) = self.returning_mut() {
             returning.away_until = None;
+            if let (Some(link), Some(resume)) = (returning.link(), resume) {
+                link.tokens.shown(&resume.token);
+            }
         }
         self.welcome(secret, Standing::Resumed(self.watermarks()));
         Ok(last_words)

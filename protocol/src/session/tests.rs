@@ -16,5 +16,6 @@ mod schedules;
 mod serving;
 mod silence;
 mod stalls;
+mod together;
 mod wire;
 mod world;

@@ -1,7 +1,7 @@
 //! The tokens by which a client shows that a session is its own.
 //!
 //! ```text
-//!   issue ----> valid ------ another one's connection is confirmed ----> gone
+//!   issue ----> valid ------ another one's connection is confirmed, or a later one is shown ----> gone
 //!                 |
 //!                 '--------- its connection's first frame: confirmed; all others are gone
 //! ```
@@ -35,7 +35,7 @@ impl Tokens {
     /// Makes the token of a new connection.
     pub(super) fn issue(&mut self, secret: [u8; 32]) -> Token {
         let token = Token::new(self.session, secret);
-        // The oldest but one goes: the oldest is the one that was confirmed.
+        // The oldest but one goes: the oldest is the one that the client has shown or confirmed.
         if self.valid.len() == VALID_MAX {
             self.valid.remove(1);
         }
@@ -46,6 +46,12 @@ impl Tokens {
     pub(super) fn admits(&self, token: &Token) -> bool {
         // All are looked at, so that the time says nothing.
         self.valid.iter().fold(false, |found, valid| found | valid.is(token))
+    }
+
+    /// The client has shown this one, so it has heard it, and uses none from before it any more.
+    pub(super) fn shown(&mut self, token: &Token) {
+        let before = self.valid.iter().position(|valid| valid.is(token)).unwrap_or(0);
+        self.valid.drain(..before);
     }
 
     /// The present connection's token has come to the client.
@@ -88,5 +94,18 @@ mod tests {
         assert_eq!(tokens.valid.len(), VALID_MAX);
         assert!(tokens.admits(&issued[0]));
         assert!(later[later.len() - 3..].iter().all(|token| tokens.admits(token)));
+    }
+
+    /// Its frames may be lost as often as its welcomes.
+    #[test]
+    fn one_that_is_shown_stays_though_it_was_never_confirmed() {
+        let (mut tokens, issued) = tokens(2);
+        for n in 3..100 {
+            assert!(tokens.admits(&issued[1]));
+            tokens.shown(&issued[1]);
+            tokens.issue([n; 32]);
+        }
+        assert!(!tokens.admits(&issued[0]), "the client has a later one");
+        assert_eq!(tokens.valid.len(), VALID_MAX);
     }
 }
