@@ -102,12 +102,12 @@ impl Session {
         open
     }
 
-    /// A client that is away is not waited for any more.
+    /// A client that is away, or will be, is not waited for any more.
     fn stop_waiting(&mut self) {
         if self.away() {
-            self.end_absence();
             self.client_over();
         }
+        self.returning_over();
     }
 
     /// The client has said Close (`close`), or hung up. Whole messages are still delivered.

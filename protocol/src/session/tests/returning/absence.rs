@@ -321,6 +321,25 @@ fn the_broker_and_its_operators_do_not_wait() {
 }
 
 #[test]
+fn nor_for_a_client_that_is_lost_after_it_was_told() {
+    for abort in [true, false] {
+        for mut rig in both() {
+            answers(&mut rig, "1");
+            if abort {
+                rig.session.abort(rig.now, 4321, "away with you");
+            } else {
+                rig.session.shut_down(rig.now, 1001);
+            }
+            rig.pump();
+            assert_eq!(rig.session.resumable(&resume(1, 0)), Err(Reason::Unknown));
+            rig.client_goes();
+            rig.backend_closes(1001, "");
+            assert!(end(&rig).is_some(), "there is nothing to come back to");
+        }
+    }
+}
+
+#[test]
 fn a_shutdown_does_not_wait_for_a_close_to_be_fetched() {
     for mut rig in both_away() {
         rig.backend_closes(4000, "");
