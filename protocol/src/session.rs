@@ -471,6 +471,7 @@ impl Session {
         }
         if self.shim.is_some() {
             self.tell_client_progress(now);
+            self.end_standstill(now);
         }
         let (awaits, paused) = (self.linked() && self.up.awaits(), self.client_is_behind());
         self.clocks.awaiting(now, awaits, paused);
@@ -527,7 +528,7 @@ impl Session {
     pub fn client_read_limit(&self, tight: bool) -> usize {
         match self.client {
             _ if self.away() => 0,
-            Client::Open if tight => 0,
+            Client::Open if tight => self.read_for_acknowledgements(),
             Client::Open if self.up.ring.len() >= self.config.ring_limit => {
                 match (self.client_scan.message_open(), self.client_scan.remaining()) {
                     (false, _) => 0,

@@ -30,6 +30,12 @@ use super::{Cause, Client, Session};
 /// So long after it has changed, at the latest, is a client told how far its messages have come.
 const ACK_DELAY: Duration = Duration::from_millis(50);
 
+/// While memory is short, a client that may have acknowledged something is read in so many bytes,
+const TIGHT_READ: usize = 4096;
+
+/// as long as less than this waits of what it has said.
+const TIGHT_RING: usize = 64 * 1024;
+
 /// RFC 6455, 7.4.1.
 const PROTOCOL_ERROR: u16 = 1002;
 
@@ -202,6 +208,35 @@ impl Session {
         }
     }
 
+    /// Neither side is read, each for the other's sake: the acknowledgements that would make room for what
+    /// comes down stand behind messages for which there is no room either. On its next connection the client
+    /// says first what it has.
+    pub(super) fn end_standstill(&mut self, now: Time) {
+        if self.stands_still() {
+            self.detach(now);
+        }
+    }
+
+    pub(super) fn stands_still(&self) -> bool {
+        let unread =
+            matches!(self.client, Client::Open) && self.client_read_limit(self.clocks.client_paused()) == 0;
+        unread
+            && !self.away()
+            && self.down.waiting() == 0
+            && self.acknowledgements_may_come()
+            && self.client_is_behind()
+    }
+
+    /// How much may be read of the client while memory is short: what it acknowledges makes room.
+    pub(super) fn read_for_acknowledgements(&self) -> usize {
+        let little = self.up.ring.len() < TIGHT_RING;
+        if little && self.acknowledgements_may_come() { TIGHT_READ } else { 0 }
+    }
+
+    fn acknowledgements_may_come(&self) -> bool {
+        self.down.kept().is_some_and(|kept| kept.ring.base_seq() < kept.sent_seq())
+    }
+
     /// The client may come back to what is left of the session.
     fn awaits_client(&self) -> bool {
         let told = matches!(self.client, Client::Told { deaf: false, answered: false, .. });
@@ -344,9 +379,12 @@ impl Session {
         }
     }
 
-    /// What has changed since was not looked at yet: a time to tell the client of it is to be chosen, or it
+    /// What has changed since was not looked at yet: neither side is read any more, a time to tell the client of it is to be chosen, or it
     /// is to be asked what it has.
     pub(super) fn owes_client(&self) -> bool {
+        if self.stands_still() {
+            return true;
+        }
         match self.returning().filter(|_| self.tells_progress()).map(|returning| &returning.speaks) {
             None => false,
             Some(Speaks::Shim(link)) => link.tell_at.is_none() && link.told != self.watermarks(),

@@ -365,3 +365,44 @@ fn the_ledger_adds_up_whatever_was_left() {
         assert_eq!(rig.session.next_timeout(), None);
     }
 }
+
+// ---- neither side is read ----
+
+/// A client's acknowledgements stand behind messages for which there is no room, and the backend is not read
+/// either, since what it has said is not acknowledged.
+#[test]
+fn a_standstill_ends_with_the_connection() {
+    for mut rig in both_with(|config| config.ring_limit = 1000) {
+        let large = "x".repeat(1200);
+        rig.client_says(&format!("m{large}"));
+        answers(&mut rig, &large);
+        rig.client_sends(&up("a 1"));
+        assert_eq!((rig.session.state(), rig.session.wants_client()), (State::Detached, false));
+        comes_back(&mut rig, 1, 1, 2);
+        assert!(rig.session.wants_backend(), "what the client has is known now");
+        answers(&mut rig, "next");
+        assert_eq!(heard(&mut rig).last().map(String::as_str), Some("mnext"));
+    }
+}
+
+#[test]
+fn a_client_that_is_yet_to_read_is_no_standstill() {
+    for mut rig in both_with(|config| config.ring_limit = 1000) {
+        rig.set_client_room(0);
+        let large = "x".repeat(1200);
+        rig.client_says(&format!("m{large}"));
+        answers(&mut rig, &large);
+        rig.wait(secs(30));
+        assert!(rig.session.wants_client());
+    }
+}
+
+#[test]
+fn acknowledgements_are_read_though_memory_is_short() {
+    let mut rig = shim();
+    assert_eq!(rig.session.client_read_limit(true), 0, "there is nothing to acknowledge");
+    answers(&mut rig, "1");
+    assert!((1..=4096).contains(&rig.session.client_read_limit(true)));
+    rig.client_says(&format!("m{}", "x".repeat(70_000)));
+    assert_eq!(rig.session.client_read_limit(true), 0, "enough is kept of what it says");
+}
