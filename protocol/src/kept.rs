@@ -138,6 +138,9 @@ impl Kept {
 
     fn data_written(&mut self, n: u64) {
         self.ring.written(n);
+        if self.ring.sent() >= self.ring.whole() {
+            (self.at, self.at_seq) = (self.ring.whole(), self.ring.whole_seq());
+        }
         while self.at < self.ring.sent()
             && let Some(end) = self.next_end().filter(|end| *end <= self.ring.sent())
         {

@@ -251,7 +251,7 @@ impl Session {
             return;
         }
         let kind = self.adds_kind();
-        let mut joined = Vec::new();
+        let mut joined = Vec::with_capacity(outputs.len().min(JOINED));
         let mut messages = 0;
         for output in outputs {
             let (header, len) = message_header(output.text, output.payload.len(), kind);
@@ -290,7 +290,12 @@ impl Session {
     }
 
     fn release_consumed(&mut self, committed: u64, before: u64) {
-        let messages = self.up.ring.messages();
+        let ring = &self.up.ring;
+        // Mostly all is consumed, and no walk by its headers is needed.
+        if committed >= ring.whole_seq() && before >= ring.whole() {
+            return self.up.ring.release(ring.whole(), ring.whole_seq());
+        }
+        let messages = ring.messages();
         let last = messages.take_while(|(end, seq)| *end <= before && *seq <= committed).last();
         if let Some((end, seq)) = last {
             self.up.ring.release(end, seq);
@@ -301,6 +306,9 @@ impl Session {
     fn was_given(&self, seq: u64) -> bool {
         let ring = &self.up.ring;
         let before = self.service().map_or(0, |service| service.given).max(ring.base_seq());
+        if ring.all_sent() {
+            return seq <= before.max(ring.whole_seq());
+        }
         seq <= before || ring.messages().find(|(_, at)| *at == seq).is_some_and(|(end, _)| end <= ring.sent())
     }
 

@@ -83,6 +83,10 @@ impl Strip {
                     // A scanner has passed here; without a whole header there would be nothing to go by.
                     let Ok(Some(header)) = Header::parse(bytes) else { return Err(BadFrame) };
                     let (frame, rest) = bytes.split_at(header.len);
+                    if let Some(behind) = self.whole_message(&header, rest, ring.as_deref_mut()) {
+                        *bytes = behind;
+                        continue;
+                    }
                     *bytes = rest;
                     self.header(&header, frame, ring.as_deref_mut())?;
                 }
@@ -105,6 +109,35 @@ impl Strip {
         if self.left == 0 && self.fin {
             self.at = At::Between;
         }
+    }
+
+    /// The way of almost every message: one frame of the application's that is whole in `bytes`, which
+    /// stand behind its header. Returns what is behind it; `None`: it is another one.
+    fn whole_message<'a>(
+        &self,
+        header: &Header,
+        bytes: &'a [u8],
+        ring: Option<&mut Ring>,
+    ) -> Option<&'a [u8]> {
+        let len = usize::try_from(header.payload_len).ok().filter(|_| header.fin && self.at == At::Between)?;
+        let ([a, b, c, d], (message, behind)) = (header.mask?, bytes.split_at_checked(len)?);
+        let payload = message.split_first().filter(|(kind, _)| **kind ^ a == MESSAGE)?.1;
+        if let Some(ring) = ring {
+            let key = [b, c, d, a];
+            let (head, head_len) = encode_header(true, header.opcode, payload.len() as u64, Some(key));
+            let (head, frame_len) = (&head[..head_len], head_len + payload.len());
+            // Room for what follows too, so that a span of small messages takes one allocation.
+            let tail = ring.tail(head_len + bytes.len());
+            if tail.capacity() - tail.len() >= frame_len {
+                tail.extend_from_slice(head);
+                tail.extend_from_slice(payload);
+                ring.grown(frame_len, true);
+            } else {
+                append(ring, head, false);
+                append(ring, payload, true);
+            }
+        }
+        Some(behind)
     }
 
     fn header(&mut self, header: &Header, bytes: &[u8], ring: Option<&mut Ring>) -> Result<(), BadFrame> {
@@ -221,7 +254,9 @@ impl Kinded {
 impl AddKind {
     /// Takes a span of a backend's frames, of which every header is whole.
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> Kinded {
-        let mut out = Kinded { bytes: Vec::with_capacity(bytes.len() + 16), ..Kinded::default() };
+        // One byte for each frame, two more where its length needs more digits then.
+        let more = bytes.len() / 16 + 16;
+        let mut out = Kinded { bytes: Vec::with_capacity(bytes.len() + more), ..Kinded::default() };
         while !bytes.is_empty() {
             if self.left > 0 {
                 let n = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());

@@ -225,6 +225,16 @@ impl<'a> Envelope<'a> {
 }
 
 impl<'a> Outputs<'a> {
+    /// Bytes that they take in the envelope.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// `bytes` must be outputs, one behind the other.
     fn checked(bytes: &'a [u8]) -> Result<Outputs<'a>, Malformed> {
         let mut rest = Reader(bytes);
