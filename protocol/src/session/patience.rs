@@ -328,7 +328,8 @@ impl Session {
         wanted.then(|| self.clocks.backend_heard + self.config.keepalive)
     }
 
-    /// Not judged while the client is not read: what it says is stuck on the way.
+    /// Not judged while the client is not read: what it says is stuck on the way. While something waits for
+    /// it, a ping would have to stand behind that, and whether the client takes it shows that it is there.
     fn client_keepalive_at(&self) -> Option<Time> {
         let read = self.client_read_limit(self.clocks.client_paused) > 0;
         if !read || !matches!(self.client, Client::Open) || self.config.keepalive.is_zero() {
@@ -336,6 +337,7 @@ impl Session {
         }
         Some(match self.clocks.rare().client_pinged {
             Some(pinged) => pinged + self.config.client_pong,
+            None if self.down.waiting() > 0 => return None,
             None => self.clocks.client_heard + self.config.keepalive,
         })
     }

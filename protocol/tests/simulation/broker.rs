@@ -528,6 +528,7 @@ pub(crate) fn start(
     epoch: u64,
 ) -> Conn {
     let conn = ground.net.connect();
+    ground.dialled(conn, |luck| &mut luck.services_break);
     let process = Process::new(ground, habits, (conn, session, epoch));
     processes.push(process);
     conn

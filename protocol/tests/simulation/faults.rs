@@ -45,6 +45,9 @@ pub(crate) enum Fault {
     DialsFail(u64),
     UpgradesFail(u64),
     UpgradesLate(u64, Duration),
+    /// The next connections of the client, or of services, break within so many bytes.
+    ClientsBreak(u64, usize),
+    ServicesBreak(u64, usize),
     /// The broker ends its sessions with this code; `None`: it dies.
     BrokerEnds(Option<u16>),
 }
@@ -56,8 +59,8 @@ pub(crate) struct Faults {
 }
 
 /// Kinds of faults, the last of which are rare.
-const KINDS: u64 = 18;
-const RARE: u64 = 16;
+const KINDS: u64 = 20;
+const RARE: u64 = 18;
 
 impl Faults {
     pub(crate) fn new(dice: &mut Random, span: u64) -> Faults {
@@ -94,9 +97,9 @@ impl Faults {
             13 => Fault::UpgradesFail(dice.between(1, 4)),
             14 => Fault::UpgradesLate(dice.between(1, 5), dice.millis(0, 6000)),
             15 => dice.pick(&[Fault::Mute, Fault::ServiceCloses(1001), Fault::ServiceCloses(1012)]),
-            16 => {
-                dice.pick(&[Fault::ServiceCloses(1011), Fault::ServiceCloses(4000), Fault::BrokerEnds(None)])
-            }
+            16 => Fault::ClientsBreak(dice.between(1, 8), dice.pick(&[150, 250, 500])),
+            17 => Fault::ServicesBreak(dice.between(1, 4), dice.pick(&[100, 500])),
+            18 => dice.pick(&[Fault::ServiceCloses(1011), Fault::ServiceCloses(4000), Fault::BrokerEnds(None)]),
             _ => match dice.below(4) {
                 0 => Fault::BrokerEnds(Some(dice.pick(&[1001, 1012]))),
                 _ => Fault::Misbehave(dice.below(7)),
@@ -106,7 +109,7 @@ impl Faults {
 }
 
 /// Both ends notice, or one, or none.
-fn outage(dice: &mut Random) -> Outage {
+pub(crate) fn outage(dice: &mut Random) -> Outage {
     let mut notice = || dice.chance(70).then(|| dice.millis(0, 200));
     let notices = [notice(), notice()];
     Outage { notices, loses: dice.chance(60) }
@@ -152,6 +155,12 @@ impl World {
             Fault::UpgradesFail(times) => self.ground.luck.upgrades_fail = times,
             Fault::UpgradesLate(times, by) => {
                 (self.ground.luck.upgrades_late, self.ground.luck.late_by) = (times, by);
+            }
+            Fault::ClientsBreak(times, within) => {
+                (self.ground.luck.clients_break, self.ground.luck.breaks_within) = (times, within);
+            }
+            Fault::ServicesBreak(times, within) => {
+                (self.ground.luck.services_break, self.ground.luck.breaks_within) = (times, within);
             }
             Fault::BrokerEnds(code) => self.end_broker(code),
             Fault::FailOver | Fault::Relocate(_) | Fault::Remain => self.order(fault),

@@ -7,7 +7,8 @@ use steadfast_protocol::shim::SessionId;
 use steadfast_protocol::time::Time;
 
 use crate::application::Sizes;
-use crate::network::Network;
+use crate::faults::outage;
+use crate::network::{Conn, End, Network};
 use crate::random::Random;
 use crate::truth::{Limits, Truth};
 
@@ -33,6 +34,10 @@ pub(crate) struct Luck {
     /// So many upgrades are this late on their way.
     pub(crate) upgrades_late: u64,
     pub(crate) late_by: Duration,
+    /// So many connections of clients, and of services, break in their first bytes.
+    pub(crate) clients_break: u64,
+    pub(crate) services_break: u64,
+    pub(crate) breaks_within: usize,
 }
 
 impl Ground {
@@ -60,6 +65,15 @@ impl Ground {
     /// How long something takes that goes through the network and back.
     pub(crate) fn round_trip(&mut self) -> Duration {
         self.net.delay() + self.net.delay()
+    }
+
+    /// A connection has been dialled: it may be one that will break soon. `stock`: of those.
+    pub(crate) fn dialled(&mut self, conn: Conn, stock: fn(&mut Luck) -> &mut u64) {
+        if Ground::uses_up(stock(&mut self.luck)) {
+            let end = self.dice.pick(&[End::Near, End::Far]);
+            let after = self.dice.size(1, self.luck.breaks_within.max(1));
+            self.net.cut(conn, end, after, outage(&mut self.dice));
+        }
     }
 
     /// Something of which the number in store falls by one, if there is any.

@@ -264,6 +264,7 @@ impl User {
     fn connect(&mut self, ground: &mut Ground, knocks: &mut Vec<Knock>, offer: String) {
         assert!(self.conn.is_none(), "there is one connection at a time");
         let conn = ground.net.connect();
+        ground.dialled(conn, |luck| &mut luck.clients_break);
         (self.conn, self.connected, self.closed) = (Some(conn), false, false);
         (self.ear, self.out) = (Ear::plain(), Vec::new());
         let late = Ground::uses_up(&mut ground.luck.upgrades_late);

@@ -35,8 +35,10 @@ impl Client {
             FromBroker::Ack(told) => {
                 let before = self.watermarks();
                 self.outbox.acknowledge(told)?;
-                if self.outbox.received() > before.0 {
-                    // The broker reads this connection, so no token before its own is good any more.
+                let now = self.watermarks();
+                if now.0 > before.0 || now == before {
+                    // It has got a message of this connection's, or a question: the broker has read it, so
+                    // no token before its own is good any more.
                     self.rivals = 0;
                 }
                 self.tell_progress(before);

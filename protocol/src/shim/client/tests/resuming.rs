@@ -141,17 +141,48 @@ fn superseded_by_an_attempt_of_its_own_is_not() {
 }
 
 #[test]
-fn an_attempt_supersedes_nobody_once_the_broker_has_heard_the_next() {
+fn as_many_attempts_of_its_own_as_there_were_may_supersede_it() {
     let mut rig = Rig::open();
+    rig.cut();
+    for _ in 0..2 {
+        rig.dial();
+        rig.wait(secs(10));
+        rig.command();
+    }
+    for _ in 0..2 {
+        rig.connect();
+        rig.welcome_resumed(0, 0);
+        rig.wait(secs(15));
+        rig.closed(4409, "superseded");
+        assert!(!rig.client.is_over());
+    }
+    rig.connect();
+    rig.closed(4409, "superseded");
+    assert!(rig.client.is_over(), "the third time it is somebody else");
+}
+
+/// The `a` that is heard, and whether it proves that the broker has read something of this connection.
+fn superseded_after(heard: &str) -> bool {
+    let mut rig = Rig::open();
+    rig.send("one");
+    rig.written();
+    rig.hear("a 1 0");
     rig.cut();
     rig.dial();
     rig.wait(secs(10));
     rig.command();
     rig.connect();
-    rig.welcome_resumed(0, 0);
-    rig.send("heard on this connection");
+    rig.welcome_resumed(1, 0);
+    rig.send("two");
     rig.written();
-    rig.hear("a 1 0");
+    rig.hear(heard);
     rig.closed(4409, "superseded");
-    assert!(rig.client.is_over());
+    rig.client.is_over()
+}
+
+#[test]
+fn no_attempt_supersedes_a_connection_that_the_broker_has_read() {
+    assert!(superseded_after("a 2 0"), "it has a message of this connection's");
+    assert!(superseded_after("a 1 0"), "it has a question, and no other reason to say this");
+    assert!(!superseded_after("a 1 1"), "that a service commits proves nothing");
 }
