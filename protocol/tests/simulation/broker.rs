@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_protocol::chain::Gather;
-use steadfast_protocol::session::{Config, Dial, DialFailure, Failure, Note, Opening, Session, State};
+use steadfast_protocol::session::{Config, Dial, DialFailure, Failure, Note, Opening, Outcome, Session, State};
 use steadfast_protocol::shim::SessionId;
 use steadfast_protocol::shim::client_wire::{Reason, Resume};
 use steadfast_protocol::time::Time;
@@ -202,6 +202,7 @@ impl Hosted {
             && let Some(socket) = self.client.take()
         {
             ground.note(&self.name, || "lets go of its client".to_owned());
+            ground.count("a client is let go by the broker");
             ground.net.reset(ground.now, socket.conn, socket.end);
             self.away_until = Some(ground.now + self.window);
         }
@@ -212,14 +213,17 @@ impl Hosted {
         match self.machine.handle_client_back(now, Some(&resume), ground.dice.bytes()) {
             Ok(last_words) => {
                 ground.note(&self.name, || format!("its client is back, with {} messages", resume.last));
+                ground.count("a client is back");
                 self.away_until = None;
                 ground.truth(self.session).client_back(Some(&resume.token));
                 if let Some(before) = self.client.replace(Socket::new(conn, End::Far)) {
+                    ground.count("a client is superseded");
                     say_last(ground, &before, &last_words.unwrap_or_default());
                 }
             }
             Err(reason) => {
                 ground.note(&self.name, || format!("its client is late: {reason:?}"));
+                ground.count("a client's resume comes too late");
                 refuse(ground, conn, STALE);
             }
         }
@@ -238,6 +242,7 @@ impl Hosted {
             Read::Nothing => return false,
             Read::End(ending) => {
                 ground.note(&self.name, || format!("its client's connection has ended: {ending:?}"));
+                ground.count("a client's connection ends at the broker");
                 socket.ended = true;
                 self.away_until = Some(ground.now + self.window);
                 self.machine.handle_client_gone(ground.now);
@@ -354,10 +359,18 @@ impl Hosted {
                 panic!("{}: {note:?}", self.name);
             }
             Note::ServiceBreach(breach) if self.breach.is_some() => {
+                ground.count("a breach");
                 assert_eq!(Some(breach.name()), self.breach, "{}", self.name);
             }
+            Note::Failed(_) => ground.count("a service is left"),
+            Note::Poison { .. } => ground.count("a poison message"),
+            Note::MoveEnded { outcome: Outcome::Moved { forced }, .. } => {
+                ground.count(if forced { "a forced move" } else { "a move" });
+            }
+            Note::MoveEnded { .. } => ground.count("a move that fails"),
             Note::ServiceBreach(breach) => assert_eq!(breach.name(), "no_pong", "{}", self.name),
             Note::Silent if self.others || matches!(self.target, Some(Target::Held(..))) => {
+                ground.count("a service is silent");
                 self.machine.handle_backend_lost(ground.now, Failure::Silence);
                 return true;
             }
@@ -385,6 +398,7 @@ impl Hosted {
         let Some(dialing) = self.dialing.take_if(|dialing| dialing.at <= now) else { return false };
         self.epoch += 1;
         if !dialing.succeeds {
+            ground.count("a dial that fails");
             self.machine.handle_dial_failed(now, DialFailure::Unreachable);
             return true;
         }

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Stall(Way, Duration),
     Crash(Fuse),
     Die(Death),
+    /// The message that the client sends next kills so many services.
+    Killer(u64),
     /// The service answers no pings any more.
     Mute,
     ServiceCloses(u16),
@@ -59,7 +61,7 @@ pub(crate) struct Faults {
 }
 
 /// Kinds of faults, the last of which are rare.
-const KINDS: u64 = 20;
+const KINDS: u64 = 21;
 const RARE: u64 = 18;
 
 impl Faults {
@@ -99,7 +101,8 @@ impl Faults {
             15 => dice.pick(&[Fault::Mute, Fault::ServiceCloses(1001), Fault::ServiceCloses(1012)]),
             16 => Fault::ClientsBreak(dice.between(1, 8), dice.pick(&[150, 250, 500])),
             17 => Fault::ServicesBreak(dice.between(1, 4), dice.pick(&[100, 500])),
-            18 => dice.pick(&[Fault::ServiceCloses(1011), Fault::ServiceCloses(4000), Fault::BrokerEnds(None)]),
+            18 => Fault::Killer(dice.between(1, 8)),
+            19 => dice.pick(&[Fault::ServiceCloses(1011), Fault::ServiceCloses(4000), Fault::BrokerEnds(None)]),
             _ => match dice.below(4) {
                 0 => Fault::BrokerEnds(Some(dice.pick(&[1001, 1012]))),
                 _ => Fault::Misbehave(dice.below(7)),
@@ -161,6 +164,9 @@ impl World {
             }
             Fault::ServicesBreak(times, within) => {
                 (self.ground.luck.services_break, self.ground.luck.breaks_within) = (times, within);
+            }
+            Fault::Killer(times) => {
+                (self.ground.luck.killer, self.ground.luck.kills) = (self.user.sent + 1, times);
             }
             Fault::BrokerEnds(code) => self.end_broker(code),
             Fault::FailOver | Fault::Relocate(_) | Fault::Remain => self.order(fault),

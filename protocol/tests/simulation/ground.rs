@@ -10,6 +10,7 @@ use crate::application::Sizes;
 use crate::faults::outage;
 use crate::network::{Conn, End, Network};
 use crate::random::Random;
+use crate::tally::Tally;
 use crate::truth::{Limits, Truth};
 
 pub(crate) struct Ground {
@@ -21,6 +22,7 @@ pub(crate) struct Ground {
     pub(crate) sizes: Sizes,
     pub(crate) limits: Limits,
     pub(crate) luck: Luck,
+    pub(crate) tally: Tally,
     pub(crate) trace: bool,
 }
 
@@ -38,6 +40,9 @@ pub(crate) struct Luck {
     pub(crate) clients_break: u64,
     pub(crate) services_break: u64,
     pub(crate) breaks_within: usize,
+    /// This message of the client's kills so many of the services that it comes to.
+    pub(crate) killer: u64,
+    pub(crate) kills: u64,
 }
 
 impl Ground {
@@ -81,6 +86,11 @@ impl Ground {
         let any = *stock > 0;
         *stock = stock.saturating_sub(1);
         any
+    }
+
+    /// Something has happened.
+    pub(crate) fn count(&mut self, what: &'static str) {
+        self.tally.count(what, 1);
     }
 
     /// A line of the trace.

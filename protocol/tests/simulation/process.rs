@@ -210,6 +210,9 @@ impl Process {
                 let notice = notice.unwrap_or_else(|breach| panic!("{}: {breach}", self.name));
                 if let Some(notice) = notice {
                     ground.note(&self.name, || format!("is told {notice:?}"));
+                    if notice.draining {
+                        ground.count("a notice of a drain");
+                    }
                     store.forget(self.session, notice.applied);
                 }
                 if !self.mute && self.life == Life::Lives {
@@ -242,6 +245,7 @@ impl Process {
             self.busy_until = self.busy_until.max(ground.now + ground.dice.millis(0, self.habits.work));
         } else {
             ground.note(&self.name, || format!("gets message {seq} again"));
+            ground.count("a message skipped");
             assert!(seq <= self.state.seq, "message {seq} is skipped, and {:?} is consumed", self.state);
         }
     }
@@ -276,6 +280,7 @@ impl Process {
             assert_eq!(repeated.is_none(), row.number <= applied, "commit {} of {applied}", row.number);
             if let Some(numbered) = repeated {
                 ground.note(&self.name, || format!("says commit {} again", row.number));
+                ground.count("a commit said again");
                 self.say_commit(ground, numbered.message);
             }
         }
@@ -286,6 +291,7 @@ impl Process {
         let code = close.as_ref().map(|(code, _)| *code);
         if matches!(code, Some(CLOSE_SUPERSEDED | CLOSE_BREACH)) {
             // It does not listen at once.
+            ground.count("a service is fenced");
             self.leaves_at = Some(ground.now + ground.dice.millis(0, 500));
             return;
         }
@@ -342,6 +348,9 @@ impl Process {
             self.state = self.state.with(id);
             self.consumed += 1;
             self.answers.extend(ground.sizes.answers(self.state));
+            if ground.luck.killer == id && Ground::uses_up(&mut ground.luck.kills) {
+                self.fuse = Some(Fuse { point: Point::Consumed, skip: 0, death: Death::Crash });
+            }
             self.burns(ground, Point::Consumed);
         }
     }
@@ -361,6 +370,7 @@ impl Process {
         }
         let (state, number) = (self.state, self.machine.number() + 1);
         if self.habits.store && !self.store(ground, store, number, &outputs) {
+            ground.count("a service is fenced by its store");
             return self.end(ground, Death::Exit);
         }
         if self.burns(ground, Point::Made) {
@@ -393,6 +403,7 @@ impl Process {
         Pen::plain().message(&mut ground.dice, false, &message, &mut self.out);
         let whole = self.out.len() - from;
         if self.burns(ground, Point::Saying) {
+            ground.count("a commit cut in the middle");
             self.out.truncate(from + ground.dice.size(0, whole - 1));
         } else {
             self.burns(ground, Point::Said);
@@ -414,6 +425,7 @@ impl Process {
             3 => {
                 // A commit that has been applied already.
                 if let Some(message) = self.last_commit.clone() {
+                    ground.count("a commit that was applied already");
                     Pen::plain().message(&mut ground.dice, false, &message, &mut self.out);
                 }
             }
@@ -425,6 +437,7 @@ impl Process {
     fn push(&mut self, ground: &mut Ground, extra: &Message) {
         let message = self.machine.push(&[extra.output()]).expect("a push is small");
         ground.note(&self.name, || "pushes".to_owned());
+        ground.count("a push");
         Pen::plain().message(&mut ground.dice, false, &message, &mut self.out);
     }
 
@@ -446,12 +459,13 @@ impl Process {
     }
 
     /// Whether this is the place of its death.
-    fn burns(&mut self, ground: &Ground, point: Point) -> bool {
+    fn burns(&mut self, ground: &mut Ground, point: Point) -> bool {
         let Some(fuse) = self.fuse.as_mut().filter(|fuse| fuse.point == point) else { return false };
         if Ground::uses_up(&mut fuse.skip) || self.life != Life::Lives {
             return false;
         }
         ground.note(&self.name, || format!("dies: {point:?}, {:?}", fuse.death));
+        ground.count("a service dies");
         self.life = Life::Doomed(fuse.death);
         true
     }
@@ -474,6 +488,7 @@ impl Process {
     pub(crate) fn closes(&mut self, ground: &mut Ground, code: u16) {
         if self.serves() {
             ground.note(&self.name, || format!("says Close {code}"));
+            ground.count("a Close of the service's");
             Pen::plain().close(&mut ground.dice, Some((code, "its own")), &mut self.out);
             self.life = Life::Doomed(Death::Exit);
         }

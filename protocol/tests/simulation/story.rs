@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use steadfast_protocol::shim::SessionId;
-use steadfast_protocol::shim::client::{Cause, Client, End, Event, Fate};
+use steadfast_protocol::shim::client::{Cause, Client, End, Event, Fate, Loss};
 use steadfast_protocol::shim::client_wire::{FromBroker, MESSAGE, Reason, Token};
 
 use crate::application::{Message, id_of};
@@ -78,13 +78,26 @@ impl Story {
             Event::Fresh { reason, unknown } => {
                 let before = self.session.map(|before| &*ground.truth(before));
                 assert!(excused(*reason, before, self.token), "the session is lost: {reason:?}");
+                ground.count(match reason {
+                    Reason::New => "a session new",
+                    Reason::Unknown => "a session unknown",
+                    Reason::Stale => "a session stale",
+                    Reason::Seq => "a session with another seq",
+                });
                 self.check_unknown(unknown);
+                if unknown.is_some() {
+                    ground.count("messages unknown");
+                }
                 self.unknown.extend(unknown.clone());
                 (self.session, self.got, self.base) = (session, 0, self.written);
                 (self.received, self.committed) = (self.written, self.written);
             }
-            Event::Resumed => assert_eq!(session, self.session, "another session goes on"),
+            Event::Resumed => {
+                ground.count("a session resumed");
+                assert_eq!(session, self.session, "another session goes on");
+            }
             Event::Progress { received, committed } => self.progress(ground, *received, *committed),
+            Event::Lost(Loss::Silent) => ground.count("a broker is silent for the client"),
             Event::Lost(_) => {}
             Event::Closed(end) => self.closed(end),
         }
@@ -119,7 +132,7 @@ impl Story {
     }
 
     /// When all is over: what is said of each message is true, and something is said of each.
-    pub(crate) fn check(&self, ground: &Ground, client: &Client, sent: u64) {
+    pub(crate) fn check(&self, ground: &mut Ground, client: &Client, sent: u64) {
         let consumed = consumed(&ground.truths);
         for id in 1..=sent {
             let fate = client.fate(id).unwrap_or_else(|| panic!("nothing is known of {id}"));
@@ -130,6 +143,7 @@ impl Story {
                     assert!(self.unknown.iter().any(|range| range.contains(&id)), "{id} is lost silently");
                 }
                 Fate::Unsent => {
+                    ground.count("a message unsent");
                     let unsent = self.end.as_ref().and_then(|end| end.unsent.clone());
                     assert!(unsent.is_some_and(|range| range.contains(&id)), "{id} is dropped silently");
                     assert_eq!(committed, None, "message {id} is called unsent");

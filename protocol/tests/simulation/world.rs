@@ -16,6 +16,7 @@ use crate::network::Network;
 use crate::plan::Plan;
 use crate::process::Process;
 use crate::random::Random;
+use crate::tally::Tally;
 use crate::user::User;
 
 /// Turns that everybody may have without time going on.
@@ -42,16 +43,6 @@ pub(crate) struct World {
     moments: usize,
 }
 
-/// What a schedule has come to, for those who count.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Tally {
-    pub(crate) messages: u64,
-    pub(crate) moments: u64,
-    pub(crate) sessions: u64,
-    pub(crate) services: u64,
-    pub(crate) connections: u64,
-}
-
 /// Runs the schedule of a seed. Panics when something is not as it must be.
 pub(crate) fn run(seed: u64, trace: bool) -> Tally {
     let mut world = World::new(seed, trace);
@@ -59,13 +50,7 @@ pub(crate) fn run(seed: u64, trace: bool) -> Tally {
     world.part();
     world.until("every session has ended", |world| world.ground.now.max(world.calm_at) + END, World::is_over);
     world.check();
-    Tally {
-        messages: world.user.sent,
-        moments: world.moments as u64,
-        sessions: world.ground.truths.len() as u64,
-        services: world.processes.len() as u64,
-        connections: world.ground.net.count() as u64,
-    }
+    world.tally()
 }
 
 impl World {
@@ -82,6 +67,7 @@ impl World {
             sizes,
             limits,
             luck: Luck::default(),
+            tally: Tally::default(),
             trace,
         };
         ground.note("plan", || format!("{:?} {:?} {:?}", plan.network, plan.habits, plan.sizes));
@@ -229,7 +215,26 @@ impl World {
 
     fn check(&mut self) {
         self.check_services();
-        self.user.story.check(&self.ground, &self.user.machine, self.user.sent);
+        self.user.story.check(&mut self.ground, &self.user.machine, self.user.sent);
+    }
+
+    fn tally(self) -> Tally {
+        let Ground { mut tally, truths, net, .. } = self.ground;
+        tally.schedules = 1;
+        let commits = truths.iter().map(|truth| truth.applied).sum();
+        let outputs = truths.iter().map(|truth| truth.outputs.len() as u64).sum();
+        for (what, times) in [
+            ("a message", self.user.sent),
+            ("a commit", commits),
+            ("an output", outputs),
+            ("a session", truths.len() as u64),
+            ("a service", self.processes.len() as u64),
+            ("a connection", net.count() as u64),
+            ("a moment", self.moments as u64),
+        ] {
+            tally.count(what, times);
+        }
+        tally
     }
 
     fn standing(&self) -> String {

@@ -1,0 +1,73 @@
+//! What has happened in schedules, counted, so that nobody takes it for granted that it did.
+
+use std::collections::BTreeMap;
+
+/// Counts of what has happened.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) schedules: u64,
+    happened: BTreeMap<&'static str, u64>,
+}
+
+/// What must happen in many schedules, more than once in a thousand.
+const ALL: [&str; 30] = [
+    "a client's connection ends at the broker",
+    "a client is back",
+    "a client is superseded",
+    "a client's resume comes too late",
+    "a client is let go by the broker",
+    "a session resumed",
+    "a session new",
+    "a session unknown",
+    "a broker is silent for the client",
+    "messages unknown",
+    "a message unsent",
+    "a service dies",
+    "a service is left",
+    "a service is silent",
+    "a service is fenced",
+    "a service is fenced by its store",
+    "a commit",
+    "a commit that was applied already",
+    "a commit said again",
+    "a commit cut in the middle",
+    "a message skipped",
+    "a push",
+    "a breach",
+    "a notice of a drain",
+    "a move",
+    "a forced move",
+    "a move that fails",
+    "a dial that fails",
+    "a Close of the service's",
+    "a poison message",
+];
+
+impl Tally {
+    pub(crate) fn count(&mut self, what: &'static str, times: u64) {
+        *self.happened.entry(what).or_default() += times;
+    }
+
+    pub(crate) fn assert_that_all_happens(&self) {
+        for what in ALL {
+            let times = self.happened.get(what).copied().unwrap_or_default();
+            assert!(times * 1000 >= self.schedules, "{what}: only {times} times in {self}");
+        }
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.schedules += other.schedules;
+        for (what, times) in other.happened {
+            self.count(what, times);
+        }
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{} schedules", self.schedules)?;
+        self.happened.iter().try_for_each(|(what, times)| writeln!(f, "{times:>12} {what}"))
+    }
+}
