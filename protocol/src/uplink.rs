@@ -10,14 +10,22 @@
 //! it: a peer answers a ping with the same payload (RFC 6455, 5.5.2 and 5.5.3) and reads frames in
 //! order.
 
+mod inserts;
+mod ping;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::chain::Gather;
-use crate::frame::{Opcode, control_frame, data_frame};
 use crate::ring::Ring;
-use crate::shim::service_wire::{NOTICE_LEN, Notice};
 use crate::time::Time;
+
+use inserts::{Insert, Inserts};
+use ping::Ping;
+
+pub(crate) use ping::Tidings;
 
 /// A source of unpredictable numbers, the driver's. Masking keys must be unpredictable
 /// (RFC 6455, 5.3), and a nonce must not be guessed by a backend that never read the ping.
@@ -25,15 +33,6 @@ pub type Entropy<'a> = dyn FnMut() -> u64 + 'a;
 
 /// Acknowledged messages wait for the end of `ack_hold` in at most so many steps.
 const HOLD_STEPS: usize = 64;
-
-/// Bytes of a masked ping before its payload: two of header, four of key.
-const PING_HEAD: usize = 6;
-
-/// A masked ping with eight bytes of nonce.
-const PING_LEN: usize = PING_HEAD + 8;
-
-/// A masked ping with a notice.
-const NOTICE_PING_LEN: usize = PING_HEAD + NOTICE_LEN;
 
 /// A position that is never reached.
 const NOWHERE: u64 = u64::MAX;
@@ -53,50 +52,6 @@ pub(crate) struct Uplink {
     stop_at: u64,
     /// An open message is not written before its end is there: its client may come back and begin it anew.
     whole_only: bool,
-}
-
-/// What a ping to a service that links the shim tells it besides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tidings {
-    pub(crate) applied: u64,
-    pub(crate) draining: bool,
-}
-
-#[derive(Debug)]
-struct Ping {
-    at: u64,
-    seq: u64,
-    /// When it was found to be written to its last byte.
-    asked: Option<Time>,
-    frame: PingFrame,
-}
-
-/// A ping's bytes, and how many of them are written.
-#[derive(Debug)]
-enum PingFrame {
-    Plain(u8, [u8; PING_LEN]),
-    /// One with a notice.
-    Notice(u8, Box<[u8; NOTICE_PING_LEN]>),
-}
-
-/// Control frames other than the ping; rare.
-#[derive(Debug, Default)]
-struct Inserts {
-    pong: Option<Insert>,
-    /// The answer to a ping that came while an earlier pong was half written.
-    late_pong: Option<Vec<u8>>,
-    close: Option<Insert>,
-    /// The first message to a service that links the shim.
-    attach: Option<Insert>,
-}
-
-#[derive(Debug)]
-struct Insert {
-    at: u64,
-    payload: Vec<u8>,
-    /// The masked frame, once there was entropy to make it.
-    frame: Vec<u8>,
-    written: usize,
 }
 
 #[derive(Debug)]
@@ -519,330 +474,5 @@ impl Uplink {
     /// The backend owes something: a pong, or room for whole messages that wait to be written.
     pub(crate) fn awaits(&self) -> bool {
         self.ping.is_some() || self.ring.sent() < self.ring.whole().min(self.reach())
-    }
-}
-
-impl Ping {
-    fn new(at: u64, seq: u64, tidings: Option<Tidings>, entropy: &mut Entropy<'_>) -> Ping {
-        let nonce = entropy();
-        let [a, b, c, d, ..] = entropy().to_be_bytes();
-        let frame = PingFrame::new([a, b, c, d], nonce, tidings);
-        Ping { at, seq, asked: None, frame }
-    }
-
-    fn note_written(&mut self, now: Time) {
-        if self.frame.unwritten().is_empty() {
-            self.asked.get_or_insert(now);
-        }
-    }
-}
-
-impl PingFrame {
-    fn new(key: [u8; 4], nonce: u64, tidings: Option<Tidings>) -> PingFrame {
-        match tidings {
-            None => PingFrame::Plain(0, filled(key, &nonce.to_be_bytes())),
-            Some(Tidings { applied, draining }) => {
-                let notice = Notice { nonce, applied, draining };
-                PingFrame::Notice(0, Box::new(filled(key, &notice.encode())))
-            }
-        }
-    }
-
-    fn parts(&self) -> (usize, &[u8]) {
-        match self {
-            PingFrame::Plain(written, frame) => (usize::from(*written), frame),
-            PingFrame::Notice(written, frame) => (usize::from(*written), frame.as_slice()),
-        }
-    }
-
-    fn written(&self) -> usize {
-        self.parts().0
-    }
-
-    fn unwritten(&self) -> &[u8] {
-        let (written, frame) = self.parts();
-        &frame[written..]
-    }
-
-    /// A part of it is written, and not all.
-    fn is_begun(&self) -> bool {
-        self.written() > 0 && !self.unwritten().is_empty()
-    }
-
-    fn add_written(&mut self, n: usize) {
-        let (PingFrame::Plain(written, _) | PingFrame::Notice(written, _)) = self;
-        *written += n as u8;
-    }
-
-    /// This is its payload.
-    fn is(&self, payload: &[u8]) -> bool {
-        let (_, frame) = self.parts();
-        let key = &frame[PING_HEAD - 4..PING_HEAD];
-        let unmasked = frame[PING_HEAD..].iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
-        unmasked.eq(payload.iter().copied())
-    }
-}
-
-/// A masked ping that fills `N` bytes.
-fn filled<const N: usize>(key: [u8; 4], payload: &[u8]) -> [u8; N] {
-    let mut frame = [0; N];
-    let bytes = control_frame(Opcode::Ping, payload, Some(key));
-    let n = bytes.len().min(N);
-    frame[..n].copy_from_slice(&bytes[..n]);
-    frame
-}
-
-impl Inserts {
-    fn is_empty(&self) -> bool {
-        let pong = self.pong.is_some() || self.late_pong.is_some();
-        !pong && self.close.is_none() && self.attach.is_none()
-    }
-
-    fn seal(&mut self, entropy: &mut Entropy<'_>) {
-        for (insert, opcode) in [(&mut self.pong, Opcode::Pong), (&mut self.close, Opcode::Close)] {
-            if let Some(insert) = insert.as_mut().filter(|insert| !insert.sealed()) {
-                let [a, b, c, d, ..] = entropy().to_be_bytes();
-                insert.frame = control_frame(opcode, &insert.payload, Some([a, b, c, d]));
-            }
-        }
-        if let Some(attach) = self.attach.as_mut().filter(|attach| !attach.sealed()) {
-            let [a, b, c, d, ..] = entropy().to_be_bytes();
-            attach.frame = data_frame(Opcode::Binary, &attach.payload, Some([a, b, c, d]));
-        }
-    }
-
-    fn attach_written(&mut self, n: usize) {
-        if let Some(attach) = &mut self.attach {
-            attach.written += n;
-            if attach.written == attach.frame.len() {
-                self.attach = None;
-            }
-        }
-    }
-
-    fn close_written(&mut self, n: usize) {
-        if let Some(close) = &mut self.close {
-            close.written += n;
-        }
-    }
-
-    fn pong_written(&mut self, n: usize) {
-        if let Some(pong) = &mut self.pong {
-            pong.written += n;
-            if pong.written == pong.frame.len() {
-                self.pong = None;
-            }
-        }
-    }
-}
-
-impl Insert {
-    fn new(at: u64, payload: &[u8]) -> Insert {
-        Insert { at, payload: payload.to_vec(), frame: Vec::new(), written: 0 }
-    }
-
-    fn sealed(&self) -> bool {
-        !self.frame.is_empty()
-    }
-
-    fn unwritten(&self) -> &[u8] {
-        &self.frame[self.written..]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scanner::{Item, Scanner, Sender};
-
-    const NOW: Time = Time::ORIGIN;
-    const ONE: &[u8] = b"\x82\x83\0\0\0\0one";
-    const TWO: &[u8] = b"\x82\x83\0\0\0\0two";
-
-    fn feed(up: &mut Uplink, bytes: &[u8]) {
-        let mut scanner = Scanner::new(Sender::Client, 1 << 20, false);
-        let mut input = bytes;
-        while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
-            up.ring.append(&data);
-        }
-    }
-
-    fn prepare(up: &mut Uplink) -> bool {
-        up.prepare(NOW, (true, false), 0, None, &mut || 0)
-    }
-
-    /// Writes `room` bytes at the most and returns them.
-    fn write(up: &mut Uplink, room: usize) -> Vec<u8> {
-        let bytes: Vec<u8> =
-            up.transmit().pieces().iter().flat_map(|piece| piece.to_vec()).take(room).collect();
-        up.written(bytes.len());
-        bytes
-    }
-
-    fn ping() -> Vec<u8> {
-        [&[0x89, 0x88][..], &[0; 12]].concat()
-    }
-
-    const NONCE: &[u8] = &[0; 8];
-
-    #[test]
-    fn a_ping_follows_the_messages_in_the_same_write() {
-        let mut up = Uplink::default();
-        feed(&mut up, ONE);
-        assert!(prepare(&mut up));
-        assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
-        feed(&mut up, TWO);
-        assert!(!prepare(&mut up), "one is outstanding");
-        assert_eq!(write(&mut up, 1000), TWO);
-        assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
-        assert_eq!((up.acked_seq(), up.ring.len()), (1, TWO.len()));
-        assert!(prepare(&mut up), "what the pong left uncovered is asked for alone");
-        assert_eq!(write(&mut up, 1000), ping());
-        assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
-        assert!(up.ring.is_empty() && !up.awaits());
-    }
-
-    #[test]
-    fn whatever_the_socket_takes_the_bytes_are_the_same() {
-        for room in 1..40 {
-            let mut up = Uplink::default();
-            feed(&mut up, &[ONE, &TWO[..8]].concat());
-            prepare(&mut up);
-            up.pong(b"hi", 1);
-            up.prepare(NOW, (true, false), 1, None, &mut || 0);
-            let mut got = Vec::new();
-            loop {
-                let bytes = write(&mut up, room);
-                if bytes.is_empty() {
-                    break;
-                }
-                got.extend(bytes);
-            }
-            let pong = b"\x8A\x82\0\0\0\0hi";
-            assert_eq!(got, [ONE, &ping(), pong, &TWO[..8]].concat(), "room {room}");
-        }
-    }
-
-    #[test]
-    fn a_pong_waits_for_the_end_of_a_frame_that_is_begun() {
-        let mut up = Uplink::default();
-        feed(&mut up, &TWO[..8]);
-        assert_eq!(write(&mut up, 1000), &TWO[..8]);
-        up.pong(b"", 1);
-        prepare(&mut up);
-        assert_eq!(write(&mut up, 1000), b"");
-        up.ring.tail(1).push(b'o');
-        up.ring.grown(1, true);
-        assert_eq!(write(&mut up, 1000), b"o\x8A\x80\0\0\0\0");
-    }
-
-    #[test]
-    fn no_ping_inside_an_open_message() {
-        let mut up = Uplink::default();
-        feed(&mut up, &[ONE, &TWO[..8]].concat());
-        up.ring.written(1000);
-        assert!(!prepare(&mut up));
-    }
-
-    #[test]
-    fn pongs_that_nobody_asked_for_acknowledge_nothing() {
-        let mut up = Uplink::default();
-        feed(&mut up, ONE);
-        assert!(!up.acknowledge(NOW, NONCE, Some(Duration::ZERO)), "no ping yet");
-        prepare(&mut up);
-        assert!(!up.acknowledge(NOW, NONCE, Some(Duration::ZERO)), "it is not written yet");
-        write(&mut up, 1000);
-        assert!(!up.acknowledge(NOW, b"", Some(Duration::ZERO)));
-        assert!(!up.acknowledge(NOW, &[1; 8], Some(Duration::ZERO)));
-        assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
-        assert!(!up.acknowledge(NOW, NONCE, Some(Duration::ZERO)), "once is enough");
-    }
-
-    #[test]
-    fn held_messages_stay_for_a_replay_until_the_hold_ends() {
-        let hold = Duration::from_millis(200);
-        let mut up = Uplink::default();
-        feed(&mut up, ONE);
-        prepare(&mut up);
-        write(&mut up, 1000);
-        assert!(up.acknowledge(NOW, NONCE, Some(hold)));
-        assert_eq!((up.acked_seq(), up.ring.base_seq()), (1, 0));
-        assert!(!prepare(&mut up), "acknowledged, so it is not asked for again");
-        up.end_holds(NOW + hold / 2);
-        assert_eq!((up.ring.base_seq(), up.hold_ends()), (0, Some(NOW + hold)));
-        up.end_holds(NOW + hold);
-        assert_eq!((up.ring.base_seq(), up.hold_ends()), (1, None));
-    }
-
-    #[test]
-    fn a_rewind_replays_what_was_held() {
-        let mut up = Uplink::default();
-        feed(&mut up, ONE);
-        prepare(&mut up);
-        write(&mut up, 1000);
-        up.acknowledge(NOW, NONCE, Some(Duration::from_secs(1)));
-        up.rewind();
-        assert!(prepare(&mut up));
-        assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
-    }
-
-    #[test]
-    fn many_holds_merge_and_none_ends_early() {
-        let mut up = Uplink::default();
-        for i in 0..200u64 {
-            let now = NOW + Duration::from_millis(i);
-            feed(&mut up, ONE);
-            up.prepare(now, (true, false), 0, None, &mut || 0);
-            write(&mut up, 1000);
-            assert!(up.acknowledge(now, NONCE, Some(Duration::from_secs(1))));
-        }
-        assert!(up.held.as_ref().expect("held").len() <= HOLD_STEPS);
-        up.end_holds(NOW + Duration::from_millis(1100));
-        assert!(up.ring.base_seq() <= 101);
-        up.end_holds(NOW + Duration::from_millis(1199));
-        assert!(up.ring.is_empty());
-    }
-
-    #[test]
-    fn one_at_a_time_lets_one_message_through_until_its_pong() {
-        let mut up = Uplink::default();
-        feed(&mut up, &[ONE, TWO].concat());
-        up.one_at_a_time(true);
-        prepare(&mut up);
-        assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
-        assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
-        up.one_at_a_time(true);
-        prepare(&mut up);
-        assert_eq!(write(&mut up, 1000), [TWO, &ping()].concat());
-        assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
-        assert_eq!(up.acked_seq(), 2);
-    }
-
-    #[test]
-    fn nothing_follows_a_close() {
-        let mut up = Uplink::default();
-        feed(&mut up, ONE);
-        up.close(&1000u16.to_be_bytes());
-        assert!(prepare(&mut up), "what stands before the Close is still asked for");
-        assert_eq!(write(&mut up, 1000), [ONE, &ping(), b"\x88\x82\0\0\0\0\x03\xe8"].concat());
-        assert!(up.closed());
-        assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
-        assert!(!up.prepare(NOW, (true, true), 0, None, &mut || 0));
-        assert_eq!(write(&mut up, 1000), b"");
-    }
-
-    #[test]
-    fn a_ping_that_comes_while_a_pong_is_half_written_is_answered_next() {
-        let mut up = Uplink::default();
-        up.pong(b"1", 0);
-        prepare(&mut up);
-        assert_eq!(write(&mut up, 3).len(), 3);
-        up.pong(b"2", 0);
-        up.pong(b"3", 0);
-        prepare(&mut up);
-        assert_eq!(write(&mut up, 1000), b"\0\0\0".iter().chain(b"1").copied().collect::<Vec<u8>>());
-        prepare(&mut up);
-        assert_eq!(write(&mut up, 1000), b"\x8A\x81\0\0\0\x003");
-        assert!(up.inserts.is_none());
     }
 }

@@ -31,8 +31,9 @@ use std::time::Duration;
 use crate::time::Time;
 use crate::uplink::Entropy;
 
+use super::opening::backend_scanner;
 use super::target::{Speech, Target};
-use super::{AckMode, Backend, Client, Failure, Note, Service, Session, State, backend_scanner};
+use super::{AckMode, Backend, Client, Failure, Note, Service, Session, State};
 
 /// Going away (RFC 6455, 7.4.1).
 const GOING_AWAY: [u8; 2] = 1001_u16.to_be_bytes();

@@ -20,8 +20,9 @@ use crate::uplink::Entropy;
 use crate::violation::Violation;
 
 use super::ledger::Unanswered;
+use super::opening::backend_scanner;
 use super::target::Target;
-use super::{AckMode, Backend, Breach, Cause, Client, Farewell, Outcome, Session, State, backend_scanner};
+use super::{AckMode, Backend, Breach, Cause, Client, Farewell, Outcome, Session, State};
 
 /// Why a backend was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -119,7 +119,8 @@ impl Strip {
         bytes: &'a [u8],
         ring: Option<&mut Ring>,
     ) -> Option<&'a [u8]> {
-        let len = usize::try_from(header.payload_len).ok().filter(|_| header.fin && self.at == At::Between)?;
+        let len =
+            usize::try_from(header.payload_len).ok().filter(|_| header.fin && self.at == At::Between)?;
         let ([a, b, c, d], (message, behind)) = (header.mask?, bytes.split_at_checked(len)?);
         let payload = message.split_first().filter(|(kind, _)| **kind ^ a == MESSAGE)?.1;
         if let Some(ring) = ring {

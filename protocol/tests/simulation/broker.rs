@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_protocol::chain::Gather;
-use steadfast_protocol::session::{Config, Dial, DialFailure, Failure, Note, Opening, Outcome, Session, State};
+use steadfast_protocol::session::{
+    Config, Dial, DialFailure, Failure, Note, Opening, Outcome, Session, State,
+};
 use steadfast_protocol::shim::SessionId;
 use steadfast_protocol::shim::client_wire::{Reason, Resume};
 use steadfast_protocol::time::Time;

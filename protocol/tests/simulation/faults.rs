@@ -102,7 +102,9 @@ impl Faults {
             16 => Fault::ClientsBreak(dice.between(1, 8), dice.pick(&[150, 250, 500])),
             17 => Fault::ServicesBreak(dice.between(1, 4), dice.pick(&[100, 500])),
             18 => Fault::Killer(dice.between(1, 8)),
-            19 => dice.pick(&[Fault::ServiceCloses(1011), Fault::ServiceCloses(4000), Fault::BrokerEnds(None)]),
+            19 => {
+                dice.pick(&[Fault::ServiceCloses(1011), Fault::ServiceCloses(4000), Fault::BrokerEnds(None)])
+            }
             _ => match dice.below(4) {
                 0 => Fault::BrokerEnds(Some(dice.pick(&[1001, 1012]))),
                 _ => Fault::Misbehave(dice.below(7)),

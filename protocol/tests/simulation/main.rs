@@ -61,7 +61,9 @@ const SEEDS: &str = include_str!("seeds.txt");
 fn seeds() -> Vec<u64> {
     let lines = SEEDS.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let seed = |line: &str| line.split(' ').next().and_then(|seed| seed.parse().ok());
-    lines.map(|line| seed(line).unwrap_or_else(|| panic!("seeds.txt: {line:?} begins with no number"))).collect()
+    lines
+        .map(|line| seed(line).unwrap_or_else(|| panic!("seeds.txt: {line:?} begins with no number")))
+        .collect()
 }
 
 /// A variable of the environment, if it is set.

@@ -1,0 +1,130 @@
+//! What is read of either side, and where to. Pushing back is not reading.
+
+use crate::kept::Kept;
+use crate::time::Time;
+
+use super::{Client, Session};
+
+/// From so many payload bytes to come on, they are read straight to where they are kept.
+const DIRECT_MIN: u64 = 16 * 1024;
+
+/// The backend is not read while more than this waits for the client.
+const CLIENT_BACKLOG: usize = 256 * 1024;
+
+/// The shortest masked frame; reading no more than this past a frame cannot begin a next message.
+const FRAME_MIN: usize = 6;
+
+impl Session {
+    /// How many bytes may be read from the client now; zero: none, push back. Pushing back happens
+    /// between messages, so that a message that fills the ring can end. `tight`: memory is short,
+    /// and not even an open message may grow.
+    pub fn client_read_limit(&self, tight: bool) -> usize {
+        match self.client {
+            _ if self.away() => 0,
+            Client::Open if tight => self.read_for_acknowledgements(),
+            Client::Open if self.up.ring.len() >= self.config.ring_limit => {
+                match (self.client_scan.message_open(), self.client_scan.remaining()) {
+                    (false, _) => 0,
+                    (true, 0) => FRAME_MIN,
+                    (true, rest) => usize::try_from(rest).unwrap_or(usize::MAX),
+                }
+            }
+            Client::Open | Client::Told { .. } => usize::MAX,
+            Client::Left { .. } | Client::Over => 0,
+        }
+    }
+
+    /// The client is not read until a backend has acknowledged more.
+    pub fn ring_is_full(&self) -> bool {
+        matches!(self.client, Client::Open) && self.up.ring.len() >= self.config.ring_limit
+    }
+
+    /// Tells whether memory is short, so that the client is not read: it is not judged then.
+    pub fn set_tight(&mut self, now: Time, tight: bool) {
+        self.clocks.client_read(now, !tight);
+    }
+
+    /// Tells whether memory is short, so that no more is kept for a client that may come back than for
+    /// any other that is slow.
+    pub fn set_memory_short(&mut self, short: bool) {
+        self.memory_short = short;
+    }
+
+    /// A message of the client has begun and not ended.
+    pub fn client_message_open(&self) -> bool {
+        self.client_scan.message_open()
+    }
+
+    /// A message of the backend has begun and not ended.
+    pub fn backend_message_open(&self) -> bool {
+        self.backend_scan.message_open()
+    }
+
+    /// Whether to read the backend. Not while much waits for a slow client.
+    pub fn wants_backend(&self) -> bool {
+        self.linked() && !self.client_is_behind()
+    }
+
+    /// So much waits for the client that the backend is not read.
+    pub(super) fn client_is_behind(&self) -> bool {
+        let most = if self.memory_short { CLIENT_BACKLOG } else { self.config.ring_limit };
+        // A message alone that is as much must come to its end before it can be acknowledged.
+        let full = |kept: &Kept| kept.buffered() >= most && !kept.all_acknowledged();
+        self.down.waiting() >= CLIENT_BACKLOG || self.down.kept().is_some_and(full)
+    }
+
+    /// Where to read the client's next bytes to, and how many at the most, when much of a frame's
+    /// payload is to come. Report them with [`Session::client_read`].
+    pub fn client_direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let rest = self.client_scan.remaining();
+        let plain = rest >= DIRECT_MIN && self.client_payload_is_plain();
+        let wanted = plain && matches!(self.client, Client::Open);
+        wanted.then(|| direct_room(self.up.ring.tail(rest as usize), rest))
+    }
+
+    /// `n` bytes were read to where [`Session::client_direct`] said.
+    pub fn client_read(&mut self, now: Time, n: usize) {
+        self.clocks.client_heard(now);
+        let ended = self.client_scan.skip(n as u64);
+        self.client_link_read(n);
+        self.up.ring.grown(n, ended);
+        self.asked(now, ended);
+        self.clocks.client_message(now, ended, !ended);
+    }
+
+    /// As [`Session::client_direct`], for the backend.
+    pub fn backend_direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let rest = self.backend_scan.remaining();
+        let (listens, hears) = (self.backend_listens(), self.client_hears());
+        if rest < DIRECT_MIN || !listens {
+            return None;
+        }
+        match self.shim.as_mut().and_then(|shim| shim.service.as_mut()) {
+            Some(service) => Some(direct_room(service.tail(), rest)),
+            None => hears.then(|| direct_room(self.down.tail(rest as usize), rest)),
+        }
+    }
+
+    /// `n` bytes were read to where [`Session::backend_direct`] said.
+    pub fn backend_read(&mut self, now: Time, n: usize) {
+        self.clocks.backend_heard(now);
+        let ended = self.backend_scan.skip(n as u64);
+        if self.service().is_some() {
+            self.service_read(now, n);
+        } else {
+            self.kind_skip(n);
+            self.down.grown(n, ended);
+        }
+        if ended {
+            self.clocks.answer(now, self.config.quiet_max);
+        }
+        self.clocks.backend_message(now, ended, !ended);
+    }
+}
+
+/// The room of `tail`, bounded by what is to come.
+fn direct_room(tail: &mut Vec<u8>, rest: u64) -> (&mut Vec<u8>, usize) {
+    let room = tail.capacity() - tail.len();
+    let rest = usize::try_from(rest).unwrap_or(usize::MAX);
+    (tail, room.min(rest))
+}

@@ -1,0 +1,146 @@
+//! Where a session stands, and what it has come to so far.
+
+use super::ledger::Exceptions;
+use super::service::Service;
+use super::{Backend, Cause, Client, Counts, End, Ledger, Session};
+
+/// Where a session stands, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Both sides are connected.
+    Relaying,
+    /// The client's connection is lost, and it may come back; the backend is connected.
+    Detached,
+    /// Both sides are connected, and the session is to leave its backend.
+    Departing,
+    /// The same, and the client's messages are held until nothing is under way.
+    Holding,
+    /// The backend was told Close, since the session leaves it.
+    Parting,
+    /// The backend has failed; the next dial is to come.
+    Waiting,
+    /// A backend is being dialled.
+    Dialing,
+    /// A new backend is getting the unacknowledged messages.
+    Replaying,
+    /// It has them, and must last `stable` yet.
+    Settling,
+    /// A Close was said by one side.
+    Closing,
+}
+
+impl State {
+    /// The word for logs and the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Relaying => "relaying",
+            State::Detached => "detached",
+            State::Departing => "departing",
+            State::Holding => "holding",
+            State::Parting => "parting",
+            State::Waiting => "waiting",
+            State::Dialing => "dialing",
+            State::Replaying => "replaying",
+            State::Settling => "settling",
+            State::Closing => "closing",
+        }
+    }
+}
+
+impl Session {
+    /// Why the session ended, once nothing is left to do. Both sockets can be closed then.
+    pub fn ended(&self) -> Option<&End> {
+        let over = matches!((&self.client, self.backend), (Client::Over, Backend::Over));
+        self.exceptions.as_ref().and_then(|e| e.end.as_ref()).filter(|_| over)
+    }
+
+    /// The session ends because its backend has failed.
+    pub fn failed_with_backend(&self) -> bool {
+        let end = self.exceptions.as_ref().and_then(|e| e.end.as_ref());
+        end.is_some_and(|end| end.cause == Cause::BackendFailed)
+    }
+
+    /// Where the session stands.
+    pub fn state(&self) -> State {
+        match (self.backend, &self.client) {
+            (Backend::Waiting { .. }, _) => State::Waiting,
+            (Backend::Dialing, _) => State::Dialing,
+            (Backend::Parting { .. }, Client::Open) => State::Parting,
+            (Backend::Parting { .. }, _) => State::Closing,
+            (Backend::Closing { .. } | Backend::Over, _) => State::Closing,
+            (Backend::Linked, Client::Open) if self.away() && self.departure.is_none() => State::Detached,
+            (Backend::Linked, Client::Open) => self.departing_state().unwrap_or_else(|| self.linked_state()),
+            (Backend::Linked, _) => State::Closing,
+        }
+    }
+
+    /// Both sides are connected, nothing but relaying goes on, and everything is written: time alone
+    /// or a socket can bring anything new.
+    pub fn at_ease(&self) -> bool {
+        let plain = matches!((&self.client, self.backend), (Client::Open, Backend::Linked));
+        let written = self.down.waiting() == 0 && self.up.all_written();
+        plain && written && self.episode.is_none() && self.notes.is_none() && !self.owes_client()
+    }
+
+    /// Bytes that the session keeps for its two directions.
+    pub fn buffered(&self) -> usize {
+        let held = self.target().map_or(0, |target| target.held.buffered());
+        let service = self.service().map_or(0, Service::buffered);
+        self.up.ring.len() + self.down.buffered() + held + service
+    }
+
+    /// Bytes of up messages that are not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.up.ring.len()
+    }
+
+    /// How often the session has left a backend that failed, or as if it had.
+    pub fn failovers(&self) -> u32 {
+        self.exceptions.as_ref().map_or(0, |e| e.failovers)
+    }
+
+    /// How often it has left one by plan.
+    pub fn moves(&self) -> u32 {
+        self.exceptions.as_ref().map_or(0, |e| e.moves)
+    }
+
+    /// The slowest answer of late: from something that the client said to what the backend said next,
+    /// in milliseconds or so. Zero: none has come yet.
+    pub fn slowest_answer(&self) -> std::time::Duration {
+        self.clocks.slowest_answer()
+    }
+
+    /// What became of the messages so far.
+    pub fn ledger(&self) -> Ledger {
+        let none = Exceptions::default();
+        let e = self.exceptions.as_deref().unwrap_or(&none);
+        let down = self.down.messages();
+        Ledger {
+            up: Counts {
+                forwarded: self.up.ring.whole_seq(),
+                acknowledged: self.done_seq(),
+                replayed: e.replayed,
+                suppressed: 0,
+                lost: e.lost_up,
+                in_doubt: e.in_doubt,
+            },
+            down: Counts {
+                forwarded: down,
+                acknowledged: down.saturating_sub(e.lost_down + self.down.unwritten()),
+                suppressed: e.suppressed,
+                lost: e.lost_down,
+                ..Counts::default()
+            },
+        }
+    }
+
+    /// Seq of the last message that a service has committed, or another backend acknowledged.
+    pub(super) fn done_seq(&self) -> u64 {
+        let (acked, lost) = self.exceptions.as_ref().map_or((0, 0), |e| (e.acked_seq, e.lost_up));
+        match self.service() {
+            Some(service) => service.committed(),
+            // What is lost has left the ring as if it were acknowledged.
+            None => self.up.acked_seq().max(acked).saturating_sub(lost),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The ping that asks a backend what it has read, and tells a service that links the shim what is new.
+
+use crate::frame::{Opcode, control_frame};
+use crate::shim::service_wire::{NOTICE_LEN, Notice};
+use crate::time::Time;
+
+use super::Entropy;
+
+/// Bytes of a masked ping before its payload: two of header, four of key.
+const PING_HEAD: usize = 6;
+
+/// A masked ping with eight bytes of nonce.
+const PING_LEN: usize = PING_HEAD + 8;
+
+/// A masked ping with a notice.
+const NOTICE_PING_LEN: usize = PING_HEAD + NOTICE_LEN;
+
+/// What a ping to a service that links the shim tells it besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tidings {
+    pub(crate) applied: u64,
+    pub(crate) draining: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Ping {
+    pub(super) at: u64,
+    pub(super) seq: u64,
+    /// When it was found to be written to its last byte.
+    pub(super) asked: Option<Time>,
+    pub(super) frame: PingFrame,
+}
+
+/// A ping's bytes, and how many of them are written.
+#[derive(Debug)]
+pub(super) enum PingFrame {
+    Plain(u8, [u8; PING_LEN]),
+    /// One with a notice.
+    Notice(u8, Box<[u8; NOTICE_PING_LEN]>),
+}
+
+impl Ping {
+    pub(super) fn new(at: u64, seq: u64, tidings: Option<Tidings>, entropy: &mut Entropy<'_>) -> Ping {
+        let nonce = entropy();
+        let [a, b, c, d, ..] = entropy().to_be_bytes();
+        let frame = PingFrame::new([a, b, c, d], nonce, tidings);
+        Ping { at, seq, asked: None, frame }
+    }
+
+    pub(super) fn note_written(&mut self, now: Time) {
+        if self.frame.unwritten().is_empty() {
+            self.asked.get_or_insert(now);
+        }
+    }
+}
+
+impl PingFrame {
+    fn new(key: [u8; 4], nonce: u64, tidings: Option<Tidings>) -> PingFrame {
+        match tidings {
+            None => PingFrame::Plain(0, filled(key, &nonce.to_be_bytes())),
+            Some(Tidings { applied, draining }) => {
+                let notice = Notice { nonce, applied, draining };
+                PingFrame::Notice(0, Box::new(filled(key, &notice.encode())))
+            }
+        }
+    }
+
+    fn parts(&self) -> (usize, &[u8]) {
+        match self {
+            PingFrame::Plain(written, frame) => (usize::from(*written), frame),
+            PingFrame::Notice(written, frame) => (usize::from(*written), frame.as_slice()),
+        }
+    }
+
+    pub(super) fn written(&self) -> usize {
+        self.parts().0
+    }
+
+    pub(super) fn unwritten(&self) -> &[u8] {
+        let (written, frame) = self.parts();
+        &frame[written..]
+    }
+
+    /// A part of it is written, and not all.
+    pub(super) fn is_begun(&self) -> bool {
+        self.written() > 0 && !self.unwritten().is_empty()
+    }
+
+    pub(super) fn add_written(&mut self, n: usize) {
+        let (PingFrame::Plain(written, _) | PingFrame::Notice(written, _)) = self;
+        *written += n as u8;
+    }
+
+    /// This is its payload.
+    pub(super) fn is(&self, payload: &[u8]) -> bool {
+        let (_, frame) = self.parts();
+        let key = &frame[PING_HEAD - 4..PING_HEAD];
+        let unmasked = frame[PING_HEAD..].iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
+        unmasked.eq(payload.iter().copied())
+    }
+}
+
+/// A masked ping that fills `N` bytes.
+fn filled<const N: usize>(key: [u8; 4], payload: &[u8]) -> [u8; N] {
+    let mut frame = [0; N];
+    let bytes = control_frame(Opcode::Ping, payload, Some(key));
+    let n = bytes.len().min(N);
+    frame[..n].copy_from_slice(&bytes[..n]);
+    frame
+}

@@ -1,0 +1,192 @@
+use super::*;
+use crate::scanner::{Item, Scanner, Sender};
+
+const NOW: Time = Time::ORIGIN;
+const ONE: &[u8] = b"\x82\x83\0\0\0\0one";
+const TWO: &[u8] = b"\x82\x83\0\0\0\0two";
+
+fn feed(up: &mut Uplink, bytes: &[u8]) {
+    let mut scanner = Scanner::new(Sender::Client, 1 << 20, false);
+    let mut input = bytes;
+    while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
+        up.ring.append(&data);
+    }
+}
+
+fn prepare(up: &mut Uplink) -> bool {
+    up.prepare(NOW, (true, false), 0, None, &mut || 0)
+}
+
+/// Writes `room` bytes at the most and returns them.
+fn write(up: &mut Uplink, room: usize) -> Vec<u8> {
+    let bytes: Vec<u8> = up.transmit().pieces().iter().flat_map(|piece| piece.to_vec()).take(room).collect();
+    up.written(bytes.len());
+    bytes
+}
+
+fn ping() -> Vec<u8> {
+    [&[0x89, 0x88][..], &[0; 12]].concat()
+}
+
+const NONCE: &[u8] = &[0; 8];
+
+#[test]
+fn a_ping_follows_the_messages_in_the_same_write() {
+    let mut up = Uplink::default();
+    feed(&mut up, ONE);
+    assert!(prepare(&mut up));
+    assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
+    feed(&mut up, TWO);
+    assert!(!prepare(&mut up), "one is outstanding");
+    assert_eq!(write(&mut up, 1000), TWO);
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
+    assert_eq!((up.acked_seq(), up.ring.len()), (1, TWO.len()));
+    assert!(prepare(&mut up), "what the pong left uncovered is asked for alone");
+    assert_eq!(write(&mut up, 1000), ping());
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
+    assert!(up.ring.is_empty() && !up.awaits());
+}
+
+#[test]
+fn whatever_the_socket_takes_the_bytes_are_the_same() {
+    for room in 1..40 {
+        let mut up = Uplink::default();
+        feed(&mut up, &[ONE, &TWO[..8]].concat());
+        prepare(&mut up);
+        up.pong(b"hi", 1);
+        up.prepare(NOW, (true, false), 1, None, &mut || 0);
+        let mut got = Vec::new();
+        loop {
+            let bytes = write(&mut up, room);
+            if bytes.is_empty() {
+                break;
+            }
+            got.extend(bytes);
+        }
+        let pong = b"\x8A\x82\0\0\0\0hi";
+        assert_eq!(got, [ONE, &ping(), pong, &TWO[..8]].concat(), "room {room}");
+    }
+}
+
+#[test]
+fn a_pong_waits_for_the_end_of_a_frame_that_is_begun() {
+    let mut up = Uplink::default();
+    feed(&mut up, &TWO[..8]);
+    assert_eq!(write(&mut up, 1000), &TWO[..8]);
+    up.pong(b"", 1);
+    prepare(&mut up);
+    assert_eq!(write(&mut up, 1000), b"");
+    up.ring.tail(1).push(b'o');
+    up.ring.grown(1, true);
+    assert_eq!(write(&mut up, 1000), b"o\x8A\x80\0\0\0\0");
+}
+
+#[test]
+fn no_ping_inside_an_open_message() {
+    let mut up = Uplink::default();
+    feed(&mut up, &[ONE, &TWO[..8]].concat());
+    up.ring.written(1000);
+    assert!(!prepare(&mut up));
+}
+
+#[test]
+fn pongs_that_nobody_asked_for_acknowledge_nothing() {
+    let mut up = Uplink::default();
+    feed(&mut up, ONE);
+    assert!(!up.acknowledge(NOW, NONCE, Some(Duration::ZERO)), "no ping yet");
+    prepare(&mut up);
+    assert!(!up.acknowledge(NOW, NONCE, Some(Duration::ZERO)), "it is not written yet");
+    write(&mut up, 1000);
+    assert!(!up.acknowledge(NOW, b"", Some(Duration::ZERO)));
+    assert!(!up.acknowledge(NOW, &[1; 8], Some(Duration::ZERO)));
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
+    assert!(!up.acknowledge(NOW, NONCE, Some(Duration::ZERO)), "once is enough");
+}
+
+#[test]
+fn held_messages_stay_for_a_replay_until_the_hold_ends() {
+    let hold = Duration::from_millis(200);
+    let mut up = Uplink::default();
+    feed(&mut up, ONE);
+    prepare(&mut up);
+    write(&mut up, 1000);
+    assert!(up.acknowledge(NOW, NONCE, Some(hold)));
+    assert_eq!((up.acked_seq(), up.ring.base_seq()), (1, 0));
+    assert!(!prepare(&mut up), "acknowledged, so it is not asked for again");
+    up.end_holds(NOW + hold / 2);
+    assert_eq!((up.ring.base_seq(), up.hold_ends()), (0, Some(NOW + hold)));
+    up.end_holds(NOW + hold);
+    assert_eq!((up.ring.base_seq(), up.hold_ends()), (1, None));
+}
+
+#[test]
+fn a_rewind_replays_what_was_held() {
+    let mut up = Uplink::default();
+    feed(&mut up, ONE);
+    prepare(&mut up);
+    write(&mut up, 1000);
+    up.acknowledge(NOW, NONCE, Some(Duration::from_secs(1)));
+    up.rewind();
+    assert!(prepare(&mut up));
+    assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
+}
+
+#[test]
+fn many_holds_merge_and_none_ends_early() {
+    let mut up = Uplink::default();
+    for i in 0..200u64 {
+        let now = NOW + Duration::from_millis(i);
+        feed(&mut up, ONE);
+        up.prepare(now, (true, false), 0, None, &mut || 0);
+        write(&mut up, 1000);
+        assert!(up.acknowledge(now, NONCE, Some(Duration::from_secs(1))));
+    }
+    assert!(up.held.as_ref().expect("held").len() <= HOLD_STEPS);
+    up.end_holds(NOW + Duration::from_millis(1100));
+    assert!(up.ring.base_seq() <= 101);
+    up.end_holds(NOW + Duration::from_millis(1199));
+    assert!(up.ring.is_empty());
+}
+
+#[test]
+fn one_at_a_time_lets_one_message_through_until_its_pong() {
+    let mut up = Uplink::default();
+    feed(&mut up, &[ONE, TWO].concat());
+    up.one_at_a_time(true);
+    prepare(&mut up);
+    assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
+    up.one_at_a_time(true);
+    prepare(&mut up);
+    assert_eq!(write(&mut up, 1000), [TWO, &ping()].concat());
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
+    assert_eq!(up.acked_seq(), 2);
+}
+
+#[test]
+fn nothing_follows_a_close() {
+    let mut up = Uplink::default();
+    feed(&mut up, ONE);
+    up.close(&1000u16.to_be_bytes());
+    assert!(prepare(&mut up), "what stands before the Close is still asked for");
+    assert_eq!(write(&mut up, 1000), [ONE, &ping(), b"\x88\x82\0\0\0\0\x03\xe8"].concat());
+    assert!(up.closed());
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
+    assert!(!up.prepare(NOW, (true, true), 0, None, &mut || 0));
+    assert_eq!(write(&mut up, 1000), b"");
+}
+
+#[test]
+fn a_ping_that_comes_while_a_pong_is_half_written_is_answered_next() {
+    let mut up = Uplink::default();
+    up.pong(b"1", 0);
+    prepare(&mut up);
+    assert_eq!(write(&mut up, 3).len(), 3);
+    up.pong(b"2", 0);
+    up.pong(b"3", 0);
+    prepare(&mut up);
+    assert_eq!(write(&mut up, 1000), b"\0\0\0".iter().chain(b"1").copied().collect::<Vec<u8>>());
+    prepare(&mut up);
+    assert_eq!(write(&mut up, 1000), b"\x8A\x81\0\0\0\x003");
+    assert!(up.inserts.is_none());
+}
