@@ -91,6 +91,16 @@ impl Session {
         self.stop_waiting();
     }
 
+    /// The broker takes no clients any more: a session whose client is away ends, with this code for its
+    /// backend. Others go on for as long as their clients' connections do.
+    pub fn close_door(&mut self, now: Time, code: u16) {
+        if self.away() {
+            self.shut_down(now, code);
+        } else {
+            self.stop_waiting();
+        }
+    }
+
     /// Somebody wants the session to end: both sides are told Close with this code and reason. False: it
     /// ends already.
     pub fn abort(&mut self, now: Time, code: u16, reason: &str) -> bool {
@@ -100,14 +110,6 @@ impl Session {
         }
         self.stop_waiting();
         open
-    }
-
-    /// A client that is away, or will be, is not waited for any more.
-    fn stop_waiting(&mut self) {
-        if self.away() {
-            self.client_over();
-        }
-        self.returning_over();
     }
 
     /// The client has said Close (`close`), or hung up. Whole messages are still delivered.

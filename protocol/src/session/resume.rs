@@ -48,6 +48,8 @@ pub(super) struct Returning {
     speaks: Speaks,
     /// Its connection is lost; the session is kept until then.
     away_until: Option<Time>,
+    /// The session ends with the present connection.
+    last: bool,
 }
 
 /// How its client speaks.
@@ -76,7 +78,7 @@ struct ClientLink {
 
 impl Returning {
     pub(super) fn plain() -> Returning {
-        Returning { speaks: Speaks::Plain { asked: None }, away_until: None }
+        Returning { speaks: Speaks::Plain { asked: None }, away_until: None, last: false }
     }
 
     pub(super) fn shim(session: SessionId) -> Returning {
@@ -89,7 +91,7 @@ impl Returning {
             tell_at: None,
             asked: false,
         };
-        Returning { speaks: Speaks::Shim(Box::new(link)), away_until: None }
+        Returning { speaks: Speaks::Shim(Box::new(link)), away_until: None, last: false }
     }
 
     fn link(&mut self) -> Option<&mut ClientLink> {
@@ -237,11 +239,23 @@ impl Session {
         self.down.kept().is_some_and(|kept| kept.ring.base_seq() < kept.sent_seq())
     }
 
+    /// Nobody can come back any more: a client that is away is not waited for, nor one that loses its
+    /// connection from now on.
+    pub(super) fn stop_waiting(&mut self) {
+        if self.away() {
+            self.end_absence();
+            self.client_over();
+        } else if let Some(returning) = self.returning_mut() {
+            returning.last = true;
+        }
+    }
+
     /// The client may come back to what is left of the session.
     fn awaits_client(&self) -> bool {
         let told = matches!(self.client, Client::Told { deaf: false, answered: false, .. });
         let kept = self.down.kept().is_some_and(|kept| told && !kept.all_acknowledged());
-        self.returning().is_some() && (matches!(self.client, Client::Open) || kept || (told && self.away()))
+        let may_return = self.returning().is_some_and(|returning| !returning.last);
+        may_return && (matches!(self.client, Client::Open) || kept || (told && self.away()))
     }
 
     /// What has come by halves is begun anew on the next connection, and a Close is said again.
@@ -254,6 +268,9 @@ impl Session {
         self.clocks.client_heard(now);
         self.clocks.client_message(now, true, false);
         self.clocks.client_served();
+        if let Client::Told { until, .. } = &mut self.client {
+            *until = None;
+        }
         self.down.detach();
         match self.returning_mut().map(|returning| &mut returning.speaks) {
             Some(Speaks::Shim(link)) => {
