@@ -242,6 +242,11 @@ impl Kept {
         self.progress
     }
 
+    /// Bytes of messages that are whole.
+    pub(crate) fn whole_len(&self) -> usize {
+        (self.ring.whole() - self.ring.base()) as usize
+    }
+
     pub(crate) fn buffered(&self) -> usize {
         self.ring.len() + self.ours.len()
     }

@@ -65,11 +65,12 @@ impl Session {
         self.linked() && !self.client_is_behind()
     }
 
-    /// So much waits for the client that the backend is not read.
+    /// So much waits for the client that the backend is not read. What a client may come back for does not
+    /// count before it is whole: its end must come, or nothing makes room.
     pub(super) fn client_is_behind(&self) -> bool {
-        let most = if self.memory_short { CLIENT_BACKLOG } else { self.config.ring_limit };
-        // A message alone that is as much must come to its end before it can be acknowledged.
-        let full = |kept: &Kept| kept.buffered() >= most && !kept.all_acknowledged();
+        let ring = self.config.ring_limit;
+        let most = if self.memory_short { ring.min(CLIENT_BACKLOG) } else { ring };
+        let full = |kept: &Kept| kept.whole_len() >= most;
         self.down.waiting() >= CLIENT_BACKLOG || self.down.kept().is_some_and(full)
     }
 

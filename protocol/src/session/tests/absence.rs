@@ -1,6 +1,7 @@
 //! Clients that may come back: how long a session lasts for one, and what is read for it meanwhile.
 
 use super::rig::{Rig, config, secs};
+use super::wire::{BINARY, down, plain};
 use crate::session::{Cause, ClientKind, Config, Opening, State};
 use crate::shim::client_wire::{Reason, Resume, Token};
 
@@ -109,4 +110,44 @@ fn once_the_door_is_closed_nobody_is_waited_for() {
     connected.client_goes();
     connected.backend_pongs();
     assert_eq!(cause(&connected), Some(Cause::ClientGone));
+}
+
+/// What a message takes besides its payload must not keep its end from being read.
+#[test]
+fn a_message_of_the_largest_size_comes_to_its_end() {
+    const LIMIT: usize = 100_000;
+    let mut rig = linked(|config| (config.message_limit, config.ring_limit) = (LIMIT as u32, LIMIT));
+    let frame = plain(true, BINARY, &[7; LIMIT]);
+    let (most, end) = frame.split_at(frame.len() - 3);
+    let before = rig.client.bytes.len();
+    rig.backend_sends(most);
+    rig.backend_sends(end);
+    assert_eq!(rig.client.bytes.len() - before, LIMIT + 1 + 10);
+}
+
+#[test]
+fn a_message_comes_to_its_end_however_short_memory_is() {
+    let mut rig = linked(|_| {});
+    rig.session.set_memory_short(true);
+    let frame = plain(true, BINARY, &[7; 1 << 20]);
+    let before = rig.client.bytes.len();
+    frame.chunks(50_000).for_each(|piece| rig.backend_sends(piece));
+    assert_eq!(rig.client.bytes.len() - before, (1 << 20) + 1 + 10);
+    rig.backend_says("not read yet");
+    assert!(!rig.session.wants_backend(), "too much is kept for the client");
+    rig.client_sends(&super::wire::up("a 1"));
+    assert_eq!(rig.down().last().map(String::as_str), Some("mnot read yet"));
+}
+
+#[test]
+fn plain_backends_are_read_for_a_client_that_is_away_up_to_the_limit() {
+    let mut rig = linked(|config| (config.message_limit, config.ring_limit) = (1000, 2000));
+    rig.client_goes();
+    for _ in 0..10 {
+        rig.backend_sends(&down(&"x".repeat(900)));
+    }
+    assert!(!rig.session.wants_backend());
+    assert!((2000..3000).contains(&rig.session.buffered()), "{} bytes", rig.session.buffered());
+    rig.session.set_memory_short(true);
+    assert_eq!(back(&mut rig, 0).map(|down| down.len()), Ok(3));
 }
