@@ -36,6 +36,9 @@ pub const RESERVED: &str = "steadfast.";
 /// So many entries of an offer are read. It bounds the work of comparing them.
 const OFFER_MAX: usize = 64;
 
+/// Digits of [`NUMBER_MAX`].
+const NUMBER_DIGITS: usize = 16;
+
 /// Bytes of a token.
 pub const TOKEN_LEN: usize = 48;
 
@@ -189,7 +192,7 @@ impl Offer {
 
 fn parse_resume(text: &str) -> Option<Resume> {
     let (token, last) = text.split_once('.')?;
-    Some(Resume { token: Token::parse(token)?, last: number(last)? })
+    Some(Resume { token: Token::parse(token)?, last: number(last.as_bytes())? })
 }
 
 /// A text of the client's.
@@ -212,10 +215,11 @@ impl FromClient {
         if text.len() > TEXT_MAX {
             return None;
         }
-        let mut fields = std::str::from_utf8(text).ok()?.split(' ');
+        std::str::from_utf8(text).ok()?;
+        let mut fields = text.split(|byte| *byte == b' ');
         match fields.next()? {
-            "a" => Some(FromClient::Ack(number(fields.next()?)?)),
-            "q" => Some(FromClient::Query),
+            b"a" => Some(FromClient::Ack(number(fields.next()?)?)),
+            b"q" => Some(FromClient::Query),
             _ => None,
         }
     }
@@ -314,7 +318,7 @@ impl FromBroker {
             "w" => Some(FromBroker::Welcome(Welcome {
                 session: parse_hex(fields.next()?)?,
                 token: Token::parse(fields.next()?)?,
-                window_ms: number(fields.next()?)?,
+                window_ms: number(fields.next()?.as_bytes())?,
                 standing: match fields.next()? {
                     "resumed" => Standing::Resumed(watermarks(&mut fields)?),
                     "fresh" => {
@@ -343,19 +347,27 @@ impl FromBroker {
                 };
                 format!("w {} {} {window_ms} {standing}", hex(session), token.text())
             }
-            FromBroker::Ack(Watermarks { received, committed }) => format!("a {received} {committed}"),
+            FromBroker::Ack(Watermarks { received, committed }) => {
+                // The only one that is made often.
+                ["a ", &received.to_string(), " ", &committed.to_string()].concat()
+            }
         }
     }
 }
 
 fn watermarks<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Watermarks> {
-    Some(Watermarks { received: number(fields.next()?)?, committed: number(fields.next()?)? })
+    let mut number = || number(fields.next()?.as_bytes());
+    Some(Watermarks { received: number()?, committed: number()? })
 }
 
 /// Decimal digits without a sign or needless zeros, at most [`NUMBER_MAX`].
-fn number(text: &str) -> Option<u64> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    text.parse().ok().filter(|number| plain && *number <= NUMBER_MAX)
+fn number(digits: &[u8]) -> Option<u64> {
+    let plain = matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && digits.len() <= NUMBER_DIGITS;
+    let value = digits.iter().try_fold(0, |value, digit| match digit {
+        b'0'..=b'9' if plain => Some(value * 10 + u64::from(digit - b'0')),
+        _ => None,
+    });
+    value.filter(|value| plain && *value <= NUMBER_MAX)
 }
 
 /// 32 digits, in lower case.

@@ -17,6 +17,9 @@ use crate::frame::{Header, Opcode, apply_mask, encode_header};
 use crate::ring::Ring;
 use crate::scanner::Data;
 
+/// Up to so many bytes, a text that lies in one piece is read without keeping it.
+const SHORT_TEXT: usize = 64;
+
 /// A client's message that is none of `steadfast.v1`: its first fragment is empty, or a text of a known
 /// kind is too long or cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +90,10 @@ impl Strip {
                         *bytes = behind;
                         continue;
                     }
+                    if let Some((text, behind)) = self.whole_text(&header, rest) {
+                        *bytes = behind;
+                        return text.ok_or(BadFrame).map(Some);
+                    }
                     *bytes = rest;
                     self.header(&header, frame, ring.as_deref_mut())?;
                 }
@@ -119,9 +126,8 @@ impl Strip {
         bytes: &'a [u8],
         ring: Option<&mut Ring>,
     ) -> Option<&'a [u8]> {
-        let len =
-            usize::try_from(header.payload_len).ok().filter(|_| header.fin && self.at == At::Between)?;
-        let ([a, b, c, d], (message, behind)) = (header.mask?, bytes.split_at_checked(len)?);
+        let (message, behind) = self.whole(header, bytes)?;
+        let [a, b, c, d] = header.mask?;
         let payload = message.split_first().filter(|(kind, _)| **kind ^ a == MESSAGE)?.1;
         if let Some(ring) = ring {
             let key = [b, c, d, a];
@@ -139,6 +145,24 @@ impl Strip {
             }
         }
         Some(behind)
+    }
+
+    /// A short text that is whole in `bytes`, if it can be read, and what is behind it.
+    fn whole_text<'a>(&self, header: &Header, bytes: &'a [u8]) -> Option<(Option<FromClient>, &'a [u8])> {
+        let (message, behind) = self.whole(header, bytes)?;
+        let mut text = [0; SHORT_TEXT];
+        let text = text.get_mut(..message.len())?;
+        text.copy_from_slice(message);
+        apply_mask(text, header.mask?, 0);
+        let known = text.first().is_some_and(|kind| FromClient::is_known(*kind));
+        known.then(|| (FromClient::parse(text), behind))
+    }
+
+    /// The payload of a message in one frame that is whole in `bytes`, and what is behind it.
+    fn whole<'a>(&self, header: &Header, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let len = usize::try_from(header.payload_len).ok()?;
+        let alone = header.fin && self.at == At::Between;
+        bytes.split_at_checked(len).filter(|_| alone)
     }
 
     fn header(&mut self, header: &Header, bytes: &[u8], ring: Option<&mut Ring>) -> Result<(), BadFrame> {
@@ -272,6 +296,10 @@ impl AddKind {
             let Ok(Some(header)) = Header::parse(bytes) else { break };
             let (frame, rest) = bytes.split_at(header.len);
             bytes = rest;
+            if let Some(behind) = self.whole_message(&header, rest, &mut out) {
+                bytes = behind;
+                continue;
+            }
             (self.left, self.fin) = (header.payload_len, header.fin);
             let first = !std::mem::replace(&mut self.open, true);
             let ends = self.ends();
@@ -284,6 +312,18 @@ impl AddKind {
             }
         }
         out
+    }
+
+    /// The way of almost every message: one frame that is whole in `bytes`, which stand behind its header.
+    /// Returns what is behind it; `None`: it is another one.
+    fn whole_message<'a>(&self, header: &Header, bytes: &'a [u8], out: &mut Kinded) -> Option<&'a [u8]> {
+        let len = usize::try_from(header.payload_len).ok().filter(|_| header.fin && !self.open)?;
+        let (payload, behind) = bytes.split_at_checked(len)?;
+        let (head, head_len) = encode_header(true, header.opcode, header.payload_len + 1, None);
+        out.add(&head[..head_len], false);
+        out.bytes.push(MESSAGE);
+        out.add(payload, true);
+        Some(behind)
     }
 
     /// Counts `n` payload bytes that went on without a look.
