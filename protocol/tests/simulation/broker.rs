@@ -140,6 +140,7 @@ impl Hosted {
             }
             let dice = &mut ground.dice;
             self.machine.advance(ground.now, &mut || dice.next());
+            self.let_go_of_client(ground);
             moved |= self.write(ground);
             moved |= self.follow(ground);
             Ground::check_bounds(&self.machine, &self.bounds);
@@ -199,7 +200,7 @@ impl Hosted {
         self.stirred = true;
     }
 
-    fn take_client(&mut self, ground: &mut Ground) -> bool {
+    fn let_go_of_client(&mut self, ground: &mut Ground) {
         if !self.machine.wants_client()
             && let Some(socket) = self.client.take()
         {
@@ -208,6 +209,9 @@ impl Hosted {
             ground.net.reset(ground.now, socket.conn, socket.end);
             self.away_until = Some(ground.now + self.window);
         }
+    }
+
+    fn take_client(&mut self, ground: &mut Ground) -> bool {
         let now = ground.now;
         let Some(Arrival { conn, resume, .. }) = self.arrival.take_if(|arrival| arrival.at <= now) else {
             return false;
@@ -297,18 +301,18 @@ impl Hosted {
     fn write(&mut self, ground: &mut Ground) -> bool {
         let mut moved = false;
         if let Some(socket) = &self.link {
-            let (n, _) = gathered(ground, socket, &self.machine.backend_transmit());
-            self.machine.backend_written(n);
-            moved |= n > 0;
+            let written = write(ground, socket, &self.machine.backend_transmit());
+            self.machine.backend_written(written.len());
+            moved |= !written.is_empty();
         }
         let Some(socket) = &mut self.client else { return moved };
         if self.machine.client_waits() {
-            let (n, bytes) = gathered(ground, socket, &self.machine.client_transmit());
-            self.machine.client_written(n);
-            moved |= n > 0;
+            let written = write(ground, socket, &self.machine.client_transmit());
+            self.machine.client_written(written.len());
+            moved |= !written.is_empty();
             let open = self.machine.state() != State::Closing;
             let truth = &mut ground.truths[Ground::number_of(self.session)];
-            if truth.client_told(&bytes[..n], open) {
+            if truth.client_told(&written) {
                 let asks = truth.tokens.iter().map(|issued| Resume { token: issued.token, last: 0 });
                 let valid = asks.filter(|ask| self.machine.resumable(ask) != Err(Reason::Stale)).count();
                 assert!(!open || (1..=TOKENS_MAX).contains(&valid), "{valid} tokens are valid");
@@ -550,13 +554,16 @@ pub(crate) fn start(
     conn
 }
 
-/// Writes as much as the socket takes, and says how much, and what it was offered.
-fn gathered(ground: &mut Ground, socket: &Socket, offered: &Gather<'_>) -> (usize, Vec<u8>) {
-    let bytes = offered.pieces().iter().flat_map(|piece| piece.iter().copied()).collect::<Vec<u8>>();
-    if bytes.is_empty() {
-        return (0, bytes);
+/// Writes as much as the socket takes, and says what that was.
+fn write(ground: &mut Ground, socket: &Socket, offered: &Gather<'_>) -> Vec<u8> {
+    let room = ground.net.room(socket.conn, socket.end);
+    let mut bytes = Vec::new();
+    for piece in offered.pieces() {
+        bytes.extend_from_slice(&piece[..piece.len().min(room - bytes.len())]);
     }
-    (ground.net.write(ground.now, socket.conn, socket.end, &bytes), bytes)
+    let written = ground.net.write(ground.now, socket.conn, socket.end, &bytes);
+    assert_eq!(written, bytes.len(), "there is room for all of it");
+    bytes
 }
 
 /// Lets go of a connection with these words. What the peer still says is discarded.

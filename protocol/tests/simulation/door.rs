@@ -92,7 +92,9 @@ impl Door {
         assert!(agreed.is_some(), "the client offers {:?}", knock.offer);
         match self.find(ground, &offer) {
             Ok((number, resume)) => {
-                let at = ground.now + ground.dice.millis(0, 5);
+                // Its session's task may have other things to do first.
+                let most = ground.dice.pick(&[0, 1, 10, 300]);
+                let at = ground.now + ground.dice.millis(0, most);
                 self.hosted[number].arrive(ground, Arrival { at, conn, resume });
                 Some(self.answered(ground, conn, Ok(agreed)))
             }

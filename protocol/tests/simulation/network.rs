@@ -129,10 +129,18 @@ impl Network {
         at
     }
 
+    /// How many bytes it takes now.
+    pub(crate) fn room(&self, conn: Conn, from: End) -> usize {
+        self.style.room.saturating_sub(self.links[conn].pipes[from as usize].held)
+    }
+
     /// Gives it so many of the bytes as it takes, and says how many.
     pub(crate) fn write(&mut self, now: Time, conn: Conn, from: End, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
+        let taken = bytes.len().min(self.room(conn, from));
         let pipe = &mut self.links[conn].pipes[from as usize];
-        let taken = bytes.len().min(self.style.room.saturating_sub(pipe.held));
         pipe.held += taken;
         let mut rest = &bytes[..taken];
         let mut broken = None;
