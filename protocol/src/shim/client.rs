@@ -157,8 +157,6 @@ pub struct Client {
     goodbye: Option<Goodbye>,
     hang_up: Option<Command>,
     events: VecDeque<Event>,
-    /// When the time was looked at last. What has been due since then waits for the connection.
-    looked: Time,
 }
 
 impl Client {
@@ -177,7 +175,6 @@ impl Client {
             goodbye: None,
             hang_up: None,
             events: VecDeque::new(),
-            looked: now,
             config,
         }
     }
@@ -276,7 +273,6 @@ impl Client {
 
     /// Looks at the time. To be called after each input, and when [`Client::next_timeout`] has come.
     pub fn advance(&mut self, now: Time, entropy: &mut Entropy<'_>) {
-        self.looked = now;
         if self.goodbye.as_ref().is_some_and(|goodbye| goodbye.until <= now) {
             self.finish(Cause::Asked);
         }
@@ -354,7 +350,7 @@ impl Client {
             Link::Connecting { until } | Link::Greeting { until } => (Some(*until), None),
             Link::Open(open) => {
                 let silence = open.asked.unwrap_or(open.heard + self.config.silence);
-                (self.reading.then_some(silence), self.inbox.due().filter(|due| *due > self.looked))
+                (self.reading.then_some(silence), self.inbox.due())
             }
             Link::Leaving => (None, None),
             Link::Over => return None,
