@@ -157,6 +157,7 @@ async fn wind_down(broker: &Broker, phase: &watch::Sender<Phase>) {
     tracing::info!(delay = ?settings.shutdown.delay, sessions = broker.registry.len(), "ending: not ready any more");
     sleep(settings.shutdown.delay).await;
     let _ = phase.send(Phase::Closed);
+    broker.registry.close_door(clock::now(), settings.close_codes.shutdown);
     tracing::info!(grace = ?settings.shutdown.grace, sessions = broker.registry.len(), "ending: no new sessions");
     if timeout(settings.shutdown.grace, broker.registry.emptied()).await.is_ok() {
         return;

@@ -32,6 +32,9 @@ pub(crate) struct Registry {
     begun: AtomicU64,
     /// A place was given back.
     left: Notify,
+    /// No client can come back any more, and sessions whose clients are away end with this code; zero: not
+    /// yet.
+    door_closed: AtomicU16,
     /// Sessions are being closed with this code; zero: not yet.
     closing: AtomicU16,
 }
@@ -202,6 +205,10 @@ impl Registry {
         self.begun.fetch_add(1, Relaxed);
         self.live.insert(Listed(Arc::clone(&entry)));
         // It may have begun after the others were told.
+        let code = self.door_closed.load(SeqCst);
+        if code != 0 {
+            entry.core().machine.close_door(clock::now(), code);
+        }
         let code = self.closing.load(SeqCst);
         if code != 0 {
             entry.core().machine.shut_down(clock::now(), code);
@@ -263,12 +270,22 @@ impl Registry {
         }
     }
 
+    /// Tells every session that no client is taken any more.
+    pub(crate) fn close_door(&self, now: Time, code: u16) {
+        self.door_closed.store(code, SeqCst);
+        self.tell(|machine| machine.close_door(now, code));
+    }
+
     /// Tells every session that the broker ends.
     pub(crate) fn shut_down(&self, now: Time, code: u16) {
         self.closing.store(code, SeqCst);
+        self.tell(|machine| machine.shut_down(now, code));
+    }
+
+    fn tell(&self, what: impl Fn(&mut Session)) {
         for entry in self.all() {
             let mut core = entry.core();
-            core.machine.shut_down(now, code);
+            what(&mut core.machine);
             core.waker.wake_by_ref();
         }
     }
