@@ -128,11 +128,19 @@ impl Budget {
         }
     }
 
+    /// A session has nothing to read this way, or wants nothing: it is in nobody's way.
+    #[inline]
+    pub(crate) fn rest(&self, share: &mut Share, id: u128, direction: Direction) {
+        let line = share.line(direction);
+        line.denied = false;
+        self.leave(line, (id, direction));
+    }
+
     /// A session has ended.
     pub(crate) fn give_back(&self, share: &mut Share, id: u128) {
         self.count(share, 0);
         for direction in [Direction::Up, Direction::Down] {
-            self.leave(share.line(direction), (id, direction));
+            self.rest(share, id, direction);
         }
     }
 }
@@ -171,6 +179,20 @@ mod tests {
         assert!(budget.may_read(&mut one, 1, Up, false) && budget.may_read(&mut two, 2, Up, true));
         assert_eq!(budget.used(), 0);
         assert!(budget.waiting.lock().expect("unpoisoned").is_empty());
+    }
+
+    #[test]
+    fn who_does_not_read_keeps_nobody_waiting() {
+        let budget = Budget::new(200_000, 100_000);
+        let (mut hog, mut one, mut two) = (Share::default(), Share::default(), Share::default());
+        budget.count(&mut hog, 150_000);
+        assert!(budget.may_read(&mut one, 1, Up, true));
+        assert!(!budget.may_read(&mut two, 2, Up, true));
+        budget.rest(&mut one, 1, Up);
+        assert!(budget.may_read(&mut two, 2, Up, true));
+        assert!(!budget.may_read(&mut one, 1, Up, true), "it has lost its place");
+        budget.rest(&mut one, 1, Up);
+        assert!(!one.waits());
     }
 
     #[test]

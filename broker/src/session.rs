@@ -147,10 +147,16 @@ impl Io {
     // ---- reading ----
 
     fn read_client(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
-        if self.client.as_ref().is_none_or(|side| side.drained && !side.broken) {
+        let Some(side) = &self.client else {
+            self.broker.budget.rest(&mut self.share, entry.id, Direction::Up);
+            return false;
+        };
+        if side.drained && !side.broken {
             return false;
         }
-        let tight = !self.may_read(entry, Direction::Up, machine.client_message_open());
+        let wants = machine.client_read_limit(false) > 0;
+        let may_read = self.may_read(entry, Direction::Up, (wants, machine.client_message_open()));
+        let tight = wants && !may_read;
         machine.set_tight(now, tight);
         let limit = machine.client_read_limit(tight);
         let full = limit == 0 && machine.ring_is_full();
@@ -199,12 +205,16 @@ impl Io {
         machine: &mut Session,
         now: Time,
     ) -> bool {
-        if self.backend.as_ref().is_none_or(|side| side.drained && !side.broken) {
+        let Some(side) = &self.backend else {
+            self.broker.budget.rest(&mut self.share, entry.id, Direction::Down);
+            return false;
+        };
+        if side.drained && !side.broken {
             return false;
         }
         machine.set_memory_short(self.broker.budget.is_short());
-        let open = machine.backend_message_open();
-        let may_read = machine.wants_backend() && self.may_read(entry, Direction::Down, open);
+        let wants = machine.wants_backend();
+        let may_read = self.may_read(entry, Direction::Down, (wants, machine.backend_message_open()));
         let Some(side) = self.backend.as_mut().filter(|side| may_read || side.broken) else { return false };
         let client = &mut self.client;
         let read = match machine.backend_direct() {
@@ -236,8 +246,13 @@ impl Io {
         true
     }
 
-    fn may_read(&mut self, entry: &Entry, direction: Direction, message_open: bool) -> bool {
-        self.broker.budget.may_read(&mut self.share, entry.id, direction, message_open)
+    fn may_read(&mut self, entry: &Entry, direction: Direction, (wants, open): (bool, bool)) -> bool {
+        let budget = &self.broker.budget;
+        if !wants {
+            budget.rest(&mut self.share, entry.id, direction);
+            return false;
+        }
+        budget.may_read(&mut self.share, entry.id, direction, open)
     }
 
     // ---- writing ----
