@@ -281,7 +281,8 @@ impl Visitor {
             None if entry.core().machine.plainly_resumable() => {}
             None => return Err(Reason::Unknown),
         }
-        let protocol = offered.spoken_again(entry.agreed.protocol.as_deref()).ok_or(Reason::Unknown)?;
+        let agreed = entry.agreed.protocol.as_deref();
+        let protocol = offered.spoken_again(agreed, resume.is_some()).ok_or(Reason::Unknown)?;
         Ok(Known { session: entry.id, resume, protocol })
     }
 

@@ -70,17 +70,20 @@ impl Offered {
         }
     }
 
-    /// The subprotocol to answer a client that comes back, whose backends speak this one. `None`: it
-    /// does not offer what the session began with.
-    pub(super) fn spoken_again(&self, application: Option<&[u8]>) -> Option<Option<HeaderValue>> {
-        if !self.client.is_shim() {
-            let offers = |name: &[u8]| self.client.application.iter().any(|offer| offer.as_bytes() == name);
-            let fits = application.is_none_or(offers);
-            return fits.then(|| application.and_then(|name| HeaderValue::from_bytes(name).ok()));
-        }
+    /// The subprotocol to answer a client that comes back to a session whose backends speak this one, and
+    /// which speaks with clients that link the shim (`shim`) or with others. `None`: it does not offer what
+    /// the session began with.
+    pub(super) fn spoken_again(&self, application: Option<&[u8]>, shim: bool) -> Option<Option<HeaderValue>> {
         let application = application.map(std::str::from_utf8).transpose().ok()?;
-        let name = self.client.answer(application)?;
-        Some(HeaderValue::from_str(&name).ok())
+        let name = match (self.client.answer(application), application) {
+            (Some(ours), _) if shim => Some(ours),
+            (None, Some(name)) if !shim && self.client.application.iter().any(|offer| offer == name) => {
+                Some(name.to_owned())
+            }
+            (None, None) if !shim => None,
+            _ => return None,
+        };
+        Some(name.and_then(|name| HeaderValue::from_str(&name).ok()))
     }
 
     /// What to speak with the client, now that a backend has answered with these headers.
@@ -204,6 +207,27 @@ mod tests {
         let other = offered(&[b"steadfast.v1, steadfast.v1+chat, superchat"]);
         assert_eq!(spoken(&other, Some("superchat")), plain("superchat"));
         assert_eq!(spoken(&other, None), shim("steadfast.v1"));
+    }
+
+    #[test]
+    fn a_client_that_comes_back_is_answered_as_its_session_speaks() {
+        let again = |offer: &str, application: Option<&str>, shim| {
+            let answer = offered(&[offer.as_bytes()]).spoken_again(application.map(str::as_bytes), shim);
+            answer.map(|name| name.map(|name| name.to_str().expect("text").to_owned()))
+        };
+        let named = |name: &str| Some(Some(name.to_owned()));
+        assert_eq!(again("steadfast.v1", None, true), named("steadfast.v1"));
+        assert_eq!(again("steadfast.v1+chat, chat", Some("chat"), true), named("steadfast.v1+chat"));
+        assert_eq!(again("steadfast.v1+chat, chat", None, true), None);
+        assert_eq!(again("chat", Some("chat"), true), None);
+
+        assert_eq!(again("", None, false), Some(None));
+        assert_eq!(again("chat", None, false), Some(None));
+        assert_eq!(again("chat, superchat", Some("superchat"), false), named("superchat"));
+        assert_eq!(again("chat", Some("superchat"), false), None);
+        assert_eq!(again("steadfast.v1+chat, chat", None, false), Some(None), "it began as a plain one");
+        assert_eq!(again("steadfast.v1", None, false), None, "it would take the session for one of ours");
+        assert_eq!(again("steadfast.v1+chat, chat", Some("chat"), false), None);
     }
 
     #[test]
