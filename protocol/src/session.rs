@@ -338,7 +338,6 @@ impl Session {
         }
         if self.shim.is_some() {
             self.tell_client_progress(now);
-            self.end_standstill(now);
         }
         let (awaits, paused) = (self.linked() && self.up.awaits(), self.client_is_behind());
         self.clocks.awaiting(now, awaits, paused);

@@ -127,11 +127,6 @@ impl Clocks {
         self.client_paused = !read;
     }
 
-    /// The client is not read, since the memory is full.
-    pub(super) fn client_paused(&self) -> bool {
-        self.client_paused
-    }
-
     pub(super) fn client_heard(&mut self, now: Time) {
         self.client_heard = now;
         if self.rare.is_some() {

@@ -22,7 +22,7 @@ impl Session {
         match self.client {
             _ if self.away() => 0,
             Client::Open if tight => self.read_for_acknowledgements(),
-            Client::Open if self.up.ring.len() >= self.config.ring_limit => {
+            Client::Open if self.up.ring.len() >= self.ring_most() => {
                 match (self.client_scan.message_open(), self.client_scan.remaining()) {
                     (false, _) => 0,
                     (true, 0) => FRAME_MIN,
@@ -36,7 +36,15 @@ impl Session {
 
     /// The client is not read until a backend has acknowledged more.
     pub fn ring_is_full(&self) -> bool {
-        matches!(self.client, Client::Open) && self.up.ring.len() >= self.config.ring_limit
+        matches!(self.client, Client::Open) && self.up.ring.len() >= self.ring_most()
+    }
+
+    /// Where the backend is not read before the client acknowledges, its acknowledgements may stand behind
+    /// messages for which there is no room before the backend is read. So there is room for as many again.
+    fn ring_most(&self) -> usize {
+        let ring = self.config.ring_limit;
+        let waits = self.client_is_behind() && self.acknowledgements_may_come();
+        if waits { ring.saturating_mul(2) } else { ring }
     }
 
     /// Tells whether memory is short, so that the client is not read: it is not judged then.

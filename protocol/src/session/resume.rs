@@ -210,32 +210,14 @@ impl Session {
         }
     }
 
-    /// Neither side is read, each for the other's sake: the acknowledgements that would make room for what
-    /// comes down stand behind messages for which there is no room either. On its next connection the client
-    /// says first what it has.
-    pub(super) fn end_standstill(&mut self, now: Time) {
-        if self.stands_still() {
-            self.detach(now);
-        }
-    }
-
-    pub(super) fn stands_still(&self) -> bool {
-        let unread =
-            matches!(self.client, Client::Open) && self.client_read_limit(self.clocks.client_paused()) == 0;
-        unread
-            && !self.away()
-            && self.down.waiting() == 0
-            && self.acknowledgements_may_come()
-            && self.client_is_behind()
-    }
-
     /// How much may be read of the client while memory is short: what it acknowledges makes room.
     pub(super) fn read_for_acknowledgements(&self) -> usize {
         let little = self.up.ring.len() < TIGHT_RING;
         if little && self.acknowledgements_may_come() { TIGHT_READ } else { 0 }
     }
 
-    fn acknowledgements_may_come(&self) -> bool {
+    /// The client has been sent what it has not acknowledged yet.
+    pub(super) fn acknowledgements_may_come(&self) -> bool {
         self.down.kept().is_some_and(|kept| kept.ring.base_seq() < kept.sent_seq())
     }
 
@@ -396,12 +378,9 @@ impl Session {
         }
     }
 
-    /// What has changed since was not looked at yet: neither side is read any more, a time to tell the client of it is to be chosen, or it
+    /// What has changed since was not looked at yet: a time to tell the client of it is to be chosen, or it
     /// is to be asked what it has.
     pub(super) fn owes_client(&self) -> bool {
-        if self.stands_still() {
-            return true;
-        }
         match self.returning().filter(|_| self.tells_progress()).map(|returning| &returning.speaks) {
             None => false,
             Some(Speaks::Shim(link)) => link.tell_at.is_none() && link.told != self.watermarks(),
