@@ -149,15 +149,12 @@ impl Service {
         self.tells_draining
     }
 
-    fn judge(&self, commit: &Commit<'_>, given: bool, capsule_limit: usize) -> Result<(), Breach> {
+    fn judge(&self, commit: &Commit<'_>, capsule_limit: usize) -> Result<(), Breach> {
         if commit.number > self.applied + 1 {
             return Err(Breach::CommitGap);
         }
         if commit.upto < self.committed {
             return Err(Breach::CommitBackwards);
-        }
-        if !given {
-            return Err(Breach::FutureSeq);
         }
         if commit.capsule.is_some_and(|capsule| capsule.len() > capsule_limit) {
             return Err(Breach::CapsuleTooBig);
@@ -222,13 +219,15 @@ impl Session {
     /// Applies a commit whole, or not at all.
     fn commit(&mut self, commit: &Commit<'_>, direct: &mut DirectWrite<'_>) -> Result<(), Breach> {
         let limit = self.config.capsule_limit;
-        let given = self.was_given(commit.upto);
         let Some(service) = self.service_mut() else { return Ok(()) };
         service.prompt |= commit.prompt;
         if commit.number <= service.applied {
             return Ok(());
         }
-        service.judge(commit, given, limit)?;
+        service.judge(commit, limit)?;
+        if !self.was_given(commit.upto) {
+            return Err(Breach::FutureSeq);
+        }
         self.judge_outputs(commit.outputs)?;
         if let Some(service) = self.service_mut() {
             (service.applied, service.committed) = (commit.number, commit.upto);
