@@ -333,7 +333,7 @@ impl Visitor {
     async fn hand_over(&self, returning: Returning) {
         let Returning { upgrade, session, resume } = returning;
         if let Some((stream, early)) = upgraded(upgrade).await {
-            self.broker.returns.arrive(session, Arrival { stream, early, resume });
+            self.broker.returns.arrive(session, Arrival { client: self.client, stream, early, resume });
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is told of sessions: log lines and counters for what happens to them, and one access line
 //! at the end of each.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use steadfast_protocol::session::{Failure, Note};
@@ -85,10 +86,10 @@ fn protocol_error(side: &'static str, code: u16) {
     metrics::counter!("steadfast_protocol_errors_total", &labels).increment(1);
 }
 
-/// A session's client is back on another connection.
-pub(crate) fn returned(entry: &Entry) {
+/// A session's client is back on another connection, from this address.
+pub(crate) fn returned(entry: &Entry, client: SocketAddr) {
     metrics::counter!("steadfast_resumes_total").increment(1);
-    tracing::info!(session = entry.name(), pool = &*entry.gate.pool.name, "client is back");
+    tracing::info!(session = entry.name(), pool = &*entry.gate.pool.name, %client, "client is back");
 }
 
 /// The access line. A session that has not come to its end is cut with the broker's.

@@ -65,11 +65,22 @@ fn begin_at_zero() {
     {
         metrics::counter!("steadfast_limit_hits_total", "limit" => limit).absolute(0);
     }
-    for reason in ["eof", "reset", "close", "protocol", "silence", "slow_message", "cut", "planned"] {
+    for reason in [
+        "eof",
+        "reset",
+        "close",
+        "protocol",
+        "silence",
+        "slow_message",
+        "breach",
+        "cut",
+        "planned",
+        "ordered",
+    ] {
         metrics::counter!("steadfast_failovers_total", "reason" => reason).absolute(0);
     }
     for side in ["client", "backend"] {
-        for code in ["1002", "1009"] {
+        for code in ["1002", "1009", "4400"] {
             metrics::counter!("steadfast_protocol_errors_total", "side" => side, "code" => code).absolute(0);
         }
     }
@@ -90,6 +101,7 @@ fn begin_at_zero() {
         metrics::counter!("steadfast_moves_total", "outcome" => outcome).absolute(0);
     }
     metrics::counter!("steadfast_ejections_total").absolute(0);
+    metrics::counter!("steadfast_resumes_total").absolute(0);
     metrics::counter!("steadfast_no_backend_total").absolute(0);
     metrics::counter!("steadfast_unfit_total").absolute(0);
     metrics::counter!("steadfast_poison_total").absolute(0);
@@ -126,6 +138,7 @@ fn describe() {
     describe_gauge!("steadfast_buffered_bytes", Unit::Bytes, "Bytes that count against limits.buffers");
     describe_counter!("steadfast_sessions_total", "Sessions begun");
     describe_counter!("steadfast_session_ends_total", "Sessions ended, by cause");
+    describe_counter!("steadfast_resumes_total", "Clients that came back to their sessions");
     describe_counter!("steadfast_failovers_total", "Backends left by a session, by reason");
     describe_histogram!(
         "steadfast_failover_pause_seconds",

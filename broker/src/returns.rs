@@ -1,6 +1,7 @@
 //! Clients that come back: those whose connection waits to be taken over by their session's task, and the
 //! tokens of those that do not link the shim.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,6 +32,7 @@ pub(crate) struct Returns {
 /// A client's new connection.
 #[derive(Debug)]
 pub(crate) struct Arrival {
+    pub(crate) client: SocketAddr,
     pub(crate) stream: TcpStream,
     /// What came right behind the upgrade.
     pub(crate) early: Bytes,

@@ -288,7 +288,7 @@ impl Io {
             side.reset();
         }
         let Some(arrival) = self.broker.returns.take(entry) else { return false };
-        let Arrival { stream, early, resume } = arrival;
+        let Arrival { client, stream, early, resume } = arrival;
         match core.machine.handle_client_back(now, resume.as_ref(), rand::random()) {
             Ok(last_words) => {
                 let before = self.client.replace(Side::new(stream));
@@ -296,7 +296,7 @@ impl Io {
                     linger::with_last_words(side.stream, words);
                 }
                 core.machine.handle_client(now, &early);
-                journal::returned(entry);
+                journal::returned(entry, client);
             }
             Err(_) => refuse_stale(stream),
         }

@@ -1,11 +1,13 @@
 //! What a session whose client is away holds up: nothing.
 
 use nix::sys::signal::Signal;
+use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::client::Incoming;
 use steadfast_tests::frame::{CONTINUATION, Frame, PING};
 use steadfast_tests::shim::{Host, Link, ShimClient};
-use steadfast_tests::wait::eventually_async;
+use steadfast_tests::upgrade::Upgrade;
+use steadfast_tests::wait::{eventually_async, eventually_some};
 
 use crate::scene::{over, session};
 
@@ -72,4 +74,42 @@ async fn fill(broker: &Broker, client: &ShimClient, link: &mut Link) {
         link.message().await;
     }
     broker.wait_metric("steadfast_buffered_bytes", &[], |bytes| bytes >= (384 * KIB) as f64).await;
+}
+
+#[tokio::test]
+async fn the_log_says_from_where_a_client_is_back_and_shows_nobodys_token() {
+    const PLAIN: &str = "c2VjcmV0LW9mLXRoZS1jbGllbnRz";
+    let host = Host::start().await;
+    let backend = Backend::start("p", "").await;
+    let broker = over(&[&host])
+        .pool("plain", &[&backend])
+        .pool_setting("plain_resume = true")
+        .setting("log", "level = \"trace\"")
+        .start()
+        .await;
+    let (client, _link) = session(&broker, &host).await;
+    let first = client.token().to_owned();
+    client.client.reset().await;
+    let mut client = ShimClient::connect(broker.address(), Some((&first, 0))).await;
+    client.client.send("q").await;
+    client.acknowledged(0, 0).await;
+    for _ in 0..2 {
+        let path = format!("/?steadfast-resume={PLAIN}");
+        let mut plain = Upgrade::to(broker.address_of(1)).path(&path).connect().await;
+        plain.send("one").await;
+        plain.text().await;
+    }
+    let back = eventually_some("both clients to be back", || {
+        Some(broker.records(|record| record["message"] == "client is back")).filter(|back| back.len() == 2)
+    })
+    .await;
+    assert!(
+        back.iter().all(|line| line["client"].as_str().is_some_and(|from| from.starts_with("127.0.0.1:")))
+    );
+    let shown = [broker.log().join("\n"), broker.get("/metrics").await.text()];
+    let sessions = broker.get("/api/v1/sessions").await.text();
+    // A token's first 21 characters name the session, which is no secret.
+    for secret in [&first[22..], &client.token()[22..], PLAIN] {
+        assert!(shown.iter().chain([&sessions]).all(|text| !text.contains(secret)));
+    }
 }
