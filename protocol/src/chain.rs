@@ -9,6 +9,9 @@ pub const CHUNK: usize = 64 * 1024;
 /// The smallest second chunk, so that a dribble of tiny appends does not allocate for each.
 const CHUNK_MIN: usize = 512;
 
+/// The longest vector that is taken over as a chunk.
+const ADOPTED_MAX: usize = 16 * CHUNK;
+
 /// The pieces of one vectored write, at most eight.
 #[derive(Debug)]
 pub struct Gather<'a> {
@@ -81,6 +84,17 @@ impl Chain {
             self.len += taken as u32;
             bytes = later;
         }
+    }
+
+    /// Moves the bytes of `chunk` from `start` on to the end: without copying them where they are the first
+    /// here, and are not so many that their memory should rather be given back bit by bit.
+    pub fn adopt(&mut self, chunk: Vec<u8>, start: usize) {
+        let bytes = chunk.get(start..).unwrap_or_default();
+        let len = bytes.len();
+        if !self.is_empty() || len == 0 || chunk.len() > ADOPTED_MAX {
+            return self.push(bytes);
+        }
+        *self = Chain { first: chunk, rest: None, start: start as u32, len: len as u32 };
     }
 
     /// The last chunk, with room for at least one more byte and, when it is new, for `want`, up to
@@ -223,6 +237,7 @@ mod tests {
         Consume(usize),
         Truncate(usize),
         Append(usize),
+        Adopt(usize, usize),
     }
 
     fn op() -> impl Strategy<Value = Op> {
@@ -231,6 +246,7 @@ mod tests {
             3 => (0usize..4000).prop_map(Op::Consume),
             1 => (0usize..6000).prop_map(Op::Truncate),
             1 => (0usize..3000).prop_map(Op::Append),
+            2 => (0usize..3000, 0usize..100).prop_map(|(n, start)| Op::Adopt(n, start)),
         ]
     }
 
@@ -246,6 +262,11 @@ mod tests {
                     Op::Push(n) => { let b = fresh(n); chain.push(&b); model.extend(b); }
                     Op::Consume(n) => { chain.consume(n); model.drain(..n.min(model.len())); }
                     Op::Truncate(n) => { chain.truncate(n); model.truncate(n); }
+                    Op::Adopt(n, start) => {
+                        let b = fresh(n);
+                        model.extend(b.get(start..).unwrap_or_default());
+                        chain.adopt(b, start);
+                    }
                     Op::Append(n) => {
                         let b = fresh(n);
                         let mut other = Chain::default();
@@ -293,5 +314,19 @@ mod tests {
             chain.push(&[1, 2, 3]);
         }
         assert!(chain.slices(0).count() <= 3);
+    }
+
+    #[test]
+    fn what_is_taken_over_is_not_copied_unless_it_is_very_long() {
+        let lies_at = |len: usize| {
+            let chunk = vec![7; len];
+            let at = chunk[3..].as_ptr();
+            let mut chain = Chain::default();
+            chain.adopt(chunk, 3);
+            let kept = chain.slices(0).next().expect("it is not empty").as_ptr();
+            (chain.len() == len - 3, kept == at)
+        };
+        assert_eq!(lies_at(ADOPTED_MAX), (true, true));
+        assert_eq!(lies_at(ADOPTED_MAX + 1), (true, false));
     }
 }

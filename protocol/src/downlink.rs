@@ -14,6 +14,7 @@ use crate::frames::Frames;
 use crate::kept::{Kept, NotSent};
 use crate::ring::Ring;
 use crate::scanner::Data;
+use crate::shim::kind_byte::Kinded;
 
 /// While more than this waits for the client, its pings are answered one at a time, the latest
 /// first (RFC 6455, 5.5.3 allows it), so that a flood of pings cannot grow the queue.
@@ -81,6 +82,33 @@ impl Downlink {
         {
             queues.held.push(open);
         }
+    }
+
+    /// Takes over a whole message, the bytes of `chunk` from `start` on. No other may be open.
+    pub(crate) fn adopt(&mut self, chunk: Vec<u8>, start: usize, direct: &mut DirectWrite<'_>) {
+        self.messages += 1;
+        let message = chunk.get(start..).unwrap_or_default();
+        if let Some(kept) = self.kept_mut() {
+            let whole = message.len();
+            return kept.ring.adopt(chunk, start, 1, whole);
+        }
+        let taken = if self.queues.is_none() { direct(message).min(message.len()) } else { 0 };
+        if taken < message.len()
+            && let Some(queues) = self.passing()
+        {
+            queues.out.adopt(chunk, start);
+            if taken > 0 {
+                queues.consume(taken);
+            }
+        }
+    }
+
+    /// As [`Downlink::append`], for frames that got the kind byte.
+    pub(crate) fn append_kinded(&mut self, kinded: Kinded, direct: &mut DirectWrite<'_>) {
+        let Some(kept) = self.kept_mut() else { return self.append(&kinded.data(), direct) };
+        let (bytes, messages, whole) = kinded.into_parts();
+        kept.ring.adopt(bytes, 0, messages, whole);
+        self.messages += u64::from(messages);
     }
 
     fn deliver(&mut self, whole: &[u8], direct: &mut DirectWrite<'_>) {

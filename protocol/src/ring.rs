@@ -40,6 +40,17 @@ impl Ring {
         }
     }
 
+    /// Takes over what the scanner found, the bytes of `chunk` from `start` on: so many messages end there,
+    /// the last of them after `whole` bytes.
+    pub fn adopt(&mut self, chunk: Vec<u8>, start: usize, messages: u32, whole: usize) {
+        let end = self.end();
+        self.chain.adopt(chunk, start);
+        if messages > 0 {
+            self.whole = end + whole as u64;
+            self.whole_seq += u64::from(messages);
+        }
+    }
+
     /// Room for payload bytes that need no scanning; see [`Chain::tail`].
     pub fn tail(&mut self, want: usize) -> &mut Vec<u8> {
         self.chain.tail(want)

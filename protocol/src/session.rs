@@ -37,7 +37,8 @@
 //! more of its inputs and outputs, `failover` leaves a backend and takes
 //! the next, `departure` leaves one that works, `target` is the next one while it waits, `ending` says
 //! goodbye, `patience` knows what may last how long. `service` is the part toward services that link the
-//! shim, `resume` and `tokens` that toward clients which may come back.
+//! shim, `outputs` what they say to the client, `resume` and `tokens` the part toward clients which may come
+//! back.
 
 mod config;
 mod departure;
@@ -45,6 +46,7 @@ mod ending;
 mod failover;
 mod ledger;
 mod opening;
+mod outputs;
 mod patience;
 mod reading;
 mod resume;
@@ -263,7 +265,7 @@ impl Session {
             self.service_data(now, data, direct);
         } else if let Some(kinded) = self.with_kind(data) {
             if heard {
-                self.down.append(&kinded.data(), direct);
+                self.down.append_kinded(kinded, direct);
             }
         } else if heard {
             self.down.append(data, direct);

@@ -17,17 +17,14 @@ use crate::frame::Opcode;
 use crate::frame::control_frame;
 use crate::scanner::Data;
 use crate::shim::assembler::{Assembler, Step};
-use crate::shim::kind_byte::message_header;
-use crate::shim::service_wire::{Attach, Commit, Envelope, Malformed, Outputs};
+use crate::shim::service_wire::{Attach, Commit, Envelope, Malformed};
 use crate::shim::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
 use crate::time::Time;
 use crate::uplink::{Entropy, Tidings};
 
 use super::ending::close_payload;
+use super::outputs::Large;
 use super::{Backend, Failure, Note, Session};
-
-/// Up to so many bytes, an output's header and payload are put together before they go on.
-const JOINED: usize = 4096;
 
 /// What a service has done that `steadfast.v1` forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +178,11 @@ impl Session {
                 break;
             };
             match step {
-                Step::Whole { text, payload } => self.envelope(now, text, payload, direct),
+                Step::Whole { text, payload } => {
+                    if let Some(large) = self.envelope(now, text, payload, direct) {
+                        self.deliver_copy(&large, payload, direct);
+                    }
+                }
                 Step::Assembled => self.assembled(now, direct),
             }
         }
@@ -195,12 +196,20 @@ impl Session {
     }
 
     fn assembled(&mut self, now: Time, direct: &mut DirectWrite<'_>) {
-        if let Some((text, payload)) = self.service_mut().map(|service| service.open.take()) {
-            self.envelope(now, text, &payload, direct);
+        let Some((text, payload)) = self.service_mut().map(|service| service.open.take()) else { return };
+        if let Some(large) = self.envelope(now, text, &payload, direct) {
+            self.deliver_in_place(&large, payload, direct);
         }
     }
 
-    fn envelope(&mut self, now: Time, text: bool, payload: &[u8], direct: &mut DirectWrite<'_>) {
+    /// Does what an envelope says. A large message at its end is left to be delivered.
+    fn envelope(
+        &mut self,
+        now: Time,
+        text: bool,
+        payload: &[u8],
+        direct: &mut DirectWrite<'_>,
+    ) -> Option<Large> {
         let done = match Envelope::decode(payload) {
             _ if self.up.attaching() => Err(Breach::TooEarly),
             _ if text => Err(Breach::Text),
@@ -208,21 +217,22 @@ impl Session {
             Ok(Envelope::Push(outputs)) => {
                 self.judge_outputs(outputs).map(|()| self.deliver(outputs, direct))
             }
-            Ok(Envelope::Unknown(_)) => Ok(()),
+            Ok(Envelope::Unknown(_)) => Ok(None),
             Err(malformed) => Err(Breach::BadEnvelope(malformed)),
         };
-        if let Err(breach) = done {
+        done.unwrap_or_else(|breach| {
             self.service_broke(now, breach);
-        }
+            None
+        })
     }
 
     /// Applies a commit whole, or not at all.
-    fn commit(&mut self, commit: &Commit<'_>, direct: &mut DirectWrite<'_>) -> Result<(), Breach> {
+    fn commit(&mut self, commit: &Commit<'_>, direct: &mut DirectWrite<'_>) -> Result<Option<Large>, Breach> {
         let limit = self.config.capsule_limit;
-        let Some(service) = self.service_mut() else { return Ok(()) };
+        let Some(service) = self.service_mut() else { return Ok(None) };
         service.prompt |= commit.prompt;
         if commit.number <= service.applied {
-            return Ok(());
+            return Ok(None);
         }
         service.judge(commit, limit)?;
         if !self.was_given(commit.upto) {
@@ -236,39 +246,7 @@ impl Session {
             }
         }
         self.release_committed();
-        self.deliver(commit.outputs, direct);
-        Ok(())
-    }
-
-    fn judge_outputs(&self, mut outputs: Outputs<'_>) -> Result<(), Breach> {
-        let limit = self.config.message_limit as usize;
-        if outputs.any(|output| output.payload.len() > limit) { Err(Breach::OutputTooBig) } else { Ok(()) }
-    }
-
-    fn deliver(&mut self, outputs: Outputs<'_>, direct: &mut DirectWrite<'_>) {
-        if !self.client_hears() {
-            return;
-        }
-        let kind = self.adds_kind();
-        let mut joined = Vec::with_capacity(outputs.len().min(JOINED));
-        let mut messages = 0;
-        for output in outputs {
-            let (header, len) = message_header(output.text, output.payload.len(), kind);
-            joined.extend_from_slice(&header[..len]);
-            if output.payload.len() <= JOINED {
-                joined.extend_from_slice(output.payload);
-                messages += 1;
-                continue;
-            }
-            let whole = joined.len() - len;
-            self.down.append(&Data { bytes: &joined, messages, whole }, direct);
-            let payload = output.payload;
-            self.down.append(&Data { bytes: payload, messages: 1, whole: payload.len() }, direct);
-            (messages, joined) = (0, Vec::new());
-        }
-        if !joined.is_empty() {
-            self.down.append(&Data { bytes: &joined, messages, whole: joined.len() }, direct);
-        }
+        Ok(self.deliver(commit.outputs, direct))
     }
 
     /// The ring lets go of what is consumed. What this backend is yet to be given it must get, since it

@@ -267,6 +267,11 @@ impl Kinded {
         Data { bytes: &self.bytes, messages: self.messages, whole: self.whole }
     }
 
+    /// The frames, the messages that end among them, and bytes up to the end of the last of these.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, u32, usize) {
+        (self.bytes, self.messages, self.whole)
+    }
+
     fn add(&mut self, bytes: &[u8], ends: bool) {
         self.bytes.extend_from_slice(bytes);
         if ends {
