@@ -1,0 +1,129 @@
+//! Reading both sides, as far as the machine and the memory allow.
+
+use std::task::Context;
+
+use steadfast_protocol::session::{Failure, Session};
+use steadfast_protocol::time::Time;
+
+use crate::budget::Direction;
+use crate::registry::Entry;
+
+use super::Io;
+use super::side::{BUFFER, Read};
+
+impl Io {
+    pub(super) fn read_client(
+        &mut self,
+        cx: &mut Context<'_>,
+        entry: &Entry,
+        machine: &mut Session,
+        now: Time,
+    ) -> bool {
+        let Some(side) = &self.client else {
+            self.broker.budget.rest(&mut self.share, entry.id, Direction::Up);
+            return false;
+        };
+        if side.drained && !side.broken {
+            return false;
+        }
+        let wants = machine.client_read_limit(false) > 0;
+        let may_read = self.may_read(entry, Direction::Up, (wants, machine.client_message_open()));
+        let tight = wants && !may_read;
+        machine.set_tight(now, tight);
+        let limit = machine.client_read_limit(tight);
+        let full = limit == 0 && machine.ring_is_full();
+        let Some(side) = &mut self.client else { return false };
+        side.push_back(tight, full);
+        if limit == 0 && !side.broken {
+            return false;
+        }
+        let read = match machine.client_direct() {
+            Some((tail, max)) => {
+                let read = side.read_to(cx, tail, max.min(limit));
+                if let Read::Bytes(n) = read {
+                    machine.client_read(now, n);
+                }
+                read
+            }
+            None => BUFFER.with_borrow_mut(|buffer| {
+                // A broken one is read to its end, whatever the limit.
+                let room = if side.broken { buffer.len() } else { limit.min(buffer.len()) };
+                let read = side.read(cx, &mut buffer[..room]);
+                if let Read::Bytes(n) = read {
+                    machine.handle_client(now, &buffer[..n]);
+                }
+                read
+            }),
+        };
+        match read {
+            Read::Bytes(_) => true,
+            Read::Nothing if !side.broken => false,
+            _ => {
+                // Its socket is at its end. Said once.
+                let first = !side.ended;
+                (side.ended, side.broken) = (true, false);
+                if first {
+                    machine.handle_client_gone(now);
+                }
+                first
+            }
+        }
+    }
+
+    pub(super) fn read_backend(
+        &mut self,
+        cx: &mut Context<'_>,
+        entry: &Entry,
+        machine: &mut Session,
+        now: Time,
+    ) -> bool {
+        let Some(side) = &self.backend else {
+            self.broker.budget.rest(&mut self.share, entry.id, Direction::Down);
+            return false;
+        };
+        if side.drained && !side.broken {
+            return false;
+        }
+        machine.set_memory_short(self.broker.budget.is_short());
+        let wants = machine.wants_backend();
+        let may_read = self.may_read(entry, Direction::Down, (wants, machine.backend_message_open()));
+        let Some(side) = self.backend.as_mut().filter(|side| may_read || side.broken) else { return false };
+        let client = &mut self.client;
+        let read = match machine.backend_direct() {
+            Some((tail, max)) => {
+                let read = side.read_to(cx, tail, max);
+                if let Read::Bytes(n) = read {
+                    machine.backend_read(now, n);
+                }
+                read
+            }
+            None => BUFFER.with_borrow_mut(|buffer| {
+                let read = side.read(cx, buffer);
+                if let Read::Bytes(n) = read {
+                    let mut direct = |bytes: &[u8]| client.as_mut().map_or(0, |side| side.write(cx, bytes));
+                    machine.handle_backend(now, &buffer[..n], &mut direct);
+                }
+                read
+            }),
+        };
+        // A side that a write found broken has now been read to its end.
+        let failure = match read {
+            Read::Bytes(_) => return true,
+            Read::Nothing if !side.broken => return false,
+            Read::End => Failure::Eof,
+            Read::Nothing | Read::Failed => Failure::Reset,
+        };
+        side.broken = false;
+        machine.handle_backend_lost(now, failure);
+        true
+    }
+
+    fn may_read(&mut self, entry: &Entry, direction: Direction, (wants, open): (bool, bool)) -> bool {
+        let budget = &self.broker.budget;
+        if !wants {
+            budget.rest(&mut self.share, entry.id, direction);
+            return false;
+        }
+        budget.may_read(&mut self.share, entry.id, direction, open)
+    }
+}
