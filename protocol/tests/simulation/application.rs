@@ -28,6 +28,8 @@ pub(crate) struct Sizes {
     pub(crate) common: u64,
     /// The longest of the few.
     pub(crate) rare: u64,
+    /// How few.
+    pub(crate) one_in: u64,
 }
 
 /// Room for the name of a message, and for what it costs in an envelope.
@@ -53,7 +55,7 @@ impl Sizes {
     }
 
     fn message(&self, name: String, dice: u64) -> Message {
-        let most = if dice.is_multiple_of(50) { self.rare } else { self.common };
+        let most = if dice.is_multiple_of(self.one_in) { self.rare } else { self.common };
         let len = (dice >> 8) % (most + 1);
         let mut payload = name.into_bytes();
         payload.resize(payload.len() + len as usize, b'x');

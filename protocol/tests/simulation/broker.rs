@@ -313,7 +313,8 @@ impl Hosted {
             let open = self.machine.state() != State::Closing;
             let truth = &mut ground.truths[Ground::number_of(self.session)];
             if truth.client_told(&written) {
-                let asks = truth.tokens.iter().map(|issued| Resume { token: issued.token, last: 0 });
+                let asks = truth.tokens.iter().filter_map(|issued| issued.token);
+                let asks = asks.map(|token| Resume { token, last: 0 });
                 let valid = asks.filter(|ask| self.machine.resumable(ask) != Err(Reason::Stale)).count();
                 assert!(!open || (1..=TOKENS_MAX).contains(&valid), "{valid} tokens are valid");
             }
@@ -355,7 +356,7 @@ impl Hosted {
             return self.cross(ground);
         }
         let fails = Ground::uses_up(&mut ground.luck.dials_fail);
-        self.dialing = Some(Dialing { at: ground.now + ground.round_trip(), succeeds: !fails });
+        self.dialing = Some(Dialing { at: ground.now + ground.dial(), succeeds: !fails });
     }
 
     fn heed(&mut self, ground: &mut Ground, note: Note) -> bool {
@@ -469,7 +470,7 @@ impl Hosted {
         let Some(_) = self.machine.take_target() else { return false };
         let fails = Ground::uses_up(&mut ground.luck.dials_fail);
         self.target =
-            Some(Target::Dialing(Dialing { at: ground.now + ground.round_trip(), succeeds: !fails }));
+            Some(Target::Dialing(Dialing { at: ground.now + ground.dial(), succeeds: !fails }));
         true
     }
 
@@ -547,7 +548,7 @@ pub(crate) fn start(
     session: SessionId,
     epoch: u64,
 ) -> Conn {
-    let conn = ground.net.connect();
+    let conn = ground.net.connect_service();
     ground.dialled(conn, |luck| &mut luck.services_break);
     let process = Process::new(ground, habits, (conn, session, epoch));
     processes.push(process);

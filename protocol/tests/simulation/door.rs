@@ -101,7 +101,7 @@ impl Door {
             Err(reason) => {
                 ground.note("broker", || format!("a new session: {reason:?}"));
                 let succeeds = !Ground::uses_up(&mut ground.luck.dials_fail);
-                let at = ground.now + ground.round_trip();
+                let at = ground.now + ground.dial();
                 self.beginnings.push(Beginning { at, conn, agreed, reason, succeeds });
                 None
             }

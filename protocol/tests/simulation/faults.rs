@@ -160,6 +160,11 @@ impl World {
             Fault::UpgradesFail(times) => self.ground.luck.upgrades_fail = times,
             Fault::UpgradesLate(times, by) => {
                 (self.ground.luck.upgrades_late, self.ground.luck.late_by) = (times, by);
+                self.ground.luck.words_late = self.ground.dice.below(times + 1);
+                if let Some(conn) = self.connection(Way::Client) {
+                    let notices = [Some(Duration::ZERO); 2];
+                    self.ground.net.break_off(self.ground.now, conn, Outage { notices, loses: true });
+                }
             }
             Fault::ClientsBreak(times, within) => {
                 (self.ground.luck.clients_break, self.ground.luck.breaks_within) = (times, within);

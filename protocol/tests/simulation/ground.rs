@@ -36,6 +36,8 @@ pub(crate) struct Luck {
     /// So many upgrades are this late on their way.
     pub(crate) upgrades_late: u64,
     pub(crate) late_by: Duration,
+    /// And of so many that come before them, what the client says.
+    pub(crate) words_late: u64,
     /// So many connections of clients, and of services, break in their first bytes.
     pub(crate) clients_break: u64,
     pub(crate) services_break: u64,
@@ -67,16 +69,18 @@ impl Ground {
         session
     }
 
-    /// How long something takes that goes through the network and back.
-    pub(crate) fn round_trip(&mut self) -> Duration {
-        self.net.delay() + self.net.delay()
+    /// How long it takes to reach a service, and to hear of it.
+    pub(crate) fn dial(&mut self) -> Duration {
+        self.net.service_delay() + self.net.service_delay()
     }
 
     /// A connection has been dialled: it may be one that will break soon. `stock`: of those.
     pub(crate) fn dialled(&mut self, conn: Conn, stock: fn(&mut Luck) -> &mut u64) {
         if Ground::uses_up(stock(&mut self.luck)) {
             let end = self.dice.pick(&[End::Near, End::Far]);
-            let after = self.dice.size(1, self.luck.breaks_within.max(1));
+            // The first that a client says is short: its token is confirmed, or just not.
+            let within = if end == End::Near { 12 } else { self.luck.breaks_within };
+            let after = self.dice.size(1, within);
             self.net.cut(conn, end, after, outage(&mut self.dice));
         }
     }

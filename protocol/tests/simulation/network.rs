@@ -65,15 +65,17 @@ pub(crate) enum Read {
 
 #[derive(Debug)]
 pub(crate) struct Network {
-    style: Style,
+    /// To clients, and to services.
+    styles: [Style; 2],
     dice: Random,
     links: Vec<Link>,
     /// Those that some end still holds.
     open: Vec<Conn>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Link {
+    style: Style,
     /// What each end says.
     pipes: [Pipe; 2],
     /// Each end has let go.
@@ -99,13 +101,30 @@ struct Pipe {
     news: [bool; 2],
 }
 
+impl Style {
+    fn delay(&self, dice: &mut Random) -> Duration {
+        let (least, most) = self.delay;
+        Duration::from_micros(dice.between(least, most))
+    }
+}
+
 impl Network {
-    pub(crate) fn new(style: Style, dice: Random) -> Network {
-        Network { style, dice, links: Vec::new(), open: Vec::new() }
+    pub(crate) fn new(styles: [Style; 2], dice: Random) -> Network {
+        Network { styles, dice, links: Vec::new(), open: Vec::new() }
     }
 
+    /// A client's connection to the broker.
     pub(crate) fn connect(&mut self) -> Conn {
-        self.links.push(Link::default());
+        self.connect_with(self.styles[0])
+    }
+
+    /// The broker's to a service.
+    pub(crate) fn connect_service(&mut self) -> Conn {
+        self.connect_with(self.styles[1])
+    }
+
+    fn connect_with(&mut self, style: Style) -> Conn {
+        self.links.push(Link { style, pipes: Default::default(), closed: [false; 2] });
         self.open.push(self.links.len() - 1);
         self.links.len() - 1
     }
@@ -115,15 +134,19 @@ impl Network {
         self.links.len()
     }
 
-    /// A delay as this network has them.
-    pub(crate) fn delay(&mut self) -> Duration {
-        let (least, most) = self.style.delay;
-        Duration::from_micros(self.dice.between(least, most))
+    /// Something goes from a client to the broker, or back.
+    pub(crate) fn client_delay(&mut self) -> Duration {
+        self.styles[0].delay(&mut self.dice)
+    }
+
+    /// The same, between the broker and a service.
+    pub(crate) fn service_delay(&mut self) -> Duration {
+        self.styles[1].delay(&mut self.dice)
     }
 
     /// Something apart goes to the near end, in front of what the far one says later. Says when it is there.
     pub(crate) fn announce(&mut self, now: Time, conn: Conn) -> Time {
-        let at = now + self.delay();
+        let at = now + self.client_delay();
         let latest = &mut self.links[conn].pipes[End::Far as usize].latest;
         *latest = (*latest).max(Some(at));
         at
@@ -131,7 +154,8 @@ impl Network {
 
     /// How many bytes it takes now.
     pub(crate) fn room(&self, conn: Conn, from: End) -> usize {
-        self.style.room.saturating_sub(self.links[conn].pipes[from as usize].held)
+        let link = &self.links[conn];
+        link.style.room.saturating_sub(link.pipes[from as usize].held)
     }
 
     /// Gives it so many of the bytes as it takes, and says how many.
@@ -160,12 +184,13 @@ impl Network {
     }
 
     fn launch(&mut self, now: Time, conn: Conn, from: End, mut rest: &[u8]) {
-        let mut pieces = if self.dice.chance(self.style.chop) { self.dice.size(1, 6) } else { 0 };
+        let style = self.links[conn].style;
+        let mut pieces = if self.dice.chance(style.chop) { self.dice.size(1, 6) } else { 0 };
         while !rest.is_empty() {
             let len = if pieces > 0 { self.dice.size(1, rest.len().min(60)) } else { rest.len() };
             pieces = pieces.saturating_sub(1);
             let (now_flying, later) = rest.split_at(len);
-            let at = now + self.delay();
+            let at = now + style.delay(&mut self.dice);
             self.links[conn].pipes[from as usize].fly(at, now_flying);
             rest = later;
         }
@@ -173,7 +198,7 @@ impl Network {
 
     /// Takes what has arrived for this end.
     pub(crate) fn read(&mut self, now: Time, conn: Conn, at: End, most: usize) -> Read {
-        let small = self.style.read;
+        let small = self.links[conn].style.read;
         let most = if small < usize::MAX { most.min(self.dice.size(1, small)) } else { most };
         let pipe = &mut self.links[conn].pipes[at.other()];
         let n = pipe.arrived.len().min(most);
@@ -201,8 +226,9 @@ impl Network {
 
     /// This end says nothing more, and still reads.
     pub(crate) fn shut(&mut self, now: Time, conn: Conn, from: End) {
-        let at = now + self.delay();
-        self.links[conn].pipes[from as usize].finish(at, Ending::Orderly);
+        let link = &mut self.links[conn];
+        let at = now + link.style.delay(&mut self.dice);
+        link.pipes[from as usize].finish(at, Ending::Orderly);
     }
 
     /// This end lets go. What it has said still arrives.
@@ -213,9 +239,10 @@ impl Network {
 
     /// This end lets go, and what it has said may be lost.
     pub(crate) fn reset(&mut self, now: Time, conn: Conn, from: End) {
-        let at = now + self.delay();
-        self.links[conn].pipes[from as usize].lose(&mut self.dice);
-        self.links[conn].pipes[from as usize].finish(at, Ending::Reset);
+        let link = &mut self.links[conn];
+        let at = now + link.style.delay(&mut self.dice);
+        link.pipes[from as usize].lose(&mut self.dice);
+        link.pipes[from as usize].finish(at, Ending::Reset);
         self.let_go(conn, from);
     }
 
@@ -263,11 +290,16 @@ impl Network {
 
     /// Nothing arrives before `until`.
     pub(crate) fn hold_up(&mut self, conn: Conn, until: Time) {
-        for pipe in &mut self.links[conn].pipes {
-            pipe.latest = pipe.latest.max(Some(until));
-            for (at, _) in &mut pipe.flying {
-                *at = until.max(*at);
-            }
+        self.hold_up_from(conn, End::Near, until);
+        self.hold_up_from(conn, End::Far, until);
+    }
+
+    /// Nothing that this end says arrives before `until`.
+    pub(crate) fn hold_up_from(&mut self, conn: Conn, from: End, until: Time) {
+        let pipe = &mut self.links[conn].pipes[from as usize];
+        pipe.latest = pipe.latest.max(Some(until));
+        for (at, _) in &mut pipe.flying {
+            *at = until.max(*at);
         }
     }
 

@@ -13,15 +13,19 @@ use crate::process::Habits;
 use crate::random::Random;
 use crate::truth::Limits;
 
-/// What waits for the client may be so much beyond the ring (the machine's own backlog), and what is kept may
-/// grow by so much with one read.
-const BACKLOG: usize = 256 * 1024;
-const READ: usize = 64 * 1024;
+/// A slow network: its delays in microseconds, and what it has room for.
+const SLOW: (u64, u64) = (10_000, 150_000);
+const SLOW_ROOM: usize = 200;
+
+/// Bytes of headers, and of the broker's own frames.
+const HEADERS: usize = 200;
+const FRAMES: usize = 5000;
 
 pub(crate) struct Plan {
     pub(crate) broker: Config,
     pub(crate) client: client::Config,
-    pub(crate) network: Style,
+    /// To clients, and to services.
+    pub(crate) networks: [Style; 2],
     pub(crate) habits: Habits,
     pub(crate) sizes: Sizes,
     pub(crate) protocol: Option<String>,
@@ -36,8 +40,8 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(dice: &mut Random) -> Plan {
-        let network = network(dice);
-        let sizes = sizes(dice);
+        let networks = [clients(dice), services(dice)];
+        let sizes = sizes(dice, &networks[0]);
         let span = dice.between(200, 8000);
         let says = says(dice, span);
         let closes = dice.chance(10).then(|| dice.millis(0, span + 1000));
@@ -47,7 +51,7 @@ impl Plan {
         Plan {
             broker: broker(dice, &sizes),
             client,
-            network,
+            networks,
             habits: habits(dice),
             sizes,
             protocol,
@@ -66,31 +70,49 @@ impl Plan {
         let Config { ring_limit, capsule_limit, message_limit, .. } = self.broker;
         let message = message_limit as usize;
         let envelope = message + capsule_limit + 1024;
+        // One read takes what its connection holds.
+        let read = self.networks[0].room.max(self.networks[1].room);
         Bounds {
-            up: ring_limit + message + READ,
-            rest: ring_limit.max(BACKLOG) + 2 * envelope + capsule_limit + READ,
+            up: ring_limit + message + read + HEADERS,
+            rest: ring_limit + 2 * envelope + capsule_limit + read + FRAMES,
         }
     }
 }
 
-fn network(dice: &mut Random) -> Style {
+fn clients(dice: &mut Random) -> Style {
     Style {
-        delay: dice.pick(&[(0, 0), (100, 2000), (1000, 20_000), (10_000, 150_000)]),
+        delay: dice.pick(&[(0, 0), (100, 2000), (1000, 20_000), SLOW]),
         chop: dice.pick(&[0, 10, 60]),
-        room: dice.pick(&[200, 2000, 64 * 1024]),
+        room: dice.pick(&[SLOW_ROOM, 2000, 64 * 1024]),
         read: dice.pick(&[30, 500, usize::MAX, usize::MAX]),
     }
 }
 
-fn sizes(dice: &mut Random) -> Sizes {
+/// Services are near the broker.
+fn services(dice: &mut Random) -> Style {
+    Style {
+        delay: dice.pick(&[(0, 0), (100, 2000), (1000, 20_000)]),
+        chop: dice.pick(&[0, 10, 60]),
+        room: dice.pick(&[2000, 64 * 1024]),
+        read: dice.pick(&[30, 500, usize::MAX, usize::MAX]),
+    }
+}
+
+fn sizes(dice: &mut Random, network: &Style) -> Sizes {
     let common = dice.pick(&[0, 20, 20, 100, 300]);
-    Sizes { common, rare: dice.pick(&[common, common, 1000, 6000, 24_000]) }
+    // On the slowest connections a long message takes longer than a sign of life may.
+    let slow = network.room == SLOW_ROOM && network.delay == SLOW;
+    let (rare, one_in) = match slow {
+        true => (dice.pick(&[common, 30_000]), 10),
+        false => (dice.pick(&[common, common, 1000, 6000, 24_000]), 50),
+    };
+    Sizes { common, rare, one_in }
 }
 
 /// Alone, in bursts, or all at once.
 fn says(dice: &mut Random, span: u64) -> Vec<Duration> {
     let mut says = Vec::new();
-    let count = dice.pick(&[1, 5, 10, 20, 40]);
+    let count = if dice.chance(1) { 500 } else { dice.pick(&[1, 5, 10, 20, 40]) };
     while says.len() < count {
         let at = dice.millis(0, span);
         says.extend((0..dice.between(1, 5)).map(|_| at));
@@ -142,8 +164,8 @@ fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
         close_timeout: dice.millis(500, 3000),
         client_stall: dice.millis(1000, 8000),
         message_timeout: Duration::from_secs(60),
-        keepalive: dice.millis(1000, 6000),
-        client_pong: dice.millis(1000, 4000),
+        keepalive: dice.millis(500, 6000),
+        client_pong: dice.millis(500, 4000),
         quiet: dice.millis(20, 300),
         quiet_max: dice.millis(300, 1000),
         patience: dice.millis(500, 5000),

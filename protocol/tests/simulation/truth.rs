@@ -48,10 +48,11 @@ pub(crate) struct Truth {
     pub(crate) closed_with: Option<u16>,
 }
 
-/// A token that a welcome has named.
+/// A token: each connection of a client's has one.
 #[derive(Debug)]
 pub(crate) struct Issued {
-    pub(crate) token: Token,
+    /// Once it was written.
+    pub(crate) token: Option<Token>,
     /// Somebody has come back with it.
     pub(crate) used: bool,
 }
@@ -104,9 +105,10 @@ impl Truth {
     /// The client has another connection.
     pub(crate) fn client_back(&mut self, token: Option<&Token>) {
         (self.client, self.told) = (Ear::masked(), Ear::plain());
-        if let (Some(token), tokens) = (token, &mut self.tokens) {
-            tokens.iter_mut().filter(|issued| issued.token.is(token)).for_each(|issued| issued.used = true);
+        for issued in self.tokens.iter_mut().filter(|issued| token.is_some() && issued.token.as_ref() == token) {
+            issued.used = true;
         }
+        self.tokens.push(Issued { token: None, used: false });
     }
 
     /// The broker is given bytes of the client's.
@@ -144,7 +146,8 @@ impl Truth {
             match FromBroker::parse(&payload).filter(|_| text && payload[0] != b'm') {
                 Some(FromBroker::Welcome(welcome)) => {
                     assert_eq!(welcome.session, self.session, "another session is welcomed");
-                    self.tokens.push(Issued { token: welcome.token, used: false });
+                    let issued = self.tokens.last_mut().expect("a welcome is for a connection");
+                    issued.token = Some(welcome.token);
                     welcomed = true;
                     if let Standing::Resumed(marks) = welcome.standing {
                         self.marked(marks);

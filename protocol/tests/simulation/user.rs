@@ -268,8 +268,11 @@ impl User {
         (self.conn, self.connected, self.closed) = (Some(conn), false, false);
         (self.ear, self.out) = (Ear::plain(), Vec::new());
         let late = Ground::uses_up(&mut ground.luck.upgrades_late);
+        if !late && Ground::uses_up(&mut ground.luck.words_late) {
+            ground.net.hold_up_from(conn, End::Near, ground.now + ground.luck.late_by);
+        }
         let at =
-            ground.now + ground.round_trip() + if late { ground.luck.late_by } else { Default::default() };
+            ground.now + ground.net.client_delay() * 2 + if late { ground.luck.late_by } else { Default::default() };
         knocks.push(Knock { at, conn, offer });
     }
 

@@ -20,14 +20,16 @@ use crate::tally::Tally;
 use crate::user::User;
 
 /// Turns that everybody may have without time going on.
-const TURNS: usize = 2000;
+const TURNS: usize = 20_000;
 
 /// Moments of a schedule.
 const MOMENTS: usize = 200_000;
 
-/// When nothing goes wrong any more, everything is delivered within this time; and when the client is done,
-/// nothing is left of its sessions.
-const REST: Duration = Duration::from_secs(600);
+/// When nothing goes wrong any more, everything is delivered within this time, with so much more for each message:
+/// rings of a few bytes are full most of the time. And when the client is done, so long later nothing is left of
+/// its sessions.
+const REST: Duration = Duration::from_secs(200);
+const EACH: Duration = Duration::from_secs(15);
 const END: Duration = Duration::from_secs(180);
 
 pub(crate) struct World {
@@ -41,12 +43,14 @@ pub(crate) struct World {
     calm_at: Time,
     calm: bool,
     moments: usize,
+    /// Messages that the client has to say.
+    spoken: u32,
 }
 
 /// Runs the schedule of a seed. Panics when something is not as it must be.
 pub(crate) fn run(seed: u64, trace: bool) -> Tally {
     let mut world = World::new(seed, trace);
-    world.until("everything is delivered", |world| world.calm_at + REST, World::is_at_rest);
+    world.until("everything is delivered", World::rest_by, World::is_at_rest);
     world.part();
     world.until("every session has ended", |world| world.ground.now.max(world.calm_at) + END, World::is_over);
     world.check();
@@ -61,7 +65,7 @@ impl World {
         let (limits, bounds, sizes) = (plan.limits(), plan.bounds(), plan.sizes);
         let ground = Ground {
             now,
-            net: Network::new(plan.network, dice.split()),
+            net: Network::new(plan.networks, dice.split()),
             dice: dice.split(),
             truths: Vec::new(),
             sizes,
@@ -70,7 +74,7 @@ impl World {
             tally: Tally::default(),
             trace,
         };
-        ground.note("plan", || format!("{:?} {:?} {:?}", plan.network, plan.habits, plan.sizes));
+        ground.note("plan", || format!("{:?} {:?} {:?}", plan.networks, plan.habits, plan.sizes));
         ground.note("plan", || format!("{:?}", plan.client));
         ground.note("plan", || format!("{:?}", plan.broker));
         let at = |time: Duration| now + time;
@@ -86,6 +90,7 @@ impl World {
             calm_at: at(plan.calm),
             calm: false,
             moments: 0,
+            spoken: plan.says.len() as u32,
         }
     }
 
@@ -162,6 +167,10 @@ impl World {
     pub(crate) fn present(&mut self) -> Option<&mut Hosted> {
         let session = self.user.session()?;
         self.door.hosted.iter_mut().find(|hosted| hosted.session == session)
+    }
+
+    fn rest_by(&self) -> Time {
+        self.calm_at + REST + EACH * self.spoken
     }
 
     /// Nothing goes wrong any more, and all is delivered and acknowledged; or the client is done.
