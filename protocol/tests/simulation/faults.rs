@@ -97,7 +97,10 @@ impl Faults {
             11 => dice.pick(&[Fault::Remain, Fault::Relocate(None), Fault::Relocate(Some(Duration::ZERO))]),
             12 => Fault::DialsFail(dice.between(1, 5)),
             13 => Fault::UpgradesFail(dice.between(1, 4)),
-            14 => Fault::UpgradesLate(dice.between(1, 5), dice.millis(0, 6000)),
+            14 => {
+                let times = dice.between(1, 4);
+                Fault::UpgradesLate(times, dice.millis(500 * times, 2500 * times))
+            }
             15 => dice.pick(&[Fault::Mute, Fault::ServiceCloses(1001), Fault::ServiceCloses(1012)]),
             16 => Fault::ClientsBreak(dice.between(1, 8), dice.pick(&[150, 250, 500])),
             17 => Fault::ServicesBreak(dice.between(1, 4), dice.pick(&[100, 500])),
@@ -160,7 +163,7 @@ impl World {
             Fault::UpgradesFail(times) => self.ground.luck.upgrades_fail = times,
             Fault::UpgradesLate(times, by) => {
                 (self.ground.luck.upgrades_late, self.ground.luck.late_by) = (times, by);
-                self.ground.luck.words_late = self.ground.dice.below(times + 1);
+                self.ground.luck.words_late = times;
                 if let Some(conn) = self.connection(Way::Client) {
                     let notices = [Some(Duration::ZERO); 2];
                     self.ground.net.break_off(self.ground.now, conn, Outage { notices, loses: true });

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use steadfast_protocol::shim::SessionId;
+use steadfast_protocol::shim::{CLOSE_SUPERSEDED, SessionId};
 use steadfast_protocol::shim::client::{Cause, Client, End, Event, Fate, Loss};
 use steadfast_protocol::shim::client_wire::{FromBroker, MESSAGE, Reason, Token};
 
@@ -102,6 +102,7 @@ impl Story {
             }
             Event::Progress { received, committed } => self.progress(ground, *received, *committed),
             Event::Lost(Loss::Silent) => ground.count("a broker is silent for the client"),
+            Event::Lost(Loss::Closed(CLOSE_SUPERSEDED)) => ground.count("an attempt of long ago"),
             Event::Lost(_) => {}
             Event::Closed(end) => self.closed(end),
         }

@@ -14,7 +14,7 @@ const ALL: [&str; 30] = [
     "a client's connection ends at the broker",
     "a client is back",
     "a client is superseded",
-    "a client's resume comes too late",
+    "an attempt of long ago",
     "a client is let go by the broker",
     "a session resumed",
     "a session new",

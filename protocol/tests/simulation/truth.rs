@@ -114,8 +114,10 @@ impl Truth {
     /// The broker is given bytes of the client's.
     pub(crate) fn client_says(&mut self, bytes: &[u8]) {
         for heard in self.client.hear(bytes) {
-            if let Heard::Message { text, payload } = heard {
-                self.client_said(text, &payload);
+            match heard {
+                Heard::Message { text, payload } => self.client_said(text, &payload),
+                Heard::Close(_) => self.over = true,
+                Heard::Ping(_) | Heard::Pong => {}
             }
         }
     }
