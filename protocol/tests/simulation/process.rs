@@ -1,20 +1,27 @@
 //! A service's process: one connection of the broker's, the real machine of this end, and the application on
 //! top. It dies wherever it is told to, and a new one begins with what the broker and the store tell it.
 
+mod death;
+mod work;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use steadfast_protocol::shim::SessionId;
-use steadfast_protocol::shim::service::{Attachment, Draft, Input, Limits, Service};
-use steadfast_protocol::shim::service_wire::Output;
+use steadfast_protocol::shim::service::{Attachment, Input, Limits, Service};
 use steadfast_protocol::shim::{CLOSE_BREACH, CLOSE_SUPERSEDED};
 use steadfast_protocol::time::Time;
 
-use crate::application::{Message, Row, Store, Sum};
+use crate::application::{Message, Store, Sum};
 use crate::framing::{Ear, Heard, Pen};
 use crate::ground::Ground;
 use crate::network::{Conn, End, Ending, Read};
 use crate::truth::Attached;
+
+pub(crate) use death::{Death, Fuse, Point};
+
+use death::Life;
+use work::draft;
 
 /// How the services of a schedule work.
 #[derive(Debug, Clone, Copy)]
@@ -33,49 +40,6 @@ pub(crate) struct Habits {
     pub(crate) talks: u64,
     /// It answers a Close without a look at what it has not handled yet.
     pub(crate) hasty: bool,
-}
-
-/// How a process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Death {
-    /// What it has said arrives.
-    Exit,
-    /// What it has said may be lost.
-    Crash,
-    /// And nobody is told.
-    PowerCut,
-}
-
-/// Where in its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Point {
-    /// A message has come, and nothing is done with it.
-    Heard,
-    /// It is consumed, in memory.
-    Consumed,
-    /// A commit is made (and stored), and nothing of it said.
-    Made,
-    /// A part of a commit's bytes is said.
-    Saying,
-    /// All of them are.
-    Said,
-}
-
-/// A death that waits for its place.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fuse {
-    pub(crate) point: Point,
-    /// How often it is passed by.
-    pub(crate) skip: u64,
-    pub(crate) death: Death,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
-    Lives,
-    /// It says what it has to say, and ends.
-    Doomed(Death),
-    Gone,
 }
 
 pub(crate) struct Process {
@@ -311,137 +275,7 @@ impl Process {
         }
     }
 
-    // ---- working ----
-
-    fn work(&mut self, ground: &mut Ground, store: &mut Store) -> bool {
-        let (now, batch) = (ground.now, self.habits.batch);
-        if self.busy_until <= now
-            && let Some((_, id)) = self.inbox.pop_front()
-        {
-            self.busy_until = now + ground.dice.millis(0, self.habits.work);
-            self.consume(ground, id);
-            let more = ground.dice.chance(self.habits.talks);
-            self.commit_by.get_or_insert(now + self.habits.commit_after);
-            if self.consumed >= batch || self.machine.is_draining() || self.is_full(ground) {
-                self.commit(ground, store);
-            }
-            if more {
-                self.talk(ground, store);
-            }
-            return true;
-        }
-        let due = self.commit_by.is_some_and(|by| by <= now || self.machine.is_draining());
-        if due {
-            self.commit(ground, store);
-        }
-        due
-    }
-
-    /// The answers to another message may find no room in the same commit.
-    fn is_full(&self, ground: &Ground) -> bool {
-        let len: usize = self.answers.iter().map(|answer| answer.payload.len() + 5).sum();
-        len > ground.limits.message / 2
-    }
-
-    fn consume(&mut self, ground: &mut Ground, id: u64) {
-        if self.life == Life::Lives {
-            self.state = self.state.with(id);
-            self.consumed += 1;
-            self.answers.extend(ground.sizes.answers(self.state));
-            if ground.luck.killer == id && Ground::uses_up(&mut ground.luck.kills) {
-                self.fuse = Some(Fuse { point: Point::Consumed, skip: 0, death: Death::Crash });
-            }
-            self.burns(ground, Point::Consumed);
-        }
-    }
-
-    fn commit(&mut self, ground: &mut Ground, store: &mut Store) {
-        self.commit_by = None;
-        if self.consumed > 0 {
-            self.consumed = 0;
-            let answers = std::mem::take(&mut self.answers);
-            self.commit_with(ground, store, answers, true);
-        }
-    }
-
-    fn commit_with(&mut self, ground: &mut Ground, store: &mut Store, outputs: Vec<Message>, capsule: bool) {
-        if self.life != Life::Lives {
-            return;
-        }
-        let (state, number) = (self.state, self.machine.number() + 1);
-        if self.habits.store && !self.store(ground, store, number, &outputs) {
-            ground.count("a service is fenced by its store");
-            return self.end(ground, Death::Exit);
-        }
-        if self.burns(ground, Point::Made) {
-            return;
-        }
-        let outputs: Vec<_> = outputs.iter().map(Message::output).collect();
-        let bytes = state.capsule();
-        let draft =
-            draft(state.seq, capsule.then_some(&bytes), &outputs, ground.dice.chance(self.habits.prompt));
-        let numbered = self.machine.commit(&draft).unwrap_or_else(|misuse| panic!("{}: {misuse}", self.name));
-        assert_eq!(numbered.number, number, "{}", self.name);
-        ground
-            .note(&self.name, || format!("commits {number}, up to {}, {} outputs", state.seq, outputs.len()));
-        self.say_commit(ground, numbered.message);
-    }
-
-    /// The transaction. False: another process has the session.
-    fn store(&mut self, ground: &mut Ground, store: &mut Store, number: u64, outputs: &[Message]) -> bool {
-        let state = ground.truth(self.session).state(self.state.seq);
-        assert_eq!(self.state, state, "{} has consumed something else", self.name);
-        let row = Row { number, state, outputs: outputs.to_vec() };
-        store.write(self.session, self.epoch, row)
-    }
-
-    fn say_commit(&mut self, ground: &mut Ground, message: Vec<u8>) {
-        if self.life != Life::Lives {
-            return;
-        }
-        let from = self.out.len();
-        Pen::plain().message(&mut ground.dice, false, &message, &mut self.out);
-        let whole = self.out.len() - from;
-        if self.burns(ground, Point::Saying) {
-            ground.count("a commit cut in the middle");
-            self.out.truncate(from + ground.dice.size(0, whole - 1));
-        } else {
-            self.burns(ground, Point::Said);
-        }
-        self.last_commit = Some(message);
-    }
-
-    /// Says something that answers nothing.
-    fn talk(&mut self, ground: &mut Ground, store: &mut Store) {
-        if self.life != Life::Lives {
-            return;
-        }
-        let extra = |n: u64| Message { text: true, payload: format!("extra {n:x}").into_bytes() };
-        let extra = extra(ground.dice.next());
-        match ground.dice.below(5) {
-            0 => self.push(ground, &extra),
-            1 => Pen::plain().message(&mut ground.dice, false, b"Z of a later version", &mut self.out),
-            2 => Pen::plain().ping(&mut ground.dice, b"are you there", &mut self.out),
-            3 => {
-                // A commit that has been applied already.
-                if let Some(message) = self.last_commit.clone() {
-                    ground.count("a commit that was applied already");
-                    Pen::plain().message(&mut ground.dice, false, &message, &mut self.out);
-                }
-            }
-            _ if self.consumed == 0 => self.commit_with(ground, store, vec![extra], self.habits.store),
-            _ => {}
-        }
-    }
-
-    fn push(&mut self, ground: &mut Ground, extra: &Message) {
-        let message = self.machine.push(&[extra.output()]).expect("a push is small");
-        ground.note(&self.name, || "pushes".to_owned());
-        ground.count("a push");
-        Pen::plain().message(&mut ground.dice, false, &message, &mut self.out);
-    }
-
-    // ---- writing, and the end ----
+    // ---- writing ----
 
     fn write(&mut self, ground: &mut Ground) -> bool {
         if self.is_gone() {
@@ -458,50 +292,6 @@ impl Process {
         written > 0
     }
 
-    /// Whether this is the place of its death.
-    fn burns(&mut self, ground: &mut Ground, point: Point) -> bool {
-        let Some(fuse) = self.fuse.as_mut().filter(|fuse| fuse.point == point) else { return false };
-        if Ground::uses_up(&mut fuse.skip) || self.life != Life::Lives {
-            return false;
-        }
-        ground.note(&self.name, || format!("dies: {point:?}, {:?}", fuse.death));
-        ground.count("a service dies");
-        self.life = Life::Doomed(fuse.death);
-        true
-    }
-
-    /// It ends now.
-    pub(crate) fn end(&mut self, ground: &mut Ground, death: Death) {
-        if self.is_gone() {
-            return;
-        }
-        ground.note(&self.name, || format!("ends: {death:?}"));
-        self.life = Life::Gone;
-        match death {
-            Death::Exit => ground.net.close(ground.now, self.conn, End::Far),
-            Death::Crash => ground.net.reset(ground.now, self.conn, End::Far),
-            Death::PowerCut => ground.net.vanish(self.conn, End::Far),
-        }
-    }
-
-    /// It says Close of its own accord.
-    pub(crate) fn closes(&mut self, ground: &mut Ground, code: u16) {
-        if self.serves() {
-            ground.note(&self.name, || format!("says Close {code}"));
-            ground.count("a Close of the service's");
-            Pen::plain().close(&mut ground.dice, Some((code, "its own")), &mut self.out);
-            self.life = Life::Doomed(Death::Exit);
-        }
-    }
-
-    /// It says what it must not.
-    pub(crate) fn misbehaves(&mut self, ground: &mut Ground, (text, message): (bool, &[u8])) {
-        if self.serves() && self.machine.epoch() > 0 {
-            ground.note(&self.name, || "misbehaves".to_owned());
-            Pen::plain().message(&mut ground.dice, text, message, &mut self.out);
-        }
-    }
-
     pub(crate) fn machine(&self) -> &Service {
         &self.machine
     }
@@ -510,8 +300,4 @@ impl Process {
     pub(crate) fn state(&self) -> Sum {
         self.state
     }
-}
-
-fn draft<'a>(upto: u64, capsule: Option<&'a Vec<u8>>, outputs: &'a [Output<'a>], prompt: bool) -> Draft<'a> {
-    Draft { upto, capsule: capsule.map(Vec::as_slice), outputs, prompt }
 }

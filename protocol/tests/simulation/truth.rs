@@ -105,7 +105,9 @@ impl Truth {
     /// The client has another connection.
     pub(crate) fn client_back(&mut self, token: Option<&Token>) {
         (self.client, self.told) = (Ear::masked(), Ear::plain());
-        for issued in self.tokens.iter_mut().filter(|issued| token.is_some() && issued.token.as_ref() == token) {
+        for issued in
+            self.tokens.iter_mut().filter(|issued| token.is_some() && issued.token.as_ref() == token)
+        {
             issued.used = true;
         }
         self.tokens.push(Issued { token: None, used: false });

@@ -271,8 +271,9 @@ impl User {
         if !late && Ground::uses_up(&mut ground.luck.words_late) {
             ground.net.hold_up_from(conn, End::Near, ground.now + ground.luck.late_by);
         }
-        let at =
-            ground.now + ground.net.client_delay() * 2 + if late { ground.luck.late_by } else { Default::default() };
+        let at = ground.now
+            + ground.net.client_delay() * 2
+            + if late { ground.luck.late_by } else { Default::default() };
         knocks.push(Knock { at, conn, offer });
     }
 

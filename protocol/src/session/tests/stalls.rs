@@ -64,6 +64,23 @@ fn a_client_is_not_judged_while_it_is_not_read() {
 }
 
 #[test]
+fn a_client_is_not_asked_while_it_takes_what_waits_for_it() {
+    let mut rig = Rig::with(|config| config.keepalive = secs(25));
+    rig.set_client_room(0);
+    rig.backend_says(&"x".repeat(100));
+    for _ in 0..10 {
+        rig.wait(secs(20));
+        rig.set_client_room(10);
+    }
+    assert_eq!((cause(&rig), rig.down().len()), (None, 0), "a ping would stand behind the message");
+    rig.set_client_room(usize::MAX);
+    rig.wait(ms(1));
+    assert_eq!((cause(&rig), rig.down().len()), (None, 2), "now it is asked");
+    rig.wait(secs(20));
+    assert_eq!(cause(&rig), Some(Cause::ClientTimeout));
+}
+
+#[test]
 fn a_client_is_not_judged_while_memory_is_short() {
     let mut rig = Rig::with(|config| config.keepalive = secs(25));
     rig.client_sends(&masked(false, TEXT, b"begun"));
