@@ -73,7 +73,8 @@ impl Plan {
         // One read takes what its connection holds.
         let read = self.networks[0].room.max(self.networks[1].room);
         Bounds {
-            up: ring_limit + message + read + HEADERS,
+            // While acknowledgements may stand behind messages, there is room for as many again.
+            up: 2 * ring_limit + message + read + HEADERS,
             rest: ring_limit + 2 * envelope + capsule_limit + read + FRAMES,
         }
     }
