@@ -20,6 +20,32 @@ pub(super) struct Large {
     payload_len: usize,
 }
 
+/// The way to the client for the envelopes that were read at once. Their small messages are put together
+/// first, so that they take one write however many commits they come with.
+pub(super) struct Outgoing<'d, 's> {
+    direct: &'d mut DirectWrite<'s>,
+    /// How long they may be together, as far as is known.
+    room: usize,
+    joined: Vec<u8>,
+    messages: u32,
+}
+
+impl<'d, 's> Outgoing<'d, 's> {
+    /// For envelopes of `read` bytes.
+    pub(super) fn new(read: usize, direct: &'d mut DirectWrite<'s>) -> Outgoing<'d, 's> {
+        Outgoing { direct, room: read.min(CHUNK), joined: Vec::new(), messages: 0 }
+    }
+
+    fn join(&mut self, header: &[u8], payload: &[u8]) {
+        if self.joined.is_empty() {
+            self.joined.reserve(self.room);
+        }
+        self.joined.extend_from_slice(header);
+        self.joined.extend_from_slice(payload);
+        self.messages += 1;
+    }
+}
+
 impl Session {
     /// Whether each may go to the client.
     pub(super) fn judge_outputs(&self, mut outputs: Outputs<'_>) -> Result<(), Breach> {
@@ -28,48 +54,46 @@ impl Session {
     }
 
     /// Delivers all but a large one at the end.
-    pub(super) fn deliver(&mut self, outputs: Outputs<'_>, direct: &mut DirectWrite<'_>) -> Option<Large> {
+    pub(super) fn deliver(&mut self, outputs: Outputs<'_>, out: &mut Outgoing<'_, '_>) -> Option<Large> {
         if !self.client_hears() {
             return None;
         }
         let kind = self.adds_kind();
-        let mut joined = Vec::with_capacity(outputs.len().min(JOINED));
-        let mut messages = 0;
         let mut outputs = outputs.peekable();
         while let Some(output) = outputs.next() {
             let payload = output.payload;
             let (header, header_len) = message_header(output.text, payload.len(), kind);
             if payload.len() <= JOINED {
-                joined.extend_from_slice(&header[..header_len]);
-                joined.extend_from_slice(payload);
-                messages += 1;
+                out.join(&header[..header_len], payload);
                 continue;
-            }
-            if !joined.is_empty() {
-                self.down.append(&Data { bytes: &joined, messages, whole: joined.len() }, direct);
-                (messages, joined) = (0, Vec::new());
             }
             let large = Large { header, header_len, payload_len: payload.len() };
             if outputs.peek().is_none() {
                 return Some(large);
             }
-            self.deliver_copy(&large, payload, direct);
-        }
-        if !joined.is_empty() {
-            self.down.append(&Data { bytes: &joined, messages, whole: joined.len() }, direct);
+            self.deliver_copy(&large, payload, out);
         }
         None
     }
 
+    /// Gives the messages that were put together to the client.
+    pub(super) fn deliver_joined(&mut self, out: &mut Outgoing<'_, '_>) {
+        let (bytes, messages) = (std::mem::take(&mut out.joined), std::mem::take(&mut out.messages));
+        if !bytes.is_empty() {
+            self.down.append(&Data { bytes: &bytes, messages, whole: bytes.len() }, out.direct);
+        }
+    }
+
     /// `at_end` ends with the payload.
-    pub(super) fn deliver_copy(&mut self, large: &Large, at_end: &[u8], direct: &mut DirectWrite<'_>) {
+    pub(super) fn deliver_copy(&mut self, large: &Large, at_end: &[u8], out: &mut Outgoing<'_, '_>) {
+        self.deliver_joined(out);
         let payload = &at_end[at_end.len() - large.payload_len..];
         let header = &large.header[..large.header_len];
         if payload.len() <= CHUNK {
-            return self.down.adopt([header, payload].concat(), 0, direct);
+            return self.down.adopt([header, payload].concat(), 0, out.direct);
         }
-        self.down.append(&Data { bytes: header, messages: 0, whole: 0 }, direct);
-        self.down.append(&Data { bytes: payload, messages: 1, whole: payload.len() }, direct);
+        self.down.append(&Data { bytes: header, messages: 0, whole: 0 }, out.direct);
+        self.down.append(&Data { bytes: payload, messages: 1, whole: payload.len() }, out.direct);
     }
 
     /// What stands before the payload has been heeded, so there is room for the header.
@@ -77,15 +101,16 @@ impl Session {
         &mut self,
         large: &Large,
         mut envelope: Vec<u8>,
-        direct: &mut DirectWrite<'_>,
+        out: &mut Outgoing<'_, '_>,
     ) {
         let payload = envelope.len() - large.payload_len;
         match payload.checked_sub(large.header_len) {
             Some(start) => {
+                self.deliver_joined(out);
                 envelope[start..payload].copy_from_slice(&large.header[..large.header_len]);
-                self.down.adopt(envelope, start, direct);
+                self.down.adopt(envelope, start, out.direct);
             }
-            None => self.deliver_copy(large, &envelope, direct),
+            None => self.deliver_copy(large, &envelope, out),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::time::Time;
 use crate::uplink::{Entropy, Tidings};
 
 use super::ending::close_payload;
-use super::outputs::Large;
+use super::outputs::{Large, Outgoing};
 use super::{Backend, Failure, Note, Session};
 
 /// What a service has done that `steadfast.v1` forbids.
@@ -173,32 +173,37 @@ impl Session {
     /// Takes a span of frames of a service.
     pub(super) fn service_data(&mut self, now: Time, data: &Data<'_>, direct: &mut DirectWrite<'_>) {
         let mut input = data.bytes;
+        let mut out = Outgoing::new(input.len(), direct);
         while self.backend_listens() {
             let Some(step) = self.service_mut().and_then(|service| service.open.next(&mut input)) else {
                 break;
             };
             match step {
                 Step::Whole { text, payload } => {
-                    if let Some(large) = self.envelope(now, text, payload, direct) {
-                        self.deliver_copy(&large, payload, direct);
+                    if let Some(large) = self.envelope(now, text, payload, &mut out) {
+                        self.deliver_copy(&large, payload, &mut out);
                     }
                 }
-                Step::Assembled => self.assembled(now, direct),
+                Step::Assembled => self.assembled(now, &mut out),
             }
         }
+        self.deliver_joined(&mut out);
     }
 
     /// Counts `n` payload bytes that were read to [`Service::tail`].
     pub(super) fn service_read(&mut self, now: Time, n: usize) {
         if self.service_mut().is_some_and(|service| service.open.skip(n as u64)) {
-            self.assembled(now, &mut |_| 0);
+            let direct: &mut DirectWrite<'_> = &mut |_| 0;
+            let mut out = Outgoing::new(0, direct);
+            self.assembled(now, &mut out);
+            self.deliver_joined(&mut out);
         }
     }
 
-    fn assembled(&mut self, now: Time, direct: &mut DirectWrite<'_>) {
+    fn assembled(&mut self, now: Time, out: &mut Outgoing<'_, '_>) {
         let Some((text, payload)) = self.service_mut().map(|service| service.open.take()) else { return };
-        if let Some(large) = self.envelope(now, text, &payload, direct) {
-            self.deliver_in_place(&large, payload, direct);
+        if let Some(large) = self.envelope(now, text, &payload, out) {
+            self.deliver_in_place(&large, payload, out);
         }
     }
 
@@ -208,26 +213,26 @@ impl Session {
         now: Time,
         text: bool,
         payload: &[u8],
-        direct: &mut DirectWrite<'_>,
+        out: &mut Outgoing<'_, '_>,
     ) -> Option<Large> {
         let done = match Envelope::decode(payload) {
             _ if self.up.attaching() => Err(Breach::TooEarly),
             _ if text => Err(Breach::Text),
-            Ok(Envelope::Commit(commit)) => self.commit(&commit, direct),
-            Ok(Envelope::Push(outputs)) => {
-                self.judge_outputs(outputs).map(|()| self.deliver(outputs, direct))
-            }
+            Ok(Envelope::Commit(commit)) => self.commit(&commit, out),
+            Ok(Envelope::Push(outputs)) => self.judge_outputs(outputs).map(|()| self.deliver(outputs, out)),
             Ok(Envelope::Unknown(_)) => Ok(None),
             Err(malformed) => Err(Breach::BadEnvelope(malformed)),
         };
         done.unwrap_or_else(|breach| {
+            // What was said before it counts.
+            self.deliver_joined(out);
             self.service_broke(now, breach);
             None
         })
     }
 
     /// Applies a commit whole, or not at all.
-    fn commit(&mut self, commit: &Commit<'_>, direct: &mut DirectWrite<'_>) -> Result<Option<Large>, Breach> {
+    fn commit(&mut self, commit: &Commit<'_>, out: &mut Outgoing<'_, '_>) -> Result<Option<Large>, Breach> {
         let limit = self.config.capsule_limit;
         let Some(service) = self.service_mut() else { return Ok(None) };
         service.prompt |= commit.prompt;
@@ -246,7 +251,7 @@ impl Session {
             }
         }
         self.release_committed();
-        Ok(self.deliver(commit.outputs, direct))
+        Ok(self.deliver(commit.outputs, out))
     }
 
     /// The ring lets go of what is consumed. What this backend is yet to be given it must get, since it
