@@ -187,7 +187,7 @@ impl Session {
                 Step::Assembled => self.assembled(now, &mut out),
             }
         }
-        self.deliver_joined(&mut out);
+        self.conclude(&mut out);
     }
 
     /// Counts `n` payload bytes that were read to [`Service::tail`].
@@ -196,8 +196,14 @@ impl Session {
             let direct: &mut DirectWrite<'_> = &mut |_| 0;
             let mut out = Outgoing::new(0, direct);
             self.assembled(now, &mut out);
-            self.deliver_joined(&mut out);
+            self.conclude(&mut out);
         }
+    }
+
+    /// Does once for all envelopes that were read at once what would be wasted on each.
+    fn conclude(&mut self, out: &mut Outgoing<'_, '_>) {
+        self.release_committed();
+        self.deliver_joined(out);
     }
 
     fn assembled(&mut self, now: Time, out: &mut Outgoing<'_, '_>) {
@@ -225,7 +231,7 @@ impl Session {
         };
         done.unwrap_or_else(|breach| {
             // What was said before it counts.
-            self.deliver_joined(out);
+            self.conclude(out);
             self.service_broke(now, breach);
             None
         })
@@ -250,7 +256,6 @@ impl Session {
                 service.capsule = Some(capsule.into());
             }
         }
-        self.release_committed();
         Ok(self.deliver(commit.outputs, out))
     }
 

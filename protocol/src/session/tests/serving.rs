@@ -5,7 +5,7 @@ mod endings;
 mod leaving;
 
 use super::rig::{Drop, Rig, config, ms, secs};
-use super::wire::{BINARY, CONTINUATION, Commit, PONG, down, masked, plain, push};
+use super::wire::{BINARY, CONTINUATION, Commit, PONG, TEXT, down, masked, plain, push};
 use crate::session::{AckMode, Config, DialFailure, Failure, Note, Opening, State};
 
 /// A session at a service; its first backend is attached.
@@ -186,6 +186,21 @@ fn many_envelopes_may_come_at_once() {
         (rig.down(), rig.session.unacknowledged()),
         (["a", "b", "c", "d"].map(str::to_owned).to_vec(), 0)
     );
+}
+
+#[test]
+fn commits_that_are_read_at_once_take_one_write() {
+    let mut rig = serving();
+    says(&mut rig, &["one", "two", "three"]);
+    let commit = |number, outputs| Commit { number, upto: number, outputs, ..Commit::default() }.frame();
+    let envelopes = [commit(1, &["a"]), push(&["b"]), commit(2, &["c", "d"])].concat();
+    let mut writes = Vec::new();
+    rig.session.handle_backend(rig.now, &envelopes, &mut |bytes| {
+        writes.push(bytes.to_vec());
+        bytes.len()
+    });
+    assert_eq!(writes, [[b"a", b"b", b"c", b"d"].map(|text| plain(true, TEXT, text)).concat()]);
+    assert_eq!(rig.session.unacknowledged(), masked(true, TEXT, b"three").len());
 }
 
 #[test]
