@@ -242,9 +242,6 @@ impl Session {
 
     /// What has come by halves is begun anew on the next connection, and a Close is said again.
     fn lose_connection(&mut self, now: Time) {
-        if let Client::Told { until, .. } = &mut self.client {
-            *until = None;
-        }
         self.up.ring.drop_open();
         self.client_scan = Scanner::new(Sender::Client, self.config.message_limit, false);
         self.clocks.client_heard(now);

@@ -256,7 +256,8 @@ impl Client {
         })
     }
 
-    /// Something else has come, such as a ping or a part of a message: the broker is alive.
+    /// Something else has come, such as a ping or a part of a message: the broker is alive. It is as well if
+    /// the connection takes more after it was full; while a long message is written, nothing need come.
     pub fn handle_alive(&mut self, now: Time) {
         if let Link::Open(open) = &mut self.link {
             (open.heard, open.asked, open.query) = (now, None, false);

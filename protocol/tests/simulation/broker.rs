@@ -183,7 +183,15 @@ impl Hosted {
             refuse(ground, arrival.conn, TRY_AGAIN);
         }
         self.give_up(ground);
+        self.check_ledger(ground);
         assert_eq!(self.machine.next_timeout(), None, "a session that has ended wants to be woken");
+    }
+
+    /// What is committed is what is counted as such, and all the rest is lost.
+    fn check_ledger(&self, ground: &mut Ground) {
+        let (up, truth) = (self.machine.ledger().up, ground.truth(self.session));
+        assert_eq!((up.acknowledged, up.acknowledged + up.lost), (truth.committed, up.forwarded), "{up:?}");
+        assert!(up.forwarded <= truth.received().len() as u64, "{up:?}");
     }
 
     /// The broker has no session any more.
