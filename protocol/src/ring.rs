@@ -110,11 +110,6 @@ impl Ring {
         self.base >= self.whole
     }
 
-    /// Every whole message is written to its last byte.
-    pub fn all_sent(&self) -> bool {
-        self.sent >= self.whole
-    }
-
     /// The chain, to write from, and the index of `position` in it.
     pub fn bytes_at(&self, position: u64) -> (&Chain, usize) {
         (&self.chain, position.saturating_sub(self.base) as usize)

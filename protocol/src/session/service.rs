@@ -290,13 +290,17 @@ impl Session {
     }
 
     /// Whether any backend was given the message with this seq, and so all before it, whole.
-    fn was_given(&self, seq: u64) -> bool {
-        let ring = &self.up.ring;
-        let before = self.service().map_or(0, |service| service.given).max(ring.base_seq());
-        if ring.all_sent() {
-            return seq <= before.max(ring.whole_seq());
+    fn was_given(&mut self, seq: u64) -> bool {
+        let known = self.service().map_or(0, |service| service.given).max(self.up.ring.base_seq());
+        if seq <= known {
+            return true;
         }
-        seq <= before || ring.messages().find(|(_, at)| *at == seq).is_some_and(|(end, _)| end <= ring.sent())
+        // A walk by headers, unless all is sent; so what it finds is kept for the commits behind this one.
+        let given = self.given_seq();
+        if let Some(service) = self.service_mut() {
+            service.given = given;
+        }
+        seq <= given
     }
 
     /// Seq of the last message that any backend was given whole.
