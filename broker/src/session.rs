@@ -134,6 +134,7 @@ impl Io {
                 return false;
             }
             core.machine.advance(now, &mut || rand::random());
+            self.drop_client(&core.machine);
             moved |= self.write(cx, &mut core.machine);
             moved |= self.follow(entry, core, now);
             if !moved {
@@ -169,14 +170,17 @@ impl Io {
 
     // ---- clients ----
 
-    /// Lets go of a connection that the machine does not want any more, and takes over the one on which
-    /// the client is back.
-    fn take_client(&mut self, entry: &Entry, core: &mut Core, now: Time) -> bool {
-        if !core.machine.wants_client()
+    /// Lets go of a connection that the machine does not want any more.
+    fn drop_client(&mut self, machine: &Session) {
+        if !machine.wants_client()
             && let Some(side) = self.client.take()
         {
             side.reset();
         }
+    }
+
+    /// Takes over the connection on which the client is back.
+    fn take_client(&mut self, entry: &Entry, core: &mut Core, now: Time) -> bool {
         let Some(arrival) = self.broker.returns.take(entry) else { return false };
         let Arrival { client, stream, early, resume } = arrival;
         match core.machine.handle_client_back(now, resume.as_ref(), rand::random()) {

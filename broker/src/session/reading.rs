@@ -84,7 +84,9 @@ impl Io {
         if side.drained && !side.broken {
             return false;
         }
-        machine.set_memory_short(self.broker.budget.is_short());
+        if machine.set_memory_short(self.broker.budget.is_short()) {
+            return true;
+        }
         let wants = machine.wants_backend();
         let may_read = self.may_read(entry, Direction::Down, (wants, machine.backend_message_open()));
         let Some(side) = self.backend.as_mut().filter(|side| may_read || side.broken) else { return false };

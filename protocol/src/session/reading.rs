@@ -53,9 +53,10 @@ impl Session {
     }
 
     /// Tells whether memory is short, so that no more is kept for a client that may come back than for
-    /// any other that is slow.
-    pub fn set_memory_short(&mut self, short: bool) {
-        self.memory_short = short;
+    /// any other that is slow. True: that is news, and [`Session::advance`] must be called before the driver
+    /// sleeps.
+    pub fn set_memory_short(&mut self, short: bool) -> bool {
+        std::mem::replace(&mut self.memory_short, short) != short
     }
 
     /// A message of the client has begun and not ended.

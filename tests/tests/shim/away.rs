@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::client::Incoming;
-use steadfast_tests::frame::{CONTINUATION, Frame, PING};
+use steadfast_tests::frame::{CONTINUATION, End, Frame, PING};
 use steadfast_tests::shim::{Host, Link, ShimClient};
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::{eventually_async, eventually_some};
@@ -112,4 +112,21 @@ async fn the_log_says_from_where_a_client_is_back_and_shows_nobodys_token() {
     for secret in [&first[22..], &client.token()[22..], PLAIN] {
         assert!(shown.iter().chain([&sessions]).all(|text| !text.contains(secret)));
     }
+}
+
+#[tokio::test]
+async fn a_client_that_is_given_up_learns_of_it() {
+    let host = Host::start().await;
+    let timeouts = "client_stall = \"200ms\"\nkeepalive = \"0s\"";
+    // Nothing but the client's end wakes the session.
+    let broker =
+        over(&[&host]).pool_setting("ack_timeout = \"1h\"").setting("timeouts", timeouts).start().await;
+    let (client, mut link) = session(&broker, &host).await;
+    client.client.shrink_receive_buffer(4 * KIB);
+    let id = client.session().to_owned();
+    let output = "x".repeat(8 * KIB * KIB);
+    link.commit(1, 0, None, &[&output, &output]).await;
+    wait_state(&broker, &id, "detached").await;
+    let mut client = client;
+    assert_eq!(client.client.ended().await, End::Reset);
 }

@@ -128,7 +128,8 @@ fn a_message_of_the_largest_size_comes_to_its_end() {
 #[test]
 fn a_message_comes_to_its_end_however_short_memory_is() {
     let mut rig = linked(|_| {});
-    rig.session.set_memory_short(true);
+    assert!(rig.session.set_memory_short(true), "that is news");
+    assert!(!rig.session.set_memory_short(true));
     let frame = plain(true, BINARY, &[7; 1 << 20]);
     let before = rig.client.bytes.len();
     frame.chunks(50_000).for_each(|piece| rig.backend_sends(piece));
@@ -148,6 +149,6 @@ fn plain_backends_are_read_for_a_client_that_is_away_up_to_the_limit() {
     }
     assert!(!rig.session.wants_backend());
     assert!((2000..3000).contains(&rig.session.buffered()), "{} bytes", rig.session.buffered());
-    rig.session.set_memory_short(true);
+    assert!(rig.session.set_memory_short(true));
     assert_eq!(back(&mut rig, 0).map(|down| down.len()), Ok(3));
 }
