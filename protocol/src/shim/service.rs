@@ -157,7 +157,7 @@ impl Service {
             return Err(Breach::Applied { told: notice.applied, made: attached.number });
         }
         attached.applied = attached.applied.max(notice.applied);
-        self.draining |= notice.draining;
+        self.draining = notice.draining;
         Ok(Some(notice))
     }
 

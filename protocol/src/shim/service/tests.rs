@@ -157,6 +157,9 @@ fn notices_tell_what_is_applied_and_of_a_drain() {
     service.handle_ping(&notice(5, true)).expect("a notice");
     assert!(service.is_draining());
     assert_eq!(service.handle_ping(b"are you there?"), Ok(None));
+    assert!(service.is_draining(), "that was no notice");
+    service.handle_ping(&notice(5, false)).expect("a notice");
+    assert!(!service.is_draining(), "it stays after all");
     assert_eq!(waiting().handle_ping(&notice(9, true)), Ok(None), "too early to mean anything");
 }
 
