@@ -132,7 +132,7 @@ fn notice(payload: &[u8], state: &mut State) -> Result<(), End> {
     if state.machine.applied() != applied {
         state.tell(Event::Applied(state.machine.applied()));
     }
-    if state.machine.is_draining() != draining {
+    if state.machine.is_draining() && !draining {
         state.tell(Event::Draining);
     }
     Ok(())
