@@ -39,6 +39,9 @@ const TIGHT_RING: usize = 64 * 1024;
 /// RFC 6455, 7.4.1.
 const PROTOCOL_ERROR: u16 = 1002;
 
+/// It is told with a message down, if it was not told so shortly before.
+const ACK_RIDES: Duration = Duration::from_millis(5);
+
 /// And after so many bytes of them at the latest.
 const ACK_BYTES: u64 = 64 * 1024;
 
@@ -70,6 +73,8 @@ struct ClientLink {
     told: Watermarks,
     /// Position in the up stream when it was told.
     told_at: u64,
+    /// When it was told last on a message's way, or by itself.
+    told_when: Option<Time>,
     /// When it must be told again.
     tell_at: Option<Time>,
     /// It has asked.
@@ -88,6 +93,7 @@ impl Returning {
             add: AddKind::default(),
             told: Watermarks::default(),
             told_at: 0,
+            told_when: None,
             tell_at: None,
             asked: false,
         };
@@ -400,6 +406,7 @@ impl Session {
                     return;
                 }
                 (link.told, link.told_at, link.tell_at, link.asked) = (marks, at, None, false);
+                link.told_when = Some(now);
                 self.say(FromBroker::Ack(marks));
             }
             Speaks::Plain { asked } if asked.is_none() && may_ask => {
@@ -451,6 +458,8 @@ impl ClientLink {
             return false;
         }
         let tell_at = *self.tell_at.get_or_insert(now + ACK_DELAY);
-        waits || tell_at <= now || at - self.told_at >= ACK_BYTES
+        // News that go with every message cost more than they tell.
+        let rides = waits && self.told_when.is_none_or(|told| now.since(told) >= ACK_RIDES);
+        rides || tell_at <= now || at - self.told_at >= ACK_BYTES
     }
 }

@@ -50,6 +50,13 @@ fn the_news_go_in_front_of_the_next_message_down() {
         rig.wait(ms(10));
         answers(&mut rig, "more");
         assert_eq!(rig.down(), ["mmore"], "nothing is new");
+        for (text, news) in [("two", vec!["a 2 0", "m2"]), ("three", vec!["m3"])] {
+            rig.client_says(&format!("m{text}"));
+            answers(&mut rig, &news[news.len() - 1][1..]);
+            assert_eq!(rig.down(), news, "not with each of many");
+        }
+        rig.wait(ms(50));
+        assert_eq!(rig.down(), ["a 3 0"]);
     }
 }
 
