@@ -1,7 +1,10 @@
 //! What is wrong gets a name, loses nothing, and never shows another session's data.
 
+use serde_json::Value;
+use steadfast_tests::broker::Broker;
 use steadfast_tests::frame::{BINARY, Frame};
 use steadfast_tests::shim::{Host, ShimClient, commit};
+use steadfast_tests::wait::eventually_some;
 
 use crate::scene::{over, session};
 
@@ -110,6 +113,15 @@ async fn messages_of_unknown_kinds_are_skipped() {
     assert_eq!(link.message().await, "after it");
 }
 
+/// Waits for the one line of the log that is such.
+async fn told(broker: &Broker, is: impl Fn(&Value) -> bool) -> Value {
+    let mut lines =
+        eventually_some("a line of the log", || Some(broker.records(&is)).filter(|all| !all.is_empty()))
+            .await;
+    assert_eq!(lines.len(), 1);
+    lines.remove(0)
+}
+
 /// A service that sends this, behind one message, loses its session to the next host.
 async fn broken(envelope: Vec<u8>, name: &str) {
     let (a, b) = (Host::start().await, Host::start().await);
@@ -127,9 +139,8 @@ async fn broken(envelope: Vec<u8>, name: &str) {
     assert_eq!(next.message().await, "one");
     next.commit(1, 1, None, &["1"]).await;
     assert_eq!(client.message().await, "1");
-    let told = broker.records(|record| record["message"] == "service broke steadfast.v1");
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0]["breach"], name);
+    let told = told(&broker, |record| record["message"] == "service broke steadfast.v1").await;
+    assert_eq!(told["breach"], name);
 }
 
 #[tokio::test]
@@ -177,6 +188,6 @@ async fn a_backend_that_does_not_link_the_shim_is_passed_over() {
         tokio::join!(ShimClient::connect(broker.address(), None), plain.upgraded(""), linked.accept());
     client.say("one").await;
     assert_eq!(link.message().await, "one");
-    let told = broker.records(|record| record["why"] == "it does not link the shim");
-    assert_eq!(told.len(), 1, "an operator can find the mistake");
+    // An operator can find the mistake.
+    told(&broker, |record| record["why"] == "it does not link the shim").await;
 }
