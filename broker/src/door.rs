@@ -53,6 +53,8 @@ type Body = BoxBody<Bytes, hyper::Error>;
 /// Whoever is turned away dials again. (To switch keep-alive off would mark the 101 as well.)
 const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
 
+const PAUSED: &str = "new sessions are paused here; try again later";
+
 /// A session to which a client may come back.
 struct Known {
     session: u128,
@@ -151,7 +153,12 @@ impl Visitor {
             return refusal.response();
         }
         let setup = self.broker.setup();
+        // Who comes back may come in all the same.
+        let paused = self.broker.pauses.is_paused(self.listener.number);
         let Some(way) = setup.way(self.listener.number, &request) else {
+            if paused {
+                return busy(PAUSED);
+            }
             let sentence = "no route leads from this host and path to a service";
             let admitted = self.judged(setup.guard.admit(self.client.ip(), request.headers()));
             return admitted
@@ -177,6 +184,7 @@ impl Visitor {
                     Err(denial) => denied(&denial),
                 }
             }
+            Err(_) if paused => busy(PAUSED),
             Err(reason) => {
                 let passes = match self.admitted(guards, &request) {
                     Ok(passes) => passes,
@@ -196,9 +204,6 @@ impl Visitor {
         (hashed, passes): (Option<u64>, Passes),
         next: &Mutex<Option<Next>>,
     ) -> Response<Body> {
-        if self.broker.pauses.is_paused(self.listener.number) {
-            return busy("new sessions are paused here; try again later");
-        }
         let present = way.gate.pool.present();
         let Some(place) = self.broker.registry.admit(self.broker.max_sessions) else {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);

@@ -55,6 +55,16 @@ async fn a_paused_listener_turns_new_sessions_away_and_keeps_the_others() {
 }
 
 #[tokio::test]
+async fn a_pause_comes_before_the_rules() {
+    let backend = Backend::start("a", "").await;
+    let broker = Broker::over(&[&backend]).setting("access", "deny = \"127.0.0.0/8\"").start().await;
+    assert_eq!(Upgrade::to(broker.address()).refused().await.status, 403);
+    assert_eq!(switch(&broker, "pause", "").await, [true]);
+    assert_eq!(Upgrade::to(broker.address()).refused().await.status, 503);
+    assert_eq!(broker.metric("steadfast_denied_total", &[]).await, 1.0);
+}
+
+#[tokio::test]
 async fn with_all_paused_the_broker_is_not_ready() {
     let (_backends, broker) = two_listeners().await;
     assert_eq!(switch(&broker, "pause", "").await, [true, true]);

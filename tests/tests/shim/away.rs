@@ -130,3 +130,16 @@ async fn a_client_that_is_given_up_learns_of_it() {
     let mut client = client;
     assert_eq!(client.client.ended().await, End::Reset);
 }
+
+#[tokio::test]
+async fn a_paused_listener_takes_those_that_come_back() {
+    let host = Host::start().await;
+    let broker = over(&[&host]).start().await;
+    let (client, _link) = session(&broker, &host).await;
+    let token = client.token().to_owned();
+    client.client.reset().await;
+    assert_eq!(broker.change("POST", "/api/v1/pause", "").await.status, 200);
+    assert_eq!(Upgrade::to(broker.address()).refused().await.status, 503);
+    let back = ShimClient::connect(broker.address(), Some((&token, 0))).await;
+    assert_eq!(back.standing(), "resumed 0 0");
+}
