@@ -117,17 +117,21 @@ async fn the_log_says_from_where_a_client_is_back_and_shows_nobodys_token() {
 #[tokio::test]
 async fn a_client_that_is_given_up_learns_of_it() {
     let host = Host::start().await;
-    let timeouts = "client_stall = \"200ms\"\nkeepalive = \"0s\"";
     // Nothing but the client's end wakes the session.
-    let broker =
-        over(&[&host]).pool_setting("ack_timeout = \"1h\"").setting("timeouts", timeouts).start().await;
-    let (client, mut link) = session(&broker, &host).await;
-    client.client.shrink_receive_buffer(4 * KIB);
-    let id = client.session().to_owned();
-    let output = "x".repeat(8 * KIB * KIB);
+    let broker = over(&[&host])
+        .pool_setting("ack_timeout = \"1h\"")
+        .setting("timeouts", "client_stall = \"200ms\"\nkeepalive = \"0s\"")
+        .setting("limits", "message = \"64KiB\"\nring = \"64KiB\"")
+        .start()
+        .await;
+    let (mut client, mut link) = session(&broker, &host).await;
+    let output = "x".repeat(40 * KIB);
     link.commit(1, 0, None, &[&output, &output]).await;
-    wait_state(&broker, &id, "detached").await;
-    let mut client = client;
+    for _ in 0..2 {
+        client.message().await;
+    }
+    // It acknowledges nothing, and so much is kept for it that its service is not read.
+    wait_state(&broker, client.session(), "detached").await;
     assert_eq!(client.client.ended().await, End::Reset);
 }
 
