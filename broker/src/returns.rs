@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Place;
 use http::HeaderValue;
-use steadfast_protocol::frame::{Opcode, control_frame};
+use steadfast_protocol::frame::close_frame;
 use steadfast_protocol::shim::CLOSE_STALE;
 use steadfast_protocol::shim::client_wire::Resume;
 use tokio::net::TcpStream;
@@ -118,6 +118,5 @@ pub(crate) fn refuse_stale(stream: TcpStream) {
 }
 
 fn refuse(stream: TcpStream, code: u16, reason: &str) {
-    let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
-    linger::with_last_words(stream, control_frame(Opcode::Close, &payload, None));
+    linger::with_last_words(stream, close_frame(code, reason));
 }

@@ -147,6 +147,16 @@ fn long_length(bytes: &[u8]) -> Result<u64, Violation> {
     }
 }
 
+/// A Close's payload (RFC 6455, 5.5.1).
+pub fn close_payload(code: u16, reason: &str) -> Box<[u8]> {
+    [&code.to_be_bytes(), reason.as_bytes()].concat().into()
+}
+
+/// A Close as bytes, for a client.
+pub fn close_frame(code: u16, reason: &str) -> Vec<u8> {
+    control_frame(Opcode::Close, &close_payload(code, reason), None)
+}
+
 /// Writes a frame's header in its shortest form (RFC 6455, 5.2), and says how long that is.
 pub fn encode_header(
     fin: bool,
@@ -254,6 +264,11 @@ mod tests {
                 assert_eq!(parsed(&bytes[..len]), expected);
             }
         }
+    }
+
+    #[test]
+    fn a_close_is_its_code_and_its_reason() {
+        assert_eq!(close_frame(1000, "done"), b"\x88\x06\x03\xe8done");
     }
 
     #[test]

@@ -34,11 +34,10 @@
 //! first backend was dialled with the client's own handshake.
 //!
 //! The files beside this one hold parts of the same machine: `opening` begins it, `reading` and `standing` are
-//! more of its inputs and outputs, `failover` leaves a backend and takes
-//! the next, `departure` leaves one that works, `target` is the next one while it waits, `ending` says
-//! goodbye, `patience` knows what may last how long. `service` is the part toward services that link the
-//! shim, `outputs` what they say to the client, `resume` and `tokens` the part toward clients which may come
-//! back.
+//! more of its inputs and outputs, `failover` leaves a backend and takes the next, `departure` leaves one that
+//! works, `target` is the next one while it waits, `ending` says goodbye, `patience` knows what may last how
+//! long. `service` is the part toward services that link the shim, `outputs` what they say to the client,
+//! `resume` and `tokens` the part toward clients which may come back.
 
 mod config;
 mod departure;
@@ -257,18 +256,13 @@ impl Session {
     }
 
     fn backend_data(&mut self, now: Time, data: &Data<'_>, heard: bool, direct: &mut DirectWrite<'_>) {
-        if self.shim.is_none() {
-            if heard {
-                self.down.append(data, direct);
-            }
-        } else if self.service().is_some() {
-            self.service_data(now, data, direct);
-        } else if let Some(kinded) = self.with_kind(data) {
-            if heard {
-                self.down.append_kinded(kinded, direct);
-            }
-        } else if heard {
-            self.down.append(data, direct);
+        if self.service().is_some() {
+            return self.service_data(now, data, direct);
+        }
+        match self.with_kind(data) {
+            Some(kinded) if heard => self.down.append_kinded(kinded, direct),
+            None if heard => self.down.append(data, direct),
+            _ => {}
         }
     }
 
@@ -444,13 +438,6 @@ impl Session {
 
     fn returning_mut(&mut self) -> Option<&mut Returning> {
         self.shim.as_mut().and_then(|shim| shim.returning.as_mut())
-    }
-
-    /// The client does not come back any more.
-    fn returning_over(&mut self) {
-        if let Some(shim) = &mut self.shim {
-            shim.returning = None;
-        }
     }
 
     fn farewell(&self) -> Option<&Farewell> {

@@ -31,6 +31,12 @@ pub(crate) use ping::Tidings;
 /// (RFC 6455, 5.3), and a nonce must not be guessed by a backend that never read the ping.
 pub type Entropy<'a> = dyn FnMut() -> u64 + 'a;
 
+/// A masking key.
+pub(crate) fn mask_key(entropy: &mut Entropy<'_>) -> [u8; 4] {
+    let [a, b, c, d, ..] = entropy().to_be_bytes();
+    [a, b, c, d]
+}
+
 /// Acknowledged messages wait for the end of `ack_hold` in at most so many steps.
 const HOLD_STEPS: usize = 64;
 

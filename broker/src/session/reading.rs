@@ -19,11 +19,7 @@ impl Io {
         machine: &mut Session,
         now: Time,
     ) -> bool {
-        let Some(side) = &self.client else {
-            self.broker.budget.rest(&mut self.share, entry.id, Direction::Up);
-            return false;
-        };
-        if side.drained && !side.broken {
+        if !self.is_readable(entry, Direction::Up) {
             return false;
         }
         let wants = machine.client_read_limit(false) > 0;
@@ -77,11 +73,7 @@ impl Io {
         machine: &mut Session,
         now: Time,
     ) -> bool {
-        let Some(side) = &self.backend else {
-            self.broker.budget.rest(&mut self.share, entry.id, Direction::Down);
-            return false;
-        };
-        if side.drained && !side.broken {
+        if !self.is_readable(entry, Direction::Down) {
             return false;
         }
         if machine.set_memory_short(self.broker.budget.is_short()) {
@@ -118,6 +110,18 @@ impl Io {
         side.broken = false;
         machine.handle_backend_lost(now, failure);
         true
+    }
+
+    /// Something may be there to be read. A side that is not there waits for no memory either.
+    fn is_readable(&mut self, entry: &Entry, direction: Direction) -> bool {
+        let side = match direction {
+            Direction::Up => &self.client,
+            Direction::Down => &self.backend,
+        };
+        if side.is_none() {
+            self.broker.budget.rest(&mut self.share, entry.id, direction);
+        }
+        side.as_ref().is_some_and(|side| !side.drained || side.broken)
     }
 
     fn may_read(&mut self, entry: &Entry, direction: Direction, (wants, open): (bool, bool)) -> bool {

@@ -1,6 +1,6 @@
 //! Saying goodbye: whose Close goes where, what is still delivered, and why the session ended.
 
-use crate::frame::Opcode;
+use crate::frame::{Opcode, close_payload};
 use crate::shim::kind_byte::AddKind;
 use crate::time::Time;
 
@@ -76,10 +76,6 @@ pub struct End {
 /// The code of a Close's payload (RFC 6455, 5.5.1); `None` for an empty one.
 pub(super) fn close_code(payload: &[u8]) -> Option<u16> {
     payload.first_chunk().map(|code| u16::from_be_bytes(*code))
-}
-
-pub(super) fn close_payload(code: u16, reason: &str) -> Box<[u8]> {
-    [&code.to_be_bytes(), reason.as_bytes()].concat().into()
 }
 
 impl Session {

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use crate::frame::{Opcode, control_frame, data_frame};
+use crate::frame::{Opcode, close_frame, data_frame};
 use crate::kept::Kept;
 use crate::scanner::{Data, Scanner, Sender};
 use crate::shim::client_wire::{FromBroker, FromClient, Reason, Resume, Standing, Watermarks, Welcome};
@@ -23,27 +23,26 @@ use crate::shim::kind_byte::{AddKind, BadFrame, Kinded, Strip};
 use crate::shim::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
 use crate::time::Time;
 
-use super::ending::close_payload;
 use super::tokens::Tokens;
 use super::{Cause, Client, Session};
 
 /// So long after it has changed, at the latest, is a client told how far its messages have come.
 const ACK_DELAY: Duration = Duration::from_millis(50);
 
-/// While memory is short, a client that may have acknowledged something is read in so many bytes,
-const TIGHT_READ: usize = 4096;
-
-/// as long as less than this waits of what it has said.
-const TIGHT_RING: usize = 64 * 1024;
-
-/// RFC 6455, 7.4.1.
-const PROTOCOL_ERROR: u16 = 1002;
+/// And after so many bytes of them at the latest.
+const ACK_BYTES: u64 = 64 * 1024;
 
 /// It is told with a message down, if it was not told so shortly before.
 const ACK_RIDES: Duration = Duration::from_millis(5);
 
-/// And after so many bytes of them at the latest.
-const ACK_BYTES: u64 = 64 * 1024;
+/// While memory is short, a client that may have acknowledged something is read in so many bytes.
+const TIGHT_READ: usize = 4096;
+
+/// It is not, when so much waits of what it has said.
+const TIGHT_RING: usize = 64 * 1024;
+
+/// RFC 6455, 7.4.1.
+const PROTOCOL_ERROR: u16 = 1002;
 
 /// A session whose client may come back.
 #[derive(Debug)]
@@ -157,8 +156,8 @@ impl Session {
             None => return Err(Reason::Unknown),
         }
         let between = self.down.kept().is_some_and(|kept| kept.between_frames());
-        let superseded = close_payload(CLOSE_SUPERSEDED, "superseded: the session goes on elsewhere");
-        let last_words = between.then(|| control_frame(Opcode::Close, &superseded, None));
+        let superseded = || close_frame(CLOSE_SUPERSEDED, "superseded: the session goes on elsewhere");
+        let last_words = between.then(superseded);
         self.lose_connection(now);
         if let Some(kept) = self.down.kept_mut() {
             kept.attach(resume.map(|resume| resume.last));
@@ -204,15 +203,8 @@ impl Session {
     /// Nobody waits for the client any more.
     pub(super) fn expire_absence(&mut self, now: Time) {
         if self.away_until().is_some_and(|until| until <= now) {
-            self.end_absence();
+            self.end_returning();
             self.client_lost(now, Cause::ResumeExpired);
-        }
-    }
-
-    /// What the client is told would not reach it before the session ends.
-    pub(super) fn end_absence(&mut self) {
-        if self.away() {
-            self.returning_over();
         }
     }
 
@@ -230,11 +222,16 @@ impl Session {
     /// Nobody can come back any more: a client that is away is not waited for, nor one that loses its
     /// connection from now on.
     pub(super) fn stop_waiting(&mut self) {
-        if self.away() {
-            self.end_absence();
+        let away = self.away();
+        self.end_returning();
+        if away {
             self.client_over();
-        } else if let Some(returning) = self.returning_mut() {
-            returning.last = true;
+        }
+    }
+
+    fn end_returning(&mut self) {
+        if let Some(returning) = self.returning_mut() {
+            (returning.last, returning.away_until) = (true, None);
         }
     }
 
@@ -269,7 +266,7 @@ impl Session {
     fn welcome(&mut self, secret: [u8; 32], standing: Standing) {
         let window_ms = self.config.resume_window.as_millis().min(u128::from(crate::shim::NUMBER_MAX)) as u64;
         let (told, told_at) = (self.watermarks(), self.up.ring.whole());
-        let Some(link) = self.returning_mut().and_then(Returning::link) else { return };
+        let Some(link) = self.client_link() else { return };
         (link.told, link.told_at) = (told, told_at);
         let (session, token) = (link.tokens.session(), link.tokens.issue(secret));
         self.say(FromBroker::Welcome(Welcome { session, token, window_ms, standing }));
@@ -279,6 +276,11 @@ impl Session {
 // ---- what it says ----
 
 impl Session {
+    /// The part toward a client that links the shim.
+    fn client_link(&mut self) -> Option<&mut ClientLink> {
+        self.returning_mut().and_then(Returning::link)
+    }
+
     /// Takes a span of frames of a client that links the shim. False: of another client.
     pub(super) fn client_link_data(&mut self, now: Time, data: &Data<'_>) -> bool {
         let mut bytes = data.bytes;
@@ -301,12 +303,12 @@ impl Session {
 
     /// The payload that follows goes to the ring as it is.
     pub(super) fn client_payload_is_plain(&mut self) -> bool {
-        self.returning_mut().and_then(Returning::link).is_none_or(|link| link.strip.in_message())
+        self.client_link().is_none_or(|link| link.strip.in_message())
     }
 
     /// Counts `n` payload bytes that went there without a look.
     pub(super) fn client_link_read(&mut self, n: usize) {
-        if let Some(link) = self.returning_mut().and_then(Returning::link) {
+        if let Some(link) = self.client_link() {
             link.strip.skip(n as u64);
         }
     }
@@ -318,7 +320,7 @@ impl Session {
             }
             FromClient::Ack(_) => {}
             FromClient::Query => {
-                if let Some(link) = self.returning_mut().and_then(Returning::link) {
+                if let Some(link) = self.client_link() {
                     link.asked = true;
                 }
             }
@@ -364,19 +366,19 @@ impl Session {
 
     /// Frames of a backend as this client is to have them; `None`: as they are.
     pub(super) fn with_kind(&mut self, data: &Data<'_>) -> Option<Kinded> {
-        Some(self.returning_mut()?.link()?.add.pass(data.bytes))
+        Some(self.client_link()?.add.pass(data.bytes))
     }
 
     /// Counts `n` payload bytes of a backend's that went on without a look.
     pub(super) fn kind_skip(&mut self, n: usize) {
-        if let Some(link) = self.returning_mut().and_then(Returning::link) {
+        if let Some(link) = self.client_link() {
             link.add.skip(n as u64);
         }
     }
 
     /// What another backend says begins between two messages, or goes on as `add` has it.
     pub(super) fn kind_begins(&mut self, add: AddKind) {
-        if let Some(link) = self.returning_mut().and_then(Returning::link) {
+        if let Some(link) = self.client_link() {
             link.add = add;
         }
     }

@@ -13,16 +13,14 @@
 //! ```
 
 use crate::downlink::DirectWrite;
-use crate::frame::Opcode;
-use crate::frame::control_frame;
+use crate::frame::{Opcode, close_payload, control_frame};
 use crate::scanner::Data;
 use crate::shim::assembler::{Assembler, Step};
 use crate::shim::service_wire::{Attach, Commit, Envelope, Malformed};
 use crate::shim::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
 use crate::time::Time;
-use crate::uplink::{Entropy, Tidings};
+use crate::uplink::{Entropy, Tidings, mask_key};
 
-use super::ending::close_payload;
 use super::outputs::{Large, Outgoing};
 use super::{Backend, Failure, Note, Session};
 
@@ -296,17 +294,16 @@ impl Session {
             return true;
         }
         // A walk by headers, unless all is sent; so what it finds is kept for the commits behind this one.
-        let given = self.given_seq();
-        if let Some(service) = self.service_mut() {
-            service.given = given;
-        }
-        seq <= given
+        self.note_given();
+        self.service().is_some_and(|service| seq <= service.given)
     }
 
-    /// Seq of the last message that any backend was given whole.
-    fn given_seq(&self) -> u64 {
+    /// Finds the last message that any backend was given whole.
+    fn note_given(&mut self) {
         let here = self.up.ring.base_seq() + self.up.ring.fully_written();
-        self.service().map_or(here, |service| service.given.max(here))
+        if let Some(service) = self.service_mut() {
+            service.given = service.given.max(here);
+        }
     }
 
     /// The service does what it must not: it has failed.
@@ -321,13 +318,12 @@ impl Session {
     /// A backend that is left, while it may still live, is told that the session goes on elsewhere. Call
     /// it before anything that was said to it is forgotten.
     pub(super) fn fence(&mut self, failure: Failure) {
-        let given = self.given_seq();
-        let Some(service) = self.service_mut() else { return };
-        service.given = given;
+        self.note_given();
+        let Some(service) = self.service() else { return };
+        let reason = format!("fenced: epoch {} is over", service.epoch);
         let lives = !matches!(failure, Failure::Eof | Failure::Reset | Failure::Close(_));
-        let epoch = service.epoch;
         if lives && !self.up.closing() {
-            self.part_from_service(CLOSE_SUPERSEDED, &format!("fenced: epoch {epoch} is over"));
+            self.part_from_service(CLOSE_SUPERSEDED, &reason);
         }
     }
 
@@ -344,8 +340,7 @@ impl Session {
     /// the backend still says is discarded.
     pub fn take_last_words(&mut self, entropy: &mut Entropy<'_>) -> Option<Vec<u8>> {
         let payload = self.service_mut()?.last_words.take()?;
-        let [a, b, c, d, ..] = entropy().to_be_bytes();
-        Some(control_frame(Opcode::Close, &payload, Some([a, b, c, d])))
+        Some(control_frame(Opcode::Close, &payload, Some(mask_key(entropy))))
     }
 
     // ---- notices ----

@@ -7,7 +7,7 @@ use crate::downlink::Downlink;
 use crate::frame::{Opcode, control_frame};
 use crate::scanner::{Control, Data, Item, Scanner};
 use crate::shim::kind_byte::AddKind;
-use crate::uplink::Entropy;
+use crate::uplink::{Entropy, mask_key};
 
 /// It is not read while more than this is kept of what it says.
 const HELD: usize = 256 * 1024;
@@ -87,8 +87,7 @@ impl Target {
         if self.idle()
             && let Some(payload) = self.pinged.take()
         {
-            let [a, b, c, d, ..] = entropy().to_be_bytes();
-            (self.pong, self.written) = (control_frame(Opcode::Pong, &payload, Some([a, b, c, d])), 0);
+            (self.pong, self.written) = (control_frame(Opcode::Pong, &payload, Some(mask_key(entropy))), 0);
         }
     }
 

@@ -1,7 +1,6 @@
 //! One test for each arrow of the diagrams in [`super`], [`super::failover`] and [`super::departure`], and for each
 //! sentence of the guarantees: what the client and the backends get to see, byte for byte.
 
-mod absence;
 mod closing;
 mod deadlines;
 mod departing;

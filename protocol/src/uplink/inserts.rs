@@ -2,7 +2,7 @@
 
 use crate::frame::{Opcode, control_frame, data_frame};
 
-use super::Entropy;
+use super::{Entropy, mask_key};
 
 /// Control frames other than the ping; rare.
 #[derive(Debug, Default)]
@@ -33,13 +33,11 @@ impl Inserts {
     pub(super) fn seal(&mut self, entropy: &mut Entropy<'_>) {
         for (insert, opcode) in [(&mut self.pong, Opcode::Pong), (&mut self.close, Opcode::Close)] {
             if let Some(insert) = insert.as_mut().filter(|insert| !insert.sealed()) {
-                let [a, b, c, d, ..] = entropy().to_be_bytes();
-                insert.frame = control_frame(opcode, &insert.payload, Some([a, b, c, d]));
+                insert.frame = control_frame(opcode, &insert.payload, Some(mask_key(entropy)));
             }
         }
         if let Some(attach) = self.attach.as_mut().filter(|attach| !attach.sealed()) {
-            let [a, b, c, d, ..] = entropy().to_be_bytes();
-            attach.frame = data_frame(Opcode::Binary, &attach.payload, Some([a, b, c, d]));
+            attach.frame = data_frame(Opcode::Binary, &attach.payload, Some(mask_key(entropy)));
         }
     }
 

@@ -4,7 +4,7 @@ use crate::frame::{Opcode, control_frame};
 use crate::shim::service_wire::{NOTICE_LEN, Notice};
 use crate::time::Time;
 
-use super::Entropy;
+use super::{Entropy, mask_key};
 
 /// Bytes of a masked ping before its payload: two of header, four of key.
 const PING_HEAD: usize = 6;
@@ -42,8 +42,7 @@ pub(super) enum PingFrame {
 impl Ping {
     pub(super) fn new(at: u64, seq: u64, tidings: Option<Tidings>, entropy: &mut Entropy<'_>) -> Ping {
         let nonce = entropy();
-        let [a, b, c, d, ..] = entropy().to_be_bytes();
-        let frame = PingFrame::new([a, b, c, d], nonce, tidings);
+        let frame = PingFrame::new(mask_key(entropy), nonce, tidings);
         Ping { at, seq, asked: None, frame }
     }
 

@@ -3,6 +3,7 @@
 mod absence;
 mod acks;
 mod breaches;
+mod last_words;
 mod plainly;
 mod resuming;
 mod tokens;
@@ -57,6 +58,15 @@ fn both() -> [Rig; 2] {
     [shim(), shim_served()]
 }
 
+/// Both, with other settings.
+fn both_with(change: impl Fn(&mut Config)) -> [Rig; 2] {
+    let served = |config: &mut Config| {
+        config.ack = AckMode::Shim;
+        change(config);
+    };
+    [shim_with(&change), shim_with(served)]
+}
+
 /// The application says this.
 fn answers(rig: &mut Rig, text: &str) {
     match rig.session.service().is_some() {
@@ -82,6 +92,15 @@ fn heard(rig: &mut Rig) -> Vec<String> {
 /// The client comes back with this token, and has this much.
 fn comes_back(rig: &mut Rig, secret: u8, last: u64, next: u8) {
     assert_eq!(rig.client_back(Some(&resume(secret, last)), next), Ok(()));
+}
+
+/// The client comes back with its first token. What it gets behind the welcome, or why it does not.
+fn back(rig: &mut Rig, last: u64) -> Result<Vec<String>, Reason> {
+    rig.client_back(Some(&resume(1, last)), 2)?;
+    let mut down = rig.down();
+    let welcome = down.remove(0);
+    assert!(welcome.contains(" resumed "), "{welcome}");
+    Ok(down)
 }
 
 #[test]

@@ -35,14 +35,6 @@ fn a_client_that_answers_no_ping_is_away() {
     }
 }
 
-fn both_with(change: impl Fn(&mut Config)) -> [Rig; 2] {
-    let served = |config: &mut Config| {
-        config.ack = AckMode::Shim;
-        change(config);
-    };
-    [shim_with(&change), shim_with(served)]
-}
-
 #[test]
 fn a_client_that_takes_nothing_is_away() {
     for mut rig in both() {

@@ -149,14 +149,6 @@ fn a_client_that_acknowledges_nothing_is_not_answered_for_ever() {
     }
 }
 
-fn both_with(change: impl Fn(&mut Config)) -> [Rig; 2] {
-    let served = |config: &mut Config| {
-        config.ack = AckMode::Shim;
-        change(config);
-    };
-    [shim_with(&change), shim_with(served)]
-}
-
 /// What is kept of it must not keep its end from coming.
 #[test]
 fn a_message_that_is_longer_than_the_ring_comes_through() {
@@ -210,4 +202,47 @@ fn an_acknowledgement_is_no_question() {
     rig.wait(secs(1));
     answers(&mut rig, "news");
     assert!(rig.session.slowest_answer() < ms(20), "{:?}", rig.session.slowest_answer());
+}
+
+// ---- messages that are long for what may be kept ----
+
+/// What a message takes besides its payload must not keep its end from being read.
+#[test]
+fn a_message_of_the_largest_size_comes_to_its_end() {
+    const LIMIT: usize = 100_000;
+    let mut rig = shim_with(|config| (config.message_limit, config.ring_limit) = (LIMIT as u32, LIMIT));
+    let frame = plain(true, BINARY, &[7; LIMIT]);
+    let (most, end) = frame.split_at(frame.len() - 3);
+    let before = rig.client.bytes.len();
+    rig.backend_sends(most);
+    rig.backend_sends(end);
+    assert_eq!(rig.client.bytes.len() - before, LIMIT + 1 + 10);
+}
+
+#[test]
+fn a_message_comes_to_its_end_however_short_memory_is() {
+    let mut rig = shim();
+    assert!(rig.session.set_memory_short(true), "that is news");
+    assert!(!rig.session.set_memory_short(true));
+    let frame = plain(true, BINARY, &[7; 1 << 20]);
+    let before = rig.client.bytes.len();
+    frame.chunks(50_000).for_each(|piece| rig.backend_sends(piece));
+    assert_eq!(rig.client.bytes.len() - before, (1 << 20) + 1 + 10);
+    rig.backend_says("not read yet");
+    assert!(!rig.session.wants_backend(), "too much is kept for the client");
+    rig.client_sends(&up("a 1"));
+    assert_eq!(rig.down().last().map(String::as_str), Some("mnot read yet"));
+}
+
+#[test]
+fn plain_backends_are_read_for_a_client_that_is_away_up_to_the_limit() {
+    let mut rig = shim_with(|config| (config.message_limit, config.ring_limit) = (1000, 2000));
+    rig.client_goes();
+    for _ in 0..10 {
+        rig.backend_sends(&super::super::wire::down(&"x".repeat(900)));
+    }
+    assert!(!rig.session.wants_backend());
+    assert!((2000..3000).contains(&rig.session.buffered()), "{} bytes", rig.session.buffered());
+    assert!(rig.session.set_memory_short(true));
+    assert_eq!(back(&mut rig, 0).map(|down| down.len()), Ok(3));
 }
