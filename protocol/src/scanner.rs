@@ -364,10 +364,24 @@ impl Partial {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::frame::control_frame;
     use proptest::prelude::*;
+
+    /// The bytes in pieces of these sizes, which come again when they are used up.
+    pub(crate) fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
+        let (mut rest, mut pieces) = (bytes, Vec::new());
+        for size in sizes.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (now, later) = rest.split_at((*size).min(rest.len()));
+            pieces.push(now);
+            rest = later;
+        }
+        pieces
+    }
 
     /// What a scanner makes of a stream: data bytes, message ends, control payloads.
     #[derive(Debug, Default, PartialEq)]
@@ -515,11 +529,9 @@ mod tests {
         fn where_the_stream_is_cut_makes_no_difference(bytes in frames(), cuts in proptest::collection::vec(1usize..40, 1..50)) {
             let whole = outcome(backend(), &bytes).expect("legal");
             let mut scanner = backend();
-            let (mut seen, mut rest, mut cuts) = (Seen::default(), bytes.as_slice(), cuts.into_iter().cycle());
-            while !rest.is_empty() {
-                let (now, later) = rest.split_at(cuts.next().expect("a cycle").min(rest.len()));
-                scan(&mut scanner, now, &mut seen).expect("legal");
-                rest = later;
+            let mut seen = Seen::default();
+            for piece in cut(&bytes, &cuts) {
+                scan(&mut scanner, piece, &mut seen).expect("legal");
             }
             prop_assert_eq!((&seen.data, seen.messages, &seen.controls), (&whole.data, whole.messages, &whole.controls));
             prop_assert_eq!(seen.ends.last(), whole.ends.last());

@@ -97,6 +97,7 @@ mod tests {
 
     use super::*;
     use crate::frame::encode_header;
+    use crate::scanner::tests::cut;
     use crate::scanner::{Scanner, Sender};
 
     fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
@@ -200,18 +201,9 @@ mod tests {
                 bytes.extend(frame(true, Opcode::Continuation, b""));
                 bytes.extend(frame(true, opcode, payload));
             }
-            let (mut rest, mut pieces) = (bytes.as_slice(), Vec::new());
-            for size in sizes.iter().cycle() {
-                if rest.is_empty() {
-                    break;
-                }
-                let (now, later) = rest.split_at((*size).min(rest.len()));
-                pieces.push(now);
-                rest = later;
-            }
             let expected: Vec<_> =
                 payloads.into_iter().flat_map(|(text, payload, _)| [(text, payload.clone()), (text, payload)]).collect();
-            prop_assert_eq!(assemble(pieces, direct), expected);
+            prop_assert_eq!(assemble(cut(&bytes, &sizes), direct), expected);
         }
     }
 }

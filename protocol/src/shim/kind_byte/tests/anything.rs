@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::{masked, strip, strip_whole};
 use crate::frame::Opcode;
+use crate::scanner::tests::cut;
 use crate::shim::client_wire::FromClient;
 
 /// A message in fragments, of which the first has at least the kind byte.
@@ -70,16 +71,7 @@ proptest! {
         direct: bool,
     ) {
         let bytes: Vec<u8> = sent.iter().flat_map(Message::frames).collect();
-        let (mut rest, mut pieces) = (bytes.as_slice(), Vec::new());
-        for size in sizes.iter().cycle() {
-            if rest.is_empty() {
-                break;
-            }
-            let (now, later) = rest.split_at((*size).min(rest.len()));
-            pieces.push(now);
-            rest = later;
-        }
-        let out = strip(pieces, direct);
+        let out = strip(cut(&bytes, &sizes), direct);
         let expected: Vec<_> =
             sent.iter().filter(|it| it.kind == b'm').map(|it| (it.is_text, it.payload.clone())).collect();
         let acks: Vec<_> = sent.iter().filter_map(Message::ack).collect();
