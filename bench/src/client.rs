@@ -11,6 +11,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use tokio::task::{JoinSet, LocalSet};
 
+pub(crate) mod bounded;
 mod checker;
 mod conversation;
 pub(crate) mod dial;
@@ -56,6 +57,10 @@ pub(crate) enum Measure {
     Idle(idle::Options),
     /// Sessions opened and closed per second.
     Upgrades(upgrades::Options),
+    /// A number of messages, and nothing measured.
+    Messages(bounded::Messages),
+    /// A number of sessions opened and closed, and nothing measured.
+    Sequence(bounded::Upgrades),
     /// How long a number of connections takes.
     Dial(dial::Options),
     /// Paced sessions while something happens to their backend.
@@ -70,6 +75,8 @@ pub(crate) async fn run(measure: Measure) -> io::Result<()> {
                 Measure::Load(options) => print(&load::run(options).await?),
                 Measure::Idle(options) => print(&idle::run(options).await?),
                 Measure::Upgrades(options) => print(&upgrades::run(options).await?),
+                Measure::Messages(options) => print(&bounded::messages(options).await?),
+                Measure::Sequence(options) => print(&bounded::upgrades(options).await?),
                 Measure::Dial(options) => print(&dial::run(options).await?),
                 Measure::Sessions(options) => print(&sessions::run(options).await?),
             }

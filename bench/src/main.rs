@@ -1,7 +1,8 @@
 //! `steadfast-bench`: the same work for Steadfast, HAProxy, nginx and any other address, in one run.
 //!
-//! `relay` measures brokers that relay, `shim` what `steadfast.v1` costs, `failover` a broker that loses a
-//! backend, `drain` one that empties one. Clients, broker and backends are processes of their own: this program starts itself again as
+//! `relay` measures brokers that relay, `shim` what `steadfast.v1` costs, `instructions` what a message costs
+//! on any machine, however busy it is, `failover` a broker that loses a backend, `drain` one that empties
+//! one. Clients, broker and backends are processes of their own: this program starts itself again as
 //! `client` and `backend`.
 
 // A test fails by a panic.
@@ -21,6 +22,7 @@ mod clock;
 mod drain;
 mod event;
 mod failover;
+mod instructions;
 mod link;
 mod machine;
 mod peers;
@@ -51,6 +53,8 @@ enum Command {
     Relay(relay::Options),
     /// Cost of `steadfast.v1`, toward services, toward clients and both, beside plain relaying.
     Shim(shim::Options),
+    /// Instructions that a message costs Steadfast in user space, counted by valgrind.
+    Instructions(instructions::Options),
     /// What clients notice when a backend is killed.
     Failover(failover::Options),
     /// What clients notice when a backend is drained.
@@ -88,6 +92,7 @@ async fn run(command: Command) -> ExitCode {
     let result = match command {
         Command::Relay(options) => relay::run(options).await,
         Command::Shim(options) => shim::run(options).await,
+        Command::Instructions(options) => instructions::run(options).await,
         Command::Failover(options) => failover::run(options).await.map(|()| 0),
         Command::Drain(options) => drain::run(options).await.map(|()| 0),
         Command::Backend(options) => backend::run(options).await.map(|()| 0),

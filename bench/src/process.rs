@@ -140,6 +140,12 @@ impl Process {
         }
     }
 
+    /// Asks it to end, and waits until it has, well.
+    pub(crate) async fn end(self, time_max: Duration) -> io::Result<String> {
+        self.signal(Signal::SIGTERM)?;
+        self.finish(time_max).await
+    }
+
     /// Asks it to end, as `signal` does.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(kill(pid(self.id), signal)?)

@@ -16,7 +16,8 @@ use crate::peers::{Peer, Running, steadfast};
 use crate::process::Process;
 pub(crate) use report::Words;
 use report::{Report, Result as Outcome, Sheet};
-use rows::{Row, Scale};
+use rows::Scale;
+pub(crate) use rows::{Load, Row, Work};
 
 mod measure;
 mod report;
@@ -172,10 +173,10 @@ impl Field {
 
     /// One measurement.
     async fn measure(&self, row: Row, started: &Started, round: usize) -> Outcome {
-        let result = match row.work(self.scale) {
-            rows::Work::Load(load) => measure::load(self, started, load).await.map(Some),
-            rows::Work::Upgrades { at_once } => measure::upgrades(self, started, at_once).await.map(Some),
-            rows::Work::Idle { sessions } => measure::idle(self, started, sessions, round).await,
+        let result = match row.work(self.scale.idle_sessions) {
+            Work::Load(load) => measure::load(self, started, load).await.map(Some),
+            Work::Upgrades { at_once } => measure::upgrades(self, started, at_once).await.map(Some),
+            Work::Idle { sessions } => measure::idle(self, started, sessions, round).await,
         };
         match result {
             Ok(Some(figures)) => Outcome::Figures(figures),

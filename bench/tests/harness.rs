@@ -191,6 +191,29 @@ fn a_service_may_commit_each_message() {
 }
 
 #[test]
+fn instructions_are_counted_or_valgrind_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let file_name = file.to_str().unwrap();
+    let output = bench(&["instructions", "--rounds=1", "--messages=200", "--rows=64x1", "--json", file_name]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if errors.contains("valgrind, which is not in the search path") {
+        return assert_eq!(output.status.code(), Some(1));
+    }
+    assert!(output.status.success(), "{errors}");
+    let report = json(&file);
+    assert!(report["rows"][0]["median"][0].as_f64().unwrap() > 1_000.0, "{report}");
+}
+
+#[test]
+fn without_valgrind_nothing_is_counted() {
+    let output = Command::new(PROGRAM).arg("instructions").env("PATH", "/nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("valgrind") && errors.contains("apt-get install valgrind"), "{errors}");
+}
+
+#[test]
 fn sessions_that_a_kill_closes_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");

@@ -89,7 +89,8 @@ async fn open_and_close(address: SocketAddr, dialect: Dialect, first: u64, done:
     }
 }
 
-async fn session(address: SocketAddr, dialect: Dialect, client: u64) -> io::Result<()> {
+/// Opens a session as browser number `client`, and closes it.
+pub(super) async fn session(address: SocketAddr, dialect: Dialect, client: u64) -> io::Result<()> {
     // A Close may be said before the broker's welcome has come.
     let (mut link, early) = match dialect {
         Dialect::Plain => (Link::open(address, client).await?, Vec::new()),

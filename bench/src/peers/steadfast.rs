@@ -25,6 +25,18 @@ pub(super) async fn start(
     extra: &[String],
     backends: &[SocketAddr],
 ) -> io::Result<Running> {
+    let arguments = arguments(extra, backends).into_iter().map(Into::into).collect();
+    let mut process = Process::start(folder, Launch { name: instance, program, arguments })?;
+    let address = process.listening_line(START_TIME_MAX).await?;
+    let control = match gives(extra, "--admin") {
+        true => Some(Control::Api(process.address_line("admin on ", START_TIME_MAX).await?)),
+        false => None,
+    };
+    Ok(Running { address, control, root: Some(process.id()), _process: Some(process) })
+}
+
+/// The command line of such a Steadfast, behind its executable.
+pub(crate) fn arguments(extra: &[String], backends: &[SocketAddr]) -> Vec<String> {
     let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), "127.0.0.1:0".to_owned()];
     for backend in backends {
         arguments.extend(["--backend".to_owned(), format!("ws://{backend}")]);
@@ -36,14 +48,7 @@ pub(super) async fn start(
         }
     }
     arguments.extend_from_slice(extra);
-    let arguments = arguments.into_iter().map(Into::into).collect();
-    let mut process = Process::start(folder, Launch { name: instance, program, arguments })?;
-    let address = process.listening_line(START_TIME_MAX).await?;
-    let control = match gives(extra, "--admin") {
-        true => Some(Control::Api(process.address_line("admin on ", START_TIME_MAX).await?)),
-        false => None,
-    };
-    Ok(Running { address, control, root: Some(process.id()), _process: Some(process) })
+    arguments
 }
 
 fn gives(arguments: &[String], flag: &str) -> bool {

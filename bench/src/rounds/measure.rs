@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::rows::Load;
-use super::{Field, Started};
+use super::{Field, Load, Started};
 use crate::client::{self, Dialect};
 use crate::peers::Running;
 use crate::process::Process;

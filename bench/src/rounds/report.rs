@@ -102,7 +102,12 @@ impl Sheet {
             }
             rows.push(row);
         }
-        format!("{}\n{}{}\n", self.row.title(self.scale), table::align(&rows), self.failure_lines())
+        format!(
+            "{}\n{}{}\n",
+            self.row.title(self.scale.idle_sessions),
+            table::align(&rows),
+            self.failure_lines()
+        )
     }
 
     fn has(&self, key: &str) -> bool {
@@ -129,7 +134,7 @@ impl Sheet {
         let entrants = entrants.map(|(name, results)| entrant_json(words, name, results, self.reference()));
         json!({
             "row": self.row.name(),
-            "title": self.row.title(self.scale),
+            "title": self.row.title(self.scale.idle_sessions),
             words.all: entrants.collect::<Vec<_>>(),
         })
     }

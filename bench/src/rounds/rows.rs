@@ -129,15 +129,15 @@ impl Row {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// What to do.
-    pub(crate) fn work(self, scale: Scale) -> Work {
+    /// What to do. The row `idle` takes the number of its sessions from its caller.
+    pub(crate) fn work(self, idle_sessions: usize) -> Work {
         let load = |connections, depth, payload| Work::Load(Load { connections, depth, payload });
         match self {
             Self::SmallOne => load(CONNECTIONS, 1, 64),
             Self::SmallSixteen => load(CONNECTIONS, 16, 64),
             Self::Medium => load(CONNECTIONS, 1, 4 * 1_024),
             Self::Large => load(CONNECTIONS_LARGE, 1, 256 * 1_024),
-            Self::Idle => Work::Idle { sessions: scale.idle_sessions },
+            Self::Idle => Work::Idle { sessions: idle_sessions },
             Self::Upgrades => Work::Upgrades { at_once: UPGRADES_AT_ONCE },
         }
     }
@@ -152,8 +152,8 @@ impl Row {
     }
 
     /// Its headline.
-    pub(crate) fn title(self, scale: Scale) -> String {
-        match self.work(scale) {
+    pub(crate) fn title(self, idle_sessions: usize) -> String {
+        match self.work(idle_sessions) {
             Work::Load(Load { connections, depth, payload }) => {
                 let size =
                     if payload < 1_024 { format!("{payload} B") } else { format!("{} KiB", payload / 1_024) };

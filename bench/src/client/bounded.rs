@@ -1,0 +1,93 @@
+//! A piece of work of a given size, after which the client ends: what it costs a broker is counted from
+//! outside.
+
+use std::io;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::dialogue::Dialogue;
+use super::{Dialect, spread, upgrades};
+
+/// The arguments of `client messages`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Messages {
+    /// The peer.
+    #[arg(long)]
+    pub(crate) address: SocketAddr,
+    /// Connections.
+    #[arg(long)]
+    pub(crate) connections: usize,
+    /// Messages in flight on each.
+    #[arg(long)]
+    pub(crate) depth: usize,
+    /// Bytes of a message.
+    #[arg(long)]
+    pub(crate) payload: usize,
+    /// Messages in all, which the connections share evenly.
+    #[arg(long)]
+    pub(crate) messages: usize,
+}
+
+/// The arguments of `client sequence`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Upgrades {
+    /// The peer.
+    #[arg(long)]
+    pub(crate) address: SocketAddr,
+    /// Sessions at once.
+    #[arg(long)]
+    pub(crate) at_once: usize,
+    /// Sessions in all.
+    #[arg(long)]
+    pub(crate) sessions: usize,
+}
+
+/// How much was done: as much as was asked for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// Messages that came back, right, or sessions opened and closed.
+    pub(crate) done: u64,
+}
+
+/// Sends the messages, waits for their answers and closes.
+pub(crate) async fn messages(options: Messages) -> io::Result<Done> {
+    let Messages { address, connections, depth, payload, messages } = options;
+    let dialogues = Dialogue::open_all(address, Dialect::Plain, payload, 0, connections).await?;
+    let mut tasks = tokio::task::JoinSet::new();
+    for (at, dialogue) in dialogues.into_iter().enumerate() {
+        // The first ones take what cannot be shared evenly.
+        let share = messages / connections + usize::from(at < messages % connections);
+        tasks.spawn_local(converse(dialogue, depth, share));
+    }
+    let mut done = 0;
+    while let Some(ended) = tasks.join_next().await {
+        done += ended.map_err(io::Error::other)??;
+    }
+    Ok(Done { done })
+}
+
+/// Sends `messages`, `depth` of them at a time: the next ones when all of these are answered, so that what
+/// the broker reads at once does not depend on who is faster.
+async fn converse(mut dialogue: Dialogue, depth: usize, messages: usize) -> io::Result<u64> {
+    let mut left = messages;
+    while left > 0 {
+        let burst = depth.min(left);
+        (0..burst).for_each(|_| dialogue.send());
+        let mut answers = 0;
+        while answers < burst {
+            answers += dialogue.exchange().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        }
+        left -= burst;
+    }
+    dialogue.close().await?;
+    while dialogue.exchange().await.is_ok_and(|read| read.is_some()) {}
+    Ok(messages as u64)
+}
+
+/// Opens and closes the sessions.
+pub(crate) async fn upgrades(options: Upgrades) -> io::Result<Done> {
+    let Upgrades { address, at_once, sessions } = options;
+    let session = move |client| upgrades::session(address, Dialect::Plain, client as u64);
+    Ok(Done { done: spread(sessions, at_once, session).await?.len() as u64 })
+}

@@ -1,0 +1,250 @@
+//! `instructions`: what a message costs Steadfast in user space, in instructions. No load of the machine
+//! disturbs them, so two builds can be told apart by a hundredth.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::client::bounded::Done;
+use crate::peers::steadfast;
+use crate::process::Process;
+use crate::rounds::{Load, Row, Work};
+use crate::stats;
+use crate::table::{self, number};
+use callgrind::Counted;
+
+mod callgrind;
+
+/// How long the backend may take to listen.
+const START_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the work of one run may take.
+const WORK_TIME_MAX: Duration = Duration::from_secs(600);
+/// The rows that have messages, or sessions, to be counted by.
+const ROWS: [Row; 5] = [Row::SmallOne, Row::SmallSixteen, Row::Medium, Row::Large, Row::Upgrades];
+/// The short run has this part of what is counted, and the long one has all of it in addition: what happens
+/// once, like the start and the growth of buffers, is in both.
+const SHORT_PART: usize = 5;
+
+/// The arguments of `instructions`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// Only these rows, in this order.
+    #[arg(long, value_delimiter = ',', value_parser = row)]
+    rows: Vec<Row>,
+    /// Steadfast's executable; built beside this one by default.
+    #[arg(long, visible_alias = "broker", value_name = "PATH")]
+    steadfast: Option<PathBuf>,
+    /// Another executable of Steadfast's, which the first one is compared with.
+    #[arg(long, value_name = "PATH")]
+    beside: Option<PathBuf>,
+    /// Rounds; figures are medians over them.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Messages, or sessions, that are counted in each round; each row has its own number by default.
+    #[arg(long)]
+    messages: Option<usize>,
+    /// One more argument of `steadfast serve`; repeatable, as in --serve-args=--ack=none.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    serve_args: Vec<String>,
+    /// Also write everything as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// A row that can be counted.
+fn row(name: &str) -> Result<Row, String> {
+    let known = ROWS.iter().map(|row| row.name()).collect::<Vec<_>>().join(", ");
+    let found = ROWS.into_iter().find(|row| row.name() == name);
+    found.ok_or_else(|| format!("there is no such row; there are {known}"))
+}
+
+/// One row's result.
+#[derive(Debug)]
+struct Line {
+    row: Row,
+    /// Messages in each round.
+    counted: usize,
+    /// Instructions for each message, round by round, of Steadfast and of the one beside.
+    each: Vec<Vec<f64>>,
+}
+
+impl Line {
+    /// The medians, of Steadfast and of the one beside.
+    fn medians(&self) -> Vec<f64> {
+        self.each.iter().filter_map(|rounds| stats::median(rounds)).collect()
+    }
+
+    /// The first one's instructions divided by the second one's, round by round.
+    fn ratios(&self) -> Vec<f64> {
+        let some = |rounds: &[f64]| rounds.iter().copied().map(Some).collect::<Vec<_>>();
+        match &self.each[..] {
+            [ours, beside] => stats::ratios(&some(ours), &some(beside)),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Counts, and prints the report. Says how many rows could not be counted, which is none: the first
+/// failure ends it.
+pub(crate) async fn run(options: Options) -> io::Result<usize> {
+    let ground = Ground::new(&options).await?;
+    let rows = if options.rows.is_empty() { &ROWS[..] } else { &options.rows };
+    let mut lines = Vec::new();
+    for row in rows {
+        lines.push(ground.line(*row, &options).await?);
+    }
+    print!("{}", text(&lines));
+    if let Some(file) = &options.json {
+        fs::write(file, serde_json::to_string_pretty(&report(&lines))? + "\n")?;
+    }
+    Ok(0)
+}
+
+/// What all runs have in common.
+#[derive(Debug)]
+struct Ground {
+    valgrind: PathBuf,
+    brokers: Vec<PathBuf>,
+    serve_args: Vec<String>,
+    folder: TempDir,
+    backend: SocketAddr,
+    _backend: Process,
+}
+
+impl Ground {
+    async fn new(options: &Options) -> io::Result<Self> {
+        let valgrind = callgrind::locate()?;
+        let mut brokers = vec![steadfast::locate(options.steadfast.as_deref()).await?];
+        if options.beside.is_some() {
+            brokers.push(steadfast::locate(options.beside.as_deref()).await?);
+        }
+        let folder = tempfile::Builder::new().prefix("steadfast-bench-").tempdir()?;
+        let mut process = Process::start_own(folder.path(), "backend", vec!["backend".into()])?;
+        let backend = process.listening_line(START_TIME_MAX).await?;
+        let serve_args = options.serve_args.clone();
+        Ok(Self { valgrind, brokers, serve_args, folder, backend, _backend: process })
+    }
+
+    async fn line(&self, row: Row, options: &Options) -> io::Result<Line> {
+        let counted = options.messages.unwrap_or(default_messages(row)).max(1);
+        let mut each = vec![Vec::new(); self.brokers.len()];
+        for round in 1..=options.rounds.max(1) {
+            for (broker, each) in self.brokers.iter().zip(&mut each) {
+                eprintln!("{} round {round} of {}: {}", row.name(), options.rounds.max(1), broker.display());
+                let short = counted.div_ceil(SHORT_PART);
+                let few = self.count(broker, row, short).await?;
+                let many = self.count(broker, row, short + counted).await?;
+                each.push((many as f64 - few as f64) / counted as f64);
+            }
+        }
+        Ok(Line { row, counted, each })
+    }
+
+    /// The instructions of a broker's life in which it does a row's work so often.
+    async fn count(&self, broker: &Path, row: Row, messages: usize) -> io::Result<u64> {
+        let folder = self.folder.path();
+        let broker = Counted::start(&self.valgrind, folder, broker, &self.serve_args, self.backend).await?;
+        let client = Process::start_own(folder, "client", client_arguments(broker.address(), row, messages))?;
+        let output = client.finish(WORK_TIME_MAX).await?;
+        let done: Done = serde_json::from_str(&output)?;
+        if done.done != messages as u64 {
+            return Err(io::Error::other(format!("{} of {messages} messages came back", done.done)));
+        }
+        broker.end().await
+    }
+}
+
+/// So many that a round of a row takes some seconds under valgrind.
+fn default_messages(row: Row) -> usize {
+    match row {
+        Row::SmallOne | Row::Medium => 10_000,
+        Row::SmallSixteen => 100_000,
+        Row::Large | Row::Upgrades | Row::Idle => 1_000,
+    }
+}
+
+fn client_arguments(address: SocketAddr, row: Row, messages: usize) -> Vec<OsString> {
+    let arguments = match row.work(0) {
+        Work::Load(Load { connections, depth, payload }) => vec![
+            "messages".to_owned(),
+            format!("--connections={connections}"),
+            format!("--depth={depth}"),
+            format!("--payload={payload}"),
+            format!("--messages={messages}"),
+        ],
+        Work::Upgrades { at_once: size } | Work::Idle { sessions: size } => {
+            vec!["sequence".to_owned(), format!("--at-once={size}"), format!("--sessions={messages}")]
+        }
+    };
+    let arguments = std::iter::once("client".to_owned()).chain(arguments);
+    arguments.chain([format!("--address={address}")]).map(OsString::from).collect()
+}
+
+fn text(lines: &[Line]) -> String {
+    let mut headings = vec!["row", "counted", "instructions each"];
+    if lines.iter().any(|line| line.each.len() > 1) {
+        headings.extend(["beside", "ratio"]);
+    }
+    let mut rows: Vec<Vec<String>> = vec![headings.into_iter().map(str::to_owned).collect()];
+    for line in lines {
+        let mut cells = vec![line.row.title(0), number(line.counted as f64, 0)];
+        cells.extend(line.medians().into_iter().map(|each| number(each, 0)));
+        cells.extend(ratio_cell(&line.ratios()));
+        rows.push(cells);
+    }
+    table::align(&rows)
+}
+
+fn ratio_cell(ratios: &[f64]) -> Option<String> {
+    let (low, high) = (stats::quantile(ratios, 0.0)?, stats::quantile(ratios, 1.0)?);
+    Some(format!("{:.3} ({low:.3}-{high:.3})", stats::median(ratios)?))
+}
+
+fn report(lines: &[Line]) -> serde_json::Value {
+    let rows = lines.iter().map(|line| {
+        json!({
+            "row": line.row.name(),
+            "title": line.row.title(0),
+            "counted": line.counted,
+            "median": line.medians(),
+            "ratio": stats::median(&line.ratios()),
+            "rounds": line.each,
+        })
+    });
+    json!({ "rows": rows.collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(each: Vec<Vec<f64>>) -> Line {
+        Line { row: Row::SmallOne, counted: 1_000, each }
+    }
+
+    #[test]
+    fn two_executables_are_compared_round_by_round() {
+        let compared = line(vec![vec![900.0, 1_100.0, 1_000.0], vec![1_000.0, 1_000.0, 1_000.0]]);
+        let table = text(&[compared]);
+        let cells: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(cells[cells.len() - 5..], ["1,000", "1,000", "1,000", "1.000", "(0.900-1.100)"]);
+    }
+
+    #[test]
+    fn one_alone_has_no_ratio() {
+        let table = text(&[line(vec![vec![7.0, 8.0, 9.0]])]);
+        assert!(table.trim_end().ends_with(" 8") && !table.contains("ratio"), "{table}");
+    }
+
+    #[test]
+    fn idle_sessions_are_no_row_to_be_counted() {
+        assert_eq!(row("4k"), Ok(Row::Medium));
+        assert!(row("idle").unwrap_err().ends_with("there are 64x1, 64x16, 4k, 256k, upgrades"));
+    }
+}
