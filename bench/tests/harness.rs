@@ -198,11 +198,22 @@ fn instructions_are_counted_or_valgrind_is_named() {
     let output = bench(&["instructions", "--rounds=1", "--messages=200", "--rows=64x1", "--json", file_name]);
     let errors = String::from_utf8_lossy(&output.stderr);
     if errors.contains("valgrind, which is not in the search path") {
-        return assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(1));
+        return skipped("valgrind is missing: instructions");
     }
     assert!(output.status.success(), "{errors}");
     let report = json(&file);
     assert!(report["rows"][0]["median"][0].as_f64().unwrap() > 1_000.0, "{report}");
+}
+
+/// Tells `./test` of a test that found a tool missing and passed.
+fn skipped(what: &str) {
+    eprintln!("SKIPPED: {what}");
+    if let Some(path) = std::env::var_os("STEADFAST_SKIPPED") {
+        let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
+        writeln!(file, "{what}").unwrap();
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "with CI=true nothing may be left out: {what}");
 }
 
 #[test]
