@@ -13,7 +13,7 @@ use crate::agent;
 use crate::backend::Backend;
 use crate::broker::Broker;
 use crate::clock;
-use crate::config::settings::{Agent, Discovery, Dns, Health};
+use crate::config::settings::{Agent, Check, Discovery, Dns, Health};
 use crate::discovery::follower::{Follower, News};
 use crate::discovery::resolver::Resolver;
 use crate::pool::Pool;
@@ -148,6 +148,9 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
             Ok(Answer { drain }) => {
                 // In this order: what it asks now is asked by the process that has come up.
                 backend.checked(now, Ok(()), health.rise, health.fall);
+                if !matches!(health.check, Check::Tcp) {
+                    backend.life.answered(now);
+                }
                 backend.answered(drain);
             }
             Err(Failure::Backend(why)) => backend.checked(now, Err(why), health.rise, health.fall),

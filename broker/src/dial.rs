@@ -9,7 +9,6 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -248,7 +247,7 @@ impl Dialer {
             Ok(Err(error)) => return Ok(Found::failed(format!("cannot connect: {error}"))),
             Err(_) => return Ok(Found::failed(format!("no connection within {patience:?}"))),
         };
-        tune(&stream, present.session.ack_timeout);
+        tune(&stream);
         let key = generate_key();
         let attempt = 1 + search.attempts.fetch_add(1, Relaxed);
         let request = search.handshake.request(
@@ -424,11 +423,14 @@ fn cause(error: &hyper::Error) -> String {
     source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
-/// Messages are not held back to be joined, and a host that vanished is noticed: not sooner than
-/// the pool's own patience.
-fn tune(stream: &TcpStream, ack_timeout: Duration) {
+/// Bytes that the kernel may keep for a backend without having sent them.
+const UNSENT: u32 = 128 * 1024;
+
+/// Messages are not held back to be joined, and little waits unsent: it is of more use in the ring. How long a
+/// backend may take nothing is no matter of the kernel's, for which a closed window is as good as a dead host.
+fn tune(stream: &TcpStream) {
     let socket = SockRef::from(stream);
-    for result in [socket.set_tcp_nodelay(true), socket.set_tcp_user_timeout(Some(ack_timeout))] {
+    for result in [socket.set_tcp_nodelay(true), socket.set_tcp_notsent_lowat(UNSENT)] {
         if let Err(error) = result {
             tracing::debug!(%error, "a socket option was refused");
         }

@@ -94,11 +94,16 @@ pub async fn run(
     Signals { mut stop, reload }: Signals,
 ) -> io::Result<()> {
     let workers = settings.workers;
+    let kernel = std::thread::spawn(session::test_kernel);
     let exporter = metrics::Exporter::install();
     let addresses = listeners.clients.iter().map(|listener| listener.address).collect();
     let broker = Arc::new(Broker::new(settings, &capacity, addresses));
     let entrances = entrances(listeners.clients);
     let (phase, watched) = watch::channel(Phase::Accepting);
+    // What it may find out, the first session may need.
+    if kernel.join().is_err() {
+        return Err(io::Error::other("the look at what the kernel can say has failed"));
+    }
     let threads = (0..workers)
         .map(|number| worker::start(number, &broker, &entrances, &watched))
         .collect::<io::Result<Vec<_>>>()?;

@@ -1,5 +1,6 @@
 //! Pools: which backends there are, and which one a session gets.
 
+mod pongs;
 mod promises;
 
 use std::collections::HashSet;
@@ -20,6 +21,8 @@ use crate::discovery::Found;
 use crate::placement::{self, Candidate, NoPlace, Standing, Turns};
 use crate::queue::{LOOK, Queue};
 
+use pongs::Pongs;
+
 /// How often a choice is made anew when somebody else has taken the seat meanwhile.
 const TRIES: usize = 16;
 
@@ -32,6 +35,8 @@ pub(crate) struct Pool {
     changing: Mutex<Removed>,
     turns: Mutex<Turns>,
     pub(crate) queue: Arc<Queue>,
+    /// How its backends answer pings.
+    pub(crate) pongs: Pongs,
     /// Backends are ejected one after another, so that the floor holds.
     ejecting: Mutex<()>,
     source: AtomicUsize,
@@ -96,6 +101,7 @@ impl Pool {
             changing: Mutex::default(),
             turns: Mutex::default(),
             queue: Arc::default(),
+            pongs: Pongs::default(),
             ejecting: Mutex::default(),
             source: AtomicUsize::new(0),
         };

@@ -2,6 +2,7 @@
 //! is made for it alone and does not outlive the call.
 
 pub(crate) mod http;
+pub(crate) mod life;
 #[cfg(test)]
 mod tests;
 mod websocket;

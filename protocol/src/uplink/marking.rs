@@ -1,0 +1,220 @@
+//! Where the next pings stand, and how far is written.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+use super::ping::{Ping, Tidings};
+use super::pings::MOST;
+use super::window::{FLOOR, MESSAGES, Pace};
+use super::{Entropy, NOWHERE, Uplink};
+
+/// Behind so few messages, or so few bytes, one ping is enough.
+const FEW: u64 = 16;
+const LITTLE: u64 = 2048;
+
+/// Between two pings stand so many messages at the least, or an eighth of the window.
+const STEP: u64 = 8;
+
+/// What a program takes, besides the way, to answer a ping when it has nothing else to do.
+const TURN: Duration = Duration::from_millis(5);
+
+/// What a session wants of its way up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Messages are to be acknowledged by pongs.
+    pub(crate) acks: bool,
+    /// A ping is wanted in any case.
+    pub(crate) keepalive: bool,
+    /// What is still to come of the client's present frame.
+    pub(crate) frame_rest: u64,
+    /// What pings tell.
+    pub(crate) tidings: Option<Tidings>,
+    /// The most that the window may come to, in bytes.
+    pub(crate) window_max: u64,
+    /// How long a pong may take.
+    pub(crate) patience: Duration,
+}
+
+/// A place between two messages: its position, and the seq of the one before it.
+type Boundary = (u64, u64);
+
+impl Uplink {
+    /// Makes the control frames that are due: masks for the queued ones, and pings when messages are
+    /// uncovered or one is asked for. Says whether a ping was made.
+    pub(crate) fn prepare(&mut self, now: Time, wanted: &Wanted, entropy: &mut Entropy<'_>) -> bool {
+        if self.inserts.is_some() {
+            self.prepare_inserts(wanted.frame_rest, entropy);
+        }
+        self.pings.note_unwritten(now);
+        self.find_limit(wanted);
+        let (at, seq) = self.ping_target();
+        let (from, from_seq) = self.last_mark();
+        let alone = self.pings.is_empty();
+        let due = (wanted.acks && at > from) || (wanted.keepalive && alone && !self.closing());
+        // Never inside an open message, and nothing stands behind a Close.
+        if !due || self.ring.sent() > at || self.pings.len() == MOST || self.close_begun() {
+            return false;
+        }
+        let little = seq.saturating_sub(from_seq) <= FEW || at.saturating_sub(from) <= LITTLE;
+        if alone && little {
+            self.ask(now, &[(at, seq)], wanted.tidings, entropy);
+            return true;
+        }
+        let (marks, n) = self.marks((from, from_seq), (at, seq));
+        self.ask(now, &marks[..n], wanted.tidings, entropy);
+        n > 0
+    }
+
+    fn ask(&mut self, now: Time, marks: &[Boundary], tidings: Option<Tidings>, entropy: &mut Entropy<'_>) {
+        let acked = self.acked();
+        for mark in marks {
+            self.pings.push(Ping::new(now, *mark, acked, tidings, entropy));
+        }
+    }
+
+    /// Where the last ping stands, or what is acknowledged ends: commits may be ahead of pongs.
+    fn last_mark(&self) -> Boundary {
+        let acked = (self.acked(), self.acked_seq());
+        self.pings.last().map_or(acked, |ping| (ping.at, ping.seq_near(acked.1)).max(acked))
+    }
+
+    /// The last boundary behind which a ping may stand.
+    fn ping_target(&self) -> Boundary {
+        let whole = self.ring.whole();
+        match (self.stop_at, &self.pace) {
+            (stop, Some(pace)) if pace.limit < whole.min(stop) => (pace.limit, pace.limit_seq),
+            (NOWHERE, _) => (whole, self.ring.whole_seq()),
+            (at, _) => {
+                let seq = self.ring.messages().find(|(end, _)| *end == at).map(|(_, seq)| seq);
+                (at, seq.unwrap_or(self.acked_seq()))
+            }
+        }
+    }
+
+    /// Boundaries between `from` and `to` at which pings are to stand, and how many. Their distances grow with
+    /// what is out, so that they reach far, and the first pong comes soon.
+    fn marks(&self, from: Boundary, to: Boundary) -> ([Boundary; MOST], usize) {
+        let (mut marks, mut n) = ([(0, 0); MOST], 0);
+        let room = MOST - self.pings.len();
+        let (acked_seq, sent) = (self.acked_seq(), self.ring.sent());
+        let bytes = self.window().0 / 8;
+        let far = |mark: Boundary, (end, seq): Boundary| {
+            let messages = STEP.max(mark.1.saturating_sub(acked_seq));
+            end - mark.0 >= bytes || seq - mark.1 >= messages
+        };
+        let mut last = from;
+        if far(last, to) {
+            for boundary in self.ring.messages_after(from.0, from.1).take_while(|(end, _)| *end <= to.0) {
+                if n < room && boundary.0 >= sent && far(last, boundary) {
+                    (marks[n], last) = (boundary, boundary);
+                    n += 1;
+                }
+            }
+        }
+        // A message that is open has no place for a ping, so that before it must not wait for its end.
+        let open = to.0 == self.ring.whole() && self.ring.end() > to.0 && !self.whole_only;
+        let first = self.pings.is_empty() && n == 0;
+        if to.0 > last.0 && n < room && (first || open) {
+            marks[n] = to;
+            n += 1;
+        }
+        (marks, n)
+    }
+
+    /// Bytes and messages that may be written beyond the last pong.
+    fn window(&self) -> (u64, u64) {
+        self.pace.as_ref().map_or((FLOOR, MESSAGES), |pace| (pace.bytes(), pace.messages()))
+    }
+
+    /// Position up to which messages are acknowledged, or up to which one is written that is longer than the
+    /// window and goes alone.
+    pub(crate) fn reached(&self) -> u64 {
+        let (acked, sent) = (self.acked(), self.ring.sent());
+        let first = || self.ring.messages_after(acked, 0).next().map_or(u64::MAX, |(end, _)| end);
+        if sent > acked + FLOOR && sent <= first() { sent } else { acked }
+    }
+
+    /// A pong that acknowledges `bytes` has come after `took`.
+    pub(super) fn measure(&mut self, bytes: u64, took: Duration) {
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        self.shortest = self.shortest.min(micros);
+        if let Some(pace) = &mut self.pace {
+            pace.pong(bytes, took, Duration::from_micros(u64::from(self.shortest)));
+        }
+    }
+
+    /// The window is a limit, and the way's own time is not known yet.
+    pub(crate) fn wants_path_time(&self) -> bool {
+        self.pace.as_ref().is_some_and(|pace| !pace.path_known)
+    }
+
+    /// The shortest time from here to the backend and back, as the kernel knows it. Pongs that were waited
+    /// for longer stood behind messages.
+    pub(crate) fn set_path_time(&mut self, time: Option<Duration>) {
+        if let Some(pace) = &mut self.pace {
+            pace.path_known = true;
+        }
+        if let Some(micros) = time.and_then(|time| u32::try_from((time + TURN).as_micros()).ok()) {
+            self.shortest = self.shortest.min(micros);
+        }
+    }
+}
+
+// ---- the limit ----
+
+impl Uplink {
+    /// Finds how far may be written.
+    fn find_limit(&mut self, wanted: &Wanted) {
+        let acked = self.acked();
+        let (bytes, messages) = self.window();
+        if !wanted.acks || self.ring.end() - acked <= bytes {
+            if let Some(pace) = &mut self.pace {
+                (pace.limit, pace.found_for) = (NOWHERE, None);
+            }
+            return;
+        }
+        let pace = self.pace.get_or_insert_with(|| Box::new(Pace::new(wanted.window_max, wanted.patience)));
+        if pace.found_for == Some(acked) {
+            return;
+        }
+        let (mut limit, cut) = self.limited(acked, (bytes, messages));
+        // Where a ping is to stand it is written to, also when the window has become smaller.
+        if let Some(ping) = self.pings.last().filter(|ping| ping.at > limit.0) {
+            limit = (ping.at, ping.seq_near(limit.1));
+        }
+        if let Some(pace) = &mut self.pace {
+            (pace.limit, pace.limit_seq) = limit;
+            pace.found_for = cut.then_some(acked);
+        }
+    }
+
+    /// The last boundary within the window, and whether a message stands behind it.
+    fn limited(&self, acked: u64, (bytes, messages): (u64, u64)) -> (Boundary, bool) {
+        let mut last = (acked, self.acked_seq());
+        let first_seq = last.1;
+        for (end, seq) in self.ring.messages_after(last.0, last.1) {
+            let within = end - acked <= bytes || seq - first_seq <= messages;
+            // The first goes on whatever its length.
+            if !within && last.0 > acked {
+                return (last, true);
+            }
+            last = (end, seq);
+        }
+        ((self.open_limit(last, acked + bytes), last.1), false)
+    }
+
+    /// How far an open message may be written behind `whole`, all of which is within the window.
+    fn open_limit(&self, whole: Boundary, window: u64) -> u64 {
+        let (alone, begun) = (whole.0 == self.acked(), self.ring.sent() > whole.0);
+        let covered = self.pings.last().is_some_and(|ping| ping.at == whole.0);
+        match (alone, begun) {
+            (true, _) => NOWHERE,
+            // No pong will come that lets it go on.
+            (false, true) if self.pings.is_empty() => NOWHERE,
+            // A ping must stand before it.
+            (false, false) if self.pings.len() == MOST && !covered => whole.0,
+            _ => window.max(whole.0),
+        }
+    }
+}
