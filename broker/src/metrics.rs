@@ -163,6 +163,7 @@ fn describe() {
     describe_counter!("steadfast_handshake_errors_total", "Connections that brought no readable request");
     describe_counter!("steadfast_no_backend_total", "Upgrades for which no backend could be reached");
     describe_counter!("steadfast_unfit_total", "Times that a backend talked and answered no ping");
+    describe_counter!("steadfast_probes_total", "Backends that were asked for a sign of life");
     describe_counter!("steadfast_poison_total", "Messages held to be killers, with their sessions ended");
     describe_counter!("steadfast_refused_upgrades_total", "Upgrades answered with something else, by status");
 }

@@ -338,6 +338,7 @@ impl Session {
             let acks = self.pongs && self.backend == Backend::Linked;
             let wanted = Wanted {
                 acks,
+                bounded: acks && self.ponged,
                 keepalive,
                 frame_rest: self.client_scan.remaining(),
                 tidings: self.tidings(),

@@ -212,18 +212,18 @@ impl Uplink {
         close.is_some_and(|close| close.sealed() && close.written == close.frame.len())
     }
 
-    /// Takes a backend's pong, and returns how long it took when it answers a ping that is out; then
+    /// Takes a backend's pong, and returns how many microseconds it took when it answers a ping that is out; then
     /// everything before that ping is acknowledged, and leaves the ring after `hold`; `None`: not by a pong.
     pub(crate) fn acknowledge(
         &mut self,
         now: Time,
         payload: &[u8],
         hold: Option<Duration>,
-    ) -> Option<Duration> {
+    ) -> Option<u64> {
         let ping = self.pings.take_answered(payload)?;
         let (at, seq) = (ping.at, ping.seq_near(self.ring.base_seq()));
         (self.acked, self.acked_seq) = (at, seq);
-        let took = now.since(ping.asked);
+        let took = now.micros_since(ping.asked);
         self.measure(u64::from(ping.covers), took);
         match hold {
             Some(hold) if hold.is_zero() => self.ring.release(at, seq),

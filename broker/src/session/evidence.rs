@@ -154,9 +154,11 @@ fn shows_death(state: &TcpState, limit: Duration) -> bool {
 /// Asks a backend of which nobody hears anything, unless its checks do so often enough.
 fn probe(backend: &Arc<Backend>, present: &Present, entry: &Arc<Entry>, (now, lived): (Time, Option<Time>)) {
     let half = present.session.ack_timeout / 2;
+    // The question comes every half of the time, or a little sooner; an answer must not be older than the whole.
+    let interval = half * 3 / 4;
     let checked = present.settings.health.as_ref().is_some_and(|health| is_enough(health, half));
-    let heard = lived.is_some_and(|at| now.since(at) < half);
-    if !present.settings.probe || checked || heard || !backend.life.begins_probe(now, half) {
+    let heard = lived.is_some_and(|at| now.since(at) < interval);
+    if !present.settings.probe || checked || heard || !backend.life.begins_probe(now, interval) {
         return;
     }
     metrics::counter!("steadfast_probes_total", "pool" => present.settings.name.clone()).increment(1);

@@ -46,6 +46,8 @@ struct Rare {
     /// The driver was told of a silence at this time, and how far was written then.
     silence_told: Option<Time>,
     silence_sent: Option<u64>,
+    /// It was told of the same before.
+    told_again: bool,
     /// More was written between the last two times.
     moved: bool,
     /// The driver was told that no ping was answered.
@@ -174,12 +176,18 @@ impl Clocks {
         self.rare(|rare| rare.silence_told)
     }
 
-    /// The driver is told of a silence; up to `sent` was written.
-    pub(super) fn tell_silence(&mut self, now: Time, sent: u64) {
+    /// The driver is told of a silence, not for the first time if `again`; up to `sent` was written.
+    pub(super) fn tell_silence(&mut self, now: Time, sent: u64, again: bool) {
         self.change(|rare| {
+            rare.told_again = again;
             rare.moved = rare.silence_sent.is_some_and(|before| before != sent);
             (rare.silence_told, rare.silence_sent) = (Some(now), Some(sent));
         });
+    }
+
+    /// The driver has had time to find something out.
+    pub(super) fn told_again(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.told_again)
     }
 
     /// More was written between the last two times that the driver was told of a silence.
@@ -208,7 +216,8 @@ impl Clocks {
         (self.backend_heard, self.awaits_since, self.asked) = (now, None, 0);
         self.change(|rare| {
             (rare.backend_open, rare.silence_told, rare.silence_sent) = (None, None, None);
-            (rare.moved, rare.marked, rare.unfit_told) = (false, None, None);
+            (rare.told_again, rare.moved) = (false, false);
+            (rare.marked, rare.unfit_told) = (None, None);
         });
     }
 

@@ -68,7 +68,7 @@ pub(super) struct Stall {
 const UNFIT: Duration = Duration::from_secs(300);
 
 /// The driver is told of pongs that took longer than this part of `ack_timeout`.
-const SLOW_PONG: u32 = 4;
+const SLOW_PONG: u128 = 4;
 
 impl Session {
     /// Takes what is known of a backend that owes something and says nothing, in answer to [`Note::Silent`].
@@ -82,7 +82,7 @@ impl Session {
         let moved = self.clocks.has_moved().then_some(now);
         let lived = moved.or(evidence.lived).map_or(since, |at| at.max(since));
         let patience = evidence.patience.max(self.config.ack_timeout);
-        let everywhere = self.pongs && now.since(lived) >= patience;
+        let everywhere = self.pongs && self.clocks.told_again() && now.since(lived) >= patience;
         let stalled = self.stalled(now, since);
         if !everywhere && !stalled {
             if evidence.lived.is_some_and(|at| now.since(at) < self.config.ack_timeout) {
@@ -146,7 +146,9 @@ impl Session {
 
     /// The driver is asked.
     pub(super) fn ask_about_silence(&mut self, now: Time) {
-        self.clocks.tell_silence(now, self.up.ring.sent());
+        let again =
+            self.clocks.silence_told().is_some_and(|told| self.mute_since().is_some_and(|at| at <= told));
+        self.clocks.tell_silence(now, self.up.ring.sent(), again);
         self.note(Note::Silent);
     }
 
@@ -159,22 +161,28 @@ impl Session {
 // ---- fitness ----
 
 impl Session {
-    /// A pong has come, so long after its ping.
-    pub(super) fn pong_took(&mut self, took: Duration) {
+    /// A pong has come, so many microseconds after its ping.
+    pub(super) fn pong_took(&mut self, took: u64) {
         if !std::mem::replace(&mut self.ponged, true) {
             self.note(Note::Fit);
         }
-        if took > self.config.ack_timeout / SLOW_PONG {
-            self.note(Note::SlowPong(took));
+        if u128::from(took) * SLOW_PONG > self.config.ack_timeout.as_micros() {
+            self.note(Note::SlowPong(Duration::from_micros(took)));
         }
     }
 
-    /// When a backend that talks and has answered no ping is asked about.
+    /// When a backend that talks and has answered no ping is asked about. It may answer when it has come to the
+    /// end of a long answer; a client that must not wait for that gets on without acknowledgements.
     pub(super) fn unfit_at(&self) -> Option<Time> {
         let unproven = self.pongs && !self.ponged && self.listens_to_backend();
         let asked = self.up.asked().filter(|_| unproven)?;
         let since = self.clocks.awaits_since()?.max(asked);
-        let limit = Some(self.config.stall_timeout).filter(|limit| !limit.is_zero()).unwrap_or(UNFIT);
+        let limit = match self.config.stall_timeout {
+            // What would be released is all that keeps the client from going on.
+            _ if self.ring_is_full() => self.config.ack_timeout,
+            Duration::ZERO => UNFIT,
+            limit => limit,
+        };
         let told = self.clocks.unfit_told().map(|told| told + self.config.ack_timeout);
         (self.clocks.last_heard() > since).then(|| told.unwrap_or(since + limit))
     }

@@ -24,6 +24,8 @@ const TURN: Duration = Duration::from_millis(5);
 pub(crate) struct Wanted {
     /// Messages are to be acknowledged by pongs.
     pub(crate) acks: bool,
+    /// What is written beyond the last pong is to be bounded: pongs come.
+    pub(crate) bounded: bool,
     /// A ping is wanted in any case.
     pub(crate) keepalive: bool,
     /// What is still to come of the client's present frame.
@@ -135,12 +137,12 @@ impl Uplink {
         if sent > acked + FLOOR && sent <= first() { sent } else { acked }
     }
 
-    /// A pong that acknowledges `bytes` has come after `took`.
-    pub(super) fn measure(&mut self, bytes: u64, took: Duration) {
-        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
-        self.shortest = self.shortest.min(micros);
+    /// A pong that acknowledges `bytes` has come after `took` microseconds.
+    pub(super) fn measure(&mut self, bytes: u64, took: u64) {
+        self.shortest = self.shortest.min(u32::try_from(took).unwrap_or(u32::MAX));
         if let Some(pace) = &mut self.pace {
-            pace.pong(bytes, took, Duration::from_micros(u64::from(self.shortest)));
+            let [took, shortest] = [took, u64::from(self.shortest)].map(Duration::from_micros);
+            pace.pong(bytes, took, shortest);
         }
     }
 
@@ -168,7 +170,7 @@ impl Uplink {
     fn find_limit(&mut self, wanted: &Wanted) {
         let acked = self.acked();
         let (bytes, messages) = self.window();
-        if !wanted.acks || self.ring.end() - acked <= bytes {
+        if !wanted.bounded || self.ring.end() - acked <= bytes {
             if let Some(pace) = &mut self.pace {
                 (pace.limit, pace.found_for) = (NOWHERE, None);
             }

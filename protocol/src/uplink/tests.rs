@@ -15,6 +15,7 @@ fn feed(up: &mut Uplink, bytes: &[u8]) {
 
 const WANTED: Wanted = Wanted {
     acks: true,
+    bounded: true,
     keepalive: false,
     frame_rest: 0,
     tidings: None,
