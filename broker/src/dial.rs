@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -30,6 +30,7 @@ use crate::backend::{Backend, Seat};
 use crate::clock;
 use crate::connect::{connect, is_local, is_used_up};
 use crate::handshake::Handshake;
+use crate::header_lists::has_token;
 use crate::pool::{Ask, Dialing, NoSeat, Pool};
 
 use terms::Misfit;
@@ -346,18 +347,28 @@ impl Search<'_> {
 
 /// RFC 6455, 4.1, on what a client must check.
 fn check_upgrade(headers: &HeaderMap, key: &str) -> Result<(), &'static str> {
-    let has = |name, wanted: &str| {
-        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
-    };
-    if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
+    if !has_token(headers, &header::UPGRADE, "websocket")
+        || !has_token(headers, &header::CONNECTION, "upgrade")
+    {
         return Err("it switched to another protocol");
     }
-    let accept = headers.get(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
-    if accept == Some(derive_accept_key(key.as_bytes()).as_bytes()) {
-        Ok(())
-    } else {
-        Err("its Sec-WebSocket-Accept is wrong")
+    if only(headers, &header::SEC_WEBSOCKET_ACCEPT)?
+        .is_none_or(|accept| accept.as_bytes() != derive_accept_key(key.as_bytes()).as_bytes())
+    {
+        return Err("its Sec-WebSocket-Accept is wrong");
+    }
+    only(headers, &header::SEC_WEBSOCKET_PROTOCOL).map(|_| ())
+}
+
+/// The value of a header that may come once only (RFC 6455, 11.3.3 and 11.3.4): of several, nobody knows
+/// which one the client goes by. The same again is no second one.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, &'static str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    match values.all(|value| Some(value) == first) {
+        true => Ok(first),
+        false if name == header::SEC_WEBSOCKET_ACCEPT => Err("it answered two Sec-WebSocket-Accept"),
+        false => Err("it chose two subprotocols"),
     }
 }
 

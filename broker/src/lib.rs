@@ -25,6 +25,7 @@ mod discovery;
 mod door;
 mod gate;
 mod handshake;
+mod header_lists;
 mod header_rules;
 mod hostname;
 mod journal;
