@@ -30,10 +30,11 @@ use crate::access::{Denial, Guard, Pass};
 use crate::answer_headers::declines_failover;
 use crate::broker::Broker;
 use crate::clock;
-use crate::config::settings::HeaderRules;
+use crate::config::settings::{HeaderCase, HeaderRules};
 use crate::dial::{Agreed, DialError, HandshakePlace, Link, Search, Terms};
 use crate::gate::Gate;
 use crate::handshake::{Handshake, end_to_end};
+use crate::header_case::Spelled;
 use crate::pool::Pool;
 use crate::registry::{Entry, Place, Visit, session_name};
 use crate::returns::{Arrival, Claimed};
@@ -114,27 +115,30 @@ impl Visitor {
         });
         let setup = visitor.broker.setup();
         let limits = &setup.settings;
+        let listener = limits.listeners.get(visitor.listener.number);
+        let case = listener.map_or(HeaderCase::Lower, |listener| listener.header_case);
+        let stream = Spelled::new(FirstLine::new(stream, &fragment), case);
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.timeouts.handshake)
+            .max_headers(limits.limits.header_lines)
             .max_header_size(limits.limits.header)
             .max_buf_size(limits.limits.header.max(8192))
-            .serve_connection(TokioIo::new(FirstLine::new(stream, &fragment)), service);
+            .serve_connection(TokioIo::new(stream), service);
         match timeout(patience(&setup), &mut connection).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 visitor.failed(&error.to_string());
                 // What cannot be read has got its answer, too.
                 if error.is_parse() {
-                    linger::close(connection.into_parts().io.into_inner().into_inner()).await;
+                    linger::close(socket(connection.into_parts().io)).await;
                 }
                 return;
             }
             Err(_) => return visitor.failed("it took too long"),
         }
         let Parts { io, read_buf, .. } = connection.into_parts();
-        let (stream, next) =
-            (io.into_inner().into_inner(), next.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let (stream, next) = (socket(io), next.into_inner().unwrap_or_else(PoisonError::into_inner));
         let Some(next) = next else { return linger::close(stream).await };
         visitor.place.lock().unwrap_or_else(PoisonError::into_inner).take();
         match next {
@@ -366,6 +370,11 @@ fn go_on(
     let response = switching_back(request.headers().get(header::SEC_WEBSOCKET_KEY), protocol, rules);
     keep(next, Next::Returns(Returning { session, resume }));
     response
+}
+
+/// The client's socket, without what stood on it for the request.
+fn socket(io: TokioIo<Spelled<FirstLine<'_>>>) -> TcpStream {
+    io.into_inner().into_inner().into_inner()
 }
 
 /// A client's request is a handshake, and its target is a path afterwards.
