@@ -174,8 +174,8 @@ fn is_essential(name: &HeaderName) -> bool {
 
 /// What tells one user from another is not worth sharing.
 fn is_personal(name: &HeaderName) -> bool {
-    let personal = [header::COOKIE, header::AUTHORIZATION, header::FORWARDED];
-    personal.contains(name) || (name.as_str().starts_with("x-") && !is_essential(name))
+    let often = name.as_str().starts_with("x-") || is_forwarding(name);
+    [header::COOKIE, header::AUTHORIZATION].contains(name) || (often && !is_essential(name))
 }
 
 /// Says over what and for which host the client has asked: that is ours to know, and it is said before
