@@ -11,24 +11,22 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use steadfast_protocol::deflate::Agreement;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::answer_headers::requests_drain;
+use crate::answer_headers::{check_upgrade, requests_drain};
 use crate::backend::{Backend, Seat};
 use crate::clock;
 use crate::connect::{connect, is_local, is_used_up};
 use crate::handshake::Handshake;
+use crate::manner::{Manner, OVER_LIMIT, Wire};
 use crate::pool::{Ask, Dialing, NoSeat, Pool};
 
 use terms::Misfit;
@@ -66,6 +64,8 @@ enum Outcome {
     Incompatible(&'static str),
     /// It cannot be reached, or does not speak HTTP.
     Failed(String),
+    /// Its answer is larger than we read.
+    OverLimit,
     /// The fault lies here: no descriptor, no port.
     Local(io::Error),
 }
@@ -136,6 +136,7 @@ impl Dialer {
                 }
                 Outcome::Incompatible(why) => refused(search.pool, &backend, why),
                 Outcome::Failed(why) => failed(search.pool, &backend, &why),
+                Outcome::OverLimit => over_limit(search.pool, &backend),
                 Outcome::Local(error) => {
                     local_fault(search.pool, &backend, &error);
                     if !is_used_up(&error) {
@@ -203,6 +204,11 @@ impl Dialer {
                 failed(search.pool, &backend, &why);
                 return None;
             }
+            Outcome::OverLimit => {
+                over_limit(search.pool, &backend);
+                refusing.push(backend.id);
+                return None;
+            }
             Outcome::Local(error) => {
                 local_fault(search.pool, &backend, &error);
                 return (!is_used_up(&error)).then_some(Err(DialError::Unreachable));
@@ -214,7 +220,7 @@ impl Dialer {
     }
 
     /// Dials the backend of `seat`; without compression a second time, if the first answer asks
-    /// for a context that cannot be moved.
+    /// for a context that cannot be moved, or the backend may not know what is offered.
     async fn dial(&self, search: &Search<'_>, seat: Seat) -> Outcome {
         let backend = Arc::clone(seat.backend());
         // No semaphore here is ever closed, so a permit always comes.
@@ -239,7 +245,7 @@ impl Dialer {
 
     async fn attempt(&self, search: &Search<'_>, backend: &Backend, compress: bool) -> Result<Found, Retry> {
         let present = search.pool.present();
-        let Dialing { connect: patience, upgrade, header } = present.dialing;
+        let Dialing { connect: patience, upgrade, manner } = present.dialing;
         let sources = search.pool.sources();
         let stream = match timeout(patience, connect(&backend.host, backend.port, &sources)).await {
             Ok(Ok(stream)) => stream,
@@ -250,22 +256,23 @@ impl Dialer {
         tune(&stream);
         let key = generate_key();
         let attempt = 1 + search.attempts.fetch_add(1, Relaxed);
-        let request = search.handshake.request(
-            search.client,
-            &key,
-            &search.terms.offer(compress),
-            search.session,
-            attempt,
-        );
-        let response = match timeout(upgrade, exchange(stream, request, header)).await {
+        let offer = search.terms.offer(compress);
+        let request = search.handshake.request(search.client, &key, &offer, search.session, attempt);
+        let response = match timeout(upgrade, exchange(stream, request, manner)).await {
             Ok(Ok(response)) => response,
+            Ok(Err(error)) if error.is_parse_too_large() => return Ok(Found::Not(Outcome::OverLimit)),
             Ok(Err(error)) => return Ok(Found::failed(format!("the upgrade failed: {}", cause(&error)))),
             Err(_) => {
                 return Ok(Found::failed(format!("no answer to the upgrade within {upgrade:?}")));
             }
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Found::Not(Outcome::Answered(response)));
+            // Some do not decline parameters that they do not know, but refuse the request.
+            let doubtful = response.status() == StatusCode::BAD_REQUEST && offer.extensions.is_some();
+            return match doubtful && search.terms.are_first() {
+                true => Err(Retry),
+                false => Ok(Found::Not(Outcome::Answered(response))),
+            };
         }
         if let Err(why) = check_upgrade(response.headers(), &key) {
             return Ok(Found::failed(why.to_owned()));
@@ -276,9 +283,9 @@ impl Dialer {
             Err(Misfit::Incompatible(why)) => return Ok(Found::Not(Outcome::Incompatible(why))),
         };
         let headers = response.headers().clone();
-        Ok(match hyper::upgrade::on(response).await.map(|io| io.downcast::<TokioIo<TcpStream>>()) {
+        Ok(match hyper::upgrade::on(response).await.map(|io| io.downcast::<Wire>()) {
             Ok(Ok(parts)) => {
-                let (stream, early) = (parts.io.into_inner(), parts.read_buf);
+                let (stream, early) = (parts.io.into_inner().into_inner(), parts.read_buf);
                 Found::Link { stream, early, headers, deflate, epoch: attempt.into() }
             }
             Ok(Err(_)) => Found::failed("the upgrade failed".to_owned()),
@@ -287,14 +294,13 @@ impl Dialer {
     }
 }
 
-/// Sends the upgrade; `header` bounds the answer's.
+/// Sends the upgrade.
 async fn exchange(
     stream: TcpStream,
     request: http::Request<http_body_util::Empty<Bytes>>,
-    header: usize,
+    manner: Manner,
 ) -> hyper::Result<Response<Incoming>> {
-    let (mut sender, connection) =
-        http1::Builder::new().max_buf_size(header.max(8192)).handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) = manner.handshake(stream).await?;
     // It ends with the upgrade, with the body of another answer, or when both are dropped.
     tokio::spawn(connection.with_upgrades());
     sender.send_request(request).await
@@ -343,23 +349,6 @@ impl Search<'_> {
     }
 }
 
-/// RFC 6455, 4.1, on what a client must check.
-fn check_upgrade(headers: &HeaderMap, key: &str) -> Result<(), &'static str> {
-    let has = |name, wanted: &str| {
-        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
-    };
-    if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
-        return Err("it switched to another protocol");
-    }
-    let accept = headers.get(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
-    if accept == Some(derive_accept_key(key.as_bytes()).as_bytes()) {
-        Ok(())
-    } else {
-        Err("its Sec-WebSocket-Accept is wrong")
-    }
-}
-
 /// Redirects and refusals are for the client, unless they speak of this moment only.
 fn goes_to_client(status: StatusCode) -> bool {
     (status.is_redirection() || status.is_client_error()) && !tries_elsewhere(status)
@@ -386,6 +375,19 @@ fn local_fault(pool: &Pool, backend: &Backend, error: &io::Error) {
     } else {
         tracing::warn!(pool, backend, %error, "cannot dial for a reason of this machine's; raise its limits");
     }
+}
+
+/// The limit is ours, so nothing speaks against the backend; but as long as it holds, the session cannot go
+/// there.
+fn over_limit(pool: &Pool, backend: &Backend) {
+    metrics::counter!("steadfast_limit_hits_total", "limit" => "answer_header").increment(1);
+    record(pool, backend, "refused");
+    tracing::warn!(
+        pool = &*pool.name,
+        backend = backend.name,
+        why = OVER_LIMIT,
+        "cannot read a backend's answer"
+    );
 }
 
 fn failed(pool: &Pool, backend: &Backend, why: &str) {

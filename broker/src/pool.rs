@@ -18,6 +18,7 @@ use crate::circuit::ejectable;
 use crate::clock;
 use crate::config::settings::{self, Query, Settings};
 use crate::discovery::Found;
+use crate::manner::Manner;
 use crate::placement::{self, Candidate, NoPlace, Standing, Turns};
 use crate::queue::{LOOK, Queue};
 
@@ -59,8 +60,7 @@ pub(crate) struct Present {
 pub(crate) struct Dialing {
     pub(crate) connect: Duration,
     pub(crate) upgrade: Duration,
-    /// Bytes of a backend's answer.
-    pub(crate) header: usize,
+    pub(crate) manner: Manner,
 }
 
 /// Backends that were taken away while sessions were on them.
@@ -434,7 +434,7 @@ impl Present {
         Present {
             settings: pool.clone(),
             session: Arc::new(promises::of(pool, settings)),
-            dialing: Dialing::new(settings),
+            dialing: Dialing::new(pool, settings),
             backends: Vec::new(),
             rules: Rules::new(pool, settings),
             dials_per_backend: settings.herd.dials_per_backend,
@@ -487,9 +487,10 @@ impl Rules {
 }
 
 impl Dialing {
-    fn new(settings: &Settings) -> Dialing {
+    fn new(pool: &settings::Pool, settings: &Settings) -> Dialing {
         let settings::Timeouts { connect, upgrade, .. } = settings.timeouts;
-        Dialing { connect, upgrade, header: settings.limits.header }
+        let settings::Limits { header, header_lines, .. } = settings.limits;
+        Dialing { connect, upgrade, manner: Manner { case: pool.header_case, header, header_lines } }
     }
 }
 

@@ -58,6 +58,17 @@ pub struct Listener {
     pub address: SocketAddr,
     /// The name of the pool for requests that no route matches; `None`: they get 404.
     pub pool: Option<String>,
+    /// How the names of headers are spelled toward clients.
+    pub header_case: HeaderCase,
+}
+
+/// How the names of headers are spelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderCase {
+    /// `sec-websocket-accept`
+    Lower,
+    /// `Sec-WebSocket-Accept`
+    Title,
 }
 
 /// The listener for operators.
@@ -205,6 +216,8 @@ pub struct Pool {
     pub slow_start: Duration,
     /// Addresses of this machine from which backends are dialled, in turn; empty: the system's choice.
     pub sources: Vec<IpAddr>,
+    /// How the names of headers are spelled toward backends.
+    pub header_case: HeaderCase,
     /// How backends are probed; `None`: they are not.
     pub health: Option<Health>,
     /// How backends tell their own score; `None`: they are not asked.
@@ -450,8 +463,10 @@ pub struct Limits {
     pub ring: usize,
     /// Bytes that all sessions together may hold; `None` computes it from the memory.
     pub buffers: Option<usize>,
-    /// Bytes of the client's request line and headers.
+    /// Bytes of a client's request line and headers, and of a backend's answer.
     pub header: usize,
+    /// Lines of headers in either.
+    pub header_lines: usize,
 }
 
 /// How long single steps may take.

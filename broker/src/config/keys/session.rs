@@ -15,6 +15,8 @@ pub(super) fn limits(section: &mut Section<'_>) -> Limits {
         ring: section.size("ring", 16 * MIB, 1..=GIB),
         buffers: section.optional_size("buffers", "auto", 2..=1024 * GIB),
         header: section.size("header", 16 * KIB, HEADER_MIN..=MIB),
+        // As many as fit into the bytes with a good length each; the parser takes room for all of them.
+        header_lines: section.count("header_lines", 128, 16..=4096),
     };
     let message = values::show_size(limits.message);
     section.check(&["ring", "message"], limits.ring >= limits.message, || {
