@@ -214,12 +214,7 @@ impl Uplink {
 
     /// Takes a backend's pong, and returns how many microseconds it took when it answers a ping that is out; then
     /// everything before that ping is acknowledged, and leaves the ring after `hold`; `None`: not by a pong.
-    pub(crate) fn acknowledge(
-        &mut self,
-        now: Time,
-        payload: &[u8],
-        hold: Option<Duration>,
-    ) -> Option<u64> {
+    pub(crate) fn acknowledge(&mut self, now: Time, payload: &[u8], hold: Option<Duration>) -> Option<u64> {
         let ping = self.pings.take_answered(payload)?;
         let (at, seq) = (ping.at, ping.seq_near(self.ring.base_seq()));
         (self.acked, self.acked_seq) = (at, seq);

@@ -141,6 +141,8 @@ impl Session {
         let give_up = now + self.config.deadline;
         self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: Farewell::HangUp, give_up }));
         self.dismiss(now, self.config.codes.slow_client, "the client does not answer or read", cause, false);
+        // What it is waited for from now on is its answer.
+        self.clocks.client_served();
         let limit = now + self.config.close_timeout;
         if let Client::Told { until, .. } = &mut self.client {
             *until = Some(limit);

@@ -9,12 +9,11 @@ use super::pings::MOST;
 use super::window::{FLOOR, MESSAGES, Pace};
 use super::{Entropy, NOWHERE, Uplink};
 
-/// Behind so few messages, or so few bytes, one ping is enough.
+/// Behind so few messages one ping is enough.
 const FEW: u64 = 16;
-const LITTLE: u64 = 2048;
 
-/// Between two pings stand so many messages at the least, or an eighth of the window.
-const STEP: u64 = 8;
+/// Between two pings stand so many messages, or an eighth of the window.
+const STEP: u64 = MESSAGES / MOST as u64;
 
 /// What a program takes, besides the way, to answer a ping when it has nothing else to do.
 const TURN: Duration = Duration::from_millis(5);
@@ -58,12 +57,11 @@ impl Uplink {
         if !due || self.ring.sent() > at || self.pings.len() == MOST || self.close_begun() {
             return false;
         }
-        let little = seq.saturating_sub(from_seq) <= FEW || at.saturating_sub(from) <= LITTLE;
-        if alone && little {
+        if alone && seq.saturating_sub(from_seq) <= FEW {
             self.ask(now, &[(at, seq)], wanted.tidings, entropy);
             return true;
         }
-        let (marks, n) = self.marks((from, from_seq), (at, seq));
+        let (marks, n) = self.marks((from, from_seq), (at, seq), wanted.bounded);
         self.ask(now, &marks[..n], wanted.tidings, entropy);
         n > 0
     }
@@ -94,16 +92,19 @@ impl Uplink {
         }
     }
 
-    /// Boundaries between `from` and `to` at which pings are to stand, and how many. Their distances grow with
-    /// what is out, so that they reach far, and the first pong comes soon.
-    fn marks(&self, from: Boundary, to: Boundary) -> ([Boundary; MOST], usize) {
+    /// Boundaries between `from` and `to` at which pings are to stand, and how many.
+    ///
+    /// Where what is out is not bounded, their distances grow with it, so that they reach far.
+    fn marks(&self, from: Boundary, to: Boundary, bounded: bool) -> ([Boundary; MOST], usize) {
         let (mut marks, mut n) = ([(0, 0); MOST], 0);
         let room = MOST - self.pings.len();
-        let (acked_seq, sent) = (self.acked_seq(), self.ring.sent());
-        let bytes = self.window().0 / 8;
-        let far = |mark: Boundary, (end, seq): Boundary| {
-            let messages = STEP.max(mark.1.saturating_sub(acked_seq));
-            end - mark.0 >= bytes || seq - mark.1 >= messages
+        let (pace, sent) = (self.pace.as_ref(), self.ring.sent());
+        let bytes = pace.map_or(FLOOR, |pace| pace.bytes()) / MOST as u64;
+        let least = pace.is_none_or(|pace| pace.is_least());
+        let acked_seq = self.acked_seq();
+        let far = |mark: Boundary, (end, seq): Boundary| match bounded {
+            true => end - mark.0 >= bytes || (least && seq - mark.1 >= STEP),
+            false => seq - mark.1 >= STEP.max(mark.1.saturating_sub(acked_seq)),
         };
         let mut last = from;
         if far(last, to) {
@@ -122,11 +123,6 @@ impl Uplink {
             n += 1;
         }
         (marks, n)
-    }
-
-    /// Bytes and messages that may be written beyond the last pong.
-    fn window(&self) -> (u64, u64) {
-        self.pace.as_ref().map_or((FLOOR, MESSAGES), |pace| (pace.bytes(), pace.messages()))
     }
 
     /// Position up to which messages are acknowledged, or up to which one is written that is longer than the
@@ -169,41 +165,69 @@ impl Uplink {
     /// Finds how far may be written.
     fn find_limit(&mut self, wanted: &Wanted) {
         let acked = self.acked();
-        let (bytes, messages) = self.window();
-        if !wanted.bounded || self.ring.end() - acked <= bytes {
+        if !wanted.bounded || self.is_little(acked) {
             if let Some(pace) = &mut self.pace {
                 (pace.limit, pace.found_for) = (NOWHERE, None);
             }
             return;
         }
-        let pace = self.pace.get_or_insert_with(|| Box::new(Pace::new(wanted.window_max, wanted.patience)));
-        if pace.found_for == Some(acked) {
-            return;
-        }
-        let (mut limit, cut) = self.limited(acked, (bytes, messages));
+        let pace = || Box::new(Pace::new(wanted.window_max, wanted.patience));
+        let pace = self.pace.take().unwrap_or_else(pace);
+        let found = pace.found_for == Some(acked);
+        let limit = (!found).then(|| self.limited(acked, &pace));
+        self.pace = Some(pace);
+        let Some((mut limit, cut)) = limit else { return };
         // Where a ping is to stand it is written to, also when the window has become smaller.
         if let Some(ping) = self.pings.last().filter(|ping| ping.at > limit.0) {
             limit = (ping.at, ping.seq_near(limit.1));
         }
+        limit = self.not_behind_sent(limit);
         if let Some(pace) = &mut self.pace {
             (pace.limit, pace.limit_seq) = limit;
             pace.found_for = cut.then_some(acked);
         }
     }
 
+    /// More may be written already, from before the window was one or when it was larger: the message that is
+    /// being written goes on to its end, behind which a ping can stand.
+    fn not_behind_sent(&self, limit: Boundary) -> Boundary {
+        let sent = self.ring.sent();
+        if limit.0 >= sent {
+            return limit;
+        }
+        let before = self.pace.as_ref().map(|pace| (pace.limit, pace.limit_seq));
+        let known = before.filter(|(at, _)| *at >= sent && *at <= self.ring.whole());
+        let whole = (self.ring.whole(), self.ring.whole_seq());
+        let end = || self.ring.messages_after(limit.0, limit.1).find(|(end, _)| *end >= sent);
+        match sent >= whole.0 {
+            true => whole,
+            false => known.or_else(end).unwrap_or(whole),
+        }
+    }
+
+    /// Whether all that there is may be written, without a look at each message.
+    fn is_little(&self, acked: u64) -> bool {
+        let messages = self.ring.whole_seq() - self.acked_seq().min(self.ring.whole_seq());
+        let bytes = self.ring.end() - acked;
+        match &self.pace {
+            Some(pace) => pace.holds(messages + 1, bytes),
+            None => messages < MESSAGES && bytes <= FLOOR,
+        }
+    }
+
     /// The last boundary within the window, and whether a message stands behind it.
-    fn limited(&self, acked: u64, (bytes, messages): (u64, u64)) -> (Boundary, bool) {
+    fn limited(&self, acked: u64, pace: &Pace) -> (Boundary, bool) {
         let mut last = (acked, self.acked_seq());
         let first_seq = last.1;
         for (end, seq) in self.ring.messages_after(last.0, last.1) {
-            let within = end - acked <= bytes || seq - first_seq <= messages;
+            let within = pace.holds(seq - first_seq, end - acked);
             // The first goes on whatever its length.
             if !within && last.0 > acked {
                 return (last, true);
             }
             last = (end, seq);
         }
-        ((self.open_limit(last, acked + bytes), last.1), false)
+        ((self.open_limit(last, acked + pace.bytes()), last.1), false)
     }
 
     /// How far an open message may be written behind `whole`, all of which is within the window.

@@ -1,24 +1,24 @@
 //! How much may be written beyond the last pong, so that little lies unread at a slow backend.
 //!
-//! A backend that is fast gets as much as it reads in the time of two pongs, and one that is slow no more than
-//! [`FLOOR`]. The kernel cannot bound this: its buffers for one connection take megabytes, and a reader that
+//! A backend that is fast gets as much as it reads in the time of two pongs, and one that is slow no more than a
+//! few messages. The kernel cannot bound this: its buffers for one connection take megabytes, and a reader that
 //! was fast for a moment keeps them for good.
 //!
 //! ```text
 //!   sample = bytes that a pong acknowledges / its time         (from the ping's writing to the pong)
 //!   rate   = the best sample of late; falls only while the window is the limit
-//!   window = 2 x rate x shortest pong time, FLOOR at least, the ring at most
+//!   window = 2 x rate x shortest pong time, the ring at most; or MESSAGES, with FLOOR bytes at most
 //! ```
 
 use std::time::Duration;
 
 use super::NOWHERE;
 
-/// Bytes that may always be written beyond the last pong.
-pub(super) const FLOOR: u64 = 64 * 1024;
-
-/// Messages that may, however long each is.
+/// Messages that may always be written beyond the last pong,
 pub(super) const MESSAGES: u64 = 64;
+
+/// if they have no more bytes than these.
+pub(super) const FLOOR: u64 = 256 * 1024;
 
 /// The floors are divided by so many powers of two at the most, for a backend whose pongs take long.
 const SLOWEST: u8 = 3;
@@ -52,13 +52,12 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(most: u64, patience: Duration) -> Pace {
-        let bytes = FLOOR.min(most);
         Pace {
             limit: NOWHERE,
             limit_seq: 0,
             found_for: None,
             path_known: false,
-            bytes,
+            bytes: 0,
             rate: 0,
             slow: 0,
             most,
@@ -66,14 +65,20 @@ impl Pace {
         }
     }
 
-    /// Bytes that may be written beyond the last pong.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes >> self.slow
+    /// Whether so many messages, of so many bytes, may be written beyond the last pong.
+    pub(super) fn holds(&self, messages: u64, bytes: u64) -> bool {
+        let few = messages <= MESSAGES >> self.slow && bytes <= FLOOR >> self.slow;
+        few || bytes <= self.bytes
     }
 
-    /// Messages that may, however long they are.
-    pub(super) fn messages(&self) -> u64 {
-        MESSAGES >> self.slow
+    /// Bytes that may.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.max(FLOOR >> self.slow)
+    }
+
+    /// Whether it is as small as it gets with a backend that is not late.
+    pub(super) fn is_least(&self) -> bool {
+        self.bytes <= FLOOR
     }
 
     /// A pong has come after `took`, which acknowledges `bytes` more than was when its ping was made. The
@@ -90,7 +95,7 @@ impl Pace {
         }
         let flight = u128::from(self.rate) * u128::from(micros(shortest)) / 1_000_000;
         let wanted = u64::try_from(flight.saturating_mul(2)).unwrap_or(u64::MAX);
-        self.bytes = wanted.min(self.bytes.saturating_mul(2)).max(FLOOR).min(self.most);
+        self.bytes = wanted.min(self.bytes.saturating_mul(2).max(FLOOR)).min(self.most);
         if took * LATE > self.patience {
             self.slow = (self.slow + 1).min(SLOWEST);
         } else if took * PROMPT < self.patience {
@@ -124,10 +129,11 @@ mod tests {
             pace.pong(bytes, ms(200), ms(200));
         }
         assert_eq!(pace.bytes(), 8_000_000, "twice what is under way");
+        assert!(pace.holds(1 << 20, 8_000_000) && !pace.holds(MESSAGES + 1, 8_000_001));
     }
 
     #[test]
-    fn a_backend_that_falls_slow_gets_little() {
+    fn a_backend_that_falls_slow_gets_a_few_messages() {
         let mut pace = limited();
         for _ in 0..100 {
             pace.pong(1 << 20, ms(2), ms(2));
@@ -136,7 +142,8 @@ mod tests {
         for _ in 0..100 {
             pace.pong(8 << 10, ms(400), ms(2));
         }
-        assert_eq!((pace.bytes(), pace.messages()), (FLOOR, MESSAGES));
+        assert!(pace.holds(MESSAGES, FLOOR));
+        assert!(!pace.holds(MESSAGES, FLOOR + 1) && !pace.holds(MESSAGES + 1, 10_000), "tiny ones as well");
     }
 
     #[test]
@@ -145,11 +152,11 @@ mod tests {
         for _ in 0..10 {
             pace.pong(100, ms(6000), ms(1));
         }
-        assert_eq!((pace.bytes(), pace.messages()), (FLOOR >> SLOWEST, MESSAGES >> SLOWEST));
+        assert!(pace.holds(MESSAGES >> SLOWEST, 1000) && !pace.holds((MESSAGES >> SLOWEST) + 1, 1000));
         for _ in 0..10 {
             pace.pong(100, ms(10), ms(1));
         }
-        assert_eq!((pace.bytes(), pace.messages()), (FLOOR, MESSAGES));
+        assert!(pace.holds(MESSAGES, FLOOR));
     }
 
     #[test]
@@ -166,10 +173,10 @@ mod tests {
 
     #[test]
     fn it_is_never_more_than_the_ring() {
-        let mut pace = Pace { limit: 1, ..Pace::new(10_000, PATIENCE) };
+        let mut pace = Pace { limit: 1, ..Pace::new(1 << 20, PATIENCE) };
         for _ in 0..20 {
             pace.pong(1 << 30, ms(100), ms(100));
         }
-        assert_eq!(pace.bytes(), 10_000);
+        assert_eq!(pace.bytes(), 1 << 20);
     }
 }

@@ -267,6 +267,10 @@ impl Rig {
         let wanted = self.session.handle_linked(self.now, no_failover, self.links.len() as u64 + 1);
         if wanted {
             self.links.push(Link::new());
+            // What the pool knows.
+            if self.fit {
+                self.session.set_fit();
+            }
         }
         self.pump();
         wanted
