@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::agent::{self, Report};
 use crate::config::settings::{self, Query};
+use crate::connect::History;
 use crate::discovery::Found;
 use crate::placement::{Candidate, Reason, Standing, hash};
 use crate::queue::Queue;
@@ -48,6 +49,8 @@ pub(crate) struct Backend {
     pub(crate) dialing: Arc<Semaphore>,
     /// One session at a time replays suspects to it.
     pub(crate) suspects: Arc<Semaphore>,
+    /// What its port has taught whoever connects to it.
+    pub(crate) history: History,
     queue: Arc<Queue>,
     condition: Mutex<Condition>,
 }
@@ -99,6 +102,7 @@ impl Backend {
             failures: AtomicU64::new(0),
             dialing: Arc::new(Semaphore::new(dials)),
             suspects: Arc::new(Semaphore::new(1)),
+            history: History::default(),
             queue,
             condition: Mutex::new(condition),
         }

@@ -242,11 +242,11 @@ impl Dialer {
         let present = search.pool.present();
         let Dialing { connect: patience, upgrade, header } = present.dialing;
         let sources = search.pool.sources();
-        let stream = match timeout(patience, connect(&backend.host, backend.port, &sources)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) if is_local(&error) => return Ok(Found::Not(Outcome::Local(error))),
-            Ok(Err(error)) => return Ok(Found::failed(format!("cannot connect: {error}"))),
-            Err(_) => return Ok(Found::failed(format!("no connection within {patience:?}"))),
+        let Backend { host, port, history, .. } = backend;
+        let stream = match connect(host, *port, &sources, history, patience).await {
+            Ok(stream) => stream,
+            Err(error) if is_local(&error) => return Ok(Found::Not(Outcome::Local(error))),
+            Err(error) => return Ok(Found::failed(format!("cannot connect: {error}"))),
         };
         tune(&stream, present.session.ack_timeout);
         let key = generate_key();

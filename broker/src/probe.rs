@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::settings::{Check, Health};
-use crate::connect::{connect, is_local, reason};
+use crate::connect::{History, connect, is_local, reason};
 
 /// What a good probe has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,7 +35,7 @@ pub(crate) enum Failure {
 }
 
 /// Probes the backend at `host` and its own `port`, from one of `sources`; empty: the
-/// system chooses.
+/// system chooses. `history` is that of the port that is probed.
 ///
 /// # Errors
 /// When the check did not pass within `health.timeout`.
@@ -43,12 +43,12 @@ pub(crate) async fn probe(
     health: &Health,
     host: &str,
     port: u16,
-    sources: &[IpAddr],
+    (sources, history): (&[IpAddr], &History),
 ) -> Result<Answer, Failure> {
     let port = health.port.unwrap_or(port);
     let patience = Patience::new(health.timeout);
-    let connected = patience.within("connection", connect(host, port, sources)).await;
-    let stream = connected.map_err(Failure::Backend)?.map_err(|error| failure(&error))?;
+    let connected = connect(host, port, sources, history, health.timeout).await;
+    let stream = connected.map_err(|error| failure(&error))?;
     let checked = match &health.check {
         Check::Tcp => patience.within("end of the connection", close(stream)).await,
         Check::Http { method, path, host: named, expect } => {

@@ -3,11 +3,13 @@
 //! It belongs to one thread and the processes that this thread starts, and is gone with the last of them.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::panic::resume_unwind;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
+use socket2::{Domain, Socket, Type};
 
 use crate::skipped::leave_out;
 
@@ -40,4 +42,39 @@ pub fn limit_ports(range: RangeInclusive<u16>) {
     let text = format!("{} {}", range.start(), range.end());
     std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", text)
         .expect("a network of our own can be set up");
+}
+
+/// From now on, `name` has these addresses for this thread and the processes that it starts. `false`: that takes
+/// more rights than there are.
+pub fn name_addresses(name: &str, addresses: &[SocketAddr]) -> bool {
+    let lines: String = addresses.iter().map(|address| format!("{} {name}\n", address.ip())).collect();
+    let hosts = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(hosts.path(), format!("127.0.0.1 localhost\n{lines}")).expect("it can be written");
+    let path = hosts.path().to_str().expect("a path of ours is text");
+    let mount = |arguments: &[&str]| {
+        Command::new("mount").args(arguments).status().is_ok_and(|status| status.success())
+    };
+    // The file goes with its last user: as long as it is mounted, its name is not needed.
+    unshare(CloneFlags::CLONE_NEWNS).is_ok()
+        && mount(&["--make-rprivate", "/"])
+        && mount(&["--bind", path, "/etc/hosts"])
+}
+
+/// A listener that the kernel lets nobody reach: its queue is full, so it drops each SYN.
+#[derive(Debug)]
+pub struct BlackHole {
+    _listener: Socket,
+    _fills: Socket,
+}
+
+impl BlackHole {
+    /// Opens one on `address`.
+    pub fn open(address: SocketAddr) -> BlackHole {
+        let socket = || Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        let (listener, fills) = (socket(), socket());
+        listener.bind(&address.into()).expect("a free port");
+        listener.listen(0).expect("it is bound");
+        fills.connect(&address.into()).expect("one fits");
+        BlackHole { _listener: listener, _fills: fills }
+    }
 }
