@@ -1,5 +1,6 @@
 //! Pools: which backends there are, and which one a session gets.
 
+pub(crate) mod killers;
 mod promises;
 
 use std::collections::HashSet;
@@ -20,6 +21,8 @@ use crate::discovery::Found;
 use crate::placement::{self, Candidate, NoPlace, Standing, Turns};
 use crate::queue::{LOOK, Queue};
 
+use killers::Killers;
+
 /// How often a choice is made anew when somebody else has taken the seat meanwhile.
 const TRIES: usize = 16;
 
@@ -32,6 +35,8 @@ pub(crate) struct Pool {
     changing: Mutex<Removed>,
     turns: Mutex<Turns>,
     pub(crate) queue: Arc<Queue>,
+    /// Upgrade requests that may kill its backends.
+    pub(crate) killers: Killers,
     /// Backends are ejected one after another, so that the floor holds.
     ejecting: Mutex<()>,
     source: AtomicUsize,
@@ -96,6 +101,7 @@ impl Pool {
             changing: Mutex::default(),
             turns: Mutex::default(),
             queue: Arc::default(),
+            killers: Killers::default(),
             ejecting: Mutex::default(),
             source: AtomicUsize::new(0),
         };
