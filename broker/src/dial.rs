@@ -124,7 +124,7 @@ impl Dialer {
     pub(crate) async fn first(&self, search: &Search<'_>) -> Result<Box<Link>, DialError> {
         let (mut tried, mut last) = (Vec::new(), DialError::Unreachable);
         let mut hang_ups = HangUps::new();
-        search.check_ban()?;
+        search.check_ban(&hang_ups)?;
         loop {
             let seat = match search.seat(&tried, true).await {
                 Ok(seat) => seat,
@@ -134,6 +134,7 @@ impl Dialer {
             tried.push(seat.backend().id);
             let backend = Arc::clone(seat.backend());
             let _alone = hang_ups.turn(&backend).await;
+            search.check_ban(&hang_ups)?;
             match self.dial(search, seat).await {
                 Outcome::Linked(link) => return Ok(link),
                 Outcome::Answered(answer) if goes_to_client(answer.status()) => {

@@ -64,9 +64,15 @@ impl HangUps {
 }
 
 impl Search<'_> {
+    /// Looks before and after each wait for a place: others like it may have been convicted meanwhile. One that
+    /// was hung up on itself goes on: what becomes of it is evidence.
+    ///
     /// # Errors
     /// When requests like this one have killed backends.
-    pub(super) fn check_ban(&self) -> Result<(), DialError> {
+    pub(super) fn check_ban(&self, hang_ups: &HangUps) -> Result<(), DialError> {
+        if hang_ups.met > 0 {
+            return Ok(());
+        }
         match self.pool.killers.banned(clock::now(), self.client, self.handshake) {
             Some(left) => Err(DialError::Denied(denial(left))),
             None => Ok(()),
@@ -127,8 +133,8 @@ const EXCUSED: &str =
 
 const SUSPECT: &str = "a backend hung up on an upgrade request without an answer; it may have died of it";
 
-const KILLER: &str = "two backends hung up on upgrade requests of this client to this path without an answer, and on \
-                      nobody else at another moment; for 60 seconds such requests get 503 and reach no backend";
+const KILLER: &str = "backends have hung up twice on upgrade requests of this client to this path without an answer, and \
+                      on nobody else there at another moment; for 60 seconds such requests get 503 and reach no backend";
 
 const ACQUITTED: &str =
     "a backend hangs up on others as well; requests that were held to kill it are let in again";

@@ -183,7 +183,7 @@ impl Killers {
         let acquitted = table.excuse(&failure);
         let verdict = match kill {
             None => Verdict::Known,
-            Some(kill) if table.recent.iter().any(|other| other.excuses(&kill)) => Verdict::Excused,
+            Some(kill) if table.is_excused(&kill) => Verdict::Excused,
             Some(kill) => table.suspect(kill),
         };
         table.remember(span.ended, failure);
@@ -210,6 +210,18 @@ impl Table {
             }
         }
         acquitted
+    }
+
+    /// Whether a failure speaks for this kill. Since the same asker was hung up on there before, it may have
+    /// killed the backend then, and that this could not be reached is the consequence.
+    fn is_excused(&self, kill: &Kill) -> bool {
+        let own = |other: &&Failure| {
+            let asker = other.request.map(|request| request.asker);
+            other.hung_up && other.backend == kill.backend && asker == Some(kill.request.asker)
+        };
+        let since = self.recent.iter().filter(own).map(|other| other.span.ended).min();
+        let counts = |other: &Failure| other.hung_up || since.is_none_or(|since| other.span.ended < since);
+        self.recent.iter().any(|other| other.excuses(kill) && counts(other))
     }
 
     fn remember(&mut self, now: Time, failure: Failure) {

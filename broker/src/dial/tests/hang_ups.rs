@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::*;
+use crate::backend::Adjustment;
+use crate::pool::killers::{Span, Verdict};
 
 /// A service that hangs up on requests for `/kill`, and on all for as long as it is told so.
 struct Service {
@@ -97,6 +99,35 @@ async fn a_request_that_kills_reaches_two_backends_and_then_none() {
     }
     assert!(world.first(1, "/chat", "4").await.is_ok(), "another path");
     assert!(world.first(2, "/chat", "5").await.is_ok(), "another client");
+}
+
+/// Convicted while it waits for a place.
+#[tokio::test]
+async fn a_ban_holds_for_those_who_wait_already() {
+    let world = World::new(1, "").await;
+    let kill = async |session| world.first(1, "/kill", session).await.err();
+    assert!(matches!(kill("1").await, Some(DialError::Unreachable)));
+    let place =
+        world.session.pool.named(&format!("127.0.0.1:{}", world.services[0].port)).expect("it is there");
+    place.adjust(clock::now(), Adjustment { weight: None, max_sessions: Some(Some(1)) });
+    let ask = Ask { key: None, just_failed: None, tried: &[] };
+    let seat = world.session.pool.pick(clock::now(), &ask).expect("it is free");
+    let waits = kill("2");
+    let frees = async {
+        while world.session.pool.queue.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let killers = &world.session.pool.killers;
+        let request =
+            killers.request((Ipv4Addr::new(192, 0, 2, 1).into(), &handshake("/kill")), "3", clock::now());
+        let span = Span { begun: clock::now(), ended: clock::now() };
+        let judgement = killers.hung_up((place.id, "it"), Some(request), span);
+        assert!(matches!(judgement.verdict, Verdict::Killer(_)), "{judgement:?}");
+        drop(seat);
+    };
+    let (denied, ()) = tokio::join!(waits, frees);
+    assert!(matches!(denied, Some(DialError::Denied(_))));
+    assert_eq!(world.asked(), 1);
 }
 
 #[tokio::test]

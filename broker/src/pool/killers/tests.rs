@@ -178,6 +178,17 @@ fn a_ban_ends_when_it_turns_out_that_the_backends_are_just_down() {
     assert_eq!(client.banned(320), None);
 }
 
+/// One backend, which somebody starts again each time.
+#[test]
+fn that_a_killed_backend_cannot_be_reached_does_not_speak_for_its_killer() {
+    let killers = Killers::default();
+    let killer = Client::new(&killers, "192.0.2.1", "/kill");
+    killer.dies(A, 0, 2);
+    killers.failed(at(50), A.0, None);
+    killers.failed(at(300), A.0, Some(Client::new(&killers, "192.0.2.2", "/chat").asks(300)));
+    assert!(matches!(killer.dies(A, 600, 602), Verdict::Killer(_)));
+}
+
 /// Users behind one address, and a deploy.
 #[test]
 fn another_request_of_the_same_address_speaks_for_it() {
