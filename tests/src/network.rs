@@ -3,7 +3,7 @@
 //! It belongs to one thread and the processes that this thread starts, and is gone with the last of them.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::panic::resume_unwind;
 use std::process::Command;
@@ -58,6 +58,19 @@ pub fn name_addresses(name: &str, addresses: &[SocketAddr]) -> bool {
     unshare(CloneFlags::CLONE_NEWNS).is_ok()
         && mount(&["--make-rprivate", "/"])
         && mount(&["--bind", path, "/etc/hosts"])
+}
+
+/// Gives this network an address from which one can dial, and to which nothing comes back.
+pub fn add_deaf_address(address: Ipv4Addr) {
+    let ip = |arguments: String| {
+        let status = Command::new("ip").args(arguments.split(' ')).status();
+        assert!(status.is_ok_and(|status| status.success()), "`ip {arguments}` failed");
+    };
+    ip(format!("address add {address}/32 dev lo"));
+    // The kernel asks for its own addresses first unless that rule makes room.
+    ip("rule add pref 10 lookup local".to_owned());
+    ip(format!("rule add pref 5 to {address} blackhole"));
+    ip("rule del pref 0".to_owned());
 }
 
 /// A listener that the kernel lets nobody reach: its queue is full, so it drops each SYN.
