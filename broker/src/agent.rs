@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::config::settings::Agent;
-use crate::connect::{connect, reason};
+use crate::connect::{History, connect, reason};
 use crate::manner::Manner;
 use crate::probe::{Failure, Patience, http as plain};
 
@@ -87,16 +87,22 @@ impl Standing {
     }
 }
 
-/// Asks the agent of the backend at `host`, whose own port is `port`.
+/// Asks the agent of the backend at `host`, whose own port is `port`. `history` is that of the port
+/// that is asked.
 ///
 /// # Errors
 /// When there is no report within `agent.timeout`, or it cannot be understood; either says nothing of
 /// the backend.
-pub(crate) async fn ask(agent: &Agent, host: &str, port: u16, manner: Manner) -> Result<Report, String> {
+pub(crate) async fn ask(
+    agent: &Agent,
+    host: &str,
+    port: u16,
+    (history, manner): (&History, Manner),
+) -> Result<Report, String> {
     let port = agent.port.unwrap_or(port);
     let patience = Patience::new(agent.timeout);
     let request = plain::request(Method::GET, &agent.path, &plain::authority(host, port))?;
-    let connected = patience.within("connection", connect(host, port, &[])).await?;
+    let connected = connect(host, port, &[], history, agent.timeout).await;
     let stream = connected.map_err(|error| reason(&error))?;
     let text = patience.within("answer", plain::exchange(stream, request, manner, read)).await?;
     parse(&text.map_err(Failure::why)?)
@@ -204,6 +210,10 @@ mod tests {
     const LONG: Duration = Duration::from_secs(30);
 
     const MANNER: Manner = Manner { case: HeaderCase::Lower, header: 16 << 10, header_lines: 128 };
+
+    async fn ask(agent: &Agent, host: &str, port: u16, manner: Manner) -> Result<Report, String> {
+        super::ask(agent, host, port, (&History::default(), manner)).await
+    }
 
     /// Gives `answer` to one request, and the request when the connection is over.
     async fn answering(answer: String) -> (u16, JoinHandle<String>) {

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::agent::{self, Report};
 use crate::config::settings::{self, Query};
+use crate::connect::History;
 use crate::discovery::Found;
 use crate::placement::{Candidate, Reason, Standing, hash};
 use crate::queue::Queue;
@@ -52,6 +53,8 @@ pub(crate) struct Backend {
     pub(crate) suspects: Arc<Semaphore>,
     /// When it was last heard.
     pub(crate) life: Life,
+    /// What its port has taught whoever connects to it.
+    pub(crate) history: History,
     queue: Arc<Queue>,
     condition: Mutex<Condition>,
 }
@@ -104,6 +107,7 @@ impl Backend {
             dialing: Arc::new(Semaphore::new(dials)),
             suspects: Arc::new(Semaphore::new(1)),
             life: Life::default(),
+            history: History::default(),
             queue,
             condition: Mutex::new(condition),
         }

@@ -14,6 +14,7 @@ use crate::backend::Backend;
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::settings::{Agent, Check, Discovery, Dns, Health};
+use crate::connect::History;
 use crate::discovery::follower::{Follower, News};
 use crate::discovery::resolver::Resolver;
 use crate::pool::Pool;
@@ -133,11 +134,14 @@ impl Job {
 }
 
 async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
+    let own = History::default();
+    let history = if health.port.is_none() { &backend.history } else { &own };
     loop {
         // In front of the first as well, so that the checks of a large pool are spread.
         sleep(part_of(health.jitter)).await;
         let (sources, manner) = (pool.sources(), pool.present().dialing.manner);
-        let result = probe::probe(&health, &backend.host, backend.port, &sources, manner).await;
+        let ways = (&*sources, history, manner);
+        let result = probe::probe(&health, &backend.host, backend.port, ways).await;
         let outcome = match &result {
             Ok(_) => "passed",
             Err(Failure::Backend(_)) => "failed",
@@ -170,10 +174,12 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
 
 async fn ask(pool: Arc<Pool>, backend: Arc<Backend>, agent: Agent) {
     let mut silent = false;
+    let own = History::default();
+    let history = if agent.port.is_none() { &backend.history } else { &own };
     loop {
         sleep(part_of(agent.interval / 10)).await;
         let manner = pool.present().dialing.manner;
-        let answer = agent::ask(&agent, &backend.host, backend.port, manner).await;
+        let answer = agent::ask(&agent, &backend.host, backend.port, (history, manner)).await;
         count(&backend, "steadfast_agent_checks_total", if answer.is_ok() { "answered" } else { "failed" });
         match answer {
             Ok(report) => {

@@ -264,6 +264,10 @@ impl Visitor {
                 response
             }
             Err(DialError::Answered(answer)) => relayed(*answer, way.response_headers()),
+            Err(DialError::Denied(denial)) => {
+                let Err(denial) = self.judged(Err::<Infallible, _>(denial));
+                denied(&denial)
+            }
             Err(DialError::Full) => busy("every backend of this service is full; try again later"),
             Err(DialError::Unreachable | DialError::Refused) => {
                 metrics::counter!("steadfast_no_backend_total").increment(1);

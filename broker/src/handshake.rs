@@ -59,7 +59,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// What a backend must see again at each dial.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Handshake {
     shared: Arc<[u8]>,
     own: Box<[u8]>,
@@ -95,6 +95,22 @@ impl Handshake {
             put(part, value.as_bytes());
         }
         Handshake { shared: share(shared), own: own.into_boxed_slice() }
+    }
+
+    /// Returns the path that is asked for, without the query.
+    pub(crate) fn path(&self) -> &[u8] {
+        let target = Parts(&self.own).next().unwrap_or_default();
+        target.split(|byte| *byte == b'?').next().unwrap_or_default()
+    }
+
+    /// Returns for whom proxies say that the request is, header by header.
+    pub(crate) fn forwarded_for(&self) -> impl Iterator<Item = &[u8]> {
+        let mut parts = Parts(&self.own);
+        parts.next();
+        let headers = std::iter::from_fn(move || Some((parts.next()?, parts.next()?)));
+        let names = [FORWARDED_FOR, header::FORWARDED];
+        let wanted = move |name: &[u8]| names.iter().any(|wanted| wanted.as_str().as_bytes() == name);
+        headers.filter(move |(name, _)| wanted(name)).map(|(_, value)| value)
     }
 
     /// The request for one backend, on behalf of `client`.
@@ -339,6 +355,13 @@ mod tests {
             (sent.headers()["host"].as_bytes(), sent.headers().get("x-forwarded-host")),
             (&b""[..], None)
         );
+    }
+
+    #[test]
+    fn it_says_what_is_asked_for_and_for_whom() {
+        let handshake = Handshake::new(&client_request(), None);
+        assert_eq!(handshake.path(), b"/chat");
+        assert_eq!(handshake.forwarded_for().collect::<Vec<_>>(), [b"203.0.113.9"]);
     }
 
     #[test]

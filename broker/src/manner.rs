@@ -6,7 +6,7 @@ use std::error::Error;
 use hyper::body::Body;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::settings::HeaderCase;
 use crate::header_case::Spelled;
@@ -19,7 +19,7 @@ pub(crate) const OVER_LIMIT: &str =
     "its answer has more or longer headers than limits.header_lines and limits.header allow; raise them";
 
 /// A connection to a backend before its upgrade.
-pub(crate) type Wire = TokioIo<Spelled<TcpStream>>;
+pub(crate) type Wire<S> = TokioIo<Spelled<S>>;
 
 /// How a pool's backends are spoken to, and what of their answers is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +34,12 @@ pub(crate) struct Manner {
 
 impl Manner {
     /// Makes a connection ready for one request.
-    pub(crate) async fn handshake<B>(
+    pub(crate) async fn handshake<S, B>(
         self,
-        stream: TcpStream,
-    ) -> hyper::Result<(SendRequest<B>, Connection<Wire, B>)>
+        stream: S,
+    ) -> hyper::Result<(SendRequest<B>, Connection<Wire<S>, B>)>
     where
+        S: AsyncRead + AsyncWrite + Unpin,
         B: Body + 'static,
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,

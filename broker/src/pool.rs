@@ -1,5 +1,6 @@
 //! Pools: which backends there are, and which one a session gets.
 
+pub(crate) mod killers;
 mod pongs;
 mod promises;
 
@@ -22,6 +23,7 @@ use crate::manner::Manner;
 use crate::placement::{self, Candidate, NoPlace, Standing, Turns};
 use crate::queue::{LOOK, Queue};
 
+use killers::Killers;
 use pongs::Pongs;
 
 /// How often a choice is made anew when somebody else has taken the seat meanwhile.
@@ -38,6 +40,8 @@ pub(crate) struct Pool {
     pub(crate) queue: Arc<Queue>,
     /// How its backends answer pings.
     pub(crate) pongs: Pongs,
+    /// Upgrade requests that may kill its backends.
+    pub(crate) killers: Killers,
     /// Backends are ejected one after another, so that the floor holds.
     ejecting: Mutex<()>,
     source: AtomicUsize,
@@ -102,6 +106,7 @@ impl Pool {
             turns: Mutex::default(),
             queue: Arc::default(),
             pongs: Pongs::default(),
+            killers: Killers::default(),
             ejecting: Mutex::default(),
             source: AtomicUsize::new(0),
         };

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::settings::{Check, Health};
-use crate::connect::{connect, is_local, reason};
+use crate::connect::{History, connect, is_local, reason};
 use crate::manner::Manner;
 
 /// What a good probe has brought.
@@ -53,7 +53,7 @@ impl From<String> for Failure {
 }
 
 /// Probes the backend at `host` and its own `port`, from one of `sources`; empty: the
-/// system chooses. It is spoken to in its pool's `manner`.
+/// system chooses. `history` is that of the port that is probed, which is spoken to in its pool's `manner`.
 ///
 /// # Errors
 /// When the check did not pass within `health.timeout`.
@@ -61,13 +61,12 @@ pub(crate) async fn probe(
     health: &Health,
     host: &str,
     port: u16,
-    sources: &[IpAddr],
-    manner: Manner,
+    (sources, history, manner): (&[IpAddr], &History, Manner),
 ) -> Result<Answer, Failure> {
     let port = health.port.unwrap_or(port);
     let patience = Patience::new(health.timeout);
-    let connected = patience.within("connection", connect(host, port, sources)).await;
-    let stream = connected.map_err(Failure::Backend)?.map_err(|error| failure(&error))?;
+    let connected = connect(host, port, sources, history, health.timeout).await;
+    let stream = connected.map_err(|error| failure(&error))?;
     match &health.check {
         Check::Tcp => Ok(patience.within("end of the connection", close(stream)).await?),
         Check::Http { method, path, host: named, expect } => {

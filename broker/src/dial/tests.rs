@@ -1,5 +1,7 @@
 //! Dials of small services, with the shim and without.
 
+mod hang_ups;
+
 use std::net::Ipv4Addr;
 
 use http::Request;

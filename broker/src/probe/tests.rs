@@ -31,6 +31,17 @@ const LONG: Duration = Duration::from_secs(30);
 /// For what does not come at all; enough for what comes before it.
 const SHORT: Duration = Duration::from_secs(1);
 
+/// A probe of a backend of which nothing is known.
+async fn probe(
+    health: &Health,
+    host: &str,
+    port: u16,
+    sources: &[IpAddr],
+    manner: Manner,
+) -> Result<Answer, Failure> {
+    super::probe(health, host, port, (sources, &History::default(), manner)).await
+}
+
 fn health(check: Check, timeout: Duration) -> Health {
     Health { check, port: None, interval: LONG, jitter: Duration::ZERO, timeout, rise: 1, fall: 1 }
 }

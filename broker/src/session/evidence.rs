@@ -164,7 +164,7 @@ fn probe(backend: &Arc<Backend>, present: &Present, entry: &Arc<Entry>, (now, li
     metrics::counter!("steadfast_probes_total", "pool" => present.settings.name.clone()).increment(1);
     let (backend, sources) = (Arc::clone(backend), entry.gate.pool.sources());
     tokio::spawn(async move {
-        if life::answers((&backend.host, backend.port), &sources, half).await {
+        if life::answers((&backend.host, backend.port), (&sources, &backend.history), half).await {
             backend.life.answered(clock::now());
         }
     });
