@@ -35,7 +35,7 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
                 "session moved"
             );
         }
-        Note::Silent | Note::NoPong | Note::Fit => {}
+        Note::Silent | Note::NoPong | Note::Fit | Note::Unproven => {}
         Note::SlowPong(took) => {
             tracing::debug!(session, pool, backend, took_ms = took.as_millis() as u64, "a pong was slow");
         }

@@ -246,6 +246,7 @@ impl Io {
             (Note::Silent, _) => return self.judge_silence(entry, core, now),
             (Note::NoPong, _) => self.judge_fitness(entry, core, now),
             (Note::Fit, _) => entry.gate.pool.pongs.came(),
+            (Note::Unproven, _) => entry.gate.pool.pongs.was_missed(),
             (Note::SlowPong(took), _) => entry.gate.pool.pongs.was_slow(took, self.ack_timeout(entry)),
             (Note::ClientSilent, _) => self.judge_client(entry, core, now),
             (Note::Cleared, _) => self.moving.get_or_insert_default().turn = None,

@@ -154,6 +154,8 @@ pub struct Session {
     pongs: bool,
     /// It has answered one, or another of its pool has.
     ponged: bool,
+    /// It talks and has answered none in time, and so may never do.
+    unproven: bool,
     /// It broke the protocol, or said Close: its bytes are no longer read.
     backend_deaf: bool,
     /// The session ends with its backend, whatever the pool says.
@@ -338,7 +340,7 @@ impl Session {
             let acks = self.pongs && self.backend == Backend::Linked;
             let wanted = Wanted {
                 acks,
-                bounded: acks && self.ponged,
+                bounded: acks && self.expects_pongs(now),
                 keepalive,
                 frame_rest: self.client_scan.remaining(),
                 tidings: self.tidings(),

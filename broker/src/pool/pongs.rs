@@ -11,6 +11,8 @@ const MARGIN: u32 = 4;
 pub(crate) struct Pongs {
     /// One has come.
     any: AtomicBool,
+    /// One that talks has answered none in time.
+    missed: AtomicBool,
     /// The slowest that came before it was missed, in microseconds.
     slowest: AtomicU64,
 }
@@ -24,6 +26,16 @@ impl Pongs {
     /// Returns whether one ever has.
     pub(crate) fn ever_came(&self) -> bool {
         self.any.load(Relaxed)
+    }
+
+    /// One that talks has answered none in time.
+    pub(crate) fn was_missed(&self) {
+        self.missed.store(true, Relaxed);
+    }
+
+    /// Returns whether that is all that is known.
+    pub(crate) fn only_missed(&self) -> bool {
+        self.missed.load(Relaxed) && !self.ever_came()
     }
 
     /// One has come after `took`. What came after it was missed says how long a backend was stopped, not how

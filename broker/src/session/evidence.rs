@@ -54,7 +54,8 @@ impl Io {
             probe(&backend, &present, entry, (now, lived));
         }
         let patience = if shared { entry.gate.pool.pongs.patience(limit) } else { limit };
-        let other = self.holds_target() || entry.gate.pool.has_other(now, backend.id);
+        // Behind a shared address stands another process, or the same one anew.
+        let other = shared || self.holds_target() || entry.gate.pool.has_other(now, backend.id);
         let judgement = core.machine.handle_evidence(now, &Evidence { dead, lived, patience, other });
         self.follow_judgement(entry, core, (judgement, &backend, dead), now)
     }
@@ -86,7 +87,7 @@ impl Io {
                 let alone =
                     backend.life.last_heard().is_some_and(|at| now.since(at) < self.ack_timeout(entry));
                 tracing::warn!(session, pool, backend = name, dead, blamed, "backend is silent, and left");
-                if blamed || (dead && !alone) {
+                if (blamed && !entry.gate.pool.present().settings.shared_address) || (dead && !alone) {
                     backend.penalise(now);
                     blame(entry, core, now);
                 }
@@ -177,8 +178,11 @@ fn is_enough(health: &Health, half: Duration) -> bool {
 
 /// What a session knows of its pool when it has a backend.
 pub(super) fn tell_fitness(entry: &Entry, core: &mut Core) {
-    if entry.gate.pool.pongs.ever_came() {
+    let pongs = &entry.gate.pool.pongs;
+    if pongs.ever_came() {
         core.machine.set_fit();
+    } else if pongs.only_missed() {
+        core.machine.set_unproven();
     }
 }
 

@@ -122,6 +122,8 @@ pub enum Note {
     /// The backend talks and has answered no ping for `stall_timeout`: the driver says whether any of its pool
     /// has ([`Session::set_fit`], [`Session::set_unfit`]).
     NoPong,
+    /// The backend talks and has answered no ping for `ack_timeout`: what it is given is not bounded by pongs.
+    Unproven,
     /// The backend has answered its first ping.
     Fit,
     /// It has answered one late, after so long.
@@ -381,7 +383,7 @@ impl Session {
         let target = self.take_crossed();
         self.clocks.backend_linked(now);
         self.unanswered = Unanswered::new(now, self.up.ring.base_seq(), self.down.messages());
-        (self.pongs, self.ponged) = (self.config.ack != AckMode::None, false);
+        (self.pongs, self.ponged, self.unproven) = (self.config.ack != AckMode::None, false, false);
         (self.backend_deaf, self.no_failover) = (false, no_failover);
         let (base, whole) = (self.up.ring.base_seq(), self.up.ring.whole_seq());
         let replay_to = self.exceptions().written_seq.clamp(base, whole);

@@ -193,6 +193,25 @@ impl Session {
         self.note(Note::NoPong);
     }
 
+    /// Whether pongs are to be waited for. One that talks and answers no ping in time may answer none ever, and
+    /// must not stand still for that.
+    pub(super) fn expects_pongs(&mut self, now: Time) -> bool {
+        if self.ponged || self.unproven {
+            return self.ponged;
+        }
+        let since = self.up.asked().filter(|asked| self.clocks.last_heard() > *asked);
+        if since.is_some_and(|since| now.since(since) >= self.config.ack_timeout) {
+            self.unproven = true;
+            self.note(Note::Unproven);
+        }
+        !self.unproven
+    }
+
+    /// Backends of the pool talk, and none has answered a ping in time.
+    pub fn set_unproven(&mut self) {
+        self.unproven = true;
+    }
+
     /// Some backend of the pool has answered a ping, so that all do: it is the same program.
     pub fn set_fit(&mut self) {
         self.ponged = true;

@@ -109,6 +109,8 @@ pub(super) struct Rig {
     pub(super) notes: Vec<Note>,
     /// The machine has said that a backend has answered its first ping.
     pub(super) fit: bool,
+    /// It has said that one talks and has answered none in time.
+    pub(super) unproven: bool,
     /// Bytes that the sockets still take.
     pub(super) client_room: usize,
     pub(super) backend_room: usize,
@@ -145,6 +147,7 @@ impl Rig {
             target: None,
             notes: Vec::new(),
             fit: false,
+            unproven: false,
             client_room: usize::MAX,
             backend_room: usize::MAX,
             seed: 1,
@@ -373,7 +376,9 @@ impl Rig {
         self.session.advance(self.now, &mut entropy);
         let notes = self.session.take_notes();
         self.fit |= notes.contains(&Note::Fit);
-        self.notes.extend(notes.into_iter().filter(|note| *note != Note::Fit));
+        self.unproven |= notes.contains(&Note::Unproven);
+        let of_the_pool = |note: &Note| matches!(note, Note::Fit | Note::Unproven);
+        self.notes.extend(notes.into_iter().filter(|note| !of_the_pool(note)));
         self.drop_link();
         let mut written = self.write_backend() + self.write_client() + self.write_target();
         self.drop_link();

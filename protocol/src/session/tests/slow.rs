@@ -144,10 +144,25 @@ fn little_lies_unread_at_a_backend_that_was_fast_and_is_slow_now() {
 }
 
 #[test]
-fn before_the_first_pong_of_its_pool_a_backend_gets_all_there_is() {
-    let mut rig = Rig::new();
+fn a_backend_that_talks_and_answers_no_ping_in_time_gets_all_there_is() {
+    let mut rig = Rig::with(|config| config.poison_deaths = u32::MAX);
+    let messages = |rig: &mut Rig| rig.up().iter().filter(|item| *item != "<ping>").count();
     burst(&mut rig, 1000, 1000);
-    assert_eq!(rig.up().iter().filter(|item| *item != "<ping>").count(), 1000, "it may answer no ping ever");
+    assert_eq!(messages(&mut rig), 64, "it may answer yet");
+    for _ in 0..11 {
+        rig.wait(secs(1));
+        rig.backend_says("talk");
+    }
+    assert_eq!((messages(&mut rig), rig.unproven), (936, true));
+    rig.backend_dies();
+    rig.link_next();
+    assert_eq!(messages(&mut rig), 64, "the next one is another");
+    rig.backend_dies();
+    rig.dial();
+    rig.link_with(false);
+    rig.session.set_unproven();
+    rig.pump();
+    assert_eq!(messages(&mut rig), 1000, "unless its pool is known");
 }
 
 #[test]
