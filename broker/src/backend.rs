@@ -2,6 +2,7 @@
 
 mod asking;
 mod condition;
+mod knock;
 mod seat;
 mod state;
 
@@ -22,6 +23,7 @@ use crate::vitals::{Turn, Vitals};
 
 use condition::Condition;
 pub(crate) use condition::{Adjustment, Duty, Rules, Share};
+use knock::Knock;
 pub(crate) use seat::Seat;
 pub(crate) use state::State;
 
@@ -49,6 +51,7 @@ pub(crate) struct Backend {
     /// One session at a time replays suspects to it.
     pub(crate) suspects: Arc<Semaphore>,
     queue: Arc<Queue>,
+    knock: Knock,
     condition: Mutex<Condition>,
 }
 
@@ -100,6 +103,7 @@ impl Backend {
             dialing: Arc::new(Semaphore::new(dials)),
             suspects: Arc::new(Semaphore::new(1)),
             queue,
+            knock: Knock::default(),
             condition: Mutex::new(condition),
         }
     }

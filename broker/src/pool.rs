@@ -4,7 +4,7 @@ mod promises;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::backend::{Backend, Origin, Rules, Seat, Share};
 use crate::circuit::ejectable;
 use crate::clock;
 use crate::config::settings::{self, Query, Settings};
+use crate::conversations::Conversation;
 use crate::discovery::Found;
 use crate::placement::{self, Candidate, NoPlace, Standing, Turns};
 use crate::queue::{LOOK, Queue};
@@ -35,6 +36,8 @@ pub(crate) struct Pool {
     /// Backends are ejected one after another, so that the floor holds.
     ejecting: Mutex<()>,
     source: AtomicUsize,
+    /// Protocols that the log has told of, by their places in their table.
+    announced: AtomicU32,
 }
 
 /// What a reload, the API and DNS change; replaced as a whole.
@@ -43,6 +46,8 @@ pub(crate) struct Present {
     pub(crate) settings: settings::Pool,
     /// What its sessions are told.
     pub(crate) session: Arc<Config>,
+    /// The same, with an `ack_hold` for clients that are kept with one.
+    pub(crate) held: Arc<Config>,
     pub(crate) dialing: Dialing,
     pub(crate) backends: Vec<Arc<Backend>>,
     rules: Rules,
@@ -98,6 +103,7 @@ impl Pool {
             queue: Arc::default(),
             ejecting: Mutex::default(),
             source: AtomicUsize::new(0),
+            announced: AtomicU32::new(0),
         };
         pool_of_now.configure(pool, settings);
         pool_of_now
@@ -250,6 +256,17 @@ impl Pool {
             sources.rotate_left(turn);
         }
         sources
+    }
+
+    // ---- what its clients speak ----
+
+    /// A client speaks this. The log tells it once.
+    pub(crate) fn announce(&self, conversation: &Conversation) {
+        let bit = 1 << conversation.index();
+        if self.announced.load(Relaxed) & bit == 0 && self.announced.fetch_or(bit, Relaxed) & bit == 0 {
+            let (pool, protocol) = (&*self.name, conversation.name);
+            tracing::warn!(pool, protocol, "{}", conversation.sentence(pool));
+        }
     }
 
     // ---- what happens to backends ----
@@ -428,6 +445,7 @@ impl Present {
         Present {
             settings: pool.clone(),
             session: Arc::new(promises::of(pool, settings)),
+            held: Arc::new(promises::with_hold(pool, settings)),
             dialing: Dialing::new(settings),
             backends: Vec::new(),
             rules: Rules::new(pool, settings),

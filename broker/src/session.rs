@@ -5,6 +5,7 @@
 //! socket is ready or the machine's next deadline. Bytes are read into one buffer per thread, so
 //! that an idle session holds none.
 
+mod orphan;
 mod reading;
 mod side;
 mod target;
@@ -209,7 +210,7 @@ impl Io {
         if !core.machine.wants_link() && self.backend.is_some() {
             self.unlink(entry, core, now);
         }
-        left |= self.follow_target(entry, core);
+        left |= self.follow_target(entry, core) | self.seek_room(entry, core, now);
         if let Some(moving) = self.moving.as_mut().filter(|_| !core.machine.wants_dial()) {
             moving.dialing = None;
         }
@@ -231,7 +232,9 @@ impl Io {
             blame(entry, core, now);
         }
         match (note, &core.seat) {
-            (Note::Failed(Failure::Close(code)), Some(seat)) => seat.closed_with(now, code),
+            (Note::Failed(Failure::Close(code)) | Note::Orphaned(Failure::Close(code)), Some(seat)) => {
+                seat.closed_with(now, code)
+            }
             (Note::Silent, Some(seat))
                 if self.holds_target() || entry.gate.pool.has_other(now, seat.backend().id) =>
             {
@@ -415,7 +418,8 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Search
 
 /// What the backend is to blame for. To leave it was the broker's plan, and a cut the client's doing.
 fn blames(note: &Note) -> bool {
-    matches!(note, Note::Failed(failure) if !matches!(failure, Failure::Planned | Failure::Ordered | Failure::Cut))
+    let (Note::Failed(failure) | Note::Orphaned(failure)) = note else { return false };
+    !matches!(failure, Failure::Planned | Failure::Ordered | Failure::Cut)
 }
 
 /// A backend that fails a young session may be one that fails them all.

@@ -16,6 +16,7 @@
 //!                                         +------+   deliver, deadline, refused, poison
 //!
 //!    Linked --> Parting --> Waiting: a planned move; see `departure`
+//!    Linked --> Over, and the client is closed later: one that must begin anew; see `orphan`
 //!
 //! client side                          (a client that may come back: Open, and away; see `resume`)
 //!    +------+  Close or EOF   +------+   backend has answered, or is over    +------+
@@ -37,7 +38,8 @@
 //! more of its inputs and outputs, `failover` leaves a backend and takes the next, `departure` leaves one that
 //! works, `target` is the next one while it waits, `ending` says goodbye, `patience` knows what may last how
 //! long. `service` is the part toward services that link the shim, `outputs` what they say to the client,
-//! `resume` and `tokens` the part toward clients which may come back.
+//! `resume` and `tokens` the part toward clients which may come back, `orphan` that toward clients which must begin
+//! anew.
 
 mod config;
 mod departure;
@@ -45,6 +47,7 @@ mod ending;
 mod failover;
 mod ledger;
 mod opening;
+mod orphan;
 mod outputs;
 mod patience;
 mod reading;
@@ -155,6 +158,8 @@ pub struct Session {
     backend_deaf: bool,
     /// The session ends with its backend, whatever the pool says.
     no_failover: bool,
+    /// The client's conversation ends with its backend.
+    begins_anew: bool,
     deflate: bool,
     memory_short: bool,
     /// The last backend's connection ends with a reset: it failed, or a message to it was cut.
@@ -324,6 +329,7 @@ impl Session {
         self.settle(now);
         self.prepare_target(entropy);
         self.plan_dial(now, entropy);
+        self.draw_turn(entropy);
         if self.linked() {
             let keepalive = self.keepalive_due(now) || self.wants_proof() || self.owes_notice();
             let acks = self.pongs && self.backend == Backend::Linked;

@@ -187,6 +187,8 @@ pub struct Pool {
     pub capsule: usize,
     /// Whether a session outlives its backend.
     pub on_failure: OnFailure,
+    /// How long a client that is to reconnect is kept for a backend to have room for it.
+    pub auto_wait: Duration,
     /// How long a session is kept for a client that can come back. Zero: not at all.
     pub resume_window: Duration,
     /// Whether a client that does not link the shim may come back too.
@@ -407,6 +409,9 @@ pub struct Backend {
 /// What happens to a session when its backend fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
+    /// It is moved to another backend, unless its client speaks a protocol whose conversation ends with the
+    /// backend: such a client is closed, and reconnects.
+    Auto,
     /// It is moved to another backend.
     Failover,
     /// It is closed, and the client reconnects.
@@ -523,6 +528,8 @@ pub struct CloseCodes {
     pub poison: u16,
     /// The backend failed and `on_failure` is `close`.
     pub on_failure: u16,
+    /// The client is to reconnect, since its conversation ends with its backend.
+    pub reconnect: u16,
     /// The broker ends.
     pub shutdown: u16,
     /// A message took longer than `timeouts.message`.

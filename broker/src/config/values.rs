@@ -19,8 +19,8 @@ use super::settings::{LogFormat, OnFailure};
 pub(super) const ACK: [(&str, AckMode); 3] =
     [("pong", AckMode::Pong), ("none", AckMode::None), ("shim", AckMode::Shim)];
 /// The ways to write [`OnFailure`].
-pub(super) const ON_FAILURE: [(&str, OnFailure); 2] =
-    [("failover", OnFailure::Failover), ("close", OnFailure::Close)];
+pub(super) const ON_FAILURE: [(&str, OnFailure); 3] =
+    [("auto", OnFailure::Auto), ("failover", OnFailure::Failover), ("close", OnFailure::Close)];
 /// The ways to write [`LogFormat`].
 pub(super) const LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 

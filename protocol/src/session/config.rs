@@ -24,6 +24,8 @@ pub struct Config {
     pub ack_timeout: Duration,
     /// Whether the session outlives its backend.
     pub failover: bool,
+    /// How long a client whose conversation has ended with its backend is kept for another to have room.
+    pub auto_wait: Duration,
     /// Bytes of the state that a service which links the shim may leave with a commit.
     pub capsule_limit: usize,
     /// How long the session is kept for a client that can come back; zero: not at all.
@@ -86,6 +88,8 @@ pub struct Codes {
     pub poison: u16,
     /// The backend failed and sessions do not outlive it.
     pub on_failure: u16,
+    /// The client is to reconnect, since its conversation ends with its backend.
+    pub reconnect: u16,
     /// A message took too long.
     pub slow_message: u16,
 }

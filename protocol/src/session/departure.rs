@@ -14,6 +14,7 @@
 //!                     Linked, to the next one <----- linked ------------------------- Crossing
 //!
 //!   break before make   it begins in Waiting, and after Parting the next one is dialled as after a failure
+//!   begins anew         it begins in Waiting too; Pressing and the end are in `orphan`
 //!   force_at            Waiting becomes Holding; Holding parts without a quiet moment, and at its end even
 //!                       without a Close, as in a failover
 //!   the old one fails   a failover, to the next one if it is connected (Crossing), else by a dial
@@ -36,7 +37,7 @@ use super::target::{Speech, Target};
 use super::{AckMode, Backend, Client, Failure, Note, Service, Session, State};
 
 /// Going away (RFC 6455, 7.4.1).
-const GOING_AWAY: [u8; 2] = 1001_u16.to_be_bytes();
+pub(super) const GOING_AWAY: u16 = 1001;
 
 /// A planned move, as the driver orders it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub enum Outcome {
         /// It has left without a quiet moment: answers may be missing.
         forced: bool,
     },
+    /// It has left its backend, and its client is closed, to reconnect.
+    Reconnects,
     /// It has left its backend in a failover.
     FailedOver,
     /// It is where it was.
@@ -67,9 +70,10 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every one of them.
-    pub const ALL: [Outcome; 9] = [
+    pub const ALL: [Outcome; 10] = [
         Outcome::Moved { forced: false },
         Outcome::Moved { forced: true },
+        Outcome::Reconnects,
         Outcome::FailedOver,
         Outcome::Closed,
         Outcome::Ended,
@@ -84,6 +88,7 @@ impl Outcome {
         match self {
             Outcome::Moved { forced: false } => "moved",
             Outcome::Moved { forced: true } => "forced",
+            Outcome::Reconnects => "reconnected",
             Outcome::FailedOver => "failed_over",
             Outcome::Stayed(Stay::NoTarget) => "no_target",
             Outcome::Stayed(Stay::TargetLost) => "target_lost",
@@ -136,6 +141,8 @@ enum Stage {
     Waiting { until: Time },
     /// The same, and the client's messages are held.
     Holding { since: Time, until: Time },
+    /// No quiet moment has come, and the client is to be closed: the next one between two messages will do.
+    Pressing { until: Time },
     /// The old backend was told Close. The client's messages are held since.
     Parting { since: Time },
     /// It is left, and it is the next one's turn.
@@ -162,7 +169,7 @@ impl Session {
         if !linked || !free || !self.settled() {
             return false;
         }
-        let stage = match self.config.break_before_make {
+        let stage = match self.config.break_before_make || self.begins_anew {
             true => Stage::Waiting { until: now + self.config.patience },
             false => Stage::Dialing { asked: false },
         };
@@ -324,6 +331,10 @@ impl Session {
         match (stage, self.backend) {
             (Stage::Parting { .. }, Backend::Parting { .. }) => {}
             (Stage::Crossing { .. }, Backend::Waiting { .. } | Backend::Dialing) => {}
+            (Stage::Waiting { .. } | Stage::Pressing { .. }, Backend::Linked) if open && self.begins_anew => {
+                self.watch_traffic(now);
+                self.wait_to_close(now);
+            }
             (Stage::Dialing { .. } | Stage::Waiting { .. } | Stage::Holding { .. }, Backend::Linked)
                 if open =>
             {
@@ -354,6 +365,22 @@ impl Session {
                 self.give_up_waiting(now, forced)
             }
             _ => {}
+        }
+    }
+
+    /// As [`Session::wait_for_quiet`], for a client that is closed. Nothing is held: nobody would get it.
+    fn wait_to_close(&mut self, now: Time) {
+        if let Some(Stage::Waiting { until }) = self.stage()
+            && until <= now
+        {
+            self.set_stage(Stage::Pressing { until: now + self.config.hold });
+        }
+        let due = match self.stage() {
+            Some(Stage::Pressing { until }) => until <= now || self.safe(),
+            _ => self.parting_at().is_some_and(|at| at <= now),
+        };
+        if due {
+            self.send_to_reconnect(now);
         }
     }
 
@@ -397,7 +424,7 @@ impl Session {
         if forced {
             self.force();
         }
-        self.up.part(&GOING_AWAY);
+        self.up.part(&GOING_AWAY.to_be_bytes());
         self.set_stage(Stage::Parting { since });
         self.backend = Backend::Parting { until: now + self.config.close_timeout };
     }
@@ -534,7 +561,7 @@ impl Session {
 
     pub(super) fn departing_state(&self) -> Option<State> {
         Some(match self.stage()? {
-            Stage::Dialing { .. } | Stage::Waiting { .. } => State::Departing,
+            Stage::Dialing { .. } | Stage::Waiting { .. } | Stage::Pressing { .. } => State::Departing,
             Stage::Holding { .. } => State::Holding,
             Stage::Parting { .. } | Stage::Crossing { .. } => State::Parting,
         })
@@ -543,6 +570,8 @@ impl Session {
     /// When [`Session::depart`] has something to do, whatever happens until then.
     pub(super) fn departure_at(&self) -> Option<Time> {
         let next = match self.stage().filter(|_| self.backend == Backend::Linked)? {
+            Stage::Waiting { until } if self.begins_anew => [Some(until), None],
+            Stage::Pressing { until } => [Some(until), None],
             // What cannot be held yet is waited for, but not for ever.
             Stage::Waiting { until } if !self.up.may_hold() => [Some(until + self.config.hold), None],
             Stage::Waiting { until } => [Some(until), self.force_at()],

@@ -39,6 +39,8 @@ pub enum Cause {
     Aborted,
     /// The client did not come back in time.
     ResumeExpired,
+    /// The backend was left, and the client's conversation ends with it: it is to reconnect.
+    Reconnect,
 }
 
 impl Cause {
@@ -60,6 +62,7 @@ impl Cause {
             Cause::Shutdown => "shutdown",
             Cause::Aborted => "aborted",
             Cause::ResumeExpired => "resume_expired",
+            Cause::Reconnect => "reconnect",
         }
     }
 }

@@ -105,6 +105,8 @@ pub struct Dial {
 pub enum Note {
     /// A backend failed and was left.
     Failed(Failure),
+    /// The same, and the client, whose conversation ends with it, is to be closed.
+    Orphaned(Failure),
     /// The next one is connected, this long after the failure.
     Linked {
         /// From the failure until now.
@@ -184,6 +186,9 @@ impl Session {
                 self.dismiss(now, code, "the backend failed", Cause::BackendFailed, false);
             }
             return;
+        }
+        if self.begins_anew {
+            return self.orphan(now, failure);
         }
         // One that was told to go and has said Close gets an orderly end.
         self.reset = !(parting && self.backend_deaf);

@@ -2,6 +2,7 @@
 
 use super::ending::End;
 use super::failover::Suspicion;
+use super::orphan::Orphan;
 
 /// Counts of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,6 +71,7 @@ pub(crate) struct Exceptions {
     /// Dials after the first.
     pub(crate) dials: u32,
     pub(super) suspicion: Option<Suspicion>,
+    pub(super) orphan: Option<Orphan>,
     pub(super) end: Option<End>,
 }
 

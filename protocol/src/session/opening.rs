@@ -30,6 +30,9 @@ pub struct Opening {
     pub deflate: bool,
     /// The backend asked not to be replaced.
     pub no_failover: bool,
+    /// The client's protocol has a conversation that ends with its backend: when that is left, the client is
+    /// closed, to reconnect.
+    pub begins_anew: bool,
     /// What the client can do.
     pub client: ClientKind,
 }
@@ -54,7 +57,7 @@ pub enum ClientKind {
 impl Session {
     /// A session whose first backend is connected.
     pub fn new(config: Arc<Config>, now: Time, opening: Opening) -> Session {
-        let Opening { session, epoch, deflate, no_failover, client } = opening;
+        let Opening { session, epoch, deflate, no_failover, begins_anew, client } = opening;
         let limit = config.message_limit;
         let returns = !matches!(client, ClientKind::Plain);
         let (up, down) = match returns {
@@ -81,6 +84,7 @@ impl Session {
             ponged: false,
             backend_deaf: false,
             no_failover,
+            begins_anew,
             deflate,
             memory_short: false,
             reset: false,

@@ -1,4 +1,4 @@
-//! One test for each arrow of the diagrams in [`super`], [`super::failover`] and [`super::departure`], and for each
+//! One test for each arrow of the diagrams in [`super`], [`super::failover`] and [`super::departure`], [`super::orphan`], and for each
 //! sentence of the guarantees: what the client and the backends get to see, byte for byte.
 
 mod closing;
@@ -8,6 +8,7 @@ mod failing;
 mod goodbye;
 mod limits;
 mod moving;
+mod orphans;
 mod poison;
 mod relaying;
 mod returning;

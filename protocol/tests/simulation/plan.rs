@@ -157,6 +157,7 @@ fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
         ack_hold: Duration::ZERO,
         ack_timeout: dice.millis(1000, 3000),
         failover: true,
+        auto_wait: 5000.to_millis(),
         capsule_limit: 100,
         resume_window: dice.pick(&[0, 2000, 10_000, 60_000, 60_000, 60_000]).to_millis(),
         // What a few messages are answered with has room in one envelope.
@@ -181,7 +182,14 @@ fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
         poison_window: Duration::from_secs(60),
         poison_deaths: dice.pick(&[2, 4, u32::MAX, u32::MAX, u32::MAX]),
         poison_convictions: 3,
-        codes: Codes { deadline: 1013, refused: 1008, poison: 1011, on_failure: 1012, slow_message: 1008 },
+        codes: Codes {
+            deadline: 1013,
+            refused: 1008,
+            poison: 1011,
+            on_failure: 1012,
+            reconnect: 1012,
+            slow_message: 1008,
+        },
     }
 }
 

@@ -85,6 +85,7 @@ pub(super) fn close_codes(section: &mut Section<'_>) -> CloseCodes {
         refused: section.close_code("refused", 1008),
         poison: section.close_code("poison", 1011),
         on_failure: section.close_code("on_failure", 1012),
+        reconnect: section.close_code("reconnect", 1012),
         shutdown: section.close_code("shutdown", 1001),
         slow_message: section.close_code("slow_message", 1008),
     }

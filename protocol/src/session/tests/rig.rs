@@ -30,6 +30,7 @@ pub(super) fn config() -> Config {
         ack_hold: Duration::ZERO,
         ack_timeout: secs(10),
         failover: true,
+        auto_wait: secs(5),
         capsule_limit: 1000,
         resume_window: secs(120),
         message_limit: 1 << 20,
@@ -53,7 +54,14 @@ pub(super) fn config() -> Config {
         poison_window: secs(60),
         poison_deaths: 2,
         poison_convictions: 3,
-        codes: Codes { deadline: 1013, refused: 1008, poison: 1011, on_failure: 1012, slow_message: 1008 },
+        codes: Codes {
+            deadline: 1013,
+            refused: 1008,
+            poison: 1011,
+            on_failure: 1012,
+            reconnect: 1012,
+            slow_message: 1008,
+        },
     }
 }
 
@@ -206,6 +214,11 @@ impl Rig {
     }
 
     // ---- what the sockets take ----
+
+    /// What the driver's random numbers begin with.
+    pub(super) fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
+    }
 
     pub(super) fn set_client_room(&mut self, room: usize) {
         self.client_room = room;
