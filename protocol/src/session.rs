@@ -39,7 +39,7 @@
 //! works, `target` is the next one while it waits, `ending` says goodbye, `patience` knows what may last how
 //! long. `service` is the part toward services that link the shim, `outputs` what they say to the client,
 //! `resume` and `tokens` the part toward clients which may come back, `orphan` that toward clients which must begin
-//! anew.
+//! anew. `words` knows what a client is told when no backend keeps it.
 
 mod config;
 mod departure;
@@ -58,6 +58,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod words;
 
 use std::sync::Arc;
 

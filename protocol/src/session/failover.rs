@@ -22,6 +22,7 @@ use crate::violation::Violation;
 use super::ledger::Unanswered;
 use super::opening::backend_scanner;
 use super::target::Target;
+use super::words::Words;
 use super::{AckMode, Backend, Breach, Cause, Client, Farewell, Outcome, Session, State};
 
 /// Why a backend was left.
@@ -154,6 +155,7 @@ pub(super) struct Episode {
     linked: Option<Time>,
     /// Seq up to which the replay goes.
     replay_to: u64,
+    pub(super) words: Words,
 }
 
 /// A session some of whose messages may be killers.
@@ -201,15 +203,10 @@ impl Session {
         }
         self.backend = Backend::Waiting { at: None };
         self.begin_episode(now, since);
+        self.hear_word(failure);
         self.cross(now, failure);
         if convicted {
-            self.dismiss(
-                now,
-                self.config.codes.poison,
-                "a message fails every backend",
-                Cause::Poison,
-                false,
-            );
+            self.convicted(now);
         }
     }
 
@@ -308,8 +305,9 @@ impl Session {
     /// `since`: from when on the client has waited for the next backend.
     fn begin_episode(&mut self, now: Time, since: Time) {
         let deadline = now + self.config.deadline;
-        let fresh = || Box::new(Episode { deadline, failed: since, dials: 0, linked: None, replay_to: 0 });
-        let episode = self.episode.get_or_insert_with(fresh);
+        let words = Words::default();
+        let fresh = || Episode { deadline, failed: since, dials: 0, linked: None, replay_to: 0, words };
+        let episode = self.episode.get_or_insert_with(|| Box::new(fresh()));
         if episode.linked.take().is_some() {
             episode.failed = since;
         }
@@ -406,6 +404,7 @@ impl Session {
             return;
         }
         self.backend = Backend::Waiting { at: None };
+        self.hear_word(Failure::Eof);
         if failure == DialFailure::Refused {
             self.dismiss(now, self.config.codes.refused, "refused by every backend", Cause::Refused, false);
         } else if self.episode.as_ref().is_some_and(|episode| episode.deadline <= now) {
@@ -486,9 +485,10 @@ impl Session {
     }
 
     fn past_deadline(&mut self, now: Time) {
-        self.episode = None;
         let give_up = now + self.config.close_timeout;
-        self.dismiss(now, self.config.codes.deadline, "no backend in time", Cause::Deadline, false);
+        let ours = (self.config.codes.deadline, "no backend in time");
+        self.dismiss_with_their_word(now, ours, Cause::Deadline);
+        self.episode = None;
         if let Some(goodbye) = &mut self.goodbye {
             goodbye.give_up = give_up;
         }

@@ -72,6 +72,8 @@ pub(crate) struct Exceptions {
     pub(crate) dials: u32,
     pub(super) suspicion: Option<Suspicion>,
     pub(super) orphan: Option<Orphan>,
+    /// The Close with which the present backend fails.
+    pub(super) word: Option<Box<[u8]>>,
     pub(super) end: Option<End>,
 }
 

@@ -19,4 +19,5 @@ mod silence;
 mod stalls;
 mod together;
 mod wire;
+mod words;
 mod world;
