@@ -211,6 +211,8 @@ pub struct Pool {
     pub discoveries: Vec<Discovery>,
     /// A planned move closes the old backend before it dials the next, for services that must not see
     /// one client twice.
+    /// A planned move dials the next backend first of all; else only when the session is ready to go there.
+    pub dial_ahead: bool,
     pub break_before_make: bool,
     /// When the pool's sessions are spread anew without being asked; `None`: never.
     pub rebalance: Option<Rebalance>,

@@ -29,6 +29,7 @@ pub(super) fn of(pool: &settings::Pool, settings: &Settings) -> Config {
         patience: drain.patience,
         hold: drain.hold,
         break_before_make: pool.break_before_make,
+        dial_ahead: pool.dial_ahead,
         deadline: failover.deadline,
         stable: failover.stable,
         backoff_min: failover.backoff_min,

@@ -39,6 +39,7 @@ struct Setup {
     jitter: bool,
     break_before_make: bool,
     begins_anew: bool,
+    dial_late: bool,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -153,6 +154,7 @@ fn config(setup: &Setup) -> Config {
         quiet_max: secs(2),
         patience: secs(2),
         hold: secs(3),
+        dial_ahead: !setup.dial_late,
         break_before_make: setup.break_before_make,
         deadline: secs(30),
         stable: secs(5),

@@ -53,6 +53,8 @@ pub struct Config {
     pub patience: Duration,
     /// How long the client's messages are held after that until one comes.
     pub hold: Duration,
+    /// A planned move dials the next backend first of all; else only when its session is ready to go there.
+    pub dial_ahead: bool,
     /// A planned move closes the old backend before the next one is dialled.
     pub break_before_make: bool,
     /// From the first failure until the session is stable again.

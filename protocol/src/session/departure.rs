@@ -5,7 +5,7 @@
 //!   Linked ----------> Dialing -------------------------> Waiting -------------------------.
 //!                         |                                 |                              |
 //!                         |  there is none, or it           | patience is over             |
-//!                         |  fails before our Close         v       the same               v
+//!                         |  fails at once                  v       the same               v
 //!                         |                              Holding ----------------------> Parting
 //!                         v                                 |                              |
 //!                       stays <-----------------------------'                              | its Close,
@@ -14,6 +14,7 @@
 //!                     Linked, to the next one <----- linked ------------------------- Crossing
 //!
 //!   break before make   it begins in Waiting, and after Parting the next one is dialled as after a failure
+//!   dialled late        it begins in Waiting too, and the next one is dialled when it is ready; see `late`
 //!   begins anew         it begins in Waiting too; Pressing and the end are in `orphan`
 //!   force_at            Waiting becomes Holding; Holding parts without a quiet moment, and at its end even
 //!                       without a Close, as in a failover
@@ -27,6 +28,8 @@
 //! slowest answer of late. Then the old backend is told Close 1001, what it still says is relayed, and what
 //! the client says is kept for the next one.
 
+mod late;
+
 use std::time::Duration;
 
 use crate::time::Time;
@@ -35,6 +38,7 @@ use crate::uplink::Entropy;
 use super::opening::backend_scanner;
 use super::target::{Speech, Target};
 use super::{AckMode, Backend, Client, Failure, Note, Service, Session, State};
+use late::Late;
 
 /// Going away (RFC 6455, 7.4.1).
 pub(super) const GOING_AWAY: u16 = 1001;
@@ -120,6 +124,9 @@ pub(super) struct Departure {
     stage: Stage,
     /// The next backend, once it is connected.
     target: Option<Target>,
+    late: Late,
+    /// Next backends that were lost.
+    losses: u32,
     /// Data seen so far, up in bytes and down in messages, and since when that is so.
     seen: (u64, u64),
     quiet_since: Time,
@@ -169,7 +176,9 @@ impl Session {
         if !linked || !free || !self.settled() {
             return false;
         }
-        let stage = match self.config.break_before_make || self.begins_anew {
+        let never = self.config.break_before_make || self.begins_anew;
+        let late = if never || self.config.dial_ahead { Late::Never } else { Late::Resting };
+        let stage = match never || late == Late::Resting {
             true => Stage::Waiting { until: now + self.config.patience },
             false => Stage::Dialing { asked: false },
         };
@@ -177,6 +186,8 @@ impl Session {
             order,
             stage,
             target: None,
+            late,
+            losses: 0,
             seen: self.data_seen(),
             quiet_since: now,
             answers_until: None,
@@ -224,17 +235,19 @@ impl Session {
     /// [`Session::handle_target_failed`].
     pub fn take_target(&mut self) -> Option<u64> {
         let departure = self.departure.as_mut()?;
-        let wanted = departure.stage == Stage::Dialing { asked: false } && self.backend == Backend::Linked;
-        wanted.then(|| {
+        if self.backend != Backend::Linked {
+            return None;
+        }
+        let first = departure.stage == Stage::Dialing { asked: false };
+        if first {
             departure.stage = Stage::Dialing { asked: true };
-            departure.order.ticket
-        })
+        }
+        (first || departure.take_late()).then_some(departure.order.ticket)
     }
 
     /// Whether the driver should dial the next backend, or keep the connection to it.
     pub fn wants_target(&self) -> bool {
-        let dialing = |departure: &Departure| departure.stage == Stage::Dialing { asked: true };
-        self.departure.as_ref().is_some_and(|departure| departure.target.is_some() || dialing(departure))
+        self.departure.as_ref().is_some_and(|departure| departure.target.is_some() || departure.is_dialled())
     }
 
     /// The next backend is connected. False when the session does not want it any more; the driver drops
@@ -249,19 +262,24 @@ impl Session {
         };
         let told = self.service().is_some();
         let Some(departure) = self.departure.as_mut() else { return false };
-        let wanted = departure.stage == Stage::Dialing { asked: true };
+        let first = departure.stage == Stage::Dialing { asked: true };
+        let wanted = departure.is_dialled();
         if wanted {
             departure.target = Some(Target::new(scan, speech));
+        }
+        if first {
             // A service must have heard that the session is to leave.
             departure.alive &= !told;
             departure.stage = Stage::Waiting { until };
+        } else if wanted {
+            departure.late = Late::Resting;
         }
         wanted
     }
 
     /// No other backend takes the session.
     pub fn handle_target_failed(&mut self) {
-        if self.stage() == Some(Stage::Dialing { asked: true }) {
+        if self.departure.as_ref().is_some_and(|departure| departure.is_dialled()) {
             self.end_move(Outcome::Stayed(Stay::NoTarget));
         }
     }
@@ -287,7 +305,7 @@ impl Session {
             // There is no way back: another one is dialled.
             Stage::Parting { .. } => departure.target = None,
             Stage::Crossing { .. } => self.end_move(Outcome::FailedOver),
-            _ => self.end_move(Outcome::Stayed(Stay::TargetLost)),
+            _ => self.target_lost(),
         }
     }
 
@@ -354,11 +372,11 @@ impl Session {
             }
         }
         if self.parting_at().is_some_and(|at| at <= now) {
-            return self.part(now, false);
+            return self.part_or_dial(now, false);
         }
         let forced = self.force_at().is_some_and(|at| at <= now);
         match self.stage() {
-            Some(Stage::Holding { .. }) if forced && self.safe() => self.part(now, true),
+            Some(Stage::Holding { .. }) if forced && self.safe() => self.part_or_dial(now, true),
             Some(Stage::Holding { until, .. }) if until <= now => self.give_up_waiting(now, forced),
             // A message of the client's that does not end cannot be held.
             Some(Stage::Waiting { until }) if until + self.config.hold <= now => {
@@ -459,8 +477,9 @@ impl Session {
             departure.stage = Stage::Crossing { outcome: if planned { moved } else { failed } };
             self.backend = Backend::Waiting { at: Some(now) };
         } else {
-            let break_before_make = planned && self.config.break_before_make;
-            self.end_move(if break_before_make { moved } else { failed });
+            // It was to dial only now, or would have dialled a moment ago.
+            let dials_now = planned && (self.config.break_before_make || departure.late != Late::Never);
+            self.end_move(if dials_now { moved } else { failed });
         }
     }
 
@@ -524,10 +543,9 @@ impl Session {
 
     /// Nothing is under way: the backend has everything that it is to get, and has said nothing by half.
     fn safe(&self) -> bool {
-        let ready = self
-            .departure
-            .as_ref()
-            .is_some_and(|departure| departure.alive && departure.target.as_ref().is_none_or(Target::idle));
+        let ready = self.departure.as_ref().is_some_and(|departure| {
+            departure.alive && !departure.dials_late() && departure.target.as_ref().is_none_or(Target::idle)
+        });
         let delivered = self.up.delivered() && !self.up.pinging() && !self.up.closing();
         ready && delivered && !self.message_open() && self.wants_backend()
     }

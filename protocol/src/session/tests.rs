@@ -6,6 +6,7 @@ mod deadlines;
 mod departing;
 mod failing;
 mod goodbye;
+mod late;
 mod limits;
 mod moving;
 mod orphans;

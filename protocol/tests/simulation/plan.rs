@@ -172,6 +172,7 @@ fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
         quiet_max: dice.millis(300, 1000),
         patience: dice.millis(500, 5000),
         hold: dice.millis(100, 2000),
+        dial_ahead: dice.chance(70),
         break_before_make: dice.chance(30),
         deadline: dice.millis(10_000, 30_000),
         stable: dice.millis(50, 3000),

@@ -70,6 +70,7 @@ fn pool(section: &mut Section<'_>) -> Pool {
         agent: section.optional_section("agent", probe::agent),
         outlier: section.section("outlier", outlier),
         break_before_make: section.flag("break_before_make", false),
+        dial_ahead: section.flag("dial_ahead", true),
         rebalance: section.optional_section("rebalance", rebalance),
         discoveries: discoveries(section),
         backends: backends(section),

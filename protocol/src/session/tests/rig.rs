@@ -44,6 +44,7 @@ pub(super) fn config() -> Config {
         quiet_max: secs(2),
         patience: secs(30),
         hold: secs(3),
+        dial_ahead: true,
         break_before_make: false,
         deadline: secs(30),
         stable: secs(5),
