@@ -269,6 +269,11 @@ impl Pool {
         }
     }
 
+    /// With what its clients are closed when the broker ends, which has this code.
+    pub(crate) fn shutdown_code(&self, brokers: u16) -> u16 {
+        self.present().settings.close_codes.shutdown.unwrap_or(brokers)
+    }
+
     // ---- what happens to backends ----
 
     /// A dial or a young session has failed.

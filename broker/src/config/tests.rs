@@ -87,7 +87,8 @@ fn the_documentation_has_every_key_with_its_default_and_bounds() {
 }
 
 /// Defaults that are words about the value: they cannot be written.
-const DESCRIBED: [&str; 12] = [
+const DESCRIBED: [&str; 13] = [
+    "as in [close_codes]",
     "required",
     "the only pool, else default; with routes none",
     "off",
@@ -106,7 +107,7 @@ const DESCRIBED: [&str; 12] = [
 const INSTEAD_OF_TOKEN: &str = "token_file";
 
 /// The default of this one can be written, though that of others by the same word cannot.
-const A_WORD: &str = "on_failure";
+const A_WORD: (&str, &str) = ("pool", "on_failure");
 
 #[test]
 fn a_file_with_every_default_written_is_the_same_as_one_without() {
@@ -123,7 +124,8 @@ fn a_file_with_every_default_written_is_the_same_as_one_without() {
                 removed += 1;
             }
         }
-        let is_described = |default: &str| DESCRIBED.contains(&default) && key.name != A_WORD;
+        let is_word = (key.section.as_str(), key.name) == A_WORD;
+        let is_described = |default: &str| DESCRIBED.contains(&default) && !is_word;
         let described = key.default.as_deref().is_some_and(is_described);
         assert_ne!(removed > 0, described, "the default of {key:?} is written in {}", path.display());
     }

@@ -8,7 +8,8 @@ use crate::config::settings::{self, OnFailure, Settings};
 use crate::conversations::HOLD;
 
 pub(super) fn of(pool: &settings::Pool, settings: &Settings) -> Config {
-    let Settings { limits, timeouts, failover, poison, close_codes, herd, drain, .. } = settings;
+    let Settings { limits, timeouts, failover, poison, herd, drain, .. } = settings;
+    let close_codes = pool.close_codes.or(settings.close_codes);
     Config {
         ack: pool.ack,
         ack_hold: if pool.ack == AckMode::Pong { pool.ack_hold } else { Duration::ZERO },
@@ -28,8 +29,8 @@ pub(super) fn of(pool: &settings::Pool, settings: &Settings) -> Config {
         quiet_max: drain.quiet_max,
         patience: drain.patience,
         hold: drain.hold,
-        break_before_make: pool.break_before_make,
         dial_ahead: pool.dial_ahead,
+        break_before_make: pool.break_before_make,
         deadline: failover.deadline,
         stable: failover.stable,
         backoff_min: failover.backoff_min,

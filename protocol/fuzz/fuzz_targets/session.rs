@@ -165,7 +165,7 @@ fn config(setup: &Setup) -> Config {
         poison_window: secs(60),
         poison_deaths: 2,
         poison_convictions: 3,
-        codes: Codes { deadline: 1013, refused: 1008, poison: 1011, on_failure: 1012, reconnect: 1012, slow_message: 1008 },
+        codes: Codes { deadline: 1013, refused: 1012, poison: 1011, on_failure: 1012, reconnect: 1012, slow_message: 1008 },
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn config() -> Config {
         poison_convictions: 3,
         codes: Codes {
             deadline: 1013,
-            refused: 1008,
+            refused: 1012,
             poison: 1011,
             on_failure: 1012,
             reconnect: 1012,
