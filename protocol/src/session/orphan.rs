@@ -65,8 +65,10 @@ impl Session {
     /// Its backend has failed, and it is to be closed when another has room. `None`: it is not so. Else
     /// since when.
     pub fn orphaned(&self) -> Option<Time> {
-        let waits = self.backend == Backend::Over && matches!(self.client, Client::Open);
-        self.orphan_state().filter(|_| waits).map(|orphan| orphan.since)
+        if self.backend != Backend::Over || !matches!(self.client, Client::Open) {
+            return None;
+        }
+        self.orphan_state().map(|orphan| orphan.since)
     }
 
     /// Whether the driver is to see now if another backend has room for the client, and to answer with
@@ -91,8 +93,8 @@ impl Session {
     /// Draws the turn of a client that has none yet.
     pub(super) fn draw_turn(&mut self, entropy: &mut Entropy<'_>) {
         let wait = self.config.auto_wait;
-        let spread = (wait / SPREAD).min(SPREAD_MAX);
         let Some(orphan) = self.orphan_mut().filter(|orphan| orphan.turn.is_none()) else { return };
+        let spread = (wait / SPREAD).min(SPREAD_MAX);
         let share = Duration::from_micros(entropy() % (spread.as_micros() as u64 + 1));
         orphan.turn = Some((share, orphan.since + (wait - spread) + share));
     }

@@ -242,3 +242,19 @@ fn a_forced_move_takes_the_moment_when_everything_is_committed() {
         (vec!["2".into(), "3".into()], vec![Outcome::Moved { forced: true }])
     );
 }
+
+#[test]
+fn a_next_service_may_be_dialled_late() {
+    let mut rig = serving_with(|config| config.dial_ahead = false);
+    assert!(rig.session.relocate(rig.now, ORDER));
+    rig.pump();
+    assert_eq!(rig.up().last().map(String::as_str), Some("<notice 0 draining>"));
+    rig.backend_pongs();
+    assert!(rig.target_dials.is_empty());
+    rig.wait(secs(5));
+    assert_eq!(rig.target_dials.len(), 1, "it has heard of it, and nothing is under way");
+    assert!(rig.link_target());
+    assert_eq!(rig.up(), [GOODBYE]);
+    rig.backend_closes(1001, "");
+    assert_eq!(rig.links.len(), 2);
+}
