@@ -144,7 +144,7 @@ async fn charging_stations_are_kept_with_a_hold() {
 }
 
 fn unhurried(broker: BrokerBuilder) -> BrokerBuilder {
-    broker.setting("drain", "quiet = \"50ms\"\npatience = \"300ms\"\nhold = \"2100ms\"")
+    broker.setting("drain", "quiet = \"50ms\"\nquiet_max = \"100ms\"\npatience = \"300ms\"\nhold = \"300ms\"")
 }
 
 #[tokio::test]

@@ -103,6 +103,8 @@ pub(super) struct Rig {
     /// Bytes that the sockets still take.
     pub(super) client_room: usize,
     pub(super) backend_room: usize,
+    /// What the driver finds when it looks for room; `None`: the test answers for it.
+    pub(super) room: Option<bool>,
     seed: u64,
 }
 
@@ -137,6 +139,7 @@ impl Rig {
             notes: Vec::new(),
             client_room: usize::MAX,
             backend_room: usize::MAX,
+            room: None,
             seed: 1,
         }
     }
@@ -361,6 +364,9 @@ impl Rig {
         self.drop_link();
         if !self.session.wants_target() {
             self.target = None;
+        }
+        if let Some(room) = self.room.filter(|_| self.session.seeks_room(self.now)) {
+            self.session.handle_room(self.now, room);
         }
         self.target_dials.extend(self.session.take_target());
         if let Some(dial) = self.session.take_dial(self.now) {
