@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::{Client, Incoming};
+use steadfast_tests::frame::Frame;
 use steadfast_tests::sequence::home_and_other;
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually_async;
@@ -49,6 +50,7 @@ async fn a_client_is_closed_when_another_backend_has_room_and_reconnects_there()
     settled(&broker, &mut client, home).await;
     home.kill();
     assert_eq!(closed(&client.closed().await), FAILED);
+    client.send_frame(Frame::close(1012, "")).await;
     let mut again = socket_io(&broker).connect().await;
     again.ask("m-2", &format!("{}:m-2", other.name())).await;
     assert_eq!(other.journal().sessions().len(), 1, "nobody but the client has dialled");
