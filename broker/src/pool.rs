@@ -1,5 +1,6 @@
 //! Pools: which backends there are, and which one a session gets.
 
+mod invitations;
 mod promises;
 
 use std::collections::HashSet;
@@ -20,6 +21,7 @@ use crate::conversations::Conversation;
 use crate::discovery::Found;
 use crate::placement::{self, Candidate, NoPlace, Standing, Turns};
 use crate::queue::{LOOK, Queue};
+use invitations::Invitations;
 
 /// How often a choice is made anew when somebody else has taken the seat meanwhile.
 const TRIES: usize = 16;
@@ -36,6 +38,7 @@ pub(crate) struct Pool {
     /// Backends are ejected one after another, so that the floor holds.
     ejecting: Mutex<()>,
     source: AtomicUsize,
+    invitations: Invitations,
     /// Protocols that the log has told of, by their places in their table.
     announced: AtomicU32,
 }
@@ -103,6 +106,7 @@ impl Pool {
             queue: Arc::default(),
             ejecting: Mutex::default(),
             source: AtomicUsize::new(0),
+            invitations: Invitations::default(),
             announced: AtomicU32::new(0),
         };
         pool_of_now.configure(pool, settings);
@@ -259,6 +263,11 @@ impl Pool {
     }
 
     // ---- what its clients speak ----
+
+    /// Whether a client is to reconnect now: there is so much room, less what those need who were told before.
+    pub(crate) fn invite(&self, now: Time, room: usize) -> bool {
+        self.invitations.invite(now, room)
+    }
 
     /// A client speaks this. The log tells it once.
     pub(crate) fn announce(&self, conversation: &Conversation) {

@@ -1,6 +1,8 @@
 //! Clients whose protocol has a conversation that ends with the backend: they are closed when it is left, as soon as
 //! a reconnect can succeed.
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use serde_json::{Value, json};
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
@@ -31,6 +33,12 @@ fn socket_io(broker: &Broker) -> Upgrade {
 async fn settled(broker: &Broker, client: &mut Client, home: &Backend) {
     client.ask("m-1", &format!("{}:m-1", home.name())).await;
     broker.wait_only_session("acknowledged", |session| session["ledger"]["up"]["acknowledged"] == 1).await;
+}
+
+/// The backend gets sessions from now on.
+async fn give_weight(broker: &Broker, name: &str) {
+    let path = format!("/api/v1/pools/default/backends/{name}");
+    assert_eq!(broker.change("PATCH", &path, "{\"weight\": 1}").await.status, 200);
 }
 
 fn closed((code, reason): &(Option<u16>, String)) -> (Option<u16>, &str) {
@@ -87,6 +95,41 @@ async fn without_any_backend_it_is_closed_when_the_wait_is_over() {
     settled(&broker, &mut client, &backend).await;
     backend.kill();
     assert_eq!(closed(&client.closed().await), FAILED);
+}
+
+#[tokio::test]
+async fn no_more_are_closed_than_there_is_room_for() {
+    let (a, b) = pair("").await;
+    let broker =
+        Broker::over(&[&a, &b]).pool_setting(LONG).backend_setting("b", "weight = 0\nmax_sessions = 2");
+    let broker = broker.start().await;
+    let upgrade = socket_io(&broker);
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = upgrade.connect().await;
+        client.ask("m-1", "a:m-1").await;
+        clients.push(client);
+    }
+    give_weight(&broker, "b").await;
+    a.kill();
+    let reconnects = clients.into_iter().map(async |mut client| {
+        assert_eq!(closed(&client.closed().await), FAILED);
+        client.send_frame(Frame::close(1012, "")).await;
+        // It is refused if there is no room.
+        upgrade.connect().await
+    });
+    let mut back: FuturesUnordered<_> = reconnects.collect();
+    let one = back.next().await.expect("a client");
+    let _other = back.next().await.expect("a client");
+    let waits = async || {
+        let orphaned = |session: &Value| session["state"] == "orphaned";
+        broker.sessions().await.iter().filter(|session| orphaned(session)).count()
+    };
+    eventually_async("one waits for room", async || (waits().await == 1).then_some(())).await;
+    drop(one);
+    let mut last = back.next().await.expect("the last one");
+    last.ask("m-2", "b:m-2").await;
+    assert_eq!(waits().await, 0);
 }
 
 #[tokio::test]
@@ -157,8 +200,7 @@ async fn a_drain_closes_them_at_a_quiet_moment_and_ends() {
         let broker = unhurried(Broker::over(&[&a, &b])).backend_setting("b", "weight = 0").start().await;
         let mut client = socket_io(&broker).connect().await;
         broker.wait_only_session("at home", |session| session["backend"] == "a").await;
-        let weight = broker.change("PATCH", "/api/v1/pools/default/backends/b", "{\"weight\": 1}").await;
-        assert_eq!(weight.status, 200);
+        give_weight(&broker, "b").await;
         let path = "/api/v1/pools/default/backends/a/drain";
         let begun = broker.change("POST", path, &json!({}).to_string()).await;
         assert_eq!(begun.status, 202, "{}", begun.text());

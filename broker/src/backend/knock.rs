@@ -21,21 +21,19 @@ pub(super) struct Knock {
 }
 
 impl Backend {
-    /// It gets sessions, and has taken a connection that was begun after `since`. One is begun, to know it
-    /// the next time.
-    pub(crate) fn is_back(self: &Arc<Backend>, pool: &Arc<Pool>, now: Time, since: Time) -> bool {
+    /// How many sessions it has room for, if it has taken a connection that was begun after `since`. One is
+    /// begun, to know it the next time.
+    pub(crate) fn room_if_back(self: &Arc<Backend>, pool: &Arc<Pool>, now: Time, since: Time) -> usize {
         let candidate = self.candidate(now, false);
-        if candidate.is_none_or(|candidate| candidate.standing == Standing::Ejected || candidate.room() == 0)
-        {
-            return false;
-        }
+        let room = candidate.filter(|candidate| candidate.standing != Standing::Ejected).map(|it| it.room());
+        let Some(room) = room.filter(|room| *room > 0) else { return 0 };
         if self.knock.answered.load(Relaxed) >= micros(since) {
-            return true;
+            return room;
         }
         if !self.knock.under_way.swap(true, Relaxed) {
             tokio::spawn(knock(Arc::clone(self), Arc::clone(pool)));
         }
-        false
+        0
     }
 }
 

@@ -14,10 +14,11 @@ impl Io {
         };
         let pool = &entry.gate.pool;
         let left = self.moving.as_ref().and_then(|moving| moving.just_failed.as_ref());
-        let beside = pool.room_beside(now, left.map(|backend| backend.id)) > 0;
+        let beside = pool.room_beside(now, left.map(|backend| backend.id));
         // The one that has failed is believed to be back only when it takes connections.
-        let room = beside || left.is_some_and(|backend| backend.is_back(pool, now, since));
-        core.machine.handle_room(now, room);
-        room
+        let back = || left.map_or(0, |backend| backend.room_if_back(pool, now, since));
+        let invited = pool.invite(now, if beside > 0 { beside } else { back() });
+        core.machine.handle_room(now, invited);
+        invited
     }
 }
