@@ -17,6 +17,12 @@ pub(crate) fn declines_failover(headers: &HeaderMap) -> bool {
     has_word(headers, "steadfast-failover", "off")
 }
 
+/// `Steadfast-Failover: on`, in the answer to an upgrade: the service can go on elsewhere, whatever protocol its
+/// clients speak.
+pub(crate) fn supports_failover(headers: &HeaderMap) -> bool {
+    has_word(headers, "steadfast-failover", "on")
+}
+
 /// `Steadfast-Shim: 1`, in the answer to an upgrade that said the same: the service speaks `steadfast.v1`.
 pub(crate) fn links_shim(headers: &HeaderMap) -> bool {
     has_word(headers, "steadfast-shim", "1")
@@ -117,6 +123,7 @@ mod tests {
         ] {
             assert_eq!(requests_drain(&headers("steadfast-drain", value)), on, "{value:?}");
             assert_eq!(declines_failover(&headers("steadfast-failover", value)), off, "{value:?}");
+            assert_eq!(supports_failover(&headers("steadfast-failover", value)), on, "{value:?}");
         }
     }
 

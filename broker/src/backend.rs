@@ -2,6 +2,7 @@
 
 mod asking;
 mod condition;
+mod knock;
 mod life;
 mod seat;
 mod state;
@@ -24,6 +25,7 @@ use crate::vitals::{Turn, Vitals};
 
 use condition::Condition;
 pub(crate) use condition::{Adjustment, Duty, Rules, Share};
+use knock::Knock;
 pub(crate) use life::Life;
 pub(crate) use seat::Seat;
 pub(crate) use state::State;
@@ -56,6 +58,7 @@ pub(crate) struct Backend {
     /// What its port has taught whoever connects to it.
     pub(crate) history: History,
     queue: Arc<Queue>,
+    knock: Knock,
     condition: Mutex<Condition>,
 }
 
@@ -109,6 +112,7 @@ impl Backend {
             life: Life::default(),
             history: History::default(),
             queue,
+            knock: Knock::default(),
             condition: Mutex::new(condition),
         }
     }

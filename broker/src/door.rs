@@ -1,5 +1,6 @@
 //! The door: a client's HTTP request becomes a session, or gets an answer that says why not.
 
+mod conversation;
 mod form;
 mod offer;
 mod resume;
@@ -101,6 +102,8 @@ struct Admitted {
     /// What its machine is told: as the pool was when it was dialled, whatever a reload has made of it.
     config: Arc<Config>,
     client: ClientKind,
+    /// The client must reconnect when the backend is left.
+    begins_anew: bool,
     places: (Place, Passes, Option<Claimed>),
 }
 
@@ -250,6 +253,9 @@ impl Visitor {
                 let response = switching(&link, key.as_ref(), (&agreed, &spoken), way.response_headers());
                 let origin = request.headers().get(header::ORIGIN).cloned();
                 let claim = |token| self.broker.returns.claim(token, id, origin);
+                let (target, answer) = (request.uri(), &link.headers);
+                let (config, recognised) =
+                    conversation::terms(way.gate, &present, target, offered.speaks(&agreed), answer);
                 let claimed = offered.token.filter(|_| matches!(spoken, Spoken::Plain(_))).and_then(claim);
                 let client = match spoken {
                     Spoken::Shim(_) => ClientKind::Shim { secret: rand::random(), reason },
@@ -257,10 +263,12 @@ impl Visitor {
                     Spoken::Plain(_) => ClientKind::Plain,
                 };
                 let gate = Arc::clone(way.gate);
+                // Others go on by themselves.
+                let begins_anew = recognised && !shim && matches!(client, ClientKind::Plain);
                 let visit = Visit { id, handshake, agreed, key: hashed, attempts, gate };
-                let config = Arc::clone(&present.session);
                 let places = (place, passes, claimed);
-                keep(next, Next::Begins(Box::new(Admitted { link, visit, config, client, places })));
+                let admitted = Admitted { link, visit, config, client, begins_anew, places };
+                keep(next, Next::Begins(Box::new(admitted)));
                 response
             }
             Err(DialError::Answered(answer)) => relayed(*answer, way.response_headers()),
@@ -341,12 +349,12 @@ impl Visitor {
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
     fn begin(&self, admitted: Admitted, socket: TcpStream, early_words: &[u8]) {
-        let Admitted { link, visit, config, client, places } = admitted;
+        let Admitted { link, visit, config, client, begins_anew, places } = admitted;
         let now = clock::now();
         let no_failover = declines_failover(&link.headers);
         let deflate = visit.agreed.deflate.is_some();
         let session = visit.id.to_be_bytes();
-        let opening = Opening { session, epoch: link.epoch, deflate, no_failover, client };
+        let opening = Opening { session, epoch: link.epoch, deflate, no_failover, begins_anew, client };
         let machine = Session::new(config, now, opening);
         let Link { seat, stream, early, .. } = *link;
         let entry = Arc::new(Entry::new(visit, self.client, machine, seat));

@@ -24,6 +24,16 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
             metrics::counter!("steadfast_failovers_total", "reason" => failure.name()).increment(1);
             tracing::info!(session, pool, backend, reason = failure.name(), "backend failed");
         }
+        Note::Orphaned(failure) => {
+            metrics::counter!("steadfast_orphaned_total", "reason" => failure.name()).increment(1);
+            tracing::info!(
+                session,
+                pool,
+                backend,
+                reason = failure.name(),
+                "backend failed; the client is to reconnect"
+            );
+        }
         Note::Linked { pause, replayed } => {
             metrics::histogram!("steadfast_failover_pause_seconds").record(pause.as_secs_f64());
             tracing::info!(

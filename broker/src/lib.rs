@@ -19,6 +19,7 @@ mod clock;
 pub mod config;
 mod connect;
 pub mod control;
+mod conversations;
 pub mod demo;
 mod dial;
 mod discovery;

@@ -114,7 +114,8 @@ impl Candidate {
         self.weight.max(1)
     }
 
-    fn room(&self) -> usize {
+    /// How many more sessions it may have.
+    pub(crate) fn room(&self) -> usize {
         self.max_sessions.map_or(usize::MAX, |max| max.saturating_sub(self.sessions))
     }
 

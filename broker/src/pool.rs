@@ -1,12 +1,13 @@
 //! Pools: which backends there are, and which one a session gets.
 
+mod invitations;
 pub(crate) mod killers;
 mod pongs;
 mod promises;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -18,10 +19,12 @@ use crate::backend::{Backend, Origin, Rules, Seat, Share};
 use crate::circuit::ejectable;
 use crate::clock;
 use crate::config::settings::{self, Query, Settings};
+use crate::conversations::Conversation;
 use crate::discovery::Found;
 use crate::manner::Manner;
 use crate::placement::{self, Candidate, NoPlace, Standing, Turns};
 use crate::queue::{LOOK, Queue};
+use invitations::Invitations;
 
 use killers::Killers;
 use pongs::Pongs;
@@ -45,6 +48,9 @@ pub(crate) struct Pool {
     /// Backends are ejected one after another, so that the floor holds.
     ejecting: Mutex<()>,
     source: AtomicUsize,
+    invitations: Invitations,
+    /// Protocols that the log has told of, by their places in their table.
+    announced: AtomicU32,
 }
 
 /// What a reload, the API and DNS change; replaced as a whole.
@@ -53,6 +59,8 @@ pub(crate) struct Present {
     pub(crate) settings: settings::Pool,
     /// What its sessions are told.
     pub(crate) session: Arc<Config>,
+    /// The same, with an `ack_hold` for clients that are kept with one.
+    pub(crate) held: Arc<Config>,
     pub(crate) dialing: Dialing,
     pub(crate) backends: Vec<Arc<Backend>>,
     rules: Rules,
@@ -109,6 +117,8 @@ impl Pool {
             killers: Killers::default(),
             ejecting: Mutex::default(),
             source: AtomicUsize::new(0),
+            invitations: Invitations::default(),
+            announced: AtomicU32::new(0),
         };
         pool_of_now.configure(pool, settings);
         pool_of_now
@@ -261,6 +271,27 @@ impl Pool {
             sources.rotate_left(turn);
         }
         sources
+    }
+
+    // ---- what its clients speak ----
+
+    /// Whether a client is to reconnect now: there is so much room, less what those need who were told before.
+    pub(crate) fn invite(&self, now: Time, room: usize) -> bool {
+        self.invitations.invite(now, room)
+    }
+
+    /// A client speaks this. The log tells it once.
+    pub(crate) fn announce(&self, conversation: &Conversation) {
+        let bit = 1 << conversation.index();
+        if self.announced.load(Relaxed) & bit == 0 && self.announced.fetch_or(bit, Relaxed) & bit == 0 {
+            let (pool, protocol) = (&*self.name, conversation.name);
+            tracing::warn!(pool, protocol, "{}", conversation.sentence(pool));
+        }
+    }
+
+    /// With what its clients are closed when the broker ends, which has this code.
+    pub(crate) fn shutdown_code(&self, brokers: u16) -> u16 {
+        self.present().settings.close_codes.shutdown.unwrap_or(brokers)
     }
 
     // ---- what happens to backends ----
@@ -439,6 +470,7 @@ impl Present {
         Present {
             settings: pool.clone(),
             session: Arc::new(promises::of(pool, settings)),
+            held: Arc::new(promises::with_hold(pool, settings)),
             dialing: Dialing::new(pool, settings),
             backends: Vec::new(),
             rules: Rules::new(pool, settings),

@@ -207,10 +207,12 @@ impl Registry {
         // It may have begun after the others were told.
         let code = self.door_closed.load(SeqCst);
         if code != 0 {
+            let code = entry.gate.pool.shutdown_code(code);
             entry.core().machine.close_door(clock::now(), code);
         }
         let code = self.closing.load(SeqCst);
         if code != 0 {
+            let code = entry.gate.pool.shutdown_code(code);
             entry.core().machine.shut_down(clock::now(), code);
         }
     }
@@ -270,22 +272,23 @@ impl Registry {
         }
     }
 
-    /// Tells every session that no client is taken any more.
+    /// Tells every session that no client is taken any more. A pool may have a code of its own.
     pub(crate) fn close_door(&self, now: Time, code: u16) {
         self.door_closed.store(code, SeqCst);
-        self.tell(|machine| machine.close_door(now, code));
+        self.tell(code, |machine, code| machine.close_door(now, code));
     }
 
-    /// Tells every session that the broker ends.
+    /// Tells every session that the broker ends, likewise.
     pub(crate) fn shut_down(&self, now: Time, code: u16) {
         self.closing.store(code, SeqCst);
-        self.tell(|machine| machine.shut_down(now, code));
+        self.tell(code, |machine, code| machine.shut_down(now, code));
     }
 
-    fn tell(&self, what: impl Fn(&mut Session)) {
+    fn tell(&self, code: u16, what: impl Fn(&mut Session, u16)) {
         for entry in self.all() {
+            let code = entry.gate.pool.shutdown_code(code);
             let mut core = entry.core();
-            what(&mut core.machine);
+            what(&mut core.machine, code);
             core.waker.wake_by_ref();
         }
     }

@@ -6,6 +6,7 @@
 //! that an idle session holds none.
 
 mod evidence;
+mod orphan;
 mod reading;
 mod side;
 mod target;
@@ -220,7 +221,7 @@ impl Io {
         if !core.machine.wants_link() && self.backend.is_some() {
             self.unlink(entry, core, now);
         }
-        left |= self.follow_target(entry, core);
+        left |= self.follow_target(entry, core) | self.seek_room(entry, core, now);
         if let Some(moving) = self.moving.as_mut().filter(|_| !core.machine.wants_dial()) {
             moving.dialing = None;
         }
@@ -242,7 +243,9 @@ impl Io {
             blame(entry, core, now);
         }
         match (note, &core.seat) {
-            (Note::Failed(Failure::Close(code)), Some(seat)) => seat.closed_with(now, code),
+            (Note::Failed(Failure::Close(code)) | Note::Orphaned(Failure::Close(code)), Some(seat)) => {
+                seat.closed_with(now, code)
+            }
             (Note::Silent, _) => return self.judge_silence(entry, core, now),
             (Note::NoPong, _) => self.judge_fitness(entry, core, now),
             (Note::Fit, _) => entry.gate.pool.pongs.came(),
@@ -422,7 +425,8 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Search
 
 /// What the backend is to blame for. To leave it was the broker's plan, and a cut the client's doing.
 fn blames(note: &Note) -> bool {
-    matches!(note, Note::Failed(failure) if !matches!(failure, Failure::Planned | Failure::Ordered | Failure::Cut))
+    let (Note::Failed(failure) | Note::Orphaned(failure)) = note else { return false };
+    !matches!(failure, Failure::Planned | Failure::Ordered | Failure::Cut)
 }
 
 /// A backend that fails a young session may be one that fails them all.

@@ -16,6 +16,7 @@
 //!                                         +------+   deliver, deadline, refused, poison
 //!
 //!    Linked --> Parting --> Waiting: a planned move; see `departure`
+//!    Linked --> Over, and the client is closed later: one that must begin anew; see `orphan`
 //!
 //! client side                          (a client that may come back: Open, and away; see `resume`)
 //!    +------+  Close or EOF   +------+   backend has answered, or is over    +------+
@@ -36,8 +37,10 @@
 //! The files beside this one hold parts of the same machine: `opening` begins it, `reading` and `standing` are
 //! more of its inputs and outputs, `failover` leaves a backend and takes the next, `departure` leaves one that
 //! works, `target` is the next one while it waits, `ending` says goodbye, `patience` knows what may last how
-//! long, `silence` judges a backend that says nothing, `client_life` a client. `service` is the part toward services that link the shim, `outputs` what they say to the client,
-//! `resume` and `tokens` the part toward clients which may come back.
+//! long, `silence` judges a backend that says nothing, `client_life` a client. `service` is the part toward
+//! services that link the shim, `outputs` what they say to the client, `resume` and `tokens` the part toward
+//! clients which may come back, `orphan` that toward clients which must begin anew. `words` knows what a client is
+//! told when no backend keeps it.
 
 mod client_life;
 mod config;
@@ -46,6 +49,7 @@ mod ending;
 mod failover;
 mod ledger;
 mod opening;
+mod orphan;
 mod outputs;
 mod patience;
 mod reading;
@@ -57,6 +61,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod words;
 
 use std::sync::Arc;
 
@@ -84,6 +89,7 @@ use ledger::{Exceptions, Unanswered};
 use patience::Clocks;
 use resume::Returning;
 use service::Service;
+use silence::Proof;
 
 /// The client's side.
 #[derive(Debug)]
@@ -152,14 +158,14 @@ pub struct Session {
     unanswered: Unanswered,
     /// The present backend answers pings, as far as is known.
     pongs: bool,
-    /// It has answered one, or another of its pool has.
-    ponged: bool,
-    /// It talks and has answered none in time, and so may never do.
-    unproven: bool,
+    /// What is known of that.
+    proof: Proof,
     /// It broke the protocol, or said Close: its bytes are no longer read.
     backend_deaf: bool,
     /// The session ends with its backend, whatever the pool says.
     no_failover: bool,
+    /// The client's conversation ends with its backend.
+    begins_anew: bool,
     deflate: bool,
     memory_short: bool,
     /// The last backend's connection ends with a reset: it failed, or a message to it was cut.
@@ -335,6 +341,7 @@ impl Session {
         self.settle(now);
         self.prepare_target(entropy);
         self.plan_dial(now, entropy);
+        self.draw_turn(entropy);
         if self.linked() {
             let keepalive = self.keepalive_due(now) || self.wants_proof() || self.owes_notice();
             let acks = self.pongs && self.backend == Backend::Linked;

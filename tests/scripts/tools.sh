@@ -83,7 +83,7 @@ install_ws() {
     if npm ci --prefix $folder --no-audit --no-fund </dev/null; then
         cp $folder/package-lock.json $folder/node_modules/.installed
     else
-        skip "npm's ws cannot be installed"
+        skip "npm's ws and socket.io cannot be installed"
     fi
 }
 

@@ -70,13 +70,17 @@ async fn beyond_the_deadline() {
 }
 
 #[tokio::test]
-async fn the_deadlines_close_code_can_be_chosen() {
+async fn the_deadlines_close_code_can_be_chosen_for_all_pools_and_for_each() {
     let backend = Backend::start("a", "").await;
-    let broker = Broker::over(&[&backend]).setting("failover", &within("300ms"));
+    let broker = Broker::over(&[&backend]).pool("own", &[&backend]);
+    let broker =
+        broker.pool_table("[pool.close_codes]\ndeadline = 4504").setting("failover", &within("300ms"));
     let broker = broker.setting("close_codes", "deadline = 4503").start().await;
     let mut client = Client::connect(broker.address()).await;
+    let mut other = Client::connect(broker.address_of(1)).await;
     backend.kill();
     assert_eq!(client.closed().await.0, Some(4503));
+    assert_eq!(other.closed().await.0, Some(4504));
 }
 
 #[tokio::test]
@@ -120,7 +124,7 @@ async fn refused_by_every_backend() {
     home.set_flags("--refuse 401");
     home.restart().await;
     let (code, reason) = client.closed().await;
-    assert_eq!(code, Some(1008));
+    assert_eq!(code, Some(1012));
     assert!(!reason.is_empty(), "the Close says why");
     assert_eq!(broker.wait_causes(1).await, ["refused"]);
     let refusals = |backend: &Backend| {

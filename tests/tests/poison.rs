@@ -5,6 +5,7 @@ use std::time::Duration;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::client::{Client, Incoming};
+use steadfast_tests::frame::Frame;
 use steadfast_tests::journal::{Connection, Event};
 use steadfast_tests::sequence::{
     check_answers, check_arrivals, converse, home_and_other, numbered, range, send_range, session_connections,
@@ -66,6 +67,20 @@ async fn poison_among_innocents() {
         text.contains("dead") && text.contains("letter")
     });
     assert_eq!(letters.len(), 1, "one dead-letter record: {letters:?}");
+}
+
+#[tokio::test]
+async fn a_code_that_every_backend_gives_reaches_the_client() {
+    let (a, b) = (Backend::start("a", "").await, Backend::start("b", "").await);
+    let broker = Broker::over(&[&a, &b]).setting("failover", "close_codes = [1011, 4500]").start().await;
+    let mut client = Client::connect(broker.address()).await;
+    // Each backend takes the message for an order.
+    client.send("!close 4500 no such room").await;
+    assert_eq!(client.closed().await, (Some(4500), "no such room".to_owned()));
+    client.send_frame(Frame::close(4500, "")).await;
+    assert_eq!(broker.wait_causes(1).await, ["poison"], "the conviction is told all the same");
+    assert_eq!(broker.access_lines()[0]["code"], 4500);
+    assert_eq!(broker.metric("steadfast_poison_total", &[]).await, 1.0);
 }
 
 fn poisonings(backends: &[&Backend]) -> usize {

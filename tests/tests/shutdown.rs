@@ -94,6 +94,18 @@ async fn after_the_grace_clients_and_backends_are_closed_with_1001() {
 }
 
 #[tokio::test]
+async fn a_pool_may_have_a_code_of_its_own() {
+    let backend = Backend::start("a", "").await;
+    let builder = Broker::over(&[&backend]).pool("own", &[&backend]);
+    let builder = builder.pool_table("[pool.close_codes]\nshutdown = 1012");
+    let mut broker = builder.setting("shutdown", "grace = \"100ms\"").start().await;
+    let mut client = Client::connect(broker.address()).await;
+    let mut other = Client::connect(broker.address_of(1)).await;
+    broker.signal(Signal::SIGTERM);
+    assert_eq!((client.closed().await.0, other.closed().await.0), (Some(1001), Some(1012)));
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_answer_the_last_close_holds_nothing_up() {
     let backend = Backend::start("a", "").await;
     let builder = Broker::over(&[&backend]).setting("shutdown", "grace = \"200ms\"");

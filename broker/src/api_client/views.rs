@@ -87,6 +87,8 @@ pub(crate) struct Counts {
     pub(crate) total: usize,
     pub(crate) moved: usize,
     pub(crate) forced: usize,
+    #[serde(default)]
+    pub(crate) reconnected: usize,
     pub(crate) failed: usize,
     pub(crate) gone: usize,
     pub(crate) remaining: usize,

@@ -204,6 +204,10 @@ pub struct Pool {
     pub capsule: usize,
     /// Whether a session outlives its backend.
     pub on_failure: OnFailure,
+    /// The codes its clients are closed with, where they are others than the broker's.
+    pub close_codes: PoolCloseCodes,
+    /// How long a client that is to reconnect is kept for a backend to have room for it.
+    pub auto_wait: Duration,
     /// How long a session is kept for a client that can come back. Zero: not at all.
     pub resume_window: Duration,
     /// Whether a client that does not link the shim may come back too.
@@ -226,6 +230,8 @@ pub struct Pool {
     pub outlier: Outlier,
     /// Names under which more backends are found.
     pub discoveries: Vec<Discovery>,
+    /// A planned move dials the next backend first of all; else only when the session is ready to go there.
+    pub dial_ahead: bool,
     /// A planned move closes the old backend before it dials the next, for services that must not see
     /// one client twice.
     pub break_before_make: bool,
@@ -426,6 +432,9 @@ pub struct Backend {
 /// What happens to a session when its backend fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
+    /// It is moved to another backend, unless its client speaks a protocol whose conversation ends with the
+    /// backend: such a client is closed, and reconnects.
+    Auto,
     /// It is moved to another backend.
     Failover,
     /// It is closed, and the client reconnects.
@@ -536,7 +545,7 @@ pub struct Poison {
 }
 
 /// The codes the broker closes clients with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct CloseCodes {
     /// `failover.deadline` has passed.
     pub deadline: u16,
@@ -550,10 +559,52 @@ pub struct CloseCodes {
     pub poison: u16,
     /// The backend failed and `on_failure` is `close`.
     pub on_failure: u16,
+    /// The client is to reconnect, since its conversation ends with its backend.
+    pub reconnect: u16,
     /// The broker ends.
     pub shutdown: u16,
     /// A message took longer than `timeouts.message`.
     pub slow_message: u16,
+}
+
+/// A pool's own codes; `None`: the broker's.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PoolCloseCodes {
+    /// As in [`CloseCodes`], and so are the others.
+    pub deadline: Option<u16>,
+    /// See there.
+    pub longest: Option<u16>,
+    /// See there.
+    pub slow_client: Option<u16>,
+    /// See there.
+    pub refused: Option<u16>,
+    /// See there.
+    pub poison: Option<u16>,
+    /// See there.
+    pub on_failure: Option<u16>,
+    /// See there.
+    pub reconnect: Option<u16>,
+    /// See there.
+    pub shutdown: Option<u16>,
+    /// See there.
+    pub slow_message: Option<u16>,
+}
+
+impl PoolCloseCodes {
+    /// These, and the broker's where there are none.
+    pub fn or(self, broker: CloseCodes) -> CloseCodes {
+        CloseCodes {
+            deadline: self.deadline.unwrap_or(broker.deadline),
+            longest: self.longest.unwrap_or(broker.longest),
+            slow_client: self.slow_client.unwrap_or(broker.slow_client),
+            refused: self.refused.unwrap_or(broker.refused),
+            poison: self.poison.unwrap_or(broker.poison),
+            on_failure: self.on_failure.unwrap_or(broker.on_failure),
+            reconnect: self.reconnect.unwrap_or(broker.reconnect),
+            shutdown: self.shutdown.unwrap_or(broker.shutdown),
+            slow_message: self.slow_message.unwrap_or(broker.slow_message),
+        }
+    }
 }
 
 /// How the broker ends.

@@ -87,7 +87,8 @@ fn the_documentation_has_every_key_with_its_default_and_bounds() {
 }
 
 /// Defaults that are words about the value: they cannot be written.
-const DESCRIBED: [&str; 12] = [
+const DESCRIBED: [&str; 13] = [
+    "as in [close_codes]",
     "required",
     "the only pool, else default; with routes none",
     "off",
@@ -105,6 +106,9 @@ const DESCRIBED: [&str; 12] = [
 /// It cannot stand in a file that has the token itself.
 const INSTEAD_OF_TOKEN: &str = "token_file";
 
+/// The default of this one can be written, though that of others by the same word cannot.
+const A_WORD: (&str, &str) = ("pool", "on_failure");
+
 #[test]
 fn a_file_with_every_default_written_is_the_same_as_one_without() {
     let path = in_repository("broker/tests/fixtures/valid/complete.toml");
@@ -120,7 +124,9 @@ fn a_file_with_every_default_written_is_the_same_as_one_without() {
                 removed += 1;
             }
         }
-        let described = key.default.as_deref().is_some_and(|default| DESCRIBED.contains(&default));
+        let is_word = (key.section.as_str(), key.name) == A_WORD;
+        let is_described = |default: &str| DESCRIBED.contains(&default) && !is_word;
+        let described = key.default.as_deref().is_some_and(is_described);
         assert_ne!(removed > 0, described, "the default of {key:?} is written in {}", path.display());
     }
 
@@ -178,7 +184,7 @@ fn flags_alone_suffice() {
     );
     let [pool] = &settings.pools[..] else { panic!("one pool: {:?}", settings.pools) };
     assert_eq!((pool.name.as_str(), &pool.backends[..]), ("default", &[backend(1), backend(2)][..]));
-    assert_eq!((pool.ack, pool.on_failure), (AckMode::Pong, OnFailure::Failover));
+    assert_eq!((pool.ack, pool.on_failure), (AckMode::Pong, OnFailure::Auto));
 }
 
 #[test]

@@ -113,6 +113,11 @@ impl Section<'_> {
         self.value(name, &default.to_string(), allowed, close_code).unwrap_or(default)
     }
 
+    /// A code for Close frames; `None`, described as `otherwise`, when it is not written.
+    pub(super) fn optional_close_code(&mut self, name: &'static str, otherwise: &str) -> Option<u16> {
+        self.value(name, otherwise, values::CLOSE_CODES.to_owned(), close_code)
+    }
+
     /// Codes for Close frames, each once.
     pub(super) fn close_codes(&mut self, name: &'static str, default: &[u16]) -> Vec<u16> {
         let allowed = format!("a list of {}", values::CLOSE_CODES);

@@ -19,8 +19,8 @@ use super::settings::{HeaderCase, LogFormat, OnFailure};
 pub(super) const ACK: [(&str, AckMode); 3] =
     [("pong", AckMode::Pong), ("none", AckMode::None), ("shim", AckMode::Shim)];
 /// The ways to write [`OnFailure`].
-pub(super) const ON_FAILURE: [(&str, OnFailure); 2] =
-    [("failover", OnFailure::Failover), ("close", OnFailure::Close)];
+pub(super) const ON_FAILURE: [(&str, OnFailure); 3] =
+    [("auto", OnFailure::Auto), ("failover", OnFailure::Failover), ("close", OnFailure::Close)];
 /// The ways to write [`HeaderCase`].
 pub(super) const HEADER_CASE: [(&str, HeaderCase); 2] =
     [("lower", HeaderCase::Lower), ("title", HeaderCase::Title)];

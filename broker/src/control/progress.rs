@@ -97,9 +97,16 @@ fn bar() -> ProgressBar {
 /// Without what changes with time alone.
 fn sentence(operation: &Operation) -> String {
     let Operation { id, state, message, sessions, .. } = operation;
-    let Counts { total, moved, forced, failed, gone, remaining, moving } = sessions;
+    let Counts { total, moved, forced, reconnected, failed, gone, remaining, moving } = sessions;
     let mut line = format!("{id} {}: {moved} of {total} moved, {remaining} left", state.name());
-    for (count, what) in [(moving, "moving"), (forced, "forced"), (failed, "failed"), (gone, "gone")] {
+    let counts = [
+        (moving, "moving"),
+        (forced, "forced"),
+        (reconnected, "by a reconnect"),
+        (failed, "failed"),
+        (gone, "gone"),
+    ];
+    for (count, what) in counts {
         if *count > 0 {
             line += &format!(", {count} {what}");
         }
@@ -117,7 +124,7 @@ mod tests {
 
     fn operation(moved: usize, moving: usize, message: &str) -> Operation {
         let remaining = 10 - moved;
-        let sessions = Counts { total: 10, moved, forced: 0, failed: 1, gone: 0, remaining, moving };
+        let sessions = Counts { total: 10, moved, failed: 1, remaining, moving, ..Counts::default() };
         Operation {
             id: "drain-3".to_owned(),
             kind: "drain".to_owned(),

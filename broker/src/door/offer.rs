@@ -5,7 +5,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use steadfast_protocol::deflate::Offer as DeflateOffer;
 use steadfast_protocol::shim::client_wire::{self, Reason, Resume};
 
-use crate::dial::Terms;
+use crate::dial::{Agreed, Terms};
 use crate::header_lists::split;
 
 use super::resume::PlainToken;
@@ -57,6 +57,12 @@ impl Offered {
     /// What the first backend is to agree to. `shim`: it must link that.
     pub(super) fn terms(&self, shim: bool) -> Terms {
         Terms::first(self.protocols.clone(), self.deflate, shim)
+    }
+
+    /// The subprotocol that is agreed on; without one, those that are offered.
+    pub(super) fn speaks<'a>(&'a self, agreed: &'a Agreed) -> &'a [u8] {
+        let offered = self.protocols.as_ref().map_or(&[][..], HeaderValue::as_bytes);
+        agreed.protocol.as_deref().unwrap_or(offered)
     }
 
     /// The session that a client which links the shim wants to go on with.

@@ -13,7 +13,8 @@ use crate::backend::Backend;
 pub(super) fn survey(operation: &mut Operation, world: &World<'_>, survey: &Survey) {
     let Some(backend) = operation.subject.backend.as_ref().map(|backend| backend.id) else { return };
     for own in survey.on(backend) {
-        if !operation.progress.is_member(own.id) {
+        // One whose client was closed is counted already.
+        if !own.ends && !operation.progress.is_member(own.id) {
             operation.progress.find(world.now, own.id, own.pinned);
         }
     }

@@ -58,6 +58,10 @@ fn tell(operation: &mut Operation, world: &World<'_>) -> usize {
         let Some(id) = operation.progress.next(world.now) else { break };
         if fail_over(operation, world, id) {
             operation.progress.begun(id, TOLD);
+            // Its client will not be at another backend with this session.
+            if world.registry.get(id).is_some_and(|entry| entry.core().machine.begins_anew()) {
+                operation.record(world.now, id, Outcome::Reconnects);
+            }
             operation.pace.spend();
             told += 1;
         } else {

@@ -127,6 +127,7 @@ pub(crate) struct View {
     pub(crate) total: usize,
     pub(crate) moved: usize,
     pub(crate) forced: usize,
+    pub(crate) reconnected: usize,
     pub(crate) failed: usize,
     pub(crate) gone: usize,
     pub(crate) remaining: Tally,
@@ -200,6 +201,7 @@ impl Operation {
             total: self.progress.total(),
             moved: self.progress.moved,
             forced: self.progress.forced,
+            reconnected: self.progress.reconnected,
             failed: self.progress.failed,
             gone: self.progress.gone,
             remaining: self.progress.remaining(),
@@ -259,7 +261,7 @@ impl Operation {
 
     fn tell(&self, what: &str) {
         let Subject { kind, pool, backend, cause, why, .. } = &self.subject;
-        let Progress { moved, forced, failed, gone, .. } = self.progress;
+        let Progress { moved, forced, reconnected, failed, gone, .. } = self.progress;
         tracing::info!(
             operation = self.id(),
             kind = kind.name(),
@@ -271,6 +273,7 @@ impl Operation {
             message = self.message,
             moved,
             forced,
+            reconnected,
             failed,
             gone,
             remaining = self.progress.remaining().remaining,

@@ -20,6 +20,8 @@ pub(super) struct Progress {
     tally: Tally,
     pub(super) moved: usize,
     pub(super) forced: usize,
+    /// Of those that have moved: their clients were closed, to reconnect.
+    pub(super) reconnected: usize,
     pub(super) failed: usize,
     pub(super) gone: usize,
     /// Sessions that remained when the operation had ended, and why.
@@ -171,6 +173,11 @@ impl Progress {
             Outcome::Moved { forced } => {
                 self.moved += 1;
                 self.forced += usize::from(forced);
+                return self.put(id, None);
+            }
+            Outcome::Reconnects => {
+                self.moved += 1;
+                self.reconnected += 1;
                 return self.put(id, None);
             }
             Outcome::FailedOver | Outcome::Closed => {

@@ -24,6 +24,8 @@ pub(super) struct Sighting {
     pub(super) key: Option<u64>,
     /// It ends with its backend.
     pub(super) pinned: bool,
+    /// It has said or heard Close, and will leave its backend by itself.
+    pub(super) ends: bool,
     /// It looks for a place, or moves without an operation.
     on_its_way: bool,
 }
@@ -81,6 +83,7 @@ impl Sighting {
             backend: core.seat.as_ref().map(|seat| seat.backend().id),
             key: entry.key(),
             pinned: core.machine.pinned(),
+            ends: core.machine.state() == State::Closing,
             on_its_way: seeks_place(core.machine.state()) || core.machine.moving() == Some(0),
         }
     }

@@ -71,6 +71,10 @@ impl Rig {
     }
 
     fn session(&self, backend: &str, key: u64, pinned: bool) -> u128 {
+        self.session_of(backend, key, Opening { no_failover: pinned, ..Opening::default() })
+    }
+
+    fn session_of(&self, backend: &str, key: u64, opening: Opening) -> u128 {
         let (pool, id) = (self.pool(), u128::from(1 + self.last.fetch_add(1, Relaxed)));
         let gate = Gate { address: ([127, 0, 0, 1], 1).into(), route: None, pool: Arc::clone(&pool) };
         let visit = Visit {
@@ -81,11 +85,7 @@ impl Rig {
             attempts: AtomicU32::new(0),
             gate: Arc::new(gate),
         };
-        let machine = Session::new(
-            Arc::clone(&pool.present().session),
-            self.now,
-            Opening { no_failover: pinned, ..Opening::default() },
-        );
+        let machine = Session::new(Arc::clone(&pool.present().session), self.now, opening);
         let entry = Entry::new(visit, ([127, 0, 0, 1], 2).into(), machine, self.seat(backend));
         self.broker.registry.insert(Arc::new(entry));
         id
@@ -590,6 +590,26 @@ fn a_failover_tells_each_session_once() {
     assert_eq!((view.state, view.failed, view.remaining.pinned), (State::Done, 2, 1));
     assert_eq!(rig.backend("a").duty(), Duty::Ready);
     assert!(rig.entry(pinned).core().machine.state() == steadfast_protocol::session::State::Relaying);
+}
+
+#[test]
+fn clients_that_are_to_reconnect_are_counted() {
+    let mut rig = Rig::new("");
+    let anew = || Opening { begins_anew: true, ..Opening::default() };
+    rig.session_of("a", 0, anew());
+    let subject = Subject::failover(&rig.pool(), &rig.backend("a"), Cause::Operator, String::new());
+    rig.begin(subject, NO_WISH).expect("nothing is in the way");
+    rig.run(SECOND, |_| {});
+    let view = rig.view();
+    assert_eq!((view.state, view.moved, view.reconnected, view.failed), (State::Done, 1, 1, 0));
+
+    let mut rig = Rig::new("");
+    rig.session_of("a", 0, anew());
+    rig.drain("a").expect("nothing is in the way");
+    rig.run(SECOND, |_| {});
+    rig.report_all(Outcome::Reconnects);
+    rig.round();
+    assert_eq!((rig.view().moved, rig.view().reconnected), (1, 1));
 }
 
 #[test]

@@ -5,15 +5,18 @@ use std::time::Duration;
 use steadfast_protocol::session::{AckMode, Codes, Config};
 
 use crate::config::settings::{self, OnFailure, Settings};
+use crate::conversations::HOLD;
 
 pub(super) fn of(pool: &settings::Pool, settings: &Settings) -> Config {
-    let Settings { limits, timeouts, failover, poison, close_codes, herd, drain, .. } = settings;
+    let Settings { limits, timeouts, failover, poison, herd, drain, .. } = settings;
+    let close_codes = pool.close_codes.or(settings.close_codes);
     Config {
         ack: pool.ack,
         ack_hold: if pool.ack == AckMode::Pong { pool.ack_hold } else { Duration::ZERO },
         ack_timeout: pool.ack_timeout,
         stall_timeout: pool.stall_timeout,
-        failover: pool.on_failure == OnFailure::Failover,
+        failover: pool.on_failure != OnFailure::Close,
+        auto_wait: pool.auto_wait,
         capsule_limit: pool.capsule,
         resume_window: pool.resume_window,
         message_limit: u32::try_from(limits.message).unwrap_or(u32::MAX),
@@ -27,6 +30,7 @@ pub(super) fn of(pool: &settings::Pool, settings: &Settings) -> Config {
         quiet_max: drain.quiet_max,
         patience: drain.patience,
         hold: drain.hold,
+        dial_ahead: pool.dial_ahead,
         break_before_make: pool.break_before_make,
         deadline: failover.deadline,
         longest: failover.longest,
@@ -45,7 +49,15 @@ pub(super) fn of(pool: &settings::Pool, settings: &Settings) -> Config {
             refused: close_codes.refused,
             poison: close_codes.poison,
             on_failure: close_codes.on_failure,
+            reconnect: close_codes.reconnect,
             slow_message: close_codes.slow_message,
         },
     }
+}
+
+/// As [`of`], for clients that are kept with a hold.
+pub(super) fn with_hold(pool: &settings::Pool, settings: &Settings) -> Config {
+    let config = of(pool, settings);
+    let ack_hold = if pool.ack == AckMode::Pong { config.ack_hold.max(HOLD) } else { config.ack_hold };
+    Config { ack_hold, ..config }
 }

@@ -21,6 +21,16 @@ fn tell(backend: &Backend, report: &str) {
 }
 
 #[test]
+fn a_pools_own_close_codes_win_over_the_brokers() {
+    let own = "[pool.close_codes]\nrefused = 4001\nshutdown = 4002\n";
+    let keys = format!("{own}{}[close_codes]\nrefused = 4003\npoison = 4004\n", backend(1, ""));
+    let (pool, _) = pool(&keys);
+    let codes = pool.present().session.codes;
+    assert_eq!((codes.refused, codes.poison, codes.deadline), (4001, 4004, 1013));
+    assert_eq!(pool.shutdown_code(1001), 4002);
+}
+
+#[test]
 fn a_backend_that_was_taken_away_gives_no_seat() {
     let (pool, _) = pool(&format!("{}{}", backend(1, ""), backend(2, "")));
     let (one, now) = (pool.named("1").expect("it is there"), clock::now());

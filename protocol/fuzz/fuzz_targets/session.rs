@@ -40,6 +40,8 @@ struct Setup {
     deflate: bool,
     jitter: bool,
     break_before_make: bool,
+    begins_anew: bool,
+    dial_late: bool,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -64,6 +66,8 @@ enum Op {
     Relocate { ticket: bool, force_in: Option<u16> },
     Remain,
     FailOver,
+    /// Whether another backend has room, said whether it was asked or not.
+    Room(bool),
     Abort,
     TakeTarget,
     TargetLinked,
@@ -142,6 +146,7 @@ fn config(setup: &Setup) -> Config {
         ack_timeout: secs(10),
         stall_timeout: secs(300),
         failover: !setup.close_on_failure,
+        auto_wait: secs(5),
         capsule_limit: MESSAGE,
         resume_window: secs(120),
         message_limit: MESSAGE as u32,
@@ -155,6 +160,7 @@ fn config(setup: &Setup) -> Config {
         quiet_max: secs(2),
         patience: secs(2),
         hold: secs(3),
+        dial_ahead: !setup.dial_late,
         break_before_make: setup.break_before_make,
         deadline: secs(30),
         longest: secs(120),
@@ -170,9 +176,10 @@ fn config(setup: &Setup) -> Config {
             deadline: 1013,
             longest: 1012,
             slow_client: 1013,
-            refused: 1008,
+            refused: 1012,
             poison: 1011,
             on_failure: 1012,
+            reconnect: 1012,
             slow_message: 1008,
         },
     }
@@ -218,7 +225,8 @@ impl Bench {
     fn new(setup: &Setup) -> Bench {
         let now = Time::after_origin(Duration::from_secs(1));
         let (deflate, no_failover) = (setup.deflate, setup.no_failover);
-        let opening = Opening { epoch: 1, deflate, no_failover, ..Opening::default() };
+        let begins_anew = setup.begins_anew;
+        let opening = Opening { epoch: 1, deflate, no_failover, begins_anew, ..Opening::default() };
         Bench {
             session: Session::new(Arc::new(config(setup)), now, opening),
             now,
@@ -268,6 +276,7 @@ impl Bench {
                 self.session.relocate(self.now, Move { ticket: u64::from(*ticket), force_at });
             }
             Op::Remain => self.session.remain(),
+            Op::Room(room) => self.session.handle_room(self.now, *room),
             Op::FailOver => drop(self.session.fail_over(self.now)),
             Op::Abort => drop(self.session.abort(self.now, 1008, "by hand")),
             Op::TakeTarget => drop(self.session.take_target()),
@@ -385,8 +394,9 @@ impl Bench {
         panic!("it spins at {:?}: {:?}", self.now, self.session);
     }
 
+    /// The driver is to dial, or to say whether there is room.
     fn dial_is_due(&self) -> bool {
-        self.session.state().name() == "waiting"
+        self.session.state().name() == "waiting" || self.session.seeks_room(self.now)
     }
 
     fn check(&self) {

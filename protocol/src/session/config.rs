@@ -26,6 +26,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Whether the session outlives its backend.
     pub failover: bool,
+    /// How long a client whose conversation has ended with its backend is kept for another to have room.
+    pub auto_wait: Duration,
     /// Bytes of the state that a service which links the shim may leave with a commit.
     pub capsule_limit: usize,
     /// How long the session is kept for a client that can come back; zero: not at all.
@@ -53,6 +55,8 @@ pub struct Config {
     pub patience: Duration,
     /// How long the client's messages are held after that until one comes.
     pub hold: Duration,
+    /// A planned move dials the next backend first of all; else only when its session is ready to go there.
+    pub dial_ahead: bool,
     /// A planned move closes the old backend before the next one is dialled.
     pub break_before_make: bool,
     /// How long after a failure nothing may move until the session is stable again.
@@ -94,6 +98,8 @@ pub struct Codes {
     pub poison: u16,
     /// The backend failed and sessions do not outlive it.
     pub on_failure: u16,
+    /// The client is to reconnect, since its conversation ends with its backend.
+    pub reconnect: u16,
     /// A message took too long.
     pub slow_message: u16,
 }

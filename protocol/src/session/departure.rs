@@ -5,7 +5,7 @@
 //!   Linked ----------> Dialing -------------------------> Waiting -------------------------.
 //!                         |                                 |                              |
 //!                         |  there is none, or it           | patience is over             |
-//!                         |  fails before our Close         v       the same               v
+//!                         |  fails at once                  v       the same               v
 //!                         |                              Holding ----------------------> Parting
 //!                         v                                 |                              |
 //!                       stays <-----------------------------'                              | its Close,
@@ -14,6 +14,8 @@
 //!                     Linked, to the next one <----- linked ------------------------- Crossing
 //!
 //!   break before make   it begins in Waiting, and after Parting the next one is dialled as after a failure
+//!   dialled late        it begins in Waiting too, and the next one is dialled when it is ready; see `late`
+//!   begins anew         it begins in Waiting too; Pressing and the end are in `orphan`
 //!   force_at            Waiting becomes Holding; Holding parts without a quiet moment, and at its end even
 //!                       without a Close, as in a failover
 //!   the old one fails   a failover, to the next one if it is connected (Crossing), else by a dial
@@ -26,6 +28,8 @@
 //! slowest answer of late. Then the old backend is told Close 1001, what it still says is relayed, and what
 //! the client says is kept for the next one.
 
+mod late;
+
 use std::time::Duration;
 
 use crate::time::Time;
@@ -34,9 +38,10 @@ use crate::uplink::Entropy;
 use super::opening::backend_scanner;
 use super::target::{Speech, Target};
 use super::{AckMode, Backend, Client, Failure, Note, Service, Session, State};
+use late::Late;
 
 /// Going away (RFC 6455, 7.4.1).
-const GOING_AWAY: [u8; 2] = 1001_u16.to_be_bytes();
+pub(super) const GOING_AWAY: u16 = 1001;
 
 /// A planned move, as the driver orders it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +60,8 @@ pub enum Outcome {
         /// It has left without a quiet moment: answers may be missing.
         forced: bool,
     },
+    /// It has left its backend, and its client is closed, to reconnect.
+    Reconnects,
     /// It has left its backend in a failover.
     FailedOver,
     /// It is where it was.
@@ -67,9 +74,10 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every one of them.
-    pub const ALL: [Outcome; 9] = [
+    pub const ALL: [Outcome; 10] = [
         Outcome::Moved { forced: false },
         Outcome::Moved { forced: true },
+        Outcome::Reconnects,
         Outcome::FailedOver,
         Outcome::Closed,
         Outcome::Ended,
@@ -84,6 +92,7 @@ impl Outcome {
         match self {
             Outcome::Moved { forced: false } => "moved",
             Outcome::Moved { forced: true } => "forced",
+            Outcome::Reconnects => "reconnected",
             Outcome::FailedOver => "failed_over",
             Outcome::Stayed(Stay::NoTarget) => "no_target",
             Outcome::Stayed(Stay::TargetLost) => "target_lost",
@@ -115,6 +124,9 @@ pub(super) struct Departure {
     stage: Stage,
     /// The next backend, once it is connected.
     target: Option<Target>,
+    late: Late,
+    /// Next backends that were lost.
+    losses: u32,
     /// Data seen so far, up in bytes and down in messages, and since when that is so.
     seen: (u64, u64),
     quiet_since: Time,
@@ -136,6 +148,8 @@ enum Stage {
     Waiting { until: Time },
     /// The same, and the client's messages are held.
     Holding { since: Time, until: Time },
+    /// No quiet moment has come, and the client is to be closed: the next one between two messages will do.
+    Pressing { until: Time },
     /// The old backend was told Close. The client's messages are held since.
     Parting { since: Time },
     /// It is left, and it is the next one's turn.
@@ -162,7 +176,9 @@ impl Session {
         if !linked || !free || !self.settled() {
             return false;
         }
-        let stage = match self.config.break_before_make {
+        let never = self.config.break_before_make || self.begins_anew;
+        let late = if never || self.config.dial_ahead { Late::Never } else { Late::Resting };
+        let stage = match never || late == Late::Resting {
             true => Stage::Waiting { until: now + self.config.patience },
             false => Stage::Dialing { asked: false },
         };
@@ -170,6 +186,8 @@ impl Session {
             order,
             stage,
             target: None,
+            late,
+            losses: 0,
             seen: self.data_seen(),
             quiet_since: now,
             answers_until: None,
@@ -217,17 +235,19 @@ impl Session {
     /// [`Session::handle_target_failed`].
     pub fn take_target(&mut self) -> Option<u64> {
         let departure = self.departure.as_mut()?;
-        let wanted = departure.stage == Stage::Dialing { asked: false } && self.backend == Backend::Linked;
-        wanted.then(|| {
+        if self.backend != Backend::Linked {
+            return None;
+        }
+        let first = departure.stage == Stage::Dialing { asked: false };
+        if first {
             departure.stage = Stage::Dialing { asked: true };
-            departure.order.ticket
-        })
+        }
+        (first || departure.take_late()).then_some(departure.order.ticket)
     }
 
     /// Whether the driver should dial the next backend, or keep the connection to it.
     pub fn wants_target(&self) -> bool {
-        let dialing = |departure: &Departure| departure.stage == Stage::Dialing { asked: true };
-        self.departure.as_ref().is_some_and(|departure| departure.target.is_some() || dialing(departure))
+        self.departure.as_ref().is_some_and(|departure| departure.target.is_some() || departure.is_dialled())
     }
 
     /// The next backend is connected. False when the session does not want it any more; the driver drops
@@ -242,19 +262,24 @@ impl Session {
         };
         let told = self.service().is_some();
         let Some(departure) = self.departure.as_mut() else { return false };
-        let wanted = departure.stage == Stage::Dialing { asked: true };
+        let first = departure.stage == Stage::Dialing { asked: true };
+        let wanted = departure.is_dialled();
         if wanted {
             departure.target = Some(Target::new(scan, speech));
+        }
+        if first {
             // A service must have heard that the session is to leave.
             departure.alive &= !told;
             departure.stage = Stage::Waiting { until };
+        } else if wanted {
+            departure.late = Late::Resting;
         }
         wanted
     }
 
     /// No other backend takes the session.
     pub fn handle_target_failed(&mut self) {
-        if self.stage() == Some(Stage::Dialing { asked: true }) {
+        if self.departure.as_ref().is_some_and(|departure| departure.is_dialled()) {
             self.end_move(Outcome::Stayed(Stay::NoTarget));
         }
     }
@@ -280,7 +305,7 @@ impl Session {
             // There is no way back: another one is dialled.
             Stage::Parting { .. } => departure.target = None,
             Stage::Crossing { .. } => self.end_move(Outcome::FailedOver),
-            _ => self.end_move(Outcome::Stayed(Stay::TargetLost)),
+            _ => self.target_lost(),
         }
     }
 
@@ -324,6 +349,10 @@ impl Session {
         match (stage, self.backend) {
             (Stage::Parting { .. }, Backend::Parting { .. }) => {}
             (Stage::Crossing { .. }, Backend::Waiting { .. } | Backend::Dialing) => {}
+            (Stage::Waiting { .. } | Stage::Pressing { .. }, Backend::Linked) if open && self.begins_anew => {
+                self.watch_traffic(now);
+                self.wait_to_close(now);
+            }
             (Stage::Dialing { .. } | Stage::Waiting { .. } | Stage::Holding { .. }, Backend::Linked)
                 if open =>
             {
@@ -343,17 +372,33 @@ impl Session {
             }
         }
         if self.parting_at().is_some_and(|at| at <= now) {
-            return self.part(now, false);
+            return self.part_or_dial(now, false);
         }
         let forced = self.force_at().is_some_and(|at| at <= now);
         match self.stage() {
-            Some(Stage::Holding { .. }) if forced && self.safe() => self.part(now, true),
+            Some(Stage::Holding { .. }) if forced && self.safe() => self.part_or_dial(now, true),
             Some(Stage::Holding { until, .. }) if until <= now => self.give_up_waiting(now, forced),
             // A message of the client's that does not end cannot be held.
             Some(Stage::Waiting { until }) if until + self.config.hold <= now => {
                 self.give_up_waiting(now, forced)
             }
             _ => {}
+        }
+    }
+
+    /// As [`Session::wait_for_quiet`], for a client that is closed. Nothing is held: nobody would get it.
+    fn wait_to_close(&mut self, now: Time) {
+        if let Some(Stage::Waiting { until }) = self.stage()
+            && until <= now
+        {
+            self.set_stage(Stage::Pressing { until: now + self.config.hold });
+        }
+        let due = match self.stage() {
+            Some(Stage::Pressing { until }) => until <= now || self.safe(),
+            _ => self.parting_at().is_some_and(|at| at <= now),
+        };
+        if due {
+            self.send_to_reconnect(now);
         }
     }
 
@@ -397,7 +442,7 @@ impl Session {
         if forced {
             self.force();
         }
-        self.up.part(&GOING_AWAY);
+        self.up.part(&GOING_AWAY.to_be_bytes());
         self.set_stage(Stage::Parting { since });
         self.backend = Backend::Parting { until: now + self.config.close_timeout };
     }
@@ -432,8 +477,9 @@ impl Session {
             departure.stage = Stage::Crossing { outcome: if planned { moved } else { failed } };
             self.backend = Backend::Waiting { at: Some(now) };
         } else {
-            let break_before_make = planned && self.config.break_before_make;
-            self.end_move(if break_before_make { moved } else { failed });
+            // It was to dial only now, or would have dialled a moment ago.
+            let dials_now = planned && (self.config.break_before_make || departure.late != Late::Never);
+            self.end_move(if dials_now { moved } else { failed });
         }
     }
 
@@ -497,10 +543,9 @@ impl Session {
 
     /// Nothing is under way: the backend has everything that it is to get, and has said nothing by half.
     fn safe(&self) -> bool {
-        let ready = self
-            .departure
-            .as_ref()
-            .is_some_and(|departure| departure.alive && departure.target.as_ref().is_none_or(Target::idle));
+        let ready = self.departure.as_ref().is_some_and(|departure| {
+            departure.alive && !departure.dials_late() && departure.target.as_ref().is_none_or(Target::idle)
+        });
         let delivered = self.up.delivered() && !self.up.pinging() && !self.up.closing();
         ready && delivered && !self.message_open() && self.wants_backend()
     }
@@ -534,7 +579,7 @@ impl Session {
 
     pub(super) fn departing_state(&self) -> Option<State> {
         Some(match self.stage()? {
-            Stage::Dialing { .. } | Stage::Waiting { .. } => State::Departing,
+            Stage::Dialing { .. } | Stage::Waiting { .. } | Stage::Pressing { .. } => State::Departing,
             Stage::Holding { .. } => State::Holding,
             Stage::Parting { .. } | Stage::Crossing { .. } => State::Parting,
         })
@@ -543,6 +588,8 @@ impl Session {
     /// When [`Session::depart`] has something to do, whatever happens until then.
     pub(super) fn departure_at(&self) -> Option<Time> {
         let next = match self.stage().filter(|_| self.backend == Backend::Linked)? {
+            Stage::Waiting { until } if self.begins_anew => [Some(until), None],
+            Stage::Pressing { until } => [Some(until), None],
             // What cannot be held yet is waited for, but not for ever.
             Stage::Waiting { until } if !self.up.may_hold() => [Some(until + self.config.hold), None],
             Stage::Waiting { until } => [Some(until), self.force_at()],

@@ -41,6 +41,8 @@ pub enum Cause {
     Aborted,
     /// The client did not come back in time.
     ResumeExpired,
+    /// The backend was left, and the client's conversation ends with it: it is to reconnect.
+    Reconnect,
 }
 
 impl Cause {
@@ -63,6 +65,7 @@ impl Cause {
             Cause::Shutdown => "shutdown",
             Cause::Aborted => "aborted",
             Cause::ResumeExpired => "resume_expired",
+            Cause::Reconnect => "reconnect",
         }
     }
 }
@@ -165,18 +168,22 @@ impl Session {
     /// Sends the client away with a Close of the broker's, and the backend too. `deaf`: the
     /// client's bytes make no sense any more.
     pub(super) fn dismiss(&mut self, now: Time, code: u16, reason: &str, cause: Cause, deaf: bool) {
-        self.set_end(cause, Some(code));
-        let payload = close_payload(code, reason);
+        self.dismiss_as(now, &close_payload(code, reason), cause, deaf);
+    }
+
+    /// As [`Session::dismiss`], with this payload.
+    pub(super) fn dismiss_as(&mut self, now: Time, payload: &[u8], cause: Cause, deaf: bool) {
+        self.set_end(cause, close_code(payload));
         self.drop_unsent_open();
         // What came before a breach is still delivered; a session that ends for another reason
         // has nowhere to deliver it.
         let connected = matches!(self.backend, Backend::Linked | Backend::Closing { .. });
         let give_up = now + self.config.deadline;
-        let farewell = || Farewell::Close(payload.clone());
+        let farewell = || Farewell::Close(payload.into());
         self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up }));
         match self.client {
-            Client::Open => self.tell_client(&payload, false, deaf),
-            Client::Left { close: Some(_) } => self.tell_client(&payload, true, deaf),
+            Client::Open => self.tell_client(payload, false, deaf),
+            Client::Left { close: Some(_) } => self.tell_client(payload, true, deaf),
             Client::Left { close: None } => self.client_over(),
             Client::Told { .. } | Client::Over => {}
         }
@@ -210,6 +217,7 @@ impl Session {
         }
         let undelivered = !matches!(self.client, Client::Left { .. }) || !self.up.ring.all_released();
         if failed && undelivered && self.config.failover && !self.no_failover {
+            self.keep_word(payload);
             return self.leave_backend(now, Failure::Close(code.unwrap_or_default()));
         }
         if failed {

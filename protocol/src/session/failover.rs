@@ -21,7 +21,9 @@ use crate::violation::Violation;
 
 use super::ledger::Unanswered;
 use super::opening::backend_scanner;
+use super::silence::Proof;
 use super::target::Target;
+use super::words::Words;
 use super::{AckMode, Backend, Breach, Cause, Client, Farewell, Outcome, Session, State};
 
 /// Why a backend was left.
@@ -109,6 +111,8 @@ pub struct Dial {
 pub enum Note {
     /// A backend failed and was left.
     Failed(Failure),
+    /// The same, and the client, whose conversation ends with it, is to be closed.
+    Orphaned(Failure),
     /// The next one is connected, this long after the failure.
     Linked {
         /// From the failure until now.
@@ -173,6 +177,7 @@ pub(super) struct Episode {
     linked: Option<Time>,
     /// Seq up to which the replay goes.
     replay_to: u64,
+    pub(super) words: Words,
 }
 
 /// A session some of whose messages may be killers.
@@ -207,6 +212,9 @@ impl Session {
             }
             return;
         }
+        if self.begins_anew {
+            return self.orphan(now, failure);
+        }
         // One that was told to go and has said Close gets an orderly end.
         self.reset = !(parting && self.backend_deaf);
         self.note(Note::Failed(failure));
@@ -218,15 +226,10 @@ impl Session {
         }
         self.backend = Backend::Waiting { at: None };
         self.begin_episode(now, since);
+        self.hear_word(failure);
         self.cross(now, failure);
         if convicted {
-            self.dismiss(
-                now,
-                self.config.codes.poison,
-                "a message fails every backend",
-                Cause::Poison,
-                false,
-            );
+            self.convicted(now);
         }
     }
 
@@ -325,10 +328,10 @@ impl Session {
     /// `since`: from when on the client has waited for the next backend.
     fn begin_episode(&mut self, now: Time, since: Time) {
         let (deadline, ends) = (now + self.config.deadline, now + self.config.longest);
-        let best = self.up.acked();
+        let (best, words) = (self.up.acked(), Words::default());
         let (failed, dials, linked, replay_to) = (since, 0, None, 0);
-        let fresh = || Box::new(Episode { deadline, ends, best, failed, dials, linked, replay_to });
-        let episode = self.episode.get_or_insert_with(fresh);
+        let fresh = || Episode { deadline, ends, best, failed, dials, linked, replay_to, words };
+        let episode = self.episode.get_or_insert_with(|| Box::new(fresh()));
         if episode.linked.take().is_some() {
             episode.failed = since;
         }
@@ -383,7 +386,7 @@ impl Session {
         let target = self.take_crossed();
         self.clocks.backend_linked(now);
         self.unanswered = Unanswered::new(now, self.up.ring.base_seq(), self.down.messages());
-        (self.pongs, self.ponged, self.unproven) = (self.config.ack != AckMode::None, false, false);
+        (self.pongs, self.proof) = (self.config.ack != AckMode::None, Proof::Open);
         (self.backend_deaf, self.no_failover) = (false, no_failover);
         let (base, whole) = (self.up.ring.base_seq(), self.up.ring.whole_seq());
         let replay_to = self.exceptions().written_seq.clamp(base, whole);
@@ -425,6 +428,7 @@ impl Session {
             return;
         }
         self.backend = Backend::Waiting { at: None };
+        self.hear_word(Failure::Eof);
         if failure == DialFailure::Refused {
             self.dismiss(now, self.config.codes.refused, "refused by every backend", Cause::Refused, false);
         } else if self.episode.as_ref().is_some_and(|episode| episode.deadline <= now) {
@@ -525,9 +529,9 @@ impl Session {
     }
 
     fn past_deadline(&mut self, now: Time, code: u16) {
-        self.episode = None;
         let give_up = now + self.config.close_timeout;
-        self.dismiss(now, code, "no backend in time", Cause::Deadline, false);
+        self.dismiss_with_their_word(now, (code, "no backend in time"), Cause::Deadline);
+        self.episode = None;
         if let Some(goodbye) = &mut self.goodbye {
             goodbye.give_up = give_up;
         }

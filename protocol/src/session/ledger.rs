@@ -2,6 +2,7 @@
 
 use super::ending::End;
 use super::failover::Suspicion;
+use super::orphan::Orphan;
 use super::silence::Stall;
 
 /// Counts of one direction.
@@ -78,6 +79,9 @@ pub(crate) struct Exceptions {
     pub(crate) reset_client: bool,
     /// The message on which the last backend fell silent.
     pub(super) stall: Option<Stall>,
+    pub(super) orphan: Option<Orphan>,
+    /// The Close with which the present backend fails.
+    pub(super) word: Option<Box<[u8]>>,
     pub(super) end: Option<End>,
 }
 

@@ -13,6 +13,7 @@ use super::ledger::Unanswered;
 use super::patience::Clocks;
 use super::resume::Returning;
 use super::service::Service;
+use super::silence::Proof;
 use super::{AckMode, Backend, Client, Config, Session, Shim};
 
 /// What an envelope may take besides a message and a capsule.
@@ -30,6 +31,9 @@ pub struct Opening {
     pub deflate: bool,
     /// The backend asked not to be replaced.
     pub no_failover: bool,
+    /// The client's protocol has a conversation that ends with its backend: when that is left, the client is
+    /// closed, to reconnect.
+    pub begins_anew: bool,
     /// What the client can do.
     pub client: ClientKind,
 }
@@ -54,7 +58,7 @@ pub enum ClientKind {
 impl Session {
     /// A session whose first backend is connected.
     pub fn new(config: Arc<Config>, now: Time, opening: Opening) -> Session {
-        let Opening { session, epoch, deflate, no_failover, client } = opening;
+        let Opening { session, epoch, deflate, no_failover, begins_anew, client } = opening;
         let limit = config.message_limit;
         let returns = !matches!(client, ClientKind::Plain);
         let (up, down) = match returns {
@@ -78,10 +82,10 @@ impl Session {
             clocks: Clocks::new(now),
             unanswered: Unanswered::new(now, 0, 0),
             pongs: config.ack != AckMode::None,
-            ponged: false,
-            unproven: false,
+            proof: Proof::Open,
             backend_deaf: false,
             no_failover,
+            begins_anew,
             deflate,
             memory_short: false,
             reset: false,

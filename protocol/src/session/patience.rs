@@ -307,6 +307,7 @@ impl Session {
             self.tell_client_at(),
             self.up.hold_ends(),
             self.episode_timeout(),
+            self.orphan_at(),
             self.departure_at(),
             self.silence_at(),
             self.unfit_at(),
@@ -328,6 +329,7 @@ impl Session {
         }
         let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
         self.expire_episode(now);
+        self.expire_orphan(now);
         self.expire_closes(now);
         self.expire_absence(now);
         if due(self.unfit_at()) {

@@ -20,7 +20,7 @@ impl Session {
     /// and not even an open message may grow.
     pub fn client_read_limit(&self, tight: bool) -> usize {
         match self.client {
-            _ if self.away() => 0,
+            _ if self.away() || self.orphaned().is_some() => 0,
             Client::Open if tight => self.read_for_acknowledgements(),
             Client::Open if self.up.ring.len() >= self.ring_most() => {
                 match (self.client_scan.message_open(), self.client_scan.remaining()) {

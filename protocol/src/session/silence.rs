@@ -63,6 +63,17 @@ pub(super) struct Stall {
     follows: bool,
 }
 
+/// Whether a backend answers pings, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// It should, and nothing speaks against it.
+    Open,
+    /// It talks and has answered none in time, so it may never do.
+    Doubted,
+    /// It has answered one, or another of its pool has.
+    Given,
+}
+
 /// For how long a backend that talks may answer no ping if none of its pool has answered one, where nothing
 /// else is set.
 const UNFIT: Duration = Duration::from_secs(300);
@@ -163,7 +174,7 @@ impl Session {
 impl Session {
     /// A pong has come, so many microseconds after its ping.
     pub(super) fn pong_took(&mut self, took: u64) {
-        if !std::mem::replace(&mut self.ponged, true) {
+        if std::mem::replace(&mut self.proof, Proof::Given) != Proof::Given {
             self.note(Note::Fit);
         }
         if u128::from(took) * SLOW_PONG > self.config.ack_timeout.as_micros() {
@@ -174,8 +185,8 @@ impl Session {
     /// When a backend that talks and has answered no ping is asked about. It may answer when it has come to the
     /// end of a long answer; a client that must not wait for that gets on without acknowledgements.
     pub(super) fn unfit_at(&self) -> Option<Time> {
-        let unproven = self.pongs && !self.ponged && self.listens_to_backend();
-        let asked = self.up.asked().filter(|_| unproven)?;
+        let open = self.pongs && self.proof != Proof::Given && self.listens_to_backend();
+        let asked = self.up.asked().filter(|_| open)?;
         let since = self.clocks.awaits_since()?.max(asked);
         let limit = match self.config.stall_timeout {
             // What would be released is all that keeps the client from going on.
@@ -196,31 +207,31 @@ impl Session {
     /// Whether pongs are to be waited for. One that talks and answers no ping in time may answer none ever, and
     /// must not stand still for that.
     pub(super) fn expects_pongs(&mut self, now: Time) -> bool {
-        if self.ponged || self.unproven {
-            return self.ponged;
+        if self.proof != Proof::Open {
+            return self.proof == Proof::Given;
         }
         let since = self.up.asked().filter(|asked| self.clocks.last_heard() > *asked);
         if since.is_some_and(|since| now.since(since) >= self.config.ack_timeout) {
-            self.unproven = true;
+            self.proof = Proof::Doubted;
             self.note(Note::Unproven);
         }
-        !self.unproven
+        self.proof == Proof::Open
     }
 
     /// Backends of the pool talk, and none has answered a ping in time.
     pub fn set_unproven(&mut self) {
-        self.unproven = true;
+        self.proof = Proof::Doubted;
     }
 
     /// Some backend of the pool has answered a ping, so that all do: it is the same program.
     pub fn set_fit(&mut self) {
-        self.ponged = true;
+        self.proof = Proof::Given;
     }
 
     /// Acknowledgements are not to be had from this backend, in answer to [`Note::NoPong`]. A service that
     /// links the shim owes them.
     pub fn set_unfit(&mut self, now: Time) {
-        if self.ponged || !self.pongs {
+        if self.proof == Proof::Given || !self.pongs {
             return;
         }
         if self.service().is_some() {

@@ -25,6 +25,8 @@ pub enum State {
     Replaying,
     /// It has them, and must last `stable` yet.
     Settling,
+    /// The backend was left, and the client, whose conversation ends with it, is to be closed.
+    Orphaned,
     /// A Close was said by one side.
     Closing,
 }
@@ -42,6 +44,7 @@ impl State {
             State::Dialing => "dialing",
             State::Replaying => "replaying",
             State::Settling => "settling",
+            State::Orphaned => "orphaned",
             State::Closing => "closing",
         }
     }
@@ -67,6 +70,7 @@ impl Session {
             (Backend::Dialing, _) => State::Dialing,
             (Backend::Parting { .. }, Client::Open) => State::Parting,
             (Backend::Parting { .. }, _) => State::Closing,
+            (Backend::Over, _) if self.orphaned().is_some() => State::Orphaned,
             (Backend::Closing { .. } | Backend::Over, _) => State::Closing,
             (Backend::Linked, Client::Open) if self.away() && self.departure.is_none() => State::Detached,
             (Backend::Linked, Client::Open) => self.departing_state().unwrap_or_else(|| self.linked_state()),

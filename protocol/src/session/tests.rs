@@ -1,4 +1,4 @@
-//! One test for each arrow of the diagrams in [`super`], [`super::failover`] and [`super::departure`], and for each
+//! One test for each arrow of the diagrams in [`super`], [`super::failover`] and [`super::departure`], [`super::orphan`], and for each
 //! sentence of the guarantees: what the client and the backends get to see, byte for byte.
 
 mod closing;
@@ -6,8 +6,10 @@ mod deadlines;
 mod departing;
 mod failing;
 mod goodbye;
+mod late;
 mod limits;
 mod moving;
+mod orphans;
 mod poison;
 mod relaying;
 mod returning;
@@ -19,4 +21,5 @@ mod slow;
 mod stalls;
 mod together;
 mod wire;
+mod words;
 mod world;

@@ -158,6 +158,7 @@ fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
         ack_timeout: dice.millis(1000, 3000),
         stall_timeout: dice.pick(&[4000, 20_000]).to_millis(),
         failover: true,
+        auto_wait: 5000.to_millis(),
         capsule_limit: 100,
         resume_window: dice.pick(&[0, 2000, 10_000, 60_000, 60_000, 60_000]).to_millis(),
         // What a few messages are answered with has room in one envelope.
@@ -172,6 +173,7 @@ fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
         quiet_max: dice.millis(300, 1000),
         patience: dice.millis(500, 5000),
         hold: dice.millis(100, 2000),
+        dial_ahead: dice.chance(70),
         break_before_make: dice.chance(30),
         deadline: dice.millis(10_000, 30_000),
         longest: dice.millis(30_000, 60_000),
@@ -187,9 +189,10 @@ fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
             deadline: 1013,
             longest: 1012,
             slow_client: 1013,
-            refused: 1008,
+            refused: 1012,
             poison: 1011,
             on_failure: 1012,
+            reconnect: 1012,
             slow_message: 1008,
         },
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::Client;
+use steadfast_tests::frame::{CONTINUATION, Frame, TEXT};
 use steadfast_tests::sequence::{range, send_range};
 
 use crate::scene::{
@@ -16,16 +17,49 @@ use crate::scene::{
 async fn a_next_backend_that_is_killed_changes_nothing_for_the_client() {
     let mut own = Midway::between("", "").await;
     own.b.kill();
-    let waiting = wait_operation(&own.broker, &own.drain, "waiting").await;
-    assert_eq!((&waiting["sessions"]["remaining"], &waiting["sessions"]["failed"]), (&json!(1), &json!(0)));
+    own.broker.wait_backend("b", "left", |backend| backend["sessions"] == 0).await;
     own.finish().await;
     assert_eq!(own.client.text().await, "a:half and half");
+    let waiting = wait_operation(&own.broker, &own.drain, "waiting").await;
+    assert_eq!((&waiting["sessions"]["remaining"], &waiting["sessions"]["failed"]), (&json!(1), &json!(0)));
     own.goes_on_at_a().await;
     own.b.restart().await;
     wait_all_moved(&own.broker, &own.drain, 1).await;
     own.client.ask("m-3", "b:m-3").await;
     assert_eq!(own.a.journal().texts(), ["m-1", "half and half", "m-2"]);
     assert_eq!(own.b.journal().texts(), ["m-3"]);
+}
+
+#[tokio::test]
+async fn a_next_backend_that_closes_who_says_nothing_is_dialled_when_the_session_is_ready() {
+    let mut own = Midway::between("", "").await;
+    own.b.command("!close 4408 connection initialisation timeout").await;
+    own.b.wait_end(0).await;
+    own.arrive().await;
+    own.goes_on_at_b().await;
+    assert_eq!(own.b.journal().sessions().len(), 2);
+    let lost = own.broker.metric("steadfast_moves_total", &[("outcome", "target_lost")]).await;
+    assert_eq!(lost, 0.0, "the move has not failed");
+}
+
+#[tokio::test]
+async fn a_pool_may_have_its_next_backends_dialled_late() {
+    let (a, b) = (Backend::start("a", "").await, Backend::start("b", "").await);
+    let broker = Broker::over(&[&a]).pool_setting("dial_ahead = false").start().await;
+    let mut client = Client::connect(broker.address()).await;
+    client.ask("m-1", "a:m-1").await;
+    broker.wait_at_rest().await;
+    add(&broker, &b).await;
+    client.send_frame(Frame::new(TEXT, "half and ").unfinished()).await;
+    broker.wait_only_session("half a message", |session| session["buffered_bytes"] != 0).await;
+    let drain = drain(&broker, "a").await;
+    broker.wait_only_session("on its way", |session| session["state"] == "departing").await;
+    assert!(b.journal().sessions().is_empty());
+    client.send_frame(Frame::new(CONTINUATION, "half")).await;
+    assert_eq!(client.text().await, "a:half and half");
+    wait_all_moved(&broker, &drain, 1).await;
+    client.ask("m-2", "b:m-2").await;
+    assert_eq!((b.journal().sessions().len(), b.journal().texts()), (1, vec!["m-2".to_owned()]));
 }
 
 #[tokio::test]

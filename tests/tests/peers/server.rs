@@ -8,7 +8,7 @@ use steadfast_tests::process::Process;
 
 use super::tools::Tool;
 
-/// `server.js` or `server.py`, as a process.
+/// `server.js`, `server.py` or `socketio-server.js`, as a process.
 #[derive(Debug)]
 pub(crate) struct Server {
     library: Tool,
@@ -38,7 +38,11 @@ impl Server {
 
     /// What it answers to `!who`.
     pub(crate) fn name(&self) -> &'static str {
-        if self.library == Tool::Ws { "ws" } else { "websockets" }
+        match self.library {
+            Tool::Ws => "ws",
+            Tool::SocketIo => "socket.io",
+            Tool::Websockets | Tool::Curl => "websockets",
+        }
     }
 
     /// Where it listens.
@@ -54,7 +58,11 @@ impl Server {
     /// Starts it (again) on its port, and waits until it listens.
     pub(crate) async fn restart(&mut self) {
         self.kill();
-        let script = if self.library == Tool::Ws { "server.js" } else { "server.py" };
+        let script = match self.library {
+            Tool::Ws => "server.js",
+            Tool::SocketIo => "socketio-server.js",
+            Tool::Websockets | Tool::Curl => "server.py",
+        };
         let mut command = self.library.command();
         command.args([script, self.name()]).arg(self.address.port().to_string());
         let mut process = Process::spawn(&format!("{} server", self.name()), &mut command);

@@ -10,6 +10,8 @@ use steadfast_tests::skipped::leave_out;
 pub(crate) enum Tool {
     /// Node.js with the package `ws`.
     Ws,
+    /// Node.js with the packages `socket.io` and `socket.io-client`.
+    SocketIo,
     /// Python 3 with the package `websockets`.
     Websockets,
     /// curl.
@@ -21,6 +23,10 @@ impl Tool {
     fn is_installed(self) -> bool {
         match self {
             Self::Ws => succeeds(self.command().args(["-e", "require('ws')"])),
+            Self::SocketIo => {
+                let both = "require('socket.io'); require('socket.io-client')";
+                succeeds(self.command().args(["-e", both]))
+            }
             Self::Websockets => succeeds(self.command().args(["-c", "import websockets"])),
             Self::Curl => succeeds(self.command().arg("--version")),
         }
@@ -29,7 +35,7 @@ impl Tool {
     /// The program, set up to find its packages where `./test` puts them.
     pub(crate) fn command(self) -> Command {
         let mut command = Command::new(match self {
-            Self::Ws => "node",
+            Self::Ws | Self::SocketIo => "node",
             Self::Websockets => "python3",
             Self::Curl => "curl",
         });

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use steadfast_protocol::session::AckMode;
 
-use super::{DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, secs};
+use super::{DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, secs, session};
 use crate::config::problem::Origin;
 use crate::config::settings::{
     Backend, Balance, Discovery, HeaderCase, OnFailure, Outlier, Pool, Queue, Rebalance,
@@ -63,7 +63,9 @@ fn pool(section: &mut Section<'_>) -> Pool {
         shared_address: section.flag("shared_address", false),
         probe: section.flag("probe", true),
         capsule: section.size("capsule", 64 * KIB, 0..=CAPSULE_MAX),
-        on_failure: section.choice("on_failure", OnFailure::Failover, &values::ON_FAILURE),
+        on_failure: section.choice("on_failure", OnFailure::Auto, &values::ON_FAILURE),
+        close_codes: section.section("close_codes", session::pool_close_codes),
+        auto_wait: section.duration("auto_wait", secs(5), ZERO..=DAY),
         resume_window: section.duration("resume_window", secs(120), ZERO..=DAY),
         plain_resume: section.flag("plain_resume", false),
         balance: balance(section),
@@ -74,6 +76,7 @@ fn pool(section: &mut Section<'_>) -> Pool {
         health: section.optional_section("health", probe::health).flatten(),
         agent: section.optional_section("agent", probe::agent),
         outlier: section.section("outlier", outlier),
+        dial_ahead: section.flag("dial_ahead", true),
         break_before_make: section.flag("break_before_make", false),
         rebalance: section.optional_section("rebalance", rebalance),
         discoveries: discoveries(section),

@@ -1,7 +1,7 @@
 //! Keys that hold for every session: limits, timeouts, and what becomes of it when its backend fails.
 
 use super::{DAY, GIB, KIB, MIB, MS, Section, ZERO, ms, secs};
-use crate::config::settings::{CloseCodes, Drain, Failover, Herd, Limits, Poison, Timeouts};
+use crate::config::settings::{CloseCodes, Drain, Failover, Herd, Limits, Poison, PoolCloseCodes, Timeouts};
 use crate::config::values;
 
 /// hyper takes no smaller buffer, and the header limit is one.
@@ -90,11 +90,28 @@ pub(super) fn close_codes(section: &mut Section<'_>) -> CloseCodes {
         deadline: section.close_code("deadline", 1013),
         longest: section.close_code("longest", 1012),
         slow_client: section.close_code("slow_client", 1013),
-        refused: section.close_code("refused", 1008),
+        refused: section.close_code("refused", 1012),
         poison: section.close_code("poison", 1011),
         on_failure: section.close_code("on_failure", 1012),
+        reconnect: section.close_code("reconnect", 1012),
         shutdown: section.close_code("shutdown", 1001),
         slow_message: section.close_code("slow_message", 1008),
+    }
+}
+
+/// A pool's own, by the same names.
+pub(super) fn pool_close_codes(section: &mut Section<'_>) -> PoolCloseCodes {
+    let mut code = |name| section.optional_close_code(name, "as in [close_codes]");
+    PoolCloseCodes {
+        deadline: code("deadline"),
+        longest: code("longest"),
+        slow_client: code("slow_client"),
+        refused: code("refused"),
+        poison: code("poison"),
+        on_failure: code("on_failure"),
+        reconnect: code("reconnect"),
+        shutdown: code("shutdown"),
+        slow_message: code("slow_message"),
     }
 }
 

@@ -111,9 +111,9 @@ fn when_all_refuse_the_session_ends() {
     rig.backend_dies();
     rig.fail_dial(DialFailure::Refused);
     let down = rig.down();
-    assert!(matches!(&down[..], [close] if close.starts_with("<close 1008")), "{down:?}");
-    rig.client_closes(1008, "");
-    assert_eq!(rig.session.ended(), Some(&End { cause: Cause::Refused, code: Some(1008) }));
+    assert!(matches!(&down[..], [close] if close.starts_with("<close 1012")), "{down:?}");
+    rig.client_closes(1012, "");
+    assert_eq!(rig.session.ended(), Some(&End { cause: Cause::Refused, code: Some(1012) }));
     assert_eq!(rig.session.ledger().up.lost, 1);
 }
 

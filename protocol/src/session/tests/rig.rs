@@ -37,6 +37,7 @@ pub(super) fn config() -> Config {
         ack_timeout: secs(10),
         stall_timeout: secs(300),
         failover: true,
+        auto_wait: secs(5),
         capsule_limit: 1000,
         resume_window: secs(120),
         message_limit: 1 << 20,
@@ -50,6 +51,7 @@ pub(super) fn config() -> Config {
         quiet_max: secs(2),
         patience: secs(30),
         hold: secs(3),
+        dial_ahead: true,
         break_before_make: false,
         deadline: secs(30),
         longest: secs(120),
@@ -65,9 +67,10 @@ pub(super) fn config() -> Config {
             deadline: 1013,
             longest: 1012,
             slow_client: 1013,
-            refused: 1008,
+            refused: 1012,
             poison: 1011,
             on_failure: 1012,
+            reconnect: 1012,
             slow_message: 1008,
         },
     }
@@ -114,6 +117,8 @@ pub(super) struct Rig {
     /// Bytes that the sockets still take.
     pub(super) client_room: usize,
     pub(super) backend_room: usize,
+    /// What the driver finds when it looks for room; `None`: the test answers for it.
+    pub(super) room: Option<bool>,
     seed: u64,
 }
 
@@ -150,6 +155,7 @@ impl Rig {
             unproven: false,
             client_room: usize::MAX,
             backend_room: usize::MAX,
+            room: None,
             seed: 1,
         }
     }
@@ -235,6 +241,11 @@ impl Rig {
     }
 
     // ---- what the sockets take ----
+
+    /// What the driver's random numbers begin with.
+    pub(super) fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
+    }
 
     pub(super) fn set_client_room(&mut self, room: usize) {
         self.client_room = room;
@@ -384,6 +395,9 @@ impl Rig {
         self.drop_link();
         if !self.session.wants_target() {
             self.target = None;
+        }
+        if let Some(room) = self.room.filter(|_| self.session.seeks_room(self.now)) {
+            self.session.handle_room(self.now, room);
         }
         self.target_dials.extend(self.session.take_target());
         if let Some(dial) = self.session.take_dial(self.now) {

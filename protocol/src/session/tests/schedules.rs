@@ -95,11 +95,15 @@ proptest! {
         failover in prop::bool::weighted(0.9),
         keepalive in prop::sample::select(vec![0, 25]),
         hold in prop::sample::select(vec![0, 200]),
+        (anew, room, ahead) in (prop::bool::weighted(0.2), any::<bool>(), any::<bool>()),
     ) {
-        let mut world = World::new(|config| {
+        let change = |config: &mut Config| {
+            config.dial_ahead = ahead;
             config.ack = if none { AckMode::None } else { AckMode::Pong };
             (config.failover, config.keepalive, config.ack_hold) = (failover, secs(keepalive), ms(hold));
-        });
+        };
+        let mut world = World::open(change, anew);
+        world.rig.room = Some(room);
         ops.into_iter().for_each(|op| world.apply(op));
         world.rude(Rude::ClientGone);
         // The deadline, an unanswered Close, and what was dialled in between.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::rig::{Rig, ms};
 use super::wire::{CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, masked, plain};
-use crate::session::{Config, DialFailure, Failure, Move, State};
+use crate::session::{Config, DialFailure, Failure, Move, Opening, State};
 
 const MESSAGE: usize = 40_000;
 const RING: usize = 60_000;
@@ -165,10 +165,17 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(change: impl FnOnce(&mut Config)) -> World {
-        let rig = Rig::with(|config| {
+        World::open(change, false)
+    }
+
+    /// `begins_anew`: as [`Opening`] has it.
+    pub(super) fn open(change: impl FnOnce(&mut Config), begins_anew: bool) -> World {
+        let opening = Opening { epoch: 1, begins_anew, ..Opening::default() };
+        let small = |config: &mut Config| {
             (config.message_limit, config.ring_limit) = (MESSAGE as u32, RING);
             change(config);
-        });
+        };
+        let rig = Rig::open(small, opening);
         let (client_stream, backend_stream) = (Vec::new(), Vec::new());
         World {
             rig,

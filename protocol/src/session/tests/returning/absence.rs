@@ -178,10 +178,10 @@ fn so_does_the_brokers_own_when_no_backend_is_found() {
         comes_back(&mut rig, 1, 1, 2);
         assert_eq!(
             heard(&mut rig),
-            [welcome(2, "resumed 1 0"), "<close 1008 refused by every backend>".into()],
+            [welcome(2, "resumed 1 0"), "<close 1012 refused by every backend>".into()],
             "and what is lost is not said to be committed"
         );
-        rig.client_closes(1008, "");
+        rig.client_closes(1012, "");
         assert_eq!((end(&rig).map(|end| end.cause), rig.session.ledger().up.lost), (Some(Cause::Refused), 1));
     }
 }

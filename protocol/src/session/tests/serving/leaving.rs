@@ -170,7 +170,7 @@ fn a_next_service_that_speaks_before_it_is_attached_is_none() {
     for bytes in [push(&["hello"]), down("hello"), Commit { number: 1, ..Commit::default() }.frame()] {
         let mut rig = waiting();
         rig.target_sends(&bytes);
-        assert_eq!(outcomes(&mut rig), [Outcome::Stayed(Stay::TargetLost)]);
+        assert!(outcomes(&mut rig).is_empty(), "another is dialled when the session is ready");
         assert!(!rig.session.wants_target() && rig.down().is_empty());
         rig.client_says("two");
         assert_eq!(got(&mut rig), ["two"], "the present one serves on");
@@ -241,4 +241,20 @@ fn a_forced_move_takes_the_moment_when_everything_is_committed() {
         (rig.down(), outcomes(&mut rig)),
         (vec!["2".into(), "3".into()], vec![Outcome::Moved { forced: true }])
     );
+}
+
+#[test]
+fn a_next_service_may_be_dialled_late() {
+    let mut rig = serving_with(|config| config.dial_ahead = false);
+    assert!(rig.session.relocate(rig.now, ORDER));
+    rig.pump();
+    assert_eq!(rig.up().last().map(String::as_str), Some("<notice 0 draining>"));
+    rig.backend_pongs();
+    assert!(rig.target_dials.is_empty());
+    rig.wait(secs(5));
+    assert_eq!(rig.target_dials.len(), 1, "it has heard of it, and nothing is under way");
+    assert!(rig.link_target());
+    assert_eq!(rig.up(), [GOODBYE]);
+    rig.backend_closes(1001, "");
+    assert_eq!(rig.links.len(), 2);
 }
