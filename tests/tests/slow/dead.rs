@@ -45,6 +45,7 @@ async fn a_session_behind_a_proxy_to_a_stopped_application_moves() {
     let mut client = Client::connect(broker.address()).await;
     let (home, other) = home_and_other([&a, &b]).await;
     client.ask("m-1", &format!("{}:m-1", home.name())).await;
+    broker.wait_at_rest().await;
     home.signal(Signal::SIGSTOP);
     client.ask("m-2", &format!("{}:m-2", other.name())).await;
     home.signal(Signal::SIGCONT);
@@ -73,7 +74,9 @@ async fn witness(broker: &Broker, backend: &Backend) -> Client {
 #[tokio::test]
 async fn the_backend_of_a_connection_that_is_swallowed_is_dialled_again_without_blame() {
     let backend = Backend::start("a", "").await;
-    let broker = over(&[&backend], &[SHORT]).start().await;
+    let broker = over(&[&backend], &[SHORT]);
+    // A penalty would be seen for long.
+    let broker = broker.setting("failover", "penalty_min = \"1m\"\npenalty_max = \"1m\"").start().await;
     let mut client = Client::connect(broker.address()).await;
     client.ask("m-1", "a:m-1").await;
     broker.wait_at_rest().await;
@@ -96,7 +99,7 @@ async fn the_backend_of_a_connection_that_is_swallowed_is_dialled_again_without_
     assert_eq!(times(&[&backend], "m-2"), 1, "nothing had got through before");
     assert_eq!(dials(&backend), 3, "the witness has stayed");
     let state = broker.backend("a").await.expect("listed");
-    assert_eq!((&state["state"], &state["failures"]), (&"up".into(), &0.into()), "{state}");
+    assert_eq!((&state["state"], &state["penalised"]), (&"up".into(), &false.into()), "{state}");
 }
 
 /// The peer's kernel has acknowledged all, so nothing is on its way that could miss an answer.

@@ -18,6 +18,9 @@ use crate::{NO_PROBE, SHORT, dials, over, pair, pool};
 /// Settings of pools in which a slow service must be served as well as in any other.
 const MODES: [&[&str]; 3] = [&[], &["ack = \"none\""], &["on_failure = \"close\""]];
 
+/// How long a backend may owe a pong here: several times what it takes to handle what a window has.
+const LONGER: &str = "ack_timeout = \"1500ms\"";
+
 /// Brokers' pools, one for each of [`MODES`], over `size` backends each.
 async fn in_all_modes(size: usize, flags: &str, settings: &[&str]) -> (Vec<Vec<Backend>>, BrokerBuilder) {
     let mut broker = BrokerBuilder::default();
@@ -63,35 +66,35 @@ async fn assert_all_modes(broker: &Broker, pools: &[Vec<Backend>], tag: &str, to
 /// What a service has not read stands in nobody's way: a pong answers for what is in front of it, and that is
 /// never more than it reads in the time it has.
 #[tokio::test]
-async fn a_handler_of_5_ms_for_each_of_300_messages() {
+async fn a_handler_of_5_ms_for_each_of_600_messages() {
     let tag = "m".repeat(200);
-    for size in [1, 2] {
-        let settings = ["ack_timeout = \"700ms\"", NO_PROBE];
-        let (pools, broker) = in_all_modes(size, "--silent --handle 5", &settings).await;
+    join_all([1, 2].map(async |size| {
+        let (pools, broker) = in_all_modes(size, "--silent --handle 5", &[LONGER, NO_PROBE]).await;
         let broker = broker.start().await;
-        assert_all_modes(&broker, &pools, &tag, 300).await;
-    }
+        assert_all_modes(&broker, &pools, &tag, 600).await;
+    }))
+    .await;
 }
 
 #[tokio::test]
-async fn python_services_with_5_ms_for_each_of_300_messages() {
-    if left_out("python_services_with_5_ms_for_each_of_300_messages", &[Tool::Websockets]) {
+async fn python_services_with_5_ms_for_each_of_600_messages() {
+    if left_out("python_services_with_5_ms_for_each_of_600_messages", &[Tool::Websockets]) {
         return;
     }
     let mut servers = [Server::start(Tool::Websockets).await, Server::start(Tool::Websockets).await];
     let listed = servers.iter().map(|server| format!("[[pool.backend]]\nurl = \"{}\"\n", server.url()));
-    let broker = over(&[], &["ack_timeout = \"700ms\"", NO_PROBE]);
+    let broker = over(&[], &[LONGER, NO_PROBE]);
     let broker = broker.pool_table(&listed.collect::<String>()).start().await;
     let upgrade = Upgrade::to(broker.address()).header("Sec-WebSocket-Protocol", "chat.v2");
     let mut client = upgrade.connect().await;
-    for n in 1..=300 {
-        client.send(&format!("!work 5 {}-{n}", "m".repeat(4000))).await;
+    for n in 1..=600 {
+        client.send(&format!("!work 5 {}-{n}", "m".repeat(1000))).await;
     }
     let session = broker.wait_only_session("at a server", |session| session["state"] == "relaying").await;
     let home = servers.iter_mut().find(|server| session["backend"] == server.address().to_string());
     let home = home.expect("one of the two");
     assert_eq!(home.event().await["event"], "open");
-    for n in 1..=300 {
+    for n in 1..=600 {
         let event = home.event().await;
         assert_eq!(
             (&event["event"], number(event["text"].as_str().unwrap_or_default())),
@@ -106,10 +109,10 @@ async fn python_services_with_5_ms_for_each_of_300_messages() {
 async fn a_service_that_reads_a_steady_200_kb_a_second() {
     let tag = "m".repeat(200);
     let flags = "--silent --read-rate 200000 --receive-buffer 4096";
-    let (pools, broker) = in_all_modes(2, flags, &["ack_timeout = \"700ms\"", NO_PROBE]).await;
+    let (pools, broker) = in_all_modes(2, flags, &[LONGER, NO_PROBE]).await;
     let broker = broker.start().await;
-    // 400 KB with headers.
-    assert_all_modes(&broker, &pools, &tag, 1900).await;
+    // 600 KB with headers.
+    assert_all_modes(&broker, &pools, &tag, 2800).await;
 }
 
 /// One message that takes longer to read than a pong may take: the kernel sees it go.
