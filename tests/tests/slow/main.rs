@@ -16,6 +16,7 @@ mod loops;
 mod mute;
 mod probes;
 mod shared;
+mod shim;
 mod window;
 
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! How much of what was written a backend may not have read.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::Value;
 use steadfast_tests::backend::Backend;
@@ -8,6 +9,7 @@ use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::Client;
 use steadfast_tests::network::unread;
 use steadfast_tests::payload::Payload;
+use steadfast_tests::proxy::Proxy;
 use steadfast_tests::sequence::{converse, home_and_other, numbered, send_range, session_connections};
 
 use crate::clock::Clock;
@@ -53,6 +55,23 @@ async fn nothing_beyond_the_window_is_written_while_no_pong_comes() {
     clock.start(&broker, 1).await.rang().await;
     let written = messages(&backend) + unread(backend.address()) / 1000;
     assert!((50..=80).contains(&written), "{written} messages were written");
+}
+
+/// What is under way on a long path is no unread backlog: there the window grows with what the pongs show.
+#[tokio::test]
+async fn the_window_grows_on_a_long_path() {
+    let backend = Backend::start("a", "--silent").await;
+    let path = Proxy::start_long(backend.address(), Duration::from_millis(100)).await;
+    let listed = format!("[[pool.backend]]\nurl = \"ws://{}\"", path.address());
+    let broker = Broker::over(&[]).pool_table(&listed).start().await;
+    let client = Client::connect(broker.address()).await;
+    let long = "m".repeat(8000);
+    for _ in 0..1500 {
+        client.send(&long).await;
+    }
+    backend.wait_messages(1500).await;
+    let most = path.most_under_way();
+    assert!(most > 1 << 20, "12 MB were sent with at most {most} bytes under way");
 }
 
 /// A peer may answer the latest of several pings alone, and that answers for all before it.
