@@ -11,7 +11,9 @@ use tokio::time::sleep;
 /// Clients are pinged each 100 ms, and their pong is missed soon; but four times `stall` is never too long for one
 /// that reads.
 fn strict(backend: &Backend, stall: &str) -> BrokerBuilder {
-    let times = format!("keepalive = \"100ms\"\nclient_pong = \"200ms\"\nclient_stall = \"{stall}\"");
+    let times = format!(
+        "keepalive = \"100ms\"\nclient_pong = \"200ms\"\nclient_stall = \"{stall}\"\nclose = \"500ms\""
+    );
     Broker::over(&[backend]).setting("timeouts", &times)
 }
 
@@ -35,7 +37,7 @@ async fn a_client_that_reads_600_kb_at_a_steady_300_kb_a_second_is_kept() {
     let backend = Backend::start("a", "").await;
     let broker = strict(&backend, "2s").start().await;
     let mut client = Client::connect(broker.address()).await;
-    client.shrink_receive_buffer(8 << 10);
+    client.shrink_receive_buffer(32 << 10);
     for _ in 0..150 {
         client.send("!big 4000").await;
     }

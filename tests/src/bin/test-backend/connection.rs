@@ -256,7 +256,10 @@ impl Connection {
         self.messages += 1;
         let Open { opcode, rsv, key, fragments, bytes } = message;
         self.note(Event::Message { opcode, payload: Payload::of(&bytes), fragments, rsv, key });
-        sleep(Duration::from_millis(behaviour.handle.unwrap_or(0))).await;
+        // A sleep of no time takes a millisecond.
+        if let Some(time) = behaviour.handle {
+            sleep(Duration::from_millis(time)).await;
+        }
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
         if behaviour.die_after == Some(self.messages) || behaviour.die_on.as_deref() == Some(text) {
             return self.die(behaviour.die_how).await;
@@ -319,7 +322,7 @@ impl Connection {
             Command::Work(ms) => self.work(ms).await,
             Command::Block(ms) => {
                 std::thread::sleep(Duration::from_millis(ms));
-                self.work(0).await
+                self.say_done().await
             }
             Command::Swallow => {
                 swallow(&self.socket);
@@ -339,6 +342,10 @@ impl Connection {
 
     async fn work(&mut self, ms: u64) -> ControlFlow<()> {
         sleep(Duration::from_millis(ms)).await;
+        self.say_done().await
+    }
+
+    async fn say_done(&mut self) -> ControlFlow<()> {
         self.send(Frame::text(&format!("{}:done", self.shared.name))).await
     }
 
