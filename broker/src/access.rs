@@ -15,7 +15,7 @@ use http::StatusCode;
 use http::header::HeaderMap;
 
 use crate::config::settings::Access;
-use address::Address;
+pub(crate) use address::Address;
 use networks::Networks;
 use origins::Origins;
 use rates::{BrokerClock, Rates, quota};
@@ -35,7 +35,7 @@ pub(crate) struct Guard<C: Clock<Instant = Nanos> = BrokerClock> {
 /// Why a client may not come in, and what it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Denial {
-    /// `network`, `origin`, `sessions` or `rate`, as the metrics count them.
+    /// `network`, `origin`, `sessions`, `rate` or `hang_ups`, as the metrics count them.
     pub(crate) reason: &'static str,
     /// 403 for what stays so, 429 for what passes (RFC 6585, 4).
     pub(crate) status: StatusCode,

@@ -9,8 +9,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::config::settings::Agent;
-use crate::connect::{connect, reason};
-use crate::probe::{Patience, http as plain};
+use crate::connect::{History, connect, reason};
+use crate::manner::Manner;
+use crate::probe::{Failure, Patience, http as plain};
 
 /// The most bytes of a report.
 const REPORT_MAX: usize = 1 << 10;
@@ -86,34 +87,40 @@ impl Standing {
     }
 }
 
-/// Asks the agent of the backend at `host`, whose own port is `port`.
+/// Asks the agent of the backend at `host`, whose own port is `port`. `history` is that of the port
+/// that is asked.
 ///
 /// # Errors
 /// When there is no report within `agent.timeout`, or it cannot be understood; either says nothing of
 /// the backend.
-pub(crate) async fn ask(agent: &Agent, host: &str, port: u16) -> Result<Report, String> {
+pub(crate) async fn ask(
+    agent: &Agent,
+    host: &str,
+    port: u16,
+    (history, manner): (&History, Manner),
+) -> Result<Report, String> {
     let port = agent.port.unwrap_or(port);
     let patience = Patience::new(agent.timeout);
     let request = plain::request(Method::GET, &agent.path, &plain::authority(host, port))?;
-    let connected = patience.within("connection", connect(host, port, &[])).await?;
+    let connected = connect(host, port, &[], history, agent.timeout).await;
     let stream = connected.map_err(|error| reason(&error))?;
-    let text = patience.within("answer", plain::exchange(stream, request, read)).await??;
-    parse(&text)
+    let text = patience.within("answer", plain::exchange(stream, request, manner, read)).await?;
+    parse(&text.map_err(Failure::why)?)
 }
 
-async fn read(answer: http::Response<Incoming>) -> Result<String, String> {
+async fn read(answer: http::Response<Incoming>) -> Result<String, Failure> {
     if !answer.status().is_success() {
-        return Err(format!("answered {}, expected 200-299", answer.status().as_u16()));
+        return Err(format!("answered {}, expected 200-299", answer.status().as_u16()).into());
     }
     let body = Limited::new(answer.into_body(), REPORT_MAX).collect().await.map_err(|error| {
         match error.downcast_ref::<hyper::Error>() {
-            _ if error.is::<LengthLimitError>() => too_long(),
+            _ if error.is::<LengthLimitError>() => too_long().into(),
             Some(error) => plain::complaint(error),
-            None => error.to_string(),
+            None => error.to_string().into(),
         }
     })?;
     String::from_utf8(body.to_bytes().to_vec())
-        .map_err(|_| "answered with something that is no text".to_owned())
+        .map_err(|_| "answered with something that is no text".to_owned().into())
 }
 
 /// Understands words in upper or lower case, separated by space, comma or newline. Of two words for
@@ -194,12 +201,19 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::config::settings::HeaderCase;
 
     fn agent(timeout: Duration) -> Agent {
         Agent { path: "/agent".to_owned(), port: None, interval: timeout, timeout }
     }
 
     const LONG: Duration = Duration::from_secs(30);
+
+    const MANNER: Manner = Manner { case: HeaderCase::Lower, header: 16 << 10, header_lines: 128 };
+
+    async fn ask(agent: &Agent, host: &str, port: u16, manner: Manner) -> Result<Report, String> {
+        super::ask(agent, host, port, (&History::default(), manner)).await
+    }
 
     /// Gives `answer` to one request, and the request when the connection is over.
     async fn answering(answer: String) -> (u16, JoinHandle<String>) {
@@ -220,7 +234,7 @@ mod tests {
 
     async fn asked(answer: String) -> (Result<Report, String>, String) {
         let (port, task) = answering(answer).await;
-        let result = ask(&agent(LONG), "127.0.0.1", port).await;
+        let result = ask(&agent(LONG), "127.0.0.1", port, MANNER).await;
         let request = tokio::time::timeout(LONG, task).await.expect("the connection was left open");
         (result, request.expect("no panic"))
     }
@@ -368,7 +382,7 @@ mod tests {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nup").await.expect("it reads");
             stream.shutdown().await.expect("open until now");
         });
-        let result = ask(&agent(LONG), "127.0.0.1", port).await;
+        let result = ask(&agent(LONG), "127.0.0.1", port, MANNER).await;
         assert_eq!(result, Err("closed without a whole answer".to_owned()));
         task.await.expect("no panic");
     }
@@ -377,7 +391,7 @@ mod tests {
     async fn an_agent_that_says_nothing_is_an_error() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let result = ask(&agent(Duration::from_secs(1)), "127.0.0.1", port).await;
+        let result = ask(&agent(Duration::from_secs(1)), "127.0.0.1", port, MANNER).await;
         assert_eq!(result, Err("no answer within 1s".to_owned()));
     }
 
@@ -387,7 +401,7 @@ mod tests {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let port = socket.local_addr().expect("it is bound").port();
-        let asked = tokio::spawn(async move { ask(&agent(LONG), "127.0.0.1", port).await });
+        let asked = tokio::spawn(async move { ask(&agent(LONG), "127.0.0.1", port, MANNER).await });
         assert_eq!(asked.await.expect("no panic"), Err("connection refused".to_owned()));
     }
 }

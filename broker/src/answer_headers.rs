@@ -1,6 +1,10 @@
 //! What a backend says to the broker in headers of its answers.
 
 use http::HeaderMap;
+use http::header::{self, HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::header_lists::has_token;
 
 /// `Steadfast-Drain: on`, in the answer to an upgrade or to a health check: it asks to be drained.
 pub(crate) fn requests_drain(headers: &HeaderMap) -> bool {
@@ -18,6 +22,36 @@ pub(crate) fn links_shim(headers: &HeaderMap) -> bool {
     has_word(headers, "steadfast-shim", "1")
 }
 
+/// Whether a 101 with these headers answers an upgrade with this key (RFC 6455, 4.1).
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_upgrade(headers: &HeaderMap, key: &str) -> Result<(), &'static str> {
+    if !has_token(headers, &header::UPGRADE, "websocket")
+        || !has_token(headers, &header::CONNECTION, "upgrade")
+    {
+        return Err("it switched to another protocol");
+    }
+    if only(headers, &header::SEC_WEBSOCKET_ACCEPT)?
+        .is_none_or(|accept| accept.as_bytes() != derive_accept_key(key.as_bytes()).as_bytes())
+    {
+        return Err("its Sec-WebSocket-Accept is wrong");
+    }
+    only(headers, &header::SEC_WEBSOCKET_PROTOCOL).map(|_| ())
+}
+
+/// The value of a header that may come once only (RFC 6455, 11.3.3 and 11.3.4): of several, nobody knows
+/// which one the client goes by. The same again is no second one.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, &'static str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    match values.all(|value| Some(value) == first) {
+        true => Ok(first),
+        false if name == header::SEC_WEBSOCKET_ACCEPT => Err("it answered two Sec-WebSocket-Accept"),
+        false => Err("it chose two subprotocols"),
+    }
+}
+
 /// Whether a header is this word, in any case of letters. Of a header that came several times, the first
 /// counts.
 fn has_word(headers: &HeaderMap, name: &str, word: &str) -> bool {
@@ -26,12 +60,47 @@ fn has_word(headers: &HeaderMap, name: &str, word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
-
     use super::*;
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
+    }
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    /// Of this key, from RFC 6455, 1.3.
+    const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+    /// A right answer, and these lines besides.
+    fn switched(lines: &[(&'static str, &'static [u8])]) -> Result<(), &'static str> {
+        let right: [(_, &[u8]); 3] = [
+            ("upgrade", b"WebSocket"),
+            ("connection", b"upgrade"),
+            ("sec-websocket-accept", ACCEPT.as_bytes()),
+        ];
+        let pair = |(name, value): &(&'static str, &'static [u8])| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value).expect("a value"))
+        };
+        check_upgrade(&right.iter().chain(lines).map(pair).collect(), KEY)
+    }
+
+    #[test]
+    fn what_may_come_once_comes_once_in_a_right_answer() {
+        const ACCEPT_NAME: &str = "sec-websocket-accept";
+        const PROTOCOL: &str = "sec-websocket-protocol";
+        for lines in [
+            &[][..],
+            &[(ACCEPT_NAME, ACCEPT.as_bytes())],
+            &[(PROTOCOL, b"chat")],
+            &[(PROTOCOL, b"ch\xe4t"), (PROTOCOL, b"ch\xe4t")],
+            &[("connection", b"\xe4"), ("upgrade", b"\xe4")],
+        ] {
+            assert_eq!(switched(lines), Ok(()), "{lines:?}");
+        }
+        let two = Err("it chose two subprotocols");
+        assert_eq!(switched(&[(PROTOCOL, b"chat"), (PROTOCOL, b"superchat")]), two);
+        assert_eq!(switched(&[(PROTOCOL, b"chat"), (PROTOCOL, b"Chat")]), two);
+        assert_eq!(switched(&[(PROTOCOL, b"chat"), (PROTOCOL, b"chat"), (PROTOCOL, b"")]), two);
+        assert_eq!(switched(&[(ACCEPT_NAME, b"other")]), Err("it answered two Sec-WebSocket-Accept"));
     }
 
     #[test]

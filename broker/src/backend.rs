@@ -2,6 +2,7 @@
 
 mod asking;
 mod condition;
+mod life;
 mod seat;
 mod state;
 
@@ -15,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::agent::{self, Report};
 use crate::config::settings::{self, Query};
+use crate::connect::History;
 use crate::discovery::Found;
 use crate::placement::{Candidate, Reason, Standing, hash};
 use crate::queue::Queue;
@@ -22,6 +24,7 @@ use crate::vitals::{Turn, Vitals};
 
 use condition::Condition;
 pub(crate) use condition::{Adjustment, Duty, Rules, Share};
+pub(crate) use life::Life;
 pub(crate) use seat::Seat;
 pub(crate) use state::State;
 
@@ -48,6 +51,10 @@ pub(crate) struct Backend {
     pub(crate) dialing: Arc<Semaphore>,
     /// One session at a time replays suspects to it.
     pub(crate) suspects: Arc<Semaphore>,
+    /// When it was last heard.
+    pub(crate) life: Life,
+    /// What its port has taught whoever connects to it.
+    pub(crate) history: History,
     queue: Arc<Queue>,
     condition: Mutex<Condition>,
 }
@@ -99,6 +106,8 @@ impl Backend {
             failures: AtomicU64::new(0),
             dialing: Arc::new(Semaphore::new(dials)),
             suspects: Arc::new(Semaphore::new(1)),
+            life: Life::default(),
+            history: History::default(),
             queue,
             condition: Mutex::new(condition),
         }
@@ -199,6 +208,12 @@ impl Backend {
     pub(crate) fn penalise(&self, now: Time) {
         self.failures.fetch_add(1, Relaxed);
         self.condition().penalise(now);
+    }
+
+    /// What it was penalised for last was not its fault.
+    pub(crate) fn pardon(&self) {
+        self.condition().pardon();
+        self.queue.stir();
     }
 
     /// A dial or a young session has failed. `may_eject`: its pool can do without it.

@@ -13,7 +13,8 @@ use crate::agent;
 use crate::backend::Backend;
 use crate::broker::Broker;
 use crate::clock;
-use crate::config::settings::{Agent, Discovery, Dns, Health};
+use crate::config::settings::{Agent, Check, Discovery, Dns, Health};
+use crate::connect::History;
 use crate::discovery::follower::{Follower, News};
 use crate::discovery::resolver::Resolver;
 use crate::pool::Pool;
@@ -34,7 +35,7 @@ enum Key {
 #[derive(Clone)]
 enum Job {
     Health(Arc<Pool>, Arc<Backend>, Health),
-    Agent(Arc<Backend>, Agent),
+    Agent(Arc<Pool>, Arc<Backend>, Agent),
     Discovery(Arc<Pool>, Discovery, Dns),
 }
 
@@ -79,7 +80,8 @@ fn wanted(broker: &Broker) -> HashMap<Key, Job> {
                 jobs.insert(Key::Health(backend.id), job);
             }
             if let Some(agent) = present.settings.agent.clone() {
-                jobs.insert(Key::Agent(backend.id), Job::Agent(Arc::clone(backend), agent));
+                let job = Job::Agent(Arc::clone(pool), Arc::clone(backend), agent);
+                jobs.insert(Key::Agent(backend.id), job);
             }
         }
     }
@@ -103,7 +105,7 @@ impl Job {
     fn begin(self) -> Running {
         let task = match self.clone() {
             Job::Health(pool, backend, health) => tokio::spawn(check(pool, backend, health)),
-            Job::Agent(backend, agent) => tokio::spawn(ask(backend, agent)),
+            Job::Agent(pool, backend, agent) => tokio::spawn(ask(pool, backend, agent)),
             Job::Discovery(pool, discovery, dns) => tokio::spawn(follow(pool, discovery, dns)),
         };
         Running { job: self, task: task.abort_handle() }
@@ -113,7 +115,7 @@ impl Job {
     fn is_same(&self, other: &Job) -> bool {
         match (self, other) {
             (Job::Health(_, _, one), Job::Health(_, _, other)) => one == other,
-            (Job::Agent(_, one), Job::Agent(_, other)) => one == other,
+            (Job::Agent(_, _, one), Job::Agent(_, _, other)) => one == other,
             (Job::Discovery(pool, _, one), Job::Discovery(same, _, other)) => {
                 Arc::ptr_eq(pool, same) && one == other
             }
@@ -125,18 +127,21 @@ impl Job {
     fn forget(&self, now: Time) {
         match self {
             Job::Health(_, backend, _) => backend.unchecked(now),
-            Job::Agent(backend, _) => backend.untold(now),
+            Job::Agent(_, backend, _) => backend.untold(now),
             Job::Discovery(..) => {}
         }
     }
 }
 
 async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
+    let own = History::default();
+    let history = if health.port.is_none() { &backend.history } else { &own };
     loop {
         // In front of the first as well, so that the checks of a large pool are spread.
         sleep(part_of(health.jitter)).await;
-        let sources = pool.sources();
-        let result = probe::probe(&health, &backend.host, backend.port, &sources).await;
+        let (sources, manner) = (pool.sources(), pool.present().dialing.manner);
+        let ways = (&*sources, history, manner);
+        let result = probe::probe(&health, &backend.host, backend.port, ways).await;
         let outcome = match &result {
             Ok(_) => "passed",
             Err(Failure::Backend(_)) => "failed",
@@ -148,6 +153,9 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
             Ok(Answer { drain }) => {
                 // In this order: what it asks now is asked by the process that has come up.
                 backend.checked(now, Ok(()), health.rise, health.fall);
+                if !matches!(health.check, Check::Tcp) {
+                    backend.life.answered(now);
+                }
                 backend.answered(drain);
             }
             Err(Failure::Backend(why)) => backend.checked(now, Err(why), health.rise, health.fall),
@@ -164,11 +172,14 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
     }
 }
 
-async fn ask(backend: Arc<Backend>, agent: Agent) {
+async fn ask(pool: Arc<Pool>, backend: Arc<Backend>, agent: Agent) {
     let mut silent = false;
+    let own = History::default();
+    let history = if agent.port.is_none() { &backend.history } else { &own };
     loop {
         sleep(part_of(agent.interval / 10)).await;
-        let answer = agent::ask(&agent, &backend.host, backend.port).await;
+        let manner = pool.present().dialing.manner;
+        let answer = agent::ask(&agent, &backend.host, backend.port, (history, manner)).await;
         count(&backend, "steadfast_agent_checks_total", if answer.is_ok() { "answered" } else { "failed" });
         match answer {
             Ok(report) => {

@@ -114,6 +114,13 @@ impl Circuit {
         }
     }
 
+    /// The last failure was not the backend's.
+    pub(crate) fn pardon(&mut self) {
+        if let State::Closed { failures, .. } = &mut self.state {
+            *failures = failures.saturating_sub(1);
+        }
+    }
+
     /// A session has lasted `early_death`.
     pub(crate) fn lasted(&mut self, now: Time) -> Option<Change> {
         match &mut self.state {

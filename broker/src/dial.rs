@@ -1,5 +1,7 @@
 //! Reaching a backend: TCP, the upgrade, and what its answer means.
 
+mod exchange;
+mod hang_ups;
 mod terms;
 
 #[cfg(test)]
@@ -9,29 +11,29 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use steadfast_protocol::deflate::Agreement;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::answer_headers::requests_drain;
+use crate::access::Denial;
+use crate::answer_headers::{check_upgrade, requests_drain};
 use crate::backend::{Backend, Seat};
 use crate::clock;
 use crate::connect::{connect, is_local, is_used_up};
 use crate::handshake::Handshake;
+use crate::manner::{OVER_LIMIT, Wire};
 use crate::pool::{Ask, Dialing, NoSeat, Pool};
 
+use exchange::{NoAnswer, Watched, cause, exchange};
+use hang_ups::{HangUp, HangUps};
 use terms::Misfit;
 pub(crate) use terms::{Agreed, Terms};
 
@@ -67,6 +69,10 @@ enum Outcome {
     Incompatible(&'static str),
     /// It cannot be reached, or does not speak HTTP.
     Failed(String),
+    /// Its answer is larger than we read.
+    OverLimit,
+    /// It took the request and ended the connection without a byte: it may have died of it.
+    HungUp(HangUp),
     /// The fault lies here: no descriptor, no port.
     Local(io::Error),
 }
@@ -81,6 +87,8 @@ pub(crate) enum DialError {
     Full,
     /// All have refused.
     Refused,
+    /// Requests like this one have killed backends.
+    Denied(Denial),
 }
 
 /// One session's search for a backend.
@@ -115,6 +123,8 @@ impl Dialer {
     /// The first dial of a session: a redirect or a refusal is the client's to see.
     pub(crate) async fn first(&self, search: &Search<'_>) -> Result<Box<Link>, DialError> {
         let (mut tried, mut last) = (Vec::new(), DialError::Unreachable);
+        let mut hang_ups = HangUps::new();
+        search.check_ban(&hang_ups)?;
         loop {
             let seat = match search.seat(&tried, true).await {
                 Ok(seat) => seat,
@@ -123,6 +133,8 @@ impl Dialer {
             };
             tried.push(seat.backend().id);
             let backend = Arc::clone(seat.backend());
+            let _alone = hang_ups.turn(&backend).await;
+            search.check_ban(&hang_ups)?;
             match self.dial(search, seat).await {
                 Outcome::Linked(link) => return Ok(link),
                 Outcome::Answered(answer) if goes_to_client(answer.status()) => {
@@ -136,7 +148,13 @@ impl Dialer {
                     }
                 }
                 Outcome::Incompatible(why) => refused(search.pool, &backend, why),
-                Outcome::Failed(why) => failed(search.pool, &backend, &why),
+                Outcome::OverLimit => over_limit(search.pool, &backend),
+                Outcome::Failed(why) => search.failed(&backend, &why, &hang_ups),
+                Outcome::HungUp(hang_up) => {
+                    if search.hung_up(&backend, hang_up, &mut hang_ups) {
+                        return Err(last);
+                    }
+                }
                 Outcome::Local(error) => {
                     local_fault(search.pool, &backend, &error);
                     if !is_used_up(&error) {
@@ -153,11 +171,11 @@ impl Dialer {
         search: &Search<'_>,
         refusing: &mut Vec<usize>,
     ) -> Result<Box<Link>, DialError> {
-        let mut tried = refusing.clone();
+        let (mut tried, mut hang_ups) = (refusing.clone(), HangUps::new());
         // A backend that fails may be back sooner than another has room, so then nobody waits for that.
         while let Ok(seat) = search.seat(&tried, tried.len() == refusing.len()).await {
             tried.push(seat.backend().id);
-            if let Some(done) = self.redial(search, seat, refusing).await {
+            if let Some(done) = self.redial(search, seat, (refusing, &mut hang_ups)).await {
                 return done;
             }
         }
@@ -173,12 +191,13 @@ impl Dialer {
         only: Option<usize>,
     ) -> Result<Box<Link>, DialError> {
         let mut tried: Vec<_> = refusing.iter().copied().chain(search.just_failed).collect();
+        let mut hang_ups = HangUps::new();
         loop {
             let ask = Ask { key: search.key, just_failed: search.just_failed, tried: &tried };
             let seat =
                 search.pool.pick_sound(clock::now(), &ask, only).map_err(|_| DialError::Unreachable)?;
             tried.push(seat.backend().id);
-            if let Some(done) = self.redial(search, seat, refusing).await {
+            if let Some(done) = self.redial(search, seat, (refusing, &mut hang_ups)).await {
                 return done;
             }
         }
@@ -189,7 +208,7 @@ impl Dialer {
         &self,
         search: &Search<'_>,
         seat: Seat,
-        refusing: &mut Vec<usize>,
+        (refusing, hang_ups): (&mut Vec<usize>, &mut HangUps),
     ) -> Option<Result<Box<Link>, DialError>> {
         let backend = Arc::clone(seat.backend());
         let why = match self.dial(search, seat).await {
@@ -201,8 +220,17 @@ impl Dialer {
             Outcome::Answered(answer) => answer.status().to_string(),
             Outcome::Incompatible(why) => why.to_owned(),
             Outcome::Failed(why) => {
-                failed(search.pool, &backend, &why);
+                search.failed(&backend, &why, hang_ups);
                 return None;
+            }
+            Outcome::OverLimit => {
+                over_limit(search.pool, &backend);
+                refusing.push(backend.id);
+                return None;
+            }
+            Outcome::HungUp(hang_up) => {
+                let enough = search.hung_up(&backend, hang_up, hang_ups);
+                return enough.then_some(Err(DialError::Unreachable));
             }
             Outcome::Local(error) => {
                 local_fault(search.pool, &backend, &error);
@@ -215,7 +243,7 @@ impl Dialer {
     }
 
     /// Dials the backend of `seat`; without compression a second time, if the first answer asks
-    /// for a context that cannot be moved.
+    /// for a context that cannot be moved, or the backend may not know what is offered.
     async fn dial(&self, search: &Search<'_>, seat: Seat) -> Outcome {
         let backend = Arc::clone(seat.backend());
         // No semaphore here is ever closed, so a permit always comes.
@@ -231,42 +259,51 @@ impl Dialer {
         backend.dials.fetch_add(1, Relaxed);
         match self.attempt(search, &backend, true).await {
             Err(Retry) => match self.attempt(search, &backend, false).await {
-                Ok(found) => found.seated(search.pool, seat, turn),
+                Ok(found) => found.seated(search, seat, turn),
                 Err(Retry) => Outcome::Incompatible("its compression cannot be moved"),
             },
-            Ok(found) => found.seated(search.pool, seat, turn),
+            Ok(found) => found.seated(search, seat, turn),
         }
     }
 
     async fn attempt(&self, search: &Search<'_>, backend: &Backend, compress: bool) -> Result<Found, Retry> {
         let present = search.pool.present();
-        let Dialing { connect: patience, upgrade, header } = present.dialing;
+        let Dialing { connect: patience, upgrade, manner } = present.dialing;
         let sources = search.pool.sources();
-        let stream = match timeout(patience, connect(&backend.host, backend.port, &sources)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) if is_local(&error) => return Ok(Found::Not(Outcome::Local(error))),
-            Ok(Err(error)) => return Ok(Found::failed(format!("cannot connect: {error}"))),
-            Err(_) => return Ok(Found::failed(format!("no connection within {patience:?}"))),
+        let begun = clock::now();
+        let Backend { host, port, history, .. } = backend;
+        let stream = match connect(host, *port, &sources, history, patience).await {
+            Ok(stream) => stream,
+            Err(error) if is_local(&error) => return Ok(Found::Not(Outcome::Local(error))),
+            Err(error) => return Ok(Found::failed(format!("cannot connect: {error}"))),
         };
-        tune(&stream, present.session.ack_timeout);
+        tune(&stream);
         let key = generate_key();
         let attempt = 1 + search.attempts.fetch_add(1, Relaxed);
-        let request = search.handshake.request(
-            search.client,
-            &key,
-            &search.terms.offer(compress),
-            search.session,
-            attempt,
-        );
-        let response = match timeout(upgrade, exchange(stream, request, header)).await {
+        let offer = search.terms.offer(compress);
+        let request = search.handshake.request(search.client, &key, &offer, search.session, attempt);
+        let response = match timeout(upgrade, exchange(stream, request, manner)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Ok(Found::failed(format!("the upgrade failed: {}", cause(&error)))),
+            Ok(Err(NoAnswer::Failed(error))) if error.is_parse_too_large() => {
+                return Ok(Found::Not(Outcome::OverLimit));
+            }
+            Ok(Err(NoAnswer::HungUp(error))) => {
+                return Ok(Found::Not(Outcome::HungUp(HangUp::new(begun, &error))));
+            }
+            Ok(Err(NoAnswer::Failed(error))) => {
+                return Ok(Found::failed(format!("the upgrade failed: {}", cause(&error))));
+            }
             Err(_) => {
                 return Ok(Found::failed(format!("no answer to the upgrade within {upgrade:?}")));
             }
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Found::Not(Outcome::Answered(response)));
+            // Some do not decline parameters that they do not know, but refuse the request.
+            let doubtful = response.status() == StatusCode::BAD_REQUEST && offer.extensions.is_some();
+            return match doubtful && search.terms.are_first() {
+                true => Err(Retry),
+                false => Ok(Found::Not(Outcome::Answered(response))),
+            };
         }
         if let Err(why) = check_upgrade(response.headers(), &key) {
             return Ok(Found::failed(why.to_owned()));
@@ -277,28 +314,15 @@ impl Dialer {
             Err(Misfit::Incompatible(why)) => return Ok(Found::Not(Outcome::Incompatible(why))),
         };
         let headers = response.headers().clone();
-        Ok(match hyper::upgrade::on(response).await.map(|io| io.downcast::<TokioIo<TcpStream>>()) {
+        Ok(match hyper::upgrade::on(response).await.map(|io| io.downcast::<Wire<Watched>>()) {
             Ok(Ok(parts)) => {
-                let (stream, early) = (parts.io.into_inner(), parts.read_buf);
+                let (stream, early) = (parts.io.into_inner().into_inner().into_inner(), parts.read_buf);
                 Found::Link { stream, early, headers, deflate, epoch: attempt.into() }
             }
             Ok(Err(_)) => Found::failed("the upgrade failed".to_owned()),
             Err(error) => Found::failed(format!("the upgrade failed: {}", cause(&error))),
         })
     }
-}
-
-/// Sends the upgrade; `header` bounds the answer's.
-async fn exchange(
-    stream: TcpStream,
-    request: http::Request<http_body_util::Empty<Bytes>>,
-    header: usize,
-) -> hyper::Result<Response<Incoming>> {
-    let (mut sender, connection) =
-        http1::Builder::new().max_buf_size(header.max(8192)).handshake(TokioIo::new(stream)).await?;
-    // It ends with the upgrade, with the body of another answer, or when both are dropped.
-    tokio::spawn(connection.with_upgrades());
-    sender.send_request(request).await
 }
 
 /// Dial again, without compression.
@@ -314,12 +338,13 @@ impl Found {
         Found::Not(Outcome::Failed(why))
     }
 
-    fn seated(self, pool: &Pool, mut seat: Seat, turn: Option<OwnedSemaphorePermit>) -> Outcome {
+    fn seated(self, search: &Search<'_>, mut seat: Seat, turn: Option<OwnedSemaphorePermit>) -> Outcome {
         match self {
             Found::Not(outcome) => outcome,
             Found::Link { stream, early, headers, deflate, epoch } => {
                 seat.linked(clock::now());
-                record(pool, seat.backend(), "linked");
+                search.linked();
+                record(search.pool, seat.backend(), "linked");
                 if requests_drain(&headers) {
                     seat.backend().asked_in_upgrade(clock::now());
                 }
@@ -341,23 +366,6 @@ impl Search<'_> {
             }
         };
         self.pool.seat(&ask, self.terms.are_first(), begins_to_wait).await
-    }
-}
-
-/// RFC 6455, 4.1, on what a client must check.
-fn check_upgrade(headers: &HeaderMap, key: &str) -> Result<(), &'static str> {
-    let has = |name, wanted: &str| {
-        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
-    };
-    if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
-        return Err("it switched to another protocol");
-    }
-    let accept = headers.get(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
-    if accept == Some(derive_accept_key(key.as_bytes()).as_bytes()) {
-        Ok(())
-    } else {
-        Err("its Sec-WebSocket-Accept is wrong")
     }
 }
 
@@ -389,6 +397,19 @@ fn local_fault(pool: &Pool, backend: &Backend, error: &io::Error) {
     }
 }
 
+/// The limit is ours, so nothing speaks against the backend; but as long as it holds, the session cannot go
+/// there.
+fn over_limit(pool: &Pool, backend: &Backend) {
+    metrics::counter!("steadfast_limit_hits_total", "limit" => "answer_header").increment(1);
+    record(pool, backend, "refused");
+    tracing::warn!(
+        pool = &*pool.name,
+        backend = backend.name,
+        why = OVER_LIMIT,
+        "cannot read a backend's answer"
+    );
+}
+
 fn failed(pool: &Pool, backend: &Backend, why: &str) {
     pool.failed(clock::now(), backend);
     avoided(pool, backend, why);
@@ -418,17 +439,14 @@ fn record(pool: &Pool, backend: &Backend, outcome: &'static str) {
     metrics::counter!("steadfast_dials_total", &labels).increment(1);
 }
 
-/// hyper hides what the kernel said behind its own words.
-fn cause(error: &hyper::Error) -> String {
-    let source = std::error::Error::source(error);
-    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
-}
+/// Bytes that the kernel may keep for a backend without having sent them.
+const UNSENT: u32 = 128 * 1024;
 
-/// Messages are not held back to be joined, and a host that vanished is noticed: not sooner than
-/// the pool's own patience.
-fn tune(stream: &TcpStream, ack_timeout: Duration) {
+/// Messages are not held back to be joined, and little waits unsent: it is of more use in the ring. How long a
+/// backend may take nothing is no matter of the kernel's, for which a closed window is as good as a dead host.
+fn tune(stream: &TcpStream) {
     let socket = SockRef::from(stream);
-    for result in [socket.set_tcp_nodelay(true), socket.set_tcp_user_timeout(Some(ack_timeout))] {
+    for result in [socket.set_tcp_nodelay(true), socket.set_tcp_notsent_lowat(UNSENT)] {
         if let Err(error) = result {
             tracing::debug!(%error, "a socket option was refused");
         }

@@ -4,10 +4,11 @@ mod form;
 mod offer;
 mod resume;
 mod switching;
+mod target;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,9 +18,8 @@ use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use steadfast_protocol::session::{AckMode, ClientKind, Config, Opening, Session};
 use steadfast_protocol::shim::client_wire::{Reason, Resume};
@@ -30,20 +30,23 @@ use crate::access::{Denial, Guard, Pass};
 use crate::answer_headers::declines_failover;
 use crate::broker::Broker;
 use crate::clock;
-use crate::config::settings::HeaderRules;
+use crate::config::settings::{HeaderCase, HeaderRules};
 use crate::dial::{Agreed, DialError, HandshakePlace, Link, Search, Terms};
 use crate::gate::Gate;
 use crate::handshake::{Handshake, end_to_end};
+use crate::header_case::Spelled;
 use crate::pool::Pool;
 use crate::registry::{Entry, Place, Visit, session_name};
 use crate::returns::{Arrival, Claimed};
 use crate::session::Driver;
 use crate::setup::{Setup, Way};
 use crate::worker::Listener;
-use crate::{header_rules, placement};
+use crate::{header_rules, linger, placement};
 
+use form::Refusal;
 use offer::{Offered, Spoken};
 use switching::{switching, switching_back};
+use target::FirstLine;
 
 pub(crate) use resume::PlainToken;
 
@@ -54,6 +57,8 @@ type Body = BoxBody<Bytes, hyper::Error>;
 const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
 
 const PAUSED: &str = "new sessions are paused here; try again later";
+
+const FRAGMENT: &str = "a request's target has no fragment; remove what follows the #";
 
 /// A session to which a client may come back.
 struct Known {
@@ -84,7 +89,6 @@ enum Next {
 
 /// A session that goes on with another connection of its client's.
 struct Returning {
-    upgrade: OnUpgrade,
     session: u128,
     /// `None`: its client does not link the shim.
     resume: Option<Resume>,
@@ -92,7 +96,6 @@ struct Returning {
 
 /// A session that begins.
 struct Admitted {
-    upgrade: OnUpgrade,
     link: Box<Link>,
     visit: Visit,
     /// What its machine is told: as the pool was when it was dialled, whatever a reload has made of it.
@@ -105,30 +108,42 @@ impl Visitor {
     /// Serves the one request of a connection.
     pub(crate) async fn serve(self, stream: TcpStream) {
         let visitor = Arc::new(self);
-        let next = Mutex::new(None);
+        let (next, fragment) = (Mutex::new(None), AtomicBool::new(false));
         let service = service_fn(|request| {
-            let (visitor, next) = (Arc::clone(&visitor), &next);
-            async move { Ok::<_, Infallible>(visitor.welcome(request, next).await) }
+            let (visitor, next, fragment) = (Arc::clone(&visitor), &next, &fragment);
+            async move { Ok::<_, Infallible>(visitor.welcome(request, fragment.load(Relaxed), next).await) }
         });
         let setup = visitor.broker.setup();
         let limits = &setup.settings;
-        let connection = http1::Builder::new()
+        let listener = limits.listeners.get(visitor.listener.number);
+        let case = listener.map_or(HeaderCase::Lower, |listener| listener.header_case);
+        let stream = Spelled::new(FirstLine::new(stream, &fragment), case);
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.timeouts.handshake)
+            .max_headers(limits.limits.header_lines)
             .max_header_size(limits.limits.header)
             .max_buf_size(limits.limits.header.max(8192))
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        match timeout(patience(&setup), connection).await {
+            .serve_connection(TokioIo::new(stream), service);
+        match timeout(patience(&setup), &mut connection).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => visitor.failed(&error.to_string()),
-            Err(_) => visitor.failed("it took too long"),
+            Ok(Err(error)) => {
+                visitor.failed(&error.to_string());
+                // What cannot be read has got its answer, too.
+                if error.is_parse() {
+                    linger::close(socket(connection.into_parts().io)).await;
+                }
+                return;
+            }
+            Err(_) => return visitor.failed("it took too long"),
         }
+        let Parts { io, read_buf, .. } = connection.into_parts();
+        let (stream, next) = (socket(io), next.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let Some(next) = next else { return linger::close(stream).await };
         visitor.place.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match next.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(Next::Begins(admitted)) => visitor.begin(*admitted).await,
-            Some(Next::Returns(returning)) => visitor.hand_over(returning).await,
-            None => {}
+        match next {
+            Next::Begins(admitted) => visitor.begin(*admitted, stream, &read_buf),
+            Next::Returns(returning) => visitor.hand_over(returning, stream, read_buf),
         }
     }
 
@@ -137,8 +152,16 @@ impl Visitor {
         tracing::debug!(client = %self.client, why, "handshake failed");
     }
 
-    async fn welcome(&self, request: Request<Incoming>, next: &Mutex<Option<Next>>) -> Response<Body> {
-        let response = self.answer(request, next).await;
+    async fn welcome(
+        &self,
+        mut request: Request<Incoming>,
+        fragment: bool,
+        next: &Mutex<Option<Next>>,
+    ) -> Response<Body> {
+        let response = match sound(&mut request, fragment) {
+            Ok(()) => self.answer(request, next).await,
+            Err(refusal) => refusal.response(),
+        };
         let status = response.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
             metrics::counter!("steadfast_refused_upgrades_total", "status" => status.as_str().to_owned())
@@ -149,9 +172,6 @@ impl Visitor {
     }
 
     async fn answer(&self, mut request: Request<Incoming>, next: &Mutex<Option<Next>>) -> Response<Body> {
-        if let Err(refusal) = form::check(&request) {
-            return refusal.response();
-        }
         let setup = self.broker.setup();
         // Who comes back may come in all the same.
         let paused = self.broker.pauses.is_paused(self.listener.number);
@@ -180,7 +200,7 @@ impl Visitor {
                     .flatten()
                     .try_for_each(|guard| self.judged(guard.readmit(self.client.ip(), request.headers())));
                 match readmitted {
-                    Ok(()) => go_on(known, request, way.response_headers(), next),
+                    Ok(()) => go_on(known, &request, way.response_headers(), next),
                     Err(denial) => denied(&denial),
                 }
             }
@@ -198,7 +218,7 @@ impl Visitor {
     /// Opens a session, if there is room and a backend for it.
     async fn open(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         way: &Way<'_>,
         (offered, reason): (Offered, Reason),
         (hashed, passes): (Option<u64>, Passes),
@@ -209,7 +229,6 @@ impl Visitor {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);
             return busy("no room for another session; try again later");
         };
-        let upgrade = hyper::upgrade::on(&mut request);
         let id: u128 = rand::random();
         let handshake = Handshake::new(&request, way.request_headers());
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
@@ -241,10 +260,14 @@ impl Visitor {
                 let visit = Visit { id, handshake, agreed, key: hashed, attempts, gate };
                 let config = Arc::clone(&present.session);
                 let places = (place, passes, claimed);
-                keep(next, Next::Begins(Box::new(Admitted { upgrade, link, visit, config, client, places })));
+                keep(next, Next::Begins(Box::new(Admitted { link, visit, config, client, places })));
                 response
             }
             Err(DialError::Answered(answer)) => relayed(*answer, way.response_headers()),
+            Err(DialError::Denied(denial)) => {
+                let Err(denial) = self.judged(Err::<Infallible, _>(denial));
+                denied(&denial)
+            }
             Err(DialError::Full) => busy("every backend of this service is full; try again later"),
             Err(DialError::Unreachable | DialError::Refused) => {
                 metrics::counter!("steadfast_no_backend_total").increment(1);
@@ -317,9 +340,8 @@ impl Visitor {
 
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
-    async fn begin(&self, admitted: Admitted) {
-        let Admitted { upgrade, link, visit, config, client, places } = admitted;
-        let Some((socket, early_words)) = upgraded(upgrade).await else { return };
+    fn begin(&self, admitted: Admitted, socket: TcpStream, early_words: &[u8]) {
+        let Admitted { link, visit, config, client, places } = admitted;
         let now = clock::now();
         let no_failover = declines_failover(&link.headers);
         let deflate = visit.agreed.deflate.is_some();
@@ -330,37 +352,42 @@ impl Visitor {
         let entry = Arc::new(Entry::new(visit, self.client, machine, seat));
         self.broker.registry.insert(Arc::clone(&entry));
         let driver = Driver::new(Arc::clone(&self.broker), entry, (socket, stream), places);
-        driver.begin(&early_words, &early);
+        driver.begin(early_words, &early);
         tokio::spawn(driver);
     }
 
     /// The client's new connection is a raw socket now: its session's task takes it over.
-    async fn hand_over(&self, returning: Returning) {
-        let Returning { upgrade, session, resume } = returning;
-        if let Some((stream, early)) = upgraded(upgrade).await {
-            self.broker.returns.arrive(session, Arrival { client: self.client, stream, early, resume });
-        }
+    fn hand_over(&self, returning: Returning, stream: TcpStream, early: Bytes) {
+        let Returning { session, resume } = returning;
+        self.broker.returns.arrive(session, Arrival { client: self.client, stream, early, resume });
     }
 }
 
 /// Goes on with a session of the client's.
 fn go_on(
     known: Known,
-    mut request: Request<Incoming>,
+    request: &Request<Incoming>,
     rules: Option<&HeaderRules>,
     next: &Mutex<Option<Next>>,
 ) -> Response<Body> {
     let Known { session, resume, protocol } = known;
     let response = switching_back(request.headers().get(header::SEC_WEBSOCKET_KEY), protocol, rules);
-    let upgrade = hyper::upgrade::on(&mut request);
-    keep(next, Next::Returns(Returning { upgrade, session, resume }));
+    keep(next, Next::Returns(Returning { session, resume }));
     response
 }
 
-/// The socket, and what came right behind the upgrade. `None`: the client left before it had our answer.
-async fn upgraded(upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
-    let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
+/// The client's socket, without what stood on it for the request.
+fn socket(io: TokioIo<Spelled<FirstLine<'_>>>) -> TcpStream {
+    io.into_inner().into_inner().into_inner()
+}
+
+/// A client's request is a handshake, and its target is a path afterwards.
+fn sound<B>(request: &mut Request<B>, fragment: bool) -> Result<(), Refusal> {
+    form::check(request)?;
+    if fragment {
+        return Err(Refusal::bad(FRAGMENT));
+    }
+    target::settle(request).map_err(Refusal::bad)
 }
 
 fn keep(next: &Mutex<Option<Next>>, what: Next) {
@@ -395,6 +422,9 @@ fn relayed(answer: Response<Incoming>, rules: Option<&HeaderRules>) -> Response<
         header_rules::apply(rules, headers, |name| of_the_body.contains(name));
     }
     headers.insert(header::CONNECTION, ONE_REQUEST);
+    if parts.status == StatusCode::UPGRADE_REQUIRED {
+        form::ask_for_upgrade(headers);
+    }
     response
 }
 

@@ -14,6 +14,7 @@ use http::{Method, Request, Uri, Version};
 use http_body_util::Empty;
 
 use crate::config::settings::HeaderRules;
+use crate::header_lists::{elements, has_token};
 use crate::header_rules;
 
 /// How many different header sets are shared at the most; more are kept once per session.
@@ -38,15 +39,27 @@ const PER_CONNECTION: [HeaderName; 14] = [
     header::SEC_WEBSOCKET_PROTOCOL,
 ];
 
+/// Where proxies say for whom they ask, beside `X-Forwarded-*`.
+const FORWARDING: [&str; 8] = [
+    "cf-connecting-ip",
+    "forwarded",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-real-ip",
+];
+
 /// Where the addresses stand that a request has passed.
-const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Over what the client has asked, and for which host.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// What a backend must see again at each dial.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Handshake {
     shared: Arc<[u8]>,
     own: Box<[u8]>,
@@ -82,6 +95,22 @@ impl Handshake {
             put(part, value.as_bytes());
         }
         Handshake { shared: share(shared), own: own.into_boxed_slice() }
+    }
+
+    /// Returns the path that is asked for, without the query.
+    pub(crate) fn path(&self) -> &[u8] {
+        let target = Parts(&self.own).next().unwrap_or_default();
+        target.split(|byte| *byte == b'?').next().unwrap_or_default()
+    }
+
+    /// Returns for whom proxies say that the request is, header by header.
+    pub(crate) fn forwarded_for(&self) -> impl Iterator<Item = &[u8]> {
+        let mut parts = Parts(&self.own);
+        parts.next();
+        let headers = std::iter::from_fn(move || Some((parts.next()?, parts.next()?)));
+        let names = [FORWARDED_FOR, header::FORWARDED];
+        let wanted = move |name: &[u8]| names.iter().any(|wanted| wanted.as_str().as_bytes() == name);
+        headers.filter(move |(name, _)| wanted(name)).map(|(_, value)| value)
     }
 
     /// The request for one backend, on behalf of `client`.
@@ -140,12 +169,18 @@ pub(crate) fn passes(name: &HeaderName) -> bool {
 
 /// RFC 9110, 7.6.1: a header that `Connection` names goes no further.
 fn named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
-    // No request is one without it, so no client can take it away (RFC 9112, 3.2).
-    if *name == header::HOST {
+    // No request is one without a host (RFC 9112, 3.2), and a proxy that passes on its client's
+    // Connection has said for whom it asks, whatever that names.
+    if *name == header::HOST || is_forwarding(name) {
         return false;
     }
-    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
+    has_token(headers, &header::CONNECTION, name.as_str())
+}
+
+/// Headers in which proxies say for whom, and how, they were asked: intended for whoever answers.
+fn is_forwarding(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    FORWARDING.contains(&name) || name.starts_with("x-forwarded-")
 }
 
 /// Headers that every backend gets, whatever the rules leave out.
@@ -155,28 +190,24 @@ fn is_essential(name: &HeaderName) -> bool {
 
 /// What tells one user from another is not worth sharing.
 fn is_personal(name: &HeaderName) -> bool {
-    let personal = [header::COOKIE, header::AUTHORIZATION, header::FORWARDED];
-    personal.contains(name) || (name.as_str().starts_with("x-") && !is_essential(name))
+    let often = name.as_str().starts_with("x-") || is_forwarding(name);
+    [header::COOKIE, header::AUTHORIZATION].contains(name) || (often && !is_essential(name))
 }
 
 /// Says over what and for which host the client has asked: that is ours to know, and it is said before
 /// a rule gives the backend another host.
 fn vouch(headers: &mut HeaderMap, host: Option<&HeaderValue>) {
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Some(host) = host {
+    if let Some(host) = host.filter(|host| !host.is_empty()) {
         headers.insert(FORWARDED_HOST, host.clone());
     }
 }
 
 /// Says for whom the request is: the addresses that it passed before stay in front of the client's own.
 fn forward(headers: &mut HeaderMap, client: IpAddr) {
-    let mut addresses = Vec::new();
-    for before in headers.get_all(FORWARDED_FOR) {
-        addresses.extend_from_slice(before.as_bytes());
-        addresses.extend_from_slice(b", ");
-    }
-    addresses.extend_from_slice(client.to_canonical().to_string().as_bytes());
-    if let Ok(addresses) = HeaderValue::from_bytes(&addresses) {
+    let client = client.to_canonical().to_string();
+    let addresses: Vec<_> = elements(headers, &FORWARDED_FOR).chain([client.as_bytes()]).collect();
+    if let Ok(addresses) = HeaderValue::from_bytes(&addresses.join(&b", "[..])) {
         headers.insert(FORWARDED_FOR, addresses);
     }
 }
@@ -281,6 +312,59 @@ mod tests {
     }
 
     #[test]
+    fn what_proxies_say_goes_on_though_connection_names_it() {
+        for name in ["X-Forwarded-For", "x-forwarded-port", "Forwarded", "X-Real-IP", "via"] {
+            let mut request = client_request();
+            let connection = HeaderValue::from_str(&format!("Upgrade, {name}")).expect("a value");
+            request.headers_mut().insert("connection", connection);
+            request.headers_mut().insert(
+                HeaderName::from_bytes(name.as_bytes()).expect("a name"),
+                HeaderValue::from_static("203.0.113.9"),
+            );
+            let sent = redial(&Handshake::new(&request, None)).headers()[name].clone();
+            assert!(sent.as_bytes().starts_with(b"203.0.113.9"), "{name}: {sent:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_continued_without_empty_elements() {
+        for (before, expected) in [
+            (&[""][..], "192.0.2.1"),
+            (&["", "203.0.113.9", " "], "203.0.113.9, 192.0.2.1"),
+            (&["203.0.113.9,, unknown,"], "203.0.113.9, unknown, 192.0.2.1"),
+            (&["203.0.113.9", "198.51.100.7"], "203.0.113.9, 198.51.100.7, 192.0.2.1"),
+            (&[], "192.0.2.1"),
+        ] {
+            let mut request = client_request();
+            request.headers_mut().remove("x-forwarded-for");
+            for line in before {
+                request.headers_mut().append("x-forwarded-for", HeaderValue::from_static(line));
+            }
+            let sent = redial(&Handshake::new(&request, None));
+            let values: Vec<_> = sent.headers().get_all("x-forwarded-for").iter().collect();
+            assert_eq!(values, [expected], "{before:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_hosts_name_none_is_vouched_for() {
+        let mut request = client_request();
+        request.headers_mut().insert("host", HeaderValue::from_static(""));
+        let sent = redial(&Handshake::new(&request, None));
+        assert_eq!(
+            (sent.headers()["host"].as_bytes(), sent.headers().get("x-forwarded-host")),
+            (&b""[..], None)
+        );
+    }
+
+    #[test]
+    fn it_says_what_is_asked_for_and_for_whom() {
+        let handshake = Handshake::new(&client_request(), None);
+        assert_eq!(handshake.path(), b"/chat");
+        assert_eq!(handshake.forwarded_for().collect::<Vec<_>>(), [b"203.0.113.9"]);
+    }
+
+    #[test]
     fn the_host_goes_on_though_connection_names_it() {
         let mut request = client_request();
         request.headers_mut().insert("connection", HeaderValue::from_static("Upgrade, Host"));
@@ -289,9 +373,14 @@ mod tests {
 
     #[test]
     fn what_concerns_one_connection_goes_no_further() {
-        let request = redial(&Handshake::new(&client_request(), None));
-        assert_eq!(request.headers().get("x-hop"), None);
-        assert_eq!(request.headers()["connection"], "Upgrade");
+        for connection in [&b"keep-alive, Upgrade, X-Hop"[..], b"Upgrade, f\xf6o, x-hop"] {
+            let mut request = client_request();
+            let connection = HeaderValue::from_bytes(connection).expect("a value");
+            request.headers_mut().insert("connection", connection);
+            let request = redial(&Handshake::new(&request, None));
+            assert_eq!(request.headers().get("x-hop"), None);
+            assert_eq!(request.headers()["connection"], "Upgrade");
+        }
     }
 
     #[test]

@@ -1,4 +1,58 @@
-//! Host names below a domain, as `*.example.com` means them.
+//! Hosts as requests name them, and names below a domain, as `*.example.com` means them.
+
+use std::net::Ipv6Addr;
+
+/// Whether this may stand in a Host header: a host, and perhaps a port (RFC 9110, 7.2; RFC 3986, 3.2.2 and
+/// 3.2.3). An empty one may, for a target without an authority.
+///
+/// A user, a path or a space in it would be read by others as another host.
+pub(crate) fn is_authority(value: &[u8]) -> bool {
+    if let Some(rest) = value.strip_prefix(b"[") {
+        let end = rest.iter().position(|byte| *byte == b']');
+        return end.is_some_and(|end| is_literal(&rest[..end]) && is_port(&rest[end + 1..]));
+    }
+    let end = value.iter().position(|byte| *byte == b':').unwrap_or(value.len());
+    let (name, port) = value.split_at(end);
+    is_registered_name(name) && is_port(port)
+}
+
+/// Nothing, or a colon and digits; RFC 3986, 3.2.3, allows for none of them.
+pub(crate) fn is_port(port: &[u8]) -> bool {
+    match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// What stands in brackets: an IPv6 address, or one of a version to come.
+fn is_literal(literal: &[u8]) -> bool {
+    if let [b'v' | b'V', rest @ ..] = literal {
+        let mut parts = rest.splitn(2, |byte| *byte == b'.');
+        let [version, address] = [parts.next(), parts.next()].map(Option::unwrap_or_default);
+        let filled = !version.is_empty() && !address.is_empty();
+        return filled
+            && version.iter().all(u8::is_ascii_hexdigit)
+            && address.iter().all(|byte| *byte == b':' || is_name_byte(*byte));
+    }
+    std::str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+}
+
+fn is_registered_name(mut name: &[u8]) -> bool {
+    loop {
+        name = match name {
+            [] => return true,
+            [b'%', a, b, rest @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
+            [byte, rest @ ..] if is_name_byte(*byte) => rest,
+            _ => return false,
+        };
+    }
+}
+
+/// RFC 3986, 2.2 and 2.3: `unreserved` and `sub-delims`.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+}
 
 /// Whether `name` is below `suffix`, such as `.example.com`, which begins with a dot. The domain
 /// itself is not below it. Letter case does not count.
@@ -53,7 +107,77 @@ mod tests {
         }
     }
 
+    #[test]
+    fn hosts_are_those_of_the_grammar() {
+        for host in [
+            "",
+            "a",
+            "a.test",
+            "A_1.test.",
+            "a.test:",
+            "a.test:80",
+            ":80",
+            "127.0.0.1:9000",
+            "[::1]",
+            "[::1]:80",
+            "[::ffff:1.2.3.4]",
+            "[v7.a:b]",
+            "xn--bcher-kva.test",
+            "a%20b",
+            "a,b",
+            "~!$&'()*+;=",
+        ] {
+            assert!(is_authority(host.as_bytes()), "{host:?}");
+        }
+        for host in [
+            "a b",
+            "a/b",
+            "a\"b",
+            "u@h",
+            "a\tb",
+            "a#b",
+            "a?b",
+            "a\\b",
+            "a<b>",
+            "{a}",
+            "a|b",
+            "a^b",
+            "`a`",
+            "b\u{fc}cher",
+            "a:80:80",
+            "a:x",
+            "a: 80",
+            "::1",
+            "[::1",
+            "::1]",
+            "[::1]80",
+            "[::1]:x",
+            "[]",
+            "[",
+            "[a]",
+            "[::1%25eth0]",
+            "[v.a]",
+            "[v7.]",
+            "[v7]",
+            "[vg.a]",
+            "a%",
+            "a%2",
+            "a%zz",
+            "http://a",
+            "a;b c",
+        ] {
+            assert!(!is_authority(host.as_bytes()), "{host:?}");
+        }
+        assert!(!is_authority(b"b\xfccher") && !is_authority(b"a\0"));
+    }
+
     proptest! {
+        #[test]
+        fn no_byte_that_parts_a_url_is_in_a_host(host in prop::collection::vec(any::<u8>(), 0..40)) {
+            let parts = b"/?#@ \\\t\"<>{}|^`";
+            prop_assert!(!is_authority(&host) || !host.iter().any(|byte| parts.contains(byte) || *byte > 126));
+        }
+
         #[test]
         fn any_labels_in_any_case_fit(labels in "[a-z0-9_-]{1,9}(\\.[a-z0-9_-]{1,9}){0,3}") {
             let name = format!("{labels}.example.com");

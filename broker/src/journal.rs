@@ -35,7 +35,11 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
                 "session moved"
             );
         }
-        Note::Silent => tracing::warn!(session, pool, backend, "backend is silent"),
+        Note::Silent | Note::NoPong | Note::Fit | Note::Unproven => {}
+        Note::SlowPong(took) => {
+            tracing::debug!(session, pool, backend, took_ms = took.as_millis() as u64, "a pong was slow");
+        }
+        Note::ClientSilent => tracing::debug!(session, pool, client = %entry.client(), "client is silent"),
         Note::Unfit => {
             metrics::counter!("steadfast_unfit_total").increment(1);
             tracing::warn!(

@@ -25,6 +25,8 @@ mod discovery;
 mod door;
 mod gate;
 mod handshake;
+mod header_case;
+mod header_lists;
 mod header_rules;
 mod hostname;
 mod journal;
@@ -33,6 +35,7 @@ pub mod limits;
 mod linger;
 pub mod listeners;
 pub mod logging;
+mod manner;
 mod metrics;
 mod operations;
 mod pauses;
@@ -94,11 +97,16 @@ pub async fn run(
     Signals { mut stop, reload }: Signals,
 ) -> io::Result<()> {
     let workers = settings.workers;
+    let kernel = std::thread::spawn(session::test_kernel);
     let exporter = metrics::Exporter::install();
     let addresses = listeners.clients.iter().map(|listener| listener.address).collect();
     let broker = Arc::new(Broker::new(settings, &capacity, addresses));
     let entrances = entrances(listeners.clients);
     let (phase, watched) = watch::channel(Phase::Accepting);
+    // What it may find out, the first session may need.
+    if kernel.join().is_err() {
+        return Err(io::Error::other("the look at what the kernel can say has failed"));
+    }
     let threads = (0..workers)
         .map(|number| worker::start(number, &broker, &entrances, &watched))
         .collect::<io::Result<Vec<_>>>()?;

@@ -28,8 +28,19 @@ pub(crate) fn with_last_words(stream: TcpStream, words: Vec<u8>) {
     }
 }
 
+/// Closes a connection on which everything has been said, in stages (RFC 9112, 9.6), so that what was said
+/// arrives.
+pub(crate) async fn close(mut stream: TcpStream) {
+    let _ = timeout(PATIENCE, hear_out(&mut stream)).await;
+}
+
 async fn say_goodbye(mut stream: TcpStream, words: &[u8]) -> std::io::Result<()> {
     stream.write_all(words).await?;
+    hear_out(&mut stream).await
+}
+
+/// Ends our side, and discards what the peer says until it ends its own.
+async fn hear_out(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.shutdown().await?;
     // A socket that is closed with something unread is reset, and the words with it.
     let mut discarded = vec![0; 4096];

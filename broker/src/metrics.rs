@@ -84,7 +84,7 @@ fn begin_at_zero() {
             metrics::counter!("steadfast_protocol_errors_total", "side" => side, "code" => code).absolute(0);
         }
     }
-    for reason in ["network", "origin", "sessions", "rate"] {
+    for reason in ["network", "origin", "sessions", "rate", "hang_ups"] {
         metrics::counter!("steadfast_denied_total", "reason" => reason).absolute(0);
     }
     for outcome in ["applied", "refused"] {
@@ -160,9 +160,14 @@ fn describe() {
     describe_counter!("steadfast_limit_hits_total", "Times that a limit was reached");
     describe_counter!("steadfast_protocol_errors_total", "Breaches of the protocol, by side and close code");
     describe_counter!("steadfast_dials_total", "Dials of backends, by outcome");
+    describe_counter!(
+        "steadfast_hang_ups_total",
+        "Dials on which a backend hung up without an answer, by verdict on the request"
+    );
     describe_counter!("steadfast_handshake_errors_total", "Connections that brought no readable request");
     describe_counter!("steadfast_no_backend_total", "Upgrades for which no backend could be reached");
     describe_counter!("steadfast_unfit_total", "Times that a backend talked and answered no ping");
+    describe_counter!("steadfast_probes_total", "Backends that were asked for a sign of life");
     describe_counter!("steadfast_poison_total", "Messages held to be killers, with their sessions ended");
     describe_counter!("steadfast_refused_upgrades_total", "Upgrades answered with something else, by status");
 }

@@ -1,5 +1,7 @@
 //! Pools: which backends there are, and which one a session gets.
 
+pub(crate) mod killers;
+mod pongs;
 mod promises;
 
 use std::collections::HashSet;
@@ -17,8 +19,12 @@ use crate::circuit::ejectable;
 use crate::clock;
 use crate::config::settings::{self, Query, Settings};
 use crate::discovery::Found;
+use crate::manner::Manner;
 use crate::placement::{self, Candidate, NoPlace, Standing, Turns};
 use crate::queue::{LOOK, Queue};
+
+use killers::Killers;
+use pongs::Pongs;
 
 /// How often a choice is made anew when somebody else has taken the seat meanwhile.
 const TRIES: usize = 16;
@@ -32,6 +38,10 @@ pub(crate) struct Pool {
     changing: Mutex<Removed>,
     turns: Mutex<Turns>,
     pub(crate) queue: Arc<Queue>,
+    /// How its backends answer pings.
+    pub(crate) pongs: Pongs,
+    /// Upgrade requests that may kill its backends.
+    pub(crate) killers: Killers,
     /// Backends are ejected one after another, so that the floor holds.
     ejecting: Mutex<()>,
     source: AtomicUsize,
@@ -54,8 +64,7 @@ pub(crate) struct Present {
 pub(crate) struct Dialing {
     pub(crate) connect: Duration,
     pub(crate) upgrade: Duration,
-    /// Bytes of a backend's answer.
-    pub(crate) header: usize,
+    pub(crate) manner: Manner,
 }
 
 /// Backends that were taken away while sessions were on them.
@@ -96,6 +105,8 @@ impl Pool {
             changing: Mutex::default(),
             turns: Mutex::default(),
             queue: Arc::default(),
+            pongs: Pongs::default(),
+            killers: Killers::default(),
             ejecting: Mutex::default(),
             source: AtomicUsize::new(0),
         };
@@ -428,7 +439,7 @@ impl Present {
         Present {
             settings: pool.clone(),
             session: Arc::new(promises::of(pool, settings)),
-            dialing: Dialing::new(settings),
+            dialing: Dialing::new(pool, settings),
             backends: Vec::new(),
             rules: Rules::new(pool, settings),
             dials_per_backend: settings.herd.dials_per_backend,
@@ -481,9 +492,10 @@ impl Rules {
 }
 
 impl Dialing {
-    fn new(settings: &Settings) -> Dialing {
+    fn new(pool: &settings::Pool, settings: &Settings) -> Dialing {
         let settings::Timeouts { connect, upgrade, .. } = settings.timeouts;
-        Dialing { connect, upgrade, header: settings.limits.header }
+        let settings::Limits { header, header_lines, .. } = settings.limits;
+        Dialing { connect, upgrade, manner: Manner { case: pool.header_case, header, header_lines } }
     }
 }
 

@@ -2,6 +2,7 @@
 //! is made for it alone and does not outlive the call.
 
 pub(crate) mod http;
+pub(crate) mod life;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -15,7 +16,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::settings::{Check, Health};
-use crate::connect::{connect, is_local, reason};
+use crate::connect::{History, connect, is_local, reason};
+use crate::manner::Manner;
 
 /// What a good probe has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,8 +36,24 @@ pub(crate) enum Failure {
     Local(String),
 }
 
+impl Failure {
+    /// The few words.
+    pub(crate) fn why(self) -> String {
+        match self {
+            Failure::Backend(why) | Failure::Local(why) => why,
+        }
+    }
+}
+
+/// What a check says of an answer is said of the backend.
+impl From<String> for Failure {
+    fn from(why: String) -> Failure {
+        Failure::Backend(why)
+    }
+}
+
 /// Probes the backend at `host` and its own `port`, from one of `sources`; empty: the
-/// system chooses.
+/// system chooses. `history` is that of the port that is probed, which is spoken to in its pool's `manner`.
 ///
 /// # Errors
 /// When the check did not pass within `health.timeout`.
@@ -43,24 +61,24 @@ pub(crate) async fn probe(
     health: &Health,
     host: &str,
     port: u16,
-    sources: &[IpAddr],
+    (sources, history, manner): (&[IpAddr], &History, Manner),
 ) -> Result<Answer, Failure> {
     let port = health.port.unwrap_or(port);
     let patience = Patience::new(health.timeout);
-    let connected = patience.within("connection", connect(host, port, sources)).await;
-    let stream = connected.map_err(Failure::Backend)?.map_err(|error| failure(&error))?;
-    let checked = match &health.check {
-        Check::Tcp => patience.within("end of the connection", close(stream)).await,
+    let connected = connect(host, port, sources, history, health.timeout).await;
+    let stream = connected.map_err(|error| failure(&error))?;
+    match &health.check {
+        Check::Tcp => Ok(patience.within("end of the connection", close(stream)).await?),
         Check::Http { method, path, host: named, expect } => {
             let authority = named.clone().unwrap_or_else(|| http::authority(host, port));
-            http::check(stream, method, path, &authority, expect, patience).await
+            let request = http::request_by_name(method, path, &authority)?;
+            http::check(stream, request, expect, (patience, manner)).await
         }
         Check::WebSocket { path, host: named, shim } => {
             let authority = named.clone().unwrap_or_else(|| http::authority(host, port));
-            websocket::check(stream, path, (&authority, *shim), patience).await
+            websocket::check(stream, path, (&authority, *shim), (patience, manner)).await
         }
-    };
-    checked.map_err(Failure::Backend)
+    }
 }
 
 /// What a connection that was not made says of the backend.

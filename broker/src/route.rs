@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use http::header::{HeaderMap, HeaderValue};
 
 use crate::config::settings::{HeaderMatch, HostPattern, PathMatch, Route, ValueMatch};
-use crate::hostname::is_below;
+use crate::hostname::{is_below, is_port};
 
 /// The place of the first route whose conditions all hold.
 ///
@@ -57,15 +57,6 @@ impl<'a> Host<'a> {
             }
             (Host::V6(_), HostPattern::Suffix(_)) => false,
         }
-    }
-}
-
-/// Nothing, or a colon and digits; RFC 3986, 3.2.3, allows for none of them.
-fn is_port(port: &[u8]) -> bool {
-    match port {
-        [] => true,
-        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
-        _ => false,
     }
 }
 

@@ -5,6 +5,7 @@
 //! socket is ready or the machine's next deadline. Bytes are read into one buffer per thread, so
 //! that an idle session holds none.
 
+mod evidence;
 mod reading;
 mod side;
 mod target;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use steadfast_protocol::session::{Cause, Dial, DialFailure, Failure, Note, Session};
+use steadfast_protocol::session::{Dial, DialFailure, Failure, Note, Session};
 use steadfast_protocol::time::Time;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -33,6 +34,8 @@ use crate::{clock, journal, linger};
 
 use side::Side;
 use target::Target;
+
+pub(crate) use evidence::test_kernel;
 
 /// Rounds of one poll before other sessions get their turn.
 const ROUNDS: usize = 16;
@@ -107,7 +110,9 @@ impl Driver {
 
     /// Hands in the bytes that came right behind the two handshakes.
     pub(crate) fn begin(&self, from_client: &[u8], from_backend: &[u8]) {
-        let machine = &mut self.entry.core().machine;
+        let mut core = self.entry.core();
+        evidence::tell_fitness(&self.entry, &mut core);
+        let machine = &mut core.machine;
         let now = clock::now();
         if !from_backend.is_empty() {
             machine.handle_backend(now, from_backend, &mut |_| 0);
@@ -126,10 +131,13 @@ impl Io {
         }
         let mut settled = false;
         for round in 0..ROUNDS {
-            let mut moved = self.take_client(entry, core, now) | self.poll_dial(cx, core, now);
+            let mut moved = self.take_client(entry, core, now) | self.poll_dial(cx, entry, core, now);
             moved |= self.poll_target(cx, entry, core, (now, round == 0));
             moved |= self.read_client(cx, entry, &mut core.machine, now);
-            moved |= self.read_backend(cx, entry, &mut core.machine, now);
+            if self.read_backend(cx, entry, &mut core.machine, now) {
+                evidence::note_life(core.seat.as_ref(), now);
+                moved = true;
+            }
             if settled && !moved {
                 return false;
             }
@@ -206,6 +214,9 @@ impl Io {
         for note in core.machine.take_notes() {
             left |= self.act_on(entry, core, note, now);
         }
+        if core.machine.wants_path_time() {
+            self.tell_path_time(core);
+        }
         if !core.machine.wants_link() && self.backend.is_some() {
             self.unlink(entry, core, now);
         }
@@ -216,7 +227,7 @@ impl Io {
         // A backend that was left just now needs another round: the machine plans the dial.
         let Some(dial) = core.machine.take_dial(now) else { return left };
         if dial.held {
-            self.cross(core, now);
+            self.cross(entry, core, now);
             return true;
         }
         let dialing = self.dial(entry, dial);
@@ -225,24 +236,19 @@ impl Io {
     }
 
     /// True: the machine has left its backend.
-    fn act_on(&mut self, entry: &Entry, core: &mut Core, note: Note, now: Time) -> bool {
+    fn act_on(&mut self, entry: &Arc<Entry>, core: &mut Core, note: Note, now: Time) -> bool {
         self.report(entry, core, &note);
         if blames(&note) {
             blame(entry, core, now);
         }
         match (note, &core.seat) {
             (Note::Failed(Failure::Close(code)), Some(seat)) => seat.closed_with(now, code),
-            (Note::Silent, Some(seat))
-                if self.holds_target() || entry.gate.pool.has_other(now, seat.backend().id) =>
-            {
-                seat.backend().penalise(now);
-                core.machine.handle_backend_lost(now, Failure::Silence);
-                blame(entry, core, now);
-                for note in core.machine.take_notes() {
-                    self.report(entry, core, &note);
-                }
-                return true;
-            }
+            (Note::Silent, _) => return self.judge_silence(entry, core, now),
+            (Note::NoPong, _) => self.judge_fitness(entry, core, now),
+            (Note::Fit, _) => entry.gate.pool.pongs.came(),
+            (Note::Unproven, _) => entry.gate.pool.pongs.was_missed(),
+            (Note::SlowPong(took), _) => entry.gate.pool.pongs.was_slow(took, self.ack_timeout(entry)),
+            (Note::ClientSilent, _) => self.judge_client(entry, core, now),
             (Note::Cleared, _) => self.moving.get_or_insert_default().turn = None,
             _ => {}
         }
@@ -293,25 +299,26 @@ impl Io {
         self.moving.as_ref().map_or_else(Vec::new, |moving| moving.refusing.clone())
     }
 
-    fn poll_dial(&mut self, cx: &mut Context<'_>, core: &mut Core, now: Time) -> bool {
+    fn poll_dial(&mut self, cx: &mut Context<'_>, entry: &Entry, core: &mut Core, now: Time) -> bool {
         let Some(moving) = &mut self.moving else { return false };
         let Some(dialing) = &mut moving.dialing else { return false };
         let Poll::Ready((found, refusing)) = dialing.as_mut().poll(cx) else { return false };
         (moving.dialing, moving.refusing) = (None, refusing);
         match found {
-            Ok(link) => self.link(core, *link, now),
+            Ok(link) => self.link(entry, core, *link, now),
             Err(DialError::Refused) => core.machine.handle_dial_failed(now, DialFailure::Refused),
             Err(_) => core.machine.handle_dial_failed(now, DialFailure::Unreachable),
         }
         true
     }
 
-    fn link(&mut self, core: &mut Core, link: Link, now: Time) {
+    fn link(&mut self, entry: &Entry, core: &mut Core, link: Link, now: Time) {
         if !core.machine.handle_linked(now, declines_failover(&link.headers), link.epoch) {
             return;
         }
         self.backend = Some(Side::new(link.stream));
         core.seat = Some(link.seat);
+        evidence::tell_fitness(entry, core);
         self.moving.get_or_insert_default().turn = link.turn;
         if !link.early.is_empty() {
             core.machine.handle_backend(now, &link.early, &mut |_| 0);
@@ -344,7 +351,7 @@ impl Io {
     }
 
     fn finish(&mut self, core: &Core) {
-        if matches!(core.machine.ended(), Some(end) if end.cause == Cause::ClientStall) {
+        if core.machine.resets_client() {
             // What the client does not take must not stay with the kernel.
             if let Some(side) = self.client.take() {
                 side.reset();

@@ -77,10 +77,11 @@ impl Offer {
         if self.server_max.is_some_and(|max| server_bits > max) {
             return Err(Mismatch::Windows);
         }
-        // RFC 7692, 7.1.2.2: it must not be answered unless it was offered.
+        // RFC 7692, 7.1.2.2: it must not be answered unless it was offered. What the client has said that it
+        // will not use anyway, it is held to, whatever larger window the backend allows for.
         let client_bits = match (seen.client_bits.flatten(), self.client_max) {
             (Some(_), None) => return Err(Mismatch::Malformed),
-            (bits, _) => bits.unwrap_or(WINDOW_MAX),
+            (bits, hint) => bits.unwrap_or(WINDOW_MAX).min(hint.flatten().unwrap_or(WINDOW_MAX)),
         };
         Ok(Some(Agreement { server_bits, client_bits }))
     }
@@ -236,6 +237,34 @@ mod tests {
         let plain = Offer::parse("permessage-deflate").expect("an offer");
         assert_eq!(plain.accept(&format!("{BOTH}; client_max_window_bits=11")), Err(Mismatch::Malformed));
         assert_eq!(plain.accept(BOTH).expect("usable").expect("agreed").to_client(), BOTH);
+    }
+
+    #[test]
+    fn the_client_is_told_no_larger_window_than_it_offered() {
+        for (offered, answered, told) in [
+            (Some(10), Some(12), Some(10)),
+            (Some(10), Some(10), Some(10)),
+            (Some(10), Some(9), Some(9)),
+            (Some(10), None, Some(10)),
+            (Some(15), None, None),
+            (Some(15), Some(15), None),
+            (None, Some(12), Some(12)),
+            (None, None, None),
+        ] {
+            let parameter = |bits: Option<u8>| bits.map(|bits| format!("={bits}")).unwrap_or_default();
+            let offer = format!("permessage-deflate; client_max_window_bits{}", parameter(offered));
+            let written = |bits: Option<u8>| match bits {
+                Some(bits) => format!("{BOTH}; client_max_window_bits={bits}"),
+                None => BOTH.to_owned(),
+            };
+            let offer = Offer::parse(&offer).expect("an offer");
+            let agreed = offer.accept(&written(answered)).expect("usable").expect("agreed");
+            assert_eq!(agreed.to_client(), written(told), "{offered:?} {answered:?}");
+            // A next backend need not allow for more than the client will use.
+            for bits in told.unwrap_or(WINDOW_MAX)..WINDOW_MAX {
+                assert_eq!(agreed.check(&written(Some(bits))), Ok(()), "{offered:?} {answered:?} {bits}");
+            }
+        }
     }
 
     #[test]

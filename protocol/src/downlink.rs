@@ -20,6 +20,15 @@ use crate::shim::kind_byte::Kinded;
 /// first (RFC 6455, 5.5.3 allows it), so that a flood of pings cannot grow the queue.
 const PONG_ROOM: usize = 4096;
 
+/// The unit in which it is kept how far a client was asked.
+const GRAIN: u32 = 256;
+
+/// Behind so many grains a client may be asked how far it has read.
+const MARK: u16 = 256;
+
+/// More grains than this are not kept apart: so much lies in no kernel's buffers.
+const FAR: u16 = 1 << 15;
+
 /// Tries to write straight to the client and returns how many bytes it took; zero when it would
 /// block.
 pub type DirectWrite<'a> = dyn FnMut(&[u8]) -> usize + 'a;
@@ -31,6 +40,10 @@ pub(crate) struct Downlink {
     queues: Option<Box<Way>>,
     /// Messages that were read whole from a backend.
     messages: u64,
+    /// Bytes that were read for the client, as far as 32 bits go.
+    bytes: u32,
+    /// How many of them it was asked about, in [`GRAIN`]s, as far as 16 bits go.
+    marked: u16,
     /// A Close is queued or written; nothing follows it.
     closed: bool,
 }
@@ -70,6 +83,7 @@ impl Downlink {
     /// waits in front of them; what it does not take is queued.
     pub(crate) fn append(&mut self, data: &Data<'_>, direct: &mut DirectWrite<'_>) {
         self.messages += u64::from(data.messages);
+        self.bytes = self.bytes.wrapping_add(data.bytes.len() as u32);
         if let Some(kept) = self.kept_mut() {
             return kept.append(data);
         }
@@ -88,6 +102,7 @@ impl Downlink {
     pub(crate) fn adopt(&mut self, chunk: Vec<u8>, start: usize, direct: &mut DirectWrite<'_>) {
         self.messages += 1;
         let message = chunk.get(start..).unwrap_or_default();
+        self.bytes = self.bytes.wrapping_add(message.len() as u32);
         if let Some(kept) = self.kept_mut() {
             let whole = message.len();
             return kept.ring.adopt(chunk, start, 1, whole);
@@ -107,8 +122,10 @@ impl Downlink {
     pub(crate) fn append_kinded(&mut self, kinded: Kinded, direct: &mut DirectWrite<'_>) {
         let Some(kept) = self.kept_mut() else { return self.append(&kinded.data(), direct) };
         let (bytes, messages, whole) = kinded.into_parts();
+        let len = bytes.len() as u32;
         kept.ring.adopt(bytes, 0, messages, whole);
         self.messages += u64::from(messages);
+        self.bytes = self.bytes.wrapping_add(len);
     }
 
     fn deliver(&mut self, whole: &[u8], direct: &mut DirectWrite<'_>) {
@@ -139,6 +156,7 @@ impl Downlink {
     /// Counts `n` bytes that were put there, the last of which may have ended the message.
     pub(crate) fn grown(&mut self, n: usize, message_ended: bool) {
         self.messages += u64::from(message_ended);
+        self.bytes = self.bytes.wrapping_add(n as u32);
         match &mut **self.way() {
             Way::Kept(kept) => kept.ring.grown(n, message_ended),
             Way::Passing(queues) => {
@@ -153,6 +171,7 @@ impl Downlink {
     /// Takes over what another backend has said, behind what waits. The open message must be dropped.
     pub(crate) fn absorb(&mut self, next: Downlink) {
         self.messages += next.messages;
+        self.bytes = self.bytes.wrapping_add(next.bytes);
         if let Some(kept) = self.kept_mut() {
             kept.absorb(next);
         } else if let Some(Way::Passing(mut next)) = next.queues.map(|way| *way)
@@ -231,6 +250,19 @@ impl Downlink {
         dropped
     }
 
+    /// Drops what the client has got nothing of, and returns how many whole messages that were; `None`: it has
+    /// a part of a frame, whose rest is kept.
+    pub(crate) fn drop_unbegun(&mut self) -> Option<u64> {
+        let unwritten = self.unwritten();
+        let between = match self.queues.as_deref_mut() {
+            None => true,
+            Some(Way::Kept(_)) => false,
+            Some(Way::Passing(queues)) => queues.drop_unbegun(),
+        };
+        self.tidy();
+        between.then_some(unwritten)
+    }
+
     /// The client is gone: drops everything and returns how many whole messages it has missed.
     pub(crate) fn abandon(&mut self) -> u64 {
         let missed = self.unwritten();
@@ -278,6 +310,34 @@ impl Downlink {
             Some(Way::Kept(kept)) => kept.ungiven(),
             Some(Way::Passing(queues)) => queues.unwritten_messages(),
         }
+    }
+
+    /// Bytes that were read for the client, as far as 32 bits go.
+    pub(crate) fn position(&self) -> u32 {
+        self.bytes
+    }
+
+    /// The client was not asked about so many bytes of them at the least that it may be.
+    pub(crate) fn unmarked(&mut self) -> bool {
+        let grains = self.unmarked_grains();
+        if grains > FAR {
+            self.marked = self.marked.wrapping_add(grains - FAR);
+        }
+        grains >= MARK
+    }
+
+    /// How many bytes it was not asked about.
+    pub(crate) fn beyond_mark(&self) -> u32 {
+        u32::from(self.unmarked_grains()) * GRAIN
+    }
+
+    /// It is asked about all of them.
+    pub(crate) fn mark(&mut self) {
+        self.marked = (self.bytes / GRAIN) as u16;
+    }
+
+    fn unmarked_grains(&self) -> u16 {
+        ((self.bytes / GRAIN) as u16).wrapping_sub(self.marked)
     }
 
     /// A figure that changes whenever the client's socket takes some of what waits.
@@ -340,6 +400,14 @@ impl Queues {
         if opcode == Opcode::Close {
             self.late_pong = None;
         }
+    }
+
+    /// Keeps no more than the rest of a frame that is begun. True: there is none.
+    fn drop_unbegun(&mut self) -> bool {
+        self.held.clear();
+        self.late_pong = None;
+        self.out.truncate(self.next_frame);
+        self.next_frame == 0
     }
 
     fn release_held(&mut self) {

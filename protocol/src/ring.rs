@@ -162,10 +162,15 @@ impl Ring {
 
     /// The whole messages kept, each as the position behind it and its seq.
     pub fn messages(&self) -> impl Iterator<Item = (u64, u64)> {
-        let mut seq = self.base_seq;
+        self.messages_after(self.base, self.base_seq)
+    }
+
+    /// Those of them behind `position`, where message `seq` ends, which is kept or the last that is not.
+    pub fn messages_after(&self, position: u64, mut seq: u64) -> impl Iterator<Item = (u64, u64)> {
         let whole = (self.whole - self.base) as usize;
         let base = self.base;
-        Frames::new(&self.chain, 0).take_while(move |frame| frame.end <= whole).filter_map(move |frame| {
+        let from = position.saturating_sub(base) as usize;
+        Frames::new(&self.chain, from).take_while(move |frame| frame.end <= whole).filter_map(move |frame| {
             seq += u64::from(frame.header.fin);
             frame.header.fin.then_some((base + frame.end as u64, seq))
         })

@@ -36,9 +36,10 @@
 //! The files beside this one hold parts of the same machine: `opening` begins it, `reading` and `standing` are
 //! more of its inputs and outputs, `failover` leaves a backend and takes the next, `departure` leaves one that
 //! works, `target` is the next one while it waits, `ending` says goodbye, `patience` knows what may last how
-//! long. `service` is the part toward services that link the shim, `outputs` what they say to the client,
+//! long, `silence` judges a backend that says nothing, `client_life` a client. `service` is the part toward services that link the shim, `outputs` what they say to the client,
 //! `resume` and `tokens` the part toward clients which may come back.
 
+mod client_life;
 mod config;
 mod departure;
 mod ending;
@@ -50,6 +51,7 @@ mod patience;
 mod reading;
 mod resume;
 mod service;
+mod silence;
 mod standing;
 mod target;
 #[cfg(test)]
@@ -63,7 +65,7 @@ use crate::downlink::{DirectWrite, Downlink};
 use crate::frame::Opcode;
 use crate::scanner::{Control, Data, Item, Scanner};
 use crate::time::Time;
-use crate::uplink::{Entropy, Uplink};
+use crate::uplink::{Entropy, Uplink, Wanted};
 use crate::violation::Violation;
 
 pub use config::{AckMode, Codes, Config};
@@ -73,6 +75,7 @@ pub use failover::{Dial, DialFailure, Failure, Note};
 pub use ledger::{Counts, Ledger};
 pub use opening::{ClientKind, Opening};
 pub use service::Breach;
+pub use silence::{Evidence, Judgement};
 pub use standing::State;
 
 use departure::Departure;
@@ -149,8 +152,10 @@ pub struct Session {
     unanswered: Unanswered,
     /// The present backend answers pings, as far as is known.
     pongs: bool,
-    /// It has answered one.
+    /// It has answered one, or another of its pool has.
     ponged: bool,
+    /// It talks and has answered none in time, and so may never do.
+    unproven: bool,
     /// It broke the protocol, or said Close: its bytes are no longer read.
     backend_deaf: bool,
     /// The session ends with its backend, whatever the pool says.
@@ -223,9 +228,13 @@ impl Session {
             }
             (Opcode::Close, _) => self.client_answered(control.payload()),
             (Opcode::Ping, Client::Open) => self.down.control(Opcode::Pong, control.payload()),
-            // A pong is a sign of life, as any byte is; only of a client that may come back does
-            // something hang on it.
-            (Opcode::Pong, _) if self.shim.is_some() => self.receipt(control.payload()),
+            // A pong is a sign of life, as any byte is; what it answers says how far the client has read.
+            (Opcode::Pong, _) => {
+                if self.shim.is_some() {
+                    self.receipt(control.payload());
+                }
+                self.client_ponged(now, control.payload());
+            }
             _ => {}
         }
     }
@@ -235,12 +244,12 @@ impl Session {
     /// Takes bytes that were read from the backend. Whole messages go to `direct` when nothing
     /// waits in front of them.
     pub fn handle_backend(&mut self, now: Time, mut input: &[u8], direct: &mut DirectWrite<'_>) {
-        self.clocks.backend_heard(now);
         let (mut ended, heard) = (false, self.client_hears());
         while self.backend_listens() {
             match self.backend_scan.next(&mut input) {
                 Ok(Some(Item::Control(control))) => self.backend_control(now, &control),
                 Ok(Some(item)) => {
+                    self.clocks.backend_heard(now);
                     let Some(data) = item.data() else { continue };
                     ended |= data.messages > 0;
                     self.backend_data(now, &data, heard, direct);
@@ -302,8 +311,10 @@ impl Session {
     fn acknowledged(&mut self, now: Time, payload: &[u8]) {
         self.unanswered.acknowledged(now, self.up.ring.base_seq(), self.config.ack_timeout);
         let hold = self.service().is_none().then_some(self.config.ack_hold);
-        if self.up.acknowledge(now, payload, hold) {
-            self.ponged = true;
+        if let Some(took) = self.up.acknowledge(now, payload, hold) {
+            self.clocks.backend_heard(now);
+            self.pong_took(took);
+            self.note_progress(now);
             // A service that is left must have heard of it.
             if !self.leaves_soon() || self.service().is_none_or(Service::tells_draining) {
                 self.proven();
@@ -327,18 +338,34 @@ impl Session {
         if self.linked() {
             let keepalive = self.keepalive_due(now) || self.wants_proof() || self.owes_notice();
             let acks = self.pongs && self.backend == Backend::Linked;
-            let (rest, tidings) = (self.client_scan.remaining(), self.tidings());
-            if self.up.prepare(now, (acks, keepalive), rest, tidings, entropy) {
-                self.tidings_told(tidings);
+            let wanted = Wanted {
+                acks,
+                bounded: acks && self.expects_pongs(now),
+                keepalive,
+                frame_rest: self.client_scan.remaining(),
+                tidings: self.tidings(),
+                window_max: self.config.ring_limit as u64,
+                patience: self.config.ack_timeout,
+            };
+            if self.up.prepare(now, &wanted, entropy) {
+                self.tidings_told(wanted.tidings);
+            }
+            if self.config.ack == AckMode::None {
+                self.note_mark(now);
+            }
+            if self.episode.is_some() {
+                self.note_progress(now);
             }
         }
+        self.mark_client(now);
         if self.shim.is_some() {
             self.tell_client_progress(now);
         }
         let (awaits, paused) = (self.linked() && self.up.awaits(), self.client_is_behind());
         self.clocks.awaiting(now, awaits, paused);
         let waits = self.down.waiting() > 0 || (paused && !self.away());
-        self.clocks.client_progress(now, waits, self.down.progress());
+        let progress = self.down.progress().wrapping_add(self.client_pongs());
+        self.clocks.client_progress(now, waits, progress);
     }
 
     // ---- outputs ----

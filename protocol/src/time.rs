@@ -25,6 +25,11 @@ impl Time {
         Duration::from_micros(self.0.get().saturating_sub(earlier.0.get()))
     }
 
+    /// How long ago `earlier` was, in microseconds; zero when it lies ahead.
+    pub fn micros_since(self, earlier: Time) -> u64 {
+        self.0.get().saturating_sub(earlier.0.get())
+    }
+
     /// The time from the driver's origin until this moment.
     pub fn since_origin(self) -> Duration {
         self.since(Time::ORIGIN)

@@ -1,30 +1,35 @@
 //! What goes to the backend: the ring's bytes, and between its messages the broker's own control
-//! frames: the ping that asks for an acknowledgement, pongs, and the last Close.
+//! frames: the pings that ask for acknowledgements, pongs, and the last Close.
 //!
 //! ```text
-//!   ring:  | acknowledged, held | written | to write ...
-//!                                     ^ ping   ^ pong   ^ close      each at its own position
+//!   ring:  | acknowledged, held | written | to write ...      | beyond the window
+//!                           ^ ping    ^ ping   ^ pong   ^ close      each at its own position
 //! ```
 //!
-//! At most one ping is outstanding. Its pong proves that the backend has read everything before
-//! it: a peer answers a ping with the same payload (RFC 6455, 5.5.2 and 5.5.3) and reads frames in
-//! order.
+//! The pong to a ping proves that the backend has read everything before it: a peer answers a ping with
+//! the same payload (RFC 6455, 5.5.2 and 5.5.3) and reads frames in order. Of a lot that is written at
+//! once, pings stand at bounded distances, so that a slow backend shows how far it has come.
 
 mod inserts;
+mod marking;
 mod ping;
+mod pings;
 #[cfg(test)]
 mod tests;
+mod transmit;
+mod window;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::chain::Gather;
 use crate::ring::Ring;
 use crate::time::Time;
 
 use inserts::{Insert, Inserts};
-use ping::Ping;
+use pings::Pings;
+use window::Pace;
 
+pub(crate) use marking::Wanted;
 pub(crate) use ping::Tidings;
 
 /// A source of unpredictable numbers, the driver's. Masking keys must be unpredictable
@@ -47,7 +52,9 @@ const NOWHERE: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Uplink {
     pub(crate) ring: Ring,
-    ping: Option<Ping>,
+    pings: Pings,
+    /// What bounds that which is written beyond the last pong; `None`: it has been no limit yet.
+    pace: Option<Box<Pace>>,
     inserts: Option<Box<Inserts>>,
     #[expect(clippy::box_collection, reason = "an absent one must take no more room than a pointer")]
     held: Option<Box<VecDeque<Held>>>,
@@ -56,6 +63,8 @@ pub(crate) struct Uplink {
     acked_seq: u64,
     /// Nothing behind this position is written, if it is not [`NOWHERE`]: a suspect is replayed alone.
     stop_at: u64,
+    /// The shortest time of a pong on this connection, in microseconds.
+    shortest: u32,
     /// An open message is not written before its end is there: its client may come back and begin it anew.
     whole_only: bool,
 }
@@ -67,26 +76,18 @@ struct Held {
     seq: u64,
 }
 
-/// A piece of the next write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Piece {
-    Data { to: u64 },
-    Ping,
-    Pong,
-    Close,
-    Attach,
-}
-
 impl Default for Uplink {
     fn default() -> Self {
         Uplink {
             ring: Ring::default(),
-            ping: None,
+            pings: Pings::default(),
+            pace: None,
             inserts: None,
             held: None,
             acked: 0,
             acked_seq: 0,
             stop_at: NOWHERE,
+            shortest: u32::MAX,
             whole_only: false,
         }
     }
@@ -109,36 +110,6 @@ impl Uplink {
         self.inserts.as_ref().is_some_and(|inserts| inserts.attach.is_some())
     }
 
-    /// Makes the control frames that are due: masks for the queued ones, and a ping when
-    /// messages are uncovered (`acks`) or `keepalive` asks for one. Says whether a ping was made.
-    ///
-    /// `frame_rest` is what is still to come of the client's present frame. `tidings` are told by the
-    /// ping.
-    pub(crate) fn prepare(
-        &mut self,
-        now: Time,
-        (acks, keepalive): (bool, bool),
-        frame_rest: u64,
-        tidings: Option<Tidings>,
-        entropy: &mut Entropy<'_>,
-    ) -> bool {
-        if self.inserts.is_some() {
-            self.prepare_inserts(frame_rest, entropy);
-        }
-        if let Some(ping) = &mut self.ping {
-            ping.note_written(now);
-            return false;
-        }
-        let (at, seq) = self.ping_target();
-        let wanted = (acks && at > self.acked()) || (keepalive && !self.closing());
-        // Never inside an open message, and nothing stands behind a Close.
-        if !wanted || self.ring.sent() > at || self.close_begun() {
-            return false;
-        }
-        self.ping = Some(Ping::new(at, seq, tidings, entropy));
-        true
-    }
-
     fn prepare_inserts(&mut self, frame_rest: u64, entropy: &mut Entropy<'_>) {
         let late = self
             .inserts
@@ -150,14 +121,6 @@ impl Uplink {
         }
         if let Some(inserts) = &mut self.inserts {
             inserts.seal(entropy);
-        }
-    }
-
-    /// The boundary behind which a ping may stand, and the seq that it covers.
-    fn ping_target(&self) -> (u64, u64) {
-        match self.stop_at {
-            NOWHERE => (self.ring.whole(), self.ring.whole_seq()),
-            at => (at, self.ring.messages().find(|(end, _)| *end == at).map_or(self.acked_seq, |m| m.1)),
         }
     }
 
@@ -207,13 +170,19 @@ impl Uplink {
     /// Queues a Close behind what is let through. What the ring gets from now on is for the next
     /// backend. The present one must have got everything else.
     pub(crate) fn part(&mut self, payload: &[u8]) {
-        let at = self.reach();
+        let at = self.let_through();
         self.stop_at = at;
         self.inserts.get_or_insert_default().close = Some(Insert::new(at, payload));
     }
 
-    /// Position up to which bytes are let through.
-    pub(crate) fn reach(&self) -> u64 {
+    /// Position up to which bytes are let through by now.
+    fn reach(&self) -> u64 {
+        let let_through = self.let_through();
+        self.pace.as_ref().map_or(let_through, |pace| pace.limit.min(let_through))
+    }
+
+    /// The same, as if the backend were as fast as the client.
+    pub(crate) fn let_through(&self) -> u64 {
         match self.stop_at {
             NOWHERE if self.whole_only => self.ring.whole(),
             NOWHERE => self.ring.end(),
@@ -223,7 +192,7 @@ impl Uplink {
 
     /// The backend has acknowledged everything that is let through, and no hold runs.
     pub(crate) fn delivered(&self) -> bool {
-        self.ring.base() >= self.reach()
+        self.ring.base() >= self.let_through()
     }
 
     /// A Close is queued or written.
@@ -243,148 +212,22 @@ impl Uplink {
         close.is_some_and(|close| close.sealed() && close.written == close.frame.len())
     }
 
-    /// What can be written now. Call [`Uplink::prepare`] first.
-    pub(crate) fn transmit(&self) -> Gather<'_> {
-        let mut gather = Gather::new();
-        let mut from = self.ring.sent();
-        for piece in self.plan().into_iter().flatten() {
-            match piece {
-                Piece::Data { to } => {
-                    let (chain, index) = self.ring.bytes_at(from);
-                    let end = index + (to - from) as usize;
-                    chain.gather(index, end, &mut gather);
-                    // Without room for all of it, what follows must not be written before it.
-                    if gather.is_full() {
-                        break;
-                    }
-                    from = to;
-                }
-                control => {
-                    gather.add(self.control_bytes(control));
-                }
+    /// Takes a backend's pong, and returns how many microseconds it took when it answers a ping that is out; then
+    /// everything before that ping is acknowledged, and leaves the ring after `hold`; `None`: not by a pong.
+    pub(crate) fn acknowledge(&mut self, now: Time, payload: &[u8], hold: Option<Duration>) -> Option<u64> {
+        let ping = self.pings.take_answered(payload)?;
+        let (at, seq) = (ping.at, ping.seq_near(self.ring.base_seq()));
+        (self.acked, self.acked_seq) = (at, seq);
+        let took = now.micros_since(ping.asked);
+        self.measure(u64::from(ping.covers), took);
+        match hold {
+            Some(hold) if hold.is_zero() => self.ring.release(at, seq),
+            Some(hold) if at > self.ring.base() => {
+                self.keep(Held { until: now + hold, at, seq });
             }
-        }
-        gather
-    }
-
-    /// Notes that the backend's socket took `n` bytes of it.
-    pub(crate) fn written(&mut self, mut n: usize) {
-        for piece in self.plan().into_iter().flatten() {
-            let taken = match piece {
-                Piece::Data { to } => n.min((to - self.ring.sent()) as usize),
-                control => n.min(self.control_bytes(control).len()),
-            };
-            n -= taken;
-            match piece {
-                Piece::Data { .. } => self.ring.written(taken as u64),
-                control => self.control_written(control, taken),
-            }
-            if n == 0 {
-                break;
-            }
-        }
-    }
-
-    /// The order of the next write: data up to the first control frame's position, that frame, and
-    /// so on. A frame that is begun comes first; where two stand at one position, the ping does.
-    fn plan(&self) -> [Option<Piece>; 8] {
-        if self.inserts.is_none() && self.stop_at == NOWHERE {
-            return self.plain_plan();
-        }
-        if self.inserts.as_ref().and_then(|i| i.attach.as_ref()).is_some_and(|attach| !attach.sealed()) {
-            return [None; 8];
-        }
-        let mut controls = self.controls();
-        controls
-            .sort_unstable_by_key(|control| control.map_or((u64::MAX, true), |(at, fresh, _)| (at, fresh)));
-        let (mut plan, mut n, mut from) = ([None; 8], 0, self.ring.sent());
-        let end = self.reach().max(from);
-        for (at, _, control) in controls.into_iter().flatten() {
-            if at > end {
-                break;
-            }
-            if at > from {
-                (plan[n], from) = (Some(Piece::Data { to: at }), at);
-                n += 1;
-            }
-            plan[n] = Some(control);
-            n += 1;
-            if control == Piece::Close {
-                return plan;
-            }
-        }
-        if end > from {
-            plan[n] = Some(Piece::Data { to: end });
-        }
-        plan
-    }
-
-    /// The plan of almost every write: messages, and a ping behind them.
-    fn plain_plan(&self) -> [Option<Piece>; 8] {
-        let (sent, end) = (self.ring.sent(), self.reach());
-        let ping = self.ping.as_ref().filter(|ping| !ping.frame.unwritten().is_empty());
-        let at = ping.map_or(end, |ping| ping.at.max(sent));
-        let [before, behind] =
-            [(sent, at), (at, end)].map(|(from, to)| (to > from).then_some(Piece::Data { to }));
-        [before, ping.map(|_| Piece::Ping), behind, None, None, None, None, None]
-    }
-
-    /// Control frames with bytes to write: position, whether none of it is written, and which.
-    fn controls(&self) -> [Option<(u64, bool, Piece)>; 4] {
-        let ping = self.ping.as_ref().filter(|ping| !ping.frame.unwritten().is_empty());
-        let inserts = self.inserts.as_ref();
-        let insert = |insert: Option<&Insert>, piece| {
-            let insert = insert.filter(|i| i.sealed() && i.written < i.frame.len())?;
-            Some((insert.at, insert.written == 0, piece))
-        };
-        // Nothing goes before an attach, so it counts as begun.
-        let attach = insert(inserts.and_then(|i| i.attach.as_ref()), Piece::Attach);
-        [
-            attach.map(|(at, _, piece)| (at, false, piece)),
-            ping.map(|ping| (ping.at, ping.frame.written() == 0, Piece::Ping)),
-            insert(inserts.and_then(|i| i.pong.as_ref()), Piece::Pong),
-            insert(inserts.and_then(|i| i.close.as_ref()), Piece::Close),
-        ]
-    }
-
-    fn control_bytes(&self, control: Piece) -> &[u8] {
-        let inserts = self.inserts.as_ref();
-        let insert = match control {
-            Piece::Ping => return self.ping.as_ref().map_or(&[], |ping| ping.frame.unwritten()),
-            Piece::Attach => inserts.and_then(|inserts| inserts.attach.as_ref()),
-            Piece::Pong => inserts.and_then(|inserts| inserts.pong.as_ref()),
-            Piece::Close => inserts.and_then(|inserts| inserts.close.as_ref()),
-            Piece::Data { .. } => None,
-        };
-        insert.map_or(&[], Insert::unwritten)
-    }
-
-    fn control_written(&mut self, control: Piece, n: usize) {
-        match (control, &mut self.ping, &mut self.inserts) {
-            (Piece::Ping, Some(ping), _) => ping.frame.add_written(n),
-            (Piece::Attach, _, Some(inserts)) => inserts.attach_written(n),
-            (Piece::Pong, _, Some(inserts)) => inserts.pong_written(n),
-            (Piece::Close, _, Some(inserts)) => inserts.close_written(n),
             _ => {}
         }
-        if self.inserts.as_ref().is_some_and(|inserts| inserts.is_empty()) {
-            self.inserts = None;
-        }
-    }
-
-    /// Takes a backend's pong. True when it answers the outstanding ping; then everything before
-    /// that ping is acknowledged, and leaves the ring after `hold`; `None`: not by a pong.
-    pub(crate) fn acknowledge(&mut self, now: Time, payload: &[u8], hold: Option<Duration>) -> bool {
-        let answered = |ping: &mut Ping| ping.frame.unwritten().is_empty() && ping.frame.is(payload);
-        let Some(ping) = self.ping.take_if(answered) else { return false };
-        (self.acked, self.acked_seq) = (ping.at, ping.seq);
-        let Some(hold) = hold else { return true };
-        if hold.is_zero() {
-            self.ring.release(ping.at, ping.seq);
-        } else if ping.at > self.ring.base() {
-            self.keep(Held { until: now + hold, at: ping.at, seq: ping.seq });
-        }
-        true
+        Some(took)
     }
 
     fn keep(&mut self, held: Held) {
@@ -416,7 +259,7 @@ impl Uplink {
     /// Counts everything written as read; a Close that was answered proves it (frames are read in
     /// order).
     pub(crate) fn acknowledge_all(&mut self) {
-        self.ping = None;
+        self.pings = Pings::default();
         self.held = None;
         (self.acked, self.acked_seq) = (self.ring.whole(), self.ring.whole_seq());
         self.ring.release(self.acked, self.acked_seq);
@@ -424,7 +267,8 @@ impl Uplink {
 
     /// The backend is gone: forgets what was said to it, and begins again at the ring's base.
     pub(crate) fn rewind(&mut self) {
-        (self.ping, self.inserts, self.held, self.stop_at) = (None, None, None, NOWHERE);
+        (self.pings, self.inserts, self.held, self.stop_at) = (Pings::default(), None, None, NOWHERE);
+        (self.pace, self.shortest) = (None, u32::MAX);
         self.ring.rewind();
         (self.acked, self.acked_seq) = (self.ring.base(), self.ring.base_seq());
     }
@@ -446,19 +290,30 @@ impl Uplink {
         self.acked.max(self.ring.base())
     }
 
+    /// Seq of the last message that a pong of the present backend has acknowledged, or of the last one
+    /// before it.
+    pub(crate) fn ponged_seq(&self) -> u64 {
+        self.acked_seq
+    }
+
+    /// Counts everything that has left the ring as if a pong had acknowledged it.
+    pub(crate) fn mark_written(&mut self) {
+        self.acked_seq = self.acked_seq.max(self.ring.base_seq());
+    }
+
     /// A ping waits to be written, or for its pong.
     pub(crate) fn pinging(&self) -> bool {
-        self.ping.is_some()
+        !self.pings.is_empty()
     }
 
-    /// When the outstanding ping was written.
+    /// When the oldest outstanding ping was written.
     pub(crate) fn asked(&self) -> Option<Time> {
-        self.ping.as_ref().and_then(|ping| ping.asked)
+        self.pings.first().filter(|ping| ping.written()).map(|ping| ping.asked)
     }
 
-    /// The backend answers no pings: the outstanding one is not waited for.
-    pub(crate) fn forget_ping(&mut self) {
-        self.ping.take_if(|ping| ping.asked.is_some());
+    /// The backend answers no pings: those that are out are not waited for.
+    pub(crate) fn forget_pings(&mut self) {
+        self.pings.forget_written();
     }
 
     /// A frame may be written by itself now: none is begun.
@@ -466,19 +321,19 @@ impl Uplink {
         let begun = |insert: &Option<Insert>| insert.as_ref().is_some_and(|insert| insert.written > 0);
         let inserts = self.inserts.as_ref();
         let insert_begun = inserts.is_some_and(|i| begun(&i.pong) || begun(&i.close) || begun(&i.attach));
-        let ping_begun = self.ping.as_ref().is_some_and(|ping| ping.frame.is_begun());
+        let ping_begun = self.pings.unwritten().any(|(_, ping)| ping.frame.is_begun());
         !ping_begun && !insert_begun && self.ring.sent_between_messages()
     }
 
     /// Nothing waits to be written.
     pub(crate) fn all_written(&self) -> bool {
-        let pinged = self.ping.as_ref().is_none_or(|ping| ping.frame.unwritten().is_empty());
+        let pinged = self.pings.last().is_none_or(ping::Ping::written);
         let end = if self.whole_only { self.ring.whole() } else { self.ring.end() };
         pinged && self.ring.sent() == end && self.inserts.is_none()
     }
 
     /// The backend owes something: a pong, or room for whole messages that wait to be written.
     pub(crate) fn awaits(&self) -> bool {
-        self.ping.is_some() || self.ring.sent() < self.ring.whole().min(self.reach())
+        self.pinging() || self.ring.sent() < self.ring.whole().min(self.reach())
     }
 }

@@ -31,7 +31,7 @@ pub struct Broker {
 pub struct BrokerBuilder {
     pools: Vec<Pool>,
     sections: BTreeMap<String, String>,
-    listens_without_pool: bool,
+    listeners: Vec<String>,
     admin: Option<String>,
     arguments: Vec<String>,
     log_format: LogFormat,
@@ -298,8 +298,13 @@ impl BrokerBuilder {
     }
 
     /// Adds a listener behind those of the pools, for requests that only routes lead anywhere.
-    pub fn listener_without_pool(mut self) -> Self {
-        self.listens_without_pool = true;
+    pub fn listener_without_pool(self) -> Self {
+        self.listener("[[listener]]\naddress = \"127.0.0.1:0\"")
+    }
+
+    /// Adds a listener with its head and keys, behind those of the pools.
+    pub fn listener(mut self, table: &str) -> Self {
+        self.listeners.push(table.to_owned());
         self
     }
 
@@ -348,8 +353,8 @@ impl BrokerBuilder {
         for pool in &self.pools {
             let _ = writeln!(toml, "[[listener]]\naddress = \"127.0.0.1:0\"\npool = \"{}\"\n", pool.name);
         }
-        if self.listens_without_pool {
-            toml += "[[listener]]\naddress = \"127.0.0.1:0\"\n\n";
+        for listener in &self.listeners {
+            let _ = writeln!(toml, "{listener}\n");
         }
         for pool in &self.pools {
             let _ = writeln!(toml, "[[pool]]\nname = \"{}\"\n{}\n{}", pool.name, pool.settings, pool.tables);
@@ -377,7 +382,7 @@ impl BrokerBuilder {
         }
         let mut process = Process::spawn("steadfast", &mut command);
         let mut addresses = Vec::new();
-        for index in 0..self.pools.len() + usize::from(self.listens_without_pool) {
+        for index in 0..self.pools.len() + self.listeners.len() {
             addresses.push(parse(&process.printed("listening on ", index).await));
         }
         let mut admin = parse(&process.printed("admin on ", 0).await);

@@ -6,13 +6,13 @@
 
 use std::fs;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::panic::resume_unwind;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
-use socket2::{SockFilter, Socket};
+use socket2::{Domain, SockFilter, Socket, Type};
 
 use crate::skipped::leave_out;
 
@@ -75,6 +75,54 @@ fn unread_in(line: &str, server: u16) -> Option<usize> {
         _ => return None,
     };
     usize::from_str_radix(waiting, 16).ok()
+}
+
+/// From now on, `name` has these addresses for this thread and the processes that it starts. `false`: that takes
+/// more rights than there are.
+pub fn name_addresses(name: &str, addresses: &[SocketAddr]) -> bool {
+    let lines: String = addresses.iter().map(|address| format!("{} {name}\n", address.ip())).collect();
+    let hosts = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(hosts.path(), format!("127.0.0.1 localhost\n{lines}")).expect("it can be written");
+    let path = hosts.path().to_str().expect("a path of ours is text");
+    let mount = |arguments: &[&str]| {
+        Command::new("mount").args(arguments).status().is_ok_and(|status| status.success())
+    };
+    // The file goes with its last user: as long as it is mounted, its name is not needed.
+    unshare(CloneFlags::CLONE_NEWNS).is_ok()
+        && mount(&["--make-rprivate", "/"])
+        && mount(&["--bind", path, "/etc/hosts"])
+}
+
+/// Gives this network an address from which one can dial, and to which nothing comes back.
+pub fn add_deaf_address(address: Ipv4Addr) {
+    let ip = |arguments: String| {
+        let status = Command::new("ip").args(arguments.split(' ')).status();
+        assert!(status.is_ok_and(|status| status.success()), "`ip {arguments}` failed");
+    };
+    ip(format!("address add {address}/32 dev lo"));
+    // The kernel asks for its own addresses first unless that rule makes room.
+    ip("rule add pref 10 lookup local".to_owned());
+    ip(format!("rule add pref 5 to {address} blackhole"));
+    ip("rule del pref 0".to_owned());
+}
+
+/// A listener that the kernel lets nobody reach: its queue is full, so it drops each SYN.
+#[derive(Debug)]
+pub struct BlackHole {
+    _listener: Socket,
+    _fills: Socket,
+}
+
+impl BlackHole {
+    /// Opens one on `address`.
+    pub fn open(address: SocketAddr) -> BlackHole {
+        let socket = || Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        let (listener, fills) = (socket(), socket());
+        listener.bind(&address.into()).expect("a free port");
+        listener.listen(0).expect("it is bound");
+        fills.connect(&address.into()).expect("one fits");
+        BlackHole { _listener: listener, _fills: fills }
+    }
 }
 
 #[cfg(test)]

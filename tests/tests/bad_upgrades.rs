@@ -10,7 +10,7 @@ use steadfast_tests::client::Client;
 use steadfast_tests::http::{Response, read_response};
 use steadfast_tests::upgrade::{Upgrade, complete};
 use steadfast_tests::wait::bounded;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 async fn scene() -> (Backend, Broker) {
@@ -36,15 +36,70 @@ async fn malformed_upgrades_get_400_and_a_sentence() {
         ("an empty key", request().replace("Sec-WebSocket-Key", "")),
         ("two keys", request().header("Sec-WebSocket-Key", "MTIzNDU2Nzg5MDEyMzQ1Ng==")),
         ("no Host", request().without("Host")),
+        ("two Hosts", request().header("Host", "b.test")),
     ];
     for (name, request) in cases {
         assert_bad_request(name, &request.refused().await);
+    }
+    for host in ["a b", "a/b", "a\"b", "u@h", "a#b", "a:80:80", "a:x", "::1", "[::1", "a, b", "b\u{fc}cher"] {
+        assert_bad_request(host, &request().replace("Host", host).refused().await);
+    }
+    for target in
+        ["h", "h:80", "*", "/a#b?c=d", "/#", "http://h/x#y", "http://h#y", "ftp://h/", "http://u@h/"]
+    {
+        assert_bad_request(target, &request().path(target).refused().await);
     }
     let post = String::from_utf8(request().encode()).expect("text").replacen("GET", "POST", 1);
     let response = exchange(broker.address(), post.as_bytes()).await.expect("an answer");
     assert!([400, 405].contains(&response.status), "POST: {response:?}");
     assert_eq!(backend.journal().connections().len(), 0, "no backend was bothered");
     Client::connect(broker.address()).await.ask("hello", "a:hello").await;
+}
+
+#[tokio::test]
+async fn a_url_in_the_request_line_names_the_host() {
+    let (backend, broker) = scene().await;
+    let cases = [
+        ("http://b.test/x", "/x", "b.test"),
+        ("http://h?x=1", "/?x=1", "h"),
+        ("ws://B.test:8080", "/", "B.test:8080"),
+        ("/http://b.test/%23", "/http://b.test/%23", "a.test"),
+    ];
+    for (target, ..) in cases {
+        Upgrade::to(broker.address()).replace("Host", "a.test").path(target).connect().await;
+    }
+    let seen = backend.journal().connections();
+    assert_eq!(seen.len(), cases.len());
+    for (seen, (target, path, host)) in seen.iter().zip(cases) {
+        assert_eq!(seen.line, format!("GET {path} HTTP/1.1"), "{target}");
+        assert_eq!(seen.header_values("host"), [host], "{target}");
+        assert_eq!(seen.header_values("x-forwarded-host"), [host], "{target}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_arrive_though_much_is_unread_behind_the_request() {
+    let (refusing, dead) = (Backend::start("refusing", "--refuse 401").await, Backend::absent("dead", ""));
+    let broker = Broker::over(&[&refusing]).pool("dead", &[&dead]);
+    let broker = broker.setting("access", "deny = \"127.0.0.9\"").start().await;
+    let [first, second] = [0, 1].map(|pool| Upgrade::to(broker.address_of(pool)));
+    let cases = [
+        (400, first.clone().without("Sec-WebSocket-Key")),
+        (401, first.clone()),
+        (403, first.clone().from([127, 0, 0, 9])),
+        (426, first.clone().replace("Sec-WebSocket-Version", "8")),
+        (426, first.clone().without("Upgrade")),
+        (431, first.clone().header("X-Large", &"x".repeat(17 << 10))),
+        (503, second),
+    ];
+    for (status, request) in cases {
+        let mut stream = request.behind(vec![b'x'; 256 << 10]).open().await;
+        let mut answer = Vec::new();
+        let end = bounded("the end of a refusal", stream.read_to_end(&mut answer)).await;
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {text}");
+        assert!(end.is_ok(), "{status}: the connection is closed, not reset: {end:?}");
+    }
 }
 
 #[tokio::test]
@@ -56,6 +111,8 @@ async fn a_wrong_version_gets_426_and_the_right_one() {
         assert_eq!(response.status, 426, "version {version}: {response:?}");
         assert_eq!(response.header("sec-websocket-version"), Some("13"), "version {version}");
     }
+    let twice = Upgrade::to(broker.address()).header("Sec-WebSocket-Version", "8").refused().await;
+    assert_eq!(twice.status, 426, "two versions: {twice:?}");
     let response = Upgrade::to(broker.address()).without("Sec-WebSocket-Version").refused().await;
     assert!([400, 426].contains(&response.status), "no version: {response:?}");
     assert_eq!(backend.journal().connections().len(), 0);
@@ -115,6 +172,18 @@ async fn headers_over_the_limit_get_431() {
     let request = Upgrade::to(broker.address()).header("X-Large", &"x".repeat(12 << 10));
     request.connect().await.ask("hello", "a:hello").await;
     assert_eq!(backend.journal().connections().len(), 1);
+}
+
+#[tokio::test]
+async fn header_lines_over_the_limit_get_431() {
+    let (backend, broker) = scene().await;
+    // Five lines are the upgrade's own.
+    let with =
+        |lines| (5..lines).fold(Upgrade::to(broker.address()), |own, n| own.header(&format!("X-{n}"), "1"));
+    assert_eq!(with(129).refused().await.status, 431);
+    with(128).connect().await.ask("hello", "a:hello").await;
+    let seen = backend.journal().connections();
+    assert_eq!((seen.len(), seen[0].header("x-127")), (1, Some("1")));
 }
 
 /// Waits until the broker has ended the connection; whether it answers before is its choice.

@@ -140,6 +140,14 @@ async fn window_bits_that_the_backend_chose_reach_the_client() {
 }
 
 #[tokio::test]
+async fn the_client_is_told_no_larger_window_than_it_offered() {
+    let backend = backend("a", &format!("{STATELESS};client_max_window_bits=12")).await;
+    let broker = Broker::start(&[&backend]).await;
+    let client = connect(&broker, "permessage-deflate; client_max_window_bits=10").await;
+    assert_eq!(agreed(&client)[0].1["client_max_window_bits"].as_deref(), Some("10"));
+}
+
+#[tokio::test]
 async fn a_backend_that_keeps_a_context_is_used_without_compression() {
     let backend = backend("a", "permessage-deflate;client_no_context_takeover").await;
     let broker = Broker::start(&[&backend]).await;

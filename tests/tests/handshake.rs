@@ -1,5 +1,6 @@
 //! The client's handshake reaches the backend, and the backend's answer the client.
 
+use steadfast_tests::admin::exchange;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::client::Client;
@@ -7,6 +8,7 @@ use steadfast_tests::frame::Frame;
 use steadfast_tests::journal::Connection;
 use steadfast_tests::upgrade::{KEY, Upgrade};
 use steadfast_tests::wait::bounded;
+use tokio::io::AsyncReadExt;
 
 /// The only request that `backend` got.
 fn request_of(backend: &Backend) -> Connection {
@@ -119,6 +121,60 @@ async fn the_subprotocol_is_the_backends_choice() {
 }
 
 #[tokio::test]
+async fn a_subprotocol_that_is_no_text_hides_none_beside_it() {
+    let backend = Backend::start("a", "--subprotocol chat").await;
+    let broker = Broker::start(&[&backend]).await;
+    let request = Upgrade::to(broker.address()).header("Sec-WebSocket-Protocol", "chat, ch?t").encode();
+    let request: Vec<u8> = request.into_iter().map(|byte| if byte == b'?' { 0xe4 } else { byte }).collect();
+    let response = exchange(broker.address(), &request).await.expect("an answer");
+    assert_eq!((response.status, response.header("sec-websocket-protocol")), (101, Some("chat")));
+}
+
+#[tokio::test]
+async fn a_backend_that_chooses_two_subprotocols_has_failed() {
+    let flags = "--subprotocol chat --answer-header Sec-WebSocket-Protocol:superchat";
+    let backend = Backend::start("a", flags).await;
+    let broker = Broker::start(&[&backend]).await;
+    let request = Upgrade::to(broker.address()).header("Sec-WebSocket-Protocol", "chat, superchat");
+    assert_eq!(request.refused().await.status, 503);
+    assert_eq!(broker.backend("a").await.expect("it is listed")["failures"], 1);
+}
+
+#[tokio::test]
+async fn spaces_in_front_of_colons_are_taken_out_of_answers() {
+    let backend = Backend::start("a", "--answer-header X-A+:1 --answer-header Set-Cookie++:b=2").await;
+    let broker = Broker::start(&[&backend]).await;
+    let client = Client::connect(broker.address()).await;
+    assert_eq!(client.response().header_values("x-a"), ["1"]);
+    assert_eq!(client.response().header_values("set-cookie"), ["b=2"]);
+}
+
+#[tokio::test]
+async fn names_are_spelled_as_the_listener_has_it() {
+    let backend = Backend::start("a", "--subprotocol chat --answer-header x-served-by:me").await;
+    let title = "[[listener]]\naddress = \"127.0.0.1:0\"\nheader_case = \"title\"";
+    let broker = Broker::over(&[&backend]).listener(title).start().await;
+    let lower = ["sec-websocket-accept", "sec-websocket-protocol", "x-served-by", "upgrade", "connection"];
+    let upper = ["Sec-WebSocket-Accept", "Sec-WebSocket-Protocol", "X-Served-By", "Upgrade", "Connection"];
+    for (index, names) in [lower, upper].into_iter().enumerate() {
+        let request = Upgrade::to(broker.address_of(index)).header("Sec-WebSocket-Protocol", "chat");
+        let mut stream = request.open().await;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(bounded("the answer", stream.read_u8()).await.expect("a whole head"));
+        }
+        let head = String::from_utf8(head).expect("text");
+        for name in names {
+            assert!(head.contains(&format!("\r\n{name}: ")), "no {name} in {head}");
+        }
+        let refused = Upgrade::to(broker.address_of(index)).without("Upgrade").open().await;
+        let mut text = String::new();
+        bounded("a refusal", { refused }.read_to_string(&mut text)).await.expect("an end");
+        assert!(text.contains(&format!("\r\n{}: websocket\r\n", names[3])), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_backend_may_choose_no_subprotocol() {
     let backend = Backend::start("a", "--subprotocol other").await;
     let broker = Broker::start(&[&backend]).await;
@@ -167,6 +223,31 @@ async fn redirects_and_client_errors_are_relayed_with_headers_and_body() {
         let asked = a.journal().connections().len() + b.journal().connections().len();
         assert_eq!(asked, 1, "a {status} is the application's answer and is not asked for twice");
     }
+}
+
+#[tokio::test]
+async fn a_relayed_426_says_what_to_upgrade_to() {
+    let flags =
+        "--refuse 426 --refuse-body newer --answer-header Upgrade:h2c --answer-header Connection:Upgrade";
+    let backend = Backend::start("a", flags).await;
+    let broker = Broker::start(&[&backend]).await;
+    let response = Upgrade::to(broker.address()).refused().await;
+    assert_eq!((response.status, response.text().as_str()), (426, "newer"));
+    assert_eq!(response.header_values("upgrade"), ["websocket"], "RFC 9110 15.5.22, on this hop");
+    assert_eq!(response.header_values("connection"), ["upgrade, close"]);
+}
+
+#[tokio::test]
+async fn headers_of_forwarding_go_on_whatever_connection_names() {
+    let backend = Backend::start("a", "").await;
+    let broker = Broker::start(&[&backend]).await;
+    let request =
+        Upgrade::to(broker.address()).replace("Connection", "Upgrade, X-Forwarded-For, X-Real-IP, X-Hop");
+    let request = request.header("X-Forwarded-For", "192.0.2.7").header("X-Forwarded-For", "");
+    let _client = request.header("X-Real-IP", "192.0.2.7").header("X-Hop", "mine").connect().await;
+    let seen = request_of(&backend);
+    assert_eq!(seen.header_values("x-forwarded-for"), ["192.0.2.7, 127.0.0.1"]);
+    assert_eq!((seen.header("x-real-ip"), seen.header("x-hop")), (Some("192.0.2.7"), None));
 }
 
 /// A broker over a backend with these flags and a good one serves every client, and both were asked.

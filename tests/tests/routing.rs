@@ -87,7 +87,10 @@ async fn by_host() {
     {
         leads_nowhere(site.host(host)).await;
     }
-    assert_eq!(site.touched(), 6);
+    // A whole URL in the request line says more than the Host header.
+    leads(site.host("chat.example.com").path("http://rooms.example.net/x"), "rooms").await;
+    leads_nowhere(site.host("chat.example.com").path("http://example.com/x")).await;
+    assert_eq!(site.touched(), 7);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::Client;
-use steadfast_tests::network::{in_own_network, limit_ports};
+use steadfast_tests::network::{add_deaf_address, in_own_network, limit_ports};
 use steadfast_tests::process::raise_descriptor_limit;
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::{eventually_async, eventually_some};
@@ -126,5 +126,25 @@ fn an_address_of_another_machine_is_passed_over() {
         let mut clients = connect(&broker, 0..6).await;
         assert_all_served(&mut clients, "a").await;
         assert_eq!(from(&backend, 2), 6);
+    });
+}
+
+/// As when a router in between knows no way back to it.
+#[test]
+fn an_address_to_which_nothing_comes_back_is_overtaken() {
+    in_own_network("sources::an_address_to_which_nothing_comes_back_is_overtaken", async || {
+        let deaf = Ipv4Addr::new(10, 7, 0, 9);
+        add_deaf_address(deaf);
+        let backend = Backend::start("a", "").await;
+        let broker = Broker::over(&[&backend]).pool_setting(&format!("source = [\"{deaf}\", \"127.0.0.2\"]"));
+        let broker = broker.pool_table("[pool.health]\ntype = \"tcp\"").start().await;
+        let mut clients = connect(&broker, 0..6).await;
+        assert_all_served(&mut clients, "a").await;
+        broker.wait_backend("a", "its check to pass", |backend| backend["health"] == "up").await;
+        let all = backend.journal().peers().len();
+        assert_eq!(from(&backend, 2), all);
+        assert!(all > 6, "with the check");
+        let state = broker.backend("a").await.expect("listed");
+        assert_eq!(state["failures"], 0);
     });
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 /// An IPv4 address, or a /64 network of IPv6: one host can use every address of such a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Address {
+pub(crate) enum Address {
     V4([u8; 4]),
     /// The first half of the address.
     V6([u8; 8]),
@@ -13,7 +13,7 @@ pub(super) enum Address {
 impl Address {
     /// An IPv4 address that is written as IPv6 (RFC 4291, 2.5.5.2) counts as IPv4, as it comes from a
     /// listener for both.
-    pub(super) fn of(client: IpAddr) -> Address {
+    pub(crate) fn of(client: IpAddr) -> Address {
         match client.to_canonical() {
             IpAddr::V4(address) => Address::V4(address.octets()),
             IpAddr::V6(address) => {

@@ -182,6 +182,12 @@ impl Condition {
         self.penalty = Penalty { until: Some(now + time), in_a_row: in_a_row.saturating_add(1) };
     }
 
+    /// What it was penalised for last was not its fault.
+    pub(super) fn pardon(&mut self) {
+        self.penalty = Penalty { until: None, in_a_row: self.penalty.in_a_row.saturating_sub(1) };
+        self.circuit.pardon();
+    }
+
     /// Its share in thousandths, before it grows back.
     pub(super) fn share(&self) -> u32 {
         let own = self.adjusted.weight.unwrap_or(Score::Percent(100)).of(self.configured.weight * WHOLE);

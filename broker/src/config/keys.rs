@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::problem::Origin;
 use super::raw::Section;
-use super::settings::{Admin, Dns, Log, LogFormat, Pool, Reload, Route, Settings, Shutdown};
+use super::settings::{Admin, Dns, HeaderCase, Log, LogFormat, Pool, Reload, Route, Settings, Shutdown};
 use super::token::{TOKEN, Token};
 use super::values::{self, network};
 
@@ -60,6 +60,7 @@ pub(super) struct DraftListener {
     pub(super) origin: Origin,
     pub(super) address: SocketAddr,
     pub(super) pool: Option<String>,
+    pub(super) header_case: HeaderCase,
 }
 
 /// A route whose pool may not exist.
@@ -113,7 +114,8 @@ fn listener(section: &mut Section<'_>) -> Option<DraftListener> {
     let address = section.required("address", "IP:PORT", network::address);
     let implied = "the only pool, else default; with routes none";
     let pool = section.text("pool", implied, "a pool's name", values::name);
-    Some(DraftListener { origin: Origin::Line(section.line()), address: address?, pool })
+    let header_case = section.choice("header_case", HeaderCase::Lower, &values::HEADER_CASE);
+    Some(DraftListener { origin: Origin::Line(section.line()), address: address?, pool, header_case })
 }
 
 fn admin(section: &mut Section<'_>) -> Admin {

@@ -8,7 +8,7 @@ use steadfast_protocol::session::AckMode;
 use super::keys::{Draft, DraftListener, DraftPool, DraftRoute, default_pool};
 use super::overrides::Overrides;
 use super::problem::{Origin, Report};
-use super::settings::{Backend, Check, Listener, Pool, Settings};
+use super::settings::{Backend, Check, HeaderCase, Listener, Pool, Settings};
 use super::values;
 
 /// The pool that flags fill.
@@ -36,7 +36,12 @@ fn apply(draft: &mut Draft, overrides: &Overrides) {
     if !overrides.listen.is_empty() {
         let listeners = overrides.listen.iter();
         draft.listeners = listeners
-            .map(|address| DraftListener { origin: LISTEN, address: *address, pool: None })
+            .map(|address| DraftListener {
+                origin: LISTEN,
+                address: *address,
+                pool: None,
+                header_case: HeaderCase::Lower,
+            })
             .collect();
     }
     if !overrides.backend.is_empty() {
@@ -127,7 +132,7 @@ fn resolve_pools(draft: &Draft, report: &mut Report) -> Vec<Listener> {
         _ => Some(DEFAULT_POOL),
     };
     let mut listeners = Vec::with_capacity(draft.listeners.len());
-    for DraftListener { origin, address, pool } in &draft.listeners {
+    for DraftListener { origin, address, pool, header_case } in &draft.listeners {
         let name = pool.as_deref().or(implied);
         // Without any pool, that is the one problem to name.
         if let Some(name) = name.filter(|name| !names.is_empty() && !names.contains(name)) {
@@ -137,7 +142,8 @@ fn resolve_pools(draft: &Draft, report: &mut Report) -> Vec<Listener> {
             };
             report.add(*origin, message);
         }
-        listeners.push(Listener { address: *address, pool: name.map(str::to_owned) });
+        let pool = name.map(str::to_owned);
+        listeners.push(Listener { address: *address, pool, header_case: *header_case });
     }
     listeners
 }

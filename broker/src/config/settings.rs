@@ -58,6 +58,17 @@ pub struct Listener {
     pub address: SocketAddr,
     /// The name of the pool for requests that no route matches; `None`: they get 404.
     pub pool: Option<String>,
+    /// How the names of headers are spelled toward clients.
+    pub header_case: HeaderCase,
+}
+
+/// How the names of headers are spelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderCase {
+    /// `sec-websocket-accept`
+    Lower,
+    /// `Sec-WebSocket-Accept`
+    Title,
 }
 
 /// The listener for operators.
@@ -181,8 +192,14 @@ pub struct Pool {
     pub ack: AckMode,
     /// How long a message stays in the ring after its pong. Zero: it leaves with the pong.
     pub ack_hold: Duration,
-    /// How long a backend may owe a sign of life before it counts as failed.
+    /// How long a backend may owe a sign of life, and give none to anybody, before it counts as failed.
     pub ack_timeout: Duration,
+    /// How long one that lives may owe it to a session. Zero: for ever.
+    pub stall_timeout: Duration,
+    /// Whether several processes answer at one address, so that the life of one says nothing of another.
+    pub shared_address: bool,
+    /// Whether a backend of which nobody hears anything is asked for a sign of life.
+    pub probe: bool,
     /// Bytes of the state that a service which links the shim may leave with a commit.
     pub capsule: usize,
     /// Whether a session outlives its backend.
@@ -199,6 +216,8 @@ pub struct Pool {
     pub slow_start: Duration,
     /// Addresses of this machine from which backends are dialled, in turn; empty: the system's choice.
     pub sources: Vec<IpAddr>,
+    /// How the names of headers are spelled toward backends.
+    pub header_case: HeaderCase,
     /// How backends are probed; `None`: they are not.
     pub health: Option<Health>,
     /// How backends tell their own score; `None`: they are not asked.
@@ -444,8 +463,10 @@ pub struct Limits {
     pub ring: usize,
     /// Bytes that all sessions together may hold; `None` computes it from the memory.
     pub buffers: Option<usize>,
-    /// Bytes of the client's request line and headers.
+    /// Bytes of a client's request line and headers, and of a backend's answer.
     pub header: usize,
+    /// Lines of headers in either.
+    pub header_lines: usize,
 }
 
 /// How long single steps may take.
@@ -472,8 +493,10 @@ pub struct Timeouts {
 /// How a session leaves a failed backend.
 #[derive(Debug, Clone)]
 pub struct Failover {
-    /// From the first failure until the session is stable again.
+    /// How long nothing may move after a failure until the session is stable again.
     pub deadline: Duration,
+    /// From the first failure until the session is stable again, whatever moves.
+    pub longest: Duration,
     /// How long a new backend must last before the failover counts as over.
     pub stable: Duration,
     /// The shortest wait before a redial that follows a failed one.
@@ -517,6 +540,10 @@ pub struct Poison {
 pub struct CloseCodes {
     /// `failover.deadline` has passed.
     pub deadline: u16,
+    /// `failover.longest` has passed.
+    pub longest: u16,
+    /// The client takes nothing of what waits for it, or misses a pong.
+    pub slow_client: u16,
     /// Every backend has refused the session.
     pub refused: u16,
     /// A poison message.

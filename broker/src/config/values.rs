@@ -13,7 +13,7 @@ use bytesize::ByteSize;
 use steadfast_protocol::session::AckMode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::settings::{LogFormat, OnFailure};
+use super::settings::{HeaderCase, LogFormat, OnFailure};
 
 /// The ways to write [`AckMode`].
 pub(super) const ACK: [(&str, AckMode); 3] =
@@ -21,6 +21,9 @@ pub(super) const ACK: [(&str, AckMode); 3] =
 /// The ways to write [`OnFailure`].
 pub(super) const ON_FAILURE: [(&str, OnFailure); 2] =
     [("failover", OnFailure::Failover), ("close", OnFailure::Close)];
+/// The ways to write [`HeaderCase`].
+pub(super) const HEADER_CASE: [(&str, HeaderCase); 2] =
+    [("lower", HeaderCase::Lower), ("title", HeaderCase::Title)];
 /// The ways to write [`LogFormat`].
 pub(super) const LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 

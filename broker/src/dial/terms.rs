@@ -5,6 +5,7 @@ use steadfast_protocol::deflate::{Agreement, Mismatch, Offer as DeflateOffer};
 
 use crate::answer_headers::links_shim;
 use crate::handshake::Offer;
+use crate::header_lists::split;
 
 /// What the answer must fit.
 #[derive(Debug, Clone)]
@@ -98,9 +99,7 @@ impl Terms {
             (Terms::Again(agreed), chosen) => agreed.protocol.as_deref() == chosen.map(HeaderValue::as_bytes),
             (Terms::First { .. }, None) => true,
             (Terms::First { protocols, .. }, Some(chosen)) => {
-                let offered =
-                    protocols.as_ref().and_then(|offered| offered.to_str().ok()).unwrap_or_default();
-                offered.split(',').any(|offer| offer.trim().as_bytes() == chosen.as_bytes())
+                protocols.iter().flat_map(|offered| split(offered.as_bytes())).any(|offer| offer == chosen)
             }
         }
     }
@@ -192,6 +191,20 @@ mod tests {
         assert_eq!(terms.judge(&keeping, true), Err(Misfit::Compressed));
         assert_eq!(terms.offer(false).extensions, None);
         assert_eq!(terms.judge(&answer(&[]), false), Ok(None));
+    }
+
+    #[test]
+    fn subprotocols_are_compared_as_bytes() {
+        let value = |bytes: &'static [u8]| HeaderValue::from_bytes(bytes).expect("a value");
+        let terms = Terms::first(Some(value(b"chat, ch\xe4t,superchat")), None, false);
+        let chooses = |bytes| HeaderMap::from_iter([(header::SEC_WEBSOCKET_PROTOCOL, value(bytes))]);
+        for chosen in [&b"chat"[..], b"superchat", b"ch\xe4t"] {
+            assert_eq!(terms.judge(&chooses(chosen), true), Ok(None), "{}", chosen.escape_ascii());
+        }
+        for chosen in [&b"ch\xc3\xa4t"[..], b"Chat", b"chat, superchat", b""] {
+            let found = terms.judge(&chooses(chosen), true);
+            assert_eq!(found, Err(Misfit::Incompatible("another subprotocol")), "{}", chosen.escape_ascii());
+        }
     }
 
     #[test]

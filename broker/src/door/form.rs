@@ -4,6 +4,8 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::{Body, plain};
+use crate::header_lists::has_token;
+use crate::hostname::is_authority;
 
 /// What is wrong with a request.
 pub(super) struct Refusal {
@@ -12,24 +14,33 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// Of a request that cannot be understood.
+    pub(super) fn bad(sentence: &'static str) -> Refusal {
+        Refusal { status: StatusCode::BAD_REQUEST, sentence }
+    }
+
     /// The answer that says so.
     pub(super) fn response(self) -> Response<Body> {
         let mut response = plain(self.status, self.sentence);
         if self.status == StatusCode::UPGRADE_REQUIRED {
-            let headers = response.headers_mut();
-            // RFC 9110, 15.5.22, and RFC 6455, 4.4.
-            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
-            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            ask_for_upgrade(response.headers_mut());
         }
         response
     }
 }
 
+/// Makes these the headers of a 426, which says what to upgrade to (RFC 9110, 15.5.22, and RFC 6455, 4.4):
+/// to what is spoken on this side, whoever wants it.
+pub(super) fn ask_for_upgrade(headers: &mut HeaderMap) {
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
+    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+}
+
 /// RFC 6455, 4.2.1: what a client's handshake must be.
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     let headers = request.headers();
-    let bad = |sentence| Err(Refusal { status: StatusCode::BAD_REQUEST, sentence });
+    let bad = |sentence| Err(Refusal::bad(sentence));
     let required = |sentence| Err(Refusal { status: StatusCode::UPGRADE_REQUIRED, sentence });
     if !has_token(headers, &header::UPGRADE, "websocket") {
         return required("this address speaks WebSocket only; send an upgrade request");
@@ -40,10 +51,15 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         return bad("the Connection header must name Upgrade");
     }
-    if headers.get_all(header::HOST).iter().count() != 1 {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return bad("the request needs one Host header");
+    };
+    if !is_authority(host.as_bytes()) {
+        return bad("the Host header must be a host, with a port or without");
     }
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    let mut versions = headers.get_all(header::SEC_WEBSOCKET_VERSION).iter();
+    if !matches!((versions.next(), versions.next()), (Some(version), None) if version == "13") {
         return required("this broker speaks Sec-WebSocket-Version 13");
     }
     let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
@@ -62,9 +78,4 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
 fn is_key(key: &[u8]) -> bool {
     let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(digit)
-}
-
-fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
 }

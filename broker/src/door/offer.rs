@@ -6,6 +6,7 @@ use steadfast_protocol::deflate::Offer as DeflateOffer;
 use steadfast_protocol::shim::client_wire::{self, Reason, Resume};
 
 use crate::dial::Terms;
+use crate::header_lists::split;
 
 use super::resume::PlainToken;
 
@@ -36,8 +37,7 @@ impl Offered {
     /// Reads it from the request's headers.
     pub(super) fn read(headers: &HeaderMap, token: Option<PlainToken>) -> Offered {
         let protocols = joined(headers, &header::SEC_WEBSOCKET_PROTOCOL);
-        let text = protocols.as_ref().and_then(|protocols| protocols.to_str().ok());
-        let client = client_wire::Offer::parse(text.unwrap_or_default());
+        let client = client_wire::Offer::parse(&protocols.as_ref().map(texts).unwrap_or_default());
         if client.is_shim() {
             let application = HeaderValue::from_str(&client.application.join(", "));
             let protocols = application.ok().filter(|protocols| !protocols.is_empty());
@@ -49,7 +49,7 @@ impl Offered {
             protocols: protocols.and_then(without_reserved),
             deflate: extensions
                 .filter(|_| token.is_none())
-                .and_then(|offers| DeflateOffer::parse(offers.to_str().ok()?)),
+                .and_then(|offers| DeflateOffer::parse(&texts(&offers))),
             token,
         }
     }
@@ -101,19 +101,26 @@ impl Offered {
 
 /// A list that is spread over several headers is one list (RFC 9110, 5.3).
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let values: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let values: Vec<&[u8]> = values.filter(|value| !value.is_empty()).collect();
     if values.is_empty() { None } else { HeaderValue::from_bytes(&values.join(&b", "[..])).ok() }
+}
+
+/// Those elements of a list that are text. Others are nothing that the broker could understand.
+fn texts(list: &HeaderValue) -> String {
+    let texts: Vec<&str> =
+        split(list.as_bytes()).filter_map(|element| std::str::from_utf8(element).ok()).collect();
+    texts.join(", ")
 }
 
 /// A plain client's subprotocols, as they came unless one of them is the broker's to understand. They need
 /// not be text.
 fn without_reserved(protocols: HeaderValue) -> Option<HeaderValue> {
-    let entries = || protocols.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let is_reserved = |entry: &[u8]| entry.starts_with(client_wire::RESERVED.as_bytes());
-    if !entries().any(is_reserved) {
+    if !split(protocols.as_bytes()).any(is_reserved) {
         return Some(protocols);
     }
-    let others: Vec<_> = entries().filter(|entry| !entry.is_empty() && !is_reserved(entry)).collect();
+    let others: Vec<_> = split(protocols.as_bytes()).filter(|entry| !is_reserved(entry)).collect();
     if others.is_empty() { None } else { HeaderValue::from_bytes(&others.join(&b", "[..])).ok() }
 }
 
@@ -177,7 +184,7 @@ mod tests {
             (b"steadfast.resume.TOKEN.7", None),
             (b"steadfast.v2, chat", Some(&b"chat"[..])),
             (b"chat,steadfast.v2 , superchat,", Some(b"chat, superchat")),
-            (b"ch\xe4t, steadfast.v1", Some(b"ch\xe4t")),
+            (b"ch\xe4t, steadfast.v2", Some(b"ch\xe4t")),
             (b"steadfast.v1, chat", Some(b"chat")),
             (b"steadfast.v1+chat, steadfast.resume.TOKEN.7", Some(b"chat")),
             (b"steadfast.v1+chat, chat, superchat", Some(b"chat, superchat")),
@@ -193,6 +200,26 @@ mod tests {
         assert_eq!(to_backend(&offered(&[b"steadfast.v1"])), (None, false));
         assert_eq!(to_backend(&offered(&[b"steadfast.v1+chat"])), (Some(b"chat".to_vec()), false));
         assert!(to_backend(&offered(&[b"steadfast.v2"])).1, "that one is a plain client");
+    }
+
+    #[test]
+    fn what_is_no_text_hides_nothing_beside_it() {
+        let both = offered(&[b"ch\xe4t, steadfast.v1, chat"]);
+        assert_eq!(to_backend(&both), (Some(b"chat".to_vec()), false));
+        assert_eq!(spoken(&both, None), shim("steadfast.v1"));
+
+        let mut headers = HeaderMap::new();
+        for extensions in [&b"x-\xe4; y"[..], b"permessage-deflate"] {
+            let value = HeaderValue::from_bytes(extensions).expect("a value");
+            headers.append(header::SEC_WEBSOCKET_EXTENSIONS, value);
+        }
+        assert!(to_backend(&Offered::read(&headers, None)).1);
+    }
+
+    #[test]
+    fn a_line_without_a_name_offers_nothing() {
+        assert_eq!(to_backend(&offered(&[b""])), (None, true));
+        assert_eq!(to_backend(&offered(&[b"", b"chat", b""])), (Some(b"chat".to_vec()), true));
     }
 
     #[test]

@@ -8,19 +8,15 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Empty;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::{Answer, Patience};
+use super::{Answer, Failure, Patience};
 use crate::answer_headers::requests_drain;
 use crate::connect::reason;
+use crate::manner::{Manner, OVER_LIMIT};
 
 /// How the broker names itself to backends when it asks on its own behalf.
 pub(crate) const USER_AGENT: &str = "steadfast-health";
-
-/// The most bytes of an answer's status line and headers. The least that hyper allows.
-const HEADER_MAX: usize = 8192;
 
 /// What hyper says in two ways.
 const CUT: &str = "closed without a whole answer";
@@ -31,19 +27,28 @@ const CUT: &str = "closed without a whole answer";
 /// When the status is not one of `expect`, or no answer comes in time.
 pub(super) async fn check(
     stream: TcpStream,
-    method: &str,
-    path: &str,
-    authority: &str,
+    request: Request<Empty<Bytes>>,
     expect: &[RangeInclusive<u16>],
-    patience: Patience,
-) -> Result<Answer, String> {
-    let method = Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is no method"))?;
-    let request = request(method, path, authority)?;
-    let judged = exchange(stream, request, async |answer| {
+    (patience, manner): (Patience, Manner),
+) -> Result<Answer, Failure> {
+    let judged = exchange(stream, request, manner, async |answer| {
         judge(answer.status(), expect)?;
         Ok(Answer { drain: requests_drain(answer.headers()) })
     });
     patience.within("answer", judged).await?
+}
+
+/// As [`request`], with the method as it is written.
+///
+/// # Errors
+/// As [`request`], and when `method` is none.
+pub(super) fn request_by_name(
+    method: &str,
+    path: &str,
+    authority: &str,
+) -> Result<Request<Empty<Bytes>>, String> {
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is no method"))?;
+    request(method, path, authority)
 }
 
 /// An HTTP/1.1 request after which the connection ends.
@@ -68,9 +73,10 @@ pub(crate) fn request(method: Method, path: &str, authority: &str) -> Result<Req
 pub(crate) async fn exchange<T>(
     stream: TcpStream,
     request: Request<Empty<Bytes>>,
-    read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, String>,
-) -> Result<T, String> {
-    let handshake = http1::Builder::new().max_buf_size(HEADER_MAX).handshake(TokioIo::new(stream)).await;
+    manner: Manner,
+    read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let handshake = manner.handshake(stream).await;
     let (mut sender, connection) = handshake.map_err(|error| complaint(&error))?;
     let mut talk = pin!(async move {
         let answer = sender.send_request(request).await.map_err(|error| complaint(&error))?;
@@ -90,16 +96,18 @@ pub(crate) fn authority(host: &str, port: u16) -> String {
 }
 
 /// What is wrong with an answer, from hyper's view of it.
-pub(crate) fn complaint(error: &hyper::Error) -> String {
+pub(crate) fn complaint(error: &hyper::Error) -> Failure {
+    if error.is_parse_too_large() {
+        return Failure::Local(OVER_LIMIT.to_owned());
+    }
     let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    match io {
+    Failure::Backend(match io {
         Some(io) if io.kind() == ErrorKind::UnexpectedEof => CUT.to_owned(),
         Some(io) => reason(io),
-        None if error.is_parse_too_large() => "answered with too large a header".to_owned(),
         None if error.is_parse() => "answered with something that is not HTTP".to_owned(),
         None if error.is_incomplete_message() => CUT.to_owned(),
         None => error.to_string(),
-    }
+    })
 }
 
 fn judge(status: StatusCode, expect: &[RangeInclusive<u16>]) -> Result<(), String> {

@@ -1,22 +1,27 @@
 //! The check of a WebSocket: upgrade, ping, its pong, Close (RFC 6455).
 
+use std::pin::pin;
 use std::time::Duration;
 
+use ::http::header::{self, HeaderMap};
+use ::http::{Request, StatusCode};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use http::{Request, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1::Parts;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::http::USER_AGENT;
-use super::{Answer, Patience};
-use crate::answer_headers::requests_drain;
+use super::http::{self, USER_AGENT};
+use super::{Answer, Failure, Patience};
+use crate::answer_headers::{check_upgrade, requests_drain};
 use crate::connect::reason;
+use crate::manner::Manner;
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -35,32 +40,63 @@ pub(super) async fn check(
     stream: TcpStream,
     path: &str,
     (authority, shim): (&str, bool),
-    patience: Patience,
-) -> Result<Answer, String> {
-    let request = upgrade(path, authority, shim)?;
-    let upgraded = client_async_with_config(request, stream, Some(limits()));
-    let upgraded = patience.within("answer to the upgrade", upgraded).await?;
-    let (mut socket, answer) = upgraded.map_err(|error| complaint(&error))?;
+    (patience, manner): (Patience, Manner),
+) -> Result<Answer, Failure> {
+    let key = generate_key();
+    let request = request(path, authority, &key, shim)?;
+    let upgraded = upgrade(stream, request, &key, manner);
+    let (mut socket, answer) = patience.within("answer to the upgrade", upgraded).await??;
     patience.within("pong", ping(&mut socket)).await??;
     // It has passed: neither a slow Close nor none changes that.
     let _ = patience.within("close", timeout(CLOSING, close(&mut socket))).await;
-    Ok(Answer { drain: requests_drain(answer.headers()) })
+    Ok(Answer { drain: requests_drain(&answer) })
 }
 
-/// The scheme and the host of the URI are not sent; the Host header is.
-fn upgrade(path: &str, authority: &str, shim: bool) -> Result<Request<()>, String> {
+/// Asks as a session would, and gives the socket with the headers of the answer. The connection is driven by
+/// this future alone.
+async fn upgrade(
+    stream: TcpStream,
+    request: Request<Empty<Bytes>>,
+    key: &str,
+    manner: Manner,
+) -> Result<(Socket, HeaderMap), Failure> {
+    let handshake = manner.handshake(stream).await;
+    let (mut sender, connection) = handshake.map_err(|error| http::complaint(&error))?;
+    let (mut talk, mut driven) = (pin!(sender.send_request(request)), pin!(connection.without_shutdown()));
+    // With a 101, the connection may be done before the answer is looked at.
+    let (answer, done) = tokio::select! {
+        biased;
+        answer = &mut talk => (answer, None),
+        done = &mut driven => (talk.await, Some(done)),
+    };
+    let answer = answer.map_err(|error| http::complaint(&error))?;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure::Backend(format!("answered {} to the upgrade", answer.status().as_u16())));
+    }
+    check_upgrade(answer.headers(), key).map_err(str::to_owned)?;
+    let done = match done {
+        Some(done) => done,
+        None => driven.await,
+    };
+    let Parts { io, read_buf, .. } = done.map_err(|error| http::complaint(&error))?;
+    let (stream, early) = (io.into_inner().into_inner(), read_buf.to_vec());
+    let socket = WebSocketStream::from_partially_read(stream, early, Role::Client, Some(limits())).await;
+    Ok((socket, answer.headers().clone()))
+}
+
+fn request(path: &str, authority: &str, key: &str, shim: bool) -> Result<Request<Empty<Bytes>>, String> {
     let mut request = Request::builder()
-        .uri(format!("ws://backend{path}"))
+        .uri(path)
         .header(header::HOST, authority)
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
-        .header(header::SEC_WEBSOCKET_KEY, generate_key());
+        .header(header::SEC_WEBSOCKET_KEY, key);
     if shim {
         request = request.header("Steadfast-Shim", "1");
     }
-    request.body(()).map_err(|error| format!("{path:?} with host {authority:?}: {error}"))
+    request.body(Empty::new()).map_err(|error| format!("{path:?} with host {authority:?}: {error}"))
 }
 
 fn limits() -> WebSocketConfig {
@@ -108,7 +144,6 @@ fn farewell(frame: Option<CloseFrame>) -> String {
 
 fn complaint(error: &Error) -> String {
     match error {
-        Error::Http(answer) => format!("answered {} to the upgrade", answer.status().as_u16()),
         Error::Io(error) => reason(error),
         Error::Capacity(_) => format!("sent more than {} KiB at once", BYTES_MAX >> 10),
         error => error.to_string(),

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read as _};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -36,6 +37,8 @@ pub(super) struct Side {
     pub(super) drained: bool,
     /// It is not read, since a limit is reached.
     pub(super) held_back: bool,
+    /// The kernel asks the peer's for signs of life when nothing else is on its way.
+    pub(super) asking: bool,
 }
 
 /// What a read brought.
@@ -48,7 +51,19 @@ pub(super) enum Read {
 
 impl Side {
     pub(super) fn new(stream: TcpStream) -> Side {
-        Side { stream, broken: false, shut: false, ended: false, drained: false, held_back: false }
+        Side {
+            stream,
+            broken: false,
+            shut: false,
+            ended: false,
+            drained: false,
+            held_back: false,
+            asking: false,
+        }
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 
     /// Counts each time that a limit makes the client wait.

@@ -15,7 +15,7 @@ use crate::dial::{DialError, Link};
 use crate::registry::{Core, Entry};
 
 use super::side::{BUFFER, Read, Side};
-use super::{Io, search};
+use super::{Io, evidence, search};
 
 /// How far it has come.
 pub(super) enum Target {
@@ -102,7 +102,7 @@ impl Io {
     }
 
     /// Its turn has come: the old backend is left already.
-    pub(super) fn cross(&mut self, core: &mut Core, now: Time) {
+    pub(super) fn cross(&mut self, entry: &Entry, core: &mut Core, now: Time) {
         let target = self.moving.as_mut().and_then(|moving| moving.target.take());
         let Some(Target::Held(held)) = target else {
             // The machine believes that there is one, and would wait for ever.
@@ -111,6 +111,7 @@ impl Io {
         if core.machine.handle_linked(now, held.declines_failover, held.epoch) {
             self.backend = Some(held.side);
             core.seat = Some(held.seat);
+            evidence::tell_fitness(entry, core);
         }
     }
 }

@@ -10,7 +10,9 @@ use libfuzzer_sys::fuzz_target;
 use steadfast_protocol::chain::Gather;
 use steadfast_protocol::frame::{CONTROL_MAX, Opcode, apply_mask, control_frame};
 use steadfast_protocol::scanner::{Item, Scanner, Sender};
-use steadfast_protocol::session::{AckMode, Codes, Config, DialFailure, Failure, Move, Note, Opening, Session};
+use steadfast_protocol::session::{
+    AckMode, Codes, Config, DialFailure, Evidence, Failure, Move, Note, Opening, Session,
+};
 use steadfast_protocol::time::Time;
 
 const MESSAGE: usize = 20_000;
@@ -58,7 +60,7 @@ enum Op {
     TakeDial,
     Pass(u16),
     PassSeconds(u8),
-    Stay,
+    Evidence { dead: bool, lived: bool, other: bool },
     Relocate { ticket: bool, force_in: Option<u16> },
     Remain,
     FailOver,
@@ -72,6 +74,9 @@ enum Op {
     TargetTakes(u16),
     ShutDown,
     TakeNotes,
+    Fit(bool),
+    PathTime(Option<u16>),
+    ClientDead,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -135,6 +140,7 @@ fn config(setup: &Setup) -> Config {
         ack: if setup.none { AckMode::None } else { AckMode::Pong },
         ack_hold: when(setup.hold, Duration::from_millis(200)),
         ack_timeout: secs(10),
+        stall_timeout: secs(300),
         failover: !setup.close_on_failure,
         capsule_limit: MESSAGE,
         resume_window: secs(120),
@@ -151,6 +157,7 @@ fn config(setup: &Setup) -> Config {
         hold: secs(3),
         break_before_make: setup.break_before_make,
         deadline: secs(30),
+        longest: secs(120),
         stable: secs(5),
         backoff_min: Duration::from_millis(50),
         backoff_max: secs(2),
@@ -159,7 +166,15 @@ fn config(setup: &Setup) -> Config {
         poison_window: secs(60),
         poison_deaths: 2,
         poison_convictions: 3,
-        codes: Codes { deadline: 1013, refused: 1008, poison: 1011, on_failure: 1012, slow_message: 1008 },
+        codes: Codes {
+            deadline: 1013,
+            longest: 1012,
+            slow_client: 1013,
+            refused: 1008,
+            poison: 1011,
+            on_failure: 1012,
+            slow_message: 1008,
+        },
     }
 }
 
@@ -237,7 +252,17 @@ impl Bench {
             Op::TakeDial => self.take_dial(),
             Op::Pass(millis) => self.pass(Duration::from_millis(u64::from(*millis))),
             Op::PassSeconds(secs) => self.pass(Duration::from_secs(u64::from(*secs))),
-            Op::Stay => self.session.stay(self.now),
+            Op::Evidence { dead, lived, other } => {
+                let lived = lived.then_some(self.now);
+                let evidence = Evidence { dead: *dead, lived, patience: Duration::ZERO, other: *other };
+                self.session.handle_evidence(self.now, &evidence);
+            }
+            Op::Fit(true) => self.session.set_fit(),
+            Op::Fit(false) => self.session.set_unfit(self.now),
+            Op::PathTime(millis) => {
+                self.session.handle_path_time(millis.map(|millis| Duration::from_millis(millis.into())));
+            }
+            Op::ClientDead => self.session.handle_client_dead(self.now),
             Op::Relocate { ticket, force_in } => {
                 let force_at = force_in.map(|millis| self.now + Duration::from_millis(u64::from(millis)));
                 self.session.relocate(self.now, Move { ticket: u64::from(*ticket), force_at });
@@ -380,7 +405,9 @@ impl Bench {
             self.advance();
             for note in self.session.take_notes() {
                 if note == Note::Silent {
-                    self.session.handle_backend_lost(self.now, Failure::Silence);
+                    let evidence =
+                        Evidence { dead: false, lived: None, patience: Duration::ZERO, other: true };
+                    self.session.handle_evidence(self.now, &evidence);
                 }
             }
             if self.session.take_dial(self.now).is_some() || self.session.wants_dial() {

@@ -22,6 +22,8 @@ pub struct Config {
     pub ack_hold: Duration,
     /// How long a backend may owe a sign of life.
     pub ack_timeout: Duration,
+    /// How long a backend that lives may say nothing to a session to which it owes something; zero: for ever.
+    pub stall_timeout: Duration,
     /// Whether the session outlives its backend.
     pub failover: bool,
     /// Bytes of the state that a service which links the shim may leave with a commit.
@@ -53,8 +55,10 @@ pub struct Config {
     pub hold: Duration,
     /// A planned move closes the old backend before the next one is dialled.
     pub break_before_make: bool,
-    /// From the first failure until the session is stable again.
+    /// How long after a failure nothing may move until the session is stable again.
     pub deadline: Duration,
+    /// From the first failure until the session is stable again, whatever moves.
+    pub longest: Duration,
     /// How long a new backend must last.
     pub stable: Duration,
     /// The shortest wait before a redial that follows a failed one.
@@ -80,6 +84,10 @@ pub struct Config {
 pub struct Codes {
     /// The deadline has passed.
     pub deadline: u16,
+    /// The longest time that a failover may take has.
+    pub longest: u16,
+    /// The client stalls, or answers no ping.
+    pub slow_client: u16,
     /// Every backend refuses the session.
     pub refused: u16,
     /// A poison message.

@@ -380,7 +380,7 @@ impl Session {
 
     fn data_seen(&self) -> (u64, u64) {
         let commits = self.service().map_or(0, Service::applied);
-        (self.up.reach(), self.down.messages() + commits)
+        (self.up.let_through(), self.down.messages() + commits)
     }
 
     /// A message is under way. What the client says while it is held is not.

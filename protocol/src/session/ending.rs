@@ -31,6 +31,8 @@ pub enum Cause {
     ClientStall,
     /// The client answered no ping.
     ClientTimeout,
+    /// Two backends in turn read a message and then nothing more.
+    Stalled,
     /// A message of the client stayed open too long.
     SlowMessage,
     /// The broker ends.
@@ -56,6 +58,7 @@ impl Cause {
             Cause::ProtocolBackendTooBig => "protocol_backend_too_big",
             Cause::ClientStall => "client_stall",
             Cause::ClientTimeout => "client_timeout",
+            Cause::Stalled => "stalled",
             Cause::SlowMessage => "slow_message",
             Cause::Shutdown => "shutdown",
             Cause::Aborted => "aborted",
@@ -114,7 +117,7 @@ impl Session {
         let farewell = close.clone().map_or(Farewell::HangUp, Farewell::Close);
         self.goodbye = Some(Box::new(Goodbye { farewell, give_up: now + self.config.deadline }));
         if close.is_none() {
-            self.abandon_client();
+            self.cut_client();
         }
         self.client = Client::Left { close };
         self.drop_unsent_open();
@@ -122,15 +125,41 @@ impl Session {
         self.settle(now);
     }
 
-    /// The client is not worth waiting for: it stalls, or answers no ping.
+    /// The client is not worth waiting for: it stalls, or answers no ping. One that has got no part of a frame
+    /// is told so, in front of all that it has got nothing of.
     pub(super) fn client_lost(&mut self, now: Time, cause: Cause) {
         if self.detach(now) {
             return;
         }
+        if !matches!(self.client, Client::Open) || cause == Cause::ResumeExpired {
+            return self.client_gives_up(now, cause);
+        }
+        let Some(missed) = self.down.drop_unbegun() else { return self.client_gives_up(now, cause) };
+        if missed > 0 {
+            self.exceptions().lost_down += missed;
+        }
+        let give_up = now + self.config.deadline;
+        self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: Farewell::HangUp, give_up }));
+        self.dismiss(now, self.config.codes.slow_client, "the client does not answer or read", cause, false);
+        // What it is waited for from now on is its answer.
+        self.clocks.client_served();
+        let limit = now + self.config.close_timeout;
+        if let Client::Told { until, .. } = &mut self.client {
+            *until = Some(limit);
+        }
+    }
+
+    fn client_gives_up(&mut self, now: Time, cause: Cause) {
         match self.client {
             Client::Open => self.client_left(now, None, cause),
             _ => self.client_over(),
         }
+    }
+
+    /// Whether the client's connection ends with a reset: it has not taken a frame, or the last Close, to its
+    /// end, and what the kernel holds for it is not to stay there.
+    pub fn resets_client(&self) -> bool {
+        self.exceptions.as_ref().is_some_and(|exceptions| exceptions.reset_client)
     }
 
     /// Sends the client away with a Close of the broker's, and the backend too. `deaf`: the
@@ -337,12 +366,19 @@ impl Session {
     }
 
     pub(super) fn client_over(&mut self) {
-        self.abandon_client();
+        self.cut_client();
         self.client = match self.client {
             // The backend still has messages of it to get.
             Client::Left { .. } if self.backend != Backend::Over => Client::Left { close: None },
             _ => Client::Over,
         };
+    }
+
+    fn cut_client(&mut self) {
+        if self.down.waiting() > 0 {
+            self.exceptions().reset_client = true;
+        }
+        self.abandon_client();
     }
 
     fn abandon_client(&mut self) {
@@ -388,6 +424,10 @@ impl Session {
         let done = self.done_seq().max(self.up.ring.base_seq());
         let lost = self.up.ring.whole_seq().saturating_sub(done);
         self.up.ring.clear();
+        // Without acknowledgements, what was written to a backend that has not failed has arrived.
+        if !self.pongs {
+            self.up.mark_written();
+        }
         if lost > 0 {
             self.exceptions().lost_up += lost;
         }

@@ -37,6 +37,8 @@ pub enum Failure {
     Protocol,
     /// It owed an answer and said nothing.
     Silence,
+    /// The connection to it is dead: its host takes nothing of what is sent.
+    Dead,
     /// It kept a message open too long.
     SlowMessage,
     /// It links the shim and broke `steadfast.v1`.
@@ -58,6 +60,7 @@ impl Failure {
             Failure::Close(_) => "close",
             Failure::Protocol => "protocol",
             Failure::Silence => "silence",
+            Failure::Dead => "dead_connection",
             Failure::SlowMessage => "slow_message",
             Failure::Breach => "breach",
             Failure::Cut => "cut",
@@ -73,6 +76,7 @@ impl Failure {
             self,
             Failure::Close(1001 | 1012 | 1013)
                 | Failure::Breach
+                | Failure::Dead
                 | Failure::Cut
                 | Failure::Planned
                 | Failure::Ordered
@@ -112,9 +116,21 @@ pub enum Note {
         /// Messages that it gets again.
         replayed: u64,
     },
-    /// The backend has said nothing for `ack_timeout`. Leave it if there is another
-    /// ([`Session::handle_backend_lost`]), or [`Session::stay`].
+    /// The backend owes something and has said nothing for half of `ack_timeout`, or as long again: the
+    /// driver says what it knows of it ([`Session::handle_evidence`]).
     Silent,
+    /// The backend talks and has answered no ping for `stall_timeout`: the driver says whether any of its pool
+    /// has ([`Session::set_fit`], [`Session::set_unfit`]).
+    NoPong,
+    /// The backend talks and has answered no ping for `ack_timeout`: what it is given is not bounded by pongs.
+    Unproven,
+    /// The backend has answered its first ping.
+    Fit,
+    /// It has answered one late, after so long.
+    SlowPong(Duration),
+    /// The client owes an answer: if the driver knows that its connection is dead, it says so
+    /// ([`Session::handle_client_dead`]).
+    ClientSilent,
     /// The backend talks but does not answer pings; the session runs as ack mode `none` there.
     Unfit,
     /// A planned move has ended.
@@ -146,7 +162,12 @@ pub enum Note {
 /// A failover, from the first failure until the session is stable again.
 #[derive(Debug)]
 pub(super) struct Episode {
+    /// It ends when nothing has moved until then,
     deadline: Time,
+    /// or then, whatever moves.
+    ends: Time,
+    /// How far any backend of it has acknowledged, or been given of a message that goes alone.
+    best: u64,
     failed: Time,
     dials: u32,
     linked: Option<Time>,
@@ -172,6 +193,7 @@ impl Session {
         let failure = if parting { Failure::Planned } else { failure };
         let since = self.held_since().unwrap_or(now);
         self.drop_half();
+        self.count_unmarked();
         self.fence(failure);
         self.release_all_committed();
         if self.nothing_to_deliver() {
@@ -302,8 +324,10 @@ impl Session {
 
     /// `since`: from when on the client has waited for the next backend.
     fn begin_episode(&mut self, now: Time, since: Time) {
-        let deadline = now + self.config.deadline;
-        let fresh = || Box::new(Episode { deadline, failed: since, dials: 0, linked: None, replay_to: 0 });
+        let (deadline, ends) = (now + self.config.deadline, now + self.config.longest);
+        let best = self.up.acked();
+        let (failed, dials, linked, replay_to) = (since, 0, None, 0);
+        let fresh = || Box::new(Episode { deadline, ends, best, failed, dials, linked, replay_to });
         let episode = self.episode.get_or_insert_with(fresh);
         if episode.linked.take().is_some() {
             episode.failed = since;
@@ -359,7 +383,7 @@ impl Session {
         let target = self.take_crossed();
         self.clocks.backend_linked(now);
         self.unanswered = Unanswered::new(now, self.up.ring.base_seq(), self.down.messages());
-        (self.pongs, self.ponged) = (self.config.ack != AckMode::None, false);
+        (self.pongs, self.ponged, self.unproven) = (self.config.ack != AckMode::None, false, false);
         (self.backend_deaf, self.no_failover) = (false, no_failover);
         let (base, whole) = (self.up.ring.base_seq(), self.up.ring.whole_seq());
         let replay_to = self.exceptions().written_seq.clamp(base, whole);
@@ -404,7 +428,25 @@ impl Session {
         if failure == DialFailure::Refused {
             self.dismiss(now, self.config.codes.refused, "refused by every backend", Cause::Refused, false);
         } else if self.episode.as_ref().is_some_and(|episode| episode.deadline <= now) {
-            self.past_deadline(now);
+            self.past_deadline(now, self.config.codes.deadline);
+        }
+    }
+
+    /// The backend has acknowledged more, or taken more of a message that goes alone. What no backend of the
+    /// episode had got before puts its deadline off; bytes in kernels do not.
+    pub(super) fn note_progress(&mut self, now: Time) {
+        let deadline = now + self.config.deadline;
+        let reached = self.up.reached();
+        if let Some(episode) = self.episode.as_mut().filter(|episode| reached > episode.best) {
+            (episode.best, episode.deadline) = (reached, deadline);
+        }
+    }
+
+    /// The backend lives and is slow: deadlines are no judges of that.
+    pub(super) fn wait_for_the_slow(&mut self, now: Time) {
+        let until = now + self.config.ack_timeout;
+        if let Some(episode) = self.episode.as_mut().filter(|episode| episode.linked.is_some()) {
+            (episode.deadline, episode.ends) = (episode.deadline.max(until), episode.ends.max(until));
         }
     }
 
@@ -462,7 +504,7 @@ impl Session {
         let episode = self.episode.as_ref().filter(|_| self.backend != Backend::Over)?;
         match episode.linked {
             Some(linked) if self.replayed(episode) => Some(linked + self.config.stable),
-            _ => Some(episode.deadline),
+            _ => Some(episode.deadline.min(episode.ends)),
         }
     }
 
@@ -473,17 +515,19 @@ impl Session {
         // A backend that has everything and works is not taken away at the deadline: only its
         // failure, or silence, ends the session then.
         let settled = self.episode.as_ref().is_some_and(|e| e.linked.is_some() && self.replayed(e));
-        if settled {
-            self.episode = None;
-        } else {
-            self.past_deadline(now);
+        let ends = self.episode.as_ref().is_some_and(|episode| episode.ends <= now);
+        let codes = self.config.codes;
+        match (settled, ends) {
+            (true, _) => self.episode = None,
+            (false, true) => self.past_deadline(now, codes.longest),
+            (false, false) => self.past_deadline(now, codes.deadline),
         }
     }
 
-    fn past_deadline(&mut self, now: Time) {
+    fn past_deadline(&mut self, now: Time, code: u16) {
         self.episode = None;
         let give_up = now + self.config.close_timeout;
-        self.dismiss(now, self.config.codes.deadline, "no backend in time", Cause::Deadline, false);
+        self.dismiss(now, code, "no backend in time", Cause::Deadline, false);
         if let Some(goodbye) = &mut self.goodbye {
             goodbye.give_up = give_up;
         }

@@ -2,20 +2,22 @@
 
 use super::ending::End;
 use super::failover::Suspicion;
+use super::silence::Stall;
 
 /// Counts of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Whole messages that the broker has taken over.
     pub forwarded: u64,
-    /// Up: messages that a backend has read, as its pong proves (in ack mode `none`: that were
-    /// written; in `shim`: that were committed). Down: messages handed to the client's socket.
+    /// Up: messages that a backend has read, as its pong proves (in ack mode `none`: to a ping now and then,
+    /// or an end without a failure; in `shim`: that were committed). Down: messages handed to the client's socket.
     pub acknowledged: u64,
     /// Messages written again, to another backend.
     pub replayed: u64,
     /// Messages kept from the client: halves whose backend died in the middle.
     pub suppressed: u64,
-    /// Whole messages that were not delivered before the session ended.
+    /// Whole messages that were not delivered before the session ended. In ack mode `none` also those that a
+    /// backend was given before it failed and may not have read.
     pub lost: u64,
     /// Messages whose effect the broker cannot know: handled perhaps twice (written, not
     /// acknowledged, replayed), or acknowledged and perhaps unanswered when their backend died.
@@ -56,6 +58,8 @@ pub(crate) struct Exceptions {
     pub(crate) replayed: u64,
     pub(crate) suppressed: u64,
     pub(crate) lost_up: u64,
+    /// Those of them that had been written, without acknowledgements.
+    pub(crate) lost_unmarked: u64,
     pub(crate) lost_down: u64,
     pub(crate) in_doubt: u64,
     /// Highest seq that is counted in doubt, so that a message is counted once.
@@ -70,6 +74,10 @@ pub(crate) struct Exceptions {
     /// Dials after the first.
     pub(crate) dials: u32,
     pub(super) suspicion: Option<Suspicion>,
+    /// The client's connection ends with a reset: it has not taken all that was begun.
+    pub(crate) reset_client: bool,
+    /// The message on which the last backend fell silent.
+    pub(super) stall: Option<Stall>,
     pub(super) end: Option<End>,
 }
 

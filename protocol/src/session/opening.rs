@@ -79,6 +79,7 @@ impl Session {
             unanswered: Unanswered::new(now, 0, 0),
             pongs: config.ack != AckMode::None,
             ponged: false,
+            unproven: false,
             backend_deaf: false,
             no_failover,
             deflate,

@@ -1,18 +1,17 @@
-//! What may last how long: silence, stalls, open messages, and the session's next timeout.
+//! What may last how long: stalls, open messages, and the session's next timeout.
 
 use std::time::Duration;
 
 use crate::time::Time;
 
-use super::{Backend, Breach, Cause, Client, Failure, Note, Session};
-
-/// A backend that has answered pings before may be this many `ack_timeout`s late, as long as it
-/// talks.
-const LATE_PONGS: u32 = 6;
+use super::client_life::ClientLife;
+use super::{Backend, Cause, Client, Failure, Session};
 
 /// When things last happened.
 #[derive(Debug)]
 pub(super) struct Clocks {
+    /// The backend's last sign of life to this session: a pong that was asked for, or a data frame. Its own
+    /// pings are none: a library answers and sends them also for a handler that is stuck.
     backend_heard: Time,
     client_heard: Time,
     /// The backend owes something since; moved on while the broker does not read it.
@@ -35,32 +34,45 @@ const TICK: u128 = 1024;
 const FORGETS: u16 = 32;
 
 /// What an idle session, and most busy ones, have no need of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Rare {
-    /// A keepalive ping to the client is out since.
-    client_pinged: Option<Time>,
+    /// What is known of a client that is asked for signs of life.
+    client: ClientLife,
     /// Data waits for the client, and it has taken none of it since.
     stalled_since: Option<Time>,
     progress: u64,
     client_open: Option<Time>,
     backend_open: Option<Time>,
-    /// The driver was told of a silence at this time.
+    /// The driver was told of a silence at this time, and how far was written then.
     silence_told: Option<Time>,
+    silence_sent: Option<u64>,
+    /// It was told of the same before.
+    told_again: bool,
+    /// More was written between the last two times.
+    moved: bool,
+    /// The driver was told that no ping was answered.
+    unfit_told: Option<Time>,
+    /// Without acknowledgements: when a ping last marked what the backend has read.
+    marked: Option<Time>,
+}
+
+impl Rare {
+    fn is_idle(&self) -> bool {
+        *self == Rare { progress: self.progress, ..Rare::default() }
+    }
 }
 
 impl Clocks {
-    fn rare(&self) -> Rare {
-        self.rare.as_deref().copied().unwrap_or_default()
+    fn rare<T>(&self, look: impl FnOnce(&Rare) -> Option<T>) -> Option<T> {
+        self.rare.as_deref().and_then(look)
     }
 
     /// Changes what is rare; takes memory for it only while there is something to tell.
     fn change(&mut self, change: impl FnOnce(&mut Rare)) {
-        let mut rare = self.rare();
-        change(&mut rare);
-        if rare == (Rare { progress: rare.progress, ..Rare::default() }) {
+        let rare = self.rare.get_or_insert_default();
+        change(rare);
+        if rare.is_idle() {
             self.rare = None;
-        } else {
-            **self.rare.get_or_insert_default() = rare;
         }
     }
 
@@ -129,31 +141,97 @@ impl Clocks {
 
     pub(super) fn client_heard(&mut self, now: Time) {
         self.client_heard = now;
-        if self.rare.is_some() {
-            self.change(|rare| rare.client_pinged = None);
-        }
+    }
+
+    pub(super) fn last_client_heard(&self) -> Time {
+        self.client_heard
+    }
+
+    pub(super) fn client_life(&self) -> Option<&ClientLife> {
+        self.rare.as_deref().map(|rare| &rare.client)
+    }
+
+    pub(super) fn change_client_life(&mut self, change: impl FnOnce(&mut ClientLife)) {
+        self.change(|rare| change(&mut rare.client));
+    }
+
+    /// Whether the client is not read at present.
+    pub(super) fn client_paused(&self) -> bool {
+        self.client_paused
     }
 
     pub(super) fn backend_heard(&mut self, now: Time) {
         self.backend_heard = now;
     }
 
+    pub(super) fn last_heard(&self) -> Time {
+        self.backend_heard
+    }
+
+    pub(super) fn awaits_since(&self) -> Option<Time> {
+        self.awaits_since
+    }
+
+    pub(super) fn silence_told(&self) -> Option<Time> {
+        self.rare(|rare| rare.silence_told)
+    }
+
+    /// The driver is told of a silence, not for the first time if `again`; up to `sent` was written.
+    pub(super) fn tell_silence(&mut self, now: Time, sent: u64, again: bool) {
+        self.change(|rare| {
+            rare.told_again = again;
+            rare.moved = rare.silence_sent.is_some_and(|before| before != sent);
+            (rare.silence_told, rare.silence_sent) = (Some(now), Some(sent));
+        });
+    }
+
+    /// The driver has had time to find something out.
+    pub(super) fn told_again(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.told_again)
+    }
+
+    /// More was written between the last two times that the driver was told of a silence.
+    pub(super) fn has_moved(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.moved)
+    }
+
+    pub(super) fn unfit_told(&self) -> Option<Time> {
+        self.rare(|rare| rare.unfit_told)
+    }
+
+    pub(super) fn tell_unfit(&mut self, now: Time) {
+        self.change(|rare| rare.unfit_told = Some(now));
+    }
+
+    pub(super) fn marked(&self) -> Option<Time> {
+        self.rare(|rare| rare.marked)
+    }
+
+    /// A ping marks what the backend has read.
+    pub(super) fn mark(&mut self, now: Time) {
+        self.change(|rare| rare.marked = Some(now));
+    }
+
     pub(super) fn backend_linked(&mut self, now: Time) {
         (self.backend_heard, self.awaits_since, self.asked) = (now, None, 0);
-        self.change(|rare| (rare.backend_open, rare.silence_told) = (None, None));
+        self.change(|rare| {
+            (rare.backend_open, rare.silence_told, rare.silence_sent) = (None, None, None);
+            (rare.told_again, rare.moved) = (false, false);
+            (rare.marked, rare.unfit_told) = (None, None);
+        });
     }
 
     /// `ended`: a message has ended; `open`: one is open (now, or since before).
     pub(super) fn client_message(&mut self, now: Time, ended: bool, open: bool) {
         if open || self.rare.is_some() {
-            self.change(|rare| rare.client_open = since(rare.client_open, now, ended, open));
+            self.change(|rare| rare.client_open = since(rare.client_open, now, (ended, open)));
         }
     }
 
     /// As [`Clocks::client_message`].
     pub(super) fn backend_message(&mut self, now: Time, ended: bool, open: bool) {
         if open || self.rare.is_some() {
-            self.change(|rare| rare.backend_open = since(rare.backend_open, now, ended, open));
+            self.change(|rare| rare.backend_open = since(rare.backend_open, now, (ended, open)));
         }
     }
 
@@ -199,7 +277,7 @@ fn ticks(now: Time) -> u32 {
 }
 
 /// Since when a message is open.
-fn since(before: Option<Time>, now: Time, ended: bool, open: bool) -> Option<Time> {
+fn since(before: Option<Time>, now: Time, (ended, open): (bool, bool)) -> Option<Time> {
     open.then(|| before.filter(|_| !ended).unwrap_or(now))
 }
 
@@ -253,104 +331,26 @@ impl Session {
         self.expire_closes(now);
         self.expire_absence(now);
         if due(self.unfit_at()) {
-            self.unfit(now);
+            self.ask_about_fitness(now);
         }
         if due(self.silence_at()) {
-            self.clocks.change(|rare| rare.silence_told = Some(now));
-            self.note(Note::Silent);
+            self.ask_about_silence(now);
         }
         if due(self.stall_at()) {
             self.client_lost(now, Cause::ClientStall);
         }
         if due(self.client_keepalive_at()) {
-            self.client_silent(now);
+            self.client_is_silent(now);
         }
         if due(self.slow_message_at()) {
             self.message_too_slow(now);
         }
     }
 
-    /// Acknowledgements are not to be had from this backend. A service that links the shim owes them.
-    fn unfit(&mut self, now: Time) {
-        if self.service().is_some() {
-            return self.service_broke(now, Breach::NoPong);
-        }
-        self.pongs = false;
-        self.up.forget_ping();
-        self.up.ring.release_written();
-        self.suspects_unjudged();
-        self.proven();
-        self.note(Note::Unfit);
-    }
-
-    /// The backend has been silent for `ack_timeout`, yet there is no other to go to: it gets
-    /// another `ack_timeout`. (A driver that has another calls [`Session::handle_backend_lost`].)
-    pub fn stay(&mut self, now: Time) {
-        self.clocks.change(|rare| rare.silence_told = Some(now));
-    }
-
-    /// A backend that owes something and says nothing at all is silent.
-    fn silence_at(&self) -> Option<Time> {
-        let since = self.clocks.awaits_since.filter(|_| self.listens_to_backend() && self.up.awaits())?;
-        let last = since.max(self.clocks.backend_heard).max(self.clocks.rare().silence_told.unwrap_or(since));
-        Some(last + self.config.ack_timeout)
-    }
-
-    /// A backend that talks but does not answer pings is unfit for acknowledgements.
-    fn unfit_at(&self) -> Option<Time> {
-        let asked = self.up.asked().filter(|_| self.pongs && self.listens_to_backend())?;
-        let since = self.clocks.awaits_since?.max(asked);
-        let talks = self.clocks.backend_heard > since;
-        let patience = self.config.ack_timeout * if self.ponged { LATE_PONGS } else { 1 };
-        talks.then_some(since + patience)
-    }
-
-    fn listens_to_backend(&self) -> bool {
-        self.backend == Backend::Linked && !self.client_is_behind()
-    }
-
-    /// Whether the backend is to be pinged although no message asks for it.
-    pub(super) fn keepalive_due(&self, now: Time) -> bool {
-        self.backend_keepalive_at().is_some_and(|at| at <= now)
-    }
-
-    fn backend_keepalive_at(&self) -> Option<Time> {
-        let unfit = self.config.ack == super::AckMode::Pong && !self.pongs;
-        let quiet = self.clocks.awaits_since.is_none() && self.backend == Backend::Linked && !unfit;
-        // Inside an open message a ping has no place; its own timeout runs.
-        let place = self.up.ring.sent() <= self.up.ring.whole();
-        let wanted = quiet && place && !self.config.keepalive.is_zero() && !self.up.closing();
-        wanted.then(|| self.clocks.backend_heard + self.config.keepalive)
-    }
-
-    /// Not judged while the client is not read: what it says is stuck on the way. While something waits for
-    /// it, a ping would have to stand behind that, and whether the client takes it shows that it is there.
-    fn client_keepalive_at(&self) -> Option<Time> {
-        let read = self.client_read_limit(self.clocks.client_paused) > 0;
-        if !read || !matches!(self.client, Client::Open) || self.config.keepalive.is_zero() {
-            return None;
-        }
-        Some(match self.clocks.rare().client_pinged {
-            Some(pinged) => pinged + self.config.client_pong,
-            None if self.down.waiting() > 0 => return None,
-            None => self.clocks.client_heard + self.config.keepalive,
-        })
-    }
-
-    fn client_silent(&mut self, now: Time) {
-        if self.clocks.rare().client_pinged.is_some() {
-            self.client_lost(now, Cause::ClientTimeout);
-        } else {
-            self.down.control(crate::frame::Opcode::Ping, &self.keepalive_payload());
-            self.clocks.change(|rare| rare.client_pinged = Some(now));
-        }
-    }
-
     fn stall_at(&self) -> Option<Time> {
         let over = matches!(self.client, Client::Over);
         self.clocks
-            .rare()
-            .stalled_since
+            .rare(|rare| rare.stalled_since)
             .filter(|_| !over && !self.away() && (self.down.waiting() > 0 || self.client_is_behind()))
             .map(|since| since + self.config.client_stall)
     }
@@ -359,14 +359,14 @@ impl Session {
     /// read.
     fn slow_message_at(&self) -> Option<Time> {
         let read = matches!(self.client, Client::Open) && !self.clocks.client_paused;
-        let client = self.clocks.rare().client_open.filter(|_| read);
-        let backend = self.clocks.rare().backend_open.filter(|_| self.listens_to_backend());
+        let client = self.clocks.rare(|rare| rare.client_open).filter(|_| read);
+        let backend = self.clocks.rare(|rare| rare.backend_open).filter(|_| self.listens_to_backend());
         [client, backend].into_iter().flatten().min().map(|since| since + self.config.message_timeout)
     }
 
     fn message_too_slow(&mut self, now: Time) {
         let limit = self.config.message_timeout;
-        if self.clocks.rare().client_open.is_some_and(|since| since + limit <= now)
+        if self.clocks.rare(|rare| rare.client_open).is_some_and(|since| since + limit <= now)
             && matches!(self.client, Client::Open)
         {
             self.clocks.change(|rare| rare.client_open = None);

@@ -118,7 +118,7 @@ impl Session {
         Ledger {
             up: Counts {
                 forwarded: self.up.ring.whole_seq(),
-                acknowledged: self.done_seq(),
+                acknowledged: if self.pongs { self.done_seq() } else { self.marked_seq() },
                 replayed: e.replayed,
                 suppressed: 0,
                 lost: e.lost_up,
@@ -134,13 +134,21 @@ impl Session {
         }
     }
 
-    /// Seq of the last message that a service has committed, or another backend acknowledged.
+    /// Seq of the last message that a service has committed, or another backend acknowledged, less those that
+    /// were lost. Without acknowledgements, of the last that was written.
     pub(super) fn done_seq(&self) -> u64 {
-        let (acked, lost) = self.exceptions.as_ref().map_or((0, 0), |e| (e.acked_seq, e.lost_up));
+        let e = self.exceptions.as_ref();
+        let (acked, lost) = e.map_or((0, 0), |e| (e.acked_seq, e.lost_up - e.lost_unmarked));
         match self.service() {
             Some(service) => service.committed(),
             // What is lost has left the ring as if it were acknowledged.
             None => self.up.acked_seq().max(acked).saturating_sub(lost),
         }
+    }
+
+    /// Without acknowledgements: how many messages a backend has read, as a pong has shown.
+    fn marked_seq(&self) -> u64 {
+        let (acked, lost) = self.exceptions.as_ref().map_or((0, 0), |e| (e.acked_seq, e.lost_up));
+        self.up.ponged_seq().max(acked).saturating_sub(lost)
     }
 }

@@ -15,6 +15,7 @@ mod rig;
 mod schedules;
 mod serving;
 mod silence;
+mod slow;
 mod stalls;
 mod together;
 mod wire;

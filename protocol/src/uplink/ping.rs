@@ -25,9 +25,12 @@ pub(crate) struct Tidings {
 #[derive(Debug)]
 pub(super) struct Ping {
     pub(super) at: u64,
-    pub(super) seq: u64,
-    /// When it was found to be written to its last byte.
-    pub(super) asked: Option<Time>,
+    /// The lower half of the seq that it covers.
+    seq: u32,
+    /// Bytes before it that were not acknowledged when it was made.
+    pub(super) covers: u32,
+    /// When it was written, or was last found not to be.
+    pub(super) asked: Time,
     pub(super) frame: PingFrame,
 }
 
@@ -40,15 +43,33 @@ pub(super) enum PingFrame {
 }
 
 impl Ping {
-    pub(super) fn new(at: u64, seq: u64, tidings: Option<Tidings>, entropy: &mut Entropy<'_>) -> Ping {
+    /// One behind position `at`, where message `seq` ends; up to `acked`, everything is acknowledged.
+    pub(super) fn new(
+        now: Time,
+        (at, seq): (u64, u64),
+        acked: u64,
+        tidings: Option<Tidings>,
+        entropy: &mut Entropy<'_>,
+    ) -> Ping {
         let nonce = entropy();
         let frame = PingFrame::new(mask_key(entropy), nonce, tidings);
-        Ping { at, seq, asked: None, frame }
+        let covers = u32::try_from(at.saturating_sub(acked)).unwrap_or(u32::MAX);
+        Ping { at, seq: seq as u32, covers, asked: now, frame }
     }
 
-    pub(super) fn note_written(&mut self, now: Time) {
-        if self.frame.unwritten().is_empty() {
-            self.asked.get_or_insert(now);
+    /// The seq that it covers, which is near to `seq`.
+    pub(super) fn seq_near(&self, seq: u64) -> u64 {
+        seq.wrapping_add_signed(i64::from(self.seq.wrapping_sub(seq as u32).cast_signed()))
+    }
+
+    /// It was written to its last byte.
+    pub(super) fn written(&self) -> bool {
+        self.frame.unwritten().is_empty()
+    }
+
+    pub(super) fn note_unwritten(&mut self, now: Time) {
+        if !self.written() {
+            self.asked = now;
         }
     }
 }

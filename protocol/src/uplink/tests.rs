@@ -13,8 +13,18 @@ fn feed(up: &mut Uplink, bytes: &[u8]) {
     }
 }
 
+const WANTED: Wanted = Wanted {
+    acks: true,
+    bounded: true,
+    keepalive: false,
+    frame_rest: 0,
+    tidings: None,
+    window_max: 16 << 20,
+    patience: Duration::from_secs(10),
+};
+
 fn prepare(up: &mut Uplink) -> bool {
-    up.prepare(NOW, (true, false), 0, None, &mut || 0)
+    up.prepare(NOW, &WANTED, &mut || 0)
 }
 
 /// Writes `room` bytes at the most and returns them.
@@ -39,11 +49,11 @@ fn a_ping_follows_the_messages_in_the_same_write() {
     feed(&mut up, TWO);
     assert!(!prepare(&mut up), "one is outstanding");
     assert_eq!(write(&mut up, 1000), TWO);
-    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)).is_some());
     assert_eq!((up.acked_seq(), up.ring.len()), (1, TWO.len()));
     assert!(prepare(&mut up), "what the pong left uncovered is asked for alone");
     assert_eq!(write(&mut up, 1000), ping());
-    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)).is_some());
     assert!(up.ring.is_empty() && !up.awaits());
 }
 
@@ -54,7 +64,7 @@ fn whatever_the_socket_takes_the_bytes_are_the_same() {
         feed(&mut up, &[ONE, &TWO[..8]].concat());
         prepare(&mut up);
         up.pong(b"hi", 1);
-        up.prepare(NOW, (true, false), 1, None, &mut || 0);
+        up.prepare(NOW, &Wanted { frame_rest: 1, ..WANTED }, &mut || 0);
         let mut got = Vec::new();
         loop {
             let bytes = write(&mut up, room);
@@ -93,14 +103,14 @@ fn no_ping_inside_an_open_message() {
 fn pongs_that_nobody_asked_for_acknowledge_nothing() {
     let mut up = Uplink::default();
     feed(&mut up, ONE);
-    assert!(!up.acknowledge(NOW, NONCE, Some(Duration::ZERO)), "no ping yet");
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)).is_none(), "no ping yet");
     prepare(&mut up);
-    assert!(!up.acknowledge(NOW, NONCE, Some(Duration::ZERO)), "it is not written yet");
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)).is_none(), "it is not written yet");
     write(&mut up, 1000);
-    assert!(!up.acknowledge(NOW, b"", Some(Duration::ZERO)));
-    assert!(!up.acknowledge(NOW, &[1; 8], Some(Duration::ZERO)));
-    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
-    assert!(!up.acknowledge(NOW, NONCE, Some(Duration::ZERO)), "once is enough");
+    assert!(up.acknowledge(NOW, b"", Some(Duration::ZERO)).is_none());
+    assert!(up.acknowledge(NOW, &[1; 8], Some(Duration::ZERO)).is_none());
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)).is_some());
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)).is_none(), "once is enough");
 }
 
 #[test]
@@ -110,7 +120,7 @@ fn held_messages_stay_for_a_replay_until_the_hold_ends() {
     feed(&mut up, ONE);
     prepare(&mut up);
     write(&mut up, 1000);
-    assert!(up.acknowledge(NOW, NONCE, Some(hold)));
+    assert!(up.acknowledge(NOW, NONCE, Some(hold)).is_some());
     assert_eq!((up.acked_seq(), up.ring.base_seq()), (1, 0));
     assert!(!prepare(&mut up), "acknowledged, so it is not asked for again");
     up.end_holds(NOW + hold / 2);
@@ -137,9 +147,9 @@ fn many_holds_merge_and_none_ends_early() {
     for i in 0..200u64 {
         let now = NOW + Duration::from_millis(i);
         feed(&mut up, ONE);
-        up.prepare(now, (true, false), 0, None, &mut || 0);
+        up.prepare(now, &WANTED, &mut || 0);
         write(&mut up, 1000);
-        assert!(up.acknowledge(now, NONCE, Some(Duration::from_secs(1))));
+        assert!(up.acknowledge(now, NONCE, Some(Duration::from_secs(1))).is_some());
     }
     assert!(up.held.as_ref().expect("held").len() <= HOLD_STEPS);
     up.end_holds(NOW + Duration::from_millis(1100));
@@ -155,11 +165,11 @@ fn one_at_a_time_lets_one_message_through_until_its_pong() {
     up.one_at_a_time(true);
     prepare(&mut up);
     assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
-    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)).is_some());
     up.one_at_a_time(true);
     prepare(&mut up);
     assert_eq!(write(&mut up, 1000), [TWO, &ping()].concat());
-    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)).is_some());
     assert_eq!(up.acked_seq(), 2);
 }
 
@@ -171,8 +181,8 @@ fn nothing_follows_a_close() {
     assert!(prepare(&mut up), "what stands before the Close is still asked for");
     assert_eq!(write(&mut up, 1000), [ONE, &ping(), b"\x88\x82\0\0\0\0\x03\xe8"].concat());
     assert!(up.closed());
-    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)));
-    assert!(!up.prepare(NOW, (true, true), 0, None, &mut || 0));
+    assert!(up.acknowledge(NOW, NONCE, Some(Duration::ZERO)).is_some());
+    assert!(!up.prepare(NOW, &Wanted { keepalive: true, ..WANTED }, &mut || 0));
     assert_eq!(write(&mut up, 1000), b"");
 }
 

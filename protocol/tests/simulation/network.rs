@@ -254,6 +254,12 @@ impl Network {
         self.let_go(conn, from);
     }
 
+    /// What this end writes is taken by nobody, and nothing more will come: retransmissions would show it.
+    pub(crate) fn is_dead(&self, conn: Conn, at: End) -> bool {
+        let [out, back] = [at as usize, at.other()].map(|pipe| &self.links[conn].pipes[pipe]);
+        out.dead && back.end.is_none() && back.flying.is_empty()
+    }
+
     fn let_go(&mut self, conn: Conn, from: End) {
         let link = &mut self.links[conn];
         link.closed[from as usize] = true;

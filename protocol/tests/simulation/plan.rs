@@ -156,6 +156,7 @@ fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
         ack: AckMode::Shim,
         ack_hold: Duration::ZERO,
         ack_timeout: dice.millis(1000, 3000),
+        stall_timeout: dice.pick(&[4000, 20_000]).to_millis(),
         failover: true,
         capsule_limit: 100,
         resume_window: dice.pick(&[0, 2000, 10_000, 60_000, 60_000, 60_000]).to_millis(),
@@ -173,6 +174,7 @@ fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
         hold: dice.millis(100, 2000),
         break_before_make: dice.chance(30),
         deadline: dice.millis(10_000, 30_000),
+        longest: dice.millis(30_000, 60_000),
         stable: dice.millis(50, 3000),
         backoff_min: dice.millis(5, 100),
         backoff_max: dice.millis(100, 1000),
@@ -181,7 +183,15 @@ fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
         poison_window: Duration::from_secs(60),
         poison_deaths: dice.pick(&[2, 4, u32::MAX, u32::MAX, u32::MAX]),
         poison_convictions: 3,
-        codes: Codes { deadline: 1013, refused: 1008, poison: 1011, on_failure: 1012, slow_message: 1008 },
+        codes: Codes {
+            deadline: 1013,
+            longest: 1012,
+            slow_client: 1013,
+            refused: 1008,
+            poison: 1011,
+            on_failure: 1012,
+            slow_message: 1008,
+        },
     }
 }
 

@@ -6,7 +6,9 @@ use steadfast_protocol::session::AckMode;
 
 use super::{DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, secs};
 use crate::config::problem::Origin;
-use crate::config::settings::{Backend, Balance, Discovery, OnFailure, Outlier, Pool, Queue, Rebalance};
+use crate::config::settings::{
+    Backend, Balance, Discovery, HeaderCase, OnFailure, Outlier, Pool, Queue, Rebalance,
+};
 use crate::config::values::{self, network, request};
 
 /// As HAProxy has it, so that weights can be taken over.
@@ -57,6 +59,9 @@ fn pool(section: &mut Section<'_>) -> Pool {
         ack: section.choice("ack", AckMode::Pong, &values::ACK),
         ack_hold: section.duration("ack_hold", ZERO, ZERO..=DAY),
         ack_timeout: section.duration("ack_timeout", secs(10), ms(10)..=DAY),
+        stall_timeout: section.duration("stall_timeout", secs(300), ZERO..=DAY),
+        shared_address: section.flag("shared_address", false),
+        probe: section.flag("probe", true),
         capsule: section.size("capsule", 64 * KIB, 0..=CAPSULE_MAX),
         on_failure: section.choice("on_failure", OnFailure::Failover, &values::ON_FAILURE),
         resume_window: section.duration("resume_window", secs(120), ZERO..=DAY),
@@ -65,6 +70,7 @@ fn pool(section: &mut Section<'_>) -> Pool {
         queue: section.section("queue", queue),
         slow_start: section.duration("slow_start", ZERO, ZERO..=DAY),
         sources: section.texts("source", "an address of this machine", network::source),
+        header_case: section.choice("header_case", HeaderCase::Lower, &values::HEADER_CASE),
         health: section.optional_section("health", probe::health).flatten(),
         agent: section.optional_section("agent", probe::agent),
         outlier: section.section("outlier", outlier),

@@ -15,6 +15,8 @@ pub(super) fn limits(section: &mut Section<'_>) -> Limits {
         ring: section.size("ring", 16 * MIB, 1..=GIB),
         buffers: section.optional_size("buffers", "auto", 2..=1024 * GIB),
         header: section.size("header", 16 * KIB, HEADER_MIN..=MIB),
+        // As many as fit into the bytes with a good length each; the parser takes room for all of them.
+        header_lines: section.count("header_lines", 128, 16..=4096),
     };
     let message = values::show_size(limits.message);
     section.check(&["ring", "message"], limits.ring >= limits.message, || {
@@ -43,6 +45,7 @@ pub(super) fn timeouts(section: &mut Section<'_>) -> Timeouts {
 pub(super) fn failover(section: &mut Section<'_>) -> Failover {
     let failover = Failover {
         deadline: section.duration("deadline", secs(30), MS..=DAY),
+        longest: section.duration("longest", secs(120), MS..=DAY),
         stable: section.duration("stable", secs(5), ZERO..=DAY),
         backoff_min: section.duration("backoff_min", ms(50), MS..=DAY),
         backoff_max: section.duration("backoff_max", secs(2), MS..=DAY),
@@ -52,6 +55,9 @@ pub(super) fn failover(section: &mut Section<'_>) -> Failover {
     };
     section.check(&["stable", "deadline"], failover.stable < failover.deadline, || {
         "stable must be shorter than deadline, or no failover ever ends well".to_owned()
+    });
+    section.check(&["deadline", "longest"], failover.deadline <= failover.longest, || {
+        "longest must not be shorter than deadline".to_owned()
     });
     section.check(&["backoff_min", "backoff_max"], failover.backoff_min <= failover.backoff_max, || {
         "backoff_min must not be longer than backoff_max".to_owned()
@@ -82,6 +88,8 @@ pub(super) fn poison(section: &mut Section<'_>) -> Poison {
 pub(super) fn close_codes(section: &mut Section<'_>) -> CloseCodes {
     CloseCodes {
         deadline: section.close_code("deadline", 1013),
+        longest: section.close_code("longest", 1012),
+        slow_client: section.close_code("slow_client", 1013),
         refused: section.close_code("refused", 1008),
         poison: section.close_code("poison", 1011),
         on_failure: section.close_code("on_failure", 1012),

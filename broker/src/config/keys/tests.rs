@@ -5,8 +5,8 @@ use std::time::Duration;
 use steadfast_protocol::session::AckMode;
 
 use super::super::settings::{
-    Agent, Backend, Balance, Check, Discovery, HashKey, HeaderRules, Health, HostPattern, OriginPattern,
-    PathMatch, Query, Route, Settings, ValueMatch,
+    Agent, Backend, Balance, Check, Discovery, HashKey, HeaderCase, HeaderRules, Health, HostPattern,
+    OriginPattern, PathMatch, Query, Route, Settings, ValueMatch,
 };
 use super::super::{Overrides, parse};
 
@@ -90,6 +90,18 @@ fn access_is_read_at_both_places() {
     }
     assert_eq!(settings(&text).access.sessions_per_address, Some(7));
     assert_eq!(route(&format!("[route.access]\n{keys}\nupgrades_burst = 9")).access.upgrades_burst, 9);
+}
+
+#[test]
+fn names_of_headers_are_spelled_for_each_listener_and_pool() {
+    let cases = |keys: &str| {
+        let pool = format!("[[pool]]\nname = 'chat'\n{BACKEND}");
+        let settings = settings(&format!("{keys}\n{pool}"));
+        settings.listeners[0].header_case
+    };
+    assert_eq!((cases(""), pool("").header_case), (HeaderCase::Lower, HeaderCase::Lower));
+    let title = "header_case = 'title'";
+    assert_eq!((cases(title), pool(title).header_case), (HeaderCase::Title, HeaderCase::Title));
 }
 
 #[test]

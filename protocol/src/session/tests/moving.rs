@@ -448,7 +448,7 @@ fn control_frames_pass_while_messages_are_held() {
 
 #[test]
 fn messages_stay_held_when_the_backend_turns_out_to_be_unfit() {
-    let mut rig = dialing_with(|config| config.ack_timeout = secs(31));
+    let mut rig = dialing_with(|config| (config.ack_timeout, config.stall_timeout) = (secs(31), secs(31)));
     rig.link_target();
     let talk = |rig: &mut Rig, time| {
         for _ in 0..4 * time {
@@ -459,6 +459,9 @@ fn messages_stay_held_when_the_backend_turns_out_to_be_unfit() {
     talk(&mut rig, 30);
     rig.client_says("held");
     talk(&mut rig, 2);
+    assert_eq!(rig.take_notes(), [Note::NoPong]);
+    rig.session.set_unfit(rig.now);
+    rig.pump();
     assert_eq!(rig.take_notes(), [Note::Unfit]);
     assert_eq!((rig.up(), rig.session.state()), (vec![], State::Holding));
     talk(&mut rig, 1);

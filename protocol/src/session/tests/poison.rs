@@ -229,7 +229,7 @@ fn a_close_before_suspects_are_replayed_is_delivered_after_them() {
 
 #[test]
 fn a_backend_that_never_pongs_does_not_stop_suspects_for_ever() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::with(|config| config.stall_timeout = secs(20));
     rig.client_sends(&[up("one"), up("two"), up("three")].concat());
     for _ in 0..2 {
         rig.backend_dies();
@@ -239,9 +239,12 @@ fn a_backend_that_never_pongs_does_not_stop_suspects_for_ever() {
     for _ in 0..60 {
         rig.wait(secs(1));
         rig.backend_sends(&down("talk"));
+        if rig.take_notes().contains(&Note::NoPong) {
+            rig.session.set_unfit(rig.now);
+            rig.pump();
+        }
         got.extend(messages(&mut rig));
     }
-    assert!(rig.notes.contains(&Note::Unfit));
     rig.client_says("four");
     got.extend(messages(&mut rig));
     assert_eq!(got, ["one", "two", "three", "four"], "it runs without acks");

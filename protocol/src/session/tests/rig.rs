@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::wire::{self, Reader, close_payload, masked, plain};
-use crate::session::{AckMode, Codes, Config, Dial, DialFailure, Failure, Note, Opening, Session};
+use crate::session::{
+    AckMode, Codes, Config, Dial, DialFailure, Evidence, Failure, Judgement, Note, Opening, Session,
+};
 use crate::shim::client_wire::{Reason, Resume};
 use crate::time::Time;
 
@@ -23,12 +25,17 @@ pub(super) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
+/// Nobody has heard the backend, and there is another.
+pub(super) const MUTE: Evidence =
+    Evidence { dead: false, lived: None, patience: Duration::ZERO, other: true };
+
 /// The daemon's defaults, but small limits, no keepalive and no jitter.
 pub(super) fn config() -> Config {
     Config {
         ack: AckMode::Pong,
         ack_hold: Duration::ZERO,
         ack_timeout: secs(10),
+        stall_timeout: secs(300),
         failover: true,
         capsule_limit: 1000,
         resume_window: secs(120),
@@ -45,6 +52,7 @@ pub(super) fn config() -> Config {
         hold: secs(3),
         break_before_make: false,
         deadline: secs(30),
+        longest: secs(120),
         stable: secs(5),
         backoff_min: ms(50),
         backoff_max: secs(2),
@@ -53,7 +61,15 @@ pub(super) fn config() -> Config {
         poison_window: secs(60),
         poison_deaths: 2,
         poison_convictions: 3,
-        codes: Codes { deadline: 1013, refused: 1008, poison: 1011, on_failure: 1012, slow_message: 1008 },
+        codes: Codes {
+            deadline: 1013,
+            longest: 1012,
+            slow_client: 1013,
+            refused: 1008,
+            poison: 1011,
+            on_failure: 1012,
+            slow_message: 1008,
+        },
     }
 }
 
@@ -91,6 +107,10 @@ pub(super) struct Rig {
     /// The next backend while it waits for its turn.
     pub(super) target: Option<Link>,
     pub(super) notes: Vec<Note>,
+    /// The machine has said that a backend has answered its first ping.
+    pub(super) fit: bool,
+    /// It has said that one talks and has answered none in time.
+    pub(super) unproven: bool,
     /// Bytes that the sockets still take.
     pub(super) client_room: usize,
     pub(super) backend_room: usize,
@@ -126,6 +146,8 @@ impl Rig {
             target_dials: Vec::new(),
             target: None,
             notes: Vec::new(),
+            fit: false,
+            unproven: false,
             client_room: usize::MAX,
             backend_room: usize::MAX,
             seed: 1,
@@ -205,6 +227,13 @@ impl Rig {
         self.pump();
     }
 
+    /// The driver says what it knows of a backend that says nothing.
+    pub(super) fn judge(&mut self, evidence: Evidence) -> Judgement {
+        let judgement = self.session.handle_evidence(self.now, &evidence);
+        self.pump();
+        judgement
+    }
+
     // ---- what the sockets take ----
 
     pub(super) fn set_client_room(&mut self, room: usize) {
@@ -241,6 +270,10 @@ impl Rig {
         let wanted = self.session.handle_linked(self.now, no_failover, self.links.len() as u64 + 1);
         if wanted {
             self.links.push(Link::new());
+            // What the pool knows.
+            if self.fit {
+                self.session.set_fit();
+            }
         }
         self.pump();
         wanted
@@ -341,7 +374,11 @@ impl Rig {
             *seed ^ (*seed >> 29)
         };
         self.session.advance(self.now, &mut entropy);
-        self.notes.extend(self.session.take_notes());
+        let notes = self.session.take_notes();
+        self.fit |= notes.contains(&Note::Fit);
+        self.unproven |= notes.contains(&Note::Unproven);
+        let of_the_pool = |note: &Note| matches!(note, Note::Fit | Note::Unproven);
+        self.notes.extend(notes.into_iter().filter(|note| !of_the_pool(note)));
         self.drop_link();
         let mut written = self.write_backend() + self.write_client() + self.write_target();
         self.drop_link();

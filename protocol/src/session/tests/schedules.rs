@@ -27,6 +27,7 @@ fn assert_increasing(numbers: &[usize]) {
 fn patient(config: &mut Config) {
     (config.deadline, config.client_stall, config.message_timeout) =
         (secs(1 << 30), secs(1 << 30), secs(1 << 30));
+    config.longest = secs(1 << 30);
     (config.ack_timeout, config.poison_deaths) = (secs(1 << 20), u32::MAX);
 }
 

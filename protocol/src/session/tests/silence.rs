@@ -1,57 +1,232 @@
 //! A backend that owes something and says nothing, or talks and never answers a ping.
 
-use super::rig::{Rig, ms, secs};
+use super::rig::{MUTE, Rig, ms, secs};
 use super::wire::{PING, down, plain, up};
-use crate::session::{AckMode, Failure, Note};
+use crate::session::{AckMode, Cause, Evidence, Failure, Judgement, Note};
+
+/// It was left, since it was mute to everybody.
+const BLAMED: Judgement = Judgement::Left { blamed: true };
+
+/// It was left without blame.
+const LEFT: Judgement = Judgement::Left { blamed: false };
+
+/// Somebody else has heard the backend just now.
+fn lives(rig: &Rig) -> Evidence {
+    Evidence { lived: Some(rig.now), ..MUTE }
+}
+
+/// Waits until the driver is asked, and answers.
+fn asked(rig: &mut Rig, evidence: impl Fn(&Rig) -> Evidence) -> Judgement {
+    let until = rig.now + secs(1000);
+    while !rig.take_notes().contains(&Note::Silent) {
+        let at = rig.session.next_timeout().filter(|at| *at <= until).expect("a question");
+        rig.wait(at.since(rig.now).max(ms(1)));
+    }
+    let evidence = evidence(rig);
+    rig.judge(evidence)
+}
+
+/// The same for so long, as long as the session stays.
+fn asked_for(rig: &mut Rig, secs: u64, evidence: impl Fn(&Rig) -> Evidence) -> Judgement {
+    let begin = rig.now;
+    let mut judgement = Judgement::Stays;
+    while judgement == Judgement::Stays && rig.now.since(begin) < super::rig::secs(secs) {
+        judgement = asked(rig, &evidence);
+    }
+    judgement
+}
+
+// ---- when the driver is asked ----
 
 #[test]
-fn a_backend_that_owes_a_pong_and_says_nothing_is_silent() {
+fn the_driver_is_asked_about_a_backend_that_owes_a_pong_and_says_nothing() {
     let mut rig = Rig::new();
     rig.wait(secs(60));
     rig.client_says("one");
-    rig.wait(ms(9_999));
+    rig.wait(ms(4_999));
     assert_eq!(rig.take_notes(), []);
     rig.wait(ms(1));
-    assert_eq!(rig.take_notes(), [Note::Silent]);
-    assert_eq!(rig.session.failovers(), 0, "whether there is another backend, the driver knows");
+    assert_eq!(rig.take_notes(), [Note::Silent], "half of the time is left to find out");
+    rig.wait(secs(5));
+    assert_eq!(rig.take_notes(), [Note::Silent], "it is asked again");
+    rig.backend_pongs();
+    rig.wait(secs(60));
+    assert_eq!(rig.take_notes(), [Note::SlowPong(secs(10))], "it has come back");
 }
 
 #[test]
-fn the_driver_may_leave_a_silent_backend() {
+fn a_message_that_comes_by_parts_is_a_sign_of_life() {
     let mut rig = Rig::new();
     rig.client_says("one");
-    rig.wait(secs(10));
-    assert_eq!(rig.take_notes(), [Note::Silent]);
-    rig.backend_fails(Failure::Silence);
+    for _ in 0..3 {
+        rig.wait(ms(4_900));
+        rig.backend_sends(&down("a long message")[..4]);
+        rig.wait(ms(4_900));
+        rig.backend_sends(&down("a long message")[4..]);
+        assert!(!rig.take_notes().contains(&Note::Silent));
+    }
+}
+
+#[test]
+fn pings_of_its_own_are_no_sign_of_life_to_this_session() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    for _ in 0..5 {
+        rig.wait(secs(1));
+        rig.backend_sends(&plain(true, PING, b"still there?"));
+    }
+    assert_eq!(rig.take_notes(), [Note::Silent], "a library sends them for a handler that is stuck, too");
+}
+
+// ---- what follows from the evidence ----
+
+#[test]
+fn a_backend_that_is_mute_everywhere_is_left_after_its_time_if_there_is_another() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    rig.wait(secs(5));
+    assert_eq!(rig.judge(MUTE), Judgement::Stays, "its time is not over");
+    rig.wait(secs(5));
+    assert_eq!(rig.judge(Evidence { other: false, ..MUTE }), Judgement::Stays, "there is no other");
+    assert_eq!(rig.session.failovers(), 0);
+    rig.wait(secs(5));
+    assert_eq!(rig.judge(MUTE), BLAMED);
     rig.link_next();
     assert_eq!(rig.up(), ["one", "<ping>"]);
 }
 
 #[test]
-fn the_driver_may_stay_and_is_told_again() {
+fn a_pool_may_be_given_more_time() {
     let mut rig = Rig::new();
     rig.client_says("one");
-    rig.wait(secs(10));
-    rig.session.stay(rig.now);
-    rig.wait(ms(9_999));
-    assert_eq!(rig.take_notes(), [Note::Silent]);
-    rig.wait(ms(1));
-    assert_eq!(rig.take_notes(), [Note::Silent]);
-    rig.session.stay(rig.now);
-    rig.backend_pongs();
-    rig.wait(secs(60));
-    assert_eq!(rig.take_notes(), [], "it has come back");
+    let patient = |_: &Rig| Evidence { patience: secs(40), ..MUTE };
+    let begin = rig.now;
+    assert_eq!(asked_for(&mut rig, 100, patient), BLAMED);
+    assert_eq!(rig.now.since(begin), secs(40));
 }
 
 #[test]
-fn any_byte_is_a_sign_of_life() {
+fn a_session_whose_backend_lives_stays_for_the_time_of_a_stall() {
     let mut rig = Rig::new();
     rig.client_says("one");
+    let begin = rig.now;
+    assert_eq!(asked_for(&mut rig, 1000, lives), LEFT);
+    assert_eq!(rig.now.since(begin), secs(300));
+}
+
+#[test]
+fn without_a_time_for_stalls_it_stays_for_ever() {
+    let mut rig = Rig::with(|config| config.stall_timeout = secs(0));
+    rig.client_says("one");
+    assert_eq!(asked_for(&mut rig, 10_000, lives), Judgement::Stays);
+}
+
+#[test]
+fn a_sign_of_life_from_before_its_time_counts_no_more() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    let last = rig.now + secs(8);
+    let stopped = move |_: &Rig| Evidence { lived: Some(last), ..MUTE };
+    assert_eq!(asked_for(&mut rig, 100, stopped), BLAMED);
+    assert_eq!(rig.now.since(last), secs(12), "asked every five seconds, ten after it was heard last");
+}
+
+#[test]
+fn a_socket_that_takes_more_is_a_reason_to_wait() {
+    let mut rig = Rig::new();
+    rig.set_backend_room(100);
+    rig.client_says(&"x".repeat(300_000));
+    for _ in 0..10 {
+        assert_eq!(asked(&mut rig, |_| MUTE), Judgement::Stays);
+        rig.set_backend_room(1000);
+    }
+    assert_eq!(asked_for(&mut rig, 20, |_| MUTE), BLAMED, "now it takes nothing");
+}
+
+#[test]
+fn a_dead_connection_is_left_whatever_else_lives_and_also_for_the_same_backend() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    let dead = |rig: &Rig| Evidence { dead: true, other: false, ..lives(rig) };
+    assert_eq!(asked(&mut rig, dead), LEFT);
+    assert!(rig.take_notes().contains(&Note::Failed(Failure::Dead)));
+    rig.link_next();
+    assert_eq!(rig.up(), ["one", "<ping>"]);
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_changes_nothing() {
+    let mut rig = Rig::new();
+    rig.wait(secs(100));
+    assert_eq!(rig.judge(Evidence { dead: true, ..MUTE }), Judgement::Stays, "it owes nothing");
+}
+
+// ---- silence that follows a message ----
+
+/// The backend has fallen silent on a message and was left, and so has the next.
+fn followed() -> Rig {
+    let mut rig = Rig::new();
+    rig.client_says("works for a minute");
+    assert_eq!(asked_for(&mut rig, 100, |_| MUTE), BLAMED);
+    rig.link_next();
+    assert_eq!(asked_for(&mut rig, 100, |_| MUTE), Judgement::Follows);
+    rig
+}
+
+#[test]
+fn a_second_backend_that_falls_silent_on_the_same_message_is_not_left() {
+    let mut rig = followed();
+    for _ in 0..20 {
+        assert_eq!(asked(&mut rig, |_| MUTE), Judgement::Stays, "and it is said once");
+    }
+    rig.backend_pongs();
+    rig.backend_says("done");
+    assert_eq!((rig.down(), rig.links.len()), (vec!["done".to_owned()], 2));
+}
+
+#[test]
+fn the_session_ends_when_the_second_one_stalls() {
+    let mut rig = followed();
+    assert_eq!(asked_for(&mut rig, 1000, |_| MUTE), LEFT);
+    assert_eq!(rig.down(), ["<close 1013 the service does not read on>"]);
+    rig.client_closes(1013, "");
+    rig.wait(secs(60));
+    assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::Stalled));
+    assert_eq!((rig.links.len(), rig.session.ledger().up.lost), (2, 1));
+}
+
+#[test]
+fn two_stalls_while_the_backends_live_end_it_too() {
+    let mut rig = Rig::new();
+    rig.client_says("is never read");
+    assert_eq!(asked_for(&mut rig, 1000, lives), LEFT);
+    rig.link_next();
+    assert_eq!(asked_for(&mut rig, 1000, lives), LEFT);
+    assert_eq!(rig.down(), ["<close 1013 the service does not read on>"]);
+    assert_eq!(rig.links.len(), 2);
+}
+
+#[test]
+fn silence_on_another_message_is_another_silence() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    assert_eq!(asked_for(&mut rig, 100, |_| MUTE), BLAMED);
+    rig.link_next();
+    rig.backend_pongs();
+    rig.client_says("two");
+    assert_eq!(asked_for(&mut rig, 100, |_| MUTE), BLAMED);
+}
+
+#[test]
+fn an_idle_session_that_is_silent_twice_has_no_message_to_blame() {
+    let mut rig = Rig::with(|config| config.keepalive = secs(25));
+    let talk = |rig: &mut Rig| rig.client_sends(&super::wire::masked(true, PING, b""));
     for _ in 0..3 {
-        rig.wait(secs(9));
-        rig.backend_sends(&down("a long message")[..2]);
-        rig.backend_sends(&down("a long message")[2..]);
-        assert!(!rig.take_notes().contains(&Note::Silent));
+        rig.wait(secs(26));
+        talk(&mut rig);
+        assert_eq!(asked_for(&mut rig, 100, |_| MUTE), BLAMED);
+        rig.link_next();
+        talk(&mut rig);
     }
 }
 
@@ -78,9 +253,25 @@ fn the_timer_runs_also_while_writes_block() {
         let mut rig = Rig::with(|config| config.ack = ack);
         rig.backend_room = 3;
         rig.client_says("one");
-        rig.wait(secs(10));
-        assert_eq!(rig.take_notes(), [Note::Silent]);
+        assert_eq!(asked_for(&mut rig, 1000, |_| MUTE), if ack == AckMode::Pong { BLAMED } else { LEFT });
     }
+}
+
+#[test]
+fn without_acks_a_backend_is_not_left_for_silence_alone() {
+    let mut rig = Rig::with(|config| (config.ack, config.keepalive) = (AckMode::None, secs(25)));
+    rig.client_says("one");
+    rig.wait(secs(24));
+    let keep = |rig: &mut Rig| rig.client_sends(&super::wire::masked(true, PING, b""));
+    keep(&mut rig);
+    rig.wait(secs(1));
+    let begin = rig.now;
+    let mut judgement = Judgement::Stays;
+    while judgement == Judgement::Stays {
+        judgement = asked(&mut rig, |_| MUTE);
+        keep(&mut rig);
+    }
+    assert_eq!((judgement, rig.now.since(begin)), (LEFT, secs(300)), "the time of a stall");
 }
 
 #[test]
@@ -116,10 +307,13 @@ fn the_timer_stands_still_while_the_client_is_slow() {
     rig.pump();
     assert!(rig.session.wants_backend());
     assert_eq!(rig.take_notes(), [], "the backend is read again, and has its whole time");
-    rig.wait(ms(9_999));
+    rig.wait(ms(4_999));
     assert_eq!(rig.take_notes(), []);
     rig.wait(ms(1));
     assert_eq!(rig.take_notes(), [Note::Silent]);
+    assert_eq!(rig.judge(MUTE), Judgement::Stays);
+    rig.wait(secs(5));
+    assert_eq!(rig.judge(MUTE), BLAMED);
 }
 
 #[test]
@@ -132,44 +326,105 @@ fn the_timer_starts_anew_also_when_the_slow_client_leaves() {
     rig.client_goes();
     assert!(rig.session.wants_backend());
     assert_eq!(rig.take_notes(), [], "its pong may lie in the socket that was not read");
-    rig.wait(ms(9_999));
+    rig.wait(ms(4_999));
     assert_eq!(rig.take_notes(), []);
     rig.wait(ms(1));
     assert_eq!(rig.take_notes(), [Note::Silent]);
+    assert_eq!(rig.judge(MUTE), Judgement::Stays);
+    rig.wait(secs(5));
+    assert_eq!(rig.judge(MUTE), BLAMED);
+}
+
+/// A backend that talks and answers no ping, until the driver is asked about it.
+fn talks(rig: &mut Rig) {
+    rig.client_says("one");
+    for _ in 0..299 {
+        rig.wait(secs(1));
+        rig.backend_says("talk");
+    }
+    assert_eq!(rig.take_notes(), []);
+    rig.wait(secs(2));
+    rig.backend_says("talk");
+    assert!(rig.take_notes().contains(&Note::NoPong));
 }
 
 #[test]
 fn a_backend_that_talks_and_never_pongs_is_unfit_and_runs_without_acks() {
     let mut rig = Rig::new();
-    rig.client_says("one");
-    for _ in 0..12 {
-        rig.wait(secs(1));
-        rig.backend_says("talk");
-    }
+    talks(&mut rig);
+    assert!(
+        rig.session.unacknowledged() > 0,
+        "nothing is let go of before the driver has said what it knows"
+    );
+    rig.session.set_unfit(rig.now);
+    rig.pump();
     assert_eq!(rig.take_notes(), [Note::Unfit]);
     assert_eq!(rig.session.unacknowledged(), 0, "the ring is not blocked for ever");
     rig.client_says("two");
     assert_eq!(rig.session.unacknowledged(), 0);
     assert_eq!(rig.up(), ["one", "<ping>", "two"]);
     rig.backend_dies();
+    assert_eq!(rig.session.ledger().up.lost, 2, "whether it had them, nobody knows");
     rig.link_next();
     rig.client_says("three");
     assert_eq!(rig.up(), ["three", "<ping>"], "the next backend may answer pings");
 }
 
 #[test]
-fn an_unfit_backend_owes_no_pong_and_is_not_silent_without_one() {
-    let mut rig = Rig::with(|config| config.keepalive = secs(25));
-    rig.client_says("one");
-    for _ in 0..12 {
+fn one_whose_pool_answers_pings_is_fit_however_long_it_streams() {
+    let mut rig = Rig::new();
+    talks(&mut rig);
+    rig.session.set_fit();
+    for _ in 0..1000 {
         rig.wait(secs(1));
         rig.backend_says("talk");
-        rig.client_sends(&super::wire::masked(true, PING, b""));
     }
-    assert_eq!(rig.take_notes(), [Note::Unfit]);
+    assert_eq!(rig.take_notes(), []);
+    rig.session.set_unfit(rig.now);
+    assert!(rig.session.unacknowledged() > 0, "nothing is let go of");
+}
+
+#[test]
+fn the_first_pong_makes_a_backend_fit_and_is_told_once() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    assert!(!rig.fit);
+    rig.backend_pongs();
+    assert!(std::mem::take(&mut rig.fit));
+    rig.client_says("two");
+    rig.backend_pongs();
+    assert!(!rig.fit);
+}
+
+#[test]
+fn a_late_pong_is_told_with_its_time() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    rig.wait(ms(2_500));
+    rig.backend_pongs();
+    rig.client_says("two");
+    rig.wait(ms(2_501));
+    rig.backend_pongs();
+    assert_eq!(rig.take_notes(), [Note::SlowPong(ms(2_501))], "more than a quarter of its time");
+}
+
+#[test]
+fn an_unfit_backend_owes_no_pong_and_is_not_silent_without_one() {
+    let mut rig = Rig::with(|config| config.keepalive = secs(25));
+    let talk = |rig: &mut Rig| rig.client_sends(&super::wire::masked(true, PING, b""));
+    rig.client_says("one");
+    for _ in 0..302 {
+        rig.wait(secs(1));
+        rig.backend_says("talk");
+        talk(&mut rig);
+    }
+    assert!(rig.take_notes().contains(&Note::NoPong));
+    rig.session.set_unfit(rig.now);
+    rig.pump();
+    rig.take_notes();
     for _ in 0..10 {
         rig.wait(secs(10));
-        rig.client_sends(&super::wire::masked(true, PING, b""));
+        talk(&mut rig);
     }
     assert_eq!(rig.take_notes(), [], "it never answers pings, so its silence means nothing");
 }
@@ -200,7 +455,7 @@ fn a_pong_that_comes_late_but_before_the_time_is_up_keeps_the_acks() {
     }
     rig.backend_pongs();
     rig.client_says("two");
-    assert_eq!(rig.take_notes(), []);
+    assert_eq!(rig.take_notes(), [Note::SlowPong(secs(9))]);
     assert_eq!(rig.up(), ["one", "<ping>", "two", "<ping>"]);
 }
 
@@ -237,7 +492,7 @@ fn an_idle_backend_is_pinged_and_tested_in_the_same_way() {
     rig.backend_pongs();
     idle(&mut rig, 26);
     assert_eq!(rig.up(), ["<ping>"], "each time anew");
-    idle(&mut rig, 10);
+    idle(&mut rig, 5);
     assert_eq!(rig.take_notes(), [Note::Silent]);
 }
 
@@ -246,10 +501,10 @@ fn a_backend_that_talks_is_not_pinged_for_keepalive() {
     let mut rig = Rig::with(|config| config.keepalive = secs(25));
     for _ in 0..10 {
         rig.wait(secs(20));
-        rig.backend_sends(&plain(true, PING, b""));
+        rig.backend_says("talk");
         rig.client_sends(&super::wire::masked(true, PING, b""));
     }
-    assert!(rig.up().iter().all(|frame| frame == "<pong >"));
+    assert_eq!(rig.up(), [""; 0]);
 }
 
 #[test]
@@ -259,7 +514,8 @@ fn a_new_backend_has_its_whole_time() {
     rig.wait(secs(9));
     rig.backend_dies();
     rig.link_next();
-    rig.wait(ms(9_999));
+    rig.take_notes();
+    rig.wait(ms(4_999));
     assert!(!rig.take_notes().contains(&Note::Silent));
     rig.wait(ms(1));
     assert_eq!(rig.take_notes(), [Note::Silent]);

@@ -113,6 +113,7 @@ impl World {
                 (config.message_limit, config.ring_limit) = (MESSAGE, RING);
                 (config.deadline, config.client_stall, config.message_timeout, config.resume_window) =
                     (secs(1 << 30), secs(1 << 30), secs(1 << 30), secs(1 << 30));
+                config.longest = secs(1 << 30);
                 (config.ack_timeout, config.poison_deaths) = (secs(1 << 20), u32::MAX);
                 change(config);
             },

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::rig::{Rig, ms};
 use super::wire::{CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, masked, plain};
-use crate::session::{Config, DialFailure, Failure, Move, Note, State};
+use crate::session::{Config, DialFailure, Failure, Move, State};
 
 const MESSAGE: usize = 40_000;
 const RING: usize = 60_000;
@@ -312,9 +312,6 @@ impl World {
     /// Time passes; the driver has no other backend to go to.
     pub(super) fn wait(&mut self, millis: u64) {
         self.rig.wait(ms(millis));
-        if self.rig.notes.contains(&Note::Silent) {
-            self.rig.session.stay(self.rig.now);
-        }
         assert!(self.rig.notes.len() < 1000, "{} notes", self.rig.notes.len());
         self.rig.notes.clear();
         self.forget_the_dead();

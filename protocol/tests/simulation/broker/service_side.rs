@@ -1,6 +1,8 @@
 //! The services of a session: the one that serves it, the dial for the next one, and one that waits for its turn.
 
-use steadfast_protocol::session::{Dial, DialFailure, Failure, Note, Outcome};
+use std::time::Duration;
+
+use steadfast_protocol::session::{Dial, DialFailure, Evidence, Failure, Judgement, Note, Outcome};
 use steadfast_protocol::shim::SessionId;
 use steadfast_protocol::time::Time;
 
@@ -120,11 +122,19 @@ impl Hosted {
             }
             Note::MoveEnded { .. } => ground.count("a move that fails"),
             Note::ServiceBreach(breach) => assert_eq!(breach.name(), "no_pong", "{}", self.name),
-            Note::Silent if self.others || matches!(self.target, Some(Target::Held(..))) => {
-                ground.count("a service is silent");
-                self.machine.handle_backend_lost(ground.now, Failure::Silence);
+            Note::Silent => {
+                let other = self.others || matches!(self.target, Some(Target::Held(..)));
+                let lived = ground.dice.chance(50).then_some(ground.now);
+                let dead = self.link.as_ref().is_some_and(|link| ground.net.is_dead(link.conn, link.end));
+                let evidence = Evidence { dead, lived, patience: Duration::ZERO, other };
+                match self.machine.handle_evidence(ground.now, &evidence) {
+                    Judgement::Stays => return false,
+                    Judgement::Left { .. } => ground.count("a service is silent"),
+                    Judgement::Follows => ground.count("silence follows a message"),
+                }
                 return true;
             }
+            Note::NoPong => self.machine.set_unfit(ground.now),
             _ => {}
         }
         false

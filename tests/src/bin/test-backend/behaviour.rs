@@ -64,6 +64,10 @@ pub(crate) struct Behaviour {
     #[arg(long, value_enum, default_value = "exit")]
     pub(crate) die_how: Death,
 
+    /// Ends when an upgrade of this path is asked for.
+    #[arg(long)]
+    pub(crate) die_on_path: Option<String>,
+
     /// The subprotocol it agrees to if it is offered.
     #[arg(long)]
     pub(crate) subprotocol: Option<String>,

@@ -43,6 +43,9 @@ async fn upgrade(shared: &Shared, conn: u32, stream: &mut TcpStream, read_ahead:
     };
     let behaviour = shared.behaviour();
     shared.journal.write(conn, Event::Request { line: head.line.clone(), headers: head.headers.clone() });
+    if behaviour.die_on_path.as_deref().is_some_and(|path| head.line.split(' ').nth(1) == Some(path)) {
+        std::process::exit(1);
+    }
     if page::is_plain(&head) {
         show_page(shared, conn, stream, &behaviour, &head).await;
         return false;

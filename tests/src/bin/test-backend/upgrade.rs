@@ -71,10 +71,10 @@ fn agreed_subprotocol<'a>(behaviour: &'a Behaviour, request: &Head) -> Option<&'
     offers.split(',').any(|offer| offer.trim() == own).then_some(own)
 }
 
-/// Writes headers that flags have given as `Name:value`.
+/// Writes headers that flags have given as `Name:value`, `+` standing for a space.
 pub(crate) fn push_headers(text: &mut String, headers: &[String]) {
     for header in headers {
         let (name, value) = header.split_once(':').expect("a header is given as Name:value");
-        *text += &format!("{name}: {}\r\n", value.replace('+', " "));
+        *text += &format!("{}: {}\r\n", name.replace('+', " "), value.replace('+', " "));
     }
 }

@@ -167,12 +167,14 @@ fn a_service_that_talks_and_answers_no_ping() {
     commits(&mut rig, 1, 1, &["1"]);
     rig.client_says("two");
     rig.up();
-    for n in 0..19 {
-        rig.wait(ms(500));
+    for n in 0..300 {
+        rig.wait(secs(1));
         rig.backend_sends(&push(&[]));
         assert_eq!(broken(&mut rig), None, "after {n} pushes");
     }
-    rig.wait(ms(500));
+    rig.wait(secs(1));
+    rig.session.set_unfit(rig.now);
+    rig.pump();
     assert_breach(rig, "no_pong");
 }
 

@@ -1,0 +1,83 @@
+//! Tries that overlap, until one gets through (RFC 8305, section 5).
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::time::{Instant, sleep_until};
+
+use super::fault::{Fault, Kind};
+use super::ways::{Way, Ways};
+
+/// How long a try may be silent before the next one begins: the Connection Attempt Delay.
+pub(super) const DELAY: Duration = Duration::from_millis(250);
+
+/// A connection, and what the others tell beside it.
+#[derive(Debug)]
+pub(super) struct Won<S> {
+    pub(super) stream: S,
+    pub(super) way: Way,
+    /// Sources that had begun earlier and were still silent toward the same target.
+    pub(super) overtaken: Vec<IpAddr>,
+}
+
+/// Tries one way after another with `open` until `end`. The next begins when one has failed, or was
+/// silent for a while; those that are silent go on meanwhile.
+///
+/// # Errors
+///
+/// Returns the clearest word of all ways; `None`: the time was over, and nothing says more.
+pub(super) async fn race<S, F>(
+    mut ways: Ways,
+    open: impl Fn(Way) -> F,
+    end: Instant,
+) -> Result<Won<S>, Option<io::Error>>
+where
+    F: Future<Output = Result<S, Fault>>,
+{
+    let mut tries = FuturesUnordered::new();
+    let mut silent: Vec<(Way, Instant)> = Vec::new();
+    let mut word: Option<Fault> = None;
+    let mut next = pin!(sleep_until(Instant::now()));
+    let mut over = pin!(sleep_until(end));
+    loop {
+        tokio::select! {
+            biased;
+            Some((way, done)) = tries.next() => match done {
+                Ok(stream) => return Ok(Won { stream, way, overtaken: overtaken(way, &silent) }),
+                Err(Fault { error, kind }) => {
+                    silent.retain(|(other, _)| *other != way);
+                    let kind = ways.failed(way, kind);
+                    word = word.filter(|word| word.kind > kind).or(Some(Fault { error, kind }));
+                    next.as_mut().reset(Instant::now());
+                    if tries.is_empty() && ways.is_empty() {
+                        return Err(word.map(|word| word.error));
+                    }
+                }
+            },
+            () = &mut over => return Err(clearest(word)),
+            () = &mut next, if !ways.is_empty() => {
+                let Some(way) = ways.next() else { continue };
+                silent.push((way, Instant::now()));
+                let trying = open(way);
+                tries.push(async move { (way, trying.await) });
+                next.as_mut().reset(Instant::now() + DELAY);
+            }
+        }
+    }
+}
+
+/// A way that stays silent to the end says more than one that does not exist.
+fn clearest(word: Option<Fault>) -> Option<io::Error> {
+    word.filter(|word| word.kind > Kind::Silence).map(|word| word.error)
+}
+
+fn overtaken(won: Way, tries: &[(Way, Instant)]) -> Vec<IpAddr> {
+    let begun = tries.iter().find(|(way, _)| *way == won).map(|(_, begun)| *begun);
+    let earlier = |at: Instant| begun.is_some_and(|begun| at + DELAY <= begun);
+    let slow = tries.iter().filter(|(way, at)| way.target == won.target && earlier(*at));
+    slow.filter_map(|(way, _)| way.source).collect()
+}

@@ -1,0 +1,50 @@
+//! Lists in the values of headers (RFC 9110, 5.6.1). Elements are bytes: one that is no text says nothing
+//! against the others.
+
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+
+/// The elements of a header, over all its lines, without those that are empty.
+pub(crate) fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).into_iter().map(HeaderValue::as_bytes).flat_map(split)
+}
+
+/// The elements of one value, without those that are empty.
+pub(crate) fn split(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// Whether a header has this token, in any case of letters.
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    elements(headers, name).any(|element| element.eq_ignore_ascii_case(wanted.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::CONNECTION;
+
+    use super::*;
+
+    fn connection(lines: &[&[u8]]) -> HeaderMap {
+        let value = |line: &&[u8]| (CONNECTION, HeaderValue::from_bytes(line).expect("a value"));
+        lines.iter().map(value).collect()
+    }
+
+    #[test]
+    fn several_lines_are_one_list_without_empty_elements() {
+        let headers = connection(&[b"a, b", b"", b" ,\tc ,,d,"]);
+        let found: Vec<_> = elements(&headers, &CONNECTION).collect();
+        assert_eq!(found, [b"a", b"b", b"c", b"d"]);
+        assert_eq!(elements(&HeaderMap::new(), &CONNECTION).count(), 0);
+    }
+
+    #[test]
+    fn what_is_no_text_hides_nothing_beside_it() {
+        for line in [&b"f\xf6o, Upgrade"[..], b"UPGRADE,\xff", b"keep-alive, upgrade, \xc3\xb6"] {
+            assert!(has_token(&connection(&[line]), &CONNECTION, "upgrade"), "{}", line.escape_ascii());
+        }
+        for line in [&b"upgraded"[..], b"up grade", b"", b"\xf6upgrade", b"upgrade;q=1"] {
+            assert!(!has_token(&connection(&[line]), &CONNECTION, "upgrade"), "{}", line.escape_ascii());
+        }
+    }
+}

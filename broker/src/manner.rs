@@ -1,0 +1,56 @@
+//! HTTP/1.1 toward backends. Sessions, checks and agents speak it alike: what serves the one must not be a
+//! failure to the other.
+
+use std::error::Error;
+
+use hyper::body::Body;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::config::settings::HeaderCase;
+use crate::header_case::Spelled;
+
+/// The least that hyper takes as the bound of its buffer.
+const BUFFER_MIN: usize = 8192;
+
+/// Why an answer was not read that is too large for us: nothing speaks against the backend.
+pub(crate) const OVER_LIMIT: &str =
+    "its answer has more or longer headers than limits.header_lines and limits.header allow; raise them";
+
+/// A connection to a backend before its upgrade.
+pub(crate) type Wire<S> = TokioIo<Spelled<S>>;
+
+/// How a pool's backends are spoken to, and what of their answers is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// How the names of our headers are spelled.
+    pub(crate) case: HeaderCase,
+    /// Bytes of an answer's status line and headers.
+    pub(crate) header: usize,
+    /// Lines of its headers.
+    pub(crate) header_lines: usize,
+}
+
+impl Manner {
+    /// Makes a connection ready for one request.
+    pub(crate) async fn handshake<S, B>(
+        self,
+        stream: S,
+    ) -> hyper::Result<(SendRequest<B>, Connection<Wire<S>, B>)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        B: Body + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        Builder::new()
+            // RFC 9112, 5.1 and 5.2: a space in front of the colon is taken out, a folded line is put together.
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .max_headers(self.header_lines)
+            .max_buf_size(self.header.max(BUFFER_MIN))
+            .handshake(TokioIo::new(Spelled::new(stream, self.case)))
+            .await
+    }
+}

@@ -1,0 +1,194 @@
+//! What the driver knows of an end that says nothing: from the kernel, from other sessions, from checks and
+//! from probes.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use steadfast_kernel_socket::{Support, TcpState, tcp_state};
+use steadfast_protocol::session::{Evidence, Judgement};
+use steadfast_protocol::time::Time;
+
+use crate::backend::{Backend, Seat};
+use crate::clock;
+use crate::config::settings::{Check, Health};
+use crate::pool::Present;
+use crate::probe::life;
+use crate::registry::{Core, Entry};
+
+use super::side::Side;
+use super::{Io, blame};
+
+/// Timeouts in a row without an answer, and probes, from which on a connection may be dead.
+const RETRANSMITS: u8 = 3;
+const PROBES: u8 = 2;
+
+/// What this machine's kernel can say of connections.
+static SUPPORT: OnceLock<Support> = OnceLock::new();
+
+/// Finds out what the kernel can say. Takes some milliseconds.
+pub(crate) fn test_kernel() {
+    let support = *SUPPORT.get_or_init(Support::test);
+    if support.ages {
+        tracing::debug!(?support, "the kernel says whether connections are dead");
+    } else {
+        tracing::warn!(
+            ?support,
+            "the kernel does not say whether a connection is dead: a backend whose host has vanished is left \
+             when it is mute to all its sessions, and a client's when it misses its pong"
+        );
+    }
+}
+
+impl Io {
+    /// The backend owes something and says nothing. True: the session has left it, or its judgement is news to
+    /// the machine.
+    pub(super) fn judge_silence(&mut self, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
+        let Some(backend) = core.seat.as_ref().map(|seat| Arc::clone(seat.backend())) else { return false };
+        let present = entry.gate.pool.present();
+        let limit = present.session.ack_timeout;
+        let dead = self.backend.as_mut().is_some_and(|side| is_dead(side, limit));
+        let shared = present.settings.shared_address;
+        let lived = if shared { None } else { backend.life.last() };
+        if !shared {
+            probe(&backend, &present, entry, (now, lived));
+        }
+        let patience = if shared { entry.gate.pool.pongs.patience(limit) } else { limit };
+        // Behind a shared address stands another process, or the same one anew.
+        let other = shared || self.holds_target() || entry.gate.pool.has_other(now, backend.id);
+        let judgement = core.machine.handle_evidence(now, &Evidence { dead, lived, patience, other });
+        self.follow_judgement(entry, core, (judgement, &backend, dead), now)
+    }
+
+    fn follow_judgement(
+        &mut self,
+        entry: &Entry,
+        core: &mut Core,
+        (judgement, backend, dead): (Judgement, &Backend, bool),
+        now: Time,
+    ) -> bool {
+        let (session, pool, name) = (entry.name(), &*entry.gate.pool.name, &*backend.name);
+        match judgement {
+            Judgement::Stays => return false,
+            Judgement::Follows => {
+                tracing::warn!(
+                    session,
+                    pool,
+                    backend = name,
+                    "a second backend is silent on the same message"
+                );
+                if let Some(before) = self.moving.as_ref().and_then(|moving| moving.just_failed.as_ref()) {
+                    before.pardon();
+                }
+                return false;
+            }
+            Judgement::Left { blamed } => {
+                // A connection may die alone; that of a host that is gone does not.
+                let alone =
+                    backend.life.last_heard().is_some_and(|at| now.since(at) < self.ack_timeout(entry));
+                tracing::warn!(session, pool, backend = name, dead, blamed, "backend is silent, and left");
+                if (blamed && !entry.gate.pool.present().settings.shared_address) || (dead && !alone) {
+                    backend.penalise(now);
+                    blame(entry, core, now);
+                }
+            }
+        }
+        for note in core.machine.take_notes() {
+            self.report(entry, core, &note);
+        }
+        true
+    }
+
+    pub(super) fn ack_timeout(&self, entry: &Entry) -> Duration {
+        entry.gate.pool.present().session.ack_timeout
+    }
+
+    /// The backend talks and has answered no ping for long.
+    pub(super) fn judge_fitness(&self, entry: &Entry, core: &mut Core, now: Time) {
+        if entry.gate.pool.pongs.ever_came() {
+            core.machine.set_fit();
+        } else {
+            core.machine.set_unfit(now);
+        }
+    }
+
+    /// The client owes an answer.
+    pub(super) fn judge_client(&mut self, entry: &Entry, core: &mut Core, now: Time) {
+        let limit = entry.gate.pool.present().session.client_pong;
+        if self.client.as_mut().is_some_and(|side| is_dead(side, limit)) {
+            core.machine.handle_client_dead(now);
+        }
+    }
+
+    /// Tells the machine how long the way to the backend is.
+    pub(super) fn tell_path_time(&self, core: &mut Core) {
+        let state =
+            self.backend.as_ref().filter(|_| support().round_trips).map(|side| tcp_state(side.as_fd()));
+        let time = state.and_then(Result::ok).and_then(|state| state.round_trip_min);
+        core.machine.handle_path_time(time);
+    }
+}
+
+fn support() -> Support {
+    SUPPORT.get().copied().unwrap_or_default()
+}
+
+/// Whether nothing that was sent is even taken by the peer's host, for `limit` at the least. Before it can be
+/// said, the kernel must be asking.
+fn is_dead(side: &mut Side, limit: Duration) -> bool {
+    if !support().ages {
+        return false;
+    }
+    if !side.asking {
+        // In whole seconds, as the kernel has them.
+        let every = (limit / 3).max(Duration::from_secs(1));
+        let keepalive = TcpKeepalive::new().with_time(every).with_interval(every);
+        side.asking = SockRef::from(&side.stream).set_tcp_keepalive(&keepalive).is_ok();
+    }
+    tcp_state(side.as_fd()).is_ok_and(|state| shows_death(&state, limit))
+}
+
+fn shows_death(state: &TcpState, limit: Duration) -> bool {
+    (state.retransmits >= RETRANSMITS || state.probes >= PROBES) && state.last_ack_age >= limit
+}
+
+/// Asks a backend of which nobody hears anything, unless its checks do so often enough.
+fn probe(backend: &Arc<Backend>, present: &Present, entry: &Arc<Entry>, (now, lived): (Time, Option<Time>)) {
+    let half = present.session.ack_timeout / 2;
+    // The question comes every half of the time, or a little sooner; an answer must not be older than the whole.
+    let interval = half * 3 / 4;
+    let checked = present.settings.health.as_ref().is_some_and(|health| is_enough(health, half));
+    let heard = lived.is_some_and(|at| now.since(at) < interval);
+    if !present.settings.probe || checked || heard || !backend.life.begins_probe(now, interval) {
+        return;
+    }
+    metrics::counter!("steadfast_probes_total", "pool" => present.settings.name.clone()).increment(1);
+    let (backend, sources) = (Arc::clone(backend), entry.gate.pool.sources());
+    tokio::spawn(async move {
+        if life::answers((&backend.host, backend.port), (&sources, &backend.history), half).await {
+            backend.life.answered(clock::now());
+        }
+    });
+}
+
+/// A connection that is accepted is no sign of life, since the kernel does that.
+fn is_enough(health: &Health, half: Duration) -> bool {
+    !matches!(health.check, Check::Tcp) && health.interval <= half
+}
+
+/// What a session knows of its pool when it has a backend.
+pub(super) fn tell_fitness(entry: &Entry, core: &mut Core) {
+    let pongs = &entry.gate.pool.pongs;
+    if pongs.ever_came() {
+        core.machine.set_fit();
+    } else if pongs.only_missed() {
+        core.machine.set_unproven();
+    }
+}
+
+/// A backend has said something to a session.
+pub(super) fn note_life(seat: Option<&Seat>, now: Time) {
+    if let Some(seat) = seat {
+        seat.backend().life.heard(now);
+    }
+}
