@@ -30,7 +30,8 @@ struct Shared {
     journal: Journal,
     process: Mutex<Option<Process>>,
     commands: AtomicU64,
-    _port: Socket,
+    /// Reserved also while the process is dead.
+    port: Arc<Socket>,
     _directory: TempDir,
 }
 
@@ -49,15 +50,27 @@ impl Backend {
         backend
     }
 
+    /// Another process behind the address of `first`, as the workers of one server are. Both need the flag
+    /// `--reuse-port`; the kernel chooses who gets a connection.
+    pub async fn start_beside(first: &Backend, name: &str, flags: &str) -> Self {
+        let backend = Self::new(first.shared.port.clone(), first.address(), name, flags);
+        backend.restart().await;
+        backend
+    }
+
     /// A backend whose port is reserved and refuses connections until [`Backend::restart`].
     pub fn absent(name: &str, flags: &str) -> Self {
         Self::absent_at(SocketAddr::from(([127, 0, 0, 1], 0)), name, flags)
     }
 
     fn absent_at(address: SocketAddr, name: &str, flags: &str) -> Self {
+        let (port, address) = reserve(address);
+        Self::new(Arc::new(port), address, name, flags)
+    }
+
+    fn new(port: Arc<Socket>, address: SocketAddr, name: &str, flags: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let journal = Journal::create(directory.path().join("journal"));
-        let (port, address) = reserve(address);
         let shared = Shared {
             name: name.to_owned(),
             flags: Mutex::new(words(flags)),
@@ -65,7 +78,7 @@ impl Backend {
             journal,
             process: Mutex::new(None),
             commands: AtomicU64::new(0),
-            _port: port,
+            port,
             _directory: directory,
         };
         Self { shared: Arc::new(shared) }
@@ -142,6 +155,11 @@ impl Backend {
     /// Replaces the running process's behaviour by these flags.
     pub async fn set(&self, flags: &str) {
         self.obey(&format!("set {flags}")).await;
+    }
+
+    /// The machine is gone as far as anybody can tell: what is sent to it vanishes, new connections too.
+    pub async fn vanish(&self) {
+        self.obey("vanish").await;
     }
 
     async fn obey(&self, line: &str) {

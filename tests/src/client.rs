@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::frame::{CLOSE, CONTINUATION, End, Frame, FrameReader, PING, PONG, TEXT};
 use crate::http::Response;
+use crate::network::swallow;
 use crate::payload::Payload;
 use crate::upgrade::Upgrade;
 use crate::wait::bounded;
@@ -249,6 +250,11 @@ impl Client {
     /// Makes the kernel's receive buffer small, so that a client that does not read soon pushes back.
     pub fn shrink_receive_buffer(&self, bytes: usize) {
         self.socket.set_recv_buffer_size(bytes).expect("SO_RCVBUF");
+    }
+
+    /// What the broker sends vanishes on the way from now on, and nothing acknowledges it.
+    pub fn swallow(&self) {
+        swallow(&self.socket);
     }
 
     fn accept(&mut self, frame: Frame) -> Option<Incoming> {

@@ -5,6 +5,7 @@ use steadfast_tests::backend::Backend;
 use steadfast_tests::client::{Client, Incoming};
 use steadfast_tests::frame::{End, Frame};
 use steadfast_tests::journal::Event;
+use steadfast_tests::network::unread;
 use steadfast_tests::sequence::range;
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually;
@@ -143,4 +144,73 @@ async fn delayed_answers_come_in_order_and_pings_are_answered_meanwhile() {
     assert_eq!(client.texts(2).await, range("a:m", 1, 2));
     let events: Vec<Event> = backend.journal().connections().remove(0).events;
     assert!(matches!(events.last(), Some(Event::Ping { .. })));
+}
+
+#[tokio::test]
+async fn what_is_sent_on_a_swallowed_connection_arrives_nowhere() {
+    let backend = Backend::start("a", "").await;
+    let mut client = Client::connect(backend.address()).await;
+    client.ask("one", "a:one").await;
+    eventually("nothing is on its way", || unread(backend.address()) == 0).await;
+    backend.command("!swallow").await;
+    client.send("two").await;
+    let mut other = Client::connect(backend.address()).await;
+    other.ask("three", "a:three").await;
+    assert!(unread(backend.address()) >= "two".len(), "it waits to be acknowledged");
+    assert_eq!(backend.journal().texts(), ["one", "three"]);
+}
+
+#[tokio::test]
+async fn a_backend_that_reads_slowly_leaves_the_rest_to_the_kernel() {
+    let backend = Backend::start("a", "--silent --read-rate 20000 --receive-buffer 4096").await;
+    let client = Client::connect(backend.address()).await;
+    for text in range(&"m".repeat(200), 1, 200) {
+        client.send(&text).await;
+    }
+    backend.wait_messages(5).await;
+    let (read, waiting) = (backend.journal().texts().len(), unread(backend.address()));
+    assert!(read < 200 && waiting > 0, "{read} messages were read, {waiting} bytes wait");
+    backend.set("--silent").await;
+    backend.wait_messages(200).await;
+    assert_eq!(backend.journal().texts(), range(&"m".repeat(200), 1, 200));
+    eventually("all is read", || unread(backend.address()) == 0).await;
+}
+
+#[tokio::test]
+async fn a_backend_may_answer_the_latest_of_several_pings() {
+    let backend = Backend::start("a", "--latest-pong 50").await;
+    let mut client = Client::connect(backend.address()).await;
+    for payload in ["1", "2", "3"] {
+        client.send_frame(Frame::new(steadfast_tests::frame::PING, payload)).await;
+    }
+    client.send("!push end").await;
+    assert_eq!(client.text().await, "end");
+    assert_eq!(client.next().await, Incoming::Pong(b"3".to_vec()));
+}
+
+#[tokio::test]
+async fn a_handler_that_works_keeps_its_own_session_waiting_alone() {
+    let backend = Backend::start("a", "").await;
+    let (mut slow, mut quick) =
+        (Client::connect(backend.address()).await, Client::connect(backend.address()).await);
+    slow.send("!work 300").await;
+    backend.wait_messages(1).await;
+    slow.send("after").await;
+    quick.ask("one", "a:one").await;
+    assert_eq!(backend.journal().texts(), ["!work 300", "one"]);
+    assert_eq!(slow.texts(2).await, ["a:done", "a:after"]);
+}
+
+#[tokio::test]
+async fn two_processes_share_an_address() {
+    let first = Backend::start("one", "--reuse-port").await;
+    let second = Backend::start_beside(&first, "two", "--reuse-port").await;
+    assert_eq!(first.address(), second.address());
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 2 {
+        let mut client = Client::connect(first.address()).await;
+        client.send("who?").await;
+        seen.insert(client.text().await);
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["one:who?", "two:who?"]);
 }

@@ -2,7 +2,7 @@
 
     python3 server.py NAME PORT
 
-Speaks the same words as server.js.
+Speaks the same words as server.js, and `!work MILLISECONDS TEXT`, which takes so long and is reported then.
 """
 
 import asyncio
@@ -28,6 +28,10 @@ async def obey(socket, text):
         await socket.close(None)
     elif verb == "!close":
         await socket.close(int(words[0]), " ".join(words[1:]))
+    elif verb == "!work":
+        # A handler that awaits something, so the library reads ahead of it.
+        await asyncio.sleep(int(words[0]) / 1000)
+        report(event="worked", text=" ".join(words[1:]))
     elif verb == "!ping":
         await (await socket.ping(" ".join(words)))
         await socket.send(f"pong {' '.join(words)}")

@@ -19,6 +19,15 @@ pub(crate) struct Behaviour {
     /// Waits that many milliseconds before each frame it reads.
     #[arg(long)]
     pub(crate) read_delay: Option<u64>,
+    /// Handles each message for that many milliseconds before it reads on; other connections go on.
+    #[arg(long)]
+    pub(crate) handle: Option<u64>,
+    /// Reads that many bytes a second from each connection.
+    #[arg(long)]
+    pub(crate) read_rate: Option<usize>,
+    /// Pings by itself, with that many milliseconds between, whether it reads or not.
+    #[arg(long)]
+    pub(crate) ping_every: Option<u64>,
     /// Sends `name:feed-1`, `name:feed-2`, ... with that many milliseconds between.
     #[arg(long)]
     pub(crate) feed: Option<u64>,
@@ -29,6 +38,9 @@ pub(crate) struct Behaviour {
     /// Never answers a ping.
     #[arg(long)]
     pub(crate) no_pong: bool,
+    /// Answers pings after that many milliseconds, of several the latest alone (RFC 6455 5.5.3).
+    #[arg(long)]
+    pub(crate) latest_pong: Option<u64>,
     /// Sends pongs that nobody asked for with each message: empty ones, and guesses of eight bytes.
     #[arg(long)]
     pub(crate) unsolicited_pongs: bool,

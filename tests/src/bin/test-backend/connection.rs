@@ -10,6 +10,7 @@ use socket2::SockRef;
 use steadfast_tests::frame::{BINARY, CLOSE, CONTINUATION, End, Frame, FrameReader, PING, PONG, RSV1, TEXT};
 use steadfast_tests::http::{Head, read_head};
 use steadfast_tests::journal::Event;
+use steadfast_tests::network::swallow;
 use steadfast_tests::payload::{Payload, noise};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -20,6 +21,7 @@ use crate::Shared;
 use crate::behaviour::{Behaviour, Death, Spoil};
 use crate::command::{Command, Order};
 use crate::outbox::Outbox;
+use crate::pace::Paced;
 use crate::page;
 use crate::upgrade::answer;
 
@@ -71,7 +73,7 @@ async fn show_page(shared: &Shared, conn: u32, stream: &mut TcpStream, behaviour
 struct Connection {
     shared: Arc<Shared>,
     conn: u32,
-    reader: FrameReader<ReadHalf<TcpStream>>,
+    reader: FrameReader<Paced<ReadHalf<TcpStream>>>,
     writer: WriteHalf<TcpStream>,
     socket: socket2::Socket,
     outbox: Outbox,
@@ -95,7 +97,7 @@ impl Connection {
         let socket = SockRef::from(&stream).try_clone().expect("a descriptor can be copied");
         let (read, writer) = tokio::io::split(stream);
         let outbox = Outbox::new(&shared.name, &shared.behaviour());
-        let reader = FrameReader::new(read, read_ahead);
+        let reader = FrameReader::new(Paced::new(read, shared.clone()), read_ahead);
         Self {
             shared,
             conn,
@@ -204,7 +206,15 @@ impl Connection {
         if behaviour.die_before_pong && self.messages > 0 {
             return self.die(behaviour.die_how).await;
         }
-        if behaviour.no_pong { Continue(()) } else { self.send(Frame::new(PONG, frame.payload)).await }
+        let pong = Frame::new(PONG, frame.payload);
+        match behaviour.latest_pong {
+            _ if behaviour.no_pong => Continue(()),
+            Some(delay) => {
+                self.outbox.replace_pong(pong, Duration::from_millis(delay));
+                Continue(())
+            }
+            None => self.send(pong).await,
+        }
     }
 
     async fn receive_close(&mut self, behaviour: &Behaviour, frame: &Frame) -> ControlFlow<()> {
@@ -249,6 +259,10 @@ impl Connection {
         self.messages += 1;
         let Open { opcode, rsv, key, fragments, bytes } = message;
         self.note(Event::Message { opcode, payload: Payload::of(&bytes), fragments, rsv, key });
+        // A sleep of no time takes a millisecond.
+        if let Some(time) = behaviour.handle {
+            sleep(Duration::from_millis(time)).await;
+        }
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
         if behaviour.die_after == Some(self.messages) || behaviour.die_on.as_deref() == Some(text) {
             return self.die(behaviour.die_how).await;
@@ -308,6 +322,15 @@ impl Connection {
             Command::BadFrame(bad) => self.send_raw(&bad.bytes()).await,
             Command::StopReading => self.set_reading(false),
             Command::ResumeReading => self.set_reading(true),
+            Command::Work(ms) => self.work(ms).await,
+            Command::Block(ms) => {
+                std::thread::sleep(Duration::from_millis(ms));
+                self.say_done().await
+            }
+            Command::Swallow => {
+                swallow(&self.socket);
+                Continue(())
+            }
             Command::Push(text) => self.send(Frame::text(&text)).await,
             Command::Feed(count) => self.send_feed(count).await,
             Command::Ping(text) => self.send(Frame::new(PING, text)).await,
@@ -318,6 +341,15 @@ impl Connection {
     fn set_reading(&mut self, reads: bool) -> ControlFlow<()> {
         self.reads = reads;
         Continue(())
+    }
+
+    async fn work(&mut self, ms: u64) -> ControlFlow<()> {
+        sleep(Duration::from_millis(ms)).await;
+        self.say_done().await
+    }
+
+    async fn say_done(&mut self) -> ControlFlow<()> {
+        self.send(Frame::text(&format!("{}:done", self.shared.name))).await
     }
 
     async fn send_feed(&mut self, count: usize) -> ControlFlow<()> {
@@ -374,7 +406,10 @@ impl Open {
     }
 }
 
-async fn read(reader: &mut FrameReader<ReadHalf<TcpStream>>, delay: Option<u64>) -> Result<Frame, End> {
+async fn read(
+    reader: &mut FrameReader<Paced<ReadHalf<TcpStream>>>,
+    delay: Option<u64>,
+) -> Result<Frame, End> {
     if let Some(delay) = delay {
         sleep(Duration::from_millis(delay)).await;
     }

@@ -6,6 +6,7 @@ mod command;
 mod connection;
 mod misdeed;
 mod outbox;
+mod pace;
 mod page;
 mod upgrade;
 
@@ -15,7 +16,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Parser;
+use socket2::{SockRef, Socket};
 use steadfast_tests::journal::{Event, JournalWriter};
+use steadfast_tests::network::swallow;
 use steadfast_tests::process::raise_descriptor_limit;
 use tokio::net::TcpSocket;
 use tokio::sync::broadcast;
@@ -41,6 +44,12 @@ struct Arguments {
     /// Descriptors that it must be able to open; two for each connection.
     #[arg(long, default_value_t = 1024)]
     descriptors: u64,
+    /// The kernel's buffer for what is not read yet, in bytes; it takes twice as much.
+    #[arg(long)]
+    receive_buffer: Option<u32>,
+    /// Shares its address with other processes, as the workers of one server do.
+    #[arg(long)]
+    reuse_port: bool,
     #[command(flatten)]
     behaviour: Behaviour,
 }
@@ -52,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) journal: JournalWriter,
     behaviour: Mutex<Arc<Behaviour>>,
     pub(crate) commands: broadcast::Sender<Order>,
+    /// The listening socket, for its options.
+    listener: Socket,
     /// Held from before an order is in the journal until all connections have it.
     giving: Mutex<()>,
 }
@@ -67,12 +78,17 @@ impl Shared {
         drop(self.giving.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Obeys a line of standard input: `NUMBER all COMMAND`, `NUMBER some COUNT COMMAND` or `NUMBER set FLAGS`.
+    /// Obeys a line of standard input: `NUMBER all COMMAND`, `NUMBER some COUNT COMMAND`, `NUMBER vanish` or
+    /// `NUMBER set FLAGS`.
     fn obey(&self, line: &str) {
         let mut words = line.splitn(3, ' ').skip(1);
         let (verb, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let order = match verb {
             "all" => Some(Order::new(rest, usize::MAX)),
+            "vanish" => {
+                swallow(&self.listener);
+                Some(Order::new("!swallow", usize::MAX))
+            }
             "some" => {
                 let (count, command) = rest.split_once(' ').unwrap_or_default();
                 let count = count.parse().unwrap_or_else(|_| panic!("{line:?} has no count"));
@@ -96,21 +112,27 @@ impl Shared {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
-    let Arguments { address, journal, name, backlog, descriptors, behaviour } = Arguments::parse();
+    let Arguments { address, journal, name, backlog, descriptors, receive_buffer, reuse_port, behaviour } =
+        Arguments::parse();
     raise_descriptor_limit(descriptors);
     let journal = JournalWriter::open(&journal)?;
     let behaviour = Mutex::new(Arc::new(behaviour));
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(reuse_port)?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.bind(address)?;
+    let listener = socket.listen(backlog)?;
     let shared = Arc::new(Shared {
         name,
         journal,
         behaviour,
         commands: broadcast::channel(64).0,
+        listener: SockRef::from(&listener).try_clone()?,
         giving: Mutex::default(),
     });
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    let listener = socket.listen(backlog)?;
     println!("listening on {}", listener.local_addr()?);
     listen_to_master(shared.clone());
     let mut conn = 0;
