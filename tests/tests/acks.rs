@@ -101,7 +101,9 @@ async fn a_backend_that_talks_but_never_pongs_does_not_block_its_session() {
 #[tokio::test]
 async fn a_backend_that_neither_talks_nor_pongs_is_left() {
     let (a, b) = pair("").await;
-    let broker = quiet(Broker::over(&[&a, &b]).pool_setting("ack_timeout = \"500ms\"")).start().await;
+    // It would answer a probe, and be held to be slow.
+    let broker = Broker::over(&[&a, &b]).pool_setting("ack_timeout = \"500ms\"\nprobe = false");
+    let broker = quiet(broker).start().await;
     let mut client = Client::connect(broker.address()).await;
     let (home, other) = home_and_other([&a, &b]).await;
     home.set("--silent --no-pong").await;
@@ -116,7 +118,8 @@ async fn a_slow_client_is_not_its_backends_silence() {
     let (a, b) = pair("").await;
     let clock = pair("").await;
     let broker = Broker::over(&[&a, &b]).pool_setting("ack_timeout = \"700ms\"");
-    let broker = broker.pool("clock", &[&clock.0, &clock.1]).pool_setting("ack_timeout = \"1500ms\"");
+    let broker =
+        broker.pool("clock", &[&clock.0, &clock.1]).pool_setting("ack_timeout = \"1500ms\"\nprobe = false");
     let broker = quiet(broker).start().await;
     let mut client = Client::connect(broker.address()).await;
     client.shrink_receive_buffer(64 << 10);

@@ -33,7 +33,7 @@ pub(super) fn of(pool: &settings::Pool, settings: &Settings) -> Config {
         dial_ahead: pool.dial_ahead,
         break_before_make: pool.break_before_make,
         deadline: failover.deadline,
-        longest: failover.longest,
+        longest: failover.longest.max(failover.deadline),
         stable: failover.stable,
         backoff_min: failover.backoff_min,
         backoff_max: failover.backoff_max,

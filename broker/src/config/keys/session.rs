@@ -56,9 +56,6 @@ pub(super) fn failover(section: &mut Section<'_>) -> Failover {
     section.check(&["stable", "deadline"], failover.stable < failover.deadline, || {
         "stable must be shorter than deadline, or no failover ever ends well".to_owned()
     });
-    section.check(&["deadline", "longest"], failover.deadline <= failover.longest, || {
-        "longest must not be shorter than deadline".to_owned()
-    });
     section.check(&["backoff_min", "backoff_max"], failover.backoff_min <= failover.backoff_max, || {
         "backoff_min must not be longer than backoff_max".to_owned()
     });
