@@ -109,7 +109,10 @@ impl Uplink {
         let mut last = from;
         if far(last, to) {
             for boundary in self.ring.messages_after(from.0, from.1).take_while(|(end, _)| *end <= to.0) {
-                if n < room && boundary.0 >= sent && far(last, boundary) {
+                if n == room {
+                    break;
+                }
+                if boundary.0 >= sent && far(last, boundary) {
                     (marks[n], last) = (boundary, boundary);
                     n += 1;
                 }
