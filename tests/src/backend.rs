@@ -157,6 +157,12 @@ impl Backend {
         self.obey(&format!("set {flags}")).await;
     }
 
+    /// What is sent to the first `count` open connections vanishes on the way from now on, and nothing
+    /// acknowledges it.
+    pub async fn swallow(&self, count: usize) {
+        self.obey(&format!("swallow {count}")).await;
+    }
+
     /// The machine is gone as far as anybody can tell: what is sent to it vanishes, new connections too.
     pub async fn vanish(&self) {
         self.obey("vanish").await;

@@ -152,7 +152,7 @@ async fn what_is_sent_on_a_swallowed_connection_arrives_nowhere() {
     let mut client = Client::connect(backend.address()).await;
     client.ask("one", "a:one").await;
     eventually("nothing is on its way", || unread(backend.address()) == 0).await;
-    backend.command("!swallow").await;
+    backend.swallow(1).await;
     client.send("two").await;
     let mut other = Client::connect(backend.address()).await;
     other.ask("three", "a:three").await;

@@ -1,14 +1,12 @@
 //! Real deaths, after which the others take their time, or die too.
 
 use futures::future::join_all;
-use serde_json::Value;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::BrokerBuilder;
 use steadfast_tests::client::{Client, Incoming};
 use steadfast_tests::sequence::{numbered, range};
-use steadfast_tests::wait::eventually_async;
 
-use crate::{NO_PROBE, over, pair};
+use crate::{NO_PROBE, all_at_rest, over, pair};
 
 /// A replay may take longer than the deadline: that runs while nothing moves.
 #[tokio::test]
@@ -81,11 +79,7 @@ async fn deaths_that_end_before_the_bound_close_nobody() {
             client.send(&numbered("m", round)).await;
             assert!(client.text().await.ends_with(&format!(":{}", numbered("m", round))));
         }
-        let at_rest = |session: &Value| session["buffered_bytes"] == 0;
-        eventually_async("nothing will be repeated", async || {
-            broker.sessions().await.iter().all(at_rest).then_some(())
-        })
-        .await;
+        all_at_rest(&broker).await;
         [&a, &b][round % 2].restart().await;
     }
     assert_eq!(broker.ends().await, 0.0);

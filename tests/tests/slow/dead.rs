@@ -9,7 +9,7 @@ use steadfast_tests::proxy::Proxy;
 use steadfast_tests::sequence::{home_and_other, range, send_range};
 use steadfast_tests::wait::eventually;
 
-use crate::{NO_PROBE, SHORT, at_home, dials, over, pair, times};
+use crate::{NO_PROBE, SHORT, all_at_rest, at_home, dials, over, pair, times};
 
 /// The kernel of a stopped process acknowledges what comes, and accepts connections.
 #[tokio::test]
@@ -25,6 +25,7 @@ async fn the_sessions_of_a_stopped_process_move() {
             clients.push((client, home));
         }
         assert_eq!(clients.iter().filter(|(_, home)| home == "a").count(), 2, "half of them");
+        all_at_rest(&broker).await;
         a.signal(Signal::SIGSTOP);
         for (client, _) in &mut clients {
             client.ask("m-2", "b:m-2").await;
@@ -80,7 +81,7 @@ async fn the_backend_of_a_connection_that_is_swallowed_is_dialled_again_without_
     let mut client = Client::connect(broker.address()).await;
     client.ask("m-1", "a:m-1").await;
     broker.wait_at_rest().await;
-    backend.command_some(1, "!swallow").await;
+    backend.swallow(1).await;
     let mut other = witness(&broker, &backend).await;
     send_range(&client, "m", 2, 4).await;
     let asking = async {
@@ -112,7 +113,7 @@ async fn a_connection_that_is_swallowed_while_only_a_pong_is_owed_is_dialled_aga
     broker.wait_at_rest().await;
     client.send("!stop-reading").await;
     backend.wait_messages(2).await;
-    backend.command_some(1, "!swallow").await;
+    backend.swallow(1).await;
     let mut other = witness(&broker, &backend).await;
     let lively = async {
         for n in 2.. {
@@ -136,7 +137,7 @@ async fn a_session_on_a_swallowed_connection_leaves_though_others_of_its_backend
     let mut client = Client::connect(broker.address()).await;
     client.ask("m-1", "a:m-1").await;
     broker.wait_only_session("at rest", |session: &Value| session["buffered_bytes"] == 0).await;
-    a.command_some(1, "!swallow").await;
+    a.swallow(1).await;
     let mut other = witness(&broker, &a).await;
     client.send("m-2").await;
     let moved = || times(&[&a, &b], "m-2") == 1;

@@ -24,6 +24,7 @@ use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::Client;
 use steadfast_tests::sequence::home_and_other;
+use steadfast_tests::wait::eventually_async;
 
 /// How long a backend may owe a pong, for the tests of what follows then.
 pub(crate) const SHORT: &str = "ack_timeout = \"400ms\"";
@@ -60,11 +61,19 @@ pub(crate) async fn at_home<'a>(
     client.ask("m-1", &format!("{}:m-1", home.name())).await;
     let is_acknowledged =
         |session: &Value| session["backend"] == home.name() && count(session, "up", "acknowledged") == 1;
-    steadfast_tests::wait::eventually_async("the first message is acknowledged", async || {
+    eventually_async("the first message is acknowledged", async || {
         broker.sessions().await.iter().any(is_acknowledged).then_some(())
     })
     .await;
     (client, home, other)
+}
+
+/// Waits until nothing of any session is unacknowledged, so that a failover repeats nothing.
+pub(crate) async fn all_at_rest(broker: &Broker) {
+    eventually_async("everything is acknowledged", async || {
+        broker.sessions().await.iter().all(|session| session["buffered_bytes"] == 0).then_some(())
+    })
+    .await;
 }
 
 /// A count of a session's ledger.

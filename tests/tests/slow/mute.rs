@@ -8,7 +8,7 @@ use steadfast_tests::sequence::{home_and_other, range, send_range};
 use steadfast_tests::wait::eventually;
 
 use crate::clock::Clock;
-use crate::{NO_PROBE, SHORT, at_home, count, dials, pair, pool};
+use crate::{NO_PROBE, SHORT, all_at_rest, at_home, count, dials, pair, pool};
 
 /// A pool over two backends whose sessions all go to the first, and a clock that rings after 1 s.
 async fn on_first(backends: &(Backend, Backend), clock: &Clock, settings: &[&str]) -> Broker {
@@ -46,6 +46,7 @@ async fn assert_deadlock(flags: &str, settings: &[&str], leaves: bool) {
     let broker = on_first(&backends, &clock, &[&[SHORT, NO_PROBE], settings].concat()).await;
     let mut client = Client::connect(broker.address()).await;
     client.ask("m-1", "a:m-1").await;
+    all_at_rest(&broker).await;
     let neighbour = Neighbour::start(&broker).await;
     let running = clock.start(&broker, 1).await;
     client.send("!stop-reading").await;
@@ -194,8 +195,9 @@ async fn without_acks_what_a_dead_backend_had_not_read_is_counted_as_lost() {
     let session = broker.wait_only_session("moved", |session| session["failovers"] == 1).await;
     assert_eq!(count(&session, "up", "lost"), 40, "{session}");
     assert!((1..=2).contains(&count(&session, "up", "acknowledged")), "{session}");
-    let arrived = |backend: &Backend| backend.journal().texts();
-    assert_eq!((arrived(home), arrived(other)), (vec!["m-1".to_owned()], vec!["m-42".to_owned()]));
+    assert_eq!(other.journal().texts(), ["m-42"]);
+    // One may have been read with the order to stop.
+    assert!(home.journal().texts().len() <= 2, "{:?}", home.journal().texts());
 }
 
 /// The negative of those that stay: mute everywhere, and left.

@@ -7,7 +7,7 @@ use steadfast_tests::client::Client;
 use steadfast_tests::wait::eventually_some;
 
 use crate::clock::Clock;
-use crate::{NO_PROBE, SHORT, over};
+use crate::{NO_PROBE, SHORT, all_at_rest, over};
 
 /// Two workers of one server.
 async fn workers() -> (Backend, Backend) {
@@ -46,6 +46,7 @@ async fn the_sessions_of_a_stopped_worker_wait_for_it() {
     let (clock, (one, two)) = (Clock::new().await, workers().await);
     let broker = clock.add_to(over(&[&one], &[SHORT, NO_PROBE]), "1s").start().await;
     let (mut deaf, lively) = clients(&broker).await;
+    all_at_rest(&broker).await;
     let chat = chat(lively);
     let before = one.journal().sessions().len() + two.journal().sessions().len();
     one.signal(Signal::SIGSTOP);
@@ -67,6 +68,7 @@ async fn with_a_shared_address_the_sessions_of_a_stopped_worker_leave_it() {
     let broker = broker.setting("timeouts", "upgrade = \"200ms\"");
     let broker = broker.setting("failover", "backoff_max = \"100ms\"").start().await;
     let (mut deaf, lively) = clients(&broker).await;
+    all_at_rest(&broker).await;
     let chat = chat(lively);
     one.signal(Signal::SIGSTOP);
     deaf.ask("m-1", "two:m-1").await;

@@ -61,8 +61,6 @@ pub(crate) enum Command {
     Work(u64),
     /// `!block MS`: the same, and the whole process does nothing else.
     Block(u64),
-    /// `!swallow`: from now on, what the peer sends vanishes on the way, and nothing acknowledges it.
-    Swallow,
     /// `!push TEXT`: a text message.
     Push(String),
     /// `!feed N`: `name:feed-1` to `name:feed-N`, at once.
@@ -97,7 +95,6 @@ impl Command {
             "resume-reading" => Self::ResumeReading,
             "work" => Self::Work(number(rest)),
             "block" => Self::Block(number(rest)),
-            "swallow" => Self::Swallow,
             "push" => Self::Push(rest.to_owned()),
             "feed" => Self::Feed(number(rest)),
             "ping" => Self::Ping(rest.to_owned()),

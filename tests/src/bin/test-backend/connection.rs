@@ -10,7 +10,6 @@ use socket2::SockRef;
 use steadfast_tests::frame::{BINARY, CLOSE, CONTINUATION, End, Frame, FrameReader, PING, PONG, RSV1, TEXT};
 use steadfast_tests::http::{Head, read_head};
 use steadfast_tests::journal::Event;
-use steadfast_tests::network::swallow;
 use steadfast_tests::payload::{Payload, noise};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -96,6 +95,7 @@ impl Connection {
     fn new(shared: Arc<Shared>, conn: u32, stream: TcpStream, read_ahead: BytesMut) -> Self {
         let socket = SockRef::from(&stream).try_clone().expect("a descriptor can be copied");
         let (read, writer) = tokio::io::split(stream);
+        shared.open().insert(conn, socket.try_clone().expect("a descriptor can be copied"));
         let outbox = Outbox::new(&shared.name, &shared.behaviour());
         let reader = FrameReader::new(Paced::new(read, shared.clone()), read_ahead);
         Self {
@@ -327,10 +327,6 @@ impl Connection {
                 std::thread::sleep(Duration::from_millis(ms));
                 self.say_done().await
             }
-            Command::Swallow => {
-                swallow(&self.socket);
-                Continue(())
-            }
             Command::Push(text) => self.send(Frame::text(&text)).await,
             Command::Feed(count) => self.send_feed(count).await,
             Command::Ping(text) => self.send(Frame::new(PING, text)).await,
@@ -396,6 +392,12 @@ impl Connection {
             Death::Rst => self.socket.set_linger(Some(Duration::ZERO)).expect("SO_LINGER"),
         }
         Break(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.open().remove(&self.conn);
     }
 }
 

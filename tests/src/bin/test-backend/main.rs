@@ -10,10 +10,11 @@ mod pace;
 mod page;
 mod upgrade;
 
+use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Parser;
 use socket2::{SockRef, Socket};
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) commands: broadcast::Sender<Order>,
     /// The listening socket, for its options.
     listener: Socket,
+    /// Those of the connections that are open, by their numbers.
+    open: Mutex<BTreeMap<u32, Socket>>,
     /// Held from before an order is in the journal until all connections have it.
     giving: Mutex<()>,
 }
@@ -73,22 +76,24 @@ impl Shared {
         self.behaviour.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The sockets of the connections that are open.
+    pub(crate) fn open(&self) -> MutexGuard<'_, BTreeMap<u32, Socket>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until an order that the journal tells of has reached all connections.
     pub(crate) fn wait_given(&self) {
         drop(self.giving.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Obeys a line of standard input: `NUMBER all COMMAND`, `NUMBER some COUNT COMMAND`, `NUMBER vanish` or
+    /// Obeys a line of standard input: `NUMBER all COMMAND`, `NUMBER some COUNT COMMAND`, `NUMBER swallow COUNT`,
+    /// `NUMBER vanish` or
     /// `NUMBER set FLAGS`.
     fn obey(&self, line: &str) {
         let mut words = line.splitn(3, ' ').skip(1);
         let (verb, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let order = match verb {
             "all" => Some(Order::new(rest, usize::MAX)),
-            "vanish" => {
-                swallow(&self.listener);
-                Some(Order::new("!swallow", usize::MAX))
-            }
             "some" => {
                 let (count, command) = rest.split_once(' ').unwrap_or_default();
                 let count = count.parse().unwrap_or_else(|_| panic!("{line:?} has no count"));
@@ -96,7 +101,14 @@ impl Shared {
             }
             _ => None,
         };
-        if let Some(order) = order {
+        if let "swallow" | "vanish" = verb {
+            let count = if verb == "vanish" { usize::MAX } else { rest.parse().unwrap_or(usize::MAX) };
+            self.open().values().take(count).for_each(swallow);
+            if verb == "vanish" {
+                swallow(&self.listener);
+            }
+            self.journal.write(0, Event::Applied { line: line.to_owned() });
+        } else if let Some(order) = order {
             let _giving = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
             // Before they obey, for that may be the end of this process.
             self.journal.write(0, Event::Applied { line: line.to_owned() });
@@ -131,6 +143,7 @@ async fn main() -> std::io::Result<()> {
         behaviour,
         commands: broadcast::channel(64).0,
         listener: SockRef::from(&listener).try_clone()?,
+        open: Mutex::default(),
         giving: Mutex::default(),
     });
     println!("listening on {}", listener.local_addr()?);
