@@ -215,9 +215,6 @@ impl Io {
         for note in core.machine.take_notes() {
             left |= self.act_on(entry, core, note, now);
         }
-        if core.machine.wants_path_time() {
-            self.tell_path_time(core);
-        }
         if !core.machine.wants_link() && self.backend.is_some() {
             self.unlink(entry, core, now);
         }

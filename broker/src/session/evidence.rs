@@ -119,14 +119,6 @@ impl Io {
             core.machine.handle_client_dead(now);
         }
     }
-
-    /// Tells the machine how long the way to the backend is.
-    pub(super) fn tell_path_time(&self, core: &mut Core) {
-        let state =
-            self.backend.as_ref().filter(|_| support().round_trips).map(|side| tcp_state(side.as_fd()));
-        let time = state.and_then(Result::ok).and_then(|state| state.round_trip_min);
-        core.machine.handle_path_time(time);
-    }
 }
 
 fn support() -> Support {

@@ -79,7 +79,6 @@ enum Op {
     ShutDown,
     TakeNotes,
     Fit(bool),
-    PathTime(Option<u16>),
     ClientDead,
 }
 
@@ -267,9 +266,6 @@ impl Bench {
             }
             Op::Fit(true) => self.session.set_fit(),
             Op::Fit(false) => self.session.set_unfit(self.now),
-            Op::PathTime(millis) => {
-                self.session.handle_path_time(millis.map(|millis| Duration::from_millis(millis.into())));
-            }
             Op::ClientDead => self.session.handle_client_dead(self.now),
             Op::Relocate { ticket, force_in } => {
                 let force_at = force_in.map(|millis| self.now + Duration::from_millis(u64::from(millis)));

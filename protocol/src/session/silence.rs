@@ -246,20 +246,6 @@ impl Session {
     }
 }
 
-// ---- the way's own time ----
-
-impl Session {
-    /// Much waits for the backend, and the driver is to say how long the way to it is.
-    pub fn wants_path_time(&self) -> bool {
-        self.up.wants_path_time()
-    }
-
-    /// The shortest time from here to the backend's host and back, as far as the kernel knows it.
-    pub fn handle_path_time(&mut self, time: Option<Duration>) {
-        self.up.set_path_time(time);
-    }
-}
-
 // ---- keepalive ----
 
 impl Session {

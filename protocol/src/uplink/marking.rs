@@ -15,9 +15,6 @@ const FEW: u64 = 16;
 /// Between two pings stand so many messages, or an eighth of the window.
 const STEP: u64 = MESSAGES / MOST as u64;
 
-/// What a program takes, besides the way, to answer a ping when it has nothing else to do.
-const TURN: Duration = Duration::from_millis(5);
-
 /// What a session wants of its way up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
@@ -142,22 +139,6 @@ impl Uplink {
         if let Some(pace) = &mut self.pace {
             let [took, shortest] = [took, u64::from(self.shortest)].map(Duration::from_micros);
             pace.pong(bytes, took, shortest);
-        }
-    }
-
-    /// The window is a limit, and the way's own time is not known yet.
-    pub(crate) fn wants_path_time(&self) -> bool {
-        self.pace.as_ref().is_some_and(|pace| !pace.path_known)
-    }
-
-    /// The shortest time from here to the backend and back, as the kernel knows it. Pongs that were waited
-    /// for longer stood behind messages.
-    pub(crate) fn set_path_time(&mut self, time: Option<Duration>) {
-        if let Some(pace) = &mut self.pace {
-            pace.path_known = true;
-        }
-        if let Some(micros) = time.and_then(|time| u32::try_from((time + TURN).as_micros()).ok()) {
-            self.shortest = self.shortest.min(micros);
         }
     }
 }

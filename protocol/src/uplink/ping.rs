@@ -111,6 +111,14 @@ impl PingFrame {
         *written += n as u8;
     }
 
+    /// The payload of a plain one.
+    #[cfg(test)]
+    pub(super) fn nonce(&self) -> Vec<u8> {
+        let (_, frame) = self.parts();
+        let key = &frame[PING_HEAD - 4..PING_HEAD];
+        frame[PING_HEAD..].iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
+    }
+
     /// This is its payload.
     pub(super) fn is(&self, payload: &[u8]) -> bool {
         let (_, frame) = self.parts();

@@ -200,3 +200,37 @@ fn a_ping_that_comes_while_a_pong_is_half_written_is_answered_next() {
     assert_eq!(write(&mut up, 1000), b"\x8A\x81\0\0\0\x003");
     assert!(up.inserts.is_none());
 }
+
+#[test]
+fn a_pong_acknowledges_everything_before_its_ping() {
+    let (mut up, mut nonce) = (Uplink::default(), 0_u64);
+    for _ in 0..40 {
+        feed(&mut up, ONE);
+    }
+    assert!(up.prepare(NOW, &WANTED, &mut || {
+        nonce += 1;
+        nonce
+    }));
+    assert_eq!(up.pings.len(), 5, "behind each eighth message");
+    while !write(&mut up, 10_000).is_empty() {}
+    let last = up.pings.last().expect("it was made").frame.nonce();
+    assert!(up.acknowledge(NOW, &last, Some(Duration::ZERO)).is_some(), "a peer may answer the latest only");
+    assert_eq!((up.acked_seq(), up.pings.len(), up.ring.len()), (40, 0, 0));
+}
+
+#[test]
+fn a_pong_that_comes_late_takes_nothing_back() {
+    let (mut up, mut nonce) = (Uplink::default(), 0_u64);
+    for _ in 0..40 {
+        feed(&mut up, ONE);
+    }
+    up.prepare(NOW, &WANTED, &mut || {
+        nonce += 1;
+        nonce
+    });
+    while !write(&mut up, 10_000).is_empty() {}
+    let [second, third] = [1, 2].map(|index| up.pings.get(index).expect("it is out").frame.nonce());
+    assert!(up.acknowledge(NOW, &third, Some(Duration::ZERO)).is_some());
+    assert!(up.acknowledge(NOW, &second, Some(Duration::ZERO)).is_none());
+    assert_eq!((up.acked_seq(), up.pings.len()), (24, 2));
+}

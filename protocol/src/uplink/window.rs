@@ -38,8 +38,6 @@ pub(super) struct Pace {
     pub(super) limit_seq: u64,
     /// The acknowledged position for which the limit was found, if more messages cannot change it.
     pub(super) found_for: Option<u64>,
-    /// The time of the way itself was asked for.
-    pub(super) path_known: bool,
     bytes: u64,
     /// Bytes a second.
     rate: u64,
@@ -52,17 +50,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(most: u64, patience: Duration) -> Pace {
-        Pace {
-            limit: NOWHERE,
-            limit_seq: 0,
-            found_for: None,
-            path_known: false,
-            bytes: 0,
-            rate: 0,
-            slow: 0,
-            most,
-            patience,
-        }
+        Pace { limit: NOWHERE, limit_seq: 0, found_for: None, bytes: 0, rate: 0, slow: 0, most, patience }
     }
 
     /// Whether so many messages, of so many bytes, may be written beyond the last pong.
