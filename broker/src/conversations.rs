@@ -77,6 +77,9 @@ pub(crate) static CONVERSATIONS: [Conversation; 14] = [
 /// tell. `None`: none of the table.
 pub(crate) fn recognise(target: &Uri, subprotocols: &[u8]) -> Option<&'static Conversation> {
     let (path, query) = (target.path(), target.query().unwrap_or_default());
+    if subprotocols.is_empty() && query.is_empty() && !path.ends_with("/websocket") {
+        return None;
+    }
     CONVERSATIONS.iter().find(|conversation| match conversation.mark {
         Mark::Subprotocol(names) => names.iter().any(|name| lists(subprotocols, name)),
         Mark::Query(one, other) => has_parameter(query, one) && has_parameter(query, other),

@@ -318,6 +318,7 @@ impl Downlink {
     }
 
     /// The client was not asked about so many bytes of them at the least that it may be.
+    #[inline]
     pub(crate) fn unmarked(&mut self) -> bool {
         let grains = self.unmarked_grains();
         if grains > FAR {
@@ -336,11 +337,13 @@ impl Downlink {
         self.marked = (self.bytes / GRAIN) as u16;
     }
 
+    #[inline]
     fn unmarked_grains(&self) -> u16 {
         ((self.bytes / GRAIN) as u16).wrapping_sub(self.marked)
     }
 
     /// A figure that changes whenever the client's socket takes some of what waits.
+    #[inline]
     pub(crate) fn progress(&self) -> u64 {
         match self.queues.as_deref() {
             None => 0,
@@ -350,6 +353,7 @@ impl Downlink {
     }
 
     /// Bytes that could be written now.
+    #[inline]
     pub(crate) fn waiting(&self) -> usize {
         match self.queues.as_deref() {
             None => 0,

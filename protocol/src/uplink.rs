@@ -176,12 +176,14 @@ impl Uplink {
     }
 
     /// Position up to which bytes are let through by now.
+    #[inline]
     fn reach(&self) -> u64 {
         let let_through = self.let_through();
         self.pace.as_ref().map_or(let_through, |pace| pace.limit.min(let_through))
     }
 
     /// The same, as if the backend were as fast as the client.
+    #[inline]
     pub(crate) fn let_through(&self) -> u64 {
         match self.stop_at {
             NOWHERE if self.whole_only => self.ring.whole(),
@@ -196,6 +198,7 @@ impl Uplink {
     }
 
     /// A Close is queued or written.
+    #[inline]
     pub(crate) fn closing(&self) -> bool {
         self.inserts.as_ref().is_some_and(|inserts| inserts.close.is_some())
     }
@@ -214,6 +217,7 @@ impl Uplink {
 
     /// Takes a backend's pong, and returns how many microseconds it took when it answers a ping that is out; then
     /// everything before that ping is acknowledged, and leaves the ring after `hold`; `None`: not by a pong.
+    #[inline]
     pub(crate) fn acknowledge(&mut self, now: Time, payload: &[u8], hold: Option<Duration>) -> Option<u64> {
         let ping = self.pings.take_answered(payload)?;
         let (at, seq) = (ping.at, ping.seq_near(self.ring.base_seq()));
@@ -240,11 +244,13 @@ impl Uplink {
     }
 
     /// When the next held messages may leave the ring.
+    #[inline]
     pub(crate) fn hold_ends(&self) -> Option<Time> {
         self.held.as_ref().and_then(|queue| queue.front()).map(|held| held.until)
     }
 
     /// Lets go of what has been held long enough.
+    #[inline]
     pub(crate) fn end_holds(&mut self, now: Time) {
         while let Some(held) =
             self.held.as_mut().and_then(|queue| queue.pop_front_if(|held| held.until <= now))
@@ -281,17 +287,20 @@ impl Uplink {
     }
 
     /// Seq of the last message that the present backend, or one before it, has acknowledged.
+    #[inline]
     pub(crate) fn acked_seq(&self) -> u64 {
         self.acked_seq.max(self.ring.base_seq())
     }
 
     /// Position up to which messages are acknowledged.
+    #[inline]
     pub(crate) fn acked(&self) -> u64 {
         self.acked.max(self.ring.base())
     }
 
     /// Seq of the last message that a pong of the present backend has acknowledged, or of the last one
     /// before it.
+    #[inline]
     pub(crate) fn ponged_seq(&self) -> u64 {
         self.acked_seq
     }
@@ -302,11 +311,13 @@ impl Uplink {
     }
 
     /// A ping waits to be written, or for its pong.
+    #[inline]
     pub(crate) fn pinging(&self) -> bool {
         !self.pings.is_empty()
     }
 
     /// When the oldest outstanding ping was written.
+    #[inline]
     pub(crate) fn asked(&self) -> Option<Time> {
         self.pings.first().filter(|ping| ping.written()).map(|ping| ping.asked)
     }
@@ -326,6 +337,7 @@ impl Uplink {
     }
 
     /// Nothing waits to be written.
+    #[inline]
     pub(crate) fn all_written(&self) -> bool {
         let pinged = self.pings.last().is_none_or(ping::Ping::written);
         let end = if self.whole_only { self.ring.whole() } else { self.ring.end() };
@@ -333,6 +345,7 @@ impl Uplink {
     }
 
     /// The backend owes something: a pong, or room for whole messages that wait to be written.
+    #[inline]
     pub(crate) fn awaits(&self) -> bool {
         self.pinging() || self.ring.sent() < self.ring.whole().min(self.reach())
     }

@@ -103,6 +103,7 @@ impl ClientLife {
 
 impl Session {
     /// Asks a client how far it has read that says nothing and gets much.
+    #[inline]
     pub(super) fn mark_client(&mut self, now: Time) {
         if !self.down.unmarked() || !self.client_is_asked() {
             return;
@@ -152,6 +153,7 @@ impl Session {
     }
 
     /// A figure that changes with each pong of the client's.
+    #[inline]
     pub(super) fn client_pongs(&self) -> u64 {
         self.clocks.client_life().map_or(0, |life| life.pongs)
     }
@@ -159,6 +161,7 @@ impl Session {
     /// When the client is to be asked, or an answer is missed. Not judged while the client is not read: what it
     /// says is stuck on the way. While something waits for it, a ping would have to stand behind that, and
     /// whether the client takes it shows that it is there.
+    #[inline]
     pub(super) fn client_keepalive_at(&self) -> Option<Time> {
         let read = self.client_read_limit(self.clocks.client_paused()) > 0;
         if !read || !matches!(self.client, Client::Open) || self.config.keepalive.is_zero() {

@@ -438,6 +438,7 @@ impl Session {
 
     /// The backend has acknowledged more, or taken more of a message that goes alone. What no backend of the
     /// episode had got before puts its deadline off; bytes in kernels do not.
+    #[inline]
     pub(super) fn note_progress(&mut self, now: Time) {
         let deadline = now + self.config.deadline;
         let reached = self.up.reached();

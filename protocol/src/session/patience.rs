@@ -63,6 +63,7 @@ impl Rare {
 }
 
 impl Clocks {
+    #[inline]
     fn rare<T>(&self, look: impl FnOnce(&Rare) -> Option<T>) -> Option<T> {
         self.rare.as_deref().and_then(look)
     }
@@ -90,6 +91,7 @@ impl Clocks {
     }
 
     /// The client has said something: what the backend says next is held to be the answer.
+    #[inline]
     pub(super) fn question(&mut self, now: Time) {
         if self.asked == 0 {
             self.asked = ticks(now).max(1);
@@ -97,6 +99,7 @@ impl Clocks {
     }
 
     /// The backend has said something. What comes later than `most` is no answer.
+    #[inline]
     pub(super) fn answer(&mut self, now: Time, most: Duration) {
         if self.asked == 0 {
             return;
@@ -123,6 +126,7 @@ impl Clocks {
     }
 
     /// Time in which a side was not read does not count against it.
+    #[inline]
     pub(super) fn resumed(&mut self, now: Time) {
         if self.paused {
             self.awaits_since = self.awaits_since.map(|_| now);
@@ -131,6 +135,7 @@ impl Clocks {
     }
 
     /// Whether the client is read at present.
+    #[inline]
     pub(super) fn client_read(&mut self, now: Time, read: bool) {
         if self.client_paused {
             self.client_heard = now;
@@ -139,14 +144,17 @@ impl Clocks {
         self.client_paused = !read;
     }
 
+    #[inline]
     pub(super) fn client_heard(&mut self, now: Time) {
         self.client_heard = now;
     }
 
+    #[inline]
     pub(super) fn last_client_heard(&self) -> Time {
         self.client_heard
     }
 
+    #[inline]
     pub(super) fn client_life(&self) -> Option<&ClientLife> {
         self.rare.as_deref().map(|rare| &rare.client)
     }
@@ -156,22 +164,27 @@ impl Clocks {
     }
 
     /// Whether the client is not read at present.
+    #[inline]
     pub(super) fn client_paused(&self) -> bool {
         self.client_paused
     }
 
+    #[inline]
     pub(super) fn backend_heard(&mut self, now: Time) {
         self.backend_heard = now;
     }
 
+    #[inline]
     pub(super) fn last_heard(&self) -> Time {
         self.backend_heard
     }
 
+    #[inline]
     pub(super) fn awaits_since(&self) -> Option<Time> {
         self.awaits_since
     }
 
+    #[inline]
     pub(super) fn silence_told(&self) -> Option<Time> {
         self.rare(|rare| rare.silence_told)
     }
@@ -195,6 +208,7 @@ impl Clocks {
         self.rare.as_ref().is_some_and(|rare| rare.moved)
     }
 
+    #[inline]
     pub(super) fn unfit_told(&self) -> Option<Time> {
         self.rare(|rare| rare.unfit_told)
     }
@@ -203,6 +217,7 @@ impl Clocks {
         self.change(|rare| rare.unfit_told = Some(now));
     }
 
+    #[inline]
     pub(super) fn marked(&self) -> Option<Time> {
         self.rare(|rare| rare.marked)
     }
@@ -222,6 +237,7 @@ impl Clocks {
     }
 
     /// `ended`: a message has ended; `open`: one is open (now, or since before).
+    #[inline]
     pub(super) fn client_message(&mut self, now: Time, ended: bool, open: bool) {
         if open || self.rare.is_some() {
             self.change(|rare| rare.client_open = since(rare.client_open, now, (ended, open)));
@@ -229,6 +245,7 @@ impl Clocks {
     }
 
     /// As [`Clocks::client_message`].
+    #[inline]
     pub(super) fn backend_message(&mut self, now: Time, ended: bool, open: bool) {
         if open || self.rare.is_some() {
             self.change(|rare| rare.backend_open = since(rare.backend_open, now, (ended, open)));
@@ -236,16 +253,19 @@ impl Clocks {
     }
 
     /// `paused`: the backend is not read, so its pongs may be stuck behind data for a slow client.
+    #[inline]
     pub(super) fn awaiting(&mut self, now: Time, awaits: bool, paused: bool) {
         self.awaits_since = if awaits { self.awaits_since.or(Some(now)) } else { None };
         self.paused = paused;
         self.resumed(now);
     }
 
+    #[inline]
     pub(super) fn nothing_awaited(&mut self) {
         self.awaits_since = None;
     }
 
+    #[inline]
     pub(super) fn client_served(&mut self) {
         if self.rare.is_some() {
             self.change(|rare| rare.stalled_since = None);
@@ -260,6 +280,7 @@ impl Clocks {
         }
     }
 
+    #[inline]
     pub(super) fn client_progress(&mut self, now: Time, waiting: bool, progress: u64) {
         if !waiting {
             return self.client_served();

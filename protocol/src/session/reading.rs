@@ -18,6 +18,7 @@ impl Session {
     /// How many bytes may be read from the client now; zero: none, push back. Pushing back happens
     /// between messages, so that a message that fills the ring can end. `tight`: memory is short,
     /// and not even an open message may grow.
+    #[inline]
     pub fn client_read_limit(&self, tight: bool) -> usize {
         match self.client {
             _ if self.away() || self.orphaned().is_some() => 0,
@@ -76,6 +77,7 @@ impl Session {
 
     /// So much waits for the client that the backend is not read. What a client may come back for does not
     /// count before it is whole: its end must come, or nothing makes room.
+    #[inline]
     pub(super) fn client_is_behind(&self) -> bool {
         let ring = self.config.ring_limit;
         let most = if self.memory_short { ring.min(CLIENT_BACKLOG) } else { ring };

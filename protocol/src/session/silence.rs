@@ -143,12 +143,14 @@ impl Session {
     }
 
     /// Since when a backend that owes something has said nothing to this session.
+    #[inline]
     fn mute_since(&self) -> Option<Time> {
         let since = self.clocks.awaits_since().filter(|_| self.listens_to_backend() && self.up.awaits())?;
         Some(since.max(self.clocks.last_heard()))
     }
 
     /// When the driver is to be asked.
+    #[inline]
     pub(super) fn silence_at(&self) -> Option<Time> {
         let since = self.mute_since()?;
         let last = self.clocks.silence_told().unwrap_or(since).max(since);
@@ -164,6 +166,7 @@ impl Session {
     }
 
     /// Only a backend is listened to that is linked, while the client takes what it says.
+    #[inline]
     pub(super) fn listens_to_backend(&self) -> bool {
         self.backend == Backend::Linked && !self.client_is_behind()
     }
@@ -173,6 +176,7 @@ impl Session {
 
 impl Session {
     /// A pong has come, so many microseconds after its ping.
+    #[inline]
     pub(super) fn pong_took(&mut self, took: u64) {
         if std::mem::replace(&mut self.proof, Proof::Given) != Proof::Given {
             self.note(Note::Fit);
@@ -184,6 +188,7 @@ impl Session {
 
     /// When a backend that talks and has answered no ping is asked about. It may answer when it has come to the
     /// end of a long answer; a client that must not wait for that gets on without acknowledgements.
+    #[inline]
     pub(super) fn unfit_at(&self) -> Option<Time> {
         let open = self.pongs && self.proof != Proof::Given && self.listens_to_backend();
         let asked = self.up.asked().filter(|_| open)?;
@@ -206,6 +211,7 @@ impl Session {
 
     /// Whether pongs are to be waited for. One that talks and answers no ping in time may answer none ever, and
     /// must not stand still for that.
+    #[inline]
     pub(super) fn expects_pongs(&mut self, now: Time) -> bool {
         if self.proof != Proof::Open {
             return self.proof == Proof::Given;
@@ -250,10 +256,12 @@ impl Session {
 
 impl Session {
     /// Whether the backend is to be pinged although no message asks for it.
+    #[inline]
     pub(super) fn keepalive_due(&self, now: Time) -> bool {
         self.backend_keepalive_at().is_some_and(|at| at <= now)
     }
 
+    #[inline]
     pub(super) fn backend_keepalive_at(&self) -> Option<Time> {
         let unfit = self.config.ack == super::AckMode::Pong && !self.pongs;
         let quiet = self.clocks.awaits_since().is_none() && self.backend == Backend::Linked && !unfit;

@@ -71,12 +71,14 @@ impl Uplink {
     }
 
     /// Where the last ping stands, or what is acknowledged ends: commits may be ahead of pongs.
+    #[inline]
     fn last_mark(&self) -> Boundary {
         let acked = (self.acked(), self.acked_seq());
         self.pings.last().map_or(acked, |ping| (ping.at, ping.seq_near(acked.1)).max(acked))
     }
 
     /// The last boundary behind which a ping may stand.
+    #[inline]
     fn ping_target(&self) -> Boundary {
         let whole = self.ring.whole();
         match (self.stop_at, &self.pace) {
@@ -134,6 +136,7 @@ impl Uplink {
     }
 
     /// A pong that acknowledges `bytes` has come after `took` microseconds.
+    #[inline]
     pub(super) fn measure(&mut self, bytes: u64, took: u64) {
         self.shortest = self.shortest.min(u32::try_from(took).unwrap_or(u32::MAX));
         if let Some(pace) = &mut self.pace {
@@ -147,6 +150,7 @@ impl Uplink {
 
 impl Uplink {
     /// Finds how far may be written.
+    #[inline]
     fn find_limit(&mut self, wanted: &Wanted) {
         let acked = self.acked();
         if !wanted.bounded || self.is_little(acked) {
@@ -190,6 +194,7 @@ impl Uplink {
     }
 
     /// Whether all that there is may be written, without a look at each message.
+    #[inline]
     fn is_little(&self, acked: u64) -> bool {
         let messages = self.ring.whole_seq() - self.acked_seq().min(self.ring.whole_seq());
         let bytes = self.ring.end() - acked;

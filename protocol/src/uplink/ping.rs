@@ -44,6 +44,7 @@ pub(super) enum PingFrame {
 
 impl Ping {
     /// One behind position `at`, where message `seq` ends; up to `acked`, everything is acknowledged.
+    #[inline]
     pub(super) fn new(
         now: Time,
         (at, seq): (u64, u64),
@@ -58,15 +59,18 @@ impl Ping {
     }
 
     /// The seq that it covers, which is near to `seq`.
+    #[inline]
     pub(super) fn seq_near(&self, seq: u64) -> u64 {
         seq.wrapping_add_signed(i64::from(self.seq.wrapping_sub(seq as u32).cast_signed()))
     }
 
     /// It was written to its last byte.
+    #[inline]
     pub(super) fn written(&self) -> bool {
         self.frame.unwritten().is_empty()
     }
 
+    #[inline]
     pub(super) fn note_unwritten(&mut self, now: Time) {
         if !self.written() {
             self.asked = now;
@@ -85,6 +89,7 @@ impl PingFrame {
         }
     }
 
+    #[inline]
     fn parts(&self) -> (usize, &[u8]) {
         match self {
             PingFrame::Plain(written, frame) => (usize::from(*written), frame),
@@ -92,10 +97,12 @@ impl PingFrame {
         }
     }
 
+    #[inline]
     pub(super) fn written(&self) -> usize {
         self.parts().0
     }
 
+    #[inline]
     pub(super) fn unwritten(&self) -> &[u8] {
         let (written, frame) = self.parts();
         &frame[written..]
@@ -106,6 +113,7 @@ impl PingFrame {
         self.written() > 0 && !self.unwritten().is_empty()
     }
 
+    #[inline]
     pub(super) fn add_written(&mut self, n: usize) {
         let (PingFrame::Plain(written, _) | PingFrame::Notice(written, _)) = self;
         *written += n as u8;

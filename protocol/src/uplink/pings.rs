@@ -18,22 +18,27 @@ pub(super) struct Pings {
 }
 
 impl Pings {
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.more.as_ref().map_or(0, |more| more.len())
     }
 
+    #[inline]
     pub(super) fn first(&self) -> Option<&Ping> {
         self.first.as_ref()
     }
 
+    #[inline]
     pub(super) fn last(&self) -> Option<&Ping> {
         self.more.as_ref().and_then(|more| more.back()).or(self.first.as_ref())
     }
 
+    #[inline]
     pub(super) fn get(&self, index: usize) -> Option<&Ping> {
         match index.checked_sub(1) {
             None => self.first.as_ref(),
@@ -41,6 +46,7 @@ impl Pings {
         }
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Ping> {
         match index.checked_sub(1) {
             None => self.first.as_mut(),
@@ -56,12 +62,14 @@ impl Pings {
     }
 
     /// The last of them is still to be written, and no other.
+    #[inline]
     pub(super) fn at_most_one_unwritten(&self) -> bool {
         self.more
             .as_ref()
             .is_none_or(|more| more.iter().rev().nth(1).or(self.first()).is_none_or(Ping::written))
     }
 
+    #[inline]
     pub(super) fn push(&mut self, ping: Ping) {
         if self.first.is_none() {
             self.first = Some(ping);
@@ -71,6 +79,7 @@ impl Pings {
     }
 
     /// Notes that those which are not written were not by now.
+    #[inline]
     pub(super) fn note_unwritten(&mut self, now: Time) {
         if let Some(ping) = &mut self.first {
             ping.note_unwritten(now);
@@ -82,6 +91,7 @@ impl Pings {
 
     /// Takes the one that this is the answer to, with all before it: a peer may answer the latest ping only
     /// (RFC 6455, 5.5.3).
+    #[inline]
     pub(super) fn take_answered(&mut self, payload: &[u8]) -> Option<Ping> {
         let answered = |ping: &Ping| ping.written() && ping.frame.is(payload);
         if self.first.as_ref().is_some_and(answered) {
@@ -101,6 +111,7 @@ impl Pings {
         }
     }
 
+    #[inline]
     fn take_first(&mut self) -> Option<Ping> {
         let next = self.more.as_mut().and_then(|more| more.pop_front());
         if self.more.as_ref().is_some_and(|more| more.is_empty()) {

@@ -19,18 +19,30 @@ enum Piece {
     Attach,
 }
 
-/// Control frames that may stand in one write: the pings, a pong, a Close and an attach.
-const CONTROLS: usize = MOST + 3;
+/// Control frames that may stand in one write besides pings: a pong, a Close and an attach.
+const OTHERS: usize = 3;
 
-/// Each of them, with data before it, and data behind all.
-const PIECES: usize = 2 * CONTROLS + 1;
+/// With one ping, as almost always, and with all that may be out.
+const FEW: usize = OTHERS + 1;
+const MANY: usize = OTHERS + MOST;
+
+/// The pieces of a write: so many control frames, each with data before it, and data behind all.
+const fn pieces(controls: usize) -> usize {
+    2 * controls + 1
+}
 
 impl Uplink {
     /// What can be written now. Call [`Uplink::prepare`] first.
+    #[inline]
     pub(crate) fn transmit(&self) -> Gather<'_> {
-        if self.is_plain() { self.gathered(&self.plain_plan()) } else { self.gathered(&self.plan()) }
+        match (self.is_plain(), self.pings.at_most_one_unwritten()) {
+            (true, _) => self.gathered(&self.plain_plan()),
+            (false, true) => self.gathered(&self.plan::<FEW, { pieces(FEW) }>()),
+            (false, false) => self.gathered(&self.plan::<MANY, { pieces(MANY) }>()),
+        }
     }
 
+    #[inline]
     fn gathered(&self, plan: &[Option<Piece>]) -> Gather<'_> {
         let mut gather = Gather::new();
         let mut from = self.ring.sent();
@@ -55,16 +67,16 @@ impl Uplink {
     }
 
     /// Notes that the backend's socket took `n` bytes of it.
+    #[inline]
     pub(crate) fn written(&mut self, n: usize) {
-        if self.is_plain() {
-            let plan = self.plain_plan();
-            self.take(n, &plan);
-        } else {
-            let plan = self.plan();
-            self.take(n, &plan);
+        match (self.is_plain(), self.pings.at_most_one_unwritten()) {
+            (true, _) => self.take(n, &self.plain_plan()),
+            (false, true) => self.take(n, &self.plan::<FEW, { pieces(FEW) }>()),
+            (false, false) => self.take(n, &self.plan::<MANY, { pieces(MANY) }>()),
         }
     }
 
+    #[inline]
     fn take(&mut self, mut n: usize, plan: &[Option<Piece>]) {
         for piece in plan.iter().flatten() {
             let taken = match *piece {
@@ -83,11 +95,13 @@ impl Uplink {
     }
 
     /// Nothing but messages is to be written, and one ping at the most.
+    #[inline]
     fn is_plain(&self) -> bool {
         self.inserts.is_none() && self.stop_at == NOWHERE && self.pings.at_most_one_unwritten()
     }
 
     /// The plan of almost every write: messages, and a ping behind them.
+    #[inline]
     fn plain_plan(&self) -> [Option<Piece>; 3] {
         let (sent, end) = (self.ring.sent(), self.reach());
         let ping = self.pings.last().filter(|ping| !ping.written());
@@ -100,12 +114,12 @@ impl Uplink {
 
     /// The order of the next write: data up to the first control frame's position, that frame, and
     /// so on. A frame that is begun comes first; where two stand at one position, the ping does.
-    fn plan(&self) -> [Option<Piece>; PIECES] {
+    fn plan<const CONTROLS: usize, const PIECES: usize>(&self) -> [Option<Piece>; PIECES] {
         let mut plan = [None; PIECES];
         if self.inserts.as_ref().and_then(|i| i.attach.as_ref()).is_some_and(|attach| !attach.sealed()) {
             return plan;
         }
-        let mut controls = self.controls();
+        let mut controls = self.controls::<CONTROLS>();
         // Stable: where two stand at one position, they keep their order.
         controls.sort_by_key(|control| control.map_or((u64::MAX, true), |(at, fresh, _)| (at, fresh)));
         let (mut n, mut from) = (0, self.ring.sent());
@@ -131,7 +145,7 @@ impl Uplink {
     }
 
     /// Control frames with bytes to write: position, whether none of it is written, and which.
-    fn controls(&self) -> [Option<(u64, bool, Piece)>; CONTROLS] {
+    fn controls<const CONTROLS: usize>(&self) -> [Option<(u64, bool, Piece)>; CONTROLS] {
         let inserts = self.inserts.as_ref();
         let insert = |insert: Option<&Insert>, piece| {
             let insert = insert.filter(|i| i.sealed() && i.written < i.frame.len())?;
@@ -143,12 +157,13 @@ impl Uplink {
         controls[0] = attach.map(|(at, _, piece)| (at, false, piece));
         controls[CONTROLS - 2] = insert(inserts.and_then(|i| i.pong.as_ref()), Piece::Pong);
         controls[CONTROLS - 1] = insert(inserts.and_then(|i| i.close.as_ref()), Piece::Close);
-        for (slot, (index, ping)) in controls[1..=MOST].iter_mut().zip(self.pings.unwritten()) {
+        for (slot, (index, ping)) in controls[1..CONTROLS - 2].iter_mut().zip(self.pings.unwritten()) {
             *slot = Some((ping.at, ping.frame.written() == 0, Piece::Ping(index as u8)));
         }
         controls
     }
 
+    #[inline]
     fn control_bytes(&self, control: Piece) -> &[u8] {
         let inserts = self.inserts.as_ref();
         let insert = match control {
@@ -163,6 +178,7 @@ impl Uplink {
         insert.map_or(&[], Insert::unwritten)
     }
 
+    #[inline]
     fn control_written(&mut self, control: Piece, n: usize) {
         match (control, &mut self.inserts) {
             (Piece::Ping(index), _) => {
