@@ -3,6 +3,7 @@
 use crate::chain::Gather;
 
 use super::inserts::Insert;
+use super::ping::Ping;
 use super::pings::MOST;
 use super::{NOWHERE, Uplink};
 
@@ -35,6 +36,9 @@ impl Uplink {
     /// What can be written now. Call [`Uplink::prepare`] first.
     #[inline]
     pub(crate) fn transmit(&self) -> Gather<'_> {
+        if self.has_nothing() {
+            return Gather::new();
+        }
         match (self.is_plain(), self.pings.at_most_one_unwritten()) {
             (true, _) => self.gathered(&self.plain_plan()),
             (false, true) => self.gathered(&self.plan::<FEW, { pieces(FEW) }>()),
@@ -69,6 +73,9 @@ impl Uplink {
     /// Notes that the backend's socket took `n` bytes of it.
     #[inline]
     pub(crate) fn written(&mut self, n: usize) {
+        if n == 0 {
+            return;
+        }
         match (self.is_plain(), self.pings.at_most_one_unwritten()) {
             (true, _) => self.take(n, &self.plain_plan()),
             (false, true) => self.take(n, &self.plan::<FEW, { pieces(FEW) }>()),
@@ -92,6 +99,13 @@ impl Uplink {
                 break;
             }
         }
+    }
+
+    /// Nothing is to be written now, which is so most times that it is asked.
+    #[inline]
+    fn has_nothing(&self) -> bool {
+        let written = self.pings.last().is_none_or(Ping::written);
+        written && self.inserts.is_none() && self.ring.sent() >= self.reach()
     }
 
     /// Nothing but messages is to be written, and one ping at the most.
