@@ -41,9 +41,19 @@ where
     let mut tries = FuturesUnordered::new();
     let mut silent: Vec<(Way, Instant)> = Vec::new();
     let mut word: Option<Fault> = None;
-    let mut next = pin!(sleep_until(Instant::now()));
+    let mut next = pin!(sleep_until(end));
     let mut over = pin!(sleep_until(end));
+    // A timer that is due at once fires up to a millisecond late.
+    let mut due = true;
     loop {
+        if std::mem::take(&mut due)
+            && let Some(way) = ways.next()
+        {
+            silent.push((way, Instant::now()));
+            let trying = open(way);
+            tries.push(async move { (way, trying.await) });
+            next.as_mut().reset(Instant::now() + DELAY);
+        }
         tokio::select! {
             biased;
             Some((way, done)) = tries.next() => match done {
@@ -52,20 +62,14 @@ where
                     silent.retain(|(other, _)| *other != way);
                     let kind = ways.failed(way, kind);
                     word = word.filter(|word| word.kind > kind).or(Some(Fault { error, kind }));
-                    next.as_mut().reset(Instant::now());
+                    due = true;
                     if tries.is_empty() && ways.is_empty() {
                         return Err(word.map(|word| word.error));
                     }
                 }
             },
             () = &mut over => return Err(clearest(word)),
-            () = &mut next, if !ways.is_empty() => {
-                let Some(way) = ways.next() else { continue };
-                silent.push((way, Instant::now()));
-                let trying = open(way);
-                tries.push(async move { (way, trying.await) });
-                next.as_mut().reset(Instant::now() + DELAY);
-            }
+            () = &mut next, if !ways.is_empty() => due = true,
         }
     }
 }
