@@ -7,7 +7,8 @@
 //! ```text
 //!   sample = bytes that a pong acknowledges / its time         (from the ping's writing to the pong)
 //!   rate   = the best sample of late; falls only while the window is the limit
-//!   window = 2 x rate x shortest pong time, the ring at most; or MESSAGES, with FLOOR bytes at most
+//!   window = 2 x rate x shortest pong time, the ring at most; or MESSAGES, with FLOOR bytes at most.
+//!            4 x, as long as pongs do not wait behind anything
 //! ```
 
 use std::time::Duration;
@@ -19,6 +20,10 @@ pub(super) const MESSAGES: u64 = 64;
 
 /// if they have no more bytes than these.
 pub(super) const FLOOR: u64 = 256 * 1024;
+
+/// So many times what is under way on the way itself is the window, and as long as nothing waits at its end.
+const GAIN: u128 = 2;
+const FASTER: u128 = 4;
 
 /// The floors are divided by so many powers of two at the most, for a backend whose pongs take long.
 const SLOWEST: u8 = 3;
@@ -82,8 +87,10 @@ impl Pace {
             return;
         }
         let flight = u128::from(self.rate) * u128::from(micros(shortest)) / 1_000_000;
-        let wanted = u64::try_from(flight.saturating_mul(2)).unwrap_or(u64::MAX);
-        self.bytes = wanted.min(self.bytes.saturating_mul(2).max(FLOOR)).min(self.most);
+        // A pong that has not waited behind anything: more can be under way than is.
+        let gain = if took * 4 <= shortest * 5 { FASTER } else { GAIN };
+        let wanted = u64::try_from(flight.saturating_mul(gain)).unwrap_or(u64::MAX);
+        self.bytes = wanted.min(self.bytes.saturating_mul(FASTER as u64).max(FLOOR)).min(self.most);
         if took * LATE > self.patience {
             self.slow = (self.slow + 1).min(SLOWEST);
         } else if took * PROMPT < self.patience {
@@ -116,8 +123,12 @@ mod tests {
             let bytes = pace.bytes().min(4_000_000);
             pace.pong(bytes, ms(200), ms(200));
         }
-        assert_eq!(pace.bytes(), 8_000_000, "twice what is under way");
-        assert!(pace.holds(1 << 20, 8_000_000) && !pace.holds(MESSAGES + 1, 8_000_001));
+        assert_eq!(pace.bytes(), 16_000_000, "four times what is under way");
+        for _ in 0..100 {
+            pace.pong(4_000_000, ms(251), ms(200));
+        }
+        assert!((6_300_000..6_500_000).contains(&pace.bytes()), "twice, at {} bytes a second", pace.rate);
+        assert!(pace.holds(1 << 20, 6_300_000) && !pace.holds(MESSAGES + 1, 6_500_000));
     }
 
     #[test]
