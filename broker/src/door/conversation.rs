@@ -22,10 +22,13 @@ pub(super) fn terms(
     answer: &HeaderMap,
 ) -> (Arc<Config>, bool) {
     let pools = || (Arc::clone(&present.session), false);
-    if present.settings.on_failure != OnFailure::Auto || supports_failover(answer) {
+    if present.settings.on_failure != OnFailure::Auto {
         return pools();
     }
     let Some(conversation) = recognise(target, subprotocols) else { return pools() };
+    if supports_failover(answer) {
+        return pools();
+    }
     gate.pool.announce(conversation);
     match conversation.help {
         Help::Close => (Arc::clone(&present.session), true),
