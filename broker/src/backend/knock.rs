@@ -26,7 +26,7 @@ impl Backend {
         let candidate = self.candidate(now, false);
         let room = candidate.filter(|candidate| candidate.standing != Standing::Ejected).map(|it| it.room());
         let Some(room) = room.filter(|room| *room > 0) else { return 0 };
-        if self.knock.answered.load(Relaxed) >= micros(since) {
+        if self.knock.answered.load(Relaxed) >= since.micros_since(Time::ORIGIN) {
             return room;
         }
         if !self.knock.under_way.swap(true, Relaxed) {
@@ -41,11 +41,7 @@ async fn knock(backend: Arc<Backend>, pool: Arc<Pool>) {
     let limit = pool.present().dialing.connect;
     let Backend { host, port, history, .. } = &*backend;
     if connect(host, *port, &pool.sources(), history, limit).await.is_ok() {
-        backend.knock.answered.store(micros(begun), Relaxed);
+        backend.knock.answered.store(begun.micros_since(Time::ORIGIN), Relaxed);
     }
     backend.knock.under_way.store(false, Relaxed);
-}
-
-fn micros(time: Time) -> u64 {
-    time.since_origin().as_micros() as u64
 }

@@ -41,8 +41,7 @@ pub(crate) fn test_kernel() {
 }
 
 impl Io {
-    /// The backend owes something and says nothing. True: the session has left it, or its judgement is news to
-    /// the machine.
+    /// The backend owes something and says nothing. True: the session has left it.
     pub(super) fn judge_silence(&mut self, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
         let Some(backend) = core.seat.as_ref().map(|seat| Arc::clone(seat.backend())) else { return false };
         let present = entry.gate.pool.present();
