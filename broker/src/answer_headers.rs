@@ -6,26 +6,30 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::header_lists::has_token;
 
+const DRAIN: HeaderName = HeaderName::from_static("steadfast-drain");
+const FAILOVER: HeaderName = HeaderName::from_static("steadfast-failover");
+const SHIM: HeaderName = HeaderName::from_static("steadfast-shim");
+
 /// `Steadfast-Drain: on`, in the answer to an upgrade or to a health check: it asks to be drained.
 pub(crate) fn requests_drain(headers: &HeaderMap) -> bool {
-    has_word(headers, "steadfast-drain", "on")
+    has_word(headers, &DRAIN, "on")
 }
 
 /// `Steadfast-Failover: off`, in the answer to an upgrade: the service cannot go on elsewhere, and the
 /// session ends with it.
 pub(crate) fn declines_failover(headers: &HeaderMap) -> bool {
-    has_word(headers, "steadfast-failover", "off")
+    has_word(headers, &FAILOVER, "off")
 }
 
 /// `Steadfast-Failover: on`, in the answer to an upgrade: the service can go on elsewhere, whatever protocol its
 /// clients speak.
 pub(crate) fn supports_failover(headers: &HeaderMap) -> bool {
-    has_word(headers, "steadfast-failover", "on")
+    has_word(headers, &FAILOVER, "on")
 }
 
 /// `Steadfast-Shim: 1`, in the answer to an upgrade that said the same: the service speaks `steadfast.v1`.
 pub(crate) fn links_shim(headers: &HeaderMap) -> bool {
-    has_word(headers, "steadfast-shim", "1")
+    has_word(headers, &SHIM, "1")
 }
 
 /// Whether a 101 with these headers answers an upgrade with this key (RFC 6455, 4.1).
@@ -60,7 +64,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a Head
 
 /// Whether a header is this word, in any case of letters. Of a header that came several times, the first
 /// counts.
-fn has_word(headers: &HeaderMap, name: &str, word: &str) -> bool {
+fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(word.as_bytes()))
 }
 

@@ -14,30 +14,11 @@ use http::{Method, Request, Uri, Version};
 use http_body_util::Empty;
 
 use crate::config::settings::HeaderRules;
-use crate::header_lists::{elements, has_token};
+use crate::header_lists::elements;
 use crate::header_rules;
 
 /// How many different header sets are shared at the most; more are kept once per session.
 const SHARED_MAX: usize = 1024;
-
-/// Headers that concern one connection only (RFC 9110, 7.6.1), and those of the WebSocket handshake
-/// that each connection negotiates for itself.
-const PER_CONNECTION: [HeaderName; 14] = [
-    header::CONNECTION,
-    header::UPGRADE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::CONTENT_LENGTH,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::EXPECT,
-    header::SEC_WEBSOCKET_KEY,
-    header::SEC_WEBSOCKET_ACCEPT,
-    header::SEC_WEBSOCKET_VERSION,
-    header::SEC_WEBSOCKET_EXTENSIONS,
-    header::SEC_WEBSOCKET_PROTOCOL,
-];
 
 /// Where proxies say for whom they ask, beside `X-Forwarded-*`.
 const FORWARDING: [&str; 8] = [
@@ -156,25 +137,48 @@ impl Handshake {
 
 /// The headers that are passed on, in either direction.
 pub(crate) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    headers.iter().filter(|(name, _)| passes(name) && !named_by_connection(headers, name))
+    // Mostly there is no name in it, and nothing to compare each header with.
+    let named: Vec<_> = elements(headers, &header::CONNECTION).filter(|token| !is_option(token)).collect();
+    headers.iter().filter(move |(name, _)| passes(name) && !is_named(name, &named))
 }
 
-/// Whether a header may go on at all, in either direction.
+/// Whether a header may go on at all, in either direction: not those that concern one connection only (RFC 9110,
+/// 7.6.1), nor those of the WebSocket handshake that each connection negotiates for itself.
 pub(crate) fn passes(name: &HeaderName) -> bool {
-    let other = ["keep-alive", "proxy-connection"];
-    !PER_CONNECTION.contains(name)
-        && !other.contains(&name.as_str())
-        && !name.as_str().starts_with("steadfast-")
+    let name = name.as_str();
+    !matches!(
+        name,
+        "connection"
+            | "upgrade"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "content-length"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "expect"
+            | "keep-alive"
+            | "proxy-connection"
+            | "sec-websocket-key"
+            | "sec-websocket-accept"
+            | "sec-websocket-version"
+            | "sec-websocket-extensions"
+            | "sec-websocket-protocol"
+    ) && !name.starts_with("steadfast-")
+}
+
+/// Tokens of `Connection` that name a header which never passes anyway.
+fn is_option(token: &[u8]) -> bool {
+    ["upgrade", "keep-alive"].iter().any(|option| token.eq_ignore_ascii_case(option.as_bytes()))
 }
 
 /// RFC 9110, 7.6.1: a header that `Connection` names goes no further.
-fn named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+fn is_named(name: &HeaderName, named: &[&[u8]]) -> bool {
     // No request is one without a host (RFC 9112, 3.2), and a proxy that passes on its client's
     // Connection has said for whom it asks, whatever that names.
-    if *name == header::HOST || is_forwarding(name) {
-        return false;
-    }
-    has_token(headers, &header::CONNECTION, name.as_str())
+    named.iter().any(|token| token.eq_ignore_ascii_case(name.as_str().as_bytes()))
+        && *name != header::HOST
+        && !is_forwarding(name)
 }
 
 /// Headers in which proxies say for whom, and how, they were asked: intended for whoever answers.

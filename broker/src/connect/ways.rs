@@ -51,6 +51,11 @@ impl Ways {
         self.waiting.is_empty()
     }
 
+    /// Returns the way if there is one only, which needs no race.
+    pub(super) fn lone(&self) -> Option<Way> {
+        self.waiting.front().filter(|_| self.waiting.len() == 1).copied()
+    }
+
     pub(super) fn next(&mut self) -> Option<Way> {
         self.waiting.pop_front()
     }
