@@ -9,8 +9,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::config::settings::Agent;
-use crate::connect::{History, connect, reason};
 use crate::manner::Manner;
+use crate::net::connect::{History, connect, reason};
 use crate::probe::{Failure, Patience, http as plain};
 
 /// The most bytes of a report.

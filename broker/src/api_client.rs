@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::Token;
-use crate::connect::reason;
+use crate::net::connect::reason;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);

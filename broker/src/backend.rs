@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 
 use crate::agent::{self, Report};
 use crate::config::settings::{self, Query};
-use crate::connect::History;
 use crate::discovery::Found;
+use crate::net::connect::History;
 use crate::placement::{Candidate, Reason, Standing, hash};
 use crate::queue::Queue;
 use crate::vitals::{Turn, Vitals};

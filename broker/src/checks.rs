@@ -14,9 +14,9 @@ use crate::backend::Backend;
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::settings::{Agent, Check, Discovery, Dns, Health};
-use crate::connect::History;
 use crate::discovery::follower::{Follower, News};
 use crate::discovery::resolver::Resolver;
+use crate::net::connect::History;
 use crate::pool::Pool;
 use crate::probe::{self, Answer, Failure};
 

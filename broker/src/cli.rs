@@ -7,7 +7,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::Overrides;
-use crate::{control, demo};
+use crate::control;
+use crate::demo;
 
 /// `steadfast` and its arguments.
 #[derive(Debug, Parser)]

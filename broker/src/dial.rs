@@ -24,12 +24,12 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use crate::access::Denial;
-use crate::answer_headers::{check_upgrade, requests_drain};
 use crate::backend::{Backend, Seat};
 use crate::clock;
-use crate::connect::{connect, is_local, is_used_up};
-use crate::handshake::Handshake;
+use crate::http::backend_headers::{check_upgrade, requests_drain};
+use crate::http::replay_request::Handshake;
 use crate::manner::{OVER_LIMIT, Wire};
+use crate::net::connect::{connect, is_local, is_used_up};
 use crate::pool::{Ask, Dialing, NoSeat, Pool};
 
 use exchange::{NoAnswer, Watched, cause, exchange};

@@ -28,21 +28,23 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::access::{Denial, Guard, Pass};
-use crate::answer_headers::declines_failover;
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::settings::{HeaderCase, HeaderRules};
 use crate::dial::{Agreed, DialError, HandshakePlace, Link, Search, Terms};
 use crate::gate::Gate;
-use crate::handshake::{Handshake, end_to_end};
-use crate::header_case::Spelled;
+use crate::http::backend_headers::declines_failover;
+use crate::http::header_case::Spelled;
+use crate::http::header_rules;
+use crate::http::replay_request::{Handshake, end_to_end};
+use crate::net::lingering_close;
+use crate::placement;
 use crate::pool::Pool;
 use crate::registry::{Entry, Place, Visit, session_name};
 use crate::returns::{Arrival, Claimed};
 use crate::session::Driver;
 use crate::setup::{Setup, Way};
 use crate::worker::Listener;
-use crate::{header_rules, linger, placement};
 
 use form::Refusal;
 use offer::{Offered, Spoken};
@@ -134,7 +136,7 @@ impl Visitor {
                 visitor.failed(&error.to_string());
                 // What cannot be read has got its answer, too.
                 if error.is_parse() {
-                    linger::close(socket(connection.into_parts().io)).await;
+                    lingering_close::close(socket(connection.into_parts().io)).await;
                 }
                 return;
             }
@@ -142,7 +144,7 @@ impl Visitor {
         }
         let Parts { io, read_buf, .. } = connection.into_parts();
         let (stream, next) = (socket(io), next.into_inner().unwrap_or_else(PoisonError::into_inner));
-        let Some(next) = next else { return linger::close(stream).await };
+        let Some(next) = next else { return lingering_close::close(stream).await };
         visitor.place.lock().unwrap_or_else(PoisonError::into_inner).take();
         match next {
             Next::Begins(admitted) => visitor.begin(*admitted, stream, &read_buf),

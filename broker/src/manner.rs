@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::settings::HeaderCase;
-use crate::header_case::Spelled;
+use crate::http::header_case::Spelled;
 
 /// The least that hyper takes as the bound of its buffer.
 const BUFFER_MIN: usize = 8192;

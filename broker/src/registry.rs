@@ -19,7 +19,7 @@ use crate::backend::Seat;
 use crate::clock;
 use crate::dial::Agreed;
 use crate::gate::Gate;
-use crate::handshake::Handshake;
+use crate::http::replay_request::Handshake;
 
 /// All sessions of the broker.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use steadfast_protocol::shim::client_wire::Resume;
 use tokio::net::TcpStream;
 
 use crate::door::PlainToken;
-use crate::linger;
+use crate::net::lingering_close;
 use crate::registry::{Entry, Registry};
 
 /// Tells a client to try again (RFC 6455, 7.4.1 and its registry: service restart).
@@ -118,5 +118,5 @@ pub(crate) fn refuse_stale(stream: TcpStream) {
 }
 
 fn refuse(stream: TcpStream, code: u16, reason: &str) {
-    linger::with_last_words(stream, close_frame(code, reason));
+    lingering_close::with_last_words(stream, close_frame(code, reason));
 }

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use http::header::{HeaderMap, HeaderValue};
 
 use crate::config::settings::{HeaderMatch, HostPattern, PathMatch, Route, ValueMatch};
-use crate::hostname::{is_below, is_port};
+use crate::http::hostname::{is_below, is_port};
 
 /// The place of the first route whose conditions all hold.
 ///

@@ -23,15 +23,17 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
-use crate::answer_headers::declines_failover;
 use crate::backend::{Backend, Seat};
 use crate::broker::Broker;
 use crate::budget::Share;
+use crate::clock;
 use crate::dial::{DialError, Link, Search, Terms};
 use crate::door::Passes;
+use crate::http::backend_headers::declines_failover;
+use crate::journal;
+use crate::net::lingering_close;
 use crate::registry::{Core, Entry, Place};
 use crate::returns::{Arrival, Claimed, refuse_stale};
-use crate::{clock, journal, linger};
 
 use side::Side;
 use target::Target;
@@ -196,7 +198,7 @@ impl Io {
             Ok(last_words) => {
                 let before = self.client.replace(Side::new(stream));
                 if let (Some(side), Some(words)) = (before, last_words) {
-                    linger::with_last_words(side.stream, words);
+                    lingering_close::with_last_words(side.stream, words);
                 }
                 core.machine.handle_client(now, &early);
                 journal::returned(entry, client);
@@ -272,7 +274,7 @@ impl Io {
         moving.turn = None;
         if let Some(side) = self.backend.take() {
             if let Some(words) = core.machine.take_last_words(&mut || rand::random()) {
-                return linger::with_last_words(side.stream, words);
+                return lingering_close::with_last_words(side.stream, words);
             }
             // A backend that failed, or was given half a message, gets a reset; one that has said
             // and heard Close, an orderly end.

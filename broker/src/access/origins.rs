@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderValue};
 
 use crate::config::settings::OriginPattern;
-use crate::hostname::is_below;
+use crate::http::hostname::is_below;
 
 /// The origins of a rule; `None`: any, and requests without one.
 pub(super) struct Origins(Option<Vec<Rule>>);

@@ -7,7 +7,7 @@ use steadfast_protocol::time::Time;
 
 use super::Backend;
 use crate::clock;
-use crate::connect::connect;
+use crate::net::connect::connect;
 use crate::placement::Standing;
 use crate::pool::Pool;
 

@@ -3,9 +3,9 @@
 use http::header::{self, HeaderMap, HeaderValue};
 use steadfast_protocol::deflate::{Agreement, Mismatch, Offer as DeflateOffer};
 
-use crate::answer_headers::links_shim;
-use crate::handshake::Offer;
-use crate::header_lists::split;
+use crate::http::backend_headers::links_shim;
+use crate::http::replay_request::Offer;
+use crate::http::token_list::split;
 
 /// What the answer must fit.
 #[derive(Debug, Clone)]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::{HeaderMap, Uri};
 use steadfast_protocol::session::Config;
 
-use crate::answer_headers::supports_failover;
 use crate::config::settings::OnFailure;
 use crate::conversations::{Help, recognise};
 use crate::gate::Gate;
+use crate::http::backend_headers::supports_failover;
 use crate::pool::Present;
 
 /// The machine's configuration for a client that asks for `target`, with the subprotocols that are agreed on, or

@@ -4,8 +4,8 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::{Body, plain};
-use crate::header_lists::has_token;
-use crate::hostname::is_authority;
+use crate::http::hostname::is_authority;
+use crate::http::token_list::has_token;
 
 /// What is wrong with a request.
 pub(super) struct Refusal {

@@ -6,7 +6,7 @@ use steadfast_protocol::deflate::Offer as DeflateOffer;
 use steadfast_protocol::shim::client_wire::{self, Reason, Resume};
 
 use crate::dial::{Agreed, Terms};
-use crate::header_lists::split;
+use crate::http::token_list::split;
 
 use super::resume::PlainToken;
 

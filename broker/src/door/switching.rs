@@ -6,8 +6,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::config::settings::HeaderRules;
 use crate::dial::{Agreed, Link};
-use crate::handshake::end_to_end;
-use crate::header_rules;
+use crate::http::header_rules;
+use crate::http::replay_request::end_to_end;
 
 use super::offer::Spoken;
 use super::{Body, nothing};

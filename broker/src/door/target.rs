@@ -10,7 +10,7 @@ use http::{Request, Uri};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::hostname::is_authority;
+use crate::http::hostname::is_authority;
 
 /// Of absolute targets. What they say of TLS is not judged: whoever wrote them asked somebody in front.
 const SCHEMES: [&str; 4] = ["http", "ws", "https", "wss"];

@@ -16,7 +16,7 @@ use crate::backend::Backend;
 use crate::broker::Broker;
 use crate::config::{Overrides, parse};
 use crate::gate::Gate;
-use crate::handshake::Handshake;
+use crate::http::replay_request::Handshake;
 use crate::limits::Capacity;
 use crate::pool::Ask;
 use crate::registry::{Entry, Visit};

@@ -11,9 +11,9 @@ use hyper::body::Incoming;
 use tokio::net::TcpStream;
 
 use super::{Answer, Failure, Patience};
-use crate::answer_headers::requests_drain;
-use crate::connect::reason;
+use crate::http::backend_headers::requests_drain;
 use crate::manner::{Manner, OVER_LIMIT};
+use crate::net::connect::reason;
 
 /// How the broker names itself to backends when it asks on its own behalf.
 pub(crate) const USER_AGENT: &str = "steadfast-health";

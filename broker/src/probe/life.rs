@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::http::{USER_AGENT, authority};
-use crate::connect::{History, connect};
+use crate::net::connect::{History, connect};
 
 /// Asks the backend for `/`, without an upgrade, a cookie or a query, and returns whether a byte of an answer
 /// has come within `limit`. A connection that it accepts is none: the kernel of a stopped process accepts.

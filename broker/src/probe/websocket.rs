@@ -19,9 +19,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::http::{self, USER_AGENT};
 use super::{Answer, Failure, Patience};
-use crate::answer_headers::{check_upgrade, requests_drain};
-use crate::connect::reason;
+use crate::http::backend_headers::{check_upgrade, requests_drain};
 use crate::manner::Manner;
+use crate::net::connect::reason;
 
 type Socket = WebSocketStream<TcpStream>;
 

@@ -9,9 +9,9 @@ use steadfast_protocol::session::{DialFailure, Session};
 use steadfast_protocol::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::answer_headers::declines_failover;
 use crate::backend::Seat;
 use crate::dial::{DialError, Link};
+use crate::http::backend_headers::declines_failover;
 use crate::registry::{Core, Entry};
 
 use super::side::{BUFFER, Read, Side};

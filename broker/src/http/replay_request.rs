@@ -14,8 +14,8 @@ use http::{Method, Request, Uri, Version};
 use http_body_util::Empty;
 
 use crate::config::settings::HeaderRules;
-use crate::header_lists::elements;
-use crate::header_rules;
+use crate::http::header_rules;
+use crate::http::token_list::elements;
 
 /// How many different header sets are shared at the most; more are kept once per session.
 const SHARED_MAX: usize = 1024;

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::header_lists::has_token;
+use crate::http::token_list::has_token;
 
 const DRAIN: HeaderName = HeaderName::from_static("steadfast-drain");
 const FAILOVER: HeaderName = HeaderName::from_static("steadfast-failover");

@@ -1,0 +1,9 @@
+//! HTTP/1.1 as both sides speak it: hosts, lists in headers, and which headers go on. Knows requests and answers, but
+//! no pool, no session and no socket.
+
+pub(crate) mod backend_headers;
+pub(crate) mod header_case;
+pub(crate) mod header_rules;
+pub(crate) mod hostname;
+pub(crate) mod replay_request;
+pub(crate) mod token_list;
