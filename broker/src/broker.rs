@@ -9,13 +9,13 @@ use tokio::sync::Semaphore;
 
 use crate::budget::Budget;
 use crate::config::settings::Settings;
-use crate::dial::Dialer;
 use crate::limits::Capacity;
 use crate::operations::Operations;
 use crate::pauses::Pauses;
 use crate::registry::Registry;
 use crate::returns::Returns;
 use crate::setup::Setup;
+use crate::upstream::dial::Dialer;
 use crate::worker::Listener;
 
 /// The broker's state, apart from the sessions' own tasks.

@@ -31,19 +31,19 @@ use crate::access::{Denial, Guard, Pass};
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::settings::{HeaderCase, HeaderRules};
-use crate::dial::{Agreed, DialError, HandshakePlace, Link, Search, Terms};
 use crate::gate::Gate;
 use crate::http::backend_headers::declines_failover;
 use crate::http::header_case::Spelled;
 use crate::http::header_rules;
 use crate::http::replay_request::{Handshake, end_to_end};
 use crate::net::lingering_close;
-use crate::placement;
-use crate::pool::Pool;
 use crate::registry::{Entry, Place, Visit, session_name};
 use crate::returns::{Arrival, Claimed};
 use crate::session::Driver;
 use crate::setup::{Setup, Way};
+use crate::upstream::balance;
+use crate::upstream::dial::{Agreed, DialError, HandshakePlace, Link, Search, Terms};
+use crate::upstream::pool::Pool;
 use crate::worker::Listener;
 
 use form::Refusal;
@@ -191,7 +191,7 @@ impl Visitor {
         };
         let present = way.gate.pool.present();
         let hashed =
-            placement::key::of(&present.settings.balance, self.client.ip(), request.uri(), request.headers());
+            balance::key::of(&present.settings.balance, self.client.ip(), request.uri(), request.headers());
         let token = match present.settings.plain_resume.then(|| resume::take(&mut request)).transpose() {
             Ok(token) => token.flatten(),
             Err(sentence) => return plain(StatusCode::BAD_REQUEST, sentence),

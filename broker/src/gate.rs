@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::pool::Pool;
+use crate::upstream::pool::Pool;
 
 /// Where sessions come in, and where they go.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use steadfast_protocol::session::{Failure, Note};
 use steadfast_protocol::shim::CLOSE_BREACH;
 
-use crate::backend::Backend;
 use crate::clock;
 use crate::registry::{Core, Entry};
+use crate::upstream::backend::Backend;
 
 /// Logs and counts what a session's machine has noted.
 pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {

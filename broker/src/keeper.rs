@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use crate::broker::Broker;
 use crate::clock;
-use crate::pool::Pool;
 use crate::registry::Core;
+use crate::upstream::pool::Pool;
 
 /// How often it looks. A session's move takes longer than that in any case.
 const ROUND: Duration = Duration::from_millis(250);
@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Overrides, parse};
-    use crate::pool::Ask;
+    use crate::upstream::pool::Ask;
 
     const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
 

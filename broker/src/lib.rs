@@ -5,22 +5,14 @@
 
 mod access;
 mod admin;
-mod agent;
 mod api_client;
-mod asks;
-mod backend;
 mod broker;
 mod budget;
-mod checks;
-mod circuit;
 pub mod cli;
 mod clock;
 pub mod config;
 pub mod control;
-mod conversations;
 pub mod demo;
-mod dial;
-mod discovery;
 mod door;
 mod gate;
 mod http;
@@ -29,15 +21,10 @@ mod keeper;
 pub mod limits;
 pub mod listeners;
 pub mod logging;
-mod manner;
 mod metrics;
 mod net;
 mod operations;
 mod pauses;
-mod placement;
-mod pool;
-mod probe;
-mod queue;
 mod registry;
 mod reload;
 mod returns;
@@ -46,7 +33,7 @@ mod session;
 mod setup;
 pub mod shutdown;
 pub mod signals;
-mod vitals;
+mod upstream;
 mod worker;
 
 use std::io;
@@ -117,7 +104,7 @@ pub async fn run(
     beside.spawn(sweep(Arc::clone(&broker)));
     beside.spawn(keeper::keep(Arc::clone(&broker)));
     beside.spawn(operations::supervise(Arc::clone(&broker)));
-    beside.spawn(checks::supervise(Arc::clone(&broker)));
+    beside.spawn(upstream::health::checks::supervise(Arc::clone(&broker)));
     end(&broker, &phase, &mut stop).await;
     // A send fails only when no worker is left to hear it.
     let _ = phase.send(Phase::Ending);

@@ -8,10 +8,10 @@ use metrics_util::MetricKindMask;
 use steadfast_protocol::session::{Counts, Outcome};
 use steadfast_protocol::time::Time;
 
-use crate::backend::{Backend, State};
 use crate::broker::Broker;
 use crate::clock;
 use crate::operations::{Kind, State as End};
+use crate::upstream::backend::{Backend, State};
 
 /// Upper bounds of the pause histogram, in seconds.
 const PAUSES: [f64; 14] =

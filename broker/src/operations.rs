@@ -34,11 +34,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use steadfast_protocol::session::Outcome;
 use steadfast_protocol::time::Time;
 
-use crate::backend::{Backend, Duty};
 use crate::clock;
 use crate::config::settings::Drain;
-use crate::pool::Pool;
 use crate::registry::Registry;
+use crate::upstream::backend::{Backend, Duty};
+use crate::upstream::pool::Pool;
 
 pub(crate) use operation::{Cause, Kind, State, Subject, Terms, View, Wish};
 pub(crate) use supervisor::supervise;

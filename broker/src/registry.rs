@@ -15,11 +15,11 @@ use steadfast_protocol::session::{Ledger, Session};
 use steadfast_protocol::time::Time;
 use tokio::sync::Notify;
 
-use crate::backend::Seat;
 use crate::clock;
-use crate::dial::Agreed;
 use crate::gate::Gate;
 use crate::http::replay_request::Handshake;
+use crate::upstream::backend::Seat;
+use crate::upstream::dial::Agreed;
 
 /// All sessions of the broker.
 #[derive(Debug, Default)]

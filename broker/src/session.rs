@@ -23,17 +23,17 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
-use crate::backend::{Backend, Seat};
 use crate::broker::Broker;
 use crate::budget::Share;
 use crate::clock;
-use crate::dial::{DialError, Link, Search, Terms};
 use crate::door::Passes;
 use crate::http::backend_headers::declines_failover;
 use crate::journal;
 use crate::net::lingering_close;
 use crate::registry::{Core, Entry, Place};
 use crate::returns::{Arrival, Claimed, refuse_stale};
+use crate::upstream::backend::{Backend, Seat};
+use crate::upstream::dial::{DialError, Link, Search, Terms};
 
 use side::Side;
 use target::Target;

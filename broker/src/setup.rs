@@ -10,8 +10,8 @@ use http::header;
 use crate::access::Guard;
 use crate::config::settings::{HeaderRules, Route, Settings};
 use crate::gate::Gate;
-use crate::pool::Pool;
 use crate::route;
+use crate::upstream::pool::Pool;
 
 /// The configuration with what it has brought to life.
 pub(crate) struct Setup {

@@ -12,11 +12,11 @@ use steadfast_protocol::time::Time;
 
 use super::extract::Path;
 use super::{Admin, Error};
-use crate::agent::Score;
-use crate::backend::{Adjustment, Backend, Origin, WEIGHT_MAX};
 use crate::clock;
 use crate::config::{self, settings};
-use crate::pool::Pool;
+use crate::upstream::backend::{Adjustment, Backend, Origin, WEIGHT_MAX};
+use crate::upstream::health::agent::Score;
+use crate::upstream::pool::Pool;
 
 /// More percent than this have no effect that a weight has not.
 const PERCENT_MAX: u32 = WEIGHT_MAX * 100;

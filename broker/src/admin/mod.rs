@@ -23,8 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::broker::Broker;
 use crate::metrics::Exporter;
-use crate::pool::Refused;
 use crate::reload;
+use crate::upstream::pool::Refused;
 
 /// Bytes of a request's body. The longest that makes sense is a backend's description.
 const BODY_MAX: usize = 16 * 1024;

@@ -15,10 +15,10 @@ use super::audit::Concerns;
 use super::backends::{named, pool_named, shown};
 use super::extract::{Body, Path};
 use super::{Admin, Error, sessions};
-use crate::backend::Backend;
 use crate::clock;
 use crate::operations::{Cause, Refused, Subject, Terms, View, Wish};
-use crate::pool::Pool;
+use crate::upstream::backend::Backend;
+use crate::upstream::pool::Pool;
 
 /// Sessions per second, and counts: as for the keys of `[drain]`.
 const COUNT_MAX: u32 = 1_000_000;

@@ -6,10 +6,10 @@ use http::{HeaderMap, Uri};
 use steadfast_protocol::session::Config;
 
 use crate::config::settings::OnFailure;
-use crate::conversations::{Help, recognise};
 use crate::gate::Gate;
 use crate::http::backend_headers::supports_failover;
-use crate::pool::Present;
+use crate::upstream::conversations::{Help, recognise};
+use crate::upstream::pool::Present;
 
 /// The machine's configuration for a client that asks for `target`, with the subprotocols that are agreed on, or
 /// offered; and whether it must reconnect when the backend that gave this `answer` is left. The configuration is

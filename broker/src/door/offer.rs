@@ -5,8 +5,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use steadfast_protocol::deflate::Offer as DeflateOffer;
 use steadfast_protocol::shim::client_wire::{self, Reason, Resume};
 
-use crate::dial::{Agreed, Terms};
 use crate::http::token_list::split;
+use crate::upstream::dial::{Agreed, Terms};
 
 use super::resume::PlainToken;
 

@@ -5,9 +5,9 @@ use http::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::config::settings::HeaderRules;
-use crate::dial::{Agreed, Link};
 use crate::http::header_rules;
 use crate::http::replay_request::end_to_end;
+use crate::upstream::dial::{Agreed, Link};
 
 use super::offer::Spoken;
 use super::{Body, nothing};

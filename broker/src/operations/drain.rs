@@ -7,7 +7,7 @@ use super::operation::{Operation, State};
 use super::progress::Tally;
 use super::supervisor::World;
 use super::survey::Survey;
-use crate::backend::Backend;
+use crate::upstream::backend::Backend;
 
 /// Takes in the sessions that have come to its backend, and lets those go that have left it.
 pub(super) fn survey(operation: &mut Operation, world: &World<'_>, survey: &Survey) {

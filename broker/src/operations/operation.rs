@@ -10,9 +10,9 @@ use steadfast_protocol::time::Time;
 use super::conflicts::Claim;
 use super::pace::Pace;
 use super::progress::{Progress, Tally};
-use crate::backend::Backend;
 use crate::config::settings::Drain;
-use crate::pool::Pool;
+use crate::upstream::backend::Backend;
+use crate::upstream::pool::Pool;
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use super::shares::{Bearer, Keyed, bearers, by_key, shifts};
 use super::supervisor::World;
 use super::survey::{Sighting, Survey};
 use crate::config::settings::Balance;
-use crate::placement::Candidate;
-use crate::pool::Pool;
+use crate::upstream::balance::Candidate;
+use crate::upstream::pool::Pool;
 
 /// Lets those go that have ended; when all that were planned have been tried, plans anew.
 pub(super) fn survey(operation: &mut Operation, world: &World<'_>, survey: &Survey) {

@@ -11,7 +11,7 @@ use super::rebalance::is_off;
 use super::supervisor::World;
 use super::survey::Survey;
 use crate::config::settings::Rebalance;
-use crate::pool::Pool;
+use crate::upstream::pool::Pool;
 
 /// Looks in a row that must find a pool out of balance.
 const LOOKS: u32 = 2;

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::config::settings::Balance;
-use crate::placement::{self, Candidate, Standing, Turns};
+use crate::upstream::balance::{self, Candidate, Standing, Turns};
 
 /// A backend with its sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +166,7 @@ pub(super) fn by_key(
         let Some(own) = position(&places, here) else { continue };
         // It takes part in the choice without its own place.
         places[own].sessions = places[own].sessions.saturating_sub(1);
-        let placed = placement::place(&places, balance, Some(key), &mut turns, &mut || 0);
+        let placed = balance::place(&places, balance, Some(key), &mut turns, &mut || 0);
         let there = placed
             .ok()
             .and_then(|placed| position(&places, placed.id))

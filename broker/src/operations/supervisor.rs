@@ -17,8 +17,8 @@ use super::{Book, Operations, drain, failover, finish, rebalance};
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::settings::Drain;
-use crate::pool::Pool;
 use crate::registry::Registry;
+use crate::upstream::pool::Pool;
 
 /// From one round to the next.
 const ROUND: Duration = Duration::from_millis(100);

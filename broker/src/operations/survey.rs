@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use steadfast_protocol::session::State;
 
-use crate::pool::Pool;
 use crate::registry::{Entry, Registry};
+use crate::upstream::pool::Pool;
 
 /// All sessions as they were at one look.
 #[derive(Debug, Default)]

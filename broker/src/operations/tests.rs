@@ -12,14 +12,14 @@ use steadfast_protocol::session::{Opening, Session, Stay};
 use super::progress::Tally;
 use super::supervisor::Supervisor;
 use super::*;
-use crate::backend::Backend;
 use crate::broker::Broker;
 use crate::config::{Overrides, parse};
 use crate::gate::Gate;
 use crate::http::replay_request::Handshake;
 use crate::limits::Capacity;
-use crate::pool::Ask;
 use crate::registry::{Entry, Visit};
+use crate::upstream::backend::Backend;
+use crate::upstream::pool::Ask;
 
 const MOVED: Outcome = Outcome::Moved { forced: false };
 const BUSY: Outcome = Outcome::Stayed(Stay::Busy);
@@ -91,7 +91,7 @@ impl Rig {
         id
     }
 
-    fn seat(&self, backend: &str) -> crate::backend::Seat {
+    fn seat(&self, backend: &str) -> crate::upstream::backend::Seat {
         let others: Vec<_> =
             self.pool().present().backends.iter().map(|own| (own.name.clone(), own.id)).collect();
         let tried: Vec<usize> = others.iter().filter(|(name, _)| name != backend).map(|own| own.1).collect();
@@ -247,7 +247,7 @@ fn busy_sessions_stay_and_are_tried_again() {
 fn no_more_move_than_there_is_room_for() {
     let mut rig = Rig::new("");
     rig.sessions("a", 8);
-    let limit = |max| crate::backend::Adjustment { weight: None, max_sessions: Some(max) };
+    let limit = |max| crate::upstream::backend::Adjustment { weight: None, max_sessions: Some(max) };
     rig.backend("b").adjust(rig.now, limit(Some(3)));
     rig.drain("a").expect("nothing is in the way");
     rig.run(SECOND, |rig| assert!(rig.moving().len() <= 3));
@@ -271,7 +271,7 @@ fn who_breaks_before_it_makes_stays_when_the_room_is_gone() {
         rig.run(SECOND, |_| {});
         let moving = rig.moving();
         assert_eq!(moving.len(), 3);
-        let limit = crate::backend::Adjustment { weight: None, max_sessions: Some(Some(1)) };
+        let limit = crate::upstream::backend::Adjustment { weight: None, max_sessions: Some(Some(1)) };
         rig.backend("b").adjust(rig.now, limit);
         rig.round();
         assert_eq!(rig.moving().len(), left[0], "{keys}");

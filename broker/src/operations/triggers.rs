@@ -7,9 +7,9 @@ use steadfast_protocol::time::Time;
 
 use super::operation::{Cause, Subject, Terms, Wish};
 use super::{Operations, State};
-use crate::backend::{Backend, Duty};
 use crate::config::settings::Drain;
-use crate::pool::Pool;
+use crate::upstream::backend::{Backend, Duty};
+use crate::upstream::pool::Pool;
 
 /// What was answered already, by the backends' ids.
 #[derive(Debug, Default)]

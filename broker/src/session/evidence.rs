@@ -9,12 +9,12 @@ use steadfast_kernel_socket::{Support, TcpState, tcp_state};
 use steadfast_protocol::session::{Evidence, Judgement};
 use steadfast_protocol::time::Time;
 
-use crate::backend::{Backend, Seat};
 use crate::clock;
 use crate::config::settings::{Check, Health};
-use crate::pool::Present;
-use crate::probe::life;
 use crate::registry::{Core, Entry};
+use crate::upstream::backend::{Backend, Seat};
+use crate::upstream::health::probe::life;
+use crate::upstream::pool::Present;
 
 use super::side::Side;
 use super::{Io, blame};

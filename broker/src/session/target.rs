@@ -9,10 +9,10 @@ use steadfast_protocol::session::{DialFailure, Session};
 use steadfast_protocol::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::backend::Seat;
-use crate::dial::{DialError, Link};
 use crate::http::backend_headers::declines_failover;
 use crate::registry::{Core, Entry};
+use crate::upstream::backend::Seat;
+use crate::upstream::dial::{DialError, Link};
 
 use super::side::{BUFFER, Read, Side};
 use super::{Io, evidence, search};

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::placement::hash;
+use crate::upstream::balance::hash;
 
 /// Weight, sessions and limit of each; the id is the place in the list.
 fn all(bearers: &[(u32, usize, Option<usize>)]) -> Vec<Bearer> {
@@ -100,7 +100,7 @@ fn candidate(id: usize, sessions: usize, max_sessions: Option<usize>) -> Candida
 fn placed(candidates: &[Candidate], keys: impl Iterator<Item = u64>) -> Vec<Keyed> {
     let place = |key| {
         let placed =
-            placement::place(candidates, &Balance::Source, Some(key), &mut Turns::default(), &mut || 0);
+            balance::place(candidates, &Balance::Source, Some(key), &mut Turns::default(), &mut || 0);
         Keyed { id: u128::from(key), here: placed.expect("a place").id, key }
     };
     keys.map(place).collect()

@@ -6,12 +6,12 @@ use std::time::Duration;
 use steadfast_protocol::time::Time;
 
 use super::{State, WEIGHT_MAX};
-use crate::agent::{self, Admin, Operating, Score};
-use crate::asks::Asks;
-use crate::circuit::{Change, Circuit};
 use crate::config::settings::{self, Outlier};
-use crate::placement::Standing;
-use crate::vitals::{Vitals, ramp};
+use crate::upstream::balance::Standing;
+use crate::upstream::health::agent::{self, Admin, Operating, Score};
+use crate::upstream::health::asks::Asks;
+use crate::upstream::health::circuit::{Change, Circuit};
+use crate::upstream::health::vitals::{Vitals, ramp};
 
 /// A weight of one, in the unit in which shares are computed.
 const WHOLE: u32 = 1000;

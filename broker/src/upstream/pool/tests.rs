@@ -1,7 +1,7 @@
 use super::*;
-use crate::agent;
 use crate::config::{Overrides, parse};
-use crate::placement::Standing;
+use crate::upstream::balance::Standing;
+use crate::upstream::health::agent;
 
 const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
 

@@ -16,7 +16,7 @@ use tokio_tungstenite::{accept_async, accept_hdr_async};
 
 use super::*;
 use crate::config::settings::HeaderCase;
-use crate::manner::OVER_LIMIT;
+use crate::upstream::manner::OVER_LIMIT;
 
 const MANNER: Manner = Manner { case: HeaderCase::Lower, header: 16 << 10, header_lines: 128 };
 

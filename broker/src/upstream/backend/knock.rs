@@ -8,8 +8,8 @@ use steadfast_protocol::time::Time;
 use super::Backend;
 use crate::clock;
 use crate::net::connect::connect;
-use crate::placement::Standing;
-use crate::pool::Pool;
+use crate::upstream::balance::Standing;
+use crate::upstream::pool::Pool;
 
 /// One connection at a time, however many sessions want to know.
 #[derive(Debug, Default)]

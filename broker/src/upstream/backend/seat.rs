@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use steadfast_protocol::time::Time;
 
 use super::Backend;
-use crate::placement::Reason;
+use crate::upstream::balance::Reason;
 
 /// A session's place on a backend; given back when dropped.
 #[derive(Debug)]

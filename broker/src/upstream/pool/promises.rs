@@ -5,7 +5,7 @@ use std::time::Duration;
 use steadfast_protocol::session::{AckMode, Codes, Config};
 
 use crate::config::settings::{self, OnFailure, Settings};
-use crate::conversations::HOLD;
+use crate::upstream::conversations::HOLD;
 
 pub(super) fn of(pool: &settings::Pool, settings: &Settings) -> Config {
     let Settings { limits, timeouts, failover, poison, herd, drain, .. } = settings;

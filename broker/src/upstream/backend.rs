@@ -15,13 +15,13 @@ use std::time::Duration;
 use steadfast_protocol::time::Time;
 use tokio::sync::Semaphore;
 
-use crate::agent::{self, Report};
 use crate::config::settings::{self, Query};
-use crate::discovery::Found;
 use crate::net::connect::History;
-use crate::placement::{Candidate, Reason, Standing, hash};
-use crate::queue::Queue;
-use crate::vitals::{Turn, Vitals};
+use crate::upstream::balance::{Candidate, Reason, Standing, hash};
+use crate::upstream::discovery::Found;
+use crate::upstream::health::agent::{self, Report};
+use crate::upstream::health::vitals::{Turn, Vitals};
+use crate::upstream::queue::Queue;
 
 use condition::Condition;
 pub(crate) use condition::{Adjustment, Duty, Rules, Share};

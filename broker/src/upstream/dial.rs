@@ -24,13 +24,13 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use crate::access::Denial;
-use crate::backend::{Backend, Seat};
 use crate::clock;
 use crate::http::backend_headers::{check_upgrade, requests_drain};
 use crate::http::replay_request::Handshake;
-use crate::manner::{OVER_LIMIT, Wire};
 use crate::net::connect::{connect, is_local, is_used_up};
-use crate::pool::{Ask, Dialing, NoSeat, Pool};
+use crate::upstream::backend::{Backend, Seat};
+use crate::upstream::manner::{OVER_LIMIT, Wire};
+use crate::upstream::pool::{Ask, Dialing, NoSeat, Pool};
 
 use exchange::{NoAnswer, Watched, cause, exchange};
 use hang_ups::{HangUp, HangUps};

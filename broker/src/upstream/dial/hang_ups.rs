@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use super::{DialError, Search, cause, failed};
 use crate::access::Denial;
-use crate::backend::Backend;
 use crate::clock;
-use crate::pool::Pool;
-use crate::pool::killers::{Judgement, Request, Span, Verdict};
+use crate::upstream::backend::Backend;
+use crate::upstream::pool::Pool;
+use crate::upstream::pool::killers::{Judgement, Request, Span, Verdict};
 
 /// Backends that may hang up on one request: the first, and one other.
 const HANG_UPS_MAX: usize = 2;

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::settings::{Check, Health};
-use crate::manner::Manner;
 use crate::net::connect::{History, connect, is_local, reason};
+use crate::upstream::manner::Manner;
 
 /// What a good probe has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -20,8 +20,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::http::{self, USER_AGENT};
 use super::{Answer, Failure, Patience};
 use crate::http::backend_headers::{check_upgrade, requests_drain};
-use crate::manner::Manner;
 use crate::net::connect::reason;
+use crate::upstream::manner::Manner;
 
 type Socket = WebSocketStream<TcpStream>;
 

@@ -9,16 +9,16 @@ use steadfast_protocol::time::Time;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use crate::agent;
-use crate::backend::Backend;
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::settings::{Agent, Check, Discovery, Dns, Health};
-use crate::discovery::follower::{Follower, News};
-use crate::discovery::resolver::Resolver;
 use crate::net::connect::History;
-use crate::pool::Pool;
-use crate::probe::{self, Answer, Failure};
+use crate::upstream::backend::Backend;
+use crate::upstream::discovery::follower::{Follower, News};
+use crate::upstream::discovery::resolver::Resolver;
+use crate::upstream::health::agent;
+use crate::upstream::health::probe::{self, Answer, Failure};
+use crate::upstream::pool::Pool;
 
 /// How soon a new backend is checked and an old one no more.
 const ROUND: Duration = Duration::from_millis(250);

@@ -3,7 +3,7 @@
 use steadfast_protocol::time::Time;
 
 use super::Backend;
-use crate::asks::{Asks, Reason};
+use crate::upstream::health::asks::{Asks, Reason};
 
 impl Backend {
     /// It has closed a session, which it had since `linked`, with a code that stands for a failure.
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::config::{Overrides, parse};
-    use crate::pool::{Ask, Pool};
+    use crate::upstream::pool::{Ask, Pool};
 
     const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
 

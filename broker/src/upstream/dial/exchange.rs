@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::manner::Manner;
+use crate::upstream::manner::Manner;
 
 /// A connection that notices whether it has carried anything.
 pub(super) struct Watched {

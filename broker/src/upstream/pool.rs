@@ -15,15 +15,15 @@ use steadfast_protocol::session::Config;
 use steadfast_protocol::time::Time;
 use tokio::time::{Instant, sleep_until};
 
-use crate::backend::{Backend, Origin, Rules, Seat, Share};
-use crate::circuit::ejectable;
 use crate::clock;
 use crate::config::settings::{self, Query, Settings};
-use crate::conversations::Conversation;
-use crate::discovery::Found;
-use crate::manner::Manner;
-use crate::placement::{self, Candidate, NoPlace, Standing, Turns};
-use crate::queue::{LOOK, Queue};
+use crate::upstream::backend::{Backend, Origin, Rules, Seat, Share};
+use crate::upstream::balance::{self, Candidate, NoPlace, Standing, Turns};
+use crate::upstream::conversations::Conversation;
+use crate::upstream::discovery::Found;
+use crate::upstream::health::circuit::ejectable;
+use crate::upstream::manner::Manner;
+use crate::upstream::queue::{LOOK, Queue};
 use invitations::Invitations;
 
 use killers::Killers;
@@ -162,7 +162,7 @@ impl Pool {
             let candidates: Vec<_> = present.backends.iter().filter_map(candidate).collect();
             let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
             let balance = &present.settings.balance;
-            let placed = placement::place(&candidates, balance, ask.key, &mut turns, &mut rand::random);
+            let placed = balance::place(&candidates, balance, ask.key, &mut turns, &mut rand::random);
             drop(turns);
             let placed = placed.map_err(NoSeat::from)?;
             let chosen = present.backends.iter().find(|backend| backend.id == placed.id);
@@ -243,7 +243,7 @@ impl Pool {
             let max_sessions = [candidate.max_sessions, max].into_iter().flatten().min();
             Some(Candidate { max_sessions, ..candidate })
         };
-        placement::room(&others.filter_map(candidate).collect::<Vec<_>>())
+        balance::room(&others.filter_map(candidate).collect::<Vec<_>>())
     }
 
     /// Backends whose shares count: those that are neither ejected nor on trial. Where backends are

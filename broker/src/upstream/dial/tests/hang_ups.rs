@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::*;
-use crate::backend::Adjustment;
-use crate::pool::killers::{Span, Verdict};
+use crate::upstream::backend::Adjustment;
+use crate::upstream::pool::killers::{Span, Verdict};
 
 /// A service that hangs up on requests for `/kill`, and on all for as long as it is told so.
 struct Service {

@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 
 use super::{Answer, Failure, Patience};
 use crate::http::backend_headers::requests_drain;
-use crate::manner::{Manner, OVER_LIMIT};
 use crate::net::connect::reason;
+use crate::upstream::manner::{Manner, OVER_LIMIT};
 
 /// How the broker names itself to backends when it asks on its own behalf.
 pub(crate) const USER_AGENT: &str = "steadfast-health";

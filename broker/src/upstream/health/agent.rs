@@ -9,9 +9,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::config::settings::Agent;
-use crate::manner::Manner;
 use crate::net::connect::{History, connect, reason};
-use crate::probe::{Failure, Patience, http as plain};
+use crate::upstream::health::probe::{Failure, Patience, http as plain};
+use crate::upstream::manner::Manner;
 
 /// The most bytes of a report.
 const REPORT_MAX: usize = 1 << 10;

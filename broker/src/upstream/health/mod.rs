@@ -1,0 +1,9 @@
+//! Whether backends are well: checks, agents, what backends ask for, and what their sessions have met. Judges one
+//! backend by what it is told, and moves no session.
+
+pub(crate) mod agent;
+pub(crate) mod asks;
+pub(crate) mod checks;
+pub(crate) mod circuit;
+pub(crate) mod probe;
+pub(crate) mod vitals;
