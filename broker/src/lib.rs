@@ -3,7 +3,6 @@
 //! [`run`] is the broker: listeners, settings and a way to stop it go in; sessions happen. The story
 //! of one session is in `session` (the driver) and in `steadfast_protocol::session` (the machine).
 
-mod access;
 mod admin;
 mod api_client;
 mod broker;
@@ -14,7 +13,6 @@ pub mod config;
 pub mod control;
 pub mod demo;
 mod door;
-mod gate;
 mod http;
 mod journal;
 mod keeper;
@@ -24,11 +22,10 @@ pub mod logging;
 mod metrics;
 mod net;
 mod operations;
-mod pauses;
 mod registry;
 mod reload;
 mod returns;
-mod route;
+mod routing;
 mod session;
 mod setup;
 pub mod shutdown;

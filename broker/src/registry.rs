@@ -16,8 +16,8 @@ use steadfast_protocol::time::Time;
 use tokio::sync::Notify;
 
 use crate::clock;
-use crate::gate::Gate;
 use crate::http::replay_request::Handshake;
+use crate::routing::binding::Gate;
 use crate::upstream::backend::Seat;
 use crate::upstream::dial::Agreed;
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use http::Request;
 use http::header;
 
-use crate::access::Guard;
 use crate::config::settings::{HeaderRules, Route, Settings};
-use crate::gate::Gate;
-use crate::route;
+use crate::routing::admission::Guard;
+use crate::routing::binding::Gate;
+use crate::routing::route;
 use crate::upstream::pool::Pool;
 
 /// The configuration with what it has brought to life.

@@ -6,8 +6,8 @@ use http::{HeaderMap, Uri};
 use steadfast_protocol::session::Config;
 
 use crate::config::settings::OnFailure;
-use crate::gate::Gate;
 use crate::http::backend_headers::supports_failover;
+use crate::routing::binding::Gate;
 use crate::upstream::conversations::{Help, recognise};
 use crate::upstream::pool::Present;
 

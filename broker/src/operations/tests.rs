@@ -14,10 +14,10 @@ use super::supervisor::Supervisor;
 use super::*;
 use crate::broker::Broker;
 use crate::config::{Overrides, parse};
-use crate::gate::Gate;
 use crate::http::replay_request::Handshake;
 use crate::limits::Capacity;
 use crate::registry::{Entry, Visit};
+use crate::routing::binding::Gate;
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Ask;
 

@@ -23,11 +23,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
-use crate::access::Denial;
 use crate::clock;
 use crate::http::backend_headers::{check_upgrade, requests_drain};
 use crate::http::replay_request::Handshake;
 use crate::net::connect::{connect, is_local, is_used_up};
+use crate::routing::admission::Denial;
 use crate::upstream::backend::{Backend, Seat};
 use crate::upstream::manner::{OVER_LIMIT, Wire};
 use crate::upstream::pool::{Ask, Dialing, NoSeat, Pool};

@@ -9,8 +9,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::{DialError, Search, cause, failed};
-use crate::access::Denial;
 use crate::clock;
+use crate::routing::admission::Denial;
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Pool;
 use crate::upstream::pool::killers::{Judgement, Request, Span, Verdict};

@@ -1,0 +1,7 @@
+//! Where a request goes, and who may ask: routes, what binds a listener and a route to a pool, pauses, and admission.
+//! Knows pools by what sessions need of them, and no session.
+
+pub(crate) mod admission;
+pub(crate) mod binding;
+pub(crate) mod pauses;
+pub(crate) mod route;
