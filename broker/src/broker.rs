@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
 
-use crate::budget::Budget;
 use crate::config::settings::Settings;
 use crate::limits::Capacity;
 use crate::operations::Operations;
-use crate::registry::Registry;
-use crate::returns::Returns;
 use crate::routing::pauses::Pauses;
+use crate::session::memory::Budget;
+use crate::session::registry::Registry;
+use crate::session::resumption::Returns;
 use crate::setup::Setup;
 use crate::upstream::dial::Dialer;
 use crate::worker::Listener;

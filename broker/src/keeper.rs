@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::broker::Broker;
 use crate::clock;
-use crate::registry::Core;
+use crate::session::registry::Core;
 use crate::upstream::pool::Pool;
 
 /// How often it looks. A session's move takes longer than that in any case.

@@ -6,7 +6,6 @@
 mod admin;
 mod api_client;
 mod broker;
-mod budget;
 pub mod cli;
 mod clock;
 pub mod config;
@@ -14,7 +13,6 @@ pub mod control;
 pub mod demo;
 mod door;
 mod http;
-mod journal;
 mod keeper;
 pub mod limits;
 pub mod listeners;
@@ -22,9 +20,7 @@ pub mod logging;
 mod metrics;
 mod net;
 mod operations;
-mod registry;
 mod reload;
-mod returns;
 mod routing;
 mod session;
 mod setup;
@@ -76,7 +72,7 @@ pub async fn run(
     Signals { mut stop, reload }: Signals,
 ) -> io::Result<()> {
     let workers = settings.workers;
-    let kernel = std::thread::spawn(session::test_kernel);
+    let kernel = std::thread::spawn(session::driver::test_kernel);
     let exporter = metrics::Exporter::install();
     let addresses = listeners.clients.iter().map(|listener| listener.address).collect();
     let broker = Arc::new(Broker::new(settings, &capacity, addresses));

@@ -36,7 +36,7 @@ use steadfast_protocol::time::Time;
 
 use crate::clock;
 use crate::config::settings::Drain;
-use crate::registry::Registry;
+use crate::session::registry::Registry;
 use crate::upstream::backend::{Backend, Duty};
 use crate::upstream::pool::Pool;
 

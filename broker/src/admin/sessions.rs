@@ -12,7 +12,7 @@ use steadfast_protocol::session::{Counts, Ledger};
 use super::extract::{Body, Path};
 use super::{Admin, Error};
 use crate::clock;
-use crate::registry::Entry;
+use crate::session::registry::Entry;
 use search::{After, Place, Search};
 
 /// Bytes of a Close's reason: a control frame's, without the code (RFC 6455, 5.5).

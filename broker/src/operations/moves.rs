@@ -9,7 +9,7 @@ use super::operation::{Kind, Operation};
 use super::supervisor::World;
 use super::tickets::{Purpose, Tickets};
 use crate::config::settings::Drain;
-use crate::registry::{Entry, Registry};
+use crate::session::registry::{Entry, Registry};
 
 /// How soon a session is tried again that could not be asked: it has not settled after a failure.
 const SOON: Duration = Duration::from_millis(500);

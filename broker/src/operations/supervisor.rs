@@ -17,7 +17,7 @@ use super::{Book, Operations, drain, failover, finish, rebalance};
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::settings::Drain;
-use crate::registry::Registry;
+use crate::session::registry::Registry;
 use crate::upstream::pool::Pool;
 
 /// From one round to the next.

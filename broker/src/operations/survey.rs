@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use steadfast_protocol::session::State;
 
-use crate::registry::{Entry, Registry};
+use crate::session::registry::{Entry, Registry};
 use crate::upstream::pool::Pool;
 
 /// All sessions as they were at one look.

@@ -16,8 +16,8 @@ use crate::broker::Broker;
 use crate::config::{Overrides, parse};
 use crate::http::replay_request::Handshake;
 use crate::limits::Capacity;
-use crate::registry::{Entry, Visit};
 use crate::routing::binding::Gate;
+use crate::session::registry::{Entry, Visit};
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Ask;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use steadfast_protocol::time::Time;
 
 use super::session_id;
-use crate::registry::{Entry, session_name};
+use crate::session::registry::{Entry, session_name};
 
 /// Sessions of a page, unless the query says otherwise.
 const LIMIT: usize = 1000;

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::door::PlainToken;
 use crate::net::lingering_close;
-use crate::registry::{Entry, Registry};
+use crate::session::registry::{Entry, Registry};
 
 /// Tells a client to try again (RFC 6455, 7.4.1 and its registry: service restart).
 const TRY_AGAIN: u16 = 1012;

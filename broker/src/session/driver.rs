@@ -8,8 +8,8 @@
 mod evidence;
 mod orphan;
 mod reading;
-mod side;
-mod target;
+mod socket;
+mod successor;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,19 +24,19 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use crate::broker::Broker;
-use crate::budget::Share;
 use crate::clock;
 use crate::door::Passes;
 use crate::http::backend_headers::declines_failover;
-use crate::journal;
 use crate::net::lingering_close;
-use crate::registry::{Core, Entry, Place};
-use crate::returns::{Arrival, Claimed, refuse_stale};
+use crate::session::access_log;
+use crate::session::memory::Share;
+use crate::session::registry::{Core, Entry, Place};
+use crate::session::resumption::{Arrival, Claimed, refuse_stale};
 use crate::upstream::backend::{Backend, Seat};
 use crate::upstream::dial::{DialError, Link, Search, Terms};
 
-use side::Side;
-use target::Target;
+use socket::Side;
+use successor::Target;
 
 pub(crate) use evidence::test_kernel;
 
@@ -201,7 +201,7 @@ impl Io {
                     lingering_close::with_last_words(side.stream, words);
                 }
                 core.machine.handle_client(now, &early);
-                journal::returned(entry, client);
+                access_log::returned(entry, client);
             }
             Err(_) => refuse_stale(stream),
         }
@@ -258,7 +258,7 @@ impl Io {
     }
 
     fn report(&self, entry: &Entry, core: &Core, note: &Note) {
-        journal::note(entry, core.seat.as_ref().map(Seat::backend), note);
+        access_log::note(entry, core.seat.as_ref().map(Seat::backend), note);
         if let Note::MoveEnded { ticket, outcome } = *note {
             self.broker.operations.ended(ticket, outcome);
         }
@@ -370,7 +370,7 @@ impl Drop for Driver {
         let core = entry.core();
         let ledger = core.machine.ledger();
         let last = io.moving.as_ref().and_then(|moving| moving.just_failed.as_ref());
-        journal::ended(entry, &core, last.map(|backend| backend.name.as_str()));
+        access_log::ended(entry, &core, last.map(|backend| backend.name.as_str()));
         drop(core);
         io.broker.budget.give_back(&mut io.share, entry.id);
         io.broker.registry.remove(entry.id, ledger);

@@ -11,12 +11,12 @@ use steadfast_protocol::time::Time;
 
 use crate::clock;
 use crate::config::settings::{Check, Health};
-use crate::registry::{Core, Entry};
+use crate::session::registry::{Core, Entry};
 use crate::upstream::backend::{Backend, Seat};
 use crate::upstream::health::probe::life;
 use crate::upstream::pool::Present;
 
-use super::side::Side;
+use super::socket::Side;
 use super::{Io, blame};
 
 /// Timeouts in a row without an answer, and probes, from which on a connection may be dead.

@@ -10,11 +10,11 @@ use steadfast_protocol::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::backend_headers::declines_failover;
-use crate::registry::{Core, Entry};
+use crate::session::registry::{Core, Entry};
 use crate::upstream::backend::Seat;
 use crate::upstream::dial::{DialError, Link};
 
-use super::side::{BUFFER, Read, Side};
+use super::socket::{BUFFER, Read, Side};
 use super::{Io, evidence, search};
 
 /// How far it has come.

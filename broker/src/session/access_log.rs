@@ -8,7 +8,7 @@ use steadfast_protocol::session::{Failure, Note};
 use steadfast_protocol::shim::CLOSE_BREACH;
 
 use crate::clock;
-use crate::registry::{Core, Entry};
+use crate::session::registry::{Core, Entry};
 use crate::upstream::backend::Backend;
 
 /// Logs and counts what a session's machine has noted.

@@ -2,7 +2,7 @@
 
 use steadfast_protocol::time::Time;
 
-use crate::registry::{Core, Entry};
+use crate::session::registry::{Core, Entry};
 
 use super::Io;
 

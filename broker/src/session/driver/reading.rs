@@ -5,11 +5,11 @@ use std::task::Context;
 use steadfast_protocol::session::{Failure, Session};
 use steadfast_protocol::time::Time;
 
-use crate::budget::Direction;
-use crate::registry::Entry;
+use crate::session::memory::Direction;
+use crate::session::registry::Entry;
 
 use super::Io;
-use super::side::{BUFFER, Read};
+use super::socket::{BUFFER, Read};
 
 impl Io {
     pub(super) fn read_client(
