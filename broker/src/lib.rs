@@ -13,7 +13,6 @@ pub mod control;
 pub mod demo;
 mod door;
 mod http;
-mod keeper;
 pub mod limits;
 pub mod listeners;
 pub mod logging;
@@ -95,7 +94,7 @@ pub async fn run(
     }
     beside.spawn(reloader.run(reload, requested));
     beside.spawn(sweep(Arc::clone(&broker)));
-    beside.spawn(keeper::keep(Arc::clone(&broker)));
+    beside.spawn(operations::evacuation::keep(Arc::clone(&broker)));
     beside.spawn(operations::supervise(Arc::clone(&broker)));
     beside.spawn(upstream::health::checks::supervise(Arc::clone(&broker)));
     end(&broker, &phase, &mut stop).await;

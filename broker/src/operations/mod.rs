@@ -1,4 +1,5 @@
-//! Operations: many sessions that move by one order, of an operator, a backend or the broker itself.
+//! Operations: many sessions that move by one order, of an operator, a backend or the broker itself. Chooses sessions
+//! and tells their machines to move; dials nothing, and knows nobody who gives an order.
 //!
 //! ```text
 //!                 +---------+  nothing can be moved   +---------+
@@ -15,6 +16,7 @@
 
 mod conflicts;
 mod drain;
+pub(crate) mod evacuation;
 mod failover;
 mod moves;
 mod operation;
