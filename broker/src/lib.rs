@@ -11,12 +11,10 @@ mod clock;
 pub mod config;
 pub mod control;
 pub mod demo;
-mod door;
+mod downstream;
 mod http;
 pub mod limits;
 pub mod listeners;
-pub mod logging;
-mod metrics;
 mod net;
 mod operations;
 mod reload;
@@ -25,6 +23,7 @@ mod session;
 mod setup;
 pub mod shutdown;
 pub mod signals;
+pub mod telemetry;
 mod upstream;
 mod worker;
 
@@ -41,10 +40,10 @@ use config::settings::Settings;
 use config::{Source, Stamp};
 use limits::Capacity;
 use listeners::Listeners;
-use logging::Levels;
 use reload::Reloader;
 use shutdown::Stop;
 use signals::Signals;
+use telemetry::logging::Levels;
 use worker::{Entrance, Listener, Phase};
 
 /// What a reload needs.
@@ -72,7 +71,7 @@ pub async fn run(
 ) -> io::Result<()> {
     let workers = settings.workers;
     let kernel = std::thread::spawn(session::driver::test_kernel);
-    let exporter = metrics::Exporter::install();
+    let exporter = telemetry::metrics::Exporter::install();
     let addresses = listeners.clients.iter().map(|listener| listener.address).collect();
     let broker = Arc::new(Broker::new(settings, &capacity, addresses));
     let entrances = entrances(listeners.clients);

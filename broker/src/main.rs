@@ -10,7 +10,8 @@ use steadfast::cli::{CheckArgs, Cli, Command, Exit, ServeArgs};
 use steadfast::config::{self, ConfigError, Overrides, Settings, Source};
 use steadfast::limits::{Capacity, TooFewDescriptors};
 use steadfast::listeners::{BindError, Listeners};
-use steadfast::{Reloads, control, demo, logging, signals};
+use steadfast::telemetry::logging;
+use steadfast::{Reloads, control, demo, signals};
 
 /// Sessions are many small pieces of a few sizes; this allocator keeps them closer together than the
 /// system's does.

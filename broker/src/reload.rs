@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::broker::Broker;
 use crate::config::{Settings, Source, Stamp, restart};
-use crate::logging::Levels;
+use crate::telemetry::logging::Levels;
 
 /// Somebody asks for a reload, and waits for what comes of it.
 pub(crate) type Request = oneshot::Sender<Result<(), String>>;

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::broker::Broker;
-use crate::door::Visitor;
+use crate::downstream::upgrade::Visitor;
 
 /// After an accept that failed for want of descriptors, others get time to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

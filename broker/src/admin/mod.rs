@@ -22,8 +22,8 @@ use axum::routing::{get, patch, post};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::broker::Broker;
-use crate::metrics::Exporter;
 use crate::reload;
+use crate::telemetry::metrics::Exporter;
 use crate::upstream::pool::Refused;
 
 /// Bytes of a request's body. The longest that makes sense is a backend's description.

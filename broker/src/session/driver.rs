@@ -25,7 +25,7 @@ use tokio::time::Sleep;
 
 use crate::broker::Broker;
 use crate::clock;
-use crate::door::Passes;
+use crate::downstream::upgrade::Passes;
 use crate::http::backend_headers::declines_failover;
 use crate::net::lingering_close;
 use crate::session::access_log;

@@ -13,7 +13,7 @@ use steadfast_protocol::shim::CLOSE_STALE;
 use steadfast_protocol::shim::client_wire::Resume;
 use tokio::net::TcpStream;
 
-use crate::door::PlainToken;
+use crate::downstream::upgrade::PlainToken;
 use crate::net::lingering_close;
 use crate::session::registry::{Entry, Registry};
 
