@@ -4,12 +4,11 @@
 //! of one session is in `session` (the driver) and in `steadfast_protocol::session` (the machine).
 
 mod admin;
-mod api_client;
+mod api;
 mod broker;
 pub mod cli;
 mod clock;
 pub mod config;
-pub mod control;
 pub mod demo;
 mod downstream;
 mod http;

@@ -6,12 +6,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use steadfast::cli::{CheckArgs, Cli, Command, Exit, ServeArgs};
+use steadfast::cli::args::{CheckArgs, Cli, Command, Exit, ServeArgs};
+use steadfast::cli::commands;
 use steadfast::config::{self, ConfigError, Overrides, Settings, Source};
 use steadfast::limits::{Capacity, TooFewDescriptors};
 use steadfast::listeners::{BindError, Listeners};
 use steadfast::telemetry::logging;
-use steadfast::{Reloads, control, demo, signals};
+use steadfast::{Reloads, demo, signals};
 
 /// Sessions are many small pieces of a few sizes; this allocator keeps them closer together than the
 /// system's does.
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => serve(&args),
         Command::Check(args) => check(&args),
-        Command::Control(command) => return control::run(command).into(),
+        Command::Control(command) => return commands::run(command).into(),
         Command::Completions(args) => {
             say(&args.script());
             Ok(())

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{ArgMatches, CommandFactory};
-use steadfast::cli::Cli;
+use steadfast::cli::args::Cli;
 use steadfast::config::{self, Overrides};
 use yaml_rust2::{Yaml, YamlLoader};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::api_client::views::{Backend, Backends, Session, Sessions};
-use crate::api_client::{Api, Error};
+use crate::api::client::views::{Backend, Backends, Session, Sessions};
+use crate::api::client::{Api, Error};
 
 /// How often the live picture is read anew.
 const INTERVAL: Duration = Duration::from_millis(250);

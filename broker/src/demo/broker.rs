@@ -16,7 +16,7 @@ use super::backends::Backend;
 use super::cast::{POOLS, Pool};
 use super::script::ACK_TIMEOUT;
 use super::warden::Warden;
-use crate::api_client::Api;
+use crate::api::client::Api;
 
 /// How long the broker may take until it listens. It takes milliseconds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,8 +1,8 @@
 //! Drains: backends are emptied over the broker's API, as an operator does it.
 
 use super::cast::POOLS;
-use crate::api_client::views::{OneOperation, Operation};
-use crate::api_client::{Answer, Api, Error, NOTHING};
+use crate::api::client::views::{OneOperation, Operation};
+use crate::api::client::{Answer, Api, Error, NOTHING};
 
 /// A drain that was begun.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use super::cast::Promise;
 use super::drain::Drain;
 use super::pause::Strike;
 use super::transcript::Transcript;
-use crate::api_client::views::Session;
+use crate::api::client::views::Session;
 
 /// All that is known when the last answer has come.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::api_client::views::{Counts, Ledger, Messages, Operation, Session};
+use crate::api::client::views::{Counts, Ledger, Messages, Operation, Session};
 use crate::demo::transcript::Transcript;
 
 fn ms(ms: u64) -> Duration {

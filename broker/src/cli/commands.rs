@@ -17,9 +17,9 @@ pub use arguments::{
     Sessions,
 };
 
-use crate::api_client::views::{self, Backend};
-use crate::api_client::{Answer, Api, NOTHING};
-use crate::cli::Exit;
+use crate::api::client::views::{self, Backend};
+use crate::api::client::{Answer, Api, NOTHING};
+use crate::cli::args::Exit;
 use crate::config::Token;
 use progress::Progress;
 use trouble::Trouble;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use http::StatusCode;
 
-use crate::api_client::Error;
-use crate::cli::Exit;
+use crate::api::client::Error;
+use crate::cli::args::Exit;
 
 /// One line for people, and an exit code for scripts.
 #[derive(Debug)]

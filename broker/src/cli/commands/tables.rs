@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::api_client::views::{Backend, Listener, Operation, Session};
+use crate::api::client::views::{Backend, Listener, Operation, Session};
 
 /// How a column is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::trouble::Trouble;
-use crate::api_client::views::Backend;
-use crate::cli::Exit;
+use crate::api::client::views::Backend;
+use crate::cli::args::Exit;
 
 /// How alike two names are (Jaro-Winkler, 0 to 1) before one is offered for the other. `b1` and `b9` are.
 const ALIKE_MIN: f64 = 0.65;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::say;
-use crate::api_client::views::{Counts, Operation};
+use crate::api::client::views::{Counts, Operation};
 
 /// Lines come no faster.
 const BETWEEN_LINES: Duration = Duration::from_secs(1);

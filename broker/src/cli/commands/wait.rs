@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 use super::names;
 use super::progress::Progress;
 use super::trouble::Trouble;
-use crate::api_client::views::{Backend, Backends, OneOperation, Operation, Sessions};
-use crate::api_client::{Answer, Api};
-use crate::cli::Exit;
+use crate::api::client::views::{Backend, Backends, OneOperation, Operation, Sessions};
+use crate::api::client::{Answer, Api};
+use crate::cli::args::Exit;
 use crate::operations::State;
 
 /// From one look to the next.

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::cli::commands;
 use crate::config::Overrides;
-use crate::control;
 use crate::demo;
 
 /// `steadfast` and its arguments.
@@ -28,7 +28,7 @@ pub enum Command {
     Check(CheckArgs),
     /// What a running broker is asked.
     #[command(flatten)]
-    Control(control::Command),
+    Control(commands::Command),
     /// Prints completions for a shell
     Completions(CompletionsArgs),
     /// Shows on loopback what happens when backends are drained and die, in about 25 seconds
