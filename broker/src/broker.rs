@@ -8,15 +8,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
 
 use crate::config::settings::Settings;
-use crate::limits::Capacity;
 use crate::operations::Operations;
 use crate::routing::pauses::Pauses;
+use crate::server::limits::Capacity;
+use crate::server::worker::Listener;
 use crate::session::memory::Budget;
 use crate::session::registry::Registry;
 use crate::session::resumption::Returns;
 use crate::setup::Setup;
 use crate::upstream::dial::Dialer;
-use crate::worker::Listener;
 
 /// The broker's state, apart from the sessions' own tasks.
 pub(crate) struct Broker {

@@ -9,10 +9,11 @@ use clap::Parser;
 use steadfast::cli::args::{CheckArgs, Cli, Command, Exit, ServeArgs};
 use steadfast::cli::commands;
 use steadfast::config::{self, ConfigError, Overrides, Settings, Source};
-use steadfast::limits::{Capacity, TooFewDescriptors};
-use steadfast::listeners::{BindError, Listeners};
+use steadfast::demo;
+use steadfast::server::limits::{Capacity, TooFewDescriptors};
+use steadfast::server::listeners::{BindError, Listeners};
+use steadfast::server::{self, Reloads, signals};
 use steadfast::telemetry::logging;
-use steadfast::{Reloads, demo, signals};
 
 /// Sessions are many small pieces of a few sizes; this allocator keeps them closer together than the
 /// system's does.
@@ -53,7 +54,7 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
         capacity.log();
         announce(&listeners).map_err(Failure::running)?;
         let reloads = Reloads { source, levels, seen };
-        steadfast::run(listeners, settings, capacity, reloads, signals).await.map_err(Failure::running)
+        server::run(listeners, settings, capacity, reloads, signals).await.map_err(Failure::running)
     })
 }
 

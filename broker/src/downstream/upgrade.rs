@@ -37,6 +37,7 @@ use crate::http::replay_request::{Handshake, end_to_end};
 use crate::net::lingering_close;
 use crate::routing::admission::{Denial, Guard, Pass};
 use crate::routing::binding::Gate;
+use crate::server::worker::Listener;
 use crate::session::driver::Driver;
 use crate::session::registry::{Entry, Place, Visit, session_name};
 use crate::session::resumption::{Arrival, Claimed};
@@ -44,7 +45,6 @@ use crate::setup::{Setup, Way};
 use crate::upstream::balance;
 use crate::upstream::dial::{Agreed, DialError, HandshakePlace, Link, Search, Terms};
 use crate::upstream::pool::Pool;
-use crate::worker::Listener;
 
 use form::Refusal;
 use offer::{Offered, Spoken};

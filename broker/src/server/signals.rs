@@ -6,7 +6,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::shutdown::Stop;
+use crate::server::shutdown::Stop;
 
 /// What signals ask for.
 #[derive(Debug)]

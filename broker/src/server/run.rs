@@ -1,0 +1,105 @@
+//! A life of the broker: threads for the sessions, and the jobs beside them.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::limits::Capacity;
+use super::listeners::{BoundListener, Listeners};
+use super::signals::Signals;
+use super::wind_down;
+use super::worker::{self, Entrance, Listener, Phase};
+use crate::broker::Broker;
+use crate::config::settings::Settings;
+use crate::config::{Source, Stamp};
+use crate::operations::{self, evacuation};
+use crate::reload::{self, Reloader};
+use crate::session::driver::test_kernel;
+use crate::telemetry::logging::Levels;
+use crate::telemetry::metrics::Exporter;
+use crate::upstream::health::checks;
+use crate::{admin, clock};
+
+/// What a reload needs.
+#[derive(Debug)]
+pub struct Reloads {
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// What is logged.
+    pub levels: Levels,
+    /// The file as it was before it was read: what has changed since then is not known yet.
+    pub seen: Option<Stamp>,
+}
+
+/// Runs the broker until the signals say otherwise and everything is closed.
+///
+/// # Errors
+/// When a thread cannot be started or a listener cannot be used. Sessions' own troubles are not
+/// errors of the broker.
+pub async fn run(
+    listeners: Listeners,
+    settings: Settings,
+    capacity: Capacity,
+    Reloads { source, levels, seen }: Reloads,
+    Signals { mut stop, reload }: Signals,
+) -> io::Result<()> {
+    let workers = settings.workers;
+    let kernel = std::thread::spawn(test_kernel);
+    let exporter = Exporter::install();
+    let addresses = listeners.clients.iter().map(|listener| listener.address).collect();
+    let broker = Arc::new(Broker::new(settings, &capacity, addresses));
+    let entrances = entrances(listeners.clients);
+    let (phase, watched) = watch::channel(Phase::Accepting);
+    // What it may find out, the first session may need.
+    if kernel.join().is_err() {
+        return Err(io::Error::other("the look at what the kernel can say has failed"));
+    }
+    let threads = (0..workers)
+        .map(|number| worker::start(number, &broker, &entrances, &watched))
+        .collect::<io::Result<Vec<_>>>()?;
+    // Each worker has handles of its own; when they are dropped, the addresses are free.
+    drop(entrances);
+    let (requests, requested) = mpsc::channel(reload::REQUESTS);
+    let reloader = Reloader { broker: Arc::clone(&broker), source, levels, seen };
+    let mut beside = JoinSet::new();
+    if let Some(socket) = listeners.admin {
+        beside.spawn(admin::serve(socket, Arc::clone(&broker), exporter, requests));
+    }
+    beside.spawn(reloader.run(reload, requested));
+    beside.spawn(sweep(Arc::clone(&broker)));
+    beside.spawn(evacuation::keep(Arc::clone(&broker)));
+    beside.spawn(operations::supervise(Arc::clone(&broker)));
+    beside.spawn(checks::supervise(Arc::clone(&broker)));
+    wind_down::end(&broker, &phase, &mut stop).await;
+    // A send fails only when no worker is left to hear it.
+    let _ = phase.send(Phase::Ending);
+    drop(beside);
+    for thread in threads {
+        if thread.join().is_err() {
+            return Err(io::Error::other("a worker thread panicked"));
+        }
+    }
+    Ok(())
+}
+
+/// How often the sessions' far deadlines are looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+
+async fn sweep(broker: Arc<Broker>) {
+    loop {
+        sleep(SWEEP).await;
+        broker.registry.sweep(clock::now());
+    }
+}
+
+fn entrances(clients: Vec<BoundListener>) -> Vec<Entrance> {
+    let entrance = |(number, bound): (usize, BoundListener)| Entrance {
+        socket: bound.socket,
+        listener: Listener { number, address: bound.address },
+    };
+    clients.into_iter().enumerate().map(entrance).collect()
+}
