@@ -15,7 +15,7 @@ use crate::server::worker::Listener;
 use crate::session::memory::Budget;
 use crate::session::registry::Registry;
 use crate::session::resumption::Returns;
-use crate::setup::Setup;
+use crate::snapshot::Setup;
 use crate::upstream::dial::Dialer;
 
 /// The broker's state, apart from the sessions' own tasks.

@@ -18,6 +18,6 @@ mod reload;
 mod routing;
 pub mod server;
 mod session;
-mod setup;
+mod snapshot;
 pub mod telemetry;
 mod upstream;

@@ -41,7 +41,7 @@ use crate::server::worker::Listener;
 use crate::session::driver::Driver;
 use crate::session::registry::{Entry, Place, Visit, session_name};
 use crate::session::resumption::{Arrival, Claimed};
-use crate::setup::{Setup, Way};
+use crate::snapshot::{Setup, Way};
 use crate::upstream::balance;
 use crate::upstream::dial::{Agreed, DialError, HandshakePlace, Link, Search, Terms};
 use crate::upstream::pool::Pool;

@@ -43,7 +43,7 @@ pub(crate) use evidence::test_kernel;
 /// Rounds of one poll before other sessions get their turn.
 const ROUNDS: usize = 16;
 
-/// A deadline nearer than this is not left to the sweep, which comes by a quarter of a second.
+/// A deadline nearer than this is not left to the sweep, which comes by four times a second.
 const NEAR: Duration = Duration::from_secs(1);
 
 /// How soon a session that waits for memory looks again.
