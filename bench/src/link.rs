@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use steadfast_protocol::shim::client_wire::PROTOCOL;
+use steadfast_protocol::steadfast_v1::client_wire::PROTOCOL;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;

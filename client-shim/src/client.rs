@@ -46,8 +46,8 @@ pub use event::Event;
 pub use options::{BadOptions, Options};
 pub use receipt::{NotDelivered, Receipt};
 pub use sender::Sender;
-pub use steadfast_protocol::shim::client::{Breach, Cause, Config, End, Fate, Loss, SendError};
-pub use steadfast_protocol::shim::client_wire::Reason;
+pub use steadfast_protocol::steadfast_v1::client::{Breach, Cause, Config, End, Fate, Loss, SendError};
+pub use steadfast_protocol::steadfast_v1::client_wire::Reason;
 
 use dial::Dialer;
 use shared::{Hold, Shared};

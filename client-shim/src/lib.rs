@@ -7,7 +7,7 @@
 //!   from there.
 //!
 //! What is promised, and what is not, is in the broker's `docs/protocol.md`. The decisions are made by the
-//! machines of [`steadfast_protocol::shim`]; here are sockets, time and randomness.
+//! machines of [`steadfast_protocol::steadfast_v1`]; here are sockets, time and randomness.
 
 pub mod client;
 mod message;
@@ -16,7 +16,7 @@ mod wire;
 
 pub use message::Message;
 /// A session's name.
-pub use steadfast_protocol::shim::SessionId;
+pub use steadfast_protocol::steadfast_v1::SessionId;
 
 /// The examples of the README are compiled.
 #[cfg(doctest)]

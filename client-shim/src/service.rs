@@ -42,5 +42,5 @@ pub use listener::Listener;
 pub use options::{Admit, OnRefused, Options, Refusal};
 pub use sender::{Ended, Sender};
 pub use session::{Event, Session};
-pub use steadfast_protocol::shim::service::{Breach, Limits, Misuse};
+pub use steadfast_protocol::steadfast_v1::service::{Breach, Limits, Misuse};
 pub use upgrade::{HandshakeError, SHIM, is_broker};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use broker::{Broker, SESSION, within};
 use futures::{FutureExt, SinkExt, StreamExt};
-use steadfast_protocol::shim::client_wire::{Reason, Token};
+use steadfast_protocol::steadfast_v1::client_wire::{Reason, Token};
 use steadfast_shim::Message;
 use steadfast_shim::client::{Cause, Client, End, Event, Fate, Loss, NotDelivered, Options, SendError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

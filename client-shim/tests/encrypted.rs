@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
-use steadfast_protocol::shim::client_wire::{FromBroker, Reason, Standing, Token, Welcome};
+use steadfast_protocol::steadfast_v1::client_wire::{FromBroker, Reason, Standing, Token, Welcome};
 use steadfast_shim::client::{BadOptions, Client, Event, Loss, Options};
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::{Message, accept_hdr};

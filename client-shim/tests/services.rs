@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt};
-use steadfast_protocol::shim::SessionId;
-use steadfast_protocol::shim::service_wire::{Attach, Commit, Envelope, Notice};
+use steadfast_protocol::steadfast_v1::SessionId;
+use steadfast_protocol::steadfast_v1::service_wire::{Attach, Commit, Envelope, Notice};
 use steadfast_shim::service::{
     Breach, End, Ended, Event, HandshakeError, Limits, Listener, Misuse, Options, Refusal, SendError,
     Session, is_broker,

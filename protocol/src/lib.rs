@@ -5,16 +5,9 @@
 //!
 //! [`session`] tells the story; the other modules are its parts, from the bytes upwards.
 
-pub mod chain;
-pub mod deflate;
-pub mod downlink;
-pub mod frame;
-mod frames;
-mod kept;
-pub mod ring;
-pub mod scanner;
+pub mod buffer;
+pub mod relay;
 pub mod session;
-pub mod shim;
+pub mod steadfast_v1;
 pub mod time;
-pub mod uplink;
-pub mod violation;
+pub mod websocket;

@@ -65,13 +65,13 @@ mod words;
 
 use std::sync::Arc;
 
-use crate::chain::Gather;
-use crate::downlink::{DirectWrite, Downlink};
-use crate::frame::Opcode;
-use crate::scanner::{Control, Data, Item, Scanner};
+use crate::buffer::chain::Gather;
+use crate::relay::downlink::{DirectWrite, Downlink};
+use crate::relay::uplink::{Entropy, Uplink, Wanted};
 use crate::time::Time;
-use crate::uplink::{Entropy, Uplink, Wanted};
-use crate::violation::Violation;
+use crate::websocket::frame::Opcode;
+use crate::websocket::scanner::{Control, Data, Item, Scanner};
+use crate::websocket::violation::Violation;
 
 pub use config::{AckMode, Codes, Config};
 pub use departure::{Move, Outcome, Stay};

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use steadfast_protocol::frame::{Header, apply_mask};
-use steadfast_protocol::shim::SessionId;
-use steadfast_protocol::shim::client_wire::{
+use steadfast_protocol::steadfast_v1::SessionId;
+use steadfast_protocol::steadfast_v1::client_wire::{
     FromBroker, FromClient, Offer, Resume, Standing, Token, Watermarks, Welcome,
 };
-use steadfast_protocol::shim::service_wire::{
+use steadfast_protocol::steadfast_v1::service_wire::{
     Attach, Commit, Envelope, EnvelopeWriter, Malformed, Notice, Output, Outputs,
 };
+use steadfast_protocol::websocket::frame::{Header, apply_mask};
 
 /// The files, each with the test that reads it.
 const FILES: [&str; 8] =

@@ -2,7 +2,7 @@
 //! (`docs/protocol.md`, the service link). Sans-IO, and by hand on raw frames, so that it costs little
 //! more than the plain echo.
 
-use steadfast_protocol::shim::service_wire::{Attach, EnvelopeWriter, Malformed};
+use steadfast_protocol::steadfast_v1::service_wire::{Attach, EnvelopeWriter, Malformed};
 
 use crate::wire::frame::{self, Header};
 

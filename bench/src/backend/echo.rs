@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use steadfast_protocol::shim::service_wire::Malformed;
+use steadfast_protocol::steadfast_v1::service_wire::Malformed;
 use tokio::time::Instant;
 
 use super::commits::Commits;
@@ -205,7 +205,7 @@ impl<'a> Echo<'a> {
 mod tests {
     use std::time::Duration;
 
-    use steadfast_protocol::shim::service_wire::{Attach, Envelope};
+    use steadfast_protocol::steadfast_v1::service_wire::{Attach, Envelope};
 
     use super::*;
     use crate::wire::frame::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, put_frame, put_header};

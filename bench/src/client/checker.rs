@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use steadfast_protocol::shim::client_wire::MESSAGE;
+use steadfast_protocol::steadfast_v1::client_wire::MESSAGE;
 
 use super::conversation::Conversation;
 use super::{Dialect, MASK};

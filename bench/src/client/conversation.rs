@@ -1,7 +1,9 @@
 //! What a client that links the shim and its broker say to each other besides messages
 //! (`docs/protocol.md`, the client link). Sans-IO.
 
-use steadfast_protocol::shim::client_wire::{FromBroker, FromClient, Reason, Standing, TEXT_MAX, Watermarks};
+use steadfast_protocol::steadfast_v1::client_wire::{
+    FromBroker, FromClient, Reason, Standing, TEXT_MAX, Watermarks,
+};
 
 use crate::client::MASK;
 use crate::wire::frame::{self, Header};

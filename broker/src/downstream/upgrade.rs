@@ -23,7 +23,7 @@ use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use steadfast_protocol::session::{AckMode, ClientKind, Config, Opening, Session};
-use steadfast_protocol::shim::client_wire::{Reason, Resume};
+use steadfast_protocol::steadfast_v1::client_wire::{Reason, Resume};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

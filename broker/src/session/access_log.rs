@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use steadfast_protocol::session::{Failure, Note};
-use steadfast_protocol::shim::CLOSE_BREACH;
+use steadfast_protocol::steadfast_v1::CLOSE_BREACH;
 
 use crate::clock;
 use crate::session::registry::{Core, Entry};

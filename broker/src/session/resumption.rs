@@ -8,9 +8,9 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Place;
 use http::HeaderValue;
-use steadfast_protocol::frame::close_frame;
-use steadfast_protocol::shim::CLOSE_STALE;
-use steadfast_protocol::shim::client_wire::Resume;
+use steadfast_protocol::steadfast_v1::CLOSE_STALE;
+use steadfast_protocol::steadfast_v1::client_wire::Resume;
+use steadfast_protocol::websocket::frame::close_frame;
 use tokio::net::TcpStream;
 
 use crate::downstream::upgrade::PlainToken;

@@ -17,7 +17,7 @@ use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use socket2::SockRef;
-use steadfast_protocol::deflate::Agreement;
+use steadfast_protocol::websocket::deflate::Agreement;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;

@@ -22,7 +22,7 @@ const LOYAL: usize = 3;
 const SENTENCE_MAX: usize = 200;
 
 /// The longest text of the broker's own, in bytes.
-const TEXT_MAX: usize = steadfast_protocol::shim::client_wire::TEXT_MAX;
+const TEXT_MAX: usize = steadfast_protocol::steadfast_v1::client_wire::TEXT_MAX;
 
 /// A connection to a broker.
 pub(super) type Socket = Wire<MaybeTlsStream<Observed<TcpStream>>>;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use steadfast_protocol::shim::client::{Command, Event as Told};
+use steadfast_protocol::steadfast_v1::client::{Command, Event as Told};
 use steadfast_protocol::time::Time;
 
 use crate::Message;

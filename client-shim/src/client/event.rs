@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use steadfast_protocol::shim::client::{End, Loss};
-use steadfast_protocol::shim::client_wire::Reason;
+use steadfast_protocol::steadfast_v1::client::{End, Loss};
+use steadfast_protocol::steadfast_v1::client_wire::Reason;
 
 use crate::Message;
 

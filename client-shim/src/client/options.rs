@@ -1,7 +1,7 @@
 //! Where a client connects to, and how.
 
 use http::HeaderMap;
-use steadfast_protocol::shim::client::Config;
+use steadfast_protocol::steadfast_v1::client::Config;
 
 /// How a client connects.
 #[derive(Debug, Clone)]

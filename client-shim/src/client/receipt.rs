@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use steadfast_protocol::shim::client::Fate;
+use steadfast_protocol::steadfast_v1::client::Fate;
 
 use super::shared::Shared;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::Sink;
-use steadfast_protocol::shim::client::SendError;
+use steadfast_protocol::steadfast_v1::client::SendError;
 
 use crate::Message;
 use crate::wire::Close;

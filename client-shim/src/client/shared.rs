@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
-use steadfast_protocol::shim::client::{Client as Machine, Config, End};
+use steadfast_protocol::steadfast_v1::client::{Client as Machine, Config, End};
 use steadfast_protocol::time::Time;
 use tokio::sync::Notify;
 use tokio::time::Instant;

@@ -1,7 +1,7 @@
 //! Building commits and pushes.
 
-use steadfast_protocol::shim::service::{Draft, Misuse, Numbered};
-use steadfast_protocol::shim::service_wire::Output;
+use steadfast_protocol::steadfast_v1::service::{Draft, Misuse, Numbered};
+use steadfast_protocol::steadfast_v1::service_wire::Output;
 
 use crate::Message;
 
@@ -125,7 +125,7 @@ fn outputs(messages: &[Message]) -> Vec<Output<'_>> {
 
 async fn queue<T>(
     shared: &Shared,
-    make: impl Fn(&mut steadfast_protocol::shim::service::Service) -> Result<(T, Option<Vec<u8>>), Misuse>,
+    make: impl Fn(&mut steadfast_protocol::steadfast_v1::service::Service) -> Result<(T, Option<Vec<u8>>), Misuse>,
 ) -> Result<T, SendError> {
     let sent = shared.until(|state| match state.send(&make) {
         Ok(made) => Some(Ok(made)),

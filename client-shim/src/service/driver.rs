@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast_protocol::shim::service::{Attachment, Breach, Input};
+use steadfast_protocol::steadfast_v1::service::{Attachment, Breach, Input};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Message;

@@ -1,7 +1,7 @@
 //! How a session left this service.
 
-use steadfast_protocol::shim::CLOSE_SUPERSEDED;
-use steadfast_protocol::shim::service::Breach;
+use steadfast_protocol::steadfast_v1::CLOSE_SUPERSEDED;
+use steadfast_protocol::steadfast_v1::service::Breach;
 
 /// Why a session is not here any more. What is not known to be applied may be lost; then the next service
 /// does not know of it either.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, StatusCode};
-use steadfast_protocol::shim::service::Limits;
+use steadfast_protocol::steadfast_v1::service::Limits;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::wire;

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use futures::Stream;
 use http::Request;
-use steadfast_protocol::shim::SessionId;
-use steadfast_protocol::shim::service::Attachment;
+use steadfast_protocol::steadfast_v1::SessionId;
+use steadfast_protocol::steadfast_v1::service::Attachment;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;

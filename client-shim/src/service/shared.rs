@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
-use steadfast_protocol::shim::service::{Misuse, Service as Machine};
+use steadfast_protocol::steadfast_v1::service::{Misuse, Service as Machine};
 use tokio::sync::Notify;
 
 use crate::wire;

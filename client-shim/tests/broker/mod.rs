@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use steadfast_protocol::shim::SessionId;
-use steadfast_protocol::shim::client_wire::{
+use steadfast_protocol::steadfast_v1::SessionId;
+use steadfast_protocol::steadfast_v1::client_wire::{
     FromBroker, Offer, Reason, Standing, Token, Watermarks, Welcome,
 };
 use steadfast_shim::client::{Client, Event, Options};

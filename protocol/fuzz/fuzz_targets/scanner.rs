@@ -4,9 +4,9 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use steadfast_protocol::frame::Opcode;
-use steadfast_protocol::scanner::{Item, Scanner, Sender};
-use steadfast_protocol::violation::Violation;
+use steadfast_protocol::websocket::frame::Opcode;
+use steadfast_protocol::websocket::scanner::{Item, Scanner, Sender};
+use steadfast_protocol::websocket::violation::Violation;
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {

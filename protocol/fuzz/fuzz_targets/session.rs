@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use steadfast_protocol::chain::Gather;
-use steadfast_protocol::frame::{CONTROL_MAX, Opcode, apply_mask, control_frame};
-use steadfast_protocol::scanner::{Item, Scanner, Sender};
+use steadfast_protocol::buffer::chain::Gather;
+use steadfast_protocol::websocket::frame::{CONTROL_MAX, Opcode, apply_mask, control_frame};
+use steadfast_protocol::websocket::scanner::{Item, Scanner, Sender};
 use steadfast_protocol::session::{
     AckMode, Codes, Config, DialFailure, Evidence, Failure, Move, Note, Opening, Session,
 };

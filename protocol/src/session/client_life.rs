@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::frame::Opcode;
 use crate::time::Time;
+use crate::websocket::frame::Opcode;
 
 use super::{Cause, Client, Note, Session};
 

@@ -32,8 +32,8 @@ mod late;
 
 use std::time::Duration;
 
+use crate::relay::uplink::Entropy;
 use crate::time::Time;
-use crate::uplink::Entropy;
 
 use super::opening::backend_scanner;
 use super::target::{Speech, Target};

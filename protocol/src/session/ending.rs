@@ -1,8 +1,8 @@
 //! Saying goodbye: whose Close goes where, what is still delivered, and why the session ended.
 
-use crate::frame::{Opcode, close_payload};
-use crate::shim::kind_byte::AddKind;
+use crate::steadfast_v1::kind_byte::AddKind;
 use crate::time::Time;
+use crate::websocket::frame::{Opcode, close_payload};
 
 use super::{Backend, Client, Failure, Farewell, Goodbye, Outcome, Session};
 

@@ -15,9 +15,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::relay::uplink::Entropy;
 use crate::time::Time;
-use crate::uplink::Entropy;
-use crate::violation::Violation;
+use crate::websocket::violation::Violation;
 
 use super::ledger::Unanswered;
 use super::opening::backend_scanner;

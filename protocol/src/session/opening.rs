@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::downlink::Downlink;
-use crate::scanner::{Scanner, Sender};
-use crate::shim::SessionId;
-use crate::shim::client_wire::Reason;
+use crate::relay::downlink::Downlink;
+use crate::relay::uplink::Uplink;
+use crate::steadfast_v1::SessionId;
+use crate::steadfast_v1::client_wire::Reason;
 use crate::time::Time;
-use crate::uplink::Uplink;
+use crate::websocket::scanner::{Scanner, Sender};
 
 use super::ledger::Unanswered;
 use super::patience::Clocks;

@@ -20,8 +20,8 @@
 
 use std::time::Duration;
 
+use crate::relay::uplink::Entropy;
 use crate::time::Time;
-use crate::uplink::Entropy;
 
 use super::departure::GOING_AWAY;
 use super::{Backend, Cause, Client, Failure, Note, Outcome, Session};

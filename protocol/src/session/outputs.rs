@@ -1,10 +1,10 @@
 //! The messages for the client that a service's envelopes hold, on their way down.
 
-use crate::chain::CHUNK;
-use crate::downlink::DirectWrite;
-use crate::scanner::Data;
-use crate::shim::kind_byte::message_header;
-use crate::shim::service_wire::Outputs;
+use crate::buffer::chain::CHUNK;
+use crate::relay::downlink::DirectWrite;
+use crate::steadfast_v1::kind_byte::message_header;
+use crate::steadfast_v1::service_wire::Outputs;
+use crate::websocket::scanner::Data;
 
 use super::Session;
 use super::service::Breach;

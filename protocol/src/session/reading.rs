@@ -1,6 +1,6 @@
 //! What is read of either side, and where to. Pushing back is not reading.
 
-use crate::kept::Kept;
+use crate::relay::resume_buffer::Kept;
 use crate::time::Time;
 
 use super::{Client, Session};

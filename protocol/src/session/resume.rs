@@ -15,13 +15,15 @@
 
 use std::time::Duration;
 
-use crate::frame::{Opcode, close_frame, data_frame};
-use crate::kept::Kept;
-use crate::scanner::{Data, Scanner, Sender};
-use crate::shim::client_wire::{FromBroker, FromClient, Reason, Resume, Standing, Watermarks, Welcome};
-use crate::shim::kind_byte::{AddKind, BadFrame, Kinded, Strip};
-use crate::shim::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
+use crate::relay::resume_buffer::Kept;
+use crate::steadfast_v1::client_wire::{
+    FromBroker, FromClient, Reason, Resume, Standing, Watermarks, Welcome,
+};
+use crate::steadfast_v1::kind_byte::{AddKind, BadFrame, Kinded, Strip};
+use crate::steadfast_v1::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
 use crate::time::Time;
+use crate::websocket::frame::{Opcode, close_frame, data_frame};
+use crate::websocket::scanner::{Data, Scanner, Sender};
 
 use super::tokens::Tokens;
 use super::{Cause, Client, Session};
@@ -264,7 +266,8 @@ impl Session {
     }
 
     fn welcome(&mut self, secret: [u8; 32], standing: Standing) {
-        let window_ms = self.config.resume_window.as_millis().min(u128::from(crate::shim::NUMBER_MAX)) as u64;
+        let window_ms =
+            self.config.resume_window.as_millis().min(u128::from(crate::steadfast_v1::NUMBER_MAX)) as u64;
         let (told, told_at) = (self.watermarks(), self.up.ring.whole());
         let Some(link) = self.client_link() else { return };
         (link.told, link.told_at) = (told, told_at);

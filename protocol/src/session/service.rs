@@ -12,14 +12,14 @@
 //!   notice              in the ping that is sent anyway, or at once if a commit asks for it
 //! ```
 
-use crate::downlink::DirectWrite;
-use crate::frame::{Opcode, close_payload, control_frame};
-use crate::scanner::Data;
-use crate::shim::assembler::{Assembler, Step};
-use crate::shim::service_wire::{Attach, Commit, Envelope, Malformed};
-use crate::shim::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
+use crate::relay::downlink::DirectWrite;
+use crate::relay::uplink::{Entropy, Tidings, mask_key};
+use crate::steadfast_v1::assembler::{Assembler, Step};
+use crate::steadfast_v1::service_wire::{Attach, Commit, Envelope, Malformed};
+use crate::steadfast_v1::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
 use crate::time::Time;
-use crate::uplink::{Entropy, Tidings, mask_key};
+use crate::websocket::frame::{Opcode, close_payload, control_frame};
+use crate::websocket::scanner::Data;
 
 use super::outputs::{Large, Outgoing};
 use super::{Backend, Failure, Note, Session};

@@ -3,11 +3,11 @@
 //! It is told nothing of the client yet. Its pings are answered, so that it can wait; a Close, a breach
 //! or the end of its connection is its loss, and the session stays where it is.
 
-use crate::downlink::Downlink;
-use crate::frame::{Opcode, control_frame};
-use crate::scanner::{Control, Data, Item, Scanner};
-use crate::shim::kind_byte::AddKind;
-use crate::uplink::{Entropy, mask_key};
+use crate::relay::downlink::Downlink;
+use crate::relay::uplink::{Entropy, mask_key};
+use crate::steadfast_v1::kind_byte::AddKind;
+use crate::websocket::frame::{Opcode, control_frame};
+use crate::websocket::scanner::{Control, Data, Item, Scanner};
 
 /// It is not read while more than this is kept of what it says.
 const HELD: usize = 256 * 1024;

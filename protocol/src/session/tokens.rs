@@ -9,8 +9,8 @@
 //! A client that does not hear its welcome has the token before it, so one stays valid until the client
 //! has shown that it has the next.
 
-use crate::shim::SessionId;
-use crate::shim::client_wire::Token;
+use crate::steadfast_v1::SessionId;
+use crate::steadfast_v1::client_wire::Token;
 
 /// Tokens that are valid at once, at the most.
 const VALID_MAX: usize = 4;

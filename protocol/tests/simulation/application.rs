@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use steadfast_protocol::shim::SessionId;
-use steadfast_protocol::shim::service_wire::Output;
+use steadfast_protocol::steadfast_v1::SessionId;
+use steadfast_protocol::steadfast_v1::service_wire::Output;
 
 use crate::random::mixed;
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_protocol::session::{Config, Opening, Session, State};
-use steadfast_protocol::shim::SessionId;
-use steadfast_protocol::shim::client_wire::Resume;
+use steadfast_protocol::steadfast_v1::SessionId;
+use steadfast_protocol::steadfast_v1::client_wire::Resume;
 use steadfast_protocol::time::Time;
 
 use crate::ground::{Bounds, Ground};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use steadfast_protocol::session::{ClientKind, Config, Opening, State};
-use steadfast_protocol::shim::client_wire::{Offer, Reason, Resume};
+use steadfast_protocol::steadfast_v1::client_wire::{Offer, Reason, Resume};
 use steadfast_protocol::time::Time;
 
 use crate::broker::{Arrival, Hosted, start};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use steadfast_protocol::session::Move;
-use steadfast_protocol::shim::service_wire::EnvelopeWriter;
+use steadfast_protocol::steadfast_v1::service_wire::EnvelopeWriter;
 
 use crate::ground::Ground;
 use crate::network::{Conn, End, Outage};

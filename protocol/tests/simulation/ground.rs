@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use steadfast_protocol::session::Session;
-use steadfast_protocol::shim::SessionId;
+use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::time::Time;
 
 use crate::application::Sizes;

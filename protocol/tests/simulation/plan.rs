@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use steadfast_protocol::session::{AckMode, Codes, Config};
-use steadfast_protocol::shim::client;
+use steadfast_protocol::steadfast_v1::client;
 
 use crate::application::Sizes;
 use crate::faults::{Fault, Faults};

@@ -7,9 +7,9 @@ mod work;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use steadfast_protocol::shim::SessionId;
-use steadfast_protocol::shim::service::{Attachment, Input, Limits, Service};
-use steadfast_protocol::shim::{CLOSE_BREACH, CLOSE_SUPERSEDED};
+use steadfast_protocol::steadfast_v1::SessionId;
+use steadfast_protocol::steadfast_v1::service::{Attachment, Input, Limits, Service};
+use steadfast_protocol::steadfast_v1::{CLOSE_BREACH, CLOSE_SUPERSEDED};
 use steadfast_protocol::time::Time;
 
 use crate::application::{Message, Store, Sum};

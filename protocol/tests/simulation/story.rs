@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use steadfast_protocol::shim::client::{Cause, Client, End, Event, Fate, Loss};
-use steadfast_protocol::shim::client_wire::{FromBroker, MESSAGE, Reason, Token};
-use steadfast_protocol::shim::{CLOSE_SUPERSEDED, SessionId};
+use steadfast_protocol::steadfast_v1::client::{Cause, Client, End, Event, Fate, Loss};
+use steadfast_protocol::steadfast_v1::client_wire::{FromBroker, MESSAGE, Reason, Token};
+use steadfast_protocol::steadfast_v1::{CLOSE_SUPERSEDED, SessionId};
 
 use crate::application::{Message, id_of};
 use crate::ground::Ground;

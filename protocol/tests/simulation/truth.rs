@@ -1,9 +1,9 @@
 //! What is true of a session, found apart from the machine: from the very bytes that the broker was given and
 //! has written. Whatever the machine then says or does is held against it.
 
-use steadfast_protocol::shim::client_wire::{FromBroker, FromClient, Standing, Token, Watermarks};
-use steadfast_protocol::shim::service_wire::{Commit, Envelope, Outputs};
-use steadfast_protocol::shim::{NUMBER_MAX, SessionId};
+use steadfast_protocol::steadfast_v1::client_wire::{FromBroker, FromClient, Standing, Token, Watermarks};
+use steadfast_protocol::steadfast_v1::service_wire::{Commit, Envelope, Outputs};
+use steadfast_protocol::steadfast_v1::{NUMBER_MAX, SessionId};
 
 use crate::application::{Message, Sizes, Sum, id_of};
 use crate::framing::{Ear, Heard};

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use steadfast_protocol::shim::SessionId;
-use steadfast_protocol::shim::client::{Client, Command, Config, SendError};
+use steadfast_protocol::steadfast_v1::SessionId;
+use steadfast_protocol::steadfast_v1::client::{Client, Command, Config, SendError};
 use steadfast_protocol::time::Time;
 
 use crate::application::Message;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use steadfast_protocol::session::State;
-use steadfast_protocol::shim::client::Fate;
+use steadfast_protocol::steadfast_v1::client::Fate;
 use steadfast_protocol::time::Time;
 
 use crate::application::Store;

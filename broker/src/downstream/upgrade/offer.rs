@@ -2,8 +2,8 @@
 //! what the client is answered.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use steadfast_protocol::deflate::Offer as DeflateOffer;
-use steadfast_protocol::shim::client_wire::{self, Reason, Resume};
+use steadfast_protocol::steadfast_v1::client_wire::{self, Reason, Resume};
+use steadfast_protocol::websocket::deflate::Offer as DeflateOffer;
 
 use crate::http::token_list::split;
 use crate::upstream::dial::{Agreed, Terms};

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::BufMut;
 use socket2::SockRef;
-use steadfast_protocol::chain::Gather;
+use steadfast_protocol::buffer::chain::Gather;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;

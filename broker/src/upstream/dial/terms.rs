@@ -1,7 +1,7 @@
 //! What a backend is offered, and whether its answer fits.
 
 use http::header::{self, HeaderMap, HeaderValue};
-use steadfast_protocol::deflate::{Agreement, Mismatch, Offer as DeflateOffer};
+use steadfast_protocol::websocket::deflate::{Agreement, Mismatch, Offer as DeflateOffer};
 
 use crate::http::backend_headers::links_shim;
 use crate::http::replay_request::Offer;

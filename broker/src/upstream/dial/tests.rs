@@ -109,7 +109,7 @@ impl Session {
 }
 
 fn first(shim: bool) -> Terms {
-    Terms::first(None, steadfast_protocol::deflate::Offer::parse("permessage-deflate"), shim)
+    Terms::first(None, steadfast_protocol::websocket::deflate::Offer::parse("permessage-deflate"), shim)
 }
 
 fn again(shim: bool) -> Terms {

@@ -3,7 +3,7 @@
 use super::rig::{Drop, Rig, secs};
 use super::wire::{CONTINUATION, PING, TEXT, down, masked, plain, up};
 use crate::session::{Cause, Note};
-use crate::violation::Violation;
+use crate::websocket::violation::Violation;
 
 /// A session with messages of at most 1000 bytes and a ring of 2000.
 fn small() -> Rig {

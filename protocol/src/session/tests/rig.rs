@@ -8,7 +8,7 @@ use super::wire::{self, Reader, close_payload, masked, plain};
 use crate::session::{
     AckMode, Codes, Config, Dial, DialFailure, Evidence, Failure, Judgement, Note, Opening, Session,
 };
-use crate::shim::client_wire::{Reason, Resume};
+use crate::steadfast_v1::client_wire::{Reason, Resume};
 use crate::time::Time;
 
 /// Rounds without the passing of time after which the driver is held to spin.
@@ -520,6 +520,6 @@ impl Link {
 }
 
 /// At most `room` of the offered bytes.
-fn gathered(offered: &crate::chain::Gather<'_>, room: usize) -> Vec<u8> {
+fn gathered(offered: &crate::buffer::chain::Gather<'_>, room: usize) -> Vec<u8> {
     offered.pieces().iter().flat_map(|piece| piece.iter().copied()).take(room).collect()
 }

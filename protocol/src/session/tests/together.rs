@@ -9,7 +9,7 @@ use self::ends::{Client, Service};
 use super::rig::{Rig, config, ms, secs};
 use super::wire::{CLOSE, close_payload, plain, up};
 use crate::session::{AckMode, ClientKind, Config, DialFailure, Failure, Move, Note, Opening, State};
-use crate::shim::client_wire::Reason;
+use crate::steadfast_v1::client_wire::Reason;
 
 const MESSAGE: u32 = 40_000;
 const RING: usize = 60_000;

@@ -1,7 +1,7 @@
 //! The client of a session, as the broker has it: on a connection, away, or back on another one.
 
 use steadfast_protocol::session::{Session, State};
-use steadfast_protocol::shim::client_wire::{Reason, Resume};
+use steadfast_protocol::steadfast_v1::client_wire::{Reason, Resume};
 
 use crate::ground::Ground;
 use crate::network::{End, Read};

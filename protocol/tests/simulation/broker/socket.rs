@@ -1,6 +1,6 @@
 //! A socket of the broker's.
 
-use steadfast_protocol::chain::Gather;
+use steadfast_protocol::buffer::chain::Gather;
 
 use crate::framing::Pen;
 use crate::ground::Ground;

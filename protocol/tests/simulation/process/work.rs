@@ -1,7 +1,7 @@
 //! What a service does with messages: it consumes them, commits, keeps that in its store, and talks.
 
-use steadfast_protocol::shim::service::Draft;
-use steadfast_protocol::shim::service_wire::Output;
+use steadfast_protocol::steadfast_v1::service::Draft;
+use steadfast_protocol::steadfast_v1::service_wire::Output;
 
 use crate::application::{Message, Row, Store};
 use crate::framing::Pen;

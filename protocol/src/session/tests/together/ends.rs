@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::wire::{Commit, PONG, down, plain, push, up};
-use crate::shim::client_wire::{Resume, Token};
+use crate::steadfast_v1::client_wire::{Resume, Token};
 
 /// A client that links the shim.
 #[derive(Debug, Default)]

@@ -1,0 +1,352 @@
+//! What goes to the backend: the ring's bytes, and between its messages the broker's own control
+//! frames: the pings that ask for acknowledgements, pongs, and the last Close.
+//!
+//! ```text
+//!   ring:  | acknowledged, held | written | to write ...      | beyond the window
+//!                           ^ ping    ^ ping   ^ pong   ^ close      each at its own position
+//! ```
+//!
+//! The pong to a ping proves that the backend has read everything before it: a peer answers a ping with
+//! the same payload (RFC 6455, 5.5.2 and 5.5.3) and reads frames in order. Of a lot that is written at
+//! once, pings stand at bounded distances, so that a slow backend shows how far it has come.
+
+mod inserts;
+mod marking;
+mod ping;
+mod pings;
+#[cfg(test)]
+mod tests;
+mod transmit;
+mod window;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::buffer::ring::Ring;
+use crate::time::Time;
+
+use inserts::{Insert, Inserts};
+use pings::Pings;
+use window::Pace;
+
+pub(crate) use marking::Wanted;
+pub(crate) use ping::Tidings;
+
+/// A source of unpredictable numbers, the driver's. Masking keys must be unpredictable
+/// (RFC 6455, 5.3), and a nonce must not be guessed by a backend that never read the ping.
+pub type Entropy<'a> = dyn FnMut() -> u64 + 'a;
+
+/// A masking key.
+pub(crate) fn mask_key(entropy: &mut Entropy<'_>) -> [u8; 4] {
+    let [a, b, c, d, ..] = entropy().to_be_bytes();
+    [a, b, c, d]
+}
+
+/// Acknowledged messages wait for the end of `ack_hold` in at most so many steps.
+const HOLD_STEPS: usize = 64;
+
+/// A position that is never reached.
+const NOWHERE: u64 = u64::MAX;
+
+/// One session's way up, over all its backends.
+#[derive(Debug)]
+pub(crate) struct Uplink {
+    pub(crate) ring: Ring,
+    pings: Pings,
+    /// What bounds that which is written beyond the last pong; `None`: it has been no limit yet.
+    pace: Option<Box<Pace>>,
+    inserts: Option<Box<Inserts>>,
+    #[expect(clippy::box_collection, reason = "an absent one must take no more room than a pointer")]
+    held: Option<Box<VecDeque<Held>>>,
+    /// Position up to which the present backend has acknowledged; never before the ring's base.
+    acked: u64,
+    acked_seq: u64,
+    /// Nothing behind this position is written, if it is not [`NOWHERE`]: a suspect is replayed alone.
+    stop_at: u64,
+    /// The shortest time of a pong on this connection, in microseconds.
+    shortest: u32,
+    /// An open message is not written before its end is there: its client may come back and begin it anew.
+    whole_only: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    until: Time,
+    at: u64,
+    seq: u64,
+}
+
+impl Default for Uplink {
+    fn default() -> Self {
+        Uplink {
+            ring: Ring::default(),
+            pings: Pings::default(),
+            pace: None,
+            inserts: None,
+            held: None,
+            acked: 0,
+            acked_seq: 0,
+            stop_at: NOWHERE,
+            shortest: u32::MAX,
+            whole_only: false,
+        }
+    }
+}
+
+impl Uplink {
+    /// For a client that may come back.
+    pub(crate) fn of_whole_messages() -> Uplink {
+        Uplink { whole_only: true, ..Uplink::default() }
+    }
+
+    /// Puts a message in front of everything that the present backend gets. It must have got nothing yet.
+    pub(crate) fn attach(&mut self, payload: &[u8]) {
+        let attach = Insert::new(self.ring.sent(), payload);
+        self.inserts.get_or_insert_default().attach = Some(attach);
+    }
+
+    /// That message is not written to its last byte yet.
+    pub(crate) fn attaching(&self) -> bool {
+        self.inserts.as_ref().is_some_and(|inserts| inserts.attach.is_some())
+    }
+
+    fn prepare_inserts(&mut self, frame_rest: u64, entropy: &mut Entropy<'_>) {
+        let late = self
+            .inserts
+            .as_mut()
+            .filter(|i| i.pong.is_none() && i.close.is_none())
+            .and_then(|i| i.late_pong.take());
+        if let Some(payload) = late {
+            self.pong(&payload, frame_rest);
+        }
+        if let Some(inserts) = &mut self.inserts {
+            inserts.seal(entropy);
+        }
+    }
+
+    /// Answers a backend's ping, between frames. A pong that waits already is replaced: the latest
+    /// ping is the one to answer (RFC 6455, 5.5.3). `frame_rest` is what is still to come of the
+    /// client's present frame.
+    pub(crate) fn pong(&mut self, payload: &[u8], frame_rest: u64) {
+        let at = if self.ring.sent() <= self.ring.whole() {
+            // Not behind what is held back.
+            self.stop_at.min(self.ring.whole())
+        } else {
+            self.ring.end() + frame_rest
+        };
+        let inserts = self.inserts.get_or_insert_default();
+        if inserts.pong.as_ref().is_none_or(|pong| pong.written == 0) {
+            inserts.pong = Some(Insert::new(at, payload));
+        } else {
+            inserts.late_pong = Some(payload.to_vec());
+        }
+    }
+
+    /// Queues a Close behind everything. The ring must hold no open message.
+    pub(crate) fn close(&mut self, payload: &[u8]) {
+        let close = Insert::new(self.ring.end(), payload);
+        self.inserts.get_or_insert_default().close = Some(close);
+    }
+
+    /// Lets nothing through behind the last whole message. False: the backend has a part of the next
+    /// one, which must end first.
+    pub(crate) fn hold(&mut self) -> bool {
+        if self.may_hold() {
+            self.stop_at = self.ring.whole();
+        }
+        self.may_hold()
+    }
+
+    /// The backend has no message of which it has got a part and the rest is still to come.
+    pub(crate) fn may_hold(&self) -> bool {
+        self.ring.sent() <= self.ring.whole()
+    }
+
+    /// Lets everything through again.
+    pub(crate) fn flow(&mut self) {
+        self.stop_at = NOWHERE;
+    }
+
+    /// Queues a Close behind what is let through. What the ring gets from now on is for the next
+    /// backend. The present one must have got everything else.
+    pub(crate) fn part(&mut self, payload: &[u8]) {
+        let at = self.let_through();
+        self.stop_at = at;
+        self.inserts.get_or_insert_default().close = Some(Insert::new(at, payload));
+    }
+
+    /// Position up to which bytes are let through by now.
+    #[inline]
+    fn reach(&self) -> u64 {
+        let let_through = self.let_through();
+        self.pace.as_ref().map_or(let_through, |pace| pace.limit.min(let_through))
+    }
+
+    /// The same, as if the backend were as fast as the client.
+    #[inline]
+    pub(crate) fn let_through(&self) -> u64 {
+        match self.stop_at {
+            NOWHERE if self.whole_only => self.ring.whole(),
+            NOWHERE => self.ring.end(),
+            at => at,
+        }
+    }
+
+    /// The backend has acknowledged everything that is let through, and no hold runs.
+    pub(crate) fn delivered(&self) -> bool {
+        self.ring.base() >= self.let_through()
+    }
+
+    /// A Close is queued or written.
+    #[inline]
+    pub(crate) fn closing(&self) -> bool {
+        self.inserts.as_ref().is_some_and(|inserts| inserts.close.is_some())
+    }
+
+    /// A part of a Close is written.
+    fn close_begun(&self) -> bool {
+        let close = self.inserts.as_ref().and_then(|inserts| inserts.close.as_ref());
+        close.is_some_and(|close| close.written > 0)
+    }
+
+    /// A Close was written to its last byte.
+    pub(crate) fn closed(&self) -> bool {
+        let close = self.inserts.as_ref().and_then(|inserts| inserts.close.as_ref());
+        close.is_some_and(|close| close.sealed() && close.written == close.frame.len())
+    }
+
+    /// Takes a backend's pong, and returns how many microseconds it took when it answers a ping that is out; then
+    /// everything before that ping is acknowledged, and leaves the ring after `hold`; `None`: not by a pong.
+    #[inline]
+    pub(crate) fn acknowledge(&mut self, now: Time, payload: &[u8], hold: Option<Duration>) -> Option<u64> {
+        let ping = self.pings.take_answered(payload)?;
+        let (at, seq) = (ping.at, ping.seq_near(self.ring.base_seq()));
+        (self.acked, self.acked_seq) = (at, seq);
+        let took = now.micros_since(ping.asked);
+        self.measure(u64::from(ping.covers), took);
+        match hold {
+            Some(hold) if hold.is_zero() => self.ring.release(at, seq),
+            Some(hold) if at > self.ring.base() => {
+                self.keep(Held { until: now + hold, at, seq });
+            }
+            _ => {}
+        }
+        Some(took)
+    }
+
+    fn keep(&mut self, held: Held) {
+        let queue = self.held.get_or_insert_default();
+        // A full queue merges: what came before waits a little longer, never shorter.
+        if queue.len() == HOLD_STEPS {
+            queue.pop_back();
+        }
+        queue.push_back(held);
+    }
+
+    /// When the next held messages may leave the ring.
+    #[inline]
+    pub(crate) fn hold_ends(&self) -> Option<Time> {
+        self.held.as_ref().and_then(|queue| queue.front()).map(|held| held.until)
+    }
+
+    /// Lets go of what has been held long enough.
+    #[inline]
+    pub(crate) fn end_holds(&mut self, now: Time) {
+        while let Some(held) =
+            self.held.as_mut().and_then(|queue| queue.pop_front_if(|held| held.until <= now))
+        {
+            self.ring.release(held.at, held.seq);
+        }
+        if self.held.as_ref().is_some_and(|queue| queue.is_empty()) {
+            self.held = None;
+        }
+    }
+
+    /// Counts everything written as read; a Close that was answered proves it (frames are read in
+    /// order).
+    pub(crate) fn acknowledge_all(&mut self) {
+        self.pings = Pings::default();
+        self.held = None;
+        (self.acked, self.acked_seq) = (self.ring.whole(), self.ring.whole_seq());
+        self.ring.release(self.acked, self.acked_seq);
+    }
+
+    /// The backend is gone: forgets what was said to it, and begins again at the ring's base.
+    pub(crate) fn rewind(&mut self) {
+        (self.pings, self.inserts, self.held, self.stop_at) = (Pings::default(), None, None, NOWHERE);
+        (self.pace, self.shortest) = (None, u32::MAX);
+        self.ring.rewind();
+        (self.acked, self.acked_seq) = (self.ring.base(), self.ring.base_seq());
+    }
+
+    /// Lets no more than the next unacknowledged message through, or lifts that.
+    pub(crate) fn one_at_a_time(&mut self, on: bool) {
+        let acked = self.acked();
+        let next = self.ring.messages().map(|(end, _)| end).find(|end| *end > acked);
+        self.stop_at = if on { next.unwrap_or(acked) } else { NOWHERE };
+    }
+
+    /// Seq of the last message that the present backend, or one before it, has acknowledged.
+    #[inline]
+    pub(crate) fn acked_seq(&self) -> u64 {
+        self.acked_seq.max(self.ring.base_seq())
+    }
+
+    /// Position up to which messages are acknowledged.
+    #[inline]
+    pub(crate) fn acked(&self) -> u64 {
+        self.acked.max(self.ring.base())
+    }
+
+    /// Seq of the last message that a pong of the present backend has acknowledged, or of the last one
+    /// before it.
+    #[inline]
+    pub(crate) fn ponged_seq(&self) -> u64 {
+        self.acked_seq
+    }
+
+    /// Counts everything that has left the ring as if a pong had acknowledged it.
+    pub(crate) fn mark_written(&mut self) {
+        self.acked_seq = self.acked_seq.max(self.ring.base_seq());
+    }
+
+    /// A ping waits to be written, or for its pong.
+    #[inline]
+    pub(crate) fn pinging(&self) -> bool {
+        !self.pings.is_empty()
+    }
+
+    /// When the oldest outstanding ping was written.
+    #[inline]
+    pub(crate) fn asked(&self) -> Option<Time> {
+        self.pings.first().filter(|ping| ping.written()).map(|ping| ping.asked)
+    }
+
+    /// The backend answers no pings: those that are out are not waited for.
+    pub(crate) fn forget_pings(&mut self) {
+        self.pings.forget_written();
+    }
+
+    /// A frame may be written by itself now: none is begun.
+    pub(crate) fn between_frames(&self) -> bool {
+        let begun = |insert: &Option<Insert>| insert.as_ref().is_some_and(|insert| insert.written > 0);
+        let inserts = self.inserts.as_ref();
+        let insert_begun = inserts.is_some_and(|i| begun(&i.pong) || begun(&i.close) || begun(&i.attach));
+        let ping_begun = self.pings.unwritten().any(|(_, ping)| ping.frame.is_begun());
+        !ping_begun && !insert_begun && self.ring.sent_between_messages()
+    }
+
+    /// Nothing waits to be written.
+    #[inline]
+    pub(crate) fn all_written(&self) -> bool {
+        let pinged = self.pings.last().is_none_or(ping::Ping::written);
+        let end = if self.whole_only { self.ring.whole() } else { self.ring.end() };
+        pinged && self.ring.sent() == end && self.inserts.is_none()
+    }
+
+    /// The backend owes something: a pong, or room for whole messages that wait to be written.
+    #[inline]
+    pub(crate) fn awaits(&self) -> bool {
+        self.pinging() || self.ring.sent() < self.ring.whole().min(self.reach())
+    }
+}

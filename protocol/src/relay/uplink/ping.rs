@@ -1,0 +1,146 @@
+//! The ping that asks a backend what it has read, and tells a service that links the shim what is new.
+
+use crate::steadfast_v1::service_wire::{NOTICE_LEN, Notice};
+use crate::time::Time;
+use crate::websocket::frame::{Opcode, control_frame};
+
+use super::{Entropy, mask_key};
+
+/// Bytes of a masked ping before its payload: two of header, four of key.
+const PING_HEAD: usize = 6;
+
+/// A masked ping with eight bytes of nonce.
+const PING_LEN: usize = PING_HEAD + 8;
+
+/// A masked ping with a notice.
+const NOTICE_PING_LEN: usize = PING_HEAD + NOTICE_LEN;
+
+/// What a ping to a service that links the shim tells it besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tidings {
+    pub(crate) applied: u64,
+    pub(crate) draining: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Ping {
+    pub(super) at: u64,
+    /// The lower half of the seq that it covers.
+    seq: u32,
+    /// Bytes before it that were not acknowledged when it was made.
+    pub(super) covers: u32,
+    /// When it was written, or was last found not to be.
+    pub(super) asked: Time,
+    pub(super) frame: PingFrame,
+}
+
+/// A ping's bytes, and how many of them are written.
+#[derive(Debug)]
+pub(super) enum PingFrame {
+    Plain(u8, [u8; PING_LEN]),
+    /// One with a notice.
+    Notice(u8, Box<[u8; NOTICE_PING_LEN]>),
+}
+
+impl Ping {
+    /// One behind position `at`, where message `seq` ends; up to `acked`, everything is acknowledged.
+    #[inline]
+    pub(super) fn new(
+        now: Time,
+        (at, seq): (u64, u64),
+        acked: u64,
+        tidings: Option<Tidings>,
+        entropy: &mut Entropy<'_>,
+    ) -> Ping {
+        let nonce = entropy();
+        let frame = PingFrame::new(mask_key(entropy), nonce, tidings);
+        let covers = u32::try_from(at.saturating_sub(acked)).unwrap_or(u32::MAX);
+        Ping { at, seq: seq as u32, covers, asked: now, frame }
+    }
+
+    /// The seq that it covers, which is near to `seq`.
+    #[inline]
+    pub(super) fn seq_near(&self, seq: u64) -> u64 {
+        seq.wrapping_add_signed(i64::from(self.seq.wrapping_sub(seq as u32).cast_signed()))
+    }
+
+    /// It was written to its last byte.
+    #[inline]
+    pub(super) fn written(&self) -> bool {
+        self.frame.unwritten().is_empty()
+    }
+
+    #[inline]
+    pub(super) fn note_unwritten(&mut self, now: Time) {
+        if !self.written() {
+            self.asked = now;
+        }
+    }
+}
+
+impl PingFrame {
+    fn new(key: [u8; 4], nonce: u64, tidings: Option<Tidings>) -> PingFrame {
+        match tidings {
+            None => PingFrame::Plain(0, filled(key, &nonce.to_be_bytes())),
+            Some(Tidings { applied, draining }) => {
+                let notice = Notice { nonce, applied, draining };
+                PingFrame::Notice(0, Box::new(filled(key, &notice.encode())))
+            }
+        }
+    }
+
+    #[inline]
+    fn parts(&self) -> (usize, &[u8]) {
+        match self {
+            PingFrame::Plain(written, frame) => (usize::from(*written), frame),
+            PingFrame::Notice(written, frame) => (usize::from(*written), frame.as_slice()),
+        }
+    }
+
+    #[inline]
+    pub(super) fn written(&self) -> usize {
+        self.parts().0
+    }
+
+    #[inline]
+    pub(super) fn unwritten(&self) -> &[u8] {
+        let (written, frame) = self.parts();
+        &frame[written..]
+    }
+
+    /// A part of it is written, and not all.
+    pub(super) fn is_begun(&self) -> bool {
+        self.written() > 0 && !self.unwritten().is_empty()
+    }
+
+    #[inline]
+    pub(super) fn add_written(&mut self, n: usize) {
+        let (PingFrame::Plain(written, _) | PingFrame::Notice(written, _)) = self;
+        *written += n as u8;
+    }
+
+    /// The payload of a plain one.
+    #[cfg(test)]
+    pub(super) fn nonce(&self) -> Vec<u8> {
+        let (_, frame) = self.parts();
+        let key = &frame[PING_HEAD - 4..PING_HEAD];
+        frame[PING_HEAD..].iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
+    }
+
+    /// This is its payload.
+    pub(super) fn is(&self, payload: &[u8]) -> bool {
+        let (_, frame) = self.parts();
+        let key = &frame[PING_HEAD - 4..PING_HEAD];
+        let unmasked = frame[PING_HEAD..].iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
+        unmasked.eq(payload.iter().copied())
+    }
+}
+
+/// A masked ping that fills `N` bytes.
+fn filled<const N: usize>(key: [u8; 4], payload: &[u8]) -> [u8; N] {
+    let mut frame = [0; N];
+    let bytes = control_frame(Opcode::Ping, payload, Some(key));
+    let n = bytes.len().min(N);
+    frame[..n].copy_from_slice(&bytes[..n]);
+    frame
+}

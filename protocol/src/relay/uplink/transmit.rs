@@ -1,0 +1,212 @@
+//! What is written next, and in which order.
+
+use crate::buffer::chain::Gather;
+
+use super::inserts::Insert;
+use super::ping::Ping;
+use super::pings::MOST;
+use super::{NOWHERE, Uplink};
+
+/// A piece of the next write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    Data {
+        to: u64,
+    },
+    /// The ping with this index.
+    Ping(u8),
+    Pong,
+    Close,
+    Attach,
+}
+
+/// Control frames that may stand in one write besides pings: a pong, a Close and an attach.
+const OTHERS: usize = 3;
+
+/// With one ping, as almost always, and with all that may be out.
+const FEW: usize = OTHERS + 1;
+const MANY: usize = OTHERS + MOST;
+
+/// The pieces of a write: so many control frames, each with data before it, and data behind all.
+const fn pieces(controls: usize) -> usize {
+    2 * controls + 1
+}
+
+impl Uplink {
+    /// What can be written now. Call [`Uplink::prepare`] first.
+    #[inline]
+    pub(crate) fn transmit(&self) -> Gather<'_> {
+        if self.has_nothing() {
+            return Gather::new();
+        }
+        match (self.is_plain(), self.pings.at_most_one_unwritten()) {
+            (true, _) => self.gathered(&self.plain_plan()),
+            (false, true) => self.gathered(&self.plan::<FEW, { pieces(FEW) }>()),
+            (false, false) => self.gathered(&self.plan::<MANY, { pieces(MANY) }>()),
+        }
+    }
+
+    #[inline]
+    fn gathered(&self, plan: &[Option<Piece>]) -> Gather<'_> {
+        let mut gather = Gather::new();
+        let mut from = self.ring.sent();
+        for piece in plan.iter().flatten() {
+            match *piece {
+                Piece::Data { to } => {
+                    let (chain, index) = self.ring.bytes_at(from);
+                    let end = index + (to - from) as usize;
+                    chain.gather(index, end, &mut gather);
+                    // Without room for all of it, what follows must not be written before it.
+                    if gather.is_full() {
+                        break;
+                    }
+                    from = to;
+                }
+                control => {
+                    gather.add(self.control_bytes(control));
+                }
+            }
+        }
+        gather
+    }
+
+    /// Notes that the backend's socket took `n` bytes of it.
+    #[inline]
+    pub(crate) fn written(&mut self, n: usize) {
+        if n == 0 {
+            return;
+        }
+        match (self.is_plain(), self.pings.at_most_one_unwritten()) {
+            (true, _) => self.take(n, &self.plain_plan()),
+            (false, true) => self.take(n, &self.plan::<FEW, { pieces(FEW) }>()),
+            (false, false) => self.take(n, &self.plan::<MANY, { pieces(MANY) }>()),
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, mut n: usize, plan: &[Option<Piece>]) {
+        for piece in plan.iter().flatten() {
+            let taken = match *piece {
+                Piece::Data { to } => n.min((to - self.ring.sent()) as usize),
+                control => n.min(self.control_bytes(control).len()),
+            };
+            n -= taken;
+            match *piece {
+                Piece::Data { .. } => self.ring.written(taken as u64),
+                control => self.control_written(control, taken),
+            }
+            if n == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Nothing is to be written now, which is so most times that it is asked.
+    #[inline]
+    fn has_nothing(&self) -> bool {
+        let written = self.pings.last().is_none_or(Ping::written);
+        written && self.inserts.is_none() && self.ring.sent() >= self.reach()
+    }
+
+    /// Nothing but messages is to be written, and one ping at the most.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.inserts.is_none() && self.stop_at == NOWHERE && self.pings.at_most_one_unwritten()
+    }
+
+    /// The plan of almost every write: messages, and a ping behind them.
+    #[inline]
+    fn plain_plan(&self) -> [Option<Piece>; 3] {
+        let (sent, end) = (self.ring.sent(), self.reach());
+        let ping = self.pings.last().filter(|ping| !ping.written());
+        let at = ping.map_or(end, |ping| ping.at.max(sent));
+        let index = self.pings.len().saturating_sub(1) as u8;
+        let [before, behind] =
+            [(sent, at), (at, end)].map(|(from, to)| (to > from).then_some(Piece::Data { to }));
+        [before, ping.map(|_| Piece::Ping(index)), behind]
+    }
+
+    /// The order of the next write: data up to the first control frame's position, that frame, and
+    /// so on. A frame that is begun comes first; where two stand at one position, the ping does.
+    fn plan<const CONTROLS: usize, const PIECES: usize>(&self) -> [Option<Piece>; PIECES] {
+        let mut plan = [None; PIECES];
+        if self.inserts.as_ref().and_then(|i| i.attach.as_ref()).is_some_and(|attach| !attach.sealed()) {
+            return plan;
+        }
+        let mut controls = self.controls::<CONTROLS>();
+        // Stable: where two stand at one position, they keep their order.
+        controls.sort_by_key(|control| control.map_or((u64::MAX, true), |(at, fresh, _)| (at, fresh)));
+        let (mut n, mut from) = (0, self.ring.sent());
+        let end = self.reach().max(from);
+        for (at, _, control) in controls.into_iter().flatten() {
+            if at > end {
+                break;
+            }
+            if at > from {
+                (plan[n], from) = (Some(Piece::Data { to: at }), at);
+                n += 1;
+            }
+            plan[n] = Some(control);
+            n += 1;
+            if control == Piece::Close {
+                return plan;
+            }
+        }
+        if end > from {
+            plan[n] = Some(Piece::Data { to: end });
+        }
+        plan
+    }
+
+    /// Control frames with bytes to write: position, whether none of it is written, and which.
+    fn controls<const CONTROLS: usize>(&self) -> [Option<(u64, bool, Piece)>; CONTROLS] {
+        let inserts = self.inserts.as_ref();
+        let insert = |insert: Option<&Insert>, piece| {
+            let insert = insert.filter(|i| i.sealed() && i.written < i.frame.len())?;
+            Some((insert.at, insert.written == 0, piece))
+        };
+        let mut controls = [None; CONTROLS];
+        // Nothing goes before an attach, so it counts as begun.
+        let attach = insert(inserts.and_then(|i| i.attach.as_ref()), Piece::Attach);
+        controls[0] = attach.map(|(at, _, piece)| (at, false, piece));
+        controls[CONTROLS - 2] = insert(inserts.and_then(|i| i.pong.as_ref()), Piece::Pong);
+        controls[CONTROLS - 1] = insert(inserts.and_then(|i| i.close.as_ref()), Piece::Close);
+        for (slot, (index, ping)) in controls[1..CONTROLS - 2].iter_mut().zip(self.pings.unwritten()) {
+            *slot = Some((ping.at, ping.frame.written() == 0, Piece::Ping(index as u8)));
+        }
+        controls
+    }
+
+    #[inline]
+    fn control_bytes(&self, control: Piece) -> &[u8] {
+        let inserts = self.inserts.as_ref();
+        let insert = match control {
+            Piece::Ping(index) => {
+                return self.pings.get(usize::from(index)).map_or(&[], |ping| ping.frame.unwritten());
+            }
+            Piece::Attach => inserts.and_then(|inserts| inserts.attach.as_ref()),
+            Piece::Pong => inserts.and_then(|inserts| inserts.pong.as_ref()),
+            Piece::Close => inserts.and_then(|inserts| inserts.close.as_ref()),
+            Piece::Data { .. } => None,
+        };
+        insert.map_or(&[], Insert::unwritten)
+    }
+
+    #[inline]
+    fn control_written(&mut self, control: Piece, n: usize) {
+        match (control, &mut self.inserts) {
+            (Piece::Ping(index), _) => {
+                if let Some(ping) = self.pings.get_mut(usize::from(index)) {
+                    ping.frame.add_written(n);
+                }
+            }
+            (Piece::Attach, Some(inserts)) => inserts.attach_written(n),
+            (Piece::Pong, Some(inserts)) => inserts.pong_written(n),
+            (Piece::Close, Some(inserts)) => inserts.close_written(n),
+            _ => {}
+        }
+        if self.inserts.as_ref().is_some_and(|inserts| inserts.is_empty()) {
+            self.inserts = None;
+        }
+    }
+}

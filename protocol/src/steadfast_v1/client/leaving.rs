@@ -1,0 +1,98 @@
+//! The end of a connection: whether there is to be another, and when it is over.
+
+use crate::steadfast_v1::{CLOSE_STALE, CLOSE_SUPERSEDED};
+use crate::time::Time;
+
+use super::{Cause, Client, Command, End, Event, Link, Loss};
+
+/// Attempts of its own to which a client loses its session, at the most, before it believes that somebody
+/// else has it.
+const RIVALS_MAX: u32 = 8;
+
+impl Client {
+    /// The connection has ended. `close`: code and reason of the broker's Close, 1005 when it had no code;
+    /// `None`: there was none.
+    pub fn handle_disconnected(&mut self, now: Time, close: Option<(u16, &str)>) {
+        self.settle(now);
+        match (&self.link, close) {
+            (Link::Waiting { .. } | Link::Over, _) => {}
+            (Link::Leaving, Some(_)) => self.end(Cause::Asked),
+            (_, None) => self.lose(now, Loss::Ended),
+            (_, Some((code, _))) if self.comes_back_after(code) => {
+                self.lose(now, Loss::Closed(code));
+                // One of them has had its way.
+                self.rivals -= u32::from(code == CLOSE_SUPERSEDED);
+            }
+            (_, Some((code, reason))) => self.end(Cause::Closed { code, reason: reason.to_owned() }),
+        }
+    }
+
+    /// Whether there is to be another connection after a Close with this code.
+    fn comes_back_after(&self, code: u16) -> bool {
+        match code {
+            // Going away, restart, try again later (RFC 6455, 7.4.1, and the registry of 11.7).
+            1001 | 1012 | 1013 | CLOSE_STALE => true,
+            // By an attempt of this client's own, which was dropped here before the broker read it.
+            CLOSE_SUPERSEDED => self.rivals > 0,
+            _ => false,
+        }
+    }
+
+    /// Drops the connection, and wants another.
+    pub(super) fn abandon(&mut self, now: Time, loss: Loss) {
+        self.drop_connection(None);
+        self.lose(now, loss);
+    }
+
+    /// Drops the connection, and wants no other.
+    pub(super) fn finish(&mut self, cause: Cause) {
+        self.drop_connection(None);
+        self.end(cause);
+    }
+
+    pub(super) fn drop_connection(&mut self, close: Option<(u16, String)>) {
+        if !matches!(self.link, Link::Waiting { .. } | Link::Over) {
+            self.hang_up = Some(Command::Abandon { close });
+        }
+    }
+
+    /// A connection that has lasted forgets what it took to get there.
+    fn settle(&mut self, now: Time) {
+        if let Link::Open(open) = &self.link
+            && now.since(open.since) >= self.config.stable
+        {
+            self.attempts = 0;
+        }
+    }
+
+    /// The connection, or the attempt at one, is no more.
+    pub(super) fn lose(&mut self, now: Time, loss: Loss) {
+        self.settle(now);
+        let closed = matches!(loss, Loss::Closed(_));
+        match &self.link {
+            // Of one that was not closed nobody knows whether it is still on its way.
+            Link::Connecting { .. } | Link::Greeting { .. } if self.held.is_some() && !closed => {
+                self.rivals = (self.rivals + 1).min(RIVALS_MAX);
+            }
+            Link::Leaving if self.outbox.is_delivered() => return self.end(Cause::Asked),
+            _ => {}
+        }
+        self.apart.get_or_insert(now);
+        self.link = Link::Waiting { at: None };
+        self.events.push_back(Event::Lost(loss));
+    }
+
+    pub(super) fn end(&mut self, cause: Cause) {
+        if matches!(self.link, Link::Over) {
+            return;
+        }
+        self.link = Link::Over;
+        let (unknown, unsent) = (self.outbox.unsettled(), self.outbox.unsent());
+        self.outbox.close();
+        self.events.push_back(Event::Closed(End { cause, unknown, unsent }));
+    }
+
+    pub(super) fn gives_up(&self) -> Option<Time> {
+        self.apart.map(|since| since + self.config.give_up)
+    }
+}

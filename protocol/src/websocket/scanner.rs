@@ -1,0 +1,552 @@
+//! The frame scanner: finds frames and messages in a byte stream that it does not keep.
+//!
+//! ```text
+//!            header of a data frame                 payload ended
+//!   Between ------------------------> InPayload ---------------------> Between
+//!      | ^                                          (a message ended too, if FIN)
+//!      | | payload whole
+//!      v |
+//!   InControl   (collected, unmasked and handed out by itself)
+//! ```
+//!
+//! Bytes of data frames are handed on as they came, in spans as long as the input allows. Only a
+//! header or a control frame that the input cuts in two is kept, so an idle scanner holds no buffer.
+
+use crate::websocket::frame::{CONTROL_MAX, HEADER_MAX, Header, Opcode, apply_mask};
+use crate::websocket::violation::Violation;
+
+/// Whose frames they are; it decides whether they must be masked (RFC 6455, 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// Masked.
+    Client,
+    /// Not masked.
+    Backend,
+}
+
+/// One step through the input.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// Bytes of data frames, to be passed on verbatim.
+    Data(Data<'a>),
+    /// A data frame's header that the input had cut in two, to be passed on as it is.
+    Header(Mended),
+    /// A whole control frame.
+    Control(Control),
+}
+
+impl Item<'_> {
+    /// What is to be passed on; `None` for a control frame.
+    pub fn data(&self) -> Option<Data<'_>> {
+        match self {
+            Item::Data(data) => Some(*data),
+            Item::Header(mended) => Some(mended.data()),
+            Item::Control(_) => None,
+        }
+    }
+}
+
+/// A data frame's header that came in parts.
+#[derive(Debug, Clone, Copy)]
+pub struct Mended {
+    bytes: [u8; HEADER_MAX],
+    len: u8,
+    /// It has no payload, and its message ends with it.
+    ends: bool,
+}
+
+impl Mended {
+    /// As a span of its own.
+    pub fn data(&self) -> Data<'_> {
+        let bytes = &self.bytes[..usize::from(self.len)];
+        let whole = if self.ends { bytes.len() } else { 0 };
+        Data { bytes, messages: u32::from(self.ends), whole }
+    }
+}
+
+/// A span of data frames, or of parts of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Data<'a> {
+    /// The bytes as they came, headers and masks included.
+    pub bytes: &'a [u8],
+    /// Messages that end within the span.
+    pub messages: u32,
+    /// Bytes up to the end of the last of them; zero when none ends here.
+    pub whole: usize,
+}
+
+/// A control frame, unmasked.
+#[derive(Debug, Clone, Copy)]
+pub struct Control {
+    /// Close, Ping or Pong.
+    pub opcode: Opcode,
+    payload: [u8; CONTROL_MAX],
+    len: u8,
+}
+
+impl Control {
+    /// The unmasked payload, at most [`CONTROL_MAX`] bytes.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload[..usize::from(self.len)]
+    }
+}
+
+/// What the input cut in two.
+#[derive(Debug)]
+enum Cut {
+    /// A header.
+    Header { bytes: [u8; HEADER_MAX], len: u8 },
+    /// A control frame, behind its header.
+    Control(Partial),
+}
+
+/// A control frame of which a part is still to come.
+#[derive(Debug)]
+struct Partial {
+    control: Control,
+    wanted: u8,
+    mask: Option<[u8; 4]>,
+}
+
+/// Scans one direction of one connection.
+#[derive(Debug)]
+pub struct Scanner {
+    /// Payload bytes of the present data frame that are still to come.
+    remaining: u64,
+    /// Bytes of the open message, announced by its headers so far.
+    message_len: u32,
+    limit: u32,
+    cut: Option<Box<Cut>>,
+    sender: Sender,
+    /// Whether permessage-deflate is agreed, so that RSV1 may open a message.
+    deflate: bool,
+    /// The present data frame is its message's last.
+    fin: bool,
+    /// A message has begun and not ended.
+    open: bool,
+}
+
+impl Scanner {
+    /// A scanner for messages of at most `limit` bytes: the payload of all fragments as it is on
+    /// the wire, and the headers of the fragments after the first.
+    pub fn new(sender: Sender, limit: u32, deflate: bool) -> Scanner {
+        Scanner { remaining: 0, message_len: 0, limit, cut: None, sender, deflate, fin: false, open: false }
+    }
+
+    /// Between two messages, and not within any frame.
+    pub fn at_boundary(&self) -> bool {
+        !self.open && self.cut.is_none()
+    }
+
+    /// A data message has begun and not ended.
+    pub fn message_open(&self) -> bool {
+        self.open
+    }
+
+    /// Payload bytes of the present data frame that are still to come. So many bytes may be read
+    /// straight to where they shall go, without a look at them; tell [`Scanner::skip`].
+    pub fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    /// Takes the next item off the front of `input`; `None` when it is used up.
+    ///
+    /// # Errors
+    /// The first breach of the protocol. What came before it has been handed out already; the
+    /// scanner must not be used after it.
+    pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Item<'i>>, Violation> {
+        if self.cut.is_some() {
+            return self.mend_cut(input);
+        }
+        let bytes = *input;
+        let mut data = Data { bytes: &[], messages: 0, whole: 0 };
+        let mut at = self.pass_payload(bytes, 0, &mut data);
+        while self.remaining == 0 && at < bytes.len() {
+            let header = match Header::parse(&bytes[at..]).and_then(|h| self.checked(h)) {
+                Ok(header) => header,
+                // What stands before the breach is still good.
+                Err(_) if at > 0 => break,
+                Err(violation) => return Err(violation),
+            };
+            match header {
+                Some(header) if !header.opcode.is_control() => {
+                    self.begin(&header);
+                    at = self.pass_payload(bytes, at + header.len, &mut data);
+                }
+                _ if at > 0 => break,
+                Some(header) => {
+                    *input = &bytes[header.len..];
+                    return Ok(self.begin_control(&header, input).map(Item::Control));
+                }
+                None => {
+                    self.cut_header(bytes);
+                    *input = &[];
+                    return Ok(None);
+                }
+            }
+        }
+        (data.bytes, *input) = bytes.split_at(at);
+        Ok((at > 0).then_some(Item::Data(data)))
+    }
+
+    /// Passes over `n` payload bytes of the present frame, at most [`Scanner::remaining`], and
+    /// says whether its message ended with them.
+    pub fn skip(&mut self, n: u64) -> bool {
+        let n = n.min(self.remaining);
+        self.remaining -= n;
+        n > 0 && self.remaining == 0 && self.end_frame()
+    }
+
+    /// Passes over payload from `at` and returns where it ends.
+    fn pass_payload(&mut self, bytes: &[u8], at: usize, data: &mut Data<'_>) -> usize {
+        let taken = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(bytes.len() - at);
+        let end = at + taken;
+        self.remaining -= taken as u64;
+        // `end > 0`: a call that begins between frames has passed nothing yet.
+        if self.remaining == 0 && end > 0 && self.end_frame() {
+            data.messages += 1;
+            data.whole = end;
+        }
+        end
+    }
+
+    /// Says whether a message ended with the frame.
+    fn end_frame(&mut self) -> bool {
+        let ended = self.open && self.fin;
+        if ended {
+            self.open = false;
+            self.message_len = 0;
+        }
+        ended
+    }
+
+    /// The checks that depend on what came before.
+    fn checked(&self, header: Option<Header>) -> Result<Option<Header>, Violation> {
+        let Some(header) = header else { return Ok(None) };
+        // RFC 6455, 5.1: a client masks all frames, a server none.
+        match (self.sender, header.mask) {
+            (Sender::Client, None) => return Err(Violation::Unmasked),
+            (Sender::Backend, Some(_)) => return Err(Violation::Masked),
+            _ => {}
+        }
+        let first = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        // RFC 7692, 6.1: RSV1 is set on the first frame of a compressed message only.
+        if header.rsv1 && !(self.deflate && first) {
+            return Err(Violation::ReservedBits);
+        }
+        if header.opcode.is_control() {
+            // RFC 6455, 5.5.1: a Close's body, if there is one, begins with a two-byte code.
+            let short = header.opcode == Opcode::Close && header.payload_len == 1;
+            return if short { Err(Violation::ShortClose) } else { Ok(Some(header)) };
+        }
+        match (self.open, first) {
+            (true, true) => return Err(Violation::ExpectedContinuation),
+            (false, false) => return Err(Violation::UnexpectedContinuation),
+            _ => {}
+        }
+        if u64::from(self.message_len).saturating_add(weight(&header)) > u64::from(self.limit) {
+            return Err(Violation::MessageTooBig);
+        }
+        Ok(Some(header))
+    }
+
+    fn begin(&mut self, header: &Header) {
+        self.open = true;
+        self.fin = header.fin;
+        // At most the limit, as was checked.
+        self.message_len += weight(header) as u32;
+        self.remaining = header.payload_len;
+    }
+
+    fn cut_header(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut header = [0; HEADER_MAX];
+        header[..bytes.len()].copy_from_slice(bytes);
+        self.cut = Some(Box::new(Cut::Header { bytes: header, len: bytes.len() as u8 }));
+    }
+
+    /// Goes on with what an earlier input cut in two.
+    fn mend_cut<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Item<'i>>, Violation> {
+        let Some(mut cut) = self.cut.take() else { return Ok(None) };
+        match &mut *cut {
+            Cut::Control(partial) => {
+                let whole = partial.fill(input).then(|| partial.finish());
+                if whole.is_none() {
+                    self.cut = Some(cut);
+                }
+                Ok(whole.map(Item::Control))
+            }
+            Cut::Header { bytes, len } => {
+                let header = self.complete_header(bytes, len, input)?;
+                let mended = *bytes;
+                match header {
+                    Some(header) => Ok(self.emit_header(&header, mended, input)),
+                    None => {
+                        self.cut = Some(cut);
+                        Ok(None)
+                    }
+                }
+            }
+        }
+    }
+
+    fn complete_header(
+        &self,
+        bytes: &mut [u8; HEADER_MAX],
+        len: &mut u8,
+        input: &mut &[u8],
+    ) -> Result<Option<Header>, Violation> {
+        while let Some((byte, rest)) = input.split_first() {
+            bytes[usize::from(*len)] = *byte;
+            *len += 1;
+            *input = rest;
+            let parsed = Header::parse(&bytes[..usize::from(*len)])?;
+            if let Some(header) = self.checked(parsed)? {
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
+
+    fn emit_header<'i>(
+        &mut self,
+        header: &Header,
+        bytes: [u8; HEADER_MAX],
+        input: &mut &'i [u8],
+    ) -> Option<Item<'i>> {
+        if header.opcode.is_control() {
+            return self.begin_control(header, input).map(Item::Control);
+        }
+        self.begin(header);
+        let ends = header.payload_len == 0 && self.end_frame();
+        Some(Item::Header(Mended { bytes, len: header.len as u8, ends }))
+    }
+
+    fn begin_control(&mut self, header: &Header, input: &mut &[u8]) -> Option<Control> {
+        let control = Control { opcode: header.opcode, payload: [0; CONTROL_MAX], len: 0 };
+        // `Header::parse` has bounded it to CONTROL_MAX.
+        let mut partial = Partial { control, wanted: header.payload_len as u8, mask: header.mask };
+        if partial.fill(input) {
+            return Some(partial.finish());
+        }
+        self.cut = Some(Box::new(Cut::Control(partial)));
+        None
+    }
+}
+
+/// What a frame adds to its message: its payload, and the header too of each fragment after the
+/// first, so that a flood of empty ones meets the limit.
+fn weight(header: &Header) -> u64 {
+    let overhead = if header.opcode == Opcode::Continuation { header.len as u64 } else { 0 };
+    header.payload_len.saturating_add(overhead)
+}
+
+impl Partial {
+    /// Takes what `input` has of it and says whether it is whole.
+    fn fill(&mut self, input: &mut &[u8]) -> bool {
+        let have = usize::from(self.control.len);
+        let taken = (usize::from(self.wanted) - have).min(input.len());
+        let (mine, rest) = input.split_at(taken);
+        self.control.payload[have..have + taken].copy_from_slice(mine);
+        self.control.len += taken as u8;
+        *input = rest;
+        self.control.len == self.wanted
+    }
+
+    fn finish(&mut self) -> Control {
+        if let Some(key) = self.mask {
+            apply_mask(&mut self.control.payload[..usize::from(self.control.len)], key, 0);
+        }
+        self.control
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::websocket::frame::control_frame;
+    use proptest::prelude::*;
+
+    /// The bytes in pieces of these sizes, which come again when they are used up.
+    pub(crate) fn cut<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
+        let (mut rest, mut pieces) = (bytes, Vec::new());
+        for size in sizes.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (now, later) = rest.split_at((*size).min(rest.len()));
+            pieces.push(now);
+            rest = later;
+        }
+        pieces
+    }
+
+    /// What a scanner makes of a stream: data bytes, message ends, control payloads.
+    #[derive(Debug, Default, PartialEq)]
+    struct Seen {
+        data: Vec<u8>,
+        ends: Vec<usize>,
+        messages: u32,
+        controls: Vec<(Opcode, Vec<u8>)>,
+    }
+
+    fn scan(scanner: &mut Scanner, bytes: &[u8], seen: &mut Seen) -> Result<(), Violation> {
+        let mut input = bytes;
+        while let Some(item) = scanner.next(&mut input)? {
+            if let Some(data) = item.data() {
+                if data.messages > 0 {
+                    seen.ends.push(seen.data.len() + data.whole);
+                }
+                seen.messages += data.messages;
+                seen.data.extend_from_slice(data.bytes);
+            }
+            if let Item::Control(control) = item {
+                seen.controls.push((control.opcode, control.payload().to_vec()));
+            }
+        }
+        assert!(input.is_empty());
+        Ok(())
+    }
+
+    fn client() -> Scanner {
+        Scanner::new(Sender::Client, 1000, false)
+    }
+
+    fn backend() -> Scanner {
+        Scanner::new(Sender::Backend, 1000, true)
+    }
+
+    fn outcome(mut scanner: Scanner, bytes: &[u8]) -> Result<Seen, Violation> {
+        let mut seen = Seen::default();
+        scan(&mut scanner, bytes, &mut seen).map(|()| seen)
+    }
+
+    #[test]
+    fn a_run_of_frames_is_one_span() {
+        let bytes = b"\x81\x01a\x01\x01b\x80\x01c\x82\x05he";
+        let seen = outcome(backend(), bytes).expect("legal");
+        assert_eq!((seen.data.as_slice(), seen.messages, seen.ends), (&bytes[..], 2, vec![9]));
+    }
+
+    #[test]
+    fn control_frames_are_taken_out_of_the_stream() {
+        let ping = control_frame(Opcode::Ping, b"hey", Some([1, 2, 3, 4]));
+        let bytes = [b"\x01\x81\0\0\0\0a", ping.as_slice(), b"\x80\x81\0\0\0\0b"].concat();
+        let seen = outcome(client(), &bytes).expect("legal");
+        assert_eq!(seen.data, b"\x01\x81\0\0\0\0a\x80\x81\0\0\0\0b");
+        assert_eq!((seen.messages, seen.controls), (1, vec![(Opcode::Ping, b"hey".to_vec())]));
+    }
+
+    #[test]
+    fn breaches_that_depend_on_the_connection() {
+        let cases: [(Scanner, &[u8], Violation); 8] = [
+            (client(), b"\x81\x01a", Violation::Unmasked),
+            (backend(), b"\x81\x81\0\0\0\0a", Violation::Masked),
+            (client(), b"\xC1\x80\0\0\0\0", Violation::ReservedBits),
+            (backend(), b"\x01\x01a\xC0\x01b", Violation::ReservedBits),
+            (backend(), b"\xC9\x00", Violation::ReservedBits),
+            (backend(), b"\x80\x00", Violation::UnexpectedContinuation),
+            (backend(), b"\x01\x00\x81\x00", Violation::ExpectedContinuation),
+            (backend(), b"\x88\x01a", Violation::ShortClose),
+        ];
+        for (scanner, bytes, violation) in cases {
+            assert_eq!(outcome(scanner, bytes), Err(violation));
+        }
+        assert!(outcome(backend(), b"\xC1\x01a").is_ok(), "compressed, as agreed");
+    }
+
+    #[test]
+    fn what_precedes_a_breach_is_still_handed_out() {
+        let mut scanner = backend();
+        let mut seen = Seen::default();
+        let bytes = b"\x81\x01a\x83\x00";
+        assert_eq!(scan(&mut scanner, bytes, &mut seen), Err(Violation::ReservedOpcode(3)));
+        assert_eq!((seen.data.as_slice(), seen.messages), (&b"\x81\x01a"[..], 1));
+    }
+
+    #[test]
+    fn the_limit_counts_all_fragments_and_is_judged_by_headers() {
+        let big = [0x82, 0x7E, 0x03, 0xE9];
+        assert_eq!(outcome(backend(), &big), Err(Violation::MessageTooBig));
+        let mut two = vec![0x02, 0x7E, 0x03, 0xE8];
+        two.extend([0; 1000]);
+        two.extend([0x80, 0x01]);
+        assert_eq!(outcome(backend(), &two), Err(Violation::MessageTooBig));
+        two.truncate(1004);
+        two.extend([0x80, 0x00]);
+        assert_eq!(outcome(backend(), &two), Err(Violation::MessageTooBig), "headers of fragments count");
+        two[0] = 0x82;
+        two.truncate(1004);
+        assert!(outcome(backend(), &two).is_ok(), "exactly the limit");
+    }
+
+    #[test]
+    fn payload_can_be_read_past_the_scanner() {
+        let mut scanner = backend();
+        let mut seen = Seen::default();
+        scan(&mut scanner, b"\x82\x05he", &mut seen).expect("legal");
+        assert_eq!(scanner.remaining(), 3);
+        assert!(!scanner.skip(2));
+        assert!(scanner.message_open() && !scanner.at_boundary());
+        assert!(scanner.skip(1));
+        assert!(scanner.at_boundary() && !scanner.skip(1));
+    }
+
+    fn frames() -> impl Strategy<Value = Vec<u8>> {
+        let payload = proptest::collection::vec(any::<u8>(), 0..200);
+        let message =
+            (payload, any::<bool>(), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20)));
+        proptest::collection::vec(message, 1..8).prop_map(|messages| {
+            messages.into_iter().flat_map(|(payload, split, ping)| encode(&payload, split, ping)).collect()
+        })
+    }
+
+    fn encode(payload: &[u8], split: bool, ping: Option<Vec<u8>>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let at = if split { payload.len() / 2 } else { payload.len() };
+        let mut frame = |first: u8, part: &[u8]| {
+            bytes.push(first);
+            match part.len() {
+                n @ 0..126 => bytes.push(n as u8),
+                n => bytes.extend([126, (n >> 8) as u8, n as u8]),
+            }
+            bytes.extend(part);
+        };
+        frame(if split { 0x02 } else { 0x82 }, &payload[..at]);
+        if let Some(ping) = ping {
+            frame(0x89, &ping);
+        }
+        if split {
+            frame(0x80, &payload[at..]);
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn where_the_stream_is_cut_makes_no_difference(bytes in frames(), cuts in proptest::collection::vec(1usize..40, 1..50)) {
+            let whole = outcome(backend(), &bytes).expect("legal");
+            let mut scanner = backend();
+            let mut seen = Seen::default();
+            for piece in cut(&bytes, &cuts) {
+                scan(&mut scanner, piece, &mut seen).expect("legal");
+            }
+            prop_assert_eq!((&seen.data, seen.messages, &seen.controls), (&whole.data, whole.messages, &whole.controls));
+            prop_assert_eq!(seen.ends.last(), whole.ends.last());
+            prop_assert!(scanner.at_boundary());
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), cut in 0usize..300) {
+            let cut = cut.min(bytes.len());
+            for mut scanner in [client(), backend()] {
+                let mut seen = Seen::default();
+                if scan(&mut scanner, &bytes[..cut], &mut seen).is_ok() {
+                    let _ = scan(&mut scanner, &bytes[cut..], &mut seen);
+                }
+            }
+        }
+    }
+}
