@@ -14,10 +14,12 @@ use crate::link::Link;
 use crate::wire::handshake::{self, Accepted};
 use echo::{Echo, Manner};
 use pace::Pace;
+use tally::Tally;
 
 mod commits;
 mod echo;
 mod pace;
+mod tally;
 
 /// Connections that wait to be accepted; a herd of thousands must not fail here.
 const BACKLOG: u32 = 4_096;
@@ -49,6 +51,17 @@ pub(crate) struct Options {
     /// for all that are read at once.
     #[arg(long)]
     pub(crate) commit_each: bool,
+    /// Answer no binary message, and every text with the number of binary messages before it on its
+    /// connection and their bytes. For brokers that do not ask for the shim.
+    #[arg(long, conflicts_with_all = ["name", "delay", "stall", "commit_each"])]
+    pub(crate) count: bool,
+}
+
+/// What a backend does with messages.
+#[derive(Debug)]
+enum Service {
+    Echo(Manner),
+    Count,
 }
 
 /// Serves until the process is ended.
@@ -56,8 +69,12 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
     let listener = bind(options.listen)?;
     println!("listening on {}", listener.local_addr()?);
     let pace = Pace::new(Duration::from_millis(options.delay), Duration::from_millis(options.stall));
-    let manner = Manner { name: options.name.into_bytes(), pace, commit_each: options.commit_each };
-    LocalSet::new().run_until(accept_all(listener, Rc::new(manner))).await
+    let service = if options.count {
+        Service::Count
+    } else {
+        Service::Echo(Manner { name: options.name.into_bytes(), pace, commit_each: options.commit_each })
+    };
+    LocalSet::new().run_until(accept_all(listener, Rc::new(service))).await
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -67,12 +84,12 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 
-async fn accept_all(listener: TcpListener, manner: Rc<Manner>) -> io::Result<()> {
+async fn accept_all(listener: TcpListener, service: Rc<Service>) -> io::Result<()> {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 // A connection's failure is its client's to report.
-                spawn_local(serve(stream, manner.clone()));
+                spawn_local(serve(stream, service.clone()));
             }
             Err(error) => {
                 eprintln!("cannot accept: {error}");
@@ -82,15 +99,32 @@ async fn accept_all(listener: TcpListener, manner: Rc<Manner>) -> io::Result<()>
     }
 }
 
-async fn serve(stream: TcpStream, manner: Rc<Manner>) -> io::Result<()> {
+async fn serve(stream: TcpStream, service: Rc<Service>) -> io::Result<()> {
     let mut link = Link::new(stream, QUEUED_MAX)?;
     let (early, shim) = timeout(HANDSHAKE_TIME_MAX, greet(&mut link)).await??;
-    let mut echo = Echo::new(&manner, shim);
-    echo.feed(&early, Instant::now(), link.queued()).map_err(io::Error::other)?;
-    while !echo.is_closed() {
-        relay_once(&mut link, &mut echo).await?;
+    match &*service {
+        Service::Echo(manner) => echo(&mut link, &early, Echo::new(manner, shim)).await?,
+        Service::Count => count(&mut link, &early).await?,
     }
     link.flush().await
+}
+
+async fn echo(link: &mut Link, early: &[u8], mut echo: Echo<'_>) -> io::Result<()> {
+    echo.feed(early, Instant::now(), link.queued()).map_err(io::Error::other)?;
+    while !echo.is_closed() {
+        relay_once(link, &mut echo).await?;
+    }
+    Ok(())
+}
+
+async fn count(link: &mut Link, early: &[u8]) -> io::Result<()> {
+    let mut tally = Tally::default();
+    tally.feed(early, link.queued()).map_err(io::Error::other)?;
+    while !tally.is_closed() {
+        let read = link.exchange(|bytes, answers| tally.feed(bytes, answers)).await?;
+        read.ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
+    }
+    Ok(())
 }
 
 /// Answers the handshake; returns what came behind it, and whether the shim was promised.

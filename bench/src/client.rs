@@ -20,6 +20,7 @@ pub(crate) mod idle;
 pub(crate) mod load;
 pub(crate) mod sessions;
 pub(crate) mod strace;
+pub(crate) mod stream;
 pub(crate) mod upgrades;
 
 /// Handshakes in flight at once, wherever many connections are opened.
@@ -65,6 +66,8 @@ pub(crate) enum Measure {
     Dial(dial::Options),
     /// Paced sessions while something happens to their backend.
     Sessions(sessions::Options),
+    /// One session's messages, one behind the other, and the time until all have come.
+    Stream(stream::Options),
 }
 
 /// Takes the measurement and prints it.
@@ -79,6 +82,7 @@ pub(crate) async fn run(measure: Measure) -> io::Result<()> {
                 Measure::Sequence(options) => print(&bounded::upgrades(options).await?),
                 Measure::Dial(options) => print(&dial::run(options).await?),
                 Measure::Sessions(options) => print(&sessions::run(options).await?),
+                Measure::Stream(options) => print(&stream::run(options).await?),
             }
         })
         .await

@@ -1,9 +1,9 @@
 //! `steadfast-bench`: the same work for Steadfast, HAProxy, nginx and any other address, in one run.
 //!
 //! `relay` measures brokers that relay, `shim` what `steadfast.v1` costs, `instructions` what a message costs
-//! on any machine, however busy it is, `failover` a broker that loses a backend, `drain` one that empties
-//! one. Clients, broker and backends are processes of their own: this program starts itself again as
-//! `client` and `backend`.
+//! on any machine, however busy it is, `paths` what a session carries to a backend that is far away,
+//! `failover` a broker that loses a backend, `drain` one that empties one. Clients, broker and backends are
+//! processes of their own: this program starts itself again as `client`, `backend` and `proxy`.
 
 // A test fails by a panic.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -25,6 +25,7 @@ mod failover;
 mod instructions;
 mod link;
 mod machine;
+mod paths;
 mod peers;
 mod proc;
 mod process;
@@ -55,6 +56,8 @@ enum Command {
     Shim(shim::Options),
     /// Instructions that a message costs Steadfast in user space, counted by valgrind.
     Instructions(instructions::Options),
+    /// What one session carries when the path to the backend takes its time.
+    Paths(paths::Options),
     /// What clients notice when a backend is killed.
     Failover(failover::Options),
     /// What clients notice when a backend is drained.
@@ -67,6 +70,9 @@ enum Command {
         #[command(subcommand)]
         measure: client::Measure,
     },
+    /// A path to an address on which every byte takes a while.
+    #[command(hide = true)]
+    Proxy(paths::proxy::Options),
     /// Becomes another program, which ends with the harness.
     #[command(hide = true)]
     Tether(tether::Options),
@@ -93,10 +99,12 @@ async fn run(command: Command) -> ExitCode {
         Command::Relay(options) => relay::run(options).await,
         Command::Shim(options) => shim::run(options).await,
         Command::Instructions(options) => instructions::run(options).await,
+        Command::Paths(options) => paths::run(options).await,
         Command::Failover(options) => failover::run(options).await.map(|()| 0),
         Command::Drain(options) => drain::run(options).await.map(|()| 0),
         Command::Backend(options) => backend::run(options).await.map(|()| 0),
         Command::Client { measure } => client::run(measure).await.map(|()| 0),
+        Command::Proxy(options) => paths::proxy::run(options).await.map(|()| 0),
         Command::Tether(_) => Ok(0),
     };
     match result {

@@ -2,5 +2,6 @@
 //! cost next to nothing beside the broker they measure.
 
 pub(crate) mod control;
+pub(crate) mod count;
 pub(crate) mod frame;
 pub(crate) mod handshake;

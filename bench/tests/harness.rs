@@ -225,6 +225,36 @@ fn without_valgrind_nothing_is_counted() {
 }
 
 #[test]
+fn a_path_is_measured_with_a_broker_and_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let file_name = file.to_str().unwrap();
+    let output = bench(&["paths", "--delays=5", "--megabytes=0.3", "--rounds=2", "--json", file_name]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let line = &json(&file)["lines"][0];
+    assert_eq!((&line["delay_ms"], &line["bytes"]), (&5.into(), &(37 * 8_192).into()));
+    assert!(line["ratio"].is_null(), "there is nothing beside");
+    let entrants = line["entrants"].as_array().unwrap();
+    let names: Vec<&Value> = entrants.iter().map(|entrant| &entrant["through"]).collect();
+    assert_eq!(names, ["no broker", "steadfast"]);
+    for entrant in entrants {
+        let rounds = entrant["rounds"].as_array().unwrap();
+        // There and back: whatever the machine does, it cannot be faster.
+        assert!(rounds.iter().all(|seconds| seconds.as_f64().unwrap() >= 0.010), "{entrant}");
+        assert_eq!(rounds.len(), 2);
+        assert!(entrant["megabytes_per_second"].as_f64().unwrap() > 0.0, "{entrant}");
+    }
+}
+
+#[test]
+fn a_path_that_takes_too_long_is_named() {
+    let output = bench(&["paths", "--delays=5000", "--megabytes=0.1", "--time-limit=1"]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("no broker, 5000 ms each way: client is not done after 1 s"), "{errors}");
+}
+
+#[test]
 fn sessions_that_a_kill_closes_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
