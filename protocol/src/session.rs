@@ -36,14 +36,16 @@
 //!
 //! The files beside this one hold parts of the same machine: `opening` begins it, `reading` and `standing` are
 //! more of its inputs and outputs, `failover` leaves a backend and takes the next, `departure` leaves one that
-//! works, `target` is the next one while it waits, `ending` says goodbye, `patience` knows what may last how
-//! long, `silence` judges a backend that says nothing, `client_life` a client. `service` is the part toward
+//! works, `target` is the next one while it waits, `ending` says goodbye, `deadlines` knows what may last how
+//! long, `silence` judges a backend that says nothing, `client_link::life` a client. `service` is the part toward
 //! services that link the shim, `outputs` what they say to the client, `resume` and `tokens` the part toward
 //! clients which may come back, `orphan` that toward clients which must begin anew. `words` knows what a client is
 //! told when no backend keeps it.
 
-mod client_life;
+mod backend_link;
+mod client_link;
 mod config;
+mod deadlines;
 mod departure;
 mod ending;
 mod failover;
@@ -51,12 +53,12 @@ mod ledger;
 mod opening;
 mod orphan;
 mod outputs;
-mod patience;
 mod reading;
 mod resume;
 mod service;
 mod silence;
 mod standing;
+mod state;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -66,11 +68,11 @@ mod words;
 use std::sync::Arc;
 
 use crate::buffer::chain::Gather;
-use crate::relay::downlink::{DirectWrite, Downlink};
-use crate::relay::uplink::{Entropy, Uplink, Wanted};
+use crate::relay::downstream::DirectWrite;
+use crate::relay::upstream::{Entropy, Wanted};
 use crate::time::Time;
 use crate::websocket::frame::Opcode;
-use crate::websocket::scanner::{Control, Data, Item, Scanner};
+use crate::websocket::scanner::{Control, Data, Item};
 use crate::websocket::violation::Violation;
 
 pub use config::{AckMode, Codes, Config};
@@ -83,13 +85,14 @@ pub use service::Breach;
 pub use silence::{Evidence, Judgement};
 pub use standing::State;
 
+use backend_link::BackendLink;
+use client_link::ClientLink;
 use departure::Departure;
 use failover::Episode;
-use ledger::{Exceptions, Unanswered};
-use patience::Clocks;
+use ledger::Exceptions;
 use resume::Returning;
-use service::Service;
-use silence::Proof;
+use service::Commits;
+use state::SessionState;
 
 /// The client's side.
 #[derive(Debug)]
@@ -122,13 +125,6 @@ enum Backend {
     Over,
 }
 
-/// What sessions have with an end that links the shim, or with a client that may come back.
-#[derive(Debug, Default)]
-struct Shim {
-    service: Option<Service>,
-    returning: Option<Returning>,
-}
-
 /// What the backend is told once the client's messages are delivered, and when that, and what is
 /// undelivered with it, is given up.
 #[derive(Debug)]
@@ -148,35 +144,18 @@ enum Farewell {
 #[derive(Debug)]
 pub struct Session {
     config: Arc<Config>,
-    client: Client,
+    /// What outlives the connections.
+    state: SessionState,
+    client_link: ClientLink,
+    backend_link: BackendLink,
     backend: Backend,
-    client_scan: Scanner,
-    backend_scan: Scanner,
-    up: Uplink,
-    down: Downlink,
-    clocks: Clocks,
-    unanswered: Unanswered,
-    /// The present backend answers pings, as far as is known.
-    pongs: bool,
-    /// What is known of that.
-    proof: Proof,
-    /// It broke the protocol, or said Close: its bytes are no longer read.
-    backend_deaf: bool,
-    /// The session ends with its backend, whatever the pool says.
-    no_failover: bool,
-    /// The client's conversation ends with its backend.
-    begins_anew: bool,
-    deflate: bool,
     memory_short: bool,
     /// The last backend's connection ends with a reset: it failed, or a message to it was cut.
     reset: bool,
-    goodbye: Option<Box<Goodbye>>,
-    shim: Option<Box<Shim>>,
     /// The driver was told to come back at this time; nothing expires before it.
     due: Time,
     departure: Option<Box<Departure>>,
     episode: Option<Box<Episode>>,
-    exceptions: Option<Box<Exceptions>>,
     #[expect(clippy::box_collection, reason = "an absent one must take no more room than a pointer")]
     notes: Option<Box<Vec<Note>>>,
 }
@@ -186,10 +165,10 @@ impl Session {
 
     /// Takes bytes that were read from the client.
     pub fn handle_client(&mut self, now: Time, mut input: &[u8]) {
-        self.clocks.client_heard(now);
-        let (mut ended, messages) = (false, self.up.ring.whole_seq());
+        self.client_link.timers.hear(now);
+        let (mut ended, messages) = (false, self.state.ring.whole_seq());
         while self.client_listens() {
-            match self.client_scan.next(&mut input) {
+            match self.client_link.scanner.next(&mut input) {
                 Ok(Some(Item::Control(control))) => self.client_control(now, &control),
                 Ok(Some(item)) => {
                     let Some(data) = item.data() else { continue };
@@ -200,8 +179,8 @@ impl Session {
                 Err(violation) => self.client_violated(now, violation),
             }
         }
-        self.asked(now, self.up.ring.whole_seq() > messages);
-        self.clocks.client_message(now, ended, self.client_scan.message_open());
+        self.asked(now, self.state.ring.whole_seq() > messages);
+        self.client_link.timers.message(now, ended, self.client_link.scanner.message_open());
     }
 
     /// The client's socket is at its end, or broken.
@@ -209,7 +188,7 @@ impl Session {
         if self.detach(now) {
             return;
         }
-        match self.client {
+        match self.state.client {
             Client::Open => self.client_left(now, None, Cause::ClientGone),
             Client::Left { .. } | Client::Told { .. } => self.client_over(),
             Client::Over => {}
@@ -217,26 +196,26 @@ impl Session {
     }
 
     fn client_data(&mut self, now: Time, data: &Data<'_>) {
-        let linked = self.shim.is_some() && self.client_link_data(now, data);
-        if !linked && matches!(self.client, Client::Open) {
-            self.up.ring.append(data);
+        let linked = self.state.shim.is_some() && self.client_link_data(now, data);
+        if !linked && matches!(self.state.client, Client::Open) {
+            self.state.ring.append(data);
         }
     }
 
     fn client_listens(&self) -> bool {
-        matches!(self.client, Client::Open | Client::Told { deaf: false, answered: false, .. })
+        matches!(self.state.client, Client::Open | Client::Told { deaf: false, answered: false, .. })
     }
 
     fn client_control(&mut self, now: Time, control: &Control) {
-        match (control.opcode, &self.client) {
+        match (control.opcode, &self.state.client) {
             (Opcode::Close, Client::Open) => {
                 self.client_left(now, Some(control.payload().into()), Cause::ClientClose);
             }
             (Opcode::Close, _) => self.client_answered(control.payload()),
-            (Opcode::Ping, Client::Open) => self.down.control(Opcode::Pong, control.payload()),
+            (Opcode::Ping, Client::Open) => self.state.down.control(Opcode::Pong, control.payload()),
             // A pong is a sign of life, as any byte is; what it answers says how far the client has read.
             (Opcode::Pong, _) => {
-                if self.shim.is_some() {
+                if self.state.shim.is_some() {
                     self.receipt(control.payload());
                 }
                 self.client_ponged(now, control.payload());
@@ -252,10 +231,10 @@ impl Session {
     pub fn handle_backend(&mut self, now: Time, mut input: &[u8], direct: &mut DirectWrite<'_>) {
         let (mut ended, heard) = (false, self.client_hears());
         while self.backend_listens() {
-            match self.backend_scan.next(&mut input) {
+            match self.backend_link.scanner.next(&mut input) {
                 Ok(Some(Item::Control(control))) => self.backend_control(now, &control),
                 Ok(Some(item)) => {
-                    self.clocks.backend_heard(now);
+                    self.backend_link.timers.hear(now);
                     let Some(data) = item.data() else { continue };
                     ended |= data.messages > 0;
                     self.backend_data(now, &data, heard, direct);
@@ -265,18 +244,18 @@ impl Session {
             }
         }
         if ended {
-            self.clocks.answer(now, self.config.quiet_max);
+            self.backend_link.timers.answer(now, self.config.quiet_max, &mut self.state.slowest);
         }
-        self.clocks.backend_message(now, ended, self.backend_scan.message_open());
+        self.backend_link.timers.message(now, ended, self.backend_link.scanner.message_open());
     }
 
     fn backend_data(&mut self, now: Time, data: &Data<'_>, heard: bool, direct: &mut DirectWrite<'_>) {
-        if self.service().is_some() {
+        if self.commits().is_some() {
             return self.service_data(now, data, direct);
         }
         match self.with_kind(data) {
-            Some(kinded) if heard => self.down.append_kinded(kinded, direct),
-            None if heard => self.down.append(data, direct),
+            Some(kinded) if heard => self.state.down.append_kinded(kinded, direct),
+            None if heard => self.state.down.append(data, direct),
             _ => {}
         }
     }
@@ -295,19 +274,20 @@ impl Session {
     }
 
     fn backend_listens(&self) -> bool {
-        self.linked() && !self.backend_deaf
+        self.linked() && !self.backend_link.deaf
     }
 
     /// Data for the client still has a reader.
     fn client_hears(&self) -> bool {
-        matches!(self.client, Client::Open | Client::Left { close: Some(_) })
+        matches!(self.state.client, Client::Open | Client::Left { close: Some(_) })
     }
 
     fn backend_control(&mut self, now: Time, control: &Control) {
         match control.opcode {
-            Opcode::Ping if !self.up.closing() && !self.stays_cut() => {
-                self.up.pong(control.payload(), self.client_scan.remaining())
-            }
+            Opcode::Ping if !self.backend_link.writer.closing() && !self.stays_cut() => self
+                .backend_link
+                .writer
+                .pong(&self.state.ring, control.payload(), self.client_link.scanner.remaining()),
             Opcode::Pong => self.acknowledged(now, control.payload()),
             Opcode::Close => self.backend_closed(now, control.payload()),
             _ => {}
@@ -315,14 +295,14 @@ impl Session {
     }
 
     fn acknowledged(&mut self, now: Time, payload: &[u8]) {
-        self.unanswered.acknowledged(now, self.up.ring.base_seq(), self.config.ack_timeout);
-        let hold = self.service().is_none().then_some(self.config.ack_hold);
-        if let Some(took) = self.up.acknowledge(now, payload, hold) {
-            self.clocks.backend_heard(now);
+        self.backend_link.unanswered.acknowledged(now, self.state.ring.base_seq(), self.config.ack_timeout);
+        let hold = self.commits().is_none().then_some(self.config.ack_hold);
+        if let Some(took) = self.backend_link.writer.acknowledge(&mut self.state.ring, now, payload, hold) {
+            self.backend_link.timers.hear(now);
             self.pong_took(took);
             self.note_progress(now);
             // A service that is left must have heard of it.
-            if !self.leaves_soon() || self.service().is_none_or(Service::tells_draining) {
+            if !self.leaves_soon() || self.backend_link.tells_draining().unwrap_or(true) {
                 self.proven();
             }
             self.suspects_acknowledged();
@@ -333,8 +313,8 @@ impl Session {
 
     /// Does what time and the last inputs have made due. Call it after them, before writing.
     pub fn advance(&mut self, now: Time, entropy: &mut Entropy<'_>) {
-        self.clocks.resumed(now);
-        self.up.end_holds(now);
+        self.backend_link.timers.resumed(now);
+        self.backend_link.writer.end_holds(&mut self.state.ring, now);
         self.expire(now);
         self.say_farewell(now);
         self.depart(now);
@@ -344,17 +324,17 @@ impl Session {
         self.draw_turn(entropy);
         if self.linked() {
             let keepalive = self.keepalive_due(now) || self.wants_proof() || self.owes_notice();
-            let acks = self.pongs && self.backend == Backend::Linked;
+            let acks = self.backend_link.pongs && self.backend == Backend::Linked;
             let wanted = Wanted {
                 acks,
                 bounded: acks && self.expects_pongs(now),
                 keepalive,
-                frame_rest: self.client_scan.remaining(),
+                frame_rest: self.client_link.scanner.remaining(),
                 tidings: self.tidings(),
                 window_max: self.config.ring_limit as u64,
                 patience: self.config.ack_timeout,
             };
-            if self.up.prepare(now, &wanted, entropy) {
+            if self.backend_link.writer.prepare(&self.state.ring, now, &wanted, entropy) {
                 self.tidings_told(wanted.tidings);
             }
             if self.config.ack == AckMode::None {
@@ -365,14 +345,15 @@ impl Session {
             }
         }
         self.mark_client(now);
-        if self.shim.is_some() {
+        if self.state.shim.is_some() {
             self.tell_client_progress(now);
         }
-        let (awaits, paused) = (self.linked() && self.up.awaits(), self.client_is_behind());
-        self.clocks.awaiting(now, awaits, paused);
-        let waits = self.down.waiting() > 0 || (paused && !self.away());
-        let progress = self.down.progress().wrapping_add(self.client_pongs());
-        self.clocks.client_progress(now, waits, progress);
+        let (awaits, paused) =
+            (self.linked() && self.backend_link.writer.awaits(&self.state.ring), self.client_is_behind());
+        self.backend_link.timers.awaiting(now, awaits, paused);
+        let waits = self.state.down.waiting() > 0 || (paused && !self.away());
+        let progress = self.state.down.progress().wrapping_add(self.client_pongs());
+        self.client_link.timers.progress(now, waits, progress);
     }
 
     // ---- outputs ----
@@ -380,41 +361,46 @@ impl Session {
     /// What to write to the backend now. Report what was taken with [`Session::backend_written`].
     pub fn backend_transmit(&self) -> Gather<'_> {
         match self.backend {
-            Backend::Linked | Backend::Parting { .. } => self.up.transmit(),
+            Backend::Linked | Backend::Parting { .. } => self.backend_link.writer.transmit(&self.state.ring),
             // After a backend's Close it gets nothing but ours.
-            Backend::Closing { .. } if self.up.closing() => self.up.transmit(),
+            Backend::Closing { .. } if self.backend_link.writer.closing() => {
+                self.backend_link.writer.transmit(&self.state.ring)
+            }
             _ => Gather::new(),
         }
     }
 
     /// The backend's socket took `n` bytes.
     pub fn backend_written(&mut self, n: usize) {
-        self.up.written(n);
-        if !self.pongs {
-            self.up.ring.release_written();
-        } else if self.shim.is_some() {
+        self.backend_link.writer.written(&mut self.state.ring, n);
+        if !self.backend_link.pongs {
+            self.state.ring.release_written();
+        } else if self.state.shim.is_some() {
             self.release_committed();
         }
-        if !self.up.awaits() {
-            self.clocks.nothing_awaited();
+        if !self.backend_link.writer.awaits(&self.state.ring) {
+            self.backend_link.timers.nothing_awaited();
         }
     }
 
     /// Something waits to be written to the client.
     pub fn client_waits(&self) -> bool {
-        self.down.waiting() > 0
+        self.state.down.waiting() > 0
     }
 
     /// What to write to the client now. Report what was taken with [`Session::client_written`].
     pub fn client_transmit(&self) -> Gather<'_> {
-        if matches!(self.client, Client::Over) { Gather::new() } else { self.down.transmit() }
+        if matches!(self.state.client, Client::Over) { Gather::new() } else { self.state.down.transmit() }
     }
 
     /// The client's socket took `n` bytes.
     pub fn client_written(&mut self, n: usize) {
-        self.down.written(n);
+        self.state.down.written(n);
         if !self.client_is_behind() {
-            self.clocks.client_caught_up(self.down.waiting() == 0);
+            self.backend_link.timers.read_again();
+            if self.state.down.waiting() == 0 {
+                self.client_link.timers.served();
+            }
         }
     }
 
@@ -432,18 +418,18 @@ impl Session {
 
     /// What the backend has got last is a part of a message.
     fn backend_is_cut(&self) -> bool {
-        self.up.ring.sent() > self.up.ring.whole()
+        self.state.ring.sent() > self.state.ring.whole()
     }
 
     /// And its end will not come, since nothing of the client's is passed on any more.
     fn stays_cut(&self) -> bool {
-        !matches!(self.client, Client::Open) && self.backend_is_cut()
+        !matches!(self.state.client, Client::Open) && self.backend_is_cut()
     }
 
     /// All that the client gets is written, and nothing more will be: its socket's write side may
     /// be shut.
     pub fn client_finished(&self) -> bool {
-        matches!(self.client, Client::Told { .. } | Client::Over) && self.down.waiting() == 0
+        matches!(self.state.client, Client::Told { .. } | Client::Over) && self.state.down.waiting() == 0
     }
 
     /// What happened since the last call, for the log and the metrics.
@@ -454,32 +440,32 @@ impl Session {
     /// The client has said something whole to the backend (`whole`), which gets it at once.
     fn asked(&mut self, now: Time, whole: bool) {
         if whole && self.held_since().is_none() {
-            self.clocks.question(now);
+            self.backend_link.timers.question(now);
         }
     }
 
-    fn service(&self) -> Option<&Service> {
-        self.shim.as_ref().and_then(|shim| shim.service.as_ref())
+    fn commits(&self) -> Option<&Commits> {
+        self.state.shim.as_ref().and_then(|shim| shim.commits.as_ref())
     }
 
-    fn service_mut(&mut self) -> Option<&mut Service> {
-        self.shim.as_mut().and_then(|shim| shim.service.as_mut())
+    fn commits_mut(&mut self) -> Option<&mut Commits> {
+        self.state.shim.as_mut().and_then(|shim| shim.commits.as_mut())
     }
 
     fn returning(&self) -> Option<&Returning> {
-        self.shim.as_ref().and_then(|shim| shim.returning.as_ref())
+        self.state.shim.as_ref().and_then(|shim| shim.returning.as_ref())
     }
 
     fn returning_mut(&mut self) -> Option<&mut Returning> {
-        self.shim.as_mut().and_then(|shim| shim.returning.as_mut())
+        self.state.shim.as_mut().and_then(|shim| shim.returning.as_mut())
     }
 
     fn farewell(&self) -> Option<&Farewell> {
-        self.goodbye.as_ref().map(|goodbye| &goodbye.farewell)
+        self.state.goodbye.as_ref().map(|goodbye| &goodbye.farewell)
     }
 
     fn exceptions(&mut self) -> &mut Exceptions {
-        self.exceptions.get_or_insert_default()
+        self.state.exceptions.get_or_insert_default()
     }
 
     fn note(&mut self, note: Note) {
@@ -488,7 +474,7 @@ impl Session {
 
     fn client_violated(&mut self, now: Time, violation: Violation) {
         self.note(Note::ClientViolation(violation));
-        if let Client::Told { deaf, .. } = &mut self.client {
+        if let Client::Told { deaf, .. } = &mut self.state.client {
             *deaf = true;
             return;
         }
@@ -498,7 +484,7 @@ impl Session {
 
     fn backend_violated(&mut self, now: Time, violation: Violation) {
         self.note(Note::BackendViolation(violation));
-        self.backend_deaf = true;
+        self.backend_link.deaf = true;
         if violation == Violation::MessageTooBig {
             let reason = violation.close_reason();
             // It cannot acknowledge anything any more, since it is no longer heard.

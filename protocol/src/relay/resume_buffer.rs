@@ -10,7 +10,7 @@
 
 use crate::buffer::chain::{Chain, Gather};
 use crate::buffer::ring::Ring;
-use crate::relay::downlink::Downlink;
+use crate::relay::downstream::DownstreamWriter;
 use crate::websocket::frame::{Opcode, control_frame};
 use crate::websocket::frame_iter::Frames;
 use crate::websocket::scanner::Data;
@@ -20,7 +20,7 @@ const OURS_ROOM: usize = 4096;
 
 /// The ring of a client's messages, and what else it is told.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct ResumeBuffer {
     pub(crate) ring: Ring,
     /// Whole frames of our own.
     ours: Chain,
@@ -49,7 +49,7 @@ struct Close {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotSent;
 
-impl Kept {
+impl ResumeBuffer {
     pub(crate) fn append(&mut self, data: &Data<'_>) {
         self.ring.append(data);
     }
@@ -264,7 +264,7 @@ impl Kept {
     }
 
     /// Takes over what another backend has said.
-    pub(crate) fn absorb(&mut self, next: Downlink) {
+    pub(crate) fn absorb(&mut self, next: DownstreamWriter) {
         next.hand_over(&mut self.ring);
     }
 }

@@ -32,12 +32,12 @@ mod late;
 
 use std::time::Duration;
 
-use crate::relay::uplink::Entropy;
+use crate::relay::upstream::Entropy;
 use crate::time::Time;
 
-use super::opening::backend_scanner;
+use super::backend_link::backend_scanner;
 use super::target::{Speech, Target};
-use super::{AckMode, Backend, Client, Failure, Note, Service, Session, State};
+use super::{AckMode, Backend, Client, Commits, Failure, Note, Session, State};
 use late::Late;
 
 /// Going away (RFC 6455, 7.4.1).
@@ -171,12 +171,15 @@ impl Session {
             }
             return same;
         }
-        let linked = self.backend == Backend::Linked && matches!(self.client, Client::Open);
-        let free = self.goodbye.is_none() && !self.pinned() && !self.suspected() && !self.up.closing();
+        let linked = self.backend == Backend::Linked && matches!(self.state.client, Client::Open);
+        let free = self.state.goodbye.is_none()
+            && !self.pinned()
+            && !self.suspected()
+            && !self.backend_link.writer.closing();
         if !linked || !free || !self.settled() {
             return false;
         }
-        let never = self.config.break_before_make || self.begins_anew;
+        let never = self.config.break_before_make || self.state.begins_anew;
         let late = if never || self.config.dial_ahead { Late::Never } else { Late::Resting };
         let stage = match never || late == Late::Resting {
             true => Stage::Waiting { until: now + self.config.patience },
@@ -192,7 +195,7 @@ impl Session {
             quiet_since: now,
             answers_until: None,
             // One that answers no pings has talked lately; it is not waited for.
-            alive: self.config.ack != AckMode::None && !self.pongs,
+            alive: self.config.ack != AckMode::None && !self.backend_link.pongs,
             forced: false,
         }));
         true
@@ -213,13 +216,14 @@ impl Session {
 
     /// The session ends with its backend, and so cannot be moved.
     pub fn pinned(&self) -> bool {
-        !self.config.failover || self.no_failover
+        !self.config.failover || self.state.no_failover
     }
 
     /// Leaves the backend at once, as if it had failed. False: there is none to leave, or the session
     /// is pinned or ending.
     pub fn fail_over(&mut self, now: Time) -> bool {
-        let can = self.backend == Backend::Linked && matches!(self.client, Client::Open) && !self.pinned();
+        let can =
+            self.backend == Backend::Linked && matches!(self.state.client, Client::Open) && !self.pinned();
         if can {
             self.leave_backend(now, Failure::Ordered);
         }
@@ -254,13 +258,13 @@ impl Session {
     /// it then.
     pub fn handle_target_linked(&mut self, now: Time) -> bool {
         let until = now + self.config.patience;
-        let scan = backend_scanner(&self.config, self.deflate);
-        let speech = match (self.service().is_some(), self.adds_kind()) {
+        let scan = backend_scanner(&self.config, self.state.deflate);
+        let speech = match (self.commits().is_some(), self.adds_kind()) {
             (true, _) => Speech::None,
             (false, true) => Speech::Kinded,
             (false, false) => Speech::Plain,
         };
-        let told = self.service().is_some();
+        let told = self.commits().is_some();
         let Some(departure) = self.departure.as_mut() else { return false };
         let first = departure.stage == Stage::Dialing { asked: true };
         let wanted = departure.is_dialled();
@@ -345,11 +349,13 @@ impl Session {
     /// Takes the steps whose time has come.
     pub(super) fn depart(&mut self, now: Time) {
         let Some(stage) = self.stage() else { return };
-        let open = matches!(self.client, Client::Open) && self.goodbye.is_none();
+        let open = matches!(self.state.client, Client::Open) && self.state.goodbye.is_none();
         match (stage, self.backend) {
             (Stage::Parting { .. }, Backend::Parting { .. }) => {}
             (Stage::Crossing { .. }, Backend::Waiting { .. } | Backend::Dialing) => {}
-            (Stage::Waiting { .. } | Stage::Pressing { .. }, Backend::Linked) if open && self.begins_anew => {
+            (Stage::Waiting { .. } | Stage::Pressing { .. }, Backend::Linked)
+                if open && self.state.begins_anew =>
+            {
                 self.watch_traffic(now);
                 self.wait_to_close(now);
             }
@@ -367,7 +373,10 @@ impl Session {
     fn wait_for_quiet(&mut self, now: Time) {
         if let Some(Stage::Waiting { until }) = self.stage() {
             let patient = now < until && self.force_at().is_none_or(|at| now < at);
-            if !patient && self.parting_at().is_none_or(|at| now < at) && self.up.hold() {
+            if !patient
+                && self.parting_at().is_none_or(|at| now < at)
+                && self.backend_link.writer.hold(&self.state.ring)
+            {
                 self.set_stage(Stage::Holding { since: now, until: now + self.config.hold });
             }
         }
@@ -413,9 +422,14 @@ impl Session {
     fn watch_traffic(&mut self, now: Time) {
         // While the client is slow, more of the backend's words may stand unread in its socket.
         let (seen, busy) = (self.data_seen(), self.message_open() || !self.wants_backend());
-        let unknown = self.clocks.slowest_answer().is_zero();
+        let unknown = self.state.slowest.duration().is_zero();
         let most = self.config.quiet_max;
-        let left = self.clocks.asked_for(now).filter(|_| unknown).and_then(|asked| most.checked_sub(asked));
+        let left = self
+            .backend_link
+            .timers
+            .asked_for(now)
+            .filter(|_| unknown)
+            .and_then(|asked| most.checked_sub(asked));
         let Some(departure) = &mut self.departure else { return };
         if departure.seen != seen || busy {
             (departure.seen, departure.quiet_since) = (seen, now);
@@ -424,14 +438,14 @@ impl Session {
     }
 
     fn data_seen(&self) -> (u64, u64) {
-        let commits = self.service().map_or(0, Service::applied);
-        (self.up.let_through(), self.down.messages() + commits)
+        let commits = self.commits().map_or(0, Commits::applied);
+        (self.backend_link.writer.let_through(&self.state.ring), self.state.down.messages() + commits)
     }
 
     /// A message is under way. What the client says while it is held is not.
     fn message_open(&self) -> bool {
         let held = matches!(self.stage(), Some(Stage::Holding { .. }));
-        self.backend_scan.message_open() || (self.client_scan.message_open() && !held)
+        self.backend_link.scanner.message_open() || (self.client_link.scanner.message_open() && !held)
     }
 
     fn part(&mut self, now: Time, forced: bool) {
@@ -442,7 +456,7 @@ impl Session {
         if forced {
             self.force();
         }
-        self.up.part(&GOING_AWAY.to_be_bytes());
+        self.backend_link.writer.part(&self.state.ring, &GOING_AWAY.to_be_bytes());
         self.set_stage(Stage::Parting { since });
         self.backend = Backend::Parting { until: now + self.config.close_timeout };
     }
@@ -502,7 +516,7 @@ impl Session {
     pub(super) fn end_move(&mut self, outcome: Outcome) {
         let Some(departure) = self.departure.take() else { return };
         if matches!(departure.stage, Stage::Holding { .. }) {
-            self.up.flow();
+            self.backend_link.writer.flow();
         }
         self.note(Note::MoveEnded { ticket: departure.order.ticket, outcome });
     }
@@ -531,7 +545,7 @@ impl Session {
     /// A ping is due that shows whether the backend lives.
     pub(super) fn wants_proof(&self) -> bool {
         let unproven = self.departure.as_ref().is_some_and(|departure| !departure.alive);
-        unproven && self.backend == Backend::Linked && !self.up.pinging()
+        unproven && self.backend == Backend::Linked && !self.backend_link.writer.pinging()
     }
 
     /// The backend has answered a ping.
@@ -546,7 +560,9 @@ impl Session {
         let ready = self.departure.as_ref().is_some_and(|departure| {
             departure.alive && !departure.dials_late() && departure.target.as_ref().is_none_or(Target::idle)
         });
-        let delivered = self.up.delivered() && !self.up.pinging() && !self.up.closing();
+        let delivered = self.backend_link.writer.delivered(&self.state.ring)
+            && !self.backend_link.writer.pinging()
+            && !self.backend_link.writer.closing();
         ready && delivered && !self.message_open() && self.wants_backend()
     }
 
@@ -560,7 +576,7 @@ impl Session {
 
     /// How long nothing must be said. Half as long again as the slowest answer of late.
     fn quiet(&self) -> Duration {
-        let slowest = self.clocks.slowest_answer();
+        let slowest = self.state.slowest.duration();
         self.config.quiet.max((slowest + slowest / 2).min(self.config.quiet_max))
     }
 
@@ -588,10 +604,12 @@ impl Session {
     /// When [`Session::depart`] has something to do, whatever happens until then.
     pub(super) fn departure_at(&self) -> Option<Time> {
         let next = match self.stage().filter(|_| self.backend == Backend::Linked)? {
-            Stage::Waiting { until } if self.begins_anew => [Some(until), None],
+            Stage::Waiting { until } if self.state.begins_anew => [Some(until), None],
             Stage::Pressing { until } => [Some(until), None],
             // What cannot be held yet is waited for, but not for ever.
-            Stage::Waiting { until } if !self.up.may_hold() => [Some(until + self.config.hold), None],
+            Stage::Waiting { until } if !self.backend_link.writer.may_hold(&self.state.ring) => {
+                [Some(until + self.config.hold), None]
+            }
             Stage::Waiting { until } => [Some(until), self.force_at()],
             Stage::Holding { until, .. } => [Some(until), self.force_at().filter(|_| self.safe())],
             _ => [None; 2],

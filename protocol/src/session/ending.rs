@@ -87,7 +87,7 @@ pub(super) fn close_code(payload: &[u8]) -> Option<u16> {
 impl Session {
     /// The broker ends: both sides are told.
     pub fn shut_down(&mut self, now: Time, code: u16) {
-        if matches!(self.client, Client::Open) {
+        if matches!(self.state.client, Client::Open) {
             self.dismiss(now, code, "the service is going away", Cause::Shutdown, false);
         }
         self.stop_waiting();
@@ -106,7 +106,7 @@ impl Session {
     /// Somebody wants the session to end: both sides are told Close with this code and reason. False: it
     /// ends already.
     pub fn abort(&mut self, now: Time, code: u16, reason: &str) -> bool {
-        let open = matches!(self.client, Client::Open);
+        let open = matches!(self.state.client, Client::Open);
         if open {
             self.dismiss(now, code, reason, Cause::Aborted, false);
         }
@@ -118,11 +118,11 @@ impl Session {
     pub(super) fn client_left(&mut self, now: Time, close: Option<Box<[u8]>>, cause: Cause) {
         self.set_end(cause, close.as_deref().and_then(close_code));
         let farewell = close.clone().map_or(Farewell::HangUp, Farewell::Close);
-        self.goodbye = Some(Box::new(Goodbye { farewell, give_up: now + self.config.deadline }));
+        self.state.goodbye = Some(Box::new(Goodbye { farewell, give_up: now + self.config.deadline }));
         if close.is_none() {
             self.cut_client();
         }
-        self.client = Client::Left { close };
+        self.state.client = Client::Left { close };
         self.drop_unsent_open();
         self.say_farewell(now);
         self.settle(now);
@@ -134,26 +134,26 @@ impl Session {
         if self.detach(now) {
             return;
         }
-        if !matches!(self.client, Client::Open) || cause == Cause::ResumeExpired {
+        if !matches!(self.state.client, Client::Open) || cause == Cause::ResumeExpired {
             return self.client_gives_up(now, cause);
         }
-        let Some(missed) = self.down.drop_unbegun() else { return self.client_gives_up(now, cause) };
+        let Some(missed) = self.state.down.drop_unbegun() else { return self.client_gives_up(now, cause) };
         if missed > 0 {
             self.exceptions().lost_down += missed;
         }
         let give_up = now + self.config.deadline;
-        self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: Farewell::HangUp, give_up }));
+        self.state.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: Farewell::HangUp, give_up }));
         self.dismiss(now, self.config.codes.slow_client, "the client does not answer or read", cause, false);
         // What it is waited for from now on is its answer.
-        self.clocks.client_served();
+        self.client_link.timers.served();
         let limit = now + self.config.close_timeout;
-        if let Client::Told { until, .. } = &mut self.client {
+        if let Client::Told { until, .. } = &mut self.state.client {
             *until = Some(limit);
         }
     }
 
     fn client_gives_up(&mut self, now: Time, cause: Cause) {
-        match self.client {
+        match self.state.client {
             Client::Open => self.client_left(now, None, cause),
             _ => self.client_over(),
         }
@@ -162,7 +162,7 @@ impl Session {
     /// Whether the client's connection ends with a reset: it has not taken a frame, or the last Close, to its
     /// end, and what the kernel holds for it is not to stay there.
     pub fn resets_client(&self) -> bool {
-        self.exceptions.as_ref().is_some_and(|exceptions| exceptions.reset_client)
+        self.state.exceptions.as_ref().is_some_and(|exceptions| exceptions.reset_client)
     }
 
     /// Sends the client away with a Close of the broker's, and the backend too. `deaf`: the
@@ -180,8 +180,8 @@ impl Session {
         let connected = matches!(self.backend, Backend::Linked | Backend::Closing { .. });
         let give_up = now + self.config.deadline;
         let farewell = || Farewell::Close(payload.into());
-        self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up }));
-        match self.client {
+        self.state.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up }));
+        match self.state.client {
             Client::Open => self.tell_client(payload, false, deaf),
             Client::Left { close: Some(_) } => self.tell_client(payload, true, deaf),
             Client::Left { close: None } => self.client_over(),
@@ -196,27 +196,28 @@ impl Session {
     pub(super) fn say_goodbye_with(&mut self, now: Time, code: u16) {
         let give_up = now + self.config.deadline;
         let farewell = || Farewell::Close(close_payload(code, ""));
-        self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up }));
+        self.state.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up }));
     }
 
     /// A Close came from the backend.
     pub(super) fn backend_closed(&mut self, now: Time, payload: &[u8]) {
         // Nothing after a Close counts (RFC 6455, 5.5.1).
-        self.backend_deaf = true;
+        self.backend_link.deaf = true;
         let code = close_code(payload);
         if matches!(self.backend, Backend::Parting { .. }) {
             return self.parting_closed(now, code, payload);
         }
         let failed = code.is_some_and(|code| self.config.failure_codes.contains(&code));
-        if self.up.closed() && !self.crosses_ours(code) {
+        if self.backend_link.writer.closed() && !self.crosses_ours(code) {
             // It answers ours, so it has read everything before it; a service says itself what it has done.
-            if self.service().is_none() {
-                self.up.acknowledge_all();
+            if self.commits().is_none() {
+                self.backend_link.writer.acknowledge_all(&mut self.state.ring);
             }
             return self.close_answered(now, payload);
         }
-        let undelivered = !matches!(self.client, Client::Left { .. }) || !self.up.ring.all_released();
-        if failed && undelivered && self.config.failover && !self.no_failover {
+        let undelivered =
+            !matches!(self.state.client, Client::Left { .. }) || !self.state.ring.all_released();
+        if failed && undelivered && self.config.failover && !self.state.no_failover {
             self.keep_word(payload);
             return self.leave_backend(now, Failure::Close(code.unwrap_or_default()));
         }
@@ -235,7 +236,7 @@ impl Session {
 
     /// Half a message of the backend's will never be whole.
     pub(super) fn drop_half(&mut self) {
-        if self.down.drop_open() {
+        if self.state.down.drop_open() {
             self.exceptions().suppressed += 1;
         }
         self.kind_begins(AddKind::default());
@@ -247,12 +248,12 @@ impl Session {
             Some(Farewell::Close(payload)) => close_code(payload),
             _ => None,
         };
-        code != ours && !self.up.ring.all_released()
+        code != ours && !self.state.ring.all_released()
     }
 
     /// Passes a backend's Close on to the client, whose own then goes back, if it is to come.
     fn close_answered(&mut self, now: Time, payload: &[u8]) {
-        match self.client {
+        match self.state.client {
             Client::Open => {
                 self.doubt_written();
                 self.tell_client(payload, false, false);
@@ -272,38 +273,40 @@ impl Session {
 
     /// The client has answered our Close.
     pub(super) fn client_answered(&mut self, payload: &[u8]) {
-        if let Client::Told { answered, .. } = &mut self.client {
+        if let Client::Told { answered, .. } = &mut self.state.client {
             *answered = true;
         }
         // The backend began it and waits for the answer. In the middle of a message there is no
         // place for one.
-        let waits =
-            self.goodbye.is_none() && self.backend_deaf && matches!(self.backend, Backend::Closing { .. });
-        if waits && self.up.ring.sent_between_messages() {
+        let waits = self.state.goodbye.is_none()
+            && self.backend_link.deaf
+            && matches!(self.backend, Backend::Closing { .. });
+        if waits && self.state.ring.sent_between_messages() {
             self.count_undelivered();
-            self.up.close(payload);
+            self.backend_link.writer.close(&self.state.ring, payload);
         }
     }
 
     fn tell_client(&mut self, payload: &[u8], answered: bool, deaf: bool) {
-        self.down.control(Opcode::Close, payload);
-        self.client = Client::Told { until: None, answered, deaf };
+        self.state.down.control(Opcode::Close, payload);
+        self.state.client = Client::Told { until: None, answered, deaf };
     }
 
     /// What the client has begun and the backend has seen nothing of need not be cut.
     fn drop_unsent_open(&mut self) {
         if !self.backend_is_cut() {
-            self.up.ring.drop_open();
+            self.state.ring.drop_open();
         }
     }
 
     pub(super) fn expire_closes(&mut self, now: Time) {
-        if matches!(self.client, Client::Told { until: Some(until), .. } if until <= now) && !self.detach(now)
+        if matches!(self.state.client, Client::Told { until: Some(until), .. } if until <= now)
+            && !self.detach(now)
         {
             self.client_over();
         }
         if matches!(self.backend, Backend::Closing { until } if until <= now) {
-            if self.up.ring.all_released() || self.goodbye.is_none() {
+            if self.state.ring.all_released() || self.state.goodbye.is_none() {
                 self.backend_over();
             } else {
                 self.leave_backend(now, Failure::Silence);
@@ -312,7 +315,7 @@ impl Session {
         if matches!(self.backend, Backend::Parting { until } if until <= now) {
             self.leave_backend(now, Failure::Planned);
         }
-        if self.goodbye.as_ref().is_some_and(|goodbye| goodbye.give_up <= now) {
+        if self.state.goodbye.as_ref().is_some_and(|goodbye| goodbye.give_up <= now) {
             self.backend_over();
         }
     }
@@ -324,9 +327,9 @@ impl Session {
     }
 
     fn settle_backend(&mut self, now: Time) {
-        let delivered = self.up.ring.all_released();
+        let delivered = self.state.ring.all_released();
         match (self.backend, self.farewell()) {
-            (Backend::Linked, Some(Farewell::Close(_))) if self.up.closed() => {
+            (Backend::Linked, Some(Farewell::Close(_))) if self.backend_link.writer.closed() => {
                 self.backend = Backend::Closing { until: now + self.config.close_timeout };
             }
             (Backend::Linked | Backend::Parting { .. }, Some(Farewell::HangUp)) if delivered => {
@@ -336,7 +339,9 @@ impl Session {
             (Backend::Linked, Some(_)) if delivered && self.backend_is_cut() => self.backend_over(),
             (Backend::Waiting { .. } | Backend::Dialing, Some(_)) if delivered => self.backend_over(),
             // The backend began it, and has its answer.
-            (Backend::Closing { .. }, None) if self.up.closed() || self.client_silenced() => {
+            (Backend::Closing { .. }, None)
+                if self.backend_link.writer.closed() || self.client_silenced() =>
+            {
                 self.backend_over()
             }
             _ => {}
@@ -345,16 +350,16 @@ impl Session {
 
     /// No answer of the client will come to be passed on.
     fn client_silenced(&self) -> bool {
-        match self.client {
-            Client::Told { answered, .. } => answered && !self.up.closing(),
-            Client::Over => !self.up.closing(),
+        match self.state.client {
+            Client::Told { answered, .. } => answered && !self.backend_link.writer.closing(),
+            Client::Over => !self.backend_link.writer.closing(),
             Client::Open | Client::Left { .. } => false,
         }
     }
 
     fn settle_client(&mut self, now: Time) {
         if self.backend == Backend::Over
-            && let Client::Left { close } = &mut self.client
+            && let Client::Left { close } = &mut self.state.client
         {
             match close.take() {
                 // The backend is gone without an answer: the client gets its own code back.
@@ -362,8 +367,8 @@ impl Session {
                 None => self.client_over(),
             }
         }
-        let written = self.down.waiting() == 0 && !self.away();
-        match &mut self.client {
+        let written = self.state.down.waiting() == 0 && !self.away();
+        match &mut self.state.client {
             Client::Told { answered: true, .. } if written => self.client_over(),
             // Its time begins when it can have read the Close.
             Client::Told { until, .. } if written => {
@@ -375,7 +380,7 @@ impl Session {
 
     pub(super) fn client_over(&mut self) {
         self.cut_client();
-        self.client = match self.client {
+        self.state.client = match self.state.client {
             // The backend still has messages of it to get.
             Client::Left { .. } if self.backend != Backend::Over => Client::Left { close: None },
             _ => Client::Over,
@@ -383,14 +388,14 @@ impl Session {
     }
 
     fn cut_client(&mut self) {
-        if self.down.waiting() > 0 {
+        if self.state.down.waiting() > 0 {
             self.exceptions().reset_client = true;
         }
         self.abandon_client();
     }
 
     fn abandon_client(&mut self) {
-        let missed = self.down.abandon();
+        let missed = self.state.down.abandon();
         if missed > 0 {
             self.exceptions().lost_down += missed;
         }
@@ -409,17 +414,17 @@ impl Session {
     /// The backend ends the session by its own decision: what it was given whole it may have
     /// handled, or not. What a service has not committed has had no effect.
     fn doubt_written(&mut self) {
-        let acked = self.up.acked_seq();
-        let written = self.up.ring.base_seq() + self.up.ring.fully_written();
-        if self.pongs && self.service().is_none() && written > acked {
+        let acked = self.backend_link.writer.acked_seq(&self.state.ring);
+        let written = self.state.ring.base_seq() + self.state.ring.fully_written();
+        if self.backend_link.pongs && self.commits().is_none() && written > acked {
             self.exceptions().in_doubt += written - acked;
-            self.up.ring.release_written();
+            self.state.ring.release_written();
         }
     }
 
     /// Nothing of what waits can be delivered; in the middle of a message, not even a Close.
     pub(super) fn drop_undelivered(&mut self) {
-        let between = self.up.ring.sent_between_messages();
+        let between = self.state.ring.sent_between_messages();
         self.count_undelivered();
         if !between {
             self.backend_over();
@@ -429,12 +434,12 @@ impl Session {
 
     fn count_undelivered(&mut self) {
         // What was counted before has left the ring.
-        let done = self.done_seq().max(self.up.ring.base_seq());
-        let lost = self.up.ring.whole_seq().saturating_sub(done);
-        self.up.ring.clear();
+        let done = self.done_seq().max(self.state.ring.base_seq());
+        let lost = self.state.ring.whole_seq().saturating_sub(done);
+        self.state.ring.clear();
         // Without acknowledgements, what was written to a backend that has not failed has arrived.
-        if !self.pongs {
-            self.up.mark_written();
+        if !self.backend_link.pongs {
+            self.backend_link.writer.mark_written(&self.state.ring);
         }
         if lost > 0 {
             self.exceptions().lost_up += lost;

@@ -15,16 +15,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::relay::uplink::Entropy;
+use crate::relay::upstream::Entropy;
 use crate::time::Time;
 use crate::websocket::violation::Violation;
 
-use super::ledger::Unanswered;
-use super::opening::backend_scanner;
-use super::silence::Proof;
+use super::backend_link::BackendLink;
 use super::target::Target;
 use super::words::Words;
-use super::{AckMode, Backend, Breach, Cause, Client, Farewell, Outcome, Session, State};
+use super::{Backend, Breach, Cause, Client, Farewell, Outcome, Session, State};
 
 /// Why a backend was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,25 +202,26 @@ impl Session {
         if self.nothing_to_deliver() {
             return self.backend_over();
         }
-        if !self.config.failover || self.no_failover {
+        if !self.config.failover || self.state.no_failover {
             self.backend_over();
-            if matches!(self.client, Client::Open) {
+            if matches!(self.state.client, Client::Open) {
                 let code = self.config.codes.on_failure;
                 self.dismiss(now, code, "the backend failed", Cause::BackendFailed, false);
             }
             return;
         }
-        if self.begins_anew {
+        if self.state.begins_anew {
             return self.orphan(now, failure);
         }
         // One that was told to go and has said Close gets an orderly end.
-        self.reset = !(parting && self.backend_deaf);
+        self.reset = !(parting && self.backend_link.deaf);
         self.note(Note::Failed(failure));
         self.count_leaving(failure);
         let convicted = self.suspect(now, failure);
-        self.up.rewind();
-        if !matches!(self.client, Client::Open) {
-            self.up.ring.drop_open();
+        self.state.ring.rewind();
+        self.backend_link.forget_writing(&self.state.ring);
+        if !matches!(self.state.client, Client::Open) {
+            self.state.ring.drop_open();
         }
         self.backend = Backend::Waiting { at: None };
         self.begin_episode(now, since);
@@ -235,10 +234,10 @@ impl Session {
 
     /// The client has left, or is being sent away, and no whole message is unacknowledged.
     fn nothing_to_deliver(&self) -> bool {
-        match self.goodbye {
-            Some(_) => self.up.ring.all_released(),
+        match self.state.goodbye {
+            Some(_) => self.state.ring.all_released(),
             // The backend has said Close, as the application decided; nothing goes up any more.
-            None => !matches!(self.client, Client::Open),
+            None => !matches!(self.state.client, Client::Open),
         }
     }
 
@@ -251,7 +250,7 @@ impl Session {
         self.exceptions().moves += 1;
         // It has worked until now, so what was before is over.
         self.episode = None;
-        if self.leaves_by_force() && self.service().is_none() {
+        if self.leaves_by_force() && self.commits().is_none() {
             let before = self.exceptions().in_doubt;
             self.count_doubt();
             let least = before + 1;
@@ -262,22 +261,22 @@ impl Session {
     /// Counts what the dead backend may have handled: what is replayed, and what it acknowledged
     /// but may not have answered.
     fn count_doubt(&mut self) {
-        let ring = &self.up.ring;
+        let ring = &self.state.ring;
         let (full, base) = (ring.fully_written(), ring.base_seq());
         let last_end = ring.messages().take(full as usize).last().map_or(ring.base(), |m| m.0);
         let cut = u64::from(ring.sent() > last_end);
         // A message that is still open is not replayed: it goes on.
         let written = (base + full + cut).min(ring.whole_seq());
-        let acked = self.up.acked_seq();
+        let acked = self.backend_link.writer.acked_seq(&self.state.ring);
         // What a service has not committed has had no effect.
-        if !self.pongs {
+        if !self.backend_link.pongs {
             return;
         }
-        if self.service().is_some() {
+        if self.commits().is_some() {
             self.exceptions().written_seq = self.exceptions().written_seq.max(written);
             return;
         }
-        let answers = self.unanswered.estimate(base, self.down.messages());
+        let answers = self.backend_link.unanswered.estimate(base, self.state.down.messages());
         let exceptions = self.exceptions();
         exceptions.written_seq = exceptions.written_seq.max(written);
         exceptions.acked_seq = exceptions.acked_seq.max(acked);
@@ -288,10 +287,10 @@ impl Session {
     /// Counts a death against the messages that were fully written and not acknowledged. True when
     /// one of them is convicted.
     fn suspect(&mut self, now: Time, failure: Failure) -> bool {
-        let base_seq = self.up.ring.base_seq();
-        let last = base_seq + self.up.ring.fully_written();
-        let first = self.up.acked_seq() + 1;
-        if !self.pongs || !failure.is_death() || last < first {
+        let base_seq = self.state.ring.base_seq();
+        let last = base_seq + self.state.ring.fully_written();
+        let first = self.backend_link.writer.acked_seq(&self.state.ring) + 1;
+        if !self.backend_link.pongs || !failure.is_death() || last < first {
             return false;
         }
         let (window, deaths) = (self.config.poison_window, self.config.poison_deaths as usize);
@@ -318,7 +317,7 @@ impl Session {
     }
 
     fn note_poison(&mut self, seq: u64) {
-        let ring = &self.up.ring;
+        let ring = &self.state.ring;
         let ends = |wanted: u64| ring.messages().find(|(_, seq)| *seq == wanted).map(|(end, _)| end);
         let begin = ends(seq - 1).unwrap_or(ring.base());
         let bytes = ends(seq).unwrap_or(begin) - begin;
@@ -328,7 +327,7 @@ impl Session {
     /// `since`: from when on the client has waited for the next backend.
     fn begin_episode(&mut self, now: Time, since: Time) {
         let (deadline, ends) = (now + self.config.deadline, now + self.config.longest);
-        let (best, words) = (self.up.acked(), Words::default());
+        let (best, words) = (self.backend_link.writer.acked(&self.state.ring), Words::default());
         let (failed, dials, linked, replay_to) = (since, 0, None, 0);
         let fresh = || Episode { deadline, ends, best, failed, dials, linked, replay_to, words };
         let episode = self.episode.get_or_insert_with(|| Box::new(fresh()));
@@ -363,7 +362,7 @@ impl Session {
         }
         episode.dials += 1;
         self.backend = Backend::Dialing;
-        let exceptions = self.exceptions.get_or_insert_default();
+        let exceptions = self.state.exceptions.get_or_insert_default();
         exceptions.dials += 1;
         let attempt = 1 + exceptions.dials;
         Some(Dial { attempt, held: self.crossing(), suspect: self.suspected() })
@@ -382,18 +381,15 @@ impl Session {
             return false;
         }
         self.backend = Backend::Linked;
-        self.backend_scan = backend_scanner(&self.config, self.deflate);
         let target = self.take_crossed();
-        self.clocks.backend_linked(now);
-        self.unanswered = Unanswered::new(now, self.up.ring.base_seq(), self.down.messages());
-        (self.pongs, self.proof) = (self.config.ack != AckMode::None, Proof::Open);
-        (self.backend_deaf, self.no_failover) = (false, no_failover);
-        let (base, whole) = (self.up.ring.base_seq(), self.up.ring.whole_seq());
+        self.backend_link = BackendLink::new(&self.config, &self.state, now);
+        self.state.no_failover = no_failover;
+        let (base, whole) = (self.state.ring.base_seq(), self.state.ring.whole_seq());
         let replay_to = self.exceptions().written_seq.clamp(base, whole);
         let replayed = replay_to - base;
         if whole > base {
             // It is asked now what the client has said so far.
-            self.clocks.question(now);
+            self.backend_link.timers.question(now);
         }
         self.exceptions().replayed += replayed;
         let failed = self.episode.as_mut().map_or(now, |episode| {
@@ -411,14 +407,14 @@ impl Session {
 
     /// The next backend was connected already: what it has said follows.
     fn take_over(&mut self, now: Time, target: Target) {
-        self.backend_scan = target.scan;
-        self.clocks.backend_message(now, false, self.backend_scan.message_open());
+        self.backend_link.scanner = target.scan;
+        self.backend_link.timers.message(now, false, self.backend_link.scanner.message_open());
         self.kind_begins(target.add_kind);
         if self.client_hears() {
-            self.down.absorb(target.held);
+            self.state.down.absorb(target.held);
         }
         if let Some(payload) = target.pinged {
-            self.up.pong(&payload, self.client_scan.remaining());
+            self.backend_link.writer.pong(&self.state.ring, &payload, self.client_link.scanner.remaining());
         }
     }
 
@@ -441,7 +437,7 @@ impl Session {
     #[inline]
     pub(super) fn note_progress(&mut self, now: Time) {
         let deadline = now + self.config.deadline;
-        let reached = self.up.reached();
+        let reached = self.backend_link.writer.reached(&self.state.ring);
         if let Some(episode) = self.episode.as_mut().filter(|episode| reached > episode.best) {
             (episode.best, episode.deadline) = (reached, deadline);
         }
@@ -456,11 +452,15 @@ impl Session {
     }
 
     fn suspicion(&mut self) -> Option<&mut Suspicion> {
-        self.exceptions.as_mut().and_then(|e| e.suspicion.as_mut())
+        self.state.exceptions.as_mut().and_then(|e| e.suspicion.as_mut())
     }
 
     fn suspects_until(&self) -> Option<u64> {
-        self.exceptions.as_ref().and_then(|e| e.suspicion.as_ref()).and_then(|suspicion| suspicion.until_seq)
+        self.state
+            .exceptions
+            .as_ref()
+            .and_then(|e| e.suspicion.as_ref())
+            .and_then(|suspicion| suspicion.until_seq)
     }
 
     /// One message at a time, since some may be killers.
@@ -471,25 +471,25 @@ impl Session {
     /// The backend answers no pings, so suspects cannot be cleared one by one.
     pub(super) fn suspects_unjudged(&mut self) {
         if self.suspicion().is_some_and(|suspicion| suspicion.until_seq.take().is_some()) {
-            self.up.one_at_a_time(false);
+            self.backend_link.writer.one_at_a_time(&self.state.ring, false);
             self.note(Note::Cleared);
         }
     }
 
     /// After a pong: the next suspect may go, or all are cleared.
     pub(super) fn suspects_acknowledged(&mut self) {
-        let acked = self.up.acked_seq();
+        let acked = self.backend_link.writer.acked_seq(&self.state.ring);
         let Some(until) = self.suspects_until() else { return };
         let cleared = acked >= until;
         if cleared && let Some(suspicion) = self.suspicion() {
             (suspicion.until_seq, suspicion.convictions) = (None, 0);
             self.note(Note::Cleared);
         }
-        self.up.one_at_a_time(!cleared);
+        self.backend_link.writer.one_at_a_time(&self.state.ring, !cleared);
     }
 
     fn replayed(&self, episode: &Episode) -> bool {
-        !self.pongs || self.up.acked_seq() >= episode.replay_to
+        !self.backend_link.pongs || self.backend_link.writer.acked_seq(&self.state.ring) >= episode.replay_to
     }
 
     /// No failure before is still to be got over, apart from how long the backend has lasted.
@@ -533,7 +533,7 @@ impl Session {
         let give_up = now + self.config.close_timeout;
         self.dismiss_with_their_word(now, (code, "no backend in time"), Cause::Deadline);
         self.episode = None;
-        if let Some(goodbye) = &mut self.goodbye {
+        if let Some(goodbye) = &mut self.state.goodbye {
             goodbye.give_up = give_up;
         }
     }
@@ -541,9 +541,9 @@ impl Session {
     /// A cut message follows whole ones that cannot be acknowledged any more, since a ping has no
     /// place in the middle of it: they are delivered to another backend.
     pub(super) fn leave_if_cut(&mut self, now: Time) {
-        let cut = self.backend_is_cut() && self.goodbye.is_some() && self.backend == Backend::Linked;
-        let unread = self.up.acked() < self.up.ring.whole();
-        if cut && self.pongs && unread && !self.up.pinging() {
+        let cut = self.backend_is_cut() && self.state.goodbye.is_some() && self.backend == Backend::Linked;
+        let unread = self.backend_link.writer.acked(&self.state.ring) < self.state.ring.whole();
+        if cut && self.backend_link.pongs && unread && !self.backend_link.writer.pinging() {
             self.leave_backend(now, Failure::Cut);
         }
     }
@@ -554,11 +554,11 @@ impl Session {
             return;
         }
         self.leave_if_cut(now);
-        if self.up.closing() || self.backend_is_cut() || self.backend != Backend::Linked {
+        if self.backend_link.writer.closing() || self.backend_is_cut() || self.backend != Backend::Linked {
             return;
         }
-        if let Some(Farewell::Close(payload)) = self.goodbye.as_ref().map(|goodbye| &goodbye.farewell) {
-            self.up.close(payload);
+        if let Some(Farewell::Close(payload)) = self.state.goodbye.as_ref().map(|goodbye| &goodbye.farewell) {
+            self.backend_link.writer.close(&self.state.ring, payload);
         }
     }
 }

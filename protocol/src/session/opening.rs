@@ -2,22 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::relay::downlink::Downlink;
-use crate::relay::uplink::Uplink;
+use crate::buffer::ring::Ring;
+use crate::relay::downstream::DownstreamWriter;
 use crate::steadfast_v1::SessionId;
 use crate::steadfast_v1::client_wire::Reason;
 use crate::time::Time;
-use crate::websocket::scanner::{Scanner, Sender};
 
-use super::ledger::Unanswered;
-use super::patience::Clocks;
+use super::backend_link::{BackendLink, SlowestAnswer};
+use super::client_link::ClientLink;
 use super::resume::Returning;
-use super::service::Service;
-use super::silence::Proof;
-use super::{AckMode, Backend, Client, Config, Session, Shim};
-
-/// What an envelope may take besides a message and a capsule.
-const ENVELOPE: u32 = 1024;
+use super::service::Commits;
+use super::state::{SessionState, ShimState};
+use super::{AckMode, Backend, Client, Config, Session};
 
 /// How a session begins.
 #[derive(Debug, Clone, Default)]
@@ -59,62 +55,54 @@ impl Session {
     /// A session whose first backend is connected.
     pub fn new(config: Arc<Config>, now: Time, opening: Opening) -> Session {
         let Opening { session, epoch, deflate, no_failover, begins_anew, client } = opening;
-        let limit = config.message_limit;
-        let returns = !matches!(client, ClientKind::Plain);
-        let (up, down) = match returns {
-            true => (Uplink::of_whole_messages(), Downlink::keeping()),
-            false => (Uplink::default(), Downlink::default()),
-        };
-        let service = (config.ack == AckMode::Shim).then(|| Service::new(session, epoch));
         let returning = match client {
             ClientKind::Plain => None,
             ClientKind::Returning => Some(Returning::plain()),
             ClientKind::Shim { .. } => Some(Returning::shim(session)),
         };
-        let shim = (service.is_some() || returns).then(|| Box::new(Shim { service, returning }));
-        let mut session = Session {
-            client: Client::Open,
-            backend: Backend::Linked,
-            client_scan: Scanner::new(Sender::Client, limit, deflate),
-            backend_scan: backend_scanner(&config, deflate),
-            up,
+        let down = match returning {
+            Some(_) => DownstreamWriter::keeping(),
+            None => DownstreamWriter::default(),
+        };
+        let commits = (config.ack == AckMode::Shim).then(|| Commits::new(session, epoch));
+        let shim = commits.is_some() || returning.is_some();
+        let state = SessionState {
+            ring: Ring::default(),
             down,
-            clocks: Clocks::new(now),
-            unanswered: Unanswered::new(now, 0, 0),
-            pongs: config.ack != AckMode::None,
-            proof: Proof::Open,
-            backend_deaf: false,
+            client: Client::Open,
+            goodbye: None,
+            shim: shim.then(|| Box::new(ShimState { commits, returning })),
+            exceptions: None,
+            slowest: SlowestAnswer::default(),
             no_failover,
             begins_anew,
             deflate,
-            memory_short: false,
-            reset: false,
-            goodbye: None,
-            shim,
-            due: now,
-            departure: None,
-            episode: None,
-            exceptions: None,
-            notes: None,
-            config,
+            backend_over: false,
         };
+        let mut session = Session::of(state, config, now);
         session.attach_service(epoch);
         if let ClientKind::Shim { secret, reason } = client {
             session.greet(secret, reason);
         }
         session
     }
-}
 
-/// What a service says comes in envelopes, which hold more than one message.
-pub(super) fn backend_scanner(config: &Config, deflate: bool) -> Scanner {
-    let limit = match config.ack {
-        AckMode::Shim => {
-            // Both are far below 2^32.
-            let besides = u32::try_from(config.capsule_limit).unwrap_or(u32::MAX).saturating_add(ENVELOPE);
-            config.message_limit.saturating_add(besides)
+    /// A session with new connections of both sides.
+    pub(super) fn of(state: SessionState, config: Arc<Config>, now: Time) -> Session {
+        let returning = state.shim.as_ref().and_then(|shim| shim.returning.as_ref());
+        let client = ClientLink::new(&config, state.deflate, returning.map(Returning::link), now);
+        Session {
+            client_link: client,
+            backend_link: BackendLink::new(&config, &state, now),
+            backend: Backend::Linked,
+            memory_short: false,
+            reset: false,
+            due: now,
+            departure: None,
+            episode: None,
+            notes: None,
+            state,
+            config,
         }
-        AckMode::None | AckMode::Pong => config.message_limit,
-    };
-    Scanner::new(Sender::Backend, limit, deflate)
+    }
 }

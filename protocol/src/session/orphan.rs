@@ -20,7 +20,7 @@
 
 use std::time::Duration;
 
-use crate::relay::uplink::Entropy;
+use crate::relay::upstream::Entropy;
 use crate::time::Time;
 
 use super::departure::GOING_AWAY;
@@ -49,14 +49,14 @@ pub(super) struct Orphan {
 impl Session {
     /// The client's conversation ends with its backend, so that it must reconnect.
     pub fn begins_anew(&self) -> bool {
-        self.begins_anew
+        self.state.begins_anew
     }
 
     /// The backend is left, and the client's conversation with it. What it has not acknowledged is lost.
     pub(super) fn orphan(&mut self, now: Time, failure: Failure) {
         self.end_move(Outcome::Ended);
         self.backend_over();
-        if matches!(self.client, Client::Open) {
+        if matches!(self.state.client, Client::Open) {
             self.note(Note::Orphaned(failure));
             self.exceptions().orphan = Some(Orphan { since: now, turn: None, look_at: now });
         }
@@ -65,7 +65,7 @@ impl Session {
     /// Its backend has failed, and it is to be closed when another has room. `None`: it is not so. Else
     /// since when.
     pub fn orphaned(&self) -> Option<Time> {
-        if self.backend != Backend::Over || !matches!(self.client, Client::Open) {
+        if self.backend != Backend::Over || !matches!(self.state.client, Client::Open) {
             return None;
         }
         self.orphan_state().map(|orphan| orphan.since)
@@ -123,10 +123,10 @@ impl Session {
     }
 
     fn orphan_state(&self) -> Option<&Orphan> {
-        self.exceptions.as_ref().and_then(|e| e.orphan.as_ref())
+        self.state.exceptions.as_ref().and_then(|e| e.orphan.as_ref())
     }
 
     fn orphan_mut(&mut self) -> Option<&mut Orphan> {
-        self.exceptions.as_mut().and_then(|e| e.orphan.as_mut())
+        self.state.exceptions.as_mut().and_then(|e| e.orphan.as_mut())
     }
 }

@@ -1,7 +1,7 @@
 //! The messages for the client that a service's envelopes hold, on their way down.
 
 use crate::buffer::chain::CHUNK;
-use crate::relay::downlink::DirectWrite;
+use crate::relay::downstream::DirectWrite;
 use crate::steadfast_v1::kind_byte::message_header;
 use crate::steadfast_v1::service_wire::Outputs;
 use crate::websocket::scanner::Data;
@@ -80,7 +80,7 @@ impl Session {
     pub(super) fn deliver_joined(&mut self, out: &mut Outgoing<'_, '_>) {
         let (bytes, messages) = (std::mem::take(&mut out.joined), std::mem::take(&mut out.messages));
         if !bytes.is_empty() {
-            self.down.append(&Data { bytes: &bytes, messages, whole: bytes.len() }, out.direct);
+            self.state.down.append(&Data { bytes: &bytes, messages, whole: bytes.len() }, out.direct);
         }
     }
 
@@ -90,10 +90,10 @@ impl Session {
         let payload = &at_end[at_end.len() - large.payload_len..];
         let header = &large.header[..large.header_len];
         if payload.len() <= CHUNK {
-            return self.down.adopt([header, payload].concat(), 0, out.direct);
+            return self.state.down.adopt([header, payload].concat(), 0, out.direct);
         }
-        self.down.append(&Data { bytes: header, messages: 0, whole: 0 }, out.direct);
-        self.down.append(&Data { bytes: payload, messages: 1, whole: payload.len() }, out.direct);
+        self.state.down.append(&Data { bytes: header, messages: 0, whole: 0 }, out.direct);
+        self.state.down.append(&Data { bytes: payload, messages: 1, whole: payload.len() }, out.direct);
     }
 
     /// What stands before the payload has been heeded, so there is room for the header.
@@ -108,7 +108,7 @@ impl Session {
             Some(start) => {
                 self.deliver_joined(out);
                 envelope[start..payload].copy_from_slice(&large.header[..large.header_len]);
-                self.down.adopt(envelope, start, out.direct);
+                self.state.down.adopt(envelope, start, out.direct);
             }
             None => self.deliver_copy(large, &envelope, out),
         }

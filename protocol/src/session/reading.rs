@@ -1,6 +1,6 @@
 //! What is read of either side, and where to. Pushing back is not reading.
 
-use crate::relay::resume_buffer::Kept;
+use crate::relay::resume_buffer::ResumeBuffer;
 use crate::time::Time;
 
 use super::{Client, Session};
@@ -20,11 +20,11 @@ impl Session {
     /// and not even an open message may grow.
     #[inline]
     pub fn client_read_limit(&self, tight: bool) -> usize {
-        match self.client {
+        match self.state.client {
             _ if self.away() || self.orphaned().is_some() => 0,
             Client::Open if tight => self.read_for_acknowledgements(),
-            Client::Open if self.up.ring.len() >= self.ring_most() => {
-                match (self.client_scan.message_open(), self.client_scan.remaining()) {
+            Client::Open if self.state.ring.len() >= self.ring_most() => {
+                match (self.client_link.scanner.message_open(), self.client_link.scanner.remaining()) {
                     (false, _) => 0,
                     (true, 0) => FRAME_MIN,
                     (true, rest) => usize::try_from(rest).unwrap_or(usize::MAX),
@@ -37,7 +37,7 @@ impl Session {
 
     /// The client is not read until a backend has acknowledged more.
     pub fn ring_is_full(&self) -> bool {
-        matches!(self.client, Client::Open) && self.up.ring.len() >= self.ring_most()
+        matches!(self.state.client, Client::Open) && self.state.ring.len() >= self.ring_most()
     }
 
     /// Where the backend is not read before the client acknowledges, its acknowledgements may stand behind
@@ -50,7 +50,7 @@ impl Session {
 
     /// Tells whether memory is short, so that the client is not read: it is not judged then.
     pub fn set_tight(&mut self, now: Time, tight: bool) {
-        self.clocks.client_read(now, !tight);
+        self.client_link.timers.read(now, !tight);
     }
 
     /// Tells whether memory is short, so that no more is kept for a client that may come back than for
@@ -62,12 +62,12 @@ impl Session {
 
     /// A message of the client has begun and not ended.
     pub fn client_message_open(&self) -> bool {
-        self.client_scan.message_open()
+        self.client_link.scanner.message_open()
     }
 
     /// A message of the backend has begun and not ended.
     pub fn backend_message_open(&self) -> bool {
-        self.backend_scan.message_open()
+        self.backend_link.scanner.message_open()
     }
 
     /// Whether to read the backend. Not while much waits for a slow client.
@@ -81,56 +81,56 @@ impl Session {
     pub(super) fn client_is_behind(&self) -> bool {
         let ring = self.config.ring_limit;
         let most = if self.memory_short { ring.min(CLIENT_BACKLOG) } else { ring };
-        let full = |kept: &Kept| kept.whole_len() >= most;
-        self.down.waiting() >= CLIENT_BACKLOG || self.down.kept().is_some_and(full)
+        let full = |kept: &ResumeBuffer| kept.whole_len() >= most;
+        self.state.down.waiting() >= CLIENT_BACKLOG || self.state.down.kept().is_some_and(full)
     }
 
     /// Where to read the client's next bytes to, and how many at the most, when much of a frame's
     /// payload is to come. Report them with [`Session::client_read`].
     pub fn client_direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        let rest = self.client_scan.remaining();
+        let rest = self.client_link.scanner.remaining();
         let plain = rest >= DIRECT_MIN && self.client_payload_is_plain();
-        let wanted = plain && matches!(self.client, Client::Open);
-        wanted.then(|| direct_room(self.up.ring.tail(rest as usize), rest))
+        let wanted = plain && matches!(self.state.client, Client::Open);
+        wanted.then(|| direct_room(self.state.ring.tail(rest as usize), rest))
     }
 
     /// `n` bytes were read to where [`Session::client_direct`] said.
     pub fn client_read(&mut self, now: Time, n: usize) {
-        self.clocks.client_heard(now);
-        let ended = self.client_scan.skip(n as u64);
+        self.client_link.timers.hear(now);
+        let ended = self.client_link.scanner.skip(n as u64);
         self.client_link_read(n);
-        self.up.ring.grown(n, ended);
+        self.state.ring.grown(n, ended);
         self.asked(now, ended);
-        self.clocks.client_message(now, ended, !ended);
+        self.client_link.timers.message(now, ended, !ended);
     }
 
     /// As [`Session::client_direct`], for the backend.
     pub fn backend_direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        let rest = self.backend_scan.remaining();
+        let rest = self.backend_link.scanner.remaining();
         let (listens, hears) = (self.backend_listens(), self.client_hears());
         if rest < DIRECT_MIN || !listens {
             return None;
         }
-        match self.shim.as_mut().and_then(|shim| shim.service.as_mut()) {
+        match self.backend_link.service() {
             Some(service) => Some(direct_room(service.tail(), rest)),
-            None => hears.then(|| direct_room(self.down.tail(rest as usize), rest)),
+            None => hears.then(|| direct_room(self.state.down.tail(rest as usize), rest)),
         }
     }
 
     /// `n` bytes were read to where [`Session::backend_direct`] said.
     pub fn backend_read(&mut self, now: Time, n: usize) {
-        self.clocks.backend_heard(now);
-        let ended = self.backend_scan.skip(n as u64);
-        if self.service().is_some() {
+        self.backend_link.timers.hear(now);
+        let ended = self.backend_link.scanner.skip(n as u64);
+        if self.commits().is_some() {
             self.service_read(now, n);
         } else {
             self.kind_skip(n);
-            self.down.grown(n, ended);
+            self.state.down.grown(n, ended);
         }
         if ended {
-            self.clocks.answer(now, self.config.quiet_max);
+            self.backend_link.timers.answer(now, self.config.quiet_max, &mut self.state.slowest);
         }
-        self.clocks.backend_message(now, ended, !ended);
+        self.backend_link.timers.message(now, ended, !ended);
     }
 }
 

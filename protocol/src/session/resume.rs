@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use crate::relay::resume_buffer::Kept;
+use crate::relay::resume_buffer::ResumeBuffer;
 use crate::steadfast_v1::client_wire::{
     FromBroker, FromClient, Reason, Resume, Standing, Watermarks, Welcome,
 };
@@ -23,8 +23,9 @@ use crate::steadfast_v1::kind_byte::{AddKind, BadFrame, Kinded, Strip};
 use crate::steadfast_v1::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
 use crate::time::Time;
 use crate::websocket::frame::{Opcode, close_frame, data_frame};
-use crate::websocket::scanner::{Data, Scanner, Sender};
+use crate::websocket::scanner::Data;
 
+use super::client_link::ClientLink;
 use super::tokens::Tokens;
 use super::{Cause, Client, Session};
 
@@ -49,32 +50,43 @@ const PROTOCOL_ERROR: u16 = 1002;
 /// A session whose client may come back.
 #[derive(Debug)]
 pub(super) struct Returning {
-    speaks: Speaks,
-    /// Its connection is lost; the session is kept until then.
-    away_until: Option<Time>,
+    /// Its client links the shim.
+    shim: Option<Box<ShimClient>>,
     /// The session ends with the present connection.
     last: bool,
 }
 
-/// How its client speaks.
+/// What a client that links the shim has shown and been told, over all its connections.
 #[derive(Debug)]
-enum Speaks {
-    /// `steadfast.v1`.
-    Shim(Box<ClientLink>),
-    /// As any client does. A ping with this seq is out, whose pong says what has come to it.
-    Plain { asked: Option<u64> },
+struct ShimClient {
+    tokens: Tokens,
+    told: Watermarks,
 }
 
-/// The broker's part toward a client that links the shim.
+/// What belongs to one connection of a client that may come back, or to the time between two.
+#[derive(Debug, Default)]
+pub(super) struct ReturningLink {
+    /// There is none; the session is kept until then.
+    away_until: Option<Time>,
+    speech: Speech,
+}
+
+/// How its client speaks.
 #[derive(Debug)]
-struct ClientLink {
-    tokens: Tokens,
+enum Speech {
+    /// As any client does. A ping with this seq is out, whose pong says what has come to it.
+    Plain { asked: Option<u64> },
+    /// `steadfast.v1`.
+    Shim(ShimLink),
+}
+
+/// One connection of a client that links the shim.
+#[derive(Debug, Default)]
+struct ShimLink {
     strip: Strip,
-    add: AddKind,
-    told: Watermarks,
-    /// Position in the up stream when it was told.
+    /// Position in the up stream when it was told how far its messages have come.
     told_at: u64,
-    /// When it was told last on a message's way, or by itself.
+    /// When it was told that last on a message's way, or by itself.
     told_when: Option<Time>,
     /// When it must be told again.
     tell_at: Option<Time>,
@@ -82,29 +94,39 @@ struct ClientLink {
     asked: bool,
 }
 
+impl Default for Speech {
+    fn default() -> Self {
+        Speech::Plain { asked: None }
+    }
+}
+
 impl Returning {
     pub(super) fn plain() -> Returning {
-        Returning { speaks: Speaks::Plain { asked: None }, away_until: None, last: false }
+        Returning { shim: None, last: false }
     }
 
     pub(super) fn shim(session: SessionId) -> Returning {
-        let link = ClientLink {
-            tokens: Tokens::new(session),
-            strip: Strip::default(),
-            add: AddKind::default(),
-            told: Watermarks::default(),
-            told_at: 0,
-            told_when: None,
-            tell_at: None,
-            asked: false,
-        };
-        Returning { speaks: Speaks::Shim(Box::new(link)), away_until: None, last: false }
+        let client = ShimClient { tokens: Tokens::new(session), told: Watermarks::default() };
+        Returning { shim: Some(Box::new(client)), last: false }
     }
 
-    fn link(&mut self) -> Option<&mut ClientLink> {
-        match &mut self.speaks {
-            Speaks::Shim(link) => Some(link),
-            Speaks::Plain { .. } => None,
+    /// Messages for the client have the kind byte.
+    pub(super) fn kinds(&self) -> bool {
+        self.shim.is_some()
+    }
+
+    /// What its next connection has of its own.
+    pub(super) fn link(&self) -> ReturningLink {
+        let speech = if self.kinds() { Speech::Shim(ShimLink::default()) } else { Speech::default() };
+        ReturningLink { away_until: None, speech }
+    }
+}
+
+impl ReturningLink {
+    fn shim(&mut self) -> Option<&mut ShimLink> {
+        match &mut self.speech {
+            Speech::Shim(link) => Some(link),
+            Speech::Plain { .. } => None,
         }
     }
 }
@@ -123,20 +145,20 @@ impl Session {
     /// Why not; then it gets a fresh session, and this one stays as it is.
     pub fn resumable(&self, resume: &Resume) -> Result<(), Reason> {
         let Some(returning) = self.returning() else { return Err(Reason::Unknown) };
-        let Speaks::Shim(link) = &returning.speaks else { return Err(Reason::Unknown) };
+        let Some(client) = &returning.shim else { return Err(Reason::Unknown) };
         if !self.awaits_client() {
             return Err(Reason::Unknown);
         }
-        if !link.tokens.admits(&resume.token) {
+        if !client.tokens.admits(&resume.token) {
             return Err(Reason::Stale);
         }
-        let reaches = self.down.kept().is_some_and(|kept| kept.reaches(resume.last));
+        let reaches = self.state.down.kept().is_some_and(|kept| kept.reaches(resume.last));
         if reaches { Ok(()) } else { Err(Reason::Seq) }
     }
 
     /// Whether a plain client may come back.
     pub fn plainly_resumable(&self) -> bool {
-        let plain = self.returning().is_some_and(|r| matches!(r.speaks, Speaks::Plain { .. }));
+        let plain = self.returning().is_some_and(|returning| !returning.kinds());
         plain && self.awaits_client()
     }
 
@@ -157,18 +179,15 @@ impl Session {
             None if self.plainly_resumable() => {}
             None => return Err(Reason::Unknown),
         }
-        let between = self.down.kept().is_some_and(|kept| kept.between_frames());
+        let between = self.state.down.kept().is_some_and(|kept| kept.between_frames());
         let superseded = || close_frame(CLOSE_SUPERSEDED, "superseded: the session goes on elsewhere");
         let last_words = between.then(superseded);
         self.lose_connection(now);
-        if let Some(kept) = self.down.kept_mut() {
+        if let Some(kept) = self.state.down.kept_mut() {
             kept.attach(resume.map(|resume| resume.last));
         }
-        if let Some(returning) = self.returning_mut() {
-            returning.away_until = None;
-            if let (Some(link), Some(resume)) = (returning.link(), resume) {
-                link.tokens.shown(&resume.token);
-            }
+        if let (Some(client), Some(resume)) = (self.shim_client(), resume) {
+            client.tokens.shown(&resume.token);
         }
         self.welcome(secret, Standing::Resumed(self.watermarks()));
         Ok(last_words)
@@ -180,7 +199,7 @@ impl Session {
     }
 
     pub(super) fn away_until(&self) -> Option<Time> {
-        self.returning().and_then(|returning| returning.away_until)
+        self.client_link.returning.as_ref().and_then(|link| link.away_until)
     }
 
     /// Whether the driver should hold a connection to the client. When it has one and this is false, it
@@ -195,8 +214,8 @@ impl Session {
         if waits && !self.away() {
             let until = now + self.config.resume_window;
             self.lose_connection(now);
-            if let Some(returning) = self.returning_mut() {
-                returning.away_until = Some(until);
+            if let Some(link) = &mut self.client_link.returning {
+                link.away_until = Some(until);
             }
         }
         waits
@@ -212,13 +231,13 @@ impl Session {
 
     /// How much may be read of the client while memory is short: what it acknowledges makes room.
     pub(super) fn read_for_acknowledgements(&self) -> usize {
-        let little = self.up.ring.len() < TIGHT_RING;
+        let little = self.state.ring.len() < TIGHT_RING;
         if little && self.acknowledgements_may_come() { TIGHT_READ } else { 0 }
     }
 
     /// The client has been sent what it has not acknowledged yet.
     pub(super) fn acknowledgements_may_come(&self) -> bool {
-        self.down.kept().is_some_and(|kept| kept.ring.base_seq() < kept.sent_seq())
+        self.state.down.kept().is_some_and(|kept| kept.ring.base_seq() < kept.sent_seq())
     }
 
     /// Nobody can come back any more: a client that is away is not waited for, nor one that loses its
@@ -233,45 +252,42 @@ impl Session {
 
     fn end_returning(&mut self) {
         if let Some(returning) = self.returning_mut() {
-            (returning.last, returning.away_until) = (true, None);
+            returning.last = true;
+        }
+        if let Some(link) = &mut self.client_link.returning {
+            link.away_until = None;
         }
     }
 
     /// The client may come back to what is left of the session.
     fn awaits_client(&self) -> bool {
-        let told = matches!(self.client, Client::Told { deaf: false, answered: false, .. });
-        let kept = self.down.kept().is_some_and(|kept| told && !kept.all_acknowledged());
+        let told = matches!(self.state.client, Client::Told { deaf: false, answered: false, .. });
+        let kept = self.state.down.kept().is_some_and(|kept| told && !kept.all_acknowledged());
         let may_return = self.returning().is_some_and(|returning| !returning.last);
-        may_return && (matches!(self.client, Client::Open) || kept || (told && self.away()))
+        may_return && (matches!(self.state.client, Client::Open) || kept || (told && self.away()))
     }
 
     /// What has come by halves is begun anew on the next connection, and a Close is said again.
     fn lose_connection(&mut self, now: Time) {
-        self.up.ring.drop_open();
-        self.client_scan = Scanner::new(Sender::Client, self.config.message_limit, false);
-        self.clocks.client_heard(now);
-        self.clocks.client_message(now, true, false);
-        self.clocks.client_served();
-        if let Client::Told { until, .. } = &mut self.client {
+        self.state.ring.drop_open();
+        let link = self.returning().map(Returning::link);
+        self.client_link = ClientLink::new(&self.config, false, link, now);
+        if let Client::Told { until, .. } = &mut self.state.client {
             *until = None;
         }
-        self.down.detach();
-        match self.returning_mut().map(|returning| &mut returning.speaks) {
-            Some(Speaks::Shim(link)) => {
-                (link.strip, link.tell_at, link.asked) = (Strip::default(), None, false)
-            }
-            Some(Speaks::Plain { asked }) => *asked = None,
-            None => {}
-        }
+        self.state.down.detach();
     }
 
     fn welcome(&mut self, secret: [u8; 32], standing: Standing) {
         let window_ms =
             self.config.resume_window.as_millis().min(u128::from(crate::steadfast_v1::NUMBER_MAX)) as u64;
-        let (told, told_at) = (self.watermarks(), self.up.ring.whole());
-        let Some(link) = self.client_link() else { return };
-        (link.told, link.told_at) = (told, told_at);
-        let (session, token) = (link.tokens.session(), link.tokens.issue(secret));
+        let (told, told_at) = (self.watermarks(), self.state.ring.whole());
+        if let Some(link) = self.shim_link() {
+            link.told_at = told_at;
+        }
+        let Some(client) = self.shim_client() else { return };
+        client.told = told;
+        let (session, token) = (client.tokens.session(), client.tokens.issue(secret));
         self.say(FromBroker::Welcome(Welcome { session, token, window_ms, standing }));
     }
 }
@@ -279,9 +295,14 @@ impl Session {
 // ---- what it says ----
 
 impl Session {
-    /// The part toward a client that links the shim.
-    fn client_link(&mut self) -> Option<&mut ClientLink> {
-        self.returning_mut().and_then(Returning::link)
+    /// What is known of a client that links the shim.
+    fn shim_client(&mut self) -> Option<&mut ShimClient> {
+        self.returning_mut().and_then(|returning| returning.shim.as_deref_mut())
+    }
+
+    /// Its present connection.
+    fn shim_link(&mut self) -> Option<&mut ShimLink> {
+        self.client_link.returning.as_mut().and_then(|link| link.shim())
     }
 
     /// Takes a span of frames of a client that links the shim. False: of another client.
@@ -289,11 +310,15 @@ impl Session {
         let mut bytes = data.bytes;
         // What stands behind a breach goes nowhere.
         while self.client_listens() {
-            let open = matches!(self.client, Client::Open);
-            let returning = self.shim.as_mut().and_then(|shim| shim.returning.as_mut());
-            let Some(link) = returning.and_then(Returning::link) else { return false };
-            link.tokens.confirm();
-            match link.strip.pass(&mut bytes, open.then_some(&mut self.up.ring)) {
+            let open = matches!(self.state.client, Client::Open);
+            let Some(link) = self.client_link.returning.as_mut().and_then(|link| link.shim()) else {
+                return false;
+            };
+            let returning = self.state.shim.as_mut().and_then(|shim| shim.returning.as_mut());
+            if let Some(client) = returning.and_then(|returning| returning.shim.as_mut()) {
+                client.tokens.confirm();
+            }
+            match link.strip.pass(&mut bytes, open.then_some(&mut self.state.ring)) {
                 Ok(Some(text)) => self.heed(now, text),
                 Ok(None) => break,
                 Err(BadFrame) => {
@@ -306,24 +331,24 @@ impl Session {
 
     /// The payload that follows goes to the ring as it is.
     pub(super) fn client_payload_is_plain(&mut self) -> bool {
-        self.client_link().is_none_or(|link| link.strip.in_message())
+        self.shim_link().is_none_or(|link| link.strip.in_message())
     }
 
     /// Counts `n` payload bytes that went there without a look.
     pub(super) fn client_link_read(&mut self, n: usize) {
-        if let Some(link) = self.client_link() {
+        if let Some(link) = self.shim_link() {
             link.strip.skip(n as u64);
         }
     }
 
     fn heed(&mut self, now: Time, text: FromClient) {
         match text {
-            FromClient::Ack(seq) if self.down.acknowledge(seq).is_err() => {
+            FromClient::Ack(seq) if self.state.down.acknowledge(seq).is_err() => {
                 self.client_broke(now, "future_ack: no message with this seq was sent on this connection");
             }
             FromClient::Ack(_) => {}
             FromClient::Query => {
-                if let Some(link) = self.client_link() {
+                if let Some(link) = self.shim_link() {
                     link.asked = true;
                 }
             }
@@ -331,7 +356,7 @@ impl Session {
     }
 
     fn client_broke(&mut self, now: Time, reason: &'static str) {
-        if let Client::Told { deaf, .. } = &mut self.client {
+        if let Client::Told { deaf, .. } = &mut self.state.client {
             *deaf = true;
             return;
         }
@@ -344,18 +369,19 @@ impl Session {
     /// What a ping for a sign of life says. A peer may answer the latest of several pings only (RFC 6455,
     /// 5.5.3), so it repeats the question that is out.
     pub(super) fn keepalive_payload(&self) -> Vec<u8> {
-        match self.returning().map(|returning| &returning.speaks) {
-            Some(Speaks::Plain { asked: Some(seq) }) => seq.to_be_bytes().to_vec(),
+        match self.client_link.returning.as_ref().map(|link| &link.speech) {
+            Some(Speech::Plain { asked: Some(seq) }) => seq.to_be_bytes().to_vec(),
             _ => Vec::new(),
         }
     }
 
     /// A plain client has answered a ping: it has what was sent before.
     pub(super) fn receipt(&mut self, payload: &[u8]) {
-        let Some(Returning { speaks: Speaks::Plain { asked }, .. }) = self.returning_mut() else { return };
+        let link = self.client_link.returning.as_deref_mut();
+        let Some(ReturningLink { speech: Speech::Plain { asked }, .. }) = link else { return };
         let Some(seq) = asked.take_if(|seq| seq.to_be_bytes() == payload) else { return };
         // What was written before the ping was sent, so this is never too far.
-        let _ = self.down.acknowledge(seq);
+        let _ = self.state.down.acknowledge(seq);
     }
 }
 
@@ -364,35 +390,37 @@ impl Session {
 impl Session {
     /// Its messages have the kind byte.
     pub(super) fn adds_kind(&self) -> bool {
-        self.returning().is_some_and(|returning| matches!(returning.speaks, Speaks::Shim(_)))
+        self.returning().is_some_and(Returning::kinds)
     }
 
     /// Frames of a backend as this client is to have them; `None`: as they are.
     pub(super) fn with_kind(&mut self, data: &Data<'_>) -> Option<Kinded> {
-        Some(self.client_link()?.add.pass(data.bytes))
+        Some(self.backend_link.kinds()?.pass(data.bytes))
     }
 
     /// Counts `n` payload bytes of a backend's that went on without a look.
     pub(super) fn kind_skip(&mut self, n: usize) {
-        if let Some(link) = self.client_link() {
-            link.add.skip(n as u64);
+        if let Some(kinds) = self.backend_link.kinds() {
+            kinds.skip(n as u64);
         }
     }
 
     /// What another backend says begins between two messages, or goes on as `add` has it.
     pub(super) fn kind_begins(&mut self, add: AddKind) {
-        if let Some(link) = self.client_link() {
-            link.add = add;
+        if let Some(kinds) = self.backend_link.kinds() {
+            *kinds = add;
         }
     }
 
     /// What has changed since was not looked at yet: a time to tell the client of it is to be chosen, or it
     /// is to be asked what it has.
     pub(super) fn owes_client(&self) -> bool {
-        match self.returning().filter(|_| self.tells_progress()).map(|returning| &returning.speaks) {
+        match self.client_link.returning.as_ref().filter(|_| self.tells_progress()).map(|link| &link.speech) {
             None => false,
-            Some(Speaks::Shim(link)) => link.tell_at.is_none() && link.told != self.watermarks(),
-            Some(Speaks::Plain { asked }) => asked.is_none() && self.down.kept().is_some_and(Kept::may_ask),
+            Some(Speech::Shim(link)) => link.tell_at.is_none() && self.told() != self.watermarks(),
+            Some(Speech::Plain { asked }) => {
+                asked.is_none() && self.state.down.kept().is_some_and(ResumeBuffer::may_ask)
+            }
         }
     }
 
@@ -401,22 +429,26 @@ impl Session {
         if !self.tells_progress() {
             return;
         }
-        let (marks, at) = (self.watermarks(), self.up.ring.whole());
-        let Some(kept) = self.down.kept() else { return };
+        let (marks, at) = (self.watermarks(), self.state.ring.whole());
+        let Some(kept) = self.state.down.kept() else { return };
         let (waits, sent_seq, may_ask) = (kept.data_waits(), kept.sent_seq(), kept.may_ask());
-        let Some(returning) = self.returning_mut() else { return };
-        match &mut returning.speaks {
-            Speaks::Shim(link) => {
-                if !link.is_due(now, marks, at, waits) {
+        let news = marks != self.told();
+        let Some(link) = &mut self.client_link.returning else { return };
+        match &mut link.speech {
+            Speech::Shim(link) => {
+                if !link.is_due(now, news, at, waits) {
                     return;
                 }
-                (link.told, link.told_at, link.tell_at, link.asked) = (marks, at, None, false);
+                (link.told_at, link.tell_at, link.asked) = (at, None, false);
                 link.told_when = Some(now);
+                if let Some(client) = self.shim_client() {
+                    client.told = marks;
+                }
                 self.say(FromBroker::Ack(marks));
             }
-            Speaks::Plain { asked } if asked.is_none() && may_ask => {
+            Speech::Plain { asked } if asked.is_none() && may_ask => {
                 *asked = Some(sent_seq);
-                self.down.control(Opcode::Ping, &sent_seq.to_be_bytes());
+                self.state.down.control(Opcode::Ping, &sent_seq.to_be_bytes());
             }
             _ => {}
         }
@@ -424,42 +456,44 @@ impl Session {
 
     /// The client is there, and no Close is on its way to it.
     fn tells_progress(&self) -> bool {
-        !self.away() && matches!(self.client, Client::Open | Client::Left { close: Some(_) })
+        !self.away() && matches!(self.state.client, Client::Open | Client::Left { close: Some(_) })
     }
 
     pub(super) fn tell_client_at(&self) -> Option<Time> {
-        match &self.returning().filter(|_| self.tells_progress())?.speaks {
-            Speaks::Shim(link) => link.tell_at,
-            Speaks::Plain { .. } => None,
+        match &self.client_link.returning.as_ref().filter(|_| self.tells_progress())?.speech {
+            Speech::Shim(link) => link.tell_at,
+            Speech::Plain { .. } => None,
         }
     }
 
+    /// What a client that links the shim was told last.
+    fn told(&self) -> Watermarks {
+        let client = self.returning().and_then(|returning| returning.shim.as_ref());
+        client.map_or_else(Watermarks::default, |client| client.told)
+    }
+
     fn watermarks(&self) -> Watermarks {
-        let committed = match self.returning().map(|returning| &returning.speaks) {
-            // What the backend has not acknowledged before the end, it may have handled or not.
-            Some(Speaks::Shim(link)) if self.service().is_none() && !self.client_hears() => {
-                link.told.committed
-            }
-            _ => self.done_seq(),
-        };
-        Watermarks { received: self.up.ring.whole_seq(), committed }
+        let ends = self.adds_kind() && self.commits().is_none() && !self.client_hears();
+        // What the backend has not acknowledged before the end, it may have handled or not.
+        let committed = if ends { self.told().committed } else { self.done_seq() };
+        Watermarks { received: self.state.ring.whole_seq(), committed }
     }
 
     fn say(&mut self, text: FromBroker) {
         let frame = data_frame(Opcode::Text, text.text().as_bytes(), None);
-        if let Some(kept) = self.down.kept_mut() {
+        if let Some(kept) = self.state.down.kept_mut() {
             kept.say(frame);
         }
     }
 }
 
-impl ClientLink {
+impl ShimLink {
     /// `waits`: messages for it wait to be written, so that the news can go with them.
-    fn is_due(&mut self, now: Time, marks: Watermarks, at: u64, waits: bool) -> bool {
+    fn is_due(&mut self, now: Time, news: bool, at: u64, waits: bool) -> bool {
         if self.asked {
             return true;
         }
-        if marks == self.told {
+        if !news {
             return false;
         }
         let tell_at = *self.tell_at.get_or_insert(now + ACK_DELAY);

@@ -12,8 +12,8 @@
 //!   notice              in the ping that is sent anyway, or at once if a commit asks for it
 //! ```
 
-use crate::relay::downlink::DirectWrite;
-use crate::relay::uplink::{Entropy, Tidings, mask_key};
+use crate::relay::downstream::DirectWrite;
+use crate::relay::upstream::{Entropy, Tidings, mask_key};
 use crate::steadfast_v1::assembler::{Assembler, Step};
 use crate::steadfast_v1::service_wire::{Attach, Commit, Envelope, Malformed};
 use crate::steadfast_v1::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
@@ -79,10 +79,11 @@ impl Breach {
     }
 }
 
-/// What the broker knows of a session that services serve by commits.
+/// What services have committed of a session, over all of them.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(super) struct Commits {
     session: SessionId,
+    /// That of the present backend.
     epoch: u64,
     /// Number of the last commit.
     applied: u64,
@@ -91,29 +92,23 @@ pub(super) struct Service {
     capsule: Option<Box<[u8]>>,
     /// Seq of the last message that any backend was given whole.
     given: u64,
+}
+
+/// What belongs to one connection of a service.
+#[derive(Debug, Default)]
+pub(super) struct ServiceLink {
     open: Assembler,
-    /// The present backend waits to be told what was applied.
+    /// It waits to be told what was applied.
     prompt: bool,
     /// The outstanding ping tells that the session is to leave.
     tells_draining: bool,
-    /// What a backend that is left is told, a Close's payload.
+    /// What it is told when it is left, a Close's payload.
     last_words: Option<Box<[u8]>>,
 }
 
-impl Service {
-    pub(super) fn new(session: SessionId, epoch: u64) -> Service {
-        Service {
-            session,
-            epoch,
-            applied: 0,
-            committed: 0,
-            capsule: None,
-            given: 0,
-            open: Assembler::default(),
-            prompt: false,
-            tells_draining: false,
-            last_words: None,
-        }
+impl Commits {
+    pub(super) fn new(session: SessionId, epoch: u64) -> Commits {
+        Commits { session, epoch, applied: 0, committed: 0, capsule: None, given: 0 }
     }
 
     pub(super) fn committed(&self) -> u64 {
@@ -125,23 +120,14 @@ impl Service {
         self.applied
     }
 
-    fn attach(&self) -> Vec<u8> {
-        let Service { epoch, applied, committed, session, .. } = *self;
-        Attach { epoch, applied, committed, session, capsule: self.capsule.as_deref() }.encode()
-    }
-
-    /// Bytes kept for it.
+    /// Bytes kept for the next service.
     pub(super) fn buffered(&self) -> usize {
-        self.open.len() + self.capsule.as_ref().map_or(0, |capsule| capsule.len())
+        self.capsule.as_ref().map_or(0, |capsule| capsule.len())
     }
 
-    pub(super) fn tail(&mut self) -> &mut Vec<u8> {
-        self.open.tail()
-    }
-
-    /// The outstanding ping, if there is one, tells that the session is to leave.
-    pub(super) fn tells_draining(&self) -> bool {
-        self.tells_draining
+    fn attach(&self) -> Vec<u8> {
+        let Commits { epoch, applied, committed, session, .. } = *self;
+        Attach { epoch, applied, committed, session, capsule: self.capsule.as_deref() }.encode()
     }
 
     fn judge(&self, commit: &Commit<'_>, capsule_limit: usize) -> Result<(), Breach> {
@@ -158,14 +144,34 @@ impl Service {
     }
 }
 
+impl ServiceLink {
+    /// Bytes kept of a message that is open.
+    pub(super) fn buffered(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(super) fn tail(&mut self) -> &mut Vec<u8> {
+        self.open.tail()
+    }
+
+    /// The outstanding ping, if there is one, tells that the session is to leave.
+    pub(super) fn tells_draining(&self) -> bool {
+        self.tells_draining
+    }
+
+    /// It waits to be told what was applied.
+    pub(super) fn prompts(&self) -> bool {
+        self.prompt
+    }
+}
+
 impl Session {
     /// The present backend is told which session it has, before anything else.
     pub(super) fn attach_service(&mut self, epoch: u64) {
-        let Some(service) = self.service_mut() else { return };
-        (service.epoch, service.prompt, service.tells_draining) = (epoch, false, false);
-        (service.open, service.last_words) = (Assembler::default(), None);
-        let attach = service.attach();
-        self.up.attach(&attach);
+        let Some(commits) = self.commits_mut() else { return };
+        commits.epoch = epoch;
+        let attach = commits.attach();
+        self.backend_link.writer.attach(&self.state.ring, &attach);
     }
 
     /// Takes a span of frames of a service.
@@ -173,7 +179,8 @@ impl Session {
         let mut input = data.bytes;
         let mut out = Outgoing::new(input.len(), direct);
         while self.backend_listens() {
-            let Some(step) = self.service_mut().and_then(|service| service.open.next(&mut input)) else {
+            let Some(step) = self.backend_link.service().and_then(|service| service.open.next(&mut input))
+            else {
                 break;
             };
             match step {
@@ -188,9 +195,9 @@ impl Session {
         self.conclude(&mut out);
     }
 
-    /// Counts `n` payload bytes that were read to [`Service::tail`].
+    /// Counts `n` payload bytes that were read to [`ServiceLink::tail`].
     pub(super) fn service_read(&mut self, now: Time, n: usize) {
-        if self.service_mut().is_some_and(|service| service.open.skip(n as u64)) {
+        if self.backend_link.service().is_some_and(|service| service.open.skip(n as u64)) {
             let direct: &mut DirectWrite<'_> = &mut |_| 0;
             let mut out = Outgoing::new(0, direct);
             self.assembled(now, &mut out);
@@ -205,7 +212,9 @@ impl Session {
     }
 
     fn assembled(&mut self, now: Time, out: &mut Outgoing<'_, '_>) {
-        let Some((text, payload)) = self.service_mut().map(|service| service.open.take()) else { return };
+        let Some((text, payload)) = self.backend_link.service().map(|service| service.open.take()) else {
+            return;
+        };
         if let Some(large) = self.envelope(now, text, &payload, out) {
             self.deliver_in_place(&large, payload, out);
         }
@@ -220,7 +229,7 @@ impl Session {
         out: &mut Outgoing<'_, '_>,
     ) -> Option<Large> {
         let done = match Envelope::decode(payload) {
-            _ if self.up.attaching() => Err(Breach::TooEarly),
+            _ if self.backend_link.writer.attaching() => Err(Breach::TooEarly),
             _ if text => Err(Breach::Text),
             Ok(Envelope::Commit(commit)) => self.commit(&commit, out),
             Ok(Envelope::Push(outputs)) => self.judge_outputs(outputs).map(|()| self.deliver(outputs, out)),
@@ -238,20 +247,22 @@ impl Session {
     /// Applies a commit whole, or not at all.
     fn commit(&mut self, commit: &Commit<'_>, out: &mut Outgoing<'_, '_>) -> Result<Option<Large>, Breach> {
         let limit = self.config.capsule_limit;
-        let Some(service) = self.service_mut() else { return Ok(None) };
-        service.prompt |= commit.prompt;
-        if commit.number <= service.applied {
+        if let Some(service) = self.backend_link.service() {
+            service.prompt |= commit.prompt;
+        }
+        let Some(commits) = self.commits() else { return Ok(None) };
+        if commit.number <= commits.applied {
             return Ok(None);
         }
-        service.judge(commit, limit)?;
+        commits.judge(commit, limit)?;
         if !self.was_given(commit.upto) {
             return Err(Breach::FutureSeq);
         }
         self.judge_outputs(commit.outputs)?;
-        if let Some(service) = self.service_mut() {
-            (service.applied, service.committed) = (commit.number, commit.upto);
+        if let Some(commits) = self.commits_mut() {
+            (commits.applied, commits.committed) = (commit.number, commit.upto);
             if let Some(capsule) = commit.capsule {
-                service.capsule = Some(capsule.into());
+                commits.capsule = Some(capsule.into());
             }
         }
         Ok(self.deliver(commit.outputs, out))
@@ -260,8 +271,8 @@ impl Session {
     /// The ring lets go of what is consumed. What this backend is yet to be given it must get, since it
     /// counts.
     pub(super) fn release_committed(&mut self) {
-        let Some(committed) = self.service().map(|service| service.committed) else { return };
-        let ring = &self.up.ring;
+        let Some(committed) = self.commits().map(|commits| commits.committed) else { return };
+        let ring = &self.state.ring;
         if committed > ring.base_seq() {
             self.release_consumed(committed, ring.sent());
         }
@@ -269,40 +280,40 @@ impl Session {
 
     /// The next backend gets nothing that is consumed, whether the one before was given it or not.
     pub(super) fn release_all_committed(&mut self) {
-        if let Some(committed) = self.service().map(|service| service.committed) {
-            self.release_consumed(committed, self.up.ring.whole());
+        if let Some(committed) = self.commits().map(|commits| commits.committed) {
+            self.release_consumed(committed, self.state.ring.whole());
         }
     }
 
     fn release_consumed(&mut self, committed: u64, before: u64) {
-        let ring = &self.up.ring;
+        let ring = &self.state.ring;
         // Mostly all is consumed, and no walk by its headers is needed.
         if committed >= ring.whole_seq() && before >= ring.whole() {
-            return self.up.ring.release(ring.whole(), ring.whole_seq());
+            return self.state.ring.release(ring.whole(), ring.whole_seq());
         }
         let messages = ring.messages();
         let last = messages.take_while(|(end, seq)| *end <= before && *seq <= committed).last();
         if let Some((end, seq)) = last {
-            self.up.ring.release(end, seq);
+            self.state.ring.release(end, seq);
         }
     }
 
     /// Whether any backend was given the message with this seq, and so all before it, whole.
     fn was_given(&mut self, seq: u64) -> bool {
-        let known = self.service().map_or(0, |service| service.given).max(self.up.ring.base_seq());
+        let known = self.commits().map_or(0, |commits| commits.given).max(self.state.ring.base_seq());
         if seq <= known {
             return true;
         }
         // A walk by headers, unless all is sent; so what it finds is kept for the commits behind this one.
         self.note_given();
-        self.service().is_some_and(|service| seq <= service.given)
+        self.commits().is_some_and(|commits| seq <= commits.given)
     }
 
     /// Finds the last message that any backend was given whole.
     fn note_given(&mut self) {
-        let here = self.up.ring.base_seq() + self.up.ring.fully_written();
-        if let Some(service) = self.service_mut() {
-            service.given = service.given.max(here);
+        let here = self.state.ring.base_seq() + self.state.ring.fully_written();
+        if let Some(commits) = self.commits_mut() {
+            commits.given = commits.given.max(here);
         }
     }
 
@@ -311,7 +322,7 @@ impl Session {
         self.note(Note::ServiceBreach(breach));
         let reason = format!("{}: {}", breach.name(), breach.sentence());
         self.part_from_service(CLOSE_BREACH, &reason);
-        self.backend_deaf = true;
+        self.backend_link.deaf = true;
         self.leave_backend(now, Failure::Breach);
     }
 
@@ -319,17 +330,17 @@ impl Session {
     /// it before anything that was said to it is forgotten.
     pub(super) fn fence(&mut self, failure: Failure) {
         self.note_given();
-        let Some(service) = self.service() else { return };
-        let reason = format!("fenced: epoch {} is over", service.epoch);
+        let Some(commits) = self.commits() else { return };
+        let reason = format!("fenced: epoch {} is over", commits.epoch);
         let lives = !matches!(failure, Failure::Eof | Failure::Reset | Failure::Close(_));
-        if lives && !self.up.closing() {
+        if lives && !self.backend_link.writer.closing() {
             self.part_from_service(CLOSE_SUPERSEDED, &reason);
         }
     }
 
     fn part_from_service(&mut self, code: u16, reason: &str) {
-        let between = self.up.between_frames();
-        if let Some(service) = self.service_mut()
+        let between = self.backend_link.writer.between_frames(&self.state.ring);
+        if let Some(service) = self.backend_link.service()
             && between
         {
             service.last_words.get_or_insert_with(|| close_payload(code, reason));
@@ -339,7 +350,7 @@ impl Session {
     /// The Close for a backend that was left while it may still live. It is written as it is, and what
     /// the backend still says is discarded.
     pub fn take_last_words(&mut self, entropy: &mut Entropy<'_>) -> Option<Vec<u8>> {
-        let payload = self.service_mut()?.last_words.take()?;
+        let payload = self.backend_link.service()?.last_words.take()?;
         Some(control_frame(Opcode::Close, &payload, Some(mask_key(entropy))))
     }
 
@@ -347,19 +358,19 @@ impl Session {
 
     /// What the next ping tells.
     pub(super) fn tidings(&self) -> Option<Tidings> {
-        let service = self.service()?;
-        Some(Tidings { applied: service.applied, draining: self.leaves_soon() })
+        let commits = self.commits()?;
+        Some(Tidings { applied: commits.applied, draining: self.leaves_soon() })
     }
 
     /// A ping with tidings was made.
     pub(super) fn tidings_told(&mut self, tidings: Option<Tidings>) {
-        if let (Some(service), Some(tidings)) = (self.service_mut(), tidings) {
+        if let (Some(service), Some(tidings)) = (self.backend_link.service(), tidings) {
             (service.prompt, service.tells_draining) = (false, tidings.draining);
         }
     }
 
     /// The present backend has asked to be told at once.
     pub(super) fn owes_notice(&self) -> bool {
-        self.backend == Backend::Linked && self.service().is_some_and(|service| service.prompt)
+        self.backend == Backend::Linked && self.backend_link.owes_notice()
     }
 }

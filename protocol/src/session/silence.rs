@@ -90,10 +90,11 @@ impl Session {
             return Judgement::Left { blamed: false };
         }
         // What its socket takes may lie in kernels; it is a reason to wait, not a sign of life.
-        let moved = self.clocks.has_moved().then_some(now);
+        let moved = self.backend_link.timers.has_moved().then_some(now);
         let lived = moved.or(evidence.lived).map_or(since, |at| at.max(since));
         let patience = evidence.patience.max(self.config.ack_timeout);
-        let everywhere = self.pongs && self.clocks.told_again() && now.since(lived) >= patience;
+        let everywhere =
+            self.backend_link.pongs && self.backend_link.timers.told_again() && now.since(lived) >= patience;
         let stalled = self.stalled(now, since);
         if !everywhere && !stalled {
             if evidence.lived.is_some_and(|at| now.since(at) < self.config.ack_timeout) {
@@ -131,37 +132,44 @@ impl Session {
     }
 
     fn remember_stall(&mut self) {
-        let acked_seq = self.up.acked_seq();
-        let owed = self.up.ring.whole_seq() > acked_seq;
+        let acked_seq = self.backend_link.writer.acked_seq(&self.state.ring);
+        let owed = self.state.ring.whole_seq() > acked_seq;
         self.exceptions().stall = owed.then_some(Stall { acked_seq, follows: false });
     }
 
     /// The backend before this one has fallen silent on the message on which this one is silent.
     fn follows(&self) -> bool {
-        let stall = self.exceptions.as_ref().and_then(|exceptions| exceptions.stall.as_ref());
-        stall.is_some_and(|stall| stall.acked_seq == self.up.acked_seq())
+        let stall = self.state.exceptions.as_ref().and_then(|exceptions| exceptions.stall.as_ref());
+        stall.is_some_and(|stall| stall.acked_seq == self.backend_link.writer.acked_seq(&self.state.ring))
     }
 
     /// Since when a backend that owes something has said nothing to this session.
     #[inline]
     fn mute_since(&self) -> Option<Time> {
-        let since = self.clocks.awaits_since().filter(|_| self.listens_to_backend() && self.up.awaits())?;
-        Some(since.max(self.clocks.last_heard()))
+        let since = self
+            .backend_link
+            .timers
+            .awaits_since()
+            .filter(|_| self.listens_to_backend() && self.backend_link.writer.awaits(&self.state.ring))?;
+        Some(since.max(self.backend_link.timers.heard()))
     }
 
     /// When the driver is to be asked.
     #[inline]
     pub(super) fn silence_at(&self) -> Option<Time> {
         let since = self.mute_since()?;
-        let last = self.clocks.silence_told().unwrap_or(since).max(since);
+        let last = self.backend_link.timers.silence_told().unwrap_or(since).max(since);
         Some(last + self.config.ack_timeout / 2)
     }
 
     /// The driver is asked.
     pub(super) fn ask_about_silence(&mut self, now: Time) {
-        let again =
-            self.clocks.silence_told().is_some_and(|told| self.mute_since().is_some_and(|at| at <= told));
-        self.clocks.tell_silence(now, self.up.ring.sent(), again);
+        let again = self
+            .backend_link
+            .timers
+            .silence_told()
+            .is_some_and(|told| self.mute_since().is_some_and(|at| at <= told));
+        self.backend_link.timers.tell_silence(now, self.state.ring.sent(), again);
         self.note(Note::Silent);
     }
 
@@ -178,7 +186,7 @@ impl Session {
     /// A pong has come, so many microseconds after its ping.
     #[inline]
     pub(super) fn pong_took(&mut self, took: u64) {
-        if std::mem::replace(&mut self.proof, Proof::Given) != Proof::Given {
+        if std::mem::replace(&mut self.backend_link.proof, Proof::Given) != Proof::Given {
             self.note(Note::Fit);
         }
         if u128::from(took) * SLOW_PONG > self.config.ack_timeout.as_micros() {
@@ -190,22 +198,23 @@ impl Session {
     /// end of a long answer; a client that must not wait for that gets on without acknowledgements.
     #[inline]
     pub(super) fn unfit_at(&self) -> Option<Time> {
-        let open = self.pongs && self.proof != Proof::Given && self.listens_to_backend();
-        let asked = self.up.asked().filter(|_| open)?;
-        let since = self.clocks.awaits_since()?.max(asked);
+        let open =
+            self.backend_link.pongs && self.backend_link.proof != Proof::Given && self.listens_to_backend();
+        let asked = self.backend_link.writer.asked().filter(|_| open)?;
+        let since = self.backend_link.timers.awaits_since()?.max(asked);
         let limit = match self.config.stall_timeout {
             // What would be released is all that keeps the client from going on.
             _ if self.ring_is_full() => self.config.ack_timeout,
             Duration::ZERO => UNFIT,
             limit => limit,
         };
-        let told = self.clocks.unfit_told().map(|told| told + self.config.ack_timeout);
-        (self.clocks.last_heard() > since).then(|| told.unwrap_or(since + limit))
+        let told = self.backend_link.timers.unfit_told().map(|told| told + self.config.ack_timeout);
+        (self.backend_link.timers.heard() > since).then(|| told.unwrap_or(since + limit))
     }
 
     /// The driver is asked whether any backend of the pool has answered a ping.
     pub(super) fn ask_about_fitness(&mut self, now: Time) {
-        self.clocks.tell_unfit(now);
+        self.backend_link.timers.tell_unfit(now);
         self.note(Note::NoPong);
     }
 
@@ -213,39 +222,40 @@ impl Session {
     /// must not stand still for that.
     #[inline]
     pub(super) fn expects_pongs(&mut self, now: Time) -> bool {
-        if self.proof != Proof::Open {
-            return self.proof == Proof::Given;
+        if self.backend_link.proof != Proof::Open {
+            return self.backend_link.proof == Proof::Given;
         }
-        let since = self.up.asked().filter(|asked| self.clocks.last_heard() > *asked);
+        let since =
+            self.backend_link.writer.asked().filter(|asked| self.backend_link.timers.heard() > *asked);
         if since.is_some_and(|since| now.since(since) >= self.config.ack_timeout) {
-            self.proof = Proof::Doubted;
+            self.backend_link.proof = Proof::Doubted;
             self.note(Note::Unproven);
         }
-        self.proof == Proof::Open
+        self.backend_link.proof == Proof::Open
     }
 
     /// Backends of the pool talk, and none has answered a ping in time.
     pub fn set_unproven(&mut self) {
-        self.proof = Proof::Doubted;
+        self.backend_link.proof = Proof::Doubted;
     }
 
     /// Some backend of the pool has answered a ping, so that all do: it is the same program.
     pub fn set_fit(&mut self) {
-        self.proof = Proof::Given;
+        self.backend_link.proof = Proof::Given;
     }
 
     /// Acknowledgements are not to be had from this backend, in answer to [`Note::NoPong`]. A service that
     /// links the shim owes them.
     pub fn set_unfit(&mut self, now: Time) {
-        if self.proof == Proof::Given || !self.pongs {
+        if self.backend_link.proof == Proof::Given || !self.backend_link.pongs {
             return;
         }
-        if self.service().is_some() {
+        if self.commits().is_some() {
             return self.service_broke(now, Breach::NoPong);
         }
-        self.pongs = false;
-        self.up.forget_pings();
-        self.up.ring.release_written();
+        self.backend_link.pongs = false;
+        self.backend_link.writer.forget_pings();
+        self.state.ring.release_written();
         self.suspects_unjudged();
         self.proven();
         self.note(Note::Unfit);
@@ -263,40 +273,49 @@ impl Session {
 
     #[inline]
     pub(super) fn backend_keepalive_at(&self) -> Option<Time> {
-        let unfit = self.config.ack == super::AckMode::Pong && !self.pongs;
-        let quiet = self.clocks.awaits_since().is_none() && self.backend == Backend::Linked && !unfit;
+        let unfit = self.config.ack == super::AckMode::Pong && !self.backend_link.pongs;
+        let quiet =
+            self.backend_link.timers.awaits_since().is_none() && self.backend == Backend::Linked && !unfit;
         // Inside an open message a ping has no place; its own timeout runs.
-        let place = self.up.ring.sent() <= self.up.ring.whole();
-        let wanted = quiet && place && !self.config.keepalive.is_zero() && !self.up.closing();
+        let place = self.state.ring.sent() <= self.state.ring.whole();
+        let wanted =
+            quiet && place && !self.config.keepalive.is_zero() && !self.backend_link.writer.closing();
         wanted.then(|| self.last_mark() + self.config.keepalive)
     }
 
     /// Without acknowledgements, a ping marks now and then what the backend has read, also while it talks.
     fn last_mark(&self) -> Time {
-        let unmarked = self.up.ring.base_seq() > self.up.ponged_seq();
-        match self.clocks.marked().filter(|_| self.config.ack == super::AckMode::None && unmarked) {
-            Some(marked) => marked.min(self.clocks.last_heard()),
-            None => self.clocks.last_heard(),
+        let unmarked = self.state.ring.base_seq() > self.backend_link.writer.ponged_seq();
+        match self
+            .backend_link
+            .timers
+            .marked()
+            .filter(|_| self.config.ack == super::AckMode::None && unmarked)
+        {
+            Some(marked) => marked.min(self.backend_link.timers.heard()),
+            None => self.backend_link.timers.heard(),
         }
     }
 
     /// Notes when the last mark was made. The time of the first one begins with the first message.
     pub(super) fn note_mark(&mut self, now: Time) {
-        let unmarked = self.up.ring.base_seq() > self.up.ponged_seq();
-        match self.up.asked() {
-            Some(asked) => self.clocks.mark(asked),
-            None if unmarked && self.clocks.marked().is_none() => self.clocks.mark(now),
+        let unmarked = self.state.ring.base_seq() > self.backend_link.writer.ponged_seq();
+        match self.backend_link.writer.asked() {
+            Some(asked) => self.backend_link.timers.mark(asked),
+            None if unmarked && self.backend_link.timers.marked().is_none() => {
+                self.backend_link.timers.mark(now)
+            }
             None => {}
         }
     }
 
     /// Without acknowledgements, what was written beyond the last pong may be lost with the backend.
     pub(super) fn count_unmarked(&mut self) {
-        if self.pongs {
+        if self.backend_link.pongs {
             return;
         }
-        let lost = self.up.ring.base_seq().saturating_sub(self.up.ponged_seq());
-        self.up.mark_written();
+        let lost = self.state.ring.base_seq().saturating_sub(self.backend_link.writer.ponged_seq());
+        self.backend_link.writer.mark_written(&self.state.ring);
         if lost > 0 {
             let exceptions = self.exceptions();
             exceptions.lost_up += lost;

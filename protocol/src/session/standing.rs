@@ -1,7 +1,7 @@
 //! Where a session stands, and what it has come to so far.
 
 use super::ledger::Exceptions;
-use super::service::Service;
+use super::service::Commits;
 use super::{Backend, Cause, Client, Counts, End, Ledger, Session};
 
 /// Where a session stands, in one word.
@@ -53,19 +53,19 @@ impl State {
 impl Session {
     /// Why the session ended, once nothing is left to do. Both sockets can be closed then.
     pub fn ended(&self) -> Option<&End> {
-        let over = matches!((&self.client, self.backend), (Client::Over, Backend::Over));
-        self.exceptions.as_ref().and_then(|e| e.end.as_ref()).filter(|_| over)
+        let over = matches!((&self.state.client, self.backend), (Client::Over, Backend::Over));
+        self.state.exceptions.as_ref().and_then(|e| e.end.as_ref()).filter(|_| over)
     }
 
     /// The session ends because its backend has failed.
     pub fn failed_with_backend(&self) -> bool {
-        let end = self.exceptions.as_ref().and_then(|e| e.end.as_ref());
+        let end = self.state.exceptions.as_ref().and_then(|e| e.end.as_ref());
         end.is_some_and(|end| end.cause == Cause::BackendFailed)
     }
 
     /// Where the session stands.
     pub fn state(&self) -> State {
-        match (self.backend, &self.client) {
+        match (self.backend, &self.state.client) {
             (Backend::Waiting { .. }, _) => State::Waiting,
             (Backend::Dialing, _) => State::Dialing,
             (Backend::Parting { .. }, Client::Open) => State::Parting,
@@ -81,48 +81,49 @@ impl Session {
     /// Both sides are connected, nothing but relaying goes on, and everything is written: time alone
     /// or a socket can bring anything new.
     pub fn at_ease(&self) -> bool {
-        let plain = matches!((&self.client, self.backend), (Client::Open, Backend::Linked));
-        let written = self.down.waiting() == 0 && self.up.all_written();
+        let plain = matches!((&self.state.client, self.backend), (Client::Open, Backend::Linked));
+        let written =
+            self.state.down.waiting() == 0 && self.backend_link.writer.all_written(&self.state.ring);
         plain && written && self.episode.is_none() && self.notes.is_none() && !self.owes_client()
     }
 
     /// Bytes that the session keeps for its two directions.
     pub fn buffered(&self) -> usize {
         let held = self.target().map_or(0, |target| target.held.buffered());
-        let service = self.service().map_or(0, Service::buffered);
-        self.up.ring.len() + self.down.buffered() + held + service
+        let service = self.commits().map_or(0, Commits::buffered) + self.backend_link.buffered();
+        self.state.ring.len() + self.state.down.buffered() + held + service
     }
 
     /// Bytes of up messages that are not acknowledged.
     pub fn unacknowledged(&self) -> usize {
-        self.up.ring.len()
+        self.state.ring.len()
     }
 
     /// How often the session has left a backend that failed, or as if it had.
     pub fn failovers(&self) -> u32 {
-        self.exceptions.as_ref().map_or(0, |e| e.failovers)
+        self.state.exceptions.as_ref().map_or(0, |e| e.failovers)
     }
 
     /// How often it has left one by plan.
     pub fn moves(&self) -> u32 {
-        self.exceptions.as_ref().map_or(0, |e| e.moves)
+        self.state.exceptions.as_ref().map_or(0, |e| e.moves)
     }
 
     /// The slowest answer of late: from something that the client said to what the backend said next,
     /// in milliseconds or so. Zero: none has come yet.
     pub fn slowest_answer(&self) -> std::time::Duration {
-        self.clocks.slowest_answer()
+        self.state.slowest.duration()
     }
 
     /// What became of the messages so far.
     pub fn ledger(&self) -> Ledger {
         let none = Exceptions::default();
-        let e = self.exceptions.as_deref().unwrap_or(&none);
-        let down = self.down.messages();
+        let e = self.state.exceptions.as_deref().unwrap_or(&none);
+        let down = self.state.down.messages();
         Ledger {
             up: Counts {
-                forwarded: self.up.ring.whole_seq(),
-                acknowledged: if self.pongs { self.done_seq() } else { self.marked_seq() },
+                forwarded: self.state.ring.whole_seq(),
+                acknowledged: if self.backend_link.pongs { self.done_seq() } else { self.marked_seq() },
                 replayed: e.replayed,
                 suppressed: 0,
                 lost: e.lost_up,
@@ -130,7 +131,7 @@ impl Session {
             },
             down: Counts {
                 forwarded: down,
-                acknowledged: down.saturating_sub(e.lost_down + self.down.unwritten()),
+                acknowledged: down.saturating_sub(e.lost_down + self.state.down.unwritten()),
                 suppressed: e.suppressed,
                 lost: e.lost_down,
                 ..Counts::default()
@@ -141,18 +142,18 @@ impl Session {
     /// Seq of the last message that a service has committed, or another backend acknowledged, less those that
     /// were lost. Without acknowledgements, of the last that was written.
     pub(super) fn done_seq(&self) -> u64 {
-        let e = self.exceptions.as_ref();
+        let e = self.state.exceptions.as_ref();
         let (acked, lost) = e.map_or((0, 0), |e| (e.acked_seq, e.lost_up - e.lost_unmarked));
-        match self.service() {
+        match self.commits() {
             Some(service) => service.committed(),
             // What is lost has left the ring as if it were acknowledged.
-            None => self.up.acked_seq().max(acked).saturating_sub(lost),
+            None => self.backend_link.writer.acked_seq(&self.state.ring).max(acked).saturating_sub(lost),
         }
     }
 
     /// Without acknowledgements: how many messages a backend has read, as a pong has shown.
     fn marked_seq(&self) -> u64 {
-        let (acked, lost) = self.exceptions.as_ref().map_or((0, 0), |e| (e.acked_seq, e.lost_up));
-        self.up.ponged_seq().max(acked).saturating_sub(lost)
+        let (acked, lost) = self.state.exceptions.as_ref().map_or((0, 0), |e| (e.acked_seq, e.lost_up));
+        self.backend_link.writer.ponged_seq().max(acked).saturating_sub(lost)
     }
 }

@@ -3,8 +3,8 @@
 //! It is told nothing of the client yet. Its pings are answered, so that it can wait; a Close, a breach
 //! or the end of its connection is its loss, and the session stays where it is.
 
-use crate::relay::downlink::Downlink;
-use crate::relay::uplink::{Entropy, mask_key};
+use crate::relay::downstream::DownstreamWriter;
+use crate::relay::upstream::{Entropy, mask_key};
 use crate::steadfast_v1::kind_byte::AddKind;
 use crate::websocket::frame::{Opcode, control_frame};
 use crate::websocket::scanner::{Control, Data, Item, Scanner};
@@ -16,7 +16,7 @@ const HELD: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) scan: Scanner,
-    pub(super) held: Downlink,
+    pub(super) held: DownstreamWriter,
     speech: Speech,
     pub(super) add_kind: AddKind,
     /// Payload of its latest ping that is not answered yet.
@@ -43,7 +43,7 @@ pub(super) struct Lost;
 
 impl Target {
     pub(super) fn new(scan: Scanner, speech: Speech) -> Target {
-        let (held, add_kind) = (Downlink::default(), AddKind::default());
+        let (held, add_kind) = (DownstreamWriter::default(), AddKind::default());
         Target { scan, held, speech, add_kind, pinged: None, pong: Vec::new(), written: 0 }
     }
 

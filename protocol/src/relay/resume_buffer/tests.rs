@@ -82,14 +82,14 @@ fn meaning(message: &[u8]) -> Got {
 }
 
 /// Writes at most `room` bytes, and returns them.
-fn write(kept: &mut Kept, room: usize) -> Vec<u8> {
+fn write(kept: &mut ResumeBuffer, room: usize) -> Vec<u8> {
     let bytes: Vec<u8> =
         kept.transmit().pieces().iter().flat_map(|piece| piece.to_vec()).take(room).collect();
     kept.written(bytes.len());
     bytes
 }
 
-fn write_all(kept: &mut Kept) -> Vec<u8> {
+fn write_all(kept: &mut ResumeBuffer) -> Vec<u8> {
     let mut all = Vec::new();
     while kept.waiting() > 0 {
         let bytes = write(kept, usize::MAX);
@@ -99,8 +99,8 @@ fn write_all(kept: &mut Kept) -> Vec<u8> {
     all
 }
 
-fn with_messages(count: u64) -> Kept {
-    let mut kept = Kept::default();
+fn with_messages(count: u64) -> ResumeBuffer {
+    let mut kept = ResumeBuffer::default();
     (1..=count).for_each(|seq| kept.append(&whole(&frames(seq, 3, 1))));
     kept
 }
@@ -139,7 +139,7 @@ fn what_was_not_sent_cannot_be_acknowledged() {
 fn a_client_can_come_back_with_what_it_was_given_and_has_not_acknowledged() {
     let mut kept = with_messages(3);
     write(&mut kept, frames(1, 3, 1).len() * 2 + 1);
-    let reach = |kept: &Kept| (0..5).map(|last| kept.reaches(last)).collect::<Vec<_>>();
+    let reach = |kept: &ResumeBuffer| (0..5).map(|last| kept.reaches(last)).collect::<Vec<_>>();
     assert_eq!(reach(&kept), [true, true, true, false, false], "the third was given in part");
     assert_eq!(kept.acknowledge(1), Ok(()));
     assert_eq!(reach(&kept), [false, true, true, false, false]);
@@ -153,7 +153,7 @@ fn our_own_frames_wait_for_the_end_of_a_message_that_is_begun() {
     for parts in 1..4 {
         let message = frames(1, 20, parts);
         for room in 1..message.len() {
-            let mut kept = Kept::default();
+            let mut kept = ResumeBuffer::default();
             kept.append(&whole(&message));
             let mut got = write(&mut kept, room);
             kept.control(Opcode::Ping, b"");
@@ -266,7 +266,7 @@ impl Connection {
 
 /// A client that comes and goes.
 struct World {
-    kept: Kept,
+    kept: ResumeBuffer,
     said: u64,
     acknowledged: u64,
     /// Seq of the last message that ever came.
@@ -277,7 +277,7 @@ struct World {
 impl World {
     fn new() -> World {
         let connection = Some(Connection::default());
-        World { kept: Kept::default(), said: 0, acknowledged: 0, has: 0, connection }
+        World { kept: ResumeBuffer::default(), said: 0, acknowledged: 0, has: 0, connection }
     }
 
     fn apply(&mut self, op: Op) {

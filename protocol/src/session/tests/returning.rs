@@ -69,7 +69,7 @@ fn both_with(change: impl Fn(&mut Config)) -> [Rig; 2] {
 
 /// The application says this.
 fn answers(rig: &mut Rig, text: &str) {
-    match rig.session.service().is_some() {
+    match rig.session.commits().is_some() {
         true => rig.backend_sends(&push(&[text])),
         false => rig.backend_says(text),
     }
@@ -164,7 +164,7 @@ fn large_messages_are_read_straight_to_where_they_are_kept() {
                 rig.client_sends(piece);
             }
             assert!(got(&mut rig) == [text.as_str()], "{size} bytes up");
-            match rig.session.service().is_some() {
+            match rig.session.commits().is_some() {
                 true => push(&[&text]).chunks(10_000).for_each(|piece| rig.backend_sends(piece)),
                 false => super::wire::down(&text).chunks(10_000).for_each(|piece| rig.backend_sends(piece)),
             }
@@ -193,7 +193,7 @@ fn a_clients_close_ends_the_session() {
         answers(&mut rig, "unacknowledged");
         rig.client_closes(1001, "page left");
         assert_eq!(got(&mut rig), ["one", "<close 1001 page left>"]);
-        if rig.session.service().is_some() {
+        if rig.session.commits().is_some() {
             rig.backend_sends(
                 &Commit { number: 1, upto: 1, outputs: &["last"], ..Commit::default() }.frame(),
             );

@@ -97,7 +97,7 @@ fn messages_of_a_client_that_is_away_go_on() {
         assert_eq!(got(&mut rig), ["one"], "{:?}", rig.session.state());
         rig.backend_pongs();
         comes_back(&mut rig, 1, 0, 2);
-        let committed = u8::from(rig.session.service().is_none());
+        let committed = u8::from(rig.session.commits().is_none());
         assert_eq!(heard(&mut rig), [welcome(2, &format!("resumed 1 {committed}"))]);
     }
 }
@@ -106,7 +106,7 @@ fn messages_of_a_client_that_is_away_go_on() {
 fn a_session_may_move_meanwhile() {
     for rig in both_away() {
         let mut rig = rig;
-        if rig.session.service().is_some() {
+        if rig.session.commits().is_some() {
             rig.backend_sends(&Commit { number: 1, upto: 1, ..Commit::default() }.frame());
         }
         rig.backend_pongs();
@@ -114,7 +114,7 @@ fn a_session_may_move_meanwhile() {
         rig.pump();
         rig.backend_pongs();
         rig.link_target();
-        if rig.session.service().is_some() {
+        if rig.session.commits().is_some() {
             rig.backend_pongs();
         }
         rig.wait(secs(2));
@@ -255,7 +255,7 @@ fn the_window_is_over() {
         assert_eq!(rig.session.resumable(&resume(1, 0)), Ok(()));
         rig.wait(ms(1));
         assert_eq!(rig.session.resumable(&resume(1, 0)), Err(Reason::Unknown));
-        if rig.session.service().is_some() {
+        if rig.session.commits().is_some() {
             rig.backend_sends(&Commit { number: 1, upto: 1, ..Commit::default() }.frame());
         } else {
             rig.backend_pongs();

@@ -7,7 +7,7 @@ fn assert_breach(rig: &mut Rig, name: &str) {
     let [Note::ClientBreach(reason)] = rig.take_notes()[..] else { panic!("{name}: no note") };
     assert!(reason.starts_with(&format!("{name}: ")), "{reason}");
     assert_eq!(heard(rig).last(), Some(&format!("<close 4400 {reason}>")));
-    if rig.session.service().is_some() {
+    if rig.session.commits().is_some() {
         rig.backend_sends(&Commit { number: 1, upto: 1, ..Commit::default() }.frame());
     } else {
         rig.backend_pongs();

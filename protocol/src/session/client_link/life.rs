@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::time::Time;
 use crate::websocket::frame::Opcode;
 
-use super::{Cause, Client, Note, Session};
+use super::super::{Cause, Client, Note, Session};
 
 /// So many pings may be out at once.
 const MOST: usize = 8;
@@ -29,7 +29,7 @@ const STALLS: u32 = 4;
 
 /// What is known of a client that is asked for signs of life.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct ClientLife {
+pub(in crate::session) struct ClientLife {
     /// The pings that are out.
     out: VecDeque<Asked>,
     /// When the last pong came that answered one.
@@ -104,15 +104,15 @@ impl ClientLife {
 impl Session {
     /// Asks a client how far it has read that says nothing and gets much.
     #[inline]
-    pub(super) fn mark_client(&mut self, now: Time) {
-        if !self.down.unmarked() || !self.client_is_asked() {
+    pub(in crate::session) fn mark_client(&mut self, now: Time) {
+        if !self.state.down.unmarked() || !self.client_is_asked() {
             return;
         }
         let recent = self.config.keepalive / RECENT;
-        if now.since(self.clocks.last_client_heard()) < recent || self.config.keepalive.is_zero() {
+        if now.since(self.client_link.timers.heard()) < recent || self.config.keepalive.is_zero() {
             return;
         }
-        let (at, life) = (self.down.position(), self.clocks.client_life());
+        let (at, life) = (self.state.down.position(), self.client_link.timers.life());
         let far = life.and_then(|life| life.out.back().map(|last| (life.out.len(), *last)));
         // Their distances grow with what is out, so that they reach far.
         if far.is_some_and(|(n, last)| n == MOST || at.wrapping_sub(last.at) < last.beyond) {
@@ -123,58 +123,58 @@ impl Session {
 
     /// It may answer, and may not come back: one that may is asked for receipts.
     fn client_is_asked(&self) -> bool {
-        matches!(self.client, Client::Open) && self.down.kept().is_none()
+        matches!(self.state.client, Client::Open) && self.state.down.kept().is_none()
     }
 
     fn ask_client(&mut self, now: Time) {
-        let beyond = self.down.beyond_mark();
-        let at = self.down.position();
-        self.clocks.change_client_life(|life| match life.out.is_empty() {
+        let beyond = self.state.down.beyond_mark();
+        let at = self.state.down.position();
+        self.client_link.timers.change_life(|life| match life.out.is_empty() {
             true => life.put(Asked { when: now, at, beyond }),
             false => life.ask(now, at),
         });
-        self.down.mark();
-        let payload = match self.down.kept() {
+        self.state.down.mark();
+        let payload = match self.state.down.kept() {
             None => at.to_be_bytes().to_vec(),
             Some(_) => self.keepalive_payload(),
         };
-        self.down.control(Opcode::Ping, &payload);
+        self.state.down.control(Opcode::Ping, &payload);
     }
 
     /// A client's pong. Only one that answers a ping of ours says how far it has read.
-    pub(super) fn client_ponged(&mut self, now: Time, payload: &[u8]) {
-        if self.down.kept().is_some() && self.clocks.client_life().is_some() {
-            return self.clocks.change_client_life(|life| *life = ClientLife::default());
+    pub(in crate::session) fn client_ponged(&mut self, now: Time, payload: &[u8]) {
+        if self.state.down.kept().is_some() && self.client_link.timers.life().is_some() {
+            return self.client_link.timers.change_life(|life| *life = ClientLife::default());
         }
         let Ok(at) = payload.try_into().map(u32::from_be_bytes) else { return };
-        if self.clocks.client_life().is_some_and(|life| !life.out.is_empty()) {
-            self.clocks.change_client_life(|life| _ = life.answered(now, at));
+        if self.client_link.timers.life().is_some_and(|life| !life.out.is_empty()) {
+            self.client_link.timers.change_life(|life| _ = life.answered(now, at));
         }
     }
 
     /// A figure that changes with each pong of the client's.
     #[inline]
-    pub(super) fn client_pongs(&self) -> u64 {
-        self.clocks.client_life().map_or(0, |life| life.pongs)
+    pub(in crate::session) fn client_pongs(&self) -> u64 {
+        self.client_link.timers.life().map_or(0, |life| life.pongs)
     }
 
     /// When the client is to be asked, or an answer is missed. Not judged while the client is not read: what it
     /// says is stuck on the way. While something waits for it, a ping would have to stand behind that, and
     /// whether the client takes it shows that it is there.
     #[inline]
-    pub(super) fn client_keepalive_at(&self) -> Option<Time> {
-        let read = self.client_read_limit(self.clocks.client_paused()) > 0;
-        if !read || !matches!(self.client, Client::Open) || self.config.keepalive.is_zero() {
+    pub(in crate::session) fn client_keepalive_at(&self) -> Option<Time> {
+        let read = self.client_read_limit(self.client_link.timers.paused()) > 0;
+        if !read || !matches!(self.state.client, Client::Open) || self.config.keepalive.is_zero() {
             return None;
         }
-        let heard = self.clocks.last_client_heard();
-        match self.clocks.client_life().and_then(|life| Some((life, life.unheard(heard)?))) {
+        let heard = self.client_link.timers.heard();
+        match self.client_link.timers.life().and_then(|life| Some((life, life.unheard(heard)?))) {
             Some((life, asked)) => {
                 let missed = asked.when + self.patience_with(life, asked);
                 let next = life.told.unwrap_or(asked.when).max(asked.when) + self.config.client_pong;
                 Some(missed.min(next))
             }
-            None if self.down.waiting() > 0 => None,
+            None if self.state.down.waiting() > 0 => None,
             None => Some(heard + self.config.keepalive),
         }
     }
@@ -184,9 +184,9 @@ impl Session {
     }
 
     /// The client has said nothing for long: it is asked, or the driver is asked about it, or it is given up.
-    pub(super) fn client_is_silent(&mut self, now: Time) {
-        let heard = self.clocks.last_client_heard();
-        let life = self.clocks.client_life();
+    pub(in crate::session) fn client_is_silent(&mut self, now: Time) {
+        let heard = self.client_link.timers.heard();
+        let life = self.client_link.timers.life();
         let missed = life.and_then(|life| {
             let asked = life.unheard(heard)?;
             Some(asked.when + self.patience_with(life, asked) <= now)
@@ -195,7 +195,7 @@ impl Session {
             None => self.ask_client(now),
             Some(true) => self.client_lost(now, Cause::ClientTimeout),
             Some(false) => {
-                self.clocks.change_client_life(|life| life.told = Some(now));
+                self.client_link.timers.change_life(|life| life.told = Some(now));
                 self.note(Note::ClientSilent);
             }
         }
@@ -203,7 +203,7 @@ impl Session {
 
     /// The connection to the client is dead, in answer to [`Note::ClientSilent`].
     pub fn handle_client_dead(&mut self, now: Time) {
-        if !self.detach(now) && matches!(self.client, Client::Open) {
+        if !self.detach(now) && matches!(self.state.client, Client::Open) {
             self.client_left(now, None, Cause::ClientTimeout);
         }
     }

@@ -1,11 +1,12 @@
 //! What is written next, and in which order.
 
 use crate::buffer::chain::Gather;
+use crate::buffer::ring::Ring;
 
 use super::inserts::Insert;
 use super::ping::Ping;
 use super::pings::MOST;
-use super::{NOWHERE, Uplink};
+use super::{NOWHERE, UpstreamWriter};
 
 /// A piece of the next write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,28 +33,28 @@ const fn pieces(controls: usize) -> usize {
     2 * controls + 1
 }
 
-impl Uplink {
-    /// What can be written now. Call [`Uplink::prepare`] first.
+impl UpstreamWriter {
+    /// What can be written now. Call [`UpstreamWriter::prepare`] first.
     #[inline]
-    pub(crate) fn transmit(&self) -> Gather<'_> {
-        if self.has_nothing() {
+    pub(crate) fn transmit<'a>(&'a self, ring: &'a Ring) -> Gather<'a> {
+        if self.has_nothing(ring) {
             return Gather::new();
         }
         match (self.is_plain(), self.pings.at_most_one_unwritten()) {
-            (true, _) => self.gathered(&self.plain_plan()),
-            (false, true) => self.gathered(&self.plan::<FEW, { pieces(FEW) }>()),
-            (false, false) => self.gathered(&self.plan::<MANY, { pieces(MANY) }>()),
+            (true, _) => self.gathered(ring, &self.plain_plan(ring)),
+            (false, true) => self.gathered(ring, &self.plan::<FEW, { pieces(FEW) }>(ring)),
+            (false, false) => self.gathered(ring, &self.plan::<MANY, { pieces(MANY) }>(ring)),
         }
     }
 
     #[inline]
-    fn gathered(&self, plan: &[Option<Piece>]) -> Gather<'_> {
+    fn gathered<'a>(&'a self, ring: &'a Ring, plan: &[Option<Piece>]) -> Gather<'a> {
         let mut gather = Gather::new();
-        let mut from = self.ring.sent();
+        let mut from = ring.sent();
         for piece in plan.iter().flatten() {
             match *piece {
                 Piece::Data { to } => {
-                    let (chain, index) = self.ring.bytes_at(from);
+                    let (chain, index) = ring.bytes_at(from);
                     let end = index + (to - from) as usize;
                     chain.gather(index, end, &mut gather);
                     // Without room for all of it, what follows must not be written before it.
@@ -72,27 +73,27 @@ impl Uplink {
 
     /// Notes that the backend's socket took `n` bytes of it.
     #[inline]
-    pub(crate) fn written(&mut self, n: usize) {
+    pub(crate) fn written(&mut self, ring: &mut Ring, n: usize) {
         if n == 0 {
             return;
         }
         match (self.is_plain(), self.pings.at_most_one_unwritten()) {
-            (true, _) => self.take(n, &self.plain_plan()),
-            (false, true) => self.take(n, &self.plan::<FEW, { pieces(FEW) }>()),
-            (false, false) => self.take(n, &self.plan::<MANY, { pieces(MANY) }>()),
+            (true, _) => self.take(ring, n, &self.plain_plan(ring)),
+            (false, true) => self.take(ring, n, &self.plan::<FEW, { pieces(FEW) }>(ring)),
+            (false, false) => self.take(ring, n, &self.plan::<MANY, { pieces(MANY) }>(ring)),
         }
     }
 
     #[inline]
-    fn take(&mut self, mut n: usize, plan: &[Option<Piece>]) {
+    fn take(&mut self, ring: &mut Ring, mut n: usize, plan: &[Option<Piece>]) {
         for piece in plan.iter().flatten() {
             let taken = match *piece {
-                Piece::Data { to } => n.min((to - self.ring.sent()) as usize),
+                Piece::Data { to } => n.min((to - ring.sent()) as usize),
                 control => n.min(self.control_bytes(control).len()),
             };
             n -= taken;
             match *piece {
-                Piece::Data { .. } => self.ring.written(taken as u64),
+                Piece::Data { .. } => ring.written(taken as u64),
                 control => self.control_written(control, taken),
             }
             if n == 0 {
@@ -103,9 +104,9 @@ impl Uplink {
 
     /// Nothing is to be written now, which is so most times that it is asked.
     #[inline]
-    fn has_nothing(&self) -> bool {
+    fn has_nothing(&self, ring: &Ring) -> bool {
         let written = self.pings.last().is_none_or(Ping::written);
-        written && self.inserts.is_none() && self.ring.sent() >= self.reach()
+        written && self.inserts.is_none() && ring.sent() >= self.reach(ring)
     }
 
     /// Nothing but messages is to be written, and one ping at the most.
@@ -116,8 +117,8 @@ impl Uplink {
 
     /// The plan of almost every write: messages, and a ping behind them.
     #[inline]
-    fn plain_plan(&self) -> [Option<Piece>; 3] {
-        let (sent, end) = (self.ring.sent(), self.reach());
+    fn plain_plan(&self, ring: &Ring) -> [Option<Piece>; 3] {
+        let (sent, end) = (ring.sent(), self.reach(ring));
         let ping = self.pings.last().filter(|ping| !ping.written());
         let at = ping.map_or(end, |ping| ping.at.max(sent));
         let index = self.pings.len().saturating_sub(1) as u8;
@@ -128,7 +129,7 @@ impl Uplink {
 
     /// The order of the next write: data up to the first control frame's position, that frame, and
     /// so on. A frame that is begun comes first; where two stand at one position, the ping does.
-    fn plan<const CONTROLS: usize, const PIECES: usize>(&self) -> [Option<Piece>; PIECES] {
+    fn plan<const CONTROLS: usize, const PIECES: usize>(&self, ring: &Ring) -> [Option<Piece>; PIECES] {
         let mut plan = [None; PIECES];
         if self.inserts.as_ref().and_then(|i| i.attach.as_ref()).is_some_and(|attach| !attach.sealed()) {
             return plan;
@@ -136,8 +137,8 @@ impl Uplink {
         let mut controls = self.controls::<CONTROLS>();
         // Stable: where two stand at one position, they keep their order.
         controls.sort_by_key(|control| control.map_or((u64::MAX, true), |(at, fresh, _)| (at, fresh)));
-        let (mut n, mut from) = (0, self.ring.sent());
-        let end = self.reach().max(from);
+        let (mut n, mut from) = (0, ring.sent());
+        let end = self.reach(ring).max(from);
         for (at, _, control) in controls.into_iter().flatten() {
             if at > end {
                 break;

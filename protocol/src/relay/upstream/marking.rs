@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use crate::buffer::ring::Ring;
 use crate::time::Time;
 
 use super::ping::{Ping, Tidings};
 use super::pings::MOST;
 use super::window::{FLOOR, MESSAGES, Pace};
-use super::{Entropy, NOWHERE, Uplink};
+use super::{Entropy, NOWHERE, UpstreamWriter};
 
 /// Behind so few messages one ping is enough.
 const FEW: u64 = 16;
@@ -37,34 +38,47 @@ pub(crate) struct Wanted {
 /// A place between two messages: its position, and the seq of the one before it.
 type Boundary = (u64, u64);
 
-impl Uplink {
+impl UpstreamWriter {
     /// Makes the control frames that are due: masks for the queued ones, and pings when messages are
     /// uncovered or one is asked for. Says whether a ping was made.
-    pub(crate) fn prepare(&mut self, now: Time, wanted: &Wanted, entropy: &mut Entropy<'_>) -> bool {
+    pub(crate) fn prepare(
+        &mut self,
+        ring: &Ring,
+        now: Time,
+        wanted: &Wanted,
+        entropy: &mut Entropy<'_>,
+    ) -> bool {
         if self.inserts.is_some() {
-            self.prepare_inserts(wanted.frame_rest, entropy);
+            self.prepare_inserts(ring, wanted.frame_rest, entropy);
         }
         self.pings.note_unwritten(now);
-        self.find_limit(wanted);
-        let (at, seq) = self.ping_target();
-        let (from, from_seq) = self.last_mark();
+        self.find_limit(ring, wanted);
+        let (at, seq) = self.ping_target(ring);
+        let (from, from_seq) = self.last_mark(ring);
         let alone = self.pings.is_empty();
         let due = (wanted.acks && at > from) || (wanted.keepalive && alone && !self.closing());
         // Never inside an open message, and nothing stands behind a Close.
-        if !due || self.ring.sent() > at || self.pings.len() == MOST || self.close_begun() {
+        if !due || ring.sent() > at || self.pings.len() == MOST || self.close_begun() {
             return false;
         }
         if alone && seq.saturating_sub(from_seq) <= FEW {
-            self.ask(now, &[(at, seq)], wanted.tidings, entropy);
+            self.ask(ring, now, &[(at, seq)], wanted.tidings, entropy);
             return true;
         }
-        let (marks, n) = self.marks((from, from_seq), (at, seq), wanted.bounded);
-        self.ask(now, &marks[..n], wanted.tidings, entropy);
+        let (marks, n) = self.marks(ring, (from, from_seq), (at, seq), wanted.bounded);
+        self.ask(ring, now, &marks[..n], wanted.tidings, entropy);
         n > 0
     }
 
-    fn ask(&mut self, now: Time, marks: &[Boundary], tidings: Option<Tidings>, entropy: &mut Entropy<'_>) {
-        let acked = self.acked();
+    fn ask(
+        &mut self,
+        ring: &Ring,
+        now: Time,
+        marks: &[Boundary],
+        tidings: Option<Tidings>,
+        entropy: &mut Entropy<'_>,
+    ) {
+        let acked = self.acked(ring);
         for mark in marks {
             self.pings.push(Ping::new(now, *mark, acked, tidings, entropy));
         }
@@ -72,21 +86,21 @@ impl Uplink {
 
     /// Where the last ping stands, or what is acknowledged ends: commits may be ahead of pongs.
     #[inline]
-    fn last_mark(&self) -> Boundary {
-        let acked = (self.acked(), self.acked_seq());
+    fn last_mark(&self, ring: &Ring) -> Boundary {
+        let acked = (self.acked(ring), self.acked_seq(ring));
         self.pings.last().map_or(acked, |ping| (ping.at, ping.seq_near(acked.1)).max(acked))
     }
 
     /// The last boundary behind which a ping may stand.
     #[inline]
-    fn ping_target(&self) -> Boundary {
-        let whole = self.ring.whole();
+    fn ping_target(&self, ring: &Ring) -> Boundary {
+        let whole = ring.whole();
         match (self.stop_at, &self.pace) {
             (stop, Some(pace)) if pace.limit < whole.min(stop) => (pace.limit, pace.limit_seq),
-            (NOWHERE, _) => (whole, self.ring.whole_seq()),
+            (NOWHERE, _) => (whole, ring.whole_seq()),
             (at, _) => {
-                let seq = self.ring.messages().find(|(end, _)| *end == at).map(|(_, seq)| seq);
-                (at, seq.unwrap_or(self.acked_seq()))
+                let seq = ring.messages().find(|(end, _)| *end == at).map(|(_, seq)| seq);
+                (at, seq.unwrap_or(self.acked_seq(ring)))
             }
         }
     }
@@ -94,20 +108,20 @@ impl Uplink {
     /// Boundaries between `from` and `to` at which pings are to stand, and how many.
     ///
     /// Where what is out is not bounded, their distances grow with it, so that they reach far.
-    fn marks(&self, from: Boundary, to: Boundary, bounded: bool) -> ([Boundary; MOST], usize) {
+    fn marks(&self, ring: &Ring, from: Boundary, to: Boundary, bounded: bool) -> ([Boundary; MOST], usize) {
         let (mut marks, mut n) = ([(0, 0); MOST], 0);
         let room = MOST - self.pings.len();
-        let (pace, sent) = (self.pace.as_ref(), self.ring.sent());
+        let (pace, sent) = (self.pace.as_ref(), ring.sent());
         let bytes = pace.map_or(FLOOR, |pace| pace.bytes()) / MOST as u64;
         let least = pace.is_none_or(|pace| pace.is_least());
-        let acked_seq = self.acked_seq();
+        let acked_seq = self.acked_seq(ring);
         let far = |mark: Boundary, (end, seq): Boundary| match bounded {
             true => end - mark.0 >= bytes || (least && seq - mark.1 >= STEP),
             false => seq - mark.1 >= STEP.max(mark.1.saturating_sub(acked_seq)),
         };
         let mut last = from;
         if far(last, to) {
-            for boundary in self.ring.messages_after(from.0, from.1).take_while(|(end, _)| *end <= to.0) {
+            for boundary in ring.messages_after(from.0, from.1).take_while(|(end, _)| *end <= to.0) {
                 if n == room {
                     break;
                 }
@@ -118,7 +132,7 @@ impl Uplink {
             }
         }
         // A message that is open has no place for a ping, so that before it must not wait for its end.
-        let open = to.0 == self.ring.whole() && self.ring.end() > to.0 && !self.whole_only;
+        let open = to.0 == ring.whole() && ring.end() > to.0 && !self.whole_only;
         let first = self.pings.is_empty() && n == 0;
         if to.0 > last.0 && n < room && (first || open) {
             marks[n] = to;
@@ -129,9 +143,9 @@ impl Uplink {
 
     /// Position up to which messages are acknowledged, or up to which one is written that is longer than the
     /// window and goes alone.
-    pub(crate) fn reached(&self) -> u64 {
-        let (acked, sent) = (self.acked(), self.ring.sent());
-        let first = || self.ring.messages_after(acked, 0).next().map_or(u64::MAX, |(end, _)| end);
+    pub(crate) fn reached(&self, ring: &Ring) -> u64 {
+        let (acked, sent) = (self.acked(ring), ring.sent());
+        let first = || ring.messages_after(acked, 0).next().map_or(u64::MAX, |(end, _)| end);
         if sent > acked + FLOOR && sent <= first() { sent } else { acked }
     }
 
@@ -148,12 +162,12 @@ impl Uplink {
 
 // ---- the limit ----
 
-impl Uplink {
+impl UpstreamWriter {
     /// Finds how far may be written.
     #[inline]
-    fn find_limit(&mut self, wanted: &Wanted) {
-        let acked = self.acked();
-        if !wanted.bounded || self.is_little(acked) {
+    fn find_limit(&mut self, ring: &Ring, wanted: &Wanted) {
+        let acked = self.acked(ring);
+        if !wanted.bounded || self.is_little(ring, acked) {
             if let Some(pace) = &mut self.pace {
                 (pace.limit, pace.found_for) = (NOWHERE, None);
             }
@@ -162,14 +176,14 @@ impl Uplink {
         let pace = || Box::new(Pace::new(wanted.window_max, wanted.patience));
         let pace = self.pace.take().unwrap_or_else(pace);
         let found = pace.found_for == Some(acked);
-        let limit = (!found).then(|| self.limited(acked, &pace));
+        let limit = (!found).then(|| self.limited(ring, acked, &pace));
         self.pace = Some(pace);
         let Some((mut limit, cut)) = limit else { return };
         // Where a ping is to stand it is written to, also when the window has become smaller.
         if let Some(ping) = self.pings.last().filter(|ping| ping.at > limit.0) {
             limit = (ping.at, ping.seq_near(limit.1));
         }
-        limit = self.not_behind_sent(limit);
+        limit = self.not_behind_sent(ring, limit);
         if let Some(pace) = &mut self.pace {
             (pace.limit, pace.limit_seq) = limit;
             pace.found_for = cut.then_some(acked);
@@ -178,15 +192,15 @@ impl Uplink {
 
     /// More may be written already, from before the window was one or when it was larger: the message that is
     /// being written goes on to its end, behind which a ping can stand.
-    fn not_behind_sent(&self, limit: Boundary) -> Boundary {
-        let sent = self.ring.sent();
+    fn not_behind_sent(&self, ring: &Ring, limit: Boundary) -> Boundary {
+        let sent = ring.sent();
         if limit.0 >= sent {
             return limit;
         }
         let before = self.pace.as_ref().map(|pace| (pace.limit, pace.limit_seq));
-        let known = before.filter(|(at, _)| *at >= sent && *at <= self.ring.whole());
-        let whole = (self.ring.whole(), self.ring.whole_seq());
-        let end = || self.ring.messages_after(limit.0, limit.1).find(|(end, _)| *end >= sent);
+        let known = before.filter(|(at, _)| *at >= sent && *at <= ring.whole());
+        let whole = (ring.whole(), ring.whole_seq());
+        let end = || ring.messages_after(limit.0, limit.1).find(|(end, _)| *end >= sent);
         match sent >= whole.0 {
             true => whole,
             false => known.or_else(end).unwrap_or(whole),
@@ -195,9 +209,9 @@ impl Uplink {
 
     /// Whether all that there is may be written, without a look at each message.
     #[inline]
-    fn is_little(&self, acked: u64) -> bool {
-        let messages = self.ring.whole_seq() - self.acked_seq().min(self.ring.whole_seq());
-        let bytes = self.ring.end() - acked;
+    fn is_little(&self, ring: &Ring, acked: u64) -> bool {
+        let messages = ring.whole_seq() - self.acked_seq(ring).min(ring.whole_seq());
+        let bytes = ring.end() - acked;
         match &self.pace {
             Some(pace) => pace.holds(messages + 1, bytes),
             None => messages < MESSAGES && bytes <= FLOOR,
@@ -205,10 +219,10 @@ impl Uplink {
     }
 
     /// The last boundary within the window, and whether a message stands behind it.
-    fn limited(&self, acked: u64, pace: &Pace) -> (Boundary, bool) {
-        let mut last = (acked, self.acked_seq());
+    fn limited(&self, ring: &Ring, acked: u64, pace: &Pace) -> (Boundary, bool) {
+        let mut last = (acked, self.acked_seq(ring));
         let first_seq = last.1;
-        for (end, seq) in self.ring.messages_after(last.0, last.1) {
+        for (end, seq) in ring.messages_after(last.0, last.1) {
             let within = pace.holds(seq - first_seq, end - acked);
             // The first goes on whatever its length.
             if !within && last.0 > acked {
@@ -216,12 +230,12 @@ impl Uplink {
             }
             last = (end, seq);
         }
-        ((self.open_limit(last, acked + pace.bytes()), last.1), false)
+        ((self.open_limit(ring, last, acked + pace.bytes()), last.1), false)
     }
 
     /// How far an open message may be written behind `whole`, all of which is within the window.
-    fn open_limit(&self, whole: Boundary, window: u64) -> u64 {
-        let (alone, begun) = (whole.0 == self.acked(), self.ring.sent() > whole.0);
+    fn open_limit(&self, ring: &Ring, whole: Boundary, window: u64) -> u64 {
+        let (alone, begun) = (whole.0 == self.acked(ring), ring.sent() > whole.0);
         let covered = self.pings.last().is_some_and(|ping| ping.at == whole.0);
         match (alone, begun) {
             (true, _) => NOWHERE,

@@ -48,10 +48,9 @@ const HOLD_STEPS: usize = 64;
 /// A position that is never reached.
 const NOWHERE: u64 = u64::MAX;
 
-/// One session's way up, over all its backends.
+/// The writer of one connection to a backend. The ring outlives it, and is handed in.
 #[derive(Debug)]
-pub(crate) struct Uplink {
-    pub(crate) ring: Ring,
+pub(crate) struct UpstreamWriter {
     pings: Pings,
     /// What bounds that which is written beyond the last pong; `None`: it has been no limit yet.
     pace: Option<Box<Pace>>,
@@ -76,32 +75,31 @@ struct Held {
     seq: u64,
 }
 
-impl Default for Uplink {
-    fn default() -> Self {
-        Uplink {
-            ring: Ring::default(),
+impl UpstreamWriter {
+    /// For a backend that gets what is in the ring, from its base on. `whole_only`: its client may come back, and
+    /// begin an open message anew.
+    pub(crate) fn new(ring: &Ring, whole_only: bool) -> UpstreamWriter {
+        UpstreamWriter {
             pings: Pings::default(),
             pace: None,
             inserts: None,
             held: None,
-            acked: 0,
-            acked_seq: 0,
+            acked: ring.base(),
+            acked_seq: ring.base_seq(),
             stop_at: NOWHERE,
             shortest: u32::MAX,
-            whole_only: false,
+            whole_only,
         }
     }
-}
 
-impl Uplink {
-    /// For a client that may come back.
-    pub(crate) fn of_whole_messages() -> Uplink {
-        Uplink { whole_only: true, ..Uplink::default() }
+    /// The client may come back, so that messages are written whole only.
+    pub(crate) fn whole_only(&self) -> bool {
+        self.whole_only
     }
 
     /// Puts a message in front of everything that the present backend gets. It must have got nothing yet.
-    pub(crate) fn attach(&mut self, payload: &[u8]) {
-        let attach = Insert::new(self.ring.sent(), payload);
+    pub(crate) fn attach(&mut self, ring: &Ring, payload: &[u8]) {
+        let attach = Insert::new(ring.sent(), payload);
         self.inserts.get_or_insert_default().attach = Some(attach);
     }
 
@@ -110,14 +108,14 @@ impl Uplink {
         self.inserts.as_ref().is_some_and(|inserts| inserts.attach.is_some())
     }
 
-    fn prepare_inserts(&mut self, frame_rest: u64, entropy: &mut Entropy<'_>) {
+    fn prepare_inserts(&mut self, ring: &Ring, frame_rest: u64, entropy: &mut Entropy<'_>) {
         let late = self
             .inserts
             .as_mut()
             .filter(|i| i.pong.is_none() && i.close.is_none())
             .and_then(|i| i.late_pong.take());
         if let Some(payload) = late {
-            self.pong(&payload, frame_rest);
+            self.pong(ring, &payload, frame_rest);
         }
         if let Some(inserts) = &mut self.inserts {
             inserts.seal(entropy);
@@ -127,12 +125,12 @@ impl Uplink {
     /// Answers a backend's ping, between frames. A pong that waits already is replaced: the latest
     /// ping is the one to answer (RFC 6455, 5.5.3). `frame_rest` is what is still to come of the
     /// client's present frame.
-    pub(crate) fn pong(&mut self, payload: &[u8], frame_rest: u64) {
-        let at = if self.ring.sent() <= self.ring.whole() {
+    pub(crate) fn pong(&mut self, ring: &Ring, payload: &[u8], frame_rest: u64) {
+        let at = if ring.sent() <= ring.whole() {
             // Not behind what is held back.
-            self.stop_at.min(self.ring.whole())
+            self.stop_at.min(ring.whole())
         } else {
-            self.ring.end() + frame_rest
+            ring.end() + frame_rest
         };
         let inserts = self.inserts.get_or_insert_default();
         if inserts.pong.as_ref().is_none_or(|pong| pong.written == 0) {
@@ -143,23 +141,23 @@ impl Uplink {
     }
 
     /// Queues a Close behind everything. The ring must hold no open message.
-    pub(crate) fn close(&mut self, payload: &[u8]) {
-        let close = Insert::new(self.ring.end(), payload);
+    pub(crate) fn close(&mut self, ring: &Ring, payload: &[u8]) {
+        let close = Insert::new(ring.end(), payload);
         self.inserts.get_or_insert_default().close = Some(close);
     }
 
     /// Lets nothing through behind the last whole message. False: the backend has a part of the next
     /// one, which must end first.
-    pub(crate) fn hold(&mut self) -> bool {
-        if self.may_hold() {
-            self.stop_at = self.ring.whole();
+    pub(crate) fn hold(&mut self, ring: &Ring) -> bool {
+        if self.may_hold(ring) {
+            self.stop_at = ring.whole();
         }
-        self.may_hold()
+        self.may_hold(ring)
     }
 
     /// The backend has no message of which it has got a part and the rest is still to come.
-    pub(crate) fn may_hold(&self) -> bool {
-        self.ring.sent() <= self.ring.whole()
+    pub(crate) fn may_hold(&self, ring: &Ring) -> bool {
+        ring.sent() <= ring.whole()
     }
 
     /// Lets everything through again.
@@ -169,32 +167,32 @@ impl Uplink {
 
     /// Queues a Close behind what is let through. What the ring gets from now on is for the next
     /// backend. The present one must have got everything else.
-    pub(crate) fn part(&mut self, payload: &[u8]) {
-        let at = self.let_through();
+    pub(crate) fn part(&mut self, ring: &Ring, payload: &[u8]) {
+        let at = self.let_through(ring);
         self.stop_at = at;
         self.inserts.get_or_insert_default().close = Some(Insert::new(at, payload));
     }
 
     /// Position up to which bytes are let through by now.
     #[inline]
-    fn reach(&self) -> u64 {
-        let let_through = self.let_through();
+    fn reach(&self, ring: &Ring) -> u64 {
+        let let_through = self.let_through(ring);
         self.pace.as_ref().map_or(let_through, |pace| pace.limit.min(let_through))
     }
 
     /// The same, as if the backend were as fast as the client.
     #[inline]
-    pub(crate) fn let_through(&self) -> u64 {
+    pub(crate) fn let_through(&self, ring: &Ring) -> u64 {
         match self.stop_at {
-            NOWHERE if self.whole_only => self.ring.whole(),
-            NOWHERE => self.ring.end(),
+            NOWHERE if self.whole_only => ring.whole(),
+            NOWHERE => ring.end(),
             at => at,
         }
     }
 
     /// The backend has acknowledged everything that is let through, and no hold runs.
-    pub(crate) fn delivered(&self) -> bool {
-        self.ring.base() >= self.let_through()
+    pub(crate) fn delivered(&self, ring: &Ring) -> bool {
+        ring.base() >= self.let_through(ring)
     }
 
     /// A Close is queued or written.
@@ -218,15 +216,21 @@ impl Uplink {
     /// Takes a backend's pong, and returns how many microseconds it took when it answers a ping that is out; then
     /// everything before that ping is acknowledged, and leaves the ring after `hold`; `None`: not by a pong.
     #[inline]
-    pub(crate) fn acknowledge(&mut self, now: Time, payload: &[u8], hold: Option<Duration>) -> Option<u64> {
+    pub(crate) fn acknowledge(
+        &mut self,
+        ring: &mut Ring,
+        now: Time,
+        payload: &[u8],
+        hold: Option<Duration>,
+    ) -> Option<u64> {
         let ping = self.pings.take_answered(payload)?;
-        let (at, seq) = (ping.at, ping.seq_near(self.ring.base_seq()));
+        let (at, seq) = (ping.at, ping.seq_near(ring.base_seq()));
         (self.acked, self.acked_seq) = (at, seq);
         let took = now.micros_since(ping.asked);
         self.measure(u64::from(ping.covers), took);
         match hold {
-            Some(hold) if hold.is_zero() => self.ring.release(at, seq),
-            Some(hold) if at > self.ring.base() => {
+            Some(hold) if hold.is_zero() => ring.release(at, seq),
+            Some(hold) if at > ring.base() => {
                 self.keep(Held { until: now + hold, at, seq });
             }
             _ => {}
@@ -251,11 +255,11 @@ impl Uplink {
 
     /// Lets go of what has been held long enough.
     #[inline]
-    pub(crate) fn end_holds(&mut self, now: Time) {
+    pub(crate) fn end_holds(&mut self, ring: &mut Ring, now: Time) {
         while let Some(held) =
             self.held.as_mut().and_then(|queue| queue.pop_front_if(|held| held.until <= now))
         {
-            self.ring.release(held.at, held.seq);
+            ring.release(held.at, held.seq);
         }
         if self.held.as_ref().is_some_and(|queue| queue.is_empty()) {
             self.held = None;
@@ -264,38 +268,30 @@ impl Uplink {
 
     /// Counts everything written as read; a Close that was answered proves it (frames are read in
     /// order).
-    pub(crate) fn acknowledge_all(&mut self) {
+    pub(crate) fn acknowledge_all(&mut self, ring: &mut Ring) {
         self.pings = Pings::default();
         self.held = None;
-        (self.acked, self.acked_seq) = (self.ring.whole(), self.ring.whole_seq());
-        self.ring.release(self.acked, self.acked_seq);
-    }
-
-    /// The backend is gone: forgets what was said to it, and begins again at the ring's base.
-    pub(crate) fn rewind(&mut self) {
-        (self.pings, self.inserts, self.held, self.stop_at) = (Pings::default(), None, None, NOWHERE);
-        (self.pace, self.shortest) = (None, u32::MAX);
-        self.ring.rewind();
-        (self.acked, self.acked_seq) = (self.ring.base(), self.ring.base_seq());
+        (self.acked, self.acked_seq) = (ring.whole(), ring.whole_seq());
+        ring.release(self.acked, self.acked_seq);
     }
 
     /// Lets no more than the next unacknowledged message through, or lifts that.
-    pub(crate) fn one_at_a_time(&mut self, on: bool) {
-        let acked = self.acked();
-        let next = self.ring.messages().map(|(end, _)| end).find(|end| *end > acked);
+    pub(crate) fn one_at_a_time(&mut self, ring: &Ring, on: bool) {
+        let acked = self.acked(ring);
+        let next = ring.messages().map(|(end, _)| end).find(|end| *end > acked);
         self.stop_at = if on { next.unwrap_or(acked) } else { NOWHERE };
     }
 
     /// Seq of the last message that the present backend, or one before it, has acknowledged.
     #[inline]
-    pub(crate) fn acked_seq(&self) -> u64 {
-        self.acked_seq.max(self.ring.base_seq())
+    pub(crate) fn acked_seq(&self, ring: &Ring) -> u64 {
+        self.acked_seq.max(ring.base_seq())
     }
 
     /// Position up to which messages are acknowledged.
     #[inline]
-    pub(crate) fn acked(&self) -> u64 {
-        self.acked.max(self.ring.base())
+    pub(crate) fn acked(&self, ring: &Ring) -> u64 {
+        self.acked.max(ring.base())
     }
 
     /// Seq of the last message that a pong of the present backend has acknowledged, or of the last one
@@ -306,8 +302,8 @@ impl Uplink {
     }
 
     /// Counts everything that has left the ring as if a pong had acknowledged it.
-    pub(crate) fn mark_written(&mut self) {
-        self.acked_seq = self.acked_seq.max(self.ring.base_seq());
+    pub(crate) fn mark_written(&mut self, ring: &Ring) {
+        self.acked_seq = self.acked_seq.max(ring.base_seq());
     }
 
     /// A ping waits to be written, or for its pong.
@@ -328,25 +324,25 @@ impl Uplink {
     }
 
     /// A frame may be written by itself now: none is begun.
-    pub(crate) fn between_frames(&self) -> bool {
+    pub(crate) fn between_frames(&self, ring: &Ring) -> bool {
         let begun = |insert: &Option<Insert>| insert.as_ref().is_some_and(|insert| insert.written > 0);
         let inserts = self.inserts.as_ref();
         let insert_begun = inserts.is_some_and(|i| begun(&i.pong) || begun(&i.close) || begun(&i.attach));
         let ping_begun = self.pings.unwritten().any(|(_, ping)| ping.frame.is_begun());
-        !ping_begun && !insert_begun && self.ring.sent_between_messages()
+        !ping_begun && !insert_begun && ring.sent_between_messages()
     }
 
     /// Nothing waits to be written.
     #[inline]
-    pub(crate) fn all_written(&self) -> bool {
+    pub(crate) fn all_written(&self, ring: &Ring) -> bool {
         let pinged = self.pings.last().is_none_or(ping::Ping::written);
-        let end = if self.whole_only { self.ring.whole() } else { self.ring.end() };
-        pinged && self.ring.sent() == end && self.inserts.is_none()
+        let end = if self.whole_only { ring.whole() } else { ring.end() };
+        pinged && ring.sent() == end && self.inserts.is_none()
     }
 
     /// The backend owes something: a pong, or room for whole messages that wait to be written.
     #[inline]
-    pub(crate) fn awaits(&self) -> bool {
-        self.pinging() || self.ring.sent() < self.ring.whole().min(self.reach())
+    pub(crate) fn awaits(&self, ring: &Ring) -> bool {
+        self.pinging() || ring.sent() < ring.whole().min(self.reach(ring))
     }
 }

@@ -10,7 +10,7 @@
 
 use crate::buffer::chain::{Chain, Gather};
 use crate::buffer::ring::Ring;
-use crate::relay::resume_buffer::{Kept, NotSent};
+use crate::relay::resume_buffer::{NotSent, ResumeBuffer};
 use crate::steadfast_v1::kind_byte::Kinded;
 use crate::websocket::frame::{Opcode, control_frame};
 use crate::websocket::frame_iter::Frames;
@@ -35,7 +35,7 @@ pub type DirectWrite<'a> = dyn FnMut(&[u8]) -> usize + 'a;
 
 /// One session's way down.
 #[derive(Debug, Default)]
-pub(crate) struct Downlink {
+pub(crate) struct DownstreamWriter {
     /// `None`: nothing waits.
     queues: Option<Box<Way>>,
     /// Messages that were read whole from a backend.
@@ -54,7 +54,7 @@ enum Way {
     /// What the socket has not taken yet.
     Passing(Queues),
     /// What the client has not acknowledged: it may come back for it on another connection.
-    Kept(Kept),
+    Kept(ResumeBuffer),
 }
 
 #[derive(Debug, Default)]
@@ -73,10 +73,13 @@ struct Queues {
     late_pong: Option<Vec<u8>>,
 }
 
-impl Downlink {
+impl DownstreamWriter {
     /// For a client that may come back.
-    pub(crate) fn keeping() -> Downlink {
-        Downlink { queues: Some(Box::new(Way::Kept(Kept::default()))), ..Downlink::default() }
+    pub(crate) fn keeping() -> DownstreamWriter {
+        DownstreamWriter {
+            queues: Some(Box::new(Way::Kept(ResumeBuffer::default()))),
+            ..DownstreamWriter::default()
+        }
     }
 
     /// Takes a span of backend frames. Whole messages go straight to the client when nothing
@@ -118,7 +121,7 @@ impl Downlink {
         }
     }
 
-    /// As [`Downlink::append`], for frames that got the kind byte.
+    /// As [`DownstreamWriter::append`], for frames that got the kind byte.
     pub(crate) fn append_kinded(&mut self, kinded: Kinded, direct: &mut DirectWrite<'_>) {
         let Some(kept) = self.kept_mut() else { return self.append(&kinded.data(), direct) };
         let (bytes, messages, whole) = kinded.into_parts();
@@ -169,7 +172,7 @@ impl Downlink {
     }
 
     /// Takes over what another backend has said, behind what waits. The open message must be dropped.
-    pub(crate) fn absorb(&mut self, next: Downlink) {
+    pub(crate) fn absorb(&mut self, next: DownstreamWriter) {
         self.messages += next.messages;
         self.bytes = self.bytes.wrapping_add(next.bytes);
         if let Some(kept) = self.kept_mut() {
@@ -283,15 +286,15 @@ impl Downlink {
     }
 
     /// What is kept for a client that may come back.
-    pub(crate) fn kept(&self) -> Option<&Kept> {
+    pub(crate) fn kept(&self) -> Option<&ResumeBuffer> {
         match self.queues.as_deref() {
             Some(Way::Kept(kept)) => Some(kept),
             _ => None,
         }
     }
 
-    /// As [`Downlink::kept`].
-    pub(crate) fn kept_mut(&mut self) -> Option<&mut Kept> {
+    /// As [`DownstreamWriter::kept`].
+    pub(crate) fn kept_mut(&mut self) -> Option<&mut ResumeBuffer> {
         match self.queues.as_deref_mut() {
             Some(Way::Kept(kept)) => Some(kept),
             _ => None,
@@ -457,7 +460,7 @@ mod tests {
     use crate::websocket::scanner::{Item, Scanner, Sender};
 
     /// Feeds backend bytes; the client takes at most `room` of them directly.
-    fn feed(down: &mut Downlink, bytes: &[u8], mut room: usize) -> Vec<u8> {
+    fn feed(down: &mut DownstreamWriter, bytes: &[u8], mut room: usize) -> Vec<u8> {
         let mut scanner = Scanner::new(Sender::Backend, 1 << 20, false);
         let (mut input, mut got) = (bytes, Vec::new());
         while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
@@ -471,7 +474,7 @@ mod tests {
         got
     }
 
-    fn drain(down: &mut Downlink) -> Vec<u8> {
+    fn drain(down: &mut DownstreamWriter) -> Vec<u8> {
         let mut got = Vec::new();
         while down.waiting() > 0 {
             let piece = down.transmit().pieces()[0].to_vec();
@@ -485,14 +488,14 @@ mod tests {
 
     #[test]
     fn whole_messages_go_straight_through() {
-        let mut down = Downlink::default();
+        let mut down = DownstreamWriter::default();
         assert_eq!(feed(&mut down, TWO, 100), TWO);
         assert_eq!((down.messages(), down.buffered(), down.queues.is_none()), (2, 0, true));
     }
 
     #[test]
     fn an_open_message_is_held_and_can_be_dropped() {
-        let mut down = Downlink::default();
+        let mut down = DownstreamWriter::default();
         assert_eq!(feed(&mut down, b"\x82\x03one\x82\x05tw", 100), b"\x82\x03one");
         assert_eq!((down.waiting(), down.buffered()), (0, 4));
         assert!(down.drop_open());
@@ -502,7 +505,7 @@ mod tests {
 
     #[test]
     fn what_the_socket_does_not_take_follows_in_order() {
-        let mut down = Downlink::default();
+        let mut down = DownstreamWriter::default();
         let mut got = feed(&mut down, TWO, 2);
         down.control(Opcode::Ping, b"p");
         got.extend(feed(&mut down, b"\x82\x01x", 100));
@@ -513,7 +516,7 @@ mod tests {
 
     #[test]
     fn control_frames_never_stand_inside_an_open_message() {
-        let mut down = Downlink::default();
+        let mut down = DownstreamWriter::default();
         feed(&mut down, b"\x82\x05tw", 100);
         down.control(Opcode::Pong, b"");
         assert_eq!(drain(&mut down), b"\x8A\x00");
@@ -522,7 +525,7 @@ mod tests {
 
     #[test]
     fn counts_what_a_client_has_missed() {
-        let mut down = Downlink::default();
+        let mut down = DownstreamWriter::default();
         feed(&mut down, TWO, 0);
         assert_eq!(down.abandon(), 2);
         feed(&mut down, TWO, 3);
@@ -533,7 +536,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_pings_does_not_grow_the_queue() {
-        let mut down = Downlink::default();
+        let mut down = DownstreamWriter::default();
         for i in 0..10_000u32 {
             down.control(Opcode::Pong, &i.to_be_bytes());
         }

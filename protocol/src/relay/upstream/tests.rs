@@ -1,0 +1,260 @@
+use super::*;
+use crate::websocket::scanner::{Item, Scanner, Sender};
+
+const NOW: Time = Time::ORIGIN;
+const ONE: &[u8] = b"\x82\x83\0\0\0\0one";
+const TWO: &[u8] = b"\x82\x83\0\0\0\0two";
+
+/// A session's ring, and the writer of its present connection.
+struct Way {
+    ring: Ring,
+    writer: UpstreamWriter,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        let ring = Ring::default();
+        Way { writer: UpstreamWriter::new(&ring, false), ring }
+    }
+}
+
+fn feed(up: &mut Way, bytes: &[u8]) {
+    let mut scanner = Scanner::new(Sender::Client, 1 << 20, false);
+    let mut input = bytes;
+    while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
+        up.ring.append(&data);
+    }
+}
+
+const WANTED: Wanted = Wanted {
+    acks: true,
+    bounded: true,
+    keepalive: false,
+    frame_rest: 0,
+    tidings: None,
+    window_max: 16 << 20,
+    patience: Duration::from_secs(10),
+};
+
+fn prepare(up: &mut Way) -> bool {
+    up.writer.prepare(&up.ring, NOW, &WANTED, &mut || 0)
+}
+
+/// Writes `room` bytes at the most and returns them.
+fn write(up: &mut Way, room: usize) -> Vec<u8> {
+    let bytes: Vec<u8> =
+        up.writer.transmit(&up.ring).pieces().iter().flat_map(|piece| piece.to_vec()).take(room).collect();
+    up.writer.written(&mut up.ring, bytes.len());
+    bytes
+}
+
+fn ping() -> Vec<u8> {
+    [&[0x89, 0x88][..], &[0; 12]].concat()
+}
+
+const NONCE: &[u8] = &[0; 8];
+
+#[test]
+fn a_ping_follows_the_messages_in_the_same_write() {
+    let mut up = Way::default();
+    feed(&mut up, ONE);
+    assert!(prepare(&mut up));
+    assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
+    feed(&mut up, TWO);
+    assert!(!prepare(&mut up), "one is outstanding");
+    assert_eq!(write(&mut up, 1000), TWO);
+    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
+    assert_eq!((up.writer.acked_seq(&up.ring), up.ring.len()), (1, TWO.len()));
+    assert!(prepare(&mut up), "what the pong left uncovered is asked for alone");
+    assert_eq!(write(&mut up, 1000), ping());
+    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
+    assert!(up.ring.is_empty() && !up.writer.awaits(&up.ring));
+}
+
+#[test]
+fn whatever_the_socket_takes_the_bytes_are_the_same() {
+    for room in 1..40 {
+        let mut up = Way::default();
+        feed(&mut up, &[ONE, &TWO[..8]].concat());
+        prepare(&mut up);
+        up.writer.pong(&up.ring, b"hi", 1);
+        up.writer.prepare(&up.ring, NOW, &Wanted { frame_rest: 1, ..WANTED }, &mut || 0);
+        let mut got = Vec::new();
+        loop {
+            let bytes = write(&mut up, room);
+            if bytes.is_empty() {
+                break;
+            }
+            got.extend(bytes);
+        }
+        let pong = b"\x8A\x82\0\0\0\0hi";
+        assert_eq!(got, [ONE, &ping(), pong, &TWO[..8]].concat(), "room {room}");
+    }
+}
+
+#[test]
+fn a_pong_waits_for_the_end_of_a_frame_that_is_begun() {
+    let mut up = Way::default();
+    feed(&mut up, &TWO[..8]);
+    assert_eq!(write(&mut up, 1000), &TWO[..8]);
+    up.writer.pong(&up.ring, b"", 1);
+    prepare(&mut up);
+    assert_eq!(write(&mut up, 1000), b"");
+    up.ring.tail(1).push(b'o');
+    up.ring.grown(1, true);
+    assert_eq!(write(&mut up, 1000), b"o\x8A\x80\0\0\0\0");
+}
+
+#[test]
+fn no_ping_inside_an_open_message() {
+    let mut up = Way::default();
+    feed(&mut up, &[ONE, &TWO[..8]].concat());
+    up.ring.written(1000);
+    assert!(!prepare(&mut up));
+}
+
+#[test]
+fn pongs_that_nobody_asked_for_acknowledge_nothing() {
+    let mut up = Way::default();
+    feed(&mut up, ONE);
+    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_none(), "no ping yet");
+    prepare(&mut up);
+    assert!(
+        up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_none(),
+        "it is not written yet"
+    );
+    write(&mut up, 1000);
+    assert!(up.writer.acknowledge(&mut up.ring, NOW, b"", Some(Duration::ZERO)).is_none());
+    assert!(up.writer.acknowledge(&mut up.ring, NOW, &[1; 8], Some(Duration::ZERO)).is_none());
+    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
+    assert!(
+        up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_none(),
+        "once is enough"
+    );
+}
+
+#[test]
+fn held_messages_stay_for_a_replay_until_the_hold_ends() {
+    let hold = Duration::from_millis(200);
+    let mut up = Way::default();
+    feed(&mut up, ONE);
+    prepare(&mut up);
+    write(&mut up, 1000);
+    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(hold)).is_some());
+    assert_eq!((up.writer.acked_seq(&up.ring), up.ring.base_seq()), (1, 0));
+    assert!(!prepare(&mut up), "acknowledged, so it is not asked for again");
+    up.writer.end_holds(&mut up.ring, NOW + hold / 2);
+    assert_eq!((up.ring.base_seq(), up.writer.hold_ends()), (0, Some(NOW + hold)));
+    up.writer.end_holds(&mut up.ring, NOW + hold);
+    assert_eq!((up.ring.base_seq(), up.writer.hold_ends()), (1, None));
+}
+
+#[test]
+fn the_next_connection_replays_what_was_held() {
+    let mut up = Way::default();
+    feed(&mut up, ONE);
+    prepare(&mut up);
+    write(&mut up, 1000);
+    up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::from_secs(1)));
+    up.ring.rewind();
+    up.writer = UpstreamWriter::new(&up.ring, false);
+    assert!(prepare(&mut up));
+    assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
+}
+
+#[test]
+fn many_holds_merge_and_none_ends_early() {
+    let mut up = Way::default();
+    for i in 0..200u64 {
+        let now = NOW + Duration::from_millis(i);
+        feed(&mut up, ONE);
+        up.writer.prepare(&up.ring, now, &WANTED, &mut || 0);
+        write(&mut up, 1000);
+        assert!(up.writer.acknowledge(&mut up.ring, now, NONCE, Some(Duration::from_secs(1))).is_some());
+    }
+    assert!(up.writer.held.as_ref().expect("held").len() <= HOLD_STEPS);
+    up.writer.end_holds(&mut up.ring, NOW + Duration::from_millis(1100));
+    assert!(up.ring.base_seq() <= 101);
+    up.writer.end_holds(&mut up.ring, NOW + Duration::from_millis(1199));
+    assert!(up.ring.is_empty());
+}
+
+#[test]
+fn one_at_a_time_lets_one_message_through_until_its_pong() {
+    let mut up = Way::default();
+    feed(&mut up, &[ONE, TWO].concat());
+    up.writer.one_at_a_time(&up.ring, true);
+    prepare(&mut up);
+    assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
+    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
+    up.writer.one_at_a_time(&up.ring, true);
+    prepare(&mut up);
+    assert_eq!(write(&mut up, 1000), [TWO, &ping()].concat());
+    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
+    assert_eq!(up.writer.acked_seq(&up.ring), 2);
+}
+
+#[test]
+fn nothing_follows_a_close() {
+    let mut up = Way::default();
+    feed(&mut up, ONE);
+    up.writer.close(&up.ring, &1000u16.to_be_bytes());
+    assert!(prepare(&mut up), "what stands before the Close is still asked for");
+    assert_eq!(write(&mut up, 1000), [ONE, &ping(), b"\x88\x82\0\0\0\0\x03\xe8"].concat());
+    assert!(up.writer.closed());
+    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
+    assert!(!up.writer.prepare(&up.ring, NOW, &Wanted { keepalive: true, ..WANTED }, &mut || 0));
+    assert_eq!(write(&mut up, 1000), b"");
+}
+
+#[test]
+fn a_ping_that_comes_while_a_pong_is_half_written_is_answered_next() {
+    let mut up = Way::default();
+    up.writer.pong(&up.ring, b"1", 0);
+    prepare(&mut up);
+    assert_eq!(write(&mut up, 3).len(), 3);
+    up.writer.pong(&up.ring, b"2", 0);
+    up.writer.pong(&up.ring, b"3", 0);
+    prepare(&mut up);
+    assert_eq!(write(&mut up, 1000), b"\0\0\0".iter().chain(b"1").copied().collect::<Vec<u8>>());
+    prepare(&mut up);
+    assert_eq!(write(&mut up, 1000), b"\x8A\x81\0\0\0\x003");
+    assert!(up.writer.inserts.is_none());
+}
+
+#[test]
+fn a_pong_acknowledges_everything_before_its_ping() {
+    let (mut up, mut nonce) = (Way::default(), 0_u64);
+    for _ in 0..40 {
+        feed(&mut up, ONE);
+    }
+    assert!(up.writer.prepare(&up.ring, NOW, &WANTED, &mut || {
+        nonce += 1;
+        nonce
+    }));
+    assert_eq!(up.writer.pings.len(), 5, "behind each eighth message");
+    while !write(&mut up, 10_000).is_empty() {}
+    let last = up.writer.pings.last().expect("it was made").frame.nonce();
+    assert!(
+        up.writer.acknowledge(&mut up.ring, NOW, &last, Some(Duration::ZERO)).is_some(),
+        "a peer may answer the latest only"
+    );
+    assert_eq!((up.writer.acked_seq(&up.ring), up.writer.pings.len(), up.ring.len()), (40, 0, 0));
+}
+
+#[test]
+fn a_pong_that_comes_late_takes_nothing_back() {
+    let (mut up, mut nonce) = (Way::default(), 0_u64);
+    for _ in 0..40 {
+        feed(&mut up, ONE);
+    }
+    up.writer.prepare(&up.ring, NOW, &WANTED, &mut || {
+        nonce += 1;
+        nonce
+    });
+    while !write(&mut up, 10_000).is_empty() {}
+    let [second, third] = [1, 2].map(|index| up.writer.pings.get(index).expect("it is out").frame.nonce());
+    assert!(up.writer.acknowledge(&mut up.ring, NOW, &third, Some(Duration::ZERO)).is_some());
+    assert!(up.writer.acknowledge(&mut up.ring, NOW, &second, Some(Duration::ZERO)).is_none());
+    assert_eq!((up.writer.acked_seq(&up.ring), up.writer.pings.len()), (24, 2));
+}

@@ -1,0 +1,36 @@
+//! What belongs to one connection of a client, and ends with it.
+
+mod life;
+mod timers;
+
+use crate::time::Time;
+use crate::websocket::scanner::{Scanner, Sender};
+
+use super::Config;
+use super::resume::ReturningLink;
+use timers::ClientTimers;
+
+/// One connection of a client.
+#[derive(Debug)]
+pub(super) struct ClientLink {
+    pub(super) scanner: Scanner,
+    pub(super) timers: ClientTimers,
+    /// What it has of its own if its client may come back.
+    pub(super) returning: Option<Box<ReturningLink>>,
+}
+
+impl ClientLink {
+    /// A client is connected.
+    pub(super) fn new(
+        config: &Config,
+        deflate: bool,
+        returning: Option<ReturningLink>,
+        now: Time,
+    ) -> ClientLink {
+        ClientLink {
+            scanner: Scanner::new(Sender::Client, config.message_limit, deflate),
+            timers: ClientTimers::new(now),
+            returning: returning.map(Box::new),
+        }
+    }
+}
