@@ -63,6 +63,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod underway;
 mod words;
 
 use std::sync::Arc;
@@ -87,20 +88,19 @@ pub use standing::State;
 
 use backend_link::BackendLink;
 use client_link::ClientLink;
-use departure::Departure;
-use failover::Episode;
 use ledger::Exceptions;
 use resume::Returning;
 use service::Commits;
 use state::SessionState;
+use underway::Underway;
 
 /// The client's side.
 #[derive(Debug)]
 enum Client {
     /// It may say anything.
     Open,
-    /// It has said Close (with this payload) or hung up; the backend's answer is to come.
-    Left { close: Option<Box<[u8]>> },
+    /// It has said Close (and hears the answer, which is to come), or hung up.
+    Left { hears: bool },
     /// A Close is on its way to it. `answered`: it has said its own. `deaf`: its bytes make no
     /// sense any more. `until`: when it must have answered, once the Close is written.
     Told { until: Option<Time>, answered: bool, deaf: bool },
@@ -150,14 +150,9 @@ pub struct Session {
     backend_link: BackendLink,
     backend: Backend,
     memory_short: bool,
-    /// The last backend's connection ends with a reset: it failed, or a message to it was cut.
-    reset: bool,
     /// The driver was told to come back at this time; nothing expires before it.
     due: Time,
-    departure: Option<Box<Departure>>,
-    episode: Option<Box<Episode>>,
-    #[expect(clippy::box_collection, reason = "an absent one must take no more room than a pointer")]
-    notes: Option<Box<Vec<Note>>>,
+    underway: Underway,
 }
 
 impl Session {
@@ -279,7 +274,7 @@ impl Session {
 
     /// Data for the client still has a reader.
     fn client_hears(&self) -> bool {
-        matches!(self.state.client, Client::Open | Client::Left { close: Some(_) })
+        matches!(self.state.client, Client::Open | Client::Left { hears: true })
     }
 
     fn backend_control(&mut self, now: Time, control: &Control) {
@@ -340,7 +335,7 @@ impl Session {
             if self.config.ack == AckMode::None {
                 self.note_mark(now);
             }
-            if self.episode.is_some() {
+            if self.underway.episode().is_some() {
                 self.note_progress(now);
             }
         }
@@ -413,7 +408,7 @@ impl Session {
     /// How a connection that is not wanted any more ends. True: reset, since the backend has
     /// failed, or a message to it was cut in the middle.
     pub fn resets_backend(&self) -> bool {
-        self.reset
+        self.backend_link.reset
     }
 
     /// What the backend has got last is a part of a message.
@@ -434,7 +429,7 @@ impl Session {
 
     /// What happened since the last call, for the log and the metrics.
     pub fn take_notes(&mut self) -> Vec<Note> {
-        self.notes.take().map_or_else(Vec::new, |notes| *notes)
+        self.underway.take_notes()
     }
 
     /// The client has said something whole to the backend (`whole`), which gets it at once.
@@ -460,8 +455,16 @@ impl Session {
         self.state.shim.as_mut().and_then(|shim| shim.returning.as_mut())
     }
 
+    fn goodbye(&self) -> Option<&Goodbye> {
+        self.state.exceptions.as_ref().and_then(|exceptions| exceptions.goodbye.as_ref())
+    }
+
+    fn goodbye_mut(&mut self) -> Option<&mut Goodbye> {
+        self.state.exceptions.as_mut().and_then(|exceptions| exceptions.goodbye.as_mut())
+    }
+
     fn farewell(&self) -> Option<&Farewell> {
-        self.state.goodbye.as_ref().map(|goodbye| &goodbye.farewell)
+        self.goodbye().map(|goodbye| &goodbye.farewell)
     }
 
     fn exceptions(&mut self) -> &mut Exceptions {
@@ -469,7 +472,7 @@ impl Session {
     }
 
     fn note(&mut self, note: Note) {
-        self.notes.get_or_insert_default().push(note);
+        self.underway.note(note);
     }
 
     fn client_violated(&mut self, now: Time, violation: Violation) {

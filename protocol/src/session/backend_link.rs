@@ -16,7 +16,7 @@ use super::state::SessionState;
 use super::{AckMode, Config};
 use timers::BackendTimers;
 
-pub(super) use timers::SlowestAnswer;
+pub(super) use timers::{SlowestAnswer, TICK, ticks};
 
 /// What an envelope may take besides a message and a capsule.
 const ENVELOPE: u32 = 1024;
@@ -34,6 +34,8 @@ pub(super) struct BackendLink {
     pub(super) proof: Proof,
     /// It broke the protocol, or said Close: its bytes are no longer read.
     pub(super) deaf: bool,
+    /// The connection ends with a reset: the backend failed, or a message to it was cut.
+    pub(super) reset: bool,
     /// What it has of its own if it, or the client, links the shim.
     shim: Option<Box<BackendShim>>,
 }
@@ -61,6 +63,7 @@ impl BackendLink {
             pongs: config.ack != AckMode::None,
             proof: Proof::Open,
             deaf: false,
+            reset: false,
             shim: own.then(|| Box::new(BackendShim { service, kinds: AddKind::default() })),
         }
     }

@@ -30,11 +30,7 @@ impl Session {
         [
             ends,
             backend,
-            self.state
-                .goodbye
-                .as_ref()
-                .map(|goodbye| goodbye.give_up)
-                .filter(|_| self.backend != Backend::Over),
+            self.goodbye().map(|goodbye| goodbye.give_up).filter(|_| self.backend != Backend::Over),
             self.away_until(),
             self.tell_client_at(),
             self.backend_link.writer.hold_ends(),

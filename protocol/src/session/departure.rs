@@ -164,7 +164,7 @@ impl Session {
     /// [pinned](Session::pinned), has not settled after a failure, is on its way by another order, or
     /// is ending.
     pub fn relocate(&mut self, now: Time, order: Move) -> bool {
-        if let Some(departure) = &mut self.departure {
+        if let Some(departure) = self.underway.departure_mut() {
             let same = departure.order.ticket == order.ticket;
             if same {
                 departure.order = order;
@@ -172,7 +172,7 @@ impl Session {
             return same;
         }
         let linked = self.backend == Backend::Linked && matches!(self.state.client, Client::Open);
-        let free = self.state.goodbye.is_none()
+        let free = self.goodbye().is_none()
             && !self.pinned()
             && !self.suspected()
             && !self.backend_link.writer.closing();
@@ -185,7 +185,7 @@ impl Session {
             true => Stage::Waiting { until: now + self.config.patience },
             false => Stage::Dialing { asked: false },
         };
-        self.departure = Some(Box::new(Departure {
+        self.underway.begin_departure(Departure {
             order,
             stage,
             target: None,
@@ -197,7 +197,7 @@ impl Session {
             // One that answers no pings has talked lately; it is not waited for.
             alive: self.config.ack != AckMode::None && !self.backend_link.pongs,
             forced: false,
-        }));
+        });
         true
     }
 
@@ -211,7 +211,7 @@ impl Session {
 
     /// The ticket of the move that is under way.
     pub fn moving(&self) -> Option<u64> {
-        self.departure.as_ref().map(|departure| departure.order.ticket)
+        self.underway.departure().map(|departure| departure.order.ticket)
     }
 
     /// The session ends with its backend, and so cannot be moved.
@@ -238,7 +238,7 @@ impl Session {
     /// still serves. The driver answers with [`Session::handle_target_linked`] or
     /// [`Session::handle_target_failed`].
     pub fn take_target(&mut self) -> Option<u64> {
-        let departure = self.departure.as_mut()?;
+        let departure = self.underway.departure_mut()?;
         if self.backend != Backend::Linked {
             return None;
         }
@@ -251,7 +251,9 @@ impl Session {
 
     /// Whether the driver should dial the next backend, or keep the connection to it.
     pub fn wants_target(&self) -> bool {
-        self.departure.as_ref().is_some_and(|departure| departure.target.is_some() || departure.is_dialled())
+        self.underway
+            .departure()
+            .is_some_and(|departure| departure.target.is_some() || departure.is_dialled())
     }
 
     /// The next backend is connected. False when the session does not want it any more; the driver drops
@@ -265,7 +267,7 @@ impl Session {
             (false, false) => Speech::Plain,
         };
         let told = self.commits().is_some();
-        let Some(departure) = self.departure.as_mut() else { return false };
+        let Some(departure) = self.underway.departure_mut() else { return false };
         let first = departure.stage == Stage::Dialing { asked: true };
         let wanted = departure.is_dialled();
         if wanted {
@@ -283,7 +285,7 @@ impl Session {
 
     /// No other backend takes the session.
     pub fn handle_target_failed(&mut self) {
-        if self.departure.as_ref().is_some_and(|departure| departure.is_dialled()) {
+        if self.underway.departure().is_some_and(|departure| departure.is_dialled()) {
             self.end_move(Outcome::Stayed(Stay::NoTarget));
         }
     }
@@ -302,7 +304,8 @@ impl Session {
 
     /// Its connection is at its end or broken.
     pub fn handle_target_lost(&mut self) {
-        let Some(departure) = self.departure.as_mut().filter(|departure| departure.target.is_some()) else {
+        let Some(departure) = self.underway.departure_mut().filter(|departure| departure.target.is_some())
+        else {
             return;
         };
         match departure.stage {
@@ -326,11 +329,11 @@ impl Session {
     }
 
     pub(super) fn target(&self) -> Option<&Target> {
-        self.departure.as_ref().and_then(|departure| departure.target.as_ref())
+        self.underway.departure().and_then(|departure| departure.target.as_ref())
     }
 
     fn target_mut(&mut self) -> Option<&mut Target> {
-        self.departure.as_mut().and_then(|departure| departure.target.as_mut())
+        self.underway.departure_mut().and_then(|departure| departure.target.as_mut())
     }
 
     /// Answers its pings, as long as the answer can be written before its turn comes.
@@ -349,7 +352,7 @@ impl Session {
     /// Takes the steps whose time has come.
     pub(super) fn depart(&mut self, now: Time) {
         let Some(stage) = self.stage() else { return };
-        let open = matches!(self.state.client, Client::Open) && self.state.goodbye.is_none();
+        let open = matches!(self.state.client, Client::Open) && self.goodbye().is_none();
         match (stage, self.backend) {
             (Stage::Parting { .. }, Backend::Parting { .. }) => {}
             (Stage::Crossing { .. }, Backend::Waiting { .. } | Backend::Dialing) => {}
@@ -430,7 +433,7 @@ impl Session {
             .asked_for(now)
             .filter(|_| unknown)
             .and_then(|asked| most.checked_sub(asked));
-        let Some(departure) = &mut self.departure else { return };
+        let Some(departure) = self.underway.departure_mut() else { return };
         if departure.seen != seen || busy {
             (departure.seen, departure.quiet_since) = (seen, now);
         }
@@ -462,7 +465,7 @@ impl Session {
     }
 
     fn force(&mut self) {
-        if let Some(departure) = &mut self.departure {
+        if let Some(departure) = self.underway.departure_mut() {
             departure.forced = true;
         }
     }
@@ -483,7 +486,7 @@ impl Session {
     /// needs a turn among others like it, and dials.
     pub(super) fn cross(&mut self, now: Time, failure: Failure) {
         let suspected = self.suspected();
-        let Some(departure) = &mut self.departure else { return };
+        let Some(departure) = self.underway.departure_mut() else { return };
         let planned = failure == Failure::Planned;
         let forced = departure.forced;
         let (moved, failed) = (Outcome::Moved { forced }, Outcome::FailedOver);
@@ -504,8 +507,7 @@ impl Session {
 
     /// The next backend's turn has come.
     pub(super) fn take_crossed(&mut self) -> Option<Target> {
-        let departure =
-            self.departure.take_if(|departure| matches!(departure.stage, Stage::Crossing { .. }))?;
+        let departure = if self.crossing() { self.underway.end_departure() } else { None }?;
         if let Stage::Crossing { outcome } = departure.stage {
             self.note(Note::MoveEnded { ticket: departure.order.ticket, outcome });
         }
@@ -514,7 +516,7 @@ impl Session {
 
     /// No move is under way any more.
     pub(super) fn end_move(&mut self, outcome: Outcome) {
-        let Some(departure) = self.departure.take() else { return };
+        let Some(departure) = self.underway.end_departure() else { return };
         if matches!(departure.stage, Stage::Holding { .. }) {
             self.backend_link.writer.flow();
         }
@@ -524,17 +526,17 @@ impl Session {
     // ---- what is waited for ----
 
     fn stage(&self) -> Option<Stage> {
-        self.departure.as_ref().map(|departure| departure.stage)
+        self.underway.departure().map(|departure| departure.stage)
     }
 
     fn set_stage(&mut self, stage: Stage) {
-        if let Some(departure) = &mut self.departure {
+        if let Some(departure) = self.underway.departure_mut() {
             departure.stage = stage;
         }
     }
 
     fn force_at(&self) -> Option<Time> {
-        self.departure.as_ref().and_then(|departure| departure.order.force_at)
+        self.underway.departure().and_then(|departure| departure.order.force_at)
     }
 
     /// A service is to be told that the session leaves it.
@@ -544,20 +546,20 @@ impl Session {
 
     /// A ping is due that shows whether the backend lives.
     pub(super) fn wants_proof(&self) -> bool {
-        let unproven = self.departure.as_ref().is_some_and(|departure| !departure.alive);
+        let unproven = self.underway.departure().is_some_and(|departure| !departure.alive);
         unproven && self.backend == Backend::Linked && !self.backend_link.writer.pinging()
     }
 
     /// The backend has answered a ping.
     pub(super) fn proven(&mut self) {
-        if let Some(departure) = &mut self.departure {
+        if let Some(departure) = self.underway.departure_mut() {
             departure.alive = true;
         }
     }
 
     /// Nothing is under way: the backend has everything that it is to get, and has said nothing by half.
     fn safe(&self) -> bool {
-        let ready = self.departure.as_ref().is_some_and(|departure| {
+        let ready = self.underway.departure().is_some_and(|departure| {
             departure.alive && !departure.dials_late() && departure.target.as_ref().is_none_or(Target::idle)
         });
         let delivered = self.backend_link.writer.delivered(&self.state.ring)
@@ -568,7 +570,7 @@ impl Session {
 
     /// When the session parts if nothing more is said; `None` while something else is to come first.
     fn parting_at(&self) -> Option<Time> {
-        let departure = self.departure.as_ref().filter(|_| self.backend == Backend::Linked)?;
+        let departure = self.underway.departure().filter(|_| self.backend == Backend::Linked)?;
         let waits = matches!(departure.stage, Stage::Waiting { .. } | Stage::Holding { .. });
         let quiet_at = departure.quiet_since + self.quiet();
         (waits && self.safe()).then(|| quiet_at.max(departure.answers_until.unwrap_or(quiet_at)))
@@ -590,7 +592,7 @@ impl Session {
 
     /// The session has left without a quiet moment, or does.
     pub(super) fn leaves_by_force(&self) -> bool {
-        self.departure.as_ref().is_some_and(|departure| departure.forced)
+        self.underway.departure().is_some_and(|departure| departure.forced)
     }
 
     pub(super) fn departing_state(&self) -> Option<State> {

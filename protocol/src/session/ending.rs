@@ -117,12 +117,13 @@ impl Session {
     /// The client has said Close (`close`), or hung up. Whole messages are still delivered.
     pub(super) fn client_left(&mut self, now: Time, close: Option<Box<[u8]>>, cause: Cause) {
         self.set_end(cause, close.as_deref().and_then(close_code));
-        let farewell = close.clone().map_or(Farewell::HangUp, Farewell::Close);
-        self.state.goodbye = Some(Box::new(Goodbye { farewell, give_up: now + self.config.deadline }));
-        if close.is_none() {
+        let (hears, give_up) = (close.is_some(), now + self.config.deadline);
+        let farewell = close.map_or(Farewell::HangUp, Farewell::Close);
+        self.exceptions().goodbye = Some(Goodbye { farewell, give_up });
+        if !hears {
             self.cut_client();
         }
-        self.state.client = Client::Left { close };
+        self.state.client = Client::Left { hears };
         self.drop_unsent_open();
         self.say_farewell(now);
         self.settle(now);
@@ -142,7 +143,7 @@ impl Session {
             self.exceptions().lost_down += missed;
         }
         let give_up = now + self.config.deadline;
-        self.state.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: Farewell::HangUp, give_up }));
+        self.exceptions().goodbye.get_or_insert_with(|| Goodbye { farewell: Farewell::HangUp, give_up });
         self.dismiss(now, self.config.codes.slow_client, "the client does not answer or read", cause, false);
         // What it is waited for from now on is its answer.
         self.client_link.timers.served();
@@ -180,11 +181,11 @@ impl Session {
         let connected = matches!(self.backend, Backend::Linked | Backend::Closing { .. });
         let give_up = now + self.config.deadline;
         let farewell = || Farewell::Close(payload.into());
-        self.state.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up }));
+        self.exceptions().goodbye.get_or_insert_with(|| Goodbye { farewell: farewell(), give_up });
         match self.state.client {
             Client::Open => self.tell_client(payload, false, deaf),
-            Client::Left { close: Some(_) } => self.tell_client(payload, true, deaf),
-            Client::Left { close: None } => self.client_over(),
+            Client::Left { hears: true } => self.tell_client(payload, true, deaf),
+            Client::Left { hears: false } => self.client_over(),
             Client::Told { .. } | Client::Over => {}
         }
         if !connected {
@@ -196,7 +197,7 @@ impl Session {
     pub(super) fn say_goodbye_with(&mut self, now: Time, code: u16) {
         let give_up = now + self.config.deadline;
         let farewell = || Farewell::Close(close_payload(code, ""));
-        self.state.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up }));
+        self.exceptions().goodbye.get_or_insert_with(|| Goodbye { farewell: farewell(), give_up });
     }
 
     /// A Close came from the backend.
@@ -259,11 +260,11 @@ impl Session {
                 self.tell_client(payload, false, false);
                 self.backend = Backend::Closing { until: now + self.config.close_timeout };
             }
-            Client::Left { close: Some(_) } => {
+            Client::Left { hears: true } => {
                 self.tell_client(payload, true, false);
                 self.backend_over();
             }
-            Client::Left { close: None } => {
+            Client::Left { hears: false } => {
                 self.client_over();
                 self.backend_over();
             }
@@ -278,7 +279,7 @@ impl Session {
         }
         // The backend began it and waits for the answer. In the middle of a message there is no
         // place for one.
-        let waits = self.state.goodbye.is_none()
+        let waits = self.goodbye().is_none()
             && self.backend_link.deaf
             && matches!(self.backend, Backend::Closing { .. });
         if waits && self.state.ring.sent_between_messages() {
@@ -306,7 +307,7 @@ impl Session {
             self.client_over();
         }
         if matches!(self.backend, Backend::Closing { until } if until <= now) {
-            if self.state.ring.all_released() || self.state.goodbye.is_none() {
+            if self.state.ring.all_released() || self.goodbye().is_none() {
                 self.backend_over();
             } else {
                 self.leave_backend(now, Failure::Silence);
@@ -315,7 +316,7 @@ impl Session {
         if matches!(self.backend, Backend::Parting { until } if until <= now) {
             self.leave_backend(now, Failure::Planned);
         }
-        if self.state.goodbye.as_ref().is_some_and(|goodbye| goodbye.give_up <= now) {
+        if self.goodbye().is_some_and(|goodbye| goodbye.give_up <= now) {
             self.backend_over();
         }
     }
@@ -359,12 +360,15 @@ impl Session {
 
     fn settle_client(&mut self, now: Time) {
         if self.backend == Backend::Over
-            && let Client::Left { close } = &mut self.state.client
+            && let Client::Left { hears } = self.state.client
         {
-            match close.take() {
+            match self.farewell() {
                 // The backend is gone without an answer: the client gets its own code back.
-                Some(payload) => self.tell_client(&payload, true, false),
-                None => self.client_over(),
+                Some(Farewell::Close(payload)) if hears => {
+                    let payload = payload.clone();
+                    self.tell_client(&payload, true, false);
+                }
+                _ => self.client_over(),
             }
         }
         let written = self.state.down.waiting() == 0 && !self.away();
@@ -382,7 +386,7 @@ impl Session {
         self.cut_client();
         self.state.client = match self.state.client {
             // The backend still has messages of it to get.
-            Client::Left { .. } if self.backend != Backend::Over => Client::Left { close: None },
+            Client::Left { .. } if self.backend != Backend::Over => Client::Left { hears: false },
             _ => Client::Over,
         };
     }
@@ -404,7 +408,7 @@ impl Session {
     /// No backend is wanted any more; what it has not acknowledged is lost.
     pub(super) fn backend_over(&mut self) {
         if self.backend != Backend::Over {
-            self.reset = self.backend_is_cut();
+            self.backend_link.reset = self.backend_is_cut();
             self.end_move(Outcome::Ended);
             self.count_undelivered();
             self.backend = Backend::Over;
@@ -428,7 +432,7 @@ impl Session {
         self.count_undelivered();
         if !between {
             self.backend_over();
-            self.reset = true;
+            self.backend_link.reset = true;
         }
     }
 

@@ -214,7 +214,7 @@ impl Session {
             return self.orphan(now, failure);
         }
         // One that was told to go and has said Close gets an orderly end.
-        self.reset = !(parting && self.backend_link.deaf);
+        self.backend_link.reset = !(parting && self.backend_link.deaf);
         self.note(Note::Failed(failure));
         self.count_leaving(failure);
         let convicted = self.suspect(now, failure);
@@ -234,7 +234,7 @@ impl Session {
 
     /// The client has left, or is being sent away, and no whole message is unacknowledged.
     fn nothing_to_deliver(&self) -> bool {
-        match self.state.goodbye {
+        match self.goodbye() {
             Some(_) => self.state.ring.all_released(),
             // The backend has said Close, as the application decided; nothing goes up any more.
             None => !matches!(self.state.client, Client::Open),
@@ -249,7 +249,7 @@ impl Session {
         }
         self.exceptions().moves += 1;
         // It has worked until now, so what was before is over.
-        self.episode = None;
+        self.underway.end_episode();
         if self.leaves_by_force() && self.commits().is_none() {
             let before = self.exceptions().in_doubt;
             self.count_doubt();
@@ -330,7 +330,7 @@ impl Session {
         let (best, words) = (self.backend_link.writer.acked(&self.state.ring), Words::default());
         let (failed, dials, linked, replay_to) = (since, 0, None, 0);
         let fresh = || Episode { deadline, ends, best, failed, dials, linked, replay_to, words };
-        let episode = self.episode.get_or_insert_with(|| Box::new(fresh()));
+        let episode = self.underway.begin_episode(fresh);
         if episode.linked.take().is_some() {
             episode.failed = since;
         }
@@ -339,7 +339,9 @@ impl Session {
     /// Chooses the time of the next dial: at once (but for jitter) after a first failure, then with
     /// a back-off that doubles.
     pub(super) fn plan_dial(&mut self, now: Time, entropy: &mut Entropy<'_>) {
-        let (Backend::Waiting { at: None }, Some(episode)) = (self.backend, &self.episode) else { return };
+        let (Backend::Waiting { at: None }, Some(episode)) = (self.backend, self.underway.episode()) else {
+            return;
+        };
         let config = &self.config;
         let most = match episode.dials {
             0 => config.jitter,
@@ -354,7 +356,8 @@ impl Session {
     /// The dial that is due, if one is. The driver answers with [`Session::handle_linked`] or
     /// [`Session::handle_dial_failed`].
     pub fn take_dial(&mut self, now: Time) -> Option<Dial> {
-        let (Backend::Waiting { at: Some(at) }, Some(episode)) = (self.backend, &mut self.episode) else {
+        let (Backend::Waiting { at: Some(at) }, Some(episode)) = (self.backend, self.underway.episode_mut())
+        else {
             return None;
         };
         if at > now {
@@ -392,7 +395,7 @@ impl Session {
             self.backend_link.timers.question(now);
         }
         self.exceptions().replayed += replayed;
-        let failed = self.episode.as_mut().map_or(now, |episode| {
+        let failed = self.underway.episode_mut().map_or(now, |episode| {
             (episode.linked, episode.replay_to) = (Some(now), replay_to);
             episode.failed
         });
@@ -427,7 +430,7 @@ impl Session {
         self.hear_word(Failure::Eof);
         if failure == DialFailure::Refused {
             self.dismiss(now, self.config.codes.refused, "refused by every backend", Cause::Refused, false);
-        } else if self.episode.as_ref().is_some_and(|episode| episode.deadline <= now) {
+        } else if self.underway.episode().is_some_and(|episode| episode.deadline <= now) {
             self.past_deadline(now, self.config.codes.deadline);
         }
     }
@@ -438,7 +441,7 @@ impl Session {
     pub(super) fn note_progress(&mut self, now: Time) {
         let deadline = now + self.config.deadline;
         let reached = self.backend_link.writer.reached(&self.state.ring);
-        if let Some(episode) = self.episode.as_mut().filter(|episode| reached > episode.best) {
+        if let Some(episode) = self.underway.episode_mut().filter(|episode| reached > episode.best) {
             (episode.best, episode.deadline) = (reached, deadline);
         }
     }
@@ -446,7 +449,7 @@ impl Session {
     /// The backend lives and is slow: deadlines are no judges of that.
     pub(super) fn wait_for_the_slow(&mut self, now: Time) {
         let until = now + self.config.ack_timeout;
-        if let Some(episode) = self.episode.as_mut().filter(|episode| episode.linked.is_some()) {
+        if let Some(episode) = self.underway.episode_mut().filter(|episode| episode.linked.is_some()) {
             (episode.deadline, episode.ends) = (episode.deadline.max(until), episode.ends.max(until));
         }
     }
@@ -494,11 +497,11 @@ impl Session {
 
     /// No failure before is still to be got over, apart from how long the backend has lasted.
     pub(super) fn settled(&self) -> bool {
-        self.episode.as_ref().is_none_or(|episode| episode.linked.is_some() && self.replayed(episode))
+        self.underway.episode().is_none_or(|episode| episode.linked.is_some() && self.replayed(episode))
     }
 
     pub(super) fn linked_state(&self) -> State {
-        match &self.episode {
+        match self.underway.episode() {
             None => State::Relaying,
             Some(episode) if self.replayed(episode) => State::Settling,
             Some(_) => State::Replaying,
@@ -506,7 +509,7 @@ impl Session {
     }
 
     pub(super) fn episode_timeout(&self) -> Option<Time> {
-        let episode = self.episode.as_ref().filter(|_| self.backend != Backend::Over)?;
+        let episode = self.underway.episode().filter(|_| self.backend != Backend::Over)?;
         match episode.linked {
             Some(linked) if self.replayed(episode) => Some(linked + self.config.stable),
             _ => Some(episode.deadline.min(episode.ends)),
@@ -519,11 +522,11 @@ impl Session {
         }
         // A backend that has everything and works is not taken away at the deadline: only its
         // failure, or silence, ends the session then.
-        let settled = self.episode.as_ref().is_some_and(|e| e.linked.is_some() && self.replayed(e));
-        let ends = self.episode.as_ref().is_some_and(|episode| episode.ends <= now);
+        let settled = self.underway.episode().is_some_and(|e| e.linked.is_some() && self.replayed(e));
+        let ends = self.underway.episode().is_some_and(|episode| episode.ends <= now);
         let codes = self.config.codes;
         match (settled, ends) {
-            (true, _) => self.episode = None,
+            (true, _) => self.underway.end_episode(),
             (false, true) => self.past_deadline(now, codes.longest),
             (false, false) => self.past_deadline(now, codes.deadline),
         }
@@ -532,8 +535,8 @@ impl Session {
     fn past_deadline(&mut self, now: Time, code: u16) {
         let give_up = now + self.config.close_timeout;
         self.dismiss_with_their_word(now, (code, "no backend in time"), Cause::Deadline);
-        self.episode = None;
-        if let Some(goodbye) = &mut self.state.goodbye {
+        self.underway.end_episode();
+        if let Some(goodbye) = self.goodbye_mut() {
             goodbye.give_up = give_up;
         }
     }
@@ -541,7 +544,7 @@ impl Session {
     /// A cut message follows whole ones that cannot be acknowledged any more, since a ping has no
     /// place in the middle of it: they are delivered to another backend.
     pub(super) fn leave_if_cut(&mut self, now: Time) {
-        let cut = self.backend_is_cut() && self.state.goodbye.is_some() && self.backend == Backend::Linked;
+        let cut = self.backend_is_cut() && self.goodbye().is_some() && self.backend == Backend::Linked;
         let unread = self.backend_link.writer.acked(&self.state.ring) < self.state.ring.whole();
         if cut && self.backend_link.pongs && unread && !self.backend_link.writer.pinging() {
             self.leave_backend(now, Failure::Cut);
@@ -557,7 +560,8 @@ impl Session {
         if self.backend_link.writer.closing() || self.backend_is_cut() || self.backend != Backend::Linked {
             return;
         }
-        if let Some(Farewell::Close(payload)) = self.state.goodbye.as_ref().map(|goodbye| &goodbye.farewell) {
+        let goodbye = self.state.exceptions.as_ref().and_then(|exceptions| exceptions.goodbye.as_ref());
+        if let Some(Farewell::Close(payload)) = goodbye.map(|goodbye| &goodbye.farewell) {
             self.backend_link.writer.close(&self.state.ring, payload);
         }
     }

@@ -1,5 +1,7 @@
 //! What became of a session's messages, counted.
 
+use super::Goodbye;
+use super::backend_link::{TICK, ticks};
 use super::ending::End;
 use super::failover::Suspicion;
 use super::orphan::Orphan;
@@ -83,6 +85,7 @@ pub(crate) struct Exceptions {
     /// The Close with which the present backend fails.
     pub(super) word: Option<Box<[u8]>>,
     pub(super) end: Option<End>,
+    pub(super) goodbye: Option<Goodbye>,
 }
 
 /// Estimates how many acknowledged messages were still unanswered, for a service that answers each
@@ -94,8 +97,8 @@ pub(crate) struct Unanswered {
     // Seqs and counts by their lower halves: what counts is how far they are apart.
     acked_at_link: u32,
     down_at_link: u32,
-    /// When the present bucket began, and acknowledgements before it and before the last one.
-    turned: crate::time::Time,
+    /// When the present bucket began, in [`ticks`], and acknowledgements before it and before the last one.
+    turned: u32,
     acked_before: u32,
     acked_before_last: u32,
 }
@@ -106,7 +109,7 @@ impl Unanswered {
         Unanswered {
             acked_at_link: acked_seq,
             down_at_link: down as u32,
-            turned: now,
+            turned: ticks(now),
             acked_before: acked_seq,
             acked_before_last: acked_seq,
         }
@@ -120,13 +123,14 @@ impl Unanswered {
         acked_seq: u64,
         window: std::time::Duration,
     ) {
-        let age = now.since(self.turned);
+        // As if a part of a tick were a whole one.
+        let age = TICK * ticks(now).wrapping_sub(self.turned).saturating_add(1);
         if age < window {
             return;
         }
         let acked_seq = acked_seq as u32;
         self.acked_before_last = if age < window * 2 { self.acked_before } else { acked_seq };
-        (self.acked_before, self.turned) = (acked_seq, now);
+        (self.acked_before, self.turned) = (acked_seq, ticks(now));
     }
 
     /// The estimate for messages up to `acked_seq`, with `down` messages heard.

@@ -13,6 +13,7 @@ use super::client_link::ClientLink;
 use super::resume::Returning;
 use super::service::Commits;
 use super::state::{SessionState, ShimState};
+use super::underway::Underway;
 use super::{AckMode, Backend, Client, Config, Session};
 
 /// How a session begins.
@@ -70,14 +71,12 @@ impl Session {
             ring: Ring::default(),
             down,
             client: Client::Open,
-            goodbye: None,
             shim: shim.then(|| Box::new(ShimState { commits, returning })),
             exceptions: None,
             slowest: SlowestAnswer::default(),
             no_failover,
             begins_anew,
             deflate,
-            backend_over: false,
         };
         let mut session = Session::of(state, config, now);
         session.attach_service(epoch);
@@ -96,11 +95,8 @@ impl Session {
             backend_link: BackendLink::new(&config, &state, now),
             backend: Backend::Linked,
             memory_short: false,
-            reset: false,
             due: now,
-            departure: None,
-            episode: None,
-            notes: None,
+            underway: Underway::default(),
             state,
             config,
         }

@@ -456,7 +456,7 @@ impl Session {
 
     /// The client is there, and no Close is on its way to it.
     fn tells_progress(&self) -> bool {
-        !self.away() && matches!(self.state.client, Client::Open | Client::Left { close: Some(_) })
+        !self.away() && matches!(self.state.client, Client::Open | Client::Left { hears: true })
     }
 
     pub(super) fn tell_client_at(&self) -> Option<Time> {

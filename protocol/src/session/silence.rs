@@ -125,7 +125,7 @@ impl Session {
 
     /// It is the message: the failover has brought a backend that is as good as the one before.
     fn follow(&mut self) -> Judgement {
-        self.episode = None;
+        self.underway.end_episode();
         let stall = self.exceptions().stall.as_mut();
         let known = stall.is_none_or(|stall| std::mem::replace(&mut stall.follows, true));
         if known { Judgement::Stays } else { Judgement::Follows }

@@ -72,7 +72,9 @@ impl Session {
             (Backend::Parting { .. }, _) => State::Closing,
             (Backend::Over, _) if self.orphaned().is_some() => State::Orphaned,
             (Backend::Closing { .. } | Backend::Over, _) => State::Closing,
-            (Backend::Linked, Client::Open) if self.away() && self.departure.is_none() => State::Detached,
+            (Backend::Linked, Client::Open) if self.away() && self.underway.departure().is_none() => {
+                State::Detached
+            }
             (Backend::Linked, Client::Open) => self.departing_state().unwrap_or_else(|| self.linked_state()),
             (Backend::Linked, _) => State::Closing,
         }
@@ -84,7 +86,11 @@ impl Session {
         let plain = matches!((&self.state.client, self.backend), (Client::Open, Backend::Linked));
         let written =
             self.state.down.waiting() == 0 && self.backend_link.writer.all_written(&self.state.ring);
-        plain && written && self.episode.is_none() && self.notes.is_none() && !self.owes_client()
+        plain
+            && written
+            && self.underway.episode().is_none()
+            && !self.underway.has_notes()
+            && !self.owes_client()
     }
 
     /// Bytes that the session keeps for its two directions.

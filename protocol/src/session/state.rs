@@ -3,11 +3,11 @@
 use crate::buffer::ring::Ring;
 use crate::relay::downstream::DownstreamWriter;
 
+use super::Client;
 use super::backend_link::SlowestAnswer;
 use super::ledger::Exceptions;
 use super::resume::Returning;
 use super::service::Commits;
-use super::{Client, Goodbye};
 
 /// A session without scanners, pings, timers and sockets: [`Session::restore`](super::Session::restore) makes a
 /// session of it again, in another process if need be. The client's upgrade request, which the next backend must
@@ -20,7 +20,6 @@ pub struct SessionState {
     pub(super) down: DownstreamWriter,
     /// Where the client stands; a time in it does not outlive the process.
     pub(super) client: Client,
-    pub(super) goodbye: Option<Box<Goodbye>>,
     pub(super) shim: Option<Box<ShimState>>,
     pub(super) exceptions: Option<Box<Exceptions>>,
     /// How slow its backends were.
@@ -31,8 +30,6 @@ pub struct SessionState {
     pub(super) begins_anew: bool,
     /// permessage-deflate is agreed.
     pub(super) deflate: bool,
-    /// No backend is wanted any more.
-    pub(super) backend_over: bool,
 }
 
 /// What sessions have with an end that links the shim, or with a client that may come back.

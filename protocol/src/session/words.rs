@@ -38,7 +38,7 @@ impl Session {
         if failure == Failure::Planned {
             return;
         }
-        if let Some(episode) = &mut self.episode {
+        if let Some(episode) = self.underway.episode_mut() {
             episode.words.add(word);
         }
     }
@@ -46,7 +46,7 @@ impl Session {
     /// A message fails every backend.
     pub(super) fn convicted(&mut self, now: Time) {
         let codes = self.config.codes;
-        let silent = self.episode.as_ref().is_none_or(|episode| episode.words.last.is_none());
+        let silent = self.underway.episode().is_none_or(|episode| episode.words.last.is_none());
         // Where some have said Close and some have died, it is not sure that the message is to blame.
         let (code, reason) = match silent {
             true => (codes.poison, "a message fails every backend"),
@@ -57,7 +57,7 @@ impl Session {
 
     /// Sends the client away: with the last backend's own Close, if all have said one, else with the broker's.
     pub(super) fn dismiss_with_their_word(&mut self, now: Time, (code, reason): (u16, &str), cause: Cause) {
-        let words = self.episode.as_ref().map(|episode| &episode.words);
+        let words = self.underway.episode().map(|episode| &episode.words);
         match words.filter(|words| !words.silence).and_then(|words| words.last.clone()) {
             Some(payload) => self.dismiss_as(now, &payload, cause, false),
             None => self.dismiss(now, code, reason, cause, false),

@@ -22,7 +22,7 @@ pub(in crate::session) struct BackendTimers {
 }
 
 /// The unit of times that are kept in little room: 1.024 ms.
-const TICK: u128 = 1024;
+pub(in crate::session) const TICK: Duration = Duration::from_micros(1024);
 
 /// By how much of the difference the slowest answer of late falls with each that is faster.
 const FORGETS: u16 = 32;
@@ -84,15 +84,14 @@ impl BackendTimers {
         }
         let took = ticks(now).wrapping_sub(self.asked);
         self.asked = 0;
-        if u128::from(took) * TICK <= most.as_micros() {
+        if TICK.saturating_mul(took) <= most {
             slowest.took(u16::try_from(took).unwrap_or(u16::MAX).saturating_add(1));
         }
     }
 
     /// How long the client has waited for an answer; `None`: it has got one.
     pub(in crate::session) fn asked_for(&self, now: Time) -> Option<Duration> {
-        let ago = u64::from(ticks(now).wrapping_sub(self.asked));
-        (self.asked != 0).then(|| Duration::from_micros(ago * TICK as u64))
+        (self.asked != 0).then(|| TICK * ticks(now).wrapping_sub(self.asked))
     }
 
     /// Time in which the backend was not read does not count against it.
@@ -208,10 +207,11 @@ impl SlowestAnswer {
 
     /// Returns it; zero: there was none.
     pub(in crate::session) fn duration(self) -> Duration {
-        Duration::from_micros(u64::from(self.0) * TICK as u64)
+        TICK * u32::from(self.0)
     }
 }
 
-fn ticks(now: Time) -> u32 {
-    (now.since_origin().as_micros() / TICK) as u32
+/// The time in [`TICK`]s, as far as 32 bits go.
+pub(in crate::session) fn ticks(now: Time) -> u32 {
+    (now.micros_since(Time::ORIGIN) / TICK.as_micros() as u64) as u32
 }

@@ -10,8 +10,6 @@ use super::life::ClientLife;
 pub(in crate::session) struct ClientTimers {
     heard: Time,
     rare: Option<Box<Rare>>,
-    /// The client is not read, since the ring or the memory is full.
-    paused: bool,
 }
 
 /// What an idle session, and most busy ones, have no need of.
@@ -22,6 +20,8 @@ struct Rare {
     /// Data waits for the client, and it has taken none of it since.
     stalled_since: Option<Time>,
     progress: u64,
+    /// The client is not read, since memory is short.
+    paused: bool,
     /// When the message began that is open.
     open: Option<Time>,
 }
@@ -34,7 +34,7 @@ impl Rare {
 
 impl ClientTimers {
     pub(super) fn new(now: Time) -> ClientTimers {
-        ClientTimers { heard: now, rare: None, paused: false }
+        ClientTimers { heard: now, rare: None }
     }
 
     /// Changes what is rare; takes memory for it only while there is something to tell.
@@ -49,17 +49,22 @@ impl ClientTimers {
     /// Whether the client is read at present.
     #[inline]
     pub(in crate::session) fn read(&mut self, now: Time, read: bool) {
-        if self.paused {
+        let paused = self.paused();
+        if paused {
             self.heard = now;
-            self.change(|rare| rare.open = rare.open.map(|_| now));
         }
-        self.paused = !read;
+        if paused || !read {
+            self.change(|rare| {
+                rare.open = rare.open.map(|open| if paused { now } else { open });
+                rare.paused = !read;
+            });
+        }
     }
 
     /// Whether the client is not read at present.
     #[inline]
     pub(in crate::session) fn paused(&self) -> bool {
-        self.paused
+        self.rare.as_ref().is_some_and(|rare| rare.paused)
     }
 
     #[inline]

@@ -62,7 +62,7 @@ impl Departure {
 impl Session {
     /// The session is ready to leave. If the next backend is to be dialled late, it is its turn.
     pub(super) fn part_or_dial(&mut self, now: Time, forced: bool) {
-        match &mut self.departure {
+        match self.underway.departure_mut() {
             Some(departure) if departure.late == Late::Resting && departure.target.is_none() => {
                 departure.late = Late::Wanted;
             }
@@ -73,7 +73,7 @@ impl Session {
     /// The next backend was lost before the old one is left.
     pub(super) fn target_lost(&mut self) {
         let waits = matches!(self.stage(), Some(Stage::Waiting { .. } | Stage::Holding { .. }));
-        if !waits || !self.departure.as_mut().is_some_and(|departure| departure.lose()) {
+        if !waits || !self.underway.departure_mut().is_some_and(|departure| departure.lose()) {
             self.end_move(Outcome::Stayed(Stay::TargetLost));
         }
     }
