@@ -85,13 +85,13 @@ pub use opening::{ClientKind, Opening};
 pub use service::Breach;
 pub use silence::{Evidence, Judgement};
 pub use standing::State;
+pub use state::SessionState;
 
 use backend_link::BackendLink;
 use client_link::ClientLink;
 use ledger::Exceptions;
 use resume::Returning;
 use service::Commits;
-use state::SessionState;
 use underway::Underway;
 
 /// The client's side.

@@ -49,6 +49,8 @@ pub enum Failure {
     Planned,
     /// None: the session was told to go as if it had.
     Ordered,
+    /// None: the broker's process has ended, and another one goes on with the session.
+    Restored,
 }
 
 impl Failure {
@@ -66,6 +68,7 @@ impl Failure {
             Failure::Cut => "cut",
             Failure::Planned => "planned",
             Failure::Ordered => "ordered",
+            Failure::Restored => "restored",
         }
     }
 
@@ -80,6 +83,7 @@ impl Failure {
                 | Failure::Cut
                 | Failure::Planned
                 | Failure::Ordered
+                | Failure::Restored
         )
     }
 }
@@ -186,6 +190,13 @@ pub(super) struct Suspicion {
     until_seq: Option<u64>,
     accused: u64,
     convictions: u32,
+}
+
+impl Suspicion {
+    /// Suspects stay so; when they have killed is known no more.
+    pub(super) fn forget_times(&mut self) {
+        self.deaths.clear();
+    }
 }
 
 impl Session {

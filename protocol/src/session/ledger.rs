@@ -88,6 +88,19 @@ pub(crate) struct Exceptions {
     pub(super) goodbye: Option<Goodbye>,
 }
 
+impl Exceptions {
+    /// Drops what is measured by a clock that has ended. `give_up`: when a goodbye that is under way is given up.
+    pub(super) fn forget_times(&mut self, give_up: crate::time::Time) {
+        (self.orphan, self.word) = (None, None);
+        if let Some(suspicion) = &mut self.suspicion {
+            suspicion.forget_times();
+        }
+        if let Some(goodbye) = &mut self.goodbye {
+            goodbye.give_up = give_up;
+        }
+    }
+}
+
 /// Estimates how many acknowledged messages were still unanswered, for a service that answers each
 /// message once: what it has acknowledged on this link, less what it has said, but no more than was
 /// acknowledged lately. A service that pushes besides hides some; one that answers nothing is

@@ -332,7 +332,7 @@ impl Session {
         self.note_given();
         let Some(commits) = self.commits() else { return };
         let reason = format!("fenced: epoch {} is over", commits.epoch);
-        let lives = !matches!(failure, Failure::Eof | Failure::Reset | Failure::Close(_));
+        let lives = !matches!(failure, Failure::Eof | Failure::Reset | Failure::Close(_) | Failure::Restored);
         if lives && !self.backend_link.writer.closing() {
             self.part_from_service(CLOSE_SUPERSEDED, &reason);
         }

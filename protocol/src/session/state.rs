@@ -1,13 +1,25 @@
 //! What of a session outlives its connections, and the process.
+//!
+//! ```text
+//!   any state -- into_state --> SessionState -- restore --> Waiting, as after a failover;
+//!                                                           the client away, or left if it cannot come back
+//! ```
+//!
+//! To a client and to the backends it is the same as if both connections had failed in one moment. What was half
+//! said comes again or was never said, a Close for the client is said again on its next connection, and what no
+//! connection had acknowledged is replayed. Times are begun anew, since nobody knows how long it took.
+
+use std::sync::Arc;
 
 use crate::buffer::ring::Ring;
 use crate::relay::downstream::DownstreamWriter;
+use crate::time::Time;
 
-use super::Client;
 use super::backend_link::SlowestAnswer;
 use super::ledger::Exceptions;
 use super::resume::Returning;
 use super::service::Commits;
+use super::{AckMode, Client, Config, Failure, Session};
 
 /// A session without scanners, pings, timers and sockets: [`Session::restore`](super::Session::restore) makes a
 /// session of it again, in another process if need be. The client's upgrade request, which the next backend must
@@ -37,4 +49,45 @@ pub struct SessionState {
 pub(super) struct ShimState {
     pub(super) commits: Option<Commits>,
     pub(super) returning: Option<Returning>,
+}
+
+impl Session {
+    /// Ends the machine, and returns what outlives it.
+    pub fn into_state(mut self) -> SessionState {
+        self.count_unmarked();
+        self.note_acknowledged();
+        self.state
+    }
+
+    /// A session that goes on from what another process has left of it, at `now` of this one's clock.
+    pub fn restore(mut state: SessionState, config: Arc<Config>, now: Time) -> Session {
+        state.forget_times(now, &config);
+        let mut session = Session::of(state, config, now);
+        // The client first: for one that is away, a Close is kept.
+        session.handle_client_gone(now);
+        if session.linked() {
+            session.leave_backend(now, Failure::Restored);
+        }
+        session
+    }
+
+    /// What the present backend has acknowledged stays so, also what is held for a replay.
+    fn note_acknowledged(&mut self) {
+        let acked = self.backend_link.writer.acked_seq(&self.state.ring);
+        if self.config.ack == AckMode::Pong && acked > self.state.ring.base_seq() {
+            let exceptions = self.exceptions();
+            exceptions.acked_seq = exceptions.acked_seq.max(acked);
+        }
+    }
+}
+
+impl SessionState {
+    fn forget_times(&mut self, now: Time, config: &Config) {
+        if let Client::Told { until, .. } = &mut self.client {
+            *until = None;
+        }
+        if let Some(exceptions) = &mut self.exceptions {
+            exceptions.forget_times(now + config.deadline);
+        }
+    }
 }

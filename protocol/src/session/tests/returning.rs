@@ -5,6 +5,7 @@ mod acks;
 mod breaches;
 mod last_words;
 mod plainly;
+mod restoring;
 mod resuming;
 mod tokens;
 

@@ -95,6 +95,7 @@ pub(super) struct Link {
 }
 
 pub(super) struct Rig {
+    config: Arc<Config>,
     pub(super) session: Session,
     pub(super) now: Time,
     /// What the client has received.
@@ -139,9 +140,11 @@ impl Rig {
     pub(super) fn open(change: impl FnOnce(&mut Config), opening: Opening) -> Rig {
         let mut config = config();
         change(&mut config);
+        let config = Arc::new(config);
         let now = Time::ORIGIN + secs(1000);
         Rig {
-            session: Session::new(Arc::new(config), now, opening),
+            session: Session::new(Arc::clone(&config), now, opening),
+            config,
             now,
             client: Reader::default(),
             client_unread: Vec::new(),
@@ -193,6 +196,20 @@ impl Rig {
         self.client_room = usize::MAX;
         self.pump();
         Ok(())
+    }
+
+    /// The broker's process ends, and another one restores the session, with a clock of its own.
+    pub(super) fn restore(&mut self) {
+        let nothing = Session::new(Arc::clone(&self.config), self.now, Opening::default());
+        let state = std::mem::replace(&mut self.session, nothing).into_state();
+        self.now = Time::ORIGIN + secs(5);
+        self.link().dropped = Some(Drop::Reset);
+        self.clients.push(std::mem::take(&mut self.client));
+        self.client_unread.clear();
+        self.client_room = usize::MAX;
+        self.session = Session::restore(state, Arc::clone(&self.config), self.now);
+        self.target = None;
+        self.pump();
     }
 
     /// Bytes that wait in the client's socket because they are not read.
