@@ -49,6 +49,8 @@ mod deadlines;
 mod departure;
 mod ending;
 mod failover;
+#[cfg(debug_assertions)]
+mod invariants;
 mod ledger;
 mod opening;
 mod orphan;
@@ -349,6 +351,8 @@ impl Session {
         let waits = self.state.down.waiting() > 0 || (paused && !self.away());
         let progress = self.state.down.progress().wrapping_add(self.client_pongs());
         self.client_link.timers.progress(now, waits, progress);
+        #[cfg(debug_assertions)]
+        self.check_invariants();
     }
 
     // ---- outputs ----

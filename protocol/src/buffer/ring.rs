@@ -181,6 +181,33 @@ impl Ring {
         self.sent == self.base || self.messages().any(|(end, _)| end == self.sent)
     }
 
+    /// Panics if what is written at the head of this file does not hold. Messages are walked through only where
+    /// that is cheap.
+    #[cfg(debug_assertions)]
+    pub(crate) fn check_invariants(&self) {
+        let Ring { base, sent, whole, base_seq, whole_seq, .. } = *self;
+        let end = self.end();
+        assert!(base <= sent && sent <= end, "sent {sent} lies outside of {base}..{end}");
+        assert!(base <= whole && whole <= end, "whole {whole} lies outside of {base}..{end}");
+        assert_eq!(base < whole, base_seq < whole_seq, "messages {base_seq}..{whole_seq} in {base}..{whole}");
+        if self.walks_cheaply() {
+            let last = self.messages().last().unwrap_or((base, base_seq));
+            assert_eq!(last, (whole, whole_seq), "where the last whole message ends, and its seq");
+        }
+    }
+
+    /// Whether `position` lies between two messages, or cannot be looked up cheaply.
+    #[cfg(debug_assertions)]
+    pub(crate) fn may_be_boundary(&self, position: u64) -> bool {
+        let known = position <= self.base || !self.walks_cheaply();
+        known || self.messages().any(|(end, _)| end == position)
+    }
+
+    #[cfg(debug_assertions)]
+    fn walks_cheaply(&self) -> bool {
+        self.len() <= 1024
+    }
+
     /// How many of them are written to their last byte.
     pub fn fully_written(&self) -> u64 {
         if self.sent >= self.whole {

@@ -374,6 +374,22 @@ impl DownstreamWriter {
         }
     }
 
+    /// A Close is queued or written.
+    #[cfg(debug_assertions)]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Panics if something does not hold that does at any time.
+    #[cfg(debug_assertions)]
+    pub(crate) fn check_invariants(&self) {
+        match self.queues.as_deref() {
+            None => {}
+            Some(Way::Kept(kept)) => kept.check_invariants(),
+            Some(Way::Passing(queues)) => queues.check_invariants(self.closed),
+        }
+    }
+
     fn way(&mut self) -> &mut Box<Way> {
         self.queues.get_or_insert_with(|| Box::new(Way::Passing(Queues::default())))
     }
@@ -394,6 +410,25 @@ impl DownstreamWriter {
 }
 
 impl Queues {
+    #[cfg(debug_assertions)]
+    fn check_invariants(&self, closed: bool) {
+        assert!(!self.is_empty(), "an empty queue holds no memory");
+        let len = self.out.len();
+        assert!(self.next_frame <= len && self.pong_end <= len, "positions behind the {len} bytes that wait");
+        if len > 1024 {
+            return;
+        }
+        let (mut open, mut over) = (false, false);
+        for frame in Frames::new(&self.out, self.next_frame) {
+            assert!(!over, "something follows a Close");
+            over = closed && frame.header.opcode == Opcode::Close;
+            if !frame.header.opcode.is_control() {
+                open = !frame.header.fin;
+            }
+        }
+        assert!(!open, "a message waits to be written whose end is not there");
+    }
+
     fn is_empty(&self) -> bool {
         self.out.is_empty() && self.held.is_empty() && self.late_pong.is_none()
     }

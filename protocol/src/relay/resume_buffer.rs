@@ -263,6 +263,24 @@ impl ResumeBuffer {
         self.ring.whole_seq() - self.given_seq.max(self.ring.base_seq())
     }
 
+    /// Panics if what is written at the head of this file does not hold.
+    #[cfg(debug_assertions)]
+    pub(crate) fn check_invariants(&self) {
+        self.ring.check_invariants();
+        let (base, sent, whole) = (self.ring.base(), self.ring.sent(), self.ring.whole());
+        assert!(base <= self.at && self.at <= sent, "begun at {} of {base}..{sent}", self.at);
+        assert!(sent <= whole, "{sent} is written of {whole}");
+        assert!(self.ring.may_be_boundary(self.at), "a message begins at {}", self.at);
+        let seqs = self.ring.base_seq()..=self.ring.whole_seq();
+        assert!(seqs.contains(&self.at_seq), "{} of {seqs:?}", self.at_seq);
+        assert!(self.given_seq <= self.ring.whole_seq(), "{} of {seqs:?} was given", self.given_seq);
+        if self.away {
+            let ours = self.ours.is_empty() && self.late.iter().all(Option::is_none);
+            assert!(sent == base && ours, "something is written to a client without a connection");
+            assert!(self.close.as_ref().is_none_or(|close| close.written == 0), "a part of a Close is");
+        }
+    }
+
     /// Takes over what another backend has said.
     pub(crate) fn absorb(&mut self, next: DownstreamWriter) {
         next.hand_over(&mut self.ring);

@@ -11,6 +11,8 @@
 //! once, pings stand at bounded distances, so that a slow backend shows how far it has come.
 
 mod inserts;
+#[cfg(debug_assertions)]
+mod invariants;
 mod marking;
 mod ping;
 mod pings;

@@ -129,7 +129,10 @@ impl Session {
         Ledger {
             up: Counts {
                 forwarded: self.state.ring.whole_seq(),
-                acknowledged: if self.backend_link.pongs { self.done_seq() } else { self.marked_seq() },
+                acknowledged: match self.backend_link.pongs {
+                    true => self.done_seq().saturating_sub(e.lost_unmarked),
+                    false => self.marked_seq(),
+                },
                 replayed: e.replayed,
                 suppressed: 0,
                 lost: e.lost_up,

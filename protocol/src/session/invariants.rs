@@ -1,0 +1,60 @@
+//! What holds of a session whenever it has done what was due.
+
+use super::{Backend, Client, Session};
+
+impl Session {
+    /// Panics if something does not hold. The fuzz targets, the properties and the simulation drive this.
+    pub(super) fn check_invariants(&self) {
+        self.state.ring.check_invariants();
+        self.state.down.check_invariants();
+        self.backend_link.writer.check_invariants(&self.state.ring);
+        self.check_client();
+        self.check_backend();
+        self.check_counts();
+    }
+
+    fn check_client(&self) {
+        let waiting = self.state.down.waiting();
+        match self.state.client {
+            Client::Open => assert!(!self.state.down.is_closed(), "an open client was told Close"),
+            Client::Left { hears } => assert!(hears || waiting == 0, "{waiting} wait for one that hung up"),
+            Client::Told { .. } => assert!(self.state.down.is_closed(), "no Close is there for the client"),
+            Client::Over => assert_eq!(waiting, 0, "something waits for a client that is gone"),
+        }
+        if self.away() {
+            let waited_for = matches!(self.state.client, Client::Open | Client::Told { .. });
+            assert!(waited_for && self.returning().is_some(), "a client is away that cannot come back");
+        }
+    }
+
+    fn check_backend(&self) {
+        let ring = &self.state.ring;
+        match self.backend {
+            Backend::Waiting { .. } | Backend::Dialing => {
+                assert!(self.underway.episode().is_some(), "the next backend is looked for in no episode");
+                assert_eq!(ring.sent(), ring.base(), "something is written to no backend");
+                assert!(!self.backend_link.writer.pinging(), "no backend is asked for a pong");
+            }
+            Backend::Over => {
+                let orphaned = matches!(self.state.client, Client::Open);
+                assert!(ring.all_released() || orphaned, "messages are left without a backend");
+                assert!(self.underway.departure().is_none(), "a session moves without a backend");
+            }
+            Backend::Linked | Backend::Parting { .. } | Backend::Closing { .. } => {}
+        }
+        if let Some(commits) = self.commits() {
+            let (committed, whole) = (commits.committed(), ring.whole_seq());
+            assert!(committed <= whole, "{committed} of {whole} messages are committed");
+            // What is not delivered at the end has left the ring as well.
+            let ends = !matches!(self.state.client, Client::Open);
+            assert!(ring.base_seq() <= committed || ends, "{} is let go of before a commit", ring.base_seq());
+        }
+    }
+
+    fn check_counts(&self) {
+        let ledger = self.ledger();
+        for counts in [ledger.up, ledger.down] {
+            assert!(counts.acknowledged + counts.lost <= counts.forwarded, "{counts:?}");
+        }
+    }
+}
