@@ -44,9 +44,11 @@ impl Session {
             self.stall_at(),
             self.slow_message_at(),
         ]
+        // Without a look whether there is each of them.
+        .map(|at| at.unwrap_or(Time::NEVER))
         .into_iter()
-        .flatten()
         .min()
+        .filter(|at| *at < Time::NEVER)
     }
 
     /// Acts on every time that has come.
@@ -77,6 +79,7 @@ impl Session {
         }
     }
 
+    #[inline]
     fn stall_at(&self) -> Option<Time> {
         let over = matches!(self.state.client, Client::Over);
         self.client_link
@@ -88,6 +91,7 @@ impl Session {
 
     /// Neither side may keep a message open for long. The client's does not age while it is not
     /// read.
+    #[inline]
     fn slow_message_at(&self) -> Option<Time> {
         let read = matches!(self.state.client, Client::Open) && !self.client_link.timers.paused();
         let client = self.client_link.timers.message_since().filter(|_| read);

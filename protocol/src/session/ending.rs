@@ -322,7 +322,12 @@ impl Session {
     }
 
     /// Takes the steps towards the end that have become possible.
+    #[inline]
     pub(super) fn settle(&mut self, now: Time) {
+        // As almost always: nothing was said that ends anything.
+        if matches!((&self.state.client, self.backend), (Client::Open, Backend::Linked)) {
+            return;
+        }
         self.settle_backend(now);
         self.settle_client(now);
     }

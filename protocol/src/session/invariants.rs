@@ -16,7 +16,10 @@ impl Session {
     fn check_client(&self) {
         let waiting = self.state.down.waiting();
         match self.state.client {
-            Client::Open => assert!(!self.state.down.is_closed(), "an open client was told Close"),
+            Client::Open => {
+                let ends = self.state.down.is_closed() || self.goodbye().is_some();
+                assert!(!ends, "an open client was told Close, or its backend goodbye");
+            }
             Client::Left { hears } => assert!(hears || waiting == 0, "{waiting} wait for one that hung up"),
             Client::Told { .. } => assert!(self.state.down.is_closed(), "no Close is there for the client"),
             Client::Over => assert_eq!(waiting, 0, "something waits for a client that is gone"),
