@@ -1,8 +1,8 @@
 //! A backend that owes something and says nothing, or talks and never answers a ping.
 
 use super::rig::{MUTE, Rig, ms, secs};
-use super::wire::{PING, down, plain, up};
-use crate::session::{AckMode, Cause, Evidence, Failure, Judgement, Note};
+use super::wire::{Commit, PING, down, plain, up};
+use crate::session::{AckMode, Cause, Evidence, Failure, Judgement, Note, Opening};
 
 /// It was left, since it was mute to everybody.
 const BLAMED: Judgement = Judgement::Left { blamed: true };
@@ -214,6 +214,35 @@ fn silence_on_another_message_is_another_silence() {
     rig.link_next();
     rig.backend_pongs();
     rig.client_says("two");
+    assert_eq!(asked_for(&mut rig, 100, |_| MUTE), BLAMED);
+}
+
+/// A service that commits nothing meanwhile has fallen silent on the first of two messages, and so has the next, and
+/// then it has read that one.
+fn followed_without_a_commit() -> Rig {
+    let opening = Opening { session: [7; 16], epoch: 1, ..Opening::default() };
+    let mut rig = Rig::open(|config| config.ack = AckMode::Shim, opening);
+    rig.pump();
+    rig.client_says("works for a minute");
+    assert_eq!(asked_for(&mut rig, 100, |_| MUTE), BLAMED);
+    rig.link_next();
+    rig.client_says("works as long");
+    assert_eq!(asked_for(&mut rig, 100, |_| MUTE), Judgement::Follows);
+    rig.backend_pongs();
+    rig
+}
+
+#[test]
+fn what_two_fell_silent_on_is_begun_by_no_third_for_the_sake_of_a_later_message() {
+    let mut rig = followed_without_a_commit();
+    assert_eq!(asked_for(&mut rig, 100, |_| MUTE), Judgement::Stays, "the next one would get both again");
+    assert_eq!(rig.links.len(), 2);
+}
+
+#[test]
+fn once_it_is_committed_a_later_one_is_another_silence() {
+    let mut rig = followed_without_a_commit();
+    rig.backend_sends(&Commit { number: 1, upto: 1, ..Commit::default() }.frame());
     assert_eq!(asked_for(&mut rig, 100, |_| MUTE), BLAMED);
 }
 
