@@ -2,6 +2,8 @@
 //! moments and in the same order.
 
 mod client_side;
+mod dialing;
+mod evidence;
 mod service_side;
 mod socket;
 
@@ -14,13 +16,15 @@ use steadfast_protocol::shim::client_wire::Resume;
 use steadfast_protocol::time::Time;
 
 use crate::ground::{Bounds, Ground};
+use crate::hosts::Host;
 use crate::network::{Conn, End};
 use crate::process::{Habits, Process};
 
+pub(crate) use dialing::Dialing;
 pub(crate) use service_side::start;
 pub(crate) use socket::refuse;
 
-use service_side::{Dialing, Target};
+use service_side::Target;
 use socket::{Socket, write};
 
 /// Rounds of one turn before others get theirs.
@@ -47,17 +51,20 @@ pub(crate) struct Hosted {
     name: String,
     client: Option<Socket>,
     link: Option<Socket>,
+    /// On which its service runs, or the last one ran.
+    host: Host,
+    config: Arc<Config>,
     target: Option<Target>,
     dialing: Option<Dialing>,
     arrival: Option<Arrival>,
     epoch: u64,
     bounds: Bounds,
     habits: Habits,
-    /// Another service is there to go to when one is silent.
-    pub(crate) others: bool,
     /// Something was done to the machine from outside.
     pub(crate) stirred: bool,
     due: Option<Time>,
+    /// Something was written to the service.
+    told: bool,
     /// The breach that is to be noted.
     breach: Option<&'static str>,
     pub(crate) over: bool,
@@ -72,32 +79,37 @@ impl Hosted {
         ground: &mut Ground,
         config: &Arc<Config>,
         opening: Opening,
-        (client, link): (Conn, Conn),
+        (client, (link, host)): (Conn, (Conn, Host)),
         (habits, bounds): (Habits, Bounds),
     ) -> Hosted {
         let (session, epoch) = (opening.session, opening.epoch);
         ground.truth(session).client_back(None);
-        ground.truth(session).attach(link, epoch);
-        Hosted {
+        let now = ground.now;
+        ground.truth(session).attach(now, link, epoch);
+        let mut hosted = Hosted {
             machine: Session::new(Arc::clone(config), ground.now, opening),
             session,
             name: format!("session {}", Ground::number_of(session)),
             client: Some(Socket::new(client, End::Far)),
             link: Some(Socket::new(link, End::Near)),
+            host,
+            config: Arc::clone(config),
             target: None,
             dialing: None,
             arrival: None,
             epoch,
             bounds,
             habits,
-            others: ground.dice.chance(70),
             stirred: true,
             due: None,
+            told: false,
             breach: None,
             over: false,
             window: config.resume_window,
             away_until: None,
-        }
+        };
+        hosted.tell_fitness(ground);
+        hosted
     }
 
     /// Does what there is to do. True: something has changed.
@@ -123,6 +135,9 @@ impl Hosted {
             moved |= self.write(ground);
             moved |= self.follow(ground);
             Ground::check_bounds(&self.machine, &self.bounds);
+            if std::mem::take(&mut self.told) {
+                self.check_window(ground);
+            }
             ground.truth(self.session).over |= self.is_ending(ground.now);
             if !moved {
                 self.stirred = false;
@@ -167,9 +182,21 @@ impl Hosted {
         if let Some(socket) = &self.link {
             let written = write(ground, socket, &self.machine.backend_transmit());
             self.machine.backend_written(written.len());
-            moved |= !written.is_empty();
+            let now = ground.now;
+            ground.truth(self.session).service_told(now, &written);
+            self.told = !written.is_empty();
+            moved |= self.told;
         }
         self.write_client(ground) | moved
+    }
+
+    /// No more lies unread at the service than may.
+    fn check_window(&self, ground: &mut Ground) {
+        let link = &ground.truths[Ground::number_of(self.session)].link;
+        link.check();
+        if link.is_full() && link.bounded {
+            ground.count("the window is full");
+        }
     }
 
     // ---- the end ----
@@ -218,6 +245,16 @@ impl Hosted {
     pub(crate) fn standing(&self) -> String {
         let (state, kept, due) = (self.machine.state(), self.machine.buffered(), self.due);
         format!("{}: {state:?}, {kept} bytes kept, due {due:?}, {:?}; ", self.name, self.connections())
+    }
+
+    /// The connection to its service, the end of it, and its host.
+    fn served_by(&self) -> Option<(Conn, End, Host)> {
+        self.link.as_ref().map(|socket| (socket.conn, socket.end, self.host))
+    }
+
+    /// The next service is connected, and waits.
+    fn holds_target(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| target.socket().is_some())
     }
 
     /// That of the next service, while it waits.

@@ -30,6 +30,10 @@ pub(crate) enum Fault {
     HoldUp(Way, Duration),
     /// One who is at its end does not read for a while.
     Stall(Way, Duration),
+    /// The service's host does nothing for a while, as one that is stopped.
+    Stop(Duration),
+    /// It is gone for a while, with all that runs there.
+    HostDies(Duration),
     Crash(Fuse),
     Die(Death),
     /// The message that the client sends next kills so many services.
@@ -61,8 +65,8 @@ pub(crate) struct Faults {
 }
 
 /// Kinds of faults, the last of which are rare.
-const KINDS: u64 = 21;
-const RARE: u64 = 18;
+const KINDS: u64 = 23;
+const RARE: u64 = 20;
 
 impl Faults {
     pub(crate) fn new(dice: &mut Random, span: u64) -> Faults {
@@ -104,8 +108,10 @@ impl Faults {
             15 => dice.pick(&[Fault::Mute, Fault::ServiceCloses(1001), Fault::ServiceCloses(1012)]),
             16 => Fault::ClientsBreak(dice.between(1, 8), dice.pick(&[150, 250, 500])),
             17 => Fault::ServicesBreak(dice.between(1, 4), dice.pick(&[100, 500])),
-            18 => Fault::Killer(dice.between(1, 8)),
-            19 => {
+            18 => Fault::Stop(dice.millis(100, 20_000)),
+            19 => Fault::HostDies(dice.millis(100, 20_000)),
+            20 => Fault::Killer(dice.between(1, 8)),
+            21 => {
                 dice.pick(&[Fault::ServiceCloses(1011), Fault::ServiceCloses(4000), Fault::BrokerEnds(None)])
             }
             _ => match dice.below(4) {
@@ -192,6 +198,18 @@ impl World {
             Fault::Crash(fuse) => process.fuse = Some(fuse),
             Fault::Die(death) => process.end(ground, death),
             Fault::Mute => process.mute = true,
+            Fault::Stop(time) => {
+                ground.count("a host is stopped");
+                ground.hosts.halt(process.host, ground.now, ground.now + time);
+            }
+            Fault::HostDies(time) => {
+                ground.count("a host dies");
+                let host = process.host;
+                ground.hosts.go(host, ground.now, ground.now + time);
+                for process in processes.iter_mut().filter(|process| process.host == host) {
+                    process.end(ground, Death::PowerCut);
+                }
+            }
             Fault::ServiceCloses(code) => process.closes(ground, code),
             Fault::Misbehave(way) => misbehave(ground, process, way),
             _ => {}

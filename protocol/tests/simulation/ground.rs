@@ -8,6 +8,7 @@ use steadfast_protocol::time::Time;
 
 use crate::application::Sizes;
 use crate::faults::outage;
+use crate::hosts::Hosts;
 use crate::network::{Conn, End, Network};
 use crate::random::Random;
 use crate::tally::Tally;
@@ -16,6 +17,8 @@ use crate::truth::{Limits, Truth};
 pub(crate) struct Ground {
     pub(crate) now: Time,
     pub(crate) net: Network,
+    pub(crate) hosts: Hosts,
+    pub(crate) ack_timeout: Duration,
     pub(crate) dice: Random,
     /// One for each session that there was.
     pub(crate) truths: Vec<Truth>,

@@ -37,7 +37,10 @@ mod door;
 mod faults;
 mod framing;
 mod ground;
+mod hosts;
+mod link;
 mod network;
+mod pace;
 mod plan;
 mod process;
 mod random;
@@ -46,6 +49,7 @@ mod story;
 mod tally;
 mod truth;
 mod user;
+mod verdict;
 mod world;
 
 use std::ops::Range;

@@ -15,7 +15,9 @@ use steadfast_protocol::time::Time;
 use crate::application::{Message, Store, Sum};
 use crate::framing::{Ear, Heard, Pen};
 use crate::ground::Ground;
+use crate::hosts::{Host, Hosts};
 use crate::network::{Conn, End, Ending, Read};
+use crate::pace::Pace;
 use crate::truth::Attached;
 
 pub(crate) use death::{Death, Fuse, Point};
@@ -40,6 +42,8 @@ pub(crate) struct Habits {
     pub(crate) talks: u64,
     /// It answers a Close without a look at what it has not handled yet.
     pub(crate) hasty: bool,
+    /// How fast they read.
+    pub(crate) pace: Pace,
 }
 
 pub(crate) struct Process {
@@ -47,9 +51,15 @@ pub(crate) struct Process {
     pub(crate) conn: Conn,
     pub(crate) session: SessionId,
     epoch: u64,
+    /// On which it runs.
+    pub(crate) host: Host,
     habits: Habits,
     machine: Service,
     ear: Ear,
+    /// What it has read, and has not come to yet.
+    heard: VecDeque<Heard>,
+    /// It reads no further before this.
+    reads_at: Option<Time>,
     /// Bytes to be written.
     out: Vec<u8>,
     /// Messages that are not consumed, with their ids.
@@ -76,6 +86,7 @@ impl Process {
         ground: &mut Ground,
         habits: Habits,
         (conn, session, epoch): (Conn, SessionId, u64),
+        host: Host,
     ) -> Process {
         let Ground { limits, now, .. } = *ground;
         let name = format!("service {}.{epoch}", Ground::number_of(session));
@@ -85,9 +96,12 @@ impl Process {
             conn,
             session,
             epoch,
+            host,
             habits,
             machine: Service::new(limits),
             ear: Ear::masked(),
+            heard: VecDeque::new(),
+            reads_at: None,
             out: Vec::new(),
             inbox: VecDeque::new(),
             state: Sum::default(),
@@ -115,7 +129,7 @@ impl Process {
 
     /// Does what there is to do. True: something has changed.
     pub(crate) fn pump(&mut self, ground: &mut Ground, store: &mut Store) -> bool {
-        if self.is_gone() {
+        if self.is_gone() || !ground.hosts.is_able(self.host, ground.now) {
             return false;
         }
         let mut moved = self.read(ground, store);
@@ -128,33 +142,67 @@ impl Process {
         self.write(ground) | moved
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Time> {
+    pub(crate) fn next_timeout(&self, now: Time, hosts: &Hosts) -> Option<Time> {
+        if self.is_gone() {
+            return None;
+        }
+        if !hosts.is_able(self.host, now) {
+            return Some(hosts.able_at(self.host));
+        }
         if self.life != Life::Lives {
             return None;
         }
         let work = (!self.inbox.is_empty()).then_some(self.busy_until);
-        [work, self.commit_by, self.stalls_until, self.leaves_at].into_iter().flatten().min()
+        let times = [work, self.commit_by, self.stalls_until, self.reads_at, self.leaves_at];
+        times.into_iter().flatten().min()
     }
 
     // ---- reading ----
 
     fn read(&mut self, ground: &mut Ground, store: &mut Store) -> bool {
+        self.reads_at.take_if(|at| *at <= ground.now);
         if self.stalls_until.is_some_and(|until| until > ground.now) || self.life != Life::Lives {
             return false;
         }
         self.stalls_until = None;
-        match ground.net.read(ground.now, self.conn, End::Far, usize::MAX) {
-            Read::Nothing => return false,
-            Read::End(ending) => return self.cut_off(ground, ending),
-            Read::Bytes(bytes) => {
-                for heard in self.ear.hear(&bytes) {
-                    if self.life == Life::Lives {
-                        self.hear(ground, store, heard);
-                    }
+        if self.reads_at.is_some() {
+            return false;
+        }
+        if self.heard.is_empty() {
+            match ground.net.read(ground.now, self.conn, End::Far, self.habits.pace.piece()) {
+                Read::Nothing => return false,
+                Read::End(ending) => return self.cut_off(ground, ending),
+                Read::Bytes(bytes) => {
+                    self.reads_at = self.habits.pace.reads(bytes.len()).map(|takes| ground.now + takes);
+                    self.heard.extend(self.ear.hear(&bytes));
                 }
             }
         }
+        let before = self.reads_at;
+        while self.life == Life::Lives
+            && self.reads_at == before
+            && let Some(heard) = self.heard.pop_front()
+        {
+            self.hear(ground, store, heard);
+        }
         true
+    }
+
+    /// Works on a message, and reads nothing meanwhile.
+    fn takes_time(&mut self, ground: &mut Ground, id: u64) {
+        let takes = self.habits.pace.takes(id);
+        if takes.is_zero() {
+            return;
+        }
+        let until = ground.now + takes;
+        (self.reads_at, self.busy_until) = (self.reads_at.max(Some(until)), self.busy_until.max(until));
+        ground.count("a service takes its time");
+        if takes >= ground.ack_timeout {
+            ground.count("a message takes longer than a sign of life may");
+        }
+        if self.habits.pace.blocks {
+            ground.hosts.halt(self.host, ground.now, until);
+        }
     }
 
     fn cut_off(&mut self, ground: &mut Ground, ending: Ending) -> bool {
@@ -179,11 +227,14 @@ impl Process {
                     }
                     store.forget(self.session, notice.applied);
                 }
-                if !self.mute && self.life == Life::Lives {
+                let later = self.heard.iter().any(|heard| matches!(heard, Heard::Ping(_)));
+                if self.habits.pace.latest_only && later {
+                    ground.count("a ping is not answered for a later one");
+                } else if !self.mute && self.life == Life::Lives {
                     Pen::plain().pong(&mut ground.dice, &payload, &mut self.out);
                 }
             }
-            Heard::Pong => {}
+            Heard::Pong(_) => {}
             Heard::Close(close) => self.hear_close(ground, store, close),
         }
     }
@@ -207,6 +258,7 @@ impl Process {
             ground.note(&self.name, || format!("gets message {seq}, which is {id}"));
             self.inbox.push_back((seq, id));
             self.busy_until = self.busy_until.max(ground.now + ground.dice.millis(0, self.habits.work));
+            self.takes_time(ground, id);
         } else {
             ground.note(&self.name, || format!("gets message {seq} again"));
             ground.count("a message skipped");

@@ -10,7 +10,7 @@ pub(crate) struct Tally {
 }
 
 /// What must happen in many schedules, more than once in a thousand.
-const ALL: [&str; 30] = [
+const ALL: [&str; 48] = [
     "a client's connection ends at the broker",
     "a client is back",
     "a client is superseded",
@@ -24,7 +24,25 @@ const ALL: [&str; 30] = [
     "a message unsent",
     "a service dies",
     "a service is left",
-    "a service is silent",
+    "a service takes its time",
+    "a message takes longer than a sign of life may",
+    "a ping is not answered for a later one",
+    "the window is full",
+    "a client reads slowly",
+    "a host is stopped",
+    "a host dies",
+    "a dial to a host that does nothing",
+    "a probe",
+    "a probe is answered",
+    "a probe is not answered",
+    "a service is slow, and not left",
+    "the only host does nothing, and is not left",
+    "a host that does nothing is left",
+    "a service stalls",
+    "silence follows a message",
+    "two services stall",
+    "a dead connection is left",
+    "a dead connection is left that nobody has used",
     "a service is fenced",
     "a service is fenced by its store",
     "a commit",

@@ -4,9 +4,11 @@
 use steadfast_protocol::shim::client_wire::{FromBroker, FromClient, Standing, Token, Watermarks};
 use steadfast_protocol::shim::service_wire::{Commit, Envelope, Outputs};
 use steadfast_protocol::shim::{NUMBER_MAX, SessionId};
+use steadfast_protocol::time::Time;
 
 use crate::application::{Message, Sizes, Sum, id_of};
 use crate::framing::{Ear, Heard};
+use crate::link::Link;
 use crate::network::Conn;
 
 /// What a service may say at the most.
@@ -30,6 +32,11 @@ pub(crate) struct Truth {
     /// What the application makes of them: of none, of the first, and so on.
     states: Vec<Sum>,
     service: Ear,
+    pub(crate) link: Link,
+    /// The last message before those that the present service gets.
+    base: u64,
+    /// The message on which the last service was silent that was left for that.
+    silence: Option<Silence>,
     /// Nothing that the present service says counts any more.
     service_over: bool,
     pub(crate) applied: u64,
@@ -57,6 +64,14 @@ pub(crate) struct Issued {
     pub(crate) used: bool,
 }
 
+/// A service has read this message, and then said nothing.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    seq: u64,
+    /// So has the next one.
+    twice: bool,
+}
+
 /// Where a session stands when a service gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attached {
@@ -76,6 +91,9 @@ impl Truth {
             received: Vec::new(),
             states: vec![Sum::default()],
             service: Ear::plain(),
+            link: Link::new(Time::ORIGIN, true),
+            base: 0,
+            silence: None,
             service_over: true,
             applied: 0,
             committed: 0,
@@ -119,7 +137,7 @@ impl Truth {
             match heard {
                 Heard::Message { text, payload } => self.client_said(text, &payload),
                 Heard::Close(_) => self.over = true,
-                Heard::Ping(_) | Heard::Pong => {}
+                Heard::Ping(_) | Heard::Pong(_) => {}
             }
         }
     }
@@ -185,8 +203,9 @@ impl Truth {
     // ---- the service ----
 
     /// A service gets the session.
-    pub(crate) fn attach(&mut self, conn: Conn, epoch: u64) {
+    pub(crate) fn attach(&mut self, now: Time, conn: Conn, epoch: u64) {
         (self.service, self.service_over) = (Ear::plain(), false);
+        (self.link, self.base) = (Link::new(now, true), self.committed);
         let before = self.attached.last().map_or(0, |(_, attached)| attached.epoch);
         assert!(epoch > before, "epoch {epoch} comes after {before}");
         let Truth { applied, committed, ref capsule, .. } = *self;
@@ -198,12 +217,49 @@ impl Truth {
         self.service_over = true;
     }
 
+    /// The broker has written bytes to the present service.
+    pub(crate) fn service_told(&mut self, now: Time, bytes: &[u8]) {
+        self.link.told(now, bytes);
+    }
+
+    /// The last message that the present service has read, as far as the broker can know.
+    pub(crate) fn read(&self) -> u64 {
+        self.base + self.link.read
+    }
+
+    /// The next service would begin what two have begun and fell silent on.
+    pub(crate) fn is_silent_again(&self) -> bool {
+        self.silence
+            .is_some_and(|Silence { seq, twice }| seq == self.read() + 1 || (twice && seq > self.committed))
+    }
+
+    /// The present service says nothing, and is left for it.
+    pub(crate) fn fell_silent(&mut self) {
+        let seq = self.read() + 1;
+        let owes = self.received.len() as u64 >= seq;
+        self.silence = owes.then_some(Silence { seq, twice: false });
+    }
+
+    /// The present service says nothing, as the one before it.
+    pub(crate) fn silence_follows(&mut self) {
+        if let Some(silence) = &mut self.silence {
+            silence.twice = true;
+        }
+    }
+
     /// The broker is given bytes of the present service's. Says which breach there is in them.
-    pub(crate) fn service_says(&mut self, bytes: &[u8]) -> Option<&'static str> {
+    pub(crate) fn service_says(&mut self, now: Time, bytes: &[u8]) -> Option<&'static str> {
         assert!(!self.service_over || bytes.is_empty(), "the broker hears a service that it has left");
         for heard in self.service.hear(bytes) {
             let done = match heard {
-                Heard::Message { text, payload } => self.service_said(text, &payload),
+                Heard::Message { text, payload } => {
+                    self.link.spoke(now);
+                    self.service_said(text, &payload)
+                }
+                Heard::Pong(payload) => {
+                    self.link.pong(now, &payload);
+                    Ok(())
+                }
                 Heard::Close(close) => {
                     self.closed_with = close.map(|(code, _)| code).or(Some(1005));
                     Ok(())
@@ -247,6 +303,7 @@ impl Truth {
         let outputs = self.judged(commit.outputs)?;
         self.check_effect(commit, &outputs);
         (self.applied, self.committed) = (commit.number, commit.upto);
+        self.link.acknowledged(commit.upto - self.base);
         if let Some(capsule) = commit.capsule {
             self.capsule = Some(capsule.to_vec());
         }

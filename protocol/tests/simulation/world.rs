@@ -12,7 +12,8 @@ use crate::broker::Hosted;
 use crate::door::Door;
 use crate::faults::Fault;
 use crate::ground::{Ground, Luck};
-use crate::network::Network;
+use crate::hosts::Hosts;
+use crate::network::{End, Network};
 use crate::plan::Plan;
 use crate::process::Process;
 use crate::random::Random;
@@ -43,6 +44,10 @@ pub(crate) struct World {
     calm_at: Time,
     calm: bool,
     moments: usize,
+    /// What happens next is that time has passed.
+    wakes_at: Option<Time>,
+    /// How long a connection may be dead.
+    patience: Duration,
     /// Messages that the client has to say.
     spoken: u32,
 }
@@ -51,6 +56,7 @@ pub(crate) struct World {
 pub(crate) fn run(seed: u64, trace: bool) -> Tally {
     let mut world = World::new(seed, trace);
     world.until("everything is delivered", World::rest_by, World::is_at_rest);
+    world.idle();
     world.part();
     world.until("every session has ended", |world| world.ground.now.max(world.calm_at) + END, World::is_over);
     world.check();
@@ -66,6 +72,8 @@ impl World {
         let ground = Ground {
             now,
             net: Network::new(plan.networks, dice.split()),
+            hosts: Hosts::new(now, plan.hosts, plan.broker.ack_timeout),
+            ack_timeout: plan.broker.ack_timeout,
             dice: dice.split(),
             truths: Vec::new(),
             sizes,
@@ -79,7 +87,8 @@ impl World {
         ground.note("plan", || format!("{:?}", plan.broker));
         let at = |time: Duration| now + time;
         let says = plan.says.iter().copied().map(at).collect();
-        let user = User::new(now, plan.client, says, plan.closes.map(at), limits.message + 100);
+        let patience = plan.broker.keepalive + plan.broker.ack_timeout * 3;
+        let user = User::new(now, plan.client, says, plan.closes.map(at), (limits.message + 100, plan.reads));
         World {
             ground,
             user,
@@ -90,6 +99,8 @@ impl World {
             calm_at: at(plan.calm),
             calm: false,
             moments: 0,
+            wakes_at: None,
+            patience,
             spoken: plan.says.len() as u32,
         }
     }
@@ -114,6 +125,7 @@ impl World {
     fn settle(&mut self) {
         let now = self.ground.now;
         self.ground.net.arrive(now);
+        self.probe();
         while let Some((_, fault)) = self.faults.pop_if(|(at, _)| *at <= now) {
             self.strike(fault);
         }
@@ -127,6 +139,12 @@ impl World {
             self.ground.net.arrive(now);
         }
         panic!("it never comes to rest at {now:?}: {}", self.standing());
+    }
+
+    fn probe(&mut self) {
+        let (answered, missed) = self.ground.hosts.pump(self.ground.now);
+        self.ground.tally.count("a probe is answered", answered);
+        self.ground.tally.count("a probe is not answered", missed);
     }
 
     fn turn(&mut self) -> bool {
@@ -143,10 +161,12 @@ impl World {
     fn next(&self) -> Option<Time> {
         let fault = self.faults.last().map(|(at, _)| *at);
         let calm = (!self.calm).then_some(self.calm_at);
-        let processes = self.processes.iter().filter_map(Process::next_timeout).min();
+        let (now, hosts) = (self.ground.now, &self.ground.hosts);
+        let processes = self.processes.iter().filter_map(|process| process.next_timeout(now, hosts)).min();
+        let probes = hosts.next_timeout();
         let net = self.ground.net.next();
         let ends = [self.user.next_timeout(), self.door.next_timeout()];
-        [fault, calm, processes, net].into_iter().chain(ends).flatten().min()
+        [fault, calm, self.wakes_at, processes, probes, net].into_iter().chain(ends).flatten().min()
     }
 
     /// From now on nothing goes wrong.
@@ -158,9 +178,7 @@ impl World {
         for process in &mut self.processes {
             process.fuse = None;
         }
-        for hosted in &mut self.door.hosted {
-            hosted.others = true;
-        }
+        self.ground.hosts.add(self.ground.now);
     }
 
     /// The session that the client is in, as far as it knows.
@@ -191,6 +209,32 @@ impl World {
         let capsule = truth.capsule.as_ref().map_or(0, Vec::len);
         let all = truth.committed == truth.received().len() as u64 && got == truth.outputs.len() as u64;
         open && all && buffered == capsule
+    }
+
+    /// Nobody says anything for so long that a connection which is dead must have been left.
+    fn idle(&mut self) {
+        let was_dead = self.is_on_dead_connection();
+        let until = self.ground.now + self.patience;
+        self.wakes_at = Some(until);
+        self.until("time has passed", |world| world.wakes_at.unwrap_or(Time::NEVER), World::has_idled);
+        assert!(!self.is_on_dead_connection(), "the session stays on a dead connection: {}", self.standing());
+        if was_dead {
+            self.ground.count("a dead connection is left that nobody has used");
+        }
+        self.until("everything is delivered again", World::rest_again_by, World::is_at_rest);
+    }
+
+    fn has_idled(&mut self) -> bool {
+        self.wakes_at.take_if(|at| *at <= self.ground.now).is_some()
+    }
+
+    fn is_on_dead_connection(&mut self) -> bool {
+        let service = self.present().and_then(|hosted| hosted.connections().1);
+        service.is_some_and(|conn| self.ground.net.is_dead(conn, End::Near))
+    }
+
+    fn rest_again_by(&self) -> Time {
+        self.ground.now + REST
     }
 
     /// The client says goodbye, unless it has.

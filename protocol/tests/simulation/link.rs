@@ -1,0 +1,161 @@
+//! A connection to a service as its bytes show it: how much lies unread at it, what its pongs prove, and since when
+//! it says nothing.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use steadfast_protocol::time::Time;
+
+use crate::framing::{Ear, Heard};
+
+/// So many messages with so many bytes may always be written beyond the last pong,
+pub(crate) const MESSAGES: usize = 64;
+pub(crate) const BYTES: u64 = 256 * 1024;
+
+/// and so many times what its pongs show to be on the way: the rate at which it reads, times its shortest pong.
+const GAIN: u128 = 8;
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    ear: Ear,
+    /// Bytes that were written to it.
+    told: u64,
+    pub(crate) told_at: Time,
+    /// The first message is one of the broker's own.
+    attaching: bool,
+    /// Whole messages that were written to it.
+    pub(crate) messages: u64,
+    /// Lengths of those of them that are not acknowledged.
+    unread: VecDeque<u64>,
+    /// Those that are acknowledged. A commit may be ahead of what was written.
+    pub(crate) read: u64,
+    acknowledged: u64,
+    ponged: u64,
+    pings: VecDeque<Ping>,
+    /// It has said a whole message, or answered a ping.
+    pub(crate) spoke_at: Time,
+    /// It answers pings, as far as the broker believes.
+    pub(crate) bounded: bool,
+    rate: u128,
+    shortest: u128,
+    flight: u128,
+}
+
+/// A ping that is not answered.
+#[derive(Debug)]
+struct Ping {
+    payload: Vec<u8>,
+    at: Time,
+    /// Messages in front of it.
+    messages: u64,
+    told: u64,
+    /// What was acknowledged when it was written.
+    ponged: u64,
+}
+
+impl Link {
+    /// `attaching`: the broker says something first that the client has not said.
+    pub(crate) fn new(now: Time, attaching: bool) -> Link {
+        Link {
+            ear: Ear::masked(),
+            attaching,
+            told: 0,
+            told_at: now,
+            messages: 0,
+            unread: VecDeque::new(),
+            read: 0,
+            acknowledged: 0,
+            ponged: 0,
+            pings: VecDeque::new(),
+            spoke_at: now,
+            bounded: true,
+            rate: 0,
+            shortest: u128::MAX,
+            flight: 0,
+        }
+    }
+
+    /// The broker has written bytes to it.
+    pub(crate) fn told(&mut self, now: Time, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.told += bytes.len() as u64;
+        self.told_at = now;
+        for heard in self.ear.hear(bytes) {
+            match heard {
+                Heard::Message { .. } if std::mem::take(&mut self.attaching) => {}
+                Heard::Message { payload, .. } => {
+                    self.messages += 1;
+                    self.unread.push_back(payload.len() as u64);
+                    self.forget_read();
+                }
+                Heard::Ping(payload) => {
+                    let (at, messages) = (now, self.messages);
+                    let Link { told, ponged, .. } = *self;
+                    self.pings.push_back(Ping { payload, at, messages, told, ponged });
+                }
+                Heard::Pong(_) | Heard::Close(_) => {}
+            }
+        }
+    }
+
+    /// It has answered a ping. Says whether it was one that is out.
+    pub(crate) fn pong(&mut self, now: Time, payload: &[u8]) -> bool {
+        let Some(index) = self.pings.iter().position(|ping| ping.payload == payload) else { return false };
+        let Some(ping) = self.pings.drain(..=index).next_back() else { return false };
+        self.spoke_at = now;
+        self.acknowledged(ping.messages);
+        let took = now.since(ping.at).as_micros().max(1);
+        self.rate = self.rate.max(u128::from(ping.told - ping.ponged) * 1_000_000 / took);
+        self.shortest = self.shortest.min(took);
+        self.flight = self.flight.max(self.rate * self.shortest / 1_000_000);
+        self.ponged = ping.told;
+        true
+    }
+
+    /// It has said a whole message.
+    pub(crate) fn spoke(&mut self, now: Time) {
+        self.spoke_at = now;
+    }
+
+    /// Of its messages so many are acknowledged at least.
+    pub(crate) fn acknowledged(&mut self, messages: u64) {
+        self.acknowledged = self.acknowledged.max(messages);
+        self.forget_read();
+    }
+
+    fn forget_read(&mut self) {
+        while self.read < self.acknowledged.min(self.messages) {
+            self.read += 1;
+            self.unread.pop_front();
+        }
+    }
+
+    /// Since when it owes a pong.
+    pub(crate) fn owes_since(&self) -> Option<Time> {
+        self.pings.front().map(|ping| ping.at)
+    }
+
+    /// As much lies unread at it as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.unread.len() >= MESSAGES || self.unread.iter().sum::<u64>() > BYTES / 2
+    }
+
+    /// No more lies unread at it than may. The last message may have begun when it was alone.
+    pub(crate) fn check(&self) {
+        let (messages, bytes) = (self.unread.len(), self.unread.iter().sum::<u64>());
+        let before = bytes - self.unread.back().unwrap_or(&0);
+        let little = messages <= MESSAGES && before <= BYTES;
+        let flight = self.flight * GAIN;
+        assert!(
+            !self.bounded || little || u128::from(before) <= flight,
+            "{messages} messages of {bytes} bytes lie unread, and {flight} are on the way"
+        );
+    }
+
+    /// It has said nothing for so long.
+    pub(crate) fn mute_for(&self, now: Time) -> Duration {
+        now.since(self.spoke_at)
+    }
+}

@@ -1,0 +1,90 @@
+//! What the broker does about a service that says nothing, held against what the service is: it leaves none that is
+//! merely slow, it leaves one that is dead or stopped when there is another, and no third one gets a message on
+//! which two have fallen silent.
+
+use steadfast_protocol::session::{AckMode, Config, Judgement};
+use steadfast_protocol::time::Time;
+
+use crate::hosts::{Host, Hosts};
+use crate::truth::Truth;
+
+/// So many times `ack_timeout` a host may do nothing before the session must have left it.
+const PATIENCE: u32 = 3;
+
+/// A service that says nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) host: Host,
+    /// Its connection is.
+    pub(crate) dead: bool,
+    /// There is another one to go to.
+    pub(crate) other: bool,
+    /// The broker wants it no more.
+    pub(crate) leaves: bool,
+}
+
+impl Case {
+    /// Says what has happened here, for the tally.
+    pub(crate) fn check(
+        &self,
+        judgement: &Judgement,
+        truth: &mut Truth,
+        hosts: &Hosts,
+        (now, config): (Time, &Config),
+    ) -> Vec<&'static str> {
+        let mute = truth.link.mute_for(now);
+        let stalled = !config.stall_timeout.is_zero() && mute >= config.stall_timeout;
+        let again = truth.is_silent_again();
+        match judgement {
+            Judgement::Left { .. } if self.dead => vec!["a dead connection is left"],
+            Judgement::Left { blamed } => {
+                if *blamed {
+                    assert!(config.ack != AckMode::None, "it is left for silence without acknowledgements");
+                    assert!(hosts.was_mute(self.host, now), "a host that lives is called dead");
+                } else {
+                    assert!(stalled, "a service is left that says nothing for {mute:?}");
+                }
+                if self.leaves {
+                    assert!(!again, "a third service gets what two fell silent on");
+                    truth.fell_silent();
+                }
+                vec![match (again, *blamed) {
+                    (true, _) => "two services stall",
+                    (_, true) => "a host that does nothing is left",
+                    (_, false) => "a service stalls",
+                }]
+            }
+            Judgement::Follows => {
+                assert!(again, "another message, and silence is said to follow it");
+                truth.silence_follows();
+                vec!["silence follows a message"]
+            }
+            Judgement::Stays => self.check_stay(truth, hosts, (now, config), again),
+        }
+    }
+
+    fn check_stay(
+        &self,
+        truth: &Truth,
+        hosts: &Hosts,
+        (now, config): (Time, &Config),
+        again: bool,
+    ) -> Vec<&'static str> {
+        assert!(!self.dead, "the session stays on a connection that is dead");
+        let most = config.ack_timeout * PATIENCE;
+        let owes = truth.link.owes_since().is_some_and(|since| now.since(since) >= most);
+        let still = truth.link.mute_for(now) >= most && now.since(truth.link.told_at) >= most;
+        let unable = hosts.unable_for(self.host, now);
+        let judged = config.ack != AckMode::None && self.other && !again;
+        assert!(
+            !(judged && owes && still && unable >= most),
+            "the session stays with a host that has done nothing for {unable:?}, and there is another"
+        );
+        let slow = truth.link.mute_for(now) >= config.ack_timeout;
+        match (slow, unable.is_zero()) {
+            (true, true) => vec!["a service is slow, and not left"],
+            (true, false) if !self.other => vec!["the only host does nothing, and is not left"],
+            _ => Vec::new(),
+        }
+    }
+}
