@@ -122,7 +122,11 @@ impl Session {
         Ledger {
             up: Counts {
                 forwarded: self.up.ring.whole_seq(),
-                acknowledged: if self.pongs { self.done_seq() } else { self.marked_seq() },
+                acknowledged: if self.pongs {
+                    self.done_seq().saturating_sub(e.lost_unmarked)
+                } else {
+                    self.marked_seq()
+                },
                 replayed: e.replayed,
                 suppressed: 0,
                 lost: e.lost_up,

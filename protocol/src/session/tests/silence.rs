@@ -397,6 +397,9 @@ fn a_backend_that_talks_and_never_pongs_is_unfit_and_runs_without_acks() {
     rig.link_next();
     rig.client_says("three");
     assert_eq!(rig.up(), ["three", "<ping>"], "the next backend may answer pings");
+    rig.backend_pongs();
+    let up = rig.session.ledger().up;
+    assert_eq!((up.forwarded, up.acknowledged, up.lost), (3, 1, 2), "and what was lost stays so");
 }
 
 #[test]
