@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use steadfast_protocol::session::Session;
+use steadfast_protocol::session::{AckMode, Session};
 use steadfast_protocol::shim::SessionId;
 use steadfast_protocol::time::Time;
 
@@ -18,6 +18,7 @@ pub(crate) struct Ground {
     pub(crate) now: Time,
     pub(crate) net: Network,
     pub(crate) hosts: Hosts,
+    pub(crate) ack: AckMode,
     pub(crate) ack_timeout: Duration,
     pub(crate) dice: Random,
     /// One for each session that there was.
@@ -68,7 +69,7 @@ impl Ground {
     /// The session that begins next.
     pub(crate) fn begin(&mut self) -> SessionId {
         let session = Ground::name_of(self.truths.len());
-        self.truths.push(Truth::new(session, self.sizes, self.limits));
+        self.truths.push(Truth::new(session, self.ack, self.sizes, self.limits));
         session
     }
 

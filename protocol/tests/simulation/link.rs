@@ -20,7 +20,7 @@ pub(crate) struct Link {
     ear: Ear,
     /// Bytes that were written to it.
     told: u64,
-    pub(crate) told_at: Time,
+    told_at: Time,
     /// The first message is one of the broker's own.
     attaching: bool,
     /// Whole messages that were written to it.
@@ -33,9 +33,15 @@ pub(crate) struct Link {
     ponged: u64,
     pings: VecDeque<Ping>,
     /// It has said a whole message, or answered a ping.
-    pub(crate) spoke_at: Time,
+    spoke_at: Time,
     /// It answers pings, as far as the broker believes.
     pub(crate) bounded: bool,
+    /// It was not read by the broker, since the client is slow.
+    unheard_at: Time,
+    /// It is not known to answer none.
+    pub(crate) answers_pings: bool,
+    /// It was told Close, with this code.
+    close: Option<Option<u16>>,
     rate: u128,
     shortest: u128,
     flight: u128,
@@ -69,6 +75,9 @@ impl Link {
             pings: VecDeque::new(),
             spoke_at: now,
             bounded: true,
+            unheard_at: now,
+            answers_pings: true,
+            close: None,
             rate: 0,
             shortest: u128::MAX,
             flight: 0,
@@ -95,7 +104,8 @@ impl Link {
                     let Link { told, ponged, .. } = *self;
                     self.pings.push_back(Ping { payload, at, messages, told, ponged });
                 }
-                Heard::Pong(_) | Heard::Close(_) => {}
+                Heard::Close(close) => self.close = Some(close.map(|(code, _)| code)),
+                Heard::Pong(_) => {}
             }
         }
     }
@@ -119,6 +129,18 @@ impl Link {
         self.spoke_at = now;
     }
 
+    /// It was told Close.
+    pub(crate) fn is_told_close(&self) -> bool {
+        self.close.is_some()
+    }
+
+    /// It has said Close. When that answers the broker's, it has read everything.
+    pub(crate) fn closed(&mut self, code: Option<u16>) {
+        if self.close == Some(code) {
+            self.acknowledged(self.messages);
+        }
+    }
+
     /// Of its messages so many are acknowledged at least.
     pub(crate) fn acknowledged(&mut self, messages: u64) {
         self.acknowledged = self.acknowledged.max(messages);
@@ -130,11 +152,6 @@ impl Link {
             self.read += 1;
             self.unread.pop_front();
         }
-    }
-
-    /// Since when it owes a pong.
-    pub(crate) fn owes_since(&self) -> Option<Time> {
-        self.pings.front().map(|ping| ping.at)
     }
 
     /// As much lies unread at it as may be.
@@ -157,5 +174,17 @@ impl Link {
     /// It has said nothing for so long.
     pub(crate) fn mute_for(&self, now: Time) -> Duration {
         now.since(self.spoke_at)
+    }
+
+    /// Whatever it says, the broker does not read it.
+    pub(crate) fn unheard(&mut self, now: Time) {
+        self.unheard_at = now;
+    }
+
+    /// It was read, and given nothing, and has said nothing for so long, and owes something.
+    pub(crate) fn is_silent_for(&self, now: Time, time: Duration) -> bool {
+        let owes = self.pings.front().is_some_and(|ping| now.since(ping.at) >= time);
+        let since = self.spoke_at.max(self.told_at).max(self.unheard_at);
+        owes && now.since(since) >= time
     }
 }

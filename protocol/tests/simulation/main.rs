@@ -33,6 +33,7 @@
 
 mod application;
 mod broker;
+mod deliveries;
 mod door;
 mod faults;
 mod framing;

@@ -12,6 +12,12 @@ const PIECE: usize = 4096;
 /// Reads of one that reads at a steady rate, a second.
 const READS: u64 = 4;
 
+/// Bytes a second that are much in the time of a stall.
+const QUICK: u64 = 20_000;
+
+/// So many messages stand in front of a ping at the most.
+const BEHIND_PING: u32 = 16;
+
 /// How an end reads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
@@ -40,7 +46,7 @@ impl Pace {
             each: dice.pick(&[0, 5, 50, 300, 1500]),
             one_in: dice.pick(&[0, 5, 20]),
             long: dice.pick(&[ack / 2, ack * 3 / 2, ack * 3, stall * 5 / 4]),
-            rate: dice.pick(&[None, None, None, Some(500), Some(20_000)]),
+            rate: dice.pick(&[None, None, None, Some(500), Some(QUICK)]),
             blocks: dice.chance(40),
             latest_only: dice.chance(30),
         }
@@ -58,6 +64,16 @@ impl Pace {
             return self.long;
         }
         Duration::from_micros((die >> 8) % (self.each * 1000 + 1))
+    }
+
+    /// No service that reads like this is silent for as long as one that is dead, nor for the time of a stall. Up to
+    /// [`BEHIND_PING`] messages may stand in front of a ping.
+    pub(crate) fn is_gentle(&self, broker: &Config) -> bool {
+        let each = Duration::from_millis(self.each);
+        let longest = if self.one_in > 0 { self.long.max(each) } else { each };
+        let answers = !self.blocks || longest * 4 < broker.ack_timeout;
+        let steady = self.rate.is_none_or(|rate| rate >= QUICK);
+        answers && steady && longest * BEHIND_PING < broker.stall_timeout
     }
 
     /// Bytes that one read takes.

@@ -18,6 +18,9 @@ use crate::truth::Limits;
 const SLOW: (u64, u64) = (10_000, 150_000);
 const SLOW_ROOM: usize = 200;
 
+/// Most services link the shim.
+const MODES: [AckMode; 5] = [AckMode::Shim, AckMode::Shim, AckMode::Shim, AckMode::Pong, AckMode::Pong];
+
 /// Messages of a burst: more than a service is given at once.
 const BURST: usize = 150;
 
@@ -74,6 +77,12 @@ impl Plan {
             plan.slow_down(dice);
         }
         plan
+    }
+
+    /// Nothing goes wrong, the client says goodbye when all is done, and all services read on in time, slow as they
+    /// may be.
+    pub(crate) fn is_peaceful(&self) -> bool {
+        self.faults.is_empty() && self.closes.is_none() && self.habits.pace.is_gentle(&self.broker)
     }
 
     /// Services take their time, or the client does; and there may be much to read at once.
@@ -188,7 +197,7 @@ fn client(dice: &mut Random, sizes: &Sizes, protocol: Option<&String>) -> client
 
 fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
     Config {
-        ack: AckMode::Shim,
+        ack: dice.pick(&MODES),
         ack_hold: Duration::ZERO,
         ack_timeout: dice.millis(1000, 3000),
         stall_timeout: dice.pick(&[4000, 20_000]).to_millis(),

@@ -2,11 +2,13 @@
 //! top. It dies wherever it is told to, and a new one begins with what the broker and the store tell it.
 
 mod death;
+mod plain;
 mod work;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use steadfast_protocol::session::AckMode;
 use steadfast_protocol::shim::SessionId;
 use steadfast_protocol::shim::service::{Attachment, Input, Limits, Service};
 use steadfast_protocol::shim::{CLOSE_BREACH, CLOSE_SUPERSEDED};
@@ -23,6 +25,7 @@ use crate::truth::Attached;
 pub(crate) use death::{Death, Fuse, Point};
 
 use death::Life;
+use plain::Plain;
 use work::draft;
 
 /// How the services of a schedule work.
@@ -54,7 +57,10 @@ pub(crate) struct Process {
     /// On which it runs.
     pub(crate) host: Host,
     habits: Habits,
+    /// Its end of `steadfast.v1`, if it links the shim;
     machine: Service,
+    /// else what it knows itself.
+    plain: Option<Plain>,
     ear: Ear,
     /// What it has read, and has not come to yet.
     heard: VecDeque<Heard>,
@@ -91,7 +97,7 @@ impl Process {
         let Ground { limits, now, .. } = *ground;
         let name = format!("service {}.{epoch}", Ground::number_of(session));
         let limits = Limits { capsule: limits.capsule as u32, message: limits.message as u32 };
-        Process {
+        let mut process = Process {
             name,
             conn,
             session,
@@ -99,6 +105,7 @@ impl Process {
             host,
             habits,
             machine: Service::new(limits),
+            plain: (ground.ack != AckMode::Shim).then(Plain::default),
             ear: Ear::masked(),
             heard: VecDeque::new(),
             reads_at: None,
@@ -115,7 +122,11 @@ impl Process {
             mute: false,
             leaves_at: None,
             last_commit: None,
+        };
+        if process.plain.is_some() {
+            process.greet(ground);
         }
+        process
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -216,16 +227,13 @@ impl Process {
 
     fn hear(&mut self, ground: &mut Ground, store: &mut Store, heard: Heard) {
         match heard {
+            Heard::Message { text, payload } if self.plain.is_some() => {
+                self.hear_plainly(ground, text, payload);
+            }
             Heard::Message { text, payload } => self.hear_message(ground, store, text, payload),
             Heard::Ping(payload) => {
-                let notice = self.machine.handle_ping(&payload);
-                let notice = notice.unwrap_or_else(|breach| panic!("{}: {breach}", self.name));
-                if let Some(notice) = notice {
-                    ground.note(&self.name, || format!("is told {notice:?}"));
-                    if notice.draining {
-                        ground.count("a notice of a drain");
-                    }
-                    store.forget(self.session, notice.applied);
+                if self.plain.is_none() {
+                    self.hear_notice(ground, store, &payload);
                 }
                 let later = self.heard.iter().any(|heard| matches!(heard, Heard::Ping(_)));
                 if self.habits.pace.latest_only && later {
@@ -236,6 +244,18 @@ impl Process {
             }
             Heard::Pong(_) => {}
             Heard::Close(close) => self.hear_close(ground, store, close),
+        }
+    }
+
+    fn hear_notice(&mut self, ground: &mut Ground, store: &mut Store, payload: &[u8]) {
+        let notice = self.machine.handle_ping(payload);
+        let notice = notice.unwrap_or_else(|breach| panic!("{}: {breach}", self.name));
+        if let Some(notice) = notice {
+            ground.note(&self.name, || format!("is told {notice:?}"));
+            if notice.draining {
+                ground.count("a notice of a drain");
+            }
+            store.forget(self.session, notice.applied);
         }
     }
 
@@ -311,7 +331,9 @@ impl Process {
             self.leaves_at = Some(ground.now + ground.dice.millis(0, 500));
             return;
         }
-        if !self.habits.hasty {
+        if !self.habits.hasty && self.plain.is_some() {
+            self.answer_all(ground);
+        } else if !self.habits.hasty {
             while let Some((_, id)) = self.inbox.pop_front() {
                 self.consume(ground, id);
                 if self.is_full(ground) {

@@ -10,7 +10,7 @@ pub(crate) struct Tally {
 }
 
 /// What must happen in many schedules, more than once in a thousand.
-const ALL: [&str; 48] = [
+const ALL: [&str; 53] = [
     "a client's connection ends at the broker",
     "a client is back",
     "a client is superseded",
@@ -24,6 +24,11 @@ const ALL: [&str; 48] = [
     "a message unsent",
     "a service dies",
     "a service is left",
+    "a greeting",
+    "an answer cut in the middle",
+    "a message that two services have read",
+    "a service is unfit",
+    "peace",
     "a service takes its time",
     "a message takes longer than a sign of life may",
     "a ping is not answered for a later one",

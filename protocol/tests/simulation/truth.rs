@@ -1,12 +1,14 @@
 //! What is true of a session, found apart from the machine: from the very bytes that the broker was given and
 //! has written. Whatever the machine then says or does is held against it.
 
+use steadfast_protocol::session::{AckMode, Counts};
 use steadfast_protocol::shim::client_wire::{FromBroker, FromClient, Standing, Token, Watermarks};
 use steadfast_protocol::shim::service_wire::{Commit, Envelope, Outputs};
 use steadfast_protocol::shim::{NUMBER_MAX, SessionId};
 use steadfast_protocol::time::Time;
 
 use crate::application::{Message, Sizes, Sum, id_of};
+use crate::deliveries::Deliveries;
 use crate::framing::{Ear, Heard};
 use crate::link::Link;
 use crate::network::Conn;
@@ -24,6 +26,7 @@ pub(crate) const TOKENS_MAX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Truth {
     pub(crate) session: SessionId,
+    ack: AckMode,
     sizes: Sizes,
     limits: Limits,
     client: Ear,
@@ -37,10 +40,16 @@ pub(crate) struct Truth {
     base: u64,
     /// The message on which the last service was silent that was left for that.
     silence: Option<Silence>,
+    /// The present service has failed.
+    failed: bool,
     /// Nothing that the present service says counts any more.
     service_over: bool,
     pub(crate) applied: u64,
+    /// The last message that is done with: committed, or read as a pong proves, or written if that is all that is
+    /// ever known.
     pub(crate) committed: u64,
+    /// What plain services have got.
+    pub(crate) deliveries: Deliveries,
     pub(crate) capsule: Option<Vec<u8>>,
     /// What is for the client.
     pub(crate) outputs: Vec<Message>,
@@ -82,9 +91,10 @@ pub(crate) struct Attached {
 }
 
 impl Truth {
-    pub(crate) fn new(session: SessionId, sizes: Sizes, limits: Limits) -> Truth {
+    pub(crate) fn new(session: SessionId, ack: AckMode, sizes: Sizes, limits: Limits) -> Truth {
         Truth {
             session,
+            ack,
             sizes,
             limits,
             client: Ear::masked(),
@@ -94,9 +104,11 @@ impl Truth {
             link: Link::new(Time::ORIGIN, true),
             base: 0,
             silence: None,
+            failed: false,
             service_over: true,
             applied: 0,
             committed: 0,
+            deliveries: Deliveries::default(),
             capsule: None,
             outputs: Vec::new(),
             told: Ear::plain(),
@@ -204,8 +216,8 @@ impl Truth {
 
     /// A service gets the session.
     pub(crate) fn attach(&mut self, now: Time, conn: Conn, epoch: u64) {
-        (self.service, self.service_over) = (Ear::plain(), false);
-        (self.link, self.base) = (Link::new(now, true), self.committed);
+        (self.service, self.service_over, self.failed) = (Ear::plain(), false, false);
+        (self.link, self.base) = (Link::new(now, self.ack == AckMode::Shim), self.committed);
         let before = self.attached.last().map_or(0, |(_, attached)| attached.epoch);
         assert!(epoch > before, "epoch {epoch} comes after {before}");
         let Truth { applied, committed, ref capsule, .. } = *self;
@@ -217,14 +229,73 @@ impl Truth {
         self.service_over = true;
     }
 
+    /// It has failed, or was moved away from; this is what is counted now.
+    pub(crate) fn service_failed(&mut self, up: &Counts) {
+        self.deliveries.left(self.link.read);
+        self.failed = true;
+        if self.ack == AckMode::None {
+            self.deliveries.check_marks(up);
+        }
+    }
+
+    /// The session has ended, with these counts.
+    pub(crate) fn check_ledger(&mut self, up: &Counts) {
+        if self.ack == AckMode::Shim {
+            // What is committed is what is counted as such, and all the rest is lost.
+            assert_eq!(
+                (up.acknowledged, up.acknowledged + up.lost),
+                (self.committed, up.forwarded),
+                "{up:?}"
+            );
+        } else {
+            let Link { read, messages, .. } = self.link;
+            self.deliveries.left(if self.failed { 0 } else { read });
+            // One that says Close of its own accord may have read more than it has said.
+            let may = !self.failed && (self.ack == AckMode::None || self.closed_with.is_some());
+            let unmarked = if may { messages - read } else { 0 };
+            self.deliveries.check(self.ack, up, (self.committed, unmarked));
+        }
+        assert!(up.forwarded <= self.received.len() as u64, "{up:?}");
+    }
+
     /// The broker has written bytes to the present service.
     pub(crate) fn service_told(&mut self, now: Time, bytes: &[u8]) {
         self.link.told(now, bytes);
+        self.note_done();
+    }
+
+    /// Without commits, it is the messages that were read, or written, that are done with.
+    fn note_done(&mut self) {
+        let done = match self.ack {
+            AckMode::Shim => return,
+            AckMode::Pong if self.link.answers_pings => self.link.read,
+            AckMode::Pong | AckMode::None => self.link.messages,
+        };
+        self.committed = self.committed.max(self.base + done);
+    }
+
+    /// The present service answers no pings, and gets what there is.
+    pub(crate) fn runs_without_pongs(&mut self) {
+        assert_eq!(self.link.read, 0, "a service is called unfit that has answered pings");
+        (self.link.answers_pings, self.link.bounded, self.deliveries.without) = (false, false, true);
+        self.note_done();
+    }
+
+    /// A plain service has read this message, and the last one before it. Returns its seq.
+    pub(crate) fn is_read(&mut self, conn: Conn, id: u64, last: Option<u64>) -> u64 {
+        let before = self.received.first().map_or(1, |first| *first);
+        let seq = (id + 1).saturating_sub(before);
+        assert_eq!(self.received.get(seq as usize - 1), Some(&id), "a service gets another message");
+        let attached = self.attached.iter().find(|(attached, _)| *attached == conn);
+        let next = attached.expect("a service gets messages when it is attached").1.committed + 1;
+        self.deliveries.read(seq, last, next, self.ack);
+        seq
     }
 
     /// The last message that the present service has read, as far as the broker can know.
     pub(crate) fn read(&self) -> u64 {
-        self.base + self.link.read
+        let written = self.ack == AckMode::None || !self.link.answers_pings;
+        if written { self.committed } else { self.base + self.link.read }
     }
 
     /// The next service would begin what two have begun and fell silent on.
@@ -258,10 +329,14 @@ impl Truth {
                 }
                 Heard::Pong(payload) => {
                     self.link.pong(now, &payload);
+                    self.note_done();
                     Ok(())
                 }
                 Heard::Close(close) => {
-                    self.closed_with = close.map(|(code, _)| code).or(Some(1005));
+                    let code = close.map(|(code, _)| code);
+                    self.closed_with = code.or(Some(1005));
+                    self.link.closed(code);
+                    self.note_done();
                     Ok(())
                 }
                 _ => Ok(()),
@@ -275,6 +350,10 @@ impl Truth {
     }
 
     fn service_said(&mut self, text: bool, payload: &[u8]) -> Result<(), &'static str> {
+        if self.ack != AckMode::Shim {
+            self.outputs.push(Message { text, payload: payload.to_vec() });
+            return Ok(());
+        }
         match Envelope::decode(payload) {
             _ if text => Err("bad_envelope"),
             Err(_) => Err("bad_envelope"),

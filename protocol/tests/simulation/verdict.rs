@@ -2,7 +2,7 @@
 //! merely slow, it leaves one that is dead or stopped when there is another, and no third one gets a message on
 //! which two have fallen silent.
 
-use steadfast_protocol::session::{AckMode, Config, Judgement};
+use steadfast_protocol::session::{AckMode, Config, Failure, Judgement};
 use steadfast_protocol::time::Time;
 
 use crate::hosts::{Host, Hosts};
@@ -72,12 +72,11 @@ impl Case {
     ) -> Vec<&'static str> {
         assert!(!self.dead, "the session stays on a connection that is dead");
         let most = config.ack_timeout * PATIENCE;
-        let owes = truth.link.owes_since().is_some_and(|since| now.since(since) >= most);
-        let still = truth.link.mute_for(now) >= most && now.since(truth.link.told_at) >= most;
+        let silent = truth.link.is_silent_for(now, most);
         let unable = hosts.unable_for(self.host, now);
         let judged = config.ack != AckMode::None && self.other && !again;
         assert!(
-            !(judged && owes && still && unable >= most),
+            !(judged && silent && unable >= most),
             "the session stays with a host that has done nothing for {unable:?}, and there is another"
         );
         let slow = truth.link.mute_for(now) >= config.ack_timeout;
@@ -86,5 +85,35 @@ impl Case {
             (true, false) if !self.other => vec!["the only host does nothing, and is not left"],
             _ => Vec::new(),
         }
+    }
+}
+
+/// What the driver knows of a service that the broker leaves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leaving {
+    /// Its connection has ended.
+    pub(crate) ended: bool,
+    /// It was judged to be silent, or its connection dead.
+    pub(crate) judged: bool,
+    /// It has said Close, with this code.
+    pub(crate) closed_with: Option<u16>,
+    /// The session ends, and it was told so.
+    pub(crate) told: bool,
+}
+
+impl Leaving {
+    /// No service is left without a reason. Says which it was if the tally is to know.
+    pub(crate) fn check(&self, failure: Failure) -> Option<&'static str> {
+        let reason = match failure {
+            Failure::Eof | Failure::Reset => self.ended,
+            Failure::Close(code) => self.closed_with == Some(code),
+            Failure::Dead => self.judged,
+            Failure::Silence => self.judged || self.told,
+            Failure::Breach | Failure::Planned | Failure::Ordered => true,
+            Failure::Protocol | Failure::SlowMessage | Failure::Cut => false,
+        };
+        assert!(reason, "a service is left for {failure:?}: {self:?}");
+        let late = failure == Failure::Silence && !self.judged;
+        late.then_some("a service is left that does not answer a Close in time")
     }
 }

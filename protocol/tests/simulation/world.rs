@@ -43,6 +43,7 @@ pub(crate) struct World {
     faults: Vec<(Time, Fault)>,
     calm_at: Time,
     calm: bool,
+    peaceful: bool,
     moments: usize,
     /// What happens next is that time has passed.
     wakes_at: Option<Time>,
@@ -73,6 +74,7 @@ impl World {
             now,
             net: Network::new(plan.networks, dice.split()),
             hosts: Hosts::new(now, plan.hosts, plan.broker.ack_timeout),
+            ack: plan.broker.ack,
             ack_timeout: plan.broker.ack_timeout,
             dice: dice.split(),
             truths: Vec::new(),
@@ -87,6 +89,7 @@ impl World {
         ground.note("plan", || format!("{:?}", plan.broker));
         let at = |time: Duration| now + time;
         let says = plan.says.iter().copied().map(at).collect();
+        let peaceful = plan.is_peaceful();
         let patience = plan.broker.keepalive + plan.broker.ack_timeout * 3;
         let user = User::new(now, plan.client, says, plan.closes.map(at), (limits.message + 100, plan.reads));
         World {
@@ -98,6 +101,7 @@ impl World {
             faults: plan.faults.into_iter().rev().map(|(time, fault)| (at(time), fault)).collect(),
             calm_at: at(plan.calm),
             calm: false,
+            peaceful,
             moments: 0,
             wakes_at: None,
             patience,
@@ -213,6 +217,9 @@ impl World {
 
     /// Nobody says anything for so long that a connection which is dead must have been left.
     fn idle(&mut self) {
+        if self.user.machine.is_over() {
+            return;
+        }
         let was_dead = self.is_on_dead_connection();
         let until = self.ground.now + self.patience;
         self.wakes_at = Some(until);
@@ -266,8 +273,21 @@ impl World {
         }
     }
 
+    /// Where nothing goes wrong, no service is left, slow as it may be, and no message comes to two.
+    fn check_peace(&mut self) {
+        if !self.peaceful {
+            return;
+        }
+        self.ground.count("peace");
+        for truth in &self.ground.truths {
+            let services = truth.attached.len();
+            assert_eq!((services, truth.deliveries.twice()), (1, 0), "services are left in peace");
+        }
+    }
+
     fn check(&mut self) {
         self.check_services();
+        self.check_peace();
         self.user.story.check(&mut self.ground, &self.user.machine, self.user.sent);
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use steadfast_protocol::session::{Evidence, Judgement};
+use steadfast_protocol::session::{AckMode, Evidence, Judgement};
 
 use crate::ground::Ground;
 use crate::verdict::Case;
@@ -29,19 +29,27 @@ impl Hosted {
         for what in case.check(&judgement, truth, &ground.hosts, (now, &self.config)) {
             ground.count(what);
         }
+        self.judged |= matches!(judgement, Judgement::Left { .. });
         match judgement {
             Judgement::Left { blamed } if blamed || dead => ground.hosts.shun(host, now),
             Judgement::Stays => return false,
             Judgement::Left { .. } | Judgement::Follows => {}
         }
+        for note in self.machine.take_notes() {
+            self.heed(ground, note);
+        }
         true
     }
 
     /// The service talks, and has answered no ping for long.
-    pub(super) fn judge_fitness(&mut self, ground: &Ground) {
-        match ground.hosts.pongs_came {
-            true => self.machine.set_fit(),
-            false => self.machine.set_unfit(ground.now),
+    pub(super) fn judge_fitness(&mut self, ground: &mut Ground) {
+        if ground.hosts.pongs_came {
+            return self.machine.set_fit();
+        }
+        self.machine.set_unfit(ground.now);
+        if ground.ack == AckMode::Pong {
+            ground.count("a service is unfit");
+            ground.truth(self.session).runs_without_pongs();
         }
     }
 

@@ -8,6 +8,7 @@ use crate::ground::Ground;
 use crate::hosts::Host;
 use crate::network::{Conn, End, Ending, Read};
 use crate::process::{Habits, Process};
+use crate::verdict::Leaving;
 
 use super::socket::{Socket, say_last};
 use super::{DIRECT, Dialing, Hosted};
@@ -25,8 +26,15 @@ pub(super) struct Held {
     socket: Socket,
     epoch: u64,
     host: Host,
-    /// What was written to it.
+    /// What was written to it, and what it has said.
     told: Vec<u8>,
+    said: Vec<u8>,
+}
+
+impl Held {
+    fn new(conn: Conn, epoch: u64, host: Host) -> Held {
+        Held { socket: Socket::new(conn, End::Near), epoch, host, told: Vec::new(), said: Vec::new() }
+    }
 }
 
 impl Target {
@@ -108,17 +116,17 @@ impl Hosted {
         self.dialing = Some(Dialing::new(ground, Some(self.host)));
     }
 
-    fn heed(&mut self, ground: &mut Ground, note: Note) -> bool {
+    pub(super) fn heed(&mut self, ground: &mut Ground, note: Note) -> bool {
         ground.note(&self.name, || format!("{note:?}"));
         match note {
-            Note::ClientViolation(_) | Note::BackendViolation(_) | Note::ClientBreach(_) | Note::Unfit => {
+            Note::ClientViolation(_) | Note::BackendViolation(_) | Note::ClientBreach(_) => {
                 panic!("{}: {note:?}", self.name);
             }
             Note::ServiceBreach(breach) if self.breach.is_some() => {
                 ground.count("a breach");
                 assert_eq!(Some(breach.name()), self.breach, "{}", self.name);
             }
-            Note::Failed(_) => ground.count("a service is left"),
+            Note::Failed(failure) => self.leave(ground, failure),
             Note::Poison { .. } => ground.count("a poison message"),
             Note::MoveEnded { outcome: Outcome::Moved { forced }, .. } => {
                 ground.count(if forced { "a forced move" } else { "a move" });
@@ -135,6 +143,22 @@ impl Hosted {
             _ => {}
         }
         false
+    }
+
+    fn leave(&mut self, ground: &mut Ground, failure: Failure) {
+        ground.count("a service is left");
+        let up = self.machine.ledger().up;
+        let truth = ground.truth(self.session);
+        truth.service_failed(&up);
+        let leaving = Leaving {
+            ended: self.link.as_ref().is_some_and(|socket| socket.ended),
+            judged: self.judged,
+            closed_with: truth.closed_with,
+            told: truth.link.is_told_close(),
+        };
+        if let Some(what) = leaving.check(failure) {
+            ground.count(what);
+        }
     }
 
     fn unlink(&mut self, ground: &mut Ground, socket: &Socket) {
@@ -162,18 +186,18 @@ impl Hosted {
             return true;
         };
         let conn = start(ground, processes, self.habits, (self.session, self.epoch, host));
-        let (socket, told) = (Socket::new(conn, End::Near), Vec::new());
-        self.link_to(ground, Held { socket, epoch: self.epoch, host, told });
+        self.link_to(ground, Held::new(conn, self.epoch, host));
         true
     }
 
     fn link_to(&mut self, ground: &mut Ground, next: Held) {
-        let Held { socket, epoch, host, told } = next;
+        let Held { socket, epoch, host, told, said } = next;
         let now = ground.now;
         if self.machine.handle_linked(now, false, epoch) {
-            self.host = host;
+            (self.host, self.judged) = (host, false);
             ground.truth(self.session).attach(now, socket.conn, epoch);
             ground.truth(self.session).service_told(now, &told);
+            self.breach = ground.truth(self.session).service_says(now, &said);
             self.link = Some(socket);
             self.tell_fitness(ground);
         } else {
@@ -192,14 +216,13 @@ impl Hosted {
                     Err(()) => self.machine.handle_target_failed(),
                     Ok(host) if self.machine.handle_target_linked(ground.now) => {
                         let conn = start(ground, processes, self.habits, (self.session, self.epoch, host));
-                        let (socket, told) = (Socket::new(conn, End::Near), Vec::new());
-                        self.target = Some(Target::Held(Held { socket, epoch: self.epoch, host, told }));
+                        self.target = Some(Target::Held(Held::new(conn, self.epoch, host)));
                     }
                     Ok(_) => {}
                 }
                 true
             }
-            Some(Target::Held(Held { socket, told, .. })) => {
+            Some(Target::Held(Held { socket, told, said, .. })) => {
                 let words = self.machine.target_transmit();
                 let n = ground.net.write(ground.now, socket.conn, socket.end, words);
                 told.extend_from_slice(&words[..n]);
@@ -209,7 +232,10 @@ impl Hosted {
                 }
                 match ground.net.read(ground.now, socket.conn, socket.end, DIRECT * 4) {
                     Read::Nothing => return n > 0,
-                    Read::Bytes(bytes) => self.machine.handle_target(&bytes),
+                    Read::Bytes(bytes) => {
+                        said.extend_from_slice(&bytes);
+                        self.machine.handle_target(&bytes);
+                    }
                     Read::End(_) => {
                         socket.ended = true;
                         self.machine.handle_target_lost();
