@@ -456,6 +456,10 @@ impl Session {
     /// The backend that is told to go says Close itself. Its echo ends the move's first half; a
     /// code that applications use for decisions of theirs is one here too.
     pub(super) fn parting_closed(&mut self, now: Time, code: Option<u16>, payload: &[u8]) {
+        if code == Some(GOING_AWAY) && self.up.closed() && !self.pongs {
+            // It answers ours, so it has read everything before it.
+            self.up.mark_written();
+        }
         if !matches!(code, Some(1008 | 3000..=4999)) {
             return self.leave_backend(now, Failure::Planned);
         }
