@@ -19,7 +19,8 @@ const SLOW: (u64, u64) = (10_000, 150_000);
 const SLOW_ROOM: usize = 200;
 
 /// Most services link the shim.
-const MODES: [AckMode; 5] = [AckMode::Shim, AckMode::Shim, AckMode::Shim, AckMode::Pong, AckMode::Pong];
+const MODES: [AckMode; 6] =
+    [AckMode::Shim, AckMode::Shim, AckMode::Shim, AckMode::Pong, AckMode::Pong, AckMode::None];
 
 /// Messages of a burst: more than a service is given at once.
 const BURST: usize = 150;

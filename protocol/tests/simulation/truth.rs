@@ -218,6 +218,7 @@ impl Truth {
     pub(crate) fn attach(&mut self, now: Time, conn: Conn, epoch: u64) {
         (self.service, self.service_over, self.failed) = (Ear::plain(), false, false);
         (self.link, self.base) = (Link::new(now, self.ack == AckMode::Shim), self.committed);
+        self.link.bounded = self.ack != AckMode::None;
         let before = self.attached.last().map_or(0, |(_, attached)| attached.epoch);
         assert!(epoch > before, "epoch {epoch} comes after {before}");
         let Truth { applied, committed, ref capsule, .. } = *self;

@@ -235,9 +235,12 @@ impl World {
         self.wakes_at.take_if(|at| *at <= self.ground.now).is_some()
     }
 
+    /// One that answers no pings is not asked for any.
     fn is_on_dead_connection(&mut self) -> bool {
-        let service = self.present().and_then(|hosted| hosted.connections().1);
-        service.is_some_and(|conn| self.ground.net.is_dead(conn, End::Near))
+        let Some(hosted) = self.present() else { return false };
+        let (session, service) = (hosted.session, hosted.connections().1);
+        let asked = self.ground.truth(session).link.answers_pings;
+        asked && service.is_some_and(|conn| self.ground.net.is_dead(conn, End::Near))
     }
 
     fn rest_again_by(&self) -> Time {
