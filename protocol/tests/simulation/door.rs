@@ -118,14 +118,19 @@ impl Door {
     }
 
     /// The session to which a client comes back.
-    fn find(&self, ground: &Ground, offer: &Offer) -> Result<(usize, Resume), Reason> {
+    fn find(&self, ground: &mut Ground, offer: &Offer) -> Result<(usize, Resume), Reason> {
         let resume = offer.resume.ok_or(Reason::New)?.expect("the client names sessions legibly");
         let number = Ground::number_of(resume.token.session());
         let by_name = |hosted: &Hosted| Ground::number_of(hosted.session) == number && !hosted.over;
         let found = self.hosted.iter().position(by_name).ok_or(Reason::Unknown)?;
         let machine = &self.hosted[found].machine;
         machine.resumable(&resume).inspect_err(|reason| {
-            let over = machine.state() == State::Closing || ground.truths[number].over;
+            // One that is not waited for may have been sent away while a service is looked for.
+            let away = self.config.resume_window.is_zero()
+                && matches!(machine.state(), State::Waiting | State::Dialing);
+            let truth = &mut ground.truths[number];
+            truth.over |= away && *reason == Reason::Unknown;
+            let over = machine.state() == State::Closing || truth.over;
             assert!(*reason != Reason::Unknown || over, "a session that lives is not known");
         })?;
         Ok((found, resume))

@@ -27,6 +27,8 @@ pub(crate) struct Ground {
     pub(crate) limits: Limits,
     pub(crate) luck: Luck,
     pub(crate) tally: Tally,
+    /// A service that has answered no ping was given up.
+    pub(crate) unfit: bool,
     pub(crate) trace: bool,
 }
 

@@ -95,8 +95,9 @@ impl Hosts {
     /// It is gone, and comes back then with nothing of what it was.
     pub(crate) fn go(&mut self, host: Host, now: Time, until: Time) {
         self.halt(host, now, until);
-        let gone = &mut self.hosts[host].gone_until;
-        *gone = until.max(*gone);
+        let Standing { unable, mute_until, gone_until, .. } = &mut self.hosts[host];
+        // Nothing of what it was comes back, however short it was gone.
+        (*gone_until, *mute_until) = (until.max(*gone_until), Some(unable.1));
     }
 
     /// A probe may have missed its answer within `ack_timeout` before now.

@@ -82,6 +82,7 @@ impl World {
             limits,
             luck: Luck::default(),
             tally: Tally::default(),
+            unfit: false,
             trace,
         };
         ground.note("plan", || format!("{:?} {:?} {:?}", plan.networks, plan.habits, plan.sizes));
@@ -278,7 +279,7 @@ impl World {
 
     /// Where nothing goes wrong, no service is left, slow as it may be, and no message comes to two.
     fn check_peace(&mut self) {
-        if !self.peaceful {
+        if !self.peaceful || self.ground.unfit {
             return;
         }
         self.ground.count("peace");

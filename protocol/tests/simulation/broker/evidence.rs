@@ -46,6 +46,7 @@ impl Hosted {
         if ground.hosts.pongs_came {
             return self.machine.set_fit();
         }
+        ground.unfit = true;
         self.machine.set_unfit(ground.now);
         if ground.ack == AckMode::Pong {
             ground.count("a service is unfit");
