@@ -120,7 +120,8 @@ impl Hosted {
         if self.over || !self.has_work(ground) {
             return false;
         }
-        let (now, mut settled) = (ground.now, false);
+        self.note_pause(ground);
+        let mut settled = false;
         // Whoever has had all of its rounds goes on in the next turn.
         self.stirred = true;
         for _ in 0..ROUNDS {
@@ -137,9 +138,7 @@ impl Hosted {
             self.let_go_of_client(ground);
             moved |= self.write(ground);
             moved |= self.follow(ground);
-            if !self.machine.wants_backend() {
-                ground.truth(self.session).link.unheard(now);
-            }
+            self.note_pause(ground);
             Ground::check_bounds(&self.machine, &self.bounds);
             if std::mem::take(&mut self.told) {
                 self.check_window(ground);
@@ -194,6 +193,14 @@ impl Hosted {
             moved |= self.told;
         }
         self.write_client(ground) | moved
+    }
+
+    /// The service is not read, since the client is slow.
+    fn note_pause(&self, ground: &mut Ground) {
+        if !self.machine.wants_backend() {
+            let now = ground.now;
+            ground.truth(self.session).link.unheard(now);
+        }
     }
 
     /// No more lies unread at the service than may.

@@ -124,6 +124,12 @@ impl Link {
         true
     }
 
+    /// It answers no pings: what it says to them from now on is no answer.
+    pub(crate) fn is_unfit(&mut self) {
+        (self.answers_pings, self.bounded) = (false, false);
+        self.pings.clear();
+    }
+
     /// It has said a whole message.
     pub(crate) fn spoke(&mut self, now: Time) {
         self.spoke_at = now;

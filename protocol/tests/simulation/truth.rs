@@ -278,7 +278,8 @@ impl Truth {
     /// The present service answers no pings, and gets what there is.
     pub(crate) fn runs_without_pongs(&mut self) {
         assert_eq!(self.link.read, 0, "a service is called unfit that has answered pings");
-        (self.link.answers_pings, self.link.bounded, self.deliveries.without) = (false, false, true);
+        self.link.is_unfit();
+        self.deliveries.without = true;
         self.note_done();
     }
 

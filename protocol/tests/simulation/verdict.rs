@@ -75,7 +75,7 @@ impl Case {
         let most = config.ack_timeout * PATIENCE;
         let silent = truth.link.is_silent_for(now, most);
         let unable = hosts.unable_for(self.host, now);
-        let judged = config.ack != AckMode::None && self.other && !again;
+        let judged = config.ack != AckMode::None && asked && self.other && !again;
         assert!(
             !(judged && silent && unable >= most),
             "the session stays with a host that has done nothing for {unable:?}, and there is another"
