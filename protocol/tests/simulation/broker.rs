@@ -10,7 +10,7 @@ mod socket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast_protocol::session::{Config, Opening, Session, State};
+use steadfast_protocol::session::{AckMode, Config, Opening, Session, State};
 use steadfast_protocol::shim::SessionId;
 use steadfast_protocol::shim::client_wire::Resume;
 use steadfast_protocol::time::Time;
@@ -232,6 +232,19 @@ impl Hosted {
         truth.check_ledger(&up);
         let twice = truth.deliveries.twice();
         ground.tally.count("a message that two services have read", twice);
+        let (marked, lost) = (u64::from(up.acknowledged > 0), u64::from(up.lost > 0));
+        let [all, with, without] = match self.config.ack {
+            AckMode::Shim => {
+                ["a session with commits", "messages are committed", "messages are not committed"]
+            }
+            AckMode::Pong => {
+                ["a session with pongs", "messages are acknowledged", "messages are lost at the end"]
+            }
+            AckMode::None => ["a session without", "messages are marked", "messages may be lost"],
+        };
+        for (what, times) in [(all, 1), (with, marked), (without, lost)] {
+            ground.tally.count(what, times);
+        }
     }
 
     /// The broker has no session any more.

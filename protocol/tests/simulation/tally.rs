@@ -10,7 +10,7 @@ pub(crate) struct Tally {
 }
 
 /// What must happen in many schedules, more than once in a thousand.
-const ALL: [&str; 53] = [
+const ALL: [&str; 62] = [
     "a client's connection ends at the broker",
     "a client is back",
     "a client is superseded",
@@ -24,6 +24,15 @@ const ALL: [&str; 53] = [
     "a message unsent",
     "a service dies",
     "a service is left",
+    "a session with commits",
+    "messages are committed",
+    "messages are not committed",
+    "a session with pongs",
+    "messages are acknowledged",
+    "messages are lost at the end",
+    "a session without",
+    "messages are marked",
+    "messages may be lost",
     "a greeting",
     "an answer cut in the middle",
     "a message that two services have read",
