@@ -135,6 +135,8 @@ struct Shim {
 struct Goodbye {
     farewell: Farewell,
     give_up: Time,
+    /// How far the backend had acknowledged when its answer to the farewell was waited for last.
+    reached: u64,
 }
 
 /// The last that a backend is told.

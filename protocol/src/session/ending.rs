@@ -118,7 +118,7 @@ impl Session {
     pub(super) fn client_left(&mut self, now: Time, close: Option<Box<[u8]>>, cause: Cause) {
         self.set_end(cause, close.as_deref().and_then(close_code));
         let farewell = close.clone().map_or(Farewell::HangUp, Farewell::Close);
-        self.goodbye = Some(Box::new(Goodbye { farewell, give_up: now + self.config.deadline }));
+        self.goodbye = Some(Box::new(Goodbye { farewell, give_up: now + self.config.deadline, reached: 0 }));
         if close.is_none() {
             self.cut_client();
         }
@@ -142,7 +142,8 @@ impl Session {
             self.exceptions().lost_down += missed;
         }
         let give_up = now + self.config.deadline;
-        self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: Farewell::HangUp, give_up }));
+        self.goodbye
+            .get_or_insert_with(|| Box::new(Goodbye { farewell: Farewell::HangUp, give_up, reached: 0 }));
         self.dismiss(now, self.config.codes.slow_client, "the client does not answer or read", cause, false);
         // What it is waited for from now on is its answer.
         self.clocks.client_served();
@@ -180,7 +181,7 @@ impl Session {
         let connected = matches!(self.backend, Backend::Linked | Backend::Closing { .. });
         let give_up = now + self.config.deadline;
         let farewell = || Farewell::Close(payload.into());
-        self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up }));
+        self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up, reached: 0 }));
         match self.client {
             Client::Open => self.tell_client(payload, false, deaf),
             Client::Left { close: Some(_) } => self.tell_client(payload, true, deaf),
@@ -196,7 +197,7 @@ impl Session {
     pub(super) fn say_goodbye_with(&mut self, now: Time, code: u16) {
         let give_up = now + self.config.deadline;
         let farewell = || Farewell::Close(close_payload(code, ""));
-        self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up }));
+        self.goodbye.get_or_insert_with(|| Box::new(Goodbye { farewell: farewell(), give_up, reached: 0 }));
     }
 
     /// A Close came from the backend.
@@ -305,6 +306,8 @@ impl Session {
         if matches!(self.backend, Backend::Closing { until } if until <= now) {
             if self.up.ring.all_released() || self.goodbye.is_none() {
                 self.backend_over();
+            } else if self.comes_to_the_close() {
+                self.await_answer(now);
             } else {
                 self.leave_backend(now, Failure::Silence);
             }
@@ -317,6 +320,21 @@ impl Session {
         }
     }
 
+    /// The backend has got its Close, and what it says to that is waited for.
+    fn await_answer(&mut self, now: Time) {
+        let reached = self.up.acked();
+        if let Some(goodbye) = &mut self.goodbye {
+            goodbye.reached = reached;
+        }
+        self.backend = Backend::Closing { until: now + self.config.close_timeout };
+    }
+
+    /// It reads on towards the Close, or its words are not read, since the client is slow.
+    fn comes_to_the_close(&self) -> bool {
+        let further = self.goodbye.as_ref().is_some_and(|goodbye| self.up.acked() > goodbye.reached);
+        further || self.client_is_behind()
+    }
+
     /// Takes the steps towards the end that have become possible.
     pub(super) fn settle(&mut self, now: Time) {
         self.settle_backend(now);
@@ -327,7 +345,7 @@ impl Session {
         let delivered = self.up.ring.all_released();
         match (self.backend, self.farewell()) {
             (Backend::Linked, Some(Farewell::Close(_))) if self.up.closed() => {
-                self.backend = Backend::Closing { until: now + self.config.close_timeout };
+                self.await_answer(now);
             }
             (Backend::Linked | Backend::Parting { .. }, Some(Farewell::HangUp)) if delivered => {
                 self.backend_over()
