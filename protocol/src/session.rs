@@ -336,6 +336,7 @@ impl Session {
     /// Does what time and the last inputs have made due. Call it after them, before writing.
     pub fn advance(&mut self, now: Time, entropy: &mut Entropy<'_>) {
         self.clocks.resumed(now);
+        self.wait_for_the_slow_client(now);
         self.up.end_holds(now);
         self.expire(now);
         self.say_farewell(now);

@@ -329,10 +329,16 @@ impl Session {
         self.backend = Backend::Closing { until: now + self.config.close_timeout };
     }
 
-    /// It reads on towards the Close, or its words are not read, since the client is slow.
+    /// It reads on towards the Close.
     fn comes_to_the_close(&self) -> bool {
-        let further = self.goodbye.as_ref().is_some_and(|goodbye| self.up.acked() > goodbye.reached);
-        further || self.client_is_behind()
+        self.goodbye.as_ref().is_some_and(|goodbye| self.up.acked() > goodbye.reached)
+    }
+
+    /// Time in which its words were not read, since the client is slow, does not count.
+    pub(super) fn wait_for_the_slow_client(&mut self, now: Time) {
+        if self.clocks.paused() && self.goodbye.is_some() && matches!(self.backend, Backend::Closing { .. }) {
+            self.await_answer(now);
+        }
     }
 
     /// Takes the steps towards the end that have become possible.

@@ -169,6 +169,11 @@ impl Clocks {
         self.client_paused
     }
 
+    /// Whether the backend is not read at present, since the client is slow.
+    pub(super) fn paused(&self) -> bool {
+        self.paused
+    }
+
     #[inline]
     pub(super) fn backend_heard(&mut self, now: Time) {
         self.backend_heard = now;
