@@ -134,7 +134,9 @@ impl Hosted {
                 break;
             }
             let dice = &mut ground.dice;
+            let unread = !self.machine.wants_backend();
             self.machine.advance(ground.now, &mut || dice.next());
+            moved |= unread && self.machine.wants_backend();
             self.let_go_of_client(ground);
             moved |= self.write(ground);
             moved |= self.follow(ground);

@@ -31,6 +31,7 @@ pub(crate) struct Link {
     pub(crate) read: u64,
     acknowledged: u64,
     ponged: u64,
+    ponged_at: Time,
     pings: VecDeque<Ping>,
     /// It has said a whole message, or answered a ping.
     spoke_at: Time,
@@ -72,6 +73,7 @@ impl Link {
             read: 0,
             acknowledged: 0,
             ponged: 0,
+            ponged_at: now,
             pings: VecDeque::new(),
             spoke_at: now,
             bounded: true,
@@ -114,7 +116,7 @@ impl Link {
     pub(crate) fn pong(&mut self, now: Time, payload: &[u8]) -> bool {
         let Some(index) = self.pings.iter().position(|ping| ping.payload == payload) else { return false };
         let Some(ping) = self.pings.drain(..=index).next_back() else { return false };
-        self.spoke_at = now;
+        (self.spoke_at, self.ponged_at) = (now, now);
         self.acknowledged(ping.messages);
         let took = now.since(ping.at).as_micros().max(1);
         self.rate = self.rate.max(u128::from(ping.told - ping.ponged) * 1_000_000 / took);
@@ -133,6 +135,11 @@ impl Link {
     /// It has said a whole message.
     pub(crate) fn spoke(&mut self, now: Time) {
         self.spoke_at = now;
+    }
+
+    /// It has read on within this time.
+    pub(crate) fn reads_on(&self, now: Time, time: Duration) -> bool {
+        now.since(self.ponged_at) < time
     }
 
     /// It was told Close.

@@ -99,8 +99,9 @@ pub(crate) struct Leaving {
     pub(crate) judged: bool,
     /// It has said Close, with this code.
     pub(crate) closed_with: Option<u16>,
-    /// The session ends, and it was told so.
+    /// The session ends, and it was told so; it has read on towards that of late.
     pub(crate) told: bool,
+    pub(crate) reads_on: bool,
 }
 
 impl Leaving {
@@ -110,7 +111,7 @@ impl Leaving {
             Failure::Eof | Failure::Reset => self.ended,
             Failure::Close(code) => self.closed_with == Some(code),
             Failure::Dead => self.judged,
-            Failure::Silence => self.judged || self.told,
+            Failure::Silence => self.judged || (self.told && !self.reads_on),
             Failure::Breach | Failure::Planned | Failure::Ordered => true,
             // Nobody was asked about it that answers no pings.
             Failure::SlowMessage => self.dead,

@@ -156,6 +156,7 @@ impl Hosted {
             judged: self.judged,
             closed_with: truth.closed_with,
             told: truth.link.is_told_close(),
+            reads_on: truth.link.reads_on(ground.now, self.config.close_timeout),
         };
         if let Some(what) = leaving.check(failure) {
             ground.count(what);
