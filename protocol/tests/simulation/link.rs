@@ -31,7 +31,8 @@ pub(crate) struct Link {
     pub(crate) read: u64,
     acknowledged: u64,
     ponged: u64,
-    ponged_at: Time,
+    /// A pong has shown that it has read on.
+    read_at: Time,
     pings: VecDeque<Ping>,
     /// It has said a whole message, or answered a ping.
     spoke_at: Time,
@@ -73,7 +74,7 @@ impl Link {
             read: 0,
             acknowledged: 0,
             ponged: 0,
-            ponged_at: now,
+            read_at: now,
             pings: VecDeque::new(),
             spoke_at: now,
             bounded: true,
@@ -116,7 +117,10 @@ impl Link {
     pub(crate) fn pong(&mut self, now: Time, payload: &[u8]) -> bool {
         let Some(index) = self.pings.iter().position(|ping| ping.payload == payload) else { return false };
         let Some(ping) = self.pings.drain(..=index).next_back() else { return false };
-        (self.spoke_at, self.ponged_at) = (now, now);
+        self.spoke_at = now;
+        if ping.messages > self.read {
+            self.read_at = now;
+        }
         self.acknowledged(ping.messages);
         let took = now.since(ping.at).as_micros().max(1);
         self.rate = self.rate.max(u128::from(ping.told - ping.ponged) * 1_000_000 / took);
@@ -139,7 +143,7 @@ impl Link {
 
     /// It has read on within this time.
     pub(crate) fn reads_on(&self, now: Time, time: Duration) -> bool {
-        now.since(self.ponged_at) < time
+        now.since(self.read_at) < time
     }
 
     /// It was told Close.
