@@ -133,6 +133,8 @@ enum Backend {
 struct Goodbye {
     farewell: Farewell,
     give_up: Time,
+    /// How far the backend had acknowledged when its answer to the farewell was waited for last.
+    reached: u64,
 }
 
 /// The last that a backend is told.
@@ -311,6 +313,7 @@ impl Session {
     /// Does what time and the last inputs have made due. Call it after them, before writing.
     pub fn advance(&mut self, now: Time, entropy: &mut Entropy<'_>) {
         self.backend_link.timers.resumed(now);
+        self.wait_for_the_slow_client(now);
         self.backend_link.writer.end_holds(&mut self.state.ring, now);
         self.expire(now);
         self.say_farewell(now);

@@ -473,6 +473,10 @@ impl Session {
     /// The backend that is told to go says Close itself. Its echo ends the move's first half; a
     /// code that applications use for decisions of theirs is one here too.
     pub(super) fn parting_closed(&mut self, now: Time, code: Option<u16>, payload: &[u8]) {
+        if code == Some(GOING_AWAY) && self.backend_link.writer.closed() && !self.backend_link.pongs {
+            // It answers ours, so it has read everything before it.
+            self.backend_link.writer.mark_written(&self.state.ring);
+        }
         if !matches!(code, Some(1008 | 3000..=4999)) {
             return self.leave_backend(now, Failure::Planned);
         }

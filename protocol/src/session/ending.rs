@@ -119,7 +119,7 @@ impl Session {
         self.set_end(cause, close.as_deref().and_then(close_code));
         let (hears, give_up) = (close.is_some(), now + self.config.deadline);
         let farewell = close.map_or(Farewell::HangUp, Farewell::Close);
-        self.exceptions().goodbye = Some(Goodbye { farewell, give_up });
+        self.exceptions().goodbye = Some(Goodbye { farewell, give_up, reached: 0 });
         if !hears {
             self.cut_client();
         }
@@ -143,7 +143,11 @@ impl Session {
             self.exceptions().lost_down += missed;
         }
         let give_up = now + self.config.deadline;
-        self.exceptions().goodbye.get_or_insert_with(|| Goodbye { farewell: Farewell::HangUp, give_up });
+        self.exceptions().goodbye.get_or_insert_with(|| Goodbye {
+            farewell: Farewell::HangUp,
+            give_up,
+            reached: 0,
+        });
         self.dismiss(now, self.config.codes.slow_client, "the client does not answer or read", cause, false);
         // What it is waited for from now on is its answer.
         self.client_link.timers.served();
@@ -181,7 +185,11 @@ impl Session {
         let connected = matches!(self.backend, Backend::Linked | Backend::Closing { .. });
         let give_up = now + self.config.deadline;
         let farewell = || Farewell::Close(payload.into());
-        self.exceptions().goodbye.get_or_insert_with(|| Goodbye { farewell: farewell(), give_up });
+        self.exceptions().goodbye.get_or_insert_with(|| Goodbye {
+            farewell: farewell(),
+            give_up,
+            reached: 0,
+        });
         match self.state.client {
             Client::Open => self.tell_client(payload, false, deaf),
             Client::Left { hears: true } => self.tell_client(payload, true, deaf),
@@ -197,7 +205,11 @@ impl Session {
     pub(super) fn say_goodbye_with(&mut self, now: Time, code: u16) {
         let give_up = now + self.config.deadline;
         let farewell = || Farewell::Close(close_payload(code, ""));
-        self.exceptions().goodbye.get_or_insert_with(|| Goodbye { farewell: farewell(), give_up });
+        self.exceptions().goodbye.get_or_insert_with(|| Goodbye {
+            farewell: farewell(),
+            give_up,
+            reached: 0,
+        });
     }
 
     /// A Close came from the backend.
@@ -309,6 +321,8 @@ impl Session {
         if matches!(self.backend, Backend::Closing { until } if until <= now) {
             if self.state.ring.all_released() || self.goodbye().is_none() {
                 self.backend_over();
+            } else if self.comes_to_the_close() {
+                self.await_answer(now);
             } else {
                 self.leave_backend(now, Failure::Silence);
             }
@@ -318,6 +332,29 @@ impl Session {
         }
         if self.goodbye().is_some_and(|goodbye| goodbye.give_up <= now) {
             self.backend_over();
+        }
+    }
+
+    /// The backend has got its Close, and what it says to that is waited for.
+    fn await_answer(&mut self, now: Time) {
+        let reached = self.backend_link.writer.acked(&self.state.ring);
+        if let Some(goodbye) = self.goodbye_mut() {
+            goodbye.reached = reached;
+        }
+        self.backend = Backend::Closing { until: now + self.config.close_timeout };
+    }
+
+    /// It reads on towards the Close.
+    fn comes_to_the_close(&self) -> bool {
+        let acked = self.backend_link.writer.acked(&self.state.ring);
+        self.goodbye().is_some_and(|goodbye| acked > goodbye.reached)
+    }
+
+    /// Time in which its words were not read, since the client is slow, does not count.
+    pub(super) fn wait_for_the_slow_client(&mut self, now: Time) {
+        let closing = matches!(self.backend, Backend::Closing { .. });
+        if closing && self.backend_link.timers.paused() && self.goodbye().is_some() {
+            self.await_answer(now);
         }
     }
 
@@ -336,7 +373,7 @@ impl Session {
         let delivered = self.state.ring.all_released();
         match (self.backend, self.farewell()) {
             (Backend::Linked, Some(Farewell::Close(_))) if self.backend_link.writer.closed() => {
-                self.backend = Backend::Closing { until: now + self.config.close_timeout };
+                self.await_answer(now);
             }
             (Backend::Linked | Backend::Parting { .. }, Some(Farewell::HangUp)) if delivered => {
                 self.backend_over()

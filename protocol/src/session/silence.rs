@@ -137,10 +137,15 @@ impl Session {
         self.exceptions().stall = owed.then_some(Stall { acked_seq, follows: false });
     }
 
-    /// The backend before this one has fallen silent on the message on which this one is silent.
+    /// The backend before this one has fallen silent on the message on which this one is silent; or on one that
+    /// this one was silent on too, and the next would get again, since it is not committed.
     fn follows(&self) -> bool {
         let stall = self.state.exceptions.as_ref().and_then(|exceptions| exceptions.stall.as_ref());
-        stall.is_some_and(|stall| stall.acked_seq == self.backend_link.writer.acked_seq(&self.state.ring))
+        let acked_seq = self.backend_link.writer.acked_seq(&self.state.ring);
+        stall.is_some_and(|stall| {
+            let again = stall.follows && stall.acked_seq >= self.state.ring.base_seq();
+            again || stall.acked_seq == acked_seq
+        })
     }
 
     /// Since when a backend that owes something has said nothing to this session.

@@ -2,25 +2,30 @@
 //! moments and in the same order.
 
 mod client_side;
+mod dialing;
+mod evidence;
+mod restart;
 mod service_side;
 mod socket;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast_protocol::session::{Config, Opening, Session, State};
+use steadfast_protocol::session::{AckMode, Config, Opening, Session, State};
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::steadfast_v1::client_wire::Resume;
 use steadfast_protocol::time::Time;
 
 use crate::ground::{Bounds, Ground};
+use crate::hosts::Host;
 use crate::network::{Conn, End};
 use crate::process::{Habits, Process};
 
+pub(crate) use dialing::Dialing;
 pub(crate) use service_side::start;
 pub(crate) use socket::refuse;
 
-use service_side::{Dialing, Target};
+use service_side::Target;
 use socket::{Socket, write};
 
 /// Rounds of one turn before others get theirs.
@@ -47,20 +52,27 @@ pub(crate) struct Hosted {
     name: String,
     client: Option<Socket>,
     link: Option<Socket>,
+    /// On which its service runs, or the last one ran.
+    host: Host,
+    config: Arc<Config>,
     target: Option<Target>,
     dialing: Option<Dialing>,
     arrival: Option<Arrival>,
     epoch: u64,
     bounds: Bounds,
     habits: Habits,
-    /// Another service is there to go to when one is silent.
-    pub(crate) others: bool,
     /// Something was done to the machine from outside.
     pub(crate) stirred: bool,
     due: Option<Time>,
+    /// The service was judged to be silent, or its connection dead.
+    judged: bool,
+    /// Something was written to the service.
+    told: bool,
     /// The breach that is to be noted.
     breach: Option<&'static str>,
     pub(crate) over: bool,
+    /// Steps until the broker's process ends, if it does.
+    steps_left: Option<u32>,
     /// How long its client may be away, and until when it may now.
     window: Duration,
     away_until: Option<Time>,
@@ -72,32 +84,39 @@ impl Hosted {
         ground: &mut Ground,
         config: &Arc<Config>,
         opening: Opening,
-        (client, link): (Conn, Conn),
+        (client, (link, host)): (Conn, (Conn, Host)),
         (habits, bounds): (Habits, Bounds),
     ) -> Hosted {
         let (session, epoch) = (opening.session, opening.epoch);
         ground.truth(session).client_back(None);
-        ground.truth(session).attach(link, epoch);
-        Hosted {
+        let now = ground.now;
+        ground.truth(session).attach(now, link, epoch);
+        let mut hosted = Hosted {
             machine: Session::new(Arc::clone(config), ground.now, opening),
             session,
             name: format!("session {}", Ground::number_of(session)),
             client: Some(Socket::new(client, End::Far)),
             link: Some(Socket::new(link, End::Near)),
+            host,
+            config: Arc::clone(config),
             target: None,
             dialing: None,
             arrival: None,
             epoch,
             bounds,
             habits,
-            others: ground.dice.chance(70),
             stirred: true,
             due: None,
+            judged: false,
+            told: false,
             breach: None,
             over: false,
+            steps_left: None,
             window: config.resume_window,
             away_until: None,
-        }
+        };
+        hosted.tell_fitness(ground);
+        hosted
     }
 
     /// Does what there is to do. True: something has changed.
@@ -105,24 +124,46 @@ impl Hosted {
         if self.over || !self.has_work(ground) {
             return false;
         }
+        self.note_pause(ground);
         let mut settled = false;
         // Whoever has had all of its rounds goes on in the next turn.
         self.stirred = true;
         for _ in 0..ROUNDS {
             let mut moved = self.take_client(ground) | self.poll_dial(ground, processes);
             moved |= self.poll_target(ground, processes);
+            if self.ends_here(ground) {
+                continue;
+            }
             moved |= self.read_client(ground);
+            if self.ends_here(ground) {
+                continue;
+            }
             moved |= self.read_link(ground);
+            if self.ends_here(ground) {
+                continue;
+            }
             if settled && !moved {
                 self.stirred = false;
                 break;
             }
             let dice = &mut ground.dice;
+            let unread = !self.machine.wants_backend();
             self.machine.advance(ground.now, &mut || dice.next());
+            moved |= unread && self.machine.wants_backend();
+            if self.ends_here(ground) {
+                continue;
+            }
             self.let_go_of_client(ground);
             moved |= self.write(ground);
+            if self.ends_here(ground) {
+                continue;
+            }
             moved |= self.follow(ground);
+            self.note_pause(ground);
             Ground::check_bounds(&self.machine, &self.bounds);
+            if std::mem::take(&mut self.told) {
+                self.check_window(ground);
+            }
             ground.truth(self.session).over |= self.is_ending(ground.now);
             if !moved {
                 self.stirred = false;
@@ -167,9 +208,29 @@ impl Hosted {
         if let Some(socket) = &self.link {
             let written = write(ground, socket, &self.machine.backend_transmit());
             self.machine.backend_written(written.len());
-            moved |= !written.is_empty();
+            let now = ground.now;
+            ground.truth(self.session).service_told(now, &written);
+            self.told = !written.is_empty();
+            moved |= self.told;
         }
         self.write_client(ground) | moved
+    }
+
+    /// The service is not read, since the client is slow.
+    fn note_pause(&self, ground: &mut Ground) {
+        if !self.machine.wants_backend() {
+            let now = ground.now;
+            ground.truth(self.session).link.unheard(now);
+        }
+    }
+
+    /// No more lies unread at the service than may.
+    fn check_window(&self, ground: &mut Ground) {
+        let link = &ground.truths[Ground::number_of(self.session)].link;
+        link.check();
+        if link.is_full() && link.bounded {
+            ground.count("the window is full");
+        }
     }
 
     // ---- the end ----
@@ -187,11 +248,24 @@ impl Hosted {
         assert_eq!(self.machine.next_timeout(), None, "a session that has ended wants to be woken");
     }
 
-    /// What is committed is what is counted as such, and all the rest is lost.
     fn check_ledger(&self, ground: &mut Ground) {
         let (up, truth) = (self.machine.ledger().up, ground.truth(self.session));
-        assert_eq!((up.acknowledged, up.acknowledged + up.lost), (truth.committed, up.forwarded), "{up:?}");
-        assert!(up.forwarded <= truth.received().len() as u64, "{up:?}");
+        truth.check_ledger(&up);
+        let twice = truth.deliveries.twice();
+        ground.tally.count("a message that two services have read", twice);
+        let (marked, lost) = (u64::from(up.acknowledged > 0), u64::from(up.lost > 0));
+        let [all, with, without] = match self.config.ack {
+            AckMode::Shim => {
+                ["a session with commits", "messages are committed", "messages are not committed"]
+            }
+            AckMode::Pong => {
+                ["a session with pongs", "messages are acknowledged", "messages are lost at the end"]
+            }
+            AckMode::None => ["a session without", "messages are marked", "messages may be lost"],
+        };
+        for (what, times) in [(all, 1), (with, marked), (without, lost)] {
+            ground.tally.count(what, times);
+        }
     }
 
     /// The broker has no session any more.
@@ -218,6 +292,16 @@ impl Hosted {
     pub(crate) fn standing(&self) -> String {
         let (state, kept, due) = (self.machine.state(), self.machine.buffered(), self.due);
         format!("{}: {state:?}, {kept} bytes kept, due {due:?}, {:?}; ", self.name, self.connections())
+    }
+
+    /// The connection to its service, the end of it, and its host.
+    fn served_by(&self) -> Option<(Conn, End, Host)> {
+        self.link.as_ref().map(|socket| (socket.conn, socket.end, self.host))
+    }
+
+    /// The next service is connected, and waits.
+    fn holds_target(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| target.socket().is_some())
     }
 
     /// That of the next service, while it waits.

@@ -6,8 +6,9 @@ use steadfast_protocol::session::{ClientKind, Config, Opening, State};
 use steadfast_protocol::steadfast_v1::client_wire::{Offer, Reason, Resume};
 use steadfast_protocol::time::Time;
 
-use crate::broker::{Arrival, Hosted, start};
+use crate::broker::{Arrival, Dialing, Hosted, start};
 use crate::ground::{Bounds, Ground};
+use crate::hosts::Host;
 use crate::network::{Conn, End};
 use crate::process::{Habits, Process};
 use crate::user::{Answer, Knock};
@@ -26,11 +27,10 @@ pub(crate) struct Door {
 
 /// A session whose first service is being dialled.
 struct Beginning {
-    at: Time,
+    dialing: Dialing,
     conn: Conn,
     agreed: Option<String>,
     reason: Reason,
-    succeeds: bool,
 }
 
 impl Door {
@@ -60,9 +60,9 @@ impl Door {
             answers.extend(self.answer(ground, &knock));
             moved = true;
         }
-        while let Some(due) = self.beginnings.iter().position(|beginning| beginning.at <= now) {
+        while let Some((due, host)) = self.beginning_over(ground) {
             let beginning = self.beginnings.remove(due);
-            answers.push(self.begin(ground, processes, beginning));
+            answers.push(self.begin(ground, processes, beginning, host));
             moved = true;
         }
         for hosted in &mut self.hosted {
@@ -73,9 +73,15 @@ impl Door {
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let knocks = self.knocks.iter().map(|knock| knock.at);
-        let beginnings = self.beginnings.iter().map(|beginning| beginning.at);
+        let beginnings = self.beginnings.iter().map(|beginning| beginning.dialing.at);
         let hosted = self.hosted.iter().filter_map(Hosted::next_timeout);
         knocks.chain(beginnings).chain(hosted).min()
+    }
+
+    /// A session whose first service is connected, or is not to be had.
+    fn beginning_over(&mut self, ground: &mut Ground) -> Option<(usize, Result<Host, ()>)> {
+        let mut beginnings = self.beginnings.iter_mut().enumerate();
+        beginnings.find_map(|(n, beginning)| Some((n, beginning.dialing.poll(ground)?)))
     }
 
     /// The answer, if it can be given at once.
@@ -100,9 +106,8 @@ impl Door {
             }
             Err(reason) => {
                 ground.note("broker", || format!("a new session: {reason:?}"));
-                let succeeds = !Ground::uses_up(&mut ground.luck.dials_fail);
-                let at = ground.now + ground.dial();
-                self.beginnings.push(Beginning { at, conn, agreed, reason, succeeds });
+                let dialing = Dialing::new(ground, None);
+                self.beginnings.push(Beginning { dialing, conn, agreed, reason });
                 None
             }
         }
@@ -113,32 +118,43 @@ impl Door {
     }
 
     /// The session to which a client comes back.
-    fn find(&self, ground: &Ground, offer: &Offer) -> Result<(usize, Resume), Reason> {
+    fn find(&self, ground: &mut Ground, offer: &Offer) -> Result<(usize, Resume), Reason> {
         let resume = offer.resume.ok_or(Reason::New)?.expect("the client names sessions legibly");
         let number = Ground::number_of(resume.token.session());
         let by_name = |hosted: &Hosted| Ground::number_of(hosted.session) == number && !hosted.over;
         let found = self.hosted.iter().position(by_name).ok_or(Reason::Unknown)?;
         let machine = &self.hosted[found].machine;
         machine.resumable(&resume).inspect_err(|reason| {
-            let over = machine.state() == State::Closing || ground.truths[number].over;
+            // One that is not waited for may have been sent away while a service is looked for.
+            let away = self.config.resume_window.is_zero()
+                && matches!(machine.state(), State::Waiting | State::Dialing);
+            let truth = &mut ground.truths[number];
+            truth.over |= away && *reason == Reason::Unknown;
+            let over = machine.state() == State::Closing || truth.over;
             assert!(*reason != Reason::Unknown || over, "a session that lives is not known");
         })?;
         Ok((found, resume))
     }
 
-    fn begin(&mut self, ground: &mut Ground, processes: &mut Vec<Process>, beginning: Beginning) -> Answer {
-        let Beginning { conn, agreed, reason, succeeds, .. } = beginning;
-        if !succeeds {
+    fn begin(
+        &mut self,
+        ground: &mut Ground,
+        processes: &mut Vec<Process>,
+        beginning: Beginning,
+        host: Result<Host, ()>,
+    ) -> Answer {
+        let Beginning { conn, agreed, reason, .. } = beginning;
+        let Ok(host) = host else {
             ground.net.close(ground.now, conn, End::Far);
             return self.answered(ground, conn, Err(()));
-        }
+        };
         let (session, epoch) = (ground.begin(), 1);
-        let link = start(ground, processes, self.habits, session, epoch);
+        let link = start(ground, processes, self.habits, (session, epoch, host));
         let client = ClientKind::Shim { secret: ground.dice.bytes(), reason };
         let opening = Opening { session, epoch, client, ..Opening::default() };
         let answer = self.answered(ground, conn, Ok(agreed));
-        let hosted = Hosted::new(ground, &self.config, opening, (conn, link), (self.habits, self.bounds));
-        self.hosted.push(hosted);
+        let (connections, how) = ((conn, (link, host)), (self.habits, self.bounds));
+        self.hosted.push(Hosted::new(ground, &self.config, opening, connections, how));
         answer
     }
 }

@@ -30,6 +30,10 @@ pub(crate) enum Fault {
     HoldUp(Way, Duration),
     /// One who is at its end does not read for a while.
     Stall(Way, Duration),
+    /// The service's host does nothing for a while, as one that is stopped.
+    Stop(Duration),
+    /// It is gone for a while, with all that runs there.
+    HostDies(Duration),
     Crash(Fuse),
     Die(Death),
     /// The message that the client sends next kills so many services.
@@ -52,6 +56,8 @@ pub(crate) enum Fault {
     ServicesBreak(u64, usize),
     /// The broker ends its sessions with this code; `None`: it dies.
     BrokerEnds(Option<u16>),
+    /// Its process dies after so many steps, and another one goes on with the sessions.
+    BrokerRestarts(u32),
 }
 
 /// Draws faults. Some schedules have many of one kind.
@@ -61,8 +67,8 @@ pub(crate) struct Faults {
 }
 
 /// Kinds of faults, the last of which are rare.
-const KINDS: u64 = 21;
-const RARE: u64 = 18;
+const KINDS: u64 = 23;
+const RARE: u64 = 20;
 
 impl Faults {
     pub(crate) fn new(dice: &mut Random, span: u64) -> Faults {
@@ -104,8 +110,10 @@ impl Faults {
             15 => dice.pick(&[Fault::Mute, Fault::ServiceCloses(1001), Fault::ServiceCloses(1012)]),
             16 => Fault::ClientsBreak(dice.between(1, 8), dice.pick(&[150, 250, 500])),
             17 => Fault::ServicesBreak(dice.between(1, 4), dice.pick(&[100, 500])),
-            18 => Fault::Killer(dice.between(1, 8)),
-            19 => {
+            18 => Fault::Stop(dice.millis(100, 20_000)),
+            19 => Fault::HostDies(dice.millis(100, 20_000)),
+            20 => Fault::Killer(dice.between(1, 8)),
+            21 => {
                 dice.pick(&[Fault::ServiceCloses(1011), Fault::ServiceCloses(4000), Fault::BrokerEnds(None)])
             }
             _ => match dice.below(4) {
@@ -114,6 +122,14 @@ impl Faults {
             },
         }
     }
+}
+
+/// In some schedules the broker's process ends, often enough for each step of its work. They are drawn from dice of
+/// their own, so that all others stay what they are.
+pub(crate) fn restarts(dice: &mut Random, span: Duration) -> Vec<(Duration, Fault)> {
+    let count = if dice.chance(15) { dice.between(1, 4) } else { 0 };
+    let span = span.as_millis() as u64;
+    (0..count).map(|_| (dice.millis(0, span), Fault::BrokerRestarts(dice.below(40) as u32))).collect()
 }
 
 /// Both ends notice, or one, or none.
@@ -179,6 +195,9 @@ impl World {
                 (self.ground.luck.killer, self.ground.luck.kills) = (self.user.sent + 1, times);
             }
             Fault::BrokerEnds(code) => self.end_broker(code),
+            Fault::BrokerRestarts(steps) => {
+                self.door.hosted.iter_mut().for_each(|hosted| hosted.end_after(steps))
+            }
             Fault::FailOver | Fault::Relocate(_) | Fault::Remain => self.order(fault),
             of_service => self.strike_service(of_service),
         }
@@ -192,6 +211,18 @@ impl World {
             Fault::Crash(fuse) => process.fuse = Some(fuse),
             Fault::Die(death) => process.end(ground, death),
             Fault::Mute => process.mute = true,
+            Fault::Stop(time) => {
+                ground.count("a host is stopped");
+                ground.hosts.halt(process.host, ground.now, ground.now + time);
+            }
+            Fault::HostDies(time) => {
+                ground.count("a host dies");
+                let host = process.host;
+                ground.hosts.go(host, ground.now, ground.now + time);
+                for process in processes.iter_mut().filter(|process| process.host == host) {
+                    process.end(ground, Death::PowerCut);
+                }
+            }
             Fault::ServiceCloses(code) => process.closes(ground, code),
             Fault::Misbehave(way) => misbehave(ground, process, way),
             _ => {}

@@ -90,7 +90,7 @@ pub(crate) enum Heard {
         payload: Vec<u8>,
     },
     Ping(Vec<u8>),
-    Pong,
+    Pong(Vec<u8>),
     /// Code and reason, if there are.
     Close(Option<(u16, String)>),
 }
@@ -136,7 +136,7 @@ impl Ear {
         assert!(opcode < CLOSE || (fin && payload.len() <= 125), "a control frame is long or in parts");
         match opcode {
             PING => return Some(Heard::Ping(payload)),
-            PONG => return Some(Heard::Pong),
+            PONG => return Some(Heard::Pong(payload)),
             CLOSE => {
                 self.closed = true;
                 return Some(Heard::Close(close(&payload)));

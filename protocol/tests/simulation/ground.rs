@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use steadfast_protocol::session::Session;
+use steadfast_protocol::session::{AckMode, Session};
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::time::Time;
 
 use crate::application::Sizes;
 use crate::faults::outage;
+use crate::hosts::Hosts;
 use crate::network::{Conn, End, Network};
 use crate::random::Random;
 use crate::tally::Tally;
@@ -16,6 +17,9 @@ use crate::truth::{Limits, Truth};
 pub(crate) struct Ground {
     pub(crate) now: Time,
     pub(crate) net: Network,
+    pub(crate) hosts: Hosts,
+    pub(crate) ack: AckMode,
+    pub(crate) ack_timeout: Duration,
     pub(crate) dice: Random,
     /// One for each session that there was.
     pub(crate) truths: Vec<Truth>,
@@ -23,6 +27,8 @@ pub(crate) struct Ground {
     pub(crate) limits: Limits,
     pub(crate) luck: Luck,
     pub(crate) tally: Tally,
+    /// A service that has answered no ping was given up.
+    pub(crate) unfit: bool,
     pub(crate) trace: bool,
 }
 
@@ -65,7 +71,7 @@ impl Ground {
     /// The session that begins next.
     pub(crate) fn begin(&mut self) -> SessionId {
         let session = Ground::name_of(self.truths.len());
-        self.truths.push(Truth::new(session, self.sizes, self.limits));
+        self.truths.push(Truth::new(session, self.ack, self.sizes, self.limits));
         session
     }
 

@@ -1,14 +1,19 @@
-//! `steadfast.v1` from end to end, in schedules that a seed decides wholly: the machines of the client, the broker
-//! and the service as they are, in virtual time, over connections that come in pieces, are held up, break at any
-//! byte and stay half open; with services that die at any step of their work, failovers, moves, fences, attempts to
-//! come back that come too late, and sessions that expire.
+//! Sessions from end to end, in schedules that a seed decides wholly: the machines of the client, the broker and the
+//! service as they are, in virtual time, over connections that come in pieces, are held up, break at any byte and
+//! stay half open; with services that die at any step of their work, failovers, moves, fences, attempts to come back
+//! that come too late, and sessions that expire. Ends are slow as well: services take their time for a message, read
+//! at a steady rate, answer late or block the loop of their host; hosts are stopped, or vanish; clients read slowly.
+//! The broker's process ends at any step, and another one restores its sessions from what outlives it.
+//! Services link the shim, or are plain applications in ack mode `pong` or `none`.
 //!
 //! ```text
-//!   user (shim::client)  <-- network -->  broker (session)  <-- network -->  process (shim::service, application)
-//!         |                                     |                                      |
-//!       story                                 truth   <----- what each is held against -----'
+//!   user (steadfast_v1::client)  <-- network -->  broker (session)  <-- network -->  process (steadfast_v1::service, application)
+//!         |                                     |   '- evidence: probes, dials -> hosts -'      |
+//!       story                          truth, link, deliveries  <--- what each is held against -'
+//!                                      verdict: what the broker does about silence
 //!
 //!   plan    what a schedule is to be      faults  what goes wrong in it      world  goes through it in time
+//!   pace    how fast an end reads
 //! ```
 //!
 //! The bytes of both ends of a connection are written and read by `framing`, and what is true is found by `truth`
@@ -17,10 +22,17 @@
 //! - each message of the client's is consumed once, whole and in order, or is reported as unknown or unsent;
 //! - each output comes to the client once, whole and in order, commits and pushes as the service said them;
 //! - the capsule is what has come of exactly the messages that are committed, and so is what the next service gets;
+//! - with `pong`, each service gets a run of messages that begins with the first which none has acknowledged, what is
+//!   acknowledged was read, and what came to two is counted in doubt; with `none`, no message comes to two, and none
+//!   is counted as read that was neither marked by a pong nor given to a service that ended in order;
+//! - no more lies unread at a service than the window allows;
+//! - a service is left for silence only when its connection is dead, its host has done nothing for long enough, or it
+//!   has said nothing for the time of a stall; a host that does nothing is left when there is another; no third
+//!   service begins what two fell silent on; where nothing goes wrong, none is left, slow as it may be;
 //! - epochs grow, and what is told of progress never falls and is never ahead;
 //! - nobody breaks the protocol, keeps more than its bounds, or wants to be woken without end;
-//! - when nothing goes wrong any more everything is delivered and acknowledged in bounded time, and once the client
-//!   has said goodbye all its sessions end.
+//! - when nothing goes wrong any more everything is delivered and acknowledged in bounded time, no session stays on a
+//!   dead connection however idle it is, and once the client has said goodbye all its sessions end.
 //!
 //! `cargo test` runs [`SCHEDULES`] of them and the seeds of `seeds.txt`, which have found something once. (Whoever
 //! changes how schedules are drawn makes other ones of them.) Millions, from seed 5 on, and one alone with all that
@@ -33,11 +45,15 @@
 
 mod application;
 mod broker;
+mod deliveries;
 mod door;
 mod faults;
 mod framing;
 mod ground;
+mod hosts;
+mod link;
 mod network;
+mod pace;
 mod plan;
 mod process;
 mod random;
@@ -46,6 +62,7 @@ mod story;
 mod tally;
 mod truth;
 mod user;
+mod verdict;
 mod world;
 
 use std::ops::Range;

@@ -9,6 +9,7 @@ use crate::application::Sizes;
 use crate::faults::{Fault, Faults};
 use crate::ground::Bounds;
 use crate::network::Style;
+use crate::pace::Pace;
 use crate::process::Habits;
 use crate::random::Random;
 use crate::truth::Limits;
@@ -16,6 +17,13 @@ use crate::truth::Limits;
 /// A slow network: its delays in microseconds, and what it has room for.
 const SLOW: (u64, u64) = (10_000, 150_000);
 const SLOW_ROOM: usize = 200;
+
+/// Most services link the shim.
+const MODES: [AckMode; 6] =
+    [AckMode::Shim, AckMode::Shim, AckMode::Shim, AckMode::Pong, AckMode::Pong, AckMode::None];
+
+/// Messages of a burst: more than a service is given at once.
+const BURST: usize = 150;
 
 /// Bytes of headers, and of the broker's own frames.
 const HEADERS: usize = 200;
@@ -27,6 +35,10 @@ pub(crate) struct Plan {
     /// To clients, and to services.
     pub(crate) networks: [Style; 2],
     pub(crate) habits: Habits,
+    /// Those of services.
+    pub(crate) hosts: usize,
+    /// How fast the client does.
+    pub(crate) reads: Pace,
     pub(crate) sizes: Sizes,
     pub(crate) protocol: Option<String>,
     /// When the client says something.
@@ -48,17 +60,55 @@ impl Plan {
         let protocol = dice.chance(20).then(|| "chat".to_owned());
         let client = client(dice, &sizes, protocol.as_ref());
         let mut faults = Faults::new(dice, span);
-        Plan {
+        let mut plan = Plan {
             broker: broker(dice, &sizes),
             client,
             networks,
             habits: habits(dice),
+            hosts: dice.pick(&[1, 2, 2, 3]),
+            reads: Pace::prompt(),
             sizes,
             protocol,
             says,
             closes,
             faults: faults.draw(dice),
             calm: Duration::from_millis(span + 1000),
+        };
+        if dice.chance(30) {
+            plan.slow_down(dice);
+        }
+        plan
+    }
+
+    /// More is to go wrong.
+    pub(crate) fn add(&mut self, faults: Vec<(Duration, Fault)>) {
+        self.faults.extend(faults);
+        self.faults.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Nothing goes wrong, the client says goodbye when all is done, and all services read on in time, slow as they
+    /// may be.
+    pub(crate) fn is_peaceful(&self) -> bool {
+        self.faults.is_empty() && self.closes.is_none() && self.habits.pace.is_gentle(&self.broker)
+    }
+
+    /// Services take their time, or the client does; and there may be much to read at once.
+    fn slow_down(&mut self, dice: &mut Random) {
+        match dice.below(5) {
+            0 => self.reads = Pace::of_client(dice),
+            // They read at once, and answer late.
+            1 => self.habits.work = dice.pick(&[400, 3000]),
+            _ => self.habits.pace = Pace::slow(dice, &self.broker),
+        }
+        if dice.chance(20) {
+            let at = self.says[0];
+            self.says.extend([at; BURST]);
+            self.says.sort_unstable();
+            self.sizes.rare = dice.pick(&[self.sizes.common, 24_000]);
+            self.client.message_limit = self.sizes.longest();
+            self.client.buffer = 1 << 20;
+            (self.broker.message_limit, self.broker.ring_limit) = (4 * self.sizes.longest() as u32, 1 << 20);
+            self.networks[1].room = 1 << 20;
         }
     }
 
@@ -131,6 +181,7 @@ fn habits(dice: &mut Random) -> Habits {
         prompt: dice.pick(&[0, 20, 100]),
         talks: dice.pick(&[0, 0, 20, 60]),
         hasty: dice.chance(10),
+        pace: Pace::prompt(),
     }
 }
 
@@ -153,7 +204,7 @@ fn client(dice: &mut Random, sizes: &Sizes, protocol: Option<&String>) -> client
 
 fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
     Config {
-        ack: AckMode::Shim,
+        ack: dice.pick(&MODES),
         ack_hold: Duration::ZERO,
         ack_timeout: dice.millis(1000, 3000),
         stall_timeout: dice.pick(&[4000, 20_000]).to_millis(),

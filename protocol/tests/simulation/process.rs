@@ -2,11 +2,13 @@
 //! top. It dies wherever it is told to, and a new one begins with what the broker and the store tell it.
 
 mod death;
+mod plain;
 mod work;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use steadfast_protocol::session::AckMode;
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::steadfast_v1::service::{Attachment, Input, Limits, Service};
 use steadfast_protocol::steadfast_v1::{CLOSE_BREACH, CLOSE_SUPERSEDED};
@@ -15,12 +17,15 @@ use steadfast_protocol::time::Time;
 use crate::application::{Message, Store, Sum};
 use crate::framing::{Ear, Heard, Pen};
 use crate::ground::Ground;
+use crate::hosts::{Host, Hosts};
 use crate::network::{Conn, End, Ending, Read};
+use crate::pace::Pace;
 use crate::truth::Attached;
 
 pub(crate) use death::{Death, Fuse, Point};
 
 use death::Life;
+use plain::Plain;
 use work::draft;
 
 /// How the services of a schedule work.
@@ -40,6 +45,8 @@ pub(crate) struct Habits {
     pub(crate) talks: u64,
     /// It answers a Close without a look at what it has not handled yet.
     pub(crate) hasty: bool,
+    /// How fast they read.
+    pub(crate) pace: Pace,
 }
 
 pub(crate) struct Process {
@@ -47,9 +54,18 @@ pub(crate) struct Process {
     pub(crate) conn: Conn,
     pub(crate) session: SessionId,
     epoch: u64,
+    /// On which it runs.
+    pub(crate) host: Host,
     habits: Habits,
+    /// Its end of `steadfast.v1`, if it links the shim;
     machine: Service,
+    /// else what it knows itself.
+    plain: Option<Plain>,
     ear: Ear,
+    /// What it has read, and has not come to yet.
+    heard: VecDeque<Heard>,
+    /// It reads no further before this.
+    reads_at: Option<Time>,
     /// Bytes to be written.
     out: Vec<u8>,
     /// Messages that are not consumed, with their ids.
@@ -76,18 +92,23 @@ impl Process {
         ground: &mut Ground,
         habits: Habits,
         (conn, session, epoch): (Conn, SessionId, u64),
+        host: Host,
     ) -> Process {
         let Ground { limits, now, .. } = *ground;
         let name = format!("service {}.{epoch}", Ground::number_of(session));
         let limits = Limits { capsule: limits.capsule as u32, message: limits.message as u32 };
-        Process {
+        let mut process = Process {
             name,
             conn,
             session,
             epoch,
+            host,
             habits,
             machine: Service::new(limits),
+            plain: (ground.ack != AckMode::Shim).then(Plain::default),
             ear: Ear::masked(),
+            heard: VecDeque::new(),
+            reads_at: None,
             out: Vec::new(),
             inbox: VecDeque::new(),
             state: Sum::default(),
@@ -101,7 +122,11 @@ impl Process {
             mute: false,
             leaves_at: None,
             last_commit: None,
+        };
+        if process.plain.is_some() {
+            process.greet(ground);
         }
+        process
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -115,7 +140,7 @@ impl Process {
 
     /// Does what there is to do. True: something has changed.
     pub(crate) fn pump(&mut self, ground: &mut Ground, store: &mut Store) -> bool {
-        if self.is_gone() {
+        if self.is_gone() || !ground.hosts.is_able(self.host, ground.now) {
             return false;
         }
         let mut moved = self.read(ground, store);
@@ -128,33 +153,67 @@ impl Process {
         self.write(ground) | moved
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Time> {
+    pub(crate) fn next_timeout(&self, now: Time, hosts: &Hosts) -> Option<Time> {
+        if self.is_gone() {
+            return None;
+        }
+        if !hosts.is_able(self.host, now) {
+            return Some(hosts.able_at(self.host));
+        }
         if self.life != Life::Lives {
             return None;
         }
         let work = (!self.inbox.is_empty()).then_some(self.busy_until);
-        [work, self.commit_by, self.stalls_until, self.leaves_at].into_iter().flatten().min()
+        let times = [work, self.commit_by, self.stalls_until, self.reads_at, self.leaves_at];
+        times.into_iter().flatten().min()
     }
 
     // ---- reading ----
 
     fn read(&mut self, ground: &mut Ground, store: &mut Store) -> bool {
+        self.reads_at.take_if(|at| *at <= ground.now);
         if self.stalls_until.is_some_and(|until| until > ground.now) || self.life != Life::Lives {
             return false;
         }
         self.stalls_until = None;
-        match ground.net.read(ground.now, self.conn, End::Far, usize::MAX) {
-            Read::Nothing => return false,
-            Read::End(ending) => return self.cut_off(ground, ending),
-            Read::Bytes(bytes) => {
-                for heard in self.ear.hear(&bytes) {
-                    if self.life == Life::Lives {
-                        self.hear(ground, store, heard);
-                    }
+        if self.reads_at.is_some() {
+            return false;
+        }
+        if self.heard.is_empty() {
+            match ground.net.read(ground.now, self.conn, End::Far, self.habits.pace.piece()) {
+                Read::Nothing => return false,
+                Read::End(ending) => return self.cut_off(ground, ending),
+                Read::Bytes(bytes) => {
+                    self.reads_at = self.habits.pace.reads(bytes.len()).map(|takes| ground.now + takes);
+                    self.heard.extend(self.ear.hear(&bytes));
                 }
             }
         }
+        let before = self.reads_at;
+        while self.life == Life::Lives
+            && self.reads_at == before
+            && let Some(heard) = self.heard.pop_front()
+        {
+            self.hear(ground, store, heard);
+        }
         true
+    }
+
+    /// Works on a message, and reads nothing meanwhile.
+    fn takes_time(&mut self, ground: &mut Ground, id: u64) {
+        let takes = self.habits.pace.takes(id);
+        if takes.is_zero() {
+            return;
+        }
+        let until = ground.now + takes;
+        (self.reads_at, self.busy_until) = (self.reads_at.max(Some(until)), self.busy_until.max(until));
+        ground.count("a service takes its time");
+        if takes >= ground.ack_timeout {
+            ground.count("a message takes longer than a sign of life may");
+        }
+        if self.habits.pace.blocks {
+            ground.hosts.halt(self.host, ground.now, until);
+        }
     }
 
     fn cut_off(&mut self, ground: &mut Ground, ending: Ending) -> bool {
@@ -168,23 +227,35 @@ impl Process {
 
     fn hear(&mut self, ground: &mut Ground, store: &mut Store, heard: Heard) {
         match heard {
+            Heard::Message { text, payload } if self.plain.is_some() => {
+                self.hear_plainly(ground, text, payload);
+            }
             Heard::Message { text, payload } => self.hear_message(ground, store, text, payload),
             Heard::Ping(payload) => {
-                let notice = self.machine.handle_ping(&payload);
-                let notice = notice.unwrap_or_else(|breach| panic!("{}: {breach}", self.name));
-                if let Some(notice) = notice {
-                    ground.note(&self.name, || format!("is told {notice:?}"));
-                    if notice.draining {
-                        ground.count("a notice of a drain");
-                    }
-                    store.forget(self.session, notice.applied);
+                if self.plain.is_none() {
+                    self.hear_notice(ground, store, &payload);
                 }
-                if !self.mute && self.life == Life::Lives {
+                let later = self.heard.iter().any(|heard| matches!(heard, Heard::Ping(_)));
+                if self.habits.pace.latest_only && later {
+                    ground.count("a ping is not answered for a later one");
+                } else if !self.mute && self.life == Life::Lives {
                     Pen::plain().pong(&mut ground.dice, &payload, &mut self.out);
                 }
             }
-            Heard::Pong => {}
+            Heard::Pong(_) => {}
             Heard::Close(close) => self.hear_close(ground, store, close),
+        }
+    }
+
+    fn hear_notice(&mut self, ground: &mut Ground, store: &mut Store, payload: &[u8]) {
+        let notice = self.machine.handle_ping(payload);
+        let notice = notice.unwrap_or_else(|breach| panic!("{}: {breach}", self.name));
+        if let Some(notice) = notice {
+            ground.note(&self.name, || format!("is told {notice:?}"));
+            if notice.draining {
+                ground.count("a notice of a drain");
+            }
+            store.forget(self.session, notice.applied);
         }
     }
 
@@ -207,6 +278,7 @@ impl Process {
             ground.note(&self.name, || format!("gets message {seq}, which is {id}"));
             self.inbox.push_back((seq, id));
             self.busy_until = self.busy_until.max(ground.now + ground.dice.millis(0, self.habits.work));
+            self.takes_time(ground, id);
         } else {
             ground.note(&self.name, || format!("gets message {seq} again"));
             ground.count("a message skipped");
@@ -259,7 +331,9 @@ impl Process {
             self.leaves_at = Some(ground.now + ground.dice.millis(0, 500));
             return;
         }
-        if !self.habits.hasty {
+        if !self.habits.hasty && self.plain.is_some() {
+            self.answer_all(ground);
+        } else if !self.habits.hasty {
             while let Some((_, id)) = self.inbox.pop_front() {
                 self.consume(ground, id);
                 if self.is_full(ground) {

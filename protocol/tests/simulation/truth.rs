@@ -1,12 +1,16 @@
 //! What is true of a session, found apart from the machine: from the very bytes that the broker was given and
 //! has written. Whatever the machine then says or does is held against it.
 
+use steadfast_protocol::session::{AckMode, Counts};
 use steadfast_protocol::steadfast_v1::client_wire::{FromBroker, FromClient, Standing, Token, Watermarks};
 use steadfast_protocol::steadfast_v1::service_wire::{Commit, Envelope, Outputs};
 use steadfast_protocol::steadfast_v1::{NUMBER_MAX, SessionId};
+use steadfast_protocol::time::Time;
 
 use crate::application::{Message, Sizes, Sum, id_of};
+use crate::deliveries::Deliveries;
 use crate::framing::{Ear, Heard};
+use crate::link::Link;
 use crate::network::Conn;
 
 /// What a service may say at the most.
@@ -22,6 +26,7 @@ pub(crate) const TOKENS_MAX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Truth {
     pub(crate) session: SessionId,
+    ack: AckMode,
     sizes: Sizes,
     limits: Limits,
     client: Ear,
@@ -30,10 +35,21 @@ pub(crate) struct Truth {
     /// What the application makes of them: of none, of the first, and so on.
     states: Vec<Sum>,
     service: Ear,
+    pub(crate) link: Link,
+    /// The last message before those that the present service gets.
+    base: u64,
+    /// The message on which the last service was silent that was left for that.
+    silence: Option<Silence>,
+    /// The present service has failed.
+    failed: bool,
     /// Nothing that the present service says counts any more.
     service_over: bool,
     pub(crate) applied: u64,
+    /// The last message that is done with: committed, or read as a pong proves, or written if that is all that is
+    /// ever known.
     pub(crate) committed: u64,
+    /// What plain services have got.
+    pub(crate) deliveries: Deliveries,
     pub(crate) capsule: Option<Vec<u8>>,
     /// What is for the client.
     pub(crate) outputs: Vec<Message>,
@@ -57,6 +73,14 @@ pub(crate) struct Issued {
     pub(crate) used: bool,
 }
 
+/// A service has read this message, and then said nothing.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    seq: u64,
+    /// So has the next one.
+    twice: bool,
+}
+
 /// Where a session stands when a service gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attached {
@@ -67,18 +91,24 @@ pub(crate) struct Attached {
 }
 
 impl Truth {
-    pub(crate) fn new(session: SessionId, sizes: Sizes, limits: Limits) -> Truth {
+    pub(crate) fn new(session: SessionId, ack: AckMode, sizes: Sizes, limits: Limits) -> Truth {
         Truth {
             session,
+            ack,
             sizes,
             limits,
             client: Ear::masked(),
             received: Vec::new(),
             states: vec![Sum::default()],
             service: Ear::plain(),
+            link: Link::new(Time::ORIGIN, true),
+            base: 0,
+            silence: None,
+            failed: false,
             service_over: true,
             applied: 0,
             committed: 0,
+            deliveries: Deliveries::default(),
             capsule: None,
             outputs: Vec::new(),
             told: Ear::plain(),
@@ -119,7 +149,7 @@ impl Truth {
             match heard {
                 Heard::Message { text, payload } => self.client_said(text, &payload),
                 Heard::Close(_) => self.over = true,
-                Heard::Ping(_) | Heard::Pong => {}
+                Heard::Ping(_) | Heard::Pong(_) => {}
             }
         }
     }
@@ -185,8 +215,10 @@ impl Truth {
     // ---- the service ----
 
     /// A service gets the session.
-    pub(crate) fn attach(&mut self, conn: Conn, epoch: u64) {
-        (self.service, self.service_over) = (Ear::plain(), false);
+    pub(crate) fn attach(&mut self, now: Time, conn: Conn, epoch: u64) {
+        (self.service, self.service_over, self.failed) = (Ear::plain(), false, false);
+        (self.link, self.base) = (Link::new(now, self.ack == AckMode::Shim), self.committed);
+        self.link.bounded = self.ack != AckMode::None;
         let before = self.attached.last().map_or(0, |(_, attached)| attached.epoch);
         assert!(epoch > before, "epoch {epoch} comes after {before}");
         let Truth { applied, committed, ref capsule, .. } = *self;
@@ -198,14 +230,119 @@ impl Truth {
         self.service_over = true;
     }
 
+    /// It has failed, or was moved away from; this is what is counted now.
+    pub(crate) fn service_failed(&mut self, up: &Counts) {
+        // The broker's process may end while the next one is looked for.
+        if self.failed {
+            return;
+        }
+        self.deliveries.left(self.link.read);
+        self.failed = true;
+        if self.ack == AckMode::None {
+            self.deliveries.check_marks(up);
+        }
+    }
+
+    /// The session has ended, with these counts.
+    pub(crate) fn check_ledger(&mut self, up: &Counts) {
+        if self.ack == AckMode::Shim {
+            // What is committed is what is counted as such, and all the rest is lost.
+            assert_eq!(
+                (up.acknowledged, up.acknowledged + up.lost),
+                (self.committed, up.forwarded),
+                "{up:?}"
+            );
+        } else {
+            let Link { read, messages, .. } = self.link;
+            self.deliveries.left(if self.failed { 0 } else { read });
+            // One that says Close of its own accord may have read more than it has said.
+            let may = !self.failed && (self.ack == AckMode::None || self.closed_with.is_some());
+            let unmarked = if may { messages - read } else { 0 };
+            self.deliveries.check(self.ack, up, (self.committed, unmarked));
+        }
+        assert!(up.forwarded <= self.received.len() as u64, "{up:?}");
+    }
+
+    /// The broker has written bytes to the present service.
+    pub(crate) fn service_told(&mut self, now: Time, bytes: &[u8]) {
+        self.link.told(now, bytes);
+        self.note_done();
+    }
+
+    /// Without commits, it is the messages that were read, or written, that are done with.
+    fn note_done(&mut self) {
+        let done = match self.ack {
+            AckMode::Shim => return,
+            AckMode::Pong if self.link.answers_pings => self.link.read,
+            AckMode::Pong | AckMode::None => self.link.messages,
+        };
+        self.committed = self.committed.max(self.base + done);
+    }
+
+    /// The present service answers no pings, and gets what there is.
+    pub(crate) fn runs_without_pongs(&mut self) {
+        assert_eq!(self.link.read, 0, "a service is called unfit that has answered pings");
+        self.link.is_unfit();
+        self.deliveries.without = true;
+        self.note_done();
+    }
+
+    /// A plain service has read this message, and the last one before it. Returns its seq.
+    pub(crate) fn is_read(&mut self, conn: Conn, id: u64, last: Option<u64>) -> u64 {
+        let before = self.received.first().map_or(1, |first| *first);
+        let seq = (id + 1).saturating_sub(before);
+        assert_eq!(self.received.get(seq as usize - 1), Some(&id), "a service gets another message");
+        let attached = self.attached.iter().find(|(attached, _)| *attached == conn);
+        let next = attached.expect("a service gets messages when it is attached").1.committed + 1;
+        self.deliveries.read(seq, last, next, self.ack);
+        seq
+    }
+
+    /// The last message that the present service has read, as far as the broker can know.
+    pub(crate) fn read(&self) -> u64 {
+        let written = self.ack == AckMode::None || !self.link.answers_pings;
+        if written { self.committed } else { self.base + self.link.read }
+    }
+
+    /// The next service would begin what two have begun and fell silent on.
+    pub(crate) fn is_silent_again(&self) -> bool {
+        self.silence
+            .is_some_and(|Silence { seq, twice }| seq == self.read() + 1 || (twice && seq > self.committed))
+    }
+
+    /// The present service says nothing, and is left for it.
+    pub(crate) fn fell_silent(&mut self) {
+        let seq = self.read() + 1;
+        let owes = self.received.len() as u64 >= seq;
+        self.silence = owes.then_some(Silence { seq, twice: false });
+    }
+
+    /// The present service says nothing, as the one before it.
+    pub(crate) fn silence_follows(&mut self) {
+        if let Some(silence) = &mut self.silence {
+            silence.twice = true;
+        }
+    }
+
     /// The broker is given bytes of the present service's. Says which breach there is in them.
-    pub(crate) fn service_says(&mut self, bytes: &[u8]) -> Option<&'static str> {
+    pub(crate) fn service_says(&mut self, now: Time, bytes: &[u8]) -> Option<&'static str> {
         assert!(!self.service_over || bytes.is_empty(), "the broker hears a service that it has left");
         for heard in self.service.hear(bytes) {
             let done = match heard {
-                Heard::Message { text, payload } => self.service_said(text, &payload),
+                Heard::Message { text, payload } => {
+                    self.link.spoke(now);
+                    self.service_said(text, &payload)
+                }
+                Heard::Pong(payload) => {
+                    self.link.pong(now, &payload);
+                    self.note_done();
+                    Ok(())
+                }
                 Heard::Close(close) => {
-                    self.closed_with = close.map(|(code, _)| code).or(Some(1005));
+                    let code = close.map(|(code, _)| code);
+                    self.closed_with = code.or(Some(1005));
+                    self.link.closed(code);
+                    self.note_done();
                     Ok(())
                 }
                 _ => Ok(()),
@@ -219,6 +356,10 @@ impl Truth {
     }
 
     fn service_said(&mut self, text: bool, payload: &[u8]) -> Result<(), &'static str> {
+        if self.ack != AckMode::Shim {
+            self.outputs.push(Message { text, payload: payload.to_vec() });
+            return Ok(());
+        }
         match Envelope::decode(payload) {
             _ if text => Err("bad_envelope"),
             Err(_) => Err("bad_envelope"),
@@ -247,6 +388,7 @@ impl Truth {
         let outputs = self.judged(commit.outputs)?;
         self.check_effect(commit, &outputs);
         (self.applied, self.committed) = (commit.number, commit.upto);
+        self.link.acknowledged(commit.upto - self.base);
         if let Some(capsule) = commit.capsule {
             self.capsule = Some(capsule.to_vec());
         }

@@ -11,6 +11,7 @@ use crate::application::Message;
 use crate::framing::{Ear, Heard, Pen};
 use crate::ground::Ground;
 use crate::network::{Conn, End, Read};
+use crate::pace::Pace;
 use crate::story::Story;
 
 /// The close code when there is none in the Close, as libraries have it.
@@ -51,6 +52,9 @@ pub(crate) struct User {
     pub(crate) closes: Option<Time>,
     pub(crate) sent: u64,
     pub(crate) stalls_until: Option<Time>,
+    pace: Pace,
+    /// It reads no further before this.
+    reads_at: Option<Time>,
     pub(crate) story: Story,
 }
 
@@ -60,7 +64,7 @@ impl User {
         config: Config,
         says: VecDeque<Time>,
         closes: Option<Time>,
-        longest: usize,
+        (longest, pace): (usize, Pace),
     ) -> User {
         User {
             buffer: config.buffer + longest,
@@ -75,6 +79,8 @@ impl User {
             closes,
             sent: 0,
             stalls_until: None,
+            pace,
+            reads_at: None,
             story: Story::default(),
         }
     }
@@ -87,7 +93,7 @@ impl User {
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let says = self.says.front().copied().filter(|_| self.machine.has_room());
         let answers = self.answers.iter().map(|answer| answer.at).min();
-        [self.machine.next_timeout(), says, answers, self.stalls_until, self.closes]
+        [self.machine.next_timeout(), says, answers, self.stalls_until, self.reads_at, self.closes]
             .into_iter()
             .flatten()
             .min()
@@ -95,7 +101,11 @@ impl User {
 
     /// Does what there is to do. True: something has changed.
     pub(crate) fn pump(&mut self, ground: &mut Ground, knocks: &mut Vec<Knock>) -> bool {
-        let mut moved = self.take_answers(ground) | self.talk(ground) | self.read(ground);
+        let mut moved = false;
+        while self.take_answer(ground) {
+            moved = true;
+        }
+        moved |= self.talk(ground) | self.read(ground);
         let dice = &mut ground.dice;
         self.machine.advance(ground.now, &mut || dice.next());
         moved |= self.obey(ground, knocks);
@@ -153,7 +163,7 @@ impl User {
 
     // ---- the connection ----
 
-    fn take_answers(&mut self, ground: &mut Ground) -> bool {
+    fn take_answer(&mut self, ground: &mut Ground) -> bool {
         let now = ground.now;
         let Some(due) = self.answers.iter().position(|answer| answer.at <= now) else { return false };
         let Answer { conn, agreed, .. } = self.answers.remove(due);
@@ -175,6 +185,7 @@ impl User {
 
     fn read(&mut self, ground: &mut Ground) -> bool {
         let now = ground.now;
+        self.reads_at.take_if(|at| *at <= now);
         if self.stalls_until.is_some_and(|until| until > now) {
             self.machine.set_reading(now, false);
             return false;
@@ -182,8 +193,11 @@ impl User {
         if self.stalls_until.take().is_some() {
             self.machine.set_reading(now, true);
         }
+        if self.reads_at.is_some() {
+            return false;
+        }
         let Some(conn) = self.conn else { return false };
-        match ground.net.read(now, conn, End::Near, usize::MAX) {
+        match ground.net.read(now, conn, End::Near, self.pace.piece()) {
             Read::Nothing => return false,
             Read::End(ending) => {
                 ground.note("client", || format!("its connection has ended: {ending:?}"));
@@ -196,6 +210,10 @@ impl User {
             Read::Bytes(bytes) => {
                 assert!(self.connected, "something comes before the answer to the upgrade");
                 self.machine.handle_alive(now);
+                if let Some(takes) = self.pace.reads(bytes.len()) {
+                    self.reads_at = Some(now + takes);
+                    ground.count("a client reads slowly");
+                }
                 for heard in self.ear.hear(&bytes) {
                     self.hear(ground, heard);
                 }
@@ -220,7 +238,7 @@ impl User {
             Heard::Ping(payload) if !self.closed => {
                 Pen::masked().pong(&mut ground.dice, &payload, &mut self.out);
             }
-            Heard::Ping(_) | Heard::Pong => {}
+            Heard::Ping(_) | Heard::Pong(_) => {}
             Heard::Close(close) => {
                 ground.note("client", || format!("hears Close {close:?}"));
                 let said = close.as_ref().map(|(code, reason)| (*code, reason.as_str()));
@@ -266,7 +284,7 @@ impl User {
         let conn = ground.net.connect();
         ground.dialled(conn, |luck| &mut luck.clients_break);
         (self.conn, self.connected, self.closed) = (Some(conn), false, false);
-        (self.ear, self.out) = (Ear::plain(), Vec::new());
+        (self.ear, self.out, self.reads_at) = (Ear::plain(), Vec::new(), None);
         let late = Ground::uses_up(&mut ground.luck.upgrades_late);
         if !late && Ground::uses_up(&mut ground.luck.words_late) {
             ground.net.hold_up_from(conn, End::Near, ground.now + ground.luck.late_by);

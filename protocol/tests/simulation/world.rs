@@ -10,9 +10,10 @@ use steadfast_protocol::time::Time;
 use crate::application::Store;
 use crate::broker::Hosted;
 use crate::door::Door;
-use crate::faults::Fault;
+use crate::faults::{self, Fault};
 use crate::ground::{Ground, Luck};
-use crate::network::Network;
+use crate::hosts::Hosts;
+use crate::network::{End, Network};
 use crate::plan::Plan;
 use crate::process::Process;
 use crate::random::Random;
@@ -42,7 +43,12 @@ pub(crate) struct World {
     faults: Vec<(Time, Fault)>,
     calm_at: Time,
     calm: bool,
+    peaceful: bool,
     moments: usize,
+    /// What happens next is that time has passed.
+    wakes_at: Option<Time>,
+    /// How long a connection may be dead.
+    patience: Duration,
     /// Messages that the client has to say.
     spoken: u32,
 }
@@ -51,6 +57,7 @@ pub(crate) struct World {
 pub(crate) fn run(seed: u64, trace: bool) -> Tally {
     let mut world = World::new(seed, trace);
     world.until("everything is delivered", World::rest_by, World::is_at_rest);
+    world.idle();
     world.part();
     world.until("every session has ended", |world| world.ground.now.max(world.calm_at) + END, World::is_over);
     world.check();
@@ -60,18 +67,23 @@ pub(crate) fn run(seed: u64, trace: bool) -> Tally {
 impl World {
     fn new(seed: u64, trace: bool) -> World {
         let mut dice = Random::new(seed);
-        let plan = Plan::new(&mut dice);
+        let mut plan = Plan::new(&mut dice);
+        plan.add(faults::restarts(&mut Random::new(!seed), plan.calm));
         let now = Time::after_origin(Duration::from_secs(1000));
         let (limits, bounds, sizes) = (plan.limits(), plan.bounds(), plan.sizes);
         let ground = Ground {
             now,
             net: Network::new(plan.networks, dice.split()),
+            hosts: Hosts::new(now, plan.hosts, plan.broker.ack_timeout),
+            ack: plan.broker.ack,
+            ack_timeout: plan.broker.ack_timeout,
             dice: dice.split(),
             truths: Vec::new(),
             sizes,
             limits,
             luck: Luck::default(),
             tally: Tally::default(),
+            unfit: false,
             trace,
         };
         ground.note("plan", || format!("{:?} {:?} {:?}", plan.networks, plan.habits, plan.sizes));
@@ -79,7 +91,9 @@ impl World {
         ground.note("plan", || format!("{:?}", plan.broker));
         let at = |time: Duration| now + time;
         let says = plan.says.iter().copied().map(at).collect();
-        let user = User::new(now, plan.client, says, plan.closes.map(at), limits.message + 100);
+        let peaceful = plan.is_peaceful();
+        let patience = plan.broker.keepalive + plan.broker.ack_timeout * 3;
+        let user = User::new(now, plan.client, says, plan.closes.map(at), (limits.message + 100, plan.reads));
         World {
             ground,
             user,
@@ -89,7 +103,10 @@ impl World {
             faults: plan.faults.into_iter().rev().map(|(time, fault)| (at(time), fault)).collect(),
             calm_at: at(plan.calm),
             calm: false,
+            peaceful,
             moments: 0,
+            wakes_at: None,
+            patience,
             spoken: plan.says.len() as u32,
         }
     }
@@ -114,6 +131,7 @@ impl World {
     fn settle(&mut self) {
         let now = self.ground.now;
         self.ground.net.arrive(now);
+        self.probe();
         while let Some((_, fault)) = self.faults.pop_if(|(at, _)| *at <= now) {
             self.strike(fault);
         }
@@ -127,6 +145,12 @@ impl World {
             self.ground.net.arrive(now);
         }
         panic!("it never comes to rest at {now:?}: {}", self.standing());
+    }
+
+    fn probe(&mut self) {
+        let (answered, missed) = self.ground.hosts.pump(self.ground.now);
+        self.ground.tally.count("a probe is answered", answered);
+        self.ground.tally.count("a probe is not answered", missed);
     }
 
     fn turn(&mut self) -> bool {
@@ -143,10 +167,12 @@ impl World {
     fn next(&self) -> Option<Time> {
         let fault = self.faults.last().map(|(at, _)| *at);
         let calm = (!self.calm).then_some(self.calm_at);
-        let processes = self.processes.iter().filter_map(Process::next_timeout).min();
+        let (now, hosts) = (self.ground.now, &self.ground.hosts);
+        let processes = self.processes.iter().filter_map(|process| process.next_timeout(now, hosts)).min();
+        let probes = hosts.next_timeout();
         let net = self.ground.net.next();
         let ends = [self.user.next_timeout(), self.door.next_timeout()];
-        [fault, calm, processes, net].into_iter().chain(ends).flatten().min()
+        [fault, calm, self.wakes_at, processes, probes, net].into_iter().chain(ends).flatten().min()
     }
 
     /// From now on nothing goes wrong.
@@ -158,9 +184,7 @@ impl World {
         for process in &mut self.processes {
             process.fuse = None;
         }
-        for hosted in &mut self.door.hosted {
-            hosted.others = true;
-        }
+        self.ground.hosts.add(self.ground.now);
     }
 
     /// The session that the client is in, as far as it knows.
@@ -193,6 +217,38 @@ impl World {
         open && all && buffered == capsule
     }
 
+    /// Nobody says anything for so long that a connection which is dead must have been left.
+    fn idle(&mut self) {
+        if self.user.machine.is_over() {
+            return;
+        }
+        let was_dead = self.is_on_dead_connection();
+        let until = self.ground.now + self.patience;
+        self.wakes_at = Some(until);
+        self.until("time has passed", |world| world.wakes_at.unwrap_or(Time::NEVER), World::has_idled);
+        assert!(!self.is_on_dead_connection(), "the session stays on a dead connection: {}", self.standing());
+        if was_dead {
+            self.ground.count("a dead connection is left that nobody has used");
+        }
+        self.until("everything is delivered again", World::rest_again_by, World::is_at_rest);
+    }
+
+    fn has_idled(&mut self) -> bool {
+        self.wakes_at.take_if(|at| *at <= self.ground.now).is_some()
+    }
+
+    /// One that answers no pings is not asked for any.
+    fn is_on_dead_connection(&mut self) -> bool {
+        let Some(hosted) = self.present() else { return false };
+        let (session, service) = (hosted.session, hosted.connections().1);
+        let asked = self.ground.truth(session).link.answers_pings;
+        asked && service.is_some_and(|conn| self.ground.net.is_dead(conn, End::Near))
+    }
+
+    fn rest_again_by(&self) -> Time {
+        self.ground.now + REST
+    }
+
     /// The client says goodbye, unless it has.
     fn part(&mut self) {
         self.ground.note("world", || "is at rest".to_owned());
@@ -222,8 +278,21 @@ impl World {
         }
     }
 
+    /// Where nothing goes wrong, no service is left, slow as it may be, and no message comes to two.
+    fn check_peace(&mut self) {
+        if !self.peaceful || self.ground.unfit {
+            return;
+        }
+        self.ground.count("peace");
+        for truth in &self.ground.truths {
+            let services = truth.attached.len();
+            assert_eq!((services, truth.deliveries.twice()), (1, 0), "services are left in peace");
+        }
+    }
+
     fn check(&mut self) {
         self.check_services();
+        self.check_peace();
         self.user.story.check(&mut self.ground, &self.user.machine, self.user.sent);
     }
 

@@ -131,6 +131,12 @@ impl BackendTimers {
         self.awaits_since = None;
     }
 
+    /// The backend is not read, since the client is slow.
+    #[inline]
+    pub(in crate::session) fn paused(&self) -> bool {
+        self.paused
+    }
+
     /// It is read again. (Its time was moved on until now.)
     #[inline]
     pub(in crate::session) fn read_again(&mut self) {

@@ -63,6 +63,23 @@ fn a_quiet_session_says_goodbye_and_goes_on_elsewhere() {
 }
 
 #[test]
+fn without_acknowledgements_one_that_answers_the_goodbye_has_read_what_it_was_given() {
+    for (code, lost) in [(1001, 0), (1000, 1)] {
+        let mut rig = rig_with(|config| config.ack = AckMode::None);
+        rig.session.relocate(rig.now, ORDER);
+        rig.pump();
+        rig.backend_pongs();
+        rig.client_says("one");
+        rig.backend_says("answer");
+        rig.wait(secs(3));
+        assert_eq!(rig.up(), ["<ping>", "one", GOODBYE]);
+        rig.backend_closes(code, "");
+        let up = rig.session.ledger().up;
+        assert_eq!((up.acknowledged, up.lost), (1 - lost, lost), "it says {code}");
+    }
+}
+
+#[test]
 fn it_departs_only_after_a_ping_of_this_time_is_answered() {
     let mut rig = rig();
     rig.session.relocate(rig.now, ORDER);

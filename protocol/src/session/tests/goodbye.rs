@@ -1,7 +1,7 @@
 //! The client leaves: what it said is delivered first, wherever that may be.
 
 use super::rig::{Drop, MUTE, Rig, ms, secs};
-use super::wire::{CONTINUATION, PING, TEXT, masked, plain, up};
+use super::wire::{CONTINUATION, PING, PONG, TEXT, masked, plain, up};
 use crate::session::{AckMode, Cause, DialFailure, End, Evidence, Failure, Note, State};
 
 fn ended(rig: &Rig) -> (Cause, Option<u16>) {
@@ -107,6 +107,42 @@ fn a_close_that_is_not_answered_proves_nothing_and_the_messages_are_delivered_el
     assert_eq!(rig.up().first().map(String::as_str), Some("one"));
     rig.backend_closes(1000, "");
     assert_eq!(ended(&rig), (Cause::ClientClose, Some(1000)));
+}
+
+#[test]
+fn a_backend_that_reads_on_slowly_is_given_the_time_to_come_to_the_close() {
+    let mut rig = Rig::new();
+    let all: Vec<u8> = (0..60).flat_map(|n| up(&n.to_string())).collect();
+    rig.client_sends(&all);
+    rig.client_closes(1000, "");
+    assert!(rig.up().last().is_some_and(|frame| frame.starts_with("<close")));
+    let pings = rig.link().reader.pings.len();
+    assert!(pings > 3, "{pings} pings show how far it is");
+    for _ in 1..pings {
+        rig.wait(secs(4));
+        let nonce = rig.link().reader.pings.pop_front().expect("a ping");
+        rig.backend_sends(&plain(true, PONG, &nonce));
+        assert_eq!((rig.links.len(), rig.session.wants_link()), (1, true), "it reads on");
+    }
+    rig.wait(secs(10));
+    assert!(!rig.session.wants_link(), "it reads no further");
+    assert!(rig.notes.contains(&Note::Failed(Failure::Silence)));
+}
+
+#[test]
+fn a_backend_is_not_left_for_a_close_that_waits_behind_what_a_slow_client_does_not_take() {
+    let mut rig = Rig::new();
+    rig.set_client_room(0);
+    rig.backend_says(&"x".repeat(900_000));
+    rig.backend_says(&"x".repeat(900_000));
+    rig.client_says("one");
+    rig.client_closes(1000, "");
+    assert!(!rig.session.wants_backend());
+    rig.wait(secs(20));
+    assert!(rig.session.wants_link(), "it may have answered");
+    rig.set_client_room(usize::MAX);
+    rig.backend_closes(1000, "");
+    assert_eq!((ended(&rig), rig.links.len()), ((Cause::ClientClose, Some(1000)), 1));
 }
 
 #[test]

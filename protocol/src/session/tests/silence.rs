@@ -1,8 +1,8 @@
 //! A backend that owes something and says nothing, or talks and never answers a ping.
 
 use super::rig::{MUTE, Rig, ms, secs};
-use super::wire::{PING, down, plain, up};
-use crate::session::{AckMode, Cause, Evidence, Failure, Judgement, Note};
+use super::wire::{Commit, PING, down, plain, up};
+use crate::session::{AckMode, Cause, Evidence, Failure, Judgement, Note, Opening};
 
 /// It was left, since it was mute to everybody.
 const BLAMED: Judgement = Judgement::Left { blamed: true };
@@ -217,6 +217,35 @@ fn silence_on_another_message_is_another_silence() {
     assert_eq!(asked_for(&mut rig, 100, |_| MUTE), BLAMED);
 }
 
+/// A service that commits nothing meanwhile has fallen silent on the first of two messages, and so has the next, and
+/// then it has read that one.
+fn followed_without_a_commit() -> Rig {
+    let opening = Opening { session: [7; 16], epoch: 1, ..Opening::default() };
+    let mut rig = Rig::open(|config| config.ack = AckMode::Shim, opening);
+    rig.pump();
+    rig.client_says("works for a minute");
+    assert_eq!(asked_for(&mut rig, 100, |_| MUTE), BLAMED);
+    rig.link_next();
+    rig.client_says("works as long");
+    assert_eq!(asked_for(&mut rig, 100, |_| MUTE), Judgement::Follows);
+    rig.backend_pongs();
+    rig
+}
+
+#[test]
+fn what_two_fell_silent_on_is_begun_by_no_third_for_the_sake_of_a_later_message() {
+    let mut rig = followed_without_a_commit();
+    assert_eq!(asked_for(&mut rig, 100, |_| MUTE), Judgement::Stays, "the next one would get both again");
+    assert_eq!(rig.links.len(), 2);
+}
+
+#[test]
+fn once_it_is_committed_a_later_one_is_another_silence() {
+    let mut rig = followed_without_a_commit();
+    rig.backend_sends(&Commit { number: 1, upto: 1, ..Commit::default() }.frame());
+    assert_eq!(asked_for(&mut rig, 100, |_| MUTE), BLAMED);
+}
+
 #[test]
 fn an_idle_session_that_is_silent_twice_has_no_message_to_blame() {
     let mut rig = Rig::with(|config| config.keepalive = secs(25));
@@ -368,6 +397,9 @@ fn a_backend_that_talks_and_never_pongs_is_unfit_and_runs_without_acks() {
     rig.link_next();
     rig.client_says("three");
     assert_eq!(rig.up(), ["three", "<ping>"], "the next backend may answer pings");
+    rig.backend_pongs();
+    let up = rig.session.ledger().up;
+    assert_eq!((up.forwarded, up.acknowledged, up.lost), (3, 1, 2), "and what was lost stays so");
 }
 
 #[test]

@@ -1,37 +1,47 @@
 //! The services of a session: the one that serves it, the dial for the next one, and one that waits for its turn.
 
-use std::time::Duration;
-
-use steadfast_protocol::session::{Dial, DialFailure, Evidence, Failure, Judgement, Note, Outcome};
+use steadfast_protocol::session::{Dial, DialFailure, Failure, Note, Outcome};
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::time::Time;
 
 use crate::ground::Ground;
+use crate::hosts::Host;
 use crate::network::{Conn, End, Ending, Read};
 use crate::process::{Habits, Process};
+use crate::verdict::Leaving;
 
 use super::socket::{Socket, say_last};
-use super::{DIRECT, Hosted};
-
-/// A dial under way, and whether it will succeed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Dialing {
-    pub(super) at: Time,
-    succeeds: bool,
-}
+use super::{DIRECT, Dialing, Hosted};
 
 /// The next service of a planned move.
 #[derive(Debug)]
 pub(super) enum Target {
     Dialing(Dialing),
-    Held(Socket, u64),
+    Held(Held),
+}
+
+/// The next service, connected.
+#[derive(Debug)]
+pub(super) struct Held {
+    socket: Socket,
+    epoch: u64,
+    host: Host,
+    /// What was written to it, and what it has said.
+    told: Vec<u8>,
+    said: Vec<u8>,
+}
+
+impl Held {
+    fn new(conn: Conn, epoch: u64, host: Host) -> Held {
+        Held { socket: Socket::new(conn, End::Near), epoch, host, told: Vec::new(), said: Vec::new() }
+    }
 }
 
 impl Target {
     /// Its connection, while it waits.
     pub(super) fn socket(&self) -> Option<&Socket> {
         match self {
-            Target::Held(socket, _) => Some(socket),
+            Target::Held(held) => Some(&held.socket),
             Target::Dialing(_) => None,
         }
     }
@@ -40,7 +50,7 @@ impl Target {
     pub(super) fn due(&self) -> Option<Time> {
         match self {
             Target::Dialing(dialing) => Some(dialing.at),
-            Target::Held(..) => None,
+            Target::Held(_) => None,
         }
     }
 }
@@ -60,7 +70,9 @@ impl Hosted {
                 self.machine.handle_backend_lost(ground.now, failure);
             }
             Read::Bytes(bytes) => {
-                self.breach = ground.truths[Ground::number_of(self.session)].service_says(&bytes);
+                let now = ground.now;
+                self.breach = ground.truths[Ground::number_of(self.session)].service_says(now, &bytes);
+                self.note_life(ground);
                 match self.machine.backend_direct() {
                     Some((tail, _)) => {
                         tail.extend_from_slice(&bytes);
@@ -101,43 +113,54 @@ impl Hosted {
         if dial.held {
             return self.cross(ground);
         }
-        let fails = Ground::uses_up(&mut ground.luck.dials_fail);
-        self.dialing = Some(Dialing { at: ground.now + ground.dial(), succeeds: !fails });
+        self.dialing = Some(Dialing::new(ground, Some(self.host)));
     }
 
-    fn heed(&mut self, ground: &mut Ground, note: Note) -> bool {
+    pub(super) fn heed(&mut self, ground: &mut Ground, note: Note) -> bool {
         ground.note(&self.name, || format!("{note:?}"));
         match note {
-            Note::ClientViolation(_) | Note::BackendViolation(_) | Note::ClientBreach(_) | Note::Unfit => {
+            Note::ClientViolation(_) | Note::BackendViolation(_) | Note::ClientBreach(_) => {
                 panic!("{}: {note:?}", self.name);
             }
             Note::ServiceBreach(breach) if self.breach.is_some() => {
                 ground.count("a breach");
                 assert_eq!(Some(breach.name()), self.breach, "{}", self.name);
             }
-            Note::Failed(_) => ground.count("a service is left"),
+            Note::Failed(failure) => self.leave(ground, failure),
             Note::Poison { .. } => ground.count("a poison message"),
             Note::MoveEnded { outcome: Outcome::Moved { forced }, .. } => {
                 ground.count(if forced { "a forced move" } else { "a move" });
             }
             Note::MoveEnded { .. } => ground.count("a move that fails"),
             Note::ServiceBreach(breach) => assert_eq!(breach.name(), "no_pong", "{}", self.name),
-            Note::Silent => {
-                let other = self.others || matches!(self.target, Some(Target::Held(..)));
-                let lived = ground.dice.chance(50).then_some(ground.now);
-                let dead = self.link.as_ref().is_some_and(|link| ground.net.is_dead(link.conn, link.end));
-                let evidence = Evidence { dead, lived, patience: Duration::ZERO, other };
-                match self.machine.handle_evidence(ground.now, &evidence) {
-                    Judgement::Stays => return false,
-                    Judgement::Left { .. } => ground.count("a service is silent"),
-                    Judgement::Follows => ground.count("silence follows a message"),
-                }
-                return true;
+            Note::Silent => return self.judge_silence(ground),
+            Note::NoPong => self.judge_fitness(ground),
+            Note::Fit => ground.hosts.pongs_came = true,
+            Note::Unproven => {
+                ground.hosts.pongs_missed = true;
+                ground.truth(self.session).link.bounded = false;
             }
-            Note::NoPong => self.machine.set_unfit(ground.now),
             _ => {}
         }
         false
+    }
+
+    fn leave(&mut self, ground: &mut Ground, failure: Failure) {
+        ground.count("a service is left");
+        let up = self.machine.ledger().up;
+        let truth = &mut ground.truths[Ground::number_of(self.session)];
+        truth.service_failed(&up);
+        let leaving = Leaving {
+            ended: self.link.as_ref().is_some_and(|socket| socket.ended),
+            dead: self.served_by().is_some_and(|(conn, end, _)| ground.net.is_dead(conn, end)),
+            judged: self.judged,
+            closed_with: truth.closed_with,
+            told: truth.link.is_told_close(),
+            reads_on: truth.link.reads_on(ground.now, self.config.close_timeout),
+        };
+        if let Some(what) = leaving.check(failure) {
+            ground.count(what);
+        }
     }
 
     fn unlink(&mut self, ground: &mut Ground, socket: &Socket) {
@@ -155,56 +178,66 @@ impl Hosted {
     // ---- dials ----
 
     pub(super) fn poll_dial(&mut self, ground: &mut Ground, processes: &mut Vec<Process>) -> bool {
-        let now = ground.now;
-        let Some(dialing) = self.dialing.take_if(|dialing| dialing.at <= now) else { return false };
+        let Some(ended) = self.dialing.as_mut().and_then(|dialing| dialing.poll(ground)) else {
+            return false;
+        };
+        self.dialing = None;
         self.epoch += 1;
-        if !dialing.succeeds {
-            ground.count("a dial that fails");
-            self.machine.handle_dial_failed(now, DialFailure::Unreachable);
+        let Ok(host) = ended else {
+            self.machine.handle_dial_failed(ground.now, DialFailure::Unreachable);
             return true;
-        }
-        let conn = start(ground, processes, self.habits, self.session, self.epoch);
-        self.link_to(ground, Socket::new(conn, End::Near), self.epoch);
+        };
+        let conn = start(ground, processes, self.habits, (self.session, self.epoch, host));
+        self.link_to(ground, Held::new(conn, self.epoch, host));
         true
     }
 
-    fn link_to(&mut self, ground: &mut Ground, socket: Socket, epoch: u64) {
-        if self.machine.handle_linked(ground.now, false, epoch) {
-            ground.truth(self.session).attach(socket.conn, epoch);
+    fn link_to(&mut self, ground: &mut Ground, next: Held) {
+        let Held { socket, epoch, host, told, said } = next;
+        let now = ground.now;
+        if self.machine.handle_linked(now, false, epoch) {
+            (self.host, self.judged) = (host, false);
+            ground.truth(self.session).attach(now, socket.conn, epoch);
+            ground.truth(self.session).service_told(now, &told);
+            self.breach = ground.truth(self.session).service_says(now, &said);
             self.link = Some(socket);
+            self.tell_fitness(ground);
         } else {
-            ground.net.close(ground.now, socket.conn, socket.end);
+            ground.net.close(now, socket.conn, socket.end);
         }
     }
 
     pub(super) fn poll_target(&mut self, ground: &mut Ground, processes: &mut Vec<Process>) -> bool {
         match &mut self.target {
             None => false,
-            Some(Target::Dialing(dialing)) if dialing.at > ground.now => false,
-            Some(Target::Dialing(Dialing { succeeds: false, .. })) => {
+            Some(Target::Dialing(dialing)) => {
+                let Some(ended) = dialing.poll(ground) else { return false };
                 self.target = None;
                 self.epoch += 1;
-                self.machine.handle_target_failed();
-                true
-            }
-            Some(Target::Dialing(_)) => {
-                self.target = None;
-                self.epoch += 1;
-                if self.machine.handle_target_linked(ground.now) {
-                    let conn = start(ground, processes, self.habits, self.session, self.epoch);
-                    self.target = Some(Target::Held(Socket::new(conn, End::Near), self.epoch));
+                match ended {
+                    Err(()) => self.machine.handle_target_failed(),
+                    Ok(host) if self.machine.handle_target_linked(ground.now) => {
+                        let conn = start(ground, processes, self.habits, (self.session, self.epoch, host));
+                        self.target = Some(Target::Held(Held::new(conn, self.epoch, host)));
+                    }
+                    Ok(_) => {}
                 }
                 true
             }
-            Some(Target::Held(socket, _)) => {
-                let n = ground.net.write(ground.now, socket.conn, socket.end, self.machine.target_transmit());
+            Some(Target::Held(Held { socket, told, said, .. })) => {
+                let words = self.machine.target_transmit();
+                let n = ground.net.write(ground.now, socket.conn, socket.end, words);
+                told.extend_from_slice(&words[..n]);
                 self.machine.target_written(n);
                 if !self.machine.listens_to_target() || socket.ended {
                     return n > 0;
                 }
                 match ground.net.read(ground.now, socket.conn, socket.end, DIRECT * 4) {
                     Read::Nothing => return n > 0,
-                    Read::Bytes(bytes) => self.machine.handle_target(&bytes),
+                    Read::Bytes(bytes) => {
+                        said.extend_from_slice(&bytes);
+                        self.machine.handle_target(&bytes);
+                    }
                     Read::End(_) => {
                         socket.ended = true;
                         self.machine.handle_target_lost();
@@ -220,21 +253,20 @@ impl Hosted {
             self.drop_target(ground);
         }
         let Some(_) = self.machine.take_target() else { return false };
-        let fails = Ground::uses_up(&mut ground.luck.dials_fail);
-        self.target = Some(Target::Dialing(Dialing { at: ground.now + ground.dial(), succeeds: !fails }));
+        self.target = Some(Target::Dialing(Dialing::new(ground, Some(self.host))));
         true
     }
 
     pub(super) fn drop_target(&mut self, ground: &mut Ground) {
-        if let Some(Target::Held(socket, _)) = self.target.take() {
-            ground.net.close(ground.now, socket.conn, socket.end);
+        if let Some(Target::Held(held)) = self.target.take() {
+            ground.net.close(ground.now, held.socket.conn, held.socket.end);
         }
     }
 
     /// It is the next service's turn.
     fn cross(&mut self, ground: &mut Ground) {
         match self.target.take() {
-            Some(Target::Held(socket, epoch)) => self.link_to(ground, socket, epoch),
+            Some(Target::Held(held)) => self.link_to(ground, held),
             _ => self.machine.handle_dial_failed(ground.now, DialFailure::Unreachable),
         }
     }
@@ -245,12 +277,11 @@ pub(crate) fn start(
     ground: &mut Ground,
     processes: &mut Vec<Process>,
     habits: Habits,
-    session: SessionId,
-    epoch: u64,
+    (session, epoch, host): (SessionId, u64, Host),
 ) -> Conn {
     let conn = ground.net.connect_service();
     ground.dialled(conn, |luck| &mut luck.services_break);
-    let process = Process::new(ground, habits, (conn, session, epoch));
+    let process = Process::new(ground, habits, (conn, session, epoch), host);
     processes.push(process);
     conn
 }

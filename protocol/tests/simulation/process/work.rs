@@ -12,6 +12,9 @@ use super::death::{Death, Fuse, Life, Point};
 
 impl Process {
     pub(super) fn work(&mut self, ground: &mut Ground, store: &mut Store) -> bool {
+        if self.plain.is_some() {
+            return self.work_plainly(ground);
+        }
         let (now, batch) = (ground.now, self.habits.batch);
         if self.busy_until <= now
             && let Some((_, id)) = self.inbox.pop_front()
