@@ -143,11 +143,7 @@ impl Session {
             self.exceptions().lost_down += missed;
         }
         let give_up = now + self.config.deadline;
-        self.exceptions().goodbye.get_or_insert_with(|| Goodbye {
-            farewell: Farewell::HangUp,
-            give_up,
-            reached: 0,
-        });
+        self.exceptions().goodbye.get_or_insert(Goodbye { farewell: Farewell::HangUp, give_up, reached: 0 });
         self.dismiss(now, self.config.codes.slow_client, "the client does not answer or read", cause, false);
         // What it is waited for from now on is its answer.
         self.client_link.timers.served();

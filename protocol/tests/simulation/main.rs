@@ -7,7 +7,7 @@
 //! Services link the shim, or are plain applications in ack mode `pong` or `none`.
 //!
 //! ```text
-//!   user (steadfast_v1::client)  <-- network -->  broker (session)  <-- network -->  process (steadfast_v1::service, application)
+//!   user (client's end)  <-- network -->  broker (session)  <-- network -->  process (service's end, application)
 //!         |                                     |   '- evidence: probes, dials -> hosts -'      |
 //!       story                          truth, link, deliveries  <--- what each is held against -'
 //!                                      verdict: what the broker does about silence
