@@ -29,10 +29,11 @@
 //!                                                        +------+
 //! ```
 //!
-//! The driver loops until nothing moves: hand in what happened (`handle_*`), call
-//! [`Session::advance`], write what [`Session::backend_transmit`] and [`Session::client_transmit`]
-//! say, ask [`Session::take_dial`]. Then it sleeps until [`Session::next_timeout`]. A session begins linked: its
-//! first backend was dialled with the client's own handshake.
+//! The driver loops until nothing moves, in this order: hand in what happened (`handle_*`), call
+//! [`Session::advance`], write what [`Session::poll_transmit`] says and report it with [`Session::handle_written`],
+//! let go of connections that are not wanted any more, do what [`Session::poll_command`] asks, and tell what
+//! [`Session::poll_event`] has. Then it sleeps until [`Session::poll_timeout`]. A session begins linked: its first
+//! backend was dialled with the client's own handshake.
 //!
 //! The files beside this one hold parts of the same machine: `opening` begins it, `reading` and `standing` are
 //! more of its inputs and outputs, `failover` leaves a backend and takes the next, `departure` leaves one that
@@ -44,10 +45,12 @@
 
 mod backend_link;
 mod client_link;
+mod command;
 mod config;
 mod deadlines;
 mod departure;
 mod ending;
+mod event;
 mod failover;
 #[cfg(debug_assertions)]
 mod invariants;
@@ -78,10 +81,12 @@ use crate::websocket::frame::Opcode;
 use crate::websocket::scanner::{Control, Data, Item};
 use crate::websocket::violation::Violation;
 
+pub use command::{Command, Dial};
 pub use config::{AckMode, Codes, Config};
 pub use departure::{Move, Outcome, Stay};
 pub use ending::{Cause, End};
-pub use failover::{Dial, DialFailure, Failure, Note};
+pub use event::Event;
+pub use failover::{DialFailure, Failure};
 pub use ledger::{Counts, Ledger};
 pub use opening::{ClientKind, Opening};
 pub use service::Breach;
@@ -95,6 +100,17 @@ use ledger::Exceptions;
 use resume::Returning;
 use service::Commits;
 use underway::Underway;
+
+/// One of a session's connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionSide {
+    /// The client's.
+    Client,
+    /// The present backend's.
+    Backend,
+    /// The next backend's, while it waits for its turn.
+    NextBackend,
+}
 
 /// The client's side.
 #[derive(Debug)]
@@ -360,8 +376,27 @@ impl Session {
 
     // ---- outputs ----
 
-    /// What to write to the backend now. Report what was taken with [`Session::backend_written`].
-    pub fn backend_transmit(&self) -> Gather<'_> {
+    /// Returns what to write to one side now. Report what was taken with [`Session::handle_written`].
+    #[inline]
+    pub fn poll_transmit(&self, to: SessionSide) -> Gather<'_> {
+        match to {
+            SessionSide::Client => self.client_transmit(),
+            SessionSide::Backend => self.backend_transmit(),
+            SessionSide::NextBackend => self.target_transmit(),
+        }
+    }
+
+    /// The socket of one side took `n` bytes.
+    #[inline]
+    pub fn handle_written(&mut self, to: SessionSide, n: usize) {
+        match to {
+            SessionSide::Client => self.client_written(n),
+            SessionSide::Backend => self.backend_written(n),
+            SessionSide::NextBackend => self.target_written(n),
+        }
+    }
+
+    fn backend_transmit(&self) -> Gather<'_> {
         match self.backend {
             Backend::Linked | Backend::Parting { .. } => self.backend_link.writer.transmit(&self.state.ring),
             // After a backend's Close it gets nothing but ours.
@@ -372,8 +407,7 @@ impl Session {
         }
     }
 
-    /// The backend's socket took `n` bytes.
-    pub fn backend_written(&mut self, n: usize) {
+    fn backend_written(&mut self, n: usize) {
         self.backend_link.writer.written(&mut self.state.ring, n);
         if !self.backend_link.pongs {
             self.state.ring.release_written();
@@ -390,13 +424,11 @@ impl Session {
         self.state.down.waiting() > 0
     }
 
-    /// What to write to the client now. Report what was taken with [`Session::client_written`].
-    pub fn client_transmit(&self) -> Gather<'_> {
+    fn client_transmit(&self) -> Gather<'_> {
         if matches!(self.state.client, Client::Over) { Gather::new() } else { self.state.down.transmit() }
     }
 
-    /// The client's socket took `n` bytes.
-    pub fn client_written(&mut self, n: usize) {
+    fn client_written(&mut self, n: usize) {
         self.state.down.written(n);
         if !self.client_is_behind() {
             self.backend_link.timers.read_again();
@@ -432,11 +464,6 @@ impl Session {
     /// be shut.
     pub fn client_finished(&self) -> bool {
         matches!(self.state.client, Client::Told { .. } | Client::Over) && self.state.down.waiting() == 0
-    }
-
-    /// What happened since the last call, for the log and the metrics.
-    pub fn take_notes(&mut self) -> Vec<Note> {
-        self.underway.take_notes()
     }
 
     /// The client has said something whole to the backend (`whole`), which gets it at once.
@@ -478,12 +505,8 @@ impl Session {
         self.state.exceptions.get_or_insert_default()
     }
 
-    fn note(&mut self, note: Note) {
-        self.underway.note(note);
-    }
-
     fn client_violated(&mut self, now: Time, violation: Violation) {
-        self.note(Note::ClientViolation(violation));
+        self.note(Event::ClientViolation(violation));
         if let Client::Told { deaf, .. } = &mut self.state.client {
             *deaf = true;
             return;
@@ -493,7 +516,7 @@ impl Session {
     }
 
     fn backend_violated(&mut self, now: Time, violation: Violation) {
-        self.note(Note::BackendViolation(violation));
+        self.note(Event::BackendViolation(violation));
         self.backend_link.deaf = true;
         if violation == Violation::MessageTooBig {
             let reason = violation.close_reason();

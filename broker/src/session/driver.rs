@@ -162,15 +162,15 @@ impl Io {
     fn write(&mut self, cx: &mut Context<'_>, machine: &mut Session) -> bool {
         let mut moved = false;
         if let Some(side) = &mut self.backend {
-            let n = side.write_all_of(cx, &machine.backend_transmit());
-            machine.backend_written(n);
+            let n = side.write_all_of(cx, &machine.poll_transmit(SessionSide::Backend));
+            machine.handle_written(SessionSide::Backend, n);
             moved |= n > 0;
         }
         let Some(side) = &mut self.client else { return moved };
         let mut n = 0;
         if machine.client_waits() {
-            n = side.write_all_of(cx, &machine.client_transmit());
-            machine.client_written(n);
+            n = side.write_all_of(cx, &machine.poll_transmit(SessionSide::Client));
+            machine.handle_written(SessionSide::Client, n);
         }
         if machine.client_finished() && !side.shut {
             side.shut_write(cx);
@@ -333,7 +333,7 @@ impl Io {
     /// the sweep; a near one gets a timer of its own, for as long as it is needed.
     fn sleep(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
         let tight = self.share.waits().then(|| now + TIGHT);
-        let at = [machine.next_timeout(), tight].into_iter().flatten().min();
+        let at = [machine.poll_timeout(), tight].into_iter().flatten().min();
         let Some(near) = at.filter(|at| at.since(now) < NEAR) else {
             // A timer that runs costs a look at most; one that is made for each message costs more.
             self.timer.take_if(|timer| timer.is_elapsed());

@@ -5,7 +5,9 @@
 use libfuzzer_sys::fuzz_target;
 use steadfast_protocol::steadfast_v1::NUMBER_MAX;
 use steadfast_protocol::steadfast_v1::client_wire::{FromBroker, FromClient, Offer, TEXT_MAX, Token};
-use steadfast_protocol::steadfast_v1::service_wire::{Attach, Commit, Envelope, EnvelopeWriter, Notice, Outputs};
+use steadfast_protocol::steadfast_v1::service_wire::{
+    Attach, Commit, Envelope, EnvelopeWriter, Notice, Outputs,
+};
 
 /// Bytes before a COMMIT's capsule.
 const COMMIT_HEAD: usize = 24;

@@ -8,12 +8,12 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use steadfast_protocol::buffer::chain::Gather;
-use steadfast_protocol::websocket::frame::{CONTROL_MAX, Opcode, apply_mask, control_frame};
-use steadfast_protocol::websocket::scanner::{Item, Scanner, Sender};
 use steadfast_protocol::session::{
-    AckMode, Codes, Config, DialFailure, Evidence, Failure, Move, Note, Opening, Session,
+    AckMode, Codes, Command, Config, DialFailure, Evidence, Failure, Move, Opening, Session, SessionSide,
 };
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::frame::{CONTROL_MAX, Opcode, apply_mask, control_frame};
+use steadfast_protocol::websocket::scanner::{Item, Scanner, Sender};
 
 const MESSAGE: usize = 20_000;
 const RING: usize = 30_000;
@@ -59,17 +59,23 @@ enum Op {
     ClientTakes(u16),
     Linked(bool),
     DialFailed(bool),
-    TakeDial,
+    Obey,
     Pass(u16),
     PassSeconds(u8),
-    Evidence { dead: bool, lived: bool, other: bool },
-    Relocate { ticket: bool, force_in: Option<u16> },
+    Evidence {
+        dead: bool,
+        lived: bool,
+        other: bool,
+    },
+    Relocate {
+        ticket: bool,
+        force_in: Option<u16>,
+    },
     Remain,
     FailOver,
     /// Whether another backend has room, said whether it was asked or not.
     Room(bool),
     Abort,
-    TakeTarget,
     TargetLinked,
     TargetFailed,
     TargetBytes(Vec<u8>),
@@ -77,7 +83,7 @@ enum Op {
     TargetLost,
     TargetTakes(u16),
     ShutDown,
-    TakeNotes,
+    Listen,
     Fit(bool),
     ClientDead,
 }
@@ -256,7 +262,7 @@ impl Bench {
                 let failure = if *refused { DialFailure::Refused } else { DialFailure::Unreachable };
                 self.session.handle_dial_failed(self.now, failure);
             }
-            Op::TakeDial => self.take_dial(),
+            Op::Obey => self.obey(),
             Op::Pass(millis) => self.pass(Duration::from_millis(u64::from(*millis))),
             Op::PassSeconds(secs) => self.pass(Duration::from_secs(u64::from(*secs))),
             Op::Evidence { dead, lived, other } => {
@@ -275,7 +281,6 @@ impl Bench {
             Op::Room(room) => self.session.handle_room(self.now, *room),
             Op::FailOver => drop(self.session.fail_over(self.now)),
             Op::Abort => drop(self.session.abort(self.now, 1008, "by hand")),
-            Op::TakeTarget => drop(self.session.take_target()),
             Op::TargetLinked => {
                 if self.session.handle_target_linked(self.now) {
                     self.target = Receiver::new(Sender::Client, self.deflate);
@@ -287,7 +292,7 @@ impl Bench {
             Op::TargetLost => self.session.handle_target_lost(),
             Op::TargetTakes(room) => self.target_takes(usize::from(*room)),
             Op::ShutDown => self.session.shut_down(self.now, 1001),
-            Op::TakeNotes => drop(self.session.take_notes()),
+            Op::Listen => while self.session.poll_event().is_some() {},
         }
     }
 
@@ -331,19 +336,24 @@ impl Bench {
 
     fn target_takes(&mut self, room: usize) {
         self.advance();
-        let bytes = self.session.target_transmit();
-        let bytes = bytes[..bytes.len().min(room)].to_vec();
-        self.session.target_written(bytes.len());
+        let bytes = offered(&self.session.poll_transmit(SessionSide::NextBackend), room);
+        self.session.handle_written(SessionSide::NextBackend, bytes.len());
         self.target.receive(&bytes);
     }
 
-    /// A next backend that is connected takes its turn at once.
-    fn take_dial(&mut self) {
-        if self.session.take_dial(self.now).is_some_and(|dial| dial.held) {
-            let target = Receiver::new(Sender::Client, self.deflate);
-            let target = std::mem::replace(&mut self.target, target);
-            assert!(self.session.handle_linked(self.now, false, 2));
-            self.backend = target;
+    /// Hears what the machine asks. A next backend that is connected takes its turn at once.
+    fn obey(&mut self) {
+        while let Some(command) = self.session.poll_command(self.now) {
+            match command {
+                Command::Dial(dial) if dial.held => {
+                    let target = Receiver::new(Sender::Client, self.deflate);
+                    let target = std::mem::replace(&mut self.target, target);
+                    assert!(self.session.handle_linked(self.now, false, 2));
+                    self.backend = target;
+                }
+                Command::SeekRoom => self.session.handle_room(self.now, false),
+                _ => {}
+            }
         }
     }
 
@@ -358,15 +368,15 @@ impl Bench {
     /// A write follows an `advance`, as the machine demands.
     fn backend_takes(&mut self, room: usize) {
         self.advance();
-        let bytes = offered(&self.session.backend_transmit(), room);
-        self.session.backend_written(bytes.len());
+        let bytes = offered(&self.session.poll_transmit(SessionSide::Backend), room);
+        self.session.handle_written(SessionSide::Backend, bytes.len());
         self.backend.receive(&bytes);
     }
 
     fn client_takes(&mut self, room: usize) {
         self.advance();
-        let bytes = offered(&self.session.client_transmit(), room);
-        self.session.client_written(bytes.len());
+        let bytes = offered(&self.session.poll_transmit(SessionSide::Client), room);
+        self.session.handle_written(SessionSide::Client, bytes.len());
         self.client.receive(&bytes);
     }
 
@@ -383,7 +393,7 @@ impl Bench {
                 *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 *seed
             });
-            if self.session.next_timeout().is_none_or(|at| at > self.now) || self.dial_is_due() {
+            if self.session.poll_timeout().is_none_or(|at| at > self.now) || self.dial_is_due() {
                 return;
             }
         }
@@ -392,7 +402,7 @@ impl Bench {
 
     /// The driver is to dial, or to say whether there is room.
     fn dial_is_due(&self) -> bool {
-        self.session.state().name() == "waiting" || self.session.seeks_room(self.now)
+        self.session.state().name() == "waiting" || self.session.orphaned().is_some()
     }
 
     fn check(&self) {
@@ -409,14 +419,15 @@ impl Bench {
         self.session.handle_client_gone(self.now);
         for _ in 0..1000 {
             self.advance();
-            for note in self.session.take_notes() {
-                if note == Note::Silent {
+            while let Some(command) = self.session.poll_command(self.now) {
+                if command == Command::JudgeSilence {
                     let evidence =
                         Evidence { dead: false, lived: None, patience: Duration::ZERO, other: true };
                     self.session.handle_evidence(self.now, &evidence);
                 }
             }
-            if self.session.take_dial(self.now).is_some() || self.session.wants_dial() {
+            while self.session.poll_event().is_some() {}
+            if self.session.wants_dial() {
                 self.linked(false);
             }
             self.backend_takes(usize::MAX);
@@ -426,7 +437,7 @@ impl Bench {
                 assert_eq!(self.session.buffered(), 0);
                 return;
             }
-            self.now = self.session.next_timeout().map_or(self.now, |at| at.max(self.now));
+            self.now = self.session.poll_timeout().map_or(self.now, |at| at.max(self.now));
         }
         panic!("it never ends: {:?}", self.session);
     }

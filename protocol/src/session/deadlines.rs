@@ -11,7 +11,7 @@ pub(super) fn open_since(before: Option<Time>, now: Time, ended: bool, open: boo
 
 impl Session {
     /// When [`Session::advance`] must be called again, whatever happens until then.
-    pub fn next_timeout(&mut self) -> Option<Time> {
+    pub fn poll_timeout(&mut self) -> Option<Time> {
         let at = self.earliest();
         self.due = at.unwrap_or(Time::NEVER);
         at

@@ -32,12 +32,13 @@ mod late;
 
 use std::time::Duration;
 
+use crate::buffer::chain::Gather;
 use crate::relay::upstream::Entropy;
 use crate::time::Time;
 
 use super::backend_link::backend_scanner;
 use super::target::{Speech, Target};
-use super::{AckMode, Backend, Client, Commits, Failure, Note, Session, State};
+use super::{AckMode, Backend, Client, Commits, Event, Failure, Session, State};
 use late::Late;
 
 /// Going away (RFC 6455, 7.4.1).
@@ -234,10 +235,8 @@ impl Session {
 // ---- the next backend ----
 
 impl Session {
-    /// The ticket of the move for which the next backend is to be dialled now, while the present one
-    /// still serves. The driver answers with [`Session::handle_target_linked`] or
-    /// [`Session::handle_target_failed`].
-    pub fn take_target(&mut self) -> Option<u64> {
+    /// The ticket of the move for which the next backend is to be dialled now.
+    pub(super) fn take_target(&mut self) -> Option<u64> {
         let departure = self.underway.departure_mut()?;
         if self.backend != Backend::Linked {
             return None;
@@ -316,13 +315,15 @@ impl Session {
         }
     }
 
-    /// What to write to it now. Report what was taken with [`Session::target_written`].
-    pub fn target_transmit(&self) -> &[u8] {
-        self.target().map_or(&[], Target::transmit)
+    pub(super) fn target_transmit(&self) -> Gather<'_> {
+        let mut gather = Gather::new();
+        if let Some(bytes) = self.target().map(Target::transmit).filter(|bytes| !bytes.is_empty()) {
+            gather.add(bytes);
+        }
+        gather
     }
 
-    /// Its socket took `n` bytes.
-    pub fn target_written(&mut self, n: usize) {
+    pub(super) fn target_written(&mut self, n: usize) {
         if let Some(target) = self.target_mut() {
             target.written(n);
         }
@@ -513,7 +514,7 @@ impl Session {
     pub(super) fn take_crossed(&mut self) -> Option<Target> {
         let departure = if self.crossing() { self.underway.end_departure() } else { None }?;
         if let Stage::Crossing { outcome } = departure.stage {
-            self.note(Note::MoveEnded { ticket: departure.order.ticket, outcome });
+            self.note(Event::MoveEnded { ticket: departure.order.ticket, outcome });
         }
         departure.target
     }
@@ -524,7 +525,7 @@ impl Session {
         if matches!(departure.stage, Stage::Holding { .. }) {
             self.backend_link.writer.flow();
         }
-        self.note(Note::MoveEnded { ticket: departure.order.ticket, outcome });
+        self.note(Event::MoveEnded { ticket: departure.order.ticket, outcome });
     }
 
     // ---- what is waited for ----

@@ -17,12 +17,11 @@ use std::time::Duration;
 
 use crate::relay::upstream::Entropy;
 use crate::time::Time;
-use crate::websocket::violation::Violation;
 
 use super::backend_link::BackendLink;
 use super::target::Target;
 use super::words::Words;
-use super::{Backend, Breach, Cause, Client, Farewell, Outcome, Session, State};
+use super::{Backend, Cause, Client, Command, Dial, Event, Farewell, Session, State};
 
 /// Why a backend was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,74 +96,6 @@ pub enum DialFailure {
     Refused,
 }
 
-/// What the driver is to dial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dial {
-    /// 2 for the first dial after the one that began the session, then 3 ...
-    pub attempt: u32,
-    /// The next backend is connected already ([`Session::handle_target_linked`]): it is this one.
-    pub held: bool,
-    /// Some message here may be a killer: only one such session at a time may use a backend.
-    pub suspect: bool,
-}
-
-/// What happened, for the log and the metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Note {
-    /// A backend failed and was left.
-    Failed(Failure),
-    /// The same, and the client, whose conversation ends with it, is to be closed.
-    Orphaned(Failure),
-    /// The next one is connected, this long after the failure.
-    Linked {
-        /// From the failure until now.
-        pause: Duration,
-        /// Messages that it gets again.
-        replayed: u64,
-    },
-    /// The backend owes something and has said nothing for half of `ack_timeout`, or as long again: the
-    /// driver says what it knows of it ([`Session::handle_evidence`]).
-    Silent,
-    /// The backend talks and has answered no ping for `stall_timeout`: the driver says whether any of its pool
-    /// has ([`Session::set_fit`], [`Session::set_unfit`]).
-    NoPong,
-    /// The backend talks and has answered no ping for `ack_timeout`: what it is given is not bounded by pongs.
-    Unproven,
-    /// The backend has answered its first ping.
-    Fit,
-    /// It has answered one late, after so long.
-    SlowPong(Duration),
-    /// The client owes an answer: if the driver knows that its connection is dead, it says so
-    /// ([`Session::handle_client_dead`]).
-    ClientSilent,
-    /// The backend talks but does not answer pings; the session runs as ack mode `none` there.
-    Unfit,
-    /// A planned move has ended.
-    MoveEnded {
-        /// Of its order.
-        ticket: u64,
-        /// What became of it.
-        outcome: Outcome,
-    },
-    /// The replay is acknowledged and no suspect is left; a suspect's turn may end.
-    Cleared,
-    /// A message killed the backend each time it was there alone.
-    Poison {
-        /// Its seq.
-        seq: u64,
-        /// Its bytes, frame headers included.
-        bytes: u64,
-    },
-    /// The client broke the protocol.
-    ClientViolation(Violation),
-    /// The backend did.
-    BackendViolation(Violation),
-    /// The client broke `steadfast.v1`, in this way.
-    ClientBreach(&'static str),
-    /// The service did.
-    ServiceBreach(Breach),
-}
-
 /// A failover, from the first failure until the session is stable again.
 #[derive(Debug)]
 pub(super) struct Episode {
@@ -226,7 +157,7 @@ impl Session {
         }
         // One that was told to go and has said Close gets an orderly end.
         self.backend_link.reset = !(parting && self.backend_link.deaf);
-        self.note(Note::Failed(failure));
+        self.note(Event::Failed(failure));
         self.count_leaving(failure);
         let convicted = self.suspect(now, failure);
         self.state.ring.rewind();
@@ -332,7 +263,7 @@ impl Session {
         let ends = |wanted: u64| ring.messages().find(|(_, seq)| *seq == wanted).map(|(end, _)| end);
         let begin = ends(seq - 1).unwrap_or(ring.base());
         let bytes = ends(seq).unwrap_or(begin) - begin;
-        self.note(Note::Poison { seq, bytes });
+        self.note(Event::Poison { seq, bytes });
     }
 
     /// `since`: from when on the client has waited for the next backend.
@@ -364,9 +295,8 @@ impl Session {
         self.backend = Backend::Waiting { at: Some(now + delay) };
     }
 
-    /// The dial that is due, if one is. The driver answers with [`Session::handle_linked`] or
-    /// [`Session::handle_dial_failed`].
-    pub fn take_dial(&mut self, now: Time) -> Option<Dial> {
+    /// The dial that is due, if one is.
+    pub(super) fn take_dial(&mut self, now: Time) -> Option<Dial> {
         let (Backend::Waiting { at: Some(at) }, Some(episode)) = (self.backend, self.underway.episode_mut())
         else {
             return None;
@@ -410,7 +340,7 @@ impl Session {
             (episode.linked, episode.replay_to) = (Some(now), replay_to);
             episode.failed
         });
-        self.note(Note::Linked { pause: now.since(failed), replayed });
+        self.note(Event::Linked { pause: now.since(failed), replayed });
         self.suspects_acknowledged();
         if let Some(target) = target {
             self.take_over(now, target);
@@ -486,7 +416,7 @@ impl Session {
     pub(super) fn suspects_unjudged(&mut self) {
         if self.suspicion().is_some_and(|suspicion| suspicion.until_seq.take().is_some()) {
             self.backend_link.writer.one_at_a_time(&self.state.ring, false);
-            self.note(Note::Cleared);
+            self.ask(Command::ReleaseTurn);
         }
     }
 
@@ -497,7 +427,7 @@ impl Session {
         let cleared = acked >= until;
         if cleared && let Some(suspicion) = self.suspicion() {
             (suspicion.until_seq, suspicion.convictions) = (None, 0);
-            self.note(Note::Cleared);
+            self.ask(Command::ReleaseTurn);
         }
         self.backend_link.writer.one_at_a_time(&self.state.ring, !cleared);
     }

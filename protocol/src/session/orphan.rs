@@ -24,7 +24,7 @@ use crate::relay::upstream::Entropy;
 use crate::time::Time;
 
 use super::departure::GOING_AWAY;
-use super::{Backend, Cause, Client, Failure, Note, Outcome, Session};
+use super::{Backend, Cause, Client, Event, Failure, Outcome, Session};
 
 /// How soon the driver is asked again whether there is room.
 const LOOK: Duration = Duration::from_millis(100);
@@ -57,7 +57,7 @@ impl Session {
         self.end_move(Outcome::Ended);
         self.backend_over();
         if matches!(self.state.client, Client::Open) {
-            self.note(Note::Orphaned(failure));
+            self.note(Event::Orphaned(failure));
             self.exceptions().orphan = Some(Orphan { since: now, turn: None, look_at: now });
         }
     }
@@ -71,11 +71,15 @@ impl Session {
         self.orphan_state().map(|orphan| orphan.since)
     }
 
-    /// Whether the driver is to see now if another backend has room for the client, and to answer with
-    /// [`Session::handle_room`].
-    pub fn seeks_room(&self, now: Time) -> bool {
-        let due = self.orphan_state().is_some_and(|orphan| orphan.turn.is_some() && orphan.look_at <= now);
-        due && self.orphaned().is_some()
+    /// Whether the driver is to see now if another backend has room for the client. It is asked once, and again
+    /// some time after its answer.
+    pub(super) fn take_search(&mut self, now: Time) -> bool {
+        if self.orphaned().is_none() {
+            return false;
+        }
+        let due = |orphan: &&mut Orphan| orphan.turn.is_some() && orphan.look_at <= now;
+        let orphan = self.orphan_mut().filter(due);
+        orphan.map(|orphan| orphan.look_at = Time::NEVER).is_some()
     }
 
     /// A backend has room for the client, or none has.

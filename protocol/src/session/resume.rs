@@ -360,7 +360,7 @@ impl Session {
             *deaf = true;
             return;
         }
-        self.note(super::Note::ClientBreach(reason));
+        self.note(super::Event::ClientBreach(reason));
         // To the backend it is a client that broke its protocol (RFC 6455, 7.4.1), whatever that was.
         self.say_goodbye_with(now, PROTOCOL_ERROR);
         self.dismiss(now, CLOSE_BREACH, reason, Cause::ProtocolClient, true);

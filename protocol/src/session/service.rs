@@ -22,7 +22,7 @@ use crate::websocket::frame::{Opcode, close_payload, control_frame};
 use crate::websocket::scanner::Data;
 
 use super::outputs::{Large, Outgoing};
-use super::{Backend, Failure, Note, Session};
+use super::{Backend, Event, Failure, Session};
 
 /// What a service has done that `steadfast.v1` forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -319,7 +319,7 @@ impl Session {
 
     /// The service does what it must not: it has failed.
     pub(super) fn service_broke(&mut self, now: Time, breach: Breach) {
-        self.note(Note::ServiceBreach(breach));
+        self.note(Event::ServiceBreach(breach));
         let reason = format!("{}: {}", breach.name(), breach.sentence());
         self.part_from_service(CLOSE_BREACH, &reason);
         self.backend_link.deaf = true;

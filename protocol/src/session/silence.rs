@@ -6,7 +6,7 @@
 //!   heard ------------------------------------------------------------------> mute
 //!     ^                                                                        |  again and again
 //!     | a pong, or a data frame                                                v
-//!     |                                                       Note::Silent, handle_evidence
+//!     |                                                       Command::JudgeSilence, handle_evidence
 //!     |                                                                        |
 //!     |     the connection is dead                              ----> left, whatever else lives
 //!     |     the backend is mute everywhere for ack_timeout      ----> left, if there is another
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-use super::{Backend, Breach, Cause, Failure, Note, Session};
+use super::{Backend, Breach, Cause, Command, Event, Failure, Session};
 
 /// What is known besides of a backend that says nothing to this session.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +82,7 @@ const UNFIT: Duration = Duration::from_secs(300);
 const SLOW_PONG: u128 = 4;
 
 impl Session {
-    /// Takes what is known of a backend that owes something and says nothing, in answer to [`Note::Silent`].
+    /// Takes what is known of a backend that owes something and says nothing, in answer to [`Command::JudgeSilence`].
     pub fn handle_evidence(&mut self, now: Time, evidence: &Evidence) -> Judgement {
         let Some(since) = self.mute_since() else { return Judgement::Stays };
         if evidence.dead {
@@ -175,7 +175,7 @@ impl Session {
             .silence_told()
             .is_some_and(|told| self.mute_since().is_some_and(|at| at <= told));
         self.backend_link.timers.tell_silence(now, self.state.ring.sent(), again);
-        self.note(Note::Silent);
+        self.ask(Command::JudgeSilence);
     }
 
     /// Only a backend is listened to that is linked, while the client takes what it says.
@@ -192,10 +192,10 @@ impl Session {
     #[inline]
     pub(super) fn pong_took(&mut self, took: u64) {
         if std::mem::replace(&mut self.backend_link.proof, Proof::Given) != Proof::Given {
-            self.note(Note::Fit);
+            self.note(Event::Fit);
         }
         if u128::from(took) * SLOW_PONG > self.config.ack_timeout.as_micros() {
-            self.note(Note::SlowPong(Duration::from_micros(took)));
+            self.note(Event::SlowPong(Duration::from_micros(took)));
         }
     }
 
@@ -220,7 +220,7 @@ impl Session {
     /// The driver is asked whether any backend of the pool has answered a ping.
     pub(super) fn ask_about_fitness(&mut self, now: Time) {
         self.backend_link.timers.tell_unfit(now);
-        self.note(Note::NoPong);
+        self.ask(Command::JudgeFitness);
     }
 
     /// Whether pongs are to be waited for. One that talks and answers no ping in time may answer none ever, and
@@ -234,7 +234,7 @@ impl Session {
             self.backend_link.writer.asked().filter(|asked| self.backend_link.timers.heard() > *asked);
         if since.is_some_and(|since| now.since(since) >= self.config.ack_timeout) {
             self.backend_link.proof = Proof::Doubted;
-            self.note(Note::Unproven);
+            self.note(Event::Unproven);
         }
         self.backend_link.proof == Proof::Open
     }
@@ -249,7 +249,7 @@ impl Session {
         self.backend_link.proof = Proof::Given;
     }
 
-    /// Acknowledgements are not to be had from this backend, in answer to [`Note::NoPong`]. A service that
+    /// Acknowledgements are not to be had from this backend, in answer to [`Command::JudgeFitness`]. A service that
     /// links the shim owes them.
     pub fn set_unfit(&mut self, now: Time) {
         if self.backend_link.proof == Proof::Given || !self.backend_link.pongs {
@@ -263,7 +263,7 @@ impl Session {
         self.state.ring.release_written();
         self.suspects_unjudged();
         self.proven();
-        self.note(Note::Unfit);
+        self.note(Event::Unfit);
     }
 }
 

@@ -89,7 +89,7 @@ impl Session {
         plain
             && written
             && self.underway.episode().is_none()
-            && !self.underway.has_notes()
+            && !self.underway.has_news()
             && !self.owes_client()
     }
 

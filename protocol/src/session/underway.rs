@@ -1,10 +1,12 @@
 //! What a session has under way besides relaying. Most have nothing most of the time.
 
-use super::Note;
+use std::collections::VecDeque;
+
 use super::departure::Departure;
 use super::failover::Episode;
+use super::{Command, Event};
 
-/// A failover, a move, and notes for the driver: one pointer while there is none of them.
+/// A failover, a move, and what the driver is yet to hear: one pointer while there is none of them.
 #[derive(Debug, Default)]
 pub(super) struct Underway(Option<Box<Parts>>);
 
@@ -12,7 +14,8 @@ pub(super) struct Underway(Option<Box<Parts>>);
 struct Parts {
     episode: Option<Box<Episode>>,
     departure: Option<Box<Departure>>,
-    notes: Vec<Note>,
+    commands: VecDeque<Command>,
+    events: VecDeque<Event>,
 }
 
 impl Underway {
@@ -58,27 +61,43 @@ impl Underway {
         departure
     }
 
-    pub(super) fn note(&mut self, note: Note) {
-        self.0.get_or_insert_default().notes.push(note);
+    pub(super) fn ask(&mut self, command: Command) {
+        self.0.get_or_insert_default().commands.push_back(command);
     }
 
-    #[inline]
-    pub(super) fn has_notes(&self) -> bool {
-        self.0.as_ref().is_some_and(|parts| !parts.notes.is_empty())
-    }
-
-    /// The notes since the last call, in their order.
-    #[inline]
-    pub(super) fn take_notes(&mut self) -> Vec<Note> {
-        let Some(parts) = &mut self.0 else { return Vec::new() };
-        let notes = std::mem::take(&mut parts.notes);
+    pub(super) fn take_command(&mut self) -> Option<Command> {
+        let command = self.0.as_mut()?.commands.pop_front();
         self.tidy();
-        notes
+        command
+    }
+
+    pub(super) fn note(&mut self, event: Event) {
+        self.0.get_or_insert_default().events.push_back(event);
+    }
+
+    #[inline]
+    pub(super) fn take_event(&mut self) -> Option<Event> {
+        let event = self.0.as_mut()?.events.pop_front();
+        self.tidy();
+        event
+    }
+
+    /// The driver has something to hear.
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        self.0.as_ref().is_some_and(|parts| !(parts.events.is_empty() && parts.commands.is_empty()))
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     fn tidy(&mut self) {
-        let empty =
-            |parts: &Parts| parts.episode.is_none() && parts.departure.is_none() && parts.notes.is_empty();
+        let empty = |parts: &Parts| {
+            let silent = parts.events.is_empty() && parts.commands.is_empty();
+            silent && parts.episode.is_none() && parts.departure.is_none()
+        };
         if self.0.as_deref().is_some_and(empty) {
             self.0 = None;
         }

@@ -22,7 +22,7 @@
 //! The driver has one connection at a time. It loops until nothing moves: hand in what happened
 //! (`handle_*`), call [`Client::advance`], do what [`Client::poll_command`] says, write what
 //! [`Client::poll_transmit`] gives, take [`Client::poll_event`]. Then it sleeps until
-//! [`Client::next_timeout`]. Events are few for each message that is handed in, and the application's messages
+//! [`Client::poll_timeout`]. Events are few for each message that is handed in, and the application's messages
 //! are not among them, so what is kept here is bounded by [`Config::buffer`] as long as the driver takes them.
 
 mod breach;
@@ -272,7 +272,7 @@ impl Client {
         }
     }
 
-    /// Looks at the time. To be called after each input, and when [`Client::next_timeout`] has come.
+    /// Looks at the time. To be called after each input, and when [`Client::poll_timeout`] has come.
     pub fn advance(&mut self, now: Time, entropy: &mut Entropy<'_>) {
         if self.goodbye.as_ref().is_some_and(|goodbye| goodbye.until <= now) {
             self.finish(Cause::Asked);
@@ -345,7 +345,7 @@ impl Client {
     }
 
     /// When [`Client::advance`] is to be called at the latest.
-    pub fn next_timeout(&self) -> Option<Time> {
+    pub fn poll_timeout(&self) -> Option<Time> {
         let (link, ack) = match &self.link {
             Link::Waiting { at } => (at.or(Some(Time::ORIGIN)), None),
             Link::Connecting { until } | Link::Greeting { until } => (Some(*until), None),

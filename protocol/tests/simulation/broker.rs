@@ -11,7 +11,7 @@ mod socket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast_protocol::session::{AckMode, Config, Opening, Session, State};
+use steadfast_protocol::session::{AckMode, Config, Opening, Session, SessionSide, State};
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::steadfast_v1::client_wire::Resume;
 use steadfast_protocol::time::Time;
@@ -190,7 +190,7 @@ impl Hosted {
         let target = self.target.as_ref().and_then(Target::due);
         let arrival = self.arrival.as_ref().map(|arrival| arrival.at);
         let dialing = self.dialing.as_ref().map(|dialing| dialing.at);
-        [self.machine.next_timeout(), target, arrival, dialing].into_iter().flatten().min()
+        [self.machine.poll_timeout(), target, arrival, dialing].into_iter().flatten().min()
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
@@ -206,8 +206,8 @@ impl Hosted {
     fn write(&mut self, ground: &mut Ground) -> bool {
         let mut moved = false;
         if let Some(socket) = &self.link {
-            let written = write(ground, socket, &self.machine.backend_transmit());
-            self.machine.backend_written(written.len());
+            let written = write(ground, socket, &self.machine.poll_transmit(SessionSide::Backend));
+            self.machine.handle_written(SessionSide::Backend, written.len());
             let now = ground.now;
             ground.truth(self.session).service_told(now, &written);
             self.told = !written.is_empty();
@@ -245,7 +245,7 @@ impl Hosted {
         }
         self.give_up(ground);
         self.check_ledger(ground);
-        assert_eq!(self.machine.next_timeout(), None, "a session that has ended wants to be woken");
+        assert_eq!(self.machine.poll_timeout(), None, "a session that has ended wants to be woken");
     }
 
     fn check_ledger(&self, ground: &mut Ground) {

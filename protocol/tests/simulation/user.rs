@@ -93,7 +93,7 @@ impl User {
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let says = self.says.front().copied().filter(|_| self.machine.has_room());
         let answers = self.answers.iter().map(|answer| answer.at).min();
-        [self.machine.next_timeout(), says, answers, self.stalls_until, self.reads_at, self.closes]
+        [self.machine.poll_timeout(), says, answers, self.stalls_until, self.reads_at, self.closes]
             .into_iter()
             .flatten()
             .min()

@@ -137,9 +137,9 @@ fn held(
 
 impl Held {
     fn write(&mut self, cx: &mut Context<'_>, machine: &mut Session) -> bool {
-        let bytes = machine.target_transmit();
+        let bytes = machine.poll_transmit(SessionSide::NextBackend);
         let n = if bytes.is_empty() { 0 } else { self.side.write(cx, bytes) };
-        machine.target_written(n);
+        machine.handle_written(SessionSide::NextBackend, n);
         n > 0
     }
 

@@ -65,7 +65,7 @@ fn look(shared: &Shared, place: &Place) -> (Option<Command>, Option<Time>, bool)
     state.machine.set_reading(now, reading);
     state.machine.advance(now, &mut rand::random);
     pass_on(state, None);
-    let timeout = state.machine.next_timeout();
+    let timeout = state.machine.poll_timeout();
     // Each attempt has something to tell.
     match place {
         Place::Nowhere if !reading => (None, None, false),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::time::Time;
 use crate::websocket::frame::Opcode;
 
-use super::super::{Cause, Client, Note, Session};
+use super::super::{Cause, Client, Command, Session};
 
 /// So many pings may be out at once.
 const MOST: usize = 8;
@@ -196,12 +196,12 @@ impl Session {
             Some(true) => self.client_lost(now, Cause::ClientTimeout),
             Some(false) => {
                 self.client_link.timers.change_life(|life| life.told = Some(now));
-                self.note(Note::ClientSilent);
+                self.ask(Command::JudgeClient);
             }
         }
     }
 
-    /// The connection to the client is dead, in answer to [`Note::ClientSilent`].
+    /// The connection to the client is dead, in answer to [`Command::JudgeClient`].
     pub fn handle_client_dead(&mut self, now: Time) {
         if !self.detach(now) && matches!(self.state.client, Client::Open) {
             self.client_left(now, None, Cause::ClientTimeout);

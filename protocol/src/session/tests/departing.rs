@@ -3,7 +3,7 @@
 
 use super::rig::{Drop, Rig, ms, secs};
 use super::wire::{CONTINUATION, PING, TEXT, down, masked, plain, up};
-use crate::session::{AckMode, Cause, Config, Dial, Failure, Move, Note, Outcome, State};
+use crate::session::{AckMode, Cause, Command, Config, Dial, Event, Failure, Move, Outcome, State};
 
 const GOODBYE: &str = "<close 1001>";
 
@@ -21,8 +21,8 @@ fn rig_with(change: impl FnOnce(&mut Config)) -> Rig {
     })
 }
 
-fn ended(outcome: Outcome) -> Note {
-    Note::MoveEnded { ticket: ORDER.ticket, outcome }
+fn ended(outcome: Outcome) -> Event {
+    Event::MoveEnded { ticket: ORDER.ticket, outcome }
 }
 
 /// A session that departs, with nothing under way. Its backend has proven that it lives.
@@ -49,7 +49,7 @@ fn a_quiet_session_says_goodbye_and_goes_on_elsewhere() {
     assert_eq!(rig.session.state(), State::Parting);
     rig.backend_closes(1001, "");
     assert_eq!(rig.links[0].dropped, Some(Drop::Closed), "both have said Close: an orderly end");
-    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned), ended(Outcome::Moved { forced: false })]);
+    assert_eq!(rig.take_notes(), [Event::Failed(Failure::Planned), ended(Outcome::Moved { forced: false })]);
     rig.link_next();
     assert_eq!(rig.dials.last().map(|dial| dial.1), Some(Dial { attempt: 2, held: false, suspect: false }));
     rig.client_says("one");
@@ -196,7 +196,7 @@ fn a_backend_that_only_hangs_up_has_not_failed() {
         let mut rig = parting();
         rig.backend_fails(failure);
         let moved = ended(Outcome::Moved { forced: false });
-        assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned), moved]);
+        assert_eq!(rig.take_notes(), [Event::Failed(Failure::Planned), moved]);
         rig.link_next();
     }
 }
@@ -263,7 +263,7 @@ fn a_session_that_cannot_be_left_in_order_leaves_by_force_as_in_a_failover() {
     rig.wait(secs(4));
     assert_eq!(rig.links[0].dropped, Some(Drop::Reset));
     let moved = ended(Outcome::Moved { forced: true });
-    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Planned), moved]);
+    assert_eq!(rig.take_notes(), [Event::Failed(Failure::Planned), moved]);
     rig.link_next();
     assert_eq!(rig.up(), ["one", "<ping>"], "not acknowledged, so replayed");
     assert_eq!(rig.session.ledger().up.in_doubt, 1);
@@ -284,7 +284,7 @@ fn a_backend_that_fails_meanwhile_has_failed() {
     let mut rig = departing();
     rig.client_says("one");
     rig.backend_dies();
-    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Eof), ended(Outcome::FailedOver)]);
+    assert_eq!(rig.take_notes(), [Event::Failed(Failure::Eof), ended(Outcome::FailedOver)]);
     rig.link_next();
     assert_eq!(rig.up(), ["one", "<ping>"]);
     rig.backend_pongs();
@@ -298,7 +298,7 @@ fn a_silent_backend_is_noticed_meanwhile() {
     rig.session.relocate(rig.now, ORDER);
     rig.pump();
     rig.wait(secs(5));
-    assert_eq!(rig.take_notes(), [Note::Silent]);
+    assert_eq!(rig.take_notes(), [Command::JudgeSilence]);
 }
 
 #[test]
@@ -393,8 +393,8 @@ fn a_session_stays_until_its_replay_is_acknowledged() {
     rig.wait(ms(500));
     rig.backend_closes(1001, "");
     rig.link_next();
-    let pause = rig.take_notes().into_iter().find_map(|note| match note {
-        Note::Linked { pause, .. } => Some(pause),
+    let pause = rig.take_events().into_iter().find_map(|note| match note {
+        Event::Linked { pause, .. } => Some(pause),
         _ => None,
     });
     assert_eq!(pause, Some(ms(0)), "counted from this move, not from the failure before it");
@@ -440,7 +440,7 @@ fn a_backend_unfit_for_acknowledgements_is_left_as_well() {
         rig.wait(ms(499));
         rig.backend_sends(&down("news"));
     }
-    assert!(rig.take_notes().contains(&Note::NoPong));
+    assert!(rig.take_notes().iter().any(|told| *told == Command::JudgeFitness));
     rig.session.set_unfit(rig.now);
     assert_eq!(rig.up(), ["one", "<ping>"]);
     rig.wait(ms(800));

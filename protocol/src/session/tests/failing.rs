@@ -1,8 +1,8 @@
 //! A backend fails: it is left, another is dialled, and the session goes on there.
 
-use super::rig::{Drop, Rig, ms, secs};
+use super::rig::{Drop, NOTHING, Rig, Told, ms, secs};
 use super::wire::{CONTINUATION, TEXT, down, masked, plain, up};
-use crate::session::{AckMode, Cause, Dial, DialFailure, End, Failure, Note, State};
+use crate::session::{AckMode, Cause, Dial, DialFailure, End, Event, Failure, State};
 
 #[test]
 fn the_ring_is_replayed_with_the_same_bytes_and_the_session_goes_on() {
@@ -35,11 +35,11 @@ fn notes_tell_of_the_failure_and_of_the_pause() {
     let mut rig = Rig::new();
     rig.client_says("one");
     rig.backend_fails(Failure::Reset);
-    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Reset)]);
+    assert_eq!(rig.take_notes(), [Event::Failed(Failure::Reset)]);
     rig.dial();
     rig.wait(ms(40));
     assert!(rig.link_with(false));
-    assert_eq!(rig.take_notes(), [Note::Linked { pause: ms(40), replayed: 1 }]);
+    assert_eq!(rig.take_notes(), [Event::Linked { pause: ms(40), replayed: 1 }]);
     assert_eq!(rig.session.failovers(), 1);
 }
 
@@ -53,7 +53,7 @@ fn each_failure_of_an_episode_has_a_pause_of_its_own() {
     let failed = rig.now;
     rig.take_notes();
     rig.link_next();
-    assert_eq!(rig.take_notes(), [Note::Linked { pause: rig.now.since(failed), replayed: 0 }]);
+    assert_eq!(rig.take_notes(), [Event::Linked { pause: rig.now.since(failed), replayed: 0 }]);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn each_failure_code_moves_the_session_and_nothing_after_the_close_counts() {
         rig.client_says("one");
         let close = plain(true, super::wire::CLOSE, &super::wire::close_payload(code, "bye"));
         rig.backend_sends(&[down("last answer"), close, down("ghost")].concat());
-        assert_eq!(rig.take_notes(), [Note::Failed(Failure::Close(code))]);
+        assert_eq!(rig.take_notes(), [Event::Failed(Failure::Close(code))]);
         rig.link_next();
         assert_eq!(rig.up(), ["one", "<ping>"], "code {code}");
         assert_eq!(rig.down(), ["last answer"], "code {code}");
@@ -266,7 +266,10 @@ fn a_backend_that_breaks_the_protocol_has_failed() {
         rig.backend_sends(&[down("fine").as_slice(), breach, &down("ghost")].concat());
         let notes = rig.take_notes();
         assert!(
-            matches!(notes[..], [Note::BackendViolation(_), Note::Failed(Failure::Protocol)]),
+            matches!(
+                notes[..],
+                [Told::Event(Event::BackendViolation(_)), Told::Event(Event::Failed(Failure::Protocol))]
+            ),
             "{notes:?}"
         );
         rig.link_next();
@@ -289,7 +292,7 @@ fn on_failure_close_ends_the_session() {
         rig.client_closes(1012, "");
         assert_eq!(rig.session.ended(), Some(&End { cause: Cause::BackendFailed, code: Some(1012) }));
         assert_eq!((rig.dials.len(), rig.session.failovers(), rig.session.ledger().up.lost), (0, 0, 1));
-        assert_eq!(rig.take_notes(), [], "nothing fails over");
+        assert_eq!(rig.take_notes(), NOTHING, "nothing fails over");
     }
 }
 
@@ -349,7 +352,7 @@ fn a_backend_that_fails_during_the_replay_is_replaced_and_nothing_is_skipped() {
     assert_eq!(rig.up(), ["one", "two", "three", "<ping>"]);
     let notes = rig.take_notes();
     assert!(
-        matches!(notes[..], [Note::Linked { replayed: 3, .. }]),
+        matches!(notes[..], [Told::Event(Event::Linked { replayed: 3, .. })]),
         "it gets three messages again: {notes:?}"
     );
 }

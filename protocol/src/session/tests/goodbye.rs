@@ -2,7 +2,7 @@
 
 use super::rig::{Drop, MUTE, Rig, ms, secs};
 use super::wire::{CONTINUATION, PING, PONG, TEXT, masked, plain, up};
-use crate::session::{AckMode, Cause, DialFailure, End, Evidence, Failure, Note, State};
+use crate::session::{AckMode, Cause, Command, DialFailure, End, Event, Evidence, Failure, State};
 
 fn ended(rig: &Rig) -> (Cause, Option<u16>) {
     let End { cause, code } =
@@ -126,7 +126,7 @@ fn a_backend_that_reads_on_slowly_is_given_the_time_to_come_to_the_close() {
     }
     rig.wait(secs(10));
     assert!(!rig.session.wants_link(), "it reads no further");
-    assert!(rig.notes.contains(&Note::Failed(Failure::Silence)));
+    assert!(rig.notes.iter().any(|told| *told == Event::Failed(Failure::Silence)));
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn delivery_to_a_stopped_backend_does_not_outlast_the_deadline_either() {
         }
         for _ in 0..120 {
             rig.wait(secs(1));
-            if rig.take_notes().contains(&Note::Silent) {
+            if rig.take_notes().iter().any(|told| *told == Command::JudgeSilence) {
                 rig.judge(Evidence { other: false, ..MUTE });
             }
         }

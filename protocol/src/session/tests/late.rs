@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, ms, secs};
 use super::wire::{CLOSE, CONTINUATION, TEXT, close_payload, masked, plain};
-use crate::session::{Config, Failure, Move, Note, Outcome, State, Stay};
+use crate::session::{Config, Event, Failure, Move, Outcome, State, Stay};
 
 const ORDER: Move = Move { ticket: 7, force_at: None };
 
@@ -42,8 +42,8 @@ fn lose(rig: &mut Rig) {
 }
 
 fn outcomes(rig: &mut Rig) -> Vec<Outcome> {
-    let outcome = |note| if let Note::MoveEnded { outcome, .. } = note { Some(outcome) } else { None };
-    rig.take_notes().into_iter().filter_map(outcome).collect()
+    let outcome = |note| if let Event::MoveEnded { outcome, .. } = note { Some(outcome) } else { None };
+    rig.take_events().into_iter().filter_map(outcome).collect()
 }
 
 const MOVED: Outcome = Outcome::Moved { forced: false };
@@ -194,5 +194,5 @@ fn a_backend_that_fails_meanwhile_is_a_failover() {
     assert!(!rig.link_target());
     rig.link_next();
     assert_eq!(rig.session.state(), State::Settling);
-    assert!(!rig.notes.contains(&Note::Failed(Failure::Planned)));
+    assert!(!rig.notes.iter().any(|told| *told == Event::Failed(Failure::Planned)));
 }

@@ -2,7 +2,7 @@
 
 use super::rig::{Drop, Rig, secs};
 use super::wire::{CONTINUATION, PING, TEXT, down, masked, plain, up};
-use crate::session::{Cause, Note};
+use crate::session::{Cause, Event};
 use crate::websocket::violation::Violation;
 
 /// A session with messages of at most 1000 bytes and a ring of 2000.
@@ -26,7 +26,7 @@ fn a_client_that_breaks_the_protocol_is_closed_and_the_backend_gets_what_came_be
     for (breach, violation) in breaches {
         let mut rig = Rig::new();
         rig.client_sends(&[up("one").as_slice(), breach, &up("ghost")].concat());
-        assert_eq!(rig.take_notes(), [Note::ClientViolation(violation)]);
+        assert_eq!(rig.take_notes(), [Event::ClientViolation(violation)]);
         let (up, down) = (rig.up(), rig.down());
         assert!(up[0] == "one" && up.last().is_some_and(|close| close.starts_with("<close 1002")), "{up:?}");
         assert!(matches!(&down[..], [close] if close.starts_with("<close 1002")), "{down:?}");
@@ -80,7 +80,7 @@ fn a_backends_message_over_the_limit_ends_the_session_and_is_not_its_failure() {
     let mut rig = small();
     rig.client_says("one");
     rig.backend_sends(&[down("fine"), plain(true, TEXT, &[b'x'; 1001]), down("ghost")].concat());
-    assert_eq!(rig.take_notes(), [Note::BackendViolation(Violation::MessageTooBig)]);
+    assert_eq!(rig.take_notes(), [Event::BackendViolation(Violation::MessageTooBig)]);
     let (up, down) = (rig.up(), rig.down());
     assert!(down[0] == "fine" && down[1].starts_with("<close 1009"), "{down:?}");
     assert!(up.last().is_some_and(|close| close.starts_with("<close 1009")), "{up:?}");

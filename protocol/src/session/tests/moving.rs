@@ -1,9 +1,9 @@
 //! A planned move that makes before it breaks: the next backend is connected and held while the present one
 //! still serves.
 
-use super::rig::{Drop, Rig, ms, secs};
+use super::rig::{Drop, NOTHING, Rig, ms, secs};
 use super::wire::{self, CLOSE, CONTINUATION, PING, TEXT, close_payload, masked, plain};
-use crate::session::{Cause, Config, Failure, Move, Note, Outcome, State, Stay};
+use crate::session::{Cause, Command, Config, Event, Failure, Move, Outcome, State, Stay};
 
 const GOODBYE: &str = "<close 1001>";
 
@@ -66,13 +66,13 @@ fn chatter(rig: &mut Rig, time: std::time::Duration) {
     }
 }
 
-fn ended(outcome: Outcome) -> Note {
-    Note::MoveEnded { ticket: ORDER.ticket, outcome }
+fn ended(outcome: Outcome) -> Event {
+    Event::MoveEnded { ticket: ORDER.ticket, outcome }
 }
 
-fn outcomes(rig: &mut Rig) -> Vec<Note> {
-    let mut notes = rig.take_notes();
-    notes.retain(|note| matches!(note, Note::MoveEnded { .. }));
+fn outcomes(rig: &mut Rig) -> Vec<Event> {
+    let mut notes = rig.take_events();
+    notes.retain(|note| matches!(note, Event::MoveEnded { .. }));
     notes
 }
 
@@ -117,9 +117,9 @@ fn a_quiet_session_crosses_to_the_next_backend_at_once() {
     assert_eq!(
         rig.take_notes(),
         [
-            Note::Failed(Failure::Planned),
+            Event::Failed(Failure::Planned),
             ended(Outcome::Moved { forced: false }),
-            Note::Linked { pause: ms(20), replayed: 0 },
+            Event::Linked { pause: ms(20), replayed: 0 },
         ]
     );
     assert_eq!((rig.links.len(), rig.up()), (2, vec!["one".to_owned(), "<ping>".to_owned()]));
@@ -264,7 +264,7 @@ fn when_the_old_backend_fails_the_next_one_takes_over_at_once() {
         rig.backend_fails(failure);
         assert_eq!(
             rig.take_notes(),
-            [Note::Failed(failure), ended(Outcome::FailedOver), Note::Linked { pause: ms(0), replayed: 1 }]
+            [Event::Failed(failure), ended(Outcome::FailedOver), Event::Linked { pause: ms(0), replayed: 1 }]
         );
         assert_eq!(rig.up(), ["one", "<ping>"]);
         assert_eq!(rig.down(), ["welcome"]);
@@ -277,7 +277,7 @@ fn when_the_old_backend_fails_the_next_one_takes_over_at_once() {
 fn a_failure_code_of_the_old_backend_is_a_failover_too() {
     let mut rig = waiting();
     rig.backend_closes(1012, "");
-    assert_eq!(rig.take_notes()[..2], [Note::Failed(Failure::Close(1012)), ended(Outcome::FailedOver)]);
+    assert_eq!(rig.take_notes()[..2], [Event::Failed(Failure::Close(1012)), ended(Outcome::FailedOver)]);
     assert_eq!(rig.links.len(), 2);
 }
 
@@ -341,8 +341,8 @@ fn a_busy_session_is_held_for_a_moment_and_crosses() {
     assert_eq!(rig.up(), [GOODBYE], "three quarters of a second: answers took half of one");
     rig.backend_closes(1001, "");
     assert_eq!(rig.up(), ["held one", "held two", "<ping>"]);
-    let pause = rig.take_notes().into_iter().find_map(|note| match note {
-        Note::Linked { pause, .. } => Some(pause),
+    let pause = rig.take_events().into_iter().find_map(|note| match note {
+        Event::Linked { pause, .. } => Some(pause),
         _ => None,
     });
     assert!(
@@ -469,10 +469,10 @@ fn messages_stay_held_when_the_backend_turns_out_to_be_unfit() {
     talk(&mut rig, 30);
     rig.client_says("held");
     talk(&mut rig, 2);
-    assert_eq!(rig.take_notes(), [Note::NoPong]);
+    assert_eq!(rig.take_notes(), [Command::JudgeFitness]);
     rig.session.set_unfit(rig.now);
     rig.pump();
-    assert_eq!(rig.take_notes(), [Note::Unfit]);
+    assert_eq!(rig.take_notes(), [Event::Unfit]);
     assert_eq!((rig.up(), rig.session.state()), (vec![], State::Holding));
     talk(&mut rig, 1);
     assert_eq!(outcomes(&mut rig), [ended(Outcome::Stayed(Stay::Busy))]);
@@ -490,7 +490,7 @@ fn messages_that_are_held_are_not_owed_by_the_backend() {
     rig.wait(ms(500));
     assert_eq!(rig.session.state(), State::Holding);
     rig.wait(secs(20));
-    assert_eq!(rig.take_notes(), []);
+    assert_eq!(rig.take_notes(), NOTHING);
 }
 
 #[test]
@@ -693,7 +693,7 @@ fn an_ordered_failover_leaves_at_once_and_blames_nobody() {
     rig.client_says("one");
     assert!(rig.session.fail_over(rig.now));
     rig.pump();
-    assert_eq!(rig.take_notes(), [Note::Failed(Failure::Ordered)]);
+    assert_eq!(rig.take_notes(), [Event::Failed(Failure::Ordered)]);
     assert!(!rig.session.fail_over(rig.now), "it has none to leave");
     rig.link_next();
     assert_eq!(rig.dials.last().map(|dial| dial.1.suspect), Some(false));

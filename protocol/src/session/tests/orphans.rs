@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rig::{Rig, ms, secs};
 use super::wire::{TEXT, masked, plain, up};
-use crate::session::{Cause, Config, Failure, Move, Note, Opening, Outcome, State};
+use crate::session::{Cause, Config, Event, Failure, Move, Opening, Outcome, State};
 
 const ORDER: Move = Move { ticket: 7, force_at: None };
 
@@ -37,12 +37,12 @@ fn orphan() -> Rig {
 fn look_in_vain(rig: &mut Rig, time: Duration) -> u32 {
     let (end, mut looks) = (rig.now + time, 0);
     loop {
-        if rig.session.seeks_room(rig.now) {
+        rig.pump();
+        if rig.seeks_room() {
             rig.session.handle_room(rig.now, false);
             looks += 1;
         }
-        rig.pump();
-        match rig.session.next_timeout().filter(|at| *at <= end) {
+        match rig.session.poll_timeout().filter(|at| *at <= end) {
             Some(at) => rig.now = rig.now.max(at),
             None => break,
         }
@@ -51,8 +51,8 @@ fn look_in_vain(rig: &mut Rig, time: Duration) -> u32 {
     looks
 }
 
-fn ended(outcome: Outcome) -> Note {
-    Note::MoveEnded { ticket: ORDER.ticket, outcome }
+fn ended(outcome: Outcome) -> Event {
+    Event::MoveEnded { ticket: ORDER.ticket, outcome }
 }
 
 /// Leaves by plan, its backend alive.
@@ -70,7 +70,7 @@ fn departing() -> Rig {
 #[test]
 fn no_other_backend_is_dialled_for_it() {
     let mut rig = orphan();
-    assert_eq!(rig.take_notes(), [Note::Orphaned(Failure::Eof)]);
+    assert_eq!(rig.take_notes(), [Event::Orphaned(Failure::Eof)]);
     assert!(!rig.session.wants_link() && !rig.session.wants_dial());
     look_in_vain(&mut rig, secs(1));
     assert!(rig.dials.is_empty() && rig.links[0].dropped.is_some());
@@ -83,9 +83,11 @@ fn the_client_is_closed_when_another_has_room() {
     assert!(look_in_vain(&mut rig, secs(1)) >= 10, "it is asked again and again");
     assert_eq!(rig.down(), [""; 0], "nobody could take it");
     rig.now = rig.now + ms(100);
-    assert!(rig.session.seeks_room(rig.now));
+    rig.pump();
+    assert!(rig.seeks_room());
     rig.session.handle_room(rig.now, true);
-    assert!(!rig.session.seeks_room(rig.now), "once is enough");
+    rig.pump();
+    assert!(!rig.seeks_room(), "once is enough");
     rig.wait(ms(500));
     assert_eq!((rig.down(), rig.session.state()), (vec![RECONNECT.to_owned()], State::Closing));
     rig.client_closes(1012, "");
@@ -173,7 +175,7 @@ fn every_failure_is_one() {
         fail(&mut rig);
         rig.pump();
         assert_eq!(rig.session.state(), State::Orphaned);
-        assert!(rig.notes.contains(&Note::Orphaned(failure)), "{:?}", rig.notes);
+        assert!(rig.notes.iter().any(|told| *told == Event::Orphaned(failure)), "{:?}", rig.notes);
     }
 }
 
@@ -286,7 +288,7 @@ fn a_message_without_an_end_does_not_stop_a_drain() {
     let mut rig = departing();
     rig.client_sends(&masked(false, TEXT, b"a message that never ends"));
     rig.wait(secs(33));
-    assert_eq!((rig.take_notes(), rig.down()), (vec![ended(Outcome::Reconnects)], vec![LEAVES.to_owned()]));
+    assert_eq!((rig.take_events(), rig.down()), (vec![ended(Outcome::Reconnects)], vec![LEAVES.to_owned()]));
 }
 
 #[test]
@@ -301,7 +303,7 @@ fn it_may_be_called_off() {
 fn a_backend_that_fails_meanwhile_ends_the_move() {
     let mut rig = departing();
     rig.backend_dies();
-    assert_eq!(rig.take_notes(), [ended(Outcome::Ended), Note::Orphaned(Failure::Eof)]);
+    assert_eq!(rig.take_notes(), [ended(Outcome::Ended), Event::Orphaned(Failure::Eof)]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The guard against messages that kill every backend which they reach.
 
-use super::rig::{Rig, secs};
+use super::rig::{Rig, Told, secs};
 use super::wire::{TEXT, down, masked, up};
-use crate::session::{Cause, Note};
+use crate::session::{Cause, Command, Event};
 
 /// What the present backend has got, without pings.
 fn messages(rig: &mut Rig) -> Vec<String> {
@@ -49,7 +49,7 @@ fn after_two_deaths_messages_are_replayed_one_at_a_time() {
     assert_eq!(rig.up(), ["three", "<ping>"]);
     rig.take_notes();
     rig.backend_pongs();
-    assert_eq!(rig.take_notes(), [Note::Cleared]);
+    assert_eq!(rig.take_notes(), [Command::ReleaseTurn]);
     assert_eq!(rig.up(), ["four", "<ping>"]);
     rig.client_says("five");
     assert_eq!(rig.up(), ["five"], "none waits for another any more");
@@ -60,8 +60,8 @@ fn a_message_that_is_convicted_alone_three_times_ends_its_session() {
     let mut rig = Rig::new();
     rig.client_sends(&[up("before"), up("poison"), up("after")].concat());
     assert_eq!(serve(&mut rig), 5, "two deaths raise the suspicion, three convict");
-    let poison = Note::Poison { seq: 2, bytes: up("poison").len() as u64 };
-    assert!(rig.take_notes().contains(&poison));
+    let poison = Event::Poison { seq: 2, bytes: up("poison").len() as u64 };
+    assert!(rig.take_events().contains(&poison));
     assert!(rig.down()[0].starts_with("<close 1011"));
     rig.client_closes(1011, "");
     assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((Cause::Poison, Some(1011))));
@@ -83,7 +83,11 @@ fn innocents_are_never_convicted() {
         rig.backend_dies();
         rig.link_next();
     }
-    assert!(!rig.notes.iter().any(|note| matches!(note, Note::Poison { .. })), "{:?}", rig.notes);
+    assert!(
+        !rig.notes.iter().any(|note| matches!(note, Told::Event(Event::Poison { .. }))),
+        "{:?}",
+        rig.notes
+    );
     assert_eq!(rig.down(), [""; 0]);
 }
 
@@ -105,7 +109,7 @@ fn convictions_of_different_messages_do_not_add_up() {
         assert_eq!(messages(&mut rig), [text]);
         rig.backend_pongs();
     }
-    assert!(rig.notes.contains(&Note::Cleared));
+    assert!(rig.notes.iter().any(|told| *told == Command::ReleaseTurn));
     assert_eq!(rig.down(), [""; 0]);
 }
 
@@ -239,7 +243,7 @@ fn a_backend_that_never_pongs_does_not_stop_suspects_for_ever() {
     for _ in 0..60 {
         rig.wait(secs(1));
         rig.backend_sends(&down("talk"));
-        if rig.take_notes().contains(&Note::NoPong) {
+        if rig.take_notes().iter().any(|told| *told == Command::JudgeFitness) {
             rig.session.set_unfit(rig.now);
             rig.pump();
         }

@@ -235,7 +235,7 @@ fn an_idle_session_asks_for_nothing() {
     rig.client_says("one");
     rig.backend_pongs();
     rig.backend_says("two");
-    assert_eq!(rig.session.next_timeout(), None, "keepalive is off");
+    assert_eq!(rig.session.poll_timeout(), None, "keepalive is off");
     rig.wait(secs(3600));
     assert_eq!((rig.session.ended(), rig.notes.len()), (None, 0));
 }

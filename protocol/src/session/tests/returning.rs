@@ -11,7 +11,7 @@ mod tokens;
 
 use super::rig::{Drop, Rig, config, ms, secs};
 use super::wire::{BINARY, CONTINUATION, Commit, PING, PONG, TEXT, masked, plain, push, up};
-use crate::session::{AckMode, Cause, ClientKind, Config, Failure, Note, Opening, State};
+use crate::session::{AckMode, Cause, ClientKind, Config, Event, Failure, Opening, State};
 use crate::steadfast_v1::client_wire::{Reason, Resume, Token};
 
 const NAME: [u8; 16] = [7; 16];

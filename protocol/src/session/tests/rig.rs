@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::wire::{self, Reader, close_payload, masked, plain};
 use crate::session::{
-    AckMode, Codes, Config, Dial, DialFailure, Evidence, Failure, Judgement, Note, Opening, Session,
+    AckMode, Codes, Command, Config, Dial, DialFailure, Event, Evidence, Failure, Judgement, Opening,
+    Session, SessionSide,
 };
 use crate::steadfast_v1::client_wire::{Reason, Resume};
 use crate::time::Time;
@@ -94,6 +95,28 @@ pub(super) struct Link {
     pub(super) dropped: Option<Drop>,
 }
 
+/// What the machine has said to the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Event(Event),
+    Command(Command),
+}
+
+/// It has said nothing.
+pub(super) const NOTHING: [Told; 0] = [];
+
+impl PartialEq<Event> for Told {
+    fn eq(&self, other: &Event) -> bool {
+        matches!(self, Told::Event(event) if event == other)
+    }
+}
+
+impl PartialEq<Command> for Told {
+    fn eq(&self, other: &Command) -> bool {
+        matches!(self, Told::Command(command) if command == other)
+    }
+}
+
 pub(super) struct Rig {
     config: Arc<Config>,
     pub(super) session: Session,
@@ -110,7 +133,7 @@ pub(super) struct Rig {
     pub(super) target_dials: Vec<u64>,
     /// The next backend while it waits for its turn.
     pub(super) target: Option<Link>,
-    pub(super) notes: Vec<Note>,
+    pub(super) notes: Vec<Told>,
     /// The machine has said that a backend has answered its first ping.
     pub(super) fit: bool,
     /// It has said that one talks and has answered none in time.
@@ -120,6 +143,7 @@ pub(super) struct Rig {
     pub(super) backend_room: usize,
     /// What the driver finds when it looks for room; `None`: the test answers for it.
     pub(super) room: Option<bool>,
+    seeks_room: bool,
     seed: u64,
 }
 
@@ -159,6 +183,7 @@ impl Rig {
             client_room: usize::MAX,
             backend_room: usize::MAX,
             room: None,
+            seeks_room: false,
             seed: 1,
         }
     }
@@ -281,7 +306,7 @@ impl Rig {
         self.pump();
         let until = self.now + secs(60);
         while !self.session.wants_dial() {
-            let at = self.session.next_timeout().filter(|at| *at <= until).expect("a dial within a minute");
+            let at = self.session.poll_timeout().filter(|at| *at <= until).expect("a dial within a minute");
             self.now = self.now.max(at);
             self.pump();
         }
@@ -362,7 +387,13 @@ impl Rig {
         self.links.last_mut().expect("a session begins linked")
     }
 
-    pub(super) fn take_notes(&mut self) -> Vec<Note> {
+    /// As [`Rig::take_notes`], without what the machine has asked.
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        let event = |told| if let Told::Event(event) = told { Some(event) } else { None };
+        self.take_notes().into_iter().filter_map(event).collect()
+    }
+
+    pub(super) fn take_notes(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.notes)
     }
 
@@ -371,7 +402,7 @@ impl Rig {
     /// Lets time pass, and wakes the machine whenever it asked to be.
     pub(super) fn wait(&mut self, time: Duration) {
         let (end, mut spins) = (self.now + time, 0);
-        while let Some(at) = self.session.next_timeout().filter(|at| *at <= end) {
+        while let Some(at) = self.session.poll_timeout().filter(|at| *at <= end) {
             spins = if at <= self.now { spins + 1 } else { 0 };
             assert!(spins < ROUNDS_MAX, "spins at {:?} with {:?}", self.now, self.session);
             self.now = self.now.max(at);
@@ -402,26 +433,51 @@ impl Rig {
             *seed ^ (*seed >> 29)
         };
         self.session.advance(self.now, &mut entropy);
-        let notes = self.session.take_notes();
-        self.fit |= notes.contains(&Note::Fit);
-        self.unproven |= notes.contains(&Note::Unproven);
-        let of_the_pool = |note: &Note| matches!(note, Note::Fit | Note::Unproven);
-        self.notes.extend(notes.into_iter().filter(|note| !of_the_pool(note)));
+        self.listen();
         self.drop_link();
         let mut written = self.write_backend() + self.write_client() + self.write_target();
         self.drop_link();
         if !self.session.wants_target() {
             self.target = None;
         }
-        if let Some(room) = self.room.filter(|_| self.session.seeks_room(self.now)) {
-            self.session.handle_room(self.now, room);
+        while let Some(command) = self.session.poll_command(self.now) {
+            written += usize::from(self.obey(command));
         }
-        self.target_dials.extend(self.session.take_target());
-        if let Some(dial) = self.session.take_dial(self.now) {
-            self.dials.push((self.now, dial));
-            written += usize::from(dial.held && self.cross());
-        }
+        self.listen();
         written
+    }
+
+    /// The machine has asked, since the last call, whether there is room.
+    pub(super) fn seeks_room(&mut self) -> bool {
+        std::mem::take(&mut self.seeks_room)
+    }
+
+    /// Hears what has happened. What is the pool's to know is not noted.
+    fn listen(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Fit => self.fit = true,
+                Event::Unproven => self.unproven = true,
+                event => self.notes.push(Told::Event(event)),
+            }
+        }
+    }
+
+    /// Does what the machine asks, as far as the test does not do it itself. True: the next backend's turn has come.
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Dial(dial) => {
+                self.dials.push((self.now, dial));
+                return dial.held && self.cross();
+            }
+            Command::DialAhead { ticket } => self.target_dials.push(ticket),
+            Command::SeekRoom => match self.room {
+                Some(room) => self.session.handle_room(self.now, room),
+                None => self.seeks_room = true,
+            },
+            command => self.notes.push(Told::Command(command)),
+        }
+        false
     }
 
     /// It is the next backend's turn.
@@ -445,31 +501,31 @@ impl Rig {
     }
 
     fn write_backend(&mut self) -> usize {
-        let bytes = gathered(&self.session.backend_transmit(), self.backend_room);
+        let bytes = gathered(&self.session.poll_transmit(SessionSide::Backend), self.backend_room);
         if self.link().dropped.is_some() {
             assert!(bytes.is_empty(), "there is no backend to write {bytes:?} to");
             return 0;
         }
         self.backend_room -= bytes.len();
-        self.session.backend_written(bytes.len());
+        self.session.handle_written(SessionSide::Backend, bytes.len());
         self.link().reader.receive(&bytes);
         bytes.len()
     }
 
     fn write_target(&mut self) -> usize {
-        let bytes = self.session.target_transmit().to_vec();
+        let bytes = gathered(&self.session.poll_transmit(SessionSide::NextBackend), usize::MAX);
         if let Some(target) = &mut self.target {
-            self.session.target_written(bytes.len());
+            self.session.handle_written(SessionSide::NextBackend, bytes.len());
             target.reader.receive(&bytes);
         }
         bytes.len()
     }
 
     fn write_client(&mut self) -> usize {
-        let bytes = gathered(&self.session.client_transmit(), self.client_room);
+        let bytes = gathered(&self.session.poll_transmit(SessionSide::Client), self.client_room);
         assert!(bytes.is_empty() || self.session.wants_client(), "there is no client to write {bytes:?} to");
         self.client_room -= bytes.len();
-        self.session.client_written(bytes.len());
+        self.session.handle_written(SessionSide::Client, bytes.len());
         self.client.receive(&bytes);
         bytes.len()
     }

@@ -113,7 +113,7 @@ proptest! {
         }
         prop_assert!(world.rig.session.ended().is_some(), "{:?}", world.rig.session);
         prop_assert_eq!(world.rig.session.buffered(), 0);
-        prop_assert_eq!(world.rig.session.next_timeout(), None);
+        prop_assert_eq!(world.rig.session.poll_timeout(), None);
         let ledger = world.rig.session.ledger();
         prop_assert_eq!(ledger.up.acknowledged + ledger.up.lost, ledger.up.forwarded);
         prop_assert_eq!(ledger.down.acknowledged + ledger.down.lost, ledger.down.forwarded);

@@ -4,9 +4,9 @@ mod breaches;
 mod endings;
 mod leaving;
 
-use super::rig::{Drop, Rig, config, ms, secs};
+use super::rig::{Drop, Rig, Told, config, ms, secs};
 use super::wire::{BINARY, CONTINUATION, Commit, PONG, TEXT, down, masked, plain, push};
-use crate::session::{AckMode, Config, DialFailure, Failure, Note, Opening, State};
+use crate::session::{AckMode, Config, DialFailure, Event, Failure, Opening, State};
 
 /// A session at a service; its first backend is attached.
 fn serving() -> Rig {
@@ -318,7 +318,7 @@ fn a_repeated_commit_that_was_applied_changes_nothing() {
     rig.backend_sends(&repeated.frame());
     rig.set_backend_room(usize::MAX);
     assert_eq!((rig.up(), rig.down()), (vec!["two".to_owned(), "three".into(), "<notice 1>".into()], vec![]));
-    assert_eq!(rig.take_notes().iter().filter(|note| matches!(note, Note::ServiceBreach(_))).count(), 0);
+    assert_eq!(rig.take_events().iter().filter(|note| matches!(note, Event::ServiceBreach(_))).count(), 0);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A backend that owes something and says nothing, or talks and never answers a ping.
 
-use super::rig::{MUTE, Rig, ms, secs};
+use super::rig::{MUTE, NOTHING, Rig, ms, secs};
 use super::wire::{Commit, PING, down, plain, up};
-use crate::session::{AckMode, Cause, Evidence, Failure, Judgement, Note, Opening};
+use crate::session::{AckMode, Cause, Command, Event, Evidence, Failure, Judgement, Opening};
 
 /// It was left, since it was mute to everybody.
 const BLAMED: Judgement = Judgement::Left { blamed: true };
@@ -18,8 +18,8 @@ fn lives(rig: &Rig) -> Evidence {
 /// Waits until the driver is asked, and answers.
 fn asked(rig: &mut Rig, evidence: impl Fn(&Rig) -> Evidence) -> Judgement {
     let until = rig.now + secs(1000);
-    while !rig.take_notes().contains(&Note::Silent) {
-        let at = rig.session.next_timeout().filter(|at| *at <= until).expect("a question");
+    while !rig.take_notes().iter().any(|told| *told == Command::JudgeSilence) {
+        let at = rig.session.poll_timeout().filter(|at| *at <= until).expect("a question");
         rig.wait(at.since(rig.now).max(ms(1)));
     }
     let evidence = evidence(rig);
@@ -44,14 +44,14 @@ fn the_driver_is_asked_about_a_backend_that_owes_a_pong_and_says_nothing() {
     rig.wait(secs(60));
     rig.client_says("one");
     rig.wait(ms(4_999));
-    assert_eq!(rig.take_notes(), []);
+    assert_eq!(rig.take_notes(), NOTHING);
     rig.wait(ms(1));
-    assert_eq!(rig.take_notes(), [Note::Silent], "half of the time is left to find out");
+    assert_eq!(rig.take_notes(), [Command::JudgeSilence], "half of the time is left to find out");
     rig.wait(secs(5));
-    assert_eq!(rig.take_notes(), [Note::Silent], "it is asked again");
+    assert_eq!(rig.take_notes(), [Command::JudgeSilence], "it is asked again");
     rig.backend_pongs();
     rig.wait(secs(60));
-    assert_eq!(rig.take_notes(), [Note::SlowPong(secs(10))], "it has come back");
+    assert_eq!(rig.take_notes(), [Event::SlowPong(secs(10))], "it has come back");
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_message_that_comes_by_parts_is_a_sign_of_life() {
         rig.backend_sends(&down("a long message")[..4]);
         rig.wait(ms(4_900));
         rig.backend_sends(&down("a long message")[4..]);
-        assert!(!rig.take_notes().contains(&Note::Silent));
+        assert!(!rig.take_notes().iter().any(|told| *told == Command::JudgeSilence));
     }
 }
 
@@ -75,7 +75,11 @@ fn pings_of_its_own_are_no_sign_of_life_to_this_session() {
         rig.wait(secs(1));
         rig.backend_sends(&plain(true, PING, b"still there?"));
     }
-    assert_eq!(rig.take_notes(), [Note::Silent], "a library sends them for a handler that is stuck, too");
+    assert_eq!(
+        rig.take_notes(),
+        [Command::JudgeSilence],
+        "a library sends them for a handler that is stuck, too"
+    );
 }
 
 // ---- what follows from the evidence ----
@@ -149,7 +153,7 @@ fn a_dead_connection_is_left_whatever_else_lives_and_also_for_the_same_backend()
     rig.client_says("one");
     let dead = |rig: &Rig| Evidence { dead: true, other: false, ..lives(rig) };
     assert_eq!(asked(&mut rig, dead), LEFT);
-    assert!(rig.take_notes().contains(&Note::Failed(Failure::Dead)));
+    assert!(rig.take_notes().iter().any(|told| *told == Event::Failed(Failure::Dead)));
     rig.link_next();
     assert_eq!(rig.up(), ["one", "<ping>"]);
 }
@@ -265,7 +269,7 @@ fn a_backend_that_owes_nothing_may_be_quiet() {
     rig.client_says("one");
     rig.backend_pongs();
     rig.wait(secs(600));
-    assert_eq!(rig.notes, []);
+    assert_eq!(rig.notes, NOTHING);
 }
 
 #[test]
@@ -273,7 +277,7 @@ fn an_open_message_owes_nothing_yet() {
     let mut rig = Rig::new();
     rig.client_sends(&up("one")[..8]);
     rig.wait(secs(60));
-    assert_eq!(rig.notes, [], "the timer counts whole messages");
+    assert_eq!(rig.notes, NOTHING, "the timer counts whole messages");
 }
 
 #[test]
@@ -308,7 +312,7 @@ fn without_acks_nothing_is_owed_once_it_is_written() {
     let mut rig = Rig::with(|config| config.ack = AckMode::None);
     rig.client_says("one");
     rig.wait(secs(600));
-    assert_eq!(rig.notes, []);
+    assert_eq!(rig.notes, NOTHING);
 }
 
 #[test]
@@ -320,7 +324,7 @@ fn without_acks_nothing_is_owed_also_when_the_driver_sleeps_right_after_its_writ
         rig.wait(secs(1));
     }
     assert_eq!(rig.up().len(), 20);
-    assert_eq!(rig.notes, [], "a backend that reads all and has nothing to say is healthy");
+    assert_eq!(rig.notes, NOTHING, "a backend that reads all and has nothing to say is healthy");
 }
 
 #[test]
@@ -331,15 +335,15 @@ fn the_timer_stands_still_while_the_client_is_slow() {
     rig.backend_says(&"x".repeat(300 * 1024));
     assert!(!rig.session.wants_backend(), "the pong would be stuck behind what waits for the client");
     rig.wait(secs(30));
-    assert_eq!(rig.take_notes(), []);
+    assert_eq!(rig.take_notes(), NOTHING);
     rig.client_room = usize::MAX;
     rig.pump();
     assert!(rig.session.wants_backend());
-    assert_eq!(rig.take_notes(), [], "the backend is read again, and has its whole time");
+    assert_eq!(rig.take_notes(), NOTHING, "the backend is read again, and has its whole time");
     rig.wait(ms(4_999));
-    assert_eq!(rig.take_notes(), []);
+    assert_eq!(rig.take_notes(), NOTHING);
     rig.wait(ms(1));
-    assert_eq!(rig.take_notes(), [Note::Silent]);
+    assert_eq!(rig.take_notes(), [Command::JudgeSilence]);
     assert_eq!(rig.judge(MUTE), Judgement::Stays);
     rig.wait(secs(5));
     assert_eq!(rig.judge(MUTE), BLAMED);
@@ -354,11 +358,11 @@ fn the_timer_starts_anew_also_when_the_slow_client_leaves() {
     rig.wait(secs(30));
     rig.client_goes();
     assert!(rig.session.wants_backend());
-    assert_eq!(rig.take_notes(), [], "its pong may lie in the socket that was not read");
+    assert_eq!(rig.take_notes(), NOTHING, "its pong may lie in the socket that was not read");
     rig.wait(ms(4_999));
-    assert_eq!(rig.take_notes(), []);
+    assert_eq!(rig.take_notes(), NOTHING);
     rig.wait(ms(1));
-    assert_eq!(rig.take_notes(), [Note::Silent]);
+    assert_eq!(rig.take_notes(), [Command::JudgeSilence]);
     assert_eq!(rig.judge(MUTE), Judgement::Stays);
     rig.wait(secs(5));
     assert_eq!(rig.judge(MUTE), BLAMED);
@@ -371,10 +375,10 @@ fn talks(rig: &mut Rig) {
         rig.wait(secs(1));
         rig.backend_says("talk");
     }
-    assert_eq!(rig.take_notes(), []);
+    assert_eq!(rig.take_notes(), NOTHING);
     rig.wait(secs(2));
     rig.backend_says("talk");
-    assert!(rig.take_notes().contains(&Note::NoPong));
+    assert!(rig.take_notes().iter().any(|told| *told == Command::JudgeFitness));
 }
 
 #[test]
@@ -387,7 +391,7 @@ fn a_backend_that_talks_and_never_pongs_is_unfit_and_runs_without_acks() {
     );
     rig.session.set_unfit(rig.now);
     rig.pump();
-    assert_eq!(rig.take_notes(), [Note::Unfit]);
+    assert_eq!(rig.take_notes(), [Event::Unfit]);
     assert_eq!(rig.session.unacknowledged(), 0, "the ring is not blocked for ever");
     rig.client_says("two");
     assert_eq!(rig.session.unacknowledged(), 0);
@@ -411,7 +415,7 @@ fn one_whose_pool_answers_pings_is_fit_however_long_it_streams() {
         rig.wait(secs(1));
         rig.backend_says("talk");
     }
-    assert_eq!(rig.take_notes(), []);
+    assert_eq!(rig.take_notes(), NOTHING);
     rig.session.set_unfit(rig.now);
     assert!(rig.session.unacknowledged() > 0, "nothing is let go of");
 }
@@ -437,7 +441,7 @@ fn a_late_pong_is_told_with_its_time() {
     rig.client_says("two");
     rig.wait(ms(2_501));
     rig.backend_pongs();
-    assert_eq!(rig.take_notes(), [Note::SlowPong(ms(2_501))], "more than a quarter of its time");
+    assert_eq!(rig.take_notes(), [Event::SlowPong(ms(2_501))], "more than a quarter of its time");
 }
 
 #[test]
@@ -450,7 +454,7 @@ fn an_unfit_backend_owes_no_pong_and_is_not_silent_without_one() {
         rig.backend_says("talk");
         talk(&mut rig);
     }
-    assert!(rig.take_notes().contains(&Note::NoPong));
+    assert!(rig.take_notes().iter().any(|told| *told == Command::JudgeFitness));
     rig.session.set_unfit(rig.now);
     rig.pump();
     rig.take_notes();
@@ -458,7 +462,7 @@ fn an_unfit_backend_owes_no_pong_and_is_not_silent_without_one() {
         rig.wait(secs(10));
         talk(&mut rig);
     }
-    assert_eq!(rig.take_notes(), [], "it never answers pings, so its silence means nothing");
+    assert_eq!(rig.take_notes(), NOTHING, "it never answers pings, so its silence means nothing");
 }
 
 #[test]
@@ -470,7 +474,7 @@ fn a_ping_that_is_not_written_yet_makes_no_backend_unfit() {
         rig.wait(secs(1));
         rig.backend_says("talk");
     }
-    assert_eq!(rig.take_notes(), [], "it could not answer what it has not got");
+    assert_eq!(rig.take_notes(), NOTHING, "it could not answer what it has not got");
     rig.backend_dies();
     rig.backend_room = usize::MAX;
     rig.link_next();
@@ -487,7 +491,7 @@ fn a_pong_that_comes_late_but_before_the_time_is_up_keeps_the_acks() {
     }
     rig.backend_pongs();
     rig.client_says("two");
-    assert_eq!(rig.take_notes(), [Note::SlowPong(secs(9))]);
+    assert_eq!(rig.take_notes(), [Event::SlowPong(secs(9))]);
     assert_eq!(rig.up(), ["one", "<ping>", "two", "<ping>"]);
 }
 
@@ -501,7 +505,7 @@ fn a_backend_that_has_answered_before_is_not_unfit_for_being_busy() {
         rig.wait(secs(1));
         rig.backend_says("talk");
     }
-    assert_eq!(rig.take_notes(), [], "it does not never pong");
+    assert_eq!(rig.take_notes(), NOTHING, "it does not never pong");
     assert!(rig.session.unacknowledged() > 0);
     rig.backend_pongs();
     assert_eq!(rig.session.unacknowledged(), 0);
@@ -525,7 +529,7 @@ fn an_idle_backend_is_pinged_and_tested_in_the_same_way() {
     idle(&mut rig, 26);
     assert_eq!(rig.up(), ["<ping>"], "each time anew");
     idle(&mut rig, 5);
-    assert_eq!(rig.take_notes(), [Note::Silent]);
+    assert_eq!(rig.take_notes(), [Command::JudgeSilence]);
 }
 
 #[test]
@@ -548,7 +552,7 @@ fn a_new_backend_has_its_whole_time() {
     rig.link_next();
     rig.take_notes();
     rig.wait(ms(4_999));
-    assert!(!rig.take_notes().contains(&Note::Silent));
+    assert!(!rig.take_notes().iter().any(|told| *told == Command::JudgeSilence));
     rig.wait(ms(1));
-    assert_eq!(rig.take_notes(), [Note::Silent]);
+    assert_eq!(rig.take_notes(), [Command::JudgeSilence]);
 }

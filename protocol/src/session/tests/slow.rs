@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rig::{MUTE, Rig, ms, secs};
 use super::wire::{self, PONG, masked, plain};
-use crate::session::{AckMode, Cause, Evidence, Judgement, Note};
+use crate::session::{AckMode, Cause, Command, Evidence, Judgement};
 
 /// A backend that takes its time with each message, and answers a ping when it comes to it.
 struct Reading {
@@ -84,7 +84,7 @@ impl Reading {
     }
 
     fn silences(&mut self) -> usize {
-        self.rig.take_notes().iter().filter(|note| **note == Note::Silent).count()
+        self.rig.take_notes().iter().filter(|note| **note == Command::JudgeSilence).count()
     }
 }
 
@@ -283,7 +283,7 @@ fn a_failover_to_a_backend_that_lives_and_is_slow_outlasts_the_deadline() {
     rig.link_next();
     for _ in 0..12 {
         rig.wait(secs(5));
-        if rig.take_notes().contains(&Note::Silent) {
+        if rig.take_notes().iter().any(|told| *told == Command::JudgeSilence) {
             let lived = Some(rig.now);
             assert_eq!(rig.judge(Evidence { lived, ..MUTE }), Judgement::Stays);
         }
@@ -352,7 +352,7 @@ fn a_client_gets_the_time_that_it_takes_to_read_what_it_was_sent() {
     // 20 s for the answer, and 100 s for as many KiB.
     rig.wait(secs(110));
     assert_eq!(rig.session.ended(), None);
-    assert!(rig.notes.contains(&Note::ClientSilent), "the driver may know better");
+    assert!(rig.notes.iter().any(|told| *told == Command::JudgeClient), "the driver may know better");
     client_pongs(&mut rig);
     rig.wait(secs(24));
     assert_eq!(rig.client.pings.len(), 0, "it was heard");
@@ -369,7 +369,7 @@ fn a_client_gets_the_time_that_it_takes_to_read_what_it_was_sent() {
 fn a_client_whose_connection_is_dead_gets_none() {
     let mut rig = fed(100_000);
     rig.wait(secs(46));
-    assert!(rig.notes.contains(&Note::ClientSilent));
+    assert!(rig.notes.iter().any(|told| *told == Command::JudgeClient));
     rig.session.handle_client_dead(rig.now);
     rig.pump();
     assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((Cause::ClientTimeout, None)));

@@ -1,9 +1,9 @@
 //! A client that does not read, does not answer, or does not finish what it began; and a backend
 //! that does not finish.
 
-use super::rig::{Drop, MUTE, Rig, ms, secs};
+use super::rig::{Drop, MUTE, NOTHING, Rig, ms, secs};
 use super::wire::{CONTINUATION, PING, PONG, TEXT, down, masked, plain, up};
-use crate::session::{Cause, Failure, Note};
+use crate::session::{Cause, Command, Event, Failure};
 
 /// What a client is told that does not answer.
 const TIMED_OUT: &str = "<close 1013 the client does not answer or read>";
@@ -181,9 +181,9 @@ fn a_backend_message_that_stays_open_too_long_is_its_failure() {
     let mut rig = Rig::new();
     rig.backend_sends(&plain(false, TEXT, b"begun"));
     rig.wait(ms(119_999));
-    assert_eq!(rig.take_notes(), []);
+    assert_eq!(rig.take_notes(), NOTHING);
     rig.wait(ms(1));
-    assert_eq!(rig.take_notes(), [Note::Failed(Failure::SlowMessage)]);
+    assert_eq!(rig.take_notes(), [Event::Failed(Failure::SlowMessage)]);
     rig.link_next();
     rig.backend_says("whole");
     assert_eq!(rig.down(), ["whole"]);
@@ -203,11 +203,11 @@ fn a_backend_message_does_not_age_while_the_client_is_slow() {
     }
     rig.client_room = usize::MAX;
     rig.pump();
-    assert_eq!(rig.take_notes(), [], "the backend could not end what was not read");
+    assert_eq!(rig.take_notes(), NOTHING, "the backend could not end what was not read");
     rig.wait(secs(100));
     rig.backend_sends(&plain(true, CONTINUATION, b"ended"));
     assert_eq!(rig.down().last().map(String::as_str), Some("begun, ended"));
-    assert_eq!(rig.take_notes(), []);
+    assert_eq!(rig.take_notes(), NOTHING);
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn whole_messages_before_a_slow_one_are_delivered() {
     rig.client_sends(&[up("one"), slow].concat());
     for _ in 0..26 {
         rig.wait(secs(5));
-        if rig.take_notes().contains(&Note::Silent) {
+        if rig.take_notes().iter().any(|told| *told == Command::JudgeSilence) {
             rig.judge(MUTE);
         }
         if rig.session.wants_dial() {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use self::ends::{Client, Service};
 use super::rig::{Rig, config, ms, secs};
 use super::wire::{CLOSE, close_payload, plain, up};
-use crate::session::{AckMode, ClientKind, Config, DialFailure, Failure, Move, Note, Opening, State};
+use crate::session::{AckMode, ClientKind, Config, DialFailure, Event, Failure, Move, Opening, State};
 use crate::steadfast_v1::client_wire::Reason;
 
 const MESSAGE: u32 = 40_000;
@@ -212,16 +212,16 @@ impl World {
     }
 
     fn check(&mut self) {
-        let breach = |note: &Note| {
+        let breach = |note: &Event| {
             matches!(
                 note,
-                Note::ServiceBreach(_)
-                    | Note::ClientBreach(_)
-                    | Note::ClientViolation(_)
-                    | Note::BackendViolation(_)
+                Event::ServiceBreach(_)
+                    | Event::ClientBreach(_)
+                    | Event::ClientViolation(_)
+                    | Event::BackendViolation(_)
             )
         };
-        let notes = self.rig.take_notes();
+        let notes = self.rig.take_events();
         assert!(!notes.iter().any(breach), "{notes:?}");
         // What one read may bring besides, each way.
         let slack = 64 * 1024 + MESSAGE as usize + 10_000;
@@ -329,7 +329,7 @@ proptest! {
         }
         let session = &mut world.rig.session;
         prop_assert!(session.ended().is_some(), "{session:?}");
-        prop_assert_eq!(session.next_timeout(), None);
+        prop_assert_eq!(session.poll_timeout(), None);
         let ledger = session.ledger();
         prop_assert_eq!(ledger.up.acknowledged + ledger.up.lost, ledger.up.forwarded);
         prop_assert_eq!(ledger.down.acknowledged + ledger.down.lost, ledger.down.forwarded);

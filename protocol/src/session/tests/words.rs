@@ -1,7 +1,7 @@
 //! Whose word a client gets when no backend keeps its session.
 
-use super::rig::{Rig, secs};
-use crate::session::{Cause, DialFailure, Failure, Move, Note};
+use super::rig::{Rig, Told, secs};
+use crate::session::{Cause, DialFailure, Event, Failure, Move};
 
 /// The session fails on one backend after the other, until its client is told something. `fail` fails the n-th.
 fn told(rig: &mut Rig, fail: impl Fn(&mut Rig, u32)) -> String {
@@ -27,7 +27,7 @@ fn when_every_backend_says_close_the_client_gets_the_last_ones_code_and_reason()
     let close = told(&mut rig, |rig, n| rig.backend_closes(1011, &format!("invalid input, {n}")));
     assert_eq!(close, "<close 1011 invalid input, 4>", "the fifth convicts");
     assert!(
-        rig.notes.iter().any(|note| matches!(note, Note::Poison { seq: 1, .. })),
+        rig.notes.iter().any(|note| matches!(note, Told::Event(Event::Poison { seq: 1, .. }))),
         "it is told all the same"
     );
     assert_eq!(ended(&mut rig), Some((Cause::Poison, Some(1011))));
@@ -75,7 +75,7 @@ fn a_backend_that_cannot_be_reached_has_said_nothing() {
     rig.backend_closes(1012, "restart");
     while rig.down().is_empty() {
         rig.fail_dial(DialFailure::Unreachable);
-        let wait = rig.session.next_timeout().map(|at| at.since(rig.now));
+        let wait = rig.session.poll_timeout().map(|at| at.since(rig.now));
         rig.wait(wait.expect("something is to come"));
         if rig.client.bytes.first() == Some(&0x88) {
             break;

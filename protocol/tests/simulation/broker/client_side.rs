@@ -1,6 +1,6 @@
 //! The client of a session, as the broker has it: on a connection, away, or back on another one.
 
-use steadfast_protocol::session::{Session, State};
+use steadfast_protocol::session::{Session, SessionSide, State};
 use steadfast_protocol::steadfast_v1::client_wire::{Reason, Resume};
 
 use crate::ground::Ground;
@@ -96,8 +96,8 @@ impl Hosted {
         let Some(socket) = &mut self.client else { return false };
         let mut moved = false;
         if self.machine.client_waits() {
-            let written = write(ground, socket, &self.machine.client_transmit());
-            self.machine.client_written(written.len());
+            let written = write(ground, socket, &self.machine.poll_transmit(SessionSide::Client));
+            self.machine.handle_written(SessionSide::Client, written.len());
             moved = !written.is_empty();
             let truth = &mut ground.truths[Ground::number_of(self.session)];
             if truth.client_told(&written) && self.machine.state() != State::Closing {

@@ -35,9 +35,6 @@ impl Hosted {
             Judgement::Stays => return false,
             Judgement::Left { .. } | Judgement::Follows => {}
         }
-        for note in self.machine.take_notes() {
-            self.heed(ground, note);
-        }
         true
     }
 

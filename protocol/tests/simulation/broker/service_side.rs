@@ -1,6 +1,6 @@
 //! The services of a session: the one that serves it, the dial for the next one, and one that waits for its turn.
 
-use steadfast_protocol::session::{Dial, DialFailure, Failure, Note, Outcome};
+use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Failure, Outcome, SessionSide};
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::time::Time;
 
@@ -10,7 +10,7 @@ use crate::network::{Conn, End, Ending, Read};
 use crate::process::{Habits, Process};
 use crate::verdict::Leaving;
 
-use super::socket::{Socket, say_last};
+use super::socket::{Socket, say_last, write};
 use super::{DIRECT, Dialing, Hosted};
 
 /// The next service of a planned move.
@@ -85,11 +85,23 @@ impl Hosted {
         true
     }
 
-    /// Drops a service that the machine has left, and begins the dial that it wants.
+    /// Lets go of what the machine has left, does what it asks, and hears what it tells.
     pub(super) fn follow(&mut self, ground: &mut Ground) -> bool {
-        let mut left = false;
-        for note in self.machine.take_notes() {
-            left |= self.heed(ground, note);
+        self.let_go(ground);
+        let mut moved = false;
+        while let Some(command) = self.machine.poll_command(ground.now) {
+            ground.note(&self.name, || format!("{command:?}"));
+            moved |= self.obey(ground, command);
+            // What follows may be the next service's turn.
+            self.let_go(ground);
+        }
+        moved
+    }
+
+    /// Hears what has happened, and drops what is not wanted any more.
+    fn let_go(&mut self, ground: &mut Ground) {
+        while let Some(event) = self.machine.poll_event() {
+            self.hear(ground, event);
         }
         if let Some(breach) = self.breach.take() {
             assert!(!self.machine.wants_link(), "a service goes on after {breach}");
@@ -99,13 +111,27 @@ impl Hosted {
         {
             self.unlink(ground, &socket);
         }
-        left |= self.follow_target(ground);
+        if !self.machine.wants_target() {
+            self.drop_target(ground);
+        }
         if !self.machine.wants_dial() {
             self.dialing = None;
         }
-        let Some(dial) = self.machine.take_dial(ground.now) else { return left };
-        ground.note(&self.name, || format!("{dial:?}"));
-        self.dial(ground, dial);
+    }
+
+    fn obey(&mut self, ground: &mut Ground, command: Command) -> bool {
+        match command {
+            Command::Dial(dial) => self.dial(ground, dial),
+            Command::DialAhead { .. } => {
+                self.target = Some(Target::Dialing(Dialing::new(ground, Some(self.host))));
+            }
+            Command::JudgeSilence => return self.judge_silence(ground),
+            Command::JudgeFitness => {
+                self.judge_fitness(ground);
+                return false;
+            }
+            Command::JudgeClient | Command::SeekRoom | Command::ReleaseTurn => return false,
+        }
         true
     }
 
@@ -116,33 +142,30 @@ impl Hosted {
         self.dialing = Some(Dialing::new(ground, Some(self.host)));
     }
 
-    pub(super) fn heed(&mut self, ground: &mut Ground, note: Note) -> bool {
-        ground.note(&self.name, || format!("{note:?}"));
-        match note {
-            Note::ClientViolation(_) | Note::BackendViolation(_) | Note::ClientBreach(_) => {
-                panic!("{}: {note:?}", self.name);
+    fn hear(&mut self, ground: &mut Ground, event: Event) {
+        ground.note(&self.name, || format!("{event:?}"));
+        match event {
+            Event::ClientViolation(_) | Event::BackendViolation(_) | Event::ClientBreach(_) => {
+                panic!("{}: {event:?}", self.name);
             }
-            Note::ServiceBreach(breach) if self.breach.is_some() => {
+            Event::ServiceBreach(breach) if self.breach.is_some() => {
                 ground.count("a breach");
                 assert_eq!(Some(breach.name()), self.breach, "{}", self.name);
             }
-            Note::Failed(failure) => self.leave(ground, failure),
-            Note::Poison { .. } => ground.count("a poison message"),
-            Note::MoveEnded { outcome: Outcome::Moved { forced }, .. } => {
+            Event::Failed(failure) => self.leave(ground, failure),
+            Event::Poison { .. } => ground.count("a poison message"),
+            Event::MoveEnded { outcome: Outcome::Moved { forced }, .. } => {
                 ground.count(if forced { "a forced move" } else { "a move" });
             }
-            Note::MoveEnded { .. } => ground.count("a move that fails"),
-            Note::ServiceBreach(breach) => assert_eq!(breach.name(), "no_pong", "{}", self.name),
-            Note::Silent => return self.judge_silence(ground),
-            Note::NoPong => self.judge_fitness(ground),
-            Note::Fit => ground.hosts.pongs_came = true,
-            Note::Unproven => {
+            Event::MoveEnded { .. } => ground.count("a move that fails"),
+            Event::ServiceBreach(breach) => assert_eq!(breach.name(), "no_pong", "{}", self.name),
+            Event::Fit => ground.hosts.pongs_came = true,
+            Event::Unproven => {
                 ground.hosts.pongs_missed = true;
                 ground.truth(self.session).link.bounded = false;
             }
             _ => {}
         }
-        false
     }
 
     fn leave(&mut self, ground: &mut Ground, failure: Failure) {
@@ -225,10 +248,10 @@ impl Hosted {
                 true
             }
             Some(Target::Held(Held { socket, told, said, .. })) => {
-                let words = self.machine.target_transmit();
-                let n = ground.net.write(ground.now, socket.conn, socket.end, words);
-                told.extend_from_slice(&words[..n]);
-                self.machine.target_written(n);
+                let words = write(ground, socket, &self.machine.poll_transmit(SessionSide::NextBackend));
+                let n = words.len();
+                told.extend_from_slice(&words);
+                self.machine.handle_written(SessionSide::NextBackend, n);
                 if !self.machine.listens_to_target() || socket.ended {
                     return n > 0;
                 }
@@ -246,15 +269,6 @@ impl Hosted {
                 true
             }
         }
-    }
-
-    fn follow_target(&mut self, ground: &mut Ground) -> bool {
-        if !self.machine.wants_target() {
-            self.drop_target(ground);
-        }
-        let Some(_) = self.machine.take_target() else { return false };
-        self.target = Some(Target::Dialing(Dialing::new(ground, Some(self.host))));
-        true
     }
 
     pub(super) fn drop_target(&mut self, ground: &mut Ground) {

@@ -354,7 +354,7 @@ fn the_ledger_adds_up_whatever_was_left() {
         assert!(end(&rig).is_some());
         assert_eq!(ledger.up.acknowledged + ledger.up.lost, ledger.up.forwarded);
         assert_eq!(ledger.down.acknowledged + ledger.down.lost, ledger.down.forwarded);
-        assert_eq!(rig.session.next_timeout(), None);
+        assert_eq!(rig.session.poll_timeout(), None);
     }
 }
 

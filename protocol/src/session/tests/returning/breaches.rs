@@ -4,7 +4,7 @@ use super::*;
 
 /// The client is told, the backend hears that a client has broken its protocol, and the session ends.
 fn assert_breach(rig: &mut Rig, name: &str) {
-    let [Note::ClientBreach(reason)] = rig.take_notes()[..] else { panic!("{name}: no note") };
+    let [Event::ClientBreach(reason)] = rig.take_events()[..] else { panic!("{name}: no note") };
     assert!(reason.starts_with(&format!("{name}: ")), "{reason}");
     assert_eq!(heard(rig).last(), Some(&format!("<close 4400 {reason}>")));
     if rig.session.commits().is_some() {
@@ -73,7 +73,7 @@ fn acknowledgements_of_what_was_sent_on_another_connection_only() {
         rig.set_client_room(0);
         rig.client_sends(&up("a 1"));
         rig.set_client_room(usize::MAX);
-        assert!(matches!(rig.take_notes()[..], [Note::ClientBreach(_)]));
+        assert!(matches!(rig.take_events()[..], [Event::ClientBreach(_)]));
     }
 }
 
@@ -101,7 +101,7 @@ fn breaches_of_the_websocket_protocol_end_as_ever() {
         rig.client_says("mone");
         rig.client_sends(&plain(true, TEXT, b"mnot masked"));
         assert_eq!(heard(&mut rig), ["<close 1002 a client frame is not masked>"]);
-        assert!(matches!(rig.take_notes()[..], [Note::ClientViolation(_)]));
+        assert!(matches!(rig.take_events()[..], [Event::ClientViolation(_)]));
     }
 }
 

@@ -14,8 +14,8 @@ fn after(bytes: &[u8]) -> Rig {
 }
 
 fn broken(rig: &mut Rig) -> Option<Breach> {
-    rig.take_notes().into_iter().find_map(|note| match note {
-        Note::ServiceBreach(breach) => Some(breach),
+    rig.take_events().into_iter().find_map(|note| match note {
+        Event::ServiceBreach(breach) => Some(breach),
         _ => None,
     })
 }
@@ -23,7 +23,9 @@ fn broken(rig: &mut Rig) -> Option<Breach> {
 /// The service is told, and the next one goes on where the last good commit was.
 fn assert_breach(mut rig: Rig, name: &str) {
     let notes = rig.take_notes();
-    let [Note::ServiceBreach(breach), Note::Failed(Failure::Breach)] = notes.as_slice() else {
+    let [Told::Event(Event::ServiceBreach(breach)), Told::Event(Event::Failed(Failure::Breach))] =
+        notes.as_slice()
+    else {
         panic!("{name}: {notes:?}")
     };
     assert_eq!(breach.name(), name);

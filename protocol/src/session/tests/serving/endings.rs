@@ -1,7 +1,7 @@
 //! How sessions at services end, and how services are left that may still live.
 
 use super::*;
-use crate::session::{Cause, End};
+use crate::session::{Cause, Command, End, Event};
 
 fn end(rig: &Rig) -> Option<End> {
     rig.session.ended().copied()
@@ -253,7 +253,7 @@ fn a_message_that_kills_every_service_ends_the_session() {
         }
     }
     assert_eq!(rig.down(), ["<close 1011 a message fails every backend>"]);
-    assert!(rig.take_notes().iter().any(|note| matches!(note, Note::Poison { seq: 1, .. })));
+    assert!(rig.take_events().iter().any(|note| matches!(note, Event::Poison { seq: 1, .. })));
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn suspects_are_cleared_by_commits_that_come_before_their_pongs() {
     assert_eq!(rig.up(), ["three", "<notice 1>"]);
     commits(&mut rig, 3, 3, &[]);
     rig.backend_pongs();
-    assert!(rig.take_notes().contains(&Note::Cleared));
+    assert!(rig.take_notes().iter().any(|told| *told == Command::ReleaseTurn));
     says(&mut rig, &["four", "five"]);
     assert_eq!(rig.up(), ["four", "<notice 3>", "five"]);
 }

@@ -1,7 +1,7 @@
 //! A service is left by plan: it hears that the session is to leave, commits what it can, and is told 1001.
 
 use super::*;
-use crate::session::{Move, Outcome, Stay};
+use crate::session::{Event, Move, Outcome, Stay};
 
 const GOODBYE: &str = "<close 1001>";
 
@@ -9,10 +9,10 @@ const ORDER: Move = Move { ticket: 7, force_at: None };
 
 fn outcomes(rig: &mut Rig) -> Vec<Outcome> {
     let outcome = |note| match note {
-        Note::MoveEnded { outcome, .. } => Some(outcome),
+        Event::MoveEnded { outcome, .. } => Some(outcome),
         _ => None,
     };
-    rig.take_notes().into_iter().filter_map(outcome).collect()
+    rig.take_events().into_iter().filter_map(outcome).collect()
 }
 
 /// The next backend is connected; the present one was told that the session is to leave.

@@ -104,7 +104,7 @@ fn a_goodbye_does_not_take_for_ever() {
     rig.client.close(rig.now, 1000, "done");
     rig.written();
     rig.command();
-    assert_eq!(rig.client.next_timeout(), Some(rig.now + secs(10)));
+    assert_eq!(rig.client.poll_timeout(), Some(rig.now + secs(10)));
     rig.wait(secs(10));
     assert_eq!(rig.command(), Some(Command::Abandon { close: None }));
     let end = End { cause: Cause::Asked, unknown: Some(1..=1), unsent: None };
@@ -122,7 +122,7 @@ fn other_closes_of_the_broker_are_final() {
         let cause = Cause::Closed { code, reason: "because".into() };
         let end = End { cause, unknown: Some(1..=1), unsent: Some(2..=2) };
         assert_eq!(rig.events(), [Event::Closed(end)]);
-        assert_eq!((rig.command(), rig.client.next_timeout()), (None, None));
+        assert_eq!((rig.command(), rig.client.poll_timeout()), (None, None));
         assert_eq!(rig.client.send(true, b"more"), Err(SendError::Closed));
     }
 }

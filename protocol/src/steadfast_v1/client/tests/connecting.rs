@@ -46,7 +46,7 @@ fn attempts_that_fail_are_repeated_after_a_growing_wait() {
     for attempt in 1..=4 {
         let before = rig.now;
         rig.client.advance(rig.now, &mut || 0);
-        rig.now = rig.client.next_timeout().expect("an attempt");
+        rig.now = rig.client.poll_timeout().expect("an attempt");
         waits.push(rig.now.since(before));
         match rig.command() {
             Some(Command::Connect { attempt: counted, .. }) => assert_eq!(counted, attempt),
@@ -74,7 +74,7 @@ fn the_wait_is_not_over_before_its_time() {
 fn an_attempt_that_takes_too_long_is_given_up() {
     let mut rig = Rig::new();
     rig.dial();
-    assert_eq!(rig.client.next_timeout(), Some(rig.now + secs(10)));
+    assert_eq!(rig.client.poll_timeout(), Some(rig.now + secs(10)));
     rig.wait(secs(10));
     assert_eq!(rig.command(), Some(Command::Abandon { close: None }));
     assert_eq!(rig.events(), [Event::Lost(Loss::Timeout)]);
@@ -102,7 +102,7 @@ fn a_connection_that_lasts_makes_attempts_count_anew() {
         }
         rig.cut();
         rig.wait(ms(0));
-        rig.now = rig.client.next_timeout().expect("an attempt");
+        rig.now = rig.client.poll_timeout().expect("an attempt");
         match rig.command() {
             Some(Command::Connect { attempt, .. }) => assert_eq!(attempt, expected),
             other => panic!("a command to connect, not {other:?}"),
@@ -123,7 +123,7 @@ fn without_a_connection_for_long_it_gives_up() {
     let end = End { cause: Cause::GaveUp, unknown: None, unsent: Some(id..=id) };
     assert_eq!(rig.events(), [Event::Closed(end)]);
     assert_eq!(rig.command(), Some(Command::Abandon { close: None }));
-    assert_eq!((rig.command(), rig.client.next_timeout()), (None, None));
+    assert_eq!((rig.command(), rig.client.poll_timeout()), (None, None));
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Rig {
     /// The command to connect, when its time has come; what it offers.
     pub(super) fn dial(&mut self) -> Vec<String> {
         self.client.advance(self.now, &mut || 0);
-        if let Some(at) = self.client.next_timeout() {
+        if let Some(at) = self.client.poll_timeout() {
             self.now = self.now.max(at);
         }
         match self.command() {

@@ -217,7 +217,7 @@ impl Run {
     fn finish(&mut self) {
         for _ in 0..1000 {
             if !self.rig.client.is_open() && self.world.to_client.is_empty() {
-                self.rig.now = self.rig.client.next_timeout().map_or(self.rig.now, |at| at.max(self.rig.now));
+                self.rig.now = self.rig.client.poll_timeout().map_or(self.rig.now, |at| at.max(self.rig.now));
             }
             for step in [2, 4, 6, 9, 6] {
                 self.step(step);

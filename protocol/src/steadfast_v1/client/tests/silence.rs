@@ -6,7 +6,7 @@ use crate::steadfast_v1::client::{Command, Event, Loss};
 #[test]
 fn a_silent_broker_is_asked_and_then_left() {
     let mut rig = Rig::open();
-    assert_eq!(rig.client.next_timeout(), Some(rig.now + secs(20)));
+    assert_eq!(rig.client.poll_timeout(), Some(rig.now + secs(20)));
     rig.wait(ms(19_999));
     assert_eq!(rig.written(), [""; 0]);
     rig.wait(ms(1));
@@ -46,11 +46,11 @@ fn a_question_that_could_not_be_written_is_given_up_too() {
 fn who_does_not_read_does_not_judge() {
     let mut rig = Rig::open();
     rig.client.set_reading(rig.now, false);
-    assert_eq!(rig.client.next_timeout(), None);
+    assert_eq!(rig.client.poll_timeout(), None);
     rig.wait(secs(100));
     assert_eq!(rig.written(), [""; 0]);
     rig.client.set_reading(rig.now, true);
-    assert_eq!(rig.client.next_timeout(), Some(rig.now + secs(20)));
+    assert_eq!(rig.client.poll_timeout(), Some(rig.now + secs(20)));
     rig.wait(secs(20));
     assert_eq!(rig.written(), ["q"]);
 }

@@ -54,7 +54,7 @@ fn acks_wait_a_while() {
     let mut rig = Rig::open();
     rig.hear("mone");
     assert_eq!(rig.written(), [""; 0]);
-    assert_eq!(rig.client.next_timeout(), Some(rig.now + ms(100)));
+    assert_eq!(rig.client.poll_timeout(), Some(rig.now + ms(100)));
     rig.wait(ms(50));
     rig.hear("mtwo");
     rig.wait(ms(50));
