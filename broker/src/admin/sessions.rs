@@ -1,4 +1,4 @@
-//! What the API shows of sessions.
+//! What the API shows of sessions. They are looked at while they run, so that each figure is of its own moment.
 
 mod search;
 

@@ -1,4 +1,5 @@
 //! The door: a client's HTTP request becomes a session, or gets an answer that says why not.
+//! It ends when the session's task begins.
 
 mod conversation;
 mod form;

@@ -1,4 +1,5 @@
-//! Who may come in: networks, origins, and how much one address may have.
+//! Who may come in: networks, origins, and how much one address may have. The rules that hold for all are asked first,
+//! then those of the route that the request takes.
 
 mod address;
 mod networks;

@@ -1,4 +1,5 @@
-//! Reaching a backend: TCP, the upgrade, and what its answer means.
+//! Reaching a backend: TCP, the upgrade, and what its answer means. One search tries one
+//! backend after another, until one takes the session or none is left to ask.
 
 mod exchange;
 mod hang_ups;
