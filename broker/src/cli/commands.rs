@@ -19,7 +19,7 @@ pub use arguments::{
 
 use crate::api::client::views::{self, Backend};
 use crate::api::client::{Answer, Api, NOTHING};
-use crate::cli::args::Exit;
+use crate::cli::exit::Exit;
 use crate::config::Token;
 use progress::Progress;
 use trouble::Trouble;

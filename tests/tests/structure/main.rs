@@ -29,12 +29,11 @@ const ROOTS: [&str; 8] = [
 ];
 
 /// Circles that are there and are to go: the root, and the module between whose children they are.
-const KNOWN: [(&str, &str); 12] = [
+const KNOWN: &[(&str, &str)] = &[
     ("protocol/src/lib.rs", "crate"),
     ("protocol/src/lib.rs", "crate::relay"),
     ("protocol/src/lib.rs", "crate::session"),
     ("broker/src/lib.rs", "crate"),
-    ("broker/src/lib.rs", "crate::cli"),
     ("broker/src/lib.rs", "crate::config"),
     ("broker/src/lib.rs", "crate::net::connect"),
     ("broker/src/lib.rs", "crate::operations"),
@@ -68,7 +67,7 @@ fn no_modules_lead_in_a_circle() {
 /// What has been opened is to be taken off the list.
 #[test]
 fn every_known_circle_is_still_there() {
-    for (root, module) in KNOWN {
+    for (root, module) in KNOWN.iter().copied() {
         let there = circles::find(&read(root)).iter().any(|circle| circle.module == module);
         assert!(there, "{root}: {module} has no circle any more");
     }
