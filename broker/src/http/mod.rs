@@ -4,6 +4,7 @@
 pub(crate) mod backend_headers;
 pub(crate) mod header_case;
 pub(crate) mod header_rules;
+pub(crate) mod hop_by_hop;
 pub(crate) mod hostname;
 pub(crate) mod replay_request;
 pub(crate) mod token_list;
