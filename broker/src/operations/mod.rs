@@ -18,12 +18,14 @@ mod conflicts;
 mod drain;
 pub(crate) mod evacuation;
 mod failover;
+mod kind;
 mod moves;
 mod operation;
 mod pace;
 mod progress;
 mod rebalance;
 mod rebalancer;
+mod round;
 mod shares;
 mod supervisor;
 mod survey;
@@ -42,7 +44,8 @@ use crate::session::registry::Registry;
 use crate::upstream::backend::{Backend, Duty};
 use crate::upstream::pool::Pool;
 
-pub(crate) use operation::{Cause, Kind, State, Subject, Terms, View, Wish};
+pub(crate) use kind::{Cause, Kind};
+pub(crate) use operation::{State, Subject, Terms, View, Wish};
 pub(crate) use supervisor::supervise;
 
 use conflicts::Verdict;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use steadfast_protocol::session::Move;
 use steadfast_protocol::time::Time;
 
-use super::operation::{Kind, Operation};
-use super::supervisor::World;
+use super::kind::Kind;
+use super::operation::Operation;
+use super::round::World;
 use super::tickets::{Purpose, Tickets};
 use crate::config::settings::Drain;
 use crate::session::registry::{Entry, Registry};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use steadfast_protocol::time::Time;
 
-use super::operation::{Cause, Subject, Terms, Wish};
+use super::kind::Cause;
+use super::operation::{Subject, Terms, Wish};
 use super::{Operations, State};
 use crate::config::settings::Drain;
 use crate::upstream::backend::{Backend, Duty};
