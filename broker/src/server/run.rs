@@ -21,7 +21,7 @@ use crate::reload::{self, Reloader};
 use crate::session::driver::test_kernel;
 use crate::telemetry::logging::Levels;
 use crate::telemetry::metrics::Exporter;
-use crate::upstream::health::checks;
+use crate::upstream::checks::{self, Configured};
 use crate::{admin, clock};
 
 /// What a reload needs.
@@ -73,7 +73,7 @@ pub async fn run(
     beside.spawn(sweep(Arc::clone(&broker)));
     beside.spawn(evacuation::keep(Arc::clone(&broker)));
     beside.spawn(operations::supervise(Arc::clone(&broker)));
-    beside.spawn(checks::supervise(Arc::clone(&broker)));
+    beside.spawn(checks::supervise(configured(Arc::clone(&broker))));
     wind_down::end(&broker, &phase, &mut stop).await;
     // A send fails only when no worker is left to hear it.
     let _ = phase.send(Phase::Ending);
@@ -93,6 +93,14 @@ async fn sweep(broker: Arc<Broker>) {
     loop {
         sleep(SWEEP).await;
         broker.registry.sweep(clock::now());
+    }
+}
+
+/// What the checks are to know of the configuration.
+fn configured(broker: Arc<Broker>) -> impl Fn() -> Configured {
+    move || {
+        let setup = broker.setup();
+        Configured { pools: setup.pools.values().cloned().collect(), dns: setup.settings.dns.clone() }
     }
 }
 
