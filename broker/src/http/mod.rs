@@ -2,6 +2,7 @@
 //! no pool, no session and no socket.
 
 pub(crate) mod backend_headers;
+pub(crate) mod denial;
 pub(crate) mod header_case;
 pub(crate) mod header_rules;
 pub(crate) mod hop_by_hop;

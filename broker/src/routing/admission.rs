@@ -1,7 +1,6 @@
 //! Who may come in: networks, origins, and how much one address may have. The rules that hold for all are asked first,
 //! then those of the route that the request takes.
 
-mod address;
 mod networks;
 mod origins;
 mod rates;
@@ -16,7 +15,8 @@ use http::StatusCode;
 use http::header::HeaderMap;
 
 use crate::config::settings::Access;
-pub(crate) use address::Address;
+use crate::http::denial::Denial;
+use crate::net::address::Address;
 use networks::Networks;
 use origins::Origins;
 use rates::{BrokerClock, Rates, quota};
@@ -31,19 +31,6 @@ pub(crate) struct Guard<C: Clock<Instant = Nanos> = BrokerClock> {
     /// How many sessions an address may have, and how many each has.
     sessions: Option<(u32, Arc<Sessions>)>,
     rates: Option<Arc<Rates<C>>>,
-}
-
-/// Why a client may not come in, and what it is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Denial {
-    /// `network`, `origin`, `sessions`, `rate` or `hang_ups`, as the metrics count them.
-    pub(crate) reason: &'static str,
-    /// 403 for what stays so, 429 for what passes (RFC 6585, 4).
-    pub(crate) status: StatusCode,
-    /// When to try again, in seconds; at least 1.
-    pub(crate) retry_after: Option<u32>,
-    /// For the person who reads the answer.
-    pub(crate) sentence: &'static str,
 }
 
 impl Guard {
