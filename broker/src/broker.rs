@@ -9,9 +9,9 @@ use tokio::sync::Semaphore;
 
 use crate::config::settings::Settings;
 use crate::operations::Operations;
+use crate::routing::listener::Listener;
 use crate::routing::pauses::Pauses;
 use crate::server::limits::Capacity;
-use crate::server::worker::Listener;
 use crate::session::memory::Budget;
 use crate::session::registry::Registry;
 use crate::session::resumption::Returns;

@@ -80,7 +80,7 @@ fn shown(admin: &Admin) -> Json<serde_json::Value> {
     }
     let setup = admin.broker.setup();
     let pool = |number: usize| setup.settings.listeners.get(number)?.pool.clone();
-    let view = |listener: crate::server::worker::Listener| ListenerView {
+    let view = |listener: crate::routing::listener::Listener| ListenerView {
         address: listener.address.to_string(),
         pool: pool(listener.number),
         paused: admin.broker.pauses.is_paused(listener.number),

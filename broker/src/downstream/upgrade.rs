@@ -38,9 +38,9 @@ use crate::http::header_rules;
 use crate::http::hop_by_hop::end_to_end;
 use crate::http::replay_request::Handshake;
 use crate::net::lingering_close;
-use crate::routing::admission::{Guard, Pass};
+use crate::routing::admission::{Guard, Passes};
 use crate::routing::binding::Gate;
-use crate::server::worker::Listener;
+use crate::routing::listener::Listener;
 use crate::session::driver::Driver;
 use crate::session::registry::{Entry, Place, Visit, session_name};
 use crate::session::resumption::{Arrival, Claimed};
@@ -53,8 +53,6 @@ use form::Refusal;
 use offer::{Offered, Spoken};
 use switching::{switching, switching_back};
 use target::FirstLine;
-
-pub(crate) use resume::PlainToken;
 
 /// A backend's refusal is streamed through; the broker's own answers are short.
 type Body = BoxBody<Bytes, hyper::Error>;
@@ -82,10 +80,6 @@ pub(crate) struct Visitor {
     /// Its place among the handshakes.
     pub(crate) place: HandshakePlace,
 }
-
-/// A session's places among those of its address, under the broker's rules and its route's; `None`:
-/// neither counts sessions.
-pub(crate) type Passes = Option<Box<[Option<Pass>; 2]>>;
 
 /// What follows when the client's upgrade is through.
 enum Next {

@@ -20,8 +20,7 @@ use crate::net::address::Address;
 use networks::Networks;
 use origins::Origins;
 use rates::{BrokerClock, Rates, quota};
-pub(crate) use sessions::Pass;
-use sessions::Sessions;
+use sessions::{Pass, Sessions};
 
 /// One set of rules with what it has counted, for all workers. The broker has one and each route
 /// another.
@@ -32,6 +31,10 @@ pub(crate) struct Guard<C: Clock<Instant = Nanos> = BrokerClock> {
     sessions: Option<(u32, Arc<Sessions>)>,
     rates: Option<Arc<Rates<C>>>,
 }
+
+/// A session's places among those of its address, under the broker's rules and its route's; `None`:
+/// neither counts sessions.
+pub(crate) type Passes = Option<Box<[Option<Pass>; 2]>>;
 
 impl Guard {
     /// A guard that has counted nothing yet.

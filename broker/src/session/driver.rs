@@ -25,9 +25,9 @@ use tokio::time::Sleep;
 
 use crate::broker::Broker;
 use crate::clock;
-use crate::downstream::upgrade::Passes;
 use crate::http::backend_headers::declines_failover;
 use crate::net::lingering_close;
+use crate::routing::admission::Passes;
 use crate::session::access_log;
 use crate::session::memory::Share;
 use crate::session::registry::{Core, Entry, Place};

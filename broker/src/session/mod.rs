@@ -4,5 +4,6 @@
 pub(crate) mod access_log;
 pub(crate) mod driver;
 pub(crate) mod memory;
+pub(crate) mod plain_token;
 pub(crate) mod registry;
 pub(crate) mod resumption;
