@@ -75,7 +75,7 @@ fn numbered(admin: &Admin, text: &str) -> Result<usize, Error> {
 
 fn shown(admin: &Admin) -> Json<serde_json::Value> {
     let mut sessions: HashMap<SocketAddr, usize> = HashMap::new();
-    for entry in admin.broker.registry.all() {
+    for entry in admin.broker.sessions.registry.all() {
         *sessions.entry(entry.gate.address).or_default() += 1;
     }
     let setup = admin.broker.setup();

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use steadfast_protocol::time::Time;
 
 use super::survey::number_of;
-use super::tickets::Tickets;
 use crate::config::settings::Drain;
 use crate::session::registry::Registry;
+use crate::session::tickets::Tickets;
 use crate::upstream::pool::Pool;
 
 /// What a step of an operation may know and use.

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_protocol::time::Time;
 use tokio::time::sleep;
 
+use super::context::Context;
 use super::kind::Kind;
 use super::operation::Operation;
 use super::rebalancer::Rebalancer;
@@ -15,7 +15,6 @@ use super::round::World;
 use super::survey::Survey;
 use super::triggers::Triggers;
 use super::{Book, Operations, drain, failover, finish, rebalance};
-use crate::broker::Broker;
 use crate::clock;
 
 /// From one round to the next.
@@ -35,26 +34,26 @@ pub(super) struct Supervisor {
 }
 
 /// Goes its rounds until it is dropped.
-pub(crate) async fn supervise(broker: Arc<Broker>) {
+pub(crate) async fn supervise(context: Context) {
     let mut supervisor = Supervisor::default();
     loop {
         sleep(ROUND).await;
-        supervisor.round(&broker, clock::now());
+        supervisor.round(&context, clock::now());
     }
 }
 
 impl Supervisor {
     /// One round: what sessions have reported, what begins by itself, and a step of each operation.
-    pub(super) fn round(&mut self, broker: &Broker, now: Time) {
-        let setup = broker.setup();
-        let (operations, drain) = (&broker.operations, &setup.settings.drain);
+    pub(super) fn round(&mut self, context: &Context, now: Time) {
+        let setup = context.current.get();
+        let (operations, drain) = (&*context.operations, &setup.settings.drain);
         operations.take_reports(now);
         let pools: Vec<_> = setup.pools.values().collect();
         self.triggers.look(operations, &pools, drain, now);
         let survey = self.survey(operations, now);
         let world = World {
             now,
-            registry: &broker.registry,
+            registry: &context.registry,
             tickets: &operations.tickets,
             drain,
             moves_max: setup.settings.herd.moves,

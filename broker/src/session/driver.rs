@@ -23,12 +23,12 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
-use crate::broker::Broker;
 use crate::clock;
 use crate::http::backend_headers::declines_failover;
 use crate::net::lingering_close;
 use crate::routing::admission::Passes;
 use crate::session::access_log;
+use crate::session::context;
 use crate::session::memory::Share;
 use crate::session::registry::{Core, Entry, Place};
 use crate::session::resumption::{Arrival, Claimed, refuse_stale};
@@ -60,7 +60,7 @@ pub(crate) struct Driver {
 
 /// The session's hold on the world.
 struct Io {
-    broker: Arc<Broker>,
+    context: Arc<context::Context>,
     /// `None`: it is away, and may come back.
     client: Option<Side>,
     backend: Option<Side>,
@@ -92,13 +92,13 @@ struct Moving {
 impl Driver {
     /// A session whose both sides are connected.
     pub(crate) fn new(
-        broker: Arc<Broker>,
+        context: Arc<context::Context>,
         entry: Arc<Entry>,
         (client, backend): (TcpStream, TcpStream),
         (place, passes, claimed): (Place, Passes, Option<Claimed>),
     ) -> Driver {
         let io = Io {
-            broker,
+            context,
             client: Some(Side::new(client)),
             backend: Some(Side::new(backend)),
             timer: None,
@@ -192,7 +192,7 @@ impl Io {
 
     /// Takes over the connection on which the client is back.
     fn take_client(&mut self, entry: &Entry, core: &mut Core, now: Time) -> bool {
-        let Some(arrival) = self.broker.returns.take(entry) else { return false };
+        let Some(arrival) = self.context.returns.take(entry) else { return false };
         let Arrival { client, stream, early, resume } = arrival;
         match core.machine.handle_client_back(now, resume.as_ref(), rand::random()) {
             Ok(last_words) => {
@@ -260,7 +260,7 @@ impl Io {
     fn report(&self, entry: &Entry, core: &Core, note: &Note) {
         access_log::note(entry, core.seat.as_ref().map(Seat::backend), note);
         if let Note::MoveEnded { ticket, outcome } = *note {
-            self.broker.operations.ended(ticket, outcome);
+            self.context.tickets.ended(ticket, outcome);
         }
     }
 
@@ -285,14 +285,14 @@ impl Io {
     }
 
     fn dial(&self, entry: &Arc<Entry>, dial: Dial) -> Dialing {
-        let (broker, entry) = (Arc::clone(&self.broker), Arc::clone(entry));
+        let (context, entry) = (Arc::clone(&self.context), Arc::clone(entry));
         let moving = self.moving.as_ref();
         let just_failed = moving.and_then(|moving| moving.just_failed.as_ref()).map(|backend| backend.id);
         let mut refusing = self.refusing();
         Box::pin(async move {
             let session = entry.name();
             let search = Search { suspect: dial.suspect, ..search(&entry, &session, just_failed) };
-            let found = broker.dialer.again(&search, &mut refusing).await;
+            let found = context.dialer.again(&search, &mut refusing).await;
             (found, refusing)
         })
     }
@@ -372,9 +372,9 @@ impl Drop for Driver {
         let last = io.moving.as_ref().and_then(|moving| moving.just_failed.as_ref());
         access_log::ended(entry, &core, last.map(|backend| backend.name.as_str()));
         drop(core);
-        io.broker.budget.give_back(&mut io.share, entry.id);
-        io.broker.registry.remove(entry.id, ledger);
-        io.broker.returns.send_away(entry.id);
+        io.context.budget.give_back(&mut io.share, entry.id);
+        io.context.registry.remove(entry.id, ledger);
+        io.context.returns.send_away(entry.id);
     }
 }
 
@@ -394,7 +394,7 @@ impl Future for Driver {
                 io.finish(&core);
                 return Poll::Ready(());
             }
-            io.broker.budget.count(&mut io.share, core.machine.buffered());
+            io.context.budget.count(&mut io.share, core.machine.buffered());
             if more {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

@@ -88,15 +88,15 @@ impl Io {
     }
 
     fn dial_ahead(&self, entry: &Arc<Entry>, present: Option<usize>, ticket: u64) -> Dialing {
-        let (broker, entry) = (Arc::clone(&self.broker), Arc::clone(entry));
+        let (context, entry) = (Arc::clone(&self.context), Arc::clone(entry));
         let mut refusing = self.refusing();
-        let only = broker.operations.target(ticket);
+        let only = context.tickets.target(ticket);
         Dialing(Box::pin(async move {
             // No semaphore here is ever closed, so a turn always comes.
-            let turn = Arc::clone(&broker.moves).acquire_owned().await.ok();
+            let turn = Arc::clone(&context.moves).acquire_owned().await.ok();
             let session = entry.name();
             let search = search(&entry, &session, present);
-            let link = broker.dialer.ahead(&search, &mut refusing, only).await;
+            let link = context.dialer.ahead(&search, &mut refusing, only).await;
             Found { link, refusing, turn }
         }))
     }
