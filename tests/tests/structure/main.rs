@@ -33,9 +33,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("protocol/src/lib.rs", "crate"),
     ("protocol/src/lib.rs", "crate::relay"),
     ("protocol/src/lib.rs", "crate::session"),
-    ("client-shim/rust/src/lib.rs", "crate::service"),
-    ("tests/src/lib.rs", "crate"),
-    ("tests/src/bin/test-backend/main.rs", "crate"),
 ];
 
 fn workspace() -> PathBuf {
