@@ -9,10 +9,9 @@
 //! ```
 
 use crate::buffer::chain::{Chain, Gather};
+use crate::buffer::frame_iter::Frames;
 use crate::buffer::ring::Ring;
-use crate::relay::downlink::Downlink;
 use crate::websocket::frame::{Opcode, control_frame};
-use crate::websocket::frame_iter::Frames;
 use crate::websocket::scanner::Data;
 
 /// While more than this of our own frames waits, a pong or a message of our own replaces the one before it.
@@ -261,11 +260,6 @@ impl Kept {
     /// Whole messages that were never written to their last byte.
     pub(crate) fn ungiven(&self) -> u64 {
         self.ring.whole_seq() - self.given_seq.max(self.ring.base_seq())
-    }
-
-    /// Takes over what another backend has said.
-    pub(crate) fn absorb(&mut self, next: Downlink) {
-        next.hand_over(&mut self.ring);
     }
 }
 
