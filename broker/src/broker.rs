@@ -1,36 +1,27 @@
 //! What all workers share.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
 
 use crate::config::settings::Settings;
-use crate::operations::Operations;
+use crate::operations::{self, Operations};
+use crate::routing::listener::Listener;
 use crate::routing::pauses::Pauses;
-use crate::server::limits::Capacity;
-use crate::server::worker::Listener;
+use crate::session;
 use crate::session::memory::Budget;
-use crate::session::registry::Registry;
-use crate::session::resumption::Returns;
-use crate::snapshot::Setup;
-use crate::upstream::dial::Dialer;
+use crate::snapshot::{Current, Setup};
 
 /// The broker's state, apart from the sessions' own tasks.
 pub(crate) struct Broker {
-    setup: RwLock<Arc<Setup>>,
+    current: Arc<Current>,
     /// The listeners' bound addresses.
     addresses: Vec<SocketAddr>,
-    pub(crate) dialer: Dialer,
-    /// Planned moves that may begin.
-    pub(crate) moves: Arc<Semaphore>,
-    pub(crate) registry: Arc<Registry>,
-    /// Clients that come back to their sessions.
-    pub(crate) returns: Arc<Returns>,
-    pub(crate) operations: Operations,
-    pub(crate) budget: Budget,
+    pub(crate) sessions: Arc<session::context::Context>,
+    pub(crate) operations: Arc<Operations>,
     /// Sessions at once.
     pub(crate) max_sessions: usize,
     /// Connections that may still come to the door.
@@ -43,35 +34,52 @@ pub(crate) struct Broker {
     reconfigured: AtomicU64,
 }
 
+/// What there is room for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Sessions at once.
+    pub(crate) sessions: usize,
+    /// Bytes that all sessions together may hold.
+    pub(crate) buffers: usize,
+}
+
 impl Broker {
-    pub(crate) fn new(settings: Settings, capacity: &Capacity, addresses: Vec<SocketAddr>) -> Broker {
-        let registry: Arc<Registry> = Arc::default();
+    pub(crate) fn new(settings: Settings, room: Room, addresses: Vec<SocketAddr>) -> Broker {
+        let budget = Budget::new(room.buffers, settings.limits.message);
+        let sessions = session::context::Context::new(settings.herd.dials, settings.herd.moves, budget);
         Broker {
-            dialer: Dialer::new(settings.herd.dials),
-            moves: Arc::new(Semaphore::new(settings.herd.moves)),
-            operations: Operations::new(Arc::clone(&registry)),
-            returns: Arc::new(Returns::new(Arc::clone(&registry))),
-            registry,
-            budget: Budget::new(capacity.buffers, settings.limits.message),
-            max_sessions: capacity.max_sessions,
+            operations: Arc::new(Operations::new(
+                Arc::clone(&sessions.registry),
+                Arc::clone(&sessions.tickets),
+            )),
+            sessions: Arc::new(sessions),
+            max_sessions: room.sessions,
             handshakes: Arc::new(Semaphore::new(settings.limits.max_handshakes)),
             pauses: Pauses::new(addresses.len()),
             ready: AtomicBool::new(true),
             reconfigured: AtomicU64::new(0),
-            setup: RwLock::new(Arc::new(Setup::new(settings, &addresses))),
+            current: Arc::new(Current::new(Setup::new(settings, &addresses))),
             addresses,
         }
     }
 
     /// What is configured now.
     pub(crate) fn setup(&self) -> Arc<Setup> {
-        Arc::clone(&self.setup.read().unwrap_or_else(PoisonError::into_inner))
+        self.current.get()
+    }
+
+    /// What those work with who move sessions.
+    pub(crate) fn operations_context(&self) -> operations::context::Context {
+        operations::context::Context {
+            operations: Arc::clone(&self.operations),
+            registry: Arc::clone(&self.sessions.registry),
+            current: Arc::clone(&self.current),
+        }
     }
 
     /// Takes over another configuration. Sessions go on. One caller at a time.
     pub(crate) fn reconfigure(&self, settings: Settings) {
-        let next = Arc::new(self.setup().renewed(settings, &self.addresses));
-        *self.setup.write().unwrap_or_else(PoisonError::into_inner) = next;
+        self.current.replace(self.setup().renewed(settings, &self.addresses));
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.reconfigured.store(since_1970.as_millis() as u64, Relaxed);
     }

@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use steadfast::cli::args::{CheckArgs, Cli, Command, Exit, ServeArgs};
+use steadfast::cli::args::{CheckArgs, Cli, Command, ServeArgs};
 use steadfast::cli::commands;
+use steadfast::cli::exit::Exit;
 use steadfast::config::{self, ConfigError, Overrides, Settings, Source};
 use steadfast::demo;
 use steadfast::server::limits::{Capacity, TooFewDescriptors};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use http::Request;
 use http::header;
@@ -36,6 +36,24 @@ pub(crate) struct Way<'a> {
     pub(crate) gate: &'a Arc<Gate>,
     /// The route's own rules.
     route: Option<(&'a Guard, &'a Route)>,
+}
+
+/// The setup of the moment.
+pub(crate) struct Current(RwLock<Arc<Setup>>);
+
+impl Current {
+    pub(crate) fn new(first: Setup) -> Current {
+        Current(RwLock::new(Arc::new(first)))
+    }
+
+    /// What is configured now.
+    pub(crate) fn get(&self) -> Arc<Setup> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn replace(&self, next: Setup) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
 }
 
 impl Setup {

@@ -13,7 +13,8 @@ use std::sync::mpsc;
 use clap::CommandFactory;
 use nix::sys::signal::Signal;
 use program::{PATIENCE, Running, code, run, steadfast, text};
-use steadfast::cli::args::{Cli, Exit};
+use steadfast::cli::args::Cli;
+use steadfast::cli::exit::Exit;
 
 const FLAGS: [&str; 4] = ["--listen", "127.0.0.1:0", "--backend", "ws://127.0.0.1:9"];
 

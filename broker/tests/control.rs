@@ -16,7 +16,8 @@ use clap::CommandFactory;
 use nix::sys::signal::Signal;
 use program::{PATIENCE, Running, code, run, steadfast, text};
 use serde_json::{Value, json};
-use steadfast::cli::args::{Cli, Exit};
+use steadfast::cli::args::Cli;
+use steadfast::cli::exit::Exit;
 
 const TOKEN: &str = "0123456789abcdef-token";
 

@@ -6,6 +6,7 @@
 //! [`session`] tells the story; the other modules are its parts, from the bytes upwards.
 
 pub mod buffer;
+pub mod entropy;
 pub mod relay;
 pub mod session;
 pub mod steadfast_v1;

@@ -74,8 +74,9 @@ mod words;
 use std::sync::Arc;
 
 use crate::buffer::chain::Gather;
+use crate::entropy::Entropy;
 use crate::relay::downstream::DirectWrite;
-use crate::relay::upstream::{Entropy, Wanted};
+use crate::relay::upstream::Wanted;
 use crate::time::Time;
 use crate::websocket::frame::Opcode;
 use crate::websocket::scanner::{Control, Data, Item};

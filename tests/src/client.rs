@@ -1,6 +1,6 @@
 //! A WebSocket client down to its frames: it checks what it reads, and sends whatever it is told.
 
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,6 @@ use crate::frame::{CLOSE, CONTINUATION, End, Frame, FrameReader, PING, PONG, TEX
 use crate::http::Response;
 use crate::network::swallow;
 use crate::payload::Payload;
-use crate::upgrade::Upgrade;
 use crate::wait::bounded;
 
 /// What a client can see.
@@ -84,11 +83,6 @@ impl Drop for WriterTask {
 }
 
 impl Client {
-    /// Connects to `address` with an ordinary request for `/`.
-    pub async fn connect(address: SocketAddr) -> Self {
-        Upgrade::to(address).connect().await
-    }
-
     /// A client on a stream whose upgrade was accepted; `read_ahead` came behind the answer.
     pub fn new(stream: TcpStream, read_ahead: BytesMut, response: Response) -> Self {
         let socket = SockRef::from(&stream).try_clone().expect("a descriptor can be copied");

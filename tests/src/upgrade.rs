@@ -118,6 +118,13 @@ impl Upgrade {
     }
 }
 
+impl Client {
+    /// Connects to `address` with an ordinary request for `/`.
+    pub async fn connect(address: SocketAddr) -> Self {
+        Upgrade::to(address).connect().await
+    }
+}
+
 /// A socket with an address whose port is chosen when it connects: chosen at once, nobody else could use that port
 /// of any address.
 fn bound(source: IpAddr) -> TcpSocket {

@@ -75,12 +75,12 @@ fn numbered(admin: &Admin, text: &str) -> Result<usize, Error> {
 
 fn shown(admin: &Admin) -> Json<serde_json::Value> {
     let mut sessions: HashMap<SocketAddr, usize> = HashMap::new();
-    for entry in admin.broker.registry.all() {
+    for entry in admin.broker.sessions.registry.all() {
         *sessions.entry(entry.gate.address).or_default() += 1;
     }
     let setup = admin.broker.setup();
     let pool = |number: usize| setup.settings.listeners.get(number)?.pool.clone();
-    let view = |listener: crate::server::worker::Listener| ListenerView {
+    let view = |listener: crate::routing::listener::Listener| ListenerView {
         address: listener.address.to_string(),
         pool: pool(listener.number),
         paused: admin.broker.pauses.is_paused(listener.number),

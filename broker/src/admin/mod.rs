@@ -1,4 +1,5 @@
 //! The admin listener: health, metrics, and what the broker knows of its backends and sessions.
+//! It asks and orders; what an order means is decided where the thing ordered lives.
 
 mod audit;
 mod backends;

@@ -1,4 +1,4 @@
-//! What the API shows of sessions.
+//! What the API shows of sessions. They are looked at while they run, so that each figure is of its own moment.
 
 mod search;
 
@@ -112,7 +112,7 @@ pub(super) async fn all(
     let Search { filter, limit, after } =
         Search::parse(query.as_deref().unwrap_or_default()).map_err(Error::invalid)?;
     let after = after.map(|after| place(&admin, after)).transpose()?;
-    let mut found = admin.broker.registry.all();
+    let mut found = admin.broker.sessions.registry.all();
     found.retain(|entry| filter.matches(entry));
     let total = found.len();
     found.retain(|entry| after.is_none_or(|after| Place::of(entry) > after));
@@ -164,7 +164,7 @@ fn check_close(code: u16, reason: &str) -> Result<(), String> {
 
 /// The session with this id.
 pub(super) fn named(admin: &Admin, id: &str) -> Result<Arc<Entry>, Error> {
-    let found = session_id(id).and_then(|id| admin.broker.registry.get(id));
+    let found = session_id(id).and_then(|id| admin.broker.sessions.registry.get(id));
     found.ok_or_else(|| Error::not_found("no session with this id is live"))
 }
 
@@ -178,7 +178,7 @@ fn place(admin: &Admin, after: After) -> Result<Place, Error> {
     match after {
         After::Place(place) => Ok(place),
         After::Session(id) => {
-            let entry = admin.broker.registry.get(id).ok_or_else(|| {
+            let entry = admin.broker.sessions.registry.get(id).ok_or_else(|| {
                 Error::invalid("after: that session has ended; use what the page before has as \"next\"")
             })?;
             Ok(Place::of(&entry))

@@ -1,5 +1,5 @@
 //! The commands for a running broker: each asks its admin API, prints what that says, and ends with an exit
-//! code that scripts can rely on.
+//! code that scripts can rely on. Nothing here reaches into a broker, not even one on the same machine.
 
 mod arguments;
 mod names;
@@ -19,7 +19,7 @@ pub use arguments::{
 
 use crate::api::client::views::{self, Backend};
 use crate::api::client::{Answer, Api, NOTHING};
-use crate::cli::args::Exit;
+use crate::cli::exit::Exit;
 use crate::config::Token;
 use progress::Progress;
 use trouble::Trouble;

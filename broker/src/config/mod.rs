@@ -12,6 +12,7 @@ mod raw;
 pub mod restart;
 pub mod settings;
 mod stamp;
+mod text;
 mod token;
 mod typed;
 mod values;

@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Origin, Report};
+use super::text::quoted;
 use super::values;
 
 /// A key that has been asked for.
@@ -82,7 +83,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
     let at = error.span().filter(|span| !is_secret(text, span.start));
     let at = at.and_then(|span| text.get(span)).map_or("", str::trim);
-    let at = if at.is_empty() { String::new() } else { format!(" at {}", values::quoted(at)) };
+    let at = if at.is_empty() { String::new() } else { format!(" at {}", quoted(at)) };
     format!("not valid TOML: {message}{at}")
 }
 
@@ -298,13 +299,13 @@ impl<'a> Section<'a> {
 fn unknown_key(key: &Spanned<std::borrow::Cow<'_, str>>, names: &[&str]) -> String {
     let key = key.get_ref();
     let hint = values::nearest(key, names);
-    format!("unknown key {};{hint} known keys: {}", values::quoted(key), names.join(", "))
+    format!("unknown key {};{hint} known keys: {}", quoted(key), names.join(", "))
 }
 
 /// What was written instead, in words.
 pub(super) fn found(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(text) => format!("found {}", values::quoted(text)),
+        DeValue::String(text) => format!("found {}", quoted(text)),
         DeValue::Integer(number) => format!("found the number {number}"),
         DeValue::Float(number) => format!("found the number {number}"),
         DeValue::Boolean(word) => format!("found {word}"),

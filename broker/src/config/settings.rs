@@ -5,12 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderName;
 use ipnet::IpNet;
 use regex::Regex;
 use steadfast_protocol::session::AckMode;
 
 use super::token::Token;
+pub use crate::http::header_case::HeaderCase;
+pub use crate::http::header_rules::HeaderRules;
 
 /// Everything the broker needs to run.
 #[derive(Debug, Clone)]
@@ -60,15 +62,6 @@ pub struct Listener {
     pub pool: Option<String>,
     /// How the names of headers are spelled toward clients.
     pub header_case: HeaderCase,
-}
-
-/// How the names of headers are spelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeaderCase {
-    /// `sec-websocket-accept`
-    Lower,
-    /// `Sec-WebSocket-Accept`
-    Title,
 }
 
 /// The listener for operators.
@@ -137,19 +130,6 @@ pub enum ValueMatch {
     Exact(String),
     /// The expression is found in it.
     Regex(Regex),
-}
-
-/// What becomes of headers in one direction, in this order: pass, block, set, add.
-#[derive(Debug, Clone, Default)]
-pub struct HeaderRules {
-    /// Only these go on; `None`: all.
-    pub pass: Option<Vec<HeaderName>>,
-    /// These do not go on.
-    pub block: Vec<HeaderName>,
-    /// These get this value, whatever came.
-    pub set: Vec<(HeaderName, HeaderValue)>,
-    /// These get this value beside what came.
-    pub add: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Who may come in. An address is an IPv4 address or a /64 network of IPv6.

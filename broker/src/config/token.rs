@@ -9,6 +9,8 @@ use std::path::Path;
 use http::HeaderValue;
 use subtle::ConstantTimeEq;
 
+use super::text::quoted;
+
 /// Shorter ones can be guessed.
 const LENGTH_MIN: usize = 16;
 /// Longer ones make headers that not everybody takes.
@@ -52,7 +54,7 @@ impl Token {
     ///
     /// The file cannot be read, or what is in it is no token.
     pub(super) fn read(path: &Path) -> Result<Token, String> {
-        let path_shown = super::values::quoted(&path.to_string_lossy());
+        let path_shown = quoted(&path.to_string_lossy());
         let text = read(path).map_err(|error| format!("cannot read {path_shown}: {error}"))?;
         Token::new(text.trim()).map_err(|problem| format!("{path_shown}: {problem}"))
     }

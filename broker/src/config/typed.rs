@@ -1,4 +1,5 @@
 //! What may stand behind a key: the types of values, their bounds, and how their errors read.
+//! What a key means is not known here.
 
 mod lists;
 

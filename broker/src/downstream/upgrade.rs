@@ -1,4 +1,5 @@
 //! The door: a client's HTTP request becomes a session, or gets an answer that says why not.
+//! It ends when the session's task begins.
 
 mod conversation;
 mod form;
@@ -31,13 +32,15 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::config::settings::{HeaderCase, HeaderRules};
 use crate::http::backend_headers::declines_failover;
+use crate::http::denial::Denial;
 use crate::http::header_case::Spelled;
 use crate::http::header_rules;
-use crate::http::replay_request::{Handshake, end_to_end};
+use crate::http::hop_by_hop::end_to_end;
+use crate::http::replay_request::Handshake;
 use crate::net::lingering_close;
-use crate::routing::admission::{Denial, Guard, Pass};
+use crate::routing::admission::{Guard, Passes};
 use crate::routing::binding::Gate;
-use crate::server::worker::Listener;
+use crate::routing::listener::Listener;
 use crate::session::driver::Driver;
 use crate::session::registry::{Entry, Place, Visit, session_name};
 use crate::session::resumption::{Arrival, Claimed};
@@ -50,8 +53,6 @@ use form::Refusal;
 use offer::{Offered, Spoken};
 use switching::{switching, switching_back};
 use target::FirstLine;
-
-pub(crate) use resume::PlainToken;
 
 /// A backend's refusal is streamed through; the broker's own answers are short.
 type Body = BoxBody<Bytes, hyper::Error>;
@@ -79,10 +80,6 @@ pub(crate) struct Visitor {
     /// Its place among the handshakes.
     pub(crate) place: HandshakePlace,
 }
-
-/// A session's places among those of its address, under the broker's rules and its route's; `None`:
-/// neither counts sessions.
-pub(crate) type Passes = Option<Box<[Option<Pass>; 2]>>;
 
 /// What follows when the client's upgrade is through.
 enum Next {
@@ -230,7 +227,7 @@ impl Visitor {
         next: &Mutex<Option<Next>>,
     ) -> Response<Body> {
         let present = way.gate.pool.present();
-        let Some(place) = self.broker.registry.admit(self.broker.max_sessions) else {
+        let Some(place) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);
             return busy("no room for another session; try again later");
         };
@@ -254,7 +251,7 @@ impl Visitor {
                 let spoken = offered.spoken(&link.headers);
                 let response = switching(&link, key.as_ref(), (&agreed, &spoken), way.response_headers());
                 let origin = request.headers().get(header::ORIGIN).cloned();
-                let claim = |token| self.broker.returns.claim(token, id, origin);
+                let claim = |token| self.broker.sessions.returns.claim(token, id, origin);
                 let (target, answer) = (request.uri(), &link.headers);
                 let (config, recognised) =
                     conversation::terms(way.gate, &present, target, offered.speaks(&agreed), answer);
@@ -304,11 +301,11 @@ impl Visitor {
 
     /// The session to which a client comes back.
     fn find(&self, offered: &Offered, gate: &Gate, headers: &HeaderMap) -> Result<Known, Reason> {
-        let returns = &self.broker.returns;
+        let returns = &self.broker.sessions.returns;
         let (entry, resume) = match (offered.resume()?, &offered.token) {
             (Some(resume), _) => {
                 let session = u128::from_be_bytes(resume.token.session());
-                (self.broker.registry.get(session), Some(resume))
+                (self.broker.sessions.registry.get(session), Some(resume))
             }
             (None, Some(token)) => (returns.owned(token, headers.get(header::ORIGIN)), None),
             (None, None) => return Err(Reason::New),
@@ -345,7 +342,7 @@ impl Visitor {
             suspect: false,
             handshake_place: Some(&self.place),
         };
-        self.broker.dialer.first(&search).await
+        self.broker.sessions.dialer.first(&search).await
     }
 
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
@@ -360,8 +357,8 @@ impl Visitor {
         let machine = Session::new(config, now, opening);
         let Link { seat, stream, early, .. } = *link;
         let entry = Arc::new(Entry::new(visit, self.client, machine, seat));
-        self.broker.registry.insert(Arc::clone(&entry));
-        let driver = Driver::new(Arc::clone(&self.broker), entry, (socket, stream), places);
+        self.broker.sessions.registry.insert(Arc::clone(&entry));
+        let driver = Driver::new(Arc::clone(&self.broker.sessions), entry, (socket, stream), places);
         driver.begin(early_words, &early);
         tokio::spawn(driver);
     }
@@ -369,7 +366,7 @@ impl Visitor {
     /// The client's new connection is a raw socket now: its session's task takes it over.
     fn hand_over(&self, returning: Returning, stream: TcpStream, early: Bytes) {
         let Returning { session, resume } = returning;
-        self.broker.returns.arrive(session, Arrival { client: self.client, stream, early, resume });
+        self.broker.sessions.returns.arrive(session, Arrival { client: self.client, stream, early, resume });
     }
 }
 

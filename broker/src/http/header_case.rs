@@ -7,7 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::config::settings::HeaderCase;
+/// How the names of headers are spelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderCase {
+    /// `sec-websocket-accept`
+    Lower,
+    /// `Sec-WebSocket-Accept`
+    Title,
+}
 
 /// The only name whose spelling is not its words' (RFC 6455, 11.3), up to the letter that is.
 const SEC_WEB: &[u8] = b"sec-web";

@@ -1,8 +1,19 @@
 //! What becomes of headers on their way to backends and to clients.
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::settings::HeaderRules;
+/// What becomes of headers in one direction, in this order: pass, block, set, add.
+#[derive(Debug, Clone, Default)]
+pub struct HeaderRules {
+    /// Only these go on; `None`: all.
+    pub pass: Option<Vec<HeaderName>>,
+    /// These do not go on.
+    pub block: Vec<HeaderName>,
+    /// These get this value, whatever came.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// These get this value beside what came.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+}
 
 /// Applies `rules` in their order: pass, block, set, add. The headers that `keep` names are neither
 /// blocked nor left behind by `pass`; without the handshake's own there is no session. `set` and `add`

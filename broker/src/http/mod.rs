@@ -2,8 +2,10 @@
 //! no pool, no session and no socket.
 
 pub(crate) mod backend_headers;
+pub(crate) mod denial;
 pub(crate) mod header_case;
 pub(crate) mod header_rules;
+pub(crate) mod hop_by_hop;
 pub(crate) mod hostname;
 pub(crate) mod replay_request;
 pub(crate) mod token_list;

@@ -9,6 +9,7 @@ mod history;
 mod race;
 #[cfg(test)]
 mod tests;
+mod way;
 mod ways;
 
 use std::io;
@@ -21,7 +22,8 @@ use tokio::time::{Instant, timeout_at};
 
 use fault::Fault;
 use race::race;
-use ways::{Way, Ways};
+use way::Way;
+use ways::Ways;
 
 pub(crate) use fault::{is_local, is_used_up, reason};
 pub(crate) use history::History;

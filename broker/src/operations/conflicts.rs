@@ -1,6 +1,6 @@
 //! Which operations may run beside each other.
 
-use super::operation::{Cause, Kind};
+use super::kind::{Cause, Kind};
 
 /// What an operation works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::moves::{call_off, launch};
 use super::operation::{Operation, State};
 use super::progress::Tally;
-use super::supervisor::World;
+use super::round::World;
 use super::survey::Survey;
 use crate::upstream::backend::Backend;
 

@@ -8,7 +8,7 @@ use steadfast_protocol::session::{Move, State};
 use steadfast_protocol::time::Time;
 use tokio::time::sleep;
 
-use crate::broker::Broker;
+use super::context::Context;
 use crate::clock;
 use crate::session::registry::Core;
 use crate::upstream::pool::Pool;
@@ -24,26 +24,26 @@ const CALM: u32 = 4;
 type Left = HashMap<usize, Time>;
 
 /// Keeps the backends until it is dropped.
-pub(crate) async fn keep(broker: Arc<Broker>) {
+pub(crate) async fn keep(context: Context) {
     let (mut left, mut rounds) = (Left::new(), 0);
     loop {
         sleep(ROUND).await;
         let now = clock::now();
-        advance(&broker, now);
-        let (mut next, rooms) = survey(&broker, now);
+        advance(&context, now);
+        let (mut next, rooms) = survey(&context, now);
         for (id, since) in &mut next {
             *since = left.get(id).copied().unwrap_or(*since);
         }
         rounds = if next == left { rounds + 1 } else { 0 };
         if rounds % CALM == 0 && !(next.is_empty() && left.is_empty()) {
-            move_sessions(&broker, now, (&left, &next), rooms);
+            move_sessions(&context, now, (&left, &next), rooms);
         }
         left = next;
     }
 }
 
-fn advance(broker: &Broker, now: Time) {
-    for pool in broker.setup().pools.values() {
+fn advance(context: &Context, now: Time) {
+    for pool in context.current.get().pools.values() {
         for backend in &pool.present().backends {
             backend.advance(now);
         }
@@ -55,10 +55,10 @@ type Rooms = HashMap<*const Pool, usize>;
 
 /// The backends that are left and have somebody beside them, and their pools' room. Those that an
 /// operation empties are its own.
-fn survey(broker: &Broker, now: Time) -> (Left, Rooms) {
+fn survey(context: &Context, now: Time) -> (Left, Rooms) {
     let (mut left, mut rooms) = (Left::new(), HashMap::new());
-    let emptied = broker.operations.drains();
-    for pool in broker.setup().pools.values() {
+    let emptied = context.operations.drains();
+    for pool in context.current.get().pools.values() {
         let (mut backends, room) = (pool.down(), pool.room_beside(now, None));
         backends.retain(|backend| !emptied.contains_key(&backend.id));
         if !backends.is_empty() && room > 0 {
@@ -71,9 +71,9 @@ fn survey(broker: &Broker, now: Time) -> (Left, Rooms) {
 
 /// Sends sessions away from backends that are left, as many as there is room for elsewhere. Those of
 /// backends that are well again remain.
-fn move_sessions(broker: &Broker, now: Time, (before, left): (&Left, &Left), mut rooms: Rooms) {
-    let deadline = broker.setup().settings.drain.deadline;
-    let entries = broker.registry.all();
+fn move_sessions(context: &Context, now: Time, (before, left): (&Left, &Left), mut rooms: Rooms) {
+    let deadline = context.current.get().settings.drain.deadline;
+    let entries = context.registry.all();
     for entry in &entries {
         let limited = rooms.get_mut(&Arc::as_ptr(&entry.gate.pool)).filter(|room| **room < usize::MAX);
         if let Some(room) = limited

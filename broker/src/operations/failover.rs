@@ -4,7 +4,7 @@ use steadfast_protocol::session::Outcome;
 
 use super::drain::staying;
 use super::operation::{Operation, State};
-use super::supervisor::World;
+use super::round::World;
 use super::survey::{Survey, seeks_place};
 
 /// What stands for the ticket of a session that was told: there is none, since it reports nothing.

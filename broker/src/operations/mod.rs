@@ -12,42 +12,44 @@
 //! ```
 //!
 //! This file is the book of operations, and what can be asked of it. What an operation does is in the
-//! files beside it: the supervisor goes its rounds, and sessions' own threads report by [`Operations::ended`].
+//! files beside it: the supervisor goes its rounds, and sessions' own threads report by [`Tickets::ended`].
 
 mod conflicts;
+pub(crate) mod context;
 mod drain;
 pub(crate) mod evacuation;
 mod failover;
+mod kind;
 mod moves;
 mod operation;
 mod pace;
 mod progress;
 mod rebalance;
 mod rebalancer;
+mod round;
 mod shares;
 mod supervisor;
 mod survey;
-mod tickets;
 mod triggers;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use steadfast_protocol::session::Outcome;
 use steadfast_protocol::time::Time;
 
 use crate::clock;
 use crate::config::settings::Drain;
 use crate::session::registry::Registry;
+use crate::session::tickets::Tickets;
 use crate::upstream::backend::{Backend, Duty};
 use crate::upstream::pool::Pool;
 
-pub(crate) use operation::{Cause, Kind, State, Subject, Terms, View, Wish};
+pub(crate) use kind::{Cause, Kind};
+pub(crate) use operation::{State, Subject, Terms, View, Wish};
 pub(crate) use supervisor::supervise;
 
 use conflicts::Verdict;
 use operation::Operation;
-use tickets::Tickets;
 
 /// Operations that have ended and are still shown.
 const HISTORY: usize = 100;
@@ -57,7 +59,7 @@ const HISTORY: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Operations {
     book: Mutex<Book>,
-    tickets: Tickets,
+    tickets: Arc<Tickets>,
     registry: Arc<Registry>,
 }
 
@@ -84,21 +86,9 @@ pub(crate) enum Refused {
 }
 
 impl Operations {
-    /// None, of the sessions in `registry`.
-    pub(crate) fn new(registry: Arc<Registry>) -> Operations {
-        Operations { book: Mutex::default(), tickets: Tickets::default(), registry }
-    }
-
-    // ---- what sessions' own threads say and ask ----
-
-    /// A planned move has ended. Ticket 0 belongs to no operation.
-    pub(crate) fn ended(&self, ticket: u64, outcome: Outcome) {
-        self.tickets.ended(ticket, outcome);
-    }
-
-    /// The id of the backend that this move must lead to; `None`: to any sound one.
-    pub(crate) fn target(&self, ticket: u64) -> Option<usize> {
-        self.tickets.target(ticket)
+    /// None, of the sessions in `registry`, which know them by these tickets.
+    pub(crate) fn new(registry: Arc<Registry>, tickets: Arc<Tickets>) -> Operations {
+        Operations { book: Mutex::default(), tickets, registry }
     }
 
     // ---- what is asked of it ----

@@ -5,11 +5,12 @@ use std::time::Duration;
 use steadfast_protocol::session::Move;
 use steadfast_protocol::time::Time;
 
-use super::operation::{Kind, Operation};
-use super::supervisor::World;
-use super::tickets::{Purpose, Tickets};
+use super::kind::Kind;
+use super::operation::Operation;
+use super::round::World;
 use crate::config::settings::Drain;
 use crate::session::registry::{Entry, Registry};
+use crate::session::tickets::{Purpose, Tickets};
 
 /// How soon a session is tried again that could not be asked: it has not settled after a failure.
 const SOON: Duration = Duration::from_millis(500);

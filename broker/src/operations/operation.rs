@@ -8,34 +8,12 @@ use steadfast_protocol::session::Outcome;
 use steadfast_protocol::time::Time;
 
 use super::conflicts::Claim;
+use super::kind::{Cause, Kind};
 use super::pace::Pace;
 use super::progress::{Progress, Tally};
 use crate::config::settings::Drain;
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Pool;
-
-/// What is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A backend's sessions move to others, and it gets no new ones.
-    Drain,
-    /// A pool's sessions are spread anew.
-    Rebalance,
-    /// A backend's sessions leave it as if it had failed.
-    Failover,
-}
-
-/// Who began it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
-    Operator,
-    /// The backend was taken away.
-    Removed,
-    /// The backend asked for it.
-    Backend,
-    /// The pool was out of balance.
-    Automatic,
-}
 
 /// Where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -332,30 +310,6 @@ impl Terms {
             errors_max: wish.errors_max.unwrap_or(self.errors_max),
             time_limit: wish.time_limit.or(self.time_limit),
             force: wish.force.unwrap_or(self.force),
-        }
-    }
-}
-
-impl Kind {
-    pub(crate) const ALL: [Kind; 3] = [Kind::Drain, Kind::Rebalance, Kind::Failover];
-
-    /// The word for logs, metrics and the API.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Kind::Drain => "drain",
-            Kind::Rebalance => "rebalance",
-            Kind::Failover => "failover",
-        }
-    }
-}
-
-impl Cause {
-    fn name(self) -> &'static str {
-        match self {
-            Cause::Operator => "operator",
-            Cause::Removed => "removed",
-            Cause::Backend => "backend",
-            Cause::Automatic => "automatic",
         }
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use steadfast_protocol::time::Time;
 
 use super::Operations;
-use super::operation::{Cause, Subject, Terms, Wish};
+use super::kind::Cause;
+use super::operation::{Subject, Terms, Wish};
 use super::rebalance::is_off;
-use super::supervisor::World;
+use super::round::World;
 use super::survey::Survey;
 use crate::config::settings::Rebalance;
 use crate::upstream::pool::Pool;

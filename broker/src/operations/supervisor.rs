@@ -2,23 +2,20 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_protocol::time::Time;
 use tokio::time::sleep;
 
-use super::operation::{Kind, Operation};
+use super::context::Context;
+use super::kind::Kind;
+use super::operation::Operation;
 use super::rebalancer::Rebalancer;
-use super::survey::{Survey, number_of};
-use super::tickets::Tickets;
+use super::round::World;
+use super::survey::Survey;
 use super::triggers::Triggers;
 use super::{Book, Operations, drain, failover, finish, rebalance};
-use crate::broker::Broker;
 use crate::clock;
-use crate::config::settings::Drain;
-use crate::session::registry::Registry;
-use crate::upstream::pool::Pool;
 
 /// From one round to the next.
 const ROUND: Duration = Duration::from_millis(100);
@@ -36,52 +33,27 @@ pub(super) struct Supervisor {
     rebalancer: Rebalancer,
 }
 
-/// What a step of an operation may know and use.
-pub(super) struct World<'a> {
-    pub(super) now: Time,
-    pub(super) registry: &'a Registry,
-    pub(super) tickets: &'a Tickets,
-    pub(super) drain: &'a Drain,
-    /// Planned moves under way in all.
-    pub(super) moves_max: usize,
-    /// All sessions were looked at in this round.
-    pub(super) surveyed: bool,
-    /// By pool, sessions that will need a place there.
-    coming: RefCell<HashMap<usize, usize>>,
-}
-
-impl World<'_> {
-    /// Sessions of this pool that will need a place.
-    pub(super) fn on_their_way(&self, pool: &Arc<Pool>) -> usize {
-        self.coming.borrow().get(&number_of(pool)).copied().unwrap_or(0)
-    }
-
-    fn add(&self, pool: &Arc<Pool>, sessions: usize) {
-        *self.coming.borrow_mut().entry(number_of(pool)).or_default() += sessions;
-    }
-}
-
 /// Goes its rounds until it is dropped.
-pub(crate) async fn supervise(broker: Arc<Broker>) {
+pub(crate) async fn supervise(context: Context) {
     let mut supervisor = Supervisor::default();
     loop {
         sleep(ROUND).await;
-        supervisor.round(&broker, clock::now());
+        supervisor.round(&context, clock::now());
     }
 }
 
 impl Supervisor {
     /// One round: what sessions have reported, what begins by itself, and a step of each operation.
-    pub(super) fn round(&mut self, broker: &Broker, now: Time) {
-        let setup = broker.setup();
-        let (operations, drain) = (&broker.operations, &setup.settings.drain);
+    pub(super) fn round(&mut self, context: &Context, now: Time) {
+        let setup = context.current.get();
+        let (operations, drain) = (&*context.operations, &setup.settings.drain);
         operations.take_reports(now);
         let pools: Vec<_> = setup.pools.values().collect();
         self.triggers.look(operations, &pools, drain, now);
         let survey = self.survey(operations, now);
         let world = World {
             now,
-            registry: &broker.registry,
+            registry: &context.registry,
             tickets: &operations.tickets,
             drain,
             moves_max: setup.settings.herd.moves,

@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::Request;
-use steadfast_protocol::session::{Opening, Session, Stay};
+use steadfast_protocol::session::{Opening, Outcome, Session, Stay};
 
+use super::context::Context;
 use super::progress::Tally;
 use super::supervisor::Supervisor;
 use super::*;
-use crate::broker::Broker;
 use crate::config::{Overrides, parse};
 use crate::http::replay_request::Handshake;
 use crate::routing::binding::Gate;
-use crate::server::limits::Capacity;
 use crate::session::registry::{Entry, Visit};
+use crate::snapshot::{Current, Setup};
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Ask;
 
@@ -28,7 +28,7 @@ const NO_WISH: Wish = Wish { rate: None, concurrency: None, errors_max: None, ti
 
 /// A broker over the backends `a` and `b`, without threads.
 pub(super) struct Rig {
-    pub(super) broker: Broker,
+    pub(super) context: Context,
     supervisor: Supervisor,
     pub(super) now: Time,
     last: AtomicU32,
@@ -45,10 +45,14 @@ impl Rig {
             backend("b"),
         );
         let settings = parse(&text, &Overrides::default()).expect("a sound configuration");
-        let capacity = Capacity { descriptors: 1000, max_sessions: 1000, buffers: 1 << 30 };
+        let registry: Arc<Registry> = Arc::default();
         let address = ([127, 0, 0, 1], 1).into();
         Rig {
-            broker: Broker::new(settings, &capacity, vec![address]),
+            context: Context {
+                operations: Arc::new(Operations::new(Arc::clone(&registry), Arc::default())),
+                registry,
+                current: Arc::new(Current::new(Setup::new(settings, &[address]))),
+            },
             supervisor: Supervisor::default(),
             now: clock::now(),
             last: AtomicU32::new(0),
@@ -56,7 +60,7 @@ impl Rig {
     }
 
     pub(super) fn pool(&self) -> Arc<Pool> {
-        Arc::clone(&self.broker.setup().pools["chat"])
+        Arc::clone(&self.context.current.get().pools["chat"])
     }
 
     pub(super) fn backend(&self, name: &str) -> Arc<Backend> {
@@ -87,7 +91,7 @@ impl Rig {
         };
         let machine = Session::new(Arc::clone(&pool.present().session), self.now, opening);
         let entry = Entry::new(visit, ([127, 0, 0, 1], 2).into(), machine, self.seat(backend));
-        self.broker.registry.insert(Arc::new(entry));
+        self.context.registry.insert(Arc::new(entry));
         id
     }
 
@@ -100,12 +104,12 @@ impl Rig {
     }
 
     fn entry(&self, id: u128) -> Arc<Entry> {
-        self.broker.registry.get(id).expect("a live session")
+        self.context.registry.get(id).expect("a live session")
     }
 
     /// The sessions that move, with their tickets.
     fn moving(&self) -> Vec<(u128, u64)> {
-        let all = self.broker.registry.all();
+        let all = self.context.registry.all();
         let mut moving: Vec<_> =
             all.iter().filter_map(|own| Some((own.id, own.core().machine.moving()?))).collect();
         moving.sort();
@@ -117,7 +121,7 @@ impl Rig {
         let entry = self.entry(id);
         entry.core().machine.remain();
         if outcome == MOVED {
-            let target = self.broker.operations.target(ticket);
+            let target = self.context.operations.tickets.target(ticket);
             let here = entry.core().seat.as_ref().map(|seat| seat.backend().name.clone());
             let names = ["a", "b"];
             let other = |name: &&&str| Some(**name) != here.as_deref();
@@ -126,7 +130,7 @@ impl Rig {
             let seat = self.seat(to);
             entry.core().seat = Some(seat);
         }
-        self.broker.operations.ended(ticket, outcome);
+        self.context.operations.tickets.ended(ticket, outcome);
     }
 
     fn report_all(&self, outcome: Outcome) -> usize {
@@ -138,7 +142,7 @@ impl Rig {
     fn end(&self, id: u128) {
         let ledger = self.entry(id).core().machine.ledger();
         self.entry(id).core().seat = None;
-        self.broker.registry.remove(id, ledger);
+        self.context.registry.remove(id, ledger);
     }
 
     // ---- operations ----
@@ -153,8 +157,8 @@ impl Rig {
     }
 
     fn begin(&self, subject: Subject, wish: Wish) -> Result<View, Refused> {
-        let terms = Terms::new(&self.broker.setup().settings.drain, wish);
-        self.broker.operations.begin(self.now, subject, terms)
+        let terms = Terms::new(&self.context.current.get().settings.drain, wish);
+        self.context.operations.begin(self.now, subject, terms)
     }
 
     /// Rounds for so long, with whatever `between` does after each.
@@ -162,7 +166,7 @@ impl Rig {
         let end = self.now + time;
         while self.now < end {
             self.now = self.now + Duration::from_millis(100);
-            self.supervisor.round(&self.broker, self.now);
+            self.supervisor.round(&self.context, self.now);
             between(self);
         }
     }
@@ -173,11 +177,11 @@ impl Rig {
 
     /// The newest one.
     fn view(&self) -> View {
-        self.broker.operations.views(self.now).remove(0)
+        self.context.operations.views(self.now).remove(0)
     }
 
     pub(super) fn states(&self) -> Vec<State> {
-        self.broker.operations.views(self.now).iter().map(|view| view.state).collect()
+        self.context.operations.views(self.now).iter().map(|view| view.state).collect()
     }
 }
 
@@ -217,7 +221,7 @@ fn an_empty_backend_is_drained_at_once_and_gets_nothing_more() {
     assert_eq!((view.state, view.total), (State::Done, 0));
     let ask = Ask { key: None, just_failed: None, tried: &[rig.backend("b").id] };
     assert!(rig.pool().pick(rig.now, &ask).is_err());
-    rig.broker.operations.undrain(rig.now, &rig.backend("a"), "somebody wants it");
+    rig.context.operations.undrain(rig.now, &rig.backend("a"), "somebody wants it");
     assert!(rig.pool().pick(rig.now, &ask).is_ok());
 }
 
@@ -293,9 +297,9 @@ fn a_cancelled_drain_calls_its_moves_off_and_can_be_resumed() {
     let moving = rig.moving();
     assert_eq!(moving.len(), 4);
     rig.report(moving[0], MOVED);
-    let view = rig.broker.operations.cancel(rig.now, "drain-1").expect("it runs");
+    let view = rig.context.operations.cancel(rig.now, "drain-1").expect("it runs");
     assert_eq!((view.state, rig.moving().len()), (State::Cancelled, 0));
-    assert!(rig.broker.operations.cancel(rig.now, "drain-1").is_err());
+    assert!(rig.context.operations.cancel(rig.now, "drain-1").is_err());
     for own in &moving[1..] {
         rig.report(*own, Outcome::Stayed(Stay::Asked));
     }
@@ -303,13 +307,13 @@ fn a_cancelled_drain_calls_its_moves_off_and_can_be_resumed() {
     let view = rig.view();
     assert_eq!((view.total, view.moved, view.remaining.remaining, view.remaining.moving), (4, 1, 3, 0));
     assert_eq!(rig.backend("a").duty(), Duty::Draining);
-    rig.broker.operations.resume(rig.now, "drain-1").expect("it was cancelled");
+    rig.context.operations.resume(rig.now, "drain-1").expect("it was cancelled");
     rig.run(SECOND, |rig| {
         rig.report_all(MOVED);
     });
     let view = rig.view();
     assert_eq!((view.state, view.total, view.moved), (State::Done, 4, 4));
-    assert!(rig.broker.operations.resume(rig.now, "drain-1").is_err(), "it is done");
+    assert!(rig.context.operations.resume(rig.now, "drain-1").is_err(), "it is done");
 }
 
 #[test]
@@ -338,7 +342,7 @@ fn too_many_failures_stop_a_drain() {
     assert_eq!((view.state, view.failed), (State::Stopped, 2));
     assert_eq!(view.message, "2 moves failed, more than the 1 that are allowed");
     assert!(!rig.moving().contains(&moving[2]));
-    let view = rig.broker.operations.resume(rig.now, "drain-1").expect("it was stopped");
+    let view = rig.context.operations.resume(rig.now, "drain-1").expect("it was stopped");
     assert_eq!(view.state, State::Running);
     rig.round();
     assert_eq!(rig.view().state, State::Running, "failures of before do not count again");
@@ -421,7 +425,7 @@ fn a_second_operation_of_one_backend_is_refused_by_name() {
     assert_eq!(message, "drain-1 drains a already; wait for it, or cancel it");
     let rebalance = Subject::rebalance(&rig.pool(), 10, Cause::Operator, String::new());
     assert!(rig.begin(rebalance, NO_WISH).is_err());
-    let enabled = rig.broker.operations.set_enabled(rig.now, &rig.backend("a"), true);
+    let enabled = rig.context.operations.set_enabled(rig.now, &rig.backend("a"), true);
     assert!(matches!(enabled, Err(Refused::Conflict { .. })));
     assert_eq!(rig.drain("b").expect("another backend").id, "drain-2");
 }
@@ -436,11 +440,11 @@ fn a_backend_that_is_taken_away_is_drained_by_itself_and_once() {
     assert_eq!((view.cause, view.why.as_str()), ("removed", "the API was asked for it"));
     assert_eq!(view.terms.time_limit, None);
     let moving = rig.moving();
-    rig.broker.operations.cancel(rig.now, &view.id).expect("it runs");
+    rig.context.operations.cancel(rig.now, &view.id).expect("it runs");
     moving.iter().for_each(|own| rig.report(*own, Outcome::Stayed(Stay::Asked)));
     rig.run(SECOND * 2, |_| {});
     assert_eq!(rig.states(), [State::Cancelled]);
-    rig.broker.operations.resume(rig.now, &view.id).expect("it was cancelled");
+    rig.context.operations.resume(rig.now, &view.id).expect("it was cancelled");
     rig.run(SECOND, |rig| {
         rig.report_all(MOVED);
     });
@@ -566,7 +570,7 @@ fn a_failover_tells_each_session_once() {
     rig.begin(subject, Wish { concurrency: Some(2), ..NO_WISH }).expect("nothing is in the way");
     rig.run(SECOND, |_| {});
     let told = |rig: &Rig| -> Vec<u128> {
-        let live = |id: &u128| rig.broker.registry.get(*id);
+        let live = |id: &u128| rig.context.registry.get(*id);
         let left = |id: &u128| live(id).is_some_and(|own| survey::seeks_place(own.core().machine.state()));
         ids.iter().copied().filter(left).collect()
     };
@@ -577,7 +581,8 @@ fn a_failover_tells_each_session_once() {
     let mut core = entry.core();
     core.machine.advance(rig.now, &mut || 0);
     assert!(
-        core.machine.take_dial(rig.now + SECOND).is_some() && core.machine.handle_linked(rig.now, false, 2)
+        std::iter::from_fn(|| core.machine.poll_command(rig.now + SECOND)).last().is_some()
+            && core.machine.handle_linked(rig.now, false, 2)
     );
     core.seat = Some(seat);
     drop(core);
@@ -618,7 +623,7 @@ fn only_so_many_that_ended_are_remembered() {
     for _ in 0..HISTORY + 5 {
         rig.drain("a").expect("it has no sessions");
     }
-    let views = rig.broker.operations.views(rig.now);
+    let views = rig.context.operations.views(rig.now);
     assert_eq!((views.len(), views[0].id.as_str(), views[99].id.as_str()), (HISTORY, "drain-105", "drain-6"));
 }
 
@@ -628,14 +633,14 @@ fn one_that_has_ended_is_remembered_while_sessions_move_for_it() {
     let id = rig.sessions("a", 1)[0];
     rig.drain("a").expect("nothing is in the way");
     rig.round();
-    rig.broker.operations.cancel(rig.now, "drain-1").expect("it runs");
+    rig.context.operations.cancel(rig.now, "drain-1").expect("it runs");
     for _ in 0..=HISTORY {
         rig.drain("b").expect("it has no sessions");
     }
     // It vanishes without a word.
     rig.end(id);
     rig.run(SECOND * 2, |_| {});
-    assert_eq!(rig.broker.operations.tickets.under_way(), 0);
+    assert_eq!(rig.context.operations.tickets.under_way(), 0);
     rig.drain("b").expect("it has no sessions");
     assert_eq!(rig.states().len(), HISTORY);
 }
@@ -648,11 +653,11 @@ fn a_patch_changes_how_it_goes_on() {
     rig.run(SECOND, |_| {});
     assert_eq!(rig.moving().len(), 1);
     let wish = Wish { concurrency: Some(3), force: Some(true), ..NO_WISH };
-    let setup = rig.broker.setup();
+    let setup = rig.context.current.get();
     let view =
-        rig.broker.operations.patch(rig.now, "drain-1", (wish, &setup.settings.drain)).expect("it runs");
+        rig.context.operations.patch(rig.now, "drain-1", (wish, &setup.settings.drain)).expect("it runs");
     assert_eq!((view.terms.concurrency, view.terms.force, view.terms.rate), (3, true, 200));
     rig.run(SECOND, |_| {});
     assert_eq!(rig.moving().len(), 3);
-    assert!(rig.broker.operations.patch(rig.now, "drain-9", (wish, &setup.settings.drain)).is_err());
+    assert!(rig.context.operations.patch(rig.now, "drain-9", (wish, &setup.settings.drain)).is_err());
 }

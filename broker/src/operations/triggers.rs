@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use steadfast_protocol::time::Time;
 
-use super::operation::{Cause, Subject, Terms, Wish};
+use super::kind::Cause;
+use super::operation::{Subject, Terms, Wish};
 use super::{Operations, State};
 use crate::config::settings::Drain;
 use crate::upstream::backend::{Backend, Duty};
@@ -120,8 +121,9 @@ mod tests {
     /// What the triggers make of it that backend `a` asks, or does not.
     fn heed(triggers: &mut Triggers, rig: &Rig, asks: bool) {
         let (pool, backend) = (rig.pool(), rig.backend("a"));
-        let (drain, asks) = (&rig.broker.setup().settings.drain, asks.then(|| "it says so".to_owned()));
-        let begun = triggers.heed(&rig.broker.operations, (&pool, &backend), asks, drain, rig.now);
+        let (drain, asks) =
+            (&rig.context.current.get().settings.drain, asks.then(|| "it says so".to_owned()));
+        let begun = triggers.heed(&rig.context.operations, (&pool, &backend), asks, drain, rig.now);
         triggers.asking = begun.map(|asked| (backend.id, asked)).into_iter().collect();
     }
 
@@ -145,7 +147,7 @@ mod tests {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
         rig.sessions("a", 1);
         heed(&mut triggers, &rig, true);
-        rig.broker.operations.undrain(rig.now, &rig.backend("a"), "the API was asked for it");
+        rig.context.operations.undrain(rig.now, &rig.backend("a"), "the API was asked for it");
         heed(&mut triggers, &rig, true);
         assert_eq!((rig.states(), rig.backend("a").duty()), (vec![State::Cancelled], Duty::Ready));
         rig.drain("a").expect("nothing is in the way");
@@ -167,7 +169,7 @@ mod tests {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
         rig.sessions("a", 1);
         heed(&mut triggers, &rig, true);
-        let drain = rig.broker.operations.view(rig.now, "drain-1").expect("it has begun");
+        let drain = rig.context.operations.view(rig.now, "drain-1").expect("it has begun");
         assert_eq!(drain.terms.time_limit, None);
     }
 
@@ -178,7 +180,7 @@ mod tests {
         heed(&mut triggers, &rig, true);
         heed(&mut triggers, &rig, false);
         assert_eq!(rig.backend("a").duty(), Duty::Draining);
-        let operations = &rig.broker.operations;
+        let operations = &rig.context.operations;
         operations.set_enabled(rig.now, &rig.backend("a"), false).expect("no operation empties it");
         heed(&mut triggers, &rig, true);
         assert_eq!(rig.backend("a").duty(), Duty::Draining);
@@ -193,7 +195,7 @@ mod tests {
         for _ in 0..=HISTORY {
             rig.drain("b").expect("it has no sessions");
         }
-        assert!(rig.broker.operations.view(rig.now, "drain-1").is_err());
+        assert!(rig.context.operations.view(rig.now, "drain-1").is_err());
         heed(&mut triggers, &rig, true);
         heed(&mut triggers, &rig, false);
         assert_eq!(rig.backend("a").duty(), Duty::Ready);

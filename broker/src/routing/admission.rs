@@ -1,6 +1,6 @@
-//! Who may come in: networks, origins, and how much one address may have.
+//! Who may come in: networks, origins, and how much one address may have. The rules that hold for all are asked first,
+//! then those of the route that the request takes.
 
-mod address;
 mod networks;
 mod origins;
 mod rates;
@@ -15,12 +15,12 @@ use http::StatusCode;
 use http::header::HeaderMap;
 
 use crate::config::settings::Access;
-pub(crate) use address::Address;
+use crate::http::denial::Denial;
+use crate::net::address::Address;
 use networks::Networks;
 use origins::Origins;
 use rates::{BrokerClock, Rates, quota};
-pub(crate) use sessions::Pass;
-use sessions::Sessions;
+use sessions::{Pass, Sessions};
 
 /// One set of rules with what it has counted, for all workers. The broker has one and each route
 /// another.
@@ -32,18 +32,9 @@ pub(crate) struct Guard<C: Clock<Instant = Nanos> = BrokerClock> {
     rates: Option<Arc<Rates<C>>>,
 }
 
-/// Why a client may not come in, and what it is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Denial {
-    /// `network`, `origin`, `sessions`, `rate` or `hang_ups`, as the metrics count them.
-    pub(crate) reason: &'static str,
-    /// 403 for what stays so, 429 for what passes (RFC 6585, 4).
-    pub(crate) status: StatusCode,
-    /// When to try again, in seconds; at least 1.
-    pub(crate) retry_after: Option<u32>,
-    /// For the person who reads the answer.
-    pub(crate) sentence: &'static str,
-}
+/// A session's places among those of its address, under the broker's rules and its route's; `None`:
+/// neither counts sessions.
+pub(crate) type Passes = Option<Box<[Option<Pass>; 2]>>;
 
 impl Guard {
     /// A guard that has counted nothing yet.

@@ -3,5 +3,6 @@
 
 pub(crate) mod admission;
 pub(crate) mod binding;
+pub(crate) mod listener;
 pub(crate) mod pauses;
 pub(crate) mod route;

@@ -1,4 +1,5 @@
 //! How much the broker can carry: sessions by descriptors, buffers by memory.
+//! Measured once, at the start; a broker that would carry nothing does not begin.
 
 mod memory;
 

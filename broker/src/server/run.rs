@@ -12,16 +12,17 @@ use super::limits::Capacity;
 use super::listeners::{BoundListener, Listeners};
 use super::signals::Signals;
 use super::wind_down;
-use super::worker::{self, Entrance, Listener, Phase};
-use crate::broker::Broker;
+use super::worker::{self, Entrance, Phase};
+use crate::broker::{Broker, Room};
 use crate::config::settings::Settings;
 use crate::config::{Source, Stamp};
 use crate::operations::{self, evacuation};
 use crate::reload::{self, Reloader};
+use crate::routing::listener::Listener;
 use crate::session::driver::test_kernel;
 use crate::telemetry::logging::Levels;
 use crate::telemetry::metrics::Exporter;
-use crate::upstream::health::checks;
+use crate::upstream::checks::{self, Configured};
 use crate::{admin, clock};
 
 /// What a reload needs.
@@ -51,7 +52,8 @@ pub async fn run(
     let kernel = std::thread::spawn(test_kernel);
     let exporter = Exporter::install();
     let addresses = listeners.clients.iter().map(|listener| listener.address).collect();
-    let broker = Arc::new(Broker::new(settings, &capacity, addresses));
+    let room = Room { sessions: capacity.max_sessions, buffers: capacity.buffers };
+    let broker = Arc::new(Broker::new(settings, room, addresses));
     let entrances = entrances(listeners.clients);
     let (phase, watched) = watch::channel(Phase::Accepting);
     // What it may find out, the first session may need.
@@ -71,9 +73,9 @@ pub async fn run(
     }
     beside.spawn(reloader.run(reload, requested));
     beside.spawn(sweep(Arc::clone(&broker)));
-    beside.spawn(evacuation::keep(Arc::clone(&broker)));
-    beside.spawn(operations::supervise(Arc::clone(&broker)));
-    beside.spawn(checks::supervise(Arc::clone(&broker)));
+    beside.spawn(evacuation::keep(broker.operations_context()));
+    beside.spawn(operations::supervise(broker.operations_context()));
+    beside.spawn(checks::supervise(configured(Arc::clone(&broker))));
     wind_down::end(&broker, &phase, &mut stop).await;
     // A send fails only when no worker is left to hear it.
     let _ = phase.send(Phase::Ending);
@@ -92,7 +94,15 @@ const SWEEP: Duration = Duration::from_millis(250);
 async fn sweep(broker: Arc<Broker>) {
     loop {
         sleep(SWEEP).await;
-        broker.registry.sweep(clock::now());
+        broker.sessions.registry.sweep(clock::now());
+    }
+}
+
+/// What the checks are to know of the configuration.
+fn configured(broker: Arc<Broker>) -> impl Fn() -> Configured {
+    move || {
+        let setup = broker.setup();
+        Configured { pools: setup.pools.values().cloned().collect(), dns: setup.settings.dns.clone() }
     }
 }
 

@@ -27,19 +27,22 @@ async fn wind_down(broker: &Broker, phase: &watch::Sender<Phase>) {
     let setup = broker.setup();
     let settings = &setup.settings;
     broker.retire();
-    tracing::info!(delay = ?settings.shutdown.delay, sessions = broker.registry.len(), "ending: not ready any more");
+    tracing::info!(delay = ?settings.shutdown.delay, sessions = broker.sessions.registry.len(), "ending: not ready any more");
     sleep(settings.shutdown.delay).await;
     let _ = phase.send(Phase::Closed);
-    broker.registry.close_door(clock::now(), settings.close_codes.shutdown);
-    tracing::info!(grace = ?settings.shutdown.grace, sessions = broker.registry.len(), "ending: no new sessions");
-    if timeout(settings.shutdown.grace, broker.registry.emptied()).await.is_ok() {
+    broker.sessions.registry.close_door(clock::now(), settings.close_codes.shutdown);
+    tracing::info!(grace = ?settings.shutdown.grace, sessions = broker.sessions.registry.len(), "ending: no new sessions");
+    if timeout(settings.shutdown.grace, broker.sessions.registry.emptied()).await.is_ok() {
         return;
     }
-    tracing::info!(sessions = broker.registry.len(), "ending: closing the sessions that are left");
-    broker.registry.shut_down(clock::now(), settings.close_codes.shutdown);
+    tracing::info!(sessions = broker.sessions.registry.len(), "ending: closing the sessions that are left");
+    broker.sessions.registry.shut_down(clock::now(), settings.close_codes.shutdown);
     // The machine gives each Close its time; one second more covers what a busy machine adds.
     let patience = settings.timeouts.close.saturating_mul(2) + Duration::from_secs(1);
-    if timeout(patience, broker.registry.emptied()).await.is_err() {
-        tracing::warn!(sessions = broker.registry.len(), "ending: sessions that did not close are cut");
+    if timeout(patience, broker.sessions.registry.emptied()).await.is_err() {
+        tracing::warn!(
+            sessions = broker.sessions.registry.len(),
+            "ending: sessions that did not close are cut"
+        );
     }
 }

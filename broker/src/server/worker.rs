@@ -2,7 +2,6 @@
 //! a session never crosses threads.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::broker::Broker;
 use crate::downstream::upgrade::Visitor;
+use crate::routing::listener::Listener;
 
 /// After an accept that failed for want of descriptors, others get time to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -20,14 +20,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Entrance {
     pub(crate) socket: std::net::TcpListener,
     pub(crate) listener: Listener,
-}
-
-/// Which listener a connection came to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Listener {
-    /// Its place in the configuration.
-    pub(crate) number: usize,
-    pub(crate) address: SocketAddr,
 }
 
 /// Whether workers accept, keep their sessions only, or end.

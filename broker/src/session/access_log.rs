@@ -4,27 +4,27 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use steadfast_protocol::session::{Failure, Note};
+use steadfast_protocol::session::{Event, Failure};
 use steadfast_protocol::steadfast_v1::CLOSE_BREACH;
 
 use crate::clock;
 use crate::session::registry::{Core, Entry};
 use crate::upstream::backend::Backend;
 
-/// Logs and counts what a session's machine has noted.
-pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
+/// Logs and counts what has happened to a session.
+pub(crate) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event) {
     let (session, pool) = (entry.name(), &*entry.gate.pool.name);
     let backend = backend.map_or("-", |backend| backend.name.as_str());
-    match note {
-        Note::Failed(Failure::Planned) => {
+    match event {
+        Event::Failed(Failure::Planned) => {
             metrics::counter!("steadfast_failovers_total", "reason" => "planned").increment(1);
             tracing::debug!(session, pool, backend, "session leaves");
         }
-        Note::Failed(failure) => {
+        Event::Failed(failure) => {
             metrics::counter!("steadfast_failovers_total", "reason" => failure.name()).increment(1);
             tracing::info!(session, pool, backend, reason = failure.name(), "backend failed");
         }
-        Note::Orphaned(failure) => {
+        Event::Orphaned(failure) => {
             metrics::counter!("steadfast_orphaned_total", "reason" => failure.name()).increment(1);
             tracing::info!(
                 session,
@@ -34,7 +34,7 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
                 "backend failed; the client is to reconnect"
             );
         }
-        Note::Linked { pause, replayed } => {
+        Event::Linked { pause, replayed } => {
             metrics::histogram!("steadfast_failover_pause_seconds").record(pause.as_secs_f64());
             tracing::info!(
                 session,
@@ -45,12 +45,11 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
                 "session moved"
             );
         }
-        Note::Silent | Note::NoPong | Note::Fit | Note::Unproven => {}
-        Note::SlowPong(took) => {
+        Event::Fit | Event::Unproven => {}
+        Event::SlowPong(took) => {
             tracing::debug!(session, pool, backend, took_ms = took.as_millis() as u64, "a pong was slow");
         }
-        Note::ClientSilent => tracing::debug!(session, pool, client = %entry.client(), "client is silent"),
-        Note::Unfit => {
+        Event::Unfit => {
             metrics::counter!("steadfast_unfit_total").increment(1);
             tracing::warn!(
                 session,
@@ -59,12 +58,11 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
                 "backend talks but answers no ping: unfit for ack = \"pong\"; this session runs as \"none\" on it"
             );
         }
-        Note::MoveEnded { outcome, .. } => {
+        Event::MoveEnded { outcome, .. } => {
             metrics::counter!("steadfast_moves_total", "outcome" => outcome.name()).increment(1);
             tracing::debug!(session, pool, backend, outcome = outcome.name(), "planned move ended");
         }
-        Note::Cleared => tracing::info!(session, pool, backend, "suspects cleared"),
-        Note::Poison { seq, bytes } => {
+        Event::Poison { seq, bytes } => {
             metrics::counter!("steadfast_poison_total").increment(1);
             tracing::error!(
                 session,
@@ -75,24 +73,37 @@ pub(crate) fn note(entry: &Entry, backend: Option<&Arc<Backend>>, note: &Note) {
                 "dead letter: a message failed every backend it reached alone"
             );
         }
-        Note::ClientViolation(violation) => {
+        Event::ClientViolation(violation) => {
             protocol_error("client", violation.close_code());
             tracing::info!(session, pool, client = %entry.client(), %violation, "client broke the protocol");
         }
-        Note::ClientBreach(why) => {
+        Event::ClientBreach(why) => {
             protocol_error("client", CLOSE_BREACH);
             tracing::info!(session, pool, client = %entry.client(), why, "client broke steadfast.v1");
         }
-        Note::ServiceBreach(breach) => {
+        Event::ServiceBreach(breach) => {
             protocol_error("backend", CLOSE_BREACH);
             let why = breach.sentence();
             tracing::warn!(session, pool, backend, breach = breach.name(), why, "service broke steadfast.v1");
         }
-        Note::BackendViolation(violation) => {
+        Event::BackendViolation(violation) => {
             protocol_error("backend", violation.close_code());
             tracing::warn!(session, pool, backend, %violation, "backend broke the protocol");
         }
     }
+}
+
+/// The client owes an answer, and its connection is looked at.
+pub(crate) fn client_is_silent(entry: &Entry) {
+    let (session, pool) = (entry.name(), &*entry.gate.pool.name);
+    tracing::debug!(session, pool, client = %entry.client(), "client is silent");
+}
+
+/// No message of the session's is suspected any more.
+pub(crate) fn suspects_cleared(entry: &Entry, backend: Option<&Arc<Backend>>) {
+    let (session, pool) = (entry.name(), &*entry.gate.pool.name);
+    let backend = backend.map_or("-", |backend| backend.name.as_str());
+    tracing::info!(session, pool, backend, "suspects cleared");
 }
 
 fn protocol_error(side: &'static str, code: u16) {

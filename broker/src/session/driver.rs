@@ -17,18 +17,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use steadfast_protocol::session::{Dial, DialFailure, Failure, Note, Session};
+use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Failure, Session, SessionSide};
 use steadfast_protocol::time::Time;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
-use crate::broker::Broker;
 use crate::clock;
-use crate::downstream::upgrade::Passes;
 use crate::http::backend_headers::declines_failover;
 use crate::net::lingering_close;
+use crate::routing::admission::Passes;
 use crate::session::access_log;
+use crate::session::context;
 use crate::session::memory::Share;
 use crate::session::registry::{Core, Entry, Place};
 use crate::session::resumption::{Arrival, Claimed, refuse_stale};
@@ -60,7 +60,7 @@ pub(crate) struct Driver {
 
 /// The session's hold on the world.
 struct Io {
-    broker: Arc<Broker>,
+    context: Arc<context::Context>,
     /// `None`: it is away, and may come back.
     client: Option<Side>,
     backend: Option<Side>,
@@ -92,13 +92,13 @@ struct Moving {
 impl Driver {
     /// A session whose both sides are connected.
     pub(crate) fn new(
-        broker: Arc<Broker>,
+        context: Arc<context::Context>,
         entry: Arc<Entry>,
         (client, backend): (TcpStream, TcpStream),
         (place, passes, claimed): (Place, Passes, Option<Claimed>),
     ) -> Driver {
         let io = Io {
-            broker,
+            context,
             client: Some(Side::new(client)),
             backend: Some(Side::new(backend)),
             timer: None,
@@ -192,7 +192,7 @@ impl Io {
 
     /// Takes over the connection on which the client is back.
     fn take_client(&mut self, entry: &Entry, core: &mut Core, now: Time) -> bool {
-        let Some(arrival) = self.broker.returns.take(entry) else { return false };
+        let Some(arrival) = self.context.returns.take(entry) else { return false };
         let Arrival { client, stream, early, resume } = arrival;
         match core.machine.handle_client_back(now, resume.as_ref(), rand::random()) {
             Ok(last_words) => {
@@ -210,57 +210,83 @@ impl Io {
 
     // ---- backends ----
 
-    /// Drops a backend that the machine has left, starts the dial that it wants, and acts on what
-    /// it notes.
+    /// Lets go of what the machine does not want any more, does what it asks, and tells what has happened. True:
+    /// something has moved.
     fn follow(&mut self, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
-        let mut left = false;
-        for note in core.machine.take_notes() {
-            left |= self.act_on(entry, core, note, now);
+        self.let_go(entry, core, now);
+        let mut moved = false;
+        while let Some(command) = core.machine.poll_command(now) {
+            moved |= self.obey(entry, core, command, now);
+            // What it asks next may be the next backend's turn.
+            self.let_go(entry, core, now);
+        }
+        moved
+    }
+
+    fn let_go(&mut self, entry: &Entry, core: &mut Core, now: Time) {
+        while let Some(event) = core.machine.poll_event() {
+            self.hear(entry, core, event, now);
         }
         if !core.machine.wants_link() && self.backend.is_some() {
             self.unlink(entry, core, now);
         }
-        left |= self.follow_target(entry, core) | self.seek_room(entry, core, now);
-        if let Some(moving) = self.moving.as_mut().filter(|_| !core.machine.wants_dial()) {
+        let Some(moving) = &mut self.moving else { return };
+        if !core.machine.wants_target() {
+            moving.target = None;
+        }
+        if !core.machine.wants_dial() {
             moving.dialing = None;
         }
-        // A backend that was left just now needs another round: the machine plans the dial.
-        let Some(dial) = core.machine.take_dial(now) else { return left };
-        if dial.held {
-            self.cross(entry, core, now);
-            return true;
+    }
+
+    fn obey(&mut self, entry: &Arc<Entry>, core: &mut Core, command: Command, now: Time) -> bool {
+        match command {
+            Command::Dial(dial) if dial.held => self.cross(entry, core, now),
+            Command::Dial(dial) => {
+                let dialing = self.dial(entry, dial);
+                self.moving.get_or_insert_default().dialing = Some(dialing);
+            }
+            Command::DialAhead { ticket } => self.begin_target(entry, core, ticket),
+            Command::JudgeSilence => return self.judge_silence(entry, core, now),
+            Command::SeekRoom => return self.seek_room(entry, core, now),
+            Command::JudgeFitness => {
+                self.judge_fitness(entry, core, now);
+                return false;
+            }
+            Command::JudgeClient => {
+                access_log::client_is_silent(entry);
+                self.judge_client(entry, core, now);
+                return false;
+            }
+            Command::ReleaseTurn => {
+                access_log::suspects_cleared(entry, core.seat.as_ref().map(Seat::backend));
+                self.moving.get_or_insert_default().turn = None;
+                return false;
+            }
         }
-        let dialing = self.dial(entry, dial);
-        self.moving.get_or_insert_default().dialing = Some(dialing);
         true
     }
 
-    /// True: the machine has left its backend.
-    fn act_on(&mut self, entry: &Arc<Entry>, core: &mut Core, note: Note, now: Time) -> bool {
-        self.report(entry, core, &note);
-        if blames(&note) {
+    fn hear(&mut self, entry: &Entry, core: &mut Core, event: Event, now: Time) {
+        self.report(entry, core, &event);
+        if blames(&event) {
             blame(entry, core, now);
         }
-        match (note, &core.seat) {
-            (Note::Failed(Failure::Close(code)) | Note::Orphaned(Failure::Close(code)), Some(seat)) => {
+        match (event, &core.seat) {
+            (Event::Failed(Failure::Close(code)) | Event::Orphaned(Failure::Close(code)), Some(seat)) => {
                 seat.closed_with(now, code)
             }
-            (Note::Silent, _) => return self.judge_silence(entry, core, now),
-            (Note::NoPong, _) => self.judge_fitness(entry, core, now),
-            (Note::Fit, _) => entry.gate.pool.pongs.came(),
-            (Note::Unproven, _) => entry.gate.pool.pongs.was_missed(),
-            (Note::SlowPong(took), _) => entry.gate.pool.pongs.was_slow(took, self.ack_timeout(entry)),
-            (Note::ClientSilent, _) => self.judge_client(entry, core, now),
-            (Note::Cleared, _) => self.moving.get_or_insert_default().turn = None,
+            (Event::Fit, _) => entry.gate.pool.pongs.came(),
+            (Event::Unproven, _) => entry.gate.pool.pongs.was_missed(),
+            (Event::SlowPong(took), _) => entry.gate.pool.pongs.was_slow(took, self.ack_timeout(entry)),
             _ => {}
         }
-        false
     }
 
-    fn report(&self, entry: &Entry, core: &Core, note: &Note) {
-        access_log::note(entry, core.seat.as_ref().map(Seat::backend), note);
-        if let Note::MoveEnded { ticket, outcome } = *note {
-            self.broker.operations.ended(ticket, outcome);
+    fn report(&self, entry: &Entry, core: &Core, event: &Event) {
+        access_log::event(entry, core.seat.as_ref().map(Seat::backend), event);
+        if let Event::MoveEnded { ticket, outcome } = *event {
+            self.context.tickets.ended(ticket, outcome);
         }
     }
 
@@ -285,14 +311,14 @@ impl Io {
     }
 
     fn dial(&self, entry: &Arc<Entry>, dial: Dial) -> Dialing {
-        let (broker, entry) = (Arc::clone(&self.broker), Arc::clone(entry));
+        let (context, entry) = (Arc::clone(&self.context), Arc::clone(entry));
         let moving = self.moving.as_ref();
         let just_failed = moving.and_then(|moving| moving.just_failed.as_ref()).map(|backend| backend.id);
         let mut refusing = self.refusing();
         Box::pin(async move {
             let session = entry.name();
             let search = Search { suspect: dial.suspect, ..search(&entry, &session, just_failed) };
-            let found = broker.dialer.again(&search, &mut refusing).await;
+            let found = context.dialer.again(&search, &mut refusing).await;
             (found, refusing)
         })
     }
@@ -372,9 +398,9 @@ impl Drop for Driver {
         let last = io.moving.as_ref().and_then(|moving| moving.just_failed.as_ref());
         access_log::ended(entry, &core, last.map(|backend| backend.name.as_str()));
         drop(core);
-        io.broker.budget.give_back(&mut io.share, entry.id);
-        io.broker.registry.remove(entry.id, ledger);
-        io.broker.returns.send_away(entry.id);
+        io.context.budget.give_back(&mut io.share, entry.id);
+        io.context.registry.remove(entry.id, ledger);
+        io.context.returns.send_away(entry.id);
     }
 }
 
@@ -394,7 +420,7 @@ impl Future for Driver {
                 io.finish(&core);
                 return Poll::Ready(());
             }
-            io.broker.budget.count(&mut io.share, core.machine.buffered());
+            io.context.budget.count(&mut io.share, core.machine.buffered());
             if more {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -423,9 +449,9 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Search
 }
 
 /// What the backend is to blame for. To leave it was the broker's plan, and a cut the client's doing.
-fn blames(note: &Note) -> bool {
-    let (Note::Failed(failure) | Note::Orphaned(failure)) = note else { return false };
-    !matches!(failure, Failure::Planned | Failure::Ordered | Failure::Cut)
+fn blames(event: &Event) -> bool {
+    let (Event::Failed(failure) | Event::Orphaned(failure)) = event else { return false };
+    !matches!(failure, Failure::Planned | Failure::Ordered | Failure::Cut | Failure::Restored)
 }
 
 /// A backend that fails a young session may be one that fails them all.

@@ -13,8 +13,8 @@ use steadfast_protocol::steadfast_v1::client_wire::Resume;
 use steadfast_protocol::websocket::frame::close_frame;
 use tokio::net::TcpStream;
 
-use crate::downstream::upgrade::PlainToken;
 use crate::net::lingering_close;
+use crate::session::plain_token::PlainToken;
 use crate::session::registry::{Entry, Registry};
 
 /// Tells a client to try again (RFC 6455, 7.4.1 and its registry: service restart).

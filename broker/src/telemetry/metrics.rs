@@ -176,9 +176,9 @@ fn describe() {
 fn collect(broker: &Broker) {
     // What has ended first: a session that ends meanwhile is missed by one look, never counted
     // twice, and the next look makes up for it.
-    let mut total = *broker.registry.past();
+    let mut total = *broker.sessions.registry.past();
     let mut unacknowledged = 0;
-    for entry in broker.registry.all() {
+    for entry in broker.sessions.registry.all() {
         let core = entry.core();
         total += core.machine.ledger();
         unacknowledged += core.machine.unacknowledged();
@@ -186,10 +186,10 @@ fn collect(broker: &Broker) {
     if let Some(at) = broker.reconfigured() {
         metrics::gauge!("steadfast_reload_last_success_timestamp_seconds").set(at.as_secs_f64());
     }
-    metrics::gauge!("steadfast_sessions").set(broker.registry.len() as f64);
+    metrics::gauge!("steadfast_sessions").set(broker.sessions.registry.len() as f64);
     metrics::gauge!("steadfast_unacknowledged_bytes").set(unacknowledged as f64);
-    metrics::gauge!("steadfast_buffered_bytes").set(broker.budget.used() as f64);
-    metrics::counter!("steadfast_sessions_total").absolute(broker.registry.begun());
+    metrics::gauge!("steadfast_buffered_bytes").set(broker.sessions.budget.used() as f64);
+    metrics::counter!("steadfast_sessions_total").absolute(broker.sessions.registry.begun());
     for (direction, counts) in [("up", total.up), ("down", total.down)] {
         publish(direction, counts);
     }

@@ -1,4 +1,5 @@
 //! One service behind the broker: what is known of it, and what follows for new sessions.
+//! Which backends there are beside it is the pool's matter.
 
 mod asking;
 mod condition;

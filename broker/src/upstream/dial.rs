@@ -1,4 +1,5 @@
-//! Reaching a backend: TCP, the upgrade, and what its answer means.
+//! Reaching a backend: TCP, the upgrade, and what its answer means. One search tries one
+//! backend after another, until one takes the session or none is left to ask.
 
 mod exchange;
 mod hang_ups;
@@ -25,9 +26,9 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use crate::clock;
 use crate::http::backend_headers::{check_upgrade, requests_drain};
+use crate::http::denial::Denial;
 use crate::http::replay_request::Handshake;
 use crate::net::connect::{connect, is_local, is_used_up};
-use crate::routing::admission::Denial;
 use crate::upstream::backend::{Backend, Seat};
 use crate::upstream::manner::{OVER_LIMIT, Wire};
 use crate::upstream::pool::{Ask, Dialing, NoSeat, Pool};

@@ -1,4 +1,5 @@
 //! Backends found by name: what is asked of the DNS, and what becomes of its answers.
+//! What is found is handed to the pool, which decides.
 
 pub(crate) mod follower;
 pub(crate) mod resolver;

@@ -3,6 +3,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod balance;
+pub(crate) mod checks;
 pub(crate) mod conversations;
 pub(crate) mod dial;
 pub(crate) mod discovery;

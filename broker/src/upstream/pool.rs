@@ -1,4 +1,5 @@
-//! Pools: which backends there are, and which one a session gets.
+//! Pools: which backends there are, and which one a session gets. A change makes the next
+//! list of backends, and replaces the old one as a whole.
 
 mod invitations;
 pub(crate) mod killers;

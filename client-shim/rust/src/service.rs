@@ -29,6 +29,8 @@
 mod commit;
 mod driver;
 mod end;
+mod event;
+mod handshake_error;
 mod listener;
 mod options;
 mod sender;
@@ -37,10 +39,12 @@ mod shared;
 mod upgrade;
 
 pub use commit::{Commit, Push, SendError};
-pub use end::End;
+pub use end::{End, Ended};
+pub use event::Event;
+pub use handshake_error::HandshakeError;
 pub use listener::Listener;
 pub use options::{Admit, OnRefused, Options, Refusal};
-pub use sender::{Ended, Sender};
-pub use session::{Event, Session};
+pub use sender::Sender;
+pub use session::Session;
 pub use steadfast_protocol::steadfast_v1::service::{Breach, Limits, Misuse};
-pub use upgrade::{HandshakeError, SHIM, is_broker};
+pub use upgrade::{SHIM, is_broker};

@@ -1,5 +1,6 @@
-//! What is kept in memory: chains of bytes that are shared, and the ring of messages for a replay. Knows nothing of what
-//! the bytes say.
+//! What is kept in memory: chains of bytes that are shared, the frames in them, and the ring of messages for a replay.
+//! Knows nothing of what the messages say.
 
 pub mod chain;
+pub(crate) mod frame_iter;
 pub mod ring;

@@ -12,7 +12,7 @@
 //! client's own). A message's end is found again by its headers, so that no index is kept.
 
 use crate::buffer::chain::Chain;
-use crate::websocket::frame_iter::Frames;
+use crate::buffer::frame_iter::Frames;
 use crate::websocket::scanner::Data;
 
 /// Bounded by its user: a session stops reading its client when the ring is full.

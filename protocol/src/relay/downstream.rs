@@ -9,11 +9,11 @@
 //! ```
 
 use crate::buffer::chain::{Chain, Gather};
+use crate::buffer::frame_iter::Frames;
 use crate::buffer::ring::Ring;
 use crate::relay::resume_buffer::{NotSent, ResumeBuffer};
 use crate::steadfast_v1::kind_byte::Kinded;
 use crate::websocket::frame::{Opcode, control_frame};
-use crate::websocket::frame_iter::Frames;
 use crate::websocket::scanner::Data;
 
 /// While more than this waits for the client, its pings are answered one at a time, the latest
@@ -176,7 +176,7 @@ impl DownstreamWriter {
         self.messages += next.messages;
         self.bytes = self.bytes.wrapping_add(next.bytes);
         if let Some(kept) = self.kept_mut() {
-            kept.absorb(next);
+            next.hand_over(&mut kept.ring);
         } else if let Some(Way::Passing(mut next)) = next.queues.map(|way| *way)
             && let Some(queues) = self.passing()
         {
@@ -186,7 +186,7 @@ impl DownstreamWriter {
     }
 
     /// Puts what is kept here to the end of `ring`.
-    pub(crate) fn hand_over(self, ring: &mut Ring) {
+    fn hand_over(self, ring: &mut Ring) {
         let Some(Way::Passing(queues)) = self.queues.map(|way| *way) else { return };
         let whole = queues.out.len();
         let mut passed = 0;

@@ -9,10 +9,9 @@
 //! ```
 
 use crate::buffer::chain::{Chain, Gather};
+use crate::buffer::frame_iter::Frames;
 use crate::buffer::ring::Ring;
-use crate::relay::downstream::DownstreamWriter;
 use crate::websocket::frame::{Opcode, control_frame};
-use crate::websocket::frame_iter::Frames;
 use crate::websocket::scanner::Data;
 
 /// While more than this of our own frames waits, a pong or a message of our own replaces the one before it.
@@ -279,11 +278,6 @@ impl ResumeBuffer {
             assert!(sent == base && ours, "something is written to a client without a connection");
             assert!(self.close.as_ref().is_none_or(|close| close.written == 0), "a part of a Close is");
         }
-    }
-
-    /// Takes over what another backend has said.
-    pub(crate) fn absorb(&mut self, next: DownstreamWriter) {
-        next.hand_over(&mut self.ring);
     }
 }
 

@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::buffer::ring::Ring;
+use crate::entropy::Entropy;
 use crate::time::Time;
 
 use inserts::{Insert, Inserts};
@@ -33,16 +34,6 @@ use window::Pace;
 
 pub(crate) use marking::Wanted;
 pub(crate) use ping::Tidings;
-
-/// A source of unpredictable numbers, the driver's. Masking keys must be unpredictable
-/// (RFC 6455, 5.3), and a nonce must not be guessed by a backend that never read the ping.
-pub type Entropy<'a> = dyn FnMut() -> u64 + 'a;
-
-/// A masking key.
-pub(crate) fn mask_key(entropy: &mut Entropy<'_>) -> [u8; 4] {
-    let [a, b, c, d, ..] = entropy().to_be_bytes();
-    [a, b, c, d]
-}
 
 /// Acknowledged messages wait for the end of `ack_hold` in at most so many steps.
 const HOLD_STEPS: usize = 64;

@@ -33,7 +33,7 @@ mod late;
 use std::time::Duration;
 
 use crate::buffer::chain::Gather;
-use crate::relay::upstream::Entropy;
+use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::backend_link::backend_scanner;

@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::relay::upstream::Entropy;
+use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::backend_link::BackendLink;

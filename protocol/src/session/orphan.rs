@@ -20,7 +20,7 @@
 
 use std::time::Duration;
 
-use crate::relay::upstream::Entropy;
+use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::departure::GOING_AWAY;

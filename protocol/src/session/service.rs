@@ -12,8 +12,9 @@
 //!   notice              in the ping that is sent anyway, or at once if a commit asks for it
 //! ```
 
+use crate::entropy::{Entropy, mask_key};
 use crate::relay::downstream::DirectWrite;
-use crate::relay::upstream::{Entropy, Tidings, mask_key};
+use crate::relay::upstream::Tidings;
 use crate::steadfast_v1::assembler::{Assembler, Step};
 use crate::steadfast_v1::service_wire::{Attach, Commit, Envelope, Malformed};
 use crate::steadfast_v1::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};

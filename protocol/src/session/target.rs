@@ -3,8 +3,8 @@
 //! It is told nothing of the client yet. Its pings are answered, so that it can wait; a Close, a breach
 //! or the end of its connection is its loss, and the session stays where it is.
 
+use crate::entropy::{Entropy, mask_key};
 use crate::relay::downstream::DownstreamWriter;
-use crate::relay::upstream::{Entropy, mask_key};
 use crate::steadfast_v1::kind_byte::AddKind;
 use crate::websocket::frame::{Opcode, control_frame};
 use crate::websocket::scanner::{Control, Data, Item, Scanner};

@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use super::client_wire::{FromClient, Offer, Resume, Token};
 use super::{CLOSE_BREACH, SessionId};
-use crate::relay::upstream::Entropy;
+use crate::entropy::Entropy;
 use crate::time::Time;
 
 pub use breach::Breach;

@@ -3,6 +3,5 @@
 
 pub mod deflate;
 pub mod frame;
-pub(crate) mod frame_iter;
 pub mod scanner;
 pub mod violation;

@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::trouble::Trouble;
 use crate::api::client::views::Backend;
-use crate::cli::args::Exit;
+use crate::cli::exit::Exit;
 
 /// How alike two names are (Jaro-Winkler, 0 to 1) before one is offered for the other. `b1` and `b9` are.
 const ALIKE_MIN: f64 = 0.65;

@@ -5,7 +5,7 @@ use std::fmt;
 use http::StatusCode;
 
 use crate::api::client::Error;
-use crate::cli::args::Exit;
+use crate::cli::exit::Exit;
 
 /// One line for people, and an exit code for scripts.
 #[derive(Debug)]

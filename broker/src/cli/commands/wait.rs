@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::trouble::Trouble;
 use crate::api::client::views::{Backend, Backends, OneOperation, Operation, Sessions};
 use crate::api::client::{Answer, Api};
-use crate::cli::args::Exit;
+use crate::cli::exit::Exit;
 use crate::operations::State;
 
 /// From one look to the next.

@@ -10,7 +10,8 @@ use toml::de::DeValue;
 
 use super::{number, quoted_text};
 use crate::config::raw::{Fault, Section, found};
-use crate::config::values::{self, request};
+use crate::config::text::quoted;
+use crate::config::values::request;
 
 /// Parts of one value.
 const PARTS_MAX: usize = 4096;
@@ -71,7 +72,7 @@ impl Section<'_> {
             few_enough(table.len())?;
             let mut seen = HashSet::new();
             let pair = |(key, value): (&Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
-                let shown = values::quoted(key.get_ref());
+                let shown = quoted(key.get_ref());
                 let name = parse_key(key.get_ref()).and_then(|name| once(&mut seen, name, &shown));
                 let name = name.map_err(|message| fault(key, message))?;
                 let value_read = quoted_text(value.get_ref()).and_then(&parse);
@@ -111,7 +112,7 @@ fn once<T: Clone + Eq + Hash>(seen: &mut HashSet<T>, part: T, shown: &str) -> Re
 /// A part as it was written. Only texts and numbers are ever parts.
 fn shown(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(text) => values::quoted(text),
+        DeValue::String(text) => quoted(text),
         other => found(other),
     }
 }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::quoted;
 use crate::config::settings::{Backend, Query};
+use crate::config::text::quoted;
 
 /// Longest DNS name (RFC 1035 2.3.4, without the root label).
 pub(super) const HOST_LENGTH_MAX: usize = 253;

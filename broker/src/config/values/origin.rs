@@ -1,8 +1,8 @@
 //! How origins are written (RFC 6454, 6.2).
 
-use super::quoted;
 use super::request::host_pattern;
 use crate::config::settings::{HostPattern, OriginPattern};
+use crate::config::text::quoted;
 
 /// What [`origin`] reads, in words.
 pub(in crate::config) const ORIGIN: &str = "SCHEME://HOST[:PORT] or SCHEME://*.DOMAIN[:PORT]";

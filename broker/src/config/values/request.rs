@@ -7,9 +7,10 @@ use http::header::{self, HeaderName, HeaderValue};
 use regex::{Regex, RegexBuilder};
 
 use super::network::host_name;
-use super::{quoted, within};
+use super::within;
 use crate::config::settings::{HashKey, HostPattern};
-use crate::http::replay_request;
+use crate::config::text::quoted;
+use crate::http::hop_by_hop;
 
 /// Bytes of a path, of an expression and of a header's value in the file.
 const TEXT_MAX: usize = 4096;
@@ -120,7 +121,7 @@ pub(in crate::config) fn relayed_header(text: &str) -> Result<HeaderName, String
 /// The name of a header that a rule may set.
 pub(in crate::config) fn settable_header(text: &str) -> Result<HeaderName, String> {
     let name = header_name(text)?;
-    if !replay_request::passes(&name) || name.as_str().starts_with("sec-websocket-") {
+    if !hop_by_hop::passes(&name) || name.as_str().starts_with("sec-websocket-") {
         return Err(format!("{} belongs to the broker's own handshakes; remove it", quoted(text)));
     }
     Ok(name)

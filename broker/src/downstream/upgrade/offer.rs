@@ -6,9 +6,8 @@ use steadfast_protocol::steadfast_v1::client_wire::{self, Reason, Resume};
 use steadfast_protocol::websocket::deflate::Offer as DeflateOffer;
 
 use crate::http::token_list::split;
+use crate::session::plain_token::PlainToken;
 use crate::upstream::dial::{Agreed, Terms};
-
-use super::resume::PlainToken;
 
 /// A client's subprotocols and extensions.
 #[derive(Debug)]

@@ -1,32 +1,16 @@
 //! The query parameter by which a client that does not link the shim comes back to its session.
 
-use std::fmt;
-use std::ops::RangeInclusive;
-
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
+
+use crate::session::plain_token::PlainToken;
 
 /// The parameter's name.
 const PARAMETER: &str = "steadfast-resume";
 
-/// Characters of a token: from 128 bits of entropy to what nobody needs.
-const LENGTHS: RangeInclusive<usize> = 22..=128;
-
 const FORM: &str = "steadfast-resume must be 22 to 128 characters of base64url: A-Z a-z 0-9 - _";
 const TWICE: &str = "the query has more than one steadfast-resume; send one";
 const TARGET: &str = "the request's target cannot be read";
-
-/// A secret of the client's own making, one for each of its logical connections: whoever shows it again
-/// gets the session.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct PlainToken(Box<str>);
-
-impl fmt::Debug for PlainToken {
-    /// Without the secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PlainToken(...)")
-    }
-}
 
 /// Takes the parameter out of the request's target, so that no backend sees it; everything else of the
 /// target stays as it is. `None`: there is none.
@@ -53,8 +37,7 @@ fn name_of(pair: &str) -> &str {
 
 fn read(pair: &str) -> Option<PlainToken> {
     let (_, token) = pair.split_once('=')?;
-    let digits = token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    (digits && LENGTHS.contains(&token.len())).then(|| PlainToken(token.into()))
+    PlainToken::new(token)
 }
 
 /// The target with these parameters alone.
@@ -72,6 +55,10 @@ mod tests {
 
     /// 22 characters.
     const TOKEN: &str = "AZaz09-_AZaz09-_AZaz09";
+
+    fn token(text: &str) -> PlainToken {
+        PlainToken::new(text).expect("it has the form")
+    }
 
     fn taken(target: &str) -> (Result<Option<PlainToken>, &'static str>, String) {
         let mut request = Request::get(target).body(()).expect("a request");
@@ -92,7 +79,7 @@ mod tests {
             ("http://chat.test/chat?steadfast-resume=TOKEN&a", "http://chat.test/chat?a"),
         ] {
             let found = taken(&target.replace("TOKEN", TOKEN));
-            assert_eq!(found, (Ok(Some(PlainToken(TOKEN.into()))), left.to_owned()), "{target}");
+            assert_eq!(found, (Ok(Some(token(TOKEN))), left.to_owned()), "{target}");
         }
     }
 
@@ -114,8 +101,8 @@ mod tests {
     #[test]
     fn a_token_has_its_form() {
         let with = |token: &str| taken(&format!("/chat?steadfast-resume={token}")).0;
-        for token in [TOKEN, &"a".repeat(128)] {
-            assert_eq!(with(token), Ok(Some(PlainToken(token.into()))));
+        for text in [TOKEN, &"a".repeat(128)] {
+            assert_eq!(with(text), Ok(Some(token(text))));
         }
         let padded = format!("{TOKEN}==");
         let escaped = format!("%41{}", &TOKEN[1..]);

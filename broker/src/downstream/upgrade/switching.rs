@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::config::settings::HeaderRules;
 use crate::http::header_rules;
-use crate::http::replay_request::end_to_end;
+use crate::http::hop_by_hop::end_to_end;
 use crate::upstream::dial::{Agreed, Link};
 
 use super::offer::Spoken;

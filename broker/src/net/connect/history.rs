@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::race::Won;
+use super::way::Won;
 
 /// How long a source that was overtaken comes last. Then it is tried in its turn again, since one lost
 /// packet looks the same.

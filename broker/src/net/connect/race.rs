@@ -10,19 +10,11 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::fault::{Fault, Kind};
-use super::ways::{Way, Ways};
+use super::way::{Way, Won};
+use super::ways::Ways;
 
 /// How long a try may be silent before the next one begins: the Connection Attempt Delay.
 pub(super) const DELAY: Duration = Duration::from_millis(250);
-
-/// A connection, and what the others tell beside it.
-#[derive(Debug)]
-pub(super) struct Won<S> {
-    pub(super) stream: S,
-    pub(super) way: Way,
-    /// Sources that had begun earlier and were still silent toward the same target.
-    pub(super) overtaken: Vec<IpAddr>,
-}
 
 /// Tries one way after another with `open` until `end`. The next begins when one has failed, or was
 /// silent for a while; those that are silent go on meanwhile.

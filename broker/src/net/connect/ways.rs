@@ -5,13 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::fault::Kind;
 use super::history::History;
-
-/// A target, and where to come from; `None`: the system chooses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Way {
-    pub(super) target: SocketAddr,
-    pub(super) source: Option<IpAddr>,
-}
+use super::way::Way;
 
 /// Ways that have not been tried yet, the next one first.
 #[derive(Debug)]

@@ -12,9 +12,9 @@ use governor::state::StateStore;
 use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
 use governor::{Quota, RateLimiter};
 
-use super::address::Address;
 use crate::clock;
 use crate::config::settings::Access;
+use crate::net::address::Address;
 
 /// Addresses that are remembered at the most. One is forgotten when it has its whole burst again, and
 /// every upgrade puts that off by a second at the most, so that the table fills only when there are

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dashmap::{DashMap, Entry};
 
-use super::address::Address;
+use crate::net::address::Address;
 
 /// Counts by address. An address without sessions has no entry, so there are never more entries than
 /// sessions.

@@ -92,8 +92,9 @@ impl Io {
                 }
             }
         }
-        for note in core.machine.take_notes() {
-            self.report(entry, core, &note);
+        // Whom to blame for it is settled.
+        while let Some(event) = core.machine.poll_event() {
+            self.report(entry, core, &event);
         }
         true
     }

@@ -76,7 +76,7 @@ impl Io {
         if !self.is_readable(entry, Direction::Down) {
             return false;
         }
-        if machine.set_memory_short(self.broker.budget.is_short()) {
+        if machine.set_memory_short(self.context.budget.is_short()) {
             return true;
         }
         let wants = machine.wants_backend();
@@ -119,13 +119,13 @@ impl Io {
             Direction::Down => &self.backend,
         };
         if side.is_none() {
-            self.broker.budget.rest(&mut self.share, entry.id, direction);
+            self.context.budget.rest(&mut self.share, entry.id, direction);
         }
         side.as_ref().is_some_and(|side| !side.drained || side.broken)
     }
 
     fn may_read(&mut self, entry: &Entry, direction: Direction, (wants, open): (bool, bool)) -> bool {
-        let budget = &self.broker.budget;
+        let budget = &self.context.budget;
         if !wants {
             budget.rest(&mut self.share, entry.id, direction);
             return false;

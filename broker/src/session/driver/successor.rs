@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use steadfast_protocol::session::{DialFailure, Session};
+use steadfast_protocol::session::{DialFailure, Session, SessionSide};
 use steadfast_protocol::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -68,18 +68,11 @@ impl Io {
         }
     }
 
-    /// Drops what the machine does not want any more, and begins the dial that it wants.
-    pub(super) fn follow_target(&mut self, entry: &Arc<Entry>, core: &mut Core) -> bool {
-        if !core.machine.wants_target()
-            && let Some(moving) = &mut self.moving
-        {
-            moving.target = None;
-        }
-        let Some(ticket) = core.machine.take_target() else { return false };
+    /// Begins the dial for the next backend of this move.
+    pub(super) fn begin_target(&mut self, entry: &Arc<Entry>, core: &Core, ticket: u64) {
         let present = core.seat.as_ref().map(|seat| seat.backend().id);
         let dialing = self.dial_ahead(entry, present, ticket);
         self.moving.get_or_insert_default().target = Some(Target::Dialing(dialing));
-        true
     }
 
     /// The next backend is connected. The place that it has for this session may be its last.
@@ -88,15 +81,15 @@ impl Io {
     }
 
     fn dial_ahead(&self, entry: &Arc<Entry>, present: Option<usize>, ticket: u64) -> Dialing {
-        let (broker, entry) = (Arc::clone(&self.broker), Arc::clone(entry));
+        let (context, entry) = (Arc::clone(&self.context), Arc::clone(entry));
         let mut refusing = self.refusing();
-        let only = broker.operations.target(ticket);
+        let only = context.tickets.target(ticket);
         Dialing(Box::pin(async move {
             // No semaphore here is ever closed, so a turn always comes.
-            let turn = Arc::clone(&broker.moves).acquire_owned().await.ok();
+            let turn = Arc::clone(&context.moves).acquire_owned().await.ok();
             let session = entry.name();
             let search = search(&entry, &session, present);
-            let link = broker.dialer.ahead(&search, &mut refusing, only).await;
+            let link = context.dialer.ahead(&search, &mut refusing, only).await;
             Found { link, refusing, turn }
         }))
     }
@@ -137,8 +130,7 @@ fn held(
 
 impl Held {
     fn write(&mut self, cx: &mut Context<'_>, machine: &mut Session) -> bool {
-        let bytes = machine.poll_transmit(SessionSide::NextBackend);
-        let n = if bytes.is_empty() { 0 } else { self.side.write(cx, bytes) };
+        let n = self.side.write_all_of(cx, &machine.poll_transmit(SessionSide::NextBackend));
         machine.handle_written(SessionSide::NextBackend, n);
         n > 0
     }

@@ -1,7 +1,9 @@
 //! Whether a backend takes connections again that has failed its sessions.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use steadfast_protocol::time::Time;
 
@@ -9,7 +11,6 @@ use super::Backend;
 use crate::clock;
 use crate::net::connect::connect;
 use crate::upstream::balance::Standing;
-use crate::upstream::pool::Pool;
 
 /// One connection at a time, however many sessions want to know.
 #[derive(Debug, Default)]
@@ -21,8 +22,13 @@ pub(super) struct Knock {
 
 impl Backend {
     /// How many sessions it has room for, if it has taken a connection that was begun after `since`. One is
-    /// begun, to know it the next time.
-    pub(crate) fn room_if_back(self: &Arc<Backend>, pool: &Arc<Pool>, now: Time, since: Time) -> usize {
+    /// begun, to know it the next time: `from` says from which addresses, and how long it may take.
+    pub(crate) fn room_if_back(
+        self: &Arc<Backend>,
+        from: impl FnOnce() -> (Vec<IpAddr>, Duration),
+        now: Time,
+        since: Time,
+    ) -> usize {
         let candidate = self.candidate(now, false);
         let room = candidate.filter(|candidate| candidate.standing != Standing::Ejected).map(|it| it.room());
         let Some(room) = room.filter(|room| *room > 0) else { return 0 };
@@ -30,17 +36,16 @@ impl Backend {
             return room;
         }
         if !self.knock.under_way.swap(true, Relaxed) {
-            tokio::spawn(knock(Arc::clone(self), Arc::clone(pool)));
+            tokio::spawn(knock(Arc::clone(self), from()));
         }
         0
     }
 }
 
-async fn knock(backend: Arc<Backend>, pool: Arc<Pool>) {
+async fn knock(backend: Arc<Backend>, (sources, limit): (Vec<IpAddr>, Duration)) {
     let begun = clock::now();
-    let limit = pool.present().dialing.connect;
     let Backend { host, port, history, .. } = &*backend;
-    if connect(host, *port, &pool.sources(), history, limit).await.is_ok() {
+    if connect(host, *port, &sources, history, limit).await.is_ok() {
         backend.knock.answered.store(begun.micros_since(Time::ORIGIN), Relaxed);
     }
     backend.knock.under_way.store(false, Relaxed);

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{DialError, Search, cause, failed};
 use crate::clock;
-use crate::routing::admission::Denial;
+use crate::http::denial::Denial;
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Pool;
 use crate::upstream::pool::killers::{Judgement, Request, Span, Verdict};

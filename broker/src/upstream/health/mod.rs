@@ -3,7 +3,6 @@
 
 pub(crate) mod agent;
 pub(crate) mod asks;
-pub(crate) mod checks;
 pub(crate) mod circuit;
 pub(crate) mod probe;
 pub(crate) mod vitals;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use steadfast_protocol::time::Time;
 
 use crate::http::replay_request::Handshake;
-use crate::routing::admission::Address;
+use crate::net::address::Address;
 
 /// How long a kill is remembered, and how long requests like those that killed are turned away.
 const MEMORY: Duration = Duration::from_secs(60);

@@ -54,3 +54,21 @@ impl std::fmt::Display for End {
         }
     }
 }
+
+/// The session is not at this service any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended(
+    /// How it left; `None`: it is being closed by this service.
+    pub Option<End>,
+);
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Some(end) => write!(f, "the session is not here any more: {end}"),
+            None => f.write_str("this service is closing the session"),
+        }
+    }
+}
+
+impl std::error::Error for Ended {}

@@ -12,41 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::Message;
 use crate::wire::{self, Pulse, Wire};
 
 use super::shared::Shared;
-use super::{Commit, End, Ended, HandshakeError, Options, Push, Sender, driver};
-
-/// What happens to a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A message of the client's.
-    Message {
-        /// Its seq: 1, 2, 3 ... in the session, wherever that is. With the session's name it is a key by which
-        /// a store knows a message that comes again.
-        seq: u64,
-        /// The message.
-        message: Message,
-    },
-    /// The broker has applied all commits up to this number.
-    Applied(u64),
-    /// The session is to leave: what can be committed should be, with a capsule.
-    Draining,
-    /// It has left; the last event.
-    Ended(End),
-}
-
-impl Event {
-    /// What it costs while it waits, in bytes.
-    pub(super) fn cost(&self) -> usize {
-        let payload = match self {
-            Event::Message { message, .. } => message.as_bytes().len(),
-            _ => 0,
-        };
-        payload.saturating_add(size_of::<Event>())
-    }
-}
+use super::{Commit, End, Ended, Event, HandshakeError, Options, Push, Sender, driver};
 
 /// A session. Dropping it before its end is like the service's death: the broker takes it to another one.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Response};
 
-use super::{End, Options, Refusal, Session};
+use super::{HandshakeError, Options, Refusal, Session};
 
 /// The header by which a broker and a service tell each other that they speak `steadfast.v1`; its value is `1`.
 pub const SHIM: HeaderName = HeaderName::from_static("steadfast-shim");
@@ -19,32 +19,6 @@ pub const SHIM: HeaderName = HeaderName::from_static("steadfast-shim");
 pub fn is_broker(headers: &HeaderMap) -> bool {
     headers.get(SHIM).is_some_and(|version| version == "1")
 }
-
-/// Why a connection did not become a session.
-#[derive(Debug)]
-pub enum HandshakeError {
-    /// It is no WebSocket upgrade, or was broken off.
-    NoUpgrade(String),
-    /// It was refused with this status.
-    Refused(StatusCode),
-    /// It took too long. A health check that opens a WebSocket and goes away looks like this, or the next.
-    Timeout,
-    /// No session has come.
-    NoSession(End),
-}
-
-impl std::fmt::Display for HandshakeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            HandshakeError::NoUpgrade(why) => write!(f, "this is no WebSocket upgrade: {why}"),
-            HandshakeError::Refused(status) => write!(f, "the upgrade was refused with {status}"),
-            HandshakeError::Timeout => f.write_str("no session came in time"),
-            HandshakeError::NoSession(end) => write!(f, "no session came: {end}"),
-        }
-    }
-}
-
-impl std::error::Error for HandshakeError {}
 
 /// From a connection to its session. `Err(None)`: it took too long.
 pub(super) async fn upgrade(stream: TcpStream, options: Arc<Options>) -> Result<Session, HandshakeError> {

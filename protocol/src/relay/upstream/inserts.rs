@@ -2,7 +2,7 @@
 
 use crate::websocket::frame::{Opcode, control_frame, data_frame};
 
-use super::{Entropy, mask_key};
+use crate::entropy::{Entropy, mask_key};
 
 /// Control frames other than the ping; rare.
 #[derive(Debug, Default)]

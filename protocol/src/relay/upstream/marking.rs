@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crate::buffer::ring::Ring;
+use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::ping::{Ping, Tidings};
 use super::pings::MOST;
 use super::window::{FLOOR, MESSAGES, Pace};
-use super::{Entropy, NOWHERE, UpstreamWriter};
+use super::{NOWHERE, UpstreamWriter};
 
 /// Behind so few messages one ping is enough.
 const FEW: u64 = 16;

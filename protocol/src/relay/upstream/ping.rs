@@ -4,7 +4,7 @@ use crate::steadfast_v1::service_wire::{NOTICE_LEN, Notice};
 use crate::time::Time;
 use crate::websocket::frame::{Opcode, control_frame};
 
-use super::{Entropy, mask_key};
+use crate::entropy::{Entropy, mask_key};
 
 /// Bytes of a masked ping before its payload: two of header, four of key.
 const PING_HEAD: usize = 6;

@@ -63,7 +63,7 @@ async fn upgrade(shared: &Shared, conn: u32, stream: &mut TcpStream, read_ahead:
 
 async fn show_page(shared: &Shared, conn: u32, stream: &mut TcpStream, behaviour: &Behaviour, head: &Head) {
     sleep(Duration::from_millis(behaviour.page_delay.unwrap_or(0))).await;
-    let answer = page::answer(behaviour, head);
+    let answer = page::answer(&behaviour.page, &behaviour.page_header, head);
     shared.journal.write(conn, Event::Answered { status: answer.status });
     // Who asked may not want to know any more.
     let _ = stream.write_all(&answer.bytes).await;

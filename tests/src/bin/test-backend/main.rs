@@ -1,6 +1,7 @@
 //! A WebSocket backend that does what its flags and its masters say, right or wrong, and writes down what it
 //! sees. It ends when its standard input does, so that it never outlives the test that started it.
 
+mod answer;
 mod behaviour;
 mod command;
 mod connection;

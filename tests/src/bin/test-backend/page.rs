@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use steadfast_tests::http::{Head, header};
 
-use crate::behaviour::Behaviour;
-use crate::upgrade::{Answer, push_headers};
+use crate::answer::{Answer, push_headers};
 
 /// `PATH:STATUS,STATUS...[:BODY]`: each request for the path gets the next status, and the last one stays. In the
 /// body `+` stands for a space and `|` for a new line.
@@ -45,11 +44,11 @@ pub(crate) fn is_plain(request: &Head) -> bool {
     header(&request.headers, "upgrade").is_none()
 }
 
-/// The answer to a plain request; 404 for a page that no flag has named.
-pub(crate) fn answer(behaviour: &Behaviour, request: &Head) -> Answer {
+/// The answer to a plain request, with these headers; 404 for a page that no flag has named.
+pub(crate) fn answer(pages: &[Page], headers: &[String], request: &Head) -> Answer {
     let target = request.line.split(' ').nth(1).unwrap_or_default();
-    let page = behaviour.page.iter().find(|page| page.path == target);
-    page.map_or_else(|| plain(404, &[], ""), |page| page.answer(&behaviour.page_header))
+    let page = pages.iter().find(|page| page.path == target);
+    page.map_or_else(|| plain(404, &[], ""), |page| page.answer(headers))
 }
 
 fn plain(status: u16, headers: &[String], body: &str) -> Answer {

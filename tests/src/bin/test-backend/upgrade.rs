@@ -4,14 +4,8 @@ use steadfast_tests::frame::Frame;
 use steadfast_tests::http::{Head, header, header_values};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::answer::{Answer, push_headers};
 use crate::behaviour::{Behaviour, Spoil};
-
-/// What to send, and whether the connection is a WebSocket then.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) bytes: Vec<u8>,
-}
 
 /// The answer to `request`; none when the request is to be left hanging or the connection to end.
 pub(crate) fn answer(behaviour: &Behaviour, request: &Head) -> Option<Answer> {
@@ -69,12 +63,4 @@ fn agreed_subprotocol<'a>(behaviour: &'a Behaviour, request: &Head) -> Option<&'
     let own = behaviour.subprotocol.as_deref()?;
     let offers = header_values(&request.headers, "sec-websocket-protocol").join(",");
     offers.split(',').any(|offer| offer.trim() == own).then_some(own)
-}
-
-/// Writes headers that flags have given as `Name:value`, `+` standing for a space.
-pub(crate) fn push_headers(text: &mut String, headers: &[String]) {
-    for header in headers {
-        let (name, value) = header.split_once(':').expect("a header is given as Name:value");
-        *text += &format!("{}: {}\r\n", name.replace('+', " "), value.replace('+', " "));
-    }
 }

@@ -9,7 +9,6 @@ use steadfast_protocol::time::Time;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use crate::broker::Broker;
 use crate::clock;
 use crate::config::settings::{Agent, Check, Discovery, Dns, Health};
 use crate::net::connect::History;
@@ -51,11 +50,17 @@ impl Drop for Running {
     }
 }
 
-/// Begins and ends jobs until it is dropped.
-pub(crate) async fn supervise(broker: Arc<Broker>) {
+/// What is configured at the moment.
+pub(crate) struct Configured {
+    pub(crate) pools: Vec<Arc<Pool>>,
+    pub(crate) dns: Dns,
+}
+
+/// Begins and ends jobs until it is dropped. `configured` is asked in each round.
+pub(crate) async fn supervise(configured: impl Fn() -> Configured) {
     let mut running: HashMap<Key, Running> = HashMap::new();
     loop {
-        let wanted = wanted(&broker);
+        let wanted = wanted(&configured());
         forget(&mut running, &wanted);
         for (key, job) in wanted {
             running.entry(key).or_insert_with(|| job.begin());
@@ -64,15 +69,13 @@ pub(crate) async fn supervise(broker: Arc<Broker>) {
     }
 }
 
-fn wanted(broker: &Broker) -> HashMap<Key, Job> {
-    let setup = broker.setup();
+fn wanted(Configured { pools, dns }: &Configured) -> HashMap<Key, Job> {
     let mut jobs = HashMap::new();
-    for pool in setup.pools.values() {
+    for pool in pools {
         let present = pool.present();
         for discovery in &present.settings.discoveries {
             let key = Key::Discovery(Arc::clone(&pool.name), discovery.clone());
-            let dns = setup.settings.dns.clone();
-            jobs.insert(key, Job::Discovery(Arc::clone(pool), discovery.clone(), dns));
+            jobs.insert(key, Job::Discovery(Arc::clone(pool), discovery.clone(), dns.clone()));
         }
         for backend in &present.backends {
             if let Some(health) = present.settings.health.clone() {

@@ -7,7 +7,7 @@ use steadfast_protocol::session::Outcome;
 
 /// All tickets. Its lock is an inner one: whoever holds it takes no other.
 #[derive(Debug, Default)]
-pub(super) struct Tickets {
+pub(crate) struct Tickets {
     book: Mutex<Book>,
 }
 
@@ -22,25 +22,25 @@ struct Book {
 
 /// What a ticket stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Purpose {
+pub(crate) struct Purpose {
     /// The operation's number.
-    pub(super) operation: u64,
+    pub(crate) operation: u64,
     /// The session's id.
-    pub(super) session: u128,
+    pub(crate) session: u128,
     /// The backend that it must be; `None`: any sound one.
-    pub(super) target: Option<usize>,
+    pub(crate) target: Option<usize>,
 }
 
 /// A move that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ended {
-    pub(super) purpose: Purpose,
-    pub(super) outcome: Outcome,
+pub(crate) struct Ended {
+    pub(crate) purpose: Purpose,
+    pub(crate) outcome: Outcome,
 }
 
 impl Tickets {
     /// A ticket that nobody had before; never zero.
-    pub(super) fn issue(&self, purpose: Purpose) -> u64 {
+    pub(crate) fn issue(&self, purpose: Purpose) -> u64 {
         let mut book = self.book();
         book.last += 1;
         let ticket = book.last;
@@ -49,12 +49,12 @@ impl Tickets {
     }
 
     /// Where its session must go; `None`: anywhere, or nobody asks any more.
-    pub(super) fn target(&self, ticket: u64) -> Option<usize> {
+    pub(crate) fn target(&self, ticket: u64) -> Option<usize> {
         self.book().valid.get(&ticket)?.target
     }
 
     /// Its move has ended.
-    pub(super) fn ended(&self, ticket: u64, outcome: Outcome) {
+    pub(crate) fn ended(&self, ticket: u64, outcome: Outcome) {
         let mut book = self.book();
         if let Some(purpose) = book.valid.remove(&ticket) {
             book.ended.push(Ended { purpose, outcome });
@@ -62,17 +62,17 @@ impl Tickets {
     }
 
     /// The move was not begun, or nobody will report of it. False: somebody has done so already.
-    pub(super) fn void(&self, ticket: u64) -> bool {
+    pub(crate) fn void(&self, ticket: u64) -> bool {
         self.book().valid.remove(&ticket).is_some()
     }
 
     /// What has ended since the last call.
-    pub(super) fn take_ended(&self) -> Vec<Ended> {
+    pub(crate) fn take_ended(&self) -> Vec<Ended> {
         std::mem::take(&mut self.book().ended)
     }
 
     /// Moves under way in all.
-    pub(super) fn under_way(&self) -> usize {
+    pub(crate) fn under_way(&self) -> usize {
         self.book().valid.len()
     }
 

@@ -1,0 +1,69 @@
+//! Which headers go on from one connection to the next, in either direction.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::http::token_list::elements;
+
+/// Where proxies say for whom they ask, beside `X-Forwarded-*`.
+const FORWARDING: [&str; 8] = [
+    "cf-connecting-ip",
+    "forwarded",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-real-ip",
+];
+
+/// The headers that are passed on, in either direction.
+pub(crate) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    // Mostly there is no name in it, and nothing to compare each header with.
+    let named: Vec<_> = elements(headers, &header::CONNECTION).filter(|token| !is_option(token)).collect();
+    headers.iter().filter(move |(name, _)| passes(name) && !is_named(name, &named))
+}
+
+/// Whether a header may go on at all, in either direction: not those that concern one connection only (RFC 9110,
+/// 7.6.1), nor those of the WebSocket handshake that each connection negotiates for itself.
+pub(crate) fn passes(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    !matches!(
+        name,
+        "connection"
+            | "upgrade"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "content-length"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "expect"
+            | "keep-alive"
+            | "proxy-connection"
+            | "sec-websocket-key"
+            | "sec-websocket-accept"
+            | "sec-websocket-version"
+            | "sec-websocket-extensions"
+            | "sec-websocket-protocol"
+    ) && !name.starts_with("steadfast-")
+}
+
+/// Tokens of `Connection` that name a header which never passes anyway.
+fn is_option(token: &[u8]) -> bool {
+    ["upgrade", "keep-alive"].iter().any(|option| token.eq_ignore_ascii_case(option.as_bytes()))
+}
+
+/// RFC 9110, 7.6.1: a header that `Connection` names goes no further.
+fn is_named(name: &HeaderName, named: &[&[u8]]) -> bool {
+    // No request is one without a host (RFC 9112, 3.2), and a proxy that passes on its client's
+    // Connection has said for whom it asks, whatever that names.
+    named.iter().any(|token| token.eq_ignore_ascii_case(name.as_str().as_bytes()))
+        && *name != header::HOST
+        && !is_forwarding(name)
+}
+
+/// Headers in which proxies say for whom, and how, they were asked: intended for whoever answers.
+pub(super) fn is_forwarding(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    FORWARDING.contains(&name) || name.starts_with("x-forwarded-")
+}

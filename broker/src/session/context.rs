@@ -1,0 +1,39 @@
+//! What the tasks of all sessions work with, one for all workers.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::session::memory::Budget;
+use crate::session::registry::Registry;
+use crate::session::resumption::Returns;
+use crate::session::tickets::Tickets;
+use crate::upstream::dial::Dialer;
+
+/// The sessions' hold on what they share.
+pub(crate) struct Context {
+    pub(crate) dialer: Dialer,
+    /// Planned moves that may begin.
+    pub(crate) moves: Arc<Semaphore>,
+    pub(crate) registry: Arc<Registry>,
+    /// Clients that come back to their sessions.
+    pub(crate) returns: Arc<Returns>,
+    /// What is known here of the operations that move sessions.
+    pub(crate) tickets: Arc<Tickets>,
+    pub(crate) budget: Budget,
+}
+
+impl Context {
+    /// Without a session. `dials` and `moves`: so many at once; `budget`: the memory of all.
+    pub(crate) fn new(dials: usize, moves: usize, budget: Budget) -> Context {
+        let registry: Arc<Registry> = Arc::default();
+        Context {
+            dialer: Dialer::new(dials),
+            moves: Arc::new(Semaphore::new(moves)),
+            returns: Arc::new(Returns::new(Arc::clone(&registry))),
+            registry,
+            tickets: Arc::default(),
+            budget,
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Randomness as the machine sees it: given by the driver, never drawn.
+
+/// A source of unpredictable numbers, the driver's. Masking keys must be unpredictable
+/// (RFC 6455, 5.3), and a nonce must not be guessed by a backend that never read the ping.
+pub type Entropy<'a> = dyn FnMut() -> u64 + 'a;
+
+/// A masking key.
+pub(crate) fn mask_key(entropy: &mut Entropy<'_>) -> [u8; 4] {
+    let [a, b, c, d, ..] = entropy().to_be_bytes();
+    [a, b, c, d]
+}
