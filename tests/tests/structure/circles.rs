@@ -46,6 +46,13 @@ pub(crate) fn find(tree: &Tree) -> Vec<Circle> {
     circles
 }
 
+/// Which child of the root leads to which, by their names.
+pub(crate) fn wings(tree: &Tree) -> BTreeSet<(String, String)> {
+    let name = |id: Id| tree.modules[id].path.trim_start_matches("crate::").to_owned();
+    let arrows = arrows(tree).remove(&0).unwrap_or_default();
+    arrows.into_keys().map(|(from, to)| (name(from), name(to))).collect()
+}
+
 fn circle(tree: &Tree, module: Id, members: &BTreeSet<Id>, arrows: &Arrows) -> Circle {
     let path = tree.modules[module].path.clone();
     let name = |id: &Id| tree.modules[*id].path[path.len() + 2..].to_owned();

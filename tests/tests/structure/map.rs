@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{ROOTS, read, workspace};
+use crate::{ROOTS, circles, read, workspace};
 
 const BEGINS: &str = "\n## Code map\n";
 
@@ -91,6 +91,22 @@ fn whatever_the_map_names_is_there() {
         gone.extend(paths(&format!("`{part}")).filter(|path| !known(path)).map(str::to_owned));
     }
     assert!(gone.is_empty(), "the map names what is not there: {gone:?}");
+}
+
+/// The map says in which order the broker's folders stand, the lowest first.
+#[test]
+fn the_wings_of_the_broker_lead_downwards() {
+    let page = architecture();
+    let after = |text| map(&page).split_once(text).expect("the map says the order").1;
+    let order = after("From the bottom to the top:");
+    let order = order.split_once("\n\n").expect("a paragraph").0;
+    let order: Vec<_> = order.split('`').skip(1).step_by(2).collect();
+    let place = |name: &str| order.iter().position(|wing| *wing == name);
+    let wings = circles::wings(&read("broker/src/lib.rs"));
+    assert!(!wings.is_empty(), "the broker has wings");
+    let wrong: Vec<_> =
+        wings.iter().filter(|(from, to)| place(to).is_none() || place(from) <= place(to)).collect();
+    assert!(wrong.is_empty(), "these lead upwards, or are not in the order: {wrong:?}");
 }
 
 #[test]
