@@ -35,13 +35,13 @@
 //! [`Session::poll_event`] has. Then it sleeps until [`Session::poll_timeout`]. A session begins linked: its first
 //! backend was dialled with the client's own handshake.
 //!
-//! The files beside this one hold parts of the same machine: `opening` begins it, `reading` and `standing` are
-//! more of its inputs and outputs, `failover` leaves a backend and takes the next, `departure` leaves one that
-//! works, `target` is the next one while it waits, `ending` says goodbye, `deadlines` knows what may last how
-//! long, `silence` judges a backend that says nothing, `client_link::life` a client. `service` is the part toward
-//! services that link the shim, `outputs` what they say to the client, `resume` and `tokens` the part toward
-//! clients which may come back, `orphan` that toward clients which must begin anew. `words` knows what a client is
-//! told when no backend keeps it.
+//! The files beside this one hold parts of the same machine: `opening` begins it, `state` outlives it, `reading` and
+//! `standing` are more of its inputs and outputs, `command` and `event` what the driver is asked and told,
+//! `backend_link` and `client_link` what belongs to one connection, `underway` what goes on besides relaying.
+//! `failover` leaves a backend and takes the next, `departure` leaves one that works, `ending` says goodbye,
+//! `deadlines` knows what may last how long, `silence` judges a backend that says nothing, `client_link` also whether a
+//! client is there. `service` is the part toward services that link the shim, `resume` that toward clients which may
+//! come back, `orphan` that toward clients which must begin anew.
 
 mod backend_link;
 mod client_link;
@@ -57,19 +57,15 @@ mod invariants;
 mod ledger;
 mod opening;
 mod orphan;
-mod outputs;
 mod reading;
 mod resume;
 mod service;
 mod silence;
 mod standing;
 mod state;
-mod target;
 #[cfg(test)]
 mod tests;
-mod tokens;
 mod underway;
-mod words;
 
 use std::sync::Arc;
 

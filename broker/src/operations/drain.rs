@@ -37,16 +37,17 @@ pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
     }
     let room = keep_to_room(operation, &backend, world);
     let sent = launch(operation, world, room);
-    if world.surveyed {
+    if world.surveyed() {
         let (state, message) = standing(operation.progress.remaining(), room, &backend);
         operation.stands(state, message);
     }
     sent
 }
 
-/// Its last sessions may have left and not said so yet; that takes no longer than to the next survey.
+/// Its last sessions may have left and not said so yet: those that a survey has seen elsewhere have.
 fn is_done(operation: &Operation, backend: &Arc<Backend>, world: &World<'_>) -> bool {
-    backend.sessions() == 0 && (world.surveyed || operation.progress.remaining().moving == 0)
+    let seen_empty = || world.survey.is_some_and(|survey| survey.on(backend.id).next().is_none());
+    backend.sessions() == 0 && (operation.progress.remaining().moving == 0 || seen_empty())
 }
 
 /// How many more its pool has room for: those on their way will need some of it. Sessions that break before

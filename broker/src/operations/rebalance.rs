@@ -31,7 +31,7 @@ pub(super) fn survey(operation: &mut Operation, world: &World<'_>, survey: &Surv
 /// Moves as many as may go now, and says where the rebalance stands. How many have begun to move.
 pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
     // Sessions have come and gone meanwhile: it is done when a new look finds nothing to move.
-    if world.surveyed && operation.progress.is_idle() {
+    if world.surveyed() && operation.progress.is_idle() {
         let left = staying(operation.progress.remaining());
         let balanced = || "the pool is balanced, as far as its sessions can move".to_owned();
         let message = if left.is_empty() { balanced() } else { left };
@@ -39,7 +39,7 @@ pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
         return 0;
     }
     let sent = launch(operation, world, usize::MAX);
-    if world.surveyed {
+    if world.surveyed() {
         let remaining = operation.progress.remaining();
         let state = if remaining.untried > 0 { State::Running } else { State::Waiting };
         operation.stands(state, staying(remaining));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use steadfast_protocol::time::Time;
 
-use super::survey::number_of;
+use super::survey::{Survey, number_of};
 use crate::config::settings::Drain;
 use crate::session::registry::Registry;
 use crate::session::tickets::Tickets;
@@ -20,13 +20,18 @@ pub(super) struct World<'a> {
     pub(super) drain: &'a Drain,
     /// Planned moves under way in all.
     pub(super) moves_max: usize,
-    /// All sessions were looked at in this round.
-    pub(super) surveyed: bool,
+    /// The look at all sessions of this round, if there was one.
+    pub(super) survey: Option<&'a Survey>,
     /// By pool, sessions that will need a place there.
     pub(super) coming: RefCell<HashMap<usize, usize>>,
 }
 
 impl World<'_> {
+    /// All sessions were looked at in this round.
+    pub(super) fn surveyed(&self) -> bool {
+        self.survey.is_some()
+    }
+
     /// Sessions of this pool that will need a place.
     pub(super) fn on_their_way(&self, pool: &Arc<Pool>) -> usize {
         self.coming.borrow().get(&number_of(pool)).copied().unwrap_or(0)

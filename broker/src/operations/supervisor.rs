@@ -51,13 +51,15 @@ impl Supervisor {
         let pools: Vec<_> = setup.pools.values().collect();
         self.triggers.look(operations, &pools, drain, now);
         let survey = self.survey(operations, now);
+        // Whoever has left before it was looked at has reported by now.
+        operations.take_reports(now);
         let world = World {
             now,
             registry: &context.registry,
             tickets: &operations.tickets,
             drain,
             moves_max: setup.settings.herd.moves,
-            surveyed: survey.is_some(),
+            survey: survey.as_ref(),
             coming: RefCell::new(self.seeking.clone()),
         };
         operations.advance(&world, survey.as_ref());

@@ -1,4 +1,5 @@
-//! What belongs to one connection to a backend, and ends with it.
+//! What belongs to one connection to a backend, and ends with it. It is built in one place, so that nothing is reset by
+//! hand.
 
 mod timers;
 

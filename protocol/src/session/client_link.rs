@@ -1,4 +1,5 @@
-//! What belongs to one connection of a client, and ends with it.
+//! What belongs to one connection of a client, and ends with it. It is built in one place, so that nothing is reset by
+//! hand.
 
 mod life;
 mod timers;

@@ -29,6 +29,7 @@
 //! the client says is kept for the next one.
 
 mod late;
+mod target;
 
 use std::time::Duration;
 
@@ -37,9 +38,11 @@ use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::backend_link::backend_scanner;
-use super::target::{Speech, Target};
 use super::{AckMode, Backend, Client, Commits, Event, Failure, Session, State};
 use late::Late;
+use target::Speech;
+
+pub(super) use target::Target;
 
 /// Going away (RFC 6455, 7.4.1).
 pub(super) const GOING_AWAY: u16 = 1001;

@@ -12,6 +12,8 @@
 //!   has lasted `stable`; past its deadline the session ends.
 //! ```
 
+mod words;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -19,9 +21,10 @@ use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::backend_link::BackendLink;
-use super::target::Target;
-use super::words::Words;
+use super::departure::Target;
 use super::{Backend, Cause, Client, Command, Dial, Event, Farewell, Session, State};
+
+use words::Words;
 
 /// Why a backend was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,8 @@
 //!   while it is away.
 //! ```
 
+mod tokens;
+
 use std::time::Duration;
 
 use crate::relay::resume_buffer::ResumeBuffer;
@@ -26,8 +28,9 @@ use crate::websocket::frame::{Opcode, close_frame, data_frame};
 use crate::websocket::scanner::Data;
 
 use super::client_link::ClientLink;
-use super::tokens::Tokens;
 use super::{Cause, Client, Session};
+
+use tokens::Tokens;
 
 /// So long after it has changed, at the latest, is a client told how far its messages have come.
 const ACK_DELAY: Duration = Duration::from_millis(50);

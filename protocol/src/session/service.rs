@@ -1,5 +1,5 @@
 //! The broker's part toward a service that links the shim: which commit was applied last, the capsule,
-//! and what a commit must be.
+//! and what a commit must be. What a service says to the client is handed to the writer downstream.
 //!
 //! ```text
 //!   handle_linked --> ATTACH (epoch, applied, committed, capsule), then the messages behind `committed`
@@ -12,6 +12,8 @@
 //!   notice              in the ping that is sent anyway, or at once if a commit asks for it
 //! ```
 
+mod outputs;
+
 use crate::entropy::{Entropy, mask_key};
 use crate::relay::downstream::DirectWrite;
 use crate::relay::upstream::Tidings;
@@ -22,8 +24,9 @@ use crate::time::Time;
 use crate::websocket::frame::{Opcode, close_payload, control_frame};
 use crate::websocket::scanner::Data;
 
-use super::outputs::{Large, Outgoing};
 use super::{Backend, Event, Failure, Session};
+
+use outputs::{Large, Outgoing};
 
 /// What a service has done that `steadfast.v1` forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

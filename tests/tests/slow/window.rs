@@ -11,6 +11,7 @@ use steadfast_tests::network::unread;
 use steadfast_tests::payload::Payload;
 use steadfast_tests::proxy::Proxy;
 use steadfast_tests::sequence::{converse, home_and_other, numbered, send_range, session_connections};
+use steadfast_tests::wait::eventually;
 
 use crate::clock::Clock;
 use crate::count;
@@ -126,8 +127,9 @@ async fn replayed_though_read(tag: &str) -> Vec<(usize, usize)> {
     let (mut kills, mut next_kill) = (0, 40);
     converse(&mut client, tag, TOTAL, 16, async |answered, by| {
         let home = if by == "a" { &a } else { &b };
-        // Its supervisor may not have taken note yet that it is up again.
-        if kills < KILLS && answered >= next_kill && home.is_alive() {
+        if kills < KILLS && answered >= next_kill {
+            // It has answered; its supervisor may not have taken note yet that it is up again.
+            eventually("the backend's supervisor has it", || home.is_alive()).await;
             (kills, next_kill) = (kills + 1, answered + 40);
             home.kill();
         }

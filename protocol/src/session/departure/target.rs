@@ -14,13 +14,13 @@ const HELD: usize = 256 * 1024;
 
 /// A backend that waits for its turn.
 #[derive(Debug)]
-pub(super) struct Target {
-    pub(super) scan: Scanner,
-    pub(super) held: DownstreamWriter,
+pub(in crate::session) struct Target {
+    pub(in crate::session) scan: Scanner,
+    pub(in crate::session) held: DownstreamWriter,
     speech: Speech,
-    pub(super) add_kind: AddKind,
+    pub(in crate::session) add_kind: AddKind,
     /// Payload of its latest ping that is not answered yet.
-    pub(super) pinged: Option<Box<[u8]>>,
+    pub(in crate::session) pinged: Option<Box<[u8]>>,
     /// The answer that is being written, and how far.
     pong: Vec<u8>,
     written: usize,
@@ -28,7 +28,7 @@ pub(super) struct Target {
 
 /// What becomes of what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Speech {
+pub(in crate::session) enum Speech {
     /// It is for the client.
     Plain,
     /// It is for a client that links the shim.
@@ -39,16 +39,16 @@ pub(super) enum Speech {
 
 /// It cannot have its turn: it said Close, or something that is no WebSocket.
 #[derive(Debug)]
-pub(super) struct Lost;
+pub(in crate::session) struct Lost;
 
 impl Target {
-    pub(super) fn new(scan: Scanner, speech: Speech) -> Target {
+    pub(in crate::session) fn new(scan: Scanner, speech: Speech) -> Target {
         let (held, add_kind) = (DownstreamWriter::default(), AddKind::default());
         Target { scan, held, speech, add_kind, pinged: None, pong: Vec::new(), written: 0 }
     }
 
     /// Takes bytes that were read from it.
-    pub(super) fn handle(&mut self, mut input: &[u8]) -> Result<(), Lost> {
+    pub(in crate::session) fn handle(&mut self, mut input: &[u8]) -> Result<(), Lost> {
         while let Some(item) = self.scan.next(&mut input).map_err(|_| Lost)? {
             match item {
                 Item::Control(control) => self.control(&control)?,
@@ -78,12 +78,12 @@ impl Target {
     }
 
     /// Whether to read it.
-    pub(super) fn listens(&self) -> bool {
+    pub(in crate::session) fn listens(&self) -> bool {
         self.held.buffered() < HELD
     }
 
     /// Makes the answer to its ping, unless one is being written.
-    pub(super) fn prepare(&mut self, entropy: &mut Entropy<'_>) {
+    pub(in crate::session) fn prepare(&mut self, entropy: &mut Entropy<'_>) {
         if self.idle()
             && let Some(payload) = self.pinged.take()
         {
@@ -92,16 +92,16 @@ impl Target {
     }
 
     /// What to write to it now.
-    pub(super) fn transmit(&self) -> &[u8] {
+    pub(in crate::session) fn transmit(&self) -> &[u8] {
         &self.pong[self.written..]
     }
 
-    pub(super) fn written(&mut self, n: usize) {
+    pub(in crate::session) fn written(&mut self, n: usize) {
         self.written += n;
     }
 
     /// It has got nothing but whole frames, so that others may follow.
-    pub(super) fn idle(&self) -> bool {
+    pub(in crate::session) fn idle(&self) -> bool {
         self.written == self.pong.len()
     }
 }

@@ -5,11 +5,12 @@
 
 use crate::time::Time;
 
-use super::{Cause, Failure, Session};
+use super::super::{Cause, Session};
+use super::Failure;
 
 /// What the backends of an episode have said when they left.
 #[derive(Debug, Default)]
-pub(super) struct Words {
+pub(in crate::session) struct Words {
     /// The payload of the last one's Close.
     last: Option<Box<[u8]>>,
     /// One has failed without a Close, or could not be reached.
@@ -28,12 +29,12 @@ impl Words {
 
 impl Session {
     /// Keeps the Close with which a backend fails.
-    pub(super) fn keep_word(&mut self, payload: &[u8]) {
+    pub(in crate::session) fn keep_word(&mut self, payload: &[u8]) {
         self.exceptions().word = Some(payload.into());
     }
 
     /// A backend was left: what it has said, if anything, belongs to the episode.
-    pub(super) fn hear_word(&mut self, failure: Failure) {
+    pub(in crate::session) fn hear_word(&mut self, failure: Failure) {
         let word = self.exceptions().word.take().filter(|_| matches!(failure, Failure::Close(_)));
         if failure == Failure::Planned {
             return;
@@ -44,7 +45,7 @@ impl Session {
     }
 
     /// A message fails every backend.
-    pub(super) fn convicted(&mut self, now: Time) {
+    pub(in crate::session) fn convicted(&mut self, now: Time) {
         let codes = self.config.codes;
         let silent = self.underway.episode().is_none_or(|episode| episode.words.last.is_none());
         // Where some have said Close and some have died, it is not sure that the message is to blame.
@@ -56,7 +57,12 @@ impl Session {
     }
 
     /// Sends the client away: with the last backend's own Close, if all have said one, else with the broker's.
-    pub(super) fn dismiss_with_their_word(&mut self, now: Time, (code, reason): (u16, &str), cause: Cause) {
+    pub(in crate::session) fn dismiss_with_their_word(
+        &mut self,
+        now: Time,
+        (code, reason): (u16, &str),
+        cause: Cause,
+    ) {
         let words = self.underway.episode().map(|episode| &episode.words);
         match words.filter(|words| !words.silence).and_then(|words| words.last.clone()) {
             Some(payload) => self.dismiss_as(now, &payload, cause, false),

@@ -17,23 +17,23 @@ const VALID_MAX: usize = 4;
 
 /// A session's tokens.
 #[derive(Debug)]
-pub(super) struct Tokens {
+pub(in crate::session) struct Tokens {
     session: SessionId,
     /// The last is that of the present connection.
     valid: Vec<Token>,
 }
 
 impl Tokens {
-    pub(super) fn new(session: SessionId) -> Tokens {
+    pub(in crate::session) fn new(session: SessionId) -> Tokens {
         Tokens { session, valid: Vec::with_capacity(1) }
     }
 
-    pub(super) fn session(&self) -> SessionId {
+    pub(in crate::session) fn session(&self) -> SessionId {
         self.session
     }
 
     /// Makes the token of a new connection.
-    pub(super) fn issue(&mut self, secret: [u8; 32]) -> Token {
+    pub(in crate::session) fn issue(&mut self, secret: [u8; 32]) -> Token {
         let token = Token::new(self.session, secret);
         // The oldest but one goes: the oldest is the one that the client has shown or confirmed.
         if self.valid.len() == VALID_MAX {
@@ -43,19 +43,19 @@ impl Tokens {
         token
     }
 
-    pub(super) fn admits(&self, token: &Token) -> bool {
+    pub(in crate::session) fn admits(&self, token: &Token) -> bool {
         // All are looked at, so that the time says nothing.
         self.valid.iter().fold(false, |found, valid| found | valid.is(token))
     }
 
     /// The client has shown this one, so it has heard it, and uses none from before it any more.
-    pub(super) fn shown(&mut self, token: &Token) {
+    pub(in crate::session) fn shown(&mut self, token: &Token) {
         let before = self.valid.iter().position(|valid| valid.is(token)).unwrap_or(0);
         self.valid.drain(..before);
     }
 
     /// The present connection's token has come to the client.
-    pub(super) fn confirm(&mut self) {
+    pub(in crate::session) fn confirm(&mut self) {
         let unconfirmed = self.valid.len().saturating_sub(1);
         self.valid.drain(..unconfirmed);
     }
