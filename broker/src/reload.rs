@@ -11,7 +11,7 @@ use crate::config::{Settings, Source, Stamp, restart};
 use crate::telemetry::logging::Levels;
 
 /// Somebody asks for a reload, and waits for what comes of it.
-pub(crate) type Request = oneshot::Sender<Result<(), String>>;
+pub(crate) type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
 /// Requests that wait at once; further ones are refused.
 pub(crate) const REQUESTS: usize = 16;
@@ -27,7 +27,11 @@ pub(crate) struct Reloader {
 
 impl Reloader {
     /// Reloads on SIGHUP, on request and on change, until it is dropped.
-    pub(crate) async fn run(self, mut hangups: mpsc::Receiver<()>, mut requests: mpsc::Receiver<Request>) {
+    pub(crate) async fn run(
+        self,
+        mut hangups: mpsc::Receiver<()>,
+        mut requests: mpsc::Receiver<ReloadRequest>,
+    ) {
         let mut known = self.seen;
         loop {
             tokio::select! {
@@ -38,7 +42,7 @@ impl Reloader {
         }
     }
 
-    fn reload(&self, cause: &'static str, known: &mut Option<Stamp>, request: Option<Request>) {
+    fn reload(&self, cause: &'static str, known: &mut Option<Stamp>, request: Option<ReloadRequest>) {
         // Before it is read: what changes meanwhile is another change.
         *known = self.source.stamp();
         let done = self.try_reload();

@@ -84,21 +84,21 @@ use crate::websocket::violation::Violation;
 
 pub use command::{Command, Dial};
 pub use config::{AckMode, Codes, Config};
-pub use departure::{Move, Outcome, Stay};
-pub use ending::{Cause, End};
+pub use departure::{Move, MoveOutcome, Stay};
+pub use ending::{EndCause, SessionEnd};
 pub use event::Event;
 pub use failover::{DialFailure, Failure};
 pub use ledger::{Counts, Ledger};
 pub use opening::{ClientKind, Opening};
-pub use service::Breach;
+pub use service::ServiceBreach;
 pub use silence::{Evidence, Judgement};
-pub use standing::State;
+pub use standing::Status;
 pub use state::SessionState;
 
 use backend_link::BackendLink;
 use client_link::ClientLink;
 use ledger::Exceptions;
-use resume::Returning;
+use resume::ResumableSession;
 use service::Commits;
 use underway::Underway;
 
@@ -115,7 +115,7 @@ pub enum SessionSide {
 
 /// The client's side.
 #[derive(Debug)]
-enum Client {
+enum ClientPhase {
     /// It may say anything.
     Open,
     /// It has said Close (and hears the answer, which is to come), or hung up.
@@ -129,7 +129,7 @@ enum Client {
 
 /// The backend's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Backend {
+enum BackendPhase {
     /// A backend is connected.
     Linked,
     /// It was told Close, so that the session can move; its last words are relayed.
@@ -147,8 +147,8 @@ enum Backend {
 /// What the backend is told once the client's messages are delivered, and when that, and what is
 /// undelivered with it, is given up.
 #[derive(Debug)]
-struct Goodbye {
-    farewell: Farewell,
+struct Closing {
+    farewell: ClosingWords,
     give_up: Time,
     /// How far the backend had acknowledged when its answer to the farewell was waited for last.
     reached: u64,
@@ -156,7 +156,7 @@ struct Goodbye {
 
 /// The last that a backend is told.
 #[derive(Debug)]
-enum Farewell {
+enum ClosingWords {
     Close(Box<[u8]>),
     HangUp,
 }
@@ -169,7 +169,7 @@ pub struct Session {
     state: SessionState,
     client_link: ClientLink,
     backend_link: BackendLink,
-    backend: Backend,
+    backend: BackendPhase,
     memory_short: bool,
     /// The driver was told to come back at this time; nothing expires before it.
     due: Time,
@@ -205,30 +205,33 @@ impl Session {
             return;
         }
         match self.state.client {
-            Client::Open => self.client_left(now, None, Cause::ClientGone),
-            Client::Left { .. } | Client::Told { .. } => self.client_over(),
-            Client::Over => {}
+            ClientPhase::Open => self.client_left(now, None, EndCause::ClientGone),
+            ClientPhase::Left { .. } | ClientPhase::Told { .. } => self.client_over(),
+            ClientPhase::Over => {}
         }
     }
 
     fn client_data(&mut self, now: Time, data: &Data<'_>) {
         let linked = self.state.shim.is_some() && self.client_link_data(now, data);
-        if !linked && matches!(self.state.client, Client::Open) {
+        if !linked && matches!(self.state.client, ClientPhase::Open) {
             self.state.ring.append(data);
         }
     }
 
     fn client_listens(&self) -> bool {
-        matches!(self.state.client, Client::Open | Client::Told { deaf: false, answered: false, .. })
+        matches!(
+            self.state.client,
+            ClientPhase::Open | ClientPhase::Told { deaf: false, answered: false, .. }
+        )
     }
 
     fn client_control(&mut self, now: Time, control: &Control) {
         match (control.opcode, &self.state.client) {
-            (Opcode::Close, Client::Open) => {
-                self.client_left(now, Some(control.payload().into()), Cause::ClientClose);
+            (Opcode::Close, ClientPhase::Open) => {
+                self.client_left(now, Some(control.payload().into()), EndCause::ClientClose);
             }
             (Opcode::Close, _) => self.client_answered(control.payload()),
-            (Opcode::Ping, Client::Open) => self.state.down.control(Opcode::Pong, control.payload()),
+            (Opcode::Ping, ClientPhase::Open) => self.state.down.control(Opcode::Pong, control.payload()),
             // A pong is a sign of life, as any byte is; what it answers says how far the client has read.
             (Opcode::Pong, _) => {
                 if self.state.shim.is_some() {
@@ -286,7 +289,10 @@ impl Session {
 
     /// A backend is connected.
     fn linked(&self) -> bool {
-        matches!(self.backend, Backend::Linked | Backend::Parting { .. } | Backend::Closing { .. })
+        matches!(
+            self.backend,
+            BackendPhase::Linked | BackendPhase::Parting { .. } | BackendPhase::Closing { .. }
+        )
     }
 
     fn backend_listens(&self) -> bool {
@@ -295,7 +301,7 @@ impl Session {
 
     /// Data for the client still has a reader.
     fn client_hears(&self) -> bool {
-        matches!(self.state.client, Client::Open | Client::Left { hears: true })
+        matches!(self.state.client, ClientPhase::Open | ClientPhase::Left { hears: true })
     }
 
     fn backend_control(&mut self, now: Time, control: &Control) {
@@ -341,7 +347,7 @@ impl Session {
         self.draw_turn(entropy);
         if self.linked() {
             let keepalive = self.keepalive_due(now) || self.wants_proof() || self.owes_notice();
-            let acks = self.backend_link.pongs && self.backend == Backend::Linked;
+            let acks = self.backend_link.pongs && self.backend == BackendPhase::Linked;
             let wanted = Wanted {
                 acks,
                 bounded: acks && self.expects_pongs(now),
@@ -399,9 +405,11 @@ impl Session {
 
     fn backend_transmit(&self) -> Gather<'_> {
         match self.backend {
-            Backend::Linked | Backend::Parting { .. } => self.backend_link.writer.transmit(&self.state.ring),
+            BackendPhase::Linked | BackendPhase::Parting { .. } => {
+                self.backend_link.writer.transmit(&self.state.ring)
+            }
             // After a backend's Close it gets nothing but ours.
-            Backend::Closing { .. } if self.backend_link.writer.closing() => {
+            BackendPhase::Closing { .. } if self.backend_link.writer.closing() => {
                 self.backend_link.writer.transmit(&self.state.ring)
             }
             _ => Gather::new(),
@@ -426,7 +434,11 @@ impl Session {
     }
 
     fn client_transmit(&self) -> Gather<'_> {
-        if matches!(self.state.client, Client::Over) { Gather::new() } else { self.state.down.transmit() }
+        if matches!(self.state.client, ClientPhase::Over) {
+            Gather::new()
+        } else {
+            self.state.down.transmit()
+        }
     }
 
     fn client_written(&mut self, n: usize) {
@@ -458,13 +470,14 @@ impl Session {
 
     /// And its end will not come, since nothing of the client's is passed on any more.
     fn stays_cut(&self) -> bool {
-        !matches!(self.state.client, Client::Open) && self.backend_is_cut()
+        !matches!(self.state.client, ClientPhase::Open) && self.backend_is_cut()
     }
 
     /// All that the client gets is written, and nothing more will be: its socket's write side may
     /// be shut.
     pub fn client_finished(&self) -> bool {
-        matches!(self.state.client, Client::Told { .. } | Client::Over) && self.state.down.waiting() == 0
+        matches!(self.state.client, ClientPhase::Told { .. } | ClientPhase::Over)
+            && self.state.down.waiting() == 0
     }
 
     /// The client has said something whole to the backend (`whole`), which gets it at once.
@@ -482,23 +495,23 @@ impl Session {
         self.state.shim.as_mut().and_then(|shim| shim.commits.as_mut())
     }
 
-    fn returning(&self) -> Option<&Returning> {
+    fn returning(&self) -> Option<&ResumableSession> {
         self.state.shim.as_ref().and_then(|shim| shim.returning.as_ref())
     }
 
-    fn returning_mut(&mut self) -> Option<&mut Returning> {
+    fn returning_mut(&mut self) -> Option<&mut ResumableSession> {
         self.state.shim.as_mut().and_then(|shim| shim.returning.as_mut())
     }
 
-    fn goodbye(&self) -> Option<&Goodbye> {
+    fn goodbye(&self) -> Option<&Closing> {
         self.state.exceptions.as_ref().and_then(|exceptions| exceptions.goodbye.as_ref())
     }
 
-    fn goodbye_mut(&mut self) -> Option<&mut Goodbye> {
+    fn goodbye_mut(&mut self) -> Option<&mut Closing> {
         self.state.exceptions.as_mut().and_then(|exceptions| exceptions.goodbye.as_mut())
     }
 
-    fn farewell(&self) -> Option<&Farewell> {
+    fn farewell(&self) -> Option<&ClosingWords> {
         self.goodbye().map(|goodbye| &goodbye.farewell)
     }
 
@@ -508,12 +521,12 @@ impl Session {
 
     fn client_violated(&mut self, now: Time, violation: Violation) {
         self.note(Event::ClientViolation(violation));
-        if let Client::Told { deaf, .. } = &mut self.state.client {
+        if let ClientPhase::Told { deaf, .. } = &mut self.state.client {
             *deaf = true;
             return;
         }
         let code = violation.close_code();
-        self.dismiss(now, code, violation.close_reason(), Cause::ProtocolClient, true);
+        self.dismiss(now, code, violation.close_reason(), EndCause::ProtocolClient, true);
     }
 
     fn backend_violated(&mut self, now: Time, violation: Violation) {
@@ -523,7 +536,7 @@ impl Session {
             let reason = violation.close_reason();
             // It cannot acknowledge anything any more, since it is no longer heard.
             self.drop_undelivered();
-            self.dismiss(now, violation.close_code(), reason, Cause::ProtocolBackendTooBig, false);
+            self.dismiss(now, violation.close_code(), reason, EndCause::ProtocolBackendTooBig, false);
         } else {
             self.leave_backend(now, Failure::Protocol);
         }

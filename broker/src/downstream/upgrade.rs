@@ -39,23 +39,23 @@ use crate::http::hop_by_hop::end_to_end;
 use crate::http::replay_request::Handshake;
 use crate::net::lingering_close;
 use crate::routing::admission::{Guard, Passes};
-use crate::routing::binding::Gate;
-use crate::routing::listener::Listener;
+use crate::routing::binding::RouteBinding;
+use crate::routing::listener::ListenerId;
 use crate::session::driver::Driver;
-use crate::session::registry::{Entry, Place, Visit, session_name};
+use crate::session::registry::{Entry, SessionPermit, Visit, session_name};
 use crate::session::resumption::{Arrival, Claimed};
-use crate::snapshot::{Setup, Way};
+use crate::snapshot::{RouteMatch, Snapshot};
 use crate::upstream::balance;
-use crate::upstream::dial::{Agreed, DialError, HandshakePlace, Link, Search, Terms};
+use crate::upstream::dial::{Agreed, BackendSearch, DialError, DialTerms, HandshakePlace, Link};
 use crate::upstream::pool::Pool;
 
-use form::Refusal;
+use form::FormRefusal;
 use offer::{Offered, Spoken};
 use switching::{switching, switching_back};
 use target::FirstLine;
 
 /// A backend's refusal is streamed through; the broker's own answers are short.
-type Body = BoxBody<Bytes, hyper::Error>;
+type ResponseBody = BoxBody<Bytes, hyper::Error>;
 
 /// Whoever is turned away dials again. (To switch keep-alive off would mark the 101 as well.)
 const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
@@ -73,9 +73,9 @@ struct Known {
 }
 
 /// One connection at the door.
-pub(crate) struct Visitor {
+pub(crate) struct UpgradeTask {
     pub(crate) broker: Arc<Broker>,
-    pub(crate) listener: Listener,
+    pub(crate) listener: ListenerId,
     pub(crate) client: SocketAddr,
     /// Its place among the handshakes.
     pub(crate) place: HandshakePlace,
@@ -84,11 +84,11 @@ pub(crate) struct Visitor {
 /// What follows when the client's upgrade is through.
 enum Next {
     Begins(Box<Admitted>),
-    Returns(Returning),
+    Returns(ReturningClient),
 }
 
 /// A session that goes on with another connection of its client's.
-struct Returning {
+struct ReturningClient {
     session: u128,
     /// `None`: its client does not link the shim.
     resume: Option<Resume>,
@@ -103,10 +103,10 @@ struct Admitted {
     client: ClientKind,
     /// The client must reconnect when the backend is left.
     begins_anew: bool,
-    places: (Place, Passes, Option<Claimed>),
+    places: (SessionPermit, Passes, Option<Claimed>),
 }
 
-impl Visitor {
+impl UpgradeTask {
     /// Serves the one request of a connection.
     pub(crate) async fn serve(self, stream: TcpStream) {
         let visitor = Arc::new(self);
@@ -159,7 +159,7 @@ impl Visitor {
         mut request: Request<Incoming>,
         fragment: bool,
         next: &Mutex<Option<Next>>,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         let response = match sound(&mut request, fragment) {
             Ok(()) => self.answer(request, next).await,
             Err(refusal) => refusal.response(),
@@ -173,7 +173,11 @@ impl Visitor {
         response
     }
 
-    async fn answer(&self, mut request: Request<Incoming>, next: &Mutex<Option<Next>>) -> Response<Body> {
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        next: &Mutex<Option<Next>>,
+    ) -> Response<ResponseBody> {
         let setup = self.broker.setup();
         // Who comes back may come in all the same.
         let paused = self.broker.pauses.is_paused(self.listener.number);
@@ -221,11 +225,11 @@ impl Visitor {
     async fn open(
         &self,
         request: Request<Incoming>,
-        way: &Way<'_>,
+        way: &RouteMatch<'_>,
         (offered, reason): (Offered, Reason),
         (hashed, passes): (Option<u64>, Passes),
         next: &Mutex<Option<Next>>,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         let present = way.gate.pool.present();
         let Some(place) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);
@@ -300,7 +304,7 @@ impl Visitor {
     }
 
     /// The session to which a client comes back.
-    fn find(&self, offered: &Offered, gate: &Gate, headers: &HeaderMap) -> Result<Known, Reason> {
+    fn find(&self, offered: &Offered, gate: &RouteBinding, headers: &HeaderMap) -> Result<Known, Reason> {
         let returns = &self.broker.sessions.returns;
         let (entry, resume) = match (offered.resume()?, &offered.token) {
             (Some(resume), _) => {
@@ -323,14 +327,14 @@ impl Visitor {
 
     async fn dial(
         &self,
-        terms: Terms,
-        gate: &Gate,
+        terms: DialTerms,
+        gate: &RouteBinding,
         handshake: &Handshake,
         (id, key): (u128, Option<u64>),
         attempts: &AtomicU32,
     ) -> Result<Box<Link>, DialError> {
         let session = session_name(id);
-        let search = Search {
+        let search = BackendSearch {
             pool: &gate.pool,
             handshake,
             session: &session,
@@ -364,8 +368,8 @@ impl Visitor {
     }
 
     /// The client's new connection is a raw socket now: its session's task takes it over.
-    fn hand_over(&self, returning: Returning, stream: TcpStream, early: Bytes) {
-        let Returning { session, resume } = returning;
+    fn hand_over(&self, returning: ReturningClient, stream: TcpStream, early: Bytes) {
+        let ReturningClient { session, resume } = returning;
         self.broker.sessions.returns.arrive(session, Arrival { client: self.client, stream, early, resume });
     }
 }
@@ -376,10 +380,10 @@ fn go_on(
     request: &Request<Incoming>,
     rules: Option<&HeaderRules>,
     next: &Mutex<Option<Next>>,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     let Known { session, resume, protocol } = known;
     let response = switching_back(request.headers().get(header::SEC_WEBSOCKET_KEY), protocol, rules);
-    keep(next, Next::Returns(Returning { session, resume }));
+    keep(next, Next::Returns(ReturningClient { session, resume }));
     response
 }
 
@@ -389,12 +393,12 @@ fn socket(io: TokioIo<Spelled<FirstLine<'_>>>) -> TcpStream {
 }
 
 /// A client's request is a handshake, and its target is a path afterwards.
-fn sound<B>(request: &mut Request<B>, fragment: bool) -> Result<(), Refusal> {
+fn sound<B>(request: &mut Request<B>, fragment: bool) -> Result<(), FormRefusal> {
     form::check(request)?;
     if fragment {
-        return Err(Refusal::bad(FRAGMENT));
+        return Err(FormRefusal::bad(FRAGMENT));
     }
-    target::settle(request).map_err(Refusal::bad)
+    target::settle(request).map_err(FormRefusal::bad)
 }
 
 fn keep(next: &Mutex<Option<Next>>, what: Next) {
@@ -403,7 +407,7 @@ fn keep(next: &Mutex<Option<Next>>, what: Next) {
 
 /// How long everything together may take: the request, a place in the queue and a dial of each
 /// backend (twice, if one cannot do with the compression), and the client's reading of the answer.
-fn patience(setup: &Setup) -> Duration {
+fn patience(setup: &Snapshot) -> Duration {
     let timeouts = &setup.settings.timeouts;
     let one = (timeouts.connect + timeouts.upgrade) * 2;
     let of_pool = |pool: &Arc<Pool>| {
@@ -415,7 +419,7 @@ fn patience(setup: &Setup) -> Duration {
 }
 
 /// A backend's redirect or refusal, with its headers and body.
-fn relayed(answer: Response<Incoming>, rules: Option<&HeaderRules>) -> Response<Body> {
+fn relayed(answer: Response<Incoming>, rules: Option<&HeaderRules>) -> Response<ResponseBody> {
     let (parts, body) = answer.into_parts();
     let mut response = Response::new(body.boxed());
     *response.status_mut() = parts.status;
@@ -435,7 +439,7 @@ fn relayed(answer: Response<Incoming>, rules: Option<&HeaderRules>) -> Response<
     response
 }
 
-fn denied(denial: &Denial) -> Response<Body> {
+fn denied(denial: &Denial) -> Response<ResponseBody> {
     let mut response = plain(denial.status, denial.sentence);
     if let Some(seconds) = denial.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -443,13 +447,13 @@ fn denied(denial: &Denial) -> Response<Body> {
     response
 }
 
-fn busy(sentence: &'static str) -> Response<Body> {
+fn busy(sentence: &'static str) -> Response<ResponseBody> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, sentence);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
-fn plain(status: StatusCode, sentence: &'static str) -> Response<Body> {
+fn plain(status: StatusCode, sentence: &'static str) -> Response<ResponseBody> {
     let mut response =
         Response::new(Full::from(format!("{sentence}\n")).map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
@@ -460,6 +464,6 @@ fn plain(status: StatusCode, sentence: &'static str) -> Response<Body> {
     response
 }
 
-fn nothing() -> Body {
+fn nothing() -> ResponseBody {
     Full::default().map_err(|never| match never {}).boxed()
 }

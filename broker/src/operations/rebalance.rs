@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::drain::staying;
 use super::moves::launch;
-use super::operation::{Operation, State};
+use super::operation::{Operation, OperationState};
 use super::progress::Tally;
 use super::round::World;
 use super::shares::{Bearer, Keyed, bearers, by_key, shifts};
@@ -35,13 +35,13 @@ pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
         let left = staying(operation.progress.remaining());
         let balanced = || "the pool is balanced, as far as its sessions can move".to_owned();
         let message = if left.is_empty() { balanced() } else { left };
-        operation.end(world.now, State::Done, message);
+        operation.end(world.now, OperationState::Done, message);
         return 0;
     }
     let sent = launch(operation, world, usize::MAX);
     if world.surveyed {
         let remaining = operation.progress.remaining();
-        let state = if remaining.untried > 0 { State::Running } else { State::Waiting };
+        let state = if remaining.untried > 0 { OperationState::Running } else { OperationState::Waiting };
         operation.stands(state, staying(remaining));
     }
     sent

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use steadfast_protocol::session::State;
+use steadfast_protocol::session::Status;
 
 use crate::session::registry::{Entry, Registry};
 use crate::upstream::pool::Pool;
@@ -83,13 +83,13 @@ impl Sighting {
             backend: core.seat.as_ref().map(|seat| seat.backend().id),
             key: entry.key(),
             pinned: core.machine.pinned(),
-            ends: core.machine.state() == State::Closing,
+            ends: core.machine.state() == Status::Closing,
             on_its_way: seeks_place(core.machine.state()) || core.machine.moving() == Some(0),
         }
     }
 }
 
 /// It has left a backend, and looks for the next.
-pub(super) fn seeks_place(state: State) -> bool {
-    matches!(state, State::Waiting | State::Dialing)
+pub(super) fn seeks_place(state: Status) -> bool {
+    matches!(state, Status::Waiting | Status::Dialing)
 }

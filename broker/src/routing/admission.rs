@@ -14,13 +14,13 @@ use governor::nanos::Nanos;
 use http::StatusCode;
 use http::header::HeaderMap;
 
-use crate::config::settings::Access;
+use crate::config::settings::AccessSettings;
 use crate::http::denial::Denial;
 use crate::net::address::Address;
 use networks::Networks;
 use origins::Origins;
 use rates::{BrokerClock, Rates, quota};
-use sessions::{Pass, Sessions};
+use sessions::{AddressPermit, AddressSessions};
 
 /// One set of rules with what it has counted, for all workers. The broker has one and each route
 /// another.
@@ -28,23 +28,23 @@ pub(crate) struct Guard<C: Clock<Instant = Nanos> = BrokerClock> {
     networks: Networks,
     origins: Origins,
     /// How many sessions an address may have, and how many each has.
-    sessions: Option<(u32, Arc<Sessions>)>,
+    sessions: Option<(u32, Arc<AddressSessions>)>,
     rates: Option<Arc<Rates<C>>>,
 }
 
 /// A session's places among those of its address, under the broker's rules and its route's; `None`:
 /// neither counts sessions.
-pub(crate) type Passes = Option<Box<[Option<Pass>; 2]>>;
+pub(crate) type Passes = Option<Box<[Option<AddressPermit>; 2]>>;
 
 impl Guard {
     /// A guard that has counted nothing yet.
-    pub(crate) fn new(access: &Access) -> Guard {
+    pub(crate) fn new(access: &AccessSettings) -> Guard {
         Guard::with_clock(access, BrokerClock)
     }
 }
 
 impl<C: Clock<Instant = Nanos> + Clone> Guard<C> {
-    fn with_clock(access: &Access, clock: C) -> Guard<C> {
+    fn with_clock(access: &AccessSettings, clock: C) -> Guard<C> {
         Guard {
             networks: Networks::new(&access.allow, &access.deny),
             origins: Origins::new(&access.origins),
@@ -57,7 +57,7 @@ impl<C: Clock<Instant = Nanos> + Clone> Guard<C> {
     /// with the counts of this one: those of sessions under any limit, those of upgrades as long as
     /// rate and burst are the same. Passes of both guards count together. Sessions that came while
     /// they were not counted stay uncounted.
-    pub(crate) fn renewed(&self, access: &Access) -> Guard<C>
+    pub(crate) fn renewed(&self, access: &AccessSettings) -> Guard<C>
     where
         C: Default,
     {
@@ -80,7 +80,7 @@ impl<C: Clock<Instant = Nanos> + Clone> Guard<C> {
     ///
     /// # Errors
     /// The first of network, origin, sessions and rate that says no.
-    pub(crate) fn admit(&self, client: IpAddr, headers: &HeaderMap) -> Result<Option<Pass>, Denial> {
+    pub(crate) fn admit(&self, client: IpAddr, headers: &HeaderMap) -> Result<Option<AddressPermit>, Denial> {
         self.judge(client, headers)?;
         let address = Address::of(client);
         let pass = match &self.sessions {

@@ -7,7 +7,7 @@ use crate::upstream::pool::Pool;
 
 /// Where sessions come in, and where they go.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct RouteBinding {
     /// The bound address.
     pub(crate) address: SocketAddr,
     /// The route's name; `None`: no route matched, and the listener has a pool.

@@ -18,7 +18,7 @@ use crate::config::settings::Settings;
 use crate::config::{Source, Stamp};
 use crate::operations::{self, evacuation};
 use crate::reload::{self, Reloader};
-use crate::routing::listener::Listener;
+use crate::routing::listener::ListenerId;
 use crate::session::driver::test_kernel;
 use crate::telemetry::logging::Levels;
 use crate::telemetry::metrics::Exporter;
@@ -109,7 +109,7 @@ fn configured(broker: Arc<Broker>) -> impl Fn() -> Configured {
 fn entrances(clients: Vec<BoundListener>) -> Vec<Entrance> {
     let entrance = |(number, bound): (usize, BoundListener)| Entrance {
         socket: bound.socket,
-        listener: Listener { number, address: bound.address },
+        listener: ListenerId { number, address: bound.address },
     };
     clients.into_iter().enumerate().map(entrance).collect()
 }

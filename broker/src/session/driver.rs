@@ -29,14 +29,14 @@ use crate::net::lingering_close;
 use crate::routing::admission::Passes;
 use crate::session::access_log;
 use crate::session::context;
-use crate::session::memory::Share;
-use crate::session::registry::{Core, Entry, Place};
+use crate::session::memory::MemoryShare;
+use crate::session::registry::{Core, Entry, SessionPermit};
 use crate::session::resumption::{Arrival, Claimed, refuse_stale};
-use crate::upstream::backend::{Backend, Seat};
-use crate::upstream::dial::{DialError, Link, Search, Terms};
+use crate::upstream::backend::{Backend, BackendLease};
+use crate::upstream::dial::{BackendSearch, DialError, DialTerms, Link};
 
-use socket::Side;
-use successor::Target;
+use socket::SocketSide;
+use successor::SuccessorStage;
 
 pub(crate) use evidence::test_kernel;
 
@@ -50,7 +50,7 @@ const NEAR: Duration = Duration::from_secs(1);
 const TIGHT: Duration = Duration::from_millis(10);
 
 /// A dial under way.
-type Dialing = Pin<Box<dyn Future<Output = (Result<Box<Link>, DialError>, Vec<usize>)> + Send>>;
+type PendingDial = Pin<Box<dyn Future<Output = (Result<Box<Link>, DialError>, Vec<usize>)> + Send>>;
 
 /// Drives one session until it has ended.
 pub(crate) struct Driver {
@@ -60,16 +60,16 @@ pub(crate) struct Driver {
 
 /// The session's hold on the world.
 struct Io {
-    context: Arc<context::Context>,
+    context: Arc<context::SessionContext>,
     /// `None`: it is away, and may come back.
-    client: Option<Side>,
-    backend: Option<Side>,
+    client: Option<SocketSide>,
+    backend: Option<SocketSide>,
     timer: Option<Pin<Box<Sleep>>>,
     /// What a session has only while it moves.
     moving: Option<Box<Moving>>,
     /// How much memory it is counted with.
-    share: Share,
-    _place: Place,
+    share: MemoryShare,
+    _place: SessionPermit,
     _passes: Passes,
     /// What a plain client that may come back is known by.
     _claimed: Option<Box<Claimed>>,
@@ -78,7 +78,7 @@ struct Io {
 /// A session that has left a backend at least once.
 #[derive(Default)]
 struct Moving {
-    dialing: Option<Dialing>,
+    dialing: Option<PendingDial>,
     /// The backend that it left last.
     just_failed: Option<Arc<Backend>>,
     /// Backends that refuse this session.
@@ -86,24 +86,24 @@ struct Moving {
     /// Its turn to replay suspects.
     turn: Option<OwnedSemaphorePermit>,
     /// The next backend of a planned move.
-    target: Option<Target>,
+    target: Option<SuccessorStage>,
 }
 
 impl Driver {
     /// A session whose both sides are connected.
     pub(crate) fn new(
-        context: Arc<context::Context>,
+        context: Arc<context::SessionContext>,
         entry: Arc<Entry>,
         (client, backend): (TcpStream, TcpStream),
-        (place, passes, claimed): (Place, Passes, Option<Claimed>),
+        (place, passes, claimed): (SessionPermit, Passes, Option<Claimed>),
     ) -> Driver {
         let io = Io {
             context,
-            client: Some(Side::new(client)),
-            backend: Some(Side::new(backend)),
+            client: Some(SocketSide::new(client)),
+            backend: Some(SocketSide::new(backend)),
             timer: None,
             moving: None,
-            share: Share::default(),
+            share: MemoryShare::default(),
             _place: place,
             _passes: passes,
             _claimed: claimed.map(Box::new),
@@ -196,7 +196,7 @@ impl Io {
         let Arrival { client, stream, early, resume } = arrival;
         match core.machine.handle_client_back(now, resume.as_ref(), rand::random()) {
             Ok(last_words) => {
-                let before = self.client.replace(Side::new(stream));
+                let before = self.client.replace(SocketSide::new(stream));
                 if let (Some(side), Some(words)) = (before, last_words) {
                     lingering_close::with_last_words(side.stream, words);
                 }
@@ -259,7 +259,7 @@ impl Io {
                 return false;
             }
             Command::ReleaseTurn => {
-                access_log::suspects_cleared(entry, core.seat.as_ref().map(Seat::backend));
+                access_log::suspects_cleared(entry, core.seat.as_ref().map(BackendLease::backend));
                 self.moving.get_or_insert_default().turn = None;
                 return false;
             }
@@ -284,7 +284,7 @@ impl Io {
     }
 
     fn report(&self, entry: &Entry, core: &Core, event: &Event) {
-        access_log::event(entry, core.seat.as_ref().map(Seat::backend), event);
+        access_log::event(entry, core.seat.as_ref().map(BackendLease::backend), event);
         if let Event::MoveEnded { ticket, outcome } = *event {
             self.context.tickets.ended(ticket, outcome);
         }
@@ -310,14 +310,14 @@ impl Io {
         }
     }
 
-    fn dial(&self, entry: &Arc<Entry>, dial: Dial) -> Dialing {
+    fn dial(&self, entry: &Arc<Entry>, dial: Dial) -> PendingDial {
         let (context, entry) = (Arc::clone(&self.context), Arc::clone(entry));
         let moving = self.moving.as_ref();
         let just_failed = moving.and_then(|moving| moving.just_failed.as_ref()).map(|backend| backend.id);
         let mut refusing = self.refusing();
         Box::pin(async move {
             let session = entry.name();
-            let search = Search { suspect: dial.suspect, ..search(&entry, &session, just_failed) };
+            let search = BackendSearch { suspect: dial.suspect, ..search(&entry, &session, just_failed) };
             let found = context.dialer.again(&search, &mut refusing).await;
             (found, refusing)
         })
@@ -344,7 +344,7 @@ impl Io {
         if !core.machine.handle_linked(now, declines_failover(&link.headers), link.epoch) {
             return;
         }
-        self.backend = Some(Side::new(link.stream));
+        self.backend = Some(SocketSide::new(link.stream));
         core.seat = Some(link.seat);
         evidence::tell_fitness(entry, core);
         self.moving.get_or_insert_default().turn = link.turn;
@@ -433,13 +433,13 @@ impl Future for Driver {
 }
 
 /// A search for another backend than the one that is, or was, left.
-fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Search<'a> {
-    Search {
+fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> BackendSearch<'a> {
+    BackendSearch {
         pool: &entry.gate.pool,
         handshake: &entry.handshake,
         session,
         client: entry.client().ip(),
-        terms: Terms::Again(entry.agreed.clone()),
+        terms: DialTerms::Again(entry.agreed.clone()),
         key: entry.key(),
         attempts: &entry.attempts,
         just_failed: left,

@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::http::replay_request::Handshake;
-use crate::routing::binding::Gate;
-use crate::upstream::backend::Seat;
+use crate::routing::binding::RouteBinding;
+use crate::upstream::backend::BackendLease;
 use crate::upstream::dial::Agreed;
 
 /// All sessions of the broker.
@@ -43,8 +43,8 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: u128,
-    pub(crate) gate: Arc<Gate>,
-    client: Address,
+    pub(crate) gate: Arc<RouteBinding>,
+    client: PackedAddress,
     pub(crate) began: Time,
     /// When its task must be woken, in microseconds since the clock's origin; `u64::MAX`: never.
     due: AtomicU64,
@@ -62,7 +62,7 @@ pub(crate) struct Entry {
 
 /// A client's address, small for the many of IPv4.
 #[derive(Debug)]
-enum Address {
+enum PackedAddress {
     V4(SocketAddrV4),
     V6(Box<SocketAddrV6>),
 }
@@ -75,7 +75,7 @@ pub(crate) struct Visit {
     pub(crate) agreed: Agreed,
     pub(crate) key: Option<u64>,
     pub(crate) attempts: AtomicU32,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: Arc<RouteBinding>,
 }
 
 /// An entry, found by its id.
@@ -104,9 +104,9 @@ impl Eq for Listed {}
 
 /// A place under `max_sessions`; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Registry>);
+pub(crate) struct SessionPermit(Arc<Registry>);
 
-impl Drop for Place {
+impl Drop for SessionPermit {
     fn drop(&mut self) {
         self.0.admitted.fetch_sub(1, Relaxed);
         self.0.left.notify_waiters();
@@ -118,20 +118,20 @@ impl Drop for Place {
 pub(crate) struct Core {
     pub(crate) machine: Session,
     /// The backend it is on.
-    pub(crate) seat: Option<Seat>,
+    pub(crate) seat: Option<BackendLease>,
     /// Its task.
     pub(crate) waker: Waker,
 }
 
 impl Entry {
     /// A session that begins now, on the backend of `seat`.
-    pub(crate) fn new(visit: Visit, client: SocketAddr, machine: Session, seat: Seat) -> Entry {
+    pub(crate) fn new(visit: Visit, client: SocketAddr, machine: Session, seat: BackendLease) -> Entry {
         let core = Core { machine, seat: Some(seat), waker: Waker::noop().clone() };
         let Visit { id, handshake, agreed, key, attempts, gate } = visit;
         let due = AtomicU64::new(u64::MAX);
         let client = match client {
-            SocketAddr::V4(address) => Address::V4(address),
-            SocketAddr::V6(address) => Address::V6(Box::new(address)),
+            SocketAddr::V4(address) => PackedAddress::V4(address),
+            SocketAddr::V6(address) => PackedAddress::V6(Box::new(address)),
         };
         Entry {
             id,
@@ -180,8 +180,8 @@ impl Entry {
 
     pub(crate) fn client(&self) -> SocketAddr {
         match &self.client {
-            Address::V4(address) => SocketAddr::V4(*address),
-            Address::V6(address) => SocketAddr::V6(**address),
+            PackedAddress::V4(address) => SocketAddr::V4(*address),
+            PackedAddress::V6(address) => SocketAddr::V6(**address),
         }
     }
 
@@ -218,10 +218,10 @@ impl Registry {
     }
 
     /// A place for one more session, while there are fewer than `max`.
-    pub(crate) fn admit(self: &Arc<Registry>, max: usize) -> Option<Place> {
+    pub(crate) fn admit(self: &Arc<Registry>, max: usize) -> Option<SessionPermit> {
         let more = |admitted| (admitted < max).then_some(admitted + 1);
         self.admitted.fetch_update(Relaxed, Relaxed, more).ok()?;
-        Some(Place(Arc::clone(self)))
+        Some(SessionPermit(Arc::clone(self)))
     }
 
     /// Wakes the sessions whose time has come. A sweep over all costs less than a timer for each:

@@ -18,18 +18,18 @@ use tokio::sync::Semaphore;
 
 use crate::config::settings::{self, Query};
 use crate::net::connect::History;
-use crate::upstream::balance::{Candidate, Reason, Standing, hash};
-use crate::upstream::discovery::Found;
-use crate::upstream::health::agent::{self, Report};
-use crate::upstream::health::vitals::{Turn, Vitals};
+use crate::upstream::balance::{Candidate, CandidateTrust, ChoiceReason, hash};
+use crate::upstream::discovery::FoundBackend;
+use crate::upstream::health::agent::{self, AgentReport};
+use crate::upstream::health::vitals::{HealthTracker, Turn};
 use crate::upstream::queue::Queue;
 
-use condition::Condition;
-pub(crate) use condition::{Adjustment, Duty, Rules, Share};
+use condition::BackendStatus;
+pub(crate) use condition::{Adjustment, AdminState, BackendShare, Rules};
 use knock::Knock;
 pub(crate) use life::Life;
-pub(crate) use seat::Seat;
-pub(crate) use state::State;
+pub(crate) use seat::BackendLease;
+pub(crate) use state::BackendState;
 
 /// The greatest weight, as HAProxy has it.
 pub(crate) const WEIGHT_MAX: u32 = 256;
@@ -44,7 +44,7 @@ pub(crate) struct Backend {
     pub(crate) host: String,
     pub(crate) port: u16,
     /// Who has named it.
-    pub(crate) origin: Origin,
+    pub(crate) origin: BackendOrigin,
     hash: u64,
     /// Sessions on it, and dials that may become some.
     sessions: AtomicUsize,
@@ -60,12 +60,12 @@ pub(crate) struct Backend {
     pub(crate) history: History,
     queue: Arc<Queue>,
     knock: Knock,
-    condition: Mutex<Condition>,
+    condition: Mutex<BackendStatus>,
 }
 
 /// Who has named a backend, and so who may take it away.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum BackendOrigin {
     File,
     Api,
     Dns(Query),
@@ -73,15 +73,15 @@ pub(crate) enum Origin {
 
 /// A backend as the API shows it.
 #[derive(Debug)]
-pub(crate) struct View {
-    pub(crate) state: State,
+pub(crate) struct BackendSnapshot {
+    pub(crate) state: BackendState,
     pub(crate) since: Time,
     pub(crate) why: String,
     pub(crate) penalised: bool,
     pub(crate) health: &'static str,
     pub(crate) circuit: &'static str,
     pub(crate) circuit_until: Option<Time>,
-    pub(crate) share: Share,
+    pub(crate) share: BackendShare,
     /// What it gets at present, in thousandths of a weight of one.
     pub(crate) weight: u32,
     pub(crate) max_sessions: Option<usize>,
@@ -91,12 +91,12 @@ impl Backend {
     pub(crate) fn new(
         id: usize,
         pool: Arc<str>,
-        backend: &settings::Backend,
-        origin: Origin,
+        backend: &settings::BackendSettings,
+        origin: BackendOrigin,
         rules: Rules,
         (dials, queue, now): (usize, Arc<Queue>, Time),
     ) -> Backend {
-        let condition = Condition::new(Share::from(backend), rules, now);
+        let condition = BackendStatus::new(BackendShare::from(backend), rules, now);
         Backend {
             id,
             pool,
@@ -128,9 +128,9 @@ impl Backend {
     /// addresses come and go without end, and a counter stays.
     pub(crate) fn series(&self) -> String {
         match &self.origin {
-            Origin::File | Origin::Api => self.name.clone(),
-            Origin::Dns(Query::Address { host, .. }) => host.clone(),
-            Origin::Dns(Query::Srv { name }) => name.clone(),
+            BackendOrigin::File | BackendOrigin::Api => self.name.clone(),
+            BackendOrigin::Dns(Query::Address { host, .. }) => host.clone(),
+            BackendOrigin::Dns(Query::Srv { name }) => name.clone(),
         }
     }
 
@@ -138,9 +138,9 @@ impl Backend {
         self.sessions.load(Relaxed)
     }
 
-    pub(crate) fn view(&self, now: Time) -> View {
+    pub(crate) fn view(&self, now: Time) -> BackendSnapshot {
         let condition = self.condition();
-        View {
+        BackendSnapshot {
             state: condition.state,
             since: condition.since,
             why: condition.why.clone(),
@@ -155,10 +155,10 @@ impl Backend {
     }
 
     /// As DNS names backends: by address. `None`: it has a host name.
-    pub(crate) fn found(&self, now: Time) -> Option<Found> {
+    pub(crate) fn found(&self, now: Time) -> Option<FoundBackend> {
         let address = SocketAddr::new(self.host.parse().ok()?, self.port);
-        let Share { weight, backup, .. } = self.view(now).share;
-        Some(Found { name: self.name.clone(), address, weight: Some(weight), backup })
+        let BackendShare { weight, backup, .. } = self.view(now).share;
+        Some(FoundBackend { name: self.name.clone(), address, weight: Some(weight), backup })
     }
 
     /// A health check has come back.
@@ -174,29 +174,34 @@ impl Backend {
         let condition = self.condition();
         let standing = condition.standing()?;
         let weight = condition.weight(now);
-        let suspect = standing == Standing::Sound && (left || condition.penalised(now));
+        let suspect = standing == CandidateTrust::Sound && (left || condition.penalised(now));
         (weight > 0).then(|| Candidate {
             id: self.id,
             weight,
             sessions: self.sessions(),
             max_sessions: condition.max_sessions(),
             backup: condition.configured.backup,
-            standing: if suspect { Standing::Suspect } else { standing },
+            standing: if suspect { CandidateTrust::Suspect } else { standing },
             hash: self.hash,
         })
     }
 
     /// Half open: it takes one session, to try it.
     pub(crate) fn takes_one(&self) -> bool {
-        self.condition().state == State::HalfOpen
+        self.condition().state == BackendState::HalfOpen
     }
 
     /// Takes a seat on what was a candidate of this `standing`; `None` when the last one, or the only
     /// trial, has gone to somebody else, or the backend was taken away meanwhile.
-    pub(crate) fn seat(self: &Arc<Backend>, now: Time, standing: Standing, reason: Reason) -> Option<Seat> {
+    pub(crate) fn seat(
+        self: &Arc<Backend>,
+        now: Time,
+        standing: CandidateTrust,
+        reason: ChoiceReason,
+    ) -> Option<BackendLease> {
         let mut condition = self.condition();
         let present = condition.standing()?;
-        if present == Standing::Ejected && standing != Standing::Ejected {
+        if present == CandidateTrust::Ejected && standing != CandidateTrust::Ejected {
             return None;
         }
         let max = condition.max_sessions().unwrap_or(usize::MAX);
@@ -204,7 +209,7 @@ impl Backend {
         self.sessions.fetch_update(Relaxed, Relaxed, more).ok()?;
         condition.circuit.seated();
         drop(condition);
-        Some(Seat::new(self, now, reason))
+        Some(BackendLease::new(self, now, reason))
     }
 
     // ---- what happens to it ----
@@ -257,14 +262,14 @@ impl Backend {
     pub(crate) fn unchecked(&self, now: Time) {
         self.change(now, |condition| {
             let was_down = !condition.vitals.is_up();
-            condition.vitals = Vitals::new();
+            condition.vitals = HealthTracker::new();
             condition.asks.unchecked();
             was_down.then(|| "it is no longer checked".to_owned())
         });
     }
 
     /// Its agent has told something.
-    pub(crate) fn told(&self, now: Time, report: Report) {
+    pub(crate) fn told(&self, now: Time, report: AgentReport) {
         self.change(now, |condition| {
             let was_down = condition.agent_says_down();
             condition.agent.heed(report);
@@ -281,14 +286,14 @@ impl Backend {
     /// Nobody asks its agent any more.
     pub(crate) fn untold(&self, now: Time) {
         self.change(now, |condition| {
-            condition.agent = agent::Standing::default();
+            condition.agent = agent::AgentStanding::default();
             Some("its agent is no longer asked".to_owned())
         });
     }
 
     /// The file, or DNS, gives it this share, and its pool these rules. What was adjusted while
     /// running stays, unless the same is configured anew.
-    pub(crate) fn configure(&self, now: Time, share: Share, rules: Rules) {
+    pub(crate) fn configure(&self, now: Time, share: BackendShare, rules: Rules) {
         self.change(now, |condition| {
             if share.weight != condition.configured.weight {
                 condition.adjusted.weight = None;
@@ -316,14 +321,14 @@ impl Backend {
     }
 
     /// An operator, or an operation, changes what it is to do.
-    pub(crate) fn set_duty(&self, now: Time, duty: Duty, why: &str) {
+    pub(crate) fn set_duty(&self, now: Time, duty: AdminState, why: &str) {
         self.change(now, |condition| {
             condition.duty = duty;
             Some(why.to_owned())
         });
     }
 
-    pub(crate) fn duty(&self) -> Duty {
+    pub(crate) fn duty(&self) -> AdminState {
         self.condition().duty
     }
 
@@ -343,7 +348,7 @@ impl Backend {
     /// Since when that is so.
     pub(crate) fn down_since(&self) -> Option<Time> {
         let condition = self.condition();
-        (condition.state == State::Down).then_some(condition.since)
+        (condition.state == BackendState::Down).then_some(condition.since)
     }
 
     /// It came back a while ago, and its weight still grows.
@@ -352,7 +357,7 @@ impl Backend {
     }
 
     /// Applies a change, and tells of it when it has led to another state.
-    fn change(&self, now: Time, change: impl FnOnce(&mut Condition) -> Option<String>) {
+    fn change(&self, now: Time, change: impl FnOnce(&mut BackendStatus) -> Option<String>) {
         let mut condition = self.condition();
         let Some(why) = change(&mut condition) else { return };
         let state = condition.find_state();
@@ -367,7 +372,7 @@ impl Backend {
         self.queue.stir();
     }
 
-    fn tell(&self, before: State, state: State, lasted: Duration, why: &str) {
+    fn tell(&self, before: BackendState, state: BackendState, lasted: Duration, why: &str) {
         let Backend { pool, name, .. } = self;
         let labels =
             [("pool", pool.to_string()), ("backend", self.series()), ("state", state.name().to_owned())];
@@ -385,7 +390,7 @@ impl Backend {
         );
     }
 
-    fn condition(&self) -> MutexGuard<'_, Condition> {
+    fn condition(&self) -> MutexGuard<'_, BackendStatus> {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,12 +14,12 @@ pub(crate) const LOOK: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// Sessions that have lost their backend. They go first: they would be lost, newcomers come again.
-    movers: Line,
-    newcomers: Line,
+    movers: QueueLine,
+    newcomers: QueueLine,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct QueueLine {
     waiting: AtomicUsize,
     /// Who has it is the first. It goes to those who wait for it in their order.
     turn: Mutex<()>,
@@ -55,12 +55,12 @@ impl Queue {
         }
     }
 
-    fn line(&self, newcomer: bool) -> &Line {
+    fn line(&self, newcomer: bool) -> &QueueLine {
         if newcomer { &self.newcomers } else { &self.movers }
     }
 }
 
-impl Line {
+impl QueueLine {
     fn waiting(&self) -> usize {
         self.waiting.load(Relaxed)
     }

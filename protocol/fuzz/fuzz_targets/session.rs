@@ -13,7 +13,7 @@ use steadfast_protocol::session::{
 };
 use steadfast_protocol::time::Time;
 use steadfast_protocol::websocket::frame::{CONTROL_MAX, Opcode, apply_mask, control_frame};
-use steadfast_protocol::websocket::scanner::{Item, Scanner, Sender};
+use steadfast_protocol::websocket::scanner::{Item, Scanner, FrameSender};
 
 const MESSAGE: usize = 20_000;
 const RING: usize = 30_000;
@@ -198,7 +198,7 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn new(from: Sender, deflate: bool) -> Receiver {
+    fn new(from: FrameSender, deflate: bool) -> Receiver {
         Receiver { scanner: Scanner::new(from, u32::MAX, deflate), closed: false, ping: None }
     }
 
@@ -237,9 +237,9 @@ impl Bench {
             now,
             seed: 1,
             deflate: setup.deflate,
-            client: Receiver::new(Sender::Backend, setup.deflate),
-            backend: Receiver::new(Sender::Client, setup.deflate),
-            target: Receiver::new(Sender::Client, setup.deflate),
+            client: Receiver::new(FrameSender::Backend, setup.deflate),
+            backend: Receiver::new(FrameSender::Client, setup.deflate),
+            target: Receiver::new(FrameSender::Client, setup.deflate),
         }
     }
 
@@ -283,7 +283,7 @@ impl Bench {
             Op::Abort => drop(self.session.abort(self.now, 1008, "by hand")),
             Op::TargetLinked => {
                 if self.session.handle_target_linked(self.now) {
-                    self.target = Receiver::new(Sender::Client, self.deflate);
+                    self.target = Receiver::new(FrameSender::Client, self.deflate);
                 }
             }
             Op::TargetFailed => self.session.handle_target_failed(),
@@ -346,7 +346,7 @@ impl Bench {
         while let Some(command) = self.session.poll_command(self.now) {
             match command {
                 Command::Dial(dial) if dial.held => {
-                    let target = Receiver::new(Sender::Client, self.deflate);
+                    let target = Receiver::new(FrameSender::Client, self.deflate);
                     let target = std::mem::replace(&mut self.target, target);
                     assert!(self.session.handle_linked(self.now, false, 2));
                     self.backend = target;
@@ -361,7 +361,7 @@ impl Bench {
         let wanted = self.session.wants_dial();
         assert_eq!(self.session.handle_linked(self.now, no_failover, 2), wanted);
         if wanted {
-            self.backend = Receiver::new(Sender::Client, self.deflate);
+            self.backend = Receiver::new(FrameSender::Client, self.deflate);
         }
     }
 

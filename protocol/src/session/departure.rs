@@ -37,8 +37,8 @@ use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::backend_link::backend_scanner;
-use super::target::{Speech, Target};
-use super::{AckMode, Backend, Client, Commits, Event, Failure, Session, State};
+use super::target::{Successor, SuccessorSpeech};
+use super::{AckMode, BackendPhase, ClientPhase, Commits, Event, Failure, Session, Status};
 use late::Late;
 
 /// Going away (RFC 6455, 7.4.1).
@@ -55,7 +55,7 @@ pub struct Move {
 
 /// What became of a planned move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum MoveOutcome {
     /// The session has left its backend for another.
     Moved {
         /// It has left without a quiet moment: answers may be missing.
@@ -73,34 +73,34 @@ pub enum Outcome {
     Ended,
 }
 
-impl Outcome {
+impl MoveOutcome {
     /// Every one of them.
-    pub const ALL: [Outcome; 10] = [
-        Outcome::Moved { forced: false },
-        Outcome::Moved { forced: true },
-        Outcome::Reconnects,
-        Outcome::FailedOver,
-        Outcome::Closed,
-        Outcome::Ended,
-        Outcome::Stayed(Stay::Busy),
-        Outcome::Stayed(Stay::NoTarget),
-        Outcome::Stayed(Stay::TargetLost),
-        Outcome::Stayed(Stay::Asked),
+    pub const ALL: [MoveOutcome; 10] = [
+        MoveOutcome::Moved { forced: false },
+        MoveOutcome::Moved { forced: true },
+        MoveOutcome::Reconnects,
+        MoveOutcome::FailedOver,
+        MoveOutcome::Closed,
+        MoveOutcome::Ended,
+        MoveOutcome::Stayed(Stay::Busy),
+        MoveOutcome::Stayed(Stay::NoTarget),
+        MoveOutcome::Stayed(Stay::TargetLost),
+        MoveOutcome::Stayed(Stay::Asked),
     ];
 
     /// The word for logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
-            Outcome::Moved { forced: false } => "moved",
-            Outcome::Moved { forced: true } => "forced",
-            Outcome::Reconnects => "reconnected",
-            Outcome::FailedOver => "failed_over",
-            Outcome::Stayed(Stay::NoTarget) => "no_target",
-            Outcome::Stayed(Stay::TargetLost) => "target_lost",
-            Outcome::Stayed(Stay::Busy) => "busy",
-            Outcome::Stayed(Stay::Asked) => "called_off",
-            Outcome::Closed => "closed",
-            Outcome::Ended => "ended",
+            MoveOutcome::Moved { forced: false } => "moved",
+            MoveOutcome::Moved { forced: true } => "forced",
+            MoveOutcome::Reconnects => "reconnected",
+            MoveOutcome::FailedOver => "failed_over",
+            MoveOutcome::Stayed(Stay::NoTarget) => "no_target",
+            MoveOutcome::Stayed(Stay::TargetLost) => "target_lost",
+            MoveOutcome::Stayed(Stay::Busy) => "busy",
+            MoveOutcome::Stayed(Stay::Asked) => "called_off",
+            MoveOutcome::Closed => "closed",
+            MoveOutcome::Ended => "ended",
         }
     }
 }
@@ -120,11 +120,11 @@ pub enum Stay {
 
 /// A session that is to leave a working backend.
 #[derive(Debug)]
-pub(super) struct Departure {
+pub(super) struct Migration {
     order: Move,
-    stage: Stage,
+    stage: MigrationStage,
     /// The next backend, once it is connected.
-    target: Option<Target>,
+    target: Option<Successor>,
     late: Late,
     /// Next backends that were lost.
     losses: u32,
@@ -142,7 +142,7 @@ pub(super) struct Departure {
 
 /// How far a move has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum MigrationStage {
     /// The next backend is to be dialled (`asked`: the driver does).
     Dialing { asked: bool },
     /// A quiet moment is waited for, and everything flows.
@@ -154,7 +154,7 @@ enum Stage {
     /// The old backend was told Close. The client's messages are held since.
     Parting { since: Time },
     /// It is left, and it is the next one's turn.
-    Crossing { outcome: Outcome },
+    Crossing { outcome: MoveOutcome },
 }
 
 // ---- what the driver orders ----
@@ -172,7 +172,7 @@ impl Session {
             }
             return same;
         }
-        let linked = self.backend == Backend::Linked && matches!(self.state.client, Client::Open);
+        let linked = self.backend == BackendPhase::Linked && matches!(self.state.client, ClientPhase::Open);
         let free = self.goodbye().is_none()
             && !self.pinned()
             && !self.suspected()
@@ -183,10 +183,10 @@ impl Session {
         let never = self.config.break_before_make || self.state.begins_anew;
         let late = if never || self.config.dial_ahead { Late::Never } else { Late::Resting };
         let stage = match never || late == Late::Resting {
-            true => Stage::Waiting { until: now + self.config.patience },
-            false => Stage::Dialing { asked: false },
+            true => MigrationStage::Waiting { until: now + self.config.patience },
+            false => MigrationStage::Dialing { asked: false },
         };
-        self.underway.begin_departure(Departure {
+        self.underway.begin_departure(Migration {
             order,
             stage,
             target: None,
@@ -205,8 +205,8 @@ impl Session {
     /// No other backend wants it, or its own is well again: the session stays where it is, unless that
     /// was told Close already.
     pub fn remain(&mut self) {
-        if self.backend == Backend::Linked {
-            self.end_move(Outcome::Stayed(Stay::Asked));
+        if self.backend == BackendPhase::Linked {
+            self.end_move(MoveOutcome::Stayed(Stay::Asked));
         }
     }
 
@@ -223,8 +223,9 @@ impl Session {
     /// Leaves the backend at once, as if it had failed. False: there is none to leave, or the session
     /// is pinned or ending.
     pub fn fail_over(&mut self, now: Time) -> bool {
-        let can =
-            self.backend == Backend::Linked && matches!(self.state.client, Client::Open) && !self.pinned();
+        let can = self.backend == BackendPhase::Linked
+            && matches!(self.state.client, ClientPhase::Open)
+            && !self.pinned();
         if can {
             self.leave_backend(now, Failure::Ordered);
         }
@@ -238,12 +239,12 @@ impl Session {
     /// The ticket of the move for which the next backend is to be dialled now.
     pub(super) fn take_target(&mut self) -> Option<u64> {
         let departure = self.underway.departure_mut()?;
-        if self.backend != Backend::Linked {
+        if self.backend != BackendPhase::Linked {
             return None;
         }
-        let first = departure.stage == Stage::Dialing { asked: false };
+        let first = departure.stage == MigrationStage::Dialing { asked: false };
         if first {
-            departure.stage = Stage::Dialing { asked: true };
+            departure.stage = MigrationStage::Dialing { asked: true };
         }
         (first || departure.take_late()).then_some(departure.order.ticket)
     }
@@ -261,21 +262,21 @@ impl Session {
         let until = now + self.config.patience;
         let scan = backend_scanner(&self.config, self.state.deflate);
         let speech = match (self.commits().is_some(), self.adds_kind()) {
-            (true, _) => Speech::None,
-            (false, true) => Speech::Kinded,
-            (false, false) => Speech::Plain,
+            (true, _) => SuccessorSpeech::None,
+            (false, true) => SuccessorSpeech::Kinded,
+            (false, false) => SuccessorSpeech::Plain,
         };
         let told = self.commits().is_some();
         let Some(departure) = self.underway.departure_mut() else { return false };
-        let first = departure.stage == Stage::Dialing { asked: true };
+        let first = departure.stage == MigrationStage::Dialing { asked: true };
         let wanted = departure.is_dialled();
         if wanted {
-            departure.target = Some(Target::new(scan, speech));
+            departure.target = Some(Successor::new(scan, speech));
         }
         if first {
             // A service must have heard that the session is to leave.
             departure.alive &= !told;
-            departure.stage = Stage::Waiting { until };
+            departure.stage = MigrationStage::Waiting { until };
         } else if wanted {
             departure.late = Late::Resting;
         }
@@ -285,13 +286,13 @@ impl Session {
     /// No other backend takes the session.
     pub fn handle_target_failed(&mut self) {
         if self.underway.departure().is_some_and(|departure| departure.is_dialled()) {
-            self.end_move(Outcome::Stayed(Stay::NoTarget));
+            self.end_move(MoveOutcome::Stayed(Stay::NoTarget));
         }
     }
 
     /// Whether to read the next backend.
     pub fn listens_to_target(&self) -> bool {
-        self.target().is_some_and(Target::listens)
+        self.target().is_some_and(Successor::listens)
     }
 
     /// Takes bytes that were read from it.
@@ -309,15 +310,15 @@ impl Session {
         };
         match departure.stage {
             // There is no way back: another one is dialled.
-            Stage::Parting { .. } => departure.target = None,
-            Stage::Crossing { .. } => self.end_move(Outcome::FailedOver),
+            MigrationStage::Parting { .. } => departure.target = None,
+            MigrationStage::Crossing { .. } => self.end_move(MoveOutcome::FailedOver),
             _ => self.target_lost(),
         }
     }
 
     pub(super) fn target_transmit(&self) -> Gather<'_> {
         let mut gather = Gather::new();
-        if let Some(bytes) = self.target().map(Target::transmit).filter(|bytes| !bytes.is_empty()) {
+        if let Some(bytes) = self.target().map(Successor::transmit).filter(|bytes| !bytes.is_empty()) {
             gather.add(bytes);
         }
         gather
@@ -329,17 +330,17 @@ impl Session {
         }
     }
 
-    pub(super) fn target(&self) -> Option<&Target> {
+    pub(super) fn target(&self) -> Option<&Successor> {
         self.underway.departure().and_then(|departure| departure.target.as_ref())
     }
 
-    fn target_mut(&mut self) -> Option<&mut Target> {
+    fn target_mut(&mut self) -> Option<&mut Successor> {
         self.underway.departure_mut().and_then(|departure| departure.target.as_mut())
     }
 
     /// Answers its pings, as long as the answer can be written before its turn comes.
     pub(super) fn prepare_target(&mut self, entropy: &mut Entropy<'_>) {
-        if self.backend == Backend::Linked
+        if self.backend == BackendPhase::Linked
             && let Some(target) = self.target_mut()
         {
             target.prepare(entropy);
@@ -353,35 +354,38 @@ impl Session {
     /// Takes the steps whose time has come.
     pub(super) fn depart(&mut self, now: Time) {
         let Some(stage) = self.stage() else { return };
-        let open = matches!(self.state.client, Client::Open) && self.goodbye().is_none();
+        let open = matches!(self.state.client, ClientPhase::Open) && self.goodbye().is_none();
         match (stage, self.backend) {
-            (Stage::Parting { .. }, Backend::Parting { .. }) => {}
-            (Stage::Crossing { .. }, Backend::Waiting { .. } | Backend::Dialing) => {}
-            (Stage::Waiting { .. } | Stage::Pressing { .. }, Backend::Linked)
+            (MigrationStage::Parting { .. }, BackendPhase::Parting { .. }) => {}
+            (MigrationStage::Crossing { .. }, BackendPhase::Waiting { .. } | BackendPhase::Dialing) => {}
+            (MigrationStage::Waiting { .. } | MigrationStage::Pressing { .. }, BackendPhase::Linked)
                 if open && self.state.begins_anew =>
             {
                 self.watch_traffic(now);
                 self.wait_to_close(now);
             }
-            (Stage::Dialing { .. } | Stage::Waiting { .. } | Stage::Holding { .. }, Backend::Linked)
-                if open =>
-            {
+            (
+                MigrationStage::Dialing { .. }
+                | MigrationStage::Waiting { .. }
+                | MigrationStage::Holding { .. },
+                BackendPhase::Linked,
+            ) if open => {
                 self.watch_traffic(now);
                 self.wait_for_quiet(now);
             }
             // The client has left, or the session is being closed.
-            _ => self.end_move(Outcome::Ended),
+            _ => self.end_move(MoveOutcome::Ended),
         }
     }
 
     fn wait_for_quiet(&mut self, now: Time) {
-        if let Some(Stage::Waiting { until }) = self.stage() {
+        if let Some(MigrationStage::Waiting { until }) = self.stage() {
             let patient = now < until && self.force_at().is_none_or(|at| now < at);
             if !patient
                 && self.parting_at().is_none_or(|at| now < at)
                 && self.backend_link.writer.hold(&self.state.ring)
             {
-                self.set_stage(Stage::Holding { since: now, until: now + self.config.hold });
+                self.set_stage(MigrationStage::Holding { since: now, until: now + self.config.hold });
             }
         }
         if self.parting_at().is_some_and(|at| at <= now) {
@@ -389,10 +393,10 @@ impl Session {
         }
         let forced = self.force_at().is_some_and(|at| at <= now);
         match self.stage() {
-            Some(Stage::Holding { .. }) if forced && self.safe() => self.part_or_dial(now, true),
-            Some(Stage::Holding { until, .. }) if until <= now => self.give_up_waiting(now, forced),
+            Some(MigrationStage::Holding { .. }) if forced && self.safe() => self.part_or_dial(now, true),
+            Some(MigrationStage::Holding { until, .. }) if until <= now => self.give_up_waiting(now, forced),
             // A message of the client's that does not end cannot be held.
-            Some(Stage::Waiting { until }) if until + self.config.hold <= now => {
+            Some(MigrationStage::Waiting { until }) if until + self.config.hold <= now => {
                 self.give_up_waiting(now, forced)
             }
             _ => {}
@@ -401,13 +405,13 @@ impl Session {
 
     /// As [`Session::wait_for_quiet`], for a client that is closed. Nothing is held: nobody would get it.
     fn wait_to_close(&mut self, now: Time) {
-        if let Some(Stage::Waiting { until }) = self.stage()
+        if let Some(MigrationStage::Waiting { until }) = self.stage()
             && until <= now
         {
-            self.set_stage(Stage::Pressing { until: now + self.config.hold });
+            self.set_stage(MigrationStage::Pressing { until: now + self.config.hold });
         }
         let due = match self.stage() {
-            Some(Stage::Pressing { until }) => until <= now || self.safe(),
+            Some(MigrationStage::Pressing { until }) => until <= now || self.safe(),
             _ => self.parting_at().is_some_and(|at| at <= now),
         };
         if due {
@@ -417,7 +421,7 @@ impl Session {
 
     fn give_up_waiting(&mut self, now: Time, forced: bool) {
         if !forced {
-            return self.end_move(Outcome::Stayed(Stay::Busy));
+            return self.end_move(MoveOutcome::Stayed(Stay::Busy));
         }
         self.force();
         self.leave_backend(now, Failure::Planned);
@@ -448,21 +452,21 @@ impl Session {
 
     /// A message is under way. What the client says while it is held is not.
     fn message_open(&self) -> bool {
-        let held = matches!(self.stage(), Some(Stage::Holding { .. }));
+        let held = matches!(self.stage(), Some(MigrationStage::Holding { .. }));
         self.backend_link.scanner.message_open() || (self.client_link.scanner.message_open() && !held)
     }
 
     fn part(&mut self, now: Time, forced: bool) {
         let since = match self.stage() {
-            Some(Stage::Holding { since, .. }) => since,
+            Some(MigrationStage::Holding { since, .. }) => since,
             _ => now,
         };
         if forced {
             self.force();
         }
         self.backend_link.writer.part(&self.state.ring, &GOING_AWAY.to_be_bytes());
-        self.set_stage(Stage::Parting { since });
-        self.backend = Backend::Parting { until: now + self.config.close_timeout };
+        self.set_stage(MigrationStage::Parting { since });
+        self.backend = BackendPhase::Parting { until: now + self.config.close_timeout };
     }
 
     fn force(&mut self) {
@@ -481,7 +485,7 @@ impl Session {
         if !matches!(code, Some(1008 | 3000..=4999)) {
             return self.leave_backend(now, Failure::Planned);
         }
-        self.end_move(Outcome::Closed);
+        self.end_move(MoveOutcome::Closed);
         self.closed_by_application(now, code, payload);
         // It has had its Close already.
         self.backend_over();
@@ -494,10 +498,10 @@ impl Session {
         let Some(departure) = self.underway.departure_mut() else { return };
         let planned = failure == Failure::Planned;
         let forced = departure.forced;
-        let (moved, failed) = (Outcome::Moved { forced }, Outcome::FailedOver);
-        if departure.target.as_ref().is_some_and(Target::idle) && !suspected {
-            departure.stage = Stage::Crossing { outcome: if planned { moved } else { failed } };
-            self.backend = Backend::Waiting { at: Some(now) };
+        let (moved, failed) = (MoveOutcome::Moved { forced }, MoveOutcome::FailedOver);
+        if departure.target.as_ref().is_some_and(Successor::idle) && !suspected {
+            departure.stage = MigrationStage::Crossing { outcome: if planned { moved } else { failed } };
+            self.backend = BackendPhase::Waiting { at: Some(now) };
         } else {
             // It was to dial only now, or would have dialled a moment ago.
             let dials_now = planned && (self.config.break_before_make || departure.late != Late::Never);
@@ -507,22 +511,22 @@ impl Session {
 
     /// The next backend waits for its turn, which has come.
     pub(super) fn crossing(&self) -> bool {
-        matches!(self.stage(), Some(Stage::Crossing { .. }))
+        matches!(self.stage(), Some(MigrationStage::Crossing { .. }))
     }
 
     /// The next backend's turn has come.
-    pub(super) fn take_crossed(&mut self) -> Option<Target> {
+    pub(super) fn take_crossed(&mut self) -> Option<Successor> {
         let departure = if self.crossing() { self.underway.end_departure() } else { None }?;
-        if let Stage::Crossing { outcome } = departure.stage {
+        if let MigrationStage::Crossing { outcome } = departure.stage {
             self.note(Event::MoveEnded { ticket: departure.order.ticket, outcome });
         }
         departure.target
     }
 
     /// No move is under way any more.
-    pub(super) fn end_move(&mut self, outcome: Outcome) {
+    pub(super) fn end_move(&mut self, outcome: MoveOutcome) {
         let Some(departure) = self.underway.end_departure() else { return };
-        if matches!(departure.stage, Stage::Holding { .. }) {
+        if matches!(departure.stage, MigrationStage::Holding { .. }) {
             self.backend_link.writer.flow();
         }
         self.note(Event::MoveEnded { ticket: departure.order.ticket, outcome });
@@ -530,11 +534,11 @@ impl Session {
 
     // ---- what is waited for ----
 
-    fn stage(&self) -> Option<Stage> {
+    fn stage(&self) -> Option<MigrationStage> {
         self.underway.departure().map(|departure| departure.stage)
     }
 
-    fn set_stage(&mut self, stage: Stage) {
+    fn set_stage(&mut self, stage: MigrationStage) {
         if let Some(departure) = self.underway.departure_mut() {
             departure.stage = stage;
         }
@@ -546,13 +550,13 @@ impl Session {
 
     /// A service is to be told that the session leaves it.
     pub(super) fn leaves_soon(&self) -> bool {
-        matches!(self.stage(), Some(Stage::Waiting { .. } | Stage::Holding { .. }))
+        matches!(self.stage(), Some(MigrationStage::Waiting { .. } | MigrationStage::Holding { .. }))
     }
 
     /// A ping is due that shows whether the backend lives.
     pub(super) fn wants_proof(&self) -> bool {
         let unproven = self.underway.departure().is_some_and(|departure| !departure.alive);
-        unproven && self.backend == Backend::Linked && !self.backend_link.writer.pinging()
+        unproven && self.backend == BackendPhase::Linked && !self.backend_link.writer.pinging()
     }
 
     /// The backend has answered a ping.
@@ -565,7 +569,9 @@ impl Session {
     /// Nothing is under way: the backend has everything that it is to get, and has said nothing by half.
     fn safe(&self) -> bool {
         let ready = self.underway.departure().is_some_and(|departure| {
-            departure.alive && !departure.dials_late() && departure.target.as_ref().is_none_or(Target::idle)
+            departure.alive
+                && !departure.dials_late()
+                && departure.target.as_ref().is_none_or(Successor::idle)
         });
         let delivered = self.backend_link.writer.delivered(&self.state.ring)
             && !self.backend_link.writer.pinging()
@@ -575,8 +581,9 @@ impl Session {
 
     /// When the session parts if nothing more is said; `None` while something else is to come first.
     fn parting_at(&self) -> Option<Time> {
-        let departure = self.underway.departure().filter(|_| self.backend == Backend::Linked)?;
-        let waits = matches!(departure.stage, Stage::Waiting { .. } | Stage::Holding { .. });
+        let departure = self.underway.departure().filter(|_| self.backend == BackendPhase::Linked)?;
+        let waits =
+            matches!(departure.stage, MigrationStage::Waiting { .. } | MigrationStage::Holding { .. });
         let quiet_at = departure.quiet_since + self.quiet();
         (waits && self.safe()).then(|| quiet_at.max(departure.answers_until.unwrap_or(quiet_at)))
     }
@@ -590,7 +597,7 @@ impl Session {
     /// Since when the client's messages are held.
     pub(super) fn held_since(&self) -> Option<Time> {
         match self.stage()? {
-            Stage::Holding { since, .. } | Stage::Parting { since } => Some(since),
+            MigrationStage::Holding { since, .. } | MigrationStage::Parting { since } => Some(since),
             _ => None,
         }
     }
@@ -600,25 +607,27 @@ impl Session {
         self.underway.departure().is_some_and(|departure| departure.forced)
     }
 
-    pub(super) fn departing_state(&self) -> Option<State> {
+    pub(super) fn departing_state(&self) -> Option<Status> {
         Some(match self.stage()? {
-            Stage::Dialing { .. } | Stage::Waiting { .. } | Stage::Pressing { .. } => State::Departing,
-            Stage::Holding { .. } => State::Holding,
-            Stage::Parting { .. } | Stage::Crossing { .. } => State::Parting,
+            MigrationStage::Dialing { .. }
+            | MigrationStage::Waiting { .. }
+            | MigrationStage::Pressing { .. } => Status::Departing,
+            MigrationStage::Holding { .. } => Status::Holding,
+            MigrationStage::Parting { .. } | MigrationStage::Crossing { .. } => Status::Parting,
         })
     }
 
     /// When [`Session::depart`] has something to do, whatever happens until then.
     pub(super) fn departure_at(&self) -> Option<Time> {
-        let next = match self.stage().filter(|_| self.backend == Backend::Linked)? {
-            Stage::Waiting { until } if self.state.begins_anew => [Some(until), None],
-            Stage::Pressing { until } => [Some(until), None],
+        let next = match self.stage().filter(|_| self.backend == BackendPhase::Linked)? {
+            MigrationStage::Waiting { until } if self.state.begins_anew => [Some(until), None],
+            MigrationStage::Pressing { until } => [Some(until), None],
             // What cannot be held yet is waited for, but not for ever.
-            Stage::Waiting { until } if !self.backend_link.writer.may_hold(&self.state.ring) => {
+            MigrationStage::Waiting { until } if !self.backend_link.writer.may_hold(&self.state.ring) => {
                 [Some(until + self.config.hold), None]
             }
-            Stage::Waiting { until } => [Some(until), self.force_at()],
-            Stage::Holding { until, .. } => [Some(until), self.force_at().filter(|_| self.safe())],
+            MigrationStage::Waiting { until } => [Some(until), self.force_at()],
+            MigrationStage::Holding { until, .. } => [Some(until), self.force_at().filter(|_| self.safe())],
             _ => [None; 2],
         };
         next.into_iter().flatten().chain(self.parting_at()).min()

@@ -19,9 +19,9 @@ use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::backend_link::BackendLink;
-use super::target::Target;
+use super::target::Successor;
 use super::words::Words;
-use super::{Backend, Cause, Client, Command, Dial, Event, Farewell, Session, State};
+use super::{BackendPhase, ClientPhase, ClosingWords, Command, Dial, EndCause, Event, Session, Status};
 
 /// Why a backend was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +115,7 @@ pub(super) struct Episode {
 
 /// A session some of whose messages may be killers.
 #[derive(Debug, Default)]
-pub(super) struct Suspicion {
+pub(super) struct PoisonGuard {
     deaths: VecDeque<Time>,
     /// Messages up to this seq are replayed one at a time.
     until_seq: Option<u64>,
@@ -123,7 +123,7 @@ pub(super) struct Suspicion {
     convictions: u32,
 }
 
-impl Suspicion {
+impl PoisonGuard {
     /// Suspects stay so; when they have killed is known no more.
     pub(super) fn forget_times(&mut self) {
         self.deaths.clear();
@@ -134,7 +134,7 @@ impl Session {
     /// Leaves the backend: the session ends with it, or waits for the next one.
     pub(super) fn leave_backend(&mut self, now: Time, failure: Failure) {
         // However a backend ends that was told to go, that is no failure of its.
-        let parting = matches!(self.backend, Backend::Parting { .. });
+        let parting = matches!(self.backend, BackendPhase::Parting { .. });
         let failure = if parting { Failure::Planned } else { failure };
         let since = self.held_since().unwrap_or(now);
         self.drop_half();
@@ -146,9 +146,9 @@ impl Session {
         }
         if !self.config.failover || self.state.no_failover {
             self.backend_over();
-            if matches!(self.state.client, Client::Open) {
+            if matches!(self.state.client, ClientPhase::Open) {
                 let code = self.config.codes.on_failure;
-                self.dismiss(now, code, "the backend failed", Cause::BackendFailed, false);
+                self.dismiss(now, code, "the backend failed", EndCause::BackendFailed, false);
             }
             return;
         }
@@ -162,10 +162,10 @@ impl Session {
         let convicted = self.suspect(now, failure);
         self.state.ring.rewind();
         self.backend_link.forget_writing(&self.state.ring);
-        if !matches!(self.state.client, Client::Open) {
+        if !matches!(self.state.client, ClientPhase::Open) {
             self.state.ring.drop_open();
         }
-        self.backend = Backend::Waiting { at: None };
+        self.backend = BackendPhase::Waiting { at: None };
         self.begin_episode(now, since);
         self.hear_word(failure);
         self.cross(now, failure);
@@ -179,7 +179,7 @@ impl Session {
         match self.goodbye() {
             Some(_) => self.state.ring.all_released(),
             // The backend has said Close, as the application decided; nothing goes up any more.
-            None => !matches!(self.state.client, Client::Open),
+            None => !matches!(self.state.client, ClientPhase::Open),
         }
     }
 
@@ -281,7 +281,8 @@ impl Session {
     /// Chooses the time of the next dial: at once (but for jitter) after a first failure, then with
     /// a back-off that doubles.
     pub(super) fn plan_dial(&mut self, now: Time, entropy: &mut Entropy<'_>) {
-        let (Backend::Waiting { at: None }, Some(episode)) = (self.backend, self.underway.episode()) else {
+        let (BackendPhase::Waiting { at: None }, Some(episode)) = (self.backend, self.underway.episode())
+        else {
             return;
         };
         let config = &self.config;
@@ -292,12 +293,13 @@ impl Session {
         let least = if episode.dials == 0 { Duration::ZERO } else { most / 2 };
         let spread = (most - least).as_micros() as u64;
         let delay = least + Duration::from_micros(entropy() % (spread + 1));
-        self.backend = Backend::Waiting { at: Some(now + delay) };
+        self.backend = BackendPhase::Waiting { at: Some(now + delay) };
     }
 
     /// The dial that is due, if one is.
     pub(super) fn take_dial(&mut self, now: Time) -> Option<Dial> {
-        let (Backend::Waiting { at: Some(at) }, Some(episode)) = (self.backend, self.underway.episode_mut())
+        let (BackendPhase::Waiting { at: Some(at) }, Some(episode)) =
+            (self.backend, self.underway.episode_mut())
         else {
             return None;
         };
@@ -305,7 +307,7 @@ impl Session {
             return None;
         }
         episode.dials += 1;
-        self.backend = Backend::Dialing;
+        self.backend = BackendPhase::Dialing;
         let exceptions = self.state.exceptions.get_or_insert_default();
         exceptions.dials += 1;
         let attempt = 1 + exceptions.dials;
@@ -314,17 +316,17 @@ impl Session {
 
     /// The session still wants the dial that is under way.
     pub fn wants_dial(&self) -> bool {
-        self.backend == Backend::Dialing
+        self.backend == BackendPhase::Dialing
     }
 
     /// The next backend is connected. `no_failover`: it asks not to be replaced; `epoch`: what
     /// `Steadfast-Attempt` has told it. False when the
     /// session does not want it any more; the driver drops it then.
     pub fn handle_linked(&mut self, now: Time, no_failover: bool, epoch: u64) -> bool {
-        if self.backend != Backend::Dialing {
+        if self.backend != BackendPhase::Dialing {
             return false;
         }
-        self.backend = Backend::Linked;
+        self.backend = BackendPhase::Linked;
         let target = self.take_crossed();
         self.backend_link = BackendLink::new(&self.config, &self.state, now);
         self.state.no_failover = no_failover;
@@ -350,7 +352,7 @@ impl Session {
     }
 
     /// The next backend was connected already: what it has said follows.
-    fn take_over(&mut self, now: Time, target: Target) {
+    fn take_over(&mut self, now: Time, target: Successor) {
         self.backend_link.scanner = target.scan;
         self.backend_link.timers.message(now, false, self.backend_link.scanner.message_open());
         self.kind_begins(target.add_kind);
@@ -364,13 +366,19 @@ impl Session {
 
     /// The dial brought no backend.
     pub fn handle_dial_failed(&mut self, now: Time, failure: DialFailure) {
-        if self.backend != Backend::Dialing {
+        if self.backend != BackendPhase::Dialing {
             return;
         }
-        self.backend = Backend::Waiting { at: None };
+        self.backend = BackendPhase::Waiting { at: None };
         self.hear_word(Failure::Eof);
         if failure == DialFailure::Refused {
-            self.dismiss(now, self.config.codes.refused, "refused by every backend", Cause::Refused, false);
+            self.dismiss(
+                now,
+                self.config.codes.refused,
+                "refused by every backend",
+                EndCause::Refused,
+                false,
+            );
         } else if self.underway.episode().is_some_and(|episode| episode.deadline <= now) {
             self.past_deadline(now, self.config.codes.deadline);
         }
@@ -395,7 +403,7 @@ impl Session {
         }
     }
 
-    fn suspicion(&mut self) -> Option<&mut Suspicion> {
+    fn suspicion(&mut self) -> Option<&mut PoisonGuard> {
         self.state.exceptions.as_mut().and_then(|e| e.suspicion.as_mut())
     }
 
@@ -441,16 +449,16 @@ impl Session {
         self.underway.episode().is_none_or(|episode| episode.linked.is_some() && self.replayed(episode))
     }
 
-    pub(super) fn linked_state(&self) -> State {
+    pub(super) fn linked_state(&self) -> Status {
         match self.underway.episode() {
-            None => State::Relaying,
-            Some(episode) if self.replayed(episode) => State::Settling,
-            Some(_) => State::Replaying,
+            None => Status::Relaying,
+            Some(episode) if self.replayed(episode) => Status::Settling,
+            Some(_) => Status::Replaying,
         }
     }
 
     pub(super) fn episode_timeout(&self) -> Option<Time> {
-        let episode = self.underway.episode().filter(|_| self.backend != Backend::Over)?;
+        let episode = self.underway.episode().filter(|_| self.backend != BackendPhase::Over)?;
         match episode.linked {
             Some(linked) if self.replayed(episode) => Some(linked + self.config.stable),
             _ => Some(episode.deadline.min(episode.ends)),
@@ -475,7 +483,7 @@ impl Session {
 
     fn past_deadline(&mut self, now: Time, code: u16) {
         let give_up = now + self.config.close_timeout;
-        self.dismiss_with_their_word(now, (code, "no backend in time"), Cause::Deadline);
+        self.dismiss_with_their_word(now, (code, "no backend in time"), EndCause::Deadline);
         self.underway.end_episode();
         if let Some(goodbye) = self.goodbye_mut() {
             goodbye.give_up = give_up;
@@ -485,7 +493,7 @@ impl Session {
     /// A cut message follows whole ones that cannot be acknowledged any more, since a ping has no
     /// place in the middle of it: they are delivered to another backend.
     pub(super) fn leave_if_cut(&mut self, now: Time) {
-        let cut = self.backend_is_cut() && self.goodbye().is_some() && self.backend == Backend::Linked;
+        let cut = self.backend_is_cut() && self.goodbye().is_some() && self.backend == BackendPhase::Linked;
         let unread = self.backend_link.writer.acked(&self.state.ring) < self.state.ring.whole();
         if cut && self.backend_link.pongs && unread && !self.backend_link.writer.pinging() {
             self.leave_backend(now, Failure::Cut);
@@ -494,15 +502,16 @@ impl Session {
 
     /// The farewell is said to each backend anew.
     pub(super) fn say_farewell(&mut self, now: Time) {
-        if self.backend != Backend::Linked {
+        if self.backend != BackendPhase::Linked {
             return;
         }
         self.leave_if_cut(now);
-        if self.backend_link.writer.closing() || self.backend_is_cut() || self.backend != Backend::Linked {
+        if self.backend_link.writer.closing() || self.backend_is_cut() || self.backend != BackendPhase::Linked
+        {
             return;
         }
         let goodbye = self.state.exceptions.as_ref().and_then(|exceptions| exceptions.goodbye.as_ref());
-        if let Some(Farewell::Close(payload)) = goodbye.map(|goodbye| &goodbye.farewell) {
+        if let Some(ClosingWords::Close(payload)) = goodbye.map(|goodbye| &goodbye.farewell) {
             self.backend_link.writer.close(&self.state.ring, payload);
         }
     }

@@ -1,9 +1,9 @@
 //! What became of a session's messages, counted.
 
-use super::Goodbye;
+use super::Closing;
 use super::backend_link::{TICK, ticks};
-use super::ending::End;
-use super::failover::Suspicion;
+use super::ending::SessionEnd;
+use super::failover::PoisonGuard;
 use super::orphan::Orphan;
 use super::silence::Stall;
 
@@ -76,7 +76,7 @@ pub(crate) struct Exceptions {
     pub(crate) moves: u32,
     /// Dials after the first.
     pub(crate) dials: u32,
-    pub(super) suspicion: Option<Suspicion>,
+    pub(super) suspicion: Option<PoisonGuard>,
     /// The client's connection ends with a reset: it has not taken all that was begun.
     pub(crate) reset_client: bool,
     /// The message on which the last backend fell silent.
@@ -84,8 +84,8 @@ pub(crate) struct Exceptions {
     pub(super) orphan: Option<Orphan>,
     /// The Close with which the present backend fails.
     pub(super) word: Option<Box<[u8]>>,
-    pub(super) end: Option<End>,
-    pub(super) goodbye: Option<Goodbye>,
+    pub(super) end: Option<SessionEnd>,
+    pub(super) goodbye: Option<Closing>,
 }
 
 impl Exceptions {

@@ -14,10 +14,10 @@ const HELD: usize = 256 * 1024;
 
 /// A backend that waits for its turn.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct Successor {
     pub(super) scan: Scanner,
     pub(super) held: DownstreamWriter,
-    speech: Speech,
+    speech: SuccessorSpeech,
     pub(super) add_kind: AddKind,
     /// Payload of its latest ping that is not answered yet.
     pub(super) pinged: Option<Box<[u8]>>,
@@ -28,7 +28,7 @@ pub(super) struct Target {
 
 /// What becomes of what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Speech {
+pub(super) enum SuccessorSpeech {
     /// It is for the client.
     Plain,
     /// It is for a client that links the shim.
@@ -41,10 +41,10 @@ pub(super) enum Speech {
 #[derive(Debug)]
 pub(super) struct Lost;
 
-impl Target {
-    pub(super) fn new(scan: Scanner, speech: Speech) -> Target {
+impl Successor {
+    pub(super) fn new(scan: Scanner, speech: SuccessorSpeech) -> Successor {
         let (held, add_kind) = (DownstreamWriter::default(), AddKind::default());
-        Target { scan, held, speech, add_kind, pinged: None, pong: Vec::new(), written: 0 }
+        Successor { scan, held, speech, add_kind, pinged: None, pong: Vec::new(), written: 0 }
     }
 
     /// Takes bytes that were read from it.
@@ -60,9 +60,9 @@ impl Target {
 
     fn data(&mut self, data: &Data<'_>) -> Result<(), Lost> {
         match self.speech {
-            Speech::None => return Err(Lost),
-            Speech::Plain => self.held.append(data, &mut |_| 0),
-            Speech::Kinded => self.held.append(&self.add_kind.pass(data.bytes).data(), &mut |_| 0),
+            SuccessorSpeech::None => return Err(Lost),
+            SuccessorSpeech::Plain => self.held.append(data, &mut |_| 0),
+            SuccessorSpeech::Kinded => self.held.append(&self.add_kind.pass(data.bytes).data(), &mut |_| 0),
         }
         Ok(())
     }

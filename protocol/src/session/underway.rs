@@ -2,18 +2,18 @@
 
 use std::collections::VecDeque;
 
-use super::departure::Departure;
+use super::departure::Migration;
 use super::failover::Episode;
 use super::{Command, Event};
 
 /// A failover, a move, and what the driver is yet to hear: one pointer while there is none of them.
 #[derive(Debug, Default)]
-pub(super) struct Underway(Option<Box<Parts>>);
+pub(super) struct Underway(Option<Box<UnderwayParts>>);
 
 #[derive(Debug, Default)]
-struct Parts {
+struct UnderwayParts {
     episode: Option<Box<Episode>>,
-    departure: Option<Box<Departure>>,
+    departure: Option<Box<Migration>>,
     commands: VecDeque<Command>,
     events: VecDeque<Event>,
 }
@@ -42,20 +42,20 @@ impl Underway {
     }
 
     #[inline]
-    pub(super) fn departure(&self) -> Option<&Departure> {
+    pub(super) fn departure(&self) -> Option<&Migration> {
         self.0.as_ref().and_then(|parts| parts.departure.as_deref())
     }
 
     #[inline]
-    pub(super) fn departure_mut(&mut self) -> Option<&mut Departure> {
+    pub(super) fn departure_mut(&mut self) -> Option<&mut Migration> {
         self.0.as_mut().and_then(|parts| parts.departure.as_deref_mut())
     }
 
-    pub(super) fn begin_departure(&mut self, departure: Departure) {
+    pub(super) fn begin_departure(&mut self, departure: Migration) {
         self.0.get_or_insert_default().departure = Some(Box::new(departure));
     }
 
-    pub(super) fn end_departure(&mut self) -> Option<Box<Departure>> {
+    pub(super) fn end_departure(&mut self) -> Option<Box<Migration>> {
         let departure = self.0.as_mut().and_then(|parts| parts.departure.take());
         self.tidy();
         departure
@@ -94,7 +94,7 @@ impl Underway {
     }
 
     fn tidy(&mut self) {
-        let empty = |parts: &Parts| {
+        let empty = |parts: &UnderwayParts| {
             let silent = parts.events.is_empty() && parts.commands.is_empty();
             silent && parts.episode.is_none() && parts.departure.is_none()
         };

@@ -5,7 +5,7 @@
 
 use crate::time::Time;
 
-use super::{Cause, Failure, Session};
+use super::{EndCause, Failure, Session};
 
 /// What the backends of an episode have said when they left.
 #[derive(Debug, Default)]
@@ -52,11 +52,16 @@ impl Session {
             true => (codes.poison, "a message fails every backend"),
             false => (codes.deadline, "no backend can go on with the session"),
         };
-        self.dismiss_with_their_word(now, (code, reason), Cause::Poison);
+        self.dismiss_with_their_word(now, (code, reason), EndCause::Poison);
     }
 
     /// Sends the client away: with the last backend's own Close, if all have said one, else with the broker's.
-    pub(super) fn dismiss_with_their_word(&mut self, now: Time, (code, reason): (u16, &str), cause: Cause) {
+    pub(super) fn dismiss_with_their_word(
+        &mut self,
+        now: Time,
+        (code, reason): (u16, &str),
+        cause: EndCause,
+    ) {
         let words = self.underway.episode().map(|episode| &episode.words);
         match words.filter(|words| !words.silence).and_then(|words| words.last.clone()) {
             Some(payload) => self.dismiss_as(now, &payload, cause, false),

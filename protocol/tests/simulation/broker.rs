@@ -11,7 +11,7 @@ mod socket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast_protocol::session::{AckMode, Config, Opening, Session, SessionSide, State};
+use steadfast_protocol::session::{AckMode, Config, Opening, Session, SessionSide, Status};
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::steadfast_v1::client_wire::Resume;
 use steadfast_protocol::time::Time;
@@ -200,7 +200,7 @@ impl Hosted {
     /// The client cannot come back any more, or the session ends anyway.
     fn is_ending(&self, now: Time) -> bool {
         let lost = self.away_until.is_some_and(|until| until <= now);
-        lost || self.machine.state() == State::Closing || self.machine.ended().is_some()
+        lost || self.machine.state() == Status::Closing || self.machine.ended().is_some()
     }
 
     fn write(&mut self, ground: &mut Ground) -> bool {

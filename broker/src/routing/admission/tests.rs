@@ -15,28 +15,28 @@ fn from(origin: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))])
 }
 
-fn guard(access: &Access) -> (Guard<FakeRelativeClock>, FakeRelativeClock) {
+fn guard(access: &AccessSettings) -> (Guard<FakeRelativeClock>, FakeRelativeClock) {
     let clock = FakeRelativeClock::default();
     (Guard::with_clock(access, clock.clone()), clock)
 }
 
-fn strict() -> Access {
-    Access {
+fn strict() -> AccessSettings {
+    AccessSettings {
         allow: vec!["10.0.0.0/8".parse().expect("a network")],
         origins: vec![OriginPattern::Exact("https://a.com".into())],
         upgrades_per_second: Some(1),
         upgrades_burst: 1,
         sessions_per_address: Some(1),
-        ..Access::default()
+        ..AccessSettings::default()
     }
 }
 
-fn limited(sessions: u32) -> Access {
-    Access { sessions_per_address: Some(sessions), ..Access::default() }
+fn limited(sessions: u32) -> AccessSettings {
+    AccessSettings { sessions_per_address: Some(sessions), ..AccessSettings::default() }
 }
 
-fn rated(burst: u32) -> Access {
-    Access { upgrades_per_second: Some(1), upgrades_burst: burst, ..Access::default() }
+fn rated(burst: u32) -> AccessSettings {
+    AccessSettings { upgrades_per_second: Some(1), upgrades_burst: burst, ..AccessSettings::default() }
 }
 
 fn reason<T>(result: Result<T, Denial>) -> Option<&'static str> {
@@ -47,12 +47,12 @@ fn reason<T>(result: Result<T, Denial>) -> Option<&'static str> {
 fn workers_share_a_guard() {
     fn shared<T: Send + Sync>() {}
     shared::<Guard>();
-    shared::<Pass>();
+    shared::<AddressPermit>();
 }
 
 #[test]
 fn without_rules_everybody_comes_in_without_a_pass() {
-    let guard = Guard::new(&Access::default());
+    let guard = Guard::new(&AccessSettings::default());
     for address in ["192.0.2.1", "2001:db8::1"] {
         assert!(matches!(guard.admit(client(address), &HeaderMap::new()), Ok(None)));
     }
@@ -130,7 +130,7 @@ fn a_reload_keeps_the_sessions_under_any_limit() {
     let narrower = wider.renewed(&limited(1));
     drop(third);
     assert_eq!(reason(enter(&narrower)), Some("sessions"));
-    assert_eq!(reason(enter(&narrower.renewed(&Access::default()))), None);
+    assert_eq!(reason(enter(&narrower.renewed(&AccessSettings::default()))), None);
 }
 
 #[test]
@@ -138,27 +138,27 @@ fn a_reload_keeps_the_rates_as_long_as_they_are_the_same() {
     let (old, _) = guard(&rated(2));
     let upgrade = |guard: &Guard<_>| reason(guard.admit(client("192.0.2.1"), &HeaderMap::new()));
     assert_eq!([upgrade(&old), upgrade(&old), upgrade(&old)], [None, None, Some("rate")]);
-    let same = old.renewed(&Access { sessions_per_address: Some(9), ..rated(2) });
+    let same = old.renewed(&AccessSettings { sessions_per_address: Some(9), ..rated(2) });
     assert_eq!(upgrade(&same), Some("rate"));
     let other = same.renewed(&rated(1));
     assert_eq!([upgrade(&other), upgrade(&other)], [None, Some("rate")]);
-    assert_eq!(upgrade(&other.renewed(&Access::default())), None);
+    assert_eq!(upgrade(&other.renewed(&AccessSettings::default())), None);
 }
 
 #[test]
 fn a_reload_takes_the_new_networks_and_origins() {
-    let old = Guard::new(&Access::default());
+    let old = Guard::new(&AccessSettings::default());
     let new = old.renewed(&strict());
     assert_eq!(reason(new.admit(client("192.0.2.1"), &HeaderMap::new())), Some("network"));
     assert_eq!(reason(new.admit(client("10.0.0.1"), &HeaderMap::new())), Some("origin"));
-    let open = new.renewed(&Access::default());
+    let open = new.renewed(&AccessSettings::default());
     assert_eq!(reason(open.admit(client("192.0.2.1"), &HeaderMap::new())), None);
 }
 
 #[test]
 fn threads_and_reloads_never_exceed_the_limit() {
     let (guard, _) = guard(&limited(4));
-    let passes: Vec<Pass> = thread::scope(|scope| {
+    let passes: Vec<AddressPermit> = thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {

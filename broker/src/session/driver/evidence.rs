@@ -12,11 +12,11 @@ use steadfast_protocol::time::Time;
 use crate::clock;
 use crate::config::settings::{Check, Health};
 use crate::session::registry::{Core, Entry};
-use crate::upstream::backend::{Backend, Seat};
+use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::health::probe::life;
-use crate::upstream::pool::Present;
+use crate::upstream::pool::PoolSnapshot;
 
-use super::socket::Side;
+use super::socket::SocketSide;
 use super::{Io, blame};
 
 /// Timeouts in a row without an answer, and probes, from which on a connection may be dead.
@@ -127,7 +127,7 @@ fn support() -> Support {
 
 /// Whether nothing that was sent is even taken by the peer's host, for `limit` at the least. Before it can be
 /// said, the kernel must be asking.
-fn is_dead(side: &mut Side, limit: Duration) -> bool {
+fn is_dead(side: &mut SocketSide, limit: Duration) -> bool {
     if !support().ages {
         return false;
     }
@@ -145,7 +145,12 @@ fn shows_death(state: &TcpState, limit: Duration) -> bool {
 }
 
 /// Asks a backend of which nobody hears anything, unless its checks do so often enough.
-fn probe(backend: &Arc<Backend>, present: &Present, entry: &Arc<Entry>, (now, lived): (Time, Option<Time>)) {
+fn probe(
+    backend: &Arc<Backend>,
+    present: &PoolSnapshot,
+    entry: &Arc<Entry>,
+    (now, lived): (Time, Option<Time>),
+) {
     let half = present.session.ack_timeout / 2;
     // The question comes every half of the time, or a little sooner; an answer must not be older than the whole.
     let interval = half * 3 / 4;
@@ -179,7 +184,7 @@ pub(super) fn tell_fitness(entry: &Entry, core: &mut Core) {
 }
 
 /// A backend has said something to a session.
-pub(super) fn note_life(seat: Option<&Seat>, now: Time) {
+pub(super) fn note_life(seat: Option<&BackendLease>, now: Time) {
     if let Some(seat) = seat {
         seat.backend().life.heard(now);
     }

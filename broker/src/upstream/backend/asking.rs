@@ -3,7 +3,7 @@
 use steadfast_protocol::time::Time;
 
 use super::Backend;
-use crate::upstream::health::asks::{Asks, Reason};
+use crate::upstream::health::asks::{DrainReason, DrainRequests};
 
 impl Backend {
     /// It has closed a session, which it had since `linked`, with a code that stands for a failure.
@@ -31,7 +31,7 @@ impl Backend {
     }
 
     /// Tells of it when it begins to ask.
-    fn ask(&self, ask: impl FnOnce(&mut Asks) -> Option<Reason>) {
+    fn ask(&self, ask: impl FnOnce(&mut DrainRequests) -> Option<DrainReason>) {
         let Some(reason) = ask(&mut self.condition().asks) else { return };
         let labels = [
             ("pool", self.pool.to_string()),
@@ -49,7 +49,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::Seat;
+    use super::super::BackendLease;
     use super::*;
     use crate::clock;
     use crate::config::{Overrides, parse};
@@ -68,7 +68,7 @@ mod tests {
         (pool, one)
     }
 
-    fn session(pool: &Pool, now: Time) -> Seat {
+    fn session(pool: &Pool, now: Time) -> BackendLease {
         let mut seat = pool.pick(now, &ASK).expect("a seat");
         seat.linked(now);
         seat

@@ -6,24 +6,24 @@ use std::sync::atomic::Ordering::Relaxed;
 use steadfast_protocol::time::Time;
 
 use super::Backend;
-use crate::upstream::balance::Reason;
+use crate::upstream::balance::ChoiceReason;
 
 /// A session's place on a backend; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct BackendLease {
     backend: Arc<Backend>,
     /// Since when it is linked; until then, since it was taken.
     since: Time,
     linked: bool,
     failed: bool,
     /// Why it is here.
-    pub(crate) reason: Reason,
+    pub(crate) reason: ChoiceReason,
 }
 
-impl Seat {
+impl BackendLease {
     /// A place that the backend counts already.
-    pub(super) fn new(backend: &Arc<Backend>, now: Time, reason: Reason) -> Seat {
-        Seat { backend: Arc::clone(backend), since: now, linked: false, failed: false, reason }
+    pub(super) fn new(backend: &Arc<Backend>, now: Time, reason: ChoiceReason) -> BackendLease {
+        BackendLease { backend: Arc::clone(backend), since: now, linked: false, failed: false, reason }
     }
 
     pub(crate) fn backend(&self) -> &Arc<Backend> {
@@ -48,7 +48,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for BackendLease {
     fn drop(&mut self) {
         self.backend.sessions.fetch_sub(1, Relaxed);
         if !self.failed {

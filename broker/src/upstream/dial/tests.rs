@@ -92,8 +92,8 @@ impl Session {
         }
     }
 
-    fn search(&self, terms: Terms) -> Search<'_> {
-        Search {
+    fn search(&self, terms: DialTerms) -> BackendSearch<'_> {
+        BackendSearch {
             pool: &self.pool,
             handshake: &self.handshake,
             session: "5e55",
@@ -108,12 +108,16 @@ impl Session {
     }
 }
 
-fn first(shim: bool) -> Terms {
-    Terms::first(None, steadfast_protocol::websocket::deflate::Offer::parse("permessage-deflate"), shim)
+fn first(shim: bool) -> DialTerms {
+    DialTerms::first(
+        None,
+        steadfast_protocol::websocket::deflate::DeflateOffer::parse("permessage-deflate"),
+        shim,
+    )
 }
 
-fn again(shim: bool) -> Terms {
-    Terms::Again(Agreed { protocol: None, deflate: None, shim })
+fn again(shim: bool) -> DialTerms {
+    DialTerms::Again(Agreed { protocol: None, deflate: None, shim })
 }
 
 #[tokio::test]
@@ -238,7 +242,7 @@ async fn a_refusal_that_is_meant_is_the_clients_to_see() {
     for (terms, status, dials) in [
         (first(false), "400 Bad Request", 2),
         (first(false), "403 Forbidden", 1),
-        (Terms::first(None, None, false), "400 Bad Request", 1),
+        (DialTerms::first(None, None, false), "400 Bad Request", 1),
     ] {
         let refusal = REFUSAL.replace("400 Bad Request", status);
         let (port, _requests) = answering(move |_| Ok(refusal.clone())).await;

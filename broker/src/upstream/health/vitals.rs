@@ -16,10 +16,10 @@ use std::time::Duration;
 /// Whether a backend is up. It starts up, so that a broker without a single answer yet can serve, but
 /// unproven: nothing speaks for it, so one bad probe is enough.
 #[derive(Debug)]
-pub(crate) struct Vitals(State);
+pub(crate) struct HealthTracker(HealthState);
 
 #[derive(Debug)]
-enum State {
+enum HealthState {
     Unproven,
     Up {
         /// Bad probes in a row.
@@ -40,25 +40,25 @@ pub(crate) enum Turn {
     Down,
 }
 
-impl Vitals {
-    pub(crate) fn new() -> Vitals {
-        Vitals(State::Unproven)
+impl HealthTracker {
+    pub(crate) fn new() -> HealthTracker {
+        HealthTracker(HealthState::Unproven)
     }
 
     /// A probe has ended. `rise` good ones in a row take the backend up, `fall` bad ones take it down;
     /// both may change from one probe to the next, and zero counts as one.
     pub(crate) fn observe(&mut self, good: bool, rise: u32, fall: u32) -> Option<Turn> {
         let (state, turn) = match (&self.0, good) {
-            (State::Unproven | State::Up { .. }, true) => (State::Up { bad: 0 }, None),
-            (State::Unproven, false) => (State::Down { good: 0 }, Some(Turn::Down)),
-            (State::Up { bad }, false) => match bad.saturating_add(1) {
-                bad if bad >= fall => (State::Down { good: 0 }, Some(Turn::Down)),
-                bad => (State::Up { bad }, None),
+            (HealthState::Unproven | HealthState::Up { .. }, true) => (HealthState::Up { bad: 0 }, None),
+            (HealthState::Unproven, false) => (HealthState::Down { good: 0 }, Some(Turn::Down)),
+            (HealthState::Up { bad }, false) => match bad.saturating_add(1) {
+                bad if bad >= fall => (HealthState::Down { good: 0 }, Some(Turn::Down)),
+                bad => (HealthState::Up { bad }, None),
             },
-            (State::Down { .. }, false) => (State::Down { good: 0 }, None),
-            (State::Down { good }, true) => match good.saturating_add(1) {
-                good if good >= rise => (State::Up { bad: 0 }, Some(Turn::Up)),
-                good => (State::Down { good }, None),
+            (HealthState::Down { .. }, false) => (HealthState::Down { good: 0 }, None),
+            (HealthState::Down { good }, true) => match good.saturating_add(1) {
+                good if good >= rise => (HealthState::Up { bad: 0 }, Some(Turn::Up)),
+                good => (HealthState::Down { good }, None),
             },
         };
         self.0 = state;
@@ -67,20 +67,20 @@ impl Vitals {
 
     /// Whether a probe has come back.
     pub(crate) fn is_proven(&self) -> bool {
-        !matches!(self.0, State::Unproven)
+        !matches!(self.0, HealthState::Unproven)
     }
 
     /// Whether sessions may come.
     pub(crate) fn is_up(&self) -> bool {
-        !matches!(self.0, State::Down { .. })
+        !matches!(self.0, HealthState::Down { .. })
     }
 
     /// `unproven`, `up` or `down`.
     pub(crate) fn name(&self) -> &'static str {
         match self.0 {
-            State::Unproven => "unproven",
-            State::Up { .. } => "up",
-            State::Down { .. } => "down",
+            HealthState::Unproven => "unproven",
+            HealthState::Up { .. } => "up",
+            HealthState::Down { .. } => "down",
         }
     }
 }
@@ -104,26 +104,26 @@ mod tests {
     use super::*;
 
     /// Rises after 2 and falls after 3; `+` is a good probe, `-` a bad one. Returns what came of each.
-    fn observe(vitals: &mut Vitals, probes: &str) -> Vec<Option<Turn>> {
+    fn observe(vitals: &mut HealthTracker, probes: &str) -> Vec<Option<Turn>> {
         probes.chars().map(|probe| vitals.observe(probe == '+', 2, 3)).collect()
     }
 
     /// Up after a good probe.
-    fn up() -> Vitals {
-        let mut vitals = Vitals::new();
+    fn up() -> HealthTracker {
+        let mut vitals = HealthTracker::new();
         assert_eq!(observe(&mut vitals, "+"), [None]);
         vitals
     }
 
-    fn down() -> Vitals {
-        let mut vitals = Vitals::new();
+    fn down() -> HealthTracker {
+        let mut vitals = HealthTracker::new();
         assert_eq!(observe(&mut vitals, "-"), [Some(Turn::Down)]);
         vitals
     }
 
     #[test]
     fn unproven_to_up_with_a_good_probe() {
-        let mut vitals = Vitals::new();
+        let mut vitals = HealthTracker::new();
         assert_eq!((vitals.name(), vitals.is_up()), ("unproven", true));
         assert_eq!(observe(&mut vitals, "+"), [None]);
         assert_eq!((vitals.name(), vitals.is_up()), ("up", true));
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn unproven_to_down_with_a_bad_probe() {
-        let mut vitals = Vitals::new();
+        let mut vitals = HealthTracker::new();
         assert_eq!(observe(&mut vitals, "-"), [Some(Turn::Down)]);
         assert_eq!((vitals.name(), vitals.is_up()), ("down", false));
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::{Overrides, parse};
-use crate::upstream::balance::Standing;
+use crate::upstream::balance::CandidateTrust;
 use crate::upstream::health::agent;
 
 const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
@@ -36,7 +36,7 @@ fn a_backend_that_was_taken_away_gives_no_seat() {
     let (one, now) = (pool.named("1").expect("it is there"), clock::now());
     let seat = pool.pick(now, &ASK).expect("a seat");
     pool.remove("1").expect("it is there");
-    assert!(one.seat(now, Standing::Sound, seat.reason).is_none());
+    assert!(one.seat(now, CandidateTrust::Sound, seat.reason).is_none());
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn a_half_open_backend_gives_one_seat() {
     one.advance(later);
     assert_eq!(pool.room_beside(later, pool.named("2").map(|two| two.id)), 1);
     let reason = pool.pick(now, &ASK).expect("a seat").reason;
-    let trial = one.seat(later, Standing::Sound, reason);
-    assert!(trial.is_some() && one.seat(later, Standing::Sound, reason).is_none());
+    let trial = one.seat(later, CandidateTrust::Sound, reason);
+    assert!(trial.is_some() && one.seat(later, CandidateTrust::Sound, reason).is_none());
     assert_eq!(pool.room_beside(later, pool.named("2").map(|two| two.id)), 0);
 }
 
@@ -82,7 +82,7 @@ fn a_full_primary_is_no_reason_to_leave_for_a_backup() {
     assert!(pool.has_other(now, one.id));
     let two = pool.named("2").expect("it is there");
     let reason = pool.pick(now, &ASK).expect("a seat").reason;
-    let seat = two.seat(now, Standing::Sound, reason);
+    let seat = two.seat(now, CandidateTrust::Sound, reason);
     assert!(seat.is_some() && !pool.has_other(now, one.id));
 }
 
@@ -90,7 +90,7 @@ fn a_full_primary_is_no_reason_to_leave_for_a_backup() {
 fn what_a_question_of_before_a_reload_has_found_is_not_taken_over() {
     let (pool, settings) = pool("[[pool.discovery]]\naddress = \"chat.test:80\"\n");
     let asked = pool.present().settings.discoveries[0].clone();
-    let found = [Found {
+    let found = [FoundBackend {
         name: "chat.test/127.0.0.1:80".to_owned(),
         address: ([127, 0, 0, 1], 80).into(),
         weight: None,
@@ -123,7 +123,7 @@ async fn whoever_cannot_use_every_place_holds_nobody_up() {
     let (pool, now) = (pool(&keys).0, clock::now());
     let (one, two) = (pool.named("1").expect("it is there"), pool.named("2").expect("it is there"));
     let reason = pool.pick(now, &ASK).expect("a seat").reason;
-    let seat = two.seat(now, Standing::Sound, reason).expect("the only one");
+    let seat = two.seat(now, CandidateTrust::Sound, reason).expect("the only one");
     let tried = [one.id];
     let choosy = Ask { tried: &tried, ..ASK };
     let mut aside = Box::pin(pool.seat(&choosy, true, || {}));

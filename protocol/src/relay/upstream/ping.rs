@@ -17,7 +17,7 @@ const NOTICE_PING_LEN: usize = PING_HEAD + NOTICE_LEN;
 
 /// What a ping to a service that links the shim tells it besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tidings {
+pub(crate) struct PingNotice {
     pub(crate) applied: u64,
     pub(crate) draining: bool,
 }
@@ -49,7 +49,7 @@ impl Ping {
         now: Time,
         (at, seq): (u64, u64),
         acked: u64,
-        tidings: Option<Tidings>,
+        tidings: Option<PingNotice>,
         entropy: &mut Entropy<'_>,
     ) -> Ping {
         let nonce = entropy();
@@ -79,10 +79,10 @@ impl Ping {
 }
 
 impl PingFrame {
-    fn new(key: [u8; 4], nonce: u64, tidings: Option<Tidings>) -> PingFrame {
+    fn new(key: [u8; 4], nonce: u64, tidings: Option<PingNotice>) -> PingFrame {
         match tidings {
             None => PingFrame::Plain(0, filled(key, &nonce.to_be_bytes())),
-            Some(Tidings { applied, draining }) => {
+            Some(PingNotice { applied, draining }) => {
                 let notice = Notice { nonce, applied, draining };
                 PingFrame::Notice(0, Box::new(filled(key, &notice.encode())))
             }

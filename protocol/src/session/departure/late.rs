@@ -13,7 +13,7 @@
 
 use crate::time::Time;
 
-use super::{Departure, Outcome, Session, Stage, Stay};
+use super::{Migration, MigrationStage, MoveOutcome, Session, Stay};
 
 /// Next backends that one move may lose.
 const LOSSES: u32 = 3;
@@ -31,7 +31,7 @@ pub(super) enum Late {
     Asked,
 }
 
-impl Departure {
+impl Migration {
     /// A late dial is due, or under way.
     pub(super) fn dials_late(&self) -> bool {
         self.target.is_none() && matches!(self.late, Late::Wanted | Late::Asked)
@@ -39,7 +39,7 @@ impl Departure {
 
     /// The driver dials the next backend.
     pub(super) fn is_dialled(&self) -> bool {
-        self.stage == Stage::Dialing { asked: true } || self.late == Late::Asked
+        self.stage == MigrationStage::Dialing { asked: true } || self.late == Late::Asked
     }
 
     /// The driver is to dial now, and is told so.
@@ -72,9 +72,10 @@ impl Session {
 
     /// The next backend was lost before the old one is left.
     pub(super) fn target_lost(&mut self) {
-        let waits = matches!(self.stage(), Some(Stage::Waiting { .. } | Stage::Holding { .. }));
+        let waits =
+            matches!(self.stage(), Some(MigrationStage::Waiting { .. } | MigrationStage::Holding { .. }));
         if !waits || !self.underway.departure_mut().is_some_and(|departure| departure.lose()) {
-            self.end_move(Outcome::Stayed(Stay::TargetLost));
+            self.end_move(MoveOutcome::Stayed(Stay::TargetLost));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, ms, secs};
 use super::wire::{CLOSE, CONTINUATION, TEXT, close_payload, masked, plain};
-use crate::session::{Config, Event, Failure, Move, Outcome, State, Stay};
+use crate::session::{Config, Event, Failure, Move, MoveOutcome, Status, Stay};
 
 const ORDER: Move = Move { ticket: 7, force_at: None };
 
@@ -41,12 +41,12 @@ fn lose(rig: &mut Rig) {
     rig.target_sends(&plain(true, CLOSE, &close_payload(4408, "connection initialisation timeout")));
 }
 
-fn outcomes(rig: &mut Rig) -> Vec<Outcome> {
+fn outcomes(rig: &mut Rig) -> Vec<MoveOutcome> {
     let outcome = |note| if let Event::MoveEnded { outcome, .. } = note { Some(outcome) } else { None };
     rig.take_events().into_iter().filter_map(outcome).collect()
 }
 
-const MOVED: Outcome = Outcome::Moved { forced: false };
+const MOVED: MoveOutcome = MoveOutcome::Moved { forced: false };
 
 #[test]
 fn it_is_dialled_when_the_session_is_ready_and_not_before() {
@@ -57,7 +57,7 @@ fn it_is_dialled_when_the_session_is_ready_and_not_before() {
     assert_eq!((rig.target_dials.clone(), rig.up()), (vec![ORDER.ticket], vec![]));
     rig.wait(ms(5));
     assert!(rig.link_target());
-    assert_eq!((rig.up(), rig.session.state()), (vec![GOODBYE.to_owned()], State::Parting));
+    assert_eq!((rig.up(), rig.session.state()), (vec![GOODBYE.to_owned()], Status::Parting));
     rig.backend_closes(1001, "");
     assert_eq!((outcomes(&mut rig), rig.links.len()), (vec![MOVED], 2));
     assert_eq!((rig.session.moves(), rig.session.failovers()), (1, 0));
@@ -71,7 +71,7 @@ fn what_is_said_during_the_dial_makes_it_wait_for_the_next_moment() {
     assert!(rig.link_target());
     rig.backend_pongs();
     rig.backend_says("an answer");
-    assert_eq!(rig.session.state(), State::Departing);
+    assert_eq!(rig.session.state(), Status::Departing);
     assert_eq!(
         (rig.up(), rig.down()),
         (vec!["a question".into(), "<ping>".into()], vec!["an answer".to_owned()])
@@ -84,7 +84,7 @@ fn what_is_said_during_the_dial_makes_it_wait_for_the_next_moment() {
 #[test]
 fn one_that_is_lost_is_dialled_anew_when_the_session_is_ready() {
     let mut rig = bereft();
-    assert_eq!((rig.session.state(), rig.session.wants_target()), (State::Departing, false));
+    assert_eq!((rig.session.state(), rig.session.wants_target()), (Status::Departing, false));
     assert_eq!(rig.target_dials.len(), 1);
     rig.client_sends(&masked(false, TEXT, b"a message that "));
     rig.wait(secs(10));
@@ -111,7 +111,7 @@ fn a_few_may_be_lost_and_then_it_stays() {
     }
     assert_eq!(
         (outcomes(&mut rig), rig.session.state()),
-        (vec![Outcome::Stayed(Stay::TargetLost)], State::Relaying)
+        (vec![MoveOutcome::Stayed(Stay::TargetLost)], Status::Relaying)
     );
 }
 
@@ -122,7 +122,7 @@ fn without_a_next_backend_it_stays() {
     rig.fail_target();
     assert_eq!(
         (outcomes(&mut rig), rig.session.state()),
-        (vec![Outcome::Stayed(Stay::NoTarget)], State::Relaying)
+        (vec![MoveOutcome::Stayed(Stay::NoTarget)], Status::Relaying)
     );
 }
 
@@ -131,11 +131,11 @@ fn while_it_is_dialled_nothing_else_happens() {
     let mut rig = waiting();
     rig.wait(ms(500));
     rig.wait(secs(20));
-    assert_eq!((rig.target_dials.len(), rig.session.state()), (1, State::Departing));
+    assert_eq!((rig.target_dials.len(), rig.session.state()), (1, Status::Departing));
     rig.session.remain();
     rig.pump();
     assert!(!rig.session.wants_target() && !rig.link_target());
-    assert_eq!(outcomes(&mut rig), [Outcome::Stayed(Stay::Asked)]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::Stayed(Stay::Asked)]);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn messages_are_held_until_it_is_connected() {
     rig.backend_pongs();
     rig.backend_says("answer");
     rig.wait(ms(100));
-    assert_eq!(rig.session.state(), State::Holding);
+    assert_eq!(rig.session.state(), Status::Holding);
     rig.up();
     rig.client_says("held");
     rig.wait(ms(1400));
@@ -167,7 +167,7 @@ fn when_the_hold_is_over_meanwhile_it_stays() {
     rig.wait(ms(100));
     rig.client_says("held");
     rig.wait(secs(3));
-    assert_eq!(outcomes(&mut rig), [Outcome::Stayed(Stay::Busy)]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::Stayed(Stay::Busy)]);
     assert!(rig.up().contains(&"held".to_owned()) && !rig.link_target());
 }
 
@@ -182,7 +182,7 @@ fn by_force_it_is_dialled_at_the_next_safepoint() {
     assert!(rig.link_target());
     assert_eq!(rig.up(), [GOODBYE]);
     rig.backend_closes(1001, "");
-    assert_eq!(outcomes(&mut rig), [Outcome::Moved { forced: true }]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: true }]);
 }
 
 #[test]
@@ -190,9 +190,9 @@ fn a_backend_that_fails_meanwhile_is_a_failover() {
     let mut rig = waiting();
     rig.wait(ms(500));
     rig.backend_dies();
-    assert_eq!(outcomes(&mut rig), [Outcome::FailedOver]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::FailedOver]);
     assert!(!rig.link_target());
     rig.link_next();
-    assert_eq!(rig.session.state(), State::Settling);
+    assert_eq!(rig.session.state(), Status::Settling);
     assert!(!rig.notes.iter().any(|told| *told == Event::Failed(Failure::Planned)));
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use self::ends::{Client, Service};
 use super::rig::{Rig, config, ms, secs};
 use super::wire::{CLOSE, close_payload, plain, up};
-use crate::session::{AckMode, ClientKind, Config, DialFailure, Event, Failure, Move, Opening, State};
+use crate::session::{AckMode, ClientKind, Config, DialFailure, Event, Failure, Move, Opening, Status};
 use crate::steadfast_v1::client_wire::Reason;
 
 const MESSAGE: u32 = 40_000;
@@ -239,7 +239,7 @@ impl World {
         self.apply(Op::CallOff);
         self.apply(Op::Return);
         for _ in 0..1000 {
-            if matches!(self.rig.session.state(), State::Waiting | State::Dialing) {
+            if matches!(self.rig.session.state(), Status::Waiting | Status::Dialing) {
                 self.rig.link_next();
             }
             for op in [

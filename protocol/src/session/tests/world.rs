@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::rig::{Rig, ms};
 use super::wire::{CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, masked, plain};
-use crate::session::{Config, DialFailure, Failure, Move, Opening, State};
+use crate::session::{Config, DialFailure, Failure, Move, Opening, Status};
 
 const MESSAGE: usize = 40_000;
 const RING: usize = 60_000;
@@ -377,7 +377,7 @@ impl World {
         (self.rig.client_room, self.rig.backend_room) = (usize::MAX, usize::MAX);
         self.rig.pump();
         for _ in 0..1000 {
-            let waits = matches!(self.rig.session.state(), State::Waiting | State::Dialing);
+            let waits = matches!(self.rig.session.state(), Status::Waiting | Status::Dialing);
             if waits && self.rig.session.ended().is_none() {
                 self.backend_stream.clear();
                 self.rig.link_next();

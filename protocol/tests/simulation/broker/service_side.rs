@@ -1,6 +1,6 @@
 //! The services of a session: the one that serves it, the dial for the next one, and one that waits for its turn.
 
-use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Failure, Outcome, SessionSide};
+use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Failure, MoveOutcome, SessionSide};
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::time::Time;
 
@@ -154,7 +154,7 @@ impl Hosted {
             }
             Event::Failed(failure) => self.leave(ground, failure),
             Event::Poison { .. } => ground.count("a poison message"),
-            Event::MoveEnded { outcome: Outcome::Moved { forced }, .. } => {
+            Event::MoveEnded { outcome: MoveOutcome::Moved { forced }, .. } => {
                 ground.count(if forced { "a forced move" } else { "a move" });
             }
             Event::MoveEnded { .. } => ground.count("a move that fails"),

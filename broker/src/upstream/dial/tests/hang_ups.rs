@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::*;
 use crate::upstream::backend::Adjustment;
-use crate::upstream::pool::killers::{Span, Verdict};
+use crate::upstream::pool::killers::{HangupVerdict, Span};
 
 /// A service that hangs up on requests for `/kill`, and on all for as long as it is told so.
 struct Service {
@@ -65,7 +65,8 @@ impl World {
     async fn first(&self, client: u8, path: &str, session: &str) -> Result<Box<Link>, DialError> {
         let handshake = handshake(path);
         let client = Ipv4Addr::new(192, 0, 2, client).into();
-        let search = Search { handshake: &handshake, session, client, ..self.session.search(first(false)) };
+        let search =
+            BackendSearch { handshake: &handshake, session, client, ..self.session.search(first(false)) };
         self.dialer.first(&search).await
     }
 
@@ -122,7 +123,7 @@ async fn a_ban_holds_for_those_who_wait_already() {
             killers.request((Ipv4Addr::new(192, 0, 2, 1).into(), &handshake("/kill")), "3", clock::now());
         let span = Span { begun: clock::now(), ended: clock::now() };
         let judgement = killers.hung_up((place.id, "it"), Some(request), span);
-        assert!(matches!(judgement.verdict, Verdict::Killer(_)), "{judgement:?}");
+        assert!(matches!(judgement.verdict, HangupVerdict::Killer(_)), "{judgement:?}");
         drop(seat);
     };
     let (denied, ()) = tokio::join!(waits, frees);

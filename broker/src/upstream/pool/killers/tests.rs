@@ -43,12 +43,12 @@ impl<'a> Client<'a> {
     }
 
     /// A request of its, at this time.
-    fn asks(&self, ms: u64) -> Request {
+    fn asks(&self, ms: u64) -> UpgradeRequest {
         self.killers.request((self.address, &self.handshake), &format!("{}-{ms}", self.address), at(ms))
     }
 
     /// `backend` hangs up on a request that began at the same time as the dial.
-    fn dies(&self, backend: (usize, &str), begun: u64, ended: u64) -> Verdict {
+    fn dies(&self, backend: (usize, &str), begun: u64, ended: u64) -> HangupVerdict {
         self.killers.hung_up(backend, Some(self.asks(begun)), span(begun, ended)).verdict
     }
 
@@ -58,16 +58,16 @@ impl<'a> Client<'a> {
 }
 
 fn session_is_hung_up_on(killers: &Killers, begun: u64, ended: u64) {
-    assert_eq!(killers.hung_up(A, None, span(begun, ended)).verdict, Verdict::Known);
+    assert_eq!(killers.hung_up(A, None, span(begun, ended)).verdict, HangupVerdict::Known);
 }
 
 /// A killer that is convicted at 12 ms, alone.
 fn convicted(killers: &Killers) -> Client<'_> {
     let killer = Client::new(killers, "192.0.2.1", "/kill");
-    assert_eq!(killer.dies(A, 0, 2), Verdict::Suspect);
+    assert_eq!(killer.dies(A, 0, 2), HangupVerdict::Suspect);
     assert_eq!(killer.banned(2), None, "one is none");
     let names = ["a", "b"].map(str::to_owned).to_vec();
-    assert_eq!(killer.dies(B, 10, 12), Verdict::Killer(names));
+    assert_eq!(killer.dies(B, 10, 12), HangupVerdict::Killer(names));
     killer
 }
 
@@ -86,7 +86,7 @@ fn kills_that_are_far_apart_do_not_add_up() {
     let killers = Killers::default();
     let suspect = Client::new(&killers, "192.0.2.1", "/kill");
     for minute in 0..3 {
-        assert_eq!(suspect.dies(A, minute * 60_000, minute * 60_000), Verdict::Suspect);
+        assert_eq!(suspect.dies(A, minute * 60_000, minute * 60_000), HangupVerdict::Suspect);
     }
 }
 
@@ -113,13 +113,13 @@ fn who_was_under_way_beside_it_does_not_speak_for_it() {
     let killer = Client::new(&killers, "192.0.2.1", "/kill");
     let beside = Client::new(&killers, "192.0.2.2", "/chat");
     killer.dies(A, 0, 5);
-    assert_eq!(beside.dies(A, 3, 5), Verdict::Suspect, "it might be either");
+    assert_eq!(beside.dies(A, 3, 5), HangupVerdict::Suspect, "it might be either");
     session_is_hung_up_on(&killers, 4, 6);
     // What cannot be reached any more is the consequence.
     killers.failed(at(20), A.0, Some(beside.asks(20)));
     killers.failed(at(21), A.0, None);
     killers.linked(beside.address, &beside.handshake);
-    assert!(matches!(killer.dies(B, 7, 8), Verdict::Killer(_)));
+    assert!(matches!(killer.dies(B, 7, 8), HangupVerdict::Killer(_)));
     assert_eq!(beside.banned(30), None);
 }
 
@@ -130,7 +130,7 @@ fn those_beside_it_that_end_at_another_time_speak_for_it() {
         let client = Client::new(&killers, "192.0.2.1", "/kill");
         client.dies(A, 0, 1000);
         session_is_hung_up_on(&killers, 500, ended);
-        assert_eq!(client.dies(B, 1300, 1301) == Verdict::Suspect, excused, "ended at {ended}");
+        assert_eq!(client.dies(B, 1300, 1301) == HangupVerdict::Suspect, excused, "ended at {ended}");
     }
 }
 
@@ -159,12 +159,12 @@ fn a_backend_that_hangs_up_on_others_has_not_been_killed() {
             happens(&other);
         }
         let first = client.dies(A, 1050, 1060);
-        assert_eq!(first == Verdict::Excused, excused && is_before, "{why}, before: {is_before}");
+        assert_eq!(first == HangupVerdict::Excused, excused && is_before, "{why}, before: {is_before}");
         if !is_before {
             happens(&other);
         }
         let second = client.dies(B, 2300, 2310);
-        assert_eq!(matches!(second, Verdict::Killer(_)), !excused, "{why}, before: {is_before}");
+        assert_eq!(matches!(second, HangupVerdict::Killer(_)), !excused, "{why}, before: {is_before}");
     }
 }
 
@@ -174,7 +174,7 @@ fn a_ban_ends_when_it_turns_out_that_the_backends_are_just_down() {
     let client = convicted(&killers);
     let other = Client::new(&killers, "192.0.2.2", "/chat");
     let judgement = killers.hung_up(B, Some(other.asks(300)), span(300, 310));
-    assert_eq!(judgement, Judgement { verdict: Verdict::Excused, acquitted: 1 });
+    assert_eq!(judgement, HangupJudgement { verdict: HangupVerdict::Excused, acquitted: 1 });
     assert_eq!(client.banned(320), None);
 }
 
@@ -186,7 +186,7 @@ fn that_a_killed_backend_cannot_be_reached_does_not_speak_for_its_killer() {
     killer.dies(A, 0, 2);
     killers.failed(at(50), A.0, None);
     killers.failed(at(300), A.0, Some(Client::new(&killers, "192.0.2.2", "/chat").asks(300)));
-    assert!(matches!(killer.dies(A, 600, 602), Verdict::Killer(_)));
+    assert!(matches!(killer.dies(A, 600, 602), HangupVerdict::Killer(_)));
 }
 
 /// Users behind one address, and a deploy.
@@ -219,7 +219,7 @@ fn what_was_under_way_at_once_is_one_misfortune() {
     let killers = Killers::default();
     let client = Client::new(&killers, "192.0.2.1", "/chat");
     for backend in [A, B, C, A] {
-        assert_eq!(client.dies(backend, 0, 5), Verdict::Suspect);
+        assert_eq!(client.dies(backend, 0, 5), HangupVerdict::Suspect);
     }
     assert_eq!(client.banned(10), None);
 }
@@ -229,7 +229,7 @@ fn who_is_taken_by_a_backend_is_no_killer() {
     let killers = Killers::default();
     let client = Client::new(&killers, "192.0.2.1", "/chat");
     for round in 0..5 {
-        assert_eq!(client.dies(A, round * 5000, round * 5000 + 1), Verdict::Suspect);
+        assert_eq!(client.dies(A, round * 5000, round * 5000 + 1), HangupVerdict::Suspect);
         killers.linked(client.address, &client.handshake);
     }
 }

@@ -41,7 +41,7 @@ fn a_token_that_was_replaced_is_stale() {
         assert_eq!(rig.client_back(Some(&resume(1, 0)), 3), Err(Reason::Stale));
         assert_eq!(
             (rig.clients.len(), rig.session.state()),
-            (1, State::Relaying),
+            (1, Status::Relaying),
             "the session stays as it is"
         );
         rig.client_says("mstill here");

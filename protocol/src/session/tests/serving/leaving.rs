@@ -1,13 +1,13 @@
 //! A service is left by plan: it hears that the session is to leave, commits what it can, and is told 1001.
 
 use super::*;
-use crate::session::{Event, Move, Outcome, Stay};
+use crate::session::{Event, Move, MoveOutcome, Stay};
 
 const GOODBYE: &str = "<close 1001>";
 
 const ORDER: Move = Move { ticket: 7, force_at: None };
 
-fn outcomes(rig: &mut Rig) -> Vec<Outcome> {
+fn outcomes(rig: &mut Rig) -> Vec<MoveOutcome> {
     let outcome = |note| match note {
         Event::MoveEnded { outcome, .. } => Some(outcome),
         _ => None,
@@ -44,7 +44,7 @@ fn a_quiet_session_is_attached_to_the_next_service() {
     rig.backend_closes(1001, "");
     assert_eq!(rig.links[0].dropped, Some(Drop::Closed));
     assert_eq!(rig.up(), ["<attach 2: applied 2, committed 1 capsule \"last\">", "two", "<notice 2>"]);
-    assert_eq!(outcomes(&mut rig), [Outcome::Moved { forced: false }]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: false }]);
     commits(&mut rig, 3, 2, &["2"]);
     assert_eq!((rig.down(), rig.session.ledger().up.replayed), (vec!["2".to_owned()], 0));
 }
@@ -80,7 +80,7 @@ fn commits_that_are_on_their_way_are_applied_until_its_close() {
     let mut rig = waiting();
     rig.backend_pongs();
     rig.wait(ms(500));
-    assert_eq!((rig.up(), rig.session.state()), (vec![GOODBYE.to_owned()], State::Parting));
+    assert_eq!((rig.up(), rig.session.state()), (vec![GOODBYE.to_owned()], Status::Parting));
     let last = Commit { number: 2, upto: 1, capsule: Some("last"), outputs: &["bye"], prompt: true };
     rig.backend_sends(&last.frame());
     assert_eq!((rig.up(), rig.down()), (vec![], vec!["bye".to_owned()]));
@@ -97,7 +97,7 @@ fn a_breach_while_it_parts_is_only_noted() {
     rig.backend_sends(&down("text"));
     assert_eq!(rig.links[0].reader.drain(), [""; 0], "it has had its Close");
     assert_eq!(rig.up(), ["<attach 2: applied 1, committed 1>"]);
-    assert_eq!(outcomes(&mut rig), [Outcome::Moved { forced: false }]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: false }]);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn an_operator_may_change_their_mind() {
     rig.client_says("two");
     assert_eq!(rig.up(), ["two", "<notice 1>"], "not draining any more");
     rig.wait(secs(60));
-    assert_eq!((got(&mut rig), outcomes(&mut rig)), (vec![], vec![Outcome::Stayed(Stay::Asked)]));
+    assert_eq!((got(&mut rig), outcomes(&mut rig)), (vec![], vec![MoveOutcome::Stayed(Stay::Asked)]));
     rig.backend_pongs();
     commits(&mut rig, 2, 2, &[]);
     assert!(rig.session.relocate(rig.now, ORDER));
@@ -198,7 +198,7 @@ fn a_failover_while_the_next_one_waits_attaches_it_at_once() {
     rig.client_says("two");
     rig.backend_dies();
     assert_eq!(got(&mut rig), ["<attach 2: applied 1, committed 1>", "two"]);
-    assert_eq!(outcomes(&mut rig), [Outcome::FailedOver]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::FailedOver]);
 }
 
 // ---- by force ----
@@ -218,12 +218,12 @@ fn forced() -> Rig {
 fn what_is_not_committed_leaves_by_force_alone() {
     let mut rig = forced();
     rig.wait(secs(10));
-    assert_eq!(rig.session.state(), State::Holding);
+    assert_eq!(rig.session.state(), Status::Holding);
     rig.client_says("held");
     rig.wait(secs(3));
     assert_eq!(rig.links[0].reader.drain(), ["<close 4409 fenced: epoch 1 is over>"]);
     assert_eq!(got(&mut rig), ["<attach 2: applied 1, committed 1>", "two", "held"]);
-    assert_eq!(outcomes(&mut rig), [Outcome::Moved { forced: true }]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: true }]);
     assert_eq!(rig.session.ledger().up.in_doubt, 0, "what is not committed has had no effect");
 }
 
@@ -239,7 +239,7 @@ fn a_forced_move_takes_the_moment_when_everything_is_committed() {
     assert_eq!(got(&mut rig), ["<attach 2: applied 3, committed 2>", "held"]);
     assert_eq!(
         (rig.down(), outcomes(&mut rig)),
-        (vec!["2".into(), "3".into()], vec![Outcome::Moved { forced: true }])
+        (vec!["2".into(), "3".into()], vec![MoveOutcome::Moved { forced: true }])
     );
 }
 
