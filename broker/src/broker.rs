@@ -65,7 +65,7 @@ impl Broker {
     }
 
     /// What is configured now.
-    pub(crate) fn setup(&self) -> Arc<Snapshot> {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.current.get()
     }
 
@@ -80,7 +80,7 @@ impl Broker {
 
     /// Takes over another configuration. Sessions go on. One caller at a time.
     pub(crate) fn reconfigure(&self, settings: Settings) {
-        self.current.replace(self.setup().renewed(settings, &self.addresses));
+        self.current.replace(self.snapshot().renewed(settings, &self.addresses));
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.reconfigured.store(since_1970.as_millis() as u64, Relaxed);
     }

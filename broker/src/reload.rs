@@ -55,7 +55,7 @@ impl Reloader {
 
     fn try_reload(&self) -> Result<(), Vec<String>> {
         let settings = self.source.load().map_err(|error| error.lines().collect::<Vec<_>>())?;
-        let fixed = restart::differences(&self.broker.setup().settings, &settings);
+        let fixed = restart::differences(&self.broker.snapshot().settings, &settings);
         if !fixed.is_empty() {
             let keys = fixed.join(", ");
             return Err(vec![format!("nothing is changed: a restart is needed to change {keys}")]);
@@ -72,7 +72,7 @@ impl Reloader {
     /// Waits until the file differs from what is known and has stopped changing. It is looked at,
     /// not watched: that works on every file system, and with files that are replaced by links.
     async fn changed(&self, known: Option<Stamp>) {
-        let every = self.broker.setup().settings.reload.watch;
+        let every = self.broker.snapshot().settings.reload.watch;
         if every.is_zero() || self.source.file().is_none() {
             return pending().await;
         }

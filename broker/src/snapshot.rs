@@ -22,10 +22,10 @@ pub(crate) struct Snapshot {
     /// In the order of the routes.
     guards: Vec<Guard>,
     /// For each listener those of the routes, in their order, and its own.
-    gates: Vec<Gates>,
+    bindings: Vec<ListenerBindings>,
 }
 
-struct Gates {
+struct ListenerBindings {
     routes: Vec<Arc<RouteBinding>>,
     own: Option<Arc<RouteBinding>>,
 }
@@ -33,12 +33,12 @@ struct Gates {
 /// Where one request goes.
 #[derive(Clone, Copy)]
 pub(crate) struct RouteMatch<'a> {
-    pub(crate) gate: &'a Arc<RouteBinding>,
+    pub(crate) binding: &'a Arc<RouteBinding>,
     /// The route's own rules.
     route: Option<(&'a Guard, &'a Route)>,
 }
 
-/// The setup of the moment.
+/// The snapshot of the moment.
 pub(crate) struct Current(RwLock<Arc<Snapshot>>);
 
 impl Current {
@@ -84,15 +84,15 @@ impl Snapshot {
     }
 
     /// The way of a request that came to this listener; `None`: there is none.
-    pub(crate) fn way<B>(&self, listener: usize, request: &Request<B>) -> Option<RouteMatch<'_>> {
-        let gates = self.gates.get(listener)?;
+    pub(crate) fn matched<B>(&self, listener: usize, request: &Request<B>) -> Option<RouteMatch<'_>> {
+        let bindings = self.bindings.get(listener)?;
         let host = request.headers().get(header::HOST).map(|host| host.as_bytes());
         match route::find(&self.settings.routes, host, request.uri().path(), request.headers()) {
             Some(n) => {
                 let route = self.guards.get(n).zip(self.settings.routes.get(n));
-                gates.routes.get(n).map(|gate| RouteMatch { gate, route })
+                bindings.routes.get(n).map(|binding| RouteMatch { binding, route })
             }
-            None => gates.own.as_ref().map(|gate| RouteMatch { gate, route: None }),
+            None => bindings.own.as_ref().map(|binding| RouteMatch { binding, route: None }),
         }
     }
 
@@ -103,22 +103,22 @@ impl Snapshot {
         addresses: &[SocketAddr],
     ) -> Snapshot {
         let pools: HashMap<_, _> = pools.into_iter().map(|pool| (pool.name.to_string(), pool)).collect();
-        let gate = |address: SocketAddr, route: Option<Arc<str>>, pool: &str| {
+        let binding = |address: SocketAddr, route: Option<Arc<str>>, pool: &str| {
             // The configuration names no pool that is not there.
             pools.get(pool).map(|pool| Arc::new(RouteBinding { address, route, pool: Arc::clone(pool) }))
         };
         let names: Vec<Arc<str>> = settings.routes.iter().map(|route| route.name.as_str().into()).collect();
         let routes = || settings.routes.iter().zip(&names);
-        let of_listener = |address: &SocketAddr, pool: Option<&str>| Gates {
+        let of_listener = |address: &SocketAddr, pool: Option<&str>| ListenerBindings {
             routes: routes()
-                .filter_map(|(route, name)| gate(*address, Some(Arc::clone(name)), &route.pool))
+                .filter_map(|(route, name)| binding(*address, Some(Arc::clone(name)), &route.pool))
                 .collect(),
-            own: pool.and_then(|pool| gate(*address, None, pool)),
+            own: pool.and_then(|pool| binding(*address, None, pool)),
         };
         let listeners = addresses.iter().zip(&settings.listeners);
-        let gates =
+        let bindings =
             listeners.map(|(address, listener)| of_listener(address, listener.pool.as_deref())).collect();
-        Snapshot { pools, guard, guards, gates, settings }
+        Snapshot { pools, guard, guards, bindings, settings }
     }
 
     fn renewed_pool(&self, pool: &crate::config::settings::PoolSettings, settings: &Settings) -> Arc<Pool> {

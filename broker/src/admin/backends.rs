@@ -244,13 +244,13 @@ fn checked_limit(max: Option<usize>) -> Result<(), String> {
 }
 
 fn in_order(admin: &Admin) -> Vec<Arc<Pool>> {
-    let setup = admin.broker.setup();
-    let pool = |pool: &settings::PoolSettings| setup.pools.get(&pool.name).cloned();
-    setup.settings.pools.iter().filter_map(pool).collect()
+    let snapshot = admin.broker.snapshot();
+    let pool = |pool: &settings::PoolSettings| snapshot.pools.get(&pool.name).cloned();
+    snapshot.settings.pools.iter().filter_map(pool).collect()
 }
 
 pub(super) fn pool_named(admin: &Admin, name: &str) -> Result<Arc<Pool>, AdminError> {
-    let pool = admin.broker.setup().pools.get(name).cloned();
+    let pool = admin.broker.snapshot().pools.get(name).cloned();
     pool.ok_or_else(|| AdminError::not_found(format!("there is no pool named {name:?}")))
 }
 

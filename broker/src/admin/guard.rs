@@ -30,7 +30,7 @@ pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Ne
     if !request.uri().path().starts_with("/api/") {
         return next.run(request).await;
     }
-    let judged = judge(admin.broker.setup().settings.admin.token.as_ref(), admin.local, &request);
+    let judged = judge(admin.broker.snapshot().settings.admin.token.as_ref(), admin.local, &request);
     match judged {
         Ok(()) => next.run(request).await,
         Err(denial) => denial.into_response(),

@@ -78,10 +78,10 @@ fn numbered(admin: &Admin, text: &str) -> Result<usize, AdminError> {
 fn shown(admin: &Admin) -> Json<serde_json::Value> {
     let mut sessions: HashMap<SocketAddr, usize> = HashMap::new();
     for entry in admin.broker.sessions.registry.all() {
-        *sessions.entry(entry.gate.address).or_default() += 1;
+        *sessions.entry(entry.binding.address).or_default() += 1;
     }
-    let setup = admin.broker.setup();
-    let pool = |number: usize| setup.settings.listeners.get(number)?.pool.clone();
+    let snapshot = admin.broker.snapshot();
+    let pool = |number: usize| snapshot.settings.listeners.get(number)?.pool.clone();
     let view = |listener: crate::routing::listener::ListenerId| ListenerView {
         address: listener.address.to_string(),
         pool: pool(listener.number),

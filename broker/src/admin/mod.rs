@@ -60,7 +60,7 @@ async fn try_serve(
     let local = listener.local_addr()?.ip().to_canonical().is_loopback();
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let admin = Admin { broker, exporter, reloads, local };
-    if !local && admin.broker.setup().settings.admin.token.is_none() {
+    if !local && admin.broker.snapshot().settings.admin.token.is_none() {
         tracing::warn!("nobody may use the API: admin.address is no loopback address, and there is no token");
     }
     let router = pages().merge(api()).fallback(no_such_page).method_not_allowed_fallback(wrong_method);

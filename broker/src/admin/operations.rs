@@ -196,7 +196,7 @@ async fn rebalance(
 }
 
 fn begin(admin: &Admin, subject: Subject, order: &OperationOrder) -> Result<Response, AdminError> {
-    let terms = OperationTerms::new(&admin.broker.setup().settings.drain, order.wish()?);
+    let terms = OperationTerms::new(&admin.broker.snapshot().settings.drain, order.wish()?);
     let view = admin.broker.operations.begin(clock::now(), subject, terms)?;
     Ok((StatusCode::ACCEPTED, answer(view)).into_response())
 }
@@ -211,8 +211,8 @@ async fn change(
 ) -> Result<OperationAnswer, AdminError> {
     order.takes_no("tolerance", order.tolerance.is_some())?;
     order.takes_no("time_limit_ms", order.time_limit_ms.is_some())?;
-    let setup = admin.broker.setup();
-    let change = (order.wish()?, &setup.settings.drain);
+    let snapshot = admin.broker.snapshot();
+    let change = (order.wish()?, &snapshot.settings.drain);
     Ok(answer(admin.broker.operations.patch(clock::now(), &id, change)?))
 }
 

@@ -73,12 +73,12 @@ impl From<&Entry> for SessionView {
         let core = entry.core();
         SessionView {
             id: entry.name(),
-            pool: entry.gate.pool.name.to_string(),
-            route: entry.gate.route.as_deref().map(str::to_owned),
-            listener: entry.gate.address.to_string(),
+            pool: entry.binding.pool.name.to_string(),
+            route: entry.binding.route.as_deref().map(str::to_owned),
+            listener: entry.binding.address.to_string(),
             client: entry.client().to_string(),
-            backend: core.seat.as_ref().map(|seat| seat.backend().name.clone()),
-            placed: core.seat.as_ref().map(|seat| seat.reason.to_string()),
+            backend: core.lease.as_ref().map(|lease| lease.backend().name.clone()),
+            placed: core.lease.as_ref().map(|lease| lease.reason.to_string()),
             state: core.machine.state().name(),
             age_ms: clock::now().since(entry.began).as_millis() as u64,
             failovers: core.machine.failovers(),

@@ -109,15 +109,15 @@ struct Admitted {
 impl UpgradeTask {
     /// Serves the one request of a connection.
     pub(crate) async fn serve(self, stream: TcpStream) {
-        let visitor = Arc::new(self);
+        let task = Arc::new(self);
         let (next, fragment) = (Mutex::new(None), AtomicBool::new(false));
         let service = service_fn(|request| {
-            let (visitor, next, fragment) = (Arc::clone(&visitor), &next, &fragment);
-            async move { Ok::<_, Infallible>(visitor.welcome(request, fragment.load(Relaxed), next).await) }
+            let (task, next, fragment) = (Arc::clone(&task), &next, &fragment);
+            async move { Ok::<_, Infallible>(task.welcome(request, fragment.load(Relaxed), next).await) }
         });
-        let setup = visitor.broker.setup();
-        let limits = &setup.settings;
-        let listener = limits.listeners.get(visitor.listener.number);
+        let snapshot = task.broker.snapshot();
+        let limits = &snapshot.settings;
+        let listener = limits.listeners.get(task.listener.number);
         let case = listener.map_or(HeaderCase::Lower, |listener| listener.header_case);
         let stream = Spelled::new(FirstLine::new(stream, &fragment), case);
         let mut connection = http1::Builder::new()
@@ -127,25 +127,25 @@ impl UpgradeTask {
             .max_header_size(limits.limits.header)
             .max_buf_size(limits.limits.header.max(8192))
             .serve_connection(TokioIo::new(stream), service);
-        match timeout(patience(&setup), &mut connection).await {
+        match timeout(patience(&snapshot), &mut connection).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                visitor.failed(&error.to_string());
+                task.failed(&error.to_string());
                 // What cannot be read has got its answer, too.
                 if error.is_parse() {
                     lingering_close::close(socket(connection.into_parts().io)).await;
                 }
                 return;
             }
-            Err(_) => return visitor.failed("it took too long"),
+            Err(_) => return task.failed("it took too long"),
         }
         let Parts { io, read_buf, .. } = connection.into_parts();
         let (stream, next) = (socket(io), next.into_inner().unwrap_or_else(PoisonError::into_inner));
         let Some(next) = next else { return lingering_close::close(stream).await };
-        visitor.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        task.place.lock().unwrap_or_else(PoisonError::into_inner).take();
         match next {
-            Next::Begins(admitted) => visitor.begin(*admitted, stream, &read_buf),
-            Next::Returns(returning) => visitor.hand_over(returning, stream, read_buf),
+            Next::Begins(admitted) => task.begin(*admitted, stream, &read_buf),
+            Next::Returns(returning) => task.hand_over(returning, stream, read_buf),
         }
     }
 
@@ -178,19 +178,19 @@ impl UpgradeTask {
         mut request: Request<Incoming>,
         next: &Mutex<Option<Next>>,
     ) -> Response<ResponseBody> {
-        let setup = self.broker.setup();
+        let snapshot = self.broker.snapshot();
         // Who comes back may come in all the same.
         let paused = self.broker.pauses.is_paused(self.listener.number);
-        let Some(way) = setup.way(self.listener.number, &request) else {
+        let Some(matched) = snapshot.matched(self.listener.number, &request) else {
             if paused {
                 return busy(PAUSED);
             }
             let sentence = "no route leads from this host and path to a service";
-            let admitted = self.judged(setup.guard.admit(self.client.ip(), request.headers()));
+            let admitted = self.judged(snapshot.guard.admit(self.client.ip(), request.headers()));
             return admitted
                 .map_or_else(|denial| denied(&denial), |_| plain(StatusCode::NOT_FOUND, sentence));
         };
-        let present = way.gate.pool.present();
+        let present = matched.binding.pool.present();
         let hashed =
             balance::key::of(&present.settings.balance, self.client.ip(), request.uri(), request.headers());
         let token = match present.settings.plain_resume.then(|| resume::take(&mut request)).transpose() {
@@ -198,15 +198,15 @@ impl UpgradeTask {
             Err(sentence) => return plain(StatusCode::BAD_REQUEST, sentence),
         };
         let offered = Offered::read(request.headers(), token);
-        let guards = [Some(&setup.guard), way.guard()];
-        match self.find(&offered, way.gate, request.headers()) {
+        let guards = [Some(&snapshot.guard), matched.guard()];
+        match self.find(&offered, matched.binding, request.headers()) {
             Ok(known) => {
                 let readmitted = guards
                     .into_iter()
                     .flatten()
                     .try_for_each(|guard| self.judged(guard.readmit(self.client.ip(), request.headers())));
                 match readmitted {
-                    Ok(()) => go_on(known, &request, way.response_headers(), next),
+                    Ok(()) => go_on(known, &request, matched.response_headers(), next),
                     Err(denial) => denied(&denial),
                 }
             }
@@ -216,7 +216,7 @@ impl UpgradeTask {
                     Ok(passes) => passes,
                     Err(denial) => return denied(&denial),
                 };
-                self.open(request, &way, (offered, reason), (hashed, passes), next).await
+                self.open(request, &matched, (offered, reason), (hashed, passes), next).await
             }
         }
     }
@@ -225,23 +225,23 @@ impl UpgradeTask {
     async fn open(
         &self,
         request: Request<Incoming>,
-        way: &RouteMatch<'_>,
+        matched: &RouteMatch<'_>,
         (offered, reason): (Offered, Reason),
         (hashed, passes): (Option<u64>, Passes),
         next: &Mutex<Option<Next>>,
     ) -> Response<ResponseBody> {
-        let present = way.gate.pool.present();
+        let present = matched.binding.pool.present();
         let Some(place) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);
             return busy("no room for another session; try again later");
         };
         let id: u128 = rand::random();
-        let handshake = Handshake::new(&request, way.request_headers());
+        let handshake = Handshake::new(&request, matched.request_headers());
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
         let attempts = AtomicU32::new(0);
         let who = (id, hashed);
         let shim = present.session.ack == AckMode::Shim;
-        let found = self.dial(offered.terms(shim), way.gate, &handshake, who, &attempts).await;
+        let found = self.dial(offered.terms(shim), matched.binding, &handshake, who, &attempts).await;
         match found {
             Ok(link) => {
                 let agreed = Agreed {
@@ -253,28 +253,28 @@ impl UpgradeTask {
                     shim,
                 };
                 let spoken = offered.spoken(&link.headers);
-                let response = switching(&link, key.as_ref(), (&agreed, &spoken), way.response_headers());
+                let response = switching(&link, key.as_ref(), (&agreed, &spoken), matched.response_headers());
                 let origin = request.headers().get(header::ORIGIN).cloned();
                 let claim = |token| self.broker.sessions.returns.claim(token, id, origin);
                 let (target, answer) = (request.uri(), &link.headers);
                 let (config, recognised) =
-                    conversation::terms(way.gate, &present, target, offered.speaks(&agreed), answer);
+                    conversation::terms(matched.binding, &present, target, offered.speaks(&agreed), answer);
                 let claimed = offered.token.filter(|_| matches!(spoken, Spoken::Plain(_))).and_then(claim);
                 let client = match spoken {
                     Spoken::Shim(_) => ClientKind::Shim { secret: rand::random(), reason },
                     Spoken::Plain(_) if claimed.is_some() => ClientKind::Returning,
                     Spoken::Plain(_) => ClientKind::Plain,
                 };
-                let gate = Arc::clone(way.gate);
+                let binding = Arc::clone(matched.binding);
                 // Others go on by themselves.
                 let begins_anew = recognised && !shim && matches!(client, ClientKind::Plain);
-                let visit = Visit { id, handshake, agreed, key: hashed, attempts, gate };
+                let visit = Visit { id, handshake, agreed, key: hashed, attempts, binding };
                 let places = (place, passes, claimed);
                 let admitted = Admitted { link, visit, config, client, begins_anew, places };
                 keep(next, Next::Begins(Box::new(admitted)));
                 response
             }
-            Err(DialError::Answered(answer)) => relayed(*answer, way.response_headers()),
+            Err(DialError::Answered(answer)) => relayed(*answer, matched.response_headers()),
             Err(DialError::Denied(denial)) => {
                 let Err(denial) = self.judged(Err::<Infallible, _>(denial));
                 denied(&denial)
@@ -304,7 +304,7 @@ impl UpgradeTask {
     }
 
     /// The session to which a client comes back.
-    fn find(&self, offered: &Offered, gate: &RouteBinding, headers: &HeaderMap) -> Result<Known, Reason> {
+    fn find(&self, offered: &Offered, binding: &RouteBinding, headers: &HeaderMap) -> Result<Known, Reason> {
         let returns = &self.broker.sessions.returns;
         let (entry, resume) = match (offered.resume()?, &offered.token) {
             (Some(resume), _) => {
@@ -314,7 +314,7 @@ impl UpgradeTask {
             (None, Some(token)) => (returns.owned(token, headers.get(header::ORIGIN)), None),
             (None, None) => return Err(Reason::New),
         };
-        let entry = entry.filter(|entry| Arc::ptr_eq(&entry.gate.pool, &gate.pool)).ok_or(Reason::Unknown)?;
+        let entry = entry.filter(|entry| Arc::ptr_eq(&entry.binding.pool, &binding.pool)).ok_or(Reason::Unknown)?;
         match &resume {
             Some(resume) => entry.core().machine.resumable(resume)?,
             None if entry.core().machine.plainly_resumable() => {}
@@ -328,14 +328,14 @@ impl UpgradeTask {
     async fn dial(
         &self,
         terms: DialTerms,
-        gate: &RouteBinding,
+        binding: &RouteBinding,
         handshake: &Handshake,
         (id, key): (u128, Option<u64>),
         attempts: &AtomicU32,
     ) -> Result<Box<Link>, DialError> {
         let session = session_name(id);
         let search = BackendSearch {
-            pool: &gate.pool,
+            pool: &binding.pool,
             handshake,
             session: &session,
             client: self.client.ip(),
@@ -359,8 +359,8 @@ impl UpgradeTask {
         let session = visit.id.to_be_bytes();
         let opening = Opening { session, epoch: link.epoch, deflate, no_failover, begins_anew, client };
         let machine = Session::new(config, now, opening);
-        let Link { seat, stream, early, .. } = *link;
-        let entry = Arc::new(Entry::new(visit, self.client, machine, seat));
+        let Link { lease, stream, early, .. } = *link;
+        let entry = Arc::new(Entry::new(visit, self.client, machine, lease));
         self.broker.sessions.registry.insert(Arc::clone(&entry));
         let driver = Driver::new(Arc::clone(&self.broker.sessions), entry, (socket, stream), places);
         driver.begin(early_words, &early);
@@ -407,14 +407,14 @@ fn keep(next: &Mutex<Option<Next>>, what: Next) {
 
 /// How long everything together may take: the request, a place in the queue and a dial of each
 /// backend (twice, if one cannot do with the compression), and the client's reading of the answer.
-fn patience(setup: &Snapshot) -> Duration {
-    let timeouts = &setup.settings.timeouts;
+fn patience(snapshot: &Snapshot) -> Duration {
+    let timeouts = &snapshot.settings.timeouts;
     let one = (timeouts.connect + timeouts.upgrade) * 2;
     let of_pool = |pool: &Arc<Pool>| {
         let present = pool.present();
         (one + present.settings.queue.timeout).saturating_mul(present.backends.len() as u32 + 1)
     };
-    let dials = setup.pools.values().map(of_pool).max().unwrap_or_default();
+    let dials = snapshot.pools.values().map(of_pool).max().unwrap_or_default();
     (timeouts.handshake * 2).saturating_add(dials)
 }
 

@@ -75,7 +75,7 @@ fn move_sessions(context: &OperationContext, now: Time, (before, left): (&Left, 
     let deadline = context.current.get().settings.drain.deadline;
     let entries = context.registry.all();
     for entry in &entries {
-        let limited = rooms.get_mut(&Arc::as_ptr(&entry.gate.pool)).filter(|room| **room < usize::MAX);
+        let limited = rooms.get_mut(&Arc::as_ptr(&entry.binding.pool)).filter(|room| **room < usize::MAX);
         if let Some(room) = limited
             && seeks_place(entry.core().machine.state())
         {
@@ -83,9 +83,9 @@ fn move_sessions(context: &OperationContext, now: Time, (before, left): (&Left, 
         }
     }
     for entry in &entries {
-        let pool = &entry.gate.pool;
+        let pool = &entry.binding.pool;
         let mut core = entry.core();
-        let Some(id) = core.seat.as_ref().map(|seat| seat.backend().id) else { continue };
+        let Some(id) = core.lease.as_ref().map(|lease| lease.backend().id) else { continue };
         match (left.get(&id), rooms.get_mut(&Arc::as_ptr(pool))) {
             (Some(since), Some(room)) => {
                 let breaks = pool.present().settings.break_before_make;
@@ -150,8 +150,8 @@ mod tests {
 
     fn session(pool: &Pool, now: Time) -> Core {
         let machine = Session::new(Arc::clone(&pool.present().session), now, Opening::default());
-        let seat = pool.pick(now, &ASK).expect("a seat");
-        Core { machine, seat: Some(seat), waker: Waker::noop().clone() }
+        let lease = pool.pick(now, &ASK).expect("a lease");
+        Core { machine, lease: Some(lease), waker: Waker::noop().clone() }
     }
 
     /// Three sessions, and a round with so much room; how many are on their way after it.

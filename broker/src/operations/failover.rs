@@ -76,7 +76,7 @@ fn fail_over(operation: &Operation, world: &World<'_>, id: u128) -> bool {
     let Some(entry) = world.registry.get(id) else { return false };
     let mut core = entry.core();
     let source = operation.subject.backend.as_ref().map(|backend| backend.id);
-    let here = core.seat.as_ref().map(|seat| seat.backend().id);
+    let here = core.lease.as_ref().map(|lease| lease.backend().id);
     let told = here == source && core.machine.fail_over(world.now);
     if told {
         core.waker.wake_by_ref();

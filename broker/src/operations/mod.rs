@@ -109,7 +109,7 @@ impl Operations {
         book.last += 1;
         let mut operation = Operation::new(book.last, subject, terms, (now, clock::wall()));
         if let (OperationKind::Drain, Some(backend)) = (operation.subject.kind, &operation.subject.backend) {
-            backend.set_duty(now, AdminState::Draining, &format!("{} empties it", operation.id()));
+            backend.set_admin_state(now, AdminState::Draining, &format!("{} empties it", operation.id()));
             if backend.sessions() == 0 {
                 operation.end(now, OperationState::Done, "it had no sessions".to_owned());
             }
@@ -155,7 +155,7 @@ impl Operations {
         }
         self.clear_the_way(&mut book, now, &subject)?;
         if let (OperationKind::Drain, Some(backend)) = (subject.kind, &subject.backend) {
-            backend.set_duty(now, AdminState::Draining, &format!("{id} empties it"));
+            backend.set_admin_state(now, AdminState::Draining, &format!("{id} empties it"));
         }
         let operation = book.named(id)?;
         operation.resume(now);
@@ -190,13 +190,13 @@ impl Operations {
         self.end_drain(now, backend, AdminState::Ready, why);
     }
 
-    /// As [`Operations::undrain`], but the backend has this duty from then on.
-    fn end_drain(&self, now: Time, backend: &Backend, duty: AdminState, why: &str) {
+    /// As [`Operations::undrain`], but the backend has this admin state from then on.
+    fn end_drain(&self, now: Time, backend: &Backend, admin_state: AdminState, why: &str) {
         let mut book = self.book();
         if let Some(operation) = book.operations.iter_mut().find(|own| own.drains() == Some(backend.id)) {
             finish(operation, now, &self.registry, (OperationState::Cancelled, format!("undrained: {why}")));
         }
-        backend.set_duty(now, duty, why);
+        backend.set_admin_state(now, admin_state, why);
     }
 
     /// A backend gets no new sessions and keeps those that it has, or the other way round.
@@ -210,13 +210,13 @@ impl Operations {
         enabled: bool,
     ) -> Result<(), OperationRefusal> {
         let book = self.book();
-        let duty = if enabled { AdminState::Ready } else { AdminState::Disabled };
+        let admin_state = if enabled { AdminState::Ready } else { AdminState::Disabled };
         if let Some(operation) = book.operations.iter().find(|own| own.drains() == Some(backend.id)) {
             let id = operation.id();
             let message = format!("{id} empties {}; wait for it, or undrain the backend", backend.name);
             return Err(OperationRefusal::Conflict { operation: id, message });
         }
-        backend.set_duty(now, duty, "the API was asked for it");
+        backend.set_admin_state(now, admin_state, "the API was asked for it");
         Ok(())
     }
 

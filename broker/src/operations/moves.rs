@@ -63,7 +63,7 @@ fn send(
     (now, force_at): (Time, Option<Time>),
 ) -> Sent {
     let mut core = entry.core();
-    let here = core.seat.as_ref().map(|seat| seat.backend().id);
+    let here = core.lease.as_ref().map(|lease| lease.backend().id);
     let target = operation.progress.target(entry.id);
     let source = operation.subject.backend.as_ref().map(|backend| backend.id);
     if source.is_some() && here != source || here.is_some() && here == target {

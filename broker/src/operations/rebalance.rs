@@ -108,7 +108,7 @@ fn is_keyed(pool: &Pool) -> bool {
     matches!(pool.present().settings.balance, Balance::Source | Balance::Hash(_))
 }
 
-/// The pool's bearers, with the sessions that are on them: a seat that is held for one to come is none.
+/// The pool's bearers, with the sessions that are on them: a lease that is held for one to come is none.
 fn counted(pool: &Arc<Pool>, world: &World<'_>, survey: &Survey) -> Vec<Candidate> {
     let counts = survey.counts();
     let count = |candidate: Candidate| {

@@ -45,10 +45,10 @@ pub(crate) async fn supervise(context: OperationContext) {
 impl Supervisor {
     /// One round: what sessions have reported, what begins by itself, and a step of each operation.
     pub(super) fn round(&mut self, context: &OperationContext, now: Time) {
-        let setup = context.current.get();
-        let (operations, drain) = (&*context.operations, &setup.settings.drain);
+        let snapshot = context.current.get();
+        let (operations, drain) = (&*context.operations, &snapshot.settings.drain);
         operations.take_reports(now);
-        let pools: Vec<_> = setup.pools.values().collect();
+        let pools: Vec<_> = snapshot.pools.values().collect();
         self.triggers.look(operations, &pools, drain, now);
         let survey = self.survey(operations, now);
         let world = World {
@@ -56,7 +56,7 @@ impl Supervisor {
             registry: &context.registry,
             tickets: &operations.tickets,
             drain,
-            moves_max: setup.settings.herd.moves,
+            moves_max: snapshot.settings.herd.moves,
             surveyed: survey.is_some(),
             coming: RefCell::new(self.seeking.clone()),
         };

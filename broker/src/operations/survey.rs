@@ -79,8 +79,8 @@ impl Sighting {
         let core = entry.core();
         Sighting {
             id: entry.id,
-            pool: number_of(&entry.gate.pool),
-            backend: core.seat.as_ref().map(|seat| seat.backend().id),
+            pool: number_of(&entry.binding.pool),
+            backend: core.lease.as_ref().map(|lease| lease.backend().id),
             key: entry.key(),
             pinned: core.machine.pinned(),
             ends: core.machine.state() == Status::Closing,

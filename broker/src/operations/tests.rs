@@ -80,27 +80,27 @@ impl Rig {
 
     fn session_of(&self, backend: &str, key: u64, opening: Opening) -> u128 {
         let (pool, id) = (self.pool(), u128::from(1 + self.last.fetch_add(1, Relaxed)));
-        let gate = RouteBinding { address: ([127, 0, 0, 1], 1).into(), route: None, pool: Arc::clone(&pool) };
+        let binding = RouteBinding { address: ([127, 0, 0, 1], 1).into(), route: None, pool: Arc::clone(&pool) };
         let visit = Visit {
             id,
             handshake: Handshake::new(&Request::new(()), None),
             agreed: Default::default(),
             key: Some(key),
             attempts: AtomicU32::new(0),
-            gate: Arc::new(gate),
+            binding: Arc::new(binding),
         };
         let machine = Session::new(Arc::clone(&pool.present().session), self.now, opening);
-        let entry = Entry::new(visit, ([127, 0, 0, 1], 2).into(), machine, self.seat(backend));
+        let entry = Entry::new(visit, ([127, 0, 0, 1], 2).into(), machine, self.lease(backend));
         self.context.registry.insert(Arc::new(entry));
         id
     }
 
-    fn seat(&self, backend: &str) -> crate::upstream::backend::BackendLease {
+    fn lease(&self, backend: &str) -> crate::upstream::backend::BackendLease {
         let others: Vec<_> =
             self.pool().present().backends.iter().map(|own| (own.name.clone(), own.id)).collect();
         let tried: Vec<usize> = others.iter().filter(|(name, _)| name != backend).map(|own| own.1).collect();
         let ask = Ask { key: None, just_failed: None, tried: &tried };
-        self.pool().pick(self.now, &ask).expect("a seat")
+        self.pool().pick(self.now, &ask).expect("a lease")
     }
 
     fn entry(&self, id: u128) -> Arc<Entry> {
@@ -122,13 +122,13 @@ impl Rig {
         entry.core().machine.remain();
         if outcome == MOVED {
             let target = self.context.operations.tickets.target(ticket);
-            let here = entry.core().seat.as_ref().map(|seat| seat.backend().name.clone());
+            let here = entry.core().lease.as_ref().map(|lease| lease.backend().name.clone());
             let names = ["a", "b"];
             let other = |name: &&&str| Some(**name) != here.as_deref();
             let to = names.iter().find(other).expect("another");
             assert!(target.is_none_or(|target| target == self.backend(to).id));
-            let seat = self.seat(to);
-            entry.core().seat = Some(seat);
+            let lease = self.lease(to);
+            entry.core().lease = Some(lease);
         }
         self.context.operations.tickets.ended(ticket, outcome);
     }
@@ -141,7 +141,7 @@ impl Rig {
 
     fn end(&self, id: u128) {
         let ledger = self.entry(id).core().machine.ledger();
-        self.entry(id).core().seat = None;
+        self.entry(id).core().lease = None;
         self.context.registry.remove(id, ledger);
     }
 
@@ -202,7 +202,7 @@ fn a_drain_moves_all_and_is_done() {
     let view = rig.view();
     assert_eq!((view.state, view.moved, view.remaining.remaining), (OperationState::Done, 30, 0));
     assert_eq!((rig.backend("a").sessions(), rig.backend("b").sessions()), (0, 30));
-    assert_eq!(rig.backend("a").duty(), AdminState::Draining, "until somebody says otherwise");
+    assert_eq!(rig.backend("a").admin_state(), AdminState::Draining, "until somebody says otherwise");
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_cancelled_drain_calls_its_moves_off_and_can_be_resumed() {
     rig.round();
     let view = rig.view();
     assert_eq!((view.total, view.moved, view.remaining.remaining, view.remaining.moving), (4, 1, 3, 0));
-    assert_eq!(rig.backend("a").duty(), AdminState::Draining);
+    assert_eq!(rig.backend("a").admin_state(), AdminState::Draining);
     rig.context.operations.resume(rig.now, "drain-1").expect("it was cancelled");
     rig.run(SECOND, |rig| {
         rig.report_all(MOVED);
@@ -328,7 +328,7 @@ fn too_many_failures_stop_a_drain() {
     rig.run(SECOND, |_| {});
     let moving = rig.moving();
     rig.report(moving[0], MoveOutcome::FailedOver);
-    rig.entry(moving[0].0).core().seat = Some(rig.seat("b"));
+    rig.entry(moving[0].0).core().lease = Some(rig.lease("b"));
     rig.round();
     assert_eq!(rig.view().state, OperationState::Running);
     rig.report(moving[1], MoveOutcome::Ended);
@@ -366,7 +366,7 @@ fn a_drain_ends_with_its_time() {
     rig.run(SECOND * 2, |_| {});
     assert_eq!((rig.view().state, rig.moving().len()), (OperationState::Expired, 0));
     assert_eq!(rig.view().message, "its time limit of 3s has passed");
-    assert_eq!(rig.backend("a").duty(), AdminState::Draining);
+    assert_eq!(rig.backend("a").admin_state(), AdminState::Draining);
 }
 
 /// Each try is shorter than the deadline, which is the backend's and not the try's.
@@ -396,7 +396,7 @@ fn who_never_falls_quiet_is_moved_by_force_from_a_backend_that_stays_down() {
 #[test]
 fn sessions_that_end_or_come_meanwhile_are_counted() {
     let mut rig = Rig::new("");
-    let late = rig.seat("a");
+    let late = rig.lease("a");
     let ids = rig.sessions("a", 3);
     rig.drain("a").expect("nothing is in the way");
     rig.round();
@@ -506,7 +506,7 @@ fn keys_come_home() {
     });
     // Each key is there twice, once on either backend.
     assert_eq!((rig.view().state, rig.view().moved), (OperationState::Done, 40));
-    let home = |id: u128| rig.entry(id).core().seat.as_ref().map(|seat| seat.backend().id);
+    let home = |id: u128| rig.entry(id).core().lease.as_ref().map(|lease| lease.backend().id);
     assert!((1..=40).all(|id| home(id) == home(id + 40)));
 }
 
@@ -587,13 +587,13 @@ fn a_failover_tells_each_session_once() {
     let first = told(&rig);
     assert_eq!((first.len(), rig.view().remaining.moving), (2, 2));
     // One gets a backend again, the other ends.
-    let (entry, seat) = (rig.entry(first[0]), rig.seat("b"));
+    let (entry, lease) = (rig.entry(first[0]), rig.lease("b"));
     let mut core = entry.core();
     core.machine.advance(rig.now, &mut || 0);
     let asked = std::iter::from_fn(|| core.machine.poll_command(rig.now + SECOND)).last();
     assert!(matches!(asked, Some(Command::Dial(_))), "{asked:?}");
     assert!(core.machine.handle_linked(rig.now, false, 2));
-    core.seat = Some(seat);
+    core.lease = Some(lease);
     drop(core);
     rig.end(first[1]);
     rig.round();
@@ -602,7 +602,7 @@ fn a_failover_tells_each_session_once() {
     rig.round();
     let view = rig.view();
     assert_eq!((view.state, view.failed, view.remaining.pinned), (OperationState::Done, 2, 1));
-    assert_eq!(rig.backend("a").duty(), AdminState::Ready);
+    assert_eq!(rig.backend("a").admin_state(), AdminState::Ready);
     assert!(rig.entry(pinned).core().machine.state() == steadfast_protocol::session::Status::Relaying);
 }
 
@@ -662,11 +662,11 @@ fn a_patch_changes_how_it_goes_on() {
     rig.run(SECOND, |_| {});
     assert_eq!(rig.moving().len(), 1);
     let wish = Wish { concurrency: Some(3), force: Some(true), ..NO_WISH };
-    let setup = rig.context.current.get();
+    let snapshot = rig.context.current.get();
     let view =
-        rig.context.operations.patch(rig.now, "drain-1", (wish, &setup.settings.drain)).expect("it runs");
+        rig.context.operations.patch(rig.now, "drain-1", (wish, &snapshot.settings.drain)).expect("it runs");
     assert_eq!((view.terms.concurrency, view.terms.force, view.terms.rate), (3, true, 200));
     rig.run(SECOND, |_| {});
     assert_eq!(rig.moving().len(), 3);
-    assert!(rig.context.operations.patch(rig.now, "drain-9", (wish, &setup.settings.drain)).is_err());
+    assert!(rig.context.operations.patch(rig.now, "drain-9", (wish, &snapshot.settings.drain)).is_err());
 }

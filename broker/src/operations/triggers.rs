@@ -69,7 +69,7 @@ impl Triggers {
             // Once: what somebody has made of that drain meanwhile holds.
             (Some(_), Some(asked)) => Some(asked.clone()),
             (Some(why), None) => {
-                let before = backend.duty();
+                let before = backend.admin_state();
                 let subject = Subject::drain(pool, backend, OperationCause::Backend, why);
                 let begun = operations.begin(now, subject, unhurried(drain));
                 begun.ok().map(|view| TriggeredDrain { drain: view.id, before })
@@ -115,7 +115,7 @@ impl Operations {
             .iter()
             .filter(|own| own.subject.backend.as_ref().map(|own| own.id) == Some(backend.id));
         let last = drains.last().map(|own| own.view(now));
-        backend.duty() == AdminState::Draining
+        backend.admin_state() == AdminState::Draining
             && last.is_none_or(|last| last.id == id && last.state != OperationState::Cancelled)
     }
 }
@@ -142,13 +142,13 @@ mod tests {
         for _ in 0..3 {
             heed(&mut triggers, &rig, true);
             assert_eq!(
-                (rig.states(), rig.backend("a").duty()),
+                (rig.states(), rig.backend("a").admin_state()),
                 (vec![OperationState::Running], AdminState::Draining)
             );
         }
         heed(&mut triggers, &rig, false);
         assert_eq!(
-            (rig.states(), rig.backend("a").duty()),
+            (rig.states(), rig.backend("a").admin_state()),
             (vec![OperationState::Cancelled], AdminState::Ready)
         );
         heed(&mut triggers, &rig, false);
@@ -164,12 +164,12 @@ mod tests {
         rig.context.operations.undrain(rig.now, &rig.backend("a"), "the API was asked for it");
         heed(&mut triggers, &rig, true);
         assert_eq!(
-            (rig.states(), rig.backend("a").duty()),
+            (rig.states(), rig.backend("a").admin_state()),
             (vec![OperationState::Cancelled], AdminState::Ready)
         );
         rig.drain("a").expect("nothing is in the way");
         heed(&mut triggers, &rig, false);
-        assert_eq!(rig.backend("a").duty(), AdminState::Draining, "that drain is somebody else's");
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Draining, "that drain is somebody else's");
     }
 
     #[test]
@@ -177,11 +177,11 @@ mod tests {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
         heed(&mut triggers, &rig, true);
         assert_eq!(
-            (rig.states(), rig.backend("a").duty()),
+            (rig.states(), rig.backend("a").admin_state()),
             (vec![OperationState::Done], AdminState::Draining)
         );
         heed(&mut triggers, &rig, false);
-        assert_eq!(rig.backend("a").duty(), AdminState::Ready);
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Ready);
     }
 
     #[test]
@@ -199,13 +199,13 @@ mod tests {
         rig.drain("a").expect("it has no sessions");
         heed(&mut triggers, &rig, true);
         heed(&mut triggers, &rig, false);
-        assert_eq!(rig.backend("a").duty(), AdminState::Draining);
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Draining);
         let operations = &rig.context.operations;
         operations.set_enabled(rig.now, &rig.backend("a"), false).expect("no operation empties it");
         heed(&mut triggers, &rig, true);
-        assert_eq!(rig.backend("a").duty(), AdminState::Draining);
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Draining);
         heed(&mut triggers, &rig, false);
-        assert_eq!(rig.backend("a").duty(), AdminState::Disabled);
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Disabled);
     }
 
     #[test]
@@ -218,6 +218,6 @@ mod tests {
         assert!(rig.context.operations.view(rig.now, "drain-1").is_err());
         heed(&mut triggers, &rig, true);
         heed(&mut triggers, &rig, false);
-        assert_eq!(rig.backend("a").duty(), AdminState::Ready);
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Ready);
     }
 }

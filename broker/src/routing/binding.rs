@@ -1,4 +1,4 @@
-//! A gate: one listener, one route and the pool behind it, as all their sessions share them.
+//! A binding: one listener, one route and the pool behind it, as all their sessions share them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

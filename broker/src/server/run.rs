@@ -101,8 +101,8 @@ async fn sweep(broker: Arc<Broker>) {
 /// What the checks are to know of the configuration.
 fn configured(broker: Arc<Broker>) -> impl Fn() -> Configured {
     move || {
-        let setup = broker.setup();
-        Configured { pools: setup.pools.values().cloned().collect(), dns: setup.settings.dns.clone() }
+        let snapshot = broker.snapshot();
+        Configured { pools: snapshot.pools.values().cloned().collect(), dns: snapshot.settings.dns.clone() }
     }
 }
 

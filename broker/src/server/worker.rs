@@ -88,8 +88,8 @@ async fn accept(
                 // A refused option costs latency, not correctness.
                 let _ = stream.set_nodelay(true);
                 let place = Mutex::new(Some(permit));
-                let visitor = UpgradeTask { broker: Arc::clone(&broker), listener, client, place };
-                tokio::spawn(visitor.serve(stream));
+                let task = UpgradeTask { broker: Arc::clone(&broker), listener, client, place };
+                tokio::spawn(task.serve(stream));
             }
             Err(error) => {
                 metrics::counter!("steadfast_limit_hits_total", "limit" => "accept").increment(1);

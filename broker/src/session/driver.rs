@@ -138,7 +138,7 @@ impl Io {
             moved |= self.poll_target(cx, entry, core, (now, round == 0));
             moved |= self.read_client(cx, entry, &mut core.machine, now);
             if self.read_backend(cx, entry, &mut core.machine, now) {
-                evidence::note_life(core.seat.as_ref(), now);
+                evidence::note_life(core.lease.as_ref(), now);
                 moved = true;
             }
             if settled && !moved {
@@ -259,7 +259,7 @@ impl Io {
                 return false;
             }
             Command::ReleaseTurn => {
-                access_log::suspects_cleared(entry, core.seat.as_ref().map(BackendLease::backend));
+                access_log::suspects_cleared(entry, core.lease.as_ref().map(BackendLease::backend));
                 self.moving.get_or_insert_default().turn = None;
                 return false;
             }
@@ -272,19 +272,19 @@ impl Io {
         if blames(&event) {
             blame(entry, core, now);
         }
-        match (event, &core.seat) {
-            (Event::Failed(Failure::Close(code)) | Event::Orphaned(Failure::Close(code)), Some(seat)) => {
-                seat.closed_with(now, code)
+        match (event, &core.lease) {
+            (Event::Failed(Failure::Close(code)) | Event::Orphaned(Failure::Close(code)), Some(lease)) => {
+                lease.closed_with(now, code)
             }
-            (Event::Fit, _) => entry.gate.pool.pongs.came(),
-            (Event::Unproven, _) => entry.gate.pool.pongs.was_missed(),
-            (Event::SlowPong(took), _) => entry.gate.pool.pongs.was_slow(took, self.ack_timeout(entry)),
+            (Event::Fit, _) => entry.binding.pool.pongs.came(),
+            (Event::Unproven, _) => entry.binding.pool.pongs.was_missed(),
+            (Event::SlowPong(took), _) => entry.binding.pool.pongs.was_slow(took, self.ack_timeout(entry)),
             _ => {}
         }
     }
 
     fn report(&self, entry: &Entry, core: &Core, event: &Event) {
-        access_log::event(entry, core.seat.as_ref().map(BackendLease::backend), event);
+        access_log::event(entry, core.lease.as_ref().map(BackendLease::backend), event);
         if let Event::MoveEnded { ticket, outcome } = *event {
             self.context.tickets.ended(ticket, outcome);
         }
@@ -294,9 +294,9 @@ impl Io {
         if core.machine.failed_with_backend() {
             blame(entry, core, now);
         }
-        let seat = core.seat.take();
+        let lease = core.lease.take();
         let moving = self.moving.get_or_insert_default();
-        moving.just_failed = seat.map(|seat| Arc::clone(seat.backend()));
+        moving.just_failed = lease.map(|lease| Arc::clone(lease.backend()));
         moving.turn = None;
         if let Some(side) = self.backend.take() {
             if let Some(words) = core.machine.take_last_words(&mut || rand::random()) {
@@ -345,7 +345,7 @@ impl Io {
             return;
         }
         self.backend = Some(SocketSide::new(link.stream));
-        core.seat = Some(link.seat);
+        core.lease = Some(link.lease);
         evidence::tell_fitness(entry, core);
         self.moving.get_or_insert_default().turn = link.turn;
         if !link.early.is_empty() {
@@ -435,7 +435,7 @@ impl Future for Driver {
 /// A search for another backend than the one that is, or was, left.
 fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> BackendSearch<'a> {
     BackendSearch {
-        pool: &entry.gate.pool,
+        pool: &entry.binding.pool,
         handshake: &entry.handshake,
         session,
         client: entry.client().ip(),
@@ -456,9 +456,9 @@ fn blames(event: &Event) -> bool {
 
 /// A backend that fails a young session may be one that fails them all.
 fn blame(entry: &Entry, core: &mut Core, now: Time) {
-    if let Some(seat) = &mut core.seat
-        && seat.fail(now)
+    if let Some(lease) = &mut core.lease
+        && lease.fail(now)
     {
-        entry.gate.pool.failed(now, seat.backend());
+        entry.binding.pool.failed(now, lease.backend());
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: u128,
-    pub(crate) gate: Arc<RouteBinding>,
+    pub(crate) binding: Arc<RouteBinding>,
     client: PackedAddress,
     pub(crate) began: Time,
     /// When its task must be woken, in microseconds since the clock's origin; `u64::MAX`: never.
@@ -75,7 +75,7 @@ pub(crate) struct Visit {
     pub(crate) agreed: Agreed,
     pub(crate) key: Option<u64>,
     pub(crate) attempts: AtomicU32,
-    pub(crate) gate: Arc<RouteBinding>,
+    pub(crate) binding: Arc<RouteBinding>,
 }
 
 /// An entry, found by its id.
@@ -118,16 +118,16 @@ impl Drop for SessionPermit {
 pub(crate) struct Core {
     pub(crate) machine: Session,
     /// The backend it is on.
-    pub(crate) seat: Option<BackendLease>,
+    pub(crate) lease: Option<BackendLease>,
     /// Its task.
     pub(crate) waker: Waker,
 }
 
 impl Entry {
-    /// A session that begins now, on the backend of `seat`.
-    pub(crate) fn new(visit: Visit, client: SocketAddr, machine: Session, seat: BackendLease) -> Entry {
-        let core = Core { machine, seat: Some(seat), waker: Waker::noop().clone() };
-        let Visit { id, handshake, agreed, key, attempts, gate } = visit;
+    /// A session that begins now, on the backend of `lease`.
+    pub(crate) fn new(visit: Visit, client: SocketAddr, machine: Session, lease: BackendLease) -> Entry {
+        let core = Core { machine, lease: Some(lease), waker: Waker::noop().clone() };
+        let Visit { id, handshake, agreed, key, attempts, binding } = visit;
         let due = AtomicU64::new(u64::MAX);
         let client = match client {
             SocketAddr::V4(address) => PackedAddress::V4(address),
@@ -135,7 +135,7 @@ impl Entry {
         };
         Entry {
             id,
-            gate,
+            binding,
             client,
             began: clock::now(),
             due,
@@ -207,12 +207,12 @@ impl Registry {
         // It may have begun after the others were told.
         let code = self.door_closed.load(SeqCst);
         if code != 0 {
-            let code = entry.gate.pool.shutdown_code(code);
+            let code = entry.binding.pool.shutdown_code(code);
             entry.core().machine.close_door(clock::now(), code);
         }
         let code = self.closing.load(SeqCst);
         if code != 0 {
-            let code = entry.gate.pool.shutdown_code(code);
+            let code = entry.binding.pool.shutdown_code(code);
             entry.core().machine.shut_down(clock::now(), code);
         }
     }
@@ -286,7 +286,7 @@ impl Registry {
 
     fn tell(&self, code: u16, what: impl Fn(&mut Session, u16)) {
         for entry in self.all() {
-            let code = entry.gate.pool.shutdown_code(code);
+            let code = entry.binding.pool.shutdown_code(code);
             let mut core = entry.core();
             what(&mut core.machine, code);
             core.waker.wake_by_ref();

@@ -199,7 +199,7 @@ fn collect(broker: &Broker) {
             .set(f64::from(paused));
     }
     let now = clock::now();
-    for pool in broker.setup().pools.values() {
+    for pool in broker.snapshot().pools.values() {
         metrics::gauge!("steadfast_queue_length", "pool" => pool.name.to_string())
             .set(pool.queue.waiting() as f64);
         for backend in &pool.present().backends {

@@ -47,7 +47,7 @@ pub(crate) struct Dialer {
 
 /// A connected backend.
 pub(crate) struct Link {
-    pub(crate) seat: BackendLease,
+    pub(crate) lease: BackendLease,
     pub(crate) stream: TcpStream,
     /// Bytes that came right behind the upgrade.
     pub(crate) early: Bytes,
@@ -127,16 +127,16 @@ impl Dialer {
         let mut hang_ups = HangUps::new();
         search.check_ban(&hang_ups)?;
         loop {
-            let seat = match search.seat(&tried, true).await {
-                Ok(seat) => seat,
+            let lease = match search.lease(&tried, true).await {
+                Ok(lease) => lease,
                 Err(NoSeat::Full) if tried.is_empty() => return Err(DialError::Full),
                 Err(_) => return Err(last),
             };
-            tried.push(seat.backend().id);
-            let backend = Arc::clone(seat.backend());
+            tried.push(lease.backend().id);
+            let backend = Arc::clone(lease.backend());
             let _alone = hang_ups.turn(&backend).await;
             search.check_ban(&hang_ups)?;
-            match self.dial(search, seat).await {
+            match self.dial(search, lease).await {
                 DialOutcome::Linked(link) => return Ok(link),
                 DialOutcome::Answered(answer) if goes_to_client(answer.status()) => {
                     record(search.pool, &backend, "answered");
@@ -174,9 +174,9 @@ impl Dialer {
     ) -> Result<Box<Link>, DialError> {
         let (mut tried, mut hang_ups) = (refusing.clone(), HangUps::new());
         // A backend that fails may be back sooner than another has room, so then nobody waits for that.
-        while let Ok(seat) = search.seat(&tried, tried.len() == refusing.len()).await {
-            tried.push(seat.backend().id);
-            if let Some(done) = self.redial(search, seat, (refusing, &mut hang_ups)).await {
+        while let Ok(lease) = search.lease(&tried, tried.len() == refusing.len()).await {
+            tried.push(lease.backend().id);
+            if let Some(done) = self.redial(search, lease, (refusing, &mut hang_ups)).await {
                 return done;
             }
         }
@@ -195,10 +195,10 @@ impl Dialer {
         let mut hang_ups = HangUps::new();
         loop {
             let ask = Ask { key: search.key, just_failed: search.just_failed, tried: &tried };
-            let seat =
+            let lease =
                 search.pool.pick_sound(clock::now(), &ask, only).map_err(|_| DialError::Unreachable)?;
-            tried.push(seat.backend().id);
-            if let Some(done) = self.redial(search, seat, (refusing, &mut hang_ups)).await {
+            tried.push(lease.backend().id);
+            if let Some(done) = self.redial(search, lease, (refusing, &mut hang_ups)).await {
                 return done;
             }
         }
@@ -208,11 +208,11 @@ impl Dialer {
     async fn redial(
         &self,
         search: &BackendSearch<'_>,
-        seat: BackendLease,
+        lease: BackendLease,
         (refusing, hang_ups): (&mut Vec<usize>, &mut HangUps),
     ) -> Option<Result<Box<Link>, DialError>> {
-        let backend = Arc::clone(seat.backend());
-        let why = match self.dial(search, seat).await {
+        let backend = Arc::clone(lease.backend());
+        let why = match self.dial(search, lease).await {
             DialOutcome::Linked(link) => return Some(Ok(link)),
             DialOutcome::Answered(answer) if tries_elsewhere(answer.status()) => {
                 turned_away(search.pool, &backend, answer.status());
@@ -243,10 +243,10 @@ impl Dialer {
         None
     }
 
-    /// Dials the backend of `seat`; without compression a second time, if the first answer asks
+    /// Dials the backend of `lease`; without compression a second time, if the first answer asks
     /// for a context that cannot be moved, or the backend may not know what is offered.
-    async fn dial(&self, search: &BackendSearch<'_>, seat: BackendLease) -> DialOutcome {
-        let backend = Arc::clone(seat.backend());
+    async fn dial(&self, search: &BackendSearch<'_>, lease: BackendLease) -> DialOutcome {
+        let backend = Arc::clone(lease.backend());
         // No semaphore here is ever closed, so a permit always comes.
         let turn = match search.suspect {
             true => Arc::clone(&backend.suspects).acquire_owned().await.ok(),
@@ -260,10 +260,10 @@ impl Dialer {
         backend.dials.fetch_add(1, Relaxed);
         match self.attempt(search, &backend, true).await {
             Err(Retry) => match self.attempt(search, &backend, false).await {
-                Ok(found) => found.seated(search, seat, turn),
+                Ok(found) => found.seated(search, lease, turn),
                 Err(Retry) => DialOutcome::Incompatible("its compression cannot be moved"),
             },
-            Ok(found) => found.seated(search, seat, turn),
+            Ok(found) => found.seated(search, lease, turn),
         }
     }
 
@@ -347,26 +347,26 @@ impl DialFound {
     fn seated(
         self,
         search: &BackendSearch<'_>,
-        mut seat: BackendLease,
+        mut lease: BackendLease,
         turn: Option<OwnedSemaphorePermit>,
     ) -> DialOutcome {
         match self {
             DialFound::Not(outcome) => outcome,
             DialFound::Link { stream, early, headers, deflate, epoch } => {
-                seat.linked(clock::now());
+                lease.linked(clock::now());
                 search.linked();
-                record(search.pool, seat.backend(), "linked");
+                record(search.pool, lease.backend(), "linked");
                 if requests_drain(&headers) {
-                    seat.backend().asked_in_upgrade(clock::now());
+                    lease.backend().asked_in_upgrade(clock::now());
                 }
-                DialOutcome::Linked(Box::new(Link { seat, stream, early, headers, deflate, epoch, turn }))
+                DialOutcome::Linked(Box::new(Link { lease, stream, early, headers, deflate, epoch, turn }))
             }
         }
     }
 }
 
 impl BackendSearch<'_> {
-    async fn seat(&self, tried: &[usize], waits: bool) -> Result<BackendLease, NoSeat> {
+    async fn lease(&self, tried: &[usize], waits: bool) -> Result<BackendLease, NoSeat> {
         let ask = Ask { key: self.key, just_failed: self.just_failed, tried };
         if !waits {
             return self.pool.pick(clock::now(), &ask);
@@ -376,7 +376,7 @@ impl BackendSearch<'_> {
                 place.lock().unwrap_or_else(PoisonError::into_inner).take();
             }
         };
-        self.pool.seat(&ask, self.terms.are_first(), begins_to_wait).await
+        self.pool.lease(&ask, self.terms.are_first(), begins_to_wait).await
     }
 }
 

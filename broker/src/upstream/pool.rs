@@ -30,7 +30,7 @@ use invitations::Invitations;
 use killers::Killers;
 use pongs::Pongs;
 
-/// How often a choice is made anew when somebody else has taken the seat meanwhile.
+/// How often a choice is made anew when somebody else has taken the lease meanwhile.
 const TRIES: usize = 16;
 
 /// A named set of backends. It outlives reloads: sessions keep it for as long as they are.
@@ -90,7 +90,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) tried: &'a [usize],
 }
 
-/// Why there is no seat.
+/// Why there is no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoSeat {
     /// No backend is up, or none is left to ask.
@@ -131,12 +131,12 @@ impl Pool {
 
     // ---- placing sessions ----
 
-    /// A seat on the best backend there is, without waiting.
+    /// A lease on the best backend there is, without waiting.
     pub(crate) fn pick(&self, now: Time, ask: &Ask<'_>) -> Result<BackendLease, NoSeat> {
         self.pick_among(now, ask, |_, _| true)
     }
 
-    /// A seat for a session that need not leave the one it has: on a sound backend, and on this one if
+    /// A lease for a session that need not leave the one it has: on a sound backend, and on this one if
     /// it is named. Where backends are checked, nobody leaves for one of which no check has come back
     /// yet.
     pub(crate) fn pick_sound(
@@ -172,17 +172,17 @@ impl Pool {
             drop(turns);
             let placed = placed.map_err(NoSeat::from)?;
             let chosen = present.backends.iter().find(|backend| backend.id == placed.id);
-            let taken = chosen.and_then(|backend| backend.seat(now, placed.standing, placed.reason));
-            if let Some(seat) = taken {
-                return Ok(seat);
+            let taken = chosen.and_then(|backend| backend.lease(now, placed.standing, placed.reason));
+            if let Some(lease) = taken {
+                return Ok(lease);
             }
         }
         Err(NoSeat::Full)
     }
 
-    /// A seat, waiting for one when all are taken. `newcomer`: it counts against the queue's limit.
+    /// A lease, waiting for one when all are taken. `newcomer`: it counts against the queue's limit.
     /// `waits` is told when the wait begins.
-    pub(crate) async fn seat(
+    pub(crate) async fn lease(
         &self,
         ask: &Ask<'_>,
         newcomer: bool,
@@ -216,7 +216,7 @@ impl Pool {
         Err(NoSeat::Full)
     }
 
-    /// As [`Pool::seat`], for one that cannot use every place: first in the line, it would keep others
+    /// As [`Pool::lease`], for one that cannot use every place: first in the line, it would keep others
     /// from places that it does not want.
     async fn seat_aside(&self, ask: &Ask<'_>, patience: Duration) -> Result<BackendLease, NoSeat> {
         let until = Instant::now() + patience;

@@ -107,8 +107,8 @@ impl SessionSearch {
 impl Filter {
     /// Whether a session is wanted. What is cheap to tell comes first: the rest takes the entry's lock.
     pub(super) fn matches(&self, entry: &Arc<Entry>) -> bool {
-        self.pool.as_deref().is_none_or(|pool| *pool == *entry.gate.pool.name)
-            && self.listener.is_none_or(|listener| listener == entry.gate.address)
+        self.pool.as_deref().is_none_or(|pool| *pool == *entry.binding.pool.name)
+            && self.listener.is_none_or(|listener| listener == entry.binding.address)
             && self.client.as_ref().is_none_or(|client| client.is(entry.client()))
             && self.matches_core(entry)
     }
@@ -118,7 +118,7 @@ impl Filter {
             return true;
         }
         let core = entry.core();
-        let backend = core.seat.as_ref().map(|seat| seat.backend().name.as_str());
+        let backend = core.lease.as_ref().map(|lease| lease.backend().name.as_str());
         self.state.as_deref().is_none_or(|state| state == core.machine.state().name())
             && self.backend.as_deref().is_none_or(|wanted| backend == Some(wanted))
     }

@@ -15,7 +15,7 @@ use crate::upstream::pool::PoolSnapshot;
 /// offered; and whether it must reconnect when the backend that gave this `answer` is left. The configuration is
 /// that of the pool as it was when it was dialled, whatever a reload has made of it.
 pub(super) fn terms(
-    gate: &RouteBinding,
+    binding: &RouteBinding,
     present: &PoolSnapshot,
     target: &Uri,
     subprotocols: &[u8],
@@ -29,7 +29,7 @@ pub(super) fn terms(
     if supports_failover(answer) {
         return pools();
     }
-    gate.pool.announce(conversation);
+    binding.pool.announce(conversation);
     match conversation.help {
         Help::Close => (Arc::clone(&present.session), true),
         Help::Hold => (Arc::clone(&present.held), false),

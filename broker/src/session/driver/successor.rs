@@ -35,7 +35,7 @@ struct DialedSuccessor {
 /// It is connected, and waits.
 pub(super) struct HeldSuccessor {
     side: SocketSide,
-    seat: BackendLease,
+    lease: BackendLease,
     declines_failover: bool,
     epoch: u64,
     _turn: Option<OwnedSemaphorePermit>,
@@ -70,7 +70,7 @@ impl Io {
 
     /// Begins the dial for the next backend of this move.
     pub(super) fn begin_target(&mut self, entry: &Arc<Entry>, core: &Core, ticket: u64) {
-        let present = core.seat.as_ref().map(|seat| seat.backend().id);
+        let present = core.lease.as_ref().map(|lease| lease.backend().id);
         let dialing = self.dial_ahead(entry, present, ticket);
         self.moving.get_or_insert_default().target = Some(SuccessorStage::Dialing(dialing));
     }
@@ -103,7 +103,7 @@ impl Io {
         };
         if core.machine.handle_linked(now, held.declines_failover, held.epoch) {
             self.backend = Some(held.side);
-            core.seat = Some(held.seat);
+            core.lease = Some(held.lease);
             evidence::tell_fitness(entry, core);
         }
     }
@@ -127,7 +127,7 @@ fn held(
     let (declines_failover, epoch) = (declines_failover(&link.headers), link.epoch);
     Some(HeldSuccessor {
         side: SocketSide::new(link.stream),
-        seat: link.seat,
+        lease: link.lease,
         declines_failover,
         epoch,
         _turn: turn,
@@ -157,8 +157,8 @@ impl HeldSuccessor {
             Read::Nothing if !self.side.broken => return false,
             _ => machine.handle_target_lost(),
         }
-        if self.seat.fail(now) {
-            entry.gate.pool.failed(now, self.seat.backend());
+        if self.lease.fail(now) {
+            entry.binding.pool.failed(now, self.lease.backend());
         }
         true
     }

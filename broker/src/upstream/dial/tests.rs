@@ -127,7 +127,7 @@ async fn a_service_without_the_shim_is_passed_over() {
     let (session, dialer) = (Session::new(&[plain, linked]), Dialer::new(4));
 
     let link = dialer.first(&session.search(first(true))).await.ok().expect("a link");
-    assert_eq!((link.seat.backend().port, link.epoch), (linked, 2));
+    assert_eq!((link.lease.backend().port, link.epoch), (linked, 2));
     for (requests, attempt) in [(&mut to_plain, "1"), (&mut to_linked, "2")] {
         let request = requests.recv().await.expect("it was asked");
         assert_eq!(value(&request, "steadfast-shim"), Some("1"), "{request}");
@@ -137,7 +137,7 @@ async fn a_service_without_the_shim_is_passed_over() {
 
     let mut refusing = Vec::new();
     let link = dialer.again(&session.search(again(true)), &mut refusing).await.ok().expect("a link");
-    assert_eq!((link.seat.backend().port, link.epoch), (linked, 4));
+    assert_eq!((link.lease.backend().port, link.epoch), (linked, 4));
     let plain = session.pool.named(&format!("127.0.0.1:{plain}")).expect("it is there").id;
     assert_eq!(refusing, [plain], "it is not asked again");
     let request = to_linked.recv().await.expect("it was asked");
@@ -178,8 +178,8 @@ fn assert_blameless(session: &Session, port: u16) {
     let backend = session.pool.named(&format!("127.0.0.1:{port}")).expect("it is there");
     assert_eq!(backend.failures.load(Relaxed), 0);
     let ask = Ask { key: None, just_failed: None, tried: &[] };
-    let seat = session.pool.pick_sound(clock::now(), &ask, Some(backend.id));
-    assert!(seat.is_ok(), "it is penalised");
+    let lease = session.pool.pick_sound(clock::now(), &ask, Some(backend.id));
+    assert!(lease.is_ok(), "it is penalised");
 }
 
 #[tokio::test]
@@ -190,10 +190,10 @@ async fn what_is_over_our_limit_is_not_the_backends_fault() {
         let (session, dialer) = (Session::new(&[large, other]), Dialer::new(4));
 
         let link = dialer.first(&session.search(first(false))).await.ok().expect("the other one");
-        assert_eq!(link.seat.backend().port, other);
+        assert_eq!(link.lease.backend().port, other);
         let mut refusing = Vec::new();
         let link = dialer.again(&session.search(again(false)), &mut refusing).await.ok().expect("a link");
-        assert_eq!((link.seat.backend().port, refusing.len()), (other, 1), "it is not asked again");
+        assert_eq!((link.lease.backend().port, refusing.len()), (other, 1), "it is not asked again");
         for _ in 0..2 {
             to_large.recv().await.expect("it was asked");
         }

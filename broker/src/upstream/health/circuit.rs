@@ -58,7 +58,7 @@ enum CircuitState {
 /// The session that decides.
 #[derive(Debug, Clone, Copy)]
 enum Trial {
-    /// It has a seat, and the backend has not answered yet.
+    /// It has a lease, and the backend has not answered yet.
     Dialing,
     /// It is linked since then.
     Linked(Time),
@@ -156,7 +156,7 @@ impl Circuit {
         }
     }
 
-    /// A session has taken a seat, and dials. Half open, it is the trial if there is none.
+    /// A session has taken a lease, and dials. Half open, it is the trial if there is none.
     pub(crate) fn seated(&mut self) {
         if let CircuitState::HalfOpen { trial: trial @ None } = &mut self.state {
             *trial = Some(Trial::Dialing);
@@ -171,7 +171,7 @@ impl Circuit {
         }
     }
 
-    /// A session has given its seat back, without a failure and before `early_death`. Which one is not
+    /// A session has given its lease back, without a failure and before `early_death`. Which one is not
     /// asked: if it was not the trial, one more session than the trial comes.
     pub(crate) fn left(&mut self) {
         if let CircuitState::HalfOpen { trial } = &mut self.state {

@@ -112,7 +112,7 @@ async fn a_ban_holds_for_those_who_wait_already() {
         world.session.pool.named(&format!("127.0.0.1:{}", world.services[0].port)).expect("it is there");
     place.adjust(clock::now(), Adjustment { weight: None, max_sessions: Some(Some(1)) });
     let ask = Ask { key: None, just_failed: None, tried: &[] };
-    let seat = world.session.pool.pick(clock::now(), &ask).expect("it is free");
+    let lease = world.session.pool.pick(clock::now(), &ask).expect("it is free");
     let waits = kill("2");
     let frees = async {
         while world.session.pool.queue.waiting() == 0 {
@@ -124,7 +124,7 @@ async fn a_ban_holds_for_those_who_wait_already() {
         let span = Span { begun: clock::now(), ended: clock::now() };
         let judgement = killers.hung_up((place.id, "it"), Some(request), span);
         assert!(matches!(judgement.verdict, HangupVerdict::Killer(_)), "{judgement:?}");
-        drop(seat);
+        drop(lease);
     };
     let (denied, ()) = tokio::join!(waits, frees);
     assert!(matches!(denied, Some(DialError::Denied(_))));

@@ -104,51 +104,51 @@ mod tests {
     use super::*;
 
     /// Rises after 2 and falls after 3; `+` is a good probe, `-` a bad one. Returns what came of each.
-    fn observe(vitals: &mut HealthTracker, probes: &str) -> Vec<Option<Turn>> {
-        probes.chars().map(|probe| vitals.observe(probe == '+', 2, 3)).collect()
+    fn observe(health: &mut HealthTracker, probes: &str) -> Vec<Option<Turn>> {
+        probes.chars().map(|probe| health.observe(probe == '+', 2, 3)).collect()
     }
 
     /// Up after a good probe.
     fn up() -> HealthTracker {
-        let mut vitals = HealthTracker::new();
-        assert_eq!(observe(&mut vitals, "+"), [None]);
-        vitals
+        let mut health = HealthTracker::new();
+        assert_eq!(observe(&mut health, "+"), [None]);
+        health
     }
 
     fn down() -> HealthTracker {
-        let mut vitals = HealthTracker::new();
-        assert_eq!(observe(&mut vitals, "-"), [Some(Turn::Down)]);
-        vitals
+        let mut health = HealthTracker::new();
+        assert_eq!(observe(&mut health, "-"), [Some(Turn::Down)]);
+        health
     }
 
     #[test]
     fn unproven_to_up_with_a_good_probe() {
-        let mut vitals = HealthTracker::new();
-        assert_eq!((vitals.name(), vitals.is_up()), ("unproven", true));
-        assert_eq!(observe(&mut vitals, "+"), [None]);
-        assert_eq!((vitals.name(), vitals.is_up()), ("up", true));
-        assert_eq!(observe(&mut vitals, "--"), [None, None]);
+        let mut health = HealthTracker::new();
+        assert_eq!((health.name(), health.is_up()), ("unproven", true));
+        assert_eq!(observe(&mut health, "+"), [None]);
+        assert_eq!((health.name(), health.is_up()), ("up", true));
+        assert_eq!(observe(&mut health, "--"), [None, None]);
     }
 
     #[test]
     fn unproven_to_down_with_a_bad_probe() {
-        let mut vitals = HealthTracker::new();
-        assert_eq!(observe(&mut vitals, "-"), [Some(Turn::Down)]);
-        assert_eq!((vitals.name(), vitals.is_up()), ("down", false));
+        let mut health = HealthTracker::new();
+        assert_eq!(observe(&mut health, "-"), [Some(Turn::Down)]);
+        assert_eq!((health.name(), health.is_up()), ("down", false));
     }
 
     #[test]
     fn up_to_down_with_bad_probes_in_a_row() {
-        let mut vitals = up();
-        assert_eq!(observe(&mut vitals, "---"), [None, None, Some(Turn::Down)]);
-        assert_eq!((vitals.name(), vitals.is_up()), ("down", false));
+        let mut health = up();
+        assert_eq!(observe(&mut health, "---"), [None, None, Some(Turn::Down)]);
+        assert_eq!((health.name(), health.is_up()), ("down", false));
     }
 
     #[test]
     fn down_to_up_with_good_probes_in_a_row() {
-        let mut vitals = down();
-        assert_eq!(observe(&mut vitals, "++"), [None, Some(Turn::Up)]);
-        assert_eq!((vitals.name(), vitals.is_up()), ("up", true));
+        let mut health = down();
+        assert_eq!(observe(&mut health, "++"), [None, Some(Turn::Up)]);
+        assert_eq!((health.name(), health.is_up()), ("up", true));
     }
 
     #[test]
@@ -163,27 +163,27 @@ mod tests {
 
     #[test]
     fn rows_do_not_reach_over_a_turn() {
-        let mut vitals = up();
-        observe(&mut vitals, "---++");
-        assert_eq!(observe(&mut vitals, "--"), [None, None]);
-        assert_eq!(observe(&mut vitals, "-+"), [Some(Turn::Down), None]);
+        let mut health = up();
+        observe(&mut health, "---++");
+        assert_eq!(observe(&mut health, "--"), [None, None]);
+        assert_eq!(observe(&mut health, "-+"), [Some(Turn::Down), None]);
     }
 
     #[test]
     fn one_and_zero_turn_at_once() {
         for limit in [0, 1] {
-            let mut vitals = up();
-            assert_eq!(vitals.observe(false, limit, limit), Some(Turn::Down));
-            assert_eq!(vitals.observe(true, limit, limit), Some(Turn::Up));
+            let mut health = up();
+            assert_eq!(health.observe(false, limit, limit), Some(Turn::Down));
+            assert_eq!(health.observe(true, limit, limit), Some(Turn::Up));
         }
     }
 
     #[test]
     fn a_lower_limit_holds_from_the_next_probe_on() {
-        let mut vitals = up();
-        assert_eq!(vitals.observe(false, 2, 10), None);
-        assert_eq!(vitals.observe(false, 2, 10), None);
-        assert_eq!(vitals.observe(false, 2, 2), Some(Turn::Down));
+        let mut health = up();
+        assert_eq!(health.observe(false, 2, 10), None);
+        assert_eq!(health.observe(false, 2, 10), None);
+        assert_eq!(health.observe(false, 2, 2), Some(Turn::Down));
     }
 
     const MINUTE: Duration = Duration::from_secs(60);

@@ -9,9 +9,9 @@ use super::{BackendState, WEIGHT_MAX};
 use crate::config::settings::{self, Outlier};
 use crate::upstream::balance::CandidateTrust;
 use crate::upstream::health::agent::{self, AgentAdmin, Operating, Score};
-use crate::upstream::health::asks::DrainRequests;
+use crate::upstream::health::drain_requests::DrainRequests;
 use crate::upstream::health::circuit::{Change, Circuit};
-use crate::upstream::health::vitals::{HealthTracker, ramp};
+use crate::upstream::health::tracker::{HealthTracker, ramp};
 
 /// A weight of one, in the unit in which shares are computed.
 const WHOLE: u32 = 1000;
@@ -60,10 +60,10 @@ pub(super) struct BackendStatus {
     pub(super) configured: BackendShare,
     pub(super) adjusted: Adjustment,
     pub(super) agent: agent::AgentStanding,
-    pub(super) duty: AdminState,
-    pub(super) vitals: HealthTracker,
+    pub(super) admin_state: AdminState,
+    pub(super) health: HealthTracker,
     pub(super) circuit: Circuit,
-    pub(super) asks: DrainRequests,
+    pub(super) drain_requests: DrainRequests,
     penalty: Penalty,
     /// Since when its share grows again.
     pub(super) recovered: Option<Time>,
@@ -89,10 +89,10 @@ impl BackendStatus {
             configured,
             adjusted: Adjustment::default(),
             agent: agent::AgentStanding::default(),
-            duty: AdminState::Ready,
-            vitals: HealthTracker::new(),
+            admin_state: AdminState::Ready,
+            health: HealthTracker::new(),
             circuit: Circuit::new(),
-            asks: DrainRequests::default(),
+            drain_requests: DrainRequests::default(),
             penalty: Penalty::default(),
             recovered: None,
             removed: false,
@@ -111,11 +111,11 @@ impl BackendStatus {
     pub(super) fn find_state(&self) -> BackendState {
         if self.removed {
             BackendState::Removed
-        } else if !self.vitals.is_up() || self.agent_says_down() {
+        } else if !self.health.is_up() || self.agent_says_down() {
             BackendState::Down
-        } else if self.duty == AdminState::Disabled {
+        } else if self.admin_state == AdminState::Disabled {
             BackendState::Disabled
-        } else if self.duty == AdminState::Draining || self.agent.admin == AgentAdmin::Drain {
+        } else if self.admin_state == AdminState::Draining || self.agent.admin == AgentAdmin::Drain {
             // Before an ejection: one that is ejected still gets sessions as a last resort.
             BackendState::Draining
         } else if self.share() == 0 {

@@ -33,7 +33,7 @@ impl BackendLease {
     /// The backend has taken the session.
     pub(crate) fn linked(&mut self, now: Time) {
         (self.since, self.linked) = (now, true);
-        self.backend.condition().linked(now);
+        self.backend.status().linked(now);
     }
 
     /// The backend has closed this session with a code that stands for a failure.
@@ -44,7 +44,7 @@ impl BackendLease {
     /// The backend has failed this session. True: so soon that it counts against it.
     pub(crate) fn fail(&mut self, now: Time) -> bool {
         self.failed = true;
-        now.since(self.since) < self.backend.condition().rules.outlier.early_death
+        now.since(self.since) < self.backend.status().rules.outlier.early_death
     }
 }
 
@@ -53,14 +53,14 @@ impl Drop for BackendLease {
         self.backend.sessions.fetch_sub(1, Relaxed);
         if !self.failed {
             let now = crate::clock::now();
-            self.backend.change(now, |condition| {
-                let lasted = self.linked && now.since(self.since) >= condition.rules.outlier.early_death;
+            self.backend.change(now, |status| {
+                let lasted = self.linked && now.since(self.since) >= status.rules.outlier.early_death;
                 if !lasted {
-                    condition.circuit.left();
+                    status.circuit.left();
                     return None;
                 }
-                let change = condition.circuit.lasted(now)?;
-                Some(condition.circuit_changed(now, change))
+                let change = status.circuit.lasted(now)?;
+                Some(status.circuit_changed(now, change))
             });
         }
         self.backend.queue.stir();
