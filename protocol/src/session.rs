@@ -15,7 +15,7 @@
 //!    +---------+ -----------------------> | Over |   also from Waiting and Dialing: nothing left to
 //!                                         +------+   deliver, deadline, refused, poison
 //!
-//!    Linked --> Parting --> Waiting: a planned move; see `departure`
+//!    Linked --> Parting --> Waiting: a planned move; see `migration`
 //!    Linked --> Over, and the client is closed later: one that must begin anew; see `orphan`
 //!
 //! client side                          (a client that may come back: Open, and away; see `resume`)
@@ -35,9 +35,9 @@
 //! [`Session::poll_event`] has. Then it sleeps until [`Session::poll_timeout`]. A session begins linked: its first
 //! backend was dialled with the client's own handshake.
 //!
-//! The files beside this one hold parts of the same machine: `opening` begins it, `reading` and `standing` are
-//! more of its inputs and outputs, `failover` leaves a backend and takes the next, `departure` leaves one that
-//! works, `target` is the next one while it waits, `ending` says goodbye, `deadlines` knows what may last how
+//! The files beside this one hold parts of the same machine: `opening` begins it, `reading` and `status` are
+//! more of its inputs and outputs, `failover` leaves a backend and takes the next, `migration` leaves one that
+//! works, `successor` is the next one while it waits, `ending` says goodbye, `deadlines` knows what may last how
 //! long, `silence` judges a backend that says nothing, `client_link::life` a client. `service` is the part toward
 //! services that link the shim, `outputs` what they say to the client, `resume` and `tokens` the part toward
 //! clients which may come back, `orphan` that toward clients which must begin anew. `words` knows what a client is
@@ -48,13 +48,13 @@ mod client_link;
 mod command;
 mod config;
 mod deadlines;
-mod departure;
 mod ending;
 mod event;
 mod failover;
 #[cfg(debug_assertions)]
 mod invariants;
 mod ledger;
+mod migration;
 mod opening;
 mod orphan;
 mod outputs;
@@ -62,9 +62,9 @@ mod reading;
 mod resume;
 mod service;
 mod silence;
-mod standing;
 mod state;
-mod target;
+mod status;
+mod successor;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -84,16 +84,16 @@ use crate::websocket::violation::Violation;
 
 pub use command::{Command, Dial};
 pub use config::{AckMode, Codes, Config};
-pub use departure::{Move, MoveOutcome, Stay};
 pub use ending::{EndCause, SessionEnd};
 pub use event::Event;
 pub use failover::{DialFailure, Failure};
 pub use ledger::{Counts, Ledger};
+pub use migration::{Move, MoveOutcome, Stay};
 pub use opening::{ClientKind, Opening};
 pub use service::ServiceBreach;
 pub use silence::{Evidence, Judgement};
-pub use standing::Status;
 pub use state::SessionState;
+pub use status::Status;
 
 use backend_link::BackendLink;
 use client_link::ClientLink;
@@ -148,7 +148,7 @@ enum BackendPhase {
 /// undelivered with it, is given up.
 #[derive(Debug)]
 struct Closing {
-    farewell: ClosingWords,
+    words: ClosingWords,
     give_up: Time,
     /// How far the backend had acknowledged when its answer to the farewell was waited for last.
     reached: u64,
@@ -339,10 +339,10 @@ impl Session {
         self.wait_for_the_slow_client(now);
         self.backend_link.writer.end_holds(&mut self.state.ring, now);
         self.expire(now);
-        self.say_farewell(now);
+        self.say_closing_words(now);
         self.depart(now);
         self.settle(now);
-        self.prepare_target(entropy);
+        self.prepare_successor(entropy);
         self.plan_dial(now, entropy);
         self.draw_turn(entropy);
         if self.linked() {
@@ -353,12 +353,12 @@ impl Session {
                 bounded: acks && self.expects_pongs(now),
                 keepalive,
                 frame_rest: self.client_link.scanner.remaining(),
-                tidings: self.tidings(),
+                notice: self.notice(),
                 window_max: self.config.ring_limit as u64,
                 patience: self.config.ack_timeout,
             };
             if self.backend_link.writer.prepare(&self.state.ring, now, &wanted, entropy) {
-                self.tidings_told(wanted.tidings);
+                self.notice_told(wanted.notice);
             }
             if self.config.ack == AckMode::None {
                 self.note_mark(now);
@@ -389,7 +389,7 @@ impl Session {
         match to {
             SessionSide::Client => self.client_transmit(),
             SessionSide::Backend => self.backend_transmit(),
-            SessionSide::NextBackend => self.target_transmit(),
+            SessionSide::NextBackend => self.successor_transmit(),
         }
     }
 
@@ -399,7 +399,7 @@ impl Session {
         match to {
             SessionSide::Client => self.client_written(n),
             SessionSide::Backend => self.backend_written(n),
-            SessionSide::NextBackend => self.target_written(n),
+            SessionSide::NextBackend => self.successor_written(n),
         }
     }
 
@@ -503,16 +503,16 @@ impl Session {
         self.state.shim.as_mut().and_then(|shim| shim.returning.as_mut())
     }
 
-    fn goodbye(&self) -> Option<&Closing> {
-        self.state.exceptions.as_ref().and_then(|exceptions| exceptions.goodbye.as_ref())
+    fn closing(&self) -> Option<&Closing> {
+        self.state.exceptions.as_ref().and_then(|exceptions| exceptions.closing.as_ref())
     }
 
-    fn goodbye_mut(&mut self) -> Option<&mut Closing> {
-        self.state.exceptions.as_mut().and_then(|exceptions| exceptions.goodbye.as_mut())
+    fn closing_mut(&mut self) -> Option<&mut Closing> {
+        self.state.exceptions.as_mut().and_then(|exceptions| exceptions.closing.as_mut())
     }
 
-    fn farewell(&self) -> Option<&ClosingWords> {
-        self.goodbye().map(|goodbye| &goodbye.farewell)
+    fn words(&self) -> Option<&ClosingWords> {
+        self.closing().map(|closing| &closing.words)
     }
 
     fn exceptions(&mut self) -> &mut Exceptions {

@@ -314,7 +314,8 @@ impl UpgradeTask {
             (None, Some(token)) => (returns.owned(token, headers.get(header::ORIGIN)), None),
             (None, None) => return Err(Reason::New),
         };
-        let entry = entry.filter(|entry| Arc::ptr_eq(&entry.binding.pool, &binding.pool)).ok_or(Reason::Unknown)?;
+        let entry =
+            entry.filter(|entry| Arc::ptr_eq(&entry.binding.pool, &binding.pool)).ok_or(Reason::Unknown)?;
         match &resume {
             Some(resume) => entry.core().machine.resumable(resume)?,
             None if entry.core().machine.plainly_resumable() => {}

@@ -80,7 +80,8 @@ impl Rig {
 
     fn session_of(&self, backend: &str, key: u64, opening: Opening) -> u128 {
         let (pool, id) = (self.pool(), u128::from(1 + self.last.fetch_add(1, Relaxed)));
-        let binding = RouteBinding { address: ([127, 0, 0, 1], 1).into(), route: None, pool: Arc::clone(&pool) };
+        let binding =
+            RouteBinding { address: ([127, 0, 0, 1], 1).into(), route: None, pool: Arc::clone(&pool) };
         let visit = Visit {
             id,
             handshake: Handshake::new(&Request::new(()), None),

@@ -86,7 +86,7 @@ struct Moving {
     /// Its turn to replay suspects.
     turn: Option<OwnedSemaphorePermit>,
     /// The next backend of a planned move.
-    target: Option<SuccessorStage>,
+    successor: Option<SuccessorStage>,
 }
 
 impl Driver {
@@ -135,7 +135,7 @@ impl Io {
         let mut settled = false;
         for round in 0..ROUNDS {
             let mut moved = self.take_client(entry, core, now) | self.poll_dial(cx, entry, core, now);
-            moved |= self.poll_target(cx, entry, core, (now, round == 0));
+            moved |= self.poll_successor(cx, entry, core, (now, round == 0));
             moved |= self.read_client(cx, entry, &mut core.machine, now);
             if self.read_backend(cx, entry, &mut core.machine, now) {
                 evidence::note_life(core.lease.as_ref(), now);
@@ -231,8 +231,8 @@ impl Io {
             self.unlink(entry, core, now);
         }
         let Some(moving) = &mut self.moving else { return };
-        if !core.machine.wants_target() {
-            moving.target = None;
+        if !core.machine.wants_successor() {
+            moving.successor = None;
         }
         if !core.machine.wants_dial() {
             moving.dialing = None;
@@ -246,7 +246,7 @@ impl Io {
                 let dialing = self.dial(entry, dial);
                 self.moving.get_or_insert_default().dialing = Some(dialing);
             }
-            Command::DialAhead { ticket } => self.begin_target(entry, core, ticket),
+            Command::DialAhead { ticket } => self.begin_successor(entry, core, ticket),
             Command::JudgeSilence => return self.judge_silence(entry, core, now),
             Command::SeekRoom => return self.seek_room(entry, core, now),
             Command::JudgeFitness => {

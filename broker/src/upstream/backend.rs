@@ -2,11 +2,11 @@
 //! Which backends there are beside it is the pool's matter.
 
 mod asking;
-mod status;
 mod knock;
-mod life;
 mod lease;
+mod life;
 mod state;
+mod status;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -24,12 +24,12 @@ use crate::upstream::health::agent::{self, AgentReport};
 use crate::upstream::health::tracker::{HealthTracker, Turn};
 use crate::upstream::queue::Queue;
 
+use knock::Knock;
+pub(crate) use lease::BackendLease;
+pub(crate) use life::Life;
+pub(crate) use state::BackendState;
 use status::BackendStatus;
 pub(crate) use status::{Adjustment, AdminState, BackendShare, Rules};
-use knock::Knock;
-pub(crate) use life::Life;
-pub(crate) use lease::BackendLease;
-pub(crate) use state::BackendState;
 
 /// The greatest weight, as HAProxy has it.
 pub(crate) const WEIGHT_MAX: u32 = 256;

@@ -282,14 +282,14 @@ impl Bench {
             Op::FailOver => drop(self.session.fail_over(self.now)),
             Op::Abort => drop(self.session.abort(self.now, 1008, "by hand")),
             Op::TargetLinked => {
-                if self.session.handle_target_linked(self.now) {
+                if self.session.handle_successor_linked(self.now) {
                     self.target = Receiver::new(FrameSender::Client, self.deflate);
                 }
             }
-            Op::TargetFailed => self.session.handle_target_failed(),
+            Op::TargetFailed => self.session.handle_successor_failed(),
             Op::TargetBytes(bytes) => self.hear_target(bytes),
             Op::TargetFrame(frame) => self.hear_target(&frame.bytes(None)),
-            Op::TargetLost => self.session.handle_target_lost(),
+            Op::TargetLost => self.session.handle_successor_lost(),
             Op::TargetTakes(room) => self.target_takes(usize::from(*room)),
             Op::ShutDown => self.session.shut_down(self.now, 1001),
             Op::Listen => while self.session.poll_event().is_some() {},
@@ -329,8 +329,8 @@ impl Bench {
     }
 
     fn hear_target(&mut self, bytes: &[u8]) {
-        if self.session.listens_to_target() {
-            self.session.handle_target(bytes);
+        if self.session.listens_to_successor() {
+            self.session.handle_successor(bytes);
         }
     }
 

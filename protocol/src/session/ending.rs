@@ -118,14 +118,14 @@ impl Session {
     pub(super) fn client_left(&mut self, now: Time, close: Option<Box<[u8]>>, cause: EndCause) {
         self.set_end(cause, close.as_deref().and_then(close_code));
         let (hears, give_up) = (close.is_some(), now + self.config.deadline);
-        let farewell = close.map_or(ClosingWords::HangUp, ClosingWords::Close);
-        self.exceptions().goodbye = Some(Closing { farewell, give_up, reached: 0 });
+        let words = close.map_or(ClosingWords::HangUp, ClosingWords::Close);
+        self.exceptions().closing = Some(Closing { words, give_up, reached: 0 });
         if !hears {
             self.cut_client();
         }
         self.state.client = ClientPhase::Left { hears };
         self.drop_unsent_open();
-        self.say_farewell(now);
+        self.say_closing_words(now);
         self.settle(now);
     }
 
@@ -143,11 +143,7 @@ impl Session {
             self.exceptions().lost_down += missed;
         }
         let give_up = now + self.config.deadline;
-        self.exceptions().goodbye.get_or_insert(Closing {
-            farewell: ClosingWords::HangUp,
-            give_up,
-            reached: 0,
-        });
+        self.exceptions().closing.get_or_insert(Closing { words: ClosingWords::HangUp, give_up, reached: 0 });
         self.dismiss(now, self.config.codes.slow_client, "the client does not answer or read", cause, false);
         // What it is waited for from now on is its answer.
         self.client_link.timers.served();
@@ -184,12 +180,8 @@ impl Session {
         // has nowhere to deliver it.
         let connected = matches!(self.backend, BackendPhase::Linked | BackendPhase::Closing { .. });
         let give_up = now + self.config.deadline;
-        let farewell = || ClosingWords::Close(payload.into());
-        self.exceptions().goodbye.get_or_insert_with(|| Closing {
-            farewell: farewell(),
-            give_up,
-            reached: 0,
-        });
+        let words = || ClosingWords::Close(payload.into());
+        self.exceptions().closing.get_or_insert_with(|| Closing { words: words(), give_up, reached: 0 });
         match self.state.client {
             ClientPhase::Open => self.tell_client(payload, false, deaf),
             ClientPhase::Left { hears: true } => self.tell_client(payload, true, deaf),
@@ -202,14 +194,10 @@ impl Session {
     }
 
     /// The backend is to be told this code, whatever the client is told after it.
-    pub(super) fn say_goodbye_with(&mut self, now: Time, code: u16) {
+    pub(super) fn say_closing_with(&mut self, now: Time, code: u16) {
         let give_up = now + self.config.deadline;
-        let farewell = || ClosingWords::Close(close_payload(code, ""));
-        self.exceptions().goodbye.get_or_insert_with(|| Closing {
-            farewell: farewell(),
-            give_up,
-            reached: 0,
-        });
+        let words = || ClosingWords::Close(close_payload(code, ""));
+        self.exceptions().closing.get_or_insert_with(|| Closing { words: words(), give_up, reached: 0 });
     }
 
     /// A Close came from the backend.
@@ -257,7 +245,7 @@ impl Session {
 
     /// A Close that is no echo of ours may have been said before ours was read: it proves nothing.
     fn crosses_ours(&self, code: Option<u16>) -> bool {
-        let ours = match self.farewell() {
+        let ours = match self.words() {
             Some(ClosingWords::Close(payload)) => close_code(payload),
             _ => None,
         };
@@ -291,7 +279,7 @@ impl Session {
         }
         // The backend began it and waits for the answer. In the middle of a message there is no
         // place for one.
-        let waits = self.goodbye().is_none()
+        let waits = self.closing().is_none()
             && self.backend_link.deaf
             && matches!(self.backend, BackendPhase::Closing { .. });
         if waits && self.state.ring.sent_between_messages() {
@@ -319,7 +307,7 @@ impl Session {
             self.client_over();
         }
         if matches!(self.backend, BackendPhase::Closing { until } if until <= now) {
-            if self.state.ring.all_released() || self.goodbye().is_none() {
+            if self.state.ring.all_released() || self.closing().is_none() {
                 self.backend_over();
             } else if self.comes_to_the_close() {
                 self.await_answer(now);
@@ -330,7 +318,7 @@ impl Session {
         if matches!(self.backend, BackendPhase::Parting { until } if until <= now) {
             self.leave_backend(now, Failure::Planned);
         }
-        if self.goodbye().is_some_and(|goodbye| goodbye.give_up <= now) {
+        if self.closing().is_some_and(|closing| closing.give_up <= now) {
             self.backend_over();
         }
     }
@@ -338,8 +326,8 @@ impl Session {
     /// The backend has got its Close, and what it says to that is waited for.
     fn await_answer(&mut self, now: Time) {
         let reached = self.backend_link.writer.acked(&self.state.ring);
-        if let Some(goodbye) = self.goodbye_mut() {
-            goodbye.reached = reached;
+        if let Some(closing) = self.closing_mut() {
+            closing.reached = reached;
         }
         self.backend = BackendPhase::Closing { until: now + self.config.close_timeout };
     }
@@ -347,13 +335,13 @@ impl Session {
     /// It reads on towards the Close.
     fn comes_to_the_close(&self) -> bool {
         let acked = self.backend_link.writer.acked(&self.state.ring);
-        self.goodbye().is_some_and(|goodbye| acked > goodbye.reached)
+        self.closing().is_some_and(|closing| acked > closing.reached)
     }
 
     /// Time in which its words were not read, since the client is slow, does not count.
     pub(super) fn wait_for_the_slow_client(&mut self, now: Time) {
-        let closing = matches!(self.backend, BackendPhase::Closing { .. });
-        if closing && self.backend_link.timers.paused() && self.goodbye().is_some() {
+        let close_said = matches!(self.backend, BackendPhase::Closing { .. });
+        if close_said && self.backend_link.timers.paused() && self.closing().is_some() {
             self.await_answer(now);
         }
     }
@@ -371,7 +359,7 @@ impl Session {
 
     fn settle_backend(&mut self, now: Time) {
         let delivered = self.state.ring.all_released();
-        match (self.backend, self.farewell()) {
+        match (self.backend, self.words()) {
             (BackendPhase::Linked, Some(ClosingWords::Close(_))) if self.backend_link.writer.closed() => {
                 self.await_answer(now);
             }
@@ -408,7 +396,7 @@ impl Session {
         if self.backend == BackendPhase::Over
             && let ClientPhase::Left { hears } = self.state.client
         {
-            match self.farewell() {
+            match self.words() {
                 // The backend is gone without an answer: the client gets its own code back.
                 Some(ClosingWords::Close(payload)) if hears => {
                     let payload = payload.clone();

@@ -19,7 +19,7 @@ use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::backend_link::BackendLink;
-use super::target::Successor;
+use super::successor::Successor;
 use super::words::Words;
 use super::{BackendPhase, ClientPhase, ClosingWords, Command, Dial, EndCause, Event, Session, Status};
 
@@ -176,7 +176,7 @@ impl Session {
 
     /// The client has left, or is being sent away, and no whole message is unacknowledged.
     fn nothing_to_deliver(&self) -> bool {
-        match self.goodbye() {
+        match self.closing() {
             Some(_) => self.state.ring.all_released(),
             // The backend has said Close, as the application decided; nothing goes up any more.
             None => !matches!(self.state.client, ClientPhase::Open),
@@ -237,21 +237,22 @@ impl Session {
         }
         let (window, deaths) = (self.config.poison_window, self.config.poison_deaths as usize);
         let convictions = self.config.poison_convictions;
-        let suspicion = self.exceptions().suspicion.get_or_insert_default();
-        suspicion.deaths.retain(|death| now.since(*death) < window);
-        suspicion.deaths.push_back(now);
-        let alone = suspicion.until_seq.is_some() && first == last;
+        let poison_guard = self.exceptions().poison_guard.get_or_insert_default();
+        poison_guard.deaths.retain(|death| now.since(*death) < window);
+        poison_guard.deaths.push_back(now);
+        let alone = poison_guard.until_seq.is_some() && first == last;
         if alone {
-            suspicion.convictions = if suspicion.accused == first { suspicion.convictions + 1 } else { 1 };
-            suspicion.accused = first;
+            poison_guard.convictions =
+                if poison_guard.accused == first { poison_guard.convictions + 1 } else { 1 };
+            poison_guard.accused = first;
         }
-        if suspicion.deaths.len() >= deaths.max(1) {
-            while suspicion.deaths.len() > deaths.max(1) {
-                suspicion.deaths.pop_front();
+        if poison_guard.deaths.len() >= deaths.max(1) {
+            while poison_guard.deaths.len() > deaths.max(1) {
+                poison_guard.deaths.pop_front();
             }
-            suspicion.until_seq = suspicion.until_seq.max(Some(last));
+            poison_guard.until_seq = poison_guard.until_seq.max(Some(last));
         }
-        let convicted = alone && suspicion.convictions >= convictions;
+        let convicted = alone && poison_guard.convictions >= convictions;
         if convicted {
             self.note_poison(first);
         }
@@ -327,7 +328,7 @@ impl Session {
             return false;
         }
         self.backend = BackendPhase::Linked;
-        let target = self.take_crossed();
+        let successor = self.take_crossed();
         self.backend_link = BackendLink::new(&self.config, &self.state, now);
         self.state.no_failover = no_failover;
         let (base, whole) = (self.state.ring.base_seq(), self.state.ring.whole_seq());
@@ -344,22 +345,22 @@ impl Session {
         });
         self.note(Event::Linked { pause: now.since(failed), replayed });
         self.suspects_acknowledged();
-        if let Some(target) = target {
-            self.take_over(now, target);
+        if let Some(successor) = successor {
+            self.take_over(now, successor);
         }
         self.attach_service(epoch);
         true
     }
 
     /// The next backend was connected already: what it has said follows.
-    fn take_over(&mut self, now: Time, target: Successor) {
-        self.backend_link.scanner = target.scan;
+    fn take_over(&mut self, now: Time, successor: Successor) {
+        self.backend_link.scanner = successor.scan;
         self.backend_link.timers.message(now, false, self.backend_link.scanner.message_open());
-        self.kind_begins(target.add_kind);
+        self.kind_begins(successor.add_kind);
         if self.client_hears() {
-            self.state.down.absorb(target.held);
+            self.state.down.absorb(successor.held);
         }
-        if let Some(payload) = target.pinged {
+        if let Some(payload) = successor.pinged {
             self.backend_link.writer.pong(&self.state.ring, &payload, self.client_link.scanner.remaining());
         }
     }
@@ -403,16 +404,16 @@ impl Session {
         }
     }
 
-    fn suspicion(&mut self) -> Option<&mut PoisonGuard> {
-        self.state.exceptions.as_mut().and_then(|e| e.suspicion.as_mut())
+    fn poison_guard(&mut self) -> Option<&mut PoisonGuard> {
+        self.state.exceptions.as_mut().and_then(|e| e.poison_guard.as_mut())
     }
 
     fn suspects_until(&self) -> Option<u64> {
         self.state
             .exceptions
             .as_ref()
-            .and_then(|e| e.suspicion.as_ref())
-            .and_then(|suspicion| suspicion.until_seq)
+            .and_then(|e| e.poison_guard.as_ref())
+            .and_then(|poison_guard| poison_guard.until_seq)
     }
 
     /// One message at a time, since some may be killers.
@@ -422,7 +423,7 @@ impl Session {
 
     /// The backend answers no pings, so suspects cannot be cleared one by one.
     pub(super) fn suspects_unjudged(&mut self) {
-        if self.suspicion().is_some_and(|suspicion| suspicion.until_seq.take().is_some()) {
+        if self.poison_guard().is_some_and(|poison_guard| poison_guard.until_seq.take().is_some()) {
             self.backend_link.writer.one_at_a_time(&self.state.ring, false);
             self.ask(Command::ReleaseTurn);
         }
@@ -433,8 +434,8 @@ impl Session {
         let acked = self.backend_link.writer.acked_seq(&self.state.ring);
         let Some(until) = self.suspects_until() else { return };
         let cleared = acked >= until;
-        if cleared && let Some(suspicion) = self.suspicion() {
-            (suspicion.until_seq, suspicion.convictions) = (None, 0);
+        if cleared && let Some(poison_guard) = self.poison_guard() {
+            (poison_guard.until_seq, poison_guard.convictions) = (None, 0);
             self.ask(Command::ReleaseTurn);
         }
         self.backend_link.writer.one_at_a_time(&self.state.ring, !cleared);
@@ -485,15 +486,15 @@ impl Session {
         let give_up = now + self.config.close_timeout;
         self.dismiss_with_their_word(now, (code, "no backend in time"), EndCause::Deadline);
         self.underway.end_episode();
-        if let Some(goodbye) = self.goodbye_mut() {
-            goodbye.give_up = give_up;
+        if let Some(closing) = self.closing_mut() {
+            closing.give_up = give_up;
         }
     }
 
     /// A cut message follows whole ones that cannot be acknowledged any more, since a ping has no
     /// place in the middle of it: they are delivered to another backend.
     pub(super) fn leave_if_cut(&mut self, now: Time) {
-        let cut = self.backend_is_cut() && self.goodbye().is_some() && self.backend == BackendPhase::Linked;
+        let cut = self.backend_is_cut() && self.closing().is_some() && self.backend == BackendPhase::Linked;
         let unread = self.backend_link.writer.acked(&self.state.ring) < self.state.ring.whole();
         if cut && self.backend_link.pongs && unread && !self.backend_link.writer.pinging() {
             self.leave_backend(now, Failure::Cut);
@@ -501,7 +502,7 @@ impl Session {
     }
 
     /// The farewell is said to each backend anew.
-    pub(super) fn say_farewell(&mut self, now: Time) {
+    pub(super) fn say_closing_words(&mut self, now: Time) {
         if self.backend != BackendPhase::Linked {
             return;
         }
@@ -510,8 +511,8 @@ impl Session {
         {
             return;
         }
-        let goodbye = self.state.exceptions.as_ref().and_then(|exceptions| exceptions.goodbye.as_ref());
-        if let Some(ClosingWords::Close(payload)) = goodbye.map(|goodbye| &goodbye.farewell) {
+        let closing = self.state.exceptions.as_ref().and_then(|exceptions| exceptions.closing.as_ref());
+        if let Some(ClosingWords::Close(payload)) = closing.map(|closing| &closing.words) {
             self.backend_link.writer.close(&self.state.ring, payload);
         }
     }

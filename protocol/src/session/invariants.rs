@@ -17,7 +17,7 @@ impl Session {
         let waiting = self.state.down.waiting();
         match self.state.client {
             ClientPhase::Open => {
-                let ends = self.state.down.is_closed() || self.goodbye().is_some();
+                let ends = self.state.down.is_closed() || self.closing().is_some();
                 assert!(!ends, "an open client was told Close, or its backend goodbye");
             }
             ClientPhase::Left { hears } => {
@@ -45,7 +45,7 @@ impl Session {
             BackendPhase::Over => {
                 let orphaned = matches!(self.state.client, ClientPhase::Open);
                 assert!(ring.all_released() || orphaned, "messages are left without a backend");
-                assert!(self.underway.departure().is_none(), "a session moves without a backend");
+                assert!(self.underway.migration().is_none(), "a session moves without a backend");
             }
             BackendPhase::Linked | BackendPhase::Parting { .. } | BackendPhase::Closing { .. } => {}
         }

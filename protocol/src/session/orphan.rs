@@ -16,14 +16,14 @@
 //! ```
 //!
 //! An orphaned client is not read: nobody would get what it says. Its connection ends earlier by itself, or by
-//! whatever else ends sessions. The way of a planned move is in `departure`.
+//! whatever else ends sessions. The way of a planned move is in `migration`.
 
 use std::time::Duration;
 
 use crate::entropy::Entropy;
 use crate::time::Time;
 
-use super::departure::GOING_AWAY;
+use super::migration::GOING_AWAY;
 use super::{BackendPhase, ClientPhase, EndCause, Event, Failure, MoveOutcome, Session};
 
 /// How soon the driver is asked again whether there is room.
@@ -121,7 +121,7 @@ impl Session {
     pub(super) fn send_to_reconnect(&mut self, now: Time) {
         self.exceptions().moves += 1;
         self.end_move(MoveOutcome::Reconnects);
-        self.say_goodbye_with(now, GOING_AWAY);
+        self.say_closing_with(now, GOING_AWAY);
         let code = self.config.codes.reconnect;
         self.dismiss(now, code, "the backend goes away; connect again", EndCause::Reconnect, false);
     }

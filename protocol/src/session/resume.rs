@@ -363,7 +363,7 @@ impl Session {
         }
         self.note(super::Event::ClientBreach(reason));
         // To the backend it is a client that broke its protocol (RFC 6455, 7.4.1), whatever that was.
-        self.say_goodbye_with(now, PROTOCOL_ERROR);
+        self.say_closing_with(now, PROTOCOL_ERROR);
         self.dismiss(now, CLOSE_BREACH, reason, EndCause::ProtocolClient, true);
     }
 

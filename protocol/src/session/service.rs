@@ -362,15 +362,15 @@ impl Session {
     // ---- notices ----
 
     /// What the next ping tells.
-    pub(super) fn tidings(&self) -> Option<PingNotice> {
+    pub(super) fn notice(&self) -> Option<PingNotice> {
         let commits = self.commits()?;
         Some(PingNotice { applied: commits.applied, draining: self.leaves_soon() })
     }
 
-    /// A ping with tidings was made.
-    pub(super) fn tidings_told(&mut self, tidings: Option<PingNotice>) {
-        if let (Some(service), Some(tidings)) = (self.backend_link.service(), tidings) {
-            (service.prompt, service.tells_draining) = (false, tidings.draining);
+    /// A ping with notice was made.
+    pub(super) fn notice_told(&mut self, notice: Option<PingNotice>) {
+        if let (Some(service), Some(notice)) = (self.backend_link.service(), notice) {
+            (service.prompt, service.tells_draining) = (false, notice.draining);
         }
     }
 

@@ -130,7 +130,7 @@ impl Hosted {
         self.stirred = true;
         for _ in 0..ROUNDS {
             let mut moved = self.take_client(ground) | self.poll_dial(ground, processes);
-            moved |= self.poll_target(ground, processes);
+            moved |= self.poll_successor(ground, processes);
             if self.ends_here(ground) {
                 continue;
             }
@@ -300,7 +300,7 @@ impl Hosted {
     }
 
     /// The next service is connected, and waits.
-    fn holds_target(&self) -> bool {
+    fn holds_successor(&self) -> bool {
         self.target.as_ref().is_some_and(|target| target.socket().is_some())
     }
 

@@ -43,7 +43,9 @@ pub(crate) fn test_kernel() {
 impl Io {
     /// The backend owes something and says nothing. True: the session has left it.
     pub(super) fn judge_silence(&mut self, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
-        let Some(backend) = core.lease.as_ref().map(|lease| Arc::clone(lease.backend())) else { return false };
+        let Some(backend) = core.lease.as_ref().map(|lease| Arc::clone(lease.backend())) else {
+            return false;
+        };
         let present = entry.binding.pool.present();
         let limit = present.session.ack_timeout;
         let dead = self.backend.as_mut().is_some_and(|side| is_dead(side, limit));
@@ -54,7 +56,7 @@ impl Io {
         }
         let patience = if shared { entry.binding.pool.pongs.patience(limit) } else { limit };
         // Behind a shared address stands another process, or the same one anew.
-        let other = shared || self.holds_target() || entry.binding.pool.has_other(now, backend.id);
+        let other = shared || self.holds_successor() || entry.binding.pool.has_other(now, backend.id);
         let judgement = core.machine.handle_evidence(now, &Evidence { dead, lived, patience, other });
         self.follow_judgement(entry, core, (judgement, &backend, dead), now)
     }

@@ -43,7 +43,7 @@ pub(super) struct HeldSuccessor {
 
 impl Io {
     /// Reads and writes it. `first`: the first round of this poll.
-    pub(super) fn poll_target(
+    pub(super) fn poll_successor(
         &mut self,
         cx: &mut Context<'_>,
         entry: &Entry,
@@ -51,12 +51,12 @@ impl Io {
         (now, first): (Time, bool),
     ) -> bool {
         let Some(moving) = &mut self.moving else { return false };
-        match &mut moving.target {
+        match &mut moving.successor {
             None => false,
             Some(SuccessorStage::Dialing(dialing)) => {
                 let Poll::Ready(found) = dialing.0.as_mut().poll(cx) else { return false };
                 moving.refusing = found.refusing;
-                moving.target = held(core, found.link, found.turn, now).map(SuccessorStage::Held);
+                moving.successor = held(core, found.link, found.turn, now).map(SuccessorStage::Held);
                 true
             }
             Some(SuccessorStage::Held(held)) => {
@@ -69,15 +69,15 @@ impl Io {
     }
 
     /// Begins the dial for the next backend of this move.
-    pub(super) fn begin_target(&mut self, entry: &Arc<Entry>, core: &Core, ticket: u64) {
+    pub(super) fn begin_successor(&mut self, entry: &Arc<Entry>, core: &Core, ticket: u64) {
         let present = core.lease.as_ref().map(|lease| lease.backend().id);
         let dialing = self.dial_ahead(entry, present, ticket);
-        self.moving.get_or_insert_default().target = Some(SuccessorStage::Dialing(dialing));
+        self.moving.get_or_insert_default().successor = Some(SuccessorStage::Dialing(dialing));
     }
 
     /// The next backend is connected. The place that it has for this session may be its last.
-    pub(super) fn holds_target(&self) -> bool {
-        self.moving.as_ref().is_some_and(|moving| matches!(moving.target, Some(SuccessorStage::Held(_))))
+    pub(super) fn holds_successor(&self) -> bool {
+        self.moving.as_ref().is_some_and(|moving| matches!(moving.successor, Some(SuccessorStage::Held(_))))
     }
 
     fn dial_ahead(&self, entry: &Arc<Entry>, present: Option<usize>, ticket: u64) -> SuccessorDial {
@@ -96,8 +96,8 @@ impl Io {
 
     /// Its turn has come: the old backend is left already.
     pub(super) fn cross(&mut self, entry: &Entry, core: &mut Core, now: Time) {
-        let target = self.moving.as_mut().and_then(|moving| moving.target.take());
-        let Some(SuccessorStage::Held(held)) = target else {
+        let successor = self.moving.as_mut().and_then(|moving| moving.successor.take());
+        let Some(SuccessorStage::Held(held)) = successor else {
             // The machine believes that there is one, and would wait for ever.
             return core.machine.handle_dial_failed(now, DialFailure::Unreachable);
         };
@@ -117,13 +117,13 @@ fn held(
     now: Time,
 ) -> Option<HeldSuccessor> {
     let Ok(link) = link else {
-        core.machine.handle_target_failed();
+        core.machine.handle_successor_failed();
         return None;
     };
-    if !core.machine.handle_target_linked(now) {
+    if !core.machine.handle_successor_linked(now) {
         return None;
     }
-    core.machine.handle_target(&link.early);
+    core.machine.handle_successor(&link.early);
     let (declines_failover, epoch) = (declines_failover(&link.headers), link.epoch);
     Some(HeldSuccessor {
         side: SocketSide::new(link.stream),
@@ -142,20 +142,20 @@ impl HeldSuccessor {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
-        if (self.side.drained && !self.side.broken) || !machine.listens_to_target() {
+        if (self.side.drained && !self.side.broken) || !machine.listens_to_successor() {
             return false;
         }
         let read = BUFFER.with_borrow_mut(|buffer| {
             let read = self.side.read(cx, buffer);
             if let Read::Bytes(n) = read {
-                machine.handle_target(&buffer[..n]);
+                machine.handle_successor(&buffer[..n]);
             }
             read
         });
         match read {
             Read::Bytes(_) => return true,
             Read::Nothing if !self.side.broken => return false,
-            _ => machine.handle_target_lost(),
+            _ => machine.handle_successor_lost(),
         }
         if self.lease.fail(now) {
             entry.binding.pool.failed(now, self.lease.backend());

@@ -9,8 +9,8 @@ use super::{BackendState, WEIGHT_MAX};
 use crate::config::settings::{self, Outlier};
 use crate::upstream::balance::CandidateTrust;
 use crate::upstream::health::agent::{self, AgentAdmin, Operating, Score};
-use crate::upstream::health::drain_requests::DrainRequests;
 use crate::upstream::health::circuit::{Change, Circuit};
+use crate::upstream::health::drain_requests::DrainRequests;
 use crate::upstream::health::tracker::{HealthTracker, ramp};
 
 /// A weight of one, in the unit in which shares are computed.

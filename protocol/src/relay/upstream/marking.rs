@@ -29,7 +29,7 @@ pub(crate) struct Wanted {
     /// What is still to come of the client's present frame.
     pub(crate) frame_rest: u64,
     /// What pings tell.
-    pub(crate) tidings: Option<PingNotice>,
+    pub(crate) notice: Option<PingNotice>,
     /// The most that the window may come to, in bytes.
     pub(crate) window_max: u64,
     /// How long a pong may take.
@@ -63,11 +63,11 @@ impl UpstreamWriter {
             return false;
         }
         if alone && seq.saturating_sub(from_seq) <= FEW {
-            self.ask(ring, now, &[(at, seq)], wanted.tidings, entropy);
+            self.ask(ring, now, &[(at, seq)], wanted.notice, entropy);
             return true;
         }
         let (marks, n) = self.marks(ring, (from, from_seq), (at, seq), wanted.bounded);
-        self.ask(ring, now, &marks[..n], wanted.tidings, entropy);
+        self.ask(ring, now, &marks[..n], wanted.notice, entropy);
         n > 0
     }
 
@@ -76,12 +76,12 @@ impl UpstreamWriter {
         ring: &Ring,
         now: Time,
         marks: &[Boundary],
-        tidings: Option<PingNotice>,
+        notice: Option<PingNotice>,
         entropy: &mut Entropy<'_>,
     ) {
         let acked = self.acked(ring);
         for mark in marks {
-            self.pings.push(Ping::new(now, *mark, acked, tidings, entropy));
+            self.pings.push(Ping::new(now, *mark, acked, notice, entropy));
         }
     }
 

@@ -49,11 +49,11 @@ impl Ping {
         now: Time,
         (at, seq): (u64, u64),
         acked: u64,
-        tidings: Option<PingNotice>,
+        notice: Option<PingNotice>,
         entropy: &mut Entropy<'_>,
     ) -> Ping {
         let nonce = entropy();
-        let frame = PingFrame::new(mask_key(entropy), nonce, tidings);
+        let frame = PingFrame::new(mask_key(entropy), nonce, notice);
         let covers = u32::try_from(at.saturating_sub(acked)).unwrap_or(u32::MAX);
         Ping { at, seq: seq as u32, covers, asked: now, frame }
     }
@@ -79,8 +79,8 @@ impl Ping {
 }
 
 impl PingFrame {
-    fn new(key: [u8; 4], nonce: u64, tidings: Option<PingNotice>) -> PingFrame {
-        match tidings {
+    fn new(key: [u8; 4], nonce: u64, notice: Option<PingNotice>) -> PingFrame {
+        match notice {
             None => PingFrame::Plain(0, filled(key, &nonce.to_be_bytes())),
             Some(PingNotice { applied, draining }) => {
                 let notice = Notice { nonce, applied, draining };

@@ -31,7 +31,7 @@ const WANTED: Wanted = Wanted {
     bounded: true,
     keepalive: false,
     frame_rest: 0,
-    tidings: None,
+    notice: None,
     window_max: 16 << 20,
     patience: Duration::from_secs(10),
 };

@@ -14,7 +14,7 @@ fn dialing_with(change: impl FnOnce(&mut Config)) -> Rig {
     let mut rig = Rig::with(change);
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
-    assert_eq!(rig.target_dials, [ORDER.ticket]);
+    assert_eq!(rig.successor_dials, [ORDER.ticket]);
     assert_eq!(rig.up(), ["<ping>"]);
     rig
 }
@@ -26,7 +26,7 @@ fn dialing() -> Rig {
 /// The next backend is connected, and the present one has shown that it lives.
 fn waiting_with(change: impl FnOnce(&mut Config)) -> Rig {
     let mut rig = dialing_with(change);
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     rig.backend_pongs();
     rig
 }
@@ -79,8 +79,8 @@ fn outcomes(rig: &mut Rig) -> Vec<Event> {
 /// The session is where it was, and works.
 fn assert_stays(rig: &mut Rig, why: Stay) {
     assert_eq!(outcomes(rig), [ended(MoveOutcome::Stayed(why))]);
-    assert_eq!((rig.session.state(), rig.target.is_none()), (Status::Relaying, true));
-    assert!(!rig.session.wants_target());
+    assert_eq!((rig.session.state(), rig.successor.is_none()), (Status::Relaying, true));
+    assert!(!rig.session.wants_successor());
     rig.up();
     rig.down();
     rig.client_says("still here");
@@ -97,12 +97,15 @@ fn traffic_flows_while_the_next_backend_is_dialled_and_held() {
     assert_eq!(rig.session.state(), Status::Departing);
     rig.client_says("one");
     rig.backend_says("answer one");
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     rig.client_says("two");
     rig.backend_says("answer two");
     assert_eq!(rig.up(), ["one", "two"]);
     assert_eq!(rig.down(), ["answer one", "answer two"]);
-    assert!(rig.target.as_ref().is_some_and(|target| target.reader.bytes.is_empty()), "it is told nothing");
+    assert!(
+        rig.successor.as_ref().is_some_and(|successor| successor.reader.bytes.is_empty()),
+        "it is told nothing"
+    );
 }
 
 #[test]
@@ -133,8 +136,8 @@ fn a_quiet_session_crosses_to_the_next_backend_at_once() {
 #[test]
 fn what_the_next_backend_says_early_comes_behind_the_last_words() {
     let mut rig = waiting();
-    rig.target_says("welcome");
-    rig.target_sends(&plain(false, TEXT, b"half a"));
+    rig.successor_says("welcome");
+    rig.successor_sends(&plain(false, TEXT, b"half a"));
     rig.wait(ms(500));
     rig.backend_says("last words");
     assert_eq!(rig.down(), ["last words"]);
@@ -150,9 +153,9 @@ fn the_next_backend_may_say_much_before_its_turn() {
     let mut rig = waiting();
     let news = "n".repeat(64 * 1024);
     for _ in 0..8 {
-        rig.target_says(&news);
+        rig.successor_says(&news);
     }
-    assert!(!rig.session.listens_to_target(), "what is held is bounded");
+    assert!(!rig.session.listens_to_successor(), "what is held is bounded");
     assert!(rig.session.buffered() < 400 * 1024);
     rig.wait(ms(500));
     rig.backend_closes(1001, "");
@@ -162,11 +165,11 @@ fn the_next_backend_may_say_much_before_its_turn() {
 #[test]
 fn pings_of_the_next_backend_are_answered_before_and_after_its_turn() {
     let mut rig = waiting();
-    rig.target_sends(&plain(true, PING, b"are you there"));
-    let target = rig.target.as_mut().expect("a next backend");
-    assert_eq!(target.reader.drain(), ["<pong are you there>"]);
+    rig.successor_sends(&plain(true, PING, b"are you there"));
+    let successor = rig.successor.as_mut().expect("a next backend");
+    assert_eq!(successor.reader.drain(), ["<pong are you there>"]);
     rig.wait(ms(500));
-    rig.target_sends(&plain(true, PING, b"and now"));
+    rig.successor_sends(&plain(true, PING, b"and now"));
     rig.backend_closes(1001, "");
     assert_eq!(rig.up(), ["<pong and now>"]);
 }
@@ -179,7 +182,7 @@ fn a_session_can_be_moved_on_at_once() {
     rig.take_notes();
     assert!(rig.session.relocate(rig.now, Move { ticket: 8, force_at: None }));
     rig.pump();
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     rig.backend_pongs();
     rig.wait(ms(500));
     rig.backend_closes(1001, "");
@@ -191,7 +194,7 @@ fn a_session_can_be_moved_on_at_once() {
 #[test]
 fn without_a_next_backend_the_session_stays() {
     let mut rig = dialing();
-    rig.fail_target();
+    rig.fail_successor();
     assert_stays(&mut rig, Stay::NoTarget);
     assert!(rig.session.relocate(rig.now, ORDER), "it can be tried again");
 }
@@ -199,22 +202,22 @@ fn without_a_next_backend_the_session_stays() {
 #[test]
 fn a_next_backend_that_is_lost_before_our_close_changes_nothing() {
     let deaths: [fn(&mut Rig); 3] = [
-        |rig| rig.target_dies(),
-        |rig| rig.target_sends(&plain(true, CLOSE, &close_payload(4001, "not you"))),
-        |rig| rig.target_sends(b"\xff\xff"),
+        |rig| rig.successor_dies(),
+        |rig| rig.successor_sends(&plain(true, CLOSE, &close_payload(4001, "not you"))),
+        |rig| rig.successor_sends(b"\xff\xff"),
     ];
     for die in deaths {
         let mut rig = waiting();
-        rig.target_says("welcome");
+        rig.successor_says("welcome");
         die(&mut rig);
         assert_eq!(
-            (rig.target_dials.len(), outcomes(&mut rig)),
+            (rig.successor_dials.len(), outcomes(&mut rig)),
             (1, vec![]),
             "it is dialled anew when it can be left"
         );
         rig.wait(ms(500));
-        assert_eq!(rig.target_dials.len(), 2);
-        rig.fail_target();
+        assert_eq!(rig.successor_dials.len(), 2);
+        rig.fail_successor();
         assert_stays(&mut rig, Stay::NoTarget);
     }
 }
@@ -224,7 +227,7 @@ fn messages_flow_again_when_no_next_backend_comes_while_they_are_held() {
     let mut rig = holding();
     rig.client_says("held");
     assert_eq!(rig.up(), [""; 0]);
-    rig.target_dies();
+    rig.successor_dies();
     assert_eq!((rig.up(), outcomes(&mut rig)), (vec![], vec![]), "another may come in time");
     rig.wait(secs(3));
     assert!(rig.up().contains(&"held".to_owned()));
@@ -235,7 +238,7 @@ fn messages_flow_again_when_no_next_backend_comes_while_they_are_held() {
 fn a_next_backend_that_is_lost_after_our_close_makes_it_a_failover() {
     let mut rig = parting();
     rig.client_says("one");
-    rig.target_dies();
+    rig.successor_dies();
     rig.backend_closes(1001, "");
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::FailedOver)]);
     rig.link_next();
@@ -248,8 +251,8 @@ fn a_late_next_backend_is_not_wanted() {
     let mut rig = dialing();
     rig.session.remain();
     rig.pump();
-    assert!(!rig.session.wants_target());
-    assert!(!rig.link_target());
+    assert!(!rig.session.wants_successor());
+    assert!(!rig.link_successor());
     assert_stays(&mut rig, Stay::Asked);
 }
 
@@ -259,7 +262,7 @@ fn a_late_next_backend_is_not_wanted() {
 fn when_the_old_backend_fails_the_next_one_takes_over_at_once() {
     for failure in [Failure::Eof, Failure::Reset, Failure::Silence] {
         let mut rig = waiting();
-        rig.target_says("welcome");
+        rig.successor_says("welcome");
         rig.client_says("one");
         rig.backend_fails(failure);
         assert_eq!(
@@ -291,7 +294,7 @@ fn an_old_backend_that_fails_before_the_next_is_connected_is_a_plain_failover() 
     rig.client_says("one");
     rig.backend_dies();
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::FailedOver)]);
-    assert!(!rig.session.wants_target() && !rig.link_target());
+    assert!(!rig.session.wants_successor() && !rig.link_successor());
     rig.link_next();
     assert_eq!(rig.up(), ["one", "<ping>"]);
 }
@@ -309,7 +312,7 @@ fn a_suspect_does_not_take_the_short_way() {
     let mut rig = waiting_with(|config| config.poison_deaths = 1);
     rig.client_says("killer");
     rig.backend_dies();
-    assert!(rig.target.is_none(), "suspects have a turn of their own");
+    assert!(rig.successor.is_none(), "suspects have a turn of their own");
     rig.link_next();
     assert_eq!(rig.dials.last().map(|dial| (dial.1.held, dial.1.suspect)), Some((false, true)));
 }
@@ -327,7 +330,7 @@ fn a_kick_of_the_old_backend_is_relayed() {
             Some((EndCause::BackendClose, Some(4001)))
         );
         assert_eq!(outcomes(&mut rig), [ended(outcome)]);
-        assert!(rig.target.is_none());
+        assert!(rig.successor.is_none());
     }
 }
 
@@ -366,7 +369,7 @@ fn a_session_that_never_falls_quiet_stays() {
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::Busy))]);
     assert_eq!(rig.up(), ["held", "<ping>"], "the backend gets what was held");
     assert_eq!(rig.session.state(), Status::Relaying);
-    assert!(rig.target.is_none());
+    assert!(rig.successor.is_none());
     assert_eq!(rig.session.ledger().up.in_doubt, 0);
 }
 
@@ -408,7 +411,7 @@ fn a_forced_move_still_needs_a_next_backend() {
     rig.pump();
     rig.wait(secs(60));
     assert_eq!(rig.session.state(), Status::Departing);
-    rig.fail_target();
+    rig.fail_successor();
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::NoTarget))]);
 }
 
@@ -463,7 +466,7 @@ fn control_frames_pass_while_messages_are_held() {
 #[test]
 fn messages_stay_held_when_the_backend_turns_out_to_be_unfit() {
     let mut rig = dialing_with(|config| (config.ack_timeout, config.stall_timeout) = (secs(31), secs(31)));
-    rig.link_target();
+    rig.link_successor();
     let talk = |rig: &mut Rig, time| {
         for _ in 0..4 * time {
             rig.wait(ms(250));
@@ -526,7 +529,7 @@ fn answered_after(time: std::time::Duration) -> Rig {
     rig.backend_says("answer");
     rig.session.relocate(rig.now, ORDER);
     rig.pump();
-    rig.link_target();
+    rig.link_successor();
     rig.backend_pongs();
     rig.up();
     rig
@@ -592,7 +595,7 @@ fn the_next_backend_may_be_a_slow_one_too() {
     rig.backend_pongs();
     assert!(rig.session.relocate(rig.now, Move { ticket: 8, force_at: None }));
     rig.pump();
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     rig.backend_pongs();
     rig.up();
     rig.wait(ms(1950));
@@ -612,7 +615,7 @@ fn a_service_that_never_answers_is_not_waited_for() {
     rig.up();
     rig.session.relocate(rig.now, ORDER);
     rig.pump();
-    rig.link_target();
+    rig.link_successor();
     rig.backend_pongs();
     rig.wait(ms(500));
     assert_eq!(rig.up(), ["<ping>", GOODBYE]);
@@ -627,7 +630,7 @@ fn a_client_that_leaves_before_our_close_ends_the_move() {
         rig.client_says("one");
         rig.client_closes(1000, "bye");
         assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Ended)]);
-        assert!(rig.target.is_none() && !rig.session.wants_target());
+        assert!(rig.successor.is_none() && !rig.session.wants_successor());
         let up = rig.up();
         assert_eq!(
             (up.first().map(String::as_str), up.last().map(String::as_str)),
@@ -657,7 +660,7 @@ fn a_client_that_hangs_up_after_our_close_ends_it_all() {
     let mut rig = parting();
     rig.client_goes();
     assert!(rig.session.ended().is_some());
-    assert!(rig.target.is_none() && !rig.session.wants_target());
+    assert!(rig.successor.is_none() && !rig.session.wants_successor());
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Ended)]);
 }
 
@@ -679,7 +682,7 @@ fn the_brokers_end_and_an_abort_end_it() {
             (if abort { EndCause::Aborted } else { EndCause::Shutdown }, Some(1008))
         );
         assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Ended)]);
-        assert!(rig.target.is_none());
+        assert!(rig.successor.is_none());
     }
 }
 
@@ -691,7 +694,7 @@ fn a_session_follows_one_order_at_a_time() {
     assert!(!rig.session.relocate(rig.now, Move { ticket: 8, force_at: Some(rig.now) }));
     assert!(rig.session.relocate(rig.now, ORDER));
     assert_eq!(rig.session.moving(), Some(7));
-    assert_eq!(rig.target_dials, [7]);
+    assert_eq!(rig.successor_dials, [7]);
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn the_code_is_the_pools() {
 #[test]
 fn a_move_closes_it_at_a_quiet_moment() {
     let mut rig = departing();
-    assert!(rig.target_dials.is_empty(), "no next backend is dialled");
+    assert!(rig.successor_dials.is_empty(), "no next backend is dialled");
     rig.wait(ms(499));
     assert_eq!(rig.down(), [""; 0]);
     rig.wait(ms(1));

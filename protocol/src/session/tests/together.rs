@@ -156,9 +156,9 @@ impl World {
                 self.rig.session.relocate(self.rig.now, Move { ticket: 1, force_at });
             }
             Op::CallOff => self.rig.session.remain(),
-            Op::DialNext(true) if self.rig.target.is_none() => drop(self.rig.link_target()),
-            Op::DialNext(false) if self.rig.target.is_none() => self.rig.fail_target(),
-            Op::NextDies => self.rig.target_dies(),
+            Op::DialNext(true) if self.rig.successor.is_none() => drop(self.rig.link_successor()),
+            Op::DialNext(false) if self.rig.successor.is_none() => self.rig.fail_successor(),
+            Op::NextDies => self.rig.successor_dies(),
             Op::Wait(millis) => self.rig.wait(ms(millis)),
             Op::Lose | Op::Dial(_) | Op::DialNext(_) => {}
         }

@@ -113,7 +113,7 @@ fn a_session_may_move_meanwhile() {
         assert!(rig.session.relocate(rig.now, Move { ticket: 1, force_at: None }));
         rig.pump();
         rig.backend_pongs();
-        rig.link_target();
+        rig.link_successor();
         if rig.session.commits().is_some() {
             rig.backend_pongs();
         }

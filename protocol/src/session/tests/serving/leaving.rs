@@ -25,7 +25,7 @@ fn waiting() -> Rig {
     rig.pump();
     rig.backend_pongs();
     assert_eq!(rig.up(), ["one", "<notice 0>", "<notice 1>"], "it lives, and need not hurry yet");
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     assert_eq!(rig.up(), ["<notice 1 draining>"]);
     rig.down();
     rig
@@ -127,7 +127,7 @@ fn an_operator_may_change_their_mind() {
     rig.pump();
     assert_eq!(rig.up(), ["<notice 2>"]);
     rig.backend_pongs();
-    rig.link_target();
+    rig.link_successor();
     rig.wait(secs(5));
     assert_eq!(rig.up(), ["<notice 2 draining>"], "told anew before it is left");
 }
@@ -169,9 +169,9 @@ fn a_ping_that_was_out_before_does_not_tell_it() {
 fn a_next_service_that_speaks_before_it_is_attached_is_none() {
     for bytes in [push(&["hello"]), down("hello"), Commit { number: 1, ..Commit::default() }.frame()] {
         let mut rig = waiting();
-        rig.target_sends(&bytes);
+        rig.successor_sends(&bytes);
         assert!(outcomes(&mut rig).is_empty(), "another is dialled when the session is ready");
-        assert!(!rig.session.wants_target() && rig.down().is_empty());
+        assert!(!rig.session.wants_successor() && rig.down().is_empty());
         rig.client_says("two");
         assert_eq!(got(&mut rig), ["two"], "the present one serves on");
     }
@@ -180,14 +180,14 @@ fn a_next_service_that_speaks_before_it_is_attached_is_none() {
 #[test]
 fn a_next_service_may_ping() {
     let mut rig = waiting();
-    rig.target_sends(&plain(true, super::super::wire::PING, b"early"));
+    rig.successor_sends(&plain(true, super::super::wire::PING, b"early"));
     assert_eq!(
-        rig.target.as_mut().map(|target| target.reader.drain()),
+        rig.successor.as_mut().map(|successor| successor.reader.drain()),
         Some(vec!["<pong early>".to_owned()])
     );
     rig.backend_pongs();
     rig.wait(ms(500));
-    rig.target_sends(&plain(true, super::super::wire::PING, b"late"));
+    rig.successor_sends(&plain(true, super::super::wire::PING, b"late"));
     rig.backend_closes(1001, "");
     assert_eq!(rig.up(), ["<attach 2: applied 1, committed 1>", "<pong late>"]);
 }
@@ -250,10 +250,10 @@ fn a_next_service_may_be_dialled_late() {
     rig.pump();
     assert_eq!(rig.up().last().map(String::as_str), Some("<notice 0 draining>"));
     rig.backend_pongs();
-    assert!(rig.target_dials.is_empty());
+    assert!(rig.successor_dials.is_empty());
     rig.wait(secs(5));
-    assert_eq!(rig.target_dials.len(), 1, "it has heard of it, and nothing is under way");
-    assert!(rig.link_target());
+    assert_eq!(rig.successor_dials.len(), 1, "it has heard of it, and nothing is under way");
+    assert!(rig.link_successor());
     assert_eq!(rig.up(), [GOODBYE]);
     rig.backend_closes(1001, "");
     assert_eq!(rig.links.len(), 2);

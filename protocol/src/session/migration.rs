@@ -37,7 +37,7 @@ use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::backend_link::backend_scanner;
-use super::target::{Successor, SuccessorSpeech};
+use super::successor::{Successor, SuccessorSpeech};
 use super::{AckMode, BackendPhase, ClientPhase, Commits, Event, Failure, Session, Status};
 use late::Late;
 
@@ -124,7 +124,7 @@ pub(super) struct Migration {
     order: Move,
     stage: MigrationStage,
     /// The next backend, once it is connected.
-    target: Option<Successor>,
+    successor: Option<Successor>,
     late: Late,
     /// Next backends that were lost.
     losses: u32,
@@ -165,15 +165,15 @@ impl Session {
     /// [pinned](Session::pinned), has not settled after a failure, is on its way by another order, or
     /// is ending.
     pub fn relocate(&mut self, now: Time, order: Move) -> bool {
-        if let Some(departure) = self.underway.departure_mut() {
-            let same = departure.order.ticket == order.ticket;
+        if let Some(migration) = self.underway.migration_mut() {
+            let same = migration.order.ticket == order.ticket;
             if same {
-                departure.order = order;
+                migration.order = order;
             }
             return same;
         }
         let linked = self.backend == BackendPhase::Linked && matches!(self.state.client, ClientPhase::Open);
-        let free = self.goodbye().is_none()
+        let free = self.closing().is_none()
             && !self.pinned()
             && !self.suspected()
             && !self.backend_link.writer.closing();
@@ -186,10 +186,10 @@ impl Session {
             true => MigrationStage::Waiting { until: now + self.config.patience },
             false => MigrationStage::Dialing { asked: false },
         };
-        self.underway.begin_departure(Migration {
+        self.underway.begin_migration(Migration {
             order,
             stage,
-            target: None,
+            successor: None,
             late,
             losses: 0,
             seen: self.data_seen(),
@@ -212,7 +212,7 @@ impl Session {
 
     /// The ticket of the move that is under way.
     pub fn moving(&self) -> Option<u64> {
-        self.underway.departure().map(|departure| departure.order.ticket)
+        self.underway.migration().map(|migration| migration.order.ticket)
     }
 
     /// The session ends with its backend, and so cannot be moved.
@@ -237,28 +237,28 @@ impl Session {
 
 impl Session {
     /// The ticket of the move for which the next backend is to be dialled now.
-    pub(super) fn take_target(&mut self) -> Option<u64> {
-        let departure = self.underway.departure_mut()?;
+    pub(super) fn take_successor(&mut self) -> Option<u64> {
+        let migration = self.underway.migration_mut()?;
         if self.backend != BackendPhase::Linked {
             return None;
         }
-        let first = departure.stage == MigrationStage::Dialing { asked: false };
+        let first = migration.stage == MigrationStage::Dialing { asked: false };
         if first {
-            departure.stage = MigrationStage::Dialing { asked: true };
+            migration.stage = MigrationStage::Dialing { asked: true };
         }
-        (first || departure.take_late()).then_some(departure.order.ticket)
+        (first || migration.take_late()).then_some(migration.order.ticket)
     }
 
     /// Whether the driver should dial the next backend, or keep the connection to it.
-    pub fn wants_target(&self) -> bool {
+    pub fn wants_successor(&self) -> bool {
         self.underway
-            .departure()
-            .is_some_and(|departure| departure.target.is_some() || departure.is_dialled())
+            .migration()
+            .is_some_and(|migration| migration.successor.is_some() || migration.is_dialled())
     }
 
     /// The next backend is connected. False when the session does not want it any more; the driver drops
     /// it then.
-    pub fn handle_target_linked(&mut self, now: Time) -> bool {
+    pub fn handle_successor_linked(&mut self, now: Time) -> bool {
         let until = now + self.config.patience;
         let scan = backend_scanner(&self.config, self.state.deflate);
         let speech = match (self.commits().is_some(), self.adds_kind()) {
@@ -267,83 +267,83 @@ impl Session {
             (false, false) => SuccessorSpeech::Plain,
         };
         let told = self.commits().is_some();
-        let Some(departure) = self.underway.departure_mut() else { return false };
-        let first = departure.stage == MigrationStage::Dialing { asked: true };
-        let wanted = departure.is_dialled();
+        let Some(migration) = self.underway.migration_mut() else { return false };
+        let first = migration.stage == MigrationStage::Dialing { asked: true };
+        let wanted = migration.is_dialled();
         if wanted {
-            departure.target = Some(Successor::new(scan, speech));
+            migration.successor = Some(Successor::new(scan, speech));
         }
         if first {
             // A service must have heard that the session is to leave.
-            departure.alive &= !told;
-            departure.stage = MigrationStage::Waiting { until };
+            migration.alive &= !told;
+            migration.stage = MigrationStage::Waiting { until };
         } else if wanted {
-            departure.late = Late::Resting;
+            migration.late = Late::Resting;
         }
         wanted
     }
 
     /// No other backend takes the session.
-    pub fn handle_target_failed(&mut self) {
-        if self.underway.departure().is_some_and(|departure| departure.is_dialled()) {
+    pub fn handle_successor_failed(&mut self) {
+        if self.underway.migration().is_some_and(|migration| migration.is_dialled()) {
             self.end_move(MoveOutcome::Stayed(Stay::NoTarget));
         }
     }
 
     /// Whether to read the next backend.
-    pub fn listens_to_target(&self) -> bool {
-        self.target().is_some_and(Successor::listens)
+    pub fn listens_to_successor(&self) -> bool {
+        self.successor().is_some_and(Successor::listens)
     }
 
     /// Takes bytes that were read from it.
-    pub fn handle_target(&mut self, input: &[u8]) {
-        if self.target_mut().is_some_and(|target| target.handle(input).is_err()) {
-            self.handle_target_lost();
+    pub fn handle_successor(&mut self, input: &[u8]) {
+        if self.successor_mut().is_some_and(|successor| successor.handle(input).is_err()) {
+            self.handle_successor_lost();
         }
     }
 
     /// Its connection is at its end or broken.
-    pub fn handle_target_lost(&mut self) {
-        let Some(departure) = self.underway.departure_mut().filter(|departure| departure.target.is_some())
+    pub fn handle_successor_lost(&mut self) {
+        let Some(migration) = self.underway.migration_mut().filter(|migration| migration.successor.is_some())
         else {
             return;
         };
-        match departure.stage {
+        match migration.stage {
             // There is no way back: another one is dialled.
-            MigrationStage::Parting { .. } => departure.target = None,
+            MigrationStage::Parting { .. } => migration.successor = None,
             MigrationStage::Crossing { .. } => self.end_move(MoveOutcome::FailedOver),
-            _ => self.target_lost(),
+            _ => self.successor_lost(),
         }
     }
 
-    pub(super) fn target_transmit(&self) -> Gather<'_> {
+    pub(super) fn successor_transmit(&self) -> Gather<'_> {
         let mut gather = Gather::new();
-        if let Some(bytes) = self.target().map(Successor::transmit).filter(|bytes| !bytes.is_empty()) {
+        if let Some(bytes) = self.successor().map(Successor::transmit).filter(|bytes| !bytes.is_empty()) {
             gather.add(bytes);
         }
         gather
     }
 
-    pub(super) fn target_written(&mut self, n: usize) {
-        if let Some(target) = self.target_mut() {
-            target.written(n);
+    pub(super) fn successor_written(&mut self, n: usize) {
+        if let Some(successor) = self.successor_mut() {
+            successor.written(n);
         }
     }
 
-    pub(super) fn target(&self) -> Option<&Successor> {
-        self.underway.departure().and_then(|departure| departure.target.as_ref())
+    pub(super) fn successor(&self) -> Option<&Successor> {
+        self.underway.migration().and_then(|migration| migration.successor.as_ref())
     }
 
-    fn target_mut(&mut self) -> Option<&mut Successor> {
-        self.underway.departure_mut().and_then(|departure| departure.target.as_mut())
+    fn successor_mut(&mut self) -> Option<&mut Successor> {
+        self.underway.migration_mut().and_then(|migration| migration.successor.as_mut())
     }
 
     /// Answers its pings, as long as the answer can be written before its turn comes.
-    pub(super) fn prepare_target(&mut self, entropy: &mut Entropy<'_>) {
+    pub(super) fn prepare_successor(&mut self, entropy: &mut Entropy<'_>) {
         if self.backend == BackendPhase::Linked
-            && let Some(target) = self.target_mut()
+            && let Some(successor) = self.successor_mut()
         {
-            target.prepare(entropy);
+            successor.prepare(entropy);
         }
     }
 }
@@ -354,7 +354,7 @@ impl Session {
     /// Takes the steps whose time has come.
     pub(super) fn depart(&mut self, now: Time) {
         let Some(stage) = self.stage() else { return };
-        let open = matches!(self.state.client, ClientPhase::Open) && self.goodbye().is_none();
+        let open = matches!(self.state.client, ClientPhase::Open) && self.closing().is_none();
         match (stage, self.backend) {
             (MigrationStage::Parting { .. }, BackendPhase::Parting { .. }) => {}
             (MigrationStage::Crossing { .. }, BackendPhase::Waiting { .. } | BackendPhase::Dialing) => {}
@@ -438,11 +438,11 @@ impl Session {
             .asked_for(now)
             .filter(|_| unknown)
             .and_then(|asked| most.checked_sub(asked));
-        let Some(departure) = self.underway.departure_mut() else { return };
-        if departure.seen != seen || busy {
-            (departure.seen, departure.quiet_since) = (seen, now);
+        let Some(migration) = self.underway.migration_mut() else { return };
+        if migration.seen != seen || busy {
+            (migration.seen, migration.quiet_since) = (seen, now);
         }
-        departure.answers_until = left.map(|left| now + left);
+        migration.answers_until = left.map(|left| now + left);
     }
 
     fn data_seen(&self) -> (u64, u64) {
@@ -470,8 +470,8 @@ impl Session {
     }
 
     fn force(&mut self) {
-        if let Some(departure) = self.underway.departure_mut() {
-            departure.forced = true;
+        if let Some(migration) = self.underway.migration_mut() {
+            migration.forced = true;
         }
     }
 
@@ -495,16 +495,16 @@ impl Session {
     /// needs a turn among others like it, and dials.
     pub(super) fn cross(&mut self, now: Time, failure: Failure) {
         let suspected = self.suspected();
-        let Some(departure) = self.underway.departure_mut() else { return };
+        let Some(migration) = self.underway.migration_mut() else { return };
         let planned = failure == Failure::Planned;
-        let forced = departure.forced;
+        let forced = migration.forced;
         let (moved, failed) = (MoveOutcome::Moved { forced }, MoveOutcome::FailedOver);
-        if departure.target.as_ref().is_some_and(Successor::idle) && !suspected {
-            departure.stage = MigrationStage::Crossing { outcome: if planned { moved } else { failed } };
+        if migration.successor.as_ref().is_some_and(Successor::idle) && !suspected {
+            migration.stage = MigrationStage::Crossing { outcome: if planned { moved } else { failed } };
             self.backend = BackendPhase::Waiting { at: Some(now) };
         } else {
             // It was to dial only now, or would have dialled a moment ago.
-            let dials_now = planned && (self.config.break_before_make || departure.late != Late::Never);
+            let dials_now = planned && (self.config.break_before_make || migration.late != Late::Never);
             self.end_move(if dials_now { moved } else { failed });
         }
     }
@@ -516,36 +516,36 @@ impl Session {
 
     /// The next backend's turn has come.
     pub(super) fn take_crossed(&mut self) -> Option<Successor> {
-        let departure = if self.crossing() { self.underway.end_departure() } else { None }?;
-        if let MigrationStage::Crossing { outcome } = departure.stage {
-            self.note(Event::MoveEnded { ticket: departure.order.ticket, outcome });
+        let migration = if self.crossing() { self.underway.end_migration() } else { None }?;
+        if let MigrationStage::Crossing { outcome } = migration.stage {
+            self.note(Event::MoveEnded { ticket: migration.order.ticket, outcome });
         }
-        departure.target
+        migration.successor
     }
 
     /// No move is under way any more.
     pub(super) fn end_move(&mut self, outcome: MoveOutcome) {
-        let Some(departure) = self.underway.end_departure() else { return };
-        if matches!(departure.stage, MigrationStage::Holding { .. }) {
+        let Some(migration) = self.underway.end_migration() else { return };
+        if matches!(migration.stage, MigrationStage::Holding { .. }) {
             self.backend_link.writer.flow();
         }
-        self.note(Event::MoveEnded { ticket: departure.order.ticket, outcome });
+        self.note(Event::MoveEnded { ticket: migration.order.ticket, outcome });
     }
 
     // ---- what is waited for ----
 
     fn stage(&self) -> Option<MigrationStage> {
-        self.underway.departure().map(|departure| departure.stage)
+        self.underway.migration().map(|migration| migration.stage)
     }
 
     fn set_stage(&mut self, stage: MigrationStage) {
-        if let Some(departure) = self.underway.departure_mut() {
-            departure.stage = stage;
+        if let Some(migration) = self.underway.migration_mut() {
+            migration.stage = stage;
         }
     }
 
     fn force_at(&self) -> Option<Time> {
-        self.underway.departure().and_then(|departure| departure.order.force_at)
+        self.underway.migration().and_then(|migration| migration.order.force_at)
     }
 
     /// A service is to be told that the session leaves it.
@@ -555,23 +555,23 @@ impl Session {
 
     /// A ping is due that shows whether the backend lives.
     pub(super) fn wants_proof(&self) -> bool {
-        let unproven = self.underway.departure().is_some_and(|departure| !departure.alive);
+        let unproven = self.underway.migration().is_some_and(|migration| !migration.alive);
         unproven && self.backend == BackendPhase::Linked && !self.backend_link.writer.pinging()
     }
 
     /// The backend has answered a ping.
     pub(super) fn proven(&mut self) {
-        if let Some(departure) = self.underway.departure_mut() {
-            departure.alive = true;
+        if let Some(migration) = self.underway.migration_mut() {
+            migration.alive = true;
         }
     }
 
     /// Nothing is under way: the backend has everything that it is to get, and has said nothing by half.
     fn safe(&self) -> bool {
-        let ready = self.underway.departure().is_some_and(|departure| {
-            departure.alive
-                && !departure.dials_late()
-                && departure.target.as_ref().is_none_or(Successor::idle)
+        let ready = self.underway.migration().is_some_and(|migration| {
+            migration.alive
+                && !migration.dials_late()
+                && migration.successor.as_ref().is_none_or(Successor::idle)
         });
         let delivered = self.backend_link.writer.delivered(&self.state.ring)
             && !self.backend_link.writer.pinging()
@@ -581,11 +581,11 @@ impl Session {
 
     /// When the session parts if nothing more is said; `None` while something else is to come first.
     fn parting_at(&self) -> Option<Time> {
-        let departure = self.underway.departure().filter(|_| self.backend == BackendPhase::Linked)?;
+        let migration = self.underway.migration().filter(|_| self.backend == BackendPhase::Linked)?;
         let waits =
-            matches!(departure.stage, MigrationStage::Waiting { .. } | MigrationStage::Holding { .. });
-        let quiet_at = departure.quiet_since + self.quiet();
-        (waits && self.safe()).then(|| quiet_at.max(departure.answers_until.unwrap_or(quiet_at)))
+            matches!(migration.stage, MigrationStage::Waiting { .. } | MigrationStage::Holding { .. });
+        let quiet_at = migration.quiet_since + self.quiet();
+        (waits && self.safe()).then(|| quiet_at.max(migration.answers_until.unwrap_or(quiet_at)))
     }
 
     /// How long nothing must be said. Half as long again as the slowest answer of late.
@@ -604,7 +604,7 @@ impl Session {
 
     /// The session has left without a quiet moment, or does.
     pub(super) fn leaves_by_force(&self) -> bool {
-        self.underway.departure().is_some_and(|departure| departure.forced)
+        self.underway.migration().is_some_and(|migration| migration.forced)
     }
 
     pub(super) fn departing_state(&self) -> Option<Status> {
@@ -618,7 +618,7 @@ impl Session {
     }
 
     /// When [`Session::depart`] has something to do, whatever happens until then.
-    pub(super) fn departure_at(&self) -> Option<Time> {
+    pub(super) fn migration_at(&self) -> Option<Time> {
         let next = match self.stage().filter(|_| self.backend == BackendPhase::Linked)? {
             MigrationStage::Waiting { until } if self.state.begins_anew => [Some(until), None],
             MigrationStage::Pressing { until } => [Some(until), None],

@@ -73,7 +73,7 @@ impl Session {
             (BackendPhase::Over, _) if self.orphaned().is_some() => Status::Orphaned,
             (BackendPhase::Closing { .. } | BackendPhase::Over, _) => Status::Closing,
             (BackendPhase::Linked, ClientPhase::Open)
-                if self.away() && self.underway.departure().is_none() =>
+                if self.away() && self.underway.migration().is_none() =>
             {
                 Status::Detached
             }
@@ -99,7 +99,7 @@ impl Session {
 
     /// Bytes that the session keeps for its two directions.
     pub fn buffered(&self) -> usize {
-        let held = self.target().map_or(0, |target| target.held.buffered());
+        let held = self.successor().map_or(0, |successor| successor.held.buffered());
         let service = self.commits().map_or(0, Commits::buffered) + self.backend_link.buffered();
         self.state.ring.len() + self.state.down.buffered() + held + service
     }
