@@ -79,7 +79,7 @@ impl From<&Entry> for SessionView {
             client: entry.client().to_string(),
             backend: core.lease.as_ref().map(|lease| lease.backend().name.clone()),
             placed: core.lease.as_ref().map(|lease| lease.reason.to_string()),
-            state: core.machine.state().name(),
+            state: core.machine.status().name(),
             age_ms: clock::now().since(entry.began).as_millis() as u64,
             failovers: core.machine.failovers(),
             moves: core.machine.moves(),

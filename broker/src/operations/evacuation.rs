@@ -77,7 +77,7 @@ fn move_sessions(context: &OperationContext, now: Time, (before, left): (&Left, 
     for entry in &entries {
         let limited = rooms.get_mut(&Arc::as_ptr(&entry.binding.pool)).filter(|room| **room < usize::MAX);
         if let Some(room) = limited
-            && seeks_place(entry.core().machine.state())
+            && seeks_place(entry.core().machine.status())
         {
             *room = room.saturating_sub(1);
         }

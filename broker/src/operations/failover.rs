@@ -40,7 +40,7 @@ pub(super) fn follow(operation: &mut Operation, world: &World<'_>) {
         let outcome = match world.registry.get(id) {
             // Its client may have left, or it has found no place in time: the worse is assumed.
             None => Some(MoveOutcome::Closed),
-            Some(entry) if seeks_place(entry.core().machine.state()) => None,
+            Some(entry) if seeks_place(entry.core().machine.status()) => None,
             Some(_) => Some(MoveOutcome::Moved { forced: false }),
         };
         if let Some(outcome) = outcome {

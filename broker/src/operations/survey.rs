@@ -83,8 +83,8 @@ impl Sighting {
             backend: core.lease.as_ref().map(|lease| lease.backend().id),
             key: entry.key(),
             pinned: core.machine.pinned(),
-            ends: core.machine.state() == Status::Closing,
-            on_its_way: seeks_place(core.machine.state()) || core.machine.moving() == Some(0),
+            ends: core.machine.status() == Status::Closing,
+            on_its_way: seeks_place(core.machine.status()) || core.machine.moving() == Some(0),
         }
     }
 }

@@ -382,7 +382,7 @@ fn who_never_falls_quiet_is_moved_by_force_from_a_backend_that_stays_down() {
             let entry = rig.entry(*id);
             let mut core = entry.core();
             core.machine.advance(rig.now, &mut || 0);
-            core.machine.state().name() == "holding"
+            core.machine.status().name() == "holding"
         };
         let held = rig.moving().iter().any(|(id, _)| held(id));
         rig.report_all(BUSY);
@@ -582,7 +582,7 @@ fn a_failover_tells_each_session_once() {
     rig.run(SECOND, |_| {});
     let told = |rig: &Rig| -> Vec<u128> {
         let live = |id: &u128| rig.context.registry.get(*id);
-        let left = |id: &u128| live(id).is_some_and(|own| survey::seeks_place(own.core().machine.state()));
+        let left = |id: &u128| live(id).is_some_and(|own| survey::seeks_place(own.core().machine.status()));
         ids.iter().copied().filter(left).collect()
     };
     let first = told(&rig);
@@ -604,7 +604,7 @@ fn a_failover_tells_each_session_once() {
     let view = rig.view();
     assert_eq!((view.state, view.failed, view.remaining.pinned), (OperationState::Done, 2, 1));
     assert_eq!(rig.backend("a").admin_state(), AdminState::Ready);
-    assert!(rig.entry(pinned).core().machine.state() == steadfast_protocol::session::Status::Relaying);
+    assert!(rig.entry(pinned).core().machine.status() == steadfast_protocol::session::Status::Relaying);
 }
 
 #[test]

@@ -402,7 +402,7 @@ impl Bench {
 
     /// The driver is to dial, or to say whether there is room.
     fn dial_is_due(&self) -> bool {
-        self.session.state().name() == "waiting" || self.session.orphaned().is_some()
+        self.session.status().name() == "waiting" || self.session.orphaned().is_some()
     }
 
     fn check(&self) {

@@ -1,28 +1,28 @@
 //! Leaving a backend that still works: a planned move, make before break.
 //!
 //! ```text
-//!            relocate          the next one is connected          alive, delivered, quiet
-//!   Linked ----------> Dialing -------------------------> Waiting -------------------------.
-//!                         |                                 |                              |
-//!                         |  there is none, or it           | patience is over             |
-//!                         |  fails at once                  v       the same               v
-//!                         |                              Holding ----------------------> Parting
-//!                         v                                 |                              |
-//!                       stays <-----------------------------'                              | its Close,
-//!                                  hold is over                                            | end, or time
-//!                                                                                          v
-//!                     Linked, to the next one <----- linked ------------------------- Crossing
+//!            relocate           the next one is connected            alive, delivered, quiet
+//!   Linked ----------> Preparing -------------------------> Quiescing ------------------------.
+//!                          |                                    |                             |
+//!                          |  there is none, or it              | patience is over            |
+//!                          |  fails at once                     v       the same              v
+//!                          |                                 Holding --------------------> Draining
+//!                          v                                    |                             |
+//!                        stays <--------------------------------'                             | its Close,
+//!                                      hold is over                                           | end, or time
+//!                                                                                             v
+//!                      Linked, to the next one <----- linked ---------------------------- CutOver
 //!
-//!   break before make   it begins in Waiting, and after Parting the next one is dialled as after a failure
-//!   dialled late        it begins in Waiting too, and the next one is dialled when it is ready; see `late`
-//!   begins anew         it begins in Waiting too; Pressing and the end are in `orphan`
-//!   force_at            Waiting becomes Holding; Holding parts without a quiet moment, and at its end even
+//!   break before make   it begins in Quiescing, and after Draining the next one is dialled as after a failure
+//!   dialled late        it begins in Quiescing too, and the next one is dialled when it is ready; see `late`
+//!   begins anew         it begins in Quiescing too; Pressing and the end are in `orphan`
+//!   force_at            Quiescing becomes Holding; Holding drains without a quiet moment, and at its end even
 //!                       without a Close, as in a failover
-//!   the old one fails   a failover, to the next one if it is connected (Crossing), else by a dial
+//!   the old one fails   a failover, to the next one if it is connected (CutOver), else by a dial
 //!   the client leaves   no move is wanted any more
 //! ```
 //!
-//! Up to Parting, traffic flows as before, but for the client's messages while they are held. The session
+//! Up to Draining, traffic flows as before, but for the client's messages while they are held. The session
 //! parts at a safepoint: between two messages both ways, everything acknowledged, a ping of this time
 //! answered; and at a quiet moment: no data either way for `quiet`, or for half as long again as the
 //! slowest answer of late. Then the old backend is told Close 1001, what it still says is relayed, and what
@@ -144,17 +144,17 @@ pub(super) struct Migration {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MigrationStage {
     /// The next backend is to be dialled (`asked`: the driver does).
-    Dialing { asked: bool },
+    Preparing { asked: bool },
     /// A quiet moment is waited for, and everything flows.
-    Waiting { until: Time },
+    Quiescing { until: Time },
     /// The same, and the client's messages are held.
     Holding { since: Time, until: Time },
     /// No quiet moment has come, and the client is to be closed: the next one between two messages will do.
     Pressing { until: Time },
     /// The old backend was told Close. The client's messages are held since.
-    Parting { since: Time },
+    Draining { since: Time },
     /// It is left, and it is the next one's turn.
-    Crossing { outcome: MoveOutcome },
+    CutOver { outcome: MoveOutcome },
 }
 
 // ---- what the driver orders ----
@@ -183,8 +183,8 @@ impl Session {
         let never = self.config.break_before_make || self.state.begins_anew;
         let late = if never || self.config.dial_ahead { Late::Never } else { Late::Resting };
         let stage = match never || late == Late::Resting {
-            true => MigrationStage::Waiting { until: now + self.config.patience },
-            false => MigrationStage::Dialing { asked: false },
+            true => MigrationStage::Quiescing { until: now + self.config.patience },
+            false => MigrationStage::Preparing { asked: false },
         };
         self.underway.begin_migration(Migration {
             order,
@@ -242,9 +242,9 @@ impl Session {
         if self.backend != BackendPhase::Linked {
             return None;
         }
-        let first = migration.stage == MigrationStage::Dialing { asked: false };
+        let first = migration.stage == MigrationStage::Preparing { asked: false };
         if first {
-            migration.stage = MigrationStage::Dialing { asked: true };
+            migration.stage = MigrationStage::Preparing { asked: true };
         }
         (first || migration.take_late()).then_some(migration.order.ticket)
     }
@@ -268,7 +268,7 @@ impl Session {
         };
         let told = self.commits().is_some();
         let Some(migration) = self.underway.migration_mut() else { return false };
-        let first = migration.stage == MigrationStage::Dialing { asked: true };
+        let first = migration.stage == MigrationStage::Preparing { asked: true };
         let wanted = migration.is_dialled();
         if wanted {
             migration.successor = Some(Successor::new(scan, speech));
@@ -276,7 +276,7 @@ impl Session {
         if first {
             // A service must have heard that the session is to leave.
             migration.alive &= !told;
-            migration.stage = MigrationStage::Waiting { until };
+            migration.stage = MigrationStage::Quiescing { until };
         } else if wanted {
             migration.late = Late::Resting;
         }
@@ -310,8 +310,8 @@ impl Session {
         };
         match migration.stage {
             // There is no way back: another one is dialled.
-            MigrationStage::Parting { .. } => migration.successor = None,
-            MigrationStage::Crossing { .. } => self.end_move(MoveOutcome::FailedOver),
+            MigrationStage::Draining { .. } => migration.successor = None,
+            MigrationStage::CutOver { .. } => self.end_move(MoveOutcome::FailedOver),
             _ => self.successor_lost(),
         }
     }
@@ -356,17 +356,17 @@ impl Session {
         let Some(stage) = self.stage() else { return };
         let open = matches!(self.state.client, ClientPhase::Open) && self.closing().is_none();
         match (stage, self.backend) {
-            (MigrationStage::Parting { .. }, BackendPhase::Parting { .. }) => {}
-            (MigrationStage::Crossing { .. }, BackendPhase::Waiting { .. } | BackendPhase::Dialing) => {}
-            (MigrationStage::Waiting { .. } | MigrationStage::Pressing { .. }, BackendPhase::Linked)
+            (MigrationStage::Draining { .. }, BackendPhase::Parting { .. }) => {}
+            (MigrationStage::CutOver { .. }, BackendPhase::Waiting { .. } | BackendPhase::Dialing) => {}
+            (MigrationStage::Quiescing { .. } | MigrationStage::Pressing { .. }, BackendPhase::Linked)
                 if open && self.state.begins_anew =>
             {
                 self.watch_traffic(now);
                 self.wait_to_close(now);
             }
             (
-                MigrationStage::Dialing { .. }
-                | MigrationStage::Waiting { .. }
+                MigrationStage::Preparing { .. }
+                | MigrationStage::Quiescing { .. }
                 | MigrationStage::Holding { .. },
                 BackendPhase::Linked,
             ) if open => {
@@ -379,7 +379,7 @@ impl Session {
     }
 
     fn wait_for_quiet(&mut self, now: Time) {
-        if let Some(MigrationStage::Waiting { until }) = self.stage() {
+        if let Some(MigrationStage::Quiescing { until }) = self.stage() {
             let patient = now < until && self.force_at().is_none_or(|at| now < at);
             if !patient
                 && self.parting_at().is_none_or(|at| now < at)
@@ -396,7 +396,7 @@ impl Session {
             Some(MigrationStage::Holding { .. }) if forced && self.safe() => self.part_or_dial(now, true),
             Some(MigrationStage::Holding { until, .. }) if until <= now => self.give_up_waiting(now, forced),
             // A message of the client's that does not end cannot be held.
-            Some(MigrationStage::Waiting { until }) if until + self.config.hold <= now => {
+            Some(MigrationStage::Quiescing { until }) if until + self.config.hold <= now => {
                 self.give_up_waiting(now, forced)
             }
             _ => {}
@@ -405,7 +405,7 @@ impl Session {
 
     /// As [`Session::wait_for_quiet`], for a client that is closed. Nothing is held: nobody would get it.
     fn wait_to_close(&mut self, now: Time) {
-        if let Some(MigrationStage::Waiting { until }) = self.stage()
+        if let Some(MigrationStage::Quiescing { until }) = self.stage()
             && until <= now
         {
             self.set_stage(MigrationStage::Pressing { until: now + self.config.hold });
@@ -465,7 +465,7 @@ impl Session {
             self.force();
         }
         self.backend_link.writer.part(&self.state.ring, &GOING_AWAY.to_be_bytes());
-        self.set_stage(MigrationStage::Parting { since });
+        self.set_stage(MigrationStage::Draining { since });
         self.backend = BackendPhase::Parting { until: now + self.config.close_timeout };
     }
 
@@ -500,7 +500,7 @@ impl Session {
         let forced = migration.forced;
         let (moved, failed) = (MoveOutcome::Moved { forced }, MoveOutcome::FailedOver);
         if migration.successor.as_ref().is_some_and(Successor::idle) && !suspected {
-            migration.stage = MigrationStage::Crossing { outcome: if planned { moved } else { failed } };
+            migration.stage = MigrationStage::CutOver { outcome: if planned { moved } else { failed } };
             self.backend = BackendPhase::Waiting { at: Some(now) };
         } else {
             // It was to dial only now, or would have dialled a moment ago.
@@ -511,13 +511,13 @@ impl Session {
 
     /// The next backend waits for its turn, which has come.
     pub(super) fn crossing(&self) -> bool {
-        matches!(self.stage(), Some(MigrationStage::Crossing { .. }))
+        matches!(self.stage(), Some(MigrationStage::CutOver { .. }))
     }
 
     /// The next backend's turn has come.
     pub(super) fn take_crossed(&mut self) -> Option<Successor> {
         let migration = if self.crossing() { self.underway.end_migration() } else { None }?;
-        if let MigrationStage::Crossing { outcome } = migration.stage {
+        if let MigrationStage::CutOver { outcome } = migration.stage {
             self.note(Event::MoveEnded { ticket: migration.order.ticket, outcome });
         }
         migration.successor
@@ -550,7 +550,7 @@ impl Session {
 
     /// A service is to be told that the session leaves it.
     pub(super) fn leaves_soon(&self) -> bool {
-        matches!(self.stage(), Some(MigrationStage::Waiting { .. } | MigrationStage::Holding { .. }))
+        matches!(self.stage(), Some(MigrationStage::Quiescing { .. } | MigrationStage::Holding { .. }))
     }
 
     /// A ping is due that shows whether the backend lives.
@@ -583,7 +583,7 @@ impl Session {
     fn parting_at(&self) -> Option<Time> {
         let migration = self.underway.migration().filter(|_| self.backend == BackendPhase::Linked)?;
         let waits =
-            matches!(migration.stage, MigrationStage::Waiting { .. } | MigrationStage::Holding { .. });
+            matches!(migration.stage, MigrationStage::Quiescing { .. } | MigrationStage::Holding { .. });
         let quiet_at = migration.quiet_since + self.quiet();
         (waits && self.safe()).then(|| quiet_at.max(migration.answers_until.unwrap_or(quiet_at)))
     }
@@ -597,7 +597,7 @@ impl Session {
     /// Since when the client's messages are held.
     pub(super) fn held_since(&self) -> Option<Time> {
         match self.stage()? {
-            MigrationStage::Holding { since, .. } | MigrationStage::Parting { since } => Some(since),
+            MigrationStage::Holding { since, .. } | MigrationStage::Draining { since } => Some(since),
             _ => None,
         }
     }
@@ -609,24 +609,24 @@ impl Session {
 
     pub(super) fn departing_state(&self) -> Option<Status> {
         Some(match self.stage()? {
-            MigrationStage::Dialing { .. }
-            | MigrationStage::Waiting { .. }
+            MigrationStage::Preparing { .. }
+            | MigrationStage::Quiescing { .. }
             | MigrationStage::Pressing { .. } => Status::Departing,
             MigrationStage::Holding { .. } => Status::Holding,
-            MigrationStage::Parting { .. } | MigrationStage::Crossing { .. } => Status::Parting,
+            MigrationStage::Draining { .. } | MigrationStage::CutOver { .. } => Status::Parting,
         })
     }
 
     /// When [`Session::depart`] has something to do, whatever happens until then.
     pub(super) fn migration_at(&self) -> Option<Time> {
         let next = match self.stage().filter(|_| self.backend == BackendPhase::Linked)? {
-            MigrationStage::Waiting { until } if self.state.begins_anew => [Some(until), None],
+            MigrationStage::Quiescing { until } if self.state.begins_anew => [Some(until), None],
             MigrationStage::Pressing { until } => [Some(until), None],
             // What cannot be held yet is waited for, but not for ever.
-            MigrationStage::Waiting { until } if !self.backend_link.writer.may_hold(&self.state.ring) => {
+            MigrationStage::Quiescing { until } if !self.backend_link.writer.may_hold(&self.state.ring) => {
                 [Some(until + self.config.hold), None]
             }
-            MigrationStage::Waiting { until } => [Some(until), self.force_at()],
+            MigrationStage::Quiescing { until } => [Some(until), self.force_at()],
             MigrationStage::Holding { until, .. } => [Some(until), self.force_at().filter(|_| self.safe())],
             _ => [None; 2],
         };

@@ -8,7 +8,7 @@
 //!     |                                      '------- the wait is over, less the rest of it ----.|
 //!     |                                                                                         vv
 //!     |  relocate: no next backend is dialled, and nothing is held                            Closed,
-//!     '------> Waiting ------- quiet ---------------------------------------------------> to reconnect
+//!     '------> Quiescing ----- quiet ---------------------------------------------------> to reconnect
 //!                 |                                                                              ^
 //!                 | patience is over         between two messages, everything acknowledged       |
 //!                 '-----------> Pressing --------------------------------------------------------'

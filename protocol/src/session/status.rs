@@ -64,7 +64,7 @@ impl Session {
     }
 
     /// Where the session stands.
-    pub fn state(&self) -> Status {
+    pub fn status(&self) -> Status {
         match (self.backend, &self.state.client) {
             (BackendPhase::Waiting { .. }, _) => Status::Waiting,
             (BackendPhase::Dialing, _) => Status::Dialing,

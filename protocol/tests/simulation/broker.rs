@@ -200,7 +200,7 @@ impl Hosted {
     /// The client cannot come back any more, or the session ends anyway.
     fn is_ending(&self, now: Time) -> bool {
         let lost = self.away_until.is_some_and(|until| until <= now);
-        lost || self.machine.state() == Status::Closing || self.machine.ended().is_some()
+        lost || self.machine.status() == Status::Closing || self.machine.ended().is_some()
     }
 
     fn write(&mut self, ground: &mut Ground) -> bool {
@@ -290,7 +290,7 @@ impl Hosted {
 
     /// Where it stands, in a line.
     pub(crate) fn standing(&self) -> String {
-        let (state, kept, due) = (self.machine.state(), self.machine.buffered(), self.due);
+        let (state, kept, due) = (self.machine.status(), self.machine.buffered(), self.due);
         format!("{}: {state:?}, {kept} bytes kept, due {due:?}, {:?}; ", self.name, self.connections())
     }
 

@@ -119,7 +119,7 @@ impl Filter {
         }
         let core = entry.core();
         let backend = core.lease.as_ref().map(|lease| lease.backend().name.as_str());
-        self.state.as_deref().is_none_or(|state| state == core.machine.state().name())
+        self.state.as_deref().is_none_or(|state| state == core.machine.status().name())
             && self.backend.as_deref().is_none_or(|wanted| backend == Some(wanted))
     }
 }

@@ -5,7 +5,7 @@
 //! to be waited for, and with `dial_ahead` off none is dialled before.
 //!
 //! ```text
-//!   Waiting or Holding:   Resting ---- ready ----> Wanted --> Asked ----> connected: parts, if still ready
+//!   Quiescing or Holding: Resting ---- ready ----> Wanted --> Asked ----> connected: parts, if still ready
 //!                            ^                                  |            |
 //!                            '------ lost, up to LOSSES --------+------------'
 //!                                                  there is none: it stays
@@ -39,7 +39,7 @@ impl Migration {
 
     /// The driver dials the next backend.
     pub(super) fn is_dialled(&self) -> bool {
-        self.stage == MigrationStage::Dialing { asked: true } || self.late == Late::Asked
+        self.stage == MigrationStage::Preparing { asked: true } || self.late == Late::Asked
     }
 
     /// The driver is to dial now, and is told so.
@@ -73,7 +73,7 @@ impl Session {
     /// The next backend was lost before the old one is left.
     pub(super) fn successor_lost(&mut self) {
         let waits =
-            matches!(self.stage(), Some(MigrationStage::Waiting { .. } | MigrationStage::Holding { .. }));
+            matches!(self.stage(), Some(MigrationStage::Quiescing { .. } | MigrationStage::Holding { .. }));
         if !waits || !self.underway.migration_mut().is_some_and(|migration| migration.lose()) {
             self.end_move(MoveOutcome::Stayed(Stay::TargetLost));
         }

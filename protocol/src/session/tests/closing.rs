@@ -26,7 +26,7 @@ fn an_applications_close_is_relayed_and_answered_by_the_clients() {
         rig.up();
         rig.backend_closes(code, reason);
         assert_eq!(rig.down(), [seen]);
-        assert_eq!((rig.session.state(), rig.link().dropped), (Status::Closing, None));
+        assert_eq!((rig.session.status(), rig.link().dropped), (Status::Closing, None));
         rig.client_closes(code, "client's own");
         let answer = if code == 0 { "<close>".to_owned() } else { format!("<close {code} client's own>") };
         assert_eq!(rig.up(), [answer]);

@@ -62,7 +62,7 @@ fn the_back_off_grows_also_when_backends_accept_and_then_fail() {
 fn redials_of_one_session_are_bounded_until_its_deadline() {
     let mut rig = Rig::new();
     rig.backend_dies();
-    while rig.session.state() != Status::Closing {
+    while rig.session.status() != Status::Closing {
         if rig.session.wants_dial() {
             assert!(rig.link_with(false));
             rig.backend_dies();
@@ -125,9 +125,9 @@ fn the_episode_ends_when_the_replay_is_acknowledged_and_the_backend_has_lasted()
     rig.link_next();
     rig.wait(secs(4));
     rig.backend_pongs();
-    assert_eq!(rig.session.state(), Status::Settling);
+    assert_eq!(rig.session.status(), Status::Settling);
     rig.wait(secs(1));
-    assert_eq!(rig.session.state(), Status::Relaying, "stable counts from the link, not from the pong");
+    assert_eq!(rig.session.status(), Status::Relaying, "stable counts from the link, not from the pong");
     rig.wait(secs(60));
     rig.backend_dies();
     rig.dial();
@@ -176,7 +176,7 @@ fn the_replay_counts_as_unacknowledged_also_when_a_backend_before_got_none_of_it
     rig.backend_room = usize::MAX;
     rig.link_next();
     assert_eq!(rig.up(), ["one", "<ping>"]);
-    assert_eq!(rig.session.state(), Status::Replaying);
+    assert_eq!(rig.session.status(), Status::Replaying);
     rig.wait(secs(31));
     assert!(rig.down()[0].starts_with("<close 1013"), "it was never acknowledged");
 }
@@ -199,7 +199,7 @@ fn without_acks_there_is_nothing_to_acknowledge() {
     rig.backend_dies();
     rig.client_says("one");
     rig.link_next();
-    assert_eq!(rig.session.state(), Status::Settling);
+    assert_eq!(rig.session.status(), Status::Settling);
     rig.wait(secs(60));
-    assert_eq!((rig.session.state(), rig.down().len()), (Status::Relaying, 0));
+    assert_eq!((rig.session.status(), rig.down().len()), (Status::Relaying, 0));
 }

@@ -46,7 +46,7 @@ fn parting() -> Rig {
 #[test]
 fn a_quiet_session_says_goodbye_and_goes_on_elsewhere() {
     let mut rig = parting();
-    assert_eq!(rig.session.state(), Status::Parting);
+    assert_eq!(rig.session.status(), Status::Parting);
     rig.backend_closes(1001, "");
     assert_eq!(rig.links[0].dropped, Some(Drop::Closed), "both have said Close: an orderly end");
     assert_eq!(
@@ -292,7 +292,7 @@ fn a_backend_that_fails_meanwhile_has_failed() {
     assert_eq!(rig.up(), ["one", "<ping>"]);
     rig.backend_pongs();
     rig.wait(secs(60));
-    assert_eq!((rig.up(), rig.session.state()), (vec![], Status::Relaying), "the new one is not left");
+    assert_eq!((rig.up(), rig.session.status()), (vec![], Status::Relaying), "the new one is not left");
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_session_may_be_told_to_remain() {
     let mut rig = departing();
     rig.session.remain();
     rig.wait(secs(60));
-    assert_eq!((rig.up(), rig.session.state()), (vec![], Status::Relaying));
+    assert_eq!((rig.up(), rig.session.status()), (vec![], Status::Relaying));
     let mut rig = parting();
     rig.session.remain();
     rig.backend_closes(1001, "");
@@ -375,7 +375,7 @@ fn sessions_that_end_with_their_backend_stay() {
     for rig in [&mut closing, &mut declined] {
         assert!(!rig.session.relocate(rig.now, ORDER));
         rig.wait(secs(60));
-        assert_eq!((rig.up(), rig.session.state()), (vec![], Status::Relaying));
+        assert_eq!((rig.up(), rig.session.status()), (vec![], Status::Relaying));
     }
 }
 
@@ -389,7 +389,7 @@ fn a_session_stays_until_its_replay_is_acknowledged() {
     rig.backend_pongs();
     rig.backend_says("answer one");
     rig.take_notes();
-    assert_eq!(rig.session.state(), Status::Settling);
+    assert_eq!(rig.session.status(), Status::Settling);
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
     rig.backend_pongs();
@@ -419,7 +419,7 @@ fn a_session_without_a_backend_has_nothing_to_leave() {
     assert!(!rig.session.relocate(rig.now, ORDER));
     rig.link_next();
     rig.wait(secs(60));
-    assert_eq!(rig.session.state(), Status::Relaying);
+    assert_eq!(rig.session.status(), Status::Relaying);
 }
 
 #[test]

@@ -89,19 +89,19 @@ fn what_was_acknowledged_and_answered_is_not_in_doubt() {
 fn states_follow_the_diagram() {
     let mut rig = Rig::with(|config| config.jitter = ms(10));
     rig.client_says("one");
-    assert_eq!(rig.session.state(), Status::Relaying);
+    assert_eq!(rig.session.status(), Status::Relaying);
     rig.session.handle_backend_lost(rig.now, Failure::Eof);
-    assert_eq!((rig.session.state(), rig.session.wants_link()), (Status::Waiting, false));
+    assert_eq!((rig.session.status(), rig.session.wants_link()), (Status::Waiting, false));
     rig.dial();
-    assert_eq!(rig.session.state(), Status::Dialing);
+    assert_eq!(rig.session.status(), Status::Dialing);
     rig.fail_dial(DialFailure::Unreachable);
-    assert_eq!(rig.session.state(), Status::Waiting);
+    assert_eq!(rig.session.status(), Status::Waiting);
     rig.link_next();
-    assert_eq!(rig.session.state(), Status::Replaying);
+    assert_eq!(rig.session.status(), Status::Replaying);
     rig.backend_pongs();
-    assert_eq!(rig.session.state(), Status::Settling);
+    assert_eq!(rig.session.status(), Status::Settling);
     rig.wait(secs(5));
-    assert_eq!(rig.session.state(), Status::Relaying);
+    assert_eq!(rig.session.status(), Status::Relaying);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn each_failure_code_moves_the_session_and_nothing_after_the_close_counts() {
 fn the_set_of_failure_codes_is_the_pools() {
     let mut rig = Rig::with(|config| config.failure_codes = vec![4000]);
     rig.backend_closes(4000, "");
-    assert_eq!(rig.session.state(), Status::Dialing);
+    assert_eq!(rig.session.status(), Status::Dialing);
     rig.link_next();
     rig.backend_closes(1012, "restart");
     assert_eq!(rig.down(), ["<close 1012 restart>"]);

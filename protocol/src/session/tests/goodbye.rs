@@ -22,7 +22,7 @@ fn a_clients_close_goes_to_the_backend_and_the_answer_comes_back() {
         rig.client_says("one");
         rig.client_closes(code, reason);
         assert_eq!(rig.up(), ["one", "<ping>", seen]);
-        assert_eq!(rig.session.state(), Status::Closing);
+        assert_eq!(rig.session.status(), Status::Closing);
         rig.backend_says("last answer");
         rig.backend_closes(code, reason);
         assert_eq!(rig.down(), ["last answer", seen]);

@@ -57,7 +57,7 @@ fn it_is_dialled_when_the_session_is_ready_and_not_before() {
     assert_eq!((rig.successor_dials.clone(), rig.up()), (vec![ORDER.ticket], vec![]));
     rig.wait(ms(5));
     assert!(rig.link_successor());
-    assert_eq!((rig.up(), rig.session.state()), (vec![GOODBYE.to_owned()], Status::Parting));
+    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Parting));
     rig.backend_closes(1001, "");
     assert_eq!((outcomes(&mut rig), rig.links.len()), (vec![MOVED], 2));
     assert_eq!((rig.session.moves(), rig.session.failovers()), (1, 0));
@@ -71,7 +71,7 @@ fn what_is_said_during_the_dial_makes_it_wait_for_the_next_moment() {
     assert!(rig.link_successor());
     rig.backend_pongs();
     rig.backend_says("an answer");
-    assert_eq!(rig.session.state(), Status::Departing);
+    assert_eq!(rig.session.status(), Status::Departing);
     assert_eq!(
         (rig.up(), rig.down()),
         (vec!["a question".into(), "<ping>".into()], vec!["an answer".to_owned()])
@@ -84,7 +84,7 @@ fn what_is_said_during_the_dial_makes_it_wait_for_the_next_moment() {
 #[test]
 fn one_that_is_lost_is_dialled_anew_when_the_session_is_ready() {
     let mut rig = bereft();
-    assert_eq!((rig.session.state(), rig.session.wants_successor()), (Status::Departing, false));
+    assert_eq!((rig.session.status(), rig.session.wants_successor()), (Status::Departing, false));
     assert_eq!(rig.successor_dials.len(), 1);
     rig.client_sends(&masked(false, TEXT, b"a message that "));
     rig.wait(secs(10));
@@ -110,7 +110,7 @@ fn a_few_may_be_lost_and_then_it_stays() {
         lose(&mut rig);
     }
     assert_eq!(
-        (outcomes(&mut rig), rig.session.state()),
+        (outcomes(&mut rig), rig.session.status()),
         (vec![MoveOutcome::Stayed(Stay::TargetLost)], Status::Relaying)
     );
 }
@@ -121,7 +121,7 @@ fn without_a_next_backend_it_stays() {
     rig.wait(ms(500));
     rig.fail_successor();
     assert_eq!(
-        (outcomes(&mut rig), rig.session.state()),
+        (outcomes(&mut rig), rig.session.status()),
         (vec![MoveOutcome::Stayed(Stay::NoTarget)], Status::Relaying)
     );
 }
@@ -131,7 +131,7 @@ fn while_it_is_dialled_nothing_else_happens() {
     let mut rig = waiting();
     rig.wait(ms(500));
     rig.wait(secs(20));
-    assert_eq!((rig.successor_dials.len(), rig.session.state()), (1, Status::Departing));
+    assert_eq!((rig.successor_dials.len(), rig.session.status()), (1, Status::Departing));
     rig.session.remain();
     rig.pump();
     assert!(!rig.session.wants_successor() && !rig.link_successor());
@@ -146,7 +146,7 @@ fn messages_are_held_until_it_is_connected() {
     rig.backend_pongs();
     rig.backend_says("answer");
     rig.wait(ms(100));
-    assert_eq!(rig.session.state(), Status::Holding);
+    assert_eq!(rig.session.status(), Status::Holding);
     rig.up();
     rig.client_says("held");
     rig.wait(ms(1400));
@@ -193,6 +193,6 @@ fn a_backend_that_fails_meanwhile_is_a_failover() {
     assert_eq!(outcomes(&mut rig), [MoveOutcome::FailedOver]);
     assert!(!rig.link_successor());
     rig.link_next();
-    assert_eq!(rig.session.state(), Status::Settling);
+    assert_eq!(rig.session.status(), Status::Settling);
     assert!(!rig.notes.iter().any(|told| *told == Event::Failed(Failure::Planned)));
 }

@@ -39,7 +39,7 @@ fn waiting() -> Rig {
 fn parting() -> Rig {
     let mut rig = waiting();
     rig.wait(ms(500));
-    assert_eq!((rig.up(), rig.session.state()), (vec![GOODBYE.to_owned()], Status::Parting));
+    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Parting));
     rig
 }
 
@@ -47,7 +47,7 @@ fn parting() -> Rig {
 fn holding() -> Rig {
     let mut rig = waiting();
     chatter(&mut rig, secs(30));
-    assert_eq!(rig.session.state(), Status::Holding);
+    assert_eq!(rig.session.status(), Status::Holding);
     rig.up();
     rig.down();
     rig
@@ -79,7 +79,7 @@ fn outcomes(rig: &mut Rig) -> Vec<Event> {
 /// The session is where it was, and works.
 fn assert_stays(rig: &mut Rig, why: Stay) {
     assert_eq!(outcomes(rig), [ended(MoveOutcome::Stayed(why))]);
-    assert_eq!((rig.session.state(), rig.successor.is_none()), (Status::Relaying, true));
+    assert_eq!((rig.session.status(), rig.successor.is_none()), (Status::Relaying, true));
     assert!(!rig.session.wants_successor());
     rig.up();
     rig.down();
@@ -94,7 +94,7 @@ fn assert_stays(rig: &mut Rig, why: Stay) {
 #[test]
 fn traffic_flows_while_the_next_backend_is_dialled_and_held() {
     let mut rig = dialing();
-    assert_eq!(rig.session.state(), Status::Departing);
+    assert_eq!(rig.session.status(), Status::Departing);
     rig.client_says("one");
     rig.backend_says("answer one");
     assert!(rig.link_successor());
@@ -178,7 +178,7 @@ fn pings_of_the_next_backend_are_answered_before_and_after_its_turn() {
 fn a_session_can_be_moved_on_at_once() {
     let mut rig = parting();
     rig.backend_closes(1001, "");
-    assert_eq!(rig.session.state(), Status::Settling);
+    assert_eq!(rig.session.status(), Status::Settling);
     rig.take_notes();
     assert!(rig.session.relocate(rig.now, Move { ticket: 8, force_at: None }));
     rig.pump();
@@ -368,7 +368,7 @@ fn a_session_that_never_falls_quiet_stays() {
     }
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::Busy))]);
     assert_eq!(rig.up(), ["held", "<ping>"], "the backend gets what was held");
-    assert_eq!(rig.session.state(), Status::Relaying);
+    assert_eq!(rig.session.status(), Status::Relaying);
     assert!(rig.successor.is_none());
     assert_eq!(rig.session.ledger().up.in_doubt, 0);
 }
@@ -410,7 +410,7 @@ fn a_forced_move_still_needs_a_next_backend() {
     assert!(rig.session.relocate(rig.now, Move { force_at: Some(rig.now), ..ORDER }));
     rig.pump();
     rig.wait(secs(60));
-    assert_eq!(rig.session.state(), Status::Departing);
+    assert_eq!(rig.session.status(), Status::Departing);
     rig.fail_successor();
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::NoTarget))]);
 }
@@ -420,9 +420,9 @@ fn the_clients_open_message_ends_before_anything_is_held() {
     let mut rig = waiting();
     rig.client_sends(&masked(false, TEXT, b"a beginning"));
     rig.wait(secs(31));
-    assert_eq!(rig.session.state(), Status::Departing);
+    assert_eq!(rig.session.status(), Status::Departing);
     rig.client_sends(&[masked(true, CONTINUATION, b" and an end"), wire::up("next")].concat());
-    assert_eq!(rig.session.state(), Status::Holding);
+    assert_eq!(rig.session.status(), Status::Holding);
     rig.client_says("held");
     assert_eq!(rig.up(), ["a beginning and an end", "next", "<ping>"]);
     rig.backend_pongs();
@@ -480,7 +480,7 @@ fn messages_stay_held_when_the_backend_turns_out_to_be_unfit() {
     rig.session.set_unfit(rig.now);
     rig.pump();
     assert_eq!(rig.take_notes(), [Event::Unfit]);
-    assert_eq!((rig.up(), rig.session.state()), (vec![], Status::Holding));
+    assert_eq!((rig.up(), rig.session.status()), (vec![], Status::Holding));
     talk(&mut rig, 1);
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::Busy))]);
     assert_eq!(rig.up(), ["held"]);
@@ -495,7 +495,7 @@ fn messages_that_are_held_are_not_owed_by_the_backend() {
     rig.wait(secs(30));
     rig.client_says("held");
     rig.wait(ms(500));
-    assert_eq!(rig.session.state(), Status::Holding);
+    assert_eq!(rig.session.status(), Status::Holding);
     rig.wait(secs(20));
     assert_eq!(rig.take_notes(), NOTHING);
 }
@@ -725,6 +725,6 @@ fn a_pinned_session_is_not_ordered_about() {
     for rig in [&mut closing, &mut declined] {
         assert!(rig.session.pinned());
         assert!(!rig.session.relocate(rig.now, ORDER) && !rig.session.fail_over(rig.now));
-        assert_eq!((rig.session.moving(), rig.session.state()), (None, Status::Relaying));
+        assert_eq!((rig.session.moving(), rig.session.status()), (None, Status::Relaying));
     }
 }

@@ -29,7 +29,7 @@ fn orphan() -> Rig {
     rig.client_says("one");
     rig.backend_pongs();
     rig.backend_dies();
-    assert_eq!(rig.session.state(), Status::Orphaned);
+    assert_eq!(rig.session.status(), Status::Orphaned);
     rig
 }
 
@@ -61,7 +61,7 @@ fn departing() -> Rig {
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
     rig.backend_pongs();
-    assert_eq!((rig.up(), rig.session.state()), (vec!["<ping>".to_owned()], Status::Departing));
+    assert_eq!((rig.up(), rig.session.status()), (vec!["<ping>".to_owned()], Status::Departing));
     rig
 }
 
@@ -89,7 +89,7 @@ fn the_client_is_closed_when_another_has_room() {
     rig.pump();
     assert!(!rig.seeks_room(), "once is enough");
     rig.wait(ms(500));
-    assert_eq!((rig.down(), rig.session.state()), (vec![RECONNECT.to_owned()], Status::Closing));
+    assert_eq!((rig.down(), rig.session.status()), (vec![RECONNECT.to_owned()], Status::Closing));
     rig.client_closes(1012, "");
     let end = rig.session.ended().map(|end| (end.cause, end.code));
     assert_eq!(end, Some((EndCause::Reconnect, Some(1012))));
@@ -114,7 +114,7 @@ fn without_a_wait_it_is_closed_at_once() {
 
 #[test]
 fn a_herd_does_not_come_back_at_once() {
-    let closed = |herd: &[Rig]| herd.iter().filter(|rig| rig.session.state() == Status::Closing).count();
+    let closed = |herd: &[Rig]| herd.iter().filter(|rig| rig.session.status() == Status::Closing).count();
     let mut herd: Vec<Rig> = (0..100).map(|_| rig()).collect();
     for (seed, rig) in herd.iter_mut().enumerate() {
         rig.set_seed(seed as u64);
@@ -174,7 +174,7 @@ fn every_failure_is_one() {
         let mut rig = rig();
         fail(&mut rig);
         rig.pump();
-        assert_eq!(rig.session.state(), Status::Orphaned);
+        assert_eq!(rig.session.status(), Status::Orphaned);
         assert!(rig.notes.iter().any(|told| *told == Event::Orphaned(failure)), "{:?}", rig.notes);
     }
 }
@@ -183,7 +183,7 @@ fn every_failure_is_one() {
 fn the_applications_close_is_none() {
     let mut rig = rig();
     rig.backend_closes(4001, "bye");
-    assert_eq!((rig.down(), rig.session.state()), (vec!["<close 4001 bye>".to_owned()], Status::Closing));
+    assert_eq!((rig.down(), rig.session.status()), (vec!["<close 4001 bye>".to_owned()], Status::Closing));
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn while_it_talks_nothing_is_held() {
         rig.wait(ms(300));
     }
     assert_eq!(rig.up().iter().filter(|frame| *frame == "question").count(), 10);
-    assert_eq!((rig.down().len(), rig.session.state()), (10, Status::Departing));
+    assert_eq!((rig.down().len(), rig.session.status()), (10, Status::Departing));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn once_patience_is_over_the_next_moment_between_two_messages_will_do() {
     let mut rig = departing();
     rig.client_sends(&masked(false, TEXT, b"a message that "));
     rig.wait(secs(30) + ms(1));
-    assert_eq!((rig.down(), rig.session.state()), (vec![], Status::Departing));
+    assert_eq!((rig.down(), rig.session.status()), (vec![], Status::Departing));
     rig.client_sends(&masked(true, super::wire::CONTINUATION, b"ends"));
     assert_eq!(rig.down(), [""; 0], "it is not acknowledged yet");
     rig.backend_pongs();
@@ -299,7 +299,7 @@ fn it_may_be_called_off() {
     let mut rig = departing();
     rig.session.remain();
     rig.wait(secs(60));
-    assert_eq!((rig.down(), rig.session.state()), (vec![], Status::Relaying));
+    assert_eq!((rig.down(), rig.session.status()), (vec![], Status::Relaying));
 }
 
 #[test]
@@ -314,5 +314,5 @@ fn other_clients_are_kept() {
     let mut rig = Rig::new();
     rig.backend_dies();
     rig.link_next();
-    assert_eq!((rig.down(), rig.session.state()), (vec![], Status::Settling));
+    assert_eq!((rig.down(), rig.session.status()), (vec![], Status::Settling));
 }

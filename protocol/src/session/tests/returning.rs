@@ -221,7 +221,7 @@ fn a_session_over_several_connections_and_backends() {
     assert_eq!(rig.down(), ["a 2 2", "m5"]);
     rig.client_sends(&[up("a 1"), up("madd 4")].concat());
     rig.client_goes();
-    assert_eq!(rig.session.state(), Status::Detached);
+    assert_eq!(rig.session.status(), Status::Detached);
     rig.backend_dies();
     rig.link_next();
     assert_eq!(rig.up(), ["<attach 2: applied 1, committed 2 capsule \"5\">", "add 4", "<notice 1>"]);

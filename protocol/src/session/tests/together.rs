@@ -239,7 +239,7 @@ impl World {
         self.apply(Op::CallOff);
         self.apply(Op::Return);
         for _ in 0..1000 {
-            if matches!(self.rig.session.state(), Status::Waiting | Status::Dialing) {
+            if matches!(self.rig.session.status(), Status::Waiting | Status::Dialing) {
                 self.rig.link_next();
             }
             for op in [

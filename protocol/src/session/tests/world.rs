@@ -377,7 +377,7 @@ impl World {
         (self.rig.client_room, self.rig.backend_room) = (usize::MAX, usize::MAX);
         self.rig.pump();
         for _ in 0..1000 {
-            let waits = matches!(self.rig.session.state(), Status::Waiting | Status::Dialing);
+            let waits = matches!(self.rig.session.status(), Status::Waiting | Status::Dialing);
             if waits && self.rig.session.ended().is_none() {
                 self.backend_stream.clear();
                 self.rig.link_next();

@@ -100,7 +100,7 @@ impl Hosted {
             self.machine.handle_written(SessionSide::Client, written.len());
             moved = !written.is_empty();
             let truth = &mut ground.truths[Ground::number_of(self.session)];
-            if truth.client_told(&written) && self.machine.state() != Status::Closing {
+            if truth.client_told(&written) && self.machine.status() != Status::Closing {
                 let valid = valid_tokens(&self.machine, truth);
                 assert!((1..=TOKENS_MAX).contains(&valid), "{valid} tokens are valid");
             }

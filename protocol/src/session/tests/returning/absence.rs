@@ -9,7 +9,7 @@ fn away(mut rig: Rig) -> Rig {
     answers(&mut rig, "1");
     rig.down();
     rig.client_goes();
-    assert_eq!((rig.session.state(), rig.session.wants_client()), (Status::Detached, false));
+    assert_eq!((rig.session.status(), rig.session.wants_client()), (Status::Detached, false));
     rig
 }
 
@@ -27,11 +27,11 @@ fn end(rig: &Rig) -> Option<SessionEnd> {
 fn a_client_that_answers_no_ping_is_away() {
     for mut rig in both_with(|config| config.keepalive = secs(25)) {
         rig.wait(secs(45));
-        assert_eq!((rig.session.state(), rig.session.wants_client()), (Status::Detached, false));
+        assert_eq!((rig.session.status(), rig.session.wants_client()), (Status::Detached, false));
         comes_back(&mut rig, 1, 0, 2);
         assert_eq!(heard(&mut rig).last(), Some(&welcome(2, "resumed 0 0")));
         rig.wait(secs(24));
-        assert_eq!(rig.session.state(), Status::Relaying, "it is heard anew");
+        assert_eq!(rig.session.status(), Status::Relaying, "it is heard anew");
     }
 }
 
@@ -41,7 +41,7 @@ fn a_client_that_takes_nothing_is_away() {
         rig.set_client_room(0);
         answers(&mut rig, "1");
         rig.wait(secs(60));
-        assert_eq!(rig.session.state(), Status::Detached);
+        assert_eq!(rig.session.status(), Status::Detached);
         comes_back(&mut rig, 1, 0, 2);
         assert_eq!(heard(&mut rig), [welcome(2, "resumed 0 0"), "m1".into()]);
     }
@@ -52,7 +52,7 @@ fn a_client_that_reads_and_acknowledges_nothing_while_the_ring_is_full_is_away()
     for mut rig in both_with(|config| config.ring_limit = 1000) {
         (0..3).for_each(|_| answers(&mut rig, &"x".repeat(600)));
         rig.wait(secs(60));
-        assert_eq!(rig.session.state(), Status::Detached);
+        assert_eq!(rig.session.status(), Status::Detached);
         comes_back(&mut rig, 1, 2, 2);
         assert_eq!(heard(&mut rig).last().map(String::len), Some(601));
     }
@@ -70,7 +70,7 @@ fn the_application_goes_on_until_the_ring_is_full() {
         assert!(!rig.session.wants_backend());
         rig.wait(secs(100));
         assert_eq!(
-            (rig.session.state(), rig.take_notes()),
+            (rig.session.status(), rig.take_notes()),
             (Status::Detached, vec![]),
             "nobody is judged for that"
         );
@@ -94,7 +94,7 @@ fn messages_of_a_client_that_is_away_go_on() {
         rig.backend_dies();
         rig.link_next();
         rig.client_goes();
-        assert_eq!(got(&mut rig), ["one"], "{:?}", rig.session.state());
+        assert_eq!(got(&mut rig), ["one"], "{:?}", rig.session.status());
         rig.backend_pongs();
         comes_back(&mut rig, 1, 0, 2);
         let committed = u8::from(rig.session.commits().is_none());
@@ -351,7 +351,7 @@ fn the_ledger_adds_up_whatever_was_left() {
         answers(&mut rig, "2");
         rig.backend_dies();
         rig.wait(secs(31));
-        assert_eq!(rig.session.state(), Status::Closing, "no backend in time");
+        assert_eq!(rig.session.status(), Status::Closing, "no backend in time");
         rig.wait(secs(120));
         let ledger = rig.session.ledger();
         assert!(end(&rig).is_some());
@@ -388,7 +388,7 @@ fn who_does_not_acknowledge_is_not_read_without_end() {
         }
         assert!(rig.session.unacknowledged() < 2400, "{} bytes", rig.session.unacknowledged());
         rig.wait(secs(60));
-        assert_eq!(rig.session.state(), Status::Detached, "it may come back and say what it has");
+        assert_eq!(rig.session.status(), Status::Detached, "it may come back and say what it has");
     }
 }
 

@@ -69,7 +69,7 @@ fn nobody_who_was_sent_away_by_an_operator_is_waited_for() {
 fn once_the_door_is_closed_nobody_is_waited_for() {
     let mut away = shim();
     away.client_goes();
-    assert_eq!(away.session.state(), Status::Detached);
+    assert_eq!(away.session.status(), Status::Detached);
     away.session.close_door(away.now, 1001);
     away.pump();
     assert_eq!(away.up(), ["<close 1001 the service is going away>"]);

@@ -61,7 +61,7 @@ fn what_no_pong_has_proved_comes_again() {
         answers(&mut rig, "3");
         rig.down();
         rig.client_goes();
-        assert_eq!(rig.session.state(), Status::Detached);
+        assert_eq!(rig.session.status(), Status::Detached);
         answers(&mut rig, "4");
         comes_back_plainly(&mut rig);
         assert_eq!(rig.down(), ["2", "3", "4", "<ping>"]);
@@ -172,7 +172,7 @@ fn one_that_proves_nothing_holds_the_backend_up_and_is_away_at_last() {
     (0..3).for_each(|_| answers(&mut rig, &"x".repeat(600)));
     assert!(!rig.session.wants_backend());
     rig.wait(secs(60));
-    assert_eq!(rig.session.state(), Status::Detached);
+    assert_eq!(rig.session.status(), Status::Detached);
     rig.backend_fails(Failure::Eof);
     rig.link_next();
     comes_back_plainly(&mut rig);

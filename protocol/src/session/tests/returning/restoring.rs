@@ -140,7 +140,7 @@ fn a_client_that_does_not_come_is_not_waited_for_for_ever() {
         rig.link_next();
         rig.backend_pongs();
         rig.wait(secs(119));
-        assert_eq!(rig.session.state(), Status::Detached);
+        assert_eq!(rig.session.status(), Status::Detached);
         rig.wait(secs(60));
         assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ResumeExpired));
     }

@@ -204,7 +204,7 @@ fn when_all_backends_do_the_same_the_client_is_told() {
     while rig.down().is_empty() {
         rig.backend_sends(&down("text"));
         assert!(rig.now.since(begun) <= secs(60), "{:?}", rig.session);
-        match rig.session.state() {
+        match rig.session.status() {
             Status::Waiting => rig.wait(ms(100)),
             Status::Dialing => drop(rig.link_with(false)),
             _ => {}

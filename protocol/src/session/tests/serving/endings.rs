@@ -244,11 +244,11 @@ fn a_message_that_kills_every_service_ends_the_session() {
     let mut rig = serving_with(|config| config.deadline = secs(300));
     says(&mut rig, &["killer", "harmless"]);
     for _ in 0..20 {
-        if rig.session.state() == Status::Closing {
+        if rig.session.status() == Status::Closing {
             break;
         }
         rig.backend_dies();
-        if rig.session.state() != Status::Closing {
+        if rig.session.status() != Status::Closing {
             rig.link_next();
         }
     }

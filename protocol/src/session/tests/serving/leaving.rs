@@ -80,7 +80,7 @@ fn commits_that_are_on_their_way_are_applied_until_its_close() {
     let mut rig = waiting();
     rig.backend_pongs();
     rig.wait(ms(500));
-    assert_eq!((rig.up(), rig.session.state()), (vec![GOODBYE.to_owned()], Status::Parting));
+    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Parting));
     let last = Commit { number: 2, upto: 1, capsule: Some("last"), outputs: &["bye"], prompt: true };
     rig.backend_sends(&last.frame());
     assert_eq!((rig.up(), rig.down()), (vec![], vec!["bye".to_owned()]));
@@ -218,7 +218,7 @@ fn forced() -> Rig {
 fn what_is_not_committed_leaves_by_force_alone() {
     let mut rig = forced();
     rig.wait(secs(10));
-    assert_eq!(rig.session.state(), Status::Holding);
+    assert_eq!(rig.session.status(), Status::Holding);
     rig.client_says("held");
     rig.wait(secs(3));
     assert_eq!(rig.links[0].reader.drain(), ["<close 4409 fenced: epoch 1 is over>"]);
