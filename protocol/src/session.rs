@@ -181,7 +181,7 @@ impl Session {
 
     /// Takes bytes that were read from the client.
     pub fn handle_client(&mut self, now: Time, mut input: &[u8]) {
-        self.client_link.timers.hear(now);
+        self.client_link.timers.handle_bytes(now);
         let (mut ended, messages) = (false, self.state.ring.whole_seq());
         while self.client_listens() {
             match self.client_link.scanner.next(&mut input) {
@@ -253,7 +253,7 @@ impl Session {
             match self.backend_link.scanner.next(&mut input) {
                 Ok(Some(Item::Control(control))) => self.backend_control(now, &control),
                 Ok(Some(item)) => {
-                    self.backend_link.timers.hear(now);
+                    self.backend_link.timers.handle_bytes(now);
                     let Some(data) = item.data() else { continue };
                     ended |= data.messages > 0;
                     self.backend_data(now, &data, heard, direct);
@@ -320,7 +320,7 @@ impl Session {
         self.backend_link.unanswered.acknowledged(now, self.state.ring.base_seq(), self.config.ack_timeout);
         let hold = self.commits().is_none().then_some(self.config.ack_hold);
         if let Some(took) = self.backend_link.writer.acknowledge(&mut self.state.ring, now, payload, hold) {
-            self.backend_link.timers.hear(now);
+            self.backend_link.timers.handle_bytes(now);
             self.pong_took(took);
             self.note_progress(now);
             // A service that is left must have heard of it.

@@ -128,7 +128,7 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<usize>>,
 /// Every pool, in the order of the configuration.
 pub(super) async fn pools(State(admin): State<Admin>) -> Json<serde_json::Value> {
     let view = |pool: Arc<Pool>| {
-        let present = pool.present();
+        let present = pool.snapshot();
         PoolView {
             name: pool.name.to_string(),
             balance: present.settings.balance.name(),
@@ -148,7 +148,7 @@ pub(super) async fn all(State(admin): State<Admin>) -> Json<serde_json::Value> {
     let mut drains = admin.broker.operations.drains();
     let mut views = Vec::new();
     for pool in in_order(&admin) {
-        let (present, removed) = (pool.present(), pool.removed());
+        let (present, removed) = (pool.snapshot(), pool.removed());
         let backends = present.backends.iter().chain(&removed);
         views.extend(backends.map(|backend| BackendView::new(now, backend, drains.remove(&backend.id))));
     }

@@ -190,7 +190,7 @@ async fn rebalance(
     OptionalBody(order): OptionalBody<OperationOrder>,
 ) -> Result<Response, AdminError> {
     let pool = pool_named(&admin, &pool)?;
-    let configured = pool.present().settings.rebalance.map_or(TOLERANCE, |rules| rules.tolerance);
+    let configured = pool.snapshot().settings.rebalance.map_or(TOLERANCE, |rules| rules.tolerance);
     let tolerance = order.tolerance.unwrap_or(configured);
     begin(&admin, Subject::rebalance(&pool, tolerance, OperationCause::Operator, ASKED.to_owned()), &order)
 }

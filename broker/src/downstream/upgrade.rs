@@ -38,7 +38,7 @@ use crate::http::header_rules;
 use crate::http::hop_by_hop::end_to_end;
 use crate::http::replay_request::Handshake;
 use crate::net::lingering_close;
-use crate::routing::admission::{Guard, Passes};
+use crate::routing::admission::{AddressPermits, Guard};
 use crate::routing::binding::RouteBinding;
 use crate::routing::listener::ListenerId;
 use crate::session::driver::Driver;
@@ -46,7 +46,7 @@ use crate::session::registry::{Entry, SessionPermit, Visit, session_name};
 use crate::session::resumption::{Arrival, Claimed};
 use crate::snapshot::{RouteMatch, Snapshot};
 use crate::upstream::balance;
-use crate::upstream::dial::{Agreed, BackendSearch, DialError, DialTerms, HandshakePlace, Link};
+use crate::upstream::dial::{Agreed, BackendSearch, DialError, DialTerms, HandshakePermit, Link};
 use crate::upstream::pool::Pool;
 
 use form::FormRefusal;
@@ -78,7 +78,7 @@ pub(crate) struct UpgradeTask {
     pub(crate) listener: ListenerId,
     pub(crate) client: SocketAddr,
     /// Its place among the handshakes.
-    pub(crate) place: HandshakePlace,
+    pub(crate) permit: HandshakePermit,
 }
 
 /// What follows when the client's upgrade is through.
@@ -103,7 +103,7 @@ struct Admitted {
     client: ClientKind,
     /// The client must reconnect when the backend is left.
     begins_anew: bool,
-    places: (SessionPermit, Passes, Option<Claimed>),
+    places: (SessionPermit, AddressPermits, Option<Claimed>),
 }
 
 impl UpgradeTask {
@@ -142,7 +142,7 @@ impl UpgradeTask {
         let Parts { io, read_buf, .. } = connection.into_parts();
         let (stream, next) = (socket(io), next.into_inner().unwrap_or_else(PoisonError::into_inner));
         let Some(next) = next else { return lingering_close::close(stream).await };
-        task.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        task.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
         match next {
             Next::Begins(admitted) => task.begin(*admitted, stream, &read_buf),
             Next::Returns(returning) => task.hand_over(returning, stream, read_buf),
@@ -190,7 +190,7 @@ impl UpgradeTask {
             return admitted
                 .map_or_else(|denial| denied(&denial), |_| plain(StatusCode::NOT_FOUND, sentence));
         };
-        let present = matched.binding.pool.present();
+        let present = matched.binding.pool.snapshot();
         let hashed =
             balance::key::of(&present.settings.balance, self.client.ip(), request.uri(), request.headers());
         let token = match present.settings.plain_resume.then(|| resume::take(&mut request)).transpose() {
@@ -212,11 +212,11 @@ impl UpgradeTask {
             }
             Err(_) if paused => busy(PAUSED),
             Err(reason) => {
-                let passes = match self.admitted(guards, &request) {
-                    Ok(passes) => passes,
+                let permits = match self.admitted(guards, &request) {
+                    Ok(permits) => permits,
                     Err(denial) => return denied(&denial),
                 };
-                self.open(request, &matched, (offered, reason), (hashed, passes), next).await
+                self.open(request, &matched, (offered, reason), (hashed, permits), next).await
             }
         }
     }
@@ -227,11 +227,11 @@ impl UpgradeTask {
         request: Request<Incoming>,
         matched: &RouteMatch<'_>,
         (offered, reason): (Offered, Reason),
-        (hashed, passes): (Option<u64>, Passes),
+        (hashed, permits): (Option<u64>, AddressPermits),
         next: &Mutex<Option<Next>>,
     ) -> Response<ResponseBody> {
-        let present = matched.binding.pool.present();
-        let Some(place) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
+        let present = matched.binding.pool.snapshot();
+        let Some(permit) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);
             return busy("no room for another session; try again later");
         };
@@ -269,7 +269,7 @@ impl UpgradeTask {
                 // Others go on by themselves.
                 let begins_anew = recognised && !shim && matches!(client, ClientKind::Plain);
                 let visit = Visit { id, handshake, agreed, key: hashed, attempts, binding };
-                let places = (place, passes, claimed);
+                let places = (permit, permits, claimed);
                 let admitted = Admitted { link, visit, config, client, begins_anew, places };
                 keep(next, Next::Begins(Box::new(admitted)));
                 response
@@ -287,13 +287,17 @@ impl UpgradeTask {
         }
     }
 
-    fn admitted(&self, guards: [Option<&Guard>; 2], request: &Request<Incoming>) -> Result<Passes, Denial> {
-        let mut passes = [None, None];
-        for (guard, pass) in guards.into_iter().zip(&mut passes) {
+    fn admitted(
+        &self,
+        guards: [Option<&Guard>; 2],
+        request: &Request<Incoming>,
+    ) -> Result<AddressPermits, Denial> {
+        let mut permits = [None, None];
+        for (guard, permit) in guards.into_iter().zip(&mut permits) {
             let Some(guard) = guard else { continue };
-            *pass = self.judged(guard.admit(self.client.ip(), request.headers()))?;
+            *permit = self.judged(guard.admit(self.client.ip(), request.headers()))?;
         }
-        Ok(passes.iter().any(Option::is_some).then(|| Box::new(passes)))
+        Ok(permits.iter().any(Option::is_some).then(|| Box::new(permits)))
     }
 
     /// Counts who is turned away.
@@ -345,7 +349,7 @@ impl UpgradeTask {
             attempts,
             just_failed: None,
             suspect: false,
-            handshake_place: Some(&self.place),
+            handshake_permit: Some(&self.permit),
         };
         self.broker.sessions.dialer.first(&search).await
     }
@@ -412,7 +416,7 @@ fn patience(snapshot: &Snapshot) -> Duration {
     let timeouts = &snapshot.settings.timeouts;
     let one = (timeouts.connect + timeouts.upgrade) * 2;
     let of_pool = |pool: &Arc<Pool>| {
-        let present = pool.present();
+        let present = pool.snapshot();
         (one + present.settings.queue.timeout).saturating_mul(present.backends.len() as u32 + 1)
     };
     let dials = snapshot.pools.values().map(of_pool).max().unwrap_or_default();

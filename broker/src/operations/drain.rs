@@ -58,7 +58,7 @@ fn keep_to_room(operation: &Operation, backend: &Backend, world: &World<'_>) -> 
         return room;
     }
     let on_their_way = world.on_their_way(pool);
-    if pool.present().settings.break_before_make {
+    if pool.snapshot().settings.break_before_make {
         call_off(operation, world.registry, on_their_way.saturating_sub(room));
     }
     room.saturating_sub(on_their_way)

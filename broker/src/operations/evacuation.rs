@@ -44,7 +44,7 @@ pub(crate) async fn keep(context: OperationContext) {
 
 fn advance(context: &OperationContext, now: Time) {
     for pool in context.current.get().pools.values() {
-        for backend in &pool.present().backends {
+        for backend in &pool.snapshot().backends {
             backend.advance(now);
         }
     }
@@ -88,7 +88,7 @@ fn move_sessions(context: &OperationContext, now: Time, (before, left): (&Left, 
         let Some(id) = core.lease.as_ref().map(|lease| lease.backend().id) else { continue };
         match (left.get(&id), rooms.get_mut(&Arc::as_ptr(pool))) {
             (Some(since), Some(room)) => {
-                let breaks = pool.present().settings.break_before_make;
+                let breaks = pool.snapshot().settings.break_before_make;
                 send_away(&mut core, now, (room, breaks), *since + deadline);
             }
             _ if before.contains_key(&id) => keep_back(&mut core),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn session(pool: &Pool, now: Time) -> Core {
-        let machine = Session::new(Arc::clone(&pool.present().session), now, Opening::default());
+        let machine = Session::new(Arc::clone(&pool.snapshot().session), now, Opening::default());
         let lease = pool.pick(now, &ASK).expect("a lease");
         Core { machine, lease: Some(lease), waker: Waker::noop().clone() }
     }

@@ -101,11 +101,11 @@ fn chosen(
 fn displaced(pool: &Arc<Pool>, candidates: &[Candidate], survey: &Survey) -> Vec<(u128, usize)> {
     let keyed = |own: &Sighting| Some(Keyed { id: own.id, here: own.backend?, key: own.key? });
     let sessions = survey.of_pool(pool).filter(|own| !own.pinned).filter_map(keyed);
-    by_key(sessions, candidates, &pool.present().settings.balance)
+    by_key(sessions, candidates, &pool.snapshot().settings.balance)
 }
 
 fn is_keyed(pool: &Pool) -> bool {
-    matches!(pool.present().settings.balance, Balance::Source | Balance::Hash(_))
+    matches!(pool.snapshot().settings.balance, Balance::Source | Balance::Hash(_))
 }
 
 /// The pool's bearers, with the sessions that are on them: a lease that is held for one to come is none.

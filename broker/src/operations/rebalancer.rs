@@ -51,7 +51,7 @@ impl Rebalancer {
     /// Looks at those of these pools for which it is time.
     pub(super) fn look(&mut self, operations: &Operations, pools: &[&Arc<Pool>], world: &World<'_>) {
         let configured: Vec<(&Arc<Pool>, RebalanceSettings)> =
-            pools.iter().filter_map(|pool| Some((*pool, pool.present().settings.rebalance?))).collect();
+            pools.iter().filter_map(|pool| Some((*pool, pool.snapshot().settings.rebalance?))).collect();
         self.0.retain(|name, _| configured.iter().any(|(pool, _)| pool.name == *name));
         for (pool, rules) in configured {
             let first = || Watch { looked: world.now, off: 0 };
@@ -70,7 +70,7 @@ impl Rebalancer {
 
 /// Nothing else moves the pool's sessions, and no backend's share grows at the moment.
 fn is_calm(operations: &Operations, pool: &Arc<Pool>, now: Time) -> bool {
-    let recovers = pool.present().backends.iter().any(|backend| backend.recovers(now));
+    let recovers = pool.snapshot().backends.iter().any(|backend| backend.recovers(now));
     !recovers && !operations.works_on(pool)
 }
 

@@ -90,7 +90,7 @@ impl Rig {
             attempts: AtomicU32::new(0),
             binding: Arc::new(binding),
         };
-        let machine = Session::new(Arc::clone(&pool.present().session), self.now, opening);
+        let machine = Session::new(Arc::clone(&pool.snapshot().session), self.now, opening);
         let entry = Entry::new(visit, ([127, 0, 0, 1], 2).into(), machine, self.lease(backend));
         self.context.registry.insert(Arc::new(entry));
         id
@@ -98,7 +98,7 @@ impl Rig {
 
     fn lease(&self, backend: &str) -> crate::upstream::backend::BackendLease {
         let others: Vec<_> =
-            self.pool().present().backends.iter().map(|own| (own.name.clone(), own.id)).collect();
+            self.pool().snapshot().backends.iter().map(|own| (own.name.clone(), own.id)).collect();
         let tried: Vec<usize> = others.iter().filter(|(name, _)| name != backend).map(|own| own.1).collect();
         let ask = Ask { key: None, just_failed: None, tried: &tried };
         self.pool().pick(self.now, &ask).expect("a lease")

@@ -46,9 +46,9 @@ impl Triggers {
                     removed.insert(backend.id);
                 }
             }
-            for backend in &pool.present().backends {
+            for backend in &pool.snapshot().backends {
                 let asks = backend.asks_for_drain(now);
-                if let Some(asked) = self.heed(operations, (pool, backend), asks, drain, now) {
+                if let Some(asked) = self.handle(operations, (pool, backend), asks, drain, now) {
                     asking.insert(backend.id, asked);
                 }
             }
@@ -57,7 +57,7 @@ impl Triggers {
     }
 
     /// The drain that a backend has asked for, as long as it asks.
-    fn heed(
+    fn handle(
         &self,
         operations: &Operations,
         (pool, backend): (&Arc<Pool>, &Arc<Backend>),
@@ -127,11 +127,11 @@ mod tests {
     use super::*;
 
     /// What the triggers make of it that backend `a` asks, or does not.
-    fn heed(triggers: &mut Triggers, rig: &Rig, asks: bool) {
+    fn handle(triggers: &mut Triggers, rig: &Rig, asks: bool) {
         let (pool, backend) = (rig.pool(), rig.backend("a"));
         let (drain, asks) =
             (&rig.context.current.get().settings.drain, asks.then(|| "it says so".to_owned()));
-        let begun = triggers.heed(&rig.context.operations, (&pool, &backend), asks, drain, rig.now);
+        let begun = triggers.handle(&rig.context.operations, (&pool, &backend), asks, drain, rig.now);
         triggers.asking = begun.map(|asked| (backend.id, asked)).into_iter().collect();
     }
 
@@ -140,19 +140,19 @@ mod tests {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
         rig.sessions("a", 1);
         for _ in 0..3 {
-            heed(&mut triggers, &rig, true);
+            handle(&mut triggers, &rig, true);
             assert_eq!(
                 (rig.states(), rig.backend("a").admin_state()),
                 (vec![OperationState::Running], AdminState::Draining)
             );
         }
-        heed(&mut triggers, &rig, false);
+        handle(&mut triggers, &rig, false);
         assert_eq!(
             (rig.states(), rig.backend("a").admin_state()),
             (vec![OperationState::Cancelled], AdminState::Ready)
         );
-        heed(&mut triggers, &rig, false);
-        heed(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, false);
+        handle(&mut triggers, &rig, true);
         assert_eq!(rig.states(), [OperationState::Running, OperationState::Cancelled]);
     }
 
@@ -160,27 +160,27 @@ mod tests {
     fn what_an_operator_has_made_of_it_holds() {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
         rig.sessions("a", 1);
-        heed(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, true);
         rig.context.operations.undrain(rig.now, &rig.backend("a"), "the API was asked for it");
-        heed(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, true);
         assert_eq!(
             (rig.states(), rig.backend("a").admin_state()),
             (vec![OperationState::Cancelled], AdminState::Ready)
         );
         rig.drain("a").expect("nothing is in the way");
-        heed(&mut triggers, &rig, false);
+        handle(&mut triggers, &rig, false);
         assert_eq!(rig.backend("a").admin_state(), AdminState::Draining, "that drain is somebody else's");
     }
 
     #[test]
     fn one_that_was_emptied_gets_sessions_again() {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
-        heed(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, true);
         assert_eq!(
             (rig.states(), rig.backend("a").admin_state()),
             (vec![OperationState::Done], AdminState::Draining)
         );
-        heed(&mut triggers, &rig, false);
+        handle(&mut triggers, &rig, false);
         assert_eq!(rig.backend("a").admin_state(), AdminState::Ready);
     }
 
@@ -188,7 +188,7 @@ mod tests {
     fn who_asks_is_drained_without_a_time_limit() {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
         rig.sessions("a", 1);
-        heed(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, true);
         let drain = rig.context.operations.view(rig.now, "drain-1").expect("it has begun");
         assert_eq!(drain.terms.time_limit, None);
     }
@@ -197,27 +197,27 @@ mod tests {
     fn what_an_operator_has_taken_out_stays_out() {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
         rig.drain("a").expect("it has no sessions");
-        heed(&mut triggers, &rig, true);
-        heed(&mut triggers, &rig, false);
+        handle(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, false);
         assert_eq!(rig.backend("a").admin_state(), AdminState::Draining);
         let operations = &rig.context.operations;
         operations.set_enabled(rig.now, &rig.backend("a"), false).expect("no operation empties it");
-        heed(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, true);
         assert_eq!(rig.backend("a").admin_state(), AdminState::Draining);
-        heed(&mut triggers, &rig, false);
+        handle(&mut triggers, &rig, false);
         assert_eq!(rig.backend("a").admin_state(), AdminState::Disabled);
     }
 
     #[test]
     fn one_whose_drain_is_long_forgotten_gets_sessions_again() {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
-        heed(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, true);
         for _ in 0..=HISTORY {
             rig.drain("b").expect("it has no sessions");
         }
         assert!(rig.context.operations.view(rig.now, "drain-1").is_err());
-        heed(&mut triggers, &rig, true);
-        heed(&mut triggers, &rig, false);
+        handle(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, false);
         assert_eq!(rig.backend("a").admin_state(), AdminState::Ready);
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Guard<C: Clock<Instant = Nanos> = BrokerClock> {
 
 /// A session's places among those of its address, under the broker's rules and its route's; `None`:
 /// neither counts sessions.
-pub(crate) type Passes = Option<Box<[Option<AddressPermit>; 2]>>;
+pub(crate) type AddressPermits = Option<Box<[Option<AddressPermit>; 2]>>;
 
 impl Guard {
     /// A guard that has counted nothing yet.
@@ -73,7 +73,7 @@ impl<C: Clock<Instant = Nanos> + Clone> Guard<C> {
         guard
     }
 
-    /// Judges one upgrade by the client's address and the headers of its request. The pass, if
+    /// Judges one upgrade by the client's address and the headers of its request. The permit, if
     /// sessions are limited, holds the address's place among its sessions until it is dropped.
     ///
     /// The rate is asked last, so that only upgrades that may come in otherwise use it up.
@@ -83,12 +83,12 @@ impl<C: Clock<Instant = Nanos> + Clone> Guard<C> {
     pub(crate) fn admit(&self, client: IpAddr, headers: &HeaderMap) -> Result<Option<AddressPermit>, Denial> {
         self.judge(client, headers)?;
         let address = Address::of(client);
-        let pass = match &self.sessions {
+        let permit = match &self.sessions {
             Some((limit, sessions)) => Some(sessions.enter(address, *limit).ok_or(SESSIONS)?),
             None => None,
         };
         self.check_rate(address)?;
-        Ok(pass)
+        Ok(permit)
     }
 
     /// As [`Guard::admit`], for one that comes back to a session of its own: that has its place already.

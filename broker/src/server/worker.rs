@@ -87,8 +87,8 @@ async fn accept(
                 let Some(permit) = place_at_the_door(&broker).await else { return };
                 // A refused option costs latency, not correctness.
                 let _ = stream.set_nodelay(true);
-                let place = Mutex::new(Some(permit));
-                let task = UpgradeTask { broker: Arc::clone(&broker), listener, client, place };
+                let permit = Mutex::new(Some(permit));
+                let task = UpgradeTask { broker: Arc::clone(&broker), listener, client, permit };
                 tokio::spawn(task.serve(stream));
             }
             Err(error) => {

@@ -26,7 +26,7 @@ use tokio::time::Sleep;
 use crate::clock;
 use crate::http::backend_headers::declines_failover;
 use crate::net::lingering_close;
-use crate::routing::admission::Passes;
+use crate::routing::admission::AddressPermits;
 use crate::session::access_log;
 use crate::session::context;
 use crate::session::memory::MemoryShare;
@@ -69,8 +69,8 @@ struct Io {
     moving: Option<Box<Moving>>,
     /// How much memory it is counted with.
     share: MemoryShare,
-    _place: SessionPermit,
-    _passes: Passes,
+    _permit: SessionPermit,
+    _permits: AddressPermits,
     /// What a plain client that may come back is known by.
     _claimed: Option<Box<Claimed>>,
 }
@@ -95,7 +95,7 @@ impl Driver {
         context: Arc<context::SessionContext>,
         entry: Arc<Entry>,
         (client, backend): (TcpStream, TcpStream),
-        (place, passes, claimed): (SessionPermit, Passes, Option<Claimed>),
+        (permit, permits, claimed): (SessionPermit, AddressPermits, Option<Claimed>),
     ) -> Driver {
         let io = Io {
             context,
@@ -104,8 +104,8 @@ impl Driver {
             timer: None,
             moving: None,
             share: MemoryShare::default(),
-            _place: place,
-            _passes: passes,
+            _permit: permit,
+            _permits: permits,
             _claimed: claimed.map(Box::new),
         };
         Driver { entry, io }
@@ -225,7 +225,7 @@ impl Io {
 
     fn let_go(&mut self, entry: &Entry, core: &mut Core, now: Time) {
         while let Some(event) = core.machine.poll_event() {
-            self.hear(entry, core, event, now);
+            self.handle_event(entry, core, event, now);
         }
         if !core.machine.wants_link() && self.backend.is_some() {
             self.unlink(entry, core, now);
@@ -267,7 +267,7 @@ impl Io {
         true
     }
 
-    fn hear(&mut self, entry: &Entry, core: &mut Core, event: Event, now: Time) {
+    fn handle_event(&mut self, entry: &Entry, core: &mut Core, event: Event, now: Time) {
         self.report(entry, core, &event);
         if blames(&event) {
             blame(entry, core, now);
@@ -444,7 +444,7 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Backen
         attempts: &entry.attempts,
         just_failed: left,
         suspect: false,
-        handshake_place: None,
+        handshake_permit: None,
     }
 }
 

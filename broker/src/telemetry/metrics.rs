@@ -202,7 +202,7 @@ fn collect(broker: &Broker) {
     for pool in broker.snapshot().pools.values() {
         metrics::gauge!("steadfast_queue_length", "pool" => pool.name.to_string())
             .set(pool.queue.waiting() as f64);
-        for backend in &pool.present().backends {
+        for backend in &pool.snapshot().backends {
             publish_backend(backend, now);
         }
     }

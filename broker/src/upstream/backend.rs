@@ -223,7 +223,7 @@ impl Backend {
     /// What it was penalised for last was not its fault.
     pub(crate) fn pardon(&self) {
         self.status().pardon();
-        self.queue.stir();
+        self.queue.notify();
     }
 
     /// A dial or a young session has failed. `may_eject`: its pool can do without it.
@@ -272,7 +272,7 @@ impl Backend {
     pub(crate) fn told(&self, now: Time, report: AgentReport) {
         self.change(now, |status| {
             let was_down = status.agent_says_down();
-            status.agent.heed(report);
+            status.agent.handle(report);
             if was_down && !status.agent_says_down() {
                 status.recovered = Some(now);
             }
@@ -369,7 +369,7 @@ impl Backend {
         if state != before {
             self.tell(before, state, lasted, &why);
         }
-        self.queue.stir();
+        self.queue.notify();
     }
 
     fn tell(&self, before: BackendState, state: BackendState, lasted: Duration, why: &str) {

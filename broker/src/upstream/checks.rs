@@ -72,7 +72,7 @@ pub(crate) async fn supervise(configured: impl Fn() -> Configured) {
 fn wanted(Configured { pools, dns }: &Configured) -> HashMap<CheckKey, Job> {
     let mut jobs = HashMap::new();
     for pool in pools {
-        let present = pool.present();
+        let present = pool.snapshot();
         for discovery in &present.settings.discoveries {
             let key = CheckKey::Discovery(Arc::clone(&pool.name), discovery.clone());
             jobs.insert(key, Job::Discovery(Arc::clone(pool), discovery.clone(), dns.clone()));
@@ -142,7 +142,7 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
     loop {
         // In front of the first as well, so that the checks of a large pool are spread.
         sleep(part_of(health.jitter)).await;
-        let (sources, manner) = (pool.sources(), pool.present().dialing.manner);
+        let (sources, manner) = (pool.sources(), pool.snapshot().dialing.manner);
         let ways = (&*sources, history, manner);
         let result = probe::probe(&health, &backend.host, backend.port, ways).await;
         let outcome = match &result {
@@ -181,7 +181,7 @@ async fn ask(pool: Arc<Pool>, backend: Arc<Backend>, agent: Agent) {
     let history = if agent.port.is_none() { &backend.history } else { &own };
     loop {
         sleep(part_of(agent.interval / 10)).await;
-        let manner = pool.present().dialing.manner;
+        let manner = pool.snapshot().dialing.manner;
         let answer = agent::ask(&agent, &backend.host, backend.port, (history, manner)).await;
         count(&backend, "steadfast_agent_checks_total", if answer.is_ok() { "answered" } else { "failed" });
         match answer {

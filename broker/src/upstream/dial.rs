@@ -108,12 +108,12 @@ pub(crate) struct BackendSearch<'a> {
     /// Take the only turn for suspects at the backend, and give it back with the permit.
     pub(crate) suspect: bool,
     /// At the door: what is given back when it waits in the queue.
-    pub(crate) handshake_place: Option<&'a HandshakePlace>,
+    pub(crate) handshake_permit: Option<&'a HandshakePermit>,
 }
 
 /// A connection's place among the handshakes, until it is given back. One that waits in the queue needs
 /// none, since the queue has its own bound; all of them would keep clients of other pools out.
-pub(crate) type HandshakePlace = Mutex<Option<OwnedSemaphorePermit>>;
+pub(crate) type HandshakePermit = Mutex<Option<OwnedSemaphorePermit>>;
 
 impl Dialer {
     /// At most `dials` are in flight at once.
@@ -273,7 +273,7 @@ impl Dialer {
         backend: &Backend,
         compress: bool,
     ) -> Result<DialFound, Retry> {
-        let present = search.pool.present();
+        let present = search.pool.snapshot();
         let DialSettings { connect: patience, upgrade, manner } = present.dialing;
         let sources = search.pool.sources();
         let begun = clock::now();
@@ -372,7 +372,7 @@ impl BackendSearch<'_> {
             return self.pool.pick(clock::now(), &ask);
         }
         let begins_to_wait = || {
-            if let Some(place) = self.handshake_place {
+            if let Some(place) = self.handshake_permit {
                 place.lock().unwrap_or_else(PoisonError::into_inner).take();
             }
         };

@@ -2,9 +2,9 @@
 //! list of backends, and replaces the old one as a whole.
 
 mod invitations;
-pub(crate) mod killers;
 mod pongs;
 mod promises;
+pub(crate) mod quarantine;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -27,8 +27,8 @@ use crate::upstream::manner::Manner;
 use crate::upstream::queue::{LOOK, Queue};
 use invitations::Invitations;
 
-use killers::Killers;
 use pongs::Pongs;
+use quarantine::RequestQuarantine;
 
 /// How often a choice is made anew when somebody else has taken the lease meanwhile.
 const TRIES: usize = 16;
@@ -45,7 +45,7 @@ pub(crate) struct Pool {
     /// How its backends answer pings.
     pub(crate) pongs: Pongs,
     /// Upgrade requests that may kill its backends.
-    pub(crate) killers: Killers,
+    pub(crate) quarantine: RequestQuarantine,
     /// Backends are ejected one after another, so that the floor holds.
     ejecting: Mutex<()>,
     source: AtomicUsize,
@@ -115,7 +115,7 @@ impl Pool {
             turns: Mutex::default(),
             queue: Arc::default(),
             pongs: Pongs::default(),
-            killers: Killers::default(),
+            quarantine: RequestQuarantine::default(),
             ejecting: Mutex::default(),
             source: AtomicUsize::new(0),
             invitations: Invitations::default(),
@@ -125,7 +125,7 @@ impl Pool {
         pool_of_now
     }
 
-    pub(crate) fn present(&self) -> Arc<PoolSnapshot> {
+    pub(crate) fn snapshot(&self) -> Arc<PoolSnapshot> {
         Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -145,7 +145,7 @@ impl Pool {
         ask: &Ask<'_>,
         only: Option<usize>,
     ) -> Result<BackendLease, NoSeat> {
-        let checked = self.present().settings.health.is_some();
+        let checked = self.snapshot().settings.health.is_some();
         self.pick_among(now, ask, |backend, candidate| {
             let named = only.is_none_or(|only| only == backend.id);
             named && candidate.standing == CandidateTrust::Sound && (!checked || backend.is_proven())
@@ -158,7 +158,7 @@ impl Pool {
         ask: &Ask<'_>,
         fits: impl Fn(&Backend, &Candidate) -> bool,
     ) -> Result<BackendLease, NoSeat> {
-        let present = self.present();
+        let present = self.snapshot();
         for _ in 0..TRIES {
             let candidate = |backend: &Arc<Backend>| {
                 let left = ask.just_failed == Some(backend.id);
@@ -195,7 +195,7 @@ impl Pool {
                 done => return done,
             }
         }
-        let settings::QueueSettings { max, timeout } = self.present().settings.queue;
+        let settings::QueueSettings { max, timeout } = self.snapshot().settings.queue;
         let max = if newcomer { max } else { usize::MAX };
         if !ask.tried.is_empty() && max > 0 {
             waits();
@@ -238,7 +238,7 @@ impl Pool {
     /// How many sessions could go to sound backends at once, other than `backend`. Where backends are
     /// checked, nobody leaves for one of which no check has come back yet.
     pub(crate) fn room_beside(&self, now: Time, backend: Option<usize>) -> usize {
-        let present = self.present();
+        let present = self.snapshot();
         let checked = present.settings.health.is_some();
         let known = |other: &&Arc<Backend>| !checked || other.is_proven();
         let others = present.backends.iter().filter(|other| Some(other.id) != backend).filter(known);
@@ -255,7 +255,7 @@ impl Pool {
     /// Backends whose shares count: those that are neither ejected nor on trial. Where backends are
     /// checked, one of which no check has come back yet is none.
     pub(crate) fn bearers(&self, now: Time) -> Vec<Candidate> {
-        let present = self.present();
+        let present = self.snapshot();
         let checked = present.settings.health.is_some();
         let known = |backend: &&Arc<Backend>| !backend.takes_one() && (!checked || backend.is_proven());
         let backends = present.backends.iter().filter(known);
@@ -265,13 +265,13 @@ impl Pool {
 
     /// Whether it has backends, and each of them is among these.
     pub(crate) fn all_among(&self, ids: &[usize]) -> bool {
-        let present = self.present();
+        let present = self.snapshot();
         !present.backends.is_empty() && present.backends.iter().all(|backend| ids.contains(&backend.id))
     }
 
     /// The addresses to dial from, the one whose turn it is first; empty: any.
     pub(crate) fn sources(&self) -> Vec<IpAddr> {
-        let mut sources = self.present().settings.sources.clone();
+        let mut sources = self.snapshot().settings.sources.clone();
         if !sources.is_empty() {
             let turn = self.source.fetch_add(1, Relaxed) % sources.len();
             sources.rotate_left(turn);
@@ -297,7 +297,7 @@ impl Pool {
 
     /// With what its clients are closed when the broker ends, which has this code.
     pub(crate) fn shutdown_code(&self, brokers: u16) -> u16 {
-        self.present().settings.close_codes.shutdown.unwrap_or(brokers)
+        self.snapshot().settings.close_codes.shutdown.unwrap_or(brokers)
     }
 
     // ---- what happens to backends ----
@@ -305,7 +305,7 @@ impl Pool {
     /// A dial or a young session has failed.
     pub(crate) fn failed(&self, now: Time, backend: &Backend) {
         let _one = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
-        let present = self.present();
+        let present = self.snapshot();
         let floor = ejectable(present.backends.len(), present.settings.outlier.max_ejected);
         let others = present.backends.iter().filter(|other| other.id != backend.id);
         let ejected = others.filter(|other| other.is_ejected()).count();
@@ -314,7 +314,7 @@ impl Pool {
 
     /// Backends that are down and have sessions.
     pub(crate) fn down(&self) -> Vec<Arc<Backend>> {
-        let present = self.present();
+        let present = self.snapshot();
         let down = present.backends.iter().filter(|backend| backend.is_down() && backend.sessions() > 0);
         down.cloned().collect()
     }
@@ -332,7 +332,7 @@ impl Pool {
     /// somebody else has named them.
     pub(crate) fn configure(&self, pool: &settings::PoolSettings, settings: &Settings) {
         let mut removed = self.changing();
-        let before = self.present();
+        let before = self.snapshot();
         let mut next = PoolSnapshot::new(pool, settings);
         let discovered: HashSet<_> = pool.discoveries.iter().map(|discovery| &discovery.query).collect();
         let named = |name: &str| pool.backends.iter().any(|backend| backend.name == name);
@@ -367,7 +367,7 @@ impl Pool {
     pub(crate) fn retire(&self) {
         tracing::info!(
             pool = &*self.name,
-            sessions = self.present().backends.iter().map(|backend| backend.sessions()).sum::<usize>(),
+            sessions = self.snapshot().backends.iter().map(|backend| backend.sessions()).sum::<usize>(),
             "the pool is no longer in the configuration; its sessions stay until they end"
         );
     }
@@ -375,7 +375,7 @@ impl Pool {
     /// Adds a backend while running.
     pub(crate) fn add(&self, backend: &settings::BackendSettings) -> Result<(), PoolRefusal> {
         let mut removed = self.changing();
-        let before = self.present();
+        let before = self.snapshot();
         if before.backends.iter().any(|present| present.name == backend.name) {
             return Err(PoolRefusal::Taken(format!(
                 "the pool has a backend named {:?} already",
@@ -393,7 +393,7 @@ impl Pool {
     /// Takes a backend away; its sessions move.
     pub(crate) fn remove(&self, name: &str) -> Result<(), PoolRefusal> {
         let mut removed = self.changing();
-        let before = self.present();
+        let before = self.snapshot();
         let backends: Vec<_> = before.backends.iter().filter(|other| other.name != name).cloned().collect();
         if backends.len() == before.backends.len() {
             return Err(PoolRefusal::Unknown(format!("the pool has no backend named {name:?}")));
@@ -405,7 +405,7 @@ impl Pool {
     /// The backends that DNS has named for this query.
     pub(crate) fn found(&self, query: &Query) -> Vec<FoundBackend> {
         let origin = BackendOrigin::Dns(query.clone());
-        let present = self.present();
+        let present = self.snapshot();
         let named = present.backends.iter().filter(|backend| backend.origin == origin);
         named.filter_map(|backend| backend.found(clock::now())).collect()
     }
@@ -413,7 +413,7 @@ impl Pool {
     /// What DNS says now of one name.
     pub(crate) fn discovered(&self, discovery: &settings::Discovery, found: &[FoundBackend]) {
         let mut removed = self.changing();
-        let before = self.present();
+        let before = self.snapshot();
         // The question was asked before a reload that wants something else.
         if !before.settings.discoveries.contains(discovery) {
             return;
@@ -443,7 +443,7 @@ impl Pool {
 
     /// The backend with this name.
     pub(crate) fn named(&self, name: &str) -> Option<Arc<Backend>> {
-        self.present().backends.iter().find(|backend| backend.name == name).cloned()
+        self.snapshot().backends.iter().find(|backend| backend.name == name).cloned()
     }
 
     fn make(
@@ -460,7 +460,7 @@ impl Pool {
 
     /// Backends that are in the present set and not in the next are taken away.
     fn replace(&self, removed: &mut Removed, next: PoolSnapshot, why: &str) {
-        let before = self.present();
+        let before = self.snapshot();
         let next = Arc::new(next);
         *self.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
         let now = clock::now();
@@ -470,7 +470,7 @@ impl Pool {
                 removed.push(Arc::downgrade(backend));
             }
         }
-        self.queue.stir();
+        self.queue.notify();
     }
 
     fn changing(&self) -> MutexGuard<'_, Removed> {

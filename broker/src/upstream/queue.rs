@@ -49,7 +49,7 @@ impl Queue {
     }
 
     /// A place was given back, or a backend has changed: the first one looks.
-    pub(crate) fn stir(&self) {
+    pub(crate) fn notify(&self) {
         if self.waiting() > 0 {
             self.line(self.movers.waiting() == 0).moved.notify_one();
         }
@@ -95,7 +95,7 @@ impl Ticket<'_> {
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         self.queue.line(self.newcomer).waiting.fetch_sub(1, Relaxed);
-        self.queue.stir();
+        self.queue.notify();
     }
 }
 
@@ -127,7 +127,7 @@ mod tests {
         assert!(futures::poll!(&mut next).is_pending());
         // However often it has looked in vain, it stays the first.
         assert!(first.wait().await && first.wait().await);
-        queue.stir();
+        queue.notify();
         assert!(futures::poll!(&mut next).is_pending());
         assert_eq!(futures::poll!(Box::pin(first.wait())), std::task::Poll::Ready(true));
         drop(first);
@@ -142,7 +142,7 @@ mod tests {
         assert!(newcomer.queue.waiting() == 2 && mover.wait().await);
         let mut behind = Box::pin(newcomer.wait());
         assert!(futures::poll!(&mut behind).is_pending());
-        queue.stir();
+        queue.notify();
         tokio::time::advance(LOOK * 2).await;
         assert!(futures::poll!(&mut behind).is_pending());
         assert_eq!(futures::poll!(Box::pin(mover.wait())), std::task::Poll::Ready(true));

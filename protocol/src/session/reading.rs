@@ -96,7 +96,7 @@ impl Session {
 
     /// `n` bytes were read to where [`Session::client_direct`] said.
     pub fn client_read(&mut self, now: Time, n: usize) {
-        self.client_link.timers.hear(now);
+        self.client_link.timers.handle_bytes(now);
         let ended = self.client_link.scanner.skip(n as u64);
         self.client_link_read(n);
         self.state.ring.grown(n, ended);
@@ -119,7 +119,7 @@ impl Session {
 
     /// `n` bytes were read to where [`Session::backend_direct`] said.
     pub fn backend_read(&mut self, now: Time, n: usize) {
-        self.backend_link.timers.hear(now);
+        self.backend_link.timers.handle_bytes(now);
         let ended = self.backend_link.scanner.skip(n as u64);
         if self.commits().is_some() {
             self.service_read(now, n);

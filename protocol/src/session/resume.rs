@@ -320,7 +320,7 @@ impl Session {
                 client.tokens.confirm();
             }
             match link.strip.pass(&mut bytes, open.then_some(&mut self.state.ring)) {
-                Ok(Some(text)) => self.heed(now, text),
+                Ok(Some(text)) => self.handle_text(now, text),
                 Ok(None) => break,
                 Err(BadFrame) => {
                     self.client_broke(now, "bad_frame: a message has no kind, or a text cannot be read");
@@ -342,7 +342,7 @@ impl Session {
         }
     }
 
-    fn heed(&mut self, now: Time, text: FromClient) {
+    fn handle_text(&mut self, now: Time, text: FromClient) {
         match text {
             FromClient::Ack(seq) if self.state.down.acknowledge(seq).is_err() => {
                 self.client_broke(now, "future_ack: no message with this seq was sent on this connection");

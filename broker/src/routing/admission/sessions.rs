@@ -87,11 +87,11 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..5000 {
-                        let Some(pass) = sessions.enter(ONE, LIMIT) else { continue };
+                        let Some(permit) = sessions.enter(ONE, LIMIT) else { continue };
                         assert!(inside.fetch_add(1, SeqCst) < LIMIT);
                         entered.fetch_add(1, SeqCst);
                         inside.fetch_sub(1, SeqCst);
-                        drop(pass);
+                        drop(permit);
                     }
                 });
             }
@@ -103,7 +103,7 @@ mod tests {
     proptest! {
         /// Against a list of who is inside.
         #[test]
-        fn counts_are_those_of_the_passes(
+        fn counts_are_those_of_the_permits(
             limit in 0u32..4,
             steps in prop::collection::vec((any::<bool>(), 0u8..3, 0usize..8), 0..60),
         ) {
@@ -112,9 +112,9 @@ mod tests {
             for (enters, who, which) in steps {
                 if enters {
                     let count = inside.iter().filter(|(other, _)| *other == who).count();
-                    let pass = sessions.enter(Address::V4([10, 0, 0, who]), limit);
-                    prop_assert_eq!(pass.is_some(), count < limit as usize);
-                    inside.extend(pass.map(|pass| (who, pass)));
+                    let permit = sessions.enter(Address::V4([10, 0, 0, who]), limit);
+                    prop_assert_eq!(permit.is_some(), count < limit as usize);
+                    inside.extend(permit.map(|permit| (who, permit)));
                 } else if which < inside.len() {
                     drop(inside.swap_remove(which));
                 }

@@ -64,10 +64,10 @@ fn denials_say_what_the_client_is_told() {
     let denied = |address, origin| guard.admit(client(address), &from(origin)).expect_err("a denial");
     assert_eq!(denied("192.0.2.1", "https://a.com"), NETWORK);
     assert_eq!(denied("10.0.0.1", "https://b.com"), ORIGIN);
-    let pass = guard.admit(client("10.0.0.1"), &from("https://a.com")).expect("no denial");
-    assert!(pass.is_some());
+    let permit = guard.admit(client("10.0.0.1"), &from("https://a.com")).expect("no denial");
+    assert!(permit.is_some());
     assert_eq!(denied("10.0.0.1", "https://a.com"), SESSIONS);
-    drop(pass);
+    drop(permit);
     let rate = denied("10.0.0.1", "https://a.com");
     assert_eq!((rate.reason, rate.retry_after), ("rate", Some(1)));
     for (denial, status) in [(NETWORK, 403), (ORIGIN, 403), (SESSIONS, 429), (rate, 429)] {
@@ -80,13 +80,13 @@ fn denials_say_what_the_client_is_told() {
 fn only_who_may_come_in_otherwise_uses_up_the_rate() {
     let (guard, clock) = guard(&strict());
     let try_from = |address, origin| guard.admit(client(address), &from(origin));
-    let pass = try_from("10.0.0.1", "https://a.com").expect("no denial");
+    let permit = try_from("10.0.0.1", "https://a.com").expect("no denial");
     clock.advance(Duration::from_secs(1));
     for _ in 0..3 {
         assert_eq!(reason(try_from("10.0.0.1", "https://b.com")), Some("origin"));
         assert_eq!(reason(try_from("10.0.0.1", "https://a.com")), Some("sessions"));
     }
-    drop(pass);
+    drop(permit);
     assert_eq!(reason(try_from("10.0.0.1", "https://a.com")), None);
 }
 
@@ -158,7 +158,7 @@ fn a_reload_takes_the_new_networks_and_origins() {
 #[test]
 fn threads_and_reloads_never_exceed_the_limit() {
     let (guard, _) = guard(&limited(4));
-    let passes: Vec<AddressPermit> = thread::scope(|scope| {
+    let permits: Vec<AddressPermit> = thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
@@ -170,7 +170,7 @@ fn threads_and_reloads_never_exceed_the_limit() {
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
     });
-    assert_eq!(passes.len(), 4);
+    assert_eq!(permits.len(), 4);
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Io {
         let Some(backend) = core.lease.as_ref().map(|lease| Arc::clone(lease.backend())) else {
             return false;
         };
-        let present = entry.binding.pool.present();
+        let present = entry.binding.pool.snapshot();
         let limit = present.session.ack_timeout;
         let dead = self.backend.as_mut().is_some_and(|side| is_dead(side, limit));
         let shared = present.settings.shared_address;
@@ -88,7 +88,7 @@ impl Io {
                 let alone =
                     backend.life.last_heard().is_some_and(|at| now.since(at) < self.ack_timeout(entry));
                 tracing::warn!(session, pool, backend = name, dead, blamed, "backend is silent, and left");
-                if (blamed && !entry.binding.pool.present().settings.shared_address) || (dead && !alone) {
+                if (blamed && !entry.binding.pool.snapshot().settings.shared_address) || (dead && !alone) {
                     backend.penalise(now);
                     blame(entry, core, now);
                 }
@@ -102,7 +102,7 @@ impl Io {
     }
 
     pub(super) fn ack_timeout(&self, entry: &Entry) -> Duration {
-        entry.binding.pool.present().session.ack_timeout
+        entry.binding.pool.snapshot().session.ack_timeout
     }
 
     /// The backend talks and has answered no ping for long.
@@ -116,7 +116,7 @@ impl Io {
 
     /// The client owes an answer.
     pub(super) fn judge_client(&mut self, entry: &Entry, core: &mut Core, now: Time) {
-        let limit = entry.binding.pool.present().session.client_pong;
+        let limit = entry.binding.pool.snapshot().session.client_pong;
         if self.client.as_mut().is_some_and(|side| is_dead(side, limit)) {
             core.machine.handle_client_dead(now);
         }

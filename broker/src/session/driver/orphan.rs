@@ -14,7 +14,7 @@ impl Io {
         let left = self.moving.as_ref().and_then(|moving| moving.just_failed.as_ref());
         let beside = pool.room_beside(now, left.map(|backend| backend.id));
         // The one that has failed is believed to be back only when it takes connections.
-        let from = || (pool.sources(), pool.present().dialing.connect);
+        let from = || (pool.sources(), pool.snapshot().dialing.connect);
         let back = || left.map_or(0, |backend| backend.room_if_back(from, now, since));
         let invited = pool.invite(now, if beside > 0 { beside } else { back() });
         core.machine.handle_room(now, invited);

@@ -63,6 +63,6 @@ impl Drop for BackendLease {
                 Some(status.circuit_changed(now, change))
             });
         }
-        self.backend.queue.stir();
+        self.backend.queue.notify();
     }
 }

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::http::denial::Denial;
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Pool;
-use crate::upstream::pool::killers::{HangupJudgement, HangupVerdict, Span, UpgradeRequest};
+use crate::upstream::pool::quarantine::{HangupJudgement, HangupVerdict, Span, UpgradeRequest};
 
 /// Backends that may hang up on one request: the first, and one other.
 const HANG_UPS_MAX: usize = 2;
@@ -73,7 +73,7 @@ impl BackendSearch<'_> {
         if hang_ups.met > 0 {
             return Ok(());
         }
-        match self.pool.killers.banned(clock::now(), self.client, self.handshake) {
+        match self.pool.quarantine.banned(clock::now(), self.client, self.handshake) {
             Some(left) => Err(DialError::Denied(denial(left))),
             None => Ok(()),
         }
@@ -82,14 +82,14 @@ impl BackendSearch<'_> {
     /// A backend has taken the request.
     pub(super) fn linked(&self) {
         if self.terms.are_first() {
-            self.pool.killers.linked(self.client, self.handshake);
+            self.pool.quarantine.linked(self.client, self.handshake);
         }
     }
 
     /// A dial has failed without a sign that the request has anything to do with it.
     pub(super) fn failed(&self, backend: &Backend, why: &str, hang_ups: &HangUps) {
         failed(self.pool, backend, why);
-        self.pool.killers.failed(clock::now(), backend.id, self.judged(hang_ups));
+        self.pool.quarantine.failed(clock::now(), backend.id, self.judged(hang_ups));
     }
 
     /// A backend has hung up on the request. True: no other backend is tried for it at present.
@@ -97,7 +97,7 @@ impl BackendSearch<'_> {
         let HangUp { why, span } = hang_up;
         failed(self.pool, backend, &why);
         let (place, request) = ((backend.id, backend.name.as_str()), self.judged(hang_ups));
-        let HangupJudgement { verdict, acquitted } = self.pool.killers.hung_up(place, request, span);
+        let HangupJudgement { verdict, acquitted } = self.pool.quarantine.hung_up(place, request, span);
         record(self.pool, backend, &verdict);
         self.tell(backend, &verdict);
         if acquitted > 0 {
@@ -111,7 +111,7 @@ impl BackendSearch<'_> {
     /// The request, if it may be held to be a killer. That of a session was good once.
     fn judged(&self, hang_ups: &HangUps) -> Option<UpgradeRequest> {
         let request =
-            || self.pool.killers.request((self.client, self.handshake), self.session, hang_ups.since);
+            || self.pool.quarantine.request((self.client, self.handshake), self.session, hang_ups.since);
         self.terms.are_first().then(request)
     }
 

@@ -103,7 +103,7 @@ impl Session {
             attempts: &self.attempts,
             just_failed: None,
             suspect: false,
-            handshake_place: None,
+            handshake_permit: None,
         }
     }
 }

@@ -78,7 +78,7 @@ pub(crate) struct AgentStanding {
 
 impl AgentStanding {
     /// Takes over what `report` mentions.
-    pub(crate) fn heed(&mut self, report: AgentReport) {
+    pub(crate) fn handle(&mut self, report: AgentReport) {
         self.weight = report.weight.or(self.weight);
         self.operating = report.operating.unwrap_or(self.operating);
         self.admin = report.admin.unwrap_or(self.admin);
@@ -100,11 +100,11 @@ pub(crate) async fn ask(
     (history, manner): (&History, Manner),
 ) -> Result<AgentReport, String> {
     let port = agent.port.unwrap_or(port);
-    let patience = ProbeDeadlines::new(agent.timeout);
+    let deadlines = ProbeDeadlines::new(agent.timeout);
     let request = plain::request(Method::GET, &agent.path, &plain::authority(host, port))?;
     let connected = connect(host, port, &[], history, agent.timeout).await;
     let stream = connected.map_err(|error| reason(&error))?;
-    let text = patience.within("answer", plain::exchange(stream, request, manner, read)).await?;
+    let text = deadlines.within("answer", plain::exchange(stream, request, manner, read)).await?;
     parse(&text.map_err(ProbeFailure::why)?)
 }
 
@@ -307,7 +307,7 @@ mod tests {
     fn only_the_agent_ends_what_it_began() {
         let mut standing = AgentStanding::default();
         let mut hears = |text| {
-            standing.heed(parse(text).expect("known words"));
+            standing.handle(parse(text).expect("known words"));
             (standing.operating, standing.admin, standing.weight)
         };
         let quarter = Some(Score::Percent(25));
@@ -322,9 +322,9 @@ mod tests {
     #[test]
     fn a_reason_lasts_until_the_next_report() {
         let mut standing = AgentStanding::default();
-        standing.heed(parse("down # no\u{7}disk").expect("known words"));
+        standing.handle(parse("down # no\u{7}disk").expect("known words"));
         assert_eq!(standing.why.as_deref(), Some("no disk"));
-        standing.heed(parse("up").expect("known words"));
+        standing.handle(parse("up").expect("known words"));
         assert_eq!(standing.why, None);
     }
 

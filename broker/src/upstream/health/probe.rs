@@ -64,19 +64,19 @@ pub(crate) async fn probe(
     (sources, history, manner): (&[IpAddr], &History, Manner),
 ) -> Result<ProbeAnswer, ProbeFailure> {
     let port = health.port.unwrap_or(port);
-    let patience = ProbeDeadlines::new(health.timeout);
+    let deadlines = ProbeDeadlines::new(health.timeout);
     let connected = connect(host, port, sources, history, health.timeout).await;
     let stream = connected.map_err(|error| failure(&error))?;
     match &health.check {
-        Check::Tcp => Ok(patience.within("end of the connection", close(stream)).await?),
+        Check::Tcp => Ok(deadlines.within("end of the connection", close(stream)).await?),
         Check::Http { method, path, host: named, expect } => {
             let authority = named.clone().unwrap_or_else(|| http::authority(host, port));
             let request = http::request_by_name(method, path, &authority)?;
-            http::check(stream, request, expect, (patience, manner)).await
+            http::check(stream, request, expect, (deadlines, manner)).await
         }
         Check::WebSocket { path, host: named, shim } => {
             let authority = named.clone().unwrap_or_else(|| http::authority(host, port));
-            websocket::check(stream, path, (&authority, *shim), (patience, manner)).await
+            websocket::check(stream, path, (&authority, *shim), (deadlines, manner)).await
         }
     }
 }

@@ -25,7 +25,7 @@ fn a_pools_own_close_codes_win_over_the_brokers() {
     let own = "[pool.close_codes]\nrefused = 4001\nshutdown = 4002\n";
     let keys = format!("{own}{}[close_codes]\nrefused = 4003\npoison = 4004\n", backend(1, ""));
     let (pool, _) = pool(&keys);
-    let codes = pool.present().session.codes;
+    let codes = pool.snapshot().session.codes;
     assert_eq!((codes.refused, codes.poison, codes.deadline), (4001, 4004, 1013));
     assert_eq!(pool.shutdown_code(1001), 4002);
 }
@@ -89,7 +89,7 @@ fn a_full_primary_is_no_reason_to_leave_for_a_backup() {
 #[test]
 fn what_a_question_of_before_a_reload_has_found_is_not_taken_over() {
     let (pool, settings) = pool("[[pool.discovery]]\naddress = \"chat.test:80\"\n");
-    let asked = pool.present().settings.discoveries[0].clone();
+    let asked = pool.snapshot().settings.discoveries[0].clone();
     let found = [FoundBackend {
         name: "chat.test/127.0.0.1:80".to_owned(),
         address: ([127, 0, 0, 1], 80).into(),
@@ -97,13 +97,13 @@ fn what_a_question_of_before_a_reload_has_found_is_not_taken_over() {
         backup: false,
     }];
     pool.discovered(&asked, &found);
-    assert_eq!(pool.present().backends.len(), 1);
+    assert_eq!(pool.snapshot().backends.len(), 1);
     let mut changed = settings.pools[0].clone();
     changed.discoveries.clear();
     pool.configure(&changed, &settings);
-    assert_eq!(pool.present().backends.len(), 0);
+    assert_eq!(pool.snapshot().backends.len(), 0);
     pool.discovered(&asked, &found);
-    assert_eq!(pool.present().backends.len(), 0);
+    assert_eq!(pool.snapshot().backends.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -146,7 +146,7 @@ fn handle(happened: Happened, shared: &SharedClient, place: &mut ConnectionPlace
             pass_on(state, Some(&detail));
         }
         Happened::Heard(heard) => {
-            hear(heard, now, state, place);
+            handle_heard(heard, now, state, place);
             if state.machine.is_open() {
                 dialer.settle();
             }
@@ -154,7 +154,7 @@ fn handle(happened: Happened, shared: &SharedClient, place: &mut ConnectionPlace
     }
 }
 
-fn hear(heard: Heard, now: Time, state: &mut ClientState, place: &mut ConnectionPlace) {
+fn handle_heard(heard: Heard, now: Time, state: &mut ClientState, place: &mut ConnectionPlace) {
     match heard {
         Heard::Message { text, payload } => {
             if let Some(seq) = state.machine.handle_message(now, text, &payload) {

@@ -33,7 +33,7 @@ pub(super) async fn attach<S: AsyncRead + AsyncWrite + Unpin>(
                 Ok(Input::Message(_) | Input::Skipped(_)) => {}
                 Err(breach) => return Err(End::Breach(breach)),
             },
-            heard => hear(heard, state)?,
+            heard => handle_heard(heard, state)?,
         }
     }
 }
@@ -94,7 +94,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, shared: &S
         };
         tokio::select! {
             heard = wire.turn(reading, &mut next) => {
-                let ended = hear(heard, &mut shared.lock());
+                let ended = handle_heard(heard, &mut shared.lock());
                 shared.wake();
                 if let Err(end) = ended {
                     return Some(end);
@@ -106,7 +106,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, shared: &S
     }
 }
 
-fn hear(heard: Heard, state: &mut ServiceState) -> Result<(), End> {
+fn handle_heard(heard: Heard, state: &mut ServiceState) -> Result<(), End> {
     match heard {
         Heard::Message { .. } if state.is_closing() => {}
         Heard::Message { text, payload } => {

@@ -104,7 +104,7 @@ impl BackendTimers {
     }
 
     #[inline]
-    pub(in crate::session) fn hear(&mut self, now: Time) {
+    pub(in crate::session) fn handle_bytes(&mut self, now: Time) {
         self.heard = now;
     }
 

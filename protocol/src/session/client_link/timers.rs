@@ -68,7 +68,7 @@ impl ClientTimers {
     }
 
     #[inline]
-    pub(in crate::session) fn hear(&mut self, now: Time) {
+    pub(in crate::session) fn handle_bytes(&mut self, now: Time) {
         self.heard = now;
     }
 

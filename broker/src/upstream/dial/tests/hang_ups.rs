@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::*;
 use crate::upstream::backend::Adjustment;
-use crate::upstream::pool::killers::{HangupVerdict, Span};
+use crate::upstream::pool::quarantine::{HangupVerdict, Span};
 
 /// A service that hangs up on requests for `/kill`, and on all for as long as it is told so.
 struct Service {
@@ -118,11 +118,11 @@ async fn a_ban_holds_for_those_who_wait_already() {
         while world.session.pool.queue.waiting() == 0 {
             tokio::task::yield_now().await;
         }
-        let killers = &world.session.pool.killers;
+        let quarantine = &world.session.pool.quarantine;
         let request =
-            killers.request((Ipv4Addr::new(192, 0, 2, 1).into(), &handshake("/kill")), "3", clock::now());
+            quarantine.request((Ipv4Addr::new(192, 0, 2, 1).into(), &handshake("/kill")), "3", clock::now());
         let span = Span { begun: clock::now(), ended: clock::now() };
-        let judgement = killers.hung_up((place.id, "it"), Some(request), span);
+        let judgement = quarantine.hung_up((place.id, "it"), Some(request), span);
         assert!(matches!(judgement.verdict, HangupVerdict::Killer(_)), "{judgement:?}");
         drop(lease);
     };

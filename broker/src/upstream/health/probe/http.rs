@@ -29,13 +29,13 @@ pub(super) async fn check(
     stream: TcpStream,
     request: Request<Empty<Bytes>>,
     expect: &[RangeInclusive<u16>],
-    (patience, manner): (ProbeDeadlines, Manner),
+    (deadlines, manner): (ProbeDeadlines, Manner),
 ) -> Result<ProbeAnswer, ProbeFailure> {
     let judged = exchange(stream, request, manner, async |answer| {
         judge(answer.status(), expect)?;
         Ok(ProbeAnswer { drain: requests_drain(answer.headers()) })
     });
-    patience.within("answer", judged).await?
+    deadlines.within("answer", judged).await?
 }
 
 /// As [`request`], with the method as it is written.

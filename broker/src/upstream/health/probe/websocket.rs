@@ -40,15 +40,15 @@ pub(super) async fn check(
     stream: TcpStream,
     path: &str,
     (authority, shim): (&str, bool),
-    (patience, manner): (ProbeDeadlines, Manner),
+    (deadlines, manner): (ProbeDeadlines, Manner),
 ) -> Result<ProbeAnswer, ProbeFailure> {
     let key = generate_key();
     let request = request(path, authority, &key, shim)?;
     let upgraded = upgrade(stream, request, &key, manner);
-    let (mut socket, answer) = patience.within("answer to the upgrade", upgraded).await??;
-    patience.within("pong", ping(&mut socket)).await??;
+    let (mut socket, answer) = deadlines.within("answer to the upgrade", upgraded).await??;
+    deadlines.within("pong", ping(&mut socket)).await??;
     // It has passed: neither a slow Close nor none changes that.
-    let _ = patience.within("close", timeout(CLOSING, close(&mut socket))).await;
+    let _ = deadlines.within("close", timeout(CLOSING, close(&mut socket))).await;
     Ok(ProbeAnswer { drain: requests_drain(&answer) })
 }
 

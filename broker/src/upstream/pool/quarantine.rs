@@ -43,7 +43,7 @@ const RECENT_MAX: usize = 64;
 
 /// What has hung up on whom, in one pool.
 #[derive(Debug, Default)]
-pub(crate) struct Killers {
+pub(crate) struct RequestQuarantine {
     /// Secret, so that nobody is taken for somebody else on purpose.
     hasher: RandomState,
     table: Mutex<KillerTable>,
@@ -122,7 +122,7 @@ pub(crate) enum HangupVerdict {
     Killer(Vec<String>),
 }
 
-impl Killers {
+impl RequestQuarantine {
     /// Returns what tells this request from others. `since`: its search for a backend began then.
     pub(crate) fn request(
         &self,
