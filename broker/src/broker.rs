@@ -9,18 +9,18 @@ use tokio::sync::Semaphore;
 
 use crate::config::settings::Settings;
 use crate::operations::{self, Operations};
-use crate::routing::listener::Listener;
+use crate::routing::listener::ListenerId;
 use crate::routing::pauses::Pauses;
 use crate::session;
 use crate::session::memory::Budget;
-use crate::snapshot::{Current, Setup};
+use crate::snapshot::{Current, Snapshot};
 
 /// The broker's state, apart from the sessions' own tasks.
 pub(crate) struct Broker {
     current: Arc<Current>,
     /// The listeners' bound addresses.
     addresses: Vec<SocketAddr>,
-    pub(crate) sessions: Arc<session::context::Context>,
+    pub(crate) sessions: Arc<session::context::SessionContext>,
     pub(crate) operations: Arc<Operations>,
     /// Sessions at once.
     pub(crate) max_sessions: usize,
@@ -46,7 +46,8 @@ pub(crate) struct Room {
 impl Broker {
     pub(crate) fn new(settings: Settings, room: Room, addresses: Vec<SocketAddr>) -> Broker {
         let budget = Budget::new(room.buffers, settings.limits.message);
-        let sessions = session::context::Context::new(settings.herd.dials, settings.herd.moves, budget);
+        let sessions =
+            session::context::SessionContext::new(settings.herd.dials, settings.herd.moves, budget);
         Broker {
             operations: Arc::new(Operations::new(
                 Arc::clone(&sessions.registry),
@@ -58,19 +59,19 @@ impl Broker {
             pauses: Pauses::new(addresses.len()),
             ready: AtomicBool::new(true),
             reconfigured: AtomicU64::new(0),
-            current: Arc::new(Current::new(Setup::new(settings, &addresses))),
+            current: Arc::new(Current::new(Snapshot::new(settings, &addresses))),
             addresses,
         }
     }
 
     /// What is configured now.
-    pub(crate) fn setup(&self) -> Arc<Setup> {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.current.get()
     }
 
     /// What those work with who move sessions.
-    pub(crate) fn operations_context(&self) -> operations::context::Context {
-        operations::context::Context {
+    pub(crate) fn operations_context(&self) -> operations::context::OperationContext {
+        operations::context::OperationContext {
             operations: Arc::clone(&self.operations),
             registry: Arc::clone(&self.sessions.registry),
             current: Arc::clone(&self.current),
@@ -79,7 +80,7 @@ impl Broker {
 
     /// Takes over another configuration. Sessions go on. One caller at a time.
     pub(crate) fn reconfigure(&self, settings: Settings) {
-        self.current.replace(self.setup().renewed(settings, &self.addresses));
+        self.current.replace(self.snapshot().renewed(settings, &self.addresses));
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.reconfigured.store(since_1970.as_millis() as u64, Relaxed);
     }
@@ -91,8 +92,8 @@ impl Broker {
     }
 
     /// Every listener for clients, in the order of the configuration.
-    pub(crate) fn listeners(&self) -> impl Iterator<Item = Listener> {
-        self.addresses.iter().enumerate().map(|(number, address)| Listener { number, address: *address })
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = ListenerId> {
+        self.addresses.iter().enumerate().map(|(number, address)| ListenerId { number, address: *address })
     }
 
     pub(crate) fn is_ready(&self) -> bool {

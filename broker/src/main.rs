@@ -40,26 +40,28 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(args: &ServeArgs) -> Result<(), Failure> {
+fn serve(args: &ServeArgs) -> Result<(), ProgramFailure> {
     let source = Source::new(args.config.clone(), with_token(&args.overrides)?);
     let seen = source.stamp();
     let settings = source.load()?;
-    let levels = logging::init(&settings.log).map_err(Failure::Running)?;
+    let levels = logging::init(&settings.log).map_err(ProgramFailure::Running)?;
     let capacity = Capacity::measure(&settings)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::running)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ProgramFailure::running)?;
     runtime.block_on(async {
         // Caught before anybody can know an address: who reads one may send a signal.
-        let signals = signals::watch().map_err(Failure::running)?;
+        let signals = signals::watch().map_err(ProgramFailure::running)?;
         let listeners = Listeners::bind(&settings)?;
         capacity.log();
-        announce(&listeners).map_err(Failure::running)?;
+        announce(&listeners).map_err(ProgramFailure::running)?;
         let reloads = Reloads { source, levels, seen };
-        server::run(listeners, settings, capacity, reloads, signals).await.map_err(Failure::running)
+        server::run(listeners, settings, capacity, reloads, signals).await.map_err(ProgramFailure::running)
     })
 }
 
-fn check(args: &CheckArgs) -> Result<(), Failure> {
+fn check(args: &CheckArgs) -> Result<(), ProgramFailure> {
     let Settings { listeners, pools, .. } = config::load(Some(&args.config), &with_token(&args.overrides)?)?;
     let backends: usize = pools.iter().map(|pool| pool.backends.len()).sum();
     let (file, listeners, pools) = (args.config.display(), listeners.len(), pools.len());
@@ -68,9 +70,9 @@ fn check(args: &CheckArgs) -> Result<(), Failure> {
 }
 
 /// The flags, and what only the environment may say.
-fn with_token(overrides: &Overrides) -> Result<Overrides, Failure> {
+fn with_token(overrides: &Overrides) -> Result<Overrides, ProgramFailure> {
     let variable = env::var_os(Overrides::TOKEN);
-    overrides.clone().with_token(variable.as_deref()).map_err(Failure::Usage)
+    overrides.clone().with_token(variable.as_deref()).map_err(ProgramFailure::Usage)
 }
 
 /// Tells on stdout which addresses were bound, one a line.
@@ -93,7 +95,7 @@ fn say(text: &[u8]) {
 }
 
 /// Why the program ends early.
-enum Failure {
+enum ProgramFailure {
     Usage(String),
     Config(ConfigError),
     Descriptors(TooFewDescriptors),
@@ -101,7 +103,7 @@ enum Failure {
     Running(Box<dyn Error + Send + Sync>),
 }
 
-impl Failure {
+impl ProgramFailure {
     fn running(error: impl Error + Send + Sync + 'static) -> Self {
         Self::Running(Box::new(error))
     }
@@ -122,19 +124,19 @@ impl Failure {
     }
 }
 
-impl From<ConfigError> for Failure {
+impl From<ConfigError> for ProgramFailure {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
     }
 }
 
-impl From<TooFewDescriptors> for Failure {
+impl From<TooFewDescriptors> for ProgramFailure {
     fn from(error: TooFewDescriptors) -> Self {
         Self::Descriptors(error)
     }
 }
 
-impl From<BindError> for Failure {
+impl From<BindError> for ProgramFailure {
     fn from(error: BindError) -> Self {
         Self::Bind(error)
     }

@@ -11,7 +11,7 @@ use crate::config::{Settings, Source, Stamp, restart};
 use crate::telemetry::logging::Levels;
 
 /// Somebody asks for a reload, and waits for what comes of it.
-pub(crate) type Request = oneshot::Sender<Result<(), String>>;
+pub(crate) type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
 /// Requests that wait at once; further ones are refused.
 pub(crate) const REQUESTS: usize = 16;
@@ -27,7 +27,11 @@ pub(crate) struct Reloader {
 
 impl Reloader {
     /// Reloads on SIGHUP, on request and on change, until it is dropped.
-    pub(crate) async fn run(self, mut hangups: mpsc::Receiver<()>, mut requests: mpsc::Receiver<Request>) {
+    pub(crate) async fn run(
+        self,
+        mut hangups: mpsc::Receiver<()>,
+        mut requests: mpsc::Receiver<ReloadRequest>,
+    ) {
         let mut known = self.seen;
         loop {
             tokio::select! {
@@ -38,7 +42,7 @@ impl Reloader {
         }
     }
 
-    fn reload(&self, cause: &'static str, known: &mut Option<Stamp>, request: Option<Request>) {
+    fn reload(&self, cause: &'static str, known: &mut Option<Stamp>, request: Option<ReloadRequest>) {
         // Before it is read: what changes meanwhile is another change.
         *known = self.source.stamp();
         let done = self.try_reload();
@@ -51,7 +55,7 @@ impl Reloader {
 
     fn try_reload(&self) -> Result<(), Vec<String>> {
         let settings = self.source.load().map_err(|error| error.lines().collect::<Vec<_>>())?;
-        let fixed = restart::differences(&self.broker.setup().settings, &settings);
+        let fixed = restart::differences(&self.broker.snapshot().settings, &settings);
         if !fixed.is_empty() {
             let keys = fixed.join(", ");
             return Err(vec![format!("nothing is changed: a restart is needed to change {keys}")]);
@@ -68,7 +72,7 @@ impl Reloader {
     /// Waits until the file differs from what is known and has stopped changing. It is looked at,
     /// not watched: that works on every file system, and with files that are replaced by links.
     async fn changed(&self, known: Option<Stamp>) {
-        let every = self.broker.setup().settings.reload.watch;
+        let every = self.broker.snapshot().settings.reload.watch;
         if every.is_zero() || self.source.file().is_none() {
             return pending().await;
         }

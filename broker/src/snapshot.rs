@@ -9,12 +9,12 @@ use http::header;
 
 use crate::config::settings::{HeaderRules, Route, Settings};
 use crate::routing::admission::Guard;
-use crate::routing::binding::Gate;
+use crate::routing::binding::RouteBinding;
 use crate::routing::route;
 use crate::upstream::pool::Pool;
 
 /// The configuration with what it has brought to life.
-pub(crate) struct Setup {
+pub(crate) struct Snapshot {
     pub(crate) settings: Settings,
     pub(crate) pools: HashMap<String, Arc<Pool>>,
     /// What holds for all routes.
@@ -22,51 +22,51 @@ pub(crate) struct Setup {
     /// In the order of the routes.
     guards: Vec<Guard>,
     /// For each listener those of the routes, in their order, and its own.
-    gates: Vec<Gates>,
+    bindings: Vec<ListenerBindings>,
 }
 
-struct Gates {
-    routes: Vec<Arc<Gate>>,
-    own: Option<Arc<Gate>>,
+struct ListenerBindings {
+    routes: Vec<Arc<RouteBinding>>,
+    own: Option<Arc<RouteBinding>>,
 }
 
 /// Where one request goes.
 #[derive(Clone, Copy)]
-pub(crate) struct Way<'a> {
-    pub(crate) gate: &'a Arc<Gate>,
+pub(crate) struct RouteMatch<'a> {
+    pub(crate) binding: &'a Arc<RouteBinding>,
     /// The route's own rules.
     route: Option<(&'a Guard, &'a Route)>,
 }
 
-/// The setup of the moment.
-pub(crate) struct Current(RwLock<Arc<Setup>>);
+/// The snapshot of the moment.
+pub(crate) struct Current(RwLock<Arc<Snapshot>>);
 
 impl Current {
-    pub(crate) fn new(first: Setup) -> Current {
+    pub(crate) fn new(first: Snapshot) -> Current {
         Current(RwLock::new(Arc::new(first)))
     }
 
     /// What is configured now.
-    pub(crate) fn get(&self) -> Arc<Setup> {
+    pub(crate) fn get(&self) -> Arc<Snapshot> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn replace(&self, next: Setup) {
+    pub(crate) fn replace(&self, next: Snapshot) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
     }
 }
 
-impl Setup {
+impl Snapshot {
     /// The first one. `addresses`: the bound ones of the listeners, in their order.
-    pub(crate) fn new(settings: Settings, addresses: &[SocketAddr]) -> Setup {
+    pub(crate) fn new(settings: Settings, addresses: &[SocketAddr]) -> Snapshot {
         let pools = settings.pools.iter().map(|pool| Arc::new(Pool::new(pool, &settings))).collect();
         let guard = Guard::new(&settings.access);
         let guards = settings.routes.iter().map(|route| Guard::new(&route.access)).collect();
-        Setup::with(settings, pools, (guard, guards), addresses)
+        Snapshot::with(settings, pools, (guard, guards), addresses)
     }
 
     /// The next one. Pools, backends and counts go on, as far as they are in both.
-    pub(crate) fn renewed(&self, settings: Settings, addresses: &[SocketAddr]) -> Setup {
+    pub(crate) fn renewed(&self, settings: Settings, addresses: &[SocketAddr]) -> Snapshot {
         let pool = |pool: &_| self.renewed_pool(pool, &settings);
         let pools = settings.pools.iter().map(pool).collect();
         let guard = self.guard.renewed(&settings.access);
@@ -80,19 +80,19 @@ impl Setup {
                 pool.retire();
             }
         }
-        Setup::with(settings, pools, (guard, guards), addresses)
+        Snapshot::with(settings, pools, (guard, guards), addresses)
     }
 
     /// The way of a request that came to this listener; `None`: there is none.
-    pub(crate) fn way<B>(&self, listener: usize, request: &Request<B>) -> Option<Way<'_>> {
-        let gates = self.gates.get(listener)?;
+    pub(crate) fn matched<B>(&self, listener: usize, request: &Request<B>) -> Option<RouteMatch<'_>> {
+        let bindings = self.bindings.get(listener)?;
         let host = request.headers().get(header::HOST).map(|host| host.as_bytes());
         match route::find(&self.settings.routes, host, request.uri().path(), request.headers()) {
             Some(n) => {
                 let route = self.guards.get(n).zip(self.settings.routes.get(n));
-                gates.routes.get(n).map(|gate| Way { gate, route })
+                bindings.routes.get(n).map(|binding| RouteMatch { binding, route })
             }
-            None => gates.own.as_ref().map(|gate| Way { gate, route: None }),
+            None => bindings.own.as_ref().map(|binding| RouteMatch { binding, route: None }),
         }
     }
 
@@ -101,27 +101,27 @@ impl Setup {
         pools: Vec<Arc<Pool>>,
         (guard, guards): (Guard, Vec<Guard>),
         addresses: &[SocketAddr],
-    ) -> Setup {
+    ) -> Snapshot {
         let pools: HashMap<_, _> = pools.into_iter().map(|pool| (pool.name.to_string(), pool)).collect();
-        let gate = |address: SocketAddr, route: Option<Arc<str>>, pool: &str| {
+        let binding = |address: SocketAddr, route: Option<Arc<str>>, pool: &str| {
             // The configuration names no pool that is not there.
-            pools.get(pool).map(|pool| Arc::new(Gate { address, route, pool: Arc::clone(pool) }))
+            pools.get(pool).map(|pool| Arc::new(RouteBinding { address, route, pool: Arc::clone(pool) }))
         };
         let names: Vec<Arc<str>> = settings.routes.iter().map(|route| route.name.as_str().into()).collect();
         let routes = || settings.routes.iter().zip(&names);
-        let of_listener = |address: &SocketAddr, pool: Option<&str>| Gates {
+        let of_listener = |address: &SocketAddr, pool: Option<&str>| ListenerBindings {
             routes: routes()
-                .filter_map(|(route, name)| gate(*address, Some(Arc::clone(name)), &route.pool))
+                .filter_map(|(route, name)| binding(*address, Some(Arc::clone(name)), &route.pool))
                 .collect(),
-            own: pool.and_then(|pool| gate(*address, None, pool)),
+            own: pool.and_then(|pool| binding(*address, None, pool)),
         };
         let listeners = addresses.iter().zip(&settings.listeners);
-        let gates =
+        let bindings =
             listeners.map(|(address, listener)| of_listener(address, listener.pool.as_deref())).collect();
-        Setup { pools, guard, guards, gates, settings }
+        Snapshot { pools, guard, guards, bindings, settings }
     }
 
-    fn renewed_pool(&self, pool: &crate::config::settings::Pool, settings: &Settings) -> Arc<Pool> {
+    fn renewed_pool(&self, pool: &crate::config::settings::PoolSettings, settings: &Settings) -> Arc<Pool> {
         match self.pools.get(&pool.name) {
             Some(present) => {
                 present.configure(pool, settings);
@@ -137,7 +137,7 @@ impl Setup {
     }
 }
 
-impl<'a> Way<'a> {
+impl<'a> RouteMatch<'a> {
     pub(crate) fn guard(&self) -> Option<&'a Guard> {
         self.route.map(|(guard, _)| guard)
     }

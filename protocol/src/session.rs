@@ -15,7 +15,7 @@
 //!    +---------+ -----------------------> | Over |   also from Waiting and Dialing: nothing left to
 //!                                         +------+   deliver, deadline, refused, poison
 //!
-//!    Linked --> Parting --> Waiting: a planned move; see `departure`
+//!    Linked --> Parting --> Waiting: a planned move; see `migration`
 //!    Linked --> Over, and the client is closed later: one that must begin anew; see `orphan`
 //!
 //! client side                          (a client that may come back: Open, and away; see `resume`)
@@ -36,9 +36,9 @@
 //! backend was dialled with the client's own handshake.
 //!
 //! The files beside this one hold parts of the same machine: `opening` begins it, `state` outlives it, `reading` and
-//! `standing` are more of its inputs and outputs, `command` and `event` what the driver is asked and told,
+//! `status` are more of its inputs and outputs, `command` and `event` what the driver is asked and told,
 //! `backend_link` and `client_link` what belongs to one connection, `underway` what goes on besides relaying.
-//! `failover` leaves a backend and takes the next, `departure` leaves one that works, `ending` says goodbye,
+//! `failover` leaves a backend and takes the next, `migration` leaves one that works, `ending` says goodbye,
 //! `deadlines` knows what may last how long, `silence` judges a backend that says nothing, `client_link` also whether a
 //! client is there. `service` is the part toward services that link the shim, `resume` that toward clients which may
 //! come back, `orphan` that toward clients which must begin anew.
@@ -48,21 +48,21 @@ mod client_link;
 mod command;
 mod config;
 mod deadlines;
-mod departure;
 mod ending;
 mod event;
 mod failover;
 #[cfg(debug_assertions)]
 mod invariants;
 mod ledger;
+mod migration;
 mod opening;
 mod orphan;
 mod reading;
 mod resume;
 mod service;
 mod silence;
-mod standing;
 mod state;
+mod status;
 #[cfg(test)]
 mod tests;
 mod underway;
@@ -80,21 +80,21 @@ use crate::websocket::violation::Violation;
 
 pub use command::{Command, Dial};
 pub use config::{AckMode, Codes, Config};
-pub use departure::{Move, Outcome, Stay};
-pub use ending::{Cause, End};
+pub use ending::{EndCause, SessionEnd};
 pub use event::Event;
 pub use failover::{DialFailure, Failure};
 pub use ledger::{Counts, Ledger};
+pub use migration::{Move, MoveOutcome, Stay};
 pub use opening::{ClientKind, Opening};
-pub use service::Breach;
+pub use service::ServiceBreach;
 pub use silence::{Evidence, Judgement};
-pub use standing::State;
 pub use state::SessionState;
+pub use status::Status;
 
 use backend_link::BackendLink;
 use client_link::ClientLink;
 use ledger::Exceptions;
-use resume::Returning;
+use resume::ResumableSession;
 use service::Commits;
 use underway::Underway;
 
@@ -111,7 +111,7 @@ pub enum SessionSide {
 
 /// The client's side.
 #[derive(Debug)]
-enum Client {
+enum ClientPhase {
     /// It may say anything.
     Open,
     /// It has said Close (and hears the answer, which is to come), or hung up.
@@ -125,7 +125,7 @@ enum Client {
 
 /// The backend's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Backend {
+enum BackendPhase {
     /// A backend is connected.
     Linked,
     /// It was told Close, so that the session can move; its last words are relayed.
@@ -143,8 +143,8 @@ enum Backend {
 /// What the backend is told once the client's messages are delivered, and when that, and what is
 /// undelivered with it, is given up.
 #[derive(Debug)]
-struct Goodbye {
-    farewell: Farewell,
+struct Closing {
+    words: ClosingWords,
     give_up: Time,
     /// How far the backend had acknowledged when its answer to the farewell was waited for last.
     reached: u64,
@@ -152,7 +152,7 @@ struct Goodbye {
 
 /// The last that a backend is told.
 #[derive(Debug)]
-enum Farewell {
+enum ClosingWords {
     Close(Box<[u8]>),
     HangUp,
 }
@@ -165,7 +165,7 @@ pub struct Session {
     state: SessionState,
     client_link: ClientLink,
     backend_link: BackendLink,
-    backend: Backend,
+    backend: BackendPhase,
     memory_short: bool,
     /// The driver was told to come back at this time; nothing expires before it.
     due: Time,
@@ -177,7 +177,7 @@ impl Session {
 
     /// Takes bytes that were read from the client.
     pub fn handle_client(&mut self, now: Time, mut input: &[u8]) {
-        self.client_link.timers.hear(now);
+        self.client_link.timers.handle_bytes(now);
         let (mut ended, messages) = (false, self.state.ring.whole_seq());
         while self.client_listens() {
             match self.client_link.scanner.next(&mut input) {
@@ -201,30 +201,33 @@ impl Session {
             return;
         }
         match self.state.client {
-            Client::Open => self.client_left(now, None, Cause::ClientGone),
-            Client::Left { .. } | Client::Told { .. } => self.client_over(),
-            Client::Over => {}
+            ClientPhase::Open => self.client_left(now, None, EndCause::ClientGone),
+            ClientPhase::Left { .. } | ClientPhase::Told { .. } => self.client_over(),
+            ClientPhase::Over => {}
         }
     }
 
     fn client_data(&mut self, now: Time, data: &Data<'_>) {
         let linked = self.state.shim.is_some() && self.client_link_data(now, data);
-        if !linked && matches!(self.state.client, Client::Open) {
+        if !linked && matches!(self.state.client, ClientPhase::Open) {
             self.state.ring.append(data);
         }
     }
 
     fn client_listens(&self) -> bool {
-        matches!(self.state.client, Client::Open | Client::Told { deaf: false, answered: false, .. })
+        matches!(
+            self.state.client,
+            ClientPhase::Open | ClientPhase::Told { deaf: false, answered: false, .. }
+        )
     }
 
     fn client_control(&mut self, now: Time, control: &Control) {
         match (control.opcode, &self.state.client) {
-            (Opcode::Close, Client::Open) => {
-                self.client_left(now, Some(control.payload().into()), Cause::ClientClose);
+            (Opcode::Close, ClientPhase::Open) => {
+                self.client_left(now, Some(control.payload().into()), EndCause::ClientClose);
             }
             (Opcode::Close, _) => self.client_answered(control.payload()),
-            (Opcode::Ping, Client::Open) => self.state.down.control(Opcode::Pong, control.payload()),
+            (Opcode::Ping, ClientPhase::Open) => self.state.down.control(Opcode::Pong, control.payload()),
             // A pong is a sign of life, as any byte is; what it answers says how far the client has read.
             (Opcode::Pong, _) => {
                 if self.state.shim.is_some() {
@@ -246,7 +249,7 @@ impl Session {
             match self.backend_link.scanner.next(&mut input) {
                 Ok(Some(Item::Control(control))) => self.backend_control(now, &control),
                 Ok(Some(item)) => {
-                    self.backend_link.timers.hear(now);
+                    self.backend_link.timers.handle_bytes(now);
                     let Some(data) = item.data() else { continue };
                     ended |= data.messages > 0;
                     self.backend_data(now, &data, heard, direct);
@@ -282,7 +285,10 @@ impl Session {
 
     /// A backend is connected.
     fn linked(&self) -> bool {
-        matches!(self.backend, Backend::Linked | Backend::Parting { .. } | Backend::Closing { .. })
+        matches!(
+            self.backend,
+            BackendPhase::Linked | BackendPhase::Parting { .. } | BackendPhase::Closing { .. }
+        )
     }
 
     fn backend_listens(&self) -> bool {
@@ -291,7 +297,7 @@ impl Session {
 
     /// Data for the client still has a reader.
     fn client_hears(&self) -> bool {
-        matches!(self.state.client, Client::Open | Client::Left { hears: true })
+        matches!(self.state.client, ClientPhase::Open | ClientPhase::Left { hears: true })
     }
 
     fn backend_control(&mut self, now: Time, control: &Control) {
@@ -310,7 +316,7 @@ impl Session {
         self.backend_link.unanswered.acknowledged(now, self.state.ring.base_seq(), self.config.ack_timeout);
         let hold = self.commits().is_none().then_some(self.config.ack_hold);
         if let Some(took) = self.backend_link.writer.acknowledge(&mut self.state.ring, now, payload, hold) {
-            self.backend_link.timers.hear(now);
+            self.backend_link.timers.handle_bytes(now);
             self.pong_took(took);
             self.note_progress(now);
             // A service that is left must have heard of it.
@@ -329,26 +335,26 @@ impl Session {
         self.wait_for_the_slow_client(now);
         self.backend_link.writer.end_holds(&mut self.state.ring, now);
         self.expire(now);
-        self.say_farewell(now);
+        self.say_closing_words(now);
         self.depart(now);
         self.settle(now);
-        self.prepare_target(entropy);
+        self.prepare_successor(entropy);
         self.plan_dial(now, entropy);
         self.draw_turn(entropy);
         if self.linked() {
             let keepalive = self.keepalive_due(now) || self.wants_proof() || self.owes_notice();
-            let acks = self.backend_link.pongs && self.backend == Backend::Linked;
+            let acks = self.backend_link.pongs && self.backend == BackendPhase::Linked;
             let wanted = Wanted {
                 acks,
                 bounded: acks && self.expects_pongs(now),
                 keepalive,
                 frame_rest: self.client_link.scanner.remaining(),
-                tidings: self.tidings(),
+                notice: self.notice(),
                 window_max: self.config.ring_limit as u64,
                 patience: self.config.ack_timeout,
             };
             if self.backend_link.writer.prepare(&self.state.ring, now, &wanted, entropy) {
-                self.tidings_told(wanted.tidings);
+                self.notice_told(wanted.notice);
             }
             if self.config.ack == AckMode::None {
                 self.note_mark(now);
@@ -379,7 +385,7 @@ impl Session {
         match to {
             SessionSide::Client => self.client_transmit(),
             SessionSide::Backend => self.backend_transmit(),
-            SessionSide::NextBackend => self.target_transmit(),
+            SessionSide::NextBackend => self.successor_transmit(),
         }
     }
 
@@ -389,15 +395,17 @@ impl Session {
         match to {
             SessionSide::Client => self.client_written(n),
             SessionSide::Backend => self.backend_written(n),
-            SessionSide::NextBackend => self.target_written(n),
+            SessionSide::NextBackend => self.successor_written(n),
         }
     }
 
     fn backend_transmit(&self) -> Gather<'_> {
         match self.backend {
-            Backend::Linked | Backend::Parting { .. } => self.backend_link.writer.transmit(&self.state.ring),
+            BackendPhase::Linked | BackendPhase::Parting { .. } => {
+                self.backend_link.writer.transmit(&self.state.ring)
+            }
             // After a backend's Close it gets nothing but ours.
-            Backend::Closing { .. } if self.backend_link.writer.closing() => {
+            BackendPhase::Closing { .. } if self.backend_link.writer.closing() => {
                 self.backend_link.writer.transmit(&self.state.ring)
             }
             _ => Gather::new(),
@@ -422,7 +430,11 @@ impl Session {
     }
 
     fn client_transmit(&self) -> Gather<'_> {
-        if matches!(self.state.client, Client::Over) { Gather::new() } else { self.state.down.transmit() }
+        if matches!(self.state.client, ClientPhase::Over) {
+            Gather::new()
+        } else {
+            self.state.down.transmit()
+        }
     }
 
     fn client_written(&mut self, n: usize) {
@@ -454,13 +466,14 @@ impl Session {
 
     /// And its end will not come, since nothing of the client's is passed on any more.
     fn stays_cut(&self) -> bool {
-        !matches!(self.state.client, Client::Open) && self.backend_is_cut()
+        !matches!(self.state.client, ClientPhase::Open) && self.backend_is_cut()
     }
 
     /// All that the client gets is written, and nothing more will be: its socket's write side may
     /// be shut.
     pub fn client_finished(&self) -> bool {
-        matches!(self.state.client, Client::Told { .. } | Client::Over) && self.state.down.waiting() == 0
+        matches!(self.state.client, ClientPhase::Told { .. } | ClientPhase::Over)
+            && self.state.down.waiting() == 0
     }
 
     /// The client has said something whole to the backend (`whole`), which gets it at once.
@@ -478,24 +491,24 @@ impl Session {
         self.state.shim.as_mut().and_then(|shim| shim.commits.as_mut())
     }
 
-    fn returning(&self) -> Option<&Returning> {
+    fn returning(&self) -> Option<&ResumableSession> {
         self.state.shim.as_ref().and_then(|shim| shim.returning.as_ref())
     }
 
-    fn returning_mut(&mut self) -> Option<&mut Returning> {
+    fn returning_mut(&mut self) -> Option<&mut ResumableSession> {
         self.state.shim.as_mut().and_then(|shim| shim.returning.as_mut())
     }
 
-    fn goodbye(&self) -> Option<&Goodbye> {
-        self.state.exceptions.as_ref().and_then(|exceptions| exceptions.goodbye.as_ref())
+    fn closing(&self) -> Option<&Closing> {
+        self.state.exceptions.as_ref().and_then(|exceptions| exceptions.closing.as_ref())
     }
 
-    fn goodbye_mut(&mut self) -> Option<&mut Goodbye> {
-        self.state.exceptions.as_mut().and_then(|exceptions| exceptions.goodbye.as_mut())
+    fn closing_mut(&mut self) -> Option<&mut Closing> {
+        self.state.exceptions.as_mut().and_then(|exceptions| exceptions.closing.as_mut())
     }
 
-    fn farewell(&self) -> Option<&Farewell> {
-        self.goodbye().map(|goodbye| &goodbye.farewell)
+    fn words(&self) -> Option<&ClosingWords> {
+        self.closing().map(|closing| &closing.words)
     }
 
     fn exceptions(&mut self) -> &mut Exceptions {
@@ -504,12 +517,12 @@ impl Session {
 
     fn client_violated(&mut self, now: Time, violation: Violation) {
         self.note(Event::ClientViolation(violation));
-        if let Client::Told { deaf, .. } = &mut self.state.client {
+        if let ClientPhase::Told { deaf, .. } = &mut self.state.client {
             *deaf = true;
             return;
         }
         let code = violation.close_code();
-        self.dismiss(now, code, violation.close_reason(), Cause::ProtocolClient, true);
+        self.dismiss(now, code, violation.close_reason(), EndCause::ProtocolClient, true);
     }
 
     fn backend_violated(&mut self, now: Time, violation: Violation) {
@@ -519,7 +532,7 @@ impl Session {
             let reason = violation.close_reason();
             // It cannot acknowledge anything any more, since it is no longer heard.
             self.drop_undelivered();
-            self.dismiss(now, violation.close_code(), reason, Cause::ProtocolBackendTooBig, false);
+            self.dismiss(now, violation.close_code(), reason, EndCause::ProtocolBackendTooBig, false);
         } else {
             self.leave_backend(now, Failure::Protocol);
         }

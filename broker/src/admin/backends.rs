@@ -11,10 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use steadfast_protocol::time::Time;
 
 use super::extract::Path;
-use super::{Admin, Error};
+use super::{Admin, AdminError};
 use crate::clock;
 use crate::config::{self, settings};
-use crate::upstream::backend::{Adjustment, Backend, Origin, WEIGHT_MAX};
+use crate::upstream::backend::{Adjustment, Backend, BackendOrigin, WEIGHT_MAX};
 use crate::upstream::health::agent::Score;
 use crate::upstream::pool::Pool;
 
@@ -68,9 +68,9 @@ impl BackendView {
             name: backend.name.clone(),
             address: backend.address(),
             origin: match backend.origin {
-                Origin::File => "file",
-                Origin::Api => "api",
-                Origin::Dns(_) => "dns",
+                BackendOrigin::File => "file",
+                BackendOrigin::Api => "api",
+                BackendOrigin::Dns(_) => "dns",
             },
             state: view.state.name(),
             state_for_ms: now.since(view.since).as_millis() as u64,
@@ -128,7 +128,7 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<usize>>,
 /// Every pool, in the order of the configuration.
 pub(super) async fn pools(State(admin): State<Admin>) -> Json<serde_json::Value> {
     let view = |pool: Arc<Pool>| {
-        let present = pool.present();
+        let present = pool.snapshot();
         PoolView {
             name: pool.name.to_string(),
             balance: present.settings.balance.name(),
@@ -148,7 +148,7 @@ pub(super) async fn all(State(admin): State<Admin>) -> Json<serde_json::Value> {
     let mut drains = admin.broker.operations.drains();
     let mut views = Vec::new();
     for pool in in_order(&admin) {
-        let (present, removed) = (pool.present(), pool.removed());
+        let (present, removed) = (pool.snapshot(), pool.removed());
         let backends = present.backends.iter().chain(&removed);
         views.extend(backends.map(|backend| BackendView::new(now, backend, drains.remove(&backend.id))));
     }
@@ -160,10 +160,10 @@ pub(super) async fn add(
     State(admin): State<Admin>,
     Path(pool): Path<String>,
     addition: Result<Json<Addition>, JsonRejection>,
-) -> Result<(StatusCode, Json<serde_json::Value>), Error> {
+) -> Result<(StatusCode, Json<serde_json::Value>), AdminError> {
     let Json(addition) = addition?;
     let pool = pool_named(&admin, &pool)?;
-    let backend = addition.backend().map_err(Error::invalid)?;
+    let backend = addition.backend().map_err(AdminError::invalid)?;
     pool.add(&backend)?;
     Ok((StatusCode::CREATED, shown(&admin, &pool, &backend.name)?))
 }
@@ -173,11 +173,11 @@ pub(super) async fn adjust(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
     patch: Result<Json<Patch>, JsonRejection>,
-) -> Result<Json<serde_json::Value>, Error> {
+) -> Result<Json<serde_json::Value>, AdminError> {
     let Json(patch) = patch?;
     let pool = pool_named(&admin, &pool)?;
     let backend = named(&pool, &name)?;
-    backend.adjust(clock::now(), patch.adjustment().map_err(Error::invalid)?);
+    backend.adjust(clock::now(), patch.adjustment().map_err(AdminError::invalid)?);
     tracing::info!(pool = &*pool.name, backend = name, "backend adjusted by the API");
     shown(&admin, &pool, &name)
 }
@@ -186,19 +186,25 @@ pub(super) async fn adjust(
 pub(super) async fn remove(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
-) -> Result<Json<serde_json::Value>, Error> {
+) -> Result<Json<serde_json::Value>, AdminError> {
     pool_named(&admin, &pool)?.remove(&name)?;
     Ok(Json(serde_json::json!({ "removed": name })))
 }
 
 impl Addition {
-    fn backend(self) -> Result<settings::Backend, String> {
+    fn backend(self) -> Result<settings::BackendSettings, String> {
         let backend = config::backend(&self.url)?;
         let name = self.name.as_deref().map(config::name).transpose()?;
         let weight = checked_weight(self.weight.unwrap_or(backend.weight))?;
         checked_limit(self.max_sessions)?;
         let Addition { backup, max_sessions, .. } = self;
-        Ok(settings::Backend { name: name.unwrap_or(backend.name), weight, backup, max_sessions, ..backend })
+        Ok(settings::BackendSettings {
+            name: name.unwrap_or(backend.name),
+            weight,
+            backup,
+            max_sessions,
+            ..backend
+        })
     }
 }
 
@@ -238,21 +244,21 @@ fn checked_limit(max: Option<usize>) -> Result<(), String> {
 }
 
 fn in_order(admin: &Admin) -> Vec<Arc<Pool>> {
-    let setup = admin.broker.setup();
-    let pool = |pool: &settings::Pool| setup.pools.get(&pool.name).cloned();
-    setup.settings.pools.iter().filter_map(pool).collect()
+    let snapshot = admin.broker.snapshot();
+    let pool = |pool: &settings::PoolSettings| snapshot.pools.get(&pool.name).cloned();
+    snapshot.settings.pools.iter().filter_map(pool).collect()
 }
 
-pub(super) fn pool_named(admin: &Admin, name: &str) -> Result<Arc<Pool>, Error> {
-    let pool = admin.broker.setup().pools.get(name).cloned();
-    pool.ok_or_else(|| Error::not_found(format!("there is no pool named {name:?}")))
+pub(super) fn pool_named(admin: &Admin, name: &str) -> Result<Arc<Pool>, AdminError> {
+    let pool = admin.broker.snapshot().pools.get(name).cloned();
+    pool.ok_or_else(|| AdminError::not_found(format!("there is no pool named {name:?}")))
 }
 
-pub(super) fn named(pool: &Pool, name: &str) -> Result<Arc<Backend>, Error> {
-    pool.named(name).ok_or_else(|| Error::not_found(format!("the pool has no backend named {name:?}")))
+pub(super) fn named(pool: &Pool, name: &str) -> Result<Arc<Backend>, AdminError> {
+    pool.named(name).ok_or_else(|| AdminError::not_found(format!("the pool has no backend named {name:?}")))
 }
 
-pub(super) fn shown(admin: &Admin, pool: &Pool, name: &str) -> Result<Json<serde_json::Value>, Error> {
+pub(super) fn shown(admin: &Admin, pool: &Pool, name: &str) -> Result<Json<serde_json::Value>, AdminError> {
     let backend = named(pool, name)?;
     let drain = admin.broker.operations.drains().remove(&backend.id);
     Ok(Json(serde_json::json!({ "backend": BackendView::new(clock::now(), &backend, drain) })))

@@ -8,19 +8,19 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use super::Error;
+use super::AdminError;
 
 /// The parts of the path that stand for something, decoded.
 #[derive(Debug)]
 pub(super) struct Path<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
-    type Rejection = Error;
+    type Rejection = AdminError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, Error> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, AdminError> {
         let read = axum::extract::Path::from_request_parts(parts, state).await;
         let axum::extract::Path(value) =
-            read.map_err(|rejection| Error::new(rejection.status(), "invalid", rejection.body_text()))?;
+            read.map_err(|rejection| AdminError::new(rejection.status(), "invalid", rejection.body_text()))?;
         Ok(Path(value))
     }
 }
@@ -28,35 +28,35 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 /// A body that may be left out. One that is there must be JSON and be called so: what somebody wants is not
 /// to be passed over.
 #[derive(Debug)]
-pub(super) struct Body<T>(pub(super) T);
+pub(super) struct OptionalBody<T>(pub(super) T);
 
-impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = Error;
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalBody<T> {
+    type Rejection = AdminError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Body<T>, Error> {
+    async fn from_request(request: Request, state: &S) -> Result<OptionalBody<T>, AdminError> {
         let (parts, body) = request.into_parts();
         let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await?;
         if bytes.is_empty() {
-            return Ok(Body(T::default()));
+            return Ok(OptionalBody(T::default()));
         }
         let Json(value) = Json::from_request(Request::from_parts(parts, bytes.into()), state).await?;
-        Ok(Body(value))
+        Ok(OptionalBody(value))
     }
 }
 
-impl From<BytesRejection> for Error {
-    fn from(rejection: BytesRejection) -> Error {
-        Error::new(rejection.status(), "invalid", rejection.body_text())
+impl From<BytesRejection> for AdminError {
+    fn from(rejection: BytesRejection) -> AdminError {
+        AdminError::new(rejection.status(), "invalid", rejection.body_text())
     }
 }
 
-impl From<JsonRejection> for Error {
-    fn from(rejection: JsonRejection) -> Error {
+impl From<JsonRejection> for AdminError {
+    fn from(rejection: JsonRejection) -> AdminError {
         let status = match rejection {
             // As every other value that is not allowed.
             JsonRejection::JsonDataError(_) => StatusCode::BAD_REQUEST,
             _ => rejection.status(),
         };
-        Error::new(status, "invalid", rejection.body_text())
+        AdminError::new(status, "invalid", rejection.body_text())
     }
 }

@@ -9,12 +9,12 @@ use axum::http::{self, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{Admin, Error};
-use crate::config::Token;
+use super::{Admin, AdminError};
+use crate::config::AdminToken;
 
 /// Why a request is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Denial {
+enum GuardDenial {
     /// It does not show the token.
     Unauthorized,
     /// Others than this machine's users can connect, and there is no token.
@@ -30,7 +30,7 @@ pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Ne
     if !request.uri().path().starts_with("/api/") {
         return next.run(request).await;
     }
-    let judged = judge(admin.broker.setup().settings.admin.token.as_ref(), admin.local, &request);
+    let judged = judge(admin.broker.snapshot().settings.admin.token.as_ref(), admin.local, &request);
     match judged {
         Ok(()) => next.run(request).await,
         Err(denial) => denial.into_response(),
@@ -40,19 +40,19 @@ pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Ne
 /// With a token, who shows it may come in. Without one, who is on this machine may, but no page that a
 /// browser on it shows: browsers name a page's origin with each of its requests that is no GET (RFC 6454,
 /// 7), and a page whose own name leads to this machine still names that in `Host`.
-fn judge<B>(token: Option<&Token>, local: bool, request: &http::Request<B>) -> Result<(), Denial> {
+fn judge<B>(token: Option<&AdminToken>, local: bool, request: &http::Request<B>) -> Result<(), GuardDenial> {
     if let Some(token) = token {
         let shown = bearer(request.headers()).is_some_and(|offered| token.is(offered));
-        return if shown { Ok(()) } else { Err(Denial::Unauthorized) };
+        return if shown { Ok(()) } else { Err(GuardDenial::Unauthorized) };
     }
     if !local {
-        return Err(Denial::Closed);
+        return Err(GuardDenial::Closed);
     }
     if !names_loopback(request) {
-        return Err(Denial::ForeignHost);
+        return Err(GuardDenial::ForeignHost);
     }
     if changes(request.method()) && request.headers().contains_key(header::ORIGIN) {
-        return Err(Denial::FromPage);
+        return Err(GuardDenial::FromPage);
     }
     Ok(())
 }
@@ -88,30 +88,30 @@ fn is_loopback(authority: &str) -> bool {
         || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-impl IntoResponse for Denial {
+impl IntoResponse for GuardDenial {
     fn into_response(self) -> Response {
-        if self == Denial::Unauthorized {
+        if self == GuardDenial::Unauthorized {
             let sentence = "show the token of the broker's [admin] table: Authorization: Bearer TOKEN";
-            let error = Error::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence);
+            let error = AdminError::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence);
             let scheme = HeaderValue::from_static("Bearer");
             return ([(header::WWW_AUTHENTICATE, scheme)], error).into_response();
         }
-        Error::new(StatusCode::FORBIDDEN, "forbidden", self.sentence()).into_response()
+        AdminError::new(StatusCode::FORBIDDEN, "forbidden", self.sentence()).into_response()
     }
 }
 
-impl Denial {
+impl GuardDenial {
     fn sentence(self) -> &'static str {
         match self {
-            Denial::Unauthorized => "the token is missing or wrong",
-            Denial::Closed => {
+            GuardDenial::Unauthorized => "the token is missing or wrong",
+            GuardDenial::Closed => {
                 "admin.address is no loopback address, and there is no token: set admin.token or \
                  admin.token_file, or use an address such as 127.0.0.1:9000"
             }
-            Denial::ForeignHost => {
+            GuardDenial::ForeignHost => {
                 "without a token the API answers only requests whose Host is localhost or a loopback address"
             }
-            Denial::FromPage => {
+            GuardDenial::FromPage => {
                 "without a token web pages may not change anything; send the request without an Origin header"
             }
         }
@@ -125,8 +125,8 @@ mod tests {
     const SECRET: &str = "0123456789abcdef";
 
     /// Judges a request with these headers; GET unless it changes something.
-    fn judged(token: bool, local: bool, method: Method, headers: &[(&str, &str)]) -> Result<(), Denial> {
-        let token = Token::new(SECRET).ok().filter(|_| token);
+    fn judged(token: bool, local: bool, method: Method, headers: &[(&str, &str)]) -> Result<(), GuardDenial> {
+        let token = AdminToken::new(SECRET).ok().filter(|_| token);
         let mut request = http::Request::builder().method(method).uri("/api/v1/backends");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -153,7 +153,7 @@ mod tests {
         for (headers, allowed) in cases {
             for method in [Method::GET, Method::POST, Method::DELETE] {
                 for local in [true, false] {
-                    let expected = if allowed { Ok(()) } else { Err(Denial::Unauthorized) };
+                    let expected = if allowed { Ok(()) } else { Err(GuardDenial::Unauthorized) };
                     assert_eq!(judged(true, local, method.clone(), headers), expected, "{headers:?}");
                 }
             }
@@ -164,7 +164,7 @@ mod tests {
     fn without_a_token_another_address_is_closed() {
         for method in [Method::GET, Method::POST] {
             let headers = [("host", "localhost"), ("authorization", "Bearer 0123456789abcdef")];
-            assert_eq!(judged(false, false, method, &headers), Err(Denial::Closed));
+            assert_eq!(judged(false, false, method, &headers), Err(GuardDenial::Closed));
         }
     }
 
@@ -188,12 +188,12 @@ mod tests {
         for host in bad {
             for method in [Method::GET, Method::POST] {
                 let verdict = judged(false, true, method, &[("host", host)]);
-                assert_eq!(verdict, Err(Denial::ForeignHost), "{host}");
+                assert_eq!(verdict, Err(GuardDenial::ForeignHost), "{host}");
             }
         }
-        assert_eq!(judged(false, true, Method::GET, &[]), Err(Denial::ForeignHost), "no Host at all");
+        assert_eq!(judged(false, true, Method::GET, &[]), Err(GuardDenial::ForeignHost), "no Host at all");
         let two = [("host", "localhost"), ("host", "example.com")];
-        assert_eq!(judged(false, true, Method::GET, &two), Err(Denial::ForeignHost));
+        assert_eq!(judged(false, true, Method::GET, &two), Err(GuardDenial::ForeignHost));
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
             judge(None, true, &request)
         };
         assert_eq!(judged("http://127.0.0.1:9000/api/v1/pools"), Ok(()));
-        assert_eq!(judged("http://example.com/api/v1/pools"), Err(Denial::ForeignHost));
+        assert_eq!(judged("http://example.com/api/v1/pools"), Err(GuardDenial::ForeignHost));
     }
 
     #[test]
@@ -212,10 +212,10 @@ mod tests {
         for (method, verdict) in [
             (Method::GET, Ok(())),
             (Method::HEAD, Ok(())),
-            (Method::POST, Err(Denial::FromPage)),
-            (Method::PATCH, Err(Denial::FromPage)),
-            (Method::DELETE, Err(Denial::FromPage)),
-            (Method::OPTIONS, Err(Denial::FromPage)),
+            (Method::POST, Err(GuardDenial::FromPage)),
+            (Method::PATCH, Err(GuardDenial::FromPage)),
+            (Method::DELETE, Err(GuardDenial::FromPage)),
+            (Method::OPTIONS, Err(GuardDenial::FromPage)),
         ] {
             assert_eq!(judged(false, true, method.clone(), &headers), verdict, "{method}");
         }

@@ -7,8 +7,8 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use super::extract::Body;
-use super::{Admin, Error};
+use super::extract::OptionalBody;
+use super::{Admin, AdminError};
 
 #[derive(Serialize)]
 struct ListenerView {
@@ -22,7 +22,7 @@ struct ListenerView {
 /// Which listener; without this all are meant.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Choice {
+pub(super) struct ListenerChoice {
     listener: Option<String>,
 }
 
@@ -34,20 +34,20 @@ pub(super) async fn all(State(admin): State<Admin>) -> Json<serde_json::Value> {
 /// Has listeners take no new sessions; those that are there go on.
 pub(super) async fn pause(
     State(admin): State<Admin>,
-    Body(choice): Body<Choice>,
-) -> Result<Json<serde_json::Value>, Error> {
+    OptionalBody(choice): OptionalBody<ListenerChoice>,
+) -> Result<Json<serde_json::Value>, AdminError> {
     set(&admin, choice, true)
 }
 
 /// Has listeners take sessions again.
 pub(super) async fn resume(
     State(admin): State<Admin>,
-    Body(choice): Body<Choice>,
-) -> Result<Json<serde_json::Value>, Error> {
+    OptionalBody(choice): OptionalBody<ListenerChoice>,
+) -> Result<Json<serde_json::Value>, AdminError> {
     set(&admin, choice, false)
 }
 
-fn set(admin: &Admin, choice: Choice, paused: bool) -> Result<Json<serde_json::Value>, Error> {
+fn set(admin: &Admin, choice: ListenerChoice, paused: bool) -> Result<Json<serde_json::Value>, AdminError> {
     let chosen = match choice.listener {
         Some(text) => vec![numbered(admin, &text)?],
         None => admin.broker.listeners().map(|listener| listener.number).collect(),
@@ -62,25 +62,27 @@ fn set(admin: &Admin, choice: Choice, paused: bool) -> Result<Json<serde_json::V
 }
 
 /// The number of the listener with this address.
-fn numbered(admin: &Admin, text: &str) -> Result<usize, Error> {
+fn numbered(admin: &Admin, text: &str) -> Result<usize, AdminError> {
     let wanted: SocketAddr = text.parse().map_err(|_| {
-        Error::invalid(format!("listener: expected an address such as \"127.0.0.1:8080\", found {text:?}"))
+        AdminError::invalid(format!(
+            "listener: expected an address such as \"127.0.0.1:8080\", found {text:?}"
+        ))
     })?;
     let found = admin.broker.listeners().find(|listener| listener.address == wanted);
     found.map(|listener| listener.number).ok_or_else(|| {
         let all: Vec<_> = admin.broker.listeners().map(|listener| listener.address.to_string()).collect();
-        Error::not_found(format!("no listener has the address {wanted}; they have {}", all.join(", ")))
+        AdminError::not_found(format!("no listener has the address {wanted}; they have {}", all.join(", ")))
     })
 }
 
 fn shown(admin: &Admin) -> Json<serde_json::Value> {
     let mut sessions: HashMap<SocketAddr, usize> = HashMap::new();
     for entry in admin.broker.sessions.registry.all() {
-        *sessions.entry(entry.gate.address).or_default() += 1;
+        *sessions.entry(entry.binding.address).or_default() += 1;
     }
-    let setup = admin.broker.setup();
-    let pool = |number: usize| setup.settings.listeners.get(number)?.pool.clone();
-    let view = |listener: crate::routing::listener::Listener| ListenerView {
+    let snapshot = admin.broker.snapshot();
+    let pool = |number: usize| snapshot.settings.listeners.get(number)?.pool.clone();
+    let view = |listener: crate::routing::listener::ListenerId| ListenerView {
         address: listener.address.to_string(),
         pool: pool(listener.number),
         paused: admin.broker.pauses.is_paused(listener.number),

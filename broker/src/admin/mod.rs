@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::broker::Broker;
 use crate::reload;
 use crate::telemetry::metrics::Exporter;
-use crate::upstream::pool::Refused;
+use crate::upstream::pool::PoolRefusal;
 
 /// Bytes of a request's body. The longest that makes sense is a backend's description.
 const BODY_MAX: usize = 16 * 1024;
@@ -34,7 +34,7 @@ const BODY_MAX: usize = 16 * 1024;
 struct Admin {
     broker: Arc<Broker>,
     exporter: Exporter,
-    reloads: mpsc::Sender<reload::Request>,
+    reloads: mpsc::Sender<reload::ReloadRequest>,
     /// Who can reach it is on this machine.
     local: bool,
 }
@@ -44,7 +44,7 @@ pub(crate) async fn serve(
     listener: std::net::TcpListener,
     broker: Arc<Broker>,
     exporter: Exporter,
-    reloads: mpsc::Sender<reload::Request>,
+    reloads: mpsc::Sender<reload::ReloadRequest>,
 ) {
     if let Err(error) = try_serve(listener, broker, exporter, reloads).await {
         tracing::error!(%error, "the admin listener has broken; sessions go on without it");
@@ -55,12 +55,12 @@ async fn try_serve(
     listener: std::net::TcpListener,
     broker: Arc<Broker>,
     exporter: Exporter,
-    reloads: mpsc::Sender<reload::Request>,
+    reloads: mpsc::Sender<reload::ReloadRequest>,
 ) -> io::Result<()> {
     let local = listener.local_addr()?.ip().to_canonical().is_loopback();
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let admin = Admin { broker, exporter, reloads, local };
-    if !local && admin.broker.setup().settings.admin.token.is_none() {
+    if !local && admin.broker.snapshot().settings.admin.token.is_none() {
         tracing::warn!("nobody may use the API: admin.address is no loopback address, and there is no token");
     }
     let router = pages().merge(api()).fallback(no_such_page).method_not_allowed_fallback(wrong_method);
@@ -97,12 +97,12 @@ fn api() -> Router<Admin> {
         .route_layer(middleware::from_fn(audit::record))
 }
 
-async fn no_such_page() -> Error {
-    Error::not_found("no such page; see /healthz, /readyz, /metrics and /api/v1")
+async fn no_such_page() -> AdminError {
+    AdminError::not_found("no such page; see /healthz, /readyz, /metrics and /api/v1")
 }
 
-async fn wrong_method() -> Error {
-    Error::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this page takes another method")
+async fn wrong_method() -> AdminError {
+    AdminError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this page takes another method")
 }
 
 async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
@@ -120,20 +120,20 @@ async fn figures(State(admin): State<Admin>) -> impl IntoResponse {
     (kind, admin.exporter.render(&admin.broker))
 }
 
-async fn reload_now(State(admin): State<Admin>) -> Result<Json<serde_json::Value>, Error> {
+async fn reload_now(State(admin): State<Admin>) -> Result<Json<serde_json::Value>, AdminError> {
     let (answer, done) = oneshot::channel();
-    let busy = || Error::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "other reloads wait; try again");
+    let busy = || AdminError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "other reloads wait; try again");
     admin.reloads.try_send(answer).map_err(|_| busy())?;
     match done.await {
         Ok(Ok(())) => Ok(Json(serde_json::json!({ "reloaded": true }))),
-        Ok(Err(problems)) => Err(Error::new(StatusCode::CONFLICT, "not_reloaded", problems)),
+        Ok(Err(problems)) => Err(AdminError::new(StatusCode::CONFLICT, "not_reloaded", problems)),
         Err(_) => Err(busy()),
     }
 }
 
 /// What the API answers when it cannot do what was asked.
 #[derive(Debug)]
-struct Error {
+struct AdminError {
     status: StatusCode,
     code: &'static str,
     message: String,
@@ -141,30 +141,30 @@ struct Error {
     operation: Option<String>,
 }
 
-impl Error {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Error {
-        Error { status, code, message: message.into(), operation: None }
+impl AdminError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> AdminError {
+        AdminError { status, code, message: message.into(), operation: None }
     }
 
-    fn not_found(message: impl Into<String>) -> Error {
-        Error::new(StatusCode::NOT_FOUND, "not_found", message)
+    fn not_found(message: impl Into<String>) -> AdminError {
+        AdminError::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    fn invalid(message: impl Into<String>) -> Error {
-        Error::new(StatusCode::BAD_REQUEST, "invalid", message)
+    fn invalid(message: impl Into<String>) -> AdminError {
+        AdminError::new(StatusCode::BAD_REQUEST, "invalid", message)
     }
 }
 
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Error {
+impl From<PoolRefusal> for AdminError {
+    fn from(refused: PoolRefusal) -> AdminError {
         match refused {
-            Refused::Taken(sentence) => Error::new(StatusCode::CONFLICT, "taken", sentence),
-            Refused::Unknown(sentence) => Error::not_found(sentence),
+            PoolRefusal::Taken(sentence) => AdminError::new(StatusCode::CONFLICT, "taken", sentence),
+            PoolRefusal::Unknown(sentence) => AdminError::not_found(sentence),
         }
     }
 }
 
-impl IntoResponse for Error {
+impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         let mut error = serde_json::json!({ "code": self.code, "message": self.message });
         if let Some(operation) = self.operation {

@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use super::audit::Concerns;
 use super::backends::{named, pool_named, shown};
-use super::extract::{Body, Path};
-use super::{Admin, Error, sessions};
+use super::extract::{OptionalBody, Path};
+use super::{Admin, AdminError, sessions};
 use crate::clock;
-use crate::operations::{Cause, Refused, Subject, Terms, View, Wish};
+use crate::operations::{OperationCause, OperationRefusal, OperationSnapshot, OperationTerms, Subject, Wish};
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Pool;
 
@@ -32,12 +32,12 @@ const TOLERANCE: u32 = 10;
 const ASKED: &str = "the API was asked for it";
 
 /// An operation, and its id for the record of changes.
-type Answer = (Extension<Concerns>, Json<Value>);
+type OperationAnswer = (Extension<Concerns>, Json<Value>);
 
 /// How an operation is to go about it. Each kind of request takes some of these.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Order {
+pub(super) struct OperationOrder {
     rate: Option<u32>,
     concurrency: Option<usize>,
     errors_max: Option<usize>,
@@ -88,8 +88,8 @@ struct StayingView {
     pinned: usize,
 }
 
-impl From<View> for OperationView {
-    fn from(view: View) -> Self {
+impl From<OperationSnapshot> for OperationView {
+    fn from(view: OperationSnapshot) -> Self {
         let (terms, remaining) = (view.terms, view.remaining);
         OperationView {
             id: view.id,
@@ -154,7 +154,7 @@ async fn all(State(admin): State<Admin>) -> Json<Value> {
 }
 
 /// One operation.
-async fn one(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<Value>, Error> {
+async fn one(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<Value>, AdminError> {
     Ok(json_of(admin.broker.operations.view(clock::now(), &id)?))
 }
 
@@ -164,39 +164,39 @@ async fn one(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<
 async fn drain(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
-    Body(order): Body<Order>,
-) -> Result<Response, Error> {
+    OptionalBody(order): OptionalBody<OperationOrder>,
+) -> Result<Response, AdminError> {
     order.takes_no("tolerance", order.tolerance.is_some())?;
     let (pool, backend) = found(&admin, &pool, &name)?;
-    begin(&admin, Subject::drain(&pool, &backend, Cause::Operator, ASKED.to_owned()), &order)
+    begin(&admin, Subject::drain(&pool, &backend, OperationCause::Operator, ASKED.to_owned()), &order)
 }
 
 /// Makes a backend's sessions leave it as if it had failed.
 async fn failover(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
-    Body(order): Body<Order>,
-) -> Result<Response, Error> {
+    OptionalBody(order): OptionalBody<OperationOrder>,
+) -> Result<Response, AdminError> {
     order.takes_no("force", order.force.is_some())?;
     order.takes_no("tolerance", order.tolerance.is_some())?;
     let (pool, backend) = found(&admin, &pool, &name)?;
-    begin(&admin, Subject::failover(&pool, &backend, Cause::Operator, ASKED.to_owned()), &order)
+    begin(&admin, Subject::failover(&pool, &backend, OperationCause::Operator, ASKED.to_owned()), &order)
 }
 
 /// Spreads a pool's sessions anew.
 async fn rebalance(
     State(admin): State<Admin>,
     Path(pool): Path<String>,
-    Body(order): Body<Order>,
-) -> Result<Response, Error> {
+    OptionalBody(order): OptionalBody<OperationOrder>,
+) -> Result<Response, AdminError> {
     let pool = pool_named(&admin, &pool)?;
-    let configured = pool.present().settings.rebalance.map_or(TOLERANCE, |rules| rules.tolerance);
+    let configured = pool.snapshot().settings.rebalance.map_or(TOLERANCE, |rules| rules.tolerance);
     let tolerance = order.tolerance.unwrap_or(configured);
-    begin(&admin, Subject::rebalance(&pool, tolerance, Cause::Operator, ASKED.to_owned()), &order)
+    begin(&admin, Subject::rebalance(&pool, tolerance, OperationCause::Operator, ASKED.to_owned()), &order)
 }
 
-fn begin(admin: &Admin, subject: Subject, order: &Order) -> Result<Response, Error> {
-    let terms = Terms::new(&admin.broker.setup().settings.drain, order.wish()?);
+fn begin(admin: &Admin, subject: Subject, order: &OperationOrder) -> Result<Response, AdminError> {
+    let terms = OperationTerms::new(&admin.broker.snapshot().settings.drain, order.wish()?);
     let view = admin.broker.operations.begin(clock::now(), subject, terms)?;
     Ok((StatusCode::ACCEPTED, answer(view)).into_response())
 }
@@ -207,22 +207,22 @@ fn begin(admin: &Admin, subject: Subject, order: &Order) -> Result<Response, Err
 async fn change(
     State(admin): State<Admin>,
     Path(id): Path<String>,
-    Body(order): Body<Order>,
-) -> Result<Answer, Error> {
+    OptionalBody(order): OptionalBody<OperationOrder>,
+) -> Result<OperationAnswer, AdminError> {
     order.takes_no("tolerance", order.tolerance.is_some())?;
     order.takes_no("time_limit_ms", order.time_limit_ms.is_some())?;
-    let setup = admin.broker.setup();
-    let change = (order.wish()?, &setup.settings.drain);
+    let snapshot = admin.broker.snapshot();
+    let change = (order.wish()?, &snapshot.settings.drain);
     Ok(answer(admin.broker.operations.patch(clock::now(), &id, change)?))
 }
 
 /// Ends it.
-async fn cancel(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Answer, Error> {
+async fn cancel(State(admin): State<Admin>, Path(id): Path<String>) -> Result<OperationAnswer, AdminError> {
     Ok(answer(admin.broker.operations.cancel(clock::now(), &id)?))
 }
 
 /// Makes one that has ended before its work was done go on.
-async fn resume(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Answer, Error> {
+async fn resume(State(admin): State<Admin>, Path(id): Path<String>) -> Result<OperationAnswer, AdminError> {
     Ok(answer(admin.broker.operations.resume(clock::now(), &id)?))
 }
 
@@ -232,7 +232,7 @@ async fn resume(State(admin): State<Admin>, Path(id): Path<String>) -> Result<An
 async fn undrain(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Value>, AdminError> {
     let (pool, backend) = found(&admin, &pool, &name)?;
     admin.broker.operations.undrain(clock::now(), &backend, ASKED);
     shown(&admin, &pool, &name)
@@ -242,7 +242,7 @@ async fn undrain(
 async fn disable(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Value>, AdminError> {
     let (pool, backend) = found(&admin, &pool, &name)?;
     admin.broker.operations.set_enabled(clock::now(), &backend, false)?;
     shown(&admin, &pool, &name)
@@ -252,14 +252,17 @@ async fn disable(
 async fn enable(
     State(admin): State<Admin>,
     Path((pool, name)): Path<(String, String)>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Value>, AdminError> {
     let (pool, backend) = found(&admin, &pool, &name)?;
     admin.broker.operations.set_enabled(clock::now(), &backend, true)?;
     shown(&admin, &pool, &name)
 }
 
 /// Makes one session leave its backend as if that had failed.
-async fn session_failover(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<Value>, Error> {
+async fn session_failover(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, AdminError> {
     let entry = sessions::named(&admin, &id)?;
     let left = {
         let mut core = entry.core();
@@ -271,20 +274,20 @@ async fn session_failover(State(admin): State<Admin>, Path(id): Path<String>) ->
     };
     if !left {
         let message = "the session has no backend to leave at present, or ends with it; see its state";
-        return Err(Error::new(StatusCode::CONFLICT, "conflict", message));
+        return Err(AdminError::new(StatusCode::CONFLICT, "conflict", message));
     }
     Ok(sessions::shown(&entry))
 }
 
 // ---- parts ----
 
-impl Order {
+impl OperationOrder {
     /// The request has no use for this.
-    fn takes_no(&self, key: &str, given: bool) -> Result<(), Error> {
-        if given { Err(Error::invalid(format!("{key}: this request does not take it"))) } else { Ok(()) }
+    fn takes_no(&self, key: &str, given: bool) -> Result<(), AdminError> {
+        if given { Err(AdminError::invalid(format!("{key}: this request does not take it"))) } else { Ok(()) }
     }
 
-    fn wish(&self) -> Result<Wish, Error> {
+    fn wish(&self) -> Result<Wish, AdminError> {
         let max = COUNT_MAX as usize;
         check("rate", self.rate.is_none_or(|rate| (1..=COUNT_MAX).contains(&rate)), "1 to 1000000")?;
         check("concurrency", self.concurrency.is_none_or(|n| (1..=max).contains(&n)), "1 to 1000000")?;
@@ -293,36 +296,37 @@ impl Order {
         let time_limit = self.time_limit_ms.map(Duration::from_millis);
         let in_bounds = time_limit.is_none_or(|limit| !limit.is_zero() && limit <= DAY);
         check("time_limit_ms", in_bounds, "1 to 86400000")?;
-        let Order { rate, concurrency, errors_max, force, .. } = *self;
+        let OperationOrder { rate, concurrency, errors_max, force, .. } = *self;
         Ok(Wish { rate, concurrency, errors_max, time_limit, force })
     }
 }
 
-fn check(key: &str, in_bounds: bool, bounds: &str) -> Result<(), Error> {
-    if in_bounds { Ok(()) } else { Err(Error::invalid(format!("{key}: expected {bounds}"))) }
+fn check(key: &str, in_bounds: bool, bounds: &str) -> Result<(), AdminError> {
+    if in_bounds { Ok(()) } else { Err(AdminError::invalid(format!("{key}: expected {bounds}"))) }
 }
 
-fn found(admin: &Admin, pool: &str, name: &str) -> Result<(Arc<Pool>, Arc<Backend>), Error> {
+fn found(admin: &Admin, pool: &str, name: &str) -> Result<(Arc<Pool>, Arc<Backend>), AdminError> {
     let pool = pool_named(admin, pool)?;
     let backend = named(&pool, name)?;
     Ok((pool, backend))
 }
 
-fn answer(view: View) -> Answer {
+fn answer(view: OperationSnapshot) -> OperationAnswer {
     (Extension(Concerns(view.id.clone())), json_of(view))
 }
 
-fn json_of(view: View) -> Json<Value> {
+fn json_of(view: OperationSnapshot) -> Json<Value> {
     Json(serde_json::json!({ "operation": OperationView::from(view) }))
 }
 
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Error {
+impl From<OperationRefusal> for AdminError {
+    fn from(refused: OperationRefusal) -> AdminError {
         match refused {
-            Refused::Conflict { operation, message } => {
-                Error { operation: Some(operation), ..Error::new(StatusCode::CONFLICT, "conflict", message) }
-            }
-            Refused::Unknown(message) => Error::not_found(message),
+            OperationRefusal::Conflict { operation, message } => AdminError {
+                operation: Some(operation),
+                ..AdminError::new(StatusCode::CONFLICT, "conflict", message)
+            },
+            OperationRefusal::Unknown(message) => AdminError::not_found(message),
         }
     }
 }

@@ -9,11 +9,11 @@ use axum::extract::{RawQuery, State};
 use serde::{Deserialize, Serialize};
 use steadfast_protocol::session::{Counts, Ledger};
 
-use super::extract::{Body, Path};
-use super::{Admin, Error};
+use super::extract::{OptionalBody, Path};
+use super::{Admin, AdminError};
 use crate::clock;
 use crate::session::registry::Entry;
-use search::{After, Place, Search};
+use search::{After, PagePosition, SessionSearch};
 
 /// Bytes of a Close's reason: a control frame's, without the code (RFC 6455, 5.5).
 const REASON_MAX: usize = 123;
@@ -73,13 +73,13 @@ impl From<&Entry> for SessionView {
         let core = entry.core();
         SessionView {
             id: entry.name(),
-            pool: entry.gate.pool.name.to_string(),
-            route: entry.gate.route.as_deref().map(str::to_owned),
-            listener: entry.gate.address.to_string(),
+            pool: entry.binding.pool.name.to_string(),
+            route: entry.binding.route.as_deref().map(str::to_owned),
+            listener: entry.binding.address.to_string(),
             client: entry.client().to_string(),
-            backend: core.seat.as_ref().map(|seat| seat.backend().name.clone()),
-            placed: core.seat.as_ref().map(|seat| seat.reason.to_string()),
-            state: core.machine.state().name(),
+            backend: core.lease.as_ref().map(|lease| lease.backend().name.clone()),
+            placed: core.lease.as_ref().map(|lease| lease.reason.to_string()),
+            state: core.machine.status().name(),
             age_ms: clock::now().since(entry.began).as_millis() as u64,
             failovers: core.machine.failovers(),
             moves: core.machine.moves(),
@@ -93,14 +93,14 @@ impl From<&Entry> for SessionView {
 /// Why to close a session, in a Close frame (RFC 6455, 5.5.1).
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Goodbye {
+pub(super) struct CloseRequest {
     code: u16,
     reason: String,
 }
 
-impl Default for Goodbye {
+impl Default for CloseRequest {
     fn default() -> Self {
-        Goodbye { code: 1008, reason: "the session was ended by an operator".to_owned() }
+        CloseRequest { code: 1008, reason: "the session was ended by an operator".to_owned() }
     }
 }
 
@@ -108,18 +108,18 @@ impl Default for Goodbye {
 pub(super) async fn all(
     State(admin): State<Admin>,
     RawQuery(query): RawQuery,
-) -> Result<Json<serde_json::Value>, Error> {
-    let Search { filter, limit, after } =
-        Search::parse(query.as_deref().unwrap_or_default()).map_err(Error::invalid)?;
+) -> Result<Json<serde_json::Value>, AdminError> {
+    let SessionSearch { filter, limit, after } =
+        SessionSearch::parse(query.as_deref().unwrap_or_default()).map_err(AdminError::invalid)?;
     let after = after.map(|after| place(&admin, after)).transpose()?;
     let mut found = admin.broker.sessions.registry.all();
     found.retain(|entry| filter.matches(entry));
     let total = found.len();
-    found.retain(|entry| after.is_none_or(|after| Place::of(entry) > after));
-    found.sort_unstable_by_key(|entry| Place::of(entry));
+    found.retain(|entry| after.is_none_or(|after| PagePosition::of(entry) > after));
+    found.sort_unstable_by_key(|entry| PagePosition::of(entry));
     let more = found.len() > limit;
     found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|entry| Place::of(entry).written());
+    let next = found.last().filter(|_| more).map(|entry| PagePosition::of(entry).written());
     let views: Vec<SessionView> = found.iter().map(|entry| SessionView::from(&**entry)).collect();
     Ok(Json(serde_json::json!({ "sessions": views, "total": total, "next": next })))
 }
@@ -128,7 +128,7 @@ pub(super) async fn all(
 pub(super) async fn one(
     State(admin): State<Admin>,
     Path(id): Path<String>,
-) -> Result<Json<SessionView>, Error> {
+) -> Result<Json<SessionView>, AdminError> {
     Ok(Json(SessionView::from(&*named(&admin, &id)?)))
 }
 
@@ -136,9 +136,9 @@ pub(super) async fn one(
 pub(super) async fn abort(
     State(admin): State<Admin>,
     Path(id): Path<String>,
-    Body(Goodbye { code, reason }): Body<Goodbye>,
-) -> Result<Json<serde_json::Value>, Error> {
-    check_close(code, &reason).map_err(Error::invalid)?;
+    OptionalBody(CloseRequest { code, reason }): OptionalBody<CloseRequest>,
+) -> Result<Json<serde_json::Value>, AdminError> {
+    check_close(code, &reason).map_err(AdminError::invalid)?;
     let entry = named(&admin, &id)?;
     let mut core = entry.core();
     let begun = core.machine.abort(clock::now(), code, &reason);
@@ -163,9 +163,9 @@ fn check_close(code: u16, reason: &str) -> Result<(), String> {
 }
 
 /// The session with this id.
-pub(super) fn named(admin: &Admin, id: &str) -> Result<Arc<Entry>, Error> {
+pub(super) fn named(admin: &Admin, id: &str) -> Result<Arc<Entry>, AdminError> {
     let found = session_id(id).and_then(|id| admin.broker.sessions.registry.get(id));
-    found.ok_or_else(|| Error::not_found("no session with this id is live"))
+    found.ok_or_else(|| AdminError::not_found("no session with this id is live"))
 }
 
 /// 32 hex digits.
@@ -174,14 +174,14 @@ fn session_id(text: &str) -> Option<u128> {
     u128::from_str_radix(text, 16).ok().filter(|_| exact)
 }
 
-fn place(admin: &Admin, after: After) -> Result<Place, Error> {
+fn place(admin: &Admin, after: After) -> Result<PagePosition, AdminError> {
     match after {
         After::Place(place) => Ok(place),
         After::Session(id) => {
             let entry = admin.broker.sessions.registry.get(id).ok_or_else(|| {
-                Error::invalid("after: that session has ended; use what the page before has as \"next\"")
+                AdminError::invalid("after: that session has ended; use what the page before has as \"next\"")
             })?;
-            Ok(Place::of(&entry))
+            Ok(PagePosition::of(&entry))
         }
     }
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::config::Token;
+use crate::config::AdminToken;
 use crate::net::connect::reason;
 
 /// How long a connection may take.
@@ -42,7 +42,7 @@ pub(crate) struct Api {
 
 /// What the API has answered to something that it did.
 #[derive(Debug)]
-pub(crate) struct Answer(Bytes);
+pub(crate) struct ChangeReply(Bytes);
 
 /// Why there is no answer, or none of use.
 #[derive(Debug)]
@@ -58,12 +58,12 @@ pub(crate) enum Error {
 
 /// What it answers to something that it did not do.
 #[derive(Deserialize)]
-struct Refusal {
-    error: Reason,
+struct RefusalReply {
+    error: ReasonReply,
 }
 
 #[derive(Deserialize)]
-struct Reason {
+struct ReasonReply {
     message: String,
     /// The operation that stands in the way.
     operation: Option<String>,
@@ -71,15 +71,15 @@ struct Reason {
 
 impl Api {
     /// `address`: HOST:PORT.
-    pub(crate) fn new(address: &str, token: Option<&Token>) -> Api {
-        Api { address: address.to_owned(), authorization: token.and_then(Token::bearer) }
+    pub(crate) fn new(address: &str, token: Option<&AdminToken>) -> Api {
+        Api { address: address.to_owned(), authorization: token.and_then(AdminToken::bearer) }
     }
 
     /// Asks for a page.
     ///
     /// # Errors
     /// There is no answer, or a refusal.
-    pub(crate) async fn get(&self, path: &str) -> Result<Answer, Error> {
+    pub(crate) async fn get(&self, path: &str) -> Result<ChangeReply, Error> {
         self.ask(Method::GET, path, Bytes::new()).await
     }
 
@@ -87,13 +87,17 @@ impl Api {
     ///
     /// # Errors
     /// There is no answer, or a refusal.
-    pub(crate) async fn post<T: Serialize>(&self, path: &str, body: Option<&T>) -> Result<Answer, Error> {
+    pub(crate) async fn post<T: Serialize>(
+        &self,
+        path: &str,
+        body: Option<&T>,
+    ) -> Result<ChangeReply, Error> {
         let unfit = |error| Error::Malformed(format!("the request cannot be written: {error}"));
         let body = body.map(serde_json::to_vec).transpose().map_err(unfit)?;
         self.ask(Method::POST, path, body.unwrap_or_default().into()).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Error> {
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<ChangeReply, Error> {
         let request = self.request(method, path, body)?;
         let connected = timeout(CONNECT, TcpStream::connect(&self.address)).await;
         let stream = connected
@@ -103,7 +107,7 @@ impl Api {
         let (status, body) = answered
             .map_err(|_| self.unreachable("no answer in 30 seconds"))?
             .map_err(|problem| self.unreachable(&problem))?;
-        if status.is_success() { Ok(Answer(body)) } else { Err(self.refused(status, &body)) }
+        if status.is_success() { Ok(ChangeReply(body)) } else { Err(self.refused(status, &body)) }
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
@@ -123,13 +127,13 @@ impl Api {
     }
 
     fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
-        let said: Option<Refusal> = serde_json::from_slice(body).ok();
+        let said: Option<RefusalReply> = serde_json::from_slice(body).ok();
         let (message, operation) = said.map(|said| (said.error.message, said.error.operation)).unzip();
         Error::Refused { address: self.address.clone(), status, message, operation: operation.flatten() }
     }
 }
 
-impl Answer {
+impl ChangeReply {
     /// The answer as JSON, as it came.
     pub(crate) fn json(&self) -> String {
         String::from_utf8_lossy(&self.0).trim_end().to_owned()

@@ -13,15 +13,15 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 pub use arguments::{
-    Abort, Access, Command, Drain, Failover, Leaving, OfBackend, OfListener, Operations, Pace, Rebalance,
-    Sessions,
+    Abort, AccessArguments, Command, DrainArguments, FailoverArguments, Leaving, OfBackend, OfListener,
+    OperationsArguments, PaceArguments, RebalanceArguments, SessionsArguments,
 };
 
-use crate::api::client::views::{self, Backend};
-use crate::api::client::{Answer, Api, NOTHING};
+use crate::api::client::views::{self, BackendReply};
+use crate::api::client::{Api, ChangeReply, NOTHING};
 use crate::cli::exit::Exit;
-use crate::config::Token;
-use progress::Progress;
+use crate::config::AdminToken;
+use progress::ProgressDisplay;
 use trouble::Trouble;
 use wait::Wait;
 
@@ -47,48 +47,48 @@ fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
 
 async fn dispatch(command: Command) -> Result<(), Trouble> {
     match command {
-        Command::Backends(access) => list_backends(&Broker::new(&access)?).await,
-        Command::Sessions(args) => list_sessions(&Broker::new(&args.access)?, &args).await,
-        Command::Listeners(access) => list_listeners(&Broker::new(&access)?).await,
-        Command::Drain(args) => drain(&Broker::new(&args.access)?, &args).await,
+        Command::Backends(access) => list_backends(&BrokerClient::new(&access)?).await,
+        Command::Sessions(args) => list_sessions(&BrokerClient::new(&args.access)?, &args).await,
+        Command::Listeners(access) => list_listeners(&BrokerClient::new(&access)?).await,
+        Command::Drain(args) => drain(&BrokerClient::new(&args.access)?, &args).await,
         Command::Undrain(args) => set(&args, "undrain").await,
         Command::Disable(args) => set(&args, "disable").await,
         Command::Enable(args) => set(&args, "enable").await,
-        Command::Rebalance(args) => rebalance(&Broker::new(&args.access)?, &args).await,
-        Command::Failover(args) => failover(&Broker::new(&args.access)?, &args).await,
-        Command::Abort(args) => abort(&Broker::new(&args.access)?, &args).await,
-        Command::Operations(args) => operations(&Broker::new(&args.access)?, &args).await,
+        Command::Rebalance(args) => rebalance(&BrokerClient::new(&args.access)?, &args).await,
+        Command::Failover(args) => failover(&BrokerClient::new(&args.access)?, &args).await,
+        Command::Abort(args) => abort(&BrokerClient::new(&args.access)?, &args).await,
+        Command::Operations(args) => operations(&BrokerClient::new(&args.access)?, &args).await,
         Command::Pause(args) => switch(&args, "/api/v1/pause").await,
         Command::Resume(args) => switch(&args, "/api/v1/resume").await,
     }
 }
 
 /// A running broker, and how its answers are shown.
-struct Broker {
+struct BrokerClient {
     api: Api,
     json: bool,
 }
 
-impl Broker {
-    fn new(access: &Access) -> Result<Broker, Trouble> {
+impl BrokerClient {
+    fn new(access: &AccessArguments) -> Result<BrokerClient, Trouble> {
         let variable = std::env::var_os(TOKEN);
-        let token = variable.as_deref().map(Token::from_variable).transpose();
+        let token = variable.as_deref().map(AdminToken::from_variable).transpose();
         let token = token.map_err(|problem| Trouble::new(Exit::Usage, format!("{TOKEN}: {problem}")))?;
-        Ok(Broker { api: Api::new(&access.admin, token.as_ref()), json: access.json })
+        Ok(BrokerClient { api: Api::new(&access.admin, token.as_ref()), json: access.json })
     }
 
     /// The answer as it came, or what `text` makes of it.
     fn print(
         &self,
-        answer: &Answer,
-        text: impl FnOnce(&Answer) -> Result<String, Trouble>,
+        answer: &ChangeReply,
+        text: impl FnOnce(&ChangeReply) -> Result<String, Trouble>,
     ) -> Result<(), Trouble> {
         say(&if self.json { answer.json() + "\n" } else { text(answer)? });
         Ok(())
     }
 
     /// The backend that is meant by a name.
-    async fn backend(&self, name: &str) -> Result<Backend, Trouble> {
+    async fn backend(&self, name: &str) -> Result<BackendReply, Trouble> {
         let views::Backends { backends } = self.api.get("/api/v1/backends").await?.view()?;
         names::find(name, &backends)
     }
@@ -96,7 +96,7 @@ impl Broker {
 
 // Looking.
 
-async fn list_backends(broker: &Broker) -> Result<(), Trouble> {
+async fn list_backends(broker: &BrokerClient) -> Result<(), Trouble> {
     let answer = broker.api.get("/api/v1/backends").await?;
     broker.print(&answer, |answer| {
         let views::Backends { backends } = answer.view()?;
@@ -104,10 +104,10 @@ async fn list_backends(broker: &Broker) -> Result<(), Trouble> {
     })
 }
 
-async fn list_sessions(broker: &Broker, args: &Sessions) -> Result<(), Trouble> {
+async fn list_sessions(broker: &BrokerClient, args: &SessionsArguments) -> Result<(), Trouble> {
     let answer = broker.api.get(&format!("/api/v1/sessions?{}", query(args))).await?;
     broker.print(&answer, |answer| {
-        let views::Sessions { sessions, total, next } = answer.view()?;
+        let views::SessionsReply { sessions, total, next } = answer.view()?;
         let mut text = tables::sessions(&sessions, terminal());
         if let Some(next) = next {
             text += &format!("{} of {total} sessions; the next: --after {next}\n", sessions.len());
@@ -116,8 +116,8 @@ async fn list_sessions(broker: &Broker, args: &Sessions) -> Result<(), Trouble> 
     })
 }
 
-fn query(args: &Sessions) -> String {
-    let Sessions { pool, backend, state, client, listener, limit, after, .. } = args;
+fn query(args: &SessionsArguments) -> String {
+    let SessionsArguments { pool, backend, state, client, listener, limit, after, .. } = args;
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("limit", &limit.to_string());
     let given = [
@@ -132,21 +132,21 @@ fn query(args: &Sessions) -> String {
     query.finish()
 }
 
-async fn list_listeners(broker: &Broker) -> Result<(), Trouble> {
+async fn list_listeners(broker: &BrokerClient) -> Result<(), Trouble> {
     let answer = broker.api.get("/api/v1/listeners").await?;
     broker.print(&answer, listeners)
 }
 
-fn listeners(answer: &Answer) -> Result<String, Trouble> {
-    let views::Listeners { listeners } = answer.view()?;
+fn listeners(answer: &ChangeReply) -> Result<String, Trouble> {
+    let views::ListenersReply { listeners } = answer.view()?;
     Ok(tables::listeners(&listeners, terminal()))
 }
 
-async fn operations(broker: &Broker, args: &Operations) -> Result<(), Trouble> {
+async fn operations(broker: &BrokerClient, args: &OperationsArguments) -> Result<(), Trouble> {
     let Some(id) = &args.id else {
         let answer = broker.api.get("/api/v1/operations").await?;
         return broker.print(&answer, |answer| {
-            let views::Operations { operations } = answer.view()?;
+            let views::OperationsReply { operations } = answer.view()?;
             Ok(tables::operations(&operations, terminal()))
         });
     };
@@ -166,24 +166,24 @@ async fn operations(broker: &Broker, args: &Operations) -> Result<(), Trouble> {
 
 /// What a drain or a failover is told.
 #[derive(Serialize)]
-struct Order<'a> {
+struct OrderBody<'a> {
     #[serde(flatten)]
-    pace: &'a Pace,
+    pace: &'a PaceArguments,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     force: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     tolerance: Option<u32>,
 }
 
-async fn drain(broker: &Broker, args: &Drain) -> Result<(), Trouble> {
+async fn drain(broker: &BrokerClient, args: &DrainArguments) -> Result<(), Trouble> {
     let backend = broker.backend(&args.name).await?;
-    let order = Order { pace: &args.pace, force: args.force, tolerance: None };
+    let order = OrderBody { pace: &args.pace, force: args.force, tolerance: None };
     if !args.wait {
         return begin(broker, &format!("{}/drain", names::path(&backend)), &order).await;
     }
-    let wait = Wait { api: &broker.api, backend: &backend, progress: Progress::new(broker.json) };
+    let wait = Wait { api: &broker.api, backend: &backend, progress: ProgressDisplay::new(broker.json) };
     let (operation, answer) = wait.drain(&order).await?;
-    let views::Counts { moved, forced, failed, gone, .. } = operation.sessions;
+    let views::CountsReply { moved, forced, failed, gone, .. } = operation.sessions;
     broker.print(&answer, |_| {
         let took = tables::duration(operation.elapsed_ms);
         let (id, name) = (&operation.id, backend.full_name());
@@ -193,24 +193,24 @@ async fn drain(broker: &Broker, args: &Drain) -> Result<(), Trouble> {
     })
 }
 
-async fn failover(broker: &Broker, args: &Failover) -> Result<(), Trouble> {
+async fn failover(broker: &BrokerClient, args: &FailoverArguments) -> Result<(), Trouble> {
     let Leaving { name, session } = &args.who;
     if let Some(id) = session {
         return fail_over(broker, id).await;
     }
     // One of the two is there, so this is never the backend without a name.
     let backend = broker.backend(name.as_deref().unwrap_or_default()).await?;
-    let order = Order { pace: &args.pace, force: false, tolerance: None };
+    let order = OrderBody { pace: &args.pace, force: false, tolerance: None };
     begin(broker, &format!("{}/failover", names::path(&backend)), &order).await
 }
 
-async fn rebalance(broker: &Broker, args: &Rebalance) -> Result<(), Trouble> {
-    let order = Order { pace: &args.pace, force: false, tolerance: args.tolerance };
+async fn rebalance(broker: &BrokerClient, args: &RebalanceArguments) -> Result<(), Trouble> {
+    let order = OrderBody { pace: &args.pace, force: false, tolerance: args.tolerance };
     begin(broker, &format!("/api/v1/pools/{}/rebalance", names::segment(&args.pool)), &order).await
 }
 
 /// Begins an operation, and tells where to look for it.
-async fn begin(broker: &Broker, path: &str, order: &Order<'_>) -> Result<(), Trouble> {
+async fn begin(broker: &BrokerClient, path: &str, order: &OrderBody<'_>) -> Result<(), Trouble> {
     let answer = broker.api.post(path, Some(order)).await?;
     broker.print(&answer, |answer| {
         let views::OneOperation { operation } = answer.view()?;
@@ -223,7 +223,7 @@ async fn begin(broker: &Broker, path: &str, order: &Order<'_>) -> Result<(), Tro
 
 /// Has the API do what stands at the end of a backend's path.
 async fn set(args: &OfBackend, what: &str) -> Result<(), Trouble> {
-    let broker = Broker::new(&args.access)?;
+    let broker = BrokerClient::new(&args.access)?;
     let backend = broker.backend(&args.name).await?;
     let answer = broker.api.post(&format!("{}/{what}", names::path(&backend)), NOTHING).await?;
     broker.print(&answer, |answer| {
@@ -233,41 +233,41 @@ async fn set(args: &OfBackend, what: &str) -> Result<(), Trouble> {
 }
 
 /// Has one session leave its backend.
-async fn fail_over(broker: &Broker, id: &str) -> Result<(), Trouble> {
+async fn fail_over(broker: &BrokerClient, id: &str) -> Result<(), Trouble> {
     let answer = broker.api.post(&format!("{}/failover", names::session(id)), NOTHING).await?;
     broker.print(&answer, session)
 }
 
 /// What both sides of a session are told.
 #[derive(Serialize)]
-struct Goodbye<'a> {
+struct CloseBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
 
-async fn abort(broker: &Broker, args: &Abort) -> Result<(), Trouble> {
-    let goodbye = Goodbye { code: args.code, reason: args.reason.as_deref() };
+async fn abort(broker: &BrokerClient, args: &Abort) -> Result<(), Trouble> {
+    let goodbye = CloseBody { code: args.code, reason: args.reason.as_deref() };
     let answer = broker.api.post(&format!("{}/abort", names::session(&args.id)), Some(&goodbye)).await?;
     broker.print(&answer, session)
 }
 
-fn session(answer: &Answer) -> Result<String, Trouble> {
+fn session(answer: &ChangeReply) -> Result<String, Trouble> {
     let views::OneSession { session } = answer.view()?;
     Ok(format!("{} is {}\n", session.id, session.state))
 }
 
 /// Which listener; all without it.
 #[derive(Serialize)]
-struct Choice<'a> {
+struct ListenerBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     listener: Option<&'a str>,
 }
 
 async fn switch(args: &OfListener, path: &str) -> Result<(), Trouble> {
-    let broker = Broker::new(&args.access)?;
-    let choice = Choice { listener: args.listener.as_deref() };
+    let broker = BrokerClient::new(&args.access)?;
+    let choice = ListenerBody { listener: args.listener.as_deref() };
     let answer = broker.api.post(path, Some(&choice)).await?;
     broker.print(&answer, listeners)
 }

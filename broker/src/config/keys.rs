@@ -14,10 +14,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::problem::Origin;
+use super::problem::ValueOrigin;
 use super::raw::Section;
-use super::settings::{Admin, Dns, HeaderCase, Log, LogFormat, Pool, Reload, Route, Settings, Shutdown};
-use super::token::{TOKEN, Token};
+use super::settings::{
+    AdminSettings, Dns, HeaderCase, Log, LogFormat, PoolSettings, Reload, Route, Settings, Shutdown,
+};
+use super::token::{AdminToken, TOKEN};
 use super::values::{self, network};
 
 pub(super) use pool::default_pool;
@@ -46,7 +48,7 @@ const fn secs(count: u64) -> Duration {
 
 /// What the file says, before the flags.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct ConfigDraft {
     pub(super) listeners: Vec<DraftListener>,
     pub(super) routes: Vec<DraftRoute>,
     pub(super) pools: Vec<DraftPool>,
@@ -57,7 +59,7 @@ pub(super) struct Draft {
 /// A listener whose pool may not be named.
 #[derive(Debug)]
 pub(super) struct DraftListener {
-    pub(super) origin: Origin,
+    pub(super) origin: ValueOrigin,
     pub(super) address: SocketAddr,
     pub(super) pool: Option<String>,
     pub(super) header_case: HeaderCase,
@@ -66,20 +68,20 @@ pub(super) struct DraftListener {
 /// A route whose pool may not exist.
 #[derive(Debug)]
 pub(super) struct DraftRoute {
-    pub(super) origin: Origin,
+    pub(super) origin: ValueOrigin,
     pub(super) route: Route,
 }
 
 /// A pool that may lack backends, which flags may bring.
 #[derive(Debug)]
 pub(super) struct DraftPool {
-    pub(super) origin: Origin,
-    pub(super) pool: Pool,
+    pub(super) origin: ValueOrigin,
+    pub(super) pool: PoolSettings,
 }
 
 /// Reads the whole file.
-pub(super) fn file(root: &mut Section<'_>) -> Draft {
-    Draft {
+pub(super) fn file(root: &mut Section<'_>) -> ConfigDraft {
+    ConfigDraft {
         // Wrong ones are in the report already.
         listeners: root.tables("listener", listener).into_iter().flatten().collect(),
         routes: route::routes(root),
@@ -115,17 +117,18 @@ fn listener(section: &mut Section<'_>) -> Option<DraftListener> {
     let implied = "the only pool, else default; with routes none";
     let pool = section.text("pool", implied, "a pool's name", values::name);
     let header_case = section.choice("header_case", HeaderCase::Lower, &values::HEADER_CASE);
-    Some(DraftListener { origin: Origin::Line(section.line()), address: address?, pool, header_case })
+    Some(DraftListener { origin: ValueOrigin::Line(section.line()), address: address?, pool, header_case })
 }
 
-fn admin(section: &mut Section<'_>) -> Admin {
+fn admin(section: &mut Section<'_>) -> AdminSettings {
     let address = section.text("address", "off", "IP:PORT", network::address);
-    let written = section.secret("token", "none", TOKEN, Token::new);
-    let in_file = section.text("token_file", "none", "a file's path", |path| Token::read(Path::new(path)));
+    let written = section.secret("token", "none", TOKEN, AdminToken::new);
+    let in_file =
+        section.text("token_file", "none", "a file's path", |path| AdminToken::read(Path::new(path)));
     section.check(&["token_file"], written.is_none() || in_file.is_none(), || {
         "token and token_file are both given; remove one".to_owned()
     });
-    Admin { address, token: written.or(in_file) }
+    AdminSettings { address, token: written.or(in_file) }
 }
 
 fn log(section: &mut Section<'_>) -> Log {

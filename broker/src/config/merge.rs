@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use steadfast_protocol::session::AckMode;
 
-use super::keys::{Draft, DraftListener, DraftPool, DraftRoute, default_pool};
+use super::keys::{ConfigDraft, DraftListener, DraftPool, DraftRoute, default_pool};
 use super::overrides::Overrides;
-use super::problem::{Origin, Report};
-use super::settings::{Backend, Check, HeaderCase, Listener, Pool, Settings};
+use super::problem::{ProblemReport, ValueOrigin};
+use super::settings::{BackendSettings, Check, HeaderCase, ListenerSettings, PoolSettings, Settings};
 use super::values;
 
 /// The pool that flags fill.
@@ -16,11 +16,15 @@ const DEFAULT_POOL: &str = "default";
 /// Pools that one problem names.
 const NAMED_MAX: usize = 20;
 
-const LISTEN: Origin = Origin::Flag("--listen (STEADFAST_LISTEN)");
-const BACKEND: Origin = Origin::Flag("--backend (STEADFAST_BACKEND)");
+const LISTEN: ValueOrigin = ValueOrigin::Flag("--listen (STEADFAST_LISTEN)");
+const BACKEND: ValueOrigin = ValueOrigin::Flag("--backend (STEADFAST_BACKEND)");
 
 /// Lets the flags win over the file, then checks what only the whole can tell.
-pub(super) fn complete(mut draft: Draft, overrides: &Overrides, report: &mut Report) -> Settings {
+pub(super) fn complete(
+    mut draft: ConfigDraft,
+    overrides: &Overrides,
+    report: &mut ProblemReport,
+) -> Settings {
     apply(&mut draft, overrides);
     check_pools(&draft.pools, report);
     check_backend_flags(&overrides.backend, report);
@@ -32,7 +36,7 @@ pub(super) fn complete(mut draft: Draft, overrides: &Overrides, report: &mut Rep
     Settings { listeners, routes, pools, ..draft.rest }
 }
 
-fn apply(draft: &mut Draft, overrides: &Overrides) {
+fn apply(draft: &mut ConfigDraft, overrides: &Overrides) {
     if !overrides.listen.is_empty() {
         let listeners = overrides.listen.iter();
         draft.listeners = listeners
@@ -75,16 +79,16 @@ fn apply_backends(pools: &mut Vec<DraftPool>, overrides: &Overrides) {
             draft.origin = BACKEND;
         }
         None => {
-            let pool = Pool { name: DEFAULT_POOL.to_owned(), backends, ..default_pool() };
+            let pool = PoolSettings { name: DEFAULT_POOL.to_owned(), backends, ..default_pool() };
             pools.push(DraftPool { origin: BACKEND, pool });
         }
     }
 }
 
-fn check_pools(pools: &[DraftPool], report: &mut Report) {
+fn check_pools(pools: &[DraftPool], report: &mut ProblemReport) {
     if pools.is_empty() {
         let remedy = "give --backend ws://HOST:PORT, or a [[pool]] with a [[pool.backend]] in the file";
-        report.add(Origin::Nowhere, format!("no backend: {remedy}"));
+        report.add(ValueOrigin::Nowhere, format!("no backend: {remedy}"));
     }
     for DraftPool { origin, pool } in pools {
         if pool.backends.is_empty() && pool.discoveries.is_empty() {
@@ -101,7 +105,7 @@ fn check_pools(pools: &[DraftPool], report: &mut Report) {
     }
 }
 
-fn check_backend_flags(backends: &[Backend], report: &mut Report) {
+fn check_backend_flags(backends: &[BackendSettings], report: &mut ProblemReport) {
     let mut names = HashSet::new();
     for backend in backends.iter().filter(|backend| !names.insert(&backend.name)) {
         report.add(BACKEND, format!("{} is given twice; remove one", backend.name));
@@ -109,7 +113,7 @@ fn check_backend_flags(backends: &[Backend], report: &mut Report) {
 }
 
 /// Two sockets cannot have one address; port 0 is a new one each time.
-fn check_addresses(draft: &Draft, report: &mut Report) {
+fn check_addresses(draft: &ConfigDraft, report: &mut ProblemReport) {
     let mut taken: HashSet<SocketAddr> = draft.rest.admin.address.into_iter().collect();
     for DraftListener { origin, address, .. } in &draft.listeners {
         if address.port() != 0 && !taken.insert(*address) {
@@ -119,10 +123,10 @@ fn check_addresses(draft: &Draft, report: &mut Report) {
     }
 }
 
-fn resolve_pools(draft: &Draft, report: &mut Report) -> Vec<Listener> {
+fn resolve_pools(draft: &ConfigDraft, report: &mut ProblemReport) -> Vec<ListenerSettings> {
     if draft.listeners.is_empty() {
         let remedy = "give --listen IP:PORT, or a [[listener]] with its address in the file";
-        report.add(Origin::Nowhere, format!("no listener: {remedy}"));
+        report.add(ValueOrigin::Nowhere, format!("no listener: {remedy}"));
     }
     let names = pool_names(draft);
     let implied = match names[..] {
@@ -143,12 +147,12 @@ fn resolve_pools(draft: &Draft, report: &mut Report) -> Vec<Listener> {
             report.add(*origin, message);
         }
         let pool = name.map(str::to_owned);
-        listeners.push(Listener { address: *address, pool, header_case: *header_case });
+        listeners.push(ListenerSettings { address: *address, pool, header_case: *header_case });
     }
     listeners
 }
 
-fn check_routes(draft: &Draft, report: &mut Report) {
+fn check_routes(draft: &ConfigDraft, report: &mut ProblemReport) {
     let names = pool_names(draft);
     let known: HashSet<&str> = names.iter().copied().collect();
     for DraftRoute { origin, route } in &draft.routes {
@@ -158,7 +162,7 @@ fn check_routes(draft: &Draft, report: &mut Report) {
     }
 }
 
-fn pool_names(draft: &Draft) -> Vec<&str> {
+fn pool_names(draft: &ConfigDraft) -> Vec<&str> {
     draft.pools.iter().map(|draft| draft.pool.name.as_str()).collect()
 }
 

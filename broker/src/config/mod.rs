@@ -28,12 +28,12 @@ pub use overrides::Overrides;
 pub use problem::{ConfigError, Problem};
 pub use settings::Settings;
 pub use stamp::Stamp;
-pub use token::Token;
+pub use token::AdminToken;
 pub use values::log_filter;
 pub(crate) use values::name;
 pub(crate) use values::network::backend;
 
-use problem::{Origin, Report};
+use problem::{ProblemReport, ValueOrigin};
 
 /// Bytes of a configuration file. Ten thousand backends fit many times over.
 const FILE_SIZE_MAX: u64 = 4 << 20;
@@ -78,12 +78,14 @@ impl Source {
 /// Every problem that was found. Those of single values come first: only when each is sound is the whole
 /// judged.
 pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, ConfigError> {
-    let mut report = Report::new(file);
+    let mut report = ProblemReport::new(file);
     let text = match file.map(read).transpose() {
         Ok(text) => text.unwrap_or_default(),
         Err(error) => {
-            report
-                .add(Origin::Nowhere, format!("cannot be read: {error}; name a readable file with --config"));
+            report.add(
+                ValueOrigin::Nowhere,
+                format!("cannot be read: {error}; name a readable file with --config"),
+            );
             String::new()
         }
     };
@@ -96,10 +98,10 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Conf
 ///
 /// As [`load`].
 pub fn parse(text: &str, overrides: &Overrides) -> Result<Settings, ConfigError> {
-    resolve(text, overrides, Report::new(None))
+    resolve(text, overrides, ProblemReport::new(None))
 }
 
-fn resolve(text: &str, overrides: &Overrides, mut report: Report) -> Result<Settings, ConfigError> {
+fn resolve(text: &str, overrides: &Overrides, mut report: ProblemReport) -> Result<Settings, ConfigError> {
     let draft = raw::read_document(text, &mut report, keys::file).map(|(draft, _)| draft);
     let settings =
         draft.filter(|_| report.is_clean()).map(|draft| merge::complete(draft, overrides, &mut report));

@@ -7,8 +7,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use steadfast_protocol::session::AckMode;
 
 use super::keys::WORKERS_MAX;
-use super::settings::{Backend, LogFormat, OnFailure};
-use super::token::Token;
+use super::settings::{BackendSettings, LogFormat, OnFailure};
+use super::token::AdminToken;
 use super::values;
 
 /// The settings that have a flag. `None` and empty lists leave the file's value.
@@ -26,7 +26,7 @@ pub struct Overrides {
         long, env = "STEADFAST_BACKEND", value_name = "URL", num_args = 1.., value_delimiter = ',',
         value_parser = values::network::backend
     )]
-    pub backend: Vec<Backend>,
+    pub backend: Vec<BackendSettings>,
 
     /// Address for health, metrics and the API; off unless given
     #[arg(long, env = "STEADFAST_ADMIN", value_name = "ADDR", value_parser = values::network::address)]
@@ -34,7 +34,7 @@ pub struct Overrides {
 
     /// What requests to the API must show. It has no flag, since everybody on the machine can see those.
     #[arg(skip)]
-    pub token: Option<Token>,
+    pub token: Option<AdminToken>,
 
     /// How the broker learns that a backend has a message, for every pool
     #[arg(long, env = "STEADFAST_ACK", value_name = "MODE", value_parser = one_of(&values::ACK))]
@@ -68,7 +68,7 @@ impl Overrides {
     /// It is no token; the sentence does not repeat it.
     pub fn with_token(self, variable: Option<&OsStr>) -> Result<Overrides, String> {
         let named = |problem| format!("{}: {problem}", Self::TOKEN);
-        let token = variable.map(Token::from_variable).transpose().map_err(named)?;
+        let token = variable.map(AdminToken::from_variable).transpose().map_err(named)?;
         Ok(Overrides { token, ..self })
     }
 }

@@ -8,7 +8,7 @@ const SHOWN_MAX: usize = 20;
 
 /// Where a value was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum ValueOrigin {
     /// A line of the file, counted from 1.
     Line(usize),
     /// A flag or its environment variable, such as `--listen`.
@@ -21,18 +21,18 @@ pub(super) enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     file: Option<PathBuf>,
-    origin: Origin,
+    origin: ValueOrigin,
     message: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.origin, &self.file) {
-            (Origin::Flag(flag), _) => write!(f, "{flag}: ")?,
-            (Origin::Line(line), Some(file)) => write!(f, "{}:{line}: ", file.display())?,
-            (Origin::Line(line), None) => write!(f, "line {line}: ")?,
-            (Origin::Nowhere, Some(file)) => write!(f, "{}: ", file.display())?,
-            (Origin::Nowhere, None) => {}
+            (ValueOrigin::Flag(flag), _) => write!(f, "{flag}: ")?,
+            (ValueOrigin::Line(line), Some(file)) => write!(f, "{}:{line}: ", file.display())?,
+            (ValueOrigin::Line(line), None) => write!(f, "line {line}: ")?,
+            (ValueOrigin::Nowhere, Some(file)) => write!(f, "{}: ", file.display())?,
+            (ValueOrigin::Nowhere, None) => {}
         }
         f.write_str(&self.message)
     }
@@ -63,18 +63,18 @@ impl std::error::Error for ConfigError {}
 
 /// Collects the problems of one configuration.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct ProblemReport {
     file: Option<PathBuf>,
     problems: Vec<Problem>,
 }
 
-impl Report {
+impl ProblemReport {
     /// `file` is named in each problem that was found in it.
     pub(super) fn new(file: Option<&Path>) -> Self {
         Self { file: file.map(Path::to_owned), problems: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, origin: Origin, message: String) {
+    pub(super) fn add(&mut self, origin: ValueOrigin, message: String) {
         self.problems.push(Problem { file: self.file.clone(), origin, message });
     }
 
@@ -90,8 +90,8 @@ impl Report {
             return Ok(value);
         }
         self.problems.sort_by_key(|problem| match problem.origin {
-            Origin::Line(line) => line,
-            Origin::Flag(_) | Origin::Nowhere => usize::MAX,
+            ValueOrigin::Line(line) => line,
+            ValueOrigin::Flag(_) | ValueOrigin::Nowhere => usize::MAX,
         });
         Err(ConfigError { problems: self.problems })
     }

@@ -6,13 +6,13 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Origin, Report};
+use super::problem::{ProblemReport, ValueOrigin};
 use super::text::quoted;
 use super::values;
 
 /// A key that has been asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Key {
+pub(super) struct ConfigKey {
     /// The table it stands in, such as `pool.backend`; empty at the top.
     pub(super) section: String,
     /// Its name; a table's own name for a table.
@@ -25,14 +25,14 @@ pub(super) struct Key {
 
 /// Why a value cannot be used, and where in it the fault lies when it has parts.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct ValueFault {
     /// The byte at which the part at fault begins; `None`: the value as a whole.
     pub(super) offset: Option<usize>,
     /// What was expected and what was found.
     pub(super) message: String,
 }
 
-impl From<String> for Fault {
+impl From<String> for ValueFault {
     fn from(message: String) -> Self {
         Self { offset: None, message }
     }
@@ -40,11 +40,11 @@ impl From<String> for Fault {
 
 /// Where the lines of a text begin.
 #[derive(Debug)]
-struct Lines {
+struct LineStarts {
     starts: Vec<usize>,
 }
 
-impl Lines {
+impl LineStarts {
     fn new(text: &str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         Self { starts: std::iter::once(0).chain(ends.map(|(offset, _)| offset + 1)).collect() }
@@ -59,22 +59,22 @@ impl Lines {
 /// Reads a whole file. Syntax errors go to the report, and `read` then does not run.
 pub(super) fn read_document<T>(
     text: &str,
-    report: &mut Report,
+    report: &mut ProblemReport,
     read: impl FnOnce(&mut Section<'_>) -> T,
-) -> Option<(T, Vec<Key>)> {
-    let lines = Lines::new(text);
+) -> Option<(T, Vec<ConfigKey>)> {
+    let lines = LineStarts::new(text);
     let document = match DeTable::parse(text) {
         Ok(document) => document,
         Err(error) => {
             let line = lines.at(error.span().map_or(0, |span| span.start));
-            report.add(Origin::Line(line), syntax(text, &error));
+            report.add(ValueOrigin::Line(line), syntax(text, &error));
             return None;
         }
     };
     let mut root = Section::new(String::new(), 1, Some(document.get_ref()), Some(&lines));
     let value = read(&mut root);
     let (known, problems) = root.close();
-    problems.into_iter().for_each(|(line, message)| report.add(Origin::Line(line), message));
+    problems.into_iter().for_each(|(line, message)| report.add(ValueOrigin::Line(line), message));
     Some((value, known))
 }
 
@@ -100,13 +100,13 @@ pub(super) struct Section<'a> {
     path: String,
     line: usize,
     table: Option<&'a DeTable<'a>>,
-    lines: Option<&'a Lines>,
-    known: Vec<Key>,
+    lines: Option<&'a LineStarts>,
+    known: Vec<ConfigKey>,
     problems: Vec<(usize, String)>,
 }
 
 impl<'a> Section<'a> {
-    fn new(path: String, line: usize, table: Option<&'a DeTable<'a>>, lines: Option<&'a Lines>) -> Self {
+    fn new(path: String, line: usize, table: Option<&'a DeTable<'a>>, lines: Option<&'a LineStarts>) -> Self {
         Self { path, line, table, lines, known: Vec::new(), problems: Vec::new() }
     }
 
@@ -233,17 +233,22 @@ impl<'a> Section<'a> {
     // For the types in [`super::typed`].
 
     /// Reads a value; `None` when it is not written or wrong.
-    pub(super) fn value<T, E: Into<Fault>>(
+    pub(super) fn value<T, E: Into<ValueFault>>(
         &mut self,
         name: &'static str,
         default: &str,
         allowed: String,
         parse: impl FnOnce(&DeValue<'_>) -> Result<T, E>,
     ) -> Option<T> {
-        self.register(Key { section: self.path.clone(), name, default: Some(default.to_owned()), allowed });
+        self.register(ConfigKey {
+            section: self.path.clone(),
+            name,
+            default: Some(default.to_owned()),
+            allowed,
+        });
         let value = self.table?.get(name)?;
         let read = parse(value.get_ref()).map_err(Into::into);
-        let refuse = |Fault { offset, message }| {
+        let refuse = |ValueFault { offset, message }| {
             let line = self.line_at(offset.unwrap_or(value.span().start));
             self.problem_at(line, name, message);
         };
@@ -251,11 +256,11 @@ impl<'a> Section<'a> {
     }
 
     fn register_table(&mut self, name: &'static str) -> String {
-        self.register(Key { section: self.path.clone(), name, default: None, allowed: String::new() });
+        self.register(ConfigKey { section: self.path.clone(), name, default: None, allowed: String::new() });
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
-    fn register(&mut self, key: Key) {
+    fn register(&mut self, key: ConfigKey) {
         if !self.known.contains(&key) {
             self.known.push(key);
         }
@@ -281,7 +286,7 @@ impl<'a> Section<'a> {
     }
 
     /// Ends the reading: what was not asked for is unknown.
-    fn close(mut self) -> (Vec<Key>, Vec<(usize, String)>) {
+    fn close(mut self) -> (Vec<ConfigKey>, Vec<(usize, String)>) {
         let here = self.known.iter().filter(|key| key.section == self.path);
         let names: Vec<&str> = here.map(|key| key.name).collect();
         for key in self.table.into_iter().flat_map(|table| table.keys()) {

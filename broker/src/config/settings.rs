@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use regex::Regex;
 use steadfast_protocol::session::AckMode;
 
-use super::token::Token;
+use super::token::AdminToken;
 pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
 
@@ -18,25 +18,25 @@ pub use crate::http::header_rules::HeaderRules;
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where clients connect. At least one.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<ListenerSettings>,
     /// Which requests go to which pool; the first that matches wins.
     pub routes: Vec<Route>,
     /// Who may come in, whatever the route.
-    pub access: Access,
+    pub access: AccessSettings,
     /// Where sessions go. At least one; names are unique.
-    pub pools: Vec<Pool>,
+    pub pools: Vec<PoolSettings>,
     /// Where operators come in, and what they must show.
-    pub admin: Admin,
+    pub admin: AdminSettings,
     /// Worker threads, at least one.
     pub workers: usize,
     /// What is logged, and how.
     pub log: Log,
     /// Counts and sizes that bound memory and descriptors.
-    pub limits: Limits,
+    pub limits: LimitSettings,
     /// How long single steps may take.
     pub timeouts: Timeouts,
     /// How a session leaves a failed backend.
-    pub failover: Failover,
+    pub failover: FailoverSettings,
     /// How many sessions may move at once.
     pub herd: Herd,
     /// When a message is held to be the killer of its backends.
@@ -46,7 +46,7 @@ pub struct Settings {
     /// How the broker ends.
     pub shutdown: Shutdown,
     /// How sessions are moved off a backend that still works.
-    pub drain: Drain,
+    pub drain: DrainSettings,
     /// How backends are found by name.
     pub dns: Dns,
     /// When the file is read again.
@@ -55,7 +55,7 @@ pub struct Settings {
 
 /// One address on which clients connect.
 #[derive(Debug, Clone)]
-pub struct Listener {
+pub struct ListenerSettings {
     /// The address to bind; port 0 lets the system choose.
     pub address: SocketAddr,
     /// The name of the pool for requests that no route matches; `None`: they get 404.
@@ -66,11 +66,11 @@ pub struct Listener {
 
 /// The listener for operators.
 #[derive(Debug, Clone)]
-pub struct Admin {
+pub struct AdminSettings {
     /// The address to bind; `None` switches it off.
     pub address: Option<SocketAddr>,
     /// What each request to the API must show; `None`: the API is for this machine alone.
-    pub token: Option<Token>,
+    pub token: Option<AdminToken>,
 }
 
 /// Which requests go to a pool, and with which headers. All of its conditions must hold.
@@ -91,7 +91,7 @@ pub struct Route {
     /// The backend's headers on their way to the client.
     pub response_headers: HeaderRules,
     /// Who may come in here, on top of the broker's own rules.
-    pub access: Access,
+    pub access: AccessSettings,
 }
 
 /// A host as a route names it, in lower case and without a port.
@@ -134,7 +134,7 @@ pub enum ValueMatch {
 
 /// Who may come in. An address is an IPv4 address or a /64 network of IPv6.
 #[derive(Debug, Clone, Default)]
-pub struct Access {
+pub struct AccessSettings {
     /// Only from these networks; empty: from all.
     pub allow: Vec<IpNet>,
     /// Not from these; they win over `allow`.
@@ -165,7 +165,7 @@ pub enum OriginPattern {
 
 /// A named set of backends.
 #[derive(Debug, Clone)]
-pub struct Pool {
+pub struct PoolSettings {
     /// Unique among pools.
     pub name: String,
     /// How the broker learns that a backend has a message.
@@ -195,7 +195,7 @@ pub struct Pool {
     /// How a backend is chosen for a session.
     pub balance: Balance,
     /// Sessions that wait for a place when every backend is full.
-    pub queue: Queue,
+    pub queue: QueueSettings,
     /// How long a backend that has recovered takes to get its whole share. Zero: none.
     pub slow_start: Duration,
     /// Addresses of this machine from which backends are dialled, in turn; empty: the system's choice.
@@ -216,15 +216,15 @@ pub struct Pool {
     /// one client twice.
     pub break_before_make: bool,
     /// When the pool's sessions are spread anew without being asked; `None`: never.
-    pub rebalance: Option<Rebalance>,
+    pub rebalance: Option<RebalanceSettings>,
     /// Names are unique in the pool. One at least, unless something is discovered.
-    pub backends: Vec<Backend>,
+    pub backends: Vec<BackendSettings>,
 }
 
 /// When a pool's sessions are spread anew without being asked. Shares are judged by what a backend's
 /// weight gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rebalance {
+pub struct RebalanceSettings {
     /// A backend that is off its share by more than this begins it, in percent of the share.
     pub start: u32,
     /// It ends when none is off by more than this, in percent; less than `start`.
@@ -279,7 +279,7 @@ pub enum HashKey {
 
 /// Who waits for a place.
 #[derive(Debug, Clone)]
-pub struct Queue {
+pub struct QueueSettings {
     /// New sessions that wait at once; zero: none waits.
     pub max: usize,
     /// How long one waits.
@@ -394,7 +394,7 @@ pub enum Query {
 
 /// One service behind the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backend {
+pub struct BackendSettings {
     /// Unique in its pool; `host:port` unless the file names it.
     pub name: String,
     /// Host name or address, without brackets.
@@ -441,7 +441,7 @@ pub enum LogFormat {
 
 /// Counts and sizes that bound memory and descriptors.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct LimitSettings {
     /// Sessions at once; `None` computes it from the descriptors.
     pub max_sessions: Option<usize>,
     /// Connections at once that have not finished their upgrade.
@@ -481,7 +481,7 @@ pub struct Timeouts {
 
 /// How a session leaves a failed backend.
 #[derive(Debug, Clone)]
-pub struct Failover {
+pub struct FailoverSettings {
     /// How long nothing may move after a failure until the session is stable again.
     pub deadline: Duration,
     /// From the first failure until the session is stable again, whatever moves.
@@ -598,7 +598,7 @@ pub struct Shutdown {
 
 /// How sessions are moved off a backend that still works.
 #[derive(Debug, Clone)]
-pub struct Drain {
+pub struct DrainSettings {
     /// A session is moved when nothing has passed for so long, either way. One whose backend has been
     /// slower to answer waits longer.
     pub quiet: Duration,

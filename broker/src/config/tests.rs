@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use steadfast_protocol::session::AckMode;
 
-use super::problem::Report;
-use super::raw::{self, Key};
-use super::settings::{Backend, LogFormat, OnFailure};
+use super::problem::ProblemReport;
+use super::raw::{self, ConfigKey};
+use super::settings::{BackendSettings, LogFormat, OnFailure};
 use super::*;
 
 const MINIMAL: &str = r#"
@@ -25,8 +25,8 @@ fn in_repository(path: &str) -> PathBuf {
 }
 
 /// Every key there is: those that reading a file asks for, whatever is in it.
-fn keys() -> Vec<Key> {
-    let (_, keys) = raw::read_document("", &mut Report::new(None), keys::file).expect("valid TOML");
+fn keys() -> Vec<ConfigKey> {
+    let (_, keys) = raw::read_document("", &mut ProblemReport::new(None), keys::file).expect("valid TOML");
     keys.into_iter().filter(|key| key.default.is_some()).collect()
 }
 
@@ -34,8 +34,8 @@ fn overrides() -> Overrides {
     Overrides::default()
 }
 
-fn backend(port: u16) -> Backend {
-    Backend {
+fn backend(port: u16) -> BackendSettings {
+    BackendSettings {
         name: format!("10.0.0.1:{port}"),
         host: "10.0.0.1".to_owned(),
         port,
@@ -137,7 +137,7 @@ fn a_file_with_every_default_written_is_the_same_as_one_without() {
 }
 
 /// All tables in which the key is written.
-fn holders<'a>(table: &'a mut toml::Table, key: &Key) -> Vec<&'a mut toml::Table> {
+fn holders<'a>(table: &'a mut toml::Table, key: &ConfigKey) -> Vec<&'a mut toml::Table> {
     let mut tables = vec![table];
     for part in key.section.split('.').filter(|part| !part.is_empty()) {
         let inner = tables.into_iter().filter_map(|table| table.get_mut(part));

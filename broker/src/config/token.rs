@@ -21,31 +21,31 @@ pub(super) const TOKEN: &str = "16 to 1024 visible ASCII characters";
 
 /// What a request must show to use the admin API. Its `Debug` does not tell it.
 #[derive(Clone)]
-pub struct Token(Box<str>);
+pub struct AdminToken(Box<str>);
 
-impl Token {
+impl AdminToken {
     /// 16 to 1024 visible ASCII characters: what may stand behind `Bearer` (RFC 6750, 2.1), and the rest of
     /// what a header takes.
     ///
     /// # Errors
     ///
     /// It is none; the sentence does not repeat it.
-    pub fn new(text: &str) -> Result<Token, String> {
+    pub fn new(text: &str) -> Result<AdminToken, String> {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         if visible && (LENGTH_MIN..=LENGTH_MAX).contains(&text.len()) {
-            return Ok(Token(text.into()));
+            return Ok(AdminToken(text.into()));
         }
         let found = if visible { format!("found {}", text.len()) } else { "found others".to_owned() };
         Err(format!("expected {TOKEN}, {found}; openssl rand -hex 32 makes a good one"))
     }
 
-    /// As [`Token::new`], of an environment variable's value.
+    /// As [`AdminToken::new`], of an environment variable's value.
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn from_variable(value: &OsStr) -> Result<Token, String> {
-        Token::new(value.to_str().unwrap_or("\u{fffd}"))
+    pub fn from_variable(value: &OsStr) -> Result<AdminToken, String> {
+        AdminToken::new(value.to_str().unwrap_or("\u{fffd}"))
     }
 
     /// The token in a file, without the space around it.
@@ -53,10 +53,10 @@ impl Token {
     /// # Errors
     ///
     /// The file cannot be read, or what is in it is no token.
-    pub(super) fn read(path: &Path) -> Result<Token, String> {
+    pub(super) fn read(path: &Path) -> Result<AdminToken, String> {
         let path_shown = quoted(&path.to_string_lossy());
         let text = read(path).map_err(|error| format!("cannot read {path_shown}: {error}"))?;
-        Token::new(text.trim()).map_err(|problem| format!("{path_shown}: {problem}"))
+        AdminToken::new(text.trim()).map_err(|problem| format!("{path_shown}: {problem}"))
     }
 
     /// Whether this is the token, found in a time that tells nothing but its length.
@@ -72,7 +72,7 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for AdminToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(hidden)")
     }
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_token_is_itself_and_nothing_else() {
-        let token = Token::new(SECRET).expect("16 characters");
+        let token = AdminToken::new(SECRET).expect("16 characters");
         assert!(token.is(SECRET.as_bytes()));
         for other in ["", "0123456789abcde", "0123456789abcdeF", "0123456789abcdef0"] {
             assert!(!token.is(other.as_bytes()), "{other}");
@@ -112,16 +112,16 @@ mod tests {
             ("secret-secret-secret\n", "found others"),
             ("secret-secret-sécret", "found others"),
         ] {
-            let problem = Token::new(text).expect_err("it is no token");
+            let problem = AdminToken::new(text).expect_err("it is no token");
             assert!(problem.contains(found), "{problem}");
             assert!(!problem.contains("secret"), "{problem}");
         }
-        assert!(Token::new(&"s".repeat(1024)).is_ok());
+        assert!(AdminToken::new(&"s".repeat(1024)).is_ok());
     }
 
     #[test]
     fn it_is_not_shown() {
-        let token = Token::new(SECRET).expect("16 characters");
+        let token = AdminToken::new(SECRET).expect("16 characters");
         let bearer = token.bearer().expect("a header");
         assert_eq!(bearer, format!("Bearer {SECRET}"));
         assert!(!format!("{token:?} {bearer:?}").contains(SECRET));
@@ -132,13 +132,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("token");
         fs::write(&path, format!("{SECRET}\n")).expect("a file");
-        assert!(Token::read(&path).expect("a token").is(SECRET.as_bytes()));
+        assert!(AdminToken::read(&path).expect("a token").is(SECRET.as_bytes()));
         fs::write(&path, "secret").expect("a file");
-        let problem = Token::read(&path).expect_err("too short");
+        let problem = AdminToken::read(&path).expect_err("too short");
         assert!(problem.contains("token\": expected 16") && !problem.contains("secret"), "{problem}");
         fs::write(&path, " ".repeat(4096)).expect("a file");
-        Token::read(&path).expect_err("space only");
-        let problem = Token::read(folder.path()).expect_err("a folder");
+        AdminToken::read(&path).expect_err("space only");
+        let problem = AdminToken::read(folder.path()).expect_err("a folder");
         assert!(problem.starts_with("cannot read "), "{problem}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::api::client::views::{Backend, Backends, Session, Sessions};
+use crate::api::client::views::{BackendReply, Backends, SessionReply, SessionsReply};
 use crate::api::client::{Api, Error};
 
 /// How often the live picture is read anew.
@@ -18,9 +18,9 @@ const PAGE: usize = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// Every session that lives.
-    pub(crate) sessions: Vec<Session>,
+    pub(crate) sessions: Vec<SessionReply>,
     /// Every backend of every pool.
-    pub(crate) backends: Vec<Backend>,
+    pub(crate) backends: Vec<BackendReply>,
 }
 
 /// Reads one report.
@@ -31,11 +31,11 @@ pub(crate) async fn read(api: &Api) -> Result<Report, Error> {
 }
 
 /// Page by page, as others come and go meanwhile.
-async fn sessions(api: &Api) -> Result<Vec<Session>, Error> {
+async fn sessions(api: &Api) -> Result<Vec<SessionReply>, Error> {
     let (mut all, mut after) = (Vec::new(), String::new());
     loop {
         let path = format!("/api/v1/sessions?limit={PAGE}{after}");
-        let Sessions { sessions, next, .. } = api.get(&path).await?.view()?;
+        let SessionsReply { sessions, next, .. } = api.get(&path).await?.view()?;
         all.extend(sessions);
         match next {
             Some(next) => after = format!("&after={next}"),

@@ -1,8 +1,8 @@
 //! Drains: backends are emptied over the broker's API, as an operator does it.
 
 use super::cast::POOLS;
-use crate::api::client::views::{OneOperation, Operation};
-use crate::api::client::{Answer, Api, Error, NOTHING};
+use crate::api::client::views::{OneOperation, OperationReply};
+use crate::api::client::{Api, ChangeReply, Error, NOTHING};
 
 /// A drain that was begun.
 #[derive(Debug, Clone)]
@@ -12,7 +12,7 @@ pub(crate) struct Drain {
     /// The backend's name.
     pub(crate) backend: String,
     /// How far it is.
-    pub(crate) operation: Operation,
+    pub(crate) operation: OperationReply,
 }
 
 impl Drain {
@@ -38,7 +38,7 @@ impl Drain {
 }
 
 /// Has the API do what stands at the end of a backend's path.
-async fn order(api: &Api, pool: usize, backend: &str, what: &str) -> Result<Answer, Error> {
+async fn order(api: &Api, pool: usize, backend: &str, what: &str) -> Result<ChangeReply, Error> {
     let path = format!("/api/v1/pools/{}/backends/{backend}/{what}", POOLS[pool].name);
     api.post(&path, NOTHING).await
 }

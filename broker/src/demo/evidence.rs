@@ -7,7 +7,7 @@ use super::cast::Promise;
 use super::drain::Drain;
 use super::pause::Strike;
 use super::transcript::Transcript;
-use crate::api::client::views::Session;
+use crate::api::client::views::SessionReply;
 
 /// All that is known when the last answer has come.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct SessionEvidence {
     /// What the client saw.
     pub(crate) transcript: Transcript,
     /// What the broker says; `None` when it does not know the session any more.
-    pub(crate) broker: Option<Session>,
+    pub(crate) broker: Option<SessionReply>,
 }
 
 /// The figures of a session, a pool or everything.

@@ -4,7 +4,7 @@ use super::cast::Promise;
 use super::drain::Drain;
 use super::evidence::{Evidence, PoolEvidence, SessionEvidence, Tally};
 use super::pause::{Pauses, Strike, StrikeKind};
-use crate::operations::State;
+use crate::operations::OperationState;
 
 /// The judgement.
 #[derive(Debug)]
@@ -119,15 +119,15 @@ fn drained(evidence: &Evidence, drain: &Drain) -> Finding {
     let (moves, seconds) = (operation.sessions, operation.elapsed_ms as f64 / 1e3);
     let smooth = moves.moved > 0 && moves.forced + moves.failed + moves.remaining == 0;
     let sentence = match (operation.state, noticed) {
-        (State::Done, 0) if smooth => format!(
+        (OperationState::Done, 0) if smooth => format!(
             "{backend} was drained: {} sessions moved in {seconds:.1} s; no client was closed, nothing was lost or came twice",
             moves.moved
         ),
-        (State::Done, 0) => format!(
+        (OperationState::Done, 0) => format!(
             "{backend} was drained, but of its sessions {} moved, {} of them without a quiet moment; {} failed, {} stayed",
             moves.moved, moves.forced, moves.failed, moves.remaining
         ),
-        (State::Done, _) => {
+        (OperationState::Done, _) => {
             format!(
                 "{backend} was drained, and {noticed} clients were closed, missed an answer or got one twice"
             )
@@ -136,7 +136,7 @@ fn drained(evidence: &Evidence, drain: &Drain) -> Finding {
             format!("{backend} was not drained; {} is {}: {}", operation.id, state.name(), operation.message)
         }
     };
-    Finding { kept: operation.state == State::Done && smooth && noticed == 0, sentence, look }
+    Finding { kept: operation.state == OperationState::Done && smooth && noticed == 0, sentence, look }
 }
 
 /// Whether a session that was on the drained backend has noticed it.

@@ -38,24 +38,24 @@ use crate::http::header_rules;
 use crate::http::hop_by_hop::end_to_end;
 use crate::http::replay_request::Handshake;
 use crate::net::lingering_close;
-use crate::routing::admission::{Guard, Passes};
-use crate::routing::binding::Gate;
-use crate::routing::listener::Listener;
+use crate::routing::admission::{AddressPermits, Guard};
+use crate::routing::binding::RouteBinding;
+use crate::routing::listener::ListenerId;
 use crate::session::driver::Driver;
-use crate::session::registry::{Entry, Place, Visit, session_name};
+use crate::session::registry::{Entry, SessionPermit, Visit, session_name};
 use crate::session::resumption::{Arrival, Claimed};
-use crate::snapshot::{Setup, Way};
+use crate::snapshot::{RouteMatch, Snapshot};
 use crate::upstream::balance;
-use crate::upstream::dial::{Agreed, DialError, HandshakePlace, Link, Search, Terms};
+use crate::upstream::dial::{Agreed, BackendSearch, DialError, DialTerms, HandshakePermit, Link};
 use crate::upstream::pool::Pool;
 
-use form::Refusal;
+use form::FormRefusal;
 use offer::{Offered, Spoken};
 use switching::{switching, switching_back};
 use target::FirstLine;
 
 /// A backend's refusal is streamed through; the broker's own answers are short.
-type Body = BoxBody<Bytes, hyper::Error>;
+type ResponseBody = BoxBody<Bytes, hyper::Error>;
 
 /// Whoever is turned away dials again. (To switch keep-alive off would mark the 101 as well.)
 const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
@@ -73,22 +73,22 @@ struct Known {
 }
 
 /// One connection at the door.
-pub(crate) struct Visitor {
+pub(crate) struct UpgradeTask {
     pub(crate) broker: Arc<Broker>,
-    pub(crate) listener: Listener,
+    pub(crate) listener: ListenerId,
     pub(crate) client: SocketAddr,
     /// Its place among the handshakes.
-    pub(crate) place: HandshakePlace,
+    pub(crate) permit: HandshakePermit,
 }
 
 /// What follows when the client's upgrade is through.
 enum Next {
     Begins(Box<Admitted>),
-    Returns(Returning),
+    Returns(ReturningClient),
 }
 
 /// A session that goes on with another connection of its client's.
-struct Returning {
+struct ReturningClient {
     session: u128,
     /// `None`: its client does not link the shim.
     resume: Option<Resume>,
@@ -103,21 +103,21 @@ struct Admitted {
     client: ClientKind,
     /// The client must reconnect when the backend is left.
     begins_anew: bool,
-    places: (Place, Passes, Option<Claimed>),
+    places: (SessionPermit, AddressPermits, Option<Claimed>),
 }
 
-impl Visitor {
+impl UpgradeTask {
     /// Serves the one request of a connection.
     pub(crate) async fn serve(self, stream: TcpStream) {
-        let visitor = Arc::new(self);
+        let task = Arc::new(self);
         let (next, fragment) = (Mutex::new(None), AtomicBool::new(false));
         let service = service_fn(|request| {
-            let (visitor, next, fragment) = (Arc::clone(&visitor), &next, &fragment);
-            async move { Ok::<_, Infallible>(visitor.welcome(request, fragment.load(Relaxed), next).await) }
+            let (task, next, fragment) = (Arc::clone(&task), &next, &fragment);
+            async move { Ok::<_, Infallible>(task.welcome(request, fragment.load(Relaxed), next).await) }
         });
-        let setup = visitor.broker.setup();
-        let limits = &setup.settings;
-        let listener = limits.listeners.get(visitor.listener.number);
+        let snapshot = task.broker.snapshot();
+        let limits = &snapshot.settings;
+        let listener = limits.listeners.get(task.listener.number);
         let case = listener.map_or(HeaderCase::Lower, |listener| listener.header_case);
         let stream = Spelled::new(FirstLine::new(stream, &fragment), case);
         let mut connection = http1::Builder::new()
@@ -127,25 +127,25 @@ impl Visitor {
             .max_header_size(limits.limits.header)
             .max_buf_size(limits.limits.header.max(8192))
             .serve_connection(TokioIo::new(stream), service);
-        match timeout(patience(&setup), &mut connection).await {
+        match timeout(patience(&snapshot), &mut connection).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                visitor.failed(&error.to_string());
+                task.failed(&error.to_string());
                 // What cannot be read has got its answer, too.
                 if error.is_parse() {
                     lingering_close::close(socket(connection.into_parts().io)).await;
                 }
                 return;
             }
-            Err(_) => return visitor.failed("it took too long"),
+            Err(_) => return task.failed("it took too long"),
         }
         let Parts { io, read_buf, .. } = connection.into_parts();
         let (stream, next) = (socket(io), next.into_inner().unwrap_or_else(PoisonError::into_inner));
         let Some(next) = next else { return lingering_close::close(stream).await };
-        visitor.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        task.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
         match next {
-            Next::Begins(admitted) => visitor.begin(*admitted, stream, &read_buf),
-            Next::Returns(returning) => visitor.hand_over(returning, stream, read_buf),
+            Next::Begins(admitted) => task.begin(*admitted, stream, &read_buf),
+            Next::Returns(returning) => task.hand_over(returning, stream, read_buf),
         }
     }
 
@@ -159,7 +159,7 @@ impl Visitor {
         mut request: Request<Incoming>,
         fragment: bool,
         next: &Mutex<Option<Next>>,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         let response = match sound(&mut request, fragment) {
             Ok(()) => self.answer(request, next).await,
             Err(refusal) => refusal.response(),
@@ -173,20 +173,24 @@ impl Visitor {
         response
     }
 
-    async fn answer(&self, mut request: Request<Incoming>, next: &Mutex<Option<Next>>) -> Response<Body> {
-        let setup = self.broker.setup();
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        next: &Mutex<Option<Next>>,
+    ) -> Response<ResponseBody> {
+        let snapshot = self.broker.snapshot();
         // Who comes back may come in all the same.
         let paused = self.broker.pauses.is_paused(self.listener.number);
-        let Some(way) = setup.way(self.listener.number, &request) else {
+        let Some(matched) = snapshot.matched(self.listener.number, &request) else {
             if paused {
                 return busy(PAUSED);
             }
             let sentence = "no route leads from this host and path to a service";
-            let admitted = self.judged(setup.guard.admit(self.client.ip(), request.headers()));
+            let admitted = self.judged(snapshot.guard.admit(self.client.ip(), request.headers()));
             return admitted
                 .map_or_else(|denial| denied(&denial), |_| plain(StatusCode::NOT_FOUND, sentence));
         };
-        let present = way.gate.pool.present();
+        let present = matched.binding.pool.snapshot();
         let hashed =
             balance::key::of(&present.settings.balance, self.client.ip(), request.uri(), request.headers());
         let token = match present.settings.plain_resume.then(|| resume::take(&mut request)).transpose() {
@@ -194,25 +198,25 @@ impl Visitor {
             Err(sentence) => return plain(StatusCode::BAD_REQUEST, sentence),
         };
         let offered = Offered::read(request.headers(), token);
-        let guards = [Some(&setup.guard), way.guard()];
-        match self.find(&offered, way.gate, request.headers()) {
+        let guards = [Some(&snapshot.guard), matched.guard()];
+        match self.find(&offered, matched.binding, request.headers()) {
             Ok(known) => {
                 let readmitted = guards
                     .into_iter()
                     .flatten()
                     .try_for_each(|guard| self.judged(guard.readmit(self.client.ip(), request.headers())));
                 match readmitted {
-                    Ok(()) => go_on(known, &request, way.response_headers(), next),
+                    Ok(()) => go_on(known, &request, matched.response_headers(), next),
                     Err(denial) => denied(&denial),
                 }
             }
             Err(_) if paused => busy(PAUSED),
             Err(reason) => {
-                let passes = match self.admitted(guards, &request) {
-                    Ok(passes) => passes,
+                let permits = match self.admitted(guards, &request) {
+                    Ok(permits) => permits,
                     Err(denial) => return denied(&denial),
                 };
-                self.open(request, &way, (offered, reason), (hashed, passes), next).await
+                self.open(request, &matched, (offered, reason), (hashed, permits), next).await
             }
         }
     }
@@ -221,23 +225,23 @@ impl Visitor {
     async fn open(
         &self,
         request: Request<Incoming>,
-        way: &Way<'_>,
+        matched: &RouteMatch<'_>,
         (offered, reason): (Offered, Reason),
-        (hashed, passes): (Option<u64>, Passes),
+        (hashed, permits): (Option<u64>, AddressPermits),
         next: &Mutex<Option<Next>>,
-    ) -> Response<Body> {
-        let present = way.gate.pool.present();
-        let Some(place) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
+    ) -> Response<ResponseBody> {
+        let present = matched.binding.pool.snapshot();
+        let Some(permit) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
             metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);
             return busy("no room for another session; try again later");
         };
         let id: u128 = rand::random();
-        let handshake = Handshake::new(&request, way.request_headers());
+        let handshake = Handshake::new(&request, matched.request_headers());
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
         let attempts = AtomicU32::new(0);
         let who = (id, hashed);
         let shim = present.session.ack == AckMode::Shim;
-        let found = self.dial(offered.terms(shim), way.gate, &handshake, who, &attempts).await;
+        let found = self.dial(offered.terms(shim), matched.binding, &handshake, who, &attempts).await;
         match found {
             Ok(link) => {
                 let agreed = Agreed {
@@ -249,28 +253,28 @@ impl Visitor {
                     shim,
                 };
                 let spoken = offered.spoken(&link.headers);
-                let response = switching(&link, key.as_ref(), (&agreed, &spoken), way.response_headers());
+                let response = switching(&link, key.as_ref(), (&agreed, &spoken), matched.response_headers());
                 let origin = request.headers().get(header::ORIGIN).cloned();
                 let claim = |token| self.broker.sessions.returns.claim(token, id, origin);
                 let (target, answer) = (request.uri(), &link.headers);
                 let (config, recognised) =
-                    conversation::terms(way.gate, &present, target, offered.speaks(&agreed), answer);
+                    conversation::terms(matched.binding, &present, target, offered.speaks(&agreed), answer);
                 let claimed = offered.token.filter(|_| matches!(spoken, Spoken::Plain(_))).and_then(claim);
                 let client = match spoken {
                     Spoken::Shim(_) => ClientKind::Shim { secret: rand::random(), reason },
                     Spoken::Plain(_) if claimed.is_some() => ClientKind::Returning,
                     Spoken::Plain(_) => ClientKind::Plain,
                 };
-                let gate = Arc::clone(way.gate);
+                let binding = Arc::clone(matched.binding);
                 // Others go on by themselves.
                 let begins_anew = recognised && !shim && matches!(client, ClientKind::Plain);
-                let visit = Visit { id, handshake, agreed, key: hashed, attempts, gate };
-                let places = (place, passes, claimed);
+                let visit = Visit { id, handshake, agreed, key: hashed, attempts, binding };
+                let places = (permit, permits, claimed);
                 let admitted = Admitted { link, visit, config, client, begins_anew, places };
                 keep(next, Next::Begins(Box::new(admitted)));
                 response
             }
-            Err(DialError::Answered(answer)) => relayed(*answer, way.response_headers()),
+            Err(DialError::Answered(answer)) => relayed(*answer, matched.response_headers()),
             Err(DialError::Denied(denial)) => {
                 let Err(denial) = self.judged(Err::<Infallible, _>(denial));
                 denied(&denial)
@@ -283,13 +287,17 @@ impl Visitor {
         }
     }
 
-    fn admitted(&self, guards: [Option<&Guard>; 2], request: &Request<Incoming>) -> Result<Passes, Denial> {
-        let mut passes = [None, None];
-        for (guard, pass) in guards.into_iter().zip(&mut passes) {
+    fn admitted(
+        &self,
+        guards: [Option<&Guard>; 2],
+        request: &Request<Incoming>,
+    ) -> Result<AddressPermits, Denial> {
+        let mut permits = [None, None];
+        for (guard, permit) in guards.into_iter().zip(&mut permits) {
             let Some(guard) = guard else { continue };
-            *pass = self.judged(guard.admit(self.client.ip(), request.headers()))?;
+            *permit = self.judged(guard.admit(self.client.ip(), request.headers()))?;
         }
-        Ok(passes.iter().any(Option::is_some).then(|| Box::new(passes)))
+        Ok(permits.iter().any(Option::is_some).then(|| Box::new(permits)))
     }
 
     /// Counts who is turned away.
@@ -300,7 +308,7 @@ impl Visitor {
     }
 
     /// The session to which a client comes back.
-    fn find(&self, offered: &Offered, gate: &Gate, headers: &HeaderMap) -> Result<Known, Reason> {
+    fn find(&self, offered: &Offered, binding: &RouteBinding, headers: &HeaderMap) -> Result<Known, Reason> {
         let returns = &self.broker.sessions.returns;
         let (entry, resume) = match (offered.resume()?, &offered.token) {
             (Some(resume), _) => {
@@ -310,7 +318,8 @@ impl Visitor {
             (None, Some(token)) => (returns.owned(token, headers.get(header::ORIGIN)), None),
             (None, None) => return Err(Reason::New),
         };
-        let entry = entry.filter(|entry| Arc::ptr_eq(&entry.gate.pool, &gate.pool)).ok_or(Reason::Unknown)?;
+        let entry =
+            entry.filter(|entry| Arc::ptr_eq(&entry.binding.pool, &binding.pool)).ok_or(Reason::Unknown)?;
         match &resume {
             Some(resume) => entry.core().machine.resumable(resume)?,
             None if entry.core().machine.plainly_resumable() => {}
@@ -323,15 +332,15 @@ impl Visitor {
 
     async fn dial(
         &self,
-        terms: Terms,
-        gate: &Gate,
+        terms: DialTerms,
+        binding: &RouteBinding,
         handshake: &Handshake,
         (id, key): (u128, Option<u64>),
         attempts: &AtomicU32,
     ) -> Result<Box<Link>, DialError> {
         let session = session_name(id);
-        let search = Search {
-            pool: &gate.pool,
+        let search = BackendSearch {
+            pool: &binding.pool,
             handshake,
             session: &session,
             client: self.client.ip(),
@@ -340,7 +349,7 @@ impl Visitor {
             attempts,
             just_failed: None,
             suspect: false,
-            handshake_place: Some(&self.place),
+            handshake_permit: Some(&self.permit),
         };
         self.broker.sessions.dialer.first(&search).await
     }
@@ -355,8 +364,8 @@ impl Visitor {
         let session = visit.id.to_be_bytes();
         let opening = Opening { session, epoch: link.epoch, deflate, no_failover, begins_anew, client };
         let machine = Session::new(config, now, opening);
-        let Link { seat, stream, early, .. } = *link;
-        let entry = Arc::new(Entry::new(visit, self.client, machine, seat));
+        let Link { lease, stream, early, .. } = *link;
+        let entry = Arc::new(Entry::new(visit, self.client, machine, lease));
         self.broker.sessions.registry.insert(Arc::clone(&entry));
         let driver = Driver::new(Arc::clone(&self.broker.sessions), entry, (socket, stream), places);
         driver.begin(early_words, &early);
@@ -364,8 +373,8 @@ impl Visitor {
     }
 
     /// The client's new connection is a raw socket now: its session's task takes it over.
-    fn hand_over(&self, returning: Returning, stream: TcpStream, early: Bytes) {
-        let Returning { session, resume } = returning;
+    fn hand_over(&self, returning: ReturningClient, stream: TcpStream, early: Bytes) {
+        let ReturningClient { session, resume } = returning;
         self.broker.sessions.returns.arrive(session, Arrival { client: self.client, stream, early, resume });
     }
 }
@@ -376,10 +385,10 @@ fn go_on(
     request: &Request<Incoming>,
     rules: Option<&HeaderRules>,
     next: &Mutex<Option<Next>>,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     let Known { session, resume, protocol } = known;
     let response = switching_back(request.headers().get(header::SEC_WEBSOCKET_KEY), protocol, rules);
-    keep(next, Next::Returns(Returning { session, resume }));
+    keep(next, Next::Returns(ReturningClient { session, resume }));
     response
 }
 
@@ -389,12 +398,12 @@ fn socket(io: TokioIo<Spelled<FirstLine<'_>>>) -> TcpStream {
 }
 
 /// A client's request is a handshake, and its target is a path afterwards.
-fn sound<B>(request: &mut Request<B>, fragment: bool) -> Result<(), Refusal> {
+fn sound<B>(request: &mut Request<B>, fragment: bool) -> Result<(), FormRefusal> {
     form::check(request)?;
     if fragment {
-        return Err(Refusal::bad(FRAGMENT));
+        return Err(FormRefusal::bad(FRAGMENT));
     }
-    target::settle(request).map_err(Refusal::bad)
+    target::settle(request).map_err(FormRefusal::bad)
 }
 
 fn keep(next: &Mutex<Option<Next>>, what: Next) {
@@ -403,19 +412,19 @@ fn keep(next: &Mutex<Option<Next>>, what: Next) {
 
 /// How long everything together may take: the request, a place in the queue and a dial of each
 /// backend (twice, if one cannot do with the compression), and the client's reading of the answer.
-fn patience(setup: &Setup) -> Duration {
-    let timeouts = &setup.settings.timeouts;
+fn patience(snapshot: &Snapshot) -> Duration {
+    let timeouts = &snapshot.settings.timeouts;
     let one = (timeouts.connect + timeouts.upgrade) * 2;
     let of_pool = |pool: &Arc<Pool>| {
-        let present = pool.present();
+        let present = pool.snapshot();
         (one + present.settings.queue.timeout).saturating_mul(present.backends.len() as u32 + 1)
     };
-    let dials = setup.pools.values().map(of_pool).max().unwrap_or_default();
+    let dials = snapshot.pools.values().map(of_pool).max().unwrap_or_default();
     (timeouts.handshake * 2).saturating_add(dials)
 }
 
 /// A backend's redirect or refusal, with its headers and body.
-fn relayed(answer: Response<Incoming>, rules: Option<&HeaderRules>) -> Response<Body> {
+fn relayed(answer: Response<Incoming>, rules: Option<&HeaderRules>) -> Response<ResponseBody> {
     let (parts, body) = answer.into_parts();
     let mut response = Response::new(body.boxed());
     *response.status_mut() = parts.status;
@@ -435,7 +444,7 @@ fn relayed(answer: Response<Incoming>, rules: Option<&HeaderRules>) -> Response<
     response
 }
 
-fn denied(denial: &Denial) -> Response<Body> {
+fn denied(denial: &Denial) -> Response<ResponseBody> {
     let mut response = plain(denial.status, denial.sentence);
     if let Some(seconds) = denial.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -443,13 +452,13 @@ fn denied(denial: &Denial) -> Response<Body> {
     response
 }
 
-fn busy(sentence: &'static str) -> Response<Body> {
+fn busy(sentence: &'static str) -> Response<ResponseBody> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, sentence);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
-fn plain(status: StatusCode, sentence: &'static str) -> Response<Body> {
+fn plain(status: StatusCode, sentence: &'static str) -> Response<ResponseBody> {
     let mut response =
         Response::new(Full::from(format!("{sentence}\n")).map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
@@ -460,6 +469,6 @@ fn plain(status: StatusCode, sentence: &'static str) -> Response<Body> {
     response
 }
 
-fn nothing() -> Body {
+fn nothing() -> ResponseBody {
     Full::default().map_err(|never| match never {}).boxed()
 }

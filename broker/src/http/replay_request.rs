@@ -36,7 +36,7 @@ pub(crate) struct Handshake {
 
 /// What is negotiated anew with each backend.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Offer {
+pub(crate) struct BackendOffer {
     /// `Sec-WebSocket-Protocol`.
     pub(crate) protocols: Option<HeaderValue>,
     /// `Sec-WebSocket-Extensions`.
@@ -68,13 +68,13 @@ impl Handshake {
 
     /// Returns the path that is asked for, without the query.
     pub(crate) fn path(&self) -> &[u8] {
-        let target = Parts(&self.own).next().unwrap_or_default();
+        let target = StoredParts(&self.own).next().unwrap_or_default();
         target.split(|byte| *byte == b'?').next().unwrap_or_default()
     }
 
     /// Returns for whom proxies say that the request is, header by header.
     pub(crate) fn forwarded_for(&self) -> impl Iterator<Item = &[u8]> {
-        let mut parts = Parts(&self.own);
+        let mut parts = StoredParts(&self.own);
         parts.next();
         let headers = std::iter::from_fn(move || Some((parts.next()?, parts.next()?)));
         let names = [FORWARDED_FOR, header::FORWARDED];
@@ -87,18 +87,18 @@ impl Handshake {
         &self,
         client: IpAddr,
         key: &str,
-        offer: &Offer,
+        offer: &BackendOffer,
         session: &str,
         attempt: u32,
     ) -> Request<Empty<Bytes>> {
-        let mut own = Parts(&self.own);
+        let mut own = StoredParts(&self.own);
         let target = own.next().and_then(|target| Uri::try_from(target).ok()).unwrap_or_default();
         let mut request = Request::new(Empty::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = target;
         *request.version_mut() = Version::HTTP_11;
         let headers = request.headers_mut();
-        for part in [Parts(&self.shared), own] {
+        for part in [StoredParts(&self.shared), own] {
             fill(headers, part);
         }
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -158,7 +158,7 @@ fn put(to: &mut Vec<u8>, part: &[u8]) {
     to.extend_from_slice(part);
 }
 
-fn fill(headers: &mut HeaderMap, mut parts: Parts<'_>) {
+fn fill(headers: &mut HeaderMap, mut parts: StoredParts<'_>) {
     while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
             headers.append(name, value);
@@ -167,9 +167,9 @@ fn fill(headers: &mut HeaderMap, mut parts: Parts<'_>) {
 }
 
 /// Reads what [`put`] wrote.
-struct Parts<'a>(&'a [u8]);
+struct StoredParts<'a>(&'a [u8]);
 
-impl<'a> Iterator for Parts<'a> {
+impl<'a> Iterator for StoredParts<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
@@ -228,7 +228,7 @@ mod tests {
 
     fn redial(handshake: &Handshake) -> Request<Empty<Bytes>> {
         let offer =
-            Offer { protocols: Some(HeaderValue::from_static("chat")), extensions: None, shim: false };
+            BackendOffer { protocols: Some(HeaderValue::from_static("chat")), extensions: None, shim: false };
         let client = "::ffff:192.0.2.1".parse().expect("an address");
         handshake.request(client, "a2V5", &offer, "5e55", 2)
     }

@@ -20,7 +20,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use fault::Fault;
+use fault::ConnectFault;
 use race::race;
 use way::Way;
 use ways::Ways;
@@ -73,9 +73,9 @@ fn late(awaited: &str, limit: Duration) -> io::Error {
 }
 
 /// Tries one way.
-async fn open(way: Way) -> Result<TcpStream, Fault> {
-    let socket = bound(way).map_err(Fault::before)?;
-    socket.connect(way.target).await.map_err(Fault::connecting)
+async fn open(way: Way) -> Result<TcpStream, ConnectFault> {
+    let socket = bound(way).map_err(ConnectFault::before)?;
+    socket.connect(way.target).await.map_err(ConnectFault::connecting)
 }
 
 /// A socket with an address and no port yet. `connect` chooses the port, and can use the same one for

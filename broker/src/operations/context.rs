@@ -8,7 +8,7 @@ use crate::snapshot::Current;
 
 /// Operations, the sessions that they move, and what is configured.
 #[derive(Clone)]
-pub(crate) struct Context {
+pub(crate) struct OperationContext {
     pub(crate) operations: Arc<Operations>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) current: Arc<Current>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::moves::{call_off, launch};
-use super::operation::{Operation, State};
+use super::operation::{Operation, OperationState};
 use super::progress::Tally;
 use super::round::World;
 use super::survey::Survey;
@@ -32,7 +32,7 @@ pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
     if is_done(operation, &backend, world) {
         let message = format!("{} holds no session", backend.name);
         operation.progress.all_gone();
-        operation.end(world.now, State::Done, message);
+        operation.end(world.now, OperationState::Done, message);
         return 0;
     }
     let room = keep_to_room(operation, &backend, world);
@@ -59,22 +59,28 @@ fn keep_to_room(operation: &Operation, backend: &Backend, world: &World<'_>) -> 
         return room;
     }
     let on_their_way = world.on_their_way(pool);
-    if pool.present().settings.break_before_make {
+    if pool.snapshot().settings.break_before_make {
         call_off(operation, world.registry, on_their_way.saturating_sub(room));
     }
     room.saturating_sub(on_their_way)
 }
 
-fn standing(remaining: Tally, room: usize, backend: &Backend) -> (State, String) {
+fn standing(remaining: Tally, room: usize, backend: &Backend) -> (OperationState, String) {
     let Tally { remaining: all, moving, untried, .. } = remaining;
     if all == 0 {
         let dials = backend.sessions();
-        return (State::Running, format!("waits for {dials} connections that are being made or left"));
+        return (
+            OperationState::Running,
+            format!("waits for {dials} connections that are being made or left"),
+        );
     }
     if room == 0 && moving == 0 {
-        return (State::Waiting, "no other backend has room; the sessions stay until one has".to_owned());
+        return (
+            OperationState::Waiting,
+            "no other backend has room; the sessions stay until one has".to_owned(),
+        );
     }
-    let state = if untried > 0 { State::Running } else { State::Waiting };
+    let state = if untried > 0 { OperationState::Running } else { OperationState::Waiting };
     (state, staying(remaining))
 }
 

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast_protocol::session::{Move, State};
+use steadfast_protocol::session::{Move, Status};
 use steadfast_protocol::time::Time;
 use tokio::time::sleep;
 
-use super::context::Context;
+use super::context::OperationContext;
 use crate::clock;
 use crate::session::registry::Core;
 use crate::upstream::pool::Pool;
@@ -24,7 +24,7 @@ const CALM: u32 = 4;
 type Left = HashMap<usize, Time>;
 
 /// Keeps the backends until it is dropped.
-pub(crate) async fn keep(context: Context) {
+pub(crate) async fn keep(context: OperationContext) {
     let (mut left, mut rounds) = (Left::new(), 0);
     loop {
         sleep(ROUND).await;
@@ -42,9 +42,9 @@ pub(crate) async fn keep(context: Context) {
     }
 }
 
-fn advance(context: &Context, now: Time) {
+fn advance(context: &OperationContext, now: Time) {
     for pool in context.current.get().pools.values() {
-        for backend in &pool.present().backends {
+        for backend in &pool.snapshot().backends {
             backend.advance(now);
         }
     }
@@ -55,7 +55,7 @@ type Rooms = HashMap<*const Pool, usize>;
 
 /// The backends that are left and have somebody beside them, and their pools' room. Those that an
 /// operation empties are its own.
-fn survey(context: &Context, now: Time) -> (Left, Rooms) {
+fn survey(context: &OperationContext, now: Time) -> (Left, Rooms) {
     let (mut left, mut rooms) = (Left::new(), HashMap::new());
     let emptied = context.operations.drains();
     for pool in context.current.get().pools.values() {
@@ -71,24 +71,24 @@ fn survey(context: &Context, now: Time) -> (Left, Rooms) {
 
 /// Sends sessions away from backends that are left, as many as there is room for elsewhere. Those of
 /// backends that are well again remain.
-fn move_sessions(context: &Context, now: Time, (before, left): (&Left, &Left), mut rooms: Rooms) {
+fn move_sessions(context: &OperationContext, now: Time, (before, left): (&Left, &Left), mut rooms: Rooms) {
     let deadline = context.current.get().settings.drain.deadline;
     let entries = context.registry.all();
     for entry in &entries {
-        let limited = rooms.get_mut(&Arc::as_ptr(&entry.gate.pool)).filter(|room| **room < usize::MAX);
+        let limited = rooms.get_mut(&Arc::as_ptr(&entry.binding.pool)).filter(|room| **room < usize::MAX);
         if let Some(room) = limited
-            && seeks_place(entry.core().machine.state())
+            && seeks_place(entry.core().machine.status())
         {
             *room = room.saturating_sub(1);
         }
     }
     for entry in &entries {
-        let pool = &entry.gate.pool;
+        let pool = &entry.binding.pool;
         let mut core = entry.core();
-        let Some(id) = core.seat.as_ref().map(|seat| seat.backend().id) else { continue };
+        let Some(id) = core.lease.as_ref().map(|lease| lease.backend().id) else { continue };
         match (left.get(&id), rooms.get_mut(&Arc::as_ptr(pool))) {
             (Some(since), Some(room)) => {
-                let breaks = pool.present().settings.break_before_make;
+                let breaks = pool.snapshot().settings.break_before_make;
                 send_away(&mut core, now, (room, breaks), *since + deadline);
             }
             _ if before.contains_key(&id) => keep_back(&mut core),
@@ -98,8 +98,8 @@ fn move_sessions(context: &Context, now: Time, (before, left): (&Left, &Left), m
 }
 
 /// It has left a backend, and is one of those who look for room.
-fn seeks_place(state: State) -> bool {
-    matches!(state, State::Waiting | State::Dialing)
+fn seeks_place(state: Status) -> bool {
+    matches!(state, Status::Waiting | Status::Dialing)
 }
 
 /// `breaks`: a session that moved and found no place would be lost, so it does not move when there is no
@@ -149,9 +149,9 @@ mod tests {
     }
 
     fn session(pool: &Pool, now: Time) -> Core {
-        let machine = Session::new(Arc::clone(&pool.present().session), now, Opening::default());
-        let seat = pool.pick(now, &ASK).expect("a seat");
-        Core { machine, seat: Some(seat), waker: Waker::noop().clone() }
+        let machine = Session::new(Arc::clone(&pool.snapshot().session), now, Opening::default());
+        let lease = pool.pick(now, &ASK).expect("a lease");
+        Core { machine, lease: Some(lease), waker: Waker::noop().clone() }
     }
 
     /// Three sessions, and a round with so much room; how many are on their way after it.

@@ -1,9 +1,9 @@
 //! A failover by order: a backend's sessions leave it as if it had failed.
 
-use steadfast_protocol::session::Outcome;
+use steadfast_protocol::session::MoveOutcome;
 
 use super::drain::staying;
-use super::operation::{Operation, State};
+use super::operation::{Operation, OperationState};
 use super::round::World;
 use super::survey::{Survey, seeks_place};
 
@@ -28,7 +28,7 @@ pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
     if operation.surveyed && operation.progress.is_idle() {
         let left = staying(operation.progress.remaining());
         let message = if left.is_empty() { "all were told".to_owned() } else { left };
-        operation.end(world.now, State::Done, message);
+        operation.end(world.now, OperationState::Done, message);
     }
     told
 }
@@ -39,9 +39,9 @@ pub(super) fn follow(operation: &mut Operation, world: &World<'_>) {
     for id in told {
         let outcome = match world.registry.get(id) {
             // Its client may have left, or it has found no place in time: the worse is assumed.
-            None => Some(Outcome::Closed),
-            Some(entry) if seeks_place(entry.core().machine.state()) => None,
-            Some(_) => Some(Outcome::Moved { forced: false }),
+            None => Some(MoveOutcome::Closed),
+            Some(entry) if seeks_place(entry.core().machine.status()) => None,
+            Some(_) => Some(MoveOutcome::Moved { forced: false }),
         };
         if let Some(outcome) = outcome {
             operation.record(world.now, id, outcome);
@@ -60,7 +60,7 @@ fn tell(operation: &mut Operation, world: &World<'_>) -> usize {
             operation.progress.begun(id, TOLD);
             // Its client will not be at another backend with this session.
             if world.registry.get(id).is_some_and(|entry| entry.core().machine.begins_anew()) {
-                operation.record(world.now, id, Outcome::Reconnects);
+                operation.record(world.now, id, MoveOutcome::Reconnects);
             }
             operation.pace.spend();
             told += 1;
@@ -76,7 +76,7 @@ fn fail_over(operation: &Operation, world: &World<'_>, id: u128) -> bool {
     let Some(entry) = world.registry.get(id) else { return false };
     let mut core = entry.core();
     let source = operation.subject.backend.as_ref().map(|backend| backend.id);
-    let here = core.seat.as_ref().map(|seat| seat.backend().id);
+    let here = core.lease.as_ref().map(|lease| lease.backend().id);
     let told = here == source && core.machine.fail_over(world.now);
     if told {
         core.waker.wake_by_ref();

@@ -2,7 +2,7 @@
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum OperationKind {
     /// A backend's sessions move to others, and it gets no new ones.
     Drain,
     /// A pool's sessions are spread anew.
@@ -13,7 +13,7 @@ pub(crate) enum Kind {
 
 /// Who began it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum OperationCause {
     Operator,
     /// The backend was taken away.
     Removed,
@@ -23,26 +23,27 @@ pub(crate) enum Cause {
     Automatic,
 }
 
-impl Kind {
-    pub(crate) const ALL: [Kind; 3] = [Kind::Drain, Kind::Rebalance, Kind::Failover];
+impl OperationKind {
+    pub(crate) const ALL: [OperationKind; 3] =
+        [OperationKind::Drain, OperationKind::Rebalance, OperationKind::Failover];
 
     /// The word for logs, metrics and the API.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Kind::Drain => "drain",
-            Kind::Rebalance => "rebalance",
-            Kind::Failover => "failover",
+            OperationKind::Drain => "drain",
+            OperationKind::Rebalance => "rebalance",
+            OperationKind::Failover => "failover",
         }
     }
 }
 
-impl Cause {
+impl OperationCause {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Cause::Operator => "operator",
-            Cause::Removed => "removed",
-            Cause::Backend => "backend",
-            Cause::Automatic => "automatic",
+            OperationCause::Operator => "operator",
+            OperationCause::Removed => "removed",
+            OperationCause::Backend => "backend",
+            OperationCause::Automatic => "automatic",
         }
     }
 }

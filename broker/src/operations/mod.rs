@@ -38,17 +38,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use steadfast_protocol::time::Time;
 
 use crate::clock;
-use crate::config::settings::Drain;
+use crate::config::settings::DrainSettings;
 use crate::session::registry::Registry;
 use crate::session::tickets::Tickets;
-use crate::upstream::backend::{Backend, Duty};
+use crate::upstream::backend::{AdminState, Backend};
 use crate::upstream::pool::Pool;
 
-pub(crate) use kind::{Cause, Kind};
-pub(crate) use operation::{State, Subject, Terms, View, Wish};
+pub(crate) use kind::{OperationCause, OperationKind};
+pub(crate) use operation::{OperationSnapshot, OperationState, OperationTerms, Subject, Wish};
 pub(crate) use supervisor::supervise;
 
-use conflicts::Verdict;
+use conflicts::ConflictVerdict;
 use operation::Operation;
 
 /// Operations that have ended and are still shown.
@@ -58,13 +58,13 @@ const HISTORY: usize = 100;
 /// after them.
 #[derive(Debug)]
 pub(crate) struct Operations {
-    book: Mutex<Book>,
+    book: Mutex<OperationBook>,
     tickets: Arc<Tickets>,
     registry: Arc<Registry>,
 }
 
 #[derive(Debug, Default)]
-struct Book {
+struct OperationBook {
     /// The number of the last one.
     last: u64,
     /// The oldest first.
@@ -73,7 +73,7 @@ struct Book {
 
 /// Why an operation cannot begin or change, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum OperationRefusal {
     /// Another is in the way, or it is not in the state for it.
     Conflict {
         /// The one in question.
@@ -98,15 +98,20 @@ impl Operations {
     ///
     /// # Errors
     /// Another operation is in the way.
-    pub(crate) fn begin(&self, now: Time, subject: Subject, terms: Terms) -> Result<View, Refused> {
+    pub(crate) fn begin(
+        &self,
+        now: Time,
+        subject: Subject,
+        terms: OperationTerms,
+    ) -> Result<OperationSnapshot, OperationRefusal> {
         let mut book = self.book();
         self.clear_the_way(&mut book, now, &subject)?;
         book.last += 1;
         let mut operation = Operation::new(book.last, subject, terms, (now, clock::wall()));
-        if let (Kind::Drain, Some(backend)) = (operation.subject.kind, &operation.subject.backend) {
-            backend.set_duty(now, Duty::Draining, &format!("{} empties it", operation.id()));
+        if let (OperationKind::Drain, Some(backend)) = (operation.subject.kind, &operation.subject.backend) {
+            backend.set_admin_state(now, AdminState::Draining, &format!("{} empties it", operation.id()));
             if backend.sessions() == 0 {
-                operation.end(now, State::Done, "it had no sessions".to_owned());
+                operation.end(now, OperationState::Done, "it had no sessions".to_owned());
             }
         }
         let view = operation.view(now);
@@ -119,17 +124,19 @@ impl Operations {
     ///
     /// # Errors
     /// There is none of this name, or it has ended.
-    pub(crate) fn cancel(&self, now: Time, id: &str) -> Result<View, Refused> {
+    pub(crate) fn cancel(&self, now: Time, id: &str) -> Result<OperationSnapshot, OperationRefusal> {
         let mut book = self.book();
         let operation = book.named(id)?;
         if !operation.is_active() {
             return Err(has_ended(operation));
         }
         let message = match operation.subject.kind {
-            Kind::Drain => "somebody has cancelled it; the backend gets no sessions until it is undrained",
-            Kind::Rebalance | Kind::Failover => "somebody has cancelled it",
+            OperationKind::Drain => {
+                "somebody has cancelled it; the backend gets no sessions until it is undrained"
+            }
+            OperationKind::Rebalance | OperationKind::Failover => "somebody has cancelled it",
         };
-        finish(operation, now, &self.registry, (State::Cancelled, message.to_owned()));
+        finish(operation, now, &self.registry, (OperationState::Cancelled, message.to_owned()));
         Ok(operation.view(now))
     }
 
@@ -138,17 +145,17 @@ impl Operations {
     ///
     /// # Errors
     /// There is none of this name, it has not ended or is done, or another is in the way.
-    pub(crate) fn resume(&self, now: Time, id: &str) -> Result<View, Refused> {
+    pub(crate) fn resume(&self, now: Time, id: &str) -> Result<OperationSnapshot, OperationRefusal> {
         let mut book = self.book();
         let operation = book.named(id)?;
         let (state, subject) = (operation.state, operation.subject.clone());
-        if state.is_active() || state == State::Done {
+        if state.is_active() || state == OperationState::Done {
             let message = format!("{id} is {}; there is nothing to resume", state.name());
-            return Err(Refused::Conflict { operation: id.to_owned(), message });
+            return Err(OperationRefusal::Conflict { operation: id.to_owned(), message });
         }
         self.clear_the_way(&mut book, now, &subject)?;
-        if let (Kind::Drain, Some(backend)) = (subject.kind, &subject.backend) {
-            backend.set_duty(now, Duty::Draining, &format!("{id} empties it"));
+        if let (OperationKind::Drain, Some(backend)) = (subject.kind, &subject.backend) {
+            backend.set_admin_state(now, AdminState::Draining, &format!("{id} empties it"));
         }
         let operation = book.named(id)?;
         operation.resume(now);
@@ -159,7 +166,12 @@ impl Operations {
     ///
     /// # Errors
     /// There is none of this name, or it has ended.
-    pub(crate) fn patch(&self, now: Time, id: &str, (wish, drain): (Wish, &Drain)) -> Result<View, Refused> {
+    pub(crate) fn patch(
+        &self,
+        now: Time,
+        id: &str,
+        (wish, drain): (Wish, &DrainSettings),
+    ) -> Result<OperationSnapshot, OperationRefusal> {
         let mut book = self.book();
         let operation = book.named(id)?;
         if !operation.is_active() {
@@ -175,38 +187,43 @@ impl Operations {
 
     /// A backend gets sessions again, and a drain of it is cancelled.
     pub(crate) fn undrain(&self, now: Time, backend: &Backend, why: &str) {
-        self.end_drain(now, backend, Duty::Ready, why);
+        self.end_drain(now, backend, AdminState::Ready, why);
     }
 
-    /// As [`Operations::undrain`], but the backend has this duty from then on.
-    fn end_drain(&self, now: Time, backend: &Backend, duty: Duty, why: &str) {
+    /// As [`Operations::undrain`], but the backend has this admin state from then on.
+    fn end_drain(&self, now: Time, backend: &Backend, admin_state: AdminState, why: &str) {
         let mut book = self.book();
         if let Some(operation) = book.operations.iter_mut().find(|own| own.drains() == Some(backend.id)) {
-            finish(operation, now, &self.registry, (State::Cancelled, format!("undrained: {why}")));
+            finish(operation, now, &self.registry, (OperationState::Cancelled, format!("undrained: {why}")));
         }
-        backend.set_duty(now, duty, why);
+        backend.set_admin_state(now, admin_state, why);
     }
 
     /// A backend gets no new sessions and keeps those that it has, or the other way round.
     ///
     /// # Errors
     /// An operation empties it.
-    pub(crate) fn set_enabled(&self, now: Time, backend: &Backend, enabled: bool) -> Result<(), Refused> {
+    pub(crate) fn set_enabled(
+        &self,
+        now: Time,
+        backend: &Backend,
+        enabled: bool,
+    ) -> Result<(), OperationRefusal> {
         let book = self.book();
-        let duty = if enabled { Duty::Ready } else { Duty::Disabled };
+        let admin_state = if enabled { AdminState::Ready } else { AdminState::Disabled };
         if let Some(operation) = book.operations.iter().find(|own| own.drains() == Some(backend.id)) {
             let id = operation.id();
             let message = format!("{id} empties {}; wait for it, or undrain the backend", backend.name);
-            return Err(Refused::Conflict { operation: id, message });
+            return Err(OperationRefusal::Conflict { operation: id, message });
         }
-        backend.set_duty(now, duty, "the API was asked for it");
+        backend.set_admin_state(now, admin_state, "the API was asked for it");
         Ok(())
     }
 
     // ---- what is known of it ----
 
     /// All of them, the newest first.
-    pub(crate) fn views(&self, now: Time) -> Vec<View> {
+    pub(crate) fn views(&self, now: Time) -> Vec<OperationSnapshot> {
         self.book().operations.iter().rev().map(|operation| operation.view(now)).collect()
     }
 
@@ -214,7 +231,7 @@ impl Operations {
     ///
     /// # Errors
     /// There is none of this name.
-    pub(crate) fn view(&self, now: Time, id: &str) -> Result<View, Refused> {
+    pub(crate) fn view(&self, now: Time, id: &str) -> Result<OperationSnapshot, OperationRefusal> {
         self.book().named(id).map(|operation| operation.view(now))
     }
 
@@ -233,26 +250,32 @@ impl Operations {
     // ---- parts ----
 
     /// Ends what gives way to the new one.
-    fn clear_the_way(&self, book: &mut Book, now: Time, wanted: &Subject) -> Result<(), Refused> {
+    fn clear_the_way(
+        &self,
+        book: &mut OperationBook,
+        now: Time,
+        wanted: &Subject,
+    ) -> Result<(), OperationRefusal> {
         let claim = wanted.claim();
         let active = || book.operations.iter().filter(|operation| operation.is_active());
-        if let Some(other) = active().find(|other| other.claim().verdict(&claim) == Verdict::Refuses) {
+        if let Some(other) = active().find(|other| other.claim().verdict(&claim) == ConflictVerdict::Refuses)
+        {
             return Err(in_the_way(other));
         }
         let active = book.operations.iter_mut().filter(|operation| operation.is_active());
-        for other in active.filter(|other| other.claim().verdict(&claim) == Verdict::GivesWay) {
+        for other in active.filter(|other| other.claim().verdict(&claim) == ConflictVerdict::GivesWay) {
             let message = format!("it gives way: {} of {}", wanted.kind.name(), wanted.name());
-            finish(other, now, &self.registry, (State::Cancelled, message));
+            finish(other, now, &self.registry, (OperationState::Cancelled, message));
         }
         Ok(())
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn book(&self) -> MutexGuard<'_, OperationBook> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Book {
+impl OperationBook {
     /// The oldest that have ended are forgotten, but for those that sessions still move for: somebody must
     /// notice when these end without a report.
     fn add(&mut self, operation: Operation) {
@@ -266,33 +289,38 @@ impl Book {
         });
     }
 
-    fn named(&mut self, id: &str) -> Result<&mut Operation, Refused> {
+    fn named(&mut self, id: &str) -> Result<&mut Operation, OperationRefusal> {
         let found = self.operations.iter_mut().find(|operation| operation.id() == id);
-        found.ok_or_else(|| Refused::Unknown(format!("there is no operation named {id:?}")))
+        found.ok_or_else(|| OperationRefusal::Unknown(format!("there is no operation named {id:?}")))
     }
 }
 
 /// Ends an operation, and calls its moves off that have not left yet.
-fn finish(operation: &mut Operation, now: Time, registry: &Registry, (state, message): (State, String)) {
+fn finish(
+    operation: &mut Operation,
+    now: Time,
+    registry: &Registry,
+    (state, message): (OperationState, String),
+) {
     operation.end(now, state, message);
     moves::call_off(operation, registry, usize::MAX);
 }
 
-fn in_the_way(other: &Operation) -> Refused {
+fn in_the_way(other: &Operation) -> OperationRefusal {
     let (operation, name) = (other.id(), other.subject.name());
     let does = match other.subject.kind {
-        Kind::Drain => "drains",
-        Kind::Rebalance => "rebalances",
-        Kind::Failover => "fails over",
+        OperationKind::Drain => "drains",
+        OperationKind::Rebalance => "rebalances",
+        OperationKind::Failover => "fails over",
     };
     let message = format!("{operation} {does} {name} already; wait for it, or cancel it");
-    Refused::Conflict { operation, message }
+    OperationRefusal::Conflict { operation, message }
 }
 
-fn has_ended(operation: &Operation) -> Refused {
+fn has_ended(operation: &Operation) -> OperationRefusal {
     let id = operation.id();
     let message = format!("{id} has ended; it is {}", operation.state.name());
-    Refused::Conflict { operation: id, message }
+    OperationRefusal::Conflict { operation: id, message }
 }
 
 #[cfg(test)]

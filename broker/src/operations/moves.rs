@@ -5,10 +5,10 @@ use std::time::Duration;
 use steadfast_protocol::session::Move;
 use steadfast_protocol::time::Time;
 
-use super::kind::Kind;
+use super::kind::OperationKind;
 use super::operation::Operation;
 use super::round::World;
-use crate::config::settings::Drain;
+use crate::config::settings::DrainSettings;
 use crate::session::registry::{Entry, Registry};
 use crate::session::tickets::{Purpose, Tickets};
 
@@ -63,7 +63,7 @@ fn send(
     (now, force_at): (Time, Option<Time>),
 ) -> Sent {
     let mut core = entry.core();
-    let here = core.seat.as_ref().map(|seat| seat.backend().id);
+    let here = core.lease.as_ref().map(|lease| lease.backend().id);
     let target = operation.progress.target(entry.id);
     let source = operation.subject.backend.as_ref().map(|backend| backend.id);
     if source.is_some() && here != source || here.is_some() && here == target {
@@ -85,7 +85,7 @@ fn send(
 }
 
 /// When a session leaves without a quiet moment. One of a backend that is down does so too, but later.
-fn force_at(operation: &Operation, now: Time, drain: &Drain) -> Option<Time> {
+fn force_at(operation: &Operation, now: Time, drain: &DrainSettings) -> Option<Time> {
     if operation.terms.force {
         return Some(now + drain.patience + drain.hold);
     }
@@ -94,7 +94,7 @@ fn force_at(operation: &Operation, now: Time, drain: &Drain) -> Option<Time> {
 }
 
 /// The moves under way are told whether they are forced, and when.
-pub(super) fn set_force(operation: &Operation, now: Time, registry: &Registry, drain: &Drain) {
+pub(super) fn set_force(operation: &Operation, now: Time, registry: &Registry, drain: &DrainSettings) {
     let force_at = force_at(operation, now, drain);
     for (id, ticket) in planned(operation) {
         let Some(entry) = registry.get(id) else { continue };
@@ -122,6 +122,6 @@ pub(super) fn call_off(operation: &Operation, registry: &Registry, most: usize) 
 
 /// Sessions that were told to fail over have no ticket, and nothing to change any more.
 fn planned(operation: &Operation) -> impl Iterator<Item = (u128, u64)> {
-    let planned = operation.subject.kind != Kind::Failover;
+    let planned = operation.subject.kind != OperationKind::Failover;
     operation.progress.tickets().filter(move |_| planned)
 }

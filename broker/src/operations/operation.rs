@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use steadfast_protocol::session::Outcome;
+use steadfast_protocol::session::MoveOutcome;
 use steadfast_protocol::time::Time;
 
 use super::conflicts::Claim;
-use super::kind::{Cause, Kind};
-use super::pace::Pace;
-use super::progress::{Progress, Tally};
-use crate::config::settings::Drain;
+use super::kind::{OperationCause, OperationKind};
+use super::pace::TokenBucket;
+use super::progress::{SessionProgress, Tally};
+use crate::config::settings::DrainSettings;
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Pool;
 
 /// Where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub(crate) enum OperationState {
     Running,
     /// Nothing can be moved at present.
     Waiting,
@@ -33,7 +33,7 @@ pub(crate) enum State {
 
 /// How it goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Terms {
+pub(crate) struct OperationTerms {
     /// Sessions per second.
     pub(crate) rate: u32,
     /// Sessions at once.
@@ -59,10 +59,10 @@ pub(crate) struct Wish {
 /// What it works on, and who has begun it.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
-    pub(super) kind: Kind,
+    pub(super) kind: OperationKind,
     pub(super) pool: Arc<Pool>,
     pub(super) backend: Option<Arc<Backend>>,
-    pub(super) cause: Cause,
+    pub(super) cause: OperationCause,
     /// A sentence.
     why: String,
     /// Of a rebalance: by how much a backend may be off its share, in percent.
@@ -74,8 +74,8 @@ pub(crate) struct Subject {
 pub(super) struct Operation {
     pub(super) number: u64,
     pub(super) subject: Subject,
-    pub(super) terms: Terms,
-    pub(super) state: State,
+    pub(super) terms: OperationTerms,
+    pub(super) state: OperationState,
     /// What it waits for, why it stopped, or what is left.
     pub(super) message: String,
     pub(super) started: SystemTime,
@@ -83,22 +83,22 @@ pub(super) struct Operation {
     ended: Option<Time>,
     /// Since when the time limit counts, and how many failures there were then.
     since: (Time, usize),
-    pub(super) pace: Pace,
-    pub(super) progress: Progress,
+    pub(super) pace: TokenBucket,
+    pub(super) progress: SessionProgress,
     /// It has looked for its sessions once.
     pub(super) surveyed: bool,
 }
 
 /// An operation as the API shows it.
 #[derive(Debug)]
-pub(crate) struct View {
+pub(crate) struct OperationSnapshot {
     pub(crate) id: String,
     pub(crate) kind: &'static str,
     pub(crate) pool: String,
     pub(crate) backend: Option<String>,
     pub(crate) cause: &'static str,
     pub(crate) why: String,
-    pub(crate) state: State,
+    pub(crate) state: OperationState,
     pub(crate) message: String,
     pub(crate) started: SystemTime,
     pub(crate) elapsed: Duration,
@@ -109,7 +109,7 @@ pub(crate) struct View {
     pub(crate) failed: usize,
     pub(crate) gone: usize,
     pub(crate) remaining: Tally,
-    pub(crate) terms: Terms,
+    pub(crate) terms: OperationTerms,
 }
 
 impl Operation {
@@ -117,21 +117,21 @@ impl Operation {
     pub(super) fn new(
         number: u64,
         subject: Subject,
-        terms: Terms,
+        terms: OperationTerms,
         (now, started): (Time, SystemTime),
     ) -> Operation {
         let operation = Operation {
             number,
             subject,
             terms,
-            state: State::Running,
+            state: OperationState::Running,
             message: String::new(),
             started,
             began: now,
             ended: None,
             since: (now, 0),
-            pace: Pace::new(now),
-            progress: Progress::default(),
+            pace: TokenBucket::new(now),
+            progress: SessionProgress::default(),
             surveyed: false,
         };
         operation.tell("operation begins");
@@ -154,7 +154,7 @@ impl Operation {
 
     /// The id of the backend that it empties.
     pub(super) fn drains(&self) -> Option<usize> {
-        let drains = self.is_active() && self.subject.kind == Kind::Drain;
+        let drains = self.is_active() && self.subject.kind == OperationKind::Drain;
         self.subject.backend.as_ref().filter(|_| drains).map(|backend| backend.id)
     }
 
@@ -163,9 +163,9 @@ impl Operation {
         self.since.0
     }
 
-    pub(super) fn view(&self, now: Time) -> View {
+    pub(super) fn view(&self, now: Time) -> OperationSnapshot {
         let Subject { kind, pool, backend, cause, why, .. } = &self.subject;
-        View {
+        OperationSnapshot {
             id: self.id(),
             kind: kind.name(),
             pool: pool.name.to_string(),
@@ -190,7 +190,7 @@ impl Operation {
     // ---- what happens to it ----
 
     /// A session's move has ended.
-    pub(super) fn record(&mut self, now: Time, id: u128, outcome: Outcome) {
+    pub(super) fn record(&mut self, now: Time, id: u128, outcome: MoveOutcome) {
         match self.is_active() {
             true => self.progress.ended(now, id, outcome),
             false => self.progress.settle(now, id, outcome),
@@ -198,7 +198,7 @@ impl Operation {
     }
 
     /// It goes on, or waits, and why.
-    pub(super) fn stands(&mut self, state: State, message: String) {
+    pub(super) fn stands(&mut self, state: OperationState, message: String) {
         let changed = self.state != state;
         (self.state, self.message) = (state, message);
         if changed {
@@ -207,7 +207,7 @@ impl Operation {
     }
 
     /// It has ended.
-    pub(super) fn end(&mut self, now: Time, state: State, message: String) {
+    pub(super) fn end(&mut self, now: Time, state: OperationState, message: String) {
         (self.state, self.message, self.ended) = (state, message, Some(now));
         self.progress.close();
         let labels = [("kind", self.subject.kind.name()), ("state", state.name())];
@@ -217,29 +217,29 @@ impl Operation {
 
     /// It runs again, with its whole time and no failure counted.
     pub(super) fn resume(&mut self, now: Time) {
-        (self.state, self.ended, self.surveyed) = (State::Running, None, false);
+        (self.state, self.ended, self.surveyed) = (OperationState::Running, None, false);
         self.message.clear();
-        (self.since, self.pace) = ((now, self.progress.failed), Pace::new(now));
+        (self.since, self.pace) = ((now, self.progress.failed), TokenBucket::new(now));
         self.progress.reopen();
         self.tell("operation goes on");
     }
 
     /// Why it must not go on, if it must not.
-    pub(super) fn limit(&self, now: Time) -> Option<(State, String)> {
+    pub(super) fn limit(&self, now: Time) -> Option<(OperationState, String)> {
         let (since, before) = self.since;
         let failed = self.progress.failed - before;
-        let Terms { errors_max, time_limit, .. } = self.terms;
+        let OperationTerms { errors_max, time_limit, .. } = self.terms;
         if failed > errors_max {
             let message = format!("{failed} moves failed, more than the {errors_max} that are allowed");
-            return Some((State::Stopped, message));
+            return Some((OperationState::Stopped, message));
         }
         let limit = time_limit.filter(|limit| now.since(since) >= *limit)?;
-        Some((State::Expired, format!("its time limit of {limit:?} has passed")))
+        Some((OperationState::Expired, format!("its time limit of {limit:?} has passed")))
     }
 
     fn tell(&self, what: &str) {
         let Subject { kind, pool, backend, cause, why, .. } = &self.subject;
-        let Progress { moved, forced, reconnected, failed, gone, .. } = self.progress;
+        let SessionProgress { moved, forced, reconnected, failed, gone, .. } = self.progress;
         tracing::info!(
             operation = self.id(),
             kind = kind.name(),
@@ -262,21 +262,31 @@ impl Operation {
 
 impl Subject {
     /// A backend is to be emptied.
-    pub(crate) fn drain(pool: &Arc<Pool>, backend: &Arc<Backend>, cause: Cause, why: String) -> Subject {
+    pub(crate) fn drain(
+        pool: &Arc<Pool>,
+        backend: &Arc<Backend>,
+        cause: OperationCause,
+        why: String,
+    ) -> Subject {
         let (pool, backend) = (Arc::clone(pool), Some(Arc::clone(backend)));
-        Subject { kind: Kind::Drain, pool, backend, cause, why, tolerance: 0 }
+        Subject { kind: OperationKind::Drain, pool, backend, cause, why, tolerance: 0 }
     }
 
     /// A backend's sessions are to leave it as if it had failed.
-    pub(crate) fn failover(pool: &Arc<Pool>, backend: &Arc<Backend>, cause: Cause, why: String) -> Subject {
-        Subject { kind: Kind::Failover, ..Subject::drain(pool, backend, cause, why) }
+    pub(crate) fn failover(
+        pool: &Arc<Pool>,
+        backend: &Arc<Backend>,
+        cause: OperationCause,
+        why: String,
+    ) -> Subject {
+        Subject { kind: OperationKind::Failover, ..Subject::drain(pool, backend, cause, why) }
     }
 
     /// A pool's sessions are to be spread anew, until no backend is off its share by more than
     /// `tolerance` percent.
-    pub(crate) fn rebalance(pool: &Arc<Pool>, tolerance: u32, cause: Cause, why: String) -> Subject {
+    pub(crate) fn rebalance(pool: &Arc<Pool>, tolerance: u32, cause: OperationCause, why: String) -> Subject {
         let pool = Arc::clone(pool);
-        Subject { kind: Kind::Rebalance, pool, backend: None, cause, why, tolerance }
+        Subject { kind: OperationKind::Rebalance, pool, backend: None, cause, why, tolerance }
     }
 
     /// What its messages call it: the backend, or the pool.
@@ -290,10 +300,10 @@ impl Subject {
     }
 }
 
-impl Terms {
+impl OperationTerms {
     /// What is configured, with what somebody wants otherwise.
-    pub(crate) fn new(configured: &Drain, wish: Wish) -> Terms {
-        let terms = Terms {
+    pub(crate) fn new(configured: &DrainSettings, wish: Wish) -> OperationTerms {
+        let terms = OperationTerms {
             rate: configured.rate,
             concurrency: configured.concurrency,
             errors_max: configured.errors,
@@ -303,8 +313,8 @@ impl Terms {
         terms.with(wish)
     }
 
-    pub(super) fn with(self, wish: Wish) -> Terms {
-        Terms {
+    pub(super) fn with(self, wish: Wish) -> OperationTerms {
+        OperationTerms {
             rate: wish.rate.unwrap_or(self.rate),
             concurrency: wish.concurrency.unwrap_or(self.concurrency),
             errors_max: wish.errors_max.unwrap_or(self.errors_max),
@@ -314,24 +324,25 @@ impl Terms {
     }
 }
 
-impl State {
+impl OperationState {
     /// Those in which an operation may end.
-    pub(crate) const ENDS: [State; 4] = [State::Done, State::Cancelled, State::Stopped, State::Expired];
+    pub(crate) const ENDS: [OperationState; 4] =
+        [OperationState::Done, OperationState::Cancelled, OperationState::Stopped, OperationState::Expired];
 
     /// The word for logs, metrics and the API.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            State::Running => "running",
-            State::Waiting => "waiting",
-            State::Done => "done",
-            State::Cancelled => "cancelled",
-            State::Stopped => "stopped",
-            State::Expired => "expired",
+            OperationState::Running => "running",
+            OperationState::Waiting => "waiting",
+            OperationState::Done => "done",
+            OperationState::Cancelled => "cancelled",
+            OperationState::Stopped => "stopped",
+            OperationState::Expired => "expired",
         }
     }
 
     /// The operation has not ended.
     pub(crate) fn is_active(self) -> bool {
-        matches!(self, State::Running | State::Waiting)
+        matches!(self, OperationState::Running | OperationState::Waiting)
     }
 }

@@ -12,15 +12,15 @@ const BURST: Duration = Duration::from_millis(250);
 
 /// A token bucket. With the same times it always grants the same.
 #[derive(Debug, Clone)]
-pub(super) struct Pace {
+pub(super) struct TokenBucket {
     level: u64,
     at: Time,
 }
 
-impl Pace {
+impl TokenBucket {
     /// One session may go at once.
-    pub(super) fn new(now: Time) -> Pace {
-        Pace { level: SESSION, at: now }
+    pub(super) fn new(now: Time) -> TokenBucket {
+        TokenBucket { level: SESSION, at: now }
     }
 
     /// How many sessions may go now, at `rate` sessions per second.
@@ -47,7 +47,7 @@ mod tests {
     const START: Time = Time::ORIGIN;
 
     /// Takes what is granted at each of these times.
-    fn take(pace: &mut Pace, rate: u32, times: impl IntoIterator<Item = Time>) -> Vec<usize> {
+    fn take(pace: &mut TokenBucket, rate: u32, times: impl IntoIterator<Item = Time>) -> Vec<usize> {
         let mut one = |now| {
             let granted = pace.granted(now, rate);
             (0..granted).for_each(|_| pace.spend());
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_slow_rate_is_kept_to_the_session() {
-        let mut pace = Pace::new(START);
+        let mut pace = TokenBucket::new(START);
         assert_eq!(take(&mut pace, 1, [START]), [1], "the first goes at once");
         let later = take(&mut pace, 1, every(Duration::from_millis(100), 30));
         assert_eq!(later.iter().sum::<usize>(), 3);
@@ -71,14 +71,14 @@ mod tests {
 
     #[test]
     fn a_fast_rate_is_smooth() {
-        let mut pace = Pace::new(START);
+        let mut pace = TokenBucket::new(START);
         take(&mut pace, 200, [START]);
         assert!(take(&mut pace, 200, every(Duration::from_millis(100), 10)).iter().all(|n| *n == 20));
     }
 
     #[test]
     fn a_long_wait_saves_up_little() {
-        let mut pace = Pace::new(START);
+        let mut pace = TokenBucket::new(START);
         assert_eq!(pace.granted(START + Duration::from_secs(3600), 200), 50);
     }
 
@@ -90,7 +90,7 @@ mod tests {
         ) {
             let mut now = START;
             let times: Vec<_> = steps.iter().map(|step| { now = now + Duration::from_micros(*step); now }).collect();
-            let gone: usize = take(&mut Pace::new(START), rate, times).iter().sum();
+            let gone: usize = take(&mut TokenBucket::new(START), rate, times).iter().sum();
             let allowed = now.since(START).as_secs_f64() * f64::from(rate);
             let burst = (f64::from(rate) * BURST.as_secs_f64()).max(1.0);
             prop_assert!(gone as f64 <= allowed + burst + 1.0);

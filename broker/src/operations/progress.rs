@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use steadfast_protocol::session::{Outcome, Stay};
+use steadfast_protocol::session::{MoveOutcome, Stay};
 use steadfast_protocol::time::Time;
 
 /// How soon a session that stayed is tried again; twice as long each time.
@@ -13,7 +13,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(15);
 /// An operation's sessions, and its counts. Each session that is part of it is in exactly one of the
 /// counts, or remains.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct SessionProgress {
     members: HashMap<u128, Member>,
     /// Those that wait for their turn, by when it comes.
     queue: BTreeSet<(Time, u128)>,
@@ -31,7 +31,7 @@ pub(super) struct Progress {
 /// A session that is part of it.
 #[derive(Debug, Clone, Copy)]
 struct Member {
-    stage: Stage,
+    stage: SessionStage,
     /// Why it stayed when it was last tried.
     stayed: Option<Stayed>,
     /// How often it stayed.
@@ -40,7 +40,7 @@ struct Member {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum SessionStage {
     /// Its turn comes at this time.
     Queued(Time),
     /// It moves, with this ticket.
@@ -76,21 +76,21 @@ pub(crate) struct Tally {
     pub(crate) untried: usize,
 }
 
-impl Progress {
+impl SessionProgress {
     // ---- which sessions there are ----
 
     /// A session that is to move, to `target` if that is given. One that is there already keeps its
     /// place and gets the target, unless it moves.
     pub(super) fn join(&mut self, now: Time, id: u128, target: Option<usize>) {
-        let fresh = Member { stage: Stage::Queued(now), stayed: None, tries: 0, target };
+        let fresh = Member { stage: SessionStage::Queued(now), stayed: None, tries: 0, target };
         let next = match self.members.get(&id) {
             None => fresh,
             Some(own) => match own.stage {
-                Stage::Resting(at) if own.stayed != Some(Stayed::Pinned) => {
-                    Member { stage: Stage::Queued(at), target, ..*own }
+                SessionStage::Resting(at) if own.stayed != Some(Stayed::Pinned) => {
+                    Member { stage: SessionStage::Queued(at), target, ..*own }
                 }
-                Stage::Moving(_) => *own,
-                Stage::Queued(_) | Stage::Resting(_) => Member { target, ..*own },
+                SessionStage::Moving(_) => *own,
+                SessionStage::Queued(_) | SessionStage::Resting(_) => Member { target, ..*own },
             },
         };
         self.put(id, Some(next));
@@ -103,7 +103,7 @@ impl Progress {
 
     /// A session that is to move and never can.
     pub(super) fn pin(&mut self, id: u128) {
-        let (stage, stayed) = (Stage::Resting(Time::NEVER), Some(Stayed::Pinned));
+        let (stage, stayed) = (SessionStage::Resting(Time::NEVER), Some(Stayed::Pinned));
         let pinned = Member { stage, stayed, tries: 0, target: None };
         self.put(id, Some(pinned));
     }
@@ -112,22 +112,22 @@ impl Progress {
     pub(super) fn rest(&mut self) {
         for (at, id) in std::mem::take(&mut self.queue) {
             if let Some(own) = self.members.get(&id).copied() {
-                self.put(id, Some(Member { stage: Stage::Resting(at), ..own }));
+                self.put(id, Some(Member { stage: SessionStage::Resting(at), ..own }));
             }
         }
     }
 
     /// Those that remain and do not move now.
     pub(super) fn idle_ids(&self) -> impl Iterator<Item = u128> {
-        let moves = |member: &Member| matches!(member.stage, Stage::Moving(_));
+        let moves = |member: &Member| matches!(member.stage, SessionStage::Moving(_));
         self.members.iter().filter(move |(_, member)| !moves(member)).map(|(id, _)| *id)
     }
 
     /// The tickets of those that move, with their sessions.
     pub(super) fn tickets(&self) -> impl Iterator<Item = (u128, u64)> {
         self.members.iter().filter_map(|(id, member)| match member.stage {
-            Stage::Moving(ticket) => Some((*id, ticket)),
-            Stage::Queued(_) | Stage::Resting(_) => None,
+            SessionStage::Moving(ticket) => Some((*id, ticket)),
+            SessionStage::Queued(_) | SessionStage::Resting(_) => None,
         })
     }
 
@@ -155,42 +155,44 @@ impl Progress {
     /// It has been sent away.
     pub(super) fn begun(&mut self, id: u128, ticket: u64) {
         if let Some(own) = self.members.get(&id).copied() {
-            self.put(id, Some(Member { stage: Stage::Moving(ticket), ..own }));
+            self.put(id, Some(Member { stage: SessionStage::Moving(ticket), ..own }));
         }
     }
 
     /// Its turn comes later, for no reason of its own.
     pub(super) fn put_off(&mut self, id: u128, until: Time) {
         if let Some(own) = self.members.get(&id).copied() {
-            self.put(id, Some(Member { stage: Stage::Queued(until), ..own }));
+            self.put(id, Some(Member { stage: SessionStage::Queued(until), ..own }));
         }
     }
 
     /// Its move has ended.
-    pub(super) fn ended(&mut self, now: Time, id: u128, outcome: Outcome) {
+    pub(super) fn ended(&mut self, now: Time, id: u128, outcome: MoveOutcome) {
         let Some(own) = self.members.get(&id).copied() else { return };
         let stayed = match outcome {
-            Outcome::Moved { forced } => {
+            MoveOutcome::Moved { forced } => {
                 self.moved += 1;
                 self.forced += usize::from(forced);
                 return self.put(id, None);
             }
-            Outcome::Reconnects => {
+            MoveOutcome::Reconnects => {
                 self.moved += 1;
                 self.reconnected += 1;
                 return self.put(id, None);
             }
-            Outcome::FailedOver | Outcome::Closed => {
+            MoveOutcome::FailedOver | MoveOutcome::Closed => {
                 self.failed += 1;
                 return self.put(id, None);
             }
             // It is gone when its backend holds it no more.
-            Outcome::Ended | Outcome::Stayed(Stay::Asked) => return self.put_off(id, now + BACKOFF_MIN),
-            Outcome::Stayed(Stay::Busy) => Stayed::Busy,
-            Outcome::Stayed(Stay::NoTarget) => Stayed::NoTarget,
-            Outcome::Stayed(Stay::TargetLost) => Stayed::TargetLost,
+            MoveOutcome::Ended | MoveOutcome::Stayed(Stay::Asked) => {
+                return self.put_off(id, now + BACKOFF_MIN);
+            }
+            MoveOutcome::Stayed(Stay::Busy) => Stayed::Busy,
+            MoveOutcome::Stayed(Stay::NoTarget) => Stayed::NoTarget,
+            MoveOutcome::Stayed(Stay::TargetLost) => Stayed::TargetLost,
         };
-        let (stage, tries) = (Stage::Queued(now + backoff(own.tries)), own.tries.saturating_add(1));
+        let (stage, tries) = (SessionStage::Queued(now + backoff(own.tries)), own.tries.saturating_add(1));
         self.put(id, Some(Member { stage, stayed: Some(stayed), tries, ..own }));
     }
 
@@ -228,8 +230,8 @@ impl Progress {
     }
 
     /// After the end: one that was on its way has come to rest.
-    pub(super) fn settle(&mut self, now: Time, id: u128, outcome: Outcome) {
-        if outcome == Outcome::Ended {
+    pub(super) fn settle(&mut self, now: Time, id: u128, outcome: MoveOutcome) {
+        if outcome == MoveOutcome::Ended {
             return self.gone(id);
         }
         self.ended(now, id, outcome);
@@ -268,13 +270,13 @@ impl Progress {
     fn put(&mut self, id: u128, next: Option<Member>) {
         if let Some(old) = self.members.remove(&id) {
             self.tally.count(&old, |n| *n -= 1);
-            if let Stage::Queued(at) = old.stage {
+            if let SessionStage::Queued(at) = old.stage {
                 self.queue.remove(&(at, id));
             }
         }
         let Some(next) = next else { return };
         self.tally.count(&next, |n| *n += 1);
-        if let Stage::Queued(at) = next.stage {
+        if let SessionStage::Queued(at) = next.stage {
             self.queue.insert((at, id));
         }
         self.members.insert(id, next);
@@ -287,7 +289,7 @@ impl Tally {
         if member.stayed.is_none() {
             change(&mut self.untried);
         }
-        if matches!(member.stage, Stage::Moving(_)) {
+        if matches!(member.stage, SessionStage::Moving(_)) {
             return change(&mut self.moving);
         }
         match member.stayed {

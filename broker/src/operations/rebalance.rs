@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::drain::staying;
 use super::moves::launch;
-use super::operation::{Operation, State};
+use super::operation::{Operation, OperationState};
 use super::progress::Tally;
 use super::round::World;
 use super::shares::{Bearer, Keyed, bearers, by_key, shifts};
@@ -35,13 +35,13 @@ pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
         let left = staying(operation.progress.remaining());
         let balanced = || "the pool is balanced, as far as its sessions can move".to_owned();
         let message = if left.is_empty() { balanced() } else { left };
-        operation.end(world.now, State::Done, message);
+        operation.end(world.now, OperationState::Done, message);
         return 0;
     }
     let sent = launch(operation, world, usize::MAX);
     if world.surveyed() {
         let remaining = operation.progress.remaining();
-        let state = if remaining.untried > 0 { State::Running } else { State::Waiting };
+        let state = if remaining.untried > 0 { OperationState::Running } else { OperationState::Waiting };
         operation.stands(state, staying(remaining));
     }
     sent
@@ -101,14 +101,14 @@ fn chosen(
 fn displaced(pool: &Arc<Pool>, candidates: &[Candidate], survey: &Survey) -> Vec<(u128, usize)> {
     let keyed = |own: &Sighting| Some(Keyed { id: own.id, here: own.backend?, key: own.key? });
     let sessions = survey.of_pool(pool).filter(|own| !own.pinned).filter_map(keyed);
-    by_key(sessions, candidates, &pool.present().settings.balance)
+    by_key(sessions, candidates, &pool.snapshot().settings.balance)
 }
 
 fn is_keyed(pool: &Pool) -> bool {
-    matches!(pool.present().settings.balance, Balance::Source | Balance::Hash(_))
+    matches!(pool.snapshot().settings.balance, Balance::Source | Balance::Hash(_))
 }
 
-/// The pool's bearers, with the sessions that are on them: a seat that is held for one to come is none.
+/// The pool's bearers, with the sessions that are on them: a lease that is held for one to come is none.
 fn counted(pool: &Arc<Pool>, world: &World<'_>, survey: &Survey) -> Vec<Candidate> {
     let counts = survey.counts();
     let count = |candidate: Candidate| {

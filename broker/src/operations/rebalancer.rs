@@ -6,12 +6,12 @@ use std::sync::Arc;
 use steadfast_protocol::time::Time;
 
 use super::Operations;
-use super::kind::Cause;
-use super::operation::{Subject, Terms, Wish};
+use super::kind::OperationCause;
+use super::operation::{OperationTerms, Subject, Wish};
 use super::rebalance::is_off;
 use super::round::World;
 use super::survey::Survey;
-use crate::config::settings::Rebalance;
+use crate::config::settings::RebalanceSettings;
 use crate::upstream::pool::Pool;
 
 /// Looks in a row that must find a pool out of balance.
@@ -32,7 +32,7 @@ struct Watch {
 
 impl Watch {
     /// A look is due.
-    fn is_due(&self, now: Time, rules: &Rebalance) -> bool {
+    fn is_due(&self, now: Time, rules: &RebalanceSettings) -> bool {
         now.since(self.looked) >= rules.interval
     }
 
@@ -50,8 +50,8 @@ impl Watch {
 impl Rebalancer {
     /// Looks at those of these pools for which it is time.
     pub(super) fn look(&mut self, operations: &Operations, pools: &[&Arc<Pool>], world: &World<'_>) {
-        let configured: Vec<(&Arc<Pool>, Rebalance)> =
-            pools.iter().filter_map(|pool| Some((*pool, pool.present().settings.rebalance?))).collect();
+        let configured: Vec<(&Arc<Pool>, RebalanceSettings)> =
+            pools.iter().filter_map(|pool| Some((*pool, pool.snapshot().settings.rebalance?))).collect();
         self.0.retain(|name, _| configured.iter().any(|(pool, _)| pool.name == *name));
         for (pool, rules) in configured {
             let first = || Watch { looked: world.now, off: 0 };
@@ -70,14 +70,16 @@ impl Rebalancer {
 
 /// Nothing else moves the pool's sessions, and no backend's share grows at the moment.
 fn is_calm(operations: &Operations, pool: &Arc<Pool>, now: Time) -> bool {
-    let recovers = pool.present().backends.iter().any(|backend| backend.recovers(now));
+    let recovers = pool.snapshot().backends.iter().any(|backend| backend.recovers(now));
     !recovers && !operations.works_on(pool)
 }
 
-fn begin(operations: &Operations, pool: &Arc<Pool>, rules: &Rebalance, world: &World<'_>) {
+fn begin(operations: &Operations, pool: &Arc<Pool>, rules: &RebalanceSettings, world: &World<'_>) {
     let why = format!("the pool is out of balance by more than {} percent", rules.start);
-    let subject = Subject::rebalance(pool, rules.tolerance, Cause::Automatic, why);
-    if let Err(refused) = operations.begin(world.now, subject, Terms::new(world.drain, Wish::default())) {
+    let subject = Subject::rebalance(pool, rules.tolerance, OperationCause::Automatic, why);
+    if let Err(refused) =
+        operations.begin(world.now, subject, OperationTerms::new(world.drain, Wish::default()))
+    {
         tracing::debug!(pool = &*pool.name, ?refused, "no rebalance at present");
     }
 }
@@ -90,7 +92,7 @@ mod tests {
 
     #[test]
     fn two_looks_in_a_row_begin_one() {
-        let rules = Rebalance { start: 25, tolerance: 10, interval: Duration::from_secs(30) };
+        let rules = RebalanceSettings { start: 25, tolerance: 10, interval: Duration::from_secs(30) };
         let mut now = Time::ORIGIN;
         let mut watch = Watch { looked: now, off: 0 };
         assert!(!watch.is_due(now + Duration::from_secs(29), &rules));

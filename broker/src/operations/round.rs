@@ -7,7 +7,7 @@ use std::sync::Arc;
 use steadfast_protocol::time::Time;
 
 use super::survey::{Survey, number_of};
-use crate::config::settings::Drain;
+use crate::config::settings::DrainSettings;
 use crate::session::registry::Registry;
 use crate::session::tickets::Tickets;
 use crate::upstream::pool::Pool;
@@ -17,7 +17,7 @@ pub(super) struct World<'a> {
     pub(super) now: Time,
     pub(super) registry: &'a Registry,
     pub(super) tickets: &'a Tickets,
-    pub(super) drain: &'a Drain,
+    pub(super) drain: &'a DrainSettings,
     /// Planned moves under way in all.
     pub(super) moves_max: usize,
     /// The look at all sessions of this round, if there was one.

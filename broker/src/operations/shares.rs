@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::config::settings::Balance;
-use crate::upstream::balance::{self, Candidate, Standing, Turns};
+use crate::upstream::balance::{self, Candidate, CandidateTrust, Turns};
 
 /// A backend with its sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) struct Shift {
 /// Those who bear the load: primaries, or backups when no primary is sound. A backup that stands in for
 /// nobody should have no session.
 pub(super) fn bearers(candidates: &[Candidate]) -> Vec<Bearer> {
-    let sound = || candidates.iter().filter(|candidate| candidate.standing == Standing::Sound);
+    let sound = || candidates.iter().filter(|candidate| candidate.standing == CandidateTrust::Sound);
     let backup = sound().all(|candidate| candidate.backup);
     let bearer = |candidate: &Candidate| Bearer {
         id: candidate.id,
@@ -83,16 +83,16 @@ fn parts(bearers: &[Bearer], open: &[usize], sessions: usize) -> Vec<usize> {
 /// that is more; as few as that takes. Nobody overshoots its share.
 pub(super) fn shifts(bearers: &[Bearer], tolerance: u32) -> Vec<Shift> {
     let shares = shares(bearers);
-    let sides = |surplus: bool| -> Vec<Side> {
+    let sides = |surplus: bool| -> Vec<UnevenBackend> {
         let side = |(bearer, share): (&Bearer, &usize)| {
             let (more, less) = if surplus { (bearer.sessions, *share) } else { (*share, bearer.sessions) };
             let off = more.saturating_sub(less);
-            Side { id: bearer.id, off, must: off.saturating_sub(allowed(bearer, *share, tolerance)) }
+            UnevenBackend { id: bearer.id, off, must: off.saturating_sub(allowed(bearer, *share, tolerance)) }
         };
         bearers.iter().zip(&shares).map(side).filter(|side| side.off > 0).collect()
     };
     let (mut givers, mut takers) = (sides(true), sides(false));
-    let musts = |sides: &[Side]| sides.iter().map(|side| side.must).sum::<usize>();
+    let musts = |sides: &[UnevenBackend]| sides.iter().map(|side| side.must).sum::<usize>();
     let moves = musts(&givers).max(musts(&takers));
     fill(&mut givers, moves);
     fill(&mut takers, moves);
@@ -100,7 +100,7 @@ pub(super) fn shifts(bearers: &[Bearer], tolerance: u32) -> Vec<Shift> {
 }
 
 /// A backend with too many, or too few.
-struct Side {
+struct UnevenBackend {
     id: usize,
     /// By so many it is off its share.
     off: usize,
@@ -117,7 +117,7 @@ fn allowed(bearer: &Bearer, share: usize, tolerance: u32) -> usize {
 }
 
 /// Those who are within the tolerance help, until it is `moves` in all.
-fn fill(sides: &mut [Side], moves: usize) {
+fn fill(sides: &mut [UnevenBackend], moves: usize) {
     let mut missing = moves - sides.iter().map(|side| side.must).sum::<usize>();
     sides.sort_by_key(|side| Reverse(side.off - side.must));
     for side in sides {
@@ -126,7 +126,7 @@ fn fill(sides: &mut [Side], moves: usize) {
     }
 }
 
-fn pair(givers: &[Side], takers: &[Side]) -> Vec<Shift> {
+fn pair(givers: &[UnevenBackend], takers: &[UnevenBackend]) -> Vec<Shift> {
     let mut shifts = Vec::new();
     let mut takers = takers.iter().map(|side| (side.id, side.must)).filter(|(_, most)| *most > 0);
     let mut taker = takers.next();
@@ -159,7 +159,7 @@ pub(super) fn by_key(
     candidates: &[Candidate],
     balance: &Balance,
 ) -> Vec<(u128, usize)> {
-    let settled = |candidate: &Candidate| Candidate { standing: Standing::Sound, ..candidate.clone() };
+    let settled = |candidate: &Candidate| Candidate { standing: CandidateTrust::Sound, ..candidate.clone() };
     let mut places: Vec<Candidate> = candidates.iter().map(settled).collect();
     let (mut moves, mut turns) = (Vec::new(), Turns::default());
     for Keyed { id, here, key } in sessions {
@@ -170,7 +170,7 @@ pub(super) fn by_key(
         let there = placed
             .ok()
             .and_then(|placed| position(&places, placed.id))
-            .filter(|there| candidates[*there].standing == Standing::Sound);
+            .filter(|there| candidates[*there].standing == CandidateTrust::Sound);
         let there = there.unwrap_or(own);
         places[there].sessions += 1;
         if there != own {

@@ -7,14 +7,14 @@ use std::time::Duration;
 use steadfast_protocol::time::Time;
 use tokio::time::sleep;
 
-use super::context::Context;
-use super::kind::Kind;
+use super::context::OperationContext;
+use super::kind::OperationKind;
 use super::operation::Operation;
 use super::rebalancer::Rebalancer;
 use super::round::World;
 use super::survey::Survey;
 use super::triggers::Triggers;
-use super::{Book, Operations, drain, failover, finish, rebalance};
+use super::{OperationBook, Operations, drain, failover, finish, rebalance};
 use crate::clock;
 
 /// From one round to the next.
@@ -34,7 +34,7 @@ pub(super) struct Supervisor {
 }
 
 /// Goes its rounds until it is dropped.
-pub(crate) async fn supervise(context: Context) {
+pub(crate) async fn supervise(context: OperationContext) {
     let mut supervisor = Supervisor::default();
     loop {
         sleep(ROUND).await;
@@ -44,11 +44,11 @@ pub(crate) async fn supervise(context: Context) {
 
 impl Supervisor {
     /// One round: what sessions have reported, what begins by itself, and a step of each operation.
-    pub(super) fn round(&mut self, context: &Context, now: Time) {
-        let setup = context.current.get();
-        let (operations, drain) = (&*context.operations, &setup.settings.drain);
+    pub(super) fn round(&mut self, context: &OperationContext, now: Time) {
+        let snapshot = context.current.get();
+        let (operations, drain) = (&*context.operations, &snapshot.settings.drain);
         operations.take_reports(now);
-        let pools: Vec<_> = setup.pools.values().collect();
+        let pools: Vec<_> = snapshot.pools.values().collect();
         self.triggers.look(operations, &pools, drain, now);
         let survey = self.survey(operations, now);
         // Whoever has left before it was looked at has reported by now.
@@ -58,7 +58,7 @@ impl Supervisor {
             registry: &context.registry,
             tickets: &operations.tickets,
             drain,
-            moves_max: setup.settings.herd.moves,
+            moves_max: snapshot.settings.herd.moves,
             survey: survey.as_ref(),
             coming: RefCell::new(self.seeking.clone()),
         };
@@ -70,7 +70,7 @@ impl Supervisor {
     fn survey(&mut self, operations: &Operations, now: Time) -> Option<Survey> {
         let wanted = operations.wants_survey();
         let due = self.surveyed.is_none_or(|at| now.since(at) >= SURVEY);
-        if wanted == Wanted::Never || (wanted == Wanted::InTime && !due) {
+        if wanted == RoundDemand::Never || (wanted == RoundDemand::InTime && !due) {
             return None;
         }
         let survey = Survey::of(&operations.registry);
@@ -81,7 +81,7 @@ impl Supervisor {
 
 /// When operations want a look at all sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Wanted {
+enum RoundDemand {
     Never,
     InTime,
     Now,
@@ -99,20 +99,20 @@ impl Operations {
         }
     }
 
-    fn wants_survey(&self) -> Wanted {
+    fn wants_survey(&self) -> RoundDemand {
         let wants = |operation: &Operation| match operation.is_active() {
-            true if !operation.surveyed => Wanted::Now,
-            true => Wanted::InTime,
-            false if operation.progress.remaining().moving > 0 => Wanted::InTime,
-            false => Wanted::Never,
+            true if !operation.surveyed => RoundDemand::Now,
+            true => RoundDemand::InTime,
+            false if operation.progress.remaining().moving > 0 => RoundDemand::InTime,
+            false => RoundDemand::Never,
         };
-        self.book().operations.iter().map(wants).max().unwrap_or(Wanted::Never)
+        self.book().operations.iter().map(wants).max().unwrap_or(RoundDemand::Never)
     }
 
     /// Takes each operation a step further.
     fn advance(&self, world: &World<'_>, survey: Option<&Survey>) {
         let mut book = self.book();
-        let Book { operations, .. } = &mut *book;
+        let OperationBook { operations, .. } = &mut *book;
         for operation in operations.iter() {
             world.add(&operation.subject.pool, operation.progress.remaining().moving);
         }
@@ -122,7 +122,7 @@ impl Operations {
             }
             if operation.is_active() {
                 self.step(operation, world, survey);
-            } else if operation.subject.kind == Kind::Failover {
+            } else if operation.subject.kind == OperationKind::Failover {
                 failover::follow(operation, world);
             }
         }
@@ -131,9 +131,9 @@ impl Operations {
     fn step(&self, operation: &mut Operation, world: &World<'_>, survey: Option<&Survey>) {
         if let Some(survey) = survey {
             match operation.subject.kind {
-                Kind::Drain => drain::survey(operation, world, survey),
-                Kind::Rebalance => rebalance::survey(operation, world, survey),
-                Kind::Failover => failover::survey(operation, world, survey),
+                OperationKind::Drain => drain::survey(operation, world, survey),
+                OperationKind::Rebalance => rebalance::survey(operation, world, survey),
+                OperationKind::Failover => failover::survey(operation, world, survey),
             }
             operation.surveyed = true;
         }
@@ -142,9 +142,9 @@ impl Operations {
             return finish(operation, world.now, world.registry, (state, message));
         }
         let begun = match operation.subject.kind {
-            Kind::Drain => drain::step(operation, world),
-            Kind::Rebalance => rebalance::step(operation, world),
-            Kind::Failover => failover::step(operation, world),
+            OperationKind::Drain => drain::step(operation, world),
+            OperationKind::Rebalance => rebalance::step(operation, world),
+            OperationKind::Failover => failover::step(operation, world),
         };
         world.add(&operation.subject.pool, begun);
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use steadfast_protocol::session::State;
+use steadfast_protocol::session::Status;
 
 use crate::session::registry::{Entry, Registry};
 use crate::upstream::pool::Pool;
@@ -79,17 +79,17 @@ impl Sighting {
         let core = entry.core();
         Sighting {
             id: entry.id,
-            pool: number_of(&entry.gate.pool),
-            backend: core.seat.as_ref().map(|seat| seat.backend().id),
+            pool: number_of(&entry.binding.pool),
+            backend: core.lease.as_ref().map(|lease| lease.backend().id),
             key: entry.key(),
             pinned: core.machine.pinned(),
-            ends: core.machine.state() == State::Closing,
-            on_its_way: seeks_place(core.machine.state()) || core.machine.moving() == Some(0),
+            ends: core.machine.status() == Status::Closing,
+            on_its_way: seeks_place(core.machine.status()) || core.machine.moving() == Some(0),
         }
     }
 }
 
 /// It has left a backend, and looks for the next.
-pub(super) fn seeks_place(state: State) -> bool {
-    matches!(state, State::Waiting | State::Dialing)
+pub(super) fn seeks_place(state: Status) -> bool {
+    matches!(state, Status::Waiting | Status::Dialing)
 }

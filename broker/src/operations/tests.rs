@@ -7,28 +7,28 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::Request;
-use steadfast_protocol::session::{Command, Opening, Outcome, Session, Stay};
+use steadfast_protocol::session::{Command, MoveOutcome, Opening, Session, Stay};
 
-use super::context::Context;
+use super::context::OperationContext;
 use super::progress::Tally;
 use super::supervisor::Supervisor;
 use super::*;
 use crate::config::{Overrides, parse};
 use crate::http::replay_request::Handshake;
-use crate::routing::binding::Gate;
+use crate::routing::binding::RouteBinding;
 use crate::session::registry::{Entry, Visit};
-use crate::snapshot::{Current, Setup};
+use crate::snapshot::{Current, Snapshot};
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Ask;
 
-const MOVED: Outcome = Outcome::Moved { forced: false };
-const BUSY: Outcome = Outcome::Stayed(Stay::Busy);
+const MOVED: MoveOutcome = MoveOutcome::Moved { forced: false };
+const BUSY: MoveOutcome = MoveOutcome::Stayed(Stay::Busy);
 
 const NO_WISH: Wish = Wish { rate: None, concurrency: None, errors_max: None, time_limit: None, force: None };
 
 /// A broker over the backends `a` and `b`, without threads.
 pub(super) struct Rig {
-    pub(super) context: Context,
+    pub(super) context: OperationContext,
     supervisor: Supervisor,
     pub(super) now: Time,
     last: AtomicU32,
@@ -48,10 +48,10 @@ impl Rig {
         let registry: Arc<Registry> = Arc::default();
         let address = ([127, 0, 0, 1], 1).into();
         Rig {
-            context: Context {
+            context: OperationContext {
                 operations: Arc::new(Operations::new(Arc::clone(&registry), Arc::default())),
                 registry,
-                current: Arc::new(Current::new(Setup::new(settings, &[address]))),
+                current: Arc::new(Current::new(Snapshot::new(settings, &[address]))),
             },
             supervisor: Supervisor::default(),
             now: clock::now(),
@@ -80,27 +80,28 @@ impl Rig {
 
     fn session_of(&self, backend: &str, key: u64, opening: Opening) -> u128 {
         let (pool, id) = (self.pool(), u128::from(1 + self.last.fetch_add(1, Relaxed)));
-        let gate = Gate { address: ([127, 0, 0, 1], 1).into(), route: None, pool: Arc::clone(&pool) };
+        let binding =
+            RouteBinding { address: ([127, 0, 0, 1], 1).into(), route: None, pool: Arc::clone(&pool) };
         let visit = Visit {
             id,
             handshake: Handshake::new(&Request::new(()), None),
             agreed: Default::default(),
             key: Some(key),
             attempts: AtomicU32::new(0),
-            gate: Arc::new(gate),
+            binding: Arc::new(binding),
         };
-        let machine = Session::new(Arc::clone(&pool.present().session), self.now, opening);
-        let entry = Entry::new(visit, ([127, 0, 0, 1], 2).into(), machine, self.seat(backend));
+        let machine = Session::new(Arc::clone(&pool.snapshot().session), self.now, opening);
+        let entry = Entry::new(visit, ([127, 0, 0, 1], 2).into(), machine, self.lease(backend));
         self.context.registry.insert(Arc::new(entry));
         id
     }
 
-    fn seat(&self, backend: &str) -> crate::upstream::backend::Seat {
+    fn lease(&self, backend: &str) -> crate::upstream::backend::BackendLease {
         let others: Vec<_> =
-            self.pool().present().backends.iter().map(|own| (own.name.clone(), own.id)).collect();
+            self.pool().snapshot().backends.iter().map(|own| (own.name.clone(), own.id)).collect();
         let tried: Vec<usize> = others.iter().filter(|(name, _)| name != backend).map(|own| own.1).collect();
         let ask = Ask { key: None, just_failed: None, tried: &tried };
-        self.pool().pick(self.now, &ask).expect("a seat")
+        self.pool().pick(self.now, &ask).expect("a lease")
     }
 
     fn entry(&self, id: u128) -> Arc<Entry> {
@@ -117,23 +118,23 @@ impl Rig {
     }
 
     /// What a session's own thread does when its move has ended.
-    fn report(&self, (id, ticket): (u128, u64), outcome: Outcome) {
+    fn report(&self, (id, ticket): (u128, u64), outcome: MoveOutcome) {
         let entry = self.entry(id);
         entry.core().machine.remain();
         if outcome == MOVED {
             let target = self.context.operations.tickets.target(ticket);
-            let here = entry.core().seat.as_ref().map(|seat| seat.backend().name.clone());
+            let here = entry.core().lease.as_ref().map(|lease| lease.backend().name.clone());
             let names = ["a", "b"];
             let other = |name: &&&str| Some(**name) != here.as_deref();
             let to = names.iter().find(other).expect("another");
             assert!(target.is_none_or(|target| target == self.backend(to).id));
-            let seat = self.seat(to);
-            entry.core().seat = Some(seat);
+            let lease = self.lease(to);
+            entry.core().lease = Some(lease);
         }
         self.context.operations.tickets.ended(ticket, outcome);
     }
 
-    fn report_all(&self, outcome: Outcome) -> usize {
+    fn report_all(&self, outcome: MoveOutcome) -> usize {
         let moving = self.moving();
         moving.iter().for_each(|own| self.report(*own, outcome));
         moving.len()
@@ -141,23 +142,23 @@ impl Rig {
 
     fn end(&self, id: u128) {
         let ledger = self.entry(id).core().machine.ledger();
-        self.entry(id).core().seat = None;
+        self.entry(id).core().lease = None;
         self.context.registry.remove(id, ledger);
     }
 
     // ---- operations ----
 
-    pub(super) fn drain(&self, backend: &str) -> Result<View, Refused> {
+    pub(super) fn drain(&self, backend: &str) -> Result<OperationSnapshot, OperationRefusal> {
         self.drain_as(backend, NO_WISH)
     }
 
-    fn drain_as(&self, backend: &str, wish: Wish) -> Result<View, Refused> {
+    fn drain_as(&self, backend: &str, wish: Wish) -> Result<OperationSnapshot, OperationRefusal> {
         let why = "somebody wants it".to_owned();
-        self.begin(Subject::drain(&self.pool(), &self.backend(backend), Cause::Operator, why), wish)
+        self.begin(Subject::drain(&self.pool(), &self.backend(backend), OperationCause::Operator, why), wish)
     }
 
-    fn begin(&self, subject: Subject, wish: Wish) -> Result<View, Refused> {
-        let terms = Terms::new(&self.context.current.get().settings.drain, wish);
+    fn begin(&self, subject: Subject, wish: Wish) -> Result<OperationSnapshot, OperationRefusal> {
+        let terms = OperationTerms::new(&self.context.current.get().settings.drain, wish);
         self.context.operations.begin(self.now, subject, terms)
     }
 
@@ -176,11 +177,11 @@ impl Rig {
     }
 
     /// The newest one.
-    fn view(&self) -> View {
+    fn view(&self) -> OperationSnapshot {
         self.context.operations.views(self.now).remove(0)
     }
 
-    pub(super) fn states(&self) -> Vec<State> {
+    pub(super) fn states(&self) -> Vec<OperationState> {
         self.context.operations.views(self.now).iter().map(|view| view.state).collect()
     }
 }
@@ -194,15 +195,15 @@ fn a_drain_moves_all_and_is_done() {
     let wish = Wish { concurrency: Some(10), ..NO_WISH };
     assert_eq!(rig.drain_as("a", wish).expect("nothing is in the way").id, "drain-1");
     rig.run(SECOND, |rig| assert!(rig.moving().len() <= 10));
-    assert_eq!((rig.moving().len(), rig.view().state), (10, State::Running));
+    assert_eq!((rig.moving().len(), rig.view().state), (10, OperationState::Running));
     assert_eq!((rig.view().total, rig.view().remaining.moving), (30, 10));
     rig.run(SECOND, |rig| {
         rig.report_all(MOVED);
     });
     let view = rig.view();
-    assert_eq!((view.state, view.moved, view.remaining.remaining), (State::Done, 30, 0));
+    assert_eq!((view.state, view.moved, view.remaining.remaining), (OperationState::Done, 30, 0));
     assert_eq!((rig.backend("a").sessions(), rig.backend("b").sessions()), (0, 30));
-    assert_eq!(rig.backend("a").duty(), Duty::Draining, "until somebody says otherwise");
+    assert_eq!(rig.backend("a").admin_state(), AdminState::Draining, "until somebody says otherwise");
 }
 
 #[test]
@@ -218,7 +219,7 @@ fn a_drain_keeps_its_rate() {
 fn an_empty_backend_is_drained_at_once_and_gets_nothing_more() {
     let rig = Rig::new("");
     let view = rig.drain("a").expect("nothing is in the way");
-    assert_eq!((view.state, view.total), (State::Done, 0));
+    assert_eq!((view.state, view.total), (OperationState::Done, 0));
     let ask = Ask { key: None, just_failed: None, tried: &[rig.backend("b").id] };
     assert!(rig.pool().pick(rig.now, &ask).is_err());
     rig.context.operations.undrain(rig.now, &rig.backend("a"), "somebody wants it");
@@ -232,10 +233,14 @@ fn busy_sessions_stay_and_are_tried_again() {
     rig.session("a", 0, true);
     rig.drain("a").expect("nothing is in the way");
     rig.round();
-    assert_eq!((rig.view().state, rig.report_all(BUSY)), (State::Running, 2));
+    assert_eq!((rig.view().state, rig.report_all(BUSY)), (OperationState::Running, 2));
     rig.run(Duration::from_millis(900), |rig| assert!(rig.moving().is_empty()));
     rig.run(Duration::from_millis(500), |_| {});
-    assert_eq!((rig.view().state, rig.moving().len()), (State::Waiting, 2), "another try of the same two");
+    assert_eq!(
+        (rig.view().state, rig.moving().len()),
+        (OperationState::Waiting, 2),
+        "another try of the same two"
+    );
     rig.report_all(BUSY);
     rig.run(SECOND, |_| {});
     let Tally { remaining, busy, pinned, .. } = rig.view().remaining;
@@ -244,7 +249,7 @@ fn busy_sessions_stay_and_are_tried_again() {
     rig.run(SECOND * 2, |rig| {
         rig.report_all(MOVED);
     });
-    assert_eq!((rig.view().moved, rig.view().state), (2, State::Waiting));
+    assert_eq!((rig.view().moved, rig.view().state), (2, OperationState::Waiting));
 }
 
 #[test]
@@ -257,13 +262,13 @@ fn no_more_move_than_there_is_room_for() {
     rig.run(SECOND, |rig| assert!(rig.moving().len() <= 3));
     rig.report_all(MOVED);
     rig.run(SECOND * 2, |rig| assert!(rig.moving().is_empty()));
-    assert_eq!((rig.view().state, rig.backend("a").sessions()), (State::Waiting, 5));
+    assert_eq!((rig.view().state, rig.backend("a").sessions()), (OperationState::Waiting, 5));
     assert_eq!(rig.view().message, "no other backend has room; the sessions stay until one has");
     rig.backend("b").adjust(rig.now, limit(None));
     rig.run(SECOND, |rig| {
         rig.report_all(MOVED);
     });
-    assert_eq!(rig.view().state, State::Done);
+    assert_eq!(rig.view().state, OperationState::Done);
 }
 
 #[test]
@@ -280,7 +285,7 @@ fn who_breaks_before_it_makes_stays_when_the_room_is_gone() {
         rig.round();
         assert_eq!(rig.moving().len(), left[0], "{keys}");
         for own in moving.iter().filter(|own| !rig.moving().contains(own)) {
-            rig.report(*own, Outcome::Stayed(Stay::Asked));
+            rig.report(*own, MoveOutcome::Stayed(Stay::Asked));
         }
         rig.backend("b").checked(rig.now, Err("refused".to_owned()), 1, 1);
         rig.round();
@@ -298,21 +303,21 @@ fn a_cancelled_drain_calls_its_moves_off_and_can_be_resumed() {
     assert_eq!(moving.len(), 4);
     rig.report(moving[0], MOVED);
     let view = rig.context.operations.cancel(rig.now, "drain-1").expect("it runs");
-    assert_eq!((view.state, rig.moving().len()), (State::Cancelled, 0));
+    assert_eq!((view.state, rig.moving().len()), (OperationState::Cancelled, 0));
     assert!(rig.context.operations.cancel(rig.now, "drain-1").is_err());
     for own in &moving[1..] {
-        rig.report(*own, Outcome::Stayed(Stay::Asked));
+        rig.report(*own, MoveOutcome::Stayed(Stay::Asked));
     }
     rig.round();
     let view = rig.view();
     assert_eq!((view.total, view.moved, view.remaining.remaining, view.remaining.moving), (4, 1, 3, 0));
-    assert_eq!(rig.backend("a").duty(), Duty::Draining);
+    assert_eq!(rig.backend("a").admin_state(), AdminState::Draining);
     rig.context.operations.resume(rig.now, "drain-1").expect("it was cancelled");
     rig.run(SECOND, |rig| {
         rig.report_all(MOVED);
     });
     let view = rig.view();
-    assert_eq!((view.state, view.total, view.moved), (State::Done, 4, 4));
+    assert_eq!((view.state, view.total, view.moved), (OperationState::Done, 4, 4));
     assert!(rig.context.operations.resume(rig.now, "drain-1").is_err(), "it is done");
 }
 
@@ -323,29 +328,33 @@ fn too_many_failures_stop_a_drain() {
     rig.drain_as("a", Wish { errors_max: Some(1), concurrency: Some(3), ..NO_WISH }).expect("a drain");
     rig.run(SECOND, |_| {});
     let moving = rig.moving();
-    rig.report(moving[0], Outcome::FailedOver);
-    rig.entry(moving[0].0).core().seat = Some(rig.seat("b"));
+    rig.report(moving[0], MoveOutcome::FailedOver);
+    rig.entry(moving[0].0).core().lease = Some(rig.lease("b"));
     rig.round();
-    assert_eq!(rig.view().state, State::Running);
-    rig.report(moving[1], Outcome::Ended);
+    assert_eq!(rig.view().state, OperationState::Running);
+    rig.report(moving[1], MoveOutcome::Ended);
     rig.run(SECOND, |_| {});
     let view = rig.view();
-    assert_eq!((view.state, view.failed, view.gone), (State::Running, 1, 0), "it ends, and is no failure");
+    assert_eq!(
+        (view.state, view.failed, view.gone),
+        (OperationState::Running, 1, 0),
+        "it ends, and is no failure"
+    );
     rig.end(moving[1].0);
     rig.run(SECOND, |_| {});
     let view = rig.view();
     assert_eq!((view.failed, view.gone, view.total), (1, 1, 9), "each is counted once");
     let next = *rig.moving().last().expect("another one's turn");
-    rig.report(next, Outcome::Closed);
+    rig.report(next, MoveOutcome::Closed);
     rig.round();
     let view = rig.view();
-    assert_eq!((view.state, view.failed), (State::Stopped, 2));
+    assert_eq!((view.state, view.failed), (OperationState::Stopped, 2));
     assert_eq!(view.message, "2 moves failed, more than the 1 that are allowed");
     assert!(!rig.moving().contains(&moving[2]));
     let view = rig.context.operations.resume(rig.now, "drain-1").expect("it was stopped");
-    assert_eq!(view.state, State::Running);
+    assert_eq!(view.state, OperationState::Running);
     rig.round();
-    assert_eq!(rig.view().state, State::Running, "failures of before do not count again");
+    assert_eq!(rig.view().state, OperationState::Running, "failures of before do not count again");
 }
 
 #[test]
@@ -354,11 +363,11 @@ fn a_drain_ends_with_its_time() {
     rig.sessions("a", 1);
     rig.drain_as("a", Wish { time_limit: Some(SECOND * 3), ..NO_WISH }).expect("nothing is in the way");
     rig.run(SECOND * 2, |_| {});
-    assert_eq!(rig.view().state, State::Running);
+    assert_eq!(rig.view().state, OperationState::Running);
     rig.run(SECOND * 2, |_| {});
-    assert_eq!((rig.view().state, rig.moving().len()), (State::Expired, 0));
+    assert_eq!((rig.view().state, rig.moving().len()), (OperationState::Expired, 0));
     assert_eq!(rig.view().message, "its time limit of 3s has passed");
-    assert_eq!(rig.backend("a").duty(), Duty::Draining);
+    assert_eq!(rig.backend("a").admin_state(), AdminState::Draining);
 }
 
 /// Each try is shorter than the deadline, which is the backend's and not the try's.
@@ -373,7 +382,7 @@ fn who_never_falls_quiet_is_moved_by_force_from_a_backend_that_stays_down() {
             let entry = rig.entry(*id);
             let mut core = entry.core();
             core.machine.advance(rig.now, &mut || 0);
-            core.machine.state().name() == "holding"
+            core.machine.status().name() == "holding"
         };
         let held = rig.moving().iter().any(|(id, _)| held(id));
         rig.report_all(BUSY);
@@ -388,7 +397,7 @@ fn who_never_falls_quiet_is_moved_by_force_from_a_backend_that_stays_down() {
 #[test]
 fn sessions_that_end_or_come_meanwhile_are_counted() {
     let mut rig = Rig::new("");
-    let late = rig.seat("a");
+    let late = rig.lease("a");
     let ids = rig.sessions("a", 3);
     rig.drain("a").expect("nothing is in the way");
     rig.round();
@@ -405,13 +414,13 @@ fn sessions_that_end_or_come_meanwhile_are_counted() {
     rig.run(SECOND, |_| {});
     assert_eq!(
         (rig.view().state, rig.view().remaining.remaining),
-        (State::Running, 0),
+        (OperationState::Running, 0),
         "a dial is under way"
     );
     drop(late);
     rig.round();
     let view = rig.view();
-    assert_eq!((view.state, view.total, view.moved, view.gone), (State::Done, 3, 1, 2));
+    assert_eq!((view.state, view.total, view.moved, view.gone), (OperationState::Done, 3, 1, 2));
 }
 
 #[test]
@@ -420,13 +429,15 @@ fn a_second_operation_of_one_backend_is_refused_by_name() {
     rig.sessions("a", 1);
     rig.sessions("b", 1);
     rig.drain("a").expect("nothing is in the way");
-    let Err(Refused::Conflict { operation, message }) = rig.drain("a") else { panic!("it is refused") };
+    let Err(OperationRefusal::Conflict { operation, message }) = rig.drain("a") else {
+        panic!("it is refused")
+    };
     assert_eq!(operation, "drain-1");
     assert_eq!(message, "drain-1 drains a already; wait for it, or cancel it");
-    let rebalance = Subject::rebalance(&rig.pool(), 10, Cause::Operator, String::new());
+    let rebalance = Subject::rebalance(&rig.pool(), 10, OperationCause::Operator, String::new());
     assert!(rig.begin(rebalance, NO_WISH).is_err());
     let enabled = rig.context.operations.set_enabled(rig.now, &rig.backend("a"), true);
-    assert!(matches!(enabled, Err(Refused::Conflict { .. })));
+    assert!(matches!(enabled, Err(OperationRefusal::Conflict { .. })));
     assert_eq!(rig.drain("b").expect("another backend").id, "drain-2");
 }
 
@@ -441,28 +452,28 @@ fn a_backend_that_is_taken_away_is_drained_by_itself_and_once() {
     assert_eq!(view.terms.time_limit, None);
     let moving = rig.moving();
     rig.context.operations.cancel(rig.now, &view.id).expect("it runs");
-    moving.iter().for_each(|own| rig.report(*own, Outcome::Stayed(Stay::Asked)));
+    moving.iter().for_each(|own| rig.report(*own, MoveOutcome::Stayed(Stay::Asked)));
     rig.run(SECOND * 2, |_| {});
-    assert_eq!(rig.states(), [State::Cancelled]);
+    assert_eq!(rig.states(), [OperationState::Cancelled]);
     rig.context.operations.resume(rig.now, &view.id).expect("it was cancelled");
     rig.run(SECOND, |rig| {
         rig.report_all(MOVED);
     });
-    assert_eq!((rig.view().state, rig.view().moved), (State::Done, 2));
+    assert_eq!((rig.view().state, rig.view().moved), (OperationState::Done, 2));
 }
 
 #[test]
 fn a_rebalance_moves_what_is_too_much() {
     let mut rig = Rig::new("");
     rig.sessions("a", 20);
-    let subject = || Subject::rebalance(&rig.pool(), 10, Cause::Operator, String::new());
+    let subject = || Subject::rebalance(&rig.pool(), 10, OperationCause::Operator, String::new());
     rig.begin(subject(), NO_WISH).expect("nothing is in the way");
     assert!(rig.drain("a").is_err());
     rig.run(SECOND * 3, |rig| {
         rig.report_all(MOVED);
     });
     let view = rig.view();
-    assert_eq!((view.state, view.moved, view.id.as_str()), (State::Done, 9, "rebalance-1"));
+    assert_eq!((view.state, view.moved, view.id.as_str()), (OperationState::Done, 9, "rebalance-1"));
     assert_eq!([rig.backend("a").sessions(), rig.backend("b").sessions()], [11, 9]);
 }
 
@@ -470,7 +481,7 @@ fn a_rebalance_moves_what_is_too_much() {
 fn a_rebalance_takes_others_for_those_that_stay() {
     let mut rig = Rig::new("");
     let ids = rig.sessions("a", 8);
-    let subject = Subject::rebalance(&rig.pool(), 10, Cause::Operator, String::new());
+    let subject = Subject::rebalance(&rig.pool(), 10, OperationCause::Operator, String::new());
     rig.begin(subject, NO_WISH).expect("nothing is in the way");
     // Half of them are never quiet.
     let busy = &ids[..4];
@@ -480,7 +491,7 @@ fn a_rebalance_takes_others_for_those_that_stay() {
         }
     });
     let view = rig.view();
-    assert_eq!((view.state, view.moved), (State::Done, 3));
+    assert_eq!((view.state, view.moved), (OperationState::Done, 3));
     assert_eq!(rig.backend("a").sessions(), 5);
 }
 
@@ -489,14 +500,14 @@ fn keys_come_home() {
     let mut rig = Rig::new("balance = \"source\"");
     rig.sessions("a", 40);
     rig.sessions("b", 40);
-    let subject = Subject::rebalance(&rig.pool(), 0, Cause::Operator, String::new());
+    let subject = Subject::rebalance(&rig.pool(), 0, OperationCause::Operator, String::new());
     rig.begin(subject, NO_WISH).expect("nothing is in the way");
     rig.run(SECOND * 4, |rig| {
         rig.report_all(MOVED);
     });
     // Each key is there twice, once on either backend.
-    assert_eq!((rig.view().state, rig.view().moved), (State::Done, 40));
-    let home = |id: u128| rig.entry(id).core().seat.as_ref().map(|seat| seat.backend().id);
+    assert_eq!((rig.view().state, rig.view().moved), (OperationState::Done, 40));
+    let home = |id: u128| rig.entry(id).core().lease.as_ref().map(|lease| lease.backend().id);
     assert!((1..=40).all(|id| home(id) == home(id + 40)));
 }
 
@@ -509,7 +520,7 @@ fn an_unbalanced_pool_is_rebalanced_after_two_looks() {
     rig.run(SECOND * 3, |rig| {
         rig.report_all(MOVED);
     });
-    assert_eq!((rig.view().cause, rig.view().state), ("automatic", State::Done));
+    assert_eq!((rig.view().cause, rig.view().state), ("automatic", OperationState::Done));
     rig.run(SECOND * 10, |_| {});
     assert_eq!(rig.states().len(), 1, "it comes to rest");
 }
@@ -518,7 +529,7 @@ fn an_unbalanced_pool_is_rebalanced_after_two_looks() {
 fn a_rebalance_is_done_when_a_last_look_finds_nothing_to_move() {
     let mut rig = Rig::new("");
     let ids = rig.sessions("a", 40);
-    let subject = Subject::rebalance(&rig.pool(), 10, Cause::Operator, String::new());
+    let subject = Subject::rebalance(&rig.pool(), 10, OperationCause::Operator, String::new());
     rig.begin(subject, NO_WISH).expect("nothing is in the way");
     rig.run(SECOND, |_| {});
     let moving = rig.moving();
@@ -528,7 +539,7 @@ fn a_rebalance_is_done_when_a_last_look_finds_nothing_to_move() {
     rig.run(SECOND * 5, |rig| {
         rig.report_all(MOVED);
     });
-    assert_eq!(rig.view().state, State::Done);
+    assert_eq!(rig.view().state, OperationState::Done);
     let held = [rig.backend("a").sessions(), rig.backend("b").sessions()];
     assert!(held[0].abs_diff(held[1]) <= 3, "each is within one of its share: {held:?}");
 }
@@ -545,7 +556,7 @@ fn sessions_that_cannot_move_begin_no_rebalance() {
     rig.run(SECOND * 10, |rig| {
         rig.report_all(MOVED);
     });
-    assert_eq!((rig.states(), rig.view().moved), (vec![State::Done], 1));
+    assert_eq!((rig.states(), rig.view().moved), (vec![OperationState::Done], 1));
     assert_eq!(rig.view().message, "the pool is balanced, as far as its sessions can move");
 }
 
@@ -554,10 +565,10 @@ fn what_nobody_asked_for_gives_way() {
     let mut rig = Rig::new("[pool.rebalance]\ninterval = \"1s\"");
     rig.sessions("a", 20);
     rig.run(SECOND * 3, |_| {});
-    assert_eq!(rig.states(), [State::Running]);
+    assert_eq!(rig.states(), [OperationState::Running]);
     rig.drain("b").expect("an automatic one does not stand in the way");
     rig.run(SECOND * 3, |_| {});
-    assert_eq!(rig.states(), [State::Done, State::Cancelled]);
+    assert_eq!(rig.states(), [OperationState::Done, OperationState::Cancelled]);
     assert!(rig.moving().is_empty(), "its moves were called off");
 }
 
@@ -566,24 +577,24 @@ fn a_failover_tells_each_session_once() {
     let mut rig = Rig::new("");
     let ids = rig.sessions("a", 3);
     let pinned = rig.session("a", 0, true);
-    let subject = Subject::failover(&rig.pool(), &rig.backend("a"), Cause::Operator, String::new());
+    let subject = Subject::failover(&rig.pool(), &rig.backend("a"), OperationCause::Operator, String::new());
     rig.begin(subject, Wish { concurrency: Some(2), ..NO_WISH }).expect("nothing is in the way");
     rig.run(SECOND, |_| {});
     let told = |rig: &Rig| -> Vec<u128> {
         let live = |id: &u128| rig.context.registry.get(*id);
-        let left = |id: &u128| live(id).is_some_and(|own| survey::seeks_place(own.core().machine.state()));
+        let left = |id: &u128| live(id).is_some_and(|own| survey::seeks_place(own.core().machine.status()));
         ids.iter().copied().filter(left).collect()
     };
     let first = told(&rig);
     assert_eq!((first.len(), rig.view().remaining.moving), (2, 2));
     // One gets a backend again, the other ends.
-    let (entry, seat) = (rig.entry(first[0]), rig.seat("b"));
+    let (entry, lease) = (rig.entry(first[0]), rig.lease("b"));
     let mut core = entry.core();
     core.machine.advance(rig.now, &mut || 0);
     let asked = std::iter::from_fn(|| core.machine.poll_command(rig.now + SECOND)).last();
     assert!(matches!(asked, Some(Command::Dial(_))), "{asked:?}");
     assert!(core.machine.handle_linked(rig.now, false, 2));
-    core.seat = Some(seat);
+    core.lease = Some(lease);
     drop(core);
     rig.end(first[1]);
     rig.round();
@@ -591,9 +602,9 @@ fn a_failover_tells_each_session_once() {
     rig.end(told(&rig)[0]);
     rig.round();
     let view = rig.view();
-    assert_eq!((view.state, view.failed, view.remaining.pinned), (State::Done, 2, 1));
-    assert_eq!(rig.backend("a").duty(), Duty::Ready);
-    assert!(rig.entry(pinned).core().machine.state() == steadfast_protocol::session::State::Relaying);
+    assert_eq!((view.state, view.failed, view.remaining.pinned), (OperationState::Done, 2, 1));
+    assert_eq!(rig.backend("a").admin_state(), AdminState::Ready);
+    assert!(rig.entry(pinned).core().machine.status() == steadfast_protocol::session::Status::Relaying);
 }
 
 #[test]
@@ -601,17 +612,17 @@ fn clients_that_are_to_reconnect_are_counted() {
     let mut rig = Rig::new("");
     let anew = || Opening { begins_anew: true, ..Opening::default() };
     rig.session_of("a", 0, anew());
-    let subject = Subject::failover(&rig.pool(), &rig.backend("a"), Cause::Operator, String::new());
+    let subject = Subject::failover(&rig.pool(), &rig.backend("a"), OperationCause::Operator, String::new());
     rig.begin(subject, NO_WISH).expect("nothing is in the way");
     rig.run(SECOND, |_| {});
     let view = rig.view();
-    assert_eq!((view.state, view.moved, view.reconnected, view.failed), (State::Done, 1, 1, 0));
+    assert_eq!((view.state, view.moved, view.reconnected, view.failed), (OperationState::Done, 1, 1, 0));
 
     let mut rig = Rig::new("");
     rig.session_of("a", 0, anew());
     rig.drain("a").expect("nothing is in the way");
     rig.run(SECOND, |_| {});
-    rig.report_all(Outcome::Reconnects);
+    rig.report_all(MoveOutcome::Reconnects);
     rig.round();
     assert_eq!((rig.view().moved, rig.view().reconnected), (1, 1));
 }
@@ -652,11 +663,11 @@ fn a_patch_changes_how_it_goes_on() {
     rig.run(SECOND, |_| {});
     assert_eq!(rig.moving().len(), 1);
     let wish = Wish { concurrency: Some(3), force: Some(true), ..NO_WISH };
-    let setup = rig.context.current.get();
+    let snapshot = rig.context.current.get();
     let view =
-        rig.context.operations.patch(rig.now, "drain-1", (wish, &setup.settings.drain)).expect("it runs");
+        rig.context.operations.patch(rig.now, "drain-1", (wish, &snapshot.settings.drain)).expect("it runs");
     assert_eq!((view.terms.concurrency, view.terms.force, view.terms.rate), (3, true, 200));
     rig.run(SECOND, |_| {});
     assert_eq!(rig.moving().len(), 3);
-    assert!(rig.context.operations.patch(rig.now, "drain-9", (wish, &setup.settings.drain)).is_err());
+    assert!(rig.context.operations.patch(rig.now, "drain-9", (wish, &snapshot.settings.drain)).is_err());
 }

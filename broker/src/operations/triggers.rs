@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use steadfast_protocol::time::Time;
 
-use super::kind::Cause;
-use super::operation::{Subject, Terms, Wish};
-use super::{Operations, State};
-use crate::config::settings::Drain;
-use crate::upstream::backend::{Backend, Duty};
+use super::kind::OperationCause;
+use super::operation::{OperationTerms, Subject, Wish};
+use super::{OperationState, Operations};
+use crate::config::settings::DrainSettings;
+use crate::upstream::backend::{AdminState, Backend};
 use crate::upstream::pool::Pool;
 
 /// What was answered already, by the backends' ids.
@@ -18,21 +18,27 @@ pub(super) struct Triggers {
     /// Taken away, and drained for that.
     removed: HashSet<usize>,
     /// Those that ask.
-    asking: HashMap<usize, Asked>,
+    asking: HashMap<usize, TriggeredDrain>,
 }
 
 /// What a backend has got that asks for a drain.
 #[derive(Debug, Clone)]
-struct Asked {
+struct TriggeredDrain {
     /// The operation's id.
     drain: String,
     /// What an operator had made of the backend before.
-    before: Duty,
+    before: AdminState,
 }
 
 impl Triggers {
     /// Looks at each backend of these pools.
-    pub(super) fn look(&mut self, operations: &Operations, pools: &[&Arc<Pool>], drain: &Drain, now: Time) {
+    pub(super) fn look(
+        &mut self,
+        operations: &Operations,
+        pools: &[&Arc<Pool>],
+        drain: &DrainSettings,
+        now: Time,
+    ) {
         let (mut removed, mut asking) = (HashSet::new(), HashMap::new());
         for pool in pools {
             for backend in pool.removed() {
@@ -40,9 +46,9 @@ impl Triggers {
                     removed.insert(backend.id);
                 }
             }
-            for backend in &pool.present().backends {
+            for backend in &pool.snapshot().backends {
                 let asks = backend.asks_for_drain(now);
-                if let Some(asked) = self.heed(operations, (pool, backend), asks, drain, now) {
+                if let Some(asked) = self.handle(operations, (pool, backend), asks, drain, now) {
                     asking.insert(backend.id, asked);
                 }
             }
@@ -51,24 +57,24 @@ impl Triggers {
     }
 
     /// The drain that a backend has asked for, as long as it asks.
-    fn heed(
+    fn handle(
         &self,
         operations: &Operations,
         (pool, backend): (&Arc<Pool>, &Arc<Backend>),
         asks: Option<String>,
-        drain: &Drain,
+        drain: &DrainSettings,
         now: Time,
-    ) -> Option<Asked> {
+    ) -> Option<TriggeredDrain> {
         match (asks, self.asking.get(&backend.id)) {
             // Once: what somebody has made of that drain meanwhile holds.
             (Some(_), Some(asked)) => Some(asked.clone()),
             (Some(why), None) => {
-                let before = backend.duty();
-                let subject = Subject::drain(pool, backend, Cause::Backend, why);
+                let before = backend.admin_state();
+                let subject = Subject::drain(pool, backend, OperationCause::Backend, why);
                 let begun = operations.begin(now, subject, unhurried(drain));
-                begun.ok().map(|view| Asked { drain: view.id, before })
+                begun.ok().map(|view| TriggeredDrain { drain: view.id, before })
             }
-            (None, Some(Asked { drain, before })) => {
+            (None, Some(TriggeredDrain { drain, before })) => {
                 if operations.holds(now, drain, backend) {
                     operations.end_drain(now, backend, *before, "the backend asks for it no more");
                 }
@@ -85,16 +91,18 @@ fn clear(
     operations: &Operations,
     pool: &Arc<Pool>,
     backend: &Arc<Backend>,
-    drain: &Drain,
+    drain: &DrainSettings,
     now: Time,
 ) -> bool {
     let why = backend.view(now).why;
-    operations.begin(now, Subject::drain(pool, backend, Cause::Removed, why), unhurried(drain)).is_ok()
+    operations
+        .begin(now, Subject::drain(pool, backend, OperationCause::Removed, why), unhurried(drain))
+        .is_ok()
 }
 
 /// Nobody would begin it again when its time were over.
-fn unhurried(drain: &Drain) -> Terms {
-    Terms { time_limit: None, ..Terms::new(drain, Wish::default()) }
+fn unhurried(drain: &DrainSettings) -> OperationTerms {
+    OperationTerms { time_limit: None, ..OperationTerms::new(drain, Wish::default()) }
 }
 
 impl Operations {
@@ -107,8 +115,8 @@ impl Operations {
             .iter()
             .filter(|own| own.subject.backend.as_ref().map(|own| own.id) == Some(backend.id));
         let last = drains.last().map(|own| own.view(now));
-        backend.duty() == Duty::Draining
-            && last.is_none_or(|last| last.id == id && last.state != State::Cancelled)
+        backend.admin_state() == AdminState::Draining
+            && last.is_none_or(|last| last.id == id && last.state != OperationState::Cancelled)
     }
 }
 
@@ -119,11 +127,11 @@ mod tests {
     use super::*;
 
     /// What the triggers make of it that backend `a` asks, or does not.
-    fn heed(triggers: &mut Triggers, rig: &Rig, asks: bool) {
+    fn handle(triggers: &mut Triggers, rig: &Rig, asks: bool) {
         let (pool, backend) = (rig.pool(), rig.backend("a"));
         let (drain, asks) =
             (&rig.context.current.get().settings.drain, asks.then(|| "it says so".to_owned()));
-        let begun = triggers.heed(&rig.context.operations, (&pool, &backend), asks, drain, rig.now);
+        let begun = triggers.handle(&rig.context.operations, (&pool, &backend), asks, drain, rig.now);
         triggers.asking = begun.map(|asked| (backend.id, asked)).into_iter().collect();
     }
 
@@ -132,43 +140,55 @@ mod tests {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
         rig.sessions("a", 1);
         for _ in 0..3 {
-            heed(&mut triggers, &rig, true);
-            assert_eq!((rig.states(), rig.backend("a").duty()), (vec![State::Running], Duty::Draining));
+            handle(&mut triggers, &rig, true);
+            assert_eq!(
+                (rig.states(), rig.backend("a").admin_state()),
+                (vec![OperationState::Running], AdminState::Draining)
+            );
         }
-        heed(&mut triggers, &rig, false);
-        assert_eq!((rig.states(), rig.backend("a").duty()), (vec![State::Cancelled], Duty::Ready));
-        heed(&mut triggers, &rig, false);
-        heed(&mut triggers, &rig, true);
-        assert_eq!(rig.states(), [State::Running, State::Cancelled]);
+        handle(&mut triggers, &rig, false);
+        assert_eq!(
+            (rig.states(), rig.backend("a").admin_state()),
+            (vec![OperationState::Cancelled], AdminState::Ready)
+        );
+        handle(&mut triggers, &rig, false);
+        handle(&mut triggers, &rig, true);
+        assert_eq!(rig.states(), [OperationState::Running, OperationState::Cancelled]);
     }
 
     #[test]
     fn what_an_operator_has_made_of_it_holds() {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
         rig.sessions("a", 1);
-        heed(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, true);
         rig.context.operations.undrain(rig.now, &rig.backend("a"), "the API was asked for it");
-        heed(&mut triggers, &rig, true);
-        assert_eq!((rig.states(), rig.backend("a").duty()), (vec![State::Cancelled], Duty::Ready));
+        handle(&mut triggers, &rig, true);
+        assert_eq!(
+            (rig.states(), rig.backend("a").admin_state()),
+            (vec![OperationState::Cancelled], AdminState::Ready)
+        );
         rig.drain("a").expect("nothing is in the way");
-        heed(&mut triggers, &rig, false);
-        assert_eq!(rig.backend("a").duty(), Duty::Draining, "that drain is somebody else's");
+        handle(&mut triggers, &rig, false);
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Draining, "that drain is somebody else's");
     }
 
     #[test]
     fn one_that_was_emptied_gets_sessions_again() {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
-        heed(&mut triggers, &rig, true);
-        assert_eq!((rig.states(), rig.backend("a").duty()), (vec![State::Done], Duty::Draining));
-        heed(&mut triggers, &rig, false);
-        assert_eq!(rig.backend("a").duty(), Duty::Ready);
+        handle(&mut triggers, &rig, true);
+        assert_eq!(
+            (rig.states(), rig.backend("a").admin_state()),
+            (vec![OperationState::Done], AdminState::Draining)
+        );
+        handle(&mut triggers, &rig, false);
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Ready);
     }
 
     #[test]
     fn who_asks_is_drained_without_a_time_limit() {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
         rig.sessions("a", 1);
-        heed(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, true);
         let drain = rig.context.operations.view(rig.now, "drain-1").expect("it has begun");
         assert_eq!(drain.terms.time_limit, None);
     }
@@ -177,27 +197,27 @@ mod tests {
     fn what_an_operator_has_taken_out_stays_out() {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
         rig.drain("a").expect("it has no sessions");
-        heed(&mut triggers, &rig, true);
-        heed(&mut triggers, &rig, false);
-        assert_eq!(rig.backend("a").duty(), Duty::Draining);
+        handle(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, false);
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Draining);
         let operations = &rig.context.operations;
         operations.set_enabled(rig.now, &rig.backend("a"), false).expect("no operation empties it");
-        heed(&mut triggers, &rig, true);
-        assert_eq!(rig.backend("a").duty(), Duty::Draining);
-        heed(&mut triggers, &rig, false);
-        assert_eq!(rig.backend("a").duty(), Duty::Disabled);
+        handle(&mut triggers, &rig, true);
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Draining);
+        handle(&mut triggers, &rig, false);
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Disabled);
     }
 
     #[test]
     fn one_whose_drain_is_long_forgotten_gets_sessions_again() {
         let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
-        heed(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, true);
         for _ in 0..=HISTORY {
             rig.drain("b").expect("it has no sessions");
         }
         assert!(rig.context.operations.view(rig.now, "drain-1").is_err());
-        heed(&mut triggers, &rig, true);
-        heed(&mut triggers, &rig, false);
-        assert_eq!(rig.backend("a").duty(), Duty::Ready);
+        handle(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, false);
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Ready);
     }
 }

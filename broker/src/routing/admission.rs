@@ -14,13 +14,13 @@ use governor::nanos::Nanos;
 use http::StatusCode;
 use http::header::HeaderMap;
 
-use crate::config::settings::Access;
+use crate::config::settings::AccessSettings;
 use crate::http::denial::Denial;
 use crate::net::address::Address;
 use networks::Networks;
 use origins::Origins;
 use rates::{BrokerClock, Rates, quota};
-use sessions::{Pass, Sessions};
+use sessions::{AddressPermit, AddressSessions};
 
 /// One set of rules with what it has counted, for all workers. The broker has one and each route
 /// another.
@@ -28,23 +28,23 @@ pub(crate) struct Guard<C: Clock<Instant = Nanos> = BrokerClock> {
     networks: Networks,
     origins: Origins,
     /// How many sessions an address may have, and how many each has.
-    sessions: Option<(u32, Arc<Sessions>)>,
+    sessions: Option<(u32, Arc<AddressSessions>)>,
     rates: Option<Arc<Rates<C>>>,
 }
 
 /// A session's places among those of its address, under the broker's rules and its route's; `None`:
 /// neither counts sessions.
-pub(crate) type Passes = Option<Box<[Option<Pass>; 2]>>;
+pub(crate) type AddressPermits = Option<Box<[Option<AddressPermit>; 2]>>;
 
 impl Guard {
     /// A guard that has counted nothing yet.
-    pub(crate) fn new(access: &Access) -> Guard {
+    pub(crate) fn new(access: &AccessSettings) -> Guard {
         Guard::with_clock(access, BrokerClock)
     }
 }
 
 impl<C: Clock<Instant = Nanos> + Clone> Guard<C> {
-    fn with_clock(access: &Access, clock: C) -> Guard<C> {
+    fn with_clock(access: &AccessSettings, clock: C) -> Guard<C> {
         Guard {
             networks: Networks::new(&access.allow, &access.deny),
             origins: Origins::new(&access.origins),
@@ -57,7 +57,7 @@ impl<C: Clock<Instant = Nanos> + Clone> Guard<C> {
     /// with the counts of this one: those of sessions under any limit, those of upgrades as long as
     /// rate and burst are the same. Passes of both guards count together. Sessions that came while
     /// they were not counted stay uncounted.
-    pub(crate) fn renewed(&self, access: &Access) -> Guard<C>
+    pub(crate) fn renewed(&self, access: &AccessSettings) -> Guard<C>
     where
         C: Default,
     {
@@ -73,22 +73,22 @@ impl<C: Clock<Instant = Nanos> + Clone> Guard<C> {
         guard
     }
 
-    /// Judges one upgrade by the client's address and the headers of its request. The pass, if
+    /// Judges one upgrade by the client's address and the headers of its request. The permit, if
     /// sessions are limited, holds the address's place among its sessions until it is dropped.
     ///
     /// The rate is asked last, so that only upgrades that may come in otherwise use it up.
     ///
     /// # Errors
     /// The first of network, origin, sessions and rate that says no.
-    pub(crate) fn admit(&self, client: IpAddr, headers: &HeaderMap) -> Result<Option<Pass>, Denial> {
+    pub(crate) fn admit(&self, client: IpAddr, headers: &HeaderMap) -> Result<Option<AddressPermit>, Denial> {
         self.judge(client, headers)?;
         let address = Address::of(client);
-        let pass = match &self.sessions {
+        let permit = match &self.sessions {
             Some((limit, sessions)) => Some(sessions.enter(address, *limit).ok_or(SESSIONS)?),
             None => None,
         };
         self.check_rate(address)?;
-        Ok(pass)
+        Ok(permit)
     }
 
     /// As [`Guard::admit`], for one that comes back to a session of its own: that has its place already.

@@ -1,4 +1,4 @@
-//! A gate: one listener, one route and the pool behind it, as all their sessions share them.
+//! A binding: one listener, one route and the pool behind it, as all their sessions share them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::upstream::pool::Pool;
 
 /// Where sessions come in, and where they go.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct RouteBinding {
     /// The bound address.
     pub(crate) address: SocketAddr,
     /// The route's name; `None`: no route matched, and the listener has a pool.

@@ -97,7 +97,7 @@ mod tests {
     use regex::Regex;
 
     use super::*;
-    use crate::config::settings::{Access, HeaderRules};
+    use crate::config::settings::{AccessSettings, HeaderRules};
 
     fn route() -> Route {
         Route {
@@ -108,7 +108,7 @@ mod tests {
             pool: "default".into(),
             request_headers: HeaderRules::default(),
             response_headers: HeaderRules::default(),
-            access: Access::default(),
+            access: AccessSettings::default(),
         }
     }
 

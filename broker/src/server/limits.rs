@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::config::Settings;
-use crate::config::settings::Limits;
+use crate::config::settings::LimitSettings;
 
 /// Descriptors for all that is not a session: listeners, admin connections, the runtime, files.
 const DESCRIPTORS_RESERVED: u64 = 256;
@@ -65,7 +65,7 @@ impl Capacity {
     fn compute(
         descriptors: u64,
         memory: Option<u64>,
-        limits: &Limits,
+        limits: &LimitSettings,
         moving: usize,
     ) -> Result<Self, TooFewDescriptors> {
         let reserved = DESCRIPTORS_RESERVED.saturating_add(moving as u64);
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::config::{Overrides, parse};
 
-    fn limits(written: &str) -> Limits {
+    fn limits(written: &str) -> LimitSettings {
         let text = format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"a\"\n[[pool.backend]]\n\
              url = \"ws://127.0.0.1:1\"\n[limits]\n{written}\n"

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Settings;
-use crate::config::settings::Listener;
+use crate::config::settings::ListenerSettings;
 
 /// Connections that the kernel keeps for us while we are busy. The system may allow fewer
 /// (`net.core.somaxconn`).
@@ -54,7 +54,7 @@ impl Listeners {
 }
 
 impl BoundListener {
-    fn bind(listener: &Listener) -> Result<Self, BindError> {
+    fn bind(listener: &ListenerSettings) -> Result<Self, BindError> {
         let socket = listen(listener.address)?;
         let address =
             socket.local_addr().map_err(|source| BindError { address: listener.address, source })?;

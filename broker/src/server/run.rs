@@ -18,7 +18,7 @@ use crate::config::settings::Settings;
 use crate::config::{Source, Stamp};
 use crate::operations::{self, evacuation};
 use crate::reload::{self, Reloader};
-use crate::routing::listener::Listener;
+use crate::routing::listener::ListenerId;
 use crate::session::driver::test_kernel;
 use crate::telemetry::logging::Levels;
 use crate::telemetry::metrics::Exporter;
@@ -101,15 +101,15 @@ async fn sweep(broker: Arc<Broker>) {
 /// What the checks are to know of the configuration.
 fn configured(broker: Arc<Broker>) -> impl Fn() -> Configured {
     move || {
-        let setup = broker.setup();
-        Configured { pools: setup.pools.values().cloned().collect(), dns: setup.settings.dns.clone() }
+        let snapshot = broker.snapshot();
+        Configured { pools: snapshot.pools.values().cloned().collect(), dns: snapshot.settings.dns.clone() }
     }
 }
 
 fn entrances(clients: Vec<BoundListener>) -> Vec<Entrance> {
     let entrance = |(number, bound): (usize, BoundListener)| Entrance {
         socket: bound.socket,
-        listener: Listener { number, address: bound.address },
+        listener: ListenerId { number, address: bound.address },
     };
     clients.into_iter().enumerate().map(entrance).collect()
 }

@@ -24,8 +24,8 @@ pub(super) async fn end(broker: &Broker, phase: &watch::Sender<Phase>, stop: &mu
 }
 
 async fn wind_down(broker: &Broker, phase: &watch::Sender<Phase>) {
-    let setup = broker.setup();
-    let settings = &setup.settings;
+    let snapshot = broker.snapshot();
+    let settings = &snapshot.settings;
     broker.retire();
     tracing::info!(delay = ?settings.shutdown.delay, sessions = broker.sessions.registry.len(), "ending: not ready any more");
     sleep(settings.shutdown.delay).await;

@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::broker::Broker;
-use crate::downstream::upgrade::Visitor;
-use crate::routing::listener::Listener;
+use crate::downstream::upgrade::UpgradeTask;
+use crate::routing::listener::ListenerId;
 
 /// After an accept that failed for want of descriptors, others get time to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -19,7 +19,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A listener as every worker gets its own handle of it.
 pub(crate) struct Entrance {
     pub(crate) socket: std::net::TcpListener,
-    pub(crate) listener: Listener,
+    pub(crate) listener: ListenerId,
 }
 
 /// Whether workers accept, keep their sessions only, or end.
@@ -72,7 +72,7 @@ async fn place_at_the_door(broker: &Broker) -> Option<OwnedSemaphorePermit> {
 async fn accept(
     broker: Arc<Broker>,
     socket: TcpListener,
-    listener: Listener,
+    listener: ListenerId,
     mut phase: watch::Receiver<Phase>,
 ) {
     loop {
@@ -87,9 +87,9 @@ async fn accept(
                 let Some(permit) = place_at_the_door(&broker).await else { return };
                 // A refused option costs latency, not correctness.
                 let _ = stream.set_nodelay(true);
-                let place = Mutex::new(Some(permit));
-                let visitor = Visitor { broker: Arc::clone(&broker), listener, client, place };
-                tokio::spawn(visitor.serve(stream));
+                let permit = Mutex::new(Some(permit));
+                let task = UpgradeTask { broker: Arc::clone(&broker), listener, client, permit };
+                tokio::spawn(task.serve(stream));
             }
             Err(error) => {
                 metrics::counter!("steadfast_limit_hits_total", "limit" => "accept").increment(1);

@@ -13,7 +13,7 @@ use crate::upstream::backend::Backend;
 
 /// Logs and counts what has happened to a session.
 pub(crate) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event) {
-    let (session, pool) = (entry.name(), &*entry.gate.pool.name);
+    let (session, pool) = (entry.name(), &*entry.binding.pool.name);
     let backend = backend.map_or("-", |backend| backend.name.as_str());
     match event {
         Event::Failed(Failure::Planned) => {
@@ -95,13 +95,13 @@ pub(crate) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event
 
 /// The client owes an answer, and its connection is looked at.
 pub(crate) fn client_is_silent(entry: &Entry) {
-    let (session, pool) = (entry.name(), &*entry.gate.pool.name);
+    let (session, pool) = (entry.name(), &*entry.binding.pool.name);
     tracing::debug!(session, pool, client = %entry.client(), "client is silent");
 }
 
 /// No message of the session's is suspected any more.
 pub(crate) fn suspects_cleared(entry: &Entry, backend: Option<&Arc<Backend>>) {
-    let (session, pool) = (entry.name(), &*entry.gate.pool.name);
+    let (session, pool) = (entry.name(), &*entry.binding.pool.name);
     let backend = backend.map_or("-", |backend| backend.name.as_str());
     tracing::info!(session, pool, backend, "suspects cleared");
 }
@@ -114,22 +114,22 @@ fn protocol_error(side: &'static str, code: u16) {
 /// A session's client is back on another connection, from this address.
 pub(crate) fn returned(entry: &Entry, client: SocketAddr) {
     metrics::counter!("steadfast_resumes_total").increment(1);
-    tracing::info!(session = entry.name(), pool = &*entry.gate.pool.name, %client, "client is back");
+    tracing::info!(session = entry.name(), pool = &*entry.binding.pool.name, %client, "client is back");
 }
 
 /// The access line. A session that has not come to its end is cut with the broker's.
 pub(crate) fn ended(entry: &Entry, core: &Core, last: Option<&str>) {
     let (cause, code) = core.machine.ended().map_or(("cut", None), |end| (end.cause.name(), end.code));
     let ledger = core.machine.ledger();
-    let present = core.seat.as_ref().map(|seat| seat.backend().name.as_str());
+    let present = core.lease.as_ref().map(|lease| lease.backend().name.as_str());
     let backend = present.or(last);
     metrics::counter!("steadfast_session_ends_total", "cause" => cause).increment(1);
     tracing::info!(
         session = entry.name(),
         client = %entry.client(),
-        listener = %entry.gate.address,
-        pool = &*entry.gate.pool.name,
-        route = entry.gate.route.as_deref(),
+        listener = %entry.binding.address,
+        pool = &*entry.binding.pool.name,
+        route = entry.binding.route.as_deref(),
         backend = backend.unwrap_or("-"),
         cause,
         code,

@@ -11,7 +11,7 @@ use crate::session::tickets::Tickets;
 use crate::upstream::dial::Dialer;
 
 /// The sessions' hold on what they share.
-pub(crate) struct Context {
+pub(crate) struct SessionContext {
     pub(crate) dialer: Dialer,
     /// Planned moves that may begin.
     pub(crate) moves: Arc<Semaphore>,
@@ -23,11 +23,11 @@ pub(crate) struct Context {
     pub(crate) budget: Budget,
 }
 
-impl Context {
+impl SessionContext {
     /// Without a session. `dials` and `moves`: so many at once; `budget`: the memory of all.
-    pub(crate) fn new(dials: usize, moves: usize, budget: Budget) -> Context {
+    pub(crate) fn new(dials: usize, moves: usize, budget: Budget) -> SessionContext {
         let registry: Arc<Registry> = Arc::default();
-        Context {
+        SessionContext {
             dialer: Dialer::new(dials),
             moves: Arc::new(Semaphore::new(moves)),
             returns: Arc::new(Returns::new(Arc::clone(&registry))),

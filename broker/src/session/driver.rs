@@ -26,17 +26,17 @@ use tokio::time::Sleep;
 use crate::clock;
 use crate::http::backend_headers::declines_failover;
 use crate::net::lingering_close;
-use crate::routing::admission::Passes;
+use crate::routing::admission::AddressPermits;
 use crate::session::access_log;
 use crate::session::context;
-use crate::session::memory::Share;
-use crate::session::registry::{Core, Entry, Place};
+use crate::session::memory::MemoryShare;
+use crate::session::registry::{Core, Entry, SessionPermit};
 use crate::session::resumption::{Arrival, Claimed, refuse_stale};
-use crate::upstream::backend::{Backend, Seat};
-use crate::upstream::dial::{DialError, Link, Search, Terms};
+use crate::upstream::backend::{Backend, BackendLease};
+use crate::upstream::dial::{BackendSearch, DialError, DialTerms, Link};
 
-use socket::Side;
-use successor::Target;
+use socket::SocketSide;
+use successor::SuccessorStage;
 
 pub(crate) use evidence::test_kernel;
 
@@ -50,7 +50,7 @@ const NEAR: Duration = Duration::from_secs(1);
 const TIGHT: Duration = Duration::from_millis(10);
 
 /// A dial under way.
-type Dialing = Pin<Box<dyn Future<Output = (Result<Box<Link>, DialError>, Vec<usize>)> + Send>>;
+type PendingDial = Pin<Box<dyn Future<Output = (Result<Box<Link>, DialError>, Vec<usize>)> + Send>>;
 
 /// Drives one session until it has ended.
 pub(crate) struct Driver {
@@ -60,17 +60,17 @@ pub(crate) struct Driver {
 
 /// The session's hold on the world.
 struct Io {
-    context: Arc<context::Context>,
+    context: Arc<context::SessionContext>,
     /// `None`: it is away, and may come back.
-    client: Option<Side>,
-    backend: Option<Side>,
+    client: Option<SocketSide>,
+    backend: Option<SocketSide>,
     timer: Option<Pin<Box<Sleep>>>,
     /// What a session has only while it moves.
     moving: Option<Box<Moving>>,
     /// How much memory it is counted with.
-    share: Share,
-    _place: Place,
-    _passes: Passes,
+    share: MemoryShare,
+    _permit: SessionPermit,
+    _permits: AddressPermits,
     /// What a plain client that may come back is known by.
     _claimed: Option<Box<Claimed>>,
 }
@@ -78,7 +78,7 @@ struct Io {
 /// A session that has left a backend at least once.
 #[derive(Default)]
 struct Moving {
-    dialing: Option<Dialing>,
+    dialing: Option<PendingDial>,
     /// The backend that it left last.
     just_failed: Option<Arc<Backend>>,
     /// Backends that refuse this session.
@@ -86,26 +86,26 @@ struct Moving {
     /// Its turn to replay suspects.
     turn: Option<OwnedSemaphorePermit>,
     /// The next backend of a planned move.
-    target: Option<Target>,
+    successor: Option<SuccessorStage>,
 }
 
 impl Driver {
     /// A session whose both sides are connected.
     pub(crate) fn new(
-        context: Arc<context::Context>,
+        context: Arc<context::SessionContext>,
         entry: Arc<Entry>,
         (client, backend): (TcpStream, TcpStream),
-        (place, passes, claimed): (Place, Passes, Option<Claimed>),
+        (permit, permits, claimed): (SessionPermit, AddressPermits, Option<Claimed>),
     ) -> Driver {
         let io = Io {
             context,
-            client: Some(Side::new(client)),
-            backend: Some(Side::new(backend)),
+            client: Some(SocketSide::new(client)),
+            backend: Some(SocketSide::new(backend)),
             timer: None,
             moving: None,
-            share: Share::default(),
-            _place: place,
-            _passes: passes,
+            share: MemoryShare::default(),
+            _permit: permit,
+            _permits: permits,
             _claimed: claimed.map(Box::new),
         };
         Driver { entry, io }
@@ -135,10 +135,10 @@ impl Io {
         let mut settled = false;
         for round in 0..ROUNDS {
             let mut moved = self.take_client(entry, core, now) | self.poll_dial(cx, entry, core, now);
-            moved |= self.poll_target(cx, entry, core, (now, round == 0));
+            moved |= self.poll_successor(cx, entry, core, (now, round == 0));
             moved |= self.read_client(cx, entry, &mut core.machine, now);
             if self.read_backend(cx, entry, &mut core.machine, now) {
-                evidence::note_life(core.seat.as_ref(), now);
+                evidence::note_life(core.lease.as_ref(), now);
                 moved = true;
             }
             if settled && !moved {
@@ -196,7 +196,7 @@ impl Io {
         let Arrival { client, stream, early, resume } = arrival;
         match core.machine.handle_client_back(now, resume.as_ref(), rand::random()) {
             Ok(last_words) => {
-                let before = self.client.replace(Side::new(stream));
+                let before = self.client.replace(SocketSide::new(stream));
                 if let (Some(side), Some(words)) = (before, last_words) {
                     lingering_close::with_last_words(side.stream, words);
                 }
@@ -225,14 +225,14 @@ impl Io {
 
     fn let_go(&mut self, entry: &Entry, core: &mut Core, now: Time) {
         while let Some(event) = core.machine.poll_event() {
-            self.hear(entry, core, event, now);
+            self.handle_event(entry, core, event, now);
         }
         if !core.machine.wants_link() && self.backend.is_some() {
             self.unlink(entry, core, now);
         }
         let Some(moving) = &mut self.moving else { return };
-        if !core.machine.wants_target() {
-            moving.target = None;
+        if !core.machine.wants_successor() {
+            moving.successor = None;
         }
         if !core.machine.wants_dial() {
             moving.dialing = None;
@@ -246,7 +246,7 @@ impl Io {
                 let dialing = self.dial(entry, dial);
                 self.moving.get_or_insert_default().dialing = Some(dialing);
             }
-            Command::DialAhead { ticket } => self.begin_target(entry, core, ticket),
+            Command::DialAhead { ticket } => self.begin_successor(entry, core, ticket),
             Command::JudgeSilence => return self.judge_silence(entry, core, now),
             Command::SeekRoom => return self.seek_room(entry, core, now),
             Command::JudgeFitness => {
@@ -259,7 +259,7 @@ impl Io {
                 return false;
             }
             Command::ReleaseTurn => {
-                access_log::suspects_cleared(entry, core.seat.as_ref().map(Seat::backend));
+                access_log::suspects_cleared(entry, core.lease.as_ref().map(BackendLease::backend));
                 self.moving.get_or_insert_default().turn = None;
                 return false;
             }
@@ -267,24 +267,24 @@ impl Io {
         true
     }
 
-    fn hear(&mut self, entry: &Entry, core: &mut Core, event: Event, now: Time) {
+    fn handle_event(&mut self, entry: &Entry, core: &mut Core, event: Event, now: Time) {
         self.report(entry, core, &event);
         if blames(&event) {
             blame(entry, core, now);
         }
-        match (event, &core.seat) {
-            (Event::Failed(Failure::Close(code)) | Event::Orphaned(Failure::Close(code)), Some(seat)) => {
-                seat.closed_with(now, code)
+        match (event, &core.lease) {
+            (Event::Failed(Failure::Close(code)) | Event::Orphaned(Failure::Close(code)), Some(lease)) => {
+                lease.closed_with(now, code)
             }
-            (Event::Fit, _) => entry.gate.pool.pongs.came(),
-            (Event::Unproven, _) => entry.gate.pool.pongs.was_missed(),
-            (Event::SlowPong(took), _) => entry.gate.pool.pongs.was_slow(took, self.ack_timeout(entry)),
+            (Event::Fit, _) => entry.binding.pool.pongs.came(),
+            (Event::Unproven, _) => entry.binding.pool.pongs.was_missed(),
+            (Event::SlowPong(took), _) => entry.binding.pool.pongs.was_slow(took, self.ack_timeout(entry)),
             _ => {}
         }
     }
 
     fn report(&self, entry: &Entry, core: &Core, event: &Event) {
-        access_log::event(entry, core.seat.as_ref().map(Seat::backend), event);
+        access_log::event(entry, core.lease.as_ref().map(BackendLease::backend), event);
         if let Event::MoveEnded { ticket, outcome } = *event {
             self.context.tickets.ended(ticket, outcome);
         }
@@ -294,9 +294,9 @@ impl Io {
         if core.machine.failed_with_backend() {
             blame(entry, core, now);
         }
-        let seat = core.seat.take();
+        let lease = core.lease.take();
         let moving = self.moving.get_or_insert_default();
-        moving.just_failed = seat.map(|seat| Arc::clone(seat.backend()));
+        moving.just_failed = lease.map(|lease| Arc::clone(lease.backend()));
         moving.turn = None;
         if let Some(side) = self.backend.take() {
             if let Some(words) = core.machine.take_last_words(&mut || rand::random()) {
@@ -310,14 +310,14 @@ impl Io {
         }
     }
 
-    fn dial(&self, entry: &Arc<Entry>, dial: Dial) -> Dialing {
+    fn dial(&self, entry: &Arc<Entry>, dial: Dial) -> PendingDial {
         let (context, entry) = (Arc::clone(&self.context), Arc::clone(entry));
         let moving = self.moving.as_ref();
         let just_failed = moving.and_then(|moving| moving.just_failed.as_ref()).map(|backend| backend.id);
         let mut refusing = self.refusing();
         Box::pin(async move {
             let session = entry.name();
-            let search = Search { suspect: dial.suspect, ..search(&entry, &session, just_failed) };
+            let search = BackendSearch { suspect: dial.suspect, ..search(&entry, &session, just_failed) };
             let found = context.dialer.again(&search, &mut refusing).await;
             (found, refusing)
         })
@@ -344,8 +344,8 @@ impl Io {
         if !core.machine.handle_linked(now, declines_failover(&link.headers), link.epoch) {
             return;
         }
-        self.backend = Some(Side::new(link.stream));
-        core.seat = Some(link.seat);
+        self.backend = Some(SocketSide::new(link.stream));
+        core.lease = Some(link.lease);
         evidence::tell_fitness(entry, core);
         self.moving.get_or_insert_default().turn = link.turn;
         if !link.early.is_empty() {
@@ -433,18 +433,18 @@ impl Future for Driver {
 }
 
 /// A search for another backend than the one that is, or was, left.
-fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Search<'a> {
-    Search {
-        pool: &entry.gate.pool,
+fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> BackendSearch<'a> {
+    BackendSearch {
+        pool: &entry.binding.pool,
         handshake: &entry.handshake,
         session,
         client: entry.client().ip(),
-        terms: Terms::Again(entry.agreed.clone()),
+        terms: DialTerms::Again(entry.agreed.clone()),
         key: entry.key(),
         attempts: &entry.attempts,
         just_failed: left,
         suspect: false,
-        handshake_place: None,
+        handshake_permit: None,
     }
 }
 
@@ -456,9 +456,9 @@ fn blames(event: &Event) -> bool {
 
 /// A backend that fails a young session may be one that fails them all.
 fn blame(entry: &Entry, core: &mut Core, now: Time) {
-    if let Some(seat) = &mut core.seat
-        && seat.fail(now)
+    if let Some(lease) = &mut core.lease
+        && lease.fail(now)
     {
-        entry.gate.pool.failed(now, seat.backend());
+        entry.binding.pool.failed(now, lease.backend());
     }
 }

@@ -25,15 +25,15 @@ pub(crate) struct Budget {
 
 /// One session's share of it.
 #[derive(Debug, Default)]
-pub(crate) struct Share {
+pub(crate) struct MemoryShare {
     counted: u32,
-    up: Line,
-    down: Line,
+    up: MemoryLine,
+    down: MemoryLine,
 }
 
 /// Where one direction of a session stands when memory is short.
 #[derive(Debug, Default)]
-struct Line {
+struct MemoryLine {
     /// Its place among those that wait in the middle of a message.
     place: Option<NonZeroU32>,
     /// The last answer was no.
@@ -50,13 +50,13 @@ pub(crate) enum Direction {
     Down,
 }
 
-impl Share {
+impl MemoryShare {
     /// It wants to read and may not yet.
     pub(crate) fn waits(&self) -> bool {
         self.up.denied || self.down.denied
     }
 
-    fn line(&mut self, direction: Direction) -> &mut Line {
+    fn line(&mut self, direction: Direction) -> &mut MemoryLine {
         match direction {
             Direction::Up => &mut self.up,
             Direction::Down => &mut self.down,
@@ -87,7 +87,7 @@ impl Budget {
 
     /// A session now holds `buffered` bytes.
     #[inline]
-    pub(crate) fn count(&self, share: &mut Share, buffered: usize) {
+    pub(crate) fn count(&self, share: &mut MemoryShare, buffered: usize) {
         let counts = buffered.saturating_sub(UNCOUNTED);
         if counts != share.counted as usize {
             self.used.fetch_add(counts, Relaxed);
@@ -99,7 +99,13 @@ impl Budget {
 
     /// Whether a session may read on. `open`: it is in the middle of a message.
     #[inline]
-    pub(crate) fn may_read(&self, share: &mut Share, id: u128, direction: Direction, open: bool) -> bool {
+    pub(crate) fn may_read(
+        &self,
+        share: &mut MemoryShare,
+        id: u128,
+        direction: Direction,
+        open: bool,
+    ) -> bool {
         let line = share.line(direction);
         if self.used() < self.limit && line.place.is_none() {
             line.denied = false;
@@ -110,7 +116,7 @@ impl Budget {
         may
     }
 
-    fn may_read_when_tight(&self, line: &mut Line, who: (u128, Direction), open: bool) -> bool {
+    fn may_read_when_tight(&self, line: &mut MemoryLine, who: (u128, Direction), open: bool) -> bool {
         if !open || self.used() < self.limit {
             self.leave(line, who);
             return self.used() < self.limit || who.1 == Direction::Down;
@@ -122,7 +128,7 @@ impl Budget {
         waiting.first() == Some(&(place, who))
     }
 
-    fn leave(&self, line: &mut Line, who: (u128, Direction)) {
+    fn leave(&self, line: &mut MemoryLine, who: (u128, Direction)) {
         if let Some(place) = line.place.take() {
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&(place, who));
         }
@@ -130,14 +136,14 @@ impl Budget {
 
     /// A session has nothing to read this way, or wants nothing: it is in nobody's way.
     #[inline]
-    pub(crate) fn rest(&self, share: &mut Share, id: u128, direction: Direction) {
+    pub(crate) fn rest(&self, share: &mut MemoryShare, id: u128, direction: Direction) {
         let line = share.line(direction);
         line.denied = false;
         self.leave(line, (id, direction));
     }
 
     /// A session has ended.
-    pub(crate) fn give_back(&self, share: &mut Share, id: u128) {
+    pub(crate) fn give_back(&self, share: &mut MemoryShare, id: u128) {
         self.count(share, 0);
         for direction in [Direction::Up, Direction::Down] {
             self.rest(share, id, direction);
@@ -153,7 +159,8 @@ mod tests {
     #[test]
     fn pongs_are_read_however_short_memory_is() {
         let budget = Budget::new(200_000, 100_000);
-        let (mut hog, mut one, mut two) = (Share::default(), Share::default(), Share::default());
+        let (mut hog, mut one, mut two) =
+            (MemoryShare::default(), MemoryShare::default(), MemoryShare::default());
         budget.count(&mut hog, 150_000);
         assert!(budget.may_read(&mut one, 1, Up, true));
         assert!(budget.may_read(&mut one, 1, Down, false), "between messages");
@@ -167,7 +174,8 @@ mod tests {
     #[test]
     fn the_oldest_open_message_goes_on_when_memory_is_short() {
         let budget = Budget::new(200_000, 100_000);
-        let (mut hog, mut one, mut two) = (Share::default(), Share::default(), Share::default());
+        let (mut hog, mut one, mut two) =
+            (MemoryShare::default(), MemoryShare::default(), MemoryShare::default());
         assert!(budget.may_read(&mut one, 1, Up, true));
         budget.count(&mut hog, 150_000);
         assert!(budget.may_read(&mut one, 1, Up, true), "the first to ask");
@@ -184,7 +192,8 @@ mod tests {
     #[test]
     fn who_does_not_read_keeps_nobody_waiting() {
         let budget = Budget::new(200_000, 100_000);
-        let (mut hog, mut one, mut two) = (Share::default(), Share::default(), Share::default());
+        let (mut hog, mut one, mut two) =
+            (MemoryShare::default(), MemoryShare::default(), MemoryShare::default());
         budget.count(&mut hog, 150_000);
         assert!(budget.may_read(&mut one, 1, Up, true));
         assert!(!budget.may_read(&mut two, 2, Up, true));
@@ -198,7 +207,7 @@ mod tests {
     #[test]
     fn small_use_costs_nothing() {
         let budget = Budget::new(200_000, 100_000);
-        let mut share = Share::default();
+        let mut share = MemoryShare::default();
         budget.count(&mut share, UNCOUNTED);
         assert_eq!(budget.used(), 0);
         budget.count(&mut share, UNCOUNTED + 5);

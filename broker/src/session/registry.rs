@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::http::replay_request::Handshake;
-use crate::routing::binding::Gate;
-use crate::upstream::backend::Seat;
+use crate::routing::binding::RouteBinding;
+use crate::upstream::backend::BackendLease;
 use crate::upstream::dial::Agreed;
 
 /// All sessions of the broker.
@@ -43,8 +43,8 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: u128,
-    pub(crate) gate: Arc<Gate>,
-    client: Address,
+    pub(crate) binding: Arc<RouteBinding>,
+    client: PackedAddress,
     pub(crate) began: Time,
     /// When its task must be woken, in microseconds since the clock's origin; `u64::MAX`: never.
     due: AtomicU64,
@@ -62,7 +62,7 @@ pub(crate) struct Entry {
 
 /// A client's address, small for the many of IPv4.
 #[derive(Debug)]
-enum Address {
+enum PackedAddress {
     V4(SocketAddrV4),
     V6(Box<SocketAddrV6>),
 }
@@ -75,7 +75,7 @@ pub(crate) struct Visit {
     pub(crate) agreed: Agreed,
     pub(crate) key: Option<u64>,
     pub(crate) attempts: AtomicU32,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) binding: Arc<RouteBinding>,
 }
 
 /// An entry, found by its id.
@@ -104,9 +104,9 @@ impl Eq for Listed {}
 
 /// A place under `max_sessions`; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Registry>);
+pub(crate) struct SessionPermit(Arc<Registry>);
 
-impl Drop for Place {
+impl Drop for SessionPermit {
     fn drop(&mut self) {
         self.0.admitted.fetch_sub(1, Relaxed);
         self.0.left.notify_waiters();
@@ -118,24 +118,24 @@ impl Drop for Place {
 pub(crate) struct Core {
     pub(crate) machine: Session,
     /// The backend it is on.
-    pub(crate) seat: Option<Seat>,
+    pub(crate) lease: Option<BackendLease>,
     /// Its task.
     pub(crate) waker: Waker,
 }
 
 impl Entry {
-    /// A session that begins now, on the backend of `seat`.
-    pub(crate) fn new(visit: Visit, client: SocketAddr, machine: Session, seat: Seat) -> Entry {
-        let core = Core { machine, seat: Some(seat), waker: Waker::noop().clone() };
-        let Visit { id, handshake, agreed, key, attempts, gate } = visit;
+    /// A session that begins now, on the backend of `lease`.
+    pub(crate) fn new(visit: Visit, client: SocketAddr, machine: Session, lease: BackendLease) -> Entry {
+        let core = Core { machine, lease: Some(lease), waker: Waker::noop().clone() };
+        let Visit { id, handshake, agreed, key, attempts, binding } = visit;
         let due = AtomicU64::new(u64::MAX);
         let client = match client {
-            SocketAddr::V4(address) => Address::V4(address),
-            SocketAddr::V6(address) => Address::V6(Box::new(address)),
+            SocketAddr::V4(address) => PackedAddress::V4(address),
+            SocketAddr::V6(address) => PackedAddress::V6(Box::new(address)),
         };
         Entry {
             id,
-            gate,
+            binding,
             client,
             began: clock::now(),
             due,
@@ -180,8 +180,8 @@ impl Entry {
 
     pub(crate) fn client(&self) -> SocketAddr {
         match &self.client {
-            Address::V4(address) => SocketAddr::V4(*address),
-            Address::V6(address) => SocketAddr::V6(**address),
+            PackedAddress::V4(address) => SocketAddr::V4(*address),
+            PackedAddress::V6(address) => SocketAddr::V6(**address),
         }
     }
 
@@ -207,21 +207,21 @@ impl Registry {
         // It may have begun after the others were told.
         let code = self.door_closed.load(SeqCst);
         if code != 0 {
-            let code = entry.gate.pool.shutdown_code(code);
+            let code = entry.binding.pool.shutdown_code(code);
             entry.core().machine.close_door(clock::now(), code);
         }
         let code = self.closing.load(SeqCst);
         if code != 0 {
-            let code = entry.gate.pool.shutdown_code(code);
+            let code = entry.binding.pool.shutdown_code(code);
             entry.core().machine.shut_down(clock::now(), code);
         }
     }
 
     /// A place for one more session, while there are fewer than `max`.
-    pub(crate) fn admit(self: &Arc<Registry>, max: usize) -> Option<Place> {
+    pub(crate) fn admit(self: &Arc<Registry>, max: usize) -> Option<SessionPermit> {
         let more = |admitted| (admitted < max).then_some(admitted + 1);
         self.admitted.fetch_update(Relaxed, Relaxed, more).ok()?;
-        Some(Place(Arc::clone(self)))
+        Some(SessionPermit(Arc::clone(self)))
     }
 
     /// Wakes the sessions whose time has come. A sweep over all costs less than a timer for each:
@@ -286,7 +286,7 @@ impl Registry {
 
     fn tell(&self, code: u16, what: impl Fn(&mut Session, u16)) {
         for entry in self.all() {
-            let code = entry.gate.pool.shutdown_code(code);
+            let code = entry.binding.pool.shutdown_code(code);
             let mut core = entry.core();
             what(&mut core.machine, code);
             core.waker.wake_by_ref();

@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use steadfast_protocol::session::Outcome;
+use steadfast_protocol::session::MoveOutcome;
 
 /// All tickets. Its lock is an inner one: whoever holds it takes no other.
 #[derive(Debug, Default)]
 pub(crate) struct Tickets {
-    book: Mutex<Book>,
+    book: Mutex<TicketBook>,
 }
 
 #[derive(Debug, Default)]
-struct Book {
+struct TicketBook {
     /// The last one that was given out.
     last: u64,
     valid: HashMap<u64, Purpose>,
     /// What was reported and not yet taken; never more than there were valid tickets.
-    ended: Vec<Ended>,
+    ended: Vec<EndedMove>,
 }
 
 /// What a ticket stands for.
@@ -33,9 +33,9 @@ pub(crate) struct Purpose {
 
 /// A move that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct EndedMove {
     pub(crate) purpose: Purpose,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: MoveOutcome,
 }
 
 impl Tickets {
@@ -54,10 +54,10 @@ impl Tickets {
     }
 
     /// Its move has ended.
-    pub(crate) fn ended(&self, ticket: u64, outcome: Outcome) {
+    pub(crate) fn ended(&self, ticket: u64, outcome: MoveOutcome) {
         let mut book = self.book();
         if let Some(purpose) = book.valid.remove(&ticket) {
-            book.ended.push(Ended { purpose, outcome });
+            book.ended.push(EndedMove { purpose, outcome });
         }
     }
 
@@ -67,7 +67,7 @@ impl Tickets {
     }
 
     /// What has ended since the last call.
-    pub(crate) fn take_ended(&self) -> Vec<Ended> {
+    pub(crate) fn take_ended(&self) -> Vec<EndedMove> {
         std::mem::take(&mut self.book().ended)
     }
 
@@ -76,7 +76,7 @@ impl Tickets {
         self.book().valid.len()
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn book(&self) -> MutexGuard<'_, TicketBook> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -93,18 +93,18 @@ mod tests {
         let (one, other) = (tickets.issue(PURPOSE), tickets.issue(Purpose { target: None, ..PURPOSE }));
         assert!(one != 0 && one != other);
         assert_eq!((tickets.target(one), tickets.target(other)), (Some(3), None));
-        tickets.ended(one, Outcome::Ended);
+        tickets.ended(one, MoveOutcome::Ended);
         assert_eq!((tickets.target(one), tickets.under_way()), (None, 1));
-        assert_eq!(tickets.take_ended(), [Ended { purpose: PURPOSE, outcome: Outcome::Ended }]);
+        assert_eq!(tickets.take_ended(), [EndedMove { purpose: PURPOSE, outcome: MoveOutcome::Ended }]);
         assert!(!tickets.void(one) && tickets.void(other));
-        tickets.ended(other, Outcome::Ended);
+        tickets.ended(other, MoveOutcome::Ended);
         assert!(tickets.take_ended().is_empty(), "nobody waits for it");
     }
 
     #[test]
     fn nobody_owns_ticket_zero() {
         let tickets = Tickets::default();
-        tickets.ended(0, Outcome::Ended);
+        tickets.ended(0, MoveOutcome::Ended);
         assert!(tickets.take_ended().is_empty());
         assert_eq!(tickets.target(0), None);
         assert_eq!(tickets.under_way(), 0);

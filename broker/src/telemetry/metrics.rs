@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
-use steadfast_protocol::session::{Counts, Outcome};
+use steadfast_protocol::session::{Counts, MoveOutcome};
 use steadfast_protocol::time::Time;
 
 use crate::broker::Broker;
 use crate::clock;
-use crate::operations::{Kind, State as End};
-use crate::upstream::backend::{Backend, State};
+use crate::operations::{OperationKind, OperationState as End};
+use crate::upstream::backend::{Backend, BackendState};
 
 /// Upper bounds of the pause histogram, in seconds.
 const PAUSES: [f64; 14] =
@@ -93,11 +93,11 @@ fn begin_at_zero() {
     for outcome in ["answered", "failed"] {
         metrics::counter!("steadfast_dns_lookups_total", "outcome" => outcome).absolute(0);
     }
-    for (kind, state) in Kind::ALL.iter().flat_map(|kind| End::ENDS.map(|state| (kind, state))) {
+    for (kind, state) in OperationKind::ALL.iter().flat_map(|kind| End::ENDS.map(|state| (kind, state))) {
         let labels = [("kind", kind.name()), ("state", state.name())];
         metrics::counter!("steadfast_operations_total", &labels).absolute(0);
     }
-    for outcome in Outcome::ALL.map(Outcome::name) {
+    for outcome in MoveOutcome::ALL.map(MoveOutcome::name) {
         metrics::counter!("steadfast_moves_total", "outcome" => outcome).absolute(0);
     }
     metrics::counter!("steadfast_ejections_total").absolute(0);
@@ -199,10 +199,10 @@ fn collect(broker: &Broker) {
             .set(f64::from(paused));
     }
     let now = clock::now();
-    for pool in broker.setup().pools.values() {
+    for pool in broker.snapshot().pools.values() {
         metrics::gauge!("steadfast_queue_length", "pool" => pool.name.to_string())
             .set(pool.queue.waiting() as f64);
-        for backend in &pool.present().backends {
+        for backend in &pool.snapshot().backends {
             publish_backend(backend, now);
         }
     }
@@ -214,7 +214,7 @@ fn publish_backend(backend: &Backend, now: Time) {
     metrics::gauge!("steadfast_backend_sessions", &labels).set(backend.sessions() as f64);
     metrics::gauge!("steadfast_backend_weight", &labels).set(f64::from(view.weight) / 1000.0);
     let [pool, name] = labels;
-    for state in State::ALL {
+    for state in BackendState::ALL {
         let labels = [pool.clone(), name.clone(), ("state", state.name().to_owned())];
         metrics::gauge!("steadfast_backend_state", &labels).set(f64::from(view.state == state));
     }

@@ -2,11 +2,11 @@
 //! Which backends there are beside it is the pool's matter.
 
 mod asking;
-mod condition;
 mod knock;
+mod lease;
 mod life;
-mod seat;
 mod state;
+mod status;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -18,18 +18,18 @@ use tokio::sync::Semaphore;
 
 use crate::config::settings::{self, Query};
 use crate::net::connect::History;
-use crate::upstream::balance::{Candidate, Reason, Standing, hash};
-use crate::upstream::discovery::Found;
-use crate::upstream::health::agent::{self, Report};
-use crate::upstream::health::vitals::{Turn, Vitals};
+use crate::upstream::balance::{Candidate, CandidateTrust, ChoiceReason, hash};
+use crate::upstream::discovery::FoundBackend;
+use crate::upstream::health::agent::{self, AgentReport};
+use crate::upstream::health::tracker::{HealthTracker, Turn};
 use crate::upstream::queue::Queue;
 
-use condition::Condition;
-pub(crate) use condition::{Adjustment, Duty, Rules, Share};
 use knock::Knock;
+pub(crate) use lease::BackendLease;
 pub(crate) use life::Life;
-pub(crate) use seat::Seat;
-pub(crate) use state::State;
+pub(crate) use state::BackendState;
+use status::BackendStatus;
+pub(crate) use status::{Adjustment, AdminState, BackendShare, Rules};
 
 /// The greatest weight, as HAProxy has it.
 pub(crate) const WEIGHT_MAX: u32 = 256;
@@ -44,7 +44,7 @@ pub(crate) struct Backend {
     pub(crate) host: String,
     pub(crate) port: u16,
     /// Who has named it.
-    pub(crate) origin: Origin,
+    pub(crate) origin: BackendOrigin,
     hash: u64,
     /// Sessions on it, and dials that may become some.
     sessions: AtomicUsize,
@@ -60,12 +60,12 @@ pub(crate) struct Backend {
     pub(crate) history: History,
     queue: Arc<Queue>,
     knock: Knock,
-    condition: Mutex<Condition>,
+    status: Mutex<BackendStatus>,
 }
 
 /// Who has named a backend, and so who may take it away.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum BackendOrigin {
     File,
     Api,
     Dns(Query),
@@ -73,15 +73,15 @@ pub(crate) enum Origin {
 
 /// A backend as the API shows it.
 #[derive(Debug)]
-pub(crate) struct View {
-    pub(crate) state: State,
+pub(crate) struct BackendSnapshot {
+    pub(crate) state: BackendState,
     pub(crate) since: Time,
     pub(crate) why: String,
     pub(crate) penalised: bool,
     pub(crate) health: &'static str,
     pub(crate) circuit: &'static str,
     pub(crate) circuit_until: Option<Time>,
-    pub(crate) share: Share,
+    pub(crate) share: BackendShare,
     /// What it gets at present, in thousandths of a weight of one.
     pub(crate) weight: u32,
     pub(crate) max_sessions: Option<usize>,
@@ -91,12 +91,12 @@ impl Backend {
     pub(crate) fn new(
         id: usize,
         pool: Arc<str>,
-        backend: &settings::Backend,
-        origin: Origin,
+        backend: &settings::BackendSettings,
+        origin: BackendOrigin,
         rules: Rules,
         (dials, queue, now): (usize, Arc<Queue>, Time),
     ) -> Backend {
-        let condition = Condition::new(Share::from(backend), rules, now);
+        let status = BackendStatus::new(BackendShare::from(backend), rules, now);
         Backend {
             id,
             pool,
@@ -114,7 +114,7 @@ impl Backend {
             history: History::default(),
             queue,
             knock: Knock::default(),
-            condition: Mutex::new(condition),
+            status: Mutex::new(status),
         }
     }
 
@@ -128,9 +128,9 @@ impl Backend {
     /// addresses come and go without end, and a counter stays.
     pub(crate) fn series(&self) -> String {
         match &self.origin {
-            Origin::File | Origin::Api => self.name.clone(),
-            Origin::Dns(Query::Address { host, .. }) => host.clone(),
-            Origin::Dns(Query::Srv { name }) => name.clone(),
+            BackendOrigin::File | BackendOrigin::Api => self.name.clone(),
+            BackendOrigin::Dns(Query::Address { host, .. }) => host.clone(),
+            BackendOrigin::Dns(Query::Srv { name }) => name.clone(),
         }
     }
 
@@ -138,32 +138,32 @@ impl Backend {
         self.sessions.load(Relaxed)
     }
 
-    pub(crate) fn view(&self, now: Time) -> View {
-        let condition = self.condition();
-        View {
-            state: condition.state,
-            since: condition.since,
-            why: condition.why.clone(),
-            penalised: condition.penalised(now),
-            health: condition.vitals.name(),
-            circuit: condition.circuit.name(),
-            circuit_until: condition.circuit.opened_until(),
-            share: condition.configured,
-            weight: condition.weight(now),
-            max_sessions: condition.max_sessions(),
+    pub(crate) fn view(&self, now: Time) -> BackendSnapshot {
+        let status = self.status();
+        BackendSnapshot {
+            state: status.state,
+            since: status.since,
+            why: status.why.clone(),
+            penalised: status.penalised(now),
+            health: status.health.name(),
+            circuit: status.circuit.name(),
+            circuit_until: status.circuit.opened_until(),
+            share: status.configured,
+            weight: status.weight(now),
+            max_sessions: status.max_sessions(),
         }
     }
 
     /// As DNS names backends: by address. `None`: it has a host name.
-    pub(crate) fn found(&self, now: Time) -> Option<Found> {
+    pub(crate) fn found(&self, now: Time) -> Option<FoundBackend> {
         let address = SocketAddr::new(self.host.parse().ok()?, self.port);
-        let Share { weight, backup, .. } = self.view(now).share;
-        Some(Found { name: self.name.clone(), address, weight: Some(weight), backup })
+        let BackendShare { weight, backup, .. } = self.view(now).share;
+        Some(FoundBackend { name: self.name.clone(), address, weight: Some(weight), backup })
     }
 
     /// A health check has come back.
     pub(crate) fn is_proven(&self) -> bool {
-        self.condition().vitals.is_proven()
+        self.status().health.is_proven()
     }
 
     // ---- placing sessions ----
@@ -171,40 +171,45 @@ impl Backend {
     /// What placement is to know of it; `None`: it gets no session. `left`: the session that asks
     /// has just left it.
     pub(crate) fn candidate(&self, now: Time, left: bool) -> Option<Candidate> {
-        let condition = self.condition();
-        let standing = condition.standing()?;
-        let weight = condition.weight(now);
-        let suspect = standing == Standing::Sound && (left || condition.penalised(now));
+        let status = self.status();
+        let standing = status.standing()?;
+        let weight = status.weight(now);
+        let suspect = standing == CandidateTrust::Sound && (left || status.penalised(now));
         (weight > 0).then(|| Candidate {
             id: self.id,
             weight,
             sessions: self.sessions(),
-            max_sessions: condition.max_sessions(),
-            backup: condition.configured.backup,
-            standing: if suspect { Standing::Suspect } else { standing },
+            max_sessions: status.max_sessions(),
+            backup: status.configured.backup,
+            standing: if suspect { CandidateTrust::Suspect } else { standing },
             hash: self.hash,
         })
     }
 
     /// Half open: it takes one session, to try it.
     pub(crate) fn takes_one(&self) -> bool {
-        self.condition().state == State::HalfOpen
+        self.status().state == BackendState::HalfOpen
     }
 
-    /// Takes a seat on what was a candidate of this `standing`; `None` when the last one, or the only
+    /// Takes a lease on what was a candidate of this `standing`; `None` when the last one, or the only
     /// trial, has gone to somebody else, or the backend was taken away meanwhile.
-    pub(crate) fn seat(self: &Arc<Backend>, now: Time, standing: Standing, reason: Reason) -> Option<Seat> {
-        let mut condition = self.condition();
-        let present = condition.standing()?;
-        if present == Standing::Ejected && standing != Standing::Ejected {
+    pub(crate) fn lease(
+        self: &Arc<Backend>,
+        now: Time,
+        standing: CandidateTrust,
+        reason: ChoiceReason,
+    ) -> Option<BackendLease> {
+        let mut status = self.status();
+        let present = status.standing()?;
+        if present == CandidateTrust::Ejected && standing != CandidateTrust::Ejected {
             return None;
         }
-        let max = condition.max_sessions().unwrap_or(usize::MAX);
+        let max = status.max_sessions().unwrap_or(usize::MAX);
         let more = |sessions| (sessions < max).then_some(sessions + 1);
         self.sessions.fetch_update(Relaxed, Relaxed, more).ok()?;
-        condition.circuit.seated();
-        drop(condition);
-        Some(Seat::new(self, now, reason))
+        status.circuit.seated();
+        drop(status);
+        Some(BackendLease::new(self, now, reason))
     }
 
     // ---- what happens to it ----
@@ -212,41 +217,41 @@ impl Backend {
     /// It could not be reached, or fell silent: it is tried last for a while.
     pub(crate) fn penalise(&self, now: Time) {
         self.failures.fetch_add(1, Relaxed);
-        self.condition().penalise(now);
+        self.status().penalise(now);
     }
 
     /// What it was penalised for last was not its fault.
     pub(crate) fn pardon(&self) {
-        self.condition().pardon();
-        self.queue.stir();
+        self.status().pardon();
+        self.queue.notify();
     }
 
     /// A dial or a young session has failed. `may_eject`: its pool can do without it.
     pub(crate) fn failed(&self, now: Time, may_eject: bool) {
-        self.change(now, |condition| {
-            let change = condition.circuit.failed(now, &condition.rules.outlier, may_eject);
-            change.map(|change| condition.circuit_changed(now, change))
+        self.change(now, |status| {
+            let change = status.circuit.failed(now, &status.rules.outlier, may_eject);
+            change.map(|change| status.circuit_changed(now, change))
         });
     }
 
     /// Time alone may have ended an ejection, or a trial.
     pub(crate) fn advance(&self, now: Time) {
-        self.change(now, |condition| {
-            let change = condition.circuit.advance(now, &condition.rules.outlier);
-            change.map(|change| condition.circuit_changed(now, change))
+        self.change(now, |status| {
+            let change = status.circuit.advance(now, &status.rules.outlier);
+            change.map(|change| status.circuit_changed(now, change))
         });
     }
 
     pub(crate) fn is_ejected(&self) -> bool {
-        self.condition().circuit.is_ejected()
+        self.status().circuit.is_ejected()
     }
 
     /// A health check has ended.
     pub(crate) fn checked(&self, now: Time, result: Result<(), String>, rise: u32, fall: u32) {
-        self.change(now, |condition| match condition.vitals.observe(result.is_ok(), rise, fall)? {
+        self.change(now, |status| match status.health.observe(result.is_ok(), rise, fall)? {
             Turn::Up => {
-                condition.recovered = Some(now);
-                condition.asks.recovered();
+                status.recovered = Some(now);
+                status.drain_requests.recovered();
                 Some("its health checks are good again".to_owned())
             }
             Turn::Down => Some(format!("its health checks fail: {}", result.err().unwrap_or_default())),
@@ -255,23 +260,23 @@ impl Backend {
 
     /// It is no longer checked.
     pub(crate) fn unchecked(&self, now: Time) {
-        self.change(now, |condition| {
-            let was_down = !condition.vitals.is_up();
-            condition.vitals = Vitals::new();
-            condition.asks.unchecked();
+        self.change(now, |status| {
+            let was_down = !status.health.is_up();
+            status.health = HealthTracker::new();
+            status.drain_requests.unchecked();
             was_down.then(|| "it is no longer checked".to_owned())
         });
     }
 
     /// Its agent has told something.
-    pub(crate) fn told(&self, now: Time, report: Report) {
-        self.change(now, |condition| {
-            let was_down = condition.agent_says_down();
-            condition.agent.heed(report);
-            if was_down && !condition.agent_says_down() {
-                condition.recovered = Some(now);
+    pub(crate) fn told(&self, now: Time, report: AgentReport) {
+        self.change(now, |status| {
+            let was_down = status.agent_says_down();
+            status.agent.handle(report);
+            if was_down && !status.agent_says_down() {
+                status.recovered = Some(now);
             }
-            Some(match &condition.agent.why {
+            Some(match &status.agent.why {
                 Some(why) => format!("its agent says so: {why}"),
                 None => "its agent says so".to_owned(),
             })
@@ -280,57 +285,57 @@ impl Backend {
 
     /// Nobody asks its agent any more.
     pub(crate) fn untold(&self, now: Time) {
-        self.change(now, |condition| {
-            condition.agent = agent::Standing::default();
+        self.change(now, |status| {
+            status.agent = agent::AgentStanding::default();
             Some("its agent is no longer asked".to_owned())
         });
     }
 
     /// The file, or DNS, gives it this share, and its pool these rules. What was adjusted while
     /// running stays, unless the same is configured anew.
-    pub(crate) fn configure(&self, now: Time, share: Share, rules: Rules) {
-        self.change(now, |condition| {
-            if share.weight != condition.configured.weight {
-                condition.adjusted.weight = None;
+    pub(crate) fn configure(&self, now: Time, share: BackendShare, rules: Rules) {
+        self.change(now, |status| {
+            if share.weight != status.configured.weight {
+                status.adjusted.weight = None;
             }
-            if share.max_sessions != condition.configured.max_sessions {
-                condition.adjusted.max_sessions = None;
+            if share.max_sessions != status.configured.max_sessions {
+                status.adjusted.max_sessions = None;
             }
-            (condition.configured, condition.rules) = (share, rules);
+            (status.configured, status.rules) = (share, rules);
             Some("the configuration says so".to_owned())
         });
     }
 
     /// Its pool has these rules from now on.
     pub(crate) fn set_rules(&self, rules: Rules) {
-        self.condition().rules = rules;
+        self.status().rules = rules;
     }
 
     /// Somebody changes its share.
     pub(crate) fn adjust(&self, now: Time, adjustment: Adjustment) {
-        self.change(now, |condition| {
-            condition.adjusted.weight = adjustment.weight.or(condition.adjusted.weight);
-            condition.adjusted.max_sessions = adjustment.max_sessions.or(condition.adjusted.max_sessions);
+        self.change(now, |status| {
+            status.adjusted.weight = adjustment.weight.or(status.adjusted.weight);
+            status.adjusted.max_sessions = adjustment.max_sessions.or(status.adjusted.max_sessions);
             Some("the API was asked for it".to_owned())
         });
     }
 
     /// An operator, or an operation, changes what it is to do.
-    pub(crate) fn set_duty(&self, now: Time, duty: Duty, why: &str) {
-        self.change(now, |condition| {
-            condition.duty = duty;
+    pub(crate) fn set_admin_state(&self, now: Time, admin_state: AdminState, why: &str) {
+        self.change(now, |status| {
+            status.admin_state = admin_state;
             Some(why.to_owned())
         });
     }
 
-    pub(crate) fn duty(&self) -> Duty {
-        self.condition().duty
+    pub(crate) fn admin_state(&self) -> AdminState {
+        self.status().admin_state
     }
 
     /// It no longer belongs to its pool.
     pub(crate) fn remove(&self, now: Time, why: &str) {
-        self.change(now, |condition| {
-            condition.removed = true;
+        self.change(now, |status| {
+            status.removed = true;
             Some(why.to_owned())
         });
     }
@@ -342,32 +347,32 @@ impl Backend {
 
     /// Since when that is so.
     pub(crate) fn down_since(&self) -> Option<Time> {
-        let condition = self.condition();
-        (condition.state == State::Down).then_some(condition.since)
+        let status = self.status();
+        (status.state == BackendState::Down).then_some(status.since)
     }
 
     /// It came back a while ago, and its weight still grows.
     pub(crate) fn recovers(&self, now: Time) -> bool {
-        self.condition().recovers(now)
+        self.status().recovers(now)
     }
 
     /// Applies a change, and tells of it when it has led to another state.
-    fn change(&self, now: Time, change: impl FnOnce(&mut Condition) -> Option<String>) {
-        let mut condition = self.condition();
-        let Some(why) = change(&mut condition) else { return };
-        let state = condition.find_state();
-        let (before, lasted) = (condition.state, now.since(condition.since));
+    fn change(&self, now: Time, change: impl FnOnce(&mut BackendStatus) -> Option<String>) {
+        let mut status = self.status();
+        let Some(why) = change(&mut status) else { return };
+        let state = status.find_state();
+        let (before, lasted) = (status.state, now.since(status.since));
         if state != before {
-            (condition.state, condition.since, condition.why) = (state, now, why.clone());
+            (status.state, status.since, status.why) = (state, now, why.clone());
         }
-        drop(condition);
+        drop(status);
         if state != before {
             self.tell(before, state, lasted, &why);
         }
-        self.queue.stir();
+        self.queue.notify();
     }
 
-    fn tell(&self, before: State, state: State, lasted: Duration, why: &str) {
+    fn tell(&self, before: BackendState, state: BackendState, lasted: Duration, why: &str) {
         let Backend { pool, name, .. } = self;
         let labels =
             [("pool", pool.to_string()), ("backend", self.series()), ("state", state.name().to_owned())];
@@ -385,7 +390,7 @@ impl Backend {
         );
     }
 
-    fn condition(&self) -> MutexGuard<'_, Condition> {
-        self.condition.lock().unwrap_or_else(PoisonError::into_inner)
+    fn status(&self) -> MutexGuard<'_, BackendStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,10 +21,10 @@ use std::cmp::Ordering;
 
 use crate::config::settings::Balance;
 
-pub(crate) use reason::Reason;
+pub(crate) use reason::ChoiceReason;
 pub(crate) use turns::Turns;
 
-use reason::{Rule, Skipped, Tier};
+use reason::{ChoiceRule, Skipped, Tier};
 
 /// A backend that could take the session.
 #[derive(Debug, Clone)]
@@ -39,14 +39,14 @@ pub(crate) struct Candidate {
     pub(crate) max_sessions: Option<usize>,
     /// Whether it stands in only when no primary is sound.
     pub(crate) backup: bool,
-    pub(crate) standing: Standing,
+    pub(crate) standing: CandidateTrust,
     /// The hash of its name, see [`hash::of`].
     pub(crate) hash: u64,
 }
 
 /// How far a candidate is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
+pub(crate) enum CandidateTrust {
     /// Nothing speaks against it.
     Sound,
     /// It is penalised, or this session has just left it.
@@ -57,11 +57,11 @@ pub(crate) enum Standing {
 
 /// A choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Placed {
+pub(crate) struct PlacementChoice {
     pub(crate) id: usize,
     /// What it was when it was chosen.
-    pub(crate) standing: Standing,
-    pub(crate) reason: Reason,
+    pub(crate) standing: CandidateTrust,
+    pub(crate) reason: ChoiceReason,
 }
 
 /// Why there is no choice.
@@ -81,29 +81,33 @@ pub(crate) fn place(
     key: Option<u64>,
     turns: &mut Turns,
     random: &mut dyn FnMut() -> u64,
-) -> Result<Placed, NoPlace> {
+) -> Result<PlacementChoice, NoPlace> {
     if candidates.is_empty() {
         return Err(NoPlace::Nobody);
     }
     let (tier, open) = best_tier(candidates).ok_or(NoPlace::Full)?;
     let (rule, chosen) = match (balance, key) {
-        (Balance::LeastSessions, _) => (Rule::LeastSessions, least_sessions(&open, turns)),
-        (Balance::RoundRobin, _) => (Rule::RoundRobin, turns.round_robin(candidates, &open)),
-        (Balance::PowerOfTwo, _) => (Rule::PowerOfTwo, power_of_two(&open, random)),
-        (Balance::Random, _) => (Rule::Random, draw(&open, None, random)),
-        (Balance::Source, Some(key)) => (Rule::Source, hash::first(open, key)),
-        (Balance::Hash(_), Some(key)) => (Rule::Hash, hash::first(open, key)),
-        (Balance::Source | Balance::Hash(_), None) => (Rule::NoKey, least_sessions(&open, turns)),
+        (Balance::LeastSessions, _) => (ChoiceRule::LeastSessions, least_sessions(&open, turns)),
+        (Balance::RoundRobin, _) => (ChoiceRule::RoundRobin, turns.round_robin(candidates, &open)),
+        (Balance::PowerOfTwo, _) => (ChoiceRule::PowerOfTwo, power_of_two(&open, random)),
+        (Balance::Random, _) => (ChoiceRule::Random, draw(&open, None, random)),
+        (Balance::Source, Some(key)) => (ChoiceRule::Source, hash::first(open, key)),
+        (Balance::Hash(_), Some(key)) => (ChoiceRule::Hash, hash::first(open, key)),
+        (Balance::Source | Balance::Hash(_), None) => (ChoiceRule::NoKey, least_sessions(&open, turns)),
     };
     // A tier is never empty.
     let chosen = chosen.ok_or(NoPlace::Full)?;
     let skipped = key.filter(|_| rule.is_by_key()).and_then(|key| skipped(candidates, chosen, key));
-    Ok(Placed { id: chosen.id, standing: chosen.standing, reason: Reason { rule, tier, skipped } })
+    Ok(PlacementChoice {
+        id: chosen.id,
+        standing: chosen.standing,
+        reason: ChoiceReason { rule, tier, skipped },
+    })
 }
 
 /// How many sessions sound candidates have room for: primaries, or backups when none is sound.
 pub(crate) fn room(candidates: &[Candidate]) -> usize {
-    let sound = || candidates.iter().filter(|candidate| candidate.standing == Standing::Sound);
+    let sound = || candidates.iter().filter(|candidate| candidate.standing == CandidateTrust::Sound);
     let backup = sound().all(|candidate| candidate.backup);
     let rooms = sound().filter(|candidate| candidate.backup == backup).map(Candidate::room);
     rooms.fold(0, usize::saturating_add)
@@ -138,13 +142,13 @@ impl Candidate {
 
 /// The first tier in which somebody has room, and who has.
 fn best_tier(candidates: &[Candidate]) -> Option<(Tier, Vec<&Candidate>)> {
-    let sound = Tier { standing: Standing::Sound, backup: false };
+    let sound = Tier { standing: CandidateTrust::Sound, backup: false };
     let primary_is_sound = candidates.iter().any(|candidate| candidate.tier() == sound);
-    let all_are_ejected = candidates.iter().all(|candidate| candidate.standing == Standing::Ejected);
+    let all_are_ejected = candidates.iter().all(|candidate| candidate.standing == CandidateTrust::Ejected);
     let counts = |candidate: &Candidate| match candidate.standing {
         // It fails its sessions: to wait for room elsewhere is better.
-        Standing::Ejected => all_are_ejected,
-        Standing::Sound | Standing::Suspect => !(candidate.backup && primary_is_sound),
+        CandidateTrust::Ejected => all_are_ejected,
+        CandidateTrust::Sound | CandidateTrust::Suspect => !(candidate.backup && primary_is_sound),
     };
     let usable = |candidate: &&Candidate| candidate.has_room() && counts(candidate);
     let tier = candidates.iter().filter(usable).map(Candidate::tier).min()?;
@@ -188,8 +192,8 @@ fn skipped(candidates: &[Candidate], chosen: &Candidate, key: u64) -> Option<Ski
     let first = hash::first(candidates.iter().filter(|candidate| candidate.backup == chosen.backup), key)?;
     match first.standing {
         _ if first.id == chosen.id => None,
-        Standing::Ejected if chosen.standing < Standing::Ejected => Some(Skipped::Ejected),
-        Standing::Suspect if chosen.standing < Standing::Suspect => Some(Skipped::Suspect),
+        CandidateTrust::Ejected if chosen.standing < CandidateTrust::Ejected => Some(Skipped::Ejected),
+        CandidateTrust::Suspect if chosen.standing < CandidateTrust::Suspect => Some(Skipped::Suspect),
         _ => Some(Skipped::Full),
     }
 }

@@ -16,7 +16,7 @@ use crate::upstream::backend::Backend;
 use crate::upstream::discovery::follower::{Follower, News};
 use crate::upstream::discovery::resolver::Resolver;
 use crate::upstream::health::agent;
-use crate::upstream::health::probe::{self, Answer, Failure};
+use crate::upstream::health::probe::{self, ProbeAnswer, ProbeFailure};
 use crate::upstream::pool::Pool;
 
 /// How soon a new backend is checked and an old one no more.
@@ -24,7 +24,7 @@ const ROUND: Duration = Duration::from_millis(250);
 
 /// One job, whatever its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
+enum CheckKey {
     Health(usize),
     Agent(usize),
     Discovery(Arc<str>, Discovery),
@@ -58,7 +58,7 @@ pub(crate) struct Configured {
 
 /// Begins and ends jobs until it is dropped. `configured` is asked in each round.
 pub(crate) async fn supervise(configured: impl Fn() -> Configured) {
-    let mut running: HashMap<Key, Running> = HashMap::new();
+    let mut running: HashMap<CheckKey, Running> = HashMap::new();
     loop {
         let wanted = wanted(&configured());
         forget(&mut running, &wanted);
@@ -69,22 +69,22 @@ pub(crate) async fn supervise(configured: impl Fn() -> Configured) {
     }
 }
 
-fn wanted(Configured { pools, dns }: &Configured) -> HashMap<Key, Job> {
+fn wanted(Configured { pools, dns }: &Configured) -> HashMap<CheckKey, Job> {
     let mut jobs = HashMap::new();
     for pool in pools {
-        let present = pool.present();
+        let present = pool.snapshot();
         for discovery in &present.settings.discoveries {
-            let key = Key::Discovery(Arc::clone(&pool.name), discovery.clone());
+            let key = CheckKey::Discovery(Arc::clone(&pool.name), discovery.clone());
             jobs.insert(key, Job::Discovery(Arc::clone(pool), discovery.clone(), dns.clone()));
         }
         for backend in &present.backends {
             if let Some(health) = present.settings.health.clone() {
                 let job = Job::Health(Arc::clone(pool), Arc::clone(backend), health);
-                jobs.insert(Key::Health(backend.id), job);
+                jobs.insert(CheckKey::Health(backend.id), job);
             }
             if let Some(agent) = present.settings.agent.clone() {
                 let job = Job::Agent(Arc::clone(pool), Arc::clone(backend), agent);
-                jobs.insert(Key::Agent(backend.id), job);
+                jobs.insert(CheckKey::Agent(backend.id), job);
             }
         }
     }
@@ -93,7 +93,7 @@ fn wanted(Configured { pools, dns }: &Configured) -> HashMap<Key, Job> {
 
 /// Ends what is no longer wanted, or wanted otherwise. What a check or an agent has said holds only
 /// while it is asked; a job that is only replaced leaves that to its successor.
-fn forget(running: &mut HashMap<Key, Running>, wanted: &HashMap<Key, Job>) {
+fn forget(running: &mut HashMap<CheckKey, Running>, wanted: &HashMap<CheckKey, Job>) {
     let now = clock::now();
     running.retain(|key, running| match wanted.get(key) {
         Some(job) => job.is_same(&running.job),
@@ -142,18 +142,18 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
     loop {
         // In front of the first as well, so that the checks of a large pool are spread.
         sleep(part_of(health.jitter)).await;
-        let (sources, manner) = (pool.sources(), pool.present().dialing.manner);
+        let (sources, manner) = (pool.sources(), pool.snapshot().dialing.manner);
         let ways = (&*sources, history, manner);
         let result = probe::probe(&health, &backend.host, backend.port, ways).await;
         let outcome = match &result {
             Ok(_) => "passed",
-            Err(Failure::Backend(_)) => "failed",
-            Err(Failure::Local(_)) => "local",
+            Err(ProbeFailure::Backend(_)) => "failed",
+            Err(ProbeFailure::Local(_)) => "local",
         };
         count(&backend, "steadfast_health_checks_total", outcome);
         let now = clock::now();
         match result {
-            Ok(Answer { drain }) => {
+            Ok(ProbeAnswer { drain }) => {
                 // In this order: what it asks now is asked by the process that has come up.
                 backend.checked(now, Ok(()), health.rise, health.fall);
                 if !matches!(health.check, Check::Tcp) {
@@ -161,8 +161,8 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
                 }
                 backend.answered(drain);
             }
-            Err(Failure::Backend(why)) => backend.checked(now, Err(why), health.rise, health.fall),
-            Err(Failure::Local(why)) => {
+            Err(ProbeFailure::Backend(why)) => backend.checked(now, Err(why), health.rise, health.fall),
+            Err(ProbeFailure::Local(why)) => {
                 tracing::warn!(
                     pool = &*backend.pool,
                     backend = backend.name,
@@ -181,7 +181,7 @@ async fn ask(pool: Arc<Pool>, backend: Arc<Backend>, agent: Agent) {
     let history = if agent.port.is_none() { &backend.history } else { &own };
     loop {
         sleep(part_of(agent.interval / 10)).await;
-        let manner = pool.present().dialing.manner;
+        let manner = pool.snapshot().dialing.manner;
         let answer = agent::ask(&agent, &backend.host, backend.port, (history, manner)).await;
         count(&backend, "steadfast_agent_checks_total", if answer.is_ok() { "answered" } else { "failed" });
         match answer {

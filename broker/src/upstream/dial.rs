@@ -29,14 +29,14 @@ use crate::http::backend_headers::{check_upgrade, requests_drain};
 use crate::http::denial::Denial;
 use crate::http::replay_request::Handshake;
 use crate::net::connect::{connect, is_local, is_used_up};
-use crate::upstream::backend::{Backend, Seat};
-use crate::upstream::manner::{OVER_LIMIT, Wire};
-use crate::upstream::pool::{Ask, Dialing, NoSeat, Pool};
+use crate::upstream::backend::{Backend, BackendLease};
+use crate::upstream::manner::{OVER_LIMIT, UpstreamWire};
+use crate::upstream::pool::{Ask, DialSettings, NoSeat, Pool};
 
 use exchange::{NoAnswer, Watched, cause, exchange};
 use hang_ups::{HangUp, HangUps};
 use terms::Misfit;
-pub(crate) use terms::{Agreed, Terms};
+pub(crate) use terms::{Agreed, DialTerms};
 
 /// How the broker dials; one for all workers.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(crate) struct Dialer {
 
 /// A connected backend.
 pub(crate) struct Link {
-    pub(crate) seat: Seat,
+    pub(crate) lease: BackendLease,
     pub(crate) stream: TcpStream,
     /// Bytes that came right behind the upgrade.
     pub(crate) early: Bytes,
@@ -62,7 +62,7 @@ pub(crate) struct Link {
 }
 
 /// What one backend made of a dial.
-enum Outcome {
+enum DialOutcome {
     Linked(Box<Link>),
     /// It answered the upgrade with something else.
     Answered(Response<Incoming>),
@@ -93,12 +93,12 @@ pub(crate) enum DialError {
 }
 
 /// One session's search for a backend.
-pub(crate) struct Search<'a> {
+pub(crate) struct BackendSearch<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) handshake: &'a Handshake,
     pub(crate) session: &'a str,
     pub(crate) client: IpAddr,
-    pub(crate) terms: Terms,
+    pub(crate) terms: DialTerms,
     /// What the session is hashed by.
     pub(crate) key: Option<u64>,
     /// Dials of this session so far; each adds one.
@@ -108,12 +108,12 @@ pub(crate) struct Search<'a> {
     /// Take the only turn for suspects at the backend, and give it back with the permit.
     pub(crate) suspect: bool,
     /// At the door: what is given back when it waits in the queue.
-    pub(crate) handshake_place: Option<&'a HandshakePlace>,
+    pub(crate) handshake_permit: Option<&'a HandshakePermit>,
 }
 
 /// A connection's place among the handshakes, until it is given back. One that waits in the queue needs
 /// none, since the queue has its own bound; all of them would keep clients of other pools out.
-pub(crate) type HandshakePlace = Mutex<Option<OwnedSemaphorePermit>>;
+pub(crate) type HandshakePermit = Mutex<Option<OwnedSemaphorePermit>>;
 
 impl Dialer {
     /// At most `dials` are in flight at once.
@@ -122,41 +122,41 @@ impl Dialer {
     }
 
     /// The first dial of a session: a redirect or a refusal is the client's to see.
-    pub(crate) async fn first(&self, search: &Search<'_>) -> Result<Box<Link>, DialError> {
+    pub(crate) async fn first(&self, search: &BackendSearch<'_>) -> Result<Box<Link>, DialError> {
         let (mut tried, mut last) = (Vec::new(), DialError::Unreachable);
         let mut hang_ups = HangUps::new();
         search.check_ban(&hang_ups)?;
         loop {
-            let seat = match search.seat(&tried, true).await {
-                Ok(seat) => seat,
+            let lease = match search.lease(&tried, true).await {
+                Ok(lease) => lease,
                 Err(NoSeat::Full) if tried.is_empty() => return Err(DialError::Full),
                 Err(_) => return Err(last),
             };
-            tried.push(seat.backend().id);
-            let backend = Arc::clone(seat.backend());
+            tried.push(lease.backend().id);
+            let backend = Arc::clone(lease.backend());
             let _alone = hang_ups.turn(&backend).await;
             search.check_ban(&hang_ups)?;
-            match self.dial(search, seat).await {
-                Outcome::Linked(link) => return Ok(link),
-                Outcome::Answered(answer) if goes_to_client(answer.status()) => {
+            match self.dial(search, lease).await {
+                DialOutcome::Linked(link) => return Ok(link),
+                DialOutcome::Answered(answer) if goes_to_client(answer.status()) => {
                     record(search.pool, &backend, "answered");
                     return Err(DialError::Answered(Box::new(answer)));
                 }
-                Outcome::Answered(answer) => {
+                DialOutcome::Answered(answer) => {
                     turned_away(search.pool, &backend, answer.status());
                     if answer.status().is_client_error() {
                         last = DialError::Answered(Box::new(answer));
                     }
                 }
-                Outcome::Incompatible(why) => refused(search.pool, &backend, why),
-                Outcome::OverLimit => over_limit(search.pool, &backend),
-                Outcome::Failed(why) => search.failed(&backend, &why, &hang_ups),
-                Outcome::HungUp(hang_up) => {
+                DialOutcome::Incompatible(why) => refused(search.pool, &backend, why),
+                DialOutcome::OverLimit => over_limit(search.pool, &backend),
+                DialOutcome::Failed(why) => search.failed(&backend, &why, &hang_ups),
+                DialOutcome::HungUp(hang_up) => {
                     if search.hung_up(&backend, hang_up, &mut hang_ups) {
                         return Err(last);
                     }
                 }
-                Outcome::Local(error) => {
+                DialOutcome::Local(error) => {
                     local_fault(search.pool, &backend, &error);
                     if !is_used_up(&error) {
                         return Err(DialError::Unreachable);
@@ -169,14 +169,14 @@ impl Dialer {
     /// A redial. Backends that refuse the session are added to `refusing` and not asked again.
     pub(crate) async fn again(
         &self,
-        search: &Search<'_>,
+        search: &BackendSearch<'_>,
         refusing: &mut Vec<usize>,
     ) -> Result<Box<Link>, DialError> {
         let (mut tried, mut hang_ups) = (refusing.clone(), HangUps::new());
         // A backend that fails may be back sooner than another has room, so then nobody waits for that.
-        while let Ok(seat) = search.seat(&tried, tried.len() == refusing.len()).await {
-            tried.push(seat.backend().id);
-            if let Some(done) = self.redial(search, seat, (refusing, &mut hang_ups)).await {
+        while let Ok(lease) = search.lease(&tried, tried.len() == refusing.len()).await {
+            tried.push(lease.backend().id);
+            if let Some(done) = self.redial(search, lease, (refusing, &mut hang_ups)).await {
                 return done;
             }
         }
@@ -187,7 +187,7 @@ impl Dialer {
     /// that is given. As [`Dialer::again`] otherwise, but nobody waits for room.
     pub(crate) async fn ahead(
         &self,
-        search: &Search<'_>,
+        search: &BackendSearch<'_>,
         refusing: &mut Vec<usize>,
         only: Option<usize>,
     ) -> Result<Box<Link>, DialError> {
@@ -195,10 +195,10 @@ impl Dialer {
         let mut hang_ups = HangUps::new();
         loop {
             let ask = Ask { key: search.key, just_failed: search.just_failed, tried: &tried };
-            let seat =
+            let lease =
                 search.pool.pick_sound(clock::now(), &ask, only).map_err(|_| DialError::Unreachable)?;
-            tried.push(seat.backend().id);
-            if let Some(done) = self.redial(search, seat, (refusing, &mut hang_ups)).await {
+            tried.push(lease.backend().id);
+            if let Some(done) = self.redial(search, lease, (refusing, &mut hang_ups)).await {
                 return done;
             }
         }
@@ -207,33 +207,33 @@ impl Dialer {
     /// Tries one backend. `None`: another one may be tried.
     async fn redial(
         &self,
-        search: &Search<'_>,
-        seat: Seat,
+        search: &BackendSearch<'_>,
+        lease: BackendLease,
         (refusing, hang_ups): (&mut Vec<usize>, &mut HangUps),
     ) -> Option<Result<Box<Link>, DialError>> {
-        let backend = Arc::clone(seat.backend());
-        let why = match self.dial(search, seat).await {
-            Outcome::Linked(link) => return Some(Ok(link)),
-            Outcome::Answered(answer) if tries_elsewhere(answer.status()) => {
+        let backend = Arc::clone(lease.backend());
+        let why = match self.dial(search, lease).await {
+            DialOutcome::Linked(link) => return Some(Ok(link)),
+            DialOutcome::Answered(answer) if tries_elsewhere(answer.status()) => {
                 turned_away(search.pool, &backend, answer.status());
                 return None;
             }
-            Outcome::Answered(answer) => answer.status().to_string(),
-            Outcome::Incompatible(why) => why.to_owned(),
-            Outcome::Failed(why) => {
+            DialOutcome::Answered(answer) => answer.status().to_string(),
+            DialOutcome::Incompatible(why) => why.to_owned(),
+            DialOutcome::Failed(why) => {
                 search.failed(&backend, &why, hang_ups);
                 return None;
             }
-            Outcome::OverLimit => {
+            DialOutcome::OverLimit => {
                 over_limit(search.pool, &backend);
                 refusing.push(backend.id);
                 return None;
             }
-            Outcome::HungUp(hang_up) => {
+            DialOutcome::HungUp(hang_up) => {
                 let enough = search.hung_up(&backend, hang_up, hang_ups);
                 return enough.then_some(Err(DialError::Unreachable));
             }
-            Outcome::Local(error) => {
+            DialOutcome::Local(error) => {
                 local_fault(search.pool, &backend, &error);
                 return (!is_used_up(&error)).then_some(Err(DialError::Unreachable));
             }
@@ -243,10 +243,10 @@ impl Dialer {
         None
     }
 
-    /// Dials the backend of `seat`; without compression a second time, if the first answer asks
+    /// Dials the backend of `lease`; without compression a second time, if the first answer asks
     /// for a context that cannot be moved, or the backend may not know what is offered.
-    async fn dial(&self, search: &Search<'_>, seat: Seat) -> Outcome {
-        let backend = Arc::clone(seat.backend());
+    async fn dial(&self, search: &BackendSearch<'_>, lease: BackendLease) -> DialOutcome {
+        let backend = Arc::clone(lease.backend());
         // No semaphore here is ever closed, so a permit always comes.
         let turn = match search.suspect {
             true => Arc::clone(&backend.suspects).acquire_owned().await.ok(),
@@ -260,23 +260,28 @@ impl Dialer {
         backend.dials.fetch_add(1, Relaxed);
         match self.attempt(search, &backend, true).await {
             Err(Retry) => match self.attempt(search, &backend, false).await {
-                Ok(found) => found.seated(search, seat, turn),
-                Err(Retry) => Outcome::Incompatible("its compression cannot be moved"),
+                Ok(found) => found.seated(search, lease, turn),
+                Err(Retry) => DialOutcome::Incompatible("its compression cannot be moved"),
             },
-            Ok(found) => found.seated(search, seat, turn),
+            Ok(found) => found.seated(search, lease, turn),
         }
     }
 
-    async fn attempt(&self, search: &Search<'_>, backend: &Backend, compress: bool) -> Result<Found, Retry> {
-        let present = search.pool.present();
-        let Dialing { connect: patience, upgrade, manner } = present.dialing;
+    async fn attempt(
+        &self,
+        search: &BackendSearch<'_>,
+        backend: &Backend,
+        compress: bool,
+    ) -> Result<DialFound, Retry> {
+        let present = search.pool.snapshot();
+        let DialSettings { connect: patience, upgrade, manner } = present.dialing;
         let sources = search.pool.sources();
         let begun = clock::now();
         let Backend { host, port, history, .. } = backend;
         let stream = match connect(host, *port, &sources, history, patience).await {
             Ok(stream) => stream,
-            Err(error) if is_local(&error) => return Ok(Found::Not(Outcome::Local(error))),
-            Err(error) => return Ok(Found::failed(format!("cannot connect: {error}"))),
+            Err(error) if is_local(&error) => return Ok(DialFound::Not(DialOutcome::Local(error))),
+            Err(error) => return Ok(DialFound::failed(format!("cannot connect: {error}"))),
         };
         tune(&stream);
         let key = generate_key();
@@ -286,16 +291,16 @@ impl Dialer {
         let response = match timeout(upgrade, exchange(stream, request, manner)).await {
             Ok(Ok(response)) => response,
             Ok(Err(NoAnswer::Failed(error))) if error.is_parse_too_large() => {
-                return Ok(Found::Not(Outcome::OverLimit));
+                return Ok(DialFound::Not(DialOutcome::OverLimit));
             }
             Ok(Err(NoAnswer::HungUp(error))) => {
-                return Ok(Found::Not(Outcome::HungUp(HangUp::new(begun, &error))));
+                return Ok(DialFound::Not(DialOutcome::HungUp(HangUp::new(begun, &error))));
             }
             Ok(Err(NoAnswer::Failed(error))) => {
-                return Ok(Found::failed(format!("the upgrade failed: {}", cause(&error))));
+                return Ok(DialFound::failed(format!("the upgrade failed: {}", cause(&error))));
             }
             Err(_) => {
-                return Ok(Found::failed(format!("no answer to the upgrade within {upgrade:?}")));
+                return Ok(DialFound::failed(format!("no answer to the upgrade within {upgrade:?}")));
             }
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -303,25 +308,25 @@ impl Dialer {
             let doubtful = response.status() == StatusCode::BAD_REQUEST && offer.extensions.is_some();
             return match doubtful && search.terms.are_first() {
                 true => Err(Retry),
-                false => Ok(Found::Not(Outcome::Answered(response))),
+                false => Ok(DialFound::Not(DialOutcome::Answered(response))),
             };
         }
         if let Err(why) = check_upgrade(response.headers(), &key) {
-            return Ok(Found::failed(why.to_owned()));
+            return Ok(DialFound::failed(why.to_owned()));
         }
         let deflate = match search.terms.judge(response.headers(), compress) {
             Ok(deflate) => deflate,
             Err(Misfit::Compressed) => return Err(Retry),
-            Err(Misfit::Incompatible(why)) => return Ok(Found::Not(Outcome::Incompatible(why))),
+            Err(Misfit::Incompatible(why)) => return Ok(DialFound::Not(DialOutcome::Incompatible(why))),
         };
         let headers = response.headers().clone();
-        Ok(match hyper::upgrade::on(response).await.map(|io| io.downcast::<Wire<Watched>>()) {
+        Ok(match hyper::upgrade::on(response).await.map(|io| io.downcast::<UpstreamWire<Watched>>()) {
             Ok(Ok(parts)) => {
                 let (stream, early) = (parts.io.into_inner().into_inner().into_inner(), parts.read_buf);
-                Found::Link { stream, early, headers, deflate, epoch: attempt.into() }
+                DialFound::Link { stream, early, headers, deflate, epoch: attempt.into() }
             }
-            Ok(Err(_)) => Found::failed("the upgrade failed".to_owned()),
-            Err(error) => Found::failed(format!("the upgrade failed: {}", cause(&error))),
+            Ok(Err(_)) => DialFound::failed("the upgrade failed".to_owned()),
+            Err(error) => DialFound::failed(format!("the upgrade failed: {}", cause(&error))),
         })
     }
 }
@@ -329,44 +334,49 @@ impl Dialer {
 /// Dial again, without compression.
 struct Retry;
 
-enum Found {
+enum DialFound {
     Link { stream: TcpStream, early: Bytes, headers: HeaderMap, deflate: Option<Agreement>, epoch: u64 },
-    Not(Outcome),
+    Not(DialOutcome),
 }
 
-impl Found {
-    fn failed(why: String) -> Found {
-        Found::Not(Outcome::Failed(why))
+impl DialFound {
+    fn failed(why: String) -> DialFound {
+        DialFound::Not(DialOutcome::Failed(why))
     }
 
-    fn seated(self, search: &Search<'_>, mut seat: Seat, turn: Option<OwnedSemaphorePermit>) -> Outcome {
+    fn seated(
+        self,
+        search: &BackendSearch<'_>,
+        mut lease: BackendLease,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> DialOutcome {
         match self {
-            Found::Not(outcome) => outcome,
-            Found::Link { stream, early, headers, deflate, epoch } => {
-                seat.linked(clock::now());
+            DialFound::Not(outcome) => outcome,
+            DialFound::Link { stream, early, headers, deflate, epoch } => {
+                lease.linked(clock::now());
                 search.linked();
-                record(search.pool, seat.backend(), "linked");
+                record(search.pool, lease.backend(), "linked");
                 if requests_drain(&headers) {
-                    seat.backend().asked_in_upgrade(clock::now());
+                    lease.backend().asked_in_upgrade(clock::now());
                 }
-                Outcome::Linked(Box::new(Link { seat, stream, early, headers, deflate, epoch, turn }))
+                DialOutcome::Linked(Box::new(Link { lease, stream, early, headers, deflate, epoch, turn }))
             }
         }
     }
 }
 
-impl Search<'_> {
-    async fn seat(&self, tried: &[usize], waits: bool) -> Result<Seat, NoSeat> {
+impl BackendSearch<'_> {
+    async fn lease(&self, tried: &[usize], waits: bool) -> Result<BackendLease, NoSeat> {
         let ask = Ask { key: self.key, just_failed: self.just_failed, tried };
         if !waits {
             return self.pool.pick(clock::now(), &ask);
         }
         let begins_to_wait = || {
-            if let Some(place) = self.handshake_place {
+            if let Some(place) = self.handshake_permit {
                 place.lock().unwrap_or_else(PoisonError::into_inner).take();
             }
         };
-        self.pool.seat(&ask, self.terms.are_first(), begins_to_wait).await
+        self.pool.lease(&ask, self.terms.are_first(), begins_to_wait).await
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) const FOUND_MAX: usize = 1024;
 
 /// One backend of a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Found {
+pub(crate) struct FoundBackend {
     /// `host/ip:port`, where host is the name asked for or an SRV record's target.
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
@@ -27,9 +27,9 @@ pub(crate) struct Found {
 
 /// What a name stands for at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct NameAnswer {
     /// At least one and at most [`FOUND_MAX`], primaries first, by address; each address once.
-    pub(crate) found: Vec<Found>,
+    pub(crate) found: Vec<FoundBackend>,
     /// How many more there were.
     pub(crate) left_out: usize,
     /// How long it holds, as the records say.
@@ -45,20 +45,20 @@ pub(crate) enum LookupError {
     Failed(String),
 }
 
-impl Found {
-    fn new(host: &str, address: SocketAddr) -> Found {
-        Found { name: format!("{host}/{address}"), address, weight: None, backup: false }
+impl FoundBackend {
+    fn new(host: &str, address: SocketAddr) -> FoundBackend {
+        FoundBackend { name: format!("{host}/{address}"), address, weight: None, backup: false }
     }
 }
 
-impl Answer {
+impl NameAnswer {
     /// Of two entries with one address the primary stays, so that no backend counts twice.
-    fn new(mut found: Vec<Found>, ttl: Duration) -> Answer {
+    fn new(mut found: Vec<FoundBackend>, ttl: Duration) -> NameAnswer {
         found.sort_by(|a, b| (a.address, a.backup, &a.name).cmp(&(b.address, b.backup, &b.name)));
         found.dedup_by_key(|found| found.address);
         found.sort_by_key(|found| (found.backup, found.address));
         let left_out = found.len().saturating_sub(FOUND_MAX);
         found.truncate(FOUND_MAX);
-        Answer { found, left_out, ttl }
+        NameAnswer { found, left_out, ttl }
     }
 }

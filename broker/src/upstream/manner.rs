@@ -19,7 +19,7 @@ pub(crate) const OVER_LIMIT: &str =
     "its answer has more or longer headers than limits.header_lines and limits.header allow; raise them";
 
 /// A connection to a backend before its upgrade.
-pub(crate) type Wire<S> = TokioIo<Spelled<S>>;
+pub(crate) type UpstreamWire<S> = TokioIo<Spelled<S>>;
 
 /// How a pool's backends are spoken to, and what of their answers is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Manner {
     pub(crate) async fn handshake<S, B>(
         self,
         stream: S,
-    ) -> hyper::Result<(SendRequest<B>, Connection<Wire<S>, B>)>
+    ) -> hyper::Result<(SendRequest<B>, Connection<UpstreamWire<S>, B>)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         B: Body + 'static,

@@ -2,9 +2,9 @@
 //! list of backends, and replaces the old one as a whole.
 
 mod invitations;
-pub(crate) mod killers;
 mod pongs;
 mod promises;
+pub(crate) mod quarantine;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -18,26 +18,26 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::config::settings::{self, Query, Settings};
-use crate::upstream::backend::{Backend, Origin, Rules, Seat, Share};
-use crate::upstream::balance::{self, Candidate, NoPlace, Standing, Turns};
+use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, Rules};
+use crate::upstream::balance::{self, Candidate, CandidateTrust, NoPlace, Turns};
 use crate::upstream::conversations::Conversation;
-use crate::upstream::discovery::Found;
+use crate::upstream::discovery::FoundBackend;
 use crate::upstream::health::circuit::ejectable;
 use crate::upstream::manner::Manner;
 use crate::upstream::queue::{LOOK, Queue};
 use invitations::Invitations;
 
-use killers::Killers;
 use pongs::Pongs;
+use quarantine::RequestQuarantine;
 
-/// How often a choice is made anew when somebody else has taken the seat meanwhile.
+/// How often a choice is made anew when somebody else has taken the lease meanwhile.
 const TRIES: usize = 16;
 
 /// A named set of backends. It outlives reloads: sessions keep it for as long as they are.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) name: Arc<str>,
-    present: RwLock<Arc<Present>>,
+    present: RwLock<Arc<PoolSnapshot>>,
     /// Whoever changes the backends holds it.
     changing: Mutex<Removed>,
     turns: Mutex<Turns>,
@@ -45,7 +45,7 @@ pub(crate) struct Pool {
     /// How its backends answer pings.
     pub(crate) pongs: Pongs,
     /// Upgrade requests that may kill its backends.
-    pub(crate) killers: Killers,
+    pub(crate) quarantine: RequestQuarantine,
     /// Backends are ejected one after another, so that the floor holds.
     ejecting: Mutex<()>,
     source: AtomicUsize,
@@ -56,13 +56,13 @@ pub(crate) struct Pool {
 
 /// What a reload, the API and DNS change; replaced as a whole.
 #[derive(Debug, Clone)]
-pub(crate) struct Present {
-    pub(crate) settings: settings::Pool,
+pub(crate) struct PoolSnapshot {
+    pub(crate) settings: settings::PoolSettings,
     /// What its sessions are told.
     pub(crate) session: Arc<Config>,
     /// The same, with an `ack_hold` for clients that are kept with one.
     pub(crate) held: Arc<Config>,
-    pub(crate) dialing: Dialing,
+    pub(crate) dialing: DialSettings,
     pub(crate) backends: Vec<Arc<Backend>>,
     rules: Rules,
     dials_per_backend: usize,
@@ -70,7 +70,7 @@ pub(crate) struct Present {
 
 /// How its backends are dialled.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Dialing {
+pub(crate) struct DialSettings {
     pub(crate) connect: Duration,
     pub(crate) upgrade: Duration,
     pub(crate) manner: Manner,
@@ -90,7 +90,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) tried: &'a [usize],
 }
 
-/// Why there is no seat.
+/// Why there is no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoSeat {
     /// No backend is up, or none is left to ask.
@@ -101,21 +101,21 @@ pub(crate) enum NoSeat {
 
 /// What cannot be done to a pool's backends, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum PoolRefusal {
     Taken(String),
     Unknown(String),
 }
 
 impl Pool {
-    pub(crate) fn new(pool: &settings::Pool, settings: &Settings) -> Pool {
+    pub(crate) fn new(pool: &settings::PoolSettings, settings: &Settings) -> Pool {
         let pool_of_now = Pool {
             name: pool.name.as_str().into(),
-            present: RwLock::new(Arc::new(Present::new(pool, settings))),
+            present: RwLock::new(Arc::new(PoolSnapshot::new(pool, settings))),
             changing: Mutex::default(),
             turns: Mutex::default(),
             queue: Arc::default(),
             pongs: Pongs::default(),
-            killers: Killers::default(),
+            quarantine: RequestQuarantine::default(),
             ejecting: Mutex::default(),
             source: AtomicUsize::new(0),
             invitations: Invitations::default(),
@@ -125,25 +125,30 @@ impl Pool {
         pool_of_now
     }
 
-    pub(crate) fn present(&self) -> Arc<Present> {
+    pub(crate) fn snapshot(&self) -> Arc<PoolSnapshot> {
         Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     // ---- placing sessions ----
 
-    /// A seat on the best backend there is, without waiting.
-    pub(crate) fn pick(&self, now: Time, ask: &Ask<'_>) -> Result<Seat, NoSeat> {
+    /// A lease on the best backend there is, without waiting.
+    pub(crate) fn pick(&self, now: Time, ask: &Ask<'_>) -> Result<BackendLease, NoSeat> {
         self.pick_among(now, ask, |_, _| true)
     }
 
-    /// A seat for a session that need not leave the one it has: on a sound backend, and on this one if
+    /// A lease for a session that need not leave the one it has: on a sound backend, and on this one if
     /// it is named. Where backends are checked, nobody leaves for one of which no check has come back
     /// yet.
-    pub(crate) fn pick_sound(&self, now: Time, ask: &Ask<'_>, only: Option<usize>) -> Result<Seat, NoSeat> {
-        let checked = self.present().settings.health.is_some();
+    pub(crate) fn pick_sound(
+        &self,
+        now: Time,
+        ask: &Ask<'_>,
+        only: Option<usize>,
+    ) -> Result<BackendLease, NoSeat> {
+        let checked = self.snapshot().settings.health.is_some();
         self.pick_among(now, ask, |backend, candidate| {
             let named = only.is_none_or(|only| only == backend.id);
-            named && candidate.standing == Standing::Sound && (!checked || backend.is_proven())
+            named && candidate.standing == CandidateTrust::Sound && (!checked || backend.is_proven())
         })
     }
 
@@ -152,8 +157,8 @@ impl Pool {
         now: Time,
         ask: &Ask<'_>,
         fits: impl Fn(&Backend, &Candidate) -> bool,
-    ) -> Result<Seat, NoSeat> {
-        let present = self.present();
+    ) -> Result<BackendLease, NoSeat> {
+        let present = self.snapshot();
         for _ in 0..TRIES {
             let candidate = |backend: &Arc<Backend>| {
                 let left = ask.just_failed == Some(backend.id);
@@ -167,22 +172,22 @@ impl Pool {
             drop(turns);
             let placed = placed.map_err(NoSeat::from)?;
             let chosen = present.backends.iter().find(|backend| backend.id == placed.id);
-            let taken = chosen.and_then(|backend| backend.seat(now, placed.standing, placed.reason));
-            if let Some(seat) = taken {
-                return Ok(seat);
+            let taken = chosen.and_then(|backend| backend.lease(now, placed.standing, placed.reason));
+            if let Some(lease) = taken {
+                return Ok(lease);
             }
         }
         Err(NoSeat::Full)
     }
 
-    /// A seat, waiting for one when all are taken. `newcomer`: it counts against the queue's limit.
+    /// A lease, waiting for one when all are taken. `newcomer`: it counts against the queue's limit.
     /// `waits` is told when the wait begins.
-    pub(crate) async fn seat(
+    pub(crate) async fn lease(
         &self,
         ask: &Ask<'_>,
         newcomer: bool,
         waits: impl FnOnce(),
-    ) -> Result<Seat, NoSeat> {
+    ) -> Result<BackendLease, NoSeat> {
         // Whoever comes now stands behind those who wait.
         if !newcomer || !ask.tried.is_empty() || self.queue.waiting() == 0 {
             match self.pick(clock::now(), ask) {
@@ -190,7 +195,7 @@ impl Pool {
                 done => return done,
             }
         }
-        let settings::Queue { max, timeout } = self.present().settings.queue;
+        let settings::QueueSettings { max, timeout } = self.snapshot().settings.queue;
         let max = if newcomer { max } else { usize::MAX };
         if !ask.tried.is_empty() && max > 0 {
             waits();
@@ -211,9 +216,9 @@ impl Pool {
         Err(NoSeat::Full)
     }
 
-    /// As [`Pool::seat`], for one that cannot use every place: first in the line, it would keep others
+    /// As [`Pool::lease`], for one that cannot use every place: first in the line, it would keep others
     /// from places that it does not want.
-    async fn seat_aside(&self, ask: &Ask<'_>, patience: Duration) -> Result<Seat, NoSeat> {
+    async fn seat_aside(&self, ask: &Ask<'_>, patience: Duration) -> Result<BackendLease, NoSeat> {
         let until = Instant::now() + patience;
         while Instant::now() < until {
             sleep_until(until.min(Instant::now() + LOOK)).await;
@@ -233,7 +238,7 @@ impl Pool {
     /// How many sessions could go to sound backends at once, other than `backend`. Where backends are
     /// checked, nobody leaves for one of which no check has come back yet.
     pub(crate) fn room_beside(&self, now: Time, backend: Option<usize>) -> usize {
-        let present = self.present();
+        let present = self.snapshot();
         let checked = present.settings.health.is_some();
         let known = |other: &&Arc<Backend>| !checked || other.is_proven();
         let others = present.backends.iter().filter(|other| Some(other.id) != backend).filter(known);
@@ -250,23 +255,23 @@ impl Pool {
     /// Backends whose shares count: those that are neither ejected nor on trial. Where backends are
     /// checked, one of which no check has come back yet is none.
     pub(crate) fn bearers(&self, now: Time) -> Vec<Candidate> {
-        let present = self.present();
+        let present = self.snapshot();
         let checked = present.settings.health.is_some();
         let known = |backend: &&Arc<Backend>| !backend.takes_one() && (!checked || backend.is_proven());
         let backends = present.backends.iter().filter(known);
         let candidates = backends.filter_map(|backend| backend.candidate(now, false));
-        candidates.filter(|candidate| candidate.standing != Standing::Ejected).collect()
+        candidates.filter(|candidate| candidate.standing != CandidateTrust::Ejected).collect()
     }
 
     /// Whether it has backends, and each of them is among these.
     pub(crate) fn all_among(&self, ids: &[usize]) -> bool {
-        let present = self.present();
+        let present = self.snapshot();
         !present.backends.is_empty() && present.backends.iter().all(|backend| ids.contains(&backend.id))
     }
 
     /// The addresses to dial from, the one whose turn it is first; empty: any.
     pub(crate) fn sources(&self) -> Vec<IpAddr> {
-        let mut sources = self.present().settings.sources.clone();
+        let mut sources = self.snapshot().settings.sources.clone();
         if !sources.is_empty() {
             let turn = self.source.fetch_add(1, Relaxed) % sources.len();
             sources.rotate_left(turn);
@@ -292,7 +297,7 @@ impl Pool {
 
     /// With what its clients are closed when the broker ends, which has this code.
     pub(crate) fn shutdown_code(&self, brokers: u16) -> u16 {
-        self.present().settings.close_codes.shutdown.unwrap_or(brokers)
+        self.snapshot().settings.close_codes.shutdown.unwrap_or(brokers)
     }
 
     // ---- what happens to backends ----
@@ -300,7 +305,7 @@ impl Pool {
     /// A dial or a young session has failed.
     pub(crate) fn failed(&self, now: Time, backend: &Backend) {
         let _one = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
-        let present = self.present();
+        let present = self.snapshot();
         let floor = ejectable(present.backends.len(), present.settings.outlier.max_ejected);
         let others = present.backends.iter().filter(|other| other.id != backend.id);
         let ejected = others.filter(|other| other.is_ejected()).count();
@@ -309,7 +314,7 @@ impl Pool {
 
     /// Backends that are down and have sessions.
     pub(crate) fn down(&self) -> Vec<Arc<Backend>> {
-        let present = self.present();
+        let present = self.snapshot();
         let down = present.backends.iter().filter(|backend| backend.is_down() && backend.sessions() > 0);
         down.cloned().collect()
     }
@@ -325,32 +330,32 @@ impl Pool {
 
     /// The file's word on this pool. Backends that it does not name any more are taken away, unless
     /// somebody else has named them.
-    pub(crate) fn configure(&self, pool: &settings::Pool, settings: &Settings) {
+    pub(crate) fn configure(&self, pool: &settings::PoolSettings, settings: &Settings) {
         let mut removed = self.changing();
-        let before = self.present();
-        let mut next = Present::new(pool, settings);
+        let before = self.snapshot();
+        let mut next = PoolSnapshot::new(pool, settings);
         let discovered: HashSet<_> = pool.discoveries.iter().map(|discovery| &discovery.query).collect();
         let named = |name: &str| pool.backends.iter().any(|backend| backend.name == name);
         let stays = |backend: &Arc<Backend>| match &backend.origin {
-            Origin::File => pool.backends.iter().any(|wanted| is_same(backend, wanted)),
+            BackendOrigin::File => pool.backends.iter().any(|wanted| is_same(backend, wanted)),
             // The file wins over others with the same name.
-            Origin::Api => !named(&backend.name),
-            Origin::Dns(query) => discovered.contains(query) && !named(&backend.name),
+            BackendOrigin::Api => !named(&backend.name),
+            BackendOrigin::Dns(query) => discovered.contains(query) && !named(&backend.name),
         };
         let kept: Vec<_> = before.backends.iter().filter(|backend| stays(backend)).cloned().collect();
-        let make = |wanted: &settings::Backend| {
+        let make = |wanted: &settings::BackendSettings| {
             let found =
-                kept.iter().find(|backend| backend.origin == Origin::File && is_same(backend, wanted));
+                kept.iter().find(|backend| backend.origin == BackendOrigin::File && is_same(backend, wanted));
             match found {
                 Some(backend) => {
-                    backend.configure(clock::now(), Share::from(wanted), next.rules.clone());
+                    backend.configure(clock::now(), BackendShare::from(wanted), next.rules.clone());
                     Arc::clone(backend)
                 }
-                None => self.make(wanted, Origin::File, &next),
+                None => self.make(wanted, BackendOrigin::File, &next),
             }
         };
         let mut backends: Vec<_> = pool.backends.iter().map(make).collect();
-        for backend in kept.iter().filter(|backend| backend.origin != Origin::File) {
+        for backend in kept.iter().filter(|backend| backend.origin != BackendOrigin::File) {
             backend.set_rules(next.rules.clone());
             backends.push(Arc::clone(backend));
         }
@@ -362,19 +367,22 @@ impl Pool {
     pub(crate) fn retire(&self) {
         tracing::info!(
             pool = &*self.name,
-            sessions = self.present().backends.iter().map(|backend| backend.sessions()).sum::<usize>(),
+            sessions = self.snapshot().backends.iter().map(|backend| backend.sessions()).sum::<usize>(),
             "the pool is no longer in the configuration; its sessions stay until they end"
         );
     }
 
     /// Adds a backend while running.
-    pub(crate) fn add(&self, backend: &settings::Backend) -> Result<(), Refused> {
+    pub(crate) fn add(&self, backend: &settings::BackendSettings) -> Result<(), PoolRefusal> {
         let mut removed = self.changing();
-        let before = self.present();
+        let before = self.snapshot();
         if before.backends.iter().any(|present| present.name == backend.name) {
-            return Err(Refused::Taken(format!("the pool has a backend named {:?} already", backend.name)));
+            return Err(PoolRefusal::Taken(format!(
+                "the pool has a backend named {:?} already",
+                backend.name
+            )));
         }
-        let made = self.make(backend, Origin::Api, &before);
+        let made = self.make(backend, BackendOrigin::Api, &before);
         let mut backends = before.backends.clone();
         backends.push(made);
         self.replace(&mut removed, before.with(backends), "");
@@ -383,36 +391,36 @@ impl Pool {
     }
 
     /// Takes a backend away; its sessions move.
-    pub(crate) fn remove(&self, name: &str) -> Result<(), Refused> {
+    pub(crate) fn remove(&self, name: &str) -> Result<(), PoolRefusal> {
         let mut removed = self.changing();
-        let before = self.present();
+        let before = self.snapshot();
         let backends: Vec<_> = before.backends.iter().filter(|other| other.name != name).cloned().collect();
         if backends.len() == before.backends.len() {
-            return Err(Refused::Unknown(format!("the pool has no backend named {name:?}")));
+            return Err(PoolRefusal::Unknown(format!("the pool has no backend named {name:?}")));
         }
         self.replace(&mut removed, before.with(backends), "the API was asked for it");
         Ok(())
     }
 
     /// The backends that DNS has named for this query.
-    pub(crate) fn found(&self, query: &Query) -> Vec<Found> {
-        let origin = Origin::Dns(query.clone());
-        let present = self.present();
+    pub(crate) fn found(&self, query: &Query) -> Vec<FoundBackend> {
+        let origin = BackendOrigin::Dns(query.clone());
+        let present = self.snapshot();
         let named = present.backends.iter().filter(|backend| backend.origin == origin);
         named.filter_map(|backend| backend.found(clock::now())).collect()
     }
 
     /// What DNS says now of one name.
-    pub(crate) fn discovered(&self, discovery: &settings::Discovery, found: &[Found]) {
+    pub(crate) fn discovered(&self, discovery: &settings::Discovery, found: &[FoundBackend]) {
         let mut removed = self.changing();
-        let before = self.present();
+        let before = self.snapshot();
         // The question was asked before a reload that wants something else.
         if !before.settings.discoveries.contains(discovery) {
             return;
         }
-        let origin = Origin::Dns(discovery.query.clone());
-        let wanted = |found: &Found| discovery.backend(found);
-        let wanted: Vec<settings::Backend> = found.iter().map(wanted).collect();
+        let origin = BackendOrigin::Dns(discovery.query.clone());
+        let wanted = |found: &FoundBackend| discovery.backend(found);
+        let wanted: Vec<settings::BackendSettings> = found.iter().map(wanted).collect();
         let stays = |backend: &Arc<Backend>| {
             backend.origin != origin || wanted.iter().any(|wanted| is_same(backend, wanted))
         };
@@ -420,7 +428,7 @@ impl Pool {
         for wanted in &wanted {
             match backends.iter().find(|backend| backend.name == wanted.name) {
                 Some(backend) if backend.origin == origin => {
-                    backend.configure(clock::now(), Share::from(wanted), before.rules.clone());
+                    backend.configure(clock::now(), BackendShare::from(wanted), before.rules.clone());
                 }
                 // Somebody else has named it, and may say more of it.
                 Some(_) => {}
@@ -435,10 +443,15 @@ impl Pool {
 
     /// The backend with this name.
     pub(crate) fn named(&self, name: &str) -> Option<Arc<Backend>> {
-        self.present().backends.iter().find(|backend| backend.name == name).cloned()
+        self.snapshot().backends.iter().find(|backend| backend.name == name).cloned()
     }
 
-    fn make(&self, backend: &settings::Backend, origin: Origin, present: &Present) -> Arc<Backend> {
+    fn make(
+        &self,
+        backend: &settings::BackendSettings,
+        origin: BackendOrigin,
+        present: &PoolSnapshot,
+    ) -> Arc<Backend> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let id = NEXT.fetch_add(1, Relaxed);
         let world = (present.dials_per_backend, Arc::clone(&self.queue), clock::now());
@@ -446,8 +459,8 @@ impl Pool {
     }
 
     /// Backends that are in the present set and not in the next are taken away.
-    fn replace(&self, removed: &mut Removed, next: Present, why: &str) {
-        let before = self.present();
+    fn replace(&self, removed: &mut Removed, next: PoolSnapshot, why: &str) {
+        let before = self.snapshot();
         let next = Arc::new(next);
         *self.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
         let now = clock::now();
@@ -457,7 +470,7 @@ impl Pool {
                 removed.push(Arc::downgrade(backend));
             }
         }
-        self.queue.stir();
+        self.queue.notify();
     }
 
     fn changing(&self) -> MutexGuard<'_, Removed> {
@@ -465,22 +478,22 @@ impl Pool {
     }
 }
 
-impl Present {
+impl PoolSnapshot {
     /// As configured, and without backends.
-    fn new(pool: &settings::Pool, settings: &Settings) -> Present {
-        Present {
+    fn new(pool: &settings::PoolSettings, settings: &Settings) -> PoolSnapshot {
+        PoolSnapshot {
             settings: pool.clone(),
             session: Arc::new(promises::of(pool, settings)),
             held: Arc::new(promises::with_hold(pool, settings)),
-            dialing: Dialing::new(pool, settings),
+            dialing: DialSettings::new(pool, settings),
             backends: Vec::new(),
             rules: Rules::new(pool, settings),
             dials_per_backend: settings.herd.dials_per_backend,
         }
     }
 
-    fn with(&self, backends: Vec<Arc<Backend>>) -> Present {
-        Present { backends, ..self.clone() }
+    fn with(&self, backends: Vec<Arc<Backend>>) -> PoolSnapshot {
+        PoolSnapshot { backends, ..self.clone() }
     }
 }
 
@@ -495,8 +508,8 @@ impl From<NoPlace> for NoSeat {
 
 impl settings::Discovery {
     /// The backend that a record stands for.
-    fn backend(&self, found: &Found) -> settings::Backend {
-        settings::Backend {
+    fn backend(&self, found: &FoundBackend) -> settings::BackendSettings {
+        settings::BackendSettings {
             name: found.name.clone(),
             host: found.address.ip().to_string(),
             port: found.address.port(),
@@ -508,12 +521,12 @@ impl settings::Discovery {
 }
 
 /// The same service under the same name; its share may differ.
-fn is_same(backend: &Backend, wanted: &settings::Backend) -> bool {
+fn is_same(backend: &Backend, wanted: &settings::BackendSettings) -> bool {
     (&backend.name, &backend.host, backend.port) == (&wanted.name, &wanted.host, wanted.port)
 }
 
 impl Rules {
-    fn new(pool: &settings::Pool, settings: &Settings) -> Rules {
+    fn new(pool: &settings::PoolSettings, settings: &Settings) -> Rules {
         Rules {
             outlier: pool.outlier.clone(),
             slow_start: pool.slow_start,
@@ -524,11 +537,11 @@ impl Rules {
     }
 }
 
-impl Dialing {
-    fn new(pool: &settings::Pool, settings: &Settings) -> Dialing {
+impl DialSettings {
+    fn new(pool: &settings::PoolSettings, settings: &Settings) -> DialSettings {
         let settings::Timeouts { connect, upgrade, .. } = settings.timeouts;
-        let settings::Limits { header, header_lines, .. } = settings.limits;
-        Dialing { connect, upgrade, manner: Manner { case: pool.header_case, header, header_lines } }
+        let settings::LimitSettings { header, header_lines, .. } = settings.limits;
+        DialSettings { connect, upgrade, manner: Manner { case: pool.header_case, header, header_lines } }
     }
 }
 

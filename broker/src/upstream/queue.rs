@@ -14,12 +14,12 @@ pub(crate) const LOOK: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// Sessions that have lost their backend. They go first: they would be lost, newcomers come again.
-    movers: Line,
-    newcomers: Line,
+    movers: QueueLine,
+    newcomers: QueueLine,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct QueueLine {
     waiting: AtomicUsize,
     /// Who has it is the first. It goes to those who wait for it in their order.
     turn: Mutex<()>,
@@ -49,18 +49,18 @@ impl Queue {
     }
 
     /// A place was given back, or a backend has changed: the first one looks.
-    pub(crate) fn stir(&self) {
+    pub(crate) fn notify(&self) {
         if self.waiting() > 0 {
             self.line(self.movers.waiting() == 0).moved.notify_one();
         }
     }
 
-    fn line(&self, newcomer: bool) -> &Line {
+    fn line(&self, newcomer: bool) -> &QueueLine {
         if newcomer { &self.newcomers } else { &self.movers }
     }
 }
 
-impl Line {
+impl QueueLine {
     fn waiting(&self) -> usize {
         self.waiting.load(Relaxed)
     }
@@ -95,7 +95,7 @@ impl Ticket<'_> {
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         self.queue.line(self.newcomer).waiting.fetch_sub(1, Relaxed);
-        self.queue.stir();
+        self.queue.notify();
     }
 }
 
@@ -127,7 +127,7 @@ mod tests {
         assert!(futures::poll!(&mut next).is_pending());
         // However often it has looked in vain, it stays the first.
         assert!(first.wait().await && first.wait().await);
-        queue.stir();
+        queue.notify();
         assert!(futures::poll!(&mut next).is_pending());
         assert_eq!(futures::poll!(Box::pin(first.wait())), std::task::Poll::Ready(true));
         drop(first);
@@ -142,7 +142,7 @@ mod tests {
         assert!(newcomer.queue.waiting() == 2 && mover.wait().await);
         let mut behind = Box::pin(newcomer.wait());
         assert!(futures::poll!(&mut behind).is_pending());
-        queue.stir();
+        queue.notify();
         tokio::time::advance(LOOK * 2).await;
         assert!(futures::poll!(&mut behind).is_pending());
         assert_eq!(futures::poll!(Box::pin(mover.wait())), std::task::Poll::Ready(true));

@@ -49,8 +49,8 @@ pub use sender::Sender;
 pub use steadfast_protocol::steadfast_v1::client::{Breach, Cause, Config, End, Fate, Loss, SendError};
 pub use steadfast_protocol::steadfast_v1::client_wire::Reason;
 
-use dial::Dialer;
-use shared::{Hold, Shared};
+use dial::BrokerDialer;
+use shared::{Hold, SharedClient};
 
 /// A client: a [`Stream`] of events and a [`Sink`] of messages.
 ///
@@ -77,8 +77,8 @@ impl Client {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn connect(options: Options) -> Result<Client, BadOptions> {
-        let dialer = Dialer::new(&options)?;
-        let shared = Arc::new(Shared::new(options.config, options.inbox));
+        let dialer = BrokerDialer::new(&options)?;
+        let shared = Arc::new(SharedClient::new(options.config, options.inbox));
         tokio::spawn(driver::drive(shared.clone(), dialer));
         let hold = Arc::new(Hold::new(shared));
         Ok(Client { sender: Sender::new(hold.clone()), events: Events { hold } })

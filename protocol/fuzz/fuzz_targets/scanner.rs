@@ -5,7 +5,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use steadfast_protocol::websocket::frame::Opcode;
-use steadfast_protocol::websocket::scanner::{Item, Scanner, Sender};
+use steadfast_protocol::websocket::scanner::{Item, Scanner, FrameSender};
 use steadfast_protocol::websocket::violation::Violation;
 
 #[derive(Debug, Arbitrary)]
@@ -19,7 +19,7 @@ struct Input<'a> {
 
 impl Input<'_> {
     fn scanner(&self) -> Scanner {
-        let sender = if self.from_client { Sender::Client } else { Sender::Backend };
+        let sender = if self.from_client { FrameSender::Client } else { FrameSender::Backend };
         Scanner::new(sender, u32::from(self.limit), self.deflate)
     }
 

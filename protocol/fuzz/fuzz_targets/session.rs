@@ -13,7 +13,7 @@ use steadfast_protocol::session::{
 };
 use steadfast_protocol::time::Time;
 use steadfast_protocol::websocket::frame::{CONTROL_MAX, Opcode, apply_mask, control_frame};
-use steadfast_protocol::websocket::scanner::{Item, Scanner, Sender};
+use steadfast_protocol::websocket::scanner::{Item, Scanner, FrameSender};
 
 const MESSAGE: usize = 20_000;
 const RING: usize = 30_000;
@@ -198,7 +198,7 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn new(from: Sender, deflate: bool) -> Receiver {
+    fn new(from: FrameSender, deflate: bool) -> Receiver {
         Receiver { scanner: Scanner::new(from, u32::MAX, deflate), closed: false, ping: None }
     }
 
@@ -237,9 +237,9 @@ impl Bench {
             now,
             seed: 1,
             deflate: setup.deflate,
-            client: Receiver::new(Sender::Backend, setup.deflate),
-            backend: Receiver::new(Sender::Client, setup.deflate),
-            target: Receiver::new(Sender::Client, setup.deflate),
+            client: Receiver::new(FrameSender::Backend, setup.deflate),
+            backend: Receiver::new(FrameSender::Client, setup.deflate),
+            target: Receiver::new(FrameSender::Client, setup.deflate),
         }
     }
 
@@ -282,14 +282,14 @@ impl Bench {
             Op::FailOver => drop(self.session.fail_over(self.now)),
             Op::Abort => drop(self.session.abort(self.now, 1008, "by hand")),
             Op::TargetLinked => {
-                if self.session.handle_target_linked(self.now) {
-                    self.target = Receiver::new(Sender::Client, self.deflate);
+                if self.session.handle_successor_linked(self.now) {
+                    self.target = Receiver::new(FrameSender::Client, self.deflate);
                 }
             }
-            Op::TargetFailed => self.session.handle_target_failed(),
+            Op::TargetFailed => self.session.handle_successor_failed(),
             Op::TargetBytes(bytes) => self.hear_target(bytes),
             Op::TargetFrame(frame) => self.hear_target(&frame.bytes(None)),
-            Op::TargetLost => self.session.handle_target_lost(),
+            Op::TargetLost => self.session.handle_successor_lost(),
             Op::TargetTakes(room) => self.target_takes(usize::from(*room)),
             Op::ShutDown => self.session.shut_down(self.now, 1001),
             Op::Listen => while self.session.poll_event().is_some() {},
@@ -329,8 +329,8 @@ impl Bench {
     }
 
     fn hear_target(&mut self, bytes: &[u8]) {
-        if self.session.listens_to_target() {
-            self.session.handle_target(bytes);
+        if self.session.listens_to_successor() {
+            self.session.handle_successor(bytes);
         }
     }
 
@@ -346,7 +346,7 @@ impl Bench {
         while let Some(command) = self.session.poll_command(self.now) {
             match command {
                 Command::Dial(dial) if dial.held => {
-                    let target = Receiver::new(Sender::Client, self.deflate);
+                    let target = Receiver::new(FrameSender::Client, self.deflate);
                     let target = std::mem::replace(&mut self.target, target);
                     assert!(self.session.handle_linked(self.now, false, 2));
                     self.backend = target;
@@ -361,7 +361,7 @@ impl Bench {
         let wanted = self.session.wants_dial();
         assert_eq!(self.session.handle_linked(self.now, no_failover, 2), wanted);
         if wanted {
-            self.backend = Receiver::new(Sender::Client, self.deflate);
+            self.backend = Receiver::new(FrameSender::Client, self.deflate);
         }
     }
 
@@ -402,7 +402,7 @@ impl Bench {
 
     /// The driver is to dial, or to say whether there is room.
     fn dial_is_due(&self) -> bool {
-        self.session.state().name() == "waiting" || self.session.orphaned().is_some()
+        self.session.status().name() == "waiting" || self.session.orphaned().is_some()
     }
 
     fn check(&self) {

@@ -5,13 +5,13 @@ use crate::websocket::frame::{HEADER_MAX, Header};
 
 /// A frame of which the header, at least, lies in the chain.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Placed {
+pub(crate) struct PlacedFrame {
     /// Where it ends, perhaps past the end of the chain.
     pub(crate) end: usize,
     pub(crate) header: Header,
 }
 
-impl Placed {
+impl PlacedFrame {
     /// It is the last frame of a data message.
     pub(crate) fn ends_message(&self) -> bool {
         self.header.fin && !self.header.opcode.is_control()
@@ -34,15 +34,15 @@ impl<'a> Frames<'a> {
 }
 
 impl Iterator for Frames<'_> {
-    type Item = Placed;
+    type Item = PlacedFrame;
 
-    fn next(&mut self) -> Option<Placed> {
+    fn next(&mut self) -> Option<PlacedFrame> {
         let mut bytes = [0; HEADER_MAX];
         let n = self.chain.peek(self.at, &mut bytes);
         let header = Header::parse(&bytes[..n]).ok()??;
         let start = self.at;
         let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
         self.at = (start + header.len).saturating_add(payload_len);
-        Some(Placed { end: self.at, header })
+        Some(PlacedFrame { end: self.at, header })
     }
 }

@@ -220,7 +220,7 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::websocket::scanner::{Item, Scanner, Sender};
+    use crate::websocket::scanner::{FrameSender, Item, Scanner};
 
     /// A masked binary frame.
     pub(crate) fn frame(fin: bool, first: bool, payload: &[u8]) -> Vec<u8> {
@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn feed(ring: &mut Ring, bytes: &[u8]) {
-        let mut scanner = Scanner::new(Sender::Client, 1 << 20, false);
+        let mut scanner = Scanner::new(FrameSender::Client, 1 << 20, false);
         let mut input = bytes;
         while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
             ring.append(&data);
@@ -305,7 +305,7 @@ mod tests {
     fn an_open_message_can_be_dropped() {
         let (mut ring, ends) = three();
         let cut = frame(true, true, &[9; 100]);
-        let mut scanner = Scanner::new(Sender::Client, 1 << 20, false);
+        let mut scanner = Scanner::new(FrameSender::Client, 1 << 20, false);
         let mut input = &cut[..50];
         while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
             ring.append(&data);

@@ -37,7 +37,7 @@ pub type DirectWrite<'a> = dyn FnMut(&[u8]) -> usize + 'a;
 #[derive(Debug, Default)]
 pub(crate) struct DownstreamWriter {
     /// `None`: nothing waits.
-    queues: Option<Box<Way>>,
+    queues: Option<Box<ClientQueue>>,
     /// Messages that were read whole from a backend.
     messages: u64,
     /// Bytes that were read for the client, as far as 32 bits go.
@@ -50,7 +50,7 @@ pub(crate) struct DownstreamWriter {
 
 /// What is kept of what goes down.
 #[derive(Debug)]
-enum Way {
+enum ClientQueue {
     /// What the socket has not taken yet.
     Passing(Queues),
     /// What the client has not acknowledged: it may come back for it on another connection.
@@ -77,7 +77,7 @@ impl DownstreamWriter {
     /// For a client that may come back.
     pub(crate) fn keeping() -> DownstreamWriter {
         DownstreamWriter {
-            queues: Some(Box::new(Way::Kept(ResumeBuffer::default()))),
+            queues: Some(Box::new(ClientQueue::Kept(ResumeBuffer::default()))),
             ..DownstreamWriter::default()
         }
     }
@@ -151,8 +151,8 @@ impl DownstreamWriter {
     /// Room for payload bytes of the open message that need no scanning; see [`Chain::tail`].
     pub(crate) fn tail(&mut self, want: usize) -> &mut Vec<u8> {
         match &mut **self.way() {
-            Way::Passing(queues) => queues.held.tail(want),
-            Way::Kept(kept) => kept.ring.tail(want),
+            ClientQueue::Passing(queues) => queues.held.tail(want),
+            ClientQueue::Kept(kept) => kept.ring.tail(want),
         }
     }
 
@@ -161,8 +161,8 @@ impl DownstreamWriter {
         self.messages += u64::from(message_ended);
         self.bytes = self.bytes.wrapping_add(n as u32);
         match &mut **self.way() {
-            Way::Kept(kept) => kept.ring.grown(n, message_ended),
-            Way::Passing(queues) => {
+            ClientQueue::Kept(kept) => kept.ring.grown(n, message_ended),
+            ClientQueue::Passing(queues) => {
                 queues.held.grown(n);
                 if message_ended {
                     queues.release_held();
@@ -177,7 +177,7 @@ impl DownstreamWriter {
         self.bytes = self.bytes.wrapping_add(next.bytes);
         if let Some(kept) = self.kept_mut() {
             next.hand_over(&mut kept.ring);
-        } else if let Some(Way::Passing(mut next)) = next.queues.map(|way| *way)
+        } else if let Some(ClientQueue::Passing(mut next)) = next.queues.map(|way| *way)
             && let Some(queues) = self.passing()
         {
             queues.out.append(&mut next.out);
@@ -187,7 +187,7 @@ impl DownstreamWriter {
 
     /// Puts what is kept here to the end of `ring`.
     fn hand_over(self, ring: &mut Ring) {
-        let Some(Way::Passing(queues)) = self.queues.map(|way| *way) else { return };
+        let Some(ClientQueue::Passing(queues)) = self.queues.map(|way| *way) else { return };
         let whole = queues.out.len();
         let mut passed = 0;
         for bytes in queues.out.slices(0) {
@@ -207,8 +207,8 @@ impl DownstreamWriter {
         }
         self.closed = opcode == Opcode::Close;
         match &mut **self.way() {
-            Way::Kept(kept) => kept.control(opcode, payload),
-            Way::Passing(queues) => queues.control(opcode, payload),
+            ClientQueue::Kept(kept) => kept.control(opcode, payload),
+            ClientQueue::Passing(queues) => queues.control(opcode, payload),
         }
     }
 
@@ -216,8 +216,8 @@ impl DownstreamWriter {
     pub(crate) fn transmit(&self) -> Gather<'_> {
         match self.queues.as_deref() {
             None => Gather::new(),
-            Some(Way::Kept(kept)) => kept.transmit(),
-            Some(Way::Passing(queues)) => {
+            Some(ClientQueue::Kept(kept)) => kept.transmit(),
+            Some(ClientQueue::Passing(queues)) => {
                 let mut gather = Gather::new();
                 queues.out.gather(0, queues.out.len(), &mut gather);
                 gather
@@ -229,8 +229,8 @@ impl DownstreamWriter {
     pub(crate) fn written(&mut self, n: usize) {
         match self.queues.as_deref_mut() {
             None => {}
-            Some(Way::Kept(kept)) => kept.written(n),
-            Some(Way::Passing(queues)) => {
+            Some(ClientQueue::Kept(kept)) => kept.written(n),
+            Some(ClientQueue::Passing(queues)) => {
                 queues.progress += n as u64;
                 queues.consume(n);
                 self.tidy();
@@ -242,8 +242,8 @@ impl DownstreamWriter {
     pub(crate) fn drop_open(&mut self) -> bool {
         let dropped = match self.queues.as_deref_mut() {
             None => false,
-            Some(Way::Kept(kept)) => return kept.drop_open(),
-            Some(Way::Passing(queues)) => {
+            Some(ClientQueue::Kept(kept)) => return kept.drop_open(),
+            Some(ClientQueue::Passing(queues)) => {
                 let any = !queues.held.is_empty();
                 queues.held.clear();
                 any
@@ -259,8 +259,8 @@ impl DownstreamWriter {
         let unwritten = self.unwritten();
         let between = match self.queues.as_deref_mut() {
             None => true,
-            Some(Way::Kept(_)) => false,
-            Some(Way::Passing(queues)) => queues.drop_unbegun(),
+            Some(ClientQueue::Kept(_)) => false,
+            Some(ClientQueue::Passing(queues)) => queues.drop_unbegun(),
         };
         self.tidy();
         between.then_some(unwritten)
@@ -288,7 +288,7 @@ impl DownstreamWriter {
     /// What is kept for a client that may come back.
     pub(crate) fn kept(&self) -> Option<&ResumeBuffer> {
         match self.queues.as_deref() {
-            Some(Way::Kept(kept)) => Some(kept),
+            Some(ClientQueue::Kept(kept)) => Some(kept),
             _ => None,
         }
     }
@@ -296,7 +296,7 @@ impl DownstreamWriter {
     /// As [`DownstreamWriter::kept`].
     pub(crate) fn kept_mut(&mut self) -> Option<&mut ResumeBuffer> {
         match self.queues.as_deref_mut() {
-            Some(Way::Kept(kept)) => Some(kept),
+            Some(ClientQueue::Kept(kept)) => Some(kept),
             _ => None,
         }
     }
@@ -310,8 +310,8 @@ impl DownstreamWriter {
     pub(crate) fn unwritten(&self) -> u64 {
         match self.queues.as_deref() {
             None => 0,
-            Some(Way::Kept(kept)) => kept.ungiven(),
-            Some(Way::Passing(queues)) => queues.unwritten_messages(),
+            Some(ClientQueue::Kept(kept)) => kept.ungiven(),
+            Some(ClientQueue::Passing(queues)) => queues.unwritten_messages(),
         }
     }
 
@@ -350,8 +350,8 @@ impl DownstreamWriter {
     pub(crate) fn progress(&self) -> u64 {
         match self.queues.as_deref() {
             None => 0,
-            Some(Way::Kept(kept)) => kept.progress(),
-            Some(Way::Passing(queues)) => queues.progress,
+            Some(ClientQueue::Kept(kept)) => kept.progress(),
+            Some(ClientQueue::Passing(queues)) => queues.progress,
         }
     }
 
@@ -360,8 +360,8 @@ impl DownstreamWriter {
     pub(crate) fn waiting(&self) -> usize {
         match self.queues.as_deref() {
             None => 0,
-            Some(Way::Kept(kept)) => kept.waiting(),
-            Some(Way::Passing(queues)) => queues.out.len(),
+            Some(ClientQueue::Kept(kept)) => kept.waiting(),
+            Some(ClientQueue::Passing(queues)) => queues.out.len(),
         }
     }
 
@@ -369,8 +369,8 @@ impl DownstreamWriter {
     pub(crate) fn buffered(&self) -> usize {
         match self.queues.as_deref() {
             None => 0,
-            Some(Way::Kept(kept)) => kept.buffered(),
-            Some(Way::Passing(queues)) => queues.out.len() + queues.held.len(),
+            Some(ClientQueue::Kept(kept)) => kept.buffered(),
+            Some(ClientQueue::Passing(queues)) => queues.out.len() + queues.held.len(),
         }
     }
 
@@ -385,25 +385,25 @@ impl DownstreamWriter {
     pub(crate) fn check_invariants(&self) {
         match self.queues.as_deref() {
             None => {}
-            Some(Way::Kept(kept)) => kept.check_invariants(),
-            Some(Way::Passing(queues)) => queues.check_invariants(self.closed),
+            Some(ClientQueue::Kept(kept)) => kept.check_invariants(),
+            Some(ClientQueue::Passing(queues)) => queues.check_invariants(self.closed),
         }
     }
 
-    fn way(&mut self) -> &mut Box<Way> {
-        self.queues.get_or_insert_with(|| Box::new(Way::Passing(Queues::default())))
+    fn way(&mut self) -> &mut Box<ClientQueue> {
+        self.queues.get_or_insert_with(|| Box::new(ClientQueue::Passing(Queues::default())))
     }
 
     fn passing(&mut self) -> Option<&mut Queues> {
         match &mut **self.way() {
-            Way::Passing(queues) => Some(queues),
-            Way::Kept(_) => None,
+            ClientQueue::Passing(queues) => Some(queues),
+            ClientQueue::Kept(_) => None,
         }
     }
 
     /// Gives the memory back when nothing is left.
     fn tidy(&mut self) {
-        if matches!(self.queues.as_deref(), Some(Way::Passing(queues)) if queues.is_empty()) {
+        if matches!(self.queues.as_deref(), Some(ClientQueue::Passing(queues)) if queues.is_empty()) {
             self.queues = None;
         }
     }
@@ -492,11 +492,11 @@ impl Queues {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::websocket::scanner::{Item, Scanner, Sender};
+    use crate::websocket::scanner::{FrameSender, Item, Scanner};
 
     /// Feeds backend bytes; the client takes at most `room` of them directly.
     fn feed(down: &mut DownstreamWriter, bytes: &[u8], mut room: usize) -> Vec<u8> {
-        let mut scanner = Scanner::new(Sender::Backend, 1 << 20, false);
+        let mut scanner = Scanner::new(FrameSender::Backend, 1 << 20, false);
         let (mut input, mut got) = (bytes, Vec::new());
         while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
             down.append(&data, &mut |bytes| {

@@ -25,7 +25,7 @@ pub(crate) struct ResumeBuffer {
     ours: Chain,
     /// The latest pong, and the latest message of our own, that found no room.
     late: [Option<Vec<u8>>; 2],
-    close: Option<Close>,
+    close: Option<KeptClose>,
     /// Position of the first byte of the message that is begun, or of the next.
     at: u64,
     /// Seq of the last message before it.
@@ -39,7 +39,7 @@ pub(crate) struct ResumeBuffer {
 }
 
 #[derive(Debug)]
-struct Close {
+struct KeptClose {
     frame: Vec<u8>,
     written: usize,
 }
@@ -60,7 +60,7 @@ impl ResumeBuffer {
             Opcode::Close => {
                 // Nothing may follow it (RFC 6455, 5.5.1).
                 self.queue_late();
-                self.close = Some(Close { frame, written: 0 });
+                self.close = Some(KeptClose { frame, written: 0 });
             }
             Opcode::Pong if self.ours.len() > OURS_ROOM => self.late[0] = Some(frame),
             _ => self.ours.push(&frame),

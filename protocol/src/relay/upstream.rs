@@ -30,10 +30,10 @@ use crate::time::Time;
 
 use inserts::{Insert, Inserts};
 use pings::Pings;
-use window::Pace;
+use window::WindowPace;
 
 pub(crate) use marking::Wanted;
-pub(crate) use ping::Tidings;
+pub(crate) use ping::PingNotice;
 
 /// Acknowledged messages wait for the end of `ack_hold` in at most so many steps.
 const HOLD_STEPS: usize = 64;
@@ -46,10 +46,10 @@ const NOWHERE: u64 = u64::MAX;
 pub(crate) struct UpstreamWriter {
     pings: Pings,
     /// What bounds that which is written beyond the last pong; `None`: it has been no limit yet.
-    pace: Option<Box<Pace>>,
+    pace: Option<Box<WindowPace>>,
     inserts: Option<Box<Inserts>>,
     #[expect(clippy::box_collection, reason = "an absent one must take no more room than a pointer")]
-    held: Option<Box<VecDeque<Held>>>,
+    held: Option<Box<VecDeque<HeldAcks>>>,
     /// Position up to which the present backend has acknowledged; never before the ring's base.
     acked: u64,
     acked_seq: u64,
@@ -62,7 +62,7 @@ pub(crate) struct UpstreamWriter {
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldAcks {
     until: Time,
     at: u64,
     seq: u64,
@@ -224,14 +224,14 @@ impl UpstreamWriter {
         match hold {
             Some(hold) if hold.is_zero() => ring.release(at, seq),
             Some(hold) if at > ring.base() => {
-                self.keep(Held { until: now + hold, at, seq });
+                self.keep(HeldAcks { until: now + hold, at, seq });
             }
             _ => {}
         }
         Some(took)
     }
 
-    fn keep(&mut self, held: Held) {
+    fn keep(&mut self, held: HeldAcks) {
         let queue = self.held.get_or_insert_default();
         // A full queue merges: what came before waits a little longer, never shorter.
         if queue.len() == HOLD_STEPS {

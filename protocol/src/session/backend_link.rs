@@ -7,10 +7,10 @@ use crate::buffer::ring::Ring;
 use crate::relay::upstream::UpstreamWriter;
 use crate::steadfast_v1::kind_byte::AddKind;
 use crate::time::Time;
-use crate::websocket::scanner::{Scanner, Sender};
+use crate::websocket::scanner::{FrameSender, Scanner};
 
 use super::ledger::Unanswered;
-use super::resume::Returning;
+use super::resume::ResumableSession;
 use super::service::ServiceLink;
 use super::silence::Proof;
 use super::state::SessionState;
@@ -53,7 +53,7 @@ impl BackendLink {
     pub(super) fn new(config: &Config, state: &SessionState, now: Time) -> BackendLink {
         let (ring, heard) = (&state.ring, state.down.messages());
         let returning = state.shim.as_ref().and_then(|shim| shim.returning.as_ref());
-        let kinds = returning.is_some_and(Returning::kinds);
+        let kinds = returning.is_some_and(ResumableSession::kinds);
         let service = (config.ack == AckMode::Shim).then(ServiceLink::default);
         let own = service.is_some() || kinds;
         BackendLink {
@@ -115,5 +115,5 @@ pub(super) fn backend_scanner(config: &Config, deflate: bool) -> Scanner {
         }
         AckMode::None | AckMode::Pong => config.message_limit,
     };
-    Scanner::new(Sender::Backend, limit, deflate)
+    Scanner::new(FrameSender::Backend, limit, deflate)
 }

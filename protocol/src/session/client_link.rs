@@ -5,7 +5,7 @@ mod life;
 mod timers;
 
 use crate::time::Time;
-use crate::websocket::scanner::{Scanner, Sender};
+use crate::websocket::scanner::{FrameSender, Scanner};
 
 use super::Config;
 use super::resume::ReturningLink;
@@ -29,7 +29,7 @@ impl ClientLink {
         now: Time,
     ) -> ClientLink {
         ClientLink {
-            scanner: Scanner::new(Sender::Client, config.message_limit, deflate),
+            scanner: Scanner::new(FrameSender::Client, config.message_limit, deflate),
             timers: ClientTimers::new(now),
             returning: returning.map(Box::new),
         }

@@ -10,7 +10,7 @@ pub enum Command {
     /// A backend is to be dialled. Answer with [`Session::handle_linked`] or [`Session::handle_dial_failed`].
     Dial(Dial),
     /// The next backend of the planned move with this ticket is to be dialled, while the present one still serves.
-    /// Answer with [`Session::handle_target_linked`] or [`Session::handle_target_failed`].
+    /// Answer with [`Session::handle_successor_linked`] or [`Session::handle_successor_failed`].
     DialAhead {
         /// Of the move's order.
         ticket: u64,
@@ -36,7 +36,7 @@ pub enum Command {
 pub struct Dial {
     /// 2 for the first dial after the one that began the session, then 3 ...
     pub attempt: u32,
-    /// The next backend is connected already ([`Session::handle_target_linked`]): it is this one.
+    /// The next backend is connected already ([`Session::handle_successor_linked`]): it is this one.
     pub held: bool,
     /// Some message here may be a killer: only one such session at a time may use a backend.
     pub suspect: bool,
@@ -44,7 +44,7 @@ pub struct Dial {
 
 impl Session {
     /// Returns what the driver is to do next; `None`: nothing more now. Drop first what is not wanted any more
-    /// ([`Session::wants_link`], [`Session::wants_target`]).
+    /// ([`Session::wants_link`], [`Session::wants_successor`]).
     #[inline]
     pub fn poll_command(&mut self, now: Time) -> Option<Command> {
         // As almost always: nothing is under way.
@@ -57,7 +57,7 @@ impl Session {
     fn next_command(&mut self, now: Time) -> Option<Command> {
         let queued = self.underway.take_command();
         queued
-            .or_else(|| self.take_target().map(|ticket| Command::DialAhead { ticket }))
+            .or_else(|| self.take_successor().map(|ticket| Command::DialAhead { ticket }))
             .or_else(|| self.take_search(now).then_some(Command::SeekRoom))
             .or_else(|| self.take_dial(now).map(Command::Dial))
     }

@@ -2,7 +2,7 @@
 
 use crate::time::Time;
 
-use super::{Backend, Cause, Client, Failure, Session};
+use super::{BackendPhase, ClientPhase, EndCause, Failure, Session};
 
 /// Since when a message is open.
 pub(super) fn open_since(before: Option<Time>, now: Time, ended: bool, open: bool) -> Option<Time> {
@@ -19,24 +19,24 @@ impl Session {
 
     fn earliest(&self) -> Option<Time> {
         let ends = match self.state.client {
-            Client::Told { until, .. } => until,
+            ClientPhase::Told { until, .. } => until,
             _ => None,
         };
         let backend = match self.backend {
-            Backend::Waiting { at } => at,
-            Backend::Closing { until } | Backend::Parting { until } => Some(until),
+            BackendPhase::Waiting { at } => at,
+            BackendPhase::Closing { until } | BackendPhase::Parting { until } => Some(until),
             _ => None,
         };
         [
             ends,
             backend,
-            self.goodbye().map(|goodbye| goodbye.give_up).filter(|_| self.backend != Backend::Over),
+            self.closing().map(|closing| closing.give_up).filter(|_| self.backend != BackendPhase::Over),
             self.away_until(),
             self.tell_client_at(),
             self.backend_link.writer.hold_ends(),
             self.episode_timeout(),
             self.orphan_at(),
-            self.departure_at(),
+            self.migration_at(),
             self.silence_at(),
             self.unfit_at(),
             self.backend_keepalive_at(),
@@ -69,7 +69,7 @@ impl Session {
             self.ask_about_silence(now);
         }
         if due(self.stall_at()) {
-            self.client_lost(now, Cause::ClientStall);
+            self.client_lost(now, EndCause::ClientStall);
         }
         if due(self.client_keepalive_at()) {
             self.client_is_silent(now);
@@ -81,7 +81,7 @@ impl Session {
 
     #[inline]
     fn stall_at(&self) -> Option<Time> {
-        let over = matches!(self.state.client, Client::Over);
+        let over = matches!(self.state.client, ClientPhase::Over);
         self.client_link
             .timers
             .stalled_since()
@@ -93,7 +93,7 @@ impl Session {
     /// read.
     #[inline]
     fn slow_message_at(&self) -> Option<Time> {
-        let read = matches!(self.state.client, Client::Open) && !self.client_link.timers.paused();
+        let read = matches!(self.state.client, ClientPhase::Open) && !self.client_link.timers.paused();
         let client = self.client_link.timers.message_since().filter(|_| read);
         let backend = self.backend_link.timers.message_since().filter(|_| self.listens_to_backend());
         [client, backend].into_iter().flatten().min().map(|since| since + self.config.message_timeout)
@@ -102,11 +102,11 @@ impl Session {
     fn message_too_slow(&mut self, now: Time) {
         let limit = self.config.message_timeout;
         if self.client_link.timers.message_since().is_some_and(|since| since + limit <= now)
-            && matches!(self.state.client, Client::Open)
+            && matches!(self.state.client, ClientPhase::Open)
         {
             self.client_link.timers.forget_message();
             let code = self.config.codes.slow_message;
-            self.dismiss(now, code, "a message took too long", Cause::SlowMessage, true);
+            self.dismiss(now, code, "a message took too long", EndCause::SlowMessage, true);
         } else {
             self.backend_link.timers.forget_message();
             self.leave_backend(now, Failure::SlowMessage);

@@ -4,11 +4,11 @@ use crate::steadfast_v1::kind_byte::AddKind;
 use crate::time::Time;
 use crate::websocket::frame::{Opcode, close_payload};
 
-use super::{Backend, Client, Failure, Farewell, Goodbye, Outcome, Session};
+use super::{BackendPhase, ClientPhase, Closing, ClosingWords, Failure, MoveOutcome, Session};
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum EndCause {
     /// The client said Close.
     ClientClose,
     /// The client's connection ended without one.
@@ -45,36 +45,36 @@ pub enum Cause {
     Reconnect,
 }
 
-impl Cause {
+impl EndCause {
     /// The word for logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
-            Cause::ClientClose => "client_close",
-            Cause::ClientGone => "client_gone",
-            Cause::BackendClose => "backend_close",
-            Cause::BackendFailed => "backend_failed",
-            Cause::Deadline => "deadline",
-            Cause::Refused => "refused",
-            Cause::Poison => "poison",
-            Cause::ProtocolClient => "protocol_client",
-            Cause::ProtocolBackendTooBig => "protocol_backend_too_big",
-            Cause::ClientStall => "client_stall",
-            Cause::ClientTimeout => "client_timeout",
-            Cause::Stalled => "stalled",
-            Cause::SlowMessage => "slow_message",
-            Cause::Shutdown => "shutdown",
-            Cause::Aborted => "aborted",
-            Cause::ResumeExpired => "resume_expired",
-            Cause::Reconnect => "reconnect",
+            EndCause::ClientClose => "client_close",
+            EndCause::ClientGone => "client_gone",
+            EndCause::BackendClose => "backend_close",
+            EndCause::BackendFailed => "backend_failed",
+            EndCause::Deadline => "deadline",
+            EndCause::Refused => "refused",
+            EndCause::Poison => "poison",
+            EndCause::ProtocolClient => "protocol_client",
+            EndCause::ProtocolBackendTooBig => "protocol_backend_too_big",
+            EndCause::ClientStall => "client_stall",
+            EndCause::ClientTimeout => "client_timeout",
+            EndCause::Stalled => "stalled",
+            EndCause::SlowMessage => "slow_message",
+            EndCause::Shutdown => "shutdown",
+            EndCause::Aborted => "aborted",
+            EndCause::ResumeExpired => "resume_expired",
+            EndCause::Reconnect => "reconnect",
         }
     }
 }
 
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End {
+pub struct SessionEnd {
     /// The first thing that made it end.
-    pub cause: Cause,
+    pub cause: EndCause,
     /// The close code that was said first, if one was.
     pub code: Option<u16>,
 }
@@ -87,8 +87,8 @@ pub(super) fn close_code(payload: &[u8]) -> Option<u16> {
 impl Session {
     /// The broker ends: both sides are told.
     pub fn shut_down(&mut self, now: Time, code: u16) {
-        if matches!(self.state.client, Client::Open) {
-            self.dismiss(now, code, "the service is going away", Cause::Shutdown, false);
+        if matches!(self.state.client, ClientPhase::Open) {
+            self.dismiss(now, code, "the service is going away", EndCause::Shutdown, false);
         }
         self.stop_waiting();
     }
@@ -106,36 +106,36 @@ impl Session {
     /// Somebody wants the session to end: both sides are told Close with this code and reason. False: it
     /// ends already.
     pub fn abort(&mut self, now: Time, code: u16, reason: &str) -> bool {
-        let open = matches!(self.state.client, Client::Open);
+        let open = matches!(self.state.client, ClientPhase::Open);
         if open {
-            self.dismiss(now, code, reason, Cause::Aborted, false);
+            self.dismiss(now, code, reason, EndCause::Aborted, false);
         }
         self.stop_waiting();
         open
     }
 
     /// The client has said Close (`close`), or hung up. Whole messages are still delivered.
-    pub(super) fn client_left(&mut self, now: Time, close: Option<Box<[u8]>>, cause: Cause) {
+    pub(super) fn client_left(&mut self, now: Time, close: Option<Box<[u8]>>, cause: EndCause) {
         self.set_end(cause, close.as_deref().and_then(close_code));
         let (hears, give_up) = (close.is_some(), now + self.config.deadline);
-        let farewell = close.map_or(Farewell::HangUp, Farewell::Close);
-        self.exceptions().goodbye = Some(Goodbye { farewell, give_up, reached: 0 });
+        let words = close.map_or(ClosingWords::HangUp, ClosingWords::Close);
+        self.exceptions().closing = Some(Closing { words, give_up, reached: 0 });
         if !hears {
             self.cut_client();
         }
-        self.state.client = Client::Left { hears };
+        self.state.client = ClientPhase::Left { hears };
         self.drop_unsent_open();
-        self.say_farewell(now);
+        self.say_closing_words(now);
         self.settle(now);
     }
 
     /// The client is not worth waiting for: it stalls, or answers no ping. One that has got no part of a frame
     /// is told so, in front of all that it has got nothing of.
-    pub(super) fn client_lost(&mut self, now: Time, cause: Cause) {
+    pub(super) fn client_lost(&mut self, now: Time, cause: EndCause) {
         if self.detach(now) {
             return;
         }
-        if !matches!(self.state.client, Client::Open) || cause == Cause::ResumeExpired {
+        if !matches!(self.state.client, ClientPhase::Open) || cause == EndCause::ResumeExpired {
             return self.client_gives_up(now, cause);
         }
         let Some(missed) = self.state.down.drop_unbegun() else { return self.client_gives_up(now, cause) };
@@ -143,19 +143,19 @@ impl Session {
             self.exceptions().lost_down += missed;
         }
         let give_up = now + self.config.deadline;
-        self.exceptions().goodbye.get_or_insert(Goodbye { farewell: Farewell::HangUp, give_up, reached: 0 });
+        self.exceptions().closing.get_or_insert(Closing { words: ClosingWords::HangUp, give_up, reached: 0 });
         self.dismiss(now, self.config.codes.slow_client, "the client does not answer or read", cause, false);
         // What it is waited for from now on is its answer.
         self.client_link.timers.served();
         let limit = now + self.config.close_timeout;
-        if let Client::Told { until, .. } = &mut self.state.client {
+        if let ClientPhase::Told { until, .. } = &mut self.state.client {
             *until = Some(limit);
         }
     }
 
-    fn client_gives_up(&mut self, now: Time, cause: Cause) {
+    fn client_gives_up(&mut self, now: Time, cause: EndCause) {
         match self.state.client {
-            Client::Open => self.client_left(now, None, cause),
+            ClientPhase::Open => self.client_left(now, None, cause),
             _ => self.client_over(),
         }
     }
@@ -168,29 +168,25 @@ impl Session {
 
     /// Sends the client away with a Close of the broker's, and the backend too. `deaf`: the
     /// client's bytes make no sense any more.
-    pub(super) fn dismiss(&mut self, now: Time, code: u16, reason: &str, cause: Cause, deaf: bool) {
+    pub(super) fn dismiss(&mut self, now: Time, code: u16, reason: &str, cause: EndCause, deaf: bool) {
         self.dismiss_as(now, &close_payload(code, reason), cause, deaf);
     }
 
     /// As [`Session::dismiss`], with this payload.
-    pub(super) fn dismiss_as(&mut self, now: Time, payload: &[u8], cause: Cause, deaf: bool) {
+    pub(super) fn dismiss_as(&mut self, now: Time, payload: &[u8], cause: EndCause, deaf: bool) {
         self.set_end(cause, close_code(payload));
         self.drop_unsent_open();
         // What came before a breach is still delivered; a session that ends for another reason
         // has nowhere to deliver it.
-        let connected = matches!(self.backend, Backend::Linked | Backend::Closing { .. });
+        let connected = matches!(self.backend, BackendPhase::Linked | BackendPhase::Closing { .. });
         let give_up = now + self.config.deadline;
-        let farewell = || Farewell::Close(payload.into());
-        self.exceptions().goodbye.get_or_insert_with(|| Goodbye {
-            farewell: farewell(),
-            give_up,
-            reached: 0,
-        });
+        let words = || ClosingWords::Close(payload.into());
+        self.exceptions().closing.get_or_insert_with(|| Closing { words: words(), give_up, reached: 0 });
         match self.state.client {
-            Client::Open => self.tell_client(payload, false, deaf),
-            Client::Left { hears: true } => self.tell_client(payload, true, deaf),
-            Client::Left { hears: false } => self.client_over(),
-            Client::Told { .. } | Client::Over => {}
+            ClientPhase::Open => self.tell_client(payload, false, deaf),
+            ClientPhase::Left { hears: true } => self.tell_client(payload, true, deaf),
+            ClientPhase::Left { hears: false } => self.client_over(),
+            ClientPhase::Told { .. } | ClientPhase::Over => {}
         }
         if !connected {
             self.backend_over();
@@ -198,14 +194,10 @@ impl Session {
     }
 
     /// The backend is to be told this code, whatever the client is told after it.
-    pub(super) fn say_goodbye_with(&mut self, now: Time, code: u16) {
+    pub(super) fn say_closing_with(&mut self, now: Time, code: u16) {
         let give_up = now + self.config.deadline;
-        let farewell = || Farewell::Close(close_payload(code, ""));
-        self.exceptions().goodbye.get_or_insert_with(|| Goodbye {
-            farewell: farewell(),
-            give_up,
-            reached: 0,
-        });
+        let words = || ClosingWords::Close(close_payload(code, ""));
+        self.exceptions().closing.get_or_insert_with(|| Closing { words: words(), give_up, reached: 0 });
     }
 
     /// A Close came from the backend.
@@ -213,7 +205,7 @@ impl Session {
         // Nothing after a Close counts (RFC 6455, 5.5.1).
         self.backend_link.deaf = true;
         let code = close_code(payload);
-        if matches!(self.backend, Backend::Parting { .. }) {
+        if matches!(self.backend, BackendPhase::Parting { .. }) {
             return self.parting_closed(now, code, payload);
         }
         let failed = code.is_some_and(|code| self.config.failure_codes.contains(&code));
@@ -225,13 +217,13 @@ impl Session {
             return self.close_answered(now, payload);
         }
         let undelivered =
-            !matches!(self.state.client, Client::Left { .. }) || !self.state.ring.all_released();
+            !matches!(self.state.client, ClientPhase::Left { .. }) || !self.state.ring.all_released();
         if failed && undelivered && self.config.failover && !self.state.no_failover {
             self.keep_word(payload);
             return self.leave_backend(now, Failure::Close(code.unwrap_or_default()));
         }
         if failed {
-            self.set_end(Cause::BackendFailed, code);
+            self.set_end(EndCause::BackendFailed, code);
         }
         self.closed_by_application(now, code, payload);
     }
@@ -239,7 +231,7 @@ impl Session {
     /// The session ends as the backend says.
     pub(super) fn closed_by_application(&mut self, now: Time, code: Option<u16>, payload: &[u8]) {
         self.drop_half();
-        self.set_end(Cause::BackendClose, code);
+        self.set_end(EndCause::BackendClose, code);
         self.close_answered(now, payload);
     }
 
@@ -253,8 +245,8 @@ impl Session {
 
     /// A Close that is no echo of ours may have been said before ours was read: it proves nothing.
     fn crosses_ours(&self, code: Option<u16>) -> bool {
-        let ours = match self.farewell() {
-            Some(Farewell::Close(payload)) => close_code(payload),
+        let ours = match self.words() {
+            Some(ClosingWords::Close(payload)) => close_code(payload),
             _ => None,
         };
         code != ours && !self.state.ring.all_released()
@@ -263,33 +255,33 @@ impl Session {
     /// Passes a backend's Close on to the client, whose own then goes back, if it is to come.
     fn close_answered(&mut self, now: Time, payload: &[u8]) {
         match self.state.client {
-            Client::Open => {
+            ClientPhase::Open => {
                 self.doubt_written();
                 self.tell_client(payload, false, false);
-                self.backend = Backend::Closing { until: now + self.config.close_timeout };
+                self.backend = BackendPhase::Closing { until: now + self.config.close_timeout };
             }
-            Client::Left { hears: true } => {
+            ClientPhase::Left { hears: true } => {
                 self.tell_client(payload, true, false);
                 self.backend_over();
             }
-            Client::Left { hears: false } => {
+            ClientPhase::Left { hears: false } => {
                 self.client_over();
                 self.backend_over();
             }
-            Client::Told { .. } | Client::Over => self.backend_over(),
+            ClientPhase::Told { .. } | ClientPhase::Over => self.backend_over(),
         }
     }
 
     /// The client has answered our Close.
     pub(super) fn client_answered(&mut self, payload: &[u8]) {
-        if let Client::Told { answered, .. } = &mut self.state.client {
+        if let ClientPhase::Told { answered, .. } = &mut self.state.client {
             *answered = true;
         }
         // The backend began it and waits for the answer. In the middle of a message there is no
         // place for one.
-        let waits = self.goodbye().is_none()
+        let waits = self.closing().is_none()
             && self.backend_link.deaf
-            && matches!(self.backend, Backend::Closing { .. });
+            && matches!(self.backend, BackendPhase::Closing { .. });
         if waits && self.state.ring.sent_between_messages() {
             self.count_undelivered();
             self.backend_link.writer.close(&self.state.ring, payload);
@@ -298,7 +290,7 @@ impl Session {
 
     fn tell_client(&mut self, payload: &[u8], answered: bool, deaf: bool) {
         self.state.down.control(Opcode::Close, payload);
-        self.state.client = Client::Told { until: None, answered, deaf };
+        self.state.client = ClientPhase::Told { until: None, answered, deaf };
     }
 
     /// What the client has begun and the backend has seen nothing of need not be cut.
@@ -309,13 +301,13 @@ impl Session {
     }
 
     pub(super) fn expire_closes(&mut self, now: Time) {
-        if matches!(self.state.client, Client::Told { until: Some(until), .. } if until <= now)
+        if matches!(self.state.client, ClientPhase::Told { until: Some(until), .. } if until <= now)
             && !self.detach(now)
         {
             self.client_over();
         }
-        if matches!(self.backend, Backend::Closing { until } if until <= now) {
-            if self.state.ring.all_released() || self.goodbye().is_none() {
+        if matches!(self.backend, BackendPhase::Closing { until } if until <= now) {
+            if self.state.ring.all_released() || self.closing().is_none() {
                 self.backend_over();
             } else if self.comes_to_the_close() {
                 self.await_answer(now);
@@ -323,10 +315,10 @@ impl Session {
                 self.leave_backend(now, Failure::Silence);
             }
         }
-        if matches!(self.backend, Backend::Parting { until } if until <= now) {
+        if matches!(self.backend, BackendPhase::Parting { until } if until <= now) {
             self.leave_backend(now, Failure::Planned);
         }
-        if self.goodbye().is_some_and(|goodbye| goodbye.give_up <= now) {
+        if self.closing().is_some_and(|closing| closing.give_up <= now) {
             self.backend_over();
         }
     }
@@ -334,22 +326,22 @@ impl Session {
     /// The backend has got its Close, and what it says to that is waited for.
     fn await_answer(&mut self, now: Time) {
         let reached = self.backend_link.writer.acked(&self.state.ring);
-        if let Some(goodbye) = self.goodbye_mut() {
-            goodbye.reached = reached;
+        if let Some(closing) = self.closing_mut() {
+            closing.reached = reached;
         }
-        self.backend = Backend::Closing { until: now + self.config.close_timeout };
+        self.backend = BackendPhase::Closing { until: now + self.config.close_timeout };
     }
 
     /// It reads on towards the Close.
     fn comes_to_the_close(&self) -> bool {
         let acked = self.backend_link.writer.acked(&self.state.ring);
-        self.goodbye().is_some_and(|goodbye| acked > goodbye.reached)
+        self.closing().is_some_and(|closing| acked > closing.reached)
     }
 
     /// Time in which its words were not read, since the client is slow, does not count.
     pub(super) fn wait_for_the_slow_client(&mut self, now: Time) {
-        let closing = matches!(self.backend, Backend::Closing { .. });
-        if closing && self.backend_link.timers.paused() && self.goodbye().is_some() {
+        let close_said = matches!(self.backend, BackendPhase::Closing { .. });
+        if close_said && self.backend_link.timers.paused() && self.closing().is_some() {
             self.await_answer(now);
         }
     }
@@ -358,7 +350,7 @@ impl Session {
     #[inline]
     pub(super) fn settle(&mut self, now: Time) {
         // As almost always: nothing was said that ends anything.
-        if matches!((&self.state.client, self.backend), (Client::Open, Backend::Linked)) {
+        if matches!((&self.state.client, self.backend), (ClientPhase::Open, BackendPhase::Linked)) {
             return;
         }
         self.settle_backend(now);
@@ -367,18 +359,22 @@ impl Session {
 
     fn settle_backend(&mut self, now: Time) {
         let delivered = self.state.ring.all_released();
-        match (self.backend, self.farewell()) {
-            (Backend::Linked, Some(Farewell::Close(_))) if self.backend_link.writer.closed() => {
+        match (self.backend, self.words()) {
+            (BackendPhase::Linked, Some(ClosingWords::Close(_))) if self.backend_link.writer.closed() => {
                 self.await_answer(now);
             }
-            (Backend::Linked | Backend::Parting { .. }, Some(Farewell::HangUp)) if delivered => {
+            (BackendPhase::Linked | BackendPhase::Parting { .. }, Some(ClosingWords::HangUp))
+                if delivered =>
+            {
                 self.backend_over()
             }
             // A Close has no place in a message that is cut.
-            (Backend::Linked, Some(_)) if delivered && self.backend_is_cut() => self.backend_over(),
-            (Backend::Waiting { .. } | Backend::Dialing, Some(_)) if delivered => self.backend_over(),
+            (BackendPhase::Linked, Some(_)) if delivered && self.backend_is_cut() => self.backend_over(),
+            (BackendPhase::Waiting { .. } | BackendPhase::Dialing, Some(_)) if delivered => {
+                self.backend_over()
+            }
             // The backend began it, and has its answer.
-            (Backend::Closing { .. }, None)
+            (BackendPhase::Closing { .. }, None)
                 if self.backend_link.writer.closed() || self.client_silenced() =>
             {
                 self.backend_over()
@@ -390,19 +386,19 @@ impl Session {
     /// No answer of the client will come to be passed on.
     fn client_silenced(&self) -> bool {
         match self.state.client {
-            Client::Told { answered, .. } => answered && !self.backend_link.writer.closing(),
-            Client::Over => !self.backend_link.writer.closing(),
-            Client::Open | Client::Left { .. } => false,
+            ClientPhase::Told { answered, .. } => answered && !self.backend_link.writer.closing(),
+            ClientPhase::Over => !self.backend_link.writer.closing(),
+            ClientPhase::Open | ClientPhase::Left { .. } => false,
         }
     }
 
     fn settle_client(&mut self, now: Time) {
-        if self.backend == Backend::Over
-            && let Client::Left { hears } = self.state.client
+        if self.backend == BackendPhase::Over
+            && let ClientPhase::Left { hears } = self.state.client
         {
-            match self.farewell() {
+            match self.words() {
                 // The backend is gone without an answer: the client gets its own code back.
-                Some(Farewell::Close(payload)) if hears => {
+                Some(ClosingWords::Close(payload)) if hears => {
                     let payload = payload.clone();
                     self.tell_client(&payload, true, false);
                 }
@@ -411,9 +407,9 @@ impl Session {
         }
         let written = self.state.down.waiting() == 0 && !self.away();
         match &mut self.state.client {
-            Client::Told { answered: true, .. } if written => self.client_over(),
+            ClientPhase::Told { answered: true, .. } if written => self.client_over(),
             // Its time begins when it can have read the Close.
-            Client::Told { until, .. } if written => {
+            ClientPhase::Told { until, .. } if written => {
                 until.get_or_insert(now + self.config.close_timeout);
             }
             _ => {}
@@ -424,8 +420,10 @@ impl Session {
         self.cut_client();
         self.state.client = match self.state.client {
             // The backend still has messages of it to get.
-            Client::Left { .. } if self.backend != Backend::Over => Client::Left { hears: false },
-            _ => Client::Over,
+            ClientPhase::Left { .. } if self.backend != BackendPhase::Over => {
+                ClientPhase::Left { hears: false }
+            }
+            _ => ClientPhase::Over,
         };
     }
 
@@ -445,11 +443,11 @@ impl Session {
 
     /// No backend is wanted any more; what it has not acknowledged is lost.
     pub(super) fn backend_over(&mut self) {
-        if self.backend != Backend::Over {
+        if self.backend != BackendPhase::Over {
             self.backend_link.reset = self.backend_is_cut();
-            self.end_move(Outcome::Ended);
+            self.end_move(MoveOutcome::Ended);
             self.count_undelivered();
-            self.backend = Backend::Over;
+            self.backend = BackendPhase::Over;
         }
     }
 
@@ -488,7 +486,7 @@ impl Session {
         }
     }
 
-    fn set_end(&mut self, cause: Cause, code: Option<u16>) {
-        self.exceptions().end.get_or_insert(End { cause, code });
+    fn set_end(&mut self, cause: EndCause, code: Option<u16>) {
+        self.exceptions().end.get_or_insert(SessionEnd { cause, code });
     }
 }

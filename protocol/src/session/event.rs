@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::websocket::violation::Violation;
 
-use super::{Breach, Failure, Outcome, Session};
+use super::{Failure, MoveOutcome, ServiceBreach, Session};
 
 /// Something that happened, for the log and the metrics. None asks for anything: that is what
 /// [`Session::poll_command`] does.
@@ -34,7 +34,7 @@ pub enum Event {
         /// Of its order.
         ticket: u64,
         /// What became of it.
-        outcome: Outcome,
+        outcome: MoveOutcome,
     },
     /// A message killed the backend each time it was there alone.
     Poison {
@@ -50,7 +50,7 @@ pub enum Event {
     /// The client broke `steadfast.v1`, in this way.
     ClientBreach(&'static str),
     /// The service did.
-    ServiceBreach(Breach),
+    ServiceBreach(ServiceBreach),
 }
 
 impl Session {

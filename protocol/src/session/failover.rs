@@ -21,8 +21,8 @@ use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::backend_link::BackendLink;
-use super::departure::Target;
-use super::{Backend, Cause, Client, Command, Dial, Event, Farewell, Session, State};
+use super::migration::Successor;
+use super::{BackendPhase, ClientPhase, ClosingWords, Command, Dial, EndCause, Event, Session, Status};
 
 use words::Words;
 
@@ -118,7 +118,7 @@ pub(super) struct Episode {
 
 /// A session some of whose messages may be killers.
 #[derive(Debug, Default)]
-pub(super) struct Suspicion {
+pub(super) struct PoisonGuard {
     deaths: VecDeque<Time>,
     /// Messages up to this seq are replayed one at a time.
     until_seq: Option<u64>,
@@ -126,7 +126,7 @@ pub(super) struct Suspicion {
     convictions: u32,
 }
 
-impl Suspicion {
+impl PoisonGuard {
     /// Suspects stay so; when they have killed is known no more.
     pub(super) fn forget_times(&mut self) {
         self.deaths.clear();
@@ -137,7 +137,7 @@ impl Session {
     /// Leaves the backend: the session ends with it, or waits for the next one.
     pub(super) fn leave_backend(&mut self, now: Time, failure: Failure) {
         // However a backend ends that was told to go, that is no failure of its.
-        let parting = matches!(self.backend, Backend::Parting { .. });
+        let parting = matches!(self.backend, BackendPhase::Parting { .. });
         let failure = if parting { Failure::Planned } else { failure };
         let since = self.held_since().unwrap_or(now);
         self.drop_half();
@@ -149,9 +149,9 @@ impl Session {
         }
         if !self.config.failover || self.state.no_failover {
             self.backend_over();
-            if matches!(self.state.client, Client::Open) {
+            if matches!(self.state.client, ClientPhase::Open) {
                 let code = self.config.codes.on_failure;
-                self.dismiss(now, code, "the backend failed", Cause::BackendFailed, false);
+                self.dismiss(now, code, "the backend failed", EndCause::BackendFailed, false);
             }
             return;
         }
@@ -165,10 +165,10 @@ impl Session {
         let convicted = self.suspect(now, failure);
         self.state.ring.rewind();
         self.backend_link.forget_writing(&self.state.ring);
-        if !matches!(self.state.client, Client::Open) {
+        if !matches!(self.state.client, ClientPhase::Open) {
             self.state.ring.drop_open();
         }
-        self.backend = Backend::Waiting { at: None };
+        self.backend = BackendPhase::Waiting { at: None };
         self.begin_episode(now, since);
         self.hear_word(failure);
         self.cross(now, failure);
@@ -179,10 +179,10 @@ impl Session {
 
     /// The client has left, or is being sent away, and no whole message is unacknowledged.
     fn nothing_to_deliver(&self) -> bool {
-        match self.goodbye() {
+        match self.closing() {
             Some(_) => self.state.ring.all_released(),
             // The backend has said Close, as the application decided; nothing goes up any more.
-            None => !matches!(self.state.client, Client::Open),
+            None => !matches!(self.state.client, ClientPhase::Open),
         }
     }
 
@@ -240,21 +240,22 @@ impl Session {
         }
         let (window, deaths) = (self.config.poison_window, self.config.poison_deaths as usize);
         let convictions = self.config.poison_convictions;
-        let suspicion = self.exceptions().suspicion.get_or_insert_default();
-        suspicion.deaths.retain(|death| now.since(*death) < window);
-        suspicion.deaths.push_back(now);
-        let alone = suspicion.until_seq.is_some() && first == last;
+        let poison_guard = self.exceptions().poison_guard.get_or_insert_default();
+        poison_guard.deaths.retain(|death| now.since(*death) < window);
+        poison_guard.deaths.push_back(now);
+        let alone = poison_guard.until_seq.is_some() && first == last;
         if alone {
-            suspicion.convictions = if suspicion.accused == first { suspicion.convictions + 1 } else { 1 };
-            suspicion.accused = first;
+            poison_guard.convictions =
+                if poison_guard.accused == first { poison_guard.convictions + 1 } else { 1 };
+            poison_guard.accused = first;
         }
-        if suspicion.deaths.len() >= deaths.max(1) {
-            while suspicion.deaths.len() > deaths.max(1) {
-                suspicion.deaths.pop_front();
+        if poison_guard.deaths.len() >= deaths.max(1) {
+            while poison_guard.deaths.len() > deaths.max(1) {
+                poison_guard.deaths.pop_front();
             }
-            suspicion.until_seq = suspicion.until_seq.max(Some(last));
+            poison_guard.until_seq = poison_guard.until_seq.max(Some(last));
         }
-        let convicted = alone && suspicion.convictions >= convictions;
+        let convicted = alone && poison_guard.convictions >= convictions;
         if convicted {
             self.note_poison(first);
         }
@@ -284,7 +285,8 @@ impl Session {
     /// Chooses the time of the next dial: at once (but for jitter) after a first failure, then with
     /// a back-off that doubles.
     pub(super) fn plan_dial(&mut self, now: Time, entropy: &mut Entropy<'_>) {
-        let (Backend::Waiting { at: None }, Some(episode)) = (self.backend, self.underway.episode()) else {
+        let (BackendPhase::Waiting { at: None }, Some(episode)) = (self.backend, self.underway.episode())
+        else {
             return;
         };
         let config = &self.config;
@@ -295,12 +297,13 @@ impl Session {
         let least = if episode.dials == 0 { Duration::ZERO } else { most / 2 };
         let spread = (most - least).as_micros() as u64;
         let delay = least + Duration::from_micros(entropy() % (spread + 1));
-        self.backend = Backend::Waiting { at: Some(now + delay) };
+        self.backend = BackendPhase::Waiting { at: Some(now + delay) };
     }
 
     /// The dial that is due, if one is.
     pub(super) fn take_dial(&mut self, now: Time) -> Option<Dial> {
-        let (Backend::Waiting { at: Some(at) }, Some(episode)) = (self.backend, self.underway.episode_mut())
+        let (BackendPhase::Waiting { at: Some(at) }, Some(episode)) =
+            (self.backend, self.underway.episode_mut())
         else {
             return None;
         };
@@ -308,7 +311,7 @@ impl Session {
             return None;
         }
         episode.dials += 1;
-        self.backend = Backend::Dialing;
+        self.backend = BackendPhase::Dialing;
         let exceptions = self.state.exceptions.get_or_insert_default();
         exceptions.dials += 1;
         let attempt = 1 + exceptions.dials;
@@ -317,18 +320,18 @@ impl Session {
 
     /// The session still wants the dial that is under way.
     pub fn wants_dial(&self) -> bool {
-        self.backend == Backend::Dialing
+        self.backend == BackendPhase::Dialing
     }
 
     /// The next backend is connected. `no_failover`: it asks not to be replaced; `epoch`: what
     /// `Steadfast-Attempt` has told it. False when the
     /// session does not want it any more; the driver drops it then.
     pub fn handle_linked(&mut self, now: Time, no_failover: bool, epoch: u64) -> bool {
-        if self.backend != Backend::Dialing {
+        if self.backend != BackendPhase::Dialing {
             return false;
         }
-        self.backend = Backend::Linked;
-        let target = self.take_crossed();
+        self.backend = BackendPhase::Linked;
+        let successor = self.take_crossed();
         self.backend_link = BackendLink::new(&self.config, &self.state, now);
         self.state.no_failover = no_failover;
         let (base, whole) = (self.state.ring.base_seq(), self.state.ring.whole_seq());
@@ -345,35 +348,41 @@ impl Session {
         });
         self.note(Event::Linked { pause: now.since(failed), replayed });
         self.suspects_acknowledged();
-        if let Some(target) = target {
-            self.take_over(now, target);
+        if let Some(successor) = successor {
+            self.take_over(now, successor);
         }
         self.attach_service(epoch);
         true
     }
 
     /// The next backend was connected already: what it has said follows.
-    fn take_over(&mut self, now: Time, target: Target) {
-        self.backend_link.scanner = target.scan;
+    fn take_over(&mut self, now: Time, successor: Successor) {
+        self.backend_link.scanner = successor.scan;
         self.backend_link.timers.message(now, false, self.backend_link.scanner.message_open());
-        self.kind_begins(target.add_kind);
+        self.kind_begins(successor.add_kind);
         if self.client_hears() {
-            self.state.down.absorb(target.held);
+            self.state.down.absorb(successor.held);
         }
-        if let Some(payload) = target.pinged {
+        if let Some(payload) = successor.pinged {
             self.backend_link.writer.pong(&self.state.ring, &payload, self.client_link.scanner.remaining());
         }
     }
 
     /// The dial brought no backend.
     pub fn handle_dial_failed(&mut self, now: Time, failure: DialFailure) {
-        if self.backend != Backend::Dialing {
+        if self.backend != BackendPhase::Dialing {
             return;
         }
-        self.backend = Backend::Waiting { at: None };
+        self.backend = BackendPhase::Waiting { at: None };
         self.hear_word(Failure::Eof);
         if failure == DialFailure::Refused {
-            self.dismiss(now, self.config.codes.refused, "refused by every backend", Cause::Refused, false);
+            self.dismiss(
+                now,
+                self.config.codes.refused,
+                "refused by every backend",
+                EndCause::Refused,
+                false,
+            );
         } else if self.underway.episode().is_some_and(|episode| episode.deadline <= now) {
             self.past_deadline(now, self.config.codes.deadline);
         }
@@ -398,16 +407,16 @@ impl Session {
         }
     }
 
-    fn suspicion(&mut self) -> Option<&mut Suspicion> {
-        self.state.exceptions.as_mut().and_then(|e| e.suspicion.as_mut())
+    fn poison_guard(&mut self) -> Option<&mut PoisonGuard> {
+        self.state.exceptions.as_mut().and_then(|e| e.poison_guard.as_mut())
     }
 
     fn suspects_until(&self) -> Option<u64> {
         self.state
             .exceptions
             .as_ref()
-            .and_then(|e| e.suspicion.as_ref())
-            .and_then(|suspicion| suspicion.until_seq)
+            .and_then(|e| e.poison_guard.as_ref())
+            .and_then(|poison_guard| poison_guard.until_seq)
     }
 
     /// One message at a time, since some may be killers.
@@ -417,7 +426,7 @@ impl Session {
 
     /// The backend answers no pings, so suspects cannot be cleared one by one.
     pub(super) fn suspects_unjudged(&mut self) {
-        if self.suspicion().is_some_and(|suspicion| suspicion.until_seq.take().is_some()) {
+        if self.poison_guard().is_some_and(|poison_guard| poison_guard.until_seq.take().is_some()) {
             self.backend_link.writer.one_at_a_time(&self.state.ring, false);
             self.ask(Command::ReleaseTurn);
         }
@@ -428,8 +437,8 @@ impl Session {
         let acked = self.backend_link.writer.acked_seq(&self.state.ring);
         let Some(until) = self.suspects_until() else { return };
         let cleared = acked >= until;
-        if cleared && let Some(suspicion) = self.suspicion() {
-            (suspicion.until_seq, suspicion.convictions) = (None, 0);
+        if cleared && let Some(poison_guard) = self.poison_guard() {
+            (poison_guard.until_seq, poison_guard.convictions) = (None, 0);
             self.ask(Command::ReleaseTurn);
         }
         self.backend_link.writer.one_at_a_time(&self.state.ring, !cleared);
@@ -444,16 +453,16 @@ impl Session {
         self.underway.episode().is_none_or(|episode| episode.linked.is_some() && self.replayed(episode))
     }
 
-    pub(super) fn linked_state(&self) -> State {
+    pub(super) fn linked_state(&self) -> Status {
         match self.underway.episode() {
-            None => State::Relaying,
-            Some(episode) if self.replayed(episode) => State::Settling,
-            Some(_) => State::Replaying,
+            None => Status::Relaying,
+            Some(episode) if self.replayed(episode) => Status::Settling,
+            Some(_) => Status::Replaying,
         }
     }
 
     pub(super) fn episode_timeout(&self) -> Option<Time> {
-        let episode = self.underway.episode().filter(|_| self.backend != Backend::Over)?;
+        let episode = self.underway.episode().filter(|_| self.backend != BackendPhase::Over)?;
         match episode.linked {
             Some(linked) if self.replayed(episode) => Some(linked + self.config.stable),
             _ => Some(episode.deadline.min(episode.ends)),
@@ -478,17 +487,17 @@ impl Session {
 
     fn past_deadline(&mut self, now: Time, code: u16) {
         let give_up = now + self.config.close_timeout;
-        self.dismiss_with_their_word(now, (code, "no backend in time"), Cause::Deadline);
+        self.dismiss_with_their_word(now, (code, "no backend in time"), EndCause::Deadline);
         self.underway.end_episode();
-        if let Some(goodbye) = self.goodbye_mut() {
-            goodbye.give_up = give_up;
+        if let Some(closing) = self.closing_mut() {
+            closing.give_up = give_up;
         }
     }
 
     /// A cut message follows whole ones that cannot be acknowledged any more, since a ping has no
     /// place in the middle of it: they are delivered to another backend.
     pub(super) fn leave_if_cut(&mut self, now: Time) {
-        let cut = self.backend_is_cut() && self.goodbye().is_some() && self.backend == Backend::Linked;
+        let cut = self.backend_is_cut() && self.closing().is_some() && self.backend == BackendPhase::Linked;
         let unread = self.backend_link.writer.acked(&self.state.ring) < self.state.ring.whole();
         if cut && self.backend_link.pongs && unread && !self.backend_link.writer.pinging() {
             self.leave_backend(now, Failure::Cut);
@@ -496,16 +505,17 @@ impl Session {
     }
 
     /// The farewell is said to each backend anew.
-    pub(super) fn say_farewell(&mut self, now: Time) {
-        if self.backend != Backend::Linked {
+    pub(super) fn say_closing_words(&mut self, now: Time) {
+        if self.backend != BackendPhase::Linked {
             return;
         }
         self.leave_if_cut(now);
-        if self.backend_link.writer.closing() || self.backend_is_cut() || self.backend != Backend::Linked {
+        if self.backend_link.writer.closing() || self.backend_is_cut() || self.backend != BackendPhase::Linked
+        {
             return;
         }
-        let goodbye = self.state.exceptions.as_ref().and_then(|exceptions| exceptions.goodbye.as_ref());
-        if let Some(Farewell::Close(payload)) = goodbye.map(|goodbye| &goodbye.farewell) {
+        let closing = self.state.exceptions.as_ref().and_then(|exceptions| exceptions.closing.as_ref());
+        if let Some(ClosingWords::Close(payload)) = closing.map(|closing| &closing.words) {
             self.backend_link.writer.close(&self.state.ring, payload);
         }
     }

@@ -1,6 +1,6 @@
 //! What holds of a session whenever it has done what was due.
 
-use super::{Backend, Client, Session};
+use super::{BackendPhase, ClientPhase, Session};
 
 impl Session {
     /// Panics if something does not hold. The fuzz targets, the properties and the simulation drive this.
@@ -16,16 +16,20 @@ impl Session {
     fn check_client(&self) {
         let waiting = self.state.down.waiting();
         match self.state.client {
-            Client::Open => {
-                let ends = self.state.down.is_closed() || self.goodbye().is_some();
+            ClientPhase::Open => {
+                let ends = self.state.down.is_closed() || self.closing().is_some();
                 assert!(!ends, "an open client was told Close, or its backend goodbye");
             }
-            Client::Left { hears } => assert!(hears || waiting == 0, "{waiting} wait for one that hung up"),
-            Client::Told { .. } => assert!(self.state.down.is_closed(), "no Close is there for the client"),
-            Client::Over => assert_eq!(waiting, 0, "something waits for a client that is gone"),
+            ClientPhase::Left { hears } => {
+                assert!(hears || waiting == 0, "{waiting} wait for one that hung up")
+            }
+            ClientPhase::Told { .. } => {
+                assert!(self.state.down.is_closed(), "no Close is there for the client")
+            }
+            ClientPhase::Over => assert_eq!(waiting, 0, "something waits for a client that is gone"),
         }
         if self.away() {
-            let waited_for = matches!(self.state.client, Client::Open | Client::Told { .. });
+            let waited_for = matches!(self.state.client, ClientPhase::Open | ClientPhase::Told { .. });
             assert!(waited_for && self.returning().is_some(), "a client is away that cannot come back");
         }
     }
@@ -33,23 +37,23 @@ impl Session {
     fn check_backend(&self) {
         let ring = &self.state.ring;
         match self.backend {
-            Backend::Waiting { .. } | Backend::Dialing => {
+            BackendPhase::Waiting { .. } | BackendPhase::Dialing => {
                 assert!(self.underway.episode().is_some(), "the next backend is looked for in no episode");
                 assert_eq!(ring.sent(), ring.base(), "something is written to no backend");
                 assert!(!self.backend_link.writer.pinging(), "no backend is asked for a pong");
             }
-            Backend::Over => {
-                let orphaned = matches!(self.state.client, Client::Open);
+            BackendPhase::Over => {
+                let orphaned = matches!(self.state.client, ClientPhase::Open);
                 assert!(ring.all_released() || orphaned, "messages are left without a backend");
-                assert!(self.underway.departure().is_none(), "a session moves without a backend");
+                assert!(self.underway.migration().is_none(), "a session moves without a backend");
             }
-            Backend::Linked | Backend::Parting { .. } | Backend::Closing { .. } => {}
+            BackendPhase::Linked | BackendPhase::Parting { .. } | BackendPhase::Closing { .. } => {}
         }
         if let Some(commits) = self.commits() {
             let (committed, whole) = (commits.committed(), ring.whole_seq());
             assert!(committed <= whole, "{committed} of {whole} messages are committed");
             // What is not delivered at the end has left the ring as well.
-            let ends = !matches!(self.state.client, Client::Open);
+            let ends = !matches!(self.state.client, ClientPhase::Open);
             assert!(ring.base_seq() <= committed || ends, "{} is let go of before a commit", ring.base_seq());
         }
     }

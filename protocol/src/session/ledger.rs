@@ -1,9 +1,9 @@
 //! What became of a session's messages, counted.
 
-use super::Goodbye;
+use super::Closing;
 use super::backend_link::{TICK, ticks};
-use super::ending::End;
-use super::failover::Suspicion;
+use super::ending::SessionEnd;
+use super::failover::PoisonGuard;
 use super::orphan::Orphan;
 use super::silence::Stall;
 
@@ -76,7 +76,7 @@ pub(crate) struct Exceptions {
     pub(crate) moves: u32,
     /// Dials after the first.
     pub(crate) dials: u32,
-    pub(super) suspicion: Option<Suspicion>,
+    pub(super) poison_guard: Option<PoisonGuard>,
     /// The client's connection ends with a reset: it has not taken all that was begun.
     pub(crate) reset_client: bool,
     /// The message on which the last backend fell silent.
@@ -84,19 +84,19 @@ pub(crate) struct Exceptions {
     pub(super) orphan: Option<Orphan>,
     /// The Close with which the present backend fails.
     pub(super) word: Option<Box<[u8]>>,
-    pub(super) end: Option<End>,
-    pub(super) goodbye: Option<Goodbye>,
+    pub(super) end: Option<SessionEnd>,
+    pub(super) closing: Option<Closing>,
 }
 
 impl Exceptions {
     /// Drops what is measured by a clock that has ended. `give_up`: when a goodbye that is under way is given up.
     pub(super) fn forget_times(&mut self, give_up: crate::time::Time) {
         (self.orphan, self.word) = (None, None);
-        if let Some(suspicion) = &mut self.suspicion {
-            suspicion.forget_times();
+        if let Some(poison_guard) = &mut self.poison_guard {
+            poison_guard.forget_times();
         }
-        if let Some(goodbye) = &mut self.goodbye {
-            goodbye.give_up = give_up;
+        if let Some(closing) = &mut self.closing {
+            closing.give_up = give_up;
         }
     }
 }

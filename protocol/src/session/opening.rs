@@ -10,11 +10,11 @@ use crate::time::Time;
 
 use super::backend_link::{BackendLink, SlowestAnswer};
 use super::client_link::ClientLink;
-use super::resume::Returning;
+use super::resume::ResumableSession;
 use super::service::Commits;
 use super::state::{SessionState, ShimState};
 use super::underway::Underway;
-use super::{AckMode, Backend, Client, Config, Session};
+use super::{AckMode, BackendPhase, ClientPhase, Config, Session};
 
 /// How a session begins.
 #[derive(Debug, Clone, Default)]
@@ -58,8 +58,8 @@ impl Session {
         let Opening { session, epoch, deflate, no_failover, begins_anew, client } = opening;
         let returning = match client {
             ClientKind::Plain => None,
-            ClientKind::Returning => Some(Returning::plain()),
-            ClientKind::Shim { .. } => Some(Returning::shim(session)),
+            ClientKind::Returning => Some(ResumableSession::plain()),
+            ClientKind::Shim { .. } => Some(ResumableSession::shim(session)),
         };
         let down = match returning {
             Some(_) => DownstreamWriter::keeping(),
@@ -70,7 +70,7 @@ impl Session {
         let state = SessionState {
             ring: Ring::default(),
             down,
-            client: Client::Open,
+            client: ClientPhase::Open,
             shim: shim.then(|| Box::new(ShimState { commits, returning })),
             exceptions: None,
             slowest: SlowestAnswer::default(),
@@ -89,11 +89,11 @@ impl Session {
     /// A session with new connections of both sides.
     pub(super) fn of(state: SessionState, config: Arc<Config>, now: Time) -> Session {
         let returning = state.shim.as_ref().and_then(|shim| shim.returning.as_ref());
-        let client = ClientLink::new(&config, state.deflate, returning.map(Returning::link), now);
+        let client = ClientLink::new(&config, state.deflate, returning.map(ResumableSession::link), now);
         Session {
             client_link: client,
             backend_link: BackendLink::new(&config, &state, now),
-            backend: Backend::Linked,
+            backend: BackendPhase::Linked,
             memory_short: false,
             due: now,
             underway: Underway::default(),

@@ -8,7 +8,7 @@
 //!     |                                      '------- the wait is over, less the rest of it ----.|
 //!     |                                                                                         vv
 //!     |  relocate: no next backend is dialled, and nothing is held                            Closed,
-//!     '------> Waiting ------- quiet ---------------------------------------------------> to reconnect
+//!     '------> Quiescing ----- quiet ---------------------------------------------------> to reconnect
 //!                 |                                                                              ^
 //!                 | patience is over         between two messages, everything acknowledged       |
 //!                 '-----------> Pressing --------------------------------------------------------'
@@ -16,15 +16,15 @@
 //! ```
 //!
 //! An orphaned client is not read: nobody would get what it says. Its connection ends earlier by itself, or by
-//! whatever else ends sessions. The way of a planned move is in `departure`.
+//! whatever else ends sessions. The way of a planned move is in `migration`.
 
 use std::time::Duration;
 
 use crate::entropy::Entropy;
 use crate::time::Time;
 
-use super::departure::GOING_AWAY;
-use super::{Backend, Cause, Client, Event, Failure, Outcome, Session};
+use super::migration::GOING_AWAY;
+use super::{BackendPhase, ClientPhase, EndCause, Event, Failure, MoveOutcome, Session};
 
 /// How soon the driver is asked again whether there is room.
 const LOOK: Duration = Duration::from_millis(100);
@@ -54,9 +54,9 @@ impl Session {
 
     /// The backend is left, and the client's conversation with it. What it has not acknowledged is lost.
     pub(super) fn orphan(&mut self, now: Time, failure: Failure) {
-        self.end_move(Outcome::Ended);
+        self.end_move(MoveOutcome::Ended);
         self.backend_over();
-        if matches!(self.state.client, Client::Open) {
+        if matches!(self.state.client, ClientPhase::Open) {
             self.note(Event::Orphaned(failure));
             self.exceptions().orphan = Some(Orphan { since: now, turn: None, look_at: now });
         }
@@ -65,7 +65,7 @@ impl Session {
     /// Its backend has failed, and it is to be closed when another has room. `None`: it is not so. Else
     /// since when.
     pub fn orphaned(&self) -> Option<Time> {
-        if self.backend != Backend::Over || !matches!(self.state.client, Client::Open) {
+        if self.backend != BackendPhase::Over || !matches!(self.state.client, ClientPhase::Open) {
             return None;
         }
         self.orphan_state().map(|orphan| orphan.since)
@@ -113,17 +113,17 @@ impl Session {
         let turn = self.orphan_state().and_then(|orphan| orphan.turn);
         if self.orphaned().is_some() && turn.is_some_and(|(_, latest)| latest <= now) {
             let code = self.config.codes.reconnect;
-            self.dismiss(now, code, "the backend failed; connect again", Cause::Reconnect, false);
+            self.dismiss(now, code, "the backend failed; connect again", EndCause::Reconnect, false);
         }
     }
 
     /// The backend is left by plan, and the client, which cannot come along, is closed.
     pub(super) fn send_to_reconnect(&mut self, now: Time) {
         self.exceptions().moves += 1;
-        self.end_move(Outcome::Reconnects);
-        self.say_goodbye_with(now, GOING_AWAY);
+        self.end_move(MoveOutcome::Reconnects);
+        self.say_closing_with(now, GOING_AWAY);
         let code = self.config.codes.reconnect;
-        self.dismiss(now, code, "the backend goes away; connect again", Cause::Reconnect, false);
+        self.dismiss(now, code, "the backend goes away; connect again", EndCause::Reconnect, false);
     }
 
     fn orphan_state(&self) -> Option<&Orphan> {

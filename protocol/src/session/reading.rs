@@ -3,7 +3,7 @@
 use crate::relay::resume_buffer::ResumeBuffer;
 use crate::time::Time;
 
-use super::{Client, Session};
+use super::{ClientPhase, Session};
 
 /// From so many payload bytes to come on, they are read straight to where they are kept.
 const DIRECT_MIN: u64 = 16 * 1024;
@@ -22,22 +22,22 @@ impl Session {
     pub fn client_read_limit(&self, tight: bool) -> usize {
         match self.state.client {
             _ if self.away() || self.orphaned().is_some() => 0,
-            Client::Open if tight => self.read_for_acknowledgements(),
-            Client::Open if self.state.ring.len() >= self.ring_most() => {
+            ClientPhase::Open if tight => self.read_for_acknowledgements(),
+            ClientPhase::Open if self.state.ring.len() >= self.ring_most() => {
                 match (self.client_link.scanner.message_open(), self.client_link.scanner.remaining()) {
                     (false, _) => 0,
                     (true, 0) => FRAME_MIN,
                     (true, rest) => usize::try_from(rest).unwrap_or(usize::MAX),
                 }
             }
-            Client::Open | Client::Told { .. } => usize::MAX,
-            Client::Left { .. } | Client::Over => 0,
+            ClientPhase::Open | ClientPhase::Told { .. } => usize::MAX,
+            ClientPhase::Left { .. } | ClientPhase::Over => 0,
         }
     }
 
     /// The client is not read until a backend has acknowledged more.
     pub fn ring_is_full(&self) -> bool {
-        matches!(self.state.client, Client::Open) && self.state.ring.len() >= self.ring_most()
+        matches!(self.state.client, ClientPhase::Open) && self.state.ring.len() >= self.ring_most()
     }
 
     /// Where the backend is not read before the client acknowledges, its acknowledgements may stand behind
@@ -90,13 +90,13 @@ impl Session {
     pub fn client_direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let rest = self.client_link.scanner.remaining();
         let plain = rest >= DIRECT_MIN && self.client_payload_is_plain();
-        let wanted = plain && matches!(self.state.client, Client::Open);
+        let wanted = plain && matches!(self.state.client, ClientPhase::Open);
         wanted.then(|| direct_room(self.state.ring.tail(rest as usize), rest))
     }
 
     /// `n` bytes were read to where [`Session::client_direct`] said.
     pub fn client_read(&mut self, now: Time, n: usize) {
-        self.client_link.timers.hear(now);
+        self.client_link.timers.handle_bytes(now);
         let ended = self.client_link.scanner.skip(n as u64);
         self.client_link_read(n);
         self.state.ring.grown(n, ended);
@@ -119,7 +119,7 @@ impl Session {
 
     /// `n` bytes were read to where [`Session::backend_direct`] said.
     pub fn backend_read(&mut self, now: Time, n: usize) {
-        self.backend_link.timers.hear(now);
+        self.backend_link.timers.handle_bytes(now);
         let ended = self.backend_link.scanner.skip(n as u64);
         if self.commits().is_some() {
             self.service_read(now, n);

@@ -28,7 +28,7 @@ use crate::websocket::frame::{Opcode, close_frame, data_frame};
 use crate::websocket::scanner::Data;
 
 use super::client_link::ClientLink;
-use super::{Cause, Client, Session};
+use super::{ClientPhase, EndCause, Session};
 
 use tokens::Tokens;
 
@@ -52,7 +52,7 @@ const PROTOCOL_ERROR: u16 = 1002;
 
 /// A session whose client may come back.
 #[derive(Debug)]
-pub(super) struct Returning {
+pub(super) struct ResumableSession {
     /// Its client links the shim.
     shim: Option<Box<ShimClient>>,
     /// The session ends with the present connection.
@@ -71,12 +71,12 @@ struct ShimClient {
 pub(super) struct ReturningLink {
     /// There is none; the session is kept until then.
     away_until: Option<Time>,
-    speech: Speech,
+    speech: ClientSpeech,
 }
 
 /// How its client speaks.
 #[derive(Debug)]
-enum Speech {
+enum ClientSpeech {
     /// As any client does. A ping with this seq is out, whose pong says what has come to it.
     Plain { asked: Option<u64> },
     /// `steadfast.v1`.
@@ -97,20 +97,20 @@ struct ShimLink {
     asked: bool,
 }
 
-impl Default for Speech {
+impl Default for ClientSpeech {
     fn default() -> Self {
-        Speech::Plain { asked: None }
+        ClientSpeech::Plain { asked: None }
     }
 }
 
-impl Returning {
-    pub(super) fn plain() -> Returning {
-        Returning { shim: None, last: false }
+impl ResumableSession {
+    pub(super) fn plain() -> ResumableSession {
+        ResumableSession { shim: None, last: false }
     }
 
-    pub(super) fn shim(session: SessionId) -> Returning {
+    pub(super) fn shim(session: SessionId) -> ResumableSession {
         let client = ShimClient { tokens: Tokens::new(session), told: Watermarks::default() };
-        Returning { shim: Some(Box::new(client)), last: false }
+        ResumableSession { shim: Some(Box::new(client)), last: false }
     }
 
     /// Messages for the client have the kind byte.
@@ -120,7 +120,8 @@ impl Returning {
 
     /// What its next connection has of its own.
     pub(super) fn link(&self) -> ReturningLink {
-        let speech = if self.kinds() { Speech::Shim(ShimLink::default()) } else { Speech::default() };
+        let speech =
+            if self.kinds() { ClientSpeech::Shim(ShimLink::default()) } else { ClientSpeech::default() };
         ReturningLink { away_until: None, speech }
     }
 }
@@ -128,8 +129,8 @@ impl Returning {
 impl ReturningLink {
     fn shim(&mut self) -> Option<&mut ShimLink> {
         match &mut self.speech {
-            Speech::Shim(link) => Some(link),
-            Speech::Plain { .. } => None,
+            ClientSpeech::Shim(link) => Some(link),
+            ClientSpeech::Plain { .. } => None,
         }
     }
 }
@@ -228,7 +229,7 @@ impl Session {
     pub(super) fn expire_absence(&mut self, now: Time) {
         if self.away_until().is_some_and(|until| until <= now) {
             self.end_returning();
-            self.client_lost(now, Cause::ResumeExpired);
+            self.client_lost(now, EndCause::ResumeExpired);
         }
     }
 
@@ -264,18 +265,18 @@ impl Session {
 
     /// The client may come back to what is left of the session.
     fn awaits_client(&self) -> bool {
-        let told = matches!(self.state.client, Client::Told { deaf: false, answered: false, .. });
+        let told = matches!(self.state.client, ClientPhase::Told { deaf: false, answered: false, .. });
         let kept = self.state.down.kept().is_some_and(|kept| told && !kept.all_acknowledged());
         let may_return = self.returning().is_some_and(|returning| !returning.last);
-        may_return && (matches!(self.state.client, Client::Open) || kept || (told && self.away()))
+        may_return && (matches!(self.state.client, ClientPhase::Open) || kept || (told && self.away()))
     }
 
     /// What has come by halves is begun anew on the next connection, and a Close is said again.
     fn lose_connection(&mut self, now: Time) {
         self.state.ring.drop_open();
-        let link = self.returning().map(Returning::link);
+        let link = self.returning().map(ResumableSession::link);
         self.client_link = ClientLink::new(&self.config, false, link, now);
-        if let Client::Told { until, .. } = &mut self.state.client {
+        if let ClientPhase::Told { until, .. } = &mut self.state.client {
             *until = None;
         }
         self.state.down.detach();
@@ -313,7 +314,7 @@ impl Session {
         let mut bytes = data.bytes;
         // What stands behind a breach goes nowhere.
         while self.client_listens() {
-            let open = matches!(self.state.client, Client::Open);
+            let open = matches!(self.state.client, ClientPhase::Open);
             let Some(link) = self.client_link.returning.as_mut().and_then(|link| link.shim()) else {
                 return false;
             };
@@ -322,7 +323,7 @@ impl Session {
                 client.tokens.confirm();
             }
             match link.strip.pass(&mut bytes, open.then_some(&mut self.state.ring)) {
-                Ok(Some(text)) => self.heed(now, text),
+                Ok(Some(text)) => self.handle_text(now, text),
                 Ok(None) => break,
                 Err(BadFrame) => {
                     self.client_broke(now, "bad_frame: a message has no kind, or a text cannot be read");
@@ -344,7 +345,7 @@ impl Session {
         }
     }
 
-    fn heed(&mut self, now: Time, text: FromClient) {
+    fn handle_text(&mut self, now: Time, text: FromClient) {
         match text {
             FromClient::Ack(seq) if self.state.down.acknowledge(seq).is_err() => {
                 self.client_broke(now, "future_ack: no message with this seq was sent on this connection");
@@ -359,21 +360,21 @@ impl Session {
     }
 
     fn client_broke(&mut self, now: Time, reason: &'static str) {
-        if let Client::Told { deaf, .. } = &mut self.state.client {
+        if let ClientPhase::Told { deaf, .. } = &mut self.state.client {
             *deaf = true;
             return;
         }
         self.note(super::Event::ClientBreach(reason));
         // To the backend it is a client that broke its protocol (RFC 6455, 7.4.1), whatever that was.
-        self.say_goodbye_with(now, PROTOCOL_ERROR);
-        self.dismiss(now, CLOSE_BREACH, reason, Cause::ProtocolClient, true);
+        self.say_closing_with(now, PROTOCOL_ERROR);
+        self.dismiss(now, CLOSE_BREACH, reason, EndCause::ProtocolClient, true);
     }
 
     /// What a ping for a sign of life says. A peer may answer the latest of several pings only (RFC 6455,
     /// 5.5.3), so it repeats the question that is out.
     pub(super) fn keepalive_payload(&self) -> Vec<u8> {
         match self.client_link.returning.as_ref().map(|link| &link.speech) {
-            Some(Speech::Plain { asked: Some(seq) }) => seq.to_be_bytes().to_vec(),
+            Some(ClientSpeech::Plain { asked: Some(seq) }) => seq.to_be_bytes().to_vec(),
             _ => Vec::new(),
         }
     }
@@ -381,7 +382,7 @@ impl Session {
     /// A plain client has answered a ping: it has what was sent before.
     pub(super) fn receipt(&mut self, payload: &[u8]) {
         let link = self.client_link.returning.as_deref_mut();
-        let Some(ReturningLink { speech: Speech::Plain { asked }, .. }) = link else { return };
+        let Some(ReturningLink { speech: ClientSpeech::Plain { asked }, .. }) = link else { return };
         let Some(seq) = asked.take_if(|seq| seq.to_be_bytes() == payload) else { return };
         // What was written before the ping was sent, so this is never too far.
         let _ = self.state.down.acknowledge(seq);
@@ -393,7 +394,7 @@ impl Session {
 impl Session {
     /// Its messages have the kind byte.
     pub(super) fn adds_kind(&self) -> bool {
-        self.returning().is_some_and(Returning::kinds)
+        self.returning().is_some_and(ResumableSession::kinds)
     }
 
     /// Frames of a backend as this client is to have them; `None`: as they are.
@@ -420,8 +421,8 @@ impl Session {
     pub(super) fn owes_client(&self) -> bool {
         match self.client_link.returning.as_ref().filter(|_| self.tells_progress()).map(|link| &link.speech) {
             None => false,
-            Some(Speech::Shim(link)) => link.tell_at.is_none() && self.told() != self.watermarks(),
-            Some(Speech::Plain { asked }) => {
+            Some(ClientSpeech::Shim(link)) => link.tell_at.is_none() && self.told() != self.watermarks(),
+            Some(ClientSpeech::Plain { asked }) => {
                 asked.is_none() && self.state.down.kept().is_some_and(ResumeBuffer::may_ask)
             }
         }
@@ -438,7 +439,7 @@ impl Session {
         let news = marks != self.told();
         let Some(link) = &mut self.client_link.returning else { return };
         match &mut link.speech {
-            Speech::Shim(link) => {
+            ClientSpeech::Shim(link) => {
                 if !link.is_due(now, news, at, waits) {
                     return;
                 }
@@ -449,7 +450,7 @@ impl Session {
                 }
                 self.say(FromBroker::Ack(marks));
             }
-            Speech::Plain { asked } if asked.is_none() && may_ask => {
+            ClientSpeech::Plain { asked } if asked.is_none() && may_ask => {
                 *asked = Some(sent_seq);
                 self.state.down.control(Opcode::Ping, &sent_seq.to_be_bytes());
             }
@@ -459,13 +460,13 @@ impl Session {
 
     /// The client is there, and no Close is on its way to it.
     fn tells_progress(&self) -> bool {
-        !self.away() && matches!(self.state.client, Client::Open | Client::Left { hears: true })
+        !self.away() && matches!(self.state.client, ClientPhase::Open | ClientPhase::Left { hears: true })
     }
 
     pub(super) fn tell_client_at(&self) -> Option<Time> {
         match &self.client_link.returning.as_ref().filter(|_| self.tells_progress())?.speech {
-            Speech::Shim(link) => link.tell_at,
-            Speech::Plain { .. } => None,
+            ClientSpeech::Shim(link) => link.tell_at,
+            ClientSpeech::Plain { .. } => None,
         }
     }
 

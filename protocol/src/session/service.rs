@@ -16,21 +16,21 @@ mod outputs;
 
 use crate::entropy::{Entropy, mask_key};
 use crate::relay::downstream::DirectWrite;
-use crate::relay::upstream::Tidings;
-use crate::steadfast_v1::assembler::{Assembler, Step};
+use crate::relay::upstream::PingNotice;
+use crate::steadfast_v1::assembler::{Assembler, AssemblyStep};
 use crate::steadfast_v1::service_wire::{Attach, Commit, Envelope, Malformed};
 use crate::steadfast_v1::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
 use crate::time::Time;
 use crate::websocket::frame::{Opcode, close_payload, control_frame};
 use crate::websocket::scanner::Data;
 
-use super::{Backend, Event, Failure, Session};
+use super::{BackendPhase, Event, Failure, Session};
 
-use outputs::{Large, Outgoing};
+use outputs::{EnvelopeRelay, Large};
 
 /// What a service has done that `steadfast.v1` forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Breach {
+pub enum ServiceBreach {
     /// A message that is no envelope.
     BadEnvelope(Malformed),
     /// A text message, which no envelope is.
@@ -51,33 +51,33 @@ pub enum Breach {
     NoPong,
 }
 
-impl Breach {
+impl ServiceBreach {
     /// The word for logs and closes.
     pub fn name(self) -> &'static str {
         match self {
-            Breach::BadEnvelope(_) | Breach::Text => "bad_envelope",
-            Breach::CommitGap => "commit_gap",
-            Breach::CommitBackwards => "commit_backwards",
-            Breach::FutureSeq => "future_seq",
-            Breach::CapsuleTooBig => "capsule_too_big",
-            Breach::OutputTooBig => "output_too_big",
-            Breach::TooEarly => "too_early",
-            Breach::NoPong => "no_pong",
+            ServiceBreach::BadEnvelope(_) | ServiceBreach::Text => "bad_envelope",
+            ServiceBreach::CommitGap => "commit_gap",
+            ServiceBreach::CommitBackwards => "commit_backwards",
+            ServiceBreach::FutureSeq => "future_seq",
+            ServiceBreach::CapsuleTooBig => "capsule_too_big",
+            ServiceBreach::OutputTooBig => "output_too_big",
+            ServiceBreach::TooEarly => "too_early",
+            ServiceBreach::NoPong => "no_pong",
         }
     }
 
     /// A sentence for the one who wrote the service.
     pub fn sentence(self) -> String {
         let sentence = match self {
-            Breach::BadEnvelope(why) => return format!("a message is no whole envelope: {why}"),
-            Breach::Text => "an envelope is a binary message",
-            Breach::CommitGap => "a commit's number is one more than the last one's",
-            Breach::CommitBackwards => "a commit's seq is not below that of the one before",
-            Breach::FutureSeq => "no message with a commit's seq was sent yet",
-            Breach::CapsuleTooBig => "a capsule is over the pool's limit",
-            Breach::OutputTooBig => "an output is over the limit of a message",
-            Breach::TooEarly => "nothing may be said before the session is attached",
-            Breach::NoPong => "every ping is to be answered with a pong",
+            ServiceBreach::BadEnvelope(why) => return format!("a message is no whole envelope: {why}"),
+            ServiceBreach::Text => "an envelope is a binary message",
+            ServiceBreach::CommitGap => "a commit's number is one more than the last one's",
+            ServiceBreach::CommitBackwards => "a commit's seq is not below that of the one before",
+            ServiceBreach::FutureSeq => "no message with a commit's seq was sent yet",
+            ServiceBreach::CapsuleTooBig => "a capsule is over the pool's limit",
+            ServiceBreach::OutputTooBig => "an output is over the limit of a message",
+            ServiceBreach::TooEarly => "nothing may be said before the session is attached",
+            ServiceBreach::NoPong => "every ping is to be answered with a pong",
         };
         sentence.to_owned()
     }
@@ -134,15 +134,15 @@ impl Commits {
         Attach { epoch, applied, committed, session, capsule: self.capsule.as_deref() }.encode()
     }
 
-    fn judge(&self, commit: &Commit<'_>, capsule_limit: usize) -> Result<(), Breach> {
+    fn judge(&self, commit: &Commit<'_>, capsule_limit: usize) -> Result<(), ServiceBreach> {
         if commit.number > self.applied + 1 {
-            return Err(Breach::CommitGap);
+            return Err(ServiceBreach::CommitGap);
         }
         if commit.upto < self.committed {
-            return Err(Breach::CommitBackwards);
+            return Err(ServiceBreach::CommitBackwards);
         }
         if commit.capsule.is_some_and(|capsule| capsule.len() > capsule_limit) {
-            return Err(Breach::CapsuleTooBig);
+            return Err(ServiceBreach::CapsuleTooBig);
         }
         Ok(())
     }
@@ -181,19 +181,19 @@ impl Session {
     /// Takes a span of frames of a service.
     pub(super) fn service_data(&mut self, now: Time, data: &Data<'_>, direct: &mut DirectWrite<'_>) {
         let mut input = data.bytes;
-        let mut out = Outgoing::new(input.len(), direct);
+        let mut out = EnvelopeRelay::new(input.len(), direct);
         while self.backend_listens() {
             let Some(step) = self.backend_link.service().and_then(|service| service.open.next(&mut input))
             else {
                 break;
             };
             match step {
-                Step::Whole { text, payload } => {
+                AssemblyStep::Whole { text, payload } => {
                     if let Some(large) = self.envelope(now, text, payload, &mut out) {
                         self.deliver_copy(&large, payload, &mut out);
                     }
                 }
-                Step::Assembled => self.assembled(now, &mut out),
+                AssemblyStep::Assembled => self.assembled(now, &mut out),
             }
         }
         self.conclude(&mut out);
@@ -203,19 +203,19 @@ impl Session {
     pub(super) fn service_read(&mut self, now: Time, n: usize) {
         if self.backend_link.service().is_some_and(|service| service.open.skip(n as u64)) {
             let direct: &mut DirectWrite<'_> = &mut |_| 0;
-            let mut out = Outgoing::new(0, direct);
+            let mut out = EnvelopeRelay::new(0, direct);
             self.assembled(now, &mut out);
             self.conclude(&mut out);
         }
     }
 
     /// Does once for all envelopes that were read at once what would be wasted on each.
-    fn conclude(&mut self, out: &mut Outgoing<'_, '_>) {
+    fn conclude(&mut self, out: &mut EnvelopeRelay<'_, '_>) {
         self.release_committed();
         self.deliver_joined(out);
     }
 
-    fn assembled(&mut self, now: Time, out: &mut Outgoing<'_, '_>) {
+    fn assembled(&mut self, now: Time, out: &mut EnvelopeRelay<'_, '_>) {
         let Some((text, payload)) = self.backend_link.service().map(|service| service.open.take()) else {
             return;
         };
@@ -230,15 +230,15 @@ impl Session {
         now: Time,
         text: bool,
         payload: &[u8],
-        out: &mut Outgoing<'_, '_>,
+        out: &mut EnvelopeRelay<'_, '_>,
     ) -> Option<Large> {
         let done = match Envelope::decode(payload) {
-            _ if self.backend_link.writer.attaching() => Err(Breach::TooEarly),
-            _ if text => Err(Breach::Text),
+            _ if self.backend_link.writer.attaching() => Err(ServiceBreach::TooEarly),
+            _ if text => Err(ServiceBreach::Text),
             Ok(Envelope::Commit(commit)) => self.commit(&commit, out),
             Ok(Envelope::Push(outputs)) => self.judge_outputs(outputs).map(|()| self.deliver(outputs, out)),
             Ok(Envelope::Unknown(_)) => Ok(None),
-            Err(malformed) => Err(Breach::BadEnvelope(malformed)),
+            Err(malformed) => Err(ServiceBreach::BadEnvelope(malformed)),
         };
         done.unwrap_or_else(|breach| {
             // What was said before it counts.
@@ -249,7 +249,11 @@ impl Session {
     }
 
     /// Applies a commit whole, or not at all.
-    fn commit(&mut self, commit: &Commit<'_>, out: &mut Outgoing<'_, '_>) -> Result<Option<Large>, Breach> {
+    fn commit(
+        &mut self,
+        commit: &Commit<'_>,
+        out: &mut EnvelopeRelay<'_, '_>,
+    ) -> Result<Option<Large>, ServiceBreach> {
         let limit = self.config.capsule_limit;
         if let Some(service) = self.backend_link.service() {
             service.prompt |= commit.prompt;
@@ -260,7 +264,7 @@ impl Session {
         }
         commits.judge(commit, limit)?;
         if !self.was_given(commit.upto) {
-            return Err(Breach::FutureSeq);
+            return Err(ServiceBreach::FutureSeq);
         }
         self.judge_outputs(commit.outputs)?;
         if let Some(commits) = self.commits_mut() {
@@ -322,7 +326,7 @@ impl Session {
     }
 
     /// The service does what it must not: it has failed.
-    pub(super) fn service_broke(&mut self, now: Time, breach: Breach) {
+    pub(super) fn service_broke(&mut self, now: Time, breach: ServiceBreach) {
         self.note(Event::ServiceBreach(breach));
         let reason = format!("{}: {}", breach.name(), breach.sentence());
         self.part_from_service(CLOSE_BREACH, &reason);
@@ -361,20 +365,20 @@ impl Session {
     // ---- notices ----
 
     /// What the next ping tells.
-    pub(super) fn tidings(&self) -> Option<Tidings> {
+    pub(super) fn notice(&self) -> Option<PingNotice> {
         let commits = self.commits()?;
-        Some(Tidings { applied: commits.applied, draining: self.leaves_soon() })
+        Some(PingNotice { applied: commits.applied, draining: self.leaves_soon() })
     }
 
-    /// A ping with tidings was made.
-    pub(super) fn tidings_told(&mut self, tidings: Option<Tidings>) {
-        if let (Some(service), Some(tidings)) = (self.backend_link.service(), tidings) {
-            (service.prompt, service.tells_draining) = (false, tidings.draining);
+    /// A ping with notice was made.
+    pub(super) fn notice_told(&mut self, notice: Option<PingNotice>) {
+        if let (Some(service), Some(notice)) = (self.backend_link.service(), notice) {
+            (service.prompt, service.tells_draining) = (false, notice.draining);
         }
     }
 
     /// The present backend has asked to be told at once.
     pub(super) fn owes_notice(&self) -> bool {
-        self.backend == Backend::Linked && self.backend_link.owes_notice()
+        self.backend == BackendPhase::Linked && self.backend_link.owes_notice()
     }
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-use super::{Backend, Breach, Cause, Command, Event, Failure, Session};
+use super::{BackendPhase, Command, EndCause, Event, Failure, ServiceBreach, Session};
 
 /// What is known besides of a backend that says nothing to this session.
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +105,7 @@ impl Session {
         match self.follows() {
             true if stalled => {
                 let code = self.config.codes.deadline;
-                self.dismiss(now, code, "the service does not read on", Cause::Stalled, false);
+                self.dismiss(now, code, "the service does not read on", EndCause::Stalled, false);
                 Judgement::Left { blamed: false }
             }
             true => self.follow(),
@@ -181,7 +181,7 @@ impl Session {
     /// Only a backend is listened to that is linked, while the client takes what it says.
     #[inline]
     pub(super) fn listens_to_backend(&self) -> bool {
-        self.backend == Backend::Linked && !self.client_is_behind()
+        self.backend == BackendPhase::Linked && !self.client_is_behind()
     }
 }
 
@@ -256,7 +256,7 @@ impl Session {
             return;
         }
         if self.commits().is_some() {
-            return self.service_broke(now, Breach::NoPong);
+            return self.service_broke(now, ServiceBreach::NoPong);
         }
         self.backend_link.pongs = false;
         self.backend_link.writer.forget_pings();
@@ -279,8 +279,9 @@ impl Session {
     #[inline]
     pub(super) fn backend_keepalive_at(&self) -> Option<Time> {
         let unfit = self.config.ack == super::AckMode::Pong && !self.backend_link.pongs;
-        let quiet =
-            self.backend_link.timers.awaits_since().is_none() && self.backend == Backend::Linked && !unfit;
+        let quiet = self.backend_link.timers.awaits_since().is_none()
+            && self.backend == BackendPhase::Linked
+            && !unfit;
         // Inside an open message a ping has no place; its own timeout runs.
         let place = self.state.ring.sent() <= self.state.ring.whole();
         let wanted =

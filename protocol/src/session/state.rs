@@ -17,9 +17,9 @@ use crate::time::Time;
 
 use super::backend_link::SlowestAnswer;
 use super::ledger::Exceptions;
-use super::resume::Returning;
+use super::resume::ResumableSession;
 use super::service::Commits;
-use super::{AckMode, Client, Config, Failure, Session};
+use super::{AckMode, ClientPhase, Config, Failure, Session};
 
 /// A session without scanners, pings, timers and sockets: [`Session::restore`](super::Session::restore) makes a
 /// session of it again, in another process if need be. The client's upgrade request, which the next backend must
@@ -31,7 +31,7 @@ pub struct SessionState {
     /// What is kept for a client that may come back, and how far others were served.
     pub(super) down: DownstreamWriter,
     /// Where the client stands; a time in it does not outlive the process.
-    pub(super) client: Client,
+    pub(super) client: ClientPhase,
     pub(super) shim: Option<Box<ShimState>>,
     pub(super) exceptions: Option<Box<Exceptions>>,
     /// How slow its backends were.
@@ -48,7 +48,7 @@ pub struct SessionState {
 #[derive(Debug)]
 pub(super) struct ShimState {
     pub(super) commits: Option<Commits>,
-    pub(super) returning: Option<Returning>,
+    pub(super) returning: Option<ResumableSession>,
 }
 
 impl Session {
@@ -83,7 +83,7 @@ impl Session {
 
 impl SessionState {
     fn forget_times(&mut self, now: Time, config: &Config) {
-        if let Client::Told { until, .. } = &mut self.client {
+        if let ClientPhase::Told { until, .. } = &mut self.client {
             *until = None;
         }
         if let Some(exceptions) = &mut self.exceptions {

@@ -1,4 +1,4 @@
-//! One test for each arrow of the diagrams in [`super`], [`super::failover`] and [`super::departure`], [`super::orphan`], and for each
+//! One test for each arrow of the diagrams in [`super`], [`super::failover`] and [`super::migration`], [`super::orphan`], and for each
 //! sentence of the guarantees: what the client and the backends get to see, byte for byte.
 
 mod closing;

@@ -2,18 +2,18 @@
 
 use std::collections::VecDeque;
 
-use super::departure::Departure;
 use super::failover::Episode;
+use super::migration::Migration;
 use super::{Command, Event};
 
 /// A failover, a move, and what the driver is yet to hear: one pointer while there is none of them.
 #[derive(Debug, Default)]
-pub(super) struct Underway(Option<Box<Parts>>);
+pub(super) struct Underway(Option<Box<UnderwayParts>>);
 
 #[derive(Debug, Default)]
-struct Parts {
+struct UnderwayParts {
     episode: Option<Box<Episode>>,
-    departure: Option<Box<Departure>>,
+    migration: Option<Box<Migration>>,
     commands: VecDeque<Command>,
     events: VecDeque<Event>,
 }
@@ -42,23 +42,23 @@ impl Underway {
     }
 
     #[inline]
-    pub(super) fn departure(&self) -> Option<&Departure> {
-        self.0.as_ref().and_then(|parts| parts.departure.as_deref())
+    pub(super) fn migration(&self) -> Option<&Migration> {
+        self.0.as_ref().and_then(|parts| parts.migration.as_deref())
     }
 
     #[inline]
-    pub(super) fn departure_mut(&mut self) -> Option<&mut Departure> {
-        self.0.as_mut().and_then(|parts| parts.departure.as_deref_mut())
+    pub(super) fn migration_mut(&mut self) -> Option<&mut Migration> {
+        self.0.as_mut().and_then(|parts| parts.migration.as_deref_mut())
     }
 
-    pub(super) fn begin_departure(&mut self, departure: Departure) {
-        self.0.get_or_insert_default().departure = Some(Box::new(departure));
+    pub(super) fn begin_migration(&mut self, migration: Migration) {
+        self.0.get_or_insert_default().migration = Some(Box::new(migration));
     }
 
-    pub(super) fn end_departure(&mut self) -> Option<Box<Departure>> {
-        let departure = self.0.as_mut().and_then(|parts| parts.departure.take());
+    pub(super) fn end_migration(&mut self) -> Option<Box<Migration>> {
+        let migration = self.0.as_mut().and_then(|parts| parts.migration.take());
         self.tidy();
-        departure
+        migration
     }
 
     pub(super) fn ask(&mut self, command: Command) {
@@ -94,9 +94,9 @@ impl Underway {
     }
 
     fn tidy(&mut self) {
-        let empty = |parts: &Parts| {
+        let empty = |parts: &UnderwayParts| {
             let silent = parts.events.is_empty() && parts.commands.is_empty();
-            silent && parts.episode.is_none() && parts.departure.is_none()
+            silent && parts.episode.is_none() && parts.migration.is_none()
         };
         if self.0.as_deref().is_some_and(empty) {
             self.0 = None;

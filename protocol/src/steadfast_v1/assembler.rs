@@ -20,7 +20,7 @@ pub(crate) struct Assembler {
 
 /// A step through the input.
 #[derive(Debug)]
-pub(crate) enum Step<'a> {
+pub(crate) enum AssemblyStep<'a> {
     /// A whole message that lies in the input.
     Whole { text: bool, payload: &'a [u8] },
     /// A message is whole that came in parts: see [`Assembler::take`].
@@ -30,7 +30,7 @@ pub(crate) enum Step<'a> {
 impl Assembler {
     /// Takes bytes of frames off the front of `input` up to the end of a message; `None`: none ends
     /// there. The frames must be unmasked, and every header whole, as they are where a scanner has passed.
-    pub(crate) fn next<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<'i>> {
+    pub(crate) fn next<'i>(&mut self, input: &mut &'i [u8]) -> Option<AssemblyStep<'i>> {
         while !input.is_empty() {
             if self.left == 0 {
                 let header = Header::parse(input).ok()??;
@@ -44,13 +44,13 @@ impl Assembler {
             self.payload.extend_from_slice(now);
             *input = rest;
             if self.skip(n as u64) {
-                return Some(Step::Assembled);
+                return Some(AssemblyStep::Assembled);
             }
         }
         None
     }
 
-    fn begin<'i>(&mut self, header: &Header, input: &mut &'i [u8]) -> Option<Step<'i>> {
+    fn begin<'i>(&mut self, header: &Header, input: &mut &'i [u8]) -> Option<AssemblyStep<'i>> {
         let first = !std::mem::replace(&mut self.open, true);
         if first {
             self.text = header.opcode == Opcode::Text;
@@ -58,11 +58,11 @@ impl Assembler {
         let whole = usize::try_from(header.payload_len).ok().and_then(|len| input.split_at_checked(len));
         if let (true, true, Some((payload, rest))) = (first, header.fin, whole) {
             (self.open, *input) = (false, rest);
-            return Some(Step::Whole { text: self.text, payload });
+            return Some(AssemblyStep::Whole { text: self.text, payload });
         }
         (self.left, self.fin) = (header.payload_len, header.fin);
         // An empty last fragment has no payload that could end it.
-        if self.skip(0) { Some(Step::Assembled) } else { None }
+        if self.skip(0) { Some(AssemblyStep::Assembled) } else { None }
     }
 
     /// Room for payload bytes that need no look, in the payload.
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::websocket::frame::encode_header;
     use crate::websocket::scanner::tests::cut;
-    use crate::websocket::scanner::{Scanner, Sender};
+    use crate::websocket::scanner::{FrameSender, Scanner};
 
     fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
         let (header, len) = encode_header(fin, opcode, payload.len() as u64, None);
@@ -108,7 +108,7 @@ mod tests {
     /// The messages of a stream that comes in pieces. `direct`: payload goes past the scanner where it can.
     fn assemble<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, direct: bool) -> Vec<(bool, Vec<u8>)> {
         let (mut scanner, mut open, mut got) =
-            (Scanner::new(Sender::Backend, 1 << 24, false), Assembler::default(), Vec::new());
+            (Scanner::new(FrameSender::Backend, 1 << 24, false), Assembler::default(), Vec::new());
         for mut piece in pieces {
             while !piece.is_empty() {
                 if direct && scanner.remaining() > 0 {
@@ -128,8 +128,8 @@ mod tests {
                 let mut input = data.bytes;
                 while let Some(step) = open.next(&mut input) {
                     got.push(match step {
-                        Step::Whole { text, payload } => (text, payload.to_vec()),
-                        Step::Assembled => open.take(),
+                        AssemblyStep::Whole { text, payload } => (text, payload.to_vec()),
+                        AssemblyStep::Assembled => open.take(),
                     });
                 }
             }
@@ -169,7 +169,9 @@ mod tests {
     fn a_message_that_lies_in_the_input_is_not_copied() {
         let bytes = frame(true, Opcode::Binary, b"here");
         let (mut open, mut input) = (Assembler::default(), bytes.as_slice());
-        let Some(Step::Whole { text: false, payload }) = open.next(&mut input) else { panic!("whole") };
+        let Some(AssemblyStep::Whole { text: false, payload }) = open.next(&mut input) else {
+            panic!("whole")
+        };
         assert_eq!(payload.as_ptr(), bytes[2..].as_ptr());
         assert_eq!((open.len(), open.payload.capacity()), (0, 0));
     }

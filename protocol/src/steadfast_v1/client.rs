@@ -91,7 +91,7 @@ pub struct Outgoing {
 
 /// Where the one connection stands.
 #[derive(Debug)]
-enum Link {
+enum LinkPhase {
     /// There is none. The next attempt is due at this time; `None` until `advance` has chosen one.
     Waiting {
         at: Option<Time>,
@@ -123,14 +123,14 @@ struct Open {
 
 /// The session that the broker has for the client.
 #[derive(Debug)]
-struct Held {
+struct HeldSession {
     token: Token,
     window: Duration,
 }
 
 /// The application has said goodbye.
 #[derive(Debug)]
-struct Goodbye {
+struct ClientClosing {
     until: Time,
     code: u16,
     reason: String,
@@ -140,8 +140,8 @@ struct Goodbye {
 #[derive(Debug)]
 pub struct Client {
     config: Config,
-    link: Link,
-    held: Option<Held>,
+    link: LinkPhase,
+    held: Option<HeldSession>,
     outbox: Outbox,
     inbox: Inbox,
     /// The application's subprotocol, as the last server to agree on one chose it.
@@ -154,7 +154,7 @@ pub struct Client {
     apart: Option<Time>,
     /// The driver can read: silence is the broker's.
     reading: bool,
-    goodbye: Option<Goodbye>,
+    goodbye: Option<ClientClosing>,
     hang_up: Option<Command>,
     events: VecDeque<Event>,
 }
@@ -163,7 +163,7 @@ impl Client {
     /// A client that wants to connect at once.
     pub fn new(config: Config, now: Time) -> Client {
         Client {
-            link: Link::Waiting { at: Some(now) },
+            link: LinkPhase::Waiting { at: Some(now) },
             held: None,
             outbox: Outbox::new(config.buffer),
             inbox: Inbox::default(),
@@ -188,7 +188,7 @@ impl Client {
     /// When there is no room, it is too big, or the client is closed.
     pub fn send(&mut self, text: bool, payload: &[u8]) -> Result<u64, SendError> {
         let (len, limit) = (payload.len(), self.config.message_limit);
-        if self.goodbye.is_some() || matches!(self.link, Link::Over) {
+        if self.goodbye.is_some() || matches!(self.link, LinkPhase::Over) {
             Err(SendError::Closed)
         } else if len > limit {
             Err(SendError::TooBig { len, limit })
@@ -202,11 +202,11 @@ impl Client {
     /// Says Close once everything is written, and is over when that is answered, or after
     /// [`Config::close_timeout`]. A reason longer than 123 bytes is cut (RFC 6455, 5.5).
     pub fn close(&mut self, now: Time, code: u16, reason: &str) {
-        if self.goodbye.is_some() || matches!(self.link, Link::Over) {
+        if self.goodbye.is_some() || matches!(self.link, LinkPhase::Over) {
             return;
         }
         let reason = reason[..reason.floor_char_boundary(REASON_MAX)].to_owned();
-        self.goodbye = Some(Goodbye { until: now + self.config.close_timeout, code, reason });
+        self.goodbye = Some(ClientClosing { until: now + self.config.close_timeout, code, reason });
         if self.held.is_none() && self.outbox.is_delivered() {
             self.drop_connection(None);
             self.end(Cause::Asked);
@@ -217,7 +217,7 @@ impl Client {
 
     /// The connection is there; the server has agreed on this subprotocol.
     pub fn handle_connected(&mut self, now: Time, protocol: Option<&str>) {
-        if !matches!(self.link, Link::Connecting { .. }) {
+        if !matches!(self.link, LinkPhase::Connecting { .. }) {
             return;
         }
         let offered = Offer::parse(&Offer::entries(&self.config.protocols, None).join(","));
@@ -229,7 +229,7 @@ impl Client {
         match chosen {
             Some(application) => {
                 self.protocol = application.cloned();
-                self.link = Link::Greeting { until: now + self.config.connect_timeout };
+                self.link = LinkPhase::Greeting { until: now + self.config.connect_timeout };
             }
             None => self.abandon(now, Loss::Incompatible),
         }
@@ -237,7 +237,7 @@ impl Client {
 
     /// The connection could not be made.
     pub fn handle_connect_failed(&mut self, now: Time) {
-        if matches!(self.link, Link::Connecting { .. }) {
+        if matches!(self.link, LinkPhase::Connecting { .. }) {
             self.lose(now, Loss::Unreachable);
         }
     }
@@ -245,7 +245,7 @@ impl Client {
     /// A data message has come, whole. `Some`: it is the application's, with this seq, and its payload is
     /// behind its first byte.
     pub fn handle_message(&mut self, now: Time, text: bool, message: &[u8]) -> Option<u64> {
-        if !matches!(self.link, Link::Greeting { .. } | Link::Open(_) | Link::Leaving) {
+        if !matches!(self.link, LinkPhase::Greeting { .. } | LinkPhase::Open(_) | LinkPhase::Leaving) {
             return None;
         }
         self.handle_alive(now);
@@ -259,7 +259,7 @@ impl Client {
     /// Something else has come, such as a ping or a part of a message: the broker is alive. It is as well if
     /// the connection takes more after it was full; while a long message is written, nothing need come.
     pub fn handle_alive(&mut self, now: Time) {
-        if let Link::Open(open) = &mut self.link {
+        if let LinkPhase::Open(open) = &mut self.link {
             (open.heard, open.asked, open.query) = (now, None, false);
         }
     }
@@ -282,10 +282,10 @@ impl Client {
         }
         self.inbox.advance(now);
         match &mut self.link {
-            Link::Connecting { until } | Link::Greeting { until } if *until <= now => {
+            LinkPhase::Connecting { until } | LinkPhase::Greeting { until } if *until <= now => {
                 self.abandon(now, Loss::Timeout);
             }
-            Link::Open(open) if self.reading => match open.asked {
+            LinkPhase::Open(open) if self.reading => match open.asked {
                 Some(until) if until <= now => self.abandon(now, Loss::Silent),
                 None if open.heard + self.config.silence <= now => {
                     (open.asked, open.query) = (Some(now + self.config.answer), true);
@@ -294,7 +294,7 @@ impl Client {
             },
             _ => {}
         }
-        if let Link::Waiting { at: at @ None } = &mut self.link {
+        if let LinkPhase::Waiting { at: at @ None } = &mut self.link {
             *at = Some(now + self.config.backoff(self.attempts, entropy()));
         }
     }
@@ -307,14 +307,14 @@ impl Client {
             return Some(command);
         }
         match (&self.link, &self.goodbye) {
-            (Link::Waiting { at: Some(at) }, _) if *at <= now => {
+            (LinkPhase::Waiting { at: Some(at) }, _) if *at <= now => {
                 self.attempts = self.attempts.saturating_add(1);
-                self.link = Link::Connecting { until: now + self.config.connect_timeout };
+                self.link = LinkPhase::Connecting { until: now + self.config.connect_timeout };
                 Some(Command::Connect { protocols: self.entries(), attempt: self.attempts })
             }
-            (Link::Open(open), Some(goodbye)) if open.confirmed && !self.outbox.has_next() => {
+            (LinkPhase::Open(open), Some(goodbye)) if open.confirmed && !self.outbox.has_next() => {
                 let close = Command::Close { code: goodbye.code, reason: goodbye.reason.clone() };
-                self.link = Link::Leaving;
+                self.link = LinkPhase::Leaving;
                 Some(close)
             }
             _ => None,
@@ -324,7 +324,7 @@ impl Client {
     /// The next message to write. To be asked when the connection takes one, since what was given here
     /// counts as written.
     pub fn poll_transmit(&mut self, now: Time) -> Option<Outgoing> {
-        let Link::Open(open) = &mut self.link else { return None };
+        let LinkPhase::Open(open) = &mut self.link else { return None };
         if !std::mem::replace(&mut open.confirmed, true) {
             return Some(outgoing(FromClient::Ack(self.inbox.take_all())));
         }
@@ -347,14 +347,14 @@ impl Client {
     /// When [`Client::advance`] is to be called at the latest.
     pub fn poll_timeout(&self) -> Option<Time> {
         let (link, ack) = match &self.link {
-            Link::Waiting { at } => (at.or(Some(Time::ORIGIN)), None),
-            Link::Connecting { until } | Link::Greeting { until } => (Some(*until), None),
-            Link::Open(open) => {
+            LinkPhase::Waiting { at } => (at.or(Some(Time::ORIGIN)), None),
+            LinkPhase::Connecting { until } | LinkPhase::Greeting { until } => (Some(*until), None),
+            LinkPhase::Open(open) => {
                 let silence = open.asked.unwrap_or(open.heard + self.config.silence);
                 (self.reading.then_some(silence), self.inbox.due())
             }
-            Link::Leaving => (None, None),
-            Link::Over => return None,
+            LinkPhase::Leaving => (None, None),
+            LinkPhase::Over => return None,
         };
         let goodbye = self.goodbye.as_ref().map(|goodbye| goodbye.until);
         [link, ack, goodbye, self.gives_up()].into_iter().flatten().min().filter(|at| *at < Time::NEVER)
@@ -379,12 +379,12 @@ impl Client {
 
     /// Whether there is a connection that is welcomed.
     pub fn is_open(&self) -> bool {
-        matches!(self.link, Link::Open(_))
+        matches!(self.link, LinkPhase::Open(_))
     }
 
     /// Whether it is over.
     pub fn is_over(&self) -> bool {
-        matches!(self.link, Link::Over)
+        matches!(self.link, LinkPhase::Over)
     }
 
     /// Whether another message would be taken.

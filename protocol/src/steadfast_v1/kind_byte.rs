@@ -47,12 +47,12 @@ enum At {
     /// Behind the header of a message's first frame, in front of the kind byte.
     Kind(Header),
     /// Within a message, in a frame or between two.
-    Within(Kind),
+    Within(MessageKind),
 }
 
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum MessageKind {
     /// It is the application's.
     Message,
     /// It is for the broker.
@@ -107,7 +107,7 @@ impl Strip {
 
     /// The payload that follows goes to the ring as it is.
     pub(crate) fn in_message(&self) -> bool {
-        self.at == At::Within(Kind::Message) && self.left > 0
+        self.at == At::Within(MessageKind::Message) && self.left > 0
     }
 
     /// Counts `n` bytes of it that went there without a look.
@@ -170,7 +170,7 @@ impl Strip {
         self.mask = header.mask.unwrap_or_default();
         match self.at {
             At::Within(kind) => {
-                if let (Kind::Message, Some(ring)) = (kind, ring) {
+                if let (MessageKind::Message, Some(ring)) = (kind, ring) {
                     append(ring, bytes, header.fin && header.payload_len == 0);
                 }
                 Ok(())
@@ -191,29 +191,29 @@ impl Strip {
         self.left = header.payload_len - 1;
         self.mask = [b, c, d, a];
         self.at = At::Within(match kind {
-            MESSAGE => Kind::Message,
-            kind if FromClient::is_known(kind) => Kind::Text,
-            _ => Kind::Other,
+            MESSAGE => MessageKind::Message,
+            kind if FromClient::is_known(kind) => MessageKind::Text,
+            _ => MessageKind::Other,
         });
         match (self.at, ring) {
-            (At::Within(Kind::Message), Some(ring)) => {
+            (At::Within(MessageKind::Message), Some(ring)) => {
                 let (bytes, len) = encode_header(header.fin, header.opcode, self.left, Some(self.mask));
                 let follows = usize::try_from(self.left).unwrap_or(usize::MAX).min(present);
                 // Room for both, so that a small message takes one allocation.
                 ring.tail(len + follows);
                 append(ring, &bytes[..len], header.fin && self.left == 0);
             }
-            (At::Within(Kind::Text), _) => self.text.push(kind),
+            (At::Within(MessageKind::Text), _) => self.text.push(kind),
             _ => {}
         }
     }
 
-    fn payload(&mut self, kind: Kind, bytes: &[u8], ring: Option<&mut Ring>) -> Result<(), BadFrame> {
+    fn payload(&mut self, kind: MessageKind, bytes: &[u8], ring: Option<&mut Ring>) -> Result<(), BadFrame> {
         self.left -= bytes.len() as u64;
         match (kind, ring) {
-            (Kind::Message, Some(ring)) => append(ring, bytes, self.left == 0 && self.fin),
-            (Kind::Text, _) if self.text.len() + bytes.len() > TEXT_MAX => return Err(BadFrame),
-            (Kind::Text, _) => {
+            (MessageKind::Message, Some(ring)) => append(ring, bytes, self.left == 0 && self.fin),
+            (MessageKind::Text, _) if self.text.len() + bytes.len() > TEXT_MAX => return Err(BadFrame),
+            (MessageKind::Text, _) => {
                 let start = self.text.len();
                 self.text.extend_from_slice(bytes);
                 apply_mask(&mut self.text[start..], self.mask, 0);
@@ -230,7 +230,7 @@ impl Strip {
             return Ok(None);
         }
         self.at = At::Between;
-        if kind != Kind::Text {
+        if kind != MessageKind::Text {
             return Ok(None);
         }
         let text = std::mem::take(&mut self.text);

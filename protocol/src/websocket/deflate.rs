@@ -15,7 +15,7 @@ const NAME: &str = "permessage-deflate";
 
 /// What a client offered: the first well-formed permessage-deflate of its list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Offer {
+pub struct DeflateOffer {
     /// The largest window that the server may use, when the client limits it.
     server_max: Option<u8>,
     /// The client can limit its own window; with a value, it hints that it will not use more.
@@ -41,19 +41,19 @@ pub enum Mismatch {
     Windows,
 }
 
-impl Offer {
+impl DeflateOffer {
     /// The first usable offer in a `Sec-WebSocket-Extensions` value. An offer with parameters that
     /// the RFC does not know is passed over (RFC 7692, 5.1 and 7.1).
-    pub fn parse(header: &str) -> Option<Offer> {
-        header.split(',').find_map(|item| Offer::from_params(params(item)?))
+    pub fn parse(header: &str) -> Option<DeflateOffer> {
+        header.split(',').find_map(|item| DeflateOffer::from_params(params(item)?))
     }
 
-    fn from_params<'a>(params: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Option<Offer> {
-        let mut seen = Seen::default();
+    fn from_params<'a>(params: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Option<DeflateOffer> {
+        let mut seen = SeenParameters::default();
         for (name, value) in params {
             seen.take(name, value, true)?;
         }
-        Some(Offer { server_max: seen.server_bits.flatten(), client_max: seen.client_bits })
+        Some(DeflateOffer { server_max: seen.server_bits.flatten(), client_max: seen.client_bits })
     }
 
     /// The offer to the first backend: both sides without context, and the client's own windows.
@@ -124,14 +124,14 @@ impl Agreement {
 
 /// The parameters of one extension, each at most once (RFC 7692, 7.1).
 #[derive(Debug, Default)]
-struct Seen {
+struct SeenParameters {
     server_no_context: bool,
     client_no_context: bool,
     server_bits: Option<Option<u8>>,
     client_bits: Option<Option<u8>>,
 }
 
-impl Seen {
+impl SeenParameters {
     /// `None` when the parameter is unknown, repeated or malformed.
     fn take(&mut self, name: &str, value: Option<&str>, offer: bool) -> Option<()> {
         match (name, value) {
@@ -153,11 +153,11 @@ impl Seen {
 }
 
 /// A backend's answer: nothing, or permessage-deflate without context.
-fn answered(answer: &str) -> Result<Option<Seen>, Mismatch> {
+fn answered(answer: &str) -> Result<Option<SeenParameters>, Mismatch> {
     if answer.trim().is_empty() {
         return Ok(None);
     }
-    let mut seen = Seen::default();
+    let mut seen = SeenParameters::default();
     for (name, value) in params(answer).filter(|_| !answer.contains(',')).ok_or(Mismatch::Malformed)? {
         seen.take(name, value, false).ok_or(Mismatch::Malformed)?;
     }
@@ -190,13 +190,13 @@ mod tests {
 
     #[test]
     fn a_browsers_offer_gains_both_no_context_parameters() {
-        let offer = Offer::parse("permessage-deflate; client_max_window_bits").expect("an offer");
+        let offer = DeflateOffer::parse("permessage-deflate; client_max_window_bits").expect("an offer");
         assert_eq!(offer.to_backend(), format!("{BOTH}; client_max_window_bits"));
     }
 
     #[test]
     fn the_clients_own_limits_are_kept() {
-        let offer = Offer::parse(
+        let offer = DeflateOffer::parse(
             "x-other, permessage-deflate; server_max_window_bits=10; client_max_window_bits=\"12\"",
         );
         let offer = offer.expect("an offer");
@@ -216,15 +216,15 @@ mod tests {
             "permessage-deflate; new",
             "permessage-deflate; server_max_window_bits",
         ] {
-            assert_eq!(Offer::parse(header), None, "{header}");
+            assert_eq!(DeflateOffer::parse(header), None, "{header}");
         }
-        let second = Offer::parse("permessage-deflate; new, permessage-deflate");
-        assert_eq!(second, Some(Offer { server_max: None, client_max: None }));
+        let second = DeflateOffer::parse("permessage-deflate; new, permessage-deflate");
+        assert_eq!(second, Some(DeflateOffer { server_max: None, client_max: None }));
     }
 
     #[test]
     fn a_backends_answer() {
-        let offer = Offer::parse("permessage-deflate; client_max_window_bits").expect("an offer");
+        let offer = DeflateOffer::parse("permessage-deflate; client_max_window_bits").expect("an offer");
         assert_eq!(offer.accept(""), Ok(None));
         assert_eq!(
             offer.accept("permessage-deflate; client_no_context_takeover"),
@@ -234,7 +234,7 @@ mod tests {
         let agreed =
             offer.accept(&format!("{BOTH}; client_max_window_bits=11")).expect("usable").expect("agreed");
         assert_eq!(agreed.to_client(), format!("{BOTH}; client_max_window_bits=11"));
-        let plain = Offer::parse("permessage-deflate").expect("an offer");
+        let plain = DeflateOffer::parse("permessage-deflate").expect("an offer");
         assert_eq!(plain.accept(&format!("{BOTH}; client_max_window_bits=11")), Err(Mismatch::Malformed));
         assert_eq!(plain.accept(BOTH).expect("usable").expect("agreed").to_client(), BOTH);
     }
@@ -257,7 +257,7 @@ mod tests {
                 Some(bits) => format!("{BOTH}; client_max_window_bits={bits}"),
                 None => BOTH.to_owned(),
             };
-            let offer = Offer::parse(&offer).expect("an offer");
+            let offer = DeflateOffer::parse(&offer).expect("an offer");
             let agreed = offer.accept(&written(answered)).expect("usable").expect("agreed");
             assert_eq!(agreed.to_client(), written(told), "{offered:?} {answered:?}");
             // A next backend need not allow for more than the client will use.
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_client_always_forgets_its_context() {
-        let offer = Offer::parse("permessage-deflate").expect("an offer");
+        let offer = DeflateOffer::parse("permessage-deflate").expect("an offer");
         let agreed =
             offer.accept("permessage-deflate; server_no_context_takeover").expect("usable").expect("agreed");
         assert!(agreed.to_client().contains("client_no_context_takeover"));
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_next_backend_must_fit() {
-        let offer = Offer::parse("permessage-deflate; client_max_window_bits").expect("an offer");
+        let offer = DeflateOffer::parse("permessage-deflate; client_max_window_bits").expect("an offer");
         let first = format!("{BOTH}; server_max_window_bits=12; client_max_window_bits=11");
         let agreed = offer.accept(&first).expect("usable").expect("agreed");
         assert_eq!(agreed.to_backend(), format!("{BOTH}; server_max_window_bits=12"));

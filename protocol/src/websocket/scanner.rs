@@ -17,7 +17,7 @@ use crate::websocket::violation::Violation;
 
 /// Whose frames they are; it decides whether they must be masked (RFC 6455, 5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sender {
+pub enum FrameSender {
     /// Masked.
     Client,
     /// Not masked.
@@ -117,7 +117,7 @@ pub struct Scanner {
     message_len: u32,
     limit: u32,
     cut: Option<Box<Cut>>,
-    sender: Sender,
+    sender: FrameSender,
     /// Whether permessage-deflate is agreed, so that RSV1 may open a message.
     deflate: bool,
     /// The present data frame is its message's last.
@@ -129,7 +129,7 @@ pub struct Scanner {
 impl Scanner {
     /// A scanner for messages of at most `limit` bytes: the payload of all fragments as it is on
     /// the wire, and the headers of the fragments after the first.
-    pub fn new(sender: Sender, limit: u32, deflate: bool) -> Scanner {
+    pub fn new(sender: FrameSender, limit: u32, deflate: bool) -> Scanner {
         Scanner { remaining: 0, message_len: 0, limit, cut: None, sender, deflate, fin: false, open: false }
     }
 
@@ -225,8 +225,8 @@ impl Scanner {
         let Some(header) = header else { return Ok(None) };
         // RFC 6455, 5.1: a client masks all frames, a server none.
         match (self.sender, header.mask) {
-            (Sender::Client, None) => return Err(Violation::Unmasked),
-            (Sender::Backend, Some(_)) => return Err(Violation::Masked),
+            (FrameSender::Client, None) => return Err(Violation::Unmasked),
+            (FrameSender::Backend, Some(_)) => return Err(Violation::Masked),
             _ => {}
         }
         let first = matches!(header.opcode, Opcode::Text | Opcode::Binary);
@@ -411,11 +411,11 @@ pub(crate) mod tests {
     }
 
     fn client() -> Scanner {
-        Scanner::new(Sender::Client, 1000, false)
+        Scanner::new(FrameSender::Client, 1000, false)
     }
 
     fn backend() -> Scanner {
-        Scanner::new(Sender::Backend, 1000, true)
+        Scanner::new(FrameSender::Backend, 1000, true)
     }
 
     fn outcome(mut scanner: Scanner, bytes: &[u8]) -> Result<Seen, Violation> {

@@ -11,7 +11,7 @@ mod socket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast_protocol::session::{AckMode, Config, Opening, Session, SessionSide, State};
+use steadfast_protocol::session::{AckMode, Config, Opening, Session, SessionSide, Status};
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::steadfast_v1::client_wire::Resume;
 use steadfast_protocol::time::Time;
@@ -130,7 +130,7 @@ impl Hosted {
         self.stirred = true;
         for _ in 0..ROUNDS {
             let mut moved = self.take_client(ground) | self.poll_dial(ground, processes);
-            moved |= self.poll_target(ground, processes);
+            moved |= self.poll_successor(ground, processes);
             if self.ends_here(ground) {
                 continue;
             }
@@ -200,7 +200,7 @@ impl Hosted {
     /// The client cannot come back any more, or the session ends anyway.
     fn is_ending(&self, now: Time) -> bool {
         let lost = self.away_until.is_some_and(|until| until <= now);
-        lost || self.machine.state() == State::Closing || self.machine.ended().is_some()
+        lost || self.machine.status() == Status::Closing || self.machine.ended().is_some()
     }
 
     fn write(&mut self, ground: &mut Ground) -> bool {
@@ -290,7 +290,7 @@ impl Hosted {
 
     /// Where it stands, in a line.
     pub(crate) fn standing(&self) -> String {
-        let (state, kept, due) = (self.machine.state(), self.machine.buffered(), self.due);
+        let (state, kept, due) = (self.machine.status(), self.machine.buffered(), self.due);
         format!("{}: {state:?}, {kept} bytes kept, due {due:?}, {:?}; ", self.name, self.connections())
     }
 
@@ -300,7 +300,7 @@ impl Hosted {
     }
 
     /// The next service is connected, and waits.
-    fn holds_target(&self) -> bool {
+    fn holds_successor(&self) -> bool {
         self.target.as_ref().is_some_and(|target| target.socket().is_some())
     }
 

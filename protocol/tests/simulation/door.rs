@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use steadfast_protocol::session::{ClientKind, Config, Opening, State};
+use steadfast_protocol::session::{ClientKind, Config, Opening, Status};
 use steadfast_protocol::steadfast_v1::client_wire::{Offer, Reason, Resume};
 use steadfast_protocol::time::Time;
 
@@ -127,10 +127,10 @@ impl Door {
         machine.resumable(&resume).inspect_err(|reason| {
             // One that is not waited for may have been sent away while a service is looked for.
             let away = self.config.resume_window.is_zero()
-                && matches!(machine.state(), State::Waiting | State::Dialing);
+                && matches!(machine.status(), Status::Waiting | Status::Dialing);
             let truth = &mut ground.truths[number];
             truth.over |= away && *reason == Reason::Unknown;
-            let over = machine.state() == State::Closing || truth.over;
+            let over = machine.status() == Status::Closing || truth.over;
             assert!(*reason != Reason::Unknown || over, "a session that lives is not known");
         })?;
         Ok((found, resume))

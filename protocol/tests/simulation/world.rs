@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use steadfast_protocol::session::State;
+use steadfast_protocol::session::Status;
 use steadfast_protocol::steadfast_v1::client::Fate;
 use steadfast_protocol::time::Time;
 
@@ -210,7 +210,7 @@ impl World {
         }
         let Some(hosted) = self.present() else { return false };
         let (buffered, open, session) =
-            (hosted.machine.buffered(), hosted.machine.state() != State::Closing, hosted.session);
+            (hosted.machine.buffered(), hosted.machine.status() != Status::Closing, hosted.session);
         let truth = self.ground.truth(session);
         let capsule = truth.capsule.as_ref().map_or(0, Vec::len);
         let all = truth.committed == truth.received().len() as u64 && got == truth.outputs.len() as u64;

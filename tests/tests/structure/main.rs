@@ -1,5 +1,5 @@
 //! How the code of this project is laid out: modules without circles, folders of a size to look over, each with a head
-//! that says what it is for, and all of them in the map of ARCHITECTURE.md.
+//! that says what it is for, all of them in the map of ARCHITECTURE.md, and names with one meaning each.
 //!
 //! The sources are read as a compiler would read them, without what only tests see: `source` makes modules of files,
 //! `collect` finds the names in one file, `resolve` the places where they are defined, `circles` what leads back to
@@ -9,6 +9,7 @@ mod circles;
 mod collect;
 mod folders;
 mod map;
+mod names;
 mod planted;
 mod resolve;
 mod source;

@@ -19,13 +19,13 @@ pub(super) struct Filter {
     pool: Option<String>,
     backend: Option<String>,
     state: Option<String>,
-    client: Option<Client>,
+    client: Option<ClientAddress>,
     listener: Option<SocketAddr>,
 }
 
 /// A client's address, with its port or without.
 #[derive(Debug, PartialEq, Eq)]
-enum Client {
+enum ClientAddress {
     Address(IpAddr),
     Socket(SocketAddr),
 }
@@ -36,12 +36,12 @@ pub(super) enum After {
     /// Behind this session, which must be there yet.
     Session(u128),
     /// Behind the place that a session had, whether it is there or not.
-    Place(Place),
+    Place(PagePosition),
 }
 
 /// A session's place in the order of all: by age, and among those of one moment by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct PagePosition {
     /// Microseconds since the clock's origin.
     began: u64,
     id: u128,
@@ -49,19 +49,19 @@ pub(super) struct Place {
 
 /// One page of a list.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Search {
+pub(super) struct SessionSearch {
     pub(super) filter: Filter,
     pub(super) limit: usize,
     pub(super) after: Option<After>,
 }
 
-impl Place {
-    pub(super) fn of(entry: &Entry) -> Place {
-        Place::new(entry.began, entry.id)
+impl PagePosition {
+    pub(super) fn of(entry: &Entry) -> PagePosition {
+        PagePosition::new(entry.began, entry.id)
     }
 
-    fn new(began: Time, id: u128) -> Place {
-        Place { began: began.since_origin().as_micros() as u64, id }
+    fn new(began: Time, id: u128) -> PagePosition {
+        PagePosition { began: began.since_origin().as_micros() as u64, id }
     }
 
     /// As [`After`] is written: `1f3a-` and the id. The id alone is not enough, since the session may have
@@ -71,14 +71,14 @@ impl Place {
     }
 }
 
-impl Search {
+impl SessionSearch {
     /// Reads the query of a request.
     ///
     /// # Errors
     ///
     /// What cannot be understood, and what is expected.
-    pub(super) fn parse(query: &str) -> Result<Search, String> {
-        let mut search = Search { filter: Filter::default(), limit: LIMIT, after: None };
+    pub(super) fn parse(query: &str) -> Result<SessionSearch, String> {
+        let mut search = SessionSearch { filter: Filter::default(), limit: LIMIT, after: None };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             search.take(&name, &value)?;
         }
@@ -107,8 +107,8 @@ impl Search {
 impl Filter {
     /// Whether a session is wanted. What is cheap to tell comes first: the rest takes the entry's lock.
     pub(super) fn matches(&self, entry: &Arc<Entry>) -> bool {
-        self.pool.as_deref().is_none_or(|pool| *pool == *entry.gate.pool.name)
-            && self.listener.is_none_or(|listener| listener == entry.gate.address)
+        self.pool.as_deref().is_none_or(|pool| *pool == *entry.binding.pool.name)
+            && self.listener.is_none_or(|listener| listener == entry.binding.address)
             && self.client.as_ref().is_none_or(|client| client.is(entry.client()))
             && self.matches_core(entry)
     }
@@ -118,24 +118,24 @@ impl Filter {
             return true;
         }
         let core = entry.core();
-        let backend = core.seat.as_ref().map(|seat| seat.backend().name.as_str());
-        self.state.as_deref().is_none_or(|state| state == core.machine.state().name())
+        let backend = core.lease.as_ref().map(|lease| lease.backend().name.as_str());
+        self.state.as_deref().is_none_or(|state| state == core.machine.status().name())
             && self.backend.as_deref().is_none_or(|wanted| backend == Some(wanted))
     }
 }
 
-impl Client {
+impl ClientAddress {
     fn is(&self, address: SocketAddr) -> bool {
         match self {
-            Client::Address(ip) => ip.to_canonical() == address.ip().to_canonical(),
-            Client::Socket(socket) => *socket == address,
+            ClientAddress::Address(ip) => ip.to_canonical() == address.ip().to_canonical(),
+            ClientAddress::Socket(socket) => *socket == address,
         }
     }
 }
 
-fn client(text: &str) -> Result<Client, String> {
-    let address = text.parse().map(Client::Address);
-    address.or_else(|_| text.parse().map(Client::Socket)).map_err(|_| {
+fn client(text: &str) -> Result<ClientAddress, String> {
+    let address = text.parse().map(ClientAddress::Address);
+    address.or_else(|_| text.parse().map(ClientAddress::Socket)).map_err(|_| {
         format!("client: expected an address such as 192.0.2.1 or 192.0.2.1:50000, found {text:?}")
     })
 }
@@ -151,7 +151,7 @@ fn limit(text: &str) -> Result<usize, String> {
 
 fn after(text: &str) -> Result<After, String> {
     let place = text.split_once('-').map(|(began, id)| {
-        let place = Place { began: u64::from_str_radix(began, 16).ok()?, id: session_id(id)? };
+        let place = PagePosition { began: u64::from_str_radix(began, 16).ok()?, id: session_id(id)? };
         Some(After::Place(place))
     });
     let read = place.unwrap_or_else(|| session_id(text).map(After::Session));
@@ -168,21 +168,21 @@ mod tests {
 
     #[test]
     fn nothing_asked_is_the_first_page_of_all() {
-        let all = Search { filter: Filter::default(), limit: 1000, after: None };
-        assert_eq!(Search::parse(""), Ok(all));
+        let all = SessionSearch { filter: Filter::default(), limit: 1000, after: None };
+        assert_eq!(SessionSearch::parse(""), Ok(all));
     }
 
     #[test]
     fn everything_can_be_asked_at_once() {
         let query = "pool=chat&backend=chat.internal%2F10.0.0.1%3A9001&state=relaying&client=192.0.2.1\
                      &listener=127.0.0.1:8080&limit=5";
-        let search = Search::parse(query).expect("a sound query");
+        let search = SessionSearch::parse(query).expect("a sound query");
         assert_eq!(search.limit, 5);
         let filter = Filter {
             pool: Some("chat".to_owned()),
             backend: Some("chat.internal/10.0.0.1:9001".to_owned()),
             state: Some("relaying".to_owned()),
-            client: Some(Client::Address([192, 0, 2, 1].into())),
+            client: Some(ClientAddress::Address([192, 0, 2, 1].into())),
             listener: Some(([127, 0, 0, 1], 8080).into()),
         };
         assert_eq!(search.filter, filter);
@@ -202,7 +202,7 @@ mod tests {
             ("after=zz-000102030405060708090a0b0c0d0e0f", "next"),
             ("pol=chat", "pol"),
         ] {
-            let sentence = Search::parse(query).expect_err(query);
+            let sentence = SessionSearch::parse(query).expect_err(query);
             assert!(sentence.contains(part), "{query}: {sentence}");
         }
     }
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_place_is_written_and_read() {
         let id = session_id(ID).expect("an id");
-        let place = Place::new(Time::after_origin(Duration::from_micros(0x1f3a)), id);
+        let place = PagePosition::new(Time::after_origin(Duration::from_micros(0x1f3a)), id);
         assert_eq!(place.written(), format!("1f3a-{ID}"));
         assert_eq!(after(&place.written()), Ok(After::Place(place)));
         assert_eq!(after(ID), Ok(After::Session(id)));
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn places_are_in_the_order_of_age() {
-        let at = |micros, id| Place::new(Time::after_origin(Duration::from_micros(micros)), id);
+        let at = |micros, id| PagePosition::new(Time::after_origin(Duration::from_micros(micros)), id);
         assert!(at(1, 9) < at(2, 1) && at(2, 1) < at(2, 2));
     }
 }

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use crate::operations::State;
+use crate::operations::OperationState;
 
 /// A backend of `/api/v1/backends`.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Backend {
+pub(crate) struct BackendReply {
     pub(crate) pool: String,
     pub(crate) name: String,
     pub(crate) address: String,
@@ -26,7 +26,7 @@ pub(crate) struct Backend {
 
 /// A session of `/api/v1/sessions`.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Session {
+pub(crate) struct SessionReply {
     /// 32 hex digits.
     pub(crate) id: String,
     pub(crate) pool: String,
@@ -38,12 +38,12 @@ pub(crate) struct Session {
     #[serde(default)]
     pub(crate) moves: usize,
     pub(crate) buffered_bytes: usize,
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: LedgerReply,
 }
 
 /// What has become of a session's messages: of both directions there, one is read.
 #[derive(Debug, Clone, Copy, Deserialize)]
-pub(crate) struct Ledger {
+pub(crate) struct LedgerReply {
     /// Client to backend.
     pub(crate) up: Messages,
 }
@@ -61,7 +61,7 @@ pub(crate) struct Messages {
 
 /// A listener of `/api/v1/listeners`.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Listener {
+pub(crate) struct ListenerReply {
     pub(crate) address: String,
     pub(crate) pool: Option<String>,
     pub(crate) paused: bool,
@@ -70,20 +70,20 @@ pub(crate) struct Listener {
 
 /// An operation of `/api/v1/operations`.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Operation {
+pub(crate) struct OperationReply {
     pub(crate) id: String,
     pub(crate) kind: String,
     pub(crate) pool: String,
     pub(crate) backend: Option<String>,
-    pub(crate) state: State,
+    pub(crate) state: OperationState,
     pub(crate) message: String,
     pub(crate) elapsed_ms: u64,
-    pub(crate) sessions: Counts,
+    pub(crate) sessions: CountsReply,
 }
 
 /// What has become of an operation's sessions.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
-pub(crate) struct Counts {
+pub(crate) struct CountsReply {
     pub(crate) total: usize,
     pub(crate) moved: usize,
     pub(crate) forced: usize,
@@ -97,42 +97,42 @@ pub(crate) struct Counts {
 
 #[derive(Deserialize)]
 pub(crate) struct Backends {
-    pub(crate) backends: Vec<Backend>,
+    pub(crate) backends: Vec<BackendReply>,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct OneBackend {
-    pub(crate) backend: Backend,
+    pub(crate) backend: BackendReply,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Sessions {
-    pub(crate) sessions: Vec<Session>,
+pub(crate) struct SessionsReply {
+    pub(crate) sessions: Vec<SessionReply>,
     pub(crate) total: usize,
     pub(crate) next: Option<String>,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct OneSession {
-    pub(crate) session: Session,
+    pub(crate) session: SessionReply,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Listeners {
-    pub(crate) listeners: Vec<Listener>,
+pub(crate) struct ListenersReply {
+    pub(crate) listeners: Vec<ListenerReply>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Operations {
-    pub(crate) operations: Vec<Operation>,
+pub(crate) struct OperationsReply {
+    pub(crate) operations: Vec<OperationReply>,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct OneOperation {
-    pub(crate) operation: Operation,
+    pub(crate) operation: OperationReply,
 }
 
-impl Backend {
+impl BackendReply {
     /// `POOL/NAME`, which no other backend has.
     pub(crate) fn full_name(&self) -> String {
         format!("{}/{}", self.pool, self.name)
@@ -145,9 +145,11 @@ mod tests {
 
     #[test]
     fn the_word_for_a_state_is_understood() {
-        for state in [State::Running, State::Waiting].into_iter().chain(State::ENDS) {
+        for state in
+            [OperationState::Running, OperationState::Waiting].into_iter().chain(OperationState::ENDS)
+        {
             let word = serde_json::json!(state.name());
-            assert_eq!(serde_json::from_value::<State>(word).expect("the word for it"), state);
+            assert_eq!(serde_json::from_value::<OperationState>(word).expect("the word for it"), state);
         }
     }
 }

@@ -10,13 +10,13 @@ use serde::Serialize;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Lists the backends of a running broker
-    Backends(Access),
+    Backends(AccessArguments),
     /// Lists sessions, the oldest first
-    Sessions(Sessions),
+    Sessions(SessionsArguments),
     /// Lists the listeners for clients
-    Listeners(Access),
+    Listeners(AccessArguments),
     /// Moves all sessions off a backend, which gets no new ones
-    Drain(Drain),
+    Drain(DrainArguments),
     /// Ends a drain; the backend takes sessions again
     Undrain(OfBackend),
     /// Gives a backend no new sessions; those it has stay
@@ -24,13 +24,13 @@ pub enum Command {
     /// Lets a disabled backend take sessions again
     Enable(OfBackend),
     /// Spreads a pool's sessions by the weights of its backends
-    Rebalance(Rebalance),
+    Rebalance(RebalanceArguments),
     /// Moves all sessions of a backend, or one session, at once, as if the backend had failed
-    Failover(Failover),
+    Failover(FailoverArguments),
     /// Closes a session toward both sides
     Abort(Abort),
     /// Lists drains and other operations, or shows, cancels or resumes one
-    Operations(Operations),
+    Operations(OperationsArguments),
     /// Has listeners take no new sessions; those that are there go on
     Pause(OfListener),
     /// Has paused listeners take sessions again
@@ -39,7 +39,7 @@ pub enum Command {
 
 /// Where the broker is, and how answers are shown. The token comes from STEADFAST_TOKEN alone.
 #[derive(Debug, Args)]
-pub struct Access {
+pub struct AccessArguments {
     /// The broker's admin listener, HOST:PORT
     #[arg(
         long, env = "STEADFAST_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:9000",
@@ -54,7 +54,7 @@ pub struct Access {
 
 /// Which sessions.
 #[derive(Debug, Args)]
-pub struct Sessions {
+pub struct SessionsArguments {
     /// Only those of this pool
     #[arg(long, value_name = "POOL")]
     pub pool: Option<String>,
@@ -85,12 +85,12 @@ pub struct Sessions {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub access: Access,
+    pub access: AccessArguments,
 }
 
 /// A backend to drain, and how.
 #[derive(Debug, Args)]
-pub struct Drain {
+pub struct DrainArguments {
     /// The backend: its name, or POOL/NAME
     pub name: String,
 
@@ -104,16 +104,16 @@ pub struct Drain {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub pace: Pace,
+    pub pace: PaceArguments,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub access: Access,
+    pub access: AccessArguments,
 }
 
 /// How an operation goes about it; without these, as the broker is configured.
 #[derive(Debug, Default, Args, Serialize)]
-pub struct Pace {
+pub struct PaceArguments {
     /// Sessions that are moved per second
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,12 +143,12 @@ pub struct OfBackend {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub access: Access,
+    pub access: AccessArguments,
 }
 
 /// A pool to spread anew, and how.
 #[derive(Debug, Args)]
-pub struct Rebalance {
+pub struct RebalanceArguments {
     /// The pool
     pub pool: String,
 
@@ -158,27 +158,27 @@ pub struct Rebalance {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub pace: Pace,
+    pub pace: PaceArguments,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub access: Access,
+    pub access: AccessArguments,
 }
 
 /// What is to leave its backend, and how.
 #[derive(Debug, Args)]
-pub struct Failover {
+pub struct FailoverArguments {
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
     pub who: Leaving,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub pace: Pace,
+    pub pace: PaceArguments,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub access: Access,
+    pub access: AccessArguments,
 }
 
 /// All sessions of a backend, or one session: one of the two is there.
@@ -209,12 +209,12 @@ pub struct Abort {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub access: Access,
+    pub access: AccessArguments,
 }
 
 /// All operations, or one and what to do with it.
 #[derive(Debug, Args)]
-pub struct Operations {
+pub struct OperationsArguments {
     /// The operation, such as drain-3
     pub id: Option<String>,
 
@@ -228,7 +228,7 @@ pub struct Operations {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub access: Access,
+    pub access: AccessArguments,
 }
 
 /// A listener, or all.
@@ -239,7 +239,7 @@ pub struct OfListener {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub access: Access,
+    pub access: AccessArguments,
 }
 
 fn address(text: &str) -> Result<String, String> {
@@ -272,10 +272,10 @@ mod tests {
 
     #[test]
     fn a_pace_has_only_what_was_said() {
-        let json = |pace: &Pace| serde_json::to_string(pace).expect("JSON");
-        assert_eq!(json(&Pace::default()), "{}");
+        let json = |pace: &PaceArguments| serde_json::to_string(pace).expect("JSON");
+        assert_eq!(json(&PaceArguments::default()), "{}");
         let time_limit = Some(Duration::from_secs(300));
-        let pace = Pace { rate: Some(5), time_limit, ..Pace::default() };
+        let pace = PaceArguments { rate: Some(5), time_limit, ..PaceArguments::default() };
         assert_eq!(json(&pace), r#"{"rate":5,"time_limit_ms":300000}"#);
     }
 }

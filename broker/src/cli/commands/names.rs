@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::trouble::Trouble;
-use crate::api::client::views::Backend;
+use crate::api::client::views::BackendReply;
 use crate::cli::exit::Exit;
 
 /// How alike two names are (Jaro-Winkler, 0 to 1) before one is offered for the other. `b1` and `b9` are.
@@ -14,9 +14,9 @@ const OFFERED_MAX: usize = 5;
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The backend that is called `name`, or `POOL/NAME`. One that was taken away is not meant.
-pub(super) fn find(name: &str, backends: &[Backend]) -> Result<Backend, Trouble> {
+pub(super) fn find(name: &str, backends: &[BackendReply]) -> Result<BackendReply, Trouble> {
     let there = || backends.iter().filter(|backend| backend.state != "removed");
-    let called: Vec<&Backend> =
+    let called: Vec<&BackendReply> =
         there().filter(|backend| backend.name == name || backend.full_name() == name).collect();
     match called[..] {
         [one] => Ok(one.clone()),
@@ -26,12 +26,12 @@ pub(super) fn find(name: &str, backends: &[Backend]) -> Result<Backend, Trouble>
 }
 
 /// The path of a backend in the API.
-pub(super) fn path(backend: &Backend) -> String {
+pub(super) fn path(backend: &BackendReply) -> String {
     format!("/api/v1/pools/{}/backends/{}", segment(&backend.pool), segment(&backend.name))
 }
 
 /// Where the API counts a backend's sessions.
-pub(super) fn sessions_of(backend: &Backend) -> String {
+pub(super) fn sessions_of(backend: &BackendReply) -> String {
     format!("/api/v1/sessions?pool={}&backend={}&limit=1", segment(&backend.pool), segment(&backend.name))
 }
 
@@ -45,7 +45,7 @@ pub(super) fn segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
-fn unknown<'a>(name: &str, backends: impl Iterator<Item = &'a Backend>) -> Trouble {
+fn unknown<'a>(name: &str, backends: impl Iterator<Item = &'a BackendReply>) -> Trouble {
     let mut alike: Vec<(f64, String)> = backends
         .map(|backend| {
             let full = backend.full_name();
@@ -62,7 +62,7 @@ fn unknown<'a>(name: &str, backends: impl Iterator<Item = &'a Backend>) -> Troub
     Trouble::new(Exit::NotFound, format!("no pool has a backend named {name:?}; {hint}"))
 }
 
-fn ambiguous(name: &str, called: &[&Backend]) -> Trouble {
+fn ambiguous(name: &str, called: &[&BackendReply]) -> Trouble {
     let mut names: Vec<String> = called.iter().map(|backend| backend.full_name()).collect();
     let more = names.len().saturating_sub(OFFERED_MAX);
     names.truncate(OFFERED_MAX);
@@ -75,8 +75,8 @@ fn ambiguous(name: &str, called: &[&Backend]) -> Trouble {
 mod tests {
     use super::*;
 
-    fn backend(pool: &str, name: &str, state: &str) -> Backend {
-        Backend {
+    fn backend(pool: &str, name: &str, state: &str) -> BackendReply {
+        BackendReply {
             pool: pool.to_owned(),
             name: name.to_owned(),
             address: "127.0.0.1:1".to_owned(),
@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    fn all() -> Vec<Backend> {
+    fn all() -> Vec<BackendReply> {
         vec![
             backend("chat", "b1", "up"),
             backend("chat", "b2", "up"),

@@ -6,48 +6,48 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::say;
-use crate::api::client::views::{Counts, Operation};
+use crate::api::client::views::{CountsReply, OperationReply};
 
 /// Lines come no faster.
 const BETWEEN_LINES: Duration = Duration::from_secs(1);
 
 /// Where progress is shown.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(super) enum ProgressDisplay {
     Bar(ProgressBar),
-    Lines(Lines),
+    Lines(ProgressLines),
     /// Only the end is wanted.
     Silent,
 }
 
 /// What was said last, and when.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct ProgressLines {
     said: Option<(String, Instant)>,
 }
 
-impl Progress {
+impl ProgressDisplay {
     /// `silent`: nothing but the end is to be printed.
-    pub(super) fn new(silent: bool) -> Progress {
+    pub(super) fn new(silent: bool) -> ProgressDisplay {
         if silent {
-            Progress::Silent
+            ProgressDisplay::Silent
         } else if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
-            Progress::Bar(bar())
+            ProgressDisplay::Bar(bar())
         } else {
-            Progress::Lines(Lines::default())
+            ProgressDisplay::Lines(ProgressLines::default())
         }
     }
 
-    pub(super) fn show(&mut self, operation: &Operation) {
+    pub(super) fn show(&mut self, operation: &OperationReply) {
         match self {
-            Progress::Bar(bar) => {
-                let Counts { total, remaining, .. } = operation.sessions;
+            ProgressDisplay::Bar(bar) => {
+                let CountsReply { total, remaining, .. } = operation.sessions;
                 bar.set_length(total as u64);
                 bar.set_position(total.saturating_sub(remaining) as u64);
                 bar.set_message(sentence(operation));
             }
-            Progress::Lines(lines) => lines.print(sentence(operation)),
-            Progress::Silent => {}
+            ProgressDisplay::Lines(lines) => lines.print(sentence(operation)),
+            ProgressDisplay::Silent => {}
         }
     }
 
@@ -55,23 +55,23 @@ impl Progress {
     pub(super) fn lost(&mut self, why: &str) {
         let sentence = format!("asking again: {why}");
         match self {
-            Progress::Bar(bar) => bar.set_message(sentence),
-            Progress::Lines(lines) => lines.print(sentence),
-            Progress::Silent => {}
+            ProgressDisplay::Bar(bar) => bar.set_message(sentence),
+            ProgressDisplay::Lines(lines) => lines.print(sentence),
+            ProgressDisplay::Silent => {}
         }
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressDisplay {
     /// What is printed next stands on a line of its own.
     fn drop(&mut self) {
-        if let Progress::Bar(bar) = self {
+        if let ProgressDisplay::Bar(bar) = self {
             bar.finish_and_clear();
         }
     }
 }
 
-impl Lines {
+impl ProgressLines {
     fn print(&mut self, line: String) {
         if let Some(line) = self.next(Instant::now(), line) {
             say(&format!("{line}\n"));
@@ -95,9 +95,9 @@ fn bar() -> ProgressBar {
 }
 
 /// Without what changes with time alone.
-fn sentence(operation: &Operation) -> String {
-    let Operation { id, state, message, sessions, .. } = operation;
-    let Counts { total, moved, forced, reconnected, failed, gone, remaining, moving } = sessions;
+fn sentence(operation: &OperationReply) -> String {
+    let OperationReply { id, state, message, sessions, .. } = operation;
+    let CountsReply { total, moved, forced, reconnected, failed, gone, remaining, moving } = sessions;
     let mut line = format!("{id} {}: {moved} of {total} moved, {remaining} left", state.name());
     let counts = [
         (moving, "moving"),
@@ -120,17 +120,18 @@ fn sentence(operation: &Operation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operations::State;
+    use crate::operations::OperationState;
 
-    fn operation(moved: usize, moving: usize, message: &str) -> Operation {
+    fn operation(moved: usize, moving: usize, message: &str) -> OperationReply {
         let remaining = 10 - moved;
-        let sessions = Counts { total: 10, moved, failed: 1, remaining, moving, ..Counts::default() };
-        Operation {
+        let sessions =
+            CountsReply { total: 10, moved, failed: 1, remaining, moving, ..CountsReply::default() };
+        OperationReply {
             id: "drain-3".to_owned(),
             kind: "drain".to_owned(),
             pool: "chat".to_owned(),
             backend: Some("b1".to_owned()),
-            state: State::Running,
+            state: OperationState::Running,
             message: message.to_owned(),
             elapsed_ms: 5,
             sessions,
@@ -153,7 +154,7 @@ mod tests {
     fn lines_come_when_something_changes_and_once_a_second() {
         let begun = Instant::now();
         let at = |ms| begun + Duration::from_millis(ms);
-        let mut lines = Lines::default();
+        let mut lines = ProgressLines::default();
         let mut next = |ms, line: &str| lines.next(at(ms), line.to_owned());
         assert_eq!(next(0, "one").as_deref(), Some("one"));
         assert_eq!(next(500, "two"), None, "too soon");

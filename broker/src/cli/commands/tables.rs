@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::api::client::views::{Backend, Listener, Operation, Session};
+use crate::api::client::views::{BackendReply, ListenerReply, OperationReply, SessionReply};
 
 /// How a column is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ColumnKind {
     Text,
     Number,
 }
 
-use Kind::{Number, Text};
+use ColumnKind::{Number, Text};
 
 /// `terminal`: its width in columns, if it is one.
-pub(super) fn backends(backends: &[Backend], terminal: Option<u16>) -> String {
+pub(super) fn backends(backends: &[BackendReply], terminal: Option<u16>) -> String {
     let head = [
         ("POOL", Text),
         ("BACKEND", Text),
@@ -28,7 +28,7 @@ pub(super) fn backends(backends: &[Backend], terminal: Option<u16>) -> String {
         ("OPERATION", Text),
         ("WHY", Text),
     ];
-    let row = |backend: &Backend| {
+    let row = |backend: &BackendReply| {
         vec![
             backend.pool.clone(),
             backend.name.clone(),
@@ -45,7 +45,7 @@ pub(super) fn backends(backends: &[Backend], terminal: Option<u16>) -> String {
 }
 
 /// `terminal`: as of [`backends`].
-pub(super) fn sessions(sessions: &[Session], terminal: Option<u16>) -> String {
+pub(super) fn sessions(sessions: &[SessionReply], terminal: Option<u16>) -> String {
     let head = [
         ("SESSION", Text),
         ("POOL", Text),
@@ -57,7 +57,7 @@ pub(super) fn sessions(sessions: &[Session], terminal: Option<u16>) -> String {
         ("MOVES", Number),
         ("BUFFERED", Number),
     ];
-    let row = |session: &Session| {
+    let row = |session: &SessionReply| {
         vec![
             session.id.clone(),
             session.pool.clone(),
@@ -74,9 +74,9 @@ pub(super) fn sessions(sessions: &[Session], terminal: Option<u16>) -> String {
 }
 
 /// `terminal`: as of [`backends`].
-pub(super) fn listeners(listeners: &[Listener], terminal: Option<u16>) -> String {
+pub(super) fn listeners(listeners: &[ListenerReply], terminal: Option<u16>) -> String {
     let head = [("LISTENER", Text), ("POOL", Text), ("STATE", Text), ("SESSIONS", Number)];
-    let row = |listener: &Listener| {
+    let row = |listener: &ListenerReply| {
         vec![
             listener.address.clone(),
             or_dash(listener.pool.as_deref()),
@@ -88,7 +88,7 @@ pub(super) fn listeners(listeners: &[Listener], terminal: Option<u16>) -> String
 }
 
 /// `terminal`: as of [`backends`].
-pub(super) fn operations(operations: &[Operation], terminal: Option<u16>) -> String {
+pub(super) fn operations(operations: &[OperationReply], terminal: Option<u16>) -> String {
     let head = [
         ("OPERATION", Text),
         ("POOL", Text),
@@ -102,7 +102,7 @@ pub(super) fn operations(operations: &[Operation], terminal: Option<u16>) -> Str
         ("REMAINING", Number),
         ("MESSAGE", Text),
     ];
-    let row = |operation: &Operation| {
+    let row = |operation: &OperationReply| {
         let counts = operation.sessions;
         vec![
             operation.id.clone(),
@@ -131,7 +131,11 @@ fn or_dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
 }
 
-fn table(head: &[(&str, Kind)], rows: impl Iterator<Item = Vec<String>>, terminal: Option<u16>) -> String {
+fn table(
+    head: &[(&str, ColumnKind)],
+    rows: impl Iterator<Item = Vec<String>>,
+    terminal: Option<u16>,
+) -> String {
     let mut table = Table::new();
     table.set_header(head.iter().map(|(name, _)| *name));
     table.add_rows(rows.map(|row| row.into_iter().map(|cell| printable(&cell)).collect::<Vec<_>>()));
@@ -164,8 +168,8 @@ fn printable(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn listener(address: &str, pool: Option<&str>, paused: bool, sessions: usize) -> Listener {
-        Listener { address: address.to_owned(), pool: pool.map(str::to_owned), paused, sessions }
+    fn listener(address: &str, pool: Option<&str>, paused: bool, sessions: usize) -> ListenerReply {
+        ListenerReply { address: address.to_owned(), pool: pool.map(str::to_owned), paused, sessions }
     }
 
     #[test]

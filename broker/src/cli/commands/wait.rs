@@ -7,12 +7,12 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::names;
-use super::progress::Progress;
+use super::progress::ProgressDisplay;
 use super::trouble::Trouble;
-use crate::api::client::views::{Backend, Backends, OneOperation, Operation, Sessions};
-use crate::api::client::{Answer, Api};
+use crate::api::client::views::{BackendReply, Backends, OneOperation, OperationReply, SessionsReply};
+use crate::api::client::{Api, ChangeReply};
 use crate::cli::exit::Exit;
-use crate::operations::State;
+use crate::operations::OperationState;
 
 /// From one look to the next.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -23,13 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Wait<'a> {
     pub(super) api: &'a Api,
     /// As it was before.
-    pub(super) backend: &'a Backend,
-    pub(super) progress: Progress,
+    pub(super) backend: &'a BackendReply,
+    pub(super) progress: ProgressDisplay,
 }
 
 /// What follows from a look.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum WaitVerdict {
     /// Look again.
     GoOn,
     Emptied,
@@ -44,7 +44,10 @@ impl Wait<'_> {
     /// # Errors
     /// It cannot begin, it has ended without having emptied the backend, the broker is out of reach, or the
     /// user waits no longer.
-    pub(super) async fn drain(mut self, body: &impl Serialize) -> Result<(Operation, Answer), Trouble> {
+    pub(super) async fn drain(
+        mut self,
+        body: &impl Serialize,
+    ) -> Result<(OperationReply, ChangeReply), Trouble> {
         let id = self.begin(body).await?;
         tokio::select! {
             followed = self.follow(&id) => followed,
@@ -72,13 +75,13 @@ impl Wait<'_> {
         }
     }
 
-    fn is_ours(&self, operation: &Operation) -> bool {
+    fn is_ours(&self, operation: &OperationReply) -> bool {
         operation.kind == "drain"
             && operation.pool == self.backend.pool
             && operation.backend.as_ref() == Some(&self.backend.name)
     }
 
-    async fn follow(&mut self, id: &str) -> Result<(Operation, Answer), Trouble> {
+    async fn follow(&mut self, id: &str) -> Result<(OperationReply, ChangeReply), Trouble> {
         loop {
             let (operation, answer) = self.look(id).await?;
             if !self.is_ours(&operation) {
@@ -88,16 +91,16 @@ impl Wait<'_> {
             if !operation.state.is_active() {
                 let backend = self.backend_now().await?;
                 match judge(operation.state, &backend) {
-                    Verdict::GoOn => {}
-                    Verdict::Emptied => return Ok((operation, answer)),
-                    Verdict::Ended => return Err(ended(&operation, &backend)),
+                    WaitVerdict::GoOn => {}
+                    WaitVerdict::Emptied => return Ok((operation, answer)),
+                    WaitVerdict::Ended => return Err(ended(&operation, &backend)),
                 }
             }
             sleep(INTERVAL).await;
         }
     }
 
-    async fn look(&mut self, id: &str) -> Result<(Operation, Answer), Trouble> {
+    async fn look(&mut self, id: &str) -> Result<(OperationReply, ChangeReply), Trouble> {
         let answer = self.ask(&format!("/api/v1/operations/{}", names::segment(id))).await;
         let answer = answer.map_err(|trouble| match trouble.exit {
             Exit::NotFound => forgotten(id),
@@ -107,18 +110,18 @@ impl Wait<'_> {
     }
 
     /// One that is in no list was taken away, perhaps with its pool, whose sessions stay.
-    async fn backend_now(&mut self) -> Result<Backend, Trouble> {
+    async fn backend_now(&mut self) -> Result<BackendReply, Trouble> {
         let Backends { backends } = self.ask("/api/v1/backends").await?.view()?;
         let wanted = self.backend.full_name();
         if let Some(backend) = backends.into_iter().find(|backend| backend.full_name() == wanted) {
             return Ok(backend);
         }
-        let Sessions { total, .. } = self.ask(&names::sessions_of(self.backend)).await?.view()?;
-        Ok(Backend { state: "removed".to_owned(), sessions: total, ..self.backend.clone() })
+        let SessionsReply { total, .. } = self.ask(&names::sessions_of(self.backend)).await?.view()?;
+        Ok(BackendReply { state: "removed".to_owned(), sessions: total, ..self.backend.clone() })
     }
 
     /// Asks until there is an answer, while the broker is out of reach for a moment.
-    async fn ask(&mut self, path: &str) -> Result<Answer, Trouble> {
+    async fn ask(&mut self, path: &str) -> Result<ChangeReply, Trouble> {
         let since = Instant::now();
         loop {
             match self.api.get(path).await {
@@ -140,18 +143,18 @@ impl Wait<'_> {
 }
 
 /// `state`: that of an operation that does nothing more.
-fn judge(state: State, backend: &Backend) -> Verdict {
+fn judge(state: OperationState, backend: &BackendReply) -> WaitVerdict {
     let stays_empty = matches!(backend.state.as_str(), "draining" | "disabled" | "removed");
     match (backend.sessions, state) {
-        (0, _) if stays_empty => Verdict::Emptied,
+        (0, _) if stays_empty => WaitVerdict::Emptied,
         // The last sessions give their places back a moment after they have moved.
-        (_, State::Done) if stays_empty => Verdict::GoOn,
-        _ => Verdict::Ended,
+        (_, OperationState::Done) if stays_empty => WaitVerdict::GoOn,
+        _ => WaitVerdict::Ended,
     }
 }
 
-fn ended(operation: &Operation, backend: &Backend) -> Trouble {
-    let Operation { id, state, message, .. } = operation;
+fn ended(operation: &OperationReply, backend: &BackendReply) -> Trouble {
+    let OperationReply { id, state, message, .. } = operation;
     let (name, word, left) = (backend.full_name(), &backend.state, backend.sessions);
     let sentence = format!(
         "{id} is {}, and {name} is {word} with {left} sessions: {message}; steadfast operations {id} shows it",
@@ -184,8 +187,8 @@ async fn interrupted() {
 mod tests {
     use super::*;
 
-    fn backend(state: &str, sessions: usize) -> Backend {
-        Backend {
+    fn backend(state: &str, sessions: usize) -> BackendReply {
+        BackendReply {
             pool: "chat".to_owned(),
             name: "b1".to_owned(),
             address: "127.0.0.1:1".to_owned(),
@@ -202,16 +205,16 @@ mod tests {
     #[test]
     fn only_an_empty_backend_that_stays_so_is_success() {
         for (state, word, sessions, expected) in [
-            (State::Done, "draining", 0, Verdict::Emptied),
-            (State::Done, "draining", 2, Verdict::GoOn),
-            (State::Done, "up", 0, Verdict::Ended),
-            (State::Done, "removed", 0, Verdict::Emptied),
-            (State::Expired, "draining", 0, Verdict::Emptied),
-            (State::Expired, "draining", 1, Verdict::Ended),
-            (State::Expired, "removed", 1, Verdict::Ended),
-            (State::Stopped, "draining", 3, Verdict::Ended),
-            (State::Cancelled, "up", 0, Verdict::Ended),
-            (State::Cancelled, "disabled", 0, Verdict::Emptied),
+            (OperationState::Done, "draining", 0, WaitVerdict::Emptied),
+            (OperationState::Done, "draining", 2, WaitVerdict::GoOn),
+            (OperationState::Done, "up", 0, WaitVerdict::Ended),
+            (OperationState::Done, "removed", 0, WaitVerdict::Emptied),
+            (OperationState::Expired, "draining", 0, WaitVerdict::Emptied),
+            (OperationState::Expired, "draining", 1, WaitVerdict::Ended),
+            (OperationState::Expired, "removed", 1, WaitVerdict::Ended),
+            (OperationState::Stopped, "draining", 3, WaitVerdict::Ended),
+            (OperationState::Cancelled, "up", 0, WaitVerdict::Ended),
+            (OperationState::Cancelled, "disabled", 0, WaitVerdict::Emptied),
         ] {
             assert_eq!(judge(state, &backend(word, sessions)), expected, "{state:?} {word} {sessions}");
         }

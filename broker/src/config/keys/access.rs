@@ -1,12 +1,12 @@
 //! Keys of `[access]` and `[route.access]`: who may come in.
 
 use super::{SESSIONS_MAX, Section};
-use crate::config::settings::Access;
+use crate::config::settings::AccessSettings;
 use crate::config::values::{network, origin};
 
 const RATE_MAX: u32 = 100_000;
 
-pub(super) fn access(section: &mut Section<'_>) -> Access {
+pub(super) fn access(section: &mut Section<'_>) -> AccessSettings {
     let network = "a network or an address";
     let allow = section.texts("allow", network, network::network);
     let deny = section.texts("deny", network, network::network);
@@ -16,7 +16,7 @@ pub(super) fn access(section: &mut Section<'_>) -> Access {
     section.check(&["upgrades_burst"], burst.is_none() || upgrades_per_second.is_some(), || {
         "means nothing without upgrades_per_second; give that too, or remove this".to_owned()
     });
-    Access {
+    AccessSettings {
         allow,
         deny,
         origins,

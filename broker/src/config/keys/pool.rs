@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use steadfast_protocol::session::AckMode;
 
 use super::{DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, secs, session};
-use crate::config::problem::Origin;
+use crate::config::problem::ValueOrigin;
 use crate::config::settings::{
-    Backend, Balance, Discovery, HeaderCase, OnFailure, Outlier, Pool, Queue, Rebalance,
+    BackendSettings, Balance, Discovery, HeaderCase, OnFailure, Outlier, PoolSettings, QueueSettings,
+    RebalanceSettings,
 };
 use crate::config::values::{self, network, request};
 
@@ -44,17 +45,17 @@ pub(super) fn pools(root: &mut Section<'_>) -> Vec<DraftPool> {
         section.check(&["name"], names.insert(pool.name.clone()), || {
             format!("{:?} is taken by an earlier pool; choose another", pool.name)
         });
-        DraftPool { origin: Origin::Line(section.line()), pool }
+        DraftPool { origin: ValueOrigin::Line(section.line()), pool }
     })
 }
 
 /// A pool without a written table: its defaults, no name, no backends.
-pub(in crate::config) fn default_pool() -> Pool {
-    Pool { backends: Vec::new(), discoveries: Vec::new(), ..pool(&mut Section::absent("pool")) }
+pub(in crate::config) fn default_pool() -> PoolSettings {
+    PoolSettings { backends: Vec::new(), discoveries: Vec::new(), ..pool(&mut Section::absent("pool")) }
 }
 
-fn pool(section: &mut Section<'_>) -> Pool {
-    let pool = Pool {
+fn pool(section: &mut Section<'_>) -> PoolSettings {
+    let pool = PoolSettings {
         name: section.required("name", "a name", values::name).unwrap_or_default(),
         ack: section.choice("ack", AckMode::Pong, &values::ACK),
         ack_hold: section.duration("ack_hold", ZERO, ZERO..=DAY),
@@ -110,8 +111,8 @@ fn balance(section: &mut Section<'_>) -> Balance {
     }
 }
 
-fn rebalance(section: &mut Section<'_>) -> Rebalance {
-    let rebalance = Rebalance {
+fn rebalance(section: &mut Section<'_>) -> RebalanceSettings {
+    let rebalance = RebalanceSettings {
         start: section.count("start", 25, 1..=10_000),
         tolerance: section.count("tolerance", 10, 0..=10_000),
         interval: section.duration("interval", secs(30), ms(100)..=DAY),
@@ -122,8 +123,8 @@ fn rebalance(section: &mut Section<'_>) -> Rebalance {
     rebalance
 }
 
-fn queue(section: &mut Section<'_>) -> Queue {
-    Queue {
+fn queue(section: &mut Section<'_>) -> QueueSettings {
+    QueueSettings {
         max: section.count("max", 1024, 0..=1_000_000),
         timeout: section.duration("timeout", secs(5), MS..=DAY),
     }
@@ -169,7 +170,7 @@ fn discovery(section: &mut Section<'_>) -> Option<Discovery> {
     Some(Discovery { query: address.or(srv)?, weight, max_sessions, backup })
 }
 
-fn backends(section: &mut Section<'_>) -> Vec<Backend> {
+fn backends(section: &mut Section<'_>) -> Vec<BackendSettings> {
     let mut names = HashSet::new();
     let read = |section: &mut Section<'_>| {
         let backend = backend(section)?;
@@ -181,12 +182,12 @@ fn backends(section: &mut Section<'_>) -> Vec<Backend> {
     section.tables("backend", read).into_iter().flatten().collect()
 }
 
-fn backend(section: &mut Section<'_>) -> Option<Backend> {
+fn backend(section: &mut Section<'_>) -> Option<BackendSettings> {
     let backend = section.required("url", "ws://HOST:PORT", network::backend);
     let name = section.text("name", "host:port", "a name", values::name);
     let (weight, max_sessions, backup) = share(section);
-    let Backend { name: address, host, port, .. } = backend?;
-    Some(Backend { name: name.unwrap_or(address), host, port, weight, backup, max_sessions })
+    let BackendSettings { name: address, host, port, .. } = backend?;
+    Some(BackendSettings { name: name.unwrap_or(address), host, port, weight, backup, max_sessions })
 }
 
 /// How much a backend, or each that is found, gets.

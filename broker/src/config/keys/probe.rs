@@ -11,13 +11,14 @@ const INTERVAL_MIN: Duration = ms(10);
 const IN_A_ROW_MAX: u32 = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ProbeKind {
     Tcp,
     Http,
     WebSocket,
 }
 
-const KINDS: [(&str, Kind); 3] = [("tcp", Kind::Tcp), ("http", Kind::Http), ("websocket", Kind::WebSocket)];
+const KINDS: [(&str, ProbeKind); 3] =
+    [("tcp", ProbeKind::Tcp), ("http", ProbeKind::Http), ("websocket", ProbeKind::WebSocket)];
 const METHODS: [(&str, &str); 3] = [("GET", "GET"), ("HEAD", "HEAD"), ("OPTIONS", "OPTIONS")];
 
 /// `None` when its type is wrong, which is in the report then.
@@ -45,18 +46,18 @@ fn check(section: &mut Section<'_>) -> Option<Check> {
     let kind = kind?;
     refuse_others(section, kind);
     Some(match kind {
-        Kind::Tcp => Check::Tcp,
-        Kind::Http => Check::Http { method, path, host, expect },
-        Kind::WebSocket => Check::WebSocket { path, host, shim: false },
+        ProbeKind::Tcp => Check::Tcp,
+        ProbeKind::Http => Check::Http { method, path, host, expect },
+        ProbeKind::WebSocket => Check::WebSocket { path, host, shim: false },
     })
 }
 
 /// A key that another kind of check has would be without effect.
-fn refuse_others(section: &mut Section<'_>, kind: Kind) {
+fn refuse_others(section: &mut Section<'_>, kind: ProbeKind) {
     let (keys, remedy): (&[&'static str], _) = match kind {
-        Kind::Tcp => (&["path", "host", "method", "expect"], r#"a "tcp" check only connects"#),
-        Kind::WebSocket => (&["method", "expect"], r#"a "websocket" check expects a 101 to its GET"#),
-        Kind::Http => return,
+        ProbeKind::Tcp => (&["path", "host", "method", "expect"], r#"a "tcp" check only connects"#),
+        ProbeKind::WebSocket => (&["method", "expect"], r#"a "websocket" check expects a 101 to its GET"#),
+        ProbeKind::Http => return,
     };
     for key in keys {
         section.refuse(key, || format!(r#"{remedy}; remove {key}, or set type = "http""#));

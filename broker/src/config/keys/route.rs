@@ -6,7 +6,7 @@ use http::header::{HeaderName, HeaderValue};
 
 use super::access::access;
 use super::{DraftRoute, Section};
-use crate::config::problem::Origin;
+use crate::config::problem::ValueOrigin;
 use crate::config::settings::{HeaderMatch, HeaderRules, PathMatch, Route, ValueMatch};
 use crate::config::values::{self, request};
 
@@ -22,7 +22,7 @@ pub(super) fn routes(root: &mut Section<'_>) -> Vec<DraftRoute> {
         section.check(&["name"], names.insert(route.name.clone()), || {
             format!("{:?} is taken by an earlier route; choose another", route.name)
         });
-        DraftRoute { origin: Origin::Line(section.line()), route }
+        DraftRoute { origin: ValueOrigin::Line(section.line()), route }
     };
     root.tables("route", read)
 }

@@ -1,14 +1,16 @@
 //! Keys that hold for every session: limits, timeouts, and what becomes of it when its backend fails.
 
 use super::{DAY, GIB, KIB, MIB, MS, Section, ZERO, ms, secs};
-use crate::config::settings::{CloseCodes, Drain, Failover, Herd, Limits, Poison, PoolCloseCodes, Timeouts};
+use crate::config::settings::{
+    CloseCodes, DrainSettings, FailoverSettings, Herd, LimitSettings, Poison, PoolCloseCodes, Timeouts,
+};
 use crate::config::values;
 
 /// hyper takes no smaller buffer, and the header limit is one.
 const HEADER_MIN: usize = 8 * KIB;
 
-pub(super) fn limits(section: &mut Section<'_>) -> Limits {
-    let limits = Limits {
+pub(super) fn limits(section: &mut Section<'_>) -> LimitSettings {
+    let limits = LimitSettings {
         max_sessions: section.optional_count("max_sessions", "auto", 1..=100_000_000),
         max_handshakes: section.count("max_handshakes", 1024, 1..=1_000_000),
         message: section.size("message", 16 * MIB, 1..=GIB),
@@ -42,8 +44,8 @@ pub(super) fn timeouts(section: &mut Section<'_>) -> Timeouts {
     }
 }
 
-pub(super) fn failover(section: &mut Section<'_>) -> Failover {
-    let failover = Failover {
+pub(super) fn failover(section: &mut Section<'_>) -> FailoverSettings {
+    let failover = FailoverSettings {
         deadline: section.duration("deadline", secs(30), MS..=DAY),
         longest: section.duration("longest", secs(120), MS..=DAY),
         stable: section.duration("stable", secs(5), ZERO..=DAY),
@@ -112,8 +114,8 @@ pub(super) fn pool_close_codes(section: &mut Section<'_>) -> PoolCloseCodes {
     }
 }
 
-pub(super) fn drain(section: &mut Section<'_>) -> Drain {
-    let drain = Drain {
+pub(super) fn drain(section: &mut Section<'_>) -> DrainSettings {
+    let drain = DrainSettings {
         quiet: section.duration("quiet", ms(100), ZERO..=DAY),
         quiet_max: section.duration("quiet_max", secs(2), ZERO..=DAY),
         patience: section.duration("patience", secs(2), ZERO..=DAY),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use steadfast_protocol::session::AckMode;
 
 use super::super::settings::{
-    Agent, Backend, Balance, Check, Discovery, HashKey, HeaderCase, HeaderRules, Health, HostPattern,
+    Agent, BackendSettings, Balance, Check, Discovery, HashKey, HeaderCase, HeaderRules, Health, HostPattern,
     OriginPattern, PathMatch, Query, Route, Settings, ValueMatch,
 };
 use super::super::{Overrides, parse};
@@ -18,7 +18,7 @@ fn settings(text: &str) -> Settings {
 }
 
 /// One pool with these keys in front of its tables.
-fn pool(keys: &str) -> super::Pool {
+fn pool(keys: &str) -> super::PoolSettings {
     settings(&format!("[[pool]]\nname = \"chat\"\n{keys}\n{BACKEND}")).pools.remove(0)
 }
 
@@ -171,7 +171,7 @@ fn backends_have_shares() {
         "[[pool.backend]]\nurl = 'ws://a:1'\nweight = 256\nbackup = true\nmax_sessions = 9\n\
          [[pool.discovery]]\nsrv = '_ws._tcp.a'\nweight = 0\n[[pool.discovery]]\naddress = 'a:1'\nbackup = true",
     );
-    let expected = Backend {
+    let expected = BackendSettings {
         name: "a:1".to_owned(),
         host: "a".to_owned(),
         port: 1,

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{number, quoted_text};
-use crate::config::raw::{Fault, Section, found};
+use crate::config::raw::{Section, ValueFault, found};
 use crate::config::text::quoted;
 use crate::config::values::request;
 
@@ -50,7 +50,7 @@ impl Section<'_> {
         let allowed = "statuses from 100 to 599 and ranges of them, one or a list".to_owned();
         let read = |value: &DeValue<'_>| match parts(value, status)? {
             none if none.is_empty() => {
-                Err(Fault::from(format!("no status would be good; give some, such as {written}")))
+                Err(ValueFault::from(format!("no status would be good; give some, such as {written}")))
             }
             some => Ok(some),
         };
@@ -67,7 +67,7 @@ impl Section<'_> {
     ) -> Vec<(K, V)> {
         let read = |value: &DeValue<'_>| {
             let DeValue::Table(table) = value else {
-                return Err(Fault::from(format!("expected {allowed}, {}", found(value))));
+                return Err(ValueFault::from(format!("expected {allowed}, {}", found(value))));
             };
             few_enough(table.len())?;
             let mut seen = HashSet::new();
@@ -88,7 +88,7 @@ impl Section<'_> {
 fn parts<T: Clone + Eq + Hash>(
     value: &DeValue<'_>,
     parse: impl Fn(&DeValue<'_>) -> Result<T, String>,
-) -> Result<Vec<T>, Fault> {
+) -> Result<Vec<T>, ValueFault> {
     let DeValue::Array(array) = value else { return Ok(vec![parse(value)?]) };
     few_enough(array.len())?;
     let mut seen = HashSet::new();
@@ -117,8 +117,8 @@ fn shown(value: &DeValue<'_>) -> String {
     }
 }
 
-fn fault<T>(part: &Spanned<T>, message: String) -> Fault {
-    Fault { offset: Some(part.span().start), message }
+fn fault<T>(part: &Spanned<T>, message: String) -> ValueFault {
+    ValueFault { offset: Some(part.span().start), message }
 }
 
 fn status(value: &DeValue<'_>) -> Result<RangeInclusive<u16>, String> {

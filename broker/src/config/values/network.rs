@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::config::settings::{Backend, Query};
+use crate::config::settings::{BackendSettings, Query};
 use crate::config::text::quoted;
 
 /// Longest DNS name (RFC 1035 2.3.4, without the root label).
@@ -61,7 +61,7 @@ pub(in crate::config) fn network(text: &str) -> Result<IpNet, String> {
 }
 
 /// A backend by its URL; its name is `host:port`.
-pub(crate) fn backend(url: &str) -> Result<Backend, String> {
+pub(crate) fn backend(url: &str) -> Result<BackendSettings, String> {
     let found = quoted(url);
     let rest = match url.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => rest,
@@ -84,7 +84,7 @@ pub(crate) fn backend(url: &str) -> Result<Backend, String> {
     // RFC 6455, 3: the scheme's default.
     let port = port.unwrap_or(80);
     let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    Ok(Backend { name, host: host.to_owned(), port, weight: 1, backup: false, max_sessions: None })
+    Ok(BackendSettings { name, host: host.to_owned(), port, weight: 1, backup: false, max_sessions: None })
 }
 
 /// A name whose addresses are backends, with their port.
@@ -155,7 +155,7 @@ mod tests {
             ("ws://[::1]:65535", "[::1]:65535", "::1", 65535),
             ("ws://[fe80::2]", "[fe80::2]:80", "fe80::2", 80),
         ] {
-            let expected = Backend {
+            let expected = BackendSettings {
                 name: name.to_owned(),
                 host: host.to_owned(),
                 port,

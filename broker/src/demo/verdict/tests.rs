@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::api::client::views::{Counts, Ledger, Messages, Operation, Session};
+use crate::api::client::views::{CountsReply, LedgerReply, Messages, OperationReply, SessionReply};
 use crate::demo::transcript::Transcript;
 
 fn ms(ms: u64) -> Duration {
@@ -17,7 +17,7 @@ fn session(answers: &[usize]) -> SessionEvidence {
         transcript.receive(&format!("one: {}", messages[seq - 1]), ms(500));
     }
     let up = Messages { acknowledged: 5, replayed: 0, in_doubt: 0 };
-    let broker = Session {
+    let broker = SessionReply {
         id: "5e55".to_owned(),
         pool: "pool".to_owned(),
         backend: Some("one".to_owned()),
@@ -27,7 +27,7 @@ fn session(answers: &[usize]) -> SessionEvidence {
         failovers: 1,
         moves: 0,
         buffered_bytes: 0,
-        ledger: Ledger { up },
+        ledger: LedgerReply { up },
     };
     SessionEvidence { transcript, broker: Some(broker) }
 }
@@ -160,8 +160,8 @@ fn a_pool_that_sent_nothing_fails() {
 }
 
 /// A drain of `one` within the first second, of which the broker says this, and the first finding about it.
-fn drain(state: State, sessions: Counts, session: SessionEvidence) -> Finding {
-    let operation = Operation {
+fn drain(state: OperationState, sessions: CountsReply, session: SessionEvidence) -> Finding {
+    let operation = OperationReply {
         id: "drain-1".to_owned(),
         kind: "drain".to_owned(),
         pool: "pool".to_owned(),
@@ -182,20 +182,20 @@ fn drain(state: State, sessions: Counts, session: SessionEvidence) -> Finding {
 
 #[test]
 fn a_drain_must_end_without_anybody_noticing() {
-    let moved = Counts { moved: 1, ..Counts::default() };
+    let moved = CountsReply { moved: 1, ..CountsReply::default() };
     let all = [1, 2, 3, 4, 5];
-    let smooth = drain(State::Done, moved, session(&all));
+    let smooth = drain(OperationState::Done, moved, session(&all));
     assert!(smooth.kept && smooth.sentence.contains("1 sessions moved in 0.3 s"), "{}", smooth.sentence);
     let mut closed = session(&all);
     closed.transcript.close("Close 1001".to_owned());
     let spoiled = [
-        drain(State::Done, Counts::default(), session(&all)),
-        drain(State::Done, Counts { forced: 1, ..moved }, session(&all)),
-        drain(State::Done, Counts { failed: 1, ..moved }, session(&all)),
-        drain(State::Expired, moved, session(&all)),
-        drain(State::Done, moved, session(&[1, 2, 4, 5])),
-        drain(State::Done, moved, session(&[1, 2, 2, 3, 4, 5])),
-        drain(State::Done, moved, closed),
+        drain(OperationState::Done, CountsReply::default(), session(&all)),
+        drain(OperationState::Done, CountsReply { forced: 1, ..moved }, session(&all)),
+        drain(OperationState::Done, CountsReply { failed: 1, ..moved }, session(&all)),
+        drain(OperationState::Expired, moved, session(&all)),
+        drain(OperationState::Done, moved, session(&[1, 2, 4, 5])),
+        drain(OperationState::Done, moved, session(&[1, 2, 2, 3, 4, 5])),
+        drain(OperationState::Done, moved, closed),
     ];
     let kept: Vec<_> =
         spoiled.iter().filter(|finding| finding.kept).map(|finding| &finding.sentence).collect();

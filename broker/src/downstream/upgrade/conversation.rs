@@ -7,16 +7,16 @@ use steadfast_protocol::session::Config;
 
 use crate::config::settings::OnFailure;
 use crate::http::backend_headers::supports_failover;
-use crate::routing::binding::Gate;
+use crate::routing::binding::RouteBinding;
 use crate::upstream::conversations::{Help, recognise};
-use crate::upstream::pool::Present;
+use crate::upstream::pool::PoolSnapshot;
 
 /// The machine's configuration for a client that asks for `target`, with the subprotocols that are agreed on, or
 /// offered; and whether it must reconnect when the backend that gave this `answer` is left. The configuration is
 /// that of the pool as it was when it was dialled, whatever a reload has made of it.
 pub(super) fn terms(
-    gate: &Gate,
-    present: &Present,
+    binding: &RouteBinding,
+    present: &PoolSnapshot,
     target: &Uri,
     subprotocols: &[u8],
     answer: &HeaderMap,
@@ -29,7 +29,7 @@ pub(super) fn terms(
     if supports_failover(answer) {
         return pools();
     }
-    gate.pool.announce(conversation);
+    binding.pool.announce(conversation);
     match conversation.help {
         Help::Close => (Arc::clone(&present.session), true),
         Help::Hold => (Arc::clone(&present.held), false),

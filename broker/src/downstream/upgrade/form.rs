@@ -3,24 +3,24 @@
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 
-use super::{Body, plain};
+use super::{ResponseBody, plain};
 use crate::http::hostname::is_authority;
 use crate::http::token_list::has_token;
 
 /// What is wrong with a request.
-pub(super) struct Refusal {
+pub(super) struct FormRefusal {
     status: StatusCode,
     sentence: &'static str,
 }
 
-impl Refusal {
+impl FormRefusal {
     /// Of a request that cannot be understood.
-    pub(super) fn bad(sentence: &'static str) -> Refusal {
-        Refusal { status: StatusCode::BAD_REQUEST, sentence }
+    pub(super) fn bad(sentence: &'static str) -> FormRefusal {
+        FormRefusal { status: StatusCode::BAD_REQUEST, sentence }
     }
 
     /// The answer that says so.
-    pub(super) fn response(self) -> Response<Body> {
+    pub(super) fn response(self) -> Response<ResponseBody> {
         let mut response = plain(self.status, self.sentence);
         if self.status == StatusCode::UPGRADE_REQUIRED {
             ask_for_upgrade(response.headers_mut());
@@ -38,10 +38,10 @@ pub(super) fn ask_for_upgrade(headers: &mut HeaderMap) {
 }
 
 /// RFC 6455, 4.2.1: what a client's handshake must be.
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), FormRefusal> {
     let headers = request.headers();
-    let bad = |sentence| Err(Refusal::bad(sentence));
-    let required = |sentence| Err(Refusal { status: StatusCode::UPGRADE_REQUIRED, sentence });
+    let bad = |sentence| Err(FormRefusal::bad(sentence));
+    let required = |sentence| Err(FormRefusal { status: StatusCode::UPGRADE_REQUIRED, sentence });
     if !has_token(headers, &header::UPGRADE, "websocket") {
         return required("this address speaks WebSocket only; send an upgrade request");
     }

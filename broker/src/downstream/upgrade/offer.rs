@@ -3,11 +3,11 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use steadfast_protocol::steadfast_v1::client_wire::{self, Reason, Resume};
-use steadfast_protocol::websocket::deflate::Offer as DeflateOffer;
+use steadfast_protocol::websocket::deflate::DeflateOffer;
 
 use crate::http::token_list::split;
 use crate::session::plain_token::PlainToken;
-use crate::upstream::dial::{Agreed, Terms};
+use crate::upstream::dial::{Agreed, DialTerms};
 
 /// A client's subprotocols and extensions.
 #[derive(Debug)]
@@ -54,8 +54,8 @@ impl Offered {
     }
 
     /// What the first backend is to agree to. `shim`: it must link that.
-    pub(super) fn terms(&self, shim: bool) -> Terms {
-        Terms::first(self.protocols.clone(), self.deflate, shim)
+    pub(super) fn terms(&self, shim: bool) -> DialTerms {
+        DialTerms::first(self.protocols.clone(), self.deflate, shim)
     }
 
     /// The subprotocol that is agreed on; without one, those that are offered.
@@ -148,7 +148,9 @@ mod tests {
 
     /// What backends are offered, and whether compression is.
     fn to_backend(offered: &Offered) -> (Option<Vec<u8>>, bool) {
-        let Terms::First { protocols, deflate, .. } = offered.terms(false) else { panic!("a first dial") };
+        let DialTerms::First { protocols, deflate, .. } = offered.terms(false) else {
+            panic!("a first dial")
+        };
         (protocols.map(|protocols| protocols.as_bytes().to_vec()), deflate.is_some())
     }
 

@@ -10,7 +10,7 @@ use crate::http::hop_by_hop::end_to_end;
 use crate::upstream::dial::{Agreed, Link};
 
 use super::offer::Spoken;
-use super::{Body, nothing};
+use super::{ResponseBody, nothing};
 
 /// The backend's, as the client is to see it.
 pub(super) fn switching(
@@ -18,7 +18,7 @@ pub(super) fn switching(
     key: Option<&HeaderValue>,
     (agreed, spoken): (&Agreed, &Spoken),
     rules: Option<&HeaderRules>,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     let protocol = match spoken {
         Spoken::Plain(protocol) => protocol.clone(),
         Spoken::Shim(protocol) => Some(protocol.clone()),
@@ -37,7 +37,7 @@ pub(super) fn switching_back(
     key: Option<&HeaderValue>,
     protocol: Option<HeaderValue>,
     rules: Option<&HeaderRules>,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     let none = (header::SEC_WEBSOCKET_EXTENSIONS, None);
     answer(key, HeaderMap::new(), rules, [(header::SEC_WEBSOCKET_PROTOCOL, protocol), none])
 }
@@ -47,7 +47,7 @@ fn answer(
     mut headers: HeaderMap,
     rules: Option<&HeaderRules>,
     ours: [(HeaderName, Option<HeaderValue>); 2],
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     if let Some(rules) = rules {
         header_rules::apply(rules, &mut headers, |_| false);
     }

@@ -52,7 +52,7 @@ fn origin_form(target: &PathAndQuery) -> Option<Uri> {
 /// A client's connection that looks at the request line before the parser does, which drops fragments.
 pub(super) struct FirstLine<'a> {
     stream: TcpStream,
-    place: Place,
+    place: LinePlace,
     /// Whether the line has a `#`: in a target it can begin nothing but a fragment, and no method of ours
     /// has one.
     fragment: &'a AtomicBool,
@@ -60,7 +60,7 @@ pub(super) struct FirstLine<'a> {
 
 /// Where in the request the next byte is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum LinePlace {
     /// In front of the line: empty lines are passed over (RFC 9112, 2.2).
     Before,
     Within,
@@ -69,7 +69,7 @@ enum Place {
 
 impl<'a> FirstLine<'a> {
     pub(super) fn new(stream: TcpStream, fragment: &'a AtomicBool) -> FirstLine<'a> {
-        FirstLine { stream, place: Place::Before, fragment }
+        FirstLine { stream, place: LinePlace::Before, fragment }
     }
 
     pub(super) fn into_inner(self) -> TcpStream {
@@ -79,14 +79,14 @@ impl<'a> FirstLine<'a> {
     fn see(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.place = match (self.place, byte) {
-                (Place::Behind, _) => return,
-                (Place::Before, b'\r' | b'\n') => Place::Before,
-                (Place::Within, b'\n') => Place::Behind,
+                (LinePlace::Behind, _) => return,
+                (LinePlace::Before, b'\r' | b'\n') => LinePlace::Before,
+                (LinePlace::Within, b'\n') => LinePlace::Behind,
                 (_, b'#') => {
                     self.fragment.store(true, Relaxed);
-                    Place::Within
+                    LinePlace::Within
                 }
-                _ => Place::Within,
+                _ => LinePlace::Within,
             };
         }
     }

@@ -6,14 +6,14 @@ use nix::errno::Errno;
 
 /// How a way failed.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct ConnectFault {
     pub(super) error: io::Error,
-    pub(super) kind: Kind,
+    pub(super) kind: FaultKind,
 }
 
 /// What it says, the vaguest first. Where several ways fail, the clearest word counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum FaultKind {
     /// There is no such way: this machine does not have the source at present, or no route.
     NoWay,
     /// There is no port left on it, or so it seems: a machine without IPv6 says the same of an IPv6
@@ -27,33 +27,33 @@ pub(super) enum Kind {
     Refusal,
 }
 
-impl Fault {
+impl ConnectFault {
     /// Of a socket that could not be made, or not be given its source.
-    pub(super) fn before(error: io::Error) -> Fault {
-        let kind = if is_used_up(&error) { Kind::NoWay } else { Kind::of(&error) };
-        Fault { error, kind }
+    pub(super) fn before(error: io::Error) -> ConnectFault {
+        let kind = if is_used_up(&error) { FaultKind::NoWay } else { FaultKind::of(&error) };
+        ConnectFault { error, kind }
     }
 
     /// Of a socket that could not be connected.
-    pub(super) fn connecting(error: io::Error) -> Fault {
-        let kind = Kind::of(&error);
-        Fault { error, kind }
+    pub(super) fn connecting(error: io::Error) -> ConnectFault {
+        let kind = FaultKind::of(&error);
+        ConnectFault { error, kind }
     }
 }
 
-impl Kind {
-    fn of(error: &io::Error) -> Kind {
+impl FaultKind {
+    fn of(error: &io::Error) -> FaultKind {
         let refusals = [Errno::ECONNREFUSED, Errno::ECONNRESET];
         if is_one_of(error, &refusals) {
-            Kind::Refusal
+            FaultKind::Refusal
         } else if is_used_up(error) {
-            Kind::UsedUp
+            FaultKind::UsedUp
         } else if is_local(error) {
-            Kind::Local
+            FaultKind::Local
         } else if is_one_of(error, &[Errno::ENETUNREACH, Errno::EINVAL]) {
-            Kind::NoWay
+            FaultKind::NoWay
         } else {
-            Kind::Silence
+            FaultKind::Silence
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::fault::{Fault, Kind};
+use super::fault::{ConnectFault, FaultKind};
 use super::way::{Way, Won};
 use super::ways::Ways;
 
@@ -28,7 +28,7 @@ pub(super) async fn race<S, F>(
     end: Instant,
 ) -> Result<Won<S>, Option<io::Error>>
 where
-    F: Future<Output = Result<S, Fault>>,
+    F: Future<Output = Result<S, ConnectFault>>,
 {
     if let Some(way) = ways.lone() {
         let only = timeout_at(end, open(way)).await.map_err(|_| None)?;
@@ -37,7 +37,7 @@ where
     }
     let mut tries = FuturesUnordered::new();
     let mut silent: Vec<(Way, Instant)> = Vec::new();
-    let mut word: Option<Fault> = None;
+    let mut word: Option<ConnectFault> = None;
     let mut next = pin!(sleep_until(end));
     let mut over = pin!(sleep_until(end));
     // A timer that is due at once fires up to a millisecond late.
@@ -55,10 +55,10 @@ where
             biased;
             Some((way, done)) = tries.next() => match done {
                 Ok(stream) => return Ok(Won { stream, way, overtaken: overtaken(way, &silent) }),
-                Err(Fault { error, kind }) => {
+                Err(ConnectFault { error, kind }) => {
                     silent.retain(|(other, _)| *other != way);
                     let kind = ways.failed(way, kind);
-                    word = word.filter(|word| word.kind > kind).or(Some(Fault { error, kind }));
+                    word = word.filter(|word| word.kind > kind).or(Some(ConnectFault { error, kind }));
                     due = true;
                     if tries.is_empty() && ways.is_empty() {
                         return Err(word.map(|word| word.error));
@@ -72,8 +72,8 @@ where
 }
 
 /// A way that stays silent to the end says more than one that does not exist.
-fn clearest(word: Option<Fault>) -> Option<io::Error> {
-    word.filter(|word| word.kind > Kind::Silence).map(|word| word.error)
+fn clearest(word: Option<ConnectFault>) -> Option<io::Error> {
+    word.filter(|word| word.kind > FaultKind::Silence).map(|word| word.error)
 }
 
 fn overtaken(won: Way, tries: &[(Way, Instant)]) -> Vec<IpAddr> {

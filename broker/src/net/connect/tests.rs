@@ -63,8 +63,8 @@ impl Trial {
             async move {
                 match fate {
                     Connects => Ok(name),
-                    Fails(errno) => Err(Fault::connecting(errno.into())),
-                    Lacks(errno) => Err(Fault::before(errno.into())),
+                    Fails(errno) => Err(ConnectFault::connecting(errno.into())),
+                    Lacks(errno) => Err(ConnectFault::before(errno.into())),
                     Swallows => pending().await,
                 }
             }
@@ -111,7 +111,7 @@ async fn a_slow_one_may_still_win() {
         if way.target.ip() == ips(["10.0.0.1"])[0] {
             Ok(way)
         } else {
-            Err(Fault::connecting(Errno::EHOSTUNREACH.into()))
+            Err(ConnectFault::connecting(Errno::EHOSTUNREACH.into()))
         }
     };
     let ways = Ways::new(&sockets(["10.0.0.1", "10.0.0.2"], 80), &[], &trial.history);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use super::fault::Kind;
+use super::fault::FaultKind;
 use super::history::History;
 use super::way::Way;
 
@@ -55,15 +55,15 @@ impl Ways {
     }
 
     /// Learns from a way that has failed, and returns what that says.
-    pub(super) fn failed(&mut self, way: Way, kind: Kind) -> Kind {
+    pub(super) fn failed(&mut self, way: Way, kind: FaultKind) -> FaultKind {
         match kind {
             // It is there and does not want to: so it is from everywhere.
-            Kind::Refusal => self.waiting.retain(|other| other.target != way.target),
+            FaultKind::Refusal => self.waiting.retain(|other| other.target != way.target),
             // Nothing has been heard of the target yet.
-            Kind::NoWay | Kind::UsedUp => self.bring_forward(way.target),
-            Kind::Silence | Kind::Local => {}
+            FaultKind::NoWay | FaultKind::UsedUp => self.bring_forward(way.target),
+            FaultKind::Silence | FaultKind::Local => {}
         }
-        if kind == Kind::UsedUp && self.reached == Some(way.target) { Kind::Local } else { kind }
+        if kind == FaultKind::UsedUp && self.reached == Some(way.target) { FaultKind::Local } else { kind }
     }
 
     fn bring_forward(&mut self, target: SocketAddr) {
@@ -162,13 +162,13 @@ mod tests {
     fn who_refuses_is_not_asked_from_elsewhere() {
         let mut ways = ways("10.0.0.1 10.0.0.2", "10.0.1.1 10.0.1.2");
         let first = ways.next().expect("a way");
-        assert_eq!(ways.failed(first, Kind::Refusal), Kind::Refusal);
+        assert_eq!(ways.failed(first, FaultKind::Refusal), FaultKind::Refusal);
         assert_eq!(all(ways), "10.0.0.2<10.0.1.2 10.0.0.2<10.0.1.1");
     }
 
     #[test]
     fn a_source_that_cannot_be_used_makes_room_for_the_next() {
-        for kind in [Kind::NoWay, Kind::UsedUp] {
+        for kind in [FaultKind::NoWay, FaultKind::UsedUp] {
             let mut ways = ways("10.0.0.1 10.0.0.2", "10.0.1.1 10.0.1.2");
             let first = ways.next().expect("a way");
             ways.failed(first, kind);

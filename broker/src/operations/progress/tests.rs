@@ -3,10 +3,10 @@ use proptest::prelude::*;
 use super::*;
 
 const NOW: Time = Time::ORIGIN;
-const BUSY: Outcome = Outcome::Stayed(Stay::Busy);
+const BUSY: MoveOutcome = MoveOutcome::Stayed(Stay::Busy);
 
-fn of(sessions: u128) -> Progress {
-    let mut progress = Progress::default();
+fn of(sessions: u128) -> SessionProgress {
+    let mut progress = SessionProgress::default();
     (0..sessions).for_each(|id| progress.join(NOW, id, None));
     progress
 }
@@ -42,7 +42,7 @@ fn one_that_stays_waits_longer_each_time() {
 fn what_was_called_off_does_not_count_as_a_try() {
     let mut progress = of(1);
     progress.begun(0, 1);
-    progress.ended(NOW, 0, Outcome::Stayed(Stay::Asked));
+    progress.ended(NOW, 0, MoveOutcome::Stayed(Stay::Asked));
     assert_eq!(progress.remaining(), Tally { remaining: 1, untried: 1, ..Tally::default() });
 }
 
@@ -76,8 +76,8 @@ fn an_ended_operation_still_counts_what_was_under_way() {
     }
     progress.close();
     assert_eq!((progress.total(), progress.remaining().moving, progress.remaining().pinned), (5, 3, 1));
-    progress.settle(NOW, 0, Outcome::Moved { forced: false });
-    progress.settle(NOW, 1, Outcome::Stayed(Stay::Asked));
+    progress.settle(NOW, 0, MoveOutcome::Moved { forced: false });
+    progress.settle(NOW, 1, MoveOutcome::Stayed(Stay::Asked));
     progress.settle(NOW, 2, BUSY);
     assert_eq!((progress.moved, progress.remaining().remaining, progress.total()), (1, 4, 5));
     assert!(progress.is_idle());
@@ -96,8 +96,8 @@ proptest! {
             let known = progress.is_member(id);
             match step {
                 0 => progress.begun(id, 1),
-                1 => progress.ended(now, id, Outcome::Moved { forced: true }),
-                2 => progress.ended(now, id, Outcome::FailedOver),
+                1 => progress.ended(now, id, MoveOutcome::Moved { forced: true }),
+                2 => progress.ended(now, id, MoveOutcome::FailedOver),
                 3 => progress.ended(now, id, BUSY),
                 4 => progress.gone(id),
                 5 => progress.put_off(id, now),

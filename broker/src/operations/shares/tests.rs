@@ -93,7 +93,15 @@ proptest! {
 
 fn candidate(id: usize, sessions: usize, max_sessions: Option<usize>) -> Candidate {
     let hash = hash::of(format!("b{id}").as_bytes());
-    Candidate { id, weight: 1000, sessions, max_sessions, backup: false, standing: Standing::Sound, hash }
+    Candidate {
+        id,
+        weight: 1000,
+        sessions,
+        max_sessions,
+        backup: false,
+        standing: CandidateTrust::Sound,
+        hash,
+    }
 }
 
 /// Where each of these keys is placed when nobody else is there.
@@ -141,7 +149,7 @@ fn a_full_backend_keeps_the_sessions_it_has() {
 fn nobody_goes_to_one_that_is_penalised_or_leaves_it_for_that() {
     let mut candidates = [candidate(0, 50, None), candidate(1, 50, None)];
     let sessions = placed(&candidates, 0..100);
-    candidates[1].standing = Standing::Suspect;
+    candidates[1].standing = CandidateTrust::Suspect;
     assert!(by_key(sessions.clone(), &candidates, &Balance::Source).is_empty());
     let elsewhere = sessions.into_iter().map(|own| Keyed { here: 0, ..own });
     assert!(by_key(elsewhere, &candidates, &Balance::Source).is_empty());

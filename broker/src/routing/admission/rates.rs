@@ -13,7 +13,7 @@ use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
 use governor::{Quota, RateLimiter};
 
 use crate::clock;
-use crate::config::settings::Access;
+use crate::config::settings::AccessSettings;
 use crate::net::address::Address;
 
 /// Addresses that are remembered at the most. One is forgotten when it has its whole burst again, and
@@ -37,7 +37,7 @@ impl Clock for BrokerClock {
 }
 
 /// What the rules allow each address; `None`: all.
-pub(super) fn quota(access: &Access) -> Option<Quota> {
+pub(super) fn quota(access: &AccessSettings) -> Option<Quota> {
     let rate = NonZeroU32::new(access.upgrades_per_second?).unwrap_or(NonZeroU32::MIN);
     let burst = NonZeroU32::new(access.upgrades_burst).unwrap_or(rate);
     Some(Quota::per_second(rate).allow_burst(burst))
@@ -46,8 +46,8 @@ pub(super) fn quota(access: &Access) -> Option<Quota> {
 /// A token bucket for each address.
 pub(super) struct Rates<C: Clock<Instant = Nanos>> {
     quota: Quota,
-    limiter: RateLimiter<Address, Table, C, NoOpMiddleware<Nanos>>,
-    table: Table,
+    limiter: RateLimiter<Address, RateTable, C, NoOpMiddleware<Nanos>>,
+    table: RateTable,
     clock: C,
     addresses_max: usize,
     /// Addresses in the table, give or take a few that came at the same time; each sweep counts anew.
@@ -58,7 +58,7 @@ pub(super) struct Rates<C: Clock<Instant = Nanos>> {
 
 impl<C: Clock<Instant = Nanos> + Clone> Rates<C> {
     pub(super) fn new(quota: Quota, clock: C) -> Rates<C> {
-        let table = Table::default();
+        let table = RateTable::default();
         Rates {
             quota,
             limiter: RateLimiter::new(quota, table.clone(), clock.clone()),
@@ -114,9 +114,9 @@ fn seconds(wait: Duration) -> u32 {
 
 /// The limiter's table, which it does not show otherwise.
 #[derive(Clone, Default)]
-struct Table(Arc<DashMapStateStore<Address>>);
+struct RateTable(Arc<DashMapStateStore<Address>>);
 
-impl StateStore for Table {
+impl StateStore for RateTable {
     type Key = Address;
 
     fn measure_and_replace<T, F, E>(&self, key: &Address, f: F) -> Result<T, E>
@@ -127,7 +127,7 @@ impl StateStore for Table {
     }
 }
 
-impl ShrinkableKeyedStateStore<Address> for Table {
+impl ShrinkableKeyedStateStore<Address> for RateTable {
     fn retain_recent(&self, drop_below: Nanos) {
         self.0.retain_recent(drop_below);
     }
@@ -155,8 +155,11 @@ mod tests {
     }
 
     fn rates(per_second: u32, burst: u32) -> (Rates<FakeRelativeClock>, FakeRelativeClock) {
-        let access =
-            Access { upgrades_per_second: Some(per_second), upgrades_burst: burst, ..Access::default() };
+        let access = AccessSettings {
+            upgrades_per_second: Some(per_second),
+            upgrades_burst: burst,
+            ..AccessSettings::default()
+        };
         let clock = FakeRelativeClock::default();
         (Rates::new(quota(&access).expect("a quota"), clock.clone()), clock)
     }
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_quota_is_that_of_the_rules() {
-        assert_eq!(quota(&Access::default()), None);
+        assert_eq!(quota(&AccessSettings::default()), None);
         let (rates, _) = rates(10, 20);
         assert_eq!(rates.quota().burst_size().get(), 20);
         assert_eq!(rates.quota().replenish_interval(), Duration::from_millis(100));

@@ -15,28 +15,28 @@ fn from(origin: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))])
 }
 
-fn guard(access: &Access) -> (Guard<FakeRelativeClock>, FakeRelativeClock) {
+fn guard(access: &AccessSettings) -> (Guard<FakeRelativeClock>, FakeRelativeClock) {
     let clock = FakeRelativeClock::default();
     (Guard::with_clock(access, clock.clone()), clock)
 }
 
-fn strict() -> Access {
-    Access {
+fn strict() -> AccessSettings {
+    AccessSettings {
         allow: vec!["10.0.0.0/8".parse().expect("a network")],
         origins: vec![OriginPattern::Exact("https://a.com".into())],
         upgrades_per_second: Some(1),
         upgrades_burst: 1,
         sessions_per_address: Some(1),
-        ..Access::default()
+        ..AccessSettings::default()
     }
 }
 
-fn limited(sessions: u32) -> Access {
-    Access { sessions_per_address: Some(sessions), ..Access::default() }
+fn limited(sessions: u32) -> AccessSettings {
+    AccessSettings { sessions_per_address: Some(sessions), ..AccessSettings::default() }
 }
 
-fn rated(burst: u32) -> Access {
-    Access { upgrades_per_second: Some(1), upgrades_burst: burst, ..Access::default() }
+fn rated(burst: u32) -> AccessSettings {
+    AccessSettings { upgrades_per_second: Some(1), upgrades_burst: burst, ..AccessSettings::default() }
 }
 
 fn reason<T>(result: Result<T, Denial>) -> Option<&'static str> {
@@ -47,12 +47,12 @@ fn reason<T>(result: Result<T, Denial>) -> Option<&'static str> {
 fn workers_share_a_guard() {
     fn shared<T: Send + Sync>() {}
     shared::<Guard>();
-    shared::<Pass>();
+    shared::<AddressPermit>();
 }
 
 #[test]
 fn without_rules_everybody_comes_in_without_a_pass() {
-    let guard = Guard::new(&Access::default());
+    let guard = Guard::new(&AccessSettings::default());
     for address in ["192.0.2.1", "2001:db8::1"] {
         assert!(matches!(guard.admit(client(address), &HeaderMap::new()), Ok(None)));
     }
@@ -64,10 +64,10 @@ fn denials_say_what_the_client_is_told() {
     let denied = |address, origin| guard.admit(client(address), &from(origin)).expect_err("a denial");
     assert_eq!(denied("192.0.2.1", "https://a.com"), NETWORK);
     assert_eq!(denied("10.0.0.1", "https://b.com"), ORIGIN);
-    let pass = guard.admit(client("10.0.0.1"), &from("https://a.com")).expect("no denial");
-    assert!(pass.is_some());
+    let permit = guard.admit(client("10.0.0.1"), &from("https://a.com")).expect("no denial");
+    assert!(permit.is_some());
     assert_eq!(denied("10.0.0.1", "https://a.com"), SESSIONS);
-    drop(pass);
+    drop(permit);
     let rate = denied("10.0.0.1", "https://a.com");
     assert_eq!((rate.reason, rate.retry_after), ("rate", Some(1)));
     for (denial, status) in [(NETWORK, 403), (ORIGIN, 403), (SESSIONS, 429), (rate, 429)] {
@@ -80,13 +80,13 @@ fn denials_say_what_the_client_is_told() {
 fn only_who_may_come_in_otherwise_uses_up_the_rate() {
     let (guard, clock) = guard(&strict());
     let try_from = |address, origin| guard.admit(client(address), &from(origin));
-    let pass = try_from("10.0.0.1", "https://a.com").expect("no denial");
+    let permit = try_from("10.0.0.1", "https://a.com").expect("no denial");
     clock.advance(Duration::from_secs(1));
     for _ in 0..3 {
         assert_eq!(reason(try_from("10.0.0.1", "https://b.com")), Some("origin"));
         assert_eq!(reason(try_from("10.0.0.1", "https://a.com")), Some("sessions"));
     }
-    drop(pass);
+    drop(permit);
     assert_eq!(reason(try_from("10.0.0.1", "https://a.com")), None);
 }
 
@@ -130,7 +130,7 @@ fn a_reload_keeps_the_sessions_under_any_limit() {
     let narrower = wider.renewed(&limited(1));
     drop(third);
     assert_eq!(reason(enter(&narrower)), Some("sessions"));
-    assert_eq!(reason(enter(&narrower.renewed(&Access::default()))), None);
+    assert_eq!(reason(enter(&narrower.renewed(&AccessSettings::default()))), None);
 }
 
 #[test]
@@ -138,27 +138,27 @@ fn a_reload_keeps_the_rates_as_long_as_they_are_the_same() {
     let (old, _) = guard(&rated(2));
     let upgrade = |guard: &Guard<_>| reason(guard.admit(client("192.0.2.1"), &HeaderMap::new()));
     assert_eq!([upgrade(&old), upgrade(&old), upgrade(&old)], [None, None, Some("rate")]);
-    let same = old.renewed(&Access { sessions_per_address: Some(9), ..rated(2) });
+    let same = old.renewed(&AccessSettings { sessions_per_address: Some(9), ..rated(2) });
     assert_eq!(upgrade(&same), Some("rate"));
     let other = same.renewed(&rated(1));
     assert_eq!([upgrade(&other), upgrade(&other)], [None, Some("rate")]);
-    assert_eq!(upgrade(&other.renewed(&Access::default())), None);
+    assert_eq!(upgrade(&other.renewed(&AccessSettings::default())), None);
 }
 
 #[test]
 fn a_reload_takes_the_new_networks_and_origins() {
-    let old = Guard::new(&Access::default());
+    let old = Guard::new(&AccessSettings::default());
     let new = old.renewed(&strict());
     assert_eq!(reason(new.admit(client("192.0.2.1"), &HeaderMap::new())), Some("network"));
     assert_eq!(reason(new.admit(client("10.0.0.1"), &HeaderMap::new())), Some("origin"));
-    let open = new.renewed(&Access::default());
+    let open = new.renewed(&AccessSettings::default());
     assert_eq!(reason(open.admit(client("192.0.2.1"), &HeaderMap::new())), None);
 }
 
 #[test]
 fn threads_and_reloads_never_exceed_the_limit() {
     let (guard, _) = guard(&limited(4));
-    let passes: Vec<Pass> = thread::scope(|scope| {
+    let permits: Vec<AddressPermit> = thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
@@ -170,7 +170,7 @@ fn threads_and_reloads_never_exceed_the_limit() {
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
     });
-    assert_eq!(passes.len(), 4);
+    assert_eq!(permits.len(), 4);
 }
 
 #[test]

@@ -12,11 +12,11 @@ use steadfast_protocol::time::Time;
 use crate::clock;
 use crate::config::settings::{Check, Health};
 use crate::session::registry::{Core, Entry};
-use crate::upstream::backend::{Backend, Seat};
+use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::health::probe::life;
-use crate::upstream::pool::Present;
+use crate::upstream::pool::PoolSnapshot;
 
-use super::socket::Side;
+use super::socket::SocketSide;
 use super::{Io, blame};
 
 /// Timeouts in a row without an answer, and probes, from which on a connection may be dead.
@@ -43,8 +43,10 @@ pub(crate) fn test_kernel() {
 impl Io {
     /// The backend owes something and says nothing. True: the session has left it.
     pub(super) fn judge_silence(&mut self, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
-        let Some(backend) = core.seat.as_ref().map(|seat| Arc::clone(seat.backend())) else { return false };
-        let present = entry.gate.pool.present();
+        let Some(backend) = core.lease.as_ref().map(|lease| Arc::clone(lease.backend())) else {
+            return false;
+        };
+        let present = entry.binding.pool.snapshot();
         let limit = present.session.ack_timeout;
         let dead = self.backend.as_mut().is_some_and(|side| is_dead(side, limit));
         let shared = present.settings.shared_address;
@@ -52,9 +54,9 @@ impl Io {
         if !shared {
             probe(&backend, &present, entry, (now, lived));
         }
-        let patience = if shared { entry.gate.pool.pongs.patience(limit) } else { limit };
+        let patience = if shared { entry.binding.pool.pongs.patience(limit) } else { limit };
         // Behind a shared address stands another process, or the same one anew.
-        let other = shared || self.holds_target() || entry.gate.pool.has_other(now, backend.id);
+        let other = shared || self.holds_successor() || entry.binding.pool.has_other(now, backend.id);
         let judgement = core.machine.handle_evidence(now, &Evidence { dead, lived, patience, other });
         self.follow_judgement(entry, core, (judgement, &backend, dead), now)
     }
@@ -66,7 +68,7 @@ impl Io {
         (judgement, backend, dead): (Judgement, &Backend, bool),
         now: Time,
     ) -> bool {
-        let (session, pool, name) = (entry.name(), &*entry.gate.pool.name, &*backend.name);
+        let (session, pool, name) = (entry.name(), &*entry.binding.pool.name, &*backend.name);
         match judgement {
             Judgement::Stays => return false,
             Judgement::Follows => {
@@ -86,7 +88,7 @@ impl Io {
                 let alone =
                     backend.life.last_heard().is_some_and(|at| now.since(at) < self.ack_timeout(entry));
                 tracing::warn!(session, pool, backend = name, dead, blamed, "backend is silent, and left");
-                if (blamed && !entry.gate.pool.present().settings.shared_address) || (dead && !alone) {
+                if (blamed && !entry.binding.pool.snapshot().settings.shared_address) || (dead && !alone) {
                     backend.penalise(now);
                     blame(entry, core, now);
                 }
@@ -100,12 +102,12 @@ impl Io {
     }
 
     pub(super) fn ack_timeout(&self, entry: &Entry) -> Duration {
-        entry.gate.pool.present().session.ack_timeout
+        entry.binding.pool.snapshot().session.ack_timeout
     }
 
     /// The backend talks and has answered no ping for long.
     pub(super) fn judge_fitness(&self, entry: &Entry, core: &mut Core, now: Time) {
-        if entry.gate.pool.pongs.ever_came() {
+        if entry.binding.pool.pongs.ever_came() {
             core.machine.set_fit();
         } else {
             core.machine.set_unfit(now);
@@ -114,7 +116,7 @@ impl Io {
 
     /// The client owes an answer.
     pub(super) fn judge_client(&mut self, entry: &Entry, core: &mut Core, now: Time) {
-        let limit = entry.gate.pool.present().session.client_pong;
+        let limit = entry.binding.pool.snapshot().session.client_pong;
         if self.client.as_mut().is_some_and(|side| is_dead(side, limit)) {
             core.machine.handle_client_dead(now);
         }
@@ -127,7 +129,7 @@ fn support() -> Support {
 
 /// Whether nothing that was sent is even taken by the peer's host, for `limit` at the least. Before it can be
 /// said, the kernel must be asking.
-fn is_dead(side: &mut Side, limit: Duration) -> bool {
+fn is_dead(side: &mut SocketSide, limit: Duration) -> bool {
     if !support().ages {
         return false;
     }
@@ -145,7 +147,12 @@ fn shows_death(state: &TcpState, limit: Duration) -> bool {
 }
 
 /// Asks a backend of which nobody hears anything, unless its checks do so often enough.
-fn probe(backend: &Arc<Backend>, present: &Present, entry: &Arc<Entry>, (now, lived): (Time, Option<Time>)) {
+fn probe(
+    backend: &Arc<Backend>,
+    present: &PoolSnapshot,
+    entry: &Arc<Entry>,
+    (now, lived): (Time, Option<Time>),
+) {
     let half = present.session.ack_timeout / 2;
     // The question comes every half of the time, or a little sooner; an answer must not be older than the whole.
     let interval = half * 3 / 4;
@@ -155,7 +162,7 @@ fn probe(backend: &Arc<Backend>, present: &Present, entry: &Arc<Entry>, (now, li
         return;
     }
     metrics::counter!("steadfast_probes_total", "pool" => present.settings.name.clone()).increment(1);
-    let (backend, sources) = (Arc::clone(backend), entry.gate.pool.sources());
+    let (backend, sources) = (Arc::clone(backend), entry.binding.pool.sources());
     tokio::spawn(async move {
         if life::answers((&backend.host, backend.port), (&sources, &backend.history), half).await {
             backend.life.answered(clock::now());
@@ -170,7 +177,7 @@ fn is_enough(health: &Health, half: Duration) -> bool {
 
 /// What a session knows of its pool when it has a backend.
 pub(super) fn tell_fitness(entry: &Entry, core: &mut Core) {
-    let pongs = &entry.gate.pool.pongs;
+    let pongs = &entry.binding.pool.pongs;
     if pongs.ever_came() {
         core.machine.set_fit();
     } else if pongs.only_missed() {
@@ -179,8 +186,8 @@ pub(super) fn tell_fitness(entry: &Entry, core: &mut Core) {
 }
 
 /// A backend has said something to a session.
-pub(super) fn note_life(seat: Option<&Seat>, now: Time) {
-    if let Some(seat) = seat {
-        seat.backend().life.heard(now);
+pub(super) fn note_life(lease: Option<&BackendLease>, now: Time) {
+    if let Some(lease) = lease {
+        lease.backend().life.heard(now);
     }
 }

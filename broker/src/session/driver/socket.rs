@@ -25,7 +25,7 @@ thread_local! {
 }
 
 /// One socket.
-pub(super) struct Side {
+pub(super) struct SocketSide {
     pub(super) stream: TcpStream,
     /// A write has failed: what is still to be read is read, then the side is gone.
     pub(super) broken: bool,
@@ -49,9 +49,9 @@ pub(super) enum Read {
     Failed,
 }
 
-impl Side {
-    pub(super) fn new(stream: TcpStream) -> Side {
-        Side {
+impl SocketSide {
+    pub(super) fn new(stream: TcpStream) -> SocketSide {
+        SocketSide {
             stream,
             broken: false,
             shut: false,

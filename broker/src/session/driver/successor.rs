@@ -11,31 +11,31 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::backend_headers::declines_failover;
 use crate::session::registry::{Core, Entry};
-use crate::upstream::backend::Seat;
+use crate::upstream::backend::BackendLease;
 use crate::upstream::dial::{DialError, Link};
 
-use super::socket::{BUFFER, Read, Side};
+use super::socket::{BUFFER, Read, SocketSide};
 use super::{Io, evidence, search};
 
 /// How far it has come.
-pub(super) enum Target {
-    Dialing(Dialing),
-    Held(Held),
+pub(super) enum SuccessorStage {
+    Dialing(SuccessorDial),
+    Held(HeldSuccessor),
 }
 
 /// Its dial, in its turn among the moves of the broker.
-pub(super) struct Dialing(Pin<Box<dyn Future<Output = Found> + Send>>);
+pub(super) struct SuccessorDial(Pin<Box<dyn Future<Output = DialedSuccessor> + Send>>);
 
-struct Found {
+struct DialedSuccessor {
     link: Result<Box<Link>, DialError>,
     refusing: Vec<usize>,
     turn: Option<OwnedSemaphorePermit>,
 }
 
 /// It is connected, and waits.
-pub(super) struct Held {
-    side: Side,
-    seat: Seat,
+pub(super) struct HeldSuccessor {
+    side: SocketSide,
+    lease: BackendLease,
     declines_failover: bool,
     epoch: u64,
     _turn: Option<OwnedSemaphorePermit>,
@@ -43,7 +43,7 @@ pub(super) struct Held {
 
 impl Io {
     /// Reads and writes it. `first`: the first round of this poll.
-    pub(super) fn poll_target(
+    pub(super) fn poll_successor(
         &mut self,
         cx: &mut Context<'_>,
         entry: &Entry,
@@ -51,15 +51,15 @@ impl Io {
         (now, first): (Time, bool),
     ) -> bool {
         let Some(moving) = &mut self.moving else { return false };
-        match &mut moving.target {
+        match &mut moving.successor {
             None => false,
-            Some(Target::Dialing(dialing)) => {
+            Some(SuccessorStage::Dialing(dialing)) => {
                 let Poll::Ready(found) = dialing.0.as_mut().poll(cx) else { return false };
                 moving.refusing = found.refusing;
-                moving.target = held(core, found.link, found.turn, now).map(Target::Held);
+                moving.successor = held(core, found.link, found.turn, now).map(SuccessorStage::Held);
                 true
             }
-            Some(Target::Held(held)) => {
+            Some(SuccessorStage::Held(held)) => {
                 if first {
                     held.side.drained = false;
                 }
@@ -69,41 +69,41 @@ impl Io {
     }
 
     /// Begins the dial for the next backend of this move.
-    pub(super) fn begin_target(&mut self, entry: &Arc<Entry>, core: &Core, ticket: u64) {
-        let present = core.seat.as_ref().map(|seat| seat.backend().id);
+    pub(super) fn begin_successor(&mut self, entry: &Arc<Entry>, core: &Core, ticket: u64) {
+        let present = core.lease.as_ref().map(|lease| lease.backend().id);
         let dialing = self.dial_ahead(entry, present, ticket);
-        self.moving.get_or_insert_default().target = Some(Target::Dialing(dialing));
+        self.moving.get_or_insert_default().successor = Some(SuccessorStage::Dialing(dialing));
     }
 
     /// The next backend is connected. The place that it has for this session may be its last.
-    pub(super) fn holds_target(&self) -> bool {
-        self.moving.as_ref().is_some_and(|moving| matches!(moving.target, Some(Target::Held(_))))
+    pub(super) fn holds_successor(&self) -> bool {
+        self.moving.as_ref().is_some_and(|moving| matches!(moving.successor, Some(SuccessorStage::Held(_))))
     }
 
-    fn dial_ahead(&self, entry: &Arc<Entry>, present: Option<usize>, ticket: u64) -> Dialing {
+    fn dial_ahead(&self, entry: &Arc<Entry>, present: Option<usize>, ticket: u64) -> SuccessorDial {
         let (context, entry) = (Arc::clone(&self.context), Arc::clone(entry));
         let mut refusing = self.refusing();
         let only = context.tickets.target(ticket);
-        Dialing(Box::pin(async move {
+        SuccessorDial(Box::pin(async move {
             // No semaphore here is ever closed, so a turn always comes.
             let turn = Arc::clone(&context.moves).acquire_owned().await.ok();
             let session = entry.name();
             let search = search(&entry, &session, present);
             let link = context.dialer.ahead(&search, &mut refusing, only).await;
-            Found { link, refusing, turn }
+            DialedSuccessor { link, refusing, turn }
         }))
     }
 
     /// Its turn has come: the old backend is left already.
     pub(super) fn cross(&mut self, entry: &Entry, core: &mut Core, now: Time) {
-        let target = self.moving.as_mut().and_then(|moving| moving.target.take());
-        let Some(Target::Held(held)) = target else {
+        let successor = self.moving.as_mut().and_then(|moving| moving.successor.take());
+        let Some(SuccessorStage::Held(held)) = successor else {
             // The machine believes that there is one, and would wait for ever.
             return core.machine.handle_dial_failed(now, DialFailure::Unreachable);
         };
         if core.machine.handle_linked(now, held.declines_failover, held.epoch) {
             self.backend = Some(held.side);
-            core.seat = Some(held.seat);
+            core.lease = Some(held.lease);
             evidence::tell_fitness(entry, core);
         }
     }
@@ -115,20 +115,26 @@ fn held(
     link: Result<Box<Link>, DialError>,
     turn: Option<OwnedSemaphorePermit>,
     now: Time,
-) -> Option<Held> {
+) -> Option<HeldSuccessor> {
     let Ok(link) = link else {
-        core.machine.handle_target_failed();
+        core.machine.handle_successor_failed();
         return None;
     };
-    if !core.machine.handle_target_linked(now) {
+    if !core.machine.handle_successor_linked(now) {
         return None;
     }
-    core.machine.handle_target(&link.early);
+    core.machine.handle_successor(&link.early);
     let (declines_failover, epoch) = (declines_failover(&link.headers), link.epoch);
-    Some(Held { side: Side::new(link.stream), seat: link.seat, declines_failover, epoch, _turn: turn })
+    Some(HeldSuccessor {
+        side: SocketSide::new(link.stream),
+        lease: link.lease,
+        declines_failover,
+        epoch,
+        _turn: turn,
+    })
 }
 
-impl Held {
+impl HeldSuccessor {
     fn write(&mut self, cx: &mut Context<'_>, machine: &mut Session) -> bool {
         let n = self.side.write_all_of(cx, &machine.poll_transmit(SessionSide::NextBackend));
         machine.handle_written(SessionSide::NextBackend, n);
@@ -136,23 +142,23 @@ impl Held {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
-        if (self.side.drained && !self.side.broken) || !machine.listens_to_target() {
+        if (self.side.drained && !self.side.broken) || !machine.listens_to_successor() {
             return false;
         }
         let read = BUFFER.with_borrow_mut(|buffer| {
             let read = self.side.read(cx, buffer);
             if let Read::Bytes(n) = read {
-                machine.handle_target(&buffer[..n]);
+                machine.handle_successor(&buffer[..n]);
             }
             read
         });
         match read {
             Read::Bytes(_) => return true,
             Read::Nothing if !self.side.broken => return false,
-            _ => machine.handle_target_lost(),
+            _ => machine.handle_successor_lost(),
         }
-        if self.seat.fail(now) {
-            entry.gate.pool.failed(now, self.seat.backend());
+        if self.lease.fail(now) {
+            entry.binding.pool.failed(now, self.lease.backend());
         }
         true
     }

@@ -3,36 +3,36 @@
 use steadfast_protocol::time::Time;
 
 use super::Backend;
-use crate::upstream::health::asks::{Asks, Reason};
+use crate::upstream::health::drain_requests::{DrainReason, DrainRequests};
 
 impl Backend {
     /// It has closed a session, which it had since `linked`, with a code that stands for a failure.
     pub(super) fn closed_with(&self, now: Time, linked: Time, code: u16) {
         let held = self.sessions();
-        self.ask(|asks| asks.closed_with(now, linked, held, code));
+        self.ask(|drain_requests| drain_requests.closed_with(now, linked, held, code));
     }
 
     /// Its answer to an upgrade says `Steadfast-Drain: on`.
     pub(crate) fn asked_in_upgrade(&self, now: Time) {
-        self.ask(|asks| asks.asked_in_upgrade(now));
+        self.ask(|drain_requests| drain_requests.asked_in_upgrade(now));
     }
 
     /// A health check was good. `drain`: its answer says `Steadfast-Drain: on`.
     pub(crate) fn answered(&self, drain: bool) {
-        self.ask(|asks| asks.answered(drain));
+        self.ask(|drain_requests| drain_requests.answered(drain));
     }
 
     /// Why it is to be drained, as a sentence; `None`: it does not ask, or not any more.
     pub(crate) fn asks_for_drain(&self, now: Time) -> Option<String> {
-        let mut condition = self.condition();
-        let timeout = condition.rules.ask_timeout;
-        condition.asks.advance(now, self.sessions(), timeout);
-        condition.asks.reason().map(|reason| reason.sentence().to_owned())
+        let mut status = self.status();
+        let timeout = status.rules.ask_timeout;
+        status.drain_requests.advance(now, self.sessions(), timeout);
+        status.drain_requests.reason().map(|reason| reason.sentence().to_owned())
     }
 
     /// Tells of it when it begins to ask.
-    fn ask(&self, ask: impl FnOnce(&mut Asks) -> Option<Reason>) {
-        let Some(reason) = ask(&mut self.condition().asks) else { return };
+    fn ask(&self, ask: impl FnOnce(&mut DrainRequests) -> Option<DrainReason>) {
+        let Some(reason) = ask(&mut self.status().drain_requests) else { return };
         let labels = [
             ("pool", self.pool.to_string()),
             ("backend", self.series()),
@@ -49,7 +49,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::Seat;
+    use super::super::BackendLease;
     use super::*;
     use crate::clock;
     use crate::config::{Overrides, parse};
@@ -68,10 +68,10 @@ mod tests {
         (pool, one)
     }
 
-    fn session(pool: &Pool, now: Time) -> Seat {
-        let mut seat = pool.pick(now, &ASK).expect("a seat");
-        seat.linked(now);
-        seat
+    fn session(pool: &Pool, now: Time) -> BackendLease {
+        let mut lease = pool.pick(now, &ASK).expect("a lease");
+        lease.linked(now);
+        lease
     }
 
     #[test]
@@ -79,9 +79,9 @@ mod tests {
         let ((pool, one), now) = (pool(""), clock::now());
         let mut sessions: Vec<_> = (0..5).map(|_| session(&pool, now)).collect();
         for asks in [false, false, true] {
-            let seat = sessions.pop().expect("three of five");
-            seat.closed_with(now, 1001);
-            drop(seat);
+            let lease = sessions.pop().expect("three of five");
+            lease.closed_with(now, 1001);
+            drop(lease);
             assert_eq!(one.asks_for_drain(now).is_some(), asks, "with {} left", sessions.len());
         }
         let why = one.asks_for_drain(now).expect("it asks");

@@ -10,7 +10,7 @@ use steadfast_protocol::time::Time;
 use super::Backend;
 use crate::clock;
 use crate::net::connect::connect;
-use crate::upstream::balance::Standing;
+use crate::upstream::balance::CandidateTrust;
 
 /// One connection at a time, however many sessions want to know.
 #[derive(Debug, Default)]
@@ -30,7 +30,8 @@ impl Backend {
         since: Time,
     ) -> usize {
         let candidate = self.candidate(now, false);
-        let room = candidate.filter(|candidate| candidate.standing != Standing::Ejected).map(|it| it.room());
+        let room =
+            candidate.filter(|candidate| candidate.standing != CandidateTrust::Ejected).map(|it| it.room());
         let Some(room) = room.filter(|room| *room > 0) else { return 0 };
         if self.knock.answered.load(Relaxed) >= since.micros_since(Time::ORIGIN) {
             return room;

@@ -2,7 +2,7 @@
 
 /// Where a backend stands, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum BackendState {
     /// It gets sessions.
     Up,
     /// Its weight is zero: it keeps its sessions and gets no new one.
@@ -21,30 +21,30 @@ pub(crate) enum State {
     Removed,
 }
 
-impl State {
+impl BackendState {
     /// All of them, for the metrics.
-    pub(crate) const ALL: [State; 8] = [
-        State::Up,
-        State::Off,
-        State::Draining,
-        State::Disabled,
-        State::Ejected,
-        State::HalfOpen,
-        State::Down,
-        State::Removed,
+    pub(crate) const ALL: [BackendState; 8] = [
+        BackendState::Up,
+        BackendState::Off,
+        BackendState::Draining,
+        BackendState::Disabled,
+        BackendState::Ejected,
+        BackendState::HalfOpen,
+        BackendState::Down,
+        BackendState::Removed,
     ];
 
     /// The word for logs, metrics and the API.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            State::Up => "up",
-            State::Off => "off",
-            State::Draining => "draining",
-            State::Disabled => "disabled",
-            State::Ejected => "ejected",
-            State::HalfOpen => "half_open",
-            State::Down => "down",
-            State::Removed => "removed",
+            BackendState::Up => "up",
+            BackendState::Off => "off",
+            BackendState::Draining => "draining",
+            BackendState::Disabled => "disabled",
+            BackendState::Ejected => "ejected",
+            BackendState::HalfOpen => "half_open",
+            BackendState::Down => "down",
+            BackendState::Removed => "removed",
         }
     }
 }

@@ -3,18 +3,18 @@
 
 use std::fmt;
 
-use super::Standing;
+use super::CandidateTrust;
 
 /// The rule that chose, the tier that it chose from, and what became of the key's first choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reason {
-    pub(super) rule: Rule,
+pub(crate) struct ChoiceReason {
+    pub(super) rule: ChoiceRule,
     pub(super) tier: Tier,
     pub(super) skipped: Option<Skipped>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(super) enum ChoiceRule {
     LeastSessions,
     RoundRobin,
     PowerOfTwo,
@@ -29,7 +29,7 @@ pub(super) enum Rule {
 /// first, then primaries come before backups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tier {
-    pub(super) standing: Standing,
+    pub(super) standing: CandidateTrust,
     pub(super) backup: bool,
 }
 
@@ -41,21 +41,21 @@ pub(super) enum Skipped {
     Ejected,
 }
 
-impl Rule {
+impl ChoiceRule {
     /// Whether the same key always has the same order of candidates.
     pub(super) fn is_by_key(self) -> bool {
-        matches!(self, Rule::Source | Rule::Hash)
+        matches!(self, ChoiceRule::Source | ChoiceRule::Hash)
     }
 
     fn text(self) -> &'static str {
         match self {
-            Rule::LeastSessions => "least_sessions",
-            Rule::RoundRobin => "round_robin",
-            Rule::PowerOfTwo => "power_of_two",
-            Rule::Random => "random",
-            Rule::Source => "source",
-            Rule::Hash => "hash",
-            Rule::NoKey => "no key: least_sessions",
+            ChoiceRule::LeastSessions => "least_sessions",
+            ChoiceRule::RoundRobin => "round_robin",
+            ChoiceRule::PowerOfTwo => "power_of_two",
+            ChoiceRule::Random => "random",
+            ChoiceRule::Source => "source",
+            ChoiceRule::Hash => "hash",
+            ChoiceRule::NoKey => "no key: least_sessions",
         }
     }
 }
@@ -64,12 +64,12 @@ impl Tier {
     /// Nothing for the tier that needs no word.
     fn text(self) -> &'static str {
         match (self.standing, self.backup) {
-            (Standing::Sound, false) => "",
-            (Standing::Sound, true) => "; a backup, no primary is sound",
-            (Standing::Suspect, false) => "; a suspect, for want of better",
-            (Standing::Suspect, true) => "; a suspect backup, for want of better",
-            (Standing::Ejected, false) => "; last resort: ejected",
-            (Standing::Ejected, true) => "; last resort: an ejected backup",
+            (CandidateTrust::Sound, false) => "",
+            (CandidateTrust::Sound, true) => "; a backup, no primary is sound",
+            (CandidateTrust::Suspect, false) => "; a suspect, for want of better",
+            (CandidateTrust::Suspect, true) => "; a suspect backup, for want of better",
+            (CandidateTrust::Ejected, false) => "; last resort: ejected",
+            (CandidateTrust::Ejected, true) => "; last resort: an ejected backup",
         }
     }
 }
@@ -84,7 +84,7 @@ impl Skipped {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for ChoiceReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.rule.text())?;
         f.write_str(self.skipped.map_or("", Skipped::text))?;
@@ -96,25 +96,25 @@ impl fmt::Display for Reason {
 mod tests {
     use super::*;
 
-    const PRIMARY: Tier = Tier { standing: Standing::Sound, backup: false };
+    const PRIMARY: Tier = Tier { standing: CandidateTrust::Sound, backup: false };
 
     #[test]
     fn each_session_can_keep_one() {
-        assert!(size_of::<Reason>() <= 4);
-        assert!(size_of::<Option<Reason>>() <= 4);
+        assert!(size_of::<ChoiceReason>() <= 4);
+        assert!(size_of::<Option<ChoiceReason>>() <= 4);
     }
 
     #[test]
     fn says_the_rule_the_first_choice_and_the_tier() {
-        let plain = Reason { rule: Rule::RoundRobin, tier: PRIMARY, skipped: None };
+        let plain = ChoiceReason { rule: ChoiceRule::RoundRobin, tier: PRIMARY, skipped: None };
         assert_eq!(plain.to_string(), "round_robin");
-        let second = Reason { rule: Rule::Hash, tier: PRIMARY, skipped: Some(Skipped::Full) };
+        let second = ChoiceReason { rule: ChoiceRule::Hash, tier: PRIMARY, skipped: Some(Skipped::Full) };
         assert_eq!(second.to_string(), "hash, the first choice is full");
-        let backup = Tier { standing: Standing::Sound, backup: true };
-        let backup = Reason { rule: Rule::NoKey, tier: backup, skipped: None };
+        let backup = Tier { standing: CandidateTrust::Sound, backup: true };
+        let backup = ChoiceReason { rule: ChoiceRule::NoKey, tier: backup, skipped: None };
         assert_eq!(backup.to_string(), "no key: least_sessions; a backup, no primary is sound");
-        let last = Tier { standing: Standing::Ejected, backup: false };
-        let last = Reason { rule: Rule::Source, tier: last, skipped: Some(Skipped::Full) };
+        let last = Tier { standing: CandidateTrust::Ejected, backup: false };
+        let last = ChoiceReason { rule: ChoiceRule::Source, tier: last, skipped: Some(Skipped::Full) };
         assert_eq!(last.to_string(), "source, the first choice is full; last resort: ejected");
     }
 }

@@ -32,7 +32,7 @@ impl Bench {
             sessions: 0,
             max_sessions: None,
             backup: false,
-            standing: Standing::Sound,
+            standing: CandidateTrust::Sound,
             hash: hash::of(format!("backend-{id}").as_bytes()),
         };
         Bench {
@@ -42,7 +42,7 @@ impl Bench {
         }
     }
 
-    fn place(&mut self, balance: &Balance, key: Option<u64>) -> Result<Placed, NoPlace> {
+    fn place(&mut self, balance: &Balance, key: Option<u64>) -> Result<PlacementChoice, NoPlace> {
         place(&self.candidates, balance, key, &mut self.turns, &mut || self.random.next_u64())
     }
 
@@ -71,7 +71,7 @@ impl Bench {
     }
 
     /// Where each of so many keys goes, and why.
-    fn keyed(&mut self, keys: usize) -> Vec<Placed> {
+    fn keyed(&mut self, keys: usize) -> Vec<PlacementChoice> {
         (0..keys).map(|number| self.place(&by_key(), Some(key(number))).expect("a place")).collect()
     }
 
@@ -88,7 +88,7 @@ fn key(number: usize) -> u64 {
     hash::of(format!("user-{number}").as_bytes())
 }
 
-fn key_counts(placed: &[Placed], candidates: usize) -> Vec<usize> {
+fn key_counts(placed: &[PlacementChoice], candidates: usize) -> Vec<usize> {
     (0..candidates).map(|id| placed.iter().filter(|placed| placed.id == id).count()).collect()
 }
 
@@ -109,7 +109,11 @@ fn assert_fits(counts: &[usize], weights: &[u32]) {
 fn candidate() -> impl Strategy<Value = Candidate> {
     let weight = prop_oneof![0u32..3, Just(u32::MAX), any::<u32>()];
     let count = || prop_oneof![0usize..3, Just(usize::MAX), any::<usize>()];
-    let standing = prop_oneof![Just(Standing::Sound), Just(Standing::Suspect), Just(Standing::Ejected)];
+    let standing = prop_oneof![
+        Just(CandidateTrust::Sound),
+        Just(CandidateTrust::Suspect),
+        Just(CandidateTrust::Ejected)
+    ];
     let hash = prop_oneof![Just(0u64), any::<u64>()];
     let id = prop_oneof![Just(usize::MAX), 0usize..1000];
     (id, weight, count(), proptest::option::of(count()), any::<bool>(), standing, hash).prop_map(
@@ -153,15 +157,15 @@ proptest! {
             let candidates: Vec<Candidate> = by_id.values().cloned().collect();
             let random = &mut || numbers.next().unwrap_or_default();
             let placed = place(&candidates, &balance, key, &mut turns, random);
-            let sound = candidates.iter().any(|one| one.standing == Standing::Sound && !one.backup);
-            let ejected = candidates.iter().all(|one| one.standing == Standing::Ejected);
+            let sound = candidates.iter().any(|one| one.standing == CandidateTrust::Sound && !one.backup);
+            let ejected = candidates.iter().all(|one| one.standing == CandidateTrust::Ejected);
             let fits = |one: &&Candidate| {
-                let counts = if one.standing == Standing::Ejected { ejected } else { !one.backup || !sound };
+                let counts = if one.standing == CandidateTrust::Ejected { ejected } else { !one.backup || !sound };
                 one.max_sessions.is_none_or(|max| one.sessions < max) && counts
             };
             let best = candidates.iter().filter(fits).map(|one| (one.standing, one.backup)).min();
             match placed {
-                Ok(Placed { id, .. }) => {
+                Ok(PlacementChoice { id, .. }) => {
                     let chosen = &by_id[&id];
                     prop_assert!(fits(&chosen));
                     prop_assert_eq!(Some((chosen.standing, chosen.backup)), best);

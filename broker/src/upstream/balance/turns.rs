@@ -72,7 +72,7 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Standing;
+    use super::super::CandidateTrust;
     use super::*;
 
     fn candidate(id: usize, weight: u32) -> Candidate {
@@ -82,7 +82,7 @@ mod tests {
             sessions: 0,
             max_sessions: None,
             backup: false,
-            standing: Standing::Sound,
+            standing: CandidateTrust::Sound,
             hash: 0,
         }
     }

@@ -8,12 +8,12 @@ use steadfast_protocol::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::{DialError, Search, cause, failed};
+use super::{BackendSearch, DialError, cause, failed};
 use crate::clock;
 use crate::http::denial::Denial;
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Pool;
-use crate::upstream::pool::killers::{Judgement, Request, Span, Verdict};
+use crate::upstream::pool::quarantine::{HangupJudgement, HangupVerdict, Span, UpgradeRequest};
 
 /// Backends that may hang up on one request: the first, and one other.
 const HANG_UPS_MAX: usize = 2;
@@ -63,7 +63,7 @@ impl HangUps {
     }
 }
 
-impl Search<'_> {
+impl BackendSearch<'_> {
     /// Looks before and after each wait for a place: others like it may have been convicted meanwhile. One that
     /// was hung up on itself goes on: what becomes of it is evidence.
     ///
@@ -73,7 +73,7 @@ impl Search<'_> {
         if hang_ups.met > 0 {
             return Ok(());
         }
-        match self.pool.killers.banned(clock::now(), self.client, self.handshake) {
+        match self.pool.quarantine.banned(clock::now(), self.client, self.handshake) {
             Some(left) => Err(DialError::Denied(denial(left))),
             None => Ok(()),
         }
@@ -82,14 +82,14 @@ impl Search<'_> {
     /// A backend has taken the request.
     pub(super) fn linked(&self) {
         if self.terms.are_first() {
-            self.pool.killers.linked(self.client, self.handshake);
+            self.pool.quarantine.linked(self.client, self.handshake);
         }
     }
 
     /// A dial has failed without a sign that the request has anything to do with it.
     pub(super) fn failed(&self, backend: &Backend, why: &str, hang_ups: &HangUps) {
         failed(self.pool, backend, why);
-        self.pool.killers.failed(clock::now(), backend.id, self.judged(hang_ups));
+        self.pool.quarantine.failed(clock::now(), backend.id, self.judged(hang_ups));
     }
 
     /// A backend has hung up on the request. True: no other backend is tried for it at present.
@@ -97,7 +97,7 @@ impl Search<'_> {
         let HangUp { why, span } = hang_up;
         failed(self.pool, backend, &why);
         let (place, request) = ((backend.id, backend.name.as_str()), self.judged(hang_ups));
-        let Judgement { verdict, acquitted } = self.pool.killers.hung_up(place, request, span);
+        let HangupJudgement { verdict, acquitted } = self.pool.quarantine.hung_up(place, request, span);
         record(self.pool, backend, &verdict);
         self.tell(backend, &verdict);
         if acquitted > 0 {
@@ -109,21 +109,21 @@ impl Search<'_> {
     }
 
     /// The request, if it may be held to be a killer. That of a session was good once.
-    fn judged(&self, hang_ups: &HangUps) -> Option<Request> {
+    fn judged(&self, hang_ups: &HangUps) -> Option<UpgradeRequest> {
         let request =
-            || self.pool.killers.request((self.client, self.handshake), self.session, hang_ups.since);
+            || self.pool.quarantine.request((self.client, self.handshake), self.session, hang_ups.since);
         self.terms.are_first().then(request)
     }
 
-    fn tell(&self, backend: &Backend, verdict: &Verdict) {
+    fn tell(&self, backend: &Backend, verdict: &HangupVerdict) {
         let (pool, backend, client) = (&*self.pool.name, &backend.name, self.client);
         let path = self.handshake.path();
         let path = &*String::from_utf8_lossy(&path[..path.len().min(PATH_MAX)]);
         match verdict {
-            Verdict::Known => {}
-            Verdict::Excused => tracing::info!(pool, backend, %client, path, "{EXCUSED}"),
-            Verdict::Suspect => tracing::info!(pool, backend, %client, path, "{SUSPECT}"),
-            Verdict::Killer(backends) => tracing::warn!(pool, ?backends, %client, path, "{KILLER}"),
+            HangupVerdict::Known => {}
+            HangupVerdict::Excused => tracing::info!(pool, backend, %client, path, "{EXCUSED}"),
+            HangupVerdict::Suspect => tracing::info!(pool, backend, %client, path, "{SUSPECT}"),
+            HangupVerdict::Killer(backends) => tracing::warn!(pool, ?backends, %client, path, "{KILLER}"),
         }
     }
 }
@@ -139,12 +139,12 @@ const KILLER: &str = "backends have hung up twice on upgrade requests of this cl
 const ACQUITTED: &str =
     "a backend hangs up on others as well; requests that were held to kill it are let in again";
 
-fn record(pool: &Pool, backend: &Backend, verdict: &Verdict) {
+fn record(pool: &Pool, backend: &Backend, verdict: &HangupVerdict) {
     let verdict = match verdict {
-        Verdict::Known => "session",
-        Verdict::Excused => "excused",
-        Verdict::Suspect => "suspect",
-        Verdict::Killer(_) => "killer",
+        HangupVerdict::Known => "session",
+        HangupVerdict::Excused => "excused",
+        HangupVerdict::Suspect => "suspect",
+        HangupVerdict::Killer(_) => "killer",
     };
     let labels =
         [("pool", pool.name.to_string()), ("backend", backend.series()), ("verdict", verdict.to_owned())];

@@ -1,15 +1,15 @@
 //! What a backend is offered, and whether its answer fits.
 
 use http::header::{self, HeaderMap, HeaderValue};
-use steadfast_protocol::websocket::deflate::{Agreement, Mismatch, Offer as DeflateOffer};
+use steadfast_protocol::websocket::deflate::{Agreement, DeflateOffer, Mismatch};
 
 use crate::http::backend_headers::links_shim;
-use crate::http::replay_request::Offer;
+use crate::http::replay_request::BackendOffer;
 use crate::http::token_list::split;
 
 /// What the answer must fit.
 #[derive(Debug, Clone)]
-pub(crate) enum Terms {
+pub(crate) enum DialTerms {
     /// The first dial: what the client offers.
     First {
         /// Its `Sec-WebSocket-Protocol`.
@@ -42,30 +42,34 @@ pub(super) enum Misfit {
     Incompatible(&'static str),
 }
 
-impl Terms {
+impl DialTerms {
     /// Of the first dial. What a service with the shim says is for the broker to read, so nothing of it
     /// may be compressed.
-    pub(crate) fn first(protocols: Option<HeaderValue>, deflate: Option<DeflateOffer>, shim: bool) -> Terms {
-        Terms::First { protocols, deflate: deflate.filter(|_| !shim), shim }
+    pub(crate) fn first(
+        protocols: Option<HeaderValue>,
+        deflate: Option<DeflateOffer>,
+        shim: bool,
+    ) -> DialTerms {
+        DialTerms::First { protocols, deflate: deflate.filter(|_| !shim), shim }
     }
 
     pub(super) fn are_first(&self) -> bool {
-        matches!(self, Terms::First { .. })
+        matches!(self, DialTerms::First { .. })
     }
 
     /// What to say in the upgrade request.
-    pub(super) fn offer(&self, compress: bool) -> Offer {
+    pub(super) fn offer(&self, compress: bool) -> BackendOffer {
         let shim = self.ask_for_shim();
         match self {
-            Terms::First { protocols, deflate, .. } => Offer {
+            DialTerms::First { protocols, deflate, .. } => BackendOffer {
                 protocols: protocols.clone(),
                 extensions: deflate.filter(|_| compress).map(DeflateOffer::to_backend),
                 shim,
             },
-            Terms::Again(agreed) => {
+            DialTerms::Again(agreed) => {
                 let protocols =
                     agreed.protocol.as_deref().and_then(|name| HeaderValue::from_bytes(name).ok());
-                Offer { protocols, extensions: agreed.deflate.map(Agreement::to_backend), shim }
+                BackendOffer { protocols, extensions: agreed.deflate.map(Agreement::to_backend), shim }
             }
         }
     }
@@ -86,8 +90,8 @@ impl Terms {
 
     fn ask_for_shim(&self) -> bool {
         match self {
-            Terms::First { shim, .. } => *shim,
-            Terms::Again(agreed) => agreed.shim,
+            DialTerms::First { shim, .. } => *shim,
+            DialTerms::Again(agreed) => agreed.shim,
         }
     }
 
@@ -96,9 +100,11 @@ impl Terms {
     fn protocol_fits(&self, answer: &HeaderMap) -> bool {
         let chosen = answer.get(header::SEC_WEBSOCKET_PROTOCOL);
         match (self, chosen) {
-            (Terms::Again(agreed), chosen) => agreed.protocol.as_deref() == chosen.map(HeaderValue::as_bytes),
-            (Terms::First { .. }, None) => true,
-            (Terms::First { protocols, .. }, Some(chosen)) => {
+            (DialTerms::Again(agreed), chosen) => {
+                agreed.protocol.as_deref() == chosen.map(HeaderValue::as_bytes)
+            }
+            (DialTerms::First { .. }, None) => true,
+            (DialTerms::First { protocols, .. }, Some(chosen)) => {
                 protocols.iter().flat_map(|offered| split(offered.as_bytes())).any(|offer| offer == chosen)
             }
         }
@@ -111,12 +117,12 @@ impl Terms {
         let extensions = values.map_err(|_| Mismatch::Malformed)?.join(",");
         let nothing = || if extensions.is_empty() { Ok(None) } else { Err(Mismatch::Malformed) };
         match self {
-            Terms::First { deflate: Some(offer), .. } if compress => offer.accept(&extensions),
-            Terms::First { .. } => nothing(),
-            Terms::Again(Agreed { deflate: Some(agreed), .. }) => {
+            DialTerms::First { deflate: Some(offer), .. } if compress => offer.accept(&extensions),
+            DialTerms::First { .. } => nothing(),
+            DialTerms::Again(Agreed { deflate: Some(agreed), .. }) => {
                 agreed.check(&extensions).map(|()| Some(*agreed))
             }
-            Terms::Again(_) => nothing(),
+            DialTerms::Again(_) => nothing(),
         }
     }
 }
@@ -133,13 +139,13 @@ mod tests {
     /// As a backend answers that keeps no context.
     const MOVABLE: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-    fn first(protocols: &'static str, shim: bool) -> Terms {
-        Terms::first(Some(HeaderValue::from_static(protocols)), DeflateOffer::parse(DEFLATE), shim)
+    fn first(protocols: &'static str, shim: bool) -> DialTerms {
+        DialTerms::first(Some(HeaderValue::from_static(protocols)), DeflateOffer::parse(DEFLATE), shim)
     }
 
-    fn again(protocol: Option<&str>, shim: bool) -> Terms {
+    fn again(protocol: Option<&str>, shim: bool) -> DialTerms {
         let protocol = protocol.map(|name| name.as_bytes().into());
-        Terms::Again(Agreed { protocol, deflate: None, shim })
+        DialTerms::Again(Agreed { protocol, deflate: None, shim })
     }
 
     fn answer(headers: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -196,7 +202,7 @@ mod tests {
     #[test]
     fn subprotocols_are_compared_as_bytes() {
         let value = |bytes: &'static [u8]| HeaderValue::from_bytes(bytes).expect("a value");
-        let terms = Terms::first(Some(value(b"chat, ch\xe4t,superchat")), None, false);
+        let terms = DialTerms::first(Some(value(b"chat, ch\xe4t,superchat")), None, false);
         let chooses = |bytes| HeaderMap::from_iter([(header::SEC_WEBSOCKET_PROTOCOL, value(bytes))]);
         for chosen in [&b"chat"[..], b"superchat", b"ch\xe4t"] {
             assert_eq!(terms.judge(&chooses(chosen), true), Ok(None), "{}", chosen.escape_ascii());
@@ -214,7 +220,7 @@ mod tests {
         for (terms, name, expected) in [
             (first("chat, superchat", false), "superchat", Ok(None)),
             (first("chat, superchat", false), "super", other),
-            (Terms::first(None, None, false), "chat", other),
+            (DialTerms::first(None, None, false), "chat", other),
             (again(Some("chat"), false), "chat", Ok(None)),
             (again(Some("chat"), false), "superchat", other),
             (again(None, false), "chat", other),

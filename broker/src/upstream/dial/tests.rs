@@ -92,8 +92,8 @@ impl Session {
         }
     }
 
-    fn search(&self, terms: Terms) -> Search<'_> {
-        Search {
+    fn search(&self, terms: DialTerms) -> BackendSearch<'_> {
+        BackendSearch {
             pool: &self.pool,
             handshake: &self.handshake,
             session: "5e55",
@@ -103,17 +103,21 @@ impl Session {
             attempts: &self.attempts,
             just_failed: None,
             suspect: false,
-            handshake_place: None,
+            handshake_permit: None,
         }
     }
 }
 
-fn first(shim: bool) -> Terms {
-    Terms::first(None, steadfast_protocol::websocket::deflate::Offer::parse("permessage-deflate"), shim)
+fn first(shim: bool) -> DialTerms {
+    DialTerms::first(
+        None,
+        steadfast_protocol::websocket::deflate::DeflateOffer::parse("permessage-deflate"),
+        shim,
+    )
 }
 
-fn again(shim: bool) -> Terms {
-    Terms::Again(Agreed { protocol: None, deflate: None, shim })
+fn again(shim: bool) -> DialTerms {
+    DialTerms::Again(Agreed { protocol: None, deflate: None, shim })
 }
 
 #[tokio::test]
@@ -123,7 +127,7 @@ async fn a_service_without_the_shim_is_passed_over() {
     let (session, dialer) = (Session::new(&[plain, linked]), Dialer::new(4));
 
     let link = dialer.first(&session.search(first(true))).await.ok().expect("a link");
-    assert_eq!((link.seat.backend().port, link.epoch), (linked, 2));
+    assert_eq!((link.lease.backend().port, link.epoch), (linked, 2));
     for (requests, attempt) in [(&mut to_plain, "1"), (&mut to_linked, "2")] {
         let request = requests.recv().await.expect("it was asked");
         assert_eq!(value(&request, "steadfast-shim"), Some("1"), "{request}");
@@ -133,7 +137,7 @@ async fn a_service_without_the_shim_is_passed_over() {
 
     let mut refusing = Vec::new();
     let link = dialer.again(&session.search(again(true)), &mut refusing).await.ok().expect("a link");
-    assert_eq!((link.seat.backend().port, link.epoch), (linked, 4));
+    assert_eq!((link.lease.backend().port, link.epoch), (linked, 4));
     let plain = session.pool.named(&format!("127.0.0.1:{plain}")).expect("it is there").id;
     assert_eq!(refusing, [plain], "it is not asked again");
     let request = to_linked.recv().await.expect("it was asked");
@@ -174,8 +178,8 @@ fn assert_blameless(session: &Session, port: u16) {
     let backend = session.pool.named(&format!("127.0.0.1:{port}")).expect("it is there");
     assert_eq!(backend.failures.load(Relaxed), 0);
     let ask = Ask { key: None, just_failed: None, tried: &[] };
-    let seat = session.pool.pick_sound(clock::now(), &ask, Some(backend.id));
-    assert!(seat.is_ok(), "it is penalised");
+    let lease = session.pool.pick_sound(clock::now(), &ask, Some(backend.id));
+    assert!(lease.is_ok(), "it is penalised");
 }
 
 #[tokio::test]
@@ -186,10 +190,10 @@ async fn what_is_over_our_limit_is_not_the_backends_fault() {
         let (session, dialer) = (Session::new(&[large, other]), Dialer::new(4));
 
         let link = dialer.first(&session.search(first(false))).await.ok().expect("the other one");
-        assert_eq!(link.seat.backend().port, other);
+        assert_eq!(link.lease.backend().port, other);
         let mut refusing = Vec::new();
         let link = dialer.again(&session.search(again(false)), &mut refusing).await.ok().expect("a link");
-        assert_eq!((link.seat.backend().port, refusing.len()), (other, 1), "it is not asked again");
+        assert_eq!((link.lease.backend().port, refusing.len()), (other, 1), "it is not asked again");
         for _ in 0..2 {
             to_large.recv().await.expect("it was asked");
         }
@@ -238,7 +242,7 @@ async fn a_refusal_that_is_meant_is_the_clients_to_see() {
     for (terms, status, dials) in [
         (first(false), "400 Bad Request", 2),
         (first(false), "403 Forbidden", 1),
-        (Terms::first(None, None, false), "400 Bad Request", 1),
+        (DialTerms::first(None, None, false), "400 Bad Request", 1),
     ] {
         let refusal = REFUSAL.replace("400 Bad Request", status);
         let (port, _requests) = answering(move |_| Ok(refusal.clone())).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use steadfast_protocol::time::Time;
 
-use super::{Answer, FOUND_MAX, Found, LookupError};
+use super::{FOUND_MAX, FoundBackend, LookupError, NameAnswer};
 use crate::config::settings::Dns;
 
 /// The longest wait before a name that gave no answer is asked for again, unless `dns.ttl_min` is
@@ -16,10 +16,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Follower {
     /// What was last found and still counts.
-    known: Vec<Found>,
+    known: Vec<FoundBackend>,
     /// The next set is told in any case.
     resumed: bool,
-    trouble: Option<Trouble>,
+    trouble: Option<NameTrouble>,
     /// Look-ups without an answer in a row.
     unanswered: u32,
     /// Since when the DNS says that there is no such name, while its backends are kept.
@@ -27,7 +27,7 @@ pub(crate) struct Follower {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+enum NameTrouble {
     TooMany,
     Failing,
     Vanished,
@@ -36,9 +36,9 @@ enum Trouble {
 
 /// What follows from one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Step {
+pub(crate) struct FollowStep {
     /// The new whole set of backends, if it has changed.
-    pub(crate) set: Option<Vec<Found>>,
+    pub(crate) set: Option<Vec<FoundBackend>>,
     /// How long to wait before the next look-up.
     pub(crate) next: Duration,
     /// For the log, when the state has changed.
@@ -57,12 +57,17 @@ pub(crate) enum News {
 impl Follower {
     /// One that takes over from another, which has found these. The first set is told also when it is the
     /// same: what else is configured for it may have changed.
-    pub(crate) fn resume(known: Vec<Found>) -> Follower {
+    pub(crate) fn resume(known: Vec<FoundBackend>) -> Follower {
         Follower { known, resumed: true, ..Follower::default() }
     }
 
     /// Takes the result of a look-up that ended `now`.
-    pub(crate) fn answered(&mut self, now: Time, result: Result<Answer, LookupError>, dns: &Dns) -> Step {
+    pub(crate) fn answered(
+        &mut self,
+        now: Time,
+        result: Result<NameAnswer, LookupError>,
+        dns: &Dns,
+    ) -> FollowStep {
         match result {
             Ok(answer) => self.found(answer, dns),
             Err(LookupError::Failed(why)) => self.failed(&why, dns),
@@ -70,43 +75,45 @@ impl Follower {
         }
     }
 
-    fn found(&mut self, answer: Answer, dns: &Dns) -> Step {
+    fn found(&mut self, answer: NameAnswer, dns: &Dns) -> FollowStep {
         self.unanswered = 0;
         self.vanished = None;
         let next = answer.ttl.max(dns.ttl_min).min(dns.ttl_max);
         let news = if answer.left_out > 0 {
             let all = answer.found.len().saturating_add(answer.left_out);
-            self.troubled(Trouble::TooMany, || format!("{all} backends are found; only {FOUND_MAX} are used"))
+            self.troubled(NameTrouble::TooMany, || {
+                format!("{all} backends are found; only {FOUND_MAX} are used")
+            })
         } else {
             self.trouble.take().map(|_| News::Recovered)
         };
-        Step { set: self.change(answer.found), next, news }
+        FollowStep { set: self.change(answer.found), next, news }
     }
 
     /// A failed look-up changes nothing.
-    fn failed(&mut self, why: &str, dns: &Dns) -> Step {
+    fn failed(&mut self, why: &str, dns: &Dns) -> FollowStep {
         let count = self.known.len();
         let news =
-            self.troubled(Trouble::Failing, || format!("{why}; its {count} backends stay as they are"));
-        Step { set: None, next: self.backoff(dns), news }
+            self.troubled(NameTrouble::Failing, || format!("{why}; its {count} backends stay as they are"));
+        FollowStep { set: None, next: self.backoff(dns), news }
     }
 
     /// The backends are kept until the name has been away for `dns.hold`: who changes a zone may
     /// leave it without the name for a moment.
-    fn vanished(&mut self, now: Time, why: &str, dns: &Dns) -> Step {
+    fn vanished(&mut self, now: Time, why: &str, dns: &Dns) -> FollowStep {
         let away = now.since(*self.vanished.get_or_insert(now));
         let left = dns.hold.saturating_sub(away);
         if self.known.is_empty() || left.is_zero() {
-            let news = self.troubled(Trouble::Gone, || format!("{why}; it has no backends"));
-            return Step { set: self.change(Vec::new()), next: self.backoff(dns), news };
+            let news = self.troubled(NameTrouble::Gone, || format!("{why}; it has no backends"));
+            return FollowStep { set: self.change(Vec::new()), next: self.backoff(dns), news };
         }
         let count = self.known.len();
-        let news =
-            self.troubled(Trouble::Vanished, || format!("{why}; its {count} backends are kept for {left:?}"));
-        Step { set: None, next: self.backoff(dns).min(left), news }
+        let news = self
+            .troubled(NameTrouble::Vanished, || format!("{why}; its {count} backends are kept for {left:?}"));
+        FollowStep { set: None, next: self.backoff(dns).min(left), news }
     }
 
-    fn change(&mut self, set: Vec<Found>) -> Option<Vec<Found>> {
+    fn change(&mut self, set: Vec<FoundBackend>) -> Option<Vec<FoundBackend>> {
         let resumed = mem::take(&mut self.resumed);
         if set == self.known && !resumed {
             return None;
@@ -115,7 +122,7 @@ impl Follower {
         Some(set)
     }
 
-    fn troubled(&mut self, trouble: Trouble, text: impl FnOnce() -> String) -> Option<News> {
+    fn troubled(&mut self, trouble: NameTrouble, text: impl FnOnce() -> String) -> Option<News> {
         let before = self.trouble.replace(trouble);
         (before != Some(trouble)).then(|| News::Trouble(text()))
     }
@@ -142,19 +149,19 @@ mod tests {
         Time::ORIGIN + secs(seconds)
     }
 
-    fn set(ports: &[u16]) -> Vec<Found> {
-        ports.iter().map(|port| Found::new("chat", ([127, 0, 0, 1], *port).into())).collect()
+    fn set(ports: &[u16]) -> Vec<FoundBackend> {
+        ports.iter().map(|port| FoundBackend::new("chat", ([127, 0, 0, 1], *port).into())).collect()
     }
 
-    fn answer(ports: &[u16], ttl: u64) -> Result<Answer, LookupError> {
-        Ok(Answer::new(set(ports), secs(ttl)))
+    fn answer(ports: &[u16], ttl: u64) -> Result<NameAnswer, LookupError> {
+        Ok(NameAnswer::new(set(ports), secs(ttl)))
     }
 
-    fn failure() -> Result<Answer, LookupError> {
+    fn failure() -> Result<NameAnswer, LookupError> {
         Err(LookupError::Failed("no answer".to_owned()))
     }
 
-    fn absence() -> Result<Answer, LookupError> {
+    fn absence() -> Result<NameAnswer, LookupError> {
         Err(LookupError::Vanished("chat does not exist".to_owned()))
     }
 
@@ -172,7 +179,7 @@ mod tests {
     #[test]
     fn an_answer_is_the_set_until_its_ttl() {
         let step = Follower::default().answered(at(0), answer(&[1, 2], 5), &DNS);
-        assert_eq!(step, Step { set: Some(set(&[1, 2])), next: secs(5), news: None });
+        assert_eq!(step, FollowStep { set: Some(set(&[1, 2])), next: secs(5), news: None });
     }
 
     #[test]
@@ -190,10 +197,10 @@ mod tests {
 
     #[test]
     fn another_weight_is_a_change() {
-        let weighted = vec![Found { weight: Some(7), ..set(&[1]).remove(0) }];
+        let weighted = vec![FoundBackend { weight: Some(7), ..set(&[1]).remove(0) }];
         let mut follower = Follower::default();
         follower.answered(at(0), answer(&[1], 5), &DNS);
-        let step = follower.answered(at(5), Ok(Answer::new(weighted.clone(), secs(5))), &DNS);
+        let step = follower.answered(at(5), Ok(NameAnswer::new(weighted.clone(), secs(5))), &DNS);
         assert_eq!(step.set, Some(weighted));
     }
 
@@ -202,7 +209,7 @@ mod tests {
         let mut follower = settled();
         let step = follower.answered(at(5), failure(), &DNS);
         let news = trouble("no answer; its 2 backends stay as they are");
-        assert_eq!(step, Step { set: None, next: secs(2), news });
+        assert_eq!(step, FollowStep { set: None, next: secs(2), news });
         for hours in 1..50 {
             let step = follower.answered(at(hours * 3600), failure(), &DNS);
             assert_eq!((step.set, step.news), (None, None));
@@ -231,7 +238,7 @@ mod tests {
         follower.answered(at(1), failure(), &DNS);
         follower.answered(at(3), failure(), &DNS);
         let step = follower.answered(at(7), answer(&[1, 2], 5), &DNS);
-        assert_eq!(step, Step { set: None, next: secs(5), news: Some(News::Recovered) });
+        assert_eq!(step, FollowStep { set: None, next: secs(5), news: Some(News::Recovered) });
         assert_eq!(follower.answered(at(12), failure(), &DNS).next, secs(2));
     }
 
@@ -240,16 +247,20 @@ mod tests {
         let mut follower = settled();
         let step = follower.answered(at(5), absence(), &DNS);
         let news = trouble("chat does not exist; its 2 backends are kept for 10s");
-        assert_eq!(step, Step { set: None, next: secs(2), news });
+        assert_eq!(step, FollowStep { set: None, next: secs(2), news });
         let step = follower.answered(at(7), absence(), &DNS);
-        assert_eq!(step, Step { set: None, next: secs(4), news: None });
+        assert_eq!(step, FollowStep { set: None, next: secs(4), news: None });
         let step = follower.answered(at(11), absence(), &DNS);
-        assert_eq!(step, Step { set: None, next: secs(4), news: None }, "not later than the hold's end");
+        assert_eq!(
+            step,
+            FollowStep { set: None, next: secs(4), news: None },
+            "not later than the hold's end"
+        );
         let step = follower.answered(at(15), absence(), &DNS);
         let news = trouble("chat does not exist; it has no backends");
-        assert_eq!(step, Step { set: Some(Vec::new()), next: secs(16), news });
+        assert_eq!(step, FollowStep { set: Some(Vec::new()), next: secs(16), news });
         let step = follower.answered(at(31), absence(), &DNS);
-        assert_eq!(step, Step { set: None, next: secs(30), news: None });
+        assert_eq!(step, FollowStep { set: None, next: secs(30), news: None });
     }
 
     #[test]
@@ -257,7 +268,7 @@ mod tests {
         let mut follower = settled();
         follower.answered(at(5), absence(), &DNS);
         let step = follower.answered(at(14), answer(&[1, 2], 5), &DNS);
-        assert_eq!(step, Step { set: None, next: secs(5), news: Some(News::Recovered) });
+        assert_eq!(step, FollowStep { set: None, next: secs(5), news: Some(News::Recovered) });
         assert_eq!(follower.answered(at(19), absence(), &DNS).set, None, "the hold begins anew");
     }
 

@@ -16,7 +16,7 @@ use hickory_resolver::{TokioResolver, system_conf};
 use tokio::time::timeout;
 
 use super::srv::shares;
-use super::{Answer, FOUND_MAX, Found, LookupError};
+use super::{FOUND_MAX, FoundBackend, LookupError, NameAnswer};
 use crate::config::settings::{Dns, Query};
 
 /// Targets of SRV records that are looked up at once.
@@ -77,7 +77,7 @@ impl Resolver {
     /// When the name stands for nothing, or that cannot be told. The answer is whole or there is none:
     /// where IPv6 addresses, or one of several targets, cannot be looked up, the others alone would
     /// seem to be all.
-    pub(crate) async fn look_up(&self, query: &Query) -> Result<Answer, LookupError> {
+    pub(crate) async fn look_up(&self, query: &Query) -> Result<NameAnswer, LookupError> {
         let answer = async {
             match query {
                 Query::Address { host, port } => self.host(host, *port).await,
@@ -88,15 +88,15 @@ impl Resolver {
         timeout(self.timeout, answer).await.unwrap_or_else(late)
     }
 
-    async fn host(&self, host: &str, port: u16) -> Result<Answer, LookupError> {
+    async fn host(&self, host: &str, port: u16) -> Result<NameAnswer, LookupError> {
         let addresses = self.searched(host, |name| async move { self.addresses(&name).await }).await?;
         let host = host.trim_end_matches('.');
-        let found = addresses.data.iter().map(|ip| Found::new(host, SocketAddr::new(*ip, port)));
-        Ok(Answer::new(found.collect(), addresses.ttl))
+        let found = addresses.data.iter().map(|ip| FoundBackend::new(host, SocketAddr::new(*ip, port)));
+        Ok(NameAnswer::new(found.collect(), addresses.ttl))
     }
 
     /// A target that has no address brings no backend, and the others stand.
-    async fn service(&self, name: &str) -> Result<Answer, LookupError> {
+    async fn service(&self, name: &str) -> Result<NameAnswer, LookupError> {
         let mut records = self
             .searched(name, |name| async move { self.records(&name, RecordType::SRV, service).await })
             .await?;
@@ -120,8 +120,8 @@ impl Resolver {
         if found.is_empty() {
             return Err(LookupError::Vanished(format!("no target of {name} has an address")));
         }
-        let answer = Answer::new(found, ttl);
-        Ok(Answer { left_out: answer.left_out + left_out, ..answer })
+        let answer = NameAnswer::new(found, ttl);
+        Ok(NameAnswer { left_out: answer.left_out + left_out, ..answer })
     }
 
     async fn target(&self, name: &Name) -> Result<Records<IpAddr>, LookupError> {
@@ -211,14 +211,14 @@ fn name_server(address: &SocketAddr) -> NameServerConfig {
 }
 
 /// Each address of each record's target, which stands at the same place in `targets`.
-fn backends(records: &[SRV], targets: &[Records<IpAddr>]) -> Vec<Found> {
+fn backends(records: &[SRV], targets: &[Records<IpAddr>]) -> Vec<FoundBackend> {
     let mut found = Vec::new();
     for ((record, share), target) in records.iter().zip(shares(records)).zip(targets) {
         let host = plain(&record.target.to_lowercase());
-        found.extend(target.data.iter().map(|ip| Found {
+        found.extend(target.data.iter().map(|ip| FoundBackend {
             weight: Some(share.weight),
             backup: share.backup,
-            ..Found::new(&host, SocketAddr::new(*ip, record.port))
+            ..FoundBackend::new(&host, SocketAddr::new(*ip, record.port))
         }));
     }
     found

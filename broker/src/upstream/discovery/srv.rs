@@ -7,7 +7,7 @@ const WEIGHT_MAX: u32 = 256;
 
 /// What one record means for the backends of its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Share {
+pub(super) struct RecordShare {
     pub(super) weight: u32,
     pub(super) backup: bool,
 }
@@ -19,7 +19,7 @@ pub(super) struct Share {
 /// the primaries, and likewise those of the backups, are kept when all lie in 1 to 256; otherwise
 /// they are scaled so that the largest is 256 and the smallest at least 1. When all are zero, all
 /// are 1.
-pub(super) fn shares(records: &[SRV]) -> Vec<Share> {
+pub(super) fn shares(records: &[SRV]) -> Vec<RecordShare> {
     let lowest = records.iter().map(|record| record.priority).min().unwrap_or_default();
     let is_backup = |record: &SRV| record.priority != lowest;
     let scale = |backup| Scale::of(records.iter().filter(|record| is_backup(record) == backup));
@@ -27,7 +27,7 @@ pub(super) fn shares(records: &[SRV]) -> Vec<Share> {
     let share = |record: &SRV| {
         let backup = is_backup(record);
         let scale = if backup { &backups } else { &primaries };
-        Share { weight: scale.weight(record), backup }
+        RecordShare { weight: scale.weight(record), backup }
     };
     records.iter().map(share).collect()
 }

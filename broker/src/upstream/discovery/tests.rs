@@ -44,16 +44,20 @@ fn service(name: &str) -> Query {
     Query::Srv { name: name.to_owned() }
 }
 
-fn names(answer: &Answer) -> Vec<&str> {
+fn names(answer: &NameAnswer) -> Vec<&str> {
     answer.found.iter().map(|found| found.name.as_str()).collect()
 }
 
-async fn found(resolver: &Resolver, query: &Query) -> Answer {
+async fn found(resolver: &Resolver, query: &Query) -> NameAnswer {
     resolver.look_up(query).await.expect("the server knows it")
 }
 
 /// Asks until the answer is as `wanted`.
-async fn becomes(resolver: &Resolver, query: &Query, wanted: impl Fn(&Result<Answer, LookupError>) -> bool) {
+async fn becomes(
+    resolver: &Resolver,
+    query: &Query,
+    wanted: impl Fn(&Result<NameAnswer, LookupError>) -> bool,
+) {
     let changed = async {
         loop {
             if wanted(&resolver.look_up(query).await) {
@@ -263,8 +267,8 @@ async fn no_name_at_all_is_a_failure() {
 
 #[test]
 fn an_address_counts_once_and_as_a_primary() {
-    let one = |host, ip: [u8; 4], backup| Found { backup, ..Found::new(host, (ip, 80).into()) };
-    let answer = Answer::new(
+    let one = |host, ip: [u8; 4], backup| FoundBackend { backup, ..FoundBackend::new(host, (ip, 80).into()) };
+    let answer = NameAnswer::new(
         vec![
             one("b", [10, 0, 0, 1], true),
             one("a", [10, 0, 0, 9], true),
@@ -278,8 +282,8 @@ fn an_address_counts_once_and_as_a_primary() {
 
 #[test]
 fn what_is_too_much_is_counted() {
-    let all = (1..=1030).map(|port| Found::new("a", ([127, 0, 0, 1], port).into()));
-    let answer = Answer::new(all.rev().collect(), LONG);
+    let all = (1..=1030).map(|port| FoundBackend::new("a", ([127, 0, 0, 1], port).into()));
+    let answer = NameAnswer::new(all.rev().collect(), LONG);
     assert_eq!((answer.found.len(), answer.left_out), (1024, 6));
     assert_eq!(answer.found[0].address.port(), 1);
 }

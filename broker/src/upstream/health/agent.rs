@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use crate::config::settings::Agent;
 use crate::net::connect::{History, connect, reason};
-use crate::upstream::health::probe::{Failure, Patience, http as plain};
+use crate::upstream::health::probe::{ProbeDeadlines, ProbeFailure, http as plain};
 use crate::upstream::manner::Manner;
 
 /// The most bytes of a report.
@@ -24,10 +24,10 @@ const PERCENT_MAX: u32 = WEIGHT_MAX * 100;
 
 /// What an agent said at once. `None` changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct AgentReport {
     pub(crate) weight: Option<Score>,
     pub(crate) operating: Option<Operating>,
-    pub(crate) admin: Option<Admin>,
+    pub(crate) admin: Option<AgentAdmin>,
     /// `maxconn`: sessions at once; zero: no limit.
     pub(crate) max_sessions: Option<usize>,
     /// What stood behind `#`.
@@ -55,7 +55,7 @@ pub(crate) enum Operating {
 
 /// What the operator wants of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Admin {
+pub(crate) enum AgentAdmin {
     /// It gets sessions.
     #[default]
     Ready,
@@ -67,18 +67,18 @@ pub(crate) enum Admin {
 
 /// What all reports of one agent have come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct AgentStanding {
     pub(crate) weight: Option<Score>,
     pub(crate) operating: Operating,
-    pub(crate) admin: Admin,
+    pub(crate) admin: AgentAdmin,
     pub(crate) max_sessions: Option<usize>,
     /// The reason of the last report.
     pub(crate) why: Option<String>,
 }
 
-impl Standing {
+impl AgentStanding {
     /// Takes over what `report` mentions.
-    pub(crate) fn heed(&mut self, report: Report) {
+    pub(crate) fn handle(&mut self, report: AgentReport) {
         self.weight = report.weight.or(self.weight);
         self.operating = report.operating.unwrap_or(self.operating);
         self.admin = report.admin.unwrap_or(self.admin);
@@ -98,17 +98,17 @@ pub(crate) async fn ask(
     host: &str,
     port: u16,
     (history, manner): (&History, Manner),
-) -> Result<Report, String> {
+) -> Result<AgentReport, String> {
     let port = agent.port.unwrap_or(port);
-    let patience = Patience::new(agent.timeout);
+    let deadlines = ProbeDeadlines::new(agent.timeout);
     let request = plain::request(Method::GET, &agent.path, &plain::authority(host, port))?;
     let connected = connect(host, port, &[], history, agent.timeout).await;
     let stream = connected.map_err(|error| reason(&error))?;
-    let text = patience.within("answer", plain::exchange(stream, request, manner, read)).await?;
-    parse(&text.map_err(Failure::why)?)
+    let text = deadlines.within("answer", plain::exchange(stream, request, manner, read)).await?;
+    parse(&text.map_err(ProbeFailure::why)?)
 }
 
-async fn read(answer: http::Response<Incoming>) -> Result<String, Failure> {
+async fn read(answer: http::Response<Incoming>) -> Result<String, ProbeFailure> {
     if !answer.status().is_success() {
         return Err(format!("answered {}, expected 200-299", answer.status().as_u16()).into());
     }
@@ -128,11 +128,11 @@ async fn read(answer: http::Response<Incoming>) -> Result<String, Failure> {
 ///
 /// # Errors
 /// When there is no word, or one that is not known or out of its range: then none counts.
-pub(crate) fn parse(text: &str) -> Result<Report, String> {
+pub(crate) fn parse(text: &str) -> Result<AgentReport, String> {
     if text.len() > REPORT_MAX {
         return Err(too_long());
     }
-    let mut report = Report::default();
+    let mut report = AgentReport::default();
     for line in text.lines() {
         let (words, reason) = line.split_once('#').map_or((line, None), |(words, why)| (words, Some(why)));
         for word in words.split([' ', '\t', ',']).filter(|word| !word.is_empty()) {
@@ -140,20 +140,20 @@ pub(crate) fn parse(text: &str) -> Result<Report, String> {
         }
         report.why = reason.and_then(clean).or(report.why);
     }
-    if report == (Report { why: report.why.clone(), ..Report::default() }) {
+    if report == (AgentReport { why: report.why.clone(), ..AgentReport::default() }) {
         return Err("said nothing that is understood, such as up, drain or 75%".to_owned());
     }
     Ok(report)
 }
 
-impl Report {
+impl AgentReport {
     fn add(&mut self, word: &str) -> Result<(), String> {
         match word.to_ascii_lowercase().as_str() {
             "up" => self.operating = Some(Operating::Up),
             "down" | "fail" | "stopped" => self.operating = Some(Operating::Down),
-            "ready" => self.admin = Some(Admin::Ready),
-            "drain" => self.admin = Some(Admin::Drain),
-            "maint" => self.admin = Some(Admin::Maint),
+            "ready" => self.admin = Some(AgentAdmin::Ready),
+            "drain" => self.admin = Some(AgentAdmin::Drain),
+            "maint" => self.admin = Some(AgentAdmin::Maint),
             lower => match (lower.strip_prefix("maxconn:"), lower.strip_suffix('%')) {
                 (Some(count), _) => self.max_sessions = Some(number(count, word)? as usize),
                 (_, Some(share)) => self.weight = Some(Score::Percent(number(share, word)?.min(PERCENT_MAX))),
@@ -211,7 +211,7 @@ mod tests {
 
     const MANNER: Manner = Manner { case: HeaderCase::Lower, header: 16 << 10, header_lines: 128 };
 
-    async fn ask(agent: &Agent, host: &str, port: u16, manner: Manner) -> Result<Report, String> {
+    async fn ask(agent: &Agent, host: &str, port: u16, manner: Manner) -> Result<AgentReport, String> {
         super::ask(agent, host, port, (&History::default(), manner)).await
     }
 
@@ -232,7 +232,7 @@ mod tests {
         (port, task)
     }
 
-    async fn asked(answer: String) -> (Result<Report, String>, String) {
+    async fn asked(answer: String) -> (Result<AgentReport, String>, String) {
         let (port, task) = answering(answer).await;
         let result = ask(&agent(LONG), "127.0.0.1", port, MANNER).await;
         let request = tokio::time::timeout(LONG, task).await.expect("the connection was left open");
@@ -241,23 +241,23 @@ mod tests {
 
     #[test]
     fn each_word_means_what_it_means_to_haproxy() {
-        let operating = |state| Report { operating: Some(state), ..Report::default() };
-        let admin = |state| Report { admin: Some(state), ..Report::default() };
-        let weight = |score| Report { weight: Some(score), ..Report::default() };
+        let operating = |state| AgentReport { operating: Some(state), ..AgentReport::default() };
+        let admin = |state| AgentReport { admin: Some(state), ..AgentReport::default() };
+        let weight = |score| AgentReport { weight: Some(score), ..AgentReport::default() };
         for (text, report) in [
             ("up", operating(Operating::Up)),
             ("down", operating(Operating::Down)),
             ("fail", operating(Operating::Down)),
             ("stopped", operating(Operating::Down)),
-            ("ready", admin(Admin::Ready)),
-            ("drain", admin(Admin::Drain)),
-            ("maint", admin(Admin::Maint)),
+            ("ready", admin(AgentAdmin::Ready)),
+            ("drain", admin(AgentAdmin::Drain)),
+            ("maint", admin(AgentAdmin::Maint)),
             ("75%", weight(Score::Percent(75))),
             ("0%", weight(Score::Percent(0))),
             ("99999%", weight(Score::Percent(25_600))),
             ("0", weight(Score::Weight(0))),
             ("256", weight(Score::Weight(256))),
-            ("maxconn:30", Report { max_sessions: Some(30), ..Report::default() }),
+            ("maxconn:30", AgentReport { max_sessions: Some(30), ..AgentReport::default() }),
             ("DOWN\r\n", operating(Operating::Down)),
         ] {
             assert_eq!(parse(text), Ok(report), "{text:?}");
@@ -266,10 +266,10 @@ mod tests {
 
     #[test]
     fn words_stand_together() {
-        let report = Report {
+        let report = AgentReport {
             weight: Some(Score::Percent(50)),
             operating: Some(Operating::Up),
-            admin: Some(Admin::Ready),
+            admin: Some(AgentAdmin::Ready),
             max_sessions: Some(100),
             why: Some("two cores, busy # hot".to_owned()),
         };
@@ -281,7 +281,7 @@ mod tests {
     fn of_two_words_for_one_thing_the_last_counts() {
         let report = parse("up down drain ready 10 20%").expect("known words");
         assert_eq!(report.operating, Some(Operating::Down));
-        assert_eq!(report.admin, Some(Admin::Ready));
+        assert_eq!(report.admin, Some(AgentAdmin::Ready));
         assert_eq!(report.weight, Some(Score::Percent(20)));
     }
 
@@ -305,26 +305,26 @@ mod tests {
 
     #[test]
     fn only_the_agent_ends_what_it_began() {
-        let mut standing = Standing::default();
+        let mut standing = AgentStanding::default();
         let mut hears = |text| {
-            standing.heed(parse(text).expect("known words"));
+            standing.handle(parse(text).expect("known words"));
             (standing.operating, standing.admin, standing.weight)
         };
         let quarter = Some(Score::Percent(25));
-        assert_eq!(hears("down drain 25%"), (Operating::Down, Admin::Drain, quarter));
-        assert_eq!(hears("ready"), (Operating::Down, Admin::Ready, quarter));
-        assert_eq!(hears("maint"), (Operating::Down, Admin::Maint, quarter));
-        assert_eq!(hears("up"), (Operating::Up, Admin::Maint, quarter));
-        assert_eq!(hears("ready"), (Operating::Up, Admin::Ready, quarter));
-        assert_eq!(hears("7"), (Operating::Up, Admin::Ready, Some(Score::Weight(7))));
+        assert_eq!(hears("down drain 25%"), (Operating::Down, AgentAdmin::Drain, quarter));
+        assert_eq!(hears("ready"), (Operating::Down, AgentAdmin::Ready, quarter));
+        assert_eq!(hears("maint"), (Operating::Down, AgentAdmin::Maint, quarter));
+        assert_eq!(hears("up"), (Operating::Up, AgentAdmin::Maint, quarter));
+        assert_eq!(hears("ready"), (Operating::Up, AgentAdmin::Ready, quarter));
+        assert_eq!(hears("7"), (Operating::Up, AgentAdmin::Ready, Some(Score::Weight(7))));
     }
 
     #[test]
     fn a_reason_lasts_until_the_next_report() {
-        let mut standing = Standing::default();
-        standing.heed(parse("down # no\u{7}disk").expect("known words"));
+        let mut standing = AgentStanding::default();
+        standing.handle(parse("down # no\u{7}disk").expect("known words"));
         assert_eq!(standing.why.as_deref(), Some("no disk"));
-        standing.heed(parse("up").expect("known words"));
+        standing.handle(parse("up").expect("known words"));
         assert_eq!(standing.why, None);
     }
 
@@ -354,8 +354,11 @@ mod tests {
     async fn an_agent_is_asked_over_http() {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ndrain 50%";
         let (result, request) = asked(answer.to_owned()).await;
-        let report =
-            Report { weight: Some(Score::Percent(50)), admin: Some(Admin::Drain), ..Report::default() };
+        let report = AgentReport {
+            weight: Some(Score::Percent(50)),
+            admin: Some(AgentAdmin::Drain),
+            ..AgentReport::default()
+        };
         assert_eq!(result, Ok(report));
         assert!(request.starts_with("GET /agent HTTP/1.1\r\n"), "{request}");
     }

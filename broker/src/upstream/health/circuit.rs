@@ -30,14 +30,14 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Whether one backend is ejected, and why.
 #[derive(Debug)]
 pub(crate) struct Circuit {
-    state: State,
+    state: CircuitState,
     /// Ejections in a row, the present one included. The row ends when the circuit was closed for as
     /// long as the longest ejection.
     ejections: u32,
 }
 
 #[derive(Debug)]
-enum State {
+enum CircuitState {
     Closed {
         /// Failures in a row.
         failures: u32,
@@ -58,7 +58,7 @@ enum State {
 /// The session that decides.
 #[derive(Debug, Clone, Copy)]
 enum Trial {
-    /// It has a seat, and the backend has not answered yet.
+    /// It has a lease, and the backend has not answered yet.
     Dialing,
     /// It is linked since then.
     Linked(Time),
@@ -86,7 +86,7 @@ pub(crate) fn ejectable(total: usize, percent: u32) -> usize {
 impl Circuit {
     pub(crate) fn new() -> Circuit {
         Circuit {
-            state: State::Closed { failures: 0, last_failure: None, since: Time::ORIGIN },
+            state: CircuitState::Closed { failures: 0, last_failure: None, since: Time::ORIGIN },
             ejections: 0,
         }
     }
@@ -99,15 +99,15 @@ impl Circuit {
             return None;
         }
         match &mut self.state {
-            State::Closed { failures, last_failure, since } => {
+            CircuitState::Closed { failures, last_failure, since } => {
                 let counted = count(failures, last_failure, now)?;
                 if now.since(*since) >= settings.ejection_max {
                     self.ejections = 0;
                 }
                 (counted >= settings.failures && may_eject).then(|| self.eject(now, settings, counted))
             }
-            State::Open { .. } => None,
-            State::HalfOpen { trial } => {
+            CircuitState::Open { .. } => None,
+            CircuitState::HalfOpen { trial } => {
                 *trial = None;
                 may_eject.then(|| self.eject(now, settings, 1))
             }
@@ -116,7 +116,7 @@ impl Circuit {
 
     /// The last failure was not the backend's.
     pub(crate) fn pardon(&mut self) {
-        if let State::Closed { failures, .. } = &mut self.state {
+        if let CircuitState::Closed { failures, .. } = &mut self.state {
             *failures = failures.saturating_sub(1);
         }
     }
@@ -124,13 +124,13 @@ impl Circuit {
     /// A session has lasted `early_death`.
     pub(crate) fn lasted(&mut self, now: Time) -> Option<Change> {
         match &mut self.state {
-            State::Closed { failures, .. } => {
+            CircuitState::Closed { failures, .. } => {
                 *failures = 0;
                 None
             }
             // An ejection lasts its time: a session that was there before says little of new ones.
-            State::Open { .. } => None,
-            State::HalfOpen { .. } => Some(self.close(now)),
+            CircuitState::Open { .. } => None,
+            CircuitState::HalfOpen { .. } => Some(self.close(now)),
         }
     }
 
@@ -139,22 +139,26 @@ impl Circuit {
     pub(crate) fn advance(&mut self, now: Time, settings: &Outlier) -> Option<Change> {
         let off = settings.failures == 0;
         match self.state {
-            State::Closed { .. } => None,
+            CircuitState::Closed { .. } => None,
             _ if off => Some(self.close(now)),
-            State::Open { since, until } if now >= until || now.since(since) >= settings.ejection_max => {
-                self.state = State::HalfOpen { trial: None };
+            CircuitState::Open { since, until }
+                if now >= until || now.since(since) >= settings.ejection_max =>
+            {
+                self.state = CircuitState::HalfOpen { trial: None };
                 Some(Change::HalfOpened)
             }
-            State::HalfOpen { trial: Some(Trial::Linked(at)) } if now.since(at) >= settings.early_death => {
+            CircuitState::HalfOpen { trial: Some(Trial::Linked(at)) }
+                if now.since(at) >= settings.early_death =>
+            {
                 Some(self.close(now))
             }
-            State::Open { .. } | State::HalfOpen { .. } => None,
+            CircuitState::Open { .. } | CircuitState::HalfOpen { .. } => None,
         }
     }
 
-    /// A session has taken a seat, and dials. Half open, it is the trial if there is none.
+    /// A session has taken a lease, and dials. Half open, it is the trial if there is none.
     pub(crate) fn seated(&mut self) {
-        if let State::HalfOpen { trial: trial @ None } = &mut self.state {
+        if let CircuitState::HalfOpen { trial: trial @ None } = &mut self.state {
             *trial = Some(Trial::Dialing);
         }
     }
@@ -162,22 +166,22 @@ impl Circuit {
     /// The backend has answered the dial. Only from here does a trial last: the time that a dial takes
     /// says nothing for the backend.
     pub(crate) fn linked(&mut self, now: Time) {
-        if let State::HalfOpen { trial: Some(trial @ Trial::Dialing) } = &mut self.state {
+        if let CircuitState::HalfOpen { trial: Some(trial @ Trial::Dialing) } = &mut self.state {
             *trial = Trial::Linked(now);
         }
     }
 
-    /// A session has given its seat back, without a failure and before `early_death`. Which one is not
+    /// A session has given its lease back, without a failure and before `early_death`. Which one is not
     /// asked: if it was not the trial, one more session than the trial comes.
     pub(crate) fn left(&mut self) {
-        if let State::HalfOpen { trial } = &mut self.state {
+        if let CircuitState::HalfOpen { trial } = &mut self.state {
             *trial = None;
         }
     }
 
     /// Whether new sessions may come.
     pub(crate) fn admits(&self) -> bool {
-        matches!(self.state, State::Closed { .. } | State::HalfOpen { trial: None })
+        matches!(self.state, CircuitState::Closed { .. } | CircuitState::HalfOpen { trial: None })
     }
 
     /// Whether it gets no sessions, since it is open or a trial is under way.
@@ -188,17 +192,17 @@ impl Circuit {
     /// `closed`, `open` or `half_open`.
     pub(crate) fn name(&self) -> &'static str {
         match self.state {
-            State::Closed { .. } => "closed",
-            State::Open { .. } => "open",
-            State::HalfOpen { .. } => "half_open",
+            CircuitState::Closed { .. } => "closed",
+            CircuitState::Open { .. } => "open",
+            CircuitState::HalfOpen { .. } => "half_open",
         }
     }
 
     /// When its ejection is over, if it is ejected.
     pub(crate) fn opened_until(&self) -> Option<Time> {
         match self.state {
-            State::Open { until, .. } => Some(until),
-            State::Closed { .. } | State::HalfOpen { .. } => None,
+            CircuitState::Open { until, .. } => Some(until),
+            CircuitState::Closed { .. } | CircuitState::HalfOpen { .. } => None,
         }
     }
 
@@ -207,12 +211,12 @@ impl Circuit {
         let doubled = settings.ejection_min.saturating_mul(1 << self.ejections.min(31));
         let duration = doubled.min(settings.ejection_max);
         self.ejections = self.ejections.saturating_add(1);
-        self.state = State::Open { since: now, until: now + duration };
+        self.state = CircuitState::Open { since: now, until: now + duration };
         Change::Ejected { duration, failures }
     }
 
     fn close(&mut self, now: Time) -> Change {
-        self.state = State::Closed { failures: 0, last_failure: None, since: now };
+        self.state = CircuitState::Closed { failures: 0, last_failure: None, since: now };
         Change::Closed
     }
 }

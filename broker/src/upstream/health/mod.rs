@@ -2,7 +2,7 @@
 //! backend by what it is told, and moves no session.
 
 pub(crate) mod agent;
-pub(crate) mod asks;
 pub(crate) mod circuit;
+pub(crate) mod drain_requests;
 pub(crate) mod probe;
-pub(crate) mod vitals;
+pub(crate) mod tracker;

@@ -21,14 +21,14 @@ use crate::upstream::manner::Manner;
 
 /// What a good probe has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Answer {
+pub(crate) struct ProbeAnswer {
     /// The backend asks to be drained.
     pub(crate) drain: bool,
 }
 
 /// Why a probe is not good, in a few words for the log and the admin API.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum ProbeFailure {
     /// The backend did not do what it should.
     Backend(String),
     /// It could not be probed for a reason of this machine's, such as no free descriptor. That says
@@ -36,19 +36,19 @@ pub(crate) enum Failure {
     Local(String),
 }
 
-impl Failure {
+impl ProbeFailure {
     /// The few words.
     pub(crate) fn why(self) -> String {
         match self {
-            Failure::Backend(why) | Failure::Local(why) => why,
+            ProbeFailure::Backend(why) | ProbeFailure::Local(why) => why,
         }
     }
 }
 
 /// What a check says of an answer is said of the backend.
-impl From<String> for Failure {
-    fn from(why: String) -> Failure {
-        Failure::Backend(why)
+impl From<String> for ProbeFailure {
+    fn from(why: String) -> ProbeFailure {
+        ProbeFailure::Backend(why)
     }
 }
 
@@ -62,41 +62,41 @@ pub(crate) async fn probe(
     host: &str,
     port: u16,
     (sources, history, manner): (&[IpAddr], &History, Manner),
-) -> Result<Answer, Failure> {
+) -> Result<ProbeAnswer, ProbeFailure> {
     let port = health.port.unwrap_or(port);
-    let patience = Patience::new(health.timeout);
+    let deadlines = ProbeDeadlines::new(health.timeout);
     let connected = connect(host, port, sources, history, health.timeout).await;
     let stream = connected.map_err(|error| failure(&error))?;
     match &health.check {
-        Check::Tcp => Ok(patience.within("end of the connection", close(stream)).await?),
+        Check::Tcp => Ok(deadlines.within("end of the connection", close(stream)).await?),
         Check::Http { method, path, host: named, expect } => {
             let authority = named.clone().unwrap_or_else(|| http::authority(host, port));
             let request = http::request_by_name(method, path, &authority)?;
-            http::check(stream, request, expect, (patience, manner)).await
+            http::check(stream, request, expect, (deadlines, manner)).await
         }
         Check::WebSocket { path, host: named, shim } => {
             let authority = named.clone().unwrap_or_else(|| http::authority(host, port));
-            websocket::check(stream, path, (&authority, *shim), (patience, manner)).await
+            websocket::check(stream, path, (&authority, *shim), (deadlines, manner)).await
         }
     }
 }
 
 /// What a connection that was not made says of the backend.
-fn failure(error: &io::Error) -> Failure {
-    if is_local(error) { Failure::Local(reason(error)) } else { Failure::Backend(reason(error)) }
+fn failure(error: &io::Error) -> ProbeFailure {
+    if is_local(error) { ProbeFailure::Local(reason(error)) } else { ProbeFailure::Backend(reason(error)) }
 }
 
 /// The time that the steps of one check share.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct ProbeDeadlines {
     whole: Duration,
     end: Instant,
 }
 
-impl Patience {
+impl ProbeDeadlines {
     /// It begins now.
-    pub(crate) fn new(whole: Duration) -> Patience {
-        Patience { whole, end: Instant::now() + whole }
+    pub(crate) fn new(whole: Duration) -> ProbeDeadlines {
+        ProbeDeadlines { whole, end: Instant::now() + whole }
     }
 
     /// # Errors
@@ -108,7 +108,7 @@ impl Patience {
 
 /// A FIN rather than what a dropped socket may send. The connection stood, so the check has passed
 /// in any case.
-async fn close(mut stream: TcpStream) -> Answer {
+async fn close(mut stream: TcpStream) -> ProbeAnswer {
     let _ = stream.shutdown().await;
-    Answer::default()
+    ProbeAnswer::default()
 }

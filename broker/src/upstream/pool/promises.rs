@@ -7,7 +7,7 @@ use steadfast_protocol::session::{AckMode, Codes, Config};
 use crate::config::settings::{self, OnFailure, Settings};
 use crate::upstream::conversations::HOLD;
 
-pub(super) fn of(pool: &settings::Pool, settings: &Settings) -> Config {
+pub(super) fn of(pool: &settings::PoolSettings, settings: &Settings) -> Config {
     let Settings { limits, timeouts, failover, poison, herd, drain, .. } = settings;
     let close_codes = pool.close_codes.or(settings.close_codes);
     Config {
@@ -56,7 +56,7 @@ pub(super) fn of(pool: &settings::Pool, settings: &Settings) -> Config {
 }
 
 /// As [`of`], for clients that are kept with a hold.
-pub(super) fn with_hold(pool: &settings::Pool, settings: &Settings) -> Config {
+pub(super) fn with_hold(pool: &settings::PoolSettings, settings: &Settings) -> Config {
     let config = of(pool, settings);
     let ack_hold = if pool.ack == AckMode::Pong { config.ack_hold.max(HOLD) } else { config.ack_hold };
     Config { ack_hold, ..config }

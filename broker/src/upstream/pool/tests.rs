@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::{Overrides, parse};
-use crate::upstream::balance::Standing;
+use crate::upstream::balance::CandidateTrust;
 use crate::upstream::health::agent;
 
 const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
@@ -25,7 +25,7 @@ fn a_pools_own_close_codes_win_over_the_brokers() {
     let own = "[pool.close_codes]\nrefused = 4001\nshutdown = 4002\n";
     let keys = format!("{own}{}[close_codes]\nrefused = 4003\npoison = 4004\n", backend(1, ""));
     let (pool, _) = pool(&keys);
-    let codes = pool.present().session.codes;
+    let codes = pool.snapshot().session.codes;
     assert_eq!((codes.refused, codes.poison, codes.deadline), (4001, 4004, 1013));
     assert_eq!(pool.shutdown_code(1001), 4002);
 }
@@ -34,9 +34,9 @@ fn a_pools_own_close_codes_win_over_the_brokers() {
 fn a_backend_that_was_taken_away_gives_no_seat() {
     let (pool, _) = pool(&format!("{}{}", backend(1, ""), backend(2, "")));
     let (one, now) = (pool.named("1").expect("it is there"), clock::now());
-    let seat = pool.pick(now, &ASK).expect("a seat");
+    let lease = pool.pick(now, &ASK).expect("a lease");
     pool.remove("1").expect("it is there");
-    assert!(one.seat(now, Standing::Sound, seat.reason).is_none());
+    assert!(one.lease(now, CandidateTrust::Sound, lease.reason).is_none());
 }
 
 #[test]
@@ -58,9 +58,9 @@ fn a_half_open_backend_gives_one_seat() {
     let later = now + Duration::from_secs(11);
     one.advance(later);
     assert_eq!(pool.room_beside(later, pool.named("2").map(|two| two.id)), 1);
-    let reason = pool.pick(now, &ASK).expect("a seat").reason;
-    let trial = one.seat(later, Standing::Sound, reason);
-    assert!(trial.is_some() && one.seat(later, Standing::Sound, reason).is_none());
+    let reason = pool.pick(now, &ASK).expect("a lease").reason;
+    let trial = one.lease(later, CandidateTrust::Sound, reason);
+    assert!(trial.is_some() && one.lease(later, CandidateTrust::Sound, reason).is_none());
     assert_eq!(pool.room_beside(later, pool.named("2").map(|two| two.id)), 0);
 }
 
@@ -81,39 +81,39 @@ fn a_full_primary_is_no_reason_to_leave_for_a_backup() {
     let one = pool.named("1").expect("it is there");
     assert!(pool.has_other(now, one.id));
     let two = pool.named("2").expect("it is there");
-    let reason = pool.pick(now, &ASK).expect("a seat").reason;
-    let seat = two.seat(now, Standing::Sound, reason);
-    assert!(seat.is_some() && !pool.has_other(now, one.id));
+    let reason = pool.pick(now, &ASK).expect("a lease").reason;
+    let lease = two.lease(now, CandidateTrust::Sound, reason);
+    assert!(lease.is_some() && !pool.has_other(now, one.id));
 }
 
 #[test]
 fn what_a_question_of_before_a_reload_has_found_is_not_taken_over() {
     let (pool, settings) = pool("[[pool.discovery]]\naddress = \"chat.test:80\"\n");
-    let asked = pool.present().settings.discoveries[0].clone();
-    let found = [Found {
+    let asked = pool.snapshot().settings.discoveries[0].clone();
+    let found = [FoundBackend {
         name: "chat.test/127.0.0.1:80".to_owned(),
         address: ([127, 0, 0, 1], 80).into(),
         weight: None,
         backup: false,
     }];
     pool.discovered(&asked, &found);
-    assert_eq!(pool.present().backends.len(), 1);
+    assert_eq!(pool.snapshot().backends.len(), 1);
     let mut changed = settings.pools[0].clone();
     changed.discoveries.clear();
     pool.configure(&changed, &settings);
-    assert_eq!(pool.present().backends.len(), 0);
+    assert_eq!(pool.snapshot().backends.len(), 0);
     pool.discovered(&asked, &found);
-    assert_eq!(pool.present().backends.len(), 0);
+    assert_eq!(pool.snapshot().backends.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_says_so_and_gets_the_place_that_is_given_back() {
     let (pool, now) = (pool(&backend(1, "max_sessions = 1")).0, clock::now());
-    let seat = pool.pick(now, &ASK).expect("a seat");
+    let lease = pool.pick(now, &ASK).expect("a lease");
     let waits = std::cell::Cell::new(false);
-    let mut waiting = Box::pin(pool.seat(&ASK, true, || waits.set(true)));
+    let mut waiting = Box::pin(pool.lease(&ASK, true, || waits.set(true)));
     assert!(futures::poll!(&mut waiting).is_pending() && waits.get());
-    drop(seat);
+    drop(lease);
     assert!(waiting.await.is_ok());
 }
 
@@ -122,14 +122,14 @@ async fn whoever_cannot_use_every_place_holds_nobody_up() {
     let keys = [backend(1, ""), backend(2, "max_sessions = 1")].concat();
     let (pool, now) = (pool(&keys).0, clock::now());
     let (one, two) = (pool.named("1").expect("it is there"), pool.named("2").expect("it is there"));
-    let reason = pool.pick(now, &ASK).expect("a seat").reason;
-    let seat = two.seat(now, Standing::Sound, reason).expect("the only one");
+    let reason = pool.pick(now, &ASK).expect("a lease").reason;
+    let lease = two.lease(now, CandidateTrust::Sound, reason).expect("the only one");
     let tried = [one.id];
     let choosy = Ask { tried: &tried, ..ASK };
-    let mut aside = Box::pin(pool.seat(&choosy, true, || {}));
+    let mut aside = Box::pin(pool.lease(&choosy, true, || {}));
     assert!(futures::poll!(&mut aside).is_pending());
-    let next = pool.seat(&ASK, true, || panic!("there is room")).await.expect("a seat");
+    let next = pool.lease(&ASK, true, || panic!("there is room")).await.expect("a lease");
     assert_eq!(next.backend().id, one.id);
-    drop(seat);
-    assert_eq!(aside.await.expect("a seat").backend().id, two.id);
+    drop(lease);
+    assert_eq!(aside.await.expect("a lease").backend().id, two.id);
 }

@@ -40,7 +40,7 @@ pub(super) enum Dialed {
 
 /// Knows the brokers. See [`Options::urls`].
 #[derive(Debug)]
-pub(super) struct Dialer {
+pub(super) struct BrokerDialer {
     urls: Vec<Uri>,
     headers: HeaderMap,
     socket: WebSocketConfig,
@@ -51,8 +51,8 @@ pub(super) struct Dialer {
     last: usize,
 }
 
-impl Dialer {
-    pub(super) fn new(options: &Options) -> Result<Dialer, BadOptions> {
+impl BrokerDialer {
+    pub(super) fn new(options: &Options) -> Result<BrokerDialer, BadOptions> {
         let urls: Vec<_> = options.urls.iter().map(|url| parse(url)).collect::<Result<_, _>>()?;
         if urls.is_empty() {
             return Err(BadOptions::NoUrl);
@@ -62,7 +62,7 @@ impl Dialer {
         }
         // The byte that says of which kind a message is comes on top.
         let longest = options.config.message_limit.saturating_add(1).max(TEXT_MAX);
-        Ok(Dialer {
+        Ok(BrokerDialer {
             tls: Tls::new(options, &urls)?,
             urls,
             headers: options.headers.clone(),
@@ -171,19 +171,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_connected_to_is_said_at_once() {
-        let new = |url: &str| Dialer::new(&Options::new([url])).map(drop);
+        let new = |url: &str| BrokerDialer::new(&Options::new([url])).map(drop);
         assert_eq!(new("ws://127.0.0.1:80/chat?room=1"), Ok(()));
         for url in ["", "chat", "http://host/", "ws:///path"] {
             assert_eq!(new(url), Err(BadOptions::Url(url.to_owned())), "{url}");
         }
-        assert_eq!(Dialer::new(&Options::new([""; 0])).map(drop), Err(BadOptions::NoUrl));
+        assert_eq!(BrokerDialer::new(&Options::new([""; 0])).map(drop), Err(BadOptions::NoUrl));
     }
 
     #[cfg(not(feature = "tls"))]
     #[test]
     fn without_tls_there_is_no_wss() {
         let url = "wss://host/";
-        let dialer = Dialer::new(&Options::new([url])).map(drop);
+        let dialer = BrokerDialer::new(&Options::new([url])).map(drop);
         assert_eq!(dialer, Err(BadOptions::NoTls(url.to_owned())));
     }
 
@@ -192,7 +192,7 @@ mod tests {
         for name in ["", "a b", "a,b", "ä", "steadfast.v1"] {
             let mut options = Options::new(["ws://host/"]);
             options.config.protocols = vec![name.to_owned()];
-            let dialer = Dialer::new(&options).map(drop);
+            let dialer = BrokerDialer::new(&options).map(drop);
             assert_eq!(dialer, Err(BadOptions::Protocol(name.to_owned())));
         }
         assert!(is_protocol("chat.v1"));

@@ -10,11 +10,11 @@ use crate::Message;
 use crate::wire::{self, Close, Heard, Outgoing};
 
 use super::Event;
-use super::dial::{Dialed, Dialer, Socket};
-use super::shared::{Shared, State};
+use super::dial::{BrokerDialer, Dialed, Socket};
+use super::shared::{ClientState, SharedClient};
 
 /// Where the one connection is.
-enum Place {
+enum ConnectionPlace {
     Nowhere,
     Dialing(BoxFuture<'static, Dialed>),
     Connected(Connection),
@@ -35,8 +35,8 @@ enum Happened {
 }
 
 /// Runs until the client is over, or nobody holds it any more.
-pub(super) async fn drive(shared: Arc<Shared>, mut dialer: Dialer) {
-    let mut place = Place::Nowhere;
+pub(super) async fn drive(shared: Arc<SharedClient>, mut dialer: BrokerDialer) {
+    let mut place = ConnectionPlace::Nowhere;
     loop {
         let (command, timeout, reading) = look(&shared, &place);
         shared.wake();
@@ -58,7 +58,7 @@ pub(super) async fn drive(shared: Arc<Shared>, mut dialer: Dialer) {
 
 /// Lets the machine look at the time. Returns what is to be done, until when it may sleep, and whether the
 /// connection is to be read.
-fn look(shared: &Shared, place: &Place) -> (Option<Command>, Option<Time>, bool) {
+fn look(shared: &SharedClient, place: &ConnectionPlace) -> (Option<Command>, Option<Time>, bool) {
     let now = shared.now();
     let state = &mut *shared.lock();
     let reading = state.has_room();
@@ -68,31 +68,36 @@ fn look(shared: &Shared, place: &Place) -> (Option<Command>, Option<Time>, bool)
     let timeout = state.machine.poll_timeout();
     // Each attempt has something to tell.
     match place {
-        Place::Nowhere if !reading => (None, None, false),
+        ConnectionPlace::Nowhere if !reading => (None, None, false),
         _ => (state.machine.poll_command(now), timeout, reading),
     }
 }
 
-fn obey(command: Command, place: &mut Place, dialer: &mut Dialer) {
+fn obey(command: Command, place: &mut ConnectionPlace, dialer: &mut BrokerDialer) {
     match command {
         Command::Connect { protocols, attempt } => {
-            *place = Place::Dialing(Box::pin(dialer.dial(attempt, &protocols)));
+            *place = ConnectionPlace::Dialing(Box::pin(dialer.dial(attempt, &protocols)));
         }
         Command::Close { code, reason } => {
-            if let Place::Connected(connection) = place {
+            if let ConnectionPlace::Connected(connection) = place {
                 connection.close = Some(wire::close(Close { code, reason }));
             }
         }
         Command::Abandon { close } => {
-            let left = std::mem::replace(place, Place::Nowhere);
-            if let (Place::Connected(connection), Some((code, reason))) = (left, close) {
+            let left = std::mem::replace(place, ConnectionPlace::Nowhere);
+            if let (ConnectionPlace::Connected(connection), Some((code, reason))) = (left, close) {
                 tokio::spawn(connection.socket.finish(Some(wire::close(Close { code, reason }))));
             }
         }
     }
 }
 
-async fn wait(shared: &Shared, place: &mut Place, timeout: Option<Time>, reading: bool) -> Happened {
+async fn wait(
+    shared: &SharedClient,
+    place: &mut ConnectionPlace,
+    timeout: Option<Time>,
+    reading: bool,
+) -> Happened {
     let timer = async {
         match timeout {
             Some(at) => tokio::time::sleep_until(shared.instant(at)).await,
@@ -101,9 +106,9 @@ async fn wait(shared: &Shared, place: &mut Place, timeout: Option<Time>, reading
     };
     let connection = async {
         match place {
-            Place::Nowhere => std::future::pending().await,
-            Place::Dialing(dial) => Happened::Dialed(dial.await),
-            Place::Connected(Connection { socket, close }) => {
+            ConnectionPlace::Nowhere => std::future::pending().await,
+            ConnectionPlace::Dialing(dial) => Happened::Dialed(dial.await),
+            ConnectionPlace::Connected(Connection { socket, close }) => {
                 let mut next = || transmit(shared).or_else(|| close.take());
                 Happened::Heard(socket.turn(reading, &mut next).await)
             }
@@ -116,32 +121,32 @@ async fn wait(shared: &Shared, place: &mut Place, timeout: Option<Time>, reading
     }
 }
 
-fn transmit(shared: &Shared) -> Option<Outgoing> {
+fn transmit(shared: &SharedClient) -> Option<Outgoing> {
     let now = shared.now();
     let outgoing = shared.lock().machine.poll_transmit(now)?;
     Some(wire::data(outgoing.text, outgoing.message))
 }
 
-fn handle(happened: Happened, shared: &Shared, place: &mut Place, dialer: &mut Dialer) {
+fn handle(happened: Happened, shared: &SharedClient, place: &mut ConnectionPlace, dialer: &mut BrokerDialer) {
     let now = shared.now();
     let state = &mut *shared.lock();
     match happened {
         Happened::Other => {}
         Happened::Dialed(Dialed::Connected { socket, protocol }) => {
-            *place = Place::Connected(Connection { socket, close: None });
+            *place = ConnectionPlace::Connected(Connection { socket, close: None });
             state.machine.handle_connected(now, protocol.as_deref());
         }
         Happened::Dialed(Dialed::Incompatible) => {
-            *place = Place::Nowhere;
+            *place = ConnectionPlace::Nowhere;
             state.machine.handle_connected(now, None);
         }
         Happened::Dialed(Dialed::Failed(detail)) => {
-            *place = Place::Nowhere;
+            *place = ConnectionPlace::Nowhere;
             state.machine.handle_connect_failed(now);
             pass_on(state, Some(&detail));
         }
         Happened::Heard(heard) => {
-            hear(heard, now, state, place);
+            handle_heard(heard, now, state, place);
             if state.machine.is_open() {
                 dialer.settle();
             }
@@ -149,7 +154,7 @@ fn handle(happened: Happened, shared: &Shared, place: &mut Place, dialer: &mut D
     }
 }
 
-fn hear(heard: Heard, now: Time, state: &mut State, place: &mut Place) {
+fn handle_heard(heard: Heard, now: Time, state: &mut ClientState, place: &mut ConnectionPlace) {
     match heard {
         Heard::Message { text, payload } => {
             if let Some(seq) = state.machine.handle_message(now, text, &payload) {
@@ -158,13 +163,14 @@ fn hear(heard: Heard, now: Time, state: &mut State, place: &mut Place) {
         }
         Heard::Ping(_) | Heard::Alive => state.machine.handle_alive(now),
         Heard::Closed { code, reason } => {
-            if let Place::Connected(connection) = std::mem::replace(place, Place::Nowhere) {
+            if let ConnectionPlace::Connected(connection) = std::mem::replace(place, ConnectionPlace::Nowhere)
+            {
                 tokio::spawn(connection.socket.finish(None));
             }
             state.machine.handle_disconnected(now, Some((code, &reason)));
         }
         Heard::Ended { error } => {
-            *place = Place::Nowhere;
+            *place = ConnectionPlace::Nowhere;
             state.machine.handle_disconnected(now, None);
             pass_on(state, error.map(|error| error.to_string()).as_deref());
         }
@@ -172,7 +178,7 @@ fn hear(heard: Heard, now: Time, state: &mut State, place: &mut Place) {
 }
 
 /// Gives the application what the machine tells; `detail` says more of a loss.
-fn pass_on(state: &mut State, detail: Option<&str>) {
+fn pass_on(state: &mut ClientState, detail: Option<&str>) {
     while let Some(told) = state.machine.poll_event() {
         let event = match told {
             Told::Resumed => Event::Resumed,

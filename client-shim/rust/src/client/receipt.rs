@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use steadfast_protocol::steadfast_v1::client::Fate;
 
-use super::shared::Shared;
+use super::shared::SharedClient;
 
 /// A message that was taken. Dropping it changes nothing.
 #[derive(Debug, Clone)]
 pub struct Receipt {
     id: u64,
-    shared: Arc<Shared>,
+    shared: Arc<SharedClient>,
 }
 
 /// A message that will not be acknowledged any more.
@@ -34,7 +34,7 @@ impl std::fmt::Display for NotDelivered {
 impl std::error::Error for NotDelivered {}
 
 impl Receipt {
-    pub(super) fn new(id: u64, shared: Arc<Shared>) -> Receipt {
+    pub(super) fn new(id: u64, shared: Arc<SharedClient>) -> Receipt {
         Receipt { id, shared }
     }
 

@@ -11,7 +11,7 @@ use crate::Message;
 use crate::wire::Close;
 
 use super::Receipt;
-use super::shared::{Hold, Shared, State};
+use super::shared::{ClientState, Hold, SharedClient};
 
 /// Sends messages. Clones send through the same client; what each of them sends keeps its order.
 pub struct Sender {
@@ -65,7 +65,7 @@ impl Sender {
         self.shared().work.notify_one();
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    fn shared(&self) -> &Arc<SharedClient> {
         self.hold.shared()
     }
 
@@ -76,7 +76,11 @@ impl Sender {
     }
 
     /// Places the late message, and waits until the state is as it should be.
-    fn poll_until(&mut self, cx: &mut Context<'_>, is: fn(&State) -> bool) -> Poll<Result<(), SendError>> {
+    fn poll_until(
+        &mut self,
+        cx: &mut Context<'_>,
+        is: fn(&ClientState) -> bool,
+    ) -> Poll<Result<(), SendError>> {
         loop {
             if let Some(waiting) = &mut self.waiting {
                 std::task::ready!(waiting.as_mut().poll(cx));
@@ -87,7 +91,7 @@ impl Sender {
             }
             let (shared, late) = (self.shared().clone(), self.late.is_some());
             self.waiting = Some(Box::pin(async move {
-                let ready = |state: &State| if late { has_room(state) } else { is(state) };
+                let ready = |state: &ClientState| if late { has_room(state) } else { is(state) };
                 shared.until(|state| ready(state).then_some(())).await;
             }));
         }
@@ -107,20 +111,20 @@ impl Sender {
     }
 }
 
-fn send(state: &mut State, message: &Message) -> Result<u64, SendError> {
+fn send(state: &mut ClientState, message: &Message) -> Result<u64, SendError> {
     state.machine.send(message.is_text(), message.as_bytes())
 }
 
 /// Also when it is over: then sending says so.
-fn has_room(state: &State) -> bool {
+fn has_room(state: &ClientState) -> bool {
     state.machine.has_room() || state.machine.is_over()
 }
 
-fn is_flushed(state: &State) -> bool {
+fn is_flushed(state: &ClientState) -> bool {
     state.machine.is_delivered() || state.machine.is_over()
 }
 
-fn is_over(state: &State) -> bool {
+fn is_over(state: &ClientState) -> bool {
     state.end.is_some()
 }
 

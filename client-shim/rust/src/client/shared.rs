@@ -14,9 +14,9 @@ use super::Event;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedClient {
     origin: Instant,
-    state: Mutex<State>,
+    state: Mutex<ClientState>,
     /// Wakes the task of the connection.
     pub(super) work: Notify,
     /// Wakes those who wait for the machine.
@@ -27,7 +27,7 @@ pub(super) struct Shared {
 
 /// What is locked, never across a wait.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct ClientState {
     pub(super) machine: Machine,
     inbox: VecDeque<Event>,
     waiting: usize,
@@ -39,7 +39,7 @@ pub(super) struct State {
     pub(super) end: Option<End>,
 }
 
-impl State {
+impl ClientState {
     /// Keeps an event until it is taken.
     pub(super) fn tell(&mut self, event: Event) {
         if let Event::Closed(end) = &event {
@@ -63,9 +63,9 @@ impl State {
     }
 }
 
-impl Shared {
-    pub(super) fn new(config: Config, inbox: usize) -> Shared {
-        let state = State {
+impl SharedClient {
+    pub(super) fn new(config: Config, inbox: usize) -> SharedClient {
+        let state = ClientState {
             machine: Machine::new(config, Time::ORIGIN),
             inbox: VecDeque::new(),
             waiting: 0,
@@ -74,7 +74,7 @@ impl Shared {
             abandoned: false,
             end: None,
         };
-        Shared {
+        SharedClient {
             origin: Instant::now(),
             state: Mutex::new(state),
             work: Notify::new(),
@@ -93,7 +93,7 @@ impl Shared {
     }
 
     /// No lock is held where something could panic halfway, so a poisoned one is sound.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ClientState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -104,7 +104,7 @@ impl Shared {
     }
 
     /// Waits until the state says something.
-    pub(super) async fn until<T>(&self, mut says: impl FnMut(&mut State) -> Option<T>) -> T {
+    pub(super) async fn until<T>(&self, mut says: impl FnMut(&mut ClientState) -> Option<T>) -> T {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -140,14 +140,14 @@ impl Shared {
 
 /// Held by everything through which an application uses a client. With the last of them the connection goes.
 #[derive(Debug)]
-pub(super) struct Hold(Arc<Shared>);
+pub(super) struct Hold(Arc<SharedClient>);
 
 impl Hold {
-    pub(super) fn new(shared: Arc<Shared>) -> Hold {
+    pub(super) fn new(shared: Arc<SharedClient>) -> Hold {
         Hold(shared)
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<SharedClient> {
         &self.0
     }
 }

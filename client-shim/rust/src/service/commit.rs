@@ -6,7 +6,7 @@ use steadfast_protocol::steadfast_v1::service_wire::Output;
 use crate::Message;
 
 use super::Ended;
-use super::shared::{Shared, Unsent};
+use super::shared::{SharedSession, Unsent};
 
 /// Why a commit or push was not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl std::error::Error for SendError {}
 #[derive(Debug)]
 #[must_use = "a commit does nothing until it is sent"]
 pub struct Commit<'a> {
-    shared: &'a Shared,
+    shared: &'a SharedSession,
     upto: u64,
     /// The number of one that is repeated.
     number: Option<u64>,
@@ -42,7 +42,7 @@ pub struct Commit<'a> {
 }
 
 impl<'a> Commit<'a> {
-    pub(super) fn new(shared: &'a Shared, upto: u64, number: Option<u64>) -> Commit<'a> {
+    pub(super) fn new(shared: &'a SharedSession, upto: u64, number: Option<u64>) -> Commit<'a> {
         Commit { shared, upto, number, capsule: None, outputs: Vec::new(), prompt: false }
     }
 
@@ -94,12 +94,12 @@ impl<'a> Commit<'a> {
 #[derive(Debug)]
 #[must_use = "a push does nothing until it is sent"]
 pub struct Push<'a> {
-    shared: &'a Shared,
+    shared: &'a SharedSession,
     outputs: Vec<Message>,
 }
 
 impl<'a> Push<'a> {
-    pub(super) fn new(shared: &'a Shared) -> Push<'a> {
+    pub(super) fn new(shared: &'a SharedSession) -> Push<'a> {
         Push { shared, outputs: Vec::new() }
     }
 
@@ -124,7 +124,7 @@ fn outputs(messages: &[Message]) -> Vec<Output<'_>> {
 }
 
 async fn queue<T>(
-    shared: &Shared,
+    shared: &SharedSession,
     make: impl Fn(&mut steadfast_protocol::steadfast_v1::service::Service) -> Result<(T, Option<Vec<u8>>), Misuse>,
 ) -> Result<T, SendError> {
     let sent = shared.until(|state| match state.send(&make) {

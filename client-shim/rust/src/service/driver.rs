@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::Message;
 use crate::wire::{Close, Heard, Wire};
 
-use super::shared::{Shared, State};
+use super::shared::{ServiceState, SharedSession};
 use super::{End, Event};
 
 /// How long the broker may take to answer the service's Close.
@@ -21,7 +21,7 @@ const UNEXPECTED: u16 = 1011;
 /// Waits for ATTACH. Pings are answered meanwhile.
 pub(super) async fn attach<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<S>,
-    shared: &Shared,
+    shared: &SharedSession,
 ) -> Result<Attachment, End> {
     loop {
         let heard = wire.turn(true, &mut || None).await;
@@ -33,13 +33,13 @@ pub(super) async fn attach<S: AsyncRead + AsyncWrite + Unpin>(
                 Ok(Input::Message(_) | Input::Skipped(_)) => {}
                 Err(breach) => return Err(End::Breach(breach)),
             },
-            heard => hear(heard, state)?,
+            heard => handle_heard(heard, state)?,
         }
     }
 }
 
 /// Runs until the session has left, or was dropped.
-pub(super) async fn drive<S>(mut wire: Wire<S>, shared: Arc<Shared>)
+pub(super) async fn drive<S>(mut wire: Wire<S>, shared: Arc<SharedSession>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -67,7 +67,7 @@ pub(super) fn goodbye(breach: Breach) -> Close {
 }
 
 /// Until the end; `None`: the session was dropped.
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, shared: &Shared) -> Option<End> {
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, shared: &SharedSession) -> Option<End> {
     let mut until = None;
     loop {
         let (reading, closing) = {
@@ -94,7 +94,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, shared: &S
         };
         tokio::select! {
             heard = wire.turn(reading, &mut next) => {
-                let ended = hear(heard, &mut shared.lock());
+                let ended = handle_heard(heard, &mut shared.lock());
                 shared.wake();
                 if let Err(end) = ended {
                     return Some(end);
@@ -106,7 +106,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, shared: &S
     }
 }
 
-fn hear(heard: Heard, state: &mut State) -> Result<(), End> {
+fn handle_heard(heard: Heard, state: &mut ServiceState) -> Result<(), End> {
     match heard {
         Heard::Message { .. } if state.is_closing() => {}
         Heard::Message { text, payload } => {
@@ -126,7 +126,7 @@ fn hear(heard: Heard, state: &mut State) -> Result<(), End> {
     Ok(())
 }
 
-fn notice(payload: &[u8], state: &mut State) -> Result<(), End> {
+fn notice(payload: &[u8], state: &mut ServiceState) -> Result<(), End> {
     let (applied, draining) = (state.machine.applied(), state.machine.is_draining());
     state.machine.handle_ping(payload).map_err(End::Breach)?;
     if state.machine.applied() != applied {

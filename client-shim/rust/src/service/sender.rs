@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::shared::Shared;
+use super::shared::SharedSession;
 use super::{Commit, Ended, Push};
 
 /// Sends commits and pushes of one session. Clones are for other tasks; what each sends keeps its order.
 #[derive(Debug, Clone)]
 pub struct Sender {
-    shared: Arc<Shared>,
+    shared: Arc<SharedSession>,
 }
 
 impl Sender {
-    pub(super) fn new(shared: Arc<Shared>) -> Sender {
+    pub(super) fn new(shared: Arc<SharedSession>) -> Sender {
         Sender { shared }
     }
 
@@ -52,7 +52,7 @@ impl Sender {
         self.shared.lock().machine.consumed()
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<SharedSession> {
         &self.shared
     }
 }

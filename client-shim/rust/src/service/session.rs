@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::wire::{self, Pulse, Wire};
 
-use super::shared::Shared;
+use super::shared::SharedSession;
 use super::{Commit, End, Ended, Event, HandshakeError, Options, Push, Sender, driver};
 
 /// A session. Dropping it before its end is like the service's death: the broker takes it to another one.
@@ -57,7 +57,7 @@ impl Session {
     {
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(options.socket())).await;
         let mut wire = Wire::new(socket, Pulse::default());
-        let shared = Arc::new(Shared::new(options));
+        let shared = Arc::new(SharedSession::new(options));
         match driver::attach(&mut wire, &shared).await {
             Ok(attachment) => {
                 tokio::spawn(driver::drive(wire, shared.clone()));

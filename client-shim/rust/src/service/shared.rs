@@ -14,8 +14,8 @@ use super::{End, Event, Options};
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Shared {
-    state: Mutex<State>,
+pub(super) struct SharedSession {
+    state: Mutex<ServiceState>,
     /// Wakes the task of the connection.
     pub(super) work: Notify,
     /// Wakes those who wait for room, or for a commit to be applied.
@@ -26,7 +26,7 @@ pub(super) struct Shared {
 
 /// What is locked, never across a wait.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct ServiceState {
     pub(super) machine: Machine,
     inbox: VecDeque<Event>,
     waiting: usize,
@@ -52,7 +52,7 @@ pub(super) enum Unsent {
     Misuse(Misuse),
 }
 
-impl State {
+impl ServiceState {
     /// Keeps an event until it is taken. Of commits that are applied only the last one matters.
     pub(super) fn tell(&mut self, event: Event) {
         if let (Event::Applied(_), Some(last @ Event::Applied(_))) = (&event, self.inbox.back_mut()) {
@@ -108,9 +108,9 @@ impl State {
     }
 }
 
-impl Shared {
-    pub(super) fn new(options: &Options) -> Shared {
-        let state = State {
+impl SharedSession {
+    pub(super) fn new(options: &Options) -> SharedSession {
+        let state = ServiceState {
             machine: Machine::new(options.limits),
             inbox: VecDeque::new(),
             waiting: 0,
@@ -123,7 +123,7 @@ impl Shared {
             abandoned: false,
             end: None,
         };
-        Shared {
+        SharedSession {
             state: Mutex::new(state),
             work: Notify::new(),
             changed: Notify::new(),
@@ -132,7 +132,7 @@ impl Shared {
     }
 
     /// No lock is held where something could panic halfway, so a poisoned one is sound.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ServiceState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -143,7 +143,7 @@ impl Shared {
     }
 
     /// Waits until the state says something.
-    pub(super) async fn until<T>(&self, mut says: impl FnMut(&mut State) -> Option<T>) -> T {
+    pub(super) async fn until<T>(&self, mut says: impl FnMut(&mut ServiceState) -> Option<T>) -> T {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();

@@ -6,9 +6,9 @@ use crate::buffer::ring::Ring;
 use crate::entropy::Entropy;
 use crate::time::Time;
 
-use super::ping::{Ping, Tidings};
+use super::ping::{Ping, PingNotice};
 use super::pings::MOST;
-use super::window::{FLOOR, MESSAGES, Pace};
+use super::window::{FLOOR, MESSAGES, WindowPace};
 use super::{NOWHERE, UpstreamWriter};
 
 /// Behind so few messages one ping is enough.
@@ -29,7 +29,7 @@ pub(crate) struct Wanted {
     /// What is still to come of the client's present frame.
     pub(crate) frame_rest: u64,
     /// What pings tell.
-    pub(crate) tidings: Option<Tidings>,
+    pub(crate) notice: Option<PingNotice>,
     /// The most that the window may come to, in bytes.
     pub(crate) window_max: u64,
     /// How long a pong may take.
@@ -63,11 +63,11 @@ impl UpstreamWriter {
             return false;
         }
         if alone && seq.saturating_sub(from_seq) <= FEW {
-            self.ask(ring, now, &[(at, seq)], wanted.tidings, entropy);
+            self.ask(ring, now, &[(at, seq)], wanted.notice, entropy);
             return true;
         }
         let (marks, n) = self.marks(ring, (from, from_seq), (at, seq), wanted.bounded);
-        self.ask(ring, now, &marks[..n], wanted.tidings, entropy);
+        self.ask(ring, now, &marks[..n], wanted.notice, entropy);
         n > 0
     }
 
@@ -76,12 +76,12 @@ impl UpstreamWriter {
         ring: &Ring,
         now: Time,
         marks: &[Boundary],
-        tidings: Option<Tidings>,
+        notice: Option<PingNotice>,
         entropy: &mut Entropy<'_>,
     ) {
         let acked = self.acked(ring);
         for mark in marks {
-            self.pings.push(Ping::new(now, *mark, acked, tidings, entropy));
+            self.pings.push(Ping::new(now, *mark, acked, notice, entropy));
         }
     }
 
@@ -174,7 +174,7 @@ impl UpstreamWriter {
             }
             return;
         }
-        let pace = || Box::new(Pace::new(wanted.window_max, wanted.patience));
+        let pace = || Box::new(WindowPace::new(wanted.window_max, wanted.patience));
         let pace = self.pace.take().unwrap_or_else(pace);
         let found = pace.found_for == Some(acked);
         let limit = (!found).then(|| self.limited(ring, acked, &pace));
@@ -220,7 +220,7 @@ impl UpstreamWriter {
     }
 
     /// The last boundary within the window, and whether a message stands behind it.
-    fn limited(&self, ring: &Ring, acked: u64, pace: &Pace) -> (Boundary, bool) {
+    fn limited(&self, ring: &Ring, acked: u64, pace: &WindowPace) -> (Boundary, bool) {
         let mut last = (acked, self.acked_seq(ring));
         let first_seq = last.1;
         for (end, seq) in ring.messages_after(last.0, last.1) {

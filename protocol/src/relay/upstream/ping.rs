@@ -17,7 +17,7 @@ const NOTICE_PING_LEN: usize = PING_HEAD + NOTICE_LEN;
 
 /// What a ping to a service that links the shim tells it besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tidings {
+pub(crate) struct PingNotice {
     pub(crate) applied: u64,
     pub(crate) draining: bool,
 }
@@ -49,11 +49,11 @@ impl Ping {
         now: Time,
         (at, seq): (u64, u64),
         acked: u64,
-        tidings: Option<Tidings>,
+        notice: Option<PingNotice>,
         entropy: &mut Entropy<'_>,
     ) -> Ping {
         let nonce = entropy();
-        let frame = PingFrame::new(mask_key(entropy), nonce, tidings);
+        let frame = PingFrame::new(mask_key(entropy), nonce, notice);
         let covers = u32::try_from(at.saturating_sub(acked)).unwrap_or(u32::MAX);
         Ping { at, seq: seq as u32, covers, asked: now, frame }
     }
@@ -79,10 +79,10 @@ impl Ping {
 }
 
 impl PingFrame {
-    fn new(key: [u8; 4], nonce: u64, tidings: Option<Tidings>) -> PingFrame {
-        match tidings {
+    fn new(key: [u8; 4], nonce: u64, notice: Option<PingNotice>) -> PingFrame {
+        match notice {
             None => PingFrame::Plain(0, filled(key, &nonce.to_be_bytes())),
-            Some(Tidings { applied, draining }) => {
+            Some(PingNotice { applied, draining }) => {
                 let notice = Notice { nonce, applied, draining };
                 PingFrame::Notice(0, Box::new(filled(key, &notice.encode())))
             }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::websocket::scanner::{Item, Scanner, Sender};
+use crate::websocket::scanner::{FrameSender, Item, Scanner};
 
 const NOW: Time = Time::ORIGIN;
 const ONE: &[u8] = b"\x82\x83\0\0\0\0one";
@@ -19,7 +19,7 @@ impl Default for Way {
 }
 
 fn feed(up: &mut Way, bytes: &[u8]) {
-    let mut scanner = Scanner::new(Sender::Client, 1 << 20, false);
+    let mut scanner = Scanner::new(FrameSender::Client, 1 << 20, false);
     let mut input = bytes;
     while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
         up.ring.append(&data);
@@ -31,7 +31,7 @@ const WANTED: Wanted = Wanted {
     bounded: true,
     keepalive: false,
     frame_rest: 0,
-    tidings: None,
+    notice: None,
     window_max: 16 << 20,
     patience: Duration::from_secs(10),
 };

@@ -28,7 +28,7 @@ const FASTER: u128 = 4;
 /// The floors are divided by so many powers of two at the most, for a backend whose pongs take long.
 const SLOWEST: u8 = 3;
 
-/// A part of [`Pace::patience`]; a pong that takes longer makes the floors lower.
+/// A part of [`WindowPace::patience`]; a pong that takes longer makes the floors lower.
 const LATE: u32 = 2;
 
 /// And one that takes less than this part makes them higher again.
@@ -36,7 +36,7 @@ const PROMPT: u32 = 8;
 
 /// The window of one connection, once it has been a limit.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct WindowPace {
     /// Nothing behind this position is written, if it is not [`NOWHERE`].
     pub(super) limit: u64,
     /// Seq of the message that ends there.
@@ -53,9 +53,18 @@ pub(super) struct Pace {
     patience: Duration,
 }
 
-impl Pace {
-    pub(super) fn new(most: u64, patience: Duration) -> Pace {
-        Pace { limit: NOWHERE, limit_seq: 0, found_for: None, bytes: 0, rate: 0, slow: 0, most, patience }
+impl WindowPace {
+    pub(super) fn new(most: u64, patience: Duration) -> WindowPace {
+        WindowPace {
+            limit: NOWHERE,
+            limit_seq: 0,
+            found_for: None,
+            bytes: 0,
+            rate: 0,
+            slow: 0,
+            most,
+            patience,
+        }
     }
 
     /// Whether so many messages, of so many bytes, may be written beyond the last pong.
@@ -111,8 +120,8 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn limited() -> Pace {
-        Pace { limit: 1, ..Pace::new(RING, PATIENCE) }
+    fn limited() -> WindowPace {
+        WindowPace { limit: 1, ..WindowPace::new(RING, PATIENCE) }
     }
 
     #[test]
@@ -172,7 +181,7 @@ mod tests {
 
     #[test]
     fn it_is_never_more_than_the_ring() {
-        let mut pace = Pace { limit: 1, ..Pace::new(1 << 20, PATIENCE) };
+        let mut pace = WindowPace { limit: 1, ..WindowPace::new(1 << 20, PATIENCE) };
         for _ in 0..20 {
             pace.pong(1 << 30, ms(100), ms(100));
         }

@@ -14,7 +14,7 @@ pub(in crate::session) struct BackendTimers {
     heard: Time,
     /// The backend owes something since; moved on while the broker does not read it.
     awaits_since: Option<Time>,
-    rare: Option<Box<Rare>>,
+    rare: Option<Box<RareBackendTimers>>,
     /// When the client has said what is not answered yet, in [`TICK`]s, as far as they go; 0: it has not.
     asked: u32,
     /// The backend is not read, since the client is slow.
@@ -33,7 +33,7 @@ pub(in crate::session) struct SlowestAnswer(u16);
 
 /// What an idle session, and most busy ones, have no need of.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Rare {
+struct RareBackendTimers {
     /// When the message began that is open.
     open: Option<Time>,
     /// The driver was told of a silence at this time, and how far was written then.
@@ -55,15 +55,15 @@ impl BackendTimers {
     }
 
     #[inline]
-    fn rare<T>(&self, look: impl FnOnce(&Rare) -> Option<T>) -> Option<T> {
+    fn rare<T>(&self, look: impl FnOnce(&RareBackendTimers) -> Option<T>) -> Option<T> {
         self.rare.as_deref().and_then(look)
     }
 
     /// Changes what is rare; takes memory for it only while there is something to tell.
-    fn change(&mut self, change: impl FnOnce(&mut Rare)) {
+    fn change(&mut self, change: impl FnOnce(&mut RareBackendTimers)) {
         let rare = self.rare.get_or_insert_default();
         change(rare);
-        if **rare == Rare::default() {
+        if **rare == RareBackendTimers::default() {
             self.rare = None;
         }
     }
@@ -104,7 +104,7 @@ impl BackendTimers {
     }
 
     #[inline]
-    pub(in crate::session) fn hear(&mut self, now: Time) {
+    pub(in crate::session) fn handle_bytes(&mut self, now: Time) {
         self.heard = now;
     }
 

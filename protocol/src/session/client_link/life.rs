@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::time::Time;
 use crate::websocket::frame::Opcode;
 
-use super::super::{Cause, Client, Command, Session};
+use super::super::{ClientPhase, Command, EndCause, Session};
 
 /// So many pings may be out at once.
 const MOST: usize = 8;
@@ -31,7 +31,7 @@ const STALLS: u32 = 4;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::session) struct ClientLife {
     /// The pings that are out.
-    out: VecDeque<Asked>,
+    out: VecDeque<SentPing>,
     /// When the last pong came that answered one.
     ponged: Option<Time>,
     /// The fewest bytes a second that it was seen to read.
@@ -44,7 +44,7 @@ pub(in crate::session) struct ClientLife {
 
 /// One ping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Asked {
+struct SentPing {
     when: Time,
     /// Bytes that stand before it since the session began, as far as 32 bits go.
     at: u32,
@@ -54,7 +54,7 @@ struct Asked {
 
 impl ClientLife {
     /// The last ping that is out, if nothing was heard since.
-    fn unheard(&self, heard: Time) -> Option<&Asked> {
+    fn unheard(&self, heard: Time) -> Option<&SentPing> {
         self.out.back().filter(|asked| asked.when > heard)
     }
 
@@ -68,10 +68,10 @@ impl ClientLife {
     fn ask(&mut self, now: Time, at: u32) {
         let acknowledged = self.out.front().map_or(at, |first| first.at.wrapping_sub(first.beyond));
         let beyond = at.wrapping_sub(acknowledged);
-        self.put(Asked { when: now, at, beyond });
+        self.put(SentPing { when: now, at, beyond });
     }
 
-    fn put(&mut self, asked: Asked) {
+    fn put(&mut self, asked: SentPing) {
         if self.out.len() == MOST {
             self.out.pop_back();
         }
@@ -123,14 +123,14 @@ impl Session {
 
     /// It may answer, and may not come back: one that may is asked for receipts.
     fn client_is_asked(&self) -> bool {
-        matches!(self.state.client, Client::Open) && self.state.down.kept().is_none()
+        matches!(self.state.client, ClientPhase::Open) && self.state.down.kept().is_none()
     }
 
     fn ask_client(&mut self, now: Time) {
         let beyond = self.state.down.beyond_mark();
         let at = self.state.down.position();
         self.client_link.timers.change_life(|life| match life.out.is_empty() {
-            true => life.put(Asked { when: now, at, beyond }),
+            true => life.put(SentPing { when: now, at, beyond }),
             false => life.ask(now, at),
         });
         self.state.down.mark();
@@ -164,7 +164,7 @@ impl Session {
     #[inline]
     pub(in crate::session) fn client_keepalive_at(&self) -> Option<Time> {
         let read = self.client_read_limit(self.client_link.timers.paused()) > 0;
-        if !read || !matches!(self.state.client, Client::Open) || self.config.keepalive.is_zero() {
+        if !read || !matches!(self.state.client, ClientPhase::Open) || self.config.keepalive.is_zero() {
             return None;
         }
         let heard = self.client_link.timers.heard();
@@ -179,7 +179,7 @@ impl Session {
         }
     }
 
-    fn patience_with(&self, life: &ClientLife, asked: &Asked) -> Duration {
+    fn patience_with(&self, life: &ClientLife, asked: &SentPing) -> Duration {
         life.patience(asked.beyond, (self.config.client_pong, self.config.client_stall))
     }
 
@@ -193,7 +193,7 @@ impl Session {
         });
         match missed {
             None => self.ask_client(now),
-            Some(true) => self.client_lost(now, Cause::ClientTimeout),
+            Some(true) => self.client_lost(now, EndCause::ClientTimeout),
             Some(false) => {
                 self.client_link.timers.change_life(|life| life.told = Some(now));
                 self.ask(Command::JudgeClient);
@@ -203,8 +203,8 @@ impl Session {
 
     /// The connection to the client is dead, in answer to [`Command::JudgeClient`].
     pub fn handle_client_dead(&mut self, now: Time) {
-        if !self.detach(now) && matches!(self.state.client, Client::Open) {
-            self.client_left(now, None, Cause::ClientTimeout);
+        if !self.detach(now) && matches!(self.state.client, ClientPhase::Open) {
+            self.client_left(now, None, EndCause::ClientTimeout);
         }
     }
 }
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn the_slowest_rate_that_was_seen_counts() {
         let mut life = ClientLife::default();
-        life.put(Asked { when: at(0), at: 100_000, beyond: 100_000 });
+        life.put(SentPing { when: at(0), at: 100_000, beyond: 100_000 });
         life.ask(at(0), 500_000);
         assert!(life.answered(at(10), 100_000));
         assert_eq!(life.rate, Some(10_000));
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_pong_that_nobody_asked_for_says_nothing() {
         let mut life = ClientLife::default();
-        life.put(Asked { when: at(0), at: 7, beyond: 7 });
+        life.put(SentPing { when: at(0), at: 7, beyond: 7 });
         assert!(!life.answered(at(1), 8));
         assert!(life.answered(at(1), 7));
         assert!(!life.answered(at(1), 7), "once is enough");

@@ -9,12 +9,12 @@ use super::life::ClientLife;
 #[derive(Debug)]
 pub(in crate::session) struct ClientTimers {
     heard: Time,
-    rare: Option<Box<Rare>>,
+    rare: Option<Box<RareClientTimers>>,
 }
 
 /// What an idle session, and most busy ones, have no need of.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Rare {
+struct RareClientTimers {
     /// What is known of a client that is asked for signs of life.
     life: ClientLife,
     /// Data waits for the client, and it has taken none of it since.
@@ -26,9 +26,9 @@ struct Rare {
     open: Option<Time>,
 }
 
-impl Rare {
+impl RareClientTimers {
     fn is_idle(&self) -> bool {
-        *self == Rare { progress: self.progress, ..Rare::default() }
+        *self == RareClientTimers { progress: self.progress, ..RareClientTimers::default() }
     }
 }
 
@@ -38,7 +38,7 @@ impl ClientTimers {
     }
 
     /// Changes what is rare; takes memory for it only while there is something to tell.
-    fn change(&mut self, change: impl FnOnce(&mut Rare)) {
+    fn change(&mut self, change: impl FnOnce(&mut RareClientTimers)) {
         let rare = self.rare.get_or_insert_default();
         change(rare);
         if rare.is_idle() {
@@ -68,7 +68,7 @@ impl ClientTimers {
     }
 
     #[inline]
-    pub(in crate::session) fn hear(&mut self, now: Time) {
+    pub(in crate::session) fn handle_bytes(&mut self, now: Time) {
         self.heard = now;
     }
 

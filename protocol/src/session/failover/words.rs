@@ -5,7 +5,7 @@
 
 use crate::time::Time;
 
-use super::super::{Cause, Session};
+use super::super::{EndCause, Session};
 use super::Failure;
 
 /// What the backends of an episode have said when they left.
@@ -53,7 +53,7 @@ impl Session {
             true => (codes.poison, "a message fails every backend"),
             false => (codes.deadline, "no backend can go on with the session"),
         };
-        self.dismiss_with_their_word(now, (code, reason), Cause::Poison);
+        self.dismiss_with_their_word(now, (code, reason), EndCause::Poison);
     }
 
     /// Sends the client away: with the last backend's own Close, if all have said one, else with the broker's.
@@ -61,7 +61,7 @@ impl Session {
         &mut self,
         now: Time,
         (code, reason): (u16, &str),
-        cause: Cause,
+        cause: EndCause,
     ) {
         let words = self.underway.episode().map(|episode| &episode.words);
         match words.filter(|words| !words.silence).and_then(|words| words.last.clone()) {

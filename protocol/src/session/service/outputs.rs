@@ -7,7 +7,7 @@ use crate::steadfast_v1::service_wire::Outputs;
 use crate::websocket::scanner::Data;
 
 use super::super::Session;
-use super::Breach;
+use super::ServiceBreach;
 
 /// Up to so many bytes, an output's header and payload are put together before they go on.
 const JOINED: usize = 4096;
@@ -22,7 +22,7 @@ pub(in crate::session) struct Large {
 
 /// The way to the client for the envelopes that were read at once. Their small messages are put together
 /// first, so that they take one write however many commits they come with.
-pub(in crate::session) struct Outgoing<'d, 's> {
+pub(in crate::session) struct EnvelopeRelay<'d, 's> {
     direct: &'d mut DirectWrite<'s>,
     /// How long they may be together, as far as is known.
     room: usize,
@@ -30,10 +30,10 @@ pub(in crate::session) struct Outgoing<'d, 's> {
     messages: u32,
 }
 
-impl<'d, 's> Outgoing<'d, 's> {
+impl<'d, 's> EnvelopeRelay<'d, 's> {
     /// For envelopes of `read` bytes.
-    pub(in crate::session) fn new(read: usize, direct: &'d mut DirectWrite<'s>) -> Outgoing<'d, 's> {
-        Outgoing { direct, room: read.min(CHUNK), joined: Vec::new(), messages: 0 }
+    pub(in crate::session) fn new(read: usize, direct: &'d mut DirectWrite<'s>) -> EnvelopeRelay<'d, 's> {
+        EnvelopeRelay { direct, room: read.min(CHUNK), joined: Vec::new(), messages: 0 }
     }
 
     fn join(&mut self, header: &[u8], payload: &[u8]) {
@@ -48,16 +48,20 @@ impl<'d, 's> Outgoing<'d, 's> {
 
 impl Session {
     /// Whether each may go to the client.
-    pub(in crate::session) fn judge_outputs(&self, mut outputs: Outputs<'_>) -> Result<(), Breach> {
+    pub(in crate::session) fn judge_outputs(&self, mut outputs: Outputs<'_>) -> Result<(), ServiceBreach> {
         let limit = self.config.message_limit as usize;
-        if outputs.any(|output| output.payload.len() > limit) { Err(Breach::OutputTooBig) } else { Ok(()) }
+        if outputs.any(|output| output.payload.len() > limit) {
+            Err(ServiceBreach::OutputTooBig)
+        } else {
+            Ok(())
+        }
     }
 
     /// Delivers all but a large one at the end.
     pub(in crate::session) fn deliver(
         &mut self,
         outputs: Outputs<'_>,
-        out: &mut Outgoing<'_, '_>,
+        out: &mut EnvelopeRelay<'_, '_>,
     ) -> Option<Large> {
         if !self.client_hears() {
             return None;
@@ -81,7 +85,7 @@ impl Session {
     }
 
     /// Gives the messages that were put together to the client.
-    pub(in crate::session) fn deliver_joined(&mut self, out: &mut Outgoing<'_, '_>) {
+    pub(in crate::session) fn deliver_joined(&mut self, out: &mut EnvelopeRelay<'_, '_>) {
         let (bytes, messages) = (std::mem::take(&mut out.joined), std::mem::take(&mut out.messages));
         if !bytes.is_empty() {
             self.state.down.append(&Data { bytes: &bytes, messages, whole: bytes.len() }, out.direct);
@@ -93,7 +97,7 @@ impl Session {
         &mut self,
         large: &Large,
         at_end: &[u8],
-        out: &mut Outgoing<'_, '_>,
+        out: &mut EnvelopeRelay<'_, '_>,
     ) {
         self.deliver_joined(out);
         let payload = &at_end[at_end.len() - large.payload_len..];
@@ -110,7 +114,7 @@ impl Session {
         &mut self,
         large: &Large,
         mut envelope: Vec<u8>,
-        out: &mut Outgoing<'_, '_>,
+        out: &mut EnvelopeRelay<'_, '_>,
     ) {
         let payload = envelope.len() - large.payload_len;
         match payload.checked_sub(large.header_len) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rig::{Rig, ms, secs};
 use super::wire::{CONTINUATION, TEXT, masked};
-use crate::session::{AckMode, Cause, DialFailure, End, State};
+use crate::session::{AckMode, DialFailure, EndCause, SessionEnd, Status};
 
 /// The waits before each dial, the first one since `rig`'s present time.
 fn waits(rig: &mut Rig, dials: usize, mut each: impl FnMut(&mut Rig)) -> Vec<Duration> {
@@ -62,7 +62,7 @@ fn the_back_off_grows_also_when_backends_accept_and_then_fail() {
 fn redials_of_one_session_are_bounded_until_its_deadline() {
     let mut rig = Rig::new();
     rig.backend_dies();
-    while rig.session.state() != State::Closing {
+    while rig.session.status() != Status::Closing {
         if rig.session.wants_dial() {
             assert!(rig.link_with(false));
             rig.backend_dies();
@@ -89,7 +89,7 @@ fn past_the_deadline_the_session_ends() {
     assert!(matches!(&down[..], [close] if close.starts_with("<close 1013")), "{down:?}");
     assert_eq!((rig.session.wants_dial(), rig.session.handle_linked(rig.now, false, 2)), (false, false));
     rig.client_closes(1013, "");
-    assert_eq!(rig.session.ended(), Some(&End { cause: Cause::Deadline, code: Some(1013) }));
+    assert_eq!(rig.session.ended(), Some(&SessionEnd { cause: EndCause::Deadline, code: Some(1013) }));
     let ledger = rig.session.ledger().up;
     assert_eq!((ledger.lost, ledger.acknowledged), (1, 0), "what is lost is counted");
 }
@@ -113,7 +113,7 @@ fn when_all_refuse_the_session_ends() {
     let down = rig.down();
     assert!(matches!(&down[..], [close] if close.starts_with("<close 1012")), "{down:?}");
     rig.client_closes(1012, "");
-    assert_eq!(rig.session.ended(), Some(&End { cause: Cause::Refused, code: Some(1012) }));
+    assert_eq!(rig.session.ended(), Some(&SessionEnd { cause: EndCause::Refused, code: Some(1012) }));
     assert_eq!(rig.session.ledger().up.lost, 1);
 }
 
@@ -125,9 +125,9 @@ fn the_episode_ends_when_the_replay_is_acknowledged_and_the_backend_has_lasted()
     rig.link_next();
     rig.wait(secs(4));
     rig.backend_pongs();
-    assert_eq!(rig.session.state(), State::Settling);
+    assert_eq!(rig.session.status(), Status::Settling);
     rig.wait(secs(1));
-    assert_eq!(rig.session.state(), State::Relaying, "stable counts from the link, not from the pong");
+    assert_eq!(rig.session.status(), Status::Relaying, "stable counts from the link, not from the pong");
     rig.wait(secs(60));
     rig.backend_dies();
     rig.dial();
@@ -161,7 +161,7 @@ fn a_replay_that_is_not_acknowledged_by_the_deadline_ends_the_session_without_a_
     assert_eq!(rig.up(), ["one", "<ping>", "<close 1013 no backend in time>"]);
     assert!(rig.down()[0].starts_with("<close 1013"));
     rig.wait(secs(60));
-    assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::Deadline));
+    assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::Deadline));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn the_replay_counts_as_unacknowledged_also_when_a_backend_before_got_none_of_it
     rig.backend_room = usize::MAX;
     rig.link_next();
     assert_eq!(rig.up(), ["one", "<ping>"]);
-    assert_eq!(rig.session.state(), State::Replaying);
+    assert_eq!(rig.session.status(), Status::Replaying);
     rig.wait(secs(31));
     assert!(rig.down()[0].starts_with("<close 1013"), "it was never acknowledged");
 }
@@ -199,7 +199,7 @@ fn without_acks_there_is_nothing_to_acknowledge() {
     rig.backend_dies();
     rig.client_says("one");
     rig.link_next();
-    assert_eq!(rig.session.state(), State::Settling);
+    assert_eq!(rig.session.status(), Status::Settling);
     rig.wait(secs(60));
-    assert_eq!((rig.session.state(), rig.down().len()), (State::Relaying, 0));
+    assert_eq!((rig.session.status(), rig.down().len()), (Status::Relaying, 0));
 }

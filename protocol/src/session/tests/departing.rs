@@ -3,7 +3,7 @@
 
 use super::rig::{Drop, Rig, ms, secs};
 use super::wire::{CONTINUATION, PING, TEXT, down, masked, plain, up};
-use crate::session::{AckMode, Cause, Command, Config, Dial, Event, Failure, Move, Outcome, State};
+use crate::session::{AckMode, Command, Config, Dial, EndCause, Event, Failure, Move, MoveOutcome, Status};
 
 const GOODBYE: &str = "<close 1001>";
 
@@ -21,7 +21,7 @@ fn rig_with(change: impl FnOnce(&mut Config)) -> Rig {
     })
 }
 
-fn ended(outcome: Outcome) -> Event {
+fn ended(outcome: MoveOutcome) -> Event {
     Event::MoveEnded { ticket: ORDER.ticket, outcome }
 }
 
@@ -46,10 +46,13 @@ fn parting() -> Rig {
 #[test]
 fn a_quiet_session_says_goodbye_and_goes_on_elsewhere() {
     let mut rig = parting();
-    assert_eq!(rig.session.state(), State::Parting);
+    assert_eq!(rig.session.status(), Status::Parting);
     rig.backend_closes(1001, "");
     assert_eq!(rig.links[0].dropped, Some(Drop::Closed), "both have said Close: an orderly end");
-    assert_eq!(rig.take_notes(), [Event::Failed(Failure::Planned), ended(Outcome::Moved { forced: false })]);
+    assert_eq!(
+        rig.take_notes(),
+        [Event::Failed(Failure::Planned), ended(MoveOutcome::Moved { forced: false })]
+    );
     rig.link_next();
     assert_eq!(rig.dials.last().map(|dial| dial.1), Some(Dial { attempt: 2, held: false, suspect: false }));
     rig.client_says("one");
@@ -195,7 +198,7 @@ fn a_backend_that_only_hangs_up_has_not_failed() {
     for failure in [Failure::Eof, Failure::Reset] {
         let mut rig = parting();
         rig.backend_fails(failure);
-        let moved = ended(Outcome::Moved { forced: false });
+        let moved = ended(MoveOutcome::Moved { forced: false });
         assert_eq!(rig.take_notes(), [Event::Failed(Failure::Planned), moved]);
         rig.link_next();
     }
@@ -231,7 +234,7 @@ fn a_decision_of_the_application_is_relayed_even_now() {
         assert_eq!(rig.down(), [format!("<close {code} kicked>")]);
         rig.client_closes(code, "");
         let end = rig.session.ended().expect("both sides are done");
-        assert_eq!((end.cause, end.code), (Cause::BackendClose, Some(code)));
+        assert_eq!((end.cause, end.code), (EndCause::BackendClose, Some(code)));
         assert_eq!(rig.session.ledger().up.lost, 1);
     }
 }
@@ -262,7 +265,7 @@ fn a_session_that_cannot_be_left_in_order_leaves_by_force_as_in_a_failover() {
     assert_eq!(rig.links[0].dropped, None);
     rig.wait(secs(4));
     assert_eq!(rig.links[0].dropped, Some(Drop::Reset));
-    let moved = ended(Outcome::Moved { forced: true });
+    let moved = ended(MoveOutcome::Moved { forced: true });
     assert_eq!(rig.take_notes(), [Event::Failed(Failure::Planned), moved]);
     rig.link_next();
     assert_eq!(rig.up(), ["one", "<ping>"], "not acknowledged, so replayed");
@@ -284,12 +287,12 @@ fn a_backend_that_fails_meanwhile_has_failed() {
     let mut rig = departing();
     rig.client_says("one");
     rig.backend_dies();
-    assert_eq!(rig.take_notes(), [Event::Failed(Failure::Eof), ended(Outcome::FailedOver)]);
+    assert_eq!(rig.take_notes(), [Event::Failed(Failure::Eof), ended(MoveOutcome::FailedOver)]);
     rig.link_next();
     assert_eq!(rig.up(), ["one", "<ping>"]);
     rig.backend_pongs();
     rig.wait(secs(60));
-    assert_eq!((rig.up(), rig.session.state()), (vec![], State::Relaying), "the new one is not left");
+    assert_eq!((rig.up(), rig.session.status()), (vec![], Status::Relaying), "the new one is not left");
 }
 
 #[test]
@@ -306,7 +309,7 @@ fn a_session_may_be_told_to_remain() {
     let mut rig = departing();
     rig.session.remain();
     rig.wait(secs(60));
-    assert_eq!((rig.up(), rig.session.state()), (vec![], State::Relaying));
+    assert_eq!((rig.up(), rig.session.status()), (vec![], Status::Relaying));
     let mut rig = parting();
     rig.session.remain();
     rig.backend_closes(1001, "");
@@ -329,7 +332,7 @@ fn a_client_that_leaves_a_parting_backend_gets_its_answer() {
     rig.client_closes(1000, "bye");
     rig.backend_closes(1001, "");
     assert_eq!(rig.down(), ["<close 1000 bye>"]);
-    assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::ClientClose));
+    assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ClientClose));
 }
 
 #[test]
@@ -372,7 +375,7 @@ fn sessions_that_end_with_their_backend_stay() {
     for rig in [&mut closing, &mut declined] {
         assert!(!rig.session.relocate(rig.now, ORDER));
         rig.wait(secs(60));
-        assert_eq!((rig.up(), rig.session.state()), (vec![], State::Relaying));
+        assert_eq!((rig.up(), rig.session.status()), (vec![], Status::Relaying));
     }
 }
 
@@ -386,7 +389,7 @@ fn a_session_stays_until_its_replay_is_acknowledged() {
     rig.backend_pongs();
     rig.backend_says("answer one");
     rig.take_notes();
-    assert_eq!(rig.session.state(), State::Settling);
+    assert_eq!(rig.session.status(), Status::Settling);
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
     rig.backend_pongs();
@@ -416,7 +419,7 @@ fn a_session_without_a_backend_has_nothing_to_leave() {
     assert!(!rig.session.relocate(rig.now, ORDER));
     rig.link_next();
     rig.wait(secs(60));
-    assert_eq!(rig.session.state(), State::Relaying);
+    assert_eq!(rig.session.status(), Status::Relaying);
 }
 
 #[test]

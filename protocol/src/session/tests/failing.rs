@@ -2,7 +2,7 @@
 
 use super::rig::{Drop, NOTHING, Rig, Told, ms, secs};
 use super::wire::{CONTINUATION, TEXT, down, masked, plain, up};
-use crate::session::{AckMode, Cause, Dial, DialFailure, End, Event, Failure, State};
+use crate::session::{AckMode, Dial, DialFailure, EndCause, Event, Failure, SessionEnd, Status};
 
 #[test]
 fn the_ring_is_replayed_with_the_same_bytes_and_the_session_goes_on() {
@@ -89,19 +89,19 @@ fn what_was_acknowledged_and_answered_is_not_in_doubt() {
 fn states_follow_the_diagram() {
     let mut rig = Rig::with(|config| config.jitter = ms(10));
     rig.client_says("one");
-    assert_eq!(rig.session.state(), State::Relaying);
+    assert_eq!(rig.session.status(), Status::Relaying);
     rig.session.handle_backend_lost(rig.now, Failure::Eof);
-    assert_eq!((rig.session.state(), rig.session.wants_link()), (State::Waiting, false));
+    assert_eq!((rig.session.status(), rig.session.wants_link()), (Status::Waiting, false));
     rig.dial();
-    assert_eq!(rig.session.state(), State::Dialing);
+    assert_eq!(rig.session.status(), Status::Dialing);
     rig.fail_dial(DialFailure::Unreachable);
-    assert_eq!(rig.session.state(), State::Waiting);
+    assert_eq!(rig.session.status(), Status::Waiting);
     rig.link_next();
-    assert_eq!(rig.session.state(), State::Replaying);
+    assert_eq!(rig.session.status(), Status::Replaying);
     rig.backend_pongs();
-    assert_eq!(rig.session.state(), State::Settling);
+    assert_eq!(rig.session.status(), Status::Settling);
     rig.wait(secs(5));
-    assert_eq!(rig.session.state(), State::Relaying);
+    assert_eq!(rig.session.status(), Status::Relaying);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn each_failure_code_moves_the_session_and_nothing_after_the_close_counts() {
 fn the_set_of_failure_codes_is_the_pools() {
     let mut rig = Rig::with(|config| config.failure_codes = vec![4000]);
     rig.backend_closes(4000, "");
-    assert_eq!(rig.session.state(), State::Dialing);
+    assert_eq!(rig.session.status(), Status::Dialing);
     rig.link_next();
     rig.backend_closes(1012, "restart");
     assert_eq!(rig.down(), ["<close 1012 restart>"]);
@@ -290,7 +290,10 @@ fn on_failure_close_ends_the_session() {
         let down = rig.down();
         assert!(matches!(&down[..], [close] if close.starts_with("<close 1012")), "{down:?}");
         rig.client_closes(1012, "");
-        assert_eq!(rig.session.ended(), Some(&End { cause: Cause::BackendFailed, code: Some(1012) }));
+        assert_eq!(
+            rig.session.ended(),
+            Some(&SessionEnd { cause: EndCause::BackendFailed, code: Some(1012) })
+        );
         assert_eq!((rig.dials.len(), rig.session.failovers(), rig.session.ledger().up.lost), (0, 0, 1));
         assert_eq!(rig.take_notes(), NOTHING, "nothing fails over");
     }
@@ -303,7 +306,7 @@ fn on_failure_close_holds_for_failure_codes_too() {
     let down = rig.down();
     assert!(matches!(&down[..], [close] if close.starts_with("<close 1012")), "{down:?}");
     rig.client_closes(1012, "");
-    assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::BackendFailed));
+    assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::BackendFailed));
     assert_eq!(rig.dials.len(), 0);
 }
 

@@ -2,10 +2,10 @@
 
 use super::rig::{Drop, MUTE, Rig, ms, secs};
 use super::wire::{CONTINUATION, PING, PONG, TEXT, masked, plain, up};
-use crate::session::{AckMode, Cause, Command, DialFailure, End, Event, Evidence, Failure, State};
+use crate::session::{AckMode, Command, DialFailure, EndCause, Event, Evidence, Failure, SessionEnd, Status};
 
-fn ended(rig: &Rig) -> (Cause, Option<u16>) {
-    let End { cause, code } =
+fn ended(rig: &Rig) -> (EndCause, Option<u16>) {
+    let SessionEnd { cause, code } =
         *rig.session.ended().unwrap_or_else(|| panic!("it has not ended: {:?}", rig.session));
     (cause, code)
 }
@@ -22,11 +22,11 @@ fn a_clients_close_goes_to_the_backend_and_the_answer_comes_back() {
         rig.client_says("one");
         rig.client_closes(code, reason);
         assert_eq!(rig.up(), ["one", "<ping>", seen]);
-        assert_eq!(rig.session.state(), State::Closing);
+        assert_eq!(rig.session.status(), Status::Closing);
         rig.backend_says("last answer");
         rig.backend_closes(code, reason);
         assert_eq!(rig.down(), ["last answer", seen]);
-        assert_eq!(ended(&rig), (Cause::ClientClose, (code != 0).then_some(code)));
+        assert_eq!(ended(&rig), (EndCause::ClientClose, (code != 0).then_some(code)));
         assert_eq!(rig.session.ledger().up.lost, 0, "the answer proves that all was read");
         assert_eq!(rig.session.ledger().up.acknowledged, 1);
     }
@@ -38,7 +38,7 @@ fn the_backends_own_code_comes_back_when_it_differs() {
     rig.client_closes(1000, "");
     rig.backend_closes(4000, "seen");
     assert_eq!(rig.down(), ["<close 4000 seen>"]);
-    assert_eq!(ended(&rig), (Cause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn an_unanswered_close_is_not_waited_for_longer_than_its_time() {
     rig.client_closes(1000, "");
     rig.wait(secs(5));
     assert_eq!(rig.down(), ["<close 1000>"], "the client gets its own code back");
-    assert_eq!((ended(&rig), rig.dials.len()), ((Cause::ClientClose, Some(1000)), 0));
+    assert_eq!((ended(&rig), rig.dials.len()), ((EndCause::ClientClose, Some(1000)), 0));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn undelivered_messages_of_a_client_that_closed_are_delivered_elsewhere_and_then
     assert_eq!(up.iter().filter(|frame| *frame != "<ping>").count(), 3, "{up:?}");
     rig.backend_closes(1000, "bye");
     assert_eq!(rig.down(), ["<close 1000 bye>"]);
-    assert_eq!(ended(&rig), (Cause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
     assert_eq!(rig.session.ledger().up.lost, 0);
 }
 
@@ -106,7 +106,7 @@ fn a_close_that_is_not_answered_proves_nothing_and_the_messages_are_delivered_el
     rig.link_next();
     assert_eq!(rig.up().first().map(String::as_str), Some("one"));
     rig.backend_closes(1000, "");
-    assert_eq!(ended(&rig), (Cause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_backend_is_not_left_for_a_close_that_waits_behind_what_a_slow_client_does_n
     assert!(rig.session.wants_link(), "it may have answered");
     rig.set_client_room(usize::MAX);
     rig.backend_closes(1000, "");
-    assert_eq!((ended(&rig), rig.links.len()), ((Cause::ClientClose, Some(1000)), 1));
+    assert_eq!((ended(&rig), rig.links.len()), ((EndCause::ClientClose, Some(1000)), 1));
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_session_whose_messages_are_delivered_is_never_redialled_for_a_close() {
     rig.backend_dies();
     rig.wait(secs(60));
     assert_eq!((rig.down(), rig.dials.len()), (vec!["<close 1000>".to_owned()], 0));
-    assert_eq!(ended(&rig), (Cause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn after_a_clients_eof_its_messages_are_delivered_and_then_the_backend_is_hung_u
     rig.backend_pongs();
     assert_eq!(rig.up(), ["one", "<ping>"], "an EOF is passed on as one");
     assert_eq!(rig.link().dropped, Some(Drop::Closed));
-    assert_eq!(ended(&rig), (Cause::ClientGone, None));
+    assert_eq!(ended(&rig), (EndCause::ClientGone, None));
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn undelivered_messages_of_a_gone_client_are_delivered_elsewhere() {
             assert_eq!(rig.session.ended(), None);
             rig.backend_pongs();
         }
-        assert_eq!(ended(&rig), (Cause::ClientGone, None));
+        assert_eq!(ended(&rig), (EndCause::ClientGone, None));
         assert_eq!((rig.link().dropped, rig.session.ledger().up.lost), (Some(Drop::Closed), 0));
     }
 }
@@ -206,7 +206,7 @@ fn a_gone_client_that_owes_nothing_ends_its_session_at_once() {
     rig.client_says("one");
     rig.backend_pongs();
     rig.client_goes();
-    assert_eq!((ended(&rig), rig.link().dropped), ((Cause::ClientGone, None), Some(Drop::Closed)));
+    assert_eq!((ended(&rig), rig.link().dropped), ((EndCause::ClientGone, None), Some(Drop::Closed)));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_client_that_goes_in_its_own_failover_with_an_empty_ring_is_not_redialled() 
         assert!(!rig.session.wants_dial());
         assert!(!rig.session.handle_linked(rig.now, false, 2), "the driver drops the backend");
         rig.wait(secs(60));
-        assert_eq!((ended(&rig), rig.dials.len()), ((Cause::ClientGone, None), usize::from(dialing)));
+        assert_eq!((ended(&rig), rig.dials.len()), ((EndCause::ClientGone, None), usize::from(dialing)));
     }
 }
 
@@ -235,7 +235,7 @@ fn a_client_that_goes_in_its_own_failover_with_messages_is_still_delivered() {
     assert!(rig.link_with(false));
     assert_eq!(rig.up(), ["one", "<ping>"]);
     rig.backend_pongs();
-    assert_eq!((ended(&rig), rig.link().dropped), ((Cause::ClientGone, None), Some(Drop::Closed)));
+    assert_eq!((ended(&rig), rig.link().dropped), ((EndCause::ClientGone, None), Some(Drop::Closed)));
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn delivery_for_a_gone_client_does_not_outlast_the_deadline() {
     rig.backend_dies();
     rig.client_goes();
     rig.wait(secs(31));
-    assert_eq!(ended(&rig), (Cause::ClientGone, None));
+    assert_eq!(ended(&rig), (EndCause::ClientGone, None));
     assert_eq!(rig.session.ledger().up.lost, 1);
 }
 
@@ -279,7 +279,7 @@ fn a_cut_message_is_dropped_and_the_backend_reset() {
         rig.client_sends(&masked(false, TEXT, b"a part"));
         rig.client_goes();
         assert_eq!(rig.link().dropped, Some(Drop::Reset));
-        assert_eq!((ended(&rig), rig.dials.len()), ((Cause::ClientGone, None), 0));
+        assert_eq!((ended(&rig), rig.dials.len()), ((EndCause::ClientGone, None), 0));
         assert_eq!(rig.session.ledger().up.lost, 0, "it was never a message");
     }
 }
@@ -314,7 +314,7 @@ fn whole_messages_that_cannot_be_acknowledged_before_a_cut_one_go_to_another_bac
     let replay = ["a part, the rest", "last", "<ping>"];
     assert_eq!(rig.up(), replay, "no part of the message that was cut");
     rig.backend_pongs();
-    assert_eq!((ended(&rig), rig.session.ledger().up.lost), ((Cause::ClientGone, None), 0));
+    assert_eq!((ended(&rig), rig.session.ledger().up.lost), ((EndCause::ClientGone, None), 0));
     assert_eq!(rig.session.ledger().up.replayed, 2, "nothing else was written again");
 }
 
@@ -340,7 +340,7 @@ fn a_client_that_closes_in_the_middle_of_a_message_is_answered_and_the_backend_r
         (Some(Drop::Reset), 0),
         "a Close has no place in a message"
     );
-    assert_eq!(ended(&rig), (Cause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn the_client_may_go_while_its_close_is_delivered_elsewhere() {
     rig.link_next();
     assert_eq!(rig.up().last().map(String::as_str), Some("<close 1000 bye>"));
     rig.backend_closes(1000, "bye");
-    assert_eq!(ended(&rig), (Cause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn answers_for_a_gone_client_go_nowhere() {
     rig.backend_sends(&super::wire::plain(true, CONTINUATION, b"late"));
     assert_eq!((rig.down().len(), rig.session.ledger().down.forwarded), (0, 0));
     rig.backend_pongs();
-    assert_eq!(ended(&rig), (Cause::ClientGone, None));
+    assert_eq!(ended(&rig), (EndCause::ClientGone, None));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, ms, secs};
 use super::wire::{CLOSE, CONTINUATION, TEXT, close_payload, masked, plain};
-use crate::session::{Config, Event, Failure, Move, Outcome, State, Stay};
+use crate::session::{Config, Event, Failure, Move, MoveOutcome, Status, Stay};
 
 const ORDER: Move = Move { ticket: 7, force_at: None };
 
@@ -30,7 +30,7 @@ fn bereft() -> Rig {
     let mut rig = Rig::new();
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     rig.backend_pongs();
     rig.up();
     lose(&mut rig);
@@ -38,26 +38,26 @@ fn bereft() -> Rig {
 }
 
 fn lose(rig: &mut Rig) {
-    rig.target_sends(&plain(true, CLOSE, &close_payload(4408, "connection initialisation timeout")));
+    rig.successor_sends(&plain(true, CLOSE, &close_payload(4408, "connection initialisation timeout")));
 }
 
-fn outcomes(rig: &mut Rig) -> Vec<Outcome> {
+fn outcomes(rig: &mut Rig) -> Vec<MoveOutcome> {
     let outcome = |note| if let Event::MoveEnded { outcome, .. } = note { Some(outcome) } else { None };
     rig.take_events().into_iter().filter_map(outcome).collect()
 }
 
-const MOVED: Outcome = Outcome::Moved { forced: false };
+const MOVED: MoveOutcome = MoveOutcome::Moved { forced: false };
 
 #[test]
 fn it_is_dialled_when_the_session_is_ready_and_not_before() {
     let mut rig = waiting();
     rig.wait(ms(499));
-    assert!(rig.target_dials.is_empty());
+    assert!(rig.successor_dials.is_empty());
     rig.wait(ms(1));
-    assert_eq!((rig.target_dials.clone(), rig.up()), (vec![ORDER.ticket], vec![]));
+    assert_eq!((rig.successor_dials.clone(), rig.up()), (vec![ORDER.ticket], vec![]));
     rig.wait(ms(5));
-    assert!(rig.link_target());
-    assert_eq!((rig.up(), rig.session.state()), (vec![GOODBYE.to_owned()], State::Parting));
+    assert!(rig.link_successor());
+    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Parting));
     rig.backend_closes(1001, "");
     assert_eq!((outcomes(&mut rig), rig.links.len()), (vec![MOVED], 2));
     assert_eq!((rig.session.moves(), rig.session.failovers()), (1, 0));
@@ -68,32 +68,32 @@ fn what_is_said_during_the_dial_makes_it_wait_for_the_next_moment() {
     let mut rig = waiting();
     rig.wait(ms(500));
     rig.client_says("a question");
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     rig.backend_pongs();
     rig.backend_says("an answer");
-    assert_eq!(rig.session.state(), State::Departing);
+    assert_eq!(rig.session.status(), Status::Departing);
     assert_eq!(
         (rig.up(), rig.down()),
         (vec!["a question".into(), "<ping>".into()], vec!["an answer".to_owned()])
     );
     rig.wait(ms(500));
     assert_eq!(rig.up(), [GOODBYE]);
-    assert_eq!(rig.target_dials.len(), 1, "it is there already");
+    assert_eq!(rig.successor_dials.len(), 1, "it is there already");
 }
 
 #[test]
 fn one_that_is_lost_is_dialled_anew_when_the_session_is_ready() {
     let mut rig = bereft();
-    assert_eq!((rig.session.state(), rig.session.wants_target()), (State::Departing, false));
-    assert_eq!(rig.target_dials.len(), 1);
+    assert_eq!((rig.session.status(), rig.session.wants_successor()), (Status::Departing, false));
+    assert_eq!(rig.successor_dials.len(), 1);
     rig.client_sends(&masked(false, TEXT, b"a message that "));
     rig.wait(secs(10));
-    assert_eq!(rig.target_dials.len(), 1, "it would be lost again");
+    assert_eq!(rig.successor_dials.len(), 1, "it would be lost again");
     rig.client_sends(&masked(true, CONTINUATION, b"ends"));
     rig.backend_pongs();
     rig.wait(ms(2100));
-    assert_eq!(rig.target_dials.len(), 2);
-    assert!(rig.link_target());
+    assert_eq!(rig.successor_dials.len(), 2);
+    assert!(rig.link_successor());
     rig.backend_closes(1001, "");
     assert_eq!(outcomes(&mut rig), [MOVED]);
 }
@@ -104,14 +104,14 @@ fn a_few_may_be_lost_and_then_it_stays() {
     for _ in 0..2 {
         rig.wait(ms(2100));
         rig.client_says("it is not quiet");
-        assert!(rig.link_target());
+        assert!(rig.link_successor());
         assert!(outcomes(&mut rig).is_empty());
         rig.backend_pongs();
         lose(&mut rig);
     }
     assert_eq!(
-        (outcomes(&mut rig), rig.session.state()),
-        (vec![Outcome::Stayed(Stay::TargetLost)], State::Relaying)
+        (outcomes(&mut rig), rig.session.status()),
+        (vec![MoveOutcome::Stayed(Stay::TargetLost)], Status::Relaying)
     );
 }
 
@@ -119,10 +119,10 @@ fn a_few_may_be_lost_and_then_it_stays() {
 fn without_a_next_backend_it_stays() {
     let mut rig = waiting();
     rig.wait(ms(500));
-    rig.fail_target();
+    rig.fail_successor();
     assert_eq!(
-        (outcomes(&mut rig), rig.session.state()),
-        (vec![Outcome::Stayed(Stay::NoTarget)], State::Relaying)
+        (outcomes(&mut rig), rig.session.status()),
+        (vec![MoveOutcome::Stayed(Stay::NoTarget)], Status::Relaying)
     );
 }
 
@@ -131,11 +131,11 @@ fn while_it_is_dialled_nothing_else_happens() {
     let mut rig = waiting();
     rig.wait(ms(500));
     rig.wait(secs(20));
-    assert_eq!((rig.target_dials.len(), rig.session.state()), (1, State::Departing));
+    assert_eq!((rig.successor_dials.len(), rig.session.status()), (1, Status::Departing));
     rig.session.remain();
     rig.pump();
-    assert!(!rig.session.wants_target() && !rig.link_target());
-    assert_eq!(outcomes(&mut rig), [Outcome::Stayed(Stay::Asked)]);
+    assert!(!rig.session.wants_successor() && !rig.link_successor());
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::Stayed(Stay::Asked)]);
 }
 
 #[test]
@@ -146,12 +146,12 @@ fn messages_are_held_until_it_is_connected() {
     rig.backend_pongs();
     rig.backend_says("answer");
     rig.wait(ms(100));
-    assert_eq!(rig.session.state(), State::Holding);
+    assert_eq!(rig.session.status(), Status::Holding);
     rig.up();
     rig.client_says("held");
     rig.wait(ms(1400));
-    assert_eq!((rig.target_dials.len(), rig.up()), (1, vec![]));
-    assert!(rig.link_target());
+    assert_eq!((rig.successor_dials.len(), rig.up()), (1, vec![]));
+    assert!(rig.link_successor());
     assert_eq!(rig.up(), [GOODBYE]);
     rig.backend_closes(1001, "");
     assert_eq!(rig.up(), ["held", "<ping>"]);
@@ -167,8 +167,8 @@ fn when_the_hold_is_over_meanwhile_it_stays() {
     rig.wait(ms(100));
     rig.client_says("held");
     rig.wait(secs(3));
-    assert_eq!(outcomes(&mut rig), [Outcome::Stayed(Stay::Busy)]);
-    assert!(rig.up().contains(&"held".to_owned()) && !rig.link_target());
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::Stayed(Stay::Busy)]);
+    assert!(rig.up().contains(&"held".to_owned()) && !rig.link_successor());
 }
 
 #[test]
@@ -177,12 +177,12 @@ fn by_force_it_is_dialled_at_the_next_safepoint() {
     assert!(rig.session.relocate(rig.now, Move { force_at: Some(rig.now + secs(1)), ..ORDER }));
     rig.backend_says("news");
     rig.wait(secs(1));
-    assert_eq!(rig.target_dials.len(), 1);
+    assert_eq!(rig.successor_dials.len(), 1);
     rig.backend_says("more news");
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     assert_eq!(rig.up(), [GOODBYE]);
     rig.backend_closes(1001, "");
-    assert_eq!(outcomes(&mut rig), [Outcome::Moved { forced: true }]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: true }]);
 }
 
 #[test]
@@ -190,9 +190,9 @@ fn a_backend_that_fails_meanwhile_is_a_failover() {
     let mut rig = waiting();
     rig.wait(ms(500));
     rig.backend_dies();
-    assert_eq!(outcomes(&mut rig), [Outcome::FailedOver]);
-    assert!(!rig.link_target());
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::FailedOver]);
+    assert!(!rig.link_successor());
     rig.link_next();
-    assert_eq!(rig.session.state(), State::Settling);
+    assert_eq!(rig.session.status(), Status::Settling);
     assert!(!rig.notes.iter().any(|told| *told == Event::Failed(Failure::Planned)));
 }

@@ -3,7 +3,7 @@
 
 use super::rig::{Drop, NOTHING, Rig, ms, secs};
 use super::wire::{self, CLOSE, CONTINUATION, PING, TEXT, close_payload, masked, plain};
-use crate::session::{Cause, Command, Config, Event, Failure, Move, Outcome, State, Stay};
+use crate::session::{Command, Config, EndCause, Event, Failure, Move, MoveOutcome, Status, Stay};
 
 const GOODBYE: &str = "<close 1001>";
 
@@ -14,7 +14,7 @@ fn dialing_with(change: impl FnOnce(&mut Config)) -> Rig {
     let mut rig = Rig::with(change);
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
-    assert_eq!(rig.target_dials, [ORDER.ticket]);
+    assert_eq!(rig.successor_dials, [ORDER.ticket]);
     assert_eq!(rig.up(), ["<ping>"]);
     rig
 }
@@ -26,7 +26,7 @@ fn dialing() -> Rig {
 /// The next backend is connected, and the present one has shown that it lives.
 fn waiting_with(change: impl FnOnce(&mut Config)) -> Rig {
     let mut rig = dialing_with(change);
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     rig.backend_pongs();
     rig
 }
@@ -39,7 +39,7 @@ fn waiting() -> Rig {
 fn parting() -> Rig {
     let mut rig = waiting();
     rig.wait(ms(500));
-    assert_eq!((rig.up(), rig.session.state()), (vec![GOODBYE.to_owned()], State::Parting));
+    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Parting));
     rig
 }
 
@@ -47,7 +47,7 @@ fn parting() -> Rig {
 fn holding() -> Rig {
     let mut rig = waiting();
     chatter(&mut rig, secs(30));
-    assert_eq!(rig.session.state(), State::Holding);
+    assert_eq!(rig.session.status(), Status::Holding);
     rig.up();
     rig.down();
     rig
@@ -66,7 +66,7 @@ fn chatter(rig: &mut Rig, time: std::time::Duration) {
     }
 }
 
-fn ended(outcome: Outcome) -> Event {
+fn ended(outcome: MoveOutcome) -> Event {
     Event::MoveEnded { ticket: ORDER.ticket, outcome }
 }
 
@@ -78,9 +78,9 @@ fn outcomes(rig: &mut Rig) -> Vec<Event> {
 
 /// The session is where it was, and works.
 fn assert_stays(rig: &mut Rig, why: Stay) {
-    assert_eq!(outcomes(rig), [ended(Outcome::Stayed(why))]);
-    assert_eq!((rig.session.state(), rig.target.is_none()), (State::Relaying, true));
-    assert!(!rig.session.wants_target());
+    assert_eq!(outcomes(rig), [ended(MoveOutcome::Stayed(why))]);
+    assert_eq!((rig.session.status(), rig.successor.is_none()), (Status::Relaying, true));
+    assert!(!rig.session.wants_successor());
     rig.up();
     rig.down();
     rig.client_says("still here");
@@ -94,15 +94,18 @@ fn assert_stays(rig: &mut Rig, why: Stay) {
 #[test]
 fn traffic_flows_while_the_next_backend_is_dialled_and_held() {
     let mut rig = dialing();
-    assert_eq!(rig.session.state(), State::Departing);
+    assert_eq!(rig.session.status(), Status::Departing);
     rig.client_says("one");
     rig.backend_says("answer one");
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     rig.client_says("two");
     rig.backend_says("answer two");
     assert_eq!(rig.up(), ["one", "two"]);
     assert_eq!(rig.down(), ["answer one", "answer two"]);
-    assert!(rig.target.as_ref().is_some_and(|target| target.reader.bytes.is_empty()), "it is told nothing");
+    assert!(
+        rig.successor.as_ref().is_some_and(|successor| successor.reader.bytes.is_empty()),
+        "it is told nothing"
+    );
 }
 
 #[test]
@@ -118,7 +121,7 @@ fn a_quiet_session_crosses_to_the_next_backend_at_once() {
         rig.take_notes(),
         [
             Event::Failed(Failure::Planned),
-            ended(Outcome::Moved { forced: false }),
+            ended(MoveOutcome::Moved { forced: false }),
             Event::Linked { pause: ms(20), replayed: 0 },
         ]
     );
@@ -133,8 +136,8 @@ fn a_quiet_session_crosses_to_the_next_backend_at_once() {
 #[test]
 fn what_the_next_backend_says_early_comes_behind_the_last_words() {
     let mut rig = waiting();
-    rig.target_says("welcome");
-    rig.target_sends(&plain(false, TEXT, b"half a"));
+    rig.successor_says("welcome");
+    rig.successor_sends(&plain(false, TEXT, b"half a"));
     rig.wait(ms(500));
     rig.backend_says("last words");
     assert_eq!(rig.down(), ["last words"]);
@@ -150,9 +153,9 @@ fn the_next_backend_may_say_much_before_its_turn() {
     let mut rig = waiting();
     let news = "n".repeat(64 * 1024);
     for _ in 0..8 {
-        rig.target_says(&news);
+        rig.successor_says(&news);
     }
-    assert!(!rig.session.listens_to_target(), "what is held is bounded");
+    assert!(!rig.session.listens_to_successor(), "what is held is bounded");
     assert!(rig.session.buffered() < 400 * 1024);
     rig.wait(ms(500));
     rig.backend_closes(1001, "");
@@ -162,11 +165,11 @@ fn the_next_backend_may_say_much_before_its_turn() {
 #[test]
 fn pings_of_the_next_backend_are_answered_before_and_after_its_turn() {
     let mut rig = waiting();
-    rig.target_sends(&plain(true, PING, b"are you there"));
-    let target = rig.target.as_mut().expect("a next backend");
-    assert_eq!(target.reader.drain(), ["<pong are you there>"]);
+    rig.successor_sends(&plain(true, PING, b"are you there"));
+    let successor = rig.successor.as_mut().expect("a next backend");
+    assert_eq!(successor.reader.drain(), ["<pong are you there>"]);
     rig.wait(ms(500));
-    rig.target_sends(&plain(true, PING, b"and now"));
+    rig.successor_sends(&plain(true, PING, b"and now"));
     rig.backend_closes(1001, "");
     assert_eq!(rig.up(), ["<pong and now>"]);
 }
@@ -175,11 +178,11 @@ fn pings_of_the_next_backend_are_answered_before_and_after_its_turn() {
 fn a_session_can_be_moved_on_at_once() {
     let mut rig = parting();
     rig.backend_closes(1001, "");
-    assert_eq!(rig.session.state(), State::Settling);
+    assert_eq!(rig.session.status(), Status::Settling);
     rig.take_notes();
     assert!(rig.session.relocate(rig.now, Move { ticket: 8, force_at: None }));
     rig.pump();
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     rig.backend_pongs();
     rig.wait(ms(500));
     rig.backend_closes(1001, "");
@@ -191,7 +194,7 @@ fn a_session_can_be_moved_on_at_once() {
 #[test]
 fn without_a_next_backend_the_session_stays() {
     let mut rig = dialing();
-    rig.fail_target();
+    rig.fail_successor();
     assert_stays(&mut rig, Stay::NoTarget);
     assert!(rig.session.relocate(rig.now, ORDER), "it can be tried again");
 }
@@ -199,22 +202,22 @@ fn without_a_next_backend_the_session_stays() {
 #[test]
 fn a_next_backend_that_is_lost_before_our_close_changes_nothing() {
     let deaths: [fn(&mut Rig); 3] = [
-        |rig| rig.target_dies(),
-        |rig| rig.target_sends(&plain(true, CLOSE, &close_payload(4001, "not you"))),
-        |rig| rig.target_sends(b"\xff\xff"),
+        |rig| rig.successor_dies(),
+        |rig| rig.successor_sends(&plain(true, CLOSE, &close_payload(4001, "not you"))),
+        |rig| rig.successor_sends(b"\xff\xff"),
     ];
     for die in deaths {
         let mut rig = waiting();
-        rig.target_says("welcome");
+        rig.successor_says("welcome");
         die(&mut rig);
         assert_eq!(
-            (rig.target_dials.len(), outcomes(&mut rig)),
+            (rig.successor_dials.len(), outcomes(&mut rig)),
             (1, vec![]),
             "it is dialled anew when it can be left"
         );
         rig.wait(ms(500));
-        assert_eq!(rig.target_dials.len(), 2);
-        rig.fail_target();
+        assert_eq!(rig.successor_dials.len(), 2);
+        rig.fail_successor();
         assert_stays(&mut rig, Stay::NoTarget);
     }
 }
@@ -224,20 +227,20 @@ fn messages_flow_again_when_no_next_backend_comes_while_they_are_held() {
     let mut rig = holding();
     rig.client_says("held");
     assert_eq!(rig.up(), [""; 0]);
-    rig.target_dies();
+    rig.successor_dies();
     assert_eq!((rig.up(), outcomes(&mut rig)), (vec![], vec![]), "another may come in time");
     rig.wait(secs(3));
     assert!(rig.up().contains(&"held".to_owned()));
-    assert_eq!(outcomes(&mut rig), [ended(Outcome::Stayed(Stay::Busy))]);
+    assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::Busy))]);
 }
 
 #[test]
 fn a_next_backend_that_is_lost_after_our_close_makes_it_a_failover() {
     let mut rig = parting();
     rig.client_says("one");
-    rig.target_dies();
+    rig.successor_dies();
     rig.backend_closes(1001, "");
-    assert_eq!(outcomes(&mut rig), [ended(Outcome::FailedOver)]);
+    assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::FailedOver)]);
     rig.link_next();
     assert_eq!(rig.dials.last().map(|dial| dial.1.held), Some(false));
     assert_eq!(rig.up(), ["one", "<ping>"]);
@@ -248,8 +251,8 @@ fn a_late_next_backend_is_not_wanted() {
     let mut rig = dialing();
     rig.session.remain();
     rig.pump();
-    assert!(!rig.session.wants_target());
-    assert!(!rig.link_target());
+    assert!(!rig.session.wants_successor());
+    assert!(!rig.link_successor());
     assert_stays(&mut rig, Stay::Asked);
 }
 
@@ -259,12 +262,16 @@ fn a_late_next_backend_is_not_wanted() {
 fn when_the_old_backend_fails_the_next_one_takes_over_at_once() {
     for failure in [Failure::Eof, Failure::Reset, Failure::Silence] {
         let mut rig = waiting();
-        rig.target_says("welcome");
+        rig.successor_says("welcome");
         rig.client_says("one");
         rig.backend_fails(failure);
         assert_eq!(
             rig.take_notes(),
-            [Event::Failed(failure), ended(Outcome::FailedOver), Event::Linked { pause: ms(0), replayed: 1 }]
+            [
+                Event::Failed(failure),
+                ended(MoveOutcome::FailedOver),
+                Event::Linked { pause: ms(0), replayed: 1 }
+            ]
         );
         assert_eq!(rig.up(), ["one", "<ping>"]);
         assert_eq!(rig.down(), ["welcome"]);
@@ -277,7 +284,7 @@ fn when_the_old_backend_fails_the_next_one_takes_over_at_once() {
 fn a_failure_code_of_the_old_backend_is_a_failover_too() {
     let mut rig = waiting();
     rig.backend_closes(1012, "");
-    assert_eq!(rig.take_notes()[..2], [Event::Failed(Failure::Close(1012)), ended(Outcome::FailedOver)]);
+    assert_eq!(rig.take_notes()[..2], [Event::Failed(Failure::Close(1012)), ended(MoveOutcome::FailedOver)]);
     assert_eq!(rig.links.len(), 2);
 }
 
@@ -286,8 +293,8 @@ fn an_old_backend_that_fails_before_the_next_is_connected_is_a_plain_failover() 
     let mut rig = dialing();
     rig.client_says("one");
     rig.backend_dies();
-    assert_eq!(outcomes(&mut rig), [ended(Outcome::FailedOver)]);
-    assert!(!rig.session.wants_target() && !rig.link_target());
+    assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::FailedOver)]);
+    assert!(!rig.session.wants_successor() && !rig.link_successor());
     rig.link_next();
     assert_eq!(rig.up(), ["one", "<ping>"]);
 }
@@ -305,25 +312,25 @@ fn a_suspect_does_not_take_the_short_way() {
     let mut rig = waiting_with(|config| config.poison_deaths = 1);
     rig.client_says("killer");
     rig.backend_dies();
-    assert!(rig.target.is_none(), "suspects have a turn of their own");
+    assert!(rig.successor.is_none(), "suspects have a turn of their own");
     rig.link_next();
     assert_eq!(rig.dials.last().map(|dial| (dial.1.held, dial.1.suspect)), Some((false, true)));
 }
 
 #[test]
 fn a_kick_of_the_old_backend_is_relayed() {
-    let before_our_close = [dialing(), waiting(), holding()].map(|rig| (rig, Outcome::Ended));
-    for (mut rig, outcome) in before_our_close.into_iter().chain([(parting(), Outcome::Closed)]) {
+    let before_our_close = [dialing(), waiting(), holding()].map(|rig| (rig, MoveOutcome::Ended));
+    for (mut rig, outcome) in before_our_close.into_iter().chain([(parting(), MoveOutcome::Closed)]) {
         rig.backend_closes(4001, "kicked");
         assert_eq!(rig.down().last().map(String::as_str), Some("<close 4001 kicked>"));
         rig.client_closes(4001, "");
         rig.wait(secs(10));
         assert_eq!(
             rig.session.ended().map(|end| (end.cause, end.code)),
-            Some((Cause::BackendClose, Some(4001)))
+            Some((EndCause::BackendClose, Some(4001)))
         );
         assert_eq!(outcomes(&mut rig), [ended(outcome)]);
-        assert!(rig.target.is_none());
+        assert!(rig.successor.is_none());
     }
 }
 
@@ -359,10 +366,10 @@ fn a_session_that_never_falls_quiet_stays() {
         rig.backend_says("news");
         rig.wait(ms(100));
     }
-    assert_eq!(outcomes(&mut rig), [ended(Outcome::Stayed(Stay::Busy))]);
+    assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::Busy))]);
     assert_eq!(rig.up(), ["held", "<ping>"], "the backend gets what was held");
-    assert_eq!(rig.session.state(), State::Relaying);
-    assert!(rig.target.is_none());
+    assert_eq!(rig.session.status(), Status::Relaying);
+    assert!(rig.successor.is_none());
     assert_eq!(rig.session.ledger().up.in_doubt, 0);
 }
 
@@ -381,7 +388,7 @@ fn a_session_that_never_falls_quiet_is_moved_by_force() {
     rig.backend_says("last news");
     rig.backend_closes(1001, "");
     assert_eq!(rig.down().len(), 20);
-    assert_eq!(outcomes(&mut rig), [ended(Outcome::Moved { forced: true })]);
+    assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Moved { forced: true })]);
     assert_eq!(rig.session.ledger().up.in_doubt, 1, "what it was about to say, nobody knows");
 }
 
@@ -394,7 +401,7 @@ fn a_move_may_be_forced_no_more() {
         rig.backend_says("news");
         rig.wait(ms(100));
     }
-    assert_eq!(outcomes(&mut rig), [ended(Outcome::Stayed(Stay::Busy))]);
+    assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::Busy))]);
 }
 
 #[test]
@@ -403,9 +410,9 @@ fn a_forced_move_still_needs_a_next_backend() {
     assert!(rig.session.relocate(rig.now, Move { force_at: Some(rig.now), ..ORDER }));
     rig.pump();
     rig.wait(secs(60));
-    assert_eq!(rig.session.state(), State::Departing);
-    rig.fail_target();
-    assert_eq!(outcomes(&mut rig), [ended(Outcome::Stayed(Stay::NoTarget))]);
+    assert_eq!(rig.session.status(), Status::Departing);
+    rig.fail_successor();
+    assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::NoTarget))]);
 }
 
 #[test]
@@ -413,9 +420,9 @@ fn the_clients_open_message_ends_before_anything_is_held() {
     let mut rig = waiting();
     rig.client_sends(&masked(false, TEXT, b"a beginning"));
     rig.wait(secs(31));
-    assert_eq!(rig.session.state(), State::Departing);
+    assert_eq!(rig.session.status(), Status::Departing);
     rig.client_sends(&[masked(true, CONTINUATION, b" and an end"), wire::up("next")].concat());
-    assert_eq!(rig.session.state(), State::Holding);
+    assert_eq!(rig.session.status(), Status::Holding);
     rig.client_says("held");
     assert_eq!(rig.up(), ["a beginning and an end", "next", "<ping>"]);
     rig.backend_pongs();
@@ -430,7 +437,7 @@ fn a_message_of_the_client_that_does_not_end_keeps_the_session() {
     let mut rig = waiting();
     rig.client_sends(&masked(false, TEXT, b"a beginning"));
     rig.wait(secs(34));
-    assert_eq!(outcomes(&mut rig), [ended(Outcome::Stayed(Stay::Busy))]);
+    assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::Busy))]);
     rig.client_sends(&masked(true, CONTINUATION, b" and an end"));
     assert_eq!(rig.up(), ["a beginning and an end", "<ping>"]);
 }
@@ -459,7 +466,7 @@ fn control_frames_pass_while_messages_are_held() {
 #[test]
 fn messages_stay_held_when_the_backend_turns_out_to_be_unfit() {
     let mut rig = dialing_with(|config| (config.ack_timeout, config.stall_timeout) = (secs(31), secs(31)));
-    rig.link_target();
+    rig.link_successor();
     let talk = |rig: &mut Rig, time| {
         for _ in 0..4 * time {
             rig.wait(ms(250));
@@ -473,9 +480,9 @@ fn messages_stay_held_when_the_backend_turns_out_to_be_unfit() {
     rig.session.set_unfit(rig.now);
     rig.pump();
     assert_eq!(rig.take_notes(), [Event::Unfit]);
-    assert_eq!((rig.up(), rig.session.state()), (vec![], State::Holding));
+    assert_eq!((rig.up(), rig.session.status()), (vec![], Status::Holding));
     talk(&mut rig, 1);
-    assert_eq!(outcomes(&mut rig), [ended(Outcome::Stayed(Stay::Busy))]);
+    assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::Busy))]);
     assert_eq!(rig.up(), ["held"]);
 }
 
@@ -488,7 +495,7 @@ fn messages_that_are_held_are_not_owed_by_the_backend() {
     rig.wait(secs(30));
     rig.client_says("held");
     rig.wait(ms(500));
-    assert_eq!(rig.session.state(), State::Holding);
+    assert_eq!(rig.session.status(), Status::Holding);
     rig.wait(secs(20));
     assert_eq!(rig.take_notes(), NOTHING);
 }
@@ -508,7 +515,7 @@ fn what_was_told_to_go_goes() {
     let mut rig = parting();
     rig.session.remain();
     rig.backend_closes(1001, "");
-    assert_eq!(outcomes(&mut rig), [ended(Outcome::Moved { forced: false })]);
+    assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Moved { forced: false })]);
 }
 
 // ---- how quiet is quiet ----
@@ -522,7 +529,7 @@ fn answered_after(time: std::time::Duration) -> Rig {
     rig.backend_says("answer");
     rig.session.relocate(rig.now, ORDER);
     rig.pump();
-    rig.link_target();
+    rig.link_successor();
     rig.backend_pongs();
     rig.up();
     rig
@@ -588,7 +595,7 @@ fn the_next_backend_may_be_a_slow_one_too() {
     rig.backend_pongs();
     assert!(rig.session.relocate(rig.now, Move { ticket: 8, force_at: None }));
     rig.pump();
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     rig.backend_pongs();
     rig.up();
     rig.wait(ms(1950));
@@ -608,7 +615,7 @@ fn a_service_that_never_answers_is_not_waited_for() {
     rig.up();
     rig.session.relocate(rig.now, ORDER);
     rig.pump();
-    rig.link_target();
+    rig.link_successor();
     rig.backend_pongs();
     rig.wait(ms(500));
     assert_eq!(rig.up(), ["<ping>", GOODBYE]);
@@ -622,15 +629,15 @@ fn a_client_that_leaves_before_our_close_ends_the_move() {
         rig.up();
         rig.client_says("one");
         rig.client_closes(1000, "bye");
-        assert_eq!(outcomes(&mut rig), [ended(Outcome::Ended)]);
-        assert!(rig.target.is_none() && !rig.session.wants_target());
+        assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Ended)]);
+        assert!(rig.successor.is_none() && !rig.session.wants_successor());
         let up = rig.up();
         assert_eq!(
             (up.first().map(String::as_str), up.last().map(String::as_str)),
             (Some("one"), Some("<close 1000 bye>"))
         );
         rig.backend_closes(1000, "bye");
-        assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::ClientClose));
+        assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ClientClose));
         assert_eq!(rig.session.ledger().up.lost, 0);
     }
 }
@@ -653,8 +660,8 @@ fn a_client_that_hangs_up_after_our_close_ends_it_all() {
     let mut rig = parting();
     rig.client_goes();
     assert!(rig.session.ended().is_some());
-    assert!(rig.target.is_none() && !rig.session.wants_target());
-    assert_eq!(outcomes(&mut rig), [ended(Outcome::Ended)]);
+    assert!(rig.successor.is_none() && !rig.session.wants_successor());
+    assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Ended)]);
 }
 
 #[test]
@@ -670,9 +677,12 @@ fn the_brokers_end_and_an_abort_end_it() {
         rig.client_closes(1008, "");
         rig.wait(secs(60));
         let end = rig.session.ended().expect("both sides are done");
-        assert_eq!((end.cause, end.code), (if abort { Cause::Aborted } else { Cause::Shutdown }, Some(1008)));
-        assert_eq!(outcomes(&mut rig), [ended(Outcome::Ended)]);
-        assert!(rig.target.is_none());
+        assert_eq!(
+            (end.cause, end.code),
+            (if abort { EndCause::Aborted } else { EndCause::Shutdown }, Some(1008))
+        );
+        assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Ended)]);
+        assert!(rig.successor.is_none());
     }
 }
 
@@ -684,7 +694,7 @@ fn a_session_follows_one_order_at_a_time() {
     assert!(!rig.session.relocate(rig.now, Move { ticket: 8, force_at: Some(rig.now) }));
     assert!(rig.session.relocate(rig.now, ORDER));
     assert_eq!(rig.session.moving(), Some(7));
-    assert_eq!(rig.target_dials, [7]);
+    assert_eq!(rig.successor_dials, [7]);
 }
 
 #[test]
@@ -705,7 +715,7 @@ fn an_ordered_failover_uses_the_next_backend_that_is_there() {
     let mut rig = waiting();
     rig.session.fail_over(rig.now);
     rig.pump();
-    assert_eq!((rig.links.len(), outcomes(&mut rig)), (2, vec![ended(Outcome::FailedOver)]));
+    assert_eq!((rig.links.len(), outcomes(&mut rig)), (2, vec![ended(MoveOutcome::FailedOver)]));
 }
 
 #[test]
@@ -715,6 +725,6 @@ fn a_pinned_session_is_not_ordered_about() {
     for rig in [&mut closing, &mut declined] {
         assert!(rig.session.pinned());
         assert!(!rig.session.relocate(rig.now, ORDER) && !rig.session.fail_over(rig.now));
-        assert_eq!((rig.session.moving(), rig.session.state()), (None, State::Relaying));
+        assert_eq!((rig.session.moving(), rig.session.status()), (None, Status::Relaying));
     }
 }

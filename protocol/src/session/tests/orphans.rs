@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rig::{Rig, ms, secs};
 use super::wire::{TEXT, masked, plain, up};
-use crate::session::{Cause, Config, Event, Failure, Move, Opening, Outcome, State};
+use crate::session::{Config, EndCause, Event, Failure, Move, MoveOutcome, Opening, Status};
 
 const ORDER: Move = Move { ticket: 7, force_at: None };
 
@@ -29,7 +29,7 @@ fn orphan() -> Rig {
     rig.client_says("one");
     rig.backend_pongs();
     rig.backend_dies();
-    assert_eq!(rig.session.state(), State::Orphaned);
+    assert_eq!(rig.session.status(), Status::Orphaned);
     rig
 }
 
@@ -51,7 +51,7 @@ fn look_in_vain(rig: &mut Rig, time: Duration) -> u32 {
     looks
 }
 
-fn ended(outcome: Outcome) -> Event {
+fn ended(outcome: MoveOutcome) -> Event {
     Event::MoveEnded { ticket: ORDER.ticket, outcome }
 }
 
@@ -61,7 +61,7 @@ fn departing() -> Rig {
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
     rig.backend_pongs();
-    assert_eq!((rig.up(), rig.session.state()), (vec!["<ping>".to_owned()], State::Departing));
+    assert_eq!((rig.up(), rig.session.status()), (vec!["<ping>".to_owned()], Status::Departing));
     rig
 }
 
@@ -89,10 +89,10 @@ fn the_client_is_closed_when_another_has_room() {
     rig.pump();
     assert!(!rig.seeks_room(), "once is enough");
     rig.wait(ms(500));
-    assert_eq!((rig.down(), rig.session.state()), (vec![RECONNECT.to_owned()], State::Closing));
+    assert_eq!((rig.down(), rig.session.status()), (vec![RECONNECT.to_owned()], Status::Closing));
     rig.client_closes(1012, "");
     let end = rig.session.ended().map(|end| (end.cause, end.code));
-    assert_eq!(end, Some((Cause::Reconnect, Some(1012))));
+    assert_eq!(end, Some((EndCause::Reconnect, Some(1012))));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn without_a_wait_it_is_closed_at_once() {
 
 #[test]
 fn a_herd_does_not_come_back_at_once() {
-    let closed = |herd: &[Rig]| herd.iter().filter(|rig| rig.session.state() == State::Closing).count();
+    let closed = |herd: &[Rig]| herd.iter().filter(|rig| rig.session.status() == Status::Closing).count();
     let mut herd: Vec<Rig> = (0..100).map(|_| rig()).collect();
     for (seed, rig) in herd.iter_mut().enumerate() {
         rig.set_seed(seed as u64);
@@ -174,7 +174,7 @@ fn every_failure_is_one() {
         let mut rig = rig();
         fail(&mut rig);
         rig.pump();
-        assert_eq!(rig.session.state(), State::Orphaned);
+        assert_eq!(rig.session.status(), Status::Orphaned);
         assert!(rig.notes.iter().any(|told| *told == Event::Orphaned(failure)), "{:?}", rig.notes);
     }
 }
@@ -183,14 +183,14 @@ fn every_failure_is_one() {
 fn the_applications_close_is_none() {
     let mut rig = rig();
     rig.backend_closes(4001, "bye");
-    assert_eq!((rig.down(), rig.session.state()), (vec!["<close 4001 bye>".to_owned()], State::Closing));
+    assert_eq!((rig.down(), rig.session.status()), (vec!["<close 4001 bye>".to_owned()], Status::Closing));
 }
 
 #[test]
 fn a_client_that_has_left_is_not_told_to_come_back() {
     let mut rig = orphan();
     rig.client_goes();
-    assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::ClientGone));
+    assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ClientGone));
 
     let mut rig = rig_with(|_| {});
     rig.client_says("one");
@@ -217,7 +217,7 @@ fn the_broker_may_end_meanwhile() {
     rig.pump();
     assert_eq!(rig.down(), ["<close 1001 the service is going away>"]);
     rig.client_closes(1001, "");
-    assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::Shutdown));
+    assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::Shutdown));
 }
 
 #[test]
@@ -234,16 +234,16 @@ fn the_code_is_the_pools() {
 #[test]
 fn a_move_closes_it_at_a_quiet_moment() {
     let mut rig = departing();
-    assert!(rig.target_dials.is_empty(), "no next backend is dialled");
+    assert!(rig.successor_dials.is_empty(), "no next backend is dialled");
     rig.wait(ms(499));
     assert_eq!(rig.down(), [""; 0]);
     rig.wait(ms(1));
     assert_eq!((rig.down(), rig.up()), (vec![LEAVES.to_owned()], vec!["<close 1001>".to_owned()]));
-    assert_eq!(rig.take_notes(), [ended(Outcome::Reconnects)]);
+    assert_eq!(rig.take_notes(), [ended(MoveOutcome::Reconnects)]);
     rig.backend_closes(1001, "");
     rig.client_closes(1012, "");
     let end = rig.session.ended().map(|end| (end.cause, end.code));
-    assert_eq!((end, rig.session.moves()), (Some((Cause::Reconnect, Some(1012))), 1));
+    assert_eq!((end, rig.session.moves()), (Some((EndCause::Reconnect, Some(1012))), 1));
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn while_it_talks_nothing_is_held() {
         rig.wait(ms(300));
     }
     assert_eq!(rig.up().iter().filter(|frame| *frame == "question").count(), 10);
-    assert_eq!((rig.down().len(), rig.session.state()), (10, State::Departing));
+    assert_eq!((rig.down().len(), rig.session.status()), (10, Status::Departing));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn once_patience_is_over_the_next_moment_between_two_messages_will_do() {
     let mut rig = departing();
     rig.client_sends(&masked(false, TEXT, b"a message that "));
     rig.wait(secs(30) + ms(1));
-    assert_eq!((rig.down(), rig.session.state()), (vec![], State::Departing));
+    assert_eq!((rig.down(), rig.session.status()), (vec![], Status::Departing));
     rig.client_sends(&masked(true, super::wire::CONTINUATION, b"ends"));
     assert_eq!(rig.down(), [""; 0], "it is not acknowledged yet");
     rig.backend_pongs();
@@ -279,7 +279,7 @@ fn a_feed_that_never_rests_does_not_stop_a_drain() {
         rig.backend_says("news");
         rig.wait(ms(100));
     }
-    assert_eq!(rig.take_notes(), [ended(Outcome::Reconnects)]);
+    assert_eq!(rig.take_notes(), [ended(MoveOutcome::Reconnects)]);
     assert_eq!(rig.down().last().map(String::as_str), Some(LEAVES));
 }
 
@@ -288,7 +288,10 @@ fn a_message_without_an_end_does_not_stop_a_drain() {
     let mut rig = departing();
     rig.client_sends(&masked(false, TEXT, b"a message that never ends"));
     rig.wait(secs(33));
-    assert_eq!((rig.take_events(), rig.down()), (vec![ended(Outcome::Reconnects)], vec![LEAVES.to_owned()]));
+    assert_eq!(
+        (rig.take_events(), rig.down()),
+        (vec![ended(MoveOutcome::Reconnects)], vec![LEAVES.to_owned()])
+    );
 }
 
 #[test]
@@ -296,14 +299,14 @@ fn it_may_be_called_off() {
     let mut rig = departing();
     rig.session.remain();
     rig.wait(secs(60));
-    assert_eq!((rig.down(), rig.session.state()), (vec![], State::Relaying));
+    assert_eq!((rig.down(), rig.session.status()), (vec![], Status::Relaying));
 }
 
 #[test]
 fn a_backend_that_fails_meanwhile_ends_the_move() {
     let mut rig = departing();
     rig.backend_dies();
-    assert_eq!(rig.take_notes(), [ended(Outcome::Ended), Event::Orphaned(Failure::Eof)]);
+    assert_eq!(rig.take_notes(), [ended(MoveOutcome::Ended), Event::Orphaned(Failure::Eof)]);
 }
 
 #[test]
@@ -311,5 +314,5 @@ fn other_clients_are_kept() {
     let mut rig = Rig::new();
     rig.backend_dies();
     rig.link_next();
-    assert_eq!((rig.down(), rig.session.state()), (vec![], State::Settling));
+    assert_eq!((rig.down(), rig.session.status()), (vec![], Status::Settling));
 }

@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, config, ms, secs};
 use super::wire::{CONTINUATION, PING, PONG, TEXT, down, masked, plain, up};
-use crate::session::{AckMode, State};
+use crate::session::{AckMode, Status};
 
 #[test]
 fn messages_pass_both_ways_as_the_bytes_in_which_they_came() {
@@ -15,7 +15,7 @@ fn messages_pass_both_ways_as_the_bytes_in_which_they_came() {
     rig.backend_sends(&answer);
     assert_eq!(rig.client.bytes, answer);
     assert_eq!(rig.down(), ["three", "four"]);
-    assert_eq!(rig.session.state(), State::Relaying);
+    assert_eq!(rig.session.status(), Status::Relaying);
 }
 
 #[test]

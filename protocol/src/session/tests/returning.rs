@@ -11,7 +11,7 @@ mod tokens;
 
 use super::rig::{Drop, Rig, config, ms, secs};
 use super::wire::{BINARY, CONTINUATION, Commit, PING, PONG, TEXT, masked, plain, push, up};
-use crate::session::{AckMode, Cause, ClientKind, Config, Event, Failure, Opening, State};
+use crate::session::{AckMode, ClientKind, Config, EndCause, Event, Failure, Opening, Status};
 use crate::steadfast_v1::client_wire::{Reason, Resume, Token};
 
 const NAME: [u8; 16] = [7; 16];
@@ -136,7 +136,7 @@ fn a_session_that_is_not_kept_says_so() {
     let mut rig = open(kind, |config| config.resume_window = ms(0));
     assert_eq!(rig.down(), [format!("w {} {} 0 fresh new", "07".repeat(16), token(1).text())]);
     rig.client_goes();
-    assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::ClientGone));
+    assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ClientGone));
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_clients_close_ends_the_session() {
         }
         rig.backend_closes(1001, "page left");
         assert_eq!(heard(&mut rig), ["munacknowledged", "mlast", "<close 1001 page left>"]);
-        assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::ClientClose));
+        assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ClientClose));
         assert_eq!(rig.session.resumable(&resume(1, 0)), Err(Reason::Unknown));
         assert_eq!(rig.session.ledger().up.lost, 0);
     }
@@ -221,7 +221,7 @@ fn a_session_over_several_connections_and_backends() {
     assert_eq!(rig.down(), ["a 2 2", "m5"]);
     rig.client_sends(&[up("a 1"), up("madd 4")].concat());
     rig.client_goes();
-    assert_eq!(rig.session.state(), State::Detached);
+    assert_eq!(rig.session.status(), Status::Detached);
     rig.backend_dies();
     rig.link_next();
     assert_eq!(rig.up(), ["<attach 2: applied 1, committed 2 capsule \"5\">", "add 4", "<notice 1>"]);

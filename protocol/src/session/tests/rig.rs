@@ -130,9 +130,9 @@ pub(super) struct Rig {
     pub(super) links: Vec<Link>,
     pub(super) dials: Vec<(Time, Dial)>,
     /// Tickets of the moves for which the machine has asked for a next backend.
-    pub(super) target_dials: Vec<u64>,
+    pub(super) successor_dials: Vec<u64>,
     /// The next backend while it waits for its turn.
-    pub(super) target: Option<Link>,
+    pub(super) successor: Option<Link>,
     pub(super) notes: Vec<Told>,
     /// The machine has said that a backend has answered its first ping.
     pub(super) fit: bool,
@@ -175,8 +175,8 @@ impl Rig {
             clients: Vec::new(),
             links: vec![Link::new()],
             dials: Vec::new(),
-            target_dials: Vec::new(),
-            target: None,
+            successor_dials: Vec::new(),
+            successor: None,
             notes: Vec::new(),
             fit: false,
             unproven: false,
@@ -233,7 +233,7 @@ impl Rig {
         self.client_unread.clear();
         self.client_room = usize::MAX;
         self.session = Session::restore(state, Arc::clone(&self.config), self.now);
-        self.target = None;
+        self.successor = None;
         self.pump();
     }
 
@@ -342,32 +342,32 @@ impl Rig {
     // ---- the next backend of a move ----
 
     /// The dial for the next backend succeeds. False: the machine does not want it.
-    pub(super) fn link_target(&mut self) -> bool {
-        let wanted = self.session.handle_target_linked(self.now);
+    pub(super) fn link_successor(&mut self) -> bool {
+        let wanted = self.session.handle_successor_linked(self.now);
         if wanted {
-            self.target = Some(Link::new());
+            self.successor = Some(Link::new());
         }
         self.pump();
         wanted
     }
 
     /// It fails.
-    pub(super) fn fail_target(&mut self) {
-        self.session.handle_target_failed();
+    pub(super) fn fail_successor(&mut self) {
+        self.session.handle_successor_failed();
         self.pump();
     }
 
-    pub(super) fn target_sends(&mut self, bytes: &[u8]) {
-        self.target.as_mut().expect("a next backend").unread.extend_from_slice(bytes);
+    pub(super) fn successor_sends(&mut self, bytes: &[u8]) {
+        self.successor.as_mut().expect("a next backend").unread.extend_from_slice(bytes);
         self.pump();
     }
 
-    pub(super) fn target_says(&mut self, text: &str) {
-        self.target_sends(&wire::down(text));
+    pub(super) fn successor_says(&mut self, text: &str) {
+        self.successor_sends(&wire::down(text));
     }
 
-    pub(super) fn target_dies(&mut self) {
-        self.session.handle_target_lost();
+    pub(super) fn successor_dies(&mut self) {
+        self.session.handle_successor_lost();
         self.pump();
     }
 
@@ -416,7 +416,7 @@ impl Rig {
     pub(super) fn pump(&mut self) {
         let mut settled = false;
         for _ in 0..100_000 {
-            let read = self.read_client() + self.read_backend() + self.read_target();
+            let read = self.read_client() + self.read_backend() + self.read_successor();
             if (settled && read == 0) || self.round() + read == 0 {
                 return;
             }
@@ -435,10 +435,10 @@ impl Rig {
         self.session.advance(self.now, &mut entropy);
         self.listen();
         self.drop_link();
-        let mut written = self.write_backend() + self.write_client() + self.write_target();
+        let mut written = self.write_backend() + self.write_client() + self.write_successor();
         self.drop_link();
-        if !self.session.wants_target() {
-            self.target = None;
+        if !self.session.wants_successor() {
+            self.successor = None;
         }
         while let Some(command) = self.session.poll_command(self.now) {
             written += usize::from(self.obey(command));
@@ -470,7 +470,7 @@ impl Rig {
                 self.dials.push((self.now, dial));
                 return dial.held && self.cross();
             }
-            Command::DialAhead { ticket } => self.target_dials.push(ticket),
+            Command::DialAhead { ticket } => self.successor_dials.push(ticket),
             Command::SeekRoom => match self.room {
                 Some(room) => self.session.handle_room(self.now, room),
                 None => self.seeks_room = true,
@@ -482,9 +482,9 @@ impl Rig {
 
     /// It is the next backend's turn.
     fn cross(&mut self) -> bool {
-        let target = self.target.take().expect("the machine says that it is connected");
+        let successor = self.successor.take().expect("the machine says that it is connected");
         assert!(self.session.handle_linked(self.now, false, self.links.len() as u64 + 1));
-        self.links.push(target);
+        self.links.push(successor);
         true
     }
 
@@ -512,11 +512,11 @@ impl Rig {
         bytes.len()
     }
 
-    fn write_target(&mut self) -> usize {
+    fn write_successor(&mut self) -> usize {
         let bytes = gathered(&self.session.poll_transmit(SessionSide::NextBackend), usize::MAX);
-        if let Some(target) = &mut self.target {
+        if let Some(successor) = &mut self.successor {
             self.session.handle_written(SessionSide::NextBackend, bytes.len());
-            target.reader.receive(&bytes);
+            successor.reader.receive(&bytes);
         }
         bytes.len()
     }
@@ -546,14 +546,14 @@ impl Rig {
         n
     }
 
-    fn read_target(&mut self) -> usize {
-        let Some(target) = self.target.as_mut().filter(|_| self.session.listens_to_target()) else {
+    fn read_successor(&mut self) -> usize {
+        let Some(successor) = self.successor.as_mut().filter(|_| self.session.listens_to_successor()) else {
             return 0;
         };
-        let n = target.unread.len().min(READ_MAX);
-        let bytes: Vec<u8> = target.unread.drain(..n).collect();
+        let n = successor.unread.len().min(READ_MAX);
+        let bytes: Vec<u8> = successor.unread.drain(..n).collect();
         if n > 0 {
-            self.session.handle_target(&bytes);
+            self.session.handle_successor(&bytes);
         }
         n
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::rig::{ms, secs};
 use super::wire::{CLOSE, close_payload, masked};
 use super::world::{Op, Rude, World, numbers, polite, rude};
-use crate::session::{AckMode, Cause, Config};
+use crate::session::{AckMode, Config, EndCause};
 
 /// Each backend gets a run without gaps, and no run begins behind a message that none has got.
 fn assert_in_order(arrivals: &[Vec<usize>]) {
@@ -82,7 +82,7 @@ proptest! {
         prop_assert_eq!((ledger.forwarded, ledger.acknowledged, ledger.lost), (said as u64, said as u64, 0));
         let closes = world.rig.down().iter().filter(|frame| frame.starts_with("<close")).count();
         prop_assert_eq!(closes, 1);
-        prop_assert_eq!(world.rig.session.ended().map(|end| end.cause), Some(Cause::ClientClose));
+        prop_assert_eq!(world.rig.session.ended().map(|end| end.cause), Some(EndCause::ClientClose));
         let arrivals = world.arrivals();
         assert_in_order(&arrivals);
         prop_assert_eq!(arrivals.iter().filter_map(|run| run.last()).max().map_or(0, |last| last + 1), said);

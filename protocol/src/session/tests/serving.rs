@@ -6,7 +6,7 @@ mod leaving;
 
 use super::rig::{Drop, Rig, Told, config, ms, secs};
 use super::wire::{BINARY, CONTINUATION, Commit, PONG, TEXT, down, masked, plain, push};
-use crate::session::{AckMode, Config, DialFailure, Event, Failure, Opening, State};
+use crate::session::{AckMode, Config, DialFailure, Event, Failure, Opening, Status};
 
 /// A session at a service; its first backend is attached.
 fn serving() -> Rig {

@@ -2,7 +2,7 @@
 
 use super::rig::{MUTE, NOTHING, Rig, ms, secs};
 use super::wire::{Commit, PING, down, plain, up};
-use crate::session::{AckMode, Cause, Command, Event, Evidence, Failure, Judgement, Opening};
+use crate::session::{AckMode, Command, EndCause, Event, Evidence, Failure, Judgement, Opening};
 
 /// It was left, since it was mute to everybody.
 const BLAMED: Judgement = Judgement::Left { blamed: true };
@@ -195,7 +195,7 @@ fn the_session_ends_when_the_second_one_stalls() {
     assert_eq!(rig.down(), ["<close 1013 the service does not read on>"]);
     rig.client_closes(1013, "");
     rig.wait(secs(60));
-    assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::Stalled));
+    assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::Stalled));
     assert_eq!((rig.links.len(), rig.session.ledger().up.lost), (2, 1));
 }
 

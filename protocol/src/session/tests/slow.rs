@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rig::{MUTE, Rig, ms, secs};
 use super::wire::{self, PONG, masked, plain};
-use crate::session::{AckMode, Cause, Command, Evidence, Judgement};
+use crate::session::{AckMode, Command, EndCause, Evidence, Judgement};
 
 /// A backend that takes its time with each message, and answers a ping when it comes to it.
 struct Reading {
@@ -257,7 +257,7 @@ fn an_episode_ends_though_each_backend_takes_a_little_more() {
     assert!(rig.now.since(begin) >= secs(118), "it moves all the time, and ends at its bound");
     rig.client_closes(1012, "");
     rig.wait(secs(200));
-    assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((Cause::Deadline, Some(1012))));
+    assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((EndCause::Deadline, Some(1012))));
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn a_client_whose_connection_is_dead_gets_none() {
     assert!(rig.notes.iter().any(|told| *told == Command::JudgeClient));
     rig.session.handle_client_dead(rig.now);
     rig.pump();
-    assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((Cause::ClientTimeout, None)));
+    assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((EndCause::ClientTimeout, None)));
 }
 
 #[test]
@@ -423,7 +423,7 @@ fn in_a_frame_that_is_half_written_there_is_no_place_for_a_close() {
     rig.set_client_room(3);
     rig.backend_says("one");
     rig.wait(secs(60));
-    assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((Cause::ClientStall, None)));
+    assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((EndCause::ClientStall, None)));
     assert!(rig.session.resets_client());
 }
 
@@ -433,6 +433,9 @@ fn a_client_that_does_not_even_take_the_close_is_reset() {
     rig.set_client_room(0);
     rig.backend_says("one");
     rig.wait(secs(66));
-    assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((Cause::ClientStall, Some(1013))));
+    assert_eq!(
+        rig.session.ended().map(|end| (end.cause, end.code)),
+        Some((EndCause::ClientStall, Some(1013)))
+    );
     assert!(rig.session.resets_client());
 }

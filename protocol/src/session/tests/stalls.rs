@@ -3,12 +3,12 @@
 
 use super::rig::{Drop, MUTE, NOTHING, Rig, ms, secs};
 use super::wire::{CONTINUATION, PING, PONG, TEXT, down, masked, plain, up};
-use crate::session::{Cause, Command, Event, Failure};
+use crate::session::{Command, EndCause, Event, Failure};
 
 /// What a client is told that does not answer.
 const TIMED_OUT: &str = "<close 1013 the client does not answer or read>";
 
-fn cause(rig: &Rig) -> Option<Cause> {
+fn cause(rig: &Rig) -> Option<EndCause> {
     rig.session.ended().map(|end| end.cause)
 }
 
@@ -38,7 +38,7 @@ fn a_client_that_answers_no_ping_is_gone() {
     rig.wait(ms(1));
     assert_eq!(rig.down(), [TIMED_OUT], "it may be there to read it");
     rig.wait(secs(5));
-    assert_eq!((cause(&rig), rig.session.resets_client()), (Some(Cause::ClientTimeout), false));
+    assert_eq!((cause(&rig), rig.session.resets_client()), (Some(EndCause::ClientTimeout), false));
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn what_a_silent_client_had_said_is_still_delivered() {
     rig.wait(secs(52));
     assert_eq!(cause(&rig), None);
     rig.backend_pongs();
-    assert_eq!((cause(&rig), rig.session.ledger().up.lost), (Some(Cause::ClientTimeout), 0));
+    assert_eq!((cause(&rig), rig.session.ledger().up.lost), (Some(EndCause::ClientTimeout), 0));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_client_is_not_judged_while_it_is_not_read() {
     rig.wait(ms(1));
     assert_eq!((cause(&rig), rig.down()), (None, vec!["<ping>".to_owned()]), "now it is asked");
     rig.wait(secs(26));
-    assert_eq!(cause(&rig), Some(Cause::ClientTimeout));
+    assert_eq!(cause(&rig), Some(EndCause::ClientTimeout));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_client_is_not_asked_while_it_takes_what_waits_for_it() {
     rig.wait(ms(1));
     assert_eq!((cause(&rig), rig.down().len()), (None, 2), "now it is asked");
     rig.wait(secs(26));
-    assert_eq!(cause(&rig), Some(Cause::ClientTimeout));
+    assert_eq!(cause(&rig), Some(EndCause::ClientTimeout));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_client_that_reads_nothing_is_closed_in_the_end() {
     rig.wait(ms(59_999));
     assert_eq!(cause(&rig), None);
     rig.wait(ms(1));
-    assert_eq!((cause(&rig), rig.link().dropped), (Some(Cause::ClientStall), Some(Drop::Closed)));
+    assert_eq!((cause(&rig), rig.link().dropped), (Some(EndCause::ClientStall), Some(Drop::Closed)));
     assert_eq!((rig.session.ledger().down.lost, rig.session.buffered()), (1, 0));
 }
 
@@ -158,7 +158,7 @@ fn a_client_message_that_stays_open_too_long_ends_the_session() {
     assert_eq!(rig.link().dropped, Some(Drop::Reset), "the backend has a part of it");
     rig.client_closes(1008, "");
     rig.wait(secs(5));
-    assert_eq!(cause(&rig), Some(Cause::SlowMessage));
+    assert_eq!(cause(&rig), Some(EndCause::SlowMessage));
 }
 
 #[test]

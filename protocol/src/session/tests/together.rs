@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use self::ends::{Client, Service};
 use super::rig::{Rig, config, ms, secs};
 use super::wire::{CLOSE, close_payload, plain, up};
-use crate::session::{AckMode, ClientKind, Config, DialFailure, Event, Failure, Move, Opening, State};
+use crate::session::{AckMode, ClientKind, Config, DialFailure, Event, Failure, Move, Opening, Status};
 use crate::steadfast_v1::client_wire::Reason;
 
 const MESSAGE: u32 = 40_000;
@@ -156,9 +156,9 @@ impl World {
                 self.rig.session.relocate(self.rig.now, Move { ticket: 1, force_at });
             }
             Op::CallOff => self.rig.session.remain(),
-            Op::DialNext(true) if self.rig.target.is_none() => drop(self.rig.link_target()),
-            Op::DialNext(false) if self.rig.target.is_none() => self.rig.fail_target(),
-            Op::NextDies => self.rig.target_dies(),
+            Op::DialNext(true) if self.rig.successor.is_none() => drop(self.rig.link_successor()),
+            Op::DialNext(false) if self.rig.successor.is_none() => self.rig.fail_successor(),
+            Op::NextDies => self.rig.successor_dies(),
             Op::Wait(millis) => self.rig.wait(ms(millis)),
             Op::Lose | Op::Dial(_) | Op::DialNext(_) => {}
         }
@@ -239,7 +239,7 @@ impl World {
         self.apply(Op::CallOff);
         self.apply(Op::Return);
         for _ in 0..1000 {
-            if matches!(self.rig.session.state(), State::Waiting | State::Dialing) {
+            if matches!(self.rig.session.status(), Status::Waiting | Status::Dialing) {
                 self.rig.link_next();
             }
             for op in [

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::rig::{Rig, ms};
 use super::wire::{CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, masked, plain};
-use crate::session::{Config, DialFailure, Failure, Move, Opening, State};
+use crate::session::{Config, DialFailure, Failure, Move, Opening, Status};
 
 const MESSAGE: usize = 40_000;
 const RING: usize = 60_000;
@@ -267,22 +267,22 @@ impl World {
     }
 
     fn move_on(&mut self, step: Step) {
-        let held = self.rig.target.is_some();
+        let held = self.rig.successor.is_some();
         match step {
             Step::Order(force_in) => {
                 let force_at = force_in.map(|millis| self.rig.now + ms(millis));
                 self.rig.session.relocate(self.rig.now, Move { ticket: 1, force_at });
             }
             Step::CallOff => self.rig.session.remain(),
-            Step::Dial(true) if !held => drop(self.rig.link_target()),
-            Step::Dial(false) if !held => self.rig.fail_target(),
+            Step::Dial(true) if !held => drop(self.rig.link_successor()),
+            Step::Dial(false) if !held => self.rig.fail_successor(),
             Step::Says(len) if held => {
                 let text = format!("next {}:{}", self.ahead, "n".repeat(len));
                 self.ahead += 1;
-                self.rig.target_says(&text);
+                self.rig.successor_says(&text);
             }
-            Step::Pings if held => self.rig.target_sends(&plain(true, PING, b"next")),
-            Step::Dies => self.rig.target_dies(),
+            Step::Pings if held => self.rig.successor_sends(&plain(true, PING, b"next")),
+            Step::Dies => self.rig.successor_dies(),
             _ => {}
         }
         self.rig.pump();
@@ -377,7 +377,7 @@ impl World {
         (self.rig.client_room, self.rig.backend_room) = (usize::MAX, usize::MAX);
         self.rig.pump();
         for _ in 0..1000 {
-            let waits = matches!(self.rig.session.state(), State::Waiting | State::Dialing);
+            let waits = matches!(self.rig.session.status(), Status::Waiting | Status::Dialing);
             if waits && self.rig.session.ended().is_none() {
                 self.backend_stream.clear();
                 self.rig.link_next();

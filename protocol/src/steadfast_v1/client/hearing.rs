@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::steadfast_v1::client_wire::{self as wire, FromBroker, Standing, Welcome};
 use crate::time::Time;
 
-use super::{Breach, Client, Event, Held, Inbox, Link, Open};
+use super::{Breach, Client, Event, HeldSession, Inbox, LinkPhase, Open};
 
 impl Client {
     /// A message of the broker's; the seq of one of the application's.
@@ -16,7 +16,7 @@ impl Client {
         message: &[u8],
     ) -> Result<Option<u64>, Breach> {
         let kind = *message.first().ok_or(Breach::BadFrame)?;
-        let greeting = matches!(self.link, Link::Greeting { .. });
+        let greeting = matches!(self.link, LinkPhase::Greeting { .. });
         if kind == wire::MESSAGE {
             let due = now + self.config.ack_delay;
             return if greeting {
@@ -67,9 +67,11 @@ impl Client {
                 self.events.push_back(Event::Fresh { reason, unknown });
             }
         }
-        self.held = Some(Held { token: welcome.token, window: Duration::from_millis(welcome.window_ms) });
+        self.held =
+            Some(HeldSession { token: welcome.token, window: Duration::from_millis(welcome.window_ms) });
         self.apart = None;
-        self.link = Link::Open(Open { since: now, heard: now, asked: None, query: false, confirmed: false });
+        self.link =
+            LinkPhase::Open(Open { since: now, heard: now, asked: None, query: false, confirmed: false });
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use crate::steadfast_v1::{CLOSE_STALE, CLOSE_SUPERSEDED};
 use crate::time::Time;
 
-use super::{Cause, Client, Command, End, Event, Link, Loss};
+use super::{Cause, Client, Command, End, Event, LinkPhase, Loss};
 
 /// Attempts of its own to which a client loses its session, at the most, before it believes that somebody
 /// else has it.
@@ -15,8 +15,8 @@ impl Client {
     pub fn handle_disconnected(&mut self, now: Time, close: Option<(u16, &str)>) {
         self.settle(now);
         match (&self.link, close) {
-            (Link::Waiting { .. } | Link::Over, _) => {}
-            (Link::Leaving, Some(_)) => self.end(Cause::Asked),
+            (LinkPhase::Waiting { .. } | LinkPhase::Over, _) => {}
+            (LinkPhase::Leaving, Some(_)) => self.end(Cause::Asked),
             (_, None) => self.lose(now, Loss::Ended),
             (_, Some((code, _))) if self.comes_back_after(code) => {
                 self.lose(now, Loss::Closed(code));
@@ -51,14 +51,14 @@ impl Client {
     }
 
     pub(super) fn drop_connection(&mut self, close: Option<(u16, String)>) {
-        if !matches!(self.link, Link::Waiting { .. } | Link::Over) {
+        if !matches!(self.link, LinkPhase::Waiting { .. } | LinkPhase::Over) {
             self.hang_up = Some(Command::Abandon { close });
         }
     }
 
     /// A connection that has lasted forgets what it took to get there.
     fn settle(&mut self, now: Time) {
-        if let Link::Open(open) = &self.link
+        if let LinkPhase::Open(open) = &self.link
             && now.since(open.since) >= self.config.stable
         {
             self.attempts = 0;
@@ -71,22 +71,22 @@ impl Client {
         let closed = matches!(loss, Loss::Closed(_));
         match &self.link {
             // Of one that was not closed nobody knows whether it is still on its way.
-            Link::Connecting { .. } | Link::Greeting { .. } if self.held.is_some() && !closed => {
+            LinkPhase::Connecting { .. } | LinkPhase::Greeting { .. } if self.held.is_some() && !closed => {
                 self.rivals = (self.rivals + 1).min(RIVALS_MAX);
             }
-            Link::Leaving if self.outbox.is_delivered() => return self.end(Cause::Asked),
+            LinkPhase::Leaving if self.outbox.is_delivered() => return self.end(Cause::Asked),
             _ => {}
         }
         self.apart.get_or_insert(now);
-        self.link = Link::Waiting { at: None };
+        self.link = LinkPhase::Waiting { at: None };
         self.events.push_back(Event::Lost(loss));
     }
 
     pub(super) fn end(&mut self, cause: Cause) {
-        if matches!(self.link, Link::Over) {
+        if matches!(self.link, LinkPhase::Over) {
             return;
         }
-        self.link = Link::Over;
+        self.link = LinkPhase::Over;
         let (unknown, unsent) = (self.outbox.unsettled(), self.outbox.unsent());
         self.outbox.close();
         self.events.push_back(Event::Closed(End { cause, unknown, unsent }));

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::websocket::frame::data_frame;
-use crate::websocket::scanner::{Item, Scanner, Sender};
+use crate::websocket::scanner::{FrameSender, Item, Scanner};
 
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
@@ -74,7 +74,7 @@ impl Stripped {
 /// that is allowed.
 fn strip<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, direct: bool) -> Stripped {
     let (mut scanner, mut strip, mut out) =
-        (Scanner::new(Sender::Client, 1 << 24, false), Strip::default(), Stripped::default());
+        (Scanner::new(FrameSender::Client, 1 << 24, false), Strip::default(), Stripped::default());
     for mut piece in pieces {
         while !piece.is_empty() && !out.bad {
             if direct && strip.in_message() && scanner.remaining() > 0 {
@@ -114,7 +114,7 @@ fn strip_whole(bytes: &[u8]) -> Stripped {
 /// Puts the kind byte on a stream that comes in these pieces, and gathers it as a session does.
 fn add<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, direct: bool) -> Ring {
     let (mut scanner, mut add, mut out) =
-        (Scanner::new(Sender::Backend, 1 << 24, false), AddKind::default(), Ring::default());
+        (Scanner::new(FrameSender::Backend, 1 << 24, false), AddKind::default(), Ring::default());
     for mut piece in pieces {
         while !piece.is_empty() {
             if direct && scanner.remaining() > 0 {

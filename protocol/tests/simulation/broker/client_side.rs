@@ -1,6 +1,6 @@
 //! The client of a session, as the broker has it: on a connection, away, or back on another one.
 
-use steadfast_protocol::session::{Session, SessionSide, State};
+use steadfast_protocol::session::{Session, SessionSide, Status};
 use steadfast_protocol::steadfast_v1::client_wire::{Reason, Resume};
 
 use crate::ground::Ground;
@@ -100,7 +100,7 @@ impl Hosted {
             self.machine.handle_written(SessionSide::Client, written.len());
             moved = !written.is_empty();
             let truth = &mut ground.truths[Ground::number_of(self.session)];
-            if truth.client_told(&written) && self.machine.state() != State::Closing {
+            if truth.client_told(&written) && self.machine.status() != Status::Closing {
                 let valid = valid_tokens(&self.machine, truth);
                 assert!((1..=TOKENS_MAX).contains(&valid), "{valid} tokens are valid");
             }

@@ -20,7 +20,7 @@ impl Hosted {
         if ground.hosts.probe(host, now, takes) {
             ground.count("a probe");
         }
-        let other = self.holds_target() || ground.hosts.has_other(host, now);
+        let other = self.holds_successor() || ground.hosts.has_other(host, now);
         let evidence = Evidence { dead, lived, patience: Duration::ZERO, other };
         let judgement = self.machine.handle_evidence(now, &evidence);
         ground.note(&self.name, || format!("{evidence:?}: {judgement:?}"));

@@ -1,6 +1,6 @@
 //! The services of a session: the one that serves it, the dial for the next one, and one that waits for its turn.
 
-use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Failure, Outcome, SessionSide};
+use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Failure, MoveOutcome, SessionSide};
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::time::Time;
 
@@ -111,7 +111,7 @@ impl Hosted {
         {
             self.unlink(ground, &socket);
         }
-        if !self.machine.wants_target() {
+        if !self.machine.wants_successor() {
             self.drop_target(ground);
         }
         if !self.machine.wants_dial() {
@@ -154,7 +154,7 @@ impl Hosted {
             }
             Event::Failed(failure) => self.leave(ground, failure),
             Event::Poison { .. } => ground.count("a poison message"),
-            Event::MoveEnded { outcome: Outcome::Moved { forced }, .. } => {
+            Event::MoveEnded { outcome: MoveOutcome::Moved { forced }, .. } => {
                 ground.count(if forced { "a forced move" } else { "a move" });
             }
             Event::MoveEnded { .. } => ground.count("a move that fails"),
@@ -230,7 +230,7 @@ impl Hosted {
         }
     }
 
-    pub(super) fn poll_target(&mut self, ground: &mut Ground, processes: &mut Vec<Process>) -> bool {
+    pub(super) fn poll_successor(&mut self, ground: &mut Ground, processes: &mut Vec<Process>) -> bool {
         match &mut self.target {
             None => false,
             Some(Target::Dialing(dialing)) => {
@@ -238,8 +238,8 @@ impl Hosted {
                 self.target = None;
                 self.epoch += 1;
                 match ended {
-                    Err(()) => self.machine.handle_target_failed(),
-                    Ok(host) if self.machine.handle_target_linked(ground.now) => {
+                    Err(()) => self.machine.handle_successor_failed(),
+                    Ok(host) if self.machine.handle_successor_linked(ground.now) => {
                         let conn = start(ground, processes, self.habits, (self.session, self.epoch, host));
                         self.target = Some(Target::Held(Held::new(conn, self.epoch, host)));
                     }
@@ -252,18 +252,18 @@ impl Hosted {
                 let n = words.len();
                 told.extend_from_slice(&words);
                 self.machine.handle_written(SessionSide::NextBackend, n);
-                if !self.machine.listens_to_target() || socket.ended {
+                if !self.machine.listens_to_successor() || socket.ended {
                     return n > 0;
                 }
                 match ground.net.read(ground.now, socket.conn, socket.end, DIRECT * 4) {
                     Read::Nothing => return n > 0,
                     Read::Bytes(bytes) => {
                         said.extend_from_slice(&bytes);
-                        self.machine.handle_target(&bytes);
+                        self.machine.handle_successor(&bytes);
                     }
                     Read::End(_) => {
                         socket.ended = true;
-                        self.machine.handle_target_lost();
+                        self.machine.handle_successor_lost();
                     }
                 }
                 true

@@ -5,7 +5,7 @@ use super::*;
 const KEYS: usize = 20_000;
 
 /// Those keys whose place differs: from where, to where.
-fn moves(before: &[Placed], after: &[Placed]) -> Vec<(usize, usize)> {
+fn moves(before: &[PlacementChoice], after: &[PlacementChoice]) -> Vec<(usize, usize)> {
     let pairs = before.iter().zip(after).map(|(before, after)| (before.id, after.id));
     pairs.filter(|(from, to)| from != to).collect()
 }
@@ -91,7 +91,7 @@ fn the_next_in_the_hashs_order_stands_in_for_a_full_one() {
     let before = bench.keyed(KEYS);
     bench.candidates[1].max_sessions = Some(0);
     let full = bench.keyed(KEYS);
-    let moved = |placed: &&Placed| placed.reason.to_string() == "hash, the first choice is full";
+    let moved = |placed: &&PlacementChoice| placed.reason.to_string() == "hash, the first choice is full";
     assert_eq!(full.iter().filter(moved).count(), key_counts(&before, 3)[1]);
     assert!(moves(&before, &full).iter().all(|(from, _)| *from == 1));
     bench.candidates.remove(1);
@@ -106,13 +106,13 @@ fn the_reason_says_what_the_first_choice_is() {
         bench.candidates[first].standing = standing;
         bench.candidates[first].max_sessions = max_sessions;
         let placed = bench.place(&by_key(), Some(key(1))).expect("a place");
-        assert_eq!(placed.id == first, standing == Standing::Sound && max_sessions.is_none());
+        assert_eq!(placed.id == first, standing == CandidateTrust::Sound && max_sessions.is_none());
         placed.reason.to_string()
     };
-    assert_eq!(reason(Standing::Sound, None), "hash");
-    assert_eq!(reason(Standing::Sound, Some(0)), "hash, the first choice is full");
-    assert_eq!(reason(Standing::Suspect, None), "hash, the first choice is suspect");
-    assert_eq!(reason(Standing::Ejected, None), "hash, the first choice is ejected");
+    assert_eq!(reason(CandidateTrust::Sound, None), "hash");
+    assert_eq!(reason(CandidateTrust::Sound, Some(0)), "hash, the first choice is full");
+    assert_eq!(reason(CandidateTrust::Suspect, None), "hash, the first choice is suspect");
+    assert_eq!(reason(CandidateTrust::Ejected, None), "hash, the first choice is ejected");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_full_first_choice_among_suspects_is_full() {
     let mut bench = Bench::new(&[1, 1, 1]);
     let first = bench.place(&by_key(), Some(key(1))).expect("a place").id;
     for candidate in &mut bench.candidates {
-        candidate.standing = Standing::Suspect;
+        candidate.standing = CandidateTrust::Suspect;
     }
     bench.candidates[first].max_sessions = Some(0);
     let placed = bench.place(&by_key(), Some(key(1))).expect("a place");

@@ -6,12 +6,12 @@ use super::*;
 fn ladder() -> Bench {
     let mut bench = Bench::new(&[1; 6]);
     let tiers = [
-        (Standing::Sound, false),
-        (Standing::Sound, true),
-        (Standing::Suspect, false),
-        (Standing::Suspect, true),
-        (Standing::Ejected, false),
-        (Standing::Ejected, true),
+        (CandidateTrust::Sound, false),
+        (CandidateTrust::Sound, true),
+        (CandidateTrust::Suspect, false),
+        (CandidateTrust::Suspect, true),
+        (CandidateTrust::Ejected, false),
+        (CandidateTrust::Ejected, true),
     ];
     for (candidate, (standing, backup)) in bench.candidates.iter_mut().zip(tiers) {
         candidate.standing = standing;
@@ -116,7 +116,9 @@ fn use_up(bench: &mut Bench, balance: &Balance) {
 fn nobody_goes_to_an_ejected_one_while_others_are_only_full() {
     for kept in [0, 2] {
         let mut bench = ladder();
-        bench.candidates.retain(|candidate| candidate.id == kept || candidate.standing == Standing::Ejected);
+        bench
+            .candidates
+            .retain(|candidate| candidate.id == kept || candidate.standing == CandidateTrust::Ejected);
         assert_eq!(bench.choose(&Balance::LeastSessions), kept);
         bench.candidates[0].max_sessions = Some(0);
         assert_eq!(bench.place(&Balance::LeastSessions, None), Err(NoPlace::Full));
@@ -148,7 +150,7 @@ fn room_is_that_of_sound_primaries_or_else_of_sound_backups() {
     assert_eq!(room(&candidates), 2, "a backup does not stand in for a busy primary");
     candidates[0].sessions = 7;
     assert_eq!(room(&candidates), 0);
-    candidates[0].standing = Standing::Suspect;
+    candidates[0].standing = CandidateTrust::Suspect;
     assert_eq!(room(&candidates), usize::MAX);
     assert_eq!(room(&candidates[2..]), 0);
 }

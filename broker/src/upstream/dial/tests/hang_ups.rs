@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::*;
 use crate::upstream::backend::Adjustment;
-use crate::upstream::pool::killers::{Span, Verdict};
+use crate::upstream::pool::quarantine::{HangupVerdict, Span};
 
 /// A service that hangs up on requests for `/kill`, and on all for as long as it is told so.
 struct Service {
@@ -65,7 +65,8 @@ impl World {
     async fn first(&self, client: u8, path: &str, session: &str) -> Result<Box<Link>, DialError> {
         let handshake = handshake(path);
         let client = Ipv4Addr::new(192, 0, 2, client).into();
-        let search = Search { handshake: &handshake, session, client, ..self.session.search(first(false)) };
+        let search =
+            BackendSearch { handshake: &handshake, session, client, ..self.session.search(first(false)) };
         self.dialer.first(&search).await
     }
 
@@ -111,19 +112,19 @@ async fn a_ban_holds_for_those_who_wait_already() {
         world.session.pool.named(&format!("127.0.0.1:{}", world.services[0].port)).expect("it is there");
     place.adjust(clock::now(), Adjustment { weight: None, max_sessions: Some(Some(1)) });
     let ask = Ask { key: None, just_failed: None, tried: &[] };
-    let seat = world.session.pool.pick(clock::now(), &ask).expect("it is free");
+    let lease = world.session.pool.pick(clock::now(), &ask).expect("it is free");
     let waits = kill("2");
     let frees = async {
         while world.session.pool.queue.waiting() == 0 {
             tokio::task::yield_now().await;
         }
-        let killers = &world.session.pool.killers;
+        let quarantine = &world.session.pool.quarantine;
         let request =
-            killers.request((Ipv4Addr::new(192, 0, 2, 1).into(), &handshake("/kill")), "3", clock::now());
+            quarantine.request((Ipv4Addr::new(192, 0, 2, 1).into(), &handshake("/kill")), "3", clock::now());
         let span = Span { begun: clock::now(), ended: clock::now() };
-        let judgement = killers.hung_up((place.id, "it"), Some(request), span);
-        assert!(matches!(judgement.verdict, Verdict::Killer(_)), "{judgement:?}");
-        drop(seat);
+        let judgement = quarantine.hung_up((place.id, "it"), Some(request), span);
+        assert!(matches!(judgement.verdict, HangupVerdict::Killer(_)), "{judgement:?}");
+        drop(lease);
     };
     let (denied, ()) = tokio::join!(waits, frees);
     assert!(matches!(denied, Some(DialError::Denied(_))));

@@ -10,7 +10,7 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
 
-use super::{Answer, Failure, Patience};
+use super::{ProbeAnswer, ProbeDeadlines, ProbeFailure};
 use crate::http::backend_headers::requests_drain;
 use crate::net::connect::reason;
 use crate::upstream::manner::{Manner, OVER_LIMIT};
@@ -29,13 +29,13 @@ pub(super) async fn check(
     stream: TcpStream,
     request: Request<Empty<Bytes>>,
     expect: &[RangeInclusive<u16>],
-    (patience, manner): (Patience, Manner),
-) -> Result<Answer, Failure> {
+    (deadlines, manner): (ProbeDeadlines, Manner),
+) -> Result<ProbeAnswer, ProbeFailure> {
     let judged = exchange(stream, request, manner, async |answer| {
         judge(answer.status(), expect)?;
-        Ok(Answer { drain: requests_drain(answer.headers()) })
+        Ok(ProbeAnswer { drain: requests_drain(answer.headers()) })
     });
-    patience.within("answer", judged).await?
+    deadlines.within("answer", judged).await?
 }
 
 /// As [`request`], with the method as it is written.
@@ -74,8 +74,8 @@ pub(crate) async fn exchange<T>(
     stream: TcpStream,
     request: Request<Empty<Bytes>>,
     manner: Manner,
-    read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+    read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, ProbeFailure>,
+) -> Result<T, ProbeFailure> {
     let handshake = manner.handshake(stream).await;
     let (mut sender, connection) = handshake.map_err(|error| complaint(&error))?;
     let mut talk = pin!(async move {
@@ -96,12 +96,12 @@ pub(crate) fn authority(host: &str, port: u16) -> String {
 }
 
 /// What is wrong with an answer, from hyper's view of it.
-pub(crate) fn complaint(error: &hyper::Error) -> Failure {
+pub(crate) fn complaint(error: &hyper::Error) -> ProbeFailure {
     if error.is_parse_too_large() {
-        return Failure::Local(OVER_LIMIT.to_owned());
+        return ProbeFailure::Local(OVER_LIMIT.to_owned());
     }
     let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    Failure::Backend(match io {
+    ProbeFailure::Backend(match io {
         Some(io) if io.kind() == ErrorKind::UnexpectedEof => CUT.to_owned(),
         Some(io) => reason(io),
         None if error.is_parse() => "answered with something that is not HTTP".to_owned(),

@@ -21,7 +21,7 @@ use crate::upstream::manner::OVER_LIMIT;
 const MANNER: Manner = Manner { case: HeaderCase::Lower, header: 16 << 10, header_lines: 128 };
 
 /// Good, and nothing besides.
-const GOOD: Result<Answer, Failure> = Ok(Answer { drain: false });
+const GOOD: Result<ProbeAnswer, ProbeFailure> = Ok(ProbeAnswer { drain: false });
 
 const HOST: &str = "127.0.0.1";
 
@@ -38,7 +38,7 @@ async fn probe(
     port: u16,
     sources: &[IpAddr],
     manner: Manner,
-) -> Result<Answer, Failure> {
+) -> Result<ProbeAnswer, ProbeFailure> {
     super::probe(health, host, port, (sources, &History::default(), manner)).await
 }
 
@@ -134,8 +134,8 @@ async fn ended<T>(task: JoinHandle<T>) -> T {
     tokio::time::timeout(LONG, task).await.expect("the probe left its connection open").expect("no panic")
 }
 
-fn bad<T>(why: &str) -> Result<T, Failure> {
-    Err(Failure::Backend(why.to_owned()))
+fn bad<T>(why: &str) -> Result<T, ProbeFailure> {
+    Err(ProbeFailure::Backend(why.to_owned()))
 }
 
 /// A port that is taken and not listened on, as long as the socket is held.
@@ -183,7 +183,7 @@ async fn a_source_that_is_not_here_is_no_fault_of_the_backend() {
     let (_taken, refusing) = refusing();
     let source = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))];
     let result = probe(&health(Check::Tcp, LONG), HOST, refusing, &source, MANNER).await;
-    assert_eq!(result, Err(Failure::Local("cannot assign requested address".to_owned())));
+    assert_eq!(result, Err(ProbeFailure::Local("cannot assign requested address".to_owned())));
 }
 
 #[tokio::test]
@@ -229,7 +229,11 @@ async fn a_good_answer_may_ask_for_a_drain() {
         ("200 OK\r\nDrain: on", false),
     ] {
         let (port, task) = answering(format!("HTTP/1.1 {head}\r\n\r\n").into_bytes()).await;
-        assert_eq!(probe(&http_check(LONG), HOST, port, &[], MANNER).await, Ok(Answer { drain }), "{head}");
+        assert_eq!(
+            probe(&http_check(LONG), HOST, port, &[], MANNER).await,
+            Ok(ProbeAnswer { drain }),
+            "{head}"
+        );
         ended(task).await;
     }
     let head = "HTTP/1.1 500 Down\r\nSteadfast-Drain: on\r\nContent-Length: 0\r\n\r\n";
@@ -283,7 +287,7 @@ async fn headers_over_our_limit_are_not_the_backends_fault() {
     for (check, answer) in cases {
         let (port, task) = answering(answer).await;
         let result = probe(&check, HOST, port, &[], MANNER).await;
-        assert_eq!(result, Err(Failure::Local(OVER_LIMIT.to_owned())));
+        assert_eq!(result, Err(ProbeFailure::Local(OVER_LIMIT.to_owned())));
         ended(task).await;
     }
 }
@@ -293,7 +297,7 @@ async fn headers_are_read_as_those_for_sessions_are() {
     let head = "X-A : 1\r\nX-Folded: a\r\n b\r\nSteadfast-Drain : on\r\n";
     let answer = format!("HTTP/1.1 200 OK\r\n{head}Content-Length: 0\r\n\r\n");
     let (port, task) = answering(answer.into_bytes()).await;
-    assert_eq!(probe(&http_check(LONG), HOST, port, &[], MANNER).await, Ok(Answer { drain: true }));
+    assert_eq!(probe(&http_check(LONG), HOST, port, &[], MANNER).await, Ok(ProbeAnswer { drain: true }));
     ended(task).await;
 
     let (port, task) = server(async move |mut stream: TcpStream| {
@@ -313,7 +317,7 @@ async fn headers_are_read_as_those_for_sessions_are() {
         rest(WebSocketStream::from_raw_socket(stream, Role::Server, None).await).await
     })
     .await;
-    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[], MANNER).await, Ok(Answer { drain: true }));
+    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[], MANNER).await, Ok(ProbeAnswer { drain: true }));
     assert!(matches!(&ended(task).await[..], [Message::Ping(_), Message::Close(_)]));
 }
 
@@ -392,7 +396,7 @@ async fn an_upgrade_with_a_pong_may_ask_for_a_drain() {
     let (port, task) =
         server(async |stream| rest(accept_hdr_async(stream, Asking).await.expect("a right upgrade")).await)
             .await;
-    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[], MANNER).await, Ok(Answer { drain: true }));
+    assert_eq!(probe(&websocket_check(LONG), HOST, port, &[], MANNER).await, Ok(ProbeAnswer { drain: true }));
     ended(task).await;
 }
 

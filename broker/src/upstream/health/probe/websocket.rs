@@ -18,12 +18,12 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::http::{self, USER_AGENT};
-use super::{Answer, Failure, Patience};
+use super::{ProbeAnswer, ProbeDeadlines, ProbeFailure};
 use crate::http::backend_headers::{check_upgrade, requests_drain};
 use crate::net::connect::reason;
 use crate::upstream::manner::Manner;
 
-type Socket = WebSocketStream<TcpStream>;
+type ProbeSocket = WebSocketStream<TcpStream>;
 
 /// What a backend may say before its pong, such as a greeting.
 const MESSAGES_MAX: usize = 64;
@@ -40,16 +40,16 @@ pub(super) async fn check(
     stream: TcpStream,
     path: &str,
     (authority, shim): (&str, bool),
-    (patience, manner): (Patience, Manner),
-) -> Result<Answer, Failure> {
+    (deadlines, manner): (ProbeDeadlines, Manner),
+) -> Result<ProbeAnswer, ProbeFailure> {
     let key = generate_key();
     let request = request(path, authority, &key, shim)?;
     let upgraded = upgrade(stream, request, &key, manner);
-    let (mut socket, answer) = patience.within("answer to the upgrade", upgraded).await??;
-    patience.within("pong", ping(&mut socket)).await??;
+    let (mut socket, answer) = deadlines.within("answer to the upgrade", upgraded).await??;
+    deadlines.within("pong", ping(&mut socket)).await??;
     // It has passed: neither a slow Close nor none changes that.
-    let _ = patience.within("close", timeout(CLOSING, close(&mut socket))).await;
-    Ok(Answer { drain: requests_drain(&answer) })
+    let _ = deadlines.within("close", timeout(CLOSING, close(&mut socket))).await;
+    Ok(ProbeAnswer { drain: requests_drain(&answer) })
 }
 
 /// Asks as a session would, and gives the socket with the headers of the answer. The connection is driven by
@@ -59,7 +59,7 @@ async fn upgrade(
     request: Request<Empty<Bytes>>,
     key: &str,
     manner: Manner,
-) -> Result<(Socket, HeaderMap), Failure> {
+) -> Result<(ProbeSocket, HeaderMap), ProbeFailure> {
     let handshake = manner.handshake(stream).await;
     let (mut sender, connection) = handshake.map_err(|error| http::complaint(&error))?;
     let (mut talk, mut driven) = (pin!(sender.send_request(request)), pin!(connection.without_shutdown()));
@@ -71,7 +71,7 @@ async fn upgrade(
     };
     let answer = answer.map_err(|error| http::complaint(&error))?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Failure::Backend(format!("answered {} to the upgrade", answer.status().as_u16())));
+        return Err(ProbeFailure::Backend(format!("answered {} to the upgrade", answer.status().as_u16())));
     }
     check_upgrade(answer.headers(), key).map_err(str::to_owned)?;
     let done = match done {
@@ -109,7 +109,7 @@ fn limits() -> WebSocketConfig {
 }
 
 /// Pongs with another payload are nobody's answer (RFC 6455, 5.5.3) and are passed over.
-async fn ping(socket: &mut Socket) -> Result<(), String> {
+async fn ping(socket: &mut ProbeSocket) -> Result<(), String> {
     let payload = Bytes::from(rand::random::<u128>().to_be_bytes().to_vec());
     socket.send(Message::Ping(payload.clone())).await.map_err(|error| complaint(&error))?;
     let mut bytes = 0;
@@ -128,7 +128,7 @@ async fn ping(socket: &mut Socket) -> Result<(), String> {
     Err(format!("no pong after {MESSAGES_MAX} messages or {} KiB", BYTES_MAX >> 10))
 }
 
-async fn close(socket: &mut Socket) {
+async fn close(socket: &mut ProbeSocket) {
     let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
     if socket.close(Some(normal)).await.is_ok() {
         while let Some(Ok(_)) = socket.next().await {}

@@ -1,7 +1,7 @@
 //! A session whose client is away: what goes on, what waits, and what ends it.
 
 use super::*;
-use crate::session::{DialFailure, End, Move};
+use crate::session::{DialFailure, Move, SessionEnd};
 
 /// The client is away, and has something to come back for.
 fn away(mut rig: Rig) -> Rig {
@@ -9,7 +9,7 @@ fn away(mut rig: Rig) -> Rig {
     answers(&mut rig, "1");
     rig.down();
     rig.client_goes();
-    assert_eq!((rig.session.state(), rig.session.wants_client()), (State::Detached, false));
+    assert_eq!((rig.session.status(), rig.session.wants_client()), (Status::Detached, false));
     rig
 }
 
@@ -17,7 +17,7 @@ fn both_away() -> [Rig; 2] {
     both().map(away)
 }
 
-fn end(rig: &Rig) -> Option<End> {
+fn end(rig: &Rig) -> Option<SessionEnd> {
     rig.session.ended().copied()
 }
 
@@ -27,11 +27,11 @@ fn end(rig: &Rig) -> Option<End> {
 fn a_client_that_answers_no_ping_is_away() {
     for mut rig in both_with(|config| config.keepalive = secs(25)) {
         rig.wait(secs(45));
-        assert_eq!((rig.session.state(), rig.session.wants_client()), (State::Detached, false));
+        assert_eq!((rig.session.status(), rig.session.wants_client()), (Status::Detached, false));
         comes_back(&mut rig, 1, 0, 2);
         assert_eq!(heard(&mut rig).last(), Some(&welcome(2, "resumed 0 0")));
         rig.wait(secs(24));
-        assert_eq!(rig.session.state(), State::Relaying, "it is heard anew");
+        assert_eq!(rig.session.status(), Status::Relaying, "it is heard anew");
     }
 }
 
@@ -41,7 +41,7 @@ fn a_client_that_takes_nothing_is_away() {
         rig.set_client_room(0);
         answers(&mut rig, "1");
         rig.wait(secs(60));
-        assert_eq!(rig.session.state(), State::Detached);
+        assert_eq!(rig.session.status(), Status::Detached);
         comes_back(&mut rig, 1, 0, 2);
         assert_eq!(heard(&mut rig), [welcome(2, "resumed 0 0"), "m1".into()]);
     }
@@ -52,7 +52,7 @@ fn a_client_that_reads_and_acknowledges_nothing_while_the_ring_is_full_is_away()
     for mut rig in both_with(|config| config.ring_limit = 1000) {
         (0..3).for_each(|_| answers(&mut rig, &"x".repeat(600)));
         rig.wait(secs(60));
-        assert_eq!(rig.session.state(), State::Detached);
+        assert_eq!(rig.session.status(), Status::Detached);
         comes_back(&mut rig, 1, 2, 2);
         assert_eq!(heard(&mut rig).last().map(String::len), Some(601));
     }
@@ -70,8 +70,8 @@ fn the_application_goes_on_until_the_ring_is_full() {
         assert!(!rig.session.wants_backend());
         rig.wait(secs(100));
         assert_eq!(
-            (rig.session.state(), rig.take_notes()),
-            (State::Detached, vec![]),
+            (rig.session.status(), rig.take_notes()),
+            (Status::Detached, vec![]),
             "nobody is judged for that"
         );
         comes_back(&mut rig, 1, 0, 2);
@@ -94,7 +94,7 @@ fn messages_of_a_client_that_is_away_go_on() {
         rig.backend_dies();
         rig.link_next();
         rig.client_goes();
-        assert_eq!(got(&mut rig), ["one"], "{:?}", rig.session.state());
+        assert_eq!(got(&mut rig), ["one"], "{:?}", rig.session.status());
         rig.backend_pongs();
         comes_back(&mut rig, 1, 0, 2);
         let committed = u8::from(rig.session.commits().is_none());
@@ -113,7 +113,7 @@ fn a_session_may_move_meanwhile() {
         assert!(rig.session.relocate(rig.now, Move { ticket: 1, force_at: None }));
         rig.pump();
         rig.backend_pongs();
-        rig.link_target();
+        rig.link_successor();
         if rig.session.commits().is_some() {
             rig.backend_pongs();
         }
@@ -164,7 +164,7 @@ fn the_applications_close_waits_behind_the_last_messages() {
         assert_eq!(heard(&mut rig), [welcome(2, "resumed 1 0"), "m2".into(), "<close 4000 enough>".into()]);
         rig.client_sends(&up("a 2"));
         rig.client_closes(4000, "enough");
-        assert_eq!(end(&rig), Some(End { cause: Cause::BackendClose, code: Some(4000) }));
+        assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::BackendClose, code: Some(4000) }));
         assert_eq!(rig.session.ledger().down.lost, 0);
     }
 }
@@ -182,7 +182,10 @@ fn so_does_the_brokers_own_when_no_backend_is_found() {
             "and what is lost is not said to be committed"
         );
         rig.client_closes(1012, "");
-        assert_eq!((end(&rig).map(|end| end.cause), rig.session.ledger().up.lost), (Some(Cause::Refused), 1));
+        assert_eq!(
+            (end(&rig).map(|end| end.cause), rig.session.ledger().up.lost),
+            (Some(EndCause::Refused), 1)
+        );
     }
 }
 
@@ -194,7 +197,7 @@ fn a_client_that_does_not_come_for_its_close_is_not_waited_for_for_ever() {
         rig.wait(secs(119));
         assert_eq!(end(&rig), None);
         rig.wait(secs(1));
-        assert_eq!(end(&rig).map(|end| end.cause), Some(Cause::BackendClose));
+        assert_eq!(end(&rig).map(|end| end.cause), Some(EndCause::BackendClose));
         let down = rig.session.ledger().down;
         assert_eq!((down.forwarded, down.acknowledged, down.lost), (2, 1, 1));
     }
@@ -242,7 +245,7 @@ fn a_client_that_has_everything_is_not_waited_for() {
         rig.backend_closes(4000, "enough");
         rig.client_goes();
         rig.wait(secs(5));
-        assert_eq!(end(&rig).map(|end| end.cause), Some(Cause::BackendClose));
+        assert_eq!(end(&rig).map(|end| end.cause), Some(EndCause::BackendClose));
     }
 }
 
@@ -260,7 +263,7 @@ fn the_window_is_over() {
         } else {
             rig.backend_pongs();
         }
-        assert_eq!(end(&rig).map(|end| end.cause), Some(Cause::ResumeExpired));
+        assert_eq!(end(&rig).map(|end| end.cause), Some(EndCause::ResumeExpired));
         assert_eq!(got(&mut rig), ["one"], "it hangs up, as the client did");
         let ledger = rig.session.ledger();
         assert_eq!((ledger.up.lost, ledger.down.lost), (0, 0), "its socket took what was for it");
@@ -302,13 +305,13 @@ fn the_broker_and_its_operators_do_not_wait() {
         assert_eq!(rig.session.resumable(&resume(1, 0)), Err(Reason::Unknown));
         assert_eq!(got(&mut rig), ["one", "<close 4321 away with you>"]);
         rig.backend_closes(4321, "");
-        assert_eq!(end(&rig), Some(End { cause: Cause::Aborted, code: Some(4321) }));
+        assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::Aborted, code: Some(4321) }));
     }
     for mut rig in both_away() {
         rig.session.shut_down(rig.now, 1001);
         rig.pump();
         rig.backend_closes(1001, "");
-        assert_eq!(end(&rig).map(|end| end.cause), Some(Cause::Shutdown));
+        assert_eq!(end(&rig).map(|end| end.cause), Some(EndCause::Shutdown));
     }
 }
 
@@ -337,7 +340,7 @@ fn a_shutdown_does_not_wait_for_a_close_to_be_fetched() {
         rig.backend_closes(4000, "");
         rig.session.shut_down(rig.now, 1001);
         rig.wait(secs(5));
-        assert_eq!(end(&rig).map(|end| end.cause), Some(Cause::BackendClose));
+        assert_eq!(end(&rig).map(|end| end.cause), Some(EndCause::BackendClose));
     }
 }
 
@@ -348,7 +351,7 @@ fn the_ledger_adds_up_whatever_was_left() {
         answers(&mut rig, "2");
         rig.backend_dies();
         rig.wait(secs(31));
-        assert_eq!(rig.session.state(), State::Closing, "no backend in time");
+        assert_eq!(rig.session.status(), Status::Closing, "no backend in time");
         rig.wait(secs(120));
         let ledger = rig.session.ledger();
         assert!(end(&rig).is_some());
@@ -385,7 +388,7 @@ fn who_does_not_acknowledge_is_not_read_without_end() {
         }
         assert!(rig.session.unacknowledged() < 2400, "{} bytes", rig.session.unacknowledged());
         rig.wait(secs(60));
-        assert_eq!(rig.session.state(), State::Detached, "it may come back and say what it has");
+        assert_eq!(rig.session.status(), Status::Detached, "it may come back and say what it has");
     }
 }
 

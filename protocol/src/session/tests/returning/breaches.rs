@@ -17,7 +17,7 @@ fn assert_breach(rig: &mut Rig, name: &str) {
     rig.client_goes();
     assert_eq!(
         rig.session.ended().map(|end| (end.cause, end.code)),
-        Some((Cause::ProtocolClient, Some(4400)))
+        Some((EndCause::ProtocolClient, Some(4400)))
     );
     assert_eq!(rig.session.resumable(&resume(1, 0)), Err(Reason::Unknown));
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn cause(rig: &Rig) -> Option<Cause> {
+fn cause(rig: &Rig) -> Option<EndCause> {
     rig.session.ended().map(|end| end.cause)
 }
 
@@ -21,7 +21,7 @@ fn what_a_service_has_said_last_waits_for_a_client_that_was_lost_behind_it() {
     assert_eq!(back(&mut rig, 0), Ok(vec!["mlast".to_owned(), "<close 1000 done>".into()]));
     rig.client_sends(&up("a 1"));
     rig.client_closes(1000, "done");
-    assert_eq!(cause(&rig), Some(Cause::BackendClose));
+    assert_eq!(cause(&rig), Some(EndCause::BackendClose));
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn what_a_service_has_said_last_waits_for_a_client_that_only_seems_to_be_there()
     assert_eq!(back(&mut rig, 0), Ok(vec!["mlast".to_owned(), "<close 1000 done>".into()]));
     rig.client_sends(&up("a 1"));
     rig.client_goes();
-    assert_eq!(cause(&rig), Some(Cause::BackendClose), "it has everything, so nothing waits for it");
+    assert_eq!(cause(&rig), Some(EndCause::BackendClose), "it has everything, so nothing waits for it");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn last_words_wait_no_longer_than_the_window() {
     rig.backend_closes(1000, "done");
     rig.client_goes();
     rig.wait(config().resume_window);
-    assert_eq!((cause(&rig), rig.session.ledger().down.lost), (Some(Cause::BackendClose), 0));
+    assert_eq!((cause(&rig), rig.session.ledger().down.lost), (Some(EndCause::BackendClose), 0));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn nobody_who_was_sent_away_by_an_operator_is_waited_for() {
         } else {
             rig.wait(config().close_timeout);
         }
-        assert_eq!(cause(&rig), Some(Cause::Aborted));
+        assert_eq!(cause(&rig), Some(EndCause::Aborted));
     }
 }
 
@@ -69,12 +69,12 @@ fn nobody_who_was_sent_away_by_an_operator_is_waited_for() {
 fn once_the_door_is_closed_nobody_is_waited_for() {
     let mut away = shim();
     away.client_goes();
-    assert_eq!(away.session.state(), State::Detached);
+    assert_eq!(away.session.status(), Status::Detached);
     away.session.close_door(away.now, 1001);
     away.pump();
     assert_eq!(away.up(), ["<close 1001 the service is going away>"]);
     away.backend_closes(1001, "");
-    assert_eq!(cause(&away), Some(Cause::Shutdown));
+    assert_eq!(cause(&away), Some(EndCause::Shutdown));
 
     let mut connected = shim();
     connected.session.close_door(connected.now, 1001);
@@ -82,5 +82,5 @@ fn once_the_door_is_closed_nobody_is_waited_for() {
     assert_eq!(connected.up()[0], "goes on");
     connected.client_goes();
     connected.backend_pongs();
-    assert_eq!(cause(&connected), Some(Cause::ClientGone));
+    assert_eq!(cause(&connected), Some(EndCause::ClientGone));
 }

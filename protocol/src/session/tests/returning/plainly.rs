@@ -61,7 +61,7 @@ fn what_no_pong_has_proved_comes_again() {
         answers(&mut rig, "3");
         rig.down();
         rig.client_goes();
-        assert_eq!(rig.session.state(), State::Detached);
+        assert_eq!(rig.session.status(), Status::Detached);
         answers(&mut rig, "4");
         comes_back_plainly(&mut rig);
         assert_eq!(rig.down(), ["2", "3", "4", "<ping>"]);
@@ -150,7 +150,7 @@ fn its_window_ends_too() {
         rig.client_goes();
         rig.wait(secs(120));
         assert!(!rig.session.plainly_resumable());
-        assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::ResumeExpired));
+        assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ResumeExpired));
         assert_eq!(rig.links[0].dropped, Some(Drop::Closed));
     }
 }
@@ -172,7 +172,7 @@ fn one_that_proves_nothing_holds_the_backend_up_and_is_away_at_last() {
     (0..3).for_each(|_| answers(&mut rig, &"x".repeat(600)));
     assert!(!rig.session.wants_backend());
     rig.wait(secs(60));
-    assert_eq!(rig.session.state(), State::Detached);
+    assert_eq!(rig.session.status(), Status::Detached);
     rig.backend_fails(Failure::Eof);
     rig.link_next();
     comes_back_plainly(&mut rig);

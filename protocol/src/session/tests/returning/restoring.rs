@@ -100,7 +100,7 @@ fn a_close_is_said_again() {
         rig.client_closes(4001, "");
         assert_eq!(
             rig.session.ended().map(|end| (end.cause, end.code)),
-            Some((Cause::BackendClose, Some(4001)))
+            Some((EndCause::BackendClose, Some(4001)))
         );
     }
 }
@@ -130,7 +130,7 @@ fn one_whose_client_cannot_come_back_ends_when_all_is_delivered() {
     rig.link_next();
     assert_eq!(got(&mut rig), ["one"]);
     rig.backend_pongs();
-    assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::ClientGone));
+    assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ClientGone));
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn a_client_that_does_not_come_is_not_waited_for_for_ever() {
         rig.link_next();
         rig.backend_pongs();
         rig.wait(secs(119));
-        assert_eq!(rig.session.state(), State::Detached);
+        assert_eq!(rig.session.status(), Status::Detached);
         rig.wait(secs(60));
-        assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::ResumeExpired));
+        assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ResumeExpired));
     }
 }
 
@@ -165,7 +165,7 @@ fn one_that_ends_with_its_backend_says_so_to_its_client() {
     let code = config().codes.on_failure;
     assert_eq!(back(&mut rig, 0), Ok(vec![format!("<close {code} the backend failed>")]));
     rig.client_closes(code, "");
-    assert_eq!(rig.session.ended().map(|end| end.cause), Some(Cause::BackendFailed));
+    assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::BackendFailed));
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn a_last_seq_that_is_out_of_reach_is_refused_and_the_session_stays() {
             assert_eq!(rig.session.resumable(&resume(1, last)), Err(Reason::Seq));
             assert_eq!(rig.client_back(Some(&resume(1, last)), 9), Err(Reason::Seq), "{last}");
         }
-        assert_eq!(rig.session.state(), State::Detached);
+        assert_eq!(rig.session.status(), Status::Detached);
         comes_back(&mut rig, 1, 5, 2);
         assert_eq!(rig.down(), [welcome(2, "resumed 0 0")]);
     }
@@ -145,7 +145,7 @@ fn a_client_may_come_back_before_its_loss_is_noticed() {
         );
         let expected = [welcome(2, "resumed 1 0"), "m1".into()];
         assert_eq!(rig.down(), expected);
-        assert_eq!((rig.session.state(), rig.take_notes()), (State::Relaying, vec![]));
+        assert_eq!((rig.session.status(), rig.take_notes()), (Status::Relaying, vec![]));
         rig.client_says("mtwo");
         assert_eq!(got(&mut rig), ["one", "two"]);
     }
@@ -187,9 +187,9 @@ fn a_client_that_was_slow_on_one_connection_is_not_judged_by_it_on_the_next() {
         rig.client = Default::default();
         rig.set_client_room(0);
         rig.wait(secs(59));
-        assert_eq!(rig.session.state(), State::Relaying);
+        assert_eq!(rig.session.status(), Status::Relaying);
         rig.wait(secs(1));
-        assert_eq!(rig.session.state(), State::Detached);
+        assert_eq!(rig.session.status(), Status::Detached);
     }
 }
 

@@ -40,8 +40,8 @@ fn a_token_that_was_replaced_is_stale() {
         rig.client_sends(&up("a 0"));
         assert_eq!(rig.client_back(Some(&resume(1, 0)), 3), Err(Reason::Stale));
         assert_eq!(
-            (rig.clients.len(), rig.session.state()),
-            (1, State::Relaying),
+            (rig.clients.len(), rig.session.status()),
+            (1, Status::Relaying),
             "the session stays as it is"
         );
         rig.client_says("mstill here");

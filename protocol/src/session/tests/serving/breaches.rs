@@ -1,7 +1,7 @@
 //! What a service must not do, each by its name: it is told, and the session goes on at another.
 
 use super::*;
-use crate::session::Breach;
+use crate::session::ServiceBreach;
 
 /// A service that was given two messages, has committed the first, and now says this.
 fn after(bytes: &[u8]) -> Rig {
@@ -13,7 +13,7 @@ fn after(bytes: &[u8]) -> Rig {
     rig
 }
 
-fn broken(rig: &mut Rig) -> Option<Breach> {
+fn broken(rig: &mut Rig) -> Option<ServiceBreach> {
     rig.take_events().into_iter().find_map(|note| match note {
         Event::ServiceBreach(breach) => Some(breach),
         _ => None,
@@ -97,7 +97,7 @@ fn a_message_that_was_given_in_part_was_not_given() {
     rig.set_backend_room(5);
     rig.client_says("two");
     rig.backend_sends(&commit(2, 2));
-    assert_eq!(broken(&mut rig), Some(Breach::FutureSeq));
+    assert_eq!(broken(&mut rig), Some(ServiceBreach::FutureSeq));
     assert!(rig.links[0].reader.in_the_middle(), "in the middle of a frame there is no place for a Close");
     assert_eq!((rig.links[0].reader.drain(), rig.links[0].dropped), (vec![], Some(Drop::Reset)));
     rig.set_backend_room(usize::MAX);
@@ -118,7 +118,7 @@ fn what_one_backend_was_given_another_may_commit_and_no_more() {
     commits(&mut rig, 1, 2, &["both"]);
     assert_eq!(rig.down(), ["both"]);
     commits(&mut rig, 2, 3, &["too much"]);
-    assert_eq!((broken(&mut rig), rig.down()), (Some(Breach::FutureSeq), vec![]));
+    assert_eq!((broken(&mut rig), rig.down()), (Some(ServiceBreach::FutureSeq), vec![]));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn words_before_attach() {
         rig.link_next();
         rig.take_notes();
         rig.backend_sends(&bytes);
-        assert_eq!((broken(&mut rig), rig.down()), (Some(Breach::TooEarly), vec![]));
+        assert_eq!((broken(&mut rig), rig.down()), (Some(ServiceBreach::TooEarly), vec![]));
         assert_eq!(rig.links[1].dropped, Some(Drop::Reset));
         rig.set_backend_room(usize::MAX);
         rig.link_next();
@@ -204,9 +204,9 @@ fn when_all_backends_do_the_same_the_client_is_told() {
     while rig.down().is_empty() {
         rig.backend_sends(&down("text"));
         assert!(rig.now.since(begun) <= secs(60), "{:?}", rig.session);
-        match rig.session.state() {
-            State::Waiting => rig.wait(ms(100)),
-            State::Dialing => drop(rig.link_with(false)),
+        match rig.session.status() {
+            Status::Waiting => rig.wait(ms(100)),
+            Status::Dialing => drop(rig.link_with(false)),
             _ => {}
         }
     }

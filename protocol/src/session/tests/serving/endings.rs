@@ -1,9 +1,9 @@
 //! How sessions at services end, and how services are left that may still live.
 
 use super::*;
-use crate::session::{Cause, Command, End, Event};
+use crate::session::{Command, EndCause, Event, SessionEnd};
 
-fn end(rig: &Rig) -> Option<End> {
+fn end(rig: &Rig) -> Option<SessionEnd> {
     rig.session.ended().copied()
 }
 
@@ -24,7 +24,7 @@ fn a_clients_close_comes_behind_its_messages_and_commits_still_count() {
     commits(&mut rig, 1, 2, &["last words"]);
     rig.backend_closes(1000, "bye");
     assert_eq!(rig.down(), ["last words", "<close 1000 bye>"]);
-    assert_eq!(end(&rig), Some(End { cause: Cause::ClientClose, code: Some(1000) }));
+    assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::ClientClose, code: Some(1000) }));
     assert_eq!((counts(&rig), rig.links[0].dropped), ((2, 2, 0, 0), Some(Drop::Closed)));
 }
 
@@ -36,7 +36,7 @@ fn what_is_not_committed_when_the_close_is_answered_is_lost() {
     rig.client_closes(1000, "");
     commits(&mut rig, 1, 1, &[]);
     rig.backend_closes(1000, "");
-    assert_eq!(end(&rig).map(|end| end.cause), Some(Cause::ClientClose));
+    assert_eq!(end(&rig).map(|end| end.cause), Some(EndCause::ClientClose));
     assert_eq!(counts(&rig), (3, 1, 2, 0));
     assert_eq!(rig.links.len(), 1);
 }
@@ -80,7 +80,7 @@ fn a_client_that_hangs_up_leaves_its_messages_to_be_committed() {
     commits(&mut rig, 1, 1, &["nobody hears it"]);
     assert_eq!((end(&rig), rig.links[0].dropped), (None, None));
     commits(&mut rig, 2, 2, &[]);
-    assert_eq!(end(&rig).map(|end| end.cause), Some(Cause::ClientGone));
+    assert_eq!(end(&rig).map(|end| end.cause), Some(EndCause::ClientGone));
     assert_eq!((counts(&rig), rig.down()), ((2, 2, 0, 0), vec![]));
 }
 
@@ -91,7 +91,7 @@ fn a_service_that_never_commits_is_not_waited_for_for_ever() {
     rig.backend_pongs();
     rig.client_goes();
     rig.wait(secs(30));
-    assert_eq!((end(&rig).map(|end| end.cause), counts(&rig)), (Some(Cause::ClientGone), (2, 0, 2, 0)));
+    assert_eq!((end(&rig).map(|end| end.cause), counts(&rig)), (Some(EndCause::ClientGone), (2, 0, 2, 0)));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn the_services_close_ends_the_session_behind_its_outputs() {
     assert_eq!(rig.down(), ["1", "bye", "<close 4000 enough>"]);
     rig.client_closes(4000, "enough");
     assert_eq!(rig.up(), ["<close 4000 enough>"]);
-    assert_eq!(end(&rig), Some(End { cause: Cause::BackendClose, code: Some(4000) }));
+    assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::BackendClose, code: Some(4000) }));
     assert_eq!(counts(&rig), (2, 1, 1, 0), "what it has not committed has had no effect");
 }
 
@@ -244,11 +244,11 @@ fn a_message_that_kills_every_service_ends_the_session() {
     let mut rig = serving_with(|config| config.deadline = secs(300));
     says(&mut rig, &["killer", "harmless"]);
     for _ in 0..20 {
-        if rig.session.state() == State::Closing {
+        if rig.session.status() == Status::Closing {
             break;
         }
         rig.backend_dies();
-        if rig.session.state() != State::Closing {
+        if rig.session.status() != Status::Closing {
             rig.link_next();
         }
     }

@@ -1,13 +1,13 @@
 //! A service is left by plan: it hears that the session is to leave, commits what it can, and is told 1001.
 
 use super::*;
-use crate::session::{Event, Move, Outcome, Stay};
+use crate::session::{Event, Move, MoveOutcome, Stay};
 
 const GOODBYE: &str = "<close 1001>";
 
 const ORDER: Move = Move { ticket: 7, force_at: None };
 
-fn outcomes(rig: &mut Rig) -> Vec<Outcome> {
+fn outcomes(rig: &mut Rig) -> Vec<MoveOutcome> {
     let outcome = |note| match note {
         Event::MoveEnded { outcome, .. } => Some(outcome),
         _ => None,
@@ -25,7 +25,7 @@ fn waiting() -> Rig {
     rig.pump();
     rig.backend_pongs();
     assert_eq!(rig.up(), ["one", "<notice 0>", "<notice 1>"], "it lives, and need not hurry yet");
-    assert!(rig.link_target());
+    assert!(rig.link_successor());
     assert_eq!(rig.up(), ["<notice 1 draining>"]);
     rig.down();
     rig
@@ -44,7 +44,7 @@ fn a_quiet_session_is_attached_to_the_next_service() {
     rig.backend_closes(1001, "");
     assert_eq!(rig.links[0].dropped, Some(Drop::Closed));
     assert_eq!(rig.up(), ["<attach 2: applied 2, committed 1 capsule \"last\">", "two", "<notice 2>"]);
-    assert_eq!(outcomes(&mut rig), [Outcome::Moved { forced: false }]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: false }]);
     commits(&mut rig, 3, 2, &["2"]);
     assert_eq!((rig.down(), rig.session.ledger().up.replayed), (vec!["2".to_owned()], 0));
 }
@@ -80,7 +80,7 @@ fn commits_that_are_on_their_way_are_applied_until_its_close() {
     let mut rig = waiting();
     rig.backend_pongs();
     rig.wait(ms(500));
-    assert_eq!((rig.up(), rig.session.state()), (vec![GOODBYE.to_owned()], State::Parting));
+    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Parting));
     let last = Commit { number: 2, upto: 1, capsule: Some("last"), outputs: &["bye"], prompt: true };
     rig.backend_sends(&last.frame());
     assert_eq!((rig.up(), rig.down()), (vec![], vec!["bye".to_owned()]));
@@ -97,7 +97,7 @@ fn a_breach_while_it_parts_is_only_noted() {
     rig.backend_sends(&down("text"));
     assert_eq!(rig.links[0].reader.drain(), [""; 0], "it has had its Close");
     assert_eq!(rig.up(), ["<attach 2: applied 1, committed 1>"]);
-    assert_eq!(outcomes(&mut rig), [Outcome::Moved { forced: false }]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: false }]);
 }
 
 #[test]
@@ -120,14 +120,14 @@ fn an_operator_may_change_their_mind() {
     rig.client_says("two");
     assert_eq!(rig.up(), ["two", "<notice 1>"], "not draining any more");
     rig.wait(secs(60));
-    assert_eq!((got(&mut rig), outcomes(&mut rig)), (vec![], vec![Outcome::Stayed(Stay::Asked)]));
+    assert_eq!((got(&mut rig), outcomes(&mut rig)), (vec![], vec![MoveOutcome::Stayed(Stay::Asked)]));
     rig.backend_pongs();
     commits(&mut rig, 2, 2, &[]);
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
     assert_eq!(rig.up(), ["<notice 2>"]);
     rig.backend_pongs();
-    rig.link_target();
+    rig.link_successor();
     rig.wait(secs(5));
     assert_eq!(rig.up(), ["<notice 2 draining>"], "told anew before it is left");
 }
@@ -169,9 +169,9 @@ fn a_ping_that_was_out_before_does_not_tell_it() {
 fn a_next_service_that_speaks_before_it_is_attached_is_none() {
     for bytes in [push(&["hello"]), down("hello"), Commit { number: 1, ..Commit::default() }.frame()] {
         let mut rig = waiting();
-        rig.target_sends(&bytes);
+        rig.successor_sends(&bytes);
         assert!(outcomes(&mut rig).is_empty(), "another is dialled when the session is ready");
-        assert!(!rig.session.wants_target() && rig.down().is_empty());
+        assert!(!rig.session.wants_successor() && rig.down().is_empty());
         rig.client_says("two");
         assert_eq!(got(&mut rig), ["two"], "the present one serves on");
     }
@@ -180,14 +180,14 @@ fn a_next_service_that_speaks_before_it_is_attached_is_none() {
 #[test]
 fn a_next_service_may_ping() {
     let mut rig = waiting();
-    rig.target_sends(&plain(true, super::super::wire::PING, b"early"));
+    rig.successor_sends(&plain(true, super::super::wire::PING, b"early"));
     assert_eq!(
-        rig.target.as_mut().map(|target| target.reader.drain()),
+        rig.successor.as_mut().map(|successor| successor.reader.drain()),
         Some(vec!["<pong early>".to_owned()])
     );
     rig.backend_pongs();
     rig.wait(ms(500));
-    rig.target_sends(&plain(true, super::super::wire::PING, b"late"));
+    rig.successor_sends(&plain(true, super::super::wire::PING, b"late"));
     rig.backend_closes(1001, "");
     assert_eq!(rig.up(), ["<attach 2: applied 1, committed 1>", "<pong late>"]);
 }
@@ -198,7 +198,7 @@ fn a_failover_while_the_next_one_waits_attaches_it_at_once() {
     rig.client_says("two");
     rig.backend_dies();
     assert_eq!(got(&mut rig), ["<attach 2: applied 1, committed 1>", "two"]);
-    assert_eq!(outcomes(&mut rig), [Outcome::FailedOver]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::FailedOver]);
 }
 
 // ---- by force ----
@@ -218,12 +218,12 @@ fn forced() -> Rig {
 fn what_is_not_committed_leaves_by_force_alone() {
     let mut rig = forced();
     rig.wait(secs(10));
-    assert_eq!(rig.session.state(), State::Holding);
+    assert_eq!(rig.session.status(), Status::Holding);
     rig.client_says("held");
     rig.wait(secs(3));
     assert_eq!(rig.links[0].reader.drain(), ["<close 4409 fenced: epoch 1 is over>"]);
     assert_eq!(got(&mut rig), ["<attach 2: applied 1, committed 1>", "two", "held"]);
-    assert_eq!(outcomes(&mut rig), [Outcome::Moved { forced: true }]);
+    assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: true }]);
     assert_eq!(rig.session.ledger().up.in_doubt, 0, "what is not committed has had no effect");
 }
 
@@ -239,7 +239,7 @@ fn a_forced_move_takes_the_moment_when_everything_is_committed() {
     assert_eq!(got(&mut rig), ["<attach 2: applied 3, committed 2>", "held"]);
     assert_eq!(
         (rig.down(), outcomes(&mut rig)),
-        (vec!["2".into(), "3".into()], vec![Outcome::Moved { forced: true }])
+        (vec!["2".into(), "3".into()], vec![MoveOutcome::Moved { forced: true }])
     );
 }
 
@@ -250,10 +250,10 @@ fn a_next_service_may_be_dialled_late() {
     rig.pump();
     assert_eq!(rig.up().last().map(String::as_str), Some("<notice 0 draining>"));
     rig.backend_pongs();
-    assert!(rig.target_dials.is_empty());
+    assert!(rig.successor_dials.is_empty());
     rig.wait(secs(5));
-    assert_eq!(rig.target_dials.len(), 1, "it has heard of it, and nothing is under way");
-    assert!(rig.link_target());
+    assert_eq!(rig.successor_dials.len(), 1, "it has heard of it, and nothing is under way");
+    assert!(rig.link_successor());
     assert_eq!(rig.up(), [GOODBYE]);
     rig.backend_closes(1001, "");
     assert_eq!(rig.links.len(), 2);

@@ -16,10 +16,10 @@ use std::time::Duration;
 /// Whether a backend is up. It starts up, so that a broker without a single answer yet can serve, but
 /// unproven: nothing speaks for it, so one bad probe is enough.
 #[derive(Debug)]
-pub(crate) struct Vitals(State);
+pub(crate) struct HealthTracker(HealthState);
 
 #[derive(Debug)]
-enum State {
+enum HealthState {
     Unproven,
     Up {
         /// Bad probes in a row.
@@ -40,25 +40,25 @@ pub(crate) enum Turn {
     Down,
 }
 
-impl Vitals {
-    pub(crate) fn new() -> Vitals {
-        Vitals(State::Unproven)
+impl HealthTracker {
+    pub(crate) fn new() -> HealthTracker {
+        HealthTracker(HealthState::Unproven)
     }
 
     /// A probe has ended. `rise` good ones in a row take the backend up, `fall` bad ones take it down;
     /// both may change from one probe to the next, and zero counts as one.
     pub(crate) fn observe(&mut self, good: bool, rise: u32, fall: u32) -> Option<Turn> {
         let (state, turn) = match (&self.0, good) {
-            (State::Unproven | State::Up { .. }, true) => (State::Up { bad: 0 }, None),
-            (State::Unproven, false) => (State::Down { good: 0 }, Some(Turn::Down)),
-            (State::Up { bad }, false) => match bad.saturating_add(1) {
-                bad if bad >= fall => (State::Down { good: 0 }, Some(Turn::Down)),
-                bad => (State::Up { bad }, None),
+            (HealthState::Unproven | HealthState::Up { .. }, true) => (HealthState::Up { bad: 0 }, None),
+            (HealthState::Unproven, false) => (HealthState::Down { good: 0 }, Some(Turn::Down)),
+            (HealthState::Up { bad }, false) => match bad.saturating_add(1) {
+                bad if bad >= fall => (HealthState::Down { good: 0 }, Some(Turn::Down)),
+                bad => (HealthState::Up { bad }, None),
             },
-            (State::Down { .. }, false) => (State::Down { good: 0 }, None),
-            (State::Down { good }, true) => match good.saturating_add(1) {
-                good if good >= rise => (State::Up { bad: 0 }, Some(Turn::Up)),
-                good => (State::Down { good }, None),
+            (HealthState::Down { .. }, false) => (HealthState::Down { good: 0 }, None),
+            (HealthState::Down { good }, true) => match good.saturating_add(1) {
+                good if good >= rise => (HealthState::Up { bad: 0 }, Some(Turn::Up)),
+                good => (HealthState::Down { good }, None),
             },
         };
         self.0 = state;
@@ -67,20 +67,20 @@ impl Vitals {
 
     /// Whether a probe has come back.
     pub(crate) fn is_proven(&self) -> bool {
-        !matches!(self.0, State::Unproven)
+        !matches!(self.0, HealthState::Unproven)
     }
 
     /// Whether sessions may come.
     pub(crate) fn is_up(&self) -> bool {
-        !matches!(self.0, State::Down { .. })
+        !matches!(self.0, HealthState::Down { .. })
     }
 
     /// `unproven`, `up` or `down`.
     pub(crate) fn name(&self) -> &'static str {
         match self.0 {
-            State::Unproven => "unproven",
-            State::Up { .. } => "up",
-            State::Down { .. } => "down",
+            HealthState::Unproven => "unproven",
+            HealthState::Up { .. } => "up",
+            HealthState::Down { .. } => "down",
         }
     }
 }
@@ -104,51 +104,51 @@ mod tests {
     use super::*;
 
     /// Rises after 2 and falls after 3; `+` is a good probe, `-` a bad one. Returns what came of each.
-    fn observe(vitals: &mut Vitals, probes: &str) -> Vec<Option<Turn>> {
-        probes.chars().map(|probe| vitals.observe(probe == '+', 2, 3)).collect()
+    fn observe(health: &mut HealthTracker, probes: &str) -> Vec<Option<Turn>> {
+        probes.chars().map(|probe| health.observe(probe == '+', 2, 3)).collect()
     }
 
     /// Up after a good probe.
-    fn up() -> Vitals {
-        let mut vitals = Vitals::new();
-        assert_eq!(observe(&mut vitals, "+"), [None]);
-        vitals
+    fn up() -> HealthTracker {
+        let mut health = HealthTracker::new();
+        assert_eq!(observe(&mut health, "+"), [None]);
+        health
     }
 
-    fn down() -> Vitals {
-        let mut vitals = Vitals::new();
-        assert_eq!(observe(&mut vitals, "-"), [Some(Turn::Down)]);
-        vitals
+    fn down() -> HealthTracker {
+        let mut health = HealthTracker::new();
+        assert_eq!(observe(&mut health, "-"), [Some(Turn::Down)]);
+        health
     }
 
     #[test]
     fn unproven_to_up_with_a_good_probe() {
-        let mut vitals = Vitals::new();
-        assert_eq!((vitals.name(), vitals.is_up()), ("unproven", true));
-        assert_eq!(observe(&mut vitals, "+"), [None]);
-        assert_eq!((vitals.name(), vitals.is_up()), ("up", true));
-        assert_eq!(observe(&mut vitals, "--"), [None, None]);
+        let mut health = HealthTracker::new();
+        assert_eq!((health.name(), health.is_up()), ("unproven", true));
+        assert_eq!(observe(&mut health, "+"), [None]);
+        assert_eq!((health.name(), health.is_up()), ("up", true));
+        assert_eq!(observe(&mut health, "--"), [None, None]);
     }
 
     #[test]
     fn unproven_to_down_with_a_bad_probe() {
-        let mut vitals = Vitals::new();
-        assert_eq!(observe(&mut vitals, "-"), [Some(Turn::Down)]);
-        assert_eq!((vitals.name(), vitals.is_up()), ("down", false));
+        let mut health = HealthTracker::new();
+        assert_eq!(observe(&mut health, "-"), [Some(Turn::Down)]);
+        assert_eq!((health.name(), health.is_up()), ("down", false));
     }
 
     #[test]
     fn up_to_down_with_bad_probes_in_a_row() {
-        let mut vitals = up();
-        assert_eq!(observe(&mut vitals, "---"), [None, None, Some(Turn::Down)]);
-        assert_eq!((vitals.name(), vitals.is_up()), ("down", false));
+        let mut health = up();
+        assert_eq!(observe(&mut health, "---"), [None, None, Some(Turn::Down)]);
+        assert_eq!((health.name(), health.is_up()), ("down", false));
     }
 
     #[test]
     fn down_to_up_with_good_probes_in_a_row() {
-        let mut vitals = down();
-        assert_eq!(observe(&mut vitals, "++"), [None, Some(Turn::Up)]);
-        assert_eq!((vitals.name(), vitals.is_up()), ("up", true));
+        let mut health = down();
+        assert_eq!(observe(&mut health, "++"), [None, Some(Turn::Up)]);
+        assert_eq!((health.name(), health.is_up()), ("up", true));
     }
 
     #[test]
@@ -163,27 +163,27 @@ mod tests {
 
     #[test]
     fn rows_do_not_reach_over_a_turn() {
-        let mut vitals = up();
-        observe(&mut vitals, "---++");
-        assert_eq!(observe(&mut vitals, "--"), [None, None]);
-        assert_eq!(observe(&mut vitals, "-+"), [Some(Turn::Down), None]);
+        let mut health = up();
+        observe(&mut health, "---++");
+        assert_eq!(observe(&mut health, "--"), [None, None]);
+        assert_eq!(observe(&mut health, "-+"), [Some(Turn::Down), None]);
     }
 
     #[test]
     fn one_and_zero_turn_at_once() {
         for limit in [0, 1] {
-            let mut vitals = up();
-            assert_eq!(vitals.observe(false, limit, limit), Some(Turn::Down));
-            assert_eq!(vitals.observe(true, limit, limit), Some(Turn::Up));
+            let mut health = up();
+            assert_eq!(health.observe(false, limit, limit), Some(Turn::Down));
+            assert_eq!(health.observe(true, limit, limit), Some(Turn::Up));
         }
     }
 
     #[test]
     fn a_lower_limit_holds_from_the_next_probe_on() {
-        let mut vitals = up();
-        assert_eq!(vitals.observe(false, 2, 10), None);
-        assert_eq!(vitals.observe(false, 2, 10), None);
-        assert_eq!(vitals.observe(false, 2, 2), Some(Turn::Down));
+        let mut health = up();
+        assert_eq!(health.observe(false, 2, 10), None);
+        assert_eq!(health.observe(false, 2, 10), None);
+        assert_eq!(health.observe(false, 2, 2), Some(Turn::Down));
     }
 
     const MINUTE: Duration = Duration::from_secs(60);

@@ -14,10 +14,10 @@ const HELD: usize = 256 * 1024;
 
 /// A backend that waits for its turn.
 #[derive(Debug)]
-pub(in crate::session) struct Target {
+pub(in crate::session) struct Successor {
     pub(in crate::session) scan: Scanner,
     pub(in crate::session) held: DownstreamWriter,
-    speech: Speech,
+    speech: SuccessorSpeech,
     pub(in crate::session) add_kind: AddKind,
     /// Payload of its latest ping that is not answered yet.
     pub(in crate::session) pinged: Option<Box<[u8]>>,
@@ -28,7 +28,7 @@ pub(in crate::session) struct Target {
 
 /// What becomes of what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::session) enum Speech {
+pub(in crate::session) enum SuccessorSpeech {
     /// It is for the client.
     Plain,
     /// It is for a client that links the shim.
@@ -41,10 +41,10 @@ pub(in crate::session) enum Speech {
 #[derive(Debug)]
 pub(in crate::session) struct Lost;
 
-impl Target {
-    pub(in crate::session) fn new(scan: Scanner, speech: Speech) -> Target {
+impl Successor {
+    pub(in crate::session) fn new(scan: Scanner, speech: SuccessorSpeech) -> Successor {
         let (held, add_kind) = (DownstreamWriter::default(), AddKind::default());
-        Target { scan, held, speech, add_kind, pinged: None, pong: Vec::new(), written: 0 }
+        Successor { scan, held, speech, add_kind, pinged: None, pong: Vec::new(), written: 0 }
     }
 
     /// Takes bytes that were read from it.
@@ -60,9 +60,9 @@ impl Target {
 
     fn data(&mut self, data: &Data<'_>) -> Result<(), Lost> {
         match self.speech {
-            Speech::None => return Err(Lost),
-            Speech::Plain => self.held.append(data, &mut |_| 0),
-            Speech::Kinded => self.held.append(&self.add_kind.pass(data.bytes).data(), &mut |_| 0),
+            SuccessorSpeech::None => return Err(Lost),
+            SuccessorSpeech::Plain => self.held.append(data, &mut |_| 0),
+            SuccessorSpeech::Kinded => self.held.append(&self.add_kind.pass(data.bytes).data(), &mut |_| 0),
         }
         Ok(())
     }

@@ -13,10 +13,10 @@ fn at(ms: u64) -> Time {
 /// Goodbyes with 1001 at these milliseconds, by sessions that were there from the start; as many as
 /// come after one are left at it. Returns when it began to ask.
 fn leave(sessions: usize, times: &[u64]) -> Option<u64> {
-    let mut asks = Asks::default();
+    let mut drain_requests = DrainRequests::default();
     let begins = |(gone, ms): (usize, &u64)| {
-        asks.closed_with(at(*ms), Time::ORIGIN, sessions - gone, GOING_AWAY).map(|reason| {
-            assert_eq!(reason, Reason::GoingAway);
+        drain_requests.closed_with(at(*ms), Time::ORIGIN, sessions - gone, GOING_AWAY).map(|reason| {
+            assert_eq!(reason, DrainReason::GoingAway);
             *ms
         })
     };
@@ -46,99 +46,99 @@ fn going_away_counts_when_most_are_told_within_a_second() {
 
 #[test]
 fn a_session_that_comes_back_counts_once() {
-    let mut asks = Asks::default();
+    let mut drain_requests = DrainRequests::default();
     for (ms, linked) in [(100, 0), (200, 150), (300, 250), (400, 350)] {
-        assert_eq!(asks.closed_with(at(ms), at(linked), 2, GOING_AWAY), None, "at {ms}");
+        assert_eq!(drain_requests.closed_with(at(ms), at(linked), 2, GOING_AWAY), None, "at {ms}");
     }
-    assert_eq!(asks.closed_with(at(410), at(0), 2, GOING_AWAY), Some(Reason::GoingAway));
+    assert_eq!(drain_requests.closed_with(at(410), at(0), 2, GOING_AWAY), Some(DrainReason::GoingAway));
 }
 
 #[test]
 fn one_service_restart_is_enough() {
-    let mut asks = Asks::default();
-    assert_eq!(asks.closed_with(at(0), at(0), 1000, SERVICE_RESTART), Some(Reason::Restart));
-    assert_eq!(asks.reason(), Some(Reason::Restart));
+    let mut drain_requests = DrainRequests::default();
+    assert_eq!(drain_requests.closed_with(at(0), at(0), 1000, SERVICE_RESTART), Some(DrainReason::Restart));
+    assert_eq!(drain_requests.reason(), Some(DrainReason::Restart));
 }
 
 #[test]
 fn other_codes_ask_for_nothing() {
-    let mut asks = Asks::default();
+    let mut drain_requests = DrainRequests::default();
     for code in (1000..5000).filter(|code| ![GOING_AWAY, SERVICE_RESTART].contains(code)) {
-        assert_eq!(asks.closed_with(at(0), at(0), 1, code), None, "{code}");
+        assert_eq!(drain_requests.closed_with(at(0), at(0), 1, code), None, "{code}");
     }
-    assert_eq!(asks.reason(), None);
+    assert_eq!(drain_requests.reason(), None);
 }
 
 #[test]
 fn who_asks_already_does_not_begin_again() {
-    let mut asks = Asks::default();
-    assert_eq!(asks.answered(true), Some(Reason::Health));
-    assert_eq!(asks.answered(true), None);
-    assert_eq!(asks.asked_in_upgrade(at(0)), None);
-    assert_eq!(asks.closed_with(at(0), at(0), 1, SERVICE_RESTART), None);
-    assert_eq!(asks.answered(false), None);
-    assert_eq!(asks.reason(), Some(Reason::Upgrade), "what it asked in its sessions stands");
+    let mut drain_requests = DrainRequests::default();
+    assert_eq!(drain_requests.answered(true), Some(DrainReason::Health));
+    assert_eq!(drain_requests.answered(true), None);
+    assert_eq!(drain_requests.asked_in_upgrade(at(0)), None);
+    assert_eq!(drain_requests.closed_with(at(0), at(0), 1, SERVICE_RESTART), None);
+    assert_eq!(drain_requests.answered(false), None);
+    assert_eq!(drain_requests.reason(), Some(DrainReason::Upgrade), "what it asked in its sessions stands");
 }
 
 #[test]
 fn the_checks_answer_ends_what_a_check_began() {
-    let mut asks = Asks::default();
-    asks.answered(true);
-    asks.advance(at(1_000_000), 0, TIMEOUT);
-    assert_eq!(asks.reason(), Some(Reason::Health), "time alone does not end it");
-    asks.recovered();
-    assert_eq!(asks.reason(), Some(Reason::Health), "it may be restarted and ask at once");
-    asks.answered(false);
-    assert_eq!(asks.reason(), None);
+    let mut drain_requests = DrainRequests::default();
+    drain_requests.answered(true);
+    drain_requests.advance(at(1_000_000), 0, TIMEOUT);
+    assert_eq!(drain_requests.reason(), Some(DrainReason::Health), "time alone does not end it");
+    drain_requests.recovered();
+    assert_eq!(drain_requests.reason(), Some(DrainReason::Health), "it may be restarted and ask at once");
+    drain_requests.answered(false);
+    assert_eq!(drain_requests.reason(), None);
 }
 
 #[test]
 fn who_is_not_checked_any_more_does_not_ask_in_checks() {
-    let mut asks = Asks::default();
-    asks.answered(true);
-    asks.unchecked();
-    assert_eq!(asks.reason(), None);
-    asks.asked_in_upgrade(at(0));
-    asks.unchecked();
-    assert_eq!(asks.reason(), Some(Reason::Upgrade));
+    let mut drain_requests = DrainRequests::default();
+    drain_requests.answered(true);
+    drain_requests.unchecked();
+    assert_eq!(drain_requests.reason(), None);
+    drain_requests.asked_in_upgrade(at(0));
+    drain_requests.unchecked();
+    assert_eq!(drain_requests.reason(), Some(DrainReason::Upgrade));
 }
 
 #[test]
 fn a_restart_ends_what_sessions_were_told() {
-    let mut asks = Asks::default();
-    asks.closed_with(at(100), at(0), 3, SERVICE_RESTART);
-    asks.answered(false);
-    assert_eq!(asks.reason(), Some(Reason::Restart), "a good check alone does not end it");
-    asks.recovered();
-    assert_eq!(asks.reason(), None);
+    let mut drain_requests = DrainRequests::default();
+    drain_requests.closed_with(at(100), at(0), 3, SERVICE_RESTART);
+    drain_requests.answered(false);
+    assert_eq!(drain_requests.reason(), Some(DrainReason::Restart), "a good check alone does not end it");
+    drain_requests.recovered();
+    assert_eq!(drain_requests.reason(), None);
     // Neither do goodbyes of the old process count for the new one.
-    asks.closed_with(at(200), at(0), 4, GOING_AWAY);
-    asks.closed_with(at(200), at(0), 3, GOING_AWAY);
-    asks.recovered();
-    assert_eq!(asks.closed_with(at(300), at(0), 4, GOING_AWAY), None);
+    drain_requests.closed_with(at(200), at(0), 4, GOING_AWAY);
+    drain_requests.closed_with(at(200), at(0), 3, GOING_AWAY);
+    drain_requests.recovered();
+    assert_eq!(drain_requests.closed_with(at(300), at(0), 4, GOING_AWAY), None);
 }
 
 #[test]
 fn without_sessions_it_is_over_a_while_after_the_last_time() {
-    let mut asks = Asks::default();
-    asks.closed_with(at(1000), at(0), 2, SERVICE_RESTART);
-    asks.asked_in_upgrade(at(5000));
+    let mut drain_requests = DrainRequests::default();
+    drain_requests.closed_with(at(1000), at(0), 2, SERVICE_RESTART);
+    drain_requests.asked_in_upgrade(at(5000));
     for (ms, held, stands) in [(14_999, 0, true), (60_000, 1, true), (60_000, 0, false)] {
-        asks.advance(at(ms), held, TIMEOUT);
-        assert_eq!(asks.reason().is_some(), stands, "{held} sessions at {ms} ms");
+        drain_requests.advance(at(ms), held, TIMEOUT);
+        assert_eq!(drain_requests.reason().is_some(), stands, "{held} sessions at {ms} ms");
     }
-    asks.asked_in_upgrade(at(70_000));
-    asks.advance(at(80_000), 0, TIMEOUT);
-    assert_eq!(asks.reason(), None, "at the very end of the time");
+    drain_requests.asked_in_upgrade(at(70_000));
+    drain_requests.advance(at(80_000), 0, TIMEOUT);
+    assert_eq!(drain_requests.reason(), None, "at the very end of the time");
 }
 
 #[test]
 fn a_late_word_does_not_shorten_it() {
-    let mut asks = Asks::default();
-    asks.asked_in_upgrade(at(5000));
-    asks.asked_in_upgrade(at(1000));
-    asks.advance(at(11_000), 0, TIMEOUT);
-    assert_eq!(asks.reason(), Some(Reason::Upgrade));
+    let mut drain_requests = DrainRequests::default();
+    drain_requests.asked_in_upgrade(at(5000));
+    drain_requests.asked_in_upgrade(at(1000));
+    drain_requests.advance(at(11_000), 0, TIMEOUT);
+    assert_eq!(drain_requests.reason(), Some(DrainReason::Upgrade));
 }
 
 /// One that was told: after how many milliseconds, since when it was there, and beside how many.

@@ -29,25 +29,25 @@ const APART: Duration = Duration::from_millis(50);
 
 /// What one backend has asked for, and not taken back.
 #[derive(Debug, Default)]
-pub(crate) struct Asks {
+pub(crate) struct DrainRequests {
     goodbyes: Goodbyes,
     /// In the connections of its sessions.
-    in_sessions: Option<Request>,
+    in_sessions: Option<DrainRequest>,
     /// In its last good health check.
     in_checks: bool,
 }
 
 #[derive(Debug)]
-struct Request {
+struct DrainRequest {
     /// How it asked first.
-    reason: Reason,
+    reason: DrainReason,
     /// When it asked last.
     last: Time,
 }
 
 /// How a backend asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum DrainReason {
     /// Close 1012 to one of its sessions.
     Restart,
     /// Close 1001 to most of them.
@@ -58,52 +58,58 @@ pub(crate) enum Reason {
     Health,
 }
 
-impl Reason {
+impl DrainReason {
     /// The word for metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Reason::Restart => "restart",
-            Reason::GoingAway => "going_away",
-            Reason::Upgrade => "upgrade",
-            Reason::Health => "health",
+            DrainReason::Restart => "restart",
+            DrainReason::GoingAway => "going_away",
+            DrainReason::Upgrade => "upgrade",
+            DrainReason::Health => "health",
         }
     }
 
     /// What the backend did.
     pub(crate) fn sentence(self) -> &'static str {
         match self {
-            Reason::Restart => "the backend said Close 1012 (service restart) to a session",
-            Reason::GoingAway => {
+            DrainReason::Restart => "the backend said Close 1012 (service restart) to a session",
+            DrainReason::GoingAway => {
                 "the backend said Close 1001 (going away) to most of its sessions within a second"
             }
-            Reason::Upgrade => "the backend answered an upgrade with Steadfast-Drain: on",
-            Reason::Health => "the backend answered a health check with Steadfast-Drain: on",
+            DrainReason::Upgrade => "the backend answered an upgrade with Steadfast-Drain: on",
+            DrainReason::Health => "the backend answered a health check with Steadfast-Drain: on",
         }
     }
 }
 
-impl Asks {
+impl DrainRequests {
     /// It has closed a session with `code`, a failure. `linked`: since when it had that; `held`: how
     /// many it has, this one included. `Some`: it begins to ask, for this reason.
-    pub(crate) fn closed_with(&mut self, now: Time, linked: Time, held: usize, code: u16) -> Option<Reason> {
+    pub(crate) fn closed_with(
+        &mut self,
+        now: Time,
+        linked: Time,
+        held: usize,
+        code: u16,
+    ) -> Option<DrainReason> {
         match code {
-            SERVICE_RESTART => self.asked(now, Reason::Restart),
-            GOING_AWAY if self.goodbyes.add(now, linked, held) => self.asked(now, Reason::GoingAway),
+            SERVICE_RESTART => self.asked(now, DrainReason::Restart),
+            GOING_AWAY if self.goodbyes.add(now, linked, held) => self.asked(now, DrainReason::GoingAway),
             _ => None,
         }
     }
 
     /// It has answered an upgrade with the header. `Some`: it begins to ask, for this reason.
-    pub(crate) fn asked_in_upgrade(&mut self, now: Time) -> Option<Reason> {
-        self.asked(now, Reason::Upgrade)
+    pub(crate) fn asked_in_upgrade(&mut self, now: Time) -> Option<DrainReason> {
+        self.asked(now, DrainReason::Upgrade)
     }
 
     /// A health check was good, with the header (`drain`) or without. `Some`: it begins to ask, for
     /// this reason.
-    pub(crate) fn answered(&mut self, drain: bool) -> Option<Reason> {
+    pub(crate) fn answered(&mut self, drain: bool) -> Option<DrainReason> {
         let begins = drain && self.reason().is_none();
         self.in_checks = drain;
-        begins.then_some(Reason::Health)
+        begins.then_some(DrainReason::Health)
     }
 
     /// Its checks were bad and are good again: another process stands there now. What its checks say
@@ -126,14 +132,14 @@ impl Asks {
     }
 
     /// Why it is to be drained; `None`: it does not ask.
-    pub(crate) fn reason(&self) -> Option<Reason> {
+    pub(crate) fn reason(&self) -> Option<DrainReason> {
         let in_sessions = self.in_sessions.as_ref().map(|request| request.reason);
-        in_sessions.or(self.in_checks.then_some(Reason::Health))
+        in_sessions.or(self.in_checks.then_some(DrainReason::Health))
     }
 
-    fn asked(&mut self, now: Time, reason: Reason) -> Option<Reason> {
+    fn asked(&mut self, now: Time, reason: DrainReason) -> Option<DrainReason> {
         let begins = self.reason().is_none();
-        let request = self.in_sessions.get_or_insert(Request { reason, last: now });
+        let request = self.in_sessions.get_or_insert(DrainRequest { reason, last: now });
         // Workers read the clock before they come here, and may come in another order.
         request.last = request.last.max(now);
         begins.then_some(reason)

@@ -1,35 +1,35 @@
 //! Leaving a backend that still works: a planned move, make before break.
 //!
 //! ```text
-//!            relocate          the next one is connected          alive, delivered, quiet
-//!   Linked ----------> Dialing -------------------------> Waiting -------------------------.
-//!                         |                                 |                              |
-//!                         |  there is none, or it           | patience is over             |
-//!                         |  fails at once                  v       the same               v
-//!                         |                              Holding ----------------------> Parting
-//!                         v                                 |                              |
-//!                       stays <-----------------------------'                              | its Close,
-//!                                  hold is over                                            | end, or time
-//!                                                                                          v
-//!                     Linked, to the next one <----- linked ------------------------- Crossing
+//!            relocate           the next one is connected            alive, delivered, quiet
+//!   Linked ----------> Preparing -------------------------> Quiescing ------------------------.
+//!                          |                                    |                             |
+//!                          |  there is none, or it              | patience is over            |
+//!                          |  fails at once                     v       the same              v
+//!                          |                                 Holding --------------------> Draining
+//!                          v                                    |                             |
+//!                        stays <--------------------------------'                             | its Close,
+//!                                      hold is over                                           | end, or time
+//!                                                                                             v
+//!                      Linked, to the next one <----- linked ---------------------------- CutOver
 //!
-//!   break before make   it begins in Waiting, and after Parting the next one is dialled as after a failure
-//!   dialled late        it begins in Waiting too, and the next one is dialled when it is ready; see `late`
-//!   begins anew         it begins in Waiting too; Pressing and the end are in `orphan`
-//!   force_at            Waiting becomes Holding; Holding parts without a quiet moment, and at its end even
+//!   break before make   it begins in Quiescing, and after Draining the next one is dialled as after a failure
+//!   dialled late        it begins in Quiescing too, and the next one is dialled when it is ready; see `late`
+//!   begins anew         it begins in Quiescing too; Pressing and the end are in `orphan`
+//!   force_at            Quiescing becomes Holding; Holding drains without a quiet moment, and at its end even
 //!                       without a Close, as in a failover
-//!   the old one fails   a failover, to the next one if it is connected (Crossing), else by a dial
+//!   the old one fails   a failover, to the next one if it is connected (CutOver), else by a dial
 //!   the client leaves   no move is wanted any more
 //! ```
 //!
-//! Up to Parting, traffic flows as before, but for the client's messages while they are held. The session
+//! Up to Draining, traffic flows as before, but for the client's messages while they are held. The session
 //! parts at a safepoint: between two messages both ways, everything acknowledged, a ping of this time
 //! answered; and at a quiet moment: no data either way for `quiet`, or for half as long again as the
 //! slowest answer of late. Then the old backend is told Close 1001, what it still says is relayed, and what
 //! the client says is kept for the next one.
 
 mod late;
-mod target;
+mod successor;
 
 use std::time::Duration;
 
@@ -38,11 +38,11 @@ use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::backend_link::backend_scanner;
-use super::{AckMode, Backend, Client, Commits, Event, Failure, Session, State};
+use super::{AckMode, BackendPhase, ClientPhase, Commits, Event, Failure, Session, Status};
 use late::Late;
-use target::Speech;
+use successor::SuccessorSpeech;
 
-pub(super) use target::Target;
+pub(super) use successor::Successor;
 
 /// Going away (RFC 6455, 7.4.1).
 pub(super) const GOING_AWAY: u16 = 1001;
@@ -58,7 +58,7 @@ pub struct Move {
 
 /// What became of a planned move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum MoveOutcome {
     /// The session has left its backend for another.
     Moved {
         /// It has left without a quiet moment: answers may be missing.
@@ -76,34 +76,34 @@ pub enum Outcome {
     Ended,
 }
 
-impl Outcome {
+impl MoveOutcome {
     /// Every one of them.
-    pub const ALL: [Outcome; 10] = [
-        Outcome::Moved { forced: false },
-        Outcome::Moved { forced: true },
-        Outcome::Reconnects,
-        Outcome::FailedOver,
-        Outcome::Closed,
-        Outcome::Ended,
-        Outcome::Stayed(Stay::Busy),
-        Outcome::Stayed(Stay::NoTarget),
-        Outcome::Stayed(Stay::TargetLost),
-        Outcome::Stayed(Stay::Asked),
+    pub const ALL: [MoveOutcome; 10] = [
+        MoveOutcome::Moved { forced: false },
+        MoveOutcome::Moved { forced: true },
+        MoveOutcome::Reconnects,
+        MoveOutcome::FailedOver,
+        MoveOutcome::Closed,
+        MoveOutcome::Ended,
+        MoveOutcome::Stayed(Stay::Busy),
+        MoveOutcome::Stayed(Stay::NoTarget),
+        MoveOutcome::Stayed(Stay::TargetLost),
+        MoveOutcome::Stayed(Stay::Asked),
     ];
 
     /// The word for logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
-            Outcome::Moved { forced: false } => "moved",
-            Outcome::Moved { forced: true } => "forced",
-            Outcome::Reconnects => "reconnected",
-            Outcome::FailedOver => "failed_over",
-            Outcome::Stayed(Stay::NoTarget) => "no_target",
-            Outcome::Stayed(Stay::TargetLost) => "target_lost",
-            Outcome::Stayed(Stay::Busy) => "busy",
-            Outcome::Stayed(Stay::Asked) => "called_off",
-            Outcome::Closed => "closed",
-            Outcome::Ended => "ended",
+            MoveOutcome::Moved { forced: false } => "moved",
+            MoveOutcome::Moved { forced: true } => "forced",
+            MoveOutcome::Reconnects => "reconnected",
+            MoveOutcome::FailedOver => "failed_over",
+            MoveOutcome::Stayed(Stay::NoTarget) => "no_target",
+            MoveOutcome::Stayed(Stay::TargetLost) => "target_lost",
+            MoveOutcome::Stayed(Stay::Busy) => "busy",
+            MoveOutcome::Stayed(Stay::Asked) => "called_off",
+            MoveOutcome::Closed => "closed",
+            MoveOutcome::Ended => "ended",
         }
     }
 }
@@ -123,11 +123,11 @@ pub enum Stay {
 
 /// A session that is to leave a working backend.
 #[derive(Debug)]
-pub(super) struct Departure {
+pub(super) struct Migration {
     order: Move,
-    stage: Stage,
+    stage: MigrationStage,
     /// The next backend, once it is connected.
-    target: Option<Target>,
+    successor: Option<Successor>,
     late: Late,
     /// Next backends that were lost.
     losses: u32,
@@ -145,19 +145,19 @@ pub(super) struct Departure {
 
 /// How far a move has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum MigrationStage {
     /// The next backend is to be dialled (`asked`: the driver does).
-    Dialing { asked: bool },
+    Preparing { asked: bool },
     /// A quiet moment is waited for, and everything flows.
-    Waiting { until: Time },
+    Quiescing { until: Time },
     /// The same, and the client's messages are held.
     Holding { since: Time, until: Time },
     /// No quiet moment has come, and the client is to be closed: the next one between two messages will do.
     Pressing { until: Time },
     /// The old backend was told Close. The client's messages are held since.
-    Parting { since: Time },
+    Draining { since: Time },
     /// It is left, and it is the next one's turn.
-    Crossing { outcome: Outcome },
+    CutOver { outcome: MoveOutcome },
 }
 
 // ---- what the driver orders ----
@@ -168,15 +168,15 @@ impl Session {
     /// [pinned](Session::pinned), has not settled after a failure, is on its way by another order, or
     /// is ending.
     pub fn relocate(&mut self, now: Time, order: Move) -> bool {
-        if let Some(departure) = self.underway.departure_mut() {
-            let same = departure.order.ticket == order.ticket;
+        if let Some(migration) = self.underway.migration_mut() {
+            let same = migration.order.ticket == order.ticket;
             if same {
-                departure.order = order;
+                migration.order = order;
             }
             return same;
         }
-        let linked = self.backend == Backend::Linked && matches!(self.state.client, Client::Open);
-        let free = self.goodbye().is_none()
+        let linked = self.backend == BackendPhase::Linked && matches!(self.state.client, ClientPhase::Open);
+        let free = self.closing().is_none()
             && !self.pinned()
             && !self.suspected()
             && !self.backend_link.writer.closing();
@@ -186,13 +186,13 @@ impl Session {
         let never = self.config.break_before_make || self.state.begins_anew;
         let late = if never || self.config.dial_ahead { Late::Never } else { Late::Resting };
         let stage = match never || late == Late::Resting {
-            true => Stage::Waiting { until: now + self.config.patience },
-            false => Stage::Dialing { asked: false },
+            true => MigrationStage::Quiescing { until: now + self.config.patience },
+            false => MigrationStage::Preparing { asked: false },
         };
-        self.underway.begin_departure(Departure {
+        self.underway.begin_migration(Migration {
             order,
             stage,
-            target: None,
+            successor: None,
             late,
             losses: 0,
             seen: self.data_seen(),
@@ -208,14 +208,14 @@ impl Session {
     /// No other backend wants it, or its own is well again: the session stays where it is, unless that
     /// was told Close already.
     pub fn remain(&mut self) {
-        if self.backend == Backend::Linked {
-            self.end_move(Outcome::Stayed(Stay::Asked));
+        if self.backend == BackendPhase::Linked {
+            self.end_move(MoveOutcome::Stayed(Stay::Asked));
         }
     }
 
     /// The ticket of the move that is under way.
     pub fn moving(&self) -> Option<u64> {
-        self.underway.departure().map(|departure| departure.order.ticket)
+        self.underway.migration().map(|migration| migration.order.ticket)
     }
 
     /// The session ends with its backend, and so cannot be moved.
@@ -226,8 +226,9 @@ impl Session {
     /// Leaves the backend at once, as if it had failed. False: there is none to leave, or the session
     /// is pinned or ending.
     pub fn fail_over(&mut self, now: Time) -> bool {
-        let can =
-            self.backend == Backend::Linked && matches!(self.state.client, Client::Open) && !self.pinned();
+        let can = self.backend == BackendPhase::Linked
+            && matches!(self.state.client, ClientPhase::Open)
+            && !self.pinned();
         if can {
             self.leave_backend(now, Failure::Ordered);
         }
@@ -239,113 +240,113 @@ impl Session {
 
 impl Session {
     /// The ticket of the move for which the next backend is to be dialled now.
-    pub(super) fn take_target(&mut self) -> Option<u64> {
-        let departure = self.underway.departure_mut()?;
-        if self.backend != Backend::Linked {
+    pub(super) fn take_successor(&mut self) -> Option<u64> {
+        let migration = self.underway.migration_mut()?;
+        if self.backend != BackendPhase::Linked {
             return None;
         }
-        let first = departure.stage == Stage::Dialing { asked: false };
+        let first = migration.stage == MigrationStage::Preparing { asked: false };
         if first {
-            departure.stage = Stage::Dialing { asked: true };
+            migration.stage = MigrationStage::Preparing { asked: true };
         }
-        (first || departure.take_late()).then_some(departure.order.ticket)
+        (first || migration.take_late()).then_some(migration.order.ticket)
     }
 
     /// Whether the driver should dial the next backend, or keep the connection to it.
-    pub fn wants_target(&self) -> bool {
+    pub fn wants_successor(&self) -> bool {
         self.underway
-            .departure()
-            .is_some_and(|departure| departure.target.is_some() || departure.is_dialled())
+            .migration()
+            .is_some_and(|migration| migration.successor.is_some() || migration.is_dialled())
     }
 
     /// The next backend is connected. False when the session does not want it any more; the driver drops
     /// it then.
-    pub fn handle_target_linked(&mut self, now: Time) -> bool {
+    pub fn handle_successor_linked(&mut self, now: Time) -> bool {
         let until = now + self.config.patience;
         let scan = backend_scanner(&self.config, self.state.deflate);
         let speech = match (self.commits().is_some(), self.adds_kind()) {
-            (true, _) => Speech::None,
-            (false, true) => Speech::Kinded,
-            (false, false) => Speech::Plain,
+            (true, _) => SuccessorSpeech::None,
+            (false, true) => SuccessorSpeech::Kinded,
+            (false, false) => SuccessorSpeech::Plain,
         };
         let told = self.commits().is_some();
-        let Some(departure) = self.underway.departure_mut() else { return false };
-        let first = departure.stage == Stage::Dialing { asked: true };
-        let wanted = departure.is_dialled();
+        let Some(migration) = self.underway.migration_mut() else { return false };
+        let first = migration.stage == MigrationStage::Preparing { asked: true };
+        let wanted = migration.is_dialled();
         if wanted {
-            departure.target = Some(Target::new(scan, speech));
+            migration.successor = Some(Successor::new(scan, speech));
         }
         if first {
             // A service must have heard that the session is to leave.
-            departure.alive &= !told;
-            departure.stage = Stage::Waiting { until };
+            migration.alive &= !told;
+            migration.stage = MigrationStage::Quiescing { until };
         } else if wanted {
-            departure.late = Late::Resting;
+            migration.late = Late::Resting;
         }
         wanted
     }
 
     /// No other backend takes the session.
-    pub fn handle_target_failed(&mut self) {
-        if self.underway.departure().is_some_and(|departure| departure.is_dialled()) {
-            self.end_move(Outcome::Stayed(Stay::NoTarget));
+    pub fn handle_successor_failed(&mut self) {
+        if self.underway.migration().is_some_and(|migration| migration.is_dialled()) {
+            self.end_move(MoveOutcome::Stayed(Stay::NoTarget));
         }
     }
 
     /// Whether to read the next backend.
-    pub fn listens_to_target(&self) -> bool {
-        self.target().is_some_and(Target::listens)
+    pub fn listens_to_successor(&self) -> bool {
+        self.successor().is_some_and(Successor::listens)
     }
 
     /// Takes bytes that were read from it.
-    pub fn handle_target(&mut self, input: &[u8]) {
-        if self.target_mut().is_some_and(|target| target.handle(input).is_err()) {
-            self.handle_target_lost();
+    pub fn handle_successor(&mut self, input: &[u8]) {
+        if self.successor_mut().is_some_and(|successor| successor.handle(input).is_err()) {
+            self.handle_successor_lost();
         }
     }
 
     /// Its connection is at its end or broken.
-    pub fn handle_target_lost(&mut self) {
-        let Some(departure) = self.underway.departure_mut().filter(|departure| departure.target.is_some())
+    pub fn handle_successor_lost(&mut self) {
+        let Some(migration) = self.underway.migration_mut().filter(|migration| migration.successor.is_some())
         else {
             return;
         };
-        match departure.stage {
+        match migration.stage {
             // There is no way back: another one is dialled.
-            Stage::Parting { .. } => departure.target = None,
-            Stage::Crossing { .. } => self.end_move(Outcome::FailedOver),
-            _ => self.target_lost(),
+            MigrationStage::Draining { .. } => migration.successor = None,
+            MigrationStage::CutOver { .. } => self.end_move(MoveOutcome::FailedOver),
+            _ => self.successor_lost(),
         }
     }
 
-    pub(super) fn target_transmit(&self) -> Gather<'_> {
+    pub(super) fn successor_transmit(&self) -> Gather<'_> {
         let mut gather = Gather::new();
-        if let Some(bytes) = self.target().map(Target::transmit).filter(|bytes| !bytes.is_empty()) {
+        if let Some(bytes) = self.successor().map(Successor::transmit).filter(|bytes| !bytes.is_empty()) {
             gather.add(bytes);
         }
         gather
     }
 
-    pub(super) fn target_written(&mut self, n: usize) {
-        if let Some(target) = self.target_mut() {
-            target.written(n);
+    pub(super) fn successor_written(&mut self, n: usize) {
+        if let Some(successor) = self.successor_mut() {
+            successor.written(n);
         }
     }
 
-    pub(super) fn target(&self) -> Option<&Target> {
-        self.underway.departure().and_then(|departure| departure.target.as_ref())
+    pub(super) fn successor(&self) -> Option<&Successor> {
+        self.underway.migration().and_then(|migration| migration.successor.as_ref())
     }
 
-    fn target_mut(&mut self) -> Option<&mut Target> {
-        self.underway.departure_mut().and_then(|departure| departure.target.as_mut())
+    fn successor_mut(&mut self) -> Option<&mut Successor> {
+        self.underway.migration_mut().and_then(|migration| migration.successor.as_mut())
     }
 
     /// Answers its pings, as long as the answer can be written before its turn comes.
-    pub(super) fn prepare_target(&mut self, entropy: &mut Entropy<'_>) {
-        if self.backend == Backend::Linked
-            && let Some(target) = self.target_mut()
+    pub(super) fn prepare_successor(&mut self, entropy: &mut Entropy<'_>) {
+        if self.backend == BackendPhase::Linked
+            && let Some(successor) = self.successor_mut()
         {
-            target.prepare(entropy);
+            successor.prepare(entropy);
         }
     }
 }
@@ -356,35 +357,38 @@ impl Session {
     /// Takes the steps whose time has come.
     pub(super) fn depart(&mut self, now: Time) {
         let Some(stage) = self.stage() else { return };
-        let open = matches!(self.state.client, Client::Open) && self.goodbye().is_none();
+        let open = matches!(self.state.client, ClientPhase::Open) && self.closing().is_none();
         match (stage, self.backend) {
-            (Stage::Parting { .. }, Backend::Parting { .. }) => {}
-            (Stage::Crossing { .. }, Backend::Waiting { .. } | Backend::Dialing) => {}
-            (Stage::Waiting { .. } | Stage::Pressing { .. }, Backend::Linked)
+            (MigrationStage::Draining { .. }, BackendPhase::Parting { .. }) => {}
+            (MigrationStage::CutOver { .. }, BackendPhase::Waiting { .. } | BackendPhase::Dialing) => {}
+            (MigrationStage::Quiescing { .. } | MigrationStage::Pressing { .. }, BackendPhase::Linked)
                 if open && self.state.begins_anew =>
             {
                 self.watch_traffic(now);
                 self.wait_to_close(now);
             }
-            (Stage::Dialing { .. } | Stage::Waiting { .. } | Stage::Holding { .. }, Backend::Linked)
-                if open =>
-            {
+            (
+                MigrationStage::Preparing { .. }
+                | MigrationStage::Quiescing { .. }
+                | MigrationStage::Holding { .. },
+                BackendPhase::Linked,
+            ) if open => {
                 self.watch_traffic(now);
                 self.wait_for_quiet(now);
             }
             // The client has left, or the session is being closed.
-            _ => self.end_move(Outcome::Ended),
+            _ => self.end_move(MoveOutcome::Ended),
         }
     }
 
     fn wait_for_quiet(&mut self, now: Time) {
-        if let Some(Stage::Waiting { until }) = self.stage() {
+        if let Some(MigrationStage::Quiescing { until }) = self.stage() {
             let patient = now < until && self.force_at().is_none_or(|at| now < at);
             if !patient
                 && self.parting_at().is_none_or(|at| now < at)
                 && self.backend_link.writer.hold(&self.state.ring)
             {
-                self.set_stage(Stage::Holding { since: now, until: now + self.config.hold });
+                self.set_stage(MigrationStage::Holding { since: now, until: now + self.config.hold });
             }
         }
         if self.parting_at().is_some_and(|at| at <= now) {
@@ -392,10 +396,10 @@ impl Session {
         }
         let forced = self.force_at().is_some_and(|at| at <= now);
         match self.stage() {
-            Some(Stage::Holding { .. }) if forced && self.safe() => self.part_or_dial(now, true),
-            Some(Stage::Holding { until, .. }) if until <= now => self.give_up_waiting(now, forced),
+            Some(MigrationStage::Holding { .. }) if forced && self.safe() => self.part_or_dial(now, true),
+            Some(MigrationStage::Holding { until, .. }) if until <= now => self.give_up_waiting(now, forced),
             // A message of the client's that does not end cannot be held.
-            Some(Stage::Waiting { until }) if until + self.config.hold <= now => {
+            Some(MigrationStage::Quiescing { until }) if until + self.config.hold <= now => {
                 self.give_up_waiting(now, forced)
             }
             _ => {}
@@ -404,13 +408,13 @@ impl Session {
 
     /// As [`Session::wait_for_quiet`], for a client that is closed. Nothing is held: nobody would get it.
     fn wait_to_close(&mut self, now: Time) {
-        if let Some(Stage::Waiting { until }) = self.stage()
+        if let Some(MigrationStage::Quiescing { until }) = self.stage()
             && until <= now
         {
-            self.set_stage(Stage::Pressing { until: now + self.config.hold });
+            self.set_stage(MigrationStage::Pressing { until: now + self.config.hold });
         }
         let due = match self.stage() {
-            Some(Stage::Pressing { until }) => until <= now || self.safe(),
+            Some(MigrationStage::Pressing { until }) => until <= now || self.safe(),
             _ => self.parting_at().is_some_and(|at| at <= now),
         };
         if due {
@@ -420,7 +424,7 @@ impl Session {
 
     fn give_up_waiting(&mut self, now: Time, forced: bool) {
         if !forced {
-            return self.end_move(Outcome::Stayed(Stay::Busy));
+            return self.end_move(MoveOutcome::Stayed(Stay::Busy));
         }
         self.force();
         self.leave_backend(now, Failure::Planned);
@@ -437,11 +441,11 @@ impl Session {
             .asked_for(now)
             .filter(|_| unknown)
             .and_then(|asked| most.checked_sub(asked));
-        let Some(departure) = self.underway.departure_mut() else { return };
-        if departure.seen != seen || busy {
-            (departure.seen, departure.quiet_since) = (seen, now);
+        let Some(migration) = self.underway.migration_mut() else { return };
+        if migration.seen != seen || busy {
+            (migration.seen, migration.quiet_since) = (seen, now);
         }
-        departure.answers_until = left.map(|left| now + left);
+        migration.answers_until = left.map(|left| now + left);
     }
 
     fn data_seen(&self) -> (u64, u64) {
@@ -451,26 +455,26 @@ impl Session {
 
     /// A message is under way. What the client says while it is held is not.
     fn message_open(&self) -> bool {
-        let held = matches!(self.stage(), Some(Stage::Holding { .. }));
+        let held = matches!(self.stage(), Some(MigrationStage::Holding { .. }));
         self.backend_link.scanner.message_open() || (self.client_link.scanner.message_open() && !held)
     }
 
     fn part(&mut self, now: Time, forced: bool) {
         let since = match self.stage() {
-            Some(Stage::Holding { since, .. }) => since,
+            Some(MigrationStage::Holding { since, .. }) => since,
             _ => now,
         };
         if forced {
             self.force();
         }
         self.backend_link.writer.part(&self.state.ring, &GOING_AWAY.to_be_bytes());
-        self.set_stage(Stage::Parting { since });
-        self.backend = Backend::Parting { until: now + self.config.close_timeout };
+        self.set_stage(MigrationStage::Draining { since });
+        self.backend = BackendPhase::Parting { until: now + self.config.close_timeout };
     }
 
     fn force(&mut self) {
-        if let Some(departure) = self.underway.departure_mut() {
-            departure.forced = true;
+        if let Some(migration) = self.underway.migration_mut() {
+            migration.forced = true;
         }
     }
 
@@ -484,7 +488,7 @@ impl Session {
         if !matches!(code, Some(1008 | 3000..=4999)) {
             return self.leave_backend(now, Failure::Planned);
         }
-        self.end_move(Outcome::Closed);
+        self.end_move(MoveOutcome::Closed);
         self.closed_by_application(now, code, payload);
         // It has had its Close already.
         self.backend_over();
@@ -494,81 +498,83 @@ impl Session {
     /// needs a turn among others like it, and dials.
     pub(super) fn cross(&mut self, now: Time, failure: Failure) {
         let suspected = self.suspected();
-        let Some(departure) = self.underway.departure_mut() else { return };
+        let Some(migration) = self.underway.migration_mut() else { return };
         let planned = failure == Failure::Planned;
-        let forced = departure.forced;
-        let (moved, failed) = (Outcome::Moved { forced }, Outcome::FailedOver);
-        if departure.target.as_ref().is_some_and(Target::idle) && !suspected {
-            departure.stage = Stage::Crossing { outcome: if planned { moved } else { failed } };
-            self.backend = Backend::Waiting { at: Some(now) };
+        let forced = migration.forced;
+        let (moved, failed) = (MoveOutcome::Moved { forced }, MoveOutcome::FailedOver);
+        if migration.successor.as_ref().is_some_and(Successor::idle) && !suspected {
+            migration.stage = MigrationStage::CutOver { outcome: if planned { moved } else { failed } };
+            self.backend = BackendPhase::Waiting { at: Some(now) };
         } else {
             // It was to dial only now, or would have dialled a moment ago.
-            let dials_now = planned && (self.config.break_before_make || departure.late != Late::Never);
+            let dials_now = planned && (self.config.break_before_make || migration.late != Late::Never);
             self.end_move(if dials_now { moved } else { failed });
         }
     }
 
     /// The next backend waits for its turn, which has come.
     pub(super) fn crossing(&self) -> bool {
-        matches!(self.stage(), Some(Stage::Crossing { .. }))
+        matches!(self.stage(), Some(MigrationStage::CutOver { .. }))
     }
 
     /// The next backend's turn has come.
-    pub(super) fn take_crossed(&mut self) -> Option<Target> {
-        let departure = if self.crossing() { self.underway.end_departure() } else { None }?;
-        if let Stage::Crossing { outcome } = departure.stage {
-            self.note(Event::MoveEnded { ticket: departure.order.ticket, outcome });
+    pub(super) fn take_crossed(&mut self) -> Option<Successor> {
+        let migration = if self.crossing() { self.underway.end_migration() } else { None }?;
+        if let MigrationStage::CutOver { outcome } = migration.stage {
+            self.note(Event::MoveEnded { ticket: migration.order.ticket, outcome });
         }
-        departure.target
+        migration.successor
     }
 
     /// No move is under way any more.
-    pub(super) fn end_move(&mut self, outcome: Outcome) {
-        let Some(departure) = self.underway.end_departure() else { return };
-        if matches!(departure.stage, Stage::Holding { .. }) {
+    pub(super) fn end_move(&mut self, outcome: MoveOutcome) {
+        let Some(migration) = self.underway.end_migration() else { return };
+        if matches!(migration.stage, MigrationStage::Holding { .. }) {
             self.backend_link.writer.flow();
         }
-        self.note(Event::MoveEnded { ticket: departure.order.ticket, outcome });
+        self.note(Event::MoveEnded { ticket: migration.order.ticket, outcome });
     }
 
     // ---- what is waited for ----
 
-    fn stage(&self) -> Option<Stage> {
-        self.underway.departure().map(|departure| departure.stage)
+    fn stage(&self) -> Option<MigrationStage> {
+        self.underway.migration().map(|migration| migration.stage)
     }
 
-    fn set_stage(&mut self, stage: Stage) {
-        if let Some(departure) = self.underway.departure_mut() {
-            departure.stage = stage;
+    fn set_stage(&mut self, stage: MigrationStage) {
+        if let Some(migration) = self.underway.migration_mut() {
+            migration.stage = stage;
         }
     }
 
     fn force_at(&self) -> Option<Time> {
-        self.underway.departure().and_then(|departure| departure.order.force_at)
+        self.underway.migration().and_then(|migration| migration.order.force_at)
     }
 
     /// A service is to be told that the session leaves it.
     pub(super) fn leaves_soon(&self) -> bool {
-        matches!(self.stage(), Some(Stage::Waiting { .. } | Stage::Holding { .. }))
+        matches!(self.stage(), Some(MigrationStage::Quiescing { .. } | MigrationStage::Holding { .. }))
     }
 
     /// A ping is due that shows whether the backend lives.
     pub(super) fn wants_proof(&self) -> bool {
-        let unproven = self.underway.departure().is_some_and(|departure| !departure.alive);
-        unproven && self.backend == Backend::Linked && !self.backend_link.writer.pinging()
+        let unproven = self.underway.migration().is_some_and(|migration| !migration.alive);
+        unproven && self.backend == BackendPhase::Linked && !self.backend_link.writer.pinging()
     }
 
     /// The backend has answered a ping.
     pub(super) fn proven(&mut self) {
-        if let Some(departure) = self.underway.departure_mut() {
-            departure.alive = true;
+        if let Some(migration) = self.underway.migration_mut() {
+            migration.alive = true;
         }
     }
 
     /// Nothing is under way: the backend has everything that it is to get, and has said nothing by half.
     fn safe(&self) -> bool {
-        let ready = self.underway.departure().is_some_and(|departure| {
-            departure.alive && !departure.dials_late() && departure.target.as_ref().is_none_or(Target::idle)
+        let ready = self.underway.migration().is_some_and(|migration| {
+            migration.alive
+                && !migration.dials_late()
+                && migration.successor.as_ref().is_none_or(Successor::idle)
         });
         let delivered = self.backend_link.writer.delivered(&self.state.ring)
             && !self.backend_link.writer.pinging()
@@ -578,10 +584,11 @@ impl Session {
 
     /// When the session parts if nothing more is said; `None` while something else is to come first.
     fn parting_at(&self) -> Option<Time> {
-        let departure = self.underway.departure().filter(|_| self.backend == Backend::Linked)?;
-        let waits = matches!(departure.stage, Stage::Waiting { .. } | Stage::Holding { .. });
-        let quiet_at = departure.quiet_since + self.quiet();
-        (waits && self.safe()).then(|| quiet_at.max(departure.answers_until.unwrap_or(quiet_at)))
+        let migration = self.underway.migration().filter(|_| self.backend == BackendPhase::Linked)?;
+        let waits =
+            matches!(migration.stage, MigrationStage::Quiescing { .. } | MigrationStage::Holding { .. });
+        let quiet_at = migration.quiet_since + self.quiet();
+        (waits && self.safe()).then(|| quiet_at.max(migration.answers_until.unwrap_or(quiet_at)))
     }
 
     /// How long nothing must be said. Half as long again as the slowest answer of late.
@@ -593,35 +600,37 @@ impl Session {
     /// Since when the client's messages are held.
     pub(super) fn held_since(&self) -> Option<Time> {
         match self.stage()? {
-            Stage::Holding { since, .. } | Stage::Parting { since } => Some(since),
+            MigrationStage::Holding { since, .. } | MigrationStage::Draining { since } => Some(since),
             _ => None,
         }
     }
 
     /// The session has left without a quiet moment, or does.
     pub(super) fn leaves_by_force(&self) -> bool {
-        self.underway.departure().is_some_and(|departure| departure.forced)
+        self.underway.migration().is_some_and(|migration| migration.forced)
     }
 
-    pub(super) fn departing_state(&self) -> Option<State> {
+    pub(super) fn departing_state(&self) -> Option<Status> {
         Some(match self.stage()? {
-            Stage::Dialing { .. } | Stage::Waiting { .. } | Stage::Pressing { .. } => State::Departing,
-            Stage::Holding { .. } => State::Holding,
-            Stage::Parting { .. } | Stage::Crossing { .. } => State::Parting,
+            MigrationStage::Preparing { .. }
+            | MigrationStage::Quiescing { .. }
+            | MigrationStage::Pressing { .. } => Status::Departing,
+            MigrationStage::Holding { .. } => Status::Holding,
+            MigrationStage::Draining { .. } | MigrationStage::CutOver { .. } => Status::Parting,
         })
     }
 
     /// When [`Session::depart`] has something to do, whatever happens until then.
-    pub(super) fn departure_at(&self) -> Option<Time> {
-        let next = match self.stage().filter(|_| self.backend == Backend::Linked)? {
-            Stage::Waiting { until } if self.state.begins_anew => [Some(until), None],
-            Stage::Pressing { until } => [Some(until), None],
+    pub(super) fn migration_at(&self) -> Option<Time> {
+        let next = match self.stage().filter(|_| self.backend == BackendPhase::Linked)? {
+            MigrationStage::Quiescing { until } if self.state.begins_anew => [Some(until), None],
+            MigrationStage::Pressing { until } => [Some(until), None],
             // What cannot be held yet is waited for, but not for ever.
-            Stage::Waiting { until } if !self.backend_link.writer.may_hold(&self.state.ring) => {
+            MigrationStage::Quiescing { until } if !self.backend_link.writer.may_hold(&self.state.ring) => {
                 [Some(until + self.config.hold), None]
             }
-            Stage::Waiting { until } => [Some(until), self.force_at()],
-            Stage::Holding { until, .. } => [Some(until), self.force_at().filter(|_| self.safe())],
+            MigrationStage::Quiescing { until } => [Some(until), self.force_at()],
+            MigrationStage::Holding { until, .. } => [Some(until), self.force_at().filter(|_| self.safe())],
             _ => [None; 2],
         };
         next.into_iter().flatten().chain(self.parting_at()).min()

@@ -5,7 +5,7 @@
 //! to be waited for, and with `dial_ahead` off none is dialled before.
 //!
 //! ```text
-//!   Waiting or Holding:   Resting ---- ready ----> Wanted --> Asked ----> connected: parts, if still ready
+//!   Quiescing or Holding: Resting ---- ready ----> Wanted --> Asked ----> connected: parts, if still ready
 //!                            ^                                  |            |
 //!                            '------ lost, up to LOSSES --------+------------'
 //!                                                  there is none: it stays
@@ -13,7 +13,7 @@
 
 use crate::time::Time;
 
-use super::{Departure, Outcome, Session, Stage, Stay};
+use super::{Migration, MigrationStage, MoveOutcome, Session, Stay};
 
 /// Next backends that one move may lose.
 const LOSSES: u32 = 3;
@@ -31,15 +31,15 @@ pub(super) enum Late {
     Asked,
 }
 
-impl Departure {
+impl Migration {
     /// A late dial is due, or under way.
     pub(super) fn dials_late(&self) -> bool {
-        self.target.is_none() && matches!(self.late, Late::Wanted | Late::Asked)
+        self.successor.is_none() && matches!(self.late, Late::Wanted | Late::Asked)
     }
 
     /// The driver dials the next backend.
     pub(super) fn is_dialled(&self) -> bool {
-        self.stage == Stage::Dialing { asked: true } || self.late == Late::Asked
+        self.stage == MigrationStage::Preparing { asked: true } || self.late == Late::Asked
     }
 
     /// The driver is to dial now, and is told so.
@@ -54,7 +54,7 @@ impl Departure {
     /// The next backend is lost, and there will be another. False: too many were lost.
     fn lose(&mut self) -> bool {
         self.losses += 1;
-        (self.target, self.late) = (None, Late::Resting);
+        (self.successor, self.late) = (None, Late::Resting);
         self.losses < LOSSES
     }
 }
@@ -62,19 +62,20 @@ impl Departure {
 impl Session {
     /// The session is ready to leave. If the next backend is to be dialled late, it is its turn.
     pub(super) fn part_or_dial(&mut self, now: Time, forced: bool) {
-        match self.underway.departure_mut() {
-            Some(departure) if departure.late == Late::Resting && departure.target.is_none() => {
-                departure.late = Late::Wanted;
+        match self.underway.migration_mut() {
+            Some(migration) if migration.late == Late::Resting && migration.successor.is_none() => {
+                migration.late = Late::Wanted;
             }
             _ => self.part(now, forced),
         }
     }
 
     /// The next backend was lost before the old one is left.
-    pub(super) fn target_lost(&mut self) {
-        let waits = matches!(self.stage(), Some(Stage::Waiting { .. } | Stage::Holding { .. }));
-        if !waits || !self.underway.departure_mut().is_some_and(|departure| departure.lose()) {
-            self.end_move(Outcome::Stayed(Stay::TargetLost));
+    pub(super) fn successor_lost(&mut self) {
+        let waits =
+            matches!(self.stage(), Some(MigrationStage::Quiescing { .. } | MigrationStage::Holding { .. }));
+        if !waits || !self.underway.migration_mut().is_some_and(|migration| migration.lose()) {
+            self.end_move(MoveOutcome::Stayed(Stay::TargetLost));
         }
     }
 }

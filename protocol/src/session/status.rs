@@ -2,11 +2,11 @@
 
 use super::ledger::Exceptions;
 use super::service::Commits;
-use super::{Backend, Cause, Client, Counts, End, Ledger, Session};
+use super::{BackendPhase, ClientPhase, Counts, EndCause, Ledger, Session, SessionEnd};
 
 /// Where a session stands, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum Status {
     /// Both sides are connected.
     Relaying,
     /// The client's connection is lost, and it may come back; the backend is connected.
@@ -31,59 +31,63 @@ pub enum State {
     Closing,
 }
 
-impl State {
+impl Status {
     /// The word for logs and the API.
     pub fn name(self) -> &'static str {
         match self {
-            State::Relaying => "relaying",
-            State::Detached => "detached",
-            State::Departing => "departing",
-            State::Holding => "holding",
-            State::Parting => "parting",
-            State::Waiting => "waiting",
-            State::Dialing => "dialing",
-            State::Replaying => "replaying",
-            State::Settling => "settling",
-            State::Orphaned => "orphaned",
-            State::Closing => "closing",
+            Status::Relaying => "relaying",
+            Status::Detached => "detached",
+            Status::Departing => "departing",
+            Status::Holding => "holding",
+            Status::Parting => "parting",
+            Status::Waiting => "waiting",
+            Status::Dialing => "dialing",
+            Status::Replaying => "replaying",
+            Status::Settling => "settling",
+            Status::Orphaned => "orphaned",
+            Status::Closing => "closing",
         }
     }
 }
 
 impl Session {
     /// Why the session ended, once nothing is left to do. Both sockets can be closed then.
-    pub fn ended(&self) -> Option<&End> {
-        let over = matches!((&self.state.client, self.backend), (Client::Over, Backend::Over));
+    pub fn ended(&self) -> Option<&SessionEnd> {
+        let over = matches!((&self.state.client, self.backend), (ClientPhase::Over, BackendPhase::Over));
         self.state.exceptions.as_ref().and_then(|e| e.end.as_ref()).filter(|_| over)
     }
 
     /// The session ends because its backend has failed.
     pub fn failed_with_backend(&self) -> bool {
         let end = self.state.exceptions.as_ref().and_then(|e| e.end.as_ref());
-        end.is_some_and(|end| end.cause == Cause::BackendFailed)
+        end.is_some_and(|end| end.cause == EndCause::BackendFailed)
     }
 
     /// Where the session stands.
-    pub fn state(&self) -> State {
+    pub fn status(&self) -> Status {
         match (self.backend, &self.state.client) {
-            (Backend::Waiting { .. }, _) => State::Waiting,
-            (Backend::Dialing, _) => State::Dialing,
-            (Backend::Parting { .. }, Client::Open) => State::Parting,
-            (Backend::Parting { .. }, _) => State::Closing,
-            (Backend::Over, _) if self.orphaned().is_some() => State::Orphaned,
-            (Backend::Closing { .. } | Backend::Over, _) => State::Closing,
-            (Backend::Linked, Client::Open) if self.away() && self.underway.departure().is_none() => {
-                State::Detached
+            (BackendPhase::Waiting { .. }, _) => Status::Waiting,
+            (BackendPhase::Dialing, _) => Status::Dialing,
+            (BackendPhase::Parting { .. }, ClientPhase::Open) => Status::Parting,
+            (BackendPhase::Parting { .. }, _) => Status::Closing,
+            (BackendPhase::Over, _) if self.orphaned().is_some() => Status::Orphaned,
+            (BackendPhase::Closing { .. } | BackendPhase::Over, _) => Status::Closing,
+            (BackendPhase::Linked, ClientPhase::Open)
+                if self.away() && self.underway.migration().is_none() =>
+            {
+                Status::Detached
             }
-            (Backend::Linked, Client::Open) => self.departing_state().unwrap_or_else(|| self.linked_state()),
-            (Backend::Linked, _) => State::Closing,
+            (BackendPhase::Linked, ClientPhase::Open) => {
+                self.departing_state().unwrap_or_else(|| self.linked_state())
+            }
+            (BackendPhase::Linked, _) => Status::Closing,
         }
     }
 
     /// Both sides are connected, nothing but relaying goes on, and everything is written: time alone
     /// or a socket can bring anything new.
     pub fn at_ease(&self) -> bool {
-        let plain = matches!((&self.state.client, self.backend), (Client::Open, Backend::Linked));
+        let plain = matches!((&self.state.client, self.backend), (ClientPhase::Open, BackendPhase::Linked));
         let written =
             self.state.down.waiting() == 0 && self.backend_link.writer.all_written(&self.state.ring);
         plain
@@ -95,7 +99,7 @@ impl Session {
 
     /// Bytes that the session keeps for its two directions.
     pub fn buffered(&self) -> usize {
-        let held = self.target().map_or(0, |target| target.held.buffered());
+        let held = self.successor().map_or(0, |successor| successor.held.buffered());
         let service = self.commits().map_or(0, Commits::buffered) + self.backend_link.buffered();
         self.state.ring.len() + self.state.down.buffered() + held + service
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use steadfast_protocol::time::Time;
 
-use super::{State, WEIGHT_MAX};
+use super::{BackendState, WEIGHT_MAX};
 use crate::config::settings::{self, Outlier};
-use crate::upstream::balance::Standing;
-use crate::upstream::health::agent::{self, Admin, Operating, Score};
-use crate::upstream::health::asks::Asks;
+use crate::upstream::balance::CandidateTrust;
+use crate::upstream::health::agent::{self, AgentAdmin, Operating, Score};
 use crate::upstream::health::circuit::{Change, Circuit};
-use crate::upstream::health::vitals::{Vitals, ramp};
+use crate::upstream::health::drain_requests::DrainRequests;
+use crate::upstream::health::tracker::{HealthTracker, ramp};
 
 /// A weight of one, in the unit in which shares are computed.
 const WHOLE: u32 = 1000;
@@ -29,7 +29,7 @@ pub(crate) struct Rules {
 
 /// A backend's share, as it is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Share {
+pub(crate) struct BackendShare {
     pub(crate) weight: u32,
     pub(crate) backup: bool,
     pub(crate) max_sessions: Option<usize>,
@@ -44,7 +44,7 @@ pub(crate) struct Adjustment {
 
 /// What an operator, or an operation, has made of a backend. It outlives reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Duty {
+pub(crate) enum AdminState {
     /// It gets sessions.
     Ready,
     /// It is to be emptied: no new sessions, and those that are there move.
@@ -55,21 +55,21 @@ pub(crate) enum Duty {
 
 /// What changes.
 #[derive(Debug)]
-pub(super) struct Condition {
+pub(super) struct BackendStatus {
     pub(super) rules: Rules,
-    pub(super) configured: Share,
+    pub(super) configured: BackendShare,
     pub(super) adjusted: Adjustment,
-    pub(super) agent: agent::Standing,
-    pub(super) duty: Duty,
-    pub(super) vitals: Vitals,
+    pub(super) agent: agent::AgentStanding,
+    pub(super) admin_state: AdminState,
+    pub(super) health: HealthTracker,
     pub(super) circuit: Circuit,
-    pub(super) asks: Asks,
+    pub(super) drain_requests: DrainRequests,
     penalty: Penalty,
     /// Since when its share grows again.
     pub(super) recovered: Option<Time>,
     /// It no longer belongs to its pool.
     pub(super) removed: bool,
-    pub(super) state: State,
+    pub(super) state: BackendState,
     pub(super) since: Time,
     pub(super) why: String,
 }
@@ -81,22 +81,22 @@ struct Penalty {
     in_a_row: u32,
 }
 
-impl Condition {
+impl BackendStatus {
     /// Of a backend of which nothing is known.
-    pub(super) fn new(configured: Share, rules: Rules, now: Time) -> Condition {
-        Condition {
+    pub(super) fn new(configured: BackendShare, rules: Rules, now: Time) -> BackendStatus {
+        BackendStatus {
             rules,
             configured,
             adjusted: Adjustment::default(),
-            agent: agent::Standing::default(),
-            duty: Duty::Ready,
-            vitals: Vitals::new(),
+            agent: agent::AgentStanding::default(),
+            admin_state: AdminState::Ready,
+            health: HealthTracker::new(),
             circuit: Circuit::new(),
-            asks: Asks::default(),
+            drain_requests: DrainRequests::default(),
             penalty: Penalty::default(),
             recovered: None,
             removed: false,
-            state: if configured.weight == 0 { State::Off } else { State::Up },
+            state: if configured.weight == 0 { BackendState::Off } else { BackendState::Up },
             since: now,
             why: "new".to_owned(),
         }
@@ -108,38 +108,42 @@ impl Condition {
         self.circuit.linked(now);
     }
 
-    pub(super) fn find_state(&self) -> State {
+    pub(super) fn find_state(&self) -> BackendState {
         if self.removed {
-            State::Removed
-        } else if !self.vitals.is_up() || self.agent_says_down() {
-            State::Down
-        } else if self.duty == Duty::Disabled {
-            State::Disabled
-        } else if self.duty == Duty::Draining || self.agent.admin == Admin::Drain {
+            BackendState::Removed
+        } else if !self.health.is_up() || self.agent_says_down() {
+            BackendState::Down
+        } else if self.admin_state == AdminState::Disabled {
+            BackendState::Disabled
+        } else if self.admin_state == AdminState::Draining || self.agent.admin == AgentAdmin::Drain {
             // Before an ejection: one that is ejected still gets sessions as a last resort.
-            State::Draining
+            BackendState::Draining
         } else if self.share() == 0 {
-            State::Off
+            BackendState::Off
         } else if self.circuit.opened_until().is_some() {
-            State::Ejected
+            BackendState::Ejected
         } else if self.circuit.name() == "half_open" {
-            State::HalfOpen
+            BackendState::HalfOpen
         } else {
-            State::Up
+            BackendState::Up
         }
     }
 
     /// Maintenance is for the operator to end, not for sessions to sit through.
     pub(super) fn agent_says_down(&self) -> bool {
-        self.agent.operating == Operating::Down || self.agent.admin == Admin::Maint
+        self.agent.operating == Operating::Down || self.agent.admin == AgentAdmin::Maint
     }
 
-    pub(super) fn standing(&self) -> Option<Standing> {
+    pub(super) fn standing(&self) -> Option<CandidateTrust> {
         match self.state {
-            State::Up => Some(Standing::Sound),
-            State::HalfOpen if self.circuit.admits() => Some(Standing::Sound),
-            State::HalfOpen | State::Ejected => Some(Standing::Ejected),
-            State::Off | State::Draining | State::Disabled | State::Down | State::Removed => None,
+            BackendState::Up => Some(CandidateTrust::Sound),
+            BackendState::HalfOpen if self.circuit.admits() => Some(CandidateTrust::Sound),
+            BackendState::HalfOpen | BackendState::Ejected => Some(CandidateTrust::Ejected),
+            BackendState::Off
+            | BackendState::Draining
+            | BackendState::Disabled
+            | BackendState::Down
+            | BackendState::Removed => None,
         }
     }
 
@@ -223,9 +227,9 @@ impl Score {
     }
 }
 
-impl From<&settings::Backend> for Share {
-    fn from(backend: &settings::Backend) -> Share {
-        let settings::Backend { weight, backup, max_sessions, .. } = *backend;
-        Share { weight, backup, max_sessions }
+impl From<&settings::BackendSettings> for BackendShare {
+    fn from(backend: &settings::BackendSettings) -> BackendShare {
+        let settings::BackendSettings { weight, backup, max_sessions, .. } = *backend;
+        BackendShare { weight, backup, max_sessions }
     }
 }

@@ -43,16 +43,16 @@ const RECENT_MAX: usize = 64;
 
 /// What has hung up on whom, in one pool.
 #[derive(Debug, Default)]
-pub(crate) struct Killers {
+pub(crate) struct RequestQuarantine {
     /// Secret, so that nobody is taken for somebody else on purpose.
     hasher: RandomState,
-    table: Mutex<Table>,
+    table: Mutex<KillerTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct KillerTable {
     suspects: HashMap<Asker, Vec<Kill>>,
-    recent: VecDeque<Failure>,
+    recent: VecDeque<DialFailed>,
 }
 
 /// Who asks, and for what: the client's address, the addresses that proxies have named, and the path.
@@ -64,7 +64,7 @@ struct Asker {
 
 /// One upgrade request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Request {
+pub(crate) struct UpgradeRequest {
     asker: Asker,
     /// The same when its client tries again.
     whole: u64,
@@ -87,31 +87,31 @@ pub(crate) struct Span {
 struct Kill {
     backend: usize,
     name: String,
-    request: Request,
+    request: UpgradeRequest,
     span: Span,
 }
 
 /// A dial that failed.
 #[derive(Debug)]
-struct Failure {
+struct DialFailed {
     backend: usize,
     /// `None`: that of a session, whose request was good once.
-    request: Option<Request>,
+    request: Option<UpgradeRequest>,
     span: Span,
     hung_up: bool,
 }
 
 /// What follows from a hang-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Judgement {
-    pub(crate) verdict: Verdict,
+pub(crate) struct HangupJudgement {
+    pub(crate) verdict: HangupVerdict,
     /// Requests that were held to be killers, and are not any more, since others fare alike.
     pub(crate) acquitted: usize,
 }
 
 /// What a hang-up says of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum HangupVerdict {
     /// It was good once, as that of a session, and is not judged.
     Known,
     /// Others fare alike at this backend.
@@ -122,16 +122,16 @@ pub(crate) enum Verdict {
     Killer(Vec<String>),
 }
 
-impl Killers {
+impl RequestQuarantine {
     /// Returns what tells this request from others. `since`: its search for a backend began then.
     pub(crate) fn request(
         &self,
         (client, handshake): (IpAddr, &Handshake),
         session: &str,
         since: Time,
-    ) -> Request {
+    ) -> UpgradeRequest {
         let (whole, session) = (self.hasher.hash_one(handshake), self.hasher.hash_one(session));
-        Request { asker: self.asker(client, handshake), whole, session, since }
+        UpgradeRequest { asker: self.asker(client, handshake), whole, session, since }
     }
 
     fn asker(&self, client: IpAddr, handshake: &Handshake) -> Asker {
@@ -165,40 +165,40 @@ impl Killers {
     }
 
     /// A dial of `backend` has failed in another way than by a hang-up. `None`: that of a session.
-    pub(crate) fn failed(&self, now: Time, backend: usize, request: Option<Request>) {
+    pub(crate) fn failed(&self, now: Time, backend: usize, request: Option<UpgradeRequest>) {
         let span = Span { begun: now, ended: now };
-        self.table().remember(now, Failure { backend, request, span, hung_up: false });
+        self.table().remember(now, DialFailed { backend, request, span, hung_up: false });
     }
 
     /// A backend has hung up on this request. `None`: that of a session.
     pub(crate) fn hung_up(
         &self,
         (backend, name): (usize, &str),
-        request: Option<Request>,
+        request: Option<UpgradeRequest>,
         span: Span,
-    ) -> Judgement {
-        let failure = Failure { backend, request, span, hung_up: true };
+    ) -> HangupJudgement {
+        let failure = DialFailed { backend, request, span, hung_up: true };
         let kill = request.map(|request| Kill { backend, name: name.to_owned(), request, span });
         let mut table = self.table();
         let acquitted = table.excuse(&failure);
         let verdict = match kill {
-            None => Verdict::Known,
-            Some(kill) if table.is_excused(&kill) => Verdict::Excused,
+            None => HangupVerdict::Known,
+            Some(kill) if table.is_excused(&kill) => HangupVerdict::Excused,
             Some(kill) => table.suspect(kill),
         };
         table.remember(span.ended, failure);
-        Judgement { verdict, acquitted }
+        HangupJudgement { verdict, acquitted }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, KillerTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl KillerTable {
     /// Takes back what was held against others, if this failure speaks for them. Returns how many of them
     /// were held to be killers.
-    fn excuse(&mut self, failure: &Failure) -> usize {
+    fn excuse(&mut self, failure: &DialFailed) -> usize {
         let mut acquitted = 0;
         for request in self.recent.iter().filter_map(|other| other.request) {
             let Some(kills) = self.suspects.get_mut(&request.asker) else { continue };
@@ -215,16 +215,16 @@ impl Table {
     /// Whether a failure speaks for this kill. Since the same asker was hung up on there before, it may have
     /// killed the backend then, and that this could not be reached is the consequence.
     fn is_excused(&self, kill: &Kill) -> bool {
-        let own = |other: &&Failure| {
+        let own = |other: &&DialFailed| {
             let asker = other.request.map(|request| request.asker);
             other.hung_up && other.backend == kill.backend && asker == Some(kill.request.asker)
         };
         let since = self.recent.iter().filter(own).map(|other| other.span.ended).min();
-        let counts = |other: &Failure| other.hung_up || since.is_none_or(|since| other.span.ended < since);
+        let counts = |other: &DialFailed| other.hung_up || since.is_none_or(|since| other.span.ended < since);
         self.recent.iter().any(|other| other.excuses(kill) && counts(other))
     }
 
-    fn remember(&mut self, now: Time, failure: Failure) {
+    fn remember(&mut self, now: Time, failure: DialFailed) {
         self.recent.retain(|other| now.since(other.span.ended) <= RECENT);
         if self.recent.len() >= RECENT_MAX {
             self.recent.pop_front();
@@ -232,19 +232,19 @@ impl Table {
         self.recent.push_back(failure);
     }
 
-    fn suspect(&mut self, kill: Kill) -> Verdict {
+    fn suspect(&mut self, kill: Kill) -> HangupVerdict {
         let (asker, now) = (kill.request.asker, kill.span.ended);
         self.make_room(asker, now);
         let kills = self.suspects.entry(asker).or_default();
         kills.retain(|other| now.since(other.span.ended) < MEMORY);
         // What was under way at once may have met one misfortune; and a third changes nothing.
         if kills.len() >= KILLS || kills.iter().any(|other| other.span.gap(kill.span).is_zero()) {
-            return Verdict::Suspect;
+            return HangupVerdict::Suspect;
         }
         kills.push(kill);
         match kills.len() {
-            KILLS => Verdict::Killer(kills.iter().map(|kill| kill.name.clone()).collect()),
-            _ => Verdict::Suspect,
+            KILLS => HangupVerdict::Killer(kills.iter().map(|kill| kill.name.clone()).collect()),
+            _ => HangupVerdict::Suspect,
         }
     }
 
@@ -261,7 +261,7 @@ impl Table {
     }
 }
 
-impl Failure {
+impl DialFailed {
     /// Whether the backend failed another request shortly before or after, and not at the same time. A
     /// backend that died of the request is not there afterwards, so then only a hang-up counts.
     fn excuses(&self, kill: &Kill) -> bool {
