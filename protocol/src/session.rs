@@ -36,7 +36,7 @@
 //! backend was dialled with the client's own handshake.
 //!
 //! The files beside this one hold parts of the same machine: `opening` begins it, `state` outlives it, `reading` and
-//! `status` are more of its inputs and outputs, `command` and `event` what the driver is asked and told,
+//! `status` are more of its inputs and outputs, `report` what the driver is asked and told,
 //! `backend_link` and `client_link` what belongs to one connection, `underway` what goes on besides relaying.
 //! `failover` leaves a backend and takes the next, `migration` leaves one that works, `ending` says goodbye,
 //! `deadlines` knows what may last how long, `silence` judges a backend that says nothing, `client_link` also whether a
@@ -45,11 +45,9 @@
 
 mod backend_link;
 mod client_link;
-mod command;
 mod config;
 mod deadlines;
 mod ending;
-mod event;
 mod failover;
 #[cfg(debug_assertions)]
 mod invariants;
@@ -58,6 +56,7 @@ mod migration;
 mod opening;
 mod orphan;
 mod reading;
+mod report;
 mod resume;
 mod service;
 mod silence;
@@ -78,18 +77,15 @@ use crate::websocket::frame::Opcode;
 use crate::websocket::scanner::{Control, Data, Item};
 use crate::websocket::violation::Violation;
 
-pub use command::{Command, Dial};
 pub use config::{AckMode, Codes, Config};
-pub use ending::{EndCause, SessionEnd};
-pub use event::Event;
-pub use failover::{DialFailure, Failure};
 pub use ledger::{Counts, Ledger};
-pub use migration::{Move, MoveOutcome, Stay};
 pub use opening::{ClientKind, Opening};
-pub use service::ServiceBreach;
+pub use report::{
+    Command, Dial, DialFailure, EndCause, Event, Failure, Move, MoveOutcome, ServiceBreach, SessionEnd,
+    Status, Stay,
+};
 pub use silence::{Evidence, Judgement};
 pub use state::SessionState;
-pub use status::Status;
 
 use backend_link::BackendLink;
 use client_link::ClientLink;

@@ -46,6 +46,11 @@ impl std::ops::Add<Duration> for Time {
     }
 }
 
+/// Since when a message is open.
+pub(crate) fn open_since(before: Option<Time>, now: Time, ended: bool, open: bool) -> Option<Time> {
+    open.then(|| before.filter(|_| !ended).unwrap_or(now))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

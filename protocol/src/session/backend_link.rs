@@ -2,6 +2,7 @@
 //! hand.
 
 mod timers;
+mod unanswered;
 
 use crate::buffer::ring::Ring;
 use crate::relay::upstream::UpstreamWriter;
@@ -9,15 +10,14 @@ use crate::steadfast_v1::kind_byte::AddKind;
 use crate::time::Time;
 use crate::websocket::scanner::{FrameSender, Scanner};
 
-use super::ledger::Unanswered;
-use super::resume::ResumableSession;
 use super::service::ServiceLink;
 use super::silence::Proof;
-use super::state::SessionState;
 use super::{AckMode, Config};
 use timers::BackendTimers;
 
-pub(super) use timers::{SlowestAnswer, TICK, ticks};
+use unanswered::Unanswered;
+
+pub(super) use timers::SlowestAnswer;
 
 /// What an envelope may take besides a message and a capsule.
 const ENVELOPE: u32 = 1024;
@@ -48,17 +48,29 @@ struct BackendShim {
     kinds: AddKind,
 }
 
+/// What a connection to a backend takes from the session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BackendTerms<'a> {
+    pub(super) ring: &'a Ring,
+    /// Messages that the client was sent before.
+    pub(super) heard: u64,
+    /// permessage-deflate is agreed.
+    pub(super) deflate: bool,
+    /// The client may come back.
+    pub(super) returns: bool,
+    /// Messages for the client have the kind byte.
+    pub(super) kinds: bool,
+}
+
 impl BackendLink {
     /// A backend is connected that gets what is in the ring.
-    pub(super) fn new(config: &Config, state: &SessionState, now: Time) -> BackendLink {
-        let (ring, heard) = (&state.ring, state.down.messages());
-        let returning = state.shim.as_ref().and_then(|shim| shim.returning.as_ref());
-        let kinds = returning.is_some_and(ResumableSession::kinds);
+    pub(super) fn new(config: &Config, terms: BackendTerms<'_>, now: Time) -> BackendLink {
+        let BackendTerms { ring, heard, deflate, returns, kinds } = terms;
         let service = (config.ack == AckMode::Shim).then(ServiceLink::default);
         let own = service.is_some() || kinds;
         BackendLink {
-            scanner: backend_scanner(config, state.deflate),
-            writer: UpstreamWriter::new(ring, returning.is_some()),
+            scanner: backend_scanner(config, deflate),
+            writer: UpstreamWriter::new(ring, returns),
             timers: BackendTimers::new(now),
             unanswered: Unanswered::new(now, ring.base_seq(), heard),
             pongs: config.ack != AckMode::None,

@@ -2,14 +2,16 @@
 //! hand.
 
 mod life;
+mod returning;
 mod timers;
 
 use crate::time::Time;
 use crate::websocket::scanner::{FrameSender, Scanner};
 
 use super::Config;
-use super::resume::ReturningLink;
 use timers::ClientTimers;
+
+pub(super) use returning::{ClientSpeech, ReturningLink, ShimLink};
 
 /// One connection of a client.
 #[derive(Debug)]

@@ -2,12 +2,8 @@
 
 use crate::time::Time;
 
-use super::{BackendPhase, ClientPhase, EndCause, Failure, Session};
-
-/// Since when a message is open.
-pub(super) fn open_since(before: Option<Time>, now: Time, ended: bool, open: bool) -> Option<Time> {
-    open.then(|| before.filter(|_| !ended).unwrap_or(now))
-}
+use super::report::{EndCause, Failure};
+use super::{BackendPhase, ClientPhase, Session};
 
 impl Session {
     /// When [`Session::advance`] must be called again, whatever happens until then.

@@ -4,80 +4,8 @@ use crate::steadfast_v1::kind_byte::AddKind;
 use crate::time::Time;
 use crate::websocket::frame::{Opcode, close_payload};
 
-use super::{BackendPhase, ClientPhase, Closing, ClosingWords, Failure, MoveOutcome, Session};
-
-/// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndCause {
-    /// The client said Close.
-    ClientClose,
-    /// The client's connection ended without one.
-    ClientGone,
-    /// The backend said Close, as the application decided.
-    BackendClose,
-    /// The backend failed and sessions do not outlive it.
-    BackendFailed,
-    /// No backend could be reached in time.
-    Deadline,
-    /// Every backend refused the session.
-    Refused,
-    /// A message killed every backend.
-    Poison,
-    /// The client broke the protocol or a limit.
-    ProtocolClient,
-    /// The backend sent a message over the limit.
-    ProtocolBackendTooBig,
-    /// The client took nothing of what waited for it.
-    ClientStall,
-    /// The client answered no ping.
-    ClientTimeout,
-    /// Two backends in turn read a message and then nothing more.
-    Stalled,
-    /// A message of the client stayed open too long.
-    SlowMessage,
-    /// The broker ends.
-    Shutdown,
-    /// Somebody asked for it.
-    Aborted,
-    /// The client did not come back in time.
-    ResumeExpired,
-    /// The backend was left, and the client's conversation ends with it: it is to reconnect.
-    Reconnect,
-}
-
-impl EndCause {
-    /// The word for logs and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            EndCause::ClientClose => "client_close",
-            EndCause::ClientGone => "client_gone",
-            EndCause::BackendClose => "backend_close",
-            EndCause::BackendFailed => "backend_failed",
-            EndCause::Deadline => "deadline",
-            EndCause::Refused => "refused",
-            EndCause::Poison => "poison",
-            EndCause::ProtocolClient => "protocol_client",
-            EndCause::ProtocolBackendTooBig => "protocol_backend_too_big",
-            EndCause::ClientStall => "client_stall",
-            EndCause::ClientTimeout => "client_timeout",
-            EndCause::Stalled => "stalled",
-            EndCause::SlowMessage => "slow_message",
-            EndCause::Shutdown => "shutdown",
-            EndCause::Aborted => "aborted",
-            EndCause::ResumeExpired => "resume_expired",
-            EndCause::Reconnect => "reconnect",
-        }
-    }
-}
-
-/// How a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionEnd {
-    /// The first thing that made it end.
-    pub cause: EndCause,
-    /// The close code that was said first, if one was.
-    pub code: Option<u16>,
-}
+use super::report::{EndCause, Failure, MoveOutcome, SessionEnd};
+use super::{BackendPhase, ClientPhase, Closing, ClosingWords, Session};
 
 /// The code of a Close's payload (RFC 6455, 5.5.1); `None` for an empty one.
 pub(super) fn close_code(payload: &[u8]) -> Option<u16> {

@@ -9,7 +9,7 @@ use crate::steadfast_v1::client_wire::Reason;
 use crate::time::Time;
 
 use super::backend_link::{BackendLink, SlowestAnswer};
-use super::client_link::ClientLink;
+use super::client_link::{ClientLink, ReturningLink};
 use super::resume::ResumableSession;
 use super::service::Commits;
 use super::state::{SessionState, ShimState};
@@ -89,10 +89,15 @@ impl Session {
     /// A session with new connections of both sides.
     pub(super) fn of(state: SessionState, config: Arc<Config>, now: Time) -> Session {
         let returning = state.shim.as_ref().and_then(|shim| shim.returning.as_ref());
-        let client = ClientLink::new(&config, state.deflate, returning.map(ResumableSession::link), now);
+        let client = ClientLink::new(
+            &config,
+            state.deflate,
+            returning.map(|returning| ReturningLink::new(returning.kinds())),
+            now,
+        );
         Session {
             client_link: client,
-            backend_link: BackendLink::new(&config, &state, now),
+            backend_link: BackendLink::new(&config, state.backend_terms(), now),
             backend: BackendPhase::Linked,
             memory_short: false,
             due: now,

@@ -24,7 +24,8 @@ use crate::entropy::Entropy;
 use crate::time::Time;
 
 use super::migration::GOING_AWAY;
-use super::{BackendPhase, ClientPhase, EndCause, Event, Failure, MoveOutcome, Session};
+use super::report::{EndCause, Event, Failure, MoveOutcome};
+use super::{BackendPhase, ClientPhase, Session};
 
 /// How soon the driver is asked again whether there is room.
 const LOOK: Duration = Duration::from_millis(100);

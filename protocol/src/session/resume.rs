@@ -15,31 +15,21 @@
 
 mod tokens;
 
-use std::time::Duration;
-
 use crate::relay::resume_buffer::ResumeBuffer;
 use crate::steadfast_v1::client_wire::{
     FromBroker, FromClient, Reason, Resume, Standing, Watermarks, Welcome,
 };
-use crate::steadfast_v1::kind_byte::{AddKind, BadFrame, Kinded, Strip};
+use crate::steadfast_v1::kind_byte::{AddKind, BadFrame, Kinded};
 use crate::steadfast_v1::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
 use crate::time::Time;
 use crate::websocket::frame::{Opcode, close_frame, data_frame};
 use crate::websocket::scanner::Data;
 
-use super::client_link::ClientLink;
-use super::{ClientPhase, EndCause, Session};
+use super::client_link::{ClientLink, ClientSpeech, ReturningLink, ShimLink};
+use super::report::EndCause;
+use super::{ClientPhase, Session};
 
 use tokens::Tokens;
-
-/// So long after it has changed, at the latest, is a client told how far its messages have come.
-const ACK_DELAY: Duration = Duration::from_millis(50);
-
-/// And after so many bytes of them at the latest.
-const ACK_BYTES: u64 = 64 * 1024;
-
-/// It is told with a message down, if it was not told so shortly before.
-const ACK_RIDES: Duration = Duration::from_millis(5);
 
 /// While memory is short, a client that may have acknowledged something is read in so many bytes.
 const TIGHT_READ: usize = 4096;
@@ -66,43 +56,6 @@ struct ShimClient {
     told: Watermarks,
 }
 
-/// What belongs to one connection of a client that may come back, or to the time between two.
-#[derive(Debug, Default)]
-pub(super) struct ReturningLink {
-    /// There is none; the session is kept until then.
-    away_until: Option<Time>,
-    speech: ClientSpeech,
-}
-
-/// How its client speaks.
-#[derive(Debug)]
-enum ClientSpeech {
-    /// As any client does. A ping with this seq is out, whose pong says what has come to it.
-    Plain { asked: Option<u64> },
-    /// `steadfast.v1`.
-    Shim(ShimLink),
-}
-
-/// One connection of a client that links the shim.
-#[derive(Debug, Default)]
-struct ShimLink {
-    strip: Strip,
-    /// Position in the up stream when it was told how far its messages have come.
-    told_at: u64,
-    /// When it was told that last on a message's way, or by itself.
-    told_when: Option<Time>,
-    /// When it must be told again.
-    tell_at: Option<Time>,
-    /// It has asked.
-    asked: bool,
-}
-
-impl Default for ClientSpeech {
-    fn default() -> Self {
-        ClientSpeech::Plain { asked: None }
-    }
-}
-
 impl ResumableSession {
     pub(super) fn plain() -> ResumableSession {
         ResumableSession { shim: None, last: false }
@@ -116,22 +69,6 @@ impl ResumableSession {
     /// Messages for the client have the kind byte.
     pub(super) fn kinds(&self) -> bool {
         self.shim.is_some()
-    }
-
-    /// What its next connection has of its own.
-    pub(super) fn link(&self) -> ReturningLink {
-        let speech =
-            if self.kinds() { ClientSpeech::Shim(ShimLink::default()) } else { ClientSpeech::default() };
-        ReturningLink { away_until: None, speech }
-    }
-}
-
-impl ReturningLink {
-    fn shim(&mut self) -> Option<&mut ShimLink> {
-        match &mut self.speech {
-            ClientSpeech::Shim(link) => Some(link),
-            ClientSpeech::Plain { .. } => None,
-        }
     }
 }
 
@@ -274,7 +211,7 @@ impl Session {
     /// What has come by halves is begun anew on the next connection, and a Close is said again.
     fn lose_connection(&mut self, now: Time) {
         self.state.ring.drop_open();
-        let link = self.returning().map(ResumableSession::link);
+        let link = self.returning().map(|returning| ReturningLink::new(returning.kinds()));
         self.client_link = ClientLink::new(&self.config, false, link, now);
         if let ClientPhase::Told { until, .. } = &mut self.state.client {
             *until = None;
@@ -488,21 +425,5 @@ impl Session {
         if let Some(kept) = self.state.down.kept_mut() {
             kept.say(frame);
         }
-    }
-}
-
-impl ShimLink {
-    /// `waits`: messages for it wait to be written, so that the news can go with them.
-    fn is_due(&mut self, now: Time, news: bool, at: u64, waits: bool) -> bool {
-        if self.asked {
-            return true;
-        }
-        if !news {
-            return false;
-        }
-        let tell_at = *self.tell_at.get_or_insert(now + ACK_DELAY);
-        // News that go with every message cost more than they tell.
-        let rides = waits && self.told_when.is_none_or(|told| now.since(told) >= ACK_RIDES);
-        rides || tell_at <= now || at - self.told_at >= ACK_BYTES
     }
 }

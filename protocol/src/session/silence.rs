@@ -25,7 +25,8 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-use super::{BackendPhase, Command, EndCause, Event, Failure, ServiceBreach, Session};
+use super::report::{Command, EndCause, Event, Failure, ServiceBreach};
+use super::{BackendPhase, Session};
 
 /// What is known besides of a backend that says nothing to this session.
 #[derive(Debug, Clone, Copy)]

@@ -15,11 +15,12 @@ use crate::buffer::ring::Ring;
 use crate::relay::downstream::DownstreamWriter;
 use crate::time::Time;
 
-use super::backend_link::SlowestAnswer;
+use super::backend_link::{BackendTerms, SlowestAnswer};
 use super::ledger::Exceptions;
+use super::report::Failure;
 use super::resume::ResumableSession;
 use super::service::Commits;
-use super::{AckMode, ClientPhase, Config, Failure, Session};
+use super::{AckMode, ClientPhase, Config, Session};
 
 /// A session without scanners, pings, timers and sockets: [`Session::restore`](super::Session::restore) makes a
 /// session of it again, in another process if need be. The client's upgrade request, which the next backend must
@@ -82,6 +83,18 @@ impl Session {
 }
 
 impl SessionState {
+    /// What the next connection to a backend takes from it.
+    pub(super) fn backend_terms(&self) -> BackendTerms<'_> {
+        let returning = self.shim.as_ref().and_then(|shim| shim.returning.as_ref());
+        BackendTerms {
+            ring: &self.ring,
+            heard: self.down.messages(),
+            deflate: self.deflate,
+            returns: returning.is_some(),
+            kinds: returning.is_some_and(ResumableSession::kinds),
+        }
+    }
+
     fn forget_times(&mut self, now: Time, config: &Config) {
         if let ClientPhase::Told { until, .. } = &mut self.client {
             *until = None;

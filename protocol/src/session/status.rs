@@ -1,54 +1,9 @@
 //! Where a session stands, and what it has come to so far.
 
 use super::ledger::Exceptions;
+use super::report::{EndCause, SessionEnd, Status};
 use super::service::Commits;
-use super::{BackendPhase, ClientPhase, Counts, EndCause, Ledger, Session, SessionEnd};
-
-/// Where a session stands, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// Both sides are connected.
-    Relaying,
-    /// The client's connection is lost, and it may come back; the backend is connected.
-    Detached,
-    /// Both sides are connected, and the session is to leave its backend.
-    Departing,
-    /// The same, and the client's messages are held until nothing is under way.
-    Holding,
-    /// The backend was told Close, since the session leaves it.
-    Parting,
-    /// The backend has failed; the next dial is to come.
-    Waiting,
-    /// A backend is being dialled.
-    Dialing,
-    /// A new backend is getting the unacknowledged messages.
-    Replaying,
-    /// It has them, and must last `stable` yet.
-    Settling,
-    /// The backend was left, and the client, whose conversation ends with it, is to be closed.
-    Orphaned,
-    /// A Close was said by one side.
-    Closing,
-}
-
-impl Status {
-    /// The word for logs and the API.
-    pub fn name(self) -> &'static str {
-        match self {
-            Status::Relaying => "relaying",
-            Status::Detached => "detached",
-            Status::Departing => "departing",
-            Status::Holding => "holding",
-            Status::Parting => "parting",
-            Status::Waiting => "waiting",
-            Status::Dialing => "dialing",
-            Status::Replaying => "replaying",
-            Status::Settling => "settling",
-            Status::Orphaned => "orphaned",
-            Status::Closing => "closing",
-        }
-    }
-}
+use super::{BackendPhase, ClientPhase, Counts, Ledger, Session};
 
 impl Session {
     /// Why the session ended, once nothing is left to do. Both sockets can be closed then.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::failover::Episode;
 use super::migration::Migration;
-use super::{Command, Event};
+use super::report::{Command, Event};
 
 /// A failover, a move, and what the driver is yet to hear: one pointer while there is none of them.
 #[derive(Debug, Default)]

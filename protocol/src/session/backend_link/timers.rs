@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::time::Time;
-
-use super::super::deadlines::open_since;
+use crate::time::{Time, open_since};
 
 /// The times of one connection.
 #[derive(Debug)]

@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::time::Time;
 use crate::websocket::frame::Opcode;
 
-use super::super::{ClientPhase, Command, EndCause, Session};
+use super::super::{ClientPhase, Session};
+use crate::session::report::{Command, EndCause};
 
 /// So many pings may be out at once.
 const MOST: usize = 8;

@@ -1,8 +1,7 @@
 //! When things last happened on a client's connection.
 
-use crate::time::Time;
+use crate::time::{Time, open_since};
 
-use super::super::deadlines::open_since;
 use super::life::ClientLife;
 
 /// The times of one connection.

@@ -5,8 +5,8 @@
 
 use crate::time::Time;
 
-use super::super::{EndCause, Session};
-use super::Failure;
+use super::super::Session;
+use crate::session::report::{EndCause, Failure};
 
 /// What the backends of an episode have said when they left.
 #[derive(Debug, Default)]

@@ -13,7 +13,8 @@
 
 use crate::time::Time;
 
-use super::{Migration, MigrationStage, MoveOutcome, Session, Stay};
+use super::{Migration, MigrationStage, Session};
+use crate::session::report::{MoveOutcome, Stay};
 
 /// Next backends that one move may lose.
 const LOSSES: u32 = 3;

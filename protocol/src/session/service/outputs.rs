@@ -7,7 +7,7 @@ use crate::steadfast_v1::service_wire::Outputs;
 use crate::websocket::scanner::Data;
 
 use super::super::Session;
-use super::ServiceBreach;
+use crate::session::report::ServiceBreach;
 
 /// Up to so many bytes, an output's header and payload are put together before they go on.
 const JOINED: usize = 4096;

@@ -2,7 +2,7 @@
 
 use crate::time::Time;
 
-use super::Session;
+use crate::session::Session;
 
 /// Something that the driver is to do. None is an event: what happened is told by [`Session::poll_event`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Session {
             .or_else(|| self.take_dial(now).map(Command::Dial))
     }
 
-    pub(super) fn ask(&mut self, command: Command) {
+    pub(in crate::session) fn ask(&mut self, command: Command) {
         self.underway.ask(command);
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::websocket::violation::Violation;
 
-use super::{Failure, MoveOutcome, ServiceBreach, Session};
+use super::{Failure, MoveOutcome, ServiceBreach};
+use crate::session::Session;
 
 /// Something that happened, for the log and the metrics. None asks for anything: that is what
 /// [`Session::poll_command`] does.
@@ -60,7 +61,7 @@ impl Session {
         self.underway.take_event()
     }
 
-    pub(super) fn note(&mut self, event: Event) {
+    pub(in crate::session) fn note(&mut self, event: Event) {
         self.underway.note(event);
     }
 }

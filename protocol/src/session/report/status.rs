@@ -1,0 +1,47 @@
+//! Where a session stands.
+
+/// Where a session stands, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Both sides are connected.
+    Relaying,
+    /// The client's connection is lost, and it may come back; the backend is connected.
+    Detached,
+    /// Both sides are connected, and the session is to leave its backend.
+    Departing,
+    /// The same, and the client's messages are held until nothing is under way.
+    Holding,
+    /// The backend was told Close, since the session leaves it.
+    Parting,
+    /// The backend has failed; the next dial is to come.
+    Waiting,
+    /// A backend is being dialled.
+    Dialing,
+    /// A new backend is getting the unacknowledged messages.
+    Replaying,
+    /// It has them, and must last `stable` yet.
+    Settling,
+    /// The backend was left, and the client, whose conversation ends with it, is to be closed.
+    Orphaned,
+    /// A Close was said by one side.
+    Closing,
+}
+
+impl Status {
+    /// The word for logs and the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Relaying => "relaying",
+            Status::Detached => "detached",
+            Status::Departing => "departing",
+            Status::Holding => "holding",
+            Status::Parting => "parting",
+            Status::Waiting => "waiting",
+            Status::Dialing => "dialing",
+            Status::Replaying => "replaying",
+            Status::Settling => "settling",
+            Status::Orphaned => "orphaned",
+            Status::Closing => "closing",
+        }
+    }
+}
