@@ -115,7 +115,10 @@ take() {
 count_unfinished() {
     local theme
     for theme; do
-        grep -q " $theme\$" "$work/times" || fail "$theme did not come to its end"
+        if ! grep -q " $theme\$" "$work/times"; then
+            cat "$work/log-$theme" || true
+            fail "$theme did not come to its end"
+        fi
     done
 }
 
