@@ -83,10 +83,14 @@ start() {
     started+=($!)
 }
 
+# Brokers that are asked to end wait for their sessions; they are asked once.
 end_started() {
     local group
     for group in "${started[@]}"; do
-        kill -- "-$group" 2>/dev/null || true
+        if kill -- "-$group" 2>/dev/null; then
+            sleep 1
+            kill -KILL -- "-$group" 2>/dev/null || true
+        fi
     done
 }
 
