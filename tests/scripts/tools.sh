@@ -1,34 +1,33 @@
 # shellcheck shell=bash
-# Installs what `./test` needs and keeps account of what cannot be had. Sourced at the root of the tree; what is not
-# a package of the system goes to .tools/ and to tests/third_party/node_modules/.
+# Installs what `./test` needs and keeps account of what cannot be had, in files of the folder $work. Sourced at the
+# root of the tree; what is not a package of the system goes to .tools/ and to tests/third_party/node_modules/.
 
-DENY_VERSION=0.20.2
-FUZZ_VERSION=0.13.2
-
-notes=()
-skipped=()
+: "${work:?the folder of accounts}"
 # Programs of the system that users have no path to by themselves, such as dnsmasq, included.
 export PATH="$PWD/.tools/bin:$PATH:/usr/sbin"
 
 # What is as it should be, though less than it could be.
 note() {
-    notes+=("$1")
+    echo "$1" >>"$work/notes"
 }
 
 # What should have been done and was not.
 skip() {
-    skipped+=("$1")
+    echo "$1" >>"$work/left-out"
 }
 
 have() {
     command -v "$1" >/dev/null
 }
 
-install_tools() {
+# What everything else begins with.
+install_basics() {
     install_components
     install_packages
-    install_cargo_tool cargo-deny "$DENY_VERSION"
-    install_cargo_tool cargo-fuzz "$FUZZ_VERSION"
+}
+
+# What the end-to-end tests talk with.
+install_peers() {
     install_ws
     install_websockets
     install_autobahn
@@ -58,6 +57,14 @@ install_packages() {
         command=${pair%%:*}
         have "$command" || skip "$command is missing and apt-get could not install it: ${pair##*:}"
     done
+}
+
+install_deny() {
+    install_cargo_tool cargo-deny 0.20.2
+}
+
+install_fuzz() {
+    install_cargo_tool cargo-fuzz 0.13.2
 }
 
 # Built without optimization: that is three times faster, and they have little to do.
