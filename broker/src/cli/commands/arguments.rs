@@ -189,7 +189,7 @@ pub struct Leaving {
     pub name: Option<String>,
 
     /// Only the session with this id
-    #[arg(long, value_name = "ID", conflicts_with = "Pace")]
+    #[arg(long, value_name = "ID", conflicts_with = "PaceArguments")]
     pub session: Option<String>,
 }
 
