@@ -132,15 +132,15 @@ impl Hosted {
             let mut moved = self.take_client(ground) | self.poll_dial(ground, processes);
             moved |= self.poll_successor(ground, processes);
             if self.ends_here(ground) {
-                continue;
+                return true;
             }
             moved |= self.read_client(ground);
             if self.ends_here(ground) {
-                continue;
+                return true;
             }
             moved |= self.read_link(ground);
             if self.ends_here(ground) {
-                continue;
+                return true;
             }
             if settled && !moved {
                 self.stirred = false;
@@ -151,12 +151,12 @@ impl Hosted {
             self.machine.advance(ground.now, &mut || dice.next());
             moved |= unread && self.machine.wants_backend();
             if self.ends_here(ground) {
-                continue;
+                return true;
             }
             self.let_go_of_client(ground);
             moved |= self.write(ground);
             if self.ends_here(ground) {
-                continue;
+                return true;
             }
             moved |= self.follow(ground);
             self.note_pause(ground);

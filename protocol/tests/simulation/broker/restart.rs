@@ -38,8 +38,12 @@ impl Hosted {
             drop_hard(ground, arrival.conn, End::Far);
         }
         (self.dialing, self.breach, self.due, self.judged, self.told) = (None, None, None, false, false);
+        // What had come to its end stays there.
+        let ends = self.is_ending(ground.now);
         self.away_until = Some(ground.now + self.window);
-        ground.truth(self.session).left();
+        let truth = ground.truth(self.session);
+        truth.over |= ends;
+        truth.left();
         let nothing = Session::new(Arc::clone(&self.config), ground.now, Opening::default());
         let state = std::mem::replace(&mut self.machine, nothing).into_state();
         self.machine = Session::restore(state, Arc::clone(&self.config), ground.now);
