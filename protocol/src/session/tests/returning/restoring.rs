@@ -193,3 +193,21 @@ fn again_and_again() {
         assert_eq!(heard(&mut rig), ["mthird"]);
     }
 }
+
+/// When they were, nobody knows by another process's clock.
+#[test]
+fn deaths_of_before_count_no_more() {
+    for (restores, suspect) in [(false, true), (true, false)] {
+        let mut rig = shim_with(|config| config.poison_deaths = 2);
+        rig.client_says("mone");
+        rig.backend_dies();
+        rig.link_next();
+        if restores {
+            rig.restore();
+            rig.link_next();
+        }
+        rig.backend_dies();
+        rig.dial();
+        assert_eq!(rig.dials.last().map(|(_, dial)| dial.suspect), Some(suspect), "restores: {restores}");
+    }
+}
