@@ -93,7 +93,7 @@ impl BackendView {
 
 /// A backend to add.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub(super) struct Addition {
     url: String,
     name: Option<String>,
@@ -105,7 +105,7 @@ pub(super) struct Addition {
 
 /// What to change of a backend.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub(super) struct Patch {
     weight: Option<Weight>,
     /// `null` lifts the limit, so it is told from absence.

@@ -21,7 +21,7 @@ struct ListenerView {
 
 /// Which listener; without this all are meant.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub(super) struct ListenerChoice {
     listener: Option<String>,
 }

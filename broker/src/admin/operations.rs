@@ -36,7 +36,7 @@ type OperationAnswer = (Extension<Concerns>, Json<Value>);
 
 /// How an operation is to go about it. Each kind of request takes some of these.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub(super) struct OperationOrder {
     rate: Option<u32>,
     concurrency: Option<usize>,

@@ -92,7 +92,7 @@ impl From<&Entry> for SessionView {
 
 /// Why to close a session, in a Close frame (RFC 6455, 5.5.1).
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a JSON object")]
 pub(super) struct CloseRequest {
     code: u16,
     reason: String,

@@ -66,3 +66,17 @@ async fn whatever_is_wrong_is_said_in_json() {
     let path = format!("/api/v1/sessions/{}/abort", "0".repeat(32));
     sentence(&post(&broker, &path, KIND, &long).await, 413, "invalid");
 }
+
+/// Who reads the answer does not know how the broker calls its types.
+#[tokio::test]
+async fn a_body_of_another_kind_is_told_what_is_expected() {
+    let backend = Backend::start("a", "").await;
+    let broker = Broker::over(&[&backend]).start().await;
+    let abort = format!("/api/v1/sessions/{}/abort", "0".repeat(32));
+    for path in
+        ["/api/v1/pause", "/api/v1/pools/default/backends/a/drain", "/api/v1/pools/default/backends", &abort]
+    {
+        let said = sentence(&post(&broker, path, KIND, "7").await, 400, "invalid");
+        assert!(said.contains("expected a JSON object"), "{path}: {said}");
+    }
+}
