@@ -195,15 +195,10 @@ fn text(lines: &[Line]) -> String {
     for line in lines {
         let mut cells = vec![line.row.title(0), number(line.counted as f64, 0)];
         cells.extend(line.medians().into_iter().map(|each| number(each, 0)));
-        cells.extend(ratio_cell(&line.ratios()));
+        cells.extend(table::ratio(&line.ratios(), 3));
         rows.push(cells);
     }
     table::align(&rows)
-}
-
-fn ratio_cell(ratios: &[f64]) -> Option<String> {
-    let (low, high) = (stats::quantile(ratios, 0.0)?, stats::quantile(ratios, 1.0)?);
-    Some(format!("{:.3} ({low:.3}-{high:.3})", stats::median(ratios)?))
 }
 
 fn report(lines: &[Line]) -> serde_json::Value {

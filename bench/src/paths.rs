@@ -218,17 +218,12 @@ fn text(lines: &[Line]) -> String {
             cells.push(cell(stats::median(&rates), 1));
             cells.extend([0.0, 1.0].map(|quantile| cell(stats::quantile(&rates, quantile), 1)));
             if *through == Through::Steadfast {
-                cells.extend(ratio_cell(&line.ratios()));
+                cells.extend(table::ratio(&line.ratios(), 2));
             }
             rows.push(cells);
         }
     }
     table::align(&rows)
-}
-
-fn ratio_cell(ratios: &[f64]) -> Option<String> {
-    let (low, high) = (stats::quantile(ratios, 0.0)?, stats::quantile(ratios, 1.0)?);
-    Some(format!("{:.2} ({low:.2}-{high:.2})", stats::median(ratios)?))
 }
 
 fn report(lines: &[Line]) -> serde_json::Value {

@@ -1,5 +1,7 @@
 //! Plain text in columns.
 
+use crate::stats;
+
 /// Lays rows out in columns: the first to the left, all others to the right, two blanks between. The
 /// first row holds the headings.
 pub(crate) fn align(rows: &[Vec<String>]) -> String {
@@ -23,6 +25,13 @@ fn line(row: &[String], widths: &[usize]) -> String {
     line.truncate(line.trim_end().len());
     line.push('\n');
     line
+}
+
+/// Ratios of several rounds: their median, the lowest and the highest. `None` without any.
+pub(crate) fn ratio(ratios: &[f64], decimals: usize) -> Option<String> {
+    let (low, high) = (stats::quantile(ratios, 0.0)?, stats::quantile(ratios, 1.0)?);
+    let median = stats::median(ratios)?;
+    Some(format!("{median:.decimals$} ({low:.decimals$}-{high:.decimals$})"))
 }
 
 /// A number with so many decimals and its thousands apart.

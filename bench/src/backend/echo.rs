@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::commits::Commits;
 use super::pace::Pace;
-use crate::wire::control::{CODE_NONE, Control, Gather};
+use crate::wire::control::{Control, Gather, put_close};
 use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
 
 /// What a client must not say.
@@ -186,17 +186,11 @@ impl<'a> Echo<'a> {
     }
 
     fn answer_control(&mut self, control: Control, now: Instant, answers: &mut Vec<u8>) {
-        match control {
-            Control::Ping(payload) => frame::put_frame(answers, frame::PONG, None, &payload),
-            Control::Pong => {}
-            Control::Close(code) => {
-                // Behind our own Close nothing counts.
-                self.commit(now, answers);
-                let payload = code.to_be_bytes();
-                let sent = if code == CODE_NONE { &[] } else { payload.as_slice() };
-                frame::put_frame(answers, frame::CLOSE, None, sent);
-                self.closed = true;
-            }
+        if let Some(code) = control.answer(None, answers) {
+            // Behind our own Close nothing counts.
+            self.commit(now, answers);
+            put_close(answers, code);
+            self.closed = true;
         }
     }
 }

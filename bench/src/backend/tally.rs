@@ -1,7 +1,7 @@
 //! What a counting server answers, without sockets and clock: nothing to binary messages, and their count
 //! to a text.
 
-use crate::wire::control::{CODE_NONE, Control, Gather};
+use crate::wire::control::{Control, Gather, put_close};
 use crate::wire::count::Count;
 use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
 
@@ -59,14 +59,9 @@ impl Tally {
     }
 
     fn answer_control(&mut self, control: Control, answers: &mut Vec<u8>) {
-        match control {
-            Control::Ping(payload) => frame::put_frame(answers, frame::PONG, None, &payload),
-            Control::Pong => {}
-            Control::Close(code) => {
-                let payload = if code == CODE_NONE { Vec::new() } else { code.to_be_bytes().to_vec() };
-                frame::put_frame(answers, frame::CLOSE, None, &payload);
-                self.closed = true;
-            }
+        if let Some(code) = control.answer(None, answers) {
+            put_close(answers, code);
+            self.closed = true;
         }
     }
 }

@@ -7,7 +7,7 @@ use steadfast_protocol::steadfast_v1::client_wire::MESSAGE;
 
 use super::conversation::Conversation;
 use super::{Dialect, MASK};
-use crate::wire::control::{Control, Gather};
+use crate::wire::control::Gather;
 use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
 
 /// Bytes at the front of each message that name it: its number and its connection's.
@@ -146,12 +146,9 @@ impl Checker {
             match (piece, self.header) {
                 (Piece::Start(header), _) => self.start(header)?,
                 (Piece::Payload { bytes, last }, Some(header)) if header.is_control() => {
-                    match self.control.take(&header, bytes, last) {
-                        Some(Control::Ping(payload)) => {
-                            frame::put_frame(queue, frame::PONG, Some(MASK), &payload);
-                        }
-                        Some(Control::Close(code)) => return Err(Wrong::Closed(code)),
-                        Some(Control::Pong) | None => {}
+                    let control = self.control.take(&header, bytes, last);
+                    if let Some(code) = control.and_then(|control| control.answer(Some(MASK), queue)) {
+                        return Err(Wrong::Closed(code));
                     }
                 }
                 (Piece::Payload { bytes, last }, Some(header)) if header.opcode == frame::TEXT => {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MASK;
 use crate::link::Link;
-use crate::wire::control::{Control, Gather, NORMAL};
+use crate::wire::control::{Gather, NORMAL};
 use crate::wire::count::Count;
 use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
 
@@ -122,12 +122,9 @@ impl Hearing {
             match (piece, self.header) {
                 (Piece::Start(header), _) => self.start(header)?,
                 (Piece::Payload { bytes, last }, Some(header)) if header.is_control() => {
-                    match self.control.take(&header, bytes, last) {
-                        Some(Control::Ping(payload)) => {
-                            frame::put_frame(queue, frame::PONG, Some(MASK), &payload);
-                        }
-                        Some(Control::Close(code)) => return Err(Wrong::Closed(code)),
-                        Some(Control::Pong) | None => {}
+                    let control = self.control.take(&header, bytes, last);
+                    if let Some(code) = control.and_then(|control| control.answer(Some(MASK), queue)) {
+                        return Err(Wrong::Closed(code));
                     }
                 }
                 (Piece::Payload { bytes, last }, _) => {

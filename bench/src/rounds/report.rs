@@ -240,11 +240,10 @@ fn median_cell(results: &[Result], metric: &Metric) -> String {
 }
 
 fn ratio_cell(ratios: &[f64]) -> String {
-    let ends = stats::quantile(ratios, 0.0).zip(stats::quantile(ratios, 1.0));
-    match (stats::median(ratios), ends) {
-        (Some(median), Some((low, high))) if ratios.len() > 1 => format!("{median:.2} ({low:.2}-{high:.2})"),
-        (Some(median), _) => number(median, 2),
-        (None, _) => NONE.to_owned(),
+    match ratios {
+        [] => NONE.to_owned(),
+        [only] => number(*only, 2),
+        ratios => table::ratio(ratios, 2).unwrap_or_default(),
     }
 }
 

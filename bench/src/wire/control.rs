@@ -20,6 +20,25 @@ pub(crate) enum Control {
     Close(u16),
 }
 
+impl Control {
+    /// Answers a ping into `queue`, and returns the code of a Close, whose answer is left to the caller.
+    pub(crate) fn answer(self, mask: Option<[u8; 4]>, queue: &mut Vec<u8>) -> Option<u16> {
+        match self {
+            Control::Ping(payload) => frame::put_frame(queue, frame::PONG, mask, &payload),
+            Control::Pong => {}
+            Control::Close(code) => return Some(code),
+        }
+        None
+    }
+}
+
+/// Appends a server's Close with this code; [`CODE_NONE`]: without one.
+pub(crate) fn put_close(queue: &mut Vec<u8>, code: u16) {
+    let payload = code.to_be_bytes();
+    let payload = if code == CODE_NONE { &[] } else { payload.as_slice() };
+    frame::put_frame(queue, frame::CLOSE, None, payload);
+}
+
 /// Gathers one control frame at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Gather {

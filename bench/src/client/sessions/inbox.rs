@@ -2,7 +2,7 @@
 //! it. An answer is the message itself, behind the name of its backend (which may be empty).
 
 use crate::client::MASK;
-use crate::wire::control::{CODE_ABNORMAL, Control, Gather};
+use crate::wire::control::{CODE_ABNORMAL, Gather};
 use crate::wire::frame::{self, Header, Piece, Reader};
 
 /// Bytes at the front of each message: its number and its session's.
@@ -98,12 +98,7 @@ impl Inbox {
         last: bool,
         queue: &mut Vec<u8>,
     ) -> Option<News> {
-        match self.control.take(&header?, bytes, last)? {
-            Control::Ping(payload) => frame::put_frame(queue, frame::PONG, Some(MASK), &payload),
-            Control::Close(code) => return Some(News::Closed(code)),
-            Control::Pong => {}
-        }
-        None
+        self.control.take(&header?, bytes, last)?.answer(Some(MASK), queue).map(News::Closed)
     }
 
     fn judge(&mut self) -> News {
