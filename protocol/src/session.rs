@@ -480,23 +480,23 @@ impl Session {
     }
 
     fn commits(&self) -> Option<&Commits> {
-        self.state.shim.as_ref().and_then(|shim| shim.commits.as_ref())
+        self.state.commits()
     }
 
     fn commits_mut(&mut self) -> Option<&mut Commits> {
-        self.state.shim.as_mut().and_then(|shim| shim.commits.as_mut())
+        self.state.commits_mut()
     }
 
     fn returning(&self) -> Option<&ResumableSession> {
-        self.state.shim.as_ref().and_then(|shim| shim.returning.as_ref())
+        self.state.returning()
     }
 
     fn returning_mut(&mut self) -> Option<&mut ResumableSession> {
-        self.state.shim.as_mut().and_then(|shim| shim.returning.as_mut())
+        self.state.returning_mut()
     }
 
     fn closing(&self) -> Option<&Closing> {
-        self.state.exceptions.as_ref().and_then(|exceptions| exceptions.closing.as_ref())
+        self.state.closing()
     }
 
     fn closing_mut(&mut self) -> Option<&mut Closing> {

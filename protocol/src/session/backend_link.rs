@@ -14,7 +14,6 @@ use super::service::ServiceLink;
 use super::silence::Proof;
 use super::{AckMode, Config};
 use timers::BackendTimers;
-
 use unanswered::Unanswered;
 
 pub(super) use timers::SlowestAnswer;

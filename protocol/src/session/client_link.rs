@@ -23,17 +23,12 @@ pub(super) struct ClientLink {
 }
 
 impl ClientLink {
-    /// A client is connected.
-    pub(super) fn new(
-        config: &Config,
-        deflate: bool,
-        returning: Option<ReturningLink>,
-        now: Time,
-    ) -> ClientLink {
+    /// A client is connected. `kinds`: whether its messages have kinds, if it may come back.
+    pub(super) fn new(config: &Config, deflate: bool, kinds: Option<bool>, now: Time) -> ClientLink {
         ClientLink {
             scanner: Scanner::new(FrameSender::Client, config.message_limit, deflate),
             timers: ClientTimers::new(now),
-            returning: returning.map(Box::new),
+            returning: kinds.map(ReturningLink::new).map(Box::new),
         }
     }
 }

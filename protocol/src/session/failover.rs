@@ -442,8 +442,7 @@ impl Session {
         {
             return;
         }
-        let closing = self.state.exceptions.as_ref().and_then(|exceptions| exceptions.closing.as_ref());
-        if let Some(ClosingWords::Close(payload)) = closing.map(|closing| &closing.words) {
+        if let Some(ClosingWords::Close(payload)) = self.state.closing().map(|closing| &closing.words) {
             self.backend_link.writer.close(&self.state.ring, payload);
         }
     }

@@ -9,7 +9,6 @@ use crate::steadfast_v1::client_wire::Reason;
 use crate::time::Time;
 
 use super::backend_link::{BackendLink, SlowestAnswer};
-use super::client_link::{ClientLink, ReturningLink};
 use super::resume::ResumableSession;
 use super::service::Commits;
 use super::state::{SessionState, ShimState};
@@ -88,15 +87,8 @@ impl Session {
 
     /// A session with new connections of both sides.
     pub(super) fn of(state: SessionState, config: Arc<Config>, now: Time) -> Session {
-        let returning = state.shim.as_ref().and_then(|shim| shim.returning.as_ref());
-        let client = ClientLink::new(
-            &config,
-            state.deflate,
-            returning.map(|returning| ReturningLink::new(returning.kinds())),
-            now,
-        );
         Session {
-            client_link: client,
+            client_link: state.client_link(&config, now),
             backend_link: BackendLink::new(&config, state.backend_terms(), now),
             backend: BackendPhase::Linked,
             memory_short: false,

@@ -25,7 +25,7 @@ use crate::time::Time;
 use crate::websocket::frame::{Opcode, close_frame, data_frame};
 use crate::websocket::scanner::Data;
 
-use super::client_link::{ClientLink, ClientSpeech, ReturningLink, ShimLink};
+use super::client_link::{ClientSpeech, ReturningLink, ShimLink};
 use super::report::EndCause;
 use super::{ClientPhase, Session};
 
@@ -211,8 +211,7 @@ impl Session {
     /// What has come by halves is begun anew on the next connection, and a Close is said again.
     fn lose_connection(&mut self, now: Time) {
         self.state.ring.drop_open();
-        let link = self.returning().map(|returning| ReturningLink::new(returning.kinds()));
-        self.client_link = ClientLink::new(&self.config, false, link, now);
+        self.client_link = self.state.client_link(&self.config, now);
         if let ClientPhase::Told { until, .. } = &mut self.state.client {
             *until = None;
         }
@@ -255,8 +254,7 @@ impl Session {
             let Some(link) = self.client_link.returning.as_mut().and_then(|link| link.shim()) else {
                 return false;
             };
-            let returning = self.state.shim.as_mut().and_then(|shim| shim.returning.as_mut());
-            if let Some(client) = returning.and_then(|returning| returning.shim.as_mut()) {
+            if let Some(client) = self.state.returning_mut().and_then(|returning| returning.shim.as_mut()) {
                 client.tokens.confirm();
             }
             match link.strip.pass(&mut bytes, open.then_some(&mut self.state.ring)) {

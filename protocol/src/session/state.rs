@@ -16,11 +16,12 @@ use crate::relay::downstream::DownstreamWriter;
 use crate::time::Time;
 
 use super::backend_link::{BackendTerms, SlowestAnswer};
+use super::client_link::ClientLink;
 use super::ledger::Exceptions;
 use super::report::Failure;
 use super::resume::ResumableSession;
 use super::service::Commits;
-use super::{AckMode, ClientPhase, Config, Session};
+use super::{AckMode, ClientPhase, Closing, Config, Session};
 
 /// A session without scanners, pings, timers and sockets: [`Session::restore`](super::Session::restore) makes a
 /// session of it again, in another process if need be. The client's upgrade request, which the next backend must
@@ -83,9 +84,34 @@ impl Session {
 }
 
 impl SessionState {
+    pub(super) fn commits(&self) -> Option<&Commits> {
+        self.shim.as_ref().and_then(|shim| shim.commits.as_ref())
+    }
+
+    pub(super) fn commits_mut(&mut self) -> Option<&mut Commits> {
+        self.shim.as_mut().and_then(|shim| shim.commits.as_mut())
+    }
+
+    pub(super) fn returning(&self) -> Option<&ResumableSession> {
+        self.shim.as_ref().and_then(|shim| shim.returning.as_ref())
+    }
+
+    pub(super) fn returning_mut(&mut self) -> Option<&mut ResumableSession> {
+        self.shim.as_mut().and_then(|shim| shim.returning.as_mut())
+    }
+
+    pub(super) fn closing(&self) -> Option<&Closing> {
+        self.exceptions.as_ref().and_then(|exceptions| exceptions.closing.as_ref())
+    }
+
+    /// The next connection of its client's.
+    pub(super) fn client_link(&self, config: &Config, now: Time) -> ClientLink {
+        ClientLink::new(config, self.deflate, self.returning().map(ResumableSession::kinds), now)
+    }
+
     /// What the next connection to a backend takes from it.
     pub(super) fn backend_terms(&self) -> BackendTerms<'_> {
-        let returning = self.shim.as_ref().and_then(|shim| shim.returning.as_ref());
+        let returning = self.returning();
         BackendTerms {
             ring: &self.ring,
             heard: self.down.messages(),
