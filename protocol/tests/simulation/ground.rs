@@ -75,6 +75,15 @@ impl Ground {
         session
     }
 
+    /// This end lets go of a connection as one does that is killed, or whose host is gone: what was said may be lost.
+    pub(crate) fn drop_hard(&mut self, conn: Conn, end: End) {
+        match self.dice.below(3) {
+            0 => self.net.close(self.now, conn, end),
+            1 => self.net.reset(self.now, conn, end),
+            _ => self.net.vanish(conn, end),
+        }
+    }
+
     /// How long it takes to reach a service, and to hear of it.
     pub(crate) fn dial(&mut self) -> Duration {
         self.net.service_delay() + self.net.service_delay()

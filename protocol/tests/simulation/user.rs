@@ -298,10 +298,9 @@ impl User {
     /// Drops the connection. `hard`: what was said may be lost.
     fn let_go(&mut self, ground: &mut Ground, hard: bool) {
         if let Some(conn) = self.conn.take() {
-            match if hard { ground.dice.below(3) } else { 0 } {
-                0 => ground.net.close(ground.now, conn, End::Near),
-                1 => ground.net.reset(ground.now, conn, End::Near),
-                _ => ground.net.vanish(conn, End::Near),
+            match hard {
+                true => ground.drop_hard(conn, End::Near),
+                false => ground.net.close(ground.now, conn, End::Near),
             }
             self.story.connection_over();
         }

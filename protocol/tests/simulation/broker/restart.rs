@@ -5,7 +5,7 @@ use std::sync::Arc;
 use steadfast_protocol::session::{Opening, Session};
 
 use crate::ground::Ground;
-use crate::network::{Conn, End};
+use crate::network::End;
 
 use super::Hosted;
 
@@ -31,11 +31,11 @@ impl Hosted {
         ground.note(&self.name, || "another process has it now".to_owned());
         ground.count("a session is restored");
         for socket in [self.client.take(), self.link.take()].into_iter().flatten() {
-            drop_hard(ground, socket.conn, socket.end);
+            ground.drop_hard(socket.conn, socket.end);
         }
         self.drop_target(ground);
         if let Some(arrival) = self.arrival.take() {
-            drop_hard(ground, arrival.conn, End::Far);
+            ground.drop_hard(arrival.conn, End::Far);
         }
         (self.dialing, self.breach, self.due, self.judged, self.told) = (None, None, None, false, false);
         // What had come to its end stays there.
@@ -48,14 +48,5 @@ impl Hosted {
         let state = std::mem::replace(&mut self.machine, nothing).into_state();
         self.machine = Session::restore(state, Arc::clone(&self.config), ground.now);
         self.stirred = true;
-    }
-}
-
-/// What the kernel does with the connections of a process that is killed, or what becomes of its host's.
-fn drop_hard(ground: &mut Ground, conn: Conn, end: End) {
-    match ground.dice.below(3) {
-        0 => ground.net.close(ground.now, conn, end),
-        1 => ground.net.reset(ground.now, conn, end),
-        _ => ground.net.vanish(conn, end),
     }
 }
