@@ -47,7 +47,6 @@ impl Supervisor {
     pub(super) fn round(&mut self, context: &OperationContext, now: Time) {
         let snapshot = context.current.get();
         let (operations, drain) = (&*context.operations, &snapshot.settings.drain);
-        operations.take_reports(now);
         let pools: Vec<_> = snapshot.pools.values().collect();
         self.triggers.look(operations, &pools, drain, now);
         let survey = self.survey(operations, now);
@@ -62,7 +61,7 @@ impl Supervisor {
             survey: survey.as_ref(),
             coming: RefCell::new(self.seeking.clone()),
         };
-        operations.advance(&world, survey.as_ref());
+        operations.advance(&world);
         self.rebalancer.look(operations, &pools, &world);
     }
 
@@ -110,26 +109,26 @@ impl Operations {
     }
 
     /// Takes each operation a step further.
-    fn advance(&self, world: &World<'_>, survey: Option<&Survey>) {
+    fn advance(&self, world: &World<'_>) {
         let mut book = self.book();
         let OperationBook { operations, .. } = &mut *book;
         for operation in operations.iter() {
             world.add(&operation.subject.pool, operation.progress.remaining().moving);
         }
         for operation in operations.iter_mut() {
-            if let Some(survey) = survey {
+            if let Some(survey) = world.survey {
                 forget_lost(operation, world, survey);
             }
             if operation.is_active() {
-                self.step(operation, world, survey);
+                self.step(operation, world);
             } else if operation.subject.kind == OperationKind::Failover {
                 failover::follow(operation, world);
             }
         }
     }
 
-    fn step(&self, operation: &mut Operation, world: &World<'_>, survey: Option<&Survey>) {
-        if let Some(survey) = survey {
+    fn step(&self, operation: &mut Operation, world: &World<'_>) {
+        if let Some(survey) = world.survey {
             match operation.subject.kind {
                 OperationKind::Drain => drain::survey(operation, world, survey),
                 OperationKind::Rebalance => rebalance::survey(operation, world, survey),
