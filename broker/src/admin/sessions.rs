@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use serde::{Deserialize, Serialize};
 use steadfast_protocol::session::{Counts, Ledger};
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::extract::{OptionalBody, Path};
 use super::{Admin, AdminError};
@@ -100,7 +101,10 @@ pub(super) struct CloseRequest {
 
 impl Default for CloseRequest {
     fn default() -> Self {
-        CloseRequest { code: 1008, reason: "the session was ended by an operator".to_owned() }
+        CloseRequest {
+            code: CloseCode::POLICY_VIOLATION.0,
+            reason: "the session was ended by an operator".to_owned(),
+        }
     }
 }
 
@@ -141,7 +145,7 @@ pub(super) async fn abort(
     check_close(code, &reason).map_err(AdminError::invalid)?;
     let entry = named(&admin, &id)?;
     let mut core = entry.core();
-    let begun = core.machine.abort(clock::now(), code, &reason);
+    let begun = core.machine.abort(clock::now(), CloseCode(code), &reason);
     core.waker.wake_by_ref();
     drop(core);
     if begun {

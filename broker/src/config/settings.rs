@@ -9,6 +9,7 @@ use http::header::HeaderName;
 use ipnet::IpNet;
 use regex::Regex;
 use steadfast_protocol::session::AckMode;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::token::AdminToken;
 pub use crate::http::header_case::HeaderCase;
@@ -493,7 +494,7 @@ pub struct FailoverSettings {
     /// The longest.
     pub backoff_max: Duration,
     /// A backend's Close with one of these codes is its failure, not the application's decision.
-    pub close_codes: Vec<u16>,
+    pub close_codes: Vec<CloseCode>,
     /// How long a backend that failed is tried last. Doubles with each failure in a row.
     pub penalty_min: Duration,
     /// The longest penalty.
@@ -528,46 +529,46 @@ pub struct Poison {
 #[derive(Debug, Clone, Copy)]
 pub struct CloseCodes {
     /// `failover.deadline` has passed.
-    pub deadline: u16,
+    pub deadline: CloseCode,
     /// `failover.longest` has passed.
-    pub longest: u16,
+    pub longest: CloseCode,
     /// The client takes nothing of what waits for it, or misses a pong.
-    pub slow_client: u16,
+    pub slow_client: CloseCode,
     /// Every backend has refused the session.
-    pub refused: u16,
+    pub refused: CloseCode,
     /// A poison message.
-    pub poison: u16,
+    pub poison: CloseCode,
     /// The backend failed and `on_failure` is `close`.
-    pub on_failure: u16,
+    pub on_failure: CloseCode,
     /// The client is to reconnect, since its conversation ends with its backend.
-    pub reconnect: u16,
+    pub reconnect: CloseCode,
     /// The broker ends.
-    pub shutdown: u16,
+    pub shutdown: CloseCode,
     /// A message took longer than `timeouts.message`.
-    pub slow_message: u16,
+    pub slow_message: CloseCode,
 }
 
 /// A pool's own codes; `None`: the broker's.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PoolCloseCodes {
     /// As in [`CloseCodes`], and so are the others.
-    pub deadline: Option<u16>,
+    pub deadline: Option<CloseCode>,
     /// See there.
-    pub longest: Option<u16>,
+    pub longest: Option<CloseCode>,
     /// See there.
-    pub slow_client: Option<u16>,
+    pub slow_client: Option<CloseCode>,
     /// See there.
-    pub refused: Option<u16>,
+    pub refused: Option<CloseCode>,
     /// See there.
-    pub poison: Option<u16>,
+    pub poison: Option<CloseCode>,
     /// See there.
-    pub on_failure: Option<u16>,
+    pub on_failure: Option<CloseCode>,
     /// See there.
-    pub reconnect: Option<u16>,
+    pub reconnect: Option<CloseCode>,
     /// See there.
-    pub shutdown: Option<u16>,
+    pub shutdown: Option<CloseCode>,
     /// See there.
-    pub slow_message: Option<u16>,
+    pub slow_message: Option<CloseCode>,
 }
 
 impl PoolCloseCodes {

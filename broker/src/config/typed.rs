@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use toml::de::{DeArray, DeValue};
 
+use steadfast_protocol::websocket::close_code::CloseCode;
+
 use super::raw::{Section, found};
 use super::values;
 
@@ -109,26 +111,27 @@ impl Section<'_> {
     }
 
     /// A code for a Close frame.
-    pub(super) fn close_code(&mut self, name: &'static str, default: u16) -> u16 {
-        let allowed = values::CLOSE_CODES.to_owned();
+    pub(super) fn close_code(&mut self, name: &'static str, default: CloseCode) -> CloseCode {
+        let allowed = CloseCode::IN_A_FRAME.to_owned();
         self.value(name, &default.to_string(), allowed, close_code).unwrap_or(default)
     }
 
     /// A code for Close frames; `None`, described as `otherwise`, when it is not written.
-    pub(super) fn optional_close_code(&mut self, name: &'static str, otherwise: &str) -> Option<u16> {
-        self.value(name, otherwise, values::CLOSE_CODES.to_owned(), close_code)
+    pub(super) fn optional_close_code(&mut self, name: &'static str, otherwise: &str) -> Option<CloseCode> {
+        self.value(name, otherwise, CloseCode::IN_A_FRAME.to_owned(), close_code)
     }
 
     /// Codes for Close frames, each once.
-    pub(super) fn close_codes(&mut self, name: &'static str, default: &[u16]) -> Vec<u16> {
-        let allowed = format!("a list of {}", values::CLOSE_CODES);
+    pub(super) fn close_codes(&mut self, name: &'static str, default: &[CloseCode]) -> Vec<CloseCode> {
+        let allowed = format!("a list of {}", CloseCode::IN_A_FRAME);
+        let shown = format!("{:?}", default.iter().map(|code| code.0).collect::<Vec<_>>());
         let read = |value: &DeValue<'_>| {
             let DeValue::Array(array) = value else {
-                return Err(format!("expected a list of close codes such as {default:?}, {}", found(value)));
+                return Err(format!("expected a list of close codes such as {shown}, {}", found(value)));
             };
             each_once(array)
         };
-        self.value(name, &format!("{default:?}"), allowed, read).unwrap_or_else(|| default.to_vec())
+        self.value(name, &shown, allowed, read).unwrap_or_else(|| default.to_vec())
     }
 
     /// Text that `parse` understands, or `otherwise` when it is not written.
@@ -174,11 +177,11 @@ fn number<T: TryFrom<i64>>(value: &DeValue<'_>, expected: &str) -> Result<T, Str
     fitting.ok_or_else(|| format!("expected {expected}, {}", found(value)))
 }
 
-fn close_code(value: &DeValue<'_>) -> Result<u16, String> {
+fn close_code(value: &DeValue<'_>) -> Result<CloseCode, String> {
     values::close_code(number(value, "a close code such as 1013")?)
 }
 
-fn each_once(array: &DeArray<'_>) -> Result<Vec<u16>, String> {
+fn each_once(array: &DeArray<'_>) -> Result<Vec<CloseCode>, String> {
     let mut codes = Vec::with_capacity(array.len());
     for element in array.iter() {
         let code = close_code(element.get_ref())?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use steadfast_protocol::session::AckMode;
+use steadfast_protocol::websocket::close_code::CloseCode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::settings::{HeaderCase, LogFormat, OnFailure};
@@ -114,16 +115,11 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     ))
 }
 
-/// The codes that may stand in a Close frame: RFC 6455 7.4.1 and 7.4.2, and those registered since.
-pub(super) fn close_code(code: i64) -> Result<u16, String> {
-    match u16::try_from(code) {
-        Ok(code @ (1000..=1003 | 1007..=1014 | 3000..=4999)) => Ok(code),
-        _ => Err(format!("{code} cannot stand in a Close frame; allowed is {CLOSE_CODES}")),
-    }
+/// A code that may stand in a Close frame.
+pub(super) fn close_code(code: i64) -> Result<CloseCode, String> {
+    let known = u16::try_from(code).ok().map(CloseCode).filter(|code| code.may_stand_in_a_frame());
+    known.ok_or_else(|| format!("{code} cannot stand in a Close frame; allowed is {}", CloseCode::IN_A_FRAME))
 }
-
-/// The codes that [`close_code`] allows, in words.
-pub(super) const CLOSE_CODES: &str = "1000 to 1003, 1007 to 1014 and 3000 to 4999";
 
 /// What is logged: a level, or a list of `target=level`, separated by commas.
 ///
@@ -171,7 +167,7 @@ mod tests {
     #[test]
     fn close_codes_are_those_of_the_wire() {
         for code in [1000, 1003, 1007, 1014, 3000, 4999] {
-            assert_eq!(close_code(code), u16::try_from(code).map_err(|error| error.to_string()));
+            assert_eq!(close_code(code), Ok(CloseCode(code as u16)));
         }
         for code in [-1, 0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 70_000] {
             assert!(close_code(code).is_err(), "{code}");

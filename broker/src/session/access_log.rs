@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use steadfast_protocol::session::{Event, Failure};
 use steadfast_protocol::steadfast_v1::CLOSE_BREACH;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::clock;
 use crate::session::registry::{Core, Entry};
@@ -106,7 +107,7 @@ pub(crate) fn suspects_cleared(entry: &Entry, backend: Option<&Arc<Backend>>) {
     tracing::info!(session, pool, backend, "suspects cleared");
 }
 
-fn protocol_error(side: &'static str, code: u16) {
+fn protocol_error(side: &'static str, code: CloseCode) {
     let labels = [("side", side.to_owned()), ("code", code.to_string())];
     metrics::counter!("steadfast_protocol_errors_total", &labels).increment(1);
 }
@@ -132,7 +133,7 @@ pub(crate) fn ended(entry: &Entry, core: &Core, last: Option<&str>) {
         route = entry.binding.route.as_deref(),
         backend = backend.unwrap_or("-"),
         cause,
-        code,
+        code = code.map(u16::from),
         duration_ms = clock::now().since(entry.began).as_millis() as u64,
         failovers = core.machine.failovers(),
         moves = core.machine.moves(),

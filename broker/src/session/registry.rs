@@ -13,6 +13,7 @@ use std::task::Waker;
 use dashmap::DashSet;
 use steadfast_protocol::session::{Ledger, Session};
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::close_code::CloseCode;
 use tokio::sync::Notify;
 
 use crate::clock;
@@ -207,12 +208,12 @@ impl Registry {
         // It may have begun after the others were told.
         let code = self.door_closed.load(SeqCst);
         if code != 0 {
-            let code = entry.binding.pool.shutdown_code(code);
+            let code = entry.binding.pool.shutdown_code(CloseCode(code));
             entry.core().machine.close_door(clock::now(), code);
         }
         let code = self.closing.load(SeqCst);
         if code != 0 {
-            let code = entry.binding.pool.shutdown_code(code);
+            let code = entry.binding.pool.shutdown_code(CloseCode(code));
             entry.core().machine.shut_down(clock::now(), code);
         }
     }
@@ -273,18 +274,18 @@ impl Registry {
     }
 
     /// Tells every session that no client is taken any more. A pool may have a code of its own.
-    pub(crate) fn close_door(&self, now: Time, code: u16) {
-        self.door_closed.store(code, SeqCst);
+    pub(crate) fn close_door(&self, now: Time, code: CloseCode) {
+        self.door_closed.store(code.0, SeqCst);
         self.tell(code, |machine, code| machine.close_door(now, code));
     }
 
     /// Tells every session that the broker ends, likewise.
-    pub(crate) fn shut_down(&self, now: Time, code: u16) {
-        self.closing.store(code, SeqCst);
+    pub(crate) fn shut_down(&self, now: Time, code: CloseCode) {
+        self.closing.store(code.0, SeqCst);
         self.tell(code, |machine, code| machine.shut_down(now, code));
     }
 
-    fn tell(&self, code: u16, what: impl Fn(&mut Session, u16)) {
+    fn tell(&self, code: CloseCode, what: impl Fn(&mut Session, CloseCode)) {
         for entry in self.all() {
             let code = entry.binding.pool.shutdown_code(code);
             let mut core = entry.core();

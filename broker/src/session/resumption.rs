@@ -10,15 +10,13 @@ use dashmap::mapref::entry::Entry as Place;
 use http::HeaderValue;
 use steadfast_protocol::steadfast_v1::CLOSE_STALE;
 use steadfast_protocol::steadfast_v1::client_wire::Resume;
+use steadfast_protocol::websocket::close_code::CloseCode;
 use steadfast_protocol::websocket::frame::close_frame;
 use tokio::net::TcpStream;
 
 use crate::net::lingering_close;
 use crate::session::plain_token::PlainToken;
 use crate::session::registry::{Entry, Registry};
-
-/// Tells a client to try again (RFC 6455, 7.4.1 and its registry: service restart).
-const TRY_AGAIN: u16 = 1012;
 
 /// The directory of clients that come back.
 #[derive(Debug)]
@@ -79,7 +77,7 @@ impl Returns {
     /// The session has ended: whoever waits for it may try again.
     pub(crate) fn send_away(&self, session: u128) {
         if let Some((_, arrival)) = self.arrivals.remove(&session) {
-            refuse(arrival.stream, TRY_AGAIN, "the session has ended; try again");
+            refuse(arrival.stream, CloseCode::SERVICE_RESTART, "the session has ended; try again");
         }
     }
 
@@ -117,6 +115,6 @@ pub(crate) fn refuse_stale(stream: TcpStream) {
     refuse(stream, CLOSE_STALE, "stale: another connection has replaced this token");
 }
 
-fn refuse(stream: TcpStream, code: u16, reason: &str) {
+fn refuse(stream: TcpStream, code: CloseCode, reason: &str) {
     lingering_close::with_last_words(stream, close_frame(code, reason));
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use steadfast_protocol::session::Config;
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::close_code::CloseCode;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
@@ -296,7 +297,7 @@ impl Pool {
     }
 
     /// With what its clients are closed when the broker ends, which has this code.
-    pub(crate) fn shutdown_code(&self, brokers: u16) -> u16 {
+    pub(crate) fn shutdown_code(&self, brokers: CloseCode) -> CloseCode {
         self.snapshot().settings.close_codes.shutdown.unwrap_or(brokers)
     }
 

@@ -17,6 +17,7 @@ mod wire;
 pub use message::Message;
 /// A session's name.
 pub use steadfast_protocol::steadfast_v1::SessionId;
+pub use steadfast_protocol::websocket::close_code::CloseCode;
 
 /// The examples of the README are compiled.
 #[cfg(doctest)]

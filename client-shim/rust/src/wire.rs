@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{Sink, Stream};
+use steadfast_protocol::websocket::close_code::CloseCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -50,7 +51,7 @@ pub(crate) enum Heard {
     /// Something else: the peer is alive.
     Alive,
     /// A Close, and 1005 when it had no code (RFC 6455, 7.1.5).
-    Closed { code: u16, reason: String },
+    Closed { code: CloseCode, reason: String },
     /// The end, without a Close.
     Ended { error: Option<Error> },
 }
@@ -79,22 +80,22 @@ pub(crate) fn data(text: bool, payload: Vec<u8>) -> Message {
 /// A Close that is to be said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Close {
-    pub(crate) code: u16,
+    pub(crate) code: CloseCode,
     pub(crate) reason: String,
 }
 
 impl Close {
     /// An application's. A code that it must not use is taken for 1000 (RFC 6455, 7.4), and a reason that does
     /// not fit is cut (5.5).
-    pub(crate) fn new(code: u16, reason: &str) -> Close {
-        let code = if matches!(code, 3000..=4999) { code } else { 1000 };
+    pub(crate) fn new(code: CloseCode, reason: &str) -> Close {
+        let code = if code.is_private() { code } else { CloseCode::NORMAL };
         Close { code, reason: reason[..reason.floor_char_boundary(REASON_MAX)].to_owned() }
     }
 }
 
 /// A Close as the library wants it.
 pub(crate) fn close(close: Close) -> Outgoing {
-    Message::Close(Some(CloseFrame { code: close.code.into(), reason: close.reason.into() }))
+    Message::Close(Some(CloseFrame { code: close.code.0.into(), reason: close.reason.into() }))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -156,9 +157,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             Some(Ok(Message::Ping(payload))) => Heard::Ping(payload),
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => Heard::Alive,
             Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
-                Heard::Closed { code: code.into(), reason: reason.as_str().to_owned() }
+                Heard::Closed { code: CloseCode(code.into()), reason: reason.as_str().to_owned() }
             }
-            Some(Ok(Message::Close(None))) => Heard::Closed { code: 1005, reason: String::new() },
+            Some(Ok(Message::Close(None))) => {
+                Heard::Closed { code: CloseCode::NO_CODE, reason: String::new() }
+            }
             Some(Err(error)) => Heard::Ended { error: Some(error) },
             None => Heard::Ended { error: self.error.take() },
         })

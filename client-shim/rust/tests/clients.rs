@@ -7,6 +7,7 @@ use std::time::Duration;
 use broker::{Broker, SESSION, within};
 use futures::{FutureExt, SinkExt, StreamExt};
 use steadfast_protocol::steadfast_v1::client_wire::{Reason, Token};
+use steadfast_shim::CloseCode;
 use steadfast_shim::Message;
 use steadfast_shim::client::{Cause, Client, End, Event, Fate, Loss, NotDelivered, Options, SendError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -81,7 +82,7 @@ async fn a_fresh_session_leaves_messages_in_the_unknown() {
     let mut link = broker.accept().await;
     let late = client.send("two").await.expect("room");
     link.welcome_fresh([2; 16], Reason::Unknown, 3).await;
-    let lost = Event::Lost { loss: Loss::Closed(1012), detail: None };
+    let lost = Event::Lost { loss: Loss::Closed(CloseCode::SERVICE_RESTART), detail: None };
     assert_eq!(within(client.next()).await, Some(lost));
     let fresh = Event::Fresh { reason: Reason::Unknown, unknown: Some(1..=1) };
     assert_eq!(within(client.next()).await, Some(fresh));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::{FutureExt, SinkExt, StreamExt};
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::steadfast_v1::service_wire::{Attach, Commit, Envelope, Notice};
+use steadfast_shim::CloseCode;
 use steadfast_shim::service::{
     Breach, End, Ended, Event, HandshakeError, Limits, Listener, Misuse, Options, Refusal, SendError,
     Session, is_broker,
@@ -305,7 +306,12 @@ async fn who_takes_too_long_is_hung_up_on_and_makes_room() {
 async fn closes_of_the_broker_tell_where_the_session_goes() {
     let mut service = Service::start(Options::default()).await;
     let closed = |code| End::Closed { code, reason: String::new() };
-    for (code, end) in [(1001, End::Left), (4409, End::Fenced), (1000, closed(1000)), (4400, closed(4400))] {
+    for (code, end) in [
+        (1001, End::Left),
+        (4409, End::Fenced),
+        (1000, closed(CloseCode::NORMAL)),
+        (4400, closed(CloseCode(4400))),
+    ] {
         let (mut link, mut session) = service.attach(&fresh()).await;
         link.say("last").await;
         link.close(code).await;

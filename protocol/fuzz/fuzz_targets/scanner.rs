@@ -5,7 +5,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use steadfast_protocol::websocket::frame::Opcode;
-use steadfast_protocol::websocket::scanner::{Item, Scanner, FrameSender};
+use steadfast_protocol::websocket::scanner::{FrameSender, Item, Scanner};
 use steadfast_protocol::websocket::violation::Violation;
 
 #[derive(Debug, Arbitrary)]

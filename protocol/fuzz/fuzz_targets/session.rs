@@ -12,8 +12,9 @@ use steadfast_protocol::session::{
     AckMode, Codes, Command, Config, DialFailure, Evidence, Failure, Move, Opening, Session, SessionSide,
 };
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::close_code::CloseCode;
 use steadfast_protocol::websocket::frame::{CONTROL_MAX, Opcode, apply_mask, control_frame};
-use steadfast_protocol::websocket::scanner::{Item, Scanner, FrameSender};
+use steadfast_protocol::websocket::scanner::{FrameSender, Item, Scanner};
 
 const MESSAGE: usize = 20_000;
 const RING: usize = 30_000;
@@ -173,19 +174,19 @@ fn config(setup: &Setup) -> Config {
         backoff_min: Duration::from_millis(50),
         backoff_max: secs(2),
         jitter: when(setup.jitter, Duration::from_millis(10)),
-        failure_codes: vec![1001, 1011, 1012, 1013, 1014],
+        failure_codes: [1001, 1011, 1012, 1013, 1014].map(CloseCode).to_vec(),
         poison_window: secs(60),
         poison_deaths: 2,
         poison_convictions: 3,
         codes: Codes {
-            deadline: 1013,
-            longest: 1012,
-            slow_client: 1013,
-            refused: 1012,
-            poison: 1011,
-            on_failure: 1012,
-            reconnect: 1012,
-            slow_message: 1008,
+            deadline: CloseCode(1013),
+            longest: CloseCode(1012),
+            slow_client: CloseCode(1013),
+            refused: CloseCode(1012),
+            poison: CloseCode(1011),
+            on_failure: CloseCode(1012),
+            reconnect: CloseCode(1012),
+            slow_message: CloseCode(1008),
         },
     }
 }
@@ -280,7 +281,7 @@ impl Bench {
             Op::Remain => self.session.remain(),
             Op::Room(room) => self.session.handle_room(self.now, *room),
             Op::FailOver => drop(self.session.fail_over(self.now)),
-            Op::Abort => drop(self.session.abort(self.now, 1008, "by hand")),
+            Op::Abort => drop(self.session.abort(self.now, CloseCode::POLICY_VIOLATION, "by hand")),
             Op::TargetLinked => {
                 if self.session.handle_successor_linked(self.now) {
                     self.target = Receiver::new(FrameSender::Client, self.deflate);
@@ -291,7 +292,7 @@ impl Bench {
             Op::TargetFrame(frame) => self.hear_target(&frame.bytes(None)),
             Op::TargetLost => self.session.handle_successor_lost(),
             Op::TargetTakes(room) => self.target_takes(usize::from(*room)),
-            Op::ShutDown => self.session.shut_down(self.now, 1001),
+            Op::ShutDown => self.session.shut_down(self.now, CloseCode::GOING_AWAY),
             Op::Listen => while self.session.poll_event().is_some() {},
         }
     }

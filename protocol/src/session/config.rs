@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::websocket::close_code::CloseCode;
+
 /// How the broker learns that a backend has a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AckMode {
@@ -72,7 +74,7 @@ pub struct Config {
     /// The first redial waits a random part of this.
     pub jitter: Duration,
     /// A backend's Close with one of these codes is its failure.
-    pub failure_codes: Vec<u16>,
+    pub failure_codes: Vec<CloseCode>,
     /// Deaths count together within this time.
     pub poison_window: Duration,
     /// Deaths with suspects in the window from which on messages are replayed one at a time.
@@ -87,19 +89,19 @@ pub struct Config {
 #[derive(Debug, Clone, Copy)]
 pub struct Codes {
     /// The deadline has passed.
-    pub deadline: u16,
+    pub deadline: CloseCode,
     /// The longest time that a failover may take has.
-    pub longest: u16,
+    pub longest: CloseCode,
     /// The client stalls, or answers no ping.
-    pub slow_client: u16,
+    pub slow_client: CloseCode,
     /// Every backend refuses the session.
-    pub refused: u16,
+    pub refused: CloseCode,
     /// A poison message.
-    pub poison: u16,
+    pub poison: CloseCode,
     /// The backend failed and sessions do not outlive it.
-    pub on_failure: u16,
+    pub on_failure: CloseCode,
     /// The client is to reconnect, since its conversation ends with its backend.
-    pub reconnect: u16,
+    pub reconnect: CloseCode,
     /// A message took too long.
-    pub slow_message: u16,
+    pub slow_message: CloseCode,
 }

@@ -2,19 +2,15 @@
 
 use crate::steadfast_v1::kind_byte::AddKind;
 use crate::time::Time;
+use crate::websocket::close_code::CloseCode;
 use crate::websocket::frame::{Opcode, close_payload};
 
 use super::report::{EndCause, Failure, MoveOutcome, SessionEnd};
 use super::{BackendPhase, ClientPhase, Closing, ClosingWords, Session};
 
-/// The code of a Close's payload (RFC 6455, 5.5.1); `None` for an empty one.
-pub(super) fn close_code(payload: &[u8]) -> Option<u16> {
-    payload.first_chunk().map(|code| u16::from_be_bytes(*code))
-}
-
 impl Session {
     /// The broker ends: both sides are told.
-    pub fn shut_down(&mut self, now: Time, code: u16) {
+    pub fn shut_down(&mut self, now: Time, code: CloseCode) {
         if matches!(self.state.client, ClientPhase::Open) {
             self.dismiss(now, code, "the service is going away", EndCause::Shutdown, false);
         }
@@ -23,7 +19,7 @@ impl Session {
 
     /// The broker takes no clients any more: a session whose client is away ends, with this code for its
     /// backend. Others go on for as long as their clients' connections do.
-    pub fn close_door(&mut self, now: Time, code: u16) {
+    pub fn close_door(&mut self, now: Time, code: CloseCode) {
         if self.away() {
             self.shut_down(now, code);
         } else {
@@ -33,7 +29,7 @@ impl Session {
 
     /// Somebody wants the session to end: both sides are told Close with this code and reason. False: it
     /// ends already.
-    pub fn abort(&mut self, now: Time, code: u16, reason: &str) -> bool {
+    pub fn abort(&mut self, now: Time, code: CloseCode, reason: &str) -> bool {
         let open = matches!(self.state.client, ClientPhase::Open);
         if open {
             self.dismiss(now, code, reason, EndCause::Aborted, false);
@@ -44,7 +40,7 @@ impl Session {
 
     /// The client has said Close (`close`), or hung up. Whole messages are still delivered.
     pub(super) fn client_left(&mut self, now: Time, close: Option<Box<[u8]>>, cause: EndCause) {
-        self.set_end(cause, close.as_deref().and_then(close_code));
+        self.set_end(cause, close.as_deref().and_then(CloseCode::of));
         let (hears, give_up) = (close.is_some(), now + self.config.deadline);
         let words = close.map_or(ClosingWords::HangUp, ClosingWords::Close);
         self.exceptions().closing = Some(Closing { words, give_up, reached: 0 });
@@ -96,13 +92,13 @@ impl Session {
 
     /// Sends the client away with a Close of the broker's, and the backend too. `deaf`: the
     /// client's bytes make no sense any more.
-    pub(super) fn dismiss(&mut self, now: Time, code: u16, reason: &str, cause: EndCause, deaf: bool) {
+    pub(super) fn dismiss(&mut self, now: Time, code: CloseCode, reason: &str, cause: EndCause, deaf: bool) {
         self.dismiss_as(now, &close_payload(code, reason), cause, deaf);
     }
 
     /// As [`Session::dismiss`], with this payload.
     pub(super) fn dismiss_as(&mut self, now: Time, payload: &[u8], cause: EndCause, deaf: bool) {
-        self.set_end(cause, close_code(payload));
+        self.set_end(cause, CloseCode::of(payload));
         self.drop_unsent_open();
         // What came before a breach is still delivered; a session that ends for another reason
         // has nowhere to deliver it.
@@ -122,7 +118,7 @@ impl Session {
     }
 
     /// The backend is to be told this code, whatever the client is told after it.
-    pub(super) fn say_closing_with(&mut self, now: Time, code: u16) {
+    pub(super) fn say_closing_with(&mut self, now: Time, code: CloseCode) {
         let give_up = now + self.config.deadline;
         let words = || ClosingWords::Close(close_payload(code, ""));
         self.exceptions().closing.get_or_insert_with(|| Closing { words: words(), give_up, reached: 0 });
@@ -132,11 +128,11 @@ impl Session {
     pub(super) fn backend_closed(&mut self, now: Time, payload: &[u8]) {
         // Nothing after a Close counts (RFC 6455, 5.5.1).
         self.backend_link.deaf = true;
-        let code = close_code(payload);
+        let code = CloseCode::of(payload);
         if matches!(self.backend, BackendPhase::Parting { .. }) {
             return self.parting_closed(now, code, payload);
         }
-        let failed = code.is_some_and(|code| self.config.failure_codes.contains(&code));
+        let failure = code.filter(|code| self.config.failure_codes.contains(code));
         if self.backend_link.writer.closed() && !self.crosses_ours(code) {
             // It answers ours, so it has read everything before it; a service says itself what it has done.
             if self.commits().is_none() {
@@ -146,18 +142,22 @@ impl Session {
         }
         let undelivered =
             !matches!(self.state.client, ClientPhase::Left { .. }) || !self.state.ring.all_released();
-        if failed && undelivered && self.config.failover && !self.state.no_failover {
+        if let Some(code) = failure
+            && undelivered
+            && self.config.failover
+            && !self.state.no_failover
+        {
             self.keep_word(payload);
-            return self.leave_backend(now, Failure::Close(code.unwrap_or_default()));
+            return self.leave_backend(now, Failure::Close(code));
         }
-        if failed {
+        if failure.is_some() {
             self.set_end(EndCause::BackendFailed, code);
         }
         self.closed_by_application(now, code, payload);
     }
 
     /// The session ends as the backend says.
-    pub(super) fn closed_by_application(&mut self, now: Time, code: Option<u16>, payload: &[u8]) {
+    pub(super) fn closed_by_application(&mut self, now: Time, code: Option<CloseCode>, payload: &[u8]) {
         self.drop_half();
         self.set_end(EndCause::BackendClose, code);
         self.close_answered(now, payload);
@@ -172,9 +172,9 @@ impl Session {
     }
 
     /// A Close that is no echo of ours may have been said before ours was read: it proves nothing.
-    fn crosses_ours(&self, code: Option<u16>) -> bool {
+    fn crosses_ours(&self, code: Option<CloseCode>) -> bool {
         let ours = match self.words() {
-            Some(ClosingWords::Close(payload)) => close_code(payload),
+            Some(ClosingWords::Close(payload)) => CloseCode::of(payload),
             _ => None,
         };
         code != ours && !self.state.ring.all_released()
@@ -414,7 +414,7 @@ impl Session {
         }
     }
 
-    fn set_end(&mut self, cause: EndCause, code: Option<u16>) {
+    fn set_end(&mut self, cause: EndCause, code: Option<CloseCode>) {
         self.exceptions().end.get_or_insert(SessionEnd { cause, code });
     }
 }

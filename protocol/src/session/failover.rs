@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::entropy::Entropy;
 use crate::time::Time;
+use crate::websocket::close_code::CloseCode;
 
 use super::backend_link::BackendLink;
 use super::migration::Successor;
@@ -413,7 +414,7 @@ impl Session {
         }
     }
 
-    fn past_deadline(&mut self, now: Time, code: u16) {
+    fn past_deadline(&mut self, now: Time, code: CloseCode) {
         let give_up = now + self.config.close_timeout;
         self.dismiss_with_their_word(now, (code, "no backend in time"), EndCause::Deadline);
         self.underway.end_episode();

@@ -36,6 +36,8 @@ use std::time::Duration;
 use crate::buffer::chain::Gather;
 use crate::entropy::Entropy;
 use crate::time::Time;
+use crate::websocket::close_code::CloseCode;
+use crate::websocket::frame::close_payload;
 
 use super::backend_link::backend_scanner;
 use super::report::{Event, Failure, Move, MoveOutcome, Status, Stay};
@@ -44,9 +46,6 @@ use late::Late;
 use successor::SuccessorSpeech;
 
 pub(super) use successor::Successor;
-
-/// Going away (RFC 6455, 7.4.1).
-pub(super) const GOING_AWAY: u16 = 1001;
 
 /// A session that is to leave a working backend.
 #[derive(Debug)]
@@ -394,7 +393,7 @@ impl Session {
         if forced {
             self.force();
         }
-        self.backend_link.writer.part(&self.state.ring, &GOING_AWAY.to_be_bytes());
+        self.backend_link.writer.part(&self.state.ring, &close_payload(CloseCode::GOING_AWAY, ""));
         self.set_stage(MigrationStage::Draining { since });
         self.backend = BackendPhase::Parting { until: now + self.config.close_timeout };
     }
@@ -407,12 +406,15 @@ impl Session {
 
     /// The backend that is told to go says Close itself. Its echo ends the move's first half; a
     /// code that applications use for decisions of theirs is one here too.
-    pub(super) fn parting_closed(&mut self, now: Time, code: Option<u16>, payload: &[u8]) {
-        if code == Some(GOING_AWAY) && self.backend_link.writer.closed() && !self.backend_link.pongs {
+    pub(super) fn parting_closed(&mut self, now: Time, code: Option<CloseCode>, payload: &[u8]) {
+        if code == Some(CloseCode::GOING_AWAY)
+            && self.backend_link.writer.closed()
+            && !self.backend_link.pongs
+        {
             // It answers ours, so it has read everything before it.
             self.backend_link.writer.mark_written(&self.state.ring);
         }
-        if !matches!(code, Some(1008 | 3000..=4999)) {
+        if !code.is_some_and(|code| code == CloseCode::POLICY_VIOLATION || code.is_private()) {
             return self.leave_backend(now, Failure::Planned);
         }
         self.end_move(MoveOutcome::Closed);

@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use crate::entropy::Entropy;
 use crate::time::Time;
+use crate::websocket::close_code::CloseCode;
 
-use super::migration::GOING_AWAY;
 use super::report::{EndCause, Event, Failure, MoveOutcome};
 use super::{BackendPhase, ClientPhase, Session};
 
@@ -122,7 +122,7 @@ impl Session {
     pub(super) fn send_to_reconnect(&mut self, now: Time) {
         self.exceptions().moves += 1;
         self.end_move(MoveOutcome::Reconnects);
-        self.say_closing_with(now, GOING_AWAY);
+        self.say_closing_with(now, CloseCode::GOING_AWAY);
         let code = self.config.codes.reconnect;
         self.dismiss(now, code, "the backend goes away; connect again", EndCause::Reconnect, false);
     }

@@ -22,6 +22,7 @@ use crate::steadfast_v1::client_wire::{
 use crate::steadfast_v1::kind_byte::{AddKind, BadFrame, Kinded};
 use crate::steadfast_v1::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
 use crate::time::Time;
+use crate::websocket::close_code::CloseCode;
 use crate::websocket::frame::{Opcode, close_frame, data_frame};
 use crate::websocket::scanner::Data;
 
@@ -36,9 +37,6 @@ const TIGHT_READ: usize = 4096;
 
 /// It is not, when so much waits of what it has said.
 const TIGHT_RING: usize = 64 * 1024;
-
-/// RFC 6455, 7.4.1.
-const PROTOCOL_ERROR: u16 = 1002;
 
 /// A session whose client may come back.
 #[derive(Debug)]
@@ -301,7 +299,7 @@ impl Session {
         }
         self.note(super::Event::ClientBreach(reason));
         // To the backend it is a client that broke its protocol (RFC 6455, 7.4.1), whatever that was.
-        self.say_closing_with(now, PROTOCOL_ERROR);
+        self.say_closing_with(now, CloseCode::PROTOCOL_ERROR);
         self.dismiss(now, CLOSE_BREACH, reason, EndCause::ProtocolClient, true);
     }
 

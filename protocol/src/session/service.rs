@@ -21,6 +21,7 @@ use crate::steadfast_v1::assembler::{Assembler, AssemblyStep};
 use crate::steadfast_v1::service_wire::{Attach, Commit, Envelope};
 use crate::steadfast_v1::{CLOSE_BREACH, CLOSE_SUPERSEDED, SessionId};
 use crate::time::Time;
+use crate::websocket::close_code::CloseCode;
 use crate::websocket::frame::{Opcode, close_payload, control_frame};
 use crate::websocket::scanner::Data;
 
@@ -292,7 +293,7 @@ impl Session {
         }
     }
 
-    fn part_from_service(&mut self, code: u16, reason: &str) {
+    fn part_from_service(&mut self, code: CloseCode, reason: &str) {
         let between = self.backend_link.writer.between_frames(&self.state.ring);
         if let Some(service) = self.backend_link.service()
             && between

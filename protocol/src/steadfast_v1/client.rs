@@ -43,6 +43,7 @@ use super::client_wire::{FromClient, Offer, Resume, Token};
 use super::{CLOSE_BREACH, SessionId};
 use crate::entropy::Entropy;
 use crate::time::Time;
+use crate::websocket::close_code::CloseCode;
 
 pub use breach::Breach;
 pub use config::Config;
@@ -69,14 +70,14 @@ pub enum Command {
     /// Say Close, behind all that was written, and read on until [`Client::handle_disconnected`].
     Close {
         /// Its code.
-        code: u16,
+        code: CloseCode,
         /// Its reason.
         reason: String,
     },
     /// Drop the connection, or the attempt at one. Nothing more of it is to be handed in.
     Abandon {
         /// What to say before, if that can be done without waiting: code and reason.
-        close: Option<(u16, String)>,
+        close: Option<(CloseCode, String)>,
     },
 }
 
@@ -132,7 +133,7 @@ struct HeldSession {
 #[derive(Debug)]
 struct ClientClosing {
     until: Time,
-    code: u16,
+    code: CloseCode,
     reason: String,
 }
 
@@ -201,7 +202,7 @@ impl Client {
 
     /// Says Close once everything is written, and is over when that is answered, or after
     /// [`Config::close_timeout`]. A reason longer than 123 bytes is cut (RFC 6455, 5.5).
-    pub fn close(&mut self, now: Time, code: u16, reason: &str) {
+    pub fn close(&mut self, now: Time, code: CloseCode, reason: &str) {
         if self.goodbye.is_some() || matches!(self.link, LinkPhase::Over) {
             return;
         }

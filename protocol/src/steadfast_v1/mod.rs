@@ -3,6 +3,8 @@
 //! `docs/protocol.md` is its specification. Here are its two codecs, and the machines of the two ends that
 //! are not the broker; the broker's own part is in [`crate::session`].
 
+use crate::websocket::close_code::CloseCode;
+
 pub(crate) mod assembler;
 pub mod client;
 pub mod client_wire;
@@ -18,11 +20,11 @@ pub type SessionId = [u8; 16];
 
 /// A Close with this code says that the peer has broken `steadfast.v1`; the reason begins with the
 /// name of the breach.
-pub const CLOSE_BREACH: u16 = 4400;
+pub const CLOSE_BREACH: CloseCode = CloseCode(4400);
 
 /// A Close with this code says that the token of a resume has been replaced by a newer one.
-pub const CLOSE_STALE: u16 = 4401;
+pub const CLOSE_STALE: CloseCode = CloseCode(4401);
 
 /// A Close with this code says that the session goes on elsewhere: a client's on another connection
 /// (`superseded`), a service's at another backend (`fenced`).
-pub const CLOSE_SUPERSEDED: u16 = 4409;
+pub const CLOSE_SUPERSEDED: CloseCode = CloseCode(4409);

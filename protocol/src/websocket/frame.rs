@@ -10,6 +10,7 @@
 //!  +-------------------------------+-------------------------------+
 //! ```
 
+use crate::websocket::close_code::CloseCode;
 use crate::websocket::violation::Violation;
 
 /// The longest header: two bytes, eight of length, four of masking key.
@@ -148,12 +149,12 @@ fn long_length(bytes: &[u8]) -> Result<u64, Violation> {
 }
 
 /// A Close's payload (RFC 6455, 5.5.1).
-pub fn close_payload(code: u16, reason: &str) -> Box<[u8]> {
-    [&code.to_be_bytes(), reason.as_bytes()].concat().into()
+pub fn close_payload(code: CloseCode, reason: &str) -> Box<[u8]> {
+    [&code.0.to_be_bytes(), reason.as_bytes()].concat().into()
 }
 
 /// A Close as bytes, for a client.
-pub fn close_frame(code: u16, reason: &str) -> Vec<u8> {
+pub fn close_frame(code: CloseCode, reason: &str) -> Vec<u8> {
     control_frame(Opcode::Close, &close_payload(code, reason), None)
 }
 
@@ -268,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_close_is_its_code_and_its_reason() {
-        assert_eq!(close_frame(1000, "done"), b"\x88\x06\x03\xe8done");
+        assert_eq!(close_frame(CloseCode(1000), "done"), b"\x88\x06\x03\xe8done");
     }
 
     #[test]

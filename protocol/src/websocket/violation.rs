@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::close_code::CloseCode;
+
 /// A breach of RFC 6455 or RFC 7692, or of the message limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Violation {
@@ -33,10 +35,10 @@ pub enum Violation {
 
 impl Violation {
     /// The close code for it (RFC 6455, 7.4.1): 1009 for size, 1002 for all else.
-    pub fn close_code(self) -> u16 {
+    pub fn close_code(self) -> CloseCode {
         match self {
-            Violation::MessageTooBig => 1009,
-            _ => 1002,
+            Violation::MessageTooBig => CloseCode::MESSAGE_TOO_BIG,
+            _ => CloseCode::PROTOCOL_ERROR,
         }
     }
 

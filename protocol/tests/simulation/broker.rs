@@ -15,6 +15,7 @@ use steadfast_protocol::session::{AckMode, Config, Opening, Session, SessionSide
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::steadfast_v1::client_wire::Resume;
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::ground::{Bounds, Ground};
 use crate::hosts::Host;
@@ -35,7 +36,7 @@ const ROUNDS: usize = 16;
 const DIRECT: usize = 16 * 1024;
 
 /// Tells a client to come back: the session has just ended.
-const TRY_AGAIN: u16 = 1012;
+const TRY_AGAIN: CloseCode = CloseCode::SERVICE_RESTART;
 
 /// A client that is back, and waits for its session.
 #[derive(Debug)]

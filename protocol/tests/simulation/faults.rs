@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use steadfast_protocol::session::Move;
 use steadfast_protocol::steadfast_v1::service_wire::EnvelopeWriter;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::ground::Ground;
 use crate::network::{Conn, End, Outage};
@@ -40,7 +41,7 @@ pub(crate) enum Fault {
     Killer(u64),
     /// The service answers no pings any more.
     Mute,
-    ServiceCloses(u16),
+    ServiceCloses(CloseCode),
     /// It breaks the protocol, in one way of several.
     Misbehave(u64),
     /// The session is to leave its service, as if that had failed.
@@ -55,7 +56,7 @@ pub(crate) enum Fault {
     ClientsBreak(u64, usize),
     ServicesBreak(u64, usize),
     /// The broker ends its sessions with this code; `None`: it dies.
-    BrokerEnds(Option<u16>),
+    BrokerEnds(Option<CloseCode>),
     /// Its process dies after so many steps, and another one goes on with the sessions.
     BrokerRestarts(u32),
 }
@@ -107,17 +108,23 @@ impl Faults {
                 let times = dice.between(1, 4);
                 Fault::UpgradesLate(times, dice.millis(500 * times, 2500 * times))
             }
-            15 => dice.pick(&[Fault::Mute, Fault::ServiceCloses(1001), Fault::ServiceCloses(1012)]),
+            15 => dice.pick(&[
+                Fault::Mute,
+                Fault::ServiceCloses(CloseCode(1001)),
+                Fault::ServiceCloses(CloseCode(1012)),
+            ]),
             16 => Fault::ClientsBreak(dice.between(1, 8), dice.pick(&[150, 250, 500])),
             17 => Fault::ServicesBreak(dice.between(1, 4), dice.pick(&[100, 500])),
             18 => Fault::Stop(dice.millis(100, 20_000)),
             19 => Fault::HostDies(dice.millis(100, 20_000)),
             20 => Fault::Killer(dice.between(1, 8)),
-            21 => {
-                dice.pick(&[Fault::ServiceCloses(1011), Fault::ServiceCloses(4000), Fault::BrokerEnds(None)])
-            }
+            21 => dice.pick(&[
+                Fault::ServiceCloses(CloseCode(1011)),
+                Fault::ServiceCloses(CloseCode(4000)),
+                Fault::BrokerEnds(None),
+            ]),
             _ => match dice.below(4) {
-                0 => Fault::BrokerEnds(Some(dice.pick(&[1001, 1012]))),
+                0 => Fault::BrokerEnds(Some(dice.pick(&[CloseCode::GOING_AWAY, CloseCode::SERVICE_RESTART]))),
                 _ => Fault::Misbehave(dice.below(7)),
             },
         }
@@ -244,7 +251,7 @@ impl World {
         }
     }
 
-    fn end_broker(&mut self, code: Option<u16>) {
+    fn end_broker(&mut self, code: Option<CloseCode>) {
         let World { ground, door, .. } = self;
         for hosted in door.hosted.iter_mut().filter(|hosted| !hosted.over) {
             hosted.stirred = true;

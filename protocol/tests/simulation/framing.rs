@@ -2,6 +2,7 @@
 //! that a mistake of its is not made here as well.
 
 use crate::random::Random;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 const CONTINUATION: u8 = 0;
 const TEXT: u8 = 1;
@@ -52,9 +53,9 @@ impl Pen {
     }
 
     /// `None`: a Close without a code.
-    pub(crate) fn close(self, dice: &mut Random, close: Option<(u16, &str)>, out: &mut Vec<u8>) {
+    pub(crate) fn close(self, dice: &mut Random, close: Option<(CloseCode, &str)>, out: &mut Vec<u8>) {
         let payload =
-            close.map_or_else(Vec::new, |(code, reason)| [&code.to_be_bytes(), reason.as_bytes()].concat());
+            close.map_or_else(Vec::new, |(code, reason)| [&code.0.to_be_bytes(), reason.as_bytes()].concat());
         self.frame(dice, (true, CLOSE), &payload, out);
     }
 
@@ -92,7 +93,7 @@ pub(crate) enum Heard {
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     /// Code and reason, if there are.
-    Close(Option<(u16, String)>),
+    Close(Option<(CloseCode, String)>),
 }
 
 /// Reads frames from a stream of bytes. Frames that RFC 6455 forbids are a failure of the schedule.
@@ -152,10 +153,10 @@ impl Ear {
     }
 }
 
-fn close(payload: &[u8]) -> Option<(u16, String)> {
+fn close(payload: &[u8]) -> Option<(CloseCode, String)> {
     let (code, reason) = payload.split_first_chunk()?;
     let reason = String::from_utf8(reason.to_vec()).expect("a reason is UTF-8");
-    Some((u16::from_be_bytes(*code), reason))
+    Some((CloseCode(u16::from_be_bytes(*code)), reason))
 }
 
 /// The frame in front, if all of it is there: its first byte, its payload, and its length.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::framing::{Ear, Heard};
 
@@ -43,7 +44,7 @@ pub(crate) struct Link {
     /// It is not known to answer none.
     pub(crate) answers_pings: bool,
     /// It was told Close, with this code.
-    close: Option<Option<u16>>,
+    close: Option<Option<CloseCode>>,
     rate: u128,
     shortest: u128,
     flight: u128,
@@ -152,7 +153,7 @@ impl Link {
     }
 
     /// It has said Close. When that answers the broker's, it has read everything.
-    pub(crate) fn closed(&mut self, code: Option<u16>) {
+    pub(crate) fn closed(&mut self, code: Option<CloseCode>) {
         if self.close == Some(code) {
             self.acknowledged(self.messages);
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use steadfast_protocol::session::{AckMode, Codes, Config};
 use steadfast_protocol::steadfast_v1::client;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::application::Sizes;
 use crate::faults::{Fault, Faults};
@@ -232,19 +233,19 @@ fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
         backoff_min: dice.millis(5, 100),
         backoff_max: dice.millis(100, 1000),
         jitter: dice.millis(0, 50),
-        failure_codes: vec![1001, 1011, 1012, 1013, 1014],
+        failure_codes: [1001, 1011, 1012, 1013, 1014].map(CloseCode).to_vec(),
         poison_window: Duration::from_secs(60),
         poison_deaths: dice.pick(&[2, 4, u32::MAX, u32::MAX, u32::MAX]),
         poison_convictions: 3,
         codes: Codes {
-            deadline: 1013,
-            longest: 1012,
-            slow_client: 1013,
-            refused: 1012,
-            poison: 1011,
-            on_failure: 1012,
-            reconnect: 1012,
-            slow_message: 1008,
+            deadline: CloseCode(1013),
+            longest: CloseCode(1012),
+            slow_client: CloseCode(1013),
+            refused: CloseCode(1012),
+            poison: CloseCode(1011),
+            on_failure: CloseCode(1012),
+            reconnect: CloseCode(1012),
+            slow_message: CloseCode(1008),
         },
     }
 }

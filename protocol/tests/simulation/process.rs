@@ -13,6 +13,7 @@ use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::steadfast_v1::service::{Attachment, Input, Limits, Service};
 use steadfast_protocol::steadfast_v1::{CLOSE_BREACH, CLOSE_SUPERSEDED};
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::application::{Message, Store, Sum};
 use crate::framing::{Ear, Heard, Pen};
@@ -322,7 +323,7 @@ impl Process {
         }
     }
 
-    fn hear_close(&mut self, ground: &mut Ground, store: &mut Store, close: Option<(u16, String)>) {
+    fn hear_close(&mut self, ground: &mut Ground, store: &mut Store, close: Option<(CloseCode, String)>) {
         ground.note(&self.name, || format!("hears Close {close:?}"));
         let code = close.as_ref().map(|(code, _)| *code);
         if matches!(code, Some(CLOSE_SUPERSEDED | CLOSE_BREACH)) {

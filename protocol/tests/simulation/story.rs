@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use steadfast_protocol::steadfast_v1::client::{Cause, Client, End, Event, Fate, Loss};
 use steadfast_protocol::steadfast_v1::client_wire::{FromBroker, MESSAGE, Reason, Token};
 use steadfast_protocol::steadfast_v1::{CLOSE_SUPERSEDED, SessionId};
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::application::{Message, id_of};
 use crate::ground::Ground;
@@ -14,7 +15,7 @@ use crate::truth::{TOKENS_MAX, Truth};
 
 /// Codes of Closes that end a client, and nothing is wrong: the service has decided so, or a message
 /// fails every backend.
-const FINAL: [u16; 2] = [4000, 1011];
+const FINAL: [CloseCode; 2] = [CloseCode(4000), CloseCode::INTERNAL_ERROR];
 
 /// The client remembers so many ranges of unknown messages one by one.
 const REMEMBERED: usize = 32;

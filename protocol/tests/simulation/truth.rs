@@ -6,6 +6,7 @@ use steadfast_protocol::steadfast_v1::client_wire::{FromBroker, FromClient, Stan
 use steadfast_protocol::steadfast_v1::service_wire::{Commit, Envelope, Outputs};
 use steadfast_protocol::steadfast_v1::{NUMBER_MAX, SessionId};
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::application::{Message, Sizes, Sum, id_of};
 use crate::deliveries::Deliveries;
@@ -61,7 +62,7 @@ pub(crate) struct Truth {
     /// The session has ended, or does.
     pub(crate) over: bool,
     /// With a Close of its service's.
-    pub(crate) closed_with: Option<u16>,
+    pub(crate) closed_with: Option<CloseCode>,
 }
 
 /// A token: each connection of a client's has one.
@@ -340,7 +341,7 @@ impl Truth {
                 }
                 Heard::Close(close) => {
                     let code = close.map(|(code, _)| code);
-                    self.closed_with = code.or(Some(1005));
+                    self.closed_with = code.or(Some(CloseCode::NO_CODE));
                     self.link.closed(code);
                     self.note_done();
                     Ok(())

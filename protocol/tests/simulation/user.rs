@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use steadfast_protocol::steadfast_v1::SessionId;
 use steadfast_protocol::steadfast_v1::client::{Client, Command, Config, SendError};
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::application::Message;
 use crate::framing::{Ear, Heard, Pen};
@@ -15,7 +16,7 @@ use crate::pace::Pace;
 use crate::story::Story;
 
 /// The close code when there is none in the Close, as libraries have it.
-const NO_CODE: u16 = 1005;
+const NO_CODE: CloseCode = CloseCode::NO_CODE;
 
 /// No more is taken from the machine while so much waits to be written.
 const AHEAD: usize = 1000;
@@ -127,7 +128,7 @@ impl User {
             self.closes = None;
             self.says.clear();
             ground.note("client", || "says goodbye".to_owned());
-            self.machine.close(ground.now, 1000, "done");
+            self.machine.close(ground.now, CloseCode(1000), "done");
             moved = true;
         }
         moved
@@ -271,7 +272,7 @@ impl User {
     }
 
     /// Behind all that was taken from the machine.
-    fn say_close(&mut self, ground: &mut Ground, close: Option<(u16, &str)>) {
+    fn say_close(&mut self, ground: &mut Ground, close: Option<(CloseCode, &str)>) {
         if !self.closed {
             self.closed = true;
             Pen::masked().close(&mut ground.dice, close, &mut self.out);

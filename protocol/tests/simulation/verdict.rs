@@ -4,6 +4,7 @@
 
 use steadfast_protocol::session::{AckMode, Config, Failure, Judgement};
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::hosts::{Host, Hosts};
 use crate::truth::Truth;
@@ -98,7 +99,7 @@ pub(crate) struct Leaving {
     /// It was judged to be silent, or its connection dead.
     pub(crate) judged: bool,
     /// It has said Close, with this code.
-    pub(crate) closed_with: Option<u16>,
+    pub(crate) closed_with: Option<CloseCode>,
     /// The session ends, and it was told so; it has read on towards that of late.
     pub(crate) told: bool,
     pub(crate) reads_on: bool,

@@ -1,5 +1,7 @@
 //! Keys that hold for every session: limits, timeouts, and what becomes of it when its backend fails.
 
+use steadfast_protocol::websocket::close_code::CloseCode;
+
 use super::{DAY, GIB, KIB, MIB, MS, Section, ZERO, ms, secs};
 use crate::config::settings::{
     CloseCodes, DrainSettings, FailoverSettings, Herd, LimitSettings, Poison, PoolCloseCodes, Timeouts,
@@ -8,6 +10,15 @@ use crate::config::values;
 
 /// hyper takes no smaller buffer, and the header limit is one.
 const HEADER_MIN: usize = 8 * KIB;
+
+/// A backend's Closes that are its failure, as long as nothing else is written.
+const FAILURES: [CloseCode; 5] = [
+    CloseCode::GOING_AWAY,
+    CloseCode::INTERNAL_ERROR,
+    CloseCode::SERVICE_RESTART,
+    CloseCode::TRY_AGAIN_LATER,
+    CloseCode::BAD_GATEWAY,
+];
 
 pub(super) fn limits(section: &mut Section<'_>) -> LimitSettings {
     let limits = LimitSettings {
@@ -51,7 +62,7 @@ pub(super) fn failover(section: &mut Section<'_>) -> FailoverSettings {
         stable: section.duration("stable", secs(5), ZERO..=DAY),
         backoff_min: section.duration("backoff_min", ms(50), MS..=DAY),
         backoff_max: section.duration("backoff_max", secs(2), MS..=DAY),
-        close_codes: section.close_codes("close_codes", &[1001, 1011, 1012, 1013, 1014]),
+        close_codes: section.close_codes("close_codes", &FAILURES),
         penalty_min: section.duration("penalty_min", secs(1), ZERO..=DAY),
         penalty_max: section.duration("penalty_max", secs(30), ZERO..=DAY),
     };
@@ -86,15 +97,15 @@ pub(super) fn poison(section: &mut Section<'_>) -> Poison {
 
 pub(super) fn close_codes(section: &mut Section<'_>) -> CloseCodes {
     CloseCodes {
-        deadline: section.close_code("deadline", 1013),
-        longest: section.close_code("longest", 1012),
-        slow_client: section.close_code("slow_client", 1013),
-        refused: section.close_code("refused", 1012),
-        poison: section.close_code("poison", 1011),
-        on_failure: section.close_code("on_failure", 1012),
-        reconnect: section.close_code("reconnect", 1012),
-        shutdown: section.close_code("shutdown", 1001),
-        slow_message: section.close_code("slow_message", 1008),
+        deadline: section.close_code("deadline", CloseCode::TRY_AGAIN_LATER),
+        longest: section.close_code("longest", CloseCode::SERVICE_RESTART),
+        slow_client: section.close_code("slow_client", CloseCode::TRY_AGAIN_LATER),
+        refused: section.close_code("refused", CloseCode::SERVICE_RESTART),
+        poison: section.close_code("poison", CloseCode::INTERNAL_ERROR),
+        on_failure: section.close_code("on_failure", CloseCode::SERVICE_RESTART),
+        reconnect: section.close_code("reconnect", CloseCode::SERVICE_RESTART),
+        shutdown: section.close_code("shutdown", CloseCode::GOING_AWAY),
+        slow_message: section.close_code("slow_message", CloseCode::POLICY_VIOLATION),
     }
 }
 

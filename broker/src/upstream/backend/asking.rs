@@ -1,13 +1,14 @@
 //! What a backend says of itself: that it is to be drained.
 
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::Backend;
 use crate::upstream::health::drain_requests::{DrainReason, DrainRequests};
 
 impl Backend {
     /// It has closed a session, which it had since `linked`, with a code that stands for a failure.
-    pub(super) fn closed_with(&self, now: Time, linked: Time, code: u16) {
+    pub(super) fn closed_with(&self, now: Time, linked: Time, code: CloseCode) {
         let held = self.sessions();
         self.ask(|drain_requests| drain_requests.closed_with(now, linked, held, code));
     }
@@ -80,7 +81,7 @@ mod tests {
         let mut sessions: Vec<_> = (0..5).map(|_| session(&pool, now)).collect();
         for asks in [false, false, true] {
             let lease = sessions.pop().expect("three of five");
-            lease.closed_with(now, 1001);
+            lease.closed_with(now, CloseCode::GOING_AWAY);
             drop(lease);
             assert_eq!(one.asks_for_drain(now).is_some(), asks, "with {} left", sessions.len());
         }
@@ -92,7 +93,7 @@ mod tests {
     fn it_asks_until_it_is_empty_and_the_time_of_the_configuration_is_over() {
         let ((pool, one), now) = (pool("[drain]\nask_timeout = \"3s\""), clock::now());
         let [leaving, staying] = [session(&pool, now), session(&pool, now)];
-        leaving.closed_with(now, 1012);
+        leaving.closed_with(now, CloseCode::SERVICE_RESTART);
         drop(leaving);
         let after = |seconds| now + Duration::from_secs(seconds);
         assert!(one.asks_for_drain(after(60)).is_some(), "a session is there yet");

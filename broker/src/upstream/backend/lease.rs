@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::Backend;
 use crate::upstream::balance::ChoiceReason;
@@ -37,7 +38,7 @@ impl BackendLease {
     }
 
     /// The backend has closed this session with a code that stands for a failure.
-    pub(crate) fn closed_with(&self, now: Time, code: u16) {
+    pub(crate) fn closed_with(&self, now: Time, code: CloseCode) {
         self.backend.closed_with(now, self.since, code);
     }
 

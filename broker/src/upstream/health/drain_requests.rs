@@ -16,10 +16,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use steadfast_protocol::time::Time;
-
-/// Going away and service restart (RFC 6455, 7.4.1, and the registry of close codes).
-const GOING_AWAY: u16 = 1001;
-const SERVICE_RESTART: u16 = 1012;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 /// How long most sessions may take to be told that their backend is going away.
 const SECOND: Duration = Duration::from_secs(1);
@@ -90,11 +87,13 @@ impl DrainRequests {
         now: Time,
         linked: Time,
         held: usize,
-        code: u16,
+        code: CloseCode,
     ) -> Option<DrainReason> {
         match code {
-            SERVICE_RESTART => self.asked(now, DrainReason::Restart),
-            GOING_AWAY if self.goodbyes.add(now, linked, held) => self.asked(now, DrainReason::GoingAway),
+            CloseCode::SERVICE_RESTART => self.asked(now, DrainReason::Restart),
+            CloseCode::GOING_AWAY if self.goodbyes.add(now, linked, held) => {
+                self.asked(now, DrainReason::GoingAway)
+            }
             _ => None,
         }
     }

@@ -26,8 +26,11 @@ fn a_pools_own_close_codes_win_over_the_brokers() {
     let keys = format!("{own}{}[close_codes]\nrefused = 4003\npoison = 4004\n", backend(1, ""));
     let (pool, _) = pool(&keys);
     let codes = pool.snapshot().session.codes;
-    assert_eq!((codes.refused, codes.poison, codes.deadline), (4001, 4004, 1013));
-    assert_eq!(pool.shutdown_code(1001), 4002);
+    assert_eq!(
+        (codes.refused, codes.poison, codes.deadline),
+        (CloseCode(4001), CloseCode(4004), CloseCode::TRY_AGAIN_LATER)
+    );
+    assert_eq!(pool.shutdown_code(CloseCode::GOING_AWAY), CloseCode(4002));
 }
 
 #[test]

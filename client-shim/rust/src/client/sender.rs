@@ -59,7 +59,7 @@ impl Sender {
     /// The code is 1000 or one of 3000 to 4999 (RFC 6455, 7.4); another is taken for 1000. A reason longer
     /// than 123 bytes is cut.
     pub fn begin_close(&self, code: u16, reason: &str) {
-        let Close { code, reason } = Close::new(code, reason);
+        let Close { code, reason } = Close::new(code.into(), reason);
         let now = self.shared().now();
         self.shared().lock().machine.close(now, code, &reason);
         self.shared().work.notify_one();

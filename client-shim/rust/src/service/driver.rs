@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_protocol::steadfast_v1::service::{Attachment, Breach, Input};
+use steadfast_protocol::websocket::close_code::CloseCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Message;
@@ -14,9 +15,6 @@ use super::{End, Event};
 
 /// How long the broker may take to answer the service's Close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The broker is told that it cannot be understood; the session is to go elsewhere (RFC 6455, 7.4.1).
-const UNEXPECTED: u16 = 1011;
 
 /// Waits for ATTACH. Pings are answered meanwhile.
 pub(super) async fn attach<S: AsyncRead + AsyncWrite + Unpin>(
@@ -63,7 +61,7 @@ where
 }
 
 pub(super) fn goodbye(breach: Breach) -> Close {
-    Close { code: UNEXPECTED, reason: breach.to_string() }
+    Close { code: CloseCode::INTERNAL_ERROR, reason: breach.to_string() }
 }
 
 /// Until the end; `None`: the session was dropped.

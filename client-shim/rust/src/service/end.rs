@@ -2,6 +2,7 @@
 
 use steadfast_protocol::steadfast_v1::CLOSE_SUPERSEDED;
 use steadfast_protocol::steadfast_v1::service::Breach;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 /// Why a session is not here any more. What is not known to be applied may be lost; then the next service
 /// does not know of it either.
@@ -14,7 +15,7 @@ pub enum End {
     /// The broker has closed it: the client's own Close, or the end of the session.
     Closed {
         /// The Close's code; 1005 when it had none.
-        code: u16,
+        code: CloseCode,
         /// Its reason.
         reason: String,
     },
@@ -31,9 +32,9 @@ pub enum End {
 
 impl End {
     /// By a Close of the broker's.
-    pub(super) fn by_close(code: u16, reason: String) -> End {
+    pub(super) fn by_close(code: CloseCode, reason: String) -> End {
         match code {
-            1001 => End::Left,
+            CloseCode::GOING_AWAY => End::Left,
             CLOSE_SUPERSEDED => End::Fenced,
             _ => End::Closed { code, reason },
         }

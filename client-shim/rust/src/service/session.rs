@@ -146,7 +146,7 @@ impl Session {
     /// for some seconds at the most. The code is 1000 or one of 3000 to 4999 (RFC 6455, 7.4); another is
     /// taken for 1000. A reason longer than 123 bytes is cut.
     pub async fn close(self, code: u16, reason: &str) {
-        self.sender.shared().lock().close(wire::Close::new(code, reason));
+        self.sender.shared().lock().close(wire::Close::new(code.into(), reason));
         self.sender.shared().work.notify_one();
         self.sender.shared().until(|state| state.end.as_ref().map(|_| ())).await;
     }

@@ -4,6 +4,7 @@
 //! and a client may know that code. A backend that was not reached, or died without a word, has said nothing.
 
 use crate::time::Time;
+use crate::websocket::close_code::CloseCode;
 
 use super::super::Session;
 use crate::session::report::{EndCause, Failure};
@@ -60,7 +61,7 @@ impl Session {
     pub(in crate::session) fn dismiss_with_their_word(
         &mut self,
         now: Time,
-        (code, reason): (u16, &str),
+        (code, reason): (CloseCode, &str),
         cause: EndCause,
     ) {
         let words = self.underway.episode().map(|episode| &episode.words);

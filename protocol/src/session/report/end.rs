@@ -1,5 +1,7 @@
 //! How a session ended, and why.
 
+use crate::websocket::close_code::CloseCode;
+
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndCause {
@@ -70,5 +72,5 @@ pub struct SessionEnd {
     /// The first thing that made it end.
     pub cause: EndCause,
     /// The close code that was said first, if one was.
-    pub code: Option<u16>,
+    pub code: Option<CloseCode>,
 }

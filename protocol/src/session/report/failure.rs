@@ -1,5 +1,7 @@
 //! Why a backend was left, or none was reached.
 
+use crate::websocket::close_code::CloseCode;
+
 /// Why a backend was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
@@ -8,7 +10,7 @@ pub enum Failure {
     /// Its connection broke.
     Reset,
     /// It said Close with a code that stands for a failure.
-    Close(u16),
+    Close(CloseCode),
     /// It broke the protocol.
     Protocol,
     /// It owed an answer and said nothing.
@@ -53,7 +55,7 @@ impl Failure {
     pub(in crate::session) fn is_death(self) -> bool {
         !matches!(
             self,
-            Failure::Close(1001 | 1012 | 1013)
+            Failure::Close(CloseCode::GOING_AWAY | CloseCode::SERVICE_RESTART | CloseCode::TRY_AGAIN_LATER)
                 | Failure::Breach
                 | Failure::Dead
                 | Failure::Cut

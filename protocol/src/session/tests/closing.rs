@@ -3,8 +3,9 @@
 use super::rig::{Drop, Rig, secs};
 use super::wire::{CLOSE, PING, TEXT, close_payload, down, masked, plain, up};
 use crate::session::{EndCause, Failure, SessionEnd, Status};
+use crate::websocket::close_code::CloseCode;
 
-fn ended(rig: &Rig) -> (EndCause, Option<u16>) {
+fn ended(rig: &Rig) -> (EndCause, Option<CloseCode>) {
     let SessionEnd { cause, code } =
         *rig.session.ended().unwrap_or_else(|| panic!("it has not ended: {:?}", rig.session));
     (cause, code)
@@ -30,7 +31,7 @@ fn an_applications_close_is_relayed_and_answered_by_the_clients() {
         rig.client_closes(code, "client's own");
         let answer = if code == 0 { "<close>".to_owned() } else { format!("<close {code} client's own>") };
         assert_eq!(rig.up(), [answer]);
-        assert_eq!(ended(&rig), (EndCause::BackendClose, (code != 0).then_some(code)));
+        assert_eq!(ended(&rig), (EndCause::BackendClose, (code != 0).then_some(CloseCode(code))));
         assert_eq!((rig.dials.len(), rig.session.failovers(), rig.session.ledger().up.lost), (0, 0, 0));
     }
 }
@@ -50,7 +51,7 @@ fn the_last_answers_come_before_the_close_and_nothing_after_it_counts() {
     assert!(rig.session.client_finished(), "its socket's write side may be shut");
     assert_eq!(rig.down(), ["first", "last", "<close 1000>"]);
     rig.client_closes(1000, "");
-    assert_eq!(ended(&rig), (EndCause::BackendClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::BackendClose, Some(CloseCode(1000))));
     let ledger = rig.session.ledger().down;
     assert_eq!((ledger.forwarded, ledger.suppressed, ledger.lost), (2, 1, 0));
     assert_eq!(rig.dials.len(), 0, "an EOF after a Close is no failure");
@@ -74,7 +75,7 @@ fn what_an_application_may_not_have_read_before_its_close_is_in_doubt() {
     rig.client_says("two");
     rig.backend_closes(1000, "");
     rig.client_closes(1000, "");
-    assert_eq!(ended(&rig), (EndCause::BackendClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::BackendClose, Some(CloseCode(1000))));
     let up = rig.session.ledger().up;
     assert_eq!((up.in_doubt, up.lost, rig.session.buffered()), (2, 0, 0));
 }
@@ -84,7 +85,7 @@ fn a_client_that_never_answers_a_close_is_not_waited_for_longer_than_its_time() 
     let mut rig = Rig::new();
     rig.backend_closes(1000, "");
     rig.wait(secs(5));
-    assert_eq!(ended(&rig), (EndCause::BackendClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::BackendClose, Some(CloseCode(1000))));
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn a_client_that_hangs_up_instead_of_answering_ends_the_session() {
     let mut rig = Rig::new();
     rig.backend_closes(4001, "");
     rig.client_goes();
-    assert_eq!((ended(&rig), rig.up().len()), ((EndCause::BackendClose, Some(4001)), 0));
+    assert_eq!((ended(&rig), rig.up().len()), ((EndCause::BackendClose, Some(CloseCode(4001))), 0));
 }
 
 #[test]
@@ -108,7 +109,7 @@ fn a_client_that_talks_nonsense_instead_of_answering_changes_nothing() {
         assert_eq!(rig.down(), ["<close 1000>"]);
         assert!(rig.notes.len() <= 2, "{:?}", rig.notes);
         rig.wait(secs(5));
-        assert_eq!((ended(&rig), rig.dials.len()), ((EndCause::BackendClose, Some(1000)), 0));
+        assert_eq!((ended(&rig), rig.dials.len()), ((EndCause::BackendClose, Some(CloseCode(1000))), 0));
     }
 }
 
@@ -127,7 +128,10 @@ fn a_slow_client_gets_its_last_answers_before_the_close_is_waited_for() {
     }
     assert_eq!(rig.down(), [answer.as_str(), "<close 1000>"]);
     rig.client_closes(1000, "");
-    assert_eq!((ended(&rig), rig.session.ledger().down.lost), ((EndCause::BackendClose, Some(1000)), 0));
+    assert_eq!(
+        (ended(&rig), rig.session.ledger().down.lost),
+        ((EndCause::BackendClose, Some(CloseCode(1000))), 0)
+    );
 }
 
 #[test]
@@ -157,7 +161,7 @@ fn no_pong_follows_the_close_to_a_backend() {
     // The reader objects to any frame behind a Close.
     assert_eq!(rig.up().last().map(String::as_str), Some("<close 1000>"));
     rig.backend_closes(1000, "");
-    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(CloseCode(1000))));
 }
 
 #[test]
@@ -170,7 +174,10 @@ fn the_answer_to_a_close_has_no_place_in_a_message_that_is_half_written() {
     rig.client_closes(1000, "");
     assert_eq!(rig.link().reader.bytes, up("a longer message")[..8]);
     assert!(rig.link().dropped.is_some());
-    assert_eq!((ended(&rig), rig.session.ledger().up.lost), ((EndCause::BackendClose, Some(1000)), 1));
+    assert_eq!(
+        (ended(&rig), rig.session.ledger().up.lost),
+        ((EndCause::BackendClose, Some(CloseCode(1000))), 1)
+    );
 }
 
 #[test]
@@ -179,12 +186,12 @@ fn a_shutdown_closes_both_sides() {
     rig.client_says("one");
     rig.backend_pongs();
     rig.up();
-    rig.session.shut_down(rig.now, 1001);
+    rig.session.shut_down(rig.now, CloseCode(1001));
     rig.pump();
     assert!(rig.up()[0].starts_with("<close 1001") && rig.down()[0].starts_with("<close 1001"));
     rig.client_closes(1001, "");
     rig.backend_closes(1001, "");
-    assert_eq!((ended(&rig), rig.dials.len()), ((EndCause::Shutdown, Some(1001)), 0));
+    assert_eq!((ended(&rig), rig.dials.len()), ((EndCause::Shutdown, Some(CloseCode(1001))), 0));
     assert_eq!(rig.session.ledger().up.lost, 0);
 }
 
@@ -193,14 +200,14 @@ fn a_shutdown_delivers_what_the_backend_still_takes() {
     let mut rig = Rig::new();
     rig.backend_room = 3;
     rig.client_says("one");
-    rig.session.shut_down(rig.now, 1001);
+    rig.session.shut_down(rig.now, CloseCode(1001));
     rig.backend_room = usize::MAX;
     rig.pump();
     let up = rig.up();
     assert!(up[0] == "one" && up.last().is_some_and(|last| last.starts_with("<close 1001")), "{up:?}");
     rig.backend_closes(1001, "");
     rig.client_closes(1001, "");
-    assert_eq!((ended(&rig), rig.session.ledger().up.lost), ((EndCause::Shutdown, Some(1001)), 0));
+    assert_eq!((ended(&rig), rig.session.ledger().up.lost), ((EndCause::Shutdown, Some(CloseCode(1001))), 0));
 }
 
 #[test]
@@ -209,20 +216,20 @@ fn a_shutdown_during_a_failover_ends_it() {
     rig.client_says("one");
     rig.backend_dies();
     rig.dial();
-    rig.session.shut_down(rig.now, 1001);
+    rig.session.shut_down(rig.now, CloseCode(1001));
     rig.pump();
     assert!(rig.down()[0].starts_with("<close 1001") && !rig.session.wants_dial());
     rig.client_closes(1001, "");
-    assert_eq!((ended(&rig), rig.session.ledger().up.lost), ((EndCause::Shutdown, Some(1001)), 1));
+    assert_eq!((ended(&rig), rig.session.ledger().up.lost), ((EndCause::Shutdown, Some(CloseCode(1001))), 1));
 }
 
 #[test]
 fn a_shutdown_with_nobody_answering_ends_in_its_time() {
     let mut rig = Rig::new();
-    rig.session.shut_down(rig.now, 1001);
+    rig.session.shut_down(rig.now, CloseCode(1001));
     rig.pump();
     rig.wait(secs(10));
-    assert_eq!(ended(&rig), (EndCause::Shutdown, Some(1001)));
+    assert_eq!(ended(&rig), (EndCause::Shutdown, Some(CloseCode(1001))));
 }
 
 #[test]

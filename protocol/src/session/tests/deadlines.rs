@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::rig::{Rig, ms, secs};
 use super::wire::{CONTINUATION, TEXT, masked};
 use crate::session::{AckMode, DialFailure, EndCause, SessionEnd, Status};
+use crate::websocket::close_code::CloseCode;
 
 /// The waits before each dial, the first one since `rig`'s present time.
 fn waits(rig: &mut Rig, dials: usize, mut each: impl FnMut(&mut Rig)) -> Vec<Duration> {
@@ -89,7 +90,10 @@ fn past_the_deadline_the_session_ends() {
     assert!(matches!(&down[..], [close] if close.starts_with("<close 1013")), "{down:?}");
     assert_eq!((rig.session.wants_dial(), rig.session.handle_linked(rig.now, false, 2)), (false, false));
     rig.client_closes(1013, "");
-    assert_eq!(rig.session.ended(), Some(&SessionEnd { cause: EndCause::Deadline, code: Some(1013) }));
+    assert_eq!(
+        rig.session.ended(),
+        Some(&SessionEnd { cause: EndCause::Deadline, code: Some(CloseCode(1013)) })
+    );
     let ledger = rig.session.ledger().up;
     assert_eq!((ledger.lost, ledger.acknowledged), (1, 0), "what is lost is counted");
 }
@@ -113,7 +117,10 @@ fn when_all_refuse_the_session_ends() {
     let down = rig.down();
     assert!(matches!(&down[..], [close] if close.starts_with("<close 1012")), "{down:?}");
     rig.client_closes(1012, "");
-    assert_eq!(rig.session.ended(), Some(&SessionEnd { cause: EndCause::Refused, code: Some(1012) }));
+    assert_eq!(
+        rig.session.ended(),
+        Some(&SessionEnd { cause: EndCause::Refused, code: Some(CloseCode(1012)) })
+    );
     assert_eq!(rig.session.ledger().up.lost, 1);
 }
 

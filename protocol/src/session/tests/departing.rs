@@ -4,6 +4,7 @@
 use super::rig::{Drop, Rig, ms, secs};
 use super::wire::{CONTINUATION, PING, TEXT, down, masked, plain, up};
 use crate::session::{AckMode, Command, Config, Dial, EndCause, Event, Failure, Move, MoveOutcome, Status};
+use crate::websocket::close_code::CloseCode;
 
 const GOODBYE: &str = "<close 1001>";
 
@@ -234,7 +235,7 @@ fn a_decision_of_the_application_is_relayed_even_now() {
         assert_eq!(rig.down(), [format!("<close {code} kicked>")]);
         rig.client_closes(code, "");
         let end = rig.session.ended().expect("both sides are done");
-        assert_eq!((end.cause, end.code), (EndCause::BackendClose, Some(code)));
+        assert_eq!((end.cause, end.code), (EndCause::BackendClose, Some(CloseCode(code))));
         assert_eq!(rig.session.ledger().up.lost, 1);
     }
 }
@@ -359,7 +360,7 @@ fn a_client_that_hangs_up_ends_it_at_once() {
 #[test]
 fn the_brokers_end_ends_it() {
     for mut rig in [departing(), parting()] {
-        rig.session.shut_down(rig.now, 1001);
+        rig.session.shut_down(rig.now, CloseCode(1001));
         rig.pump();
         assert_eq!(rig.down(), ["<close 1001 the service is going away>"]);
         rig.client_closes(1001, "");

@@ -3,6 +3,7 @@
 use super::rig::{Drop, NOTHING, Rig, Told, ms, secs};
 use super::wire::{CONTINUATION, TEXT, down, masked, plain, up};
 use crate::session::{AckMode, Dial, DialFailure, EndCause, Event, Failure, SessionEnd, Status};
+use crate::websocket::close_code::CloseCode;
 
 #[test]
 fn the_ring_is_replayed_with_the_same_bytes_and_the_session_goes_on() {
@@ -239,7 +240,7 @@ fn each_failure_code_moves_the_session_and_nothing_after_the_close_counts() {
         rig.client_says("one");
         let close = plain(true, super::wire::CLOSE, &super::wire::close_payload(code, "bye"));
         rig.backend_sends(&[down("last answer"), close, down("ghost")].concat());
-        assert_eq!(rig.take_notes(), [Event::Failed(Failure::Close(code))]);
+        assert_eq!(rig.take_notes(), [Event::Failed(Failure::Close(CloseCode(code)))]);
         rig.link_next();
         assert_eq!(rig.up(), ["one", "<ping>"], "code {code}");
         assert_eq!(rig.down(), ["last answer"], "code {code}");
@@ -248,7 +249,7 @@ fn each_failure_code_moves_the_session_and_nothing_after_the_close_counts() {
 
 #[test]
 fn the_set_of_failure_codes_is_the_pools() {
-    let mut rig = Rig::with(|config| config.failure_codes = vec![4000]);
+    let mut rig = Rig::with(|config| config.failure_codes = vec![CloseCode(4000)]);
     rig.backend_closes(4000, "");
     assert_eq!(rig.session.status(), Status::Dialing);
     rig.link_next();
@@ -292,7 +293,7 @@ fn on_failure_close_ends_the_session() {
         rig.client_closes(1012, "");
         assert_eq!(
             rig.session.ended(),
-            Some(&SessionEnd { cause: EndCause::BackendFailed, code: Some(1012) })
+            Some(&SessionEnd { cause: EndCause::BackendFailed, code: Some(CloseCode(1012)) })
         );
         assert_eq!((rig.dials.len(), rig.session.failovers(), rig.session.ledger().up.lost), (0, 0, 1));
         assert_eq!(rig.take_notes(), NOTHING, "nothing fails over");

@@ -3,8 +3,9 @@
 use super::rig::{Drop, MUTE, Rig, ms, secs};
 use super::wire::{CONTINUATION, PING, PONG, TEXT, masked, plain, up};
 use crate::session::{AckMode, Command, DialFailure, EndCause, Event, Evidence, Failure, SessionEnd, Status};
+use crate::websocket::close_code::CloseCode;
 
-fn ended(rig: &Rig) -> (EndCause, Option<u16>) {
+fn ended(rig: &Rig) -> (EndCause, Option<CloseCode>) {
     let SessionEnd { cause, code } =
         *rig.session.ended().unwrap_or_else(|| panic!("it has not ended: {:?}", rig.session));
     (cause, code)
@@ -26,7 +27,7 @@ fn a_clients_close_goes_to_the_backend_and_the_answer_comes_back() {
         rig.backend_says("last answer");
         rig.backend_closes(code, reason);
         assert_eq!(rig.down(), ["last answer", seen]);
-        assert_eq!(ended(&rig), (EndCause::ClientClose, (code != 0).then_some(code)));
+        assert_eq!(ended(&rig), (EndCause::ClientClose, (code != 0).then_some(CloseCode(code))));
         assert_eq!(rig.session.ledger().up.lost, 0, "the answer proves that all was read");
         assert_eq!(rig.session.ledger().up.acknowledged, 1);
     }
@@ -38,7 +39,7 @@ fn the_backends_own_code_comes_back_when_it_differs() {
     rig.client_closes(1000, "");
     rig.backend_closes(4000, "seen");
     assert_eq!(rig.down(), ["<close 4000 seen>"]);
-    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(CloseCode(1000))));
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn an_unanswered_close_is_not_waited_for_longer_than_its_time() {
     rig.client_closes(1000, "");
     rig.wait(secs(5));
     assert_eq!(rig.down(), ["<close 1000>"], "the client gets its own code back");
-    assert_eq!((ended(&rig), rig.dials.len()), ((EndCause::ClientClose, Some(1000)), 0));
+    assert_eq!((ended(&rig), rig.dials.len()), ((EndCause::ClientClose, Some(CloseCode(1000))), 0));
 }
 
 #[test]
@@ -93,7 +94,7 @@ fn undelivered_messages_of_a_client_that_closed_are_delivered_elsewhere_and_then
     assert_eq!(up.iter().filter(|frame| *frame != "<ping>").count(), 3, "{up:?}");
     rig.backend_closes(1000, "bye");
     assert_eq!(rig.down(), ["<close 1000 bye>"]);
-    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(CloseCode(1000))));
     assert_eq!(rig.session.ledger().up.lost, 0);
 }
 
@@ -106,7 +107,7 @@ fn a_close_that_is_not_answered_proves_nothing_and_the_messages_are_delivered_el
     rig.link_next();
     assert_eq!(rig.up().first().map(String::as_str), Some("one"));
     rig.backend_closes(1000, "");
-    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(CloseCode(1000))));
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn a_backend_is_not_left_for_a_close_that_waits_behind_what_a_slow_client_does_n
     assert!(rig.session.wants_link(), "it may have answered");
     rig.set_client_room(usize::MAX);
     rig.backend_closes(1000, "");
-    assert_eq!((ended(&rig), rig.links.len()), ((EndCause::ClientClose, Some(1000)), 1));
+    assert_eq!((ended(&rig), rig.links.len()), ((EndCause::ClientClose, Some(CloseCode(1000))), 1));
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn a_session_whose_messages_are_delivered_is_never_redialled_for_a_close() {
     rig.backend_dies();
     rig.wait(secs(60));
     assert_eq!((rig.down(), rig.dials.len()), (vec!["<close 1000>".to_owned()], 0));
-    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(CloseCode(1000))));
 }
 
 #[test]
@@ -340,7 +341,7 @@ fn a_client_that_closes_in_the_middle_of_a_message_is_answered_and_the_backend_r
         (Some(Drop::Reset), 0),
         "a Close has no place in a message"
     );
-    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(CloseCode(1000))));
 }
 
 #[test]
@@ -353,7 +354,7 @@ fn the_client_may_go_while_its_close_is_delivered_elsewhere() {
     rig.link_next();
     assert_eq!(rig.up().last().map(String::as_str), Some("<close 1000 bye>"));
     rig.backend_closes(1000, "bye");
-    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(1000)));
+    assert_eq!(ended(&rig), (EndCause::ClientClose, Some(CloseCode(1000))));
 }
 
 #[test]
@@ -412,7 +413,7 @@ fn a_ping_is_not_answered_inside_a_message_that_was_cut() {
     rig.client_says("one");
     let before = rig.link().reader.bytes.len();
     rig.client_sends(part);
-    rig.session.shut_down(rig.now, 1001);
+    rig.session.shut_down(rig.now, CloseCode(1001));
     rig.client_sends(rest);
     rig.backend_sends(&plain(true, PING, b"are you there"));
     assert_eq!(rig.link().reader.bytes[before..], *part);

@@ -3,6 +3,7 @@
 use super::rig::{Drop, Rig, secs};
 use super::wire::{CONTINUATION, PING, TEXT, down, masked, plain, up};
 use crate::session::{EndCause, Event};
+use crate::websocket::close_code::CloseCode;
 use crate::websocket::violation::Violation;
 
 /// A session with messages of at most 1000 bytes and a ring of 2000.
@@ -36,7 +37,7 @@ fn a_client_that_breaks_the_protocol_is_closed_and_the_backend_gets_what_came_be
         rig.wait(secs(5));
         assert_eq!(
             rig.session.ended().map(|end| (end.cause, end.code)),
-            Some((EndCause::ProtocolClient, Some(1002)))
+            Some((EndCause::ProtocolClient, Some(CloseCode(1002))))
         );
         assert_eq!((rig.dials.len(), rig.session.ledger().up.lost), (0, 0));
     }
@@ -63,7 +64,7 @@ fn a_clients_message_over_the_limit_is_refused_by_its_header() {
     rig.backend_closes(1009, "");
     assert_eq!(
         rig.session.ended().map(|end| (end.cause, end.code)),
-        Some((EndCause::ProtocolClient, Some(1009)))
+        Some((EndCause::ProtocolClient, Some(CloseCode(1009))))
     );
 }
 
@@ -88,7 +89,7 @@ fn a_backends_message_over_the_limit_ends_the_session_and_is_not_its_failure() {
     rig.client_closes(1009, "");
     rig.wait(secs(60));
     let end = rig.session.ended().map(|end| (end.cause, end.code));
-    assert_eq!(end, Some((EndCause::ProtocolBackendTooBig, Some(1009))));
+    assert_eq!(end, Some((EndCause::ProtocolBackendTooBig, Some(CloseCode(1009)))));
     assert_eq!((rig.take_notes(), rig.dials.len()), (vec![], 0), "no failure, no other backend");
 }
 

@@ -4,6 +4,7 @@
 use super::rig::{Drop, NOTHING, Rig, ms, secs};
 use super::wire::{self, CLOSE, CONTINUATION, PING, TEXT, close_payload, masked, plain};
 use crate::session::{Command, Config, EndCause, Event, Failure, Move, MoveOutcome, Status, Stay};
+use crate::websocket::close_code::CloseCode;
 
 const GOODBYE: &str = "<close 1001>";
 
@@ -284,7 +285,10 @@ fn when_the_old_backend_fails_the_next_one_takes_over_at_once() {
 fn a_failure_code_of_the_old_backend_is_a_failover_too() {
     let mut rig = waiting();
     rig.backend_closes(1012, "");
-    assert_eq!(rig.take_notes()[..2], [Event::Failed(Failure::Close(1012)), ended(MoveOutcome::FailedOver)]);
+    assert_eq!(
+        rig.take_notes()[..2],
+        [Event::Failed(Failure::Close(CloseCode(1012))), ended(MoveOutcome::FailedOver)]
+    );
     assert_eq!(rig.links.len(), 2);
 }
 
@@ -327,7 +331,7 @@ fn a_kick_of_the_old_backend_is_relayed() {
         rig.wait(secs(10));
         assert_eq!(
             rig.session.ended().map(|end| (end.cause, end.code)),
-            Some((EndCause::BackendClose, Some(4001)))
+            Some((EndCause::BackendClose, Some(CloseCode(4001))))
         );
         assert_eq!(outcomes(&mut rig), [ended(outcome)]);
         assert!(rig.successor.is_none());
@@ -668,18 +672,18 @@ fn a_client_that_hangs_up_after_our_close_ends_it_all() {
 fn the_brokers_end_and_an_abort_end_it() {
     for (mut rig, abort) in [(waiting(), false), (holding(), true), (parting(), false), (parting(), true)] {
         if abort {
-            assert!(rig.session.abort(rig.now, 1008, "by hand"));
+            assert!(rig.session.abort(rig.now, CloseCode(1008), "by hand"));
         } else {
-            rig.session.shut_down(rig.now, 1008);
+            rig.session.shut_down(rig.now, CloseCode(1008));
         }
         rig.pump();
-        assert!(!rig.session.abort(rig.now, 1008, "again"));
+        assert!(!rig.session.abort(rig.now, CloseCode(1008), "again"));
         rig.client_closes(1008, "");
         rig.wait(secs(60));
         let end = rig.session.ended().expect("both sides are done");
         assert_eq!(
             (end.cause, end.code),
-            (if abort { EndCause::Aborted } else { EndCause::Shutdown }, Some(1008))
+            (if abort { EndCause::Aborted } else { EndCause::Shutdown }, Some(CloseCode(1008)))
         );
         assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Ended)]);
         assert!(rig.successor.is_none());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::rig::{Rig, ms, secs};
 use super::wire::{TEXT, masked, plain, up};
 use crate::session::{Config, EndCause, Event, Failure, Move, MoveOutcome, Opening, Status};
+use crate::websocket::close_code::CloseCode;
 
 const ORDER: Move = Move { ticket: 7, force_at: None };
 
@@ -92,7 +93,7 @@ fn the_client_is_closed_when_another_has_room() {
     assert_eq!((rig.down(), rig.session.status()), (vec![RECONNECT.to_owned()], Status::Closing));
     rig.client_closes(1012, "");
     let end = rig.session.ended().map(|end| (end.cause, end.code));
-    assert_eq!(end, Some((EndCause::Reconnect, Some(1012))));
+    assert_eq!(end, Some((EndCause::Reconnect, Some(CloseCode(1012)))));
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn every_failure_is_one() {
     type Fail = fn(&mut Rig);
     let failures: [(Fail, Failure); 4] = [
         (|rig| rig.backend_fails(Failure::Reset), Failure::Reset),
-        (|rig| rig.backend_closes(1011, "oops"), Failure::Close(1011)),
+        (|rig| rig.backend_closes(1011, "oops"), Failure::Close(CloseCode(1011))),
         (|rig| rig.backend_sends(b"\xff\xff"), Failure::Protocol),
         (|rig| assert!(rig.session.fail_over(rig.now)), Failure::Ordered),
     ];
@@ -213,7 +214,7 @@ fn a_backend_that_declines_failovers_still_ends_its_sessions_at_once() {
 #[test]
 fn the_broker_may_end_meanwhile() {
     let mut rig = orphan();
-    rig.session.shut_down(rig.now, 1001);
+    rig.session.shut_down(rig.now, CloseCode(1001));
     rig.pump();
     assert_eq!(rig.down(), ["<close 1001 the service is going away>"]);
     rig.client_closes(1001, "");
@@ -222,7 +223,7 @@ fn the_broker_may_end_meanwhile() {
 
 #[test]
 fn the_code_is_the_pools() {
-    let mut rig = rig_with(|config| config.codes.reconnect = 4012);
+    let mut rig = rig_with(|config| config.codes.reconnect = CloseCode(4012));
     rig.backend_dies();
     rig.session.handle_room(rig.now, true);
     rig.wait(secs(1));
@@ -243,7 +244,7 @@ fn a_move_closes_it_at_a_quiet_moment() {
     rig.backend_closes(1001, "");
     rig.client_closes(1012, "");
     let end = rig.session.ended().map(|end| (end.cause, end.code));
-    assert_eq!((end, rig.session.moves()), (Some((EndCause::Reconnect, Some(1012))), 1));
+    assert_eq!((end, rig.session.moves()), (Some((EndCause::Reconnect, Some(CloseCode(1012)))), 1));
 }
 
 #[test]

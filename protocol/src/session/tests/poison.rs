@@ -3,6 +3,7 @@
 use super::rig::{Rig, Told, secs};
 use super::wire::{TEXT, down, masked, up};
 use crate::session::{Command, EndCause, Event};
+use crate::websocket::close_code::CloseCode;
 
 /// What the present backend has got, without pings.
 fn messages(rig: &mut Rig) -> Vec<String> {
@@ -64,7 +65,10 @@ fn a_message_that_is_convicted_alone_three_times_ends_its_session() {
     assert!(rig.take_events().contains(&poison));
     assert!(rig.down()[0].starts_with("<close 1011"));
     rig.client_closes(1011, "");
-    assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((EndCause::Poison, Some(1011))));
+    assert_eq!(
+        rig.session.ended().map(|end| (end.cause, end.code)),
+        Some((EndCause::Poison, Some(CloseCode(1011))))
+    );
     let ledger = rig.session.ledger().up;
     assert_eq!((ledger.forwarded, ledger.acknowledged, ledger.lost), (3, 1, 2));
 }

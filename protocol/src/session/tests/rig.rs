@@ -11,6 +11,7 @@ use crate::session::{
 };
 use crate::steadfast_v1::client_wire::{Reason, Resume};
 use crate::time::Time;
+use crate::websocket::close_code::CloseCode;
 
 /// Rounds without the passing of time after which the driver is held to spin.
 const ROUNDS_MAX: u32 = 20;
@@ -60,19 +61,19 @@ pub(super) fn config() -> Config {
         backoff_min: ms(50),
         backoff_max: secs(2),
         jitter: Duration::ZERO,
-        failure_codes: vec![1001, 1011, 1012, 1013, 1014],
+        failure_codes: [1001, 1011, 1012, 1013, 1014].map(CloseCode).to_vec(),
         poison_window: secs(60),
         poison_deaths: 2,
         poison_convictions: 3,
         codes: Codes {
-            deadline: 1013,
-            longest: 1012,
-            slow_client: 1013,
-            refused: 1012,
-            poison: 1011,
-            on_failure: 1012,
-            reconnect: 1012,
-            slow_message: 1008,
+            deadline: CloseCode(1013),
+            longest: CloseCode(1012),
+            slow_client: CloseCode(1013),
+            refused: CloseCode(1012),
+            poison: CloseCode(1011),
+            on_failure: CloseCode(1012),
+            reconnect: CloseCode(1012),
+            slow_message: CloseCode(1008),
         },
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::rig::{MUTE, Rig, ms, secs};
 use super::wire::{self, PONG, masked, plain};
 use crate::session::{AckMode, Command, EndCause, Evidence, Judgement};
+use crate::websocket::close_code::CloseCode;
 
 /// A backend that takes its time with each message, and answers a ping when it comes to it.
 struct Reading {
@@ -257,7 +258,10 @@ fn an_episode_ends_though_each_backend_takes_a_little_more() {
     assert!(rig.now.since(begin) >= secs(118), "it moves all the time, and ends at its bound");
     rig.client_closes(1012, "");
     rig.wait(secs(200));
-    assert_eq!(rig.session.ended().map(|end| (end.cause, end.code)), Some((EndCause::Deadline, Some(1012))));
+    assert_eq!(
+        rig.session.ended().map(|end| (end.cause, end.code)),
+        Some((EndCause::Deadline, Some(CloseCode(1012))))
+    );
 }
 
 #[test]
@@ -435,7 +439,7 @@ fn a_client_that_does_not_even_take_the_close_is_reset() {
     rig.wait(secs(66));
     assert_eq!(
         rig.session.ended().map(|end| (end.cause, end.code)),
-        Some((EndCause::ClientStall, Some(1013)))
+        Some((EndCause::ClientStall, Some(CloseCode(1013))))
     );
     assert!(rig.session.resets_client());
 }

@@ -10,6 +10,7 @@ use super::rig::{Rig, config, ms, secs};
 use super::wire::{CLOSE, close_payload, plain, up};
 use crate::session::{AckMode, ClientKind, Config, DialFailure, Event, Failure, Move, Opening, Status};
 use crate::steadfast_v1::client_wire::Reason;
+use crate::websocket::close_code::CloseCode;
 
 const MESSAGE: u32 = 40_000;
 const RING: usize = 60_000;
@@ -52,8 +53,8 @@ fn op() -> impl Strategy<Value = Op> {
         Failure::Eof,
         Failure::Reset,
         Failure::Silence,
-        Failure::Close(1001),
-        Failure::Close(1011),
+        Failure::Close(CloseCode(1001)),
+        Failure::Close(CloseCode(1011)),
     ]);
     let force = prop_oneof![3 => Just(None), 1 => (0u64..10_000).prop_map(Some)];
     prop_oneof![
@@ -201,7 +202,7 @@ impl World {
     fn fail(&mut self, failure: Failure) {
         match failure {
             _ if !self.rig.session.wants_link() => {}
-            Failure::Close(code) => {
+            Failure::Close(CloseCode(code)) => {
                 self.flush(usize::MAX);
                 if self.rig.session.wants_link() {
                     self.rig.backend_sends(&plain(true, CLOSE, &close_payload(code, "")));
@@ -368,9 +369,9 @@ impl World {
         match ending {
             Ending::ClientCloses if self.rig.session.wants_client() => self.rig.client_closes(1000, "bye"),
             Ending::ClientBreaks if self.rig.session.wants_client() => self.rig.client_sends(&up("")),
-            Ending::ApplicationCloses(code) => self.fail(Failure::Close(code)),
-            Ending::Aborted => drop(self.rig.session.abort(now, 4321, "enough")),
-            Ending::ShutDown => self.rig.session.shut_down(now, 1001),
+            Ending::ApplicationCloses(code) => self.fail(Failure::Close(CloseCode(code))),
+            Ending::Aborted => drop(self.rig.session.abort(now, CloseCode(4321), "enough")),
+            Ending::ShutDown => self.rig.session.shut_down(now, CloseCode(1001)),
             _ => {}
         }
         self.rig.pump();

@@ -2,6 +2,7 @@
 
 use super::rig::{Rig, Told, secs};
 use crate::session::{DialFailure, EndCause, Event, Failure, Move};
+use crate::websocket::close_code::CloseCode;
 
 /// The session fails on one backend after the other, until its client is told something. `fail` fails the n-th.
 fn told(rig: &mut Rig, fail: impl Fn(&mut Rig, u32)) -> String {
@@ -16,7 +17,7 @@ fn told(rig: &mut Rig, fail: impl Fn(&mut Rig, u32)) -> String {
     panic!("twenty failures and no end");
 }
 
-fn ended(rig: &mut Rig) -> Option<(EndCause, Option<u16>)> {
+fn ended(rig: &mut Rig) -> Option<(EndCause, Option<CloseCode>)> {
     rig.client_closes(1000, "");
     rig.session.ended().map(|end| (end.cause, end.code))
 }
@@ -30,14 +31,14 @@ fn when_every_backend_says_close_the_client_gets_the_last_ones_code_and_reason()
         rig.notes.iter().any(|note| matches!(note, Told::Event(Event::Poison { seq: 1, .. }))),
         "it is told all the same"
     );
-    assert_eq!(ended(&mut rig), Some((EndCause::Poison, Some(1011))));
+    assert_eq!(ended(&mut rig), Some((EndCause::Poison, Some(CloseCode(1011)))));
 }
 
 #[test]
 fn a_code_of_the_applications_own_is_passed_on_too() {
-    let mut rig = Rig::with(|config| config.failure_codes.push(4500));
+    let mut rig = Rig::with(|config| config.failure_codes.push(CloseCode(4500)));
     assert_eq!(told(&mut rig, |rig, _| rig.backend_closes(4500, "mine")), "<close 4500 mine>");
-    assert_eq!(ended(&mut rig), Some((EndCause::Poison, Some(4500))));
+    assert_eq!(ended(&mut rig), Some((EndCause::Poison, Some(CloseCode(4500)))));
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn where_some_have_said_close_and_some_have_died_it_may_be_tried_again() {
         _ => rig.backend_dies(),
     });
     assert_eq!(close, "<close 1013 no backend can go on with the session>");
-    assert_eq!(ended(&mut rig), Some((EndCause::Poison, Some(1013))));
+    assert_eq!(ended(&mut rig), Some((EndCause::Poison, Some(CloseCode(1013)))));
 }
 
 #[test]
@@ -81,7 +82,7 @@ fn a_backend_that_cannot_be_reached_has_said_nothing() {
             break;
         }
     }
-    assert_eq!(ended(&mut rig), Some((EndCause::Deadline, Some(1013))));
+    assert_eq!(ended(&mut rig), Some((EndCause::Deadline, Some(CloseCode(1013)))));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::rig::{Rig, ms};
 use super::wire::{CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, masked, plain};
 use crate::session::{Config, DialFailure, Failure, Move, Opening, Status};
+use crate::websocket::close_code::CloseCode;
 
 const MESSAGE: usize = 40_000;
 const RING: usize = 60_000;
@@ -353,7 +354,7 @@ impl World {
             }
             Rude::Refused => {}
             Rude::ShutDown => {
-                self.rig.session.shut_down(self.rig.now, 1001);
+                self.rig.session.shut_down(self.rig.now, CloseCode(1001));
                 self.rig.pump();
             }
         }

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::steadfast_v1::CLOSE_SUPERSEDED;
 use crate::steadfast_v1::client_wire::Reason;
+use crate::websocket::close_code::CloseCode;
 
 use super::Breach;
 
@@ -47,7 +48,7 @@ pub enum Loss {
     /// It ended without a Close.
     Ended,
     /// It ended with a Close after which a client comes back.
-    Closed(u16),
+    Closed(CloseCode),
 }
 
 impl std::fmt::Display for Loss {
@@ -82,7 +83,7 @@ pub enum Cause {
     /// The broker closed it for good.
     Closed {
         /// The Close's code; 1005 when it had none.
-        code: u16,
+        code: CloseCode,
         /// Its reason.
         reason: String,
     },

@@ -2,6 +2,7 @@
 
 use crate::steadfast_v1::{CLOSE_STALE, CLOSE_SUPERSEDED};
 use crate::time::Time;
+use crate::websocket::close_code::CloseCode;
 
 use super::{Cause, Client, Command, End, Event, LinkPhase, Loss};
 
@@ -12,7 +13,7 @@ const RIVALS_MAX: u32 = 8;
 impl Client {
     /// The connection has ended. `close`: code and reason of the broker's Close, 1005 when it had no code;
     /// `None`: there was none.
-    pub fn handle_disconnected(&mut self, now: Time, close: Option<(u16, &str)>) {
+    pub fn handle_disconnected(&mut self, now: Time, close: Option<(CloseCode, &str)>) {
         self.settle(now);
         match (&self.link, close) {
             (LinkPhase::Waiting { .. } | LinkPhase::Over, _) => {}
@@ -28,10 +29,12 @@ impl Client {
     }
 
     /// Whether there is to be another connection after a Close with this code.
-    fn comes_back_after(&self, code: u16) -> bool {
+    fn comes_back_after(&self, code: CloseCode) -> bool {
         match code {
             // Going away, restart, try again later (RFC 6455, 7.4.1, and the registry of 11.7).
-            1001 | 1012 | 1013 | CLOSE_STALE => true,
+            CloseCode::GOING_AWAY | CloseCode::SERVICE_RESTART | CloseCode::TRY_AGAIN_LATER | CLOSE_STALE => {
+                true
+            }
             // By an attempt of this client's own, which was dropped here before the broker read it.
             CLOSE_SUPERSEDED => self.rivals > 0,
             _ => false,
@@ -50,7 +53,7 @@ impl Client {
         self.end(cause);
     }
 
-    pub(super) fn drop_connection(&mut self, close: Option<(u16, String)>) {
+    pub(super) fn drop_connection(&mut self, close: Option<(CloseCode, String)>) {
         if !matches!(self.link, LinkPhase::Waiting { .. } | LinkPhase::Over) {
             self.hang_up = Some(Command::Abandon { close });
         }

@@ -2,6 +2,7 @@
 
 use steadfast_protocol::session::{Session, SessionSide, Status};
 use steadfast_protocol::steadfast_v1::client_wire::{Reason, Resume};
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::ground::Ground;
 use crate::network::{End, Read};
@@ -11,7 +12,7 @@ use super::socket::{Socket, refuse, say_last, write};
 use super::{Arrival, DIRECT, Hosted};
 
 /// Tells a client to come back: of two connections that came at once, the other was first.
-const STALE: u16 = 4401;
+const STALE: CloseCode = CloseCode(4401);
 
 impl Hosted {
     /// The client is back on another connection.

@@ -1,6 +1,7 @@
 //! A socket of the broker's.
 
 use steadfast_protocol::buffer::chain::Gather;
+use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::framing::Pen;
 use crate::ground::Ground;
@@ -40,7 +41,7 @@ pub(super) fn say_last(ground: &mut Ground, socket: &Socket, words: &[u8]) {
     ground.net.close(ground.now, socket.conn, socket.end);
 }
 
-pub(crate) fn refuse(ground: &mut Ground, conn: Conn, code: u16) {
+pub(crate) fn refuse(ground: &mut Ground, conn: Conn, code: CloseCode) {
     let mut words = Vec::new();
     Pen::plain().close(&mut ground.dice, Some((code, "try again")), &mut words);
     say_last(ground, &Socket::new(conn, End::Far), &words);

@@ -4,6 +4,8 @@ use crate::framing::Pen;
 use crate::ground::Ground;
 use crate::network::End;
 
+use steadfast_protocol::websocket::close_code::CloseCode;
+
 use super::Process;
 
 /// How a process ends.
@@ -77,7 +79,7 @@ impl Process {
     }
 
     /// It says Close of its own accord.
-    pub(crate) fn closes(&mut self, ground: &mut Ground, code: u16) {
+    pub(crate) fn closes(&mut self, ground: &mut Ground, code: CloseCode) {
         if self.serves() {
             ground.note(&self.name, || format!("says Close {code}"));
             ground.count("a Close of the service's");

@@ -15,10 +15,12 @@ fn at(ms: u64) -> Time {
 fn leave(sessions: usize, times: &[u64]) -> Option<u64> {
     let mut drain_requests = DrainRequests::default();
     let begins = |(gone, ms): (usize, &u64)| {
-        drain_requests.closed_with(at(*ms), Time::ORIGIN, sessions - gone, GOING_AWAY).map(|reason| {
-            assert_eq!(reason, DrainReason::GoingAway);
-            *ms
-        })
+        drain_requests.closed_with(at(*ms), Time::ORIGIN, sessions - gone, CloseCode::GOING_AWAY).map(
+            |reason| {
+                assert_eq!(reason, DrainReason::GoingAway);
+                *ms
+            },
+        )
     };
     times.iter().enumerate().find_map(begins)
 }
@@ -48,22 +50,31 @@ fn going_away_counts_when_most_are_told_within_a_second() {
 fn a_session_that_comes_back_counts_once() {
     let mut drain_requests = DrainRequests::default();
     for (ms, linked) in [(100, 0), (200, 150), (300, 250), (400, 350)] {
-        assert_eq!(drain_requests.closed_with(at(ms), at(linked), 2, GOING_AWAY), None, "at {ms}");
+        assert_eq!(drain_requests.closed_with(at(ms), at(linked), 2, CloseCode::GOING_AWAY), None, "at {ms}");
     }
-    assert_eq!(drain_requests.closed_with(at(410), at(0), 2, GOING_AWAY), Some(DrainReason::GoingAway));
+    assert_eq!(
+        drain_requests.closed_with(at(410), at(0), 2, CloseCode::GOING_AWAY),
+        Some(DrainReason::GoingAway)
+    );
 }
 
 #[test]
 fn one_service_restart_is_enough() {
     let mut drain_requests = DrainRequests::default();
-    assert_eq!(drain_requests.closed_with(at(0), at(0), 1000, SERVICE_RESTART), Some(DrainReason::Restart));
+    assert_eq!(
+        drain_requests.closed_with(at(0), at(0), 1000, CloseCode::SERVICE_RESTART),
+        Some(DrainReason::Restart)
+    );
     assert_eq!(drain_requests.reason(), Some(DrainReason::Restart));
 }
 
 #[test]
 fn other_codes_ask_for_nothing() {
     let mut drain_requests = DrainRequests::default();
-    for code in (1000..5000).filter(|code| ![GOING_AWAY, SERVICE_RESTART].contains(code)) {
+    for code in (1000..5000)
+        .map(CloseCode)
+        .filter(|code| ![CloseCode::GOING_AWAY, CloseCode::SERVICE_RESTART].contains(code))
+    {
         assert_eq!(drain_requests.closed_with(at(0), at(0), 1, code), None, "{code}");
     }
     assert_eq!(drain_requests.reason(), None);
@@ -75,7 +86,7 @@ fn who_asks_already_does_not_begin_again() {
     assert_eq!(drain_requests.answered(true), Some(DrainReason::Health));
     assert_eq!(drain_requests.answered(true), None);
     assert_eq!(drain_requests.asked_in_upgrade(at(0)), None);
-    assert_eq!(drain_requests.closed_with(at(0), at(0), 1, SERVICE_RESTART), None);
+    assert_eq!(drain_requests.closed_with(at(0), at(0), 1, CloseCode::SERVICE_RESTART), None);
     assert_eq!(drain_requests.answered(false), None);
     assert_eq!(drain_requests.reason(), Some(DrainReason::Upgrade), "what it asked in its sessions stands");
 }
@@ -106,22 +117,22 @@ fn who_is_not_checked_any_more_does_not_ask_in_checks() {
 #[test]
 fn a_restart_ends_what_sessions_were_told() {
     let mut drain_requests = DrainRequests::default();
-    drain_requests.closed_with(at(100), at(0), 3, SERVICE_RESTART);
+    drain_requests.closed_with(at(100), at(0), 3, CloseCode::SERVICE_RESTART);
     drain_requests.answered(false);
     assert_eq!(drain_requests.reason(), Some(DrainReason::Restart), "a good check alone does not end it");
     drain_requests.recovered();
     assert_eq!(drain_requests.reason(), None);
     // Neither do goodbyes of the old process count for the new one.
-    drain_requests.closed_with(at(200), at(0), 4, GOING_AWAY);
-    drain_requests.closed_with(at(200), at(0), 3, GOING_AWAY);
+    drain_requests.closed_with(at(200), at(0), 4, CloseCode::GOING_AWAY);
+    drain_requests.closed_with(at(200), at(0), 3, CloseCode::GOING_AWAY);
     drain_requests.recovered();
-    assert_eq!(drain_requests.closed_with(at(300), at(0), 4, GOING_AWAY), None);
+    assert_eq!(drain_requests.closed_with(at(300), at(0), 4, CloseCode::GOING_AWAY), None);
 }
 
 #[test]
 fn without_sessions_it_is_over_a_while_after_the_last_time() {
     let mut drain_requests = DrainRequests::default();
-    drain_requests.closed_with(at(1000), at(0), 2, SERVICE_RESTART);
+    drain_requests.closed_with(at(1000), at(0), 2, CloseCode::SERVICE_RESTART);
     drain_requests.asked_in_upgrade(at(5000));
     for (ms, held, stands) in [(14_999, 0, true), (60_000, 1, true), (60_000, 0, false)] {
         drain_requests.advance(at(ms), held, TIMEOUT);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::session::{DialFailure, Move, SessionEnd};
+use crate::websocket::close_code::CloseCode;
 
 /// The client is away, and has something to come back for.
 fn away(mut rig: Rig) -> Rig {
@@ -164,7 +165,10 @@ fn the_applications_close_waits_behind_the_last_messages() {
         assert_eq!(heard(&mut rig), [welcome(2, "resumed 1 0"), "m2".into(), "<close 4000 enough>".into()]);
         rig.client_sends(&up("a 2"));
         rig.client_closes(4000, "enough");
-        assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::BackendClose, code: Some(4000) }));
+        assert_eq!(
+            end(&rig),
+            Some(SessionEnd { cause: EndCause::BackendClose, code: Some(CloseCode(4000)) })
+        );
         assert_eq!(rig.session.ledger().down.lost, 0);
     }
 }
@@ -300,15 +304,15 @@ fn what_never_reached_the_client_is_lost_with_it() {
 #[test]
 fn the_broker_and_its_operators_do_not_wait() {
     for mut rig in both_away() {
-        assert!(rig.session.abort(rig.now, 4321, "away with you"));
+        assert!(rig.session.abort(rig.now, CloseCode(4321), "away with you"));
         rig.pump();
         assert_eq!(rig.session.resumable(&resume(1, 0)), Err(Reason::Unknown));
         assert_eq!(got(&mut rig), ["one", "<close 4321 away with you>"]);
         rig.backend_closes(4321, "");
-        assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::Aborted, code: Some(4321) }));
+        assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::Aborted, code: Some(CloseCode(4321)) }));
     }
     for mut rig in both_away() {
-        rig.session.shut_down(rig.now, 1001);
+        rig.session.shut_down(rig.now, CloseCode(1001));
         rig.pump();
         rig.backend_closes(1001, "");
         assert_eq!(end(&rig).map(|end| end.cause), Some(EndCause::Shutdown));
@@ -321,9 +325,9 @@ fn nor_for_a_client_that_is_lost_after_it_was_told() {
         for mut rig in both() {
             answers(&mut rig, "1");
             if abort {
-                rig.session.abort(rig.now, 4321, "away with you");
+                rig.session.abort(rig.now, CloseCode(4321), "away with you");
             } else {
-                rig.session.shut_down(rig.now, 1001);
+                rig.session.shut_down(rig.now, CloseCode(1001));
             }
             rig.pump();
             assert_eq!(rig.session.resumable(&resume(1, 0)), Err(Reason::Unknown));
@@ -338,7 +342,7 @@ fn nor_for_a_client_that_is_lost_after_it_was_told() {
 fn a_shutdown_does_not_wait_for_a_close_to_be_fetched() {
     for mut rig in both_away() {
         rig.backend_closes(4000, "");
-        rig.session.shut_down(rig.now, 1001);
+        rig.session.shut_down(rig.now, CloseCode(1001));
         rig.wait(secs(5));
         assert_eq!(end(&rig).map(|end| end.cause), Some(EndCause::BackendClose));
     }

@@ -1,5 +1,7 @@
 //! What a client that links the shim must not do.
 
+use crate::websocket::close_code::CloseCode;
+
 use super::*;
 
 /// The client is told, the backend hears that a client has broken its protocol, and the session ends.
@@ -17,7 +19,7 @@ fn assert_breach(rig: &mut Rig, name: &str) {
     rig.client_goes();
     assert_eq!(
         rig.session.ended().map(|end| (end.cause, end.code)),
-        Some((EndCause::ProtocolClient, Some(4400)))
+        Some((EndCause::ProtocolClient, Some(CloseCode(4400))))
     );
     assert_eq!(rig.session.resumable(&resume(1, 0)), Err(Reason::Unknown));
 }

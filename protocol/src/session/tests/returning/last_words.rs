@@ -1,5 +1,7 @@
 //! What a client is told last, and who is not waited for any more.
 
+use crate::websocket::close_code::CloseCode;
+
 use super::*;
 
 fn cause(rig: &Rig) -> Option<EndCause> {
@@ -52,7 +54,7 @@ fn nobody_who_was_sent_away_by_an_operator_is_waited_for() {
     for answers in [true, false] {
         let mut rig = shim();
         rig.backend_says("one");
-        assert!(rig.session.abort(rig.now, 1008, "no more"));
+        assert!(rig.session.abort(rig.now, CloseCode(1008), "no more"));
         rig.pump();
         rig.backend_closes(1008, "");
         assert_eq!(back(&mut rig, 0), Err(Reason::Unknown), "nor taken back");
@@ -70,14 +72,14 @@ fn once_the_door_is_closed_nobody_is_waited_for() {
     let mut away = shim();
     away.client_goes();
     assert_eq!(away.session.status(), Status::Detached);
-    away.session.close_door(away.now, 1001);
+    away.session.close_door(away.now, CloseCode(1001));
     away.pump();
     assert_eq!(away.up(), ["<close 1001 the service is going away>"]);
     away.backend_closes(1001, "");
     assert_eq!(cause(&away), Some(EndCause::Shutdown));
 
     let mut connected = shim();
-    connected.session.close_door(connected.now, 1001);
+    connected.session.close_door(connected.now, CloseCode(1001));
     connected.client_sends(&up("mgoes on"));
     assert_eq!(connected.up()[0], "goes on");
     connected.client_goes();

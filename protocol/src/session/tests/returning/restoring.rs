@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::session::Move;
+use crate::websocket::close_code::CloseCode;
 
 /// As [`both`], with a client and a service that have talked before.
 fn talked() -> [Rig; 2] {
@@ -100,7 +101,7 @@ fn a_close_is_said_again() {
         rig.client_closes(4001, "");
         assert_eq!(
             rig.session.ended().map(|end| (end.cause, end.code)),
-            Some((EndCause::BackendClose, Some(4001)))
+            Some((EndCause::BackendClose, Some(CloseCode(4001))))
         );
     }
 }
@@ -164,7 +165,7 @@ fn one_that_ends_with_its_backend_says_so_to_its_client() {
     rig.restore();
     let code = config().codes.on_failure;
     assert_eq!(back(&mut rig, 0), Ok(vec![format!("<close {code} the backend failed>")]));
-    rig.client_closes(code, "");
+    rig.client_closes(code.0, "");
     assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::BackendFailed));
 }
 

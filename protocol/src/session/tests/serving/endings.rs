@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::session::{Command, EndCause, Event, SessionEnd};
+use crate::websocket::close_code::CloseCode;
 
 fn end(rig: &Rig) -> Option<SessionEnd> {
     rig.session.ended().copied()
@@ -24,7 +25,7 @@ fn a_clients_close_comes_behind_its_messages_and_commits_still_count() {
     commits(&mut rig, 1, 2, &["last words"]);
     rig.backend_closes(1000, "bye");
     assert_eq!(rig.down(), ["last words", "<close 1000 bye>"]);
-    assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::ClientClose, code: Some(1000) }));
+    assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::ClientClose, code: Some(CloseCode(1000)) }));
     assert_eq!((counts(&rig), rig.links[0].dropped), ((2, 2, 0, 0), Some(Drop::Closed)));
 }
 
@@ -122,7 +123,7 @@ fn the_services_close_ends_the_session_behind_its_outputs() {
     assert_eq!(rig.down(), ["1", "bye", "<close 4000 enough>"]);
     rig.client_closes(4000, "enough");
     assert_eq!(rig.up(), ["<close 4000 enough>"]);
-    assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::BackendClose, code: Some(4000) }));
+    assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::BackendClose, code: Some(CloseCode(4000)) }));
     assert_eq!(counts(&rig), (2, 1, 1, 0), "what it has not committed has had no effect");
 }
 
@@ -145,7 +146,7 @@ fn the_brokers_end_is_told_to_both() {
     let mut rig = serving();
     rig.client_says("one");
     rig.up();
-    rig.session.shut_down(rig.now, 1001);
+    rig.session.shut_down(rig.now, CloseCode(1001));
     rig.pump();
     assert_eq!(rig.down(), ["<close 1001 the service is going away>"]);
     assert_eq!(rig.up(), ["<close 1001 the service is going away>"]);

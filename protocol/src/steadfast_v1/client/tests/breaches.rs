@@ -3,6 +3,7 @@
 use super::rig::{Rig, SESSION, token};
 use crate::steadfast_v1::client::{Breach, Cause, Command, Event};
 use crate::steadfast_v1::client_wire::{FromBroker, Reason, Standing, Welcome};
+use crate::websocket::close_code::CloseCode;
 
 /// It must be over, because of this.
 fn assert_breach(mut rig: Rig, breach: Breach) {
@@ -11,7 +12,7 @@ fn assert_breach(mut rig: Rig, breach: Breach) {
         other => panic!("the end, not {other:?}"),
     }
     match rig.command() {
-        Some(Command::Abandon { close: Some((4400, reason)) }) => {
+        Some(Command::Abandon { close: Some((CloseCode(4400), reason)) }) => {
             assert!(reason.starts_with(breach.name()) && reason.len() <= 123, "{reason}");
         }
         other => panic!("a Close with 4400, not {other:?}"),

@@ -3,9 +3,10 @@
 use super::rig::{Rig, secs};
 use crate::steadfast_v1::client::{Cause, Command, End, Event, SendError};
 use crate::steadfast_v1::client_wire::Reason;
+use crate::websocket::close_code::CloseCode;
 
 fn close() -> Option<Command> {
-    Some(Command::Close { code: 1000, reason: "done".into() })
+    Some(Command::Close { code: CloseCode(1000), reason: "done".into() })
 }
 
 fn asked() -> Event {
@@ -16,7 +17,7 @@ fn asked() -> Event {
 fn a_goodbye_follows_what_was_sent() {
     let mut rig = Rig::open();
     rig.send("last");
-    rig.client.close(rig.now, 1000, "done");
+    rig.client.close(rig.now, CloseCode(1000), "done");
     assert_eq!(rig.client.send(true, b"more"), Err(SendError::Closed));
     assert_eq!(rig.command(), None, "there is something to write yet");
     assert_eq!(rig.written(), ["mlast"]);
@@ -33,7 +34,7 @@ fn a_goodbye_follows_what_was_sent() {
 fn the_end_tells_what_is_unknown() {
     let mut rig = Rig::open();
     rig.send("last");
-    rig.client.close(rig.now, 1000, "done");
+    rig.client.close(rig.now, CloseCode(1000), "done");
     rig.written();
     rig.command();
     rig.closed(1000, "done");
@@ -45,7 +46,7 @@ fn the_end_tells_what_is_unknown() {
 fn a_goodbye_that_was_cut_off_is_said_again_while_something_is_missing() {
     let mut rig = Rig::open();
     rig.send("last");
-    rig.client.close(rig.now, 1000, "done");
+    rig.client.close(rig.now, CloseCode(1000), "done");
     rig.written();
     assert_eq!(rig.command(), close());
     rig.cut();
@@ -61,7 +62,7 @@ fn a_goodbye_that_was_cut_off_is_said_again_while_something_is_missing() {
 fn a_session_that_has_ended_meanwhile_is_not_told_twice() {
     let mut rig = Rig::open();
     rig.send("last");
-    rig.client.close(rig.now, 1000, "done");
+    rig.client.close(rig.now, CloseCode(1000), "done");
     rig.written();
     rig.command();
     rig.cut();
@@ -79,7 +80,7 @@ fn while_nobody_is_connected_it_is_delivered_first() {
     let mut rig = Rig::open();
     rig.cut();
     rig.send("last");
-    rig.client.close(rig.now, 1000, "done");
+    rig.client.close(rig.now, CloseCode(1000), "done");
     rig.connect();
     rig.welcome_resumed(0, 0);
     assert_eq!((rig.written(), rig.command()), (vec!["a 0".to_owned(), "mlast".to_owned()], close()));
@@ -89,11 +90,11 @@ fn while_nobody_is_connected_it_is_delivered_first() {
 fn without_a_session_there_is_nobody_to_tell() {
     let mut rig = Rig::new();
     rig.dial();
-    rig.client.close(rig.now, 1000, "done");
+    rig.client.close(rig.now, CloseCode(1000), "done");
     assert_eq!(rig.command(), Some(Command::Abandon { close: None }));
     assert_eq!(rig.events(), [asked()]);
     let mut rig = Rig::new();
-    rig.client.close(rig.now, 1000, "done");
+    rig.client.close(rig.now, CloseCode(1000), "done");
     assert_eq!((rig.command(), rig.events()), (None, vec![asked()]));
 }
 
@@ -101,7 +102,7 @@ fn without_a_session_there_is_nobody_to_tell() {
 fn a_goodbye_does_not_take_for_ever() {
     let mut rig = Rig::open();
     rig.send("last");
-    rig.client.close(rig.now, 1000, "done");
+    rig.client.close(rig.now, CloseCode(1000), "done");
     rig.written();
     rig.command();
     assert_eq!(rig.client.poll_timeout(), Some(rig.now + secs(10)));
@@ -119,7 +120,7 @@ fn other_closes_of_the_broker_are_final() {
         rig.written();
         rig.send("two");
         rig.closed(code, "because");
-        let cause = Cause::Closed { code, reason: "because".into() };
+        let cause = Cause::Closed { code: CloseCode(code), reason: "because".into() };
         let end = End { cause, unknown: Some(1..=1), unsent: Some(2..=2) };
         assert_eq!(rig.events(), [Event::Closed(end)]);
         assert_eq!((rig.command(), rig.client.poll_timeout()), (None, None));
@@ -130,7 +131,7 @@ fn other_closes_of_the_broker_are_final() {
 #[test]
 fn a_reason_is_cut_between_two_characters() {
     let mut rig = Rig::open();
-    rig.client.close(rig.now, 1000, &"ä".repeat(100));
+    rig.client.close(rig.now, CloseCode(1000), &"ä".repeat(100));
     match rig.command() {
         Some(Command::Close { reason, .. }) => assert_eq!(reason, "ä".repeat(61)),
         other => panic!("a Close, not {other:?}"),

@@ -3,6 +3,7 @@
 use super::rig::{Rig, SESSION, secs, token};
 use crate::steadfast_v1::client::{Cause, Event, Fate, Loss};
 use crate::steadfast_v1::client_wire::Reason;
+use crate::websocket::close_code::CloseCode;
 
 fn resume_of(secret: u8, last: u64) -> String {
     format!("steadfast.resume.{}.{last}", token(SESSION, secret).text())
@@ -55,7 +56,7 @@ fn after_some_closes_a_client_comes_back() {
     for code in [1001, 1012, 1013, 4401] {
         let mut rig = Rig::open();
         rig.closed(code, "");
-        assert_eq!(rig.events(), [Event::Lost(Loss::Closed(code))]);
+        assert_eq!(rig.events(), [Event::Lost(Loss::Closed(CloseCode(code)))]);
         assert_eq!(rig.connect()[1], resume_of(1, 0));
     }
 }
@@ -116,7 +117,7 @@ fn superseded_is_final() {
     match &rig.events()[..] {
         [Event::Closed(end)] => {
             assert!(end.cause.is_superseded());
-            assert_eq!(end.cause, Cause::Closed { code: 4409, reason: "superseded".into() });
+            assert_eq!(end.cause, Cause::Closed { code: CloseCode(4409), reason: "superseded".into() });
         }
         other => panic!("the end, not {other:?}"),
     }
@@ -133,7 +134,7 @@ fn superseded_by_an_attempt_of_its_own_is_not() {
     rig.connect();
     rig.welcome_resumed(0, 0);
     rig.closed(4409, "superseded");
-    assert_eq!(rig.events().last(), Some(&Event::Lost(Loss::Closed(4409))));
+    assert_eq!(rig.events().last(), Some(&Event::Lost(Loss::Closed(CloseCode(4409)))));
     rig.connect();
     rig.welcome_resumed(0, 0);
     rig.closed(4409, "superseded");

@@ -6,6 +6,7 @@ use crate::steadfast_v1::SessionId;
 use crate::steadfast_v1::client::{Client, Command, Config, Event};
 use crate::steadfast_v1::client_wire::{FromBroker, Reason, Standing, Token, Watermarks, Welcome};
 use crate::time::Time;
+use crate::websocket::close_code::CloseCode;
 
 /// The session that the broker gives, unless a test says another.
 pub(super) const SESSION: SessionId = [1; 16];
@@ -102,7 +103,7 @@ impl Rig {
     }
 
     pub(super) fn closed(&mut self, code: u16, reason: &str) {
-        self.client.handle_disconnected(self.now, Some((code, reason)));
+        self.client.handle_disconnected(self.now, Some((CloseCode(code), reason)));
     }
 
     pub(super) fn send(&mut self, text: &str) -> u64 {
