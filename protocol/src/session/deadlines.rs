@@ -1,50 +1,80 @@
-//! What may last how long: stalls, open messages, and the session's next timeout.
+//! What may last how long: each deadline of a session, when it comes, and what is done then.
 
 use crate::time::Time;
 
 use super::report::{EndCause, Failure};
 use super::{BackendPhase, ClientPhase, Session};
 
+/// What time alone can bring about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deadline {
+    /// A failover is over: the new backend has lasted, or the session has waited too long.
+    Episode,
+    /// A client that is to reconnect has had its turn.
+    OrphanTurn,
+    /// The client answers no Close.
+    ClientClose,
+    /// The backend answers no Close.
+    BackendClose,
+    /// What came before the client's end is not delivered in time.
+    GiveUp,
+    /// The client does not come back.
+    Absence,
+    /// The backend talks and answers no ping.
+    Unfit,
+    /// The backend owes an answer and says nothing.
+    Silence,
+    /// The client takes nothing.
+    Stall,
+    /// The client is asked for a sign of life, or has given none.
+    ClientKeepalive,
+    /// A message stays open.
+    SlowMessage,
+    /// The next dial.
+    Redial,
+    /// What was acknowledged too early for some services is let go of.
+    Hold,
+    /// The client is told how far its messages came.
+    Progress,
+    /// The next step of a planned move.
+    Migration,
+    /// The backend is asked for a sign of life.
+    BackendKeepalive,
+}
+
+impl Deadline {
+    /// Each of them, in the order in which they are acted on when several have come.
+    const ALL: [Deadline; 16] = [
+        Deadline::Episode,
+        Deadline::OrphanTurn,
+        Deadline::ClientClose,
+        Deadline::BackendClose,
+        Deadline::GiveUp,
+        Deadline::Absence,
+        Deadline::Unfit,
+        Deadline::Silence,
+        Deadline::Stall,
+        Deadline::ClientKeepalive,
+        Deadline::SlowMessage,
+        Deadline::Redial,
+        Deadline::Hold,
+        Deadline::Progress,
+        Deadline::Migration,
+        Deadline::BackendKeepalive,
+    ];
+}
+
 impl Session {
     /// When [`Session::advance`] must be called again, whatever happens until then.
     pub fn poll_timeout(&mut self) -> Option<Time> {
-        let at = self.earliest();
-        self.due = at.unwrap_or(Time::NEVER);
-        at
+        self.due = self.earliest();
+        Some(self.due).filter(|at| *at < Time::NEVER)
     }
 
-    fn earliest(&self) -> Option<Time> {
-        let ends = match self.state.client {
-            ClientPhase::Told { until, .. } => until,
-            _ => None,
-        };
-        let backend = match self.backend {
-            BackendPhase::Waiting { at } => at,
-            BackendPhase::Closing { until } | BackendPhase::Parting { until } => Some(until),
-            _ => None,
-        };
-        [
-            ends,
-            backend,
-            self.closing().map(|closing| closing.give_up).filter(|_| self.backend != BackendPhase::Over),
-            self.away_until(),
-            self.tell_client_at(),
-            self.backend_link.writer.hold_ends(),
-            self.episode_timeout(),
-            self.orphan_at(),
-            self.migration_at(),
-            self.silence_at(),
-            self.unfit_at(),
-            self.backend_keepalive_at(),
-            self.client_keepalive_at(),
-            self.stall_at(),
-            self.slow_message_at(),
-        ]
+    fn earliest(&self) -> Time {
         // Without a look whether there is each of them.
-        .map(|at| at.unwrap_or(Time::NEVER))
-        .into_iter()
-        .min()
-        .filter(|at| *at < Time::NEVER)
+        let times = Deadline::ALL.map(|deadline| self.comes_at(deadline).unwrap_or(Time::NEVER));
+        times.into_iter().fold(Time::NEVER, Time::min)
     }
 
     /// Acts on every time that has come.
@@ -53,25 +83,65 @@ impl Session {
         if now < self.due {
             return;
         }
-        let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-        self.expire_episode(now);
-        self.expire_orphan(now);
-        self.expire_closes(now);
-        self.expire_absence(now);
-        if due(self.unfit_at()) {
-            self.ask_about_fitness(now);
+        for deadline in Deadline::ALL {
+            if self.comes_at(deadline).is_some_and(|at| at <= now) {
+                self.come(deadline, now);
+            }
         }
-        if due(self.silence_at()) {
-            self.ask_about_silence(now);
+    }
+
+    #[inline(always)]
+    fn comes_at(&self, deadline: Deadline) -> Option<Time> {
+        match deadline {
+            Deadline::Episode => self.episode_timeout(),
+            Deadline::OrphanTurn => self.orphan_at(),
+            Deadline::ClientClose => match self.state.client {
+                ClientPhase::Told { until, .. } => until,
+                _ => None,
+            },
+            Deadline::BackendClose => match self.backend {
+                BackendPhase::Closing { until } | BackendPhase::Parting { until } => Some(until),
+                _ => None,
+            },
+            Deadline::GiveUp => {
+                self.closing().map(|closing| closing.give_up).filter(|_| self.backend != BackendPhase::Over)
+            }
+            Deadline::Absence => self.away_until(),
+            Deadline::Unfit => self.unfit_at(),
+            Deadline::Silence => self.silence_at(),
+            Deadline::Stall => self.stall_at(),
+            Deadline::ClientKeepalive => self.client_keepalive_at(),
+            Deadline::SlowMessage => self.slow_message_at(),
+            Deadline::Redial => match self.backend {
+                BackendPhase::Waiting { at } => at,
+                _ => None,
+            },
+            Deadline::Hold => self.backend_link.writer.hold_ends(),
+            Deadline::Progress => self.tell_client_at(),
+            Deadline::Migration => self.migration_at(),
+            Deadline::BackendKeepalive => self.backend_keepalive_at(),
         }
-        if due(self.stall_at()) {
-            self.client_lost(now, EndCause::ClientStall);
-        }
-        if due(self.client_keepalive_at()) {
-            self.client_is_silent(now);
-        }
-        if due(self.slow_message_at()) {
-            self.message_too_slow(now);
+    }
+
+    fn come(&mut self, deadline: Deadline, now: Time) {
+        match deadline {
+            Deadline::Episode => self.expire_episode(now),
+            Deadline::OrphanTurn => self.expire_orphan(now),
+            Deadline::ClientClose => self.expire_client_close(now),
+            Deadline::BackendClose => self.expire_backend_close(now),
+            Deadline::GiveUp => self.backend_over(),
+            Deadline::Absence => self.expire_absence(now),
+            Deadline::Unfit => self.ask_about_fitness(now),
+            Deadline::Silence => self.ask_about_silence(now),
+            Deadline::Stall => self.client_lost(now, EndCause::ClientStall),
+            Deadline::ClientKeepalive => self.client_is_silent(now),
+            Deadline::SlowMessage => self.message_too_slow(now),
+            // The steps that `advance` takes in any case look at the time themselves.
+            Deadline::Redial
+            | Deadline::Hold
+            | Deadline::Progress
+            | Deadline::Migration
+            | Deadline::BackendKeepalive => {}
         }
     }
 

@@ -228,26 +228,23 @@ impl Session {
         }
     }
 
-    pub(super) fn expire_closes(&mut self, now: Time) {
-        if matches!(self.state.client, ClientPhase::Told { until: Some(until), .. } if until <= now)
-            && !self.detach(now)
-        {
+    /// The client has not answered in time.
+    pub(super) fn expire_client_close(&mut self, now: Time) {
+        if !self.detach(now) {
             self.client_over();
         }
-        if matches!(self.backend, BackendPhase::Closing { until } if until <= now) {
-            if self.state.ring.all_released() || self.closing().is_none() {
-                self.backend_over();
-            } else if self.comes_to_the_close() {
-                self.await_answer(now);
-            } else {
-                self.leave_backend(now, Failure::Silence);
-            }
-        }
-        if matches!(self.backend, BackendPhase::Parting { until } if until <= now) {
+    }
+
+    /// The backend has not.
+    pub(super) fn expire_backend_close(&mut self, now: Time) {
+        if matches!(self.backend, BackendPhase::Parting { .. }) {
             self.leave_backend(now, Failure::Planned);
-        }
-        if self.closing().is_some_and(|closing| closing.give_up <= now) {
+        } else if self.state.ring.all_released() || self.closing().is_none() {
             self.backend_over();
+        } else if self.comes_to_the_close() {
+            self.await_answer(now);
+        } else {
+            self.leave_backend(now, Failure::Silence);
         }
     }
 

@@ -399,9 +399,6 @@ impl Session {
     }
 
     pub(super) fn expire_episode(&mut self, now: Time) {
-        if self.episode_timeout().is_none_or(|at| at > now) {
-            return;
-        }
         // A backend that has everything and works is not taken away at the deadline: only its
         // failure, or silence, ends the session then.
         let settled = self.underway.episode().is_some_and(|e| e.linked.is_some() && self.replayed(e));

@@ -162,10 +162,8 @@ impl Session {
 
     /// Nobody waits for the client any more.
     pub(super) fn expire_absence(&mut self, now: Time) {
-        if self.away_until().is_some_and(|until| until <= now) {
-            self.end_returning();
-            self.client_lost(now, EndCause::ResumeExpired);
-        }
+        self.end_returning();
+        self.client_lost(now, EndCause::ResumeExpired);
     }
 
     /// How much may be read of the client while memory is short: what it acknowledges makes room.
