@@ -42,39 +42,15 @@ enum Deadline {
     BackendKeepalive,
 }
 
-impl Deadline {
-    /// Each of them, in the order in which they are acted on when several have come.
-    const ALL: [Deadline; 16] = [
-        Deadline::Episode,
-        Deadline::OrphanTurn,
-        Deadline::ClientClose,
-        Deadline::BackendClose,
-        Deadline::GiveUp,
-        Deadline::Absence,
-        Deadline::Unfit,
-        Deadline::Silence,
-        Deadline::Stall,
-        Deadline::ClientKeepalive,
-        Deadline::SlowMessage,
-        Deadline::Redial,
-        Deadline::Hold,
-        Deadline::Progress,
-        Deadline::Migration,
-        Deadline::BackendKeepalive,
-    ];
-}
-
 impl Session {
     /// When [`Session::advance`] must be called again, whatever happens until then.
     pub fn poll_timeout(&mut self) -> Option<Time> {
-        self.due = self.earliest();
+        self.due = self
+            .deadlines()
+            .map(|(_, at)| at.unwrap_or(Time::NEVER))
+            .into_iter()
+            .fold(Time::NEVER, Time::min);
         Some(self.due).filter(|at| *at < Time::NEVER)
-    }
-
-    fn earliest(&self) -> Time {
-        // Without a look whether there is each of them.
-        let times = Deadline::ALL.map(|deadline| self.comes_at(deadline).unwrap_or(Time::NEVER));
-        times.into_iter().fold(Time::NEVER, Time::min)
     }
 
     /// Acts on every time that has come.
@@ -83,44 +59,53 @@ impl Session {
         if now < self.due {
             return;
         }
-        for deadline in Deadline::ALL {
-            if self.comes_at(deadline).is_some_and(|at| at <= now) {
-                self.come(deadline, now);
-            }
+        // What is done for one may be an end of others, so they are looked at anew after it.
+        let mut first = 0;
+        while let Some((place, deadline)) = self.next_due(first, now) {
+            self.come(deadline, now);
+            first = place + 1;
         }
     }
 
+    /// The first deadline that has come, from this place in the order on.
+    fn next_due(&self, first: usize, now: Time) -> Option<(usize, Deadline)> {
+        let mut places = self.deadlines().into_iter().enumerate().skip(first);
+        let due = places.find(|(_, (_, at))| at.is_some_and(|at| at <= now))?;
+        Some((due.0, due.1.0))
+    }
+
+    /// Every deadline, in the order in which they are acted on when several have come, and when it comes.
+    /// It is asked for with each message, so it is a list that the compiler can take apart.
     #[inline(always)]
-    fn comes_at(&self, deadline: Deadline) -> Option<Time> {
-        match deadline {
-            Deadline::Episode => self.episode_timeout(),
-            Deadline::OrphanTurn => self.orphan_at(),
-            Deadline::ClientClose => match self.state.client {
-                ClientPhase::Told { until, .. } => until,
-                _ => None,
-            },
-            Deadline::BackendClose => match self.backend {
-                BackendPhase::Closing { until } | BackendPhase::Parting { until } => Some(until),
-                _ => None,
-            },
-            Deadline::GiveUp => {
-                self.closing().map(|closing| closing.give_up).filter(|_| self.backend != BackendPhase::Over)
-            }
-            Deadline::Absence => self.away_until(),
-            Deadline::Unfit => self.unfit_at(),
-            Deadline::Silence => self.silence_at(),
-            Deadline::Stall => self.stall_at(),
-            Deadline::ClientKeepalive => self.client_keepalive_at(),
-            Deadline::SlowMessage => self.slow_message_at(),
-            Deadline::Redial => match self.backend {
-                BackendPhase::Waiting { at } => at,
-                _ => None,
-            },
-            Deadline::Hold => self.backend_link.writer.hold_ends(),
-            Deadline::Progress => self.tell_client_at(),
-            Deadline::Migration => self.migration_at(),
-            Deadline::BackendKeepalive => self.backend_keepalive_at(),
-        }
+    fn deadlines(&self) -> [(Deadline, Option<Time>); 16] {
+        let client_close = match self.state.client {
+            ClientPhase::Told { until, .. } => until,
+            _ => None,
+        };
+        let (redial, backend_close) = match self.backend {
+            BackendPhase::Waiting { at } => (at, None),
+            BackendPhase::Closing { until } | BackendPhase::Parting { until } => (None, Some(until)),
+            _ => (None, None),
+        };
+        let give_up = self.closing().map(|closing| closing.give_up);
+        [
+            (Deadline::Episode, self.episode_timeout()),
+            (Deadline::OrphanTurn, self.orphan_at()),
+            (Deadline::ClientClose, client_close),
+            (Deadline::BackendClose, backend_close),
+            (Deadline::GiveUp, give_up.filter(|_| self.backend != BackendPhase::Over)),
+            (Deadline::Absence, self.away_until()),
+            (Deadline::Unfit, self.unfit_at()),
+            (Deadline::Silence, self.silence_at()),
+            (Deadline::Stall, self.stall_at()),
+            (Deadline::ClientKeepalive, self.client_keepalive_at()),
+            (Deadline::SlowMessage, self.slow_message_at()),
+            (Deadline::Redial, redial),
+            (Deadline::Hold, self.backend_link.writer.hold_ends()),
+            (Deadline::Progress, self.tell_client_at()),
+            (Deadline::Migration, self.migration_at()),
+            (Deadline::BackendKeepalive, self.backend_keepalive_at()),
+        ]
     }
 
     fn come(&mut self, deadline: Deadline, now: Time) {
