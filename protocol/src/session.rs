@@ -171,12 +171,14 @@ pub struct Session {
 impl Session {
     // ---- inputs: the client ----
 
-    /// Takes bytes that were read from the client.
-    pub fn handle_client(&mut self, now: Time, mut input: &[u8]) {
+    /// Takes bytes that were read from the client, and returns how many: fewer than there are when so many
+    /// frames have begun as `frames` says, which counts down. The rest is to come again.
+    pub fn handle_client(&mut self, now: Time, bytes: &[u8], frames: &mut u32) -> usize {
+        let mut input = bytes;
         self.client_link.timers.handle_bytes(now);
         let (mut ended, messages) = (false, self.state.ring.whole_seq());
         while self.client_listens() {
-            match self.client_link.scanner.next(&mut input) {
+            match self.client_link.scanner.next(&mut input, frames) {
                 Ok(Some(Item::Control(control))) => self.client_control(now, &control),
                 Ok(Some(item)) => {
                     let Some(data) = item.data() else { continue };
@@ -189,6 +191,8 @@ impl Session {
         }
         self.asked(now, self.state.ring.whole_seq() > messages);
         self.client_link.timers.message(now, ended, self.client_link.scanner.message_open());
+        // Nobody listens to the rest, if there is no more to be heard.
+        if self.client_listens() { bytes.len() - input.len() } else { bytes.len() }
     }
 
     /// The client's socket is at its end, or broken.
@@ -237,12 +241,19 @@ impl Session {
 
     // ---- inputs: the backend ----
 
-    /// Takes bytes that were read from the backend. Whole messages go to `direct` when nothing
-    /// waits in front of them.
-    pub fn handle_backend(&mut self, now: Time, mut input: &[u8], direct: &mut DirectWrite<'_>) {
+    /// Takes bytes that were read from the backend, and returns how many: `frames` is as for
+    /// [`Session::handle_client`]. Whole messages go to `direct` when nothing waits in front of them.
+    pub fn handle_backend(
+        &mut self,
+        now: Time,
+        bytes: &[u8],
+        frames: &mut u32,
+        direct: &mut DirectWrite<'_>,
+    ) -> usize {
+        let mut input = bytes;
         let (mut ended, heard) = (false, self.client_hears());
         while self.backend_listens() {
-            match self.backend_link.scanner.next(&mut input) {
+            match self.backend_link.scanner.next(&mut input, frames) {
                 Ok(Some(Item::Control(control))) => self.backend_control(now, &control),
                 Ok(Some(item)) => {
                     self.backend_link.timers.handle_bytes(now);
@@ -258,6 +269,7 @@ impl Session {
             self.backend_link.timers.answer(now, self.config.quiet_max, &mut self.state.slowest);
         }
         self.backend_link.timers.message(now, ended, self.backend_link.scanner.message_open());
+        if self.backend_listens() { bytes.len() - input.len() } else { bytes.len() }
     }
 
     fn backend_data(&mut self, now: Time, data: &Data<'_>, heard: bool, direct: &mut DirectWrite<'_>) {

@@ -118,10 +118,10 @@ impl Driver {
         let machine = &mut core.machine;
         let now = clock::now();
         if !from_backend.is_empty() {
-            machine.handle_backend(now, from_backend, &mut |_| 0);
+            machine.handle_backend(now, from_backend, &mut { u32::MAX }, &mut |_| 0);
         }
         if !from_client.is_empty() {
-            machine.handle_client(now, from_client);
+            machine.handle_client(now, from_client, &mut { u32::MAX });
         }
     }
 }
@@ -200,7 +200,7 @@ impl Io {
                 if let (Some(side), Some(words)) = (before, last_words) {
                     lingering_close::with_last_words(side.stream, words);
                 }
-                core.machine.handle_client(now, &early);
+                core.machine.handle_client(now, &early, &mut { u32::MAX });
                 access_log::returned(entry, client);
             }
             Err(_) => refuse_stale(stream),
@@ -349,7 +349,7 @@ impl Io {
         evidence::tell_fitness(entry, core);
         self.moving.get_or_insert_default().turn = link.turn;
         if !link.early.is_empty() {
-            core.machine.handle_backend(now, &link.early, &mut |_| 0);
+            core.machine.handle_backend(now, &link.early, &mut { u32::MAX }, &mut |_| 0);
         }
     }
 

@@ -51,7 +51,7 @@ impl Seen {
     /// Scans a piece. False after a breach.
     fn scan(&mut self, scanner: &mut Scanner, mut input: &[u8]) -> bool {
         loop {
-            match scanner.next(&mut input) {
+            match scanner.next(&mut input, &mut { u32::MAX }) {
                 Ok(None) => break,
                 Ok(Some(Item::Control(control))) => {
                     self.controls.push((control.opcode, control.payload().to_vec()));

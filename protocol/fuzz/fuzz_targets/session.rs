@@ -205,7 +205,9 @@ impl Receiver {
 
     fn receive(&mut self, mut bytes: &[u8]) {
         assert!(bytes.is_empty() || !self.closed, "{bytes:?} after a Close");
-        while let Some(item) = self.scanner.next(&mut bytes).expect("the machine writes legal frames") {
+        while let Some(item) =
+            self.scanner.next(&mut bytes, &mut { u32::MAX }).expect("the machine writes legal frames")
+        {
             let Item::Control(control) = item else { continue };
             match control.opcode {
                 Opcode::Close => self.closed = true,
@@ -306,7 +308,10 @@ impl Bench {
             self.session.client_read(self.now, now.len());
             rest = later;
         }
-        self.session.handle_client(self.now, rest);
+        while !rest.is_empty() {
+            let mut frames = 1 + self.seed as u32 % 5;
+            rest = &rest[self.session.handle_client(self.now, rest, &mut frames)..];
+        }
     }
 
     fn hear_backend(&mut self, bytes: &[u8]) {
@@ -320,18 +325,24 @@ impl Bench {
             self.session.backend_read(self.now, now.len());
             rest = later;
         }
-        let (client, mut room) = (&mut self.client, self.seed as usize % 1000);
-        self.session.handle_backend(self.now, rest, &mut |bytes| {
+        let (client, mut room, most) =
+            (&mut self.client, self.seed as usize % 1000, 1 + self.seed as u32 % 5);
+        let mut direct = |bytes: &[u8]| {
             let taken = bytes.len().min(room);
             room -= taken;
             client.receive(&bytes[..taken]);
             taken
-        });
+        };
+        let mut frames = most;
+        while !rest.is_empty() {
+            rest = &rest[self.session.handle_backend(self.now, rest, &mut frames, &mut direct)..];
+            frames = most;
+        }
     }
 
     fn hear_target(&mut self, bytes: &[u8]) {
         if self.session.listens_to_successor() {
-            self.session.handle_successor(bytes);
+            self.session.handle_successor(bytes, &mut { u32::MAX });
         }
     }
 

@@ -241,7 +241,7 @@ mod tests {
     fn feed(ring: &mut Ring, bytes: &[u8]) {
         let mut scanner = Scanner::new(FrameSender::Client, 1 << 20, false);
         let mut input = bytes;
-        while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
+        while let Some(Item::Data(data)) = scanner.next(&mut input, &mut { u32::MAX }).expect("legal") {
             ring.append(&data);
         }
     }
@@ -307,7 +307,7 @@ mod tests {
         let cut = frame(true, true, &[9; 100]);
         let mut scanner = Scanner::new(FrameSender::Client, 1 << 20, false);
         let mut input = &cut[..50];
-        while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
+        while let Some(Item::Data(data)) = scanner.next(&mut input, &mut { u32::MAX }).expect("legal") {
             ring.append(&data);
         }
         assert_eq!((ring.whole(), ring.end()), (ends[2] as u64, ends[2] as u64 + 50));

@@ -498,7 +498,7 @@ mod tests {
     fn feed(down: &mut DownstreamWriter, bytes: &[u8], mut room: usize) -> Vec<u8> {
         let mut scanner = Scanner::new(FrameSender::Backend, 1 << 20, false);
         let (mut input, mut got) = (bytes, Vec::new());
-        while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
+        while let Some(Item::Data(data)) = scanner.next(&mut input, &mut { u32::MAX }).expect("legal") {
             down.append(&data, &mut |bytes| {
                 let n = bytes.len().min(room);
                 room -= n;

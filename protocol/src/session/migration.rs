@@ -224,11 +224,16 @@ impl Session {
         self.successor().is_some_and(Successor::listens)
     }
 
-    /// Takes bytes that were read from it.
-    pub fn handle_successor(&mut self, input: &[u8]) {
-        if self.successor_mut().is_some_and(|successor| successor.handle(input).is_err()) {
+    /// Takes bytes that were read from it, and returns how many: `frames` is as for
+    /// [`Session::handle_client`].
+    pub fn handle_successor(&mut self, bytes: &[u8], frames: &mut u32) -> usize {
+        let Some(successor) = self.successor_mut() else { return bytes.len() };
+        let mut rest = bytes;
+        if successor.handle(&mut rest, frames).is_err() {
             self.handle_successor_lost();
+            return bytes.len();
         }
+        bytes.len() - rest.len()
     }
 
     /// Its connection is at its end or broken.

@@ -123,7 +123,7 @@ mod tests {
                     piece = rest;
                     continue;
                 }
-                let Some(item) = scanner.next(&mut piece).expect("legal") else { break };
+                let Some(item) = scanner.next(&mut piece, &mut { u32::MAX }).expect("legal") else { break };
                 let Some(data) = item.data() else { continue };
                 let mut input = data.bytes;
                 while let Some(step) = open.next(&mut input) {

@@ -149,19 +149,25 @@ impl Scanner {
         self.remaining
     }
 
-    /// Takes the next item off the front of `input`; `None` when it is used up.
+    /// Takes the next item off the front of `input`; `None` when it is used up, or as many frames have begun
+    /// as `frames` says. Each takes one off that.
     ///
     /// # Errors
     /// The first breach of the protocol. What came before it has been handed out already; the
     /// scanner must not be used after it.
-    pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Item<'i>>, Violation> {
+    pub fn next<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        frames: &mut u32,
+    ) -> Result<Option<Item<'i>>, Violation> {
         if self.cut.is_some() {
+            // It has been counted when it began.
             return self.mend_cut(input);
         }
         let bytes = *input;
         let mut data = Data { bytes: &[], messages: 0, whole: 0 };
         let mut at = self.pass_payload(bytes, 0, &mut data);
-        while self.remaining == 0 && at < bytes.len() {
+        while self.remaining == 0 && at < bytes.len() && *frames > 0 {
             let header = match Header::parse(&bytes[at..]).and_then(|h| self.checked(h)) {
                 Ok(header) => header,
                 // What stands before the breach is still good.
@@ -170,15 +176,18 @@ impl Scanner {
             };
             match header {
                 Some(header) if !header.opcode.is_control() => {
+                    *frames -= 1;
                     self.begin(&header);
                     at = self.pass_payload(bytes, at + header.len, &mut data);
                 }
                 _ if at > 0 => break,
                 Some(header) => {
+                    *frames -= 1;
                     *input = &bytes[header.len..];
                     return Ok(self.begin_control(&header, input).map(Item::Control));
                 }
                 None => {
+                    *frames -= 1;
                     self.cut_header(bytes);
                     *input = &[];
                     return Ok(None);
@@ -394,7 +403,18 @@ pub(crate) mod tests {
 
     fn scan(scanner: &mut Scanner, bytes: &[u8], seen: &mut Seen) -> Result<(), Violation> {
         let mut input = bytes;
-        while let Some(item) = scanner.next(&mut input)? {
+        scan_some(scanner, &mut input, &mut { u32::MAX }, seen)?;
+        assert!(input.is_empty());
+        Ok(())
+    }
+
+    fn scan_some(
+        scanner: &mut Scanner,
+        input: &mut &[u8],
+        frames: &mut u32,
+        seen: &mut Seen,
+    ) -> Result<(), Violation> {
+        while let Some(item) = scanner.next(input, frames)? {
             if let Some(data) = item.data() {
                 if data.messages > 0 {
                     seen.ends.push(seen.data.len() + data.whole);
@@ -406,7 +426,6 @@ pub(crate) mod tests {
                 seen.controls.push((control.opcode, control.payload().to_vec()));
             }
         }
-        assert!(input.is_empty());
         Ok(())
     }
 
@@ -437,6 +456,30 @@ pub(crate) mod tests {
         let seen = outcome(client(), &bytes).expect("legal");
         assert_eq!(seen.data, b"\x01\x81\0\0\0\0a\x80\x81\0\0\0\0b");
         assert_eq!((seen.messages, seen.controls), (1, vec![(Opcode::Ping, b"hey".to_vec())]));
+    }
+
+    #[test]
+    fn no_more_frames_begin_than_allowed() {
+        let bytes = b"\x89\x00\x81\x01a\x8A\x00\x82\x00";
+        let (mut scanner, mut seen, mut input) = (backend(), Seen::default(), &bytes[..]);
+        for (frames, rest) in [(0, 9), (2, 4), (0, 4), (1, 2), (9, 0)] {
+            let mut left = frames;
+            scan_some(&mut scanner, &mut input, &mut left, &mut seen).expect("legal");
+            assert_eq!(input.len(), rest, "after {frames} more");
+            assert_eq!(left, if frames == 9 { 8 } else { 0 });
+        }
+        assert_eq!((seen.messages, seen.controls.len()), (2, 2));
+    }
+
+    #[test]
+    fn what_has_begun_goes_on_when_no_frame_may_begin() {
+        let (mut scanner, mut seen) = (client(), Seen::default());
+        for (piece, rest) in [(&b"\x81\x82\0"[..], 0), (b"\0\0\0a", 0), (b"b\x81\x80\0\0\0\0", 6)] {
+            let (mut input, mut frames) = (piece, u32::from(piece[0] == 0x81));
+            scan_some(&mut scanner, &mut input, &mut frames, &mut seen).expect("legal");
+            assert_eq!(input.len(), rest);
+        }
+        assert_eq!((seen.data.as_slice(), seen.messages), (&b"\x81\x82\0\0\0\0ab"[..], 1));
     }
 
     #[test]
@@ -536,6 +579,26 @@ pub(crate) mod tests {
             prop_assert_eq!((&seen.data, seen.messages, &seen.controls), (&whole.data, whole.messages, &whole.controls));
             prop_assert_eq!(seen.ends.last(), whole.ends.last());
             prop_assert!(scanner.at_boundary());
+        }
+
+        #[test]
+        fn where_frames_are_held_back_makes_no_difference(
+            bytes in frames(),
+            cuts in proptest::collection::vec(1usize..40, 1..50),
+            most in 1u32..4,
+        ) {
+            let whole = outcome(backend(), &bytes).expect("legal");
+            let (mut scanner, mut seen) = (backend(), Seen::default());
+            for piece in cut(&bytes, &cuts) {
+                let mut input = piece;
+                while !input.is_empty() {
+                    let before = seen.controls.len() as u32 + seen.messages;
+                    scan_some(&mut scanner, &mut input, &mut { most }, &mut seen).expect("legal");
+                    // One may have begun before.
+                    prop_assert!(seen.controls.len() as u32 + seen.messages <= before + most + 1);
+                }
+            }
+            prop_assert_eq!((&seen.data, seen.messages, &seen.controls), (&whole.data, whole.messages, &whole.controls));
         }
 
         #[test]

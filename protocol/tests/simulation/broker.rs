@@ -35,6 +35,9 @@ const ROUNDS: usize = 16;
 /// The shortest rest of a frame that the machine may want to have read straight to its place.
 const DIRECT: usize = 16 * 1024;
 
+/// So many frames are taken over at once, one of these at a time: what is left over comes again.
+const FRAMES: [u32; 4] = [1, 2, 7, u32::MAX];
+
 /// Tells a client to come back: the session has just ended.
 const TRY_AGAIN: CloseCode = CloseCode::SERVICE_RESTART;
 

@@ -46,7 +46,7 @@ impl Io {
                 let room = if side.broken { buffer.len() } else { limit.min(buffer.len()) };
                 let read = side.read(cx, &mut buffer[..room]);
                 if let Read::Bytes(n) = read {
-                    machine.handle_client(now, &buffer[..n]);
+                    machine.handle_client(now, &buffer[..n], &mut { u32::MAX });
                 }
                 read
             }),
@@ -95,7 +95,7 @@ impl Io {
                 let read = side.read(cx, buffer);
                 if let Read::Bytes(n) = read {
                     let mut direct = |bytes: &[u8]| client.as_mut().map_or(0, |side| side.write(cx, bytes));
-                    machine.handle_backend(now, &buffer[..n], &mut direct);
+                    machine.handle_backend(now, &buffer[..n], &mut { u32::MAX }, &mut direct);
                 }
                 read
             }),

@@ -123,7 +123,7 @@ fn held(
     if !core.machine.handle_successor_linked(now) {
         return None;
     }
-    core.machine.handle_successor(&link.early);
+    core.machine.handle_successor(&link.early, &mut { u32::MAX });
     let (declines_failover, epoch) = (declines_failover(&link.headers), link.epoch);
     Some(HeldSuccessor {
         side: SocketSide::new(link.stream),
@@ -148,7 +148,7 @@ impl HeldSuccessor {
         let read = BUFFER.with_borrow_mut(|buffer| {
             let read = self.side.read(cx, buffer);
             if let Read::Bytes(n) = read {
-                machine.handle_successor(&buffer[..n]);
+                machine.handle_successor(&buffer[..n], &mut { u32::MAX });
             }
             read
         });

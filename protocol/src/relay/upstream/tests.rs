@@ -21,7 +21,7 @@ impl Default for Way {
 fn feed(up: &mut Way, bytes: &[u8]) {
     let mut scanner = Scanner::new(FrameSender::Client, 1 << 20, false);
     let mut input = bytes;
-    while let Some(Item::Data(data)) = scanner.next(&mut input).expect("legal") {
+    while let Some(Item::Data(data)) = scanner.next(&mut input, &mut { u32::MAX }).expect("legal") {
         up.ring.append(&data);
     }
 }

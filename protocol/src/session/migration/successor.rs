@@ -48,8 +48,8 @@ impl Successor {
     }
 
     /// Takes bytes that were read from it.
-    pub(in crate::session) fn handle(&mut self, mut input: &[u8]) -> Result<(), Lost> {
-        while let Some(item) = self.scan.next(&mut input).map_err(|_| Lost)? {
+    pub(in crate::session) fn handle(&mut self, input: &mut &[u8], frames: &mut u32) -> Result<(), Lost> {
+        while let Some(item) = self.scan.next(input, frames).map_err(|_| Lost)? {
             match item {
                 Item::Control(control) => self.control(&control)?,
                 item => self.data(&item.data().ok_or(Lost)?)?,

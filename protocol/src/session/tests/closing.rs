@@ -238,7 +238,7 @@ fn a_backend_that_was_left_is_heard_no_more() {
     rig.client_says("one");
     rig.backend_fails(Failure::Silence);
     assert_eq!(rig.links[0].dropped, Some(Drop::Reset));
-    rig.session.handle_backend(rig.now, &down("ghost"), &mut |bytes| bytes.len());
+    rig.session.handle_backend(rig.now, &down("ghost"), &mut { u32::MAX }, &mut |bytes| bytes.len());
     rig.session.handle_backend_lost(rig.now, Failure::Eof);
     rig.pump();
     assert_eq!((rig.down().len(), rig.session.failovers()), (0, 1));

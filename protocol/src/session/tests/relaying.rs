@@ -21,7 +21,7 @@ fn messages_pass_both_ways_as_the_bytes_in_which_they_came() {
 #[test]
 fn the_ping_stands_behind_the_messages_in_the_same_write() {
     let mut rig = Rig::new();
-    rig.session.handle_client(rig.now, &[up("one"), up("two")].concat());
+    rig.session.handle_client(rig.now, &[up("one"), up("two")].concat(), &mut { u32::MAX });
     rig.round();
     assert_eq!(rig.up(), ["one", "two", "<ping>"], "in one round of the driver");
 }

@@ -542,7 +542,8 @@ impl Rig {
             rest = later;
         }
         if !rest.is_empty() {
-            self.session.handle_client(self.now, rest);
+            let taken = self.session.handle_client(self.now, rest, &mut { u32::MAX });
+            assert_eq!(taken, rest.len(), "without a bound, all is taken");
         }
         n
     }
@@ -554,7 +555,7 @@ impl Rig {
         let n = successor.unread.len().min(READ_MAX);
         let bytes: Vec<u8> = successor.unread.drain(..n).collect();
         if n > 0 {
-            self.session.handle_successor(&bytes);
+            self.session.handle_successor(&bytes, &mut { u32::MAX });
         }
         n
     }
@@ -581,7 +582,7 @@ impl Rig {
             taken
         };
         if !rest.is_empty() {
-            self.session.handle_backend(self.now, rest, &mut direct);
+            self.session.handle_backend(self.now, rest, &mut { u32::MAX }, &mut direct);
         }
         n
     }

@@ -195,7 +195,7 @@ fn commits_that_are_read_at_once_take_one_write() {
     let commit = |number, outputs| Commit { number, upto: number, outputs, ..Commit::default() }.frame();
     let envelopes = [commit(1, &["a"]), push(&["b"]), commit(2, &["c", "d"])].concat();
     let mut writes = Vec::new();
-    rig.session.handle_backend(rig.now, &envelopes, &mut |bytes| {
+    rig.session.handle_backend(rig.now, &envelopes, &mut { u32::MAX }, &mut |bytes| {
         writes.push(bytes.to_vec());
         bytes.len()
     });

@@ -319,7 +319,7 @@ fn without_acks_nothing_is_owed_once_it_is_written() {
 fn without_acks_nothing_is_owed_also_when_the_driver_sleeps_right_after_its_write() {
     let mut rig = Rig::with(|config| config.ack = AckMode::None);
     for _ in 0..20 {
-        rig.session.handle_client(rig.now, &up("one"));
+        rig.session.handle_client(rig.now, &up("one"), &mut { u32::MAX });
         rig.round();
         rig.wait(secs(1));
     }

@@ -135,12 +135,12 @@ fn a_client_that_reads_slowly_is_not_closed() {
 #[test]
 fn a_client_that_reads_all_at_once_is_not_closed_when_the_driver_sleeps_after_its_write() {
     let mut rig = Rig::new();
-    rig.session.handle_client(rig.now, &masked(true, PING, b"?"));
+    rig.session.handle_client(rig.now, &masked(true, PING, b"?"), &mut { u32::MAX });
     rig.round();
     assert_eq!(rig.down(), ["<pong ?>"]);
     rig.wait(secs(3600));
     assert_eq!(cause(&rig), None, "nothing waits for it");
-    rig.session.handle_client(rig.now, &masked(true, PING, b"!"));
+    rig.session.handle_client(rig.now, &masked(true, PING, b"!"), &mut { u32::MAX });
     rig.round();
     assert_eq!((cause(&rig), rig.down()), (None, vec!["<pong !>".to_owned()]));
 }

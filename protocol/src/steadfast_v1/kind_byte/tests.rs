@@ -88,7 +88,7 @@ fn strip<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, direct: bool) -> Stripp
                 piece = rest;
                 continue;
             }
-            match scanner.next(&mut piece).expect("legal frames") {
+            match scanner.next(&mut piece, &mut { u32::MAX }).expect("legal frames") {
                 Some(Item::Control(_)) => out.controls += 1,
                 Some(item) => {
                     let data = item.data().expect("data");
@@ -130,7 +130,7 @@ fn add<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, direct: bool) -> Ring {
                 piece = rest;
                 continue;
             }
-            match scanner.next(&mut piece).expect("legal frames") {
+            match scanner.next(&mut piece, &mut { u32::MAX }).expect("legal frames") {
                 Some(Item::Control(_)) => {}
                 Some(item) => {
                     let data = item.data().expect("data");

@@ -9,7 +9,7 @@ use crate::network::{End, Read};
 use crate::truth::{TOKENS_MAX, Truth};
 
 use super::socket::{Socket, refuse, say_last, write};
-use super::{Arrival, DIRECT, Hosted};
+use super::{Arrival, DIRECT, FRAMES, Hosted};
 
 /// Tells a client to come back: of two connections that came at once, the other was first.
 const STALE: CloseCode = CloseCode(4401);
@@ -84,7 +84,13 @@ impl Hosted {
                         tail.extend_from_slice(&bytes);
                         self.machine.client_read(ground.now, bytes.len());
                     }
-                    None => self.machine.handle_client(ground.now, &bytes),
+                    None => {
+                        let mut rest = bytes.as_slice();
+                        while !rest.is_empty() {
+                            let mut frames = ground.dice.pick(&FRAMES);
+                            rest = &rest[self.machine.handle_client(ground.now, rest, &mut frames)..];
+                        }
+                    }
                 }
             }
         }

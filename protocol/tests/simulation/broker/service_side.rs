@@ -11,7 +11,7 @@ use crate::process::{Habits, Process};
 use crate::verdict::Leaving;
 
 use super::socket::{Socket, say_last, write};
-use super::{DIRECT, Dialing, Hosted};
+use super::{DIRECT, Dialing, FRAMES, Hosted};
 
 /// The next service of a planned move.
 #[derive(Debug)]
@@ -78,7 +78,13 @@ impl Hosted {
                         tail.extend_from_slice(&bytes);
                         self.machine.backend_read(ground.now, bytes.len());
                     }
-                    None => self.machine.handle_backend(ground.now, &bytes, &mut |_| 0),
+                    None => {
+                        let mut rest = bytes.as_slice();
+                        while !rest.is_empty() {
+                            let mut frames = ground.dice.pick(&FRAMES);
+                            rest = &rest[self.machine.handle_backend(now, rest, &mut frames, &mut |_| 0)..];
+                        }
+                    }
                 }
             }
         }
@@ -259,7 +265,7 @@ impl Hosted {
                     Read::Nothing => return n > 0,
                     Read::Bytes(bytes) => {
                         said.extend_from_slice(&bytes);
-                        self.machine.handle_successor(&bytes);
+                        self.machine.handle_successor(&bytes, &mut { u32::MAX });
                     }
                     Read::End(_) => {
                         socket.ended = true;

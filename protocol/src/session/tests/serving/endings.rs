@@ -229,7 +229,7 @@ fn the_words_of_one_that_was_left_have_no_effect() {
     rig.client_says("one");
     rig.session.fail_over(rig.now);
     let frame = Commit { number: 1, upto: 1, outputs: &["ghost"], ..Commit::default() }.frame();
-    rig.session.handle_backend(rig.now, &frame, &mut |bytes| panic!("{bytes:?}"));
+    rig.session.handle_backend(rig.now, &frame, &mut { u32::MAX }, &mut |bytes| panic!("{bytes:?}"));
     rig.pump();
     rig.link_next();
     assert_eq!(
