@@ -13,13 +13,11 @@ use steadfast_protocol::time::Time;
 use super::extract::Path;
 use super::{Admin, AdminError};
 use crate::clock;
+use crate::config::settings::WEIGHT_MAX;
 use crate::config::{self, settings};
-use crate::upstream::backend::{Adjustment, Backend, BackendOrigin, WEIGHT_MAX};
-use crate::upstream::health::agent::Score;
+use crate::upstream::backend::{Adjustment, Backend, BackendOrigin};
+use crate::upstream::health::agent::{PERCENT_MAX, Score};
 use crate::upstream::pool::Pool;
-
-/// More percent than this have no effect that a weight has not.
-const PERCENT_MAX: u32 = WEIGHT_MAX * 100;
 
 #[derive(Serialize)]
 struct PoolView {

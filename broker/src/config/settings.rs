@@ -367,7 +367,7 @@ pub struct Outlier {
 pub struct Discovery {
     /// What is asked for.
     pub query: Query,
-    /// Of each backend that is found, 0 to 256; SRV records' own weights win.
+    /// Of each backend that is found, 0 to [`WEIGHT_MAX`]; SRV records' own weights win.
     pub weight: u32,
     /// Of each backend that is found.
     pub max_sessions: Option<usize>,
@@ -393,6 +393,10 @@ pub enum Query {
     },
 }
 
+/// The largest weight of a backend, whoever says it: the file, the API, its agent or its SRV record. As HAProxy has
+/// it, so that weights can be taken over.
+pub const WEIGHT_MAX: u32 = 256;
+
 /// One service behind the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendSettings {
@@ -402,7 +406,7 @@ pub struct BackendSettings {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Its share beside the others', 0 to 256; zero: it gets no session.
+    /// Its share beside the others', 0 to [`WEIGHT_MAX`]; zero: it gets no session.
     pub weight: u32,
     /// It stands in only when no other is up.
     pub backup: bool,

@@ -31,9 +31,6 @@ pub(crate) use state::BackendState;
 use status::BackendStatus;
 pub(crate) use status::{Adjustment, AdminState, BackendShare, Rules};
 
-/// The greatest weight, as HAProxy has it.
-pub(crate) const WEIGHT_MAX: u32 = 256;
-
 /// One service, as all workers see it.
 #[derive(Debug)]
 pub(crate) struct Backend {

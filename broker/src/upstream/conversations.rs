@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use http::Uri;
 
+use crate::http::token_list;
+
 /// One such protocol.
 #[derive(Debug)]
 pub(crate) struct Conversation {
@@ -90,8 +92,7 @@ pub(crate) fn recognise(target: &Uri, subprotocols: &[u8]) -> Option<&'static Co
 
 /// Whether one of the listed subprotocols is `name`. Their case counts (RFC 6455, 11.5).
 fn lists(subprotocols: &[u8], name: &str) -> bool {
-    let entries = subprotocols.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    entries.into_iter().any(|entry| match name.strip_suffix('*') {
+    token_list::split(subprotocols).any(|entry| match name.strip_suffix('*') {
         Some(begin) => entry.starts_with(begin.as_bytes()),
         None => entry == name.as_bytes(),
     })

@@ -8,12 +8,9 @@ use super::{DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe
 use crate::config::problem::ValueOrigin;
 use crate::config::settings::{
     BackendSettings, Balance, Discovery, HeaderCase, OnFailure, Outlier, PoolSettings, QueueSettings,
-    RebalanceSettings,
+    RebalanceSettings, WEIGHT_MAX,
 };
 use crate::config::values::{self, network, request};
-
-/// As HAProxy has it, so that weights can be taken over.
-const WEIGHT_MAX: u32 = 256;
 
 /// Each session keeps one, and each further backend is given it.
 const CAPSULE_MAX: usize = 16 * MIB;

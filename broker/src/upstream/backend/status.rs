@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use steadfast_protocol::time::Time;
 
-use super::{BackendState, WEIGHT_MAX};
-use crate::config::settings::{self, Outlier};
+use super::BackendState;
+use crate::config::settings::{self, Outlier, WEIGHT_MAX};
 use crate::upstream::balance::CandidateTrust;
 use crate::upstream::health::agent::{self, AgentAdmin, Operating, Score};
 use crate::upstream::health::circuit::{Change, Circuit};

@@ -2,8 +2,7 @@
 
 use hickory_resolver::proto::rr::rdata::SRV;
 
-/// The largest weight of a backend.
-const WEIGHT_MAX: u32 = 256;
+use crate::config::settings::WEIGHT_MAX;
 
 /// What one record means for the backends of its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use http::Method;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-use crate::config::settings::Agent;
+use crate::config::settings::{Agent, WEIGHT_MAX};
 use crate::net::connect::{History, connect, reason};
 use crate::upstream::health::probe::{ProbeDeadlines, ProbeFailure, http as plain};
 use crate::upstream::manner::Manner;
@@ -16,11 +16,8 @@ use crate::upstream::manner::Manner;
 /// The most bytes of a report.
 const REPORT_MAX: usize = 1 << 10;
 
-/// The largest weight; the same bound as in the configuration.
-const WEIGHT_MAX: u32 = 256;
-
 /// The largest percentage that makes a difference: that of the smallest weight to the largest.
-const PERCENT_MAX: u32 = WEIGHT_MAX * 100;
+pub(crate) const PERCENT_MAX: u32 = WEIGHT_MAX * 100;
 
 /// What an agent said at once. `None` changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,7 +36,7 @@ pub(crate) struct AgentReport {
 pub(crate) enum Score {
     /// Of the configured weight.
     Percent(u32),
-    /// The weight itself, 0 to 256.
+    /// The weight itself, 0 to [`WEIGHT_MAX`].
     Weight(u32),
 }
 
