@@ -21,3 +21,4 @@ mod session;
 mod snapshot;
 pub mod telemetry;
 mod upstream;
+mod words;

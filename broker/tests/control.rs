@@ -120,9 +120,10 @@ fn read(stream: &TcpStream) -> Option<Asked> {
 
 fn backend(pool: &str, name: &str, state: &str, sessions: u64) -> Value {
     json!({
-        "pool": pool, "name": name, "address": "127.0.0.1:9001", "state": state, "state_for_ms": 4321,
-        "why": "as configured", "penalised": false, "effective_weight": 1.0, "sessions": sessions, "drain": null,
-        "health": "up",
+        "pool": pool, "name": name, "address": "127.0.0.1:9001", "origin": "file", "state": state,
+        "state_for_ms": 4321, "why": "as configured", "penalised": false, "health": "up", "circuit": "closed",
+        "ejected_for_ms": null, "backup": false, "weight": 1, "effective_weight": 1.0, "max_sessions": null,
+        "sessions": sessions, "dials": 7, "failures": 0, "drain": null,
     })
 }
 
@@ -137,10 +138,13 @@ fn backends(state: &str, sessions: u64) -> Answer {
 }
 
 fn session(state: &str) -> Value {
-    let counts = json!({ "acknowledged": 3, "replayed": 0, "in_doubt": 0 });
+    let counts = json!({
+        "forwarded": 3, "acknowledged": 3, "replayed": 0, "suppressed": 0, "lost": 0, "in_doubt": 0,
+    });
     json!({
-        "id": "00", "pool": "chat", "backend": "b1", "client": "10.0.0.9:5", "state": state, "age_ms": 61000,
-        "failovers": 1, "moves": 2, "buffered_bytes": 0, "ledger": { "up": counts, "down": counts },
+        "id": "00", "pool": "chat", "route": null, "listener": "127.0.0.1:8080", "client": "10.0.0.9:5",
+        "backend": "b1", "placed": "least sessions", "state": state, "age_ms": 61000, "failovers": 1, "moves": 2,
+        "slowest_answer_ms": 3, "buffered_bytes": 0, "ledger": { "up": counts, "down": counts },
     })
 }
 
@@ -149,9 +153,10 @@ fn operation(state: &str, moved: u64) -> Value {
         "id": "drain-3", "kind": "drain", "pool": "chat", "backend": "b1", "cause": "operator",
         "why": "by an operator", "state": state, "message": "", "started_at": "2026-11-21T12:00:00Z",
         "elapsed_ms": 2500,
-        "sessions": { "total": 5, "moved": moved, "forced": 0, "failed": 0, "gone": 1, "remaining": 4 - moved,
-                      "moving": 0,
+        "sessions": { "total": 5, "moved": moved, "forced": 0, "reconnected": 0, "failed": 0, "gone": 1,
+                      "remaining": 4 - moved, "moving": 0,
                       "staying": { "busy": 0, "no_target": 0, "target_lost": 0, "pinned": 0 } },
+        "rate": 200, "concurrency": 32, "errors_max": 10, "time_limit_ms": null, "force": false,
     }})
 }
 

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::AdminError;
+use crate::api::model::errors::ErrorCode;
 
 /// The parts of the path that stand for something, decoded.
 #[derive(Debug)]
@@ -19,8 +20,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, AdminError> {
         let read = axum::extract::Path::from_request_parts(parts, state).await;
-        let axum::extract::Path(value) =
-            read.map_err(|rejection| AdminError::new(rejection.status(), "invalid", rejection.body_text()))?;
+        let axum::extract::Path(value) = read.map_err(|rejection| {
+            AdminError::new(rejection.status(), ErrorCode::Invalid, rejection.body_text())
+        })?;
         Ok(Path(value))
     }
 }
@@ -46,7 +48,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalB
 
 impl From<BytesRejection> for AdminError {
     fn from(rejection: BytesRejection) -> AdminError {
-        AdminError::new(rejection.status(), "invalid", rejection.body_text())
+        AdminError::new(rejection.status(), ErrorCode::Invalid, rejection.body_text())
     }
 }
 
@@ -57,6 +59,6 @@ impl From<JsonRejection> for AdminError {
             JsonRejection::JsonDataError(_) => StatusCode::BAD_REQUEST,
             _ => rejection.status(),
         };
-        AdminError::new(status, "invalid", rejection.body_text())
+        AdminError::new(status, ErrorCode::Invalid, rejection.body_text())
     }
 }

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Admin, AdminError};
+use crate::api::model::errors::ErrorCode;
 use crate::config::AdminToken;
 
 /// Why a request is turned away.
@@ -92,11 +93,11 @@ impl IntoResponse for GuardDenial {
     fn into_response(self) -> Response {
         if self == GuardDenial::Unauthorized {
             let sentence = "show the token of the broker's [admin] table: Authorization: Bearer TOKEN";
-            let error = AdminError::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence);
+            let error = AdminError::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, sentence);
             let scheme = HeaderValue::from_static("Bearer");
             return ([(header::WWW_AUTHENTICATE, scheme)], error).into_response();
         }
-        AdminError::new(StatusCode::FORBIDDEN, "forbidden", self.sentence()).into_response()
+        AdminError::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, self.sentence()).into_response()
     }
 }
 

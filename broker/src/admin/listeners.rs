@@ -5,26 +5,10 @@ use std::net::SocketAddr;
 
 use axum::Json;
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
 
 use super::extract::OptionalBody;
-use super::{Admin, AdminError};
-
-#[derive(Serialize)]
-struct ListenerView {
-    address: String,
-    /// For requests that no route matches.
-    pool: Option<String>,
-    paused: bool,
-    sessions: usize,
-}
-
-/// Which listener; without this all are meant.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a JSON object")]
-pub(super) struct ListenerChoice {
-    listener: Option<String>,
-}
+use super::{Admin, AdminError, body};
+use crate::api::model::listeners::{ListenerChoice, ListenerReply, ListenersReply};
 
 /// Every listener, in the order of the configuration.
 pub(super) async fn all(State(admin): State<Admin>) -> Json<serde_json::Value> {
@@ -82,12 +66,11 @@ fn shown(admin: &Admin) -> Json<serde_json::Value> {
     }
     let snapshot = admin.broker.snapshot();
     let pool = |number: usize| snapshot.settings.listeners.get(number)?.pool.clone();
-    let view = |listener: crate::routing::listener::ListenerId| ListenerView {
-        address: listener.address.to_string(),
+    let reply = |listener: crate::routing::listener::ListenerId| ListenerReply {
+        address: listener.address,
         pool: pool(listener.number),
         paused: admin.broker.pauses.is_paused(listener.number),
         sessions: sessions.get(&listener.address).copied().unwrap_or_default(),
     };
-    let views: Vec<_> = admin.broker.listeners().map(view).collect();
-    Json(serde_json::json!({ "listeners": views }))
+    body(&ListenersReply { listeners: admin.broker.listeners().map(reply).collect() })
 }

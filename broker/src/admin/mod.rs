@@ -20,8 +20,11 @@ use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::api::model::errors::{ErrorBody, ErrorCode, ErrorReply};
+use crate::api::model::reload::ReloadReply;
 use crate::broker::Broker;
 use crate::reload;
 use crate::telemetry::metrics::Exporter;
@@ -102,7 +105,11 @@ async fn no_such_page() -> AdminError {
 }
 
 async fn wrong_method() -> AdminError {
-    AdminError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this page takes another method")
+    AdminError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::MethodNotAllowed,
+        "this page takes another method",
+    )
 }
 
 async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
@@ -122,43 +129,49 @@ async fn figures(State(admin): State<Admin>) -> impl IntoResponse {
 
 async fn reload_now(State(admin): State<Admin>) -> Result<Json<serde_json::Value>, AdminError> {
     let (answer, done) = oneshot::channel();
-    let busy = || AdminError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "other reloads wait; try again");
+    let busy =
+        || AdminError::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Busy, "other reloads wait; try again");
     admin.reloads.try_send(answer).map_err(|_| busy())?;
     match done.await {
-        Ok(Ok(())) => Ok(Json(serde_json::json!({ "reloaded": true }))),
-        Ok(Err(problems)) => Err(AdminError::new(StatusCode::CONFLICT, "not_reloaded", problems)),
+        Ok(Ok(())) => Ok(body(&ReloadReply { reloaded: true })),
+        Ok(Err(problems)) => Err(AdminError::new(StatusCode::CONFLICT, ErrorCode::NotReloaded, problems)),
         Err(_) => Err(busy()),
     }
+}
+
+/// A reply as it is sent: the fields of each object are in the order of the alphabet.
+fn body(reply: &impl Serialize) -> Json<serde_json::Value> {
+    Json(serde_json::json!(reply))
 }
 
 /// What the API answers when it cannot do what was asked.
 #[derive(Debug)]
 struct AdminError {
     status: StatusCode,
-    code: &'static str,
+    code: ErrorCode,
     message: String,
     /// The one that is in the way.
     operation: Option<String>,
 }
 
 impl AdminError {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> AdminError {
+    fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> AdminError {
         AdminError { status, code, message: message.into(), operation: None }
     }
 
     fn not_found(message: impl Into<String>) -> AdminError {
-        AdminError::new(StatusCode::NOT_FOUND, "not_found", message)
+        AdminError::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)
     }
 
     fn invalid(message: impl Into<String>) -> AdminError {
-        AdminError::new(StatusCode::BAD_REQUEST, "invalid", message)
+        AdminError::new(StatusCode::BAD_REQUEST, ErrorCode::Invalid, message)
     }
 }
 
 impl From<PoolRefusal> for AdminError {
     fn from(refused: PoolRefusal) -> AdminError {
         match refused {
-            PoolRefusal::Taken(sentence) => AdminError::new(StatusCode::CONFLICT, "taken", sentence),
+            PoolRefusal::Taken(sentence) => AdminError::new(StatusCode::CONFLICT, ErrorCode::Taken, sentence),
             PoolRefusal::Unknown(sentence) => AdminError::not_found(sentence),
         }
     }
@@ -166,10 +179,7 @@ impl From<PoolRefusal> for AdminError {
 
 impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
-        let mut error = serde_json::json!({ "code": self.code, "message": self.message });
-        if let Some(operation) = self.operation {
-            error["operation"] = operation.into();
-        }
-        (self.status, Json(serde_json::json!({ "error": error }))).into_response()
+        let AdminError { status, code, message, operation } = self;
+        (status, body(&ErrorReply { error: ErrorBody { code, message, operation } })).into_response()
     }
 }

@@ -8,13 +8,16 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::audit::Concerns;
 use super::backends::{named, pool_named, shown};
 use super::extract::{OptionalBody, Path};
-use super::{Admin, AdminError, sessions};
+use super::{Admin, AdminError, body, sessions};
+use crate::api::model::errors::ErrorCode;
+use crate::api::model::operations::{
+    CountsReply, OneOperation, OperationOrder, OperationReply, OperationsReply, StayingReply,
+};
 use crate::clock;
 use crate::operations::{OperationCause, OperationRefusal, OperationSnapshot, OperationTerms, Subject, Wish};
 use crate::upstream::backend::Backend;
@@ -34,96 +37,41 @@ const ASKED: &str = "the API was asked for it";
 /// An operation, and its id for the record of changes.
 type OperationAnswer = (Extension<Concerns>, Json<Value>);
 
-/// How an operation is to go about it. Each kind of request takes some of these.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a JSON object")]
-pub(super) struct OperationOrder {
-    rate: Option<u32>,
-    concurrency: Option<usize>,
-    errors_max: Option<usize>,
-    time_limit_ms: Option<u64>,
-    force: Option<bool>,
-    tolerance: Option<u32>,
-}
-
-#[derive(Serialize)]
-struct OperationView {
-    id: String,
-    kind: &'static str,
-    pool: String,
-    backend: Option<String>,
-    cause: &'static str,
-    why: String,
-    state: &'static str,
-    message: String,
-    started_at: String,
-    elapsed_ms: u64,
-    sessions: SessionsView,
-    rate: u32,
-    concurrency: usize,
-    errors_max: usize,
-    /// None: it takes as long as it takes.
-    time_limit_ms: Option<u64>,
-    force: bool,
-}
-
-#[derive(Serialize)]
-struct SessionsView {
-    total: usize,
-    moved: usize,
-    forced: usize,
-    reconnected: usize,
-    failed: usize,
-    gone: usize,
-    remaining: usize,
-    moving: usize,
-    staying: StayingView,
-}
-
-#[derive(Serialize)]
-struct StayingView {
-    busy: usize,
-    no_target: usize,
-    target_lost: usize,
-    pinned: usize,
-}
-
-impl From<OperationSnapshot> for OperationView {
-    fn from(view: OperationSnapshot) -> Self {
-        let (terms, remaining) = (view.terms, view.remaining);
-        OperationView {
-            id: view.id,
-            kind: view.kind,
-            pool: view.pool,
-            backend: view.backend,
-            cause: view.cause,
-            why: view.why,
-            state: view.state.name(),
-            message: view.message,
-            started_at: humantime::format_rfc3339_millis(view.started).to_string(),
-            elapsed_ms: view.elapsed.as_millis() as u64,
-            sessions: SessionsView {
-                total: view.total,
-                moved: view.moved,
-                forced: view.forced,
-                reconnected: view.reconnected,
-                failed: view.failed,
-                gone: view.gone,
-                remaining: remaining.remaining,
-                moving: remaining.moving,
-                staying: StayingView {
-                    busy: remaining.busy,
-                    no_target: remaining.no_target,
-                    target_lost: remaining.target_lost,
-                    pinned: remaining.pinned,
-                },
+/// An operation as it stands.
+fn reply(view: OperationSnapshot) -> OperationReply {
+    let (terms, remaining) = (view.terms, view.remaining);
+    OperationReply {
+        id: view.id,
+        kind: view.kind,
+        pool: view.pool,
+        backend: view.backend,
+        cause: view.cause,
+        why: view.why,
+        state: view.state,
+        message: view.message,
+        started_at: humantime::format_rfc3339_millis(view.started).to_string(),
+        elapsed_ms: view.elapsed.as_millis() as u64,
+        sessions: CountsReply {
+            total: view.total,
+            moved: view.moved,
+            forced: view.forced,
+            reconnected: view.reconnected,
+            failed: view.failed,
+            gone: view.gone,
+            remaining: remaining.remaining,
+            moving: remaining.moving,
+            staying: StayingReply {
+                busy: remaining.busy,
+                no_target: remaining.no_target,
+                target_lost: remaining.target_lost,
+                pinned: remaining.pinned,
             },
-            rate: terms.rate,
-            concurrency: terms.concurrency,
-            errors_max: terms.errors_max,
-            time_limit_ms: terms.time_limit.map(|limit| limit.as_millis() as u64),
-            force: terms.force,
-        }
+        },
+        rate: terms.rate,
+        concurrency: terms.concurrency,
+        errors_max: terms.errors_max,
+        time_limit_ms: terms.time_limit.map(|limit| limit.as_millis() as u64),
+        force: terms.force,
     }
 }
 
@@ -149,8 +97,7 @@ pub(super) fn routes() -> Router<Admin> {
 /// Every operation that is remembered, the newest first.
 async fn all(State(admin): State<Admin>) -> Json<Value> {
     let views = admin.broker.operations.views(clock::now());
-    let views: Vec<OperationView> = views.into_iter().map(OperationView::from).collect();
-    Json(serde_json::json!({ "operations": views }))
+    body(&OperationsReply { operations: views.into_iter().map(reply).collect() })
 }
 
 /// One operation.
@@ -166,7 +113,7 @@ async fn drain(
     Path((pool, name)): Path<(String, String)>,
     OptionalBody(order): OptionalBody<OperationOrder>,
 ) -> Result<Response, AdminError> {
-    order.takes_no("tolerance", order.tolerance.is_some())?;
+    takes_no("tolerance", order.tolerance.is_some())?;
     let (pool, backend) = found(&admin, &pool, &name)?;
     begin(&admin, Subject::drain(&pool, &backend, OperationCause::Operator, ASKED.to_owned()), &order)
 }
@@ -177,8 +124,8 @@ async fn failover(
     Path((pool, name)): Path<(String, String)>,
     OptionalBody(order): OptionalBody<OperationOrder>,
 ) -> Result<Response, AdminError> {
-    order.takes_no("force", order.force.is_some())?;
-    order.takes_no("tolerance", order.tolerance.is_some())?;
+    takes_no("force", order.force.is_some())?;
+    takes_no("tolerance", order.tolerance.is_some())?;
     let (pool, backend) = found(&admin, &pool, &name)?;
     begin(&admin, Subject::failover(&pool, &backend, OperationCause::Operator, ASKED.to_owned()), &order)
 }
@@ -196,7 +143,7 @@ async fn rebalance(
 }
 
 fn begin(admin: &Admin, subject: Subject, order: &OperationOrder) -> Result<Response, AdminError> {
-    let terms = OperationTerms::new(&admin.broker.snapshot().settings.drain, order.wish()?);
+    let terms = OperationTerms::new(&admin.broker.snapshot().settings.drain, wish(order)?);
     let view = admin.broker.operations.begin(clock::now(), subject, terms)?;
     Ok((StatusCode::ACCEPTED, answer(view)).into_response())
 }
@@ -209,10 +156,10 @@ async fn change(
     Path(id): Path<String>,
     OptionalBody(order): OptionalBody<OperationOrder>,
 ) -> Result<OperationAnswer, AdminError> {
-    order.takes_no("tolerance", order.tolerance.is_some())?;
-    order.takes_no("time_limit_ms", order.time_limit_ms.is_some())?;
+    takes_no("tolerance", order.tolerance.is_some())?;
+    takes_no("time_limit_ms", order.time_limit_ms.is_some())?;
     let snapshot = admin.broker.snapshot();
-    let change = (order.wish()?, &snapshot.settings.drain);
+    let change = (wish(&order)?, &snapshot.settings.drain);
     Ok(answer(admin.broker.operations.patch(clock::now(), &id, change)?))
 }
 
@@ -274,31 +221,30 @@ async fn session_failover(
     };
     if !left {
         let message = "the session has no backend to leave at present, or ends with it; see its state";
-        return Err(AdminError::new(StatusCode::CONFLICT, "conflict", message));
+        return Err(AdminError::new(StatusCode::CONFLICT, ErrorCode::Conflict, message));
     }
     Ok(sessions::shown(&entry))
 }
 
 // ---- parts ----
 
-impl OperationOrder {
-    /// The request has no use for this.
-    fn takes_no(&self, key: &str, given: bool) -> Result<(), AdminError> {
-        if given { Err(AdminError::invalid(format!("{key}: this request does not take it"))) } else { Ok(()) }
-    }
+/// The request has no use for this.
+fn takes_no(key: &str, given: bool) -> Result<(), AdminError> {
+    if given { Err(AdminError::invalid(format!("{key}: this request does not take it"))) } else { Ok(()) }
+}
 
-    fn wish(&self) -> Result<Wish, AdminError> {
-        let max = COUNT_MAX as usize;
-        check("rate", self.rate.is_none_or(|rate| (1..=COUNT_MAX).contains(&rate)), "1 to 1000000")?;
-        check("concurrency", self.concurrency.is_none_or(|n| (1..=max).contains(&n)), "1 to 1000000")?;
-        check("errors_max", self.errors_max.is_none_or(|n| n <= max), "0 to 1000000")?;
-        check("tolerance", self.tolerance.is_none_or(|percent| percent <= PERCENT_MAX), "0 to 10000")?;
-        let time_limit = self.time_limit_ms.map(Duration::from_millis);
-        let in_bounds = time_limit.is_none_or(|limit| !limit.is_zero() && limit <= DAY);
-        check("time_limit_ms", in_bounds, "1 to 86400000")?;
-        let OperationOrder { rate, concurrency, errors_max, force, .. } = *self;
-        Ok(Wish { rate, concurrency, errors_max, time_limit, force })
-    }
+/// What somebody orders, within its bounds.
+fn wish(order: &OperationOrder) -> Result<Wish, AdminError> {
+    let OperationOrder { rate, concurrency, errors_max, time_limit_ms, force, tolerance } = *order;
+    let max = COUNT_MAX as usize;
+    check("rate", rate.is_none_or(|rate| (1..=COUNT_MAX).contains(&rate)), "1 to 1000000")?;
+    check("concurrency", concurrency.is_none_or(|n| (1..=max).contains(&n)), "1 to 1000000")?;
+    check("errors_max", errors_max.is_none_or(|n| n <= max), "0 to 1000000")?;
+    check("tolerance", tolerance.is_none_or(|percent| percent <= PERCENT_MAX), "0 to 10000")?;
+    let time_limit = time_limit_ms.map(Duration::from_millis);
+    let in_bounds = time_limit.is_none_or(|limit| !limit.is_zero() && limit <= DAY);
+    check("time_limit_ms", in_bounds, "1 to 86400000")?;
+    Ok(Wish { rate, concurrency, errors_max, time_limit, force })
 }
 
 fn check(key: &str, in_bounds: bool, bounds: &str) -> Result<(), AdminError> {
@@ -316,7 +262,7 @@ fn answer(view: OperationSnapshot) -> OperationAnswer {
 }
 
 fn json_of(view: OperationSnapshot) -> Json<Value> {
-    Json(serde_json::json!({ "operation": OperationView::from(view) }))
+    body(&OneOperation { operation: reply(view) })
 }
 
 impl From<OperationRefusal> for AdminError {
@@ -324,7 +270,7 @@ impl From<OperationRefusal> for AdminError {
         match refused {
             OperationRefusal::Conflict { operation, message } => AdminError {
                 operation: Some(operation),
-                ..AdminError::new(StatusCode::CONFLICT, "conflict", message)
+                ..AdminError::new(StatusCode::CONFLICT, ErrorCode::Conflict, message)
             },
             OperationRefusal::Unknown(message) => AdminError::not_found(message),
         }

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use serde::{Deserialize, Serialize};
-use steadfast_protocol::session::{Counts, Ledger};
 use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::extract::{OptionalBody, Path};
-use super::{Admin, AdminError};
+use super::{Admin, AdminError, body};
+use crate::api::model::sessions::{CloseRequest, OneSession, SessionReply, SessionsReply};
 use crate::clock;
 use crate::session::registry::Entry;
 use search::{After, PagePosition, SessionSearch};
@@ -19,92 +18,27 @@ use search::{After, PagePosition, SessionSearch};
 /// Bytes of a Close's reason: a control frame's, without the code (RFC 6455, 5.5).
 const REASON_MAX: usize = 123;
 
-#[derive(Serialize)]
-pub(super) struct SessionView {
-    id: String,
-    pool: String,
-    route: Option<String>,
-    listener: String,
-    client: String,
-    backend: Option<String>,
-    /// Why it is there.
-    placed: Option<String>,
-    state: &'static str,
-    age_ms: u64,
-    failovers: u32,
-    /// Planned moves so far.
-    moves: u32,
-    /// Of late.
-    slowest_answer_ms: u64,
-    buffered_bytes: usize,
-    ledger: LedgerView,
-}
+/// Said in the Close of a session that an operator ends without a word.
+const ABORTED: (CloseCode, &str) = (CloseCode::POLICY_VIOLATION, "the session was ended by an operator");
 
-#[derive(Serialize)]
-struct LedgerView {
-    up: CountsView,
-    down: CountsView,
-}
-
-#[derive(Serialize)]
-struct CountsView {
-    forwarded: u64,
-    acknowledged: u64,
-    replayed: u64,
-    suppressed: u64,
-    lost: u64,
-    in_doubt: u64,
-}
-
-impl From<Ledger> for LedgerView {
-    fn from(ledger: Ledger) -> Self {
-        LedgerView { up: ledger.up.into(), down: ledger.down.into() }
-    }
-}
-
-impl From<Counts> for CountsView {
-    fn from(counts: Counts) -> Self {
-        let Counts { forwarded, acknowledged, replayed, suppressed, lost, in_doubt } = counts;
-        CountsView { forwarded, acknowledged, replayed, suppressed, lost, in_doubt }
-    }
-}
-
-impl From<&Entry> for SessionView {
-    fn from(entry: &Entry) -> Self {
-        let core = entry.core();
-        SessionView {
-            id: entry.name(),
-            pool: entry.binding.pool.name.to_string(),
-            route: entry.binding.route.as_deref().map(str::to_owned),
-            listener: entry.binding.address.to_string(),
-            client: entry.client().to_string(),
-            backend: core.lease.as_ref().map(|lease| lease.backend().name.clone()),
-            placed: core.lease.as_ref().map(|lease| lease.reason.to_string()),
-            state: core.machine.status().name(),
-            age_ms: clock::now().since(entry.began).as_millis() as u64,
-            failovers: core.machine.failovers(),
-            moves: core.machine.moves(),
-            slowest_answer_ms: core.machine.slowest_answer().as_millis() as u64,
-            buffered_bytes: core.machine.buffered(),
-            ledger: core.machine.ledger().into(),
-        }
-    }
-}
-
-/// Why to close a session, in a Close frame (RFC 6455, 5.5.1).
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default, expecting = "a JSON object")]
-pub(super) struct CloseRequest {
-    code: u16,
-    reason: String,
-}
-
-impl Default for CloseRequest {
-    fn default() -> Self {
-        CloseRequest {
-            code: CloseCode::POLICY_VIOLATION.0,
-            reason: "the session was ended by an operator".to_owned(),
-        }
+/// A session as it stands.
+fn reply(entry: &Entry) -> SessionReply {
+    let core = entry.core();
+    SessionReply {
+        id: entry.name(),
+        pool: entry.binding.pool.name.to_string(),
+        route: entry.binding.route.as_deref().map(str::to_owned),
+        listener: entry.binding.address,
+        client: entry.client(),
+        backend: core.lease.as_ref().map(|lease| lease.backend().name.clone()),
+        placed: core.lease.as_ref().map(|lease| lease.reason.to_string()),
+        state: core.machine.status(),
+        age_ms: clock::now().since(entry.began).as_millis() as u64,
+        failovers: core.machine.failovers(),
+        moves: core.machine.moves(),
+        slowest_answer_ms: core.machine.slowest_answer().as_millis() as u64,
+        buffered_bytes: core.machine.buffered(),
+        ledger: core.machine.ledger().into(),
     }
 }
 
@@ -124,16 +58,15 @@ pub(super) async fn all(
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|entry| PagePosition::of(entry).written());
-    let views: Vec<SessionView> = found.iter().map(|entry| SessionView::from(&**entry)).collect();
-    Ok(Json(serde_json::json!({ "sessions": views, "total": total, "next": next })))
+    Ok(body(&SessionsReply { sessions: found.iter().map(|entry| reply(entry)).collect(), total, next }))
 }
 
 /// One session.
 pub(super) async fn one(
     State(admin): State<Admin>,
     Path(id): Path<String>,
-) -> Result<Json<SessionView>, AdminError> {
-    Ok(Json(SessionView::from(&*named(&admin, &id)?)))
+) -> Result<Json<SessionReply>, AdminError> {
+    Ok(Json(reply(&*named(&admin, &id)?)))
 }
 
 /// Closes a session, toward both sides.
@@ -142,10 +75,11 @@ pub(super) async fn abort(
     Path(id): Path<String>,
     OptionalBody(CloseRequest { code, reason }): OptionalBody<CloseRequest>,
 ) -> Result<Json<serde_json::Value>, AdminError> {
-    check_close(code, &reason).map_err(AdminError::invalid)?;
+    let (code, reason) = (code.unwrap_or(ABORTED.0.0), reason.as_deref().unwrap_or(ABORTED.1));
+    check_close(code, reason).map_err(AdminError::invalid)?;
     let entry = named(&admin, &id)?;
     let mut core = entry.core();
-    let begun = core.machine.abort(clock::now(), CloseCode(code), &reason);
+    let begun = core.machine.abort(clock::now(), CloseCode(code), reason);
     core.waker.wake_by_ref();
     drop(core);
     if begun {
@@ -192,7 +126,7 @@ fn place(admin: &Admin, after: After) -> Result<PagePosition, AdminError> {
 
 /// A session as a change of it answers.
 pub(super) fn shown(entry: &Entry) -> Json<serde_json::Value> {
-    Json(serde_json::json!({ "session": SessionView::from(entry) }))
+    body(&OneSession { session: reply(entry) })
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! A client of a broker's admin API: questions over HTTP/1.1, one connection each. The commands and the demo
 //! ask with it.
 
-pub(crate) mod views;
-
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -14,11 +12,12 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::api::model::errors::ErrorReply;
 use crate::config::AdminToken;
 use crate::net::connect::reason;
 
@@ -54,19 +53,6 @@ pub(crate) enum Error {
     Refused { address: String, status: StatusCode, message: Option<String>, operation: Option<String> },
     /// The request cannot be written, or the answer not understood: a sentence.
     Malformed(String),
-}
-
-/// What it answers to something that it did not do.
-#[derive(Deserialize)]
-struct RefusalReply {
-    error: ReasonReply,
-}
-
-#[derive(Deserialize)]
-struct ReasonReply {
-    message: String,
-    /// The operation that stands in the way.
-    operation: Option<String>,
 }
 
 impl Api {
@@ -127,7 +113,7 @@ impl Api {
     }
 
     fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
-        let said: Option<RefusalReply> = serde_json::from_slice(body).ok();
+        let said: Option<ErrorReply> = serde_json::from_slice(body).ok();
         let (message, operation) = said.map(|said| (said.error.message, said.error.operation)).unzip();
         Error::Refused { address: self.address.clone(), status, message, operation: operation.flatten() }
     }

@@ -10,15 +10,16 @@ mod wait;
 
 use std::io::{self, Write};
 
-use serde::Serialize;
-
 pub use arguments::{
     Abort, AccessArguments, Command, DrainArguments, FailoverArguments, Leaving, OfBackend, OfListener,
     OperationsArguments, PaceArguments, RebalanceArguments, SessionsArguments,
 };
 
-use crate::api::client::views::{self, BackendReply};
 use crate::api::client::{Api, ChangeReply, NOTHING};
+use crate::api::model::backends::{BackendReply, BackendsReply, OneBackend};
+use crate::api::model::listeners::{ListenerChoice, ListenersReply};
+use crate::api::model::operations::{CountsReply, OneOperation, OperationOrder, OperationsReply};
+use crate::api::model::sessions::{CloseRequest, OneSession, SessionsReply};
 use crate::cli::exit::Exit;
 use crate::config::AdminToken;
 use progress::ProgressDisplay;
@@ -89,7 +90,7 @@ impl BrokerClient {
 
     /// The backend that is meant by a name.
     async fn backend(&self, name: &str) -> Result<BackendReply, Trouble> {
-        let views::Backends { backends } = self.api.get("/api/v1/backends").await?.view()?;
+        let BackendsReply { backends } = self.api.get("/api/v1/backends").await?.view()?;
         names::find(name, &backends)
     }
 }
@@ -99,7 +100,7 @@ impl BrokerClient {
 async fn list_backends(broker: &BrokerClient) -> Result<(), Trouble> {
     let answer = broker.api.get("/api/v1/backends").await?;
     broker.print(&answer, |answer| {
-        let views::Backends { backends } = answer.view()?;
+        let BackendsReply { backends } = answer.view()?;
         Ok(tables::backends(&backends, terminal()))
     })
 }
@@ -107,7 +108,7 @@ async fn list_backends(broker: &BrokerClient) -> Result<(), Trouble> {
 async fn list_sessions(broker: &BrokerClient, args: &SessionsArguments) -> Result<(), Trouble> {
     let answer = broker.api.get(&format!("/api/v1/sessions?{}", query(args))).await?;
     broker.print(&answer, |answer| {
-        let views::SessionsReply { sessions, total, next } = answer.view()?;
+        let SessionsReply { sessions, total, next } = answer.view()?;
         let mut text = tables::sessions(&sessions, terminal());
         if let Some(next) = next {
             text += &format!("{} of {total} sessions; the next: --after {next}\n", sessions.len());
@@ -138,7 +139,7 @@ async fn list_listeners(broker: &BrokerClient) -> Result<(), Trouble> {
 }
 
 fn listeners(answer: &ChangeReply) -> Result<String, Trouble> {
-    let views::ListenersReply { listeners } = answer.view()?;
+    let ListenersReply { listeners } = answer.view()?;
     Ok(tables::listeners(&listeners, terminal()))
 }
 
@@ -146,7 +147,7 @@ async fn operations(broker: &BrokerClient, args: &OperationsArguments) -> Result
     let Some(id) = &args.id else {
         let answer = broker.api.get("/api/v1/operations").await?;
         return broker.print(&answer, |answer| {
-            let views::OperationsReply { operations } = answer.view()?;
+            let OperationsReply { operations } = answer.view()?;
             Ok(tables::operations(&operations, terminal()))
         });
     };
@@ -157,33 +158,22 @@ async fn operations(broker: &BrokerClient, args: &OperationsArguments) -> Result
         _ => broker.api.get(&path).await?,
     };
     broker.print(&answer, |answer| {
-        let views::OneOperation { operation } = answer.view()?;
+        let OneOperation { operation } = answer.view()?;
         Ok(tables::operations(&[operation], terminal()))
     })
 }
 
 // Moving sessions.
 
-/// What a drain or a failover is told.
-#[derive(Serialize)]
-struct OrderBody<'a> {
-    #[serde(flatten)]
-    pace: &'a PaceArguments,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    force: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tolerance: Option<u32>,
-}
-
 async fn drain(broker: &BrokerClient, args: &DrainArguments) -> Result<(), Trouble> {
     let backend = broker.backend(&args.name).await?;
-    let order = OrderBody { pace: &args.pace, force: args.force, tolerance: None };
+    let order = OperationOrder { force: args.force.then_some(true), ..args.pace.order() };
     if !args.wait {
         return begin(broker, &format!("{}/drain", names::path(&backend)), &order).await;
     }
     let wait = Wait { api: &broker.api, backend: &backend, progress: ProgressDisplay::new(broker.json) };
     let (operation, answer) = wait.drain(&order).await?;
-    let views::CountsReply { moved, forced, failed, gone, .. } = operation.sessions;
+    let CountsReply { moved, forced, failed, gone, .. } = operation.sessions;
     broker.print(&answer, |_| {
         let took = tables::duration(operation.elapsed_ms);
         let (id, name) = (&operation.id, backend.full_name());
@@ -200,20 +190,20 @@ async fn failover(broker: &BrokerClient, args: &FailoverArguments) -> Result<(),
     }
     // One of the two is there, so this is never the backend without a name.
     let backend = broker.backend(name.as_deref().unwrap_or_default()).await?;
-    let order = OrderBody { pace: &args.pace, force: false, tolerance: None };
+    let order = args.pace.order();
     begin(broker, &format!("{}/failover", names::path(&backend)), &order).await
 }
 
 async fn rebalance(broker: &BrokerClient, args: &RebalanceArguments) -> Result<(), Trouble> {
-    let order = OrderBody { pace: &args.pace, force: false, tolerance: args.tolerance };
+    let order = OperationOrder { tolerance: args.tolerance, ..args.pace.order() };
     begin(broker, &format!("/api/v1/pools/{}/rebalance", names::segment(&args.pool)), &order).await
 }
 
 /// Begins an operation, and tells where to look for it.
-async fn begin(broker: &BrokerClient, path: &str, order: &OrderBody<'_>) -> Result<(), Trouble> {
+async fn begin(broker: &BrokerClient, path: &str, order: &OperationOrder) -> Result<(), Trouble> {
     let answer = broker.api.post(path, Some(order)).await?;
     broker.print(&answer, |answer| {
-        let views::OneOperation { operation } = answer.view()?;
+        let OneOperation { operation } = answer.view()?;
         let (id, total) = (&operation.id, operation.sessions.total);
         Ok(format!("{id} has begun, with {total} sessions; steadfast operations {id} shows how far it is\n"))
     })
@@ -227,8 +217,13 @@ async fn set(args: &OfBackend, what: &str) -> Result<(), Trouble> {
     let backend = broker.backend(&args.name).await?;
     let answer = broker.api.post(&format!("{}/{what}", names::path(&backend)), NOTHING).await?;
     broker.print(&answer, |answer| {
-        let views::OneBackend { backend } = answer.view()?;
-        Ok(format!("{} is {} with {} sessions\n", backend.full_name(), backend.state, backend.sessions))
+        let OneBackend { backend } = answer.view()?;
+        Ok(format!(
+            "{} is {} with {} sessions\n",
+            backend.full_name(),
+            backend.state.name(),
+            backend.sessions
+        ))
     })
 }
 
@@ -238,36 +233,20 @@ async fn fail_over(broker: &BrokerClient, id: &str) -> Result<(), Trouble> {
     broker.print(&answer, session)
 }
 
-/// What both sides of a session are told.
-#[derive(Serialize)]
-struct CloseBody<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-}
-
 async fn abort(broker: &BrokerClient, args: &Abort) -> Result<(), Trouble> {
-    let goodbye = CloseBody { code: args.code, reason: args.reason.as_deref() };
+    let goodbye = CloseRequest { code: args.code, reason: args.reason.clone() };
     let answer = broker.api.post(&format!("{}/abort", names::session(&args.id)), Some(&goodbye)).await?;
     broker.print(&answer, session)
 }
 
 fn session(answer: &ChangeReply) -> Result<String, Trouble> {
-    let views::OneSession { session } = answer.view()?;
-    Ok(format!("{} is {}\n", session.id, session.state))
-}
-
-/// Which listener; all without it.
-#[derive(Serialize)]
-struct ListenerBody<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    listener: Option<&'a str>,
+    let OneSession { session } = answer.view()?;
+    Ok(format!("{} is {}\n", session.id, session.state.name()))
 }
 
 async fn switch(args: &OfListener, path: &str) -> Result<(), Trouble> {
     let broker = BrokerClient::new(&args.access)?;
-    let choice = ListenerBody { listener: args.listener.as_deref() };
+    let choice = ListenerChoice { listener: args.listener.clone() };
     let answer = broker.api.post(path, Some(&choice)).await?;
     broker.print(&answer, listeners)
 }

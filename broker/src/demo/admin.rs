@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::api::client::views::{BackendReply, Backends, SessionReply, SessionsReply};
 use crate::api::client::{Api, Error};
+use crate::api::model::backends::{BackendReply, BackendsReply};
+use crate::api::model::sessions::{SessionReply, SessionsReply};
 
 /// How often the live picture is read anew.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -26,7 +27,7 @@ pub(crate) struct Report {
 /// Reads one report.
 pub(crate) async fn read(api: &Api) -> Result<Report, Error> {
     let sessions = sessions(api).await?;
-    let Backends { backends } = api.get("/api/v1/backends").await?.view()?;
+    let BackendsReply { backends } = api.get("/api/v1/backends").await?.view()?;
     Ok(Report { sessions, backends })
 }
 

@@ -1,8 +1,8 @@
 //! Drains: backends are emptied over the broker's API, as an operator does it.
 
 use super::cast::POOLS;
-use crate::api::client::views::{OneOperation, OperationReply};
 use crate::api::client::{Api, ChangeReply, Error, NOTHING};
+use crate::api::model::operations::{OneOperation, OperationReply};
 
 /// A drain that was begun.
 #[derive(Debug, Clone)]

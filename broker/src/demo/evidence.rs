@@ -7,7 +7,7 @@ use super::cast::Promise;
 use super::drain::Drain;
 use super::pause::Strike;
 use super::transcript::Transcript;
-use crate::api::client::views::SessionReply;
+use crate::api::model::sessions::SessionReply;
 
 /// All that is known when the last answer has come.
 #[derive(Debug)]
@@ -86,27 +86,29 @@ impl SessionEvidence {
     fn tally(&self, promise: Promise) -> Tally {
         let (transcript, counts) = (&self.transcript, self.broker.as_ref().map(|broker| broker.ledger.up));
         let counts = counts.unwrap_or_default();
+        let [acknowledged, replayed, in_doubt] =
+            [counts.acknowledged, counts.replayed, counts.in_doubt].map(|count| count as usize);
         let unanswered = transcript.unanswered();
         let doubtful = match promise {
             Promise::EveryAnswer => 0,
             // What no backend has acknowledged cannot have died with one.
-            Promise::EveryAnswerOrDoubt => unanswered
-                .saturating_sub(transcript.sent().saturating_sub(counts.acknowledged))
-                .min(counts.in_doubt),
+            Promise::EveryAnswerOrDoubt => {
+                unanswered.saturating_sub(transcript.sent().saturating_sub(acknowledged)).min(in_doubt)
+            }
         };
         Tally {
             sent: transcript.sent(),
             answered: transcript.answered(),
-            replayed: counts.replayed,
+            replayed,
             twice: transcript.twice(),
-            unexplained: transcript.twice().saturating_sub(counts.replayed),
+            unexplained: transcript.twice().saturating_sub(replayed),
             doubtful,
             lost: unanswered - doubtful,
-            in_doubt: counts.in_doubt,
+            in_doubt,
             reordered: transcript.reordered(),
             altered: transcript.altered(),
             closed: usize::from(transcript.closed().is_some()),
-            failovers: self.broker.as_ref().map_or(0, |broker| broker.failovers),
+            failovers: self.broker.as_ref().map_or(0, |broker| broker.failovers as usize),
         }
     }
 

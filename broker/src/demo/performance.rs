@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use steadfast_protocol::session::Status;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -20,6 +21,7 @@ use super::pause::{Strike, StrikeKind, WINDOW};
 use super::script::{Deed, Event};
 use super::show::{BackendCell, PoolRow, Show, Snapshot};
 use super::stage::Stage;
+use crate::upstream::backend::BackendState;
 
 /// How often the table is drawn.
 const FRAME: Duration = Duration::from_millis(200);
@@ -197,8 +199,8 @@ impl Performance {
 
     /// Whether no session is on its way to another backend, by the newest report.
     fn all_have_backends(&self) -> bool {
-        let moving = |state: &str| matches!(state, "waiting" | "dialing" | "replaying");
-        !self.reports.borrow().sessions.iter().any(|session| moving(&session.state))
+        let moving = |state| matches!(state, Status::Waiting | Status::Dialing | Status::Replaying);
+        !self.reports.borrow().sessions.iter().any(|session| moving(session.state))
     }
 
     fn snapshot(&self, report: &Report) -> Snapshot {
@@ -222,8 +224,8 @@ fn row(name: &'static str, clients: &[Client], report: &Report) -> PoolRow {
         row.twice += transcript.twice();
     }
     for session in report.sessions.iter().filter(|session| session.pool == name) {
-        row.replayed += session.ledger.up.replayed;
-        row.in_doubt += session.ledger.up.in_doubt;
+        row.replayed += session.ledger.up.replayed as usize;
+        row.in_doubt += session.ledger.up.in_doubt as usize;
     }
     row
 }
@@ -232,7 +234,7 @@ fn cell(backend: &Backend, report: &Report) -> BackendCell {
     let status = report.backends.iter().find(|status| status.name == backend.name());
     BackendCell {
         state: backend.state(),
-        draining: status.is_some_and(|status| status.state == "draining"),
+        draining: status.is_some_and(|status| status.state == BackendState::Draining),
         penalised: status.is_some_and(|status| status.penalised),
         sessions: status.map_or(0, |status| status.sessions),
     }

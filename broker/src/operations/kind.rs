@@ -1,49 +1,28 @@
 //! What kinds of operations there are, and who begins them.
 
-/// What is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OperationKind {
-    /// A backend's sessions move to others, and it gets no new ones.
-    Drain,
-    /// A pool's sessions are spread anew.
-    Rebalance,
-    /// A backend's sessions leave it as if it had failed.
-    Failover,
-}
+use crate::words::words;
 
-/// Who began it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OperationCause {
-    Operator,
-    /// The backend was taken away.
-    Removed,
-    /// The backend asked for it.
-    Backend,
-    /// The pool was out of balance.
-    Automatic,
-}
-
-impl OperationKind {
-    pub(crate) const ALL: [OperationKind; 3] =
-        [OperationKind::Drain, OperationKind::Rebalance, OperationKind::Failover];
-
-    /// The word for logs, metrics and the API.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            OperationKind::Drain => "drain",
-            OperationKind::Rebalance => "rebalance",
-            OperationKind::Failover => "failover",
-        }
+words! {
+    /// What is done.
+    pub(crate) enum OperationKind {
+        /// A backend's sessions move to others, and it gets no new ones.
+        Drain = "drain",
+        /// A pool's sessions are spread anew.
+        Rebalance = "rebalance",
+        /// A backend's sessions leave it as if it had failed.
+        Failover = "failover",
     }
 }
 
-impl OperationCause {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            OperationCause::Operator => "operator",
-            OperationCause::Removed => "removed",
-            OperationCause::Backend => "backend",
-            OperationCause::Automatic => "automatic",
-        }
+words! {
+    /// Who began it.
+    pub(crate) enum OperationCause {
+        Operator = "operator",
+        /// The backend was taken away.
+        Removed = "removed",
+        /// The backend asked for it.
+        Backend = "backend",
+        /// The pool was out of balance.
+        Automatic = "automatic",
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
 use steadfast_protocol::session::MoveOutcome;
 use steadfast_protocol::time::Time;
 
@@ -14,21 +13,22 @@ use super::progress::{SessionProgress, Tally};
 use crate::config::settings::DrainSettings;
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Pool;
+use crate::words::{Word, words};
 
-/// Where it stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum OperationState {
-    Running,
-    /// Nothing can be moved at present.
-    Waiting,
-    Done,
-    /// Somebody has ended it.
-    Cancelled,
-    /// Too many moves failed.
-    Stopped,
-    /// Its time is over.
-    Expired,
+words! {
+    /// Where it stands.
+    pub(crate) enum OperationState {
+        Running = "running",
+        /// Nothing can be moved at present.
+        Waiting = "waiting",
+        Done = "done",
+        /// Somebody has ended it.
+        Cancelled = "cancelled",
+        /// Too many moves failed.
+        Stopped = "stopped",
+        /// Its time is over.
+        Expired = "expired",
+    }
 }
 
 /// How it goes about it.
@@ -93,10 +93,10 @@ pub(super) struct Operation {
 #[derive(Debug)]
 pub(crate) struct OperationSnapshot {
     pub(crate) id: String,
-    pub(crate) kind: &'static str,
+    pub(crate) kind: OperationKind,
     pub(crate) pool: String,
     pub(crate) backend: Option<String>,
-    pub(crate) cause: &'static str,
+    pub(crate) cause: OperationCause,
     pub(crate) why: String,
     pub(crate) state: OperationState,
     pub(crate) message: String,
@@ -167,10 +167,10 @@ impl Operation {
         let Subject { kind, pool, backend, cause, why, .. } = &self.subject;
         OperationSnapshot {
             id: self.id(),
-            kind: kind.name(),
+            kind: *kind,
             pool: pool.name.to_string(),
             backend: backend.as_ref().map(|backend| backend.name.clone()),
-            cause: cause.name(),
+            cause: *cause,
             why: why.clone(),
             state: self.state,
             message: self.message.clone(),
@@ -326,19 +326,8 @@ impl OperationTerms {
 
 impl OperationState {
     /// Those in which an operation may end.
-    pub(crate) const ENDS: [OperationState; 4] =
-        [OperationState::Done, OperationState::Cancelled, OperationState::Stopped, OperationState::Expired];
-
-    /// The word for logs, metrics and the API.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            OperationState::Running => "running",
-            OperationState::Waiting => "waiting",
-            OperationState::Done => "done",
-            OperationState::Cancelled => "cancelled",
-            OperationState::Stopped => "stopped",
-            OperationState::Expired => "expired",
-        }
+    pub(crate) fn ends() -> impl Iterator<Item = OperationState> {
+        OperationState::ALL.iter().copied().filter(|state| !state.is_active())
     }
 
     /// The operation has not ended.

@@ -448,7 +448,7 @@ fn a_backend_that_is_taken_away_is_drained_by_itself_and_once() {
     rig.pool().remove("a").expect("it is there");
     rig.round();
     let view = rig.view();
-    assert_eq!((view.cause, view.why.as_str()), ("removed", "the API was asked for it"));
+    assert_eq!((view.cause, view.why.as_str()), (OperationCause::Removed, "the API was asked for it"));
     assert_eq!(view.terms.time_limit, None);
     let moving = rig.moving();
     rig.context.operations.cancel(rig.now, &view.id).expect("it runs");
@@ -520,7 +520,7 @@ fn an_unbalanced_pool_is_rebalanced_after_two_looks() {
     rig.run(SECOND * 3, |rig| {
         rig.report_all(MOVED);
     });
-    assert_eq!((rig.view().cause, rig.view().state), ("automatic", OperationState::Done));
+    assert_eq!((rig.view().cause, rig.view().state), (OperationCause::Automatic, OperationState::Done));
     rig.run(SECOND * 10, |_| {});
     assert_eq!(rig.states().len(), 1, "it comes to rest");
 }

@@ -10,8 +10,9 @@ use steadfast_protocol::time::Time;
 
 use crate::broker::Broker;
 use crate::clock;
-use crate::operations::{OperationKind, OperationState as End};
+use crate::operations::{OperationKind, OperationState};
 use crate::upstream::backend::{Backend, BackendState};
+use crate::words::{Word, names};
 
 /// Upper bounds of the pause histogram, in seconds.
 const PAUSES: [f64; 14] =
@@ -93,9 +94,11 @@ fn begin_at_zero() {
     for outcome in ["answered", "failed"] {
         metrics::counter!("steadfast_dns_lookups_total", "outcome" => outcome).absolute(0);
     }
-    for (kind, state) in OperationKind::ALL.iter().flat_map(|kind| End::ENDS.map(|state| (kind, state))) {
-        let labels = [("kind", kind.name()), ("state", state.name())];
-        metrics::counter!("steadfast_operations_total", &labels).absolute(0);
+    for kind in names::<OperationKind>() {
+        for state in OperationState::ends() {
+            let labels = [("kind", kind), ("state", state.name())];
+            metrics::counter!("steadfast_operations_total", &labels).absolute(0);
+        }
     }
     for outcome in MoveOutcome::ALL.map(MoveOutcome::name) {
         metrics::counter!("steadfast_moves_total", "outcome" => outcome).absolute(0);
@@ -214,7 +217,7 @@ fn publish_backend(backend: &Backend, now: Time) {
     metrics::gauge!("steadfast_backend_sessions", &labels).set(backend.sessions() as f64);
     metrics::gauge!("steadfast_backend_weight", &labels).set(f64::from(view.weight) / 1000.0);
     let [pool, name] = labels;
-    for state in BackendState::ALL {
+    for &state in BackendState::ALL {
         let labels = [pool.clone(), name.clone(), ("state", state.name().to_owned())];
         metrics::gauge!("steadfast_backend_state", &labels).set(f64::from(view.state == state));
     }

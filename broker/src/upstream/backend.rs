@@ -21,7 +21,8 @@ use crate::net::connect::History;
 use crate::upstream::balance::{Candidate, CandidateTrust, ChoiceReason, hash};
 use crate::upstream::discovery::FoundBackend;
 use crate::upstream::health::agent::{self, AgentReport};
-use crate::upstream::health::tracker::{HealthTracker, Turn};
+use crate::upstream::health::circuit::CircuitWord;
+use crate::upstream::health::tracker::{HealthTracker, HealthWord, Turn};
 use crate::upstream::queue::Queue;
 
 use knock::Knock;
@@ -75,8 +76,8 @@ pub(crate) struct BackendSnapshot {
     pub(crate) since: Time,
     pub(crate) why: String,
     pub(crate) penalised: bool,
-    pub(crate) health: &'static str,
-    pub(crate) circuit: &'static str,
+    pub(crate) health: HealthWord,
+    pub(crate) circuit: CircuitWord,
     pub(crate) circuit_until: Option<Time>,
     pub(crate) share: BackendShare,
     /// What it gets at present, in thousandths of a weight of one.
@@ -142,8 +143,8 @@ impl Backend {
             since: status.since,
             why: status.why.clone(),
             penalised: status.penalised(now),
-            health: status.health.name(),
-            circuit: status.circuit.name(),
+            health: status.health.word(),
+            circuit: status.circuit.word(),
             circuit_until: status.circuit.opened_until(),
             share: status.configured,
             weight: status.weight(now),

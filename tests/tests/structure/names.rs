@@ -67,6 +67,13 @@ fn add_types(items: &[Item], file: &Path, names: &mut BTreeMap<String, Vec<PathB
                 }
                 continue;
             }
+            // What a macro is given may be definitions.
+            Item::Macro(called) => {
+                if let Ok(given) = called.mac.parse_body::<syn::File>() {
+                    add_types(&given.items, file, names);
+                }
+                continue;
+            }
             _ => continue,
         };
         if !is_for_tests(attributes) {
@@ -81,11 +88,11 @@ fn planted_names_are_counted() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = [
         ("one/lib.rs", "mod a; mod apart; pub struct Across; struct Within; mod inner { enum Within {} }"),
-        ("one/a.rs", "pub trait Beside {} type Alias = u8; struct Once; #[cfg(test)] mod tests { struct Once; }"),
+        ("one/a.rs", "pub trait Beside {} type Alias = u8; struct Once; struct Said; #[cfg(test)] mod tests { struct Once; }"),
         ("one/apart.rs", "struct Once; struct Apart; pub mod deeper { struct Apart; }"),
         (
             "two/lib.rs",
-            "enum Across {} struct Beside; struct Alias; #[cfg(test)] struct Once;
+            "enum Across {} struct Beside; struct Alias; #[cfg(test)] struct Once; words! { pub enum Said { A = \"a\", } }
              fn f() {} impl Iterator for Across { type Item = u8; } impl Iterator for Beside { type Item = u8; }",
         ),
     ];
@@ -97,7 +104,7 @@ fn planted_names_are_counted() {
     let roots = ["one/lib.rs", "two/lib.rs"].map(|root| folder.path().join(root));
     let found = repeated(&roots, &folder.path().join("one/apart.rs"));
     let names: Vec<&str> = found.keys().map(String::as_str).collect();
-    assert_eq!(names, ["Across", "Alias", "Beside", "Within"]);
+    assert_eq!(names, ["Across", "Alias", "Beside", "Said", "Within"]);
     assert_eq!(found["Across"], roots);
     assert_eq!(found["Within"], [roots[0].clone(), roots[0].clone()]);
 }

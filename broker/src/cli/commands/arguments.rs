@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use http::uri::Authority;
-use serde::Serialize;
+
+use crate::api::model::operations::OperationOrder;
 
 /// What can be asked of a running broker.
 #[derive(Debug, Subcommand)]
@@ -112,26 +113,22 @@ pub struct DrainArguments {
 }
 
 /// How an operation goes about it; without these, as the broker is configured.
-#[derive(Debug, Default, Args, Serialize)]
+#[derive(Debug, Default, Args)]
 pub struct PaceArguments {
     /// Sessions that are moved per second
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<u32>,
 
     /// Sessions that are moved at once
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<usize>,
 
     /// Failed moves after which it stops
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub errors_max: Option<usize>,
 
     /// How long it may take, such as 5m
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    #[serde(rename = "time_limit_ms", serialize_with = "millis", skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<Duration>,
 }
 
@@ -251,9 +248,19 @@ fn address(text: &str) -> Result<String, String> {
         .ok_or_else(|| "expected HOST:PORT such as 127.0.0.1:9000 or [::1]:9000".to_owned())
 }
 
-fn millis<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    let millis = duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-    millis.serialize(serializer)
+impl PaceArguments {
+    /// What the API is told, which is no more than was said here.
+    pub(super) fn order(&self) -> OperationOrder {
+        let PaceArguments { rate, concurrency, errors_max, time_limit } = *self;
+        let millis = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        OperationOrder {
+            rate,
+            concurrency,
+            errors_max,
+            time_limit_ms: time_limit.map(millis),
+            ..OperationOrder::default()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -272,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_pace_has_only_what_was_said() {
-        let json = |pace: &PaceArguments| serde_json::to_string(pace).expect("JSON");
+        let json = |pace: &PaceArguments| serde_json::to_string(&pace.order()).expect("JSON");
         assert_eq!(json(&PaceArguments::default()), "{}");
         let time_limit = Some(Duration::from_secs(300));
         let pace = PaceArguments { rate: Some(5), time_limit, ..PaceArguments::default() };

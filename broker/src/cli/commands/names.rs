@@ -3,8 +3,9 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::trouble::Trouble;
-use crate::api::client::views::BackendReply;
+use crate::api::model::backends::BackendReply;
 use crate::cli::exit::Exit;
+use crate::upstream::backend::BackendState;
 
 /// How alike two names are (Jaro-Winkler, 0 to 1) before one is offered for the other. `b1` and `b9` are.
 const ALIKE_MIN: f64 = 0.65;
@@ -15,7 +16,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// The backend that is called `name`, or `POOL/NAME`. One that was taken away is not meant.
 pub(super) fn find(name: &str, backends: &[BackendReply]) -> Result<BackendReply, Trouble> {
-    let there = || backends.iter().filter(|backend| backend.state != "removed");
+    let there = || backends.iter().filter(|backend| backend.state != BackendState::Removed);
     let called: Vec<&BackendReply> =
         there().filter(|backend| backend.name == name || backend.full_name() == name).collect();
     match called[..] {
@@ -74,29 +75,19 @@ fn ambiguous(name: &str, called: &[&BackendReply]) -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::model::samples;
 
-    fn backend(pool: &str, name: &str, state: &str) -> BackendReply {
-        BackendReply {
-            pool: pool.to_owned(),
-            name: name.to_owned(),
-            address: "127.0.0.1:1".to_owned(),
-            state: state.to_owned(),
-            state_for_ms: 0,
-            why: String::new(),
-            penalised: false,
-            effective_weight: 1.0,
-            sessions: 0,
-            drain: None,
-        }
+    fn backend(pool: &str, name: &str, state: BackendState) -> BackendReply {
+        BackendReply { pool: pool.to_owned(), name: name.to_owned(), state, ..samples::backend() }
     }
 
     fn all() -> Vec<BackendReply> {
         vec![
-            backend("chat", "b1", "up"),
-            backend("chat", "b2", "up"),
-            backend("news", "b2", "down"),
-            backend("news", "old", "removed"),
-            backend("dns", "chat.internal/10.0.0.1:9001", "up"),
+            backend("chat", "b1", BackendState::Up),
+            backend("chat", "b2", BackendState::Up),
+            backend("news", "b2", BackendState::Down),
+            backend("news", "old", BackendState::Removed),
+            backend("dns", "chat.internal/10.0.0.1:9001", BackendState::Up),
         ]
     }
 
@@ -136,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_name_is_one_segment_of_a_path() {
-        let path = path(&backend("chat", "chat.internal/10.0.0.1:9001", "up"));
+        let path = path(&backend("chat", "chat.internal/10.0.0.1:9001", BackendState::Up));
         assert_eq!(path, "/api/v1/pools/chat/backends/chat.internal%2F10.0.0.1%3A9001");
         assert_eq!(segment("[::1]:80"), "%5B%3A%3A1%5D%3A80");
     }

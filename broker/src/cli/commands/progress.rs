@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::say;
-use crate::api::client::views::{CountsReply, OperationReply};
+use crate::api::model::operations::{CountsReply, OperationReply};
 
 /// Lines come no faster.
 const BETWEEN_LINES: Duration = Duration::from_secs(1);
@@ -97,7 +97,7 @@ fn bar() -> ProgressBar {
 /// Without what changes with time alone.
 fn sentence(operation: &OperationReply) -> String {
     let OperationReply { id, state, message, sessions, .. } = operation;
-    let CountsReply { total, moved, forced, reconnected, failed, gone, remaining, moving } = sessions;
+    let CountsReply { total, moved, forced, reconnected, failed, gone, remaining, moving, .. } = sessions;
     let mut line = format!("{id} {}: {moved} of {total} moved, {remaining} left", state.name());
     let counts = [
         (moving, "moving"),
@@ -120,22 +120,13 @@ fn sentence(operation: &OperationReply) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operations::OperationState;
+    use crate::api::model::samples;
 
     fn operation(moved: usize, moving: usize, message: &str) -> OperationReply {
         let remaining = 10 - moved;
         let sessions =
             CountsReply { total: 10, moved, failed: 1, remaining, moving, ..CountsReply::default() };
-        OperationReply {
-            id: "drain-3".to_owned(),
-            kind: "drain".to_owned(),
-            pool: "chat".to_owned(),
-            backend: Some("b1".to_owned()),
-            state: OperationState::Running,
-            message: message.to_owned(),
-            elapsed_ms: 5,
-            sessions,
-        }
+        OperationReply { message: message.to_owned(), sessions, ..samples::operation() }
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::api::client::views::{BackendReply, ListenerReply, OperationReply, SessionReply};
+use crate::api::model::backends::BackendReply;
+use crate::api::model::listeners::ListenerReply;
+use crate::api::model::operations::OperationReply;
+use crate::api::model::sessions::SessionReply;
 
 /// How a column is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub(super) fn backends(backends: &[BackendReply], terminal: Option<u16>) -> Stri
             backend.pool.clone(),
             backend.name.clone(),
             backend.address.clone(),
-            backend.state.clone(),
+            backend.state.name().to_owned(),
             duration(backend.state_for_ms),
             backend.effective_weight.to_string(),
             backend.sessions.to_string(),
@@ -63,7 +66,7 @@ pub(super) fn sessions(sessions: &[SessionReply], terminal: Option<u16>) -> Stri
             session.pool.clone(),
             or_dash(session.backend.as_deref()),
             session.client.to_string(),
-            session.state.clone(),
+            session.state.name().to_owned(),
             duration(session.age_ms),
             session.failovers.to_string(),
             session.moves.to_string(),
@@ -78,7 +81,7 @@ pub(super) fn listeners(listeners: &[ListenerReply], terminal: Option<u16>) -> S
     let head = [("LISTENER", Text), ("POOL", Text), ("STATE", Text), ("SESSIONS", Number)];
     let row = |listener: &ListenerReply| {
         vec![
-            listener.address.clone(),
+            listener.address.to_string(),
             or_dash(listener.pool.as_deref()),
             if listener.paused { "paused" } else { "open" }.to_owned(),
             listener.sessions.to_string(),
@@ -169,7 +172,8 @@ mod tests {
     use super::*;
 
     fn listener(address: &str, pool: Option<&str>, paused: bool, sessions: usize) -> ListenerReply {
-        ListenerReply { address: address.to_owned(), pool: pool.map(str::to_owned), paused, sessions }
+        let address = address.parse().expect("an address");
+        ListenerReply { address, pool: pool.map(str::to_owned), paused, sessions }
     }
 
     #[test]
@@ -194,7 +198,7 @@ mod tests {
 
     #[test]
     fn nothing_is_obeyed() {
-        let shown = listeners(&[listener("\u{1b}[2J", Some("a\nb"), false, 0)], None);
+        let shown = listeners(&[listener("[::1]:80", Some("\u{1b}[2Ja\nb"), false, 0)], None);
         assert!(!shown.contains('\u{1b}') && shown.lines().count() == 2, "{shown:?}");
     }
 

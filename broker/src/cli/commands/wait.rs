@@ -3,16 +3,18 @@
 use std::future::pending;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::names;
 use super::progress::ProgressDisplay;
 use super::trouble::Trouble;
-use crate::api::client::views::{BackendReply, Backends, OneOperation, OperationReply, SessionsReply};
 use crate::api::client::{Api, ChangeReply};
+use crate::api::model::backends::{BackendReply, BackendsReply};
+use crate::api::model::operations::{OneOperation, OperationOrder, OperationReply};
+use crate::api::model::sessions::SessionsReply;
 use crate::cli::exit::Exit;
-use crate::operations::OperationState;
+use crate::operations::{OperationKind, OperationState};
+use crate::upstream::backend::BackendState;
 
 /// From one look to the next.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -46,9 +48,9 @@ impl Wait<'_> {
     /// user waits no longer.
     pub(super) async fn drain(
         mut self,
-        body: &impl Serialize,
+        order: &OperationOrder,
     ) -> Result<(OperationReply, ChangeReply), Trouble> {
-        let id = self.begin(body).await?;
+        let id = self.begin(order).await?;
         tokio::select! {
             followed = self.follow(&id) => followed,
             () = interrupted() => Err(left_alone(&id)),
@@ -56,11 +58,11 @@ impl Wait<'_> {
     }
 
     /// The id of the drain: ours, or the one that was there.
-    async fn begin(&mut self, body: &impl Serialize) -> Result<String, Trouble> {
+    async fn begin(&mut self, order: &OperationOrder) -> Result<String, Trouble> {
         let path = format!("{}/drain", names::path(self.backend));
         let since = Instant::now();
         loop {
-            let trouble = match self.api.post(&path, Some(body)).await {
+            let trouble = match self.api.post(&path, Some(order)).await {
                 Ok(answer) => return Ok(answer.view::<OneOperation>()?.operation.id),
                 Err(error) => Trouble::from(error),
             };
@@ -76,7 +78,7 @@ impl Wait<'_> {
     }
 
     fn is_ours(&self, operation: &OperationReply) -> bool {
-        operation.kind == "drain"
+        operation.kind == OperationKind::Drain
             && operation.pool == self.backend.pool
             && operation.backend.as_ref() == Some(&self.backend.name)
     }
@@ -111,13 +113,13 @@ impl Wait<'_> {
 
     /// One that is in no list was taken away, perhaps with its pool, whose sessions stay.
     async fn backend_now(&mut self) -> Result<BackendReply, Trouble> {
-        let Backends { backends } = self.ask("/api/v1/backends").await?.view()?;
+        let BackendsReply { backends } = self.ask("/api/v1/backends").await?.view()?;
         let wanted = self.backend.full_name();
         if let Some(backend) = backends.into_iter().find(|backend| backend.full_name() == wanted) {
             return Ok(backend);
         }
         let SessionsReply { total, .. } = self.ask(&names::sessions_of(self.backend)).await?.view()?;
-        Ok(BackendReply { state: "removed".to_owned(), sessions: total, ..self.backend.clone() })
+        Ok(BackendReply { state: BackendState::Removed, sessions: total, ..self.backend.clone() })
     }
 
     /// Asks until there is an answer, while the broker is out of reach for a moment.
@@ -144,7 +146,8 @@ impl Wait<'_> {
 
 /// `state`: that of an operation that does nothing more.
 fn judge(state: OperationState, backend: &BackendReply) -> WaitVerdict {
-    let stays_empty = matches!(backend.state.as_str(), "draining" | "disabled" | "removed");
+    let stays_empty =
+        matches!(backend.state, BackendState::Draining | BackendState::Disabled | BackendState::Removed);
     match (backend.sessions, state) {
         (0, _) if stays_empty => WaitVerdict::Emptied,
         // The last sessions give their places back a moment after they have moved.
@@ -155,7 +158,7 @@ fn judge(state: OperationState, backend: &BackendReply) -> WaitVerdict {
 
 fn ended(operation: &OperationReply, backend: &BackendReply) -> Trouble {
     let OperationReply { id, state, message, .. } = operation;
-    let (name, word, left) = (backend.full_name(), &backend.state, backend.sessions);
+    let (name, word, left) = (backend.full_name(), backend.state.name(), backend.sessions);
     let sentence = format!(
         "{id} is {}, and {name} is {word} with {left} sessions: {message}; steadfast operations {id} shows it",
         state.name()
@@ -186,37 +189,27 @@ async fn interrupted() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::model::samples;
 
-    fn backend(state: &str, sessions: usize) -> BackendReply {
-        BackendReply {
-            pool: "chat".to_owned(),
-            name: "b1".to_owned(),
-            address: "127.0.0.1:1".to_owned(),
-            state: state.to_owned(),
-            state_for_ms: 0,
-            why: String::new(),
-            penalised: false,
-            effective_weight: 0.0,
-            sessions,
-            drain: None,
-        }
+    fn backend(state: BackendState, sessions: usize) -> BackendReply {
+        BackendReply { state, sessions, ..samples::backend() }
     }
 
     #[test]
     fn only_an_empty_backend_that_stays_so_is_success() {
         for (state, word, sessions, expected) in [
-            (OperationState::Done, "draining", 0, WaitVerdict::Emptied),
-            (OperationState::Done, "draining", 2, WaitVerdict::GoOn),
-            (OperationState::Done, "up", 0, WaitVerdict::Ended),
-            (OperationState::Done, "removed", 0, WaitVerdict::Emptied),
-            (OperationState::Expired, "draining", 0, WaitVerdict::Emptied),
-            (OperationState::Expired, "draining", 1, WaitVerdict::Ended),
-            (OperationState::Expired, "removed", 1, WaitVerdict::Ended),
-            (OperationState::Stopped, "draining", 3, WaitVerdict::Ended),
-            (OperationState::Cancelled, "up", 0, WaitVerdict::Ended),
-            (OperationState::Cancelled, "disabled", 0, WaitVerdict::Emptied),
+            (OperationState::Done, BackendState::Draining, 0, WaitVerdict::Emptied),
+            (OperationState::Done, BackendState::Draining, 2, WaitVerdict::GoOn),
+            (OperationState::Done, BackendState::Up, 0, WaitVerdict::Ended),
+            (OperationState::Done, BackendState::Removed, 0, WaitVerdict::Emptied),
+            (OperationState::Expired, BackendState::Draining, 0, WaitVerdict::Emptied),
+            (OperationState::Expired, BackendState::Draining, 1, WaitVerdict::Ended),
+            (OperationState::Expired, BackendState::Removed, 1, WaitVerdict::Ended),
+            (OperationState::Stopped, BackendState::Draining, 3, WaitVerdict::Ended),
+            (OperationState::Cancelled, BackendState::Up, 0, WaitVerdict::Ended),
+            (OperationState::Cancelled, BackendState::Disabled, 0, WaitVerdict::Emptied),
         ] {
-            assert_eq!(judge(state, &backend(word, sessions)), expected, "{state:?} {word} {sessions}");
+            assert_eq!(judge(state, &backend(word, sessions)), expected, "{state:?} {word:?} {sessions}");
         }
     }
 }

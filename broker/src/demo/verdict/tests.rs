@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::api::client::views::{CountsReply, LedgerReply, Messages, OperationReply, SessionReply};
+use crate::api::model::operations::{CountsReply, OperationReply};
+use crate::api::model::samples;
+use crate::api::model::sessions::{LedgerReply, MessagesReply, SessionReply};
 use crate::demo::transcript::Transcript;
 
 fn ms(ms: u64) -> Duration {
@@ -16,23 +18,13 @@ fn session(answers: &[usize]) -> SessionEvidence {
     for seq in answers {
         transcript.receive(&format!("one: {}", messages[seq - 1]), ms(500));
     }
-    let up = Messages { acknowledged: 5, replayed: 0, in_doubt: 0 };
-    let broker = SessionReply {
-        id: "5e55".to_owned(),
-        pool: "pool".to_owned(),
-        backend: Some("one".to_owned()),
-        client: ([127, 0, 0, 1], 1).into(),
-        state: "relaying".to_owned(),
-        age_ms: 500,
-        failovers: 1,
-        moves: 0,
-        buffered_bytes: 0,
-        ledger: LedgerReply { up },
-    };
+    let up = MessagesReply { acknowledged: 5, ..MessagesReply::default() };
+    let ledger = LedgerReply { up, ..LedgerReply::default() };
+    let broker = SessionReply { id: "5e55".to_owned(), failovers: 1, ledger, ..samples::session() };
     SessionEvidence { transcript, broker: Some(broker) }
 }
 
-fn counts(session: &mut SessionEvidence) -> &mut Messages {
+fn counts(session: &mut SessionEvidence) -> &mut MessagesReply {
     &mut session.broker.as_mut().expect("set above").ledger.up
 }
 
@@ -93,7 +85,7 @@ fn in_doubt_excuses_as_many_as_were_counted() {
 #[test]
 fn what_was_never_acknowledged_is_not_in_doubt() {
     let mut session = session(&[1, 2, 3, 4]);
-    *counts(&mut session) = Messages { acknowledged: 4, replayed: 0, in_doubt: 1 };
+    *counts(&mut session) = MessagesReply { acknowledged: 4, in_doubt: 1, ..MessagesReply::default() };
     assert!(broken(Promise::EveryAnswerOrDoubt, session).contains("1 of 5 messages are lost"));
 }
 
@@ -163,13 +155,11 @@ fn a_pool_that_sent_nothing_fails() {
 fn drain(state: OperationState, sessions: CountsReply, session: SessionEvidence) -> Finding {
     let operation = OperationReply {
         id: "drain-1".to_owned(),
-        kind: "drain".to_owned(),
-        pool: "pool".to_owned(),
-        backend: Some("one".to_owned()),
         state,
         message: "one session is never quiet".to_owned(),
         elapsed_ms: 300,
         sessions,
+        ..samples::operation()
     };
     let drain = Drain { pool: 0, backend: "one".to_owned(), operation };
     let backends = vec!["one".to_owned()];

@@ -9,7 +9,7 @@ use super::BackendState;
 use crate::config::settings::{self, Outlier, WEIGHT_MAX};
 use crate::upstream::balance::CandidateTrust;
 use crate::upstream::health::agent::{self, AgentAdmin, Operating, Score};
-use crate::upstream::health::circuit::{Change, Circuit};
+use crate::upstream::health::circuit::{Change, Circuit, CircuitWord};
 use crate::upstream::health::drain_requests::DrainRequests;
 use crate::upstream::health::tracker::{HealthTracker, ramp};
 
@@ -122,7 +122,7 @@ impl BackendStatus {
             BackendState::Off
         } else if self.circuit.opened_until().is_some() {
             BackendState::Ejected
-        } else if self.circuit.name() == "half_open" {
+        } else if self.circuit.word() == CircuitWord::HalfOpen {
             BackendState::HalfOpen
         } else {
             BackendState::Up

@@ -18,6 +18,16 @@ use std::time::Duration;
 use steadfast_protocol::time::Time;
 
 use crate::config::settings::Outlier;
+use crate::words::words;
+
+words! {
+    /// Where a circuit stands.
+    pub(crate) enum CircuitWord {
+        Closed = "closed",
+        Open = "open",
+        HalfOpen = "half_open",
+    }
+}
 
 /// Failures closer to each other than this count as one: when a process dies, all of its sessions
 /// fail within moments.
@@ -189,12 +199,12 @@ impl Circuit {
         !self.admits()
     }
 
-    /// `closed`, `open` or `half_open`.
-    pub(crate) fn name(&self) -> &'static str {
+    /// Where it stands, in one word.
+    pub(crate) fn word(&self) -> CircuitWord {
         match self.state {
-            CircuitState::Closed { .. } => "closed",
-            CircuitState::Open { .. } => "open",
-            CircuitState::HalfOpen { .. } => "half_open",
+            CircuitState::Closed { .. } => CircuitWord::Closed,
+            CircuitState::Open { .. } => CircuitWord::Open,
+            CircuitState::HalfOpen { .. } => CircuitWord::HalfOpen,
         }
     }
 

@@ -18,6 +18,8 @@ use std::time::Duration;
 use steadfast_protocol::time::Time;
 use steadfast_protocol::websocket::close_code::CloseCode;
 
+use crate::words::words;
+
 /// How long most sessions may take to be told that their backend is going away.
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -42,30 +44,21 @@ struct DrainRequest {
     last: Time,
 }
 
-/// How a backend asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DrainReason {
-    /// Close 1012 to one of its sessions.
-    Restart,
-    /// Close 1001 to most of them.
-    GoingAway,
-    /// The header in its answer to an upgrade.
-    Upgrade,
-    /// The header in its answer to a health check.
-    Health,
+words! {
+    /// How a backend asks.
+    pub(crate) enum DrainReason {
+        /// Close 1012 to one of its sessions.
+        Restart = "restart",
+        /// Close 1001 to most of them.
+        GoingAway = "going_away",
+        /// The header in its answer to an upgrade.
+        Upgrade = "upgrade",
+        /// The header in its answer to a health check.
+        Health = "health",
+    }
 }
 
 impl DrainReason {
-    /// The word for metrics.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            DrainReason::Restart => "restart",
-            DrainReason::GoingAway => "going_away",
-            DrainReason::Upgrade => "upgrade",
-            DrainReason::Health => "health",
-        }
-    }
-
     /// What the backend did.
     pub(crate) fn sentence(self) -> &'static str {
         match self {

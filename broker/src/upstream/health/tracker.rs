@@ -13,6 +13,18 @@
 
 use std::time::Duration;
 
+use crate::words::words;
+
+words! {
+    /// What checks say of a backend.
+    pub(crate) enum HealthWord {
+        /// Nothing so far.
+        Unproven = "unproven",
+        Up = "up",
+        Down = "down",
+    }
+}
+
 /// Whether a backend is up. It starts up, so that a broker without a single answer yet can serve, but
 /// unproven: nothing speaks for it, so one bad probe is enough.
 #[derive(Debug)]
@@ -75,12 +87,12 @@ impl HealthTracker {
         !matches!(self.0, HealthState::Down { .. })
     }
 
-    /// `unproven`, `up` or `down`.
-    pub(crate) fn name(&self) -> &'static str {
+    /// Where it stands, in one word.
+    pub(crate) fn word(&self) -> HealthWord {
         match self.0 {
-            HealthState::Unproven => "unproven",
-            HealthState::Up { .. } => "up",
-            HealthState::Down { .. } => "down",
+            HealthState::Unproven => HealthWord::Unproven,
+            HealthState::Up { .. } => HealthWord::Up,
+            HealthState::Down { .. } => HealthWord::Down,
         }
     }
 }
@@ -124,9 +136,9 @@ mod tests {
     #[test]
     fn unproven_to_up_with_a_good_probe() {
         let mut health = HealthTracker::new();
-        assert_eq!((health.name(), health.is_up()), ("unproven", true));
+        assert_eq!((health.word().name(), health.is_up()), ("unproven", true));
         assert_eq!(observe(&mut health, "+"), [None]);
-        assert_eq!((health.name(), health.is_up()), ("up", true));
+        assert_eq!((health.word().name(), health.is_up()), ("up", true));
         assert_eq!(observe(&mut health, "--"), [None, None]);
     }
 
@@ -134,21 +146,21 @@ mod tests {
     fn unproven_to_down_with_a_bad_probe() {
         let mut health = HealthTracker::new();
         assert_eq!(observe(&mut health, "-"), [Some(Turn::Down)]);
-        assert_eq!((health.name(), health.is_up()), ("down", false));
+        assert_eq!((health.word().name(), health.is_up()), ("down", false));
     }
 
     #[test]
     fn up_to_down_with_bad_probes_in_a_row() {
         let mut health = up();
         assert_eq!(observe(&mut health, "---"), [None, None, Some(Turn::Down)]);
-        assert_eq!((health.name(), health.is_up()), ("down", false));
+        assert_eq!((health.word().name(), health.is_up()), ("down", false));
     }
 
     #[test]
     fn down_to_up_with_good_probes_in_a_row() {
         let mut health = down();
         assert_eq!(observe(&mut health, "++"), [None, Some(Turn::Up)]);
-        assert_eq!((health.name(), health.is_up()), ("up", true));
+        assert_eq!((health.word().name(), health.is_up()), ("up", true));
     }
 
     #[test]

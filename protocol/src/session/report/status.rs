@@ -28,6 +28,21 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every one of them, in the order of their definition.
+    pub const ALL: [Status; 11] = [
+        Status::Relaying,
+        Status::Detached,
+        Status::Departing,
+        Status::Holding,
+        Status::Parting,
+        Status::Waiting,
+        Status::Dialing,
+        Status::Replaying,
+        Status::Settling,
+        Status::Orphaned,
+        Status::Closing,
+    ];
+
     /// The word for logs and the API.
     pub fn name(self) -> &'static str {
         match self {
@@ -45,3 +60,13 @@ impl Status {
         }
     }
 }
+
+// The list has each of them once, up to the last.
+const _: () = {
+    let mut at = 0;
+    while at < Status::ALL.len() {
+        assert!(Status::ALL[at] as usize == at);
+        at += 1;
+    }
+    assert!(at == Status::Closing as usize + 1);
+};

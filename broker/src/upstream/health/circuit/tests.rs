@@ -42,9 +42,9 @@ fn half_open() -> Circuit {
 #[test]
 fn closed_to_open_after_failures_in_a_row() {
     let mut circuit = Circuit::new();
-    assert_eq!((circuit.name(), circuit.admits(), circuit.is_ejected()), ("closed", true, false));
+    assert_eq!((circuit.word().name(), circuit.admits(), circuit.is_ejected()), ("closed", true, false));
     assert_eq!(eject(&mut circuit, 10), ejected(20, 3));
-    assert_eq!((circuit.name(), circuit.admits(), circuit.is_ejected()), ("open", false, true));
+    assert_eq!((circuit.word().name(), circuit.admits(), circuit.is_ejected()), ("open", false, true));
     assert_eq!(circuit.opened_until(), Some(seconds(30)));
 }
 
@@ -54,7 +54,7 @@ fn open_to_half_open_when_the_time_is_over() {
     eject(&mut circuit, 10);
     assert_eq!(circuit.advance(at(29_999), &SETTINGS), None);
     assert_eq!(circuit.advance(at(30_000), &SETTINGS), Some(Change::HalfOpened));
-    assert_eq!((circuit.name(), circuit.admits(), circuit.is_ejected()), ("half_open", true, false));
+    assert_eq!((circuit.word().name(), circuit.admits(), circuit.is_ejected()), ("half_open", true, false));
     assert_eq!(circuit.opened_until(), None);
 }
 
@@ -64,7 +64,7 @@ fn half_open_to_closed_when_a_session_has_lasted() {
     circuit.seated();
     circuit.linked(seconds(31));
     assert_eq!(circuit.lasted(seconds(41)), Some(Change::Closed));
-    assert_eq!((circuit.name(), circuit.admits()), ("closed", true));
+    assert_eq!((circuit.word().name(), circuit.admits()), ("closed", true));
     assert_eq!(circuit.lasted(seconds(42)), None);
 }
 
@@ -104,16 +104,16 @@ fn switched_off_nothing_is_counted() {
         assert_eq!(circuit.failed(seconds(second), &off, true), None);
     }
     assert_eq!(circuit.failed(seconds(51), &SETTINGS, true), None);
-    assert_eq!(circuit.name(), "closed");
+    assert_eq!(circuit.word().name(), "closed");
 }
 
 #[test]
 fn one_trial_at_a_time() {
     let mut circuit = half_open();
     circuit.seated();
-    assert_eq!((circuit.name(), circuit.admits(), circuit.is_ejected()), ("half_open", false, true));
+    assert_eq!((circuit.word().name(), circuit.admits(), circuit.is_ejected()), ("half_open", false, true));
     circuit.left();
-    assert_eq!((circuit.name(), circuit.admits(), circuit.is_ejected()), ("half_open", true, false));
+    assert_eq!((circuit.word().name(), circuit.admits(), circuit.is_ejected()), ("half_open", true, false));
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn the_pools_floor_keeps_a_half_open_circuit_on_trial() {
     let mut circuit = half_open();
     circuit.seated();
     assert_eq!(circuit.failed(seconds(31), &SETTINGS, false), None);
-    assert_eq!((circuit.name(), circuit.admits()), ("half_open", true));
+    assert_eq!((circuit.word().name(), circuit.admits()), ("half_open", true));
     circuit.seated();
     assert!(!circuit.admits());
 }
@@ -275,7 +275,7 @@ proptest! {
     fn what_it_says_fits_together(operations in proptest::collection::vec(operation(), 0..60)) {
         let mut circuit = Circuit::new();
         for (which, now, settings, may_eject) in operations {
-            let before = circuit.name();
+            let before = circuit.word().name();
             let change = match which {
                 0 | 1 => circuit.failed(now, &settings, may_eject),
                 2 => circuit.lasted(now),
@@ -292,7 +292,7 @@ proptest! {
                 Some(Change::HalfOpened) => "half_open",
                 Some(Change::Closed) => "closed",
             };
-            prop_assert_eq!(circuit.name(), expected);
+            prop_assert_eq!(circuit.word().name(), expected);
             prop_assert_eq!(circuit.opened_until().is_some(), expected == "open");
             prop_assert!(circuit.is_ejected() || expected != "open");
             prop_assert!(circuit.admits() || expected != "closed");
