@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::broker::Broker;
 use crate::config::{Settings, Source, Stamp, restart};
+use crate::metric::{self, ReloadOutcome};
 use crate::telemetry::logging::Levels;
 
 /// Somebody asks for a reload, and waits for what comes of it.
@@ -91,11 +92,11 @@ impl Reloader {
 fn tell(cause: &'static str, done: &Result<(), Vec<String>>) {
     match done {
         Ok(()) => {
-            metrics::counter!("steadfast_reloads_total", "outcome" => "applied").increment(1);
+            metric::RELOADS.count(ReloadOutcome::Applied);
             tracing::info!(cause, "configuration reloaded");
         }
         Err(lines) => {
-            metrics::counter!("steadfast_reloads_total", "outcome" => "refused").increment(1);
+            metric::RELOADS.count(ReloadOutcome::Refused);
             for problem in lines {
                 tracing::error!(cause, problem, "configuration not reloaded; the present one stays");
             }

@@ -37,6 +37,7 @@ use crate::http::header_case::Spelled;
 use crate::http::header_rules;
 use crate::http::hop_by_hop::end_to_end;
 use crate::http::replay_request::Handshake;
+use crate::metric;
 use crate::net::lingering_close;
 use crate::routing::admission::{AddressPermits, Guard};
 use crate::routing::binding::RouteBinding;
@@ -150,7 +151,7 @@ impl UpgradeTask {
     }
 
     fn failed(&self, why: &str) {
-        metrics::counter!("steadfast_handshake_errors_total").increment(1);
+        metric::HANDSHAKE_ERRORS.count(());
         tracing::debug!(client = %self.client, why, "handshake failed");
     }
 
@@ -166,8 +167,7 @@ impl UpgradeTask {
         };
         let status = response.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
-            metrics::counter!("steadfast_refused_upgrades_total", "status" => status.as_str().to_owned())
-                .increment(1);
+            metric::REFUSED_UPGRADES.count(status.as_str().to_owned());
             tracing::info!(client = %self.client, listener = %self.listener.address, status = status.as_u16(), "no session");
         }
         response
@@ -232,7 +232,7 @@ impl UpgradeTask {
     ) -> Response<ResponseBody> {
         let present = matched.binding.pool.snapshot();
         let Some(permit) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
-            metrics::counter!("steadfast_limit_hits_total", "limit" => "max_sessions").increment(1);
+            metric::LIMIT_HITS.count(metric::Limit::MaxSessions);
             return busy("no room for another session; try again later");
         };
         let id: u128 = rand::random();
@@ -281,7 +281,7 @@ impl UpgradeTask {
             }
             Err(DialError::Full) => busy("every backend of this service is full; try again later"),
             Err(DialError::Unreachable | DialError::Refused) => {
-                metrics::counter!("steadfast_no_backend_total").increment(1);
+                metric::NO_BACKEND.count(());
                 busy("no backend can take this session now; try again later")
             }
         }
@@ -303,7 +303,7 @@ impl UpgradeTask {
     /// Counts who is turned away.
     fn judged<T>(&self, judgement: Result<T, Denial>) -> Result<T, Denial> {
         judgement.inspect_err(|denial| {
-            metrics::counter!("steadfast_denied_total", "reason" => denial.reason).increment(1);
+            metric::DENIED.count(denial.reason);
         })
     }
 

@@ -2,11 +2,12 @@
 
 use http::StatusCode;
 
+use crate::metric::DenialReason;
+
 /// Why a client may not come in, and what it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Denial {
-    /// `network`, `origin`, `sessions`, `rate` or `hang_ups`, as the metrics count them.
-    pub(crate) reason: &'static str,
+    pub(crate) reason: DenialReason,
     /// 403 for what stays so, 429 for what passes (RFC 6585, 4).
     pub(crate) status: StatusCode,
     /// When to try again, in seconds; at least 1.

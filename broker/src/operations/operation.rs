@@ -11,6 +11,7 @@ use super::kind::{OperationCause, OperationKind};
 use super::pace::TokenBucket;
 use super::progress::{SessionProgress, Tally};
 use crate::config::settings::DrainSettings;
+use crate::metric;
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Pool;
 use crate::words::{Word, words};
@@ -210,8 +211,7 @@ impl Operation {
     pub(super) fn end(&mut self, now: Time, state: OperationState, message: String) {
         (self.state, self.message, self.ended) = (state, message, Some(now));
         self.progress.close();
-        let labels = [("kind", self.subject.kind.name()), ("state", state.name())];
-        metrics::counter!("steadfast_operations_total", &labels).increment(1);
+        metric::OPERATIONS.count((self.subject.kind.name(), state.name()));
         self.tell("operation ends");
     }
 

@@ -16,6 +16,7 @@ use http::header::HeaderMap;
 
 use crate::config::settings::AccessSettings;
 use crate::http::denial::Denial;
+use crate::metric::DenialReason;
 use crate::net::address::Address;
 use networks::Networks;
 use origins::Origins;
@@ -116,14 +117,14 @@ impl<C: Clock<Instant = Nanos> + Clone> Guard<C> {
 }
 
 const NETWORK: Denial = Denial {
-    reason: "network",
+    reason: DenialReason::Network,
     status: StatusCode::FORBIDDEN,
     retry_after: None,
     sentence: "clients of this network may not connect here",
 };
 
 const ORIGIN: Denial = Denial {
-    reason: "origin",
+    reason: DenialReason::Origin,
     status: StatusCode::FORBIDDEN,
     retry_after: None,
     sentence: "pages of this origin may not connect here",
@@ -131,7 +132,7 @@ const ORIGIN: Denial = Denial {
 
 /// Nobody knows when a session ends; the time is that of other refusals.
 const SESSIONS: Denial = Denial {
-    reason: "sessions",
+    reason: DenialReason::Sessions,
     status: StatusCode::TOO_MANY_REQUESTS,
     retry_after: Some(1),
     sentence: "this address has too many sessions; close one, or try again later",
@@ -139,7 +140,7 @@ const SESSIONS: Denial = Denial {
 
 fn too_many_upgrades(seconds: u32) -> Denial {
     Denial {
-        reason: "rate",
+        reason: DenialReason::Rate,
         status: StatusCode::TOO_MANY_REQUESTS,
         retry_after: Some(seconds),
         sentence: "too many upgrades from this address; try again later",

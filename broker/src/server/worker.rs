@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::broker::Broker;
 use crate::downstream::upgrade::UpgradeTask;
+use crate::metric;
 use crate::routing::listener::ListenerId;
 
 /// After an accept that failed for want of descriptors, others get time to end.
@@ -64,7 +65,7 @@ async fn place_at_the_door(broker: &Broker) -> Option<OwnedSemaphorePermit> {
     if let Ok(permit) = Arc::clone(&broker.handshakes).try_acquire_owned() {
         return Some(permit);
     }
-    metrics::counter!("steadfast_limit_hits_total", "limit" => "max_handshakes").increment(1);
+    metric::LIMIT_HITS.count(metric::Limit::MaxHandshakes);
     Arc::clone(&broker.handshakes).acquire_owned().await.ok()
 }
 
@@ -92,7 +93,7 @@ async fn accept(
                 tokio::spawn(task.serve(stream));
             }
             Err(error) => {
-                metrics::counter!("steadfast_limit_hits_total", "limit" => "accept").increment(1);
+                metric::LIMIT_HITS.count(metric::Limit::Accept);
                 tracing::warn!(%error, "cannot accept a connection; it stays in the backlog");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }

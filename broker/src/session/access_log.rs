@@ -9,6 +9,7 @@ use steadfast_protocol::steadfast_v1::CLOSE_BREACH;
 use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::clock;
+use crate::metric::{self, Side};
 use crate::session::registry::{Core, Entry};
 use crate::upstream::backend::Backend;
 
@@ -18,15 +19,15 @@ pub(crate) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event
     let backend = backend.map_or("-", |backend| backend.name.as_str());
     match event {
         Event::Failed(Failure::Planned) => {
-            metrics::counter!("steadfast_failovers_total", "reason" => "planned").increment(1);
+            metric::FAILOVERS.count(Failure::Planned);
             tracing::debug!(session, pool, backend, "session leaves");
         }
         Event::Failed(failure) => {
-            metrics::counter!("steadfast_failovers_total", "reason" => failure.name()).increment(1);
+            metric::FAILOVERS.count(*failure);
             tracing::info!(session, pool, backend, reason = failure.name(), "backend failed");
         }
         Event::Orphaned(failure) => {
-            metrics::counter!("steadfast_orphaned_total", "reason" => failure.name()).increment(1);
+            metric::ORPHANED.count(*failure);
             tracing::info!(
                 session,
                 pool,
@@ -36,7 +37,7 @@ pub(crate) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event
             );
         }
         Event::Linked { pause, replayed } => {
-            metrics::histogram!("steadfast_failover_pause_seconds").record(pause.as_secs_f64());
+            metric::FAILOVER_PAUSE.record(pause.as_secs_f64());
             tracing::info!(
                 session,
                 pool,
@@ -51,7 +52,7 @@ pub(crate) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event
             tracing::debug!(session, pool, backend, took_ms = took.as_millis() as u64, "a pong was slow");
         }
         Event::Unfit => {
-            metrics::counter!("steadfast_unfit_total").increment(1);
+            metric::UNFIT.count(());
             tracing::warn!(
                 session,
                 pool,
@@ -60,11 +61,11 @@ pub(crate) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event
             );
         }
         Event::MoveEnded { outcome, .. } => {
-            metrics::counter!("steadfast_moves_total", "outcome" => outcome.name()).increment(1);
+            metric::MOVES.count(*outcome);
             tracing::debug!(session, pool, backend, outcome = outcome.name(), "planned move ended");
         }
         Event::Poison { seq, bytes } => {
-            metrics::counter!("steadfast_poison_total").increment(1);
+            metric::POISON.count(());
             tracing::error!(
                 session,
                 pool,
@@ -75,20 +76,20 @@ pub(crate) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event
             );
         }
         Event::ClientViolation(violation) => {
-            protocol_error("client", violation.close_code());
+            protocol_error(Side::Client, violation.close_code());
             tracing::info!(session, pool, client = %entry.client(), %violation, "client broke the protocol");
         }
         Event::ClientBreach(why) => {
-            protocol_error("client", CLOSE_BREACH);
+            protocol_error(Side::Client, CLOSE_BREACH);
             tracing::info!(session, pool, client = %entry.client(), why, "client broke steadfast.v1");
         }
         Event::ServiceBreach(breach) => {
-            protocol_error("backend", CLOSE_BREACH);
+            protocol_error(Side::Backend, CLOSE_BREACH);
             let why = breach.sentence();
             tracing::warn!(session, pool, backend, breach = breach.name(), why, "service broke steadfast.v1");
         }
         Event::BackendViolation(violation) => {
-            protocol_error("backend", violation.close_code());
+            protocol_error(Side::Backend, violation.close_code());
             tracing::warn!(session, pool, backend, %violation, "backend broke the protocol");
         }
     }
@@ -107,14 +108,13 @@ pub(crate) fn suspects_cleared(entry: &Entry, backend: Option<&Arc<Backend>>) {
     tracing::info!(session, pool, backend, "suspects cleared");
 }
 
-fn protocol_error(side: &'static str, code: CloseCode) {
-    let labels = [("side", side.to_owned()), ("code", code.to_string())];
-    metrics::counter!("steadfast_protocol_errors_total", &labels).increment(1);
+fn protocol_error(side: Side, code: CloseCode) {
+    metric::PROTOCOL_ERRORS.count((side, code.to_string()));
 }
 
 /// A session's client is back on another connection, from this address.
 pub(crate) fn returned(entry: &Entry, client: SocketAddr) {
-    metrics::counter!("steadfast_resumes_total").increment(1);
+    metric::RESUMES.count(());
     tracing::info!(session = entry.name(), pool = &*entry.binding.pool.name, %client, "client is back");
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn ended(entry: &Entry, core: &Core, last: Option<&str>) {
     let ledger = core.machine.ledger();
     let present = core.lease.as_ref().map(|lease| lease.backend().name.as_str());
     let backend = present.or(last);
-    metrics::counter!("steadfast_session_ends_total", "cause" => cause).increment(1);
+    metric::SESSION_ENDS.count(cause);
     tracing::info!(
         session = entry.name(),
         client = %entry.client(),

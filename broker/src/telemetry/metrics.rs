@@ -3,16 +3,18 @@
 
 use std::time::Duration;
 
+use metrics::{KeyName, SharedString};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
-use steadfast_protocol::session::{Counts, MoveOutcome};
+use steadfast_protocol::session::Ledger;
 use steadfast_protocol::time::Time;
 
 use crate::broker::Broker;
 use crate::clock;
+use crate::metric::{self, Flow, Metric, MetricKind};
 use crate::operations::{OperationKind, OperationState};
 use crate::upstream::backend::{Backend, BackendState};
-use crate::words::{Word, names};
+use crate::words::Word;
 
 /// Upper bounds of the pause histogram, in seconds.
 const PAUSES: [f64; 14] =
@@ -54,125 +56,31 @@ fn build() -> Result<PrometheusHandle, BuildError> {
 }
 
 fn builder() -> Result<PrometheusBuilder, BuildError> {
-    let name = Matcher::Full("steadfast_failover_pause_seconds".to_owned());
+    let name = Matcher::Full(metric::FAILOVER_PAUSE.name().to_owned());
     let builder = PrometheusBuilder::new().set_buckets_for_metric(name, &PAUSES)?;
     Ok(builder.idle_timeout(MetricKindMask::GAUGE, Some(GONE)))
 }
 
-/// Every counter is there from the start, so that a rise from nothing is seen as one.
+/// Counters whose words are known are there from the start, so that a rise from nothing is seen as one.
 fn begin_at_zero() {
-    for limit in
-        ["max_sessions", "max_handshakes", "ring", "buffers", "dials", "accept", "local_dial", "queue"]
-    {
-        metrics::counter!("steadfast_limit_hits_total", "limit" => limit).absolute(0);
+    metric::ALL.iter().for_each(|metric| metric.begin());
+    for kind in OperationKind::ALL {
+        OperationState::ends()
+            .for_each(|state| metric::OPERATIONS.of((kind.name(), state.name())).absolute(0));
     }
-    for reason in [
-        "eof",
-        "reset",
-        "close",
-        "protocol",
-        "silence",
-        "slow_message",
-        "breach",
-        "cut",
-        "planned",
-        "ordered",
-    ] {
-        metrics::counter!("steadfast_failovers_total", "reason" => reason).absolute(0);
-    }
-    for side in ["client", "backend"] {
-        for code in ["1002", "1009", "4400"] {
-            metrics::counter!("steadfast_protocol_errors_total", "side" => side, "code" => code).absolute(0);
-        }
-    }
-    for reason in ["network", "origin", "sessions", "rate", "hang_ups"] {
-        metrics::counter!("steadfast_denied_total", "reason" => reason).absolute(0);
-    }
-    for outcome in ["applied", "refused"] {
-        metrics::counter!("steadfast_reloads_total", "outcome" => outcome).absolute(0);
-    }
-    for outcome in ["answered", "failed"] {
-        metrics::counter!("steadfast_dns_lookups_total", "outcome" => outcome).absolute(0);
-    }
-    for kind in names::<OperationKind>() {
-        for state in OperationState::ends() {
-            let labels = [("kind", kind), ("state", state.name())];
-            metrics::counter!("steadfast_operations_total", &labels).absolute(0);
-        }
-    }
-    for outcome in MoveOutcome::ALL.map(MoveOutcome::name) {
-        metrics::counter!("steadfast_moves_total", "outcome" => outcome).absolute(0);
-    }
-    metrics::counter!("steadfast_ejections_total").absolute(0);
-    metrics::counter!("steadfast_resumes_total").absolute(0);
-    metrics::counter!("steadfast_no_backend_total").absolute(0);
-    metrics::counter!("steadfast_unfit_total").absolute(0);
-    metrics::counter!("steadfast_poison_total").absolute(0);
 }
 
 fn describe() {
-    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_gauge!("steadfast_sessions", "Sessions now");
-    describe_gauge!("steadfast_listener_paused", "1 for a listener that takes no new sessions, else 0");
-    describe_gauge!("steadfast_backend_sessions", "Sessions on a backend, dials included");
-    describe_gauge!("steadfast_backend_state", "1 for the state in which a backend is, 0 for the others");
-    describe_gauge!("steadfast_backend_weight", "A backend's present weight, with all that changes it");
-    describe_counter!("steadfast_backend_state_changes_total", "Times that a backend came to a state");
-    describe_counter!("steadfast_health_checks_total", "Health checks, by outcome");
-    describe_counter!("steadfast_agent_checks_total", "Agents asked, by outcome");
-    describe_counter!("steadfast_operations_total", "Operations ended, by kind and how");
-    describe_counter!("steadfast_moves_total", "Planned moves ended, by outcome");
-    describe_counter!("steadfast_ejections_total", "Backends ejected for failures");
-    describe_counter!("steadfast_drain_requests_total", "Times that a backend began to ask to be drained");
-    describe_gauge!("steadfast_queue_length", "Sessions that wait for a place in a pool");
-    describe_counter!("steadfast_queue_timeouts_total", "Sessions that waited in vain");
-    describe_counter!("steadfast_dns_lookups_total", "DNS lookups, by outcome");
-    describe_counter!("steadfast_reloads_total", "Reloads of the configuration, by outcome");
-    describe_gauge!(
-        "steadfast_reload_last_success_timestamp_seconds",
-        "When the configuration was last reloaded"
-    );
-    describe_counter!("steadfast_denied_total", "Upgrades denied at the door, by reason");
-    describe_gauge!(
-        "steadfast_unacknowledged_bytes",
-        Unit::Bytes,
-        "Bytes in replay rings: not acknowledged, held, or still open"
-    );
-    describe_gauge!("steadfast_buffered_bytes", Unit::Bytes, "Bytes that count against limits.buffers");
-    describe_counter!("steadfast_sessions_total", "Sessions begun");
-    describe_counter!("steadfast_session_ends_total", "Sessions ended, by cause");
-    describe_counter!("steadfast_resumes_total", "Clients that came back to their sessions");
-    describe_counter!("steadfast_failovers_total", "Backends left by a session, by reason");
-    describe_histogram!(
-        "steadfast_failover_pause_seconds",
-        Unit::Seconds,
-        "From a backend's failure until the next is linked"
-    );
-    describe_counter!("steadfast_messages_forwarded_total", "Whole messages taken over");
-    describe_counter!("steadfast_messages_acknowledged_total", "Messages that a backend has read");
-    describe_counter!("steadfast_messages_replayed_total", "Messages written again, to another backend");
-    describe_counter!(
-        "steadfast_messages_suppressed_total",
-        "Half messages of dead backends, kept from clients"
-    );
-    describe_counter!("steadfast_messages_lost_total", "Messages not delivered before their session ended");
-    describe_counter!(
-        "steadfast_messages_in_doubt_total",
-        "Messages answered perhaps twice, or perhaps not at all"
-    );
-    describe_counter!("steadfast_limit_hits_total", "Times that a limit was reached");
-    describe_counter!("steadfast_protocol_errors_total", "Breaches of the protocol, by side and close code");
-    describe_counter!("steadfast_dials_total", "Dials of backends, by outcome");
-    describe_counter!(
-        "steadfast_hang_ups_total",
-        "Dials on which a backend hung up without an answer, by verdict on the request"
-    );
-    describe_counter!("steadfast_handshake_errors_total", "Connections that brought no readable request");
-    describe_counter!("steadfast_no_backend_total", "Upgrades for which no backend could be reached");
-    describe_counter!("steadfast_unfit_total", "Times that a backend talked and answered no ping");
-    describe_counter!("steadfast_probes_total", "Backends that were asked for a sign of life");
-    describe_counter!("steadfast_poison_total", "Messages held to be killers, with their sessions ended");
-    describe_counter!("steadfast_refused_upgrades_total", "Upgrades answered with something else, by status");
+    metrics::with_recorder(|recorder| {
+        for Metric { name, kind, unit, help, .. } in metric::ALL {
+            let (name, help) = (KeyName::from(*name), SharedString::from(*help));
+            match kind {
+                MetricKind::Counter => recorder.describe_counter(name, *unit, help),
+                MetricKind::Gauge => recorder.describe_gauge(name, *unit, help),
+                MetricKind::Histogram => recorder.describe_histogram(name, *unit, help),
+            }
+        }
+    });
 }
 
 /// Sums up the sessions.
@@ -187,24 +95,20 @@ fn collect(broker: &Broker) {
         unacknowledged += core.machine.unacknowledged();
     }
     if let Some(at) = broker.reconfigured() {
-        metrics::gauge!("steadfast_reload_last_success_timestamp_seconds").set(at.as_secs_f64());
+        metric::LAST_RELOAD.set((), at.as_secs_f64());
     }
-    metrics::gauge!("steadfast_sessions").set(broker.sessions.registry.len() as f64);
-    metrics::gauge!("steadfast_unacknowledged_bytes").set(unacknowledged as f64);
-    metrics::gauge!("steadfast_buffered_bytes").set(broker.sessions.budget.used() as f64);
-    metrics::counter!("steadfast_sessions_total").absolute(broker.sessions.registry.begun());
-    for (direction, counts) in [("up", total.up), ("down", total.down)] {
-        publish(direction, counts);
-    }
+    metric::SESSIONS.set((), broker.sessions.registry.len() as f64);
+    metric::UNACKNOWLEDGED.set((), unacknowledged as f64);
+    metric::BUFFERED.set((), broker.sessions.budget.used() as f64);
+    metric::SESSIONS_BEGUN.of(()).absolute(broker.sessions.registry.begun());
+    publish(&total);
     for listener in broker.listeners() {
         let paused = broker.pauses.is_paused(listener.number);
-        metrics::gauge!("steadfast_listener_paused", "listener" => listener.address.to_string())
-            .set(f64::from(paused));
+        metric::LISTENER_PAUSED.set(listener.address.to_string(), f64::from(paused));
     }
     let now = clock::now();
     for pool in broker.snapshot().pools.values() {
-        metrics::gauge!("steadfast_queue_length", "pool" => pool.name.to_string())
-            .set(pool.queue.waiting() as f64);
+        metric::QUEUE_LENGTH.set(pool.name.to_string(), pool.queue.waiting() as f64);
         for backend in &pool.snapshot().backends {
             publish_backend(backend, now);
         }
@@ -213,28 +117,24 @@ fn collect(broker: &Broker) {
 
 fn publish_backend(backend: &Backend, now: Time) {
     let view = backend.view(now);
-    let labels = [("pool", backend.pool.to_string()), ("backend", backend.name.clone())];
-    metrics::gauge!("steadfast_backend_sessions", &labels).set(backend.sessions() as f64);
-    metrics::gauge!("steadfast_backend_weight", &labels).set(f64::from(view.weight) / 1000.0);
-    let [pool, name] = labels;
-    for &state in BackendState::ALL {
-        let labels = [pool.clone(), name.clone(), ("state", state.name().to_owned())];
-        metrics::gauge!("steadfast_backend_state", &labels).set(f64::from(view.state == state));
+    let (pool, name) = (backend.pool.to_string(), backend.name.clone());
+    metric::BACKEND_SESSIONS.set((pool.clone(), name.clone()), backend.sessions() as f64);
+    metric::BACKEND_WEIGHT.set((pool.clone(), name.clone()), f64::from(view.weight) / 1000.0);
+    for state in BackendState::ALL {
+        let labels = (pool.clone(), name.clone(), state.name());
+        metric::BACKEND_STATE.set(labels, f64::from(view.state == *state));
     }
 }
 
-fn publish(direction: &'static str, counts: Counts) {
-    let Counts { forwarded, acknowledged, replayed, suppressed, lost, in_doubt } = counts;
-    metrics::counter!("steadfast_messages_forwarded_total", "direction" => direction).absolute(forwarded);
-    metrics::counter!("steadfast_messages_lost_total", "direction" => direction).absolute(lost);
-    if direction == "up" {
-        metrics::counter!("steadfast_messages_acknowledged_total", "direction" => direction)
-            .absolute(acknowledged);
-        metrics::counter!("steadfast_messages_replayed_total").absolute(replayed);
-        metrics::counter!("steadfast_messages_in_doubt_total").absolute(in_doubt);
-    } else {
-        metrics::counter!("steadfast_messages_suppressed_total").absolute(suppressed);
+fn publish(Ledger { up, down }: &Ledger) {
+    for (flow, counts) in [(Flow::Up, up), (Flow::Down, down)] {
+        metric::FORWARDED.of(flow).absolute(counts.forwarded);
+        metric::LOST.of(flow).absolute(counts.lost);
     }
+    metric::ACKNOWLEDGED.of(Flow::Up).absolute(up.acknowledged);
+    metric::REPLAYED.of(()).absolute(up.replayed);
+    metric::IN_DOUBT.of(()).absolute(up.in_doubt);
+    metric::SUPPRESSED.of(()).absolute(down.suppressed);
 }
 
 #[cfg(test)]
@@ -261,6 +161,37 @@ mod tests {
                 break;
             }
             assert!(begun.elapsed() < Duration::from_secs(60), "it is never forgotten");
+        }
+    }
+
+    #[test]
+    fn what_starts_at_zero_is_there_before_it_is_counted() {
+        let recorder = builder().expect("sound buckets").build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            begin_at_zero();
+        });
+        let text = recorder.handle().render();
+        let series = |metric: &Metric| {
+            let is_its = |line: &&str| {
+                let rest = line.strip_prefix(metric.name);
+                rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+            };
+            text.lines().filter(is_its).count()
+        };
+        for metric in metric::ALL {
+            assert_eq!(series(metric) > 0, metric.starts_at_zero(), "{}:\n{text}", metric.name);
+            let described = text.contains(&format!("# HELP {} {}\n", metric.name, metric.help));
+            assert_eq!(described, metric.starts_at_zero(), "{}:\n{text}", metric.name);
+        }
+        for line in [
+            r#"steadfast_failovers_total{reason="dead_connection"} 0"#,
+            r#"steadfast_limit_hits_total{limit="answer_header"} 0"#,
+            r#"steadfast_operations_total{kind="drain",state="expired"} 0"#,
+            r#"steadfast_protocol_errors_total{side="backend",code="1009"} 0"#,
+            "steadfast_handshake_errors_total 0",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is not in:\n{text}");
         }
     }
 }

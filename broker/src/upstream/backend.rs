@@ -17,6 +17,7 @@ use steadfast_protocol::time::Time;
 use tokio::sync::Semaphore;
 
 use crate::config::settings::{self, Query};
+use crate::metric;
 use crate::net::connect::History;
 use crate::upstream::balance::{Candidate, CandidateTrust, ChoiceReason, hash};
 use crate::upstream::discovery::FoundBackend;
@@ -372,9 +373,7 @@ impl Backend {
 
     fn tell(&self, before: BackendState, state: BackendState, lasted: Duration, why: &str) {
         let Backend { pool, name, .. } = self;
-        let labels =
-            [("pool", pool.to_string()), ("backend", self.series()), ("state", state.name().to_owned())];
-        metrics::counter!("steadfast_backend_state_changes_total", &labels).increment(1);
+        metric::BACKEND_STATE_CHANGES.count((pool.to_string(), self.series(), state.name()));
         let (before, after, sessions) = (before.name(), state.name(), self.sessions());
         tracing::warn!(
             pool = &**pool,

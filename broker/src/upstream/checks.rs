@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use crate::clock;
 use crate::config::settings::{Agent, Check, Discovery, Dns, Health};
+use crate::metric::{self, AnswerOutcome, CheckOutcome};
 use crate::net::connect::History;
 use crate::upstream::backend::Backend;
 use crate::upstream::discovery::follower::{Follower, News};
@@ -146,11 +147,11 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
         let ways = (&*sources, history, manner);
         let result = probe::probe(&health, &backend.host, backend.port, ways).await;
         let outcome = match &result {
-            Ok(_) => "passed",
-            Err(ProbeFailure::Backend(_)) => "failed",
-            Err(ProbeFailure::Local(_)) => "local",
+            Ok(_) => CheckOutcome::Passed,
+            Err(ProbeFailure::Backend(_)) => CheckOutcome::Failed,
+            Err(ProbeFailure::Local(_)) => CheckOutcome::Local,
         };
-        count(&backend, "steadfast_health_checks_total", outcome);
+        metric::HEALTH_CHECKS.count((backend.pool.to_string(), backend.series(), outcome));
         let now = clock::now();
         match result {
             Ok(ProbeAnswer { drain }) => {
@@ -183,7 +184,7 @@ async fn ask(pool: Arc<Pool>, backend: Arc<Backend>, agent: Agent) {
         sleep(part_of(agent.interval / 10)).await;
         let manner = pool.snapshot().dialing.manner;
         let answer = agent::ask(&agent, &backend.host, backend.port, (history, manner)).await;
-        count(&backend, "steadfast_agent_checks_total", if answer.is_ok() { "answered" } else { "failed" });
+        metric::AGENT_CHECKS.count((backend.pool.to_string(), backend.series(), outcome(&answer)));
         match answer {
             Ok(report) => {
                 silent = false;
@@ -211,8 +212,8 @@ async fn follow(pool: Arc<Pool>, discovery: Discovery, dns: Dns) {
     let mut follower = Follower::resume(pool.found(&discovery.query));
     loop {
         let answer = resolver.look_up(&discovery.query).await;
-        let outcome = if answer.is_ok() { "answered" } else { "failed" };
-        metrics::counter!("steadfast_dns_lookups_total", "outcome" => outcome).increment(1);
+        let outcome = outcome(&answer);
+        metric::DNS_LOOKUPS.count(outcome);
         let step = follower.answered(clock::now(), answer, &dns);
         if let Some(found) = step.set {
             pool.discovered(&discovery, &found);
@@ -246,10 +247,8 @@ async fn resolver(pool: &Pool, dns: &Dns) -> Resolver {
     }
 }
 
-fn count(backend: &Backend, name: &'static str, outcome: &'static str) {
-    let labels =
-        [("pool", backend.pool.to_string()), ("backend", backend.series()), ("outcome", outcome.to_owned())];
-    metrics::counter!(name, &labels).increment(1);
+fn outcome<T, E>(answer: &Result<T, E>) -> AnswerOutcome {
+    if answer.is_ok() { AnswerOutcome::Answered } else { AnswerOutcome::Failed }
 }
 
 fn part_of(whole: Duration) -> Duration {

@@ -28,6 +28,7 @@ use crate::clock;
 use crate::http::backend_headers::{check_upgrade, requests_drain};
 use crate::http::denial::Denial;
 use crate::http::replay_request::Handshake;
+use crate::metric::{self, DialWord, Limit};
 use crate::net::connect::{connect, is_local, is_used_up};
 use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::manner::{OVER_LIMIT, UpstreamWire};
@@ -139,7 +140,7 @@ impl Dialer {
             match self.dial(search, lease).await {
                 DialOutcome::Linked(link) => return Ok(link),
                 DialOutcome::Answered(answer) if goes_to_client(answer.status()) => {
-                    record(search.pool, &backend, "answered");
+                    record(search.pool, &backend, DialWord::Answered);
                     return Err(DialError::Answered(Box::new(answer)));
                 }
                 DialOutcome::Answered(answer) => {
@@ -253,7 +254,7 @@ impl Dialer {
             false => None,
         };
         if backend.dialing.available_permits() == 0 || self.in_flight.available_permits() == 0 {
-            metrics::counter!("steadfast_limit_hits_total", "limit" => "dials").increment(1);
+            metric::LIMIT_HITS.count(Limit::Dials);
         }
         let _one = backend.dialing.acquire().await;
         let _all = self.in_flight.acquire().await;
@@ -355,7 +356,7 @@ impl DialFound {
             DialFound::Link { stream, early, headers, deflate, epoch } => {
                 lease.linked(clock::now());
                 search.linked();
-                record(search.pool, lease.backend(), "linked");
+                record(search.pool, lease.backend(), DialWord::Linked);
                 if requests_drain(&headers) {
                     lease.backend().asked_in_upgrade(clock::now());
                 }
@@ -394,7 +395,7 @@ fn tries_elsewhere(status: StatusCode) -> bool {
 
 /// Nothing speaks against the backend. Ports are counted for each, so others may still have some.
 fn local_fault(pool: &Pool, backend: &Backend, error: &io::Error) {
-    metrics::counter!("steadfast_limit_hits_total", "limit" => "local_dial").increment(1);
+    metric::LIMIT_HITS.count(Limit::LocalDial);
     let (pool, backend) = (&*pool.name, &backend.name);
     if is_used_up(error) {
         tracing::warn!(
@@ -411,8 +412,8 @@ fn local_fault(pool: &Pool, backend: &Backend, error: &io::Error) {
 /// The limit is ours, so nothing speaks against the backend; but as long as it holds, the session cannot go
 /// there.
 fn over_limit(pool: &Pool, backend: &Backend) {
-    metrics::counter!("steadfast_limit_hits_total", "limit" => "answer_header").increment(1);
-    record(pool, backend, "refused");
+    metric::LIMIT_HITS.count(Limit::AnswerHeader);
+    record(pool, backend, DialWord::Refused);
     tracing::warn!(
         pool = &*pool.name,
         backend = backend.name,
@@ -435,19 +436,17 @@ fn turned_away(pool: &Pool, backend: &Backend, status: StatusCode) {
 
 fn avoided(pool: &Pool, backend: &Backend, why: &str) {
     backend.penalise(clock::now());
-    record(pool, backend, "failed");
+    record(pool, backend, DialWord::Failed);
     tracing::debug!(pool = &*pool.name, backend = backend.name, why, "dial failed");
 }
 
 fn refused(pool: &Pool, backend: &Backend, why: &str) {
-    record(pool, backend, "refused");
+    record(pool, backend, DialWord::Refused);
     tracing::info!(pool = &*pool.name, backend = backend.name, why, "a backend refuses a session");
 }
 
-fn record(pool: &Pool, backend: &Backend, outcome: &'static str) {
-    let labels =
-        [("pool", pool.name.to_string()), ("backend", backend.series()), ("outcome", outcome.to_owned())];
-    metrics::counter!("steadfast_dials_total", &labels).increment(1);
+fn record(pool: &Pool, backend: &Backend, outcome: DialWord) {
+    metric::DIALS.count((pool.name.to_string(), backend.series(), outcome));
 }
 
 /// Bytes that the kernel may keep for a backend without having sent them.

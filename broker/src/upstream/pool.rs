@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::config::settings::{self, Query, Settings};
+use crate::metric;
 use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, Rules};
 use crate::upstream::balance::{self, Candidate, CandidateTrust, NoPlace, Turns};
 use crate::upstream::conversations::Conversation;
@@ -203,7 +204,7 @@ impl Pool {
             return self.seat_aside(ask, timeout).await;
         }
         let Some(mut ticket) = self.queue.join(newcomer, max, timeout) else {
-            metrics::counter!("steadfast_limit_hits_total", "limit" => "queue").increment(1);
+            metric::LIMIT_HITS.count(metric::Limit::Queue);
             return Err(NoSeat::Full);
         };
         waits();
@@ -213,7 +214,7 @@ impl Pool {
                 done => return done,
             }
         }
-        metrics::counter!("steadfast_queue_timeouts_total", "pool" => self.name.to_string()).increment(1);
+        metric::QUEUE_TIMEOUTS.count(self.name.to_string());
         Err(NoSeat::Full)
     }
 

@@ -39,7 +39,7 @@ fn rated(burst: u32) -> AccessSettings {
     AccessSettings { upgrades_per_second: Some(1), upgrades_burst: burst, ..AccessSettings::default() }
 }
 
-fn reason<T>(result: Result<T, Denial>) -> Option<&'static str> {
+fn reason<T>(result: Result<T, Denial>) -> Option<DenialReason> {
     result.err().map(|denial| denial.reason)
 }
 
@@ -69,7 +69,7 @@ fn denials_say_what_the_client_is_told() {
     assert_eq!(denied("10.0.0.1", "https://a.com"), SESSIONS);
     drop(permit);
     let rate = denied("10.0.0.1", "https://a.com");
-    assert_eq!((rate.reason, rate.retry_after), ("rate", Some(1)));
+    assert_eq!((rate.reason, rate.retry_after), (DenialReason::Rate, Some(1)));
     for (denial, status) in [(NETWORK, 403), (ORIGIN, 403), (SESSIONS, 429), (rate, 429)] {
         assert_eq!(denial.status, status);
         assert_eq!(denial.retry_after.is_some(), status == 429);
@@ -83,8 +83,8 @@ fn only_who_may_come_in_otherwise_uses_up_the_rate() {
     let permit = try_from("10.0.0.1", "https://a.com").expect("no denial");
     clock.advance(Duration::from_secs(1));
     for _ in 0..3 {
-        assert_eq!(reason(try_from("10.0.0.1", "https://b.com")), Some("origin"));
-        assert_eq!(reason(try_from("10.0.0.1", "https://a.com")), Some("sessions"));
+        assert_eq!(reason(try_from("10.0.0.1", "https://b.com")), Some(DenialReason::Origin));
+        assert_eq!(reason(try_from("10.0.0.1", "https://a.com")), Some(DenialReason::Sessions));
     }
     drop(permit);
     assert_eq!(reason(try_from("10.0.0.1", "https://a.com")), None);
@@ -95,8 +95,8 @@ fn the_rate_s_denial_gives_the_place_back() {
     let (guard, clock) = guard(&strict());
     let upgrade = || guard.admit(client("10.0.0.1"), &from("https://a.com"));
     drop(upgrade().expect("no denial"));
-    assert_eq!(reason(upgrade()), Some("rate"));
-    assert_eq!(reason(upgrade()), Some("rate"));
+    assert_eq!(reason(upgrade()), Some(DenialReason::Rate));
+    assert_eq!(reason(upgrade()), Some(DenialReason::Rate));
     clock.advance(Duration::from_secs(1));
     assert_eq!(reason(upgrade()), None);
 }
@@ -106,11 +106,11 @@ fn limits_are_per_ipv4_address_and_per_ipv6_network() {
     let (guard, _) = guard(&limited(1));
     let enter = |address| guard.admit(client(address), &HeaderMap::new());
     let _v4 = enter("192.0.2.1").expect("no denial");
-    assert_eq!(reason(enter("::ffff:192.0.2.1")), Some("sessions"));
+    assert_eq!(reason(enter("::ffff:192.0.2.1")), Some(DenialReason::Sessions));
     let _other = enter("::ffff:192.0.2.2").expect("no denial");
-    assert_eq!(reason(enter("192.0.2.2")), Some("sessions"));
+    assert_eq!(reason(enter("192.0.2.2")), Some(DenialReason::Sessions));
     let _v6 = enter("2001:db8::1").expect("no denial");
-    assert_eq!(reason(enter("2001:db8::2")), Some("sessions"));
+    assert_eq!(reason(enter("2001:db8::2")), Some(DenialReason::Sessions));
     assert_eq!(reason(enter("2001:db8:0:1::1")), None);
 }
 
@@ -120,16 +120,16 @@ fn a_reload_keeps_the_sessions_under_any_limit() {
     let enter = |guard: &Guard<_>| guard.admit(client("192.0.2.1"), &HeaderMap::new());
     let first = enter(&old).expect("no denial");
     let _second = enter(&old).expect("no denial");
-    assert_eq!(reason(enter(&old.renewed(&limited(2)))), Some("sessions"));
+    assert_eq!(reason(enter(&old.renewed(&limited(2)))), Some(DenialReason::Sessions));
     let wider = old.renewed(&limited(3));
     let third = enter(&wider).expect("no denial");
-    assert_eq!(reason(enter(&wider)), Some("sessions"));
+    assert_eq!(reason(enter(&wider)), Some(DenialReason::Sessions));
     // A session of the old guard makes room in the new one.
     drop((first, old));
     let _fourth = enter(&wider).expect("no denial");
     let narrower = wider.renewed(&limited(1));
     drop(third);
-    assert_eq!(reason(enter(&narrower)), Some("sessions"));
+    assert_eq!(reason(enter(&narrower)), Some(DenialReason::Sessions));
     assert_eq!(reason(enter(&narrower.renewed(&AccessSettings::default()))), None);
 }
 
@@ -137,11 +137,11 @@ fn a_reload_keeps_the_sessions_under_any_limit() {
 fn a_reload_keeps_the_rates_as_long_as_they_are_the_same() {
     let (old, _) = guard(&rated(2));
     let upgrade = |guard: &Guard<_>| reason(guard.admit(client("192.0.2.1"), &HeaderMap::new()));
-    assert_eq!([upgrade(&old), upgrade(&old), upgrade(&old)], [None, None, Some("rate")]);
+    assert_eq!([upgrade(&old), upgrade(&old), upgrade(&old)], [None, None, Some(DenialReason::Rate)]);
     let same = old.renewed(&AccessSettings { sessions_per_address: Some(9), ..rated(2) });
-    assert_eq!(upgrade(&same), Some("rate"));
+    assert_eq!(upgrade(&same), Some(DenialReason::Rate));
     let other = same.renewed(&rated(1));
-    assert_eq!([upgrade(&other), upgrade(&other)], [None, Some("rate")]);
+    assert_eq!([upgrade(&other), upgrade(&other)], [None, Some(DenialReason::Rate)]);
     assert_eq!(upgrade(&other.renewed(&AccessSettings::default())), None);
 }
 
@@ -149,8 +149,8 @@ fn a_reload_keeps_the_rates_as_long_as_they_are_the_same() {
 fn a_reload_takes_the_new_networks_and_origins() {
     let old = Guard::new(&AccessSettings::default());
     let new = old.renewed(&strict());
-    assert_eq!(reason(new.admit(client("192.0.2.1"), &HeaderMap::new())), Some("network"));
-    assert_eq!(reason(new.admit(client("10.0.0.1"), &HeaderMap::new())), Some("origin"));
+    assert_eq!(reason(new.admit(client("192.0.2.1"), &HeaderMap::new())), Some(DenialReason::Network));
+    assert_eq!(reason(new.admit(client("10.0.0.1"), &HeaderMap::new())), Some(DenialReason::Origin));
     let open = new.renewed(&AccessSettings::default());
     assert_eq!(reason(open.admit(client("192.0.2.1"), &HeaderMap::new())), None);
 }
@@ -178,11 +178,11 @@ fn who_comes_back_needs_no_second_place() {
     let (strictly, _) = guard(&strict());
     let _pass = strictly.admit(client("10.0.0.1"), &from("https://a.com")).expect("the first session");
     let again = |address, origin| reason(strictly.readmit(client(address), &from(origin)));
-    assert_eq!(again("192.0.2.1", "https://a.com"), Some("network"));
-    assert_eq!(again("10.0.0.1", "https://b.com"), Some("origin"));
-    assert_eq!(again("10.0.0.1", "https://a.com"), Some("rate"), "but it uses up the rate");
+    assert_eq!(again("192.0.2.1", "https://a.com"), Some(DenialReason::Network));
+    assert_eq!(again("10.0.0.1", "https://b.com"), Some(DenialReason::Origin));
+    assert_eq!(again("10.0.0.1", "https://a.com"), Some(DenialReason::Rate), "but it uses up the rate");
     let (guard, _) = guard(&limited(1));
     let _pass = guard.admit(client("10.0.0.1"), &HeaderMap::new()).expect("the first session");
-    assert_eq!(reason(guard.admit(client("10.0.0.1"), &HeaderMap::new())), Some("sessions"));
+    assert_eq!(reason(guard.admit(client("10.0.0.1"), &HeaderMap::new())), Some(DenialReason::Sessions));
     assert_eq!(reason(guard.readmit(client("10.0.0.1"), &HeaderMap::new())), None);
 }

@@ -11,6 +11,7 @@ use steadfast_protocol::time::Time;
 
 use crate::clock;
 use crate::config::settings::{Check, Health};
+use crate::metric;
 use crate::session::registry::{Core, Entry};
 use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::health::probe::life;
@@ -161,7 +162,7 @@ fn probe(
     if !present.settings.probe || checked || heard || !backend.life.begins_probe(now, interval) {
         return;
     }
-    metrics::counter!("steadfast_probes_total", "pool" => present.settings.name.clone()).increment(1);
+    metric::PROBES.count(present.settings.name.clone());
     let (backend, sources) = (Arc::clone(backend), entry.binding.pool.sources());
     tokio::spawn(async move {
         if life::answers((&backend.host, backend.port), (&sources, &backend.history), half).await {

@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
+use crate::metric::{self, Limit};
+
 /// Bytes of a thread's read buffer.
 const READ: usize = 64 * 1024;
 
@@ -69,8 +71,7 @@ impl SocketSide {
     /// Counts each time that a limit makes the client wait.
     pub(super) fn push_back(&mut self, tight: bool, full: bool) {
         if (tight || full) && !self.held_back {
-            let limit = if full { "ring" } else { "buffers" };
-            metrics::counter!("steadfast_limit_hits_total", "limit" => limit).increment(1);
+            metric::LIMIT_HITS.count(if full { Limit::Ring } else { Limit::Buffers });
         }
         self.held_back = tight || full;
     }

@@ -4,6 +4,7 @@ use steadfast_protocol::time::Time;
 use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::Backend;
+use crate::metric;
 use crate::upstream::health::drain_requests::{DrainReason, DrainRequests};
 
 impl Backend {
@@ -34,12 +35,7 @@ impl Backend {
     /// Tells of it when it begins to ask.
     fn ask(&self, ask: impl FnOnce(&mut DrainRequests) -> Option<DrainReason>) {
         let Some(reason) = ask(&mut self.status().drain_requests) else { return };
-        let labels = [
-            ("pool", self.pool.to_string()),
-            ("backend", self.series()),
-            ("reason", reason.name().to_owned()),
-        ];
-        metrics::counter!("steadfast_drain_requests_total", &labels).increment(1);
+        metric::DRAIN_REQUESTS.count((self.pool.to_string(), self.series(), reason.name()));
         let (pool, backend, sessions, why) = (&*self.pool, &self.name, self.sessions(), reason.sentence());
         tracing::info!(pool, backend, sessions, why, "a backend asks to be drained");
     }

@@ -7,6 +7,7 @@ use steadfast_protocol::time::Time;
 
 use super::BackendState;
 use crate::config::settings::{self, Outlier, WEIGHT_MAX};
+use crate::metric;
 use crate::upstream::balance::CandidateTrust;
 use crate::upstream::health::agent::{self, AgentAdmin, Operating, Score};
 use crate::upstream::health::circuit::{Change, Circuit, CircuitWord};
@@ -150,7 +151,7 @@ impl BackendStatus {
     pub(super) fn circuit_changed(&mut self, now: Time, change: Change) -> String {
         match change {
             Change::Ejected { duration, failures } => {
-                metrics::counter!("steadfast_ejections_total").increment(1);
+                metric::EJECTIONS.count(());
                 let mut why = format!("ejected for {duration:?}: ");
                 let _ = match failures {
                     1 => write!(why, "the session that tried it failed"),

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::{BackendSearch, DialError, cause, failed};
 use crate::clock;
 use crate::http::denial::Denial;
+use crate::metric::{self, DenialReason, HangUpWord};
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Pool;
 use crate::upstream::pool::quarantine::{HangupJudgement, HangupVerdict, Span, UpgradeRequest};
@@ -141,20 +142,18 @@ const ACQUITTED: &str =
 
 fn record(pool: &Pool, backend: &Backend, verdict: &HangupVerdict) {
     let verdict = match verdict {
-        HangupVerdict::Known => "session",
-        HangupVerdict::Excused => "excused",
-        HangupVerdict::Suspect => "suspect",
-        HangupVerdict::Killer(_) => "killer",
+        HangupVerdict::Known => HangUpWord::Session,
+        HangupVerdict::Excused => HangUpWord::Excused,
+        HangupVerdict::Suspect => HangUpWord::Suspect,
+        HangupVerdict::Killer(_) => HangUpWord::Killer,
     };
-    let labels =
-        [("pool", pool.name.to_string()), ("backend", backend.series()), ("verdict", verdict.to_owned())];
-    metrics::counter!("steadfast_hang_ups_total", &labels).increment(1);
+    metric::HANG_UPS.count((pool.name.to_string(), backend.series(), verdict));
 }
 
 fn denial(left: Duration) -> Denial {
     let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
     Denial {
-        reason: "hang_ups",
+        reason: DenialReason::HangUps,
         status: StatusCode::SERVICE_UNAVAILABLE,
         retry_after: Some(seconds),
         sentence: "backends hung up on requests like this one without an answer; try again later",

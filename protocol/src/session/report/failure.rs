@@ -32,6 +32,22 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// One for each word.
+    pub const ALL: [Failure; 12] = [
+        Failure::Eof,
+        Failure::Reset,
+        Failure::Close(CloseCode::INTERNAL_ERROR),
+        Failure::Protocol,
+        Failure::Silence,
+        Failure::Dead,
+        Failure::SlowMessage,
+        Failure::Breach,
+        Failure::Cut,
+        Failure::Planned,
+        Failure::Ordered,
+        Failure::Restored,
+    ];
+
     /// The word for logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -73,4 +89,21 @@ pub enum DialFailure {
     Unreachable,
     /// Every one refuses this session.
     Refused,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The compiler sees to it that each failure has a word here.
+    const SOURCE: &str = include_str!("failure.rs");
+
+    #[test]
+    fn the_list_has_each_word_once() {
+        let words = BTreeSet::from(Failure::ALL.map(Failure::name));
+        assert_eq!(words.len(), Failure::ALL.len());
+        assert_eq!(words.len(), SOURCE.matches(" => \"").count());
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::*;
+use crate::metric::DenialReason;
 use crate::upstream::backend::Adjustment;
 use crate::upstream::pool::quarantine::{HangupVerdict, Span};
 
@@ -94,7 +95,7 @@ async fn a_request_that_kills_reaches_two_backends_and_then_none() {
         let Err(DialError::Denied(denial)) = world.first(1, "/kill?again", session).await else {
             panic!("it is let through")
         };
-        assert_eq!((denial.status, denial.reason), (StatusCode::SERVICE_UNAVAILABLE, "hang_ups"));
+        assert_eq!((denial.status, denial.reason), (StatusCode::SERVICE_UNAVAILABLE, DenialReason::HangUps));
         assert!(denial.retry_after.is_some_and(|seconds| (1..=60).contains(&seconds)));
         assert_eq!(world.asked(), 0);
     }
