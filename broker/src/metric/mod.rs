@@ -4,6 +4,8 @@
 //! This stands below everything that counts. Where the words of a label belong to something further up, they come as
 //! text.
 
+#![allow(clippy::disallowed_macros, reason = "what everybody else is told to use comes down to them")]
+
 mod labels;
 mod list;
 #[cfg(test)]
