@@ -11,6 +11,8 @@ pub(crate) mod reload;
 #[cfg(test)]
 pub(crate) mod samples;
 pub(crate) mod sessions;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Deserializer};
 
