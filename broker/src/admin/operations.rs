@@ -1,5 +1,7 @@
 //! Operations over the API: what begins, changes and ends them, and what is shown of them.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,17 +21,10 @@ use crate::api::model::operations::{
     CountsReply, OneOperation, OperationOrder, OperationReply, OperationsReply, StayingReply,
 };
 use crate::clock;
+use crate::config::settings::{DrainSettings, RebalanceSettings};
 use crate::operations::{OperationCause, OperationRefusal, OperationSnapshot, OperationTerms, Subject, Wish};
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Pool;
-
-/// Sessions per second, and counts: as for the keys of `[drain]`.
-const COUNT_MAX: u32 = 1_000_000;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// As for the keys of `[pool.rebalance]`.
-const PERCENT_MAX: u32 = 10_000;
-const TOLERANCE: u32 = 10;
 
 /// Why it is done, when somebody asks.
 const ASKED: &str = "the API was asked for it";
@@ -137,7 +132,11 @@ async fn rebalance(
     OptionalBody(order): OptionalBody<OperationOrder>,
 ) -> Result<Response, AdminError> {
     let pool = pool_named(&admin, &pool)?;
-    let configured = pool.snapshot().settings.rebalance.map_or(TOLERANCE, |rules| rules.tolerance);
+    let configured = pool
+        .snapshot()
+        .settings
+        .rebalance
+        .map_or(RebalanceSettings::TOLERANCE_DEFAULT, |rules| rules.tolerance);
     let tolerance = order.tolerance.unwrap_or(configured);
     begin(&admin, Subject::rebalance(&pool, tolerance, OperationCause::Operator, ASKED.to_owned()), &order)
 }
@@ -236,19 +235,27 @@ fn takes_no(key: &str, given: bool) -> Result<(), AdminError> {
 /// What somebody orders, within its bounds.
 fn wish(order: &OperationOrder) -> Result<Wish, AdminError> {
     let OperationOrder { rate, concurrency, errors_max, time_limit_ms, force, tolerance } = *order;
-    let max = COUNT_MAX as usize;
-    check("rate", rate.is_none_or(|rate| (1..=COUNT_MAX).contains(&rate)), "1 to 1000000")?;
-    check("concurrency", concurrency.is_none_or(|n| (1..=max).contains(&n)), "1 to 1000000")?;
-    check("errors_max", errors_max.is_none_or(|n| n <= max), "0 to 1000000")?;
-    check("tolerance", tolerance.is_none_or(|percent| percent <= PERCENT_MAX), "0 to 10000")?;
+    check("rate", rate, DrainSettings::RATE)?;
+    check("concurrency", concurrency, DrainSettings::CONCURRENCY)?;
+    check("errors_max", errors_max, DrainSettings::ERRORS)?;
+    check("tolerance", tolerance, RebalanceSettings::TOLERANCE)?;
+    let (shortest, longest) = DrainSettings::TIME_LIMIT.into_inner();
+    check("time_limit_ms", time_limit_ms, shortest.as_millis() as u64..=longest.as_millis() as u64)?;
     let time_limit = time_limit_ms.map(Duration::from_millis);
-    let in_bounds = time_limit.is_none_or(|limit| !limit.is_zero() && limit <= DAY);
-    check("time_limit_ms", in_bounds, "1 to 86400000")?;
     Ok(Wish { rate, concurrency, errors_max, time_limit, force })
 }
 
-fn check(key: &str, in_bounds: bool, bounds: &str) -> Result<(), AdminError> {
-    if in_bounds { Ok(()) } else { Err(AdminError::invalid(format!("{key}: expected {bounds}"))) }
+/// What is given must lie within its bounds.
+fn check<T: PartialOrd + Display>(
+    key: &str,
+    given: Option<T>,
+    bounds: RangeInclusive<T>,
+) -> Result<(), AdminError> {
+    if given.is_none_or(|given| bounds.contains(&given)) {
+        return Ok(());
+    }
+    let (least, most) = (bounds.start(), bounds.end());
+    Err(AdminError::invalid(format!("{key}: expected {least} to {most}")))
 }
 
 fn found(admin: &Admin, pool: &str, name: &str) -> Result<(Arc<Pool>, Arc<Backend>), AdminError> {

@@ -234,6 +234,13 @@ pub struct RebalanceSettings {
     pub interval: Duration,
 }
 
+impl RebalanceSettings {
+    /// What `tolerance` may be, and what it is unless somebody says so; the same of one that the API is asked for.
+    pub const TOLERANCE: RangeInclusive<u32> = 0..=10_000;
+    /// See [`RebalanceSettings::TOLERANCE`].
+    pub const TOLERANCE_DEFAULT: u32 = 10;
+}
+
 /// How a backend is chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
@@ -628,6 +635,19 @@ pub struct DrainSettings {
     /// How long a backend without sessions counts as asking for a drain after it has asked last in a
     /// session's connection.
     pub ask_timeout: Duration,
+}
+
+/// What may be asked for of an operation, by the file and by the API.
+impl DrainSettings {
+    /// Of `rate`: sessions per second.
+    pub const RATE: RangeInclusive<u32> = 1..=1_000_000;
+    /// Of `concurrency`.
+    pub const CONCURRENCY: RangeInclusive<usize> = 1..=1_000_000;
+    /// Of `errors`.
+    pub const ERRORS: RangeInclusive<usize> = 0..=1_000_000;
+    /// Of `time_limit`.
+    pub const TIME_LIMIT: RangeInclusive<Duration> =
+        Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
 }
 
 /// How backends are found by name.

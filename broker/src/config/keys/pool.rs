@@ -111,7 +111,11 @@ fn balance(section: &mut Section<'_>) -> Balance {
 fn rebalance(section: &mut Section<'_>) -> RebalanceSettings {
     let rebalance = RebalanceSettings {
         start: section.count("start", 25, 1..=10_000),
-        tolerance: section.count("tolerance", 10, 0..=10_000),
+        tolerance: section.count(
+            "tolerance",
+            RebalanceSettings::TOLERANCE_DEFAULT,
+            RebalanceSettings::TOLERANCE,
+        ),
         interval: section.duration("interval", secs(30), ms(100)..=DAY),
     };
     section.check(&["start", "tolerance"], rebalance.tolerance < rebalance.start, || {

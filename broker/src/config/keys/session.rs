@@ -132,10 +132,10 @@ pub(super) fn drain(section: &mut Section<'_>) -> DrainSettings {
         patience: section.duration("patience", secs(2), ZERO..=DAY),
         hold: section.duration("hold", secs(3), MS..=DAY),
         deadline: section.duration("deadline", secs(30), MS..=DAY),
-        rate: section.count("rate", 200, 1..=1_000_000),
-        concurrency: section.count("concurrency", 100, 1..=1_000_000),
-        errors: section.count("errors", 10, 0..=1_000_000),
-        time_limit: section.duration("time_limit", secs(900), MS..=DAY),
+        rate: section.count("rate", 200, DrainSettings::RATE),
+        concurrency: section.count("concurrency", 100, DrainSettings::CONCURRENCY),
+        errors: section.count("errors", 10, DrainSettings::ERRORS),
+        time_limit: section.duration("time_limit", secs(900), DrainSettings::TIME_LIMIT),
         ask_timeout: section.duration("ask_timeout", secs(10), ZERO..=DAY),
     };
     section.check(&["quiet", "quiet_max"], drain.quiet <= drain.quiet_max, || {
