@@ -44,7 +44,7 @@ fn serve(args: &ServeArgs) -> Result<(), ProgramFailure> {
     let source = Source::new(args.config.clone(), with_token(&args.overrides)?);
     let seen = source.stamp();
     let settings = source.load()?;
-    let levels = logging::init(&settings.log).map_err(ProgramFailure::Running)?;
+    let (levels, _lines) = logging::init(&settings.log).map_err(ProgramFailure::Running)?;
     let capacity = Capacity::measure(&settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

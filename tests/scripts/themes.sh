@@ -9,6 +9,7 @@ fuzz|short runs of the fuzz targets|
 machine|the protocol: scanner, ring, session machine, their simulation and vectors|protocol/steadfast_protocol protocol/simulation protocol/vectors
 broker|the broker's units, its command line, and what its documents show|broker/steadfast broker/cli broker/control broker/deployments broker/documents kernel-socket/steadfast_kernel_socket
 slow|slow is not dead, dead is left|tests/slow
+fairness|nobody takes the broker from the others|tests/fairness
 drain|drains and rolling deploys|tests/drain
 failover|a backend dies: failovers, replays, poison, herds|tests/failover tests/failures tests/outage tests/poison tests/herd tests/hang_ups
 resume|clients come back, and what is acknowledged|tests/reconnects tests/acks tests/ring

@@ -35,6 +35,7 @@ pub struct BrokerBuilder {
     admin: Option<String>,
     arguments: Vec<String>,
     log_format: LogFormat,
+    log_unread: bool,
     end: String,
 }
 
@@ -347,6 +348,12 @@ impl BrokerBuilder {
         self
     }
 
+    /// Nobody reads its log.
+    pub fn unread_log(mut self) -> Self {
+        self.log_unread = true;
+        self
+    }
+
     /// The configuration file.
     pub fn to_toml(&self) -> String {
         let mut toml = String::new();
@@ -380,7 +387,8 @@ impl BrokerBuilder {
         if let LogFormat::Json = self.log_format {
             command.args(["--log-format", "json"]);
         }
-        let mut process = Process::spawn("steadfast", &mut command);
+        let spawn = if self.log_unread { Process::spawn_unread } else { Process::spawn };
+        let mut process = spawn("steadfast", &mut command);
         let mut addresses = Vec::new();
         for index in 0..self.pools.len() + self.listeners.len() {
             addresses.push(parse(&process.printed("listening on ", index).await));

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -38,10 +38,24 @@ pub struct Process {
 impl Process {
     /// Starts `command`; `name` is what messages call it.
     pub fn spawn(name: &str, command: &mut Command) -> Self {
+        Self::spawn_with(name, command, Lines::drain)
+    }
+
+    /// As [`Process::spawn`], with an error output that nobody reads: once the pipe is full, who writes to it
+    /// waits.
+    pub fn spawn_unread(name: &str, command: &mut Command) -> Self {
+        Self::spawn_with(name, command, Lines::leave)
+    }
+
+    fn spawn_with(
+        name: &str,
+        command: &mut Command,
+        stderr: impl FnOnce(Option<ChildStderr>) -> Lines,
+    ) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let stdout = Lines::drain(child.stdout.take());
-        let stderr = Lines::drain(child.stderr.take());
+        let stderr = stderr(child.stderr.take());
         Self { name: name.to_owned(), child, stdout, stderr }
     }
 
@@ -125,11 +139,13 @@ impl Drop for Process {
     }
 }
 
-/// The last lines of an output, filled by a thread until the output ends.
+/// The last lines of an output, filled by a thread until the output ends; or an output that is not read.
 #[derive(Debug)]
 struct Lines {
     lines: Arc<Mutex<VecDeque<String>>>,
     reader: Option<JoinHandle<()>>,
+    /// Open, and not read.
+    _unread: Option<ChildStderr>,
 }
 
 impl Lines {
@@ -145,7 +161,11 @@ impl Lines {
                 line.clear();
             }
         });
-        Self { lines, reader: Some(reader) }
+        Self { lines, reader: Some(reader), _unread: None }
+    }
+
+    fn leave(output: Option<ChildStderr>) -> Self {
+        Self { lines: Arc::default(), reader: None, _unread: output }
     }
 
     fn all(&self) -> Vec<String> {

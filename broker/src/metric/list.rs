@@ -108,6 +108,12 @@ list! {
     LIMIT_HITS: Counter<Limit> =
         Counter::new("steadfast_limit_hits_total", &["limit"], "Times that a limit was reached")
             .at_zero(&[names::<Limit>]);
+    LOG_LINES_DROPPED: Counter<()> = Counter::new(
+        "steadfast_log_lines_dropped_total",
+        &[],
+        "Lines of the log that were dropped, since nobody read those before them",
+    )
+    .at_zero(&[]);
 
     // The door.
     HANDSHAKE_ERRORS: Counter<()> = Counter::new(

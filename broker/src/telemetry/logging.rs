@@ -1,7 +1,15 @@
-//! The log: on stderr, as text for people or JSON for machines.
+//! The log: on stderr, as text for people or JSON for machines. Who logs never waits for who reads: lines go
+//! through a bounded queue to a thread of their own, and what does not fit is dropped and counted.
 
 use std::error::Error;
-use std::io::{self, IsTerminal};
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal};
+use std::os::fd::AsFd;
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -11,6 +19,15 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::config::log_filter;
 use crate::config::settings::{Log, LogFormat};
+
+/// Lines that may wait for their reader. Each is a few hundred bytes.
+const WAITING: usize = 8192;
+
+/// How long the end of the process waits for the lines that are left.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Lines that were dropped since the process began.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// What is logged at present, to be changed while the process runs.
 #[derive(Debug, Clone)]
@@ -28,21 +45,53 @@ impl Levels {
     }
 }
 
-/// Begins to log. One line for each event, with its fields.
+/// The queue of the lines. When it is dropped, those that are left are written, for a second at the most.
+#[derive(Debug)]
+#[must_use = "lines are lost that stand in the queue when the process ends"]
+pub struct Queue(Option<WorkerGuard>);
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let Some(guard) = self.0.take() else { return };
+        let (written, all) = mpsc::sync_channel(1);
+        // The guard waits too, but where nobody reads it complains on stdout, which may be the same pipe.
+        let flush = move || {
+            drop(guard);
+            let _ = written.send(());
+        };
+        if thread::Builder::new().name("log-flush".to_owned()).spawn(flush).is_ok() {
+            let _ = all.recv_timeout(FLUSH);
+        }
+    }
+}
+
+/// Returns how many lines were dropped since the process began.
+pub(crate) fn dropped_lines() -> u64 {
+    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
+}
+
+/// Begins to log. One line for each event, with its fields. Keep the queue until the process ends.
 ///
 /// # Errors
 ///
-/// The level is not one, or the process logs elsewhere already.
-pub fn init(log: &Log) -> Result<Levels, Box<dyn Error + Send + Sync>> {
+/// The level is not one, stderr is closed, or the process logs elsewhere already.
+pub fn init(log: &Log) -> Result<(Levels, Queue), Box<dyn Error + Send + Sync>> {
     let (filter, handle) = reload::Layer::new(log_filter(&log.level)?);
+    // A handle of its own: who waits with it for a reader keeps nobody from the lock of stderr.
+    let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING)
+        .thread_name("log")
+        .finish(BufWriter::new(stderr));
+    let _ = DROPPED.set(writer.error_counter());
     // A stderr that nobody reads must not end the broker, so the layer does not complain there either.
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
     let layer = match log.format {
         LogFormat::Text => layer.with_ansi(colours()).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).boxed(),
     };
     tracing_subscriber::registry().with(filter).with(layer).try_init()?;
-    Ok(Levels(handle))
+    Ok((Levels(handle), Queue(Some(guard))))
 }
 
 /// On a terminal, unless its user asks for none (<https://no-color.org>).

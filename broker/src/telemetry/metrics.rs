@@ -13,6 +13,7 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::metric::{self, Flow, Metric, MetricKind};
 use crate::operations::{OperationKind, OperationState};
+use crate::telemetry::logging;
 use crate::upstream::backend::{Backend, BackendState};
 use crate::words::Word;
 
@@ -100,6 +101,7 @@ fn collect(broker: &Broker) {
     metric::SESSIONS.set((), broker.sessions.registry.len() as f64);
     metric::UNACKNOWLEDGED.set((), unacknowledged as f64);
     metric::BUFFERED.set((), broker.sessions.budget.used() as f64);
+    metric::LOG_LINES_DROPPED.of(()).absolute(logging::dropped_lines());
     metric::SESSIONS_BEGUN.of(()).absolute(broker.sessions.registry.begun());
     publish(&total);
     for listener in broker.listeners() {

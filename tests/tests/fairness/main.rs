@@ -1,0 +1,5 @@
+//! One client, one backend or one reader of the log cannot take the broker from the others.
+//!
+//! Nothing here is timed: what one has got is counted while another was served.
+
+mod logs;
