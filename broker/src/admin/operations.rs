@@ -59,10 +59,10 @@ struct OperationView {
     started_at: String,
     elapsed_ms: u64,
     sessions: SessionsView,
-    rate: u32,
-    concurrency: usize,
-    errors_max: usize,
-    /// None: it takes as long as it takes.
+    /// None, as of the next three: it has no such limit.
+    rate: Option<u32>,
+    concurrency: Option<usize>,
+    errors_max: Option<usize>,
     time_limit_ms: Option<u64>,
     force: bool,
 }

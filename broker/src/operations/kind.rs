@@ -9,6 +9,8 @@ pub(crate) enum OperationKind {
     Rebalance,
     /// A backend's sessions leave it as if it had failed.
     Failover,
+    /// A backend is down, and its sessions move to others.
+    Evacuation,
 }
 
 /// Who began it.
@@ -21,11 +23,13 @@ pub(crate) enum OperationCause {
     Backend,
     /// The pool was out of balance.
     Automatic,
+    /// The backend is down.
+    Down,
 }
 
 impl OperationKind {
-    pub(crate) const ALL: [OperationKind; 3] =
-        [OperationKind::Drain, OperationKind::Rebalance, OperationKind::Failover];
+    pub(crate) const ALL: [OperationKind; 4] =
+        [OperationKind::Drain, OperationKind::Rebalance, OperationKind::Failover, OperationKind::Evacuation];
 
     /// The word for logs, metrics and the API.
     pub(crate) fn name(self) -> &'static str {
@@ -33,6 +37,7 @@ impl OperationKind {
             OperationKind::Drain => "drain",
             OperationKind::Rebalance => "rebalance",
             OperationKind::Failover => "failover",
+            OperationKind::Evacuation => "evacuation",
         }
     }
 }
@@ -44,6 +49,7 @@ impl OperationCause {
             OperationCause::Removed => "removed",
             OperationCause::Backend => "backend",
             OperationCause::Automatic => "automatic",
+            OperationCause::Down => "down",
         }
     }
 }
