@@ -33,12 +33,14 @@ mod survey;
 mod triggers;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use steadfast_protocol::time::Time;
 
 use crate::clock;
 use crate::config::settings::DrainSettings;
+use crate::lock::rank::BookRank;
+use crate::lock::{OrderedMutex, OrderedMutexGuard};
 use crate::session::registry::Registry;
 use crate::session::tickets::Tickets;
 use crate::upstream::backend::{AdminState, Backend};
@@ -58,7 +60,7 @@ const HISTORY: usize = 100;
 /// after them.
 #[derive(Debug)]
 pub(crate) struct Operations {
-    book: Mutex<OperationBook>,
+    book: OrderedMutex<OperationBook, BookRank>,
     tickets: Arc<Tickets>,
     registry: Arc<Registry>,
 }
@@ -90,7 +92,7 @@ pub(crate) enum OperationRefusal {
 impl Operations {
     /// None, of the sessions in `registry`, which know them by these tickets.
     pub(crate) fn new(registry: Arc<Registry>, tickets: Arc<Tickets>) -> Operations {
-        Operations { book: Mutex::default(), tickets, registry }
+        Operations { book: OrderedMutex::default(), tickets, registry }
     }
 
     // ---- what is asked of it ----
@@ -284,8 +286,8 @@ impl Operations {
         Ok(())
     }
 
-    fn book(&self) -> MutexGuard<'_, OperationBook> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn book(&self) -> OrderedMutexGuard<'_, OperationBook> {
+        self.book.lock()
     }
 }
 

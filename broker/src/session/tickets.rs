@@ -1,14 +1,16 @@
 //! The moves under way, by their tickets: what the sessions' own threads know of operations.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use steadfast_protocol::session::MoveOutcome;
+
+use crate::lock::rank::TicketsRank;
+use crate::lock::{OrderedMutex, OrderedMutexGuard};
 
 /// All tickets. Its lock is an inner one: whoever holds it takes no other.
 #[derive(Debug, Default)]
 pub(crate) struct Tickets {
-    book: Mutex<TicketBook>,
+    book: OrderedMutex<TicketBook, TicketsRank>,
 }
 
 #[derive(Debug, Default)]
@@ -81,8 +83,8 @@ impl Tickets {
         self.book().counted
     }
 
-    fn book(&self) -> MutexGuard<'_, TicketBook> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn book(&self) -> OrderedMutexGuard<'_, TicketBook> {
+        self.book.lock()
     }
 }
 
