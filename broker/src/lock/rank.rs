@@ -1,5 +1,6 @@
-//! The places of all locks in their order, from the outside to the inside: whoever holds one may take those of deeper
-//! levels. Two of one level are never held together, and whoever holds one of the innermost takes no other.
+//! The places of the locks that threads share, in their order, from the outside to the inside: whoever holds one may
+//! take those of deeper levels. Two of one level are never held together, and whoever holds one of the innermost
+//! takes no other. Those that one connection has to itself until its upgrade is through have no place.
 
 /// A lock's place.
 pub(crate) trait LockRank {
