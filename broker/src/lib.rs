@@ -12,6 +12,7 @@ pub mod config;
 pub mod demo;
 mod downstream;
 mod http;
+mod lock;
 mod metric;
 mod net;
 mod operations;

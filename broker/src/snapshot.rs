@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use http::Request;
 use http::header;
 
 use crate::config::settings::{HeaderRules, Route, Settings};
+use crate::lock::OrderedRwLock;
+use crate::lock::rank::SnapshotRank;
 use crate::routing::admission::Guard;
 use crate::routing::binding::RouteBinding;
 use crate::routing::route;
@@ -39,20 +41,20 @@ pub(crate) struct RouteMatch<'a> {
 }
 
 /// The snapshot of the moment.
-pub(crate) struct Current(RwLock<Arc<Snapshot>>);
+pub(crate) struct Current(OrderedRwLock<Arc<Snapshot>, SnapshotRank>);
 
 impl Current {
     pub(crate) fn new(first: Snapshot) -> Current {
-        Current(RwLock::new(Arc::new(first)))
+        Current(OrderedRwLock::new(Arc::new(first)))
     }
 
     /// What is configured now.
     pub(crate) fn get(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 
     pub(crate) fn replace(&self, next: Snapshot) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        *self.0.write() = Arc::new(next);
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -16,6 +16,8 @@ use http_body_util::Empty;
 use crate::http::header_rules::{self, HeaderRules};
 use crate::http::hop_by_hop::{end_to_end, is_forwarding};
 use crate::http::token_list::elements;
+use crate::lock::OrderedMutex;
+use crate::lock::rank::HeaderSetsRank;
 
 /// How many different header sets are shared at the most; more are kept once per session.
 const SHARED_MAX: usize = 1024;
@@ -181,15 +183,18 @@ impl<'a> Iterator for StoredParts<'a> {
     }
 }
 
-/// Header sets in use, by their hash.
-static SHARED: Mutex<Option<HashMap<u64, Weak<[u8]>>>> = Mutex::new(None);
+/// By the hash of the set.
+type HeaderSets = HashMap<u64, Weak<[u8]>>;
+
+/// Header sets in use.
+static SHARED: OrderedMutex<Option<HeaderSets>, HeaderSetsRank> = OrderedMutex::new(None);
 
 /// One allocation for all sessions with these bytes.
 fn share(bytes: Vec<u8>) -> Arc<[u8]> {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     let key = hasher.finish();
-    let mut guard = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guard = SHARED.lock();
     let table = guard.get_or_insert_default();
     if let Some(found) = table.get(&key).and_then(Weak::upgrade).filter(|found| **found == *bytes) {
         return found;

@@ -27,9 +27,15 @@ impl Claim<'_> {
     /// What becomes of this running operation when `wanted` is to begin. Moves of one backend's sessions
     /// belong to one operation, and a rebalance counts on the whole pool.
     pub(super) fn verdict(&self, wanted: &Claim<'_>) -> ConflictVerdict {
-        let rebalance = [self.kind, wanted.kind].contains(&OperationKind::Rebalance);
-        if self.pool != wanted.pool || !(rebalance || self.backend == wanted.backend) {
+        let either = |kind| self.kind == kind || wanted.kind == kind;
+        let (rebalance, evacuation) = (either(OperationKind::Rebalance), either(OperationKind::Evacuation));
+        // A rebalance leaves sessions of a backend that is down alone.
+        let meet = if rebalance { !evacuation } else { self.backend == wanted.backend };
+        if self.pool != wanted.pool || !meet {
             ConflictVerdict::Beside
+        } else if self.kind == OperationKind::Evacuation && wanted.kind != OperationKind::Evacuation {
+            // Whoever has begun the other one knows more than that the backend is down.
+            ConflictVerdict::GivesWay
         } else if self.kind == OperationKind::Rebalance && self.gives_way(wanted) {
             ConflictVerdict::GivesWay
         } else {
@@ -63,6 +69,27 @@ mod tests {
                 assert_eq!(drain.verdict(&elsewhere), ConflictVerdict::Beside);
             }
         }
+    }
+
+    #[test]
+    fn an_evacuation_gives_way_and_stands_in_nobodys_way() {
+        let evacuation = claim(OperationKind::Evacuation, OperationCause::Down, Some(1));
+        for cause in [OperationCause::Operator, OperationCause::Removed, OperationCause::Backend] {
+            for kind in [OperationKind::Drain, OperationKind::Failover] {
+                let other = claim(kind, cause, Some(1));
+                assert_eq!(evacuation.verdict(&other), ConflictVerdict::GivesWay);
+                assert_eq!(other.verdict(&evacuation), ConflictVerdict::Refuses);
+                let elsewhere = claim(kind, cause, Some(2));
+                assert_eq!(evacuation.verdict(&elsewhere), ConflictVerdict::Beside);
+                assert_eq!(elsewhere.verdict(&evacuation), ConflictVerdict::Beside);
+            }
+        }
+        for cause in [OperationCause::Operator, OperationCause::Automatic] {
+            let rebalance = claim(OperationKind::Rebalance, cause, None);
+            assert_eq!(evacuation.verdict(&rebalance), ConflictVerdict::Beside);
+            assert_eq!(rebalance.verdict(&evacuation), ConflictVerdict::Beside);
+        }
+        assert_eq!(evacuation.verdict(&evacuation), ConflictVerdict::Refuses);
     }
 
     #[test]

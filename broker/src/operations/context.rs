@@ -1,4 +1,4 @@
-//! What is handed to those who move sessions of themselves: the supervisor, and the evacuation.
+//! What is handed to the supervisor, which moves sessions of itself.
 
 use std::sync::Arc;
 

@@ -1,21 +1,19 @@
 //! A drain: a backend's sessions move to others until it holds none.
 
-use std::sync::Arc;
-
 use super::moves::{call_off, launch};
 use super::operation::{Operation, OperationState};
 use super::progress::Tally;
-use super::round::World;
+use super::round::Round;
 use super::survey::Survey;
 use crate::upstream::backend::Backend;
 
 /// Takes in the sessions that have come to its backend, and lets those go that have left it.
-pub(super) fn survey(operation: &mut Operation, world: &World<'_>, survey: &Survey) {
+pub(super) fn survey(operation: &mut Operation, round: &Round<'_>, survey: &Survey) {
     let Some(backend) = operation.subject.backend.as_ref().map(|backend| backend.id) else { return };
     for own in survey.on(backend) {
         // One whose client was closed is counted already.
         if !own.ends && !operation.progress.is_member(own.id) {
-            operation.progress.find(world.now, own.id, own.pinned);
+            operation.progress.find(round.now, own.id, own.pinned);
         }
     }
     let left: Vec<u128> = operation.progress.idle_ids().collect();
@@ -27,45 +25,53 @@ pub(super) fn survey(operation: &mut Operation, world: &World<'_>, survey: &Surv
 }
 
 /// Moves as many as may go now, and says where the drain stands. How many have begun to move.
-pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
+pub(super) fn step(operation: &mut Operation, round: &Round<'_>) -> usize {
     let Some(backend) = operation.subject.backend.clone() else { return 0 };
-    if is_done(operation, &backend, world) {
-        let message = format!("{} holds no session", backend.name);
-        operation.progress.all_gone();
-        operation.end(world.now, OperationState::Done, message);
+    if end_if_empty(operation, &backend, round) {
         return 0;
     }
-    let room = keep_to_room(operation, &backend, world);
-    let sent = launch(operation, world, room);
-    if world.surveyed() {
+    let room = keep_to_room(operation, &backend, round);
+    let sent = launch(operation, round, room);
+    if round.surveyed() {
         let (state, message) = standing(operation.progress.remaining(), room, &backend);
         operation.stands(state, message);
     }
     sent
 }
 
+/// True: its backend holds no session any more, and it has ended for that.
+pub(super) fn end_if_empty(operation: &mut Operation, backend: &Backend, round: &Round<'_>) -> bool {
+    let done = is_done(operation, backend, round);
+    if done {
+        operation.progress.all_gone();
+        operation.end(round.now, OperationState::Done, format!("{} holds no session", backend.name));
+    }
+    done
+}
+
 /// Its last sessions may have left and not said so yet: those that a survey has seen elsewhere have.
-fn is_done(operation: &Operation, backend: &Arc<Backend>, world: &World<'_>) -> bool {
-    let seen_empty = || world.survey.is_some_and(|survey| survey.on(backend.id).next().is_none());
+fn is_done(operation: &Operation, backend: &Backend, round: &Round<'_>) -> bool {
+    let seen_empty = || round.survey.is_some_and(|survey| survey.on(backend.id).next().is_none());
     backend.sessions() == 0 && (operation.progress.remaining().moving == 0 || seen_empty())
 }
 
 /// How many more its pool has room for: those on their way will need some of it. Sessions that break before
 /// they make have no place yet: those for which there is none any more are kept back.
-fn keep_to_room(operation: &Operation, backend: &Backend, world: &World<'_>) -> usize {
+fn keep_to_room(operation: &Operation, backend: &Backend, round: &Round<'_>) -> usize {
     let pool = &operation.subject.pool;
-    let room = pool.room_beside(world.now, Some(backend.id));
+    let room = pool.room_beside(round.now, Some(backend.id));
     if room == usize::MAX {
         return room;
     }
-    let on_their_way = world.on_their_way(pool);
+    let on_their_way = round.on_their_way(pool);
     if pool.snapshot().settings.break_before_make {
-        call_off(operation, world.registry, on_their_way.saturating_sub(room));
+        call_off(operation, round.registry, on_their_way.saturating_sub(room));
     }
     room.saturating_sub(on_their_way)
 }
 
-fn standing(remaining: Tally, room: usize, backend: &Backend) -> (OperationState, String) {
+/// How it goes on, while there is so much room.
+pub(super) fn standing(remaining: Tally, room: usize, backend: &Backend) -> (OperationState, String) {
     let Tally { remaining: all, moving, untried, .. } = remaining;
     if all == 0 {
         let dials = backend.sessions();

@@ -1,194 +1,134 @@
-//! What time does to backends: ejections end, and sessions leave those that are down.
+//! An evacuation: the sessions of a backend that is down move to others. It begins by itself and gives way to
+//! whatever else is to happen to its backend.
+//!
+//! ```text
+//!  the backend is down and has sessions, no operation
+//!  works on it, and others of its pool have room
+//!                    |
+//!                    v     no room, and nobody on the way
+//!               +---------+ ------------------------> +---------+
+//!               | running |                           | waiting |
+//!               +---------+ <------------------------ +---------+
+//!                    |            there is room            |
+//!                    +------------------+------------------+
+//!                                       v
+//!  done:      the backend holds no session, or is down no more: who has not left it yet stays
+//!  cancelled: a drain or a failover of it begins, its pool is configured no more, or somebody says so.
+//!             Then none begins again while the backend is down
+//! ```
+//!
+//! It has no pace and no limit but the room: its sessions are where they may be lost. Who stays is tried again
+//! within two seconds, and moved as in a failover when others have had room for so long as `drain.deadline` says.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use steadfast_protocol::session::{Move, Status};
 use steadfast_protocol::time::Time;
-use tokio::time::sleep;
 
-use super::context::OperationContext;
-use crate::clock;
-use crate::session::registry::Core;
+use super::drain::{end_if_empty, standing};
+use super::moves::{call_off, launch};
+use super::operation::{Operation, OperationState, OperationTerms, Subject};
+use super::round::Round;
+use super::{Operations, finish};
+use crate::upstream::backend::Backend;
 use crate::upstream::pool::Pool;
 
-/// How often it looks. A session's move takes longer than that in any case.
-const ROUND: Duration = Duration::from_millis(250);
-
-/// Rounds between two looks at all sessions while the same backends are left: some may stay on them
-/// for good.
-const CALM: u32 = 4;
-
-/// Backends that are left, by their ids, and since when there is somebody beside them.
-type Left = HashMap<usize, Time>;
-
-/// Keeps the backends until it is dropped.
-pub(crate) async fn keep(context: OperationContext) {
-    let (mut left, mut rounds) = (Left::new(), 0);
-    loop {
-        sleep(ROUND).await;
-        let now = clock::now();
-        advance(&context, now);
-        let (mut next, rooms) = survey(&context, now);
-        for (id, since) in &mut next {
-            *since = left.get(id).copied().unwrap_or(*since);
-        }
-        rounds = if next == left { rounds + 1 } else { 0 };
-        if rounds % CALM == 0 && !(next.is_empty() && left.is_empty()) {
-            move_sessions(&context, now, (&left, &next), rooms);
-        }
-        left = next;
-    }
-}
-
-fn advance(context: &OperationContext, now: Time) {
-    for pool in context.current.get().pools.values() {
-        for backend in &pool.snapshot().backends {
-            backend.advance(now);
-        }
-    }
-}
-
-/// The room beside the backends that are left, by pool.
-type Rooms = HashMap<*const Pool, usize>;
-
-/// The backends that are left and have somebody beside them, and their pools' room. Those that an
-/// operation empties are its own.
-fn survey(context: &OperationContext, now: Time) -> (Left, Rooms) {
-    let (mut left, mut rooms) = (Left::new(), HashMap::new());
-    let emptied = context.operations.drains();
-    for pool in context.current.get().pools.values() {
-        let (mut backends, room) = (pool.down(), pool.room_beside(now, None));
-        backends.retain(|backend| !emptied.contains_key(&backend.id));
-        if !backends.is_empty() && room > 0 {
-            left.extend(backends.iter().map(|backend| (backend.id, now)));
-            rooms.insert(Arc::as_ptr(pool), room);
-        }
-    }
-    (left, rooms)
-}
-
-/// Sends sessions away from backends that are left, as many as there is room for elsewhere. Those of
-/// backends that are well again remain.
-fn move_sessions(context: &OperationContext, now: Time, (before, left): (&Left, &Left), mut rooms: Rooms) {
-    let deadline = context.current.get().settings.drain.deadline;
-    let entries = context.registry.all();
-    for entry in &entries {
-        let limited = rooms.get_mut(&Arc::as_ptr(&entry.binding.pool)).filter(|room| **room < usize::MAX);
-        if let Some(room) = limited
-            && seeks_place(entry.core().machine.status())
-        {
-            *room = room.saturating_sub(1);
-        }
-    }
-    for entry in &entries {
-        let pool = &entry.binding.pool;
-        let mut core = entry.core();
-        let Some(id) = core.lease.as_ref().map(|lease| lease.backend().id) else { continue };
-        match (left.get(&id), rooms.get_mut(&Arc::as_ptr(pool))) {
-            (Some(since), Some(room)) => {
-                let breaks = pool.snapshot().settings.break_before_make;
-                send_away(&mut core, now, (room, breaks), *since + deadline);
-            }
-            _ if before.contains_key(&id) => keep_back(&mut core),
-            _ => {}
-        }
-    }
-}
-
-/// It has left a backend, and is one of those who look for room.
-fn seeks_place(state: Status) -> bool {
-    matches!(state, Status::Waiting | Status::Dialing)
-}
-
-/// `breaks`: a session that moved and found no place would be lost, so it does not move when there is no
-/// room any more. Otherwise it has its place before it leaves.
-fn send_away(core: &mut Core, now: Time, (room, breaks): (&mut usize, bool), force_at: Time) {
-    match core.machine.moving() {
-        Some(_) if !breaks => {}
-        Some(_) if *room == 0 => keep_back(core),
-        Some(_) => *room -= 1,
-        None if *room == 0 => {}
-        None => {
-            if core.machine.relocate(now, Move { ticket: 0, force_at: Some(force_at) }) {
-                *room -= 1;
-                core.waker.wake_by_ref();
+impl Operations {
+    /// Begins the evacuations that are wanted, and ends those of pools that are not among these.
+    pub(super) fn evacuate(&self, now: Time, pools: &[&Arc<Pool>]) {
+        let down: Vec<_> = pools.iter().map(|pool| (*pool, pool.down())).collect();
+        let ids = down.iter().flat_map(|(_, backends)| backends).map(|backend| backend.id);
+        let idle = self.idle_among(now, pools, ids.collect());
+        for (pool, mut backends) in down {
+            backends.retain(|backend| idle.contains(&backend.id));
+            // One that is down has no room itself.
+            if !backends.is_empty() && pool.room_beside(now, None) > 0 {
+                backends.iter().for_each(|backend| self.begin_evacuation(now, pool, backend));
             }
         }
     }
+
+    fn begin_evacuation(&self, now: Time, pool: &Arc<Pool>, backend: &Arc<Backend>) {
+        let subject = Subject::evacuation(pool, backend, backend.view(now).why);
+        if let Err(refused) = self.begin(now, subject, OperationTerms::UNLIMITED) {
+            tracing::debug!(backend = backend.name, ?refused, "no evacuation at present");
+        }
+    }
+
+    /// Of these backends, which are down, those on which no operation works, but for those whose evacuation
+    /// somebody has cancelled.
+    fn idle_among(&self, now: Time, pools: &[&Arc<Pool>], down: HashSet<usize>) -> HashSet<usize> {
+        let mut book = self.book();
+        for own in book.operations.iter_mut().filter(|own| own.evacuates().is_some()) {
+            if !pools.iter().any(|pool| Arc::ptr_eq(pool, &own.subject.pool)) {
+                let why = "its pool is no longer in the configuration; its sessions stay";
+                finish(own, now, &self.registry, (OperationState::Cancelled, why.to_owned()));
+            }
+        }
+        book.kept.retain(|id| down.contains(id));
+        let mut idle: HashSet<usize> = down.difference(&book.kept).copied().collect();
+        for own in book.operations.iter().filter(|own| own.is_active()) {
+            if let Some(backend) = own.backend() {
+                idle.remove(&backend);
+            }
+        }
+        idle
+    }
 }
 
-/// What belongs to an operation is its own.
-fn keep_back(core: &mut Core) {
-    if core.machine.moving() == Some(0) {
-        core.machine.remain();
-        core.waker.wake_by_ref();
+/// Moves as many as there is room for, and says where the evacuation stands. How many have begun to move.
+pub(super) fn step(operation: &mut Operation, round: &Round<'_>) -> usize {
+    let Some(backend) = operation.subject.backend.clone() else { return 0 };
+    if end_if_empty(operation, &backend, round) {
+        return 0;
+    }
+    if !backend.is_down() {
+        let message = format!("{} is down no more; who has not left it stays", backend.name);
+        finish(operation, round.now, round.registry, (OperationState::Done, message));
+        return 0;
+    }
+    let room = operation.subject.pool.room_beside(round.now, Some(backend.id));
+    look_beside(operation, room, round.now);
+    let free = keep_to_room(operation, room, round);
+    let sent = launch(operation, round, free);
+    if round.surveyed() || operation.beside.is_none() {
+        let (state, message) = standing(operation.progress.remaining(), room, &backend);
+        operation.stands(state, message);
+    }
+    sent
+}
+
+/// Those on their way may have taken the last places.
+fn look_beside(operation: &mut Operation, room: usize, now: Time) {
+    let beside = room > 0 || operation.progress.remaining().moving > 0;
+    if beside && operation.beside.is_none() {
+        // All sessions are looked at before one is sent.
+        operation.surveyed = false;
+    }
+    operation.beside = beside.then(|| operation.beside.unwrap_or(now));
+}
+
+/// How many more may go. Who has a next backend before it leaves needs no other place; those that break before
+/// they make do, and are kept back when there is none any more. How many look for one too is known after a
+/// look at all sessions.
+fn keep_to_room(operation: &Operation, room: usize, round: &Round<'_>) -> usize {
+    let pool = &operation.subject.pool;
+    let breaks = pool.snapshot().settings.break_before_make;
+    match room {
+        usize::MAX => room,
+        0 if breaks => {
+            call_off(operation, round.registry, usize::MAX);
+            0
+        }
+        _ if !round.surveyed() => 0,
+        _ if breaks => {
+            let on_their_way = round.on_their_way(pool);
+            call_off(operation, round.registry, on_their_way.saturating_sub(room));
+            room.saturating_sub(on_their_way)
+        }
+        _ => room.saturating_sub(round.seeking(pool)),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use steadfast_protocol::session::{Opening, Session};
-
-    use super::*;
-    use crate::config::{Overrides, parse};
-    use crate::upstream::pool::Ask;
-
-    const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
-
-    fn pool(keys: &str) -> Pool {
-        let text = format!(
-            "[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"a\"\n{keys}\n\
-             [[pool.backend]]\nurl = \"ws://127.0.0.1:1\""
-        );
-        let settings = parse(&text, &Overrides::default()).expect("a sound configuration");
-        Pool::new(&settings.pools[0], &settings)
-    }
-
-    fn session(pool: &Pool, now: Time) -> Core {
-        let machine = Session::new(Arc::clone(&pool.snapshot().session), now, Opening::default());
-        let lease = pool.pick(now, &ASK).expect("a lease");
-        Core { machine, lease: Some(lease), waker: Waker::noop().clone() }
-    }
-
-    /// Three sessions, and a round with so much room; how many are on their way after it.
-    fn rounds(breaks: bool) -> impl FnMut(usize) -> usize {
-        let keys = if breaks { "break_before_make = true" } else { "" };
-        let (pool, now) = (pool(keys), clock::now());
-        let mut sessions = [(); 3].map(|()| session(&pool, now));
-        move |mut room| {
-            for core in &mut sessions {
-                send_away(core, now, (&mut room, breaks), now);
-            }
-            sessions.iter().filter(|core| core.machine.moving().is_some()).count()
-        }
-    }
-
-    #[test]
-    fn no_more_are_sent_than_there_is_room_for() {
-        let mut round = rounds(true);
-        assert_eq!((round(2), round(2)), (2, 2));
-        assert_eq!(round(usize::MAX), 3);
-        assert_eq!(round(1), 1, "room that somebody else has taken");
-        assert_eq!(round(0), 0);
-    }
-
-    #[test]
-    fn who_holds_its_next_place_is_not_called_back() {
-        let mut round = rounds(false);
-        assert_eq!((round(1), round(0), round(1), round(0)), (1, 1, 2, 2));
-    }
-
-    #[test]
-    fn moves_of_operations_are_left_alone() {
-        let (pool, now) = (pool("break_before_make = true"), clock::now());
-        let mut core = session(&pool, now);
-        assert!(core.machine.relocate(now, Move { ticket: 5, force_at: None }));
-        keep_back(&mut core);
-        send_away(&mut core, now, (&mut 0, true), now);
-        assert_eq!(core.machine.moving(), Some(5));
-    }
-}
+mod tests;

@@ -11,6 +11,8 @@ words! {
         Rebalance = "rebalance",
         /// A backend's sessions leave it as if it had failed.
         Failover = "failover",
+        /// A backend is down, and its sessions move to others.
+        Evacuation = "evacuation",
     }
 }
 
@@ -24,5 +26,7 @@ words! {
         Backend = "backend",
         /// The pool was out of balance.
         Automatic = "automatic",
+        /// The backend is down.
+        Down = "down",
     }
 }

@@ -17,7 +17,7 @@
 mod conflicts;
 pub(crate) mod context;
 mod drain;
-pub(crate) mod evacuation;
+mod evacuation;
 mod failover;
 mod kind;
 mod moves;
@@ -32,13 +32,15 @@ mod supervisor;
 mod survey;
 mod triggers;
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use steadfast_protocol::time::Time;
 
 use crate::clock;
 use crate::config::settings::DrainSettings;
+use crate::lock::rank::BookRank;
+use crate::lock::{OrderedMutex, OrderedMutexGuard};
 use crate::session::registry::Registry;
 use crate::session::tickets::Tickets;
 use crate::upstream::backend::{AdminState, Backend};
@@ -51,14 +53,14 @@ pub(crate) use supervisor::supervise;
 use conflicts::ConflictVerdict;
 use operation::Operation;
 
-/// Operations that have ended and are still shown.
+/// Operations that have ended and are still shown; as many evacuations beside them.
 const HISTORY: usize = 100;
 
 /// All operations of the broker. The book's lock comes before those of pools and entries, the tickets'
 /// after them.
 #[derive(Debug)]
 pub(crate) struct Operations {
-    book: Mutex<OperationBook>,
+    book: OrderedMutex<OperationBook, BookRank>,
     tickets: Arc<Tickets>,
     registry: Arc<Registry>,
 }
@@ -69,6 +71,8 @@ struct OperationBook {
     last: u64,
     /// The oldest first.
     operations: VecDeque<Operation>,
+    /// Backends that are down and are not evacuated, by their ids: somebody has cancelled that.
+    kept: HashSet<usize>,
 }
 
 /// Why an operation cannot begin or change, as a sentence.
@@ -88,7 +92,7 @@ pub(crate) enum OperationRefusal {
 impl Operations {
     /// None, of the sessions in `registry`, which know them by these tickets.
     pub(crate) fn new(registry: Arc<Registry>, tickets: Arc<Tickets>) -> Operations {
-        Operations { book: Mutex::default(), tickets, registry }
+        Operations { book: OrderedMutex::default(), tickets, registry }
     }
 
     // ---- what is asked of it ----
@@ -134,10 +138,16 @@ impl Operations {
             OperationKind::Drain => {
                 "somebody has cancelled it; the backend gets no sessions until it is undrained"
             }
+            OperationKind::Evacuation => {
+                "somebody has cancelled it; the sessions stay while the backend is down"
+            }
             OperationKind::Rebalance | OperationKind::Failover => "somebody has cancelled it",
         };
+        let evacuated = operation.evacuates();
         finish(operation, now, &self.registry, (OperationState::Cancelled, message.to_owned()));
-        Ok(operation.view(now))
+        let view = operation.view(now);
+        book.kept.extend(evacuated);
+        Ok(view)
     }
 
     /// An operation that was cancelled, stopped or ran out of time goes on, with its whole time and no
@@ -159,13 +169,15 @@ impl Operations {
         }
         let operation = book.named(id)?;
         operation.resume(now);
-        Ok(operation.view(now))
+        let (view, evacuated) = (operation.view(now), operation.evacuates());
+        book.kept.retain(|backend| evacuated != Some(*backend));
+        Ok(view)
     }
 
     /// Changes how an operation goes about it. `force` holds for the moves under way too.
     ///
     /// # Errors
-    /// There is none of this name, or it has ended.
+    /// There is none of this name, it has ended, or it is an evacuation, which has no pace.
     pub(crate) fn patch(
         &self,
         now: Time,
@@ -176,6 +188,9 @@ impl Operations {
         let operation = book.named(id)?;
         if !operation.is_active() {
             return Err(has_ended(operation));
+        }
+        if operation.is_evacuation() && wish.is_pace() {
+            return Err(has_no_pace(operation));
         }
         let forced = operation.terms.force;
         operation.terms = operation.terms.with(wish);
@@ -241,10 +256,11 @@ impl Operations {
         book.operations.iter().filter_map(|own| Some((own.drains()?, own.id()))).collect()
     }
 
-    /// An operation moves sessions of this pool.
+    /// An operation moves sessions of this pool that a rebalance would count on.
     fn works_on(&self, pool: &Arc<Pool>) -> bool {
         let book = self.book();
-        book.operations.iter().any(|own| own.is_active() && Arc::ptr_eq(&own.subject.pool, pool))
+        let works = |own: &Operation| own.is_active() && !own.is_evacuation();
+        book.operations.iter().any(|own| works(own) && Arc::ptr_eq(&own.subject.pool, pool))
     }
 
     // ---- parts ----
@@ -270,20 +286,30 @@ impl Operations {
         Ok(())
     }
 
-    fn book(&self) -> MutexGuard<'_, OperationBook> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn book(&self) -> OrderedMutexGuard<'_, OperationBook> {
+        self.book.lock()
     }
 }
 
 impl OperationBook {
-    /// The oldest that have ended are forgotten, but for those that sessions still move for: somebody must
-    /// notice when these end without a report.
+    /// The oldest that have ended are forgotten. Evacuations, which begin by themselves as often as a backend
+    /// goes down, are counted apart from what somebody has asked for, and each backend's last one is enough.
     fn add(&mut self, operation: Operation) {
+        let (evacuation, backend) = (operation.is_evacuation(), operation.backend());
+        if evacuation {
+            self.forget(0, |own| own.is_evacuation() && own.backend() == backend);
+        }
         self.operations.push_back(operation);
-        let ended = self.operations.iter().filter(|operation| !operation.is_active()).count();
-        let mut over = ended.saturating_sub(HISTORY);
+        self.forget(HISTORY, |own| own.is_evacuation() == evacuation);
+    }
+
+    /// Of those of `which` that have ended the last ones are left, so many, and those that sessions still move
+    /// for: somebody must notice when these end without a report.
+    fn forget(&mut self, most: usize, which: impl Fn(&Operation) -> bool) {
+        let has_ended = |own: &Operation| which(own) && !own.is_active();
+        let mut over = self.operations.iter().filter(|own| has_ended(own)).count().saturating_sub(most);
         self.operations.retain(|own| {
-            let goes = over > 0 && !own.is_active() && own.progress.remaining().moving == 0;
+            let goes = over > 0 && has_ended(own) && own.progress.remaining().moving == 0;
             over -= usize::from(goes);
             !goes
         });
@@ -312,9 +338,16 @@ fn in_the_way(other: &Operation) -> OperationRefusal {
         OperationKind::Drain => "drains",
         OperationKind::Rebalance => "rebalances",
         OperationKind::Failover => "fails over",
+        OperationKind::Evacuation => "evacuates",
     };
     let message = format!("{operation} {does} {name} already; wait for it, or cancel it");
     OperationRefusal::Conflict { operation, message }
+}
+
+fn has_no_pace(operation: &Operation) -> OperationRefusal {
+    let id = operation.id();
+    let message = format!("{id} has no pace to change; cancel it, or drain {}", operation.subject.name());
+    OperationRefusal::Conflict { operation: id, message }
 }
 
 fn has_ended(operation: &Operation) -> OperationRefusal {

@@ -5,9 +5,8 @@ use std::time::Duration;
 use steadfast_protocol::session::Move;
 use steadfast_protocol::time::Time;
 
-use super::kind::OperationKind;
 use super::operation::Operation;
-use super::round::World;
+use super::round::Round;
 use crate::config::settings::DrainSettings;
 use crate::session::registry::{Entry, Registry};
 use crate::session::tickets::{Purpose, Tickets};
@@ -15,7 +14,7 @@ use crate::session::tickets::{Purpose, Tickets};
 /// How soon a session is tried again that could not be asked: it has not settled after a failure.
 const SOON: Duration = Duration::from_millis(500);
 
-/// Sessions that one round tries. More of them than have room are put off or gone.
+/// Sessions that one round tries of an operation with a rate. More of them than have room are put off or gone.
 const TRIES: usize = 256;
 
 /// What became of an order.
@@ -31,15 +30,15 @@ enum Sent {
 }
 
 /// Sends as many sessions away as their turn has come for, at most `room`. How many it was.
-pub(super) fn launch(operation: &mut Operation, world: &World<'_>, room: usize) -> usize {
-    let World { now, registry, tickets, drain, moves_max, .. } = *world;
-    let terms = operation.terms;
-    let free = terms.concurrency.saturating_sub(operation.progress.remaining().moving);
-    let free = free.min(moves_max.saturating_sub(tickets.under_way())).min(room);
-    let granted = operation.pace.granted(now, terms.rate).min(free);
+pub(super) fn launch(operation: &mut Operation, round: &Round<'_>, room: usize) -> usize {
+    let Round { now, registry, tickets, drain, moves_max, .. } = *round;
+    let counted = !operation.is_evacuation();
+    let free = if counted { moves_max.saturating_sub(tickets.under_way()) } else { usize::MAX };
+    let granted = operation.granted(now).min(free).min(room);
     let force_at = force_at(operation, now, drain);
     let mut sent = 0;
-    for _ in 0..TRIES {
+    // Each one that is tried leaves the queue, or has its turn later.
+    for _ in 0..operation.terms.rate.map_or(usize::MAX, |_| TRIES) {
         let Some(id) = operation.progress.next(now).filter(|_| sent < granted) else { break };
         let entry = registry.get(id);
         match entry.map_or(Sent::Gone, |entry| send(operation, tickets, &entry, (now, force_at))) {
@@ -75,7 +74,8 @@ fn send(
     if core.machine.moving().is_some() {
         return Sent::Later;
     }
-    let ticket = tickets.issue(Purpose { operation: operation.number, session: entry.id, target });
+    let (number, counted) = (operation.number, !operation.is_evacuation());
+    let ticket = tickets.issue(Purpose { operation: number, session: entry.id, target, counted });
     if !core.machine.relocate(now, Move { ticket, force_at }) {
         tickets.void(ticket);
         return Sent::Later;
@@ -90,13 +90,13 @@ fn force_at(operation: &Operation, now: Time, drain: &DrainSettings) -> Option<T
         return Some(now + drain.patience + drain.hold);
     }
     let down = operation.subject.backend.as_ref()?.down_since()?;
-    Some(down.max(operation.since()) + drain.deadline)
+    Some(operation.beside.unwrap_or(down.max(operation.since())) + drain.deadline)
 }
 
 /// The moves under way are told whether they are forced, and when.
 pub(super) fn set_force(operation: &Operation, now: Time, registry: &Registry, drain: &DrainSettings) {
     let force_at = force_at(operation, now, drain);
-    for (id, ticket) in planned(operation) {
+    for (id, ticket) in operation.progress.tickets() {
         let Some(entry) = registry.get(id) else { continue };
         let mut core = entry.core();
         if core.machine.moving() == Some(ticket) {
@@ -109,7 +109,7 @@ pub(super) fn set_force(operation: &Operation, now: Time, registry: &Registry, d
 /// So many of the moves under way are no longer wanted. Those that have left their backend go on.
 pub(super) fn call_off(operation: &Operation, registry: &Registry, most: usize) {
     let mut left = most;
-    for (id, ticket) in planned(operation) {
+    for (id, ticket) in operation.progress.tickets() {
         let Some(entry) = registry.get(id).filter(|_| left > 0) else { continue };
         let mut core = entry.core();
         if core.machine.moving() == Some(ticket) {
@@ -118,10 +118,4 @@ pub(super) fn call_off(operation: &Operation, registry: &Registry, most: usize) 
             core.waker.wake_by_ref();
         }
     }
-}
-
-/// Sessions that were told to fail over have no ticket, and nothing to change any more.
-fn planned(operation: &Operation) -> impl Iterator<Item = (u128, u64)> {
-    let planned = operation.subject.kind != OperationKind::Failover;
-    operation.progress.tickets().filter(move |_| planned)
 }

@@ -9,7 +9,7 @@ use steadfast_protocol::time::Time;
 use super::conflicts::Claim;
 use super::kind::{OperationCause, OperationKind};
 use super::pace::TokenBucket;
-use super::progress::{SessionProgress, Tally};
+use super::progress::{Retry, SessionProgress, Tally};
 use crate::config::settings::DrainSettings;
 use crate::metric;
 use crate::upstream::backend::Backend;
@@ -35,12 +35,12 @@ words! {
 /// How it goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OperationTerms {
-    /// Sessions per second.
-    pub(crate) rate: u32,
-    /// Sessions at once.
-    pub(crate) concurrency: usize,
-    /// It stops after so many failures and one more.
-    pub(crate) errors_max: usize,
+    /// Sessions per second; `None`: as they come.
+    pub(crate) rate: Option<u32>,
+    /// Sessions at once; `None`: any number.
+    pub(crate) concurrency: Option<usize>,
+    /// It stops after so many failures and one more; `None`: it does not.
+    pub(crate) errors_max: Option<usize>,
     /// `None`: it takes as long as it takes.
     pub(crate) time_limit: Option<Duration>,
     /// Sessions leave without a quiet moment too.
@@ -86,8 +86,10 @@ pub(super) struct Operation {
     since: (Time, usize),
     pub(super) pace: TokenBucket,
     pub(super) progress: SessionProgress,
-    /// It has looked for its sessions once.
+    /// It has looked for its sessions once, and waits for the next look.
     pub(super) surveyed: bool,
+    /// Of an evacuation: since when its sessions have somewhere to go; `None`: they do not.
+    pub(super) beside: Option<Time>,
 }
 
 /// An operation as the API shows it.
@@ -121,6 +123,10 @@ impl Operation {
         terms: OperationTerms,
         (now, started): (Time, SystemTime),
     ) -> Operation {
+        let (retry, beside) = match subject.kind {
+            OperationKind::Evacuation => (Retry::Soon, Some(now)),
+            OperationKind::Drain | OperationKind::Rebalance | OperationKind::Failover => (Retry::Later, None),
+        };
         let operation = Operation {
             number,
             subject,
@@ -132,8 +138,9 @@ impl Operation {
             ended: None,
             since: (now, 0),
             pace: TokenBucket::new(now),
-            progress: SessionProgress::default(),
+            progress: SessionProgress::new(retry),
             surveyed: false,
+            beside,
         };
         operation.tell("operation begins");
         operation
@@ -153,15 +160,36 @@ impl Operation {
         self.state.is_active()
     }
 
-    /// The id of the backend that it empties.
+    /// The id of the backend that it drains.
     pub(super) fn drains(&self) -> Option<usize> {
-        let drains = self.is_active() && self.subject.kind == OperationKind::Drain;
-        self.subject.backend.as_ref().filter(|_| drains).map(|backend| backend.id)
+        self.backend().filter(|_| self.is_active() && self.subject.kind == OperationKind::Drain)
+    }
+
+    /// The id of the backend that it evacuates.
+    pub(super) fn evacuates(&self) -> Option<usize> {
+        self.backend().filter(|_| self.is_active() && self.is_evacuation())
+    }
+
+    pub(super) fn is_evacuation(&self) -> bool {
+        self.subject.kind == OperationKind::Evacuation
+    }
+
+    /// The id of its backend.
+    pub(super) fn backend(&self) -> Option<usize> {
+        self.subject.backend.as_ref().map(|backend| backend.id)
     }
 
     /// When it began, or was resumed.
     pub(super) fn since(&self) -> Time {
         self.since.0
+    }
+
+    /// How many sessions its terms let go now.
+    pub(super) fn granted(&mut self, now: Time) -> usize {
+        let OperationTerms { rate, concurrency, .. } = self.terms;
+        let moving = self.progress.remaining().moving;
+        let free = concurrency.map_or(usize::MAX, |most| most.saturating_sub(moving));
+        rate.map_or(usize::MAX, |rate| self.pace.granted(now, rate)).min(free)
     }
 
     pub(super) fn view(&self, now: Time) -> OperationSnapshot {
@@ -217,7 +245,7 @@ impl Operation {
 
     /// It runs again, with its whole time and no failure counted.
     pub(super) fn resume(&mut self, now: Time) {
-        (self.state, self.ended, self.surveyed) = (OperationState::Running, None, false);
+        (self.state, self.ended, self.surveyed, self.beside) = (OperationState::Running, None, false, None);
         self.message.clear();
         (self.since, self.pace) = ((now, self.progress.failed), TokenBucket::new(now));
         self.progress.reopen();
@@ -229,8 +257,8 @@ impl Operation {
         let (since, before) = self.since;
         let failed = self.progress.failed - before;
         let OperationTerms { errors_max, time_limit, .. } = self.terms;
-        if failed > errors_max {
-            let message = format!("{failed} moves failed, more than the {errors_max} that are allowed");
+        if let Some(most) = errors_max.filter(|most| failed > *most) {
+            let message = format!("{failed} moves failed, more than the {most} that are allowed");
             return Some((OperationState::Stopped, message));
         }
         let limit = time_limit.filter(|limit| now.since(since) >= *limit)?;
@@ -282,6 +310,12 @@ impl Subject {
         Subject { kind: OperationKind::Failover, ..Subject::drain(pool, backend, cause, why) }
     }
 
+    /// A backend is down, and its sessions are to leave it for as long as it is.
+    pub(super) fn evacuation(pool: &Arc<Pool>, backend: &Arc<Backend>, why: String) -> Subject {
+        let drain = Subject::drain(pool, backend, OperationCause::Down, why);
+        Subject { kind: OperationKind::Evacuation, ..drain }
+    }
+
     /// A pool's sessions are to be spread anew, until no backend is off its share by more than
     /// `tolerance` percent.
     pub(crate) fn rebalance(pool: &Arc<Pool>, tolerance: u32, cause: OperationCause, why: String) -> Subject {
@@ -304,23 +338,34 @@ impl OperationTerms {
     /// What is configured, with what somebody wants otherwise.
     pub(crate) fn new(configured: &DrainSettings, wish: Wish) -> OperationTerms {
         let terms = OperationTerms {
-            rate: configured.rate,
-            concurrency: configured.concurrency,
-            errors_max: configured.errors,
+            rate: Some(configured.rate),
+            concurrency: Some(configured.concurrency),
+            errors_max: Some(configured.errors),
             time_limit: Some(configured.time_limit),
             force: false,
         };
         terms.with(wish)
     }
 
+    /// Those of an evacuation: as soon and as many as can, however long it takes and whatever fails.
+    pub(super) const UNLIMITED: OperationTerms =
+        OperationTerms { rate: None, concurrency: None, errors_max: None, time_limit: None, force: false };
+
     pub(super) fn with(self, wish: Wish) -> OperationTerms {
         OperationTerms {
-            rate: wish.rate.unwrap_or(self.rate),
-            concurrency: wish.concurrency.unwrap_or(self.concurrency),
-            errors_max: wish.errors_max.unwrap_or(self.errors_max),
+            rate: wish.rate.or(self.rate),
+            concurrency: wish.concurrency.or(self.concurrency),
+            errors_max: wish.errors_max.or(self.errors_max),
             time_limit: wish.time_limit.or(self.time_limit),
             force: wish.force.unwrap_or(self.force),
         }
+    }
+}
+
+impl Wish {
+    /// It is about how fast an operation goes and what it bears.
+    pub(super) fn is_pace(self) -> bool {
+        self.rate.is_some() || self.concurrency.is_some() || self.errors_max.is_some()
     }
 }
 

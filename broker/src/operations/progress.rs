@@ -14,6 +14,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(15);
 /// counts, or remains.
 #[derive(Debug, Default)]
 pub(super) struct SessionProgress {
+    retry: Retry,
     members: HashMap<u128, Member>,
     /// Those that wait for their turn, by when it comes.
     queue: BTreeSet<(Time, u128)>,
@@ -26,6 +27,19 @@ pub(super) struct SessionProgress {
     pub(super) gone: usize,
     /// Sessions that remained when the operation had ended, and why.
     left: Tally,
+}
+
+/// How soon it is where nobody is to wait longer each time.
+const SOON: Duration = Duration::from_millis(500);
+
+/// When sessions that stayed are tried again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// After a while, which grows.
+    #[default]
+    Later,
+    /// After a moment.
+    Soon,
 }
 
 /// A session that is part of it.
@@ -45,6 +59,8 @@ enum SessionStage {
     Queued(Time),
     /// It moves, with this ticket.
     Moving(u64),
+    /// It was told to leave at once, and reports nothing.
+    Told,
     /// It is left where it is; it would have its turn at this time.
     Resting(Time),
 }
@@ -77,6 +93,11 @@ pub(crate) struct Tally {
 }
 
 impl SessionProgress {
+    /// Without a session.
+    pub(super) fn new(retry: Retry) -> SessionProgress {
+        SessionProgress { retry, ..SessionProgress::default() }
+    }
+
     // ---- which sessions there are ----
 
     /// A session that is to move, to `target` if that is given. One that is there already keeps its
@@ -89,7 +110,7 @@ impl SessionProgress {
                 SessionStage::Resting(at) if own.stayed != Some(Stayed::Pinned) => {
                     Member { stage: SessionStage::Queued(at), target, ..*own }
                 }
-                SessionStage::Moving(_) => *own,
+                SessionStage::Moving(_) | SessionStage::Told => *own,
                 SessionStage::Queued(_) | SessionStage::Resting(_) => Member { target, ..*own },
             },
         };
@@ -119,16 +140,20 @@ impl SessionProgress {
 
     /// Those that remain and do not move now.
     pub(super) fn idle_ids(&self) -> impl Iterator<Item = u128> {
-        let moves = |member: &Member| matches!(member.stage, SessionStage::Moving(_));
-        self.members.iter().filter(move |(_, member)| !moves(member)).map(|(id, _)| *id)
+        self.members.iter().filter(|(_, own)| !own.stage.is_under_way()).map(|(id, _)| *id)
     }
 
     /// The tickets of those that move, with their sessions.
     pub(super) fn tickets(&self) -> impl Iterator<Item = (u128, u64)> {
         self.members.iter().filter_map(|(id, member)| match member.stage {
             SessionStage::Moving(ticket) => Some((*id, ticket)),
-            SessionStage::Queued(_) | SessionStage::Resting(_) => None,
+            SessionStage::Told | SessionStage::Queued(_) | SessionStage::Resting(_) => None,
         })
+    }
+
+    /// Those that were told to leave at once.
+    pub(super) fn told_ids(&self) -> impl Iterator<Item = u128> {
+        self.members.iter().filter(|(_, own)| own.stage == SessionStage::Told).map(|(id, _)| *id)
     }
 
     pub(super) fn is_member(&self, id: u128) -> bool {
@@ -159,6 +184,13 @@ impl SessionProgress {
         }
     }
 
+    /// It was told to leave at once.
+    pub(super) fn told(&mut self, id: u128) {
+        if let Some(own) = self.members.get(&id).copied() {
+            self.put(id, Some(Member { stage: SessionStage::Told, ..own }));
+        }
+    }
+
     /// Its turn comes later, for no reason of its own.
     pub(super) fn put_off(&mut self, id: u128, until: Time) {
         if let Some(own) = self.members.get(&id).copied() {
@@ -186,13 +218,14 @@ impl SessionProgress {
             }
             // It is gone when its backend holds it no more.
             MoveOutcome::Ended | MoveOutcome::Stayed(Stay::Asked) => {
-                return self.put_off(id, now + BACKOFF_MIN);
+                return self.put_off(id, now + self.retry.after(0));
             }
             MoveOutcome::Stayed(Stay::Busy) => Stayed::Busy,
             MoveOutcome::Stayed(Stay::NoTarget) => Stayed::NoTarget,
             MoveOutcome::Stayed(Stay::TargetLost) => Stayed::TargetLost,
         };
-        let (stage, tries) = (SessionStage::Queued(now + backoff(own.tries)), own.tries.saturating_add(1));
+        let (stage, tries) =
+            (SessionStage::Queued(now + self.retry.after(own.tries)), own.tries.saturating_add(1));
         self.put(id, Some(Member { stage, stayed: Some(stayed), tries, ..own }));
     }
 
@@ -212,8 +245,8 @@ impl SessionProgress {
 
     /// The operation has ended: who does not move now is forgotten but for the count.
     pub(super) fn close(&mut self) {
-        let moving: HashMap<_, _> =
-            self.tickets().filter_map(|(id, _)| Some((id, *self.members.get(&id)?))).collect();
+        let mut moving = std::mem::take(&mut self.members);
+        moving.retain(|_, own| own.stage.is_under_way());
         let Tally { remaining, moving: under_way, untried, .. } = self.tally;
         let moving_untried = moving.values().filter(|own| own.stayed.is_none()).count();
         self.left = Tally {
@@ -223,7 +256,7 @@ impl SessionProgress {
             ..self.tally
         };
         self.queue.clear();
-        (self.members, self.tally) = (HashMap::new(), Tally::default());
+        self.tally = Tally::default();
         for (id, own) in moving {
             self.put(id, Some(own));
         }
@@ -289,7 +322,7 @@ impl Tally {
         if member.stayed.is_none() {
             change(&mut self.untried);
         }
-        if matches!(member.stage, SessionStage::Moving(_)) {
+        if member.stage.is_under_way() {
             return change(&mut self.moving);
         }
         match member.stayed {
@@ -302,9 +335,21 @@ impl Tally {
     }
 }
 
-/// After so many times that it stayed before.
-fn backoff(tries: u32) -> Duration {
-    BACKOFF_MIN.saturating_mul(1 << tries.min(16)).min(BACKOFF_MAX)
+impl SessionStage {
+    /// It leaves, or has left.
+    fn is_under_way(self) -> bool {
+        matches!(self, SessionStage::Moving(_) | SessionStage::Told)
+    }
+}
+
+impl Retry {
+    /// When one is tried again that has stayed so many times before.
+    fn after(self, tries: u32) -> Duration {
+        match self {
+            Retry::Later => BACKOFF_MIN.saturating_mul(1 << tries.min(16)).min(BACKOFF_MAX),
+            Retry::Soon => SOON,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::drain::staying;
 use super::moves::launch;
 use super::operation::{Operation, OperationState};
 use super::progress::Tally;
-use super::round::World;
+use super::round::Round;
 use super::shares::{Bearer, Keyed, bearers, by_key, shifts};
 use super::survey::{Sighting, Survey};
 use crate::config::settings::Balance;
@@ -15,7 +15,7 @@ use crate::upstream::balance::Candidate;
 use crate::upstream::pool::Pool;
 
 /// Lets those go that have ended; when all that were planned have been tried, plans anew.
-pub(super) fn survey(operation: &mut Operation, world: &World<'_>, survey: &Survey) {
+pub(super) fn survey(operation: &mut Operation, round: &Round<'_>, survey: &Survey) {
     let left: Vec<u128> = operation.progress.idle_ids().filter(|id| survey.get(*id).is_none()).collect();
     left.into_iter().for_each(|id| operation.progress.gone(id));
     let Tally { moving, untried, .. } = operation.progress.remaining();
@@ -23,23 +23,23 @@ pub(super) fn survey(operation: &mut Operation, world: &World<'_>, survey: &Surv
         return;
     }
     operation.progress.rest();
-    for (id, target) in planned(operation, world, survey) {
-        operation.progress.join(world.now, id, Some(target));
+    for (id, target) in planned(operation, round, survey) {
+        operation.progress.join(round.now, id, Some(target));
     }
 }
 
 /// Moves as many as may go now, and says where the rebalance stands. How many have begun to move.
-pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
+pub(super) fn step(operation: &mut Operation, round: &Round<'_>) -> usize {
     // Sessions have come and gone meanwhile: it is done when a new look finds nothing to move.
-    if world.surveyed() && operation.progress.is_idle() {
+    if round.surveyed() && operation.progress.is_idle() {
         let left = staying(operation.progress.remaining());
         let balanced = || "the pool is balanced, as far as its sessions can move".to_owned();
         let message = if left.is_empty() { balanced() } else { left };
-        operation.end(world.now, OperationState::Done, message);
+        operation.end(round.now, OperationState::Done, message);
         return 0;
     }
-    let sent = launch(operation, world, usize::MAX);
-    if world.surveyed() {
+    let sent = launch(operation, round, usize::MAX);
+    if round.surveyed() {
         let remaining = operation.progress.remaining();
         let state = if remaining.untried > 0 { OperationState::Running } else { OperationState::Waiting };
         operation.stands(state, staying(remaining));
@@ -49,8 +49,8 @@ pub(super) fn step(operation: &mut Operation, world: &World<'_>) -> usize {
 
 /// Whether any backend of the pool is off its share by more than `percent`, or so many of its sessions
 /// are not where their keys belong, and some of them can move.
-pub(super) fn is_off(pool: &Arc<Pool>, world: &World<'_>, survey: &Survey, percent: u32) -> bool {
-    let candidates = counted(pool, world, survey);
+pub(super) fn is_off(pool: &Arc<Pool>, round: &Round<'_>, survey: &Survey, percent: u32) -> bool {
+    let candidates = counted(pool, round, survey);
     match is_keyed(pool) {
         false => !chosen(&bearers(&candidates), percent, survey, |_| false).is_empty(),
         true => {
@@ -62,9 +62,9 @@ pub(super) fn is_off(pool: &Arc<Pool>, world: &World<'_>, survey: &Survey, perce
 }
 
 /// Which sessions are to move, and where. Those that have not been tried before go first.
-fn planned(operation: &Operation, world: &World<'_>, survey: &Survey) -> Vec<(u128, usize)> {
+fn planned(operation: &Operation, round: &Round<'_>, survey: &Survey) -> Vec<(u128, usize)> {
     let pool = &operation.subject.pool;
-    let candidates = counted(pool, world, survey);
+    let candidates = counted(pool, round, survey);
     if is_keyed(pool) {
         return displaced(pool, &candidates, survey);
     }
@@ -109,11 +109,11 @@ fn is_keyed(pool: &Pool) -> bool {
 }
 
 /// The pool's bearers, with the sessions that are on them: a lease that is held for one to come is none.
-fn counted(pool: &Arc<Pool>, world: &World<'_>, survey: &Survey) -> Vec<Candidate> {
+fn counted(pool: &Arc<Pool>, round: &Round<'_>, survey: &Survey) -> Vec<Candidate> {
     let counts = survey.counts();
     let count = |candidate: Candidate| {
         let sessions = counts.get(&candidate.id).copied().unwrap_or(0);
         Candidate { sessions, ..candidate }
     };
-    pool.bearers(world.now).into_iter().map(count).collect()
+    pool.bearers(round.now).into_iter().map(count).collect()
 }

@@ -9,7 +9,7 @@ use super::Operations;
 use super::kind::OperationCause;
 use super::operation::{OperationTerms, Subject, Wish};
 use super::rebalance::is_off;
-use super::round::World;
+use super::round::Round;
 use super::survey::Survey;
 use crate::config::settings::RebalanceSettings;
 use crate::upstream::pool::Pool;
@@ -49,20 +49,20 @@ impl Watch {
 
 impl Rebalancer {
     /// Looks at those of these pools for which it is time.
-    pub(super) fn look(&mut self, operations: &Operations, pools: &[&Arc<Pool>], world: &World<'_>) {
+    pub(super) fn look(&mut self, operations: &Operations, pools: &[&Arc<Pool>], round: &Round<'_>) {
         let configured: Vec<(&Arc<Pool>, RebalanceSettings)> =
             pools.iter().filter_map(|pool| Some((*pool, pool.snapshot().settings.rebalance?))).collect();
         self.0.retain(|name, _| configured.iter().any(|(pool, _)| pool.name == *name));
         for (pool, rules) in configured {
-            let first = || Watch { looked: world.now, off: 0 };
+            let first = || Watch { looked: round.now, off: 0 };
             let watch = self.0.entry(Arc::clone(&pool.name)).or_insert_with(first);
-            if !watch.is_due(world.now, &rules) {
+            if !watch.is_due(round.now, &rules) {
                 continue;
             }
-            let off = is_calm(operations, pool, world.now)
-                && is_off(pool, world, &Survey::of(world.registry), rules.start);
-            if watch.looked(world.now, off) {
-                begin(operations, pool, &rules, world);
+            let off = is_calm(operations, pool, round.now)
+                && is_off(pool, round, &Survey::of(round.registry), rules.start);
+            if watch.looked(round.now, off) {
+                begin(operations, pool, &rules, round);
             }
         }
     }
@@ -74,11 +74,11 @@ fn is_calm(operations: &Operations, pool: &Arc<Pool>, now: Time) -> bool {
     !recovers && !operations.works_on(pool)
 }
 
-fn begin(operations: &Operations, pool: &Arc<Pool>, rules: &RebalanceSettings, world: &World<'_>) {
+fn begin(operations: &Operations, pool: &Arc<Pool>, rules: &RebalanceSettings, round: &Round<'_>) {
     let why = format!("the pool is out of balance by more than {} percent", rules.start);
     let subject = Subject::rebalance(pool, rules.tolerance, OperationCause::Automatic, why);
     if let Err(refused) =
-        operations.begin(world.now, subject, OperationTerms::new(world.drain, Wish::default()))
+        operations.begin(round.now, subject, OperationTerms::new(round.drain, Wish::default()))
     {
         tracing::debug!(pool = &*pool.name, ?refused, "no rebalance at present");
     }

@@ -13,7 +13,7 @@ use crate::session::tickets::Tickets;
 use crate::upstream::pool::Pool;
 
 /// What a step of an operation may know and use.
-pub(super) struct World<'a> {
+pub(super) struct Round<'a> {
     pub(super) now: Time,
     pub(super) registry: &'a Registry,
     pub(super) tickets: &'a Tickets,
@@ -22,23 +22,30 @@ pub(super) struct World<'a> {
     pub(super) moves_max: usize,
     /// The look at all sessions of this round, if there was one.
     pub(super) survey: Option<&'a Survey>,
-    /// By pool, sessions that will need a place there.
-    pub(super) coming: RefCell<HashMap<usize, usize>>,
+    /// By pool, sessions that looked for a place at the last look at all sessions.
+    pub(super) seeking: &'a HashMap<usize, usize>,
+    /// By pool, sessions that move.
+    pub(super) moving: RefCell<HashMap<usize, usize>>,
 }
 
-impl World<'_> {
+impl Round<'_> {
     /// All sessions were looked at in this round.
     pub(super) fn surveyed(&self) -> bool {
         self.survey.is_some()
     }
 
-    /// Sessions of this pool that will need a place.
-    pub(super) fn on_their_way(&self, pool: &Arc<Pool>) -> usize {
-        self.coming.borrow().get(&number_of(pool)).copied().unwrap_or(0)
+    /// Sessions of this pool that look for a place.
+    pub(super) fn seeking(&self, pool: &Arc<Pool>) -> usize {
+        self.seeking.get(&number_of(pool)).copied().unwrap_or(0)
     }
 
-    /// So many more will.
+    /// Sessions of this pool that look for a place, or will.
+    pub(super) fn on_their_way(&self, pool: &Arc<Pool>) -> usize {
+        self.seeking(pool) + self.moving.borrow().get(&number_of(pool)).copied().unwrap_or(0)
+    }
+
+    /// So many more move.
     pub(super) fn add(&self, pool: &Arc<Pool>, sessions: usize) {
-        *self.coming.borrow_mut().entry(number_of(pool)).or_default() += sessions;
+        *self.moving.borrow_mut().entry(number_of(pool)).or_default() += sessions;
     }
 }

@@ -11,10 +11,10 @@ use super::context::OperationContext;
 use super::kind::OperationKind;
 use super::operation::Operation;
 use super::rebalancer::Rebalancer;
-use super::round::World;
+use super::round::Round;
 use super::survey::Survey;
 use super::triggers::Triggers;
-use super::{OperationBook, Operations, drain, failover, finish, rebalance};
+use super::{OperationBook, Operations, drain, evacuation, failover, finish, rebalance};
 use crate::clock;
 
 /// From one round to the next.
@@ -49,20 +49,22 @@ impl Supervisor {
         let (operations, drain) = (&*context.operations, &snapshot.settings.drain);
         let pools: Vec<_> = snapshot.pools.values().collect();
         self.triggers.look(operations, &pools, drain, now);
+        operations.evacuate(now, &pools);
         let survey = self.survey(operations, now);
         // Whoever has left before it was looked at has reported by now.
         operations.take_reports(now);
-        let world = World {
+        let round = Round {
             now,
             registry: &context.registry,
             tickets: &operations.tickets,
             drain,
             moves_max: snapshot.settings.herd.moves,
             survey: survey.as_ref(),
-            coming: RefCell::new(self.seeking.clone()),
+            seeking: &self.seeking,
+            moving: RefCell::default(),
         };
-        operations.advance(&world);
-        self.rebalancer.look(operations, &pools, &world);
+        operations.advance(&round);
+        self.rebalancer.look(operations, &pools, &round);
     }
 
     /// A look at all sessions, when one is due: it costs something where there are many.
@@ -73,7 +75,7 @@ impl Supervisor {
             return None;
         }
         let survey = Survey::of(&operations.registry);
-        (self.surveyed, self.seeking) = (Some(now), survey.on_their_way());
+        (self.surveyed, self.seeking) = (Some(now), survey.seeking());
         Some(survey)
     }
 }
@@ -100,6 +102,8 @@ impl Operations {
 
     fn wants_survey(&self) -> RoundDemand {
         let wants = |operation: &Operation| match operation.is_active() {
+            // One whose sessions have nowhere to go looks at them when they have.
+            true if operation.is_evacuation() && operation.beside.is_none() => RoundDemand::Never,
             true if !operation.surveyed => RoundDemand::Now,
             true => RoundDemand::InTime,
             false if operation.progress.remaining().moving > 0 => RoundDemand::InTime,
@@ -109,52 +113,53 @@ impl Operations {
     }
 
     /// Takes each operation a step further.
-    fn advance(&self, world: &World<'_>) {
+    fn advance(&self, round: &Round<'_>) {
         let mut book = self.book();
         let OperationBook { operations, .. } = &mut *book;
         for operation in operations.iter() {
-            world.add(&operation.subject.pool, operation.progress.remaining().moving);
+            round.add(&operation.subject.pool, operation.progress.remaining().moving);
         }
         for operation in operations.iter_mut() {
-            if let Some(survey) = world.survey {
-                forget_lost(operation, world, survey);
+            if let Some(survey) = round.survey {
+                forget_lost(operation, round, survey);
             }
             if operation.is_active() {
-                self.step(operation, world);
+                self.step(operation, round);
             } else if operation.subject.kind == OperationKind::Failover {
-                failover::follow(operation, world);
+                failover::follow(operation, round);
             }
         }
     }
 
-    fn step(&self, operation: &mut Operation, world: &World<'_>) {
-        if let Some(survey) = world.survey {
+    fn step(&self, operation: &mut Operation, round: &Round<'_>) {
+        if let Some(survey) = round.survey {
             match operation.subject.kind {
-                OperationKind::Drain => drain::survey(operation, world, survey),
-                OperationKind::Rebalance => rebalance::survey(operation, world, survey),
-                OperationKind::Failover => failover::survey(operation, world, survey),
+                OperationKind::Drain | OperationKind::Evacuation => drain::survey(operation, round, survey),
+                OperationKind::Rebalance => rebalance::survey(operation, round, survey),
+                OperationKind::Failover => failover::survey(operation, round, survey),
             }
             operation.surveyed = true;
         }
         let emptied = operation.subject.backend.as_ref().is_some_and(|backend| backend.sessions() == 0);
-        if !emptied && let Some((state, message)) = operation.limit(world.now) {
-            return finish(operation, world.now, world.registry, (state, message));
+        if !emptied && let Some((state, message)) = operation.limit(round.now) {
+            return finish(operation, round.now, round.registry, (state, message));
         }
         let begun = match operation.subject.kind {
-            OperationKind::Drain => drain::step(operation, world),
-            OperationKind::Rebalance => rebalance::step(operation, world),
-            OperationKind::Failover => failover::step(operation, world),
+            OperationKind::Drain => drain::step(operation, round),
+            OperationKind::Rebalance => rebalance::step(operation, round),
+            OperationKind::Failover => failover::step(operation, round),
+            OperationKind::Evacuation => evacuation::step(operation, round),
         };
-        world.add(&operation.subject.pool, begun);
+        round.add(&operation.subject.pool, begun);
     }
 }
 
 /// A session that has ended without a report will make none any more.
-fn forget_lost(operation: &mut Operation, world: &World<'_>, survey: &Survey) {
+fn forget_lost(operation: &mut Operation, round: &Round<'_>, survey: &Survey) {
     let lost: Vec<(u128, u64)> =
         operation.progress.tickets().filter(|(id, _)| survey.get(*id).is_none()).collect();
     for (id, ticket) in lost {
-        if world.tickets.void(ticket) {
+        if round.tickets.void(ticket) {
             operation.progress.gone(id);
         }
     }

@@ -26,8 +26,8 @@ pub(super) struct Sighting {
     pub(super) pinned: bool,
     /// It has said or heard Close, and will leave its backend by itself.
     pub(super) ends: bool,
-    /// It looks for a place, or moves without an operation.
-    on_its_way: bool,
+    /// It looks for a place.
+    seeks: bool,
 }
 
 /// A pool by its place in memory: of two that have had one name, the older may still have sessions.
@@ -64,10 +64,10 @@ impl Survey {
         self.0.values().filter(move |own| own.pool == pool)
     }
 
-    /// How many of each pool look for a place, or move without an operation.
-    pub(super) fn on_their_way(&self) -> HashMap<usize, usize> {
+    /// How many of each pool look for a place.
+    pub(super) fn seeking(&self) -> HashMap<usize, usize> {
         let mut pools = HashMap::new();
-        for own in self.0.values().filter(|own| own.on_its_way) {
+        for own in self.0.values().filter(|own| own.seeks) {
             *pools.entry(own.pool).or_default() += 1;
         }
         pools
@@ -84,7 +84,7 @@ impl Sighting {
             key: entry.key(),
             pinned: core.machine.pinned(),
             ends: core.machine.status() == Status::Closing,
-            on_its_way: seeks_place(core.machine.status()) || core.machine.moving() == Some(0),
+            seeks: seeks_place(core.machine.status()),
         }
     }
 }

@@ -21,10 +21,11 @@ use crate::snapshot::{Current, Snapshot};
 use crate::upstream::backend::Backend;
 use crate::upstream::pool::Ask;
 
-const MOVED: MoveOutcome = MoveOutcome::Moved { forced: false };
-const BUSY: MoveOutcome = MoveOutcome::Stayed(Stay::Busy);
+pub(super) const MOVED: MoveOutcome = MoveOutcome::Moved { forced: false };
+pub(super) const BUSY: MoveOutcome = MoveOutcome::Stayed(Stay::Busy);
 
-const NO_WISH: Wish = Wish { rate: None, concurrency: None, errors_max: None, time_limit: None, force: None };
+pub(super) const NO_WISH: Wish =
+    Wish { rate: None, concurrency: None, errors_max: None, time_limit: None, force: None };
 
 /// A broker over the backends `a` and `b`, without threads.
 pub(super) struct Rig {
@@ -96,7 +97,7 @@ impl Rig {
         id
     }
 
-    fn lease(&self, backend: &str) -> crate::upstream::backend::BackendLease {
+    pub(super) fn lease(&self, backend: &str) -> crate::upstream::backend::BackendLease {
         let others: Vec<_> =
             self.pool().snapshot().backends.iter().map(|own| (own.name.clone(), own.id)).collect();
         let tried: Vec<usize> = others.iter().filter(|(name, _)| name != backend).map(|own| own.1).collect();
@@ -104,12 +105,12 @@ impl Rig {
         self.pool().pick(self.now, &ask).expect("a lease")
     }
 
-    fn entry(&self, id: u128) -> Arc<Entry> {
+    pub(super) fn entry(&self, id: u128) -> Arc<Entry> {
         self.context.registry.get(id).expect("a live session")
     }
 
     /// The sessions that move, with their tickets.
-    fn moving(&self) -> Vec<(u128, u64)> {
+    pub(super) fn moving(&self) -> Vec<(u128, u64)> {
         let all = self.context.registry.all();
         let mut moving: Vec<_> =
             all.iter().filter_map(|own| Some((own.id, own.core().machine.moving()?))).collect();
@@ -118,7 +119,7 @@ impl Rig {
     }
 
     /// What a session's own thread does when its move has ended.
-    fn report(&self, (id, ticket): (u128, u64), outcome: MoveOutcome) {
+    pub(super) fn report(&self, (id, ticket): (u128, u64), outcome: MoveOutcome) {
         let entry = self.entry(id);
         entry.core().machine.remain();
         if outcome == MOVED {
@@ -134,7 +135,7 @@ impl Rig {
         self.context.operations.tickets.ended(ticket, outcome);
     }
 
-    fn report_all(&self, outcome: MoveOutcome) -> usize {
+    pub(super) fn report_all(&self, outcome: MoveOutcome) -> usize {
         let moving = self.moving();
         moving.iter().for_each(|own| self.report(*own, outcome));
         moving.len()
@@ -157,13 +158,13 @@ impl Rig {
         self.begin(Subject::drain(&self.pool(), &self.backend(backend), OperationCause::Operator, why), wish)
     }
 
-    fn begin(&self, subject: Subject, wish: Wish) -> Result<OperationSnapshot, OperationRefusal> {
+    pub(super) fn begin(&self, subject: Subject, wish: Wish) -> Result<OperationSnapshot, OperationRefusal> {
         let terms = OperationTerms::new(&self.context.current.get().settings.drain, wish);
         self.context.operations.begin(self.now, subject, terms)
     }
 
     /// Rounds for so long, with whatever `between` does after each.
-    fn run(&mut self, time: Duration, between: impl Fn(&Rig)) {
+    pub(super) fn run(&mut self, time: Duration, between: impl Fn(&Rig)) {
         let end = self.now + time;
         while self.now < end {
             self.now = self.now + Duration::from_millis(100);
@@ -172,12 +173,12 @@ impl Rig {
         }
     }
 
-    fn round(&mut self) {
+    pub(super) fn round(&mut self) {
         self.run(Duration::from_millis(100), |_| {});
     }
 
     /// The newest one.
-    fn view(&self) -> OperationSnapshot {
+    pub(super) fn view(&self) -> OperationSnapshot {
         self.context.operations.views(self.now).remove(0)
     }
 
@@ -186,7 +187,7 @@ impl Rig {
     }
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_drain_moves_all_and_is_done() {
@@ -666,7 +667,7 @@ fn a_patch_changes_how_it_goes_on() {
     let snapshot = rig.context.current.get();
     let view =
         rig.context.operations.patch(rig.now, "drain-1", (wish, &snapshot.settings.drain)).expect("it runs");
-    assert_eq!((view.terms.concurrency, view.terms.force, view.terms.rate), (3, true, 200));
+    assert_eq!((view.terms.concurrency, view.terms.force, view.terms.rate), (Some(3), true, Some(200)));
     rig.run(SECOND, |_| {});
     assert_eq!(rig.moving().len(), 3);
     assert!(rig.context.operations.patch(rig.now, "drain-9", (wish, &snapshot.settings.drain)).is_err());

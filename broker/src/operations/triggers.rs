@@ -110,10 +110,8 @@ impl Operations {
     /// is forgotten), and nobody has drained it again since.
     fn holds(&self, now: Time, id: &str, backend: &Backend) -> bool {
         let book = self.book();
-        let drains = book
-            .operations
-            .iter()
-            .filter(|own| own.subject.backend.as_ref().map(|own| own.id) == Some(backend.id));
+        let drains =
+            book.operations.iter().filter(|own| own.backend() == Some(backend.id) && !own.is_evacuation());
         let last = drains.last().map(|own| own.view(now));
         backend.admin_state() == AdminState::Draining
             && last.is_none_or(|last| last.id == id && last.state != OperationState::Cancelled)
@@ -122,8 +120,11 @@ impl Operations {
 
 #[cfg(test)]
 mod tests {
+    use steadfast_protocol::session::MoveOutcome;
+
     use super::super::HISTORY;
-    use super::super::tests::Rig;
+    use super::super::kind::OperationKind;
+    use super::super::tests::{Rig, SECOND};
     use super::*;
 
     /// What the triggers make of it that backend `a` asks, or does not.
@@ -206,6 +207,23 @@ mod tests {
         assert_eq!(rig.backend("a").admin_state(), AdminState::Draining);
         handle(&mut triggers, &rig, false);
         assert_eq!(rig.backend("a").admin_state(), AdminState::Disabled);
+    }
+
+    #[test]
+    fn an_evacuation_after_its_drain_is_nobodys_word() {
+        let (mut triggers, mut rig) = (Triggers::default(), Rig::new(""));
+        rig.sessions("a", 12);
+        handle(&mut triggers, &rig, true);
+        rig.run(SECOND, |_| {});
+        rig.moving().into_iter().skip(1).for_each(|own| rig.report(own, MoveOutcome::Closed));
+        rig.round();
+        rig.backend("a").checked(rig.now, Err("refused".to_owned()), 1, 1);
+        rig.run(SECOND, |_| {});
+        assert_eq!(rig.states(), [OperationState::Running, OperationState::Stopped]);
+        assert_eq!(rig.view().kind, OperationKind::Evacuation);
+        handle(&mut triggers, &rig, true);
+        handle(&mut triggers, &rig, false);
+        assert_eq!(rig.backend("a").admin_state(), AdminState::Ready);
     }
 
     #[test]

@@ -16,13 +16,15 @@ use super::worker::{self, Entrance, Phase};
 use crate::broker::{Broker, Room};
 use crate::config::settings::Settings;
 use crate::config::{Source, Stamp};
-use crate::operations::{self, evacuation};
+use crate::operations;
 use crate::reload::{self, Reloader};
 use crate::routing::listener::ListenerId;
 use crate::session::driver::test_kernel;
 use crate::telemetry::logging::Levels;
 use crate::telemetry::metrics::Exporter;
 use crate::upstream::checks::{self, Configured};
+use crate::upstream::ejections;
+use crate::upstream::pool::Pool;
 use crate::{admin, clock};
 
 /// What a reload needs.
@@ -73,7 +75,7 @@ pub async fn run(
     }
     beside.spawn(reloader.run(reload, requested));
     beside.spawn(sweep(Arc::clone(&broker)));
-    beside.spawn(evacuation::keep(broker.operations_context()));
+    beside.spawn(ejections::supervise(pools(Arc::clone(&broker))));
     beside.spawn(operations::supervise(broker.operations_context()));
     beside.spawn(checks::supervise(configured(Arc::clone(&broker))));
     wind_down::end(&broker, &phase, &mut stop).await;
@@ -96,6 +98,11 @@ async fn sweep(broker: Arc<Broker>) {
         sleep(SWEEP).await;
         broker.sessions.registry.sweep(clock::now());
     }
+}
+
+/// The pools of the moment.
+fn pools(broker: Arc<Broker>) -> impl Fn() -> Vec<Arc<Pool>> {
+    move || broker.snapshot().pools.values().cloned().collect()
 }
 
 /// What the checks are to know of the configuration.

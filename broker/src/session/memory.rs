@@ -7,7 +7,9 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+
+use crate::lock::OrderedMutex;
+use crate::lock::rank::MemoryRank;
 
 /// A session's use below this is not counted: most messages come and go within it, and counting
 /// each would cost more than it tells.
@@ -19,9 +21,12 @@ pub(crate) struct Budget {
     limit: usize,
     used: AtomicUsize,
     /// Sessions that wait in the middle of a message, by the time they began to.
-    waiting: Mutex<BTreeSet<(NonZeroU32, (u128, Direction))>>,
+    waiting: OrderedMutex<BTreeSet<MemoryPlace>, MemoryRank>,
     turn: AtomicU32,
 }
+
+/// A place in the line for it, and whose it is.
+type MemoryPlace = (NonZeroU32, (u128, Direction));
 
 /// One session's share of it.
 #[derive(Debug, Default)]
@@ -70,7 +75,7 @@ impl Budget {
         Budget {
             limit: total.saturating_sub(reserve),
             used: AtomicUsize::new(0),
-            waiting: Mutex::default(),
+            waiting: OrderedMutex::default(),
             turn: Default::default(),
         }
     }
@@ -121,7 +126,7 @@ impl Budget {
             self.leave(line, who);
             return self.used() < self.limit || who.1 == Direction::Down;
         }
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         let turn = || NonZeroU32::MIN.saturating_add(self.turn.fetch_add(1, Relaxed));
         let place = *line.place.get_or_insert_with(turn);
         waiting.insert((place, who));
@@ -130,7 +135,7 @@ impl Budget {
 
     fn leave(&self, line: &mut MemoryLine, who: (u128, Direction)) {
         if let Some(place) = line.place.take() {
-            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&(place, who));
+            self.waiting.lock().remove(&(place, who));
         }
     }
 
@@ -186,7 +191,7 @@ mod tests {
         budget.give_back(&mut hog, 0);
         assert!(budget.may_read(&mut one, 1, Up, false) && budget.may_read(&mut two, 2, Up, true));
         assert_eq!(budget.used(), 0);
-        assert!(budget.waiting.lock().expect("unpoisoned").is_empty());
+        assert!(budget.waiting.lock().is_empty());
     }
 
     #[test]

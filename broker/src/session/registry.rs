@@ -4,10 +4,10 @@ use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst,
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use dashmap::DashSet;
@@ -18,6 +18,8 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::http::replay_request::Handshake;
+use crate::lock::rank::{DirectoryRank, EntryRank, PastRank};
+use crate::lock::{OrderedMutex, OrderedMutexGuard, enter};
 use crate::routing::binding::RouteBinding;
 use crate::upstream::backend::BackendLease;
 use crate::upstream::dial::Agreed;
@@ -29,7 +31,7 @@ pub(crate) struct Registry {
     /// Sessions and upgrades that may become some.
     admitted: AtomicUsize,
     /// What became of the messages of sessions that have ended.
-    past: Mutex<Ledger>,
+    past: OrderedMutex<Ledger, PastRank>,
     begun: AtomicU64,
     /// A place was given back.
     left: Notify,
@@ -58,7 +60,7 @@ pub(crate) struct Entry {
     pub(crate) attempts: AtomicU32,
     /// Its client is back: a connection waits to be taken over.
     announced: AtomicBool,
-    core: Mutex<Core>,
+    core: OrderedMutex<Core, EntryRank>,
 }
 
 /// A client's address, small for the many of IPv4.
@@ -146,7 +148,7 @@ impl Entry {
             key: key.map(|key| NonZeroU64::new(key).unwrap_or(NonZeroU64::MIN)),
             attempts,
             announced: AtomicBool::new(false),
-            core: Mutex::new(core),
+            core: OrderedMutex::new(core),
         }
     }
 
@@ -175,8 +177,8 @@ impl Entry {
         self.announced.load(Relaxed) && self.announced.swap(false, SeqCst)
     }
 
-    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn core(&self) -> OrderedMutexGuard<'_, Core> {
+        self.core.lock()
     }
 
     pub(crate) fn client(&self) -> SocketAddr {
@@ -204,7 +206,7 @@ pub(crate) fn session_name(id: u128) -> String {
 impl Registry {
     pub(crate) fn insert(&self, entry: Arc<Entry>) {
         self.begun.fetch_add(1, Relaxed);
-        self.live.insert(Listed(Arc::clone(&entry)));
+        self.list(Listed(Arc::clone(&entry)));
         // It may have begun after the others were told.
         let code = self.door_closed.load(SeqCst);
         if code != 0 {
@@ -229,6 +231,7 @@ impl Registry {
     /// sessions' deadlines move with every message and hardly ever come.
     pub(crate) fn sweep(&self, now: Time) {
         let now = now.since_origin().as_micros() as u64;
+        let _held = enter::<DirectoryRank>();
         for listed in self.live.iter() {
             listed.0.wake_if_due(now);
         }
@@ -236,15 +239,17 @@ impl Registry {
 
     /// Takes an ended session out and keeps its counts.
     pub(crate) fn remove(&self, id: u128, ledger: Ledger) {
-        self.live.remove(&id);
+        self.unlist(id);
         *self.past() += ledger;
     }
 
     pub(crate) fn get(&self, id: u128) -> Option<Arc<Entry>> {
+        let _held = enter::<DirectoryRank>();
         self.live.get(&id).map(|listed| Arc::clone(&listed.0))
     }
 
     pub(crate) fn len(&self) -> usize {
+        let _held = enter::<DirectoryRank>();
         self.live.len()
     }
 
@@ -254,12 +259,13 @@ impl Registry {
 
     /// All live sessions. A copy of the list, so that no lock is held while they are looked at.
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        let _held = enter::<DirectoryRank>();
         self.live.iter().map(|listed| Arc::clone(&listed.0)).collect()
     }
 
     /// Counts of the sessions that have ended.
-    pub(crate) fn past(&self) -> MutexGuard<'_, Ledger> {
-        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn past(&self) -> OrderedMutexGuard<'_, Ledger> {
+        self.past.lock()
     }
 
     /// Waits until no session is left, and no upgrade that may become one.
@@ -283,6 +289,16 @@ impl Registry {
     pub(crate) fn shut_down(&self, now: Time, code: CloseCode) {
         self.closing.store(code.0, SeqCst);
         self.tell(code, |machine, code| machine.shut_down(now, code));
+    }
+
+    fn list(&self, listed: Listed) {
+        let _held = enter::<DirectoryRank>();
+        self.live.insert(listed);
+    }
+
+    fn unlist(&self, id: u128) {
+        let _held = enter::<DirectoryRank>();
+        self.live.remove(&id);
     }
 
     fn tell(&self, code: CloseCode, what: impl Fn(&mut Session, CloseCode)) {

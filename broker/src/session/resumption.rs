@@ -14,6 +14,8 @@ use steadfast_protocol::websocket::close_code::CloseCode;
 use steadfast_protocol::websocket::frame::close_frame;
 use tokio::net::TcpStream;
 
+use crate::lock::enter;
+use crate::lock::rank::{ArrivalsRank, PlainTokensRank};
 use crate::net::lingering_close;
 use crate::session::plain_token::PlainToken;
 use crate::session::registry::{Entry, Registry};
@@ -59,7 +61,7 @@ impl Returns {
 
     /// Hands a connection to the task of its session.
     pub(crate) fn arrive(&self, session: u128, arrival: Arrival) {
-        self.arrivals.insert(session, arrival);
+        self.put(session, arrival);
         match self.registry.get(session) {
             Some(entry) => entry.announce(),
             None => self.send_away(session),
@@ -71,18 +73,19 @@ impl Returns {
         if !entry.is_announced() {
             return None;
         }
-        self.arrivals.remove(&entry.id).map(|(_, arrival)| arrival)
+        self.take_of(entry.id)
     }
 
     /// The session has ended: whoever waits for it may try again.
     pub(crate) fn send_away(&self, session: u128) {
-        if let Some((_, arrival)) = self.arrivals.remove(&session) {
+        if let Some(arrival) = self.take_of(session) {
             refuse(arrival.stream, CloseCode::SERVICE_RESTART, "the session has ended; try again");
         }
     }
 
     /// The session that a plain client has named before, from the same origin.
     pub(crate) fn owned(&self, token: &PlainToken, origin: Option<&HeaderValue>) -> Option<Arc<Entry>> {
+        let _held = enter::<PlainTokensRank>();
         let owner = self.plain.get(token).filter(|owner| owner.origin.as_ref() == origin)?;
         self.registry.get(owner.session)
     }
@@ -94,6 +97,7 @@ impl Returns {
         session: u128,
         origin: Option<HeaderValue>,
     ) -> Option<Claimed> {
+        let _held = enter::<PlainTokensRank>();
         match self.plain.entry(token.clone()) {
             Place::Occupied(_) => None,
             Place::Vacant(place) => {
@@ -102,10 +106,21 @@ impl Returns {
             }
         }
     }
+
+    fn put(&self, session: u128, arrival: Arrival) {
+        let _held = enter::<ArrivalsRank>();
+        self.arrivals.insert(session, arrival);
+    }
+
+    fn take_of(&self, session: u128) -> Option<Arrival> {
+        let _held = enter::<ArrivalsRank>();
+        self.arrivals.remove(&session).map(|(_, arrival)| arrival)
+    }
 }
 
 impl Drop for Claimed {
     fn drop(&mut self) {
+        let _held = enter::<PlainTokensRank>();
         self.returns.plain.remove(&self.token);
     }
 }

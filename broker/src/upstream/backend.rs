@@ -9,14 +9,16 @@ mod state;
 mod status;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use steadfast_protocol::time::Time;
 use tokio::sync::Semaphore;
 
 use crate::config::settings::{self, Query};
+use crate::lock::rank::StatusRank;
+use crate::lock::{OrderedMutex, OrderedMutexGuard};
 use crate::metric;
 use crate::net::connect::History;
 use crate::upstream::balance::{Candidate, CandidateTrust, ChoiceReason, hash};
@@ -59,7 +61,7 @@ pub(crate) struct Backend {
     pub(crate) history: History,
     queue: Arc<Queue>,
     knock: Knock,
-    status: Mutex<BackendStatus>,
+    status: OrderedMutex<BackendStatus, StatusRank>,
 }
 
 /// Who has named a backend, and so who may take it away.
@@ -113,7 +115,7 @@ impl Backend {
             history: History::default(),
             queue,
             knock: Knock::default(),
-            status: Mutex::new(status),
+            status: OrderedMutex::new(status),
         }
     }
 
@@ -387,7 +389,7 @@ impl Backend {
         );
     }
 
-    fn status(&self) -> MutexGuard<'_, BackendStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    fn status(&self) -> OrderedMutexGuard<'_, BackendStatus> {
+        self.status.lock()
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod checks;
 pub(crate) mod conversations;
 pub(crate) mod dial;
 pub(crate) mod discovery;
+pub(crate) mod ejections;
 pub(crate) mod health;
 pub(crate) mod manner;
 pub(crate) mod pool;

@@ -9,7 +9,7 @@ pub(crate) mod quarantine;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use steadfast_protocol::session::Config;
@@ -19,6 +19,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::config::settings::{self, Query, Settings};
+use crate::lock::rank::{ChangingRank, EjectingRank, PoolSnapshotRank, TurnsRank};
+use crate::lock::{OrderedMutex, OrderedMutexGuard, OrderedRwLock};
 use crate::metric;
 use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, Rules};
 use crate::upstream::balance::{self, Candidate, CandidateTrust, NoPlace, Turns};
@@ -39,17 +41,17 @@ const TRIES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) name: Arc<str>,
-    present: RwLock<Arc<PoolSnapshot>>,
+    present: OrderedRwLock<Arc<PoolSnapshot>, PoolSnapshotRank>,
     /// Whoever changes the backends holds it.
-    changing: Mutex<Removed>,
-    turns: Mutex<Turns>,
+    changing: OrderedMutex<Removed, ChangingRank>,
+    turns: OrderedMutex<Turns, TurnsRank>,
     pub(crate) queue: Arc<Queue>,
     /// How its backends answer pings.
     pub(crate) pongs: Pongs,
     /// Upgrade requests that may kill its backends.
     pub(crate) quarantine: RequestQuarantine,
     /// Backends are ejected one after another, so that the floor holds.
-    ejecting: Mutex<()>,
+    ejecting: OrderedMutex<(), EjectingRank>,
     source: AtomicUsize,
     invitations: Invitations,
     /// Protocols that the log has told of, by their places in their table.
@@ -112,13 +114,13 @@ impl Pool {
     pub(crate) fn new(pool: &settings::PoolSettings, settings: &Settings) -> Pool {
         let pool_of_now = Pool {
             name: pool.name.as_str().into(),
-            present: RwLock::new(Arc::new(PoolSnapshot::new(pool, settings))),
-            changing: Mutex::default(),
-            turns: Mutex::default(),
+            present: OrderedRwLock::new(Arc::new(PoolSnapshot::new(pool, settings))),
+            changing: OrderedMutex::default(),
+            turns: OrderedMutex::default(),
             queue: Arc::default(),
             pongs: Pongs::default(),
             quarantine: RequestQuarantine::default(),
-            ejecting: Mutex::default(),
+            ejecting: OrderedMutex::default(),
             source: AtomicUsize::new(0),
             invitations: Invitations::default(),
             announced: AtomicU32::new(0),
@@ -128,7 +130,7 @@ impl Pool {
     }
 
     pub(crate) fn snapshot(&self) -> Arc<PoolSnapshot> {
-        Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.present.read())
     }
 
     // ---- placing sessions ----
@@ -168,7 +170,7 @@ impl Pool {
                 candidate.filter(|candidate| fits(backend, candidate))
             };
             let candidates: Vec<_> = present.backends.iter().filter_map(candidate).collect();
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut turns = self.turns.lock();
             let balance = &present.settings.balance;
             let placed = balance::place(&candidates, balance, ask.key, &mut turns, &mut rand::random);
             drop(turns);
@@ -306,7 +308,7 @@ impl Pool {
 
     /// A dial or a young session has failed.
     pub(crate) fn failed(&self, now: Time, backend: &Backend) {
-        let _one = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.ejecting.lock();
         let present = self.snapshot();
         let floor = ejectable(present.backends.len(), present.settings.outlier.max_ejected);
         let others = present.backends.iter().filter(|other| other.id != backend.id);
@@ -464,7 +466,7 @@ impl Pool {
     fn replace(&self, removed: &mut Removed, next: PoolSnapshot, why: &str) {
         let before = self.snapshot();
         let next = Arc::new(next);
-        *self.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
+        *self.present.write() = Arc::clone(&next);
         let now = clock::now();
         for backend in &before.backends {
             if next.backends.iter().all(|other| other.id != backend.id) {
@@ -475,8 +477,8 @@ impl Pool {
         self.queue.notify();
     }
 
-    fn changing(&self) -> MutexGuard<'_, Removed> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn changing(&self) -> OrderedMutexGuard<'_, Removed> {
+        self.changing.lock()
     }
 }
 

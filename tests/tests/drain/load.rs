@@ -81,7 +81,9 @@ async fn a_drain_is_cancelled_and_resumed() {
 async fn two_backends_are_drained_at_once() {
     let (a, b, c) =
         (Backend::start("a", "").await, Backend::start("b", "").await, Backend::start("c", "").await);
-    let broker = busy(&[&a, &b, &c]).start().await;
+    // Before the second order, a session of the first may be on its way already: the other must be full until then.
+    let broker = busy(&[&a, &b, &c]).backend_setting("a", "max_sessions = 10");
+    let broker = broker.backend_setting("b", "max_sessions = 10").start().await;
     let crowd = Crowd::gather(&broker, 30, 1, PAUSE).await;
     let drains = [drain(&broker, "a").await, drain(&broker, "b").await];
     for drain in &drains {

@@ -3,6 +3,7 @@
 mod asks;
 mod chaos;
 mod crowd;
+mod evacuations;
 mod faults;
 mod load;
 mod operations;

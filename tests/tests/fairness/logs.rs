@@ -16,7 +16,8 @@ const TOGETHER: usize = 50;
 #[tokio::test]
 async fn a_log_that_nobody_reads_stops_nobody() {
     let backend = Backend::start("a", "").await;
-    let mut broker = Broker::over(&[&backend]).unread_log().start().await;
+    let broker = Broker::over(&[&backend]).unread_log();
+    let mut broker = broker.setting("shutdown", "delay = \"0s\"\ngrace = \"0s\"").start().await;
     let mut steady = Client::connect(broker.address()).await;
     // A pipe holds the lines of about two hundred sessions.
     for n in 0..300 {

@@ -31,10 +31,10 @@ pub(crate) struct OperationReply {
     pub(crate) started_at: String,
     pub(crate) elapsed_ms: u64,
     pub(crate) sessions: CountsReply,
-    pub(crate) rate: u32,
-    pub(crate) concurrency: usize,
-    pub(crate) errors_max: usize,
-    /// None: it takes as long as it takes.
+    /// None, as of the next three: it has no such limit.
+    pub(crate) rate: Option<u32>,
+    pub(crate) concurrency: Option<usize>,
+    pub(crate) errors_max: Option<usize>,
     pub(crate) time_limit_ms: Option<u64>,
     pub(crate) force: bool,
 }

@@ -86,9 +86,9 @@ pub(crate) fn operation() -> OperationReply {
         started_at: "2026-11-21T12:00:00.000Z".to_owned(),
         elapsed_ms: 5,
         sessions: CountsReply::default(),
-        rate: 50,
-        concurrency: 10,
-        errors_max: 5,
+        rate: Some(50),
+        concurrency: Some(10),
+        errors_max: Some(5),
         time_limit_ms: None,
         force: false,
     }

@@ -1,12 +1,13 @@
 //! What earlier connections to a backend have taught.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::way::Won;
+use crate::lock::rank::WaysRank;
+use crate::lock::{OrderedMutex, OrderedMutexGuard};
 
 /// How long a source that was overtaken comes last. Then it is tried in its turn again, since one lost
 /// packet looks the same.
@@ -14,7 +15,7 @@ const ASIDE: Duration = Duration::from_secs(30);
 
 /// What is known of the ways to one backend's port.
 #[derive(Debug, Default)]
-pub(crate) struct History(Mutex<Learnt>);
+pub(crate) struct History(OrderedMutex<Learnt, WaysRank>);
 
 #[derive(Debug, Default)]
 struct Learnt {
@@ -51,7 +52,7 @@ impl History {
         won.stream
     }
 
-    fn learnt(&self) -> MutexGuard<'_, Learnt> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn learnt(&self) -> OrderedMutexGuard<'_, Learnt> {
+        self.0.lock()
     }
 }

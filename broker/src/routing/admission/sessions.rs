@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use dashmap::{DashMap, Entry};
 
+use crate::lock::enter;
+use crate::lock::rank::AddressesRank;
 use crate::net::address::Address;
 
 /// Counts by address. An address without sessions has no entry, so there are never more entries than
@@ -22,6 +24,7 @@ pub(crate) struct AddressPermit {
 impl AddressSessions {
     /// A place, if the address has fewer than `limit`.
     pub(super) fn enter(self: &Arc<Self>, address: Address, limit: u32) -> Option<AddressPermit> {
+        let _held = enter::<AddressesRank>();
         match self.0.entry(address) {
             Entry::Occupied(mut count) if *count.get() < limit => *count.get_mut() += 1,
             Entry::Vacant(place) if limit > 0 => drop(place.insert(1)),
@@ -33,6 +36,7 @@ impl AddressSessions {
 
 impl Drop for AddressPermit {
     fn drop(&mut self) {
+        let _held = enter::<AddressesRank>();
         self.sessions.0.remove_if_mut(&self.address, |_, count| {
             *count = count.saturating_sub(1);
             *count == 0

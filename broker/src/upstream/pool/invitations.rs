@@ -1,17 +1,19 @@
 //! Clients that are told to reconnect because there is room for them, and are on their way back.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use steadfast_protocol::time::Time;
+
+use crate::lock::OrderedMutex;
+use crate::lock::rank::InvitationsRank;
 
 /// How long a place is kept for each. Then it has come, and the room is less without it, or is late.
 const KEPT: Duration = Duration::from_secs(2);
 
 /// When they were told; one entry for each place there is at the most.
 #[derive(Debug, Default)]
-pub(super) struct Invitations(Mutex<VecDeque<Time>>);
+pub(super) struct Invitations(OrderedMutex<VecDeque<Time>, InvitationsRank>);
 
 impl Invitations {
     /// Whether one more may come, now that there is so much room. If so it counts as on its way.
@@ -20,7 +22,7 @@ impl Invitations {
         if room == 0 || room == usize::MAX {
             return room > 0;
         }
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock();
         while told.front().is_some_and(|told| now.since(*told) >= KEPT) {
             told.pop_front();
         }

@@ -12,12 +12,13 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use steadfast_protocol::time::Time;
 
 use crate::http::replay_request::Handshake;
+use crate::lock::rank::QuarantineRank;
+use crate::lock::{OrderedMutex, OrderedMutexGuard};
 use crate::net::address::Address;
 
 /// How long a kill is remembered, and how long requests like those that killed are turned away.
@@ -46,7 +47,7 @@ const RECENT_MAX: usize = 64;
 pub(crate) struct RequestQuarantine {
     /// Secret, so that nobody is taken for somebody else on purpose.
     hasher: RandomState,
-    table: Mutex<KillerTable>,
+    table: OrderedMutex<KillerTable, QuarantineRank>,
 }
 
 #[derive(Debug, Default)]
@@ -190,8 +191,8 @@ impl RequestQuarantine {
         HangupJudgement { verdict, acquitted }
     }
 
-    fn table(&self) -> MutexGuard<'_, KillerTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> OrderedMutexGuard<'_, KillerTable> {
+        self.table.lock()
     }
 }
 
