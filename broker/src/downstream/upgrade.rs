@@ -25,7 +25,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use steadfast_protocol::session::{AckMode, ClientKind, Config, Opening, Session};
 use steadfast_protocol::steadfast_v1::client_wire::{Reason, Resume};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::broker::Broker;
@@ -38,6 +37,7 @@ use crate::http::header_rules;
 use crate::http::hop_by_hop::end_to_end;
 use crate::http::replay_request::Handshake;
 use crate::net::lingering_close;
+use crate::net::stream::Stream;
 use crate::routing::admission::{AddressPermits, Guard};
 use crate::routing::binding::RouteBinding;
 use crate::routing::listener::ListenerId;
@@ -108,7 +108,7 @@ struct Admitted {
 
 impl UpgradeTask {
     /// Serves the one request of a connection.
-    pub(crate) async fn serve(self, stream: TcpStream) {
+    pub(crate) async fn serve(self, stream: Stream) {
         let task = Arc::new(self);
         let (next, fragment) = (Mutex::new(None), AtomicBool::new(false));
         let service = service_fn(|request| {
@@ -356,7 +356,7 @@ impl UpgradeTask {
 
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
-    fn begin(&self, admitted: Admitted, socket: TcpStream, early_words: &[u8]) {
+    fn begin(&self, admitted: Admitted, socket: Stream, early_words: &[u8]) {
         let Admitted { link, visit, config, client, begins_anew, places } = admitted;
         let now = clock::now();
         let no_failover = declines_failover(&link.headers);
@@ -373,7 +373,7 @@ impl UpgradeTask {
     }
 
     /// The client's new connection is a raw socket now: its session's task takes it over.
-    fn hand_over(&self, returning: ReturningClient, stream: TcpStream, early: Bytes) {
+    fn hand_over(&self, returning: ReturningClient, stream: Stream, early: Bytes) {
         let ReturningClient { session, resume } = returning;
         self.broker.sessions.returns.arrive(session, Arrival { client: self.client, stream, early, resume });
     }
@@ -393,7 +393,7 @@ fn go_on(
 }
 
 /// The client's socket, without what stood on it for the request.
-fn socket(io: TokioIo<Spelled<FirstLine<'_>>>) -> TcpStream {
+fn socket(io: TokioIo<Spelled<FirstLine<'_>>>) -> Stream {
     io.into_inner().into_inner().into_inner()
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::broker::Broker;
 use crate::downstream::upgrade::UpgradeTask;
+use crate::net::stream::Stream;
 use crate::routing::listener::ListenerId;
 
 /// After an accept that failed for want of descriptors, others get time to end.
@@ -86,7 +87,8 @@ async fn accept(
                 // One connection waits here, the others in the backlog.
                 let Some(permit) = place_at_the_door(&broker).await else { return };
                 // A refused option costs latency, not correctness.
-                let _ = stream.set_nodelay(true);
+                let stream = Stream::from(stream);
+                let _ = stream.set_nodelay();
                 let permit = Mutex::new(Some(permit));
                 let task = UpgradeTask { broker: Arc::clone(&broker), listener, client, permit };
                 tokio::spawn(task.serve(stream));

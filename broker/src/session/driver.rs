@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Failure, Session, SessionSide};
 use steadfast_protocol::time::Time;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use crate::clock;
 use crate::http::backend_headers::declines_failover;
 use crate::net::lingering_close;
+use crate::net::stream::Stream;
 use crate::routing::admission::AddressPermits;
 use crate::session::access_log;
 use crate::session::context;
@@ -94,7 +94,7 @@ impl Driver {
     pub(crate) fn new(
         context: Arc<context::SessionContext>,
         entry: Arc<Entry>,
-        (client, backend): (TcpStream, TcpStream),
+        (client, backend): (Stream, Stream),
         (permit, permits, claimed): (SessionPermit, AddressPermits, Option<Claimed>),
     ) -> Driver {
         let io = Io {

@@ -17,9 +17,7 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use socket2::SockRef;
 use steadfast_protocol::websocket::deflate::Agreement;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -29,6 +27,7 @@ use crate::http::backend_headers::{check_upgrade, requests_drain};
 use crate::http::denial::Denial;
 use crate::http::replay_request::Handshake;
 use crate::net::connect::{connect, is_local, is_used_up};
+use crate::net::stream::Stream;
 use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::manner::{OVER_LIMIT, UpstreamWire};
 use crate::upstream::pool::{Ask, DialSettings, NoSeat, Pool};
@@ -48,7 +47,7 @@ pub(crate) struct Dialer {
 /// A connected backend.
 pub(crate) struct Link {
     pub(crate) lease: BackendLease,
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     /// Bytes that came right behind the upgrade.
     pub(crate) early: Bytes,
     /// The headers of its answer.
@@ -335,7 +334,7 @@ impl Dialer {
 struct Retry;
 
 enum DialFound {
-    Link { stream: TcpStream, early: Bytes, headers: HeaderMap, deflate: Option<Agreement>, epoch: u64 },
+    Link { stream: Stream, early: Bytes, headers: HeaderMap, deflate: Option<Agreement>, epoch: u64 },
     Not(DialOutcome),
 }
 
@@ -455,9 +454,8 @@ const UNSENT: u32 = 128 * 1024;
 
 /// Messages are not held back to be joined, and little waits unsent: it is of more use in the ring. How long a
 /// backend may take nothing is no matter of the kernel's, for which a closed window is as good as a dead host.
-fn tune(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
-    for result in [socket.set_tcp_nodelay(true), socket.set_tcp_notsent_lowat(UNSENT)] {
+fn tune(stream: &Stream) {
+    for result in [stream.set_nodelay(), stream.set_unsent_max(UNSENT)] {
         if let Err(error) = result {
             tracing::debug!(%error, "a socket option was refused");
         }
