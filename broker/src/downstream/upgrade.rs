@@ -9,7 +9,6 @@ mod switching;
 mod target;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -49,6 +48,7 @@ use crate::upstream::balance;
 use crate::upstream::dial::{Agreed, BackendSearch, DialError, DialTerms, HandshakePermit, Link};
 use crate::upstream::pool::Pool;
 
+use super::accept::{Accepted, Peer};
 use form::FormRefusal;
 use offer::{Offered, Spoken};
 use switching::{switching, switching_back};
@@ -74,11 +74,11 @@ struct Known {
 
 /// One connection at the door.
 pub(crate) struct UpgradeTask {
-    pub(crate) broker: Arc<Broker>,
-    pub(crate) listener: ListenerId,
-    pub(crate) client: SocketAddr,
+    broker: Arc<Broker>,
+    listener: ListenerId,
+    peer: Peer,
     /// Its place among the handshakes.
-    pub(crate) permit: HandshakePermit,
+    permit: HandshakePermit,
 }
 
 /// What follows when the client's upgrade is through.
@@ -108,8 +108,9 @@ struct Admitted {
 
 impl UpgradeTask {
     /// Serves the one request of a connection.
-    pub(crate) async fn serve(self, stream: Stream) {
-        let task = Arc::new(self);
+    pub(crate) async fn serve(broker: Arc<Broker>, listener: ListenerId, accepted: Accepted) {
+        let Accepted { stream, peer, permit } = accepted;
+        let task = Arc::new(UpgradeTask { broker, listener, peer, permit });
         let (next, fragment) = (Mutex::new(None), AtomicBool::new(false));
         let service = service_fn(|request| {
             let (task, next, fragment) = (Arc::clone(&task), &next, &fragment);
@@ -142,7 +143,7 @@ impl UpgradeTask {
         let Parts { io, read_buf, .. } = connection.into_parts();
         let (stream, next) = (socket(io), next.into_inner().unwrap_or_else(PoisonError::into_inner));
         let Some(next) = next else { return lingering_close::close(stream).await };
-        task.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        task.permit.give_back();
         match next {
             Next::Begins(admitted) => task.begin(*admitted, stream, &read_buf),
             Next::Returns(returning) => task.hand_over(returning, stream, read_buf),
@@ -151,7 +152,8 @@ impl UpgradeTask {
 
     fn failed(&self, why: &str) {
         metrics::counter!("steadfast_handshake_errors_total").increment(1);
-        tracing::debug!(client = %self.client, why, "handshake failed");
+        // It is the connection that has failed, whoever it is for.
+        tracing::debug!(client = %self.peer.socket, why, "handshake failed");
     }
 
     async fn welcome(
@@ -168,7 +170,7 @@ impl UpgradeTask {
         if status != StatusCode::SWITCHING_PROTOCOLS {
             metrics::counter!("steadfast_refused_upgrades_total", "status" => status.as_str().to_owned())
                 .increment(1);
-            tracing::info!(client = %self.client, listener = %self.listener.address, status = status.as_u16(), "no session");
+            tracing::info!(client = %self.peer.client, listener = %self.listener.address, status = status.as_u16(), "no session");
         }
         response
     }
@@ -186,13 +188,17 @@ impl UpgradeTask {
                 return busy(PAUSED);
             }
             let sentence = "no route leads from this host and path to a service";
-            let admitted = self.judged(snapshot.guard.admit(self.client.ip(), request.headers()));
+            let admitted = self.judged(snapshot.guard.admit(self.peer.client.ip(), request.headers()));
             return admitted
                 .map_or_else(|denial| denied(&denial), |_| plain(StatusCode::NOT_FOUND, sentence));
         };
         let present = matched.binding.pool.snapshot();
-        let hashed =
-            balance::key::of(&present.settings.balance, self.client.ip(), request.uri(), request.headers());
+        let hashed = balance::key::of(
+            &present.settings.balance,
+            self.peer.client.ip(),
+            request.uri(),
+            request.headers(),
+        );
         let token = match present.settings.plain_resume.then(|| resume::take(&mut request)).transpose() {
             Ok(token) => token.flatten(),
             Err(sentence) => return plain(StatusCode::BAD_REQUEST, sentence),
@@ -201,10 +207,9 @@ impl UpgradeTask {
         let guards = [Some(&snapshot.guard), matched.guard()];
         match self.find(&offered, matched.binding, request.headers()) {
             Ok(known) => {
-                let readmitted = guards
-                    .into_iter()
-                    .flatten()
-                    .try_for_each(|guard| self.judged(guard.readmit(self.client.ip(), request.headers())));
+                let readmitted = guards.into_iter().flatten().try_for_each(|guard| {
+                    self.judged(guard.readmit(self.peer.client.ip(), request.headers()))
+                });
                 match readmitted {
                     Ok(()) => go_on(known, &request, matched.response_headers(), next),
                     Err(denial) => denied(&denial),
@@ -295,7 +300,7 @@ impl UpgradeTask {
         let mut permits = [None, None];
         for (guard, permit) in guards.into_iter().zip(&mut permits) {
             let Some(guard) = guard else { continue };
-            *permit = self.judged(guard.admit(self.client.ip(), request.headers()))?;
+            *permit = self.judged(guard.admit(self.peer.client.ip(), request.headers()))?;
         }
         Ok(permits.iter().any(Option::is_some).then(|| Box::new(permits)))
     }
@@ -343,7 +348,7 @@ impl UpgradeTask {
             pool: &binding.pool,
             handshake,
             session: &session,
-            client: self.client.ip(),
+            client: self.peer.client.ip(),
             terms,
             key,
             attempts,
@@ -365,7 +370,7 @@ impl UpgradeTask {
         let opening = Opening { session, epoch: link.epoch, deflate, no_failover, begins_anew, client };
         let machine = Session::new(config, now, opening);
         let Link { lease, stream, early, .. } = *link;
-        let entry = Arc::new(Entry::new(visit, self.client, machine, lease));
+        let entry = Arc::new(Entry::new(visit, self.peer.client, machine, lease));
         self.broker.sessions.registry.insert(Arc::clone(&entry));
         let driver = Driver::new(Arc::clone(&self.broker.sessions), entry, (socket, stream), places);
         driver.begin(early_words, &early);
@@ -375,7 +380,10 @@ impl UpgradeTask {
     /// The client's new connection is a raw socket now: its session's task takes it over.
     fn hand_over(&self, returning: ReturningClient, stream: Stream, early: Bytes) {
         let ReturningClient { session, resume } = returning;
-        self.broker.sessions.returns.arrive(session, Arrival { client: self.client, stream, early, resume });
+        self.broker
+            .sessions
+            .returns
+            .arrive(session, Arrival { client: self.peer.client, stream, early, resume });
     }
 }
 

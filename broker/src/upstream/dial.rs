@@ -112,7 +112,19 @@ pub(crate) struct BackendSearch<'a> {
 
 /// A connection's place among the handshakes, until it is given back. One that waits in the queue needs
 /// none, since the queue has its own bound; all of them would keep clients of other pools out.
-pub(crate) type HandshakePermit = Mutex<Option<OwnedSemaphorePermit>>;
+#[derive(Debug)]
+pub(crate) struct HandshakePermit(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl HandshakePermit {
+    pub(crate) fn new(permit: OwnedSemaphorePermit) -> HandshakePermit {
+        HandshakePermit(Mutex::new(Some(permit)))
+    }
+
+    /// Makes room for another handshake. What comes after the first time has no effect.
+    pub(crate) fn give_back(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
 
 impl Dialer {
     /// At most `dials` are in flight at once.
@@ -372,7 +384,7 @@ impl BackendSearch<'_> {
         }
         let begins_to_wait = || {
             if let Some(place) = self.handshake_permit {
-                place.lock().unwrap_or_else(PoisonError::into_inner).take();
+                place.give_back();
             }
         };
         self.pool.lease(&ask, self.terms.are_first(), begins_to_wait).await
