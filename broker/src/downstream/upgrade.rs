@@ -44,7 +44,7 @@ use crate::session::driver::Driver;
 use crate::session::registry::{Entry, SessionPermit, Visit, session_name};
 use crate::session::resumption::{Arrival, Claimed};
 use crate::snapshot::{RouteMatch, Snapshot};
-use crate::upstream::balance;
+use crate::upstream::balance::Affinity;
 use crate::upstream::dial::{Agreed, BackendSearch, DialError, DialTerms, HandshakePermit, Link};
 use crate::upstream::pool::Pool;
 
@@ -193,7 +193,7 @@ impl UpgradeTask {
                 .map_or_else(|denial| denied(&denial), |_| plain(StatusCode::NOT_FOUND, sentence));
         };
         let present = matched.binding.pool.snapshot();
-        let hashed = balance::key::of(
+        let affinity = Affinity::find(
             &present.settings.balance,
             self.peer.client.ip(),
             request.uri(),
@@ -221,7 +221,7 @@ impl UpgradeTask {
                     Ok(permits) => permits,
                     Err(denial) => return denied(&denial),
                 };
-                self.open(request, &matched, (offered, reason), (hashed, permits), next).await
+                self.open(request, &matched, (offered, reason), (affinity, permits), next).await
             }
         }
     }
@@ -232,7 +232,7 @@ impl UpgradeTask {
         request: Request<Incoming>,
         matched: &RouteMatch<'_>,
         (offered, reason): (Offered, Reason),
-        (hashed, permits): (Option<u64>, AddressPermits),
+        (affinity, permits): (Option<Affinity>, AddressPermits),
         next: &Mutex<Option<Next>>,
     ) -> Response<ResponseBody> {
         let present = matched.binding.pool.snapshot();
@@ -244,7 +244,7 @@ impl UpgradeTask {
         let handshake = Handshake::new(&request, matched.request_headers());
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
         let attempts = AtomicU32::new(0);
-        let who = (id, hashed);
+        let who = (id, affinity);
         let shim = present.session.ack == AckMode::Shim;
         let found = self.dial(offered.terms(shim), matched.binding, &handshake, who, &attempts).await;
         match found {
@@ -273,7 +273,7 @@ impl UpgradeTask {
                 let binding = Arc::clone(matched.binding);
                 // Others go on by themselves.
                 let begins_anew = recognised && !shim && matches!(client, ClientKind::Plain);
-                let visit = Visit { id, handshake, agreed, key: hashed, attempts, binding };
+                let visit = Visit { id, handshake, agreed, affinity, attempts, binding };
                 let places = (permit, permits, claimed);
                 let admitted = Admitted { link, visit, config, client, begins_anew, places };
                 keep(next, Next::Begins(Box::new(admitted)));
@@ -340,7 +340,7 @@ impl UpgradeTask {
         terms: DialTerms,
         binding: &RouteBinding,
         handshake: &Handshake,
-        (id, key): (u128, Option<u64>),
+        (id, affinity): (u128, Option<Affinity>),
         attempts: &AtomicU32,
     ) -> Result<Box<Link>, DialError> {
         let session = session_name(id);
@@ -350,7 +350,7 @@ impl UpgradeTask {
             session: &session,
             client: self.peer.client.ip(),
             terms,
-            key,
+            affinity,
             attempts,
             just_failed: None,
             suspect: false,

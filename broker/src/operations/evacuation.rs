@@ -137,7 +137,7 @@ mod tests {
     use crate::config::{Overrides, parse};
     use crate::upstream::pool::Ask;
 
-    const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
+    const ASK: Ask<'static> = Ask { affinity: None, just_failed: None, tried: &[] };
 
     fn pool(keys: &str) -> Pool {
         let text = format!(

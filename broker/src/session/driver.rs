@@ -440,7 +440,7 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Backen
         session,
         client: entry.client().ip(),
         terms: DialTerms::Again(entry.agreed.clone()),
-        key: entry.key(),
+        affinity: entry.affinity,
         attempts: &entry.attempts,
         just_failed: left,
         suspect: false,

@@ -29,6 +29,7 @@ use crate::http::replay_request::Handshake;
 use crate::net::connect::{connect, is_local, is_used_up};
 use crate::net::stream::Stream;
 use crate::upstream::backend::{Backend, BackendLease};
+use crate::upstream::balance::Affinity;
 use crate::upstream::manner::{OVER_LIMIT, UpstreamWire};
 use crate::upstream::pool::{Ask, DialSettings, NoSeat, Pool};
 
@@ -98,8 +99,8 @@ pub(crate) struct BackendSearch<'a> {
     pub(crate) session: &'a str,
     pub(crate) client: IpAddr,
     pub(crate) terms: DialTerms,
-    /// What the session is hashed by.
-    pub(crate) key: Option<u64>,
+    /// What the session is placed by.
+    pub(crate) affinity: Option<Affinity>,
     /// Dials of this session so far; each adds one.
     pub(crate) attempts: &'a AtomicU32,
     /// The backend that the session has just left.
@@ -205,7 +206,7 @@ impl Dialer {
         let mut tried: Vec<_> = refusing.iter().copied().chain(search.just_failed).collect();
         let mut hang_ups = HangUps::new();
         loop {
-            let ask = Ask { key: search.key, just_failed: search.just_failed, tried: &tried };
+            let ask = Ask { affinity: search.affinity, just_failed: search.just_failed, tried: &tried };
             let lease =
                 search.pool.pick_sound(clock::now(), &ask, only).map_err(|_| DialError::Unreachable)?;
             tried.push(lease.backend().id);
@@ -378,7 +379,7 @@ impl DialFound {
 
 impl BackendSearch<'_> {
     async fn lease(&self, tried: &[usize], waits: bool) -> Result<BackendLease, NoSeat> {
-        let ask = Ask { key: self.key, just_failed: self.just_failed, tried };
+        let ask = Ask { affinity: self.affinity, just_failed: self.just_failed, tried };
         if !waits {
             return self.pool.pick(clock::now(), &ask);
         }

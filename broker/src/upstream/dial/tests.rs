@@ -99,7 +99,7 @@ impl Session {
             session: "5e55",
             client: Ipv4Addr::LOCALHOST.into(),
             terms,
-            key: None,
+            affinity: None,
             attempts: &self.attempts,
             just_failed: None,
             suspect: false,
@@ -177,7 +177,7 @@ async fn in_other_pools_the_shim_is_not_spoken_of() {
 fn assert_blameless(session: &Session, port: u16) {
     let backend = session.pool.named(&format!("127.0.0.1:{port}")).expect("it is there");
     assert_eq!(backend.failures.load(Relaxed), 0);
-    let ask = Ask { key: None, just_failed: None, tried: &[] };
+    let ask = Ask { affinity: None, just_failed: None, tried: &[] };
     let lease = session.pool.pick_sound(clock::now(), &ask, Some(backend.id));
     assert!(lease.is_ok(), "it is penalised");
 }
