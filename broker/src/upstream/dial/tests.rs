@@ -3,8 +3,9 @@
 mod hang_ups;
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use http::Request;
+use http::{Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -12,6 +13,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::*;
 use crate::config::{Overrides, parse};
+use crate::http::replay_request::Handshake;
+use crate::upstream::pool::Pool;
 
 /// A service that answers each upgrade with these headers besides its own, and tells what it was asked.
 async fn service(headers: impl Into<String>) -> (u16, mpsc::Receiver<String>) {
