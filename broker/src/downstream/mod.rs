@@ -2,4 +2,5 @@
 //! answered. Finds and opens sessions, and lets go of a connection once its session has it.
 
 pub(crate) mod accept;
+mod response;
 pub(crate) mod upgrade;
