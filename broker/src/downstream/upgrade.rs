@@ -75,10 +75,17 @@ impl From<Response<ResponseBody>> for UpgradeAnswer {
 }
 
 impl UpgradeTask {
-    /// Serves the one request of a connection.
-    pub(crate) async fn serve(broker: Arc<Broker>, listener: ListenerId, accepted: Accepted) {
+    /// Serves the one request of a connection that `listener` has accepted.
+    pub(crate) fn serve(
+        broker: Arc<Broker>,
+        listener: ListenerId,
+        accepted: Accepted,
+    ) -> impl Future<Output = ()> + Send {
         let Accepted { stream, peer, permit } = accepted;
-        let task = Arc::new(UpgradeTask { broker, listener, peer, permit });
+        UpgradeTask::run(Arc::new(UpgradeTask { broker, listener, peer, permit }), stream)
+    }
+
+    async fn run(task: Arc<UpgradeTask>, stream: Stream) {
         let (next, fragment) = (Mutex::new(None), AtomicBool::new(false));
         let service = service_fn(|request| {
             let (task, next, fragment) = (Arc::clone(&task), &next, &fragment);

@@ -28,10 +28,11 @@ use crate::net::stream::Stream;
 use crate::upstream::backend::BackendLease;
 use crate::upstream::pool::{Ask, NoSeat};
 
+use connect::Connected;
 use consequences::{local_fault, over_limit, record, refused, turned_away};
 use hang_ups::HangUps;
 use outcome::{DialOutcome, goes_to_client, tries_elsewhere};
-use upgrade::upgrade;
+use upgrade::{NotLinked, upgrade};
 
 pub(crate) use search::{BackendSearch, HandshakePermit};
 pub(crate) use terms::{Agreed, DialTerms};
@@ -202,12 +203,21 @@ impl Dialer {
         None
     }
 
-    /// Connects to the backend of `lease` and asks it to take the session.
+    /// Connects to the backend of `lease` and asks it to take the session; once more and without compression, if with it
+    /// the backend cannot.
     async fn dial(&self, search: &BackendSearch<'_>, lease: BackendLease) -> DialOutcome {
-        let permit = self.permit(lease, search.suspect).await;
-        match permit.connect(search.pool).await {
-            Ok(connected) => upgrade(search, connected).await,
-            Err(error) => DialOutcome::unconnected(error),
+        let mut permit = self.permit(lease, search.suspect).await;
+        for compress in [true, false] {
+            let Connected { stream, permit: held, begun } = match permit.connect(search.pool).await {
+                Ok(connected) => connected,
+                Err(error) => return DialOutcome::unconnected(error),
+            };
+            match upgrade(search, stream, begun, compress).await {
+                Ok(upgraded) => return DialOutcome::Linked(Box::new(upgraded.linked(search, held))),
+                Err(NotLinked::Otherwise(outcome)) => return outcome,
+                Err(NotLinked::Compressed) => permit = held,
+            }
         }
+        DialOutcome::Incompatible("its compression cannot be moved")
     }
 }

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::net::connect::connect;
 use crate::net::stream::Stream;
 use crate::upstream::backend::{Backend, BackendLease};
-use crate::upstream::pool::{DialSettings, Pool};
+use crate::upstream::pool::Pool;
 
 use super::Dialer;
 
@@ -29,8 +29,7 @@ pub(super) struct DialPermit<'a> {
 pub(super) struct Connected<'a> {
     pub(super) stream: Stream,
     pub(super) permit: DialPermit<'a>,
-    /// How the pool's backends were dialled when this was begun, and when that was.
-    pub(super) settings: DialSettings,
+    /// When the dial began.
     pub(super) begun: Time,
 }
 
@@ -59,13 +58,13 @@ impl<'a> DialPermit<'a> {
     /// # Errors
     /// Those of [`connect`]. The lease is then given back.
     pub(super) async fn connect(self, pool: &Pool) -> io::Result<Connected<'a>> {
-        let settings = pool.snapshot().dialing;
+        let limit = pool.snapshot().dialing.connect;
         let sources = pool.sources();
         let begun = clock::now();
         let Backend { host, port, history, .. } = &**self.lease.backend();
-        let stream = connect(host, *port, &sources, history, settings.connect).await?;
+        let stream = connect(host, *port, &sources, history, limit).await?;
         tune(&stream);
-        Ok(Connected { stream, permit: self, settings, begun })
+        Ok(Connected { stream, permit: self, begun })
     }
 }
 

@@ -1,5 +1,5 @@
-//! The upgrade of a connection to a backend: what it is asked, what its answer means, and a second try without the
-//! compression that it cannot do with.
+//! The upgrade of a connection to a backend: what it is asked, and what its answer means. Whether that is the last word
+//! is for the search to say.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -20,7 +20,7 @@ use crate::upstream::manner::UpstreamWire;
 use crate::upstream::pool::DialSettings;
 
 use super::Link;
-use super::connect::{Connected, DialPermit};
+use super::connect::DialPermit;
 use super::consequences::record;
 use super::exchange::{NoAnswer, Watched, cause, exchange};
 use super::hang_ups::HangUp;
@@ -39,84 +39,51 @@ struct Asked {
 }
 
 /// A connection whose backend has taken the session.
-struct Upgraded {
+pub(super) struct Upgraded {
     stream: Stream,
     early: Bytes,
     headers: HeaderMap,
     deflate: Option<Agreement>,
+    attempt: u32,
 }
 
 /// Why the session is not linked.
-enum NotLinked {
-    /// Without compression it may be.
+pub(super) enum NotLinked {
+    /// Without compression it may be: the backend asks for a context that cannot be moved, or may not know what is
+    /// offered.
     Compressed,
     Otherwise(DialOutcome),
 }
 
-/// Asks a backend to take the session; once more and without compression, if the first answer asks for a context that
-/// cannot be moved, or the backend may not know what is offered.
-pub(super) async fn upgrade(search: &BackendSearch<'_>, connected: Connected<'_>) -> DialOutcome {
-    let permit = match ask(search, connected, true).await {
-        Err(permit) => permit,
-        Ok(outcome) => return outcome,
-    };
-    let connected = match permit.connect(search.pool).await {
-        Ok(connected) => connected,
-        Err(error) => return DialOutcome::unconnected(error),
-    };
-    let asked = ask(search, connected, false).await;
-    asked.unwrap_or(DialOutcome::Incompatible("its compression cannot be moved"))
-}
-
-/// Asks once.
+/// Asks a backend to take the session, on a connection that was begun then.
 ///
 /// # Errors
-/// The permit for another dial, when without compression the backend may take the session.
-async fn ask<'a>(
+/// What its answer means instead, or that none has come.
+pub(super) async fn upgrade(
     search: &BackendSearch<'_>,
-    connected: Connected<'a>,
+    stream: Stream,
+    begun: Time,
     compress: bool,
-) -> Result<DialOutcome, DialPermit<'a>> {
-    let Connected { stream, permit, settings, begun } = connected;
+) -> Result<Upgraded, NotLinked> {
+    let DialSettings { upgrade: limit, manner, .. } = search.pool.snapshot().dialing;
     let asked = Asked {
         offer: search.terms.offer(compress),
         compress,
         key: generate_key(),
         attempt: 1 + search.attempts.fetch_add(1, Relaxed),
     };
-    let upgraded = match answer(search, &asked, stream, settings, begun).await {
-        Ok(answer) => meaning(search, &asked, answer).await,
-        Err(outcome) => return Ok(outcome),
-    };
-    match upgraded {
-        Ok(upgraded) => Ok(DialOutcome::Linked(Box::new(upgraded.linked(search, permit, asked.attempt)))),
-        Err(NotLinked::Compressed) => Err(permit),
-        Err(NotLinked::Otherwise(outcome)) => Ok(outcome),
-    }
-}
-
-/// Sends the question and waits for the answer.
-///
-/// # Errors
-/// What it means that none has come.
-async fn answer(
-    search: &BackendSearch<'_>,
-    asked: &Asked,
-    stream: Stream,
-    settings: DialSettings,
-    begun: Time,
-) -> Result<Response<Incoming>, DialOutcome> {
-    let Asked { offer, key, attempt, .. } = asked;
+    let Asked { offer, key, attempt, .. } = &asked;
     let request = search.handshake.request(search.client, key, offer, search.session, *attempt);
-    let DialSettings { upgrade: limit, manner, .. } = settings;
-    let answer = timeout(limit, exchange(stream, request, manner)).await;
-    let answer =
-        answer.map_err(|_| DialOutcome::Failed(format!("no answer to the upgrade within {limit:?}")))?;
-    answer.map_err(|none| match none {
-        NoAnswer::Failed(error) if error.is_parse_too_large() => DialOutcome::OverLimit,
-        NoAnswer::HungUp(error) => DialOutcome::HungUp(HangUp::new(begun, &error)),
-        NoAnswer::Failed(error) => DialOutcome::Failed(format!("the upgrade failed: {}", cause(&error))),
-    })
+    let outcome = match timeout(limit, exchange(stream, request, manner)).await {
+        Ok(Ok(answer)) => return meaning(search, &asked, answer).await,
+        Ok(Err(NoAnswer::Failed(error))) if error.is_parse_too_large() => DialOutcome::OverLimit,
+        Ok(Err(NoAnswer::HungUp(error))) => DialOutcome::HungUp(HangUp::new(begun, &error)),
+        Ok(Err(NoAnswer::Failed(error))) => {
+            DialOutcome::Failed(format!("the upgrade failed: {}", cause(&error)))
+        }
+        Err(_) => DialOutcome::Failed(format!("no answer to the upgrade within {limit:?}")),
+    };
+    Err(NotLinked::Otherwise(outcome))
 }
 
 /// Understands an answer. If the backend has taken the session, its connection comes back from hyper.
@@ -146,13 +113,13 @@ async fn meaning(
         return Err(failed("the upgrade failed".to_owned()));
     };
     let (stream, early) = (parts.io.into_inner().into_inner().into_inner(), parts.read_buf);
-    Ok(Upgraded { stream, early, headers, deflate })
+    Ok(Upgraded { stream, early, headers, deflate, attempt: asked.attempt })
 }
 
 impl Upgraded {
     /// The session is on its backend from now on.
-    fn linked(self, search: &BackendSearch<'_>, permit: DialPermit<'_>, attempt: u32) -> Link {
-        let Upgraded { stream, early, headers, deflate } = self;
+    pub(super) fn linked(self, search: &BackendSearch<'_>, permit: DialPermit<'_>) -> Link {
+        let Upgraded { stream, early, headers, deflate, attempt } = self;
         let DialPermit { mut lease, turn, .. } = permit;
         lease.linked(clock::now());
         search.linked();
