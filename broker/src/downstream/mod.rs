@@ -1,4 +1,6 @@
-//! The side of the clients until their session begins: their upgrade requests, and what these are answered. Finds and
-//! opens sessions, and lets go of a connection once its session has it.
+//! The side of the clients until their session begins: their connections, their upgrade requests, and what these are
+//! answered. Finds and opens sessions, and lets go of a connection once its session has it.
 
+pub(crate) mod accept;
+mod response;
 pub(crate) mod upgrade;

@@ -3,83 +3,57 @@
 
 mod conversation;
 mod form;
+mod newcomer;
 mod offer;
 mod resume;
-mod switching;
+mod returning;
 mod target;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use steadfast_protocol::session::{AckMode, ClientKind, Config, Opening, Session};
-use steadfast_protocol::steadfast_v1::client_wire::{Reason, Resume};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::broker::Broker;
-use crate::clock;
-use crate::config::settings::{HeaderCase, HeaderRules};
-use crate::http::backend_headers::declines_failover;
+use crate::config::settings::HeaderCase;
 use crate::http::denial::Denial;
 use crate::http::header_case::Spelled;
-use crate::http::header_rules;
-use crate::http::hop_by_hop::end_to_end;
-use crate::http::replay_request::Handshake;
 use crate::metric;
 use crate::net::lingering_close;
+use crate::net::stream::Stream;
 use crate::routing::admission::{AddressPermits, Guard};
-use crate::routing::binding::RouteBinding;
 use crate::routing::listener::ListenerId;
-use crate::session::driver::Driver;
-use crate::session::registry::{Entry, SessionPermit, Visit, session_name};
-use crate::session::resumption::{Arrival, Claimed};
-use crate::snapshot::{RouteMatch, Snapshot};
-use crate::upstream::balance;
-use crate::upstream::dial::{Agreed, BackendSearch, DialError, DialTerms, HandshakePermit, Link};
+use crate::snapshot::Snapshot;
+use crate::upstream::balance::Affinity;
+use crate::upstream::dial::HandshakePermit;
 use crate::upstream::pool::Pool;
 
+use super::accept::{Accepted, Peer};
+use super::response::{ResponseBody, busy, denied, plain};
 use form::FormRefusal;
-use offer::{Offered, Spoken};
-use switching::{switching, switching_back};
+use newcomer::{Admitted, Newcomer};
+use offer::Offered;
+use returning::ReturningClient;
 use target::FirstLine;
-
-/// A backend's refusal is streamed through; the broker's own answers are short.
-type ResponseBody = BoxBody<Bytes, hyper::Error>;
-
-/// Whoever is turned away dials again. (To switch keep-alive off would mark the 101 as well.)
-const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
 
 const PAUSED: &str = "new sessions are paused here; try again later";
 
 const FRAGMENT: &str = "a request's target has no fragment; remove what follows the #";
 
-/// A session to which a client may come back.
-struct Known {
-    session: u128,
-    resume: Option<Resume>,
-    /// The subprotocol to answer.
-    protocol: Option<HeaderValue>,
-}
-
 /// One connection at the door.
 pub(crate) struct UpgradeTask {
-    pub(crate) broker: Arc<Broker>,
-    pub(crate) listener: ListenerId,
-    pub(crate) client: SocketAddr,
+    broker: Arc<Broker>,
+    listener: ListenerId,
+    peer: Peer,
     /// Its place among the handshakes.
-    pub(crate) permit: HandshakePermit,
+    permit: HandshakePermit,
 }
 
 /// What follows when the client's upgrade is through.
@@ -88,33 +62,40 @@ enum Next {
     Returns(ReturningClient),
 }
 
-/// A session that goes on with another connection of its client's.
-struct ReturningClient {
-    session: u128,
-    /// `None`: its client does not link the shim.
-    resume: Option<Resume>,
+/// What a request comes to.
+struct UpgradeAnswer {
+    response: Response<ResponseBody>,
+    /// `None`: the connection ends.
+    next: Option<Next>,
 }
 
-/// A session that begins.
-struct Admitted {
-    link: Box<Link>,
-    visit: Visit,
-    /// What its machine is told: as the pool was when it was dialled, whatever a reload has made of it.
-    config: Arc<Config>,
-    client: ClientKind,
-    /// The client must reconnect when the backend is left.
-    begins_anew: bool,
-    places: (SessionPermit, AddressPermits, Option<Claimed>),
+impl From<Response<ResponseBody>> for UpgradeAnswer {
+    fn from(response: Response<ResponseBody>) -> UpgradeAnswer {
+        UpgradeAnswer { response, next: None }
+    }
 }
 
 impl UpgradeTask {
-    /// Serves the one request of a connection.
-    pub(crate) async fn serve(self, stream: TcpStream) {
-        let task = Arc::new(self);
+    /// Serves the one request of a connection that `listener` has accepted.
+    pub(crate) fn serve(
+        broker: Arc<Broker>,
+        listener: ListenerId,
+        accepted: Accepted,
+    ) -> impl Future<Output = ()> + Send {
+        let Accepted { stream, peer, permit } = accepted;
+        UpgradeTask::run(Arc::new(UpgradeTask { broker, listener, peer, permit }), stream)
+    }
+
+    async fn run(task: Arc<UpgradeTask>, stream: Stream) {
         let (next, fragment) = (Mutex::new(None), AtomicBool::new(false));
         let service = service_fn(|request| {
             let (task, next, fragment) = (Arc::clone(&task), &next, &fragment);
-            async move { Ok::<_, Infallible>(task.welcome(request, fragment.load(Relaxed), next).await) }
+            async move {
+                let answer = task.welcome(request, fragment.load(Relaxed)).await;
+                // hyper takes the response alone, and has no place for what is to follow it.
+                *next.lock().unwrap_or_else(PoisonError::into_inner) = answer.next;
+                Ok::<_, Infallible>(answer.response)
+            }
         });
         let snapshot = task.broker.snapshot();
         let limits = &snapshot.settings;
@@ -143,7 +124,7 @@ impl UpgradeTask {
         let Parts { io, read_buf, .. } = connection.into_parts();
         let (stream, next) = (socket(io), next.into_inner().unwrap_or_else(PoisonError::into_inner));
         let Some(next) = next else { return lingering_close::close(stream).await };
-        task.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        task.permit.give_back();
         match next {
             Next::Begins(admitted) => task.begin(*admitted, stream, &read_buf),
             Next::Returns(returning) => task.hand_over(returning, stream, read_buf),
@@ -152,138 +133,66 @@ impl UpgradeTask {
 
     fn failed(&self, why: &str) {
         metric::HANDSHAKE_ERRORS.count(());
-        tracing::debug!(client = %self.client, why, "handshake failed");
+        // It is the connection that has failed, whoever it is for.
+        tracing::debug!(client = %self.peer.socket, why, "handshake failed");
     }
 
-    async fn welcome(
-        &self,
-        mut request: Request<Incoming>,
-        fragment: bool,
-        next: &Mutex<Option<Next>>,
-    ) -> Response<ResponseBody> {
-        let response = match sound(&mut request, fragment) {
-            Ok(()) => self.answer(request, next).await,
-            Err(refusal) => refusal.response(),
+    async fn welcome(&self, mut request: Request<Incoming>, fragment: bool) -> UpgradeAnswer {
+        let answer = match sound(&mut request, fragment) {
+            Ok(()) => self.answer(request).await,
+            Err(FormRefusal { status, sentence }) => plain(status, sentence).into(),
         };
-        let status = response.status();
+        let status = answer.response.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
             metric::REFUSED_UPGRADES.count(status.as_str().to_owned());
-            tracing::info!(client = %self.client, listener = %self.listener.address, status = status.as_u16(), "no session");
+            tracing::info!(client = %self.peer.client, listener = %self.listener.address, status = status.as_u16(), "no session");
         }
-        response
+        answer
     }
 
-    async fn answer(
-        &self,
-        mut request: Request<Incoming>,
-        next: &Mutex<Option<Next>>,
-    ) -> Response<ResponseBody> {
+    async fn answer(&self, mut request: Request<Incoming>) -> UpgradeAnswer {
         let snapshot = self.broker.snapshot();
         // Who comes back may come in all the same.
         let paused = self.broker.pauses.is_paused(self.listener.number);
+        let client = self.peer.client.ip();
         let Some(matched) = snapshot.matched(self.listener.number, &request) else {
             if paused {
-                return busy(PAUSED);
+                return busy(PAUSED).into();
             }
             let sentence = "no route leads from this host and path to a service";
-            let admitted = self.judged(snapshot.guard.admit(self.client.ip(), request.headers()));
-            return admitted
-                .map_or_else(|denial| denied(&denial), |_| plain(StatusCode::NOT_FOUND, sentence));
+            let admitted = self.judged(snapshot.guard.admit(client, request.headers()));
+            let response =
+                admitted.map_or_else(|denial| denied(&denial), |_| plain(StatusCode::NOT_FOUND, sentence));
+            return response.into();
         };
         let present = matched.binding.pool.snapshot();
-        let hashed =
-            balance::key::of(&present.settings.balance, self.client.ip(), request.uri(), request.headers());
+        let balance = &present.settings.balance;
+        let affinity = Affinity::find(balance, client, request.uri(), request.headers());
         let token = match present.settings.plain_resume.then(|| resume::take(&mut request)).transpose() {
             Ok(token) => token.flatten(),
-            Err(sentence) => return plain(StatusCode::BAD_REQUEST, sentence),
+            Err(sentence) => return plain(StatusCode::BAD_REQUEST, sentence).into(),
         };
         let offered = Offered::read(request.headers(), token);
         let guards = [Some(&snapshot.guard), matched.guard()];
         match self.find(&offered, matched.binding, request.headers()) {
-            Ok(known) => {
+            Ok(returning) => {
                 let readmitted = guards
                     .into_iter()
                     .flatten()
-                    .try_for_each(|guard| self.judged(guard.readmit(self.client.ip(), request.headers())));
+                    .try_for_each(|guard| self.judged(guard.readmit(client, request.headers())));
                 match readmitted {
-                    Ok(()) => go_on(known, &request, matched.response_headers(), next),
-                    Err(denial) => denied(&denial),
+                    Ok(()) => returning.answer(&request, matched.response_headers()),
+                    Err(denial) => denied(&denial).into(),
                 }
             }
-            Err(_) if paused => busy(PAUSED),
-            Err(reason) => {
-                let permits = match self.admitted(guards, &request) {
-                    Ok(permits) => permits,
-                    Err(denial) => return denied(&denial),
-                };
-                self.open(request, &matched, (offered, reason), (hashed, permits), next).await
-            }
-        }
-    }
-
-    /// Opens a session, if there is room and a backend for it.
-    async fn open(
-        &self,
-        request: Request<Incoming>,
-        matched: &RouteMatch<'_>,
-        (offered, reason): (Offered, Reason),
-        (hashed, permits): (Option<u64>, AddressPermits),
-        next: &Mutex<Option<Next>>,
-    ) -> Response<ResponseBody> {
-        let present = matched.binding.pool.snapshot();
-        let Some(permit) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
-            metric::LIMIT_HITS.count(metric::Limit::MaxSessions);
-            return busy("no room for another session; try again later");
-        };
-        let id: u128 = rand::random();
-        let handshake = Handshake::new(&request, matched.request_headers());
-        let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
-        let attempts = AtomicU32::new(0);
-        let who = (id, hashed);
-        let shim = present.session.ack == AckMode::Shim;
-        let found = self.dial(offered.terms(shim), matched.binding, &handshake, who, &attempts).await;
-        match found {
-            Ok(link) => {
-                let agreed = Agreed {
-                    protocol: link
-                        .headers
-                        .get(header::SEC_WEBSOCKET_PROTOCOL)
-                        .map(|name| name.as_bytes().into()),
-                    deflate: link.deflate,
-                    shim,
-                };
-                let spoken = offered.spoken(&link.headers);
-                let response = switching(&link, key.as_ref(), (&agreed, &spoken), matched.response_headers());
-                let origin = request.headers().get(header::ORIGIN).cloned();
-                let claim = |token| self.broker.sessions.returns.claim(token, id, origin);
-                let (target, answer) = (request.uri(), &link.headers);
-                let (config, recognised) =
-                    conversation::terms(matched.binding, &present, target, offered.speaks(&agreed), answer);
-                let claimed = offered.token.filter(|_| matches!(spoken, Spoken::Plain(_))).and_then(claim);
-                let client = match spoken {
-                    Spoken::Shim(_) => ClientKind::Shim { secret: rand::random(), reason },
-                    Spoken::Plain(_) if claimed.is_some() => ClientKind::Returning,
-                    Spoken::Plain(_) => ClientKind::Plain,
-                };
-                let binding = Arc::clone(matched.binding);
-                // Others go on by themselves.
-                let begins_anew = recognised && !shim && matches!(client, ClientKind::Plain);
-                let visit = Visit { id, handshake, agreed, key: hashed, attempts, binding };
-                let places = (permit, permits, claimed);
-                let admitted = Admitted { link, visit, config, client, begins_anew, places };
-                keep(next, Next::Begins(Box::new(admitted)));
-                response
-            }
-            Err(DialError::Answered(answer)) => relayed(*answer, matched.response_headers()),
-            Err(DialError::Denied(denial)) => {
-                let Err(denial) = self.judged(Err::<Infallible, _>(denial));
-                denied(&denial)
-            }
-            Err(DialError::Full) => busy("every backend of this service is full; try again later"),
-            Err(DialError::Unreachable | DialError::Refused) => {
-                metric::NO_BACKEND.count(());
-                busy("no backend can take this session now; try again later")
-            }
+            Err(_) if paused => busy(PAUSED).into(),
+            Err(reason) => match self.admitted(guards, &request) {
+                Ok(permits) => {
+                    let newcomer = Newcomer { request, matched, offered, reason, affinity, permits };
+                    self.open(newcomer).await
+                }
+                Err(denial) => denied(&denial).into(),
+            },
         }
     }
 
@@ -295,7 +204,7 @@ impl UpgradeTask {
         let mut permits = [None, None];
         for (guard, permit) in guards.into_iter().zip(&mut permits) {
             let Some(guard) = guard else { continue };
-            *permit = self.judged(guard.admit(self.client.ip(), request.headers()))?;
+            *permit = self.judged(guard.admit(self.peer.client.ip(), request.headers()))?;
         }
         Ok(permits.iter().any(Option::is_some).then(|| Box::new(permits)))
     }
@@ -306,94 +215,10 @@ impl UpgradeTask {
             metric::DENIED.count(denial.reason);
         })
     }
-
-    /// The session to which a client comes back.
-    fn find(&self, offered: &Offered, binding: &RouteBinding, headers: &HeaderMap) -> Result<Known, Reason> {
-        let returns = &self.broker.sessions.returns;
-        let (entry, resume) = match (offered.resume()?, &offered.token) {
-            (Some(resume), _) => {
-                let session = u128::from_be_bytes(resume.token.session());
-                (self.broker.sessions.registry.get(session), Some(resume))
-            }
-            (None, Some(token)) => (returns.owned(token, headers.get(header::ORIGIN)), None),
-            (None, None) => return Err(Reason::New),
-        };
-        let entry =
-            entry.filter(|entry| Arc::ptr_eq(&entry.binding.pool, &binding.pool)).ok_or(Reason::Unknown)?;
-        match &resume {
-            Some(resume) => entry.core().machine.resumable(resume)?,
-            None if entry.core().machine.plainly_resumable() => {}
-            None => return Err(Reason::Unknown),
-        }
-        let agreed = entry.agreed.protocol.as_deref();
-        let protocol = offered.spoken_again(agreed, resume.is_some()).ok_or(Reason::Unknown)?;
-        Ok(Known { session: entry.id, resume, protocol })
-    }
-
-    async fn dial(
-        &self,
-        terms: DialTerms,
-        binding: &RouteBinding,
-        handshake: &Handshake,
-        (id, key): (u128, Option<u64>),
-        attempts: &AtomicU32,
-    ) -> Result<Box<Link>, DialError> {
-        let session = session_name(id);
-        let search = BackendSearch {
-            pool: &binding.pool,
-            handshake,
-            session: &session,
-            client: self.client.ip(),
-            terms,
-            key,
-            attempts,
-            just_failed: None,
-            suspect: false,
-            handshake_permit: Some(&self.permit),
-        };
-        self.broker.sessions.dialer.first(&search).await
-    }
-
-    /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
-    /// smaller than this one.
-    fn begin(&self, admitted: Admitted, socket: TcpStream, early_words: &[u8]) {
-        let Admitted { link, visit, config, client, begins_anew, places } = admitted;
-        let now = clock::now();
-        let no_failover = declines_failover(&link.headers);
-        let deflate = visit.agreed.deflate.is_some();
-        let session = visit.id.to_be_bytes();
-        let opening = Opening { session, epoch: link.epoch, deflate, no_failover, begins_anew, client };
-        let machine = Session::new(config, now, opening);
-        let Link { lease, stream, early, .. } = *link;
-        let entry = Arc::new(Entry::new(visit, self.client, machine, lease));
-        self.broker.sessions.registry.insert(Arc::clone(&entry));
-        let driver = Driver::new(Arc::clone(&self.broker.sessions), entry, (socket, stream), places);
-        driver.begin(early_words, &early);
-        tokio::spawn(driver);
-    }
-
-    /// The client's new connection is a raw socket now: its session's task takes it over.
-    fn hand_over(&self, returning: ReturningClient, stream: TcpStream, early: Bytes) {
-        let ReturningClient { session, resume } = returning;
-        self.broker.sessions.returns.arrive(session, Arrival { client: self.client, stream, early, resume });
-    }
-}
-
-/// Goes on with a session of the client's.
-fn go_on(
-    known: Known,
-    request: &Request<Incoming>,
-    rules: Option<&HeaderRules>,
-    next: &Mutex<Option<Next>>,
-) -> Response<ResponseBody> {
-    let Known { session, resume, protocol } = known;
-    let response = switching_back(request.headers().get(header::SEC_WEBSOCKET_KEY), protocol, rules);
-    keep(next, Next::Returns(ReturningClient { session, resume }));
-    response
 }
 
 /// The client's socket, without what stood on it for the request.
-fn socket(io: TokioIo<Spelled<FirstLine<'_>>>) -> TcpStream {
+fn socket(io: TokioIo<Spelled<FirstLine<'_>>>) -> Stream {
     io.into_inner().into_inner().into_inner()
 }
 
@@ -404,10 +229,6 @@ fn sound<B>(request: &mut Request<B>, fragment: bool) -> Result<(), FormRefusal>
         return Err(FormRefusal::bad(FRAGMENT));
     }
     target::settle(request).map_err(FormRefusal::bad)
-}
-
-fn keep(next: &Mutex<Option<Next>>, what: Next) {
-    *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
 }
 
 /// How long everything together may take: the request, a place in the queue and a dial of each
@@ -421,54 +242,4 @@ fn patience(snapshot: &Snapshot) -> Duration {
     };
     let dials = snapshot.pools.values().map(of_pool).max().unwrap_or_default();
     (timeouts.handshake * 2).saturating_add(dials)
-}
-
-/// A backend's redirect or refusal, with its headers and body.
-fn relayed(answer: Response<Incoming>, rules: Option<&HeaderRules>) -> Response<ResponseBody> {
-    let (parts, body) = answer.into_parts();
-    let mut response = Response::new(body.boxed());
-    *response.status_mut() = parts.status;
-    let headers = response.headers_mut();
-    for (name, value) in end_to_end(&parts.headers) {
-        headers.append(name, value.clone());
-    }
-    if let Some(rules) = rules {
-        // The body is passed on as it is.
-        let of_the_body = [header::CONTENT_TYPE, header::CONTENT_ENCODING];
-        header_rules::apply(rules, headers, |name| of_the_body.contains(name));
-    }
-    headers.insert(header::CONNECTION, ONE_REQUEST);
-    if parts.status == StatusCode::UPGRADE_REQUIRED {
-        form::ask_for_upgrade(headers);
-    }
-    response
-}
-
-fn denied(denial: &Denial) -> Response<ResponseBody> {
-    let mut response = plain(denial.status, denial.sentence);
-    if let Some(seconds) = denial.retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-    }
-    response
-}
-
-fn busy(sentence: &'static str) -> Response<ResponseBody> {
-    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, sentence);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    response
-}
-
-fn plain(status: StatusCode, sentence: &'static str) -> Response<ResponseBody> {
-    let mut response =
-        Response::new(Full::from(format!("{sentence}\n")).map_err(|never| match never {}).boxed());
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONNECTION, ONE_REQUEST);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
-}
-
-fn nothing() -> ResponseBody {
-    Full::default().map_err(|never| match never {}).boxed()
 }

@@ -17,8 +17,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpSocket, lookup_host};
 use tokio::time::{Instant, timeout_at};
+
+use super::stream::Stream;
 
 use fault::ConnectFault;
 use race::race;
@@ -42,7 +44,7 @@ pub(crate) async fn connect(
     sources: &[IpAddr],
     history: &History,
     limit: Duration,
-) -> io::Result<TcpStream> {
+) -> io::Result<Stream> {
     let end = Instant::now() + limit;
     let found = timeout_at(end, lookup_host((host, port))).await;
     let found: Vec<_> = found.map_err(|_| late(&format!("address of {host}"), limit))??.collect();
@@ -55,7 +57,7 @@ async fn connect_to(
     sources: &[IpAddr],
     history: &History,
     (limit, end): (Duration, Instant),
-) -> io::Result<TcpStream> {
+) -> io::Result<Stream> {
     let Some(first) = found.first() else {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     };
@@ -73,9 +75,9 @@ fn late(awaited: &str, limit: Duration) -> io::Error {
 }
 
 /// Tries one way.
-async fn open(way: Way) -> Result<TcpStream, ConnectFault> {
+async fn open(way: Way) -> Result<Stream, ConnectFault> {
     let socket = bound(way).map_err(ConnectFault::before)?;
-    socket.connect(way.target).await.map_err(ConnectFault::connecting)
+    socket.connect(way.target).await.map(Stream::from).map_err(ConnectFault::connecting)
 }
 
 /// A socket with an address and no port yet. `connect` chooses the port, and can use the same one for

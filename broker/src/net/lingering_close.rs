@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+
+use super::stream::Stream;
 
 /// How long such a connection is kept at the most.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -18,7 +19,7 @@ const AT_ONCE: usize = 64;
 static PLACES: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// Lets a connection go with these bytes, which must be whole frames and stand between two.
-pub(crate) fn with_last_words(stream: TcpStream, words: Vec<u8>) {
+pub(crate) fn with_last_words(stream: Stream, words: Vec<u8>) {
     if let Ok(place) = PLACES.try_acquire() {
         tokio::spawn(async move {
             // Whoever does not listen is not waited for.
@@ -30,17 +31,17 @@ pub(crate) fn with_last_words(stream: TcpStream, words: Vec<u8>) {
 
 /// Closes a connection on which everything has been said, in stages (RFC 9112, 9.6), so that what was said
 /// arrives.
-pub(crate) async fn close(mut stream: TcpStream) {
+pub(crate) async fn close(mut stream: Stream) {
     let _ = timeout(PATIENCE, hear_out(&mut stream)).await;
 }
 
-async fn say_goodbye(mut stream: TcpStream, words: &[u8]) -> std::io::Result<()> {
+async fn say_goodbye(mut stream: Stream, words: &[u8]) -> std::io::Result<()> {
     stream.write_all(words).await?;
     hear_out(&mut stream).await
 }
 
 /// Ends our side, and discards what the peer says until it ends its own.
-async fn hear_out(stream: &mut TcpStream) -> std::io::Result<()> {
+async fn hear_out(stream: &mut Stream) -> std::io::Result<()> {
     stream.shutdown().await?;
     // A socket that is closed with something unread is reset, and the words with it.
     let mut discarded = vec![0; 4096];
@@ -50,7 +51,7 @@ async fn hear_out(stream: &mut TcpStream) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -61,7 +62,7 @@ mod tests {
         let mut peer = TcpStream::connect(address).await.expect("it listens");
         let (stream, _) = listener.accept().await.expect("the peer connects");
         peer.write_all(&[7; 100_000]).await.expect("the socket takes it");
-        with_last_words(stream, b"goodbye".to_vec());
+        with_last_words(stream.into(), b"goodbye".to_vec());
         let mut heard = Vec::new();
         peer.read_to_end(&mut heard).await.expect("no reset");
         assert_eq!(heard, b"goodbye");

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::config::settings::Balance;
-use crate::upstream::balance::{self, Candidate, CandidateTrust, Turns};
+use crate::upstream::balance::{self, Affinity, Candidate, CandidateTrust, Turns};
 
 /// A backend with its sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +149,7 @@ fn pair(givers: &[UnevenBackend], takers: &[UnevenBackend]) -> Vec<Shift> {
 pub(super) struct Keyed {
     pub(super) id: u128,
     pub(super) here: usize,
-    pub(super) key: u64,
+    pub(super) key: Affinity,
 }
 
 /// Which sessions their keys would place elsewhere today, and where. Each is placed anew in its turn, so

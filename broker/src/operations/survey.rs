@@ -6,6 +6,7 @@ use std::sync::Arc;
 use steadfast_protocol::session::Status;
 
 use crate::session::registry::{Entry, Registry};
+use crate::upstream::balance::Affinity;
 use crate::upstream::pool::Pool;
 
 /// All sessions as they were at one look.
@@ -21,7 +22,7 @@ pub(super) struct Sighting {
     /// The id of the backend that it is on.
     pub(super) backend: Option<usize>,
     /// The hash of what it is placed by.
-    pub(super) key: Option<u64>,
+    pub(super) key: Option<Affinity>,
     /// It ends with its backend.
     pub(super) pinned: bool,
     /// It has said or heard Close, and will leave its backend by itself.
@@ -81,7 +82,7 @@ impl Sighting {
             id: entry.id,
             pool: number_of(&entry.binding.pool),
             backend: core.lease.as_ref().map(|lease| lease.backend().id),
-            key: entry.key(),
+            key: entry.affinity,
             pinned: core.machine.pinned(),
             ends: core.machine.status() == Status::Closing,
             seeks: seeks_place(core.machine.status()),

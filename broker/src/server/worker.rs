@@ -2,20 +2,16 @@
 //! a session never crosses threads.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use crate::broker::Broker;
+use crate::downstream::accept::accept;
 use crate::downstream::upgrade::UpgradeTask;
-use crate::metric;
 use crate::routing::listener::ListenerId;
-
-/// After an accept that failed for want of descriptors, others get time to end.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A listener as every worker gets its own handle of it.
 pub(crate) struct Entrance {
@@ -52,7 +48,7 @@ pub(crate) fn start(
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         runtime.block_on(async {
             for (socket, listener) in accepting {
-                tokio::spawn(accept(Arc::clone(&broker), socket, listener, phase.clone()));
+                tokio::spawn(enter(Arc::clone(&broker), socket, listener, phase.clone()));
             }
             // Its sender lives as long as the broker; without it, there is nothing to stay for.
             let _ = phase.wait_for(|phase| *phase == Phase::Ending).await;
@@ -60,43 +56,20 @@ pub(crate) fn start(
     })
 }
 
-/// A place among the handshakes; `None` never comes, since the semaphore is never closed.
-async fn place_at_the_door(broker: &Broker) -> Option<OwnedSemaphorePermit> {
-    if let Ok(permit) = Arc::clone(&broker.handshakes).try_acquire_owned() {
-        return Some(permit);
-    }
-    metric::LIMIT_HITS.count(metric::Limit::MaxHandshakes);
-    Arc::clone(&broker.handshakes).acquire_owned().await.ok()
-}
-
-/// Accepts until the phase changes.
-async fn accept(
+/// Accepts until the phase changes. Each connection gets a task of its own for its upgrade.
+async fn enter(
     broker: Arc<Broker>,
     socket: TcpListener,
     listener: ListenerId,
     mut phase: watch::Receiver<Phase>,
 ) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = phase.wait_for(|phase| *phase != Phase::Accepting) => return,
-            accepted = socket.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, client)) => {
-                // One connection waits here, the others in the backlog.
-                let Some(permit) = place_at_the_door(&broker).await else { return };
-                // A refused option costs latency, not correctness.
-                let _ = stream.set_nodelay(true);
-                let permit = Mutex::new(Some(permit));
-                let task = UpgradeTask { broker: Arc::clone(&broker), listener, client, permit };
-                tokio::spawn(task.serve(stream));
-            }
-            Err(error) => {
-                metric::LIMIT_HITS.count(metric::Limit::Accept);
-                tracing::warn!(%error, "cannot accept a connection; it stays in the backlog");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+    let handshakes = Arc::clone(&broker.handshakes);
+    let closed = async move {
+        // Without a sender there is nobody left to accept for.
+        let _ = phase.wait_for(|phase| *phase != Phase::Accepting).await;
+    };
+    let serve = |accepted| {
+        tokio::spawn(UpgradeTask::serve(Arc::clone(&broker), listener, accepted));
+    };
+    accept(socket, handshakes, closed, serve).await;
 }

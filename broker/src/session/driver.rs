@@ -19,19 +19,19 @@ use std::time::Duration;
 
 use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Failure, Session, SessionSide};
 use steadfast_protocol::time::Time;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use crate::clock;
 use crate::http::backend_headers::declines_failover;
 use crate::net::lingering_close;
-use crate::routing::admission::AddressPermits;
+use crate::net::stream::Stream;
 use crate::session::access_log;
 use crate::session::context;
 use crate::session::memory::MemoryShare;
-use crate::session::registry::{Core, Entry, SessionPermit};
-use crate::session::resumption::{Arrival, Claimed, refuse_stale};
+use crate::session::permits::SessionPermits;
+use crate::session::registry::{Core, Entry};
+use crate::session::resumption::{Arrival, refuse_stale};
 use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::dial::{BackendSearch, DialError, DialTerms, Link};
 
@@ -58,6 +58,12 @@ pub(crate) struct Driver {
     io: Io,
 }
 
+/// The connections that a session begins with.
+pub(crate) struct SessionStreams {
+    pub(crate) client: Stream,
+    pub(crate) backend: Stream,
+}
+
 /// The session's hold on the world.
 struct Io {
     context: Arc<context::SessionContext>,
@@ -69,10 +75,7 @@ struct Io {
     moving: Option<Box<Moving>>,
     /// How much memory it is counted with.
     share: MemoryShare,
-    _permit: SessionPermit,
-    _permits: AddressPermits,
-    /// What a plain client that may come back is known by.
-    _claimed: Option<Box<Claimed>>,
+    _permits: SessionPermits,
 }
 
 /// A session that has left a backend at least once.
@@ -94,19 +97,17 @@ impl Driver {
     pub(crate) fn new(
         context: Arc<context::SessionContext>,
         entry: Arc<Entry>,
-        (client, backend): (TcpStream, TcpStream),
-        (permit, permits, claimed): (SessionPermit, AddressPermits, Option<Claimed>),
+        streams: SessionStreams,
+        permits: SessionPermits,
     ) -> Driver {
         let io = Io {
             context,
-            client: Some(SocketSide::new(client)),
-            backend: Some(SocketSide::new(backend)),
+            client: Some(SocketSide::new(streams.client)),
+            backend: Some(SocketSide::new(streams.backend)),
             timer: None,
             moving: None,
             share: MemoryShare::default(),
-            _permit: permit,
             _permits: permits,
-            _claimed: claimed.map(Box::new),
         };
         Driver { entry, io }
     }
@@ -440,7 +441,7 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Backen
         session,
         client: entry.client().ip(),
         terms: DialTerms::Again(entry.agreed.clone()),
-        key: entry.key(),
+        affinity: entry.affinity,
         attempts: &entry.attempts,
         just_failed: left,
         suspect: false,

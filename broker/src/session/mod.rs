@@ -5,6 +5,7 @@ pub(crate) mod access_log;
 pub(crate) mod context;
 pub(crate) mod driver;
 pub(crate) mod memory;
+pub(crate) mod permits;
 pub(crate) mod plain_token;
 pub(crate) mod registry;
 pub(crate) mod resumption;

@@ -3,7 +3,6 @@
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst,
@@ -22,6 +21,7 @@ use crate::lock::rank::{DirectoryRank, EntryRank, PastRank};
 use crate::lock::{OrderedMutex, OrderedMutexGuard, enter};
 use crate::routing::binding::RouteBinding;
 use crate::upstream::backend::BackendLease;
+use crate::upstream::balance::Affinity;
 use crate::upstream::dial::Agreed;
 
 /// All sessions of the broker.
@@ -54,8 +54,8 @@ pub(crate) struct Entry {
     /// What each further backend is told, and must agree to.
     pub(crate) handshake: Handshake,
     pub(crate) agreed: Agreed,
-    /// What placement hashes it by.
-    key: Option<NonZeroU64>,
+    /// What it is placed by.
+    pub(crate) affinity: Option<Affinity>,
     /// Dials so far, for `Steadfast-Attempt`.
     pub(crate) attempts: AtomicU32,
     /// Its client is back: a connection waits to be taken over.
@@ -76,7 +76,7 @@ pub(crate) struct Visit {
     pub(crate) id: u128,
     pub(crate) handshake: Handshake,
     pub(crate) agreed: Agreed,
-    pub(crate) key: Option<u64>,
+    pub(crate) affinity: Option<Affinity>,
     pub(crate) attempts: AtomicU32,
     pub(crate) binding: Arc<RouteBinding>,
 }
@@ -130,7 +130,7 @@ impl Entry {
     /// A session that begins now, on the backend of `lease`.
     pub(crate) fn new(visit: Visit, client: SocketAddr, machine: Session, lease: BackendLease) -> Entry {
         let core = Core { machine, lease: Some(lease), waker: Waker::noop().clone() };
-        let Visit { id, handshake, agreed, key, attempts, binding } = visit;
+        let Visit { id, handshake, agreed, affinity, attempts, binding } = visit;
         let due = AtomicU64::new(u64::MAX);
         let client = match client {
             SocketAddr::V4(address) => PackedAddress::V4(address),
@@ -144,8 +144,7 @@ impl Entry {
             due,
             handshake,
             agreed,
-            // One of 2^64 keys is moved; it is as good as any.
-            key: key.map(|key| NonZeroU64::new(key).unwrap_or(NonZeroU64::MIN)),
+            affinity,
             attempts,
             announced: AtomicBool::new(false),
             core: OrderedMutex::new(core),
@@ -186,10 +185,6 @@ impl Entry {
             PackedAddress::V4(address) => SocketAddr::V4(*address),
             PackedAddress::V6(address) => SocketAddr::V6(**address),
         }
-    }
-
-    pub(crate) fn key(&self) -> Option<u64> {
-        self.key.map(NonZeroU64::get)
     }
 
     /// The id as headers, logs and the API show it.

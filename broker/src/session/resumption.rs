@@ -12,11 +12,11 @@ use steadfast_protocol::steadfast_v1::CLOSE_STALE;
 use steadfast_protocol::steadfast_v1::client_wire::Resume;
 use steadfast_protocol::websocket::close_code::CloseCode;
 use steadfast_protocol::websocket::frame::close_frame;
-use tokio::net::TcpStream;
 
 use crate::lock::enter;
 use crate::lock::rank::{ArrivalsRank, PlainTokensRank};
 use crate::net::lingering_close;
+use crate::net::stream::Stream;
 use crate::session::plain_token::PlainToken;
 use crate::session::registry::{Entry, Registry};
 
@@ -33,7 +33,7 @@ pub(crate) struct Returns {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) client: SocketAddr,
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     /// What came right behind the upgrade.
     pub(crate) early: Bytes,
     /// What it shows; `None`: it is a plain one, whose token was found.
@@ -126,10 +126,10 @@ impl Drop for Claimed {
 }
 
 /// The token was good when the client asked, and another connection has replaced it since.
-pub(crate) fn refuse_stale(stream: TcpStream) {
+pub(crate) fn refuse_stale(stream: Stream) {
     refuse(stream, CLOSE_STALE, "stale: another connection has replaced this token");
 }
 
-fn refuse(stream: TcpStream, code: CloseCode, reason: &str) {
+fn refuse(stream: Stream, code: CloseCode, reason: &str) {
     lingering_close::with_last_words(stream, close_frame(code, reason));
 }

@@ -12,8 +12,8 @@
 //! While a primary is sound, even if it is full, backups are out of the question in each tier: they
 //! stand in for broken backends, not for busy ones.
 
+mod affinity;
 pub(crate) mod hash;
-pub(crate) mod key;
 mod reason;
 mod turns;
 
@@ -21,6 +21,7 @@ use std::cmp::Ordering;
 
 use crate::config::settings::Balance;
 
+pub(crate) use affinity::Affinity;
 pub(crate) use reason::ChoiceReason;
 pub(crate) use turns::Turns;
 
@@ -73,12 +74,12 @@ pub(crate) enum NoPlace {
     Nobody,
 }
 
-/// Chooses a candidate for a session. `key` is what [`key::of`] says of its request; `random` gives
+/// Chooses a candidate for a session. `affinity` is what its request is placed by; `random` gives
 /// evenly distributed numbers.
 pub(crate) fn place(
     candidates: &[Candidate],
     balance: &Balance,
-    key: Option<u64>,
+    affinity: Option<Affinity>,
     turns: &mut Turns,
     random: &mut dyn FnMut() -> u64,
 ) -> Result<PlacementChoice, NoPlace> {
@@ -86,18 +87,19 @@ pub(crate) fn place(
         return Err(NoPlace::Nobody);
     }
     let (tier, open) = best_tier(candidates).ok_or(NoPlace::Full)?;
-    let (rule, chosen) = match (balance, key) {
+    let (rule, chosen) = match (balance, affinity) {
         (Balance::LeastSessions, _) => (ChoiceRule::LeastSessions, least_sessions(&open, turns)),
         (Balance::RoundRobin, _) => (ChoiceRule::RoundRobin, turns.round_robin(candidates, &open)),
         (Balance::PowerOfTwo, _) => (ChoiceRule::PowerOfTwo, power_of_two(&open, random)),
         (Balance::Random, _) => (ChoiceRule::Random, draw(&open, None, random)),
-        (Balance::Source, Some(key)) => (ChoiceRule::Source, hash::first(open, key)),
-        (Balance::Hash(_), Some(key)) => (ChoiceRule::Hash, hash::first(open, key)),
+        (Balance::Source, Some(affinity)) => (ChoiceRule::Source, hash::first(open, affinity.hash())),
+        (Balance::Hash(_), Some(affinity)) => (ChoiceRule::Hash, hash::first(open, affinity.hash())),
         (Balance::Source | Balance::Hash(_), None) => (ChoiceRule::NoKey, least_sessions(&open, turns)),
     };
     // A tier is never empty.
     let chosen = chosen.ok_or(NoPlace::Full)?;
-    let skipped = key.filter(|_| rule.is_by_key()).and_then(|key| skipped(candidates, chosen, key));
+    let skipped =
+        affinity.filter(|_| rule.is_by_key()).and_then(|affinity| skipped(candidates, chosen, affinity));
     Ok(PlacementChoice {
         id: chosen.id,
         standing: chosen.standing,
@@ -188,8 +190,11 @@ fn draw<'a>(
 
 /// Why the key's first choice was skipped; `None` when `chosen` is it. The first choice is the one that
 /// the key has among all primaries, or among all backups when a backup was chosen.
-fn skipped(candidates: &[Candidate], chosen: &Candidate, key: u64) -> Option<Skipped> {
-    let first = hash::first(candidates.iter().filter(|candidate| candidate.backup == chosen.backup), key)?;
+fn skipped(candidates: &[Candidate], chosen: &Candidate, affinity: Affinity) -> Option<Skipped> {
+    let first = hash::first(
+        candidates.iter().filter(|candidate| candidate.backup == chosen.backup),
+        affinity.hash(),
+    )?;
     match first.standing {
         _ if first.id == chosen.id => None,
         CandidateTrust::Ejected if chosen.standing < CandidateTrust::Ejected => Some(Skipped::Ejected),

@@ -1,42 +1,41 @@
-//! Reaching a backend: TCP, the upgrade, and what its answer means. One search tries one
-//! backend after another, until one takes the session or none is left to ask.
+//! Reaching a backend. One search tries one backend after another, until one takes the session or none is left to ask:
+//! a backend is chosen, connected, and asked to upgrade, and what it makes of that decides what comes next.
 
+mod connect;
+mod consequences;
 mod exchange;
 mod hang_ups;
+mod outcome;
+mod search;
 mod terms;
-
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
-use std::io;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Response;
 use http::header::HeaderMap;
-use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use socket2::SockRef;
 use steadfast_protocol::websocket::deflate::Agreement;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use crate::clock;
-use crate::http::backend_headers::{check_upgrade, requests_drain};
 use crate::http::denial::Denial;
-use crate::http::replay_request::Handshake;
-use crate::metric::{self, DialWord, Limit};
-use crate::net::connect::{connect, is_local, is_used_up};
-use crate::upstream::backend::{Backend, BackendLease};
-use crate::upstream::manner::{OVER_LIMIT, UpstreamWire};
-use crate::upstream::pool::{Ask, DialSettings, NoSeat, Pool};
+use crate::metric::DialWord;
+use crate::net::connect::is_used_up;
+use crate::net::stream::Stream;
+use crate::upstream::backend::BackendLease;
+use crate::upstream::pool::{Ask, NoSeat};
 
-use exchange::{NoAnswer, Watched, cause, exchange};
-use hang_ups::{HangUp, HangUps};
-use terms::Misfit;
+use connect::Connected;
+use consequences::{local_fault, over_limit, record, refused, turned_away};
+use hang_ups::HangUps;
+use outcome::{DialOutcome, goes_to_client, tries_elsewhere};
+use upgrade::{NotLinked, upgrade};
+
+pub(crate) use search::{BackendSearch, HandshakePermit};
 pub(crate) use terms::{Agreed, DialTerms};
 
 /// How the broker dials; one for all workers.
@@ -49,7 +48,7 @@ pub(crate) struct Dialer {
 /// A connected backend.
 pub(crate) struct Link {
     pub(crate) lease: BackendLease,
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     /// Bytes that came right behind the upgrade.
     pub(crate) early: Bytes,
     /// The headers of its answer.
@@ -60,23 +59,6 @@ pub(crate) struct Link {
     pub(crate) epoch: u64,
     /// The turn of a session with suspects.
     pub(crate) turn: Option<OwnedSemaphorePermit>,
-}
-
-/// What one backend made of a dial.
-enum DialOutcome {
-    Linked(Box<Link>),
-    /// It answered the upgrade with something else.
-    Answered(Response<Incoming>),
-    /// It serves, but not this session.
-    Incompatible(&'static str),
-    /// It cannot be reached, or does not speak HTTP.
-    Failed(String),
-    /// Its answer is larger than we read.
-    OverLimit,
-    /// It took the request and ended the connection without a byte: it may have died of it.
-    HungUp(HangUp),
-    /// The fault lies here: no descriptor, no port.
-    Local(io::Error),
 }
 
 /// Why there is no link.
@@ -92,29 +74,6 @@ pub(crate) enum DialError {
     /// Requests like this one have killed backends.
     Denied(Denial),
 }
-
-/// One session's search for a backend.
-pub(crate) struct BackendSearch<'a> {
-    pub(crate) pool: &'a Pool,
-    pub(crate) handshake: &'a Handshake,
-    pub(crate) session: &'a str,
-    pub(crate) client: IpAddr,
-    pub(crate) terms: DialTerms,
-    /// What the session is hashed by.
-    pub(crate) key: Option<u64>,
-    /// Dials of this session so far; each adds one.
-    pub(crate) attempts: &'a AtomicU32,
-    /// The backend that the session has just left.
-    pub(crate) just_failed: Option<usize>,
-    /// Take the only turn for suspects at the backend, and give it back with the permit.
-    pub(crate) suspect: bool,
-    /// At the door: what is given back when it waits in the queue.
-    pub(crate) handshake_permit: Option<&'a HandshakePermit>,
-}
-
-/// A connection's place among the handshakes, until it is given back. One that waits in the queue needs
-/// none, since the queue has its own bound; all of them would keep clients of other pools out.
-pub(crate) type HandshakePermit = Mutex<Option<OwnedSemaphorePermit>>;
 
 impl Dialer {
     /// At most `dials` are in flight at once.
@@ -177,7 +136,7 @@ impl Dialer {
         // A backend that fails may be back sooner than another has room, so then nobody waits for that.
         while let Ok(lease) = search.lease(&tried, tried.len() == refusing.len()).await {
             tried.push(lease.backend().id);
-            if let Some(done) = self.redial(search, lease, (refusing, &mut hang_ups)).await {
+            if let Some(done) = self.redial(search, lease, refusing, &mut hang_ups).await {
                 return done;
             }
         }
@@ -195,11 +154,11 @@ impl Dialer {
         let mut tried: Vec<_> = refusing.iter().copied().chain(search.just_failed).collect();
         let mut hang_ups = HangUps::new();
         loop {
-            let ask = Ask { key: search.key, just_failed: search.just_failed, tried: &tried };
+            let ask = Ask { affinity: search.affinity, just_failed: search.just_failed, tried: &tried };
             let lease =
                 search.pool.pick_sound(clock::now(), &ask, only).map_err(|_| DialError::Unreachable)?;
             tried.push(lease.backend().id);
-            if let Some(done) = self.redial(search, lease, (refusing, &mut hang_ups)).await {
+            if let Some(done) = self.redial(search, lease, refusing, &mut hang_ups).await {
                 return done;
             }
         }
@@ -210,7 +169,8 @@ impl Dialer {
         &self,
         search: &BackendSearch<'_>,
         lease: BackendLease,
-        (refusing, hang_ups): (&mut Vec<usize>, &mut HangUps),
+        refusing: &mut Vec<usize>,
+        hang_ups: &mut HangUps,
     ) -> Option<Result<Box<Link>, DialError>> {
         let backend = Arc::clone(lease.backend());
         let why = match self.dial(search, lease).await {
@@ -244,221 +204,21 @@ impl Dialer {
         None
     }
 
-    /// Dials the backend of `lease`; without compression a second time, if the first answer asks
-    /// for a context that cannot be moved, or the backend may not know what is offered.
+    /// Connects to the backend of `lease` and asks it to take the session; once more and without compression, if with it
+    /// the backend cannot.
     async fn dial(&self, search: &BackendSearch<'_>, lease: BackendLease) -> DialOutcome {
-        let backend = Arc::clone(lease.backend());
-        // No semaphore here is ever closed, so a permit always comes.
-        let turn = match search.suspect {
-            true => Arc::clone(&backend.suspects).acquire_owned().await.ok(),
-            false => None,
-        };
-        if backend.dialing.available_permits() == 0 || self.in_flight.available_permits() == 0 {
-            metric::LIMIT_HITS.count(Limit::Dials);
-        }
-        let _one = backend.dialing.acquire().await;
-        let _all = self.in_flight.acquire().await;
-        backend.dials.fetch_add(1, Relaxed);
-        match self.attempt(search, &backend, true).await {
-            Err(Retry) => match self.attempt(search, &backend, false).await {
-                Ok(found) => found.seated(search, lease, turn),
-                Err(Retry) => DialOutcome::Incompatible("its compression cannot be moved"),
-            },
-            Ok(found) => found.seated(search, lease, turn),
-        }
-    }
-
-    async fn attempt(
-        &self,
-        search: &BackendSearch<'_>,
-        backend: &Backend,
-        compress: bool,
-    ) -> Result<DialFound, Retry> {
-        let present = search.pool.snapshot();
-        let DialSettings { connect: patience, upgrade, manner } = present.dialing;
-        let sources = search.pool.sources();
-        let begun = clock::now();
-        let Backend { host, port, history, .. } = backend;
-        let stream = match connect(host, *port, &sources, history, patience).await {
-            Ok(stream) => stream,
-            Err(error) if is_local(&error) => return Ok(DialFound::Not(DialOutcome::Local(error))),
-            Err(error) => return Ok(DialFound::failed(format!("cannot connect: {error}"))),
-        };
-        tune(&stream);
-        let key = generate_key();
-        let attempt = 1 + search.attempts.fetch_add(1, Relaxed);
-        let offer = search.terms.offer(compress);
-        let request = search.handshake.request(search.client, &key, &offer, search.session, attempt);
-        let response = match timeout(upgrade, exchange(stream, request, manner)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(NoAnswer::Failed(error))) if error.is_parse_too_large() => {
-                return Ok(DialFound::Not(DialOutcome::OverLimit));
-            }
-            Ok(Err(NoAnswer::HungUp(error))) => {
-                return Ok(DialFound::Not(DialOutcome::HungUp(HangUp::new(begun, &error))));
-            }
-            Ok(Err(NoAnswer::Failed(error))) => {
-                return Ok(DialFound::failed(format!("the upgrade failed: {}", cause(&error))));
-            }
-            Err(_) => {
-                return Ok(DialFound::failed(format!("no answer to the upgrade within {upgrade:?}")));
-            }
-        };
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            // Some do not decline parameters that they do not know, but refuse the request.
-            let doubtful = response.status() == StatusCode::BAD_REQUEST && offer.extensions.is_some();
-            return match doubtful && search.terms.are_first() {
-                true => Err(Retry),
-                false => Ok(DialFound::Not(DialOutcome::Answered(response))),
+        let mut permit = self.permit(lease, search.suspect).await;
+        for compress in [true, false] {
+            let Connected { stream, permit: held, begun } = match permit.connect(search.pool).await {
+                Ok(connected) => connected,
+                Err(error) => return DialOutcome::unconnected(error),
             };
-        }
-        if let Err(why) = check_upgrade(response.headers(), &key) {
-            return Ok(DialFound::failed(why.to_owned()));
-        }
-        let deflate = match search.terms.judge(response.headers(), compress) {
-            Ok(deflate) => deflate,
-            Err(Misfit::Compressed) => return Err(Retry),
-            Err(Misfit::Incompatible(why)) => return Ok(DialFound::Not(DialOutcome::Incompatible(why))),
-        };
-        let headers = response.headers().clone();
-        Ok(match hyper::upgrade::on(response).await.map(|io| io.downcast::<UpstreamWire<Watched>>()) {
-            Ok(Ok(parts)) => {
-                let (stream, early) = (parts.io.into_inner().into_inner().into_inner(), parts.read_buf);
-                DialFound::Link { stream, early, headers, deflate, epoch: attempt.into() }
-            }
-            Ok(Err(_)) => DialFound::failed("the upgrade failed".to_owned()),
-            Err(error) => DialFound::failed(format!("the upgrade failed: {}", cause(&error))),
-        })
-    }
-}
-
-/// Dial again, without compression.
-struct Retry;
-
-enum DialFound {
-    Link { stream: TcpStream, early: Bytes, headers: HeaderMap, deflate: Option<Agreement>, epoch: u64 },
-    Not(DialOutcome),
-}
-
-impl DialFound {
-    fn failed(why: String) -> DialFound {
-        DialFound::Not(DialOutcome::Failed(why))
-    }
-
-    fn seated(
-        self,
-        search: &BackendSearch<'_>,
-        mut lease: BackendLease,
-        turn: Option<OwnedSemaphorePermit>,
-    ) -> DialOutcome {
-        match self {
-            DialFound::Not(outcome) => outcome,
-            DialFound::Link { stream, early, headers, deflate, epoch } => {
-                lease.linked(clock::now());
-                search.linked();
-                record(search.pool, lease.backend(), DialWord::Linked);
-                if requests_drain(&headers) {
-                    lease.backend().asked_in_upgrade(clock::now());
-                }
-                DialOutcome::Linked(Box::new(Link { lease, stream, early, headers, deflate, epoch, turn }))
+            match upgrade(search, stream, begun, compress).await {
+                Ok(upgraded) => return DialOutcome::Linked(Box::new(upgraded.linked(search, held))),
+                Err(NotLinked::Otherwise(outcome)) => return outcome,
+                Err(NotLinked::Compressed) => permit = held,
             }
         }
-    }
-}
-
-impl BackendSearch<'_> {
-    async fn lease(&self, tried: &[usize], waits: bool) -> Result<BackendLease, NoSeat> {
-        let ask = Ask { key: self.key, just_failed: self.just_failed, tried };
-        if !waits {
-            return self.pool.pick(clock::now(), &ask);
-        }
-        let begins_to_wait = || {
-            if let Some(place) = self.handshake_permit {
-                place.lock().unwrap_or_else(PoisonError::into_inner).take();
-            }
-        };
-        self.pool.lease(&ask, self.terms.are_first(), begins_to_wait).await
-    }
-}
-
-/// Redirects and refusals are for the client, unless they speak of this moment only.
-fn goes_to_client(status: StatusCode) -> bool {
-    (status.is_redirection() || status.is_client_error()) && !tries_elsewhere(status)
-}
-
-/// Answers that another backend need not give: server errors, "too early", "too many requests",
-/// a timeout, and a success that is no upgrade.
-fn tries_elsewhere(status: StatusCode) -> bool {
-    let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
-    status.is_server_error() || status.is_success() || passing.contains(&status)
-}
-
-/// Nothing speaks against the backend. Ports are counted for each, so others may still have some.
-fn local_fault(pool: &Pool, backend: &Backend, error: &io::Error) {
-    metric::LIMIT_HITS.count(Limit::LocalDial);
-    let (pool, backend) = (&*pool.name, &backend.name);
-    if is_used_up(error) {
-        tracing::warn!(
-            pool,
-            backend,
-            %error,
-            "cannot dial: no port is left toward this backend; give the pool more addresses of this machine in `source`"
-        );
-    } else {
-        tracing::warn!(pool, backend, %error, "cannot dial for a reason of this machine's; raise its limits");
-    }
-}
-
-/// The limit is ours, so nothing speaks against the backend; but as long as it holds, the session cannot go
-/// there.
-fn over_limit(pool: &Pool, backend: &Backend) {
-    metric::LIMIT_HITS.count(Limit::AnswerHeader);
-    record(pool, backend, DialWord::Refused);
-    tracing::warn!(
-        pool = &*pool.name,
-        backend = backend.name,
-        why = OVER_LIMIT,
-        "cannot read a backend's answer"
-    );
-}
-
-fn failed(pool: &Pool, backend: &Backend, why: &str) {
-    pool.failed(clock::now(), backend);
-    avoided(pool, backend, why);
-}
-
-/// The backend has answered that another one should be asked. That it has enough at the moment does
-/// not eject it.
-fn turned_away(pool: &Pool, backend: &Backend, status: StatusCode) {
-    let why = format!("it answered {status}");
-    if status.is_client_error() { avoided(pool, backend, &why) } else { failed(pool, backend, &why) }
-}
-
-fn avoided(pool: &Pool, backend: &Backend, why: &str) {
-    backend.penalise(clock::now());
-    record(pool, backend, DialWord::Failed);
-    tracing::debug!(pool = &*pool.name, backend = backend.name, why, "dial failed");
-}
-
-fn refused(pool: &Pool, backend: &Backend, why: &str) {
-    record(pool, backend, DialWord::Refused);
-    tracing::info!(pool = &*pool.name, backend = backend.name, why, "a backend refuses a session");
-}
-
-fn record(pool: &Pool, backend: &Backend, outcome: DialWord) {
-    metric::DIALS.count((pool.name.to_string(), backend.series(), outcome));
-}
-
-/// Bytes that the kernel may keep for a backend without having sent them.
-const UNSENT: u32 = 128 * 1024;
-
-/// Messages are not held back to be joined, and little waits unsent: it is of more use in the ring. How long a
-/// backend may take nothing is no matter of the kernel's, for which a closed window is as good as a dead host.
-fn tune(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
-    for result in [socket.set_tcp_nodelay(true), socket.set_tcp_notsent_lowat(UNSENT)] {
-        if let Err(error) = result {
-            tracing::debug!(%error, "a socket option was refused");
-        }
+        DialOutcome::Incompatible("its compression cannot be moved")
     }
 }

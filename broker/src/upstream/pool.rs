@@ -23,7 +23,7 @@ use crate::lock::rank::{ChangingRank, EjectingRank, PoolSnapshotRank, TurnsRank}
 use crate::lock::{OrderedMutex, OrderedMutexGuard, OrderedRwLock};
 use crate::metric;
 use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, Rules};
-use crate::upstream::balance::{self, Candidate, CandidateTrust, NoPlace, Turns};
+use crate::upstream::balance::{self, Affinity, Candidate, CandidateTrust, NoPlace, Turns};
 use crate::upstream::conversations::Conversation;
 use crate::upstream::discovery::FoundBackend;
 use crate::upstream::health::circuit::ejectable;
@@ -86,8 +86,8 @@ type Removed = Vec<Weak<Backend>>;
 /// One session's question.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ask<'a> {
-    /// What it is hashed by.
-    pub(crate) key: Option<u64>,
+    /// What it is placed by.
+    pub(crate) affinity: Option<Affinity>,
     /// The backend that it has just left.
     pub(crate) just_failed: Option<usize>,
     /// Backends that it does not ask again.
@@ -172,7 +172,7 @@ impl Pool {
             let candidates: Vec<_> = present.backends.iter().filter_map(candidate).collect();
             let mut turns = self.turns.lock();
             let balance = &present.settings.balance;
-            let placed = balance::place(&candidates, balance, ask.key, &mut turns, &mut rand::random);
+            let placed = balance::place(&candidates, balance, ask.affinity, &mut turns, &mut rand::random);
             drop(turns);
             let placed = placed.map_err(NoSeat::from)?;
             let chosen = present.backends.iter().find(|backend| backend.id == placed.id);

@@ -1,16 +1,15 @@
 //! What a client's handshake must be, before anything else of it is looked at.
 
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::header;
+use http::{Method, Request, StatusCode, Version};
 
-use super::{ResponseBody, plain};
 use crate::http::hostname::is_authority;
 use crate::http::token_list::has_token;
 
 /// What is wrong with a request.
 pub(super) struct FormRefusal {
-    status: StatusCode,
-    sentence: &'static str,
+    pub(super) status: StatusCode,
+    pub(super) sentence: &'static str,
 }
 
 impl FormRefusal {
@@ -18,23 +17,6 @@ impl FormRefusal {
     pub(super) fn bad(sentence: &'static str) -> FormRefusal {
         FormRefusal { status: StatusCode::BAD_REQUEST, sentence }
     }
-
-    /// The answer that says so.
-    pub(super) fn response(self) -> Response<ResponseBody> {
-        let mut response = plain(self.status, self.sentence);
-        if self.status == StatusCode::UPGRADE_REQUIRED {
-            ask_for_upgrade(response.headers_mut());
-        }
-        response
-    }
-}
-
-/// Makes these the headers of a 426, which says what to upgrade to (RFC 9110, 15.5.22, and RFC 6455, 4.4):
-/// to what is spoken on this side, whoever wants it.
-pub(super) fn ask_for_upgrade(headers: &mut HeaderMap) {
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
-    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
 }
 
 /// RFC 6455, 4.2.1: what a client's handshake must be.

@@ -32,6 +32,16 @@ pub(super) enum Spoken {
     Shim(HeaderValue),
 }
 
+impl Spoken {
+    /// The subprotocol to answer.
+    pub(super) fn protocol(&self) -> Option<&HeaderValue> {
+        match self {
+            Spoken::Plain(protocol) => protocol.as_ref(),
+            Spoken::Shim(protocol) => Some(protocol),
+        }
+    }
+}
+
 impl Offered {
     /// Reads it from the request's headers.
     pub(super) fn read(headers: &HeaderMap, token: Option<PlainToken>) -> Offered {

@@ -8,9 +8,9 @@ use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
 use http::{Request, Uri};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::http::hostname::is_authority;
+use crate::net::stream::Stream;
 
 /// Of absolute targets. What they say of TLS is not judged: whoever wrote them asked somebody in front.
 const SCHEMES: [&str; 4] = ["http", "ws", "https", "wss"];
@@ -51,7 +51,7 @@ fn origin_form(target: &PathAndQuery) -> Option<Uri> {
 
 /// A client's connection that looks at the request line before the parser does, which drops fragments.
 pub(super) struct FirstLine<'a> {
-    stream: TcpStream,
+    stream: Stream,
     place: LinePlace,
     /// Whether the line has a `#`: in a target it can begin nothing but a fragment, and no method of ours
     /// has one.
@@ -68,11 +68,11 @@ enum LinePlace {
 }
 
 impl<'a> FirstLine<'a> {
-    pub(super) fn new(stream: TcpStream, fragment: &'a AtomicBool) -> FirstLine<'a> {
+    pub(super) fn new(stream: Stream, fragment: &'a AtomicBool) -> FirstLine<'a> {
         FirstLine { stream, place: LinePlace::Before, fragment }
     }
 
-    pub(super) fn into_inner(self) -> TcpStream {
+    pub(super) fn into_inner(self) -> Stream {
         self.stream
     }
 
@@ -137,6 +137,8 @@ impl AsyncWrite for FirstLine<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
 
     fn settled(target: &str) -> Result<(String, String), &'static str> {
@@ -188,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_fragment_is_seen_in_the_line_and_nowhere_else() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         for (request, expected) in [
             (&b"GET /a#b?c=d HTTP/1.1\r\nHost: x\r\n\r\n"[..], true),
             (b"\r\n\r\nGET /# HTTP/1.1\r\n\r\n", true),
@@ -201,7 +203,7 @@ mod tests {
                 let address = listener.local_addr().expect("it is bound");
                 let stream = TcpStream::connect(address).await.expect("it listens");
                 let fragment = AtomicBool::new(false);
-                let mut line = FirstLine::new(stream, &fragment);
+                let mut line = FirstLine::new(stream.into(), &fragment);
                 request.chunks(size).for_each(|bytes| line.see(bytes));
                 assert_eq!(fragment.load(Relaxed), expected, "{}", request.escape_ascii());
             }

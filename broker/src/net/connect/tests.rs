@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::future::pending;
 
 use nix::errno::Errno;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::race::DELAY;
 use super::*;
@@ -201,8 +202,9 @@ async fn a_source_that_this_machine_has_not_is_passed_over() {
     // The first is for documentation (RFC 5737), and so nobody's.
     let sources = ips(["192.0.2.1", "127.0.0.3"]);
     let history = History::default();
-    let stream = connect("127.0.0.1", port, &sources, &history, LONG).await.expect("the second can be used");
-    assert_eq!(stream.local_addr().expect("it is bound").ip(), sources[1]);
+    let _stream = connect("127.0.0.1", port, &sources, &history, LONG).await.expect("the second can be used");
+    let (_, from) = listener.accept().await.expect("it is connected");
+    assert_eq!(from.ip(), sources[1]);
     let error =
         connect("127.0.0.1", port, &sources[..1], &history, LONG).await.expect_err("none can be used");
     assert!(is_local(&error));
@@ -223,10 +225,12 @@ async fn behind_an_address_that_swallows_syns_the_next_one_is_reached() {
     let (hole, _fills) = black_hole("127.0.0.2:0".parse().expect("an address")).await;
     let port = hole.local_addr().expect("it is bound").port();
     let found = sockets(["127.0.0.2", "127.0.0.3"], port);
-    let _good = TcpListener::bind(found[1]).await.expect("a free port");
+    let good = TcpListener::bind(found[1]).await.expect("a free port");
     let history = History::default();
-    let stream = connect_to(&found, &[], &history, within(LONG)).await.expect("the second");
-    assert_eq!(stream.peer_addr().expect("connected"), found[1]);
+    let mut stream = connect_to(&found, &[], &history, within(LONG)).await.expect("the second");
+    let (mut reached, _) = good.accept().await.expect("it is connected");
+    reached.write_all(b"!").await.expect("the socket takes it");
+    assert_eq!(stream.read_u8().await.expect("it is the other end"), b'!');
     assert_eq!(history.reached(), Some(found[1]));
 
     let error = connect_to(&found[..1], &[], &history, within(DELAY)).await.expect_err("nobody answers");

@@ -106,10 +106,11 @@ fn candidate(id: usize, sessions: usize, max_sessions: Option<usize>) -> Candida
 
 /// Where each of these keys is placed when nobody else is there.
 fn placed(candidates: &[Candidate], keys: impl Iterator<Item = u64>) -> Vec<Keyed> {
-    let place = |key| {
+    let place = |number| {
+        let key = Affinity::of_hash(number);
         let placed =
             balance::place(candidates, &Balance::Source, Some(key), &mut Turns::default(), &mut || 0);
-        Keyed { id: u128::from(key), here: placed.expect("a place").id, key }
+        Keyed { id: u128::from(number), here: placed.expect("a place").id, key }
     };
     keys.map(place).collect()
 }
@@ -133,7 +134,8 @@ fn a_new_backend_gets_its_keys_and_nobody_else_moves() {
 #[test]
 fn limits_hold_for_keys_too() {
     let candidates = [candidate(0, 100, None), candidate(1, 0, Some(3))];
-    let sessions = (0..100).map(|key| Keyed { id: u128::from(key), here: 0, key });
+    let sessions =
+        (0..100).map(|number| Keyed { id: u128::from(number), here: 0, key: Affinity::of_hash(number) });
     assert_eq!(by_key(sessions, &candidates, &Balance::Source).len(), 3);
 }
 

@@ -4,8 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
-use steadfast_kernel_socket::{Support, TcpState, tcp_state};
+use steadfast_kernel_socket::{Support, TcpState};
 use steadfast_protocol::session::{Evidence, Judgement};
 use steadfast_protocol::time::Time;
 
@@ -137,10 +136,9 @@ fn is_dead(side: &mut SocketSide, limit: Duration) -> bool {
     if !side.asking {
         // In whole seconds, as the kernel has them.
         let every = (limit / 3).max(Duration::from_secs(1));
-        let keepalive = TcpKeepalive::new().with_time(every).with_interval(every);
-        side.asking = SockRef::from(&side.stream).set_tcp_keepalive(&keepalive).is_ok();
+        side.asking = side.stream.set_keepalive(every).is_ok();
     }
-    tcp_state(side.as_fd()).is_ok_and(|state| shows_death(&state, limit))
+    side.stream.tcp_state().is_ok_and(|state| shows_death(&state, limit))
 }
 
 fn shows_death(state: &TcpState, limit: Duration) -> bool {

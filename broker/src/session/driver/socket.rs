@@ -2,19 +2,17 @@
 //! thread share for it.
 
 use std::cell::RefCell;
-use std::io::{self, Read as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::BufMut;
-use socket2::SockRef;
 use steadfast_protocol::buffer::chain::Gather;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
 use crate::metric::{self, Limit};
+use crate::net::stream::Stream;
 
 /// Bytes of a thread's read buffer.
 const READ: usize = 64 * 1024;
@@ -28,7 +26,7 @@ thread_local! {
 
 /// One socket.
 pub(super) struct SocketSide {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// A write has failed: what is still to be read is read, then the side is gone.
     pub(super) broken: bool,
     /// The write side is shut.
@@ -52,7 +50,7 @@ pub(super) enum Read {
 }
 
 impl SocketSide {
-    pub(super) fn new(stream: TcpStream) -> SocketSide {
+    pub(super) fn new(stream: Stream) -> SocketSide {
         SocketSide {
             stream,
             broken: false,
@@ -64,10 +62,6 @@ impl SocketSide {
         }
     }
 
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
-    }
-
     /// Counts each time that a limit makes the client wait.
     pub(super) fn push_back(&mut self, tight: bool, full: bool) {
         if (tight || full) && !self.held_back {
@@ -76,9 +70,11 @@ impl SocketSide {
         self.held_back = tight || full;
     }
 
+    /// Reads what is there. The write that has failed on a broken socket may have come before the news that there is
+    /// something to read.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
         let read = if self.broken {
-            self.read_rest(buffer)
+            self.stream.read_at_once(buffer)
         } else {
             let mut buffer = ReadBuf::new(buffer);
             let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
@@ -93,7 +89,7 @@ impl SocketSide {
             let max = max.min(tail.capacity() - tail.len());
             BUFFER.with_borrow_mut(|buffer| {
                 let room = max.min(buffer.len());
-                let read = self.read_rest(&mut buffer[..room]);
+                let read = self.stream.read_at_once(&mut buffer[..room]);
                 read.map_ok(|n| {
                     tail.extend_from_slice(&buffer[..n]);
                     n
@@ -103,15 +99,6 @@ impl SocketSide {
             poll_read_buf(Pin::new(&mut self.stream), cx, &mut tail.limit(max))
         };
         self.brought(read)
-    }
-
-    /// Reads what a broken socket still has. Tokio asks a socket only after it has been told that there is
-    /// something, and the write that failed may have come before that.
-    fn read_rest(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        match (&*SockRef::from(&self.stream)).read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            read => Poll::Ready(read),
-        }
     }
 
     fn brought(&mut self, read: Poll<io::Result<usize>>) -> Read {
@@ -177,7 +164,7 @@ impl SocketSide {
 
     /// Drops the connection hard.
     pub(super) fn reset(self) {
-        if let Err(error) = self.stream.set_zero_linger() {
+        if let Err(error) = self.stream.reset() {
             tracing::debug!(%error, "a socket cannot be reset; it is closed");
         }
     }

@@ -52,7 +52,7 @@ mod tests {
     use crate::config::{Overrides, parse};
     use crate::upstream::pool::{Ask, Pool};
 
-    const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
+    const ASK: Ask<'static> = Ask { affinity: None, just_failed: None, tried: &[] };
 
     /// A pool of one backend.
     fn pool(keys: &str) -> (Pool, Arc<Backend>) {

@@ -42,8 +42,8 @@ impl Bench {
         }
     }
 
-    fn place(&mut self, balance: &Balance, key: Option<u64>) -> Result<PlacementChoice, NoPlace> {
-        place(&self.candidates, balance, key, &mut self.turns, &mut || self.random.next_u64())
+    fn place(&mut self, balance: &Balance, affinity: Option<Affinity>) -> Result<PlacementChoice, NoPlace> {
+        place(&self.candidates, balance, affinity, &mut self.turns, &mut || self.random.next_u64())
     }
 
     fn choose(&mut self, balance: &Balance) -> usize {
@@ -84,8 +84,8 @@ fn by_key() -> Balance {
     Balance::Hash(HashKey::Path(1))
 }
 
-fn key(number: usize) -> u64 {
-    hash::of(format!("user-{number}").as_bytes())
+fn key(number: usize) -> Affinity {
+    Affinity::of_hash(hash::of(format!("user-{number}").as_bytes()))
 }
 
 fn key_counts(placed: &[PlacementChoice], candidates: usize) -> Vec<usize> {
@@ -156,7 +156,8 @@ proptest! {
             let by_id: BTreeMap<usize, Candidate> = candidates.into_iter().map(|one| (one.id, one)).collect();
             let candidates: Vec<Candidate> = by_id.values().cloned().collect();
             let random = &mut || numbers.next().unwrap_or_default();
-            let placed = place(&candidates, &balance, key, &mut turns, random);
+            let affinity = key.map(Affinity::of_hash);
+            let placed = place(&candidates, &balance, affinity, &mut turns, random);
             let sound = candidates.iter().any(|one| one.standing == CandidateTrust::Sound && !one.backup);
             let ejected = candidates.iter().all(|one| one.standing == CandidateTrust::Ejected);
             let fits = |one: &&Candidate| {

@@ -11,13 +11,13 @@ use http::{Request, Response};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use crate::net::stream::Stream;
 use crate::upstream::manner::Manner;
 
 /// A connection that notices whether it has carried anything.
 pub(super) struct Watched {
-    stream: TcpStream,
+    stream: Stream,
     carried: Arc<Carried>,
 }
 
@@ -40,7 +40,7 @@ pub(super) enum NoAnswer {
 
 /// Sends the upgrade, as the pool's backends are spoken to.
 pub(super) async fn exchange(
-    stream: TcpStream,
+    stream: Stream,
     request: Request<Empty<Bytes>>,
     manner: Manner,
 ) -> Result<Response<Incoming>, NoAnswer> {
@@ -66,7 +66,7 @@ pub(super) fn cause(error: &hyper::Error) -> String {
 
 impl Watched {
     /// Returns the connection, after the upgrade.
-    pub(super) fn into_inner(self) -> TcpStream {
+    pub(super) fn into_inner(self) -> Stream {
         self.stream
     }
 

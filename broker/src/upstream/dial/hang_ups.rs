@@ -8,7 +8,10 @@ use steadfast_protocol::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::{BackendSearch, DialError, cause, failed};
+use super::DialError;
+use super::consequences::failed;
+use super::exchange::cause;
+use super::search::BackendSearch;
 use crate::clock;
 use crate::http::denial::Denial;
 use crate::metric::{self, DenialReason, HangUpWord};

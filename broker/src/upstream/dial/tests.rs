@@ -3,15 +3,18 @@
 mod hang_ups;
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use http::Request;
+use http::{Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::*;
 use crate::config::{Overrides, parse};
+use crate::http::replay_request::Handshake;
+use crate::upstream::pool::Pool;
 
 /// A service that answers each upgrade with these headers besides its own, and tells what it was asked.
 async fn service(headers: impl Into<String>) -> (u16, mpsc::Receiver<String>) {
@@ -99,7 +102,7 @@ impl Session {
             session: "5e55",
             client: Ipv4Addr::LOCALHOST.into(),
             terms,
-            key: None,
+            affinity: None,
             attempts: &self.attempts,
             just_failed: None,
             suspect: false,
@@ -177,7 +180,7 @@ async fn in_other_pools_the_shim_is_not_spoken_of() {
 fn assert_blameless(session: &Session, port: u16) {
     let backend = session.pool.named(&format!("127.0.0.1:{port}")).expect("it is there");
     assert_eq!(backend.failures.load(Relaxed), 0);
-    let ask = Ask { key: None, just_failed: None, tried: &[] };
+    let ask = Ask { affinity: None, just_failed: None, tried: &[] };
     let lease = session.pool.pick_sound(clock::now(), &ask, Some(backend.id));
     assert!(lease.is_ok(), "it is penalised");
 }

@@ -12,11 +12,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::settings::{Check, Health};
 use crate::net::connect::{History, connect, is_local, reason};
+use crate::net::stream::Stream;
 use crate::upstream::manner::Manner;
 
 /// What a good probe has brought.
@@ -108,7 +108,7 @@ impl ProbeDeadlines {
 
 /// A FIN rather than what a dropped socket may send. The connection stood, so the check has passed
 /// in any case.
-async fn close(mut stream: TcpStream) -> ProbeAnswer {
+async fn close(mut stream: Stream) -> ProbeAnswer {
     let _ = stream.shutdown().await;
     ProbeAnswer::default()
 }

@@ -3,7 +3,7 @@ use crate::config::{Overrides, parse};
 use crate::upstream::balance::CandidateTrust;
 use crate::upstream::health::agent;
 
-const ASK: Ask<'static> = Ask { key: None, just_failed: None, tried: &[] };
+const ASK: Ask<'static> = Ask { affinity: None, just_failed: None, tried: &[] };
 
 /// A pool with these keys, and the settings around it.
 fn pool(keys: &str) -> (Pool, Settings) {

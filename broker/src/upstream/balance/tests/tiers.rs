@@ -106,10 +106,10 @@ fn each_tier_can_be_full() {
 fn use_up(bench: &mut Bench, balance: &Balance) {
     for candidate in 0..bench.candidates.len() {
         let expected = bench.candidates[candidate].id;
-        assert_eq!(bench.place(balance, Some(1)).expect("a place").id, expected);
+        assert_eq!(bench.place(balance, Some(Affinity::of_hash(1))).expect("a place").id, expected);
         bench.candidates[candidate].max_sessions = Some(0);
     }
-    assert_eq!(bench.place(balance, Some(1)), Err(NoPlace::Full));
+    assert_eq!(bench.place(balance, Some(Affinity::of_hash(1))), Err(NoPlace::Full));
 }
 
 #[test]

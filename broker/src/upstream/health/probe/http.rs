@@ -8,11 +8,11 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Empty;
 use hyper::body::Incoming;
-use tokio::net::TcpStream;
 
 use super::{ProbeAnswer, ProbeDeadlines, ProbeFailure};
 use crate::http::backend_headers::requests_drain;
 use crate::net::connect::reason;
+use crate::net::stream::Stream;
 use crate::upstream::manner::{Manner, OVER_LIMIT};
 
 /// How the broker names itself to backends when it asks on its own behalf.
@@ -26,7 +26,7 @@ const CUT: &str = "closed without a whole answer";
 /// # Errors
 /// When the status is not one of `expect`, or no answer comes in time.
 pub(super) async fn check(
-    stream: TcpStream,
+    stream: Stream,
     request: Request<Empty<Bytes>>,
     expect: &[RangeInclusive<u16>],
     (deadlines, manner): (ProbeDeadlines, Manner),
@@ -71,7 +71,7 @@ pub(crate) fn request(method: Method, path: &str, authority: &str) -> Result<Req
 /// # Errors
 /// When no answer comes, or `read` fails.
 pub(crate) async fn exchange<T>(
-    stream: TcpStream,
+    stream: Stream,
     request: Request<Empty<Bytes>>,
     manner: Manner,
     read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, ProbeFailure>,

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http_body_util::Empty;
 use hyper::client::conn::http1::Parts;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -21,9 +20,10 @@ use super::http::{self, USER_AGENT};
 use super::{ProbeAnswer, ProbeDeadlines, ProbeFailure};
 use crate::http::backend_headers::{check_upgrade, requests_drain};
 use crate::net::connect::reason;
+use crate::net::stream::Stream;
 use crate::upstream::manner::Manner;
 
-type ProbeSocket = WebSocketStream<TcpStream>;
+type ProbeSocket = WebSocketStream<Stream>;
 
 /// What a backend may say before its pong, such as a greeting.
 const MESSAGES_MAX: usize = 64;
@@ -37,7 +37,7 @@ const CLOSING: Duration = Duration::from_millis(250);
 /// # Errors
 /// When the upgrade is refused, the pong does not come in time, or something else comes in its place.
 pub(super) async fn check(
-    stream: TcpStream,
+    stream: Stream,
     path: &str,
     (authority, shim): (&str, bool),
     (deadlines, manner): (ProbeDeadlines, Manner),
@@ -55,7 +55,7 @@ pub(super) async fn check(
 /// Asks as a session would, and gives the socket with the headers of the answer. The connection is driven by
 /// this future alone.
 async fn upgrade(
-    stream: TcpStream,
+    stream: Stream,
     request: Request<Empty<Bytes>>,
     key: &str,
     manner: Manner,

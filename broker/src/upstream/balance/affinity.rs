@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 
 use http::header::{COOKIE, HeaderName};
 use http::{HeaderMap, Uri};
@@ -9,22 +10,51 @@ use http::{HeaderMap, Uri};
 use super::hash;
 use crate::config::settings::{Balance, HashKey};
 
-/// The request's key; `None` when it has none, an empty one, or when `balance` needs none. An IPv4
-/// address that came as IPv6 (RFC 4291, 2.5.5.2) is that IPv4 address.
-pub(crate) fn of(balance: &Balance, client: IpAddr, uri: &Uri, headers: &HeaderMap) -> Option<u64> {
-    match balance {
-        Balance::Source => Some(address(client)),
-        Balance::Hash(key) => {
-            request(key, uri, headers).filter(|key| !key.is_empty()).map(|key| hash::of(&key))
-        }
-        Balance::LeastSessions | Balance::RoundRobin | Balance::PowerOfTwo | Balance::Random => None,
-    }
-}
+/// What ties a session to a backend: the hash of the key that its pool places requests by. It is found once, in the
+/// first request, and kept, so that whatever places the session again (a redial, a move, a rebalance) asks for the same
+/// backend. Sessions without one go wherever their pool's rule says at the moment.
+///
+/// `Option<Affinity>` takes no more room than the hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Affinity(NonZeroU64);
 
-fn address(client: IpAddr) -> u64 {
-    match client.to_canonical() {
-        IpAddr::V4(address) => hash::of(&address.octets()),
-        IpAddr::V6(address) => hash::of(&address.octets()),
+impl Affinity {
+    /// Finds the key of a request; `None` when it has none, an empty one, or when `balance` needs none. An IPv4
+    /// address that came as IPv6 (RFC 4291, 2.5.5.2) is that IPv4 address.
+    pub(crate) fn find(
+        balance: &Balance,
+        client: IpAddr,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Option<Affinity> {
+        match balance {
+            Balance::Source => Some(Affinity::of_address(client)),
+            Balance::Hash(key) => {
+                request(key, uri, headers).filter(|key| !key.is_empty()).map(|key| Affinity::of_key(&key))
+            }
+            Balance::LeastSessions | Balance::RoundRobin | Balance::PowerOfTwo | Balance::Random => None,
+        }
+    }
+
+    fn of_address(client: IpAddr) -> Affinity {
+        match client.to_canonical() {
+            IpAddr::V4(address) => Affinity::of_key(&address.octets()),
+            IpAddr::V6(address) => Affinity::of_key(&address.octets()),
+        }
+    }
+
+    fn of_key(key: &[u8]) -> Affinity {
+        Affinity::of_hash(hash::of(key))
+    }
+
+    /// Of a key with this hash. One of 2^64 hashes is moved; it is as good as any.
+    pub(crate) fn of_hash(hash: u64) -> Affinity {
+        Affinity(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// Returns the hash that backends draw their scores with.
+    pub(crate) fn hash(self) -> u64 {
+        self.0.get()
     }
 }
 
@@ -80,8 +110,13 @@ mod tests {
 
     const CLIENT: &str = "192.0.2.7";
 
-    fn source(client: &str) -> Option<u64> {
-        of(&Balance::Source, client.parse().expect("an address"), &Uri::default(), &HeaderMap::new())
+    fn source(client: &str) -> Option<Affinity> {
+        Affinity::find(
+            &Balance::Source,
+            client.parse().expect("an address"),
+            &Uri::default(),
+            &HeaderMap::new(),
+        )
     }
 
     /// Header names and values, in the order in which they came.
@@ -90,30 +125,30 @@ mod tests {
         lines.iter().map(|(name, value)| (HeaderName::from_static(name), parse(value))).collect()
     }
 
-    fn hashed(key: HashKey, uri: &str, headers: &HeaderMap) -> Option<u64> {
+    fn hashed(key: HashKey, uri: &str, headers: &HeaderMap) -> Option<Affinity> {
         let uri = uri.parse().expect("a target");
-        of(&Balance::Hash(key), CLIENT.parse().expect("an address"), &uri, headers)
+        Affinity::find(&Balance::Hash(key), CLIENT.parse().expect("an address"), &uri, headers)
     }
 
-    fn by_header(lines: &[(&'static str, &'static [u8])]) -> Option<u64> {
+    fn by_header(lines: &[(&'static str, &'static [u8])]) -> Option<Affinity> {
         hashed(HashKey::Header(HeaderName::from_static("x-user")), "/", &headers(lines))
     }
 
-    fn by_cookie(lines: &[&'static [u8]]) -> Option<u64> {
+    fn by_cookie(lines: &[&'static [u8]]) -> Option<Affinity> {
         let lines: Vec<_> = lines.iter().map(|line| ("cookie", *line)).collect();
         hashed(HashKey::Cookie("sid".into()), "/", &headers(&lines))
     }
 
-    fn by_query(uri: &str) -> Option<u64> {
+    fn by_query(uri: &str) -> Option<Affinity> {
         hashed(HashKey::Query("room".into()), uri, &HeaderMap::new())
     }
 
-    fn by_segment(number: usize, uri: &str) -> Option<u64> {
+    fn by_segment(number: usize, uri: &str) -> Option<Affinity> {
         hashed(HashKey::Path(number), uri, &HeaderMap::new())
     }
 
-    fn value(bytes: &[u8]) -> Option<u64> {
-        Some(hash::of(bytes))
+    fn value(bytes: &[u8]) -> Option<Affinity> {
+        Some(Affinity::of_key(bytes))
     }
 
     #[test]
@@ -133,7 +168,10 @@ mod tests {
     fn other_balances_have_no_key() {
         let client = CLIENT.parse().expect("an address");
         for balance in [Balance::LeastSessions, Balance::RoundRobin, Balance::PowerOfTwo, Balance::Random] {
-            assert_eq!(of(&balance, client, &Uri::from_static("/?room=1"), &HeaderMap::new()), None);
+            assert_eq!(
+                Affinity::find(&balance, client, &Uri::from_static("/?room=1"), &HeaderMap::new()),
+                None
+            );
         }
     }
 
@@ -209,5 +247,12 @@ mod tests {
         {
             assert_eq!(by_segment(number, uri), None, "segment {number} of {uri}");
         }
+    }
+
+    #[test]
+    fn none_takes_no_more_room_than_a_hash() {
+        assert_eq!(size_of::<Option<Affinity>>(), size_of::<u64>());
+        assert_eq!(Affinity::of_hash(0), Affinity::of_hash(1));
+        assert_eq!(Affinity::of_hash(u64::MAX).hash(), u64::MAX);
     }
 }

@@ -1,0 +1,123 @@
+//! What clients are answered over HTTP: that they may begin, what a backend has said instead, or the broker's own sentence
+//! why not. Every answer to a client is made here, so that all say alike what becomes of the connection.
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use steadfast_protocol::websocket::deflate::Agreement;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::config::settings::HeaderRules;
+use crate::http::denial::Denial;
+use crate::http::header_rules;
+use crate::http::hop_by_hop::end_to_end;
+
+/// A backend's refusal is streamed through; the broker's own answers are short.
+pub(super) type ResponseBody = BoxBody<Bytes, hyper::Error>;
+
+/// Whoever is turned away dials again. (To switch keep-alive off would mark the 101 as well.)
+const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
+
+/// A 101, in the words that are agreed on. Everything else of it is the same for all.
+pub(super) struct Switching<'a> {
+    /// The client's `Sec-WebSocket-Key`.
+    pub(super) key: Option<&'a HeaderValue>,
+    /// The backend's headers; `None`: no backend was asked, as for a client that comes back to its session.
+    pub(super) headers: Option<&'a HeaderMap>,
+    /// The route's rules for them.
+    pub(super) rules: Option<&'a HeaderRules>,
+    /// `Sec-WebSocket-Protocol`.
+    pub(super) protocol: Option<HeaderValue>,
+    /// The compression, for `Sec-WebSocket-Extensions`.
+    pub(super) deflate: Option<Agreement>,
+}
+
+impl Switching<'_> {
+    /// Makes the answer.
+    pub(super) fn response(self) -> Response<ResponseBody> {
+        let Switching { key, headers: theirs, rules, protocol, deflate } = self;
+        let mut headers = HeaderMap::new();
+        for (name, value) in theirs.into_iter().flat_map(end_to_end) {
+            headers.append(name, value.clone());
+        }
+        if let Some(rules) = rules {
+            header_rules::apply(rules, &mut headers, |_| false);
+        }
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        let extensions = deflate.and_then(|deflate| HeaderValue::from_str(&deflate.to_client()).ok());
+        let accept = derive_accept_key(key.map_or(b"", HeaderValue::as_bytes));
+        for (name, value) in [
+            (header::SEC_WEBSOCKET_PROTOCOL, protocol),
+            (header::SEC_WEBSOCKET_EXTENSIONS, extensions),
+            (header::SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accept).ok()),
+        ] {
+            if let Some(value) = value {
+                headers.insert(name, value);
+            }
+        }
+        let mut response = Response::new(Full::default().map_err(|never| match never {}).boxed());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// A backend's redirect or refusal, with its headers and body.
+pub(super) fn relayed(answer: Response<Incoming>, rules: Option<&HeaderRules>) -> Response<ResponseBody> {
+    let (parts, body) = answer.into_parts();
+    let mut response = Response::new(body.boxed());
+    *response.status_mut() = parts.status;
+    let headers = response.headers_mut();
+    for (name, value) in end_to_end(&parts.headers) {
+        headers.append(name, value.clone());
+    }
+    if let Some(rules) = rules {
+        // The body is passed on as it is.
+        let of_the_body = [header::CONTENT_TYPE, header::CONTENT_ENCODING];
+        header_rules::apply(rules, headers, |name| of_the_body.contains(name));
+    }
+    end_connection(parts.status, headers);
+    response
+}
+
+/// Why a client may not come in.
+pub(super) fn denied(denial: &Denial) -> Response<ResponseBody> {
+    let mut response = plain(denial.status, denial.sentence);
+    if let Some(seconds) = denial.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// A 503: for this moment only, for the reason that the sentence gives.
+pub(super) fn busy(sentence: &'static str) -> Response<ResponseBody> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, sentence);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// A sentence for the person who reads the answer.
+pub(super) fn plain(status: StatusCode, sentence: &'static str) -> Response<ResponseBody> {
+    let mut response =
+        Response::new(Full::from(format!("{sentence}\n")).map_err(|never| match never {}).boxed());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    end_connection(status, headers);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// No other request comes after an answer that is no 101. A 426 says, besides, what to upgrade to (RFC 9110, 15.5.22,
+/// and RFC 6455, 4.4): to what is spoken on this side, whoever wants it.
+fn end_connection(status: StatusCode, headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, ONE_REQUEST);
+    if status == StatusCode::UPGRADE_REQUIRED {
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+}

@@ -1,0 +1,177 @@
+//! Clients that get a session of their own: its first dial, the answer, and its beginning once the upgrade is through.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use http::header;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use steadfast_protocol::session::{AckMode, ClientKind, Config, Opening, Session};
+use steadfast_protocol::steadfast_v1::client_wire::Reason;
+
+use crate::clock;
+use crate::config::settings::HeaderRules;
+use crate::downstream::response::{ResponseBody, Switching, busy, denied, relayed};
+use crate::http::backend_headers::declines_failover;
+use crate::http::replay_request::Handshake;
+use crate::metric;
+use crate::net::stream::Stream;
+use crate::routing::admission::AddressPermits;
+use crate::session::driver::{Driver, SessionStreams};
+use crate::session::permits::SessionPermits;
+use crate::session::registry::{Entry, SessionPermit, Visit, session_name};
+use crate::snapshot::RouteMatch;
+use crate::upstream::balance::Affinity;
+use crate::upstream::dial::{Agreed, BackendSearch, DialError, Link};
+use crate::upstream::pool::PoolSnapshot;
+
+use super::offer::{Offered, Spoken};
+use super::{Next, UpgradeAnswer, UpgradeTask, conversation};
+
+/// A client that is let in, and has no session.
+pub(super) struct Newcomer<'a> {
+    pub(super) request: Request<Incoming>,
+    pub(super) matched: RouteMatch<'a>,
+    pub(super) offered: Offered,
+    /// Why it does not go on with one.
+    pub(super) reason: Reason,
+    pub(super) affinity: Option<Affinity>,
+    pub(super) permits: AddressPermits,
+}
+
+/// What its session has before there is a backend for it.
+struct FirstDial {
+    id: u128,
+    permit: SessionPermit,
+    handshake: Handshake,
+    /// Dials so far.
+    attempts: AtomicU32,
+    /// The pool as it was when the session asked for a backend.
+    present: Arc<PoolSnapshot>,
+}
+
+/// A session that begins.
+pub(super) struct Admitted {
+    link: Box<Link>,
+    visit: Visit,
+    /// What its machine is told: as the pool was when it was dialled, whatever a reload has made of it.
+    config: Arc<Config>,
+    client: ClientKind,
+    /// The client must reconnect when the backend is left.
+    begins_anew: bool,
+    permits: SessionPermits,
+}
+
+impl UpgradeTask {
+    /// Opens a session, if there is room and a backend for it.
+    pub(super) async fn open(&self, newcomer: Newcomer<'_>) -> UpgradeAnswer {
+        let binding = newcomer.matched.binding;
+        let present = binding.pool.snapshot();
+        let Some(permit) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
+            metric::LIMIT_HITS.count(metric::Limit::MaxSessions);
+            return busy("no room for another session; try again later").into();
+        };
+        let handshake = Handshake::new(&newcomer.request, newcomer.matched.request_headers());
+        let dial = FirstDial { id: rand::random(), permit, handshake, attempts: AtomicU32::new(0), present };
+        let search = BackendSearch {
+            pool: &binding.pool,
+            handshake: &dial.handshake,
+            session: &session_name(dial.id),
+            client: self.peer.client.ip(),
+            terms: newcomer.offered.terms(dial.speaks_shim()),
+            affinity: newcomer.affinity,
+            attempts: &dial.attempts,
+            just_failed: None,
+            suspect: false,
+            handshake_permit: Some(&self.permit),
+        };
+        match self.broker.sessions.dialer.first(&search).await {
+            Ok(link) => self.linked(newcomer, dial, link),
+            Err(error) => self.unlinked(error, newcomer.matched.response_headers()).into(),
+        }
+    }
+
+    /// A backend has taken the session.
+    fn linked(&self, newcomer: Newcomer<'_>, dial: FirstDial, link: Box<Link>) -> UpgradeAnswer {
+        let shim = dial.speaks_shim();
+        let Newcomer { request, matched, offered, reason, affinity, permits } = newcomer;
+        let FirstDial { id, permit, handshake, attempts, present } = dial;
+        let protocol = link.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
+        let protocol = protocol.map(|name| name.as_bytes().into());
+        let agreed = Agreed { protocol, deflate: link.deflate, shim };
+        let spoken = offered.spoken(&link.headers);
+        let response = Switching {
+            key: request.headers().get(header::SEC_WEBSOCKET_KEY),
+            headers: Some(&link.headers),
+            rules: matched.response_headers(),
+            protocol: spoken.protocol().cloned(),
+            deflate: agreed.deflate,
+        }
+        .response();
+        let (config, recognised) = conversation::terms(
+            matched.binding,
+            &present,
+            request.uri(),
+            offered.speaks(&agreed),
+            &link.headers,
+        );
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let claim = |token| self.broker.sessions.returns.claim(token, id, origin);
+        let claimed = offered.token.filter(|_| matches!(spoken, Spoken::Plain(_))).and_then(claim);
+        let client = match spoken {
+            Spoken::Shim(_) => ClientKind::Shim { secret: rand::random(), reason },
+            Spoken::Plain(_) if claimed.is_some() => ClientKind::Returning,
+            Spoken::Plain(_) => ClientKind::Plain,
+        };
+        // Others go on by themselves.
+        let begins_anew = recognised && !shim && matches!(client, ClientKind::Plain);
+        let binding = Arc::clone(matched.binding);
+        let visit = Visit { id, handshake, agreed, affinity, attempts, binding };
+        let permits = SessionPermits::new(permit, permits, claimed);
+        let admitted = Admitted { link, visit, config, client, begins_anew, permits };
+        UpgradeAnswer { response, next: Some(Next::Begins(Box::new(admitted))) }
+    }
+
+    /// No backend has taken the session.
+    fn unlinked(&self, error: DialError, rules: Option<&HeaderRules>) -> Response<ResponseBody> {
+        match error {
+            DialError::Answered(answer) => relayed(*answer, rules),
+            DialError::Denied(denial) => {
+                let Err(denial) = self.judged(Err::<Infallible, _>(denial));
+                denied(&denial)
+            }
+            DialError::Full => busy("every backend of this service is full; try again later"),
+            DialError::Unreachable | DialError::Refused => {
+                metric::NO_BACKEND.count(());
+                busy("no backend can take this session now; try again later")
+            }
+        }
+    }
+
+    /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
+    /// smaller than this one.
+    pub(super) fn begin(&self, admitted: Admitted, client_side: Stream, early_words: &[u8]) {
+        let Admitted { link, visit, config, client, begins_anew, permits } = admitted;
+        let now = clock::now();
+        let no_failover = declines_failover(&link.headers);
+        let deflate = visit.agreed.deflate.is_some();
+        let session = visit.id.to_be_bytes();
+        let opening = Opening { session, epoch: link.epoch, deflate, no_failover, begins_anew, client };
+        let machine = Session::new(config, now, opening);
+        let Link { lease, stream, early, .. } = *link;
+        let entry = Arc::new(Entry::new(visit, self.peer.client, machine, lease));
+        self.broker.sessions.registry.insert(Arc::clone(&entry));
+        let streams = SessionStreams { client: client_side, backend: stream };
+        let driver = Driver::new(Arc::clone(&self.broker.sessions), entry, streams, permits);
+        driver.begin(early_words, &early);
+        tokio::spawn(driver);
+    }
+}
+
+impl FirstDial {
+    /// The session's services link the shim, whatever a reload says later.
+    fn speaks_shim(&self) -> bool {
+        self.present.session.ack == AckMode::Shim
+    }
+}

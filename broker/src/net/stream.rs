@@ -1,0 +1,201 @@
+//! One connection, a client's or to a backend, whatever carries its bytes: TCP today. Who has one reads, writes and asks
+//! here, and names no kind of socket.
+//!
+//! What the sessions call for each message is passed on as it is: nothing is boxed, nothing is looked up, and the kernel
+//! is asked no more often than without this.
+
+use std::io::{self, IoSlice, Read};
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use steadfast_kernel_socket::{TcpState, tcp_state};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A connection, closed when dropped.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    tcp: TcpStream,
+}
+
+impl From<TcpStream> for Stream {
+    fn from(tcp: TcpStream) -> Stream {
+        Stream { tcp }
+    }
+}
+
+impl Stream {
+    /// Sends what is written at once, not held back to be joined with what comes next.
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2).
+    pub(crate) fn set_nodelay(&self) -> io::Result<()> {
+        self.tcp.set_nodelay(true)
+    }
+
+    /// Lets the kernel take no more than about `bytes` that it has not sent yet (`TCP_NOTSENT_LOWAT`, tcp(7)).
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2).
+    pub(crate) fn set_unsent_max(&self, bytes: u32) -> io::Result<()> {
+        SockRef::from(&self.tcp).set_tcp_notsent_lowat(bytes)
+    }
+
+    /// Makes the kernel ask the peer's for a sign of life when nothing else has been on its way for `every`. It counts in
+    /// whole seconds.
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2), such as for less than a second.
+    pub(crate) fn set_keepalive(&self, every: Duration) -> io::Result<()> {
+        let keepalive = TcpKeepalive::new().with_time(every).with_interval(every);
+        SockRef::from(&self.tcp).set_tcp_keepalive(&keepalive)
+    }
+
+    /// Returns what the kernel knows of it at this moment, for one system call.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tcp_state`].
+    pub(crate) fn tcp_state(&self) -> io::Result<TcpState> {
+        tcp_state(self.tcp.as_fd())
+    }
+
+    /// Reads what is there, for one system call, and does not wait: the task is not woken for what comes later. Tokio
+    /// asks a socket only after it has been told that there is something; this asks in any case.
+    pub(crate) fn read_at_once(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match (&*SockRef::from(&self.tcp)).read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            read => Poll::Ready(read),
+        }
+    }
+
+    /// Closes it hard: what was not sent yet never is, and the peer gets a reset.
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2). It is closed in any case, then in the kernel's own time.
+    pub(crate) fn reset(self) -> io::Result<()> {
+        self.tcp.set_zero_linger()
+    }
+}
+
+impl AsyncRead for Stream {
+    #[inline]
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    #[inline]
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, bytes)
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, pieces)
+    }
+
+    #[inline]
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    #[inline]
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    #[inline]
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A connection, and its peer's end.
+    async fn pair() -> (Stream, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let peer = TcpStream::connect(address).await.expect("it listens");
+        let (stream, _) = listener.accept().await.expect("the peer connects");
+        (stream.into(), peer)
+    }
+
+    #[tokio::test]
+    async fn several_pieces_go_out_in_one_write() {
+        let (mut stream, mut peer) = pair().await;
+        assert!(stream.is_write_vectored());
+        let pieces = [IoSlice::new(b"one, "), IoSlice::new(b"two")];
+        let written = poll_fn(|cx| Pin::new(&mut stream).poll_write_vectored(cx, &pieces)).await;
+        assert_eq!(written.expect("the socket takes it"), 8);
+        stream.shutdown().await.expect("it stands");
+        let mut heard = Vec::new();
+        peer.read_to_end(&mut heard).await.expect("an orderly end");
+        assert_eq!(heard, b"one, two");
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_read_without_a_wait() {
+        let (stream, mut peer) = pair().await;
+        let mut buffer = [0; 8];
+        assert!(stream.read_at_once(&mut buffer).is_pending());
+        peer.write_all(b"words").await.expect("the socket takes it");
+        peer.shutdown().await.expect("it stands");
+        for expected in [&b"words"[..], b""] {
+            let read = loop {
+                match stream.read_at_once(&mut buffer) {
+                    Poll::Pending => tokio::task::yield_now().await,
+                    Poll::Ready(read) => break read.expect("no reset"),
+                }
+            };
+            assert_eq!(&buffer[..read], expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_what_the_peer_gets() {
+        let (stream, mut peer) = pair().await;
+        stream.reset().expect("the kernel lets it be set");
+        let read = peer.read(&mut [0; 8]).await;
+        assert_eq!(read.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionReset));
+    }
+
+    #[tokio::test]
+    async fn options_are_those_of_the_socket() {
+        let (stream, _peer) = pair().await;
+        let every = Duration::from_secs(7);
+        stream.set_nodelay().expect("the kernel lets it be set");
+        stream.set_unsent_max(4096).expect("the kernel lets it be set");
+        stream.set_keepalive(every).expect("the kernel lets it be set");
+        let socket = SockRef::from(&stream.tcp);
+        assert!(socket.tcp_nodelay().expect("it can be asked"));
+        assert_eq!(socket.tcp_notsent_lowat().expect("it can be asked"), 4096);
+        assert!(socket.keepalive().expect("it can be asked"));
+        assert_eq!(socket.tcp_keepalive_time().expect("it can be asked"), every);
+        assert!(stream.tcp_state().is_ok());
+    }
+}

@@ -1,0 +1,69 @@
+//! What follows of a dial for its backend: what is counted, logged, and held against it. The search decides about the
+//! session.
+
+use std::io;
+
+use http::StatusCode;
+
+use crate::clock;
+use crate::metric::{self, DialWord, Limit};
+use crate::net::connect::is_used_up;
+use crate::upstream::backend::Backend;
+use crate::upstream::manner::OVER_LIMIT;
+use crate::upstream::pool::Pool;
+
+/// Nothing speaks against the backend. Ports are counted for each, so others may still have some.
+pub(super) fn local_fault(pool: &Pool, backend: &Backend, error: &io::Error) {
+    metric::LIMIT_HITS.count(Limit::LocalDial);
+    let (pool, backend) = (&*pool.name, &backend.name);
+    if is_used_up(error) {
+        tracing::warn!(
+            pool,
+            backend,
+            %error,
+            "cannot dial: no port is left toward this backend; give the pool more addresses of this machine in `source`"
+        );
+    } else {
+        tracing::warn!(pool, backend, %error, "cannot dial for a reason of this machine's; raise its limits");
+    }
+}
+
+/// The limit is ours, so nothing speaks against the backend; but as long as it holds, the session cannot go
+/// there.
+pub(super) fn over_limit(pool: &Pool, backend: &Backend) {
+    metric::LIMIT_HITS.count(Limit::AnswerHeader);
+    record(pool, backend, DialWord::Refused);
+    tracing::warn!(
+        pool = &*pool.name,
+        backend = backend.name,
+        why = OVER_LIMIT,
+        "cannot read a backend's answer"
+    );
+}
+
+pub(super) fn failed(pool: &Pool, backend: &Backend, why: &str) {
+    pool.failed(clock::now(), backend);
+    avoided(pool, backend, why);
+}
+
+/// The backend has answered that another one should be asked. That it has enough at the moment does
+/// not eject it.
+pub(super) fn turned_away(pool: &Pool, backend: &Backend, status: StatusCode) {
+    let why = format!("it answered {status}");
+    if status.is_client_error() { avoided(pool, backend, &why) } else { failed(pool, backend, &why) }
+}
+
+fn avoided(pool: &Pool, backend: &Backend, why: &str) {
+    backend.penalise(clock::now());
+    record(pool, backend, DialWord::Failed);
+    tracing::debug!(pool = &*pool.name, backend = backend.name, why, "dial failed");
+}
+
+pub(super) fn refused(pool: &Pool, backend: &Backend, why: &str) {
+    record(pool, backend, DialWord::Refused);
+    tracing::info!(pool = &*pool.name, backend = backend.name, why, "a backend refuses a session");
+}
+
+pub(super) fn record(pool: &Pool, backend: &Backend, outcome: DialWord) {
+    metric::DIALS.count((pool.name.to_string(), backend.series(), outcome));
+}

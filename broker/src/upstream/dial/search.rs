@@ -1,0 +1,69 @@
+//! One session's search for a backend: who asks, what for, and the choice of the next one to try.
+
+use std::net::IpAddr;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::clock;
+use crate::http::replay_request::Handshake;
+use crate::upstream::backend::BackendLease;
+use crate::upstream::balance::Affinity;
+use crate::upstream::pool::{Ask, NoSeat, Pool};
+
+use super::terms::DialTerms;
+
+/// One session's search for a backend.
+pub(crate) struct BackendSearch<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) handshake: &'a Handshake,
+    pub(crate) session: &'a str,
+    pub(crate) client: IpAddr,
+    pub(crate) terms: DialTerms,
+    /// What the session is placed by.
+    pub(crate) affinity: Option<Affinity>,
+    /// Dials of this session so far; each adds one.
+    pub(crate) attempts: &'a AtomicU32,
+    /// The backend that the session has just left.
+    pub(crate) just_failed: Option<usize>,
+    /// Take the only turn for suspects at the backend, and give it back with the permit.
+    pub(crate) suspect: bool,
+    /// At the door: what is given back when it waits in the queue.
+    pub(crate) handshake_permit: Option<&'a HandshakePermit>,
+}
+
+/// A connection's place among the handshakes, until it is given back. One that waits in the queue needs
+/// none, since the queue has its own bound; all of them would keep clients of other pools out.
+#[derive(Debug)]
+pub(crate) struct HandshakePermit(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl HandshakePermit {
+    pub(crate) fn new(permit: OwnedSemaphorePermit) -> HandshakePermit {
+        HandshakePermit(Mutex::new(Some(permit)))
+    }
+
+    /// Makes room for another handshake. What comes after the first time has no effect.
+    pub(crate) fn give_back(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl BackendSearch<'_> {
+    /// Takes a lease on a backend that is not among those `tried`. When all are full, it `waits` for a place.
+    ///
+    /// # Errors
+    /// When there is nobody to ask, or no place in time.
+    pub(super) async fn lease(&self, tried: &[usize], waits: bool) -> Result<BackendLease, NoSeat> {
+        let ask = Ask { affinity: self.affinity, just_failed: self.just_failed, tried };
+        if !waits {
+            return self.pool.pick(clock::now(), &ask);
+        }
+        let begins_to_wait = || {
+            if let Some(place) = self.handshake_permit {
+                place.give_back();
+            }
+        };
+        self.pool.lease(&ask, self.terms.are_first(), begins_to_wait).await
+    }
+}

@@ -1,0 +1,133 @@
+//! The upgrade of a connection to a backend: what it is asked, and what its answer means. Whether that is the last word
+//! is for the search to say.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::deflate::Agreement;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+
+use crate::clock;
+use crate::http::backend_headers::{check_upgrade, requests_drain};
+use crate::http::replay_request::BackendOffer;
+use crate::metric::DialWord;
+use crate::net::stream::Stream;
+use crate::upstream::manner::UpstreamWire;
+use crate::upstream::pool::DialSettings;
+
+use super::Link;
+use super::connect::DialPermit;
+use super::consequences::record;
+use super::exchange::{NoAnswer, Watched, cause, exchange};
+use super::hang_ups::HangUp;
+use super::outcome::DialOutcome;
+use super::search::BackendSearch;
+use super::terms::Misfit;
+
+/// A question to a backend.
+struct Asked {
+    offer: BackendOffer,
+    compress: bool,
+    /// `Sec-WebSocket-Key`.
+    key: String,
+    /// `Steadfast-Attempt`.
+    attempt: u32,
+}
+
+/// A connection whose backend has taken the session.
+pub(super) struct Upgraded {
+    stream: Stream,
+    early: Bytes,
+    headers: HeaderMap,
+    deflate: Option<Agreement>,
+    attempt: u32,
+}
+
+/// Why the session is not linked.
+pub(super) enum NotLinked {
+    /// Without compression it may be: the backend asks for a context that cannot be moved, or may not know what is
+    /// offered.
+    Compressed,
+    Otherwise(DialOutcome),
+}
+
+/// Asks a backend to take the session, on a connection that was begun then.
+///
+/// # Errors
+/// What its answer means instead, or that none has come.
+pub(super) async fn upgrade(
+    search: &BackendSearch<'_>,
+    stream: Stream,
+    begun: Time,
+    compress: bool,
+) -> Result<Upgraded, NotLinked> {
+    let DialSettings { upgrade: limit, manner, .. } = search.pool.snapshot().dialing;
+    let asked = Asked {
+        offer: search.terms.offer(compress),
+        compress,
+        key: generate_key(),
+        attempt: 1 + search.attempts.fetch_add(1, Relaxed),
+    };
+    let Asked { offer, key, attempt, .. } = &asked;
+    let request = search.handshake.request(search.client, key, offer, search.session, *attempt);
+    let outcome = match timeout(limit, exchange(stream, request, manner)).await {
+        Ok(Ok(answer)) => return meaning(search, &asked, answer).await,
+        Ok(Err(NoAnswer::Failed(error))) if error.is_parse_too_large() => DialOutcome::OverLimit,
+        Ok(Err(NoAnswer::HungUp(error))) => DialOutcome::HungUp(HangUp::new(begun, &error)),
+        Ok(Err(NoAnswer::Failed(error))) => {
+            DialOutcome::Failed(format!("the upgrade failed: {}", cause(&error)))
+        }
+        Err(_) => DialOutcome::Failed(format!("no answer to the upgrade within {limit:?}")),
+    };
+    Err(NotLinked::Otherwise(outcome))
+}
+
+/// Understands an answer. If the backend has taken the session, its connection comes back from hyper.
+async fn meaning(
+    search: &BackendSearch<'_>,
+    asked: &Asked,
+    answer: Response<Incoming>,
+) -> Result<Upgraded, NotLinked> {
+    let failed = |why| NotLinked::Otherwise(DialOutcome::Failed(why));
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // Some do not decline parameters that they do not know, but refuse the request.
+        let doubtful = answer.status() == StatusCode::BAD_REQUEST && asked.offer.extensions.is_some();
+        return Err(match doubtful && search.terms.are_first() {
+            true => NotLinked::Compressed,
+            false => NotLinked::Otherwise(DialOutcome::Answered(answer)),
+        });
+    }
+    check_upgrade(answer.headers(), &asked.key).map_err(|why| failed(why.to_owned()))?;
+    let deflate = search.terms.judge(answer.headers(), asked.compress).map_err(|misfit| match misfit {
+        Misfit::Compressed => NotLinked::Compressed,
+        Misfit::Incompatible(why) => NotLinked::Otherwise(DialOutcome::Incompatible(why)),
+    })?;
+    let headers = answer.headers().clone();
+    let io = hyper::upgrade::on(answer).await;
+    let io = io.map_err(|error| failed(format!("the upgrade failed: {}", cause(&error))))?;
+    let Ok(parts) = io.downcast::<UpstreamWire<Watched>>() else {
+        return Err(failed("the upgrade failed".to_owned()));
+    };
+    let (stream, early) = (parts.io.into_inner().into_inner().into_inner(), parts.read_buf);
+    Ok(Upgraded { stream, early, headers, deflate, attempt: asked.attempt })
+}
+
+impl Upgraded {
+    /// The session is on its backend from now on.
+    pub(super) fn linked(self, search: &BackendSearch<'_>, permit: DialPermit<'_>) -> Link {
+        let Upgraded { stream, early, headers, deflate, attempt } = self;
+        let DialPermit { mut lease, turn, .. } = permit;
+        lease.linked(clock::now());
+        search.linked();
+        record(search.pool, lease.backend(), DialWord::Linked);
+        if requests_drain(&headers) {
+            lease.backend().asked_in_upgrade(clock::now());
+        }
+        Link { lease, stream, early, headers, deflate, epoch: attempt.into(), turn }
+    }
+}
