@@ -126,7 +126,7 @@ impl UpgradeTask {
         let Some(next) = next else { return lingering_close::close(stream).await };
         task.permit.give_back();
         match next {
-            Next::Begins(admitted) => task.begin(*admitted, stream, &read_buf),
+            Next::Begins(admitted) => task.begin(*admitted, (stream, read_buf)),
             Next::Returns(returning) => task.hand_over(returning, stream, read_buf),
         }
     }

@@ -13,6 +13,10 @@ use crate::downstream::accept::accept;
 use crate::downstream::upgrade::UpgradeTask;
 use crate::routing::listener::ListenerId;
 
+/// Polls of tasks after which a busy worker looks for sockets that have become ready: a session's poll is bounded, and so
+/// is with this the time until another one's first.
+const EVENT_INTERVAL: u32 = 16;
+
 /// A listener as every worker gets its own handle of it.
 pub(crate) struct Entrance {
     pub(crate) socket: std::net::TcpListener,
@@ -37,7 +41,8 @@ pub(crate) fn start(
     entrances: &[Entrance],
     phase: &watch::Receiver<Phase>,
 ) -> io::Result<thread::JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().event_interval(EVENT_INTERVAL).enable_all().build()?;
     let mut accepting = Vec::new();
     for entrance in entrances {
         let _context = runtime.enter();

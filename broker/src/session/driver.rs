@@ -7,6 +7,7 @@
 
 mod evidence;
 mod orphan;
+mod poll_budget;
 mod reading;
 mod socket;
 mod successor;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Failure, Session, SessionSide};
 use steadfast_protocol::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
@@ -35,6 +37,7 @@ use crate::session::resumption::{Arrival, refuse_stale};
 use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::dial::{BackendSearch, DialError, DialTerms, Link};
 
+use poll_budget::PollBudget;
 use socket::SocketSide;
 use successor::SuccessorStage;
 
@@ -61,7 +64,11 @@ pub(crate) struct Driver {
 /// The connections that a session begins with.
 pub(crate) struct SessionStreams {
     pub(crate) client: Stream,
+    /// What came right behind the client's request.
+    pub(crate) client_early: Bytes,
     pub(crate) backend: Stream,
+    /// What came right behind the backend's answer.
+    pub(crate) backend_early: Bytes,
 }
 
 /// The session's hold on the world.
@@ -102,28 +109,15 @@ impl Driver {
     ) -> Driver {
         let io = Io {
             context,
-            client: Some(SocketSide::new(streams.client)),
-            backend: Some(SocketSide::new(streams.backend)),
+            client: Some(SocketSide::new(streams.client, streams.client_early)),
+            backend: Some(SocketSide::new(streams.backend, streams.backend_early)),
             timer: None,
             moving: None,
             share: MemoryShare::default(),
             _permits: permits,
         };
+        evidence::tell_fitness(&entry, &mut entry.core());
         Driver { entry, io }
-    }
-
-    /// Hands in the bytes that came right behind the two handshakes.
-    pub(crate) fn begin(&self, from_client: &[u8], from_backend: &[u8]) {
-        let mut core = self.entry.core();
-        evidence::tell_fitness(&self.entry, &mut core);
-        let machine = &mut core.machine;
-        let now = clock::now();
-        if !from_backend.is_empty() {
-            machine.handle_backend(now, from_backend, &mut { u32::MAX }, &mut |_| 0);
-        }
-        if !from_client.is_empty() {
-            machine.handle_client(now, from_client, &mut { u32::MAX });
-        }
     }
 }
 
@@ -133,12 +127,12 @@ impl Io {
         for side in [&mut self.client, &mut self.backend].into_iter().flatten() {
             side.drained = false;
         }
-        let mut settled = false;
+        let (mut settled, mut budget) = (false, PollBudget::new());
         for round in 0..ROUNDS {
             let mut moved = self.take_client(entry, core, now) | self.poll_dial(cx, entry, core, now);
-            moved |= self.poll_successor(cx, entry, core, (now, round == 0));
-            moved |= self.read_client(cx, entry, &mut core.machine, now);
-            if self.read_backend(cx, entry, &mut core.machine, now) {
+            moved |= self.poll_successor(cx, entry, core, (now, round == 0, &mut budget));
+            moved |= self.read_client(cx, entry, &mut core.machine, (now, &mut budget));
+            if self.read_backend(cx, entry, &mut core.machine, (now, &mut budget)) {
                 evidence::note_life(core.lease.as_ref(), now);
                 moved = true;
             }
@@ -149,6 +143,9 @@ impl Io {
             self.drop_client(&core.machine);
             moved |= self.write(cx, &mut core.machine);
             moved |= self.follow(entry, core, now);
+            if budget.is_spent() {
+                return true;
+            }
             if !moved {
                 return false;
             }
@@ -156,6 +153,11 @@ impl Io {
             settled = core.machine.at_ease();
         }
         true
+    }
+
+    /// Bytes that were read and wait for the next poll.
+    fn rest_len(&self) -> usize {
+        [&self.client, &self.backend].into_iter().flatten().map(SocketSide::rest_len).sum()
     }
 
     // ---- writing ----
@@ -197,11 +199,10 @@ impl Io {
         let Arrival { client, stream, early, resume } = arrival;
         match core.machine.handle_client_back(now, resume.as_ref(), rand::random()) {
             Ok(last_words) => {
-                let before = self.client.replace(SocketSide::new(stream));
+                let before = self.client.replace(SocketSide::new(stream, early));
                 if let (Some(side), Some(words)) = (before, last_words) {
                     lingering_close::with_last_words(side.stream, words);
                 }
-                core.machine.handle_client(now, &early, &mut { u32::MAX });
                 access_log::returned(entry, client);
             }
             Err(_) => refuse_stale(stream),
@@ -345,13 +346,10 @@ impl Io {
         if !core.machine.handle_linked(now, declines_failover(&link.headers), link.epoch) {
             return;
         }
-        self.backend = Some(SocketSide::new(link.stream));
+        self.backend = Some(SocketSide::new(link.stream, link.early));
         core.lease = Some(link.lease);
         evidence::tell_fitness(entry, core);
         self.moving.get_or_insert_default().turn = link.turn;
-        if !link.early.is_empty() {
-            core.machine.handle_backend(now, &link.early, &mut { u32::MAX }, &mut |_| 0);
-        }
     }
 
     // ---- time ----
@@ -421,7 +419,8 @@ impl Future for Driver {
                 io.finish(&core);
                 return Poll::Ready(());
             }
-            io.context.budget.count(&mut io.share, core.machine.buffered());
+            let held = core.machine.buffered() + io.rest_len();
+            io.context.budget.count(&mut io.share, held);
             if more {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

@@ -26,6 +26,8 @@ use crate::upstream::balance::Affinity;
 use crate::upstream::dial::{Agreed, BackendSearch, DialError, Link};
 use crate::upstream::pool::PoolSnapshot;
 
+use bytes::Bytes;
+
 use super::offer::{Offered, Spoken};
 use super::{Next, UpgradeAnswer, UpgradeTask, conversation};
 
@@ -151,21 +153,20 @@ impl UpgradeTask {
 
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
-    pub(super) fn begin(&self, admitted: Admitted, client_side: Stream, early_words: &[u8]) {
-        let Admitted { link, visit, config, client, begins_anew, permits } = admitted;
+    pub(super) fn begin(&self, admitted: Admitted, client: (Stream, Bytes)) {
+        let Admitted { link, visit, config, client: kind, begins_anew, permits } = admitted;
         let now = clock::now();
         let no_failover = declines_failover(&link.headers);
         let deflate = visit.agreed.deflate.is_some();
         let session = visit.id.to_be_bytes();
-        let opening = Opening { session, epoch: link.epoch, deflate, no_failover, begins_anew, client };
+        let opening = Opening { session, epoch: link.epoch, deflate, no_failover, begins_anew, client: kind };
         let machine = Session::new(config, now, opening);
         let Link { lease, stream, early, .. } = *link;
         let entry = Arc::new(Entry::new(visit, self.peer.client, machine, lease));
         self.broker.sessions.registry.insert(Arc::clone(&entry));
-        let streams = SessionStreams { client: client_side, backend: stream };
-        let driver = Driver::new(Arc::clone(&self.broker.sessions), entry, streams, permits);
-        driver.begin(early_words, &early);
-        tokio::spawn(driver);
+        let (client, client_early) = client;
+        let streams = SessionStreams { client, client_early, backend: stream, backend_early: early };
+        tokio::spawn(Driver::new(Arc::clone(&self.broker.sessions), entry, streams, permits));
     }
 }
 

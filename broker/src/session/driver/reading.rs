@@ -9,7 +9,8 @@ use crate::session::memory::Direction;
 use crate::session::registry::Entry;
 
 use super::Io;
-use super::socket::{BUFFER, Read};
+use super::poll_budget::PollBudget;
+use super::socket::{Read, SocketSide};
 
 impl Io {
     pub(super) fn read_client(
@@ -17,9 +18,9 @@ impl Io {
         cx: &mut Context<'_>,
         entry: &Entry,
         machine: &mut Session,
-        now: Time,
+        (now, budget): (Time, &mut PollBudget),
     ) -> bool {
-        if !self.is_readable(entry, Direction::Up) {
+        if budget.is_spent() || !self.is_readable(entry, Direction::Up) {
             return false;
         }
         let wants = machine.client_read_limit(false) > 0;
@@ -35,24 +36,23 @@ impl Io {
         }
         let read = match machine.client_direct() {
             Some((tail, max)) => {
-                let read = side.read_to(cx, tail, max.min(limit));
+                let read = side.read_to(cx, tail, max.min(limit).min(budget.bytes));
                 if let Read::Bytes(n) = read {
                     machine.client_read(now, n);
                 }
                 read
             }
-            None => BUFFER.with_borrow_mut(|buffer| {
+            None => {
                 // A broken one is read to its end, whatever the limit.
-                let room = if side.broken { buffer.len() } else { limit.min(buffer.len()) };
-                let read = side.read(cx, &mut buffer[..room]);
-                if let Read::Bytes(n) = read {
-                    machine.handle_client(now, &buffer[..n], &mut { u32::MAX });
-                }
-                read
-            }),
+                let most = if side.broken { budget.bytes } else { limit.min(budget.bytes) };
+                side.read_with(cx, most, |_, bytes| machine.handle_client(now, bytes, &mut budget.frames))
+            }
         };
         match read {
-            Read::Bytes(_) => true,
+            Read::Bytes(n) => {
+                budget.took(n);
+                true
+            }
             Read::Nothing if !side.broken => false,
             _ => {
                 // Its socket is at its end. Said once.
@@ -71,9 +71,9 @@ impl Io {
         cx: &mut Context<'_>,
         entry: &Entry,
         machine: &mut Session,
-        now: Time,
+        (now, budget): (Time, &mut PollBudget),
     ) -> bool {
-        if !self.is_readable(entry, Direction::Down) {
+        if budget.is_spent() || !self.is_readable(entry, Direction::Down) {
             return false;
         }
         if machine.set_memory_short(self.context.budget.is_short()) {
@@ -85,24 +85,26 @@ impl Io {
         let client = &mut self.client;
         let read = match machine.backend_direct() {
             Some((tail, max)) => {
-                let read = side.read_to(cx, tail, max);
+                let read = side.read_to(cx, tail, max.min(budget.bytes));
                 if let Read::Bytes(n) = read {
                     machine.backend_read(now, n);
                 }
                 read
             }
-            None => BUFFER.with_borrow_mut(|buffer| {
-                let read = side.read(cx, buffer);
-                if let Read::Bytes(n) = read {
+            None => {
+                let frames = &mut budget.frames;
+                side.read_with(cx, budget.bytes, |cx, bytes| {
                     let mut direct = |bytes: &[u8]| client.as_mut().map_or(0, |side| side.write(cx, bytes));
-                    machine.handle_backend(now, &buffer[..n], &mut { u32::MAX }, &mut direct);
-                }
-                read
-            }),
+                    machine.handle_backend(now, bytes, frames, &mut direct)
+                })
+            }
         };
         // A side that a write found broken has now been read to its end.
         let failure = match read {
-            Read::Bytes(_) => return true,
+            Read::Bytes(n) => {
+                budget.took(n);
+                return true;
+            }
             Read::Nothing if !side.broken => return false,
             Read::End => Failure::Eof,
             Read::Nothing | Read::Failed => Failure::Reset,
@@ -121,7 +123,7 @@ impl Io {
         if side.is_none() {
             self.context.budget.rest(&mut self.share, entry.id, direction);
         }
-        side.as_ref().is_some_and(|side| !side.drained || side.broken)
+        side.as_ref().is_some_and(SocketSide::is_readable)
     }
 
     fn may_read(&mut self, entry: &Entry, direction: Direction, (wants, open): (bool, bool)) -> bool {

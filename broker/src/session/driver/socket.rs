@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::BufMut;
+use bytes::{Buf, BufMut, Bytes};
 use steadfast_protocol::buffer::chain::Gather;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
@@ -39,6 +39,8 @@ pub(super) struct SocketSide {
     pub(super) held_back: bool,
     /// The kernel asks the peer's for signs of life when nothing else is on its way.
     pub(super) asking: bool,
+    /// What was read already, and is to be taken over before anything else.
+    rest: Option<Box<Bytes>>,
 }
 
 /// What a read brought.
@@ -50,8 +52,10 @@ pub(super) enum Read {
 }
 
 impl SocketSide {
-    pub(super) fn new(stream: Stream) -> SocketSide {
+    /// `early`: what has been read of it so far.
+    pub(super) fn new(stream: Stream, early: Bytes) -> SocketSide {
         SocketSide {
+            rest: (!early.is_empty()).then(|| Box::new(early)),
             stream,
             broken: false,
             shut: false,
@@ -72,7 +76,43 @@ impl SocketSide {
 
     /// Reads what is there. The write that has failed on a broken socket may have come before the news that there is
     /// something to read.
-    pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
+    /// Whether there may be something to be taken over.
+    pub(super) fn is_readable(&self) -> bool {
+        !self.drained || self.broken || self.rest.is_some()
+    }
+
+    /// Bytes that were read and not taken over.
+    pub(super) fn rest_len(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+
+    /// Hands at most `max` bytes to `take`, which says how many of them it takes. The others come first the next
+    /// time. The bytes of the answer are those that were taken.
+    pub(super) fn read_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+        take: impl FnOnce(&mut Context<'_>, &[u8]) -> usize,
+    ) -> Read {
+        if let Some(rest) = &mut self.rest {
+            let taken = take(cx, &rest[..max.min(rest.len())]);
+            rest.advance(taken);
+            self.rest.take_if(|rest| rest.is_empty());
+            return Read::Bytes(taken);
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            let room = max.min(buffer.len());
+            let read = self.read(cx, &mut buffer[..room]);
+            let Read::Bytes(n) = read else { return read };
+            let taken = take(cx, &buffer[..n]);
+            if taken < n {
+                self.rest = Some(Box::new(Bytes::copy_from_slice(&buffer[taken..n])));
+            }
+            Read::Bytes(taken)
+        })
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
         let read = if self.broken {
             self.stream.read_at_once(buffer)
         } else {
@@ -85,6 +125,13 @@ impl SocketSide {
 
     /// Reads at most `max` bytes to the end of `tail`, within its capacity.
     pub(super) fn read_to(&mut self, cx: &mut Context<'_>, tail: &mut Vec<u8>, max: usize) -> Read {
+        if let Some(rest) = &mut self.rest {
+            let n = max.min(rest.len()).min(tail.capacity() - tail.len());
+            tail.extend_from_slice(&rest[..n]);
+            rest.advance(n);
+            self.rest.take_if(|rest| rest.is_empty());
+            return Read::Bytes(n);
+        }
         let read = if self.broken {
             let max = max.min(tail.capacity() - tail.len());
             BUFFER.with_borrow_mut(|buffer| {
@@ -167,5 +214,83 @@ impl SocketSide {
         if let Err(error) = self.stream.reset() {
             tracing::debug!(%error, "a socket cannot be reset; it is closed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A side of which `early` has been read, and its peer.
+    async fn side(early: &'static [u8]) -> (SocketSide, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let peer = TcpStream::connect(address).await.expect("it listens");
+        let (stream, _) = listener.accept().await.expect("the peer connects");
+        (SocketSide::new(stream.into(), Bytes::from_static(early)), peer)
+    }
+
+    /// The next bytes of which `most` are taken, when there are some.
+    async fn take(side: &mut SocketSide, most: usize) -> Vec<u8> {
+        poll_fn(|cx| {
+            let mut taken = Vec::new();
+            let read = side.read_with(cx, READ, |_, bytes| {
+                taken.extend_from_slice(&bytes[..most.min(bytes.len())]);
+                taken.len()
+            });
+            match read {
+                Read::Bytes(n) => {
+                    assert_eq!(n, taken.len());
+                    Poll::Ready(taken)
+                }
+                Read::Nothing => Poll::Pending,
+                Read::End | Read::Failed => panic!("the peer is there"),
+            }
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn what_is_not_taken_comes_first_the_next_time() {
+        let (mut side, mut peer) = side(b"early ").await;
+        peer.write_all(b"words").await.expect("the socket takes it");
+        let mut heard = Vec::new();
+        while heard.len() < 11 {
+            assert!(side.is_readable());
+            heard.extend(take(&mut side, 2).await);
+            assert!(side.rest_len() <= 6);
+        }
+        assert_eq!((heard.as_slice(), side.rest_len()), (&b"early words"[..], 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_frame_is_not_read_past() {
+        let (mut side, _peer) = side(b"payload, and more").await;
+        let mut tail = Vec::with_capacity(64);
+        let read = poll_fn(|cx| Poll::Ready(side.read_to(cx, &mut tail, 7))).await;
+        assert!(matches!(read, Read::Bytes(7)));
+        assert_eq!((tail.as_slice(), side.rest_len()), (&b"payload"[..], 10));
+        assert_eq!(take(&mut side, READ).await, b", and more");
+    }
+
+    #[tokio::test]
+    async fn a_broken_side_still_gives_what_was_read() {
+        let (mut side, peer) = side(b"last").await;
+        drop(peer);
+        side.broken = true;
+        assert_eq!(take(&mut side, READ).await, b"last");
+        let read = poll_fn(|cx| match side.read_with(cx, READ, |_, _| 0) {
+            Read::Nothing => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            read => Poll::Ready(read),
+        });
+        assert!(matches!(read.await, Read::End));
     }
 }

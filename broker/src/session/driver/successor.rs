@@ -14,7 +14,8 @@ use crate::session::registry::{Core, Entry};
 use crate::upstream::backend::BackendLease;
 use crate::upstream::dial::{DialError, Link};
 
-use super::socket::{BUFFER, Read, SocketSide};
+use super::poll_budget::PollBudget;
+use super::socket::{Read, SocketSide};
 use super::{Io, evidence, search};
 
 /// How far it has come.
@@ -48,7 +49,7 @@ impl Io {
         cx: &mut Context<'_>,
         entry: &Entry,
         core: &mut Core,
-        (now, first): (Time, bool),
+        (now, first, budget): (Time, bool, &mut PollBudget),
     ) -> bool {
         let Some(moving) = &mut self.moving else { return false };
         match &mut moving.successor {
@@ -63,7 +64,7 @@ impl Io {
                 if first {
                     held.side.drained = false;
                 }
-                held.write(cx, &mut core.machine) | held.read(cx, entry, &mut core.machine, now)
+                held.write(cx, &mut core.machine) | held.read(cx, entry, &mut core.machine, (now, budget))
             }
         }
     }
@@ -123,10 +124,9 @@ fn held(
     if !core.machine.handle_successor_linked(now) {
         return None;
     }
-    core.machine.handle_successor(&link.early, &mut { u32::MAX });
     let (declines_failover, epoch) = (declines_failover(&link.headers), link.epoch);
     Some(HeldSuccessor {
-        side: SocketSide::new(link.stream),
+        side: SocketSide::new(link.stream, link.early),
         lease: link.lease,
         declines_failover,
         epoch,
@@ -141,19 +141,22 @@ impl HeldSuccessor {
         n > 0
     }
 
-    fn read(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
-        if (self.side.drained && !self.side.broken) || !machine.listens_to_successor() {
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        entry: &Entry,
+        machine: &mut Session,
+        (now, budget): (Time, &mut PollBudget),
+    ) -> bool {
+        if budget.is_spent() || !self.side.is_readable() || !machine.listens_to_successor() {
             return false;
         }
-        let read = BUFFER.with_borrow_mut(|buffer| {
-            let read = self.side.read(cx, buffer);
-            if let Read::Bytes(n) = read {
-                machine.handle_successor(&buffer[..n], &mut { u32::MAX });
+        let take = |_: &mut Context<'_>, bytes: &[u8]| machine.handle_successor(bytes, &mut budget.frames);
+        match self.side.read_with(cx, budget.bytes, take) {
+            Read::Bytes(n) => {
+                budget.took(n);
+                return true;
             }
-            read
-        });
-        match read {
-            Read::Bytes(_) => return true,
             Read::Nothing if !self.side.broken => return false,
             _ => machine.handle_successor_lost(),
         }
