@@ -16,6 +16,7 @@ mod checker;
 mod conversation;
 pub(crate) mod dial;
 mod dialogue;
+pub(crate) mod flood;
 pub(crate) mod idle;
 pub(crate) mod load;
 pub(crate) mod sessions;
@@ -66,6 +67,8 @@ pub(crate) enum Measure {
     Dial(dial::Options),
     /// Paced sessions while something happens to their backend.
     Sessions(sessions::Options),
+    /// As much as the peer takes, for a while.
+    Flood(flood::Options),
     /// One session's messages, one behind the other, and the time until all have come.
     Stream(stream::Options),
 }
@@ -82,6 +85,7 @@ pub(crate) async fn run(measure: Measure) -> io::Result<()> {
                 Measure::Sequence(options) => print(&bounded::upgrades(options).await?),
                 Measure::Dial(options) => print(&dial::run(options).await?),
                 Measure::Sessions(options) => print(&sessions::run(options).await?),
+                Measure::Flood(options) => print(&flood::run(options).await?),
                 Measure::Stream(options) => print(&stream::run(options).await?),
             }
         })

@@ -89,6 +89,11 @@ impl Link {
         }
     }
 
+    /// The socket alone. What is queued is dropped.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Where bytes to be written are appended. [`Self::exchange`] writes them.
     pub(crate) fn queued(&mut self) -> &mut Vec<u8> {
         &mut self.queued

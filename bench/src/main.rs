@@ -2,7 +2,7 @@
 //!
 //! `relay` measures brokers that relay, `shim` what `steadfast.v1` costs, `instructions` what a message costs
 //! on any machine, however busy it is, `paths` what a session carries to a backend that is far away,
-//! `failover` a broker that loses a backend, `drain` one that empties one. Clients, broker and backends are
+//! `floods` what a neighbour notices of one who sends without end, `failover` a broker that loses a backend, `drain` one that empties one. Clients, broker and backends are
 //! processes of their own: this program starts itself again as `client`, `backend` and `proxy`.
 
 // A test fails by a panic.
@@ -22,6 +22,7 @@ mod clock;
 mod drain;
 mod event;
 mod failover;
+mod floods;
 mod instructions;
 mod link;
 mod machine;
@@ -58,6 +59,8 @@ enum Command {
     Instructions(instructions::Options),
     /// What one session carries when the path to the backend takes its time.
     Paths(paths::Options),
+    /// What a neighbour notices while somebody sends as much as the broker takes.
+    Floods(floods::Options),
     /// What clients notice when a backend is killed.
     Failover(failover::Options),
     /// What clients notice when a backend is drained.
@@ -100,6 +103,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Shim(options) => shim::run(options).await,
         Command::Instructions(options) => instructions::run(options).await,
         Command::Paths(options) => paths::run(options).await,
+        Command::Floods(options) => floods::run(options).await,
         Command::Failover(options) => failover::run(options).await.map(|()| 0),
         Command::Drain(options) => drain::run(options).await.map(|()| 0),
         Command::Backend(options) => backend::run(options).await.map(|()| 0),

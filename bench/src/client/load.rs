@@ -59,7 +59,7 @@ pub(crate) struct Options {
 }
 
 /// What was counted between the warm-up and the end.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Figures {
     /// How long it really was.
     pub(crate) seconds: f64,

@@ -24,7 +24,7 @@ const STEP_TIME_MAX: Duration = Duration::from_secs(5);
 const SHOWN: usize = 6;
 
 /// What a peer asked of the kernel.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SystemCalls {
     /// Messages relayed meanwhile.
     pub(crate) messages: u64,

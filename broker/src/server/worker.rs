@@ -13,9 +13,9 @@ use crate::downstream::accept::accept;
 use crate::downstream::upgrade::UpgradeTask;
 use crate::routing::listener::ListenerId;
 
-/// Polls of tasks after which a busy worker looks for sockets that have become ready: a session's poll is bounded, and so
-/// is with this the time until another one's first.
-const EVENT_INTERVAL: u32 = 16;
+/// Polls of tasks after which a busy worker looks for sockets that have become ready. It is tokio's own number, said here
+/// since a bound of ours rests on it: what a session's poll may take, so many times, is how long others wait for theirs.
+const EVENT_INTERVAL: u32 = 61;
 
 /// A listener as every worker gets its own handle of it.
 pub(crate) struct Entrance {

@@ -164,10 +164,12 @@ impl Scanner {
             // It has been counted when it began.
             return self.mend_cut(input);
         }
+        // By itself, since every frame of a run goes past here.
+        let mut left = *frames;
         let bytes = *input;
         let mut data = Data { bytes: &[], messages: 0, whole: 0 };
         let mut at = self.pass_payload(bytes, 0, &mut data);
-        while self.remaining == 0 && at < bytes.len() && *frames > 0 {
+        while self.remaining == 0 && at < bytes.len() && left > 0 {
             let header = match Header::parse(&bytes[at..]).and_then(|h| self.checked(h)) {
                 Ok(header) => header,
                 // What stands before the breach is still good.
@@ -176,24 +178,25 @@ impl Scanner {
             };
             match header {
                 Some(header) if !header.opcode.is_control() => {
-                    *frames -= 1;
+                    left -= 1;
                     self.begin(&header);
                     at = self.pass_payload(bytes, at + header.len, &mut data);
                 }
                 _ if at > 0 => break,
                 Some(header) => {
-                    *frames -= 1;
+                    *frames = left - 1;
                     *input = &bytes[header.len..];
                     return Ok(self.begin_control(&header, input).map(Item::Control));
                 }
                 None => {
-                    *frames -= 1;
+                    *frames = left - 1;
                     self.cut_header(bytes);
                     *input = &[];
                     return Ok(None);
                 }
             }
         }
+        *frames = left;
         (data.bytes, *input) = bytes.split_at(at);
         Ok((at > 0).then_some(Item::Data(data)))
     }

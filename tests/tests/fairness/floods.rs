@@ -22,8 +22,8 @@ const ECHOES: usize = 100;
 const AT_ONCE: usize = 8192;
 
 /// Frames that may be taken from the attacker while the neighbour gets its echoes. For each of these, sockets are looked
-/// at four times at the most, each time behind 16 polls of 512 frames; and there is what the kernel holds.
-const FRAMES_MAX: usize = ECHOES * 4 * 16 * 512 + 4_000_000;
+/// at four times at the most, each time behind 61 polls of 128 frames; and there is what the kernel holds.
+const FRAMES_MAX: usize = ECHOES * 4 * 61 * 128 + 4_000_000;
 
 /// An empty ping of a client, with a mask of zeros, and one of a backend.
 const CLIENT_PING: &[u8] = b"\x89\x80\0\0\0\0";
