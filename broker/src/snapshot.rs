@@ -7,12 +7,13 @@ use std::sync::Arc;
 use http::Request;
 use http::header;
 
-use crate::config::settings::{HeaderRules, Route, Settings};
+use crate::config::settings::{HeaderRules, ListenerSettings, Route, Settings};
 use crate::lock::OrderedRwLock;
 use crate::lock::rank::SnapshotRank;
 use crate::routing::admission::Guard;
 use crate::routing::binding::RouteBinding;
 use crate::routing::route;
+use crate::routing::trust::Trust;
 use crate::upstream::pool::Pool;
 
 /// The configuration with what it has brought to life.
@@ -25,6 +26,8 @@ pub(crate) struct Snapshot {
     guards: Vec<Guard>,
     /// For each listener those of the routes, in their order, and its own.
     bindings: Vec<ListenerBindings>,
+    /// For each listener, in their order.
+    trusts: Vec<Trust>,
 }
 
 struct ListenerBindings {
@@ -64,7 +67,8 @@ impl Snapshot {
         let pools = settings.pools.iter().map(|pool| Arc::new(Pool::new(pool, &settings))).collect();
         let guard = Guard::new(&settings.access);
         let guards = settings.routes.iter().map(|route| Guard::new(&route.access)).collect();
-        Snapshot::with(settings, pools, (guard, guards), addresses)
+        let trusts = settings.listeners.iter().map(|listener| Trust::new(&listener.trusted)).collect();
+        Snapshot::with(settings, pools, (guard, guards), (addresses, trusts))
     }
 
     /// The next one. Pools, backends and counts go on, as far as they are in both.
@@ -82,7 +86,17 @@ impl Snapshot {
                 pool.retire();
             }
         }
-        Snapshot::with(settings, pools, (guard, guards), addresses)
+        let renewed_trust = |(number, listener): (usize, &ListenerSettings)| match self.trust(number) {
+            Some(trust) => trust.renewed(&listener.trusted),
+            None => Trust::new(&listener.trusted),
+        };
+        let trusts = settings.listeners.iter().enumerate().map(renewed_trust).collect();
+        Snapshot::with(settings, pools, (guard, guards), (addresses, trusts))
+    }
+
+    /// Whom the listener of this number trusts.
+    pub(crate) fn trust(&self, listener: usize) -> Option<&Trust> {
+        self.trusts.get(listener)
     }
 
     /// The way of a request that came to this listener; `None`: there is none.
@@ -102,7 +116,7 @@ impl Snapshot {
         settings: Settings,
         pools: Vec<Arc<Pool>>,
         (guard, guards): (Guard, Vec<Guard>),
-        addresses: &[SocketAddr],
+        (addresses, trusts): (&[SocketAddr], Vec<Trust>),
     ) -> Snapshot {
         let pools: HashMap<_, _> = pools.into_iter().map(|pool| (pool.name.to_string(), pool)).collect();
         let binding = |address: SocketAddr, route: Option<Arc<str>>, pool: &str| {
@@ -120,7 +134,7 @@ impl Snapshot {
         let listeners = addresses.iter().zip(&settings.listeners);
         let bindings =
             listeners.map(|(address, listener)| of_listener(address, listener.pool.as_deref())).collect();
-        Snapshot { pools, guard, guards, bindings, settings }
+        Snapshot { pools, guard, guards, bindings, trusts, settings }
     }
 
     fn renewed_pool(&self, pool: &crate::config::settings::PoolSettings, settings: &Settings) -> Arc<Pool> {

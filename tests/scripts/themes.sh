@@ -18,7 +18,7 @@ balancing|which backend: rules, keys, routes, names and addresses|tests/balancin
 reload|the configuration changes|tests/reload
 operations|the admin listener, metrics, logs, start, stop, configurations to copy|tests/control tests/operations tests/startup tests/shutdown tests/examples
 relay|messages and closes pass unchanged, compressed too|tests/relay tests/closing tests/compression
-handshake|upgrades and frames, good and bad; who is let in|tests/handshake tests/bad_upgrades tests/bad_frames tests/access
+handshake|upgrades and frames, good and bad; who is let in|tests/handshake tests/bad_upgrades tests/bad_frames tests/access tests/hops
 conformance|the cases of the RFCs, Autobahn's, and other people's libraries|tests/conformance tests/third_party
 shim|steadfast.v1: the library, and the broker with it|client-shim/rust/steadfast_shim client-shim/rust/clients client-shim/rust/encrypted client-shim/rust/examples client-shim/rust/services tests/shim
 tls|the library again, built with TLS|

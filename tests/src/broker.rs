@@ -50,6 +50,7 @@ enum LogFormat {
 #[derive(Debug, Clone)]
 struct Pool {
     name: String,
+    listener: String,
     settings: String,
     tables: String,
     backends: Vec<Listed>,
@@ -280,8 +281,15 @@ impl BrokerBuilder {
     pub fn pool(mut self, name: &str, backends: &[&Backend]) -> Self {
         let listed = |backend: &&Backend| Listed { backend: (*backend).clone(), settings: String::new() };
         let backends = backends.iter().map(listed).collect();
-        let (name, settings, tables) = (name.to_owned(), String::new(), String::new());
-        self.pools.push(Pool { name, settings, tables, backends });
+        let [listener, settings, tables] = [const { String::new() }; 3];
+        self.pools.push(Pool { name: name.to_owned(), listener, settings, tables, backends });
+        self
+    }
+
+    /// Adds a line such as `header_case = "title"` to the listener of the pool added last.
+    pub fn listener_setting(mut self, line: &str) -> Self {
+        let pool = self.pools.last_mut().expect("a pool with a listener");
+        pool.listener += &format!("{line}\n");
         self
     }
 
@@ -358,7 +366,8 @@ impl BrokerBuilder {
     pub fn to_toml(&self) -> String {
         let mut toml = String::new();
         for pool in &self.pools {
-            let _ = writeln!(toml, "[[listener]]\naddress = \"127.0.0.1:0\"\npool = \"{}\"\n", pool.name);
+            let Pool { name, listener, .. } = pool;
+            let _ = writeln!(toml, "[[listener]]\naddress = \"127.0.0.1:0\"\npool = \"{name}\"\n{listener}");
         }
         for listener in &self.listeners {
             let _ = writeln!(toml, "{listener}\n");

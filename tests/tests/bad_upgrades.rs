@@ -36,6 +36,8 @@ async fn malformed_upgrades_get_400_and_a_sentence() {
         ("an empty key", request().replace("Sec-WebSocket-Key", "")),
         ("two keys", request().header("Sec-WebSocket-Key", "MTIzNDU2Nzg5MDEyMzQ1Ng==")),
         ("no Host", request().without("Host")),
+        ("two versions", request().header("Sec-WebSocket-Version", "8")),
+        ("the version twice", request().header("Sec-WebSocket-Version", "13")),
         ("two Hosts", request().header("Host", "b.test")),
     ];
     for (name, request) in cases {
@@ -111,8 +113,6 @@ async fn a_wrong_version_gets_426_and_the_right_one() {
         assert_eq!(response.status, 426, "version {version}: {response:?}");
         assert_eq!(response.header("sec-websocket-version"), Some("13"), "version {version}");
     }
-    let twice = Upgrade::to(broker.address()).header("Sec-WebSocket-Version", "8").refused().await;
-    assert_eq!(twice.status, 426, "two versions: {twice:?}");
     let response = Upgrade::to(broker.address()).without("Sec-WebSocket-Version").refused().await;
     assert!([400, 426].contains(&response.status), "no version: {response:?}");
     assert_eq!(backend.journal().connections().len(), 0);

@@ -50,7 +50,7 @@ async fn path_query_and_headers_reach_the_backend_as_sent() {
 #[tokio::test]
 async fn forwarding_headers_are_added() {
     let backend = Backend::start("a", "").await;
-    let broker = Broker::start(&[&backend]).await;
+    let broker = Broker::over(&[&backend]).listener_setting("trusted = \"127.0.0.1\"").start().await;
     let request = Upgrade::to(broker.address()).replace("Host", "chat.example");
     let _client = request.header("X-Forwarded-For", "192.0.2.7").connect().await;
     let seen = request_of(&backend);
@@ -240,7 +240,7 @@ async fn a_relayed_426_says_what_to_upgrade_to() {
 #[tokio::test]
 async fn headers_of_forwarding_go_on_whatever_connection_names() {
     let backend = Backend::start("a", "").await;
-    let broker = Broker::start(&[&backend]).await;
+    let broker = Broker::over(&[&backend]).listener_setting("trusted = \"127.0.0.1\"").start().await;
     let request =
         Upgrade::to(broker.address()).replace("Connection", "Upgrade, X-Forwarded-For, X-Real-IP, X-Hop");
     let request = request.header("X-Forwarded-For", "192.0.2.7").header("X-Forwarded-For", "");

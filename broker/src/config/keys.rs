@@ -14,6 +14,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::problem::ValueOrigin;
 use super::raw::Section;
 use super::settings::{
@@ -63,6 +65,7 @@ pub(super) struct DraftListener {
     pub(super) address: SocketAddr,
     pub(super) pool: Option<String>,
     pub(super) header_case: HeaderCase,
+    pub(super) trusted: Vec<IpNet>,
 }
 
 /// A route whose pool may not exist.
@@ -117,7 +120,9 @@ fn listener(section: &mut Section<'_>) -> Option<DraftListener> {
     let implied = "the only pool, else default; with routes none";
     let pool = section.text("pool", implied, "a pool's name", values::name);
     let header_case = section.choice("header_case", HeaderCase::Lower, &values::HEADER_CASE);
-    Some(DraftListener { origin: ValueOrigin::Line(section.line()), address: address?, pool, header_case })
+    let trusted = section.texts("trusted", "a network or an address", network::network);
+    let origin = ValueOrigin::Line(section.line());
+    Some(DraftListener { origin, address: address?, pool, header_case, trusted })
 }
 
 fn admin(section: &mut Section<'_>) -> AdminSettings {

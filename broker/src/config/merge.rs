@@ -45,6 +45,7 @@ fn apply(draft: &mut ConfigDraft, overrides: &Overrides) {
                 address: *address,
                 pool: None,
                 header_case: HeaderCase::Lower,
+                trusted: Vec::new(),
             })
             .collect();
     }
@@ -136,7 +137,7 @@ fn resolve_pools(draft: &ConfigDraft, report: &mut ProblemReport) -> Vec<Listene
         _ => Some(DEFAULT_POOL),
     };
     let mut listeners = Vec::with_capacity(draft.listeners.len());
-    for DraftListener { origin, address, pool, header_case } in &draft.listeners {
+    for DraftListener { origin, address, pool, header_case, trusted } in &draft.listeners {
         let name = pool.as_deref().or(implied);
         // Without any pool, that is the one problem to name.
         if let Some(name) = name.filter(|name| !names.is_empty() && !names.contains(name)) {
@@ -147,7 +148,8 @@ fn resolve_pools(draft: &ConfigDraft, report: &mut ProblemReport) -> Vec<Listene
             report.add(*origin, message);
         }
         let pool = name.map(str::to_owned);
-        listeners.push(ListenerSettings { address: *address, pool, header_case: *header_case });
+        let (header_case, trusted) = (*header_case, trusted.clone());
+        listeners.push(ListenerSettings { address: *address, pool, header_case, trusted });
     }
     listeners
 }

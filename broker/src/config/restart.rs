@@ -75,5 +75,8 @@ mod tests {
         ] {
             assert_eq!(differences(&present, &settings("", below)), [""; 0], "{below}");
         }
+        let mut other = settings("", "");
+        other.listeners[0].trusted = vec!["10.0.0.0/8".parse().expect("a network")];
+        assert_eq!(differences(&present, &other), [""; 0], "the proxies in front");
     }
 }

@@ -12,6 +12,7 @@ use steadfast_protocol::session::AckMode;
 use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::token::AdminToken;
+pub use crate::http::forwarding::ForwardedForm;
 pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
 
@@ -63,6 +64,8 @@ pub struct ListenerSettings {
     pub pool: Option<String>,
     /// How the names of headers are spelled toward clients.
     pub header_case: HeaderCase,
+    /// The proxies in front of it, whose word is taken for who a client is; empty: nobody's.
+    pub trusted: Vec<IpNet>,
 }
 
 /// The listener for operators.
@@ -203,6 +206,8 @@ pub struct PoolSettings {
     pub sources: Vec<IpAddr>,
     /// How the names of headers are spelled toward backends.
     pub header_case: HeaderCase,
+    /// In which form backends are told for whom a request is.
+    pub forwarded: ForwardedForm,
     /// How backends are probed; `None`: they are not.
     pub health: Option<Health>,
     /// How backends tell their own score; `None`: they are not asked.

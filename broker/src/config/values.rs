@@ -14,7 +14,7 @@ use steadfast_protocol::session::AckMode;
 use steadfast_protocol::websocket::close_code::CloseCode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::settings::{HeaderCase, LogFormat, OnFailure};
+use super::settings::{ForwardedForm, HeaderCase, LogFormat, OnFailure};
 use super::text::quoted;
 
 /// The ways to write [`AckMode`].
@@ -26,6 +26,9 @@ pub(super) const ON_FAILURE: [(&str, OnFailure); 3] =
 /// The ways to write [`HeaderCase`].
 pub(super) const HEADER_CASE: [(&str, HeaderCase); 2] =
     [("lower", HeaderCase::Lower), ("title", HeaderCase::Title)];
+/// The ways to write [`ForwardedForm`].
+pub(super) const FORWARDED: [(&str, ForwardedForm); 3] =
+    [("x", ForwardedForm::X), ("rfc7239", ForwardedForm::Rfc7239), ("both", ForwardedForm::Both)];
 /// The ways to write [`LogFormat`].
 pub(super) const LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 

@@ -39,6 +39,11 @@ impl Peer {
     fn direct(address: SocketAddr) -> Peer {
         Peer { socket: address, client: address }
     }
+
+    /// The same connection, on which somebody speaks for `client`.
+    pub(super) fn on_behalf_of(self, client: SocketAddr) -> Peer {
+        Peer { client, ..self }
+    }
 }
 
 /// Hands each connection to `serve`, until `closed`. One that has been accepted by then is still served.

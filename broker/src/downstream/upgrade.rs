@@ -10,6 +10,7 @@ mod returning;
 mod target;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,12 +25,14 @@ use tokio::time::timeout;
 use crate::broker::Broker;
 use crate::config::settings::HeaderCase;
 use crate::http::denial::Denial;
+use crate::http::forwarding::Hops;
 use crate::http::header_case::Spelled;
 use crate::metric;
 use crate::net::lingering_close;
 use crate::net::stream::Stream;
 use crate::routing::admission::{AddressPermits, Guard};
 use crate::routing::listener::ListenerId;
+use crate::routing::trust::Trust;
 use crate::snapshot::Snapshot;
 use crate::upstream::balance::Affinity;
 use crate::upstream::dial::HandshakePermit;
@@ -45,15 +48,25 @@ use target::FirstLine;
 
 const PAUSED: &str = "new sessions are paused here; try again later";
 
+const DROPPED: &str = "headers that say for whom a request is are dropped, here and from now on, because this peer is not \
+                       trusted; if it is a proxy of yours, name its network in listener.trusted";
+
 const FRAGMENT: &str = "a request's target has no fragment; remove what follows the #";
 
 /// One connection at the door.
 pub(crate) struct UpgradeTask {
     broker: Arc<Broker>,
     listener: ListenerId,
+    /// As it is before it has said for whom it asks.
     peer: Peer,
     /// Its place among the handshakes.
     permit: HandshakePermit,
+}
+
+/// For whom a request is, and by which way it has come.
+struct Caller {
+    peer: Peer,
+    hops: Hops,
 }
 
 /// What follows when the client's upgrade is through.
@@ -138,23 +151,44 @@ impl UpgradeTask {
     }
 
     async fn welcome(&self, mut request: Request<Incoming>, fragment: bool) -> UpgradeAnswer {
+        let snapshot = self.broker.snapshot();
+        let caller = self.caller(&snapshot, &mut request);
+        let client = caller.peer.client;
         let answer = match sound(&mut request, fragment) {
-            Ok(()) => self.answer(request).await,
+            Ok(()) => self.answer(&snapshot, caller, request).await,
             Err(FormRefusal { status, sentence }) => plain(status, sentence).into(),
         };
         let status = answer.response.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
             metric::REFUSED_UPGRADES.count(status.as_str().to_owned());
-            tracing::info!(client = %self.peer.client, listener = %self.listener.address, status = status.as_u16(), "no session");
+            tracing::info!(%client, listener = %self.listener.address, status = status.as_u16(), "no session");
         }
         answer
     }
 
-    async fn answer(&self, mut request: Request<Incoming>) -> UpgradeAnswer {
-        let snapshot = self.broker.snapshot();
+    /// Finds for whom the request is. What is not to be believed of that is not in its headers afterwards.
+    fn caller<B>(&self, snapshot: &Snapshot, request: &mut Request<B>) -> Caller {
+        let trust = snapshot.trust(self.listener.number);
+        let trusts = |address| trust.is_some_and(|trust| trust.holds(address));
+        let hops = Hops::read(request.headers_mut(), self.peer.socket, trusts);
+        if let Some(header) = hops.dropped()
+            && trust.is_some_and(Trust::is_first_claim)
+        {
+            let (listener, peer) = (self.listener.address, self.peer.socket.ip());
+            tracing::warn!(%listener, %peer, %header, "{DROPPED}");
+        }
+        Caller { peer: self.peer.on_behalf_of(hops.client()), hops }
+    }
+
+    async fn answer(
+        &self,
+        snapshot: &Snapshot,
+        caller: Caller,
+        mut request: Request<Incoming>,
+    ) -> UpgradeAnswer {
         // Who comes back may come in all the same.
         let paused = self.broker.pauses.is_paused(self.listener.number);
-        let client = self.peer.client.ip();
+        let client = caller.peer.client.ip();
         let Some(matched) = snapshot.matched(self.listener.number, &request) else {
             if paused {
                 return busy(PAUSED).into();
@@ -174,7 +208,7 @@ impl UpgradeTask {
         };
         let offered = Offered::read(request.headers(), token);
         let guards = [Some(&snapshot.guard), matched.guard()];
-        match self.find(&offered, matched.binding, request.headers()) {
+        match self.find(&offered, matched.binding, caller.peer.client, request.headers()) {
             Ok(returning) => {
                 let readmitted = guards
                     .into_iter()
@@ -186,9 +220,9 @@ impl UpgradeTask {
                 }
             }
             Err(_) if paused => busy(PAUSED).into(),
-            Err(reason) => match self.admitted(guards, &request) {
+            Err(reason) => match self.admitted(guards, client, &request) {
                 Ok(permits) => {
-                    let newcomer = Newcomer { request, matched, offered, reason, affinity, permits };
+                    let newcomer = Newcomer { caller, request, matched, offered, reason, affinity, permits };
                     self.open(newcomer).await
                 }
                 Err(denial) => denied(&denial).into(),
@@ -199,12 +233,13 @@ impl UpgradeTask {
     fn admitted(
         &self,
         guards: [Option<&Guard>; 2],
+        client: IpAddr,
         request: &Request<Incoming>,
     ) -> Result<AddressPermits, Denial> {
         let mut permits = [None, None];
         for (guard, permit) in guards.into_iter().zip(&mut permits) {
             let Some(guard) = guard else { continue };
-            *permit = self.judged(guard.admit(self.peer.client.ip(), request.headers()))?;
+            *permit = self.judged(guard.admit(client, request.headers()))?;
         }
         Ok(permits.iter().any(Option::is_some).then(|| Box::new(permits)))
     }

@@ -35,8 +35,8 @@ pub(crate) fn apply(rules: &HeaderRules, headers: &mut HeaderMap, keep: impl Fn(
     }
 }
 
-/// The map is made anew, because its own removal puts the last header into the gap.
-fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
+/// Keeps what `stays`, in its order. The map is made anew, because its own removal puts the last header into the gap.
+pub(super) fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
     if headers.keys().all(&stays) {
         return;
     }

@@ -1,5 +1,7 @@
 //! Which headers go on from one connection to the next, in either direction.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::token_list::elements;
@@ -24,9 +26,10 @@ pub(crate) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderNa
 }
 
 /// Whether a header may go on at all, in either direction: not those that concern one connection only (RFC 9110,
-/// 7.6.1), nor those of the WebSocket handshake that each connection negotiates for itself.
+/// 7.6.1), nor those of the WebSocket handshake that each connection negotiates for itself, nor what a service could
+/// take for one of these.
 pub(crate) fn passes(name: &HeaderName) -> bool {
-    let name = name.as_str();
+    let name = &*one_spelling(name.as_str());
     !matches!(
         name,
         "connection"
@@ -48,6 +51,16 @@ pub(crate) fn passes(name: &HeaderName) -> bool {
     ) && !name.starts_with("steadfast-")
 }
 
+/// The name as services read it that get it as a variable (RFC 3875, 4.1.18): there `X_Forwarded_For` and
+/// `X-Forwarded-For` are one, and in some of them any other sign is a hyphen too.
+pub(super) fn one_spelling(name: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if name.bytes().all(plain) {
+        return name.into();
+    }
+    name.replace(|sign: char| !sign.is_ascii_alphanumeric(), "-").into()
+}
+
 /// Tokens of `Connection` that name a header which never passes anyway.
 fn is_option(token: &[u8]) -> bool {
     ["upgrade", "keep-alive"].iter().any(|option| token.eq_ignore_ascii_case(option.as_bytes()))
@@ -59,11 +72,31 @@ fn is_named(name: &HeaderName, named: &[&[u8]]) -> bool {
     // Connection has said for whom it asks, whatever that names.
     named.iter().any(|token| token.eq_ignore_ascii_case(name.as_str().as_bytes()))
         && *name != header::HOST
-        && !is_forwarding(name)
+        && !is_forwarding(name.as_str())
 }
 
 /// Headers in which proxies say for whom, and how, they were asked: intended for whoever answers.
-pub(super) fn is_forwarding(name: &HeaderName) -> bool {
-    let name = name.as_str();
+pub(super) fn is_forwarding(name: &str) -> bool {
     FORWARDING.contains(&name) || name.starts_with("x-forwarded-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_may_take_for_one_of_the_brokers_own_goes_no_further() {
+        for name in [
+            "steadfast_session",
+            "steadfast-session",
+            "steadfast.shim",
+            "sec_websocket_key",
+            "content_length",
+        ] {
+            assert!(!passes(&HeaderName::from_static(name)), "{name}");
+        }
+        for name in ["x_custom", "steadfast", "x-steadfast_session", "_", "content_type"] {
+            assert!(passes(&HeaderName::from_static(name)), "{name}");
+        }
+    }
 }

@@ -1,8 +1,9 @@
-//! HTTP/1.1 as both sides speak it: hosts, lists in headers, and which headers go on. Knows requests and answers, but
+//! HTTP/1.1 as both sides speak it: hosts, lists in headers, which headers go on, and for whom a request was made. Knows requests and answers, but
 //! no pool, no session and no socket.
 
 pub(crate) mod backend_headers;
 pub(crate) mod denial;
+pub(crate) mod forwarding;
 pub(crate) mod header_case;
 pub(crate) mod header_rules;
 pub(crate) mod hop_by_hop;

@@ -13,6 +13,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
 use http_body_util::Empty;
 
+use crate::http::forwarding::{Appended, ForwardedForm, Hops};
 use crate::http::header_rules::{self, HeaderRules};
 use crate::http::hop_by_hop::{end_to_end, is_forwarding};
 use crate::http::token_list::elements;
@@ -24,10 +25,12 @@ const SHARED_MAX: usize = 1024;
 
 /// Where the addresses stand that a request has passed.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
 /// Over what the client has asked, and for which host.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What is left of what proxies in front have said, if they are trusted, besides.
+const WAY: [HeaderName; 3] = [FORWARDED_FOR, HeaderName::from_static("x-forwarded-port"), header::FORWARDED];
 
 /// What a backend must see again at each dial.
 #[derive(Debug, Clone, Hash)]
@@ -48,17 +51,25 @@ pub(crate) struct BackendOffer {
 }
 
 impl Handshake {
-    /// Takes what is to be repeated from the client's request, as the route's rules have it.
-    pub(crate) fn new<B>(request: &Request<B>, rules: Option<&HeaderRules>) -> Handshake {
+    /// Keeps what is to be repeated of the client's request, which has come by `hops`, as the route's rules have it.
+    pub(crate) fn keep<B>(
+        request: &Request<B>,
+        (hops, form): (&Hops, ForwardedForm),
+        rules: Option<&HeaderRules>,
+    ) -> Handshake {
         let (mut shared, mut own) = (Vec::with_capacity(512), Vec::with_capacity(256));
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         put(&mut own, target.as_bytes());
         // First what the client may decide: its Connection header must not take away what comes after.
         let going_on = end_to_end(request.headers());
         let mut headers = going_on.map(|(name, value)| (name.clone(), value.clone())).collect();
-        vouch(&mut headers, request.headers().get(header::HOST));
+        // Before a rule gives the backend another host.
+        let appended = hops.tell(&mut headers, form);
+        put_appended(&mut own, &appended, hops);
         if let Some(rules) = rules {
-            header_rules::apply(rules, &mut headers, is_essential);
+            // To name what a service may see is no reason to take its client's address from it; to block that is.
+            let stays = |name: &HeaderName| WAY.contains(name) && !rules.block.contains(name);
+            header_rules::apply(rules, &mut headers, |name| is_essential(name) || stays(name));
         }
         for (name, value) in &headers {
             let part = if is_personal(name) { &mut own } else { &mut shared };
@@ -66,6 +77,15 @@ impl Handshake {
             put(part, value.as_bytes());
         }
         Handshake { shared: share(shared), own: own.into_boxed_slice() }
+    }
+
+    /// As [`Handshake::keep`], of a request that a proxy at 192.0.2.1 has sent on, which is trusted.
+    #[cfg(test)]
+    pub(crate) fn new<B: Clone>(request: &Request<B>, rules: Option<&HeaderRules>) -> Handshake {
+        let mut request = request.clone();
+        let peer = ([192, 0, 2, 1], 7).into();
+        let hops = Hops::read(request.headers_mut(), peer, |address| address == peer.ip());
+        Handshake::keep(&request, (&hops, ForwardedForm::X), rules)
     }
 
     /// Returns the path that is asked for, without the query.
@@ -77,14 +97,14 @@ impl Handshake {
     /// Returns for whom proxies say that the request is, header by header.
     pub(crate) fn forwarded_for(&self) -> impl Iterator<Item = &[u8]> {
         let mut parts = StoredParts(&self.own);
-        parts.next();
+        let _target_and_appended = [parts.next(), parts.next(), parts.next()];
         let headers = std::iter::from_fn(move || Some((parts.next()?, parts.next()?)));
         let names = [FORWARDED_FOR, header::FORWARDED];
         let wanted = move |name: &[u8]| names.iter().any(|wanted| wanted.as_str().as_bytes() == name);
         headers.filter(move |(name, _)| wanted(name)).map(|(_, value)| value)
     }
 
-    /// The request for one backend, on behalf of `client`.
+    /// The request for one backend, on behalf of `client`: the address by which the session began.
     pub(crate) fn request(
         &self,
         client: IpAddr,
@@ -95,6 +115,7 @@ impl Handshake {
     ) -> Request<Empty<Bytes>> {
         let mut own = StoredParts(&self.own);
         let target = own.next().and_then(|target| Uri::try_from(target).ok()).unwrap_or_default();
+        let (address, element) = (own.next().unwrap_or_default(), own.next().unwrap_or_default());
         let mut request = Request::new(Empty::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = target;
@@ -106,7 +127,7 @@ impl Handshake {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        forward(headers, client);
+        append(headers, client, (address, element));
         let extensions = offer.extensions.as_deref().map(HeaderValue::from_str);
         let made = [
             (header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(key).ok()),
@@ -132,26 +153,58 @@ fn is_essential(name: &HeaderName) -> bool {
 
 /// What tells one user from another is not worth sharing.
 fn is_personal(name: &HeaderName) -> bool {
-    let often = name.as_str().starts_with("x-") || is_forwarding(name);
+    let often = name.as_str().starts_with("x-") || is_forwarding(name.as_str());
     [header::COOKIE, header::AUTHORIZATION].contains(name) || (often && !is_essential(name))
 }
 
-/// Says over what and for which host the client has asked: that is ours to know, and it is said before
-/// a rule gives the backend another host.
-fn vouch(headers: &mut HeaderMap, host: Option<&HeaderValue>) {
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Some(host) = host.filter(|host| !host.is_empty()) {
-        headers.insert(FORWARDED_HOST, host.clone());
+/// Keeps what each dial appends. Mostly that is the client's own address alone, which the session has anyway.
+fn put_appended(to: &mut Vec<u8>, appended: &Appended, hops: &Hops) {
+    let Appended { address, element } = appended;
+    let is_usual = element.is_empty() && *address == shown(hops.client().ip());
+    put(to, if is_usual { b"" } else { address.as_bytes() });
+    put(to, element);
+}
+
+/// Says for whom the request is: what proxies said of it stays in front of what the broker says itself.
+fn append(headers: &mut HeaderMap, client: IpAddr, (address, element): (&[u8], &[u8])) {
+    match (address, element) {
+        (b"", b"") => append_address(headers, shown(client).as_bytes()),
+        (b"", element) => append_element(headers, element),
+        (address, b"") => append_address(headers, address),
+        (address, element) => {
+            append_address(headers, address);
+            append_element(headers, element);
+        }
     }
 }
 
-/// Says for whom the request is: the addresses that it passed before stay in front of the client's own.
-fn forward(headers: &mut HeaderMap, client: IpAddr) {
-    let client = client.to_canonical().to_string();
-    let addresses: Vec<_> = elements(headers, &FORWARDED_FOR).chain([client.as_bytes()]).collect();
-    if let Ok(addresses) = HeaderValue::from_bytes(&addresses.join(&b", "[..])) {
-        headers.insert(FORWARDED_FOR, addresses);
+fn append_address(headers: &mut HeaderMap, address: &[u8]) {
+    let all: Vec<_> = elements(headers, &FORWARDED_FOR).chain([address]).collect();
+    let all = list(&all);
+    insert(headers, FORWARDED_FOR, all);
+}
+
+/// Commas in quotes are no ends of elements, so lines are joined as they are.
+fn append_element(headers: &mut HeaderMap, element: &[u8]) {
+    let before = headers.get_all(header::FORWARDED).iter().map(HeaderValue::as_bytes);
+    let all: Vec<_> = before.filter(|line| !line.is_empty()).chain([element]).collect();
+    let all = list(&all);
+    insert(headers, header::FORWARDED, all);
+}
+
+/// A list in one line.
+fn list(all: &[&[u8]]) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(&all.join(&b", "[..])).ok()
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
+    if let Some(value) = value {
+        headers.insert(name, value);
     }
+}
+
+fn shown(client: IpAddr) -> String {
+    client.to_canonical().to_string()
 }
 
 fn put(to: &mut Vec<u8>, part: &[u8]) {
@@ -249,7 +302,7 @@ mod tests {
         assert_eq!(all("sec-websocket-protocol"), ["chat"]);
         assert_eq!(all("sec-websocket-key"), ["a2V5"]);
         assert_eq!(all("x-forwarded-for"), ["203.0.113.9, 192.0.2.1"]);
-        assert_eq!(all("x-forwarded-proto"), ["http"]);
+        assert_eq!(all("x-forwarded-proto"), ["https"], "the proxy in front knows");
         assert_eq!(all("x-forwarded-host"), ["example.test"]);
         assert_eq!(all("steadfast-session"), ["5e55"]);
         assert_eq!(all("steadfast-attempt"), ["2"]);
@@ -258,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_proxies_say_goes_on_though_connection_names_it() {
-        for name in ["X-Forwarded-For", "x-forwarded-port", "Forwarded", "X-Real-IP", "via"] {
+        for name in ["X-Forwarded-For", "x-forwarded-port", "X-Real-IP", "via"] {
             let mut request = client_request();
             let connection = HeaderValue::from_str(&format!("Upgrade, {name}")).expect("a value");
             request.headers_mut().insert("connection", connection);
@@ -289,6 +342,69 @@ mod tests {
             let values: Vec<_> = sent.headers().get_all("x-forwarded-for").iter().collect();
             assert_eq!(values, [expected], "{before:?}");
         }
+    }
+
+    /// What a backend gets at a dial, from a client at 203.0.113.9.
+    fn dialled(peer: [u8; 4], form: ForwardedForm, lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut request = client_request();
+        for (name, value) in lines {
+            request.headers_mut().insert(*name, HeaderValue::from_str(value).expect("a value"));
+        }
+        let trusts = |address: IpAddr| address == IpAddr::from([10, 0, 0, 1]);
+        let hops = Hops::read(request.headers_mut(), (peer, 7).into(), trusts);
+        let handshake = Handshake::keep(&request, (&hops, form), None);
+        let client = hops.client().ip();
+        let [first, second] = [1, 2].map(|attempt| {
+            handshake.request(client, "a2V5", &BackendOffer::default(), "5e55", attempt).headers().clone()
+        });
+        for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"] {
+            assert_eq!(first.get(name), second.get(name), "{name} is repeated");
+        }
+        second
+    }
+
+    #[test]
+    fn the_peer_is_appended_and_not_the_client_of_whom_it_speaks() {
+        let lines = [("x-forwarded-for", "198.51.100.7, 203.0.113.9"), ("x-forwarded-proto", "https")];
+        let headers = dialled([10, 0, 0, 1], ForwardedForm::Both, &lines);
+        assert_eq!(headers["x-forwarded-for"], "198.51.100.7, 203.0.113.9, 10.0.0.1");
+        let forwarded = "for=198.51.100.7, for=203.0.113.9;host=example.test;proto=https, for=10.0.0.1";
+        assert_eq!(headers["forwarded"], forwarded);
+        let headers = dialled([10, 0, 0, 1], ForwardedForm::Rfc7239, &lines);
+        assert_eq!(
+            (headers.get("x-forwarded-for"), headers["forwarded"].as_bytes()),
+            (None, forwarded.as_bytes())
+        );
+        let headers = dialled([203, 0, 113, 9], ForwardedForm::X, &lines);
+        assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
+        assert_eq!((headers["x-forwarded-proto"].as_bytes(), headers.get("forwarded")), (&b"http"[..], None));
+        let headers = dialled([203, 0, 113, 9], ForwardedForm::Both, &lines);
+        assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
+        assert_eq!(headers["forwarded"], "for=203.0.113.9;host=example.test;proto=http");
+    }
+
+    #[test]
+    fn commas_in_quotes_stay_as_they_are() {
+        let lines = [("x-forwarded-for", ""), ("forwarded", r#"for=203.0.113.9;x="a,b""#)];
+        let headers = dialled([10, 0, 0, 1], ForwardedForm::Rfc7239, &lines);
+        let ours = "for=10.0.0.1;host=example.test;proto=https";
+        assert_eq!(headers["forwarded"], format!(r#"for=203.0.113.9;x="a,b", {ours}"#));
+    }
+
+    #[test]
+    fn a_session_of_a_client_that_connects_by_itself_keeps_no_address_twice() {
+        let mut request = client_request();
+        let own = |request: &Request<()>, hops: &Hops| {
+            let handshake = Handshake::keep(request, (hops, ForwardedForm::X), None);
+            StoredParts(&handshake.own).skip(1).take(2).map(<[u8]>::len).collect::<Vec<_>>()
+        };
+        let direct = Hops::read(request.headers_mut(), ([203, 0, 113, 9], 7).into(), |_| false);
+        assert_eq!(own(&request, &direct), [0, 0]);
+        let mut request = client_request();
+        let behind = Hops::read(request.headers_mut(), ([10, 0, 0, 1], 7).into(), |peer| {
+            !peer.to_string().contains("113")
+        });
+        assert_eq!(own(&request, &behind), ["10.0.0.1".len(), 0]);
     }
 
     #[test]

@@ -5,4 +5,5 @@
 pub(crate) mod address;
 pub(crate) mod connect;
 pub(crate) mod lingering_close;
+pub(crate) mod networks;
 pub(crate) mod stream;

@@ -1,4 +1,5 @@
-//! Where a request goes, and who may ask: routes, what binds a listener and a route to a pool, pauses, and admission.
+//! Where a request goes, and who may ask: routes, what binds a listener and a route to a pool, pauses, admission,
+//! and whose word is taken for who asks.
 //! Knows pools by what sessions need of them, and no session.
 
 pub(crate) mod admission;
@@ -6,3 +7,4 @@ pub(crate) mod binding;
 pub(crate) mod listener;
 pub(crate) mod pauses;
 pub(crate) mod route;
+pub(crate) mod trust;

@@ -7,8 +7,8 @@ use steadfast_protocol::session::AckMode;
 use super::{DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, secs, session};
 use crate::config::problem::ValueOrigin;
 use crate::config::settings::{
-    BackendSettings, Balance, Discovery, HeaderCase, OnFailure, Outlier, PoolSettings, QueueSettings,
-    RebalanceSettings, WEIGHT_MAX,
+    BackendSettings, Balance, Discovery, ForwardedForm, HeaderCase, OnFailure, Outlier, PoolSettings,
+    QueueSettings, RebalanceSettings, WEIGHT_MAX,
 };
 use crate::config::values::{self, network, request};
 
@@ -71,6 +71,7 @@ fn pool(section: &mut Section<'_>) -> PoolSettings {
         slow_start: section.duration("slow_start", ZERO, ZERO..=DAY),
         sources: section.texts("source", "an address of this machine", network::source),
         header_case: section.choice("header_case", HeaderCase::Lower, &values::HEADER_CASE),
+        forwarded: section.choice("forwarded", ForwardedForm::X, &values::FORWARDED),
         health: section.optional_section("health", probe::health).flatten(),
         agent: section.optional_section("agent", probe::agent),
         outlier: section.section("outlier", outlier),

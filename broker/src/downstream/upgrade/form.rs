@@ -41,7 +41,12 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), FormRefusal> {
         return bad("the Host header must be a host, with a port or without");
     }
     let mut versions = headers.get_all(header::SEC_WEBSOCKET_VERSION).iter();
-    if !matches!((versions.next(), versions.next()), (Some(version), None) if version == "13") {
+    let version = versions.next();
+    // RFC 6455, 11.3.5: once at the most. Of two, nobody knows which one somebody else goes by.
+    if versions.next().is_some() {
+        return bad("the request needs one Sec-WebSocket-Version header");
+    }
+    if version.is_none_or(|version| version != "13") {
         return required("this broker speaks Sec-WebSocket-Version 13");
     }
     let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();

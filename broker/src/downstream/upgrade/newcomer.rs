@@ -1,9 +1,11 @@
 //! Clients that get a session of their own: its first dial, the answer, and its beginning once the upgrade is through.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use bytes::Bytes;
 use http::header;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -26,13 +28,12 @@ use crate::upstream::balance::Affinity;
 use crate::upstream::dial::{Agreed, BackendSearch, DialError, Link};
 use crate::upstream::pool::PoolSnapshot;
 
-use bytes::Bytes;
-
 use super::offer::{Offered, Spoken};
-use super::{Next, UpgradeAnswer, UpgradeTask, conversation};
+use super::{Caller, Next, UpgradeAnswer, UpgradeTask, conversation};
 
 /// A client that is let in, and has no session.
 pub(super) struct Newcomer<'a> {
+    pub(super) caller: Caller,
     pub(super) request: Request<Incoming>,
     pub(super) matched: RouteMatch<'a>,
     pub(super) offered: Offered,
@@ -55,6 +56,7 @@ struct FirstDial {
 
 /// A session that begins.
 pub(super) struct Admitted {
+    address: SocketAddr,
     link: Box<Link>,
     visit: Visit,
     /// What its machine is told: as the pool was when it was dialled, whatever a reload has made of it.
@@ -74,13 +76,14 @@ impl UpgradeTask {
             metric::LIMIT_HITS.count(metric::Limit::MaxSessions);
             return busy("no room for another session; try again later").into();
         };
-        let handshake = Handshake::new(&newcomer.request, newcomer.matched.request_headers());
+        let way = (&newcomer.caller.hops, present.settings.forwarded);
+        let handshake = Handshake::keep(&newcomer.request, way, newcomer.matched.request_headers());
         let dial = FirstDial { id: rand::random(), permit, handshake, attempts: AtomicU32::new(0), present };
         let search = BackendSearch {
             pool: &binding.pool,
             handshake: &dial.handshake,
             session: &session_name(dial.id),
-            client: self.peer.client.ip(),
+            client: newcomer.caller.peer.client.ip(),
             terms: newcomer.offered.terms(dial.speaks_shim()),
             affinity: newcomer.affinity,
             attempts: &dial.attempts,
@@ -97,7 +100,7 @@ impl UpgradeTask {
     /// A backend has taken the session.
     fn linked(&self, newcomer: Newcomer<'_>, dial: FirstDial, link: Box<Link>) -> UpgradeAnswer {
         let shim = dial.speaks_shim();
-        let Newcomer { request, matched, offered, reason, affinity, permits } = newcomer;
+        let Newcomer { caller, request, matched, offered, reason, affinity, permits } = newcomer;
         let FirstDial { id, permit, handshake, attempts, present } = dial;
         let protocol = link.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
         let protocol = protocol.map(|name| name.as_bytes().into());
@@ -131,7 +134,8 @@ impl UpgradeTask {
         let binding = Arc::clone(matched.binding);
         let visit = Visit { id, handshake, agreed, affinity, attempts, binding };
         let permits = SessionPermits::new(permit, permits, claimed);
-        let admitted = Admitted { link, visit, config, client, begins_anew, permits };
+        let address = caller.peer.client;
+        let admitted = Admitted { address, link, visit, config, client, begins_anew, permits };
         UpgradeAnswer { response, next: Some(Next::Begins(Box::new(admitted))) }
     }
 
@@ -154,7 +158,7 @@ impl UpgradeTask {
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
     pub(super) fn begin(&self, admitted: Admitted, client: (Stream, Bytes)) {
-        let Admitted { link, visit, config, client: kind, begins_anew, permits } = admitted;
+        let Admitted { address, link, visit, config, client: kind, begins_anew, permits } = admitted;
         let now = clock::now();
         let no_failover = declines_failover(&link.headers);
         let deflate = visit.agreed.deflate.is_some();
@@ -162,7 +166,7 @@ impl UpgradeTask {
         let opening = Opening { session, epoch: link.epoch, deflate, no_failover, begins_anew, client: kind };
         let machine = Session::new(config, now, opening);
         let Link { lease, stream, early, .. } = *link;
-        let entry = Arc::new(Entry::new(visit, self.peer.client, machine, lease));
+        let entry = Arc::new(Entry::new(visit, address, machine, lease));
         self.broker.sessions.registry.insert(Arc::clone(&entry));
         let (client, client_early) = client;
         let streams = SessionStreams { client, client_early, backend: stream, backend_early: early };

@@ -1,6 +1,7 @@
 //! Clients that come back to their sessions: finding the session, the answer, and handing the connection over. No backend
 //! is asked, and no place is taken.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use super::{Next, UpgradeAnswer, UpgradeTask};
 /// A session that goes on with another connection of its client's.
 pub(super) struct ReturningClient {
     session: u128,
+    address: SocketAddr,
     /// `None`: its client does not link the shim.
     resume: Option<Resume>,
     /// The subprotocol to answer.
@@ -35,6 +37,7 @@ impl UpgradeTask {
         &self,
         offered: &Offered,
         binding: &RouteBinding,
+        address: SocketAddr,
         headers: &HeaderMap,
     ) -> Result<ReturningClient, Reason> {
         let returns = &self.broker.sessions.returns;
@@ -55,13 +58,12 @@ impl UpgradeTask {
         }
         let agreed = entry.agreed.protocol.as_deref();
         let protocol = offered.spoken_again(agreed, resume.is_some()).ok_or(Reason::Unknown)?;
-        Ok(ReturningClient { session: entry.id, resume, protocol })
+        Ok(ReturningClient { session: entry.id, address, resume, protocol })
     }
 
     /// The client's new connection is a raw socket now: its session's task takes it over.
     pub(super) fn hand_over(&self, returning: ReturningClient, stream: Stream, early: Bytes) {
-        let ReturningClient { session, resume, .. } = returning;
-        let client = self.peer.client;
+        let ReturningClient { session, address: client, resume, .. } = returning;
         self.broker.sessions.returns.arrive(session, Arrival { client, stream, early, resume });
     }
 }
