@@ -35,8 +35,9 @@ pub(crate) struct Options {
     /// Connections that flood.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     attackers: u32,
-    /// Connections of the neighbour, each with one message of 64 bytes in flight.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Connections of the neighbour, each with one message of 64 bytes in flight. More than one may share their backend
+    /// with the attacker.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     neighbours: u32,
     /// Steadfast's executable; built beside this one by default.
     #[arg(long, visible_alias = "broker", value_name = "PATH")]
@@ -103,21 +104,27 @@ struct Ground {
     machine: Machine,
     folder: TempDir,
     brokers: Vec<(String, Running)>,
-    _backend: Process,
+    _backends: Vec<Process>,
 }
 
 impl Ground {
     async fn new(options: Options) -> io::Result<Self> {
         let machine = Machine::read();
         let folder = tempfile::Builder::new().prefix("steadfast-bench-").tempdir()?;
-        let mut backend = Process::start_own(folder.path(), "backend", vec!["backend".into()])?;
-        let address = backend.listening_line(START_TIME_MAX).await?;
+        // One for the attacker and one for the neighbour: a broker that passes the flood on shall not be blamed for what it
+        // does to a backend.
+        let (mut backends, mut addresses) = (Vec::new(), Vec::new());
+        for name in ["backend-a", "backend-b"] {
+            let mut backend = Process::start_own(folder.path(), name, vec!["backend".into()])?;
+            addresses.push(backend.listening_line(START_TIME_MAX).await?);
+            backends.push(backend);
+        }
         let mut brokers = Vec::new();
         for (name, peer) in peers(&options).await? {
-            let running = peer.start(folder.path(), &name, &[address]).await?;
+            let running = peer.start(folder.path(), &name, &addresses).await?;
             brokers.push((name, running));
         }
-        Ok(Self { options, machine, folder, brokers, _backend: backend })
+        Ok(Self { options, machine, folder, brokers, _backends: backends })
     }
 
     async fn lines(&self, flood: Option<Flood>) -> io::Result<Vec<Line>> {

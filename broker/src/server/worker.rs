@@ -13,10 +13,6 @@ use crate::downstream::accept::accept;
 use crate::downstream::upgrade::UpgradeTask;
 use crate::routing::listener::ListenerId;
 
-/// Polls of tasks after which a busy worker looks for sockets that have become ready. It is tokio's own number, said here
-/// since a bound of ours rests on it: what a session's poll may take, so many times, is how long others wait for theirs.
-const EVENT_INTERVAL: u32 = 61;
-
 /// A listener as every worker gets its own handle of it.
 pub(crate) struct Entrance {
     pub(crate) socket: std::net::TcpListener,
@@ -41,8 +37,7 @@ pub(crate) fn start(
     entrances: &[Entrance],
     phase: &watch::Receiver<Phase>,
 ) -> io::Result<thread::JoinHandle<()>> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().event_interval(EVENT_INTERVAL).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut accepting = Vec::new();
     for entrance in entrances {
         let _context = runtime.enter();

@@ -13,7 +13,7 @@ mod socket;
 mod successor;
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -22,6 +22,7 @@ use bytes::Bytes;
 use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Failure, Session, SessionSide};
 use steadfast_protocol::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::yield_now;
 use tokio::time::Sleep;
 
 use crate::clock;
@@ -422,14 +423,19 @@ impl Future for Driver {
             let held = core.machine.buffered() + io.rest_len();
             io.context.budget.count(&mut io.share, held);
             if more {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                return let_others(cx);
             }
             if !io.sleep(cx, entry, &mut core.machine, now) {
                 return Poll::Pending;
             }
         }
     }
+}
+
+/// Has the task polled again once the worker has looked for sockets that have become ready, and whoever waits for them
+/// has had its turn. A wake-up alone would have it polled many times before that look.
+fn let_others(cx: &mut Context<'_>) -> Poll<()> {
+    pin!(yield_now()).poll(cx)
 }
 
 /// A search for another backend than the one that is, or was, left.
