@@ -4,6 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::broker::Broker;
@@ -36,17 +37,17 @@ impl Reloader {
         let mut known = self.seen;
         loop {
             tokio::select! {
-                Some(()) = hangups.recv() => self.reload("SIGHUP", &mut known, None),
-                Some(request) = requests.recv() => self.reload("the API", &mut known, Some(request)),
-                () = self.changed(known) => self.reload("a change of the file", &mut known, None),
+                Some(()) = hangups.recv() => self.reload("SIGHUP", &mut known, None).await,
+                Some(request) = requests.recv() => self.reload("the API", &mut known, Some(request)).await,
+                () = self.changed(known) => self.reload("a change of the file", &mut known, None).await,
             }
         }
     }
 
-    fn reload(&self, cause: &'static str, known: &mut Option<Stamp>, request: Option<ReloadRequest>) {
+    async fn reload(&self, cause: &'static str, known: &mut Option<Stamp>, request: Option<ReloadRequest>) {
         // Before it is read: what changes meanwhile is another change.
         *known = self.source.stamp();
-        let done = self.try_reload();
+        let done = self.try_reload().await;
         tell(cause, &done);
         if let Some(request) = request {
             // Whoever asked may have gone.
@@ -54,8 +55,11 @@ impl Reloader {
         }
     }
 
-    fn try_reload(&self) -> Result<(), Vec<String>> {
-        let settings = self.source.load().map_err(|error| error.lines().collect::<Vec<_>>())?;
+    async fn try_reload(&self) -> Result<(), Vec<String>> {
+        let source = self.source.clone();
+        // A file may take its time, and this thread answers health checks too.
+        let loaded = spawn_blocking(move || source.load()).await.map_err(|error| vec![error.to_string()])?;
+        let settings = loaded.map_err(|error| error.lines().collect::<Vec<_>>())?;
         let fixed = restart::differences(&self.broker.snapshot().settings, &settings);
         if !fixed.is_empty() {
             let keys = fixed.join(", ");

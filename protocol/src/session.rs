@@ -177,10 +177,15 @@ impl Session {
         let mut input = bytes;
         self.client_link.timers.handle_bytes(now);
         let (mut ended, messages) = (false, self.state.ring.whole_seq());
+        let mut came = false;
         while self.client_listens() {
             match self.client_link.scanner.next(&mut input, frames) {
-                Ok(Some(Item::Control(control))) => self.client_control(now, &control),
+                Ok(Some(Item::Control(control))) => {
+                    came = true;
+                    self.client_control(now, &control);
+                }
                 Ok(Some(item)) => {
+                    came = true;
                     let Some(data) = item.data() else { continue };
                     ended |= data.messages > 0;
                     self.client_data(now, &data);
@@ -190,7 +195,8 @@ impl Session {
             }
         }
         self.asked(now, self.state.ring.whole_seq() > messages);
-        self.client_link.timers.message(now, ended, self.client_link.scanner.message_open());
+        let (ended, open) = self.client_link.scanner.unfinished(ended, came);
+        self.client_link.timers.message(now, ended, open);
         // Nobody listens to the rest, if there is no more to be heard.
         if self.client_listens() { bytes.len() - input.len() } else { bytes.len() }
     }
@@ -252,10 +258,15 @@ impl Session {
     ) -> usize {
         let mut input = bytes;
         let (mut ended, heard) = (false, self.client_hears());
+        let mut came = false;
         while self.backend_listens() {
             match self.backend_link.scanner.next(&mut input, frames) {
-                Ok(Some(Item::Control(control))) => self.backend_control(now, &control),
+                Ok(Some(Item::Control(control))) => {
+                    came = true;
+                    self.backend_control(now, &control);
+                }
                 Ok(Some(item)) => {
+                    came = true;
                     self.backend_link.timers.handle_bytes(now);
                     let Some(data) = item.data() else { continue };
                     ended |= data.messages > 0;
@@ -268,7 +279,8 @@ impl Session {
         if ended {
             self.backend_link.timers.answer(now, self.config.quiet_max, &mut self.state.slowest);
         }
-        self.backend_link.timers.message(now, ended, self.backend_link.scanner.message_open());
+        let (ended, open) = self.backend_link.scanner.unfinished(ended, came);
+        self.backend_link.timers.message(now, ended, open);
         if self.backend_listens() { bytes.len() - input.len() } else { bytes.len() }
     }
 

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod names;
+mod printable;
 mod progress;
 mod tables;
 mod trouble;

@@ -4,6 +4,7 @@
 //! `keys` knows its default and bounds, `merge` lets `overrides` win and checks the whole. A wrong
 //! configuration comes back as a [`ConfigError`] with one line for each `problem`.
 
+mod file;
 mod keys;
 mod merge;
 mod overrides;
@@ -20,8 +21,6 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use overrides::Overrides;
@@ -79,7 +78,7 @@ impl Source {
 /// judged.
 pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, ConfigError> {
     let mut report = ProblemReport::new(file);
-    let text = match file.map(read).transpose() {
+    let text = match file.map(|file| file::read(file, FILE_SIZE_MAX)).transpose() {
         Ok(text) => text.unwrap_or_default(),
         Err(error) => {
             report.add(
@@ -106,13 +105,4 @@ fn resolve(text: &str, overrides: &Overrides, mut report: ProblemReport) -> Resu
     let settings =
         draft.filter(|_| report.is_clean()).map(|draft| merge::complete(draft, overrides, &mut report));
     report.finish(settings)
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let size = File::open(path)?.take(FILE_SIZE_MAX + 1).read_to_string(&mut text)?;
-    if size as u64 > FILE_SIZE_MAX {
-        return Err(io::Error::other(format!("it is larger than {FILE_SIZE_MAX} bytes")));
-    }
-    Ok(text)
 }

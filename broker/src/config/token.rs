@@ -2,13 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use http::HeaderValue;
 use subtle::ConstantTimeEq;
 
+use super::file;
 use super::text::quoted;
 
 /// Shorter ones can be guessed.
@@ -55,7 +54,9 @@ impl AdminToken {
     /// The file cannot be read, or what is in it is no token.
     pub(super) fn read(path: &Path) -> Result<AdminToken, String> {
         let path_shown = quoted(&path.to_string_lossy());
-        let text = read(path).map_err(|error| format!("cannot read {path_shown}: {error}"))?;
+        // The space around it has room.
+        let text = file::read(path, 2 * LENGTH_MAX as u64)
+            .map_err(|error| format!("cannot read {path_shown}: {error}"))?;
         AdminToken::new(text.trim()).map_err(|problem| format!("{path_shown}: {problem}"))
     }
 
@@ -76,13 +77,6 @@ impl fmt::Debug for AdminToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(hidden)")
     }
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    // One byte more, and the space around it, is seen as too long.
-    File::open(path)?.take(2 * LENGTH_MAX as u64).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 #[cfg(test)]

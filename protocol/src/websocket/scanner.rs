@@ -143,6 +143,14 @@ impl Scanner {
         self.open
     }
 
+    /// Whether what was open has come to its end, and whether something is open now: a message, or a frame of which so
+    /// far only a part of the header or, of a control frame, of the payload has come. `ended`: a message has ended with the
+    /// last input; `came`: an item has come out of it.
+    pub fn unfinished(&self, ended: bool, came: bool) -> (bool, bool) {
+        // A frame between messages that was cut is whole, if anything has come out since.
+        (ended || came && !self.open, self.open || self.cut.is_some())
+    }
+
     /// Payload bytes of the present data frame that are still to come. So many bytes may be read
     /// straight to where they shall go, without a look at them; tell [`Scanner::skip`].
     pub fn remaining(&self) -> u64 {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use super::printable::printable;
 use crate::api::model::backends::BackendReply;
 use crate::api::model::listeners::ListenerReply;
 use crate::api::model::operations::OperationReply;
@@ -160,11 +161,6 @@ fn table(
         }
     }
     table.trim_fmt() + "\n"
-}
-
-/// What a terminal shows and does not obey.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::StatusCode;
 
+use super::printable::printable;
 use crate::api::client::Error;
 use crate::cli::exit::Exit;
 
@@ -68,8 +69,7 @@ fn exit_of(error: &Error) -> Exit {
 impl fmt::Display for Trouble {
     /// On one line, whatever a broker has put into it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = |c: char| if c.is_control() { ' ' } else { c };
-        f.write_str(&self.message.trim().chars().map(plain).collect::<String>())
+        f.write_str(&printable(self.message.trim()))
     }
 }
 

@@ -62,7 +62,7 @@ pub(in crate::config) fn network(text: &str) -> Result<IpNet, String> {
 
 /// A backend by its URL; its name is `host:port`.
 pub(crate) fn backend(url: &str) -> Result<BackendSettings, String> {
-    let found = quoted(url);
+    let found = quoted(&without_user(url));
     let rest = match url.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => rest,
         Some((scheme, _)) if scheme.eq_ignore_ascii_case("wss") => {
@@ -85,6 +85,16 @@ pub(crate) fn backend(url: &str) -> Result<BackendSettings, String> {
     let port = port.unwrap_or(80);
     let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     Ok(BackendSettings { name, host: host.to_owned(), port, weight: 1, backup: false, max_sessions: None })
+}
+
+/// A URL without what may be a password: what stands before its last `@`.
+fn without_user(url: &str) -> String {
+    let begin = url.find("://").map_or(0, |at| at + 3);
+    let end = url[begin..].find(['/', '?', '#']).map_or(url.len(), |at| begin + at);
+    match url[begin..end].rfind('@') {
+        Some(at) => format!("{}...{}", &url[..begin], &url[begin + at..]),
+        None => url.to_owned(),
+    }
 }
 
 /// A name whose addresses are backends, with their port.
@@ -194,6 +204,16 @@ mod tests {
         ] {
             let error = backend(url).expect_err(url);
             assert!(!error.contains('\n'), "{error}");
+        }
+        for url in [
+            "ws://u:secret@a:1",
+            "wss://u:secret@a:1",
+            "u:secret@a:1",
+            "ws://u:sec@ret@a:1/x",
+            "ws://secret@",
+        ] {
+            let error = backend(url).expect_err(url);
+            assert!(!error.contains("sec"), "{error}");
         }
         assert!(backend("wss://a:1").is_err_and(|error| error.contains("not supported yet; use ws://")));
     }

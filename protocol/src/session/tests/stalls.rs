@@ -162,6 +162,41 @@ fn a_client_message_that_stays_open_too_long_ends_the_session() {
 }
 
 #[test]
+fn half_a_header_is_a_message_that_stays_open() {
+    for piece in [&b"\x81"[..], b"\x81\x85\0\0", b"\x89\x82\0\0\0\0?"] {
+        let mut rig = Rig::new();
+        rig.client_sends(piece);
+        rig.wait(ms(119_999));
+        assert_eq!(rig.down(), [""; 0]);
+        rig.wait(ms(1));
+        assert!(rig.down()[0].starts_with("<close 1008"), "{piece:?}: {:?}", rig.down());
+    }
+}
+
+#[test]
+fn pings_that_are_cut_each_time_are_no_message_that_stays_open() {
+    let mut rig = Rig::new();
+    let ping = masked(true, PING, b"");
+    rig.client_sends(&ping[..3]);
+    for _ in 0..30 {
+        rig.wait(secs(10));
+        rig.client_sends(&[&ping[3..], &ping[..3]].concat());
+    }
+    let down = rig.down();
+    assert!(!down.iter().any(|frame| frame.starts_with("<close")), "{down:?}");
+}
+
+#[test]
+fn half_a_header_of_a_backend_is_its_failure() {
+    let mut rig = Rig::new();
+    rig.backend_sends(b"\x81");
+    rig.wait(ms(119_999));
+    assert_eq!(rig.take_notes(), NOTHING);
+    rig.wait(ms(1));
+    assert_eq!(rig.take_notes(), [Event::Failed(Failure::SlowMessage)]);
+}
+
+#[test]
 fn a_client_message_that_ends_in_time_starts_the_clock_anew() {
     let mut rig = Rig::new();
     for _ in 0..3 {
