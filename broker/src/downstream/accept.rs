@@ -8,12 +8,15 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::metric;
 use crate::net::stream::Stream;
+use crate::pace::Pace;
 use crate::upstream::dial::HandshakePermit;
+use crate::{clock, metric};
 
 /// After an accept that failed for want of descriptors, others get time to end.
 const PAUSE: Duration = Duration::from_millis(50);
+
+static NO_ACCEPT: Pace = Pace::new();
 
 /// A connection of which nothing has been read.
 #[derive(Debug)]
@@ -66,7 +69,9 @@ pub(crate) async fn accept(
             }
             Err(error) => {
                 metric::LIMIT_HITS.count(metric::Limit::Accept);
-                tracing::warn!(%error, "cannot accept a connection; it stays in the backlog");
+                if let Some(left_out) = NO_ACCEPT.line(clock::now()) {
+                    tracing::warn!(%error, left_out, "cannot accept a connection; it stays in the backlog");
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }
