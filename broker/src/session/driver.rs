@@ -445,7 +445,7 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Backen
         attempts: &entry.attempts,
         just_failed: left,
         suspect: false,
-        handshake_permit: None,
+        waiting: None,
     }
 }
 

@@ -35,7 +35,7 @@ use hang_ups::HangUps;
 use outcome::{DialOutcome, goes_to_client, tries_elsewhere};
 use upgrade::{NotLinked, upgrade};
 
-pub(crate) use search::{BackendSearch, HandshakePermit};
+pub(crate) use search::BackendSearch;
 pub(crate) use terms::{Agreed, DialTerms};
 
 /// How the broker dials; one for all workers.

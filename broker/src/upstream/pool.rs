@@ -2,6 +2,7 @@
 //! list of backends, and replaces the old one as a whole.
 
 mod invitations;
+pub(crate) mod newcomers;
 mod pongs;
 mod promises;
 pub(crate) mod quarantine;
@@ -30,7 +31,7 @@ use crate::upstream::health::circuit::ejectable;
 use crate::upstream::manner::Manner;
 use crate::upstream::queue::{LOOK, Queue};
 use invitations::Invitations;
-
+use newcomers::Newcomers;
 use pongs::Pongs;
 use quarantine::RequestQuarantine;
 
@@ -46,6 +47,8 @@ pub(crate) struct Pool {
     changing: OrderedMutex<Removed, ChangingRank>,
     turns: OrderedMutex<Turns, TurnsRank>,
     pub(crate) queue: Arc<Queue>,
+    /// Who waits at the door for its first backend.
+    pub(crate) newcomers: Newcomers,
     /// How its backends answer pings.
     pub(crate) pongs: Pongs,
     /// Upgrade requests that may kill its backends.
@@ -118,6 +121,7 @@ impl Pool {
             changing: OrderedMutex::default(),
             turns: OrderedMutex::default(),
             queue: Arc::default(),
+            newcomers: Newcomers::default(),
             pongs: Pongs::default(),
             quarantine: RequestQuarantine::default(),
             ejecting: OrderedMutex::default(),

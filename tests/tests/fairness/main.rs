@@ -2,4 +2,7 @@
 //!
 //! Nothing here is timed: what one has got is counted while another was served.
 
+mod admin;
+mod crowd;
+mod handshakes;
 mod logs;

@@ -106,7 +106,7 @@ impl Session {
             attempts: &self.attempts,
             just_failed: None,
             suspect: false,
-            handshake_permit: None,
+            waiting: None,
         }
     }
 }
