@@ -72,7 +72,6 @@ pub(crate) struct PoolSnapshot {
     pub(crate) dialing: DialSettings,
     pub(crate) backends: Vec<Arc<Backend>>,
     rules: Rules,
-    dials_per_backend: usize,
 }
 
 /// How its backends are dialled.
@@ -462,7 +461,7 @@ impl Pool {
     ) -> Arc<Backend> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let id = NEXT.fetch_add(1, Relaxed);
-        let world = (present.dials_per_backend, Arc::clone(&self.queue), clock::now());
+        let world = (Arc::clone(&self.queue), clock::now());
         Arc::new(Backend::new(id, Arc::clone(&self.name), backend, origin, present.rules.clone(), world))
     }
 
@@ -496,7 +495,6 @@ impl PoolSnapshot {
             dialing: DialSettings::new(pool, settings),
             backends: Vec::new(),
             rules: Rules::new(pool, settings),
-            dials_per_backend: settings.herd.dials_per_backend,
         }
     }
 

@@ -4,5 +4,6 @@
 
 mod admin;
 mod crowd;
+mod dials;
 mod handshakes;
 mod logs;
