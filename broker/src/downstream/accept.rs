@@ -86,7 +86,7 @@ pub(crate) async fn accept(
 }
 
 /// Says that the places have run short, for this newcomer.
-fn told_to_go(client: SocketAddr) {
+pub(super) fn told_to_go(client: SocketAddr) {
     metric::LIMIT_HITS.count(metric::Limit::MaxHandshakes);
     if let Some(left_out) = SHORT.line(clock::now()) {
         tracing::warn!(%client, left_out, "{TOLD_TO_GO}");

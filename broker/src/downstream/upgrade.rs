@@ -33,6 +33,7 @@ use crate::net::places::Place;
 use crate::net::stream::Stream;
 use crate::routing::admission::{AddressPermits, Guard};
 use crate::routing::listener::ListenerId;
+use crate::session::registry::SessionPermit;
 use crate::snapshot::Snapshot;
 use crate::upstream::balance::Affinity;
 use crate::upstream::pool::Pool;
@@ -58,6 +59,8 @@ pub(crate) struct UpgradeTask {
     peer: Peer,
     /// Its place among the handshakes, until it has one among the sessions.
     place: Place,
+    /// Its place among the sessions, while a backend's refusal is passed on.
+    relaying: Mutex<Option<SessionPermit>>,
 }
 
 /// What follows when the client's upgrade is through.
@@ -87,7 +90,10 @@ impl UpgradeTask {
         accepted: Accepted,
     ) -> impl Future<Output = ()> + Send {
         let Accepted { stream, peer, place } = accepted;
-        UpgradeTask::run(Arc::new(UpgradeTask { broker, listener, peer, place }), stream)
+        UpgradeTask::run(
+            Arc::new(UpgradeTask { broker, listener, peer, place, relaying: Mutex::default() }),
+            stream,
+        )
     }
 
     /// Until the first byte is there, a connection has a timer, and neither a buffer nor a parser: many may say nothing.
@@ -166,6 +172,11 @@ impl UpgradeTask {
             Next::Begins(admitted) => task.begin(*admitted, stream, &read_buf),
             Next::Returns(returning) => task.hand_over(returning, stream, read_buf),
         }
+    }
+
+    /// It counts among the sessions until its connection ends.
+    fn keep(&self, permit: SessionPermit) {
+        *self.relaying.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
     }
 
     /// Lets a connection go that has got its answer, at once if another needs its place.

@@ -9,7 +9,6 @@
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -54,10 +53,17 @@ struct Table {
     owed: usize,
 }
 
+/// What makes a place.
+#[derive(Debug)]
+struct Seat {
+    number: u64,
+    permit: OwnedSemaphorePermit,
+}
+
 /// One that waits for a place.
 #[derive(Debug)]
 struct Waiting<'a> {
-    places: &'a Arc<Places>,
+    places: &'a Places,
     address: Address,
     /// It has its place.
     sits: bool,
@@ -71,13 +77,10 @@ impl Places {
     /// Takes a place for a connection of `address`. When all are taken, another connection is told to go, `short` is
     /// called, and this waits until that has gone. `None` never comes, since the semaphore is never closed.
     pub(crate) async fn take(self: &Arc<Self>, address: Address, short: impl FnOnce()) -> Option<Place> {
-        let waiting = match self.sit_or_wait(address) {
-            Ok(place) => return Some(place),
-            Err(waiting) => waiting,
-        };
-        short();
-        let seat = Arc::clone(&self.seats).acquire_owned().await.ok()?;
-        Some(waiting.sits(seat))
+        let told = Arc::new(Notify::new());
+        let Seat { number, permit } = self.seat(address, &told, short).await?;
+        let (number, seat) = (AtomicU64::new(number), Mutex::new(Some(permit)));
+        Some(Place { places: Arc::clone(self), address, number, told, seat })
     }
 
     /// As [`Places::take`], but `None` comes when nobody can be told to go.
@@ -92,15 +95,25 @@ impl Places {
         self.take(address, short).await
     }
 
+    async fn seat(&self, address: Address, told: &Arc<Notify>, short: impl FnOnce()) -> Option<Seat> {
+        let waiting = match self.sit_or_wait(address, told) {
+            Ok(seat) => return Some(seat),
+            Err(waiting) => waiting,
+        };
+        short();
+        let permit = Arc::clone(&self.seats).acquire_owned().await.ok()?;
+        Some(waiting.sits(told, permit))
+    }
+
     /// Takes a free place, or tells the one to go that is to make room. Who sits and who arrives is counted in one step
     /// with the places: others judge by the counts meanwhile.
-    fn sit_or_wait(self: &Arc<Self>, address: Address) -> Result<Place, Waiting<'_>> {
+    fn sit_or_wait(&self, address: Address, told: &Arc<Notify>) -> Result<Seat, Waiting<'_>> {
         let mut table = self.table.lock();
         // What was left for somebody is not free, though that one has not come to take it yet.
         if self.seats.available_permits() > table.waiting
-            && let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned()
+            && let Ok(permit) = Arc::clone(&self.seats).try_acquire_owned()
         {
-            return Ok(self.seated(table, address, seat));
+            return Ok(Seat { number: seated(table, address, told), permit });
         }
         table.arrive(address);
         let leaves = table.leaves(Some(address));
@@ -113,29 +126,23 @@ impl Places {
         }
         Err(Waiting { places: self, address, sits: false })
     }
+}
 
-    fn seated(
-        self: &Arc<Self>,
-        mut table: OrderedMutexGuard<'_, Table>,
-        address: Address,
-        seat: OwnedSemaphorePermit,
-    ) -> Place {
-        let told = Arc::new(Notify::new());
-        let number = table.insert(address, &told);
-        let leaving = table.pay();
-        drop(table);
-        leaving.iter().for_each(|told| told.notify_one());
-        let (number, seat) = (AtomicU64::new(number), Mutex::new(Some(seat)));
-        Place { places: Arc::clone(self), address, number, told, seat }
-    }
+/// Enters one into the table, and tells those to go that are owed to others. Returns its number.
+fn seated(mut table: OrderedMutexGuard<'_, Table>, address: Address, told: &Arc<Notify>) -> u64 {
+    let number = table.insert(address, told);
+    let leaving = table.pay();
+    drop(table);
+    leaving.iter().for_each(|told| told.notify_one());
+    number
 }
 
 impl Waiting<'_> {
-    fn sits(mut self, seat: OwnedSemaphorePermit) -> Place {
+    fn sits(mut self, told: &Arc<Notify>, permit: OwnedSemaphorePermit) -> Seat {
         let mut table = self.places.table.lock();
         table.arrived(self.address);
         self.sits = true;
-        self.places.seated(table, self.address, seat)
+        Seat { number: seated(table, self.address, told), permit }
     }
 }
 
@@ -150,9 +157,19 @@ impl Drop for Waiting<'_> {
 impl Place {
     /// Waits until it is told to go, to make room for another. One that was given back is not told any more.
     pub(crate) async fn told(&self) {
-        self.told.notified().await;
-        if self.seat().is_none() {
-            pending::<()>().await;
+        loop {
+            self.told.notified().await;
+            if self.seat().is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Takes a place again after it was given back, as [`Places::take`] does.
+    pub(crate) async fn take_again(&self, short: impl FnOnce()) {
+        if let Some(Seat { number, permit }) = self.places.seat(self.address, &self.told, short).await {
+            self.number.store(number, Relaxed);
+            *self.seat() = Some(permit);
         }
     }
 
@@ -169,12 +186,8 @@ impl Place {
 
     /// It may be told to go again, as the youngest of its address.
     pub(crate) fn idle(&self) {
-        let mut table = self.places.table.lock();
-        table.remove(self.address, self.number.load(Relaxed));
-        self.number.store(table.insert(self.address, &self.told), Relaxed);
-        let leaving = table.pay();
-        drop(table);
-        leaving.iter().for_each(|told| told.notify_one());
+        self.busy();
+        self.number.store(seated(self.places.table.lock(), self.address, &self.told), Relaxed);
     }
 
     /// No other thread waits for it.
@@ -271,7 +284,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use futures::poll;
+    use futures::{FutureExt, poll};
     use proptest::prelude::*;
 
     use super::*;
@@ -282,7 +295,8 @@ mod tests {
 
     /// A free place.
     fn free(places: &Arc<Places>, n: u8) -> Place {
-        places.sit_or_wait(address(n)).expect("it is free")
+        assert!(places.seats.available_permits() > 0);
+        places.take(address(n), || ()).now_or_never().flatten().expect("it is free")
     }
 
     async fn is_told(place: &Place) -> bool {
@@ -361,13 +375,33 @@ mod tests {
         let places = Places::new(1);
         let first = free(&places, 1);
         // It has not come to the line yet.
-        let second = places.sit_or_wait(address(2)).expect_err("the place is taken");
+        let told = Arc::default();
+        let second = places.sit_or_wait(address(2), &told).expect_err("the place is taken");
         drop(first);
-        let third = places.sit_or_wait(address(3)).expect_err("the place is the other's");
+        let third = places.sit_or_wait(address(3), &Arc::default()).expect_err("the place is the other's");
         let seat = Arc::clone(&places.seats).acquire_owned().await.expect("it is never closed");
-        let second = second.sits(seat);
-        assert!(is_told(&second).await, "for the third");
-        drop((second, third));
+        let second = second.sits(&told, seat);
+        assert!(told.notified().now_or_never().is_some(), "for the third");
+        drop(third);
+        places.table.lock().remove(address(2), second.number);
+        drop(second);
+        free(&places, 4);
+    }
+
+    #[tokio::test]
+    async fn who_comes_again_is_one_of_all_again() {
+        let places = Places::new(1);
+        let first = free(&places, 1);
+        first.give_back();
+        let second = free(&places, 2);
+        let mut again = Box::pin(first.take_again(|| ()));
+        assert!(poll!(&mut again).is_pending());
+        assert!(is_told(&second).await);
+        drop(second);
+        again.await;
+        assert!(poll!(Box::pin(places.take(address(3), || ()))).is_pending());
+        assert!(is_told(&first).await, "it is told to go as others are");
+        drop(first);
         free(&places, 4);
     }
 

@@ -12,6 +12,7 @@ use steadfast_protocol::steadfast_v1::client_wire::Reason;
 
 use crate::clock;
 use crate::config::settings::HeaderRules;
+use crate::downstream::accept::told_to_go;
 use crate::downstream::response::{ResponseBody, Switching, busy, denied, relayed};
 use crate::http::backend_headers::declines_failover;
 use crate::http::replay_request::Handshake;
@@ -108,7 +109,15 @@ impl UpgradeTask {
         };
         match self.broker.sessions.dialer.first(&search).await {
             Ok(link) => self.linked(newcomer, dial, link),
-            Err(error) => self.unlinked(error, newcomer.matched.response_headers()).into(),
+            Err(error) => {
+                // Its client may take its time with the answer, and a backend's own comes on that one's connection.
+                if matches!(error, DialError::Answered(_)) {
+                    self.keep(dial.permit);
+                } else {
+                    self.place.take_again(|| told_to_go(self.peer.client)).await;
+                }
+                self.unlinked(error, newcomer.matched.response_headers()).into()
+            }
         }
     }
 
