@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Semaphore;
-
 use crate::config::settings::Settings;
+use crate::net::places::Places;
 use crate::operations::{self, Operations};
 use crate::routing::listener::ListenerId;
 use crate::routing::pauses::Pauses;
@@ -24,8 +23,10 @@ pub(crate) struct Broker {
     pub(crate) operations: Arc<Operations>,
     /// Sessions at once.
     pub(crate) max_sessions: usize,
-    /// Connections that may still come to the door.
-    pub(crate) handshakes: Arc<Semaphore>,
+    /// Places for connections whose request has not come yet.
+    pub(crate) handshakes: Arc<Places>,
+    /// Newcomers of one pool that may wait for a backend at once.
+    pub(crate) newcomers_max: usize,
     /// Listeners that take no sessions for a while.
     pub(crate) pauses: Pauses,
     /// New sessions are welcome.
@@ -39,6 +40,8 @@ pub(crate) struct Broker {
 pub(crate) struct Room {
     /// Sessions at once.
     pub(crate) sessions: usize,
+    /// Connections at once whose request has not come yet.
+    pub(crate) handshakes: usize,
     /// Bytes that all sessions together may hold.
     pub(crate) buffers: usize,
 }
@@ -46,8 +49,7 @@ pub(crate) struct Room {
 impl Broker {
     pub(crate) fn new(settings: Settings, room: Room, addresses: Vec<SocketAddr>) -> Broker {
         let budget = Budget::new(room.buffers, settings.limits.message);
-        let sessions =
-            session::context::SessionContext::new(settings.herd.dials, settings.herd.moves, budget);
+        let sessions = session::context::SessionContext::new(&settings.herd, budget);
         Broker {
             operations: Arc::new(Operations::new(
                 Arc::clone(&sessions.registry),
@@ -55,7 +57,9 @@ impl Broker {
             )),
             sessions: Arc::new(sessions),
             max_sessions: room.sessions,
-            handshakes: Arc::new(Semaphore::new(settings.limits.max_handshakes)),
+            handshakes: Places::new(room.handshakes),
+            // The others are left to other pools.
+            newcomers_max: (room.handshakes / 2).max(1),
             pauses: Pauses::new(addresses.len()),
             ready: AtomicBool::new(true),
             reconfigured: AtomicU64::new(0),

@@ -16,6 +16,7 @@ mod lock;
 mod metric;
 mod net;
 mod operations;
+mod pace;
 mod reload;
 mod routing;
 pub mod server;

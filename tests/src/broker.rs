@@ -36,6 +36,7 @@ pub struct BrokerBuilder {
     arguments: Vec<String>,
     log_format: LogFormat,
     log_unread: bool,
+    descriptors: Option<u32>,
     end: String,
 }
 
@@ -362,6 +363,12 @@ impl BrokerBuilder {
         self
     }
 
+    /// It may open so many descriptors.
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// The configuration file.
     pub fn to_toml(&self) -> String {
         let mut toml = String::new();
@@ -390,7 +397,10 @@ impl BrokerBuilder {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = file_in(&directory);
         std::fs::write(&file, self.to_toml()).expect("a configuration file can be written");
-        let mut command = Command::new(Broker::binary());
+        let mut command = match self.descriptors {
+            None => Command::new(Broker::binary()),
+            Some(most) => limited(most),
+        };
         command.arg("serve").arg("--config").arg(&file);
         command.args(["--admin", self.admin.as_deref().unwrap_or("127.0.0.1:0")]).args(&self.arguments);
         if let LogFormat::Json = self.log_format {
@@ -408,6 +418,13 @@ impl BrokerBuilder {
         }
         Broker { process, addresses, admin, directory }
     }
+}
+
+/// The broker by way of a shell, which sets its limit.
+fn limited(descriptors: u32) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]).arg(Broker::binary());
+    command
 }
 
 fn file_in(directory: &TempDir) -> PathBuf {

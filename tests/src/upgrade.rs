@@ -107,13 +107,19 @@ impl Upgrade {
 
     /// Sends it and leaves the answer unread.
     pub async fn open(&self) -> TcpStream {
+        self.begin(usize::MAX).await
+    }
+
+    /// Sends its first `bytes` alone.
+    pub async fn begin(&self, bytes: usize) -> TcpStream {
         let connected = match self.source {
             None => TcpStream::connect(self.address).await,
             Some(source) => bound(source).connect(self.address).await,
         };
         let mut stream = connected.expect("the listener accepts");
         stream.set_nodelay(true).expect("TCP_NODELAY");
-        stream.write_all(&self.encode()).await.expect("the request can be written");
+        let request = self.encode();
+        stream.write_all(&request[..bytes.min(request.len())]).await.expect("the request can be written");
         stream
     }
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod backends;
+mod connections;
 mod extract;
 mod guard;
 mod listeners;
@@ -10,7 +11,6 @@ mod operations;
 mod sessions;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -29,6 +29,14 @@ use crate::broker::Broker;
 use crate::reload;
 use crate::telemetry::metrics::Exporter;
 use crate::upstream::pool::PoolRefusal;
+
+pub(crate) use connections::CONNECTIONS_MAX;
+
+/// The page that says whether the process lives.
+const HEALTH: &str = "/healthz";
+
+/// The page that says whether it takes new sessions.
+const READY: &str = "/readyz";
 
 /// Bytes of a request's body. The longest that makes sense is a backend's description.
 const BODY_MAX: usize = 16 * 1024;
@@ -71,15 +79,13 @@ async fn try_serve(
         .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn_with_state(admin.clone(), guard::check))
         .with_state(admin);
-    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
+    connections::serve(listener, router).await;
+    Ok(())
 }
 
 /// What is open to whoever can connect.
 fn pages() -> Router<Admin> {
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(figures))
+    Router::new().route(HEALTH, get(async || "ok\n")).route(READY, get(ready)).route("/metrics", get(figures))
 }
 
 /// What is guarded.

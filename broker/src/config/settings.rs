@@ -461,8 +461,8 @@ pub enum LogFormat {
 pub struct LimitSettings {
     /// Sessions at once; `None` computes it from the descriptors.
     pub max_sessions: Option<usize>,
-    /// Connections at once that have not finished their upgrade.
-    pub max_handshakes: usize,
+    /// Connections at once whose upgrade request has not come yet; `None` computes it from the descriptors.
+    pub max_handshakes: Option<usize>,
     /// Bytes of one message, all fragments, as they are on the wire.
     pub message: usize,
     /// Bytes of one session's unacknowledged messages. At least `message`.

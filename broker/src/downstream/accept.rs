@@ -1,26 +1,36 @@
 //! Accepting: a listener's connections, each with who is at its other end and a place among the handshakes. Nothing of
-//! a connection is awaited here, so that no client keeps the next one waiting.
+//! a connection is awaited here, so that no client keeps the next one waiting: when the places run short, one that has
+//! said too little makes room.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::metric;
+use crate::net::address::Address;
+use crate::net::places::{Place, Places};
 use crate::net::stream::Stream;
-use crate::upstream::dial::HandshakePermit;
+use crate::pace::Pace;
+use crate::{clock, metric};
 
 /// After an accept that failed for want of descriptors, others get time to end.
 const PAUSE: Duration = Duration::from_millis(50);
+
+static NO_ACCEPT: Pace = Pace::new();
+
+static SHORT: Pace = Pace::new();
+
+const TOLD_TO_GO: &str = "limits.max_handshakes connections have not sent their request; to make room for another, the \
+                          oldest one of the address with most is closed";
 
 /// A connection of which nothing has been read.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) stream: Stream,
     pub(crate) peer: Peer,
-    pub(crate) permit: HandshakePermit,
+    /// Its place among the handshakes.
+    pub(crate) place: Place,
 }
 
 /// Who is at the other end of a connection. The two are one as long as clients connect by themselves. They are kept
@@ -49,7 +59,7 @@ impl Peer {
 /// Hands each connection to `serve`, until `closed`. One that has been accepted by then is still served.
 pub(crate) async fn accept(
     listener: TcpListener,
-    handshakes: Arc<Semaphore>,
+    handshakes: Arc<Places>,
     closed: impl Future<Output = ()>,
     serve: impl Fn(Accepted),
 ) {
@@ -62,29 +72,30 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, address)) => {
-                // One connection waits here, the others in the backlog.
-                let Some(permit) = place_at_the_door(&handshakes).await else { return };
                 let (stream, peer) = (Stream::from(stream), Peer::direct(address));
+                let address = Address::of(peer.client.ip());
+                let Some(place) = handshakes.take(address, || told_to_go(peer.client)).await else { return };
                 // A refused option costs latency, not correctness.
                 let _ = stream.set_nodelay();
-                serve(Accepted { stream, peer, permit: HandshakePermit::new(permit) });
+                serve(Accepted { stream, peer, place });
             }
             Err(error) => {
                 metric::LIMIT_HITS.count(metric::Limit::Accept);
-                tracing::warn!(%error, "cannot accept a connection; it stays in the backlog");
+                if let Some(left_out) = NO_ACCEPT.line(clock::now()) {
+                    tracing::warn!(%error, left_out, "cannot accept a connection; it stays in the backlog");
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
 }
 
-/// A place among the handshakes; `None` never comes, since the semaphore is never closed.
-async fn place_at_the_door(handshakes: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    if let Ok(permit) = Arc::clone(handshakes).try_acquire_owned() {
-        return Some(permit);
-    }
+/// Says that the places have run short, for this newcomer.
+pub(super) fn told_to_go(client: SocketAddr) {
     metric::LIMIT_HITS.count(metric::Limit::MaxHandshakes);
-    Arc::clone(handshakes).acquire_owned().await.ok()
+    if let Some(left_out) = SHORT.line(clock::now()) {
+        tracing::warn!(%client, left_out, "{TOLD_TO_GO}");
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +126,7 @@ mod tests {
         let peer = Cell::new(None);
         let closed = poll_fn(|_| if peer.get().is_some() { Poll::Ready(()) } else { Poll::Pending });
         let serve = |accepted: Accepted| peer.set(Some(accepted.peer));
-        accept(listener, Arc::new(Semaphore::new(1)), closed, serve).await;
+        accept(listener, Places::new(1), closed, serve).await;
         let address = client.local_addr().expect("it is connected");
         assert_eq!(peer.get(), Some(Peer { socket: address, client: address }));
     }
@@ -123,29 +134,21 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_a_place_is_served_though_the_door_closes() {
         let (listener, address) = listener().await;
-        let handshakes = Arc::new(Semaphore::new(1));
-        let held = Arc::clone(&handshakes).acquire_owned().await.expect("it is never closed");
+        let handshakes = Places::new(1);
+        let held = handshakes.take(Address::of(address.ip()), || ()).await.expect("it is free");
         let _client = TcpStream::connect(address).await.expect("it listens");
-        let (asked, is_closed, served) = (Cell::new(0), Cell::new(false), RefCell::new(Vec::new()));
-        let closed = poll_fn(|_| {
-            asked.set(asked.get() + 1);
-            if is_closed.get() { Poll::Ready(()) } else { Poll::Pending }
-        });
+        let (is_closed, served) = (Cell::new(false), RefCell::new(Vec::new()));
+        let closed = poll_fn(|_| if is_closed.get() { Poll::Ready(()) } else { Poll::Pending });
         let mut accepting = pin!(accept(listener, handshakes, closed, |one| served.borrow_mut().push(one)));
-        // Whether it is closed is asked by whoever waits for a connection, and not by who waits for a place.
         let waits = async {
-            loop {
-                let before = asked.get();
-                let done = poll_fn(|cx| Poll::Ready(accepting.as_mut().poll(cx).is_ready())).await;
-                assert!(!done, "it is open");
-                if asked.get() == before {
-                    return;
-                }
-                tokio::task::yield_now().await;
+            tokio::select! {
+                () = &mut accepting => panic!("it is open"),
+                () = held.told() => {}
             }
         };
-        timeout(LONG, waits).await.expect("it waits for a place");
+        timeout(LONG, waits).await.expect("another one is told to make room for it");
         is_closed.set(true);
+        assert!(served.borrow().is_empty(), "the other one has not gone");
         drop(held);
         accepting.await;
         assert_eq!(served.borrow().len(), 1);

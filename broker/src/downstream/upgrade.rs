@@ -15,12 +15,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::broker::Broker;
 use crate::config::settings::HeaderCase;
@@ -29,13 +31,14 @@ use crate::http::forwarding::Hops;
 use crate::http::header_case::Spelled;
 use crate::metric;
 use crate::net::lingering_close;
+use crate::net::places::Place;
 use crate::net::stream::Stream;
 use crate::routing::admission::{AddressPermits, Guard};
 use crate::routing::listener::ListenerId;
 use crate::routing::trust::Trust;
+use crate::session::registry::SessionPermit;
 use crate::snapshot::Snapshot;
 use crate::upstream::balance::Affinity;
-use crate::upstream::dial::HandshakePermit;
 use crate::upstream::pool::Pool;
 
 use super::accept::{Accepted, Peer};
@@ -53,14 +56,18 @@ const DROPPED: &str = "headers that say for whom a request is are dropped, here 
 
 const FRAGMENT: &str = "a request's target has no fragment; remove what follows the #";
 
+const NO_PLACE: &str = "another connection needs its place";
+
 /// One connection at the door.
 pub(crate) struct UpgradeTask {
     broker: Arc<Broker>,
     listener: ListenerId,
     /// As it is before it has said for whom it asks.
     peer: Peer,
-    /// Its place among the handshakes.
-    permit: HandshakePermit,
+    /// Its place among the handshakes, until it has one among the sessions.
+    place: Place,
+    /// Its place among the sessions, while a backend's refusal is passed on.
+    relaying: Mutex<Option<SessionPermit>>,
 }
 
 /// For whom a request is, and by which way it has come.
@@ -95,11 +102,38 @@ impl UpgradeTask {
         listener: ListenerId,
         accepted: Accepted,
     ) -> impl Future<Output = ()> + Send {
-        let Accepted { stream, peer, permit } = accepted;
-        UpgradeTask::run(Arc::new(UpgradeTask { broker, listener, peer, permit }), stream)
+        let Accepted { stream, peer, place } = accepted;
+        UpgradeTask::run(
+            Arc::new(UpgradeTask { broker, listener, peer, place, relaying: Mutex::default() }),
+            stream,
+        )
     }
 
+    /// Until the first byte is there, a connection has a timer, and neither a buffer nor a parser: many may say nothing.
     async fn run(task: Arc<UpgradeTask>, stream: Stream) {
+        let snapshot = task.broker.snapshot();
+        let until = Instant::now() + snapshot.settings.timeouts.handshake;
+        drop(snapshot);
+        let begins = tokio::select! {
+            // Who says something at the last moment is heard.
+            biased;
+            ready = stream.readable() => ready.map_err(|error| error.to_string()),
+            () = task.place.told() => Err(NO_PLACE.to_owned()),
+            () = sleep_until(until) => Err("it said nothing".to_owned()),
+        };
+        match begins {
+            Ok(()) => UpgradeTask::begun(task, stream, until).await,
+            Err(why) => task.failed(&why),
+        }
+    }
+
+    /// What follows the first byte, in an allocation of its own: it takes much more memory than the wait for that.
+    fn begun(task: Arc<UpgradeTask>, stream: Stream, until: Instant) -> BoxFuture<'static, ()> {
+        UpgradeTask::converse(task, stream, until).boxed()
+    }
+
+    /// Reads the request, which must be there by `until`, and goes on with what it comes to.
+    async fn converse(task: Arc<UpgradeTask>, stream: Stream, until: Instant) {
         let (next, fragment) = (Mutex::new(None), AtomicBool::new(false));
         let service = service_fn(|request| {
             let (task, next, fragment) = (Arc::clone(&task), &next, &fragment);
@@ -109,6 +143,8 @@ impl UpgradeTask {
                 *next.lock().unwrap_or_else(PoisonError::into_inner) = answer.next;
                 Ok::<_, Infallible>(answer.response)
             }
+            // hyper keeps room for it from the beginning, and it is large: it has the whole way to a backend in it.
+            .boxed()
         });
         let snapshot = task.broker.snapshot();
         let limits = &snapshot.settings;
@@ -117,18 +153,25 @@ impl UpgradeTask {
         let stream = Spelled::new(FirstLine::new(stream, &fragment), case);
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.timeouts.handshake)
+            .header_read_timeout(until.saturating_duration_since(Instant::now()))
             .max_headers(limits.limits.header_lines)
             .max_header_size(limits.limits.header)
             .max_buf_size(limits.limits.header.max(8192))
             .serve_connection(TokioIo::new(stream), service);
-        match timeout(patience(&snapshot), &mut connection).await {
+        let served = timeout(patience(&snapshot), &mut connection);
+        let served = tokio::select! {
+            // Who is told to go and has sent its request by now has a place elsewhere.
+            biased;
+            served = served => served,
+            () = task.place.told() => return task.failed(NO_PLACE),
+        };
+        match served {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 task.failed(&error.to_string());
                 // What cannot be read has got its answer, too.
                 if error.is_parse() {
-                    lingering_close::close(socket(connection.into_parts().io)).await;
+                    task.close(socket(connection.into_parts().io)).await;
                 }
                 return;
             }
@@ -136,11 +179,24 @@ impl UpgradeTask {
         }
         let Parts { io, read_buf, .. } = connection.into_parts();
         let (stream, next) = (socket(io), next.into_inner().unwrap_or_else(PoisonError::into_inner));
-        let Some(next) = next else { return lingering_close::close(stream).await };
-        task.permit.give_back();
+        let Some(next) = next else { return task.close(stream).await };
+        task.place.give_back();
         match next {
             Next::Begins(admitted) => task.begin(*admitted, (stream, read_buf)),
             Next::Returns(returning) => task.hand_over(returning, stream, read_buf),
+        }
+    }
+
+    /// It counts among the sessions until its connection ends.
+    fn keep(&self, permit: SessionPermit) {
+        *self.relaying.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+    }
+
+    /// Lets a connection go that has got its answer, at once if another needs its place.
+    async fn close(&self, stream: Stream) {
+        tokio::select! {
+            () = lingering_close::close(stream) => {}
+            () = self.place.told() => {}
         }
     }
 

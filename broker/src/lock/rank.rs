@@ -65,6 +65,10 @@ ranks! {
     HeaderSetsRank: INNERMOST, "the shared header sets";
     /// The concurrent map of connections that clients have come back with.
     ArrivalsRank: INNERMOST, "the connections of clients that are back";
+    /// Connections that have places among those of which nothing good is known yet.
+    PlacesRank: INNERMOST, "the places of connections";
+    /// Dials in flight, and those that wait for their turn.
+    DialsRank: INNERMOST, "the turns to dial";
     /// The concurrent map of sessions by address.
     AddressesRank: INNERMOST, "the sessions by address";
 }

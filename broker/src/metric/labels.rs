@@ -90,6 +90,10 @@ words! {
         /// Of all sessions together.
         Buffers = "buffers",
         Dials = "dials",
+        /// Of one pool, that wait for a backend.
+        Newcomers = "newcomers",
+        /// Connections to the admin listener.
+        Admin = "admin",
         /// The system's, when a connection is accepted.
         Accept = "accept",
         /// The system's, when a backend is dialled.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// An IPv4 address, or a /64 network of IPv6: one host can use every address of such a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Address {
     V4([u8; 4]),
     /// The first half of the address.

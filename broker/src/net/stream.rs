@@ -66,6 +66,15 @@ impl Stream {
         tcp_state(self.tcp.as_fd())
     }
 
+    /// Waits until there is something to read, or an end. Tokio's own word for that may come too early; this looks.
+    ///
+    /// # Errors
+    ///
+    /// Those of recv(2).
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.tcp.peek(&mut [0]).await.map(drop)
+    }
+
     /// Reads what is there, for one system call, and does not wait: the task is not woken for what comes later. Tokio
     /// asks a socket only after it has been told that there is something; this asks in any case.
     pub(crate) fn read_at_once(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -174,6 +183,20 @@ mod tests {
             };
             assert_eq!(&buffer[..read], expected);
         }
+    }
+
+    #[tokio::test]
+    async fn it_is_readable_when_something_is_there() {
+        let (stream, mut peer) = pair().await;
+        let mut readable = Box::pin(stream.readable());
+        for _ in 0..100 {
+            assert!(futures::poll!(&mut readable).is_pending(), "nothing is there");
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        peer.write_all(b"words").await.expect("the socket takes it");
+        readable.await.expect("it stands");
+        drop(peer);
+        stream.readable().await.expect("it has ended");
     }
 
     #[tokio::test]

@@ -54,7 +54,8 @@ pub async fn run(
     let kernel = std::thread::spawn(test_kernel);
     let exporter = Exporter::install();
     let addresses = listeners.clients.iter().map(|listener| listener.address).collect();
-    let room = Room { sessions: capacity.max_sessions, buffers: capacity.buffers };
+    let Capacity { max_sessions: sessions, max_handshakes: handshakes, buffers, .. } = capacity;
+    let room = Room { sessions, handshakes, buffers };
     let broker = Arc::new(Broker::new(settings, room, addresses));
     let entrances = entrances(listeners.clients);
     let (phase, watched) = watch::channel(Phase::Accepting);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use crate::config::settings::Herd;
 use crate::session::memory::Budget;
 use crate::session::registry::Registry;
 use crate::session::resumption::Returns;
@@ -24,12 +25,12 @@ pub(crate) struct SessionContext {
 }
 
 impl SessionContext {
-    /// Without a session. `dials` and `moves`: so many at once; `budget`: the memory of all.
-    pub(crate) fn new(dials: usize, moves: usize, budget: Budget) -> SessionContext {
+    /// Without a session. `herd`: how many dials and moves there are at once; `budget`: the memory of all.
+    pub(crate) fn new(herd: &Herd, budget: Budget) -> SessionContext {
         let registry: Arc<Registry> = Arc::default();
         SessionContext {
-            dialer: Dialer::new(dials),
-            moves: Arc::new(Semaphore::new(moves)),
+            dialer: Dialer::new(herd.dials, herd.dials_per_backend),
+            moves: Arc::new(Semaphore::new(herd.moves)),
             returns: Arc::new(Returns::new(Arc::clone(&registry))),
             registry,
             tickets: Arc::default(),

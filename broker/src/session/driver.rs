@@ -450,7 +450,7 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Backen
         attempts: &entry.attempts,
         just_failed: left,
         suspect: false,
-        handshake_permit: None,
+        waiting: None,
     }
 }
 

@@ -51,8 +51,6 @@ pub(crate) struct Backend {
     sessions: AtomicUsize,
     pub(crate) dials: AtomicU64,
     pub(crate) failures: AtomicU64,
-    /// Dials in flight to it.
-    pub(crate) dialing: Arc<Semaphore>,
     /// One session at a time replays suspects to it.
     pub(crate) suspects: Arc<Semaphore>,
     /// When it was last heard.
@@ -95,7 +93,7 @@ impl Backend {
         backend: &settings::BackendSettings,
         origin: BackendOrigin,
         rules: Rules,
-        (dials, queue, now): (usize, Arc<Queue>, Time),
+        (queue, now): (Arc<Queue>, Time),
     ) -> Backend {
         let status = BackendStatus::new(BackendShare::from(backend), rules, now);
         Backend {
@@ -109,7 +107,6 @@ impl Backend {
             sessions: AtomicUsize::new(0),
             dials: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            dialing: Arc::new(Semaphore::new(dials)),
             suspects: Arc::new(Semaphore::new(1)),
             life: Life::default(),
             history: History::default(),

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::settings::{Agent, Check, Discovery, Dns, Health};
 use crate::metric::{self, AnswerOutcome, CheckOutcome};
 use crate::net::connect::History;
+use crate::pace::Pace;
 use crate::upstream::backend::Backend;
 use crate::upstream::discovery::follower::{Follower, News};
 use crate::upstream::discovery::resolver::Resolver;
@@ -22,6 +23,8 @@ use crate::upstream::pool::Pool;
 
 /// How soon a new backend is checked and an old one no more.
 const ROUND: Duration = Duration::from_millis(250);
+
+static LOCAL: Pace = Pace::new();
 
 /// One job, whatever its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -164,12 +167,11 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
             }
             Err(ProbeFailure::Backend(why)) => backend.checked(now, Err(why), health.rise, health.fall),
             Err(ProbeFailure::Local(why)) => {
-                tracing::warn!(
-                    pool = &*backend.pool,
-                    backend = backend.name,
-                    why,
-                    "cannot check a backend for a reason of this machine's"
-                );
+                if let Some(left_out) = LOCAL.line(now) {
+                    let (pool, backend) = (&*backend.pool, &backend.name);
+                    let sentence = "cannot check a backend for a reason of this machine's";
+                    tracing::warn!(pool, backend, why, left_out, "{sentence}");
+                }
             }
         }
         sleep(health.interval).await;

@@ -7,6 +7,7 @@ mod exchange;
 mod hang_ups;
 mod outcome;
 mod search;
+mod slots;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use http::Response;
 use http::header::HeaderMap;
 use hyper::body::Incoming;
 use steadfast_protocol::websocket::deflate::Agreement;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
 use crate::http::denial::Denial;
@@ -33,16 +34,17 @@ use connect::Connected;
 use consequences::{local_fault, over_limit, record, refused, turned_away};
 use hang_ups::HangUps;
 use outcome::{DialOutcome, goes_to_client, tries_elsewhere};
+use slots::DialSlots;
 use upgrade::{NotLinked, upgrade};
 
-pub(crate) use search::{BackendSearch, HandshakePermit};
+pub(crate) use search::BackendSearch;
 pub(crate) use terms::{Agreed, DialTerms};
 
 /// How the broker dials; one for all workers.
 #[derive(Debug)]
 pub(crate) struct Dialer {
-    /// Dials in flight in all.
-    in_flight: Semaphore,
+    /// Turns to dial.
+    slots: DialSlots,
 }
 
 /// A connected backend.
@@ -76,9 +78,9 @@ pub(crate) enum DialError {
 }
 
 impl Dialer {
-    /// At most `dials` are in flight at once.
-    pub(crate) fn new(dials: usize) -> Dialer {
-        Dialer { in_flight: Semaphore::new(dials) }
+    /// At most `dials` are in flight at once, and `per_backend` of them to one backend.
+    pub(crate) fn new(dials: usize, per_backend: usize) -> Dialer {
+        Dialer { slots: DialSlots::new(dials, per_backend) }
     }
 
     /// The first dial of a session: a redirect or a refusal is the client's to see.
@@ -207,7 +209,7 @@ impl Dialer {
     /// Connects to the backend of `lease` and asks it to take the session; once more and without compression, if with it
     /// the backend cannot.
     async fn dial(&self, search: &BackendSearch<'_>, lease: BackendLease) -> DialOutcome {
-        let mut permit = self.permit(lease, search.suspect).await;
+        let mut permit = self.permit(search, lease).await;
         for compress in [true, false] {
             let Connected { stream, permit: held, begun } = match permit.connect(search.pool).await {
                 Ok(connected) => connected,

@@ -2,6 +2,7 @@
 //! list of backends, and replaces the old one as a whole.
 
 mod invitations;
+pub(crate) mod newcomers;
 mod pongs;
 mod promises;
 pub(crate) mod quarantine;
@@ -30,7 +31,7 @@ use crate::upstream::health::circuit::ejectable;
 use crate::upstream::manner::Manner;
 use crate::upstream::queue::{LOOK, Queue};
 use invitations::Invitations;
-
+use newcomers::Newcomers;
 use pongs::Pongs;
 use quarantine::RequestQuarantine;
 
@@ -46,6 +47,8 @@ pub(crate) struct Pool {
     changing: OrderedMutex<Removed, ChangingRank>,
     turns: OrderedMutex<Turns, TurnsRank>,
     pub(crate) queue: Arc<Queue>,
+    /// Who waits at the door for its first backend.
+    pub(crate) newcomers: Newcomers,
     /// How its backends answer pings.
     pub(crate) pongs: Pongs,
     /// Upgrade requests that may kill its backends.
@@ -69,7 +72,6 @@ pub(crate) struct PoolSnapshot {
     pub(crate) dialing: DialSettings,
     pub(crate) backends: Vec<Arc<Backend>>,
     rules: Rules,
-    dials_per_backend: usize,
 }
 
 /// How its backends are dialled.
@@ -118,6 +120,7 @@ impl Pool {
             changing: OrderedMutex::default(),
             turns: OrderedMutex::default(),
             queue: Arc::default(),
+            newcomers: Newcomers::default(),
             pongs: Pongs::default(),
             quarantine: RequestQuarantine::default(),
             ejecting: OrderedMutex::default(),
@@ -458,7 +461,7 @@ impl Pool {
     ) -> Arc<Backend> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let id = NEXT.fetch_add(1, Relaxed);
-        let world = (present.dials_per_backend, Arc::clone(&self.queue), clock::now());
+        let world = (Arc::clone(&self.queue), clock::now());
         Arc::new(Backend::new(id, Arc::clone(&self.name), backend, origin, present.rules.clone(), world))
     }
 
@@ -492,7 +495,6 @@ impl PoolSnapshot {
             dialing: DialSettings::new(pool, settings),
             backends: Vec::new(),
             rules: Rules::new(pool, settings),
-            dials_per_backend: settings.herd.dials_per_backend,
         }
     }
 

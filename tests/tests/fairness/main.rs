@@ -2,5 +2,9 @@
 //!
 //! Nothing here is timed: what one has got is counted while another was served.
 
+mod admin;
+mod crowd;
+mod dials;
 mod floods;
+mod handshakes;
 mod logs;

@@ -23,7 +23,7 @@ const FAILURES: [CloseCode; 5] = [
 pub(super) fn limits(section: &mut Section<'_>) -> LimitSettings {
     let limits = LimitSettings {
         max_sessions: section.optional_count("max_sessions", "auto", 1..=100_000_000),
-        max_handshakes: section.count("max_handshakes", 1024, 1..=1_000_000),
+        max_handshakes: section.optional_count("max_handshakes", "auto", 1..=1_000_000),
         message: section.size("message", 16 * MIB, 1..=GIB),
         ring: section.size("ring", 16 * MIB, 1..=GIB),
         buffers: section.optional_size("buffers", "auto", 2..=1024 * GIB),

@@ -14,11 +14,13 @@ use steadfast_protocol::steadfast_v1::client_wire::Reason;
 
 use crate::clock;
 use crate::config::settings::HeaderRules;
+use crate::downstream::accept::told_to_go;
 use crate::downstream::response::{ResponseBody, Switching, busy, denied, relayed};
 use crate::http::backend_headers::declines_failover;
 use crate::http::replay_request::Handshake;
 use crate::metric;
 use crate::net::stream::Stream;
+use crate::pace::Pace;
 use crate::routing::admission::AddressPermits;
 use crate::session::driver::{Driver, SessionStreams};
 use crate::session::permits::SessionPermits;
@@ -30,6 +32,13 @@ use crate::upstream::pool::PoolSnapshot;
 
 use super::offer::{Offered, Spoken};
 use super::{Caller, Next, UpgradeAnswer, UpgradeTask, conversation};
+
+static FULL: Pace = Pace::new();
+
+static MANY: Pace = Pace::new();
+
+const MANY_WAIT: &str =
+    "half as many clients as limits.max_handshakes wait for a backend of this pool; others get 503";
 
 /// A client that is let in, and has no session.
 pub(super) struct Newcomer<'a> {
@@ -74,8 +83,20 @@ impl UpgradeTask {
         let present = binding.pool.snapshot();
         let Some(permit) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
             metric::LIMIT_HITS.count(metric::Limit::MaxSessions);
+            if let Some(left_out) = FULL.line(clock::now()) {
+                tracing::warn!(left_out, "there are as many sessions as there may be; clients get 503");
+            }
             return busy("no room for another session; try again later").into();
         };
+        let Some(waiting) = binding.pool.newcomers.join(self.broker.newcomers_max) else {
+            metric::LIMIT_HITS.count(metric::Limit::Newcomers);
+            if let Some(left_out) = MANY.line(clock::now()) {
+                tracing::warn!(pool = &*binding.pool.name, left_out, "{MANY_WAIT}");
+            }
+            return busy("too many others wait for a backend of this service; try again later").into();
+        };
+        // From here on it counts among the sessions.
+        self.place.give_back();
         let way = (&newcomer.caller.hops, present.settings.forwarded);
         let handshake = Handshake::keep(&newcomer.request, way, newcomer.matched.request_headers());
         let dial = FirstDial { id: rand::random(), permit, handshake, attempts: AtomicU32::new(0), present };
@@ -89,11 +110,19 @@ impl UpgradeTask {
             attempts: &dial.attempts,
             just_failed: None,
             suspect: false,
-            handshake_permit: Some(&self.permit),
+            waiting: Some(&waiting),
         };
         match self.broker.sessions.dialer.first(&search).await {
             Ok(link) => self.linked(newcomer, dial, link),
-            Err(error) => self.unlinked(error, newcomer.matched.response_headers()).into(),
+            Err(error) => {
+                // Its client may take its time with the answer, and a backend's own comes on that one's connection.
+                if matches!(error, DialError::Answered(_)) {
+                    self.keep(dial.permit);
+                } else {
+                    self.place.take_again(|| told_to_go(self.peer.client)).await;
+                }
+                self.unlinked(error, newcomer.matched.response_headers()).into()
+            }
         }
     }
 

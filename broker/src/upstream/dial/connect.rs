@@ -6,24 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use steadfast_protocol::time::Time;
-use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
-use crate::metric;
 use crate::net::connect::connect;
 use crate::net::stream::Stream;
 use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::pool::Pool;
 
 use super::Dialer;
+use super::search::BackendSearch;
+use super::slots::{DialFor, DialSlot};
 
 /// A dial that may be made: the session's place on the backend, and the dial's own among those in flight.
 pub(super) struct DialPermit<'a> {
     pub(super) lease: BackendLease,
     /// The only turn for suspects at the backend, if the session has some.
     pub(super) turn: Option<OwnedSemaphorePermit>,
-    _of_backend: Option<OwnedSemaphorePermit>,
-    _of_all: Option<SemaphorePermit<'a>>,
+    _slot: DialSlot<'a>,
 }
 
 /// A connection to the backend of a lease.
@@ -35,21 +35,18 @@ pub(super) struct Connected<'a> {
 }
 
 impl Dialer {
-    /// Waits until the backend of `lease` may be dialled. A session that is `suspect` waits for its turn first.
-    pub(super) async fn permit(&self, lease: BackendLease, suspect: bool) -> DialPermit<'_> {
+    /// Waits until the backend of `lease` may be dialled. A session with suspects waits for its turn first.
+    pub(super) async fn permit(&self, search: &BackendSearch<'_>, lease: BackendLease) -> DialPermit<'_> {
         let backend = Arc::clone(lease.backend());
         // No semaphore here is ever closed, so a permit always comes.
-        let turn = match suspect {
+        let turn = match search.suspect {
             true => Arc::clone(&backend.suspects).acquire_owned().await.ok(),
             false => None,
         };
-        if backend.dialing.available_permits() == 0 || self.in_flight.available_permits() == 0 {
-            metric::LIMIT_HITS.count(metric::Limit::Dials);
-        }
-        let of_backend = Arc::clone(&backend.dialing).acquire_owned().await.ok();
-        let of_all = self.in_flight.acquire().await.ok();
+        let dialer = if search.terms.are_first() { DialFor::Newcomer } else { DialFor::Session };
+        let slot = self.slots.take(&search.pool.name, backend.id, dialer).await;
         backend.dials.fetch_add(1, Relaxed);
-        DialPermit { lease, turn, _of_backend: of_backend, _of_all: of_all }
+        DialPermit { lease, turn, _slot: slot }
     }
 }
 

@@ -8,37 +8,43 @@ use http::StatusCode;
 use crate::clock;
 use crate::metric::{self, DialWord, Limit};
 use crate::net::connect::is_used_up;
+use crate::pace::Pace;
 use crate::upstream::backend::Backend;
 use crate::upstream::manner::OVER_LIMIT;
 use crate::upstream::pool::Pool;
 
+static USED_UP: Pace = Pace::new();
+
+static LOCAL: Pace = Pace::new();
+
+static TOO_LONG: Pace = Pace::new();
+
 /// Nothing speaks against the backend. Ports are counted for each, so others may still have some.
 pub(super) fn local_fault(pool: &Pool, backend: &Backend, error: &io::Error) {
     metric::LIMIT_HITS.count(Limit::LocalDial);
-    let (pool, backend) = (&*pool.name, &backend.name);
+    let (pool, backend, now) = (&*pool.name, &backend.name, clock::now());
     if is_used_up(error) {
-        tracing::warn!(
-            pool,
-            backend,
-            %error,
-            "cannot dial: no port is left toward this backend; give the pool more addresses of this machine in `source`"
-        );
-    } else {
-        tracing::warn!(pool, backend, %error, "cannot dial for a reason of this machine's; raise its limits");
+        if let Some(left_out) = USED_UP.line(now) {
+            tracing::warn!(pool, backend, %error, left_out, "{NO_PORT}");
+        }
+    } else if let Some(left_out) = LOCAL.line(now) {
+        let sentence = "cannot dial for a reason of this machine's; raise its limits";
+        tracing::warn!(pool, backend, %error, left_out, "{sentence}");
     }
 }
+
+const NO_PORT: &str = "cannot dial: no port is left toward this backend; give the pool more addresses of this machine in \
+                       `source`";
 
 /// The limit is ours, so nothing speaks against the backend; but as long as it holds, the session cannot go
 /// there.
 pub(super) fn over_limit(pool: &Pool, backend: &Backend) {
     metric::LIMIT_HITS.count(Limit::AnswerHeader);
     record(pool, backend, DialWord::Refused);
-    tracing::warn!(
-        pool = &*pool.name,
-        backend = backend.name,
-        why = OVER_LIMIT,
-        "cannot read a backend's answer"
-    );
+    if let Some(left_out) = TOO_LONG.line(clock::now()) {
+        let (pool, backend) = (&*pool.name, &backend.name);
+        tracing::warn!(pool, backend, why = OVER_LIMIT, left_out, "cannot read a backend's answer");
+    }
 }
 
 pub(super) fn failed(pool: &Pool, backend: &Backend, why: &str) {

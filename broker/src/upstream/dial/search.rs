@@ -2,14 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Mutex, PoisonError};
-
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
 use crate::http::replay_request::Handshake;
 use crate::upstream::backend::BackendLease;
 use crate::upstream::balance::Affinity;
+use crate::upstream::pool::newcomers::NewcomerPermit;
 use crate::upstream::pool::{Ask, NoSeat, Pool};
 
 use super::terms::DialTerms;
@@ -29,24 +27,8 @@ pub(crate) struct BackendSearch<'a> {
     pub(crate) just_failed: Option<usize>,
     /// Take the only turn for suspects at the backend, and give it back with the permit.
     pub(crate) suspect: bool,
-    /// At the door: what is given back when it waits in the queue.
-    pub(crate) handshake_permit: Option<&'a HandshakePermit>,
-}
-
-/// A connection's place among the handshakes, until it is given back. One that waits in the queue needs
-/// none, since the queue has its own bound; all of them would keep clients of other pools out.
-#[derive(Debug)]
-pub(crate) struct HandshakePermit(Mutex<Option<OwnedSemaphorePermit>>);
-
-impl HandshakePermit {
-    pub(crate) fn new(permit: OwnedSemaphorePermit) -> HandshakePermit {
-        HandshakePermit(Mutex::new(Some(permit)))
-    }
-
-    /// Makes room for another handshake. What comes after the first time has no effect.
-    pub(crate) fn give_back(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
+    /// At the door: what is given back when it waits in the queue, which has its own bound.
+    pub(crate) waiting: Option<&'a NewcomerPermit>,
 }
 
 impl BackendSearch<'_> {
@@ -60,8 +42,8 @@ impl BackendSearch<'_> {
             return self.pool.pick(clock::now(), &ask);
         }
         let begins_to_wait = || {
-            if let Some(place) = self.handshake_permit {
-                place.give_back();
+            if let Some(waiting) = self.waiting {
+                waiting.give_back();
             }
         };
         self.pool.lease(&ask, self.terms.are_first(), begins_to_wait).await

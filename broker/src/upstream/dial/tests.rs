@@ -106,7 +106,7 @@ impl Session {
             attempts: &self.attempts,
             just_failed: None,
             suspect: false,
-            handshake_permit: None,
+            waiting: None,
         }
     }
 }
@@ -127,7 +127,7 @@ fn again(shim: bool) -> DialTerms {
 async fn a_service_without_the_shim_is_passed_over() {
     let (plain, mut to_plain) = service("").await;
     let (linked, mut to_linked) = service("Steadfast-Shim: 1\r\n").await;
-    let (session, dialer) = (Session::new(&[plain, linked]), Dialer::new(4));
+    let (session, dialer) = (Session::new(&[plain, linked]), Dialer::new(4, 4));
 
     let link = dialer.first(&session.search(first(true))).await.ok().expect("a link");
     assert_eq!((link.lease.backend().port, link.epoch), (linked, 2));
@@ -151,7 +151,7 @@ async fn a_service_without_the_shim_is_passed_over() {
 #[tokio::test]
 async fn when_no_service_has_the_shim_there_is_no_link_and_none_is_held_to_be_ill() {
     let (plain, mut requests) = service("").await;
-    let (session, dialer) = (Session::new(&[plain]), Dialer::new(4));
+    let (session, dialer) = (Session::new(&[plain]), Dialer::new(4, 4));
 
     let found = dialer.first(&session.search(first(true))).await;
     assert!(matches!(found, Err(DialError::Unreachable)));
@@ -167,7 +167,7 @@ async fn when_no_service_has_the_shim_there_is_no_link_and_none_is_held_to_be_il
 #[tokio::test]
 async fn in_other_pools_the_shim_is_not_spoken_of() {
     let (plain, mut requests) = service("").await;
-    let (session, dialer) = (Session::new(&[plain]), Dialer::new(4));
+    let (session, dialer) = (Session::new(&[plain]), Dialer::new(4, 4));
 
     let link = dialer.first(&session.search(first(false))).await.ok().expect("a link");
     assert_eq!(link.epoch, 1);
@@ -190,7 +190,7 @@ async fn what_is_over_our_limit_is_not_the_backends_fault() {
     for headers in ["X-A: 1\r\n".repeat(200), format!("X-A: {}\r\n", "x".repeat(17 << 10))] {
         let (large, mut to_large) = service(headers).await;
         let (other, _requests) = service("").await;
-        let (session, dialer) = (Session::new(&[large, other]), Dialer::new(4));
+        let (session, dialer) = (Session::new(&[large, other]), Dialer::new(4, 4));
 
         let link = dialer.first(&session.search(first(false))).await.ok().expect("the other one");
         assert_eq!(link.lease.backend().port, other);
@@ -209,7 +209,7 @@ async fn answers_up_to_the_limit_and_of_odd_forms_are_read() {
     // Three lines are the service's own.
     for headers in ["X-A: 1\r\n".repeat(125), "X-A : 1\r\nX-B\t: 2\r\nX-C: 3\r\n 4\r\n".to_owned()] {
         let (port, _requests) = service(headers.clone()).await;
-        let (session, dialer) = (Session::new(&[port]), Dialer::new(4));
+        let (session, dialer) = (Session::new(&[port]), Dialer::new(4, 4));
         let link = dialer.first(&session.search(first(false))).await.ok().expect("a link");
         assert_eq!(link.headers["x-a"], "1");
         if headers.contains("X-B") {
@@ -230,7 +230,7 @@ async fn who_refuses_compression_is_asked_again_without() {
         None => Err(String::new()),
     };
     let (port, mut requests) = answering(answer).await;
-    let (session, dialer) = (Session::new(&[port]), Dialer::new(4));
+    let (session, dialer) = (Session::new(&[port]), Dialer::new(4, 4));
     let link = dialer.first(&session.search(first(false))).await.ok().expect("a link");
     assert_eq!((link.deflate, link.epoch), (None, 2));
     for offers in [true, false] {
@@ -249,7 +249,7 @@ async fn a_refusal_that_is_meant_is_the_clients_to_see() {
     ] {
         let refusal = REFUSAL.replace("400 Bad Request", status);
         let (port, _requests) = answering(move |_| Ok(refusal.clone())).await;
-        let (session, dialer) = (Session::new(&[port]), Dialer::new(4));
+        let (session, dialer) = (Session::new(&[port]), Dialer::new(4, 4));
         let found = dialer.first(&session.search(terms)).await;
         let Err(DialError::Answered(answer)) = found else { panic!("an answer of {status}") };
         assert!(status.starts_with(answer.status().as_str()));
@@ -264,7 +264,7 @@ async fn names_are_spelled_as_the_pool_has_it() {
         ("header_case = 'title'", ["Host: ", "Sec-WebSocket-Key: ", "Steadfast-Session: "]),
     ] {
         let (port, mut requests) = service("").await;
-        let (session, dialer) = (Session::with(&[port], keys), Dialer::new(4));
+        let (session, dialer) = (Session::with(&[port], keys), Dialer::new(4, 4));
         dialer.first(&session.search(first(false))).await.ok().expect("a link");
         let request = requests.recv().await.expect("it was asked");
         for name in names {

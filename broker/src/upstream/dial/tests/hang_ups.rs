@@ -59,7 +59,7 @@ impl World {
             services.push(Service::start(words).await);
         }
         let ports: Vec<_> = services.iter().map(|service| service.port).collect();
-        World { services, session: Session::new(&ports), dialer: Dialer::new(64) }
+        World { services, session: Session::new(&ports), dialer: Dialer::new(64, 64) }
     }
 
     /// A new session's first dial.
