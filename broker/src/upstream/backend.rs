@@ -176,15 +176,33 @@ impl Backend {
         let standing = status.standing()?;
         let weight = status.weight(now);
         let suspect = standing == CandidateTrust::Sound && (left || status.penalised(now));
-        (weight > 0).then(|| Candidate {
+        let standing = if suspect { CandidateTrust::Suspect } else { standing };
+        (weight > 0).then(|| self.as_candidate(&status, standing, weight))
+    }
+
+    fn as_candidate(&self, status: &BackendStatus, standing: CandidateTrust, weight: u32) -> Candidate {
+        Candidate {
             id: self.id,
             weight,
             sessions: self.sessions(),
             max_sessions: status.max_sessions(),
             backup: status.configured.backup,
-            standing: if suspect { CandidateTrust::Suspect } else { standing },
+            standing,
             hash: self.hash,
-        })
+        }
+    }
+
+    /// The same of one that is out for what was inferred, and may be tried when nobody else has room.
+    pub(crate) fn last_resort(&self, now: Time) -> Option<Candidate> {
+        let status = self.status();
+        let (standing, weight) = (status.last_resort()?, status.weight(now));
+        (weight > 0).then(|| self.as_candidate(&status, standing, weight))
+    }
+
+    /// It is drained for what was inferred.
+    pub(crate) fn seems_to_leave(&self) -> bool {
+        let status = self.status();
+        status.state == BackendState::Draining && status.admin_state == AdminState::Leaving
     }
 
     /// Half open: it takes one session, to try it.
@@ -205,12 +223,31 @@ impl Backend {
         if present == CandidateTrust::Ejected && standing != CandidateTrust::Ejected {
             return None;
         }
-        let max = status.max_sessions().unwrap_or(usize::MAX);
-        let more = |sessions| (sessions < max).then_some(sessions + 1);
-        self.sessions.fetch_update(Relaxed, Relaxed, more).ok()?;
+        self.take_place(&status)?;
         status.circuit.seated();
         drop(status);
         Some(BackendLease::new(self, now, reason))
+    }
+
+    /// Takes a lease on what was a candidate as the last resort. It is the only one of its kind until it has lasted,
+    /// or failed.
+    pub(crate) fn lease_as_last_resort(
+        self: &Arc<Backend>,
+        now: Time,
+        reason: ChoiceReason,
+    ) -> Option<BackendLease> {
+        let mut status = self.status();
+        status.last_resort()?;
+        self.take_place(&status)?;
+        status.resort.sent();
+        drop(status);
+        Some(BackendLease::new(self, now, reason).trying())
+    }
+
+    fn take_place(&self, status: &BackendStatus) -> Option<usize> {
+        let max = status.max_sessions().unwrap_or(usize::MAX);
+        let more = |sessions| (sessions < max).then_some(sessions + 1);
+        self.sessions.fetch_update(Relaxed, Relaxed, more).ok()
     }
 
     // ---- what happens to it ----
@@ -238,13 +275,17 @@ impl Backend {
     /// Time alone may have ended an ejection, or a trial.
     pub(crate) fn advance(&self, now: Time) {
         self.change(now, |status| {
+            if status.resort.advance(now, status.rules.outlier.early_death) {
+                status.drain_requests.serves_on();
+            }
             let change = status.circuit.advance(now, &status.rules.outlier);
             change.map(|change| status.circuit_changed(now, change))
         });
     }
 
-    pub(crate) fn is_ejected(&self) -> bool {
-        self.status().circuit.is_ejected()
+    /// It is out for what was inferred: it is ejected, or leaves.
+    pub(crate) fn is_out(&self) -> bool {
+        self.status().is_out()
     }
 
     /// A health check has ended.

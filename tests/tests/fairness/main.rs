@@ -2,4 +2,5 @@
 //!
 //! Nothing here is timed: what one has got is counted while another was served.
 
+mod evidence;
 mod logs;

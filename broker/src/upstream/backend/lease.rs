@@ -17,6 +17,8 @@ pub(crate) struct BackendLease {
     since: Time,
     linked: bool,
     failed: bool,
+    /// It tries a backend that is out.
+    tries: bool,
     /// Why it is here.
     pub(crate) reason: ChoiceReason,
 }
@@ -24,7 +26,14 @@ pub(crate) struct BackendLease {
 impl BackendLease {
     /// A place that the backend counts already.
     pub(super) fn new(backend: &Arc<Backend>, now: Time, reason: ChoiceReason) -> BackendLease {
-        BackendLease { backend: Arc::clone(backend), since: now, linked: false, failed: false, reason }
+        let backend = Arc::clone(backend);
+        BackendLease { backend, since: now, linked: false, failed: false, tries: false, reason }
+    }
+
+    /// It is the session that tries a backend that is out.
+    pub(super) fn trying(mut self) -> BackendLease {
+        self.tries = true;
+        self
     }
 
     pub(crate) fn backend(&self) -> &Arc<Backend> {
@@ -34,7 +43,11 @@ impl BackendLease {
     /// The backend has taken the session.
     pub(crate) fn linked(&mut self, now: Time) {
         (self.since, self.linked) = (now, true);
-        self.backend.status().linked(now);
+        let mut status = self.backend.status();
+        status.linked(now);
+        if self.tries {
+            status.resort.linked(now);
+        }
     }
 
     /// The backend has closed this session with a code that stands for a failure.
@@ -52,6 +65,9 @@ impl BackendLease {
 impl Drop for BackendLease {
     fn drop(&mut self) {
         self.backend.sessions.fetch_sub(1, Relaxed);
+        if self.tries {
+            self.backend.status().resort.left();
+        }
         if !self.failed {
             let now = crate::clock::now();
             self.backend.change(now, |status| {
