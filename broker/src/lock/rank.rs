@@ -51,6 +51,8 @@ ranks! {
     StatusRank: INNERMOST, "a backend's status";
     /// Requests that may kill backends.
     QuarantineRank: INNERMOST, "a pool's quarantine";
+    /// The addresses of a pool's sessions.
+    CensusRank: INNERMOST, "a pool's census";
     /// Clients that were told to reconnect.
     InvitationsRank: INNERMOST, "a pool's invitations";
     /// Ways to a backend that have worked, or have not.

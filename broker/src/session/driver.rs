@@ -139,7 +139,7 @@ impl Io {
             moved |= self.poll_successor(cx, entry, core, (now, round == 0));
             moved |= self.read_client(cx, entry, &mut core.machine, now);
             if self.read_backend(cx, entry, &mut core.machine, now) {
-                evidence::note_life(core.lease.as_ref(), now);
+                evidence::note_life(core, now);
                 moved = true;
             }
             if settled && !moved {
@@ -460,6 +460,8 @@ fn blame(entry: &Entry, core: &mut Core, now: Time) {
     if let Some(lease) = &mut core.lease
         && lease.fail(now)
     {
-        entry.binding.pool.failed(now, lease.backend());
+        let pool = &entry.binding.pool;
+        let complaint = pool.complaint(now, entry.client().ip(), &entry.name());
+        pool.failed(now, lease.backend(), complaint);
     }
 }

@@ -17,7 +17,7 @@ use steadfast_protocol::time::Time;
 use tokio::sync::Semaphore;
 
 use crate::config::settings::{self, Query};
-use crate::lock::rank::StatusRank;
+use crate::lock::rank::{CensusRank, StatusRank};
 use crate::lock::{OrderedMutex, OrderedMutexGuard};
 use crate::metric;
 use crate::net::connect::History;
@@ -26,6 +26,7 @@ use crate::upstream::discovery::FoundBackend;
 use crate::upstream::health::agent::{self, AgentReport};
 use crate::upstream::health::circuit::CircuitWord;
 use crate::upstream::health::tracker::{HealthTracker, HealthWord, Turn};
+use crate::upstream::health::witness::{Census, Complaint};
 use crate::upstream::queue::Queue;
 
 use knock::Knock;
@@ -60,8 +61,17 @@ pub(crate) struct Backend {
     /// What its port has taught whoever connects to it.
     pub(crate) history: History,
     queue: Arc<Queue>,
+    /// Where the sessions of its pool come from.
+    census: Arc<OrderedMutex<Census, CensusRank>>,
     knock: Knock,
     status: OrderedMutex<BackendStatus, StatusRank>,
+}
+
+/// What the backends of a pool have in common.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PoolWorld {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) census: Arc<OrderedMutex<Census, CensusRank>>,
 }
 
 /// Who has named a backend, and so who may take it away.
@@ -95,7 +105,7 @@ impl Backend {
         backend: &settings::BackendSettings,
         origin: BackendOrigin,
         rules: Rules,
-        (dials, queue, now): (usize, Arc<Queue>, Time),
+        (dials, world, now): (usize, PoolWorld, Time),
     ) -> Backend {
         let status = BackendStatus::new(BackendShare::from(backend), rules, now);
         Backend {
@@ -113,7 +123,8 @@ impl Backend {
             suspects: Arc::new(Semaphore::new(1)),
             life: Life::default(),
             history: History::default(),
-            queue,
+            queue: world.queue,
+            census: world.census,
             knock: Knock::default(),
             status: OrderedMutex::new(status),
         }
@@ -265,9 +276,9 @@ impl Backend {
     }
 
     /// A dial or a young session has failed. `may_eject`: its pool can do without it.
-    pub(crate) fn failed(&self, now: Time, may_eject: bool) {
+    pub(crate) fn failed(&self, now: Time, complaint: Complaint, may_eject: bool) {
         self.change(now, |status| {
-            let change = status.circuit.failed(now, &status.rules.outlier, may_eject);
+            let change = status.circuit.failed(now, complaint, &status.rules.outlier, may_eject);
             change.map(|change| status.circuit_changed(now, change))
         });
     }

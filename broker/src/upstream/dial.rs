@@ -30,7 +30,7 @@ use crate::upstream::backend::BackendLease;
 use crate::upstream::pool::{Ask, NoSeat};
 
 use connect::Connected;
-use consequences::{local_fault, over_limit, record, refused, turned_away};
+use consequences::{local_fault, over_limit, record, refused};
 use hang_ups::HangUps;
 use outcome::{DialOutcome, goes_to_client, tries_elsewhere};
 use upgrade::{NotLinked, upgrade};
@@ -103,13 +103,14 @@ impl Dialer {
                     return Err(DialError::Answered(Box::new(answer)));
                 }
                 DialOutcome::Answered(answer) => {
-                    turned_away(search.pool, &backend, answer.status());
+                    search.turned_away(&backend, answer.status());
                     if answer.status().is_client_error() {
                         last = DialError::Answered(Box::new(answer));
                     }
                 }
                 DialOutcome::Incompatible(why) => refused(search.pool, &backend, why),
                 DialOutcome::OverLimit => over_limit(search.pool, &backend),
+                DialOutcome::Unreached(why) => search.unreached(&backend, &why, &hang_ups),
                 DialOutcome::Failed(why) => search.failed(&backend, &why, &hang_ups),
                 DialOutcome::HungUp(hang_up) => {
                     if search.hung_up(&backend, hang_up, &mut hang_ups) {
@@ -176,11 +177,15 @@ impl Dialer {
         let why = match self.dial(search, lease).await {
             DialOutcome::Linked(link) => return Some(Ok(link)),
             DialOutcome::Answered(answer) if tries_elsewhere(answer.status()) => {
-                turned_away(search.pool, &backend, answer.status());
+                search.turned_away(&backend, answer.status());
                 return None;
             }
             DialOutcome::Answered(answer) => answer.status().to_string(),
             DialOutcome::Incompatible(why) => why.to_owned(),
+            DialOutcome::Unreached(why) => {
+                search.unreached(&backend, &why, hang_ups);
+                return None;
+            }
             DialOutcome::Failed(why) => {
                 search.failed(&backend, &why, hang_ups);
                 return None;

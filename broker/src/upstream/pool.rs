@@ -7,6 +7,7 @@ mod promises;
 pub(crate) mod quarantine;
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -19,14 +20,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::config::settings::{self, Query, Settings};
-use crate::lock::rank::{ChangingRank, EjectingRank, PoolSnapshotRank, TurnsRank};
+use crate::lock::rank::{CensusRank, ChangingRank, EjectingRank, PoolSnapshotRank, TurnsRank};
 use crate::lock::{OrderedMutex, OrderedMutexGuard, OrderedRwLock};
 use crate::metric;
-use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, Rules};
+use crate::net::address::Address;
+use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, PoolWorld, Rules};
 use crate::upstream::balance::{self, Affinity, Candidate, CandidateTrust, NoPlace, PlacementChoice, Turns};
 use crate::upstream::conversations::Conversation;
 use crate::upstream::discovery::FoundBackend;
 use crate::upstream::health::circuit::ejectable;
+use crate::upstream::health::witness::{Census, Complaint};
 use crate::upstream::manner::Manner;
 use crate::upstream::queue::{LOOK, Queue};
 use invitations::Invitations;
@@ -49,6 +52,10 @@ pub(crate) struct Pool {
     changing: OrderedMutex<Removed, ChangingRank>,
     turns: OrderedMutex<Turns, TurnsRank>,
     pub(crate) queue: Arc<Queue>,
+    /// Where its sessions come from.
+    census: Arc<OrderedMutex<Census, CensusRank>>,
+    /// Tells sessions apart where addresses do not.
+    hasher: RandomState,
     /// How its backends answer pings.
     pub(crate) pongs: Pongs,
     /// Upgrade requests that may kill its backends.
@@ -121,6 +128,8 @@ impl Pool {
             changing: OrderedMutex::default(),
             turns: OrderedMutex::default(),
             queue: Arc::default(),
+            census: Arc::default(),
+            hasher: RandomState::new(),
             pongs: Pongs::default(),
             quarantine: RequestQuarantine::default(),
             ejecting: OrderedMutex::default(),
@@ -356,10 +365,17 @@ impl Pool {
     // ---- what happens to backends ----
 
     /// A dial or a young session has failed.
-    pub(crate) fn failed(&self, now: Time, backend: &Backend) {
+    pub(crate) fn failed(&self, now: Time, backend: &Backend, complaint: Complaint) {
         let _one = self.ejecting.lock();
         let present = self.snapshot();
-        backend.failed(now, present.can_do_without(backend));
+        backend.failed(now, complaint, present.can_do_without(backend));
+    }
+
+    /// The word of a session, or of a request that might have become one.
+    pub(crate) fn complaint(&self, now: Time, client: IpAddr, session: &str) -> Complaint {
+        let wanted = usize::try_from(self.snapshot().settings.outlier.failures).unwrap_or(usize::MAX);
+        let who = (Address::of(client), self.hasher.hash_one(session));
+        self.census.lock().complaint(now, who, wanted)
     }
 
     /// Those backends leave whose Closes let infer that they go, as many as the pool can do without.
@@ -515,7 +531,8 @@ impl Pool {
     ) -> Arc<Backend> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let id = NEXT.fetch_add(1, Relaxed);
-        let world = (present.dials_per_backend, Arc::clone(&self.queue), clock::now());
+        let shared = PoolWorld { queue: Arc::clone(&self.queue), census: Arc::clone(&self.census) };
+        let world = (present.dials_per_backend, shared, clock::now());
         Arc::new(Backend::new(id, Arc::clone(&self.name), backend, origin, present.rules.clone(), world))
     }
 

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::settings::{Check, Health};
 use crate::metric;
 use crate::session::registry::{Core, Entry};
-use crate::upstream::backend::{Backend, BackendLease};
+use crate::upstream::backend::Backend;
 use crate::upstream::health::probe::life;
 use crate::upstream::pool::PoolSnapshot;
 
@@ -185,8 +185,13 @@ pub(super) fn tell_fitness(entry: &Entry, core: &mut Core) {
 }
 
 /// A backend has said something to a session.
-pub(super) fn note_life(lease: Option<&BackendLease>, now: Time) {
+pub(super) fn note_life(core: &mut Core, now: Time) {
+    let Core { lease, machine, .. } = core;
     if let Some(lease) = lease {
         lease.backend().life.heard(now);
+        lease.heard(now, || {
+            let ledger = machine.ledger();
+            ledger.up.acknowledged + ledger.down.forwarded
+        });
     }
 }

@@ -89,7 +89,7 @@ mod tests {
 
     fn session(pool: &Pool, now: Time) -> BackendLease {
         let mut lease = pool.pick(now, &ASK).expect("a lease");
-        lease.linked(now);
+        lease.linked(now, [127, 0, 0, 1].into());
         lease
     }
 

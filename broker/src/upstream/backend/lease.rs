@@ -1,38 +1,63 @@
 //! A session's place on a backend.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use steadfast_protocol::time::Time;
 use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::Backend;
+use crate::net::address::Address;
 use crate::upstream::balance::ChoiceReason;
+use crate::upstream::health::failures::Lasting;
 
 /// A session's place on a backend; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct BackendLease {
     backend: Arc<Backend>,
-    /// Since when it is linked; until then, since it was taken.
+    /// Apart, since an entry of the registry has no more room.
+    stay: Box<Stay>,
+    /// Why it is here.
+    pub(crate) reason: ChoiceReason,
+}
+
+/// What is known of the session there.
+#[derive(Debug)]
+struct Stay {
+    /// Since when it is linked; until then, since the lease was taken.
     since: Time,
-    linked: bool,
+    /// Where it comes from, once it is linked.
+    client: Option<Address>,
+    use_of: Use,
     failed: bool,
     /// It tries a backend that is out.
     tries: bool,
-    /// Why it is here.
-    pub(crate) reason: ChoiceReason,
+}
+
+/// What a session has used its backend for.
+#[derive(Debug)]
+enum Use {
+    /// It has not been heard yet.
+    Unknown,
+    /// So many messages were handled before, wrapping around; more of them speak for it when it has lasted so long.
+    Since { messages: u32, lasts_ms: u32 },
+    /// They did.
+    Told,
 }
 
 impl BackendLease {
     /// A place that the backend counts already.
     pub(super) fn new(backend: &Arc<Backend>, now: Time, reason: ChoiceReason) -> BackendLease {
         let backend = Arc::clone(backend);
-        BackendLease { backend, since: now, linked: false, failed: false, tries: false, reason }
+        let stay = Stay { since: now, client: None, use_of: Use::Unknown, failed: false, tries: false };
+        BackendLease { backend, stay: Box::new(stay), reason }
     }
 
     /// It is the session that tries a backend that is out.
     pub(super) fn trying(mut self) -> BackendLease {
-        self.tries = true;
+        self.stay.tries = true;
         self
     }
 
@@ -40,44 +65,78 @@ impl BackendLease {
         &self.backend
     }
 
-    /// The backend has taken the session.
-    pub(crate) fn linked(&mut self, now: Time) {
-        (self.since, self.linked) = (now, true);
+    /// The backend has taken the session of this client.
+    pub(crate) fn linked(&mut self, now: Time, client: IpAddr) {
+        let client = Address::of(client);
+        self.backend.census.lock().came(now, client);
+        (self.stay.since, self.stay.client) = (now, Some(client));
         let mut status = self.backend.status();
         status.linked(now);
-        if self.tries {
+        if self.stay.tries {
             status.resort.linked(now);
         }
     }
 
     /// The backend has closed this session with a code that stands for a failure.
     pub(crate) fn closed_with(&self, now: Time, code: CloseCode) {
-        self.backend.closed_with(now, self.since, code);
+        self.backend.closed_with(now, self.stay.since, code);
     }
 
     /// The backend has failed this session. True: so soon that it counts against it.
     pub(crate) fn fail(&mut self, now: Time) -> bool {
-        self.failed = true;
-        now.since(self.since) < self.backend.status().rules.outlier.early_death
+        self.stay.failed = true;
+        now.since(self.stay.since) < self.backend.status().rules.outlier.early_death
+    }
+
+    /// The backend has been heard. `messages` counts those that the session has had handled, or got, in all its life.
+    /// A session that has been used and lasts speaks for its backend, while it is there.
+    pub(crate) fn heard(&mut self, now: Time, messages: impl FnOnce() -> u64) {
+        match self.stay.use_of {
+            Use::Unknown => {
+                let early_death = self.backend.status().rules.outlier.early_death;
+                let lasts_ms = u32::try_from(early_death.as_millis()).unwrap_or(u32::MAX);
+                self.stay.use_of = Use::Since { messages: messages() as u32, lasts_ms };
+            }
+            Use::Since { messages: before, lasts_ms } => {
+                let lasts = now.since(self.stay.since) >= Duration::from_millis(lasts_ms.into());
+                if lasts && messages() as u32 != before {
+                    self.stay.use_of = Use::Told;
+                    self.tell_lasting(now, true);
+                }
+            }
+            Use::Told => {}
+        }
+    }
+
+    fn tell_lasting(&self, now: Time, used: bool) {
+        let session = Lasting { linked: self.stay.since, used };
+        self.backend.change(now, |status| {
+            let change = status.circuit.lasted(now, session)?;
+            Some(status.circuit_changed(now, change))
+        });
     }
 }
 
 impl Drop for BackendLease {
     fn drop(&mut self) {
         self.backend.sessions.fetch_sub(1, Relaxed);
-        if self.tries {
-            self.backend.status().resort.left();
+        let now = crate::clock::now();
+        if let Some(client) = self.stay.client {
+            self.backend.census.lock().left(now, client);
         }
-        if !self.failed {
-            let now = crate::clock::now();
+        let early_death = {
+            let mut status = self.backend.status();
+            if self.stay.tries {
+                status.resort.left();
+            }
+            status.rules.outlier.early_death
+        };
+        if self.stay.client.is_some() && !self.stay.failed && now.since(self.stay.since) >= early_death {
+            self.tell_lasting(now, false);
+        } else {
             self.backend.change(now, |status| {
-                let lasted = self.linked && now.since(self.since) >= status.rules.outlier.early_death;
-                if !lasted {
-                    status.circuit.left();
-                    return None;
-                }
-                let change = status.circuit.lasted(now)?;
-                Some(status.circuit_changed(now, change))
+                status.circuit.left();
+                None
             });
         }
         self.backend.queue.notify();

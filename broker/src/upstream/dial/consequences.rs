@@ -3,12 +3,11 @@
 
 use std::io;
 
-use http::StatusCode;
-
 use crate::clock;
 use crate::metric::{self, DialWord, Limit};
 use crate::net::connect::is_used_up;
 use crate::upstream::backend::Backend;
+use crate::upstream::health::witness::Complaint;
 use crate::upstream::manner::OVER_LIMIT;
 use crate::upstream::pool::Pool;
 
@@ -41,19 +40,14 @@ pub(super) fn over_limit(pool: &Pool, backend: &Backend) {
     );
 }
 
-pub(super) fn failed(pool: &Pool, backend: &Backend, why: &str) {
-    pool.failed(clock::now(), backend);
+/// `complaint`: whose word there is for it.
+pub(super) fn failed(pool: &Pool, backend: &Backend, complaint: Complaint, why: &str) {
+    pool.failed(clock::now(), backend, complaint);
     avoided(pool, backend, why);
 }
 
-/// The backend has answered that another one should be asked. That it has enough at the moment does
-/// not eject it.
-pub(super) fn turned_away(pool: &Pool, backend: &Backend, status: StatusCode) {
-    let why = format!("it answered {status}");
-    if status.is_client_error() { avoided(pool, backend, &why) } else { failed(pool, backend, &why) }
-}
-
-fn avoided(pool: &Pool, backend: &Backend, why: &str) {
+/// It is tried last for a while.
+pub(super) fn avoided(pool: &Pool, backend: &Backend, why: &str) {
     backend.penalise(clock::now());
     record(pool, backend, DialWord::Failed);
     tracing::debug!(pool = &*pool.name, backend = backend.name, why, "dial failed");

@@ -18,7 +18,9 @@ pub(super) enum DialOutcome {
     Answered(Response<Incoming>),
     /// It serves, but not this session.
     Incompatible(&'static str),
-    /// It cannot be reached, or does not speak HTTP.
+    /// It cannot be reached: nothing of the session's has come to it.
+    Unreached(String),
+    /// It has made nothing of the request, or does not speak HTTP.
     Failed(String),
     /// Its answer is larger than we read.
     OverLimit,
@@ -33,7 +35,7 @@ impl DialOutcome {
     pub(super) fn unconnected(error: io::Error) -> DialOutcome {
         match is_local(&error) {
             true => DialOutcome::Local(error),
-            false => DialOutcome::Failed(format!("cannot connect: {error}")),
+            false => DialOutcome::Unreached(format!("cannot connect: {error}")),
         }
     }
 }

@@ -1,3 +1,5 @@
+mod witnesses;
+
 use super::*;
 use crate::config::{Overrides, parse};
 use crate::upstream::balance::CandidateTrust;
@@ -56,7 +58,7 @@ fn nobody_leaves_for_a_backend_that_was_not_checked_yet() {
 fn a_half_open_backend_gives_one_seat() {
     let (pool, _) = pool(&format!("[pool.outlier]\nfailures = 1\n{}{}", backend(1, ""), backend(2, "")));
     let (one, now) = (pool.named("1").expect("it is there"), clock::now());
-    pool.failed(now, &one);
+    pool.failed(now, &one, Complaint::BROKERS);
     assert!(one.is_out());
     let later = now + Duration::from_secs(11);
     one.advance(later);
@@ -71,7 +73,7 @@ fn a_half_open_backend_gives_one_seat() {
 fn a_draining_backend_gets_no_session_even_when_it_is_ejected() {
     let (pool, _) = pool(&format!("[pool.outlier]\nfailures = 1\nmax_ejected = 100\n{}", backend(1, "")));
     let (one, now) = (pool.named("1").expect("it is there"), clock::now());
-    pool.failed(now, &one);
+    pool.failed(now, &one, Complaint::BROKERS);
     assert!(pool.pick(now, &ASK).is_ok(), "a bad backend is better than none");
     tell(&one, "drain");
     assert_eq!(pool.pick(now, &ASK).err(), Some(NoSeat::Nobody));
@@ -158,7 +160,7 @@ fn who_seems_to_leave_and_who_is_ejected_are_half_of_the_pool_together() {
         leave(&pool, backend, now);
     }
     for n in 0..10 {
-        pool.failed(now + Duration::from_millis(200 * n), &all[3]);
+        pool.failed(now + Duration::from_millis(200 * n), &all[3], Complaint::BROKERS);
     }
     let out: Vec<_> = all.iter().map(|backend| backend.is_out()).collect();
     assert_eq!(out, [true, true, false, false]);
@@ -192,7 +194,7 @@ async fn when_nobody_else_is_there_one_session_at_a_time_tries_who_seems_to_leav
     assert!(futures::poll!(&mut second).is_pending());
     tokio::time::advance(BEFORE_LAST * 2).await;
     assert!(futures::poll!(&mut second).is_pending(), "the first is still on its way");
-    first.linked(now);
+    first.linked(now, IpAddr::from([127, 0, 0, 1]));
     one.advance(now + Duration::from_secs(1));
     assert_eq!(one.asks_for_drain(now), None, "it has taken a session that has lasted");
     assert!(second.await.is_ok());
@@ -203,7 +205,7 @@ async fn when_all_others_are_full_one_session_at_a_time_tries_who_is_ejected() {
     let keys = format!("[pool.outlier]\nfailures = 1\n{}{}", backend(1, ""), backend(2, "max_sessions = 1"));
     let (pool, now) = (pool(&keys).0, clock::now());
     let [one, two] = ["1", "2"].map(|name| pool.named(name).expect("it is there"));
-    pool.failed(now, &one);
+    pool.failed(now, &one, Complaint::BROKERS);
     let only = pool.lease(&ASK, true, || {}).await.expect("there is room");
     assert_eq!(only.backend().id, two.id);
     let trial = pool.lease(&ASK, true, || {}).await.expect("the last resort");
