@@ -41,6 +41,9 @@ ranks! {
     /// One backend of a pool is ejected at a time: the others' status is read meanwhile.
     EjectingRank: 5, "the right to eject a backend of a pool";
 
+    /// What sessions say of a pool's backends: how these fare is read meanwhile.
+    DocketRank: 5, "a pool's docket";
+
     /// What is configured.
     SnapshotRank: INNERMOST, "the broker's snapshot";
     /// A pool's settings and backends of the moment.

@@ -283,6 +283,27 @@ impl Backend {
         });
     }
 
+    /// It has answered a request that it has enough at the moment, and another backend has taken that. When others
+    /// have met the same it is tried last for a while; one client alone may have asked too often.
+    pub(crate) fn is_busy(&self, now: Time, complaint: Complaint) {
+        let mut status = self.status();
+        status.busy.add(complaint.at.unwrap_or(now), complaint.witness);
+        if status.busy.convicts(1, complaint.needed.min(2)).is_some() {
+            self.failures.fetch_add(1, Relaxed);
+            status.penalise(now);
+        }
+    }
+
+    /// It is tried last.
+    pub(crate) fn is_penalised(&self, now: Time) -> bool {
+        self.status().penalised(now)
+    }
+
+    /// Nothing speaks against it at present.
+    pub(crate) fn is_clean(&self, now: Time) -> bool {
+        self.status().circuit.is_clean(now)
+    }
+
     /// Time alone may have ended an ejection, or a trial.
     pub(crate) fn advance(&self, now: Time) {
         self.change(now, |status| {

@@ -1,15 +1,16 @@
 //! Pools: which backends there are, and which one a session gets. A change makes the next
 //! list of backends, and replaces the old one as a whole.
 
+mod evidence;
 mod invitations;
 mod pongs;
 mod promises;
 pub(crate) mod quarantine;
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,15 +21,15 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::config::settings::{self, Query, Settings};
-use crate::lock::rank::{CensusRank, ChangingRank, EjectingRank, PoolSnapshotRank, TurnsRank};
+use crate::lock::rank::{CensusRank, ChangingRank, DocketRank, EjectingRank, PoolSnapshotRank, TurnsRank};
 use crate::lock::{OrderedMutex, OrderedMutexGuard, OrderedRwLock};
 use crate::metric;
-use crate::net::address::Address;
 use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, PoolWorld, Rules};
 use crate::upstream::balance::{self, Affinity, Candidate, CandidateTrust, NoPlace, PlacementChoice, Turns};
 use crate::upstream::conversations::Conversation;
 use crate::upstream::discovery::FoundBackend;
 use crate::upstream::health::circuit::ejectable;
+use crate::upstream::health::docket::Docket;
 use crate::upstream::health::witness::{Census, Complaint};
 use crate::upstream::manner::Manner;
 use crate::upstream::queue::{LOOK, Queue};
@@ -54,7 +55,11 @@ pub(crate) struct Pool {
     pub(crate) queue: Arc<Queue>,
     /// Where its sessions come from.
     census: Arc<OrderedMutex<Census, CensusRank>>,
-    /// Tells sessions apart where addresses do not.
+    /// What they have met, and waits for evidence.
+    docket: OrderedMutex<Docket, DocketRank>,
+    /// There is something in it.
+    has_cases: AtomicBool,
+    /// Tells sessions apart there.
     hasher: RandomState,
     /// How its backends answer pings.
     pub(crate) pongs: Pongs,
@@ -129,6 +134,8 @@ impl Pool {
             turns: OrderedMutex::default(),
             queue: Arc::default(),
             census: Arc::default(),
+            docket: OrderedMutex::default(),
+            has_cases: AtomicBool::new(false),
             hasher: RandomState::new(),
             pongs: Pongs::default(),
             quarantine: RequestQuarantine::default(),
@@ -369,13 +376,6 @@ impl Pool {
         let _one = self.ejecting.lock();
         let present = self.snapshot();
         backend.failed(now, complaint, present.can_do_without(backend));
-    }
-
-    /// The word of a session, or of a request that might have become one.
-    pub(crate) fn complaint(&self, now: Time, client: IpAddr, session: &str) -> Complaint {
-        let wanted = usize::try_from(self.snapshot().settings.outlier.failures).unwrap_or(usize::MAX);
-        let who = (Address::of(client), self.hasher.hash_one(session));
-        self.census.lock().complaint(now, who, wanted)
     }
 
     /// Those backends leave whose Closes let infer that they go, as many as the pool can do without.

@@ -90,7 +90,7 @@ impl Io {
                 tracing::warn!(session, pool, backend = name, dead, blamed, "backend is silent, and left");
                 if (blamed && !entry.binding.pool.snapshot().settings.shared_address) || (dead && !alone) {
                     backend.penalise(now);
-                    blame(entry, core, now);
+                    blame::at_once(entry, core, now);
                 }
             }
         }

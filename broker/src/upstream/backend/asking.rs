@@ -33,6 +33,11 @@ impl Backend {
         status.drain_requests.is_wished()
     }
 
+    /// Its Closes let infer that it goes, whether or not its pool can do without it.
+    pub(crate) fn seems_to_go(&self, now: Time) -> bool {
+        self.wishes_to_leave(now) || self.status().drain_requests.leaves()
+    }
+
     /// Its pool can do without it.
     pub(crate) fn grant_leave(&self) {
         self.status().drain_requests.grant();

@@ -55,6 +55,11 @@ impl BackendLease {
         BackendLease { backend, stay: Box::new(stay), reason }
     }
 
+    /// Since when its session is linked.
+    pub(crate) fn since(&self) -> Time {
+        self.stay.since
+    }
+
     /// It is the session that tries a backend that is out.
     pub(super) fn trying(mut self) -> BackendLease {
         self.stay.tries = true;

@@ -12,6 +12,7 @@ use crate::upstream::balance::CandidateTrust;
 use crate::upstream::health::agent::{self, AgentAdmin, Operating, Score};
 use crate::upstream::health::circuit::{Change, Circuit, CircuitWord};
 use crate::upstream::health::drain_requests::DrainRequests;
+use crate::upstream::health::failures::FailureRow;
 use crate::upstream::health::resort::LastResort;
 use crate::upstream::health::tracker::{HealthTracker, ramp};
 
@@ -71,6 +72,8 @@ pub(super) struct BackendStatus {
     /// How it is tried while it is out.
     pub(super) resort: LastResort,
     penalty: Penalty,
+    /// Who was told that it has enough.
+    pub(super) busy: FailureRow,
     /// Since when its share grows again.
     pub(super) recovered: Option<Time>,
     /// It no longer belongs to its pool.
@@ -101,6 +104,7 @@ impl BackendStatus {
             drain_requests: DrainRequests::default(),
             resort: LastResort::default(),
             penalty: Penalty::default(),
+            busy: FailureRow::default(),
             recovered: None,
             removed: false,
             state: if configured.weight == 0 { BackendState::Off } else { BackendState::Up },

@@ -3,11 +3,9 @@
 
 use std::io;
 
-use crate::clock;
 use crate::metric::{self, DialWord, Limit};
 use crate::net::connect::is_used_up;
 use crate::upstream::backend::Backend;
-use crate::upstream::health::witness::Complaint;
 use crate::upstream::manner::OVER_LIMIT;
 use crate::upstream::pool::Pool;
 
@@ -40,15 +38,8 @@ pub(super) fn over_limit(pool: &Pool, backend: &Backend) {
     );
 }
 
-/// `complaint`: whose word there is for it.
-pub(super) fn failed(pool: &Pool, backend: &Backend, complaint: Complaint, why: &str) {
-    pool.failed(clock::now(), backend, complaint);
-    avoided(pool, backend, why);
-}
-
-/// It is tried last for a while.
-pub(super) fn avoided(pool: &Pool, backend: &Backend, why: &str) {
-    backend.penalise(clock::now());
+/// A dial has failed. What is held against the backend is told elsewhere.
+pub(super) fn failed(pool: &Pool, backend: &Backend, why: &str) {
     record(pool, backend, DialWord::Failed);
     tracing::debug!(pool = &*pool.name, backend = backend.name, why, "dial failed");
 }

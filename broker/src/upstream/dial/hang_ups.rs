@@ -9,14 +9,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::DialError;
-use super::consequences::{avoided, failed};
 use super::exchange::cause;
 use super::search::BackendSearch;
 use crate::clock;
 use crate::http::denial::Denial;
 use crate::metric::{self, DenialReason, HangUpWord};
 use crate::upstream::backend::Backend;
-use crate::upstream::health::witness::Complaint;
+use crate::upstream::health::docket::Mishap;
 use crate::upstream::pool::Pool;
 use crate::upstream::pool::quarantine::{HangupJudgement, HangupVerdict, Span, UpgradeRequest};
 
@@ -91,32 +90,22 @@ impl BackendSearch<'_> {
         }
     }
 
-    /// A backend cannot be reached: the request has nothing to do with it.
-    pub(super) fn unreached(&self, backend: &Backend, why: &str, hang_ups: &HangUps) {
-        failed(self.pool, backend, Complaint::BROKERS, why);
+    /// The backend cannot be reached.
+    pub(super) fn cannot_reach(&self, backend: &Backend, why: &str, hang_ups: &HangUps) {
+        self.unreached(backend, why);
         self.pool.quarantine.failed(clock::now(), backend.id, self.judged(hang_ups));
-    }
-
-    /// The backend has answered that another one should be asked. That it has enough at the moment does
-    /// not eject it.
-    pub(super) fn turned_away(&self, backend: &Backend, status: StatusCode) {
-        let why = format!("it answered {status}");
-        match status.is_client_error() {
-            true => avoided(self.pool, backend, &why),
-            false => failed(self.pool, backend, self.complaint(), &why),
-        }
     }
 
     /// A dial has failed without a sign that the request has killed the backend.
     pub(super) fn failed(&self, backend: &Backend, why: &str, hang_ups: &HangUps) {
-        failed(self.pool, backend, self.complaint(), why);
+        self.testify(backend, Mishap::NoAnswer, why);
         self.pool.quarantine.failed(clock::now(), backend.id, self.judged(hang_ups));
     }
 
     /// A backend has hung up on the request. True: no other backend is tried for it at present.
     pub(super) fn hung_up(&self, backend: &Backend, hang_up: HangUp, hang_ups: &mut HangUps) -> bool {
         let HangUp { why, span } = hang_up;
-        failed(self.pool, backend, self.complaint(), &why);
+        self.testify(backend, Mishap::HangUp, &why);
         let (place, request) = ((backend.id, backend.name.as_str()), self.judged(hang_ups));
         let HangupJudgement { verdict, acquitted } = self.pool.quarantine.hung_up(place, request, span);
         record(self.pool, backend, &verdict);
@@ -127,10 +116,6 @@ impl BackendSearch<'_> {
         }
         hang_ups.met += 1;
         hang_ups.met >= HANG_UPS_MAX
-    }
-
-    fn complaint(&self) -> Complaint {
-        self.pool.complaint(clock::now(), self.client, self.session)
     }
 
     /// The request, if it may be held to be a killer. That of a session was good once.

@@ -108,7 +108,7 @@ impl Circuit {
         }
         match &mut self.state {
             CircuitState::Closed { failures, since } => {
-                failures.add(now, complaint.witness);
+                failures.add(complaint.at.unwrap_or(now), complaint.witness);
                 if now.since(*since) >= settings.ejection_max {
                     self.ejections = 0;
                 }
@@ -191,6 +191,11 @@ impl Circuit {
     /// Whether new sessions may come.
     pub(crate) fn admits(&self) -> bool {
         matches!(self.state, CircuitState::Closed { .. } | CircuitState::HalfOpen { trial: None, .. })
+    }
+
+    /// Whether nothing speaks against the backend at present.
+    pub(crate) fn is_clean(&self, now: Time) -> bool {
+        matches!(&self.state, CircuitState::Closed { failures, .. } if failures.is_over(now))
     }
 
     /// Whether it gets no sessions, since it is open or a trial is under way.

@@ -92,6 +92,11 @@ impl FailureRow {
             *self = FailureRow::default();
         }
     }
+
+    /// Whether there is none, or its next failure would begin another.
+    pub(crate) fn is_over(&self, now: Time) -> bool {
+        self.last.is_none_or(|last| now.since(last) > WINDOW)
+    }
 }
 
 #[cfg(test)]
@@ -163,6 +168,13 @@ mod tests {
         let mut row = row(&[(1000, Witness::Broker)]);
         row.lasted(Lasting { linked: at(1500), used: false });
         assert_eq!(row.count, 0);
+    }
+
+    #[test]
+    fn it_is_over_when_the_next_would_begin_another() {
+        let row = row(&[(1000, session(1))]);
+        assert_eq!([61_000, 61_001].map(|ms| row.is_over(at(ms))), [false, true]);
+        assert!(FailureRow::default().is_over(at(0)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub(crate) mod agent;
 pub(crate) mod circuit;
 pub(crate) mod departure;
+pub(crate) mod docket;
 pub(crate) mod drain_reason;
 pub(crate) mod drain_requests;
 pub(crate) mod failures;

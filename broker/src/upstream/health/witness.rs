@@ -38,6 +38,8 @@ pub(crate) struct Complaint {
     pub(crate) witness: Witness,
     /// So many must speak before the backend is out.
     pub(crate) needed: usize,
+    /// When it happened; `None`: now.
+    pub(crate) at: Option<Time>,
 }
 
 /// The addresses of a pool's sessions.
@@ -57,7 +59,7 @@ struct Presence {
 
 impl Complaint {
     /// That no client has any part in.
-    pub(crate) const BROKERS: Complaint = Complaint { witness: Witness::Broker, needed: 1 };
+    pub(crate) const BROKERS: Complaint = Complaint { witness: Witness::Broker, needed: 1, at: None };
 }
 
 impl Census {
@@ -78,15 +80,15 @@ impl Census {
         }
     }
 
-    /// A failure that a session of this address has met, or its request. `wanted`: the failures that eject a backend.
+    /// A failure that a session of this address has met then, or its request. `wanted`: the failures that eject a backend.
     pub(crate) fn complaint(
         &mut self,
-        now: Time,
+        at: Time,
         (address, session): (Address, u64),
         wanted: usize,
     ) -> Complaint {
-        self.seen(now, address);
-        let few = self.recent(now).take(SHARE).count() < SHARE;
+        self.seen(at, address);
+        let few = self.recent(at).take(SHARE).count() < SHARE;
         let own = self.addresses.get(&address).map_or(0, |presence| presence.sessions);
         let witness = match few || self.is_of_many(own) {
             true => Witness::Session(session),
@@ -94,13 +96,13 @@ impl Census {
         };
         let most = wanted.min(WITNESSES_MAX);
         let mut sources = 0;
-        for presence in self.recent(now) {
+        for presence in self.recent(at) {
             sources += if few || self.is_of_many(presence.sessions) { presence.sessions.max(1) } else { 1 };
             if sources >= most {
                 break;
             }
         }
-        Complaint { witness, needed: sources.min(most) }
+        Complaint { witness, needed: sources.min(most), at: Some(at) }
     }
 
     /// Whether an address with so many sessions has a large part of the pool's.
@@ -155,7 +157,7 @@ mod tests {
     }
 
     fn complaint(census: &mut Census, n: u16, session: u64) -> (Witness, usize) {
-        let Complaint { witness, needed } = census.complaint(at(1), (address(n), session), 5);
+        let Complaint { witness, needed, .. } = census.complaint(at(1), (address(n), session), 5);
         (witness, needed)
     }
 

@@ -178,7 +178,7 @@ fn a_herd_is_one_failure() {
 
 #[test]
 fn without_enough_witnesses_a_closed_circuit_stays_closed() {
-    let said = |session| Complaint { witness: Witness::Session(session), needed: 3 };
+    let said = |session| Complaint { witness: Witness::Session(session), needed: 3, at: None };
     let mut circuit = Circuit::new();
     for second in 1..20 {
         assert_eq!(circuit.failed(seconds(second), said(second % 2), &SETTINGS, true), None);
