@@ -164,7 +164,7 @@ impl Session {
     fn unread_range(&self) -> Option<RangeInclusive<u64>> {
         let last = self.state.ring.base_seq() + self.state.ring.fully_written();
         let first = self.backend_link.writer.acked_seq(&self.state.ring) + 1;
-        (self.backend_link.pongs && first <= last).then(|| first..=last)
+        (self.backend_link.pongs && first <= last).then_some(first..=last)
     }
 
     /// The same of the backend that was left last, when it was left. What fails two backends in turn, with one such

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use steadfast_kernel_socket::{Support, TcpState};
-use steadfast_protocol::session::{Evidence, Judgement};
+use steadfast_protocol::session::{Evidence, Judgement, Session};
 use steadfast_protocol::time::Time;
 
 use crate::clock;
@@ -174,8 +174,12 @@ fn is_enough(health: &Health, half: Duration) -> bool {
     !matches!(health.check, Check::Tcp) && health.interval <= half
 }
 
-/// What a session knows of its pool when it has a backend.
+/// What a session knows of its pool when it has a backend, and its lease of the session.
 pub(super) fn tell_fitness(entry: &Entry, core: &mut Core) {
+    let messages = messages(&core.machine);
+    if let Some(lease) = &mut core.lease {
+        lease.begins(messages);
+    }
     let pongs = &entry.binding.pool.pongs;
     if pongs.ever_came() {
         core.machine.set_fit();
@@ -189,9 +193,12 @@ pub(super) fn note_life(core: &mut Core, now: Time) {
     let Core { lease, machine, .. } = core;
     if let Some(lease) = lease {
         lease.backend().life.heard(now);
-        lease.heard(now, || {
-            let ledger = machine.ledger();
-            ledger.up.acknowledged + ledger.down.forwarded
-        });
+        lease.heard(now, || messages(machine));
     }
+}
+
+/// Messages that were handled, or have come, in all the session's life.
+fn messages(machine: &Session) -> u64 {
+    let ledger = machine.ledger();
+    ledger.up.acknowledged + ledger.down.forwarded
 }

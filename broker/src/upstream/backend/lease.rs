@@ -39,7 +39,7 @@ struct Stay {
 /// What a session has used its backend for.
 #[derive(Debug)]
 enum Use {
-    /// It has not been heard yet.
+    /// It has not begun.
     Unknown,
     /// So many messages were handled before, wrapping around; more of them speak for it when it has lasted so long.
     Since { messages: u32, lasts_ms: u32 },
@@ -93,23 +93,21 @@ impl BackendLease {
         now.since(self.stay.since) < self.backend.status().rules.outlier.early_death
     }
 
-    /// The backend has been heard. `messages` counts those that the session has had handled, or got, in all its life.
-    /// A session that has been used and lasts speaks for its backend, while it is there.
+    /// Its session begins here. `messages` counts those that it has had handled, or got, in all its life.
+    pub(crate) fn begins(&mut self, messages: u64) {
+        let early_death = self.backend.status().rules.outlier.early_death;
+        let lasts_ms = u32::try_from(early_death.as_millis()).unwrap_or(u32::MAX);
+        self.stay.use_of = Use::Since { messages: messages as u32, lasts_ms };
+    }
+
+    /// The backend has been heard; `messages` as in [`BackendLease::begins`]. A session that has been used and lasts
+    /// speaks for its backend, while it is there.
     pub(crate) fn heard(&mut self, now: Time, messages: impl FnOnce() -> u64) {
-        match self.stay.use_of {
-            Use::Unknown => {
-                let early_death = self.backend.status().rules.outlier.early_death;
-                let lasts_ms = u32::try_from(early_death.as_millis()).unwrap_or(u32::MAX);
-                self.stay.use_of = Use::Since { messages: messages() as u32, lasts_ms };
-            }
-            Use::Since { messages: before, lasts_ms } => {
-                let lasts = now.since(self.stay.since) >= Duration::from_millis(lasts_ms.into());
-                if lasts && messages() as u32 != before {
-                    self.stay.use_of = Use::Told;
-                    self.tell_lasting(now, true);
-                }
-            }
-            Use::Told => {}
+        let Use::Since { messages: before, lasts_ms } = self.stay.use_of else { return };
+        let lasts = now.since(self.stay.since) >= Duration::from_millis(lasts_ms.into());
+        if lasts && messages() as u32 != before {
+            self.stay.use_of = Use::Told;
+            self.tell_lasting(now, true);
         }
     }
 
@@ -140,7 +138,11 @@ impl Drop for BackendLease {
             self.tell_lasting(now, false);
         } else {
             self.backend.change(now, |status| {
-                status.circuit.left();
+                if self.stay.failed {
+                    status.circuit.let_down(now)
+                } else {
+                    status.circuit.left()
+                }
                 None
             });
         }

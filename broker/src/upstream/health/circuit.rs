@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Half open, the backend gets one session at a time, the trial. A trial that ends neither well nor
-//! badly makes room for the next.
+//! badly makes room for the next; one that was failed, when its failure has not counted for `early_death`.
 
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ enum Trial {
     Dialing,
     /// It is linked since then.
     Linked(Time),
+    /// The backend has failed it then. Whether that counts is not known yet.
+    Failed(Time),
 }
 
 /// What has become of a circuit.
@@ -161,6 +163,12 @@ impl Circuit {
             {
                 Some(self.close(now))
             }
+            CircuitState::HalfOpen { trial: Some(Trial::Failed(at)), since }
+                if now.since(at) >= settings.early_death =>
+            {
+                self.state = CircuitState::HalfOpen { trial: None, since };
+                None
+            }
             CircuitState::Open { .. } | CircuitState::HalfOpen { .. } => None,
         }
     }
@@ -180,7 +188,14 @@ impl Circuit {
         }
     }
 
-    /// A session has given its lease back before `early_death`, or has failed, which is counted apart. Which one is not
+    /// The backend has failed a session. Half open, the next trial waits until it is known whether that counts.
+    pub(crate) fn let_down(&mut self, now: Time) {
+        if let CircuitState::HalfOpen { trial: Some(trial), .. } = &mut self.state {
+            *trial = Trial::Failed(now);
+        }
+    }
+
+    /// A session has given its lease back, without a failure and before `early_death`. Which one is not
     /// asked: if it was not the trial, one more session than the trial comes.
     pub(crate) fn left(&mut self) {
         if let CircuitState::HalfOpen { trial, .. } = &mut self.state {

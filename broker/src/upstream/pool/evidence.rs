@@ -88,7 +88,9 @@ impl Pool {
     fn hold(&self, now: Time, backend: &Arc<Backend>, charge: Charge) {
         let complaint = || self.complain(charge.at, charge.client, charge.session);
         match charge.what {
-            Mishap::Close(code @ CloseCode::SERVICE_RESTART) => backend.closed_with(now, charge.at, code),
+            Mishap::Close(code @ CloseCode::SERVICE_RESTART) => {
+                backend.closed_with(charge.at, charge.at, code)
+            }
             // It says to each session what it says of itself.
             Mishap::Close(CloseCode::GOING_AWAY) if backend.seems_to_go(now) => {}
             Mishap::Busy => backend.is_busy(now, complaint()),

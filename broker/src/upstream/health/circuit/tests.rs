@@ -143,6 +143,21 @@ fn a_dial_that_hangs_proves_nothing() {
 }
 
 #[test]
+fn the_next_trial_waits_until_it_is_known_whether_the_last_ones_failure_counts() {
+    let mut circuit = half_open();
+    circuit.seated();
+    circuit.linked(seconds(31));
+    circuit.let_down(seconds(32));
+    assert_eq!(circuit.advance(at(41_999), &SETTINGS), None);
+    assert!(!circuit.admits());
+    assert_eq!(circuit.advance(at(42_000), &SETTINGS), None);
+    assert!(circuit.admits(), "it was nobody's");
+    circuit.seated();
+    circuit.let_down(seconds(43));
+    assert_eq!(circuit.failed(seconds(44), ALONE, &SETTINGS, true), ejected(40, 1));
+}
+
+#[test]
 fn sessions_before_the_half_opening_change_nothing() {
     let mut circuit = Circuit::new();
     circuit.seated();
@@ -291,7 +306,7 @@ fn operation() -> impl Strategy<Value = (u8, Time, Outlier, bool)> {
         ejection_max: max,
         max_ejected: 50,
     });
-    (0u8..6, time, settings, any::<bool>())
+    (0u8..7, time, settings, any::<bool>())
 }
 
 proptest! {
@@ -306,6 +321,7 @@ proptest! {
                 2 => circuit.lasted(now, young(now)),
                 3 => circuit.advance(now, &settings),
                 4 => { circuit.seated(); circuit.linked(now); None }
+                5 => { circuit.let_down(now); None }
                 _ => { circuit.left(); None }
             };
             let expected = match change {
