@@ -59,7 +59,7 @@ fn deliveries(backends: &[Backend], text: &str) -> Vec<usize> {
 }
 
 /// Has innocents talk, and new ones come, until `done`; none may be refused, nor the pool be empty.
-async fn nobody_suffers(broker: &Broker, backends: &[Backend], done: impl Fn() -> bool) {
+async fn nobody_suffers(broker: &Broker, backends: &[Backend], done: impl AsyncFn() -> bool) {
     let mut innocents = innocents(broker).await;
     eventually_async("the attack to be over", async || {
         all_talk(&mut innocents).await;
@@ -68,7 +68,7 @@ async fn nobody_suffers(broker: &Broker, backends: &[Backend], done: impl Fn() -
         newcomer.close(1000, "").await;
         let states = states(broker, backends).await;
         assert!(states.iter().any(|state| state == "up"), "the pool is empty: {states:?}");
-        done().then_some(())
+        done().await.then_some(())
     })
     .await;
 }
@@ -80,7 +80,8 @@ async fn a_message_that_is_answered_with_service_restart_empties_no_pool() {
     let attacker = request(&broker, 100).connect().await;
     attacker.send("!close 1012 restart").await;
     let rounds = || deliveries(&backends, "!close 1012 restart").iter().sum::<usize>();
-    nobody_suffers(&broker, &backends, || rounds() >= 40).await;
+    nobody_suffers(&broker, &backends, async || rounds() >= 40).await;
+    assert_eq!(broker.metric("steadfast_drain_requests_total", &[]).await, 0.0, "it is the session's doing");
 }
 
 #[tokio::test]
@@ -110,8 +111,14 @@ async fn a_service_that_closes_idle_sessions_stays_in_service() {
     assert_eq!(broker.ends().await, 100.0, "nobody but the visitors has left");
 }
 
+/// So many failures were judged to speak of sessions, or of backends.
+async fn verdicts(broker: &Broker, verdict: &str) -> f64 {
+    broker.metric("steadfast_failure_verdicts_total", &[("verdict", verdict)]).await
+}
+
 /// No backend is out, or tried last, for what the attacker has done.
 async fn nothing_is_blamed(broker: &Broker, backends: &[Backend]) {
+    assert_eq!(verdicts(broker, "backend").await, 0.0);
     assert_eq!(broker.metric("steadfast_ejections_total", &[]).await, 0.0);
     for backend in backends {
         let own = broker.backend(backend.name()).await.expect("listed");
@@ -131,12 +138,8 @@ async fn a_message_that_fails_at_every_backend_takes_none_out() {
             assert_eq!(attacker.closed().await, (Some(1011), "oops".to_owned()));
         }
     };
-    let over = std::cell::Cell::new(false);
-    let attack = async {
-        attack.await;
-        over.set(true);
-    };
-    tokio::join!(attack, nobody_suffers(&broker, &backends, || over.get()));
+    let judged = async || verdicts(&broker, "session").await >= 16.0;
+    tokio::join!(attack, nobody_suffers(&broker, &backends, judged));
     nothing_is_blamed(&broker, &backends).await;
 }
 
@@ -144,15 +147,14 @@ async fn a_message_that_fails_at_every_backend_takes_none_out() {
 async fn a_path_that_fails_at_every_backend_reaches_two_and_takes_none_out() {
     let backends = backends::<4>("--refuse 500 --refuse-path /broken --refuse-body no+database").await;
     let broker = hurried(&backends).start().await;
-    let over = std::cell::Cell::new(false);
     let attack = async {
         for _ in 0..20 {
             let answer = request(&broker, 100).path("/broken").refused().await;
             assert_eq!((answer.status, answer.body.as_slice()), (500, b"no database".as_slice()));
         }
-        over.set(true);
     };
-    tokio::join!(attack, nobody_suffers(&broker, &backends, || over.get()));
+    let judged = async || verdicts(&broker, "session").await >= 40.0;
+    tokio::join!(attack, nobody_suffers(&broker, &backends, judged));
     nothing_is_blamed(&broker, &backends).await;
     let connections = backends.iter().flat_map(|backend| backend.journal().connections());
     assert_eq!(connections.filter(|own| own.status() == Some(500)).count(), 40, "two for each request");
@@ -162,17 +164,21 @@ async fn a_path_that_fails_at_every_backend_reaches_two_and_takes_none_out() {
 async fn one_user_that_asks_too_often_has_no_backend_tried_last() {
     let backends = backends::<3>("--refuse 429 --refuse-path /limited").await;
     let broker = hurried(&backends).start().await;
-    let _innocents = innocents(&broker).await;
-    for _ in 0..10 {
-        assert_eq!(request(&broker, 100).path("/limited").refused().await.status, 429);
-    }
+    let attack = async {
+        for _ in 0..10 {
+            assert_eq!(request(&broker, 100).path("/limited").refused().await.status, 429);
+        }
+    };
+    let judged = async || verdicts(&broker, "session").await >= 30.0;
+    tokio::join!(attack, nobody_suffers(&broker, &backends, judged));
     nothing_is_blamed(&broker, &backends).await;
 }
 
 /// One backend fails whoever uses it: it is out soon, wherever its clients come from, and nobody is lost.
 async fn is_taken_out(flags: &str, source: impl Fn(u8) -> u8) {
     let backends = backends::<2>("").await;
-    let broker = hurried(&backends).setting("timeouts", "keepalive = \"50ms\"").start().await;
+    let broker = hurried(&backends).pool_table("[pool.outlier]\nfailures = 3");
+    let broker = broker.setting("timeouts", "keepalive = \"50ms\"").start().await;
     let idle = join_all((1..=8).map(async |client| request(&broker, source(client)).connect().await)).await;
     backends[0].set(flags).await;
     let mut clients = Vec::new();

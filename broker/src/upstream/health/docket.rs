@@ -129,6 +129,15 @@ pub(crate) struct Charge {
     pub(crate) session: u64,
 }
 
+/// What time has decided.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ruling {
+    /// They count, the oldest first.
+    pub(crate) charges: Vec<Charge>,
+    /// They are nobody's.
+    pub(crate) acquitted: Vec<Charge>,
+}
+
 impl Docket {
     /// A backend has failed this session. `others`: there are other backends. Returns what counts at once.
     pub(crate) fn failed(
@@ -151,7 +160,7 @@ impl Docket {
     pub(crate) fn placed(&mut self, now: Time, session: u64) -> Vec<Charge> {
         let Some(case) = self.0.get_mut(&session) else { return Vec::new() };
         case.stage = Stage::Placed { since: now, settled: false };
-        let charges = case.count(session, |_, own| own.when == Occasion::Handshake);
+        let charges = case.close(session, |_, own| own.when == Occasion::Handshake);
         if case.failures.iter().all(|own| own.failure.when == Occasion::Handshake) {
             self.0.remove(&session);
         }
@@ -172,24 +181,24 @@ impl Docket {
         let Some(case) = self.0.get_mut(&session) else { return Vec::new() };
         let fared_well = matches!(case.stage, Stage::Placed { settled: true, .. });
         case.stage = Stage::Over;
-        case.count(session, |_, _| fared_well)
+        case.close(session, |_, _| fared_well)
     }
 
     /// Time alone. `patience`: how long nobody needs to have heard of a backend. `well`: whether others have fared well
-    /// at a backend since then; `None`: nobody has said anything. Returns what counts.
+    /// at a backend since then; `None`: nobody has said anything.
     pub(crate) fn advance(
         &mut self,
         now: Time,
         patience: Duration,
         well: impl Fn(usize, Time) -> Option<bool>,
-    ) -> Vec<Charge> {
-        let mut charges = Vec::new();
+    ) -> Ruling {
+        let (mut ruling, patience) = (Ruling::default(), patience.max(SETTLED));
         self.0.retain(|session, case| {
-            charges.extend(case.advance(*session, now, patience.max(SETTLED), &well));
-            !case.is_over(now, patience.max(SETTLED))
+            case.advance(*session, now, patience, &well, &mut ruling);
+            !case.is_over(now, patience)
         });
-        charges.sort_by_key(|charge| charge.at);
-        charges
+        ruling.charges.sort_by_key(|charge| charge.at);
+        ruling
     }
 
     /// Whether there is none.
@@ -214,42 +223,35 @@ impl Case {
         now: Time,
         patience: Duration,
         well: &impl Fn(usize, Time) -> Option<bool>,
-    ) -> Vec<Charge> {
-        match self.stage {
+        ruling: &mut Ruling,
+    ) {
+        let charges = match self.stage {
             Stage::Placed { since, settled } => {
                 let lasts = if settled { SETTLED } else { patience };
                 let lasted = now.since(since) >= lasts;
-                self.count(session, |_, _| lasted)
+                self.close(session, |_, _| lasted)
             }
             Stage::Searching | Stage::Over => {
-                self.acquit(now, well);
+                // What two backends have met alike is nobody's, when both were well afterwards.
+                ruling.acquitted.extend(self.close(session, |met, own| met.are_all_well(own, now, well)));
                 let over = matches!(self.stage, Stage::Over);
-                self.count(session, |met, own| match met.is_met_alike(own) {
+                self.close(session, |met, own| match met.is_met_alike(own) {
                     true => met.is_ill(own, now, patience, well),
                     false => !over && now.since(own.at) >= SETTLED,
                 })
             }
-        }
+        };
+        ruling.charges.extend(charges);
     }
 
-    /// What two backends have met alike is nobody's, when both were well afterwards.
-    fn acquit(&mut self, now: Time, well: &impl Fn(usize, Time) -> Option<bool>) {
-        let met = Met(self.failures.iter().map(|own| own.failure.clone()).collect());
-        for own in &mut self.failures {
-            if own.open && met.are_all_well(&own.failure, now, well) {
-                own.open = false;
-            }
-        }
-    }
-
-    /// Closes those that count.
-    fn count(&mut self, session: u64, counts: impl Fn(&Met, &Failing) -> bool) -> Vec<Charge> {
+    /// Closes those that are decided.
+    fn close(&mut self, session: u64, decided: impl Fn(&Met, &Failing) -> bool) -> Vec<Charge> {
         if !self.failures.iter().any(|own| own.open) {
             return Vec::new();
         }
         let met = Met(self.failures.iter().map(|own| own.failure.clone()).collect());
         let client = self.client;
-        let open = self.failures.iter_mut().filter(|own| own.open && counts(&met, &own.failure));
+        let open = self.failures.iter_mut().filter(|own| own.open && decided(&met, &own.failure));
         open.map(|own| {
             own.open = false;
             own.failure.charge(session, client)

@@ -9,6 +9,7 @@ use steadfast_protocol::time::Time;
 use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::Pool;
+use crate::metric::{self, VerdictWord};
 use crate::net::address::Address;
 use crate::upstream::backend::Backend;
 use crate::upstream::health::docket::{Charge, Failing, Mishap};
@@ -60,10 +61,12 @@ impl Pool {
             is_well(backend, now, since)
         };
         let mut docket = self.docket.lock();
-        let charges = docket.advance(now, present.settings.outlier.early_death, well);
+        let ruling = docket.advance(now, present.settings.outlier.early_death, well);
         self.has_cases.store(!docket.is_empty(), Relaxed);
         drop(docket);
-        self.hold_against(now, charges);
+        let session_blamed = |backend: &Arc<Backend>, _| tell(backend, VerdictWord::Session);
+        self.each(ruling.acquitted, session_blamed);
+        self.hold_against(now, ruling.charges);
     }
 
     /// The word of a session, or of a request that might have become one, that counts at once.
@@ -77,10 +80,15 @@ impl Pool {
     }
 
     fn hold_against(&self, now: Time, charges: impl IntoIterator<Item = Charge>) {
+        self.each(charges, |backend, charge| self.hold(now, backend, charge));
+    }
+
+    /// Of those backends that are there yet.
+    fn each(&self, charges: impl IntoIterator<Item = Charge>, then: impl Fn(&Arc<Backend>, Charge)) {
         for charge in charges {
             let present = self.snapshot();
             if let Some(backend) = present.backends.iter().find(|backend| backend.id == charge.backend) {
-                self.hold(now, backend, charge);
+                then(backend, charge);
             }
         }
     }
@@ -89,19 +97,16 @@ impl Pool {
         let complaint = || self.complain(charge.at, charge.client, charge.session);
         match charge.what {
             Mishap::Close(code @ CloseCode::SERVICE_RESTART) => {
-                backend.closed_with(charge.at, charge.at, code)
+                return backend.closed_with(charge.at, charge.at, code);
             }
             // It says to each session what it says of itself.
-            Mishap::Close(CloseCode::GOING_AWAY) if backend.seems_to_go(now) => {}
-            Mishap::Busy => backend.is_busy(now, complaint()),
-            Mishap::Error | Mishap::HangUp | Mishap::NoAnswer => {
-                backend.penalise(now);
-                self.failed(now, backend, complaint());
-            }
-            Mishap::Close(_) | Mishap::End | Mishap::Breach | Mishap::Silence => {
-                self.failed(now, backend, complaint());
-            }
+            Mishap::Close(CloseCode::GOING_AWAY) if backend.seems_to_go(now) => return,
+            Mishap::Busy => return backend.is_busy(now, complaint()),
+            Mishap::Error | Mishap::HangUp | Mishap::NoAnswer => backend.penalise(now),
+            Mishap::Close(_) | Mishap::End | Mishap::Breach | Mishap::Silence => {}
         }
+        tell(backend, VerdictWord::Backend);
+        self.failed(now, backend, complaint());
     }
 
     /// Whether another backend may take a session.
@@ -114,6 +119,13 @@ impl Pool {
     fn key(&self, session: &str) -> u64 {
         self.hasher.hash_one(session)
     }
+}
+
+/// Whom a failure at this backend speaks of.
+fn tell(backend: &Backend, verdict: VerdictWord) {
+    metric::VERDICTS.count((backend.pool.to_string(), backend.series(), verdict));
+    let (pool, backend, verdict) = (&*backend.pool, &backend.name, verdict.name());
+    tracing::debug!(pool, backend, verdict, "a failure was judged");
 }
 
 /// Whether others have fared well at this backend since then. `None`: nobody has said anything.
