@@ -1,3 +1,4 @@
+mod evidence;
 mod witnesses;
 
 use super::*;
