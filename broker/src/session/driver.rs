@@ -248,6 +248,7 @@ impl Io {
     fn obey(&mut self, entry: &Arc<Entry>, core: &mut Core, command: Command, now: Time) -> bool {
         match command {
             Command::Dial(dial) if dial.held => self.cross(entry, core, now),
+            Command::Dial(_) if self.is_blamed(entry) => core.machine.handle_blamed(now),
             Command::Dial(dial) => {
                 let dialing = self.dial(entry, dial);
                 self.moving.get_or_insert_default().dialing = Some(dialing);

@@ -330,6 +330,15 @@ impl Session {
         }
     }
 
+    /// Two backends have failed the session on the same message, and are well, in answer to [`Command::Dial`]: it ends
+    /// with what the last one has said.
+    pub fn handle_blamed(&mut self, now: Time) {
+        if self.backend == BackendPhase::Dialing {
+            self.backend = BackendPhase::Waiting { at: None };
+            self.convicted(now);
+        }
+    }
+
     /// The backend has acknowledged more, or taken more of a message that goes alone. What no backend of the
     /// episode had got before puts its deadline off; bytes in kernels do not.
     #[inline]

@@ -52,12 +52,6 @@ async fn states(broker: &Broker, backends: &[Backend]) -> Vec<String> {
     states
 }
 
-/// How often each backend has got this message.
-fn deliveries(backends: &[Backend], text: &str) -> Vec<usize> {
-    let count = |backend: &Backend| backend.journal().texts().iter().filter(|own| *own == text).count();
-    backends.iter().map(count).collect()
-}
-
 /// Has innocents talk, and new ones come, until `done`; none may be refused, nor the pool be empty.
 async fn nobody_suffers(broker: &Broker, backends: &[Backend], done: impl AsyncFn() -> bool) {
     let mut innocents = innocents(broker).await;
@@ -77,10 +71,13 @@ async fn nobody_suffers(broker: &Broker, backends: &[Backend], done: impl AsyncF
 async fn a_message_that_is_answered_with_service_restart_empties_no_pool() {
     let backends = backends::<4>("").await;
     let broker = hurried(&backends).start().await;
-    let attacker = request(&broker, 100).connect().await;
-    attacker.send("!close 1012 restart").await;
-    let rounds = || deliveries(&backends, "!close 1012 restart").iter().sum::<usize>();
-    nobody_suffers(&broker, &backends, async || rounds() >= 40).await;
+    let attack = async {
+        let mut attacker = request(&broker, 100).connect().await;
+        attacker.send("!close 1012 restart").await;
+        assert_eq!(attacker.closed().await, (Some(1012), "restart".to_owned()), "it meets no more of them");
+    };
+    let judged = async || verdicts(&broker, "session").await >= 2.0;
+    tokio::join!(attack, nobody_suffers(&broker, &backends, judged));
     assert_eq!(broker.metric("steadfast_drain_requests_total", &[]).await, 0.0, "it is the session's doing");
 }
 

@@ -60,6 +60,12 @@ impl Io {
         }
     }
 
+    /// Two backends have failed the session on the same message, and are well: a third need not meet it.
+    pub(super) fn is_blamed(&self, entry: &Entry) -> bool {
+        let accuses = self.moving.as_ref().is_some_and(|moving| moving.accusation == Accusation::Open);
+        accuses && entry.binding.pool.blames(&entry.name())
+    }
+
     /// The session ends: it says nothing more.
     pub(super) fn withdraw(&self, entry: &Entry) {
         let accusation = self.moving.as_ref().map_or(Accusation::None, |moving| moving.accusation);

@@ -11,7 +11,8 @@
 //!                                        |  no other has failed it alike: a second has passed, and nobody takes it
 //!                                        +---------------------------------------------------------------------> counted
 //!                                        |  another has failed it alike, and both were well a second later
-//!                                        +---------------------------------------------------------------------> nobody's
+//!                                        +---------------------------------------------------------------------> nobody's,
+//!                                        |                                                            the session's own
 //!                                           another has failed it alike, and one of them is not well
 //!                                        +---------------------------------------------------------------------> counted
 //!
@@ -53,6 +54,8 @@ struct Case {
     /// The oldest first.
     failures: Vec<Heard>,
     stage: Stage,
+    /// Two backends have failed it alike on a message, and were well afterwards.
+    is_blamed: bool,
 }
 
 #[derive(Debug)]
@@ -69,8 +72,16 @@ enum Stage {
 #[derive(Debug)]
 struct Heard {
     failure: Failing,
-    /// Whether it may still count.
-    open: bool,
+    fate: Fate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Open,
+    /// It has counted, or could not.
+    Done,
+    /// It is the session's own.
+    Nobodys,
 }
 
 /// A backend has failed a session, or a request.
@@ -150,7 +161,7 @@ impl Docket {
         let at_once = failure.young && (full || !others);
         let charge = at_once.then(|| failure.charge(session, client));
         if !full {
-            let fresh = || Case { client, failures: Vec::new(), stage: Stage::Searching };
+            let fresh = || Case { client, failures: Vec::new(), stage: Stage::Searching, is_blamed: false };
             self.0.entry(session).or_insert_with(fresh).add(failure, at_once);
         }
         charge
@@ -160,7 +171,7 @@ impl Docket {
     pub(crate) fn placed(&mut self, now: Time, session: u64) -> Vec<Charge> {
         let Some(case) = self.0.get_mut(&session) else { return Vec::new() };
         case.stage = Stage::Placed { since: now, settled: false };
-        let charges = case.close(session, |_, own| own.when == Occasion::Handshake);
+        let charges = case.close(session, Fate::Done, |_, own| own.when == Occasion::Handshake);
         if case.failures.iter().all(|own| own.failure.when == Occasion::Handshake) {
             self.0.remove(&session);
         }
@@ -169,10 +180,16 @@ impl Docket {
 
     /// That backend has acknowledged what was sent again.
     pub(crate) fn settled(&mut self, session: u64) {
-        let stage = self.0.get_mut(&session).map(|case| &mut case.stage);
-        if let Some(Stage::Placed { settled, .. }) = stage {
-            *settled = true;
+        if let Some(case) = self.0.get_mut(&session)
+            && let Stage::Placed { settled, .. } = &mut case.stage
+        {
+            (*settled, case.is_blamed) = (true, false);
         }
+    }
+
+    /// Whether one of its messages is to blame for what it has met, as far as is known.
+    pub(crate) fn blames(&self, session: u64) -> bool {
+        self.0.get(&session).is_some_and(|case| case.is_blamed)
     }
 
     /// It has ended. Returns what counts for that: a session that has come to its end at the next backend, with
@@ -181,7 +198,7 @@ impl Docket {
         let Some(case) = self.0.get_mut(&session) else { return Vec::new() };
         let fared_well = matches!(case.stage, Stage::Placed { settled: true, .. });
         case.stage = Stage::Over;
-        case.close(session, |_, _| fared_well)
+        case.close(session, Fate::Done, |_, _| fared_well)
     }
 
     /// Time alone. `patience`: how long nobody needs to have heard of a backend. `well`: whether others have fared well
@@ -210,11 +227,16 @@ impl Docket {
 impl Case {
     fn add(&mut self, failure: Failing, counted: bool) {
         self.stage = Stage::Searching;
+        // Of a session that meets the same again and again the first time is judged.
+        let is_same = |own: &Heard| own.failure.backend == failure.backend && own.failure.is_like(&failure);
+        if self.failures.iter().any(|own| own.fate != Fate::Done && is_same(own)) {
+            return;
+        }
         if self.failures.len() >= FAILURES_MAX {
             self.failures.remove(0);
         }
-        let open = failure.young && !counted;
-        self.failures.push(Heard { failure, open });
+        let fate = if failure.young && !counted { Fate::Open } else { Fate::Done };
+        self.failures.push(Heard { failure, fate });
     }
 
     fn advance(
@@ -229,14 +251,16 @@ impl Case {
             Stage::Placed { since, settled } => {
                 let lasts = if settled { SETTLED } else { patience };
                 let lasted = now.since(since) >= lasts;
-                self.close(session, |_, _| lasted)
+                self.close(session, Fate::Done, |_, _| lasted)
             }
             Stage::Searching | Stage::Over => {
                 // What two backends have met alike is nobody's, when both were well afterwards.
-                ruling.acquitted.extend(self.close(session, |met, own| met.are_all_well(own, now, well)));
+                let acquitted = self.close(session, Fate::Nobodys, |met, own| met.acquits(own, now, well));
+                self.is_blamed |= !acquitted.is_empty() && self.gave_messages();
+                ruling.acquitted.extend(acquitted);
                 let over = matches!(self.stage, Stage::Over);
-                self.close(session, |met, own| match met.is_met_alike(own) {
-                    true => met.is_ill(own, now, patience, well),
+                self.close(session, Fate::Done, |met, own| match met.is_met_alike(own) {
+                    true => met.convicts(own, now, patience, well),
                     false => !over && now.since(own.at) >= SETTLED,
                 })
             }
@@ -245,23 +269,28 @@ impl Case {
     }
 
     /// Closes those that are decided.
-    fn close(&mut self, session: u64, decided: impl Fn(&Met, &Failing) -> bool) -> Vec<Charge> {
-        if !self.failures.iter().any(|own| own.open) {
+    fn close(&mut self, session: u64, fate: Fate, decided: impl Fn(&Met, &Failing) -> bool) -> Vec<Charge> {
+        if !self.failures.iter().any(|own| own.fate == Fate::Open) {
             return Vec::new();
         }
         let met = Met(self.failures.iter().map(|own| own.failure.clone()).collect());
         let client = self.client;
-        let open = self.failures.iter_mut().filter(|own| own.open && decided(&met, &own.failure));
-        open.map(|own| {
-            own.open = false;
+        let open = self.failures.iter_mut().filter(|own| own.fate == Fate::Open);
+        let closed = open.filter(|own| decided(&met, &own.failure)).map(|own| {
+            own.fate = fate;
             own.failure.charge(session, client)
-        })
-        .collect()
+        });
+        closed.collect()
+    }
+
+    /// The last one that has failed it had messages of it.
+    fn gave_messages(&self) -> bool {
+        self.failures.last().is_some_and(|own| matches!(own.failure.when, Occasion::Messages(_)))
     }
 
     /// Nothing can come of it any more, not even as one of two.
     fn is_over(&self, now: Time, patience: Duration) -> bool {
-        let open = self.failures.iter().any(|own| own.open);
+        let open = self.failures.iter().any(|own| own.fate == Fate::Open);
         let single = self.failures.len() < 2;
         match self.stage {
             Stage::Placed { since, settled } => {
@@ -282,45 +311,40 @@ struct Met(Vec<Failing>);
 impl Met {
     /// Another backend has failed it alike.
     fn is_met_alike(&self, own: &Failing) -> bool {
-        self.alike(own).any(|other| other.backend != own.backend)
+        self.others(own).next().is_some()
     }
 
-    /// What was met alike, itself included.
-    fn alike(&self, own: &Failing) -> impl Iterator<Item = &Failing> {
-        self.0.iter().filter(move |other| other.is_like(own))
+    /// What was met alike at other backends.
+    fn others(&self, own: &Failing) -> impl Iterator<Item = &Failing> {
+        self.0.iter().filter(move |other| other.backend != own.backend && other.is_like(own))
     }
 
-    fn are_all_well(&self, own: &Failing, now: Time, well: &impl Fn(usize, Time) -> Option<bool>) -> bool {
-        let is_well = |other: &Failing| {
-            let later = other.at + SETTLED;
-            now >= later && well(other.backend, later) == Some(true)
-        };
-        self.is_met_alike(own) && self.alike(own).all(is_well)
+    /// It was well later, and so was another that has failed the session alike.
+    fn acquits(&self, own: &Failing, now: Time, well: &impl Fn(usize, Time) -> Option<bool>) -> bool {
+        let is_well = |other: &Failing| other.fared(now, well) == Some(true);
+        is_well(own) && self.others(own).any(is_well)
     }
 
-    /// One of them was not well, or nobody has heard of it for too long.
-    fn is_ill(
+    /// It was not well, or none of the others; or nobody has heard of them for too long.
+    fn convicts(
         &self,
         own: &Failing,
         now: Time,
         patience: Duration,
         well: &impl Fn(usize, Time) -> Option<bool>,
     ) -> bool {
-        let ill = |other: &Failing| {
-            let later = other.at + SETTLED;
-            match now >= later {
-                true => match well(other.backend, later) {
-                    Some(well) => !well,
-                    None => now.since(other.at) >= patience,
-                },
-                false => false,
-            }
-        };
-        self.alike(own).any(ill)
+        let is_ill = |other: &Failing| other.fared(now, well) == Some(false);
+        is_ill(own) || self.others(own).all(is_ill) || now.since(own.at) >= patience
     }
 }
 
 impl Failing {
+    /// Whether its backend was well later. `None`: that is not known yet.
+    fn fared(&self, now: Time, well: &impl Fn(usize, Time) -> Option<bool>) -> Option<bool> {
+        let later = self.at + SETTLED;
+        if now >= later { well(self.backend, later) } else { None }
+    }
+
     fn charge(&self, session: u64, client: Address) -> Charge {
         Charge { backend: self.backend, at: self.at, what: self.what, client, session }
     }

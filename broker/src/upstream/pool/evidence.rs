@@ -41,6 +41,11 @@ impl Pool {
         self.docket.lock().settled(self.key(session));
     }
 
+    /// Whether one of its messages is to blame for what it has met.
+    pub(crate) fn blames(&self, session: &str) -> bool {
+        self.docket.lock().blames(self.key(session))
+    }
+
     /// It has ended.
     pub(crate) fn left(&self, now: Time, session: &str) {
         let charges = self.docket.lock().left(self.key(session));

@@ -111,7 +111,40 @@ fn searching_to_counted_when_two_have_failed_it_alike_and_one_is_not_well() {
 fn searching_to_counted_when_nobody_hears_of_them() {
     let mut docket = docket([oops(1, 0, 3..=3), oops(2, 300, 3..=3)]);
     assert_eq!(charged(&mut docket, 9_999, None), [0; 0]);
-    assert_eq!(charged(&mut docket, 10_000, None), [1, 2]);
+    assert_eq!(charged(&mut docket, 10_000, None), [1]);
+    assert_eq!(charged(&mut docket, 10_300, None), [2]);
+}
+
+#[test]
+fn a_session_whose_message_two_have_failed_alike_is_blamed_until_one_acknowledges_it() {
+    let mut docket = docket([oops(1, 0, 3..=3), oops(2, 300, 3..=3)]);
+    assert_eq!(charged(&mut docket, 1299, Some(true)), [0; 0]);
+    assert!(!docket.blames(SESSION));
+    assert_eq!(charged(&mut docket, 1300, Some(true)), [0; 0]);
+    assert!(docket.blames(SESSION));
+    docket.placed(at(1400), SESSION);
+    docket.settled(SESSION);
+    assert!(!docket.blames(SESSION));
+    let mut refused = self::docket([refused(1, 0), refused(2, 5)]);
+    charged(&mut refused, 1300, Some(true));
+    assert!(!refused.blames(SESSION), "without a message nothing is known to be to blame");
+}
+
+#[test]
+fn of_one_that_meets_the_same_again_and_again_the_first_time_is_judged() {
+    let mut docket = docket((0..90).map(|n| oops(n as usize % 3, n * 30, 3..=3)));
+    let ruling = docket.advance(at(2700), PATIENCE, |_, _| Some(true));
+    assert_eq!((ruling.charges.len(), ruling.acquitted.len()), (0, 3));
+    docket.failed((SESSION, client()), oops(1, 2710, 3..=3), true);
+    assert_eq!(charged(&mut docket, 6000, Some(false)), [0; 0], "that is decided");
+}
+
+#[test]
+fn what_has_counted_counts_again() {
+    let mut docket = docket([oops(1, 0, 3..=3)]);
+    assert_eq!(charged(&mut docket, 1000, Some(true)), [1]);
+    docket.failed((SESSION, client()), oops(1, 2000, 3..=3), true);
+    assert_eq!(charged(&mut docket, 3000, Some(true)), [1]);
 }
 
 #[test]
@@ -187,7 +220,7 @@ fn an_old_session_is_one_of_two_and_does_not_count() {
 #[test]
 fn the_same_backend_twice_is_one() {
     let mut docket = docket([oops(1, 0, 3..=3), oops(1, 300, 3..=3)]);
-    assert_eq!(charged(&mut docket, 1300, Some(true)), [1, 1]);
+    assert_eq!(charged(&mut docket, 1300, Some(true)), [1]);
 }
 
 #[test]
