@@ -41,6 +41,9 @@ ranks! {
     /// One backend of a pool is ejected at a time: the others' status is read meanwhile.
     EjectingRank: 5, "the right to eject a backend of a pool";
 
+    /// What sessions say of a pool's backends: how these fare is read meanwhile.
+    DocketRank: 5, "a pool's docket";
+
     /// What is configured.
     SnapshotRank: INNERMOST, "the broker's snapshot";
     /// A pool's settings and backends of the moment.
@@ -51,6 +54,8 @@ ranks! {
     StatusRank: INNERMOST, "a backend's status";
     /// Requests that may kill backends.
     QuarantineRank: INNERMOST, "a pool's quarantine";
+    /// The addresses of a pool's sessions.
+    CensusRank: INNERMOST, "a pool's census";
     /// Clients that were told to reconnect.
     InvitationsRank: INNERMOST, "a pool's invitations";
     /// Ways to a backend that have worked, or have not.

@@ -158,6 +158,15 @@ words! {
 }
 
 words! {
+    /// Whom a failure speaks of that has waited for evidence.
+    pub(crate) enum VerdictWord {
+        Backend = "backend",
+        /// Two backends have failed it alike.
+        Session = "session",
+    }
+}
+
+words! {
     /// What became of a health check.
     pub(crate) enum CheckOutcome {
         Passed = "passed",

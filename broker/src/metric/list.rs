@@ -5,6 +5,7 @@ use steadfast_protocol::session::{Failure, MoveOutcome};
 
 use super::labels::{
     AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, Limit, ReloadOutcome, Side,
+    VerdictWord,
 };
 use super::{Counter, Gauge, Histogram, Metric};
 use crate::words::names;
@@ -178,6 +179,11 @@ list! {
     );
     EJECTIONS: Counter<()> =
         Counter::new("steadfast_ejections_total", &[], "Backends ejected for failures").at_zero(&[]);
+    VERDICTS: Counter<(Pool, Backend, VerdictWord)> = Counter::new(
+        "steadfast_failure_verdicts_total",
+        &["pool", "backend", "verdict"],
+        "Failures that have waited for evidence, by whom they speak of",
+    );
     DRAIN_REQUESTS: Counter<(Pool, Backend, Text)> = Counter::new(
         "steadfast_drain_requests_total",
         &["pool", "backend", "reason"],

@@ -17,6 +17,7 @@ use metrics::{Label, SharedString, Unit};
 
 pub(crate) use labels::{
     AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, Limit, ReloadOutcome, Side,
+    VerdictWord,
 };
 pub(crate) use list::*;
 

@@ -113,7 +113,11 @@ impl Operations {
         book.last += 1;
         let mut operation = Operation::new(book.last, subject, terms, (now, clock::wall()));
         if let (OperationKind::Drain, Some(backend)) = (operation.subject.kind, &operation.subject.backend) {
-            backend.set_admin_state(now, AdminState::Draining, &format!("{} empties it", operation.id()));
+            let state = match operation.subject.cause {
+                OperationCause::Backend => backend.asked_state(),
+                _ => AdminState::Draining,
+            };
+            backend.set_admin_state(now, state, &format!("{} empties it", operation.id()));
             if backend.sessions() == 0 {
                 operation.end(now, OperationState::Done, "it had no sessions".to_owned());
             }

@@ -46,6 +46,7 @@ impl Triggers {
                     removed.insert(backend.id);
                 }
             }
+            pool.grant_leaves(now);
             for backend in &pool.snapshot().backends {
                 let asks = backend.asks_for_drain(now);
                 if let Some(asked) = self.handle(operations, (pool, backend), asks, drain, now) {
@@ -66,8 +67,13 @@ impl Triggers {
         now: Time,
     ) -> Option<TriggeredDrain> {
         match (asks, self.asking.get(&backend.id)) {
-            // Once: what somebody has made of that drain meanwhile holds.
-            (Some(_), Some(asked)) => Some(asked.clone()),
+            // Once: what somebody has made of that drain meanwhile holds. What was inferred it may say later.
+            (Some(_), Some(asked)) => {
+                if backend.admin_state() == AdminState::Leaving {
+                    backend.set_admin_state(now, backend.asked_state(), "it asks for it");
+                }
+                Some(asked.clone())
+            }
             (Some(why), None) => {
                 let before = backend.admin_state();
                 let subject = Subject::drain(pool, backend, OperationCause::Backend, why);
@@ -113,7 +119,7 @@ impl Operations {
         let drains =
             book.operations.iter().filter(|own| own.backend() == Some(backend.id) && !own.is_evacuation());
         let last = drains.last().map(|own| own.view(now));
-        backend.admin_state() == AdminState::Draining
+        matches!(backend.admin_state(), AdminState::Draining | AdminState::Leaving)
             && last.is_none_or(|last| last.id == id && last.state != OperationState::Cancelled)
     }
 }
@@ -121,6 +127,7 @@ impl Operations {
 #[cfg(test)]
 mod tests {
     use steadfast_protocol::session::MoveOutcome;
+    use steadfast_protocol::websocket::close_code::CloseCode;
 
     use super::super::HISTORY;
     use super::super::kind::OperationKind;
@@ -207,6 +214,24 @@ mod tests {
         assert_eq!(rig.backend("a").admin_state(), AdminState::Draining);
         handle(&mut triggers, &rig, false);
         assert_eq!(rig.backend("a").admin_state(), AdminState::Disabled);
+    }
+
+    #[test]
+    fn what_was_inferred_leaves_it_as_a_last_resort_until_it_says_so_itself() {
+        let (mut triggers, rig) = (Triggers::default(), Rig::new(""));
+        let backend = rig.backend("a");
+        backend.closed_with(rig.now, rig.now, CloseCode::SERVICE_RESTART);
+        rig.pool().grant_leaves(rig.now);
+        handle(&mut triggers, &rig, true);
+        assert_eq!(backend.admin_state(), AdminState::Leaving);
+        backend.asked_in_upgrade(rig.now);
+        handle(&mut triggers, &rig, true);
+        assert_eq!(backend.admin_state(), AdminState::Draining);
+        handle(&mut triggers, &rig, false);
+        assert_eq!(backend.admin_state(), AdminState::Ready);
+        rig.drain("a").expect("it has no sessions");
+        handle(&mut triggers, &rig, true);
+        assert_eq!(backend.admin_state(), AdminState::Draining, "an operator's word is stronger");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! socket is ready or the machine's next deadline. Bytes are read into one buffer per thread, so
 //! that an idle session holds none.
 
+mod blame;
 mod evidence;
 mod orphan;
 mod poll_budget;
@@ -19,7 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Failure, Session, SessionSide};
+use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Session, SessionSide};
 use steadfast_protocol::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
@@ -38,6 +39,7 @@ use crate::session::resumption::{Arrival, refuse_stale};
 use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::dial::{BackendSearch, DialError, DialTerms, Link};
 
+use blame::Accusation;
 use poll_budget::PollBudget;
 use socket::SocketSide;
 use successor::SuccessorStage;
@@ -94,6 +96,8 @@ struct Moving {
     just_failed: Option<Arc<Backend>>,
     /// Backends that refuse this session.
     refusing: Vec<usize>,
+    /// What it says of the one that has failed it.
+    accusation: Accusation,
     /// Its turn to replay suspects.
     turn: Option<OwnedSemaphorePermit>,
     /// The next backend of a planned move.
@@ -134,7 +138,7 @@ impl Io {
             moved |= self.poll_successor(cx, entry, core, (now, round == 0, &mut budget));
             moved |= self.read_client(cx, entry, &mut core.machine, (now, &mut budget));
             if self.read_backend(cx, entry, &mut core.machine, (now, &mut budget)) {
-                evidence::note_life(core.lease.as_ref(), now);
+                evidence::note_life(core, now);
                 moved = true;
             }
             if settled && !moved {
@@ -217,6 +221,7 @@ impl Io {
     /// something has moved.
     fn follow(&mut self, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
         self.let_go(entry, core, now);
+        self.note_settled(entry, &core.machine);
         let mut moved = false;
         while let Some(command) = core.machine.poll_command(now) {
             moved |= self.obey(entry, core, command, now);
@@ -245,6 +250,7 @@ impl Io {
     fn obey(&mut self, entry: &Arc<Entry>, core: &mut Core, command: Command, now: Time) -> bool {
         match command {
             Command::Dial(dial) if dial.held => self.cross(entry, core, now),
+            Command::Dial(_) if self.is_blamed(entry) => core.machine.handle_blamed(now),
             Command::Dial(dial) => {
                 let dialing = self.dial(entry, dial);
                 self.moving.get_or_insert_default().dialing = Some(dialing);
@@ -272,13 +278,9 @@ impl Io {
 
     fn handle_event(&mut self, entry: &Entry, core: &mut Core, event: Event, now: Time) {
         self.report(entry, core, &event);
-        if blames(&event) {
-            blame(entry, core, now);
-        }
         match (event, &core.lease) {
-            (Event::Failed(Failure::Close(code)) | Event::Orphaned(Failure::Close(code)), Some(lease)) => {
-                lease.closed_with(now, code)
-            }
+            (Event::Failed(failure), Some(_)) => self.accuse(entry, core, (failure, true), now),
+            (Event::Orphaned(failure), Some(_)) => self.accuse(entry, core, (failure, false), now),
             (Event::Fit, _) => entry.binding.pool.pongs.came(),
             (Event::Unproven, _) => entry.binding.pool.pongs.was_missed(),
             (Event::SlowPong(took), _) => entry.binding.pool.pongs.was_slow(took, self.ack_timeout(entry)),
@@ -295,7 +297,7 @@ impl Io {
 
     fn unlink(&mut self, entry: &Entry, core: &mut Core, now: Time) {
         if core.machine.failed_with_backend() {
-            blame(entry, core, now);
+            blame::at_once(entry, core, now);
         }
         let lease = core.lease.take();
         let moving = self.moving.get_or_insert_default();
@@ -394,6 +396,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let Driver { entry, io } = self;
         let core = entry.core();
+        io.withdraw(entry);
         let ledger = core.machine.ledger();
         let last = io.moving.as_ref().and_then(|moving| moving.just_failed.as_ref());
         access_log::ended(entry, &core, last.map(|backend| backend.name.as_str()));
@@ -451,20 +454,5 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Backen
         just_failed: left,
         suspect: false,
         waiting: None,
-    }
-}
-
-/// What the backend is to blame for. To leave it was the broker's plan, and a cut the client's doing.
-fn blames(event: &Event) -> bool {
-    let (Event::Failed(failure) | Event::Orphaned(failure)) = event else { return false };
-    !matches!(failure, Failure::Planned | Failure::Ordered | Failure::Cut | Failure::Restored)
-}
-
-/// A backend that fails a young session may be one that fails them all.
-fn blame(entry: &Entry, core: &mut Core, now: Time) {
-    if let Some(lease) = &mut core.lease
-        && lease.fail(now)
-    {
-        entry.binding.pool.failed(now, lease.backend());
     }
 }

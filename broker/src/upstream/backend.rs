@@ -17,7 +17,7 @@ use steadfast_protocol::time::Time;
 use tokio::sync::Semaphore;
 
 use crate::config::settings::{self, Query};
-use crate::lock::rank::StatusRank;
+use crate::lock::rank::{CensusRank, StatusRank};
 use crate::lock::{OrderedMutex, OrderedMutexGuard};
 use crate::metric;
 use crate::net::connect::History;
@@ -26,6 +26,7 @@ use crate::upstream::discovery::FoundBackend;
 use crate::upstream::health::agent::{self, AgentReport};
 use crate::upstream::health::circuit::CircuitWord;
 use crate::upstream::health::tracker::{HealthTracker, HealthWord, Turn};
+use crate::upstream::health::witness::{Census, Complaint};
 use crate::upstream::queue::Queue;
 
 use knock::Knock;
@@ -58,8 +59,17 @@ pub(crate) struct Backend {
     /// What its port has taught whoever connects to it.
     pub(crate) history: History,
     queue: Arc<Queue>,
+    /// Where the sessions of its pool come from.
+    census: Arc<OrderedMutex<Census, CensusRank>>,
     knock: Knock,
     status: OrderedMutex<BackendStatus, StatusRank>,
+}
+
+/// What the backends of a pool have in common.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PoolWorld {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) census: Arc<OrderedMutex<Census, CensusRank>>,
 }
 
 /// Who has named a backend, and so who may take it away.
@@ -93,7 +103,7 @@ impl Backend {
         backend: &settings::BackendSettings,
         origin: BackendOrigin,
         rules: Rules,
-        (queue, now): (Arc<Queue>, Time),
+        (world, now): (PoolWorld, Time),
     ) -> Backend {
         let status = BackendStatus::new(BackendShare::from(backend), rules, now);
         Backend {
@@ -110,7 +120,8 @@ impl Backend {
             suspects: Arc::new(Semaphore::new(1)),
             life: Life::default(),
             history: History::default(),
-            queue,
+            queue: world.queue,
+            census: world.census,
             knock: Knock::default(),
             status: OrderedMutex::new(status),
         }
@@ -173,15 +184,33 @@ impl Backend {
         let standing = status.standing()?;
         let weight = status.weight(now);
         let suspect = standing == CandidateTrust::Sound && (left || status.penalised(now));
-        (weight > 0).then(|| Candidate {
+        let standing = if suspect { CandidateTrust::Suspect } else { standing };
+        (weight > 0).then(|| self.as_candidate(&status, standing, weight))
+    }
+
+    fn as_candidate(&self, status: &BackendStatus, standing: CandidateTrust, weight: u32) -> Candidate {
+        Candidate {
             id: self.id,
             weight,
             sessions: self.sessions(),
             max_sessions: status.max_sessions(),
             backup: status.configured.backup,
-            standing: if suspect { CandidateTrust::Suspect } else { standing },
+            standing,
             hash: self.hash,
-        })
+        }
+    }
+
+    /// The same of one that is out for what was inferred, and may be tried when nobody else has room.
+    pub(crate) fn last_resort(&self, now: Time) -> Option<Candidate> {
+        let status = self.status();
+        let (standing, weight) = (status.last_resort()?, status.weight(now));
+        (weight > 0).then(|| self.as_candidate(&status, standing, weight))
+    }
+
+    /// It is drained for what was inferred.
+    pub(crate) fn seems_to_leave(&self) -> bool {
+        let status = self.status();
+        status.state == BackendState::Draining && status.admin_state == AdminState::Leaving
     }
 
     /// Half open: it takes one session, to try it.
@@ -202,12 +231,31 @@ impl Backend {
         if present == CandidateTrust::Ejected && standing != CandidateTrust::Ejected {
             return None;
         }
-        let max = status.max_sessions().unwrap_or(usize::MAX);
-        let more = |sessions| (sessions < max).then_some(sessions + 1);
-        self.sessions.fetch_update(Relaxed, Relaxed, more).ok()?;
+        self.take_place(&status)?;
         status.circuit.seated();
         drop(status);
         Some(BackendLease::new(self, now, reason))
+    }
+
+    /// Takes a lease on what was a candidate as the last resort. It is the only one of its kind until it has lasted,
+    /// or failed.
+    pub(crate) fn lease_as_last_resort(
+        self: &Arc<Backend>,
+        now: Time,
+        reason: ChoiceReason,
+    ) -> Option<BackendLease> {
+        let mut status = self.status();
+        status.last_resort()?;
+        self.take_place(&status)?;
+        status.resort.sent();
+        drop(status);
+        Some(BackendLease::new(self, now, reason).trying())
+    }
+
+    fn take_place(&self, status: &BackendStatus) -> Option<usize> {
+        let max = status.max_sessions().unwrap_or(usize::MAX);
+        let more = |sessions| (sessions < max).then_some(sessions + 1);
+        self.sessions.fetch_update(Relaxed, Relaxed, more).ok()
     }
 
     // ---- what happens to it ----
@@ -225,23 +273,48 @@ impl Backend {
     }
 
     /// A dial or a young session has failed. `may_eject`: its pool can do without it.
-    pub(crate) fn failed(&self, now: Time, may_eject: bool) {
+    pub(crate) fn failed(&self, now: Time, complaint: Complaint, may_eject: bool) {
         self.change(now, |status| {
-            let change = status.circuit.failed(now, &status.rules.outlier, may_eject);
+            let change = status.circuit.failed(now, complaint, &status.rules.outlier, may_eject);
             change.map(|change| status.circuit_changed(now, change))
         });
+    }
+
+    /// It has answered a request that it has enough at the moment, and another backend has taken that. When others
+    /// have met the same it is tried last for a while; one client alone may have asked too often.
+    pub(crate) fn is_busy(&self, now: Time, complaint: Complaint) {
+        let mut status = self.status();
+        status.busy.add(complaint.at.unwrap_or(now), complaint.witness);
+        if status.busy.convicts(1, complaint.needed.min(2)).is_some() {
+            self.failures.fetch_add(1, Relaxed);
+            status.penalise(now);
+        }
+    }
+
+    /// It is tried last.
+    pub(crate) fn is_penalised(&self, now: Time) -> bool {
+        self.status().penalised(now)
+    }
+
+    /// Nothing speaks against it at present.
+    pub(crate) fn is_clean(&self, now: Time) -> bool {
+        self.status().circuit.is_clean(now)
     }
 
     /// Time alone may have ended an ejection, or a trial.
     pub(crate) fn advance(&self, now: Time) {
         self.change(now, |status| {
+            if status.resort.advance(now, status.rules.outlier.early_death) {
+                status.drain_requests.serves_on();
+            }
             let change = status.circuit.advance(now, &status.rules.outlier);
             change.map(|change| status.circuit_changed(now, change))
         });
     }
 
-    pub(crate) fn is_ejected(&self) -> bool {
-        self.status().circuit.is_ejected()
+    /// It is out for what was inferred: it is ejected, or leaves.
+    pub(crate) fn is_out(&self) -> bool {
+        self.status().is_out()
     }
 
     /// A health check has ended.

@@ -7,7 +7,8 @@
 //! 1. sound primaries,
 //! 2. sound backups,
 //! 3. suspects, primaries before backups,
-//! 4. ejected ones, primaries before backups: a bad backend is better than none.
+//! 4. ejected ones, primaries before backups: a bad backend is better than none,
+//! 5. those that seem to leave, which the pool makes candidates only for sessions that have waited.
 //!
 //! While a primary is sound, even if it is full, backups are out of the question in each tier: they
 //! stand in for broken backends, not for busy ones.
@@ -54,6 +55,8 @@ pub(crate) enum CandidateTrust {
     Suspect,
     /// Its circuit is open.
     Ejected,
+    /// Its Closes let infer that it goes.
+    Leaving,
 }
 
 /// A choice.
@@ -146,10 +149,10 @@ impl Candidate {
 fn best_tier(candidates: &[Candidate]) -> Option<(Tier, Vec<&Candidate>)> {
     let sound = Tier { standing: CandidateTrust::Sound, backup: false };
     let primary_is_sound = candidates.iter().any(|candidate| candidate.tier() == sound);
-    let all_are_ejected = candidates.iter().all(|candidate| candidate.standing == CandidateTrust::Ejected);
+    let all_are_out = candidates.iter().all(|candidate| candidate.standing >= CandidateTrust::Ejected);
     let counts = |candidate: &Candidate| match candidate.standing {
         // It fails its sessions: to wait for room elsewhere is better.
-        CandidateTrust::Ejected => all_are_ejected,
+        CandidateTrust::Ejected | CandidateTrust::Leaving => all_are_out,
         CandidateTrust::Sound | CandidateTrust::Suspect => !(candidate.backup && primary_is_sound),
     };
     let usable = |candidate: &&Candidate| candidate.has_room() && counts(candidate);

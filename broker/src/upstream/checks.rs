@@ -148,6 +148,7 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
         sleep(part_of(health.jitter)).await;
         let (sources, manner) = (pool.sources(), pool.snapshot().dialing.manner);
         let ways = (&*sources, history, manner);
+        let begun = clock::now();
         let result = probe::probe(&health, &backend.host, backend.port, ways).await;
         let outcome = match &result {
             Ok(_) => CheckOutcome::Passed,
@@ -163,7 +164,7 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
                 if !matches!(health.check, Check::Tcp) {
                     backend.life.answered(now);
                 }
-                backend.answered(drain);
+                backend.answered(begun, drain);
             }
             Err(ProbeFailure::Backend(why)) => backend.checked(now, Err(why), health.rise, health.fall),
             Err(ProbeFailure::Local(why)) => {

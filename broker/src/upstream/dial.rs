@@ -31,9 +31,9 @@ use crate::upstream::backend::BackendLease;
 use crate::upstream::pool::{Ask, NoSeat};
 
 use connect::Connected;
-use consequences::{local_fault, over_limit, record, refused, turned_away};
+use consequences::{local_fault, over_limit, record, refused};
 use hang_ups::HangUps;
-use outcome::{DialOutcome, goes_to_client, tries_elsewhere};
+use outcome::{DialOutcome, ServerErrors, goes_to_client, tries_elsewhere};
 use slots::DialSlots;
 use upgrade::{NotLinked, upgrade};
 
@@ -86,7 +86,7 @@ impl Dialer {
     /// The first dial of a session: a redirect or a refusal is the client's to see.
     pub(crate) async fn first(&self, search: &BackendSearch<'_>) -> Result<Box<Link>, DialError> {
         let (mut tried, mut last) = (Vec::new(), DialError::Unreachable);
-        let mut hang_ups = HangUps::new();
+        let (mut hang_ups, mut errors) = (HangUps::new(), ServerErrors::default());
         search.check_ban(&hang_ups)?;
         loop {
             let lease = match search.lease(&tried, true).await {
@@ -105,13 +105,17 @@ impl Dialer {
                     return Err(DialError::Answered(Box::new(answer)));
                 }
                 DialOutcome::Answered(answer) => {
-                    turned_away(search.pool, &backend, answer.status());
+                    search.turned_away(&backend, answer.status());
+                    if errors.are_the_requests(&backend, answer.status()) {
+                        return Err(DialError::Answered(Box::new(answer)));
+                    }
                     if answer.status().is_client_error() {
                         last = DialError::Answered(Box::new(answer));
                     }
                 }
                 DialOutcome::Incompatible(why) => refused(search.pool, &backend, why),
                 DialOutcome::OverLimit => over_limit(search.pool, &backend),
+                DialOutcome::Unreached(why) => search.cannot_reach(&backend, &why, &hang_ups),
                 DialOutcome::Failed(why) => search.failed(&backend, &why, &hang_ups),
                 DialOutcome::HungUp(hang_up) => {
                     if search.hung_up(&backend, hang_up, &mut hang_ups) {
@@ -178,11 +182,15 @@ impl Dialer {
         let why = match self.dial(search, lease).await {
             DialOutcome::Linked(link) => return Some(Ok(link)),
             DialOutcome::Answered(answer) if tries_elsewhere(answer.status()) => {
-                turned_away(search.pool, &backend, answer.status());
+                search.turned_away(&backend, answer.status());
                 return None;
             }
             DialOutcome::Answered(answer) => answer.status().to_string(),
             DialOutcome::Incompatible(why) => why.to_owned(),
+            DialOutcome::Unreached(why) => {
+                search.cannot_reach(&backend, &why, hang_ups);
+                return None;
+            }
             DialOutcome::Failed(why) => {
                 search.failed(&backend, &why, hang_ups);
                 return None;

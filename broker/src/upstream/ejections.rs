@@ -1,4 +1,5 @@
-//! Ejections end with time: backends are tried again, and have passed their trials.
+//! What comes of time alone: failures count that have waited for evidence, and ejections end, as backends are tried
+//! again and have passed their trials.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(crate) async fn supervise(pools: impl Fn() -> Vec<Arc<Pool>>) {
         sleep(ROUND).await;
         let now = clock::now();
         for pool in pools() {
+            pool.judge(now);
             for backend in &pool.snapshot().backends {
                 backend.advance(now);
             }

@@ -1,6 +1,7 @@
 //! Pools: which backends there are, and which one a session gets. A change makes the next
 //! list of backends, and replaces the old one as a whole.
 
+mod evidence;
 mod invitations;
 pub(crate) mod newcomers;
 mod pongs;
@@ -8,8 +9,9 @@ mod promises;
 pub(crate) mod quarantine;
 
 use std::collections::HashSet;
+use std::hash::RandomState;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,20 +22,25 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::config::settings::{self, Query, Settings};
-use crate::lock::rank::{ChangingRank, EjectingRank, PoolSnapshotRank, TurnsRank};
+use crate::lock::rank::{CensusRank, ChangingRank, DocketRank, EjectingRank, PoolSnapshotRank, TurnsRank};
 use crate::lock::{OrderedMutex, OrderedMutexGuard, OrderedRwLock};
 use crate::metric;
-use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, Rules};
-use crate::upstream::balance::{self, Affinity, Candidate, CandidateTrust, NoPlace, Turns};
+use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, PoolWorld, Rules};
+use crate::upstream::balance::{self, Affinity, Candidate, CandidateTrust, NoPlace, PlacementChoice, Turns};
 use crate::upstream::conversations::Conversation;
 use crate::upstream::discovery::FoundBackend;
 use crate::upstream::health::circuit::ejectable;
+use crate::upstream::health::docket::Docket;
+use crate::upstream::health::witness::{Census, Complaint};
 use crate::upstream::manner::Manner;
 use crate::upstream::queue::{LOOK, Queue};
 use invitations::Invitations;
 use newcomers::Newcomers;
 use pongs::Pongs;
 use quarantine::RequestQuarantine;
+
+/// How long a session waits, at the most, before it tries a backend that is out for what was inferred.
+const BEFORE_LAST: Duration = Duration::from_secs(1);
 
 /// How often a choice is made anew when somebody else has taken the lease meanwhile.
 const TRIES: usize = 16;
@@ -49,11 +56,19 @@ pub(crate) struct Pool {
     pub(crate) queue: Arc<Queue>,
     /// Who waits at the door for its first backend.
     pub(crate) newcomers: Newcomers,
+    /// Where its sessions come from.
+    census: Arc<OrderedMutex<Census, CensusRank>>,
+    /// What they have met, and waits for evidence.
+    docket: OrderedMutex<Docket, DocketRank>,
+    /// There is something in it.
+    has_cases: AtomicBool,
+    /// Tells sessions apart there.
+    hasher: RandomState,
     /// How its backends answer pings.
     pub(crate) pongs: Pongs,
     /// Upgrade requests that may kill its backends.
     pub(crate) quarantine: RequestQuarantine,
-    /// Backends are ejected one after another, so that the floor holds.
+    /// Backends are ejected, and let go, one after another, so that the floor holds.
     ejecting: OrderedMutex<(), EjectingRank>,
     source: AtomicUsize,
     invitations: Invitations,
@@ -121,6 +136,10 @@ impl Pool {
             turns: OrderedMutex::default(),
             queue: Arc::default(),
             newcomers: Newcomers::default(),
+            census: Arc::default(),
+            docket: OrderedMutex::default(),
+            has_cases: AtomicBool::new(false),
+            hasher: RandomState::new(),
             pongs: Pongs::default(),
             quarantine: RequestQuarantine::default(),
             ejecting: OrderedMutex::default(),
@@ -141,6 +160,15 @@ impl Pool {
     /// A lease on the best backend there is, without waiting.
     pub(crate) fn pick(&self, now: Time, ask: &Ask<'_>) -> Result<BackendLease, NoSeat> {
         self.pick_among(now, ask, |_, _| true)
+    }
+
+    /// A lease on a backend that is out for what was inferred: its session is the only one that tries it.
+    fn pick_last(&self, now: Time, ask: &Ask<'_>) -> Result<BackendLease, NoSeat> {
+        self.pick_of(
+            ask,
+            |backend| backend.last_resort(now).filter(|_| !ask.tried.contains(&backend.id)),
+            |backend, placed| backend.lease_as_last_resort(now, placed.reason),
+        )
     }
 
     /// A lease for a session that need not leave the one it has: on a sound backend, and on this one if
@@ -165,56 +193,68 @@ impl Pool {
         ask: &Ask<'_>,
         fits: impl Fn(&Backend, &Candidate) -> bool,
     ) -> Result<BackendLease, NoSeat> {
-        let present = self.snapshot();
-        for _ in 0..TRIES {
-            let candidate = |backend: &Arc<Backend>| {
+        self.pick_of(
+            ask,
+            |backend| {
                 let left = ask.just_failed == Some(backend.id);
                 let candidate = backend.candidate(now, left).filter(|_| !ask.tried.contains(&backend.id));
                 candidate.filter(|candidate| fits(backend, candidate))
-            };
-            let candidates: Vec<_> = present.backends.iter().filter_map(candidate).collect();
+            },
+            |backend, placed| backend.lease(now, placed.standing, placed.reason),
+        )
+    }
+
+    fn pick_of(
+        &self,
+        ask: &Ask<'_>,
+        candidate: impl Fn(&Arc<Backend>) -> Option<Candidate>,
+        lease: impl Fn(&Arc<Backend>, PlacementChoice) -> Option<BackendLease>,
+    ) -> Result<BackendLease, NoSeat> {
+        let present = self.snapshot();
+        for _ in 0..TRIES {
+            let candidates: Vec<_> = present.backends.iter().filter_map(&candidate).collect();
             let mut turns = self.turns.lock();
             let balance = &present.settings.balance;
             let placed = balance::place(&candidates, balance, ask.affinity, &mut turns, &mut rand::random);
             drop(turns);
             let placed = placed.map_err(NoSeat::from)?;
             let chosen = present.backends.iter().find(|backend| backend.id == placed.id);
-            let taken = chosen.and_then(|backend| backend.lease(now, placed.standing, placed.reason));
-            if let Some(lease) = taken {
+            if let Some(lease) = chosen.and_then(|backend| lease(backend, placed)) {
                 return Ok(lease);
             }
         }
         Err(NoSeat::Full)
     }
 
-    /// A lease, waiting for one when all are taken. `newcomer`: it counts against the queue's limit.
-    /// `waits` is told when the wait begins.
+    /// A lease, waiting for one when all are taken. Backends that are out for what was inferred come last: somebody
+    /// waits a while first. `newcomer`: it counts against the queue's limit. `waits` is told when the wait begins.
     pub(crate) async fn lease(
         &self,
         ask: &Ask<'_>,
         newcomer: bool,
         waits: impl FnOnce(),
     ) -> Result<BackendLease, NoSeat> {
+        let settings::QueueSettings { max, timeout } = self.snapshot().settings.queue;
+        let resort = Instant::now() + BEFORE_LAST.min(timeout / 2);
         // Whoever comes now stands behind those who wait.
         if !newcomer || !ask.tried.is_empty() || self.queue.waiting() == 0 {
-            match self.pick(clock::now(), ask) {
+            match self.choose(ask, resort) {
                 Err(NoSeat::Full) => {}
                 done => return done,
             }
         }
-        let settings::QueueSettings { max, timeout } = self.snapshot().settings.queue;
-        let max = if newcomer { max } else { usize::MAX };
-        if !ask.tried.is_empty() && max > 0 {
+        let most = if newcomer { max } else { usize::MAX };
+        if !ask.tried.is_empty() && most > 0 {
             waits();
-            return self.seat_aside(ask, timeout).await;
+            return self.seat_aside(ask, (resort, timeout)).await;
         }
-        let Some(mut ticket) = self.queue.join(newcomer, max, timeout) else {
+        let Some(mut ticket) = self.queue.join(newcomer, most, timeout) else {
             metric::LIMIT_HITS.count(metric::Limit::Queue);
-            return Err(NoSeat::Full);
+            return self.pick_last(clock::now(), ask).map_err(|_| NoSeat::Full);
         };
         waits();
         while ticket.wait().await {
-            match self.pick(clock::now(), ask) {
+            match self.choose(ask, resort) {
                 Err(NoSeat::Full) => {}
                 done => return done,
             }
@@ -223,13 +263,38 @@ impl Pool {
         Err(NoSeat::Full)
     }
 
+    /// The best there is; from `resort` on, for want of better, one that is out.
+    fn choose(&self, ask: &Ask<'_>, resort: Instant) -> Result<BackendLease, NoSeat> {
+        let now = clock::now();
+        let none = match self.pick(now, ask) {
+            Err(none) => none,
+            found => return found,
+        };
+        match Instant::now() >= resort {
+            true => {
+                self.pick_last(now, ask).map_err(|_| if self.may_wait(ask) { NoSeat::Full } else { none })
+            }
+            false => Err(if self.may_wait(ask) { NoSeat::Full } else { none }),
+        }
+    }
+
+    /// One that is out may take the session later.
+    fn may_wait(&self, ask: &Ask<'_>) -> bool {
+        let present = self.snapshot();
+        present.backends.iter().any(|backend| backend.seems_to_leave() && !ask.tried.contains(&backend.id))
+    }
+
     /// As [`Pool::lease`], for one that cannot use every place: first in the line, it would keep others
     /// from places that it does not want.
-    async fn seat_aside(&self, ask: &Ask<'_>, patience: Duration) -> Result<BackendLease, NoSeat> {
+    async fn seat_aside(
+        &self,
+        ask: &Ask<'_>,
+        (resort, patience): (Instant, Duration),
+    ) -> Result<BackendLease, NoSeat> {
         let until = Instant::now() + patience;
         while Instant::now() < until {
             sleep_until(until.min(Instant::now() + LOOK)).await;
-            match self.pick(clock::now(), ask) {
+            match self.choose(ask, resort) {
                 Err(NoSeat::Full) => {}
                 done => return done,
             }
@@ -310,13 +375,21 @@ impl Pool {
     // ---- what happens to backends ----
 
     /// A dial or a young session has failed.
-    pub(crate) fn failed(&self, now: Time, backend: &Backend) {
+    pub(crate) fn failed(&self, now: Time, backend: &Backend, complaint: Complaint) {
         let _one = self.ejecting.lock();
         let present = self.snapshot();
-        let floor = ejectable(present.backends.len(), present.settings.outlier.max_ejected);
-        let others = present.backends.iter().filter(|other| other.id != backend.id);
-        let ejected = others.filter(|other| other.is_ejected()).count();
-        backend.failed(now, ejected < floor);
+        backend.failed(now, complaint, present.can_do_without(backend));
+    }
+
+    /// Those backends leave whose Closes let infer that they go, as many as the pool can do without.
+    pub(crate) fn grant_leaves(&self, now: Time) {
+        let _one = self.ejecting.lock();
+        let present = self.snapshot();
+        for backend in &present.backends {
+            if backend.wishes_to_leave(now) && present.can_do_without(backend) {
+                backend.grant_leave();
+            }
+        }
     }
 
     /// Backends that are down and have sessions.
@@ -461,7 +534,8 @@ impl Pool {
     ) -> Arc<Backend> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let id = NEXT.fetch_add(1, Relaxed);
-        let world = (Arc::clone(&self.queue), clock::now());
+        let shared = PoolWorld { queue: Arc::clone(&self.queue), census: Arc::clone(&self.census) };
+        let world = (shared, clock::now());
         Arc::new(Backend::new(id, Arc::clone(&self.name), backend, origin, present.rules.clone(), world))
     }
 
@@ -500,6 +574,15 @@ impl PoolSnapshot {
 
     fn with(&self, backends: Vec<Arc<Backend>>) -> PoolSnapshot {
         PoolSnapshot { backends, ..self.clone() }
+    }
+}
+
+impl PoolSnapshot {
+    /// Whether this backend, too, may be out for what was inferred.
+    fn can_do_without(&self, backend: &Backend) -> bool {
+        let most = ejectable(self.backends.len(), self.settings.outlier.max_ejected);
+        let others = self.backends.iter().filter(|other| other.id != backend.id);
+        others.filter(|other| other.is_out()).count() < most
     }
 }
 

@@ -15,6 +15,7 @@
 mod words;
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::entropy::Entropy;
@@ -70,6 +71,7 @@ impl Session {
         let failure = if parting { Failure::Planned } else { failure };
         let since = self.held_since().unwrap_or(now);
         self.drop_half();
+        self.exceptions().unread = self.unread_range();
         self.count_unmarked();
         self.fence(failure);
         self.release_all_committed();
@@ -158,13 +160,24 @@ impl Session {
         exceptions.doubted_seq = exceptions.doubted_seq.max(base + full);
     }
 
+    /// The whole messages that the backend was given and has not acknowledged, as far as it acknowledges any.
+    fn unread_range(&self) -> Option<RangeInclusive<u64>> {
+        let last = self.state.ring.base_seq() + self.state.ring.fully_written();
+        let first = self.backend_link.writer.acked_seq(&self.state.ring) + 1;
+        (self.backend_link.pongs && first <= last).then_some(first..=last)
+    }
+
+    /// The same of the backend that was left last, when it was left. What fails two backends in turn, with one such
+    /// message in common, may be that message.
+    pub fn left_unread(&self) -> Option<RangeInclusive<u64>> {
+        self.state.exceptions.as_ref().and_then(|exceptions| exceptions.unread.clone())
+    }
+
     /// Counts a death against the messages that were fully written and not acknowledged. True when
     /// one of them is convicted.
     fn suspect(&mut self, now: Time, failure: Failure) -> bool {
-        let base_seq = self.state.ring.base_seq();
-        let last = base_seq + self.state.ring.fully_written();
-        let first = self.backend_link.writer.acked_seq(&self.state.ring) + 1;
-        if !self.backend_link.pongs || !failure.is_death() || last < first {
+        let Some((first, last)) = self.unread_range().map(RangeInclusive::into_inner) else { return false };
+        if !failure.is_death() {
             return false;
         }
         let (window, deaths) = (self.config.poison_window, self.config.poison_deaths as usize);
@@ -317,6 +330,15 @@ impl Session {
         }
     }
 
+    /// Two backends have failed the session on the same message, and are well, in answer to [`Command::Dial`]: it ends
+    /// with what the last one has said.
+    pub fn handle_blamed(&mut self, now: Time) {
+        if self.backend == BackendPhase::Dialing {
+            self.backend = BackendPhase::Waiting { at: None };
+            self.convicted(now);
+        }
+    }
+
     /// The backend has acknowledged more, or taken more of a message that goes alone. What no backend of the
     /// episode had got before puts its deadline off; bytes in kernels do not.
     #[inline]
@@ -378,7 +400,7 @@ impl Session {
     }
 
     /// No failure before is still to be got over, apart from how long the backend has lasted.
-    pub(super) fn settled(&self) -> bool {
+    pub fn settled(&self) -> bool {
         self.underway.episode().is_none_or(|episode| episode.linked.is_some() && self.replayed(episode))
     }
 

@@ -1,5 +1,7 @@
 //! What became of a session's messages, counted.
 
+use std::ops::RangeInclusive;
+
 use super::Closing;
 use super::failover::PoisonGuard;
 use super::orphan::Orphan;
@@ -75,6 +77,8 @@ pub(crate) struct Exceptions {
     pub(crate) moves: u32,
     /// Dials after the first.
     pub(crate) dials: u32,
+    /// Those whole messages, by their seqs, that the last backend was given and had not acknowledged when it was left.
+    pub(super) unread: Option<RangeInclusive<u64>>,
     pub(super) poison_guard: Option<PoisonGuard>,
     /// The client's connection ends with a reset: it has not taken all that was begun.
     pub(crate) reset_client: bool,

@@ -5,6 +5,7 @@
 mod admin;
 mod crowd;
 mod dials;
+mod evidence;
 mod floods;
 mod handshakes;
 mod logs;

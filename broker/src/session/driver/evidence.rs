@@ -5,14 +5,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use steadfast_kernel_socket::{Support, TcpState};
-use steadfast_protocol::session::{Evidence, Judgement};
+use steadfast_protocol::session::{Evidence, Judgement, Session};
 use steadfast_protocol::time::Time;
 
 use crate::clock;
 use crate::config::settings::{Check, Health};
 use crate::metric;
 use crate::session::registry::{Core, Entry};
-use crate::upstream::backend::{Backend, BackendLease};
+use crate::upstream::backend::Backend;
 use crate::upstream::health::probe::life;
 use crate::upstream::pool::PoolSnapshot;
 
@@ -90,7 +90,7 @@ impl Io {
                 tracing::warn!(session, pool, backend = name, dead, blamed, "backend is silent, and left");
                 if (blamed && !entry.binding.pool.snapshot().settings.shared_address) || (dead && !alone) {
                     backend.penalise(now);
-                    blame(entry, core, now);
+                    blame::at_once(entry, core, now);
                 }
             }
         }
@@ -174,8 +174,12 @@ fn is_enough(health: &Health, half: Duration) -> bool {
     !matches!(health.check, Check::Tcp) && health.interval <= half
 }
 
-/// What a session knows of its pool when it has a backend.
+/// What a session knows of its pool when it has a backend, and its lease of the session.
 pub(super) fn tell_fitness(entry: &Entry, core: &mut Core) {
+    let messages = messages(&core.machine);
+    if let Some(lease) = &mut core.lease {
+        lease.begins(messages);
+    }
     let pongs = &entry.binding.pool.pongs;
     if pongs.ever_came() {
         core.machine.set_fit();
@@ -185,8 +189,16 @@ pub(super) fn tell_fitness(entry: &Entry, core: &mut Core) {
 }
 
 /// A backend has said something to a session.
-pub(super) fn note_life(lease: Option<&BackendLease>, now: Time) {
+pub(super) fn note_life(core: &mut Core, now: Time) {
+    let Core { lease, machine, .. } = core;
     if let Some(lease) = lease {
         lease.backend().life.heard(now);
+        lease.heard(now, || messages(machine));
     }
+}
+
+/// Messages that were handled, or have come, in all the session's life.
+fn messages(machine: &Session) -> u64 {
+    let ledger = machine.ledger();
+    ledger.up.acknowledged + ledger.down.forwarded
 }

@@ -161,7 +161,9 @@ impl HeldSuccessor {
             _ => machine.handle_successor_lost(),
         }
         if self.lease.fail(now) {
-            entry.binding.pool.failed(now, self.lease.backend());
+            let pool = &entry.binding.pool;
+            let complaint = pool.complaint(now, entry.client().ip(), &entry.name());
+            pool.failed(now, self.lease.backend(), complaint);
         }
         true
     }

@@ -3,13 +3,14 @@
 use steadfast_protocol::time::Time;
 use steadfast_protocol::websocket::close_code::CloseCode;
 
-use super::Backend;
+use super::{AdminState, Backend};
 use crate::metric;
-use crate::upstream::health::drain_requests::{DrainReason, DrainRequests};
+use crate::upstream::health::drain_reason::DrainReason;
+use crate::upstream::health::drain_requests::DrainRequests;
 
 impl Backend {
     /// It has closed a session, which it had since `linked`, with a code that stands for a failure.
-    pub(super) fn closed_with(&self, now: Time, linked: Time, code: CloseCode) {
+    pub(crate) fn closed_with(&self, now: Time, linked: Time, code: CloseCode) {
         let held = self.sessions();
         self.ask(|drain_requests| drain_requests.closed_with(now, linked, held, code));
     }
@@ -19,9 +20,35 @@ impl Backend {
         self.ask(|drain_requests| drain_requests.asked_in_upgrade(now));
     }
 
-    /// A health check was good. `drain`: its answer says `Steadfast-Drain: on`.
-    pub(crate) fn answered(&self, drain: bool) {
-        self.ask(|drain_requests| drain_requests.answered(drain));
+    /// A health check was good that was begun then. `drain`: its answer says `Steadfast-Drain: on`.
+    pub(crate) fn answered(&self, begun: Time, drain: bool) {
+        self.ask(|drain_requests| drain_requests.answered(begun, drain));
+    }
+
+    /// Its Closes let infer that it goes, and it waits until its pool can do without it.
+    pub(crate) fn wishes_to_leave(&self, now: Time) -> bool {
+        let mut status = self.status();
+        let timeout = status.rules.ask_timeout;
+        status.drain_requests.advance(now, self.sessions(), timeout);
+        status.drain_requests.is_wished()
+    }
+
+    /// Its Closes let infer that it goes, whether or not its pool can do without it.
+    pub(crate) fn seems_to_go(&self, now: Time) -> bool {
+        self.wishes_to_leave(now) || self.status().drain_requests.leaves()
+    }
+
+    /// Its pool can do without it.
+    pub(crate) fn grant_leave(&self) {
+        self.status().drain_requests.grant();
+    }
+
+    /// What the drain makes of it that it asks for now. What an operator has taken out before stays out.
+    pub(crate) fn asked_state(&self) -> AdminState {
+        let status = self.status();
+        let inferred = status.drain_requests.leaves() && status.drain_requests.said().is_none();
+        let is_in = matches!(status.admin_state, AdminState::Ready | AdminState::Leaving);
+        if inferred && is_in { AdminState::Leaving } else { AdminState::Draining }
     }
 
     /// Why it is to be drained, as a sentence; `None`: it does not ask, or not any more.
@@ -67,18 +94,19 @@ mod tests {
 
     fn session(pool: &Pool, now: Time) -> BackendLease {
         let mut lease = pool.pick(now, &ASK).expect("a lease");
-        lease.linked(now);
+        lease.linked(now, [127, 0, 0, 1].into());
         lease
     }
 
     #[test]
     fn most_of_its_sessions_ask_for_all() {
-        let ((pool, one), now) = (pool(""), clock::now());
+        let ((pool, one), now) = (pool("[pool.outlier]\nmax_ejected = 100"), clock::now());
         let mut sessions: Vec<_> = (0..5).map(|_| session(&pool, now)).collect();
         for asks in [false, false, true] {
             let lease = sessions.pop().expect("three of five");
             lease.closed_with(now, CloseCode::GOING_AWAY);
             drop(lease);
+            pool.grant_leaves(now);
             assert_eq!(one.asks_for_drain(now).is_some(), asks, "with {} left", sessions.len());
         }
         let why = one.asks_for_drain(now).expect("it asks");
@@ -86,11 +114,32 @@ mod tests {
     }
 
     #[test]
-    fn it_asks_until_it_is_empty_and_the_time_of_the_configuration_is_over() {
-        let ((pool, one), now) = (pool("[drain]\nask_timeout = \"3s\""), clock::now());
-        let [leaving, staying] = [session(&pool, now), session(&pool, now)];
+    fn the_last_of_its_pool_is_kept_whatever_its_closes_let_infer() {
+        let ((pool, one), now) = (pool(""), clock::now());
+        session(&pool, now).closed_with(now, CloseCode::SERVICE_RESTART);
+        pool.grant_leaves(now);
+        assert_eq!(one.asks_for_drain(now), None);
+        one.asked_in_upgrade(now);
+        assert!(one.asks_for_drain(now).is_some(), "what it says itself holds");
+    }
+
+    #[test]
+    fn what_was_inferred_ends_when_the_time_of_the_configuration_is_over() {
+        let keys = "[drain]\nask_timeout = \"3s\"\n[pool.outlier]\nmax_ejected = 100";
+        let ((pool, one), now) = (pool(keys), clock::now());
+        let [leaving, _staying] = [session(&pool, now), session(&pool, now)];
         leaving.closed_with(now, CloseCode::SERVICE_RESTART);
-        drop(leaving);
+        pool.grant_leaves(now);
+        let after = |seconds| now + Duration::from_secs(seconds);
+        assert!(one.asks_for_drain(after(2)).is_some(), "it may have only begun");
+        assert_eq!(one.asks_for_drain(after(3)), None, "whoever is there yet");
+    }
+
+    #[test]
+    fn its_own_word_holds_until_it_is_empty_and_the_time_is_over() {
+        let ((pool, one), now) = (pool("[drain]\nask_timeout = \"3s\""), clock::now());
+        let staying = session(&pool, now);
+        one.asked_in_upgrade(now);
         let after = |seconds| now + Duration::from_secs(seconds);
         assert!(one.asks_for_drain(after(60)).is_some(), "a session is there yet");
         drop(staying);
@@ -118,7 +167,7 @@ mod tests {
     fn what_its_checks_say_goes_with_them() {
         let (_, one) = pool("");
         let now = clock::now();
-        one.answered(true);
+        one.answered(now, true);
         assert!(one.asks_for_drain(now).is_some());
         one.unchecked(now);
         assert_eq!(one.asks_for_drain(now), None);

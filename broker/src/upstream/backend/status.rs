@@ -12,6 +12,8 @@ use crate::upstream::balance::CandidateTrust;
 use crate::upstream::health::agent::{self, AgentAdmin, Operating, Score};
 use crate::upstream::health::circuit::{Change, Circuit, CircuitWord};
 use crate::upstream::health::drain_requests::DrainRequests;
+use crate::upstream::health::failures::FailureRow;
+use crate::upstream::health::resort::LastResort;
 use crate::upstream::health::tracker::{HealthTracker, ramp};
 
 /// A weight of one, in the unit in which shares are computed.
@@ -50,6 +52,8 @@ pub(crate) enum AdminState {
     Ready,
     /// It is to be emptied: no new sessions, and those that are there move.
     Draining,
+    /// The same, for what its Closes let infer: a session that finds no other place may try it.
+    Leaving,
     /// No new sessions; those that are there stay.
     Disabled,
 }
@@ -65,7 +69,11 @@ pub(super) struct BackendStatus {
     pub(super) health: HealthTracker,
     pub(super) circuit: Circuit,
     pub(super) drain_requests: DrainRequests,
+    /// How it is tried while it is out.
+    pub(super) resort: LastResort,
     penalty: Penalty,
+    /// Who was told that it has enough.
+    pub(super) busy: FailureRow,
     /// Since when its share grows again.
     pub(super) recovered: Option<Time>,
     /// It no longer belongs to its pool.
@@ -94,7 +102,9 @@ impl BackendStatus {
             health: HealthTracker::new(),
             circuit: Circuit::new(),
             drain_requests: DrainRequests::default(),
+            resort: LastResort::default(),
             penalty: Penalty::default(),
+            busy: FailureRow::default(),
             recovered: None,
             removed: false,
             state: if configured.weight == 0 { BackendState::Off } else { BackendState::Up },
@@ -116,7 +126,7 @@ impl BackendStatus {
             BackendState::Down
         } else if self.admin_state == AdminState::Disabled {
             BackendState::Disabled
-        } else if self.admin_state == AdminState::Draining || self.agent.admin == AgentAdmin::Drain {
+        } else if self.is_to_be_emptied() || self.agent.admin == AgentAdmin::Drain {
             // Before an ejection: one that is ejected still gets sessions as a last resort.
             BackendState::Draining
         } else if self.share() == 0 {
@@ -128,6 +138,10 @@ impl BackendStatus {
         } else {
             BackendState::Up
         }
+    }
+
+    fn is_to_be_emptied(&self) -> bool {
+        matches!(self.admin_state, AdminState::Draining | AdminState::Leaving)
     }
 
     /// Maintenance is for the operator to end, not for sessions to sit through.
@@ -146,6 +160,25 @@ impl BackendStatus {
             | BackendState::Down
             | BackendState::Removed => None,
         }
+    }
+
+    /// It is out for what was inferred, of its Closes or of failures, and a session may try it when nobody else has
+    /// room.
+    pub(super) fn last_resort(&self) -> Option<CandidateTrust> {
+        let trust = match self.state {
+            BackendState::Draining
+                if self.admin_state == AdminState::Leaving && self.agent.admin != AgentAdmin::Drain =>
+            {
+                CandidateTrust::Leaving
+            }
+            _ => self.standing().filter(|standing| *standing == CandidateTrust::Ejected)?,
+        };
+        self.resort.is_free().then_some(trust)
+    }
+
+    /// It is out, or about to be, for what was inferred.
+    pub(super) fn is_out(&self) -> bool {
+        self.circuit.is_ejected() || self.drain_requests.leaves()
     }
 
     pub(super) fn circuit_changed(&mut self, now: Time, change: Change) -> String {

@@ -70,6 +70,8 @@ impl Tier {
             (CandidateTrust::Suspect, true) => "; a suspect backup, for want of better",
             (CandidateTrust::Ejected, false) => "; last resort: ejected",
             (CandidateTrust::Ejected, true) => "; last resort: an ejected backup",
+            (CandidateTrust::Leaving, false) => "; last resort: it seems to leave",
+            (CandidateTrust::Leaving, true) => "; last resort: a backup that seems to leave",
         }
     }
 }

@@ -3,8 +3,6 @@
 
 use std::io;
 
-use http::StatusCode;
-
 use crate::clock;
 use crate::metric::{self, DialWord, Limit};
 use crate::net::connect::is_used_up;
@@ -47,20 +45,8 @@ pub(super) fn over_limit(pool: &Pool, backend: &Backend) {
     }
 }
 
+/// A dial has failed. What is held against the backend is told elsewhere.
 pub(super) fn failed(pool: &Pool, backend: &Backend, why: &str) {
-    pool.failed(clock::now(), backend);
-    avoided(pool, backend, why);
-}
-
-/// The backend has answered that another one should be asked. That it has enough at the moment does
-/// not eject it.
-pub(super) fn turned_away(pool: &Pool, backend: &Backend, status: StatusCode) {
-    let why = format!("it answered {status}");
-    if status.is_client_error() { avoided(pool, backend, &why) } else { failed(pool, backend, &why) }
-}
-
-fn avoided(pool: &Pool, backend: &Backend, why: &str) {
-    backend.penalise(clock::now());
     record(pool, backend, DialWord::Failed);
     tracing::debug!(pool = &*pool.name, backend = backend.name, why, "dial failed");
 }

@@ -9,13 +9,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::DialError;
-use super::consequences::failed;
 use super::exchange::cause;
 use super::search::BackendSearch;
 use crate::clock;
 use crate::http::denial::Denial;
 use crate::metric::{self, DenialReason, HangUpWord};
 use crate::upstream::backend::Backend;
+use crate::upstream::health::docket::Mishap;
 use crate::upstream::pool::Pool;
 use crate::upstream::pool::quarantine::{HangupJudgement, HangupVerdict, Span, UpgradeRequest};
 
@@ -90,16 +90,22 @@ impl BackendSearch<'_> {
         }
     }
 
-    /// A dial has failed without a sign that the request has anything to do with it.
+    /// The backend cannot be reached.
+    pub(super) fn cannot_reach(&self, backend: &Backend, why: &str, hang_ups: &HangUps) {
+        self.unreached(backend, why);
+        self.pool.quarantine.failed(clock::now(), backend.id, self.judged(hang_ups));
+    }
+
+    /// A dial has failed without a sign that the request has killed the backend.
     pub(super) fn failed(&self, backend: &Backend, why: &str, hang_ups: &HangUps) {
-        failed(self.pool, backend, why);
+        self.testify(backend, Mishap::NoAnswer, why);
         self.pool.quarantine.failed(clock::now(), backend.id, self.judged(hang_ups));
     }
 
     /// A backend has hung up on the request. True: no other backend is tried for it at present.
     pub(super) fn hung_up(&self, backend: &Backend, hang_up: HangUp, hang_ups: &mut HangUps) -> bool {
         let HangUp { why, span } = hang_up;
-        failed(self.pool, backend, &why);
+        self.testify(backend, Mishap::HangUp, &why);
         let (place, request) = ((backend.id, backend.name.as_str()), self.judged(hang_ups));
         let HangupJudgement { verdict, acquitted } = self.pool.quarantine.hung_up(place, request, span);
         record(self.pool, backend, &verdict);

@@ -6,7 +6,9 @@ use std::io;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::clock;
 use crate::net::connect::is_local;
+use crate::upstream::backend::Backend;
 
 use super::Link;
 use super::hang_ups::HangUp;
@@ -18,7 +20,9 @@ pub(super) enum DialOutcome {
     Answered(Response<Incoming>),
     /// It serves, but not this session.
     Incompatible(&'static str),
-    /// It cannot be reached, or does not speak HTTP.
+    /// It cannot be reached: nothing of the session's has come to it.
+    Unreached(String),
+    /// It has made nothing of the request, or does not speak HTTP.
     Failed(String),
     /// Its answer is larger than we read.
     OverLimit,
@@ -33,8 +37,29 @@ impl DialOutcome {
     pub(super) fn unconnected(error: io::Error) -> DialOutcome {
         match is_local(&error) {
             true => DialOutcome::Local(error),
-            false => DialOutcome::Failed(format!("cannot connect: {error}")),
+            false => DialOutcome::Unreached(format!("cannot connect: {error}")),
         }
+    }
+}
+
+/// Server errors that one request has met.
+#[derive(Debug, Default)]
+pub(super) struct ServerErrors {
+    met: usize,
+    /// One of those that gave them has failed others as well.
+    doubted: bool,
+}
+
+impl ServerErrors {
+    /// A backend has answered. True: it is the second one to which others have nothing to say against that gives such
+    /// an error, so the request is to blame, and that answer is the client's.
+    pub(super) fn are_the_requests(&mut self, backend: &Backend, status: StatusCode) -> bool {
+        if !status.is_server_error() {
+            return false;
+        }
+        self.met += 1;
+        self.doubted |= !backend.is_clean(clock::now());
+        self.met >= 2 && !self.doubted
     }
 }
 

@@ -122,8 +122,9 @@ impl Upgraded {
     pub(super) fn linked(self, search: &BackendSearch<'_>, permit: DialPermit<'_>) -> Link {
         let Upgraded { stream, early, headers, deflate, attempt } = self;
         let DialPermit { mut lease, turn, .. } = permit;
-        lease.linked(clock::now());
+        lease.linked(clock::now(), search.client);
         search.linked();
+        search.pool.placed(clock::now(), search.session);
         record(search.pool, lease.backend(), DialWord::Linked);
         if requests_drain(&headers) {
             lease.backend().asked_in_upgrade(clock::now());

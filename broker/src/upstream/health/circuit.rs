@@ -1,7 +1,7 @@
 //! The circuit breaker of one backend: failures of its sessions eject it, and a trial takes it back.
 //!
 //! ```text
-//!            failures in a row                    the ejection is over
+//!            failures in a row, by witnesses      the ejection is over
 //!   +--------+ ------------------> +------+ --------------------------> +-----------+
 //!   | closed |                     | open |                             | half open |
 //!   +--------+ <------------+      +------+ <-------------------------- +-----------+
@@ -11,12 +11,14 @@
 //! ```
 //!
 //! Half open, the backend gets one session at a time, the trial. A trial that ends neither well nor
-//! badly makes room for the next.
+//! badly makes room for the next; one that was failed, when its failure has not counted for `early_death`.
 
 use std::time::Duration;
 
 use steadfast_protocol::time::Time;
 
+use super::failures::{FailureRow, Lasting};
+use super::witness::Complaint;
 use crate::config::settings::Outlier;
 use crate::words::words;
 
@@ -28,14 +30,6 @@ words! {
         HalfOpen = "half_open",
     }
 }
-
-/// Failures closer to each other than this count as one: when a process dies, all of its sessions
-/// fail within moments.
-const HERD: Duration = Duration::from_millis(100);
-
-/// Failures further apart than this are not in a row. A backend with hardly any sessions would
-/// otherwise be ejected for what happened over days.
-const WINDOW: Duration = Duration::from_secs(60);
 
 /// Whether one backend is ejected, and why.
 #[derive(Debug)]
@@ -49,10 +43,7 @@ pub(crate) struct Circuit {
 #[derive(Debug)]
 enum CircuitState {
     Closed {
-        /// Failures in a row.
-        failures: u32,
-        /// The last one that counted.
-        last_failure: Option<Time>,
+        failures: FailureRow,
         /// Since when it is closed.
         since: Time,
     },
@@ -61,6 +52,7 @@ enum CircuitState {
         until: Time,
     },
     HalfOpen {
+        since: Time,
         trial: Option<Trial>,
     },
 }
@@ -72,6 +64,8 @@ enum Trial {
     Dialing,
     /// It is linked since then.
     Linked(Time),
+    /// The backend has failed it then. Whether that counts is not known yet.
+    Failed(Time),
 }
 
 /// What has become of a circuit.
@@ -96,7 +90,7 @@ pub(crate) fn ejectable(total: usize, percent: u32) -> usize {
 impl Circuit {
     pub(crate) fn new() -> Circuit {
         Circuit {
-            state: CircuitState::Closed { failures: 0, last_failure: None, since: Time::ORIGIN },
+            state: CircuitState::Closed { failures: FailureRow::default(), since: Time::ORIGIN },
             ejections: 0,
         }
     }
@@ -104,20 +98,27 @@ impl Circuit {
     /// A dial or a young session has failed. `may_eject`: with this backend, not more than
     /// [`ejectable`] of its pool would be ejected. When it may not be, a closed circuit goes on
     /// counting, and a half open one waits for the next trial.
-    pub(crate) fn failed(&mut self, now: Time, settings: &Outlier, may_eject: bool) -> Option<Change> {
+    pub(crate) fn failed(
+        &mut self,
+        now: Time,
+        complaint: Complaint,
+        settings: &Outlier,
+        may_eject: bool,
+    ) -> Option<Change> {
         if settings.failures == 0 {
             return None;
         }
         match &mut self.state {
-            CircuitState::Closed { failures, last_failure, since } => {
-                let counted = count(failures, last_failure, now)?;
+            CircuitState::Closed { failures, since } => {
+                failures.add(complaint.at.unwrap_or(now), complaint.witness);
                 if now.since(*since) >= settings.ejection_max {
                     self.ejections = 0;
                 }
-                (counted >= settings.failures && may_eject).then(|| self.eject(now, settings, counted))
+                let counted = failures.convicts(settings.failures, complaint.needed)?;
+                may_eject.then(|| self.eject(now, settings, counted))
             }
             CircuitState::Open { .. } => None,
-            CircuitState::HalfOpen { trial } => {
+            CircuitState::HalfOpen { trial, .. } => {
                 *trial = None;
                 may_eject.then(|| self.eject(now, settings, 1))
             }
@@ -127,20 +128,20 @@ impl Circuit {
     /// The last failure was not the backend's.
     pub(crate) fn pardon(&mut self) {
         if let CircuitState::Closed { failures, .. } = &mut self.state {
-            *failures = failures.saturating_sub(1);
+            failures.pardon();
         }
     }
 
     /// A session has lasted `early_death`.
-    pub(crate) fn lasted(&mut self, now: Time) -> Option<Change> {
+    pub(crate) fn lasted(&mut self, now: Time, session: Lasting) -> Option<Change> {
         match &mut self.state {
             CircuitState::Closed { failures, .. } => {
-                *failures = 0;
+                failures.lasted(session);
                 None
             }
             // An ejection lasts its time: a session that was there before says little of new ones.
             CircuitState::Open { .. } => None,
-            CircuitState::HalfOpen { .. } => Some(self.close(now)),
+            CircuitState::HalfOpen { since, .. } => (session.linked >= *since).then(|| self.close(now)),
         }
     }
 
@@ -154,13 +155,19 @@ impl Circuit {
             CircuitState::Open { since, until }
                 if now >= until || now.since(since) >= settings.ejection_max =>
             {
-                self.state = CircuitState::HalfOpen { trial: None };
+                self.state = CircuitState::HalfOpen { since: now, trial: None };
                 Some(Change::HalfOpened)
             }
-            CircuitState::HalfOpen { trial: Some(Trial::Linked(at)) }
+            CircuitState::HalfOpen { trial: Some(Trial::Linked(at)), .. }
                 if now.since(at) >= settings.early_death =>
             {
                 Some(self.close(now))
+            }
+            CircuitState::HalfOpen { trial: Some(Trial::Failed(at)), since }
+                if now.since(at) >= settings.early_death =>
+            {
+                self.state = CircuitState::HalfOpen { trial: None, since };
+                None
             }
             CircuitState::Open { .. } | CircuitState::HalfOpen { .. } => None,
         }
@@ -168,7 +175,7 @@ impl Circuit {
 
     /// A session has taken a lease, and dials. Half open, it is the trial if there is none.
     pub(crate) fn seated(&mut self) {
-        if let CircuitState::HalfOpen { trial: trial @ None } = &mut self.state {
+        if let CircuitState::HalfOpen { trial: trial @ None, .. } = &mut self.state {
             *trial = Some(Trial::Dialing);
         }
     }
@@ -176,22 +183,34 @@ impl Circuit {
     /// The backend has answered the dial. Only from here does a trial last: the time that a dial takes
     /// says nothing for the backend.
     pub(crate) fn linked(&mut self, now: Time) {
-        if let CircuitState::HalfOpen { trial: Some(trial @ Trial::Dialing) } = &mut self.state {
+        if let CircuitState::HalfOpen { trial: Some(trial @ Trial::Dialing), .. } = &mut self.state {
             *trial = Trial::Linked(now);
+        }
+    }
+
+    /// The backend has failed a session. Half open, the next trial waits until it is known whether that counts.
+    pub(crate) fn let_down(&mut self, now: Time) {
+        if let CircuitState::HalfOpen { trial: Some(trial), .. } = &mut self.state {
+            *trial = Trial::Failed(now);
         }
     }
 
     /// A session has given its lease back, without a failure and before `early_death`. Which one is not
     /// asked: if it was not the trial, one more session than the trial comes.
     pub(crate) fn left(&mut self) {
-        if let CircuitState::HalfOpen { trial } = &mut self.state {
+        if let CircuitState::HalfOpen { trial, .. } = &mut self.state {
             *trial = None;
         }
     }
 
     /// Whether new sessions may come.
     pub(crate) fn admits(&self) -> bool {
-        matches!(self.state, CircuitState::Closed { .. } | CircuitState::HalfOpen { trial: None })
+        matches!(self.state, CircuitState::Closed { .. } | CircuitState::HalfOpen { trial: None, .. })
+    }
+
+    /// Whether nothing speaks against the backend at present.
+    pub(crate) fn is_clean(&self, now: Time) -> bool {
+        matches!(&self.state, CircuitState::Closed { failures, .. } if failures.is_over(now))
     }
 
     /// Whether it gets no sessions, since it is open or a trial is under way.
@@ -226,22 +245,9 @@ impl Circuit {
     }
 
     fn close(&mut self, now: Time) -> Change {
-        self.state = CircuitState::Closed { failures: 0, last_failure: None, since: now };
+        self.state = CircuitState::Closed { failures: FailureRow::default(), since: now };
         Change::Closed
     }
-}
-
-/// Counts a failure; `None` when it is one with the last. Both times are reckoned from the last failure
-/// that counted, or a backend that fails all the time would never be found out.
-fn count(failures: &mut u32, last_failure: &mut Option<Time>, now: Time) -> Option<u32> {
-    let gap = last_failure.map(|last| now.since(last));
-    if gap.is_some_and(|gap| gap < HERD) {
-        return None;
-    }
-    let in_a_row = gap.is_some_and(|gap| gap <= WINDOW);
-    *failures = if in_a_row { failures.saturating_add(1) } else { 1 };
-    *last_failure = Some(now);
-    Some(*failures)
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! Whether one backend asks to be drained: what counts as a request, and how long it stands.
 //!
 //! ```text
-//!   Close 1012 to a session ----------------------+               its checks: down, then up
-//!   Close 1001 to most sessions within a second --+--> asked in --------------------------------> over
-//!   the header in the answer to an upgrade -------+    sessions   no session, and long silent
+//!   Close 1012 to a session ----------------------+
+//!   Close 1001 to most sessions within a second --+--> inferred: see `departure`
+//!
+//!                                                      asked in   its checks: down, then up
+//!   the header in the answer to an upgrade ----------> sessions --------------------------------> over
+//!                                                                 no session, and long silent
 //!
 //!                                                      asked in   a good check without it
 //!   the header in the answer to a health check -------> checks  --------------------------------> over
@@ -18,7 +21,8 @@ use std::time::Duration;
 use steadfast_protocol::time::Time;
 use steadfast_protocol::websocket::close_code::CloseCode;
 
-use crate::words::words;
+use super::departure::Departure;
+use super::drain_reason::DrainReason;
 
 /// How long most sessions may take to be told that their backend is going away.
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,46 +34,12 @@ const APART: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(crate) struct DrainRequests {
     goodbyes: Goodbyes,
-    /// In the connections of its sessions.
-    in_sessions: Option<DrainRequest>,
+    /// What its Closes let infer.
+    departure: Departure,
+    /// When it last asked in the answer to an upgrade.
+    in_sessions: Option<Time>,
     /// In its last good health check.
     in_checks: bool,
-}
-
-#[derive(Debug)]
-struct DrainRequest {
-    /// How it asked first.
-    reason: DrainReason,
-    /// When it asked last.
-    last: Time,
-}
-
-words! {
-    /// How a backend asks.
-    pub(crate) enum DrainReason {
-        /// Close 1012 to one of its sessions.
-        Restart = "restart",
-        /// Close 1001 to most of them.
-        GoingAway = "going_away",
-        /// The header in its answer to an upgrade.
-        Upgrade = "upgrade",
-        /// The header in its answer to a health check.
-        Health = "health",
-    }
-}
-
-impl DrainReason {
-    /// What the backend did.
-    pub(crate) fn sentence(self) -> &'static str {
-        match self {
-            DrainReason::Restart => "the backend said Close 1012 (service restart) to a session",
-            DrainReason::GoingAway => {
-                "the backend said Close 1001 (going away) to most of its sessions within a second"
-            }
-            DrainReason::Upgrade => "the backend answered an upgrade with Steadfast-Drain: on",
-            DrainReason::Health => "the backend answered a health check with Steadfast-Drain: on",
-        }
-    }
 }
 
 impl DrainRequests {
@@ -83,9 +53,9 @@ impl DrainRequests {
         code: CloseCode,
     ) -> Option<DrainReason> {
         match code {
-            CloseCode::SERVICE_RESTART => self.asked(now, DrainReason::Restart),
+            CloseCode::SERVICE_RESTART => self.inferred(now, DrainReason::Restart),
             CloseCode::GOING_AWAY if self.goodbyes.add(now, linked, held) => {
-                self.asked(now, DrainReason::GoingAway)
+                self.inferred(now, DrainReason::GoingAway)
             }
             _ => None,
         }
@@ -93,14 +63,18 @@ impl DrainRequests {
 
     /// It has answered an upgrade with the header. `Some`: it begins to ask, for this reason.
     pub(crate) fn asked_in_upgrade(&mut self, now: Time) -> Option<DrainReason> {
-        self.asked(now, DrainReason::Upgrade)
+        let begins = self.said().is_none();
+        // Workers read the clock before they come here, and may come in another order.
+        self.in_sessions = self.in_sessions.max(Some(now));
+        begins.then_some(DrainReason::Upgrade)
     }
 
-    /// A health check was good, with the header (`drain`) or without. `Some`: it begins to ask, for
-    /// this reason.
-    pub(crate) fn answered(&mut self, drain: bool) -> Option<DrainReason> {
-        let begins = drain && self.reason().is_none();
+    /// A health check was good that was begun then, with the header (`drain`) or without. `Some`: it begins to ask,
+    /// for this reason.
+    pub(crate) fn answered(&mut self, begun: Time, drain: bool) -> Option<DrainReason> {
+        let begins = drain && self.said().is_none();
         self.in_checks = drain;
+        self.departure.answered(begun);
         begins.then_some(DrainReason::Health)
     }
 
@@ -108,6 +82,7 @@ impl DrainRequests {
     /// comes with the next answer.
     pub(crate) fn recovered(&mut self) {
         (self.in_sessions, self.goodbyes) = (None, Goodbyes::default());
+        self.departure.end();
     }
 
     /// It is no longer checked.
@@ -115,26 +90,49 @@ impl DrainRequests {
         self.in_checks = false;
     }
 
-    /// Time alone may have ended a request: without sessions, what it asked in sessions is over
-    /// `timeout` after the last time. `held`: how many it has.
-    pub(crate) fn advance(&mut self, now: Time, held: usize, timeout: Duration) {
-        if held == 0 {
-            self.in_sessions.take_if(|request| now.since(request.last) >= timeout);
-        }
+    /// A session that was sent to try it has lasted: it serves on, whatever its Closes let infer.
+    pub(crate) fn serves_on(&mut self) {
+        self.departure.end();
     }
 
-    /// Why it is to be drained; `None`: it does not ask.
+    /// Time alone may have ended a request. What it said in sessions is over `timeout` after the last time when it
+    /// has none any more, `held` being how many it has; what was inferred, in any case.
+    pub(crate) fn advance(&mut self, now: Time, held: usize, timeout: Duration) {
+        if held == 0 {
+            self.in_sessions.take_if(|last| now.since(*last) >= timeout);
+        }
+        self.departure.advance(now, timeout);
+    }
+
+    /// Something lets infer that it goes, and it waits until its pool can do without it.
+    pub(crate) fn is_wished(&self) -> bool {
+        self.departure.is_wished()
+    }
+
+    /// It leaves for what was inferred.
+    pub(crate) fn leaves(&self) -> bool {
+        self.departure.leaves().is_some()
+    }
+
+    /// Its pool can do without it.
+    pub(crate) fn grant(&mut self) {
+        self.departure.grant();
+    }
+
+    /// Why it is to be drained; `None`: it does not ask, or its pool cannot do without it yet.
     pub(crate) fn reason(&self) -> Option<DrainReason> {
-        let in_sessions = self.in_sessions.as_ref().map(|request| request.reason);
+        self.said().or(self.departure.leaves())
+    }
+
+    /// Why it is to be drained, as it has said itself.
+    pub(crate) fn said(&self) -> Option<DrainReason> {
+        let in_sessions = self.in_sessions.map(|_| DrainReason::Upgrade);
         in_sessions.or(self.in_checks.then_some(DrainReason::Health))
     }
 
-    fn asked(&mut self, now: Time, reason: DrainReason) -> Option<DrainReason> {
-        let begins = self.reason().is_none();
-        let request = self.in_sessions.get_or_insert(DrainRequest { reason, last: now });
-        // Workers read the clock before they come here, and may come in another order.
-        request.last = request.last.max(now);
-        begins.then_some(reason)
+    fn inferred(&mut self, now: Time, reason: DrainReason) -> Option<DrainReason> {
+        let begins = self.departure.inferred(now, reason);
+        (begins && self.said().is_none()).then_some(reason)
     }
 }
 

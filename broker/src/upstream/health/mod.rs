@@ -3,6 +3,12 @@
 
 pub(crate) mod agent;
 pub(crate) mod circuit;
+pub(crate) mod departure;
+pub(crate) mod docket;
+pub(crate) mod drain_reason;
 pub(crate) mod drain_requests;
+pub(crate) mod failures;
 pub(crate) mod probe;
+pub(crate) mod resort;
 pub(crate) mod tracker;
+pub(crate) mod witness;

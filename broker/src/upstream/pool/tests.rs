@@ -1,3 +1,6 @@
+mod evidence;
+mod witnesses;
+
 use super::*;
 use crate::config::{Overrides, parse};
 use crate::upstream::balance::CandidateTrust;
@@ -56,8 +59,8 @@ fn nobody_leaves_for_a_backend_that_was_not_checked_yet() {
 fn a_half_open_backend_gives_one_seat() {
     let (pool, _) = pool(&format!("[pool.outlier]\nfailures = 1\n{}{}", backend(1, ""), backend(2, "")));
     let (one, now) = (pool.named("1").expect("it is there"), clock::now());
-    pool.failed(now, &one);
-    assert!(one.is_ejected());
+    pool.failed(now, &one, Complaint::BROKERS);
+    assert!(one.is_out());
     let later = now + Duration::from_secs(11);
     one.advance(later);
     assert_eq!(pool.room_beside(later, pool.named("2").map(|two| two.id)), 1);
@@ -71,7 +74,7 @@ fn a_half_open_backend_gives_one_seat() {
 fn a_draining_backend_gets_no_session_even_when_it_is_ejected() {
     let (pool, _) = pool(&format!("[pool.outlier]\nfailures = 1\nmax_ejected = 100\n{}", backend(1, "")));
     let (one, now) = (pool.named("1").expect("it is there"), clock::now());
-    pool.failed(now, &one);
+    pool.failed(now, &one, Complaint::BROKERS);
     assert!(pool.pick(now, &ASK).is_ok(), "a bad backend is better than none");
     tell(&one, "drain");
     assert_eq!(pool.pick(now, &ASK).err(), Some(NoSeat::Nobody));
@@ -135,4 +138,81 @@ async fn whoever_cannot_use_every_place_holds_nobody_up() {
     assert_eq!(next.backend().id, one.id);
     drop(lease);
     assert_eq!(aside.await.expect("a lease").backend().id, two.id);
+}
+
+/// What the triggers would make of a backend whose Close lets infer that it goes.
+fn leave(pool: &Pool, backend: &Backend, now: Time) {
+    backend.closed_with(now, now, CloseCode::SERVICE_RESTART);
+    pool.grant_leaves(now);
+    if backend.asks_for_drain(now).is_some() {
+        backend.set_admin_state(now, backend.asked_state(), "it asks for it");
+    }
+}
+
+fn four() -> Pool {
+    pool(&(1..=4).map(|number| backend(number, "")).collect::<String>()).0
+}
+
+#[test]
+fn who_seems_to_leave_and_who_is_ejected_are_half_of_the_pool_together() {
+    let (pool, now) = (four(), clock::now());
+    let all: Vec<_> = pool.snapshot().backends.clone();
+    for backend in &all[..3] {
+        leave(&pool, backend, now);
+    }
+    for n in 0..10 {
+        pool.failed(now + Duration::from_millis(200 * n), &all[3], Complaint::BROKERS);
+    }
+    let out: Vec<_> = all.iter().map(|backend| backend.is_out()).collect();
+    assert_eq!(out, [true, true, false, false]);
+    assert!(pool.pick(now, &ASK).is_ok());
+}
+
+#[test]
+fn it_leaves_when_another_is_back() {
+    let (pool, now) = (pool(&format!("{}{}", backend(1, ""), backend(2, ""))).0, clock::now());
+    let [one, two] = ["1", "2"].map(|name| pool.named(name).expect("it is there"));
+    leave(&pool, &one, now);
+    let later = now + Duration::from_secs(9);
+    leave(&pool, &two, later);
+    assert_eq!((one.is_out(), two.is_out()), (true, false));
+    let end = now + Duration::from_secs(10);
+    pool.grant_leaves(end);
+    assert_eq!((one.is_out(), two.is_out()), (false, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_nobody_else_is_there_one_session_at_a_time_tries_who_seems_to_leave() {
+    let (pool, now) = (pool(&format!("{}{}", backend(1, ""), backend(2, ""))).0, clock::now());
+    let [one, two] = ["1", "2"].map(|name| pool.named(name).expect("it is there"));
+    leave(&pool, &one, now);
+    tell(&two, "down");
+    assert_eq!(pool.pick(now, &ASK).err(), Some(NoSeat::Nobody));
+    let begun = Instant::now();
+    let mut first = pool.lease(&ASK, true, || {}).await.expect("the last resort");
+    assert!(begun.elapsed() >= BEFORE_LAST, "it has waited");
+    let mut second = Box::pin(pool.lease(&ASK, true, || {}));
+    assert!(futures::poll!(&mut second).is_pending());
+    tokio::time::advance(BEFORE_LAST * 2).await;
+    assert!(futures::poll!(&mut second).is_pending(), "the first is still on its way");
+    first.linked(now, IpAddr::from([127, 0, 0, 1]));
+    one.advance(now + Duration::from_secs(1));
+    assert_eq!(one.asks_for_drain(now), None, "it has taken a session that has lasted");
+    assert!(second.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_others_are_full_one_session_at_a_time_tries_who_is_ejected() {
+    let keys = format!("[pool.outlier]\nfailures = 1\n{}{}", backend(1, ""), backend(2, "max_sessions = 1"));
+    let (pool, now) = (pool(&keys).0, clock::now());
+    let [one, two] = ["1", "2"].map(|name| pool.named(name).expect("it is there"));
+    pool.failed(now, &one, Complaint::BROKERS);
+    let only = pool.lease(&ASK, true, || {}).await.expect("there is room");
+    assert_eq!(only.backend().id, two.id);
+    let trial = pool.lease(&ASK, true, || {}).await.expect("the last resort");
+    assert_eq!(trial.backend().id, one.id);
+    assert_eq!(pool.lease(&ASK, true, || {}).await.err(), Some(NoSeat::Full), "one at a time");
+    drop(trial);
+    let again = pool.lease(&ASK, true, || {}).await.expect("the last resort");
+    assert_eq!(again.backend().id, one.id);
 }

@@ -32,6 +32,23 @@ fn the_ring_is_replayed_with_the_same_bytes_and_the_session_goes_on() {
 }
 
 #[test]
+fn what_a_backend_had_not_acknowledged_is_known_when_it_was_left() {
+    let mut rig = Rig::new();
+    rig.client_says("acknowledged");
+    rig.backend_pongs();
+    rig.client_says("one");
+    rig.client_says("two");
+    rig.backend_dies();
+    assert_eq!((rig.session.left_unread(), rig.session.settled()), (Some(2..=3), false));
+    rig.link_next();
+    assert!(!rig.session.settled(), "it has not acknowledged the replay");
+    rig.backend_pongs();
+    assert!(rig.session.settled());
+    rig.backend_dies();
+    assert_eq!(rig.session.left_unread(), None);
+}
+
+#[test]
 fn notes_tell_of_the_failure_and_of_the_pause() {
     let mut rig = Rig::new();
     rig.client_says("one");

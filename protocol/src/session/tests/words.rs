@@ -109,3 +109,26 @@ fn an_episode_that_is_over_says_nothing_any_more() {
     rig.wait(secs(30));
     assert!(rig.down()[0].starts_with("<close 1013 no backend in time"));
 }
+
+#[test]
+fn a_session_that_is_blamed_ends_with_what_the_last_backend_has_said() {
+    let mut rig = Rig::new();
+    rig.client_says("a message");
+    rig.backend_closes(1012, "one");
+    rig.link_next();
+    rig.backend_closes(1012, "two");
+    rig.dial();
+    rig.session.handle_blamed(rig.now);
+    rig.pump();
+    assert_eq!(rig.down(), ["<close 1012 two>"]);
+    assert_eq!(ended(&mut rig), Some((EndCause::Poison, Some(CloseCode::SERVICE_RESTART))));
+}
+
+#[test]
+fn who_has_a_backend_is_not_blamed() {
+    let mut rig = Rig::new();
+    rig.client_says("a message");
+    rig.session.handle_blamed(rig.now);
+    rig.pump();
+    assert_eq!((rig.down(), rig.session.ended()), (Vec::new(), None));
+}

@@ -28,6 +28,9 @@ pub(crate) struct Behaviour {
     /// Pings by itself, with that many milliseconds between, whether it reads or not.
     #[arg(long)]
     pub(crate) ping_every: Option<u64>,
+    /// Says Close with this code in place of each answer.
+    #[arg(long)]
+    pub(crate) close_with: Option<u16>,
     /// Sends `name:feed-1`, `name:feed-2`, ... with that many milliseconds between.
     #[arg(long)]
     pub(crate) feed: Option<u64>,
@@ -84,6 +87,9 @@ pub(crate) struct Behaviour {
     /// Only those whose Steadfast-Attempt is above 1.
     #[arg(long, requires = "refuse")]
     pub(crate) refuse_redials: bool,
+    /// Only those for this path.
+    #[arg(long, requires = "refuse")]
+    pub(crate) refuse_path: Option<String>,
     /// The body of the refusal, `+` standing for a space.
     #[arg(long)]
     pub(crate) refuse_body: Option<String>,

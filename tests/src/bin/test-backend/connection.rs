@@ -270,6 +270,9 @@ impl Connection {
         if let Some(command) = Command::parse(text) {
             return self.obey(command).await;
         }
+        if let Some(code) = behaviour.close_with {
+            return self.send(Frame::close(code, "")).await;
+        }
         if behaviour.unsolicited_pongs {
             self.send_guesses().await?;
         }

@@ -17,8 +17,12 @@ pub(crate) fn answer(behaviour: &Behaviour, request: &Head) -> Option<Answer> {
         _ => {}
     }
     let is_redial = header(&request.headers, "steadfast-attempt").is_some_and(|attempt| attempt != "1");
+    let path = request.line.split(' ').nth(1);
+    let is_meant = behaviour.refuse_path.is_none() || behaviour.refuse_path.as_deref() == path;
     match behaviour.refuse {
-        Some(status) if is_redial || !behaviour.refuse_redials => Some(refusal(behaviour, status)),
+        Some(status) if is_meant && (is_redial || !behaviour.refuse_redials) => {
+            Some(refusal(behaviour, status))
+        }
         _ => Some(acceptance(behaviour, request)),
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 
 /// One candidate for each tier, the best first.
 fn ladder() -> Bench {
-    let mut bench = Bench::new(&[1; 6]);
+    let mut bench = Bench::new(&[1; 8]);
     let tiers = [
         (CandidateTrust::Sound, false),
         (CandidateTrust::Sound, true),
@@ -12,6 +12,8 @@ fn ladder() -> Bench {
         (CandidateTrust::Suspect, true),
         (CandidateTrust::Ejected, false),
         (CandidateTrust::Ejected, true),
+        (CandidateTrust::Leaving, false),
+        (CandidateTrust::Leaving, true),
     ];
     for (candidate, (standing, backup)) in bench.candidates.iter_mut().zip(tiers) {
         candidate.standing = standing;
@@ -37,7 +39,7 @@ fn the_best_that_is_there_is_chosen_by_each_rule() {
         for key in [None, Some(key(1))] {
             let mut bench = ladder();
             bench.candidates.reverse();
-            for best in 0..6 {
+            for best in 0..8 {
                 assert_eq!(bench.place(&balance, key).expect("a place").id, best, "{balance:?}");
                 bench.candidates.pop();
             }
@@ -61,6 +63,8 @@ fn the_reason_says_the_tier() {
         "least_sessions; a suspect backup, for want of better",
         "least_sessions; last resort: ejected",
         "least_sessions; last resort: an ejected backup",
+        "least_sessions; last resort: it seems to leave",
+        "least_sessions; last resort: a backup that seems to leave",
     ];
     assert_eq!(reasons, expected);
 }

@@ -65,6 +65,9 @@ fn one_service_restart_is_enough() {
         drain_requests.closed_with(at(0), at(0), 1000, CloseCode::SERVICE_RESTART),
         Some(DrainReason::Restart)
     );
+    assert_eq!(drain_requests.reason(), None, "it waits until its pool can do without it");
+    assert!(drain_requests.is_wished());
+    drain_requests.grant();
     assert_eq!(drain_requests.reason(), Some(DrainReason::Restart));
 }
 
@@ -77,36 +80,36 @@ fn other_codes_ask_for_nothing() {
     {
         assert_eq!(drain_requests.closed_with(at(0), at(0), 1, code), None, "{code}");
     }
-    assert_eq!(drain_requests.reason(), None);
+    assert!(!drain_requests.is_wished());
 }
 
 #[test]
 fn who_asks_already_does_not_begin_again() {
     let mut drain_requests = DrainRequests::default();
-    assert_eq!(drain_requests.answered(true), Some(DrainReason::Health));
-    assert_eq!(drain_requests.answered(true), None);
+    assert_eq!(drain_requests.answered(at(0), true), Some(DrainReason::Health));
+    assert_eq!(drain_requests.answered(at(0), true), None);
     assert_eq!(drain_requests.asked_in_upgrade(at(0)), None);
     assert_eq!(drain_requests.closed_with(at(0), at(0), 1, CloseCode::SERVICE_RESTART), None);
-    assert_eq!(drain_requests.answered(false), None);
+    assert_eq!(drain_requests.answered(at(0), false), None);
     assert_eq!(drain_requests.reason(), Some(DrainReason::Upgrade), "what it asked in its sessions stands");
 }
 
 #[test]
 fn the_checks_answer_ends_what_a_check_began() {
     let mut drain_requests = DrainRequests::default();
-    drain_requests.answered(true);
+    drain_requests.answered(at(0), true);
     drain_requests.advance(at(1_000_000), 0, TIMEOUT);
     assert_eq!(drain_requests.reason(), Some(DrainReason::Health), "time alone does not end it");
     drain_requests.recovered();
     assert_eq!(drain_requests.reason(), Some(DrainReason::Health), "it may be restarted and ask at once");
-    drain_requests.answered(false);
+    drain_requests.answered(at(0), false);
     assert_eq!(drain_requests.reason(), None);
 }
 
 #[test]
 fn who_is_not_checked_any_more_does_not_ask_in_checks() {
     let mut drain_requests = DrainRequests::default();
-    drain_requests.answered(true);
+    drain_requests.answered(at(0), true);
     drain_requests.unchecked();
     assert_eq!(drain_requests.reason(), None);
     drain_requests.asked_in_upgrade(at(0));
@@ -118,8 +121,9 @@ fn who_is_not_checked_any_more_does_not_ask_in_checks() {
 fn a_restart_ends_what_sessions_were_told() {
     let mut drain_requests = DrainRequests::default();
     drain_requests.closed_with(at(100), at(0), 3, CloseCode::SERVICE_RESTART);
-    drain_requests.answered(false);
-    assert_eq!(drain_requests.reason(), Some(DrainReason::Restart), "a good check alone does not end it");
+    drain_requests.grant();
+    drain_requests.answered(at(5000), false);
+    assert_eq!(drain_requests.reason(), Some(DrainReason::Restart), "a process that ends passes its checks");
     drain_requests.recovered();
     assert_eq!(drain_requests.reason(), None);
     // Neither do goodbyes of the old process count for the new one.
@@ -130,9 +134,8 @@ fn a_restart_ends_what_sessions_were_told() {
 }
 
 #[test]
-fn without_sessions_it_is_over_a_while_after_the_last_time() {
+fn without_sessions_its_word_is_over_a_while_after_the_last_time() {
     let mut drain_requests = DrainRequests::default();
-    drain_requests.closed_with(at(1000), at(0), 2, CloseCode::SERVICE_RESTART);
     drain_requests.asked_in_upgrade(at(5000));
     for (ms, held, stands) in [(14_999, 0, true), (60_000, 1, true), (60_000, 0, false)] {
         drain_requests.advance(at(ms), held, TIMEOUT);
@@ -141,6 +144,31 @@ fn without_sessions_it_is_over_a_while_after_the_last_time() {
     drain_requests.asked_in_upgrade(at(70_000));
     drain_requests.advance(at(80_000), 0, TIMEOUT);
     assert_eq!(drain_requests.reason(), None, "at the very end of the time");
+}
+
+#[test]
+fn what_was_inferred_is_over_a_while_after_the_last_time_whoever_is_there() {
+    let mut drain_requests = DrainRequests::default();
+    drain_requests.closed_with(at(1000), at(0), 2, CloseCode::SERVICE_RESTART);
+    drain_requests.grant();
+    for (ms, stands) in [(10_999, true), (11_000, false)] {
+        drain_requests.advance(at(ms), 5, TIMEOUT);
+        assert_eq!(drain_requests.reason().is_some(), stands, "at {ms} ms");
+    }
+}
+
+#[test]
+fn what_it_says_itself_holds_beside_what_was_inferred() {
+    let mut drain_requests = DrainRequests::default();
+    drain_requests.closed_with(at(1000), at(0), 2, CloseCode::SERVICE_RESTART);
+    drain_requests.grant();
+    assert_eq!(
+        drain_requests.asked_in_upgrade(at(2000)),
+        Some(DrainReason::Upgrade),
+        "it says so itself now"
+    );
+    drain_requests.serves_on();
+    assert_eq!(drain_requests.reason(), Some(DrainReason::Upgrade));
 }
 
 #[test]
