@@ -125,7 +125,7 @@ enum BackendPhase {
     /// A backend is connected.
     Linked,
     /// It was told Close, so that the session can move; its last words are relayed.
-    Parting { until: Time },
+    Draining { until: Time },
     /// The next dial is due at this time; `None` until `advance` has chosen one.
     Waiting { at: Option<Time> },
     /// The driver dials.
@@ -307,7 +307,7 @@ impl Session {
     fn linked(&self) -> bool {
         matches!(
             self.backend,
-            BackendPhase::Linked | BackendPhase::Parting { .. } | BackendPhase::Closing { .. }
+            BackendPhase::Linked | BackendPhase::Draining { .. } | BackendPhase::Closing { .. }
         )
     }
 
@@ -421,7 +421,7 @@ impl Session {
 
     fn backend_transmit(&self) -> Gather<'_> {
         match self.backend {
-            BackendPhase::Linked | BackendPhase::Parting { .. } => {
+            BackendPhase::Linked | BackendPhase::Draining { .. } => {
                 self.backend_link.writer.transmit(&self.state.ring)
             }
             // After a backend's Close it gets nothing but ours.

@@ -210,7 +210,7 @@ impl UpgradeTask {
         let snapshot = self.broker.snapshot();
         let caller = self.caller(&snapshot, &mut request);
         let client = caller.peer.client;
-        let answer = match sound(&mut request, fragment) {
+        let answer = match check_form(&mut request, fragment) {
             Ok(()) => self.answer(&snapshot, caller, request).await,
             Err(FormRefusal { status, sentence }) => plain(status, sentence).into(),
         };
@@ -314,7 +314,7 @@ fn socket(io: TokioIo<Spelled<FirstLine<'_>>>) -> Stream {
 }
 
 /// A client's request is a handshake, and its target is a path afterwards.
-fn sound<B>(request: &mut Request<B>, fragment: bool) -> Result<(), FormRefusal> {
+fn check_form<B>(request: &mut Request<B>, fragment: bool) -> Result<(), FormRefusal> {
     form::check(request)?;
     if fragment {
         return Err(FormRefusal::bad(FRAGMENT));

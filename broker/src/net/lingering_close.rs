@@ -23,7 +23,7 @@ pub(crate) fn with_last_words(stream: Stream, words: Vec<u8>) {
     if let Ok(place) = PLACES.try_acquire() {
         tokio::spawn(async move {
             // Whoever does not listen is not waited for.
-            let _ = timeout(PATIENCE, say_goodbye(stream, &words)).await;
+            let _ = timeout(PATIENCE, say_close(stream, &words)).await;
             drop(place);
         });
     }
@@ -35,7 +35,7 @@ pub(crate) async fn close(mut stream: Stream) {
     let _ = timeout(PATIENCE, hear_out(&mut stream)).await;
 }
 
-async fn say_goodbye(mut stream: Stream, words: &[u8]) -> std::io::Result<()> {
+async fn say_close(mut stream: Stream, words: &[u8]) -> std::io::Result<()> {
     stream.write_all(words).await?;
     hear_out(&mut stream).await
 }

@@ -24,18 +24,18 @@ pub(super) struct Shift {
     pub(super) sessions: usize,
 }
 
-/// Those who bear the load: primaries, or backups when no primary is sound. A backup that stands in for
+/// Those who bear the load: primaries, or backups when no primary is eligible. A backup that stands in for
 /// nobody should have no session.
 pub(super) fn bearers(candidates: &[Candidate]) -> Vec<Bearer> {
-    let sound = || candidates.iter().filter(|candidate| candidate.standing == CandidateTrust::Sound);
-    let backup = sound().all(|candidate| candidate.backup);
+    let eligible = || candidates.iter().filter(|candidate| candidate.standing == CandidateTrust::Eligible);
+    let backup = eligible().all(|candidate| candidate.backup);
     let bearer = |candidate: &Candidate| Bearer {
         id: candidate.id,
         weight: if candidate.backup == backup { candidate.weight } else { 0 },
         sessions: candidate.sessions,
         max_sessions: candidate.max_sessions,
     };
-    sound().map(bearer).collect()
+    eligible().map(bearer).collect()
 }
 
 /// How many of all their sessions each should have: by weight, as far as its limit allows.
@@ -159,7 +159,8 @@ pub(super) fn by_key(
     candidates: &[Candidate],
     balance: &Balance,
 ) -> Vec<(u128, usize)> {
-    let settled = |candidate: &Candidate| Candidate { standing: CandidateTrust::Sound, ..candidate.clone() };
+    let settled =
+        |candidate: &Candidate| Candidate { standing: CandidateTrust::Eligible, ..candidate.clone() };
     let mut places: Vec<Candidate> = candidates.iter().map(settled).collect();
     let (mut moves, mut turns) = (Vec::new(), Turns::default());
     for Keyed { id, here, key } in sessions {
@@ -170,7 +171,7 @@ pub(super) fn by_key(
         let there = placed
             .ok()
             .and_then(|placed| position(&places, placed.id))
-            .filter(|there| candidates[*there].standing == CandidateTrust::Sound);
+            .filter(|there| candidates[*there].standing == CandidateTrust::Eligible);
         let there = there.unwrap_or(own);
         places[there].sessions += 1;
         if there != own {

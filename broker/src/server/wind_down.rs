@@ -30,7 +30,7 @@ async fn wind_down(broker: &Broker, phase: &watch::Sender<Phase>) {
     tracing::info!(delay = ?settings.shutdown.delay, sessions = broker.sessions.registry.len(), "ending: not ready any more");
     sleep(settings.shutdown.delay).await;
     let _ = phase.send(Phase::Closed);
-    broker.sessions.registry.close_door(clock::now(), settings.close_codes.shutdown);
+    broker.sessions.registry.stop_accepting(clock::now(), settings.close_codes.shutdown);
     tracing::info!(grace = ?settings.shutdown.grace, sessions = broker.sessions.registry.len(), "ending: no new sessions");
     if timeout(settings.shutdown.grace, broker.sessions.registry.emptied()).await.is_ok() {
         return;

@@ -37,7 +37,7 @@ pub(crate) struct Registry {
     left: Notify,
     /// No client can come back any more, and sessions whose clients are away end with this code; zero: not
     /// yet.
-    door_closed: AtomicU16,
+    no_more_accepted: AtomicU16,
     /// Sessions are being closed with this code; zero: not yet.
     closing: AtomicU16,
 }
@@ -203,10 +203,10 @@ impl Registry {
         self.begun.fetch_add(1, Relaxed);
         self.list(Listed(Arc::clone(&entry)));
         // It may have begun after the others were told.
-        let code = self.door_closed.load(SeqCst);
+        let code = self.no_more_accepted.load(SeqCst);
         if code != 0 {
             let code = entry.binding.pool.shutdown_code(CloseCode(code));
-            entry.core().machine.close_door(clock::now(), code);
+            entry.core().machine.stop_accepting(clock::now(), code);
         }
         let code = self.closing.load(SeqCst);
         if code != 0 {
@@ -275,9 +275,9 @@ impl Registry {
     }
 
     /// Tells every session that no client is taken any more. A pool may have a code of its own.
-    pub(crate) fn close_door(&self, now: Time, code: CloseCode) {
-        self.door_closed.store(code.0, SeqCst);
-        self.tell(code, |machine, code| machine.close_door(now, code));
+    pub(crate) fn stop_accepting(&self, now: Time, code: CloseCode) {
+        self.no_more_accepted.store(code.0, SeqCst);
+        self.tell(code, |machine, code| machine.stop_accepting(now, code));
     }
 
     /// Tells every session that the broker ends, likewise.

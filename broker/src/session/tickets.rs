@@ -31,7 +31,7 @@ pub(crate) struct Purpose {
     pub(crate) operation: u64,
     /// The session's id.
     pub(crate) session: u128,
-    /// The backend that it must be; `None`: any sound one.
+    /// The backend that it must be; `None`: any eligible one.
     pub(crate) target: Option<usize>,
     /// It is one of those of which only so many are under way at once.
     pub(crate) counted: bool,

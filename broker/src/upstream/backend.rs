@@ -183,7 +183,7 @@ impl Backend {
         let status = self.status();
         let standing = status.standing()?;
         let weight = status.weight(now);
-        let suspect = standing == CandidateTrust::Sound && (left || status.penalised(now));
+        let suspect = standing == CandidateTrust::Eligible && (left || status.penalised(now));
         let standing = if suspect { CandidateTrust::Suspect } else { standing };
         (weight > 0).then(|| self.as_candidate(&status, standing, weight))
     }
@@ -232,7 +232,7 @@ impl Backend {
             return None;
         }
         self.take_place(&status)?;
-        status.circuit.seated();
+        status.circuit.leased();
         drop(status);
         Some(BackendLease::new(self, now, reason))
     }

@@ -4,13 +4,13 @@
 //! Candidates stand in tiers. The first tier that has one with room is served, and the pool's rule
 //! chooses among those of the tier that have room:
 //!
-//! 1. sound primaries,
-//! 2. sound backups,
+//! 1. eligible primaries,
+//! 2. eligible backups,
 //! 3. suspects, primaries before backups,
 //! 4. ejected ones, primaries before backups: a bad backend is better than none,
 //! 5. those that seem to leave, which the pool makes candidates only for sessions that have waited.
 //!
-//! While a primary is sound, even if it is full, backups are out of the question in each tier: they
+//! While a primary is eligible, even if it is full, backups are out of the question in each tier: they
 //! stand in for broken backends, not for busy ones.
 
 mod affinity;
@@ -39,7 +39,7 @@ pub(crate) struct Candidate {
     pub(crate) sessions: usize,
     /// Sessions at once; `None`: no limit.
     pub(crate) max_sessions: Option<usize>,
-    /// Whether it stands in only when no primary is sound.
+    /// Whether it stands in only when no primary is eligible.
     pub(crate) backup: bool,
     pub(crate) standing: CandidateTrust,
     /// The hash of its name, see [`hash::of`].
@@ -50,7 +50,7 @@ pub(crate) struct Candidate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CandidateTrust {
     /// Nothing speaks against it.
-    Sound,
+    Eligible,
     /// It is penalised, or this session has just left it.
     Suspect,
     /// Its circuit is open.
@@ -110,11 +110,11 @@ pub(crate) fn place(
     })
 }
 
-/// How many sessions sound candidates have room for: primaries, or backups when none is sound.
+/// How many sessions eligible candidates have room for: primaries, or backups when none is eligible.
 pub(crate) fn room(candidates: &[Candidate]) -> usize {
-    let sound = || candidates.iter().filter(|candidate| candidate.standing == CandidateTrust::Sound);
-    let backup = sound().all(|candidate| candidate.backup);
-    let rooms = sound().filter(|candidate| candidate.backup == backup).map(Candidate::room);
+    let eligible = || candidates.iter().filter(|candidate| candidate.standing == CandidateTrust::Eligible);
+    let backup = eligible().all(|candidate| candidate.backup);
+    let rooms = eligible().filter(|candidate| candidate.backup == backup).map(Candidate::room);
     rooms.fold(0, usize::saturating_add)
 }
 
@@ -147,13 +147,13 @@ impl Candidate {
 
 /// The first tier in which somebody has room, and who has.
 fn best_tier(candidates: &[Candidate]) -> Option<(Tier, Vec<&Candidate>)> {
-    let sound = Tier { standing: CandidateTrust::Sound, backup: false };
-    let primary_is_sound = candidates.iter().any(|candidate| candidate.tier() == sound);
+    let eligible = Tier { standing: CandidateTrust::Eligible, backup: false };
+    let primary_is_sound = candidates.iter().any(|candidate| candidate.tier() == eligible);
     let all_are_out = candidates.iter().all(|candidate| candidate.standing >= CandidateTrust::Ejected);
     let counts = |candidate: &Candidate| match candidate.standing {
         // It fails its sessions: to wait for room elsewhere is better.
         CandidateTrust::Ejected | CandidateTrust::Leaving => all_are_out,
-        CandidateTrust::Sound | CandidateTrust::Suspect => !(candidate.backup && primary_is_sound),
+        CandidateTrust::Eligible | CandidateTrust::Suspect => !(candidate.backup && primary_is_sound),
     };
     let usable = |candidate: &&Candidate| candidate.has_room() && counts(candidate);
     let tier = candidates.iter().filter(usable).map(Candidate::tier).min()?;

@@ -28,7 +28,7 @@ use crate::metric::DialWord;
 use crate::net::connect::is_used_up;
 use crate::net::stream::Stream;
 use crate::upstream::backend::BackendLease;
-use crate::upstream::pool::{Ask, NoSeat};
+use crate::upstream::pool::{Ask, NoLease};
 
 use connect::Connected;
 use consequences::{local_fault, over_limit, record, refused};
@@ -91,7 +91,7 @@ impl Dialer {
         loop {
             let lease = match search.lease(&tried, true).await {
                 Ok(lease) => lease,
-                Err(NoSeat::Full) if tried.is_empty() => return Err(DialError::Full),
+                Err(NoLease::Full) if tried.is_empty() => return Err(DialError::Full),
                 Err(_) => return Err(last),
             };
             tried.push(lease.backend().id);
@@ -149,7 +149,7 @@ impl Dialer {
         Err(if search.pool.all_among(refusing) { DialError::Refused } else { DialError::Unreachable })
     }
 
-    /// The next backend of a session that still has one: a sound one with room, and `only` this one if
+    /// The next backend of a session that still has one: an eligible one with room, and `only` this one if
     /// that is given. As [`Dialer::again`] otherwise, but nobody waits for room.
     pub(crate) async fn ahead(
         &self,
@@ -162,7 +162,7 @@ impl Dialer {
         loop {
             let ask = Ask { affinity: search.affinity, just_failed: search.just_failed, tried: &tried };
             let lease =
-                search.pool.pick_sound(clock::now(), &ask, only).map_err(|_| DialError::Unreachable)?;
+                search.pool.pick_eligible(clock::now(), &ask, only).map_err(|_| DialError::Unreachable)?;
             tried.push(lease.backend().id);
             if let Some(done) = self.redial(search, lease, refusing, &mut hang_ups).await {
                 return done;

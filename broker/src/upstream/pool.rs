@@ -113,7 +113,7 @@ pub(crate) struct Ask<'a> {
 
 /// Why there is no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoSeat {
+pub(crate) enum NoLease {
     /// No backend is up, or none is left to ask.
     Nobody,
     /// All are full, and nobody waits any more or has waited in vain.
@@ -158,12 +158,12 @@ impl Pool {
     // ---- placing sessions ----
 
     /// A lease on the best backend there is, without waiting.
-    pub(crate) fn pick(&self, now: Time, ask: &Ask<'_>) -> Result<BackendLease, NoSeat> {
+    pub(crate) fn pick(&self, now: Time, ask: &Ask<'_>) -> Result<BackendLease, NoLease> {
         self.pick_among(now, ask, |_, _| true)
     }
 
     /// A lease on a backend that is out for what was inferred: its session is the only one that tries it.
-    fn pick_last(&self, now: Time, ask: &Ask<'_>) -> Result<BackendLease, NoSeat> {
+    fn pick_last(&self, now: Time, ask: &Ask<'_>) -> Result<BackendLease, NoLease> {
         self.pick_of(
             ask,
             |backend| backend.last_resort(now).filter(|_| !ask.tried.contains(&backend.id)),
@@ -171,19 +171,19 @@ impl Pool {
         )
     }
 
-    /// A lease for a session that need not leave the one it has: on a sound backend, and on this one if
+    /// A lease for a session that need not leave the one it has: on an eligible backend, and on this one if
     /// it is named. Where backends are checked, nobody leaves for one of which no check has come back
     /// yet.
-    pub(crate) fn pick_sound(
+    pub(crate) fn pick_eligible(
         &self,
         now: Time,
         ask: &Ask<'_>,
         only: Option<usize>,
-    ) -> Result<BackendLease, NoSeat> {
+    ) -> Result<BackendLease, NoLease> {
         let checked = self.snapshot().settings.health.is_some();
         self.pick_among(now, ask, |backend, candidate| {
             let named = only.is_none_or(|only| only == backend.id);
-            named && candidate.standing == CandidateTrust::Sound && (!checked || backend.is_proven())
+            named && candidate.standing == CandidateTrust::Eligible && (!checked || backend.is_proven())
         })
     }
 
@@ -192,7 +192,7 @@ impl Pool {
         now: Time,
         ask: &Ask<'_>,
         fits: impl Fn(&Backend, &Candidate) -> bool,
-    ) -> Result<BackendLease, NoSeat> {
+    ) -> Result<BackendLease, NoLease> {
         self.pick_of(
             ask,
             |backend| {
@@ -209,7 +209,7 @@ impl Pool {
         ask: &Ask<'_>,
         candidate: impl Fn(&Arc<Backend>) -> Option<Candidate>,
         lease: impl Fn(&Arc<Backend>, PlacementChoice) -> Option<BackendLease>,
-    ) -> Result<BackendLease, NoSeat> {
+    ) -> Result<BackendLease, NoLease> {
         let present = self.snapshot();
         for _ in 0..TRIES {
             let candidates: Vec<_> = present.backends.iter().filter_map(&candidate).collect();
@@ -217,13 +217,13 @@ impl Pool {
             let balance = &present.settings.balance;
             let placed = balance::place(&candidates, balance, ask.affinity, &mut turns, &mut rand::random);
             drop(turns);
-            let placed = placed.map_err(NoSeat::from)?;
+            let placed = placed.map_err(NoLease::from)?;
             let chosen = present.backends.iter().find(|backend| backend.id == placed.id);
             if let Some(lease) = chosen.and_then(|backend| lease(backend, placed)) {
                 return Ok(lease);
             }
         }
-        Err(NoSeat::Full)
+        Err(NoLease::Full)
     }
 
     /// A lease, waiting for one when all are taken. Backends that are out for what was inferred come last: somebody
@@ -233,38 +233,38 @@ impl Pool {
         ask: &Ask<'_>,
         newcomer: bool,
         waits: impl FnOnce(),
-    ) -> Result<BackendLease, NoSeat> {
+    ) -> Result<BackendLease, NoLease> {
         let settings::QueueSettings { max, timeout } = self.snapshot().settings.queue;
         let resort = Instant::now() + BEFORE_LAST.min(timeout / 2);
         // Whoever comes now stands behind those who wait.
         if !newcomer || !ask.tried.is_empty() || self.queue.waiting() == 0 {
             match self.choose(ask, resort) {
-                Err(NoSeat::Full) => {}
+                Err(NoLease::Full) => {}
                 done => return done,
             }
         }
         let most = if newcomer { max } else { usize::MAX };
         if !ask.tried.is_empty() && most > 0 {
             waits();
-            return self.seat_aside(ask, (resort, timeout)).await;
+            return self.lease_aside(ask, (resort, timeout)).await;
         }
         let Some(mut ticket) = self.queue.join(newcomer, most, timeout) else {
             metric::LIMIT_HITS.count(metric::Limit::Queue);
-            return self.pick_last(clock::now(), ask).map_err(|_| NoSeat::Full);
+            return self.pick_last(clock::now(), ask).map_err(|_| NoLease::Full);
         };
         waits();
         while ticket.wait().await {
             match self.choose(ask, resort) {
-                Err(NoSeat::Full) => {}
+                Err(NoLease::Full) => {}
                 done => return done,
             }
         }
         metric::QUEUE_TIMEOUTS.count(self.name.to_string());
-        Err(NoSeat::Full)
+        Err(NoLease::Full)
     }
 
     /// The best there is; from `resort` on, for want of better, one that is out.
-    fn choose(&self, ask: &Ask<'_>, resort: Instant) -> Result<BackendLease, NoSeat> {
+    fn choose(&self, ask: &Ask<'_>, resort: Instant) -> Result<BackendLease, NoLease> {
         let now = clock::now();
         let none = match self.pick(now, ask) {
             Err(none) => none,
@@ -272,9 +272,9 @@ impl Pool {
         };
         match Instant::now() >= resort {
             true => {
-                self.pick_last(now, ask).map_err(|_| if self.may_wait(ask) { NoSeat::Full } else { none })
+                self.pick_last(now, ask).map_err(|_| if self.may_wait(ask) { NoLease::Full } else { none })
             }
-            false => Err(if self.may_wait(ask) { NoSeat::Full } else { none }),
+            false => Err(if self.may_wait(ask) { NoLease::Full } else { none }),
         }
     }
 
@@ -286,20 +286,20 @@ impl Pool {
 
     /// As [`Pool::lease`], for one that cannot use every place: first in the line, it would keep others
     /// from places that it does not want.
-    async fn seat_aside(
+    async fn lease_aside(
         &self,
         ask: &Ask<'_>,
         (resort, patience): (Instant, Duration),
-    ) -> Result<BackendLease, NoSeat> {
+    ) -> Result<BackendLease, NoLease> {
         let until = Instant::now() + patience;
         while Instant::now() < until {
             sleep_until(until.min(Instant::now() + LOOK)).await;
             match self.choose(ask, resort) {
-                Err(NoSeat::Full) => {}
+                Err(NoLease::Full) => {}
                 done => return done,
             }
         }
-        Err(NoSeat::Full)
+        Err(NoLease::Full)
     }
 
     /// Whether a session of `backend` has somewhere better to go.
@@ -307,7 +307,7 @@ impl Pool {
         self.room_beside(now, Some(backend)) > 0
     }
 
-    /// How many sessions could go to sound backends at once, other than `backend`. Where backends are
+    /// How many sessions could go to eligible backends at once, other than `backend`. Where backends are
     /// checked, nobody leaves for one of which no check has come back yet.
     pub(crate) fn room_beside(&self, now: Time, backend: Option<usize>) -> usize {
         let present = self.snapshot();
@@ -586,11 +586,11 @@ impl PoolSnapshot {
     }
 }
 
-impl From<NoPlace> for NoSeat {
-    fn from(none: NoPlace) -> NoSeat {
+impl From<NoPlace> for NoLease {
+    fn from(none: NoPlace) -> NoLease {
         match none {
-            NoPlace::Full => NoSeat::Full,
-            NoPlace::Nobody => NoSeat::Nobody,
+            NoPlace::Full => NoLease::Full,
+            NoPlace::Nobody => NoLease::Nobody,
         }
     }
 }

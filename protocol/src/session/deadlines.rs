@@ -84,7 +84,7 @@ impl Session {
         };
         let (redial, backend_close) = match self.backend {
             BackendPhase::Waiting { at } => (at, None),
-            BackendPhase::Closing { until } | BackendPhase::Parting { until } => (None, Some(until)),
+            BackendPhase::Closing { until } | BackendPhase::Draining { until } => (None, Some(until)),
             _ => (None, None),
         };
         let give_up = self.closing().map(|closing| closing.give_up);

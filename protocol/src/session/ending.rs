@@ -19,7 +19,7 @@ impl Session {
 
     /// The broker takes no clients any more: a session whose client is away ends, with this code for its
     /// backend. Others go on for as long as their clients' connections do.
-    pub fn close_door(&mut self, now: Time, code: CloseCode) {
+    pub fn stop_accepting(&mut self, now: Time, code: CloseCode) {
         if self.away() {
             self.shut_down(now, code);
         } else {
@@ -129,8 +129,8 @@ impl Session {
         // Nothing after a Close counts (RFC 6455, 5.5.1).
         self.backend_link.deaf = true;
         let code = CloseCode::of(payload);
-        if matches!(self.backend, BackendPhase::Parting { .. }) {
-            return self.parting_closed(now, code, payload);
+        if matches!(self.backend, BackendPhase::Draining { .. }) {
+            return self.draining_closed(now, code, payload);
         }
         let failure = code.filter(|code| self.config.failure_codes.contains(code));
         if self.backend_link.writer.closed() && !self.crosses_ours(code) {
@@ -237,7 +237,7 @@ impl Session {
 
     /// The backend has not.
     pub(super) fn expire_backend_close(&mut self, now: Time) {
-        if matches!(self.backend, BackendPhase::Parting { .. }) {
+        if matches!(self.backend, BackendPhase::Draining { .. }) {
             self.leave_backend(now, Failure::Planned);
         } else if self.state.ring.all_released() || self.closing().is_none() {
             self.backend_over();
@@ -288,7 +288,7 @@ impl Session {
             (BackendPhase::Linked, Some(ClosingWords::Close(_))) if self.backend_link.writer.closed() => {
                 self.await_answer(now);
             }
-            (BackendPhase::Linked | BackendPhase::Parting { .. }, Some(ClosingWords::HangUp))
+            (BackendPhase::Linked | BackendPhase::Draining { .. }, Some(ClosingWords::HangUp))
                 if delivered =>
             {
                 self.backend_over()

@@ -67,8 +67,8 @@ impl Session {
     /// Leaves the backend: the session ends with it, or waits for the next one.
     pub(super) fn leave_backend(&mut self, now: Time, failure: Failure) {
         // However a backend ends that was told to go, that is no failure of its.
-        let parting = matches!(self.backend, BackendPhase::Parting { .. });
-        let failure = if parting { Failure::Planned } else { failure };
+        let draining = matches!(self.backend, BackendPhase::Draining { .. });
+        let failure = if draining { Failure::Planned } else { failure };
         let since = self.held_since().unwrap_or(now);
         self.drop_half();
         self.exceptions().unread = self.unread_range();
@@ -90,7 +90,7 @@ impl Session {
             return self.orphan(now, failure);
         }
         // One that was told to go and has said Close gets an orderly end.
-        self.backend_link.reset = !(parting && self.backend_link.deaf);
+        self.backend_link.reset = !(draining && self.backend_link.deaf);
         self.note(Event::Failed(failure));
         self.count_leaving(failure);
         let convicted = self.suspect(now, failure);

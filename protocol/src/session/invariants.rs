@@ -47,7 +47,7 @@ impl Session {
                 assert!(ring.all_released() || orphaned, "messages are left without a backend");
                 assert!(self.underway.migration().is_none(), "a session moves without a backend");
             }
-            BackendPhase::Linked | BackendPhase::Parting { .. } | BackendPhase::Closing { .. } => {}
+            BackendPhase::Linked | BackendPhase::Draining { .. } | BackendPhase::Closing { .. } => {}
         }
         if let Some(commits) = self.commits() {
             let (committed, whole) = (commits.committed(), ring.whole_seq());

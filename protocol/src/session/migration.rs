@@ -290,7 +290,7 @@ impl Session {
         let Some(stage) = self.stage() else { return };
         let open = matches!(self.state.client, ClientPhase::Open) && self.closing().is_none();
         match (stage, self.backend) {
-            (MigrationStage::Draining { .. }, BackendPhase::Parting { .. }) => {}
+            (MigrationStage::Draining { .. }, BackendPhase::Draining { .. }) => {}
             (MigrationStage::CutOver { .. }, BackendPhase::Waiting { .. } | BackendPhase::Dialing) => {}
             (MigrationStage::Quiescing { .. } | MigrationStage::Pressing { .. }, BackendPhase::Linked)
                 if open && self.state.begins_anew =>
@@ -316,13 +316,13 @@ impl Session {
         if let Some(MigrationStage::Quiescing { until }) = self.stage() {
             let patient = now < until && self.force_at().is_none_or(|at| now < at);
             if !patient
-                && self.parting_at().is_none_or(|at| now < at)
+                && self.draining_at().is_none_or(|at| now < at)
                 && self.backend_link.writer.hold(&self.state.ring)
             {
                 self.set_stage(MigrationStage::Holding { since: now, until: now + self.config.hold });
             }
         }
-        if self.parting_at().is_some_and(|at| at <= now) {
+        if self.draining_at().is_some_and(|at| at <= now) {
             return self.part_or_dial(now, false);
         }
         let forced = self.force_at().is_some_and(|at| at <= now);
@@ -346,7 +346,7 @@ impl Session {
         }
         let due = match self.stage() {
             Some(MigrationStage::Pressing { until }) => until <= now || self.safe(),
-            _ => self.parting_at().is_some_and(|at| at <= now),
+            _ => self.draining_at().is_some_and(|at| at <= now),
         };
         if due {
             self.send_to_reconnect(now);
@@ -400,7 +400,7 @@ impl Session {
         }
         self.backend_link.writer.part(&self.state.ring, &close_payload(CloseCode::GOING_AWAY, ""));
         self.set_stage(MigrationStage::Draining { since });
-        self.backend = BackendPhase::Parting { until: now + self.config.close_timeout };
+        self.backend = BackendPhase::Draining { until: now + self.config.close_timeout };
     }
 
     fn force(&mut self) {
@@ -411,7 +411,7 @@ impl Session {
 
     /// The backend that is told to go says Close itself. Its echo ends the move's first half; a
     /// code that applications use for decisions of theirs is one here too.
-    pub(super) fn parting_closed(&mut self, now: Time, code: Option<CloseCode>, payload: &[u8]) {
+    pub(super) fn draining_closed(&mut self, now: Time, code: Option<CloseCode>, payload: &[u8]) {
         if code == Some(CloseCode::GOING_AWAY)
             && self.backend_link.writer.closed()
             && !self.backend_link.pongs
@@ -517,7 +517,7 @@ impl Session {
     }
 
     /// When the session parts if nothing more is said; `None` while something else is to come first.
-    fn parting_at(&self) -> Option<Time> {
+    fn draining_at(&self) -> Option<Time> {
         let migration = self.underway.migration().filter(|_| self.backend == BackendPhase::Linked)?;
         let waits =
             matches!(migration.stage, MigrationStage::Quiescing { .. } | MigrationStage::Holding { .. });
@@ -544,13 +544,13 @@ impl Session {
         self.underway.migration().is_some_and(|migration| migration.forced)
     }
 
-    pub(super) fn departing_state(&self) -> Option<Status> {
+    pub(super) fn migration_status(&self) -> Option<Status> {
         Some(match self.stage()? {
             MigrationStage::Preparing { .. }
             | MigrationStage::Quiescing { .. }
-            | MigrationStage::Pressing { .. } => Status::Departing,
+            | MigrationStage::Pressing { .. } => Status::Quiescing,
             MigrationStage::Holding { .. } => Status::Holding,
-            MigrationStage::Draining { .. } | MigrationStage::CutOver { .. } => Status::Parting,
+            MigrationStage::Draining { .. } | MigrationStage::CutOver { .. } => Status::Draining,
         })
     }
 
@@ -567,6 +567,6 @@ impl Session {
             MigrationStage::Holding { until, .. } => [Some(until), self.force_at().filter(|_| self.safe())],
             _ => [None; 2],
         };
-        next.into_iter().flatten().chain(self.parting_at()).min()
+        next.into_iter().flatten().chain(self.draining_at()).min()
     }
 }

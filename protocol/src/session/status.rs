@@ -23,8 +23,8 @@ impl Session {
         match (self.backend, &self.state.client) {
             (BackendPhase::Waiting { .. }, _) => Status::Waiting,
             (BackendPhase::Dialing, _) => Status::Dialing,
-            (BackendPhase::Parting { .. }, ClientPhase::Open) => Status::Parting,
-            (BackendPhase::Parting { .. }, _) => Status::Closing,
+            (BackendPhase::Draining { .. }, ClientPhase::Open) => Status::Draining,
+            (BackendPhase::Draining { .. }, _) => Status::Closing,
             (BackendPhase::Over, _) if self.orphaned().is_some() => Status::Orphaned,
             (BackendPhase::Closing { .. } | BackendPhase::Over, _) => Status::Closing,
             (BackendPhase::Linked, ClientPhase::Open)
@@ -33,7 +33,7 @@ impl Session {
                 Status::Detached
             }
             (BackendPhase::Linked, ClientPhase::Open) => {
-                self.departing_state().unwrap_or_else(|| self.linked_state())
+                self.migration_status().unwrap_or_else(|| self.linked_state())
             }
             (BackendPhase::Linked, _) => Status::Closing,
         }

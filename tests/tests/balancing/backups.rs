@@ -21,7 +21,7 @@ async fn a_backup_serves_only_while_no_primary_is_up() {
     let (_more, homes) = staying(&broker, 2).await;
     assert_eq!(homes, ["spare"; 2]);
     let reasons: Vec<_> = broker.sessions().await.iter().map(|session| session["placed"].clone()).collect();
-    assert_eq!(reasons, ["least_sessions; a backup, no primary is sound"; 6]);
+    assert_eq!(reasons, ["least_sessions; a backup, no primary is eligible"; 6]);
     all[0].restart().await;
     broker.wait_backend("a", "trusted again", |backend| backend["penalised"] == false).await;
     assert_eq!(staying(&broker, 2).await.1, ["a"; 2]);

@@ -53,7 +53,7 @@ async fn a_pool_may_have_its_next_backends_dialled_late() {
     client.send_frame(Frame::new(TEXT, "half and ").unfinished()).await;
     broker.wait_only_session("half a message", |session| session["buffered_bytes"] != 0).await;
     let drain = drain(&broker, "a").await;
-    broker.wait_only_session("on its way", |session| session["state"] == "departing").await;
+    broker.wait_only_session("on its way", |session| session["state"] == "quiescing").await;
     assert!(b.journal().sessions().is_empty());
     client.send_frame(Frame::new(CONTINUATION, "half")).await;
     assert_eq!(client.text().await, "a:half and half");

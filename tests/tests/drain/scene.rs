@@ -133,7 +133,7 @@ impl Midway {
         broker.wait_only_session("half a message", is_open).await;
         let drain = drain(&broker, "a").await;
         b.wait_upgrades(1).await;
-        broker.wait_only_session("on its way", |session| session["state"] == "departing").await;
+        broker.wait_only_session("on its way", |session| session["state"] == "quiescing").await;
         Self { a, b, broker, client, drain }
     }
 

@@ -45,7 +45,7 @@ async fn a_large_message_of_the_backend_comes_as_a_whole() {
     a.wait_messages(2).await;
     let drain = drain(&broker, "a").await;
     b.wait_upgrades(1).await;
-    broker.wait_only_session("on its way", |session| session["state"] == "departing").await;
+    broker.wait_only_session("on its way", |session| session["state"] == "quiescing").await;
     let message = client.message().await;
     assert_eq!(message.opcode, BINARY);
     assert!(message.bytes == noise(LEN, LEN as u64), "the message came changed");

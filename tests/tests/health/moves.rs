@@ -124,7 +124,7 @@ async fn up_again_it_keeps_its_sessions_and_gets_new_ones() {
     b.restart().await;
     wait_well(&broker, "b").await;
     a.set(&format!("{ILL} --feed 10")).await;
-    broker.wait_only_session("departing", |own| own["state"] == "departing").await;
+    broker.wait_only_session("quiescing", |own| own["state"] == "quiescing").await;
     assert_eq!(placed(&broker).await, "b");
     a.set(&format!("{WELL} --feed 10")).await;
     broker.wait_only_session("remaining", |own| own["state"] == "relaying").await;

@@ -67,7 +67,7 @@ impl Hops {
 
     fn walk(&mut self, headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) {
         let (mut believes, mut believed) = (true, 0);
-        for element in sound(headers) {
+        for element in readable(headers) {
             if believes {
                 let client = element.node().and_then(|node| node.address());
                 self.client = client.unwrap_or(self.client);
@@ -171,7 +171,7 @@ impl Hops {
 }
 
 /// Who asked whom, the last one first, up to what cannot be read: `X-Forwarded-For`, or `Forwarded` if that is not there.
-fn sound(headers: &HeaderMap) -> Vec<Element> {
+fn readable(headers: &HeaderMap) -> Vec<Element> {
     if has_any(headers, &FOR) {
         let addresses = lines(headers, FOR).flat_map(x_from_the_right);
         return addresses.map_while(|element| element).take(HOPS_MAX).collect();

@@ -99,7 +99,7 @@ fn candidate(id: usize, sessions: usize, max_sessions: Option<usize>) -> Candida
         sessions,
         max_sessions,
         backup: false,
-        standing: CandidateTrust::Sound,
+        standing: CandidateTrust::Eligible,
         hash,
     }
 }

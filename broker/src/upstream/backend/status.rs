@@ -151,8 +151,8 @@ impl BackendStatus {
 
     pub(super) fn standing(&self) -> Option<CandidateTrust> {
         match self.state {
-            BackendState::Up => Some(CandidateTrust::Sound),
-            BackendState::HalfOpen if self.circuit.admits() => Some(CandidateTrust::Sound),
+            BackendState::Up => Some(CandidateTrust::Eligible),
+            BackendState::HalfOpen if self.circuit.admits() => Some(CandidateTrust::Eligible),
             BackendState::HalfOpen | BackendState::Ejected => Some(CandidateTrust::Ejected),
             BackendState::Off
             | BackendState::Draining

@@ -64,8 +64,8 @@ impl Tier {
     /// Nothing for the tier that needs no word.
     fn text(self) -> &'static str {
         match (self.standing, self.backup) {
-            (CandidateTrust::Sound, false) => "",
-            (CandidateTrust::Sound, true) => "; a backup, no primary is sound",
+            (CandidateTrust::Eligible, false) => "",
+            (CandidateTrust::Eligible, true) => "; a backup, no primary is eligible",
             (CandidateTrust::Suspect, false) => "; a suspect, for want of better",
             (CandidateTrust::Suspect, true) => "; a suspect backup, for want of better",
             (CandidateTrust::Ejected, false) => "; last resort: ejected",
@@ -98,7 +98,7 @@ impl fmt::Display for ChoiceReason {
 mod tests {
     use super::*;
 
-    const PRIMARY: Tier = Tier { standing: CandidateTrust::Sound, backup: false };
+    const PRIMARY: Tier = Tier { standing: CandidateTrust::Eligible, backup: false };
 
     #[test]
     fn each_session_can_keep_one() {
@@ -112,9 +112,9 @@ mod tests {
         assert_eq!(plain.to_string(), "round_robin");
         let second = ChoiceReason { rule: ChoiceRule::Hash, tier: PRIMARY, skipped: Some(Skipped::Full) };
         assert_eq!(second.to_string(), "hash, the first choice is full");
-        let backup = Tier { standing: CandidateTrust::Sound, backup: true };
+        let backup = Tier { standing: CandidateTrust::Eligible, backup: true };
         let backup = ChoiceReason { rule: ChoiceRule::NoKey, tier: backup, skipped: None };
-        assert_eq!(backup.to_string(), "no key: least_sessions; a backup, no primary is sound");
+        assert_eq!(backup.to_string(), "no key: least_sessions; a backup, no primary is eligible");
         let last = Tier { standing: CandidateTrust::Ejected, backup: false };
         let last = ChoiceReason { rule: ChoiceRule::Source, tier: last, skipped: Some(Skipped::Full) };
         assert_eq!(last.to_string(), "source, the first choice is full; last resort: ejected");

@@ -32,7 +32,7 @@ impl Bench {
             sessions: 0,
             max_sessions: None,
             backup: false,
-            standing: CandidateTrust::Sound,
+            standing: CandidateTrust::Eligible,
             hash: hash::of(format!("backend-{id}").as_bytes()),
         };
         Bench {
@@ -110,7 +110,7 @@ fn candidate() -> impl Strategy<Value = Candidate> {
     let weight = prop_oneof![0u32..3, Just(u32::MAX), any::<u32>()];
     let count = || prop_oneof![0usize..3, Just(usize::MAX), any::<usize>()];
     let standing = prop_oneof![
-        Just(CandidateTrust::Sound),
+        Just(CandidateTrust::Eligible),
         Just(CandidateTrust::Suspect),
         Just(CandidateTrust::Ejected)
     ];
@@ -158,7 +158,7 @@ proptest! {
             let random = &mut || numbers.next().unwrap_or_default();
             let affinity = key.map(Affinity::of_hash);
             let placed = place(&candidates, &balance, affinity, &mut turns, random);
-            let sound = candidates.iter().any(|one| one.standing == CandidateTrust::Sound && !one.backup);
+            let sound = candidates.iter().any(|one| one.standing == CandidateTrust::Eligible && !one.backup);
             let ejected = candidates.iter().all(|one| one.standing == CandidateTrust::Ejected);
             let fits = |one: &&Candidate| {
                 let counts = if one.standing == CandidateTrust::Ejected { ejected } else { !one.backup || !sound };

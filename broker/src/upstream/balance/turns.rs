@@ -82,7 +82,7 @@ mod tests {
             sessions: 0,
             max_sessions: None,
             backup: false,
-            standing: CandidateTrust::Sound,
+            standing: CandidateTrust::Eligible,
             hash: 0,
         }
     }

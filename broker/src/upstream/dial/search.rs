@@ -12,7 +12,7 @@ use crate::upstream::balance::Affinity;
 use crate::upstream::health::docket::{Failing, Mishap, Occasion};
 use crate::upstream::health::witness::Complaint;
 use crate::upstream::pool::newcomers::NewcomerPermit;
-use crate::upstream::pool::{Ask, NoSeat, Pool};
+use crate::upstream::pool::{Ask, NoLease, Pool};
 
 use super::consequences::failed;
 use super::terms::DialTerms;
@@ -41,7 +41,7 @@ impl BackendSearch<'_> {
     ///
     /// # Errors
     /// When there is nobody to ask, or no place in time.
-    pub(super) async fn lease(&self, tried: &[usize], waits: bool) -> Result<BackendLease, NoSeat> {
+    pub(super) async fn lease(&self, tried: &[usize], waits: bool) -> Result<BackendLease, NoLease> {
         let ask = Ask { affinity: self.affinity, just_failed: self.just_failed, tried };
         if !waits {
             return self.pool.pick(clock::now(), &ask);

@@ -181,7 +181,7 @@ fn assert_blameless(session: &Session, port: u16) {
     let backend = session.pool.named(&format!("127.0.0.1:{port}")).expect("it is there");
     assert_eq!(backend.failures.load(Relaxed), 0);
     let ask = Ask { affinity: None, just_failed: None, tried: &[] };
-    let lease = session.pool.pick_sound(clock::now(), &ask, Some(backend.id));
+    let lease = session.pool.pick_eligible(clock::now(), &ask, Some(backend.id));
     assert!(lease.is_ok(), "it is penalised");
 }
 

@@ -174,7 +174,7 @@ impl Circuit {
     }
 
     /// A session has taken a lease, and dials. Half open, it is the trial if there is none.
-    pub(crate) fn seated(&mut self) {
+    pub(crate) fn leased(&mut self) {
         if let CircuitState::HalfOpen { trial: trial @ None, .. } = &mut self.state {
             *trial = Some(Trial::Dialing);
         }

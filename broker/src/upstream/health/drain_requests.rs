@@ -33,7 +33,7 @@ const APART: Duration = Duration::from_millis(50);
 /// What one backend has asked for, and not taken back.
 #[derive(Debug, Default)]
 pub(crate) struct DrainRequests {
-    goodbyes: Goodbyes,
+    closes: RecentCloses,
     /// What its Closes let infer.
     departure: Departure,
     /// When it last asked in the answer to an upgrade.
@@ -54,7 +54,7 @@ impl DrainRequests {
     ) -> Option<DrainReason> {
         match code {
             CloseCode::SERVICE_RESTART => self.inferred(now, DrainReason::Restart),
-            CloseCode::GOING_AWAY if self.goodbyes.add(now, linked, held) => {
+            CloseCode::GOING_AWAY if self.closes.add(now, linked, held) => {
                 self.inferred(now, DrainReason::GoingAway)
             }
             _ => None,
@@ -81,7 +81,7 @@ impl DrainRequests {
     /// Its checks were bad and are good again: another process stands there now. What its checks say
     /// comes with the next answer.
     pub(crate) fn recovered(&mut self) {
-        (self.in_sessions, self.goodbyes) = (None, Goodbyes::default());
+        (self.in_sessions, self.closes) = (None, RecentCloses::default());
         self.departure.end();
     }
 
@@ -139,7 +139,7 @@ impl DrainRequests {
 /// Sessions that were told that their backend is going away, by the second. Seconds overlap; each
 /// begins with a goodbye.
 #[derive(Debug, Default)]
-struct Goodbyes(VecDeque<Second>);
+struct RecentCloses(VecDeque<Second>);
 
 #[derive(Debug)]
 struct Second {
@@ -150,7 +150,7 @@ struct Second {
     said: usize,
 }
 
-impl Goodbyes {
+impl RecentCloses {
     /// One more session is told. True: those were most of the sessions, within a second.
     fn add(&mut self, now: Time, linked: Time, held: usize) -> bool {
         while self.0.front().is_some_and(|second| now.since(second.since) >= SECOND) {

@@ -42,7 +42,7 @@ fn a_backend_that_was_taken_away_gives_no_seat() {
     let (one, now) = (pool.named("1").expect("it is there"), clock::now());
     let lease = pool.pick(now, &ASK).expect("a lease");
     pool.remove("1").expect("it is there");
-    assert!(one.lease(now, CandidateTrust::Sound, lease.reason).is_none());
+    assert!(one.lease(now, CandidateTrust::Eligible, lease.reason).is_none());
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn a_half_open_backend_gives_one_seat() {
     one.advance(later);
     assert_eq!(pool.room_beside(later, pool.named("2").map(|two| two.id)), 1);
     let reason = pool.pick(now, &ASK).expect("a lease").reason;
-    let trial = one.lease(later, CandidateTrust::Sound, reason);
-    assert!(trial.is_some() && one.lease(later, CandidateTrust::Sound, reason).is_none());
+    let trial = one.lease(later, CandidateTrust::Eligible, reason);
+    assert!(trial.is_some() && one.lease(later, CandidateTrust::Eligible, reason).is_none());
     assert_eq!(pool.room_beside(later, pool.named("2").map(|two| two.id)), 0);
 }
 
@@ -77,7 +77,7 @@ fn a_draining_backend_gets_no_session_even_when_it_is_ejected() {
     pool.failed(now, &one, Complaint::BROKERS);
     assert!(pool.pick(now, &ASK).is_ok(), "a bad backend is better than none");
     tell(&one, "drain");
-    assert_eq!(pool.pick(now, &ASK).err(), Some(NoSeat::Nobody));
+    assert_eq!(pool.pick(now, &ASK).err(), Some(NoLease::Nobody));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_full_primary_is_no_reason_to_leave_for_a_backup() {
     assert!(pool.has_other(now, one.id));
     let two = pool.named("2").expect("it is there");
     let reason = pool.pick(now, &ASK).expect("a lease").reason;
-    let lease = two.lease(now, CandidateTrust::Sound, reason);
+    let lease = two.lease(now, CandidateTrust::Eligible, reason);
     assert!(lease.is_some() && !pool.has_other(now, one.id));
 }
 
@@ -129,7 +129,7 @@ async fn whoever_cannot_use_every_place_holds_nobody_up() {
     let (pool, now) = (pool(&keys).0, clock::now());
     let (one, two) = (pool.named("1").expect("it is there"), pool.named("2").expect("it is there"));
     let reason = pool.pick(now, &ASK).expect("a lease").reason;
-    let lease = two.lease(now, CandidateTrust::Sound, reason).expect("the only one");
+    let lease = two.lease(now, CandidateTrust::Eligible, reason).expect("the only one");
     let tried = [one.id];
     let choosy = Ask { tried: &tried, ..ASK };
     let mut aside = Box::pin(pool.lease(&choosy, true, || {}));
@@ -187,7 +187,7 @@ async fn when_nobody_else_is_there_one_session_at_a_time_tries_who_seems_to_leav
     let [one, two] = ["1", "2"].map(|name| pool.named(name).expect("it is there"));
     leave(&pool, &one, now);
     tell(&two, "down");
-    assert_eq!(pool.pick(now, &ASK).err(), Some(NoSeat::Nobody));
+    assert_eq!(pool.pick(now, &ASK).err(), Some(NoLease::Nobody));
     let begun = Instant::now();
     let mut first = pool.lease(&ASK, true, || {}).await.expect("the last resort");
     assert!(begun.elapsed() >= BEFORE_LAST, "it has waited");
@@ -211,7 +211,7 @@ async fn when_all_others_are_full_one_session_at_a_time_tries_who_is_ejected() {
     assert_eq!(only.backend().id, two.id);
     let trial = pool.lease(&ASK, true, || {}).await.expect("the last resort");
     assert_eq!(trial.backend().id, one.id);
-    assert_eq!(pool.lease(&ASK, true, || {}).await.err(), Some(NoSeat::Full), "one at a time");
+    assert_eq!(pool.lease(&ASK, true, || {}).await.err(), Some(NoLease::Full), "one at a time");
     drop(trial);
     let again = pool.lease(&ASK, true, || {}).await.expect("the last resort");
     assert_eq!(again.backend().id, one.id);

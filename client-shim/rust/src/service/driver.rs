@@ -46,7 +46,7 @@ where
         return;
     };
     let close = match &end {
-        End::Breach(breach) => Some(goodbye(*breach)),
+        End::Breach(breach) => Some(close_for(*breach)),
         _ => None,
     };
     {
@@ -60,7 +60,7 @@ where
     }
 }
 
-pub(super) fn goodbye(breach: Breach) -> Close {
+pub(super) fn close_for(breach: Breach) -> Close {
     Close { code: CloseCode::INTERNAL_ERROR, reason: breach.to_string() }
 }
 
@@ -73,7 +73,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, shared: &S
             if state.abandoned {
                 return None;
             }
-            // After its goodbye nobody takes what comes.
+            // After its close_for nobody takes what comes.
             (state.has_room() || state.is_closing(), state.is_closing())
         };
         if closing {

@@ -65,7 +65,7 @@ impl Session {
             }
             Err(end) => {
                 let close = match &end {
-                    End::Breach(breach) => Some(wire::close(driver::goodbye(*breach))),
+                    End::Breach(breach) => Some(wire::close(driver::close_for(*breach))),
                     _ => None,
                 };
                 tokio::spawn(wire.finish(close));

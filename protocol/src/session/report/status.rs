@@ -8,11 +8,11 @@ pub enum Status {
     /// The client's connection is lost, and it may come back; the backend is connected.
     Detached,
     /// Both sides are connected, and the session is to leave its backend.
-    Departing,
+    Quiescing,
     /// The same, and the client's messages are held until nothing is under way.
     Holding,
     /// The backend was told Close, since the session leaves it.
-    Parting,
+    Draining,
     /// The backend has failed; the next dial is to come.
     Waiting,
     /// A backend is being dialled.
@@ -32,9 +32,9 @@ impl Status {
     pub const ALL: [Status; 11] = [
         Status::Relaying,
         Status::Detached,
-        Status::Departing,
+        Status::Quiescing,
         Status::Holding,
-        Status::Parting,
+        Status::Draining,
         Status::Waiting,
         Status::Dialing,
         Status::Replaying,
@@ -48,9 +48,9 @@ impl Status {
         match self {
             Status::Relaying => "relaying",
             Status::Detached => "detached",
-            Status::Departing => "departing",
+            Status::Quiescing => "quiescing",
             Status::Holding => "holding",
-            Status::Parting => "parting",
+            Status::Draining => "draining",
             Status::Waiting => "waiting",
             Status::Dialing => "dialing",
             Status::Replaying => "replaying",

@@ -47,7 +47,7 @@ fn parting() -> Rig {
 #[test]
 fn a_quiet_session_says_goodbye_and_goes_on_elsewhere() {
     let mut rig = parting();
-    assert_eq!(rig.session.status(), Status::Parting);
+    assert_eq!(rig.session.status(), Status::Draining);
     rig.backend_closes(1001, "");
     assert_eq!(rig.links[0].dropped, Some(Drop::Closed), "both have said Close: an orderly end");
     assert_eq!(

@@ -57,7 +57,7 @@ fn it_is_dialled_when_the_session_is_ready_and_not_before() {
     assert_eq!((rig.successor_dials.clone(), rig.up()), (vec![ORDER.ticket], vec![]));
     rig.wait(ms(5));
     assert!(rig.link_successor());
-    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Parting));
+    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Draining));
     rig.backend_closes(1001, "");
     assert_eq!((outcomes(&mut rig), rig.links.len()), (vec![MOVED], 2));
     assert_eq!((rig.session.moves(), rig.session.failovers()), (1, 0));
@@ -71,7 +71,7 @@ fn what_is_said_during_the_dial_makes_it_wait_for_the_next_moment() {
     assert!(rig.link_successor());
     rig.backend_pongs();
     rig.backend_says("an answer");
-    assert_eq!(rig.session.status(), Status::Departing);
+    assert_eq!(rig.session.status(), Status::Quiescing);
     assert_eq!(
         (rig.up(), rig.down()),
         (vec!["a question".into(), "<ping>".into()], vec!["an answer".to_owned()])
@@ -84,7 +84,7 @@ fn what_is_said_during_the_dial_makes_it_wait_for_the_next_moment() {
 #[test]
 fn one_that_is_lost_is_dialled_anew_when_the_session_is_ready() {
     let mut rig = bereft();
-    assert_eq!((rig.session.status(), rig.session.wants_successor()), (Status::Departing, false));
+    assert_eq!((rig.session.status(), rig.session.wants_successor()), (Status::Quiescing, false));
     assert_eq!(rig.successor_dials.len(), 1);
     rig.client_sends(&masked(false, TEXT, b"a message that "));
     rig.wait(secs(10));
@@ -131,7 +131,7 @@ fn while_it_is_dialled_nothing_else_happens() {
     let mut rig = waiting();
     rig.wait(ms(500));
     rig.wait(secs(20));
-    assert_eq!((rig.successor_dials.len(), rig.session.status()), (1, Status::Departing));
+    assert_eq!((rig.successor_dials.len(), rig.session.status()), (1, Status::Quiescing));
     rig.session.remain();
     rig.pump();
     assert!(!rig.session.wants_successor() && !rig.link_successor());

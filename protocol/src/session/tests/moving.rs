@@ -40,7 +40,7 @@ fn waiting() -> Rig {
 fn parting() -> Rig {
     let mut rig = waiting();
     rig.wait(ms(500));
-    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Parting));
+    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Draining));
     rig
 }
 
@@ -95,7 +95,7 @@ fn assert_stays(rig: &mut Rig, why: Stay) {
 #[test]
 fn traffic_flows_while_the_next_backend_is_dialled_and_held() {
     let mut rig = dialing();
-    assert_eq!(rig.session.status(), Status::Departing);
+    assert_eq!(rig.session.status(), Status::Quiescing);
     rig.client_says("one");
     rig.backend_says("answer one");
     assert!(rig.link_successor());
@@ -414,7 +414,7 @@ fn a_forced_move_still_needs_a_next_backend() {
     assert!(rig.session.relocate(rig.now, Move { force_at: Some(rig.now), ..ORDER }));
     rig.pump();
     rig.wait(secs(60));
-    assert_eq!(rig.session.status(), Status::Departing);
+    assert_eq!(rig.session.status(), Status::Quiescing);
     rig.fail_successor();
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::NoTarget))]);
 }
@@ -424,7 +424,7 @@ fn the_clients_open_message_ends_before_anything_is_held() {
     let mut rig = waiting();
     rig.client_sends(&masked(false, TEXT, b"a beginning"));
     rig.wait(secs(31));
-    assert_eq!(rig.session.status(), Status::Departing);
+    assert_eq!(rig.session.status(), Status::Quiescing);
     rig.client_sends(&[masked(true, CONTINUATION, b" and an end"), wire::up("next")].concat());
     assert_eq!(rig.session.status(), Status::Holding);
     rig.client_says("held");

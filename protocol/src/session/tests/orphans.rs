@@ -62,7 +62,7 @@ fn departing() -> Rig {
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
     rig.backend_pongs();
-    assert_eq!((rig.up(), rig.session.status()), (vec!["<ping>".to_owned()], Status::Departing));
+    assert_eq!((rig.up(), rig.session.status()), (vec!["<ping>".to_owned()], Status::Quiescing));
     rig
 }
 
@@ -257,7 +257,7 @@ fn while_it_talks_nothing_is_held() {
         rig.wait(ms(300));
     }
     assert_eq!(rig.up().iter().filter(|frame| *frame == "question").count(), 10);
-    assert_eq!((rig.down().len(), rig.session.status()), (10, Status::Departing));
+    assert_eq!((rig.down().len(), rig.session.status()), (10, Status::Quiescing));
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn once_patience_is_over_the_next_moment_between_two_messages_will_do() {
     let mut rig = departing();
     rig.client_sends(&masked(false, TEXT, b"a message that "));
     rig.wait(secs(30) + ms(1));
-    assert_eq!((rig.down(), rig.session.status()), (vec![], Status::Departing));
+    assert_eq!((rig.down(), rig.session.status()), (vec![], Status::Quiescing));
     rig.client_sends(&masked(true, super::wire::CONTINUATION, b"ends"));
     assert_eq!(rig.down(), [""; 0], "it is not acknowledged yet");
     rig.backend_pongs();

@@ -106,11 +106,11 @@ fn the_reason_says_what_the_first_choice_is() {
         bench.candidates[first].standing = standing;
         bench.candidates[first].max_sessions = max_sessions;
         let placed = bench.place(&by_key(), Some(key(1))).expect("a place");
-        assert_eq!(placed.id == first, standing == CandidateTrust::Sound && max_sessions.is_none());
+        assert_eq!(placed.id == first, standing == CandidateTrust::Eligible && max_sessions.is_none());
         placed.reason.to_string()
     };
-    assert_eq!(reason(CandidateTrust::Sound, None), "hash");
-    assert_eq!(reason(CandidateTrust::Sound, Some(0)), "hash, the first choice is full");
+    assert_eq!(reason(CandidateTrust::Eligible, None), "hash");
+    assert_eq!(reason(CandidateTrust::Eligible, Some(0)), "hash, the first choice is full");
     assert_eq!(reason(CandidateTrust::Suspect, None), "hash, the first choice is suspect");
     assert_eq!(reason(CandidateTrust::Ejected, None), "hash, the first choice is ejected");
 }

@@ -6,8 +6,8 @@ use super::*;
 fn ladder() -> Bench {
     let mut bench = Bench::new(&[1; 8]);
     let tiers = [
-        (CandidateTrust::Sound, false),
-        (CandidateTrust::Sound, true),
+        (CandidateTrust::Eligible, false),
+        (CandidateTrust::Eligible, true),
         (CandidateTrust::Suspect, false),
         (CandidateTrust::Suspect, true),
         (CandidateTrust::Ejected, false),
@@ -58,7 +58,7 @@ fn the_reason_says_the_tier() {
     }
     let expected = [
         "least_sessions",
-        "least_sessions; a backup, no primary is sound",
+        "least_sessions; a backup, no primary is eligible",
         "least_sessions; a suspect, for want of better",
         "least_sessions; a suspect backup, for want of better",
         "least_sessions; last resort: ejected",

@@ -69,7 +69,7 @@ fn open_to_half_open_when_the_time_is_over() {
 #[test]
 fn half_open_to_closed_when_a_session_has_lasted() {
     let mut circuit = half_open();
-    circuit.seated();
+    circuit.leased();
     circuit.linked(seconds(31));
     assert_eq!(circuit.lasted(seconds(41), young(seconds(41))), Some(Change::Closed));
     assert_eq!((circuit.word().name(), circuit.admits()), ("closed", true));
@@ -79,7 +79,7 @@ fn half_open_to_closed_when_a_session_has_lasted() {
 #[test]
 fn half_open_to_closed_when_the_trial_outlives_early_death() {
     let mut circuit = half_open();
-    circuit.seated();
+    circuit.leased();
     circuit.linked(at(31_000));
     assert_eq!(circuit.advance(at(40_999), &SETTINGS), None);
     assert_eq!(circuit.advance(at(41_000), &SETTINGS), Some(Change::Closed));
@@ -88,7 +88,7 @@ fn half_open_to_closed_when_the_trial_outlives_early_death() {
 #[test]
 fn half_open_to_open_with_a_failure() {
     let mut circuit = half_open();
-    circuit.seated();
+    circuit.leased();
     assert_eq!(circuit.failed(seconds(31), ALONE, &SETTINGS, true), ejected(40, 1));
     assert_eq!(circuit.opened_until(), Some(seconds(71)));
 }
@@ -118,7 +118,7 @@ fn switched_off_nothing_is_counted() {
 #[test]
 fn one_trial_at_a_time() {
     let mut circuit = half_open();
-    circuit.seated();
+    circuit.leased();
     assert_eq!((circuit.word().name(), circuit.admits(), circuit.is_ejected()), ("half_open", false, true));
     circuit.left();
     assert_eq!((circuit.word().name(), circuit.admits(), circuit.is_ejected()), ("half_open", true, false));
@@ -127,9 +127,9 @@ fn one_trial_at_a_time() {
 #[test]
 fn a_second_session_does_not_take_the_trial_over() {
     let mut circuit = half_open();
-    circuit.seated();
+    circuit.leased();
     circuit.linked(seconds(31));
-    circuit.seated();
+    circuit.leased();
     circuit.linked(seconds(35));
     assert_eq!(circuit.advance(seconds(41), &SETTINGS), Some(Change::Closed));
 }
@@ -137,7 +137,7 @@ fn a_second_session_does_not_take_the_trial_over() {
 #[test]
 fn a_dial_that_hangs_proves_nothing() {
     let mut circuit = half_open();
-    circuit.seated();
+    circuit.leased();
     assert_eq!(circuit.advance(seconds(1000), &SETTINGS), None);
     assert_eq!(circuit.failed(seconds(1001), ALONE, &SETTINGS, true), ejected(40, 1));
 }
@@ -145,14 +145,14 @@ fn a_dial_that_hangs_proves_nothing() {
 #[test]
 fn the_next_trial_waits_until_it_is_known_whether_the_last_ones_failure_counts() {
     let mut circuit = half_open();
-    circuit.seated();
+    circuit.leased();
     circuit.linked(seconds(31));
     circuit.let_down(seconds(32));
     assert_eq!(circuit.advance(at(41_999), &SETTINGS), None);
     assert!(!circuit.admits());
     assert_eq!(circuit.advance(at(42_000), &SETTINGS), None);
     assert!(circuit.admits(), "it was nobody's");
-    circuit.seated();
+    circuit.leased();
     circuit.let_down(seconds(43));
     assert_eq!(circuit.failed(seconds(44), ALONE, &SETTINGS, true), ejected(40, 1));
 }
@@ -160,11 +160,11 @@ fn the_next_trial_waits_until_it_is_known_whether_the_last_ones_failure_counts()
 #[test]
 fn sessions_before_the_half_opening_change_nothing() {
     let mut circuit = Circuit::new();
-    circuit.seated();
+    circuit.leased();
     circuit.linked(seconds(1));
     circuit.left();
     eject(&mut circuit, 10);
-    circuit.seated();
+    circuit.leased();
     circuit.linked(seconds(11));
     circuit.left();
     assert_eq!(circuit.lasted(seconds(12), young(seconds(12))), None);
@@ -243,10 +243,10 @@ fn the_pools_floor_keeps_a_closed_circuit_closed() {
 #[test]
 fn the_pools_floor_keeps_a_half_open_circuit_on_trial() {
     let mut circuit = half_open();
-    circuit.seated();
+    circuit.leased();
     assert_eq!(circuit.failed(seconds(31), ALONE, &SETTINGS, false), None);
     assert_eq!((circuit.word().name(), circuit.admits()), ("half_open", true));
-    circuit.seated();
+    circuit.leased();
     assert!(!circuit.admits());
 }
 
@@ -320,7 +320,7 @@ proptest! {
                 0 | 1 => circuit.failed(now, ALONE, &settings, may_eject),
                 2 => circuit.lasted(now, young(now)),
                 3 => circuit.advance(now, &settings),
-                4 => { circuit.seated(); circuit.linked(now); None }
+                4 => { circuit.leased(); circuit.linked(now); None }
                 5 => { circuit.let_down(now); None }
                 _ => { circuit.left(); None }
             };

@@ -10,7 +10,7 @@ fn at(ms: u64) -> Time {
     Time::after_origin(Duration::from_millis(ms))
 }
 
-/// Goodbyes with 1001 at these milliseconds, by sessions that were there from the start; as many as
+/// RecentCloses with 1001 at these milliseconds, by sessions that were there from the start; as many as
 /// come after one are left at it. Returns when it began to ask.
 fn leave(sessions: usize, times: &[u64]) -> Option<u64> {
     let mut drain_requests = DrainRequests::default();
@@ -126,7 +126,7 @@ fn a_restart_ends_what_sessions_were_told() {
     assert_eq!(drain_requests.reason(), Some(DrainReason::Restart), "a process that ends passes its checks");
     drain_requests.recovered();
     assert_eq!(drain_requests.reason(), None);
-    // Neither do goodbyes of the old process count for the new one.
+    // Neither do closes of the old process count for the new one.
     drain_requests.closed_with(at(200), at(0), 4, CloseCode::GOING_AWAY);
     drain_requests.closed_with(at(200), at(0), 3, CloseCode::GOING_AWAY);
     drain_requests.recovered();
@@ -208,12 +208,12 @@ proptest! {
     fn it_never_asks_without_a_second_in_which_most_are_told(
         steps in proptest::collection::vec((0u64..400, 0u64..3000, 1usize..12), 1..60),
     ) {
-        let (mut goodbyes, mut told, mut now) = (Goodbyes::default(), Vec::<Told>::new(), 0);
+        let (mut closes, mut told, mut now) = (RecentCloses::default(), Vec::<Told>::new(), 0);
         for (step, age, held) in steps {
             now += step;
             let linked = now.saturating_sub(age);
             told.push((now, linked, held));
-            if goodbyes.add(at(now), at(linked), held) {
+            if closes.add(at(now), at(linked), held) {
                 prop_assert!(most_are_told(&told), "{told:?}");
             }
         }
@@ -221,11 +221,11 @@ proptest! {
 
     #[test]
     fn the_window_is_bounded(steps in proptest::collection::vec(0u64..20, 1..500)) {
-        let (mut goodbyes, mut now) = (Goodbyes::default(), 0);
+        let (mut closes, mut now) = (RecentCloses::default(), 0);
         for step in steps {
             now += step;
-            goodbyes.add(at(now), Time::ORIGIN, usize::MAX);
-            prop_assert!(goodbyes.0.len() <= 20);
+            closes.add(at(now), Time::ORIGIN, usize::MAX);
+            prop_assert!(closes.0.len() <= 20);
         }
     }
 }

@@ -116,7 +116,7 @@ async fn ping(socket: &mut ProbeSocket) -> Result<(), String> {
     for _ in 0..MESSAGES_MAX {
         match socket.next().await {
             Some(Ok(Message::Pong(echo))) if echo == payload => return Ok(()),
-            Some(Ok(Message::Close(frame))) => return Err(farewell(frame)),
+            Some(Ok(Message::Close(frame))) => return Err(closed_instead(frame)),
             Some(Ok(message)) => bytes += message.len(),
             Some(Err(error)) => return Err(complaint(&error)),
             None => return Err("closed instead of a pong".to_owned()),
@@ -135,7 +135,7 @@ async fn close(socket: &mut ProbeSocket) {
     }
 }
 
-fn farewell(frame: Option<CloseFrame>) -> String {
+fn closed_instead(frame: Option<CloseFrame>) -> String {
     match frame {
         Some(frame) => format!("closed with {} instead of a pong", u16::from(frame.code)),
         None => "closed instead of a pong".to_owned(),

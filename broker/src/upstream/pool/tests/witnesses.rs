@@ -81,7 +81,7 @@ fn idle_sessions_do_not_acquit_a_backend_that_fails_when_it_is_used() {
         };
         (0..4).for_each(|n| fail(n, n as u8 + 1));
         let reason = pool.pick(now, &ASK).expect("a lease").reason;
-        let mut young = one.lease(now, CandidateTrust::Sound, reason).expect("it is up");
+        let mut young = one.lease(now, CandidateTrust::Eligible, reason).expect("it is up");
         young.linked(now + Duration::from_secs(1), IpAddr::from([192, 0, 2, 30]));
         young.begins(0);
         young.heard(now + Duration::from_secs(12), || messages);

@@ -72,14 +72,14 @@ fn once_the_door_is_closed_nobody_is_waited_for() {
     let mut away = shim();
     away.client_goes();
     assert_eq!(away.session.status(), Status::Detached);
-    away.session.close_door(away.now, CloseCode(1001));
+    away.session.stop_accepting(away.now, CloseCode(1001));
     away.pump();
     assert_eq!(away.up(), ["<close 1001 the service is going away>"]);
     away.backend_closes(1001, "");
     assert_eq!(cause(&away), Some(EndCause::Shutdown));
 
     let mut connected = shim();
-    connected.session.close_door(connected.now, CloseCode(1001));
+    connected.session.stop_accepting(connected.now, CloseCode(1001));
     connected.client_sends(&up("mgoes on"));
     assert_eq!(connected.up()[0], "goes on");
     connected.client_goes();

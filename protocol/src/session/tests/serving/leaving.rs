@@ -80,7 +80,7 @@ fn commits_that_are_on_their_way_are_applied_until_its_close() {
     let mut rig = waiting();
     rig.backend_pongs();
     rig.wait(ms(500));
-    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Parting));
+    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Draining));
     let last = Commit { number: 2, upto: 1, capsule: Some("last"), outputs: &["bye"], prompt: true };
     rig.backend_sends(&last.frame());
     assert_eq!((rig.up(), rig.down()), (vec![], vec!["bye".to_owned()]));
