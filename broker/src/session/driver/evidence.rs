@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use steadfast_kernel_socket::{Support, TcpState};
+use steadfast_kernel_socket::Support;
 use steadfast_protocol::session::{Evidence, Judgement, Session};
 use steadfast_protocol::time::Time;
 
@@ -22,6 +22,10 @@ use super::{Io, blame};
 /// Timeouts in a row without an answer, and probes, from which on a connection may be dead.
 const RETRANSMITS: u8 = 3;
 const PROBES: u8 = 2;
+
+/// The least age of the last acknowledgement at which it is. A host that lives answers probes of a closed window only once
+/// in half a second (`net.ipv4.tcp_invalid_ratelimit`), so that two in a row may get no answer.
+const AGE_MIN: Duration = Duration::from_secs(1);
 
 /// What this machine's kernel can say of connections.
 static SUPPORT: OnceLock<Support> = OnceLock::new();
@@ -138,11 +142,14 @@ fn is_dead(side: &mut SocketSide, limit: Duration) -> bool {
         let every = (limit / 3).max(Duration::from_secs(1));
         side.asking = side.stream.set_keepalive(every).is_ok();
     }
-    side.stream.tcp_state().is_ok_and(|state| shows_death(&state, limit))
+    side.stream
+        .tcp_state()
+        .is_ok_and(|state| shows_death((state.retransmits, state.probes), state.last_ack_age, limit))
 }
 
-fn shows_death(state: &TcpState, limit: Duration) -> bool {
-    (state.retransmits >= RETRANSMITS || state.probes >= PROBES) && state.last_ack_age >= limit
+/// `tries`: retransmissions and probes in a row without an answer; `age`: of the last acknowledgement.
+fn shows_death((retransmits, probes): (u8, u8), age: Duration, limit: Duration) -> bool {
+    (retransmits >= RETRANSMITS || probes >= PROBES) && age >= limit.max(AGE_MIN)
 }
 
 /// Asks a backend of which nobody hears anything, unless its checks do so often enough.
@@ -201,4 +208,20 @@ pub(super) fn note_life(core: &mut Core, now: Time) {
 fn messages(machine: &Session) -> u64 {
     let ledger = machine.ledger();
     ledger.up.acknowledged + ledger.down.forwarded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_answers_probes_as_seldom_as_it_may_lives() {
+        let shows =
+            |tries, age, limit| shows_death(tries, Duration::from_millis(age), Duration::from_millis(limit));
+        // Two probes within the half second that may pass between two answers.
+        assert!(!shows((0, 2), 500, 400));
+        assert!(shows((0, 2), 1000, 400) && shows((3, 0), 1000, 400));
+        assert!(!shows((0, 2), 1000, 10_000) && shows((0, 2), 10_000, 10_000));
+        assert!(!shows((2, 1), 60_000, 400), "one probe, or a retransmission, says nothing");
+    }
 }
