@@ -54,7 +54,7 @@ struct Case {
     /// The oldest first.
     failures: Vec<Heard>,
     stage: Stage,
-    /// Two backends have failed it alike on a message, and were well afterwards.
+    /// Two backends have closed it alike for a message, and were well afterwards.
     is_blamed: bool,
 }
 
@@ -256,7 +256,7 @@ impl Case {
             Stage::Searching | Stage::Over => {
                 // What two backends have met alike is nobody's, when both were well afterwards.
                 let acquitted = self.close(session, Fate::Nobodys, |met, own| met.acquits(own, now, well));
-                self.is_blamed |= !acquitted.is_empty() && self.gave_messages();
+                self.is_blamed |= !acquitted.is_empty() && self.was_closed_for_messages();
                 ruling.acquitted.extend(acquitted);
                 let over = matches!(self.stage, Stage::Over);
                 self.close(session, Fate::Done, |met, own| match met.is_met_alike(own) {
@@ -283,9 +283,12 @@ impl Case {
         closed.collect()
     }
 
-    /// The last one that has failed it had messages of it.
-    fn gave_messages(&self) -> bool {
-        self.failures.last().is_some_and(|own| matches!(own.failure.when, Occasion::Messages(_)))
+    /// The last backend has said so itself. One whose process has ended may have been restarted, and is well at once: who
+    /// kills backends, the poison guard finds out.
+    fn was_closed_for_messages(&self) -> bool {
+        let closed =
+            |own: &Failing| matches!((&own.when, own.what), (Occasion::Messages(_), Mishap::Close(_)));
+        self.failures.last().is_some_and(|own| closed(&own.failure))
     }
 
     /// Nothing can come of it any more, not even as one of two.

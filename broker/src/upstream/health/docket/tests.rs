@@ -131,6 +131,15 @@ fn a_session_whose_message_two_have_failed_alike_is_blamed_until_one_acknowledge
 }
 
 #[test]
+fn a_session_whose_backends_have_ended_one_after_the_other_is_not_to_blame() {
+    // Both were restarted: others are heard there again at once, and nobody has said that it is the message.
+    let end = |backend, ms| Failing { what: Mishap::End, ..oops(backend, ms, 3..=3) };
+    let mut docket = docket([end(1, 0), end(2, 300)]);
+    charged(&mut docket, 1300, Some(true));
+    assert!(!docket.blames(SESSION));
+}
+
+#[test]
 fn of_one_that_meets_the_same_again_and_again_the_first_time_is_judged() {
     let mut docket = docket((0..90).map(|n| oops(n as usize % 3, n * 30, 3..=3)));
     let ruling = docket.advance(at(2700), PATIENCE, |_, _| Some(true));
