@@ -119,6 +119,17 @@ impl Rig {
         moving
     }
 
+    /// Whether a session that moves holds its client's messages, once its machine has seen what time it is.
+    pub(super) fn holds_one(&self) -> bool {
+        let holds = |id: u128| {
+            let entry = self.entry(id);
+            let mut core = entry.core();
+            core.machine.advance(self.now, &mut || 0);
+            core.machine.status().name() == "holding"
+        };
+        self.moving().iter().any(|(id, _)| holds(*id))
+    }
+
     /// What a session's own thread does when its move has ended.
     pub(super) fn report(&self, (id, ticket): (u128, u64), outcome: MoveOutcome) {
         let entry = self.entry(id);
@@ -380,13 +391,7 @@ fn who_never_falls_quiet_is_moved_by_force_from_a_backend_that_stays_down() {
     rig.backend("a").checked(rig.now, Err("refused".to_owned()), 1, 1);
     rig.drain("a").expect("nothing is in the way");
     let tries = |rig: &Rig| {
-        let held = |id: &u128| {
-            let entry = rig.entry(*id);
-            let mut core = entry.core();
-            core.machine.advance(rig.now, &mut || 0);
-            core.machine.status().name() == "holding"
-        };
-        let held = rig.moving().iter().any(|(id, _)| held(id));
+        let held = rig.holds_one();
         rig.report_all(BUSY);
         held
     };

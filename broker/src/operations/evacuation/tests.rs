@@ -284,13 +284,7 @@ fn who_never_falls_quiet_is_moved_by_force_when_there_was_room_for_so_long() {
     well(&rig, "b");
     let tries = Cell::new(0);
     let tried = |rig: &Rig| {
-        let held = |id: &u128| {
-            let entry = rig.entry(*id);
-            let mut core = entry.core();
-            core.machine.advance(rig.now, &mut || 0);
-            core.machine.status().name() == "holding"
-        };
-        let held = rig.moving().iter().any(|(id, _)| held(id));
+        let held = rig.holds_one();
         tries.set(tries.get() + rig.report_all(BUSY));
         held
     };
