@@ -9,8 +9,8 @@ use steadfast_tests::frame::{BINARY, CONTINUATION, Frame, PING, TEXT};
 use steadfast_tests::journal::{Entry, Event};
 use steadfast_tests::payload::{Payload, noise};
 use steadfast_tests::sequence::{
-    answers_to_end, check_answers, check_arrivals, converse, home_and_other, range, send_range,
-    session_connections,
+    answers_to_end, check_answers, check_arrivals, connections_by_tag, converse, home_and_other, range,
+    send_range, session_connections,
 };
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually;
@@ -31,6 +31,30 @@ async fn wait_fragments(backend: &Backend, n: usize) {
     let is_fragment = |entry: &&Entry| matches!(entry.event, Event::Fragment { .. });
     let count = || backend.journal().view(|entries| entries.iter().filter(is_fragment).count());
     eventually(&format!("{n} fragments at backend {}", backend.name()), || count() >= n).await;
+}
+
+/// A read brings more frames than one poll takes over: the rest waits with the socket, and outlives the backend.
+#[tokio::test]
+async fn killed_while_a_burst_of_small_messages_waits_to_be_taken_over() {
+    const TOTAL: usize = 20_000;
+    let (a, b) = pair().await;
+    let broker = Broker::start(&[&a, &b]).await;
+    let mut client = Client::connect(broker.address()).await;
+    let (home, other) = home_and_other([&a, &b]).await;
+    let frame = |text: &String| Frame::text(text).masked([1, 2, 3, 4]).encode();
+    let burst: Vec<u8> = range("m", 1, TOTAL).iter().flat_map(frame).collect();
+    let writer = client.writer();
+    let sending = tokio::spawn(async move { writer.send_raw(burst).await });
+    home.wait_messages(TOTAL / 20).await;
+    home.kill();
+    other.wait_messages(1).await;
+    home.restart().await;
+    other.kill();
+    let answers = answers_to_end(&mut client, "m", TOTAL).await;
+    assert!(sending.await.expect("no panic"), "the client's connection stands");
+    let connections = connections_by_tag(&[&a, &b]).remove("m").expect("the session's connections");
+    check_arrivals("m", TOTAL, &connections);
+    check_answers("m", TOTAL, &answers, &connections);
 }
 
 #[tokio::test]

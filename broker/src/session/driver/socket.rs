@@ -94,11 +94,9 @@ impl SocketSide {
         max: usize,
         take: impl FnOnce(&mut Context<'_>, &[u8]) -> usize,
     ) -> Read {
-        if let Some(rest) = &mut self.rest {
+        if let Some(rest) = &self.rest {
             let taken = take(cx, &rest[..max.min(rest.len())]);
-            rest.advance(taken);
-            self.rest.take_if(|rest| rest.is_empty());
-            return Read::Bytes(taken);
+            return self.took_of_rest(taken);
         }
         BUFFER.with_borrow_mut(|buffer| {
             let room = max.min(buffer.len());
@@ -110,6 +108,14 @@ impl SocketSide {
             }
             Read::Bytes(taken)
         })
+    }
+
+    fn took_of_rest(&mut self, n: usize) -> Read {
+        self.rest.take_if(|rest| {
+            rest.advance(n);
+            rest.is_empty()
+        });
+        Read::Bytes(n)
     }
 
     fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
@@ -125,12 +131,10 @@ impl SocketSide {
 
     /// Reads at most `max` bytes to the end of `tail`, within its capacity.
     pub(super) fn read_to(&mut self, cx: &mut Context<'_>, tail: &mut Vec<u8>, max: usize) -> Read {
-        if let Some(rest) = &mut self.rest {
+        if let Some(rest) = &self.rest {
             let n = max.min(rest.len()).min(tail.capacity() - tail.len());
             tail.extend_from_slice(&rest[..n]);
-            rest.advance(n);
-            self.rest.take_if(|rest| rest.is_empty());
-            return Read::Bytes(n);
+            return self.took_of_rest(n);
         }
         let read = if self.broken {
             let max = max.min(tail.capacity() - tail.len());
