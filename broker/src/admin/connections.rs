@@ -108,6 +108,8 @@ async fn converse(stream: TcpStream, peer: SocketAddr, place: Arc<Place>, pages:
         .timer(TokioTimer::new())
         .header_read_timeout(STEP)
         .keep_alive(pages == Pages::All)
+        // Who asks and leaves at once has asked.
+        .half_close(true)
         .serve_connection(TokioIo::new(Patient::new(stream)), service);
     tokio::select! {
         biased;

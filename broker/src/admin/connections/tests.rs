@@ -79,3 +79,23 @@ async fn an_answer_that_is_taken_arrives_whole() {
     stream.write_all(request).await.expect("the socket takes it");
     assert!(to_the_end(&mut stream).await.ends_with(&"x".repeat(64 << 20)));
 }
+
+#[tokio::test]
+async fn the_change_that_somebody_asks_for_and_leaves_is_made() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let (done, mut changes) = tokio::sync::mpsc::channel(1);
+    let change = async move || {
+        let _ = done.send(()).await;
+    };
+    let router = Router::new().route(HEALTH, get(async || "ok\n")).route("/change", post(change));
+    tokio::spawn(serve(listener, router));
+    let mut hasty = TcpStream::connect(address).await.expect("it listens");
+    hasty.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("the socket takes it");
+    assert_ne!(hasty.read(&mut [0; 512]).await.expect("an answer"), 0);
+    // Nobody else runs before the end is there too.
+    let request = b"POST /change HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(hasty.try_write(request).expect("the socket takes it"), request.len());
+    drop(hasty);
+    timeout(LONG, changes.recv()).await.expect("in time").expect("the change");
+}
