@@ -12,6 +12,7 @@ slow|slow is not dead, dead is left|tests/slow
 fairness|nobody takes the broker from the others|tests/fairness
 drain|drains and rolling deploys|tests/drain
 failover|a backend dies: failovers, replays, poison, herds|tests/failover tests/failures tests/outage tests/poison tests/herd tests/hang_ups
+chaos|everything goes wrong at random, and innocent sessions notice nothing|tests/chaos
 resume|clients come back, and what is acknowledged|tests/reconnects tests/acks tests/ring
 health|checks, agents, outliers|tests/health
 balancing|which backend: rules, keys, routes, names and addresses|tests/balancing tests/routing tests/discovery tests/addresses tests/sources
@@ -32,6 +33,7 @@ long_themes() {
     cat <<'END'
 fuzz|ten minutes for each fuzz target
 machine|a million schedules, or STEADFAST_SCHEDULES=FROM..TO; properties with PROPTEST_CASES, 20000
+chaos|a quarter of an hour, or STEADFAST_CHAOS_SECONDS; STEADFAST_CHAOS_SEED repeats what happens
 conformance|Autobahn's large messages too: minutes
 END
 }

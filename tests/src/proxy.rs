@@ -1,6 +1,6 @@
 //! A way between two ends that a test can cut, or that is long.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
+
+use crate::upgrade::bound;
 
 /// Pieces that may be on a long way at once.
 const PIECES: usize = 4096;
@@ -28,8 +30,10 @@ pub struct Proxy {
 }
 
 /// What a way does with bytes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Way {
+    /// Where its connections come from.
+    source: IpAddr,
     /// How long they take, each way.
     delay: Duration,
     /// Bytes toward the target that are on it, and the most that there ever were.
@@ -47,10 +51,18 @@ impl Proxy {
 
     /// Passes on to `target`; every byte is on its way for `delay`, and so are those that come back.
     pub async fn start_long(target: SocketAddr, delay: Duration) -> Proxy {
+        Self::start_on(target, Way::new(Ipv4Addr::LOCALHOST, delay)).await
+    }
+
+    /// Passes on to `target`, from this address of this machine.
+    pub async fn start_from(target: SocketAddr, source: impl Into<IpAddr>) -> Proxy {
+        Self::start_on(target, Way::new(source, Duration::ZERO)).await
+    }
+
+    async fn start_on(target: SocketAddr, way: Way) -> Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let connections = Connections::default();
-        let way = Way { delay, ..Way::default() };
         let accepting = tokio::spawn(accept(listener, target, way.clone(), Arc::clone(&connections)));
         Proxy { address, connections, accepting, way }
     }
@@ -72,6 +84,12 @@ impl Proxy {
     }
 }
 
+impl Way {
+    fn new(source: impl Into<IpAddr>, delay: Duration) -> Way {
+        Way { source: source.into(), delay, under_way: Arc::default() }
+    }
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
@@ -89,7 +107,7 @@ async fn accept(listener: TcpListener, target: SocketAddr, way: Way, connections
 }
 
 async fn pass_on(mut client: TcpStream, target: SocketAddr, way: Way) {
-    let Ok(mut broker) = TcpStream::connect(target).await else { return };
+    let Ok(mut broker) = bound(way.source).connect(target).await else { return };
     for stream in [&client, &broker] {
         let socket = SockRef::from(stream);
         let set = [socket.set_linger(Some(Duration::ZERO)), socket.set_tcp_nodelay(true)];

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
+use nix::sys::signal::Signal;
 use socket2::Socket;
 
 use crate::backend::reserve;
@@ -49,6 +50,12 @@ impl Service {
         let mut process = Process::spawn(&format!("{} {}", self.example, self.name), &mut command);
         process.printed("listening on ", 0).await;
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
+    }
+
+    /// Sends a signal, such as SIGSTOP and SIGCONT.
+    pub fn signal(&self, signal: Signal) {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        process.as_mut().expect("a running service").signal(signal);
     }
 
     /// SIGKILL, and waits until it is gone.

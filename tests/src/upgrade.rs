@@ -110,13 +110,20 @@ impl Upgrade {
         self.begin(usize::MAX).await
     }
 
-    /// Sends its first `bytes` alone.
-    pub async fn begin(&self, bytes: usize) -> TcpStream {
-        let connected = match self.source {
+    /// Connects, and sends nothing.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn dial(&self) -> std::io::Result<TcpStream> {
+        match self.source {
             None => TcpStream::connect(self.address).await,
             Some(source) => bound(source).connect(self.address).await,
-        };
-        let mut stream = connected.expect("the listener accepts");
+        }
+    }
+
+    /// Sends its first `bytes` alone.
+    pub async fn begin(&self, bytes: usize) -> TcpStream {
+        let mut stream = self.dial().await.expect("the listener accepts");
         stream.set_nodelay(true).expect("TCP_NODELAY");
         let request = self.encode();
         stream.write_all(&request[..bytes.min(request.len())]).await.expect("the request can be written");
@@ -133,7 +140,7 @@ impl Client {
 
 /// A socket with an address whose port is chosen when it connects: chosen at once, nobody else could use that port
 /// of any address.
-fn bound(source: IpAddr) -> TcpSocket {
+pub(crate) fn bound(source: IpAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     setsockopt(&socket, IpBindAddressNoPort, &true).expect("IP_BIND_ADDRESS_NO_PORT");
     socket.bind(SocketAddr::new(source, 0)).expect("an address of this machine");

@@ -7,6 +7,12 @@ use crate::page::Page;
 /// The behaviour; everything is off by default, and then the backend answers each message with `name:message`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Behaviour {
+    /// Answers with `name.PID:message`, so that its lives can be told apart.
+    #[arg(long)]
+    pub(crate) sign: bool,
+    /// Writes no frame into its journal, for tests in which there are too many.
+    #[arg(long)]
+    pub(crate) unwritten: bool,
     /// Answers nothing.
     #[arg(long)]
     pub(crate) silent: bool,

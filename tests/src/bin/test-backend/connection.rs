@@ -153,7 +153,13 @@ impl Connection {
     }
 
     fn note(&self, event: Event) {
-        self.shared.journal.write(self.conn, event);
+        let is_many = matches!(
+            event,
+            Event::Message { .. } | Event::Fragment { .. } | Event::Ping { .. } | Event::Pong { .. }
+        );
+        if !(is_many && self.shared.behaviour().unwritten) {
+            self.shared.journal.write(self.conn, event);
+        }
     }
 
     async fn send(&mut self, frame: Frame) -> ControlFlow<()> {
@@ -279,7 +285,7 @@ impl Connection {
         if behaviour.silent {
             return Continue(());
         }
-        let answer = self.answer(opcode, rsv, &bytes);
+        let answer = self.answer(behaviour.sign, opcode, rsv, &bytes);
         match behaviour.delay {
             Some(delay) => {
                 self.outbox.push(answer, Duration::from_millis(delay), behaviour.one_by_one);
@@ -289,12 +295,13 @@ impl Connection {
         }
     }
 
-    /// `name:` and the message; a compressed message comes back as it is.
-    fn answer(&self, opcode: u8, rsv: u8, bytes: &[u8]) -> Frame {
+    /// `name:` and the message, or `name.PID:` and the message; a compressed message comes back as it is.
+    fn answer(&self, signs: bool, opcode: u8, rsv: u8, bytes: &[u8]) -> Frame {
         if rsv == RSV1 {
             return Frame::new(opcode, bytes).reserved(RSV1);
         }
-        Frame::new(opcode, [self.shared.name.as_bytes(), b":", bytes].concat())
+        let sign = if signs { format!(".{}", std::process::id()) } else { String::new() };
+        Frame::new(opcode, [self.shared.name.as_bytes(), sign.as_bytes(), b":", bytes].concat())
     }
 
     async fn send_guesses(&mut self) -> ControlFlow<()> {
