@@ -81,12 +81,13 @@ async fn storm(goes_on: impl Fn(usize) -> bool) {
     let after = before.comes_back(&broker).await;
     the_accounts_agree(&broker).await;
     let [p50, p99, max] = [50, 99, 100].map(|percent| seen.percentile(percent).as_secs_f64() * 1e3);
+    let replayed = broker.metric("steadfast_messages_replayed_total", &[]).await;
     println!(
-        "{} messages, {} answered again, in {} changes of a backend; round trips: p50 {p50:.1} ms, p99 {p99:.1} ms, \
-         longest {max:.0} ms; {} MiB before, {} MiB after",
+        "{} messages in {} changes of a backend, {replayed} replayed, {} answered again; round trips: \
+         p50 {p50:.1} ms, p99 {p99:.1} ms, longest {max:.0} ms; {} MiB before, {} MiB after",
         seen.messages,
-        seen.repeated,
         seen.changes,
+        seen.repeated,
         before.resident >> 20,
         after.resident >> 20,
     );
