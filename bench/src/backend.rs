@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::link::Link;
+use crate::wire::frame;
 use crate::wire::handshake::{self, Accepted};
 use echo::{Echo, Manner};
 use pace::Pace;
@@ -27,6 +29,8 @@ const BACKLOG: u32 = 4_096;
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// With more than this to be written, the backend stops reading, as any server would.
 const QUEUED_MAX: usize = 4 * 1024 * 1024;
+/// Pings that one writes at a time who writes without end.
+const PINGS_AT_ONCE: usize = 64 * 1024;
 /// How long accepting pauses when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -55,6 +59,12 @@ pub(crate) struct Options {
     /// connection and their bytes. For brokers that do not ask for the shim.
     #[arg(long, conflicts_with_all = ["name", "delay", "stall", "commit_each"])]
     pub(crate) count: bool,
+    /// Take connections and never answer.
+    #[arg(long, conflicts_with_all = ["name", "delay", "stall", "commit_each", "count"])]
+    pub(crate) mute: bool,
+    /// Send empty pings as fast as they are taken, and nothing else.
+    #[arg(long, conflicts_with_all = ["name", "delay", "stall", "commit_each", "count", "mute"])]
+    pub(crate) pings: bool,
 }
 
 /// What a backend does with messages.
@@ -62,6 +72,8 @@ pub(crate) struct Options {
 enum Service {
     Echo(Manner),
     Count,
+    Mute,
+    Pings,
 }
 
 /// Serves until the process is ended.
@@ -71,6 +83,10 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
     let pace = Pace::new(Duration::from_millis(options.delay), Duration::from_millis(options.stall));
     let service = if options.count {
         Service::Count
+    } else if options.mute {
+        Service::Mute
+    } else if options.pings {
+        Service::Pings
     } else {
         Service::Echo(Manner { name: options.name.into_bytes(), pace, commit_each: options.commit_each })
     };
@@ -99,12 +115,20 @@ async fn accept_all(listener: TcpListener, service: Rc<Service>) -> io::Result<(
     }
 }
 
-async fn serve(stream: TcpStream, service: Rc<Service>) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, service: Rc<Service>) -> io::Result<()> {
+    if let Service::Mute = *service {
+        return read_to_end(&mut stream).await;
+    }
     let mut link = Link::new(stream, QUEUED_MAX)?;
     let (early, shim) = timeout(HANDSHAKE_TIME_MAX, greet(&mut link)).await??;
     match &*service {
         Service::Echo(manner) => echo(&mut link, &early, Echo::new(manner, shim)).await?,
         Service::Count => count(&mut link, &early).await?,
+        Service::Mute => {}
+        Service::Pings => {
+            link.flush().await?;
+            return ping(link.into_stream()).await;
+        }
     }
     link.flush().await
 }
@@ -124,6 +148,29 @@ async fn count(link: &mut Link, early: &[u8]) -> io::Result<()> {
         let read = link.exchange(|bytes, answers| tally.feed(bytes, answers)).await?;
         read.ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
     }
+    Ok(())
+}
+
+/// Pings without end; what comes meanwhile is read and dropped.
+async fn ping(stream: TcpStream) -> io::Result<()> {
+    let mut ping = Vec::new();
+    frame::put_frame(&mut ping, frame::PING, None, b"");
+    let pings = ping.repeat(PINGS_AT_ONCE);
+    let (mut reader, mut writer) = stream.into_split();
+    let write = async {
+        loop {
+            writer.write_all(&pings).await?;
+        }
+    };
+    tokio::select! {
+        ended = write => ended,
+        ended = read_to_end(&mut reader) => ended,
+    }
+}
+
+async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    while stream.read(&mut buffer).await? > 0 {}
     Ok(())
 }
 

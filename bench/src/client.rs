@@ -19,6 +19,7 @@ mod dialogue;
 pub(crate) mod flood;
 pub(crate) mod idle;
 pub(crate) mod load;
+pub(crate) mod newcomers;
 pub(crate) mod sessions;
 pub(crate) mod strace;
 pub(crate) mod stream;
@@ -55,6 +56,8 @@ impl fmt::Display for Dialect {
 pub(crate) enum Measure {
     /// Messages per second, round trips and processor time.
     Load(load::Options),
+    /// How long those who come wait for an answer.
+    Newcomers(newcomers::Options),
     /// Memory of idle sessions.
     Idle(idle::Options),
     /// Sessions opened and closed per second.
@@ -79,6 +82,7 @@ pub(crate) async fn run(measure: Measure) -> io::Result<()> {
         .run_until(async {
             match measure {
                 Measure::Load(options) => print(&load::run(options).await?),
+                Measure::Newcomers(options) => print(&newcomers::run(options).await?),
                 Measure::Idle(options) => print(&idle::run(options).await?),
                 Measure::Upgrades(options) => print(&upgrades::run(options).await?),
                 Measure::Messages(options) => print(&bounded::messages(options).await?),

@@ -1,20 +1,19 @@
-//! `floods`: what a neighbour notices while somebody else sends as much as the broker takes. Each broker has one worker,
-//! so that the two share it.
+//! `floods`: what a neighbour notices while somebody else takes as much of the broker as it gets. Each broker has one
+//! worker, so that the two share it.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::client::flood::{self, Flood};
+use crate::client::flood::{self, Flood, Target};
 use crate::client::load;
 use crate::machine::Machine;
-use crate::peers::{Peer, Running, steadfast};
+use crate::peers::{Annex, Peer, Running, steadfast};
 use crate::process::Process;
 use crate::stats;
 use crate::table::{self, number};
@@ -26,15 +25,18 @@ const END_TIME_MAX: Duration = Duration::from_secs(60);
 /// Milliseconds for which both run before anything is counted.
 const WARM_UP: u64 = 500;
 
+/// All floods, as on the command line.
+const ALL: &str = "pings,tiny,large,deaf,open,backend-pings,admin,half-open,mute";
+
 /// The arguments of `floods`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
     /// Only these floods.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "pings,tiny,large")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = ALL)]
     floods: Vec<Flood>,
-    /// Connections that flood.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    attackers: u32,
+    /// Connections that flood; 1 to 1,100 by default, as the flood is.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    attackers: Option<u32>,
     /// Connections of the neighbour, each with one message of 64 bytes in flight. More than one may share their backend
     /// with the attacker.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -67,10 +69,55 @@ struct Sample {
     taken: Option<f64>,
 }
 
-/// One broker under one flood.
+/// What a neighbour does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Neighbour {
+    /// It has a session, and one message in flight.
+    Talks,
+    /// It opens a session, gets one answer and leaves, again and again.
+    Comes,
+}
+
+impl Neighbour {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Talks => "talks",
+            Self::Comes => "comes",
+        }
+    }
+}
+
+/// Who is measured beside what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Case {
+    neighbour: Neighbour,
+    flood: Option<Flood>,
+}
+
+impl Case {
+    fn beside(flood: Flood) -> Self {
+        let neighbour = if flood.is_for_newcomers() { Neighbour::Comes } else { Neighbour::Talks };
+        Self { neighbour, flood: Some(flood) }
+    }
+
+    /// All that these floods take: first those without any, for each kind of neighbour.
+    fn all(floods: &[Flood]) -> Vec<Self> {
+        let with: Vec<Self> = floods.iter().copied().map(Self::beside).collect();
+        let is_there = |kind: &Neighbour| with.iter().any(|case| case.neighbour == *kind);
+        let kinds = [Neighbour::Talks, Neighbour::Comes].into_iter().filter(is_there);
+        kinds.map(|neighbour| Self { neighbour, flood: None }).chain(with.iter().copied()).collect()
+    }
+
+    fn flood_name(self) -> &'static str {
+        self.flood.map_or("none", Flood::name)
+    }
+}
+
+/// One broker in one case.
 #[derive(Debug)]
 struct Line {
-    flood: Option<Flood>,
+    case: Case,
     peer: String,
     rounds: Vec<Sample>,
 }
@@ -85,9 +132,8 @@ impl Line {
 pub(crate) async fn run(options: Options) -> io::Result<usize> {
     let ground = Ground::new(options).await?;
     let mut lines = Vec::new();
-    let floods = std::iter::once(None).chain(ground.options.floods.iter().copied().map(Some));
-    for flood in floods {
-        lines.extend(ground.lines(flood).await?);
+    for case in Case::all(&ground.options.floods) {
+        lines.extend(ground.lines(case).await?);
     }
     println!("{}\n", ground.machine.line());
     print!("{}", text(&lines));
@@ -114,21 +160,28 @@ impl Ground {
         // One for the attacker and one for the neighbour: a broker that passes the flood on shall not be blamed for what it
         // does to a backend.
         let (mut backends, mut addresses) = (Vec::new(), Vec::new());
-        for name in ["backend-a", "backend-b"] {
-            let mut backend = Process::start_own(folder.path(), name, vec!["backend".into()])?;
+        for (name, flag) in [
+            ("backend-a", None),
+            ("backend-b", None),
+            ("backend-pings", Some("--pings")),
+            ("backend-mute", Some("--mute")),
+        ] {
+            let arguments = ["backend"].into_iter().chain(flag).map(Into::into).collect();
+            let mut backend = Process::start_own(folder.path(), name, arguments)?;
             addresses.push(backend.listening_line(START_TIME_MAX).await?);
             backends.push(backend);
         }
+        let annex = Annex { backends: addresses.split_off(2) };
         let mut brokers = Vec::new();
         for (name, peer) in peers(&options).await? {
-            let running = peer.start(folder.path(), &name, &addresses).await?;
+            let running = peer.start_with(folder.path(), &name, &addresses, &annex).await?;
             brokers.push((name, running));
         }
         Ok(Self { options, machine, folder, brokers, _backends: backends })
     }
 
-    async fn lines(&self, flood: Option<Flood>) -> io::Result<Vec<Line>> {
-        let line = |(name, _): &(String, Running)| Line { flood, peer: name.clone(), rounds: Vec::new() };
+    async fn lines(&self, case: Case) -> io::Result<Vec<Line>> {
+        let line = |(name, _): &(String, Running)| Line { case, peer: name.clone(), rounds: Vec::new() };
         let mut lines: Vec<_> = self.brokers.iter().map(line).collect();
         let rounds = self.options.rounds as usize;
         for round in 0..rounds {
@@ -136,9 +189,13 @@ impl Ground {
             for turn in 0..self.brokers.len() {
                 let at = (round + turn) % self.brokers.len();
                 let (name, broker) = &self.brokers[at];
-                let what = format!("{name}, {}", flood.map_or("no flood", Flood::name));
+                let what = format!(
+                    "{name}, a neighbour that {}, flood: {}",
+                    case.neighbour.name(),
+                    case.flood_name()
+                );
                 eprintln!("{what}: round {} of {rounds}", round + 1);
-                let sample = self.sample(flood, broker.address()).await;
+                let sample = self.sample(case, broker).await;
                 let context = |error| io::Error::other(format!("{what}: {error}"));
                 lines[at].rounds.push(sample.map_err(context)?);
             }
@@ -146,28 +203,23 @@ impl Ground {
         Ok(lines)
     }
 
-    async fn sample(&self, flood: Option<Flood>, address: SocketAddr) -> io::Result<Sample> {
+    async fn sample(&self, case: Case, broker: &Running) -> io::Result<Sample> {
         let measured = self.options.seconds * 1_000;
-        let attacker = flood.map(|flood| {
-            let flags = [
-                format!("--address={address}"),
-                format!("--flood={}", flood.name()),
-                format!("--connections={}", self.options.attackers),
-                // It outlasts what it is measured beside.
-                format!("--last={}", measured + 2 * WARM_UP),
-            ];
-            Process::start_own(self.folder.path(), "attacker", arguments("flood", &flags))
-        });
-        let attacker = attacker.transpose()?;
-        let flags = [
-            format!("--address={address}"),
-            format!("--connections={}", self.options.neighbours),
-            "--depth=1".to_owned(),
+        let attacker = case.flood.map(|flood| self.attack(flood, broker)).transpose()?;
+        let mut flags = vec![
+            format!("--address={}", broker.address()),
             "--payload=64".to_owned(),
             format!("--warm-up={WARM_UP}"),
             format!("--measure={measured}"),
         ];
-        let neighbour = Process::start_own(self.folder.path(), "neighbour", arguments("load", &flags))?;
+        let measure = match case.neighbour {
+            Neighbour::Comes => "newcomers",
+            Neighbour::Talks => {
+                flags.extend([format!("--connections={}", self.options.neighbours), "--depth=1".to_owned()]);
+                "load"
+            }
+        };
+        let neighbour = Process::start_own(self.folder.path(), "neighbour", arguments(measure, &flags))?;
         let limit = Duration::from_millis(measured) + END_TIME_MAX;
         let neighbour = serde_json::from_str(&neighbour.finish(limit).await?)?;
         let taken = match attacker {
@@ -178,6 +230,24 @@ impl Ground {
             None => None,
         };
         Ok(Sample { neighbour, taken })
+    }
+
+    /// Begins a flood, which outlasts what is measured beside it.
+    fn attack(&self, flood: Flood, broker: &Running) -> io::Result<Process> {
+        let annex = broker.annex().ok_or_else(|| io::Error::other("a broker without its annex"))?;
+        let address = match flood.target() {
+            Target::Clients => broker.address(),
+            Target::PingingPool => annex.pools[0],
+            Target::MutePool => annex.pools[1],
+            Target::Admin => annex.admin,
+        };
+        let flags = [
+            format!("--address={address}"),
+            format!("--flood={}", flood.name()),
+            format!("--connections={}", self.options.attackers.unwrap_or(flood.connections())),
+            format!("--last={}", self.options.seconds * 1_000 + 2 * WARM_UP),
+        ];
+        Process::start_own(self.folder.path(), "attacker", arguments("flood", &flags))
     }
 }
 
@@ -202,9 +272,9 @@ fn arguments(measure: &str, flags: &[String]) -> Vec<OsString> {
     ["client", measure].iter().map(OsString::from).chain(flags.iter().map(OsString::from)).collect()
 }
 
-/// Steadfast's 99th percentile divided by the peer's of the same flood, round by round.
+/// Steadfast's 99th percentile divided by the peer's in the same case, round by round.
 fn ratios(lines: &[Line], line: &Line) -> Vec<f64> {
-    let ours = lines.iter().find(|own| own.peer == "steadfast" && own.flood == line.flood);
+    let ours = lines.iter().find(|own| own.peer == "steadfast" && own.case == line.case);
     let some = |values: Vec<f64>| values.into_iter().map(Some).collect::<Vec<_>>();
     match ours.filter(|ours| ours.peer != line.peer) {
         Some(ours) => stats::ratios(&some(ours.p99s()), &some(line.p99s())),
@@ -214,13 +284,14 @@ fn ratios(lines: &[Line], line: &Line) -> Vec<f64> {
 
 fn text(lines: &[Line]) -> String {
     let headings = [
+        "neighbour",
         "flood",
         "broker",
         "taken MB/s",
-        "neighbour's p50 ms",
+        "p50 ms",
         "p99 ms",
         "max ms",
-        "echoes/s",
+        "answers/s",
         "p99 of Steadfast to it",
     ];
     let mut rows: Vec<Vec<String>> = vec![headings.map(str::to_owned).to_vec()];
@@ -230,7 +301,8 @@ fn text(lines: &[Line]) -> String {
         };
         let cell = |value: Option<f64>, decimals| value.map_or_else(String::new, |v| number(v, decimals));
         rows.push(vec![
-            line.flood.map_or("none", Flood::name).to_owned(),
+            line.case.neighbour.name().to_owned(),
+            line.case.flood_name().to_owned(),
             line.peer.clone(),
             cell(median(|sample| sample.taken), 1),
             cell(median(|sample| Some(sample.neighbour.p50_us / 1e3)), 2),
@@ -249,7 +321,8 @@ fn report(lines: &[Line]) -> serde_json::Value {
             |sample| json!({ "neighbour": sample.neighbour, "taken_megabytes_per_second": sample.taken }),
         );
         json!({
-            "flood": line.flood.map(Flood::name),
+            "neighbour": line.case.neighbour,
+            "flood": line.case.flood.map(Flood::name),
             "broker": line.peer,
             "p99_ms": stats::median(&line.p99s()).map(|us| us / 1e3),
             "p99_ratios": ratios(lines, line),
@@ -264,6 +337,7 @@ mod tests {
     use super::*;
 
     fn line(flood: Option<Flood>, peer: &str, p99s: &[f64]) -> Line {
+        let case = Case { neighbour: Neighbour::Talks, flood };
         let sample = |p99_us: &f64| Sample {
             neighbour: load::Figures {
                 seconds: 2.0,
@@ -278,7 +352,18 @@ mod tests {
             },
             taken: flood.map(|_| 7.0),
         };
-        Line { flood, peer: peer.to_owned(), rounds: p99s.iter().map(sample).collect() }
+        Line { case, peer: peer.to_owned(), rounds: p99s.iter().map(sample).collect() }
+    }
+
+    #[test]
+    fn each_flood_has_its_neighbour_and_that_one_is_also_measured_without() {
+        let floods = <Flood as clap::ValueEnum>::value_variants();
+        assert_eq!(ALL.split(',').count(), floods.len());
+        let cases = Case::all(floods);
+        assert_eq!(cases.len(), floods.len() + 2);
+        let alone = |neighbour| Case { neighbour, flood: None };
+        assert_eq!(cases[..2], [alone(Neighbour::Talks), alone(Neighbour::Comes)]);
+        assert_eq!(Case::all(&[Flood::Mute]), [alone(Neighbour::Comes), Case::beside(Flood::Mute)]);
     }
 
     #[test]
@@ -293,7 +378,7 @@ mod tests {
         assert!(ratios(&lines, &lines[1]).is_empty() && ratios(&lines, &lines[3]).is_empty());
         let table = text(&lines);
         let cells: Vec<&str> = table.lines().nth(3).unwrap().split_whitespace().collect();
-        assert_eq!(cells[..3], ["pings", "haproxy", "7.0"]);
-        assert_eq!(cells[7..], ["1.75", "(0.50-3.00)"]);
+        assert_eq!(cells[..3], ["talks", "pings", "haproxy"]);
+        assert_eq!(cells[8..], ["1.75", "(0.50-3.00)"]);
     }
 }

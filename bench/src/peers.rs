@@ -85,16 +85,53 @@ pub(crate) enum Control {
     StatsSocket(PathBuf),
 }
 
+/// What a peer is to have beside the pool of its clients.
+#[derive(Debug, Clone)]
+pub(crate) struct Annex {
+    /// One more listener for each of these backends, which is its pool.
+    pub(crate) backends: Vec<SocketAddr>,
+}
+
+/// Where the listeners of an annex are.
+#[derive(Debug, Clone)]
+pub(crate) struct AnnexAddresses {
+    /// Those of the pools, in the order of their backends.
+    pub(crate) pools: Vec<SocketAddr>,
+    /// Where `GET /metrics` is answered.
+    pub(crate) admin: SocketAddr,
+}
+
+/// An annex with its addresses, as configurations are written.
+#[derive(Debug)]
+struct Placed<'a> {
+    annex: &'a Annex,
+    at: AnnexAddresses,
+}
+
+impl Placed<'_> {
+    /// The name, the listener and the backend of each pool.
+    fn pools(&self) -> impl Iterator<Item = (String, SocketAddr, SocketAddr)> {
+        let pairs = self.at.pools.iter().zip(&self.annex.backends).enumerate();
+        pairs.map(|(n, (listener, backend))| (format!("annex{n}"), *listener, *backend))
+    }
+}
+
 /// A peer that relays. Ends when dropped, if the harness started it.
 #[derive(Debug)]
 pub(crate) struct Running {
     address: SocketAddr,
     control: Option<Control>,
+    annex: Option<AnnexAddresses>,
     root: Option<u32>,
     _process: Option<Process>,
 }
 
 impl Running {
+    /// One that the harness has not started.
+    fn elsewhere(address: SocketAddr, root: Option<u32>) -> Self {
+        Self { address, control: None, annex: None, root, _process: None }
+    }
+
     /// Where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -103,6 +140,11 @@ impl Running {
     /// Where it takes orders, if it does.
     pub(crate) fn control(&self) -> Option<&Control> {
         self.control.as_ref()
+    }
+
+    /// Where the listeners of its annex are, if it has one.
+    pub(crate) fn annex(&self) -> Option<&AnnexAddresses> {
+        self.annex.as_ref()
     }
 
     /// The peer's processes. None for the direct connection.
@@ -124,24 +166,54 @@ impl Peer {
                 steadfast::start(folder, instance, program, extra, backends).await
             }
             Self::Haproxy(program) => {
-                let launch = |address| haproxy::launch(folder, instance, program, address, backends);
+                let launch = |address| haproxy::launch(folder, instance, program, address, backends, None);
                 let running = on_free_port(folder, instance, launch).await?;
                 let control = Some(Control::StatsSocket(haproxy::stats_socket(folder, instance)));
                 Ok(Running { control, ..running })
             }
             Self::Nginx(program) => {
                 on_free_port(folder, instance, |address| {
-                    nginx::launch(folder, instance, program, address, backends)
+                    nginx::launch(folder, instance, program, address, backends, None)
                 })
                 .await
             }
-            Self::Direct => {
-                Ok(Running { address: first(backends)?, control: None, root: None, _process: None })
-            }
-            Self::External(peer) => {
-                Ok(Running { address: peer.address, control: None, root: Some(peer.pid), _process: None })
-            }
+            Self::Direct => Ok(Running::elsewhere(first(backends)?, None)),
+            Self::External(peer) => Ok(Running::elsewhere(peer.address, Some(peer.pid))),
         }
+    }
+
+    /// The same with an annex, for peers that the harness can start.
+    pub(crate) async fn start_with(
+        &self,
+        folder: &Path,
+        instance: &str,
+        backends: &[SocketAddr],
+        annex: &Annex,
+    ) -> io::Result<Running> {
+        let pools = annex.backends.iter().map(|_| free_address()).collect::<io::Result<_>>()?;
+        let placed = Placed { annex, at: AnnexAddresses { pools, admin: free_address()? } };
+        let running = match self {
+            Self::Steadfast(program, extra) => {
+                let address = free_address()?;
+                steadfast::start_with(folder, instance, program, extra, address, backends, &placed).await?
+            }
+            Self::Haproxy(program) => {
+                on_free_port(folder, instance, |address| {
+                    haproxy::launch(folder, instance, program, address, backends, Some(&placed))
+                })
+                .await?
+            }
+            Self::Nginx(program) => {
+                on_free_port(folder, instance, |address| {
+                    nginx::launch(folder, instance, program, address, backends, Some(&placed))
+                })
+                .await?
+            }
+            Self::Direct | Self::External(_) => {
+                return Err(io::Error::other(format!("{self} cannot be given an annex")));
+            }
+        };
+        Ok(Running { annex: Some(placed.at), ..running })
     }
 
     /// What the program says about its version, on one line.
@@ -180,7 +252,7 @@ async fn on_free_port<'a>(
     for _ in 0..STARTS {
         // The listener is gone before the peer binds; nothing better works for programs that do not
         // say which port the system chose.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = free_address()?;
         let process = Process::start(folder, launch(address)?)?;
         match relaying(process, address).await {
             Ok(running) => return Ok(running),
@@ -201,7 +273,7 @@ async fn relaying(mut process: Process, address: SocketAddr) -> io::Result<Runni
         match opened {
             Ok(_) => {
                 let root = Some(process.id());
-                return Ok(Running { address, control: None, root, _process: Some(process) });
+                return Ok(Running { address, control: None, annex: None, root, _process: Some(process) });
             }
             Err(error) if Instant::now() > deadline => {
                 return Err(process.failure(&format!("does not relay: {error}")));
@@ -209,6 +281,10 @@ async fn relaying(mut process: Process, address: SocketAddr) -> io::Result<Runni
             Err(_) => sleep(LOOK_EVERY).await,
         }
     }
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
 fn first(backends: &[SocketAddr]) -> io::Result<SocketAddr> {

@@ -1,21 +1,24 @@
-//! Connections that send as much as their peer takes, for as long as they are let, to see who else suffers.
+//! Connections that take as much of their peer as they are let, to see who else suffers.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
-use tokio::time::timeout_at;
 
-use super::{MASK, open_all};
-use crate::link::Link;
+use super::MASK;
 use crate::wire::frame::{self, BINARY, PING};
 
-/// Bytes that are written, or read, at a time.
-const QUEUED: usize = 256 * 1024;
+mod knocks;
+mod streams;
+
+/// Where those come from that are told apart by their address.
+const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// Bytes of a message that stays open for long.
+const OPEN_BYTES: usize = 8 * 1024 * 1024;
 
 /// What a flood is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -26,6 +29,31 @@ pub(crate) enum Flood {
     Tiny,
     /// Messages of 64 KiB.
     Large,
+    /// Messages of 64 KiB whose answers are hardly read.
+    Deaf,
+    /// Messages of 8 MiB that take more than a second.
+    Open,
+    /// Empty pings of a backend, which belongs to another pool.
+    BackendPings,
+    /// Half a request on each of 1,100 connections of one address.
+    HalfOpen,
+    /// Upgrades of another pool, whose backend takes connections and never answers.
+    Mute,
+    /// Requests for the metrics, each on a connection of its own.
+    Admin,
+}
+
+/// Where a flood goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// To the listener of the neighbour's pool.
+    Clients,
+    /// To that of the pool with a backend that sends pings without end.
+    PingingPool,
+    /// To that of the pool with a backend that never answers.
+    MutePool,
+    /// To the admin listener.
+    Admin,
 }
 
 impl Flood {
@@ -35,14 +63,47 @@ impl Flood {
             Flood::Pings => "pings",
             Flood::Tiny => "tiny",
             Flood::Large => "large",
+            Flood::Deaf => "deaf",
+            Flood::Open => "open",
+            Flood::BackendPings => "backend-pings",
+            Flood::HalfOpen => "half-open",
+            Flood::Mute => "mute",
+            Flood::Admin => "admin",
         }
     }
 
+    /// Where it goes.
+    pub(crate) fn target(self) -> Target {
+        match self {
+            Flood::BackendPings => Target::PingingPool,
+            Flood::Mute => Target::MutePool,
+            Flood::Admin => Target::Admin,
+            _ => Target::Clients,
+        }
+    }
+
+    /// Connections, unless somebody says how many.
+    pub(crate) fn connections(self) -> u32 {
+        match self {
+            Flood::Pings | Flood::Tiny | Flood::Large | Flood::BackendPings => 1,
+            Flood::Deaf | Flood::Open | Flood::Admin => 16,
+            Flood::HalfOpen => 1_100,
+            Flood::Mute => 200,
+        }
+    }
+
+    /// Whether it is about who comes, and not about who is there.
+    pub(crate) fn is_for_newcomers(self) -> bool {
+        matches!(self, Flood::HalfOpen | Flood::Mute)
+    }
+
+    /// What is sent over and over, where it is frames.
     fn frame(self) -> Vec<u8> {
         let (opcode, payload) = match self {
             Flood::Pings => (PING, 0),
             Flood::Tiny => (BINARY, 1),
-            Flood::Large => (BINARY, 64 * 1024),
+            Flood::Open => (BINARY, OPEN_BYTES),
+            _ => (BINARY, 64 * 1024),
         };
         let mut frame = Vec::new();
         frame::put_frame(&mut frame, opcode, Some(MASK), &vec![b'f'; payload]);
@@ -78,41 +139,29 @@ pub(crate) struct Figures {
 
 /// Floods, and says how much was taken. What the peer answers is read and dropped.
 pub(crate) async fn run(options: Options) -> io::Result<Figures> {
-    // Browsers with low numbers are neighbours.
-    const FIRST: u64 = 1_000_000;
-    let links = open_all(options.address, FIRST, options.connections, Link::open).await?;
-    let begun = Instant::now();
-    let until = begun + Duration::from_millis(options.last);
+    let Options { address, flood, connections, last } = options;
+    let last = Duration::from_millis(last);
     let mut tasks = JoinSet::new();
-    for link in links {
-        tasks.spawn_local(flood(link, options.flood.frame(), until));
-    }
+    let begun = match flood {
+        Flood::HalfOpen | Flood::Mute | Flood::Admin => {
+            let until = Instant::now() + last;
+            for client in 0..connections {
+                tasks.spawn_local(knocks::knock(address, flood, client as u64, until));
+            }
+            until - last
+        }
+        _ => {
+            let links = streams::open(address, connections).await?;
+            let begun = Instant::now();
+            for link in links {
+                tasks.spawn_local(streams::flood(link, flood, begun + last));
+            }
+            begun
+        }
+    };
     let mut bytes = 0;
     while let Some(ended) = tasks.join_next().await {
         bytes += ended.map_err(io::Error::other)??;
     }
     Ok(Figures { bytes, seconds: begun.elapsed().as_secs_f64() })
-}
-
-async fn flood(link: Link, frame: Vec<u8>, until: Instant) -> io::Result<u64> {
-    let frames = frame.repeat((QUEUED / frame.len()).max(1));
-    let (mut reader, mut writer) = link.into_stream().into_split();
-    let mut bytes = 0;
-    let write = async {
-        while let n @ 1.. = writer.write(&frames[bytes % frames.len()..]).await? {
-            bytes += n;
-        }
-        io::Result::Ok(())
-    };
-    let read = async {
-        let mut buffer = vec![0; QUEUED];
-        while reader.read(&mut buffer).await? > 0 {}
-        io::Result::<()>::Err(io::ErrorKind::UnexpectedEof.into())
-    };
-    // Both at once: one that writes only when it has read would wait for answers.
-    let both = async { tokio::try_join!(write, read).map(|((), ())| ()) };
-    if let Ok(ended) = timeout_at(until.into(), both).await {
-        ended?;
-    }
-    Ok(bytes as u64)
 }

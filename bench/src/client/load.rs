@@ -128,7 +128,8 @@ fn processor_times(options: &Options) -> io::Result<[u64; 3]> {
 }
 
 /// What all connections have counted together.
-struct Tally {
+#[derive(Debug)]
+pub(super) struct Tally {
     messages: u64,
     round_trips: Histogram<u64>,
     /// Everything is counted.
@@ -136,22 +137,22 @@ struct Tally {
 }
 
 impl Tally {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let round_trips = Histogram::new_with_max(ROUND_TRIP_MAX, 3).map_err(io::Error::other)?;
         Ok(Self { messages: 0, round_trips, over: false })
     }
 
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.messages = 0;
         self.round_trips.reset();
     }
 
-    fn answered(&mut self, round_trip: Duration) {
+    pub(super) fn answered(&mut self, round_trip: Duration) {
         self.messages += 1;
         self.round_trips.saturating_record(u64::try_from(round_trip.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    fn figures(&self, seconds: f64) -> Figures {
+    pub(super) fn figures(&self, seconds: f64) -> Figures {
         let at = |quantile: f64| self.round_trips.value_at_quantile(quantile) as f64 / 1_000.0;
         Figures {
             seconds,

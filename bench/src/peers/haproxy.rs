@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::sessions_max;
+use super::{Placed, sessions_max};
 use crate::process::Launch;
 
 /// Writes the configuration, and says how to run it.
@@ -15,9 +15,11 @@ pub(super) fn launch<'a>(
     program: &'a Path,
     address: SocketAddr,
     backends: &[SocketAddr],
+    annex: Option<&Placed<'_>>,
 ) -> io::Result<Launch<'a>> {
     let file = folder.join(format!("{instance}.cfg"));
-    fs::write(&file, configuration(address, &stats_socket(folder, instance), backends))?;
+    let own = configuration(address, &stats_socket(folder, instance), backends);
+    fs::write(&file, own + &annex.map(annexed).unwrap_or_default())?;
     Ok(Launch { name: instance, program, arguments: vec!["-db".into(), "-f".into(), file.into()] })
 }
 
@@ -51,5 +53,28 @@ backend servers
 {servers}",
         stats_socket = stats_socket.display(),
         maxconn = sessions_max(),
+    )
+}
+
+/// The listeners of an annex.
+fn annexed(annex: &Placed<'_>) -> String {
+    let pool = |(name, listener, backend): (String, SocketAddr, SocketAddr)| {
+        format!(
+            "frontend {name}-clients
+    bind {listener} backlog 4096
+    default_backend {name}
+backend {name}
+    server s {backend}
+"
+        )
+    };
+    let pools: String = annex.pools().map(pool).collect();
+    let admin = annex.at.admin;
+    format!(
+        "{pools}frontend metrics
+    bind {admin} backlog 4096
+    stats enable
+    stats uri /metrics
+"
     )
 }

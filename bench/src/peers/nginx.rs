@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::sessions_max;
+use super::{Placed, sessions_max};
 use crate::process::Launch;
 
 /// Writes the configuration, and says how to run it.
@@ -15,16 +15,17 @@ pub(super) fn launch<'a>(
     program: &'a Path,
     address: SocketAddr,
     backends: &[SocketAddr],
+    annex: Option<&Placed<'_>>,
 ) -> io::Result<Launch<'a>> {
     let home = folder.join(format!("{instance}.d"));
     fs::create_dir_all(&home)?;
     let file = home.join("nginx.conf");
-    fs::write(&file, configuration(&home, address, backends))?;
+    fs::write(&file, configuration(&home, address, backends, &annex.map(annexed).unwrap_or_default()))?;
     let arguments = vec!["-e".into(), "stderr".into(), "-p".into(), home.into(), "-c".into(), file.into()];
     Ok(Launch { name: instance, program, arguments })
 }
 
-fn configuration(home: &Path, address: SocketAddr, backends: &[SocketAddr]) -> String {
+fn configuration(home: &Path, address: SocketAddr, backends: &[SocketAddr], annexed: &str) -> String {
     let servers: String = backends.iter().map(|backend| format!("        server {backend};\n")).collect();
     let home = home.display();
     format!(
@@ -49,10 +50,21 @@ http {{
     upstream servers {{
         least_conn;
 {servers}    }}
-    server {{
+{server}{annexed}}}
+",
+        // Both sides of a session count.
+        connections = 2 * sessions_max(),
+        server = server(address, "servers"),
+    )
+}
+
+/// A listener that passes upgrades on.
+fn server(address: SocketAddr, upstream: &str) -> String {
+    format!(
+        "    server {{
         listen {address} backlog=4096;
         location / {{
-            proxy_pass http://servers;
+            proxy_pass http://{upstream};
             proxy_http_version 1.1;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection upgrade;
@@ -60,9 +72,24 @@ http {{
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         }}
     }}
-}}
-",
-        // Both sides of a session count.
-        connections = 2 * sessions_max(),
+"
+    )
+}
+
+/// The listeners of an annex.
+fn annexed(annex: &Placed<'_>) -> String {
+    let pool = |(name, listener, backend): (String, SocketAddr, SocketAddr)| {
+        format!("    upstream {name} {{\n        server {backend};\n    }}\n") + &server(listener, &name)
+    };
+    let pools: String = annex.pools().map(pool).collect();
+    let admin = annex.at.admin;
+    format!(
+        "{pools}    server {{
+        listen {admin} backlog=4096;
+        location /metrics {{
+            stub_status;
+        }}
+    }}
+"
     )
 }

@@ -1,6 +1,8 @@
 //! Steadfast itself: where its executable is, and how it is started.
 
 use std::env;
+use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{Control, Running, find_program};
+use super::{Control, Placed, Running, find_program};
 use crate::process::{Launch, Process};
 
 /// How long Steadfast may take to say where it listens.
@@ -32,7 +34,40 @@ pub(super) async fn start(
         true => Some(Control::Api(process.address_line("admin on ", START_TIME_MAX).await?)),
         false => None,
     };
-    Ok(Running { address, control, root: Some(process.id()), _process: Some(process) })
+    Ok(Running { address, control, annex: None, root: Some(process.id()), _process: Some(process) })
+}
+
+/// The same with an annex, by a configuration file.
+pub(super) async fn start_with(
+    folder: &Path,
+    instance: &str,
+    program: &Path,
+    extra: &[String],
+    address: SocketAddr,
+    backends: &[SocketAddr],
+    annex: &Placed<'_>,
+) -> io::Result<Running> {
+    let file = folder.join(format!("{instance}.toml"));
+    fs::write(&file, configuration(address, backends, annex))?;
+    let mut arguments: Vec<OsString> = vec!["serve".into(), "--config".into(), file.into()];
+    arguments.extend(["--admin".into(), annex.at.admin.to_string().into()]);
+    arguments.extend(quiet(extra).into_iter().map(Into::into));
+    arguments.extend(extra.iter().map(Into::into));
+    let mut process = Process::start(folder, Launch { name: instance, program, arguments })?;
+    let address = process.listening_line(START_TIME_MAX).await?;
+    Ok(Running { address, control: None, annex: None, root: Some(process.id()), _process: Some(process) })
+}
+
+fn configuration(address: SocketAddr, backends: &[SocketAddr], annex: &Placed<'_>) -> String {
+    let mut listeners = format!("[[listener]]\naddress = \"{address}\"\npool = \"clients\"\n");
+    let mut pools = "[[pool]]\nname = \"clients\"\n".to_owned();
+    let backend = |address: &SocketAddr| format!("[[pool.backend]]\nurl = \"ws://{address}\"\n");
+    pools.extend(backends.iter().map(backend));
+    for (name, listener, address) in annex.pools() {
+        listeners += &format!("[[listener]]\naddress = \"{listener}\"\npool = \"{name}\"\n");
+        pools += &format!("[[pool]]\nname = \"{name}\"\n{}", backend(&address));
+    }
+    listeners + &pools
 }
 
 /// The command line of such a Steadfast, behind its executable.
@@ -41,14 +76,19 @@ pub(crate) fn arguments(extra: &[String], backends: &[SocketAddr]) -> Vec<String
     for backend in backends {
         arguments.extend(["--backend".to_owned(), format!("ws://{backend}")]);
     }
-    // The other peers log nothing either.
-    for (flag, value) in [("--ack", "pong"), ("--workers", "1"), ("--log-level", "error")] {
-        if !gives(extra, flag) {
-            arguments.extend([flag.to_owned(), value.to_owned()]);
-        }
+    if !gives(extra, "--ack") {
+        arguments.extend(["--ack".to_owned(), "pong".to_owned()]);
     }
+    arguments.extend(quiet(extra));
     arguments.extend_from_slice(extra);
     arguments
+}
+
+/// One worker, and no log, unless `extra` says otherwise: the other peers have one and log nothing either.
+fn quiet(extra: &[String]) -> Vec<String> {
+    let settings = [("--workers", "1"), ("--log-level", "error")];
+    let missing = settings.into_iter().filter(|(flag, _)| !gives(extra, flag));
+    missing.flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()]).collect()
 }
 
 fn gives(arguments: &[String], flag: &str) -> bool {

@@ -100,7 +100,7 @@ async fn pools() -> [Pool; 2] {
         echoes.push(Host::Echo(Backend::start(name, FLAGS).await));
     }
     for name in ["x", "y"] {
-        counters.push(Host::Counter(Service::start(name, "counter").await));
+        counters.push(Host::Counter(Box::new(Service::start(name, "counter").await)));
     }
     [Pool::new("echo", echoes), Pool::new("counter", counters)]
 }

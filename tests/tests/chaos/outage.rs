@@ -18,7 +18,7 @@ pub(crate) enum Host {
     /// It says everything back.
     Echo(Backend),
     /// It counts, and commits.
-    Counter(Service),
+    Counter(Box<Service>),
 }
 
 /// What is the matter with a backend.
