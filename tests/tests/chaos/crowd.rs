@@ -64,13 +64,14 @@ impl Crowd {
     /// Waits until each has got some more answers.
     pub(crate) async fn goes_on(&self) {
         let wanted: Vec<usize> = self.innocents.iter().map(|one| one.answered() + BETWEEN).collect();
-        let late = || {
-            let complaints = self.common.complaints();
-            assert!(complaints.is_empty(), "{complaints:#?}");
-            let all = self.innocents.iter().zip(&wanted);
-            all.filter(|(one, wanted)| one.answered() < **wanted).map(|(one, _)| one.name.as_str()).next()
-        };
-        eventually("more answers for every innocent", || late().is_none()).await;
+        for (one, wanted) in self.innocents.iter().zip(wanted) {
+            eventually(&format!("more answers for {}", one.name), || {
+                let complaints = self.common.complaints();
+                assert!(complaints.is_empty(), "{complaints:#?}");
+                one.answered() >= wanted
+            })
+            .await;
+        }
     }
 
     /// Cuts the connection of one that may come back; says of whom.

@@ -124,7 +124,8 @@ impl Pool {
             }
             Outage::Stopped => {
                 host.signal(Signal::SIGSTOP);
-                if chance.below(2) == 0 {
+                // Who is silent is left for one that is up: not for one that is ejected, which may be long.
+                if chance.below(2) == 0 || !self.is_another_up(broker, at).await {
                     sleep(chance.pause(10, 500)).await;
                     host.signal(Signal::SIGCONT);
                     return format!("{} was stopped for a moment", host.name());
@@ -148,6 +149,15 @@ impl Pool {
             Outage::Slow => host.behave(FLAGS).await,
         }
         format!("{} is {outage:?} no more", host.name())
+    }
+
+    async fn is_another_up(&self, broker: &Broker, at: usize) -> bool {
+        for (_, host) in self.hosts.iter().enumerate().filter(|(other, _)| *other != at) {
+            if broker.backend(host.name()).await.is_some_and(|own| own["state"] == "up") {
+                return true;
+            }
+        }
+        false
     }
 
     async fn order(&self, broker: &Broker, host: &Host, change: &str) {
