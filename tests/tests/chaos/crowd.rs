@@ -138,12 +138,12 @@ fn ledgers(broker: &Broker) -> BTreeMap<Ipv4Addr, Vec<Ledger>> {
 fn ledger(line: &Value) -> Ledger {
     let count = |key: &str| line[key].as_u64().unwrap_or_else(|| panic!("{key} in {line}"));
     Ledger {
-        upstream: count("up"),
+        upstream: count("upstream"),
         acknowledged: count("acknowledged"),
-        lost_upstream: count("lost_up"),
+        lost_upstream: count("lost_upstream"),
         in_doubt: count("in_doubt"),
-        downstream: count("down"),
-        lost_downstream: count("lost_down"),
+        downstream: count("downstream"),
+        lost_downstream: count("lost_downstream"),
         changes: count("failovers") + count("moves"),
     }
 }

@@ -135,7 +135,7 @@ async fn newcomers(broker: &Broker) {
 
 /// Nothing is left over in the sums: all that was taken over was acknowledged or counted as lost.
 async fn the_accounts_agree(broker: &Broker) {
-    let upstream = [("direction", "up")];
+    let upstream = [("direction", "upstream")];
     let forwarded = broker.metric("steadfast_messages_forwarded_total", &upstream).await;
     let acknowledged = broker.metric("steadfast_messages_acknowledged_total", &[]).await;
     let lost = broker.metric("steadfast_messages_lost_total", &upstream).await;
