@@ -58,6 +58,11 @@ impl Link {
         Self::opened(address, &Request::browser(address, client).offering(PROTOCOL)).await
     }
 
+    /// The same to a server that may speak first; what it has said with its handshake is dropped.
+    pub(crate) async fn open_to_speaker(address: SocketAddr, client: u64) -> io::Result<Self> {
+        Ok(Self::opened(address, &Request::browser(address, client)).await?.0)
+    }
+
     async fn opened(address: SocketAddr, request: &Request) -> io::Result<(Self, Vec<u8>)> {
         let opening = timeout(HANDSHAKE_TIME_MAX, Self::upgrade(address, request)).await;
         opening.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took longer than 20 s"))?

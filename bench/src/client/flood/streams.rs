@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) async fn open(address: SocketAddr, connections: usize) -> io::Result<Vec<Link>> {
     // Browsers with low numbers are neighbours.
     const FIRST: u64 = 1_000_000;
-    open_all(address, FIRST, connections, Link::open).await
+    open_all(address, FIRST, connections, Link::open_to_speaker).await
 }
 
 /// Floods until it is time; how many bytes were taken.
