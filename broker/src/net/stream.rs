@@ -84,6 +84,15 @@ impl Stream {
         }
     }
 
+    /// Writes as much as the kernel takes, for one system call, and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of send(2), also when it takes nothing at the moment.
+    pub(crate) fn write_at_once(&self, bytes: &[u8]) -> io::Result<usize> {
+        SockRef::from(&self.tcp).send(bytes)
+    }
+
     /// Closes it hard: what was not sent yet never is, and the peer gets a reset.
     ///
     /// # Errors

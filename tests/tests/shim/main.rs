@@ -7,3 +7,4 @@ mod counter;
 mod load;
 mod plain;
 mod scene;
+mod takeovers;
