@@ -96,8 +96,8 @@ const SWEEP: Duration = Duration::from_millis(250);
 
 async fn sweep(broker: Arc<Broker>) {
     loop {
+        broker.sessions.registry.sweep(clock::note());
         sleep(SWEEP).await;
-        broker.sessions.registry.sweep(clock::now());
     }
 }
 
