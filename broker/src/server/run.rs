@@ -51,7 +51,7 @@ pub async fn run(
     Signals { mut stop, reload }: Signals,
 ) -> io::Result<()> {
     let workers = settings.workers;
-    let kernel = std::thread::spawn(test_kernel);
+    let kernel = std::thread::Builder::new().name("kernel".to_owned()).spawn(test_kernel)?;
     let exporter = Exporter::install();
     let addresses = listeners.clients.iter().map(|listener| listener.address).collect();
     let Capacity { max_sessions: sessions, max_handshakes: handshakes, buffers, .. } = capacity;

@@ -74,8 +74,12 @@ pub(crate) fn dropped_lines() -> u64 {
 ///
 /// # Errors
 ///
-/// The level is not one, stderr is closed, or the process logs elsewhere already.
+/// The level is not one, stderr is closed, no thread can be started, or the process logs elsewhere already.
 pub fn init(log: &Log) -> Result<(Levels, Queue), Box<dyn Error + Send + Sync>> {
+    // The writer's own thread would panic.
+    thread::Builder::new().spawn(|| ()).map_err(|error| {
+        format!("cannot start a thread: {error}; raise the limit of them (ulimit -u, TasksMax= of systemd, --pids-limit of docker)")
+    })?;
     let (filter, handle) = reload::Layer::new(log_filter(&log.level)?);
     // A handle of its own: who waits with it for a reader keeps nobody from the lock of stderr.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
