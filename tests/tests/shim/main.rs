@@ -4,6 +4,7 @@ mod away;
 mod bad_input;
 mod by_hand;
 mod counter;
+mod hostile;
 mod load;
 mod plain;
 mod scene;
