@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
+use crate::clock;
 use crate::config::settings::Settings;
 use crate::net::places::Places;
 use crate::operations::{self, Operations};
@@ -85,7 +86,7 @@ impl Broker {
     /// Takes over another configuration. Sessions go on. One caller at a time.
     pub(crate) fn reconfigure(&self, settings: Settings) {
         self.current.replace(self.snapshot().renewed(settings, &self.addresses));
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let since_1970 = clock::wall().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.reconfigured.store(since_1970.as_millis() as u64, Relaxed);
     }
 

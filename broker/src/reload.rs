@@ -4,12 +4,12 @@ use std::future::pending;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::broker::Broker;
 use crate::config::{Settings, Source, Stamp, restart};
 use crate::metric::{self, ReloadOutcome};
+use crate::net::blocking;
 use crate::telemetry::logging::Levels;
 
 /// Somebody asks for a reload, and waits for what comes of it.
@@ -58,7 +58,9 @@ impl Reloader {
     async fn try_reload(&self) -> Result<(), Vec<String>> {
         let source = self.source.clone();
         // A file may take its time, and this thread answers health checks too.
-        let loaded = spawn_blocking(move || source.load()).await.map_err(|error| vec![error.to_string()])?;
+        let no_thread =
+            |error| vec![format!("nothing is read: {error}; raise the limit of threads (ulimit -u)")];
+        let loaded = blocking::call(move || source.load()).await.map_err(no_thread)?;
         let settings = loaded.map_err(|error| error.lines().collect::<Vec<_>>())?;
         let fixed = restart::differences(&self.broker.snapshot().settings, &settings);
         if !fixed.is_empty() {

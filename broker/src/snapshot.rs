@@ -1,6 +1,6 @@
 //! What the configuration makes of the broker; a reload replaces it as a whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -81,11 +81,8 @@ impl Snapshot {
             None => Guard::new(&route.access),
         };
         let guards = settings.routes.iter().map(renewed_guard).collect();
-        for (name, pool) in &self.pools {
-            if settings.pools.iter().all(|wanted| wanted.name != *name) {
-                pool.retire();
-            }
-        }
+        let wanted: HashSet<&str> = settings.pools.iter().map(|pool| pool.name.as_str()).collect();
+        self.pools.values().filter(|pool| !wanted.contains(&*pool.name)).for_each(|pool| pool.retire());
         let renewed_trust = |(number, listener): (usize, &ListenerSettings)| match self.trust(number) {
             Some(trust) => trust.renewed(&listener.trusted),
             None => Trust::new(&listener.trusted),

@@ -169,6 +169,11 @@ impl Link {
         let _ = self.writer.write_all(&frame.encode()).await;
     }
 
+    /// Sends these bytes as they are.
+    pub async fn send_raw(&mut self, bytes: Vec<u8>) {
+        let _ = self.writer.write_all(&bytes).await;
+    }
+
     /// Sends a COMMIT.
     pub async fn commit(&mut self, number: u64, upto: u64, capsule: Option<&[u8]>, outputs: &[&str]) {
         self.send(Frame::new(BINARY, commit(number, upto, capsule, outputs))).await;

@@ -13,6 +13,8 @@ use super::values;
 
 /// The pool that flags fill.
 const DEFAULT_POOL: &str = "default";
+/// Backends of all pools together: each page that shows them all is made in one go, and health pages wait for it.
+const BACKENDS_MAX: usize = 16_384;
 /// Pools that one problem names.
 const NAMED_MAX: usize = 20;
 
@@ -90,6 +92,11 @@ fn check_pools(pools: &[DraftPool], report: &mut ProblemReport) {
     if pools.is_empty() {
         let remedy = "give --backend ws://HOST:PORT, or a [[pool]] with a [[pool.backend]] in the file";
         report.add(ValueOrigin::Nowhere, format!("no backend: {remedy}"));
+    }
+    let backends: usize = pools.iter().map(|draft| draft.pool.backends.len()).sum();
+    if backends > BACKENDS_MAX {
+        let message = format!("{backends} backends in all pools are too many; allowed are {BACKENDS_MAX}");
+        report.add(ValueOrigin::Nowhere, message);
     }
     for DraftPool { origin, pool } in pools {
         if pool.backends.is_empty() && pool.discoveries.is_empty() {

@@ -56,7 +56,14 @@ impl LineStarts {
     }
 }
 
-/// Reads a whole file. Syntax errors go to the report, and `read` then does not run.
+/// Tables of one kind in one place.
+const TABLES_MAX: usize = 4096;
+
+/// Unknown keys of one table that are told in full. More than a report shows; the rest is only counted there.
+const UNKNOWN_MAX: usize = 64;
+
+/// Reads a whole file. Syntax errors go to the report, and `read` then does not run. An empty file is read for the list
+/// of all keys; of another the list is empty.
 pub(super) fn read_document<T>(
     text: &str,
     report: &mut ProblemReport,
@@ -71,9 +78,13 @@ pub(super) fn read_document<T>(
             return None;
         }
     };
-    let mut root = Section::new(String::new(), 1, Some(document.get_ref()), Some(&lines));
+    let table = document.get_ref();
+    let mut root = Section::new(String::new(), 1, Some(table), Some(&lines));
+    // Else each of a hundred thousand tables would be compared with all keys that there are.
+    root.known = table.is_empty().then(Vec::new);
     let value = read(&mut root);
     let (known, problems) = root.close();
+    let known = known.unwrap_or_default();
     problems.into_iter().for_each(|(line, message)| report.add(ValueOrigin::Line(line), message));
     Some((value, known))
 }
@@ -101,13 +112,16 @@ pub(super) struct Section<'a> {
     line: usize,
     table: Option<&'a DeTable<'a>>,
     lines: Option<&'a LineStarts>,
-    known: Vec<ConfigKey>,
+    /// The names of its keys that have been asked for.
+    names: Vec<&'static str>,
+    /// All keys that have been asked for, those of tables in it too; `None`: nobody wants them.
+    known: Option<Vec<ConfigKey>>,
     problems: Vec<(usize, String)>,
 }
 
 impl<'a> Section<'a> {
     fn new(path: String, line: usize, table: Option<&'a DeTable<'a>>, lines: Option<&'a LineStarts>) -> Self {
-        Self { path, line, table, lines, known: Vec::new(), problems: Vec::new() }
+        Self { path, line, table, lines, names: Vec::new(), known: None, problems: Vec::new() }
     }
 
     /// A table that nobody has written: everything read from it is the default.
@@ -139,7 +153,7 @@ impl<'a> Section<'a> {
                 (value.get_ref().as_table(), line)
             }
         };
-        let mut section = Section::new(path, line, table, self.lines);
+        let mut section = self.inner(path, line, table);
         let value = read(&mut section);
         self.absorb(section);
         value
@@ -165,7 +179,7 @@ impl<'a> Section<'a> {
         let path = self.register_table(name);
         let expected = format!("expected tables headed [[{path}]]");
         let Some(value) = self.table.and_then(|table| table.get(name)) else {
-            let mut section = Section::absent(&path);
+            let mut section = self.inner(path, 0, None);
             read(&mut section);
             self.absorb(section);
             return Vec::new();
@@ -175,6 +189,16 @@ impl<'a> Section<'a> {
             self.problem_at(line, name, format!("{expected}, {}", found(value.get_ref())));
             return Vec::new();
         };
+        if array.len() > TABLES_MAX {
+            let count = array.len();
+            let line = array.first().map_or(self.line, |first| self.line_at(first.span().start));
+            self.problem_at(
+                line,
+                name,
+                format!("{count} tables [[{path}]] are too many; allowed are {TABLES_MAX}"),
+            );
+            return Vec::new();
+        }
         let mut all = Vec::with_capacity(array.len());
         for element in array.iter() {
             let line = self.line_at(element.span().start);
@@ -182,7 +206,7 @@ impl<'a> Section<'a> {
                 self.problem_at(line, name, format!("{expected}, {}", found(element.get_ref())));
                 continue;
             };
-            let mut section = Section::new(path.clone(), line, Some(table), self.lines);
+            let mut section = self.inner(path.clone(), line, Some(table));
             all.push(read(&mut section));
             self.absorb(section);
         }
@@ -240,12 +264,7 @@ impl<'a> Section<'a> {
         allowed: String,
         parse: impl FnOnce(&DeValue<'_>) -> Result<T, E>,
     ) -> Option<T> {
-        self.register(ConfigKey {
-            section: self.path.clone(),
-            name,
-            default: Some(default.to_owned()),
-            allowed,
-        });
+        self.register(name, Some(default), allowed);
         let value = self.table?.get(name)?;
         let read = parse(value.get_ref()).map_err(Into::into);
         let refuse = |ValueFault { offset, message }| {
@@ -256,14 +275,30 @@ impl<'a> Section<'a> {
     }
 
     fn register_table(&mut self, name: &'static str) -> String {
-        self.register(ConfigKey { section: self.path.clone(), name, default: None, allowed: String::new() });
+        self.register(name, None, String::new());
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
-    fn register(&mut self, key: ConfigKey) {
-        if !self.known.contains(&key) {
-            self.known.push(key);
+    fn register(&mut self, name: &'static str, default: Option<&str>, allowed: String) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
         }
+        if self.known.is_some() {
+            let (section, default) = (self.path.clone(), default.map(str::to_owned));
+            self.list(ConfigKey { section, name, default, allowed });
+        }
+    }
+
+    fn list(&mut self, key: ConfigKey) {
+        if let Some(known) = self.known.as_mut().filter(|known| !known.contains(&key)) {
+            known.push(key);
+        }
+    }
+
+    /// A table in it, or the place where it would stand.
+    fn inner(&self, path: String, line: usize, table: Option<&'a DeTable<'a>>) -> Section<'a> {
+        let known = self.known.is_some().then(Vec::new);
+        Section { known, ..Section::new(path, line, table, self.lines) }
     }
 
     fn line_at(&self, offset: usize) -> usize {
@@ -281,20 +316,20 @@ impl<'a> Section<'a> {
 
     fn absorb(&mut self, child: Section<'_>) {
         let (known, problems) = child.close();
-        known.into_iter().for_each(|key| self.register(key));
+        known.into_iter().flatten().for_each(|key| self.list(key));
         self.problems.extend(problems);
     }
 
     /// Ends the reading: what was not asked for is unknown.
-    fn close(mut self) -> (Vec<ConfigKey>, Vec<(usize, String)>) {
-        let here = self.known.iter().filter(|key| key.section == self.path);
-        let names: Vec<&str> = here.map(|key| key.name).collect();
-        for key in self.table.into_iter().flat_map(|table| table.keys()) {
-            if !names.contains(&key.get_ref().as_ref()) {
-                let line = self.line_at(key.span().start);
-                let message = format!("{}{}", self.label(), unknown_key(key, &names));
-                self.problems.push((line, message));
-            }
+    fn close(mut self) -> (Option<Vec<ConfigKey>>, Vec<(usize, String)>) {
+        let names = &self.names;
+        let keys = self.table.into_iter().flat_map(|table| table.keys());
+        let mut unknown: Vec<_> = keys.filter(|key| !names.contains(&key.get_ref().as_ref())).collect();
+        unknown.sort_unstable_by_key(|key| key.span().start);
+        for (number, key) in unknown.into_iter().enumerate() {
+            let told = number < UNKNOWN_MAX;
+            let message = if told { self.label() + &unknown_key(key, names) } else { String::new() };
+            self.problems.push((self.line_at(key.span().start), message));
         }
         (self.known, self.problems)
     }

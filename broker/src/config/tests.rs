@@ -358,3 +358,41 @@ fn many_problems_are_counted() {
     assert_eq!(lines.len(), 21);
     assert_eq!(lines[20], "30 more problems are not shown");
 }
+
+/// A table of the pool's, so many times.
+fn times(count: usize, table: &str) -> String {
+    format!("{MINIMAL}{}", table.repeat(count))
+}
+
+#[test]
+fn tables_are_bounded() {
+    let route = "[[route]]\npath_prefix = \"/\"\n";
+    assert!(parse(&times(4096, route), &overrides()).is_ok());
+    let error = "line 8: route: 4097 tables [[route]] are too many; allowed are 4096";
+    assert_eq!(problems(&times(4097, route), &overrides()), [error]);
+    assert_eq!(problems(&times(400_000, "[[pool]]\n"), &overrides()).len(), 1, "none of them is read");
+
+    let pool = |n: usize| {
+        format!("[[pool]]\nname = \"{n}\"\n{}", "[[pool.backend]]\nurl = \"ws://h:PORT\"\n".repeat(4096))
+    };
+    let numbered = |pool: String| {
+        let parts = pool.split("PORT").enumerate();
+        parts.map(|(n, part)| if n == 0 { part.to_owned() } else { format!("{n}{part}") }).collect::<String>()
+    };
+    let pools = |count: usize| (0..count).map(|n| numbered(pool(n))).collect::<String>();
+    let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\npool = \"0\"\n";
+    assert!(parse(&format!("{listener}{}", pools(4)), &overrides()).is_ok());
+    let one_more = "[[pool]]\nname = \"more\"\n[[pool.backend]]\nurl = \"ws://h:1\"\n";
+    let error = "16385 backends in all pools are too many; allowed are 16384";
+    assert_eq!(problems(&format!("{listener}{}{one_more}", pools(4)), &overrides()), [error]);
+}
+
+#[test]
+fn a_hundred_thousand_unknown_keys_are_counted() {
+    let keys: String = (0..100_000).map(|n| format!("key{n} = 1\n")).collect();
+    let lines = problems(&format!("{keys}{MINIMAL}"), &overrides());
+    assert_eq!((lines.len(), lines[20].as_str()), (21, "99980 more problems are not shown"));
+    for (n, line) in lines[..20].iter().enumerate() {
+        assert!(line.starts_with(&format!("line {}: unknown key \"key{n}\"", n + 1)), "{line}");
+    }
+}

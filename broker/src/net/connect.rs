@@ -17,9 +17,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::net::{TcpSocket, lookup_host};
+use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout_at};
 
+use super::blocking::look_up;
 use super::stream::Stream;
 
 use fault::ConnectFault;
@@ -46,8 +47,8 @@ pub(crate) async fn connect(
     limit: Duration,
 ) -> io::Result<Stream> {
     let end = Instant::now() + limit;
-    let found = timeout_at(end, lookup_host((host, port))).await;
-    let found: Vec<_> = found.map_err(|_| late(&format!("address of {host}"), limit))??.collect();
+    let found = timeout_at(end, look_up(host, port)).await;
+    let found = found.map_err(|_| late(&format!("address of {host}"), limit))??;
     connect_to(&found, sources, history, (limit, end)).await
 }
 

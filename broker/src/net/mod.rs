@@ -1,8 +1,9 @@
 //! Connections, apart from what is spoken on them: the one type for them, making them, ending them so that the last
-//! words arrive, what counts as one client, and how places among many are shared.
+//! words arrive, what counts as one client, calls that block, and how places among many are shared.
 //! Knows neither HTTP nor WebSocket, nor any setting by name.
 
 pub(crate) mod address;
+pub(crate) mod blocking;
 pub(crate) mod connect;
 pub(crate) mod lingering_close;
 pub(crate) mod networks;

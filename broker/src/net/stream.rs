@@ -5,6 +5,7 @@
 //! is asked no more often than without this.
 
 use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -82,6 +83,21 @@ impl Stream {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             read => Poll::Ready(read),
         }
+    }
+
+    /// Looks whether something is there to be read, for one system call, whatever tokio knows of that yet.
+    pub(crate) fn has_something_to_read(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        SockRef::from(&self.tcp).peek(&mut byte).is_ok_and(|read| read > 0)
+    }
+
+    /// Writes as much as the kernel takes, for one system call, and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of send(2), also when it takes nothing at the moment.
+    pub(crate) fn write_at_once(&self, bytes: &[u8]) -> io::Result<usize> {
+        SockRef::from(&self.tcp).send(bytes)
     }
 
     /// Closes it hard: what was not sent yet never is, and the peer gets a reset.

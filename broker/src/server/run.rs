@@ -51,7 +51,7 @@ pub async fn run(
     Signals { mut stop, reload }: Signals,
 ) -> io::Result<()> {
     let workers = settings.workers;
-    let kernel = std::thread::spawn(test_kernel);
+    let kernel = std::thread::Builder::new().name("kernel".to_owned()).spawn(test_kernel)?;
     let exporter = Exporter::install();
     let addresses = listeners.clients.iter().map(|listener| listener.address).collect();
     let Capacity { max_sessions: sessions, max_handshakes: handshakes, buffers, .. } = capacity;
@@ -96,8 +96,8 @@ const SWEEP: Duration = Duration::from_millis(250);
 
 async fn sweep(broker: Arc<Broker>) {
     loop {
+        broker.sessions.registry.sweep(clock::note());
         sleep(SWEEP).await;
-        broker.sessions.registry.sweep(clock::now());
     }
 }
 

@@ -59,9 +59,11 @@ impl Returns {
         Returns { registry, arrivals: DashMap::new(), plain: DashMap::new() }
     }
 
-    /// Hands a connection to the task of its session.
+    /// Hands a connection to the task of its session. One that still waits for that is told that it comes too late.
     pub(crate) fn arrive(&self, session: u128, arrival: Arrival) {
-        self.put(session, arrival);
+        if let Some(before) = self.put(session, arrival) {
+            refuse_stale(before.stream);
+        }
         match self.registry.get(session) {
             Some(entry) => entry.announce(),
             None => self.send_away(session),
@@ -107,9 +109,10 @@ impl Returns {
         }
     }
 
-    fn put(&self, session: u128, arrival: Arrival) {
+    /// Returns the connection that has waited until now.
+    fn put(&self, session: u128, arrival: Arrival) -> Option<Arrival> {
         let _held = enter::<ArrivalsRank>();
-        self.arrivals.insert(session, arrival);
+        self.arrivals.insert(session, arrival)
     }
 
     fn take_of(&self, session: u128) -> Option<Arrival> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -40,7 +40,7 @@ impl Levels {
     ///
     /// The level is not one.
     pub fn set(&self, level: &str) -> Result<(), String> {
-        let filter = log_filter(level)?;
+        let filter = filter(level)?;
         self.0.reload(filter).map_err(|error| format!("the log's level cannot be changed: {error}"))
     }
 }
@@ -65,6 +65,15 @@ impl Drop for Queue {
     }
 }
 
+/// What is logged. The DNS library has a line for each datagram that is no answer, which anybody may send; what follows from
+/// them the broker says itself. So that library is only heard when it is named.
+fn filter(level: &str) -> Result<Targets, String> {
+    const DNS: &str = "hickory";
+    let filter = log_filter(level)?;
+    let is_named = filter.iter().any(|(target, _)| target.starts_with(DNS));
+    Ok(if is_named { filter } else { filter.with_target(DNS, LevelFilter::OFF) })
+}
+
 /// Returns how many lines were dropped since the process began.
 pub(crate) fn dropped_lines() -> u64 {
     DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
@@ -74,9 +83,13 @@ pub(crate) fn dropped_lines() -> u64 {
 ///
 /// # Errors
 ///
-/// The level is not one, stderr is closed, or the process logs elsewhere already.
+/// The level is not one, stderr is closed, no thread can be started, or the process logs elsewhere already.
 pub fn init(log: &Log) -> Result<(Levels, Queue), Box<dyn Error + Send + Sync>> {
-    let (filter, handle) = reload::Layer::new(log_filter(&log.level)?);
+    // The writer's own thread would panic.
+    thread::Builder::new().spawn(|| ()).map_err(|error| {
+        format!("cannot start a thread: {error}; raise the limit of them (ulimit -u, TasksMax= of systemd, --pids-limit of docker)")
+    })?;
+    let (filter, handle) = reload::Layer::new(filter(&log.level)?);
     // A handle of its own: who waits with it for a reader keeps nobody from the lock of stderr.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let (writer, guard) = NonBlockingBuilder::default()

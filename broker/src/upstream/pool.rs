@@ -42,6 +42,9 @@ use quarantine::RequestQuarantine;
 /// How long a session waits, at the most, before it tries a backend that is out for what was inferred.
 const BEFORE_LAST: Duration = Duration::from_secs(1);
 
+/// Backends that one answer of the DNS brings and that have a line each; the others are counted in one.
+const FOUND_TOLD: usize = 32;
+
 /// How often a choice is made anew when somebody else has taken the lease meanwhile.
 const TRIES: usize = 16;
 
@@ -505,6 +508,7 @@ impl Pool {
             backend.origin != origin || wanted.iter().any(|wanted| is_same(backend, wanted))
         };
         let mut backends: Vec<_> = before.backends.iter().filter(|backend| stays(backend)).cloned().collect();
+        let mut found = 0;
         for wanted in &wanted {
             match backends.iter().find(|backend| backend.name == wanted.name) {
                 Some(backend) if backend.origin == origin => {
@@ -514,9 +518,15 @@ impl Pool {
                 Some(_) => {}
                 None => {
                     backends.push(self.make(wanted, origin.clone(), &before));
-                    tracing::info!(pool = &*self.name, backend = wanted.name, "backend found by DNS");
+                    found += 1;
+                    if found <= FOUND_TOLD {
+                        tracing::info!(pool = &*self.name, backend = wanted.name, "backend found by DNS");
+                    }
                 }
             }
+        }
+        if found > FOUND_TOLD {
+            tracing::info!(pool = &*self.name, more = found - FOUND_TOLD, "more backends found by DNS");
         }
         self.replace(&mut removed, before.with(backends), "DNS names it no more");
     }

@@ -201,11 +201,22 @@ impl ResumeBuffer {
         }
     }
 
-    /// A frame may be written by itself now: none is begun.
-    pub(crate) fn between_frames(&self) -> bool {
+    /// Returns what the client's connection is told before another takes its place: the rest of what is begun on it, and
+    /// `farewell`, unless a Close is begun. `None`: more than `max` bytes are begun, or there is no connection.
+    pub(crate) fn last_words(&self, farewell: &[u8], max: usize) -> Option<Vec<u8>> {
+        let begun = (self.turn() - self.ring.sent()) as usize + self.ours.len();
+        if self.away || begun > max {
+            return None;
+        }
+        let mut words = Vec::with_capacity(begun + farewell.len());
+        let (chain, index) = self.ring.bytes_at(self.ring.sent());
+        let rest = (self.turn() - self.ring.sent()) as usize;
+        words.extend(chain.slices(index).flatten().take(rest));
         // Of our own frames, a part may be written.
-        let idle = self.ours.is_empty() && self.close.is_none();
-        self.ring.sent() == self.at && idle && !self.away
+        words.extend(self.ours.slices(0).flatten());
+        let close = self.close.as_ref().filter(|close| close.written > 0);
+        words.extend_from_slice(close.map_or(farewell, |close| &close.frame[close.written..]));
+        Some(words)
     }
 
     /// Seq of the last message that was written on this connection.

@@ -38,6 +38,10 @@ const TIGHT_READ: usize = 4096;
 /// It is not, when so much waits of what it has said.
 const TIGHT_RING: usize = 64 * 1024;
 
+/// A connection that another takes over from is told so behind what is begun on it, unless that is more than this: it
+/// would have to be kept until it is read.
+pub(super) const LAST_WORDS_MAX: usize = 64 * 1024;
+
 /// A session whose client may come back.
 #[derive(Debug)]
 pub(super) struct ResumableSession {
@@ -118,9 +122,9 @@ impl Session {
             None if self.plainly_resumable() => {}
             None => return Err(Reason::Unknown),
         }
-        let between = self.state.downstream.kept().is_some_and(|kept| kept.between_frames());
-        let superseded = || close_frame(CLOSE_SUPERSEDED, "superseded: the session goes on elsewhere");
-        let last_words = between.then(superseded);
+        let superseded = close_frame(CLOSE_SUPERSEDED, "superseded: the session goes on elsewhere");
+        let last_words =
+            self.state.downstream.kept().and_then(|kept| kept.last_words(&superseded, LAST_WORDS_MAX));
         self.lose_connection(now);
         if let Some(kept) = self.state.downstream.kept_mut() {
             kept.attach(resume.map(|resume| resume.last));

@@ -6,6 +6,7 @@ mod admin;
 mod crowd;
 mod dials;
 mod evidence;
+mod exhaustion;
 mod floods;
 mod handshakes;
 mod logs;

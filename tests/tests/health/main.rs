@@ -2,6 +2,7 @@
 
 mod agents;
 mod checks;
+mod hostile;
 mod moves;
 mod outliers;
 

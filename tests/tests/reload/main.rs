@@ -1,6 +1,7 @@
 //! The file is read again while sessions run: whole or not at all, and nobody is closed.
 
 mod changes;
+mod hostile;
 mod load;
 mod refusals;
 mod triggers;

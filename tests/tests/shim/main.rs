@@ -4,6 +4,8 @@ mod away;
 mod bad_input;
 mod by_hand;
 mod counter;
+mod hostile;
 mod load;
 mod plain;
 mod scene;
+mod takeovers;

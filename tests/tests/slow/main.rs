@@ -7,6 +7,7 @@
 #[path = "../peers/mod.rs"]
 mod peers;
 
+mod asleep;
 mod clients;
 mod clock;
 mod crashes;

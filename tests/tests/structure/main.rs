@@ -3,8 +3,10 @@
 //!
 //! The sources are read as a compiler would read them, without what only tests see: `source` makes modules of files,
 //! `collect` finds the names in one file, `resolve` the places where they are defined, `circles` what leads back to
-//! where it began. `claims` looks for the tests that the pages name. `planted` holds trees with known circles, so that this cannot pass by finding nothing.
+//! where it began. `claims` looks for the tests that the pages name, `addresses` for clients that
+//! are counted by anything but their network. `planted` holds trees with known circles, so that this cannot pass by finding nothing.
 
+mod addresses;
 mod circles;
 mod claims;
 mod collect;

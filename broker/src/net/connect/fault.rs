@@ -63,9 +63,9 @@ pub(crate) fn is_used_up(error: &io::Error) -> bool {
     is_one_of(error, &[Errno::EADDRNOTAVAIL, Errno::EADDRINUSE])
 }
 
-/// "Out of file descriptors here" is not "the backend is down".
+/// "Out of file descriptors, or threads, here" is not "the backend is down".
 pub(crate) fn is_local(error: &io::Error) -> bool {
-    let local = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    let local = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM, Errno::EAGAIN];
     is_used_up(error) || is_one_of(error, &local)
 }
 

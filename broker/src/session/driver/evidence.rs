@@ -50,6 +50,10 @@ impl Io {
         let Some(backend) = core.lease.as_ref().map(|lease| Arc::clone(lease.backend())) else {
             return false;
         };
+        // A timer may come before the news that there is something to read, as when the broker was stopped for a while.
+        if self.backend.as_ref().is_some_and(|side| side.stream.has_something_to_read()) {
+            return false;
+        }
         let present = entry.binding.pool.snapshot();
         let limit = present.session.ack_timeout;
         let dead = self.backend.as_mut().is_some_and(|side| is_dead(side, limit));
