@@ -366,7 +366,7 @@ fn times(count: usize, table: &str) -> String {
 
 #[test]
 fn tables_are_bounded() {
-    let route = "[[route]]\npath_prefix = \"/\"\n";
+    let route = "[[route]]\npool = \"chat\"\npath_prefix = \"/\"\n";
     assert!(parse(&times(4096, route), &overrides()).is_ok());
     let error = "line 8: route: 4097 tables [[route]] are too many; allowed are 4096";
     assert_eq!(problems(&times(4097, route), &overrides()), [error]);

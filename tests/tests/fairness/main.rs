@@ -10,3 +10,4 @@ mod exhaustion;
 mod floods;
 mod handshakes;
 mod logs;
+mod together;

@@ -1,0 +1,150 @@
+//! Shares and floors where several things come together: pools with the same backends, a balancer with many clients, and
+//! readers that leave a refusal unread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use futures::future::join_all;
+use steadfast_tests::backend::Backend;
+use steadfast_tests::broker::{Broker, BrokerBuilder};
+use steadfast_tests::client::Client;
+use steadfast_tests::upgrade::Upgrade;
+use steadfast_tests::wait::{eventually, eventually_async};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::crowd::{CROWD, half_open, room, standing};
+
+/// The trusted one.
+const BALANCER: [u8; 4] = [127, 0, 0, 9];
+
+const STRANGERS: [u8; 4] = [127, 0, 0, 2];
+
+const PLACES: usize = 200;
+
+/// So many of each pool may be out.
+const HALF: usize = 2;
+
+async fn states(broker: &Broker, pool: &str) -> Vec<String> {
+    let all = broker.get_json("/api/v1/backends").await;
+    let of_pool = all["backends"].as_array().expect("a list").iter().filter(|own| own["pool"] == pool);
+    of_pool.map(|own| own["state"].as_str().expect("a word").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn in_several_pools_with_the_same_backends_half_of_each_stays_though_all_fail() {
+    let flags = "--spoil-upgrade accept-then-fail";
+    let backends = join_all(["a", "b", "c", "d"].map(|name| Backend::start(name, flags))).await;
+    let all: Vec<_> = backends.iter().collect();
+    let outlier = "[pool.outlier]\nfailures = 1\nejection_min = \"1m\"\nmax_ejected = 50";
+    let pool = |broker: BrokerBuilder, name| broker.pool(name, &all).pool_table(outlier);
+    let broker = ["p", "q", "r"].into_iter().fold(BrokerBuilder::default(), pool);
+    let broker = broker.setting("failover", "backoff_min = \"300ms\"\nbackoff_max = \"300ms\"").start().await;
+    let _clients = join_all((0..3).map(|pool| Client::connect(broker.address_of(pool)))).await;
+    broker.wait_metric("steadfast_ejections_total", &[], |count| count >= (3 * HALF) as f64).await;
+    // More failures than would do for the others.
+    let before = join_all(backends.iter().map(async |backend| backend.journal().sessions().len())).await;
+    eventually_async("more failures of those that are left", async || {
+        let now = backends.iter().map(|backend| backend.journal().sessions().len());
+        (now.sum::<usize>() >= before.iter().sum::<usize>() + 12).then_some(())
+    })
+    .await;
+    for pool in ["p", "q", "r"] {
+        let states = states(&broker, pool).await;
+        let out = states.iter().filter(|state| *state == "ejected").count();
+        assert_eq!((states.len(), out), (4, HALF), "{pool}: {states:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_balancers_many_clients_are_served_beside_a_crowd_and_one_of_them_may_take_no_more_than_its_own() {
+    room();
+    let backend = Backend::start("a", "").await;
+    let broker = Broker::over(&[&backend])
+        .listener_setting("trusted = [\"127.0.0.9\"]")
+        .setting("limits", &format!("max_handshakes = {PLACES}"))
+        .setting("access", "sessions_per_address = 2")
+        .setting("timeouts", "handshake = \"1h\"")
+        .start()
+        .await;
+    // Connections that the balancer has opened for later, and those of strangers.
+    let idle = half_open(broker.address(), BALANCER, PLACES / 2, 0).await;
+    let crowd = half_open(broker.address(), STRANGERS, CROWD, 40).await;
+    let of = |client: String| Upgrade::to(broker.address()).from(BALANCER).header("X-Forwarded-For", &client);
+    let mut clients = Vec::new();
+    for n in 0..100 {
+        let mut client = of(format!("203.0.113.{n}")).connect().await;
+        client.ask("hello", "a:hello").await;
+        clients.push(client);
+    }
+    // One that is a network of IPv6, and one that is written in two ways.
+    for addresses in
+        [["2001:db8::1", "2001:db8::2", "2001:db8::3"], ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"]]
+    {
+        let [first, second, third] = addresses.map(|address| of(address.to_owned()));
+        clients.extend([first.connect().await, second.connect().await]);
+        assert_eq!(third.refused().await.status, 429, "{addresses:?}");
+    }
+    let mut neighbour = of("2001:db8:0:1::1".to_owned()).connect().await;
+    neighbour.ask("hello", "a:hello").await;
+    eventually("an end to those for whom there is no place", || standing(&crowd) <= PLACES).await;
+    assert!(standing(&idle) >= PLACES / 2 - 1, "{} of the balancer's stand", standing(&idle));
+}
+
+/// A backend that refuses everybody, in so many words that they do not fit into the sockets on the way.
+async fn wordy() -> (u16, Arc<AtomicUsize>) {
+    const WORDS: usize = 64 << 20;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, Relaxed);
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let head = format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {WORDS}\r\n\r\n");
+                let _ = stream.write_all(head.as_bytes()).await;
+                while stream.write_all(&[b'.'; 65536]).await.is_ok() {}
+            });
+        }
+    });
+    (port, asked)
+}
+
+#[tokio::test]
+async fn who_leaves_a_refusal_unread_takes_a_sessions_place_until_it_goes_and_none_at_the_door() {
+    const SESSIONS: usize = 3;
+    let (port, asked) = wordy().await;
+    let broker = Broker::over(&[])
+        .pool_table(&format!("[[pool.backend]]\nname = \"wordy\"\nurl = \"ws://127.0.0.1:{port}\""))
+        .setting("limits", &format!("max_sessions = {SESSIONS}\nmax_handshakes = 16"))
+        .start()
+        .await;
+    let upgrade = Upgrade::to(broker.address());
+    let mut unread = Vec::new();
+    for n in 1..=SESSIONS {
+        unread.push(upgrade.open().await);
+        eventually_async("the backend to be asked", async || (asked.load(Relaxed) == n).then_some(())).await;
+    }
+    eventually_async("no place among the sessions", async || {
+        let refused = upgrade.refused().await;
+        (refused.status == 503).then_some(())
+    })
+    .await;
+    // Many more come through the door than it has places, and each is answered.
+    for _ in 0..50 {
+        assert_eq!(upgrade.refused().await.status, 503);
+    }
+    let before = asked.load(Relaxed);
+    drop(unread);
+    let waiting = eventually_async("a place", async || {
+        let stream = upgrade.open().await;
+        let mut head = [0; 12];
+        stream.readable().await.ok()?;
+        (stream.try_read(&mut head).ok() == Some(12) && &head == b"HTTP/1.1 403").then_some(stream)
+    })
+    .await;
+    assert!(asked.load(Relaxed) > before);
+    drop(waiting);
+}
