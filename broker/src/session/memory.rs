@@ -1,221 +1,371 @@
-//! The memory that all sessions together may hold.
+//! The memory that all sessions together may hold: the books, and who may have more.
 //!
-//! When it is used up, sessions stop reading and TCP pushes back. So that they do not all wait for
-//! each other, each in the middle of a message, one message limit is kept aside: the session whose
-//! message has been open longest may go on, within it.
+//! ```text
+//!   0                                     soft          hard = limits.buffers
+//!   |-- shares of all sessions --|-- lent ---|-- kept aside --|
+//! ```
+//!
+//! Each session has a share of its own, a half for each direction, within which it is always read. Beyond it, whoever
+//! comes gets what is not lent. What is kept aside goes to one session at a time whose message is open and that nothing
+//! but memory holds up, so that it can end. `policy` says who gives back when even that does not help.
 
-use std::collections::BTreeSet;
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+mod line;
+pub(crate) mod policy;
+
+use std::num::NonZeroU8;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use steadfast_protocol::session::Session;
+use steadfast_protocol::time::Time;
 
 use crate::lock::OrderedMutex;
 use crate::lock::rank::MemoryRank;
 
-/// A session's use below this is not counted: most messages come and go within it, and counting
-/// each would cost more than it tells.
-const UNCOUNTED: usize = 16 * 1024;
+use line::{Line, LinePlace};
+
+/// The largest share of a session.
+const SHARE_MAX: usize = 16 * 1024;
+
+/// The smallest: less would make slow work of everything.
+pub(crate) const SHARE_MIN: usize = 2 * 1024;
+
+/// What is lent at a time of what is kept aside.
+const PIECE: usize = 64 * 1024;
 
 /// The total; one for all workers.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    limit: usize,
+    share: usize,
+    soft: usize,
+    hard: usize,
     used: AtomicUsize,
-    /// Sessions that wait in the middle of a message, by the time they began to.
-    waiting: OrderedMutex<BTreeSet<MemoryPlace>, MemoryRank>,
-    turn: AtomicU32,
+    line: OrderedMutex<Line, MemoryRank>,
 }
 
-/// A place in the line for it, and whose it is.
-type MemoryPlace = (NonZeroU32, (u128, Direction));
-
-/// One session's share of it.
+/// One session's part of it.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryShare {
     counted: u32,
-    up: MemoryLine,
-    down: MemoryLine,
+    upstream: MemoryLine,
+    downstream: MemoryLine,
 }
 
 /// Where one direction of a session stands when memory is short.
 #[derive(Debug, Default)]
 struct MemoryLine {
-    /// Its place among those that wait in the middle of a message.
-    place: Option<NonZeroU32>,
+    /// Its place among those in need.
+    place: Option<LinePlace>,
     /// The last answer was no.
     denied: bool,
 }
 
 /// Which way a session wants to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// From the client.
-    Up,
-    /// From the backend. Between messages it is always read: pongs come from there, and they are
-    /// what makes room.
-    Down,
+    Upstream,
+    /// From the backend.
+    Downstream,
+}
+
+/// The bytes of which a session is sure, where so many may be in all, and so many sessions hold them.
+pub(crate) fn share_of(buffers: usize, sessions: usize) -> usize {
+    (buffers / sessions.saturating_mul(2).max(1)).min(SHARE_MAX)
+}
+
+impl Direction {
+    /// What a session holds of it.
+    #[inline]
+    fn held(self, machine: &Session) -> usize {
+        match self {
+            Direction::Upstream => machine.held_upstream(),
+            Direction::Downstream => machine.held_downstream(),
+        }
+    }
+
+    fn needs_memory(self, machine: &Session) -> bool {
+        match self {
+            Direction::Upstream => machine.upstream_needs_memory(),
+            Direction::Downstream => machine.downstream_needs_memory(),
+        }
+    }
 }
 
 impl MemoryShare {
-    /// It wants to read and may not yet.
-    pub(crate) fn waits(&self) -> bool {
-        self.up.denied || self.down.denied
+    /// It may want to read the backend when memory is not short any more.
+    pub(crate) fn look_again(&mut self) {
+        self.downstream.denied = true;
     }
 
+    /// It wants to read and may not yet.
+    pub(crate) fn waits(&self) -> bool {
+        self.upstream.denied || self.downstream.denied
+    }
+
+    /// It is in line.
+    pub(crate) fn is_in_need(&self) -> bool {
+        self.upstream.place.is_some() || self.downstream.place.is_some()
+    }
+
+    #[inline]
     fn line(&mut self, direction: Direction) -> &mut MemoryLine {
         match direction {
-            Direction::Up => &mut self.up,
-            Direction::Down => &mut self.down,
+            Direction::Upstream => &mut self.upstream,
+            Direction::Downstream => &mut self.downstream,
         }
     }
 }
 
 impl Budget {
-    /// `total` bytes, of which `reserve` are kept aside.
-    pub(crate) fn new(total: usize, reserve: usize) -> Budget {
+    /// `total` bytes for as many as `sessions`, whose messages have as many as `message` bytes.
+    pub(crate) fn new(total: usize, message: usize, sessions: usize) -> Budget {
         Budget {
-            limit: total.saturating_sub(reserve),
+            share: share_of(total, sessions),
+            soft: total - message.min(total / 4),
+            hard: total,
             used: AtomicUsize::new(0),
-            waiting: OrderedMutex::default(),
-            turn: Default::default(),
+            line: OrderedMutex::default(),
         }
     }
 
-    pub(crate) fn used(&self) -> usize {
+    /// The bytes of which each session is sure.
+    pub(crate) fn share(&self) -> usize {
+        self.share
+    }
+
+    #[inline]
+    fn used(&self) -> usize {
         self.used.load(Relaxed)
     }
 
-    /// It is used up.
+    /// Nothing is lent but to those in need. Then the KiB of each direction of which a session is sure.
     #[inline]
-    pub(crate) fn is_short(&self) -> bool {
-        self.used() >= self.limit
+    pub(crate) fn short(&self) -> Option<NonZeroU8> {
+        if self.used() < self.soft {
+            return None;
+        }
+        NonZeroU8::new(u8::try_from(self.share / 2 / 1024).unwrap_or(u8::MAX)).or(Some(NonZeroU8::MIN))
     }
 
-    /// A session now holds `buffered` bytes.
+    /// So much is used that what one poll brings may be too much.
+    #[inline]
+    pub(crate) fn is_near(&self) -> bool {
+        self.used() >= self.soft / 2
+    }
+
+    /// Even what is kept aside is used up.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.used() >= self.hard
+    }
+
+    /// Bytes beyond what is lent freely.
+    pub(crate) fn excess(&self) -> usize {
+        self.used().saturating_sub(self.soft)
+    }
+
+    /// Since when the session that is longest in need has got nothing; `None`: none is.
+    pub(crate) fn in_need_since(&self) -> Option<Time> {
+        self.line.lock().waiting_since()
+    }
+
+    /// A session has begun.
+    pub(crate) fn begin(&self) -> MemoryShare {
+        self.used.fetch_add(self.share, Relaxed);
+        MemoryShare::default()
+    }
+
+    /// It holds `buffered` bytes now.
     #[inline]
     pub(crate) fn count(&self, share: &mut MemoryShare, buffered: usize) {
-        let counts = buffered.saturating_sub(UNCOUNTED);
-        if counts != share.counted as usize {
-            self.used.fetch_add(counts, Relaxed);
-            self.used.fetch_sub(share.counted as usize, Relaxed);
+        let counts = buffered.saturating_sub(self.share);
+        let before = share.counted as usize;
+        if counts != before {
+            self.used.fetch_add(counts.wrapping_sub(before), Relaxed);
             // A session holds less than two message limits and a ring, which are below 2^30 each.
             share.counted = counts as u32;
         }
     }
 
-    /// Whether a session may read on. `open`: it is in the middle of a message.
+    /// How many bytes a session may read that way.
     #[inline]
-    pub(crate) fn may_read(
+    pub(crate) fn room(
         &self,
         share: &mut MemoryShare,
-        id: u128,
         direction: Direction,
-        open: bool,
-    ) -> bool {
+        (machine, now): (&Session, Time),
+    ) -> usize {
         let line = share.line(direction);
-        if self.used() < self.limit && line.place.is_none() {
+        if self.used() < self.soft && line.place.is_none() {
             line.denied = false;
-            return true;
+            return usize::MAX;
         }
-        let may = self.may_read_when_tight(line, (id, direction), open);
-        line.denied = !may;
-        may
+        let (held, needs) = (direction.held(machine), direction.needs_memory(machine));
+        self.room_when_short(line, (held, needs), now)
     }
 
-    fn may_read_when_tight(&self, line: &mut MemoryLine, who: (u128, Direction), open: bool) -> bool {
-        if !open || self.used() < self.limit {
-            self.leave(line, who);
-            return self.used() < self.limit || who.1 == Direction::Down;
-        }
-        let mut waiting = self.waiting.lock();
-        let turn = || NonZeroU32::MIN.saturating_add(self.turn.fetch_add(1, Relaxed));
-        let place = *line.place.get_or_insert_with(turn);
-        waiting.insert((place, who));
-        waiting.first() == Some(&(place, who))
+    fn room_when_short(&self, line: &mut MemoryLine, (held, needs): (usize, bool), now: Time) -> usize {
+        let own = (self.share / 2).saturating_sub(held);
+        let room = match () {
+            () if self.used() < self.soft => usize::MAX,
+            () if own > 0 => own,
+            () if needs => {
+                let turn = self.line.lock().is_turn(now, &mut line.place);
+                let rest = if turn { self.hard.saturating_sub(self.used()).min(PIECE) } else { 0 };
+                line.denied = rest == 0;
+                return rest;
+            }
+            () => 0,
+        };
+        self.leave(line);
+        line.denied = room == 0;
+        room
     }
 
-    fn leave(&self, line: &mut MemoryLine, who: (u128, Direction)) {
+    fn leave(&self, line: &mut MemoryLine) {
         if let Some(place) = line.place.take() {
-            self.waiting.lock().remove(&(place, who));
+            self.line.lock().leave(place);
+        }
+    }
+
+    /// A session has read something that way.
+    #[inline]
+    pub(crate) fn moved(&self, share: &mut MemoryShare, direction: Direction, now: Time) {
+        if let Some(place) = &mut share.line(direction).place {
+            self.line.lock().moved(now, place);
+        }
+    }
+
+    /// There was nothing to be read.
+    #[inline]
+    pub(crate) fn found_nothing(&self, share: &mut MemoryShare, direction: Direction) {
+        let line = share.line(direction);
+        if let Some(place) = line.place
+            && self.line.lock().has_nothing(place)
+        {
+            *line = MemoryLine::default();
         }
     }
 
     /// A session has nothing to read this way, or wants nothing: it is in nobody's way.
     #[inline]
-    pub(crate) fn rest(&self, share: &mut MemoryShare, id: u128, direction: Direction) {
+    pub(crate) fn rest(&self, share: &mut MemoryShare, direction: Direction) {
         let line = share.line(direction);
         line.denied = false;
-        self.leave(line, (id, direction));
+        self.leave(line);
     }
 
     /// A session has ended.
-    pub(crate) fn give_back(&self, share: &mut MemoryShare, id: u128) {
+    pub(crate) fn give_back(&self, share: &mut MemoryShare) {
         self.count(share, 0);
-        for direction in [Direction::Up, Direction::Down] {
-            self.rest(share, id, direction);
+        self.used.fetch_sub(self.share, Relaxed);
+        for direction in [Direction::Upstream, Direction::Downstream] {
+            self.rest(share, direction);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Direction::{Down, Up};
+    use std::time::Duration;
+
+    use super::Direction::{Downstream, Upstream};
     use super::*;
 
-    #[test]
-    fn pongs_are_read_however_short_memory_is() {
-        let budget = Budget::new(200_000, 100_000);
-        let (mut hog, mut one, mut two) =
-            (MemoryShare::default(), MemoryShare::default(), MemoryShare::default());
-        budget.count(&mut hog, 150_000);
-        assert!(budget.may_read(&mut one, 1, Up, true));
-        assert!(budget.may_read(&mut one, 1, Down, false), "between messages");
-        assert!(!budget.may_read(&mut two, 2, Down, true), "one is first");
-        assert!(budget.may_read(&mut one, 1, Up, true), "asking for the other way has not cost its place");
-        assert!(two.waits() && !one.waits());
-        budget.give_back(&mut one, 1);
-        assert!(budget.may_read(&mut two, 2, Down, true));
+    const SHARE: usize = 16 * 1024;
+
+    fn at(millis: u64) -> Time {
+        Time::after_origin(Duration::from_millis(millis))
+    }
+
+    /// 1 MB of which a quarter is kept aside.
+    fn budget() -> Budget {
+        Budget::new(1_000_000, 250_000, 2)
+    }
+
+    fn room(
+        budget: &Budget,
+        share: &mut MemoryShare,
+        direction: Direction,
+        held: usize,
+        needs: bool,
+    ) -> usize {
+        budget.room_when_short(share.line(direction), (held, needs), at(0))
     }
 
     #[test]
-    fn the_oldest_open_message_goes_on_when_memory_is_short() {
-        let budget = Budget::new(200_000, 100_000);
-        let (mut hog, mut one, mut two) =
-            (MemoryShare::default(), MemoryShare::default(), MemoryShare::default());
-        assert!(budget.may_read(&mut one, 1, Up, true));
-        budget.count(&mut hog, 150_000);
-        assert!(budget.may_read(&mut one, 1, Up, true), "the first to ask");
-        assert!(!budget.may_read(&mut two, 2, Up, true));
-        assert!(budget.may_read(&mut one, 1, Up, true));
-        assert!(!budget.may_read(&mut one, 1, Up, false), "its message has ended");
-        assert!(budget.may_read(&mut two, 2, Up, true), "the next in line");
-        budget.give_back(&mut hog, 0);
-        assert!(budget.may_read(&mut one, 1, Up, false) && budget.may_read(&mut two, 2, Up, true));
-        assert_eq!(budget.used(), 0);
-        assert!(budget.waiting.lock().is_empty());
+    fn shares_of_all_are_half_of_the_buffers_and_no_more_than_16_kib() {
+        assert_eq!(share_of(128 << 20, 1000), 16 << 10);
+        assert_eq!(share_of(128 << 20, 8192), 8 << 10);
+        assert_eq!(share_of(128 << 20, 0), 16 << 10);
+        assert_eq!(share_of(usize::MAX, usize::MAX), 0);
     }
 
     #[test]
-    fn who_does_not_read_keeps_nobody_waiting() {
-        let budget = Budget::new(200_000, 100_000);
-        let (mut hog, mut one, mut two) =
-            (MemoryShare::default(), MemoryShare::default(), MemoryShare::default());
-        budget.count(&mut hog, 150_000);
-        assert!(budget.may_read(&mut one, 1, Up, true));
-        assert!(!budget.may_read(&mut two, 2, Up, true));
-        budget.rest(&mut one, 1, Up);
-        assert!(budget.may_read(&mut two, 2, Up, true));
-        assert!(!budget.may_read(&mut one, 1, Up, true), "it has lost its place");
-        budget.rest(&mut one, 1, Up);
-        assert!(!one.waits());
+    fn within_its_share_a_session_is_read_both_ways_however_short_memory_is() {
+        let budget = budget();
+        let (mut hog, mut one) = (budget.begin(), budget.begin());
+        budget.count(&mut hog, 2_000_000);
+        assert!(budget.is_used_up() && budget.short().is_some());
+        for direction in [Upstream, Downstream] {
+            assert_eq!(room(&budget, &mut one, direction, 0, false), SHARE / 2);
+            assert_eq!(room(&budget, &mut one, direction, SHARE / 2 - 1, false), 1);
+            assert_eq!(room(&budget, &mut one, direction, SHARE / 2, false), 0);
+        }
+        assert!(one.waits() && !one.is_in_need());
+        budget.give_back(&mut hog);
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, false), usize::MAX);
     }
 
     #[test]
-    fn small_use_costs_nothing() {
-        let budget = Budget::new(200_000, 100_000);
-        let mut share = MemoryShare::default();
-        budget.count(&mut share, UNCOUNTED);
-        assert_eq!(budget.used(), 0);
-        budget.count(&mut share, UNCOUNTED + 5);
-        assert_eq!(budget.used(), 5);
+    fn what_is_kept_aside_goes_to_one_in_need_at_a_time_and_not_beyond_the_limit() {
+        let budget = budget();
+        let (mut hog, mut one, mut two) = (budget.begin(), budget.begin(), budget.begin());
+        budget.count(&mut hog, 800_000);
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, false), 0, "it is in no need");
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, true), PIECE);
+        assert_eq!(room(&budget, &mut two, Downstream, SHARE, true), 0, "one is first");
+        assert!(two.is_in_need() && budget.in_need_since().is_some());
+        let left = budget.hard - budget.used();
+        budget.count(&mut one, SHARE + left - 10);
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, true), 10);
+        budget.count(&mut one, SHARE + left);
+        assert_eq!(
+            room(&budget, &mut one, Upstream, SHARE, true),
+            0,
+            "not even the first may pass the limit"
+        );
+        assert!(one.waits());
+        budget.give_back(&mut one);
+        assert_eq!(room(&budget, &mut two, Downstream, SHARE, true), PIECE, "the next in line");
+        budget.give_back(&mut two);
+        budget.give_back(&mut hog);
+        assert_eq!((budget.used(), budget.in_need_since()), (0, None));
+    }
+
+    #[test]
+    fn who_rests_or_finds_nothing_is_in_nobodys_way() {
+        let budget = budget();
+        let (mut hog, mut one, mut two) = (budget.begin(), budget.begin(), budget.begin());
+        budget.count(&mut hog, 800_000);
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, true), PIECE);
+        budget.found_nothing(&mut one, Upstream);
+        assert!(!one.waits() && !one.is_in_need());
+        assert_eq!(room(&budget, &mut two, Upstream, SHARE, true), PIECE);
+        budget.moved(&mut two, Upstream, at(5));
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, true), 0);
+        budget.rest(&mut two, Upstream);
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, true), PIECE);
+    }
+
+    #[test]
+    fn use_within_the_share_costs_nothing() {
+        let budget = budget();
+        let mut share = budget.begin();
+        budget.count(&mut share, SHARE);
+        assert_eq!(budget.used(), SHARE);
+        budget.count(&mut share, SHARE + 5);
+        assert_eq!(budget.used(), SHARE + 5);
+        budget.count(&mut share, 0);
+        assert_eq!(budget.used(), SHARE);
     }
 }

@@ -9,3 +9,4 @@ mod evidence;
 mod floods;
 mod handshakes;
 mod logs;
+mod memory;
