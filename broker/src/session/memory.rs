@@ -7,7 +7,8 @@
 //!
 //! Each session has a share of its own, a half for each direction, within which it is always read. Beyond it, whoever
 //! comes gets what is not lent. What is kept aside goes to one session at a time whose message is open and that nothing
-//! but memory holds up, so that it can end. `policy` says who gives back when even that does not help.
+//! but memory holds up, so that it can end; a part of it to those alone that hold little, so that they need not wait for
+//! those that hold much. `policy` says who gives back when even that does not help.
 
 mod line;
 pub(crate) mod policy;
@@ -38,8 +39,17 @@ pub(crate) struct Budget {
     share: usize,
     soft: usize,
     hard: usize,
+    /// The end of what is kept aside and is for those alone that hold little.
+    express: usize,
     used: AtomicUsize,
-    line: OrderedMutex<Line, MemoryRank>,
+    lines: OrderedMutex<Lines, MemoryRank>,
+}
+
+/// Those in need, who get their turns one after the other.
+#[derive(Debug, Default)]
+struct Lines {
+    little: Line,
+    much: Line,
 }
 
 /// One session's part of it.
@@ -55,6 +65,8 @@ pub(crate) struct MemoryShare {
 struct MemoryLine {
     /// Its place among those in need.
     place: Option<LinePlace>,
+    /// That is among those that hold little.
+    little: bool,
     /// The last answer was no.
     denied: bool,
 }
@@ -116,15 +128,25 @@ impl MemoryShare {
     }
 }
 
+impl Lines {
+    fn of(&mut self, little: bool) -> &mut Line {
+        if little { &mut self.little } else { &mut self.much }
+    }
+}
+
 impl Budget {
     /// `total` bytes for as many as `sessions`, whose messages have as many as `message` bytes.
     pub(crate) fn new(total: usize, message: usize, sessions: usize) -> Budget {
+        let (share, aside) = (share_of(total, sessions), message.min(total / 4));
+        // With all shares taken, the longest message must still come to its end in what is left.
+        let left = total.saturating_sub(share.saturating_mul(sessions)).saturating_sub(message);
         Budget {
-            share: share_of(total, sessions),
-            soft: total - message.min(total / 4),
+            share,
+            soft: total - aside,
             hard: total,
+            express: (aside / 4).min(left),
             used: AtomicUsize::new(0),
-            line: OrderedMutex::default(),
+            lines: OrderedMutex::default(),
         }
     }
 
@@ -165,7 +187,8 @@ impl Budget {
 
     /// Since when the session that is longest in need has got nothing; `None`: none is.
     pub(crate) fn in_need_since(&self) -> Option<Time> {
-        self.line.lock().waiting_since()
+        let lines = self.lines.lock();
+        [&lines.little, &lines.much].into_iter().filter_map(Line::waiting_since).min()
     }
 
     /// A session has begun.
@@ -208,12 +231,7 @@ impl Budget {
         let room = match () {
             () if self.used() < self.soft => usize::MAX,
             () if own > 0 => own,
-            () if needs => {
-                let turn = self.line.lock().is_turn(now, &mut line.place);
-                let rest = if turn { self.hard.saturating_sub(self.used()).min(PIECE) } else { 0 };
-                line.denied = rest == 0;
-                return rest;
-            }
+            () if needs => return self.aside(line, held < self.express / 2, now),
             () => 0,
         };
         self.leave(line);
@@ -221,17 +239,31 @@ impl Budget {
         room
     }
 
+    /// What one in need gets of what is kept aside. `little`: it holds little.
+    fn aside(&self, line: &mut MemoryLine, little: bool, now: Time) -> usize {
+        if line.little != little {
+            self.leave(line);
+            line.little = little;
+        }
+        let end = if little { self.hard } else { self.hard - self.express };
+        let turn = self.lines.lock().of(little).is_turn(now, &mut line.place);
+        let room = if turn { end.saturating_sub(self.used()).min(PIECE) } else { 0 };
+        line.denied = room == 0;
+        room
+    }
+
     fn leave(&self, line: &mut MemoryLine) {
         if let Some(place) = line.place.take() {
-            self.line.lock().leave(place);
+            self.lines.lock().of(line.little).leave(place);
         }
     }
 
     /// A session has read something that way.
     #[inline]
     pub(crate) fn moved(&self, share: &mut MemoryShare, direction: Direction, now: Time) {
-        if let Some(place) = &mut share.line(direction).place {
-            self.line.lock().moved(now, place);
+        let line = share.line(direction);
+        if let Some(place) = &mut line.place {
+            self.lines.lock().of(line.little).moved(now, place);
         }
     }
 
@@ -240,7 +272,7 @@ impl Budget {
     pub(crate) fn found_nothing(&self, share: &mut MemoryShare, direction: Direction) {
         let line = share.line(direction);
         if let Some(place) = line.place
-            && self.line.lock().has_nothing(place)
+            && self.lines.lock().of(line.little).has_nothing(place)
         {
             *line = MemoryLine::default();
         }
@@ -340,6 +372,29 @@ mod tests {
         budget.give_back(&mut two);
         budget.give_back(&mut hog);
         assert_eq!((budget.used(), budget.in_need_since()), (0, None));
+    }
+
+    #[test]
+    fn who_holds_little_does_not_wait_for_those_that_hold_much() {
+        let budget = Budget::new(1_000_000, 200_000, 2);
+        let (mut hog, mut much, mut little) = (budget.begin(), budget.begin(), budget.begin());
+        assert_eq!((budget.soft, budget.express), (800_000, 50_000));
+        budget.count(&mut hog, 850_000 - 2 * SHARE);
+        assert_eq!(room(&budget, &mut much, Upstream, 500_000, true), PIECE);
+        assert_eq!(room(&budget, &mut little, Upstream, 20_000, true), PIECE);
+        budget.count(&mut hog, 960_000 - 2 * SHARE);
+        assert_eq!(room(&budget, &mut much, Upstream, 500_000, true), 0, "the rest is not for it");
+        assert_eq!(room(&budget, &mut little, Upstream, 20_000, true), 40_000);
+        assert_eq!(room(&budget, &mut little, Upstream, 30_000, true), 0, "it holds much by now");
+        budget.give_back(&mut much);
+        budget.give_back(&mut little);
+        assert_eq!(budget.in_need_since(), None);
+    }
+
+    #[test]
+    fn the_longest_message_fits_beside_all_shares() {
+        let budget = Budget::new(32 << 20, 16 << 20, 8192);
+        assert_eq!((budget.share, budget.express), (2 << 10, 0));
     }
 
     #[test]

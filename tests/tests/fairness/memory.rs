@@ -10,8 +10,7 @@ use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::{Client, Incoming};
 use steadfast_tests::frame::{BINARY, Frame, TEXT};
-use steadfast_tests::payload::{Payload, noise};
-use steadfast_tests::process::raise_descriptor_limit;
+use steadfast_tests::payload::noise;
 use steadfast_tests::shim::{Host, ShimClient};
 use steadfast_tests::skipped::leave_out;
 use steadfast_tests::upgrade::Upgrade;
@@ -275,15 +274,23 @@ async fn clients_that_are_away_leave_half_of_the_places_to_those_that_are_here()
 
 /// A broker whose address space or control group ends soon, under messages that nobody ends.
 async fn it_lives_within(builder: BrokerBuilder) {
-    const ATTACKERS: usize = 64;
+    const ATTACKERS: usize = 28;
     const LARGEST: usize = 16 << 20;
-    raise_descriptor_limit(1024);
+    let mut message = Frame::new(BINARY, vec![7; LARGEST - KIB]).masked([0; 4]).encode();
+    message.truncate(LARGEST - 2 * KIB);
+    let message: Arc<[u8]> = message.into();
     let timeouts = "message = \"1h\"\nclient_stall = \"1h\"";
     let mut broker = builder.setting("timeouts", timeouts).start().await;
     let mut neighbours = Neighbours::at(&broker).await;
     let mut attackers = Vec::new();
     for _ in 0..ATTACKERS {
-        attackers.push(begin_a_message(Client::connect(broker.address()).await, LARGEST - KIB));
+        let (mut stream, message) = (Upgrade::to(broker.address()).open().await, Arc::clone(&message));
+        attackers.push(tokio::spawn(async move {
+            let _ = stream.write_all(&message).await;
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+        }));
+        neighbours.ask().await;
     }
     let mut asked = 0;
     bounded("somebody to be pressed", async {
@@ -303,7 +310,7 @@ async fn it_lives_within(builder: BrokerBuilder) {
 async fn within_a_limit_of_its_address_space_it_refuses_and_lives() {
     let backend = Backend::start("a", "").await;
     // In KiB.
-    let builder = Broker::over(&[&backend]).argument("--workers").argument("2").address_space(512 << 10);
+    let builder = Broker::over(&[&backend]).argument("--workers").argument("2").address_space(384 << 10);
     it_lives_within(builder).await;
 }
 
