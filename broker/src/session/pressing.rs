@@ -9,7 +9,7 @@ use crate::metric::{self, PressWord};
 use crate::net::address::Address;
 use crate::session::access_log;
 use crate::session::context::SessionContext;
-use crate::session::memory::policy::{self, Absent, Holder, Looks, Need, Owner};
+use crate::session::memory::policy::{self, Absent, Holder, HolderClient, Looks, Need};
 use crate::session::registry::Entry;
 
 /// What sessions are told that gave back what they held.
@@ -55,11 +55,11 @@ fn holder(entry: &Entry, share: usize, now: Time) -> Option<Holder> {
 }
 
 /// As whose it counts: addresses of many clients are told apart as they are where backends are judged.
-fn owner(entry: &Entry, now: Time) -> Owner {
+fn owner(entry: &Entry, now: Time) -> HolderClient {
     let address = Address::of(entry.client().ip());
     match entry.binding.pool.is_of_many(now, address) {
-        true => Owner::Session(entry.id),
-        false => Owner::Address(address),
+        true => HolderClient::Session(entry.id),
+        false => HolderClient::Address(address),
     }
 }
 

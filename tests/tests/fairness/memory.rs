@@ -142,9 +142,9 @@ async fn open_messages_that_stand_still_stop_nobody() {
     neighbours.end(&broker).await;
 }
 
-/// A service that sends without end, whatever is asked.
-async fn feed(host: Arc<Host>, sessions: Arc<AtomicUsize>) {
-    loop {
+/// A service that sends without end, whatever is asked, to so many sessions.
+async fn feed(host: Host, count: usize, sessions: Arc<AtomicUsize>) {
+    for _ in 0..count {
         let (mut stream, _, _) = host.upgraded("").await;
         sessions.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
@@ -163,13 +163,13 @@ async fn feed(host: Arc<Host>, sessions: Arc<AtomicUsize>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_leave_a_feed_at_once_stop_no_other_pool() {
     const ATTACKERS: usize = 24;
-    let (backend, host) = (Backend::start("a", "").await, Arc::new(Host::start().await));
+    let (backend, host) = (Backend::start("a", "").await, Host::start().await);
     let table = format!("[[pool]]\nname = \"feed\"\n{}", host.table("f"));
     let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\npool = \"feed\"";
     let builder = Broker::over(&[&backend]).listener(listener).tables(&table);
     let broker = limited(builder, "max_sessions = 256").start().await;
     let fed = Arc::new(AtomicUsize::new(0));
-    let feeding = tokio::spawn(feed(host, Arc::clone(&fed)));
+    let feeding = tokio::spawn(feed(host, ATTACKERS, Arc::clone(&fed)));
     let mut neighbours = Neighbours::at(&broker).await;
     for _ in 0..ATTACKERS {
         // It has its welcome, says nothing and is gone.

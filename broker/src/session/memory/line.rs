@@ -20,16 +20,16 @@ pub(super) struct LinePlace {
 
 /// Who waits, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct NeedLine {
     /// By number, since when each has got nothing.
     waiting: BTreeMap<NonZeroU32, Time>,
     places: u32,
-    turn: Option<Turn>,
+    turn: Option<NeedTurn>,
 }
 
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy)]
-struct Turn {
+struct NeedTurn {
     number: NonZeroU32,
     /// When it last brought something, or began.
     moved: Time,
@@ -37,7 +37,7 @@ struct Turn {
     grown: bool,
 }
 
-impl Line {
+impl NeedLine {
     /// Whether it is its turn. One that has no place yet, or has lost it, stands at the end now.
     pub(super) fn is_turn(&mut self, now: Time, place: &mut Option<LinePlace>) -> bool {
         let own = match *place {
@@ -59,7 +59,7 @@ impl Line {
         }
         let first = self.waiting.first_key_value().map(|(number, _)| *number);
         if first == Some(own) {
-            self.turn = Some(Turn { number: own, moved: now, grown: false });
+            self.turn = Some(NeedTurn { number: own, moved: now, grown: false });
         }
         first == Some(own)
     }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn one_at_a_time_in_the_order_in_which_they_came() {
-        let (mut line, mut one, mut two) = (Line::default(), None, None);
+        let (mut line, mut one, mut two) = (NeedLine::default(), None, None);
         assert!(line.is_turn(at(0), &mut one));
         assert!(!line.is_turn(at(0), &mut two));
         assert!(line.is_turn(at(0), &mut one));
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn whoever_brings_nothing_for_a_second_stands_at_the_end() {
-        let (mut line, mut one, mut two) = (Line::default(), None, None);
+        let (mut line, mut one, mut two) = (NeedLine::default(), None, None);
         assert!(line.is_turn(at(0), &mut one));
         assert!(!line.is_turn(at(0), &mut two));
         line.moved(at(900), one.as_mut().expect("a place"));
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn whoever_has_nothing_to_bring_keeps_nobody_waiting() {
-        let (mut line, mut one, mut two) = (Line::default(), None, None);
+        let (mut line, mut one, mut two) = (NeedLine::default(), None, None);
         assert!(line.is_turn(at(0), &mut one));
         assert!(!line.is_turn(at(0), &mut two));
         assert!(line.has_nothing(one.expect("a place")));
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn need_is_counted_from_the_last_that_was_got() {
-        let (mut line, mut one, mut two) = (Line::default(), None, None);
+        let (mut line, mut one, mut two) = (NeedLine::default(), None, None);
         assert_eq!(line.waiting_since(), None);
         line.is_turn(at(0), &mut one);
         line.is_turn(at(100), &mut two);

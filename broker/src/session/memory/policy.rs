@@ -27,7 +27,7 @@ const AT_ONCE: usize = 64;
 
 /// Whose a session is, as far as clients can be told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Owner {
+pub(crate) enum HolderClient {
     /// Behind this address stands one client.
     Address(Address),
     /// Behind its address stand many.
@@ -38,7 +38,7 @@ pub(crate) enum Owner {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Holder {
     pub(crate) id: u128,
-    pub(crate) owner: Owner,
+    pub(crate) owner: HolderClient,
     /// Bytes beyond the share.
     pub(crate) over: usize,
     pub(crate) holding: Holding,
@@ -104,7 +104,7 @@ impl Looks {
         if need.waited < PATIENCE {
             return Vec::new();
         }
-        let mut held: HashMap<Owner, usize> = HashMap::new();
+        let mut held: HashMap<HolderClient, usize> = HashMap::new();
         for holder in holders {
             *held.entry(holder.owner).or_default() += holder.over;
         }
@@ -163,7 +163,7 @@ impl Looks {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Absent {
     pub(crate) id: u128,
-    pub(crate) owner: Owner,
+    pub(crate) owner: HolderClient,
     /// When it ends by itself.
     pub(crate) until: Time,
     pub(crate) unproven: bool,
@@ -173,7 +173,7 @@ pub(crate) struct Absent {
 /// the owner that has most.
 pub(crate) fn ends_of_absence(mut absent: Vec<Absent>, excess: usize) -> Vec<u128> {
     absent.sort_by_key(|one| Reverse(one.until));
-    let mut of_owner: HashMap<Owner, usize> = HashMap::new();
+    let mut of_owner: HashMap<HolderClient, usize> = HashMap::new();
     let mut ranked: Vec<_> = absent
         .into_iter()
         .map(|one| {
@@ -197,7 +197,7 @@ mod tests {
 
     fn holder(id: u128, over: usize, what: HeldFor) -> Holder {
         let holding = Holding { bytes: over, part: over, what, moved: 0, paused: false, unproven: false };
-        Holder { id, owner: Owner::Session(id), over, holding, began: at(id as u64) }
+        Holder { id, owner: HolderClient::Session(id), over, holding, began: at(id as u64) }
     }
 
     fn need(seconds: u64, wanted: usize) -> Need {
@@ -258,14 +258,14 @@ mod tests {
 
     #[test]
     fn the_address_that_holds_most_in_all_goes_first() {
-        let one = Owner::Address(Address::V4([192, 0, 2, 1]));
+        let one = HolderClient::Address(Address::V4([192, 0, 2, 1]));
         let mut holders: Vec<_> = (1..=10).map(|id| holder(id, 2_000, HeldFor::Client)).collect();
         holders.iter_mut().for_each(|holder| holder.owner = one);
         holders.push(holder(11, 5_000, HeldFor::Client));
         assert_eq!(ids(pressed(&holders, need(1, 4_000))), [10, 9], "the youngest of them");
         // Behind one address of many clients each session stands for itself.
         for holder in &mut holders {
-            holder.owner = Owner::Session(holder.id);
+            holder.owner = HolderClient::Session(holder.id);
         }
         assert_eq!(ids(pressed(&holders, need(1, 4_000))), [11]);
     }
@@ -285,11 +285,11 @@ mod tests {
 
     #[test]
     fn of_the_absent_the_unproven_end_first_and_then_the_oldest_of_whoever_has_most() {
-        let one = Owner::Address(Address::V4([192, 0, 2, 1]));
+        let one = HolderClient::Address(Address::V4([192, 0, 2, 1]));
         let absent = |id: u128, owner| Absent { id, owner, until: at(id as u64), unproven: false };
-        let mut all = vec![absent(1, Owner::Session(1)), absent(2, Owner::Session(2))];
+        let mut all = vec![absent(1, HolderClient::Session(1)), absent(2, HolderClient::Session(2))];
         all.extend((3..=6).map(|id| absent(id, one)));
-        all.push(Absent { unproven: true, ..absent(7, Owner::Session(7)) });
+        all.push(Absent { unproven: true, ..absent(7, HolderClient::Session(7)) });
         assert_eq!(ends_of_absence(all.clone(), 4), [7, 3, 4, 5]);
         assert_eq!(ends_of_absence(all.clone(), 5), [7, 3, 4, 5, 1], "then the oldest of all");
         assert_eq!(ends_of_absence(all, 100).len(), 7);
