@@ -1,4 +1,4 @@
-//! The door: a client's HTTP request becomes a session, or gets an answer that says why not.
+//! The downstream upgrade: a client's HTTP request becomes a session, or gets an answer that says why not.
 //! It ends when the session's task begins.
 
 mod conversation;
@@ -58,7 +58,7 @@ const FRAGMENT: &str = "a request's target has no fragment; remove what follows 
 
 const NO_PLACE: &str = "another connection needs its place";
 
-/// One connection at the door.
+/// One connection that is to become a session.
 pub(crate) struct UpgradeTask {
     broker: Arc<Broker>,
     listener: ListenerId,

@@ -31,7 +31,7 @@ impl LabelValue for String {
     }
 }
 
-/// A word of something that stands further up.
+/// A word of something that stands further above.
 impl LabelValue for &'static str {
     fn text(self) -> SharedString {
         self.into()
@@ -121,7 +121,7 @@ words! {
 }
 
 words! {
-    /// Why an upgrade is denied at the door.
+    /// Why an upgrade is denied.
     pub(crate) enum DenialReason {
         Network = "network",
         Origin = "origin",
@@ -144,8 +144,8 @@ words! {
     /// Which way messages go.
     pub(crate) enum Flow {
         /// Client to backend.
-        Up = "up",
-        Down = "down",
+        Upstream = "upstream",
+        Downstream = "downstream",
     }
 }
 

@@ -122,7 +122,7 @@ list! {
     )
     .at_zero(&[]);
 
-    // The door.
+    // Handshakes.
     HANDSHAKE_ERRORS: Counter<()> = Counter::new(
         "steadfast_handshake_errors_total",
         &[],
@@ -135,7 +135,7 @@ list! {
         "Upgrades answered with something else, by status",
     );
     DENIED: Counter<DenialReason> =
-        Counter::new("steadfast_denied_total", &["reason"], "Upgrades denied at the door, by reason")
+        Counter::new("steadfast_denied_total", &["reason"], "Upgrades denied, by reason")
             .at_zero(&[names::<DenialReason>]);
     NO_BACKEND: Counter<()> =
         Counter::new("steadfast_no_backend_total", &[], "Upgrades for which no backend could be reached")

@@ -16,7 +16,7 @@ use super::*;
 use crate::config::{Overrides, parse};
 use crate::http::replay_request::Handshake;
 use crate::routing::binding::RouteBinding;
-use crate::session::registry::{Entry, Visit};
+use crate::session::registry::{Entry, NewSession};
 use crate::snapshot::{Current, Snapshot};
 use crate::upstream::backend::Backend;
 use crate::upstream::balance::Affinity;
@@ -84,7 +84,7 @@ impl Rig {
         let (pool, id) = (self.pool(), u128::from(1 + self.last.fetch_add(1, Relaxed)));
         let binding =
             RouteBinding { address: ([127, 0, 0, 1], 1).into(), route: None, pool: Arc::clone(&pool) };
-        let visit = Visit {
+        let new_session = NewSession {
             id,
             handshake: Handshake::new(&Request::new(()), None),
             agreed: Default::default(),
@@ -93,7 +93,7 @@ impl Rig {
             binding: Arc::new(binding),
         };
         let machine = Session::new(Arc::clone(&pool.snapshot().session), self.now, opening);
-        let entry = Entry::new(visit, ([127, 0, 0, 1], 2).into(), machine, self.lease(backend));
+        let entry = Entry::new(new_session, ([127, 0, 0, 1], 2).into(), machine, self.lease(backend));
         self.context.registry.insert(Arc::new(entry));
         id
     }

@@ -72,9 +72,9 @@ enum PackedAddress {
     V6(Box<SocketAddrV6>),
 }
 
-/// What the door knows of a session that is to begin.
+/// What is known of a session before it begins.
 #[derive(Debug)]
-pub(crate) struct Visit {
+pub(crate) struct NewSession {
     pub(crate) id: u128,
     pub(crate) handshake: Handshake,
     pub(crate) agreed: Agreed,
@@ -130,9 +130,14 @@ pub(crate) struct Core {
 
 impl Entry {
     /// A session that begins now, on the backend of `lease`.
-    pub(crate) fn new(visit: Visit, client: SocketAddr, machine: Session, lease: BackendLease) -> Entry {
+    pub(crate) fn new(
+        new_session: NewSession,
+        client: SocketAddr,
+        machine: Session,
+        lease: BackendLease,
+    ) -> Entry {
         let core = Core { machine, lease: Some(lease), waker: Waker::noop().clone() };
-        let Visit { id, handshake, agreed, affinity, attempts, binding } = visit;
+        let NewSession { id, handshake, agreed, affinity, attempts, binding } = new_session;
         let due = AtomicU64::new(u64::MAX);
         let client = match client {
             SocketAddr::V4(address) => PackedAddress::V4(address),

@@ -54,7 +54,7 @@ pub(crate) struct Pool {
     changing: OrderedMutex<Removed, ChangingRank>,
     turns: OrderedMutex<Turns, TurnsRank>,
     pub(crate) queue: Arc<Queue>,
-    /// Who waits at the door for its first backend.
+    /// Who waits for its first backend.
     pub(crate) newcomers: Newcomers,
     /// Where its sessions come from.
     census: Arc<OrderedMutex<Census, CensusRank>>,

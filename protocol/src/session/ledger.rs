@@ -13,8 +13,8 @@ use super::silence::Stall;
 pub struct Counts {
     /// Whole messages that the broker has taken over.
     pub forwarded: u64,
-    /// Up: messages that a backend has read, as its pong proves (in ack mode `none`: to a ping now and then,
-    /// or an end without a failure; in `shim`: that were committed). Down: messages handed to the client's socket.
+    /// Upstream: messages that a backend has read, as its pong proves (in ack mode `none`: to a ping now and then,
+    /// or an end without a failure; in `shim`: that were committed). Downstream: messages handed to the client's socket.
     pub acknowledged: u64,
     /// Messages written again, to another backend.
     pub replayed: u64,
@@ -32,9 +32,9 @@ pub struct Counts {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Client to backend.
-    pub up: Counts,
+    pub upstream: Counts,
     /// Backend to client.
-    pub down: Counts,
+    pub downstream: Counts,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -50,8 +50,8 @@ impl std::ops::AddAssign for Counts {
 
 impl std::ops::AddAssign for Ledger {
     fn add_assign(&mut self, other: Ledger) {
-        self.up += other.up;
-        self.down += other.down;
+        self.upstream += other.upstream;
+        self.downstream += other.downstream;
     }
 }
 
@@ -61,10 +61,10 @@ impl std::ops::AddAssign for Ledger {
 pub(crate) struct Exceptions {
     pub(crate) replayed: u64,
     pub(crate) suppressed: u64,
-    pub(crate) lost_up: u64,
+    pub(crate) lost_upstream: u64,
     /// Those of them that had been written, without acknowledgements.
     pub(crate) lost_unmarked: u64,
-    pub(crate) lost_down: u64,
+    pub(crate) lost_downstream: u64,
     pub(crate) in_doubt: u64,
     /// Highest seq that is counted in doubt, so that a message is counted once.
     pub(crate) doubted_seq: u64,

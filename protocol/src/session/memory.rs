@@ -35,7 +35,7 @@ impl Session {
     /// Bytes for the client, and of the backend's open message.
     #[inline]
     pub fn held_downstream(&self) -> usize {
-        self.state.down.buffered() + self.backend_link.buffered()
+        self.state.downstream.buffered() + self.backend_link.buffered()
     }
 
     /// Nothing but memory keeps the client's messages from going on: one is open, and the backend has taken and
@@ -53,8 +53,8 @@ impl Session {
     /// Nothing but memory keeps the backend's message from going on: it is open, and the client has all before it.
     pub fn downstream_needs_memory(&self) -> bool {
         let open = self.linked() && self.backend_link.scanner.message_open();
-        open && match self.state.down.kept() {
-            None => self.state.down.waiting() == 0,
+        open && match self.state.downstream.kept() {
+            None => self.state.downstream.waiting() == 0,
             Some(kept) => !self.away() && kept.whole_len() == 0,
         }
     }
@@ -62,8 +62,8 @@ impl Session {
     /// What it holds, and what most of that waits for.
     pub fn holding(&self) -> Holding {
         let ring = &self.state.ring;
-        let waiting = match self.state.down.kept() {
-            None => self.state.down.waiting(),
+        let waiting = match self.state.downstream.kept() {
+            None => self.state.downstream.waiting(),
             Some(kept) => kept.whole_len(),
         };
         let opened = (ring.end() - ring.whole()) as usize;
@@ -72,8 +72,8 @@ impl Session {
         let short = |held: usize| self.memory_short.is_some_and(|kib| held >= usize::from(kib.get()) * 1024);
         let parts = [
             (opened, HeldFor::ClientMessage, ring.end(), self.client_link.timers.paused()),
-            (begun, HeldFor::BackendMessage, u64::from(self.state.down.position()), short(begun)),
-            (waiting, reader, self.state.down.progress(), false),
+            (begun, HeldFor::BackendMessage, u64::from(self.state.downstream.position()), short(begun)),
+            (waiting, reader, self.state.downstream.progress(), false),
             (ring.len() - opened, HeldFor::Backend, ring.base(), false),
         ];
         let (part, what, moved, paused) = parts.into_iter().max_by_key(|part| part.0).unwrap_or(parts[0]);
@@ -93,7 +93,7 @@ impl Session {
         let code = CloseCode::TRY_AGAIN_LATER;
         match self.state.client {
             ClientPhase::Open => self.press_open(now, (code, reason), cause),
-            ClientPhase::Told { .. } | ClientPhase::Left { .. } if self.state.down.waiting() > 0 => {
+            ClientPhase::Told { .. } | ClientPhase::Left { .. } if self.state.downstream.waiting() > 0 => {
                 self.client_over();
             }
             _ if self.state.ring.len() <= DELIVERED_MAX => return false,
@@ -123,11 +123,11 @@ impl Session {
 
     /// Drops what the client has got nothing of. False: it has got a part of a frame.
     fn drop_for_client(&mut self) -> bool {
-        let missed = match self.state.down.kept().map(|kept| kept.between_frames()) {
-            None => self.state.down.drop_unbegun(),
-            Some(between) => between.then(|| self.state.down.abandon()),
+        let missed = match self.state.downstream.kept().map(|kept| kept.between_frames()) {
+            None => self.state.downstream.drop_unbegun(),
+            Some(between) => between.then(|| self.state.downstream.abandon()),
         };
-        self.exceptions().lost_down += missed.unwrap_or(0);
+        self.exceptions().lost_downstream += missed.unwrap_or(0);
         missed.is_some()
     }
 }

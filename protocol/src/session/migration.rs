@@ -57,7 +57,7 @@ pub(super) struct Migration {
     late: Late,
     /// Next backends that were lost.
     losses: u32,
-    /// Data seen so far, up in bytes and down in messages, and since when that is so.
+    /// Data seen so far, upstream in bytes and downstream in messages, and since when that is so.
     seen: (u64, u64),
     quiet_since: Time,
     /// A service that has not answered anything yet, and was asked something, may be a slow one: it
@@ -286,7 +286,7 @@ impl Session {
 
 impl Session {
     /// Takes the steps whose time has come.
-    pub(super) fn depart(&mut self, now: Time) {
+    pub(super) fn migrate(&mut self, now: Time) {
         let Some(stage) = self.stage() else { return };
         let open = matches!(self.state.client, ClientPhase::Open) && self.closing().is_none();
         match (stage, self.backend) {
@@ -381,7 +381,7 @@ impl Session {
 
     fn data_seen(&self) -> (u64, u64) {
         let commits = self.commits().map_or(0, Commits::applied);
-        (self.backend_link.writer.let_through(&self.state.ring), self.state.down.messages() + commits)
+        (self.backend_link.writer.let_through(&self.state.ring), self.state.downstream.messages() + commits)
     }
 
     /// A message is under way. What the client says while it is held is not.
@@ -554,7 +554,7 @@ impl Session {
         })
     }
 
-    /// When [`Session::depart`] has something to do, whatever happens until then.
+    /// When [`Session::migrate`] has something to do, whatever happens until then.
     pub(super) fn migration_at(&self) -> Option<Time> {
         let next = match self.stage().filter(|_| self.backend == BackendPhase::Linked)? {
             MigrationStage::Quiescing { until } if self.state.begins_anew => [Some(until), None],

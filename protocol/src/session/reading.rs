@@ -76,7 +76,7 @@ impl Session {
         let (ring, most) = (self.config.ring_limit, share.unwrap_or(CLIENT_BACKLOG));
         let most_kept = share.map_or(ring, |share| share.min(ring));
         let full = |kept: &ResumeBuffer| kept.whole_len() >= most_kept;
-        self.state.down.waiting() >= most || self.state.down.kept().is_some_and(full)
+        self.state.downstream.waiting() >= most || self.state.downstream.kept().is_some_and(full)
     }
 
     /// Where to read the client's next bytes to, and how many at the most, when much of a frame's
@@ -107,7 +107,7 @@ impl Session {
         }
         match self.backend_link.service() {
             Some(service) => Some(direct_room(service.tail(), rest)),
-            None => hears.then(|| direct_room(self.state.down.tail(rest as usize), rest)),
+            None => hears.then(|| direct_room(self.state.downstream.tail(rest as usize), rest)),
         }
     }
 
@@ -119,7 +119,7 @@ impl Session {
             self.service_read(now, n);
         } else {
             self.kind_skip(n);
-            self.state.down.grown(n, ended);
+            self.state.downstream.grown(n, ended);
         }
         if ended {
             self.backend_link.timers.answer(now, self.config.quiet_max, &mut self.state.slowest);

@@ -1,11 +1,11 @@
-//! One test for each arrow of the diagrams in [`super`], [`super::failover`] and [`super::migration`], [`super::orphan`], and for each
+//! One test for each arrow of the diagrams in [`super`], [`super::failover`], [`super::migration`] and [`super::orphan`], and for each
 //! sentence of the guarantees: what the client and the backends get to see, byte for byte.
 
+mod break_before_make;
+mod client_closes;
 mod closing;
 mod deadlines;
-mod departing;
 mod failing;
-mod goodbye;
 mod late;
 mod limits;
 mod moving;

@@ -203,7 +203,7 @@ impl World {
             }
             Fault::BrokerEnds(code) => self.end_broker(code),
             Fault::BrokerRestarts(steps) => {
-                self.door.hosted.iter_mut().for_each(|hosted| hosted.end_after(steps))
+                self.acceptor.hosted.iter_mut().for_each(|hosted| hosted.end_after(steps))
             }
             Fault::FailOver | Fault::Relocate(_) | Fault::Remain => self.order(fault),
             of_service => self.strike_service(of_service),
@@ -252,8 +252,8 @@ impl World {
     }
 
     fn end_broker(&mut self, code: Option<CloseCode>) {
-        let World { ground, door, .. } = self;
-        for hosted in door.hosted.iter_mut().filter(|hosted| !hosted.over) {
+        let World { ground, acceptor, .. } = self;
+        for hosted in acceptor.hosted.iter_mut().filter(|hosted| !hosted.over) {
             hosted.stirred = true;
             match code {
                 Some(code) => {

@@ -121,17 +121,21 @@ impl Ground {
 
     /// So much may a session keep.
     pub(crate) fn check_bounds(machine: &Session, bounds: &Bounds) {
-        let (up, all) = (machine.unacknowledged(), machine.buffered());
-        assert!(up <= bounds.up, "{up} bytes up are kept, and the bound is {}", bounds.up);
-        let rest = all - up;
-        assert!(rest <= bounds.rest, "{rest} bytes down are kept, and the bound is {}", bounds.rest);
+        let (upstream, all) = (machine.unacknowledged(), machine.buffered());
+        assert!(
+            upstream <= bounds.upstream,
+            "{upstream} bytes upstream are kept, and the bound is {}",
+            bounds.upstream
+        );
+        let rest = all - upstream;
+        assert!(rest <= bounds.rest, "{rest} bytes downstream are kept, and the bound is {}", bounds.rest);
     }
 }
 
 /// Bytes that a session may keep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    pub(crate) up: usize,
-    /// Down, with the capsule and the envelope that is open.
+    pub(crate) upstream: usize,
+    /// Downstream, with the capsule and the envelope that is open.
     pub(crate) rest: usize,
 }

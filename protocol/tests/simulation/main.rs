@@ -43,10 +43,10 @@
 //! STEADFAST_SEED=5 cargo test -p steadfast-protocol --test simulation -- --ignored --nocapture replay
 //! ```
 
+mod acceptor;
 mod application;
 mod broker;
 mod deliveries;
-mod door;
 mod faults;
 mod framing;
 mod ground;

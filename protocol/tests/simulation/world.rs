@@ -7,9 +7,9 @@ use steadfast_protocol::session::Status;
 use steadfast_protocol::steadfast_v1::client::Fate;
 use steadfast_protocol::time::Time;
 
+use crate::acceptor::Acceptor;
 use crate::application::Store;
 use crate::broker::Hosted;
-use crate::door::Door;
 use crate::faults::{self, Fault};
 use crate::ground::{Ground, Luck};
 use crate::hosts::Hosts;
@@ -36,7 +36,7 @@ const END: Duration = Duration::from_secs(180);
 pub(crate) struct World {
     pub(crate) ground: Ground,
     pub(crate) user: User,
-    pub(crate) door: Door,
+    pub(crate) acceptor: Acceptor,
     pub(crate) processes: Vec<Process>,
     store: Store,
     /// What is to go wrong yet, the next last.
@@ -97,7 +97,7 @@ impl World {
         World {
             ground,
             user,
-            door: Door::new(plan.broker, plan.habits, bounds, plan.protocol),
+            acceptor: Acceptor::new(plan.broker, plan.habits, bounds, plan.protocol),
             processes: Vec::new(),
             store: Store::default(),
             faults: plan.faults.into_iter().rev().map(|(time, fault)| (at(time), fault)).collect(),
@@ -154,9 +154,9 @@ impl World {
     }
 
     fn turn(&mut self) -> bool {
-        let World { ground, user, door, processes, store, .. } = self;
-        let a = user.pump(ground, &mut door.knocks);
-        let b = door.pump(ground, processes, &mut user.answers);
+        let World { ground, user, acceptor, processes, store, .. } = self;
+        let a = user.pump(ground, &mut acceptor.knocks);
+        let b = acceptor.pump(ground, processes, &mut user.answers);
         let mut c = false;
         for process in processes.iter_mut() {
             c |= process.pump(ground, store);
@@ -171,7 +171,7 @@ impl World {
         let processes = self.processes.iter().filter_map(|process| process.next_timeout(now, hosts)).min();
         let probes = hosts.next_timeout();
         let net = self.ground.net.next();
-        let ends = [self.user.next_timeout(), self.door.next_timeout()];
+        let ends = [self.user.next_timeout(), self.acceptor.next_timeout()];
         [fault, calm, self.wakes_at, processes, probes, net].into_iter().chain(ends).flatten().min()
     }
 
@@ -190,7 +190,7 @@ impl World {
     /// The session that the client is in, as far as it knows.
     pub(crate) fn present(&mut self) -> Option<&mut Hosted> {
         let session = self.user.session()?;
-        self.door.hosted.iter_mut().find(|hosted| hosted.session == session)
+        self.acceptor.hosted.iter_mut().find(|hosted| hosted.session == session)
     }
 
     fn rest_by(&self) -> Time {
@@ -257,12 +257,12 @@ impl World {
     }
 
     fn is_over(&mut self) -> bool {
-        self.user.machine.is_over() && self.door.hosted.iter().all(|hosted| hosted.over)
+        self.user.machine.is_over() && self.acceptor.hosted.iter().all(|hosted| hosted.over)
     }
 
     /// What the services hold is what the broker believes.
     fn check_services(&self) {
-        for hosted in self.door.hosted.iter().filter(|hosted| !hosted.over) {
+        for hosted in self.acceptor.hosted.iter().filter(|hosted| !hosted.over) {
             let truth = &self.ground.truths[Ground::number_of(hosted.session)];
             let mine = |process: &&Process| process.session == hosted.session && process.serves();
             let Some(process) = self.processes.iter().rfind(mine) else { continue };
@@ -320,7 +320,7 @@ impl World {
         let fates: Vec<_> = (1..=*sent).filter_map(|id| machine.fate(id)).collect();
         let settled = fates.iter().filter(|fate| matches!(fate, Fate::Committed | Fate::Unknown)).count();
         let client = format!("client: open {}, {settled} of {sent} settled", machine.is_open());
-        let hosted = self.door.hosted.iter().filter(|hosted| !hosted.over);
+        let hosted = self.acceptor.hosted.iter().filter(|hosted| !hosted.over);
         let sessions: String = hosted.map(Hosted::standing).collect();
         format!("at {:?} {client}, {} messages here; {sessions}", self.ground.now, self.user.story.got())
     }

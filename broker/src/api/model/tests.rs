@@ -42,14 +42,14 @@ fn a_backend_has_these_fields() {
 #[test]
 fn a_session_has_these_fields() {
     let mut reply = samples::session();
-    (reply.ledger.up.forwarded, reply.ledger.down.suppressed) = (7, 2);
-    let up = json!({ "forwarded": 7, "acknowledged": 0, "replayed": 0, "suppressed": 0, "lost": 0, "in_doubt": 0 });
-    let down = json!({ "forwarded": 0, "acknowledged": 0, "replayed": 0, "suppressed": 2, "lost": 0, "in_doubt": 0 });
+    (reply.ledger.upstream.forwarded, reply.ledger.downstream.suppressed) = (7, 2);
+    let upstream = json!({ "forwarded": 7, "acknowledged": 0, "replayed": 0, "suppressed": 0, "lost": 0, "in_doubt": 0 });
+    let downstream = json!({ "forwarded": 0, "acknowledged": 0, "replayed": 0, "suppressed": 2, "lost": 0, "in_doubt": 0 });
     let expected = json!({
         "id": "000102030405060708090a0b0c0d0e0f", "pool": "chat", "route": null, "listener": "127.0.0.1:8080",
         "client": "127.0.0.1:50000", "backend": "b1", "placed": "the only one", "state": "relaying", "age_ms": 0,
         "failovers": 0, "moves": 0, "slowest_answer_ms": 0, "buffered_bytes": 0,
-        "ledger": { "up": up, "down": down },
+        "ledger": { "upstream": upstream, "downstream": downstream },
     });
     assert_json(&reply, &expected);
 }

@@ -24,7 +24,7 @@ use crate::pace::Pace;
 use crate::routing::admission::AddressPermits;
 use crate::session::driver::{Driver, SessionStreams};
 use crate::session::permits::SessionPermits;
-use crate::session::registry::{Entry, SessionPermit, Visit, session_name};
+use crate::session::registry::{Entry, NewSession, SessionPermit, session_name};
 use crate::snapshot::RouteMatch;
 use crate::upstream::balance::Affinity;
 use crate::upstream::dial::{Agreed, BackendSearch, DialError, Link};
@@ -67,7 +67,7 @@ struct FirstDial {
 pub(super) struct Admitted {
     address: SocketAddr,
     link: Box<Link>,
-    visit: Visit,
+    new_session: NewSession,
     /// What its machine is told: as the pool was when it was dialled, whatever a reload has made of it.
     config: Arc<Config>,
     client: ClientKind,
@@ -161,10 +161,10 @@ impl UpgradeTask {
         // Others go on by themselves.
         let begins_anew = recognised && !shim && matches!(client, ClientKind::Plain);
         let binding = Arc::clone(matched.binding);
-        let visit = Visit { id, handshake, agreed, affinity, attempts, binding };
+        let new_session = NewSession { id, handshake, agreed, affinity, attempts, binding };
         let permits = SessionPermits::new(permit, permits, claimed);
         let address = caller.peer.client;
-        let admitted = Admitted { address, link, visit, config, client, begins_anew, permits };
+        let admitted = Admitted { address, link, new_session, config, client, begins_anew, permits };
         UpgradeAnswer { response, next: Some(Next::Begins(Box::new(admitted))) }
     }
 
@@ -187,15 +187,15 @@ impl UpgradeTask {
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
     pub(super) fn begin(&self, admitted: Admitted, client: (Stream, Bytes)) {
-        let Admitted { address, link, visit, config, client: kind, begins_anew, permits } = admitted;
+        let Admitted { address, link, new_session, config, client: kind, begins_anew, permits } = admitted;
         let now = clock::now();
         let no_failover = declines_failover(&link.headers);
-        let deflate = visit.agreed.deflate.is_some();
-        let session = visit.id.to_be_bytes();
+        let deflate = new_session.agreed.deflate.is_some();
+        let session = new_session.id.to_be_bytes();
         let opening = Opening { session, epoch: link.epoch, deflate, no_failover, begins_anew, client: kind };
         let machine = Session::new(config, now, opening);
         let Link { lease, stream, early, .. } = *link;
-        let entry = Arc::new(Entry::new(visit, address, machine, lease));
+        let entry = Arc::new(Entry::new(new_session, address, machine, lease));
         self.broker.sessions.registry.insert(Arc::clone(&entry));
         let (client, client_early) = client;
         let streams = SessionStreams { client, client_early, backend: stream, backend_early: early };

@@ -1,4 +1,4 @@
-//! The way that a request has come: read at the door, told to backends.
+//! The way that a request has come: read from its headers, told to backends.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};

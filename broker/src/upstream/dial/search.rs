@@ -32,7 +32,7 @@ pub(crate) struct BackendSearch<'a> {
     pub(crate) just_failed: Option<usize>,
     /// Take the only turn for suspects at the backend, and give it back with the permit.
     pub(crate) suspect: bool,
-    /// At the door: what is given back when it waits in the queue, which has its own bound.
+    /// For a newcomer: what is given back when it waits in the queue, which has its own bound.
     pub(crate) waiting: Option<&'a NewcomerPermit>,
 }
 

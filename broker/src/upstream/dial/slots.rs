@@ -1,6 +1,6 @@
 //! Turns to dial. Dials in flight are bounded in all, for each pool and for each backend, and of each bound a part is
 //! left to sessions that have lost their backend or move: a pool whose backends never answer keeps half of the dials at
-//! the most, and its clients at the door, or those of all pools together, never keep a session from its next backend.
+//! the most, and its newcomers, or those of all pools together, never keep a session from its next backend.
 //!
 //! A turn that becomes free goes to the pool with the fewest dials in flight, among equals to the one that has waited for
 //! one longest; in the pool to a session before a newcomer, and among these to whoever has waited longest. Nobody holds
@@ -26,7 +26,7 @@ pub(super) struct DialSlots {
 pub(super) enum DialFor {
     /// A session, which would be lost without a backend, or is to move.
     Session,
-    /// A client at the door, which comes again.
+    /// A newcomer: a client without a session, which comes again.
     Newcomer,
 }
 

@@ -1,5 +1,5 @@
-//! Clients at the door whose request is read and who have no backend yet: a pool whose backends take long, or never
-//! answer, may keep only so many of them, so that room at the door is left for clients of other pools.
+//! Newcomers: clients whose request is read and who have no backend yet: a pool whose backends take long, or never
+//! answer, may keep only so many of them, so that places for handshakes are left for clients of other pools.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};

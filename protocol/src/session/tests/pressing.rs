@@ -3,7 +3,7 @@
 use std::num::NonZeroU8;
 
 use super::rig::{Rig, config, secs};
-use super::wire::{self, TEXT, masked, up};
+use super::wire::{self, TEXT, masked, upstream};
 use crate::session::{AckMode, ClientKind, EndCause, HeldFor, Opening, SessionEnd, Status};
 use crate::steadfast_v1::client_wire::Reason;
 use crate::websocket::close_code::CloseCode;
@@ -29,7 +29,7 @@ fn one_with_an_open_message_is_told_to_try_again_later_and_holds_nothing() {
     assert_eq!((holding.what, holding.paused), (HeldFor::ClientMessage, false));
     assert!(holding.part >= 100_000 && holding.part == holding.bytes, "{holding:?}");
     assert!(press(&mut rig));
-    assert_eq!(rig.down(), ["<close 1013 memory is short>"]);
+    assert_eq!(rig.downstream(), ["<close 1013 memory is short>"]);
     assert_eq!(rig.session.buffered(), 0);
     // What it had under way comes yet, and is kept by nobody.
     rig.client_sends(&masked(true, wire::CONTINUATION, &[b'x'; 100_000]));
@@ -42,9 +42,9 @@ fn one_with_an_open_message_is_told_to_try_again_later_and_holds_nothing() {
 #[test]
 fn whole_messages_that_are_few_are_still_delivered() {
     let mut rig = Rig::new();
-    rig.client_sends(&[up("one"), masked(false, TEXT, b"begun")].concat());
+    rig.client_sends(&[upstream("one"), masked(false, TEXT, b"begun")].concat());
     assert!(press(&mut rig));
-    assert_eq!(rig.up().first().map(String::as_str), Some("one"));
+    assert_eq!(rig.upstream().first().map(String::as_str), Some("one"));
     rig.wait(secs(60));
     assert_eq!(end(&rig), PRESSED);
 }
@@ -57,9 +57,9 @@ fn a_client_that_takes_nothing_is_told_in_front_of_what_waits() {
     assert_eq!(rig.session.holding().what, HeldFor::Client);
     assert!(press(&mut rig));
     assert!(rig.session.buffered() < 100, "{} bytes", rig.session.buffered());
-    assert_eq!(rig.session.ledger().down.lost, 10);
+    assert_eq!(rig.session.ledger().downstream.lost, 10);
     rig.set_client_room(usize::MAX);
-    assert_eq!(rig.down(), ["<close 1013 memory is short>"]);
+    assert_eq!(rig.downstream(), ["<close 1013 memory is short>"]);
     rig.client_closes(1013, "");
     rig.wait(secs(60));
     assert_eq!(end(&rig), PRESSED);
@@ -109,11 +109,11 @@ fn one_that_may_come_back_is_pressed_here_and_away() {
         let what = if away { HeldFor::Absent } else { HeldFor::Client };
         assert_eq!(rig.session.holding().what, what);
         assert!(rig.session.holding().part > 100_000);
-        rig.down();
+        rig.downstream();
         assert!(press(&mut rig));
         assert!(rig.session.buffered() < 100, "{} bytes", rig.session.buffered());
         let close: &[&str] = if away { &[] } else { &["<close 1013 memory is short>"] };
-        assert_eq!(rig.down(), close);
+        assert_eq!(rig.downstream(), close);
         rig.wait(secs(60));
         assert_eq!(end(&rig), PRESSED);
     }
@@ -126,7 +126,7 @@ fn what_is_unacknowledged_and_much_is_lost_and_counted() {
     (0..10).for_each(|_| rig.client_says(&"x".repeat(10_000)));
     assert_eq!(rig.session.holding().what, HeldFor::Backend);
     assert!(press(&mut rig));
-    assert_eq!((rig.session.unacknowledged(), rig.session.ledger().up.lost), (0, 10));
+    assert_eq!((rig.session.unacknowledged(), rig.session.ledger().upstream.lost), (0, 10));
     rig.wait(config().deadline * 3);
     assert_eq!(end(&rig), PRESSED);
 }

@@ -28,7 +28,7 @@ fn one_that_goes_without_a_word_is_waited_for_for_seconds_only() {
 #[test]
 fn one_that_has_said_anything_is_waited_for_for_the_whole_window() {
     let mut rig = unheard();
-    rig.client_sends(&up("a 0"));
+    rig.client_sends(&upstream("a 0"));
     assert_eq!(kept(&mut rig), 120);
 }
 
@@ -67,7 +67,7 @@ fn no_backend_is_dialled_for_one_before_it_is_back() {
     for proves in [false, true] {
         let mut rig = unheard();
         if proves {
-            rig.client_sends(&up("a 0"));
+            rig.client_sends(&upstream("a 0"));
         }
         rig.client_goes();
         rig.backend_dies();

@@ -1,4 +1,4 @@
-//! The broker's door: clients that come, and those that come back.
+//! The acceptor of the broker: clients that come, and those that come back.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::process::{Habits, Process};
 use crate::user::{Answer, Knock};
 
 /// The broker of a schedule.
-pub(crate) struct Door {
+pub(crate) struct Acceptor {
     config: Arc<Config>,
     habits: Habits,
     bounds: Bounds,
@@ -33,9 +33,9 @@ struct Beginning {
     reason: Reason,
 }
 
-impl Door {
-    pub(crate) fn new(config: Config, habits: Habits, bounds: Bounds, protocol: Option<String>) -> Door {
-        Door {
+impl Acceptor {
+    pub(crate) fn new(config: Config, habits: Habits, bounds: Bounds, protocol: Option<String>) -> Acceptor {
+        Acceptor {
             config: Arc::new(config),
             habits,
             bounds,
