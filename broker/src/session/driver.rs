@@ -52,10 +52,6 @@ const ROUNDS: usize = 16;
 /// A deadline nearer than this is not left to the sweep, which comes by four times a second.
 const NEAR: Duration = Duration::from_secs(1);
 
-/// How soon a session that is in need of memory looks again, and one that merely waits for some.
-const TIGHT: Duration = Duration::from_millis(10);
-const TIGHT_AT_EASE: Duration = Duration::from_millis(100);
-
 /// A dial under way.
 type PendingDial = Pin<Box<dyn Future<Output = (Result<Box<Link>, DialError>, Vec<usize>)> + Send>>;
 
@@ -382,8 +378,7 @@ impl Io {
     /// Sleeps until the machine's next deadline. True: it is already there. A far one is left to
     /// the sweep; a near one gets a timer of its own, for as long as it is needed.
     fn sleep(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
-        let look = if self.share.is_in_need() { TIGHT } else { TIGHT_AT_EASE };
-        let tight = self.share.waits().then(|| now + look);
+        let tight = self.share.waits().then(|| now + self.share.look());
         let at = [machine.poll_timeout(), tight].into_iter().flatten().min();
         let Some(near) = at.filter(|at| at.since(now) < NEAR) else {
             // A timer that runs costs a look at most; one that is made for each message costs more.

@@ -15,6 +15,7 @@ pub(crate) mod policy;
 
 use std::num::NonZeroU8;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use steadfast_protocol::session::Session;
 use steadfast_protocol::time::Time;
@@ -29,6 +30,10 @@ const SHARE_MAX: usize = 16 * 1024;
 
 /// The smallest: less would make slow work of everything.
 pub(crate) const SHARE_MIN: usize = 2 * 1024;
+
+/// How soon a session that is in need looks again, and one that merely waits for some.
+const LOOK: Duration = Duration::from_millis(10);
+const LOOK_AT_EASE: Duration = Duration::from_millis(100);
 
 /// What is lent at a time of what is kept aside.
 const PIECE: usize = 64 * 1024;
@@ -67,6 +72,8 @@ struct MemoryLine {
     place: Option<LinePlace>,
     /// That is among those that hold little.
     little: bool,
+    /// How many waited with it when it was asked last.
+    beside: u32,
     /// The last answer was no.
     denied: bool,
 }
@@ -114,8 +121,15 @@ impl MemoryShare {
         self.upstream.denied || self.downstream.denied
     }
 
-    /// It is in line.
-    pub(crate) fn is_in_need(&self) -> bool {
+    /// How soon it looks again: one in line, later the more wait with it, so that a long line takes no worker's time.
+    pub(crate) fn look(&self) -> Duration {
+        let lines = [&self.upstream, &self.downstream].into_iter().filter(|line| line.place.is_some());
+        let beside = lines.map(|line| line.beside).min();
+        beside.map_or(LOOK_AT_EASE, |beside| LOOK * (1 + beside / 100)).min(LOOK_AT_EASE)
+    }
+
+    #[cfg(test)]
+    fn is_in_need(&self) -> bool {
         self.upstream.place.is_some() || self.downstream.place.is_some()
     }
 
@@ -246,7 +260,10 @@ impl Budget {
             line.little = little;
         }
         let end = if little { self.hard } else { self.hard - self.express };
-        let turn = self.lines.lock().of(little).is_turn(now, &mut line.place);
+        let mut lines = self.lines.lock();
+        let turn = lines.of(little).is_turn(now, &mut line.place);
+        line.beside = u32::try_from(lines.of(little).len()).unwrap_or(u32::MAX);
+        drop(lines);
         let room = if turn { end.saturating_sub(self.used()).min(PIECE) } else { 0 };
         line.denied = room == 0;
         room
@@ -298,8 +315,6 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::Direction::{Downstream, Upstream};
     use super::*;
 
@@ -389,6 +404,21 @@ mod tests {
         budget.give_back(&mut much);
         budget.give_back(&mut little);
         assert_eq!(budget.in_need_since(), None);
+    }
+
+    #[test]
+    fn the_longer_the_line_the_later_each_looks_again() {
+        let budget = budget();
+        let mut hog = budget.begin();
+        budget.count(&mut hog, 900_000);
+        let mut waiting: Vec<_> = (0..1000).map(|_| MemoryShare::default()).collect();
+        let rooms: Vec<_> =
+            waiting.iter_mut().map(|share| room(&budget, share, Upstream, SHARE, true)).collect();
+        assert_eq!(rooms.iter().filter(|room| **room > 0).count(), 1, "one has its turn");
+        assert_eq!(waiting[1].look(), LOOK, "the first of them");
+        assert_eq!(waiting[500].look(), LOOK * 6);
+        assert_eq!(waiting[999].look(), LOOK_AT_EASE);
+        assert_eq!(MemoryShare::default().look(), LOOK_AT_EASE);
     }
 
     #[test]

@@ -101,6 +101,11 @@ impl NeedLine {
         self.turn.take_if(|turn| turn.number == number);
     }
 
+    /// How many are in it.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Since when the one that has waited longest has got nothing.
     pub(super) fn waiting_since(&self) -> Option<Time> {
         self.waiting.values().min().copied()
