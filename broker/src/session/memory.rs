@@ -35,6 +35,9 @@ pub(crate) const SHARE_MIN: usize = 2 * 1024;
 const LOOK: Duration = Duration::from_millis(10);
 const LOOK_AT_EASE: Duration = Duration::from_millis(100);
 
+/// So much less than what is lent freely is near it: more than the polls of many workers bring.
+const NEAR: usize = 8 << 20;
+
 /// What is lent at a time of what is kept aside.
 const PIECE: usize = 64 * 1024;
 
@@ -186,7 +189,7 @@ impl Budget {
     /// So much is used that what one poll brings may be too much.
     #[inline]
     pub(crate) fn is_near(&self) -> bool {
-        self.used() >= self.soft / 2
+        self.used() >= self.soft.saturating_sub(NEAR)
     }
 
     /// Even what is kept aside is used up.
