@@ -49,7 +49,7 @@ pub(crate) struct Room {
 
 impl Broker {
     pub(crate) fn new(settings: Settings, room: Room, addresses: Vec<SocketAddr>) -> Broker {
-        let budget = Budget::new(room.buffers, settings.limits.message);
+        let budget = Budget::new(room.buffers, settings.limits.message, room.sessions);
         let sessions = session::context::SessionContext::new(&settings.herd, budget);
         Broker {
             operations: Arc::new(Operations::new(

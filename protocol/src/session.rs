@@ -38,7 +38,7 @@
 //! The files beside this one hold parts of the same machine: `opening` begins it, `state` outlives it, `reading` and
 //! `status` are more of its inputs and outputs, `report` what the driver is asked and told,
 //! `backend_link` and `client_link` what belongs to one connection, `underway` what goes on besides relaying.
-//! `failover` leaves a backend and takes the next, `migration` leaves one that works, `ending` says goodbye,
+//! `memory` says what it holds of what all have. `failover` leaves a backend and takes the next, `migration` leaves one that works, `ending` says goodbye,
 //! `deadlines` knows what may last how long, `silence` judges a backend that says nothing, `client_link` also whether a
 //! client is there. `service` is the part toward services that link the shim, `resume` that toward clients which may
 //! come back, `orphan` that toward clients which must begin anew.
@@ -52,6 +52,7 @@ mod failover;
 #[cfg(debug_assertions)]
 mod invariants;
 mod ledger;
+mod memory;
 mod migration;
 mod opening;
 mod orphan;
@@ -66,6 +67,7 @@ mod status;
 mod tests;
 mod underway;
 
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
 use crate::buffer::chain::Gather;
@@ -81,8 +83,8 @@ pub use config::{AckMode, Codes, Config};
 pub use ledger::{Counts, Ledger};
 pub use opening::{ClientKind, Opening};
 pub use report::{
-    Command, Dial, DialFailure, EndCause, Event, Failure, Move, MoveOutcome, ServiceBreach, SessionEnd,
-    Status, Stay,
+    Command, Dial, DialFailure, EndCause, Event, Failure, HeldFor, Holding, Move, MoveOutcome, ServiceBreach,
+    SessionEnd, Status, Stay,
 };
 pub use silence::{Evidence, Judgement};
 pub use state::SessionState;
@@ -162,7 +164,8 @@ pub struct Session {
     client_link: ClientLink,
     backend_link: BackendLink,
     backend: BackendPhase,
-    memory_short: bool,
+    /// KiB of each direction that it may have while memory is short.
+    memory_short: Option<NonZeroU8>,
     /// The driver was told to come back at this time; nothing expires before it.
     due: Time,
     underway: Underway,

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::admin;
 use crate::backend::Backend;
 use crate::binary::locate;
+use crate::control_group::ControlGroup;
 use crate::http::Response;
 use crate::process::Process;
 use crate::wait::{eventually_async, eventually_some};
@@ -36,7 +37,8 @@ pub struct BrokerBuilder {
     arguments: Vec<String>,
     log_format: LogFormat,
     log_unread: bool,
-    descriptors: Option<u32>,
+    /// What a shell does before it becomes the broker.
+    before: Vec<String>,
     end: String,
 }
 
@@ -365,7 +367,19 @@ impl BrokerBuilder {
 
     /// It may open so many descriptors.
     pub fn descriptors(mut self, most: u32) -> Self {
-        self.descriptors = Some(most);
+        self.before.push(format!("ulimit -n {most}"));
+        self
+    }
+
+    /// Its address space has so many KiB.
+    pub fn address_space(mut self, kib: u64) -> Self {
+        self.before.push(format!("ulimit -v {kib}"));
+        self
+    }
+
+    /// It is in this control group.
+    pub fn control_group(mut self, group: &ControlGroup) -> Self {
+        self.before.push(format!("echo $$ > '{}'", group.entrance().display()));
         self
     }
 
@@ -397,9 +411,9 @@ impl BrokerBuilder {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = file_in(&directory);
         std::fs::write(&file, self.to_toml()).expect("a configuration file can be written");
-        let mut command = match self.descriptors {
-            None => Command::new(Broker::binary()),
-            Some(most) => limited(most),
+        let mut command = match self.before.is_empty() {
+            true => Command::new(Broker::binary()),
+            false => behind(&self.before),
         };
         command.arg("serve").arg("--config").arg(&file);
         command.args(["--admin", self.admin.as_deref().unwrap_or("127.0.0.1:0")]).args(&self.arguments);
@@ -420,10 +434,10 @@ impl BrokerBuilder {
     }
 }
 
-/// The broker by way of a shell, which sets its limit.
-fn limited(descriptors: u32) -> Command {
+/// The broker by way of a shell, which sets its limits.
+fn behind(before: &[String]) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]).arg(Broker::binary());
+    command.args(["-c", &format!("{} && exec \"$0\" \"$@\"", before.join(" && "))]).arg(Broker::binary());
     command
 }
 

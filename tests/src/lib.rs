@@ -12,6 +12,7 @@ pub mod backend;
 pub mod binary;
 pub mod broker;
 pub mod client;
+pub mod control_group;
 pub mod dns;
 pub mod frame;
 pub mod http;

@@ -105,6 +105,22 @@ words! {
 }
 
 words! {
+    /// Why a session had to end for others.
+    pub(crate) enum PressWord {
+        /// Its client was away and had never proved its token.
+        Unproven = "unproven",
+        /// A message was open and did not grow.
+        StillMessage = "still_message",
+        /// Its client took nothing of what waited for it.
+        SlowReader = "slow_reader",
+        /// It held most.
+        Most = "most",
+        /// Too many clients were away.
+        Away = "away",
+    }
+}
+
+words! {
     /// Why an upgrade is denied.
     pub(crate) enum DenialReason {
         Network = "network",

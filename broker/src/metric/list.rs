@@ -4,8 +4,8 @@ use metrics::Unit;
 use steadfast_protocol::session::{Failure, MoveOutcome};
 
 use super::labels::{
-    AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, Limit, ReloadOutcome, Side,
-    VerdictWord,
+    AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, Limit, PressWord, ReloadOutcome,
+    Side, VerdictWord,
 };
 use super::{Counter, Gauge, Histogram, Metric};
 use crate::words::names;
@@ -104,8 +104,14 @@ list! {
     )
     .in_unit(Unit::Bytes);
     BUFFERED: Gauge<()> =
-        Gauge::new("steadfast_buffered_bytes", &[], "Bytes that count against limits.buffers")
+        Gauge::new("steadfast_buffered_bytes", &[], "Bytes of messages that all sessions hold")
             .in_unit(Unit::Bytes);
+    PRESSED: Counter<PressWord> = Counter::new(
+        "steadfast_pressed_total",
+        &["reason"],
+        "Sessions ended for others, by reason",
+    )
+    .at_zero(&[names::<PressWord>]);
     LIMIT_HITS: Counter<Limit> =
         Counter::new("steadfast_limit_hits_total", &["limit"], "Times that a limit was reached")
             .at_zero(&[names::<Limit>]);

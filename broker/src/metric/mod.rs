@@ -16,8 +16,8 @@ use std::marker::PhantomData;
 use metrics::{Label, SharedString, Unit};
 
 pub(crate) use labels::{
-    AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, Limit, ReloadOutcome, Side,
-    VerdictWord,
+    AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, Limit, PressWord, ReloadOutcome,
+    Side, VerdictWord,
 };
 pub(crate) use list::*;
 

@@ -11,6 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::admin;
 use crate::config::Settings;
 use crate::config::settings::{LimitSettings, PoolSettings};
+use crate::session::memory::SHARE_MIN;
 
 /// Descriptors for what there is little of: files, the log, look-ups of names, connections that are told that their
 /// session goes on elsewhere, checks of backends that are found while the broker runs.
@@ -39,6 +40,9 @@ pub struct Capacity {
     pub descriptors: u64,
     /// Sessions at once.
     pub max_sessions: usize,
+    /// As many as the descriptors allow or the configuration asks for; more than there may be when the buffers do not
+    /// suffice for a share of each.
+    pub sessions_wanted: usize,
     /// Connections at once whose request has not come yet.
     pub max_handshakes: usize,
     /// Bytes that all sessions together may hold.
@@ -81,7 +85,16 @@ impl Capacity {
 
     /// Says it in the log, on one line.
     pub fn log(&self) {
-        let Self { descriptors, max_sessions, max_handshakes, buffers } = self;
+        let Self { descriptors, max_sessions, sessions_wanted, max_handshakes, buffers } = self;
+        if max_sessions < sessions_wanted {
+            tracing::warn!(
+                max_sessions,
+                sessions_wanted,
+                buffers,
+                "the buffers have no share of {SHARE_MIN} bytes for as many sessions, so there may be fewer: raise \
+                 limits.buffers or lower limits.max_sessions"
+            );
+        }
         tracing::info!(descriptors, max_sessions, max_handshakes, buffers, "capacity");
     }
 
@@ -113,11 +126,14 @@ impl Capacity {
         let possible = wanted as u64 + (descriptors - needed) / DESCRIPTORS_PER_SESSION as u64;
         let possible = usize::try_from(possible).unwrap_or(usize::MAX);
         let share = usize::try_from(memory / MEMORY_SHARE).unwrap_or(usize::MAX);
+        let buffers = limits.buffers.unwrap_or(share.max(2 * limits.message));
+        let sessions_wanted = limits.max_sessions.unwrap_or(possible);
         Ok(Self {
             descriptors,
-            max_sessions: limits.max_sessions.unwrap_or(possible),
+            max_sessions: sessions_wanted.min((buffers / (2 * SHARE_MIN)).max(1)),
+            sessions_wanted,
             max_handshakes: handshakes,
-            buffers: limits.buffers.unwrap_or(share.max(2 * limits.message)),
+            buffers,
         })
     }
 }
@@ -199,8 +215,13 @@ mod tests {
     #[test]
     fn sessions_come_from_descriptors_and_buffers_from_memory() {
         let capacity = Capacity::compute(20_000, Some(8 << 30), &limits(""), beside(500));
-        let expected =
-            Capacity { descriptors: 20_000, max_sessions: 9125, max_handshakes: 1250, buffers: 2 << 30 };
+        let expected = Capacity {
+            descriptors: 20_000,
+            max_sessions: 9125,
+            sessions_wanted: 9125,
+            max_handshakes: 1250,
+            buffers: 2 << 30,
+        };
         assert_eq!(capacity, Ok(expected));
         let large =
             |memory| Capacity::compute(1_000_000, Some(memory), &limits(""), beside(500)).expect("enough");
@@ -212,7 +233,13 @@ mod tests {
     #[test]
     fn what_is_configured_is_kept() {
         let limits = limits("max_sessions = 10\nmax_handshakes = 7\nbuffers = \"40MiB\"");
-        let expected = Capacity { descriptors: 1024, max_sessions: 10, max_handshakes: 7, buffers: 40 << 20 };
+        let expected = Capacity {
+            descriptors: 1024,
+            max_sessions: 10,
+            sessions_wanted: 10,
+            max_handshakes: 7,
+            buffers: 40 << 20,
+        };
         assert_eq!(Capacity::compute(1024, Some(8 << 30), &limits, beside(256)), Ok(expected));
     }
 
@@ -220,6 +247,13 @@ mod tests {
     fn two_messages_always_fit() {
         let capacity = Capacity::compute(1024, Some(1 << 20), &limits(""), beside(256)).expect("enough");
         assert_eq!(capacity.buffers, 32 << 20);
+    }
+
+    #[test]
+    fn there_are_no_more_sessions_than_the_buffers_have_shares_for() {
+        let limits = limits("max_sessions = 10_000\nmessage = \"1MiB\"\nring = \"1MiB\"\nbuffers = \"4MiB\"");
+        let capacity = Capacity::compute(100_000, None, &limits, beside(256)).expect("enough");
+        assert_eq!((capacity.max_sessions, capacity.sessions_wanted), (1024, 10_000));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::operations;
 use crate::reload::{self, Reloader};
 use crate::routing::listener::ListenerId;
 use crate::session::driver::test_kernel;
+use crate::session::pressing::Presser;
 use crate::telemetry::logging::Levels;
 use crate::telemetry::metrics::Exporter;
 use crate::upstream::checks::{self, Configured};
@@ -95,8 +96,13 @@ pub async fn run(
 const SWEEP: Duration = Duration::from_millis(250);
 
 async fn sweep(broker: Arc<Broker>) {
+    let mut presser = Presser::default();
+    // So many clients may be away; the other places are for those that are here.
+    let away_max = (broker.max_sessions / 2).max(1);
     loop {
-        broker.sessions.registry.sweep(clock::note());
+        let now = clock::note();
+        broker.sessions.registry.sweep(now);
+        presser.look(&broker.sessions, away_max, now);
         sleep(SWEEP).await;
     }
 }

@@ -9,7 +9,7 @@ use steadfast_protocol::steadfast_v1::CLOSE_BREACH;
 use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::clock;
-use crate::metric::{self, Side};
+use crate::metric::{self, PressWord, Side};
 use crate::session::registry::{Core, Entry};
 use crate::upstream::backend::Backend;
 
@@ -116,6 +116,12 @@ fn protocol_error(side: Side, code: CloseCode) {
 pub(crate) fn returned(entry: &Entry, client: SocketAddr) {
     metric::RESUMES.count(());
     tracing::info!(session = entry.name(), pool = &*entry.binding.pool.name, %client, "client is back");
+}
+
+/// It has to end for others, and gives back so many bytes.
+pub(crate) fn pressed(entry: &Entry, why: PressWord, bytes: usize) {
+    let (session, pool) = (entry.name(), &*entry.binding.pool.name);
+    tracing::info!(session, pool, client = %entry.client(), why = why.name(), bytes, "session ends for others");
 }
 
 /// The access line. A session that has not come to its end is cut with the broker's.

@@ -52,9 +52,6 @@ const ROUNDS: usize = 16;
 /// A deadline nearer than this is not left to the sweep, which comes by four times a second.
 const NEAR: Duration = Duration::from_secs(1);
 
-/// How soon a session that waits for memory looks again.
-const TIGHT: Duration = Duration::from_millis(10);
-
 /// A dial under way.
 type PendingDial = Pin<Box<dyn Future<Output = (Result<Box<Link>, DialError>, Vec<usize>)> + Send>>;
 
@@ -85,6 +82,8 @@ struct Io {
     moving: Option<Box<Moving>>,
     /// How much memory it is counted with.
     share: MemoryShare,
+    /// Its client counts among those that are away.
+    away: bool,
     _permits: SessionPermits,
 }
 
@@ -112,13 +111,15 @@ impl Driver {
         streams: SessionStreams,
         permits: SessionPermits,
     ) -> Driver {
+        let share = context.budget.begin();
         let io = Io {
             context,
             client: Some(SocketSide::new(streams.client, streams.client_early)),
             backend: Some(SocketSide::new(streams.backend, streams.backend_early)),
             timer: None,
             moving: None,
-            share: MemoryShare::default(),
+            share,
+            away: false,
             _permits: permits,
         };
         evidence::tell_fitness(&entry, &mut entry.core());
@@ -136,8 +137,8 @@ impl Io {
         for round in 0..ROUNDS {
             let mut moved = self.take_client(entry, core, now) | self.poll_dial(cx, entry, core, now);
             moved |= self.poll_successor(cx, entry, core, (now, round == 0, &mut budget));
-            moved |= self.read_client(cx, entry, &mut core.machine, (now, &mut budget));
-            if self.read_backend(cx, entry, &mut core.machine, (now, &mut budget)) {
+            moved |= self.read_client(cx, &mut core.machine, (now, &mut budget));
+            if self.read_backend(cx, &mut core.machine, (now, &mut budget)) {
                 evidence::note_life(core, now);
                 moved = true;
             }
@@ -147,6 +148,9 @@ impl Io {
             core.machine.advance(now, &mut || rand::random());
             self.drop_client(&core.machine);
             moved |= self.write(cx, &mut core.machine);
+            if self.context.budget.is_near() {
+                self.count(&core.machine);
+            }
             moved |= self.follow(entry, core, now);
             if budget.is_spent() {
                 return true;
@@ -160,9 +164,10 @@ impl Io {
         true
     }
 
-    /// Bytes that were read and wait for the next poll.
-    fn rest_len(&self) -> usize {
-        [&self.client, &self.backend].into_iter().flatten().map(SocketSide::rest_len).sum()
+    /// Enters in the books what the session holds, with the bytes that were read and wait for the next poll.
+    fn count(&mut self, machine: &Session) {
+        let rest: usize = [&self.client, &self.backend].into_iter().flatten().map(SocketSide::rest_len).sum();
+        self.context.budget.count(&mut self.share, machine.buffered() + rest);
     }
 
     // ---- writing ----
@@ -191,10 +196,22 @@ impl Io {
 
     /// Lets go of a connection that the machine does not want any more.
     fn drop_client(&mut self, machine: &Session) {
-        if !machine.wants_client()
-            && let Some(side) = self.client.take()
-        {
+        if machine.wants_client() {
+            return;
+        }
+        if let Some(side) = self.client.take() {
             side.reset();
+        }
+        if !self.away {
+            self.away = true;
+            self.context.registry.client_went();
+        }
+    }
+
+    /// Its client does not count among those that are away any more.
+    fn end_absence(&mut self) {
+        if std::mem::take(&mut self.away) {
+            self.context.registry.client_came();
         }
     }
 
@@ -208,6 +225,7 @@ impl Io {
                 if let (Some(side), Some(words)) = (before, last_words) {
                     lingering_close::with_last_words(side.stream, words);
                 }
+                self.end_absence();
                 access_log::returned(entry, client);
             }
             Err(_) => refuse_stale(stream),
@@ -360,7 +378,7 @@ impl Io {
     /// Sleeps until the machine's next deadline. True: it is already there. A far one is left to
     /// the sweep; a near one gets a timer of its own, for as long as it is needed.
     fn sleep(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
-        let tight = self.share.waits().then(|| now + TIGHT);
+        let tight = self.share.waits().then(|| now + self.share.look());
         let at = [machine.poll_timeout(), tight].into_iter().flatten().min();
         let Some(near) = at.filter(|at| at.since(now) < NEAR) else {
             // A timer that runs costs a look at most; one that is made for each message costs more.
@@ -401,7 +419,8 @@ impl Drop for Driver {
         let last = io.moving.as_ref().and_then(|moving| moving.just_failed.as_ref());
         access_log::ended(entry, &core, last.map(|backend| backend.name.as_str()));
         drop(core);
-        io.context.budget.give_back(&mut io.share, entry.id);
+        io.context.budget.give_back(&mut io.share);
+        io.end_absence();
         io.context.registry.remove(entry.id, ledger);
         io.context.returns.send_away(entry.id);
     }
@@ -423,8 +442,7 @@ impl Future for Driver {
                 io.finish(&core);
                 return Poll::Ready(());
             }
-            let held = core.machine.buffered() + io.rest_len();
-            io.context.budget.count(&mut io.share, held);
+            io.count(&core.machine);
             if more {
                 return let_others(cx);
             }

@@ -1,34 +1,66 @@
-//! The memory that all sessions together may hold.
+//! The memory that all sessions together may hold: the books, and who may have more.
 //!
-//! When it is used up, sessions stop reading and TCP pushes back. So that they do not all wait for
-//! each other, each in the middle of a message, one message limit is kept aside: the session whose
-//! message has been open longest may go on, within it.
+//! ```text
+//!   0                                     soft          hard = limits.buffers
+//!   |-- shares of all sessions --|-- lent ---|-- kept aside --|
+//! ```
+//!
+//! Each session has a share of its own, a half for each direction, within which it is always read. Beyond it, whoever
+//! comes gets what is not lent. What is kept aside goes to one session at a time whose message is open and that nothing
+//! but memory holds up, so that it can end; a part of it to those alone that hold little, so that they need not wait for
+//! those that hold much. `policy` says who gives back when even that does not help.
 
-use std::collections::BTreeSet;
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+mod line;
+pub(crate) mod policy;
+
+use std::num::NonZeroU8;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use steadfast_protocol::session::Session;
+use steadfast_protocol::time::Time;
 
 use crate::lock::OrderedMutex;
 use crate::lock::rank::MemoryRank;
 
-/// A session's use below this is not counted: most messages come and go within it, and counting
-/// each would cost more than it tells.
-const UNCOUNTED: usize = 16 * 1024;
+use line::{LinePlace, NeedLine};
+
+/// The largest share of a session.
+const SHARE_MAX: usize = 16 * 1024;
+
+/// The smallest: less would make slow work of everything.
+pub(crate) const SHARE_MIN: usize = 2 * 1024;
+
+/// How soon a session that is in need looks again, and one that merely waits for some.
+const LOOK: Duration = Duration::from_millis(10);
+const LOOK_AT_EASE: Duration = Duration::from_millis(100);
+
+/// So much less than what is lent freely is near it: more than the polls of many workers bring.
+const NEAR: usize = 8 << 20;
+
+/// What is lent at a time of what is kept aside.
+const PIECE: usize = 64 * 1024;
 
 /// The total; one for all workers.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    limit: usize,
+    share: usize,
+    soft: usize,
+    hard: usize,
+    /// The end of what is kept aside and is for those alone that hold little.
+    express: usize,
     used: AtomicUsize,
-    /// Sessions that wait in the middle of a message, by the time they began to.
-    waiting: OrderedMutex<BTreeSet<MemoryPlace>, MemoryRank>,
-    turn: AtomicU32,
+    lines: OrderedMutex<NeedLines, MemoryRank>,
 }
 
-/// A place in the line for it, and whose it is.
-type MemoryPlace = (NonZeroU32, (u128, Direction));
+/// Those in need, who get their turns one after the other.
+#[derive(Debug, Default)]
+struct NeedLines {
+    little: NeedLine,
+    much: NeedLine,
+}
 
-/// One session's share of it.
+/// One session's part of it.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryShare {
     counted: u32,
@@ -39,28 +71,72 @@ pub(crate) struct MemoryShare {
 /// Where one direction of a session stands when memory is short.
 #[derive(Debug, Default)]
 struct MemoryLine {
-    /// Its place among those that wait in the middle of a message.
-    place: Option<NonZeroU32>,
+    /// Its place among those in need.
+    place: Option<LinePlace>,
+    /// That is among those that hold little.
+    little: bool,
+    /// How many waited with it when it was asked last.
+    beside: u32,
     /// The last answer was no.
     denied: bool,
 }
 
 /// Which way a session wants to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// From the client.
     Upstream,
-    /// From the backend. Between messages it is always read: pongs come from there, and they are
-    /// what makes room.
+    /// From the backend.
     Downstream,
 }
 
+/// The bytes of which a session is sure, where so many may be in all, and so many sessions hold them.
+pub(crate) fn share_of(buffers: usize, sessions: usize) -> usize {
+    (buffers / sessions.saturating_mul(2).max(1)).min(SHARE_MAX)
+}
+
+impl Direction {
+    /// What a session holds of it.
+    #[inline]
+    fn held(self, machine: &Session) -> usize {
+        match self {
+            Direction::Upstream => machine.held_upstream(),
+            Direction::Downstream => machine.held_downstream(),
+        }
+    }
+
+    fn needs_memory(self, machine: &Session) -> bool {
+        match self {
+            Direction::Upstream => machine.upstream_needs_memory(),
+            Direction::Downstream => machine.downstream_needs_memory(),
+        }
+    }
+}
+
 impl MemoryShare {
+    /// It may want to read the backend when memory is not short any more.
+    pub(crate) fn look_again(&mut self) {
+        self.downstream.denied = true;
+    }
+
     /// It wants to read and may not yet.
     pub(crate) fn waits(&self) -> bool {
         self.upstream.denied || self.downstream.denied
     }
 
+    /// How soon it looks again: one in line, later the more wait with it, so that a long line takes no worker's time.
+    pub(crate) fn look(&self) -> Duration {
+        let lines = [&self.upstream, &self.downstream].into_iter().filter(|line| line.place.is_some());
+        let beside = lines.map(|line| line.beside).min();
+        beside.map_or(LOOK_AT_EASE, |beside| LOOK * (1 + beside / 100)).min(LOOK_AT_EASE)
+    }
+
+    #[cfg(test)]
+    fn is_in_need(&self) -> bool {
+        self.upstream.place.is_some() || self.downstream.place.is_some()
+    }
+
+    #[inline]
     fn line(&mut self, direction: Direction) -> &mut MemoryLine {
         match direction {
             Direction::Upstream => &mut self.upstream,
@@ -69,89 +145,173 @@ impl MemoryShare {
     }
 }
 
+impl NeedLines {
+    fn of(&mut self, little: bool) -> &mut NeedLine {
+        if little { &mut self.little } else { &mut self.much }
+    }
+}
+
 impl Budget {
-    /// `total` bytes, of which `reserve` are kept aside.
-    pub(crate) fn new(total: usize, reserve: usize) -> Budget {
+    /// `total` bytes for as many as `sessions`, whose messages have as many as `message` bytes.
+    pub(crate) fn new(total: usize, message: usize, sessions: usize) -> Budget {
+        let (share, aside) = (share_of(total, sessions), message.min(total / 4));
+        // With all shares taken, the longest message must still come to its end in what is left.
+        let left = total.saturating_sub(share.saturating_mul(sessions)).saturating_sub(message);
         Budget {
-            limit: total.saturating_sub(reserve),
+            share,
+            soft: total - aside,
+            hard: total,
+            express: (aside / 4).min(left),
             used: AtomicUsize::new(0),
-            waiting: OrderedMutex::default(),
-            turn: Default::default(),
+            lines: OrderedMutex::default(),
         }
     }
 
-    pub(crate) fn used(&self) -> usize {
+    /// The bytes of which each session is sure.
+    pub(crate) fn share(&self) -> usize {
+        self.share
+    }
+
+    #[inline]
+    fn used(&self) -> usize {
         self.used.load(Relaxed)
     }
 
-    /// It is used up.
+    /// Nothing is lent but to those in need. Then the KiB of each direction of which a session is sure.
     #[inline]
-    pub(crate) fn is_short(&self) -> bool {
-        self.used() >= self.limit
+    pub(crate) fn short(&self) -> Option<NonZeroU8> {
+        if self.used() < self.soft {
+            return None;
+        }
+        NonZeroU8::new(u8::try_from(self.share / 2 / 1024).unwrap_or(u8::MAX)).or(Some(NonZeroU8::MIN))
     }
 
-    /// A session now holds `buffered` bytes.
+    /// So much is used that what one poll brings may be too much.
+    #[inline]
+    pub(crate) fn is_near(&self) -> bool {
+        self.used() >= self.soft.saturating_sub(NEAR)
+    }
+
+    /// Even what is kept aside is used up.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.used() >= self.hard
+    }
+
+    /// Bytes beyond what is lent freely.
+    pub(crate) fn excess(&self) -> usize {
+        self.used().saturating_sub(self.soft)
+    }
+
+    /// Since when the session that is longest in need has got nothing; `None`: none is.
+    pub(crate) fn in_need_since(&self) -> Option<Time> {
+        let lines = self.lines.lock();
+        [&lines.little, &lines.much].into_iter().filter_map(NeedLine::waiting_since).min()
+    }
+
+    /// A session has begun.
+    pub(crate) fn begin(&self) -> MemoryShare {
+        self.used.fetch_add(self.share, Relaxed);
+        MemoryShare::default()
+    }
+
+    /// It holds `buffered` bytes now.
     #[inline]
     pub(crate) fn count(&self, share: &mut MemoryShare, buffered: usize) {
-        let counts = buffered.saturating_sub(UNCOUNTED);
-        if counts != share.counted as usize {
-            self.used.fetch_add(counts, Relaxed);
-            self.used.fetch_sub(share.counted as usize, Relaxed);
+        let counts = buffered.saturating_sub(self.share);
+        let before = share.counted as usize;
+        if counts != before {
+            self.used.fetch_add(counts.wrapping_sub(before), Relaxed);
             // A session holds less than two message limits and a ring, which are below 2^30 each.
             share.counted = counts as u32;
         }
     }
 
-    /// Whether a session may read on. `open`: it is in the middle of a message.
+    /// How many bytes a session may read that way.
     #[inline]
-    pub(crate) fn may_read(
+    pub(crate) fn room(
         &self,
         share: &mut MemoryShare,
-        id: u128,
         direction: Direction,
-        open: bool,
-    ) -> bool {
+        (machine, now): (&Session, Time),
+    ) -> usize {
         let line = share.line(direction);
-        if self.used() < self.limit && line.place.is_none() {
+        if self.used() < self.soft && line.place.is_none() {
             line.denied = false;
-            return true;
+            return usize::MAX;
         }
-        let may = self.may_read_when_tight(line, (id, direction), open);
-        line.denied = !may;
-        may
+        let (held, needs) = (direction.held(machine), direction.needs_memory(machine));
+        self.room_when_short(line, (held, needs), now)
     }
 
-    fn may_read_when_tight(&self, line: &mut MemoryLine, who: (u128, Direction), open: bool) -> bool {
-        if !open || self.used() < self.limit {
-            self.leave(line, who);
-            return self.used() < self.limit || who.1 == Direction::Downstream;
-        }
-        let mut waiting = self.waiting.lock();
-        let turn = || NonZeroU32::MIN.saturating_add(self.turn.fetch_add(1, Relaxed));
-        let place = *line.place.get_or_insert_with(turn);
-        waiting.insert((place, who));
-        waiting.first() == Some(&(place, who))
+    fn room_when_short(&self, line: &mut MemoryLine, (held, needs): (usize, bool), now: Time) -> usize {
+        let own = (self.share / 2).saturating_sub(held);
+        let room = match () {
+            () if self.used() < self.soft => usize::MAX,
+            () if own > 0 => own,
+            () if needs => return self.aside(line, held < self.express / 2, now),
+            () => 0,
+        };
+        self.leave(line);
+        line.denied = room == 0;
+        room
     }
 
-    fn leave(&self, line: &mut MemoryLine, who: (u128, Direction)) {
+    /// What one in need gets of what is kept aside. `little`: it holds little.
+    fn aside(&self, line: &mut MemoryLine, little: bool, now: Time) -> usize {
+        if line.little != little {
+            self.leave(line);
+            line.little = little;
+        }
+        let end = if little { self.hard } else { self.hard - self.express };
+        let mut lines = self.lines.lock();
+        let turn = lines.of(little).is_turn(now, &mut line.place);
+        line.beside = u32::try_from(lines.of(little).len()).unwrap_or(u32::MAX);
+        drop(lines);
+        let room = if turn { end.saturating_sub(self.used()).min(PIECE) } else { 0 };
+        line.denied = room == 0;
+        room
+    }
+
+    fn leave(&self, line: &mut MemoryLine) {
         if let Some(place) = line.place.take() {
-            self.waiting.lock().remove(&(place, who));
+            self.lines.lock().of(line.little).leave(place);
+        }
+    }
+
+    /// A session has read something that way.
+    #[inline]
+    pub(crate) fn moved(&self, share: &mut MemoryShare, direction: Direction, now: Time) {
+        let line = share.line(direction);
+        if let Some(place) = &mut line.place {
+            self.lines.lock().of(line.little).moved(now, place);
+        }
+    }
+
+    /// There was nothing to be read.
+    #[inline]
+    pub(crate) fn found_nothing(&self, share: &mut MemoryShare, direction: Direction) {
+        let line = share.line(direction);
+        if let Some(place) = line.place
+            && self.lines.lock().of(line.little).has_nothing(place)
+        {
+            *line = MemoryLine::default();
         }
     }
 
     /// A session has nothing to read this way, or wants nothing: it is in nobody's way.
     #[inline]
-    pub(crate) fn rest(&self, share: &mut MemoryShare, id: u128, direction: Direction) {
+    pub(crate) fn rest(&self, share: &mut MemoryShare, direction: Direction) {
         let line = share.line(direction);
         line.denied = false;
-        self.leave(line, (id, direction));
+        self.leave(line);
     }
 
     /// A session has ended.
-    pub(crate) fn give_back(&self, share: &mut MemoryShare, id: u128) {
+    pub(crate) fn give_back(&self, share: &mut MemoryShare) {
         self.count(share, 0);
+        self.used.fetch_sub(self.share, Relaxed);
         for direction in [Direction::Upstream, Direction::Downstream] {
-            self.rest(share, id, direction);
+            self.rest(share, direction);
         }
     }
 }
@@ -161,66 +321,139 @@ mod tests {
     use super::Direction::{Downstream, Upstream};
     use super::*;
 
+    const SHARE: usize = 16 * 1024;
+
+    fn at(millis: u64) -> Time {
+        Time::after_origin(Duration::from_millis(millis))
+    }
+
+    /// 1 MB of which a quarter is kept aside.
+    fn budget() -> Budget {
+        Budget::new(1_000_000, 250_000, 2)
+    }
+
+    fn room(
+        budget: &Budget,
+        share: &mut MemoryShare,
+        direction: Direction,
+        held: usize,
+        needs: bool,
+    ) -> usize {
+        budget.room_when_short(share.line(direction), (held, needs), at(0))
+    }
+
     #[test]
-    fn pongs_are_read_however_short_memory_is() {
-        let budget = Budget::new(200_000, 100_000);
-        let (mut hog, mut one, mut two) =
-            (MemoryShare::default(), MemoryShare::default(), MemoryShare::default());
-        budget.count(&mut hog, 150_000);
-        assert!(budget.may_read(&mut one, 1, Upstream, true));
-        assert!(budget.may_read(&mut one, 1, Downstream, false), "between messages");
-        assert!(!budget.may_read(&mut two, 2, Downstream, true), "one is first");
-        assert!(
-            budget.may_read(&mut one, 1, Upstream, true),
-            "asking for the other way has not cost its place"
+    fn shares_of_all_are_half_of_the_buffers_and_no_more_than_16_kib() {
+        assert_eq!(share_of(128 << 20, 1000), 16 << 10);
+        assert_eq!(share_of(128 << 20, 8192), 8 << 10);
+        assert_eq!(share_of(128 << 20, 0), 16 << 10);
+        assert_eq!(share_of(usize::MAX, usize::MAX), 1);
+    }
+
+    #[test]
+    fn within_its_share_a_session_is_read_both_ways_however_short_memory_is() {
+        let budget = budget();
+        let (mut hog, mut one) = (budget.begin(), budget.begin());
+        budget.count(&mut hog, 2_000_000);
+        assert!(budget.is_used_up() && budget.short().is_some());
+        for direction in [Upstream, Downstream] {
+            assert_eq!(room(&budget, &mut one, direction, 0, false), SHARE / 2);
+            assert_eq!(room(&budget, &mut one, direction, SHARE / 2 - 1, false), 1);
+            assert_eq!(room(&budget, &mut one, direction, SHARE / 2, false), 0);
+        }
+        assert!(one.waits() && !one.is_in_need());
+        budget.give_back(&mut hog);
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, false), usize::MAX);
+    }
+
+    #[test]
+    fn what_is_kept_aside_goes_to_one_in_need_at_a_time_and_not_beyond_the_limit() {
+        let budget = budget();
+        let (mut hog, mut one, mut two) = (budget.begin(), budget.begin(), budget.begin());
+        budget.count(&mut hog, 800_000);
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, false), 0, "it is in no need");
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, true), PIECE);
+        assert_eq!(room(&budget, &mut two, Downstream, SHARE, true), 0, "one is first");
+        assert!(two.is_in_need() && budget.in_need_since().is_some());
+        let left = budget.hard - budget.used();
+        budget.count(&mut one, SHARE + left - 10);
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, true), 10);
+        budget.count(&mut one, SHARE + left);
+        assert_eq!(
+            room(&budget, &mut one, Upstream, SHARE, true),
+            0,
+            "not even the first may pass the limit"
         );
-        assert!(two.waits() && !one.waits());
-        budget.give_back(&mut one, 1);
-        assert!(budget.may_read(&mut two, 2, Downstream, true));
+        assert!(one.waits());
+        budget.give_back(&mut one);
+        assert_eq!(room(&budget, &mut two, Downstream, SHARE, true), PIECE, "the next in line");
+        budget.give_back(&mut two);
+        budget.give_back(&mut hog);
+        assert_eq!((budget.used(), budget.in_need_since()), (0, None));
     }
 
     #[test]
-    fn the_oldest_open_message_goes_on_when_memory_is_short() {
-        let budget = Budget::new(200_000, 100_000);
-        let (mut hog, mut one, mut two) =
-            (MemoryShare::default(), MemoryShare::default(), MemoryShare::default());
-        assert!(budget.may_read(&mut one, 1, Upstream, true));
-        budget.count(&mut hog, 150_000);
-        assert!(budget.may_read(&mut one, 1, Upstream, true), "the first to ask");
-        assert!(!budget.may_read(&mut two, 2, Upstream, true));
-        assert!(budget.may_read(&mut one, 1, Upstream, true));
-        assert!(!budget.may_read(&mut one, 1, Upstream, false), "its message has ended");
-        assert!(budget.may_read(&mut two, 2, Upstream, true), "the next in line");
-        budget.give_back(&mut hog, 0);
-        assert!(
-            budget.may_read(&mut one, 1, Upstream, false) && budget.may_read(&mut two, 2, Upstream, true)
-        );
-        assert_eq!(budget.used(), 0);
-        assert!(budget.waiting.lock().is_empty());
+    fn who_holds_little_does_not_wait_for_those_that_hold_much() {
+        let budget = Budget::new(1_000_000, 200_000, 2);
+        let (mut hog, mut much, mut little) = (budget.begin(), budget.begin(), budget.begin());
+        assert_eq!((budget.soft, budget.express), (800_000, 50_000));
+        budget.count(&mut hog, 850_000 - 2 * SHARE);
+        assert_eq!(room(&budget, &mut much, Upstream, 500_000, true), PIECE);
+        assert_eq!(room(&budget, &mut little, Upstream, 20_000, true), PIECE);
+        budget.count(&mut hog, 960_000 - 2 * SHARE);
+        assert_eq!(room(&budget, &mut much, Upstream, 500_000, true), 0, "the rest is not for it");
+        assert_eq!(room(&budget, &mut little, Upstream, 20_000, true), 40_000);
+        assert_eq!(room(&budget, &mut little, Upstream, 30_000, true), 0, "it holds much by now");
+        budget.give_back(&mut much);
+        budget.give_back(&mut little);
+        assert_eq!(budget.in_need_since(), None);
     }
 
     #[test]
-    fn who_does_not_read_keeps_nobody_waiting() {
-        let budget = Budget::new(200_000, 100_000);
-        let (mut hog, mut one, mut two) =
-            (MemoryShare::default(), MemoryShare::default(), MemoryShare::default());
-        budget.count(&mut hog, 150_000);
-        assert!(budget.may_read(&mut one, 1, Upstream, true));
-        assert!(!budget.may_read(&mut two, 2, Upstream, true));
-        budget.rest(&mut one, 1, Upstream);
-        assert!(budget.may_read(&mut two, 2, Upstream, true));
-        assert!(!budget.may_read(&mut one, 1, Upstream, true), "it has lost its place");
-        budget.rest(&mut one, 1, Upstream);
-        assert!(!one.waits());
+    fn the_longer_the_line_the_later_each_looks_again() {
+        let budget = budget();
+        let mut hog = budget.begin();
+        budget.count(&mut hog, 900_000);
+        let mut waiting: Vec<_> = (0..1000).map(|_| MemoryShare::default()).collect();
+        let rooms: Vec<_> =
+            waiting.iter_mut().map(|share| room(&budget, share, Upstream, SHARE, true)).collect();
+        assert_eq!(rooms.iter().filter(|room| **room > 0).count(), 1, "one has its turn");
+        assert_eq!(waiting[1].look(), LOOK, "the first of them");
+        assert_eq!(waiting[500].look(), LOOK * 6);
+        assert_eq!(waiting[999].look(), LOOK_AT_EASE);
+        assert_eq!(MemoryShare::default().look(), LOOK_AT_EASE);
     }
 
     #[test]
-    fn small_use_costs_nothing() {
-        let budget = Budget::new(200_000, 100_000);
-        let mut share = MemoryShare::default();
-        budget.count(&mut share, UNCOUNTED);
-        assert_eq!(budget.used(), 0);
-        budget.count(&mut share, UNCOUNTED + 5);
-        assert_eq!(budget.used(), 5);
+    fn the_longest_message_fits_beside_all_shares() {
+        let budget = Budget::new(32 << 20, 16 << 20, 8192);
+        assert_eq!((budget.share, budget.express), (2 << 10, 0));
+    }
+
+    #[test]
+    fn who_rests_or_finds_nothing_is_in_nobodys_way() {
+        let budget = budget();
+        let (mut hog, mut one, mut two) = (budget.begin(), budget.begin(), budget.begin());
+        budget.count(&mut hog, 800_000);
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, true), PIECE);
+        budget.found_nothing(&mut one, Upstream);
+        assert!(!one.waits() && !one.is_in_need());
+        assert_eq!(room(&budget, &mut two, Upstream, SHARE, true), PIECE);
+        budget.moved(&mut two, Upstream, at(5));
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, true), 0);
+        budget.rest(&mut two, Upstream);
+        assert_eq!(room(&budget, &mut one, Upstream, SHARE, true), PIECE);
+    }
+
+    #[test]
+    fn use_within_the_share_costs_nothing() {
+        let budget = budget();
+        let mut share = budget.begin();
+        budget.count(&mut share, SHARE);
+        assert_eq!(budget.used(), SHARE);
+        budget.count(&mut share, SHARE + 5);
+        assert_eq!(budget.used(), SHARE + 5);
+        budget.count(&mut share, 0);
+        assert_eq!(budget.used(), SHARE);
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod driver;
 pub(crate) mod memory;
 pub(crate) mod permits;
 pub(crate) mod plain_token;
+pub(crate) mod pressing;
 pub(crate) mod registry;
 pub(crate) mod resumption;
 pub(crate) mod tickets;

@@ -33,6 +33,8 @@ pub(crate) struct Registry {
     /// What became of the messages of sessions that have ended.
     past: OrderedMutex<Ledger, PastRank>,
     begun: AtomicU64,
+    /// Sessions whose clients are away.
+    away: AtomicUsize,
     /// A place was given back.
     left: Notify,
     /// No client can come back any more, and sessions whose clients are away end with this code; zero: not
@@ -251,6 +253,21 @@ impl Registry {
     pub(crate) fn len(&self) -> usize {
         let _held = enter::<DirectoryRank>();
         self.live.len()
+    }
+
+    /// A session's client has gone, and may come back.
+    pub(crate) fn client_went(&self) {
+        self.away.fetch_add(1, Relaxed);
+    }
+
+    /// It is back, or will not come.
+    pub(crate) fn client_came(&self) {
+        self.away.fetch_sub(1, Relaxed);
+    }
+
+    /// How many clients are away that may come back.
+    pub(crate) fn away(&self) -> usize {
+        self.away.load(Relaxed)
     }
 
     pub(crate) fn begun(&self) -> u64 {

@@ -89,18 +89,19 @@ fn collect(broker: &Broker) {
     // What has ended first: a session that ends meanwhile is missed by one look, never counted
     // twice, and the next look makes up for it.
     let mut total = *broker.sessions.registry.past();
-    let mut unacknowledged = 0;
+    let (mut unacknowledged, mut buffered) = (0, 0);
     for entry in broker.sessions.registry.all() {
         let core = entry.core();
         total += core.machine.ledger();
         unacknowledged += core.machine.unacknowledged();
+        buffered += core.machine.buffered();
     }
     if let Some(at) = broker.reconfigured() {
         metric::LAST_RELOAD.set((), at.as_secs_f64());
     }
     metric::SESSIONS.set((), broker.sessions.registry.len() as f64);
     metric::UNACKNOWLEDGED.set((), unacknowledged as f64);
-    metric::BUFFERED.set((), broker.sessions.budget.used() as f64);
+    metric::BUFFERED.set((), buffered as f64);
     metric::LOG_LINES_DROPPED.of(()).absolute(logging::dropped_lines());
     metric::SESSIONS_BEGUN.of(()).absolute(broker.sessions.registry.begun());
     publish(&total);

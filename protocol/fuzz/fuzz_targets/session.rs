@@ -155,6 +155,7 @@ fn config(setup: &Setup) -> Config {
         auto_wait: secs(5),
         capsule_limit: MESSAGE,
         resume_window: secs(120),
+        unproven_window: secs(5),
         message_limit: MESSAGE as u32,
         ring_limit: RING,
         close_timeout: secs(5),

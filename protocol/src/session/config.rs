@@ -34,6 +34,8 @@ pub struct Config {
     pub capsule_limit: usize,
     /// How long the session is kept for a client that can come back; zero: not at all.
     pub resume_window: Duration,
+    /// How long, at the most, for one that has never shown that it knows its token.
+    pub unproven_window: Duration,
     /// Bytes of one message, all fragments, as on the wire.
     pub message_limit: u32,
     /// Bytes of the ring from which on the client is not read between messages.

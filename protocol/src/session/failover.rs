@@ -231,6 +231,10 @@ impl Session {
         else {
             return;
         };
+        // Whoever does not come back within seconds needs none.
+        if self.away() && !self.is_proven() && self.state.ring.all_released() {
+            return;
+        }
         let config = &self.config;
         let most = match episode.dials {
             0 => config.jitter,

@@ -91,7 +91,7 @@ impl Session {
             client_link: state.client_link(&config, now),
             backend_link: BackendLink::new(&config, state.backend_terms(), now),
             backend: BackendPhase::Linked,
-            memory_short: false,
+            memory_short: None,
             due: now,
             underway: Underway::default(),
             state,

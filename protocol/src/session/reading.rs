@@ -53,13 +53,6 @@ impl Session {
         self.client_link.timers.read(now, !tight);
     }
 
-    /// Tells whether memory is short, so that no more is kept for a client that may come back than for
-    /// any other that is slow. True: that is news, and [`Session::advance`] must be called before the driver
-    /// sleeps.
-    pub fn set_memory_short(&mut self, short: bool) -> bool {
-        std::mem::replace(&mut self.memory_short, short) != short
-    }
-
     /// A message of the client has begun and not ended.
     pub fn client_message_open(&self) -> bool {
         self.client_link.scanner.message_open()
@@ -79,10 +72,11 @@ impl Session {
     /// count before it is whole: its end must come, or nothing makes room.
     #[inline]
     pub(super) fn client_is_behind(&self) -> bool {
-        let ring = self.config.ring_limit;
-        let most = if self.memory_short { ring.min(CLIENT_BACKLOG) } else { ring };
-        let full = |kept: &ResumeBuffer| kept.whole_len() >= most;
-        self.state.downstream.waiting() >= CLIENT_BACKLOG || self.state.downstream.kept().is_some_and(full)
+        let share = self.memory_short.map(|kib| usize::from(kib.get()) * 1024);
+        let (ring, most) = (self.config.ring_limit, share.unwrap_or(CLIENT_BACKLOG));
+        let most_kept = share.map_or(ring, |share| share.min(ring));
+        let full = |kept: &ResumeBuffer| kept.whole_len() >= most_kept;
+        self.state.downstream.waiting() >= most || self.state.downstream.kept().is_some_and(full)
     }
 
     /// Where to read the client's next bytes to, and how many at the most, when much of a frame's

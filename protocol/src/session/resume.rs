@@ -136,12 +136,26 @@ impl Session {
         Ok(last_words)
     }
 
+    /// The client has shown that it knows its token. The token of a plain one is of its own making.
+    pub(super) fn is_proven(&self) -> bool {
+        let client = self.returning().and_then(|returning| returning.shim.as_ref());
+        client.is_none_or(|client| client.tokens.is_proven())
+    }
+
+    /// The client has answered what stood behind its welcome.
+    pub(super) fn token_is_proven(&mut self) {
+        if let Some(client) = self.shim_client() {
+            client.tokens.prove();
+        }
+    }
+
     /// Its client has no connection, and may come back.
     pub(super) fn away(&self) -> bool {
         self.away_until().is_some()
     }
 
-    pub(super) fn away_until(&self) -> Option<Time> {
+    /// Until when a client that is away may come back; `None`: it is here.
+    pub fn away_until(&self) -> Option<Time> {
         self.client_link.returning.as_ref().and_then(|link| link.away_until)
     }
 
@@ -155,7 +169,9 @@ impl Session {
     pub(super) fn detach(&mut self, now: Time) -> bool {
         let waits = self.awaits_client() && !self.config.resume_window.is_zero();
         if waits && !self.away() {
-            let until = now + self.config.resume_window;
+            let window = self.config.resume_window;
+            let unproven = window.min(self.config.unproven_window);
+            let until = now + if self.is_proven() { window } else { unproven };
             self.lose_connection(now);
             if let Some(link) = &mut self.client_link.returning {
                 link.away_until = Some(until);

@@ -11,6 +11,7 @@ mod limits;
 mod moving;
 mod orphans;
 mod poison;
+mod pressing;
 mod relaying;
 mod returning;
 mod rig;

@@ -212,6 +212,7 @@ fn broker(dice: &mut Random, sizes: &Sizes) -> Config {
         failover: true,
         auto_wait: 5000.to_millis(),
         capsule_limit: 100,
+        unproven_window: Duration::from_secs(1 << 30),
         resume_window: dice.pick(&[0, 2000, 10_000, 60_000, 60_000, 60_000]).to_millis(),
         // What a few messages are answered with has room in one envelope.
         message_limit: 4 * sizes.longest() as u32,

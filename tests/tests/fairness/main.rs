@@ -10,4 +10,5 @@ mod exhaustion;
 mod floods;
 mod handshakes;
 mod logs;
+mod memory;
 mod together;

@@ -1,4 +1,5 @@
-//! The memory that is available to this process: the machine's, or less where a control group says so.
+//! The memory that is available to this process: the machine's, or less where a control group or the limit of its
+//! address space says so.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -6,7 +7,18 @@ use std::path::{Component, Path, PathBuf};
 /// Bytes; `None` where the system does not say. `root` is `/`, but for tests.
 pub(super) fn available(root: &Path) -> Option<u64> {
     let groups = control_groups(root).into_iter().filter_map(|group| group.room());
-    groups.chain(machine(root)).min()
+    groups.chain(machine(root)).chain(address_space(root)).min()
+}
+
+/// What is left of RLIMIT_AS (getrlimit(2)), beyond which nothing can be allocated. `None` where there is no limit.
+fn address_space(root: &Path) -> Option<u64> {
+    let limits = fs::read_to_string(root.join("proc/self/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    let limit: u64 = line.split_whitespace().next()?.parse().ok()?;
+    let status = fs::read_to_string(root.join("proc/self/status")).ok()?;
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
+    let kibibytes: u64 = size.split_whitespace().next()?.parse().ok()?;
+    Some(limit.saturating_sub(kibibytes.saturating_mul(1024)))
 }
 
 /// `MemAvailable` of proc(5): free memory and what the kernel can take back.
@@ -112,6 +124,21 @@ mod tests {
             ("sys/fs/cgroup/system.slice/memory.stat", "anon 5\ninactive_file 300000\n"),
         ]);
         assert_eq!(available(root.path()), Some(900_000));
+    }
+
+    #[test]
+    fn the_limit_of_the_address_space_counts() {
+        let limits = |soft: &str| {
+            format!("Limit  Soft Limit  Hard Limit  Units\nMax address space  {soft}  unlimited  bytes\n")
+        };
+        let status = ("proc/self/status", "Name:\tsteadfast\nVmSize:\t    1000 kB\n");
+        let with = |soft: &str| {
+            let limits = limits(soft);
+            available(system(&[MEMINFO, status, ("proc/self/limits", &limits)]).path())
+        };
+        assert_eq!(with("3072000"), Some(2_048_000));
+        assert_eq!(with("1000"), Some(0), "it is used up");
+        assert_eq!(with("unlimited"), Some(16_000 << 10));
     }
 
     #[test]

@@ -6,7 +6,6 @@ use steadfast_protocol::session::{Failure, Session};
 use steadfast_protocol::time::Time;
 
 use crate::session::memory::Direction;
-use crate::session::registry::Entry;
 
 use super::Io;
 use super::poll_budget::PollBudget;
@@ -16,18 +15,23 @@ impl Io {
     pub(super) fn read_client(
         &mut self,
         cx: &mut Context<'_>,
-        entry: &Entry,
         machine: &mut Session,
         (now, budget): (Time, &mut PollBudget),
     ) -> bool {
-        if budget.is_spent() || !self.is_readable(entry, Direction::Upstream) {
+        if budget.is_spent() || !self.is_readable(Direction::Upstream) {
             return false;
         }
-        let wants = machine.client_read_limit(false) > 0;
-        let may_read = self.may_read(entry, Direction::Upstream, (wants, machine.client_message_open()));
-        let tight = wants && !may_read;
+        let wanted = machine.client_read_limit(false);
+        let room = self.room(Direction::Upstream, wanted > 0, (machine, now));
+        let tight = wanted > 0 && room == 0;
         machine.set_tight(now, tight);
-        let limit = machine.client_read_limit(tight);
+        let limit = match tight {
+            // What it acknowledges makes room; but of what is kept, nothing passes the limit of all.
+            true => Some(machine.client_read_limit(true))
+                .filter(|limit| *limit == usize::MAX || !self.context.budget.is_used_up())
+                .unwrap_or(0),
+            false => wanted.min(room),
+        };
         let full = limit == 0 && machine.ring_is_full();
         let Some(side) = &mut self.client else { return false };
         side.push_back(tight, full);
@@ -51,9 +55,13 @@ impl Io {
         match read {
             Read::Bytes(n) => {
                 budget.took(n);
+                self.context.budget.moved(&mut self.share, Direction::Upstream, now);
                 true
             }
-            Read::Nothing if !side.broken => false,
+            Read::Nothing if !side.broken => {
+                self.context.budget.found_nothing(&mut self.share, Direction::Upstream);
+                false
+            }
             _ => {
                 // Its socket is at its end. Said once.
                 let first = !side.ended;
@@ -69,23 +77,24 @@ impl Io {
     pub(super) fn read_backend(
         &mut self,
         cx: &mut Context<'_>,
-        entry: &Entry,
         machine: &mut Session,
         (now, budget): (Time, &mut PollBudget),
     ) -> bool {
-        if budget.is_spent() || !self.is_readable(entry, Direction::Downstream) {
+        if budget.is_spent() || !self.is_readable(Direction::Downstream) {
             return false;
         }
-        if machine.set_memory_short(self.context.budget.is_short()) {
+        if machine.set_memory_short(self.context.budget.short()) {
             return true;
         }
         let wants = machine.wants_backend();
-        let may_read = self.may_read(entry, Direction::Downstream, (wants, machine.backend_message_open()));
-        let Some(side) = self.backend.as_mut().filter(|side| may_read || side.broken) else { return false };
+        let room = self.room(Direction::Downstream, wants, (machine, now));
+        let Some(side) = self.backend.as_mut().filter(|side| room > 0 || side.broken) else { return false };
+        // A broken one is read to its end, whatever the limit.
+        let most = if side.broken { budget.bytes } else { room.min(budget.bytes) };
         let client = &mut self.client;
         let read = match machine.backend_direct() {
             Some((tail, max)) => {
-                let read = side.read_to(cx, tail, max.min(budget.bytes));
+                let read = side.read_to(cx, tail, max.min(most));
                 if let Read::Bytes(n) = read {
                     machine.backend_read(now, n);
                 }
@@ -93,7 +102,7 @@ impl Io {
             }
             None => {
                 let frames = &mut budget.frames;
-                side.read_with(cx, budget.bytes, |cx, bytes| {
+                side.read_with(cx, most, |cx, bytes| {
                     let mut direct = |bytes: &[u8]| client.as_mut().map_or(0, |side| side.write(cx, bytes));
                     machine.handle_backend(now, bytes, frames, &mut direct)
                 })
@@ -103,9 +112,13 @@ impl Io {
         let failure = match read {
             Read::Bytes(n) => {
                 budget.took(n);
+                self.context.budget.moved(&mut self.share, Direction::Downstream, now);
                 return true;
             }
-            Read::Nothing if !side.broken => return false,
+            Read::Nothing if !side.broken => {
+                self.context.budget.found_nothing(&mut self.share, Direction::Downstream);
+                return false;
+            }
             Read::End => Failure::Eof,
             Read::Nothing | Read::Failed => Failure::Reset,
         };
@@ -115,23 +128,29 @@ impl Io {
     }
 
     /// Something may be there to be read. A side that is not there waits for no memory either.
-    fn is_readable(&mut self, entry: &Entry, direction: Direction) -> bool {
+    fn is_readable(&mut self, direction: Direction) -> bool {
         let side = match direction {
             Direction::Upstream => &self.client,
             Direction::Downstream => &self.backend,
         };
         if side.is_none() {
-            self.context.budget.rest(&mut self.share, entry.id, direction);
+            self.context.budget.rest(&mut self.share, direction);
         }
         side.as_ref().is_some_and(SocketSide::is_readable)
     }
 
-    fn may_read(&mut self, entry: &Entry, direction: Direction, (wants, open): (bool, bool)) -> bool {
+    /// How many bytes may be read that way, if it `wants` any.
+    #[inline]
+    fn room(&mut self, direction: Direction, wants: bool, seen: (&Session, Time)) -> usize {
         let budget = &self.context.budget;
         if !wants {
-            budget.rest(&mut self.share, entry.id, direction);
-            return false;
+            budget.rest(&mut self.share, direction);
+            if direction == Direction::Downstream && budget.short().is_some() {
+                // It may be for want of memory that it wants nothing.
+                self.share.look_again();
+            }
+            return 0;
         }
-        budget.may_read(&mut self.share, entry.id, direction, open)
+        budget.room(&mut self.share, direction, seen)
     }
 }

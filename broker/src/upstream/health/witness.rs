@@ -89,8 +89,7 @@ impl Census {
     ) -> Complaint {
         self.seen(at, address);
         let few = self.recent(at).take(SHARE).count() < SHARE;
-        let own = self.addresses.get(&address).map_or(0, |presence| presence.sessions);
-        let witness = match few || self.is_of_many(own) {
+        let witness = match self.stands_for_many(at, address) {
             true => Witness::Session(session),
             false => Witness::Address(address),
         };
@@ -103,6 +102,12 @@ impl Census {
             }
         }
         Complaint { witness, needed: sources.min(most), at: Some(at) }
+    }
+
+    /// Whether many clients may stand behind an address: the pool's sessions have only a few, or it has many of them.
+    pub(crate) fn stands_for_many(&self, now: Time, address: Address) -> bool {
+        let few = self.recent(now).take(SHARE).count() < SHARE;
+        few || self.is_of_many(self.addresses.get(&address).map_or(0, |presence| presence.sessions))
     }
 
     /// Whether an address with so many sessions has a large part of the pool's.

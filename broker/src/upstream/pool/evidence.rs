@@ -74,6 +74,11 @@ impl Pool {
         self.hold_against(now, ruling.charges);
     }
 
+    /// Whether many clients may stand behind this address, as far as the pool's sessions tell.
+    pub(crate) fn is_of_many(&self, now: Time, address: Address) -> bool {
+        self.census.lock().stands_for_many(now, address)
+    }
+
     /// The word of a session, or of a request that might have become one, that counts at once.
     pub(crate) fn complaint(&self, now: Time, client: IpAddr, session: &str) -> Complaint {
         self.complain(now, Address::of(client), self.key(session))

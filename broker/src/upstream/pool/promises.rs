@@ -7,6 +7,10 @@ use steadfast_protocol::session::{AckMode, Codes, Config};
 use crate::config::settings::{self, OnFailure, Settings};
 use crate::upstream::conversations::HOLD;
 
+/// How long a session is kept whose client has never shown that it knows its token. It has been told nothing that it
+/// would have to come back for; and whoever connects and goes again and again must not fill the broker.
+const UNPROVEN_WINDOW: Duration = Duration::from_secs(5);
+
 pub(super) fn of(pool: &settings::PoolSettings, settings: &Settings) -> Config {
     let Settings { limits, timeouts, failover, poison, herd, drain, .. } = settings;
     let close_codes = pool.close_codes.or(settings.close_codes);
@@ -19,6 +23,7 @@ pub(super) fn of(pool: &settings::PoolSettings, settings: &Settings) -> Config {
         auto_wait: pool.auto_wait,
         capsule_limit: pool.capsule,
         resume_window: pool.resume_window,
+        unproven_window: UNPROVEN_WINDOW,
         message_limit: u32::try_from(limits.message).unwrap_or(u32::MAX),
         ring_limit: limits.ring,
         close_timeout: timeouts.close,

@@ -145,6 +145,8 @@ impl Session {
     /// A client's pong. Only one that answers a ping of ours says how far it has read.
     pub(in crate::session) fn client_ponged(&mut self, now: Time, payload: &[u8]) {
         if self.state.downstream.kept().is_some() && self.client_link.timers.life().is_some() {
+            // The ping stood behind its welcome.
+            self.token_is_proven();
             return self.client_link.timers.change_life(|life| *life = ClientLife::default());
         }
         let Ok(at) = payload.try_into().map(u32::from_be_bytes) else { return };

@@ -39,6 +39,10 @@ pub enum EndCause {
     ResumeExpired,
     /// The backend was left, and the client's conversation ends with it: it is to reconnect.
     Reconnect,
+    /// It held more than its share of the memory, and others were in need.
+    MemoryShort,
+    /// Too many clients were away, and it was one of those.
+    DetachedLimit,
 }
 
 impl EndCause {
@@ -62,6 +66,8 @@ impl EndCause {
             EndCause::Aborted => "aborted",
             EndCause::ResumeExpired => "resume_expired",
             EndCause::Reconnect => "reconnect",
+            EndCause::MemoryShort => "memory_short",
+            EndCause::DetachedLimit => "detached_limit",
         }
     }
 }

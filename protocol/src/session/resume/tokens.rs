@@ -21,11 +21,13 @@ pub(in crate::session) struct Tokens {
     session: SessionId,
     /// The last is that of the present connection.
     valid: Vec<Token>,
+    /// The client has shown that it knows one.
+    proven: bool,
 }
 
 impl Tokens {
     pub(in crate::session) fn new(session: SessionId) -> Tokens {
-        Tokens { session, valid: Vec::with_capacity(1) }
+        Tokens { session, valid: Vec::with_capacity(1), proven: false }
     }
 
     pub(in crate::session) fn session(&self) -> SessionId {
@@ -43,6 +45,16 @@ impl Tokens {
         token
     }
 
+    /// The client has read what stands behind its welcome.
+    pub(in crate::session) fn prove(&mut self) {
+        self.proven = true;
+    }
+
+    /// Whether the client has shown that it knows one.
+    pub(in crate::session) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
     pub(in crate::session) fn admits(&self, token: &Token) -> bool {
         // All are looked at, so that the time says nothing.
         self.valid.iter().fold(false, |found, valid| found | valid.is(token))
@@ -51,12 +63,14 @@ impl Tokens {
     /// The client has shown this one, so it has heard it, and uses none from before it any more.
     pub(in crate::session) fn shown(&mut self, token: &Token) {
         let before = self.valid.iter().position(|valid| valid.is(token)).unwrap_or(0);
+        self.proven = true;
         self.valid.drain(..before);
     }
 
     /// The present connection's token has come to the client.
     pub(in crate::session) fn confirm(&mut self) {
         let unconfirmed = self.valid.len().saturating_sub(1);
+        self.proven = true;
         self.valid.drain(..unconfirmed);
     }
 }

@@ -8,6 +8,7 @@ mod plainly;
 mod restoring;
 mod resuming;
 mod tokens;
+mod unproven;
 
 use super::rig::{Drop, Rig, config, ms, secs};
 use super::wire::{BINARY, CONTINUATION, Commit, PING, PONG, TEXT, masked, plain, push, upstream};

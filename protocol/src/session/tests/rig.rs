@@ -42,6 +42,7 @@ pub(super) fn config() -> Config {
         auto_wait: secs(5),
         capsule_limit: 1000,
         resume_window: secs(120),
+        unproven_window: secs(1 << 30),
         message_limit: 1 << 20,
         ring_limit: 2 << 20,
         close_timeout: secs(5),

@@ -1,6 +1,11 @@
 //! How far messages have come: what the broker tells its client, and what the client tells it.
 
+use std::num::NonZeroU8;
+
 use super::*;
+
+/// What a session is let have of each direction while memory is short, in KiB.
+const SHARE: Option<NonZeroU8> = NonZeroU8::new(8);
 
 /// The acknowledgements that the client has got since the last call.
 fn told(rig: &mut Rig) -> Vec<String> {
@@ -224,8 +229,8 @@ fn a_message_of_the_largest_size_comes_to_its_end() {
 #[test]
 fn a_message_comes_to_its_end_however_short_memory_is() {
     let mut rig = shim();
-    assert!(rig.session.set_memory_short(true), "that is news");
-    assert!(!rig.session.set_memory_short(true));
+    assert!(rig.session.set_memory_short(SHARE), "that is news");
+    assert!(!rig.session.set_memory_short(SHARE));
     let frame = plain(true, BINARY, &[7; 1 << 20]);
     let before = rig.client.bytes.len();
     frame.chunks(50_000).for_each(|piece| rig.backend_sends(piece));
@@ -245,6 +250,6 @@ fn plain_backends_are_read_for_a_client_that_is_away_up_to_the_limit() {
     }
     assert!(!rig.session.wants_backend());
     assert!((2000..3000).contains(&rig.session.buffered()), "{} bytes", rig.session.buffered());
-    assert!(rig.session.set_memory_short(true));
+    assert!(rig.session.set_memory_short(SHARE));
     assert_eq!(back(&mut rig, 0).map(|downstream| downstream.len()), Ok(3));
 }
