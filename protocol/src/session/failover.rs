@@ -10,6 +10,13 @@
 //!
 //!   episode: begins with the first failure, ends when the replay is acknowledged and the backend
 //!   has lasted `stable`; past its deadline the session ends.
+//!
+//!   of a session with suspects:
+//!                 handle_turn_awaited           handle_linked              a pong
+//!   Dialing --.  (its deadline is put off)  .--------------> (one ping) ----------> one message at a time
+//!      |  ^   '-----------------------------'                                          |
+//!      |  '------------------------------------- another failure ----------------------'
+//!      '--> Over: handle_convicted, when one of them was alone at the last of `convictions` deaths
 //! ```
 
 mod words;
@@ -49,11 +56,18 @@ pub(super) struct Episode {
 /// A session some of whose messages may be killers.
 #[derive(Debug, Default)]
 pub(super) struct PoisonGuard {
-    deaths: VecDeque<Time>,
+    deaths: VecDeque<Death>,
     /// Messages up to this seq are replayed one at a time.
     until_seq: Option<u64>,
-    accused: u64,
-    convictions: u32,
+    /// The one that was there alone at the last death, and has met as many as convict.
+    accused: Option<u64>,
+}
+
+/// A backend has failed with messages that it had been given and had not acknowledged.
+#[derive(Debug)]
+struct Death {
+    at: Time,
+    messages: RangeInclusive<u64>,
 }
 
 impl PoisonGuard {
@@ -93,7 +107,7 @@ impl Session {
         self.backend_link.reset = !(draining && self.backend_link.deaf);
         self.note(Event::Failed(failure));
         self.count_leaving(failure);
-        let convicted = self.suspect(now, failure);
+        self.suspect(now, failure);
         self.state.ring.rewind();
         self.backend_link.forget_writing(&self.state.ring);
         if !matches!(self.state.client, ClientPhase::Open) {
@@ -103,9 +117,6 @@ impl Session {
         self.begin_episode(now, since);
         self.hear_word(failure);
         self.cross(now, failure);
-        if convicted {
-            self.convicted(now);
-        }
     }
 
     /// The client has left, or is being sent away, and no whole message is unacknowledged.
@@ -173,35 +184,25 @@ impl Session {
         self.state.exceptions.as_ref().and_then(|exceptions| exceptions.unread.clone())
     }
 
-    /// Counts a death against the messages that were fully written and not acknowledged. True when
-    /// one of them is convicted.
-    fn suspect(&mut self, now: Time, failure: Failure) -> bool {
-        let Some((first, last)) = self.unread_range().map(RangeInclusive::into_inner) else { return false };
-        if !failure.is_death() {
-            return false;
-        }
-        let (window, deaths) = (self.config.poison_window, self.config.poison_deaths as usize);
-        let convictions = self.config.poison_convictions;
+    /// Counts a death against the messages that were fully written and not acknowledged. One that was there alone
+    /// is accused, when it has met enough.
+    fn suspect(&mut self, now: Time, failure: Failure) {
+        let Some(messages) = self.unread_range().filter(|_| failure.is_death()) else { return };
+        let (first, last) = (*messages.start(), *messages.end());
+        let (window, suspicious) = (self.config.poison_window, (self.config.poison_deaths as usize).max(1));
+        let convicting = (self.config.poison_convictions as usize).max(1);
         let poison_guard = self.exceptions().poison_guard.get_or_insert_default();
-        poison_guard.deaths.retain(|death| now.since(*death) < window);
-        poison_guard.deaths.push_back(now);
-        let alone = poison_guard.until_seq.is_some() && first == last;
-        if alone {
-            poison_guard.convictions =
-                if poison_guard.accused == first { poison_guard.convictions + 1 } else { 1 };
-            poison_guard.accused = first;
+        poison_guard.deaths.retain(|death| now.since(death.at) < window);
+        if poison_guard.deaths.len() >= suspicious.max(convicting) {
+            poison_guard.deaths.pop_front();
         }
-        if poison_guard.deaths.len() >= deaths.max(1) {
-            while poison_guard.deaths.len() > deaths.max(1) {
-                poison_guard.deaths.pop_front();
-            }
+        poison_guard.deaths.push_back(Death { at: now, messages });
+        let alone = poison_guard.until_seq.is_some() && first == last;
+        let met = poison_guard.deaths.iter().filter(|death| death.messages.contains(&first)).count();
+        poison_guard.accused = (alone && met >= convicting).then_some(first);
+        if poison_guard.deaths.len() >= suspicious {
             poison_guard.until_seq = poison_guard.until_seq.max(Some(last));
         }
-        let convicted = alone && poison_guard.convictions >= convictions;
-        if convicted {
-            self.note_poison(first);
-        }
-        convicted
     }
 
     fn note_poison(&mut self, seq: u64) {
@@ -257,7 +258,7 @@ impl Session {
         let exceptions = self.state.exceptions.get_or_insert_default();
         exceptions.dials += 1;
         let attempt = 1 + exceptions.dials;
-        Some(Dial { attempt, held: self.crossing(), suspect: self.suspected() })
+        Some(Dial { attempt, held: self.crossing(), suspect: self.suspected(), accused: self.accused() })
     }
 
     /// The session still wants the dial that is under way.
@@ -339,6 +340,30 @@ impl Session {
         }
     }
 
+    /// Nobody else can have killed the backends that the accused message has met, in answer to [`Command::Dial`]: the
+    /// session ends.
+    pub fn handle_convicted(&mut self, now: Time) {
+        if self.backend == BackendPhase::Dialing
+            && let Some(seq) = self.accused()
+        {
+            self.backend = BackendPhase::Waiting { at: None };
+            self.note_poison(seq);
+            self.convicted(now);
+        }
+    }
+
+    /// The dial waits for the session's turn: its deadline does not run meanwhile, only the longest time that a
+    /// failover may take.
+    pub fn handle_turn_awaited(&mut self, now: Time) {
+        let deadline = now + self.config.deadline;
+        if self.backend == BackendPhase::Dialing
+            && self.suspected()
+            && let Some(episode) = self.underway.episode_mut()
+        {
+            episode.deadline = deadline;
+        }
+    }
+
     /// The backend has acknowledged more, or taken more of a message that goes alone. What no backend of the
     /// episode had got before puts its deadline off; bytes in kernels do not.
     #[inline]
@@ -370,6 +395,17 @@ impl Session {
             .and_then(|poison_guard| poison_guard.until_seq)
     }
 
+    fn accused(&self) -> Option<u64> {
+        self.state.exceptions.as_ref()?.poison_guard.as_ref()?.accused
+    }
+
+    /// A backend that may be given a killer first shows with a pong that it works: one that fails all the same has not
+    /// died of a message.
+    #[inline]
+    pub(super) fn wants_first_pong(&self) -> bool {
+        self.backend == BackendPhase::Linked && self.suspected() && !self.backend_link.writer.has_ponged()
+    }
+
     /// One message at a time, since some may be killers.
     pub(super) fn suspected(&self) -> bool {
         self.suspects_until().is_some()
@@ -389,8 +425,11 @@ impl Session {
         let Some(until) = self.suspects_until() else { return };
         let cleared = acked >= until;
         if cleared && let Some(poison_guard) = self.poison_guard() {
-            (poison_guard.until_seq, poison_guard.convictions) = (None, 0);
+            (poison_guard.until_seq, poison_guard.accused) = (None, None);
             self.ask(Command::ReleaseTurn);
+        }
+        if !cleared && !self.backend_link.writer.has_ponged() {
+            return self.backend_link.writer.hold_all(&self.state.ring);
         }
         self.backend_link.writer.one_at_a_time(&self.state.ring, !cleared);
     }
