@@ -1,7 +1,9 @@
 //! A message that kills every backend it reaches ends its own session, and nobody else's.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use serde_json::Value;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::client::{Client, Incoming};
@@ -10,7 +12,7 @@ use steadfast_tests::journal::{Connection, Event};
 use steadfast_tests::sequence::{
     check_answers, check_arrivals, converse, home_and_other, numbered, range, send_range, session_connections,
 };
-use steadfast_tests::wait::{bounded, eventually, eventually_some};
+use steadfast_tests::wait::{bounded, eventually, eventually_async};
 use tokio::time::sleep;
 
 const INNOCENTS: usize = 12;
@@ -112,7 +114,7 @@ async fn idle_sessions_are_not_suspected_however_often_backends_die() {
         home.kill();
         other.wait_upgrades(upgrades + 1).await;
     }
-    assert_eq!(broker.access_lines(), Vec::<serde_json::Value>::new(), "nobody was closed");
+    assert_eq!(broker.access_lines(), Vec::<Value>::new(), "nobody was closed");
 }
 
 #[tokio::test]
@@ -134,7 +136,7 @@ async fn a_burst_that_was_in_flight_at_two_deaths_is_delivered_one_by_one() {
     let is_message = |event: &Event| matches!(event, Event::Message { .. });
     let neighbours = events.windows(2).filter(|pair| pair.iter().all(is_message)).count();
     assert_eq!(neighbours, 0, "each message awaits its pong: {events:?}");
-    assert_eq!(broker.access_lines(), Vec::<serde_json::Value>::new(), "nobody was closed");
+    assert_eq!(broker.access_lines(), Vec::<Value>::new(), "nobody was closed");
 }
 
 /// All of a pool's backends, `--die-on poison` and what else `flags` say.
@@ -172,54 +174,51 @@ async fn where_slow_services_die_twice_at_once_nobody_is_closed() {
         let answer = bounded("an answer", client.text()).await;
         assert!(answer.ends_with(&format!(":i-{n}")), "{answer}");
     }
-    assert_eq!(broker.access_lines(), Vec::<serde_json::Value>::new(), "nobody was closed");
+    assert_eq!(broker.access_lines(), Vec::<Value>::new(), "nobody was closed");
 }
 
-/// Connects clients until one is at this backend.
-async fn client_at(broker: &Broker, backend: &Backend) -> Client {
-    let mut elsewhere = Vec::new();
-    for _ in 0..20 {
-        let mut client = Client::connect(broker.address()).await;
-        client.send("hello").await;
-        if client.text().await == format!("{}:hello", backend.name()) {
-            return client;
-        }
-        elsewhere.push(client);
-    }
-    panic!("twenty clients, and none at {}", backend.name());
+/// Connects a client, and returns the id of its session too.
+async fn client_with_id(broker: &Broker) -> (String, Client) {
+    let id = |session: &Value| session["id"].as_str().expect("an id").to_owned();
+    let before: Vec<String> = broker.sessions().await.iter().map(id).collect();
+    let client = Client::connect(broker.address()).await;
+    let fresh = eventually_async("its session", async || {
+        broker.sessions().await.iter().map(id).find(|id| !before.contains(id))
+    });
+    (fresh.await, client)
 }
 
 #[tokio::test]
 async fn who_is_slow_beside_fresh_killers_is_not_convicted() {
-    const KILLERS: usize = 4;
     const SLOW: &str = "!work 1500";
     let backends = three("").await;
     let all: Vec<&Backend> = backends.iter().collect();
     let _supervisors: Vec<_> = all.iter().map(|backend| backend.supervise()).collect();
     let broker = Broker::start(&all).await;
-    let mut innocent = Client::connect(broker.address()).await;
-    innocent.send(SLOW).await;
-    for _ in 0..KILLERS {
-        let seen = arrivals(&all, SLOW);
-        let at = eventually_some("the slow message", || {
-            let now = all.iter().find(|backend| {
-                let connections = backend.journal().connections();
-                let open = |connection: &&Connection| connection.end().is_none() && backend.is_alive();
-                connections.iter().filter(open).any(|connection| connection.texts() == [SLOW])
-            });
-            now.copied()
-        });
-        let at = at.await;
-        let killer = client_at(&broker, at).await;
-        killer.send("poison").await;
-        // It leaves, and its message goes on.
-        eventually("its death", || !at.is_alive() || arrivals(&all, SLOW) > seen).await;
-        drop(killer);
-        eventually("the slow message again", || arrivals(&all, SLOW) > seen).await;
+    let mut others = HashMap::new();
+    for _ in 0..15 {
+        let (id, client) = client_with_id(&broker).await;
+        others.insert(id, client);
     }
-    let name = bounded("its answer", innocent.text()).await;
-    assert!(name.ends_with(":done"), "{name}");
-    assert!(arrivals(&all, SLOW) > 3, "it was there at more than two deaths");
+    let (own, mut innocent) = client_with_id(&broker).await;
+    innocent.send(SLOW).await;
+    let mut killers = Vec::new();
+    for times in 1..=4 {
+        eventually("the slow message", || arrivals(&all, SLOW) >= times).await;
+        let beside = eventually_async("a session beside it", async || {
+            let sessions = broker.sessions().await;
+            let home = sessions.iter().find(|session| session["id"] == own.as_str())?["backend"].clone();
+            let at_home = |session: &&Value| session["backend"] == home;
+            let ids = sessions.iter().filter(at_home).filter_map(|session| session["id"].as_str());
+            ids.map(str::to_owned).find(|id| others.contains_key(id))
+        });
+        let killer = others.remove(&beside.await).expect("it is among them");
+        killer.send("poison").await;
+        killers.push(killer);
+        eventually("the slow message again", || arrivals(&all, SLOW) > times).await;
+    }
+    assert_eq!(innocent.text().await.split(':').nth(1), Some("done"));
+    assert!(arrivals(&all, SLOW) > 4, "it was there at more than three deaths");
 }
 
 #[tokio::test]

@@ -356,12 +356,12 @@ impl Io {
     fn poll_dial(&mut self, cx: &mut Context<'_>, entry: &Entry, core: &mut Core, now: Time) -> bool {
         let Some(moving) = &mut self.moving else { return false };
         let Some(dialing) = &mut moving.dialing else { return false };
-        let Poll::Ready((dialed, refusing)) = dialing.as_mut().poll(cx) else {
-            if moving.suspicion.waits() {
-                core.machine.handle_turn_awaited(now);
-            }
-            return false;
-        };
+        let waited = moving.suspicion.waits();
+        let dialed = dialing.as_mut().poll(cx);
+        if waited || moving.suspicion.waits() {
+            core.machine.handle_turn_awaited(now);
+        }
+        let Poll::Ready((dialed, refusing)) = dialed else { return false };
         (moving.dialing, moving.refusing) = (None, refusing);
         match dialed {
             Dialed::Linked(link) => self.link(entry, core, *link, now),

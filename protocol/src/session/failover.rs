@@ -74,6 +74,7 @@ impl PoisonGuard {
     /// Suspects stay so; when they have killed is known no more.
     pub(super) fn forget_times(&mut self) {
         self.deaths.clear();
+        self.accused = None;
     }
 }
 

@@ -31,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How much later somebody may notice a death.
 const LATE: Duration = Duration::from_secs(10);
 
+/// How long a backend that has died may seem to take sessions.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// Deaths that are remembered; the oldest is forgotten for a new one.
 const DEATHS_MAX: usize = 64;
 
@@ -120,8 +123,12 @@ impl Deaths {
         if messages.is_none() && !ended {
             return;
         }
-        let is_same =
-            |death: &Death| death.backend == backend && since < death.at && at.since(death.at) < LATE;
+        let is_same = |death: &Death| {
+            // Somebody may be linked while the news of the death is on its way.
+            let was_there =
+                since < death.at + AT_ONCE && (since < death.at || !death.present.contains_key(&session));
+            death.backend == backend && was_there && at.since(death.at) < LATE
+        };
         let index = self.deaths.iter().rposition(is_same).unwrap_or_else(|| {
             if self.deaths.len() == DEATHS_MAX {
                 self.deaths.pop_front();

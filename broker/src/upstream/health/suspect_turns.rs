@@ -10,7 +10,7 @@
 //!
 //! Groups begin with one session and grow with those that are cleared, so that a killer is found with few deaths where
 //! few are suspected, and many innocents wait for few others. In all of a pool no more are out than a budget. One that
-//! is slow is not waited for long, unless it has died in a turn before.
+//! is slow is not waited for long, and does not count in the budget then; longer if it has died in a turn before.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,6 +25,9 @@ const TURN: Duration = Duration::from_secs(1);
 /// And for one that has died in a turn before.
 const TURN_ALONE: Duration = Duration::from_secs(10);
 
+/// How often it is looked what time has brought about, however many wait.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// So many are cleared one by one before groups grow, and as many again for each that a group has more.
 const STEP: usize = 4;
 
@@ -33,13 +36,13 @@ const SHARE: usize = 5;
 const LEAST: usize = 3;
 
 /// Turns of one pool.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SuspectTurns {
     /// By the backends' ids.
     lines: HashMap<usize, Line>,
-    /// Turns that are out.
-    out: usize,
     numbers: u64,
+    /// When it was last looked what time has brought about.
+    looked: Time,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +83,12 @@ pub(crate) fn budget(sessions: usize) -> usize {
     (sessions / SHARE).max(LEAST)
 }
 
+impl Default for SuspectTurns {
+    fn default() -> SuspectTurns {
+        SuspectTurns { lines: HashMap::new(), numbers: 0, looked: Time::ORIGIN }
+    }
+}
+
 impl SuspectTurns {
     /// Stands in the line of this backend, and returns the turn's number; `comes` is told when it has come. In the
     /// group there are to be `most` at the most.
@@ -92,17 +101,28 @@ impl SuspectTurns {
 
     /// Gives as many turns as there are.
     pub(crate) fn grant(&mut self, now: Time, budget: usize) -> Vec<Arc<Notify>> {
+        let is_out = |member: &&Member| member.is_waited_for(now);
+        let mut out = self.lines.values().flat_map(|line| &line.group).filter(is_out).count();
         let mut granted = Vec::new();
-        while self.out < budget {
+        while out < budget {
             let first = |(id, line): (&usize, &Line)| line.next(now).map(|number| (number, *id));
             let Some((number, backend)) = self.lines.iter().filter_map(first).min() else { break };
             let Some(line) = self.lines.get_mut(&backend) else { break };
             let Some(Waiting { comes, most }) = line.waiting.remove(&number) else { break };
             line.group.push(Member { number, since: now, most });
-            self.out += 1;
+            out += 1;
             granted.push(comes);
         }
         granted
+    }
+
+    /// As [`SuspectTurns::grant`], for whoever has waited for a while.
+    pub(crate) fn look(&mut self, now: Time, budget: usize) -> Vec<Arc<Notify>> {
+        if now.since(self.looked) < LOOK {
+            return Vec::new();
+        }
+        self.looked = now;
+        self.grant(now, budget)
     }
 
     /// A turn, or the wait for one, ends. Returns how many may be in the session's next group.
@@ -113,7 +133,6 @@ impl SuspectTurns {
         if let Some(index) = line.group.iter().position(|member| member.number == number) {
             let size = line.group.len();
             most = line.group.swap_remove(index).most;
-            self.out -= 1;
             match end {
                 TurnEnd::Cleared => line.cleared += 1,
                 TurnEnd::Died => (line.cleared, most) = (0, most.min((size / 2).max(1))),

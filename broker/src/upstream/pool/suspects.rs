@@ -104,12 +104,11 @@ impl Pool {
         let number = line.turns.lock().join(backend, search.most, &comes);
         let turn = SuspectTurn { line: Arc::clone(line), backend, number: Some(number) };
         search.waits.store(true, Relaxed);
-        loop {
+        line.budget.store(budget(self.sessions()), Relaxed);
+        line.grant();
+        while timeout(LOOK, comes.notified()).await.is_err() {
             line.budget.store(budget(self.sessions()), Relaxed);
-            line.grant();
-            if timeout(LOOK, comes.notified()).await.is_ok() {
-                break;
-            }
+            line.look();
         }
         search.waits.store(false, Relaxed);
         turn
@@ -124,6 +123,12 @@ impl Pool {
 impl SuspectLine {
     fn grant(&self) {
         let granted = self.turns.lock().grant(clock::now(), self.budget.load(Relaxed));
+        granted.iter().for_each(|comes| comes.notify_one());
+    }
+
+    /// Time alone may have brought about a turn.
+    fn look(&self) {
+        let granted = self.turns.lock().look(clock::now(), self.budget.load(Relaxed));
         granted.iter().for_each(|comes| comes.notify_one());
     }
 
