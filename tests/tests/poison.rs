@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::Value;
-use steadfast_tests::backend::Backend;
+use steadfast_tests::backend::{Backend, Supervisor};
 use steadfast_tests::broker::Broker;
 use steadfast_tests::client::{Client, Incoming};
 use steadfast_tests::frame::Frame;
@@ -150,29 +150,48 @@ fn arrivals(backends: &[&Backend], text: &str) -> usize {
     backends.iter().flat_map(|backend| backend.journal().texts()).filter(|arrived| arrived == text).count()
 }
 
-#[tokio::test]
-async fn where_slow_services_die_twice_at_once_nobody_is_closed() {
-    const SESSIONS: usize = 40;
-    let backends = three("--handle 500").await;
+/// Each of the clients says its text, and twice all backends are killed while they handle them. Turns one by one would
+/// take longer than a failover may.
+async fn kill_all_twice(texts: &[&str]) -> (Broker, Vec<Client>, [Backend; 3], Vec<Supervisor>) {
+    let backends = three("").await;
     let all: Vec<&Backend> = backends.iter().collect();
-    let _supervisors: Vec<_> = all.iter().map(|backend| backend.supervise()).collect();
-    // One after the other, they would be done long after that.
+    let supervisors = all.iter().map(|backend| backend.supervise()).collect();
     let short = "deadline = \"2s\"\nstable = \"1s\"";
     let broker = Broker::over(&all).setting("failover", short).start().await;
     let mut clients = Vec::new();
-    for n in 1..=SESSIONS {
+    for text in texts {
         let client = Client::connect(broker.address()).await;
-        client.send(&numbered("i", n)).await;
+        client.send(text).await;
         clients.push(client);
     }
     for times in 1..=2 {
         let arrived = || all.iter().map(|backend| backend.journal().texts().len()).sum::<usize>();
-        eventually("all messages", || arrived() >= times * SESSIONS).await;
+        eventually("all messages", || arrived() >= times * texts.len()).await;
         all.iter().for_each(|backend| backend.kill());
     }
-    for (client, n) in clients.iter_mut().zip(1..) {
-        let answer = bounded("an answer", client.text()).await;
-        assert!(answer.ends_with(&format!(":i-{n}")), "{answer}");
+    (broker, clients, backends, supervisors)
+}
+
+async fn assert_done(client: &mut Client) {
+    let answer = bounded("an answer", client.text()).await;
+    assert!(answer.ends_with(":done"), "{answer}");
+}
+
+#[tokio::test]
+async fn where_slow_services_die_twice_at_once_nobody_is_closed() {
+    let (broker, mut clients, _backends, _supervisors) = kill_all_twice(&["!work 500"; 40]).await;
+    for client in &mut clients {
+        assert_done(client).await;
+    }
+    assert_eq!(broker.access_lines(), Vec::<Value>::new(), "nobody was closed");
+}
+
+#[tokio::test]
+async fn suspects_that_take_long_keep_nobody_from_a_backend() {
+    let texts = [["!work 8000"; 12].as_slice(), ["!work 300"; 20].as_slice()].concat();
+    let (broker, mut clients, _backends, _supervisors) = kill_all_twice(&texts).await;
+    for client in clients.iter_mut().rev() {
+        assert_done(client).await;
     }
     assert_eq!(broker.access_lines(), Vec::<Value>::new(), "nobody was closed");
 }
