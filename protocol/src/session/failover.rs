@@ -1,5 +1,5 @@
-//! Leaving a backend that failed and taking the next: back-off, replay, deadline, and the guard
-//! against messages that kill every backend they reach.
+//! Leaving a backend that failed and taking the next: back-off, replay and deadline. `suspects` guards against messages
+//! that kill every backend they reach, `words` knows what clients are told.
 //!
 //! ```text
 //!              leave_backend            plan_dial          take_dial
@@ -10,18 +10,11 @@
 //!
 //!   episode: begins with the first failure, ends when the replay is acknowledged and the backend
 //!   has lasted `stable`; past its deadline the session ends.
-//!
-//!   of a session with suspects:
-//!                 handle_turn_awaited           handle_linked              a pong
-//!   Dialing --.  (its deadline is put off)  .--------------> (one ping) ----------> one message at a time
-//!      |  ^   '-----------------------------'                                          |
-//!      |  '------------------------------------- another failure ----------------------'
-//!      '--> Over: handle_convicted, when one of them was alone at the last of `convictions` deaths
 //! ```
 
+mod suspects;
 mod words;
 
-use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -31,9 +24,10 @@ use crate::websocket::close_code::CloseCode;
 
 use super::backend_link::BackendLink;
 use super::migration::Successor;
-use super::report::{Command, Dial, DialFailure, EndCause, Event, Failure, Status};
+use super::report::{Dial, DialFailure, EndCause, Event, Failure, Status};
 use super::{BackendPhase, ClientPhase, ClosingWords, Session};
 
+pub(super) use suspects::PoisonGuard;
 use words::Words;
 
 /// A failover, from the first failure until the session is stable again.
@@ -51,31 +45,6 @@ pub(super) struct Episode {
     /// Seq up to which the replay goes.
     replay_to: u64,
     pub(super) words: Words,
-}
-
-/// A session some of whose messages may be killers.
-#[derive(Debug, Default)]
-pub(super) struct PoisonGuard {
-    deaths: VecDeque<Death>,
-    /// Messages up to this seq are replayed one at a time.
-    until_seq: Option<u64>,
-    /// The one that was there alone at the last death, and has met as many as convict.
-    accused: Option<u64>,
-}
-
-/// A backend has failed with messages that it had been given and had not acknowledged.
-#[derive(Debug)]
-struct Death {
-    at: Time,
-    messages: RangeInclusive<u64>,
-}
-
-impl PoisonGuard {
-    /// Suspects stay so; when they have killed is known no more.
-    pub(super) fn forget_times(&mut self) {
-        self.deaths.clear();
-        self.accused = None;
-    }
 }
 
 impl Session {
@@ -183,35 +152,6 @@ impl Session {
     /// message in common, may be that message.
     pub fn left_unread(&self) -> Option<RangeInclusive<u64>> {
         self.state.exceptions.as_ref().and_then(|exceptions| exceptions.unread.clone())
-    }
-
-    /// Counts a death against the messages that were fully written and not acknowledged. One that was there alone
-    /// is accused, when it has met enough.
-    fn suspect(&mut self, now: Time, failure: Failure) {
-        let Some(messages) = self.unread_range().filter(|_| failure.is_death()) else { return };
-        let (first, last) = (*messages.start(), *messages.end());
-        let (window, suspicious) = (self.config.poison_window, (self.config.poison_deaths as usize).max(1));
-        let convicting = (self.config.poison_convictions as usize).max(1);
-        let poison_guard = self.exceptions().poison_guard.get_or_insert_default();
-        poison_guard.deaths.retain(|death| now.since(death.at) < window);
-        if poison_guard.deaths.len() >= suspicious.max(convicting) {
-            poison_guard.deaths.pop_front();
-        }
-        poison_guard.deaths.push_back(Death { at: now, messages });
-        let alone = poison_guard.until_seq.is_some() && first == last;
-        let met = poison_guard.deaths.iter().filter(|death| death.messages.contains(&first)).count();
-        poison_guard.accused = (alone && met >= convicting).then_some(first);
-        if poison_guard.deaths.len() >= suspicious {
-            poison_guard.until_seq = poison_guard.until_seq.max(Some(last));
-        }
-    }
-
-    fn note_poison(&mut self, seq: u64) {
-        let ring = &self.state.ring;
-        let ends = |wanted: u64| ring.messages().find(|(_, seq)| *seq == wanted).map(|(end, _)| end);
-        let begin = ends(seq - 1).unwrap_or(ring.base());
-        let bytes = ends(seq).unwrap_or(begin) - begin;
-        self.note(Event::Poison { seq, bytes });
     }
 
     /// `since`: from when on the client has waited for the next backend.
@@ -332,36 +272,12 @@ impl Session {
         }
     }
 
-    /// Two backends have failed the session on the same message, and are well, in answer to [`Command::Dial`]: it ends
-    /// with what the last one has said.
+    /// Two backends have failed the session on the same message, and are well, in answer to
+    /// [`Command::Dial`](super::Command::Dial): it ends with what the last one has said.
     pub fn handle_blamed(&mut self, now: Time) {
         if self.backend == BackendPhase::Dialing {
             self.backend = BackendPhase::Waiting { at: None };
             self.convicted(now);
-        }
-    }
-
-    /// Nobody else can have killed the backends that the accused message has met, in answer to [`Command::Dial`]: the
-    /// session ends.
-    pub fn handle_convicted(&mut self, now: Time) {
-        if self.backend == BackendPhase::Dialing
-            && let Some(seq) = self.accused()
-        {
-            self.backend = BackendPhase::Waiting { at: None };
-            self.note_poison(seq);
-            self.convicted(now);
-        }
-    }
-
-    /// The dial waits for the session's turn: its deadline does not run meanwhile, only the longest time that a
-    /// failover may take.
-    pub fn handle_turn_awaited(&mut self, now: Time) {
-        let deadline = now + self.config.deadline;
-        if self.backend == BackendPhase::Dialing
-            && self.suspected()
-            && let Some(episode) = self.underway.episode_mut()
-        {
-            episode.deadline = deadline;
         }
     }
 
@@ -382,57 +298,6 @@ impl Session {
         if let Some(episode) = self.underway.episode_mut().filter(|episode| episode.linked.is_some()) {
             (episode.deadline, episode.ends) = (episode.deadline.max(until), episode.ends.max(until));
         }
-    }
-
-    fn poison_guard(&mut self) -> Option<&mut PoisonGuard> {
-        self.state.exceptions.as_mut().and_then(|e| e.poison_guard.as_mut())
-    }
-
-    fn suspects_until(&self) -> Option<u64> {
-        self.state
-            .exceptions
-            .as_ref()
-            .and_then(|e| e.poison_guard.as_ref())
-            .and_then(|poison_guard| poison_guard.until_seq)
-    }
-
-    fn accused(&self) -> Option<u64> {
-        self.state.exceptions.as_ref()?.poison_guard.as_ref()?.accused
-    }
-
-    /// A backend that may be given a killer first shows with a pong that it works: one that fails all the same has not
-    /// died of a message.
-    #[inline]
-    pub(super) fn wants_first_pong(&self) -> bool {
-        self.backend == BackendPhase::Linked && self.suspected() && !self.backend_link.writer.has_ponged()
-    }
-
-    /// One message at a time, since some may be killers.
-    pub(super) fn suspected(&self) -> bool {
-        self.suspects_until().is_some()
-    }
-
-    /// The backend answers no pings, so suspects cannot be cleared one by one.
-    pub(super) fn suspects_unjudged(&mut self) {
-        if self.poison_guard().is_some_and(|poison_guard| poison_guard.until_seq.take().is_some()) {
-            self.backend_link.writer.one_at_a_time(&self.state.ring, false);
-            self.ask(Command::ReleaseTurn);
-        }
-    }
-
-    /// After a pong: the next suspect may go, or all are cleared.
-    pub(super) fn suspects_acknowledged(&mut self) {
-        let acked = self.backend_link.writer.acked_seq(&self.state.ring);
-        let Some(until) = self.suspects_until() else { return };
-        let cleared = acked >= until;
-        if cleared && let Some(poison_guard) = self.poison_guard() {
-            (poison_guard.until_seq, poison_guard.accused) = (None, None);
-            self.ask(Command::ReleaseTurn);
-        }
-        if !cleared && !self.backend_link.writer.has_ponged() {
-            return self.backend_link.writer.hold_all(&self.state.ring);
-        }
-        self.backend_link.writer.one_at_a_time(&self.state.ring, !cleared);
     }
 
     fn replayed(&self, episode: &Episode) -> bool {

@@ -88,6 +88,7 @@ impl BackendSearch<'_> {
     pub(super) fn linked(&self) {
         if self.terms.are_first() {
             self.pool.quarantine.linked(self.client, self.handshake);
+            self.pool.survived(clock::now(), self.session);
         }
     }
 

@@ -124,7 +124,7 @@ impl Upgraded {
         let DialPermit { mut lease, turn, .. } = permit;
         lease.linked(clock::now(), search.client);
         search.linked();
-        search.pool.placed(clock::now(), search.session, search.terms.are_first());
+        search.pool.placed(clock::now(), search.session);
         record(search.pool, lease.backend(), DialWord::Linked);
         if requests_drain(&headers) {
             lease.backend().asked_in_upgrade(clock::now());

@@ -28,11 +28,8 @@ impl Pool {
         self.hold_against(now, charge);
     }
 
-    /// A backend has taken it, or its `first` request.
-    pub(crate) fn placed(&self, now: Time, session: &str, first: bool) {
-        if first {
-            self.survived(now, session);
-        }
+    /// A backend has taken it.
+    pub(crate) fn placed(&self, now: Time, session: &str) {
         if self.has_cases.load(Relaxed) {
             let charges = self.docket.lock().placed(now, self.key(session));
             self.hold_against(now, charges);

@@ -63,7 +63,7 @@ impl Pool {
     }
 
     /// The next backend has acknowledged what the one before had not, or has taken its request.
-    pub(super) fn survived(&self, now: Time, session: &str) {
+    pub(crate) fn survived(&self, now: Time, session: &str) {
         if self.suspects.has_deaths.load(Relaxed) {
             self.suspects.deaths.lock().survived(now, self.key(session));
         }
