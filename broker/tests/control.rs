@@ -144,7 +144,7 @@ fn session(state: &str) -> Value {
     json!({
         "id": "00", "pool": "chat", "route": null, "listener": "127.0.0.1:8080", "client": "10.0.0.9:5",
         "backend": "b1", "placed": "least sessions", "state": state, "age_ms": 61000, "failovers": 1, "moves": 2,
-        "slowest_answer_ms": 3, "buffered_bytes": 0, "ledger": { "up": counts, "down": counts },
+        "slowest_answer_ms": 3, "buffered_bytes": 0, "ledger": { "upstream": counts, "downstream": counts },
     })
 }
 

@@ -233,7 +233,9 @@ impl Session {
                 self.client_left(now, Some(control.payload().into()), EndCause::ClientClose);
             }
             (Opcode::Close, _) => self.client_answered(control.payload()),
-            (Opcode::Ping, ClientPhase::Open) => self.state.down.control(Opcode::Pong, control.payload()),
+            (Opcode::Ping, ClientPhase::Open) => {
+                self.state.downstream.control(Opcode::Pong, control.payload())
+            }
             // A pong is a sign of life, as any byte is; what it answers says how far the client has read.
             (Opcode::Pong, _) => {
                 if self.state.shim.is_some() {
@@ -289,8 +291,8 @@ impl Session {
             return self.service_data(now, data, direct);
         }
         match self.with_kind(data) {
-            Some(kinded) if heard => self.state.down.append_kinded(kinded, direct),
-            None if heard => self.state.down.append(data, direct),
+            Some(kinded) if heard => self.state.downstream.append_kinded(kinded, direct),
+            None if heard => self.state.downstream.append(data, direct),
             _ => {}
         }
     }
@@ -393,8 +395,8 @@ impl Session {
         let (awaits, paused) =
             (self.linked() && self.backend_link.writer.awaits(&self.state.ring), self.client_is_behind());
         self.backend_link.timers.awaiting(now, awaits, paused);
-        let waits = self.state.down.waiting() > 0 || (paused && !self.away());
-        let progress = self.state.down.progress().wrapping_add(self.client_pongs());
+        let waits = self.state.downstream.waiting() > 0 || (paused && !self.away());
+        let progress = self.state.downstream.progress().wrapping_add(self.client_pongs());
         self.client_link.timers.progress(now, waits, progress);
         #[cfg(debug_assertions)]
         self.check_invariants();
@@ -449,22 +451,22 @@ impl Session {
 
     /// Something waits to be written to the client.
     pub fn client_waits(&self) -> bool {
-        self.state.down.waiting() > 0
+        self.state.downstream.waiting() > 0
     }
 
     fn client_transmit(&self) -> Gather<'_> {
         if matches!(self.state.client, ClientPhase::Over) {
             Gather::new()
         } else {
-            self.state.down.transmit()
+            self.state.downstream.transmit()
         }
     }
 
     fn client_written(&mut self, n: usize) {
-        self.state.down.written(n);
+        self.state.downstream.written(n);
         if !self.client_is_behind() {
             self.backend_link.timers.read_again();
-            if self.state.down.waiting() == 0 {
+            if self.state.downstream.waiting() == 0 {
                 self.client_link.timers.served();
             }
         }
@@ -496,7 +498,7 @@ impl Session {
     /// be shut.
     pub fn client_finished(&self) -> bool {
         matches!(self.state.client, ClientPhase::Told { .. } | ClientPhase::Over)
-            && self.state.down.waiting() == 0
+            && self.state.downstream.waiting() == 0
     }
 
     /// The client has said something whole to the backend (`whole`), which gets it at once.

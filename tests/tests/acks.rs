@@ -25,12 +25,12 @@ fn count(session: &Value, direction: &str, what: &str) -> u64 {
 
 /// All that a session's ledger counts as in doubt.
 fn in_doubt(session: &Value) -> u64 {
-    count(session, "up", "in_doubt") + count(session, "down", "in_doubt")
+    count(session, "upstream", "in_doubt") + count(session, "downstream", "in_doubt")
 }
 
 async fn wait_acknowledged(broker: &Broker, n: u64) -> Value {
     let what = format!("{n} messages acknowledged");
-    broker.wait_only_session(&what, |session| count(session, "up", "acknowledged") >= n).await
+    broker.wait_only_session(&what, |session| count(session, "upstream", "acknowledged") >= n).await
 }
 
 #[tokio::test]
@@ -44,12 +44,21 @@ async fn at_rest_everything_is_acknowledged_and_nothing_kept() {
     assert_eq!(session["buffered_bytes"], 0);
     let expected = [("forwarded", 100), ("acknowledged", 100), ("replayed", 0), ("lost", 0), ("in_doubt", 0)];
     for (what, n) in expected {
-        assert_eq!(count(&session, "up", what), n, "{what}");
+        assert_eq!(count(&session, "upstream", what), n, "{what}");
     }
-    assert_eq!((count(&session, "down", "forwarded"), count(&session, "down", "lost")), (100, 0));
-    assert_eq!(broker.metric("steadfast_messages_forwarded_total", &[("direction", "up")]).await, 100.0);
-    assert_eq!(broker.metric("steadfast_messages_forwarded_total", &[("direction", "down")]).await, 100.0);
-    assert_eq!(broker.metric("steadfast_messages_acknowledged_total", &[("direction", "up")]).await, 100.0);
+    assert_eq!((count(&session, "downstream", "forwarded"), count(&session, "downstream", "lost")), (100, 0));
+    assert_eq!(
+        broker.metric("steadfast_messages_forwarded_total", &[("direction", "upstream")]).await,
+        100.0
+    );
+    assert_eq!(
+        broker.metric("steadfast_messages_forwarded_total", &[("direction", "downstream")]).await,
+        100.0
+    );
+    assert_eq!(
+        broker.metric("steadfast_messages_acknowledged_total", &[("direction", "upstream")]).await,
+        100.0
+    );
     assert_eq!(broker.metric("steadfast_unacknowledged_bytes", &[]).await, 0.0);
 }
 
@@ -64,12 +73,12 @@ async fn unsolicited_pongs_acknowledge_nothing() {
     assert_eq!(client.texts(20).await, range(&format!("{}:m", home.name()), 1, 20));
     // Each answer came behind that message's unsolicited pongs, so the broker has read those too.
     let session = broker.wait_only_session("the client's", |_| true).await;
-    assert_eq!(count(&session, "up", "acknowledged"), 0);
+    assert_eq!(count(&session, "upstream", "acknowledged"), 0);
     home.kill();
     assert_eq!(client.texts(20).await, range(&format!("{}:m", other.name()), 1, 20));
     assert_eq!(other.journal().texts(), range("m", 1, 20));
     let session = wait_acknowledged(&broker, 20).await;
-    assert_eq!(count(&session, "up", "replayed"), 20);
+    assert_eq!(count(&session, "upstream", "replayed"), 20);
     assert!(in_doubt(&session) >= 20, "twenty were answered twice: {session}");
 }
 
@@ -191,7 +200,7 @@ async fn without_a_hold_what_a_backend_had_read_ahead_is_counted_in_doubt() {
         "{unanswered} unanswered and {twice} answered twice are not all in doubt: {}",
         end.session
     );
-    assert_eq!(count(&end.session, "up", "lost"), 0, "the backend had them all");
+    assert_eq!(count(&end.session, "upstream", "lost"), 0, "the backend had them all");
 }
 
 #[tokio::test]
@@ -230,7 +239,7 @@ async fn with_a_hold_what_a_backend_had_read_ahead_is_repeated() {
     assert_eq!(other.journal().texts(), range("m", 1, 40));
     let session = broker.wait_only_session("moved", |session| session["failovers"] == 1).await;
     assert!(in_doubt(&session) >= twice, "{twice} answered twice are not all in doubt: {session}");
-    assert_eq!(count(&session, "up", "replayed"), 40);
+    assert_eq!(count(&session, "upstream", "replayed"), 40);
 }
 
 #[tokio::test]

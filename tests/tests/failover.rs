@@ -21,7 +21,7 @@ async fn pair() -> (Backend, Backend) {
 
 /// Waits until everything that was sent is acknowledged; returns the session's id.
 async fn settled(broker: &Broker, forwarded: u64) -> String {
-    let acknowledged = |session: &Value| session["ledger"]["up"]["acknowledged"] == forwarded;
+    let acknowledged = |session: &Value| session["ledger"]["upstream"]["acknowledged"] == forwarded;
     let session = broker.wait_only_session("everything acknowledged", acknowledged).await;
     session["id"].as_str().expect("an id").to_owned()
 }
@@ -107,8 +107,8 @@ async fn killed_again_and_again_while_streaming() {
     let twice = check_answers("m", 3000, &answers, &connections);
     assert!(kills >= 5, "{kills} kills");
     assert_eq!(session["failovers"], kills);
-    assert_eq!(session["ledger"]["up"]["lost"], 0);
-    let in_doubt = session["ledger"]["up"]["in_doubt"].as_u64().unwrap_or(0);
+    assert_eq!(session["ledger"]["upstream"]["lost"], 0);
+    let in_doubt = session["ledger"]["upstream"]["in_doubt"].as_u64().unwrap_or(0);
     assert!(in_doubt >= twice as u64, "{twice} messages were answered twice, {in_doubt} counted in doubt");
     client.send_frame(Frame::new(PING, "still here")).await;
     assert_eq!(client.next_but_pings().await, Incoming::Pong(b"still here".to_vec()));

@@ -25,7 +25,9 @@ async fn at_home<'a>(broker: &Broker, backends: [&'a Backend; 2]) -> (Client, &'
     let mut client = Client::connect(broker.address()).await;
     let (home, other) = home_and_other(backends).await;
     client.ask("m-1", &format!("{}:m-1", home.name())).await;
-    broker.wait_only_session("acknowledged", |session| session["ledger"]["up"]["acknowledged"] == 1).await;
+    broker
+        .wait_only_session("acknowledged", |session| session["ledger"]["upstream"]["acknowledged"] == 1)
+        .await;
     (client, home, other)
 }
 

@@ -64,8 +64,8 @@ async fn metrics_are_prometheus_text() {
     assert_eq!(value("steadfast_sessions_total", &[]), 1.0);
     assert_eq!(value("steadfast_failovers_total", &[]), 1.0);
     assert_eq!(value("steadfast_failover_pause_seconds_count", &[]), 1.0);
-    assert_eq!(value("steadfast_messages_forwarded_total", &[("direction", "up")]), 2.0);
-    assert_eq!(value("steadfast_messages_forwarded_total", &[("direction", "down")]), 2.0);
+    assert_eq!(value("steadfast_messages_forwarded_total", &[("direction", "upstream")]), 2.0);
+    assert_eq!(value("steadfast_messages_forwarded_total", &[("direction", "downstream")]), 2.0);
     assert_eq!(value("steadfast_dials_total", &[("pool", "default")]), 2.0);
     assert_eq!(value("steadfast_messages_lost_total", &[]), 0.0);
 }
@@ -115,7 +115,7 @@ async fn sessions_are_listed_and_found() {
     let mut client = Client::connect(broker.address()).await;
     client.ask("hello", "a:hello").await;
     let session =
-        broker.wait_only_session("acknowledged", |own| own["ledger"]["up"]["acknowledged"] == 1).await;
+        broker.wait_only_session("acknowledged", |own| own["ledger"]["upstream"]["acknowledged"] == 1).await;
     let expected = [("pool", "default"), ("backend", "a"), ("state", "relaying")];
     for (key, value) in expected {
         assert_eq!(session[key], value, "{key}");
@@ -151,7 +151,7 @@ async fn the_access_line_tells_how_a_session_went() {
     send_range(&client, "m", 1, 5).await;
     assert_eq!(client.texts(5).await, range(&format!("{}:m", home.name()), 1, 5));
     let session =
-        broker.wait_only_session("acknowledged", |own| own["ledger"]["up"]["acknowledged"] == 5).await;
+        broker.wait_only_session("acknowledged", |own| own["ledger"]["upstream"]["acknowledged"] == 5).await;
     home.kill();
     client.ask("m-6", &format!("{}:m-6", other.name())).await;
     client.close(1000, "").await;

@@ -25,7 +25,9 @@ async fn outage(deadline: &str) -> Outage {
     let broker = Broker::over(&[&backend]).setting("failover", &within(deadline)).start().await;
     let mut client = Client::connect(broker.address()).await;
     client.ask("m-1", "a:m-1").await;
-    broker.wait_only_session("acknowledged", |session| session["ledger"]["up"]["acknowledged"] == 1).await;
+    broker
+        .wait_only_session("acknowledged", |session| session["ledger"]["upstream"]["acknowledged"] == 1)
+        .await;
     backend.kill();
     broker.wait_only_session("without a backend", |session| session["state"] != "relaying").await;
     Outage { backend, broker, client }
@@ -45,7 +47,10 @@ async fn back_within_the_deadline() {
     assert_eq!(client.texts(99).await, range("a:m", 2, 100));
     assert_eq!(backend.journal().connections()[1].texts(), range("m", 2, 100));
     let session = broker.wait_only_session("relaying", |session| session["state"] == "relaying").await;
-    assert_eq!((&session["failovers"], &session["ledger"]["up"]["lost"]), (&Value::from(1), &Value::from(0)));
+    assert_eq!(
+        (&session["failovers"], &session["ledger"]["upstream"]["lost"]),
+        (&Value::from(1), &Value::from(0))
+    );
 }
 
 #[tokio::test]
@@ -60,7 +65,7 @@ async fn beyond_the_deadline() {
     assert_eq!(broker.wait_causes(1).await, ["deadline"]);
     broker.wait_sessions(0).await;
     assert_eq!(
-        broker.metric("steadfast_messages_lost_total", &[("direction", "up")]).await,
+        broker.metric("steadfast_messages_lost_total", &[("direction", "upstream")]).await,
         3.0,
         "and it is counted"
     );
@@ -251,5 +256,5 @@ async fn messages_of_a_client_that_left_have_the_same_deadline() {
     drop(client);
     broker.wait_causes(1).await;
     broker.wait_sessions(0).await;
-    assert_eq!(broker.metric("steadfast_messages_lost_total", &[("direction", "up")]).await, 5.0);
+    assert_eq!(broker.metric("steadfast_messages_lost_total", &[("direction", "upstream")]).await, 5.0);
 }

@@ -32,7 +32,9 @@ fn socket_io(broker: &Broker) -> Upgrade {
 /// A message and its answer, so that everything is acknowledged.
 async fn settled(broker: &Broker, client: &mut Client, home: &Backend) {
     client.ask("m-1", &format!("{}:m-1", home.name())).await;
-    broker.wait_only_session("acknowledged", |session| session["ledger"]["up"]["acknowledged"] == 1).await;
+    broker
+        .wait_only_session("acknowledged", |session| session["ledger"]["upstream"]["acknowledged"] == 1)
+        .await;
 }
 
 /// The backend gets sessions from now on.

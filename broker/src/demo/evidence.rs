@@ -84,7 +84,8 @@ impl PoolEvidence {
 
 impl SessionEvidence {
     fn tally(&self, promise: Promise) -> Tally {
-        let (transcript, counts) = (&self.transcript, self.broker.as_ref().map(|broker| broker.ledger.up));
+        let (transcript, counts) =
+            (&self.transcript, self.broker.as_ref().map(|broker| broker.ledger.upstream));
         let counts = counts.unwrap_or_default();
         let [acknowledged, replayed, in_doubt] =
             [counts.acknowledged, counts.replayed, counts.in_doubt].map(|count| count as usize);

@@ -224,8 +224,8 @@ fn row(name: &'static str, clients: &[Client], report: &Report) -> PoolRow {
         row.twice += transcript.twice();
     }
     for session in report.sessions.iter().filter(|session| session.pool == name) {
-        row.replayed += session.ledger.up.replayed as usize;
-        row.in_doubt += session.ledger.up.in_doubt as usize;
+        row.replayed += session.ledger.upstream.replayed as usize;
+        row.in_doubt += session.ledger.upstream.in_doubt as usize;
     }
     row
 }

@@ -128,8 +128,8 @@ words! {
     /// Which way messages go.
     pub(crate) enum Flow {
         /// Client to backend.
-        Up = "up",
-        Down = "down",
+        Upstream = "upstream",
+        Downstream = "downstream",
     }
 }
 

@@ -137,14 +137,14 @@ pub(crate) fn ended(entry: &Entry, core: &Core, last: Option<&str>) {
         duration_ms = clock::now().since(entry.began).as_millis() as u64,
         failovers = core.machine.failovers(),
         moves = core.machine.moves(),
-        up = ledger.up.forwarded,
-        acknowledged = ledger.up.acknowledged,
-        replayed = ledger.up.replayed,
-        in_doubt = ledger.up.in_doubt,
-        lost_up = ledger.up.lost,
-        down = ledger.down.forwarded,
-        suppressed = ledger.down.suppressed,
-        lost_down = ledger.down.lost,
+        upstream = ledger.upstream.forwarded,
+        acknowledged = ledger.upstream.acknowledged,
+        replayed = ledger.upstream.replayed,
+        in_doubt = ledger.upstream.in_doubt,
+        lost_upstream = ledger.upstream.lost,
+        downstream = ledger.downstream.forwarded,
+        suppressed = ledger.downstream.suppressed,
+        lost_downstream = ledger.downstream.lost,
         "session ended"
     );
 }

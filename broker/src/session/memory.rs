@@ -32,8 +32,8 @@ type MemoryPlace = (NonZeroU32, (u128, Direction));
 #[derive(Debug, Default)]
 pub(crate) struct MemoryShare {
     counted: u32,
-    up: MemoryLine,
-    down: MemoryLine,
+    upstream: MemoryLine,
+    downstream: MemoryLine,
 }
 
 /// Where one direction of a session stands when memory is short.
@@ -49,22 +49,22 @@ struct MemoryLine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Direction {
     /// From the client.
-    Up,
+    Upstream,
     /// From the backend. Between messages it is always read: pongs come from there, and they are
     /// what makes room.
-    Down,
+    Downstream,
 }
 
 impl MemoryShare {
     /// It wants to read and may not yet.
     pub(crate) fn waits(&self) -> bool {
-        self.up.denied || self.down.denied
+        self.upstream.denied || self.downstream.denied
     }
 
     fn line(&mut self, direction: Direction) -> &mut MemoryLine {
         match direction {
-            Direction::Up => &mut self.up,
-            Direction::Down => &mut self.down,
+            Direction::Upstream => &mut self.upstream,
+            Direction::Downstream => &mut self.downstream,
         }
     }
 }
@@ -124,7 +124,7 @@ impl Budget {
     fn may_read_when_tight(&self, line: &mut MemoryLine, who: (u128, Direction), open: bool) -> bool {
         if !open || self.used() < self.limit {
             self.leave(line, who);
-            return self.used() < self.limit || who.1 == Direction::Down;
+            return self.used() < self.limit || who.1 == Direction::Downstream;
         }
         let mut waiting = self.waiting.lock();
         let turn = || NonZeroU32::MIN.saturating_add(self.turn.fetch_add(1, Relaxed));
@@ -150,7 +150,7 @@ impl Budget {
     /// A session has ended.
     pub(crate) fn give_back(&self, share: &mut MemoryShare, id: u128) {
         self.count(share, 0);
-        for direction in [Direction::Up, Direction::Down] {
+        for direction in [Direction::Upstream, Direction::Downstream] {
             self.rest(share, id, direction);
         }
     }
@@ -158,7 +158,7 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
-    use super::Direction::{Down, Up};
+    use super::Direction::{Downstream, Upstream};
     use super::*;
 
     #[test]
@@ -167,13 +167,16 @@ mod tests {
         let (mut hog, mut one, mut two) =
             (MemoryShare::default(), MemoryShare::default(), MemoryShare::default());
         budget.count(&mut hog, 150_000);
-        assert!(budget.may_read(&mut one, 1, Up, true));
-        assert!(budget.may_read(&mut one, 1, Down, false), "between messages");
-        assert!(!budget.may_read(&mut two, 2, Down, true), "one is first");
-        assert!(budget.may_read(&mut one, 1, Up, true), "asking for the other way has not cost its place");
+        assert!(budget.may_read(&mut one, 1, Upstream, true));
+        assert!(budget.may_read(&mut one, 1, Downstream, false), "between messages");
+        assert!(!budget.may_read(&mut two, 2, Downstream, true), "one is first");
+        assert!(
+            budget.may_read(&mut one, 1, Upstream, true),
+            "asking for the other way has not cost its place"
+        );
         assert!(two.waits() && !one.waits());
         budget.give_back(&mut one, 1);
-        assert!(budget.may_read(&mut two, 2, Down, true));
+        assert!(budget.may_read(&mut two, 2, Downstream, true));
     }
 
     #[test]
@@ -181,15 +184,17 @@ mod tests {
         let budget = Budget::new(200_000, 100_000);
         let (mut hog, mut one, mut two) =
             (MemoryShare::default(), MemoryShare::default(), MemoryShare::default());
-        assert!(budget.may_read(&mut one, 1, Up, true));
+        assert!(budget.may_read(&mut one, 1, Upstream, true));
         budget.count(&mut hog, 150_000);
-        assert!(budget.may_read(&mut one, 1, Up, true), "the first to ask");
-        assert!(!budget.may_read(&mut two, 2, Up, true));
-        assert!(budget.may_read(&mut one, 1, Up, true));
-        assert!(!budget.may_read(&mut one, 1, Up, false), "its message has ended");
-        assert!(budget.may_read(&mut two, 2, Up, true), "the next in line");
+        assert!(budget.may_read(&mut one, 1, Upstream, true), "the first to ask");
+        assert!(!budget.may_read(&mut two, 2, Upstream, true));
+        assert!(budget.may_read(&mut one, 1, Upstream, true));
+        assert!(!budget.may_read(&mut one, 1, Upstream, false), "its message has ended");
+        assert!(budget.may_read(&mut two, 2, Upstream, true), "the next in line");
         budget.give_back(&mut hog, 0);
-        assert!(budget.may_read(&mut one, 1, Up, false) && budget.may_read(&mut two, 2, Up, true));
+        assert!(
+            budget.may_read(&mut one, 1, Upstream, false) && budget.may_read(&mut two, 2, Upstream, true)
+        );
         assert_eq!(budget.used(), 0);
         assert!(budget.waiting.lock().is_empty());
     }
@@ -200,12 +205,12 @@ mod tests {
         let (mut hog, mut one, mut two) =
             (MemoryShare::default(), MemoryShare::default(), MemoryShare::default());
         budget.count(&mut hog, 150_000);
-        assert!(budget.may_read(&mut one, 1, Up, true));
-        assert!(!budget.may_read(&mut two, 2, Up, true));
-        budget.rest(&mut one, 1, Up);
-        assert!(budget.may_read(&mut two, 2, Up, true));
-        assert!(!budget.may_read(&mut one, 1, Up, true), "it has lost its place");
-        budget.rest(&mut one, 1, Up);
+        assert!(budget.may_read(&mut one, 1, Upstream, true));
+        assert!(!budget.may_read(&mut two, 2, Upstream, true));
+        budget.rest(&mut one, 1, Upstream);
+        assert!(budget.may_read(&mut two, 2, Upstream, true));
+        assert!(!budget.may_read(&mut one, 1, Upstream, true), "it has lost its place");
+        budget.rest(&mut one, 1, Upstream);
         assert!(!one.waits());
     }
 

@@ -128,15 +128,15 @@ fn publish_backend(backend: &Backend, now: Time) {
     }
 }
 
-fn publish(Ledger { up, down }: &Ledger) {
-    for (flow, counts) in [(Flow::Up, up), (Flow::Down, down)] {
+fn publish(Ledger { upstream, downstream }: &Ledger) {
+    for (flow, counts) in [(Flow::Upstream, upstream), (Flow::Downstream, downstream)] {
         metric::FORWARDED.of(flow).absolute(counts.forwarded);
         metric::LOST.of(flow).absolute(counts.lost);
     }
-    metric::ACKNOWLEDGED.of(Flow::Up).absolute(up.acknowledged);
-    metric::REPLAYED.of(()).absolute(up.replayed);
-    metric::IN_DOUBT.of(()).absolute(up.in_doubt);
-    metric::SUPPRESSED.of(()).absolute(down.suppressed);
+    metric::ACKNOWLEDGED.of(Flow::Upstream).absolute(upstream.acknowledged);
+    metric::REPLAYED.of(()).absolute(upstream.replayed);
+    metric::IN_DOUBT.of(()).absolute(upstream.in_doubt);
+    metric::SUPPRESSED.of(()).absolute(downstream.suppressed);
 }
 
 #[cfg(test)]

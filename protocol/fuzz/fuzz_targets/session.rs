@@ -419,12 +419,12 @@ impl Bench {
     }
 
     fn check(&self) {
-        let (all, up) = (self.session.buffered(), self.session.unacknowledged());
-        assert!(up <= RING + MESSAGE + SLACK, "{up} bytes are not acknowledged");
-        assert!(all - up <= 2 * BACKLOG + MESSAGE + 2 * SLACK, "{} bytes wait for the client", all - up);
+        let (all, upstream) = (self.session.buffered(), self.session.unacknowledged());
+        assert!(upstream <= RING + MESSAGE + SLACK, "{upstream} bytes are not acknowledged");
+        assert!(all - upstream <= 2 * BACKLOG + MESSAGE + 2 * SLACK, "{} bytes wait for the client", all - upstream);
         let ledger = self.session.ledger();
-        assert!(ledger.up.acknowledged + ledger.up.lost <= ledger.up.forwarded, "{ledger:?}");
-        assert!(ledger.down.acknowledged + ledger.down.lost <= ledger.down.forwarded, "{ledger:?}");
+        assert!(ledger.upstream.acknowledged + ledger.upstream.lost <= ledger.upstream.forwarded, "{ledger:?}");
+        assert!(ledger.downstream.acknowledged + ledger.downstream.lost <= ledger.downstream.forwarded, "{ledger:?}");
     }
 
     /// The client goes; backends come, say nothing, and are left when the machine finds them silent.

@@ -1,4 +1,4 @@
-//! The replay ring: the up messages that are not yet acknowledged, as the bytes in which they came.
+//! The replay ring: the upstream messages that are not yet acknowledged, as the bytes in which they came.
 //!
 //! ```text
 //!   base            sent         whole     end
@@ -6,7 +6,7 @@
 //!    ^ first byte that is kept      ^ end of the last whole message
 //! ```
 //!
-//! Positions count bytes of the up stream since the session began, data frames only, so they do not
+//! Positions count bytes of the upstream since the session began, data frames only, so they do not
 //! shift when the front is released. The bytes are masked client frames; a replay writes the same
 //! bytes again (RFC 6455 asks for a fresh key for each frame that a client makes, 5.3; these are the
 //! client's own). A message's end is found again by its headers, so that no index is kept.

@@ -33,7 +33,7 @@ const FAR: u16 = 1 << 15;
 /// block.
 pub type DirectWrite<'a> = dyn FnMut(&[u8]) -> usize + 'a;
 
-/// One session's way down.
+/// One session's way downstream.
 #[derive(Debug, Default)]
 pub(crate) struct DownstreamWriter {
     /// `None`: nothing waits.
@@ -48,7 +48,7 @@ pub(crate) struct DownstreamWriter {
     closed: bool,
 }
 
-/// What is kept of what goes down.
+/// What is kept of what goes downstream.
 #[derive(Debug)]
 enum ClientQueue {
     /// What the socket has not taken yet.
@@ -495,11 +495,11 @@ mod tests {
     use crate::websocket::scanner::{FrameSender, Item, Scanner};
 
     /// Feeds backend bytes; the client takes at most `room` of them directly.
-    fn feed(down: &mut DownstreamWriter, bytes: &[u8], mut room: usize) -> Vec<u8> {
+    fn feed(downstream: &mut DownstreamWriter, bytes: &[u8], mut room: usize) -> Vec<u8> {
         let mut scanner = Scanner::new(FrameSender::Backend, 1 << 20, false);
         let (mut input, mut got) = (bytes, Vec::new());
         while let Some(Item::Data(data)) = scanner.next(&mut input, &mut { u32::MAX }).expect("legal") {
-            down.append(&data, &mut |bytes| {
+            downstream.append(&data, &mut |bytes| {
                 let n = bytes.len().min(room);
                 room -= n;
                 got.extend_from_slice(&bytes[..n]);
@@ -509,11 +509,11 @@ mod tests {
         got
     }
 
-    fn drain(down: &mut DownstreamWriter) -> Vec<u8> {
+    fn drain(downstream: &mut DownstreamWriter) -> Vec<u8> {
         let mut got = Vec::new();
-        while down.waiting() > 0 {
-            let piece = down.transmit().pieces()[0].to_vec();
-            down.written(piece.len());
+        while downstream.waiting() > 0 {
+            let piece = downstream.transmit().pieces()[0].to_vec();
+            downstream.written(piece.len());
             got.extend(piece);
         }
         got
@@ -523,60 +523,60 @@ mod tests {
 
     #[test]
     fn whole_messages_go_straight_through() {
-        let mut down = DownstreamWriter::default();
-        assert_eq!(feed(&mut down, TWO, 100), TWO);
-        assert_eq!((down.messages(), down.buffered(), down.queues.is_none()), (2, 0, true));
+        let mut downstream = DownstreamWriter::default();
+        assert_eq!(feed(&mut downstream, TWO, 100), TWO);
+        assert_eq!((downstream.messages(), downstream.buffered(), downstream.queues.is_none()), (2, 0, true));
     }
 
     #[test]
     fn an_open_message_is_held_and_can_be_dropped() {
-        let mut down = DownstreamWriter::default();
-        assert_eq!(feed(&mut down, b"\x82\x03one\x82\x05tw", 100), b"\x82\x03one");
-        assert_eq!((down.waiting(), down.buffered()), (0, 4));
-        assert!(down.drop_open());
-        assert_eq!((down.buffered(), down.messages()), (0, 1));
-        assert!(!down.drop_open());
+        let mut downstream = DownstreamWriter::default();
+        assert_eq!(feed(&mut downstream, b"\x82\x03one\x82\x05tw", 100), b"\x82\x03one");
+        assert_eq!((downstream.waiting(), downstream.buffered()), (0, 4));
+        assert!(downstream.drop_open());
+        assert_eq!((downstream.buffered(), downstream.messages()), (0, 1));
+        assert!(!downstream.drop_open());
     }
 
     #[test]
     fn what_the_socket_does_not_take_follows_in_order() {
-        let mut down = DownstreamWriter::default();
-        let mut got = feed(&mut down, TWO, 2);
-        down.control(Opcode::Ping, b"p");
-        got.extend(feed(&mut down, b"\x82\x01x", 100));
-        got.extend(drain(&mut down));
+        let mut downstream = DownstreamWriter::default();
+        let mut got = feed(&mut downstream, TWO, 2);
+        downstream.control(Opcode::Ping, b"p");
+        got.extend(feed(&mut downstream, b"\x82\x01x", 100));
+        got.extend(drain(&mut downstream));
         assert_eq!(got, [TWO, b"\x89\x01p\x82\x01x"].concat());
-        assert!(down.queues.is_none());
+        assert!(downstream.queues.is_none());
     }
 
     #[test]
     fn control_frames_never_stand_inside_an_open_message() {
-        let mut down = DownstreamWriter::default();
-        feed(&mut down, b"\x82\x05tw", 100);
-        down.control(Opcode::Pong, b"");
-        assert_eq!(drain(&mut down), b"\x8A\x00");
-        assert_eq!(down.buffered(), 4);
+        let mut downstream = DownstreamWriter::default();
+        feed(&mut downstream, b"\x82\x05tw", 100);
+        downstream.control(Opcode::Pong, b"");
+        assert_eq!(drain(&mut downstream), b"\x8A\x00");
+        assert_eq!(downstream.buffered(), 4);
     }
 
     #[test]
     fn counts_what_a_client_has_missed() {
-        let mut down = DownstreamWriter::default();
-        feed(&mut down, TWO, 0);
-        assert_eq!(down.abandon(), 2);
-        feed(&mut down, TWO, 3);
-        assert_eq!(down.abandon(), 2, "a message cut in the middle is missed too");
-        feed(&mut down, TWO, 5);
-        assert_eq!(down.abandon(), 1);
+        let mut downstream = DownstreamWriter::default();
+        feed(&mut downstream, TWO, 0);
+        assert_eq!(downstream.abandon(), 2);
+        feed(&mut downstream, TWO, 3);
+        assert_eq!(downstream.abandon(), 2, "a message cut in the middle is missed too");
+        feed(&mut downstream, TWO, 5);
+        assert_eq!(downstream.abandon(), 1);
     }
 
     #[test]
     fn a_flood_of_pings_does_not_grow_the_queue() {
-        let mut down = DownstreamWriter::default();
+        let mut downstream = DownstreamWriter::default();
         for i in 0..10_000u32 {
-            down.control(Opcode::Pong, &i.to_be_bytes());
+            downstream.control(Opcode::Pong, &i.to_be_bytes());
         }
-        assert!(down.waiting() < PONG_ROOM + 200);
-        let sent = drain(&mut down);
+        assert!(downstream.waiting() < PONG_ROOM + 200);
+        let sent = drain(&mut downstream);
         assert!(sent.ends_with(&9_999u32.to_be_bytes()), "the latest is answered");
     }
 }

@@ -136,7 +136,9 @@ impl Session {
         self.client_link
             .timers
             .stalled_since()
-            .filter(|_| !over && !self.away() && (self.state.down.waiting() > 0 || self.client_is_behind()))
+            .filter(|_| {
+                !over && !self.away() && (self.state.downstream.waiting() > 0 || self.client_is_behind())
+            })
             .map(|since| since + self.config.client_stall)
     }
 

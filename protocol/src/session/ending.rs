@@ -62,9 +62,11 @@ impl Session {
         if !matches!(self.state.client, ClientPhase::Open) || cause == EndCause::ResumeExpired {
             return self.client_gives_up(now, cause);
         }
-        let Some(missed) = self.state.down.drop_unbegun() else { return self.client_gives_up(now, cause) };
+        let Some(missed) = self.state.downstream.drop_unbegun() else {
+            return self.client_gives_up(now, cause);
+        };
         if missed > 0 {
-            self.exceptions().lost_down += missed;
+            self.exceptions().lost_downstream += missed;
         }
         let give_up = now + self.config.deadline;
         self.exceptions().closing.get_or_insert(Closing { words: ClosingWords::HangUp, give_up, reached: 0 });
@@ -165,7 +167,7 @@ impl Session {
 
     /// Half a message of the backend's will never be whole.
     pub(super) fn drop_half(&mut self) {
-        if self.state.down.drop_open() {
+        if self.state.downstream.drop_open() {
             self.exceptions().suppressed += 1;
         }
         self.kind_begins(AddKind::default());
@@ -217,7 +219,7 @@ impl Session {
     }
 
     fn tell_client(&mut self, payload: &[u8], answered: bool, deaf: bool) {
-        self.state.down.control(Opcode::Close, payload);
+        self.state.downstream.control(Opcode::Close, payload);
         self.state.client = ClientPhase::Told { until: None, answered, deaf };
     }
 
@@ -330,7 +332,7 @@ impl Session {
                 _ => self.client_over(),
             }
         }
-        let written = self.state.down.waiting() == 0 && !self.away();
+        let written = self.state.downstream.waiting() == 0 && !self.away();
         match &mut self.state.client {
             ClientPhase::Told { answered: true, .. } if written => self.client_over(),
             // Its time begins when it can have read the Close.
@@ -353,16 +355,16 @@ impl Session {
     }
 
     fn cut_client(&mut self) {
-        if self.state.down.waiting() > 0 {
+        if self.state.downstream.waiting() > 0 {
             self.exceptions().reset_client = true;
         }
         self.abandon_client();
     }
 
     fn abandon_client(&mut self) {
-        let missed = self.state.down.abandon();
+        let missed = self.state.downstream.abandon();
         if missed > 0 {
-            self.exceptions().lost_down += missed;
+            self.exceptions().lost_downstream += missed;
         }
     }
 
@@ -407,7 +409,7 @@ impl Session {
             self.backend_link.writer.mark_written(&self.state.ring);
         }
         if lost > 0 {
-            self.exceptions().lost_up += lost;
+            self.exceptions().lost_upstream += lost;
         }
     }
 

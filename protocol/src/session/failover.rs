@@ -93,7 +93,7 @@ impl Session {
     fn nothing_to_deliver(&self) -> bool {
         match self.closing() {
             Some(_) => self.state.ring.all_released(),
-            // The backend has said Close, as the application decided; nothing goes up any more.
+            // The backend has said Close, as the application decided; nothing goes upstream any more.
             None => !matches!(self.state.client, ClientPhase::Open),
         }
     }
@@ -133,7 +133,7 @@ impl Session {
             self.exceptions().written_seq = self.exceptions().written_seq.max(written);
             return;
         }
-        let answers = self.backend_link.unanswered.estimate(base, self.state.down.messages());
+        let answers = self.backend_link.unanswered.estimate(base, self.state.downstream.messages());
         let exceptions = self.exceptions();
         exceptions.written_seq = exceptions.written_seq.max(written);
         exceptions.acked_seq = exceptions.acked_seq.max(acked);
@@ -245,7 +245,7 @@ impl Session {
         self.backend_link.timers.message(now, false, self.backend_link.scanner.message_open());
         self.kind_begins(successor.add_kind);
         if self.client_hears() {
-            self.state.down.absorb(successor.held);
+            self.state.downstream.absorb(successor.held);
         }
         if let Some(payload) = successor.pinged {
             self.backend_link.writer.pong(&self.state.ring, &payload, self.client_link.scanner.remaining());

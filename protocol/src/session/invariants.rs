@@ -6,7 +6,7 @@ impl Session {
     /// Panics if something does not hold. The fuzz targets, the properties and the simulation drive this.
     pub(super) fn check_invariants(&self) {
         self.state.ring.check_invariants();
-        self.state.down.check_invariants();
+        self.state.downstream.check_invariants();
         self.backend_link.writer.check_invariants(&self.state.ring);
         self.check_client();
         self.check_backend();
@@ -14,17 +14,17 @@ impl Session {
     }
 
     fn check_client(&self) {
-        let waiting = self.state.down.waiting();
+        let waiting = self.state.downstream.waiting();
         match self.state.client {
             ClientPhase::Open => {
-                let ends = self.state.down.is_closed() || self.closing().is_some();
+                let ends = self.state.downstream.is_closed() || self.closing().is_some();
                 assert!(!ends, "an open client was told Close, or its backend goodbye");
             }
             ClientPhase::Left { hears } => {
                 assert!(hears || waiting == 0, "{waiting} wait for one that hung up")
             }
             ClientPhase::Told { .. } => {
-                assert!(self.state.down.is_closed(), "no Close is there for the client")
+                assert!(self.state.downstream.is_closed(), "no Close is there for the client")
             }
             ClientPhase::Over => assert_eq!(waiting, 0, "something waits for a client that is gone"),
         }
@@ -60,7 +60,7 @@ impl Session {
 
     fn check_counts(&self) {
         let ledger = self.ledger();
-        for counts in [ledger.up, ledger.down] {
+        for counts in [ledger.upstream, ledger.downstream] {
             assert!(counts.acknowledged + counts.lost <= counts.forwarded, "{counts:?}");
         }
     }

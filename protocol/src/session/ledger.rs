@@ -32,9 +32,9 @@ pub struct Counts {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Client to backend.
-    pub up: Counts,
+    pub upstream: Counts,
     /// Backend to client.
-    pub down: Counts,
+    pub downstream: Counts,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -50,8 +50,8 @@ impl std::ops::AddAssign for Counts {
 
 impl std::ops::AddAssign for Ledger {
     fn add_assign(&mut self, other: Ledger) {
-        self.up += other.up;
-        self.down += other.down;
+        self.upstream += other.upstream;
+        self.downstream += other.downstream;
     }
 }
 
@@ -61,10 +61,10 @@ impl std::ops::AddAssign for Ledger {
 pub(crate) struct Exceptions {
     pub(crate) replayed: u64,
     pub(crate) suppressed: u64,
-    pub(crate) lost_up: u64,
+    pub(crate) lost_upstream: u64,
     /// Those of them that had been written, without acknowledgements.
     pub(crate) lost_unmarked: u64,
-    pub(crate) lost_down: u64,
+    pub(crate) lost_downstream: u64,
     pub(crate) in_doubt: u64,
     /// Highest seq that is counted in doubt, so that a message is counted once.
     pub(crate) doubted_seq: u64,

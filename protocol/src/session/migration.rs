@@ -381,7 +381,7 @@ impl Session {
 
     fn data_seen(&self) -> (u64, u64) {
         let commits = self.commits().map_or(0, Commits::applied);
-        (self.backend_link.writer.let_through(&self.state.ring), self.state.down.messages() + commits)
+        (self.backend_link.writer.let_through(&self.state.ring), self.state.downstream.messages() + commits)
     }
 
     /// A message is under way. What the client says while it is held is not.

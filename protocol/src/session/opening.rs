@@ -60,7 +60,7 @@ impl Session {
             ClientKind::Returning => Some(ResumableSession::plain()),
             ClientKind::Shim { .. } => Some(ResumableSession::shim(session)),
         };
-        let down = match returning {
+        let downstream = match returning {
             Some(_) => DownstreamWriter::keeping(),
             None => DownstreamWriter::default(),
         };
@@ -68,7 +68,7 @@ impl Session {
         let shim = commits.is_some() || returning.is_some();
         let state = SessionState {
             ring: Ring::default(),
-            down,
+            downstream,
             client: ClientPhase::Open,
             shim: shim.then(|| Box::new(ShimState { commits, returning })),
             exceptions: None,

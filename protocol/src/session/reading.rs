@@ -82,7 +82,7 @@ impl Session {
         let ring = self.config.ring_limit;
         let most = if self.memory_short { ring.min(CLIENT_BACKLOG) } else { ring };
         let full = |kept: &ResumeBuffer| kept.whole_len() >= most;
-        self.state.down.waiting() >= CLIENT_BACKLOG || self.state.down.kept().is_some_and(full)
+        self.state.downstream.waiting() >= CLIENT_BACKLOG || self.state.downstream.kept().is_some_and(full)
     }
 
     /// Where to read the client's next bytes to, and how many at the most, when much of a frame's
@@ -113,7 +113,7 @@ impl Session {
         }
         match self.backend_link.service() {
             Some(service) => Some(direct_room(service.tail(), rest)),
-            None => hears.then(|| direct_room(self.state.down.tail(rest as usize), rest)),
+            None => hears.then(|| direct_room(self.state.downstream.tail(rest as usize), rest)),
         }
     }
 
@@ -125,7 +125,7 @@ impl Session {
             self.service_read(now, n);
         } else {
             self.kind_skip(n);
-            self.state.down.grown(n, ended);
+            self.state.downstream.grown(n, ended);
         }
         if ended {
             self.backend_link.timers.answer(now, self.config.quiet_max, &mut self.state.slowest);

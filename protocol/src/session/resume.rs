@@ -91,7 +91,7 @@ impl Session {
         if !client.tokens.admits(&resume.token) {
             return Err(Reason::Stale);
         }
-        let reaches = self.state.down.kept().is_some_and(|kept| kept.reaches(resume.last));
+        let reaches = self.state.downstream.kept().is_some_and(|kept| kept.reaches(resume.last));
         if reaches { Ok(()) } else { Err(Reason::Seq) }
     }
 
@@ -118,11 +118,11 @@ impl Session {
             None if self.plainly_resumable() => {}
             None => return Err(Reason::Unknown),
         }
-        let between = self.state.down.kept().is_some_and(|kept| kept.between_frames());
+        let between = self.state.downstream.kept().is_some_and(|kept| kept.between_frames());
         let superseded = || close_frame(CLOSE_SUPERSEDED, "superseded: the session goes on elsewhere");
         let last_words = between.then(superseded);
         self.lose_connection(now);
-        if let Some(kept) = self.state.down.kept_mut() {
+        if let Some(kept) = self.state.downstream.kept_mut() {
             kept.attach(resume.map(|resume| resume.last));
         }
         if let (Some(client), Some(resume)) = (self.shim_client(), resume) {
@@ -174,7 +174,7 @@ impl Session {
 
     /// The client has been sent what it has not acknowledged yet.
     pub(super) fn acknowledgements_may_come(&self) -> bool {
-        self.state.down.kept().is_some_and(|kept| kept.ring.base_seq() < kept.sent_seq())
+        self.state.downstream.kept().is_some_and(|kept| kept.ring.base_seq() < kept.sent_seq())
     }
 
     /// Nobody can come back any more: a client that is away is not waited for, nor one that loses its
@@ -199,7 +199,7 @@ impl Session {
     /// The client may come back to what is left of the session.
     fn awaits_client(&self) -> bool {
         let told = matches!(self.state.client, ClientPhase::Told { deaf: false, answered: false, .. });
-        let kept = self.state.down.kept().is_some_and(|kept| told && !kept.all_acknowledged());
+        let kept = self.state.downstream.kept().is_some_and(|kept| told && !kept.all_acknowledged());
         let may_return = self.returning().is_some_and(|returning| !returning.last);
         may_return && (matches!(self.state.client, ClientPhase::Open) || kept || (told && self.away()))
     }
@@ -211,7 +211,7 @@ impl Session {
         if let ClientPhase::Told { until, .. } = &mut self.state.client {
             *until = None;
         }
-        self.state.down.detach();
+        self.state.downstream.detach();
     }
 
     fn welcome(&mut self, secret: [u8; 32], standing: Standing) {
@@ -278,7 +278,7 @@ impl Session {
 
     fn handle_text(&mut self, now: Time, text: FromClient) {
         match text {
-            FromClient::Ack(seq) if self.state.down.acknowledge(seq).is_err() => {
+            FromClient::Ack(seq) if self.state.downstream.acknowledge(seq).is_err() => {
                 self.client_broke(now, "future_ack: no message with this seq was sent on this connection");
             }
             FromClient::Ack(_) => {}
@@ -316,7 +316,7 @@ impl Session {
         let Some(ReturningLink { speech: ClientSpeech::Plain { asked }, .. }) = link else { return };
         let Some(seq) = asked.take_if(|seq| seq.to_be_bytes() == payload) else { return };
         // What was written before the ping was sent, so this is never too far.
-        let _ = self.state.down.acknowledge(seq);
+        let _ = self.state.downstream.acknowledge(seq);
     }
 }
 
@@ -354,7 +354,7 @@ impl Session {
             None => false,
             Some(ClientSpeech::Shim(link)) => link.tell_at.is_none() && self.told() != self.watermarks(),
             Some(ClientSpeech::Plain { asked }) => {
-                asked.is_none() && self.state.down.kept().is_some_and(ResumeBuffer::may_ask)
+                asked.is_none() && self.state.downstream.kept().is_some_and(ResumeBuffer::may_ask)
             }
         }
     }
@@ -365,7 +365,7 @@ impl Session {
             return;
         }
         let (marks, at) = (self.watermarks(), self.state.ring.whole());
-        let Some(kept) = self.state.down.kept() else { return };
+        let Some(kept) = self.state.downstream.kept() else { return };
         let (waits, sent_seq, may_ask) = (kept.data_waits(), kept.sent_seq(), kept.may_ask());
         let news = marks != self.told();
         let Some(link) = &mut self.client_link.returning else { return };
@@ -383,7 +383,7 @@ impl Session {
             }
             ClientSpeech::Plain { asked } if asked.is_none() && may_ask => {
                 *asked = Some(sent_seq);
-                self.state.down.control(Opcode::Ping, &sent_seq.to_be_bytes());
+                self.state.downstream.control(Opcode::Ping, &sent_seq.to_be_bytes());
             }
             _ => {}
         }
@@ -416,7 +416,7 @@ impl Session {
 
     fn say(&mut self, text: FromBroker) {
         let frame = data_frame(Opcode::Text, text.text().as_bytes(), None);
-        if let Some(kept) = self.state.down.kept_mut() {
+        if let Some(kept) = self.state.downstream.kept_mut() {
             kept.say(frame);
         }
     }

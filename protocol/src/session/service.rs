@@ -4,11 +4,11 @@
 //! ```text
 //!   handle_linked --> ATTACH (epoch, applied, committed, capsule), then the messages behind `committed`
 //!
-//!   COMMIT n, upto      n = applied + 1, upto in reach: its outputs go down, the capsule is kept, and the
+//!   COMMIT n, upto      n = applied + 1, upto in reach: its outputs go downstream, the capsule is kept, and the
 //!                       ring lets go of what is consumed, as far as this backend was given it
 //!                       n <= applied: it was applied already; that is told again
 //!                       anything else is a breach, and leaves the backend
-//!   PUSH                its outputs go down
+//!   PUSH                its outputs go downstream
 //!   notice              in the ping that is sent anyway, or at once if a commit asks for it
 //! ```
 

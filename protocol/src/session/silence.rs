@@ -325,7 +325,7 @@ impl Session {
         self.backend_link.writer.mark_written(&self.state.ring);
         if lost > 0 {
             let exceptions = self.exceptions();
-            exceptions.lost_up += lost;
+            exceptions.lost_upstream += lost;
             exceptions.lost_unmarked += lost;
         }
     }

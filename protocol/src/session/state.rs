@@ -31,7 +31,7 @@ pub struct SessionState {
     /// The client's messages that are not acknowledged.
     pub(super) ring: Ring,
     /// What is kept for a client that may come back, and how far others were served.
-    pub(super) down: DownstreamWriter,
+    pub(super) downstream: DownstreamWriter,
     /// Where the client stands; a time in it does not outlive the process.
     pub(super) client: ClientPhase,
     pub(super) shim: Option<Box<ShimState>>,
@@ -114,7 +114,7 @@ impl SessionState {
         let returning = self.returning();
         BackendTerms {
             ring: &self.ring,
-            heard: self.down.messages(),
+            heard: self.downstream.messages(),
             deflate: self.deflate,
             returns: returning.is_some(),
             kinds: returning.is_some_and(ResumableSession::kinds),

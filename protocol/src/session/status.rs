@@ -44,7 +44,7 @@ impl Session {
     pub fn at_ease(&self) -> bool {
         let plain = matches!((&self.state.client, self.backend), (ClientPhase::Open, BackendPhase::Linked));
         let written =
-            self.state.down.waiting() == 0 && self.backend_link.writer.all_written(&self.state.ring);
+            self.state.downstream.waiting() == 0 && self.backend_link.writer.all_written(&self.state.ring);
         plain
             && written
             && self.underway.episode().is_none()
@@ -56,10 +56,10 @@ impl Session {
     pub fn buffered(&self) -> usize {
         let held = self.successor().map_or(0, |successor| successor.held.buffered());
         let service = self.commits().map_or(0, Commits::buffered) + self.backend_link.buffered();
-        self.state.ring.len() + self.state.down.buffered() + held + service
+        self.state.ring.len() + self.state.downstream.buffered() + held + service
     }
 
-    /// Bytes of up messages that are not acknowledged.
+    /// Bytes of upstream messages that are not acknowledged.
     pub fn unacknowledged(&self) -> usize {
         self.state.ring.len()
     }
@@ -84,9 +84,9 @@ impl Session {
     pub fn ledger(&self) -> Ledger {
         let none = Exceptions::default();
         let e = self.state.exceptions.as_deref().unwrap_or(&none);
-        let down = self.state.down.messages();
+        let downstream = self.state.downstream.messages();
         Ledger {
-            up: Counts {
+            upstream: Counts {
                 forwarded: self.state.ring.whole_seq(),
                 acknowledged: match self.backend_link.pongs {
                     true => self.done_seq().saturating_sub(e.lost_unmarked),
@@ -94,14 +94,15 @@ impl Session {
                 },
                 replayed: e.replayed,
                 suppressed: 0,
-                lost: e.lost_up,
+                lost: e.lost_upstream,
                 in_doubt: e.in_doubt,
             },
-            down: Counts {
-                forwarded: down,
-                acknowledged: down.saturating_sub(e.lost_down + self.state.down.unwritten()),
+            downstream: Counts {
+                forwarded: downstream,
+                acknowledged: downstream
+                    .saturating_sub(e.lost_downstream + self.state.downstream.unwritten()),
                 suppressed: e.suppressed,
-                lost: e.lost_down,
+                lost: e.lost_downstream,
                 ..Counts::default()
             },
         }
@@ -111,7 +112,7 @@ impl Session {
     /// were lost. Without acknowledgements, of the last that was written.
     pub(super) fn done_seq(&self) -> u64 {
         let e = self.state.exceptions.as_ref();
-        let (acked, lost) = e.map_or((0, 0), |e| (e.acked_seq, e.lost_up - e.lost_unmarked));
+        let (acked, lost) = e.map_or((0, 0), |e| (e.acked_seq, e.lost_upstream - e.lost_unmarked));
         match self.commits() {
             Some(service) => service.committed(),
             // What is lost has left the ring as if it were acknowledged.
@@ -121,7 +122,7 @@ impl Session {
 
     /// Without acknowledgements: how many messages a backend has read, as a pong has shown.
     fn marked_seq(&self) -> u64 {
-        let (acked, lost) = self.state.exceptions.as_ref().map_or((0, 0), |e| (e.acked_seq, e.lost_up));
+        let (acked, lost) = self.state.exceptions.as_ref().map_or((0, 0), |e| (e.acked_seq, e.lost_upstream));
         self.backend_link.writer.ponged_seq().max(acked).saturating_sub(lost)
     }
 }

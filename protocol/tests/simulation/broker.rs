@@ -253,11 +253,11 @@ impl Hosted {
     }
 
     fn check_ledger(&self, ground: &mut Ground) {
-        let (up, truth) = (self.machine.ledger().up, ground.truth(self.session));
-        truth.check_ledger(&up);
+        let (upstream, truth) = (self.machine.ledger().upstream, ground.truth(self.session));
+        truth.check_ledger(&upstream);
         let twice = truth.deliveries.twice();
         ground.tally.count("a message that two services have read", twice);
-        let (marked, lost) = (u64::from(up.acknowledged > 0), u64::from(up.lost > 0));
+        let (marked, lost) = (u64::from(upstream.acknowledged > 0), u64::from(upstream.lost > 0));
         let [all, with, without] = match self.config.ack {
             AckMode::Shim => {
                 ["a session with commits", "messages are committed", "messages are not committed"]

@@ -39,25 +39,28 @@ impl Deliveries {
     }
 
     /// Without acknowledgements, when a service was left: what was not marked is lost.
-    pub(crate) fn check_marks(&self, up: &Counts) {
-        assert_eq!(up.acknowledged, self.marked, "messages are marked: {up:?}");
+    pub(crate) fn check_marks(&self, upstream: &Counts) {
+        assert_eq!(upstream.acknowledged, self.marked, "messages are marked: {upstream:?}");
     }
 
     /// What is counted at the end is so. `committed`: as the client may have been told; `unmarked`: messages that the
     /// last service may have read, since it has not failed.
-    pub(crate) fn check(&self, ack: AckMode, up: &Counts, (committed, unmarked): (u64, u64)) {
-        assert_eq!(up.acknowledged + up.lost, up.forwarded, "{up:?}");
+    pub(crate) fn check(&self, ack: AckMode, upstream: &Counts, (committed, unmarked): (u64, u64)) {
+        assert_eq!(upstream.acknowledged + upstream.lost, upstream.forwarded, "{upstream:?}");
         if self.without {
             return;
         }
         let sure = if ack == AckMode::None { self.marked } else { committed };
         let most = sure + unmarked;
-        assert!((sure..=most).contains(&up.acknowledged), "{sure} to {most} are acknowledged: {up:?}");
+        assert!(
+            (sure..=most).contains(&upstream.acknowledged),
+            "{sure} to {most} are acknowledged: {upstream:?}"
+        );
         if ack == AckMode::Pong {
             let unread = (1..).zip(&self.times).find(|(seq, times)| *seq <= committed && **times == 0);
             assert_eq!(unread, None, "a message is called acknowledged that no service has read");
             assert!(self.times.len() as u64 >= committed, "{committed} are called acknowledged");
-            assert!(self.twice() <= up.in_doubt, "{} came twice: {up:?}", self.twice());
+            assert!(self.twice() <= upstream.in_doubt, "{} came twice: {upstream:?}", self.twice());
         }
     }
 }

@@ -121,9 +121,13 @@ impl Ground {
 
     /// So much may a session keep.
     pub(crate) fn check_bounds(machine: &Session, bounds: &Bounds) {
-        let (up, all) = (machine.unacknowledged(), machine.buffered());
-        assert!(up <= bounds.up, "{up} bytes up are kept, and the bound is {}", bounds.up);
-        let rest = all - up;
+        let (upstream, all) = (machine.unacknowledged(), machine.buffered());
+        assert!(
+            upstream <= bounds.upstream,
+            "{upstream} bytes up are kept, and the bound is {}",
+            bounds.upstream
+        );
+        let rest = all - upstream;
         assert!(rest <= bounds.rest, "{rest} bytes down are kept, and the bound is {}", bounds.rest);
     }
 }
@@ -131,7 +135,7 @@ impl Ground {
 /// Bytes that a session may keep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    pub(crate) up: usize,
+    pub(crate) upstream: usize,
     /// Down, with the capsule and the envelope that is open.
     pub(crate) rest: usize,
 }

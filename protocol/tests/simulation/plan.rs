@@ -125,7 +125,7 @@ impl Plan {
         let read = self.networks[0].room.max(self.networks[1].room);
         Bounds {
             // While acknowledgements may stand behind messages, there is room for as many again.
-            up: 2 * ring_limit + message + read + HEADERS,
+            upstream: 2 * ring_limit + message + read + HEADERS,
             rest: ring_limit + 2 * envelope + capsule_limit + read + FRAMES,
         }
     }

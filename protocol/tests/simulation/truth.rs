@@ -232,7 +232,7 @@ impl Truth {
     }
 
     /// It has failed, or was moved away from; this is what is counted now.
-    pub(crate) fn service_failed(&mut self, up: &Counts) {
+    pub(crate) fn service_failed(&mut self, upstream: &Counts) {
         // The broker's process may end while the next one is looked for.
         if self.failed {
             return;
@@ -240,18 +240,18 @@ impl Truth {
         self.deliveries.left(self.link.read);
         self.failed = true;
         if self.ack == AckMode::None {
-            self.deliveries.check_marks(up);
+            self.deliveries.check_marks(upstream);
         }
     }
 
     /// The session has ended, with these counts.
-    pub(crate) fn check_ledger(&mut self, up: &Counts) {
+    pub(crate) fn check_ledger(&mut self, upstream: &Counts) {
         if self.ack == AckMode::Shim {
             // What is committed is what is counted as such, and all the rest is lost.
             assert_eq!(
-                (up.acknowledged, up.acknowledged + up.lost),
-                (self.committed, up.forwarded),
-                "{up:?}"
+                (upstream.acknowledged, upstream.acknowledged + upstream.lost),
+                (self.committed, upstream.forwarded),
+                "{upstream:?}"
             );
         } else {
             let Link { read, messages, .. } = self.link;
@@ -259,9 +259,9 @@ impl Truth {
             // One that says Close of its own accord may have read more than it has said.
             let may = !self.failed && (self.ack == AckMode::None || self.closed_with.is_some());
             let unmarked = if may { messages - read } else { 0 };
-            self.deliveries.check(self.ack, up, (self.committed, unmarked));
+            self.deliveries.check(self.ack, upstream, (self.committed, unmarked));
         }
-        assert!(up.forwarded <= self.received.len() as u64, "{up:?}");
+        assert!(upstream.forwarded <= self.received.len() as u64, "{upstream:?}");
     }
 
     /// The broker has written bytes to the present service.

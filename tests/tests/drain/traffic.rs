@@ -94,7 +94,7 @@ async fn a_feed_that_never_falls_quiet_stays_until_it_is_forced() {
     assert_eq!(feed[..split], range("a:feed", 1, split), "not a message is missing up to the cut");
     assert_eq!(feed[split..], range("b:feed", 1, feed.len() - split));
     let session = broker.wait_only_session("moved", |session| session["backend"] == "b").await;
-    assert_eq!(session["ledger"]["up"]["in_doubt"], 1, "{session}");
+    assert_eq!(session["ledger"]["upstream"]["in_doubt"], 1, "{session}");
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ impl Relay {
 
     /// Waits until backends have acknowledged `n` messages in all, so that none of them can be replayed.
     pub(crate) async fn wait_acknowledged(&self, n: usize) {
-        let labels = [("direction", "up")];
+        let labels = [("direction", "upstream")];
         eventually_async(&format!("{n} acknowledged messages"), async || {
             let text = admin::get(self.admin, "/metrics").await.text();
             let count = admin::metric(&text, "steadfast_messages_acknowledged_total", &labels);

@@ -59,8 +59,9 @@ pub(crate) async fn at_home<'a>(
     let mut client = Client::connect(broker.address()).await;
     let (home, other) = home_and_other(backends).await;
     client.ask("m-1", &format!("{}:m-1", home.name())).await;
-    let is_acknowledged =
-        |session: &Value| session["backend"] == home.name() && count(session, "up", "acknowledged") == 1;
+    let is_acknowledged = |session: &Value| {
+        session["backend"] == home.name() && count(session, "upstream", "acknowledged") == 1
+    };
     eventually_async("the first message is acknowledged", async || {
         broker.sessions().await.iter().any(is_acknowledged).then_some(())
     })

@@ -111,7 +111,7 @@ async fn a_feed_whose_service_does_not_read_stays() {
     let mut client = Client::connect(broker.address()).await;
     // It is known to answer pings.
     client.send("m-1").await;
-    let acknowledged = |session: &Value| count(session, "up", "acknowledged") == 1;
+    let acknowledged = |session: &Value| count(session, "upstream", "acknowledged") == 1;
     broker.wait_only_session("acknowledged", acknowledged).await;
     let reader = tokio::spawn(async move {
         let mut texts = Vec::new();
@@ -145,7 +145,7 @@ async fn a_first_message_that_streams_answers_is_kept_until_it_is_acknowledged()
     clock.start(&broker, 1).await.rang().await;
     let sessions = broker.sessions().await;
     let session = sessions.iter().find(|session| session["pool"] == "default").expect("the client's session");
-    assert_eq!(count(session, "up", "acknowledged"), 0, "{session}");
+    assert_eq!(count(session, "upstream", "acknowledged"), 0, "{session}");
     assert!(session["buffered_bytes"].as_u64() > Some(0), "what is not acknowledged is kept: {session}");
     let unfit = broker.records(|record| record["level"] == "WARN" && record["pool"] == "default");
     assert_eq!(unfit, [0; 0], "it is not called unfit");
@@ -185,16 +185,16 @@ async fn without_acks_what_a_dead_backend_had_not_read_is_counted_as_lost() {
     let mut client = Client::connect(broker.address()).await;
     let (home, other) = home_and_other([&a, &b]).await;
     client.ask("m-1", &format!("{}:m-1", home.name())).await;
-    broker.wait_only_session("marked", |session| count(session, "up", "acknowledged") == 1).await;
+    broker.wait_only_session("marked", |session| count(session, "upstream", "acknowledged") == 1).await;
     home.command("!stop-reading").await;
     send_range(&client, "m", 2, 41).await;
-    let sent = |session: &Value| count(session, "up", "forwarded") == 41;
+    let sent = |session: &Value| count(session, "upstream", "forwarded") == 41;
     broker.wait_only_session("all is written", sent).await;
     home.kill();
     client.ask("m-42", &format!("{}:m-42", other.name())).await;
     let session = broker.wait_only_session("moved", |session| session["failovers"] == 1).await;
-    assert_eq!(count(&session, "up", "lost"), 40, "{session}");
-    assert!((1..=2).contains(&count(&session, "up", "acknowledged")), "{session}");
+    assert_eq!(count(&session, "upstream", "lost"), 40, "{session}");
+    assert!((1..=2).contains(&count(&session, "upstream", "acknowledged")), "{session}");
     assert_eq!(other.journal().texts(), ["m-42"]);
     // One may have been read with the order to stop.
     assert!(home.journal().texts().len() <= 2, "{:?}", home.journal().texts());

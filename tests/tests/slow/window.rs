@@ -84,7 +84,7 @@ async fn a_pong_answers_for_all_that_was_in_front_of_its_ping() {
     let broker = Broker::start(&[&backend]).await;
     let client = Client::connect(broker.address()).await;
     send_range(&client, &"m".repeat(200), 1, 1500).await;
-    let acknowledged = |session: &Value| count(session, "up", "acknowledged") == 1500;
+    let acknowledged = |session: &Value| count(session, "upstream", "acknowledged") == 1500;
     broker.wait_only_session("all is acknowledged", acknowledged).await;
     let connection = backend.journal().sessions().remove(0);
     assert!(connection.pings().len() > 8, "{:?}", connection.pings());

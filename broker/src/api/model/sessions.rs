@@ -52,9 +52,9 @@ pub(crate) struct SessionReply {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LedgerReply {
     /// Client to backend.
-    pub(crate) up: MessagesReply,
+    pub(crate) upstream: MessagesReply,
     /// Backend to client.
-    pub(crate) down: MessagesReply,
+    pub(crate) downstream: MessagesReply,
 }
 
 /// Messages of one direction, counted as [`Counts`] does.
@@ -86,7 +86,7 @@ pub(crate) struct CloseRequest {
 
 impl From<Ledger> for LedgerReply {
     fn from(ledger: Ledger) -> Self {
-        LedgerReply { up: ledger.up.into(), down: ledger.down.into() }
+        LedgerReply { upstream: ledger.upstream.into(), downstream: ledger.downstream.into() }
     }
 }
 

@@ -49,7 +49,7 @@ fn a_session_has_these_fields() {
         "id": "000102030405060708090a0b0c0d0e0f", "pool": "chat", "route": null, "listener": "127.0.0.1:8080",
         "client": "127.0.0.1:50000", "backend": "b1", "placed": "the only one", "state": "relaying", "age_ms": 0,
         "failovers": 0, "moves": 0, "slowest_answer_ms": 0, "buffered_bytes": 0,
-        "ledger": { "up": up, "down": down },
+        "ledger": { "upstream": upstream, "downstream": downstream },
     });
     assert_json(&reply, &expected);
 }

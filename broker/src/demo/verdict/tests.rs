@@ -18,14 +18,14 @@ fn session(answers: &[usize]) -> SessionEvidence {
     for seq in answers {
         transcript.receive(&format!("one: {}", messages[seq - 1]), ms(500));
     }
-    let up = MessagesReply { acknowledged: 5, ..MessagesReply::default() };
-    let ledger = LedgerReply { up, ..LedgerReply::default() };
+    let upstream = MessagesReply { acknowledged: 5, ..MessagesReply::default() };
+    let ledger = LedgerReply { upstream, ..LedgerReply::default() };
     let broker = SessionReply { id: "5e55".to_owned(), failovers: 1, ledger, ..samples::session() };
     SessionEvidence { transcript, broker: Some(broker) }
 }
 
 fn counts(session: &mut SessionEvidence) -> &mut MessagesReply {
-    &mut session.broker.as_mut().expect("set above").ledger.up
+    &mut session.broker.as_mut().expect("set above").ledger.upstream
 }
 
 fn verdict(promise: Promise, session: SessionEvidence) -> Verdict {

@@ -207,7 +207,7 @@ pub(super) fn note_life(core: &mut Core, now: Time) {
 /// Messages that were handled, or have come, in all the session's life.
 fn messages(machine: &Session) -> u64 {
     let ledger = machine.ledger();
-    ledger.up.acknowledged + ledger.down.forwarded
+    ledger.upstream.acknowledged + ledger.downstream.forwarded
 }
 
 #[cfg(test)]

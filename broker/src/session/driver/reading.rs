@@ -20,11 +20,11 @@ impl Io {
         machine: &mut Session,
         (now, budget): (Time, &mut PollBudget),
     ) -> bool {
-        if budget.is_spent() || !self.is_readable(entry, Direction::Up) {
+        if budget.is_spent() || !self.is_readable(entry, Direction::Upstream) {
             return false;
         }
         let wants = machine.client_read_limit(false) > 0;
-        let may_read = self.may_read(entry, Direction::Up, (wants, machine.client_message_open()));
+        let may_read = self.may_read(entry, Direction::Upstream, (wants, machine.client_message_open()));
         let tight = wants && !may_read;
         machine.set_tight(now, tight);
         let limit = machine.client_read_limit(tight);
@@ -73,14 +73,14 @@ impl Io {
         machine: &mut Session,
         (now, budget): (Time, &mut PollBudget),
     ) -> bool {
-        if budget.is_spent() || !self.is_readable(entry, Direction::Down) {
+        if budget.is_spent() || !self.is_readable(entry, Direction::Downstream) {
             return false;
         }
         if machine.set_memory_short(self.context.budget.is_short()) {
             return true;
         }
         let wants = machine.wants_backend();
-        let may_read = self.may_read(entry, Direction::Down, (wants, machine.backend_message_open()));
+        let may_read = self.may_read(entry, Direction::Downstream, (wants, machine.backend_message_open()));
         let Some(side) = self.backend.as_mut().filter(|side| may_read || side.broken) else { return false };
         let client = &mut self.client;
         let read = match machine.backend_direct() {
@@ -117,8 +117,8 @@ impl Io {
     /// Something may be there to be read. A side that is not there waits for no memory either.
     fn is_readable(&mut self, entry: &Entry, direction: Direction) -> bool {
         let side = match direction {
-            Direction::Up => &self.client,
-            Direction::Down => &self.backend,
+            Direction::Upstream => &self.client,
+            Direction::Downstream => &self.backend,
         };
         if side.is_none() {
             self.context.budget.rest(&mut self.share, entry.id, direction);

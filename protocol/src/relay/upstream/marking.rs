@@ -17,7 +17,7 @@ const FEW: u64 = 16;
 /// Between two pings stand so many messages, or an eighth of the window.
 const STEP: u64 = MESSAGES / MOST as u64;
 
-/// What a session wants of its way up.
+/// What a session wants of its way upstream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
     /// Messages are to be acknowledged by pongs.

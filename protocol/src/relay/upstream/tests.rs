@@ -18,11 +18,11 @@ impl Default for Way {
     }
 }
 
-fn feed(up: &mut Way, bytes: &[u8]) {
+fn feed(upstream: &mut Way, bytes: &[u8]) {
     let mut scanner = Scanner::new(FrameSender::Client, 1 << 20, false);
     let mut input = bytes;
     while let Some(Item::Data(data)) = scanner.next(&mut input, &mut { u32::MAX }).expect("legal") {
-        up.ring.append(&data);
+        upstream.ring.append(&data);
     }
 }
 
@@ -36,15 +36,21 @@ const WANTED: Wanted = Wanted {
     patience: Duration::from_secs(10),
 };
 
-fn prepare(up: &mut Way) -> bool {
-    up.writer.prepare(&up.ring, NOW, &WANTED, &mut || 0)
+fn prepare(upstream: &mut Way) -> bool {
+    upstream.writer.prepare(&upstream.ring, NOW, &WANTED, &mut || 0)
 }
 
 /// Writes `room` bytes at the most and returns them.
-fn write(up: &mut Way, room: usize) -> Vec<u8> {
-    let bytes: Vec<u8> =
-        up.writer.transmit(&up.ring).pieces().iter().flat_map(|piece| piece.to_vec()).take(room).collect();
-    up.writer.written(&mut up.ring, bytes.len());
+fn write(upstream: &mut Way, room: usize) -> Vec<u8> {
+    let bytes: Vec<u8> = upstream
+        .writer
+        .transmit(&upstream.ring)
+        .pieces()
+        .iter()
+        .flat_map(|piece| piece.to_vec())
+        .take(room)
+        .collect();
+    upstream.writer.written(&mut upstream.ring, bytes.len());
     bytes
 }
 
@@ -56,32 +62,32 @@ const NONCE: &[u8] = &[0; 8];
 
 #[test]
 fn a_ping_follows_the_messages_in_the_same_write() {
-    let mut up = Way::default();
-    feed(&mut up, ONE);
-    assert!(prepare(&mut up));
-    assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
-    feed(&mut up, TWO);
-    assert!(!prepare(&mut up), "one is outstanding");
-    assert_eq!(write(&mut up, 1000), TWO);
-    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
-    assert_eq!((up.writer.acked_seq(&up.ring), up.ring.len()), (1, TWO.len()));
-    assert!(prepare(&mut up), "what the pong left uncovered is asked for alone");
-    assert_eq!(write(&mut up, 1000), ping());
-    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
-    assert!(up.ring.is_empty() && !up.writer.awaits(&up.ring));
+    let mut upstream = Way::default();
+    feed(&mut upstream, ONE);
+    assert!(prepare(&mut upstream));
+    assert_eq!(write(&mut upstream, 1000), [ONE, &ping()].concat());
+    feed(&mut upstream, TWO);
+    assert!(!prepare(&mut upstream), "one is outstanding");
+    assert_eq!(write(&mut upstream, 1000), TWO);
+    assert!(upstream.writer.acknowledge(&mut upstream.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
+    assert_eq!((upstream.writer.acked_seq(&upstream.ring), upstream.ring.len()), (1, TWO.len()));
+    assert!(prepare(&mut upstream), "what the pong left uncovered is asked for alone");
+    assert_eq!(write(&mut upstream, 1000), ping());
+    assert!(upstream.writer.acknowledge(&mut upstream.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
+    assert!(upstream.ring.is_empty() && !upstream.writer.awaits(&upstream.ring));
 }
 
 #[test]
 fn whatever_the_socket_takes_the_bytes_are_the_same() {
     for room in 1..40 {
-        let mut up = Way::default();
-        feed(&mut up, &[ONE, &TWO[..8]].concat());
-        prepare(&mut up);
-        up.writer.pong(&up.ring, b"hi", 1);
-        up.writer.prepare(&up.ring, NOW, &Wanted { frame_rest: 1, ..WANTED }, &mut || 0);
+        let mut upstream = Way::default();
+        feed(&mut upstream, &[ONE, &TWO[..8]].concat());
+        prepare(&mut upstream);
+        upstream.writer.pong(&upstream.ring, b"hi", 1);
+        upstream.writer.prepare(&upstream.ring, NOW, &Wanted { frame_rest: 1, ..WANTED }, &mut || 0);
         let mut got = Vec::new();
         loop {
-            let bytes = write(&mut up, room);
+            let bytes = write(&mut upstream, room);
             if bytes.is_empty() {
                 break;
             }
@@ -94,41 +100,44 @@ fn whatever_the_socket_takes_the_bytes_are_the_same() {
 
 #[test]
 fn a_pong_waits_for_the_end_of_a_frame_that_is_begun() {
-    let mut up = Way::default();
-    feed(&mut up, &TWO[..8]);
-    assert_eq!(write(&mut up, 1000), &TWO[..8]);
-    up.writer.pong(&up.ring, b"", 1);
-    prepare(&mut up);
-    assert_eq!(write(&mut up, 1000), b"");
-    up.ring.tail(1).push(b'o');
-    up.ring.grown(1, true);
-    assert_eq!(write(&mut up, 1000), b"o\x8A\x80\0\0\0\0");
+    let mut upstream = Way::default();
+    feed(&mut upstream, &TWO[..8]);
+    assert_eq!(write(&mut upstream, 1000), &TWO[..8]);
+    upstream.writer.pong(&upstream.ring, b"", 1);
+    prepare(&mut upstream);
+    assert_eq!(write(&mut upstream, 1000), b"");
+    upstream.ring.tail(1).push(b'o');
+    upstream.ring.grown(1, true);
+    assert_eq!(write(&mut upstream, 1000), b"o\x8A\x80\0\0\0\0");
 }
 
 #[test]
 fn no_ping_inside_an_open_message() {
-    let mut up = Way::default();
-    feed(&mut up, &[ONE, &TWO[..8]].concat());
-    up.ring.written(1000);
-    assert!(!prepare(&mut up));
+    let mut upstream = Way::default();
+    feed(&mut upstream, &[ONE, &TWO[..8]].concat());
+    upstream.ring.written(1000);
+    assert!(!prepare(&mut upstream));
 }
 
 #[test]
 fn pongs_that_nobody_asked_for_acknowledge_nothing() {
-    let mut up = Way::default();
-    feed(&mut up, ONE);
-    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_none(), "no ping yet");
-    prepare(&mut up);
+    let mut upstream = Way::default();
+    feed(&mut upstream, ONE);
     assert!(
-        up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_none(),
+        upstream.writer.acknowledge(&mut upstream.ring, NOW, NONCE, Some(Duration::ZERO)).is_none(),
+        "no ping yet"
+    );
+    prepare(&mut upstream);
+    assert!(
+        upstream.writer.acknowledge(&mut upstream.ring, NOW, NONCE, Some(Duration::ZERO)).is_none(),
         "it is not written yet"
     );
-    write(&mut up, 1000);
-    assert!(up.writer.acknowledge(&mut up.ring, NOW, b"", Some(Duration::ZERO)).is_none());
-    assert!(up.writer.acknowledge(&mut up.ring, NOW, &[1; 8], Some(Duration::ZERO)).is_none());
-    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
+    write(&mut upstream, 1000);
+    assert!(upstream.writer.acknowledge(&mut upstream.ring, NOW, b"", Some(Duration::ZERO)).is_none());
+    assert!(upstream.writer.acknowledge(&mut upstream.ring, NOW, &[1; 8], Some(Duration::ZERO)).is_none());
+    assert!(upstream.writer.acknowledge(&mut upstream.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
     assert!(
-        up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_none(),
+        upstream.writer.acknowledge(&mut upstream.ring, NOW, NONCE, Some(Duration::ZERO)).is_none(),
         "once is enough"
     );
 }
@@ -136,125 +145,134 @@ fn pongs_that_nobody_asked_for_acknowledge_nothing() {
 #[test]
 fn held_messages_stay_for_a_replay_until_the_hold_ends() {
     let hold = Duration::from_millis(200);
-    let mut up = Way::default();
-    feed(&mut up, ONE);
-    prepare(&mut up);
-    write(&mut up, 1000);
-    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(hold)).is_some());
-    assert_eq!((up.writer.acked_seq(&up.ring), up.ring.base_seq()), (1, 0));
-    assert!(!prepare(&mut up), "acknowledged, so it is not asked for again");
-    up.writer.end_holds(&mut up.ring, NOW + hold / 2);
-    assert_eq!((up.ring.base_seq(), up.writer.hold_ends()), (0, Some(NOW + hold)));
-    up.writer.end_holds(&mut up.ring, NOW + hold);
-    assert_eq!((up.ring.base_seq(), up.writer.hold_ends()), (1, None));
+    let mut upstream = Way::default();
+    feed(&mut upstream, ONE);
+    prepare(&mut upstream);
+    write(&mut upstream, 1000);
+    assert!(upstream.writer.acknowledge(&mut upstream.ring, NOW, NONCE, Some(hold)).is_some());
+    assert_eq!((upstream.writer.acked_seq(&upstream.ring), upstream.ring.base_seq()), (1, 0));
+    assert!(!prepare(&mut upstream), "acknowledged, so it is not asked for again");
+    upstream.writer.end_holds(&mut upstream.ring, NOW + hold / 2);
+    assert_eq!((upstream.ring.base_seq(), upstream.writer.hold_ends()), (0, Some(NOW + hold)));
+    upstream.writer.end_holds(&mut upstream.ring, NOW + hold);
+    assert_eq!((upstream.ring.base_seq(), upstream.writer.hold_ends()), (1, None));
 }
 
 #[test]
 fn the_next_connection_replays_what_was_held() {
-    let mut up = Way::default();
-    feed(&mut up, ONE);
-    prepare(&mut up);
-    write(&mut up, 1000);
-    up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::from_secs(1)));
-    up.ring.rewind();
-    up.writer = UpstreamWriter::new(&up.ring, false);
-    assert!(prepare(&mut up));
-    assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
+    let mut upstream = Way::default();
+    feed(&mut upstream, ONE);
+    prepare(&mut upstream);
+    write(&mut upstream, 1000);
+    upstream.writer.acknowledge(&mut upstream.ring, NOW, NONCE, Some(Duration::from_secs(1)));
+    upstream.ring.rewind();
+    upstream.writer = UpstreamWriter::new(&upstream.ring, false);
+    assert!(prepare(&mut upstream));
+    assert_eq!(write(&mut upstream, 1000), [ONE, &ping()].concat());
 }
 
 #[test]
 fn many_holds_merge_and_none_ends_early() {
-    let mut up = Way::default();
+    let mut upstream = Way::default();
     for i in 0..200u64 {
         let now = NOW + Duration::from_millis(i);
-        feed(&mut up, ONE);
-        up.writer.prepare(&up.ring, now, &WANTED, &mut || 0);
-        write(&mut up, 1000);
-        assert!(up.writer.acknowledge(&mut up.ring, now, NONCE, Some(Duration::from_secs(1))).is_some());
+        feed(&mut upstream, ONE);
+        upstream.writer.prepare(&upstream.ring, now, &WANTED, &mut || 0);
+        write(&mut upstream, 1000);
+        assert!(
+            upstream
+                .writer
+                .acknowledge(&mut upstream.ring, now, NONCE, Some(Duration::from_secs(1)))
+                .is_some()
+        );
     }
-    assert!(up.writer.held.as_ref().expect("held").len() <= HOLD_STEPS);
-    up.writer.end_holds(&mut up.ring, NOW + Duration::from_millis(1100));
-    assert!(up.ring.base_seq() <= 101);
-    up.writer.end_holds(&mut up.ring, NOW + Duration::from_millis(1199));
-    assert!(up.ring.is_empty());
+    assert!(upstream.writer.held.as_ref().expect("held").len() <= HOLD_STEPS);
+    upstream.writer.end_holds(&mut upstream.ring, NOW + Duration::from_millis(1100));
+    assert!(upstream.ring.base_seq() <= 101);
+    upstream.writer.end_holds(&mut upstream.ring, NOW + Duration::from_millis(1199));
+    assert!(upstream.ring.is_empty());
 }
 
 #[test]
 fn one_at_a_time_lets_one_message_through_until_its_pong() {
-    let mut up = Way::default();
-    feed(&mut up, &[ONE, TWO].concat());
-    up.writer.one_at_a_time(&up.ring, true);
-    prepare(&mut up);
-    assert_eq!(write(&mut up, 1000), [ONE, &ping()].concat());
-    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
-    up.writer.one_at_a_time(&up.ring, true);
-    prepare(&mut up);
-    assert_eq!(write(&mut up, 1000), [TWO, &ping()].concat());
-    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
-    assert_eq!(up.writer.acked_seq(&up.ring), 2);
+    let mut upstream = Way::default();
+    feed(&mut upstream, &[ONE, TWO].concat());
+    upstream.writer.one_at_a_time(&upstream.ring, true);
+    prepare(&mut upstream);
+    assert_eq!(write(&mut upstream, 1000), [ONE, &ping()].concat());
+    assert!(upstream.writer.acknowledge(&mut upstream.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
+    upstream.writer.one_at_a_time(&upstream.ring, true);
+    prepare(&mut upstream);
+    assert_eq!(write(&mut upstream, 1000), [TWO, &ping()].concat());
+    assert!(upstream.writer.acknowledge(&mut upstream.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
+    assert_eq!(upstream.writer.acked_seq(&upstream.ring), 2);
 }
 
 #[test]
 fn nothing_follows_a_close() {
-    let mut up = Way::default();
-    feed(&mut up, ONE);
-    up.writer.close(&up.ring, &1000u16.to_be_bytes());
-    assert!(prepare(&mut up), "what stands before the Close is still asked for");
-    assert_eq!(write(&mut up, 1000), [ONE, &ping(), b"\x88\x82\0\0\0\0\x03\xe8"].concat());
-    assert!(up.writer.closed());
-    assert!(up.writer.acknowledge(&mut up.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
-    assert!(!up.writer.prepare(&up.ring, NOW, &Wanted { keepalive: true, ..WANTED }, &mut || 0));
-    assert_eq!(write(&mut up, 1000), b"");
+    let mut upstream = Way::default();
+    feed(&mut upstream, ONE);
+    upstream.writer.close(&upstream.ring, &1000u16.to_be_bytes());
+    assert!(prepare(&mut upstream), "what stands before the Close is still asked for");
+    assert_eq!(write(&mut upstream, 1000), [ONE, &ping(), b"\x88\x82\0\0\0\0\x03\xe8"].concat());
+    assert!(upstream.writer.closed());
+    assert!(upstream.writer.acknowledge(&mut upstream.ring, NOW, NONCE, Some(Duration::ZERO)).is_some());
+    assert!(!upstream.writer.prepare(&upstream.ring, NOW, &Wanted { keepalive: true, ..WANTED }, &mut || 0));
+    assert_eq!(write(&mut upstream, 1000), b"");
 }
 
 #[test]
 fn a_ping_that_comes_while_a_pong_is_half_written_is_answered_next() {
-    let mut up = Way::default();
-    up.writer.pong(&up.ring, b"1", 0);
-    prepare(&mut up);
-    assert_eq!(write(&mut up, 3).len(), 3);
-    up.writer.pong(&up.ring, b"2", 0);
-    up.writer.pong(&up.ring, b"3", 0);
-    prepare(&mut up);
-    assert_eq!(write(&mut up, 1000), b"\0\0\0".iter().chain(b"1").copied().collect::<Vec<u8>>());
-    prepare(&mut up);
-    assert_eq!(write(&mut up, 1000), b"\x8A\x81\0\0\0\x003");
-    assert!(up.writer.inserts.is_none());
+    let mut upstream = Way::default();
+    upstream.writer.pong(&upstream.ring, b"1", 0);
+    prepare(&mut upstream);
+    assert_eq!(write(&mut upstream, 3).len(), 3);
+    upstream.writer.pong(&upstream.ring, b"2", 0);
+    upstream.writer.pong(&upstream.ring, b"3", 0);
+    prepare(&mut upstream);
+    assert_eq!(write(&mut upstream, 1000), b"\0\0\0".iter().chain(b"1").copied().collect::<Vec<u8>>());
+    prepare(&mut upstream);
+    assert_eq!(write(&mut upstream, 1000), b"\x8A\x81\0\0\0\x003");
+    assert!(upstream.writer.inserts.is_none());
 }
 
 #[test]
 fn a_pong_acknowledges_everything_before_its_ping() {
-    let (mut up, mut nonce) = (Way::default(), 0_u64);
+    let (mut upstream, mut nonce) = (Way::default(), 0_u64);
     for _ in 0..40 {
-        feed(&mut up, ONE);
+        feed(&mut upstream, ONE);
     }
-    assert!(up.writer.prepare(&up.ring, NOW, &WANTED, &mut || {
+    assert!(upstream.writer.prepare(&upstream.ring, NOW, &WANTED, &mut || {
         nonce += 1;
         nonce
     }));
-    assert_eq!(up.writer.pings.len(), 5, "behind each eighth message");
-    while !write(&mut up, 10_000).is_empty() {}
-    let last = up.writer.pings.last().expect("it was made").frame.nonce();
+    assert_eq!(upstream.writer.pings.len(), 5, "behind each eighth message");
+    while !write(&mut upstream, 10_000).is_empty() {}
+    let last = upstream.writer.pings.last().expect("it was made").frame.nonce();
     assert!(
-        up.writer.acknowledge(&mut up.ring, NOW, &last, Some(Duration::ZERO)).is_some(),
+        upstream.writer.acknowledge(&mut upstream.ring, NOW, &last, Some(Duration::ZERO)).is_some(),
         "a peer may answer the latest only"
     );
-    assert_eq!((up.writer.acked_seq(&up.ring), up.writer.pings.len(), up.ring.len()), (40, 0, 0));
+    assert_eq!(
+        (upstream.writer.acked_seq(&upstream.ring), upstream.writer.pings.len(), upstream.ring.len()),
+        (40, 0, 0)
+    );
 }
 
 #[test]
 fn a_pong_that_comes_late_takes_nothing_back() {
-    let (mut up, mut nonce) = (Way::default(), 0_u64);
+    let (mut upstream, mut nonce) = (Way::default(), 0_u64);
     for _ in 0..40 {
-        feed(&mut up, ONE);
+        feed(&mut upstream, ONE);
     }
-    up.writer.prepare(&up.ring, NOW, &WANTED, &mut || {
+    upstream.writer.prepare(&upstream.ring, NOW, &WANTED, &mut || {
         nonce += 1;
         nonce
     });
-    while !write(&mut up, 10_000).is_empty() {}
-    let [second, third] = [1, 2].map(|index| up.writer.pings.get(index).expect("it is out").frame.nonce());
-    assert!(up.writer.acknowledge(&mut up.ring, NOW, &third, Some(Duration::ZERO)).is_some());
-    assert!(up.writer.acknowledge(&mut up.ring, NOW, &second, Some(Duration::ZERO)).is_none());
-    assert_eq!((up.writer.acked_seq(&up.ring), up.writer.pings.len()), (24, 2));
+    while !write(&mut upstream, 10_000).is_empty() {}
+    let [second, third] =
+        [1, 2].map(|index| upstream.writer.pings.get(index).expect("it is out").frame.nonce());
+    assert!(upstream.writer.acknowledge(&mut upstream.ring, NOW, &third, Some(Duration::ZERO)).is_some());
+    assert!(upstream.writer.acknowledge(&mut upstream.ring, NOW, &second, Some(Duration::ZERO)).is_none());
+    assert_eq!((upstream.writer.acked_seq(&upstream.ring), upstream.writer.pings.len()), (24, 2));
 }

@@ -22,11 +22,11 @@ pub(in crate::session) struct Unanswered {
 }
 
 impl Unanswered {
-    pub(in crate::session) fn new(now: Time, acked_seq: u64, down: u64) -> Unanswered {
+    pub(in crate::session) fn new(now: Time, acked_seq: u64, downstream: u64) -> Unanswered {
         let acked_seq = acked_seq as u32;
         Unanswered {
             acked_at_link: acked_seq,
-            down_at_link: down as u32,
+            down_at_link: downstream as u32,
             turned: ticks(now),
             acked_before: acked_seq,
             acked_before_last: acked_seq,
@@ -47,11 +47,11 @@ impl Unanswered {
     }
 
     /// The estimate for messages up to `acked_seq`, with `down` messages heard.
-    pub(in crate::session) fn estimate(&self, acked_seq: u64, down: u64) -> u64 {
+    pub(in crate::session) fn estimate(&self, acked_seq: u64, downstream: u64) -> u64 {
         let since =
             |now: u64, then: u32| u64::from((now as u32).wrapping_sub(then).cast_signed().max(0) as u32);
         let acked = since(acked_seq, self.acked_at_link);
-        let answered = since(down, self.down_at_link);
+        let answered = since(downstream, self.down_at_link);
         acked.saturating_sub(answered).min(since(acked_seq, self.acked_before_last))
     }
 }

@@ -106,14 +106,14 @@ impl Session {
     /// Asks a client how far it has read that says nothing and gets much.
     #[inline]
     pub(in crate::session) fn mark_client(&mut self, now: Time) {
-        if !self.state.down.unmarked() || !self.client_is_asked() {
+        if !self.state.downstream.unmarked() || !self.client_is_asked() {
             return;
         }
         let recent = self.config.keepalive / RECENT;
         if now.since(self.client_link.timers.heard()) < recent || self.config.keepalive.is_zero() {
             return;
         }
-        let (at, life) = (self.state.down.position(), self.client_link.timers.life());
+        let (at, life) = (self.state.downstream.position(), self.client_link.timers.life());
         let far = life.and_then(|life| life.out.back().map(|last| (life.out.len(), *last)));
         // Their distances grow with what is out, so that they reach far.
         if far.is_some_and(|(n, last)| n == MOST || at.wrapping_sub(last.at) < last.beyond) {
@@ -124,27 +124,27 @@ impl Session {
 
     /// It may answer, and may not come back: one that may is asked for receipts.
     fn client_is_asked(&self) -> bool {
-        matches!(self.state.client, ClientPhase::Open) && self.state.down.kept().is_none()
+        matches!(self.state.client, ClientPhase::Open) && self.state.downstream.kept().is_none()
     }
 
     fn ask_client(&mut self, now: Time) {
-        let beyond = self.state.down.beyond_mark();
-        let at = self.state.down.position();
+        let beyond = self.state.downstream.beyond_mark();
+        let at = self.state.downstream.position();
         self.client_link.timers.change_life(|life| match life.out.is_empty() {
             true => life.put(SentPing { when: now, at, beyond }),
             false => life.ask(now, at),
         });
-        self.state.down.mark();
-        let payload = match self.state.down.kept() {
+        self.state.downstream.mark();
+        let payload = match self.state.downstream.kept() {
             None => at.to_be_bytes().to_vec(),
             Some(_) => self.keepalive_payload(),
         };
-        self.state.down.control(Opcode::Ping, &payload);
+        self.state.downstream.control(Opcode::Ping, &payload);
     }
 
     /// A client's pong. Only one that answers a ping of ours says how far it has read.
     pub(in crate::session) fn client_ponged(&mut self, now: Time, payload: &[u8]) {
-        if self.state.down.kept().is_some() && self.client_link.timers.life().is_some() {
+        if self.state.downstream.kept().is_some() && self.client_link.timers.life().is_some() {
             return self.client_link.timers.change_life(|life| *life = ClientLife::default());
         }
         let Ok(at) = payload.try_into().map(u32::from_be_bytes) else { return };
@@ -175,7 +175,7 @@ impl Session {
                 let next = life.told.unwrap_or(asked.when).max(asked.when) + self.config.client_pong;
                 Some(missed.min(next))
             }
-            None if self.state.down.waiting() > 0 => None,
+            None if self.state.downstream.waiting() > 0 => None,
             None => Some(heard + self.config.keepalive),
         }
     }

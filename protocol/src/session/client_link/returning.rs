@@ -11,7 +11,7 @@ const ACK_DELAY: Duration = Duration::from_millis(50);
 /// And after so many bytes of them at the latest.
 const ACK_BYTES: u64 = 64 * 1024;
 
-/// It is told with a message down, if it was not told so shortly before.
+/// It is told with a message downstream, if it was not told so shortly before.
 const ACK_RIDES: Duration = Duration::from_millis(5);
 
 /// What belongs to one connection of a client that may come back, or to the time between two.
@@ -35,7 +35,7 @@ pub(in crate::session) enum ClientSpeech {
 #[derive(Debug, Default)]
 pub(in crate::session) struct ShimLink {
     pub(in crate::session) strip: Strip,
-    /// Position in the up stream when it was told how far its messages have come.
+    /// Position in the upstream when it was told how far its messages have come.
     pub(in crate::session) told_at: u64,
     /// When it was told that last on a message's way, or by itself.
     pub(in crate::session) told_when: Option<Time>,

@@ -1,4 +1,4 @@
-//! The messages for the client that a service's envelopes hold, on their way down.
+//! The messages for the client that a service's envelopes hold, on their way downstream.
 
 use crate::buffer::chain::CHUNK;
 use crate::relay::downstream::DirectWrite;
@@ -88,7 +88,7 @@ impl Session {
     pub(in crate::session) fn deliver_joined(&mut self, out: &mut EnvelopeRelay<'_, '_>) {
         let (bytes, messages) = (std::mem::take(&mut out.joined), std::mem::take(&mut out.messages));
         if !bytes.is_empty() {
-            self.state.down.append(&Data { bytes: &bytes, messages, whole: bytes.len() }, out.direct);
+            self.state.downstream.append(&Data { bytes: &bytes, messages, whole: bytes.len() }, out.direct);
         }
     }
 
@@ -103,10 +103,10 @@ impl Session {
         let payload = &at_end[at_end.len() - large.payload_len..];
         let header = &large.header[..large.header_len];
         if payload.len() <= CHUNK {
-            return self.state.down.adopt([header, payload].concat(), 0, out.direct);
+            return self.state.downstream.adopt([header, payload].concat(), 0, out.direct);
         }
-        self.state.down.append(&Data { bytes: header, messages: 0, whole: 0 }, out.direct);
-        self.state.down.append(&Data { bytes: payload, messages: 1, whole: payload.len() }, out.direct);
+        self.state.downstream.append(&Data { bytes: header, messages: 0, whole: 0 }, out.direct);
+        self.state.downstream.append(&Data { bytes: payload, messages: 1, whole: payload.len() }, out.direct);
     }
 
     /// What stands before the payload has been heeded, so there is room for the header.
@@ -121,7 +121,7 @@ impl Session {
             Some(start) => {
                 self.deliver_joined(out);
                 envelope[start..payload].copy_from_slice(&large.header[..large.header_len]);
-                self.state.down.adopt(envelope, start, out.direct);
+                self.state.downstream.adopt(envelope, start, out.direct);
             }
             None => self.deliver_copy(large, &envelope, out),
         }

@@ -1,7 +1,7 @@
 //! The backend or the broker ends the session: whose Close goes where.
 
 use super::rig::{Drop, Rig, secs};
-use super::wire::{CLOSE, PING, TEXT, close_payload, down, masked, plain, up};
+use super::wire::{CLOSE, PING, TEXT, close_payload, downstream, masked, plain, upstream};
 use crate::session::{EndCause, Failure, SessionEnd, Status};
 use crate::websocket::close_code::CloseCode;
 
@@ -24,15 +24,15 @@ fn an_applications_close_is_relayed_and_answered_by_the_clients() {
         let mut rig = Rig::new();
         rig.client_says("one");
         rig.backend_pongs();
-        rig.up();
+        rig.upstream();
         rig.backend_closes(code, reason);
-        assert_eq!(rig.down(), [seen]);
+        assert_eq!(rig.downstream(), [seen]);
         assert_eq!((rig.session.status(), rig.link().dropped), (Status::Closing, None));
         rig.client_closes(code, "client's own");
         let answer = if code == 0 { "<close>".to_owned() } else { format!("<close {code} client's own>") };
-        assert_eq!(rig.up(), [answer]);
+        assert_eq!(rig.upstream(), [answer]);
         assert_eq!(ended(&rig), (EndCause::BackendClose, (code != 0).then_some(CloseCode(code))));
-        assert_eq!((rig.dials.len(), rig.session.failovers(), rig.session.ledger().up.lost), (0, 0, 0));
+        assert_eq!((rig.dials.len(), rig.session.failovers(), rig.session.ledger().upstream.lost), (0, 0, 0));
     }
 }
 
@@ -42,17 +42,18 @@ fn the_last_answers_come_before_the_close_and_nothing_after_it_counts() {
     rig.client_room = 4;
     let close = plain(true, CLOSE, &close_payload(1000, ""));
     rig.backend_sends(
-        &[down("first"), down("last"), plain(false, TEXT, b"half"), close, down("ghost")].concat(),
+        &[downstream("first"), downstream("last"), plain(false, TEXT, b"half"), close, downstream("ghost")]
+            .concat(),
     );
     rig.backend_dies();
     assert!(!rig.session.client_finished());
     rig.client_room = usize::MAX;
     rig.pump();
     assert!(rig.session.client_finished(), "its socket's write side may be shut");
-    assert_eq!(rig.down(), ["first", "last", "<close 1000>"]);
+    assert_eq!(rig.downstream(), ["first", "last", "<close 1000>"]);
     rig.client_closes(1000, "");
     assert_eq!(ended(&rig), (EndCause::BackendClose, Some(CloseCode(1000))));
-    let ledger = rig.session.ledger().down;
+    let ledger = rig.session.ledger().downstream;
     assert_eq!((ledger.forwarded, ledger.suppressed, ledger.lost), (2, 1, 0));
     assert_eq!(rig.dials.len(), 0, "an EOF after a Close is no failure");
 }
@@ -63,9 +64,9 @@ fn what_the_client_says_after_the_backends_close_is_not_written_to_it() {
     rig.backend_closes(1000, "");
     rig.client_says("too late");
     rig.client_sends(&masked(true, PING, b"too late"));
-    assert_eq!((rig.up(), rig.down()), (vec![], vec!["<close 1000>".to_owned()]));
+    assert_eq!((rig.upstream(), rig.downstream()), (vec![], vec!["<close 1000>".to_owned()]));
     rig.client_closes(1000, "");
-    assert_eq!(rig.up(), ["<close 1000>"]);
+    assert_eq!(rig.upstream(), ["<close 1000>"]);
 }
 
 #[test]
@@ -76,8 +77,8 @@ fn what_an_application_may_not_have_read_before_its_close_is_in_doubt() {
     rig.backend_closes(1000, "");
     rig.client_closes(1000, "");
     assert_eq!(ended(&rig), (EndCause::BackendClose, Some(CloseCode(1000))));
-    let up = rig.session.ledger().up;
-    assert_eq!((up.in_doubt, up.lost, rig.session.buffered()), (2, 0, 0));
+    let upstream = rig.session.ledger().upstream;
+    assert_eq!((upstream.in_doubt, upstream.lost, rig.session.buffered()), (2, 0, 0));
 }
 
 #[test]
@@ -93,7 +94,7 @@ fn a_client_that_hangs_up_instead_of_answering_ends_the_session() {
     let mut rig = Rig::new();
     rig.backend_closes(4001, "");
     rig.client_goes();
-    assert_eq!((ended(&rig), rig.up().len()), ((EndCause::BackendClose, Some(CloseCode(4001))), 0));
+    assert_eq!((ended(&rig), rig.upstream().len()), ((EndCause::BackendClose, Some(CloseCode(4001))), 0));
 }
 
 #[test]
@@ -106,7 +107,7 @@ fn a_client_that_talks_nonsense_instead_of_answering_changes_nothing() {
         for bytes in nonsense.chunks(step) {
             rig.client_sends(bytes);
         }
-        assert_eq!(rig.down(), ["<close 1000>"]);
+        assert_eq!(rig.downstream(), ["<close 1000>"]);
         assert!(rig.notes.len() <= 2, "{:?}", rig.notes);
         rig.wait(secs(5));
         assert_eq!((ended(&rig), rig.dials.len()), ((EndCause::BackendClose, Some(CloseCode(1000))), 0));
@@ -126,10 +127,10 @@ fn a_slow_client_gets_its_last_answers_before_the_close_is_waited_for() {
         rig.pump();
         rig.wait(secs(1));
     }
-    assert_eq!(rig.down(), [answer.as_str(), "<close 1000>"]);
+    assert_eq!(rig.downstream(), [answer.as_str(), "<close 1000>"]);
     rig.client_closes(1000, "");
     assert_eq!(
-        (ended(&rig), rig.session.ledger().down.lost),
+        (ended(&rig), rig.session.ledger().downstream.lost),
         ((EndCause::BackendClose, Some(CloseCode(1000))), 0)
     );
 }
@@ -147,7 +148,7 @@ fn no_pong_follows_the_close_to_a_client() {
     rig.client_room = usize::MAX;
     rig.pump();
     // The reader objects to any frame behind a Close.
-    assert_eq!(rig.down().last().map(String::as_str), Some("<close 1000>"));
+    assert_eq!(rig.downstream().last().map(String::as_str), Some("<close 1000>"));
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn no_pong_follows_the_close_to_a_backend() {
     rig.client_closes(1000, "");
     rig.set_backend_room(usize::MAX);
     // The reader objects to any frame behind a Close.
-    assert_eq!(rig.up().last().map(String::as_str), Some("<close 1000>"));
+    assert_eq!(rig.upstream().last().map(String::as_str), Some("<close 1000>"));
     rig.backend_closes(1000, "");
     assert_eq!(ended(&rig), (EndCause::ClientClose, Some(CloseCode(1000))));
 }
@@ -172,10 +173,10 @@ fn the_answer_to_a_close_has_no_place_in_a_message_that_is_half_written() {
     rig.backend_closes(1000, "");
     rig.backend_room = usize::MAX;
     rig.client_closes(1000, "");
-    assert_eq!(rig.link().reader.bytes, up("a longer message")[..8]);
+    assert_eq!(rig.link().reader.bytes, upstream("a longer message")[..8]);
     assert!(rig.link().dropped.is_some());
     assert_eq!(
-        (ended(&rig), rig.session.ledger().up.lost),
+        (ended(&rig), rig.session.ledger().upstream.lost),
         ((EndCause::BackendClose, Some(CloseCode(1000))), 1)
     );
 }
@@ -185,14 +186,14 @@ fn a_shutdown_closes_both_sides() {
     let mut rig = Rig::new();
     rig.client_says("one");
     rig.backend_pongs();
-    rig.up();
+    rig.upstream();
     rig.session.shut_down(rig.now, CloseCode(1001));
     rig.pump();
-    assert!(rig.up()[0].starts_with("<close 1001") && rig.down()[0].starts_with("<close 1001"));
+    assert!(rig.upstream()[0].starts_with("<close 1001") && rig.downstream()[0].starts_with("<close 1001"));
     rig.client_closes(1001, "");
     rig.backend_closes(1001, "");
     assert_eq!((ended(&rig), rig.dials.len()), ((EndCause::Shutdown, Some(CloseCode(1001))), 0));
-    assert_eq!(rig.session.ledger().up.lost, 0);
+    assert_eq!(rig.session.ledger().upstream.lost, 0);
 }
 
 #[test]
@@ -203,11 +204,17 @@ fn a_shutdown_delivers_what_the_backend_still_takes() {
     rig.session.shut_down(rig.now, CloseCode(1001));
     rig.backend_room = usize::MAX;
     rig.pump();
-    let up = rig.up();
-    assert!(up[0] == "one" && up.last().is_some_and(|last| last.starts_with("<close 1001")), "{up:?}");
+    let upstream = rig.upstream();
+    assert!(
+        upstream[0] == "one" && upstream.last().is_some_and(|last| last.starts_with("<close 1001")),
+        "{upstream:?}"
+    );
     rig.backend_closes(1001, "");
     rig.client_closes(1001, "");
-    assert_eq!((ended(&rig), rig.session.ledger().up.lost), ((EndCause::Shutdown, Some(CloseCode(1001))), 0));
+    assert_eq!(
+        (ended(&rig), rig.session.ledger().upstream.lost),
+        ((EndCause::Shutdown, Some(CloseCode(1001))), 0)
+    );
 }
 
 #[test]
@@ -218,9 +225,12 @@ fn a_shutdown_during_a_failover_ends_it() {
     rig.dial();
     rig.session.shut_down(rig.now, CloseCode(1001));
     rig.pump();
-    assert!(rig.down()[0].starts_with("<close 1001") && !rig.session.wants_dial());
+    assert!(rig.downstream()[0].starts_with("<close 1001") && !rig.session.wants_dial());
     rig.client_closes(1001, "");
-    assert_eq!((ended(&rig), rig.session.ledger().up.lost), ((EndCause::Shutdown, Some(CloseCode(1001))), 1));
+    assert_eq!(
+        (ended(&rig), rig.session.ledger().upstream.lost),
+        ((EndCause::Shutdown, Some(CloseCode(1001))), 1)
+    );
 }
 
 #[test]
@@ -238,8 +248,8 @@ fn a_backend_that_was_left_is_heard_no_more() {
     rig.client_says("one");
     rig.backend_fails(Failure::Silence);
     assert_eq!(rig.links[0].dropped, Some(Drop::Reset));
-    rig.session.handle_backend(rig.now, &down("ghost"), &mut { u32::MAX }, &mut |bytes| bytes.len());
+    rig.session.handle_backend(rig.now, &downstream("ghost"), &mut { u32::MAX }, &mut |bytes| bytes.len());
     rig.session.handle_backend_lost(rig.now, Failure::Eof);
     rig.pump();
-    assert_eq!((rig.down().len(), rig.session.failovers()), (0, 1));
+    assert_eq!((rig.downstream().len(), rig.session.failovers()), (0, 1));
 }

@@ -56,7 +56,7 @@ fn the_back_off_grows_also_when_backends_accept_and_then_fail() {
         rig.backend_closes(1013, "try again later");
     });
     assert!(waits[11] >= secs(1), "{waits:?}");
-    assert_eq!(rig.down(), [""; 0]);
+    assert_eq!(rig.downstream(), [""; 0]);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn redials_of_one_session_are_bounded_until_its_deadline() {
         }
     }
     assert!(rig.dials.len() < 60, "{} dials in thirty seconds", rig.dials.len());
-    assert!(rig.down()[0].starts_with("<close 1013"));
+    assert!(rig.downstream()[0].starts_with("<close 1013"));
 }
 
 #[test]
@@ -84,17 +84,17 @@ fn past_the_deadline_the_session_ends() {
     while rig.now.since(failed) < secs(29) {
         rig.fail_dial(DialFailure::Unreachable);
     }
-    assert_eq!(rig.down(), [""; 0]);
+    assert_eq!(rig.downstream(), [""; 0]);
     rig.wait(secs(30) - rig.now.since(failed));
-    let down = rig.down();
-    assert!(matches!(&down[..], [close] if close.starts_with("<close 1013")), "{down:?}");
+    let downstream = rig.downstream();
+    assert!(matches!(&downstream[..], [close] if close.starts_with("<close 1013")), "{downstream:?}");
     assert_eq!((rig.session.wants_dial(), rig.session.handle_linked(rig.now, false, 2)), (false, false));
     rig.client_closes(1013, "");
     assert_eq!(
         rig.session.ended(),
         Some(&SessionEnd { cause: EndCause::Deadline, code: Some(CloseCode(1013)) })
     );
-    let ledger = rig.session.ledger().up;
+    let ledger = rig.session.ledger().upstream;
     assert_eq!((ledger.lost, ledger.acknowledged), (1, 0), "what is lost is counted");
 }
 
@@ -104,7 +104,7 @@ fn a_dial_that_never_ends_does_not_outlive_the_deadline() {
     rig.backend_dies();
     rig.dial();
     rig.wait(secs(30));
-    assert!(rig.down()[0].starts_with("<close 1013"));
+    assert!(rig.downstream()[0].starts_with("<close 1013"));
     assert!(!rig.session.wants_dial());
 }
 
@@ -114,14 +114,14 @@ fn when_all_refuse_the_session_ends() {
     rig.client_says("one");
     rig.backend_dies();
     rig.fail_dial(DialFailure::Refused);
-    let down = rig.down();
-    assert!(matches!(&down[..], [close] if close.starts_with("<close 1012")), "{down:?}");
+    let downstream = rig.downstream();
+    assert!(matches!(&downstream[..], [close] if close.starts_with("<close 1012")), "{downstream:?}");
     rig.client_closes(1012, "");
     assert_eq!(
         rig.session.ended(),
         Some(&SessionEnd { cause: EndCause::Refused, code: Some(CloseCode(1012)) })
     );
-    assert_eq!(rig.session.ledger().up.lost, 1);
+    assert_eq!(rig.session.ledger().upstream.lost, 1);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_failure_before_that_belongs_to_the_same_episode() {
     rig.backend_dies();
     rig.dial();
     rig.wait(secs(26));
-    assert!(rig.down()[0].starts_with("<close 1013"), "the deadline runs from the first failure");
+    assert!(rig.downstream()[0].starts_with("<close 1013"), "the deadline runs from the first failure");
 }
 
 #[test]
@@ -165,8 +165,8 @@ fn a_replay_that_is_not_acknowledged_by_the_deadline_ends_the_session_without_a_
     rig.backend_dies();
     rig.link_next();
     rig.wait(secs(31));
-    assert_eq!(rig.up(), ["one", "<ping>", "<close 1013 no backend in time>"]);
-    assert!(rig.down()[0].starts_with("<close 1013"));
+    assert_eq!(rig.upstream(), ["one", "<ping>", "<close 1013 no backend in time>"]);
+    assert!(rig.downstream()[0].starts_with("<close 1013"));
     rig.wait(secs(60));
     assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::Deadline));
 }
@@ -182,10 +182,10 @@ fn the_replay_counts_as_unacknowledged_also_when_a_backend_before_got_none_of_it
     rig.backend_dies();
     rig.backend_room = usize::MAX;
     rig.link_next();
-    assert_eq!(rig.up(), ["one", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>"]);
     assert_eq!(rig.session.status(), Status::Replaying);
     rig.wait(secs(31));
-    assert!(rig.down()[0].starts_with("<close 1013"), "it was never acknowledged");
+    assert!(rig.downstream()[0].starts_with("<close 1013"), "it was never acknowledged");
 }
 
 #[test]
@@ -196,8 +196,8 @@ fn a_client_that_takes_its_time_with_a_message_does_not_miss_the_deadline() {
     rig.link_next();
     rig.wait(secs(40));
     rig.client_sends(&masked(true, CONTINUATION, b"ended"));
-    assert_eq!(rig.down(), [""; 0], "the backend has all that there is, and works");
-    assert_eq!(rig.up(), ["begun, ended", "<ping>"]);
+    assert_eq!(rig.downstream(), [""; 0], "the backend has all that there is, and works");
+    assert_eq!(rig.upstream(), ["begun, ended", "<ping>"]);
 }
 
 #[test]
@@ -208,5 +208,5 @@ fn without_acks_there_is_nothing_to_acknowledge() {
     rig.link_next();
     assert_eq!(rig.session.status(), Status::Settling);
     rig.wait(secs(60));
-    assert_eq!((rig.session.status(), rig.down().len()), (Status::Relaying, 0));
+    assert_eq!((rig.session.status(), rig.downstream().len()), (Status::Relaying, 0));
 }

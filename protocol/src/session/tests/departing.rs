@@ -2,7 +2,7 @@
 //! nothing is under way, and then dials the next.
 
 use super::rig::{Drop, Rig, ms, secs};
-use super::wire::{CONTINUATION, PING, TEXT, down, masked, plain, up};
+use super::wire::{CONTINUATION, PING, TEXT, downstream, masked, plain, upstream};
 use crate::session::{AckMode, Command, Config, Dial, EndCause, Event, Failure, Move, MoveOutcome, Status};
 use crate::websocket::close_code::CloseCode;
 
@@ -32,7 +32,7 @@ fn departing() -> Rig {
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["<ping>"]);
+    assert_eq!(rig.upstream(), ["<ping>"]);
     rig
 }
 
@@ -40,7 +40,7 @@ fn departing() -> Rig {
 fn parting() -> Rig {
     let mut rig = departing();
     rig.wait(ms(500));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
     rig
 }
 
@@ -62,10 +62,10 @@ fn a_quiet_session_says_goodbye_and_goes_on_elsewhere() {
     rig.client_says("one");
     rig.backend_says("answer");
     assert_eq!(
-        (rig.up(), rig.down()),
+        (rig.upstream(), rig.downstream()),
         (vec!["one".to_owned(), "<ping>".to_owned()], vec!["answer".to_owned()])
     );
-    let ledger = rig.session.ledger().up;
+    let ledger = rig.session.ledger().upstream;
     assert_eq!((ledger.replayed, ledger.in_doubt, ledger.lost), (0, 0, 0));
 }
 
@@ -79,10 +79,10 @@ fn without_acknowledgements_one_that_answers_the_goodbye_has_read_what_it_was_gi
         rig.client_says("one");
         rig.backend_says("answer");
         rig.wait(secs(3));
-        assert_eq!(rig.up(), ["<ping>", "one", GOODBYE]);
+        assert_eq!(rig.upstream(), ["<ping>", "one", GOODBYE]);
         rig.backend_closes(code, "");
-        let up = rig.session.ledger().up;
-        assert_eq!((up.acknowledged, up.lost), (1 - lost, lost), "it says {code}");
+        let upstream = rig.session.ledger().upstream;
+        assert_eq!((upstream.acknowledged, upstream.lost), (1 - lost, lost), "it says {code}");
     }
 }
 
@@ -92,9 +92,9 @@ fn it_departs_only_after_a_ping_of_this_time_is_answered() {
     rig.session.relocate(rig.now, ORDER);
     rig.pump();
     rig.wait(secs(5));
-    assert_eq!(rig.up(), ["<ping>"], "no goodbye to a backend that may be dead");
+    assert_eq!(rig.upstream(), ["<ping>"], "no goodbye to a backend that may be dead");
     rig.backend_pongs();
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn traffic_flows_until_there_is_a_quiet_moment() {
         rig.wait(ms(300));
         rig.backend_says(&format!("answer {n}"));
     }
-    assert!(!rig.up().contains(&GOODBYE.to_owned()));
-    assert_eq!(rig.down().len(), 10);
+    assert!(!rig.upstream().contains(&GOODBYE.to_owned()));
+    assert_eq!(rig.downstream().len(), 10);
     rig.wait(ms(499));
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.wait(ms(1));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 #[test]
@@ -121,9 +121,9 @@ fn pings_of_either_side_are_no_traffic() {
     rig.wait(ms(300));
     rig.client_sends(&masked(true, PING, b"client"));
     rig.backend_sends(&plain(true, PING, b"backend"));
-    assert_eq!(rig.up(), ["<pong backend>"]);
+    assert_eq!(rig.upstream(), ["<pong backend>"]);
     rig.wait(ms(200));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 #[test]
@@ -131,9 +131,9 @@ fn an_unacknowledged_message_keeps_it() {
     let mut rig = departing();
     rig.client_says("one");
     rig.wait(secs(3));
-    assert_eq!(rig.up(), ["one", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>"]);
     rig.backend_pongs();
-    assert_eq!(rig.up(), [GOODBYE], "it was quiet for long enough");
+    assert_eq!(rig.upstream(), [GOODBYE], "it was quiet for long enough");
 }
 
 #[test]
@@ -145,12 +145,12 @@ fn an_open_message_of_either_side_keeps_it() {
     rig.backend_pongs();
     rig.backend_sends(&plain(false, TEXT, b"a beginning"));
     rig.wait(secs(3));
-    assert_eq!(rig.up(), ["a beginning and an end", "<ping>"]);
+    assert_eq!(rig.upstream(), ["a beginning and an end", "<ping>"]);
     rig.backend_sends(&plain(true, CONTINUATION, b" and an end"));
     rig.wait(ms(499));
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.wait(ms(1));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 /// What it has said may stand unread in its socket, and would be lost with it.
@@ -162,11 +162,11 @@ fn a_client_that_is_slow_to_take_its_messages_keeps_it() {
         rig.backend_says(&"x".repeat(64 * 1024));
     }
     rig.wait(secs(3));
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.set_client_room(usize::MAX);
-    assert_eq!(rig.down().len(), 8);
+    assert_eq!(rig.downstream().len(), 8);
     rig.wait(ms(500));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 #[test]
@@ -176,9 +176,9 @@ fn held_acknowledgements_keep_it() {
     rig.session.relocate(rig.now, ORDER);
     rig.backend_pongs();
     rig.wait(ms(3999));
-    assert_eq!(rig.up(), ["one", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>"]);
     rig.wait(ms(1));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 #[test]
@@ -187,13 +187,13 @@ fn last_words_are_relayed_and_what_the_client_says_waits_for_the_next_backend() 
     rig.client_says("one");
     rig.backend_says("last words");
     rig.client_says("two");
-    assert_eq!((rig.up(), rig.down()), (vec![], vec!["last words".to_owned()]));
+    assert_eq!((rig.upstream(), rig.downstream()), (vec![], vec!["last words".to_owned()]));
     rig.backend_closes(1001, "");
     rig.link_next();
-    assert_eq!(rig.up(), ["one", "two", "<ping>"]);
-    let expected = [up("one"), up("two")].concat();
+    assert_eq!(rig.upstream(), ["one", "two", "<ping>"]);
+    let expected = [upstream("one"), upstream("two")].concat();
     assert!(rig.link().reader.bytes.starts_with(&expected), "with the client's own masks");
-    let ledger = rig.session.ledger().up;
+    let ledger = rig.session.ledger().upstream;
     assert_eq!((ledger.replayed, ledger.in_doubt), (0, 0), "they are new to every backend");
 }
 
@@ -225,8 +225,8 @@ fn half_of_its_last_message_is_kept_from_the_client() {
     rig.backend_closes(1001, "");
     rig.link_next();
     rig.backend_says("whole");
-    assert_eq!(rig.down(), ["whole"]);
-    assert_eq!(rig.session.ledger().down.suppressed, 1);
+    assert_eq!(rig.downstream(), ["whole"]);
+    assert_eq!(rig.session.ledger().downstream.suppressed, 1);
 }
 
 #[test]
@@ -235,11 +235,11 @@ fn a_decision_of_the_application_is_relayed_even_now() {
         let mut rig = parting();
         rig.client_says("too late");
         rig.backend_closes(code, "kicked");
-        assert_eq!(rig.down(), [format!("<close {code} kicked>")]);
+        assert_eq!(rig.downstream(), [format!("<close {code} kicked>")]);
         rig.client_closes(code, "");
         let end = rig.session.ended().expect("both sides are done");
         assert_eq!((end.cause, end.code), (EndCause::BackendClose, Some(CloseCode(code))));
-        assert_eq!(rig.session.ledger().up.lost, 1);
+        assert_eq!(rig.session.ledger().upstream.lost, 1);
     }
 }
 
@@ -253,7 +253,7 @@ fn any_other_code_is_its_answer() {
             rig.backend_closes(code, "");
         }
         rig.link_next();
-        assert_eq!(rig.down(), [""; 0]);
+        assert_eq!(rig.downstream(), [""; 0]);
     }
 }
 
@@ -272,8 +272,8 @@ fn a_session_that_cannot_be_left_in_order_leaves_by_force_as_in_a_failover() {
     let moved = ended(MoveOutcome::Moved { forced: true });
     assert_eq!(rig.take_notes(), [Event::Failed(Failure::Planned), moved]);
     rig.link_next();
-    assert_eq!(rig.up(), ["one", "<ping>"], "not acknowledged, so replayed");
-    assert_eq!(rig.session.ledger().up.in_doubt, 1);
+    assert_eq!(rig.upstream(), ["one", "<ping>"], "not acknowledged, so replayed");
+    assert_eq!(rig.session.ledger().upstream.in_doubt, 1);
 }
 
 #[test]
@@ -293,10 +293,10 @@ fn a_backend_that_fails_meanwhile_has_failed() {
     rig.backend_dies();
     assert_eq!(rig.take_notes(), [Event::Failed(Failure::Eof), ended(MoveOutcome::FailedOver)]);
     rig.link_next();
-    assert_eq!(rig.up(), ["one", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>"]);
     rig.backend_pongs();
     rig.wait(secs(60));
-    assert_eq!((rig.up(), rig.session.status()), (vec![], Status::Relaying), "the new one is not left");
+    assert_eq!((rig.upstream(), rig.session.status()), (vec![], Status::Relaying), "the new one is not left");
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn a_session_may_be_told_to_remain() {
     let mut rig = departing();
     rig.session.remain();
     rig.wait(secs(60));
-    assert_eq!((rig.up(), rig.session.status()), (vec![], Status::Relaying));
+    assert_eq!((rig.upstream(), rig.session.status()), (vec![], Status::Relaying));
     let mut rig = parting();
     rig.session.remain();
     rig.backend_closes(1001, "");
@@ -324,9 +324,9 @@ fn a_session_may_be_told_to_remain() {
 fn a_client_that_leaves_meanwhile_is_not_moved() {
     let mut rig = departing();
     rig.client_closes(1000, "bye");
-    assert_eq!(rig.up(), ["<close 1000 bye>"]);
+    assert_eq!(rig.upstream(), ["<close 1000 bye>"]);
     rig.backend_closes(1000, "bye");
-    assert_eq!(rig.down(), ["<close 1000 bye>"]);
+    assert_eq!(rig.downstream(), ["<close 1000 bye>"]);
     assert!(rig.session.ended().is_some());
 }
 
@@ -335,7 +335,7 @@ fn a_client_that_leaves_a_parting_backend_gets_its_answer() {
     let mut rig = parting();
     rig.client_closes(1000, "bye");
     rig.backend_closes(1001, "");
-    assert_eq!(rig.down(), ["<close 1000 bye>"]);
+    assert_eq!(rig.downstream(), ["<close 1000 bye>"]);
     assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ClientClose));
 }
 
@@ -346,10 +346,10 @@ fn messages_of_a_client_that_leaves_are_still_delivered_elsewhere() {
     rig.client_closes(1000, "");
     rig.backend_closes(1001, "");
     rig.link_next();
-    assert_eq!(rig.up(), ["one", "<ping>", "<close 1000>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>", "<close 1000>"]);
     rig.backend_pongs();
     rig.backend_closes(1000, "");
-    assert_eq!(rig.session.ledger().up.lost, 0);
+    assert_eq!(rig.session.ledger().upstream.lost, 0);
     assert!(rig.session.ended().is_some());
 }
 
@@ -365,7 +365,7 @@ fn the_brokers_end_ends_it() {
     for mut rig in [departing(), parting()] {
         rig.session.shut_down(rig.now, CloseCode(1001));
         rig.pump();
-        assert_eq!(rig.down(), ["<close 1001 the service is going away>"]);
+        assert_eq!(rig.downstream(), ["<close 1001 the service is going away>"]);
         rig.client_closes(1001, "");
         rig.wait(secs(10));
         assert!(rig.session.ended().is_some());
@@ -379,7 +379,7 @@ fn sessions_that_end_with_their_backend_stay() {
     for rig in [&mut closing, &mut declined] {
         assert!(!rig.session.relocate(rig.now, ORDER));
         rig.wait(secs(60));
-        assert_eq!((rig.up(), rig.session.status()), (vec![], Status::Relaying));
+        assert_eq!((rig.upstream(), rig.session.status()), (vec![], Status::Relaying));
     }
 }
 
@@ -413,7 +413,7 @@ fn a_backend_that_said_close_is_not_asked_whether_it_lives() {
     rig.session.relocate(rig.now, ORDER);
     rig.backend_closes(1000, "bye");
     rig.client_closes(1000, "bye");
-    assert_eq!(rig.up(), ["<close 1000 bye>"]);
+    assert_eq!(rig.upstream(), ["<close 1000 bye>"]);
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn without_acknowledgements_it_parts_as_well() {
     rig.client_says("one");
     rig.backend_pongs();
     rig.wait(ms(2100));
-    assert_eq!(rig.up(), ["one", "<ping>", GOODBYE]);
+    assert_eq!(rig.upstream(), ["one", "<ping>", GOODBYE]);
     rig.backend_closes(1001, "");
     rig.link_next();
 }
@@ -445,11 +445,11 @@ fn a_backend_unfit_for_acknowledgements_is_left_as_well() {
     rig.session.relocate(rig.now, ORDER);
     for _ in 0..25 {
         rig.wait(ms(499));
-        rig.backend_sends(&down("news"));
+        rig.backend_sends(&downstream("news"));
     }
     assert!(rig.take_notes().iter().any(|told| *told == Command::JudgeFitness));
     rig.session.set_unfit(rig.now);
-    assert_eq!(rig.up(), ["one", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>"]);
     rig.wait(ms(800));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }

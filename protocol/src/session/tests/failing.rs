@@ -1,7 +1,7 @@
 //! A backend fails: it is left, another is dialled, and the session goes on there.
 
 use super::rig::{Drop, NOTHING, Rig, Told, ms, secs};
-use super::wire::{CONTINUATION, TEXT, down, masked, plain, up};
+use super::wire::{CONTINUATION, TEXT, downstream, masked, plain, upstream};
 use crate::session::{AckMode, Dial, DialFailure, EndCause, Event, Failure, SessionEnd, Status};
 use crate::websocket::close_code::CloseCode;
 
@@ -16,19 +16,26 @@ fn the_ring_is_replayed_with_the_same_bytes_and_the_session_goes_on() {
     assert_eq!(rig.links[0].dropped, Some(Drop::Reset), "later bytes of it are not waited for");
     rig.client_says("three");
     rig.link_next();
-    let expected = [up("one"), up("two"), up("three")].concat();
+    let expected = [upstream("one"), upstream("two"), upstream("three")].concat();
     assert!(rig.link().reader.bytes.starts_with(&expected));
-    assert_eq!(rig.up(), ["one", "two", "three", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "two", "three", "<ping>"]);
     rig.backend_pongs();
     rig.client_says("four");
     rig.backend_says("answer");
     assert_eq!(
-        (rig.up(), rig.down()),
+        (rig.upstream(), rig.downstream()),
         (vec!["four".to_owned(), "<ping>".to_owned()], vec!["answer".to_owned()])
     );
     let ledger = rig.session.ledger();
-    assert_eq!((ledger.up.forwarded, ledger.up.acknowledged, ledger.up.replayed), (5, 4, 2));
-    assert_eq!((ledger.up.lost, ledger.up.in_doubt), (0, 3), "one acknowledged and unanswered, two replayed");
+    assert_eq!(
+        (ledger.upstream.forwarded, ledger.upstream.acknowledged, ledger.upstream.replayed),
+        (5, 4, 2)
+    );
+    assert_eq!(
+        (ledger.upstream.lost, ledger.upstream.in_doubt),
+        (0, 3),
+        "one acknowledged and unanswered, two replayed"
+    );
 }
 
 #[test]
@@ -82,7 +89,7 @@ fn a_message_is_in_doubt_once_however_often_it_is_replayed() {
         rig.backend_dies();
         rig.link_next();
     }
-    let ledger = rig.session.ledger().up;
+    let ledger = rig.session.ledger().upstream;
     assert_eq!((ledger.in_doubt, ledger.replayed), (1, 3));
 }
 
@@ -95,12 +102,12 @@ fn what_was_acknowledged_and_answered_is_not_in_doubt() {
         rig.backend_says("answer");
     }
     rig.backend_dies();
-    assert_eq!(rig.session.ledger().up.in_doubt, 0);
+    assert_eq!(rig.session.ledger().upstream.in_doubt, 0);
     rig.link_next();
     rig.client_says("question");
     rig.backend_pongs();
     rig.backend_dies();
-    assert_eq!(rig.session.ledger().up.in_doubt, 1, "read, and perhaps never answered");
+    assert_eq!(rig.session.ledger().upstream.in_doubt, 1, "read, and perhaps never answered");
 }
 
 #[test]
@@ -138,15 +145,15 @@ fn attempts_are_counted_from_the_dial_that_began_the_session() {
 #[test]
 fn compressed_messages_are_replayed_as_they_came() {
     let mut rig = Rig::begin(|_| {}, true, false);
-    let (up, down) = (compressed(up("one")), compressed(down("answer")));
-    rig.client_sends(&up);
+    let (upstream, downstream) = (compressed(upstream("one")), compressed(downstream("answer")));
+    rig.client_sends(&upstream);
     rig.backend_dies();
     rig.link_next();
-    assert!(rig.link().reader.bytes.starts_with(&up));
-    rig.backend_sends(&down);
-    assert_eq!(rig.client.bytes, down);
+    assert!(rig.link().reader.bytes.starts_with(&upstream));
+    rig.backend_sends(&downstream);
+    assert_eq!(rig.client.bytes, downstream);
     rig.backend_pongs();
-    assert_eq!(rig.session.ledger().up.acknowledged, 1);
+    assert_eq!(rig.session.ledger().upstream.acknowledged, 1);
 }
 
 /// The same frame with the bit of permessage-deflate.
@@ -160,9 +167,9 @@ fn an_idle_session_moves_too() {
     let mut rig = Rig::new();
     rig.backend_dies();
     rig.link_next();
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.backend_says("hello again");
-    assert_eq!(rig.down(), ["hello again"]);
+    assert_eq!(rig.downstream(), ["hello again"]);
 }
 
 #[test]
@@ -176,21 +183,23 @@ fn an_open_client_message_restarts_from_its_first_byte() {
     rig.link_next();
     assert_eq!(rig.links[1].reader.bytes, [&first[..], &second[..9]].concat());
     rig.client_sends(&second[9..]);
-    assert_eq!(rig.up(), ["first half, second half", "<ping>"]);
+    assert_eq!(rig.upstream(), ["first half, second half", "<ping>"]);
 }
 
 #[test]
 fn a_half_written_message_restarts_from_its_first_byte() {
     for ack in [AckMode::Pong, AckMode::None] {
         let mut rig = Rig::with(|config| config.ack = ack);
-        rig.backend_room = up("first").len() + 7;
-        rig.client_sends(&[up("first"), up("second")].concat());
+        rig.backend_room = upstream("first").len() + 7;
+        rig.client_sends(&[upstream("first"), upstream("second")].concat());
         rig.backend_dies();
         rig.backend_room = usize::MAX;
         rig.link_next();
         match ack {
-            AckMode::Pong | AckMode::Shim => assert_eq!(rig.up(), ["first", "second", "<ping>"]),
-            AckMode::None => assert_eq!(rig.up(), ["second"], "the first was written, and is forgotten"),
+            AckMode::Pong | AckMode::Shim => assert_eq!(rig.upstream(), ["first", "second", "<ping>"]),
+            AckMode::None => {
+                assert_eq!(rig.upstream(), ["second"], "the first was written, and is forgotten")
+            }
         }
     }
 }
@@ -202,8 +211,8 @@ fn without_acks_what_was_not_written_goes_to_the_next_backend() {
     rig.backend_dies();
     rig.client_says("queued");
     rig.link_next();
-    assert_eq!(rig.up(), ["queued"]);
-    let ledger = rig.session.ledger().up;
+    assert_eq!(rig.upstream(), ["queued"]);
+    let ledger = rig.session.ledger().upstream;
     assert_eq!(
         (ledger.forwarded, ledger.lost, ledger.in_doubt),
         (2, 1, 0),
@@ -215,14 +224,14 @@ fn without_acks_what_was_not_written_goes_to_the_next_backend() {
 fn half_a_backend_message_dies_with_its_backend() {
     let mut rig = Rig::new();
     rig.backend_sends(
-        &[down("whole"), plain(false, TEXT, b"half"), plain(true, CONTINUATION, b" m")[..3].to_vec()]
+        &[downstream("whole"), plain(false, TEXT, b"half"), plain(true, CONTINUATION, b" m")[..3].to_vec()]
             .concat(),
     );
     rig.backend_dies();
     rig.link_next();
     rig.backend_says("from the next");
-    assert_eq!(rig.down(), ["whole", "from the next"]);
-    let ledger = rig.session.ledger().down;
+    assert_eq!(rig.downstream(), ["whole", "from the next"]);
+    let ledger = rig.session.ledger().downstream;
     assert_eq!((ledger.forwarded, ledger.acknowledged, ledger.suppressed, ledger.lost), (2, 2, 1, 0));
     assert_eq!(rig.session.buffered(), 0);
 }
@@ -234,7 +243,7 @@ fn the_new_backend_begins_a_new_stream_of_frames() {
     rig.backend_dies();
     rig.link_next();
     rig.backend_says("fresh");
-    assert_eq!(rig.down(), ["fresh"], "nothing is left of the header that the dead one had begun");
+    assert_eq!(rig.downstream(), ["fresh"], "nothing is left of the header that the dead one had begun");
 }
 
 #[test]
@@ -245,9 +254,9 @@ fn a_pong_of_the_dead_backend_is_no_answer_for_the_next() {
     rig.backend_dies();
     rig.link_next();
     rig.backend_sends(&plain(true, super::wire::PONG, &nonce));
-    assert_eq!(rig.session.ledger().up.acknowledged, 0);
+    assert_eq!(rig.session.ledger().upstream.acknowledged, 0);
     rig.backend_pongs();
-    assert_eq!(rig.session.ledger().up.acknowledged, 1);
+    assert_eq!(rig.session.ledger().upstream.acknowledged, 1);
 }
 
 #[test]
@@ -256,11 +265,11 @@ fn each_failure_code_moves_the_session_and_nothing_after_the_close_counts() {
         let mut rig = Rig::new();
         rig.client_says("one");
         let close = plain(true, super::wire::CLOSE, &super::wire::close_payload(code, "bye"));
-        rig.backend_sends(&[down("last answer"), close, down("ghost")].concat());
+        rig.backend_sends(&[downstream("last answer"), close, downstream("ghost")].concat());
         assert_eq!(rig.take_notes(), [Event::Failed(Failure::Close(CloseCode(code)))]);
         rig.link_next();
-        assert_eq!(rig.up(), ["one", "<ping>"], "code {code}");
-        assert_eq!(rig.down(), ["last answer"], "code {code}");
+        assert_eq!(rig.upstream(), ["one", "<ping>"], "code {code}");
+        assert_eq!(rig.downstream(), ["last answer"], "code {code}");
     }
 }
 
@@ -271,7 +280,7 @@ fn the_set_of_failure_codes_is_the_pools() {
     assert_eq!(rig.session.status(), Status::Dialing);
     rig.link_next();
     rig.backend_closes(1012, "restart");
-    assert_eq!(rig.down(), ["<close 1012 restart>"]);
+    assert_eq!(rig.downstream(), ["<close 1012 restart>"]);
 }
 
 #[test]
@@ -281,7 +290,7 @@ fn a_backend_that_breaks_the_protocol_has_failed() {
     for breach in breaches {
         let mut rig = Rig::new();
         rig.client_says("one");
-        rig.backend_sends(&[down("fine").as_slice(), breach, &down("ghost")].concat());
+        rig.backend_sends(&[downstream("fine").as_slice(), breach, &downstream("ghost")].concat());
         let notes = rig.take_notes();
         assert!(
             matches!(
@@ -292,7 +301,7 @@ fn a_backend_that_breaks_the_protocol_has_failed() {
         );
         rig.link_next();
         assert_eq!(
-            (rig.up(), rig.down()),
+            (rig.upstream(), rig.downstream()),
             (vec!["one".to_owned(), "<ping>".to_owned()], vec!["fine".to_owned()])
         );
     }
@@ -305,14 +314,14 @@ fn on_failure_close_ends_the_session() {
     for mut rig in [config_closes, backend_asks] {
         rig.client_says("one");
         rig.backend_dies();
-        let down = rig.down();
-        assert!(matches!(&down[..], [close] if close.starts_with("<close 1012")), "{down:?}");
+        let downstream = rig.downstream();
+        assert!(matches!(&downstream[..], [close] if close.starts_with("<close 1012")), "{downstream:?}");
         rig.client_closes(1012, "");
         assert_eq!(
             rig.session.ended(),
             Some(&SessionEnd { cause: EndCause::BackendFailed, code: Some(CloseCode(1012)) })
         );
-        assert_eq!((rig.dials.len(), rig.session.failovers(), rig.session.ledger().up.lost), (0, 0, 1));
+        assert_eq!((rig.dials.len(), rig.session.failovers(), rig.session.ledger().upstream.lost), (0, 0, 1));
         assert_eq!(rig.take_notes(), NOTHING, "nothing fails over");
     }
 }
@@ -321,8 +330,8 @@ fn on_failure_close_ends_the_session() {
 fn on_failure_close_holds_for_failure_codes_too() {
     let mut rig = Rig::with(|config| config.failover = false);
     rig.backend_closes(1012, "");
-    let down = rig.down();
-    assert!(matches!(&down[..], [close] if close.starts_with("<close 1012")), "{down:?}");
+    let downstream = rig.downstream();
+    assert!(matches!(&downstream[..], [close] if close.starts_with("<close 1012")), "{downstream:?}");
     rig.client_closes(1012, "");
     assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::BackendFailed));
     assert_eq!(rig.dials.len(), 0);
@@ -335,13 +344,13 @@ fn a_later_backend_can_ask_not_to_be_replaced() {
     rig.dial();
     assert!(rig.link_with(true));
     rig.backend_dies();
-    assert!(rig.down()[0].starts_with("<close 1012"));
+    assert!(rig.downstream()[0].starts_with("<close 1012"));
     let mut rig = Rig::new();
     rig.backend_dies();
     rig.dial();
     assert!(rig.link_with(false), "the next may not mind");
     rig.backend_dies();
-    assert_eq!(rig.down(), [""; 0]);
+    assert_eq!(rig.downstream(), [""; 0]);
 }
 
 #[test]
@@ -352,7 +361,7 @@ fn on_failure_close_holds_when_the_client_has_left() {
     rig.backend_dies();
     rig.wait(secs(60));
     assert_eq!(rig.dials.len(), 0, "the session does not outlive its backend");
-    assert_eq!(rig.session.ledger().up.lost, 1);
+    assert_eq!(rig.session.ledger().upstream.lost, 1);
     assert!(rig.session.ended().is_some());
 }
 
@@ -363,14 +372,14 @@ fn a_backend_that_fails_during_the_replay_is_replaced_and_nothing_is_skipped() {
         rig.client_says(text);
     }
     rig.backend_dies();
-    rig.backend_room = up("one").len() + 3;
+    rig.backend_room = upstream("one").len() + 3;
     rig.link_next();
-    assert_eq!(rig.up(), ["one"]);
+    assert_eq!(rig.upstream(), ["one"]);
     rig.backend_dies();
     rig.backend_room = usize::MAX;
     rig.take_notes();
     rig.link_next();
-    assert_eq!(rig.up(), ["one", "two", "three", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "two", "three", "<ping>"]);
     let notes = rig.take_notes();
     assert!(
         matches!(notes[..], [Told::Event(Event::Linked { replayed: 3, .. })]),
@@ -391,9 +400,9 @@ fn frames_that_arrive_while_the_link_is_swapped_queue_behind_the_replay() {
     rig.client_says("four");
     rig.backend_room = usize::MAX;
     rig.pump();
-    let up = rig.up();
+    let upstream = rig.upstream();
     assert_eq!(
-        up.iter().filter(|frame| *frame != "<ping>").collect::<Vec<_>>(),
+        upstream.iter().filter(|frame| *frame != "<ping>").collect::<Vec<_>>(),
         ["one", "two", "three", "four"]
     );
 }
@@ -404,5 +413,5 @@ fn a_session_that_dials_answers_its_clients_pings() {
     rig.backend_dies();
     rig.dial();
     rig.client_sends(&masked(true, super::wire::PING, b"alive?"));
-    assert_eq!(rig.down(), ["<pong alive?>"]);
+    assert_eq!(rig.downstream(), ["<pong alive?>"]);
 }

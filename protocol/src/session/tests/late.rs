@@ -17,7 +17,7 @@ fn waiting_with(change: impl FnOnce(&mut Config)) -> Rig {
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["<ping>"]);
+    assert_eq!(rig.upstream(), ["<ping>"]);
     rig
 }
 
@@ -32,7 +32,7 @@ fn bereft() -> Rig {
     rig.pump();
     assert!(rig.link_successor());
     rig.backend_pongs();
-    rig.up();
+    rig.upstream();
     lose(&mut rig);
     rig
 }
@@ -54,10 +54,10 @@ fn it_is_dialled_when_the_session_is_ready_and_not_before() {
     rig.wait(ms(499));
     assert!(rig.successor_dials.is_empty());
     rig.wait(ms(1));
-    assert_eq!((rig.successor_dials.clone(), rig.up()), (vec![ORDER.ticket], vec![]));
+    assert_eq!((rig.successor_dials.clone(), rig.upstream()), (vec![ORDER.ticket], vec![]));
     rig.wait(ms(5));
     assert!(rig.link_successor());
-    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Draining));
+    assert_eq!((rig.upstream(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Draining));
     rig.backend_closes(1001, "");
     assert_eq!((outcomes(&mut rig), rig.links.len()), (vec![MOVED], 2));
     assert_eq!((rig.session.moves(), rig.session.failovers()), (1, 0));
@@ -73,11 +73,11 @@ fn what_is_said_during_the_dial_makes_it_wait_for_the_next_moment() {
     rig.backend_says("an answer");
     assert_eq!(rig.session.status(), Status::Quiescing);
     assert_eq!(
-        (rig.up(), rig.down()),
+        (rig.upstream(), rig.downstream()),
         (vec!["a question".into(), "<ping>".into()], vec!["an answer".to_owned()])
     );
     rig.wait(ms(500));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
     assert_eq!(rig.successor_dials.len(), 1, "it is there already");
 }
 
@@ -147,14 +147,14 @@ fn messages_are_held_until_it_is_connected() {
     rig.backend_says("answer");
     rig.wait(ms(100));
     assert_eq!(rig.session.status(), Status::Holding);
-    rig.up();
+    rig.upstream();
     rig.client_says("held");
     rig.wait(ms(1400));
-    assert_eq!((rig.successor_dials.len(), rig.up()), (1, vec![]));
+    assert_eq!((rig.successor_dials.len(), rig.upstream()), (1, vec![]));
     assert!(rig.link_successor());
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
     rig.backend_closes(1001, "");
-    assert_eq!(rig.up(), ["held", "<ping>"]);
+    assert_eq!(rig.upstream(), ["held", "<ping>"]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn when_the_hold_is_over_meanwhile_it_stays() {
     rig.client_says("held");
     rig.wait(secs(3));
     assert_eq!(outcomes(&mut rig), [MoveOutcome::Stayed(Stay::Busy)]);
-    assert!(rig.up().contains(&"held".to_owned()) && !rig.link_successor());
+    assert!(rig.upstream().contains(&"held".to_owned()) && !rig.link_successor());
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn by_force_it_is_dialled_at_the_next_safepoint() {
     assert_eq!(rig.successor_dials.len(), 1);
     rig.backend_says("more news");
     assert!(rig.link_successor());
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
     rig.backend_closes(1001, "");
     assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: true }]);
 }

@@ -1,7 +1,7 @@
 //! Bad input and full buffers: the RFC's close codes, and pushing back.
 
 use super::rig::{Drop, Rig, secs};
-use super::wire::{CONTINUATION, PING, TEXT, down, masked, plain, up};
+use super::wire::{CONTINUATION, PING, TEXT, downstream, masked, plain, upstream};
 use crate::session::{EndCause, Event};
 use crate::websocket::close_code::CloseCode;
 use crate::websocket::violation::Violation;
@@ -26,11 +26,14 @@ fn a_client_that_breaks_the_protocol_is_closed_and_the_backend_gets_what_came_be
     ];
     for (breach, violation) in breaches {
         let mut rig = Rig::new();
-        rig.client_sends(&[up("one").as_slice(), breach, &up("ghost")].concat());
+        rig.client_sends(&[upstream("one").as_slice(), breach, &upstream("ghost")].concat());
         assert_eq!(rig.take_notes(), [Event::ClientViolation(violation)]);
-        let (up, down) = (rig.up(), rig.down());
-        assert!(up[0] == "one" && up.last().is_some_and(|close| close.starts_with("<close 1002")), "{up:?}");
-        assert!(matches!(&down[..], [close] if close.starts_with("<close 1002")), "{down:?}");
+        let (upstream, downstream) = (rig.upstream(), rig.downstream());
+        assert!(
+            upstream[0] == "one" && upstream.last().is_some_and(|close| close.starts_with("<close 1002")),
+            "{upstream:?}"
+        );
+        assert!(matches!(&downstream[..], [close] if close.starts_with("<close 1002")), "{downstream:?}");
         rig.backend_closes(1002, "");
         rig.client_closes(1002, "");
         rig.client_goes();
@@ -39,7 +42,7 @@ fn a_client_that_breaks_the_protocol_is_closed_and_the_backend_gets_what_came_be
             rig.session.ended().map(|end| (end.cause, end.code)),
             Some((EndCause::ProtocolClient, Some(CloseCode(1002))))
         );
-        assert_eq!((rig.dials.len(), rig.session.ledger().up.lost), (0, 0));
+        assert_eq!((rig.dials.len(), rig.session.ledger().upstream.lost), (0, 0));
     }
 }
 
@@ -47,8 +50,8 @@ fn a_client_that_breaks_the_protocol_is_closed_and_the_backend_gets_what_came_be
 fn a_breach_inside_a_message_resets_the_backend() {
     let mut rig = Rig::new();
     rig.client_sends(&masked(false, TEXT, b"begun"));
-    rig.client_sends(&up("not a continuation"));
-    assert!(rig.down()[0].starts_with("<close 1002"));
+    rig.client_sends(&upstream("not a continuation"));
+    assert!(rig.downstream()[0].starts_with("<close 1002"));
     assert_eq!((rig.link().dropped, rig.dials.len()), (Some(Drop::Reset), 0));
 }
 
@@ -56,10 +59,10 @@ fn a_breach_inside_a_message_resets_the_backend() {
 fn a_clients_message_over_the_limit_is_refused_by_its_header() {
     let mut rig = small();
     rig.client_says(&"x".repeat(1000));
-    assert_eq!(rig.down(), [""; 0], "exactly the limit passes");
+    assert_eq!(rig.downstream(), [""; 0], "exactly the limit passes");
     rig.client_sends(&masked(true, TEXT, &[b'x'; 1001])[..8]);
-    assert!(rig.down()[0].starts_with("<close 1009"));
-    assert!(rig.up().last().is_some_and(|close| close.starts_with("<close 1009")));
+    assert!(rig.downstream()[0].starts_with("<close 1009"));
+    assert!(rig.upstream().last().is_some_and(|close| close.starts_with("<close 1009")));
     rig.client_goes();
     rig.backend_closes(1009, "");
     assert_eq!(
@@ -73,18 +76,18 @@ fn a_clients_fragments_count_together() {
     let mut rig = small();
     rig.client_sends(&masked(false, TEXT, &[b'x'; 600]));
     rig.client_sends(&masked(true, CONTINUATION, &[b'x'; 401])[..8]);
-    assert!(rig.down()[0].starts_with("<close 1009"));
+    assert!(rig.downstream()[0].starts_with("<close 1009"));
 }
 
 #[test]
 fn a_backends_message_over_the_limit_ends_the_session_and_is_not_its_failure() {
     let mut rig = small();
     rig.client_says("one");
-    rig.backend_sends(&[down("fine"), plain(true, TEXT, &[b'x'; 1001]), down("ghost")].concat());
+    rig.backend_sends(&[downstream("fine"), plain(true, TEXT, &[b'x'; 1001]), downstream("ghost")].concat());
     assert_eq!(rig.take_notes(), [Event::BackendViolation(Violation::MessageTooBig)]);
-    let (up, down) = (rig.up(), rig.down());
-    assert!(down[0] == "fine" && down[1].starts_with("<close 1009"), "{down:?}");
-    assert!(up.last().is_some_and(|close| close.starts_with("<close 1009")), "{up:?}");
+    let (upstream, downstream) = (rig.upstream(), rig.downstream());
+    assert!(downstream[0] == "fine" && downstream[1].starts_with("<close 1009"), "{downstream:?}");
+    assert!(upstream.last().is_some_and(|close| close.starts_with("<close 1009")), "{upstream:?}");
     rig.backend_dies();
     rig.client_closes(1009, "");
     rig.wait(secs(60));
@@ -122,8 +125,8 @@ fn a_full_ring_pushes_back_and_a_pong_lets_go() {
         }
     }
     assert_eq!((rig.client_pushed_back(), rig.session.unacknowledged()), (0, 0));
-    let up = rig.up();
-    assert_eq!(up.iter().filter(|frame| **frame == message).count(), 5);
+    let upstream = rig.upstream();
+    assert_eq!(upstream.iter().filter(|frame| **frame == message).count(), 5);
 }
 
 #[test]
@@ -134,11 +137,14 @@ fn a_full_ring_pushes_back_between_messages_only() {
     let open = [masked(false, TEXT, &[b'y'; 300]), masked(false, CONTINUATION, &[b'y'; 300])].concat();
     let rest = masked(true, CONTINUATION, &[b'y'; 300]);
     rig.client_sends(&open);
-    rig.client_sends(&[rest, up("next")].concat());
-    assert!(rig.up().iter().any(|frame| frame.starts_with("yyy")), "the message that fills the ring can end");
+    rig.client_sends(&[rest, upstream("next")].concat());
+    assert!(
+        rig.upstream().iter().any(|frame| frame.starts_with("yyy")),
+        "the message that fills the ring can end"
+    );
     // Reading past the end of it could have begun the next by a few bytes at the most.
-    assert!(rig.client_pushed_back() + 6 >= up("next").len(), "{}", rig.client_pushed_back());
-    assert_eq!(rig.session.ledger().up.forwarded, 3);
+    assert!(rig.client_pushed_back() + 6 >= upstream("next").len(), "{}", rig.client_pushed_back());
+    assert_eq!(rig.session.ledger().upstream.forwarded, 3);
     assert_eq!(rig.session.client_read_limit(false), 0);
 }
 
@@ -149,8 +155,11 @@ fn no_byte_of_the_next_message_is_read_behind_the_one_that_fills_the_ring() {
     rig.client_says(&"x".repeat(900));
     rig.client_sends(&masked(false, TEXT, &[b'y'; 300]));
     assert!(rig.session.client_read_limit(false) > 0);
-    rig.client_sends(&[masked(true, CONTINUATION, b""), up("next")].concat());
-    assert_eq!((rig.session.ledger().up.forwarded, rig.client_pushed_back()), (3, up("next").len()));
+    rig.client_sends(&[masked(true, CONTINUATION, b""), upstream("next")].concat());
+    assert_eq!(
+        (rig.session.ledger().upstream.forwarded, rig.client_pushed_back()),
+        (3, upstream("next").len())
+    );
 }
 
 #[test]
@@ -186,10 +195,10 @@ fn while_it_waits_for_a_backend_a_session_reads_until_its_ring_is_full() {
         }
         rig.backend_pongs();
     }
-    let up: Vec<String> = rig.up().into_iter().filter(|frame| frame != "<ping>").collect();
-    assert_eq!(up.len(), 100);
-    assert!(up.iter().enumerate().all(|(n, frame)| frame.starts_with(&format!("{n}: "))));
-    assert_eq!(rig.session.ledger().up.replayed, 0, "nothing of it was written before");
+    let upstream: Vec<String> = rig.upstream().into_iter().filter(|frame| frame != "<ping>").collect();
+    assert_eq!(upstream.len(), 100);
+    assert!(upstream.iter().enumerate().all(|(n, frame)| frame.starts_with(&format!("{n}: "))));
+    assert_eq!(rig.session.ledger().upstream.replayed, 0, "nothing of it was written before");
 }
 
 #[test]
@@ -203,7 +212,7 @@ fn a_backend_is_not_read_while_much_waits_for_a_slow_client() {
     assert!(rig.session.buffered() < 512 * 1024, "{} bytes wait", rig.session.buffered());
     rig.client_room = usize::MAX;
     rig.pump();
-    assert_eq!((rig.down().len(), rig.session.buffered()), (100, 0));
+    assert_eq!((rig.downstream().len(), rig.session.buffered()), (100, 0));
 }
 
 #[test]
@@ -237,6 +246,6 @@ fn floods_of_pings_are_answered_and_do_not_grow_anything() {
     assert!(rig.session.buffered() < 8192, "{}", rig.session.buffered());
     (rig.client_room, rig.backend_room) = (usize::MAX, usize::MAX);
     rig.pump();
-    assert_eq!(rig.up().last().map(String::as_str), Some("<pong 9999>"), "the latest, at least");
+    assert_eq!(rig.upstream().last().map(String::as_str), Some("<pong 9999>"), "the latest, at least");
     assert!(rig.client.bytes.ends_with(&9999u32.to_be_bytes()));
 }

@@ -16,7 +16,7 @@ fn dialing_with(change: impl FnOnce(&mut Config)) -> Rig {
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
     assert_eq!(rig.successor_dials, [ORDER.ticket]);
-    assert_eq!(rig.up(), ["<ping>"]);
+    assert_eq!(rig.upstream(), ["<ping>"]);
     rig
 }
 
@@ -40,7 +40,7 @@ fn waiting() -> Rig {
 fn parting() -> Rig {
     let mut rig = waiting();
     rig.wait(ms(500));
-    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Draining));
+    assert_eq!((rig.upstream(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Draining));
     rig
 }
 
@@ -49,8 +49,8 @@ fn holding() -> Rig {
     let mut rig = waiting();
     chatter(&mut rig, secs(30));
     assert_eq!(rig.session.status(), Status::Holding);
-    rig.up();
-    rig.down();
+    rig.upstream();
+    rig.downstream();
     rig
 }
 
@@ -82,11 +82,11 @@ fn assert_stays(rig: &mut Rig, why: Stay) {
     assert_eq!(outcomes(rig), [ended(MoveOutcome::Stayed(why))]);
     assert_eq!((rig.session.status(), rig.successor.is_none()), (Status::Relaying, true));
     assert!(!rig.session.wants_successor());
-    rig.up();
-    rig.down();
+    rig.upstream();
+    rig.downstream();
     rig.client_says("still here");
     rig.backend_says("so am I");
-    assert_eq!((rig.up()[0].as_str(), rig.down()), ("still here", vec!["so am I".to_owned()]));
+    assert_eq!((rig.upstream()[0].as_str(), rig.downstream()), ("still here", vec!["so am I".to_owned()]));
     assert_eq!(rig.links.len(), 1);
 }
 
@@ -101,8 +101,8 @@ fn traffic_flows_while_the_next_backend_is_dialled_and_held() {
     assert!(rig.link_successor());
     rig.client_says("two");
     rig.backend_says("answer two");
-    assert_eq!(rig.up(), ["one", "two"]);
-    assert_eq!(rig.down(), ["answer one", "answer two"]);
+    assert_eq!(rig.upstream(), ["one", "two"]);
+    assert_eq!(rig.downstream(), ["answer one", "answer two"]);
     assert!(
         rig.successor.as_ref().is_some_and(|successor| successor.reader.bytes.is_empty()),
         "it is told nothing"
@@ -115,7 +115,7 @@ fn a_quiet_session_crosses_to_the_next_backend_at_once() {
     rig.client_says("one");
     rig.backend_says("last words");
     rig.wait(ms(20));
-    assert_eq!((rig.up(), rig.down()), (vec![], vec!["last words".to_owned()]));
+    assert_eq!((rig.upstream(), rig.downstream()), (vec![], vec!["last words".to_owned()]));
     rig.backend_closes(1001, "");
     assert_eq!(rig.links[0].dropped, Some(Drop::Closed), "both have said Close: an orderly end");
     assert_eq!(
@@ -126,10 +126,10 @@ fn a_quiet_session_crosses_to_the_next_backend_at_once() {
             Event::Linked { pause: ms(20), replayed: 0 },
         ]
     );
-    assert_eq!((rig.links.len(), rig.up()), (2, vec!["one".to_owned(), "<ping>".to_owned()]));
+    assert_eq!((rig.links.len(), rig.upstream()), (2, vec!["one".to_owned(), "<ping>".to_owned()]));
     rig.backend_says("answer");
-    assert_eq!(rig.down(), ["answer"]);
-    let ledger = rig.session.ledger().up;
+    assert_eq!(rig.downstream(), ["answer"]);
+    let ledger = rig.session.ledger().upstream;
     assert_eq!((ledger.replayed, ledger.in_doubt, ledger.lost), (0, 0, 0));
     assert_eq!((rig.session.moves(), rig.session.failovers()), (1, 0));
 }
@@ -141,12 +141,12 @@ fn what_the_next_backend_says_early_comes_behind_the_last_words() {
     rig.successor_sends(&plain(false, TEXT, b"half a"));
     rig.wait(ms(500));
     rig.backend_says("last words");
-    assert_eq!(rig.down(), ["last words"]);
+    assert_eq!(rig.downstream(), ["last words"]);
     rig.backend_closes(1001, "");
-    assert_eq!(rig.down(), ["welcome"]);
+    assert_eq!(rig.downstream(), ["welcome"]);
     rig.backend_sends(&plain(true, CONTINUATION, b" message"));
-    assert_eq!(rig.down(), ["half a message"]);
-    assert_eq!(rig.session.ledger().down.forwarded, 3);
+    assert_eq!(rig.downstream(), ["half a message"]);
+    assert_eq!(rig.session.ledger().downstream.forwarded, 3);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn the_next_backend_may_say_much_before_its_turn() {
     assert!(rig.session.buffered() < 400 * 1024);
     rig.wait(ms(500));
     rig.backend_closes(1001, "");
-    assert_eq!(rig.down().len(), 8, "what stood in its socket follows");
+    assert_eq!(rig.downstream().len(), 8, "what stood in its socket follows");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn pings_of_the_next_backend_are_answered_before_and_after_its_turn() {
     rig.wait(ms(500));
     rig.successor_sends(&plain(true, PING, b"and now"));
     rig.backend_closes(1001, "");
-    assert_eq!(rig.up(), ["<pong and now>"]);
+    assert_eq!(rig.upstream(), ["<pong and now>"]);
 }
 
 #[test]
@@ -227,11 +227,11 @@ fn a_next_backend_that_is_lost_before_our_close_changes_nothing() {
 fn messages_flow_again_when_no_next_backend_comes_while_they_are_held() {
     let mut rig = holding();
     rig.client_says("held");
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.successor_dies();
-    assert_eq!((rig.up(), outcomes(&mut rig)), (vec![], vec![]), "another may come in time");
+    assert_eq!((rig.upstream(), outcomes(&mut rig)), (vec![], vec![]), "another may come in time");
     rig.wait(secs(3));
-    assert!(rig.up().contains(&"held".to_owned()));
+    assert!(rig.upstream().contains(&"held".to_owned()));
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::Busy))]);
 }
 
@@ -244,7 +244,7 @@ fn a_next_backend_that_is_lost_after_our_close_makes_it_a_failover() {
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::FailedOver)]);
     rig.link_next();
     assert_eq!(rig.dials.last().map(|dial| dial.1.held), Some(false));
-    assert_eq!(rig.up(), ["one", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>"]);
 }
 
 #[test]
@@ -274,8 +274,8 @@ fn when_the_old_backend_fails_the_next_one_takes_over_at_once() {
                 Event::Linked { pause: ms(0), replayed: 1 }
             ]
         );
-        assert_eq!(rig.up(), ["one", "<ping>"]);
-        assert_eq!(rig.down(), ["welcome"]);
+        assert_eq!(rig.upstream(), ["one", "<ping>"]);
+        assert_eq!(rig.downstream(), ["welcome"]);
         assert_eq!(rig.links[0].dropped, Some(Drop::Reset));
         assert_eq!((rig.session.moves(), rig.session.failovers()), (0, 1));
     }
@@ -300,7 +300,7 @@ fn an_old_backend_that_fails_before_the_next_is_connected_is_a_plain_failover() 
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::FailedOver)]);
     assert!(!rig.session.wants_successor() && !rig.link_successor());
     rig.link_next();
-    assert_eq!(rig.up(), ["one", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>"]);
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn held_messages_survive_the_old_backend() {
     let mut rig = holding();
     rig.client_says("held");
     rig.backend_dies();
-    assert_eq!(rig.up(), ["held", "<ping>"]);
+    assert_eq!(rig.upstream(), ["held", "<ping>"]);
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn a_kick_of_the_old_backend_is_relayed() {
     let before_our_close = [dialing(), waiting(), holding()].map(|rig| (rig, MoveOutcome::Ended));
     for (mut rig, outcome) in before_our_close.into_iter().chain([(parting(), MoveOutcome::Closed)]) {
         rig.backend_closes(4001, "kicked");
-        assert_eq!(rig.down().last().map(String::as_str), Some("<close 4001 kicked>"));
+        assert_eq!(rig.downstream().last().map(String::as_str), Some("<close 4001 kicked>"));
         rig.client_closes(4001, "");
         rig.wait(secs(10));
         assert_eq!(
@@ -347,11 +347,11 @@ fn a_busy_session_is_held_for_a_moment_and_crosses() {
     rig.backend_says("a late answer");
     rig.wait(ms(499));
     rig.client_says("held two");
-    assert_eq!((rig.up(), rig.down()), (vec![], vec!["a late answer".to_owned()]));
+    assert_eq!((rig.upstream(), rig.downstream()), (vec![], vec!["a late answer".to_owned()]));
     rig.wait(ms(251));
-    assert_eq!(rig.up(), [GOODBYE], "three quarters of a second: answers took half of one");
+    assert_eq!(rig.upstream(), [GOODBYE], "three quarters of a second: answers took half of one");
     rig.backend_closes(1001, "");
-    assert_eq!(rig.up(), ["held one", "held two", "<ping>"]);
+    assert_eq!(rig.upstream(), ["held one", "held two", "<ping>"]);
     let pause = rig.take_events().into_iter().find_map(|note| match note {
         Event::Linked { pause, .. } => Some(pause),
         _ => None,
@@ -371,10 +371,10 @@ fn a_session_that_never_falls_quiet_stays() {
         rig.wait(ms(100));
     }
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::Busy))]);
-    assert_eq!(rig.up(), ["held", "<ping>"], "the backend gets what was held");
+    assert_eq!(rig.upstream(), ["held", "<ping>"], "the backend gets what was held");
     assert_eq!(rig.session.status(), Status::Relaying);
     assert!(rig.successor.is_none());
-    assert_eq!(rig.session.ledger().up.in_doubt, 0);
+    assert_eq!(rig.session.ledger().upstream.in_doubt, 0);
 }
 
 #[test]
@@ -386,14 +386,14 @@ fn a_session_that_never_falls_quiet_is_moved_by_force() {
         rig.wait(ms(100));
         rig.backend_says("news");
     }
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.wait(ms(100));
-    assert_eq!(rig.up(), [GOODBYE], "at a safepoint, and in order");
+    assert_eq!(rig.upstream(), [GOODBYE], "at a safepoint, and in order");
     rig.backend_says("last news");
     rig.backend_closes(1001, "");
-    assert_eq!(rig.down().len(), 20);
+    assert_eq!(rig.downstream().len(), 20);
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Moved { forced: true })]);
-    assert_eq!(rig.session.ledger().up.in_doubt, 1, "what it was about to say, nobody knows");
+    assert_eq!(rig.session.ledger().upstream.in_doubt, 1, "what it was about to say, nobody knows");
 }
 
 #[test]
@@ -425,15 +425,15 @@ fn the_clients_open_message_ends_before_anything_is_held() {
     rig.client_sends(&masked(false, TEXT, b"a beginning"));
     rig.wait(secs(31));
     assert_eq!(rig.session.status(), Status::Quiescing);
-    rig.client_sends(&[masked(true, CONTINUATION, b" and an end"), wire::up("next")].concat());
+    rig.client_sends(&[masked(true, CONTINUATION, b" and an end"), wire::upstream("next")].concat());
     assert_eq!(rig.session.status(), Status::Holding);
     rig.client_says("held");
-    assert_eq!(rig.up(), ["a beginning and an end", "next", "<ping>"]);
+    assert_eq!(rig.upstream(), ["a beginning and an end", "next", "<ping>"]);
     rig.backend_pongs();
     rig.wait(ms(2100));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
     rig.backend_closes(1001, "");
-    assert_eq!(rig.up(), ["held", "<ping>"]);
+    assert_eq!(rig.upstream(), ["held", "<ping>"]);
 }
 
 #[test]
@@ -443,7 +443,7 @@ fn a_message_of_the_client_that_does_not_end_keeps_the_session() {
     rig.wait(secs(34));
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::Busy))]);
     rig.client_sends(&masked(true, CONTINUATION, b" and an end"));
-    assert_eq!(rig.up(), ["a beginning and an end", "<ping>"]);
+    assert_eq!(rig.upstream(), ["a beginning and an end", "<ping>"]);
 }
 
 #[test]
@@ -451,10 +451,10 @@ fn an_open_message_of_the_backend_ends_before_the_session_parts() {
     let mut rig = holding();
     rig.backend_sends(&plain(false, TEXT, b"a beginning"));
     rig.wait(secs(2));
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.backend_sends(&plain(true, CONTINUATION, b" and an end"));
     rig.wait(ms(750));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 #[test]
@@ -462,9 +462,9 @@ fn control_frames_pass_while_messages_are_held() {
     let mut rig = holding();
     rig.client_says("held");
     rig.backend_sends(&plain(true, PING, b"backend"));
-    assert_eq!(rig.up(), ["<pong backend>"]);
+    assert_eq!(rig.upstream(), ["<pong backend>"]);
     rig.client_sends(&masked(true, PING, b"client"));
-    assert_eq!(rig.down(), ["<pong client>"]);
+    assert_eq!(rig.downstream(), ["<pong client>"]);
 }
 
 #[test]
@@ -484,10 +484,10 @@ fn messages_stay_held_when_the_backend_turns_out_to_be_unfit() {
     rig.session.set_unfit(rig.now);
     rig.pump();
     assert_eq!(rig.take_notes(), [Event::Unfit]);
-    assert_eq!((rig.up(), rig.session.status()), (vec![], Status::Holding));
+    assert_eq!((rig.upstream(), rig.session.status()), (vec![], Status::Holding));
     talk(&mut rig, 1);
     assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Stayed(Stay::Busy))]);
-    assert_eq!(rig.up(), ["held"]);
+    assert_eq!(rig.upstream(), ["held"]);
 }
 
 #[test]
@@ -510,7 +510,7 @@ fn a_called_off_move_lets_messages_flow() {
     rig.client_says("held");
     rig.session.remain();
     rig.pump();
-    assert_eq!(rig.up(), ["held", "<ping>"]);
+    assert_eq!(rig.upstream(), ["held", "<ping>"]);
     assert_stays(&mut rig, Stay::Asked);
 }
 
@@ -535,7 +535,7 @@ fn answered_after(time: std::time::Duration) -> Rig {
     rig.pump();
     rig.link_successor();
     rig.backend_pongs();
-    rig.up();
+    rig.upstream();
     rig
 }
 
@@ -544,18 +544,18 @@ fn who_has_answered_slowly_is_waited_for_longer() {
     let mut rig = answered_after(ms(800));
     assert!(rig.session.slowest_answer() >= ms(800) && rig.session.slowest_answer() < ms(805));
     rig.wait(ms(1190));
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.wait(ms(20));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 #[test]
 fn nobody_is_waited_for_longer_than_the_longest_quiet_time() {
     let mut rig = answered_after(ms(1900));
     rig.wait(ms(1999));
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.wait(ms(1));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 #[test]
@@ -563,7 +563,7 @@ fn what_comes_very_late_is_no_answer() {
     let mut rig = answered_after(secs(5));
     assert_eq!(rig.session.slowest_answer(), ms(0));
     rig.wait(ms(500));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 #[test]
@@ -584,9 +584,9 @@ fn a_service_that_has_not_answered_yet_may_be_a_slow_one() {
     rig.client_says("the first question");
     rig.backend_pongs();
     rig.wait(ms(1950));
-    assert_eq!(rig.up(), ["the first question", "<ping>"]);
+    assert_eq!(rig.upstream(), ["the first question", "<ping>"]);
     rig.wait(ms(60));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 /// What the client said in between is a question to it from when it has got it.
@@ -595,17 +595,17 @@ fn the_next_backend_may_be_a_slow_one_too() {
     let mut rig = parting();
     rig.client_says("the first question");
     rig.backend_closes(1001, "");
-    assert_eq!(rig.up(), ["the first question", "<ping>"]);
+    assert_eq!(rig.upstream(), ["the first question", "<ping>"]);
     rig.backend_pongs();
     assert!(rig.session.relocate(rig.now, Move { ticket: 8, force_at: None }));
     rig.pump();
     assert!(rig.link_successor());
     rig.backend_pongs();
-    rig.up();
+    rig.upstream();
     rig.wait(ms(1950));
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.wait(ms(60));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 #[test]
@@ -616,13 +616,13 @@ fn a_service_that_never_answers_is_not_waited_for() {
         rig.backend_pongs();
         rig.wait(secs(1));
     }
-    rig.up();
+    rig.upstream();
     rig.session.relocate(rig.now, ORDER);
     rig.pump();
     rig.link_successor();
     rig.backend_pongs();
     rig.wait(ms(500));
-    assert_eq!(rig.up(), ["<ping>", GOODBYE]);
+    assert_eq!(rig.upstream(), ["<ping>", GOODBYE]);
 }
 
 // ---- the client leaves, the session ends ----
@@ -630,19 +630,19 @@ fn a_service_that_never_answers_is_not_waited_for() {
 #[test]
 fn a_client_that_leaves_before_our_close_ends_the_move() {
     for mut rig in [dialing(), waiting(), holding()] {
-        rig.up();
+        rig.upstream();
         rig.client_says("one");
         rig.client_closes(1000, "bye");
         assert_eq!(outcomes(&mut rig), [ended(MoveOutcome::Ended)]);
         assert!(rig.successor.is_none() && !rig.session.wants_successor());
-        let up = rig.up();
+        let upstream = rig.upstream();
         assert_eq!(
-            (up.first().map(String::as_str), up.last().map(String::as_str)),
+            (upstream.first().map(String::as_str), upstream.last().map(String::as_str)),
             (Some("one"), Some("<close 1000 bye>"))
         );
         rig.backend_closes(1000, "bye");
         assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ClientClose));
-        assert_eq!(rig.session.ledger().up.lost, 0);
+        assert_eq!(rig.session.ledger().upstream.lost, 0);
     }
 }
 
@@ -652,10 +652,10 @@ fn messages_of_a_client_that_leaves_after_our_close_reach_the_next_backend() {
     rig.client_says("one");
     rig.client_closes(1000, "bye");
     rig.backend_closes(1001, "");
-    assert_eq!(rig.up(), ["one", "<ping>", "<close 1000 bye>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>", "<close 1000 bye>"]);
     rig.backend_pongs();
     rig.backend_closes(1000, "bye");
-    assert_eq!(rig.down(), ["<close 1000 bye>"]);
+    assert_eq!(rig.downstream(), ["<close 1000 bye>"]);
     assert!(rig.session.ended().is_some());
 }
 
@@ -711,7 +711,7 @@ fn an_ordered_failover_leaves_at_once_and_blames_nobody() {
     assert!(!rig.session.fail_over(rig.now), "it has none to leave");
     rig.link_next();
     assert_eq!(rig.dials.last().map(|dial| dial.1.suspect), Some(false));
-    assert_eq!((rig.up(), rig.session.failovers()), (vec!["one".to_owned(), "<ping>".to_owned()], 1));
+    assert_eq!((rig.upstream(), rig.session.failovers()), (vec!["one".to_owned(), "<ping>".to_owned()], 1));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rig::{Rig, ms, secs};
-use super::wire::{TEXT, masked, plain, up};
+use super::wire::{TEXT, masked, plain, upstream};
 use crate::session::{Config, EndCause, Event, Failure, Move, MoveOutcome, Opening, Status};
 use crate::websocket::close_code::CloseCode;
 
@@ -62,7 +62,7 @@ fn departing() -> Rig {
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
     rig.backend_pongs();
-    assert_eq!((rig.up(), rig.session.status()), (vec!["<ping>".to_owned()], Status::Quiescing));
+    assert_eq!((rig.upstream(), rig.session.status()), (vec!["<ping>".to_owned()], Status::Quiescing));
     rig
 }
 
@@ -82,7 +82,7 @@ fn no_other_backend_is_dialled_for_it() {
 fn the_client_is_closed_when_another_has_room() {
     let mut rig = orphan();
     assert!(look_in_vain(&mut rig, secs(1)) >= 10, "it is asked again and again");
-    assert_eq!(rig.down(), [""; 0], "nobody could take it");
+    assert_eq!(rig.downstream(), [""; 0], "nobody could take it");
     rig.now = rig.now + ms(100);
     rig.pump();
     assert!(rig.seeks_room());
@@ -90,7 +90,7 @@ fn the_client_is_closed_when_another_has_room() {
     rig.pump();
     assert!(!rig.seeks_room(), "once is enough");
     rig.wait(ms(500));
-    assert_eq!((rig.down(), rig.session.status()), (vec![RECONNECT.to_owned()], Status::Closing));
+    assert_eq!((rig.downstream(), rig.session.status()), (vec![RECONNECT.to_owned()], Status::Closing));
     rig.client_closes(1012, "");
     let end = rig.session.ended().map(|end| (end.cause, end.code));
     assert_eq!(end, Some((EndCause::Reconnect, Some(CloseCode(1012)))));
@@ -100,9 +100,9 @@ fn the_client_is_closed_when_another_has_room() {
 fn it_is_closed_at_the_latest_when_the_wait_is_over() {
     let mut rig = orphan();
     look_in_vain(&mut rig, EARLIEST - ms(1));
-    assert_eq!(rig.down(), [""; 0]);
+    assert_eq!(rig.downstream(), [""; 0]);
     look_in_vain(&mut rig, ms(501));
-    assert_eq!(rig.down(), [RECONNECT]);
+    assert_eq!(rig.downstream(), [RECONNECT]);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn without_a_wait_it_is_closed_at_once() {
     let mut rig = rig_with(|config| config.auto_wait = Duration::ZERO);
     rig.backend_dies();
     rig.wait(Duration::ZERO);
-    assert_eq!(rig.down(), [RECONNECT]);
+    assert_eq!(rig.downstream(), [RECONNECT]);
 }
 
 #[test]
@@ -133,10 +133,10 @@ fn a_herd_does_not_come_back_at_once() {
 #[test]
 fn it_is_not_read_any_more() {
     let mut rig = orphan();
-    rig.client_sends(&up("for nobody"));
+    rig.client_sends(&upstream("for nobody"));
     assert_eq!(rig.session.client_read_limit(false), 0);
-    assert_eq!(rig.client_pushed_back(), up("for nobody").len());
-    assert_eq!(rig.session.ledger().up.forwarded, 1);
+    assert_eq!(rig.client_pushed_back(), upstream("for nobody").len());
+    assert_eq!(rig.session.ledger().upstream.forwarded, 1);
 }
 
 #[test]
@@ -149,16 +149,16 @@ fn what_the_backend_has_said_whole_comes_before_the_close() {
     rig.session.handle_room(rig.now, true);
     rig.wait(secs(1));
     rig.set_client_room(usize::MAX);
-    assert_eq!(rig.down(), ["last words", RECONNECT]);
-    assert_eq!(rig.session.ledger().down.suppressed, 1);
+    assert_eq!(rig.downstream(), ["last words", RECONNECT]);
+    assert_eq!(rig.session.ledger().downstream.suppressed, 1);
 }
 
 #[test]
 fn what_was_not_acknowledged_is_lost_and_counted() {
     let mut rig = rig();
-    rig.client_sends(&[up("one"), up("two")].concat());
+    rig.client_sends(&[upstream("one"), upstream("two")].concat());
     rig.backend_dies();
-    let ledger = rig.session.ledger().up;
+    let ledger = rig.session.ledger().upstream;
     assert_eq!((ledger.forwarded, ledger.acknowledged, ledger.lost), (2, 0, 2));
 }
 
@@ -184,7 +184,10 @@ fn every_failure_is_one() {
 fn the_applications_close_is_none() {
     let mut rig = rig();
     rig.backend_closes(4001, "bye");
-    assert_eq!((rig.down(), rig.session.status()), (vec!["<close 4001 bye>".to_owned()], Status::Closing));
+    assert_eq!(
+        (rig.downstream(), rig.session.status()),
+        (vec!["<close 4001 bye>".to_owned()], Status::Closing)
+    );
 }
 
 #[test]
@@ -197,9 +200,9 @@ fn a_client_that_has_left_is_not_told_to_come_back() {
     rig.client_says("one");
     rig.client_closes(1000, "bye");
     rig.backend_dies();
-    assert_eq!(rig.down(), ["<close 1000 bye>"], "its messages would mean nothing to another backend");
+    assert_eq!(rig.downstream(), ["<close 1000 bye>"], "its messages would mean nothing to another backend");
     assert!(rig.dials.is_empty());
-    assert_eq!(rig.session.ledger().up.lost, 1);
+    assert_eq!(rig.session.ledger().upstream.lost, 1);
 }
 
 #[test]
@@ -208,7 +211,7 @@ fn a_backend_that_declines_failovers_still_ends_its_sessions_at_once() {
     let mut rig = Rig::open(|_| {}, opening);
     assert!(rig.session.pinned());
     rig.backend_dies();
-    assert_eq!(rig.down(), ["<close 1012 the backend failed>"]);
+    assert_eq!(rig.downstream(), ["<close 1012 the backend failed>"]);
 }
 
 #[test]
@@ -216,7 +219,7 @@ fn the_broker_may_end_meanwhile() {
     let mut rig = orphan();
     rig.session.shut_down(rig.now, CloseCode(1001));
     rig.pump();
-    assert_eq!(rig.down(), ["<close 1001 the service is going away>"]);
+    assert_eq!(rig.downstream(), ["<close 1001 the service is going away>"]);
     rig.client_closes(1001, "");
     assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::Shutdown));
 }
@@ -227,7 +230,7 @@ fn the_code_is_the_pools() {
     rig.backend_dies();
     rig.session.handle_room(rig.now, true);
     rig.wait(secs(1));
-    assert!(rig.down()[0].starts_with("<close 4012"));
+    assert!(rig.downstream()[0].starts_with("<close 4012"));
 }
 
 // ---- a planned move ----
@@ -237,9 +240,12 @@ fn a_move_closes_it_at_a_quiet_moment() {
     let mut rig = departing();
     assert!(rig.successor_dials.is_empty(), "no next backend is dialled");
     rig.wait(ms(499));
-    assert_eq!(rig.down(), [""; 0]);
+    assert_eq!(rig.downstream(), [""; 0]);
     rig.wait(ms(1));
-    assert_eq!((rig.down(), rig.up()), (vec![LEAVES.to_owned()], vec!["<close 1001>".to_owned()]));
+    assert_eq!(
+        (rig.downstream(), rig.upstream()),
+        (vec![LEAVES.to_owned()], vec!["<close 1001>".to_owned()])
+    );
     assert_eq!(rig.take_notes(), [ended(MoveOutcome::Reconnects)]);
     rig.backend_closes(1001, "");
     rig.client_closes(1012, "");
@@ -256,8 +262,8 @@ fn while_it_talks_nothing_is_held() {
         rig.backend_says("answer");
         rig.wait(ms(300));
     }
-    assert_eq!(rig.up().iter().filter(|frame| *frame == "question").count(), 10);
-    assert_eq!((rig.down().len(), rig.session.status()), (10, Status::Quiescing));
+    assert_eq!(rig.upstream().iter().filter(|frame| *frame == "question").count(), 10);
+    assert_eq!((rig.downstream().len(), rig.session.status()), (10, Status::Quiescing));
 }
 
 #[test]
@@ -265,12 +271,12 @@ fn once_patience_is_over_the_next_moment_between_two_messages_will_do() {
     let mut rig = departing();
     rig.client_sends(&masked(false, TEXT, b"a message that "));
     rig.wait(secs(30) + ms(1));
-    assert_eq!((rig.down(), rig.session.status()), (vec![], Status::Quiescing));
+    assert_eq!((rig.downstream(), rig.session.status()), (vec![], Status::Quiescing));
     rig.client_sends(&masked(true, super::wire::CONTINUATION, b"ends"));
-    assert_eq!(rig.down(), [""; 0], "it is not acknowledged yet");
+    assert_eq!(rig.downstream(), [""; 0], "it is not acknowledged yet");
     rig.backend_pongs();
-    assert_eq!(rig.down(), [LEAVES]);
-    assert_eq!(rig.session.ledger().up.lost, 0);
+    assert_eq!(rig.downstream(), [LEAVES]);
+    assert_eq!(rig.session.ledger().upstream.lost, 0);
 }
 
 #[test]
@@ -281,7 +287,7 @@ fn a_feed_that_never_rests_does_not_stop_a_drain() {
         rig.wait(ms(100));
     }
     assert_eq!(rig.take_notes(), [ended(MoveOutcome::Reconnects)]);
-    assert_eq!(rig.down().last().map(String::as_str), Some(LEAVES));
+    assert_eq!(rig.downstream().last().map(String::as_str), Some(LEAVES));
 }
 
 #[test]
@@ -290,7 +296,7 @@ fn a_message_without_an_end_does_not_stop_a_drain() {
     rig.client_sends(&masked(false, TEXT, b"a message that never ends"));
     rig.wait(secs(33));
     assert_eq!(
-        (rig.take_events(), rig.down()),
+        (rig.take_events(), rig.downstream()),
         (vec![ended(MoveOutcome::Reconnects)], vec![LEAVES.to_owned()])
     );
 }
@@ -300,7 +306,7 @@ fn it_may_be_called_off() {
     let mut rig = departing();
     rig.session.remain();
     rig.wait(secs(60));
-    assert_eq!((rig.down(), rig.session.status()), (vec![], Status::Relaying));
+    assert_eq!((rig.downstream(), rig.session.status()), (vec![], Status::Relaying));
 }
 
 #[test]
@@ -315,5 +321,5 @@ fn other_clients_are_kept() {
     let mut rig = Rig::new();
     rig.backend_dies();
     rig.link_next();
-    assert_eq!((rig.down(), rig.session.status()), (vec![], Status::Settling));
+    assert_eq!((rig.downstream(), rig.session.status()), (vec![], Status::Settling));
 }

@@ -1,13 +1,13 @@
 //! The guard against messages that kill every backend which they reach.
 
 use super::rig::{Rig, Told, secs};
-use super::wire::{TEXT, down, masked, up};
+use super::wire::{TEXT, downstream, masked, upstream};
 use crate::session::{Command, EndCause, Event, Failure};
 use crate::websocket::close_code::CloseCode;
 
 /// What the present backend has got, without pings.
 fn messages(rig: &mut Rig) -> Vec<String> {
-    rig.up().into_iter().filter(|frame| frame != "<ping>").collect()
+    rig.upstream().into_iter().filter(|frame| frame != "<ping>").collect()
 }
 
 /// Serves as a backend that dies of any message named "poison" and else acknowledges, until the
@@ -33,45 +33,45 @@ fn serve(rig: &mut Rig) -> u32 {
 #[test]
 fn after_two_deaths_messages_are_replayed_one_at_a_time() {
     let mut rig = Rig::new();
-    rig.client_sends(&[up("one"), up("two"), up("three")].concat());
+    rig.client_sends(&[upstream("one"), upstream("two"), upstream("three")].concat());
     for _ in 0..2 {
         assert_eq!(messages(&mut rig), ["one", "two", "three"]);
         rig.backend_dies();
         rig.link_next();
     }
     assert_eq!(rig.dials.iter().map(|(_, dial)| dial.suspect).collect::<Vec<_>>(), [false, true]);
-    assert_eq!(rig.up(), ["<ping>"], "the backend shows first that it works");
+    assert_eq!(rig.upstream(), ["<ping>"], "the backend shows first that it works");
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["one", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>"]);
     rig.client_says("four");
-    assert_eq!(rig.up(), [""; 0], "new messages queue behind the suspects");
+    assert_eq!(rig.upstream(), [""; 0], "new messages queue behind the suspects");
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["two", "<ping>"]);
+    assert_eq!(rig.upstream(), ["two", "<ping>"]);
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["three", "<ping>"]);
+    assert_eq!(rig.upstream(), ["three", "<ping>"]);
     rig.take_notes();
     rig.backend_pongs();
     assert_eq!(rig.take_notes(), [Command::ReleaseTurn]);
-    assert_eq!(rig.up(), ["four", "<ping>"]);
+    assert_eq!(rig.upstream(), ["four", "<ping>"]);
     rig.client_says("five");
-    assert_eq!(rig.up(), ["five"], "none waits for another any more");
+    assert_eq!(rig.upstream(), ["five"], "none waits for another any more");
 }
 
 #[test]
 fn a_message_that_was_there_at_three_deaths_and_alone_at_the_last_ends_its_session() {
     let mut rig = Rig::new();
-    rig.client_sends(&[up("before"), up("poison"), up("after")].concat());
+    rig.client_sends(&[upstream("before"), upstream("poison"), upstream("after")].concat());
     assert_eq!(serve(&mut rig), 3, "two deaths raise the suspicion, the third convicts");
     assert_eq!(rig.dials.last().map(|(_, dial)| dial.accused), Some(Some(2)));
-    let poison = Event::Poison { seq: 2, bytes: up("poison").len() as u64 };
+    let poison = Event::Poison { seq: 2, bytes: upstream("poison").len() as u64 };
     assert!(rig.take_events().contains(&poison));
-    assert!(rig.down()[0].starts_with("<close 1011"));
+    assert!(rig.downstream()[0].starts_with("<close 1011"));
     rig.client_closes(1011, "");
     assert_eq!(
         rig.session.ended().map(|end| (end.cause, end.code)),
         Some((EndCause::Poison, Some(CloseCode(1011))))
     );
-    let ledger = rig.session.ledger().up;
+    let ledger = rig.session.ledger().upstream;
     assert_eq!((ledger.forwarded, ledger.acknowledged, ledger.lost), (3, 1, 2));
 }
 
@@ -79,7 +79,7 @@ fn a_message_that_was_there_at_three_deaths_and_alone_at_the_last_ends_its_sessi
 fn innocents_are_never_convicted() {
     let mut rig = Rig::with(|config| config.deadline = secs(3600));
     let innocents: Vec<String> = (0..20).map(|n| format!("innocent {n}")).collect();
-    let bytes: Vec<u8> = innocents.iter().flat_map(|text| up(text)).collect();
+    let bytes: Vec<u8> = innocents.iter().flat_map(|text| upstream(text)).collect();
     rig.client_sends(&bytes);
     // Ten backends die of something else, each after another innocent has been acknowledged.
     for n in 0..10 {
@@ -97,13 +97,13 @@ fn innocents_are_never_convicted() {
         "{:?}",
         rig.notes
     );
-    assert_eq!(rig.down(), [""; 0]);
+    assert_eq!(rig.downstream(), [""; 0]);
 }
 
 #[test]
 fn convictions_of_different_messages_do_not_add_up() {
     let mut rig = Rig::with(|config| config.deadline = secs(3600));
-    rig.client_sends(&[up("one"), up("two"), up("three")].concat());
+    rig.client_sends(&[upstream("one"), upstream("two"), upstream("three")].concat());
     for _ in 0..2 {
         rig.backend_dies();
         rig.link_next();
@@ -123,7 +123,7 @@ fn convictions_of_different_messages_do_not_add_up() {
     }
     assert_eq!(messages(&mut rig), ["four"]);
     assert!(rig.dials.iter().all(|(_, dial)| dial.accused.is_none()), "{:?}", rig.dials);
-    assert_eq!(rig.down(), [""; 0]);
+    assert_eq!(rig.downstream(), [""; 0]);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn who_is_not_accused_is_not_convicted() {
         rig.session.handle_convicted(rig.now);
         assert!(rig.link_with(false), "it goes on");
     }
-    assert_eq!((rig.down(), rig.session.ended()), (Vec::new(), None));
+    assert_eq!((rig.downstream(), rig.session.ended()), (Vec::new(), None));
 }
 
 #[test]
@@ -174,17 +174,17 @@ fn a_suspect_is_not_given_to_a_backend_that_fails_without_any_message() {
         rig.link_next();
     }
     for _ in 0..10 {
-        assert_eq!(rig.up(), ["<ping>"]);
+        assert_eq!(rig.upstream(), ["<ping>"]);
         rig.backend_fails(Failure::Protocol);
         rig.link_next();
     }
     assert!(rig.dials.iter().all(|(_, dial)| dial.accused.is_none()), "{:?}", rig.dials);
-    assert_eq!(rig.up(), ["<ping>"]);
+    assert_eq!(rig.upstream(), ["<ping>"]);
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["innocent", "<ping>"]);
+    assert_eq!(rig.upstream(), ["innocent", "<ping>"]);
     rig.backend_pongs();
     rig.client_says("more");
-    assert_eq!(rig.up(), ["more", "<ping>"]);
+    assert_eq!(rig.upstream(), ["more", "<ping>"]);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn who_waits_for_its_turn_is_not_past_its_deadline() {
             }
         }
         let mut waited = 0;
-        while rig.down().is_empty() {
+        while rig.downstream().is_empty() {
             waited += 1;
             rig.wait(secs(1));
             if waits {
@@ -230,11 +230,11 @@ fn only_who_dials_with_suspects_waits_for_a_turn() {
 fn only_messages_that_were_fully_written_are_suspects() {
     let mut rig = Rig::with(|config| config.deadline = secs(3600));
     let text = "a long message";
-    rig.backend_room = up(text).len() - 1;
+    rig.backend_room = upstream(text).len() - 1;
     rig.client_says(text);
     for _ in 0..10 {
         rig.backend_dies();
-        rig.backend_room = up(text).len() - 1;
+        rig.backend_room = upstream(text).len() - 1;
         rig.link_next();
     }
     assert!(rig.dials.iter().all(|(_, dial)| !dial.suspect), "no backend ever had the whole of it");
@@ -251,7 +251,7 @@ fn acknowledged_and_open_messages_are_no_suspects() {
         rig.link_next();
     }
     assert!(rig.dials.iter().all(|(_, dial)| !dial.suspect));
-    assert_eq!(rig.down(), [""; 0]);
+    assert_eq!(rig.downstream(), [""; 0]);
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn the_latest_deaths_count() {
 #[test]
 fn a_close_behind_suspects_is_delivered_after_them() {
     let mut rig = Rig::new();
-    rig.client_sends(&[up("one"), up("two")].concat());
+    rig.client_sends(&[upstream("one"), upstream("two")].concat());
     for _ in 0..2 {
         rig.backend_dies();
         rig.link_next();
@@ -331,7 +331,7 @@ fn a_close_behind_suspects_is_delivered_after_them() {
 #[test]
 fn a_close_before_suspects_are_replayed_is_delivered_after_them() {
     let mut rig = Rig::new();
-    rig.client_sends(&[up("one"), up("two")].concat());
+    rig.client_sends(&[upstream("one"), upstream("two")].concat());
     rig.backend_dies();
     rig.link_next();
     rig.client_closes(1000, "bye");
@@ -347,7 +347,7 @@ fn a_close_before_suspects_are_replayed_is_delivered_after_them() {
 #[test]
 fn a_backend_that_never_pongs_does_not_stop_suspects_for_ever() {
     let mut rig = Rig::with(|config| config.stall_timeout = secs(20));
-    rig.client_sends(&[up("one"), up("two"), up("three")].concat());
+    rig.client_sends(&[upstream("one"), upstream("two"), upstream("three")].concat());
     for _ in 0..2 {
         rig.backend_dies();
         rig.link_next();
@@ -355,7 +355,7 @@ fn a_backend_that_never_pongs_does_not_stop_suspects_for_ever() {
     let mut got = Vec::new();
     for _ in 0..60 {
         rig.wait(secs(1));
-        rig.backend_sends(&down("talk"));
+        rig.backend_sends(&downstream("talk"));
         if rig.take_notes().iter().any(|told| *told == Command::JudgeFitness) {
             rig.session.set_unfit(rig.now);
             rig.pump();

@@ -1,29 +1,29 @@
 //! Both sides are connected and nothing fails: relay, acknowledgements, control frames.
 
 use super::rig::{Rig, config, ms, secs};
-use super::wire::{CONTINUATION, PING, PONG, TEXT, down, masked, plain, up};
+use super::wire::{CONTINUATION, PING, PONG, TEXT, downstream, masked, plain, upstream};
 use crate::session::{AckMode, Status};
 
 #[test]
 fn messages_pass_both_ways_as_the_bytes_in_which_they_came() {
     let mut rig = Rig::new();
-    let said = [up("one"), masked(false, TEXT, b"t"), masked(true, CONTINUATION, b"wo")].concat();
+    let said = [upstream("one"), masked(false, TEXT, b"t"), masked(true, CONTINUATION, b"wo")].concat();
     rig.client_sends(&said);
     assert!(rig.link().reader.bytes.starts_with(&said), "masks and fragments included");
-    assert_eq!(rig.up(), ["one", "two", "<ping>"]);
-    let answer = [down("three"), plain(false, TEXT, b"fo"), plain(true, CONTINUATION, b"ur")].concat();
+    assert_eq!(rig.upstream(), ["one", "two", "<ping>"]);
+    let answer = [downstream("three"), plain(false, TEXT, b"fo"), plain(true, CONTINUATION, b"ur")].concat();
     rig.backend_sends(&answer);
     assert_eq!(rig.client.bytes, answer);
-    assert_eq!(rig.down(), ["three", "four"]);
+    assert_eq!(rig.downstream(), ["three", "four"]);
     assert_eq!(rig.session.status(), Status::Relaying);
 }
 
 #[test]
 fn the_ping_stands_behind_the_messages_in_the_same_write() {
     let mut rig = Rig::new();
-    rig.session.handle_client(rig.now, &[up("one"), up("two")].concat(), &mut { u32::MAX });
+    rig.session.handle_client(rig.now, &[upstream("one"), upstream("two")].concat(), &mut { u32::MAX });
     rig.round();
-    assert_eq!(rig.up(), ["one", "two", "<ping>"], "in one round of the driver");
+    assert_eq!(rig.upstream(), ["one", "two", "<ping>"], "in one round of the driver");
 }
 
 #[test]
@@ -32,15 +32,18 @@ fn one_ping_is_outstanding_and_its_pong_asks_for_the_rest_alone() {
     rig.client_says("one");
     rig.client_says("two");
     rig.client_says("three");
-    assert_eq!(rig.up(), ["one", "<ping>", "two", "three"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>", "two", "three"]);
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["<ping>"]);
-    assert_eq!(rig.session.unacknowledged(), up("two").len() + up("three").len());
+    assert_eq!(rig.upstream(), ["<ping>"]);
+    assert_eq!(rig.session.unacknowledged(), upstream("two").len() + upstream("three").len());
     rig.backend_pongs();
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     assert_eq!((rig.session.unacknowledged(), rig.session.buffered()), (0, 0));
     let ledger = rig.session.ledger();
-    assert_eq!((ledger.up.forwarded, ledger.up.acknowledged, ledger.up.in_doubt), (3, 3, 0));
+    assert_eq!(
+        (ledger.upstream.forwarded, ledger.upstream.acknowledged, ledger.upstream.in_doubt),
+        (3, 3, 0)
+    );
 }
 
 #[test]
@@ -54,7 +57,7 @@ fn each_ping_has_its_own_payload() {
     assert_ne!(first, second);
     rig.backend_sends(&plain(true, PONG, &first));
     assert_eq!(
-        rig.session.ledger().up.acknowledged,
+        rig.session.ledger().upstream.acknowledged,
         1,
         "the first pong again is no answer to the second ping"
     );
@@ -69,10 +72,10 @@ fn unsolicited_pongs_are_ignored() {
         rig.backend_sends(&plain(true, PONG, payload));
     }
     rig.client_sends(&masked(true, PONG, b"unasked"));
-    assert_eq!(rig.session.ledger().up.acknowledged, 0);
-    assert_eq!((rig.up(), rig.down()), (vec!["one".to_owned(), "<ping>".to_owned()], vec![]));
+    assert_eq!(rig.session.ledger().upstream.acknowledged, 0);
+    assert_eq!((rig.upstream(), rig.downstream()), (vec!["one".to_owned(), "<ping>".to_owned()], vec![]));
     rig.backend_pongs();
-    assert_eq!(rig.session.ledger().up.acknowledged, 1);
+    assert_eq!(rig.session.ledger().upstream.acknowledged, 1);
 }
 
 #[test]
@@ -86,7 +89,7 @@ fn held_messages_leave_when_the_pong_has_come_and_the_time_has_passed() {
     assert!(rig.session.unacknowledged() > 0);
     rig.wait(ms(1));
     assert_eq!(rig.session.buffered(), 0);
-    assert_eq!(rig.up(), ["one", "<ping>"], "what is held is not asked for again");
+    assert_eq!(rig.upstream(), ["one", "<ping>"], "what is held is not asked for again");
 }
 
 #[test]
@@ -100,7 +103,7 @@ fn a_held_message_is_replayed() {
     rig.wait(ms(100));
     rig.backend_dies();
     rig.link_next();
-    assert_eq!(rig.up(), ["young", "<ping>"]);
+    assert_eq!(rig.upstream(), ["young", "<ping>"]);
 }
 
 #[test]
@@ -108,8 +111,8 @@ fn pings_are_answered_by_the_broker_on_both_sides() {
     let mut rig = Rig::new();
     rig.client_sends(&masked(true, PING, b"from client"));
     rig.backend_sends(&plain(true, PING, b"from backend"));
-    assert_eq!(rig.down(), ["<pong from client>"]);
-    assert_eq!(rig.up(), ["<pong from backend>"]);
+    assert_eq!(rig.downstream(), ["<pong from client>"]);
+    assert_eq!(rig.upstream(), ["<pong from backend>"]);
 }
 
 #[test]
@@ -119,10 +122,16 @@ fn pongs_stand_between_the_fragments_of_an_open_message() {
     rig.backend_sends(&plain(false, TEXT, b"x"));
     rig.client_sends(&masked(true, PING, b"c"));
     rig.backend_sends(&plain(true, PING, b"b"));
-    assert_eq!((rig.up(), rig.down()), (vec!["<pong b>".to_owned()], vec!["<pong c>".to_owned()]));
+    assert_eq!(
+        (rig.upstream(), rig.downstream()),
+        (vec!["<pong b>".to_owned()], vec!["<pong c>".to_owned()])
+    );
     rig.client_sends(&masked(true, CONTINUATION, b"b"));
     rig.backend_sends(&plain(true, CONTINUATION, b"y"));
-    assert_eq!((rig.up(), rig.down()), (vec!["ab".to_owned(), "<ping>".to_owned()], vec!["xy".to_owned()]));
+    assert_eq!(
+        (rig.upstream(), rig.downstream()),
+        (vec!["ab".to_owned(), "<ping>".to_owned()], vec!["xy".to_owned()])
+    );
 }
 
 #[test]
@@ -131,9 +140,9 @@ fn a_pong_to_the_backend_waits_for_the_end_of_the_frame_that_is_begun() {
     let frame = masked(false, TEXT, b"hello");
     rig.client_sends(&frame[..8]);
     rig.backend_sends(&plain(true, PING, b"b"));
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.client_sends(&frame[8..]);
-    assert_eq!(rig.up(), ["<pong b>"]);
+    assert_eq!(rig.upstream(), ["<pong b>"]);
     assert!(rig.link().reader.in_the_middle());
 }
 
@@ -145,7 +154,7 @@ fn the_latest_ping_of_a_backend_is_answered_also_when_an_earlier_pong_is_half_wr
     rig.backend_sends(&plain(true, PING, b"second"));
     rig.backend_room = usize::MAX;
     rig.pump();
-    assert_eq!(rig.up(), ["<pong first>", "<pong second>"]);
+    assert_eq!(rig.upstream(), ["<pong first>", "<pong second>"]);
 }
 
 #[test]
@@ -159,7 +168,7 @@ fn a_client_that_reads_slowly_but_always_gets_its_pong() {
         rig.backend_says(&"y".repeat(6000));
         rig.client_room = 6000;
         rig.pump();
-        got.extend(rig.down());
+        got.extend(rig.downstream());
     }
     assert!(got.iter().any(|frame| frame == "<pong there?>"), "60 KB later the ping is not answered");
 }
@@ -168,39 +177,39 @@ fn a_client_that_reads_slowly_but_always_gets_its_pong() {
 fn half_a_backend_message_never_reaches_the_client() {
     let mut rig = Rig::new();
     let bytes =
-        [down("whole"), plain(false, TEXT, b"half a "), plain(true, CONTINUATION, b"message")].concat();
+        [downstream("whole"), plain(false, TEXT, b"half a "), plain(true, CONTINUATION, b"message")].concat();
     let cut = bytes.len() - 1;
     for n in 0..cut {
         rig.backend_sends(&bytes[n..n + 1]);
     }
-    assert_eq!(rig.client.bytes, down("whole"));
+    assert_eq!(rig.client.bytes, downstream("whole"));
     rig.backend_sends(&bytes[cut..]);
-    assert_eq!(rig.down(), ["whole", "half a message"]);
+    assert_eq!(rig.downstream(), ["whole", "half a message"]);
 }
 
 #[test]
 fn client_bytes_go_on_as_they_arrive() {
     let mut rig = Rig::new();
-    let frame = up("hello");
+    let frame = upstream("hello");
     for n in 0..frame.len() {
         rig.client_sends(&frame[n..n + 1]);
         let seen = rig.link().reader.bytes.len();
         // The header is whole with its sixth byte; from then on nothing is kept back.
         assert!(if n < 5 { seen == 0 } else { seen > n }, "{seen} bytes after {}", n + 1);
     }
-    assert_eq!(rig.up(), ["hello", "<ping>"]);
+    assert_eq!(rig.upstream(), ["hello", "<ping>"]);
 }
 
 #[test]
 fn without_acks_what_is_written_is_forgotten() {
     let mut rig = Rig::with(|config| config.ack = AckMode::None);
     rig.client_says("one");
-    assert_eq!(rig.up(), ["one"], "and no ping is sent for it");
+    assert_eq!(rig.upstream(), ["one"], "and no ping is sent for it");
     assert_eq!(rig.session.buffered(), 0);
-    assert_eq!(rig.session.ledger().up.acknowledged, 0, "whether it was read, nobody knows yet");
-    let frame = up("three");
-    rig.backend_room = up("two").len() + 4;
-    rig.client_sends(&[up("two"), frame.clone()].concat());
+    assert_eq!(rig.session.ledger().upstream.acknowledged, 0, "whether it was read, nobody knows yet");
+    let frame = upstream("three");
+    rig.backend_room = upstream("two").len() + 4;
+    rig.client_sends(&[upstream("two"), frame.clone()].concat());
     assert_eq!(rig.session.unacknowledged(), frame.len(), "the message that is being written is kept whole");
 }
 
@@ -209,10 +218,10 @@ fn large_messages_pass_by_the_direct_way() {
     let text: String = ('a'..='z').cycle().take(config().message_limit as usize).collect();
     let mut rig = Rig::new();
     rig.client_says(&text);
-    assert_eq!(rig.up(), [text.as_str(), "<ping>"]);
+    assert_eq!(rig.upstream(), [text.as_str(), "<ping>"]);
     rig.backend_pongs();
     rig.backend_says(&text);
-    assert_eq!(rig.down(), [text]);
+    assert_eq!(rig.downstream(), [text]);
     assert_eq!(rig.session.buffered(), 0);
 }
 
@@ -222,11 +231,11 @@ fn the_client_counts_as_served_when_its_socket_has_taken_a_message() {
     rig.client_room = 3;
     rig.backend_says("one");
     rig.backend_says("two");
-    let ledger = rig.session.ledger().down;
+    let ledger = rig.session.ledger().downstream;
     assert_eq!((ledger.forwarded, ledger.acknowledged, ledger.lost), (2, 0, 0));
     rig.client_room = usize::MAX;
     rig.pump();
-    assert_eq!(rig.session.ledger().down.acknowledged, 2);
+    assert_eq!(rig.session.ledger().downstream.acknowledged, 2);
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod resuming;
 mod tokens;
 
 use super::rig::{Drop, Rig, config, ms, secs};
-use super::wire::{BINARY, CONTINUATION, Commit, PING, PONG, TEXT, masked, plain, push, up};
+use super::wire::{BINARY, CONTINUATION, Commit, PING, PONG, TEXT, masked, plain, push, upstream};
 use crate::session::{AckMode, ClientKind, Config, EndCause, Event, Failure, Opening, Status};
 use crate::steadfast_v1::client_wire::{Reason, Resume, Token};
 
@@ -38,7 +38,7 @@ fn open(client: ClientKind, change: impl FnOnce(&mut Config)) -> Rig {
 
 fn shim_with(change: impl FnOnce(&mut Config)) -> Rig {
     let mut rig = open(ClientKind::Shim { secret: [1; 32], reason: Reason::New }, change);
-    assert_eq!(rig.down(), [welcome(1, "fresh new")]);
+    assert_eq!(rig.downstream(), [welcome(1, "fresh new")]);
     rig
 }
 
@@ -50,7 +50,7 @@ fn shim() -> Rig {
 /// The same before a service that links the shim too.
 fn shim_served() -> Rig {
     let mut rig = shim_with(|config| config.ack = AckMode::Shim);
-    assert_eq!(rig.up(), ["<attach 1: applied 0, committed 0>"]);
+    assert_eq!(rig.upstream(), ["<attach 1: applied 0, committed 0>"]);
     rig
 }
 
@@ -78,14 +78,14 @@ fn answers(rig: &mut Rig, text: &str) {
 
 /// What the backend has got, but for pings and ATTACH.
 fn got(rig: &mut Rig) -> Vec<String> {
-    let mut got = rig.up();
+    let mut got = rig.upstream();
     got.retain(|frame| !frame.starts_with("<notice") && !frame.starts_with("<attach") && frame != "<ping>");
     got
 }
 
 /// What the client has got, but for acknowledgements.
 fn heard(rig: &mut Rig) -> Vec<String> {
-    let mut heard = rig.down();
+    let mut heard = rig.downstream();
     heard.retain(|frame| !frame.starts_with("a "));
     heard
 }
@@ -98,10 +98,10 @@ fn comes_back(rig: &mut Rig, secret: u8, last: u64, next: u8) {
 /// The client comes back with its first token. What it gets behind the welcome, or why it does not.
 fn back(rig: &mut Rig, last: u64) -> Result<Vec<String>, Reason> {
     rig.client_back(Some(&resume(1, last)), 2)?;
-    let mut down = rig.down();
-    let welcome = down.remove(0);
+    let mut downstream = rig.downstream();
+    let welcome = downstream.remove(0);
     assert!(welcome.contains(" resumed "), "{welcome}");
-    Ok(down)
+    Ok(downstream)
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn the_welcome_comes_first_whatever_the_socket_takes() {
         rig.backend_says("at once");
         rig.client_sends(&masked(true, PING, b"?"));
         rig.set_client_room(usize::MAX);
-        let down = rig.down();
-        assert_eq!(down[0], welcome(1, "fresh new"), "room {room}");
-        assert!(down.contains(&"mat once".to_owned()) && down.contains(&"<pong ?>".to_owned()));
+        let downstream = rig.downstream();
+        assert_eq!(downstream[0], welcome(1, "fresh new"), "room {room}");
+        assert!(downstream.contains(&"mat once".to_owned()) && downstream.contains(&"<pong ?>".to_owned()));
     }
 }
 
@@ -126,7 +126,7 @@ fn why_a_session_is_a_new_one() {
         [(Reason::New, "new"), (Reason::Unknown, "unknown"), (Reason::Stale, "stale"), (Reason::Seq, "seq")]
     {
         let mut rig = open(ClientKind::Shim { secret: [9; 32], reason }, |_| {});
-        assert_eq!(rig.down(), [welcome(9, &format!("fresh {word}"))]);
+        assert_eq!(rig.downstream(), [welcome(9, &format!("fresh {word}"))]);
     }
 }
 
@@ -134,7 +134,7 @@ fn why_a_session_is_a_new_one() {
 fn a_session_that_is_not_kept_says_so() {
     let kind = ClientKind::Shim { secret: [1; 32], reason: Reason::New };
     let mut rig = open(kind, |config| config.resume_window = ms(0));
-    assert_eq!(rig.down(), [format!("w {} {} 0 fresh new", "07".repeat(16), token(1).text())]);
+    assert_eq!(rig.downstream(), [format!("w {} {} 0 fresh new", "07".repeat(16), token(1).text())]);
     rig.client_goes();
     assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ClientGone));
 }
@@ -142,7 +142,7 @@ fn a_session_that_is_not_kept_says_so() {
 #[test]
 fn messages_lose_their_kind_on_the_way_up_and_get_it_on_the_way_down() {
     for mut rig in both() {
-        rig.client_sends(&up("a 0"));
+        rig.client_sends(&upstream("a 0"));
         rig.client_says("mone");
         rig.client_sends(&[masked(false, BINARY, b"mtw"), masked(true, CONTINUATION, b"o")].concat());
         rig.client_says("m");
@@ -160,14 +160,16 @@ fn large_messages_are_read_straight_to_where_they_are_kept() {
     for size in [16_384, 16_385, 65_536, 200_000] {
         let text = "x".repeat(size);
         for mut rig in both() {
-            let frame = up(&format!("m{text}"));
+            let frame = upstream(&format!("m{text}"));
             for piece in frame.chunks(10_000) {
                 rig.client_sends(piece);
             }
             assert!(got(&mut rig) == [text.as_str()], "{size} bytes up");
             match rig.session.commits().is_some() {
                 true => push(&[&text]).chunks(10_000).for_each(|piece| rig.backend_sends(piece)),
-                false => super::wire::down(&text).chunks(10_000).for_each(|piece| rig.backend_sends(piece)),
+                false => {
+                    super::wire::downstream(&text).chunks(10_000).for_each(|piece| rig.backend_sends(piece))
+                }
             }
             assert!(heard(&mut rig) == [format!("m{text}")], "{size} bytes down");
         }
@@ -205,7 +207,7 @@ fn a_clients_close_ends_the_session() {
         assert_eq!(heard(&mut rig), ["munacknowledged", "mlast", "<close 1001 page left>"]);
         assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::ClientClose));
         assert_eq!(rig.session.resumable(&resume(1, 0)), Err(Reason::Unknown));
-        assert_eq!(rig.session.ledger().up.lost, 0);
+        assert_eq!(rig.session.ledger().upstream.lost, 0);
     }
 }
 
@@ -213,28 +215,31 @@ fn a_clients_close_ends_the_session() {
 #[test]
 fn a_session_over_several_connections_and_backends() {
     let mut rig = shim_served();
-    rig.client_sends(&[up("a 0"), up("madd 2"), up("madd 3")].concat());
+    rig.client_sends(&[upstream("a 0"), upstream("madd 2"), upstream("madd 3")].concat());
     rig.backend_sends(
         &Commit { number: 1, upto: 2, capsule: Some("5"), outputs: &["5"], prompt: true }.frame(),
     );
     rig.wait(ms(50));
-    assert_eq!(rig.down(), ["a 2 2", "m5"]);
-    rig.client_sends(&[up("a 1"), up("madd 4")].concat());
+    assert_eq!(rig.downstream(), ["a 2 2", "m5"]);
+    rig.client_sends(&[upstream("a 1"), upstream("madd 4")].concat());
     rig.client_goes();
     assert_eq!(rig.session.status(), Status::Detached);
     rig.backend_dies();
     rig.link_next();
-    assert_eq!(rig.up(), ["<attach 2: applied 1, committed 2 capsule \"5\">", "add 4", "<notice 1>"]);
+    assert_eq!(rig.upstream(), ["<attach 2: applied 1, committed 2 capsule \"5\">", "add 4", "<notice 1>"]);
     rig.backend_sends(
         &Commit { number: 2, upto: 3, capsule: Some("9"), outputs: &["9"], ..Commit::default() }.frame(),
     );
     comes_back(&mut rig, 1, 1, 2);
-    assert_eq!(rig.down(), [welcome(2, "resumed 3 3"), "m9".into()]);
-    rig.client_sends(&up("a 2"));
+    assert_eq!(rig.downstream(), [welcome(2, "resumed 3 3"), "m9".into()]);
+    rig.client_sends(&upstream("a 2"));
     rig.client_goes();
     comes_back(&mut rig, 2, 2, 3);
-    assert_eq!(rig.down(), [welcome(3, "resumed 3 3")]);
+    assert_eq!(rig.downstream(), [welcome(3, "resumed 3 3")]);
     let ledger = rig.session.ledger();
-    assert_eq!((ledger.up.forwarded, ledger.up.acknowledged, ledger.up.lost), (3, 3, 0));
-    assert_eq!((ledger.down.forwarded, ledger.down.acknowledged, ledger.down.lost), (2, 2, 0));
+    assert_eq!((ledger.upstream.forwarded, ledger.upstream.acknowledged, ledger.upstream.lost), (3, 3, 0));
+    assert_eq!(
+        (ledger.downstream.forwarded, ledger.downstream.acknowledged, ledger.downstream.lost),
+        (2, 2, 0)
+    );
 }

@@ -202,7 +202,7 @@ impl Rig {
 
     /// A whole message arrives from it.
     pub(super) fn client_says(&mut self, text: &str) {
-        self.client_sends(&wire::up(text));
+        self.client_sends(&wire::upstream(text));
     }
 
     pub(super) fn client_closes(&mut self, code: u16, reason: &str) {
@@ -254,7 +254,7 @@ impl Rig {
     }
 
     pub(super) fn backend_says(&mut self, text: &str) {
-        self.backend_sends(&wire::down(text));
+        self.backend_sends(&wire::downstream(text));
     }
 
     pub(super) fn backend_closes(&mut self, code: u16, reason: &str) {
@@ -379,7 +379,7 @@ impl Rig {
     }
 
     pub(super) fn successor_says(&mut self, text: &str) {
-        self.successor_sends(&wire::down(text));
+        self.successor_sends(&wire::downstream(text));
     }
 
     pub(super) fn successor_dies(&mut self) {
@@ -390,12 +390,12 @@ impl Rig {
     // ---- what came of it ----
 
     /// What the present backend has got since the last call.
-    pub(super) fn up(&mut self) -> Vec<String> {
+    pub(super) fn upstream(&mut self) -> Vec<String> {
         self.link().reader.drain()
     }
 
     /// What the client has got since the last call.
-    pub(super) fn down(&mut self) -> Vec<String> {
+    pub(super) fn downstream(&mut self) -> Vec<String> {
         self.client.drain()
     }
 

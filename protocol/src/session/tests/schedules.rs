@@ -48,14 +48,14 @@ proptest! {
         assert_in_order(&arrivals);
         let delivered = arrivals.iter().filter_map(|run| run.last()).max().map_or(0, |last| last + 1);
         prop_assert_eq!(delivered, world.said);
-        let down = world.rig.down();
-        prop_assert!(down.iter().all(|frame| !frame.starts_with("<close")));
-        assert_increasing(&numbers(&down, "down "));
-        assert_increasing(&numbers(&down, "next "));
+        let downstream = world.rig.downstream();
+        prop_assert!(downstream.iter().all(|frame| !frame.starts_with("<close")));
+        assert_increasing(&numbers(&downstream, "down "));
+        assert_increasing(&numbers(&downstream, "next "));
         prop_assert_eq!(world.rig.session.buffered(), 0);
         let ledger = world.rig.session.ledger();
-        prop_assert_eq!((ledger.up.forwarded, ledger.up.acknowledged, ledger.up.lost), (world.said as u64, world.said as u64, 0));
-        prop_assert_eq!((ledger.down.acknowledged, ledger.down.lost), (ledger.down.forwarded, 0));
+        prop_assert_eq!((ledger.upstream.forwarded, ledger.upstream.acknowledged, ledger.upstream.lost), (world.said as u64, world.said as u64, 0));
+        prop_assert_eq!((ledger.downstream.acknowledged, ledger.downstream.lost), (ledger.downstream.forwarded, 0));
     }
 
     #[test]
@@ -78,9 +78,9 @@ proptest! {
         }
         world.calm_down();
         world.rig.wait(secs(10));
-        let ledger = world.rig.session.ledger().up;
+        let ledger = world.rig.session.ledger().upstream;
         prop_assert_eq!((ledger.forwarded, ledger.acknowledged, ledger.lost), (said as u64, said as u64, 0));
-        let closes = world.rig.down().iter().filter(|frame| frame.starts_with("<close")).count();
+        let closes = world.rig.downstream().iter().filter(|frame| frame.starts_with("<close")).count();
         prop_assert_eq!(closes, 1);
         prop_assert_eq!(world.rig.session.ended().map(|end| end.cause), Some(EndCause::ClientClose));
         let arrivals = world.arrivals();
@@ -115,12 +115,12 @@ proptest! {
         prop_assert_eq!(world.rig.session.buffered(), 0);
         prop_assert_eq!(world.rig.session.poll_timeout(), None);
         let ledger = world.rig.session.ledger();
-        prop_assert_eq!(ledger.up.acknowledged + ledger.up.lost, ledger.up.forwarded);
-        prop_assert_eq!(ledger.down.acknowledged + ledger.down.lost, ledger.down.forwarded);
+        prop_assert_eq!(ledger.upstream.acknowledged + ledger.upstream.lost, ledger.upstream.forwarded);
+        prop_assert_eq!(ledger.downstream.acknowledged + ledger.downstream.lost, ledger.downstream.forwarded);
         if !world.nonsense {
-            let down = world.rig.down();
-            assert_increasing(&numbers(&down, "down "));
-            assert_increasing(&numbers(&down, "next "));
+            let downstream = world.rig.downstream();
+            assert_increasing(&numbers(&downstream, "down "));
+            assert_increasing(&numbers(&downstream, "next "));
             let arrivals = world.arrivals();
             if !none {
                 assert_in_order(&arrivals);

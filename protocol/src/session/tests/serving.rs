@@ -5,7 +5,7 @@ mod endings;
 mod leaving;
 
 use super::rig::{Drop, Rig, Told, config, ms, secs};
-use super::wire::{BINARY, CONTINUATION, Commit, PONG, TEXT, down, masked, plain, push};
+use super::wire::{BINARY, CONTINUATION, Commit, PONG, TEXT, downstream, masked, plain, push};
 use crate::session::{AckMode, Config, DialFailure, Event, Failure, Opening, Status};
 
 /// A session at a service; its first backend is attached.
@@ -15,7 +15,7 @@ fn serving() -> Rig {
 
 fn serving_with(change: impl FnOnce(&mut Config)) -> Rig {
     let mut rig = unattached_with(change);
-    assert_eq!(rig.up(), ["<attach 1: applied 0, committed 0>"]);
+    assert_eq!(rig.upstream(), ["<attach 1: applied 0, committed 0>"]);
     rig
 }
 
@@ -45,7 +45,7 @@ fn says(rig: &mut Rig, texts: &[&str]) {
 
 /// What the present backend has got since the last call, but for pings.
 fn got(rig: &mut Rig) -> Vec<String> {
-    let mut got = rig.up();
+    let mut got = rig.upstream();
     got.retain(|frame| !frame.starts_with("<notice"));
     got
 }
@@ -61,7 +61,11 @@ fn attach_comes_first_whatever_the_socket_takes() {
         rig.backend_room = room;
         rig.link_next();
         rig.set_backend_room(usize::MAX);
-        assert_eq!(rig.up(), ["<attach 2: applied 0, committed 0>", "one", "<notice 0>"], "room {room}");
+        assert_eq!(
+            rig.upstream(),
+            ["<attach 2: applied 0, committed 0>", "one", "<notice 0>"],
+            "room {room}"
+        );
     }
 }
 
@@ -81,10 +85,10 @@ fn messages_follow_as_the_client_sent_them() {
     let mut rig = serving();
     rig.client_says("one");
     rig.client_sends(&masked(false, BINARY, b"tw"));
-    assert_eq!(rig.up(), ["one", "<notice 0>"]);
+    assert_eq!(rig.upstream(), ["one", "<notice 0>"]);
     assert!(rig.link().reader.in_the_middle(), "a part of the second");
     rig.client_sends(&masked(true, CONTINUATION, b"o"));
-    assert_eq!(rig.up(), ["two"]);
+    assert_eq!(rig.upstream(), ["two"]);
 }
 
 // ---- commits ----
@@ -98,9 +102,9 @@ fn a_commit_lets_go_of_what_it_consumes_and_a_pong_does_not() {
     assert_eq!(rig.session.unacknowledged(), kept, "received is not consumed");
     commits(&mut rig, 1, 2, &["answer one", "answer two"]);
     assert!(rig.session.unacknowledged() < kept && rig.session.unacknowledged() > 0);
-    assert_eq!(rig.down(), ["answer one", "answer two"]);
+    assert_eq!(rig.downstream(), ["answer one", "answer two"]);
     commits(&mut rig, 2, 3, &[]);
-    assert_eq!((rig.session.unacknowledged(), rig.down()), (0, vec![]));
+    assert_eq!((rig.session.unacknowledged(), rig.downstream()), (0, vec![]));
 }
 
 #[test]
@@ -108,7 +112,7 @@ fn a_commit_may_come_before_the_pong() {
     let mut rig = serving();
     rig.client_says("one");
     commits(&mut rig, 1, 1, &["answer"]);
-    assert_eq!((rig.session.unacknowledged(), rig.down()), (0, vec!["answer".to_owned()]));
+    assert_eq!((rig.session.unacknowledged(), rig.downstream()), (0, vec!["answer".to_owned()]));
     rig.backend_pongs();
     rig.client_says("two");
     rig.backend_pongs();
@@ -123,7 +127,7 @@ fn a_commit_may_consume_nothing() {
     rig.client_says("one");
     commits(&mut rig, 2, 1, &[]);
     commits(&mut rig, 3, 1, &["afterthought"]);
-    assert_eq!(rig.down(), ["good day", "afterthought"]);
+    assert_eq!(rig.downstream(), ["good day", "afterthought"]);
     assert_eq!(rig.session.unacknowledged(), 0);
 }
 
@@ -139,9 +143,9 @@ fn outputs_of_any_size_come_as_whole_messages() {
         let frame = Commit { number: 1, upto: 1, outputs: &outputs, ..Commit::default() }.frame();
         let (first, rest) = frame.split_at(cut);
         rig.backend_sends(first);
-        assert_eq!(rig.down(), [""; 0], "applied whole or not at all");
+        assert_eq!(rig.downstream(), [""; 0], "applied whole or not at all");
         rig.backend_sends(rest);
-        assert!(rig.down() == outputs, "cut at {cut}");
+        assert!(rig.downstream() == outputs, "cut at {cut}");
         assert!(rig.client.bytes.windows(3).any(|bytes| bytes == b"\x82\x09b"), "the last one is binary");
         assert_eq!(rig.session.unacknowledged(), 0);
     }
@@ -155,7 +159,7 @@ fn outputs_wait_for_a_client_that_is_slow() {
     commits(&mut rig, 1, 0, &[&small, &large, "end"]);
     commits(&mut rig, 2, 0, &[&large]);
     rig.set_client_room(usize::MAX);
-    assert_eq!(rig.down(), [&small, &large, "end", &large]);
+    assert_eq!(rig.downstream(), [&small, &large, "end", &large]);
     assert_eq!(rig.session.buffered(), 0);
 }
 
@@ -168,9 +172,9 @@ fn an_envelope_may_come_in_fragments() {
         rig.backend_sends(&plain(false, if n == 0 { BINARY } else { CONTINUATION }, &[*byte]));
     }
     assert!(rig.session.buffered() >= payload.len(), "what has come is counted");
-    assert_eq!(rig.down(), [""; 0]);
+    assert_eq!(rig.downstream(), [""; 0]);
     rig.backend_sends(&plain(true, CONTINUATION, b""));
-    assert_eq!((rig.down(), rig.session.buffered()), (vec!["answer".to_owned()], 0));
+    assert_eq!((rig.downstream(), rig.session.buffered()), (vec!["answer".to_owned()], 0));
 }
 
 #[test]
@@ -183,7 +187,7 @@ fn many_envelopes_may_come_at_once() {
         &[commit(1, &["a"]), push(&["b"]), pong, commit(2, &["c"]), commit(3, &["d"])].concat(),
     );
     assert_eq!(
-        (rig.down(), rig.session.unacknowledged()),
+        (rig.downstream(), rig.session.unacknowledged()),
         (["a", "b", "c", "d"].map(str::to_owned).to_vec(), 0)
     );
 }
@@ -211,7 +215,7 @@ fn a_push_answers_nothing() {
     rig.backend_sends(&push(&["news", "b:more"]));
     rig.backend_sends(&push(&[]));
     assert_eq!(
-        (rig.down(), rig.session.unacknowledged()),
+        (rig.downstream(), rig.session.unacknowledged()),
         (vec!["news".to_owned(), "b:more".to_owned()], kept)
     );
     rig.backend_dies();
@@ -226,7 +230,7 @@ fn what_is_of_an_unknown_kind_is_skipped() {
     rig.backend_sends(&plain(true, BINARY, b"Z"));
     rig.backend_sends(&plain(true, BINARY, &[b'z'; 100_000]));
     commits(&mut rig, 1, 1, &["answer"]);
-    assert_eq!((rig.down(), rig.take_notes()), (vec!["answer".to_owned()], vec![]));
+    assert_eq!((rig.downstream(), rig.take_notes()), (vec!["answer".to_owned()], vec![]));
 }
 
 // ---- what the next one gets ----
@@ -243,15 +247,19 @@ fn the_next_backend_gets_the_capsule_and_what_is_behind_the_last_commit() {
     rig.client_says("four");
     rig.link_next();
     let attach = "<attach 2: applied 2, committed 2 capsule \"sum 3\">";
-    assert_eq!(rig.up(), [attach, "three", "four", "<notice 2>"], "received was not enough");
-    assert_eq!(rig.down(), ["1", "2"]);
+    assert_eq!(rig.upstream(), [attach, "three", "four", "<notice 2>"], "received was not enough");
+    assert_eq!(rig.downstream(), ["1", "2"]);
     rig.backend_sends(&Commit { number: 3, upto: 3, capsule: Some(""), ..Commit::default() }.frame());
     rig.backend_dies();
     rig.link_next();
-    assert_eq!(rig.up(), ["<attach 3: applied 3, committed 3 capsule \"\">", "<notice 3>"]);
+    assert_eq!(rig.upstream(), ["<attach 3: applied 3, committed 3 capsule \"\">", "<notice 3>"]);
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["four", "<notice 3>"], "after two deaths a backend shows first that it works");
-    let ledger = rig.session.ledger().up;
+    assert_eq!(
+        rig.upstream(),
+        ["four", "<notice 3>"],
+        "after two deaths a backend shows first that it works"
+    );
+    let ledger = rig.session.ledger().upstream;
     assert_eq!((ledger.forwarded, ledger.replayed, ledger.in_doubt, ledger.lost), (4, 2, 0, 0));
 }
 
@@ -267,7 +275,7 @@ fn half_an_envelope_of_a_dead_backend_never_was() {
         rig.link_next();
         assert_eq!(got(&mut rig), ["<attach 2: applied 0, committed 0>", "one"], "cut at {cut}");
         commits(&mut rig, 1, 1, &["other answer"]);
-        assert_eq!(rig.down(), ["other answer"]);
+        assert_eq!(rig.downstream(), ["other answer"]);
     }
 }
 
@@ -279,7 +287,7 @@ fn outputs_of_a_dead_backend_are_the_clients_still() {
     rig.backend_dies();
     rig.link_next();
     rig.set_client_room(usize::MAX);
-    assert_eq!(rig.down(), ["first", "second"]);
+    assert_eq!(rig.downstream(), ["first", "second"]);
 }
 
 #[test]
@@ -290,7 +298,7 @@ fn what_the_client_says_in_the_middle_of_a_failover_goes_to_the_next() {
     rig.fail_dial(DialFailure::Unreachable);
     rig.client_sends(&masked(true, CONTINUATION, b"and half"));
     rig.link_next();
-    assert_eq!(rig.up(), ["<attach 2: applied 0, committed 0>", "half and half", "<notice 0>"]);
+    assert_eq!(rig.upstream(), ["<attach 2: applied 0, committed 0>", "half and half", "<notice 0>"]);
 }
 
 // ---- repeated commits ----
@@ -303,11 +311,11 @@ fn arrived() -> Rig {
     commits(&mut rig, 1, 1, &["1"]);
     rig.backend_dies();
     let attach = 6 + 48 + 2;
-    rig.backend_room = attach + super::wire::up("two").len() - 4;
+    rig.backend_room = attach + super::wire::upstream("two").len() - 4;
     rig.dial();
     assert!(rig.link_with(false));
     assert_eq!(
-        (rig.up(), rig.down()),
+        (rig.upstream(), rig.downstream()),
         (vec!["<attach 2: applied 1, committed 1>".to_owned()], vec!["1".to_owned()])
     );
     rig
@@ -319,7 +327,10 @@ fn a_repeated_commit_that_was_applied_changes_nothing() {
     let repeated = Commit { number: 1, upto: 3, capsule: Some("other"), outputs: &["again"], prompt: true };
     rig.backend_sends(&repeated.frame());
     rig.set_backend_room(usize::MAX);
-    assert_eq!((rig.up(), rig.down()), (vec!["two".to_owned(), "three".into(), "<notice 1>".into()], vec![]));
+    assert_eq!(
+        (rig.upstream(), rig.downstream()),
+        (vec!["two".to_owned(), "three".into(), "<notice 1>".into()], vec![])
+    );
     assert_eq!(rig.take_events().iter().filter(|note| matches!(note, Event::ServiceBreach(_))).count(), 0);
 }
 
@@ -327,12 +338,12 @@ fn a_repeated_commit_that_was_applied_changes_nothing() {
 fn a_commit_ahead_of_what_this_backend_was_given_is_applied_and_the_rest_still_comes() {
     let mut rig = arrived();
     commits(&mut rig, 2, 3, &["2 and 3"]);
-    assert_eq!(rig.down(), ["2 and 3"]);
+    assert_eq!(rig.downstream(), ["2 and 3"]);
     rig.client_says("four");
     rig.set_backend_room(usize::MAX);
-    assert_eq!(rig.up(), ["two", "three", "<notice 1>", "four"], "it counts, so it must get them");
+    assert_eq!(rig.upstream(), ["two", "three", "<notice 1>", "four"], "it counts, so it must get them");
     commits(&mut rig, 3, 4, &["4"]);
-    assert_eq!((rig.down(), rig.session.unacknowledged()), (vec!["4".to_owned()], 0));
+    assert_eq!((rig.downstream(), rig.session.unacknowledged()), (vec!["4".to_owned()], 0));
 }
 
 #[test]
@@ -343,7 +354,7 @@ fn what_was_committed_ahead_does_not_come_to_the_next_backend() {
     rig.client_says("four");
     rig.set_backend_room(usize::MAX);
     rig.link_next();
-    assert_eq!(rig.up(), ["<attach 3: applied 2, committed 3>", "four", "<notice 2>"]);
+    assert_eq!(rig.upstream(), ["<attach 3: applied 2, committed 3>", "four", "<notice 2>"]);
     commits(&mut rig, 3, 4, &[]);
     assert_eq!(rig.session.unacknowledged(), 0);
 }
@@ -365,19 +376,19 @@ fn a_commit_that_asks_for_it_is_told_at_once_that_it_is_applied() {
     let mut rig = serving();
     rig.client_says("one");
     rig.backend_pongs();
-    rig.up();
+    rig.upstream();
     commits(&mut rig, 1, 1, &[]);
-    assert_eq!(rig.up(), [""; 0], "nobody waits for it");
+    assert_eq!(rig.upstream(), [""; 0], "nobody waits for it");
     rig.backend_sends(&Commit { number: 2, upto: 1, prompt: true, ..Commit::default() }.frame());
-    assert_eq!(rig.up(), ["<notice 2>"]);
+    assert_eq!(rig.upstream(), ["<notice 2>"]);
     rig.backend_sends(&Commit { number: 3, upto: 1, prompt: true, ..Commit::default() }.frame());
-    assert_eq!(rig.up(), [""; 0], "one ping at a time");
+    assert_eq!(rig.upstream(), [""; 0], "one ping at a time");
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["<notice 3>"]);
+    assert_eq!(rig.upstream(), ["<notice 3>"]);
     rig.backend_pongs();
-    assert_eq!(rig.up(), [""; 0], "once is enough");
+    assert_eq!(rig.upstream(), [""; 0], "once is enough");
     rig.backend_sends(&Commit { number: 3, upto: 1, prompt: true, ..Commit::default() }.frame());
-    assert_eq!(rig.up(), ["<notice 3>"], "also if it was applied before");
+    assert_eq!(rig.upstream(), ["<notice 3>"], "also if it was applied before");
 }
 
 #[test]
@@ -385,10 +396,10 @@ fn pings_that_are_sent_anyway_tell_what_is_applied() {
     let mut rig = serving_with(|config| config.keepalive = secs(25));
     commits(&mut rig, 1, 0, &[]);
     rig.wait(secs(25));
-    assert_eq!(rig.up(), ["<notice 1>"]);
+    assert_eq!(rig.upstream(), ["<notice 1>"]);
     rig.backend_pongs();
     rig.client_says("one");
-    assert_eq!(rig.up(), ["one", "<notice 1>"]);
+    assert_eq!(rig.upstream(), ["one", "<notice 1>"]);
 }
 
 // ---- counts and bounds ----
@@ -398,12 +409,16 @@ fn the_ledger_counts_commits() {
     let mut rig = serving();
     says(&mut rig, &["one", "two", "three"]);
     rig.backend_pongs();
-    let counts = |rig: &Rig| (rig.session.ledger().up.forwarded, rig.session.ledger().up.acknowledged);
+    let counts =
+        |rig: &Rig| (rig.session.ledger().upstream.forwarded, rig.session.ledger().upstream.acknowledged);
     assert_eq!(counts(&rig), (3, 0), "a pong acknowledges nothing");
     commits(&mut rig, 1, 2, &["a", "b", "c"]);
     assert_eq!(counts(&rig), (3, 2));
-    let down = rig.session.ledger().down;
-    assert_eq!((down.forwarded, down.acknowledged, down.suppressed, down.lost), (3, 3, 0, 0));
+    let downstream = rig.session.ledger().downstream;
+    assert_eq!(
+        (downstream.forwarded, downstream.acknowledged, downstream.suppressed, downstream.lost),
+        (3, 3, 0, 0)
+    );
 }
 
 #[test]
@@ -435,8 +450,8 @@ fn envelopes_have_a_limit() {
     let mut rig = serving_with(|config| (config.message_limit, config.capsule_limit) = (10_000, 100));
     let fits = plain(true, BINARY, &[b'Z'; 10_000 + 100 + 1024]);
     rig.backend_sends(&fits);
-    assert_eq!((rig.take_notes(), rig.down()), (vec![], vec![]));
+    assert_eq!((rig.take_notes(), rig.downstream()), (vec![], vec![]));
     rig.backend_sends(&plain(true, BINARY, &[b'Z'; 10_000 + 100 + 1025]));
-    assert_eq!(rig.down(), ["<close 1009 a message is over the limit>"]);
-    assert_eq!(rig.up(), ["<close 1009 a message is over the limit>"]);
+    assert_eq!(rig.downstream(), ["<close 1009 a message is over the limit>"]);
+    assert_eq!(rig.upstream(), ["<close 1009 a message is over the limit>"]);
 }

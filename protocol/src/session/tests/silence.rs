@@ -1,7 +1,7 @@
 //! A backend that owes something and says nothing, or talks and never answers a ping.
 
 use super::rig::{MUTE, NOTHING, Rig, ms, secs};
-use super::wire::{Commit, PING, down, plain, up};
+use super::wire::{Commit, PING, downstream, plain, upstream};
 use crate::session::{AckMode, Command, EndCause, Event, Evidence, Failure, Judgement, Opening};
 
 /// It was left, since it was mute to everybody.
@@ -60,9 +60,9 @@ fn a_message_that_comes_by_parts_is_a_sign_of_life() {
     rig.client_says("one");
     for _ in 0..3 {
         rig.wait(ms(4_900));
-        rig.backend_sends(&down("a long message")[..4]);
+        rig.backend_sends(&downstream("a long message")[..4]);
         rig.wait(ms(4_900));
-        rig.backend_sends(&down("a long message")[4..]);
+        rig.backend_sends(&downstream("a long message")[4..]);
         assert!(!rig.take_notes().iter().any(|told| *told == Command::JudgeSilence));
     }
 }
@@ -96,7 +96,7 @@ fn a_backend_that_is_mute_everywhere_is_left_after_its_time_if_there_is_another(
     rig.wait(secs(5));
     assert_eq!(rig.judge(MUTE), BLAMED);
     rig.link_next();
-    assert_eq!(rig.up(), ["one", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>"]);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_dead_connection_is_left_whatever_else_lives_and_also_for_the_same_backend()
     assert_eq!(asked(&mut rig, dead), LEFT);
     assert!(rig.take_notes().iter().any(|told| *told == Event::Failed(Failure::Dead)));
     rig.link_next();
-    assert_eq!(rig.up(), ["one", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>"]);
 }
 
 #[test]
@@ -185,18 +185,18 @@ fn a_second_backend_that_falls_silent_on_the_same_message_is_not_left() {
     }
     rig.backend_pongs();
     rig.backend_says("done");
-    assert_eq!((rig.down(), rig.links.len()), (vec!["done".to_owned()], 2));
+    assert_eq!((rig.downstream(), rig.links.len()), (vec!["done".to_owned()], 2));
 }
 
 #[test]
 fn the_session_ends_when_the_second_one_stalls() {
     let mut rig = followed();
     assert_eq!(asked_for(&mut rig, 1000, |_| MUTE), LEFT);
-    assert_eq!(rig.down(), ["<close 1013 the service does not read on>"]);
+    assert_eq!(rig.downstream(), ["<close 1013 the service does not read on>"]);
     rig.client_closes(1013, "");
     rig.wait(secs(60));
     assert_eq!(rig.session.ended().map(|end| end.cause), Some(EndCause::Stalled));
-    assert_eq!((rig.links.len(), rig.session.ledger().up.lost), (2, 1));
+    assert_eq!((rig.links.len(), rig.session.ledger().upstream.lost), (2, 1));
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn two_stalls_while_the_backends_live_end_it_too() {
     assert_eq!(asked_for(&mut rig, 1000, lives), LEFT);
     rig.link_next();
     assert_eq!(asked_for(&mut rig, 1000, lives), LEFT);
-    assert_eq!(rig.down(), ["<close 1013 the service does not read on>"]);
+    assert_eq!(rig.downstream(), ["<close 1013 the service does not read on>"]);
     assert_eq!(rig.links.len(), 2);
 }
 
@@ -275,7 +275,7 @@ fn a_backend_that_owes_nothing_may_be_quiet() {
 #[test]
 fn an_open_message_owes_nothing_yet() {
     let mut rig = Rig::new();
-    rig.client_sends(&up("one")[..8]);
+    rig.client_sends(&upstream("one")[..8]);
     rig.wait(secs(60));
     assert_eq!(rig.notes, NOTHING, "the timer counts whole messages");
 }
@@ -319,11 +319,11 @@ fn without_acks_nothing_is_owed_once_it_is_written() {
 fn without_acks_nothing_is_owed_also_when_the_driver_sleeps_right_after_its_write() {
     let mut rig = Rig::with(|config| config.ack = AckMode::None);
     for _ in 0..20 {
-        rig.session.handle_client(rig.now, &up("one"), &mut { u32::MAX });
+        rig.session.handle_client(rig.now, &upstream("one"), &mut { u32::MAX });
         rig.round();
         rig.wait(secs(1));
     }
-    assert_eq!(rig.up().len(), 20);
+    assert_eq!(rig.upstream().len(), 20);
     assert_eq!(rig.notes, NOTHING, "a backend that reads all and has nothing to say is healthy");
 }
 
@@ -395,15 +395,19 @@ fn a_backend_that_talks_and_never_pongs_is_unfit_and_runs_without_acks() {
     assert_eq!(rig.session.unacknowledged(), 0, "the ring is not blocked for ever");
     rig.client_says("two");
     assert_eq!(rig.session.unacknowledged(), 0);
-    assert_eq!(rig.up(), ["one", "<ping>", "two"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>", "two"]);
     rig.backend_dies();
-    assert_eq!(rig.session.ledger().up.lost, 2, "whether it had them, nobody knows");
+    assert_eq!(rig.session.ledger().upstream.lost, 2, "whether it had them, nobody knows");
     rig.link_next();
     rig.client_says("three");
-    assert_eq!(rig.up(), ["three", "<ping>"], "the next backend may answer pings");
+    assert_eq!(rig.upstream(), ["three", "<ping>"], "the next backend may answer pings");
     rig.backend_pongs();
-    let up = rig.session.ledger().up;
-    assert_eq!((up.forwarded, up.acknowledged, up.lost), (3, 1, 2), "and what was lost stays so");
+    let upstream = rig.session.ledger().upstream;
+    assert_eq!(
+        (upstream.forwarded, upstream.acknowledged, upstream.lost),
+        (3, 1, 2),
+        "and what was lost stays so"
+    );
 }
 
 #[test]
@@ -478,7 +482,7 @@ fn a_ping_that_is_not_written_yet_makes_no_backend_unfit() {
     rig.backend_dies();
     rig.backend_room = usize::MAX;
     rig.link_next();
-    assert_eq!(rig.up(), ["one", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>"]);
 }
 
 #[test]
@@ -492,7 +496,7 @@ fn a_pong_that_comes_late_but_before_the_time_is_up_keeps_the_acks() {
     rig.backend_pongs();
     rig.client_says("two");
     assert_eq!(rig.take_notes(), [Event::SlowPong(secs(9))]);
-    assert_eq!(rig.up(), ["one", "<ping>", "two", "<ping>"]);
+    assert_eq!(rig.upstream(), ["one", "<ping>", "two", "<ping>"]);
 }
 
 #[test]
@@ -522,12 +526,12 @@ fn an_idle_backend_is_pinged_and_tested_in_the_same_way() {
         }
     };
     idle(&mut rig, 24);
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     idle(&mut rig, 2);
-    assert_eq!(rig.up(), ["<ping>"]);
+    assert_eq!(rig.upstream(), ["<ping>"]);
     rig.backend_pongs();
     idle(&mut rig, 26);
-    assert_eq!(rig.up(), ["<ping>"], "each time anew");
+    assert_eq!(rig.upstream(), ["<ping>"], "each time anew");
     idle(&mut rig, 5);
     assert_eq!(rig.take_notes(), [Command::JudgeSilence]);
 }
@@ -540,7 +544,7 @@ fn a_backend_that_talks_is_not_pinged_for_keepalive() {
         rig.backend_says("talk");
         rig.client_sends(&super::wire::masked(true, PING, b""));
     }
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl Reading {
     }
 
     fn receive(&mut self) {
-        for item in self.rig.up() {
+        for item in self.rig.upstream() {
             if item == "<ping>" {
                 self.unread.push_back(None);
             } else {
@@ -93,7 +93,7 @@ impl Reading {
 fn burst(rig: &mut Rig, messages: usize, bytes: usize) -> Vec<String> {
     let texts: Vec<String> =
         (0..messages).map(|n| format!("{n}{}", "x".repeat(bytes - n.to_string().len()))).collect();
-    let all: Vec<u8> = texts.iter().flat_map(|text| wire::up(text)).collect();
+    let all: Vec<u8> = texts.iter().flat_map(|text| wire::upstream(text)).collect();
     rig.client_sends(&all);
     texts
 }
@@ -116,7 +116,7 @@ fn proven_with(change: impl FnOnce(&mut Config)) -> Rig {
     rig.client_says("hello");
     rig.wait(Duration::from_micros(200));
     rig.backend_pongs();
-    rig.up();
+    rig.upstream();
     rig
 }
 
@@ -159,7 +159,7 @@ fn little_lies_unread_at_a_backend_that_was_fast_and_is_slow_now() {
 #[test]
 fn a_backend_that_talks_and_answers_no_ping_in_time_gets_all_there_is() {
     let mut rig = Rig::with(|config| config.poison_deaths = u32::MAX);
-    let messages = |rig: &mut Rig| rig.up().iter().filter(|item| *item != "<ping>").count();
+    let messages = |rig: &mut Rig| rig.upstream().iter().filter(|item| *item != "<ping>").count();
     burst(&mut rig, 1000, 1000);
     assert_eq!(messages(&mut rig), 64, "it may answer yet");
     for _ in 0..11 {
@@ -194,7 +194,7 @@ fn a_long_way_does_not_slow_a_session_down() {
                 burst(&mut rig, 16, 16 << 10);
                 said += 16 * (16 << 10);
             }
-            rig.up();
+            rig.upstream();
             while let Some(nonce) = rig.link().reader.pings.pop_front() {
                 begun.push_back((rig.now + way * 2, nonce));
             }
@@ -240,14 +240,14 @@ fn a_replay_that_moves_is_given_its_time_and_one_that_does_not_is_not() {
     let mut reading = Reading::new(rig, ms(10));
     reading.read_all();
     assert_eq!(reading.handled.len(), 6000);
-    assert_eq!(reading.rig.down(), [""; 0]);
+    assert_eq!(reading.rig.downstream(), [""; 0]);
     // One that reads nothing of it.
     let mut rig = proven();
     burst(&mut rig, 6000, 1000);
     rig.backend_dies();
     rig.link_next();
     rig.wait(secs(30));
-    assert!(rig.down()[0].starts_with("<close 1013"));
+    assert!(rig.downstream()[0].starts_with("<close 1013"));
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn an_episode_ends_though_each_backend_takes_a_little_more() {
     burst(&mut rig, 6000, 1000);
     rig.backend_dies();
     let (begin, mut links) = (rig.now, 0);
-    while rig.down().is_empty() {
+    while rig.downstream().is_empty() {
         rig.link_next();
         links += 1;
         rig.wait(secs(4));
@@ -282,7 +282,7 @@ fn what_takes_the_same_part_again_and_again_is_no_progress() {
     burst(&mut rig, 6000, 1000);
     let begin = rig.now;
     rig.backend_dies();
-    while rig.down().is_empty() && rig.link_next_if_wanted() {
+    while rig.downstream().is_empty() && rig.link_next_if_wanted() {
         // What was acknowledged on the first is acknowledged again by nobody.
         rig.wait(secs(1));
         rig.backend_dies();
@@ -303,7 +303,7 @@ fn a_failover_to_a_backend_that_lives_and_is_slow_outlasts_the_deadline() {
             assert_eq!(rig.judge(Evidence { lived, ..MUTE }), Judgement::Stays);
         }
     }
-    assert_eq!(rig.down(), [""; 0]);
+    assert_eq!(rig.downstream(), [""; 0]);
     rig.backend_pongs();
     assert_eq!(rig.links.len(), 2);
 }
@@ -322,14 +322,14 @@ fn without_acknowledgements_what_no_pong_has_marked_is_counted_as_lost() {
             rig.backend_pongs();
         }
     }
-    let up = rig.session.ledger().up;
-    assert!((3..7).contains(&up.acknowledged), "{up:?}");
+    let upstream = rig.session.ledger().upstream;
+    assert!((3..7).contains(&upstream.acknowledged), "{upstream:?}");
     rig.backend_dies();
-    let after = rig.session.ledger().up;
-    assert_eq!((after.acknowledged, after.lost), (up.acknowledged, 10 - up.acknowledged));
+    let after = rig.session.ledger().upstream;
+    assert_eq!((after.acknowledged, after.lost), (upstream.acknowledged, 10 - upstream.acknowledged));
     rig.link_next();
     rig.client_says("goes on");
-    assert_eq!(rig.up().last().map(String::as_str), Some("goes on"));
+    assert_eq!(rig.upstream().last().map(String::as_str), Some("goes on"));
 }
 
 #[test]
@@ -338,8 +338,8 @@ fn without_acknowledgements_an_orderly_end_loses_nothing() {
     rig.client_says("one");
     rig.client_closes(1000, "");
     rig.backend_closes(1000, "");
-    let up = rig.session.ledger().up;
-    assert_eq!((up.acknowledged, up.lost), (1, 0));
+    let upstream = rig.session.ledger().upstream;
+    assert_eq!((upstream.acknowledged, upstream.lost), (1, 0));
 }
 
 // ---- clients ----
@@ -375,7 +375,7 @@ fn a_client_gets_the_time_that_it_takes_to_read_what_it_was_sent() {
     assert_eq!(rig.client.pings.len(), 1);
     rig.wait(secs(21));
     assert!(
-        rig.down().last().is_some_and(|frame| frame.starts_with("<close 1013")),
+        rig.downstream().last().is_some_and(|frame| frame.starts_with("<close 1013")),
         "now nothing is before it"
     );
 }
@@ -420,14 +420,14 @@ fn a_client_that_talks_is_not_asked() {
 #[test]
 fn a_client_that_stalls_is_told_so_in_front_of_what_it_has_got_nothing_of() {
     let mut rig = Rig::new();
-    rig.set_client_room(wire::down("one").len());
+    rig.set_client_room(wire::downstream("one").len());
     for text in ["one", "two", "three"] {
         rig.backend_says(text);
     }
     rig.wait(secs(60));
     rig.set_client_room(usize::MAX);
-    assert_eq!(rig.down(), ["one", "<close 1013 the client does not answer or read>"]);
-    assert_eq!(rig.session.ledger().down.lost, 2);
+    assert_eq!(rig.downstream(), ["one", "<close 1013 the client does not answer or read>"]);
+    assert_eq!(rig.session.ledger().downstream.lost, 2);
     rig.client_closes(1013, "");
     assert!(!rig.session.resets_client());
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use self::ends::{Client, Service};
 use super::rig::{Rig, config, ms, secs};
-use super::wire::{CLOSE, close_payload, plain, up};
+use super::wire::{CLOSE, close_payload, plain, upstream};
 use crate::session::{AckMode, ClientKind, Config, DialFailure, Event, Failure, Move, Opening, Status};
 use crate::steadfast_v1::client_wire::Reason;
 use crate::websocket::close_code::CloseCode;
@@ -170,13 +170,14 @@ impl World {
 
     /// Both ends take what has come to them.
     fn listen(&mut self) {
-        let (links, mut down, mut up) = (self.rig.links.len(), self.rig.down(), self.rig.up());
+        let (links, mut downstream, mut upstream) =
+            (self.rig.links.len(), self.rig.downstream(), self.rig.upstream());
         if self.mortal {
-            down.retain(|frame| !frame.starts_with("<close"));
-            up.retain(|frame| !frame.starts_with("<close"));
+            downstream.retain(|frame| !frame.starts_with("<close"));
+            upstream.retain(|frame| !frame.starts_with("<close"));
         }
-        self.client.hear(down);
-        self.service.hear(links, up);
+        self.client.hear(downstream);
+        self.service.hear(links, upstream);
     }
 
     fn come_back(&mut self) {
@@ -228,10 +229,14 @@ impl World {
         let slack = 64 * 1024 + MESSAGE as usize + 10_000;
         let all = self.rig.session.buffered();
         assert!(all <= 2 * (RING + slack) + 256 * 1024, "{all} bytes are kept");
-        let (up, down) = (self.rig.session.ledger().up, self.rig.session.ledger().down);
-        assert!(up.acknowledged <= up.forwarded && down.acknowledged <= down.forwarded, "{up:?}, {down:?}");
-        assert!(self.mortal || up.lost + down.lost == 0, "{up:?}, {down:?}");
-        assert!(self.client.loose || up.in_doubt == 0, "{up:?}");
+        let (upstream, downstream) =
+            (self.rig.session.ledger().upstream, self.rig.session.ledger().downstream);
+        assert!(
+            upstream.acknowledged <= upstream.forwarded && downstream.acknowledged <= downstream.forwarded,
+            "{upstream:?}, {downstream:?}"
+        );
+        assert!(self.mortal || upstream.lost + downstream.lost == 0, "{upstream:?}, {downstream:?}");
+        assert!(self.client.loose || upstream.in_doubt == 0, "{upstream:?}");
     }
 
     /// Everybody reads, answers and stays from now on, until nothing is left to do.
@@ -285,8 +290,8 @@ proptest! {
         prop_assert!(world.client.is_answered(), "{:?}", world.rig.session);
         prop_assert_eq!(world.client.watermarks(), (said, said));
         let ledger = world.rig.session.ledger();
-        prop_assert_eq!((ledger.up.forwarded, ledger.up.acknowledged), (said, said));
-        prop_assert_eq!(ledger.down.acknowledged, ledger.down.forwarded);
+        prop_assert_eq!((ledger.upstream.forwarded, ledger.upstream.acknowledged), (said, said));
+        prop_assert_eq!(ledger.downstream.acknowledged, ledger.downstream.forwarded);
         prop_assert_eq!(world.rig.session.unacknowledged(), 0);
         prop_assert!(world.rig.session.buffered() <= config().capsule_limit, "but for the capsule nothing is kept");
     }
@@ -302,8 +307,8 @@ proptest! {
         let said = world.client.said();
         prop_assert_eq!((world.service.got(), world.client.watermarks()), (said, (said, said)));
         let ledger = world.rig.session.ledger();
-        prop_assert_eq!((ledger.up.forwarded, ledger.up.acknowledged), (said, said));
-        prop_assert_eq!((ledger.down.forwarded, ledger.down.acknowledged), (world.client.last(), world.client.last()));
+        prop_assert_eq!((ledger.upstream.forwarded, ledger.upstream.acknowledged), (said, said));
+        prop_assert_eq!((ledger.downstream.forwarded, ledger.downstream.acknowledged), (world.client.last(), world.client.last()));
         prop_assert_eq!(world.rig.session.buffered(), 0);
     }
 
@@ -332,8 +337,8 @@ proptest! {
         prop_assert!(session.ended().is_some(), "{session:?}");
         prop_assert_eq!(session.poll_timeout(), None);
         let ledger = session.ledger();
-        prop_assert_eq!(ledger.up.acknowledged + ledger.up.lost, ledger.up.forwarded);
-        prop_assert_eq!(ledger.down.acknowledged + ledger.down.lost, ledger.down.forwarded);
+        prop_assert_eq!(ledger.upstream.acknowledged + ledger.upstream.lost, ledger.upstream.forwarded);
+        prop_assert_eq!(ledger.downstream.acknowledged + ledger.downstream.lost, ledger.downstream.forwarded);
         prop_assert!(session.buffered() <= config().capsule_limit);
     }
 }
@@ -368,7 +373,7 @@ impl World {
         }
         match ending {
             Ending::ClientCloses if self.rig.session.wants_client() => self.rig.client_closes(1000, "bye"),
-            Ending::ClientBreaks if self.rig.session.wants_client() => self.rig.client_sends(&up("")),
+            Ending::ClientBreaks if self.rig.session.wants_client() => self.rig.client_sends(&upstream("")),
             Ending::ApplicationCloses(code) => self.fail(Failure::Close(CloseCode(code))),
             Ending::Aborted => drop(self.rig.session.abort(now, CloseCode(4321), "enough")),
             Ending::ShutDown => self.rig.session.shut_down(now, CloseCode(1001)),

@@ -49,12 +49,12 @@ pub(super) fn close_payload(code: u16, reason: &str) -> Vec<u8> {
 }
 
 /// A whole text message of a client's.
-pub(super) fn up(text: &str) -> Vec<u8> {
+pub(super) fn upstream(text: &str) -> Vec<u8> {
     masked(true, TEXT, text.as_bytes())
 }
 
 /// A whole text message of a backend's.
-pub(super) fn down(text: &str) -> Vec<u8> {
+pub(super) fn downstream(text: &str) -> Vec<u8> {
     plain(true, TEXT, text.as_bytes())
 }
 

@@ -10,10 +10,10 @@ fn told(rig: &mut Rig, fail: impl Fn(&mut Rig, u32)) -> String {
     for n in 0..20 {
         fail(rig, n);
         rig.link_next_if_wanted();
-        if let Some(close) = rig.down().pop() {
+        if let Some(close) = rig.downstream().pop() {
             return close;
         }
-        if rig.up() == ["<ping>"] {
+        if rig.upstream() == ["<ping>"] {
             rig.backend_pongs();
         }
     }
@@ -77,7 +77,7 @@ fn past_the_deadline_their_word_counts_as_well() {
 fn a_backend_that_cannot_be_reached_has_said_nothing() {
     let mut rig = Rig::new();
     rig.backend_closes(1012, "restart");
-    while rig.down().is_empty() {
+    while rig.downstream().is_empty() {
         rig.fail_dial(DialFailure::Unreachable);
         let wait = rig.session.poll_timeout().map(|at| at.since(rig.now));
         rig.wait(wait.expect("something is to come"));
@@ -110,7 +110,7 @@ fn an_episode_that_is_over_says_nothing_any_more() {
     rig.backend_fails(Failure::Eof);
     rig.dial();
     rig.wait(secs(30));
-    assert!(rig.down()[0].starts_with("<close 1013 no backend in time"));
+    assert!(rig.downstream()[0].starts_with("<close 1013 no backend in time"));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_session_that_is_blamed_ends_with_what_the_last_backend_has_said() {
     rig.dial();
     rig.session.handle_blamed(rig.now);
     rig.pump();
-    assert_eq!(rig.down(), ["<close 1012 two>"]);
+    assert_eq!(rig.downstream(), ["<close 1012 two>"]);
     assert_eq!(ended(&mut rig), Some((EndCause::Poison, Some(CloseCode::SERVICE_RESTART))));
 }
 
@@ -133,5 +133,5 @@ fn who_has_a_backend_is_not_blamed() {
     rig.client_says("a message");
     rig.session.handle_blamed(rig.now);
     rig.pump();
-    assert_eq!((rig.down(), rig.session.ended()), (Vec::new(), None));
+    assert_eq!((rig.downstream(), rig.session.ended()), (Vec::new(), None));
 }

@@ -362,14 +362,24 @@ impl World {
     }
 
     fn check_bounds(&mut self) {
-        let (up, all) = (self.rig.session.unacknowledged(), self.rig.session.buffered());
-        assert!(up <= RING + MESSAGE + SLACK, "{up} bytes are not acknowledged");
-        assert!(all - up <= 2 * BACKLOG + MESSAGE + 2 * SLACK, "{} bytes wait for the client", all - up);
+        let (upstream, all) = (self.rig.session.unacknowledged(), self.rig.session.buffered());
+        assert!(upstream <= RING + MESSAGE + SLACK, "{upstream} bytes are not acknowledged");
+        assert!(
+            all - upstream <= 2 * BACKLOG + MESSAGE + 2 * SLACK,
+            "{} bytes wait for the client",
+            all - upstream
+        );
         let ledger = self.rig.session.ledger();
-        assert!(ledger.up.acknowledged + ledger.up.lost <= ledger.up.forwarded, "{ledger:?}");
-        assert!(ledger.down.acknowledged + ledger.down.lost <= ledger.down.forwarded, "{ledger:?}");
-        assert!(ledger.up.acknowledged >= self.acknowledged, "a count went backwards: {ledger:?}");
-        self.acknowledged = ledger.up.acknowledged;
+        assert!(
+            ledger.upstream.acknowledged + ledger.upstream.lost <= ledger.upstream.forwarded,
+            "{ledger:?}"
+        );
+        assert!(
+            ledger.downstream.acknowledged + ledger.downstream.lost <= ledger.downstream.forwarded,
+            "{ledger:?}"
+        );
+        assert!(ledger.upstream.acknowledged >= self.acknowledged, "a count went backwards: {ledger:?}");
+        self.acknowledged = ledger.upstream.acknowledged;
     }
 
     /// Everybody reads and answers from now on, and no backend dies any more, until nothing is

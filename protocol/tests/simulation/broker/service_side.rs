@@ -180,9 +180,9 @@ impl Hosted {
 
     fn leave(&mut self, ground: &mut Ground, failure: Failure) {
         ground.count("a service is left");
-        let up = self.machine.ledger().up;
+        let upstream = self.machine.ledger().upstream;
         let truth = &mut ground.truths[Ground::number_of(self.session)];
-        truth.service_failed(&up);
+        truth.service_failed(&upstream);
         let leaving = Leaving {
             ended: self.link.as_ref().is_some_and(|socket| socket.ended),
             dead: self.served_by().is_some_and(|(conn, end, _)| ground.net.is_dead(conn, end)),

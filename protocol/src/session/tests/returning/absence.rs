@@ -8,7 +8,7 @@ use crate::websocket::close_code::CloseCode;
 fn away(mut rig: Rig) -> Rig {
     rig.client_says("mone");
     answers(&mut rig, "1");
-    rig.down();
+    rig.downstream();
     rig.client_goes();
     assert_eq!((rig.session.status(), rig.session.wants_client()), (Status::Detached, false));
     rig
@@ -79,7 +79,7 @@ fn the_application_goes_on_until_the_ring_is_full() {
         let mut has = heard(&mut rig).len() - 1;
         assert!((10..12).contains(&has), "{has} messages");
         while has < 30 {
-            rig.client_sends(&up(&format!("a {has}")));
+            rig.client_sends(&upstream(&format!("a {has}")));
             let more = heard(&mut rig).len();
             assert!(more > 0, "it goes on");
             has += more;
@@ -137,7 +137,7 @@ fn half_a_message_of_a_backend_that_fails_meanwhile_is_dropped() {
     answers(&mut rig, "whole");
     comes_back(&mut rig, 1, 1, 2);
     assert_eq!(heard(&mut rig)[1..], ["mwhole"]);
-    assert_eq!(rig.session.ledger().down.suppressed, 1);
+    assert_eq!(rig.session.ledger().downstream.suppressed, 1);
 }
 
 #[test]
@@ -163,13 +163,13 @@ fn the_applications_close_waits_behind_the_last_messages() {
         assert_eq!(end(&rig), None);
         comes_back(&mut rig, 1, 1, 2);
         assert_eq!(heard(&mut rig), [welcome(2, "resumed 1 0"), "m2".into(), "<close 4000 enough>".into()]);
-        rig.client_sends(&up("a 2"));
+        rig.client_sends(&upstream("a 2"));
         rig.client_closes(4000, "enough");
         assert_eq!(
             end(&rig),
             Some(SessionEnd { cause: EndCause::BackendClose, code: Some(CloseCode(4000)) })
         );
-        assert_eq!(rig.session.ledger().down.lost, 0);
+        assert_eq!(rig.session.ledger().downstream.lost, 0);
     }
 }
 
@@ -187,7 +187,7 @@ fn so_does_the_brokers_own_when_no_backend_is_found() {
         );
         rig.client_closes(1012, "");
         assert_eq!(
-            (end(&rig).map(|end| end.cause), rig.session.ledger().up.lost),
+            (end(&rig).map(|end| end.cause), rig.session.ledger().upstream.lost),
             (Some(EndCause::Refused), 1)
         );
     }
@@ -202,8 +202,8 @@ fn a_client_that_does_not_come_for_its_close_is_not_waited_for_for_ever() {
         assert_eq!(end(&rig), None);
         rig.wait(secs(1));
         assert_eq!(end(&rig).map(|end| end.cause), Some(EndCause::BackendClose));
-        let down = rig.session.ledger().down;
-        assert_eq!((down.forwarded, down.acknowledged, down.lost), (2, 1, 1));
+        let downstream = rig.session.ledger().downstream;
+        assert_eq!((downstream.forwarded, downstream.acknowledged, downstream.lost), (2, 1, 1));
     }
 }
 
@@ -235,7 +235,7 @@ fn a_close_that_is_not_answered_waits_for_the_client_that_has_not_acknowledged_a
         );
         comes_back(&mut rig, 1, 0, 2);
         assert_eq!(heard(&mut rig).len(), 3);
-        rig.client_sends(&up("a 1"));
+        rig.client_sends(&upstream("a 1"));
         rig.wait(secs(5));
         assert!(end(&rig).is_some(), "it has everything");
     }
@@ -245,7 +245,7 @@ fn a_close_that_is_not_answered_waits_for_the_client_that_has_not_acknowledged_a
 fn a_client_that_has_everything_is_not_waited_for() {
     for mut rig in both() {
         answers(&mut rig, "1");
-        rig.client_sends(&up("a 1"));
+        rig.client_sends(&upstream("a 1"));
         rig.backend_closes(4000, "enough");
         rig.client_goes();
         rig.wait(secs(5));
@@ -270,7 +270,7 @@ fn the_window_is_over() {
         assert_eq!(end(&rig).map(|end| end.cause), Some(EndCause::ResumeExpired));
         assert_eq!(got(&mut rig), ["one"], "it hangs up, as the client did");
         let ledger = rig.session.ledger();
-        assert_eq!((ledger.up.lost, ledger.down.lost), (0, 0), "its socket took what was for it");
+        assert_eq!((ledger.upstream.lost, ledger.downstream.lost), (0, 0), "its socket took what was for it");
     }
 }
 
@@ -295,8 +295,8 @@ fn what_never_reached_the_client_is_lost_with_it() {
         answers(&mut rig, "3");
         rig.wait(secs(120));
         rig.wait(secs(30));
-        let down = rig.session.ledger().down;
-        assert_eq!((down.forwarded, down.acknowledged, down.lost), (3, 1, 2));
+        let downstream = rig.session.ledger().downstream;
+        assert_eq!((downstream.forwarded, downstream.acknowledged, downstream.lost), (3, 1, 2));
         assert!(end(&rig).is_some());
     }
 }
@@ -359,8 +359,8 @@ fn the_ledger_adds_up_whatever_was_left() {
         rig.wait(secs(120));
         let ledger = rig.session.ledger();
         assert!(end(&rig).is_some());
-        assert_eq!(ledger.up.acknowledged + ledger.up.lost, ledger.up.forwarded);
-        assert_eq!(ledger.down.acknowledged + ledger.down.lost, ledger.down.forwarded);
+        assert_eq!(ledger.upstream.acknowledged + ledger.upstream.lost, ledger.upstream.forwarded);
+        assert_eq!(ledger.downstream.acknowledged + ledger.downstream.lost, ledger.downstream.forwarded);
         assert_eq!(rig.session.poll_timeout(), None);
     }
 }
@@ -377,7 +377,7 @@ fn acknowledgements_are_found_behind_messages_for_which_there_is_no_room() {
             rig.client_says(&format!("m{}", "x".repeat(300)));
         }
         assert!(!rig.session.wants_backend() && rig.session.unacknowledged() > 1000);
-        rig.client_sends(&up("a 1"));
+        rig.client_sends(&upstream("a 1"));
         assert!(rig.session.wants_backend(), "the acknowledgement has made room");
         assert_eq!(rig.session.client_read_limit(false), 0, "and the ring is as full as ever");
     }

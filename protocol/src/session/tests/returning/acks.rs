@@ -4,7 +4,7 @@ use super::*;
 
 /// The acknowledgements that the client has got since the last call.
 fn told(rig: &mut Rig) -> Vec<String> {
-    let mut told = rig.down();
+    let mut told = rig.downstream();
     told.retain(|frame| frame.starts_with("a "));
     told
 }
@@ -31,7 +31,7 @@ fn a_client_is_told_within_50_ms() {
 #[test]
 fn with_a_service_committed_is_what_it_has_committed() {
     let mut rig = shim_served();
-    rig.client_sends(&[up("mone"), up("mtwo")].concat());
+    rig.client_sends(&[upstream("mone"), upstream("mtwo")].concat());
     rig.backend_pongs();
     rig.wait(ms(50));
     assert_eq!(told(&mut rig), ["a 2 0"]);
@@ -46,17 +46,17 @@ fn the_news_go_in_front_of_the_next_message_down() {
         rig.client_says("mone");
         rig.wait(ms(10));
         answers(&mut rig, "answer");
-        assert_eq!(rig.down(), ["a 1 0", "manswer"]);
+        assert_eq!(rig.downstream(), ["a 1 0", "manswer"]);
         rig.wait(ms(10));
         answers(&mut rig, "more");
-        assert_eq!(rig.down(), ["mmore"], "nothing is new");
+        assert_eq!(rig.downstream(), ["mmore"], "nothing is new");
         for (text, news) in [("two", vec!["a 2 0", "m2"]), ("three", vec!["m3"])] {
             rig.client_says(&format!("m{text}"));
             answers(&mut rig, &news[news.len() - 1][1..]);
-            assert_eq!(rig.down(), news, "not with each of many");
+            assert_eq!(rig.downstream(), news, "not with each of many");
         }
         rig.wait(ms(50));
-        assert_eq!(rig.down(), ["a 3 0"]);
+        assert_eq!(rig.downstream(), ["a 3 0"]);
     }
 }
 
@@ -75,20 +75,20 @@ fn the_news_come_with_64_kib_at_the_latest() {
 #[test]
 fn whoever_asks_is_told_at_once() {
     for mut rig in both() {
-        rig.client_sends(&up("q"));
-        assert_eq!(rig.down(), ["a 0 0"], "also when nothing is new");
-        rig.client_sends(&[up("mone"), up("q"), up("q")].concat());
-        assert_eq!(rig.down(), ["a 1 0"], "one for those that come together");
-        rig.client_sends(&up("q and fields of a later version"));
-        assert_eq!(rig.down(), ["a 1 0"]);
+        rig.client_sends(&upstream("q"));
+        assert_eq!(rig.downstream(), ["a 0 0"], "also when nothing is new");
+        rig.client_sends(&[upstream("mone"), upstream("q"), upstream("q")].concat());
+        assert_eq!(rig.downstream(), ["a 1 0"], "one for those that come together");
+        rig.client_sends(&upstream("q and fields of a later version"));
+        assert_eq!(rig.downstream(), ["a 1 0"]);
     }
 }
 
 #[test]
 fn without_acknowledgements_what_is_written_counts_as_committed() {
     let mut rig = shim_with(|config| config.ack = AckMode::None);
-    rig.client_sends(&[up("mone"), up("q")].concat());
-    rig.client_sends(&up("q"));
+    rig.client_sends(&[upstream("mone"), upstream("q")].concat());
+    rig.client_sends(&upstream("q"));
     assert_eq!(told(&mut rig).last().map(String::as_str), Some("a 1 1"));
 }
 
@@ -108,14 +108,14 @@ fn what_is_written_late_is_told_too() {
 #[test]
 fn neither_figure_ever_falls() {
     let mut rig = shim_with(|config| config.ack_hold = secs(10));
-    rig.client_sends(&[up("mone"), up("mtwo")].concat());
+    rig.client_sends(&[upstream("mone"), upstream("mtwo")].concat());
     rig.backend_pongs();
     rig.wait(ms(50));
     assert_eq!(told(&mut rig).last().map(String::as_str), Some("a 2 2"));
     rig.backend_dies();
     rig.link_next();
     assert_eq!(got(&mut rig), ["one", "two"]);
-    rig.client_sends(&up("q"));
+    rig.client_sends(&upstream("q"));
     assert_eq!(told(&mut rig), ["a 2 2"]);
     rig.wait(secs(1));
     assert_eq!(told(&mut rig), [""; 0]);
@@ -127,10 +127,10 @@ fn what_the_client_has_is_let_go() {
         answers(&mut rig, &"x".repeat(1000));
         answers(&mut rig, &"y".repeat(1000));
         assert!(rig.session.buffered() > 2000, "written is not acknowledged");
-        rig.client_sends(&up("a 1"));
+        rig.client_sends(&upstream("a 1"));
         assert!((1000..2000).contains(&rig.session.buffered()));
-        rig.client_sends(&up("a 0"));
-        rig.client_sends(&up("a 2"));
+        rig.client_sends(&upstream("a 0"));
+        rig.client_sends(&upstream("a 2"));
         assert_eq!(rig.session.buffered(), 0);
     }
 }
@@ -144,7 +144,7 @@ fn a_client_that_acknowledges_nothing_is_not_answered_for_ever() {
         assert!(!rig.session.wants_backend());
         assert!(rig.session.buffered() < 10_000 + 1100, "{} bytes", rig.session.buffered());
         let has = heard(&mut rig).len();
-        rig.client_sends(&up(&format!("a {has}")));
+        rig.client_sends(&upstream(&format!("a {has}")));
         assert!(heard(&mut rig).len() > 5, "it goes on");
     }
 }
@@ -156,10 +156,12 @@ fn a_message_that_is_longer_than_the_ring_comes_through() {
         let text = "x".repeat(100_000);
         match rig.session.commits().is_some() {
             true => rig.backend_sends(&push(&[&text])),
-            false => super::super::wire::down(&text).chunks(999).for_each(|piece| rig.backend_sends(piece)),
+            false => {
+                super::super::wire::downstream(&text).chunks(999).for_each(|piece| rig.backend_sends(piece))
+            }
         }
         assert!(heard(&mut rig) == [format!("m{text}")]);
-        rig.client_sends(&up("a 1"));
+        rig.client_sends(&upstream("a 1"));
         answers(&mut rig, "next");
         assert_eq!(heard(&mut rig), ["mnext"]);
     }
@@ -171,11 +173,11 @@ fn a_client_that_neither_reads_nor_stops_asking_grows_nothing() {
         rig.set_client_room(10);
         answers(&mut rig, "a message that does not get through");
         for n in 0..5000u32 {
-            rig.client_sends(&[up("q"), masked(true, PING, &n.to_be_bytes())].concat());
+            rig.client_sends(&[upstream("q"), masked(true, PING, &n.to_be_bytes())].concat());
         }
         assert!(rig.session.buffered() < 20_000, "{} bytes", rig.session.buffered());
         rig.set_client_room(usize::MAX);
-        assert_eq!(rig.down().last().map(String::as_str), Some("a 0 0"));
+        assert_eq!(rig.downstream().last().map(String::as_str), Some("a 0 0"));
     }
 }
 
@@ -186,7 +188,7 @@ fn nothing_is_due_for_a_client_that_was_told_close() {
         rig.client_says("mone");
         rig.backend_closes(4000, "enough");
         rig.wait(secs(4));
-        assert_eq!(rig.down(), ["<close 4000 enough>"]);
+        assert_eq!(rig.downstream(), ["<close 4000 enough>"]);
     }
 }
 
@@ -198,7 +200,7 @@ fn an_acknowledgement_is_no_question() {
     rig.backend_pongs();
     rig.wait(ms(10));
     answers(&mut rig, "answer");
-    rig.client_sends(&up("a 1"));
+    rig.client_sends(&upstream("a 1"));
     rig.wait(secs(1));
     answers(&mut rig, "news");
     assert!(rig.session.slowest_answer() < ms(20), "{:?}", rig.session.slowest_answer());
@@ -230,8 +232,8 @@ fn a_message_comes_to_its_end_however_short_memory_is() {
     assert_eq!(rig.client.bytes.len() - before, (1 << 20) + 1 + 10);
     rig.backend_says("not read yet");
     assert!(!rig.session.wants_backend(), "too much is kept for the client");
-    rig.client_sends(&up("a 1"));
-    assert_eq!(rig.down().last().map(String::as_str), Some("mnot read yet"));
+    rig.client_sends(&upstream("a 1"));
+    assert_eq!(rig.downstream().last().map(String::as_str), Some("mnot read yet"));
 }
 
 #[test]
@@ -239,10 +241,10 @@ fn plain_backends_are_read_for_a_client_that_is_away_up_to_the_limit() {
     let mut rig = shim_with(|config| (config.message_limit, config.ring_limit) = (1000, 2000));
     rig.client_goes();
     for _ in 0..10 {
-        rig.backend_sends(&super::super::wire::down(&"x".repeat(900)));
+        rig.backend_sends(&super::super::wire::downstream(&"x".repeat(900)));
     }
     assert!(!rig.session.wants_backend());
     assert!((2000..3000).contains(&rig.session.buffered()), "{} bytes", rig.session.buffered());
     assert!(rig.session.set_memory_short(true));
-    assert_eq!(back(&mut rig, 0).map(|down| down.len()), Ok(3));
+    assert_eq!(back(&mut rig, 0).map(|downstream| downstream.len()), Ok(3));
 }

@@ -28,22 +28,22 @@ fn assert_breach(rig: &mut Rig, name: &str) {
 fn frames_that_cannot_be_read() {
     let long = format!("a 0 {}", "x".repeat(509));
     let cases = [
-        up(""),
+        upstream(""),
         masked(true, BINARY, b""),
         masked(false, TEXT, b""),
-        up("a"),
-        up("a -1"),
-        up("a 01"),
-        up("a  1"),
-        up("query"),
-        up("a 9007199254740992"),
-        up(&long),
+        upstream("a"),
+        upstream("a -1"),
+        upstream("a 01"),
+        upstream("a  1"),
+        upstream("query"),
+        upstream("a 9007199254740992"),
+        upstream(&long),
         [masked(false, TEXT, b"a "), masked(true, CONTINUATION, b"?")].concat(),
     ];
     for bytes in cases {
         for mut rig in both() {
             rig.client_says("mone");
-            rig.client_sends(&[bytes.clone(), up("mbehind it")].concat());
+            rig.client_sends(&[bytes.clone(), upstream("mbehind it")].concat());
             assert_breach(&mut rig, "bad_frame");
         }
     }
@@ -56,7 +56,7 @@ fn acknowledgements_of_what_was_not_sent() {
         answers(&mut rig, "answer");
         rig.set_client_room(0);
         answers(&mut rig, "not written");
-        rig.client_sends(&up("a 2"));
+        rig.client_sends(&upstream("a 2"));
         rig.set_client_room(usize::MAX);
         assert_breach(&mut rig, "future_ack");
     }
@@ -73,7 +73,7 @@ fn acknowledgements_of_what_was_sent_on_another_connection_only() {
         rig.client_goes();
         assert_eq!(rig.session.handle_client_back(rig.now, Some(&resume(1, 0)), [3; 32]), Ok(None));
         rig.set_client_room(0);
-        rig.client_sends(&up("a 1"));
+        rig.client_sends(&upstream("a 1"));
         rig.set_client_room(usize::MAX);
         assert!(matches!(rig.take_events()[..], [Event::ClientBreach(_)]));
     }
@@ -85,7 +85,7 @@ fn what_comes_behind_a_breach_goes_nowhere() {
     for at_once in [true, false] {
         for mut rig in both() {
             rig.client_says("mone");
-            let (breach, behind) = (up("a 9"), up("mbehind it"));
+            let (breach, behind) = (upstream("a 9"), upstream("mbehind it"));
             if at_once {
                 rig.client_sends(&[breach, behind].concat());
             } else {
@@ -111,7 +111,7 @@ fn breaches_of_the_websocket_protocol_end_as_ever() {
 fn a_breach_of_a_client_that_was_told_close_only_makes_it_deaf() {
     for mut rig in both() {
         rig.backend_closes(4000, "enough");
-        rig.client_sends(&up("a 9"));
+        rig.client_sends(&upstream("a 9"));
         assert_eq!((heard(&mut rig), rig.take_notes()), (vec!["<close 4000 enough>".to_owned()], vec![]));
         rig.wait(secs(5));
         assert!(rig.session.ended().is_some());

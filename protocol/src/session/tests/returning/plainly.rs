@@ -4,8 +4,8 @@ use super::*;
 
 fn plain_client(ack: AckMode) -> Rig {
     let mut rig = open(ClientKind::Returning, |config| (config.ack, config.keepalive) = (ack, secs(25)));
-    rig.up();
-    assert_eq!(rig.down(), [""; 0], "nothing but what the application says");
+    rig.upstream();
+    assert_eq!(rig.downstream(), [""; 0], "nothing but what the application says");
     rig
 }
 
@@ -32,7 +32,7 @@ fn it_speaks_as_any_other() {
         rig.client_says("");
         answers(&mut rig, "answer");
         assert_eq!(got(&mut rig), ["m is no kind here", ""]);
-        assert_eq!(rig.down(), ["answer", "<ping>"]);
+        assert_eq!(rig.downstream(), ["answer", "<ping>"]);
     }
 }
 
@@ -41,14 +41,14 @@ fn a_pong_proves_what_was_sent_before_its_ping() {
     for mut rig in each() {
         answers(&mut rig, "1");
         answers(&mut rig, "2");
-        assert_eq!(rig.down(), ["1", "<ping>", "2"], "one ping at a time");
+        assert_eq!(rig.downstream(), ["1", "<ping>", "2"], "one ping at a time");
         let kept = rig.session.buffered();
         rig.client_sends(&masked(true, PONG, b"unasked"));
         assert_eq!(rig.session.buffered(), kept);
         pongs(&mut rig);
-        assert_eq!((rig.session.buffered(), rig.down()), (3, vec!["<ping>".to_owned()]));
+        assert_eq!((rig.session.buffered(), rig.downstream()), (3, vec!["<ping>".to_owned()]));
         pongs(&mut rig);
-        assert_eq!((rig.session.buffered(), rig.down()), (0, vec![]));
+        assert_eq!((rig.session.buffered(), rig.downstream()), (0, vec![]));
     }
 }
 
@@ -59,12 +59,12 @@ fn what_no_pong_has_proved_comes_again() {
         pongs(&mut rig);
         answers(&mut rig, "2");
         answers(&mut rig, "3");
-        rig.down();
+        rig.downstream();
         rig.client_goes();
         assert_eq!(rig.session.status(), Status::Detached);
         answers(&mut rig, "4");
         comes_back_plainly(&mut rig);
-        assert_eq!(rig.down(), ["2", "3", "4", "<ping>"]);
+        assert_eq!(rig.downstream(), ["2", "3", "4", "<ping>"]);
         pongs(&mut rig);
         assert_eq!(rig.session.buffered(), 0);
     }
@@ -82,7 +82,7 @@ fn a_pong_to_a_ping_of_another_connection_proves_nothing() {
         rig.client_sends(&masked(true, PONG, &old));
         assert!(rig.session.buffered() > 0, "the message is not even written on this one");
         rig.set_client_room(usize::MAX);
-        assert_eq!(rig.down(), ["1", "<ping>"]);
+        assert_eq!(rig.downstream(), ["1", "<ping>"]);
     }
 }
 
@@ -92,7 +92,7 @@ fn a_client_that_answers_only_the_latest_ping_proves_it_all_the_same() {
     for mut rig in each() {
         answers(&mut rig, "1");
         rig.wait(secs(25));
-        assert_eq!(rig.down(), ["1", "<ping>", "<ping>"], "the second one is a keepalive");
+        assert_eq!(rig.downstream(), ["1", "<ping>", "<ping>"], "the second one is a keepalive");
         let latest = rig.client.pings.pop_back().expect("a ping");
         rig.client.pings.clear();
         rig.client_sends(&masked(true, PONG, &latest));
@@ -107,7 +107,7 @@ fn a_client_that_answers_only_the_latest_ping_proves_it_all_the_same() {
 fn what_it_has_sent_goes_on_and_half_a_message_does_not() {
     for mut rig in each() {
         rig.client_says("one");
-        rig.client_sends(&up("two")[..8]);
+        rig.client_sends(&upstream("two")[..8]);
         rig.client_goes();
         comes_back_plainly(&mut rig);
         rig.client_says("three");
@@ -124,7 +124,7 @@ fn it_takes_over() {
             rig.clients[0].drain(),
             ["1", "<ping>", "<close 4409 superseded: the session goes on elsewhere>"]
         );
-        assert_eq!(rig.down(), ["1", "<ping>"]);
+        assert_eq!(rig.downstream(), ["1", "<ping>"]);
         assert_eq!(rig.client_back(Some(&resume(1, 0)), 2), Err(Reason::Unknown), "it has no such token");
     }
 }
@@ -137,7 +137,7 @@ fn a_close_waits_for_it() {
         rig.backend_closes(4000, "enough");
         rig.wait(secs(100));
         comes_back_plainly(&mut rig);
-        assert_eq!(rig.down(), ["1", "<close 4000 enough>"]);
+        assert_eq!(rig.downstream(), ["1", "<close 4000 enough>"]);
         rig.client_closes(4000, "enough");
         assert!(rig.session.ended().is_some());
         assert!(!rig.session.plainly_resumable());
@@ -161,7 +161,7 @@ fn its_close_is_final() {
         rig.client_closes(1000, "bye");
         assert!(!rig.session.plainly_resumable());
         rig.backend_closes(1000, "bye");
-        assert_eq!(rig.down(), ["<close 1000 bye>"]);
+        assert_eq!(rig.downstream(), ["<close 1000 bye>"]);
         assert!(rig.session.ended().is_some());
     }
 }
@@ -176,5 +176,5 @@ fn one_that_proves_nothing_holds_the_backend_up_and_is_away_at_last() {
     rig.backend_fails(Failure::Eof);
     rig.link_next();
     comes_back_plainly(&mut rig);
-    assert_eq!(rig.down().len(), 3, "two messages and a ping");
+    assert_eq!(rig.downstream().len(), 3, "two messages and a ping");
 }

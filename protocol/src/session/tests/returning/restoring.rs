@@ -47,14 +47,14 @@ fn what_was_acknowledged_does_not_come_again_and_the_client_is_told_no_less() {
     rig.client_says("mone");
     rig.backend_pongs();
     rig.wait(ms(100));
-    assert!(rig.down().contains(&"a 1 1".to_owned()), "it is acknowledged, and held");
+    assert!(rig.downstream().contains(&"a 1 1".to_owned()), "it is acknowledged, and held");
     rig.restore();
     assert_eq!(rig.client_back(Some(&resume(1, 0)), 2), Ok(()));
-    assert_eq!(rig.down(), [welcome(2, "resumed 1 1")]);
+    assert_eq!(rig.downstream(), [welcome(2, "resumed 1 1")]);
     rig.link_next();
     assert_eq!(got(&mut rig), ["one"], "but what is held is replayed, as in any failover");
-    let up = rig.session.ledger().up;
-    assert_eq!((up.forwarded, up.acknowledged, up.replayed), (1, 1, 1));
+    let upstream = rig.session.ledger().upstream;
+    assert_eq!((upstream.forwarded, upstream.acknowledged, upstream.replayed), (1, 1, 1));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_service_gets_what_was_committed_and_a_later_epoch() {
     rig.backend_sends(&Commit { number: 1, upto: 1, capsule: Some("state"), ..Commit::default() }.frame());
     rig.restore();
     rig.link_next();
-    assert_eq!(rig.up(), ["<attach 2: applied 1, committed 1 capsule \"state\">", "two", "<notice 1>"]);
+    assert_eq!(rig.upstream(), ["<attach 2: applied 1, committed 1 capsule \"state\">", "two", "<notice 1>"]);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn what_a_client_has_said_before_its_close_is_still_delivered() {
         assert_eq!(got(&mut rig), ["one", "<close 1000>"]);
         rig.backend_pongs();
         rig.backend_closes(1000, "");
-        assert_eq!(rig.session.ledger().up.lost, 0);
+        assert_eq!(rig.session.ledger().upstream.lost, 0);
     }
 }
 
@@ -174,8 +174,8 @@ fn without_acknowledgements_what_was_not_marked_counts_as_lost() {
     let mut rig = shim_with(|config| config.ack = AckMode::None);
     rig.client_says("mone");
     rig.restore();
-    let up = rig.session.ledger().up;
-    assert_eq!((up.forwarded, up.acknowledged, up.lost), (1, 0, 1));
+    let upstream = rig.session.ledger().upstream;
+    assert_eq!((upstream.forwarded, upstream.acknowledged, upstream.lost), (1, 0, 1));
 }
 
 /// The process may end as often as it likes.
@@ -185,7 +185,7 @@ fn again_and_again() {
         for n in 1..10 {
             rig.restore();
             assert_eq!(rig.client_back(Some(&resume(n, 2)), n + 1), Ok(()));
-            rig.down();
+            rig.downstream();
             rig.link_next();
             assert_eq!(got(&mut rig)[..2], ["one", "two"], "{n}");
             assert_eq!(rig.session.failovers(), u32::from(n));

@@ -5,8 +5,8 @@ use super::*;
 /// Five messages of the application's were written to the client, which has acknowledged two.
 fn two_of_five(mut rig: Rig) -> Rig {
     (1..6).for_each(|n| answers(&mut rig, &format!("{n}")));
-    rig.client_sends(&up("a 2"));
-    rig.down();
+    rig.client_sends(&upstream("a 2"));
+    rig.downstream();
     rig
 }
 
@@ -19,8 +19,8 @@ fn what_the_client_has_not_comes_again_wherever_that_is() {
             comes_back(&mut rig, 1, last, 2);
             let rest = (last + 1..6).map(|n| format!("m{n}"));
             let expected: Vec<_> = std::iter::once(welcome(2, "resumed 0 0")).chain(rest).collect();
-            assert_eq!(rig.down(), expected);
-            assert_eq!(rig.session.ledger().down.acknowledged, 5, "each counts once");
+            assert_eq!(rig.downstream(), expected);
+            assert_eq!(rig.session.ledger().downstream.acknowledged, 5, "each counts once");
         }
     }
 }
@@ -36,7 +36,7 @@ fn a_last_seq_that_is_out_of_reach_is_refused_and_the_session_stays() {
         }
         assert_eq!(rig.session.status(), Status::Detached);
         comes_back(&mut rig, 1, 5, 2);
-        assert_eq!(rig.down(), [welcome(2, "resumed 0 0")]);
+        assert_eq!(rig.downstream(), [welcome(2, "resumed 0 0")]);
     }
 }
 
@@ -51,11 +51,11 @@ fn what_was_written_in_part_is_written_anew() {
         assert_eq!(rig.session.resumable(&resume(1, 6)), Err(Reason::Seq), "its last byte was not written");
         rig.client_goes();
         comes_back(&mut rig, 1, 5, 2);
-        assert_eq!(rig.down(), [welcome(2, "resumed 0 0"), format!("m{whole}")]);
+        assert_eq!(rig.downstream(), [welcome(2, "resumed 0 0"), format!("m{whole}")]);
     }
 }
 
-/// At each byte of what goes down, the connection may break.
+/// At each byte of what goes downstream, the connection may break.
 #[test]
 fn whatever_was_written_nothing_is_missing_or_comes_twice() {
     let welcomed = welcome(1, "fresh new").len() + 4;
@@ -71,15 +71,20 @@ fn whatever_was_written_nothing_is_missing_or_comes_twice() {
         rig.client_goes();
         comes_back(&mut rig, 1, has as u64, 2);
         let rest: Vec<_> = (has + 1..6).map(|n| format!("m{n}")).collect();
-        assert_eq!(rig.down()[1..], rest, "room {room}");
+        assert_eq!(rig.downstream()[1..], rest, "room {room}");
     }
 }
 
-/// At each byte of what goes up, too.
+/// At each byte of what goes upstream, too.
 #[test]
 fn what_has_not_come_whole_has_never_been() {
-    let messages =
-        [up("mone"), masked(false, TEXT, b"mtw"), masked(true, CONTINUATION, b"o"), up("a 0"), up("mthree")];
+    let messages = [
+        upstream("mone"),
+        masked(false, TEXT, b"mtw"),
+        masked(true, CONTINUATION, b"o"),
+        upstream("a 0"),
+        upstream("mthree"),
+    ];
     let bytes = messages.concat();
     for cut in 0..=bytes.len() {
         for mut rig in both() {
@@ -97,7 +102,7 @@ fn what_has_not_come_whole_has_never_been() {
 #[test]
 fn half_a_large_message_that_went_straight_to_the_ring_is_forgotten() {
     for mut rig in both() {
-        let frame = up(&format!("m{}", "x".repeat(100_000)));
+        let frame = upstream(&format!("m{}", "x".repeat(100_000)));
         rig.client_sends(&frame[..50_000]);
         assert!(rig.session.client_direct().is_some());
         rig.client_goes();
@@ -116,7 +121,7 @@ fn half_a_message_of_the_applications_goes_on_for_the_next_connection() {
     rig.backend_sends(&plain(false, CONTINUATION, b"lf"));
     comes_back(&mut rig, 1, 0, 2);
     rig.backend_sends(&plain(true, CONTINUATION, b"!"));
-    assert_eq!(rig.down(), [welcome(2, "resumed 0 0"), "mhalf!".into()]);
+    assert_eq!(rig.downstream(), [welcome(2, "resumed 0 0"), "mhalf!".into()]);
 }
 
 #[test]
@@ -126,7 +131,7 @@ fn what_is_acknowledged_at_the_return_counts() {
         rig.client_goes();
         comes_back(&mut rig, 1, 4, 2);
         assert_eq!(rig.session.resumable(&resume(1, 3)), Err(Reason::Seq), "LAST acknowledges");
-        rig.client_sends(&up("a 5"));
+        rig.client_sends(&upstream("a 5"));
         assert_eq!(rig.session.buffered(), 0);
     }
 }
@@ -144,7 +149,7 @@ fn a_client_may_come_back_before_its_loss_is_noticed() {
             Some("<close 4409 superseded: the session goes on elsewhere>")
         );
         let expected = [welcome(2, "resumed 1 0"), "m1".into()];
-        assert_eq!(rig.down(), expected);
+        assert_eq!(rig.downstream(), expected);
         assert_eq!((rig.session.status(), rig.take_notes()), (Status::Relaying, vec![]));
         rig.client_says("mtwo");
         assert_eq!(got(&mut rig), ["one", "two"]);
@@ -173,7 +178,10 @@ fn the_old_connection_is_told_one_close_at_the_most() {
         rig.backend_closes(4000, "enough");
         comes_back(&mut rig, 1, 0, 2);
         assert_eq!(rig.clients[0].drain().last().map(String::as_str), Some("<close 4000 enough>"));
-        assert_eq!(rig.down(), [welcome(2, "resumed 0 0"), "mbye".into(), "<close 4000 enough>".into()]);
+        assert_eq!(
+            rig.downstream(),
+            [welcome(2, "resumed 0 0"), "mbye".into(), "<close 4000 enough>".into()]
+        );
     }
 }
 
@@ -198,14 +206,14 @@ fn a_client_that_was_slow_on_one_connection_is_not_judged_by_it_on_the_next() {
 #[test]
 fn acknowledgements_go_on_from_what_the_welcome_said() {
     let mut rig = shim_served();
-    rig.client_sends(&[up("mone"), up("mtwo")].concat());
+    rig.client_sends(&[upstream("mone"), upstream("mtwo")].concat());
     rig.backend_sends(&Commit { number: 1, upto: 1, ..Commit::default() }.frame());
     rig.client_goes();
     comes_back(&mut rig, 1, 0, 2);
-    assert_eq!(rig.down(), [welcome(2, "resumed 2 1")]);
+    assert_eq!(rig.downstream(), [welcome(2, "resumed 2 1")]);
     rig.wait(secs(1));
-    assert_eq!(rig.down(), [""; 0], "it knows that");
+    assert_eq!(rig.downstream(), [""; 0], "it knows that");
     rig.backend_sends(&Commit { number: 2, upto: 2, ..Commit::default() }.frame());
     rig.wait(ms(50));
-    assert_eq!(rig.down(), ["a 2 2"]);
+    assert_eq!(rig.downstream(), ["a 2 2"]);
 }

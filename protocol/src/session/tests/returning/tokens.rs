@@ -14,7 +14,7 @@ fn the_token_before_is_good_until_the_next_one_has_been_heard() {
         assert_eq!((may(&rig, 1), may(&rig, 2)), (Ok(()), Ok(())), "the welcome may be lost");
         rig.client_sends(&masked(true, PONG, b""));
         assert_eq!(may(&rig, 1), Ok(()), "any connection may say that");
-        rig.client_sends(&up("a 0"));
+        rig.client_sends(&upstream("a 0"));
         assert_eq!((may(&rig, 1), may(&rig, 2)), (Err(Reason::Stale), Ok(())));
     }
 }
@@ -22,13 +22,13 @@ fn the_token_before_is_good_until_the_next_one_has_been_heard() {
 #[test]
 fn a_welcome_that_was_lost_again_and_again_locks_nobody_out() {
     for mut rig in both() {
-        rig.client_sends(&up("a 0"));
+        rig.client_sends(&upstream("a 0"));
         for next in 2..20 {
             rig.client_goes();
             comes_back(&mut rig, 1, 0, next);
         }
         comes_back(&mut rig, 19, 0, 20);
-        rig.client_sends(&up("a 0"));
+        rig.client_sends(&upstream("a 0"));
         assert_eq!((may(&rig, 1), may(&rig, 19)), (Err(Reason::Stale), Err(Reason::Stale)));
     }
 }
@@ -37,7 +37,7 @@ fn a_welcome_that_was_lost_again_and_again_locks_nobody_out() {
 fn a_token_that_was_replaced_is_stale() {
     for mut rig in both() {
         comes_back(&mut rig, 1, 0, 2);
-        rig.client_sends(&up("a 0"));
+        rig.client_sends(&upstream("a 0"));
         assert_eq!(rig.client_back(Some(&resume(1, 0)), 3), Err(Reason::Stale));
         assert_eq!(
             (rig.clients.len(), rig.session.status()),

@@ -8,7 +8,7 @@ fn after(bytes: &[u8]) -> Rig {
     let mut rig = serving();
     says(&mut rig, &["one", "two"]);
     commits(&mut rig, 1, 1, &["1"]);
-    rig.up();
+    rig.upstream();
     rig.backend_sends(bytes);
     rig
 }
@@ -34,8 +34,8 @@ fn assert_breach(mut rig: Rig, name: &str) {
     rig.link_next();
     assert_eq!(got(&mut rig), ["<attach 2: applied 1, committed 1>", "two"], "{name}");
     commits(&mut rig, 2, 2, &["2"]);
-    assert_eq!(rig.down(), ["1", "2"], "{name}: nothing of it has come to the client");
-    assert_eq!((rig.session.failovers(), rig.session.ledger().up.lost), (1, 0));
+    assert_eq!(rig.downstream(), ["1", "2"], "{name}: nothing of it has come to the client");
+    assert_eq!((rig.session.failovers(), rig.session.ledger().upstream.lost), (1, 0));
 }
 
 fn commit(number: u64, upto: u64) -> Vec<u8> {
@@ -51,9 +51,9 @@ fn messages_that_are_no_envelopes() {
         envelope(&payload)
     };
     let cases = [
-        down("a text"),
-        down(""),
-        down("C"),
+        downstream("a text"),
+        downstream(""),
+        downstream("C"),
         envelope(b""),
         envelope(b"C"),
         envelope(b"P\0\0"),
@@ -93,7 +93,7 @@ fn a_message_that_was_given_in_part_was_not_given() {
     let mut rig = serving();
     rig.client_says("one");
     commits(&mut rig, 1, 1, &["1"]);
-    rig.up();
+    rig.upstream();
     rig.set_backend_room(5);
     rig.client_says("two");
     rig.backend_sends(&commit(2, 2));
@@ -114,11 +114,11 @@ fn what_one_backend_was_given_another_may_commit_and_no_more() {
     rig.backend_room = 6 + 48;
     rig.dial();
     assert!(rig.link_with(false));
-    assert_eq!(rig.up(), ["<attach 2: applied 0, committed 0>"]);
+    assert_eq!(rig.upstream(), ["<attach 2: applied 0, committed 0>"]);
     commits(&mut rig, 1, 2, &["both"]);
-    assert_eq!(rig.down(), ["both"]);
+    assert_eq!(rig.downstream(), ["both"]);
     commits(&mut rig, 2, 3, &["too much"]);
-    assert_eq!((broken(&mut rig), rig.down()), (Some(ServiceBreach::FutureSeq), vec![]));
+    assert_eq!((broken(&mut rig), rig.downstream()), (Some(ServiceBreach::FutureSeq), vec![]));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_capsule_over_the_limit() {
     };
     assert_breach(after(&of(limit + 1)), "capsule_too_big");
     let mut rig = after(&of(limit));
-    assert_eq!((broken(&mut rig), rig.down()), (None, vec!["1".to_owned(), "x".to_owned()]));
+    assert_eq!((broken(&mut rig), rig.downstream()), (None, vec!["1".to_owned(), "x".to_owned()]));
 }
 
 #[test]
@@ -142,23 +142,23 @@ fn an_output_over_the_limit() {
     assert_breach(after(&commit(&large)), "output_too_big");
     assert_breach(after(&push(&["before it", &large])), "output_too_big");
     let mut rig = after(&commit(&fits));
-    assert_eq!((broken(&mut rig), rig.down().len()), (None, 3));
+    assert_eq!((broken(&mut rig), rig.downstream().len()), (None, 3));
 }
 
 #[test]
 fn words_before_attach() {
-    for bytes in [commit(1, 0), push(&["hello"]), down("hello"), plain(true, BINARY, b"Zz")] {
+    for bytes in [commit(1, 0), push(&["hello"]), downstream("hello"), plain(true, BINARY, b"Zz")] {
         let mut rig = unattached_with(|_| {});
         rig.backend_dies();
         rig.set_backend_room(20);
         rig.link_next();
         rig.take_notes();
         rig.backend_sends(&bytes);
-        assert_eq!((broken(&mut rig), rig.down()), (Some(ServiceBreach::TooEarly), vec![]));
+        assert_eq!((broken(&mut rig), rig.downstream()), (Some(ServiceBreach::TooEarly), vec![]));
         assert_eq!(rig.links[1].dropped, Some(Drop::Reset));
         rig.set_backend_room(usize::MAX);
         rig.link_next();
-        assert_eq!(rig.up(), ["<attach 3: applied 0, committed 0>"]);
+        assert_eq!(rig.upstream(), ["<attach 3: applied 0, committed 0>"]);
     }
 }
 
@@ -168,7 +168,7 @@ fn a_service_that_talks_and_answers_no_ping() {
     rig.client_says("one");
     commits(&mut rig, 1, 1, &["1"]);
     rig.client_says("two");
-    rig.up();
+    rig.upstream();
     for n in 0..300 {
         rig.wait(secs(1));
         rig.backend_sends(&push(&[]));
@@ -189,8 +189,8 @@ fn what_comes_behind_a_breach_has_no_effect() {
 fn a_breach_in_the_middle_of_a_clients_message_leaves_no_place_for_a_close() {
     let mut rig = serving();
     rig.client_sends(&masked(false, BINARY, b"half"));
-    rig.backend_sends(&down("text"));
-    assert_eq!((rig.up(), rig.links[0].dropped), (vec![], Some(Drop::Reset)));
+    rig.backend_sends(&downstream("text"));
+    assert_eq!((rig.upstream(), rig.links[0].dropped), (vec![], Some(Drop::Reset)));
     rig.link_next();
     rig.client_sends(&masked(true, CONTINUATION, b" whole"));
     assert_eq!(got(&mut rig), ["<attach 2: applied 0, committed 0>", "half whole"]);
@@ -201,8 +201,8 @@ fn when_all_backends_do_the_same_the_client_is_told() {
     let mut rig = serving();
     rig.client_says("one");
     let begun = rig.now;
-    while rig.down().is_empty() {
-        rig.backend_sends(&down("text"));
+    while rig.downstream().is_empty() {
+        rig.backend_sends(&downstream("text"));
         assert!(rig.now.since(begun) <= secs(60), "{:?}", rig.session);
         match rig.session.status() {
             Status::Waiting => rig.wait(ms(100)),
@@ -211,7 +211,7 @@ fn when_all_backends_do_the_same_the_client_is_told() {
         }
     }
     assert!(rig.client.closed());
-    assert_eq!(rig.session.ledger().up.lost, 1);
+    assert_eq!(rig.session.ledger().upstream.lost, 1);
     rig.client_closes(1013, "");
     assert!(rig.session.ended().is_some());
 }
@@ -220,9 +220,9 @@ fn when_all_backends_do_the_same_the_client_is_told() {
 fn no_message_is_blamed_for_a_breach() {
     let mut rig = serving_with(|config| (config.poison_deaths, config.poison_convictions) = (1, 1));
     rig.client_says("one");
-    rig.backend_sends(&down("text"));
+    rig.backend_sends(&downstream("text"));
     rig.link_next();
-    rig.backend_sends(&down("text"));
+    rig.backend_sends(&downstream("text"));
     rig.link_next();
     assert!(rig.dials.iter().all(|(_, dial)| !dial.suspect));
     assert_eq!(got(&mut rig), ["<attach 3: applied 0, committed 0>", "one"]);
@@ -233,10 +233,10 @@ fn sessions_that_do_not_outlive_their_backend_end_with_it() {
     let mut rig = serving_with(|config| config.failover = false);
     rig.client_says("one");
     rig.backend_sends(&commit(2, 0));
-    assert_eq!(rig.down(), ["<close 1012 the backend failed>"]);
+    assert_eq!(rig.downstream(), ["<close 1012 the backend failed>"]);
     assert_eq!(
         rig.links[0].reader.drain().last().map(|close| close.starts_with("<close 4400 commit_gap")),
         Some(true)
     );
-    assert_eq!(rig.session.ledger().up.lost, 1);
+    assert_eq!(rig.session.ledger().upstream.lost, 1);
 }

@@ -10,8 +10,8 @@ fn end(rig: &Rig) -> Option<SessionEnd> {
 
 /// Messages up: forwarded, committed, lost, in doubt.
 fn counts(rig: &Rig) -> (u64, u64, u64, u64) {
-    let up = rig.session.ledger().up;
-    (up.forwarded, up.acknowledged, up.lost, up.in_doubt)
+    let upstream = rig.session.ledger().upstream;
+    (upstream.forwarded, upstream.acknowledged, upstream.lost, upstream.in_doubt)
 }
 
 // ---- the client's end ----
@@ -24,7 +24,7 @@ fn a_clients_close_comes_behind_its_messages_and_commits_still_count() {
     assert_eq!(got(&mut rig), ["<attach 1: applied 0, committed 0>", "one", "two", "<close 1000 bye>"][1..]);
     commits(&mut rig, 1, 2, &["last words"]);
     rig.backend_closes(1000, "bye");
-    assert_eq!(rig.down(), ["last words", "<close 1000 bye>"]);
+    assert_eq!(rig.downstream(), ["last words", "<close 1000 bye>"]);
     assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::ClientClose, code: Some(CloseCode(1000)) }));
     assert_eq!((counts(&rig), rig.links[0].dropped), ((2, 2, 0, 0), Some(Drop::Closed)));
 }
@@ -54,7 +54,7 @@ fn a_service_that_dies_behind_a_close_has_its_work_done_elsewhere() {
     commits(&mut rig, 2, 2, &["done"]);
     rig.backend_closes(1000, "bye");
     assert_eq!(
-        (rig.down(), counts(&rig)),
+        (rig.downstream(), counts(&rig)),
         (vec!["done".to_owned(), "<close 1000 bye>".into()], (2, 2, 0, 0))
     );
 }
@@ -66,7 +66,7 @@ fn a_service_that_dies_with_everything_committed_is_not_replaced() {
     rig.client_closes(1000, "");
     commits(&mut rig, 1, 1, &[]);
     rig.backend_dies();
-    assert_eq!((rig.down(), rig.dials.len()), (vec!["<close 1000>".to_owned()], 0));
+    assert_eq!((rig.downstream(), rig.dials.len()), (vec!["<close 1000>".to_owned()], 0));
     assert_eq!(counts(&rig), (1, 1, 0, 0));
     assert!(rig.session.ended().is_some());
 }
@@ -82,7 +82,7 @@ fn a_client_that_hangs_up_leaves_its_messages_to_be_committed() {
     assert_eq!((end(&rig), rig.links[0].dropped), (None, None));
     commits(&mut rig, 2, 2, &[]);
     assert_eq!(end(&rig).map(|end| end.cause), Some(EndCause::ClientGone));
-    assert_eq!((counts(&rig), rig.down()), ((2, 2, 0, 0), vec![]));
+    assert_eq!((counts(&rig), rig.downstream()), ((2, 2, 0, 0), vec![]));
 }
 
 #[test]
@@ -114,15 +114,15 @@ fn the_services_close_ends_the_session_behind_its_outputs() {
     let mut rig = serving();
     says(&mut rig, &["one", "two"]);
     rig.backend_pongs();
-    rig.up();
+    rig.upstream();
     rig.backend_sends(
         &[Commit { number: 1, upto: 1, outputs: &["1"], ..Commit::default() }.frame(), push(&["bye"])]
             .concat(),
     );
     rig.backend_closes(4000, "enough");
-    assert_eq!(rig.down(), ["1", "bye", "<close 4000 enough>"]);
+    assert_eq!(rig.downstream(), ["1", "bye", "<close 4000 enough>"]);
     rig.client_closes(4000, "enough");
-    assert_eq!(rig.up(), ["<close 4000 enough>"]);
+    assert_eq!(rig.upstream(), ["<close 4000 enough>"]);
     assert_eq!(end(&rig), Some(SessionEnd { cause: EndCause::BackendClose, code: Some(CloseCode(4000)) }));
     assert_eq!(counts(&rig), (2, 1, 1, 0), "what it has not committed has had no effect");
 }
@@ -132,7 +132,7 @@ fn a_close_that_stands_for_a_failure_moves_the_session() {
     for code in [1001, 1011, 1012, 1013, 1014] {
         let mut rig = serving();
         says(&mut rig, &["one", "two"]);
-        rig.up();
+        rig.upstream();
         commits(&mut rig, 1, 1, &[]);
         rig.backend_closes(code, "");
         assert_eq!(rig.links[0].reader.drain(), [""; 0], "it has said goodbye of itself");
@@ -145,15 +145,15 @@ fn a_close_that_stands_for_a_failure_moves_the_session() {
 fn the_brokers_end_is_told_to_both() {
     let mut rig = serving();
     rig.client_says("one");
-    rig.up();
+    rig.upstream();
     rig.session.shut_down(rig.now, CloseCode(1001));
     rig.pump();
-    assert_eq!(rig.down(), ["<close 1001 the service is going away>"]);
-    assert_eq!(rig.up(), ["<close 1001 the service is going away>"]);
+    assert_eq!(rig.downstream(), ["<close 1001 the service is going away>"]);
+    assert_eq!(rig.upstream(), ["<close 1001 the service is going away>"]);
     commits(&mut rig, 1, 1, &["too late for the client"]);
     rig.backend_closes(1001, "");
     rig.client_closes(1001, "");
-    assert_eq!((counts(&rig), rig.down()), ((1, 1, 0, 0), vec![]));
+    assert_eq!((counts(&rig), rig.downstream()), ((1, 1, 0, 0), vec![]));
     assert!(rig.session.ended().is_some());
 }
 
@@ -166,9 +166,9 @@ fn a_silent_service_is_told_that_the_session_goes_on_elsewhere() {
     for failure in [Failure::Silence, Failure::SlowMessage] {
         let mut rig = serving();
         rig.client_says("one");
-        rig.up();
+        rig.upstream();
         rig.backend_fails(failure);
-        assert_eq!(rig.up(), [FENCED]);
+        assert_eq!(rig.upstream(), [FENCED]);
         rig.link_next();
         assert_eq!(got(&mut rig), ["<attach 2: applied 0, committed 0>", "one"]);
     }
@@ -179,11 +179,11 @@ fn so_is_one_that_is_left_by_order() {
     let mut rig = serving();
     assert!(rig.session.fail_over(rig.now));
     rig.pump();
-    assert_eq!(rig.up(), [FENCED]);
+    assert_eq!(rig.upstream(), [FENCED]);
     rig.link_next();
     rig.session.fail_over(rig.now);
     rig.pump();
-    assert_eq!(rig.up().last().map(String::as_str), Some("<close 4409 fenced: epoch 2 is over>"));
+    assert_eq!(rig.upstream().last().map(String::as_str), Some("<close 4409 fenced: epoch 2 is over>"));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn one_whose_connection_has_ended_is_told_nothing() {
     for failure in [Failure::Eof, Failure::Reset] {
         let mut rig = serving();
         rig.backend_fails(failure);
-        assert_eq!(rig.up(), [""; 0]);
+        assert_eq!(rig.upstream(), [""; 0]);
     }
 }
 
@@ -233,7 +233,7 @@ fn the_words_of_one_that_was_left_have_no_effect() {
     rig.pump();
     rig.link_next();
     assert_eq!(
-        (got(&mut rig), rig.down()),
+        (got(&mut rig), rig.downstream()),
         (vec!["<attach 2: applied 0, committed 0>".into(), "one".into()], vec![])
     );
 }
@@ -253,7 +253,7 @@ fn a_message_that_kills_every_service_ends_the_session() {
             rig.backend_pongs();
         }
     }
-    assert_eq!(rig.down(), ["<close 1011 a message fails every backend>"]);
+    assert_eq!(rig.downstream(), ["<close 1011 a message fails every backend>"]);
     assert!(rig.take_events().iter().any(|note| matches!(note, Event::Poison { seq: 1, .. })));
 }
 
@@ -266,20 +266,20 @@ fn suspects_are_cleared_by_commits_that_come_before_their_pongs() {
         rig.link_next();
     }
     assert!(rig.dials.iter().any(|(_, dial)| dial.suspect));
-    assert_eq!(rig.up(), ["<attach 3: applied 0, committed 0>", "<notice 0>"]);
+    assert_eq!(rig.upstream(), ["<attach 3: applied 0, committed 0>", "<notice 0>"]);
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["one", "<notice 0>"]);
+    assert_eq!(rig.upstream(), ["one", "<notice 0>"]);
     commits(&mut rig, 1, 1, &[]);
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["two", "<notice 1>"]);
+    assert_eq!(rig.upstream(), ["two", "<notice 1>"]);
     rig.backend_pongs();
     commits(&mut rig, 2, 2, &[]);
-    assert_eq!(rig.up(), ["three", "<notice 1>"]);
+    assert_eq!(rig.upstream(), ["three", "<notice 1>"]);
     commits(&mut rig, 3, 3, &[]);
     rig.backend_pongs();
     assert!(rig.take_notes().iter().any(|told| *told == Command::ReleaseTurn));
     says(&mut rig, &["four", "five"]);
-    assert_eq!(rig.up(), ["four", "<notice 3>", "five"]);
+    assert_eq!(rig.upstream(), ["four", "<notice 3>", "five"]);
 }
 
 #[test]

@@ -24,10 +24,10 @@ fn waiting() -> Rig {
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["one", "<notice 0>", "<notice 1>"], "it lives, and need not hurry yet");
+    assert_eq!(rig.upstream(), ["one", "<notice 0>", "<notice 1>"], "it lives, and need not hurry yet");
     assert!(rig.link_successor());
-    assert_eq!(rig.up(), ["<notice 1 draining>"]);
-    rig.down();
+    assert_eq!(rig.upstream(), ["<notice 1 draining>"]);
+    rig.downstream();
     rig
 }
 
@@ -35,18 +35,18 @@ fn waiting() -> Rig {
 fn a_quiet_session_is_attached_to_the_next_service() {
     let mut rig = waiting();
     rig.wait(secs(5));
-    assert_eq!(rig.up(), [""; 0], "it must have heard of it first");
+    assert_eq!(rig.upstream(), [""; 0], "it must have heard of it first");
     rig.backend_sends(&Commit { number: 2, upto: 1, capsule: Some("last"), ..Commit::default() }.frame());
     rig.backend_pongs();
     rig.wait(ms(500));
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
     rig.client_says("two");
     rig.backend_closes(1001, "");
     assert_eq!(rig.links[0].dropped, Some(Drop::Closed));
-    assert_eq!(rig.up(), ["<attach 2: applied 2, committed 1 capsule \"last\">", "two", "<notice 2>"]);
+    assert_eq!(rig.upstream(), ["<attach 2: applied 2, committed 1 capsule \"last\">", "two", "<notice 2>"]);
     assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: false }]);
     commits(&mut rig, 3, 2, &["2"]);
-    assert_eq!((rig.down(), rig.session.ledger().up.replayed), (vec!["2".to_owned()], 0));
+    assert_eq!((rig.downstream(), rig.session.ledger().upstream.replayed), (vec!["2".to_owned()], 0));
 }
 
 #[test]
@@ -80,12 +80,12 @@ fn commits_that_are_on_their_way_are_applied_until_its_close() {
     let mut rig = waiting();
     rig.backend_pongs();
     rig.wait(ms(500));
-    assert_eq!((rig.up(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Draining));
+    assert_eq!((rig.upstream(), rig.session.status()), (vec![GOODBYE.to_owned()], Status::Draining));
     let last = Commit { number: 2, upto: 1, capsule: Some("last"), outputs: &["bye"], prompt: true };
     rig.backend_sends(&last.frame());
-    assert_eq!((rig.up(), rig.down()), (vec![], vec!["bye".to_owned()]));
+    assert_eq!((rig.upstream(), rig.downstream()), (vec![], vec!["bye".to_owned()]));
     rig.backend_closes(1001, "");
-    assert_eq!(rig.up(), ["<attach 2: applied 2, committed 1 capsule \"last\">",]);
+    assert_eq!(rig.upstream(), ["<attach 2: applied 2, committed 1 capsule \"last\">",]);
 }
 
 #[test]
@@ -93,10 +93,10 @@ fn a_breach_while_it_parts_is_only_noted() {
     let mut rig = waiting();
     rig.backend_pongs();
     rig.wait(ms(500));
-    rig.up();
-    rig.backend_sends(&down("text"));
+    rig.upstream();
+    rig.backend_sends(&downstream("text"));
     assert_eq!(rig.links[0].reader.drain(), [""; 0], "it has had its Close");
-    assert_eq!(rig.up(), ["<attach 2: applied 1, committed 1>"]);
+    assert_eq!(rig.upstream(), ["<attach 2: applied 1, committed 1>"]);
     assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: false }]);
 }
 
@@ -105,10 +105,10 @@ fn a_service_that_does_not_answer_the_goodbye_is_left() {
     let mut rig = waiting();
     rig.backend_pongs();
     rig.wait(ms(500));
-    rig.up();
+    rig.upstream();
     rig.wait(secs(5));
     assert_eq!((rig.links[0].dropped, rig.links[0].reader.drain()), (Some(Drop::Reset), vec![]));
-    assert_eq!(rig.up(), ["<attach 2: applied 1, committed 1>"]);
+    assert_eq!(rig.upstream(), ["<attach 2: applied 1, committed 1>"]);
 }
 
 #[test]
@@ -118,18 +118,18 @@ fn an_operator_may_change_their_mind() {
     rig.session.remain();
     rig.pump();
     rig.client_says("two");
-    assert_eq!(rig.up(), ["two", "<notice 1>"], "not draining any more");
+    assert_eq!(rig.upstream(), ["two", "<notice 1>"], "not draining any more");
     rig.wait(secs(60));
     assert_eq!((got(&mut rig), outcomes(&mut rig)), (vec![], vec![MoveOutcome::Stayed(Stay::Asked)]));
     rig.backend_pongs();
     commits(&mut rig, 2, 2, &[]);
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
-    assert_eq!(rig.up(), ["<notice 2>"]);
+    assert_eq!(rig.upstream(), ["<notice 2>"]);
     rig.backend_pongs();
     rig.link_successor();
     rig.wait(secs(5));
-    assert_eq!(rig.up(), ["<notice 2 draining>"], "told anew before it is left");
+    assert_eq!(rig.upstream(), ["<notice 2 draining>"], "told anew before it is left");
 }
 
 #[test]
@@ -137,14 +137,14 @@ fn breaking_before_making_tells_it_too() {
     let mut rig = serving_with(|config| config.break_before_make = true);
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
-    assert_eq!(rig.up(), ["<notice 0 draining>"]);
+    assert_eq!(rig.upstream(), ["<notice 0 draining>"]);
     rig.wait(secs(5));
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.backend_pongs();
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
     rig.backend_closes(1001, "");
     rig.link_next();
-    assert_eq!(rig.up(), ["<attach 2: applied 0, committed 0>"]);
+    assert_eq!(rig.upstream(), ["<attach 2: applied 0, committed 0>"]);
 }
 
 #[test]
@@ -153,25 +153,25 @@ fn a_ping_that_was_out_before_does_not_tell_it() {
     rig.client_says("one");
     rig.session.relocate(rig.now, ORDER);
     rig.pump();
-    assert_eq!(rig.up(), ["one", "<notice 0>"]);
+    assert_eq!(rig.upstream(), ["one", "<notice 0>"]);
     commits(&mut rig, 1, 1, &[]);
     rig.backend_pongs();
-    assert_eq!(rig.up(), ["<notice 1 draining>"]);
+    assert_eq!(rig.upstream(), ["<notice 1 draining>"]);
     rig.wait(secs(5));
-    assert_eq!(rig.up(), [""; 0]);
+    assert_eq!(rig.upstream(), [""; 0]);
     rig.backend_pongs();
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
 }
 
 // ---- the next one ----
 
 #[test]
 fn a_next_service_that_speaks_before_it_is_attached_is_none() {
-    for bytes in [push(&["hello"]), down("hello"), Commit { number: 1, ..Commit::default() }.frame()] {
+    for bytes in [push(&["hello"]), downstream("hello"), Commit { number: 1, ..Commit::default() }.frame()] {
         let mut rig = waiting();
         rig.successor_sends(&bytes);
         assert!(outcomes(&mut rig).is_empty(), "another is dialled when the session is ready");
-        assert!(!rig.session.wants_successor() && rig.down().is_empty());
+        assert!(!rig.session.wants_successor() && rig.downstream().is_empty());
         rig.client_says("two");
         assert_eq!(got(&mut rig), ["two"], "the present one serves on");
     }
@@ -189,7 +189,7 @@ fn a_next_service_may_ping() {
     rig.wait(ms(500));
     rig.successor_sends(&plain(true, super::super::wire::PING, b"late"));
     rig.backend_closes(1001, "");
-    assert_eq!(rig.up(), ["<attach 2: applied 1, committed 1>", "<pong late>"]);
+    assert_eq!(rig.upstream(), ["<attach 2: applied 1, committed 1>", "<pong late>"]);
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn forced() -> Rig {
     rig.backend_pongs();
     rig.client_says("two");
     rig.backend_pongs();
-    rig.up();
+    rig.upstream();
     rig
 }
 
@@ -224,7 +224,7 @@ fn what_is_not_committed_leaves_by_force_alone() {
     assert_eq!(rig.links[0].reader.drain(), ["<close 4409 fenced: epoch 1 is over>"]);
     assert_eq!(got(&mut rig), ["<attach 2: applied 1, committed 1>", "two", "held"]);
     assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: true }]);
-    assert_eq!(rig.session.ledger().up.in_doubt, 0, "what is not committed has had no effect");
+    assert_eq!(rig.session.ledger().upstream.in_doubt, 0, "what is not committed has had no effect");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_forced_move_takes_the_moment_when_everything_is_committed() {
     rig.backend_closes(1001, "");
     assert_eq!(got(&mut rig), ["<attach 2: applied 3, committed 2>", "held"]);
     assert_eq!(
-        (rig.down(), outcomes(&mut rig)),
+        (rig.downstream(), outcomes(&mut rig)),
         (vec!["2".into(), "3".into()], vec![MoveOutcome::Moved { forced: true }])
     );
 }
@@ -248,13 +248,13 @@ fn a_next_service_may_be_dialled_late() {
     let mut rig = serving_with(|config| config.dial_ahead = false);
     assert!(rig.session.relocate(rig.now, ORDER));
     rig.pump();
-    assert_eq!(rig.up().last().map(String::as_str), Some("<notice 0 draining>"));
+    assert_eq!(rig.upstream().last().map(String::as_str), Some("<notice 0 draining>"));
     rig.backend_pongs();
     assert!(rig.successor_dials.is_empty());
     rig.wait(secs(5));
     assert_eq!(rig.successor_dials.len(), 1, "it has heard of it, and nothing is under way");
     assert!(rig.link_successor());
-    assert_eq!(rig.up(), [GOODBYE]);
+    assert_eq!(rig.upstream(), [GOODBYE]);
     rig.backend_closes(1001, "");
     assert_eq!(rig.links.len(), 2);
 }

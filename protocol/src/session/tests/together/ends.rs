@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::wire::{Commit, PONG, down, plain, push, up};
+use super::super::wire::{Commit, PONG, downstream, plain, push, upstream};
 use crate::steadfast_v1::client_wire::{Resume, Token};
 
 /// A client that links the shim.
@@ -33,7 +33,7 @@ impl Client {
     fn write(&mut self) {
         let Some(written) = &mut self.written else { return };
         for message in &self.messages[*written as usize..] {
-            self.stream.extend(up(message));
+            self.stream.extend(upstream(message));
         }
         *written = self.messages.len() as u64;
     }
@@ -44,13 +44,13 @@ impl Client {
 
     pub(super) fn acknowledge(&mut self) {
         if self.written.is_some() {
-            self.stream.extend(up(&format!("a {}", self.last)));
+            self.stream.extend(upstream(&format!("a {}", self.last)));
         }
     }
 
     pub(super) fn ask(&mut self) {
         if self.written.is_some() {
-            self.stream.extend(up("q"));
+            self.stream.extend(upstream("q"));
         }
     }
 
@@ -228,7 +228,7 @@ impl Service {
     pub(super) fn handle(&mut self, commits: usize) {
         if let Some((_, spoken)) = &mut self.plain {
             *spoken += 1;
-            return self.stream.extend(down(&format!("re {spoken}")));
+            return self.stream.extend(downstream(&format!("re {spoken}")));
         }
         let waiting = self.seq.saturating_sub(self.consumed);
         for n in 1..=commits as u64 {
@@ -254,7 +254,7 @@ impl Service {
 
     pub(super) fn push(&mut self) {
         match self.plain {
-            Some(_) => self.stream.extend(down("push")),
+            Some(_) => self.stream.extend(downstream("push")),
             None if self.attached => self.stream.extend(push(&["push"])),
             None => {}
         }

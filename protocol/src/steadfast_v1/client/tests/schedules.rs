@@ -15,10 +15,10 @@ use crate::steadfast_v1::client_wire::{
 #[derive(Default)]
 struct Session {
     /// The application's messages that have come, as they were sent.
-    up: Vec<String>,
+    upstream: Vec<String>,
     committed: usize,
     /// How many messages were made for the client; their payloads are their seqs.
-    down: u64,
+    downstream: u64,
     /// How many of them are written to the present connection.
     written: u64,
     acked: u64,
@@ -57,8 +57,11 @@ impl World {
         let standing = match resume.map(|resume| self.judge(&resume.expect("a token"))) {
             Some(Ok(session)) => {
                 self.present = Some(session);
-                let Session { up, committed, .. } = &self.sessions[session];
-                Standing::Resumed(Watermarks { received: up.len() as u64, committed: *committed as u64 })
+                let Session { upstream, committed, .. } = &self.sessions[session];
+                Standing::Resumed(Watermarks {
+                    received: upstream.len() as u64,
+                    committed: *committed as u64,
+                })
             }
             refused => {
                 self.sessions.push(Session::default());
@@ -83,7 +86,7 @@ impl World {
         if !session.secrets.iter().any(known) {
             return Err(Reason::Stale);
         }
-        assert!((session.acked..=session.down).contains(&resume.last), "LAST is true");
+        assert!((session.acked..=session.downstream).contains(&resume.last), "LAST is true");
         session.written = resume.last;
         Ok(at.expect("found above"))
     }
@@ -92,10 +95,10 @@ impl World {
     fn write_down(&mut self) {
         let Some(at) = self.present else { return };
         let session = &mut self.sessions[at];
-        for seq in session.written + 1..=session.down {
+        for seq in session.written + 1..=session.downstream {
             self.to_client.push_back(format!("m{seq}"));
         }
-        session.written = session.down;
+        session.written = session.downstream;
     }
 
     fn hang_up(&mut self) {
@@ -114,7 +117,7 @@ impl World {
             assert!(text.starts_with("a "), "the first message confirms the token, not {text}");
         }
         if let Some(payload) = text.strip_prefix('m') {
-            session.up.push(payload.to_owned());
+            session.upstream.push(payload.to_owned());
         } else if let Some(FromClient::Ack(seq)) = FromClient::parse(text.as_bytes()) {
             assert!((session.acked..=session.written).contains(&seq), "an ack of what was sent");
             session.acked = seq;
@@ -123,8 +126,8 @@ impl World {
 
     fn acknowledge(&mut self) {
         let Some(at) = self.present else { return };
-        let Session { up, committed, .. } = &self.sessions[at];
-        let marks = Watermarks { received: up.len() as u64, committed: *committed as u64 };
+        let Session { upstream, committed, .. } = &self.sessions[at];
+        let marks = Watermarks { received: upstream.len() as u64, committed: *committed as u64 };
         self.to_client.push_back(FromBroker::Ack(marks).text());
     }
 }
@@ -171,14 +174,14 @@ impl Run {
             6 | 7 => self.hear(),
             8 => {
                 if let Some(at) = self.world.present {
-                    self.world.sessions[at].down += 1;
+                    self.world.sessions[at].downstream += 1;
                     self.world.write_down();
                 }
             }
             9 => {
                 if let Some(at) = self.world.present {
                     let session = &mut self.world.sessions[at];
-                    session.committed = session.up.len();
+                    session.committed = session.upstream.len();
                 }
                 self.world.acknowledge();
             }
@@ -233,7 +236,7 @@ impl Run {
     fn check(&self) {
         let (mut seen, mut committed) = (Vec::new(), Vec::new());
         for (session, given) in self.world.sessions.iter().zip(&self.world.given) {
-            let numbers = session.up.iter().map(|text| text.parse::<u64>().expect("a number"));
+            let numbers = session.upstream.iter().map(|text| text.parse::<u64>().expect("a number"));
             let before = seen.len();
             seen.extend(numbers);
             committed.extend_from_slice(&seen[before..before + session.committed]);
