@@ -367,7 +367,10 @@ impl Session {
         self.plan_dial(now, entropy);
         self.draw_turn(entropy);
         if self.linked() {
-            let keepalive = self.keepalive_due(now) || self.wants_proof() || self.owes_notice();
+            let keepalive = self.keepalive_due(now)
+                || self.wants_proof()
+                || self.owes_notice()
+                || self.wants_first_pong();
             let acks = self.backend_link.pongs && self.backend == BackendPhase::Linked;
             let wanted = Wanted {
                 acks,

@@ -52,6 +52,10 @@ ranks! {
     TurnsRank: INNERMOST, "a pool's turns";
     /// What is known of a backend. Whoever holds it logs nothing either.
     StatusRank: INNERMOST, "a backend's status";
+    /// Deaths of backends, and who was there.
+    DeathsRank: INNERMOST, "a pool's deaths";
+    /// Sessions that may have killed backends.
+    SuspectsRank: INNERMOST, "the turns of suspects";
     /// Requests that may kill backends.
     QuarantineRank: INNERMOST, "a pool's quarantine";
     /// The addresses of a pool's sessions.

@@ -12,6 +12,7 @@ mod poll_budget;
 mod reading;
 mod socket;
 mod successor;
+mod suspicion;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -22,7 +23,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Session, SessionSide};
 use steadfast_protocol::time::Time;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 use tokio::time::Sleep;
 
@@ -38,11 +38,13 @@ use crate::session::registry::{Core, Entry};
 use crate::session::resumption::{Arrival, refuse_stale};
 use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::dial::{BackendSearch, DialError, DialTerms, Link};
+use crate::upstream::pool::suspects::SuspectSearch;
 
 use blame::Accusation;
 use poll_budget::PollBudget;
 use socket::SocketSide;
 use successor::SuccessorStage;
+use suspicion::Suspicion;
 
 pub(crate) use evidence::test_kernel;
 
@@ -53,7 +55,15 @@ const ROUNDS: usize = 16;
 const NEAR: Duration = Duration::from_secs(1);
 
 /// A dial under way.
-type PendingDial = Pin<Box<dyn Future<Output = (Result<Box<Link>, DialError>, Vec<usize>)> + Send>>;
+type PendingDial = Pin<Box<dyn Future<Output = (Dialed, Vec<usize>)> + Send>>;
+
+/// What has become of it.
+enum Dialed {
+    Linked(Box<Link>),
+    Failed(DialFailure),
+    /// There was none: the accused message is convicted.
+    Convicted,
+}
 
 /// Drives one session until it has ended.
 pub(crate) struct Driver {
@@ -97,8 +107,8 @@ struct Moving {
     refusing: Vec<usize>,
     /// What it says of the one that has failed it.
     accusation: Accusation,
-    /// Its turn to replay suspects.
-    turn: Option<OwnedSemaphorePermit>,
+    /// What it has as one with suspects.
+    suspicion: Suspicion,
     /// The next backend of a planned move.
     successor: Option<SuccessorStage>,
 }
@@ -239,7 +249,7 @@ impl Io {
     /// something has moved.
     fn follow(&mut self, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
         self.let_go(entry, core, now);
-        self.note_settled(entry, &core.machine);
+        self.note_settled(entry, &core.machine, now);
         let mut moved = false;
         while let Some(command) = core.machine.poll_command(now) {
             moved |= self.obey(entry, core, command, now);
@@ -287,7 +297,7 @@ impl Io {
             }
             Command::ReleaseTurn => {
                 access_log::suspects_cleared(entry, core.lease.as_ref().map(BackendLease::backend));
-                self.moving.get_or_insert_default().turn = None;
+                self.moving.get_or_insert_default().suspicion.cleared();
                 return false;
             }
         }
@@ -320,7 +330,7 @@ impl Io {
         let lease = core.lease.take();
         let moving = self.moving.get_or_insert_default();
         moving.just_failed = lease.map(|lease| Arc::clone(lease.backend()));
-        moving.turn = None;
+        moving.suspicion.turn = None;
         if let Some(side) = self.backend.take() {
             if let Some(words) = core.machine.take_last_words(&mut || rand::random()) {
                 return lingering_close::with_last_words(side.stream, words);
@@ -337,12 +347,23 @@ impl Io {
         let (context, entry) = (Arc::clone(&self.context), Arc::clone(entry));
         let moving = self.moving.as_ref();
         let just_failed = moving.and_then(|moving| moving.just_failed.as_ref()).map(|backend| backend.id);
+        let (most, waits) = moving.map_or_else(Default::default, |moving| moving.suspicion.search());
         let mut refusing = self.refusing();
         Box::pin(async move {
             let session = entry.name();
-            let search = BackendSearch { suspect: dial.suspect, ..search(&entry, &session, just_failed) };
-            let found = context.dialer.again(&search, &mut refusing).await;
-            (found, refusing)
+            if let Some(seq) = dial.accused
+                && suspicion::convicts(&entry.binding.pool, &session, seq, &waits).await
+            {
+                return (Dialed::Convicted, refusing);
+            }
+            let suspect = dial.suspect.then_some(SuspectSearch { most, waits: &waits });
+            let search = BackendSearch { suspect, ..search(&entry, &session, just_failed) };
+            let dialed = match context.dialer.again(&search, &mut refusing).await {
+                Ok(link) => Dialed::Linked(link),
+                Err(DialError::Refused) => Dialed::Failed(DialFailure::Refused),
+                Err(_) => Dialed::Failed(DialFailure::Unreachable),
+            };
+            (dialed, refusing)
         })
     }
 
@@ -353,12 +374,20 @@ impl Io {
     fn poll_dial(&mut self, cx: &mut Context<'_>, entry: &Entry, core: &mut Core, now: Time) -> bool {
         let Some(moving) = &mut self.moving else { return false };
         let Some(dialing) = &mut moving.dialing else { return false };
-        let Poll::Ready((found, refusing)) = dialing.as_mut().poll(cx) else { return false };
+        let waited = moving.suspicion.waits();
+        let dialed = dialing.as_mut().poll(cx);
+        if waited || moving.suspicion.waits() {
+            core.machine.handle_turn_awaited(now);
+        }
+        let Poll::Ready((dialed, refusing)) = dialed else { return false };
         (moving.dialing, moving.refusing) = (None, refusing);
-        match found {
-            Ok(link) => self.link(entry, core, *link, now),
-            Err(DialError::Refused) => core.machine.handle_dial_failed(now, DialFailure::Refused),
-            Err(_) => core.machine.handle_dial_failed(now, DialFailure::Unreachable),
+        match dialed {
+            Dialed::Linked(link) => self.link(entry, core, *link, now),
+            Dialed::Failed(failure) => core.machine.handle_dial_failed(now, failure),
+            Dialed::Convicted => {
+                entry.binding.pool.convicted(&entry.name());
+                core.machine.handle_convicted(now);
+            }
         }
         true
     }
@@ -370,7 +399,7 @@ impl Io {
         self.backend = Some(SocketSide::new(link.stream, link.early));
         core.lease = Some(link.lease);
         evidence::tell_fitness(entry, core);
-        self.moving.get_or_insert_default().turn = link.turn;
+        self.moving.get_or_insert_default().suspicion.turn = link.turn;
     }
 
     // ---- time ----
@@ -470,7 +499,7 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Backen
         affinity: entry.affinity,
         attempts: &entry.attempts,
         just_failed: left,
-        suspect: false,
+        suspect: None,
         waiting: None,
     }
 }

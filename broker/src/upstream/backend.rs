@@ -52,7 +52,7 @@ pub(crate) struct Backend {
     sessions: AtomicUsize,
     pub(crate) dials: AtomicU64,
     pub(crate) failures: AtomicU64,
-    /// One session at a time replays suspects to it.
+    /// One request at a time that was hung up on elsewhere comes to it.
     pub(crate) suspects: Arc<Semaphore>,
     /// When it was last heard.
     pub(crate) life: Life,

@@ -20,7 +20,6 @@ use http::Response;
 use http::header::HeaderMap;
 use hyper::body::Incoming;
 use steadfast_protocol::websocket::deflate::Agreement;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
 use crate::http::denial::Denial;
@@ -28,6 +27,7 @@ use crate::metric::DialWord;
 use crate::net::connect::is_used_up;
 use crate::net::stream::Stream;
 use crate::upstream::backend::BackendLease;
+use crate::upstream::pool::suspects::SuspectTurn;
 use crate::upstream::pool::{Ask, NoLease};
 
 use connect::Connected;
@@ -60,7 +60,7 @@ pub(crate) struct Link {
     /// What `Steadfast-Attempt` said to it: larger with each dial of the session.
     pub(crate) epoch: u64,
     /// The turn of a session with suspects.
-    pub(crate) turn: Option<OwnedSemaphorePermit>,
+    pub(crate) turn: Option<SuspectTurn>,
 }
 
 /// Why there is no link.

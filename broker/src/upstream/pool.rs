@@ -7,6 +7,7 @@ pub(crate) mod newcomers;
 mod pongs;
 mod promises;
 pub(crate) mod quarantine;
+pub(crate) mod suspects;
 
 use std::collections::HashSet;
 use std::hash::RandomState;
@@ -38,6 +39,7 @@ use invitations::Invitations;
 use newcomers::Newcomers;
 use pongs::Pongs;
 use quarantine::RequestQuarantine;
+use suspects::Suspects;
 
 /// How long a session waits, at the most, before it tries a backend that is out for what was inferred.
 const BEFORE_LAST: Duration = Duration::from_secs(1);
@@ -71,6 +73,8 @@ pub(crate) struct Pool {
     pub(crate) pongs: Pongs,
     /// Upgrade requests that may kill its backends.
     pub(crate) quarantine: RequestQuarantine,
+    /// Sessions whose messages may.
+    suspects: Suspects,
     /// Backends are ejected, and let go, one after another, so that the floor holds.
     ejecting: OrderedMutex<(), EjectingRank>,
     source: AtomicUsize,
@@ -144,6 +148,7 @@ impl Pool {
             has_cases: AtomicBool::new(false),
             hasher: RandomState::new(),
             pongs: Pongs::default(),
+            suspects: Suspects::default(),
             quarantine: RequestQuarantine::default(),
             ejecting: OrderedMutex::default(),
             source: AtomicUsize::new(0),

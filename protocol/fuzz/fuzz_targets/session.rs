@@ -364,6 +364,7 @@ impl Bench {
                     assert!(self.session.handle_linked(self.now, false, 2));
                     self.backend = target;
                 }
+                Command::Dial(dial) if dial.accused.is_some() => self.session.handle_convicted(self.now),
                 Command::SeekRoom => self.session.handle_room(self.now, false),
                 _ => {}
             }

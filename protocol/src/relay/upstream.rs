@@ -194,6 +194,13 @@ impl UpstreamWriter {
         self.inserts.as_ref().is_some_and(|inserts| inserts.close.is_some())
     }
 
+    /// No Close is queued, or one behind what is held back behind this position.
+    #[inline]
+    pub(super) fn closes_behind(&self, at: u64) -> bool {
+        let close = self.inserts.as_ref().and_then(|inserts| inserts.close.as_ref());
+        close.is_none_or(|close| close.at > at)
+    }
+
     /// A part of a Close is written.
     fn close_begun(&self) -> bool {
         let close = self.inserts.as_ref().and_then(|inserts| inserts.close.as_ref());
@@ -266,6 +273,17 @@ impl UpstreamWriter {
         self.held = None;
         (self.acked, self.acked_seq) = (ring.whole(), ring.whole_seq());
         ring.release(self.acked, self.acked_seq);
+    }
+
+    /// Lets nothing through that is not acknowledged.
+    pub(crate) fn hold_all(&mut self, ring: &Ring) {
+        self.stop_at = self.acked(ring);
+    }
+
+    /// The backend has answered a ping on this connection.
+    #[inline]
+    pub(crate) fn has_ponged(&self) -> bool {
+        self.shortest != u32::MAX
     }
 
     /// Lets no more than the next unacknowledged message through, or lifts that.

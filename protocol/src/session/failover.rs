@@ -1,5 +1,5 @@
-//! Leaving a backend that failed and taking the next: back-off, replay, deadline, and the guard
-//! against messages that kill every backend they reach.
+//! Leaving a backend that failed and taking the next: back-off, replay and deadline. `suspects` guards against messages
+//! that kill every backend they reach, `words` knows what clients are told.
 //!
 //! ```text
 //!              leave_backend            plan_dial          take_dial
@@ -12,9 +12,9 @@
 //!   has lasted `stable`; past its deadline the session ends.
 //! ```
 
+mod suspects;
 mod words;
 
-use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -24,9 +24,10 @@ use crate::websocket::close_code::CloseCode;
 
 use super::backend_link::BackendLink;
 use super::migration::Successor;
-use super::report::{Command, Dial, DialFailure, EndCause, Event, Failure, Status};
+use super::report::{Dial, DialFailure, EndCause, Event, Failure, Status};
 use super::{BackendPhase, ClientPhase, ClosingWords, Session};
 
+pub(super) use suspects::PoisonGuard;
 use words::Words;
 
 /// A failover, from the first failure until the session is stable again.
@@ -44,23 +45,6 @@ pub(super) struct Episode {
     /// Seq up to which the replay goes.
     replay_to: u64,
     pub(super) words: Words,
-}
-
-/// A session some of whose messages may be killers.
-#[derive(Debug, Default)]
-pub(super) struct PoisonGuard {
-    deaths: VecDeque<Time>,
-    /// Messages up to this seq are replayed one at a time.
-    until_seq: Option<u64>,
-    accused: u64,
-    convictions: u32,
-}
-
-impl PoisonGuard {
-    /// Suspects stay so; when they have killed is known no more.
-    pub(super) fn forget_times(&mut self) {
-        self.deaths.clear();
-    }
 }
 
 impl Session {
@@ -93,7 +77,7 @@ impl Session {
         self.backend_link.reset = !(draining && self.backend_link.deaf);
         self.note(Event::Failed(failure));
         self.count_leaving(failure);
-        let convicted = self.suspect(now, failure);
+        self.suspect(now, failure);
         self.state.ring.rewind();
         self.backend_link.forget_writing(&self.state.ring);
         if !matches!(self.state.client, ClientPhase::Open) {
@@ -103,9 +87,6 @@ impl Session {
         self.begin_episode(now, since);
         self.hear_word(failure);
         self.cross(now, failure);
-        if convicted {
-            self.convicted(now);
-        }
     }
 
     /// The client has left, or is being sent away, and no whole message is unacknowledged.
@@ -173,45 +154,6 @@ impl Session {
         self.state.exceptions.as_ref().and_then(|exceptions| exceptions.unread.clone())
     }
 
-    /// Counts a death against the messages that were fully written and not acknowledged. True when
-    /// one of them is convicted.
-    fn suspect(&mut self, now: Time, failure: Failure) -> bool {
-        let Some((first, last)) = self.unread_range().map(RangeInclusive::into_inner) else { return false };
-        if !failure.is_death() {
-            return false;
-        }
-        let (window, deaths) = (self.config.poison_window, self.config.poison_deaths as usize);
-        let convictions = self.config.poison_convictions;
-        let poison_guard = self.exceptions().poison_guard.get_or_insert_default();
-        poison_guard.deaths.retain(|death| now.since(*death) < window);
-        poison_guard.deaths.push_back(now);
-        let alone = poison_guard.until_seq.is_some() && first == last;
-        if alone {
-            poison_guard.convictions =
-                if poison_guard.accused == first { poison_guard.convictions + 1 } else { 1 };
-            poison_guard.accused = first;
-        }
-        if poison_guard.deaths.len() >= deaths.max(1) {
-            while poison_guard.deaths.len() > deaths.max(1) {
-                poison_guard.deaths.pop_front();
-            }
-            poison_guard.until_seq = poison_guard.until_seq.max(Some(last));
-        }
-        let convicted = alone && poison_guard.convictions >= convictions;
-        if convicted {
-            self.note_poison(first);
-        }
-        convicted
-    }
-
-    fn note_poison(&mut self, seq: u64) {
-        let ring = &self.state.ring;
-        let ends = |wanted: u64| ring.messages().find(|(_, seq)| *seq == wanted).map(|(end, _)| end);
-        let begin = ends(seq - 1).unwrap_or(ring.base());
-        let bytes = ends(seq).unwrap_or(begin) - begin;
-        self.note(Event::Poison { seq, bytes });
-    }
-
     /// `since`: from when on the client has waited for the next backend.
     fn begin_episode(&mut self, now: Time, since: Time) {
         let (deadline, ends) = (now + self.config.deadline, now + self.config.longest);
@@ -261,7 +203,7 @@ impl Session {
         let exceptions = self.state.exceptions.get_or_insert_default();
         exceptions.dials += 1;
         let attempt = 1 + exceptions.dials;
-        Some(Dial { attempt, held: self.crossing(), suspect: self.suspected() })
+        Some(Dial { attempt, held: self.crossing(), suspect: self.suspected(), accused: self.accused() })
     }
 
     /// The session still wants the dial that is under way.
@@ -334,8 +276,8 @@ impl Session {
         }
     }
 
-    /// Two backends have failed the session on the same message, and are well, in answer to [`Command::Dial`]: it ends
-    /// with what the last one has said.
+    /// Two backends have failed the session on the same message, and are well, in answer to
+    /// [`Command::Dial`](super::Command::Dial): it ends with what the last one has said.
     pub fn handle_blamed(&mut self, now: Time) {
         if self.backend == BackendPhase::Dialing {
             self.backend = BackendPhase::Waiting { at: None };
@@ -360,43 +302,6 @@ impl Session {
         if let Some(episode) = self.underway.episode_mut().filter(|episode| episode.linked.is_some()) {
             (episode.deadline, episode.ends) = (episode.deadline.max(until), episode.ends.max(until));
         }
-    }
-
-    fn poison_guard(&mut self) -> Option<&mut PoisonGuard> {
-        self.state.exceptions.as_mut().and_then(|e| e.poison_guard.as_mut())
-    }
-
-    fn suspects_until(&self) -> Option<u64> {
-        self.state
-            .exceptions
-            .as_ref()
-            .and_then(|e| e.poison_guard.as_ref())
-            .and_then(|poison_guard| poison_guard.until_seq)
-    }
-
-    /// One message at a time, since some may be killers.
-    pub(super) fn suspected(&self) -> bool {
-        self.suspects_until().is_some()
-    }
-
-    /// The backend answers no pings, so suspects cannot be cleared one by one.
-    pub(super) fn suspects_unjudged(&mut self) {
-        if self.poison_guard().is_some_and(|poison_guard| poison_guard.until_seq.take().is_some()) {
-            self.backend_link.writer.one_at_a_time(&self.state.ring, false);
-            self.ask(Command::ReleaseTurn);
-        }
-    }
-
-    /// After a pong: the next suspect may go, or all are cleared.
-    pub(super) fn suspects_acknowledged(&mut self) {
-        let acked = self.backend_link.writer.acked_seq(&self.state.ring);
-        let Some(until) = self.suspects_until() else { return };
-        let cleared = acked >= until;
-        if cleared && let Some(poison_guard) = self.poison_guard() {
-            (poison_guard.until_seq, poison_guard.convictions) = (None, 0);
-            self.ask(Command::ReleaseTurn);
-        }
-        self.backend_link.writer.one_at_a_time(&self.state.ring, !cleared);
     }
 
     fn replayed(&self, episode: &Episode) -> bool {

@@ -109,7 +109,7 @@ impl UpgradeTask {
             affinity: newcomer.affinity,
             attempts: &dial.attempts,
             just_failed: None,
-            suspect: false,
+            suspect: None,
             waiting: Some(&waiting),
         };
         match self.broker.sessions.dialer.first(&search).await {

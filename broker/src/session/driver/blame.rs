@@ -7,6 +7,7 @@ use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::clock;
 use crate::session::registry::{Core, Entry};
+use crate::upstream::health::deaths::{Given, Loss};
 use crate::upstream::health::docket::{Failing, Mishap, Occasion};
 
 use super::Io;
@@ -34,6 +35,13 @@ impl Io {
         let (Some(what), Some(lease)) = (mishap(failure), &mut core.lease) else { return };
         let young = lease.fail(now);
         let unread = core.machine.left_unread();
+        let suspicion = &mut self.moving.get_or_insert_default().suspicion;
+        if let Some(ended) = death(failure) {
+            let (backend, since) = (lease.backend().id, lease.since());
+            let given = Given::new(unread.clone(), since, now);
+            entry.binding.pool.lost(&entry.name(), Loss { backend, at: now, since, given, ended });
+            suspicion.died();
+        }
         let restarts = failure == Failure::Close(CloseCode::SERVICE_RESTART);
         if let Failure::Close(code) = failure
             && !(restarts && unread.is_some())
@@ -52,11 +60,11 @@ impl Io {
     }
 
     /// The next backend may have acknowledged what the one before had not.
-    pub(super) fn note_settled(&mut self, entry: &Entry, machine: &Session) {
+    pub(super) fn note_settled(&mut self, entry: &Entry, machine: &Session, now: Time) {
         let Some(moving) = &mut self.moving else { return };
         if moving.accusation == Accusation::Open && self.backend.is_some() && machine.settled() {
             moving.accusation = Accusation::Settled;
-            entry.binding.pool.settled(&entry.name());
+            entry.binding.pool.settled(now, &entry.name());
         }
     }
 
@@ -93,6 +101,19 @@ fn mishap(failure: Failure) -> Option<Mishap> {
         Failure::Eof | Failure::Reset => Some(Mishap::End),
         Failure::Protocol | Failure::SlowMessage | Failure::Breach => Some(Mishap::Breach),
         Failure::Silence | Failure::Dead => Some(Mishap::Silence),
+        Failure::Planned | Failure::Ordered | Failure::Cut | Failure::Restored => None,
+    }
+}
+
+/// Whether the backend may have died, of whatever it was: `true` if its connection has ended, `false` if it has said so
+/// or says nothing any more.
+fn death(failure: Failure) -> Option<bool> {
+    let passing = [CloseCode::GOING_AWAY, CloseCode::SERVICE_RESTART, CloseCode::TRY_AGAIN_LATER];
+    match failure {
+        Failure::Eof | Failure::Reset | Failure::Protocol => Some(true),
+        Failure::Close(code) if passing.contains(&code) => None,
+        Failure::Close(_) | Failure::Silence | Failure::SlowMessage => Some(false),
+        Failure::Dead | Failure::Breach => None,
         Failure::Planned | Failure::Ordered | Failure::Cut | Failure::Restored => None,
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use steadfast_protocol::time::Time;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
 use crate::net::connect::connect;
 use crate::net::stream::Stream;
 use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::pool::Pool;
+use crate::upstream::pool::suspects::SuspectTurn;
 
 use super::Dialer;
 use super::search::BackendSearch;
@@ -21,8 +21,8 @@ use super::slots::{DialFor, DialSlot};
 /// A dial that may be made: the session's place on the backend, and the dial's own among those in flight.
 pub(super) struct DialPermit<'a> {
     pub(super) lease: BackendLease,
-    /// The only turn for suspects at the backend, if the session has some.
-    pub(super) turn: Option<OwnedSemaphorePermit>,
+    /// The turn of a session with suspects.
+    pub(super) turn: Option<SuspectTurn>,
     _slot: DialSlot<'a>,
 }
 
@@ -38,10 +38,9 @@ impl Dialer {
     /// Waits until the backend of `lease` may be dialled. A session with suspects waits for its turn first.
     pub(super) async fn permit(&self, search: &BackendSearch<'_>, lease: BackendLease) -> DialPermit<'_> {
         let backend = Arc::clone(lease.backend());
-        // No semaphore here is ever closed, so a permit always comes.
         let turn = match search.suspect {
-            true => Arc::clone(&backend.suspects).acquire_owned().await.ok(),
-            false => None,
+            Some(suspect) => Some(search.pool.suspects_turn(backend.id, suspect).await),
+            None => None,
         };
         let dialer = if search.terms.are_first() { DialFor::Newcomer } else { DialFor::Session };
         let slot = self.slots.take(&search.pool.name, backend.id, dialer).await;

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::http::denial::Denial;
 use crate::metric::{self, DenialReason, HangUpWord};
 use crate::upstream::backend::Backend;
+use crate::upstream::health::deaths::{Given, Loss};
 use crate::upstream::health::docket::Mishap;
 use crate::upstream::pool::Pool;
 use crate::upstream::pool::quarantine::{HangupJudgement, HangupVerdict, Span, UpgradeRequest};
@@ -87,6 +88,7 @@ impl BackendSearch<'_> {
     pub(super) fn linked(&self) {
         if self.terms.are_first() {
             self.pool.quarantine.linked(self.client, self.handshake);
+            self.pool.survived(clock::now(), self.session);
         }
     }
 
@@ -106,6 +108,11 @@ impl BackendSearch<'_> {
     pub(super) fn hung_up(&self, backend: &Backend, hang_up: HangUp, hang_ups: &mut HangUps) -> bool {
         let HangUp { why, span } = hang_up;
         self.testify(backend, Mishap::HangUp, &why);
+        if self.terms.are_first() {
+            let (backend, at, since) = (backend.id, span.ended, span.begun);
+            let loss = Loss { backend, at, since, given: Given::Request, ended: false };
+            self.pool.lost(self.session, loss);
+        }
         let (place, request) = ((backend.id, backend.name.as_str()), self.judged(hang_ups));
         let HangupJudgement { verdict, acquitted } = self.pool.quarantine.hung_up(place, request, span);
         record(self.pool, backend, &verdict);

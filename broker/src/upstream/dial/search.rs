@@ -12,6 +12,7 @@ use crate::upstream::balance::Affinity;
 use crate::upstream::health::docket::{Failing, Mishap, Occasion};
 use crate::upstream::health::witness::Complaint;
 use crate::upstream::pool::newcomers::NewcomerPermit;
+use crate::upstream::pool::suspects::SuspectSearch;
 use crate::upstream::pool::{Ask, NoLease, Pool};
 
 use super::consequences::failed;
@@ -30,8 +31,8 @@ pub(crate) struct BackendSearch<'a> {
     pub(crate) attempts: &'a AtomicU32,
     /// The backend that the session has just left.
     pub(crate) just_failed: Option<usize>,
-    /// Take the only turn for suspects at the backend, and give it back with the permit.
-    pub(crate) suspect: bool,
+    /// It has suspects, and waits for a turn at its next backend.
+    pub(crate) suspect: Option<SuspectSearch<'a>>,
     /// For a newcomer: what is given back when it waits in the queue, which has its own bound.
     pub(crate) waiting: Option<&'a NewcomerPermit>,
 }

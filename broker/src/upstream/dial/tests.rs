@@ -105,7 +105,7 @@ impl Session {
             affinity: None,
             attempts: &self.attempts,
             just_failed: None,
-            suspect: false,
+            suspect: None,
             waiting: None,
         }
     }

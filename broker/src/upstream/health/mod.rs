@@ -3,6 +3,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod circuit;
+pub(crate) mod deaths;
 pub(crate) mod departure;
 pub(crate) mod docket;
 pub(crate) mod drain_reason;
@@ -10,5 +11,6 @@ pub(crate) mod drain_requests;
 pub(crate) mod failures;
 pub(crate) mod probe;
 pub(crate) mod resort;
+pub(crate) mod suspect_turns;
 pub(crate) mod tracker;
 pub(crate) mod witness;

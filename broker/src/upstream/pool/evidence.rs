@@ -37,8 +37,9 @@ impl Pool {
     }
 
     /// That backend has acknowledged what was sent again.
-    pub(crate) fn settled(&self, session: &str) {
+    pub(crate) fn settled(&self, now: Time, session: &str) {
         self.docket.lock().settled(self.key(session));
+        self.survived(now, session);
     }
 
     /// Whether one of its messages is to blame for what it has met.
@@ -54,6 +55,7 @@ impl Pool {
 
     /// Time alone may have decided what counts.
     pub(crate) fn judge(&self, now: Time) {
+        self.forget_deaths(now);
         if !self.has_cases.load(Relaxed) {
             return;
         }
@@ -126,7 +128,7 @@ impl Pool {
         others.any(|other| other.candidate(now, false).is_some())
     }
 
-    fn key(&self, session: &str) -> u64 {
+    pub(super) fn key(&self, session: &str) -> u64 {
         self.hasher.hash_one(session)
     }
 }

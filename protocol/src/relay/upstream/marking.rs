@@ -57,7 +57,7 @@ impl UpstreamWriter {
         let (at, seq) = self.ping_target(ring);
         let (from, from_seq) = self.last_mark(ring);
         let alone = self.pings.is_empty();
-        let due = (wanted.acks && at > from) || (wanted.keepalive && alone && !self.closing());
+        let due = (wanted.acks && at > from) || (wanted.keepalive && alone && self.closes_behind(at));
         // Never inside an open message, and nothing stands behind a Close.
         if !due || ring.sent() > at || self.pings.len() == MOST || self.close_begun() {
             return false;

@@ -38,8 +38,12 @@ pub struct Dial {
     pub attempt: u32,
     /// The next backend is connected already ([`Session::handle_successor_linked`]): it is this one.
     pub held: bool,
-    /// Some message here may be a killer: only one such session at a time may use a backend.
+    /// Some message here may be a killer: few such sessions at a time may use a backend. Tell with
+    /// [`Session::handle_turn_awaited`] that the dial waits for that.
     pub suspect: bool,
+    /// This message was alone of its session at the last death, and has met as many as convict. Answer with
+    /// [`Session::handle_convicted`] if no other session's can have brought them about.
+    pub accused: Option<u64>,
 }
 
 impl Session {

@@ -37,7 +37,7 @@ pub enum Event {
         /// What became of it.
         outcome: MoveOutcome,
     },
-    /// A message killed the backend each time it was there alone.
+    /// A message has killed the backends that it was given.
     Poison {
         /// Its seq.
         seq: u64,

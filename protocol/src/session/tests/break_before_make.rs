@@ -55,7 +55,10 @@ fn a_quiet_session_says_goodbye_and_goes_on_elsewhere() {
         [Event::Failed(Failure::Planned), ended(MoveOutcome::Moved { forced: false })]
     );
     rig.link_next();
-    assert_eq!(rig.dials.last().map(|dial| dial.1), Some(Dial { attempt: 2, held: false, suspect: false }));
+    assert_eq!(
+        rig.dials.last().map(|dial| dial.1),
+        Some(Dial { attempt: 2, held: false, suspect: false, accused: None })
+    );
     rig.client_says("one");
     rig.backend_says("answer");
     assert_eq!(

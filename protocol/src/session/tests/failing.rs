@@ -139,7 +139,7 @@ fn attempts_are_counted_from_the_dial_that_began_the_session() {
     rig.backend_dies();
     rig.link_next();
     let dials: Vec<Dial> = rig.dials.iter().map(|(_, dial)| *dial).collect();
-    assert_eq!(dials, [2, 3, 4].map(|attempt| Dial { attempt, held: false, suspect: false }));
+    assert_eq!(dials, [2, 3, 4].map(|attempt| Dial { attempt, held: false, suspect: false, accused: None }));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, Told, secs};
 use super::wire::{TEXT, downstream, masked, upstream};
-use crate::session::{Command, EndCause, Event};
+use crate::session::{Command, EndCause, Event, Failure};
 use crate::websocket::close_code::CloseCode;
 
 /// What the present backend has got, without pings.
@@ -18,10 +18,9 @@ fn serve(rig: &mut Rig) -> u32 {
         if messages(rig).iter().any(|message| message == "poison") {
             deaths += 1;
             rig.backend_dies();
-            if rig.session.ended().is_some() || rig.client.bytes.first() == Some(&0x88) {
+            if !rig.link_next_if_wanted() {
                 return deaths;
             }
-            rig.link_next();
         } else if !rig.link().reader.pings.is_empty() {
             rig.backend_pongs();
         } else {
@@ -41,6 +40,8 @@ fn after_two_deaths_messages_are_replayed_one_at_a_time() {
         rig.link_next();
     }
     assert_eq!(rig.dials.iter().map(|(_, dial)| dial.suspect).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(rig.upstream(), ["<ping>"], "the backend shows first that it works");
+    rig.backend_pongs();
     assert_eq!(rig.upstream(), ["one", "<ping>"]);
     rig.client_says("four");
     assert_eq!(rig.upstream(), [""; 0], "new messages queue behind the suspects");
@@ -57,10 +58,11 @@ fn after_two_deaths_messages_are_replayed_one_at_a_time() {
 }
 
 #[test]
-fn a_message_that_is_convicted_alone_three_times_ends_its_session() {
+fn a_message_that_was_there_at_three_deaths_and_alone_at_the_last_ends_its_session() {
     let mut rig = Rig::new();
     rig.client_sends(&[upstream("before"), upstream("poison"), upstream("after")].concat());
-    assert_eq!(serve(&mut rig), 5, "two deaths raise the suspicion, three convict");
+    assert_eq!(serve(&mut rig), 3, "two deaths raise the suspicion, the third convicts");
+    assert_eq!(rig.dials.last().map(|(_, dial)| dial.accused), Some(Some(2)));
     let poison = Event::Poison { seq: 2, bytes: upstream("poison").len() as u64 };
     assert!(rig.take_events().contains(&poison));
     assert!(rig.downstream()[0].starts_with("<close 1011"));
@@ -80,7 +82,10 @@ fn innocents_are_never_convicted() {
     let bytes: Vec<u8> = innocents.iter().flat_map(|text| upstream(text)).collect();
     rig.client_sends(&bytes);
     // Ten backends die of something else, each after another innocent has been acknowledged.
-    for _ in 0..10 {
+    for n in 0..10 {
+        if n > 1 {
+            rig.backend_pongs();
+        }
         assert!(!messages(&mut rig).is_empty());
         rig.backend_pongs();
         rig.client_says("more");
@@ -103,18 +108,122 @@ fn convictions_of_different_messages_do_not_add_up() {
         rig.backend_dies();
         rig.link_next();
     }
-    // Each dies twice alone, and then is acknowledged.
+    // All were there at two deaths; then backends die of none of them.
     for text in ["one", "two", "three"] {
-        for _ in 0..2 {
-            assert_eq!(messages(&mut rig), [text]);
-            rig.backend_dies();
-            rig.link_next();
-        }
+        rig.backend_pongs();
         assert_eq!(messages(&mut rig), [text]);
+    }
+    rig.backend_pongs();
+    assert!(rig.notes.iter().any(|told| *told == Command::ReleaseTurn));
+    rig.client_says("four");
+    for _ in 0..2 {
+        rig.backend_dies();
+        rig.link_next();
         rig.backend_pongs();
     }
-    assert!(rig.notes.iter().any(|told| *told == Command::ReleaseTurn));
+    assert_eq!(messages(&mut rig), ["four"]);
+    assert!(rig.dials.iter().all(|(_, dial)| dial.accused.is_none()), "{:?}", rig.dials);
     assert_eq!(rig.downstream(), [""; 0]);
+}
+
+#[test]
+fn who_is_accused_and_not_convicted_goes_on() {
+    let mut rig = Rig::with(|config| config.deadline = secs(3600));
+    rig.convicts = false;
+    rig.client_says("slow");
+    for death in 1..=10 {
+        if death > 2 {
+            rig.backend_pongs();
+        }
+        assert_eq!(messages(&mut rig), ["slow"]);
+        rig.backend_dies();
+        rig.link_next();
+        let accused = rig.dials.last().and_then(|(_, dial)| dial.accused);
+        assert_eq!(accused, (death >= 3).then_some(1), "death {death}");
+    }
+    rig.backend_pongs();
+    rig.backend_pongs();
+    rig.client_says("more");
+    rig.backend_pongs();
+    rig.backend_dies();
+    rig.dial();
+    assert_eq!(rig.dials.last().and_then(|(_, dial)| dial.accused), None, "it is cleared");
+}
+
+#[test]
+fn who_is_not_accused_is_not_convicted() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    rig.session.handle_convicted(rig.now);
+    for _ in 0..2 {
+        rig.backend_dies();
+        rig.dial();
+        rig.session.handle_convicted(rig.now);
+        assert!(rig.link_with(false), "it goes on");
+    }
+    assert_eq!((rig.downstream(), rig.session.ended()), (Vec::new(), None));
+}
+
+#[test]
+fn a_suspect_is_not_given_to_a_backend_that_fails_without_any_message() {
+    let mut rig = Rig::with(|config| config.deadline = secs(3600));
+    rig.client_says("innocent");
+    for _ in 0..2 {
+        assert_eq!(messages(&mut rig), ["innocent"]);
+        rig.backend_dies();
+        rig.link_next();
+    }
+    for _ in 0..10 {
+        assert_eq!(rig.upstream(), ["<ping>"]);
+        rig.backend_fails(Failure::Protocol);
+        rig.link_next();
+    }
+    assert!(rig.dials.iter().all(|(_, dial)| dial.accused.is_none()), "{:?}", rig.dials);
+    assert_eq!(rig.upstream(), ["<ping>"]);
+    rig.backend_pongs();
+    assert_eq!(rig.upstream(), ["innocent", "<ping>"]);
+    rig.backend_pongs();
+    rig.client_says("more");
+    assert_eq!(rig.upstream(), ["more", "<ping>"]);
+}
+
+#[test]
+fn who_waits_for_its_turn_is_not_past_its_deadline() {
+    for waits in [true, false] {
+        let mut rig = Rig::with(|config| (config.deadline, config.longest) = (secs(30), secs(120)));
+        rig.client_says("one");
+        for _ in 0..2 {
+            rig.backend_dies();
+            rig.dial();
+            if rig.dials.len() < 2 {
+                assert!(rig.link_with(false));
+            }
+        }
+        let mut waited = 0;
+        while rig.downstream().is_empty() {
+            waited += 1;
+            rig.wait(secs(1));
+            if waits {
+                rig.session.handle_turn_awaited(rig.now);
+            }
+        }
+        let (expected, code) = if waits { (120, 1012) } else { (30, 1013) };
+        assert_eq!(waited, expected);
+        rig.client_closes(1000, "");
+        assert_eq!(rig.session.ended().and_then(|end| end.code), Some(CloseCode(code)));
+    }
+}
+
+#[test]
+fn only_who_dials_with_suspects_waits_for_a_turn() {
+    let mut rig = Rig::new();
+    rig.client_says("one");
+    rig.backend_dies();
+    rig.dial();
+    let before = rig.session.poll_timeout();
+    rig.wait(secs(1));
+    rig.session.handle_turn_awaited(rig.now);
+    assert_eq!(rig.session.poll_timeout(), before, "after one death it is no suspect");
 }
 
 #[test]
@@ -210,7 +319,7 @@ fn a_close_behind_suspects_is_delivered_after_them() {
         rig.link_next();
     }
     rig.client_closes(1000, "bye");
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert!(!rig.link().reader.pings.is_empty(), "each suspect awaits its pong: {:?}", rig.link().reader);
         rig.backend_pongs();
     }
@@ -228,7 +337,7 @@ fn a_close_before_suspects_are_replayed_is_delivered_after_them() {
     rig.client_closes(1000, "bye");
     rig.backend_dies();
     rig.link_next();
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert!(!rig.link().reader.pings.is_empty(), "each suspect awaits its pong: {:?}", rig.link().reader);
         rig.backend_pongs();
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::wire::{self, Reader, close_payload, masked, plain};
 use crate::session::{
     AckMode, Codes, Command, Config, Dial, DialFailure, Event, Evidence, Failure, Judgement, Opening,
-    Session, SessionSide,
+    Session, SessionSide, Status,
 };
 use crate::steadfast_v1::client_wire::{Reason, Resume};
 use crate::time::Time;
@@ -146,6 +146,8 @@ pub(super) struct Rig {
     /// What the driver finds when it looks for room; `None`: the test answers for it.
     pub(super) room: Option<bool>,
     seeks_room: bool,
+    /// Whoever is accused is convicted: no other session has brought it about.
+    pub(super) convicts: bool,
     seed: u64,
 }
 
@@ -186,6 +188,7 @@ impl Rig {
             backend_room: usize::MAX,
             room: None,
             seeks_room: false,
+            convicts: true,
             seed: 1,
         }
     }
@@ -316,8 +319,20 @@ impl Rig {
 
     /// Waits for the dial and lets it succeed.
     pub(super) fn link_next(&mut self) {
-        self.dial();
-        assert!(self.link_with(false), "the dial was wanted");
+        assert!(self.link_next_if_wanted(), "the dial was wanted");
+    }
+
+    /// The same, unless the session comes to its end instead.
+    pub(super) fn link_next_if_wanted(&mut self) -> bool {
+        self.pump();
+        while !self.session.wants_dial() {
+            if self.session.status() == Status::Closing {
+                return false;
+            }
+            self.now = self.session.poll_timeout().expect("a dial, or the end").max(self.now);
+            self.pump();
+        }
+        self.link_with(false)
     }
 
     /// The dial under way succeeds. `no_failover`: the backend asks not to be replaced.
@@ -465,11 +480,15 @@ impl Rig {
         }
     }
 
-    /// Does what the machine asks, as far as the test does not do it itself. True: the next backend's turn has come.
+    /// Does what the machine asks, as far as the test does not do it itself. True: more may be done at once.
     fn obey(&mut self, command: Command) -> bool {
         match command {
             Command::Dial(dial) => {
                 self.dials.push((self.now, dial));
+                if dial.accused.is_some() && self.convicts {
+                    self.session.handle_convicted(self.now);
+                    return true;
+                }
                 return dial.held && self.cross();
             }
             Command::DialAhead { ticket } => self.successor_dials.push(ticket),

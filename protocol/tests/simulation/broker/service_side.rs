@@ -145,6 +145,10 @@ impl Hosted {
         if dial.held {
             return self.cross(ground);
         }
+        // Whether others have brought it about, no machine knows.
+        if dial.accused.is_some() {
+            return self.machine.handle_convicted(ground.now);
+        }
         self.dialing = Some(Dialing::new(ground, Some(self.host)));
     }
 

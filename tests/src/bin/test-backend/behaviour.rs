@@ -145,6 +145,8 @@ pub(crate) enum Spoil {
     BadSubprotocol,
     /// A 101, and the connection ends at once.
     AcceptThenFail,
+    /// A 101, and a moment later a frame that the protocol forbids, without having read anything.
+    AcceptThenGarbage,
 }
 
 impl Behaviour {

@@ -19,6 +19,7 @@ use tokio::time::sleep;
 use crate::Shared;
 use crate::behaviour::{Behaviour, Death, Spoil};
 use crate::command::{Command, Order};
+use crate::misdeed::BadFrame;
 use crate::outbox::Outbox;
 use crate::pace::Paced;
 use crate::page;
@@ -57,7 +58,11 @@ async fn upgrade(shared: &Shared, conn: u32, stream: &mut TcpStream, read_ahead:
         return false;
     };
     shared.journal.write(conn, Event::Answered { status: answer.status });
-    let written = stream.write_all(&answer.bytes).await.is_ok();
+    let mut written = stream.write_all(&answer.bytes).await.is_ok();
+    if behaviour.spoil_upgrade == Some(Spoil::AcceptThenGarbage) {
+        sleep(Duration::from_millis(50)).await;
+        written &= stream.write_all(&BadFrame::parse("masked").bytes()).await.is_ok();
+    }
     written && answer.status == 101 && behaviour.spoil_upgrade != Some(Spoil::AcceptThenFail)
 }
 

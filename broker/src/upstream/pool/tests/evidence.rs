@@ -51,7 +51,7 @@ fn a_restart_that_meets_a_busy_session_is_inferred_when_the_next_one_keeps_it() 
     let one = pool.named("1").expect("it is there");
     testify(&pool, "1", now, RESTART, message());
     pool.placed(now, "one");
-    pool.settled("one");
+    pool.settled(now, "one");
     assert!(!one.wishes_to_leave(now));
     let later = now + Duration::from_secs(1);
     pool.judge(later);
