@@ -201,6 +201,13 @@ impl ResumeBuffer {
         }
     }
 
+    /// A frame may be written by itself now: none is begun.
+    pub(crate) fn between_frames(&self) -> bool {
+        // Of our own frames, a part may be written.
+        let idle = self.ours.is_empty() && self.close.is_none();
+        self.ring.sent() == self.at && idle && !self.away
+    }
+
     /// Returns what the client's connection is told before another takes its place: the rest of what is begun on it, and
     /// `farewell`, unless a Close is begun. `None`: more than `max` bytes are begun, or there is no connection.
     pub(crate) fn last_words(&self, farewell: &[u8], max: usize) -> Option<Vec<u8>> {
