@@ -152,12 +152,15 @@ fn arrivals(backends: &[&Backend], text: &str) -> usize {
 
 /// Each of the clients says its text, and twice all backends are killed while they handle them. Turns one by one would
 /// take longer than a failover may.
-async fn kill_all_twice(texts: &[&str]) -> (Broker, Vec<Client>, [Backend; 3], Vec<Supervisor>) {
+async fn kill_all_twice(
+    texts: &[&str],
+    deadline: &str,
+) -> (Broker, Vec<Client>, [Backend; 3], Vec<Supervisor>) {
     let backends = three("").await;
     let all: Vec<&Backend> = backends.iter().collect();
     let supervisors = all.iter().map(|backend| backend.supervise()).collect();
-    let short = "deadline = \"2s\"\nstable = \"1s\"";
-    let broker = Broker::over(&all).setting("failover", short).start().await;
+    let short = format!("deadline = \"{deadline}\"\nstable = \"1s\"");
+    let broker = Broker::over(&all).setting("failover", &short).start().await;
     let mut clients = Vec::new();
     for text in texts {
         let client = Client::connect(broker.address()).await;
@@ -179,7 +182,7 @@ async fn assert_done(client: &mut Client) {
 
 #[tokio::test]
 async fn where_slow_services_die_twice_at_once_nobody_is_closed() {
-    let (broker, mut clients, _backends, _supervisors) = kill_all_twice(&["!work 500"; 40]).await;
+    let (broker, mut clients, _backends, _supervisors) = kill_all_twice(&["!work 500"; 40], "2s").await;
     for client in &mut clients {
         assert_done(client).await;
     }
@@ -189,7 +192,7 @@ async fn where_slow_services_die_twice_at_once_nobody_is_closed() {
 #[tokio::test]
 async fn suspects_that_take_long_keep_nobody_from_a_backend() {
     let texts = [["!work 8000"; 12].as_slice(), ["!work 300"; 20].as_slice()].concat();
-    let (broker, mut clients, _backends, _supervisors) = kill_all_twice(&texts).await;
+    let (broker, mut clients, _backends, _supervisors) = kill_all_twice(&texts, "12s").await;
     for client in clients.iter_mut().rev() {
         assert_done(client).await;
     }

@@ -7,7 +7,7 @@ use steadfast_protocol::websocket::close_code::CloseCode;
 
 use crate::clock;
 use crate::session::registry::{Core, Entry};
-use crate::upstream::health::deaths::{Given, Loss};
+use crate::upstream::health::deaths::{BackendLoss, Given};
 use crate::upstream::health::docket::{Failing, Mishap, Occasion};
 
 use super::Io;
@@ -39,7 +39,7 @@ impl Io {
         if let Some(ended) = death(failure) {
             let (backend, since) = (lease.backend().id, lease.since());
             let given = Given::new(unread.clone(), since, now);
-            entry.binding.pool.lost(&entry.name(), Loss { backend, at: now, since, given, ended });
+            entry.binding.pool.lost(&entry.name(), BackendLoss { backend, at: now, since, given, ended });
             suspicion.died();
         }
         let restarts = failure == Failure::Close(CloseCode::SERVICE_RESTART);

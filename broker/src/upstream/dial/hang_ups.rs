@@ -15,7 +15,7 @@ use crate::clock;
 use crate::http::denial::Denial;
 use crate::metric::{self, DenialReason, HangUpWord};
 use crate::upstream::backend::Backend;
-use crate::upstream::health::deaths::{Given, Loss};
+use crate::upstream::health::deaths::{BackendLoss, Given};
 use crate::upstream::health::docket::Mishap;
 use crate::upstream::pool::Pool;
 use crate::upstream::pool::quarantine::{HangupJudgement, HangupVerdict, Span, UpgradeRequest};
@@ -110,7 +110,7 @@ impl BackendSearch<'_> {
         self.testify(backend, Mishap::HangUp, &why);
         if self.terms.are_first() {
             let (backend, at, since) = (backend.id, span.ended, span.begun);
-            let loss = Loss { backend, at, since, given: Given::Request, ended: false };
+            let loss = BackendLoss { backend, at, since, given: Given::Request, ended: false };
             self.pool.lost(self.session, loss);
         }
         let (place, request) = ((backend.id, backend.name.as_str()), self.judged(hang_ups));

@@ -44,13 +44,13 @@ const PRESENT_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Deaths {
     /// The oldest first.
-    deaths: VecDeque<Death>,
+    deaths: VecDeque<BackendDeath>,
     /// Since when each of those that were there survives.
     survivors: HashMap<u64, Time>,
 }
 
 #[derive(Debug)]
-struct Death {
+struct BackendDeath {
     backend: usize,
     at: Time,
     /// Sessions that may have brought it about, each with its messages; `None`: it was not given one yet.
@@ -63,7 +63,7 @@ struct Death {
 
 /// A session has lost its backend.
 #[derive(Debug, Clone)]
-pub(crate) struct Loss {
+pub(crate) struct BackendLoss {
     /// The backend's id.
     pub(crate) backend: usize,
     pub(crate) at: Time,
@@ -111,8 +111,8 @@ impl Given {
 
 impl Deaths {
     /// A session has lost its backend. Deaths count together within `window`.
-    pub(crate) fn lost(&mut self, session: u64, loss: Loss, window: Duration) {
-        let Loss { backend, at, since, given, ended } = loss;
+    pub(crate) fn lost(&mut self, session: u64, loss: BackendLoss, window: Duration) {
+        let BackendLoss { backend, at, since, given, ended } = loss;
         self.forget(at, window);
         let messages = match given {
             Given::Messages(messages) => Some(Some(messages)),
@@ -123,7 +123,7 @@ impl Deaths {
         if messages.is_none() && !ended {
             return;
         }
-        let is_same = |death: &Death| {
+        let is_same = |death: &BackendDeath| {
             // Somebody may be linked while the news of the death is on its way.
             let was_there =
                 since < death.at + AT_ONCE && (since < death.at || !death.present.contains_key(&session));
@@ -134,7 +134,7 @@ impl Deaths {
                 self.deaths.pop_front();
             }
             let present = HashMap::new();
-            self.deaths.push_back(Death { backend, at, present, crowded: false, ended });
+            self.deaths.push_back(BackendDeath { backend, at, present, crowded: false, ended });
             self.deaths.len() - 1
         });
         let Some(death) = self.deaths.get_mut(index) else { return };
@@ -160,10 +160,10 @@ impl Deaths {
 
     /// Judges a message that is accused, for which `wanted` deaths are enough.
     pub(crate) fn judge(&self, now: Time, (session, seq): (u64, u64), wanted: usize) -> PoisonVerdict {
-        let is_own = |death: &&Death| death.was_given(session, seq);
-        let own: Vec<&Death> = self.deaths.iter().filter(is_own).collect();
+        let is_own = |death: &&BackendDeath| death.was_given(session, seq);
+        let own: Vec<&BackendDeath> = self.deaths.iter().filter(is_own).collect();
         let (Some(first), Some(last)) = (own.first(), own.last()) else { return PoisonVerdict::Doubted };
-        let elsewhere = |death: &&Death| {
+        let elsewhere = |death: &&BackendDeath| {
             death.ended && first.at.since(death.at) <= SETTLED && !death.present.contains_key(&session)
         };
         let wanted = wanted + self.deaths.iter().filter(elsewhere).count().min(wanted);
@@ -183,7 +183,7 @@ impl Deaths {
         self.deaths.is_empty()
     }
 
-    fn is_the_only_one(&self, now: Time, session: u64, death: &Death) -> bool {
+    fn is_the_only_one(&self, now: Time, session: u64, death: &BackendDeath) -> bool {
         let is_acquitted =
             |other: &u64| self.survivors.get(other).is_some_and(|at| now.since(*at) >= SETTLED);
         !death.crowded && death.present.keys().all(|other| *other == session || is_acquitted(other))
@@ -204,7 +204,7 @@ impl Deaths {
     }
 }
 
-impl Death {
+impl BackendDeath {
     fn add(&mut self, session: u64, messages: Option<RangeInclusive<u64>>) {
         if self.present.len() < PRESENT_MAX || self.present.contains_key(&session) {
             self.present.insert(session, messages);

@@ -39,29 +39,29 @@ const LEAST: usize = 3;
 #[derive(Debug)]
 pub(crate) struct SuspectTurns {
     /// By the backends' ids.
-    lines: HashMap<usize, Line>,
+    lines: HashMap<usize, SuspectQueue>,
     numbers: u64,
     /// When it was last looked what time has brought about.
     looked: Time,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct SuspectQueue {
     /// In their order.
-    waiting: BTreeMap<u64, Waiting>,
-    group: Vec<Member>,
+    waiting: BTreeMap<u64, TurnWaiter>,
+    group: Vec<TurnHolder>,
     /// Sessions that were cleared since the last death here.
     cleared: usize,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct TurnWaiter {
     comes: Arc<Notify>,
     most: usize,
 }
 
 #[derive(Debug)]
-struct Member {
+struct TurnHolder {
     number: u64,
     since: Time,
     most: usize,
@@ -94,22 +94,22 @@ impl SuspectTurns {
     /// group there are to be `most` at the most.
     pub(crate) fn join(&mut self, backend: usize, most: usize, comes: &Arc<Notify>) -> u64 {
         self.numbers += 1;
-        let waiting = Waiting { comes: Arc::clone(comes), most };
+        let waiting = TurnWaiter { comes: Arc::clone(comes), most };
         self.lines.entry(backend).or_default().waiting.insert(self.numbers, waiting);
         self.numbers
     }
 
     /// Gives as many turns as there are.
     pub(crate) fn grant(&mut self, now: Time, budget: usize) -> Vec<Arc<Notify>> {
-        let is_out = |member: &&Member| member.is_waited_for(now);
+        let is_out = |member: &&TurnHolder| member.is_waited_for(now);
         let mut out = self.lines.values().flat_map(|line| &line.group).filter(is_out).count();
         let mut granted = Vec::new();
         while out < budget {
-            let first = |(id, line): (&usize, &Line)| line.next(now).map(|number| (number, *id));
+            let first = |(id, line): (&usize, &SuspectQueue)| line.next(now).map(|number| (number, *id));
             let Some((number, backend)) = self.lines.iter().filter_map(first).min() else { break };
             let Some(line) = self.lines.get_mut(&backend) else { break };
-            let Some(Waiting { comes, most }) = line.waiting.remove(&number) else { break };
-            line.group.push(Member { number, since: now, most });
+            let Some(TurnWaiter { comes, most }) = line.waiting.remove(&number) else { break };
+            line.group.push(TurnHolder { number, since: now, most });
             out += 1;
             granted.push(comes);
         }
@@ -146,7 +146,7 @@ impl SuspectTurns {
     }
 }
 
-impl Line {
+impl SuspectQueue {
     /// Who may come into the group now.
     fn next(&self, now: Time) -> Option<u64> {
         let (number, first) = self.waiting.first_key_value()?;
@@ -156,7 +156,7 @@ impl Line {
     }
 }
 
-impl Member {
+impl TurnHolder {
     fn is_waited_for(&self, now: Time) -> bool {
         let longest = if self.most == usize::MAX { TURN } else { TURN_ALONE };
         now.since(self.since) < longest

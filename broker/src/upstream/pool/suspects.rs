@@ -12,7 +12,7 @@ use super::Pool;
 use crate::clock;
 use crate::lock::OrderedMutex;
 use crate::lock::rank::{DeathsRank, SuspectsRank};
-use crate::upstream::health::deaths::{Deaths, Loss, PoisonVerdict};
+use crate::upstream::health::deaths::{BackendLoss, Deaths, PoisonVerdict};
 use crate::upstream::health::suspect_turns::{SuspectTurns, TurnEnd, budget};
 
 /// How often whoever waits looks again, since time alone may have decided.
@@ -55,7 +55,7 @@ pub(crate) struct SuspectTurn {
 
 impl Pool {
     /// A session, or a request, has lost its backend.
-    pub(crate) fn lost(&self, session: &str, loss: Loss) {
+    pub(crate) fn lost(&self, session: &str, loss: BackendLoss) {
         let window = self.snapshot().session.poison_window;
         let mut deaths = self.suspects.deaths.lock();
         deaths.lost(self.key(session), loss, window);

@@ -17,7 +17,7 @@ fn message(seq: u64) -> Given {
 /// A session that was linked half a second before has lost this backend.
 fn lost(deaths: &mut Deaths, session: u64, (backend, ms): (usize, u64), given: Given) {
     let (at, since) = (at(ms), at(ms - 500));
-    deaths.lost(session, Loss { backend, at, since, given, ended: true }, WINDOW);
+    deaths.lost(session, BackendLoss { backend, at, since, given, ended: true }, WINDOW);
 }
 
 /// The accused message at three deaths, two seconds apart, and at each another session, which says how it was there.
@@ -70,7 +70,7 @@ fn who_dies_again_has_not_survived() {
     let mut deaths = three_deaths(|_| (10, message(1)));
     deaths.survived(at(5100), 10);
     assert_eq!(deaths.judge(at(6500), ACCUSED, 3), Convicted);
-    let loss = Loss { backend: 5, at: at(5900), since: at(5800), given: message(2), ended: false };
+    let loss = BackendLoss { backend: 5, at: at(5900), since: at(5800), given: message(2), ended: false };
     deaths.lost(10, loss, WINDOW);
     assert_eq!(deaths.judge(at(6500), ACCUSED, 3), Waits);
 }
@@ -112,7 +112,7 @@ fn what_has_failed_long_before_does_not() {
 #[test]
 fn that_other_sessions_are_closed_does_not() {
     let mut deaths = Deaths::default();
-    let loss = Loss { backend: 9, at: at(1000), since: at(0), given: Given::Nothing, ended: false };
+    let loss = BackendLoss { backend: 9, at: at(1000), since: at(0), given: Given::Nothing, ended: false };
     deaths.lost(10, loss, WINDOW);
     assert!(deaths.is_empty());
 }
@@ -122,7 +122,11 @@ fn whoever_notices_a_death_late_was_there() {
     let mut deaths = three_deaths(|n| (10 + n, Given::Nothing));
     for (session, since, noticed) in [(20, 900, 1500), (21, 0, 10_900), (22, 1050, 1051)] {
         let (at, since) = (at(noticed), at(since));
-        deaths.lost(session, Loss { backend: 0, at, since, given: Given::Nothing, ended: true }, WINDOW);
+        deaths.lost(
+            session,
+            BackendLoss { backend: 0, at, since, given: Given::Nothing, ended: true },
+            WINDOW,
+        );
         assert_eq!(deaths.deaths.len(), 3, "{session}");
     }
     lost(&mut deaths, 23, (0, 5000), message(1));
@@ -136,7 +140,7 @@ fn a_backend_that_is_back_at_once_dies_once_more() {
         let (at, since) = (at(1000 + n * 60), at(960 + n * 60));
         deaths.lost(
             ACCUSED.0,
-            Loss { backend: 0, at, since, given: message(ACCUSED.1), ended: true },
+            BackendLoss { backend: 0, at, since, given: message(ACCUSED.1), ended: true },
             WINDOW,
         );
     }
