@@ -5,7 +5,7 @@ use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::Client;
 use steadfast_tests::http::Response;
 use steadfast_tests::upgrade::Upgrade;
-use steadfast_tests::wait::bounded;
+use steadfast_tests::wait::{bounded, eventually_async};
 use tokio::task::JoinHandle;
 
 use crate::{backends, over, staying};
@@ -155,6 +155,10 @@ async fn a_session_whose_backend_comes_back_does_not_wait_for_another() {
     let broker = broker.start().await;
     let (mut clients, homes) = staying(&broker, 2).await;
     assert_eq!(homes, ["a", "b"]);
+    eventually_async("what is answered to be acknowledged", async || {
+        (broker.metric("steadfast_messages_acknowledged_total", &[]).await == 2.0).then_some(())
+    })
+    .await;
     all[0].kill();
     all[0].restart().await;
     clients[0].ask("back", "a:back").await;

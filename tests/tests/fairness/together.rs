@@ -88,7 +88,8 @@ async fn a_balancers_many_clients_are_served_beside_a_crowd_and_one_of_them_may_
     let mut neighbour = of("2001:db8:0:1::1".to_owned()).connect().await;
     neighbour.ask("hello", "a:hello").await;
     eventually("an end to those for whom there is no place", || standing(&crowd) <= PLACES).await;
-    assert!(standing(&idle) >= PLACES / 2 - 1, "{} of the balancer's stand", standing(&idle));
+    // While one of its clients is let in, the balancer may for a moment be who has most.
+    assert!(standing(&idle) >= PLACES / 2 - 10, "{} of the balancer's stand", standing(&idle));
 }
 
 /// A backend that refuses everybody, in so many words that they do not fit into the sockets on the way.

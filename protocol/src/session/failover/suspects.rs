@@ -6,7 +6,7 @@
 //!   Dialing --.  (its deadline is put off)  .--------------> (one ping) ----------> one message at a time
 //!      |  ^   '-----------------------------'                                          |
 //!      |  '------------------------------------- another failure ----------------------'
-//!      '--> Over: handle_convicted, when one of them was alone at the last of `convictions` deaths
+//!      '--> Over: handle_convicted, when one was there at `convictions` deaths, and alone at all but one
 //! ```
 
 use std::collections::VecDeque;
@@ -22,7 +22,7 @@ pub(in crate::session) struct PoisonGuard {
     deaths: VecDeque<Death>,
     /// Messages up to this seq are replayed one at a time.
     until_seq: Option<u64>,
-    /// The one that was there alone at the last death, and has met as many as convict.
+    /// The one that was there alone at the last death, and at all but one of as many as convict.
     accused: Option<u64>,
 }
 
@@ -57,7 +57,10 @@ impl Session {
         poison_guard.deaths.push_back(Death { at: now, messages });
         let alone = poison_guard.until_seq.is_some() && first == last;
         let met = poison_guard.deaths.iter().filter(|death| death.messages.contains(&first)).count();
-        poison_guard.accused = (alone && met >= convicting).then_some(first);
+        let met_alone = poison_guard.deaths.iter().filter(|death| death.messages == (first..=first)).count();
+        // While suspects go one at a time, every death meets one that is alone. Twice the same one is no chance.
+        let is_accused = alone && met >= convicting && met_alone + 1 >= convicting;
+        poison_guard.accused = is_accused.then_some(first);
         if poison_guard.deaths.len() >= suspicious {
             poison_guard.until_seq = poison_guard.until_seq.max(Some(last));
         }
