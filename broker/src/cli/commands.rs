@@ -261,7 +261,7 @@ fn terminal() -> Option<u16> {
 }
 
 /// A stdout that nobody reads is no reason to fail.
-pub(crate) fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -1,7 +1,7 @@
 //! How single values are written: the same rules for flags, environment and file. Every error says what
 //! was expected and what was found, on one line.
 
-pub(crate) mod network;
+pub(super) mod network;
 pub(super) mod origin;
 pub(super) mod request;
 

@@ -17,15 +17,15 @@ const PAGE: usize = 10_000;
 
 /// Sessions and backends at one moment.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
+pub(super) struct Report {
     /// Every session that lives.
-    pub(crate) sessions: Vec<SessionReply>,
+    pub(super) sessions: Vec<SessionReply>,
     /// Every backend of every pool.
-    pub(crate) backends: Vec<BackendReply>,
+    pub(super) backends: Vec<BackendReply>,
 }
 
 /// Reads one report.
-pub(crate) async fn read(api: &Api) -> Result<Report, Error> {
+pub(super) async fn read(api: &Api) -> Result<Report, Error> {
     let sessions = sessions(api).await?;
     let BackendsReply { backends } = api.get("/api/v1/backends").await?.view()?;
     Ok(Report { sessions, backends })
@@ -47,7 +47,7 @@ async fn sessions(api: &Api) -> Result<Vec<SessionReply>, Error> {
 
 /// Keeps the newest report. A report that cannot be read is left out: the verdict rests on one that
 /// is read at the end, and must be.
-pub(crate) fn watch(api: Api) -> watch::Receiver<Arc<Report>> {
+pub(super) fn watch(api: Api) -> watch::Receiver<Arc<Report>> {
     let (sender, receiver) = watch::channel(Arc::default());
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(INTERVAL);

@@ -22,7 +22,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One backend, over all the processes that it is in the course of the demo.
 #[derive(Debug)]
-pub(crate) struct Backend {
+pub(super) struct Backend {
     name: String,
     pool: Pool,
     address: SocketAddr,
@@ -34,7 +34,7 @@ pub(crate) struct Backend {
 
 /// What the script has made of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(super) enum State {
     /// It runs.
     Running,
     /// SIGSTOP has it.
@@ -45,7 +45,7 @@ pub(crate) enum State {
 
 impl Backend {
     /// Chooses a port and starts the process. Its standard error goes to `log`.
-    pub(crate) async fn start(pool: Pool, index: usize, warden: &Warden, log: &File) -> io::Result<Self> {
+    pub(super) async fn start(pool: Pool, index: usize, warden: &Warden, log: &File) -> io::Result<Self> {
         let port = TcpSocket::new_v4()?;
         port.set_reuseaddr(true)?;
         port.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
@@ -57,17 +57,17 @@ impl Backend {
     }
 
     /// Its name, as it stands in its answers and in the broker's configuration.
-    pub(crate) fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
     /// Where it listens, when it runs.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// What the script has made of it.
-    pub(crate) fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         match (&self.process, self.stopped) {
             (None, _) => State::Down,
             (Some(_), true) => State::Stopped,
@@ -76,7 +76,7 @@ impl Backend {
     }
 
     /// Does what the script says. Returns when it is done: the process is gone, or listens.
-    pub(crate) async fn undergo(&mut self, deed: Deed, warden: &Warden, log: &File) -> io::Result<()> {
+    pub(super) async fn undergo(&mut self, deed: Deed, warden: &Warden, log: &File) -> io::Result<()> {
         let done = match deed {
             // They are the broker's affair.
             Deed::Drain | Deed::Undrain => Ok(()),
@@ -89,7 +89,7 @@ impl Backend {
     }
 
     /// An error when the process has ended and the script did not do it.
-    pub(crate) fn check(&mut self) -> io::Result<()> {
+    pub(super) fn check(&mut self) -> io::Result<()> {
         match self.process.as_mut().map(Child::try_wait) {
             Some(Ok(Some(status))) => {
                 Err(io::Error::other(format!("backend {} ended by itself ({status})", self.name)))

@@ -26,7 +26,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The running broker.
 #[derive(Debug)]
-pub(crate) struct Broker {
+pub(super) struct Broker {
     process: Child,
     listeners: Vec<SocketAddr>,
     api: Api,
@@ -36,7 +36,7 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// Starts a broker with a listener for each pool; configuration and log go to `directory`.
-    pub(crate) async fn start(
+    pub(super) async fn start(
         backends: &[Vec<Backend>],
         directory: &Path,
         warden: &Warden,
@@ -66,17 +66,17 @@ impl Broker {
     }
 
     /// Where the clients of each pool connect.
-    pub(crate) fn listeners(&self) -> &[SocketAddr] {
+    pub(super) fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
     }
 
     /// What can be asked of it.
-    pub(crate) fn api(&self) -> &Api {
+    pub(super) fn api(&self) -> &Api {
         &self.api
     }
 
     /// An error when the process has ended.
-    pub(crate) fn check(&mut self) -> io::Result<()> {
+    pub(super) fn check(&mut self) -> io::Result<()> {
         match self.process.try_wait()? {
             Some(status) => {
                 Err(io::Error::other(format!("the broker ended in the middle of the demo ({status})")))
@@ -86,7 +86,7 @@ impl Broker {
     }
 
     /// Asks it to end, as an init system would, and insists when it does not.
-    pub(crate) async fn stop(mut self) -> io::Result<()> {
+    pub(super) async fn stop(mut self) -> io::Result<()> {
         if let Some(id) = self.process.id().and_then(|id| i32::try_from(id).ok()) {
             kill(Pid::from_raw(id), Signal::SIGTERM)?;
         }

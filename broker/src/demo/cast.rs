@@ -3,10 +3,10 @@
 use clap::ValueEnum;
 
 /// Backends in each pool.
-pub(crate) const BACKENDS_PER_POOL: usize = 3;
+pub(super) const BACKENDS_PER_POOL: usize = 3;
 
 /// The pools, in the order in which they are shown.
-pub(crate) const POOLS: [Pool; 3] = [
+pub(super) const POOLS: [Pool; 3] = [
     Pool { name: "immediate", kind: Kind::Immediate, ack_hold: "0s", promise: Promise::EveryAnswer },
     Pool { name: "async", kind: Kind::Async, ack_hold: "0s", promise: Promise::EveryAnswerOrDoubt },
     Pool { name: "async-held", kind: Kind::Async, ack_hold: "200ms", promise: Promise::EveryAnswer },
@@ -14,27 +14,27 @@ pub(crate) const POOLS: [Pool; 3] = [
 
 /// One pool of backends of the same kind.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pool {
+pub(super) struct Pool {
     /// Its name in the broker's configuration.
     pub(crate) name: &'static str,
     /// How its backends answer.
-    pub(crate) kind: Kind,
+    pub(super) kind: Kind,
     /// The broker's `ack_hold` for it.
-    pub(crate) ack_hold: &'static str,
+    pub(super) ack_hold: &'static str,
     /// What `docs/guarantees.md` says about its answers.
-    pub(crate) promise: Promise,
+    pub(super) promise: Promise,
 }
 
 impl Pool {
     /// The name of a backend of this pool.
-    pub(crate) fn backend(&self, index: usize) -> String {
+    pub(super) fn backend(&self, index: usize) -> String {
         format!("{}-{}", self.name, index + 1)
     }
 }
 
 /// How a backend answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     /// Each message before it reads the next.
     Immediate,
     /// Each message 20 ms after it came, while it reads on.
@@ -43,7 +43,7 @@ pub(crate) enum Kind {
 
 /// What happens to the answers of messages that a dying backend had read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Promise {
+pub(super) enum Promise {
     /// All of them come.
     EveryAnswer,
     /// They may die with the backend, and are then counted in doubt.

@@ -27,7 +27,7 @@ type Socket = WebSocketStream<TcpStream>;
 
 /// All clients, connected and talking.
 #[derive(Debug)]
-pub(crate) struct Crowd {
+pub(super) struct Crowd {
     start: Instant,
     pools: Vec<Vec<Client>>,
     phase: watch::Sender<Phase>,
@@ -36,9 +36,9 @@ pub(crate) struct Crowd {
 
 /// One client, as the rest of the demo sees it.
 #[derive(Debug, Clone)]
-pub(crate) struct Client {
+pub(super) struct Client {
     /// Its end of the connection: the broker lists its session with this address.
-    pub(crate) address: SocketAddr,
+    pub(super) address: SocketAddr,
     transcript: Arc<Mutex<Transcript>>,
 }
 
@@ -56,7 +56,7 @@ enum Phase {
 impl Crowd {
     /// Connects `sessions` clients to each pool's listener; each sends a message every `period` from
     /// then on.
-    pub(crate) async fn gather(
+    pub(super) async fn gather(
         listeners: &[SocketAddr],
         sessions: usize,
         period: Duration,
@@ -95,22 +95,22 @@ impl Crowd {
     }
 
     /// The time since the crowd began to talk.
-    pub(crate) fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.start.elapsed()
     }
 
     /// The clients of each pool.
-    pub(crate) fn pools(&self) -> &[Vec<Client>] {
+    pub(super) fn pools(&self) -> &[Vec<Client>] {
         &self.pools
     }
 
     /// No client sends from now on.
-    pub(crate) fn hush(&self) {
+    pub(super) fn hush(&self) {
         self.phase.send_replace(Phase::Listen);
     }
 
     /// All clients close their connections.
-    pub(crate) async fn leave(mut self) {
+    pub(super) async fn leave(mut self) {
         self.phase.send_replace(Phase::Leave);
         let farewells = async { while self.tasks.join_next().await.is_some() {} };
         let _in_time = tokio::time::timeout(PATIENCE, farewells).await;
@@ -119,7 +119,7 @@ impl Crowd {
 
 impl Client {
     /// What the client has sent and got so far.
-    pub(crate) fn transcript(&self) -> MutexGuard<'_, Transcript> {
+    pub(super) fn transcript(&self) -> MutexGuard<'_, Transcript> {
         self.transcript.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

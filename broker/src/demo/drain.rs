@@ -6,25 +6,25 @@ use crate::api::model::operations::{OneOperation, OperationReply};
 
 /// A drain that was begun.
 #[derive(Debug, Clone)]
-pub(crate) struct Drain {
+pub(super) struct Drain {
     /// The pool, by its position in [`super::cast::POOLS`].
-    pub(crate) pool: usize,
+    pub(super) pool: usize,
     /// The backend's name.
-    pub(crate) backend: String,
+    pub(super) backend: String,
     /// How far it is.
-    pub(crate) operation: OperationReply,
+    pub(super) operation: OperationReply,
 }
 
 impl Drain {
     /// Begins to drain a backend of a pool.
-    pub(crate) async fn begin(api: &Api, pool: usize, backend: usize) -> Result<Self, Error> {
+    pub(super) async fn begin(api: &Api, pool: usize, backend: usize) -> Result<Self, Error> {
         let backend = POOLS[pool].backend(backend);
         let OneOperation { operation } = order(api, pool, &backend, "drain").await?.view()?;
         Ok(Self { pool, backend, operation })
     }
 
     /// Asks how far it is.
-    pub(crate) async fn look(&mut self, api: &Api) -> Result<(), Error> {
+    pub(super) async fn look(&mut self, api: &Api) -> Result<(), Error> {
         let path = format!("/api/v1/operations/{}", self.operation.id);
         let OneOperation { operation } = api.get(&path).await?.view()?;
         self.operation = operation;
@@ -32,7 +32,7 @@ impl Drain {
     }
 
     /// Lets the backend have sessions again; ends the drain if that is under way.
-    pub(crate) async fn undo(&self, api: &Api) -> Result<(), Error> {
+    pub(super) async fn undo(&self, api: &Api) -> Result<(), Error> {
         order(api, self.pool, &self.backend, "undrain").await.map(drop)
     }
 }

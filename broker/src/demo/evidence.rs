@@ -11,73 +11,73 @@ use crate::api::model::sessions::SessionReply;
 
 /// All that is known when the last answer has come.
 #[derive(Debug)]
-pub(crate) struct Evidence {
+pub(super) struct Evidence {
     /// Of each pool.
-    pub(crate) pools: Vec<PoolEvidence>,
+    pub(super) pools: Vec<PoolEvidence>,
     /// What was done, in order of time.
-    pub(crate) strikes: Vec<Strike>,
+    pub(super) strikes: Vec<Strike>,
     /// How the drains among it went.
-    pub(crate) drains: Vec<Drain>,
+    pub(super) drains: Vec<Drain>,
 }
 
 /// What is known of a pool.
 #[derive(Debug)]
-pub(crate) struct PoolEvidence {
+pub(super) struct PoolEvidence {
     /// The pool's name.
-    pub(crate) name: &'static str,
+    pub(super) name: &'static str,
     /// What it is promised.
-    pub(crate) promise: Promise,
+    pub(super) promise: Promise,
     /// Its sessions.
-    pub(crate) sessions: Vec<SessionEvidence>,
+    pub(super) sessions: Vec<SessionEvidence>,
 }
 
 /// What is known of a session.
 #[derive(Debug)]
-pub(crate) struct SessionEvidence {
+pub(super) struct SessionEvidence {
     /// What the client saw.
-    pub(crate) transcript: Transcript,
+    pub(super) transcript: Transcript,
     /// What the broker says; `None` when it does not know the session any more.
-    pub(crate) broker: Option<SessionReply>,
+    pub(super) broker: Option<SessionReply>,
 }
 
 /// The figures of a session, a pool or everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(super) struct Tally {
     /// Messages that clients sent.
-    pub(crate) sent: usize,
+    pub(super) sent: usize,
     /// Those that got an answer.
-    pub(crate) answered: usize,
+    pub(super) answered: usize,
     /// Messages that the broker replayed, by its ledger.
-    pub(crate) replayed: usize,
+    pub(super) replayed: usize,
     /// Answers beyond the first.
-    pub(crate) twice: usize,
+    pub(super) twice: usize,
     /// Those of them that no replay explains.
-    pub(crate) unexplained: usize,
+    pub(super) unexplained: usize,
     /// Messages without an answer that died with their backend: the broker knew it had them, and counts
     /// them in doubt. Only where no more than that is promised.
-    pub(crate) doubtful: usize,
+    pub(super) doubtful: usize,
     /// The other messages without an answer.
-    pub(crate) lost: usize,
+    pub(super) lost: usize,
     /// Messages whose effect the broker does not know, by its ledger: `doubtful` ones, and replayed ones.
-    pub(crate) in_doubt: usize,
+    pub(super) in_doubt: usize,
     /// First answers that came after that of a later message.
-    pub(crate) reordered: usize,
+    pub(super) reordered: usize,
     /// Answers that repeat no message.
-    pub(crate) altered: usize,
+    pub(super) altered: usize,
     /// Clients that were closed.
-    pub(crate) closed: usize,
+    pub(super) closed: usize,
     /// Moves to another backend, by the broker's count.
-    pub(crate) failovers: usize,
+    pub(super) failovers: usize,
 }
 
 impl PoolEvidence {
     /// The figures of all its sessions.
-    pub(crate) fn tally(&self) -> Tally {
+    pub(super) fn tally(&self) -> Tally {
         self.sessions.iter().map(|session| session.tally(self.promise)).sum()
     }
 
     /// The first session with this fault: where to begin to look.
-    pub(crate) fn first(&self, fault: impl Fn(&Tally) -> bool) -> Option<&SessionEvidence> {
+    pub(super) fn first(&self, fault: impl Fn(&Tally) -> bool) -> Option<&SessionEvidence> {
         self.sessions.iter().find(|session| fault(&session.tally(self.promise)))
     }
 }
@@ -114,7 +114,7 @@ impl SessionEvidence {
     }
 
     /// Who it is, in the crowd and in the broker's log, and what it misses.
-    pub(crate) fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let session = self.broker.as_ref().map_or("gone from the broker", |broker| &broker.id);
         let mut text = format!("client {}, session {session}", self.transcript.client());
         if let Some(seq) = self.transcript.first_unanswered() {

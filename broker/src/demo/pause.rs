@@ -7,26 +7,26 @@ use super::transcript::Transcript;
 
 /// Messages sent this long after a strike, or after the end of one that takes a while, may show its pause. A client sends at least one in this time,
 /// and the next strike on its pool is further away.
-pub(crate) const WINDOW: Duration = Duration::from_secs(1);
+pub(super) const WINDOW: Duration = Duration::from_secs(1);
 
 /// One blow to backends of one pool.
 #[derive(Debug, Clone)]
-pub(crate) struct Strike {
+pub(super) struct Strike {
     /// What it was.
-    pub(crate) kind: StrikeKind,
+    pub(super) kind: StrikeKind,
     /// The pool, by its position in [`super::cast::POOLS`].
-    pub(crate) pool: usize,
+    pub(super) pool: usize,
     /// The names of the backends that were struck.
-    pub(crate) backends: Vec<String>,
+    pub(super) backends: Vec<String>,
     /// When, since the crowd began to talk.
-    pub(crate) at: Duration,
+    pub(super) at: Duration,
     /// Messages sent until then may show its pause.
-    pub(crate) until: Duration,
+    pub(super) until: Duration,
 }
 
 impl Strike {
     /// Whether a session's newest answer, when the strike came, was from a struck backend.
-    pub(crate) fn hits(&self, session: &Transcript) -> bool {
+    pub(super) fn hits(&self, session: &Transcript) -> bool {
         let service = session.service_at(self.at);
         service.is_some_and(|service| self.backends.iter().any(|backend| backend == service))
     }
@@ -34,7 +34,7 @@ impl Strike {
 
 /// What can happen to backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StrikeKind {
+pub(super) enum StrikeKind {
     /// One was drained: it runs, and its sessions leave it.
     Drained,
     /// One was killed.
@@ -47,10 +47,10 @@ pub(crate) enum StrikeKind {
 
 impl StrikeKind {
     /// Every kind, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 4] = [Self::Drained, Self::Killed, Self::Stopped, Self::AllKilled];
+    pub(super) const ALL: [Self; 4] = [Self::Drained, Self::Killed, Self::Stopped, Self::AllKilled];
 
     /// What it is called in the verdict.
-    pub(crate) fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Drained => "backend drained",
             Self::Killed => "backend killed",
@@ -62,13 +62,13 @@ impl StrikeKind {
 
 /// The pauses of many sessions, sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Pauses(Vec<Duration>);
+pub(super) struct Pauses(Vec<Duration>);
 
 impl Pauses {
     /// The pause of each struck session: of those whose newest answer, when the strike came, was from a
     /// struck backend. A pause is the longest time from sending a message to its first answer, among the
     /// messages that were open when the strike came or sent in its time.
-    pub(crate) fn of<'a>(strike: &Strike, sessions: impl Iterator<Item = &'a Transcript>) -> Self {
+    pub(super) fn of<'a>(strike: &Strike, sessions: impl Iterator<Item = &'a Transcript>) -> Self {
         let struck = sessions.filter(|session| strike.hits(session));
         struck.filter_map(|session| session.pause(strike.at, strike.until)).collect()
     }

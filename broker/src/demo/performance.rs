@@ -36,7 +36,7 @@ const LAST_ANSWERS_MAX: Duration = Duration::from_secs(20);
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// A demo under way.
-pub(crate) struct Performance {
+pub(super) struct Performance {
     crowd: Crowd,
     stage: Stage,
     reports: watch::Receiver<Arc<Report>>,
@@ -48,7 +48,7 @@ pub(crate) struct Performance {
 
 impl Performance {
     /// Starts the processes, connects the crowd and lets it talk.
-    pub(crate) async fn begin(options: &Options) -> io::Result<Self> {
+    pub(super) async fn begin(options: &Options) -> io::Result<Self> {
         let Options { sessions, rate, .. } = options;
         let stage = Stage::set().await?;
         let pools = POOLS.len();
@@ -63,7 +63,7 @@ impl Performance {
     }
 
     /// Plays the script, and lets the crowd talk until the time is up.
-    pub(crate) async fn play(&mut self, events: &[Event], seconds: u64) -> io::Result<()> {
+    pub(super) async fn play(&mut self, events: &[Event], seconds: u64) -> io::Result<()> {
         for event in events {
             self.show_until(event.at).await?;
             if event.deed == Deed::Undrain {
@@ -111,7 +111,7 @@ impl Performance {
     }
 
     /// The crowd falls silent; waits for the answers that are still to come.
-    pub(crate) async fn await_last_answers(&mut self) -> io::Result<()> {
+    pub(super) async fn await_last_answers(&mut self) -> io::Result<()> {
         self.crowd.hush();
         let give_up = self.crowd.now() + LAST_ANSWERS_MAX;
         let (mut missing, mut since) = (self.unanswered(), self.crowd.now());
@@ -128,7 +128,7 @@ impl Performance {
     }
 
     /// What the clients saw and what the broker says. To be read before the clients leave.
-    pub(crate) async fn evidence(&self) -> io::Result<Evidence> {
+    pub(super) async fn evidence(&self) -> io::Result<Evidence> {
         let report = admin::read(self.stage.broker.api()).await?;
         // A client's address alone is not enough: connections to different listeners may share one.
         let mut known: HashMap<_, _> = report
@@ -152,7 +152,7 @@ impl Performance {
     }
 
     /// The clients leave and all processes end. Returns where the logs are, when they are kept.
-    pub(crate) async fn end(self, keep_logs: bool) -> io::Result<Option<PathBuf>> {
+    pub(super) async fn end(self, keep_logs: bool) -> io::Result<Option<PathBuf>> {
         drop(self.show);
         self.crowd.leave().await;
         self.stage.clear(keep_logs).await

@@ -9,7 +9,7 @@ use super::pause::Pauses;
 use super::verdict::{Finding, Verdict};
 
 /// The verdict, line by line: the figures, the pauses, and each promise.
-pub(crate) fn lines(verdict: &Verdict) -> Vec<String> {
+pub(super) fn lines(verdict: &Verdict) -> Vec<String> {
     let blank = || [String::new()];
     let promises = verdict.findings.iter().flat_map(promise);
     blank()
@@ -28,7 +28,7 @@ fn promise(finding: &Finding) -> Vec<String> {
 }
 
 /// The last words: whether all is well, and where to look if not.
-pub(crate) fn conclusion(verdict: &Verdict, logs: Option<&Path>) -> String {
+pub(super) fn conclusion(verdict: &Verdict, logs: Option<&Path>) -> String {
     let broken = verdict.findings.iter().filter(|finding| !finding.kept).count();
     if broken == 0 {
         return "Every promise of docs/guarantees.md was kept.".to_owned();

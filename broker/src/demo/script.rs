@@ -9,14 +9,14 @@ use super::pause::StrikeKind;
 const LENGTH_SECONDS: f64 = 22.0;
 
 /// How long the broker waits for a silent backend. Shorter than any stop of the script.
-pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The least `--seconds`: shorter, and a stopped backend would go on before anyone noticed.
-pub(crate) const SECONDS_MIN: u64 = 15;
+pub(super) const SECONDS_MIN: u64 = 15;
 
 /// What the script does to a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub(super) enum Deed {
     /// Emptied over the broker's API, while it runs.
     Drain,
     /// Given sessions again, once it is empty.
@@ -33,15 +33,15 @@ pub(crate) enum Deed {
 
 /// One moment of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Event {
+pub(super) struct Event {
     /// Since the crowd began to talk. What has to wait for the end of something else comes later.
-    pub(crate) at: Duration,
+    pub(super) at: Duration,
     /// What is done.
-    pub(crate) deed: Deed,
+    pub(super) deed: Deed,
     /// To which backends of a pool, from 0.
-    pub(crate) backends: &'static [usize],
+    pub(super) backends: &'static [usize],
     /// In which pools, by their position in [`super::cast::POOLS`].
-    pub(crate) pools: &'static [usize],
+    pub(super) pools: &'static [usize],
 }
 
 const EVERY_POOL: &[usize] = &[0, 1, 2];
@@ -66,17 +66,17 @@ const EVENTS: &[(f64, Deed, &[usize], &[usize])] = &[
 
 impl Event {
     /// The backends that are concerned: each one's pool, and its position there.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub(super) fn places(&self) -> impl Iterator<Item = (usize, usize)> {
         self.pools.iter().flat_map(|&pool| self.backends.iter().map(move |&backend| (pool, backend)))
     }
 
     /// Their names.
-    pub(crate) fn targets(&self) -> impl Iterator<Item = String> {
+    pub(super) fn targets(&self) -> impl Iterator<Item = String> {
         self.places().map(|(pool, backend)| POOLS[pool].backend(backend))
     }
 
     /// What it is to the sessions of the backends, unless it does them good.
-    pub(crate) fn strike(&self) -> Option<StrikeKind> {
+    pub(super) fn strike(&self) -> Option<StrikeKind> {
         match self.deed {
             Deed::Drain => Some(StrikeKind::Drained),
             Deed::Kill if self.backends.len() == BACKENDS_PER_POOL => Some(StrikeKind::AllKilled),
@@ -87,7 +87,7 @@ impl Event {
     }
 
     /// What is done, to the backends of these names, which serve so many sessions.
-    pub(crate) fn sentence(&self, names: &[String], sessions: usize) -> String {
+    pub(super) fn sentence(&self, names: &[String], sessions: usize) -> String {
         let all = self.backends.len() == BACKENDS_PER_POOL && self.pools.len() == POOLS.len();
         let names = if all { format!("all {} backends", names.len()) } else { names.join(", ") };
         match self.deed {
@@ -102,7 +102,7 @@ impl Event {
 }
 
 /// The script for a demo of that many seconds.
-pub(crate) fn events(seconds: u64) -> Vec<Event> {
+pub(super) fn events(seconds: u64) -> Vec<Event> {
     let stretch = seconds as f64 / LENGTH_SECONDS;
     EVENTS
         .iter()

@@ -15,45 +15,45 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(3);
 
 /// One moment of the demo.
 #[derive(Debug)]
-pub(crate) struct Snapshot {
+pub(super) struct Snapshot {
     /// Since the crowd began to talk.
-    pub(crate) at: Duration,
+    pub(super) at: Duration,
     /// The figures of each pool.
-    pub(crate) pools: Vec<PoolRow>,
+    pub(super) pools: Vec<PoolRow>,
 }
 
 /// A pool at one moment.
 #[derive(Debug, Default)]
-pub(crate) struct PoolRow {
-    pub(crate) name: &'static str,
+pub(super) struct PoolRow {
+    pub(super) name: &'static str,
     /// Clients that are connected.
-    pub(crate) sessions: usize,
-    pub(crate) sent: usize,
-    pub(crate) answered: usize,
-    pub(crate) twice: usize,
+    pub(super) sessions: usize,
+    pub(super) sent: usize,
+    pub(super) answered: usize,
+    pub(super) twice: usize,
     /// By the broker's ledger.
-    pub(crate) replayed: usize,
+    pub(super) replayed: usize,
     /// By the broker's ledger: messages whose answer may have died with a backend.
-    pub(crate) in_doubt: usize,
-    pub(crate) backends: Vec<BackendCell>,
+    pub(super) in_doubt: usize,
+    pub(super) backends: Vec<BackendCell>,
 }
 
 /// A backend at one moment.
 #[derive(Debug)]
-pub(crate) struct BackendCell {
+pub(super) struct BackendCell {
     /// What the script has made of it.
-    pub(crate) state: State,
+    pub(super) state: State,
     /// Whether the broker tries it last, because it failed.
-    pub(crate) penalised: bool,
+    pub(super) penalised: bool,
     /// Whether the broker empties it.
-    pub(crate) draining: bool,
+    pub(super) draining: bool,
     /// Sessions it holds, as the broker counts them.
-    pub(crate) sessions: usize,
+    pub(super) sessions: usize,
 }
 
 /// Where the demo is shown.
 #[derive(Debug)]
-pub(crate) struct Show {
+pub(super) struct Show {
     title: String,
     events: Vec<String>,
     surface: Surface,
@@ -67,7 +67,7 @@ enum Surface {
 
 impl Show {
     /// Shows on standard output, with a title.
-    pub(crate) fn open(title: String) -> io::Result<Self> {
+    pub(super) fn open(title: String) -> io::Result<Self> {
         let term = Term::buffered_stdout();
         let surface = if term.is_term() {
             term.hide_cursor()?;
@@ -80,7 +80,7 @@ impl Show {
     }
 
     /// Tells what was done.
-    pub(crate) fn event(&mut self, at: Duration, sentence: &str) -> io::Result<()> {
+    pub(super) fn event(&mut self, at: Duration, sentence: &str) -> io::Result<()> {
         let line = format!("{:5.1} s  {sentence}", at.as_secs_f64());
         if let Surface::Plain { .. } = self.surface {
             writeln!(io::stdout(), "{line}")?;
@@ -90,7 +90,7 @@ impl Show {
     }
 
     /// Shows the moment, when it is time to.
-    pub(crate) fn moment(&mut self, now: &Snapshot) -> io::Result<()> {
+    pub(super) fn moment(&mut self, now: &Snapshot) -> io::Result<()> {
         match &mut self.surface {
             Surface::Terminal { term, drawn } => {
                 *drawn = draw(term, *drawn, &table(&self.title, now, &self.events))?;

@@ -15,8 +15,8 @@ use super::warden::Warden;
 
 /// The processes of the demo. Dropping it ends them all.
 #[derive(Debug)]
-pub(crate) struct Stage {
-    pub(crate) broker: Broker,
+pub(super) struct Stage {
+    pub(super) broker: Broker,
     backends: Vec<Vec<Backend>>,
     backends_log: File,
     directory: TempDir,
@@ -26,7 +26,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts all processes. The configuration and the logs are in a new directory.
-    pub(crate) async fn set() -> io::Result<Self> {
+    pub(super) async fn set() -> io::Result<Self> {
         let directory = TempDir::with_prefix("steadfast-demo-")?;
         let backends_log = File::create(directory.path().join("backends.log"))?;
         let warden = Warden::start()?;
@@ -40,12 +40,12 @@ impl Stage {
     }
 
     /// The backends of each pool.
-    pub(crate) fn backends(&self) -> &[Vec<Backend>] {
+    pub(super) fn backends(&self) -> &[Vec<Backend>] {
         &self.backends
     }
 
     /// Does what the script says to their processes, to all backends concerned at once.
-    pub(crate) async fn perform(&mut self, event: &Event) -> io::Result<()> {
+    pub(super) async fn perform(&mut self, event: &Event) -> io::Result<()> {
         let Self { backends, warden, backends_log, .. } = self;
         let concerned = backends.iter_mut().enumerate().filter(|(pool, _)| event.pools.contains(pool));
         let concerned = concerned.flat_map(|(_, pool)| pool.iter_mut().enumerate());
@@ -55,7 +55,7 @@ impl Stage {
     }
 
     /// An error when a process has ended that should run. The logs are kept then.
-    pub(crate) fn check(&mut self) -> io::Result<()> {
+    pub(super) fn check(&mut self) -> io::Result<()> {
         let checked = self.broker.check();
         let checked = checked.and_then(|()| self.backends.iter_mut().flatten().try_for_each(Backend::check));
         checked.map_err(|error| {
@@ -65,7 +65,7 @@ impl Stage {
     }
 
     /// Ends all processes. Returns the directory of the logs when they are to be kept.
-    pub(crate) async fn clear(self, keep_logs: bool) -> io::Result<Option<PathBuf>> {
+    pub(super) async fn clear(self, keep_logs: bool) -> io::Result<Option<PathBuf>> {
         let Self { broker, mut backends, backends_log, mut directory, warden } = self;
         directory.disable_cleanup(keep_logs);
         broker.stop().await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// A client's messages, their answers, and all that was wrong with them.
 #[derive(Debug, Clone)]
-pub(crate) struct Transcript {
+pub(super) struct Transcript {
     client: String,
     exchanges: Vec<Exchange>,
     newest_answered: usize,
@@ -27,7 +27,7 @@ struct Exchange {
 
 impl Transcript {
     /// An empty transcript for the client of this name, which must not contain spaces.
-    pub(crate) fn new(client: String) -> Self {
+    pub(super) fn new(client: String) -> Self {
         Self {
             client,
             exchanges: Vec::new(),
@@ -42,13 +42,13 @@ impl Transcript {
     }
 
     /// The next message to send, taken down as sent at `now`.
-    pub(crate) fn send(&mut self, now: Duration) -> String {
+    pub(super) fn send(&mut self, now: Duration) -> String {
         self.exchanges.push(Exchange { sent: now, answered: None });
         message(&self.client, self.exchanges.len())
     }
 
     /// Takes down an answer: the backend's name, a colon, a space, and the message as it was sent.
-    pub(crate) fn receive(&mut self, answer: &str, now: Duration) {
+    pub(super) fn receive(&mut self, answer: &str, now: Duration) {
         match self.recognise(answer) {
             Some((backend, seq)) => {
                 self.note_service(backend, now);
@@ -59,7 +59,7 @@ impl Transcript {
     }
 
     /// Takes down that the connection ended before the client wanted it to.
-    pub(crate) fn close(&mut self, cause: String) {
+    pub(super) fn close(&mut self, cause: String) {
         self.closed.get_or_insert(cause);
     }
 
@@ -92,70 +92,70 @@ impl Transcript {
     }
 
     /// The client's name.
-    pub(crate) fn client(&self) -> &str {
+    pub(super) fn client(&self) -> &str {
         &self.client
     }
 
     /// Messages sent.
-    pub(crate) fn sent(&self) -> usize {
+    pub(super) fn sent(&self) -> usize {
         self.exchanges.len()
     }
 
     /// Messages that got at least one answer.
-    pub(crate) fn answered(&self) -> usize {
+    pub(super) fn answered(&self) -> usize {
         self.answered
     }
 
     /// Messages that got none.
-    pub(crate) fn unanswered(&self) -> usize {
+    pub(super) fn unanswered(&self) -> usize {
         self.sent() - self.answered
     }
 
     /// Messages that were sent before that time and got none, ever.
-    pub(crate) fn unanswered_until(&self, until: Duration) -> usize {
+    pub(super) fn unanswered_until(&self, until: Duration) -> usize {
         let end = self.exchanges.partition_point(|exchange| exchange.sent < until);
         self.exchanges[..end].iter().filter(|exchange| exchange.answered.is_none()).count()
     }
 
     /// The seq of the first message that got none.
-    pub(crate) fn first_unanswered(&self) -> Option<usize> {
+    pub(super) fn first_unanswered(&self) -> Option<usize> {
         self.exchanges.iter().position(|exchange| exchange.answered.is_none()).map(|index| index + 1)
     }
 
     /// Answers beyond the first of each message.
-    pub(crate) fn twice(&self) -> usize {
+    pub(super) fn twice(&self) -> usize {
         self.repeats.len()
     }
 
     /// Those of them that came before that time.
-    pub(crate) fn twice_until(&self, until: Duration) -> usize {
+    pub(super) fn twice_until(&self, until: Duration) -> usize {
         self.repeats.partition_point(|at| *at < until)
     }
 
     /// First answers that came after the first answer of a later message.
-    pub(crate) fn reordered(&self) -> usize {
+    pub(super) fn reordered(&self) -> usize {
         self.reordered
     }
 
     /// Answers that repeat no message of this client exactly.
-    pub(crate) fn altered(&self) -> usize {
+    pub(super) fn altered(&self) -> usize {
         self.altered
     }
 
     /// Why the connection ended early, if it did.
-    pub(crate) fn closed(&self) -> Option<&str> {
+    pub(super) fn closed(&self) -> Option<&str> {
         self.closed.as_deref()
     }
 
     /// The backend that had given the newest answer at that time.
-    pub(crate) fn service_at(&self, at: Duration) -> Option<&str> {
+    pub(super) fn service_at(&self, at: Duration) -> Option<&str> {
         let known = self.services.partition_point(|(since, _)| *since <= at);
         self.services[..known].last().map(|(_, backend)| backend.as_str())
     }
 
     /// The longest time from sending a message to its first answer, among the answered messages that
     /// were open at `from` or sent between `from` and `until`.
-    pub(crate) fn pause(&self, from: Duration, until: Duration) -> Option<Duration> {
+    pub(super) fn pause(&self, from: Duration, until: Duration) -> Option<Duration> {
         let end = self.exchanges.partition_point(|exchange| exchange.sent < until);
         self.exchanges[..end]
             .iter()

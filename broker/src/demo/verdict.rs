@@ -8,40 +8,40 @@ use crate::operations::OperationState;
 
 /// The judgement.
 #[derive(Debug)]
-pub(crate) struct Verdict {
+pub(super) struct Verdict {
     /// Each pool's name and figures.
-    pub(crate) pools: Vec<(&'static str, Tally)>,
+    pub(super) pools: Vec<(&'static str, Tally)>,
     /// The pauses of each kind of strike, for each pool.
-    pub(crate) pauses: Vec<(StrikeKind, Vec<Pauses>)>,
+    pub(super) pauses: Vec<(StrikeKind, Vec<Pauses>)>,
     /// Each promise, kept or broken.
-    pub(crate) findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
 }
 
 /// One promise and what became of it.
 #[derive(Debug)]
-pub(crate) struct Finding {
+pub(super) struct Finding {
     /// Whether it was kept.
-    pub(crate) kept: bool,
+    pub(super) kept: bool,
     /// The facts, in a sentence.
-    pub(crate) sentence: String,
+    pub(super) sentence: String,
     /// The first session in which it was broken.
-    pub(crate) look: Option<String>,
+    pub(super) look: Option<String>,
 }
 
 impl Verdict {
     /// Whether every promise was kept.
-    pub(crate) fn kept(&self) -> bool {
+    pub(super) fn kept(&self) -> bool {
         self.findings.iter().all(|finding| finding.kept)
     }
 
     /// The figures of all pools together.
-    pub(crate) fn total(&self) -> Tally {
+    pub(super) fn total(&self) -> Tally {
         self.pools.iter().map(|(_, tally)| *tally).sum()
     }
 }
 
 /// Judges.
-pub(crate) fn judge(evidence: &Evidence) -> Verdict {
+pub(super) fn judge(evidence: &Evidence) -> Verdict {
     let pools: Vec<_> = evidence.pools.iter().map(|pool| (pool.name, pool.tally())).collect();
     let pauses = StrikeKind::ALL.map(|kind| (kind, pauses(evidence, kind))).into();
     let mut findings: Vec<_> = evidence.pools.iter().map(answers).collect();

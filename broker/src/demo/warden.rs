@@ -14,14 +14,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// The warden's process, as the demo holds it. Dropping it ends the group.
 #[derive(Debug)]
-pub(crate) struct Warden {
+pub(super) struct Warden {
     process: Child,
     group: i32,
 }
 
 impl Warden {
     /// Starts the group with the warden alone in it.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(super) fn start() -> io::Result<Self> {
         let process = Command::new(std::env::current_exe()?)
             .arg("demo-warden")
             .stdin(Stdio::piped())
@@ -33,12 +33,12 @@ impl Warden {
     }
 
     /// Starts a process in the group.
-    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+    pub(super) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         command.process_group(self.group).stdin(Stdio::null()).kill_on_drop(true).spawn()
     }
 
     /// Ends every process that is left in the group, and waits for the warden's own end.
-    pub(crate) async fn dismiss(mut self) {
+    pub(super) async fn dismiss(mut self) {
         drop(self.process.stdin.take());
         let _ended = self.process.wait().await;
     }

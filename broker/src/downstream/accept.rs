@@ -27,21 +27,21 @@ const TOLD_TO_GO: &str = "limits.max_handshakes connections have not sent their 
 /// A connection of which nothing has been read.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    pub(crate) stream: Stream,
-    pub(crate) peer: Peer,
+    pub(super) stream: Stream,
+    pub(super) peer: Peer,
     /// Its place among the handshakes.
-    pub(crate) place: Place,
+    pub(super) place: Place,
 }
 
 /// Who is at the other end of a connection. The two are one as long as clients connect by themselves. They are kept
 /// apart because only the client's own address says who it is: by that it is let in, counted, placed and shown, while
 /// the socket's says with whom this connection is, should something stand in between and speak for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Peer {
+pub(super) struct Peer {
     /// The address that the socket is connected with.
-    pub(crate) socket: SocketAddr,
+    pub(super) socket: SocketAddr,
     /// The client's.
-    pub(crate) client: SocketAddr,
+    pub(super) client: SocketAddr,
 }
 
 impl Peer {

@@ -1,7 +1,7 @@
 //! For whom, and how, a request was made: what proxies in front say of it (`X-Forwarded-*`, RFC 7239), how much of that
 //! is believed, and what is said to backends in turn. Asks whether an address is trusted, and knows no listener.
 
-pub(crate) mod claims;
+pub(super) mod claims;
 mod element;
 mod hops;
 mod node;

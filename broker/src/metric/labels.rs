@@ -14,7 +14,7 @@ pub(crate) trait Labels {
 }
 
 /// The value of one label.
-pub(crate) trait LabelValue {
+pub(super) trait LabelValue {
     fn text(self) -> SharedString;
 }
 

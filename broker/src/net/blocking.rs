@@ -34,7 +34,7 @@ pub(crate) async fn call<T: Send + 'static>(what: impl FnOnce() -> T + Send + 's
 /// # Errors
 ///
 /// Those of [`call`] and of getaddrinfo(3).
-pub(crate) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }

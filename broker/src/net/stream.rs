@@ -96,7 +96,7 @@ impl Stream {
     /// # Errors
     ///
     /// Those of send(2), also when it takes nothing at the moment.
-    pub(crate) fn write_at_once(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn write_at_once(&self, bytes: &[u8]) -> io::Result<usize> {
         SockRef::from(&self.tcp).send(bytes)
     }
 

@@ -67,7 +67,7 @@ enum SessionStage {
 
 /// Why a session is still where it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stayed {
+pub(super) enum Stayed {
     /// It was never quiet.
     Busy,
     /// No other backend took it.
@@ -89,7 +89,7 @@ pub(crate) struct Tally {
     pub(crate) target_lost: usize,
     pub(crate) pinned: usize,
     /// Never tried so far, or moving for the first time.
-    pub(crate) untried: usize,
+    pub(super) untried: usize,
 }
 
 impl SessionProgress {

@@ -14,14 +14,14 @@ use crate::downstream::upgrade::UpgradeTask;
 use crate::routing::listener::ListenerId;
 
 /// A listener as every worker gets its own handle of it.
-pub(crate) struct Entrance {
-    pub(crate) socket: std::net::TcpListener,
-    pub(crate) listener: ListenerId,
+pub(super) struct Entrance {
+    pub(super) socket: std::net::TcpListener,
+    pub(super) listener: ListenerId,
 }
 
 /// Whether workers accept, keep their sessions only, or end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(super) enum Phase {
     Accepting,
     Closed,
     Ending,
@@ -31,7 +31,7 @@ pub(crate) enum Phase {
 ///
 /// # Errors
 /// When the thread, its runtime or its handles of the listeners cannot be made.
-pub(crate) fn start(
+pub(super) fn start(
     number: usize,
     broker: &Arc<Broker>,
     entrances: &[Entrance],

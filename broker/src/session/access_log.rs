@@ -14,7 +14,7 @@ use crate::session::registry::{Core, Entry};
 use crate::upstream::backend::Backend;
 
 /// Logs and counts what has happened to a session.
-pub(crate) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event) {
+pub(super) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event) {
     let (session, pool) = (entry.name(), &*entry.binding.pool.name);
     let backend = backend.map_or("-", |backend| backend.name.as_str());
     match event {
@@ -96,13 +96,13 @@ pub(crate) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event
 }
 
 /// The client owes an answer, and its connection is looked at.
-pub(crate) fn client_is_silent(entry: &Entry) {
+pub(super) fn client_is_silent(entry: &Entry) {
     let (session, pool) = (entry.name(), &*entry.binding.pool.name);
     tracing::debug!(session, pool, client = %entry.client(), "client is silent");
 }
 
 /// No message of the session's is suspected any more.
-pub(crate) fn suspects_cleared(entry: &Entry, backend: Option<&Arc<Backend>>) {
+pub(super) fn suspects_cleared(entry: &Entry, backend: Option<&Arc<Backend>>) {
     let (session, pool) = (entry.name(), &*entry.binding.pool.name);
     let backend = backend.map_or("-", |backend| backend.name.as_str());
     tracing::info!(session, pool, backend, "suspects cleared");
@@ -113,19 +113,19 @@ fn protocol_error(side: Side, code: CloseCode) {
 }
 
 /// A session's client is back on another connection, from this address.
-pub(crate) fn returned(entry: &Entry, client: SocketAddr) {
+pub(super) fn returned(entry: &Entry, client: SocketAddr) {
     metric::RESUMES.count(());
     tracing::info!(session = entry.name(), pool = &*entry.binding.pool.name, %client, "client is back");
 }
 
 /// It has to end for others, and gives back so many bytes.
-pub(crate) fn pressed(entry: &Entry, why: PressWord, bytes: usize) {
+pub(super) fn pressed(entry: &Entry, why: PressWord, bytes: usize) {
     let (session, pool) = (entry.name(), &*entry.binding.pool.name);
     tracing::info!(session, pool, client = %entry.client(), why = why.name(), bytes, "session ends for others");
 }
 
 /// The access line. A session that has not come to its end is cut with the broker's.
-pub(crate) fn ended(entry: &Entry, core: &Core, last: Option<&str>) {
+pub(super) fn ended(entry: &Entry, core: &Core, last: Option<&str>) {
     let (cause, code) = core.machine.ended().map_or(("cut", None), |end| (end.cause.name(), end.code));
     let ledger = core.machine.ledger();
     let present = core.lease.as_ref().map(|lease| lease.backend().name.as_str());

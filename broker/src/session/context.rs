@@ -15,13 +15,13 @@ use crate::upstream::dial::Dialer;
 pub(crate) struct SessionContext {
     pub(crate) dialer: Dialer,
     /// Planned moves that may begin.
-    pub(crate) moves: Arc<Semaphore>,
+    pub(super) moves: Arc<Semaphore>,
     pub(crate) registry: Arc<Registry>,
     /// Clients that come back to their sessions.
     pub(crate) returns: Arc<Returns>,
     /// What is known here of the operations that move sessions.
     pub(crate) tickets: Arc<Tickets>,
-    pub(crate) budget: Budget,
+    pub(super) budget: Budget,
 }
 
 impl SessionContext {

@@ -11,7 +11,7 @@
 //! those that hold much. `policy` says who gives back when even that does not help.
 
 mod line;
-pub(crate) mod policy;
+pub(super) mod policy;
 
 use std::num::NonZeroU8;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -62,7 +62,7 @@ struct NeedLines {
 
 /// One session's part of it.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryShare {
+pub(super) struct MemoryShare {
     counted: u32,
     upstream: MemoryLine,
     downstream: MemoryLine,
@@ -83,7 +83,7 @@ struct MemoryLine {
 
 /// Which way a session wants to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub(super) enum Direction {
     /// From the client.
     Upstream,
     /// From the backend.
@@ -91,7 +91,7 @@ pub(crate) enum Direction {
 }
 
 /// The bytes of which a session is sure, where so many may be in all, and so many sessions hold them.
-pub(crate) fn share_of(buffers: usize, sessions: usize) -> usize {
+pub(super) fn share_of(buffers: usize, sessions: usize) -> usize {
     (buffers / sessions.saturating_mul(2).max(1)).min(SHARE_MAX)
 }
 
@@ -115,17 +115,17 @@ impl Direction {
 
 impl MemoryShare {
     /// It may want to read the backend when memory is not short any more.
-    pub(crate) fn look_again(&mut self) {
+    pub(super) fn look_again(&mut self) {
         self.downstream.denied = true;
     }
 
     /// It wants to read and may not yet.
-    pub(crate) fn waits(&self) -> bool {
+    pub(super) fn waits(&self) -> bool {
         self.upstream.denied || self.downstream.denied
     }
 
     /// How soon it looks again: one in line, later the more wait with it, so that a long line takes no worker's time.
-    pub(crate) fn look(&self) -> Duration {
+    pub(super) fn look(&self) -> Duration {
         let lines = [&self.upstream, &self.downstream].into_iter().filter(|line| line.place.is_some());
         let beside = lines.map(|line| line.beside).min();
         beside.map_or(LOOK_AT_EASE, |beside| LOOK * (1 + beside / 100)).min(LOOK_AT_EASE)
@@ -168,7 +168,7 @@ impl Budget {
     }
 
     /// The bytes of which each session is sure.
-    pub(crate) fn share(&self) -> usize {
+    pub(super) fn share(&self) -> usize {
         self.share
     }
 
@@ -179,7 +179,7 @@ impl Budget {
 
     /// Nothing is lent but to those in need. Then the KiB of each direction of which a session is sure.
     #[inline]
-    pub(crate) fn short(&self) -> Option<NonZeroU8> {
+    pub(super) fn short(&self) -> Option<NonZeroU8> {
         if self.used() < self.soft {
             return None;
         }
@@ -188,35 +188,35 @@ impl Budget {
 
     /// So much is used that what one poll brings may be too much.
     #[inline]
-    pub(crate) fn is_near(&self) -> bool {
+    pub(super) fn is_near(&self) -> bool {
         self.used() >= self.soft.saturating_sub(NEAR)
     }
 
     /// Even what is kept aside is used up.
-    pub(crate) fn is_used_up(&self) -> bool {
+    pub(super) fn is_used_up(&self) -> bool {
         self.used() >= self.hard
     }
 
     /// Bytes beyond what is lent freely.
-    pub(crate) fn excess(&self) -> usize {
+    pub(super) fn excess(&self) -> usize {
         self.used().saturating_sub(self.soft)
     }
 
     /// Since when the session that is longest in need has got nothing; `None`: none is.
-    pub(crate) fn in_need_since(&self) -> Option<Time> {
+    pub(super) fn in_need_since(&self) -> Option<Time> {
         let lines = self.lines.lock();
         [&lines.little, &lines.much].into_iter().filter_map(NeedLine::waiting_since).min()
     }
 
     /// A session has begun.
-    pub(crate) fn begin(&self) -> MemoryShare {
+    pub(super) fn begin(&self) -> MemoryShare {
         self.used.fetch_add(self.share, Relaxed);
         MemoryShare::default()
     }
 
     /// It holds `buffered` bytes now.
     #[inline]
-    pub(crate) fn count(&self, share: &mut MemoryShare, buffered: usize) {
+    pub(super) fn count(&self, share: &mut MemoryShare, buffered: usize) {
         let counts = buffered.saturating_sub(self.share);
         let before = share.counted as usize;
         if counts != before {
@@ -228,7 +228,7 @@ impl Budget {
 
     /// How many bytes a session may read that way.
     #[inline]
-    pub(crate) fn room(
+    pub(super) fn room(
         &self,
         share: &mut MemoryShare,
         direction: Direction,
@@ -280,7 +280,7 @@ impl Budget {
 
     /// A session has read something that way.
     #[inline]
-    pub(crate) fn moved(&self, share: &mut MemoryShare, direction: Direction, now: Time) {
+    pub(super) fn moved(&self, share: &mut MemoryShare, direction: Direction, now: Time) {
         let line = share.line(direction);
         if let Some(place) = &mut line.place {
             self.lines.lock().of(line.little).moved(now, place);
@@ -289,7 +289,7 @@ impl Budget {
 
     /// There was nothing to be read.
     #[inline]
-    pub(crate) fn found_nothing(&self, share: &mut MemoryShare, direction: Direction) {
+    pub(super) fn found_nothing(&self, share: &mut MemoryShare, direction: Direction) {
         let line = share.line(direction);
         if let Some(place) = line.place
             && self.lines.lock().of(line.little).has_nothing(place)
@@ -300,14 +300,14 @@ impl Budget {
 
     /// A session has nothing to read this way, or wants nothing: it is in nobody's way.
     #[inline]
-    pub(crate) fn rest(&self, share: &mut MemoryShare, direction: Direction) {
+    pub(super) fn rest(&self, share: &mut MemoryShare, direction: Direction) {
         let line = share.line(direction);
         line.denied = false;
         self.leave(line);
     }
 
     /// A session has ended.
-    pub(crate) fn give_back(&self, share: &mut MemoryShare) {
+    pub(super) fn give_back(&self, share: &mut MemoryShare) {
         self.count(share, 0);
         self.used.fetch_sub(self.share, Relaxed);
         for direction in [Direction::Upstream, Direction::Downstream] {

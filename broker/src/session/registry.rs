@@ -54,12 +54,12 @@ pub(crate) struct Entry {
     /// When its task must be woken, in microseconds since the clock's origin; `u64::MAX`: never.
     due: AtomicU64,
     /// What each further backend is told, and must agree to.
-    pub(crate) handshake: Handshake,
+    pub(super) handshake: Handshake,
     pub(crate) agreed: Agreed,
     /// What it is placed by.
     pub(crate) affinity: Option<Affinity>,
     /// Dials so far, for `Steadfast-Attempt`.
-    pub(crate) attempts: AtomicU32,
+    pub(super) attempts: AtomicU32,
     /// Its client is back: a connection waits to be taken over.
     announced: AtomicBool,
     core: OrderedMutex<Core, EntryRank>,
@@ -159,7 +159,7 @@ impl Entry {
     }
 
     /// Asks to be woken at `at`, within one round of the sweep.
-    pub(crate) fn set_due(&self, at: Option<Time>) {
+    pub(super) fn set_due(&self, at: Option<Time>) {
         let micros = at.map_or(u64::MAX, |at| at.since_origin().as_micros() as u64);
         self.due.store(micros, Relaxed);
     }
@@ -173,13 +173,13 @@ impl Entry {
     }
 
     /// Its client is back on another connection.
-    pub(crate) fn announce(&self) {
+    pub(super) fn announce(&self) {
         self.announced.store(true, SeqCst);
         self.core().waker.wake_by_ref();
     }
 
     /// Whether a connection was announced since the last call.
-    pub(crate) fn is_announced(&self) -> bool {
+    pub(super) fn is_announced(&self) -> bool {
         self.announced.load(Relaxed) && self.announced.swap(false, SeqCst)
     }
 
@@ -256,17 +256,17 @@ impl Registry {
     }
 
     /// A session's client has gone, and may come back.
-    pub(crate) fn client_went(&self) {
+    pub(super) fn client_went(&self) {
         self.away.fetch_add(1, Relaxed);
     }
 
     /// It is back, or will not come.
-    pub(crate) fn client_came(&self) {
+    pub(super) fn client_came(&self) {
         self.away.fetch_sub(1, Relaxed);
     }
 
     /// How many clients are away that may come back.
-    pub(crate) fn away(&self) -> usize {
+    pub(super) fn away(&self) -> usize {
         self.away.load(Relaxed)
     }
 

@@ -55,7 +55,7 @@ pub(crate) struct Claimed {
 }
 
 impl Returns {
-    pub(crate) fn new(registry: Arc<Registry>) -> Returns {
+    pub(super) fn new(registry: Arc<Registry>) -> Returns {
         Returns { registry, arrivals: DashMap::new(), plain: DashMap::new() }
     }
 
@@ -71,7 +71,7 @@ impl Returns {
     }
 
     /// The connection that waits for this session, if one does.
-    pub(crate) fn take(&self, entry: &Entry) -> Option<Arrival> {
+    pub(super) fn take(&self, entry: &Entry) -> Option<Arrival> {
         if !entry.is_announced() {
             return None;
         }
@@ -79,7 +79,7 @@ impl Returns {
     }
 
     /// The session has ended: whoever waits for it may try again.
-    pub(crate) fn send_away(&self, session: u128) {
+    pub(super) fn send_away(&self, session: u128) {
         if let Some(arrival) = self.take_of(session) {
             refuse(arrival.stream, CloseCode::SERVICE_RESTART, "the session has ended; try again");
         }
@@ -129,7 +129,7 @@ impl Drop for Claimed {
 }
 
 /// The token was good when the client asked, and another connection has replaced it since.
-pub(crate) fn refuse_stale(stream: Stream) {
+pub(super) fn refuse_stale(stream: Stream) {
     refuse(stream, CLOSE_STALE, "stale: another connection has replaced this token");
 }
 

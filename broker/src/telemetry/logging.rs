@@ -75,7 +75,7 @@ fn filter(level: &str) -> Result<Targets, String> {
 }
 
 /// Returns how many lines were dropped since the process began.
-pub(crate) fn dropped_lines() -> u64 {
+pub(super) fn dropped_lines() -> u64 {
     DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Backend {
     pub(crate) dials: AtomicU64,
     pub(crate) failures: AtomicU64,
     /// One request at a time that was hung up on elsewhere comes to it.
-    pub(crate) suspects: Arc<Semaphore>,
+    pub(super) suspects: Arc<Semaphore>,
     /// When it was last heard.
     pub(crate) life: Life,
     /// What its port has taught whoever connects to it.
@@ -67,9 +67,9 @@ pub(crate) struct Backend {
 
 /// What the backends of a pool have in common.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PoolWorld {
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) census: Arc<OrderedMutex<Census, CensusRank>>,
+pub(super) struct PoolWorld {
+    pub(super) queue: Arc<Queue>,
+    pub(super) census: Arc<OrderedMutex<Census, CensusRank>>,
 }
 
 /// Who has named a backend, and so who may take it away.
@@ -97,7 +97,7 @@ pub(crate) struct BackendSnapshot {
 }
 
 impl Backend {
-    pub(crate) fn new(
+    pub(super) fn new(
         id: usize,
         pool: Arc<str>,
         backend: &settings::BackendSettings,
@@ -135,7 +135,7 @@ impl Backend {
 
     /// What its counters are called. Those found by DNS share the name that was asked for: their
     /// addresses come and go without end, and a counter stays.
-    pub(crate) fn series(&self) -> String {
+    pub(super) fn series(&self) -> String {
         match &self.origin {
             BackendOrigin::File | BackendOrigin::Api => self.name.clone(),
             BackendOrigin::Dns(Query::Address { host, .. }) => host.clone(),
@@ -164,14 +164,14 @@ impl Backend {
     }
 
     /// As DNS names backends: by address. `None`: it has a host name.
-    pub(crate) fn found(&self, now: Time) -> Option<FoundBackend> {
+    pub(super) fn found(&self, now: Time) -> Option<FoundBackend> {
         let address = SocketAddr::new(self.host.parse().ok()?, self.port);
         let BackendShare { weight, backup, .. } = self.view(now).share;
         Some(FoundBackend { name: self.name.clone(), address, weight: Some(weight), backup })
     }
 
     /// A health check has come back.
-    pub(crate) fn is_proven(&self) -> bool {
+    pub(super) fn is_proven(&self) -> bool {
         self.status().health.is_proven()
     }
 
@@ -179,7 +179,7 @@ impl Backend {
 
     /// What placement is to know of it; `None`: it gets no session. `left`: the session that asks
     /// has just left it.
-    pub(crate) fn candidate(&self, now: Time, left: bool) -> Option<Candidate> {
+    pub(super) fn candidate(&self, now: Time, left: bool) -> Option<Candidate> {
         let status = self.status();
         let standing = status.standing()?;
         let weight = status.weight(now);
@@ -201,26 +201,26 @@ impl Backend {
     }
 
     /// The same of one that is out for what was inferred, and may be tried when nobody else has room.
-    pub(crate) fn last_resort(&self, now: Time) -> Option<Candidate> {
+    pub(super) fn last_resort(&self, now: Time) -> Option<Candidate> {
         let status = self.status();
         let (standing, weight) = (status.last_resort()?, status.weight(now));
         (weight > 0).then(|| self.as_candidate(&status, standing, weight))
     }
 
     /// It is drained for what was inferred.
-    pub(crate) fn seems_to_leave(&self) -> bool {
+    pub(super) fn seems_to_leave(&self) -> bool {
         let status = self.status();
         status.state == BackendState::Draining && status.admin_state == AdminState::Leaving
     }
 
     /// Half open: it takes one session, to try it.
-    pub(crate) fn takes_one(&self) -> bool {
+    pub(super) fn takes_one(&self) -> bool {
         self.status().state == BackendState::HalfOpen
     }
 
     /// Takes a lease on what was a candidate of this `standing`; `None` when the last one, or the only
     /// trial, has gone to somebody else, or the backend was taken away meanwhile.
-    pub(crate) fn lease(
+    pub(super) fn lease(
         self: &Arc<Backend>,
         now: Time,
         standing: CandidateTrust,
@@ -239,7 +239,7 @@ impl Backend {
 
     /// Takes a lease on what was a candidate as the last resort. It is the only one of its kind until it has lasted,
     /// or failed.
-    pub(crate) fn lease_as_last_resort(
+    pub(super) fn lease_as_last_resort(
         self: &Arc<Backend>,
         now: Time,
         reason: ChoiceReason,
@@ -273,7 +273,7 @@ impl Backend {
     }
 
     /// A dial or a young session has failed. `may_eject`: its pool can do without it.
-    pub(crate) fn failed(&self, now: Time, complaint: Complaint, may_eject: bool) {
+    pub(super) fn failed(&self, now: Time, complaint: Complaint, may_eject: bool) {
         self.change(now, |status| {
             let change = status.circuit.failed(now, complaint, &status.rules.outlier, may_eject);
             change.map(|change| status.circuit_changed(now, change))
@@ -282,7 +282,7 @@ impl Backend {
 
     /// It has answered a request that it has enough at the moment, and another backend has taken that. When others
     /// have met the same it is tried last for a while; one client alone may have asked too often.
-    pub(crate) fn is_busy(&self, now: Time, complaint: Complaint) {
+    pub(super) fn is_busy(&self, now: Time, complaint: Complaint) {
         let mut status = self.status();
         status.busy.add(complaint.at.unwrap_or(now), complaint.witness);
         if status.busy.convicts(1, complaint.needed.min(2)).is_some() {
@@ -292,17 +292,17 @@ impl Backend {
     }
 
     /// It is tried last.
-    pub(crate) fn is_penalised(&self, now: Time) -> bool {
+    pub(super) fn is_penalised(&self, now: Time) -> bool {
         self.status().penalised(now)
     }
 
     /// Nothing speaks against it at present.
-    pub(crate) fn is_clean(&self, now: Time) -> bool {
+    pub(super) fn is_clean(&self, now: Time) -> bool {
         self.status().circuit.is_clean(now)
     }
 
     /// Time alone may have ended an ejection, or a trial.
-    pub(crate) fn advance(&self, now: Time) {
+    pub(super) fn advance(&self, now: Time) {
         self.change(now, |status| {
             if status.resort.advance(now, status.rules.outlier.early_death) {
                 status.drain_requests.serves_on();
@@ -313,7 +313,7 @@ impl Backend {
     }
 
     /// It is out for what was inferred: it is ejected, or leaves.
-    pub(crate) fn is_out(&self) -> bool {
+    pub(super) fn is_out(&self) -> bool {
         self.status().is_out()
     }
 
@@ -330,7 +330,7 @@ impl Backend {
     }
 
     /// It is no longer checked.
-    pub(crate) fn unchecked(&self, now: Time) {
+    pub(super) fn unchecked(&self, now: Time) {
         self.change(now, |status| {
             let was_down = !status.health.is_up();
             status.health = HealthTracker::new();
@@ -340,7 +340,7 @@ impl Backend {
     }
 
     /// Its agent has told something.
-    pub(crate) fn told(&self, now: Time, report: AgentReport) {
+    pub(super) fn told(&self, now: Time, report: AgentReport) {
         self.change(now, |status| {
             let was_down = status.agent_says_down();
             status.agent.handle(report);
@@ -355,7 +355,7 @@ impl Backend {
     }
 
     /// Nobody asks its agent any more.
-    pub(crate) fn untold(&self, now: Time) {
+    pub(super) fn untold(&self, now: Time) {
         self.change(now, |status| {
             status.agent = agent::AgentStanding::default();
             Some("its agent is no longer asked".to_owned())
@@ -364,7 +364,7 @@ impl Backend {
 
     /// The file, or DNS, gives it this share, and its pool these rules. What was adjusted while
     /// running stays, unless the same is configured anew.
-    pub(crate) fn configure(&self, now: Time, share: BackendShare, rules: Rules) {
+    pub(super) fn configure(&self, now: Time, share: BackendShare, rules: Rules) {
         self.change(now, |status| {
             if share.weight != status.configured.weight {
                 status.adjusted.weight = None;
@@ -378,7 +378,7 @@ impl Backend {
     }
 
     /// Its pool has these rules from now on.
-    pub(crate) fn set_rules(&self, rules: Rules) {
+    pub(super) fn set_rules(&self, rules: Rules) {
         self.status().rules = rules;
     }
 
@@ -404,7 +404,7 @@ impl Backend {
     }
 
     /// It no longer belongs to its pool.
-    pub(crate) fn remove(&self, now: Time, why: &str) {
+    pub(super) fn remove(&self, now: Time, why: &str) {
         self.change(now, |status| {
             status.removed = true;
             Some(why.to_owned())

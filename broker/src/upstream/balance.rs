@@ -64,8 +64,8 @@ pub(crate) enum CandidateTrust {
 pub(crate) struct PlacementChoice {
     pub(crate) id: usize,
     /// What it was when it was chosen.
-    pub(crate) standing: CandidateTrust,
-    pub(crate) reason: ChoiceReason,
+    pub(super) standing: CandidateTrust,
+    pub(super) reason: ChoiceReason,
 }
 
 /// Why there is no choice.
@@ -111,7 +111,7 @@ pub(crate) fn place(
 }
 
 /// How many sessions eligible candidates have room for: primaries, or backups when none is eligible.
-pub(crate) fn room(candidates: &[Candidate]) -> usize {
+pub(super) fn room(candidates: &[Candidate]) -> usize {
     let eligible = || candidates.iter().filter(|candidate| candidate.standing == CandidateTrust::Eligible);
     let backup = eligible().all(|candidate| candidate.backup);
     let rooms = eligible().filter(|candidate| candidate.backup == backup).map(Candidate::room);
@@ -124,7 +124,7 @@ impl Candidate {
     }
 
     /// How many more sessions it may have.
-    pub(crate) fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         self.max_sessions.map_or(usize::MAX, |max| max.saturating_sub(self.sessions))
     }
 

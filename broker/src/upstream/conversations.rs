@@ -14,7 +14,7 @@ use crate::http::token_list;
 #[derive(Debug)]
 pub(crate) struct Conversation {
     /// What people call it.
-    pub(crate) name: &'static str,
+    pub(super) name: &'static str,
     mark: Mark,
     pub(crate) help: Help,
 }
@@ -44,7 +44,7 @@ pub(crate) enum Help {
 }
 
 /// How long messages are held at least for clients that are kept.
-pub(crate) const HOLD: Duration = Duration::from_secs(1);
+pub(super) const HOLD: Duration = Duration::from_secs(1);
 
 /// SockJS clients name their session with 8 characters, Java's with 32.
 const SOCKJS_SESSION_MIN: usize = 8;
@@ -58,7 +58,7 @@ const fn marked(name: &'static str, mark: Mark) -> Conversation {
 }
 
 /// The table. Subprotocols first: they are agreed on, while paths and queries are anybody's.
-pub(crate) static CONVERSATIONS: [Conversation; 14] = [
+pub(super) static CONVERSATIONS: [Conversation; 14] = [
     Conversation { name: "OCPP", mark: Mark::Subprotocol(&["ocpp1.*", "ocpp2.*"]), help: Help::Hold },
     subprotocol("GraphQL over WebSocket", &["graphql-transport-ws"]),
     subprotocol("GraphQL (subscriptions-transport-ws)", &["graphql-ws"]),
@@ -114,12 +114,12 @@ fn is_sockjs(path: &str) -> bool {
 
 impl Conversation {
     /// Its place in the table.
-    pub(crate) fn index(&self) -> usize {
+    pub(super) fn index(&self) -> usize {
         CONVERSATIONS.iter().position(|other| other.name == self.name).unwrap_or_default()
     }
 
     /// What becomes of its clients, and what to write to have it otherwise, for the log.
-    pub(crate) fn sentence(&self, pool: &str) -> String {
+    pub(super) fn sentence(&self, pool: &str) -> String {
         let name = self.name;
         let other =
             format!("to change that, write on_failure = \"failover\" or \"close\" in [[pool]] {pool:?}");

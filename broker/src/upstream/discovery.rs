@@ -1,8 +1,8 @@
 //! Backends found by name: what is asked of the DNS, and what becomes of its answers.
 //! What is found is handed to the pool, which decides.
 
-pub(crate) mod follower;
-pub(crate) mod resolver;
+pub(super) mod follower;
+pub(super) mod resolver;
 mod srv;
 #[cfg(test)]
 mod tests;
@@ -11,34 +11,34 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The most backends that one name brings.
-pub(crate) const FOUND_MAX: usize = 1024;
+pub(super) const FOUND_MAX: usize = 1024;
 
 /// One backend of a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct FoundBackend {
+pub(super) struct FoundBackend {
     /// `host/ip:port`, where host is the name asked for or an SRV record's target.
-    pub(crate) name: String,
-    pub(crate) address: SocketAddr,
+    pub(super) name: String,
+    pub(super) address: SocketAddr,
     /// An SRV record's share, 1 to 256.
-    pub(crate) weight: Option<u32>,
+    pub(super) weight: Option<u32>,
     /// An SRV record with another priority than the lowest.
-    pub(crate) backup: bool,
+    pub(super) backup: bool,
 }
 
 /// What a name stands for at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NameAnswer {
+pub(super) struct NameAnswer {
     /// At least one and at most [`FOUND_MAX`], primaries first, by address; each address once.
-    pub(crate) found: Vec<FoundBackend>,
+    pub(super) found: Vec<FoundBackend>,
     /// How many more there were.
-    pub(crate) left_out: usize,
+    pub(super) left_out: usize,
     /// How long it holds, as the records say.
-    pub(crate) ttl: Duration,
+    pub(super) ttl: Duration,
 }
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LookupError {
+pub(super) enum LookupError {
     /// The DNS says that there is no such name, or that it has no such records.
     Vanished(String),
     /// The DNS says nothing of the name: no answer, a server's failure or refusal.

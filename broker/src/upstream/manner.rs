@@ -15,26 +15,26 @@ use crate::http::header_case::Spelled;
 const BUFFER_MIN: usize = 8192;
 
 /// Why an answer was not read that is too large for us: nothing speaks against the backend.
-pub(crate) const OVER_LIMIT: &str =
+pub(super) const OVER_LIMIT: &str =
     "its answer has more or longer headers than limits.header_lines and limits.header allow; raise them";
 
 /// A connection to a backend before its upgrade.
-pub(crate) type UpstreamWire<S> = TokioIo<Spelled<S>>;
+pub(super) type UpstreamWire<S> = TokioIo<Spelled<S>>;
 
 /// How a pool's backends are spoken to, and what of their answers is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Manner {
     /// How the names of our headers are spelled.
-    pub(crate) case: HeaderCase,
+    pub(super) case: HeaderCase,
     /// Bytes of an answer's status line and headers.
-    pub(crate) header: usize,
+    pub(super) header: usize,
     /// Lines of its headers.
-    pub(crate) header_lines: usize,
+    pub(super) header_lines: usize,
 }
 
 impl Manner {
     /// Makes a connection ready for one request.
-    pub(crate) async fn handshake<S, B>(
+    pub(super) async fn handshake<S, B>(
         self,
         stream: S,
     ) -> hyper::Result<(SendRequest<B>, Connection<UpstreamWire<S>, B>)>

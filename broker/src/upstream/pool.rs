@@ -3,10 +3,10 @@
 
 mod evidence;
 mod invitations;
-pub(crate) mod newcomers;
+pub(super) mod newcomers;
 mod pongs;
 mod promises;
-pub(crate) mod quarantine;
+pub(super) mod quarantine;
 pub(crate) mod suspects;
 
 use std::collections::HashSet;
@@ -100,8 +100,8 @@ pub(crate) struct PoolSnapshot {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DialSettings {
     pub(crate) connect: Duration,
-    pub(crate) upgrade: Duration,
-    pub(crate) manner: Manner,
+    pub(super) upgrade: Duration,
+    pub(super) manner: Manner,
 }
 
 /// Backends that were taken away while sessions were on them.
@@ -182,7 +182,7 @@ impl Pool {
     /// A lease for a session that need not leave the one it has: on an eligible backend, and on this one if
     /// it is named. Where backends are checked, nobody leaves for one of which no check has come back
     /// yet.
-    pub(crate) fn pick_eligible(
+    pub(super) fn pick_eligible(
         &self,
         now: Time,
         ask: &Ask<'_>,
@@ -236,7 +236,7 @@ impl Pool {
 
     /// A lease, waiting for one when all are taken. Backends that are out for what was inferred come last: somebody
     /// waits a while first. `newcomer`: it counts against the queue's limit. `waits` is told when the wait begins.
-    pub(crate) async fn lease(
+    pub(super) async fn lease(
         &self,
         ask: &Ask<'_>,
         newcomer: bool,
@@ -344,7 +344,7 @@ impl Pool {
     }
 
     /// Whether it has backends, and each of them is among these.
-    pub(crate) fn all_among(&self, ids: &[usize]) -> bool {
+    pub(super) fn all_among(&self, ids: &[usize]) -> bool {
         let present = self.snapshot();
         !present.backends.is_empty() && present.backends.iter().all(|backend| ids.contains(&backend.id))
     }
@@ -491,7 +491,7 @@ impl Pool {
     }
 
     /// The backends that DNS has named for this query.
-    pub(crate) fn found(&self, query: &Query) -> Vec<FoundBackend> {
+    pub(super) fn found(&self, query: &Query) -> Vec<FoundBackend> {
         let origin = BackendOrigin::Dns(query.clone());
         let present = self.snapshot();
         let named = present.backends.iter().filter(|backend| backend.origin == origin);
@@ -499,7 +499,7 @@ impl Pool {
     }
 
     /// What DNS says now of one name.
-    pub(crate) fn discovered(&self, discovery: &settings::Discovery, found: &[FoundBackend]) {
+    pub(super) fn discovered(&self, discovery: &settings::Discovery, found: &[FoundBackend]) {
         let mut removed = self.changing();
         let before = self.snapshot();
         // The question was asked before a reload that wants something else.

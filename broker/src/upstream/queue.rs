@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// How soon the first in the line looks again, whatever it is told: a place may have gone to somebody
 /// who could not use it.
-pub(crate) const LOOK: Duration = Duration::from_millis(250);
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 
 /// One pool's.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ struct QueueLine {
 
 /// A place in the queue; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Ticket<'a> {
+pub(super) struct Ticket<'a> {
     queue: &'a Queue,
     newcomer: bool,
     until: Instant,
@@ -42,14 +42,14 @@ impl Queue {
     }
 
     /// Joins the end of its line, if fewer than `max` wait there.
-    pub(crate) fn join(&self, newcomer: bool, max: usize, timeout: Duration) -> Option<Ticket<'_>> {
+    pub(super) fn join(&self, newcomer: bool, max: usize, timeout: Duration) -> Option<Ticket<'_>> {
         let more = |waiting| (waiting < max).then_some(waiting + 1);
         self.line(newcomer).waiting.fetch_update(Relaxed, Relaxed, more).ok()?;
         Some(Ticket { queue: self, newcomer, until: Instant::now() + timeout, turn: None })
     }
 
     /// A place was given back, or a backend has changed: the first one looks.
-    pub(crate) fn notify(&self) {
+    pub(super) fn notify(&self) {
         if self.waiting() > 0 {
             self.line(self.movers.waiting() == 0).moved.notify_one();
         }
@@ -69,7 +69,7 @@ impl QueueLine {
 impl Ticket<'_> {
     /// Waits until it is worth another look: only the first in the line looks, and as soon as it is
     /// that. False: the time is up.
-    pub(crate) async fn wait(&mut self) -> bool {
+    pub(super) async fn wait(&mut self) -> bool {
         let line = self.queue.line(self.newcomer);
         if self.turn.is_none() {
             self.turn = timeout_at(self.until, line.turn.lock()).await.ok();

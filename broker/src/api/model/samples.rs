@@ -12,7 +12,7 @@ use crate::upstream::health::circuit::CircuitWord;
 use crate::upstream::health::tracker::HealthWord;
 
 /// `chat`, with one backend.
-pub(crate) fn pool() -> PoolReply {
+pub(super) fn pool() -> PoolReply {
     PoolReply {
         name: "chat".to_owned(),
         balance: "least_sessions".to_owned(),
@@ -23,7 +23,7 @@ pub(crate) fn pool() -> PoolReply {
 }
 
 /// A listener that is open and leads nowhere.
-pub(crate) fn listener() -> ListenerReply {
+pub(super) fn listener() -> ListenerReply {
     ListenerReply { address: ([127, 0, 0, 1], 8080).into(), pool: None, paused: false, sessions: 0 }
 }
 

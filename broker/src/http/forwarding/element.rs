@@ -6,19 +6,19 @@ use super::node::Node;
 
 /// What one proxy says of the request that it got.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Element {
+pub(super) struct Element {
     /// Names in lower case, each once, with their values without quotes.
     pairs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Element {
     /// An element that says who asked.
-    pub(crate) fn of(node: &Node) -> Element {
+    pub(super) fn of(node: &Node) -> Element {
         Element { pairs: vec![(b"for".to_vec(), node.to_string().into_bytes())] }
     }
 
     /// Adds a pair. `name` is a token in lower case that the element does not have.
-    pub(crate) fn with(mut self, name: &str, value: &[u8]) -> Element {
+    pub(super) fn with(mut self, name: &str, value: &[u8]) -> Element {
         self.pairs.push((name.as_bytes().to_vec(), value.to_vec()));
         self
     }
@@ -40,12 +40,12 @@ impl Element {
     }
 
     /// Returns who asked; `None`: it does not say so in a way that can be read.
-    pub(crate) fn node(&self) -> Option<Node> {
+    pub(super) fn node(&self) -> Option<Node> {
         self.value(b"for").and_then(Node::parse)
     }
 
     /// Returns the value of this name, in lower case.
-    pub(crate) fn value(&self, name: &[u8]) -> Option<&[u8]> {
+    pub(super) fn value(&self, name: &[u8]) -> Option<&[u8]> {
         self.pairs.iter().find(|(own, _)| own == name).map(|(_, value)| &**value)
     }
 
@@ -63,12 +63,12 @@ impl Element {
 }
 
 /// Reads the elements of one line from the right. `None` is the end of what can be read: nothing follows it.
-pub(crate) fn from_the_right(line: &[u8]) -> impl Iterator<Item = Option<Element>> {
+pub(super) fn from_the_right(line: &[u8]) -> impl Iterator<Item = Option<Element>> {
     FromTheRight::new(line, b',').map(Element::parse)
 }
 
 /// Returns the line with these elements.
-pub(crate) fn emit(elements: &[Element]) -> Vec<u8> {
+pub(super) fn emit(elements: &[Element]) -> Vec<u8> {
     let mut line = Vec::new();
     for element in elements {
         if !line.is_empty() {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Who asked a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Node {
+pub(super) enum Node {
     /// An address, with the port if one was written.
     Address(IpAddr, Option<u16>),
     /// `unknown`, or a name that means something to who wrote it alone, such as `_edge`.
@@ -15,7 +15,7 @@ pub(crate) enum Node {
 impl Node {
     /// Reads `192.0.2.1`, `192.0.2.1:5678`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:443`, `unknown`, `_edge`.
     /// `None`: it is none of these.
-    pub(crate) fn parse(text: &[u8]) -> Option<Node> {
+    pub(super) fn parse(text: &[u8]) -> Option<Node> {
         let text = std::str::from_utf8(text).ok()?;
         if let Ok(bare) = text.parse::<Ipv6Addr>() {
             return Some(Node::Address(bare.into(), None));
@@ -37,7 +37,7 @@ impl Node {
     }
 
     /// Returns the address in its plain form; a port that was not written is 0.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
+    pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
             Node::Address(address, port) => {
                 Some(SocketAddr::new(address.to_canonical(), port.unwrap_or_default()))

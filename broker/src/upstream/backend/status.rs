@@ -35,7 +35,7 @@ pub(crate) struct Rules {
 pub(crate) struct BackendShare {
     pub(crate) weight: u32,
     pub(crate) backup: bool,
-    pub(crate) max_sessions: Option<usize>,
+    pub(super) max_sessions: Option<usize>,
 }
 
 /// A change of a share while the broker runs; what is `None` stays.

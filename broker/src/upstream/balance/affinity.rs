@@ -53,7 +53,7 @@ impl Affinity {
     }
 
     /// Returns the hash that backends draw their scores with.
-    pub(crate) fn hash(self) -> u64 {
+    pub(super) fn hash(self) -> u64 {
         self.0.get()
     }
 }

@@ -22,13 +22,13 @@ pub(crate) const PERCENT_MAX: u32 = WEIGHT_MAX * 100;
 /// What an agent said at once. `None` changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AgentReport {
-    pub(crate) weight: Option<Score>,
-    pub(crate) operating: Option<Operating>,
-    pub(crate) admin: Option<AgentAdmin>,
+    pub(super) weight: Option<Score>,
+    pub(super) operating: Option<Operating>,
+    pub(super) admin: Option<AgentAdmin>,
     /// `maxconn`: sessions at once; zero: no limit.
-    pub(crate) max_sessions: Option<usize>,
+    pub(super) max_sessions: Option<usize>,
     /// What stood behind `#`.
-    pub(crate) why: Option<String>,
+    pub(super) why: Option<String>,
 }
 
 /// A backend's share.

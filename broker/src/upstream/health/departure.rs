@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Where it stands.
 #[derive(Debug, Default)]
-pub(crate) enum Departure {
+pub(super) enum Departure {
     #[default]
     Staying,
     Wishing(Wish),
@@ -32,7 +32,7 @@ pub(crate) enum Departure {
 
 /// What lets infer it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wish {
+pub(super) struct Wish {
     /// The first Close that did.
     reason: DrainReason,
     /// The last one.
@@ -41,7 +41,7 @@ pub(crate) struct Wish {
 
 impl Departure {
     /// A Close lets infer it. True: nothing did before.
-    pub(crate) fn inferred(&mut self, now: Time, reason: DrainReason) -> bool {
+    pub(super) fn inferred(&mut self, now: Time, reason: DrainReason) -> bool {
         match self {
             Departure::Staying => {
                 *self = Departure::Wishing(Wish { reason, last: now });
@@ -56,38 +56,38 @@ impl Departure {
     }
 
     /// Its pool can do without it.
-    pub(crate) fn grant(&mut self) {
+    pub(super) fn grant(&mut self) {
         if let Departure::Wishing(wish) = *self {
             *self = Departure::Leaving(wish);
         }
     }
 
     /// Time alone: it is over `timeout` after the last Close.
-    pub(crate) fn advance(&mut self, now: Time, timeout: Duration) {
+    pub(super) fn advance(&mut self, now: Time, timeout: Duration) {
         if self.wish().is_some_and(|wish| now.since(wish.last) >= timeout) {
             self.end();
         }
     }
 
     /// A good check, which was begun then, has ended.
-    pub(crate) fn answered(&mut self, begun: Time) {
+    pub(super) fn answered(&mut self, begun: Time) {
         if self.wish().is_some_and(|wish| begun.since(wish.last) >= GRACE) {
             self.end();
         }
     }
 
     /// It is another process by now, or serves on.
-    pub(crate) fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         *self = Departure::Staying;
     }
 
     /// It waits until its pool can do without it.
-    pub(crate) fn is_wished(&self) -> bool {
+    pub(super) fn is_wished(&self) -> bool {
         matches!(self, Departure::Wishing(_))
     }
 
     /// What lets infer it, if its pool can do without it.
-    pub(crate) fn leaves(&self) -> Option<DrainReason> {
+    pub(super) fn leaves(&self) -> Option<DrainReason> {
         match self {
             Departure::Leaving(wish) => Some(wish.reason),
             Departure::Staying | Departure::Wishing(_) => None,

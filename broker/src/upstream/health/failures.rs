@@ -78,7 +78,7 @@ impl FailureRow {
     }
 
     /// The last failure was not the backend's.
-    pub(crate) fn pardon(&mut self) {
+    pub(super) fn pardon(&mut self) {
         self.count = self.count.saturating_sub(1);
         if std::mem::take(&mut self.has_brought) {
             self.witnesses.pop();
@@ -86,7 +86,7 @@ impl FailureRow {
     }
 
     /// A session has lasted. The row ends, if that speaks against it.
-    pub(crate) fn lasted(&mut self, session: Lasting) {
+    pub(super) fn lasted(&mut self, session: Lasting) {
         let young = self.first.is_some_and(|first| session.linked >= first);
         if young && (session.used || !self.of_use) {
             *self = FailureRow::default();
@@ -94,7 +94,7 @@ impl FailureRow {
     }
 
     /// Whether there is none, or its next failure would begin another.
-    pub(crate) fn is_over(&self, now: Time) -> bool {
+    pub(super) fn is_over(&self, now: Time) -> bool {
         self.last.is_none_or(|last| now.since(last) > WINDOW)
     }
 }

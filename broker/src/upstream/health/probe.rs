@@ -1,7 +1,7 @@
 //! One health check of one backend: a connection, a request, or a WebSocket's ping. The connection
 //! is made for it alone and does not outlive the call.
 
-pub(crate) mod http;
+pub(super) mod http;
 pub(crate) mod life;
 #[cfg(test)]
 mod tests;
@@ -38,7 +38,7 @@ pub(crate) enum ProbeFailure {
 
 impl ProbeFailure {
     /// The few words.
-    pub(crate) fn why(self) -> String {
+    pub(super) fn why(self) -> String {
         match self {
             ProbeFailure::Backend(why) | ProbeFailure::Local(why) => why,
         }
@@ -88,20 +88,20 @@ fn failure(error: &io::Error) -> ProbeFailure {
 
 /// The time that the steps of one check share.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ProbeDeadlines {
+pub(super) struct ProbeDeadlines {
     whole: Duration,
     end: Instant,
 }
 
 impl ProbeDeadlines {
     /// It begins now.
-    pub(crate) fn new(whole: Duration) -> ProbeDeadlines {
+    pub(super) fn new(whole: Duration) -> ProbeDeadlines {
         ProbeDeadlines { whole, end: Instant::now() + whole }
     }
 
     /// # Errors
     /// When the time is over before `step` has `awaited`.
-    pub(crate) async fn within<T>(self, awaited: &str, step: impl Future<Output = T>) -> Result<T, String> {
+    pub(super) async fn within<T>(self, awaited: &str, step: impl Future<Output = T>) -> Result<T, String> {
         timeout_at(self.end, step).await.map_err(|_| format!("no {awaited} within {:?}", self.whole))
     }
 }

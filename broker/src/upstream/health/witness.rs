@@ -19,7 +19,7 @@ const SHARE: usize = 5;
 const ADDRESSES_MAX: usize = 4096;
 
 /// Witnesses that are wanted, at the most.
-pub(crate) const WITNESSES_MAX: usize = 64;
+pub(super) const WITNESSES_MAX: usize = 64;
 
 /// Who attests a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

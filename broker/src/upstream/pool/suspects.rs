@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What is known of a pool's suspects.
 #[derive(Debug, Default)]
-pub(crate) struct Suspects {
+pub(super) struct Suspects {
     deaths: OrderedMutex<Deaths, DeathsRank>,
     /// There are some.
     has_deaths: AtomicBool,

@@ -16,7 +16,7 @@ use crate::net::stream::Stream;
 use crate::upstream::manner::{Manner, OVER_LIMIT};
 
 /// How the broker names itself to backends when it asks on its own behalf.
-pub(crate) const USER_AGENT: &str = "steadfast-health";
+pub(super) const USER_AGENT: &str = "steadfast-health";
 
 /// What hyper says in two ways.
 const CUT: &str = "closed without a whole answer";
