@@ -16,9 +16,9 @@ use crate::scene::{
 /// Behind each answer; less than the quiet time, so that the sessions have to be held.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Nobody falls quiet by chance, and all are held soon.
+/// Nobody falls quiet by chance, also where the machine lets a backend wait for its turn, and all are held soon.
 fn busy(backends: &[&Backend]) -> BrokerBuilder {
-    Broker::over(backends).setting("drain", "patience = \"300ms\"")
+    Broker::over(backends).setting("drain", "patience = \"300ms\"\nquiet = \"400ms\"")
 }
 
 /// Drains one of two backends whose handlers take so long, in milliseconds, under load.

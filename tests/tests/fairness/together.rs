@@ -114,7 +114,7 @@ async fn wordy() -> (u16, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn who_leaves_a_refusal_unread_takes_a_sessions_place_until_it_goes_and_none_at_the_door() {
+async fn who_leaves_a_refusal_unread_takes_a_sessions_place_until_it_goes_and_none_of_a_handshake() {
     const SESSIONS: usize = 3;
     let (port, asked) = wordy().await;
     let broker = Broker::over(&[])
@@ -133,7 +133,7 @@ async fn who_leaves_a_refusal_unread_takes_a_sessions_place_until_it_goes_and_no
         (refused.status == 503).then_some(())
     })
     .await;
-    // Many more come through the door than it has places, and each is answered.
+    // Many more come than it has places for handshakes, and each is answered.
     for _ in 0..50 {
         assert_eq!(upgrade.refused().await.status, 503);
     }
