@@ -1,6 +1,7 @@
 //! A client that comes with TLS. The certificate is the test's own; it is valid until 2124.
 
 #![cfg(feature = "tls")]
+#![allow(clippy::disallowed_methods, reason = "a test may fail where the system gives no thread")]
 
 use std::net::TcpListener;
 use std::sync::Arc;
