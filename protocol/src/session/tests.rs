@@ -10,6 +10,7 @@ mod late;
 mod limits;
 mod moving;
 mod orphans;
+mod planned;
 mod poison;
 mod pressing;
 mod relaying;

@@ -1,15 +1,11 @@
 //! A planned move that breaks before it makes: the session leaves a backend that works, at a moment when
 //! nothing is under way, and then dials the next.
 
+use super::planned::{GOING_AWAY, ORDER, ended, quiescing};
 use super::rig::{Drop, Rig, ms, secs};
 use super::wire::{CONTINUATION, PING, TEXT, downstream, masked, plain, upstream};
 use crate::session::{AckMode, Command, Config, Dial, EndCause, Event, Failure, Move, MoveOutcome, Status};
 use crate::websocket::close_code::CloseCode;
-
-const GOING_AWAY: &str = "<close 1001>";
-
-/// Leave at a quiet moment, or not at all.
-const ORDER: Move = Move { ticket: 7, force_at: None };
 
 fn rig() -> Rig {
     rig_with(|_| {})
@@ -22,23 +18,9 @@ fn rig_with(change: impl FnOnce(&mut Config)) -> Rig {
     })
 }
 
-fn ended(outcome: MoveOutcome) -> Event {
-    Event::MoveEnded { ticket: ORDER.ticket, outcome }
-}
-
-/// A session that migrates, with nothing under way. Its backend has proven that it lives.
-fn quiescing() -> Rig {
-    let mut rig = rig();
-    assert!(rig.session.relocate(rig.now, ORDER));
-    rig.pump();
-    rig.backend_pongs();
-    assert_eq!(rig.upstream(), ["<ping>"]);
-    rig
-}
-
 /// One that has told its backend to go.
 fn draining() -> Rig {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     rig.wait(ms(500));
     assert_eq!(rig.upstream(), [GOING_AWAY]);
     rig
@@ -99,7 +81,7 @@ fn it_departs_only_after_a_ping_of_this_time_is_answered() {
 
 #[test]
 fn traffic_flows_until_there_is_a_quiet_moment() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     for n in 0..10 {
         rig.wait(ms(300));
         rig.client_says(&format!("question {n}"));
@@ -117,7 +99,7 @@ fn traffic_flows_until_there_is_a_quiet_moment() {
 
 #[test]
 fn pings_of_either_side_are_no_traffic() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     rig.wait(ms(300));
     rig.client_sends(&masked(true, PING, b"client"));
     rig.backend_sends(&plain(true, PING, b"backend"));
@@ -128,7 +110,7 @@ fn pings_of_either_side_are_no_traffic() {
 
 #[test]
 fn an_unacknowledged_message_keeps_it() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     rig.client_says("one");
     rig.wait(secs(3));
     assert_eq!(rig.upstream(), ["one", "<ping>"]);
@@ -138,7 +120,7 @@ fn an_unacknowledged_message_keeps_it() {
 
 #[test]
 fn an_open_message_of_either_side_keeps_it() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     rig.client_sends(&masked(false, TEXT, b"a beginning"));
     rig.wait(secs(3));
     rig.client_sends(&masked(true, CONTINUATION, b" and an end"));
@@ -156,7 +138,7 @@ fn an_open_message_of_either_side_keeps_it() {
 /// What it has said may stand unread in its socket, and would be lost with it.
 #[test]
 fn a_client_that_is_slow_to_take_its_messages_keeps_it() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     rig.set_client_room(0);
     for _ in 0..8 {
         rig.backend_says(&"x".repeat(64 * 1024));
@@ -259,7 +241,7 @@ fn any_other_code_is_its_answer() {
 
 #[test]
 fn a_session_that_cannot_be_left_in_order_leaves_by_force_as_in_a_failover() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     assert!(rig.session.relocate(rig.now, Move { force_at: Some(rig.now + secs(30)), ..ORDER }));
     for _ in 0..120 {
         rig.wait(ms(249));
@@ -288,7 +270,7 @@ fn a_planned_move_is_nobodys_death() {
 
 #[test]
 fn a_backend_that_fails_meanwhile_has_failed() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     rig.client_says("one");
     rig.backend_dies();
     assert_eq!(rig.take_notes(), [Event::Failed(Failure::Eof), ended(MoveOutcome::FailedOver)]);
@@ -310,7 +292,7 @@ fn a_silent_backend_is_noticed_meanwhile() {
 
 #[test]
 fn a_session_may_be_told_to_remain() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     rig.session.remain();
     rig.wait(secs(60));
     assert_eq!((rig.upstream(), rig.session.status()), (vec![], Status::Relaying));
@@ -322,7 +304,7 @@ fn a_session_may_be_told_to_remain() {
 
 #[test]
 fn a_client_that_leaves_meanwhile_is_not_moved() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     rig.client_closes(1000, "bye");
     assert_eq!(rig.upstream(), ["<close 1000 bye>"]);
     rig.backend_closes(1000, "bye");
@@ -362,7 +344,7 @@ fn a_client_that_hangs_up_ends_it_at_once() {
 
 #[test]
 fn the_brokers_end_ends_it() {
-    for mut rig in [quiescing(), draining()] {
+    for mut rig in [quiescing(rig()), draining()] {
         rig.session.shut_down(rig.now, CloseCode(1001));
         rig.pump();
         assert_eq!(rig.downstream(), ["<close 1001 the service is going away>"]);

@@ -1,12 +1,9 @@
 //! A next backend that is dialled late: when the one before was lost, or when its pool says so.
 
+use super::planned::{GOING_AWAY, ORDER};
 use super::rig::{Rig, ms, secs};
 use super::wire::{CLOSE, CONTINUATION, TEXT, close_payload, masked, plain};
 use crate::session::{Config, Event, Failure, Move, MoveOutcome, Status, Stay};
-
-const ORDER: Move = Move { ticket: 7, force_at: None };
-
-const GOING_AWAY: &str = "<close 1001>";
 
 /// It is to leave, its backend alive, and the next one is not to be dialled before it is ready.
 fn waiting_with(change: impl FnOnce(&mut Config)) -> Rig {

@@ -1,14 +1,11 @@
 //! A planned move that makes before it breaks: the next backend is connected and held while the present one
 //! still serves.
 
+use super::planned::{GOING_AWAY, ORDER, ended};
 use super::rig::{Drop, NOTHING, Rig, ms, secs};
 use super::wire::{self, CLOSE, CONTINUATION, PING, TEXT, close_payload, masked, plain};
 use crate::session::{Command, Config, EndCause, Event, Failure, Move, MoveOutcome, Status, Stay};
 use crate::websocket::close_code::CloseCode;
-
-const GOING_AWAY: &str = "<close 1001>";
-
-const ORDER: Move = Move { ticket: 7, force_at: None };
 
 /// The driver was told to dial the next backend.
 fn dialing_with(change: impl FnOnce(&mut Config)) -> Rig {
@@ -65,10 +62,6 @@ fn chatter(rig: &mut Rig, time: std::time::Duration) {
         }
         rig.wait(ms(250).min(end.since(rig.now)));
     }
-}
-
-fn ended(outcome: MoveOutcome) -> Event {
-    Event::MoveEnded { ticket: ORDER.ticket, outcome }
 }
 
 fn outcomes(rig: &mut Rig) -> Vec<Event> {

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use super::planned::{ended, quiescing};
 use super::rig::{Rig, ms, secs};
 use super::wire::{TEXT, masked, plain, upstream};
-use crate::session::{Config, EndCause, Event, Failure, Move, MoveOutcome, Opening, Status};
+use crate::session::{Config, EndCause, Event, Failure, MoveOutcome, Opening, Status};
 use crate::websocket::close_code::CloseCode;
-
-const ORDER: Move = Move { ticket: 7, force_at: None };
 
 const RECONNECT: &str = "<close 1012 the backend failed; connect again>";
 
@@ -50,20 +49,6 @@ fn look_in_vain(rig: &mut Rig, time: Duration) -> u32 {
     }
     rig.now = end;
     looks
-}
-
-fn ended(outcome: MoveOutcome) -> Event {
-    Event::MoveEnded { ticket: ORDER.ticket, outcome }
-}
-
-/// Leaves by plan, its backend alive.
-fn quiescing() -> Rig {
-    let mut rig = rig();
-    assert!(rig.session.relocate(rig.now, ORDER));
-    rig.pump();
-    rig.backend_pongs();
-    assert_eq!((rig.upstream(), rig.session.status()), (vec!["<ping>".to_owned()], Status::Quiescing));
-    rig
 }
 
 // ---- a failure ----
@@ -237,7 +222,7 @@ fn the_code_is_the_pools() {
 
 #[test]
 fn a_move_closes_it_at_a_quiet_moment() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     assert!(rig.successor_dials.is_empty(), "no next backend is dialled");
     rig.wait(ms(499));
     assert_eq!(rig.downstream(), [""; 0]);
@@ -255,7 +240,7 @@ fn a_move_closes_it_at_a_quiet_moment() {
 
 #[test]
 fn while_it_talks_nothing_is_held() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     for _ in 0..10 {
         rig.client_says("question");
         rig.backend_pongs();
@@ -268,7 +253,7 @@ fn while_it_talks_nothing_is_held() {
 
 #[test]
 fn once_patience_is_over_the_next_moment_between_two_messages_will_do() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     rig.client_sends(&masked(false, TEXT, b"a message that "));
     rig.wait(secs(30) + ms(1));
     assert_eq!((rig.downstream(), rig.session.status()), (vec![], Status::Quiescing));
@@ -281,7 +266,7 @@ fn once_patience_is_over_the_next_moment_between_two_messages_will_do() {
 
 #[test]
 fn a_feed_that_never_rests_does_not_stop_a_drain() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     for _ in 0..310 {
         rig.backend_says("news");
         rig.wait(ms(100));
@@ -292,7 +277,7 @@ fn a_feed_that_never_rests_does_not_stop_a_drain() {
 
 #[test]
 fn a_message_without_an_end_does_not_stop_a_drain() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     rig.client_sends(&masked(false, TEXT, b"a message that never ends"));
     rig.wait(secs(33));
     assert_eq!(
@@ -303,7 +288,7 @@ fn a_message_without_an_end_does_not_stop_a_drain() {
 
 #[test]
 fn it_may_be_called_off() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     rig.session.remain();
     rig.wait(secs(60));
     assert_eq!((rig.downstream(), rig.session.status()), (vec![], Status::Relaying));
@@ -311,7 +296,7 @@ fn it_may_be_called_off() {
 
 #[test]
 fn a_backend_that_fails_meanwhile_ends_the_move() {
-    let mut rig = quiescing();
+    let mut rig = quiescing(rig());
     rig.backend_dies();
     assert_eq!(rig.take_notes(), [ended(MoveOutcome::Ended), Event::Orphaned(Failure::Eof)]);
 }

@@ -1,11 +1,8 @@
 //! A service is left by plan: it hears that the session is to leave, commits what it can, and is told 1001.
 
+use super::super::planned::{GOING_AWAY, ORDER};
 use super::*;
 use crate::session::{Event, Move, MoveOutcome, Stay};
-
-const GOING_AWAY: &str = "<close 1001>";
-
-const ORDER: Move = Move { ticket: 7, force_at: None };
 
 fn outcomes(rig: &mut Rig) -> Vec<MoveOutcome> {
     let outcome = |note| match note {
