@@ -57,9 +57,7 @@ impl Pool {
     /// A session, or a request, has lost its backend.
     pub(crate) fn lost(&self, session: &str, loss: BackendLoss) {
         let window = self.snapshot().session.poison_window;
-        let mut deaths = self.suspects.deaths.lock();
-        deaths.lost(self.key(session), loss, window);
-        self.suspects.has_deaths.store(!deaths.is_empty(), Relaxed);
+        self.suspects.change(|deaths| deaths.lost(self.key(session), loss, window));
     }
 
     /// The next backend has acknowledged what the one before had not, or has taken its request.
@@ -71,7 +69,7 @@ impl Pool {
 
     /// A message of this session was convicted.
     pub(crate) fn convicted(&self, session: &str) {
-        self.suspects.deaths.lock().convicted(self.key(session));
+        self.suspects.change(|deaths| deaths.convicted(self.key(session)));
     }
 
     /// Waits until it is known whether this message, which is accused, has killed its backends alone.
@@ -91,9 +89,7 @@ impl Pool {
     pub(super) fn forget_deaths(&self, now: Time) {
         if self.suspects.has_deaths.load(Relaxed) {
             let window = self.snapshot().session.poison_window;
-            let mut deaths = self.suspects.deaths.lock();
-            deaths.forget(now, window);
-            self.suspects.has_deaths.store(!deaths.is_empty(), Relaxed);
+            self.suspects.change(|deaths| deaths.forget(now, window));
         }
     }
 
@@ -117,6 +113,14 @@ impl Pool {
     /// Sessions on its backends.
     fn sessions(&self) -> usize {
         self.snapshot().backends.iter().map(|backend| backend.sessions()).sum()
+    }
+}
+
+impl Suspects {
+    fn change(&self, change: impl FnOnce(&mut Deaths)) {
+        let mut deaths = self.deaths.lock();
+        change(&mut deaths);
+        self.has_deaths.store(!deaths.is_empty(), Relaxed);
     }
 }
 
