@@ -146,9 +146,18 @@ impl Broker {
         self.log().iter().filter_map(parse).filter(matches).collect()
     }
 
-    /// All access lines so far, in order.
+    /// All access lines that have been read so far, in order: one of a session that has just ended may still come.
+    /// See [`Broker::ended`].
     pub fn access_lines(&self) -> Vec<Value> {
         self.records(|record| record["message"] == "session ended")
+    }
+
+    /// The access lines of all sessions that have ended so far, in order. The log is written by a thread of its own,
+    /// so it waits for as many lines as ends are counted.
+    pub async fn ended(&self) -> Vec<Value> {
+        let ends = self.ends().await;
+        let told = || Some(self.access_lines()).filter(|lines| lines.len() as f64 >= ends);
+        eventually_some(&format!("{ends} access lines"), told).await
     }
 
     /// Waits until `n` sessions have ended, and returns their causes in order.

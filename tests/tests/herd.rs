@@ -48,7 +48,7 @@ async fn a_thousand_sessions_leave_one_backend() {
     assert_eq!(broker.metric("steadfast_failovers_total", &[]).await, SESSIONS as f64);
     assert_eq!(broker.metric("steadfast_messages_lost_total", &[]).await, 0.0);
     assert_eq!(broker.metric("steadfast_failover_pause_seconds_count", &[]).await, SESSIONS as f64);
-    assert_eq!(broker.access_lines(), Vec::<serde_json::Value>::new(), "no session has ended");
+    assert_eq!(broker.ended().await, Vec::<serde_json::Value>::new(), "no session has ended");
     for client in &clients {
         client.send_frame(Frame::close(1000, "")).await;
     }

@@ -114,7 +114,7 @@ async fn idle_sessions_are_not_suspected_however_often_backends_die() {
         home.kill();
         other.wait_upgrades(upgrades + 1).await;
     }
-    assert_eq!(broker.access_lines(), Vec::<Value>::new(), "nobody was closed");
+    assert_eq!(broker.ended().await, Vec::<Value>::new(), "nobody was closed");
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn a_burst_that_was_in_flight_at_two_deaths_is_delivered_one_by_one() {
     let is_message = |event: &Event| matches!(event, Event::Message { .. });
     let neighbours = events.windows(2).filter(|pair| pair.iter().all(is_message)).count();
     assert_eq!(neighbours, 0, "each message awaits its pong: {events:?}");
-    assert_eq!(broker.access_lines(), Vec::<Value>::new(), "nobody was closed");
+    assert_eq!(broker.ended().await, Vec::<Value>::new(), "nobody was closed");
 }
 
 /// All of a pool's backends, `--die-on poison` and what else `flags` say.
@@ -186,7 +186,7 @@ async fn where_slow_services_die_twice_at_once_nobody_is_closed() {
     for client in &mut clients {
         assert_done(client).await;
     }
-    assert_eq!(broker.access_lines(), Vec::<Value>::new(), "nobody was closed");
+    assert_eq!(broker.ended().await, Vec::<Value>::new(), "nobody was closed");
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn suspects_that_take_long_keep_nobody_from_a_backend() {
     for client in clients.iter_mut().rev() {
         assert_done(client).await;
     }
-    assert_eq!(broker.access_lines(), Vec::<Value>::new(), "nobody was closed");
+    assert_eq!(broker.ended().await, Vec::<Value>::new(), "nobody was closed");
 }
 
 /// Connects a client, and returns the id of its session too.

@@ -81,7 +81,7 @@ pub(crate) async fn nothing_has_gone_wrong(broker: &Broker) {
         let name = format!("steadfast_messages_{name}_total");
         assert_eq!(broker.metric(&name, &[]).await, 0.0, "{name}");
     }
-    assert_eq!(broker.access_lines(), Vec::<Value>::new(), "no session has ended");
+    assert_eq!(broker.ended().await, Vec::<Value>::new(), "no session has ended");
 }
 
 /// Gives the broker the backend `backend`, by the API.

@@ -254,8 +254,8 @@ async fn all_backends_are_restarted_in_turn_and_nobody_is_closed_or_blamed() {
     };
     tokio::join!(deploy, join_all(talkers.into_iter().map(busy)));
     all_talk(&mut idle).await;
-    assert!(broker.access_lines().iter().all(|line| line["cause"] != "backend_close"));
+    assert!(broker.ended().await.iter().all(|line| line["cause"] != "backend_close"));
     assert_eq!(broker.metric("steadfast_ejections_total", &[]).await, 0.0);
-    let lost = broker.access_lines().into_iter().filter(|line| line["cause"] != "client_gone");
+    let lost = broker.ended().await.into_iter().filter(|line| line["cause"] != "client_gone");
     assert_eq!(lost.count(), 0, "nobody was closed");
 }

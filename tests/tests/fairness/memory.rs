@@ -135,7 +135,7 @@ async fn open_messages_that_stand_still_stop_nobody() {
     }
     neighbours.are_served_until(&broker, async || pressed(&broker).await >= 1.0).await;
     // Whoever had to go was told the truth; the others are as free to wait as they were.
-    let gone = broker.access_lines();
+    let gone = broker.ended().await;
     assert!(gone.iter().all(|line| line["cause"] == "memory_short" && line["code"] == 1013), "{gone:?}");
     let first = bounded("an attacker's end", futures::future::select_all(attackers)).await;
     assert_eq!(first.0.expect("its task ends well"), Some(1013));
@@ -177,7 +177,7 @@ async fn clients_that_leave_a_feed_at_once_stop_no_other_pool() {
     }
     assert_eq!(fed.load(Ordering::Relaxed), ATTACKERS);
     neighbours.are_served_until(&broker, async || broker.sessions().await.len() == 2).await;
-    let causes: Vec<_> = broker.access_lines().iter().map(|line| line["cause"].clone()).collect();
+    let causes: Vec<_> = broker.ended().await.iter().map(|line| line["cause"].clone()).collect();
     assert!(causes.iter().all(|cause| *cause == "resume_expired" || *cause == "memory_short"), "{causes:?}");
     neighbours.end(&broker).await;
     feeding.abort();
@@ -201,7 +201,7 @@ async fn slow_readers_keep_to_the_limit_and_stop_nobody() {
     let full = async || broker.metric("steadfast_buffered_bytes", &[]).await >= (BUFFERS / 2) as f64;
     neighbours.are_served_until(&broker, full).await;
     neighbours.are_served_until(&broker, async || true).await;
-    let gone = broker.access_lines();
+    let gone = broker.ended().await;
     assert!(gone.iter().all(|line| line["cause"] == "memory_short" && line["code"] == 1013), "{gone:?}");
     neighbours.end(&broker).await;
 }
@@ -229,7 +229,7 @@ async fn clients_that_were_never_heard_leave_no_place_taken_for_long() {
     // All places come back, though clients that come back have two minutes for it.
     broker.wait_sessions(1).await;
     here.ask("still here", "a:still here").await;
-    let lines = broker.access_lines();
+    let lines = broker.ended().await;
     let known =
         |line: &serde_json::Value| line["cause"] == "resume_expired" || line["cause"] == "detached_limit";
     assert!(lines.len() >= SESSIONS - 1 && lines.iter().all(known), "{lines:?}");
@@ -264,7 +264,7 @@ async fn clients_that_are_away_leave_half_of_the_places_to_those_that_are_here()
         newcomer.ask(&n.to_string(), &format!("a:{n}")).await;
     }
     here.ask("still here", "a:still here").await;
-    let lines = broker.access_lines();
+    let lines = broker.ended().await;
     assert!(lines.iter().all(|line| line["cause"] == "detached_limit" && line["code"] == 1013), "{lines:?}");
     // The latest of them is still waited for.
     let token = last.expect("some have left");
