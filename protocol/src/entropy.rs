@@ -6,6 +6,12 @@ pub type Entropy<'a> = dyn FnMut() -> u64 + 'a;
 
 /// A masking key.
 pub(crate) fn mask_key(entropy: &mut Entropy<'_>) -> [u8; 4] {
-    let [a, b, c, d, ..] = entropy().to_be_bytes();
+    key_of(entropy())
+}
+
+/// A masking key of a number that was drawn.
+#[inline]
+pub(crate) fn key_of(drawn: u64) -> [u8; 4] {
+    let [a, b, c, d, ..] = drawn.to_be_bytes();
     [a, b, c, d]
 }

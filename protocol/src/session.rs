@@ -41,7 +41,7 @@
 //! `memory` says what it holds of what all have. `failover` leaves a backend and takes the next, `migration` leaves one that works, `ending` says goodbye,
 //! `deadlines` knows what may last how long, `silence` judges a backend that says nothing, `client_link` also whether a
 //! client is there. `service` is the part toward services that link the shim, `resume` that toward clients which may
-//! come back, `orphan` that toward clients which must begin anew.
+//! come back, `orphan` that toward clients which must begin anew. `short_way` is what almost every call takes.
 
 mod backend_link;
 mod client_link;
@@ -60,6 +60,7 @@ mod reading;
 mod report;
 mod resume;
 mod service;
+mod short_way;
 mod silence;
 mod state;
 mod status;
@@ -94,6 +95,7 @@ use client_link::ClientLink;
 use ledger::Exceptions;
 use resume::ResumableSession;
 use service::Commits;
+use short_way::NextDeadline;
 use underway::Underway;
 
 /// One of a session's connections.
@@ -168,6 +170,9 @@ pub struct Session {
     memory_short: Option<NonZeroU8>,
     /// The driver was told to come back at this time; nothing expires before it.
     due: Time,
+    next_deadline: NextDeadline,
+    /// [`short_way::soonest`], in microseconds as far as they go.
+    soonest: u32,
     underway: Underway,
 }
 
@@ -230,7 +235,7 @@ impl Session {
         )
     }
 
-    fn client_control(&mut self, now: Time, control: &Control) {
+    fn client_control(&mut self, now: Time, control: &Control<'_>) {
         match (control.opcode, &self.state.client) {
             (Opcode::Close, ClientPhase::Open) => {
                 self.client_left(now, Some(control.payload().into()), EndCause::ClientClose);
@@ -325,7 +330,7 @@ impl Session {
         matches!(self.state.client, ClientPhase::Open | ClientPhase::Left { hears: true })
     }
 
-    fn backend_control(&mut self, now: Time, control: &Control) {
+    fn backend_control(&mut self, now: Time, control: &Control<'_>) {
         match control.opcode {
             Opcode::Ping if !self.backend_link.writer.closing() && !self.stays_cut() => self
                 .backend_link
@@ -355,7 +360,16 @@ impl Session {
     // ---- time ----
 
     /// Does what time and the last inputs have made due. Call it after them, before writing.
+    #[inline]
     pub fn advance(&mut self, now: Time, entropy: &mut Entropy<'_>) {
+        if !self.advance_shortly(now, entropy) {
+            self.advance_at_length(now, entropy);
+        }
+        #[cfg(debug_assertions)]
+        self.check_invariants();
+    }
+
+    fn advance_at_length(&mut self, now: Time, entropy: &mut Entropy<'_>) {
         self.backend_link.timers.resumed(now);
         self.wait_for_the_slow_client(now);
         self.backend_link.writer.end_holds(&mut self.state.ring, now);
@@ -401,8 +415,6 @@ impl Session {
         let waits = self.state.downstream.waiting() > 0 || (paused && !self.away());
         let progress = self.state.downstream.progress().wrapping_add(self.client_pongs());
         self.client_link.timers.progress(now, waits, progress);
-        #[cfg(debug_assertions)]
-        self.check_invariants();
     }
 
     // ---- outputs ----

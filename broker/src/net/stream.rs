@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use steadfast_kernel_socket::{TcpState, tcp_state};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop::has_budget_remaining;
 
 /// A connection, closed when dropped.
 #[derive(Debug)]
@@ -65,6 +66,19 @@ impl Stream {
     /// Those of [`tcp_state`].
     pub(crate) fn tcp_state(&self) -> io::Result<TcpState> {
         tcp_state(self.tcp.as_fd())
+    }
+
+    /// Whether tokio has been told that there is something to read, or an end, since this found nothing. Asks nobody.
+    #[inline]
+    pub(crate) fn may_be_readable(&self) -> bool {
+        self.tcp.try_io(Interest::READABLE, || Ok(())).is_ok()
+    }
+
+    /// Has the task woken when there is something to read, or an end. False: there may be by now, or the task has had its
+    /// turn and is woken soon in any case.
+    #[inline]
+    pub(crate) fn listen(&self, cx: &mut Context<'_>) -> bool {
+        self.tcp.poll_read_ready(cx).is_pending() && has_budget_remaining()
     }
 
     /// Waits until there is something to read, or an end. Tokio's own word for that may come too early; this looks.

@@ -140,13 +140,10 @@ impl Driver {
 impl Io {
     /// Works until nothing moves. True: more may be done at once.
     fn work(&mut self, cx: &mut Context<'_>, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
-        for side in [&mut self.client, &mut self.backend].into_iter().flatten() {
-            side.drained = false;
-        }
         let (mut settled, mut budget) = (false, PollBudget::new());
-        for round in 0..ROUNDS {
+        for _ in 0..ROUNDS {
             let mut moved = self.take_client(entry, core, now) | self.poll_dial(cx, entry, core, now);
-            moved |= self.poll_successor(cx, entry, core, (now, round == 0, &mut budget));
+            moved |= self.poll_successor(cx, entry, core, (now, &mut budget));
             moved |= self.read_client(cx, &mut core.machine, (now, &mut budget));
             if self.read_backend(cx, &mut core.machine, (now, &mut budget)) {
                 evidence::note_life(core, now);
@@ -156,22 +153,34 @@ impl Io {
                 return false;
             }
             core.machine.advance(now, &mut || rand::random());
-            self.drop_client(&core.machine);
+            let relays = core.machine.only_relays() && self.moving.is_none();
+            if !relays {
+                self.drop_client(&core.machine);
+            }
             moved |= self.write(cx, &mut core.machine);
             if self.context.budget.is_near() {
                 self.count(&core.machine);
             }
-            moved |= self.follow(entry, core, now);
+            if !relays {
+                moved |= self.follow(entry, core, now);
+            }
             if budget.is_spent() {
                 return true;
             }
-            if !moved {
-                return false;
-            }
             // Otherwise what was written may have been what the machine waited for.
             settled = core.machine.at_ease();
+            if !moved || (settled && relays && self.listen(cx)) {
+                return false;
+            }
         }
         true
+    }
+
+    /// Has the task woken for what comes from either side. False: something may be there by now.
+    #[inline]
+    fn listen(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut listens = |side: &mut Option<SocketSide>| side.as_mut().is_some_and(|side| side.listen(cx));
+        listens(&mut self.client) && listens(&mut self.backend)
     }
 
     /// Enters in the books what the session holds, with the bytes that were read and wait for the next poll.

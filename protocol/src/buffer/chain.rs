@@ -21,11 +21,13 @@ pub struct Gather<'a> {
 
 impl<'a> Gather<'a> {
     /// Nothing to write yet.
+    #[inline]
     pub fn new() -> Gather<'a> {
         Gather { pieces: [IoSlice::new(&[]); 8], count: 0 }
     }
 
     /// Adds a piece; false when there is no room for it.
+    #[inline]
     pub fn add(&mut self, piece: &'a [u8]) -> bool {
         let Some(place) = self.pieces.get_mut(self.count) else { return false };
         *place = IoSlice::new(piece);
@@ -39,6 +41,7 @@ impl<'a> Gather<'a> {
     }
 
     /// The pieces, in order.
+    #[inline]
     pub fn pieces(&self) -> &[IoSlice<'a>] {
         &self.pieces[..self.count]
     }
@@ -196,7 +199,18 @@ impl Chain {
     }
 
     /// Adds the pieces of `from..to` to `out`, as many as it has room for.
+    #[inline]
     pub fn gather<'a>(&'a self, from: usize, to: usize, out: &mut Gather<'a>) {
+        let start = self.start as usize;
+        // As almost always, all of it lies in the first chunk.
+        match self.first.get(start + from..start + to) {
+            Some([]) => {}
+            Some(piece) => _ = out.add(piece),
+            None => self.gather_pieces(from, to, out),
+        }
+    }
+
+    fn gather_pieces<'a>(&'a self, from: usize, to: usize, out: &mut Gather<'a>) {
         let mut left = to.saturating_sub(from);
         for piece in self.slices(from) {
             let piece = &piece[..piece.len().min(left)];

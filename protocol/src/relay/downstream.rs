@@ -355,6 +355,12 @@ impl DownstreamWriter {
         }
     }
 
+    /// Something is kept: what the client does not take yet, a message that is open, or what it may come back for.
+    #[inline]
+    pub(crate) fn waits(&self) -> bool {
+        self.queues.is_some()
+    }
+
     /// Bytes that could be written now.
     #[inline]
     pub(crate) fn waiting(&self) -> usize {

@@ -80,6 +80,12 @@ impl BackendLink {
         }
     }
 
+    /// It answers pings, as is known for certain.
+    #[inline]
+    pub(super) fn is_proven(&self) -> bool {
+        self.pongs && self.proof == Proof::Given
+    }
+
     /// What belongs to a service that links the shim.
     pub(super) fn service(&mut self) -> Option<&mut ServiceLink> {
         self.shim.as_mut().and_then(|shim| shim.service.as_mut())

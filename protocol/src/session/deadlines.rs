@@ -3,6 +3,7 @@
 use crate::time::Time;
 
 use super::report::{EndCause, Failure};
+use super::short_way::NextDeadline;
 use super::{BackendPhase, ClientPhase, Session};
 
 /// What time alone can bring about.
@@ -44,13 +45,23 @@ enum Deadline {
 
 impl Session {
     /// When [`Session::advance`] must be called again, whatever happens until then.
+    #[inline]
     pub fn poll_timeout(&mut self) -> Option<Time> {
+        match self.next_deadline {
+            NextDeadline::Kept => return Some(self.due),
+            NextDeadline::Plain => self.next_deadline = NextDeadline::Found,
+            NextDeadline::Found | NextDeadline::Sought => {}
+        }
+        self.find_due();
+        Some(self.due).filter(|at| *at < Time::NEVER)
+    }
+
+    fn find_due(&mut self) {
         self.due = self
             .deadlines()
             .map(|(_, at)| at.unwrap_or(Time::NEVER))
             .into_iter()
             .fold(Time::NEVER, Time::min);
-        Some(self.due).filter(|at| *at < Time::NEVER)
     }
 
     /// Acts on every time that has come.

@@ -92,6 +92,12 @@ pub(crate) struct Exceptions {
 }
 
 impl Exceptions {
+    /// Nothing is to come of them: they are what has been.
+    #[inline]
+    pub(super) fn are_counts(&self) -> bool {
+        self.closing.is_none() && self.orphan.is_none() && self.poison_guard.is_none()
+    }
+
     /// Drops what is measured by a clock that has ended. `give_up`: when a goodbye that is under way is given up.
     pub(super) fn forget_times(&mut self, give_up: crate::time::Time) {
         (self.orphan, self.word) = (None, None);

@@ -11,6 +11,7 @@ use crate::time::Time;
 use super::backend_link::{BackendLink, SlowestAnswer};
 use super::resume::ResumableSession;
 use super::service::Commits;
+use super::short_way::{self, NextDeadline};
 use super::state::{SessionState, ShimState};
 use super::underway::Underway;
 use super::{AckMode, BackendPhase, ClientPhase, Config, Session};
@@ -93,6 +94,8 @@ impl Session {
             backend: BackendPhase::Linked,
             memory_short: None,
             due: now,
+            next_deadline: NextDeadline::Sought,
+            soonest: u32::try_from(short_way::soonest(&config).as_micros()).unwrap_or(u32::MAX),
             underway: Underway::default(),
             state,
             config,

@@ -32,7 +32,7 @@ pub enum Item<'a> {
     /// A data frame's header that the input had cut in two, to be passed on as it is.
     Header(Mended),
     /// A whole control frame.
-    Control(Control),
+    Control(Control<'a>),
 }
 
 impl Item<'_> {
@@ -76,18 +76,29 @@ pub struct Data<'a> {
 }
 
 /// A control frame, unmasked.
-#[derive(Debug, Clone, Copy)]
-pub struct Control {
+#[derive(Debug)]
+pub struct Control<'a> {
     /// Close, Ping or Pong.
     pub opcode: Opcode,
-    payload: [u8; CONTROL_MAX],
-    len: u8,
+    payload: Payload<'a>,
 }
 
-impl Control {
+/// Where the payload of a control frame lies.
+#[derive(Debug)]
+enum Payload<'a> {
+    /// In the input: it came whole, and not masked, as each pong of a backend does.
+    Read(&'a [u8]),
+    Kept(Box<Partial>),
+}
+
+impl Control<'_> {
     /// The unmasked payload, at most [`CONTROL_MAX`] bytes.
+    #[inline]
     pub fn payload(&self) -> &[u8] {
-        &self.payload[..usize::from(self.len)]
+        match &self.payload {
+            Payload::Read(payload) => payload,
+            Payload::Kept(partial) => &partial.payload[..usize::from(partial.len)],
+        }
     }
 }
 
@@ -95,15 +106,24 @@ impl Control {
 #[derive(Debug)]
 enum Cut {
     /// A header.
-    Header { bytes: [u8; HEADER_MAX], len: u8 },
+    Header(CutHeader),
     /// A control frame, behind its header.
-    Control(Partial),
+    Control(Box<Partial>),
 }
 
-/// A control frame of which a part is still to come.
+/// The bytes of a header that have come.
+#[derive(Debug, Clone, Copy)]
+struct CutHeader {
+    bytes: [u8; HEADER_MAX],
+    len: u8,
+}
+
+/// The payload of a control frame, as far as it has come.
 #[derive(Debug)]
 struct Partial {
-    control: Control,
+    opcode: Opcode,
+    payload: [u8; CONTROL_MAX],
+    len: u8,
     wanted: u8,
     mask: Option<[u8; 4]>,
 }
@@ -178,6 +198,13 @@ impl Scanner {
         let mut data = Data { bytes: &[], messages: 0, whole: 0 };
         let mut at = self.pass_payload(bytes, 0, &mut data);
         while self.remaining == 0 && at < bytes.len() && left > 0 {
+            if let Some(len) = self.whole_message(&bytes[at..]) {
+                left -= 1;
+                at += len;
+                data.messages += 1;
+                data.whole = at;
+                continue;
+            }
             let header = match Header::parse(&bytes[at..]).and_then(|h| self.checked(h)) {
                 Ok(header) => header,
                 // What stands before the breach is still good.
@@ -215,6 +242,30 @@ impl Scanner {
         let n = n.min(self.remaining);
         self.remaining -= n;
         n > 0 && self.remaining == 0 && self.end_frame()
+    }
+
+    /// The length of the frame in front, if it is what almost every one is: a message of its own, all of which is there,
+    /// with a length of at most 16 bits. Whatever else it is, also a breach, is for [`Header::parse`] to say.
+    #[inline(always)]
+    fn whole_message(&self, bytes: &[u8]) -> Option<usize> {
+        let [first, second, high, low, ..] = *bytes else { return None };
+        let compressed = if self.deflate { 0x40 } else { 0 };
+        let begins = matches!(first & !compressed, 0x81 | 0x82) && !self.open;
+        let (masked, key) = match self.sender {
+            FrameSender::Client => (0x80, 4),
+            FrameSender::Backend => (0, 0),
+        };
+        if !begins || second & 0x80 != masked {
+            return None;
+        }
+        let (head, payload) = match second & 0x7F {
+            126 => (4, usize::from(u16::from_be_bytes([high, low]))),
+            short => (2, usize::from(short)),
+        };
+        // One of 64 bits, or of more bits than it needs.
+        let other = second & 0x7F == 127 || (head == 4 && payload < 126);
+        let len = head + key + payload;
+        (!other && len <= bytes.len() && payload <= self.limit as usize).then_some(len)
     }
 
     /// Passes over payload from `at` and returns where it ends.
@@ -284,45 +335,35 @@ impl Scanner {
         }
         let mut header = [0; HEADER_MAX];
         header[..bytes.len()].copy_from_slice(bytes);
-        self.cut = Some(Box::new(Cut::Header { bytes: header, len: bytes.len() as u8 }));
+        self.cut = Some(Box::new(Cut::Header(CutHeader { bytes: header, len: bytes.len() as u8 })));
     }
 
     /// Goes on with what an earlier input cut in two.
+    #[cold]
     fn mend_cut<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Item<'i>>, Violation> {
-        let Some(mut cut) = self.cut.take() else { return Ok(None) };
-        match &mut *cut {
-            Cut::Control(partial) => {
-                let whole = partial.fill(input).then(|| partial.finish());
-                if whole.is_none() {
-                    self.cut = Some(cut);
+        match self.cut.take().map(|cut| *cut) {
+            Some(Cut::Control(partial)) => Ok(self.fill(partial, input).map(Item::Control)),
+            Some(Cut::Header(mut cut)) => match self.complete_header(&mut cut, input)? {
+                Some(header) => Ok(self.emit_header(&header, cut.bytes, input)),
+                None => {
+                    self.cut = Some(Box::new(Cut::Header(cut)));
+                    Ok(None)
                 }
-                Ok(whole.map(Item::Control))
-            }
-            Cut::Header { bytes, len } => {
-                let header = self.complete_header(bytes, len, input)?;
-                let mended = *bytes;
-                match header {
-                    Some(header) => Ok(self.emit_header(&header, mended, input)),
-                    None => {
-                        self.cut = Some(cut);
-                        Ok(None)
-                    }
-                }
-            }
+            },
+            None => Ok(None),
         }
     }
 
     fn complete_header(
         &self,
-        bytes: &mut [u8; HEADER_MAX],
-        len: &mut u8,
+        cut: &mut CutHeader,
         input: &mut &[u8],
     ) -> Result<Option<Header>, Violation> {
         while let Some((byte, rest)) = input.split_first() {
-            bytes[usize::from(*len)] = *byte;
-            *len += 1;
+            cut.bytes[usize::from(cut.len)] = *byte;
+            cut.len += 1;
             *input = rest;
-            let parsed = Header::parse(&bytes[..usize::from(*len)])?;
+            let parsed = Header::parse(&cut.bytes[..usize::from(cut.len)])?;
             if let Some(header) = self.checked(parsed)? {
                 return Ok(Some(header));
             }
@@ -344,12 +385,23 @@ impl Scanner {
         Some(Item::Header(Mended { bytes, len: header.len as u8, ends }))
     }
 
-    fn begin_control(&mut self, header: &Header, input: &mut &[u8]) -> Option<Control> {
-        let control = Control { opcode: header.opcode, payload: [0; CONTROL_MAX], len: 0 };
+    #[inline]
+    fn begin_control<'i>(&mut self, header: &Header, input: &mut &'i [u8]) -> Option<Control<'i>> {
+        let (opcode, mask) = (header.opcode, header.mask);
         // `Header::parse` has bounded it to CONTROL_MAX.
-        let mut partial = Partial { control, wanted: header.payload_len as u8, mask: header.mask };
+        let wanted = header.payload_len as u8;
+        if let (None, Some((payload, rest))) = (mask, input.split_at_checked(usize::from(wanted))) {
+            *input = rest;
+            return Some(Control { opcode, payload: Payload::Read(payload) });
+        }
+        let partial = Partial { opcode, payload: [0; CONTROL_MAX], len: 0, wanted, mask };
+        self.fill(Box::new(partial), input)
+    }
+
+    /// Takes what `input` has of a control frame. What is still to come of it is waited for.
+    fn fill<'i>(&mut self, mut partial: Box<Partial>, input: &mut &[u8]) -> Option<Control<'i>> {
         if partial.fill(input) {
-            return Some(partial.finish());
+            return Some(Control { opcode: partial.opcode, payload: Payload::Kept(partial) });
         }
         self.cut = Some(Box::new(Cut::Control(partial)));
         None
@@ -364,22 +416,19 @@ fn weight(header: &Header) -> u64 {
 }
 
 impl Partial {
-    /// Takes what `input` has of it and says whether it is whole.
+    /// Takes what `input` has of it and says whether it is whole. Then it is unmasked.
     fn fill(&mut self, input: &mut &[u8]) -> bool {
-        let have = usize::from(self.control.len);
-        let taken = (usize::from(self.wanted) - have).min(input.len());
+        let have = usize::from(self.len);
+        let taken = usize::from(self.wanted - self.len).min(input.len());
         let (mine, rest) = input.split_at(taken);
-        self.control.payload[have..have + taken].copy_from_slice(mine);
-        self.control.len += taken as u8;
+        self.payload[have..have + taken].copy_from_slice(mine);
+        self.len += taken as u8;
         *input = rest;
-        self.control.len == self.wanted
-    }
-
-    fn finish(&mut self) -> Control {
-        if let Some(key) = self.mask {
-            apply_mask(&mut self.control.payload[..usize::from(self.control.len)], key, 0);
+        let whole = self.len == self.wanted;
+        if let (true, Some(key)) = (whole, self.mask) {
+            apply_mask(&mut self.payload[..usize::from(self.len)], key, 0);
         }
-        self.control
+        whole
     }
 }
 

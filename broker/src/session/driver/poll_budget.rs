@@ -8,7 +8,7 @@
 const FRAMES: u32 = 128;
 
 /// Bytes of all sides together: eight reads of a full buffer.
-const BYTES: usize = 512 * 1024;
+const BYTES: usize = 128 * 1024;
 
 /// What one poll may still take over.
 #[derive(Debug)]

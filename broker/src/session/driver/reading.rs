@@ -130,13 +130,13 @@ impl Io {
     /// Something may be there to be read. A side that is not there waits for no memory either.
     fn is_readable(&mut self, direction: Direction) -> bool {
         let side = match direction {
-            Direction::Upstream => &self.client,
-            Direction::Downstream => &self.backend,
+            Direction::Upstream => &mut self.client,
+            Direction::Downstream => &mut self.backend,
         };
         if side.is_none() {
             self.context.budget.rest(&mut self.share, direction);
         }
-        side.as_ref().is_some_and(SocketSide::is_readable)
+        side.as_mut().is_some_and(SocketSide::is_readable)
     }
 
     /// How many bytes may be read that way, if it `wants` any.

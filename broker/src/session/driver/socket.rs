@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, BufMut, Bytes};
 use steadfast_protocol::buffer::chain::Gather;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 use tokio_util::io::poll_read_buf;
 
 use crate::metric::{self, Limit};
@@ -33,8 +34,8 @@ pub(super) struct SocketSide {
     pub(super) shut: bool,
     /// Nothing more can be read or written.
     pub(super) ended: bool,
-    /// It has been read to its end in this poll; its readiness will wake the task.
-    pub(super) drained: bool,
+    /// The task is woken when there is something to read: there was nothing when it was asked last.
+    listens: bool,
     /// It is not read, since a limit is reached.
     pub(super) held_back: bool,
     /// The kernel asks the peer's for signs of life when nothing else is on its way.
@@ -60,7 +61,7 @@ impl SocketSide {
             broken: false,
             shut: false,
             ended: false,
-            drained: false,
+            listens: false,
             held_back: false,
             asking: false,
         }
@@ -74,11 +75,25 @@ impl SocketSide {
         self.held_back = tight || full;
     }
 
-    /// Reads what is there. The write that has failed on a broken socket may have come before the news that there is
-    /// something to read.
-    /// Whether there may be something to be taken over.
-    pub(super) fn is_readable(&self) -> bool {
-        !self.drained || self.broken || self.rest.is_some()
+    /// Whether there may be something to be taken over. A socket that the task is woken for is not asked again before
+    /// that has come.
+    #[inline]
+    pub(super) fn is_readable(&mut self) -> bool {
+        if self.listens && self.stream.may_be_readable() {
+            self.listens = false;
+        }
+        !self.listens || self.broken || self.rest.is_some()
+    }
+
+    /// Has the task woken for what comes next. False: something may be there by now.
+    #[inline]
+    pub(super) fn listen(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.is_readable() {
+            return true;
+        }
+        let whole = !self.broken && !self.ended && self.rest.is_none();
+        self.listens = whole && self.stream.listen(cx);
+        self.listens
     }
 
     /// Bytes that were read and not taken over.
@@ -118,6 +133,8 @@ impl SocketSide {
         Read::Bytes(n)
     }
 
+    /// Reads what is there. The write that has failed on a broken socket may have come before the news that there is
+    /// something to read.
     fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
         let read = if self.broken {
             self.stream.read_at_once(buffer)
@@ -155,7 +172,8 @@ impl SocketSide {
     fn brought(&mut self, read: Poll<io::Result<usize>>) -> Read {
         match read {
             Poll::Pending => {
-                self.drained = true;
+                // Tokio may have held the task back, and has then asked the socket nothing.
+                self.listens = has_budget_remaining();
                 Read::Nothing
             }
             Poll::Ready(Err(_)) => Read::Failed,

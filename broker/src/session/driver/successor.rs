@@ -43,13 +43,13 @@ pub(super) struct HeldSuccessor {
 }
 
 impl Io {
-    /// Reads and writes it. `first`: the first round of this poll.
+    /// Reads and writes it.
     pub(super) fn poll_successor(
         &mut self,
         cx: &mut Context<'_>,
         entry: &Entry,
         core: &mut Core,
-        (now, first, budget): (Time, bool, &mut PollBudget),
+        (now, budget): (Time, &mut PollBudget),
     ) -> bool {
         let Some(moving) = &mut self.moving else { return false };
         match &mut moving.successor {
@@ -61,9 +61,6 @@ impl Io {
                 true
             }
             Some(SuccessorStage::Held(held)) => {
-                if first {
-                    held.side.drained = false;
-                }
                 held.write(cx, &mut core.machine) | held.read(cx, entry, &mut core.machine, (now, budget))
             }
         }

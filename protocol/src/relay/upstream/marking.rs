@@ -71,6 +71,28 @@ impl UpstreamWriter {
         n > 0
     }
 
+    /// Nothing bounds what may be written, no frame but pings is to be written, and all may be.
+    #[inline]
+    pub(crate) fn is_unbounded(&self, ring: &Ring) -> bool {
+        let free = self.inserts.is_none() && self.pace.is_none() && self.stop_at == NOWHERE;
+        free && !self.whole_only && self.is_little(ring, self.acked(ring))
+    }
+
+    /// As [`UpstreamWriter::prepare`], where pongs come and [`UpstreamWriter::is_unbounded`].
+    #[inline]
+    pub(crate) fn ask_shortly(&mut self, ring: &Ring, now: Time, entropy: &mut Entropy<'_>) {
+        self.pings.note_unwritten(now);
+        let (whole, acked) = ((ring.whole(), ring.whole_seq()), self.last_mark(ring));
+        if whole.0 <= acked.0 || ring.sent() > whole.0 || self.pings.len() == MOST {
+            return;
+        }
+        if self.pings.is_empty() && whole.1.saturating_sub(acked.1) <= FEW {
+            return self.ask(ring, now, &[whole], None, entropy);
+        }
+        let (marks, n) = self.marks(ring, acked, whole, true);
+        self.ask(ring, now, &marks[..n], None, entropy);
+    }
+
     fn ask(
         &mut self,
         ring: &Ring,

@@ -2,9 +2,8 @@
 
 use crate::steadfast_v1::service_wire::{NOTICE_LEN, Notice};
 use crate::time::Time;
-use crate::websocket::frame::{Opcode, control_frame};
 
-use crate::entropy::{Entropy, mask_key};
+use crate::entropy::{Entropy, key_of};
 
 /// Bytes of a masked ping before its payload: two of header, four of key.
 const PING_HEAD: usize = 6;
@@ -52,8 +51,9 @@ impl Ping {
         notice: Option<PingNotice>,
         entropy: &mut Entropy<'_>,
     ) -> Ping {
+        // One draw for both: what the key keeps an attacker from choosing (RFC 6455, 10.3), nobody chooses here.
         let nonce = entropy();
-        let frame = PingFrame::new(mask_key(entropy), nonce, notice);
+        let frame = PingFrame::new(key_of(nonce), nonce, notice);
         let covers = u32::try_from(at.saturating_sub(acked)).unwrap_or(u32::MAX);
         Ping { at, seq: seq as u32, covers, asked: now, frame }
     }
@@ -79,6 +79,7 @@ impl Ping {
 }
 
 impl PingFrame {
+    #[inline]
     fn new(key: [u8; 4], nonce: u64, notice: Option<PingNotice>) -> PingFrame {
         match notice {
             None => PingFrame::Plain(0, filled(key, &nonce.to_be_bytes())),
@@ -128,19 +129,37 @@ impl PingFrame {
     }
 
     /// This is its payload.
+    #[inline]
     pub(super) fn is(&self, payload: &[u8]) -> bool {
-        let (_, frame) = self.parts();
-        let key = &frame[PING_HEAD - 4..PING_HEAD];
-        let unmasked = frame[PING_HEAD..].iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
-        unmasked.eq(payload.iter().copied())
+        match self {
+            PingFrame::Plain(_, frame) => has_payload::<PING_LEN, { PING_LEN - PING_HEAD }>(frame, payload),
+            PingFrame::Notice(_, frame) => has_payload::<NOTICE_PING_LEN, NOTICE_LEN>(frame, payload),
+        }
     }
 }
 
 /// A masked ping that fills `N` bytes.
-fn filled<const N: usize>(key: [u8; 4], payload: &[u8]) -> [u8; N] {
+#[inline]
+fn filled<const N: usize, const PAYLOAD: usize>(key: [u8; 4], payload: &[u8; PAYLOAD]) -> [u8; N] {
+    const { assert!(N == PING_HEAD + PAYLOAD) };
     let mut frame = [0; N];
-    let bytes = control_frame(Opcode::Ping, payload, Some(key));
-    let n = bytes.len().min(N);
-    frame[..n].copy_from_slice(&bytes[..n]);
+    // FIN and the opcode; masked, with its length (RFC 6455, 5.2).
+    (frame[0], frame[1]) = (0x89, 0x80 | PAYLOAD as u8);
+    frame[PING_HEAD - 4..PING_HEAD].copy_from_slice(&key);
+    frame[PING_HEAD..].copy_from_slice(&masked(key, payload));
     frame
+}
+
+#[inline]
+fn masked<const PAYLOAD: usize>(key: [u8; 4], payload: &[u8; PAYLOAD]) -> [u8; PAYLOAD] {
+    std::array::from_fn(|at| payload[at] ^ key[at % 4])
+}
+
+/// Whether the masked ping `frame` carries this.
+#[inline]
+fn has_payload<const N: usize, const PAYLOAD: usize>(frame: &[u8; N], payload: &[u8]) -> bool {
+    const { assert!(N == PING_HEAD + PAYLOAD) };
+    let key = [frame[2], frame[3], frame[4], frame[5]];
+    let payload: Option<&[u8; PAYLOAD]> = payload.try_into().ok();
+    payload.is_some_and(|payload| masked(key, payload)[..] == frame[PING_HEAD..])
 }

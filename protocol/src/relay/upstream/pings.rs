@@ -39,6 +39,11 @@ impl Pings {
     }
 
     #[inline]
+    pub(super) fn last_mut(&mut self) -> Option<&mut Ping> {
+        self.more.as_mut().and_then(|more| more.back_mut()).or(self.first.as_mut())
+    }
+
+    #[inline]
     pub(super) fn get(&self, index: usize) -> Option<&Ping> {
         match index.checked_sub(1) {
             None => self.first.as_ref(),

@@ -40,14 +40,32 @@ impl UpstreamWriter {
         if self.has_nothing(ring) {
             return Gather::new();
         }
-        match (self.is_plain(), self.pings.at_most_one_unwritten()) {
-            (true, _) => self.gathered(ring, &self.plain_plan(ring)),
-            (false, true) => self.gathered(ring, &self.plan::<FEW, { pieces(FEW) }>(ring)),
-            (false, false) => self.gathered(ring, &self.plan::<MANY, { pieces(MANY) }>(ring)),
+        if self.is_plain() {
+            return self.plain(ring);
+        }
+        match self.pings.at_most_one_unwritten() {
+            true => self.gathered(ring, &self.plan::<FEW, { pieces(FEW) }>(ring)),
+            false => self.gathered(ring, &self.plan::<MANY, { pieces(MANY) }>(ring)),
         }
     }
 
+    /// Almost every write: messages, and a ping behind them.
     #[inline]
+    fn plain<'a>(&'a self, ring: &'a Ring) -> Gather<'a> {
+        let (sent, at, end, ping) = self.plain_plan(ring);
+        let (chain, index) = ring.bytes_at(sent);
+        let [before, all] = [at, end].map(|to| index + (to - sent) as usize);
+        let mut gather = Gather::new();
+        chain.gather(index, before, &mut gather);
+        if let Some(ping) = ping
+            && !gather.is_full()
+        {
+            gather.add(ping.frame.unwritten());
+            chain.gather(before, all, &mut gather);
+        }
+        gather
+    }
+
     fn gathered<'a>(&'a self, ring: &'a Ring, plan: &[Option<Piece>]) -> Gather<'a> {
         let mut gather = Gather::new();
         let mut from = ring.sent();
@@ -77,14 +95,29 @@ impl UpstreamWriter {
         if n == 0 {
             return;
         }
-        match (self.is_plain(), self.pings.at_most_one_unwritten()) {
-            (true, _) => self.take(ring, n, &self.plain_plan(ring)),
-            (false, true) => self.take(ring, n, &self.plan::<FEW, { pieces(FEW) }>(ring)),
-            (false, false) => self.take(ring, n, &self.plan::<MANY, { pieces(MANY) }>(ring)),
+        if self.is_plain() {
+            return self.take_plain(ring, n);
+        }
+        match self.pings.at_most_one_unwritten() {
+            true => self.take(ring, n, &self.plan::<FEW, { pieces(FEW) }>(ring)),
+            false => self.take(ring, n, &self.plan::<MANY, { pieces(MANY) }>(ring)),
         }
     }
 
     #[inline]
+    fn take_plain(&mut self, ring: &mut Ring, n: usize) {
+        let (sent, at, end, ping) = self.plain_plan(ring);
+        let before = n.min((at - sent) as usize);
+        let pinged = (n - before).min(ping.map_or(0, |ping| ping.frame.unwritten().len()));
+        let behind = (n - before - pinged).min((end - at) as usize);
+        ring.written((before + behind) as u64);
+        if pinged > 0
+            && let Some(ping) = self.pings.last_mut()
+        {
+            ping.frame.add_written(pinged);
+        }
+    }
+
     fn take(&mut self, ring: &mut Ring, mut n: usize, plan: &[Option<Piece>]) {
         for piece in plan.iter().flatten() {
             let taken = match *piece {
@@ -115,16 +148,14 @@ impl UpstreamWriter {
         self.inserts.is_none() && self.stop_at == NOWHERE && self.pings.at_most_one_unwritten()
     }
 
-    /// The plan of almost every write: messages, and a ping behind them.
+    /// Where such a write begins, where the ping stands, where it ends, and the ping; without one it has no place of
+    /// its own.
     #[inline]
-    fn plain_plan(&self, ring: &Ring) -> [Option<Piece>; 3] {
+    fn plain_plan(&self, ring: &Ring) -> (u64, u64, u64, Option<&Ping>) {
         let (sent, end) = (ring.sent(), self.reach(ring));
         let ping = self.pings.last().filter(|ping| !ping.written());
-        let at = ping.map_or(end, |ping| ping.at.max(sent));
-        let index = self.pings.len().saturating_sub(1) as u8;
-        let [before, behind] =
-            [(sent, at), (at, end)].map(|(from, to)| (to > from).then_some(Piece::Data { to }));
-        [before, ping.map(|_| Piece::Ping(index)), behind]
+        let at = ping.map_or(end, |ping| ping.at).max(sent);
+        (sent, at, end.max(at), ping)
     }
 
     /// The order of the next write: data up to the first control frame's position, that frame, and

@@ -52,6 +52,12 @@ impl BackendTimers {
         BackendTimers { heard: now, awaits_since: None, rare: None, asked: 0, paused: false }
     }
 
+    /// Nothing is known but when it was heard, what it owes and what it was asked.
+    #[inline]
+    pub(in crate::session) fn has_nothing_rare(&self) -> bool {
+        self.rare.is_none() && !self.paused
+    }
+
     #[inline]
     fn rare<T>(&self, look: impl FnOnce(&RareBackendTimers) -> Option<T>) -> Option<T> {
         self.rare.as_deref().and_then(look)

@@ -36,6 +36,12 @@ impl ClientTimers {
         ClientTimers { heard: now, rare: None }
     }
 
+    /// Nothing is known but when it was heard.
+    #[inline]
+    pub(in crate::session) fn has_nothing_rare(&self) -> bool {
+        self.rare.is_none()
+    }
+
     /// Changes what is rare; takes memory for it only while there is something to tell.
     fn change(&mut self, change: impl FnOnce(&mut RareClientTimers)) {
         let rare = self.rare.get_or_insert_default();
