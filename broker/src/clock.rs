@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::time::ClockId;
 use steadfast_protocol::time::Time;
 
 /// After so long without a note, the broker has not run. Much longer than a busy main thread keeps a note waiting.
@@ -19,6 +20,8 @@ static CLOCK: OnceLock<Clock> = OnceLock::new();
 #[derive(Debug)]
 struct Clock {
     origin: Instant,
+    /// The same by [`monotonic`].
+    origin_micros: u64,
     /// When the broker was last known to run, in microseconds since the origin; zero: nobody notes it.
     noted: AtomicU64,
     /// Microseconds that are left out.
@@ -30,7 +33,14 @@ struct Clock {
 impl Clock {
     fn new() -> Clock {
         let [noted, left_out] = [const { AtomicU64::new(0) }; 2];
-        Clock { origin: Instant::now(), noted, left_out, putting_back: Mutex::new(()) }
+        let (origin, origin_micros) = (Instant::now(), monotonic());
+        Clock { origin, origin_micros, noted, left_out, putting_back: Mutex::new(()) }
+    }
+
+    /// Microseconds since the origin.
+    #[inline]
+    fn passed(&self) -> u64 {
+        monotonic().saturating_sub(self.origin_micros)
     }
 
     /// `passed`: since the origin, in microseconds. It is asked again when the clock was put back meanwhile.
@@ -69,6 +79,14 @@ impl Clock {
     }
 }
 
+/// Microseconds of the clock that [`Instant`] reads too (clock_gettime(2)). It is read with each message, and the
+/// difference of two instants costs as much as the reading.
+#[inline]
+fn monotonic() -> u64 {
+    let since_boot = ClockId::CLOCK_MONOTONIC.now().map(Duration::from);
+    since_boot.map_or(0, |time| time.as_secs() * 1_000_000 + u64::from(time.subsec_micros()))
+}
+
 fn clock() -> &'static Clock {
     CLOCK.get_or_init(Clock::new)
 }
@@ -76,14 +94,13 @@ fn clock() -> &'static Clock {
 /// Now, counted from the first time that anyone asked, without the time in which the broker was stopped.
 pub(crate) fn now() -> Time {
     let clock = clock();
-    let micros = clock.read(|| clock.origin.elapsed().as_micros() as u64);
-    Time::after_origin(Duration::from_micros(micros))
+    Time::after_micros(clock.read(|| clock.passed()))
 }
 
 /// Notes that the broker runs, and returns the time. To be called several times in a second.
 pub(crate) fn note() -> Time {
     let (clock, now) = (clock(), now());
-    clock.note(clock.origin.elapsed().as_micros() as u64);
+    clock.note(clock.passed());
     now
 }
 

@@ -174,6 +174,9 @@ pub struct Session {
     /// [`short_way::soonest`], in microseconds as far as they go.
     soonest: u32,
     underway: Underway,
+    /// The short way is not taken.
+    #[cfg(test)]
+    at_length: bool,
 }
 
 impl Session {
@@ -186,7 +189,7 @@ impl Session {
         self.client_link.timers.handle_bytes(now);
         let (mut ended, messages) = (false, self.state.ring.whole_seq());
         let mut came = false;
-        while self.client_listens() {
+        while !input.is_empty() && self.client_listens() {
             match self.client_link.scanner.next(&mut input, frames) {
                 Ok(Some(Item::Control(control))) => {
                     came = true;
@@ -269,7 +272,7 @@ impl Session {
         let mut input = bytes;
         let (mut ended, heard) = (false, self.client_hears());
         let mut came = false;
-        while self.backend_listens() {
+        while !input.is_empty() && self.backend_listens() {
             match self.backend_link.scanner.next(&mut input, frames) {
                 Ok(Some(Item::Control(control))) => {
                     came = true;
@@ -429,6 +432,16 @@ impl Session {
         }
     }
 
+    /// Copies what is to be written to the backend now to the front of `buffer`, and returns how much that is; 0: see
+    /// [`Session::poll_transmit`]. To join a message and the ping behind it so costs less than a write of both pieces.
+    #[inline]
+    pub fn copy_transmit(&self, buffer: &mut [u8]) -> usize {
+        match self.backend {
+            BackendPhase::Linked => self.backend_link.writer.copy_to(&self.state.ring, buffer),
+            _ => 0,
+        }
+    }
+
     /// The socket of one side took `n` bytes.
     #[inline]
     pub fn handle_written(&mut self, to: SessionSide, n: usize) {
@@ -437,6 +450,12 @@ impl Session {
             SessionSide::Backend => self.backend_written(n),
             SessionSide::NextBackend => self.successor_written(n),
         }
+    }
+
+    /// Something may wait to be written to the backend, or what was written before is to be looked at.
+    #[inline]
+    pub fn backend_waits(&self) -> bool {
+        !self.only_relays() || !self.backend_link.writer.has_nothing(&self.state.ring)
     }
 
     fn backend_transmit(&self) -> Gather<'_> {

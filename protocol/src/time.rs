@@ -30,6 +30,12 @@ impl Time {
         self.0.get().saturating_sub(earlier.0.get())
     }
 
+    /// The moment so many microseconds after the driver's origin.
+    #[inline]
+    pub fn after_micros(micros: u64) -> Time {
+        Time(Time::ORIGIN.0.saturating_add(micros))
+    }
+
     /// The time from the driver's origin until this moment.
     pub fn since_origin(self) -> Duration {
         self.since(Time::ORIGIN)

@@ -4,7 +4,7 @@
 //! What the sessions call for each message is passed on as it is: nothing is boxed, nothing is looked up, and the kernel
 //! is asked no more often than without this.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::Pin;
@@ -74,11 +74,61 @@ impl Stream {
         self.tcp.try_io(Interest::READABLE, || Ok(())).is_ok()
     }
 
+    /// Reads what is there. Pending: nothing, and the task is not woken for what comes, see [`Stream::listen`].
+    #[inline]
+    pub(crate) fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let most = buffer.len();
+        self.now(Interest::READABLE, most, || (&*SockRef::from(&self.tcp)).read(buffer))
+    }
+
+    /// Writes as much as the kernel takes. Pending: nothing, and the task is not woken when it takes more, see
+    /// [`Stream::await_room`].
+    #[inline]
+    pub(crate) fn write_now(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.now(Interest::WRITABLE, bytes.len(), || (&*SockRef::from(&self.tcp)).write(bytes))
+    }
+
+    /// As [`Stream::write_now`], of several pieces.
+    pub(crate) fn write_pieces_now(&self, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let most = pieces.iter().map(|piece| piece.len()).sum();
+        self.now(Interest::WRITABLE, most, || (&*SockRef::from(&self.tcp)).write_vectored(pieces))
+    }
+
+    /// Does what tokio has been told can be done. Whatever brings less than `most` has come to the end of what there is:
+    /// the kernel need not be asked again to learn that.
+    #[inline]
+    fn now(
+        &self,
+        interest: Interest,
+        most: usize,
+        act: impl FnOnce() -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let mut done = Poll::Pending;
+        let _ = self.tcp.try_io(interest, || {
+            let some = act();
+            let more = match &some {
+                Ok(n) => *n == 0 || *n >= most,
+                Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            };
+            if more || some.is_ok() {
+                done = Poll::Ready(some);
+            }
+            // Else tokio waits for the kernel's next word.
+            if more { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        done
+    }
+
     /// Has the task woken when there is something to read, or an end. False: there may be by now, or the task has had its
     /// turn and is woken soon in any case.
     #[inline]
     pub(crate) fn listen(&self, cx: &mut Context<'_>) -> bool {
         self.tcp.poll_read_ready(cx).is_pending() && has_budget_remaining()
+    }
+
+    /// Has the task woken when the kernel takes more. False: it may by now.
+    pub(crate) fn await_room(&self, cx: &mut Context<'_>) -> bool {
+        self.tcp.poll_write_ready(cx).is_pending()
     }
 
     /// Waits until there is something to read, or an end. Tokio's own word for that may come too early; this looks.
@@ -195,6 +245,52 @@ mod tests {
         let mut heard = Vec::new();
         peer.read_to_end(&mut heard).await.expect("an orderly end");
         assert_eq!(heard, b"one, two");
+    }
+
+    /// Waits until tokio says that there is something to read.
+    async fn news(stream: &Stream) {
+        poll_fn(|cx| if stream.listen(cx) { Poll::Pending } else { Poll::Ready(()) }).await;
+    }
+
+    #[tokio::test]
+    async fn who_has_read_all_that_there_is_asks_again_when_there_is_more() {
+        let (stream, mut peer) = pair().await;
+        let mut buffer = [0; 5];
+        assert!(stream.read_now(&mut buffer).is_pending() && !stream.may_be_readable());
+        peer.write_all(b"seven..").await.expect("the socket takes it");
+        news(&stream).await;
+        // As much as there was room for: more may be there, and is.
+        assert!(matches!(stream.read_now(&mut buffer), Poll::Ready(Ok(5))));
+        assert!(stream.may_be_readable());
+        assert!(matches!(stream.read_now(&mut buffer), Poll::Ready(Ok(2))));
+        assert!(!stream.may_be_readable() && stream.read_now(&mut buffer).is_pending());
+        // No word of the kernel is lost between the look and the wait.
+        peer.write_all(b"more").await.expect("the socket takes it");
+        news(&stream).await;
+        assert!(stream.may_be_readable());
+        assert!(matches!(stream.read_now(&mut buffer), Poll::Ready(Ok(4))));
+        drop(peer);
+        news(&stream).await;
+        assert!(matches!(stream.read_now(&mut buffer), Poll::Ready(Ok(0))));
+        assert!(matches!(stream.read_now(&mut buffer), Poll::Ready(Ok(0))), "an end stays one");
+    }
+
+    #[tokio::test]
+    async fn who_has_filled_the_kernel_waits_for_room() {
+        let (stream, mut peer) = pair().await;
+        let piece = vec![7; 1 << 20];
+        let mut written = 0;
+        while let Poll::Ready(n) = stream.write_now(&piece) {
+            written += n.expect("it stands");
+        }
+        assert!(poll_fn(|cx| Poll::Ready(stream.await_room(cx))).await, "there is none");
+        let mut heard = vec![0; written];
+        peer.read_exact(&mut heard).await.expect("all of it comes");
+        poll_fn(|cx| if stream.await_room(cx) { Poll::Pending } else { Poll::Ready(()) }).await;
+        let pieces = [IoSlice::new(b"one, "), IoSlice::new(b"two")];
+        assert!(matches!(stream.write_pieces_now(&pieces), Poll::Ready(Ok(8))));
+        peer.read_exact(&mut heard[..8]).await.expect("both pieces come");
+        assert_eq!(&heard[..8], b"one, two");
     }
 
     #[tokio::test]

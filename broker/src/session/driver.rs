@@ -142,8 +142,10 @@ impl Io {
     fn work(&mut self, cx: &mut Context<'_>, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
         let (mut settled, mut budget) = (false, PollBudget::new());
         for _ in 0..ROUNDS {
-            let mut moved = self.take_client(entry, core, now) | self.poll_dial(cx, entry, core, now);
-            moved |= self.poll_successor(cx, entry, core, (now, &mut budget));
+            let mut moved = self.take_client(entry, core, now);
+            if self.moving.is_some() {
+                moved |= self.poll_moving(cx, entry, core, (now, &mut budget));
+            }
             moved |= self.read_client(cx, &mut core.machine, (now, &mut budget));
             if self.read_backend(cx, &mut core.machine, (now, &mut budget)) {
                 evidence::note_life(core, now);
@@ -153,6 +155,7 @@ impl Io {
                 return false;
             }
             core.machine.advance(now, &mut || rand::random());
+            // Then there is nothing to let go of, to be told or to be done but to write.
             let relays = core.machine.only_relays() && self.moving.is_none();
             if !relays {
                 self.drop_client(&core.machine);
@@ -184,8 +187,10 @@ impl Io {
     }
 
     /// Enters in the books what the session holds, with the bytes that were read and wait for the next poll.
+    #[inline]
     fn count(&mut self, machine: &Session) {
-        let rest: usize = [&self.client, &self.backend].into_iter().flatten().map(SocketSide::rest_len).sum();
+        let rest = |side: &Option<SocketSide>| side.as_ref().map_or(0, SocketSide::rest_len);
+        let rest = rest(&self.client) + rest(&self.backend);
         self.context.budget.count(&mut self.share, machine.buffered() + rest);
     }
 
@@ -193,8 +198,8 @@ impl Io {
 
     fn write(&mut self, cx: &mut Context<'_>, machine: &mut Session) -> bool {
         let mut moved = false;
-        if let Some(side) = &mut self.backend {
-            let n = side.write_all_of(cx, &machine.poll_transmit(SessionSide::Backend));
+        if let Some(side) = self.backend.as_mut().filter(|_| machine.backend_waits()) {
+            let n = side.write_upstream(cx, machine);
             machine.handle_written(SessionSide::Backend, n);
             moved |= n > 0;
         }
@@ -214,6 +219,7 @@ impl Io {
     // ---- clients ----
 
     /// Lets go of a connection that the machine does not want any more.
+    #[inline(never)]
     fn drop_client(&mut self, machine: &Session) {
         if machine.wants_client() {
             return;
@@ -235,8 +241,14 @@ impl Io {
     }
 
     /// Takes over the connection on which the client is back.
+    #[inline]
     fn take_client(&mut self, entry: &Entry, core: &mut Core, now: Time) -> bool {
-        let Some(arrival) = self.context.returns.take(entry) else { return false };
+        let arrival = self.context.returns.take(entry);
+        arrival.is_some_and(|arrival| self.take_arrival(entry, core, (arrival, now)))
+    }
+
+    #[cold]
+    fn take_arrival(&mut self, entry: &Entry, core: &mut Core, (arrival, now): (Arrival, Time)) -> bool {
         let Arrival { client, stream, early, resume } = arrival;
         match core.machine.handle_client_back(now, resume.as_ref(), rand::random()) {
             Ok(last_words) => {
@@ -256,6 +268,7 @@ impl Io {
 
     /// Lets go of what the machine does not want any more, does what it asks, and tells what has happened. True:
     /// something has moved.
+    #[inline(never)]
     fn follow(&mut self, entry: &Arc<Entry>, core: &mut Core, now: Time) -> bool {
         self.let_go(entry, core, now);
         self.note_settled(entry, &core.machine, now);
@@ -380,6 +393,18 @@ impl Io {
         self.moving.as_ref().map_or_else(Vec::new, |moving| moving.refusing.clone())
     }
 
+    /// Goes on with what a session does that leaves a backend.
+    #[inline(never)]
+    fn poll_moving(
+        &mut self,
+        cx: &mut Context<'_>,
+        entry: &Entry,
+        core: &mut Core,
+        (now, budget): (Time, &mut PollBudget),
+    ) -> bool {
+        self.poll_dial(cx, entry, core, now) | self.poll_successor(cx, entry, core, (now, budget))
+    }
+
     fn poll_dial(&mut self, cx: &mut Context<'_>, entry: &Entry, core: &mut Core, now: Time) -> bool {
         let Some(moving) = &mut self.moving else { return false };
         let Some(dialing) = &mut moving.dialing else { return false };
@@ -416,8 +441,11 @@ impl Io {
     /// Sleeps until the machine's next deadline. True: it is already there. A far one is left to
     /// the sweep; a near one gets a timer of its own, for as long as it is needed.
     fn sleep(&mut self, cx: &mut Context<'_>, entry: &Entry, machine: &mut Session, now: Time) -> bool {
-        let tight = self.share.waits().then(|| now + self.share.look());
-        let at = [machine.poll_timeout(), tight].into_iter().flatten().min();
+        let mut at = machine.poll_timeout();
+        if self.share.waits() {
+            let look = now + self.share.look();
+            at = Some(at.map_or(look, |at| at.min(look)));
+        }
         let Some(near) = at.filter(|at| at.since(now) < NEAR) else {
             // A timer that runs costs a look at most; one that is made for each message costs more.
             self.timer.take_if(|timer| timer.is_elapsed());

@@ -227,7 +227,7 @@ impl Budget {
     }
 
     /// How many bytes a session may read that way.
-    #[inline]
+    #[inline(always)]
     pub(super) fn room(
         &self,
         share: &mut MemoryShare,
@@ -243,6 +243,7 @@ impl Budget {
         self.room_when_short(line, (held, needs), now)
     }
 
+    #[inline(never)]
     fn room_when_short(&self, line: &mut MemoryLine, (held, needs): (usize, bool), now: Time) -> usize {
         let own = (self.share / 2).saturating_sub(held);
         let room = match () {
@@ -282,6 +283,13 @@ impl Budget {
     #[inline]
     pub(super) fn moved(&self, share: &mut MemoryShare, direction: Direction, now: Time) {
         let line = share.line(direction);
+        if line.place.is_some() {
+            self.moved_in_line(line, now);
+        }
+    }
+
+    #[inline(never)]
+    fn moved_in_line(&self, line: &mut MemoryLine, now: Time) {
         if let Some(place) = &mut line.place {
             self.lines.lock().of(line.little).moved(now, place);
         }

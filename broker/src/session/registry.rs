@@ -160,7 +160,7 @@ impl Entry {
 
     /// Asks to be woken at `at`, within one round of the sweep.
     pub(super) fn set_due(&self, at: Option<Time>) {
-        let micros = at.map_or(u64::MAX, |at| at.since_origin().as_micros() as u64);
+        let micros = at.map_or(u64::MAX, |at| at.micros_since(Time::ORIGIN));
         self.due.store(micros, Relaxed);
     }
 

@@ -71,6 +71,7 @@ impl Returns {
     }
 
     /// The connection that waits for this session, if one does.
+    #[inline]
     pub(super) fn take(&self, entry: &Entry) -> Option<Arrival> {
         if !entry.is_announced() {
             return None;

@@ -97,6 +97,8 @@ impl Session {
             next_deadline: NextDeadline::Sought,
             soonest: u32::try_from(short_way::soonest(&config).as_micros()).unwrap_or(u32::MAX),
             underway: Underway::default(),
+            #[cfg(test)]
+            at_length: false,
             state,
             config,
         }

@@ -41,7 +41,11 @@ impl Session {
 
     /// Both sides are connected, nothing but relaying goes on, and everything is written: time alone
     /// or a socket can bring anything new.
+    #[inline]
     pub fn at_ease(&self) -> bool {
+        if self.only_relays() {
+            return !self.state.downstream.waits() && self.backend_link.writer.all_written(&self.state.ring);
+        }
         let plain = matches!((&self.state.client, self.backend), (ClientPhase::Open, BackendPhase::Linked));
         let written =
             self.state.downstream.waiting() == 0 && self.backend_link.writer.all_written(&self.state.ring);
@@ -53,7 +57,11 @@ impl Session {
     }
 
     /// Bytes that the session keeps for its two directions.
+    #[inline]
     pub fn buffered(&self) -> usize {
+        if self.only_relays() {
+            return self.state.ring.len() + self.state.downstream.buffered();
+        }
         let held = self.successor().map_or(0, |successor| successor.held.buffered());
         let service = self.commits().map_or(0, Commits::buffered) + self.backend_link.buffered();
         self.state.ring.len() + self.state.downstream.buffered() + held + service

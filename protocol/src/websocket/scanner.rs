@@ -15,6 +15,12 @@
 use crate::websocket::frame::{CONTROL_MAX, HEADER_MAX, Header, Opcode, apply_mask};
 use crate::websocket::violation::Violation;
 
+/// Set in the first byte of a control frame, and of those alone (RFC 6455, 5.2).
+const CONTROL_BIT: u8 = 0x08;
+
+/// Bytes of a short header that is not masked.
+const PONG_HEAD: usize = 2;
+
 /// Whose frames they are; it decides whether they must be masked (RFC 6455, 5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameSender {
@@ -196,14 +202,28 @@ impl Scanner {
         let mut left = *frames;
         let bytes = *input;
         let mut data = Data { bytes: &[], messages: 0, whole: 0 };
-        let mut at = self.pass_payload(bytes, 0, &mut data);
+        let mut at = if self.remaining > 0 { self.pass_payload(bytes, 0, &mut data) } else { 0 };
         while self.remaining == 0 && at < bytes.len() && left > 0 {
-            if let Some(len) = self.whole_message(&bytes[at..]) {
-                left -= 1;
-                at += len;
-                data.messages += 1;
-                data.whole = at;
-                continue;
+            if bytes[at] & CONTROL_BIT != 0 {
+                // What stands before a control frame goes first.
+                if at > 0 {
+                    break;
+                }
+                if let Some(len) = self.whole_pong(bytes) {
+                    let (pong, rest) = bytes.split_at(len);
+                    (*frames, *input) = (left - 1, rest);
+                    let payload = Payload::Read(&pong[PONG_HEAD..]);
+                    return Ok(Some(Item::Control(Control { opcode: Opcode::Pong, payload })));
+                }
+            } else {
+                let (len, messages) = self.whole_messages(&bytes[at..], left);
+                if messages > 0 {
+                    left -= messages;
+                    at += len;
+                    data.messages += messages;
+                    data.whole = at;
+                    continue;
+                }
             }
             let header = match Header::parse(&bytes[at..]).and_then(|h| self.checked(h)) {
                 Ok(header) => header,
@@ -244,28 +264,45 @@ impl Scanner {
         n > 0 && self.remaining == 0 && self.end_frame()
     }
 
-    /// The length of the frame in front, if it is what almost every one is: a message of its own, all of which is there,
-    /// with a length of at most 16 bits. Whatever else it is, also a breach, is for [`Header::parse`] to say.
-    #[inline(always)]
-    fn whole_message(&self, bytes: &[u8]) -> Option<usize> {
-        let [first, second, high, low, ..] = *bytes else { return None };
-        let compressed = if self.deflate { 0x40 } else { 0 };
-        let begins = matches!(first & !compressed, 0x81 | 0x82) && !self.open;
+    /// The length of the run of frames in front that are what almost every one is, and how many they are, at most `most`:
+    /// messages of their own that are there to their ends, with lengths of at most 16 bits. Whatever else one is, also a
+    /// breach, is for [`Header::parse`] to say.
+    #[inline]
+    fn whole_messages(&self, bytes: &[u8], most: u32) -> (usize, u32) {
+        if self.open {
+            return (0, 0);
+        }
         let (masked, key) = match self.sender {
             FrameSender::Client => (0x80, 4),
             FrameSender::Backend => (0, 0),
         };
-        if !begins || second & 0x80 != masked {
-            return None;
+        let (compressed, limit) = (if self.deflate { 0x40 } else { 0 }, self.limit as usize);
+        let (mut at, mut messages) = (0, 0);
+        while messages < most {
+            let Some(&[first, second, high, low]) = bytes.get(at..).and_then(<[u8]>::first_chunk) else { break };
+            let (head, payload) = match second ^ masked {
+                short @ 0..126 => (2, usize::from(short)),
+                126 => (4, usize::from(u16::from_be_bytes([high, low]))),
+                // One of 64 bits, or masked as it must not be.
+                _ => break,
+            };
+            // A length must not take more bits than it needs.
+            let fits = payload <= limit && (head == 2 || payload > 125);
+            let end = at + head + key + payload;
+            if !matches!(first & !compressed, 0x81 | 0x82) || !fits || end > bytes.len() {
+                break;
+            }
+            (at, messages) = (end, messages + 1);
         }
-        let (head, payload) = match second & 0x7F {
-            126 => (4, usize::from(u16::from_be_bytes([high, low]))),
-            short => (2, usize::from(short)),
-        };
-        // One of 64 bits, or of more bits than it needs.
-        let other = second & 0x7F == 127 || (head == 4 && payload < 126);
-        let len = head + key + payload;
-        (!other && len <= bytes.len() && payload <= self.limit as usize).then_some(len)
+        (at, messages)
+    }
+
+    /// The length of the frame in front, if it is a backend's pong, all of which is there.
+    #[inline(always)]
+    fn whole_pong(&self, bytes: &[u8]) -> Option<usize> {
+        let [0x8A, payload @ ..=125, ..] = *bytes else { return None };
+        let len = PONG_HEAD + usize::from(payload);
+        (self.sender == FrameSender::Backend && len <= bytes.len()).then_some(len)
     }
 
     /// Passes over payload from `at` and returns where it ends.
@@ -273,8 +310,7 @@ impl Scanner {
         let taken = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(bytes.len() - at);
         let end = at + taken;
         self.remaining -= taken as u64;
-        // `end > 0`: a call that begins between frames has passed nothing yet.
-        if self.remaining == 0 && end > 0 && self.end_frame() {
+        if self.remaining == 0 && self.end_frame() {
             data.messages += 1;
             data.whole = end;
         }
@@ -507,6 +543,31 @@ pub(crate) mod tests {
         let bytes = b"\x81\x01a\x01\x01b\x80\x01c\x82\x05he";
         let seen = outcome(backend(), bytes).expect("legal");
         assert_eq!((seen.data.as_slice(), seen.messages, seen.ends), (&bytes[..], 2, vec![9]));
+    }
+
+    /// Every form of a header, and one byte more or less than each wants.
+    #[test]
+    fn what_is_there_at_once_is_judged_as_byte_by_byte() {
+        let first = [0x81, 0x82, 0xC1, 0xC2, 0x91, 0x83, 0x80, 0x01, 0x88, 0x89, 0x8A, 0xCA, 0x0A, 0x8B];
+        let second = [0, 1, 2, 125, 126, 127];
+        let length: [&[u8]; 6] =
+            [b"", &[0, 125], &[0, 126], &[3, 0xE8], &[3, 0xE9], &[0, 0, 0, 0, 0, 1, 0, 0]];
+        for make in [client, backend, || Scanner::new(FrameSender::Client, 1000, true)] {
+            for (first, second) in first.iter().flat_map(|first| second.map(|second| (*first, second))) {
+                for (mask, length) in [0, 0x80].iter().flat_map(|mask| length.map(|length| (mask, length))) {
+                    let mut bytes = vec![first, second | mask];
+                    bytes.extend(length);
+                    bytes.extend(std::iter::repeat_n(0x8A, 1010));
+                    for n in [2, 3, 4, 6, 7, 8, 130, 133, 134, 135, 1004, 1005, 1008, 1009] {
+                        let bytes = &bytes[..n.min(bytes.len())];
+                        let mut seen = Seen::default();
+                        let mut slow = make();
+                        let judged = cut(bytes, &[1]).iter().try_for_each(|byte| scan(&mut slow, byte, &mut seen));
+                        assert_eq!(outcome(make(), bytes), judged.map(|()| seen), "{bytes:x?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut, Bytes};
 use steadfast_protocol::buffer::chain::Gather;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use steadfast_protocol::session::{Session, SessionSide};
+use tokio::io::AsyncWrite;
 use tokio::task::coop::has_budget_remaining;
 use tokio_util::io::poll_read_buf;
 
@@ -97,6 +98,7 @@ impl SocketSide {
     }
 
     /// Bytes that were read and not taken over.
+    #[inline]
     pub(super) fn rest_len(&self) -> usize {
         self.rest.as_ref().map_or(0, |rest| rest.len())
     }
@@ -136,14 +138,19 @@ impl SocketSide {
     /// Reads what is there. The write that has failed on a broken socket may have come before the news that there is
     /// something to read.
     fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
-        let read = if self.broken {
-            self.stream.read_at_once(buffer)
-        } else {
-            let mut buffer = ReadBuf::new(buffer);
-            let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
-            read.map_ok(|()| buffer.filled().len())
-        };
-        self.brought(read)
+        if self.broken {
+            let read = self.stream.read_at_once(buffer);
+            return self.brought(read);
+        }
+        let read = self.stream.read_now(buffer);
+        match read {
+            // Something may have come between the two.
+            Poll::Pending if !self.listen(cx) => {
+                let read = self.stream.read_now(buffer);
+                self.brought(read)
+            }
+            read => self.brought(read),
+        }
     }
 
     /// Reads at most `max` bytes to the end of `tail`, within its capacity.
@@ -164,18 +171,17 @@ impl SocketSide {
                 })
             })
         } else {
-            poll_read_buf(Pin::new(&mut self.stream), cx, &mut tail.limit(max))
+            let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut tail.limit(max));
+            // Tokio may have held the task back, and has then asked the socket nothing.
+            self.listens = read.is_pending() && has_budget_remaining();
+            read
         };
         self.brought(read)
     }
 
     fn brought(&mut self, read: Poll<io::Result<usize>>) -> Read {
         match read {
-            Poll::Pending => {
-                // Tokio may have held the task back, and has then asked the socket nothing.
-                self.listens = has_budget_remaining();
-                Read::Nothing
-            }
+            Poll::Pending => Read::Nothing,
             Poll::Ready(Err(_)) => Read::Failed,
             Poll::Ready(Ok(0)) => Read::End,
             Poll::Ready(Ok(n)) => Read::Bytes(n),
@@ -184,11 +190,36 @@ impl SocketSide {
 
     /// Writes what the socket takes at once and returns how much that was.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
+        self.write_by(cx, |stream| stream.write_now(bytes))
+    }
+
+    #[inline]
+    fn write_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&Stream) -> Poll<io::Result<usize>>,
+    ) -> usize {
         if self.broken || self.ended {
             return 0;
         }
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.taken(written)
+        match write(&self.stream) {
+            // Room may have come between the two.
+            Poll::Pending if !self.stream.await_room(cx) => {
+                let written = write(&self.stream);
+                self.taken(written)
+            }
+            written => self.taken(written),
+        }
+    }
+
+    /// Writes what the session has for its backend.
+    #[inline]
+    pub(super) fn write_upstream(&mut self, cx: &mut Context<'_>, machine: &Session) -> usize {
+        let joined = BUFFER.with_borrow_mut(|buffer| {
+            let n = machine.copy_transmit(&mut buffer[..COPIED]);
+            (n > 0).then(|| self.write(cx, &buffer[..n]))
+        });
+        joined.unwrap_or_else(|| self.write_all_of(cx, &machine.poll_transmit(SessionSide::Backend)))
     }
 
     pub(super) fn write_all_of(&mut self, cx: &mut Context<'_>, gather: &Gather<'_>) -> usize {
@@ -206,10 +237,7 @@ impl SocketSide {
                     }
                     self.write(cx, &buffer[..end])
                 }),
-            pieces => {
-                let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
-                self.taken(written)
-            }
+            pieces => self.write_by(cx, |stream| stream.write_pieces_now(pieces)),
         }
     }
 

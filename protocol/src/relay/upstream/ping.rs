@@ -152,7 +152,12 @@ fn filled<const N: usize, const PAYLOAD: usize>(key: [u8; 4], payload: &[u8; PAY
 
 #[inline]
 fn masked<const PAYLOAD: usize>(key: [u8; 4], payload: &[u8; PAYLOAD]) -> [u8; PAYLOAD] {
-    std::array::from_fn(|at| payload[at] ^ key[at % 4])
+    const { assert!(PAYLOAD.is_multiple_of(4)) };
+    let mut masked = *payload;
+    for four in masked.as_chunks_mut::<4>().0 {
+        *four = (u32::from_ne_bytes(*four) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    masked
 }
 
 /// Whether the masked ping `frame` carries this.

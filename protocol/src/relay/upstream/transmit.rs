@@ -49,6 +49,25 @@ impl UpstreamWriter {
         }
     }
 
+    /// Copies what can be written now to the front of `buffer`, and returns how much that is; 0: it is one piece, which
+    /// can be written from where it lies, or not so little, and [`UpstreamWriter::transmit`] has it.
+    #[inline]
+    pub(crate) fn copy_to(&self, ring: &Ring, buffer: &mut [u8]) -> usize {
+        if !self.is_plain() {
+            return 0;
+        }
+        let (sent, at, end, Some(ping)) = self.plain_plan(ring) else { return 0 };
+        let (before, frame, behind) = ((at - sent) as usize, ping.frame.unwritten(), (end - at) as usize);
+        let Some(buffer) = buffer.get_mut(..before + frame.len() + behind) else { return 0 };
+        let (chain, index) = ring.bytes_at(sent);
+        chain.peek(index, &mut buffer[..before]);
+        buffer[before..before + frame.len()].copy_from_slice(frame);
+        if behind > 0 {
+            chain.peek(index + before, &mut buffer[before + frame.len()..]);
+        }
+        buffer.len()
+    }
+
     /// Almost every write: messages, and a ping behind them.
     #[inline]
     fn plain<'a>(&'a self, ring: &'a Ring) -> Gather<'a> {
@@ -137,7 +156,7 @@ impl UpstreamWriter {
 
     /// Nothing is to be written now, which is so most times that it is asked.
     #[inline]
-    fn has_nothing(&self, ring: &Ring) -> bool {
+    pub(crate) fn has_nothing(&self, ring: &Ring) -> bool {
         let written = self.pings.last().is_none_or(Ping::written);
         written && self.inserts.is_none() && ring.sent() >= self.reach(ring)
     }

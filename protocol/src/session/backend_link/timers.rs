@@ -88,7 +88,7 @@ impl BackendTimers {
         }
         let took = ticks(now).wrapping_sub(self.asked);
         self.asked = 0;
-        if TICK.saturating_mul(took) <= most {
+        if u128::from(took) * TICK.as_micros() <= most.as_micros() {
             slowest.took(u16::try_from(took).unwrap_or(u16::MAX).saturating_add(1));
         }
     }

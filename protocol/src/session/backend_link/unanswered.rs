@@ -37,7 +37,8 @@ impl Unanswered {
     /// take at the most.
     pub(in crate::session) fn acknowledged(&mut self, now: Time, acked_seq: u64, window: Duration) {
         // As if a part of a tick were a whole one.
-        let age = TICK * ticks(now).wrapping_sub(self.turned).saturating_add(1);
+        let age = u128::from(ticks(now).wrapping_sub(self.turned).saturating_add(1)) * TICK.as_micros();
+        let window = window.as_micros();
         if age < window {
             return;
         }

@@ -1,12 +1,16 @@
 //! Random schedules: whatever is said, cut, delayed and killed in whatever order, the guarantees
 //! hold.
 
+use std::cell::Cell;
+
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::rig::{ms, secs};
 use super::wire::{CLOSE, close_payload, masked};
 use super::world::{Op, Rude, World, numbers, polite, rude};
-use crate::session::{AckMode, Config, EndCause};
+use crate::session::{AckMode, Config, EndCause, Status};
+use crate::time::Time;
 
 /// Each backend gets a run without gaps, and no run begins behind a message that none has got.
 fn assert_in_order(arrivals: &[Vec<usize>]) {
@@ -29,6 +33,49 @@ fn patient(config: &mut Config) {
         (secs(1 << 30), secs(1 << 30), secs(1 << 30));
     config.longest = secs(1 << 30);
     (config.ack_timeout, config.poison_deaths) = (secs(1 << 20), u32::MAX);
+}
+
+/// What goes on in a world, its session's next look apart.
+fn seen(world: &mut World) -> (String, Vec<String>, Vec<Vec<String>>) {
+    let mut session = format!("{:?}", world.rig.session);
+    for field in [", due: ", ", next_deadline: ", ", at_length: "] {
+        let from = session.find(field).expect("a session has it");
+        let len = session[from + 2..].find([',', '}']).expect("something follows") + 2;
+        session.replace_range(from..from + len, "");
+    }
+    let links = world.rig.links.iter_mut().map(|link| link.reader.drain()).collect();
+    (session, world.rig.downstream(), links)
+}
+
+#[test]
+fn the_short_way_comes_to_the_same() {
+    let ops = prop::collection::vec(prop_oneof![30 => polite(), 1 => rude()], 1..80);
+    let times = prop::sample::select(vec![(0, 0), (25, 0), (25, 200)]);
+    let shortly = Cell::new(0);
+    let compare = |(ops, (keepalive, hold), fit): (Vec<Op>, (u64, u64), bool)| {
+        let change =
+            |config: &mut Config| (config.keepalive, config.ack_hold) = (secs(keepalive), ms(hold));
+        let (mut short, mut long) = (World::new(change), World::new(change));
+        long.rig.session.at_length = true;
+        for op in ops {
+            for world in [&mut short, &mut long] {
+                if fit && world.rig.session.status() == Status::Relaying {
+                    world.rig.session.set_fit();
+                }
+                world.apply(op.clone());
+            }
+            assert!(!long.rig.session.only_relays());
+            shortly.set(shortly.get() + usize::from(short.rig.session.only_relays()));
+            prop_assert_eq!(seen(&mut short), seen(&mut long), "after {:?}", op);
+            let [early, late] =
+                [&mut short, &mut long].map(|world| world.rig.session.poll_timeout().unwrap_or(Time::NEVER));
+            prop_assert!(early <= late, "{early:?} instead of {late:?} after {op:?}");
+        }
+        Ok(())
+    };
+    let mut runner = TestRunner::default();
+    runner.run(&(ops, times, prop::bool::weighted(0.8)), compare).expect("no difference");
+    assert!(shortly.get() > 500, "the short way was taken {} times", shortly.get());
 }
 
 proptest! {
