@@ -39,9 +39,9 @@
 //! `status` are more of its inputs and outputs, `report` what the driver is asked and told,
 //! `backend_link` and `client_link` what belongs to one connection, `underway` what goes on besides relaying.
 //! `memory` says what it holds of what all have. `failover` leaves a backend and takes the next, `migration` leaves one that works, `ending` says goodbye,
-//! `deadlines` knows what may last how long, `silence` judges a backend that says nothing, `client_link` also whether a
+//! `deadlines` knows what may last how long, and the short way that almost every call takes, `silence` judges a backend that says nothing, `client_link` also whether a
 //! client is there. `service` is the part toward services that link the shim, `resume` that toward clients which may
-//! come back, `orphan` that toward clients which must begin anew. `short_way` is what almost every call takes.
+//! come back, `orphan` that toward clients which must begin anew.
 
 mod backend_link;
 mod client_link;
@@ -60,7 +60,6 @@ mod reading;
 mod report;
 mod resume;
 mod service;
-mod short_way;
 mod silence;
 mod state;
 mod status;
@@ -92,10 +91,10 @@ pub use state::SessionState;
 
 use backend_link::BackendLink;
 use client_link::ClientLink;
+use deadlines::NextDeadline;
 use ledger::Exceptions;
 use resume::ResumableSession;
 use service::Commits;
-use short_way::NextDeadline;
 use underway::Underway;
 
 /// One of a session's connections.
@@ -171,7 +170,7 @@ pub struct Session {
     /// The driver was told to come back at this time; nothing expires before it.
     due: Time,
     next_deadline: NextDeadline,
-    /// [`short_way::soonest`], in microseconds as far as they go.
+    /// [`deadlines::soonest`], in microseconds as far as they go.
     soonest: u32,
     underway: Underway,
     /// The short way is not taken.

@@ -1,10 +1,13 @@
 //! What may last how long: each deadline of a session, when it comes, and what is done then.
 
+mod short_way;
+
 use crate::time::Time;
 
 use super::report::{EndCause, Failure};
-use super::short_way::NextDeadline;
 use super::{BackendPhase, ClientPhase, Session};
+
+pub(super) use short_way::{NextDeadline, soonest};
 
 /// What time alone can bring about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use crate::steadfast_v1::client_wire::Reason;
 use crate::time::Time;
 
 use super::backend_link::{BackendLink, SlowestAnswer};
+use super::deadlines::{NextDeadline, soonest};
 use super::resume::ResumableSession;
 use super::service::Commits;
-use super::short_way::{self, NextDeadline};
 use super::state::{SessionState, ShimState};
 use super::underway::Underway;
 use super::{AckMode, BackendPhase, ClientPhase, Config, Session};
@@ -95,7 +95,7 @@ impl Session {
             memory_short: None,
             due: now,
             next_deadline: NextDeadline::Sought,
-            soonest: u32::try_from(short_way::soonest(&config).as_micros()).unwrap_or(u32::MAX),
+            soonest: u32::try_from(soonest(&config).as_micros()).unwrap_or(u32::MAX),
             underway: Underway::default(),
             #[cfg(test)]
             at_length: false,

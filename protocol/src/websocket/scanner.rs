@@ -279,7 +279,9 @@ impl Scanner {
         let (compressed, limit) = (if self.deflate { 0x40 } else { 0 }, self.limit as usize);
         let (mut at, mut messages) = (0, 0);
         while messages < most {
-            let Some(&[first, second, high, low]) = bytes.get(at..).and_then(<[u8]>::first_chunk) else { break };
+            let Some(&[first, second, high, low]) = bytes.get(at..).and_then(<[u8]>::first_chunk) else {
+                break;
+            };
             let (head, payload) = match second ^ masked {
                 short @ 0..126 => (2, usize::from(short)),
                 126 => (4, usize::from(u16::from_be_bytes([high, low]))),
@@ -390,11 +392,7 @@ impl Scanner {
         }
     }
 
-    fn complete_header(
-        &self,
-        cut: &mut CutHeader,
-        input: &mut &[u8],
-    ) -> Result<Option<Header>, Violation> {
+    fn complete_header(&self, cut: &mut CutHeader, input: &mut &[u8]) -> Result<Option<Header>, Violation> {
         while let Some((byte, rest)) = input.split_first() {
             cut.bytes[usize::from(cut.len)] = *byte;
             cut.len += 1;
@@ -562,7 +560,8 @@ pub(crate) mod tests {
                         let bytes = &bytes[..n.min(bytes.len())];
                         let mut seen = Seen::default();
                         let mut slow = make();
-                        let judged = cut(bytes, &[1]).iter().try_for_each(|byte| scan(&mut slow, byte, &mut seen));
+                        let judged =
+                            cut(bytes, &[1]).iter().try_for_each(|byte| scan(&mut slow, byte, &mut seen));
                         assert_eq!(outcome(make(), bytes), judged.map(|()| seen), "{bytes:x?}");
                     }
                 }

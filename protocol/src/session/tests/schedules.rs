@@ -53,8 +53,7 @@ fn the_short_way_comes_to_the_same() {
     let times = prop::sample::select(vec![(0, 0), (25, 0), (25, 200)]);
     let shortly = Cell::new(0);
     let compare = |(ops, (keepalive, hold), fit): (Vec<Op>, (u64, u64), bool)| {
-        let change =
-            |config: &mut Config| (config.keepalive, config.ack_hold) = (secs(keepalive), ms(hold));
+        let change = |config: &mut Config| (config.keepalive, config.ack_hold) = (secs(keepalive), ms(hold));
         let (mut short, mut long) = (World::new(change), World::new(change));
         long.rig.session.at_length = true;
         for op in ops {

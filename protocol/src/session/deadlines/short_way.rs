@@ -16,11 +16,11 @@ use std::time::Duration;
 use crate::entropy::Entropy;
 use crate::time::Time;
 
-use super::{AckMode, BackendPhase, ClientPhase, Config, Session};
+use super::super::{AckMode, BackendPhase, ClientPhase, Config, Session};
 
 /// What is known of the next deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NextDeadline {
+pub(in crate::session) enum NextDeadline {
     /// It is to be found: more than relaying goes on.
     Sought,
     /// It is to be found, and what is found serves for a while: as long as nothing but relaying goes on, a deadline is
@@ -33,7 +33,7 @@ pub(super) enum NextDeadline {
 }
 
 /// How far away a deadline is at the least that relaying brings about.
-pub(super) fn soonest(config: &Config) -> Duration {
+pub(in crate::session) fn soonest(config: &Config) -> Duration {
     let times = [
         config.ack_timeout / 2,
         config.ack_hold,
@@ -62,7 +62,8 @@ impl Session {
         let quiet = self.underway.is_empty()
             && self.state.exceptions.as_ref().is_none_or(|exceptions| exceptions.are_counts())
             && self.memory_short.is_none();
-        let timers = self.client_link.timers.has_nothing_rare() && self.backend_link.timers.has_nothing_rare();
+        let timers =
+            self.client_link.timers.has_nothing_rare() && self.backend_link.timers.has_nothing_rare();
         let reads = !self.state.downstream.waits() && self.state.ring.len() < self.config.ring_limit;
         #[cfg(test)]
         let plain = plain && !self.at_length;
@@ -72,7 +73,7 @@ impl Session {
     /// As [`Session::advance`], where nothing but relaying goes on and no deadline has come. False: it is not so, and
     /// nothing was done.
     #[inline]
-    pub(super) fn advance_shortly(&mut self, now: Time, entropy: &mut Entropy<'_>) -> bool {
+    pub(in crate::session) fn advance_shortly(&mut self, now: Time, entropy: &mut Entropy<'_>) -> bool {
         if now >= self.due || !self.is_plain() || !self.backend_link.writer.is_unbounded(&self.state.ring) {
             self.next_deadline = NextDeadline::Sought;
             return false;
