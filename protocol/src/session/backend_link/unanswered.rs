@@ -13,8 +13,8 @@ use super::timers::{TICK, ticks};
 #[derive(Debug, Clone, Copy)]
 pub(in crate::session) struct Unanswered {
     // Seqs and counts by their lower halves: what counts is how far they are apart.
-    acked_at_link: u32,
-    down_at_link: u32,
+    /// By how much what is acknowledged was ahead of what is heard when the link began.
+    ahead_at_link: u32,
     /// When the present bucket began, in [`ticks`], and acknowledgements before it and before the last one.
     turned: u32,
     acked_before: u32,
@@ -27,8 +27,7 @@ impl Unanswered {
     pub(in crate::session) fn new(now: Time, acked_seq: u64, downstream: u64) -> Unanswered {
         let acked_seq = acked_seq as u32;
         Unanswered {
-            acked_at_link: acked_seq,
-            down_at_link: downstream as u32,
+            ahead_at_link: acked_seq.wrapping_sub(downstream as u32),
             turned: ticks(now),
             acked_before: acked_seq,
             acked_before_last: acked_seq,
@@ -58,9 +57,8 @@ impl Unanswered {
 
     /// The estimate for messages up to `acked_seq`, with `downstream` messages heard.
     pub(in crate::session) fn estimate(&self, acked_seq: u64, downstream: u64) -> u64 {
-        let acked = since(acked_seq as u32, self.acked_at_link);
         let lately = since(acked_seq as u32, self.acked_before_last);
-        u64::from(acked.saturating_sub(self.heard(downstream)).min(lately))
+        u64::from(self.unanswered(acked_seq as u32, downstream).min(lately))
     }
 
     /// The same, for one that may still be about to answer: nothing, when of late it has left messages unanswered.
@@ -69,17 +67,17 @@ impl Unanswered {
         if overdue > self.never_answered {
             return 0;
         }
-        let acked = since(acked_seq as u32, self.acked_at_link);
-        u64::from(acked.saturating_sub(self.heard(downstream)).saturating_sub(overdue))
+        u64::from(self.unanswered(acked_seq as u32, downstream).saturating_sub(overdue))
     }
 
     /// Messages that are older than an answer may be, and not answered.
     fn overdue(&self, downstream: u64) -> u32 {
-        since(self.acked_before_last, self.acked_at_link).saturating_sub(self.heard(downstream))
+        self.unanswered(self.acked_before_last, downstream)
     }
 
-    fn heard(&self, downstream: u64) -> u32 {
-        since(downstream as u32, self.down_at_link)
+    /// Messages up to `acked_seq` beyond those that are answered.
+    fn unanswered(&self, acked_seq: u32, downstream: u64) -> u32 {
+        since(acked_seq.wrapping_sub(downstream as u32), self.ahead_at_link)
     }
 }
 
