@@ -1,10 +1,14 @@
 //! Reading the configuration again, whole or not at all.
+//!
+//! Half a file may be a configuration too, one with fewer backends. So what was read of a file that has changed counts
+//! only when the file is the same a moment later; else somebody is writing it, and it is read again.
 
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::broker::Broker;
 use crate::config::{Settings, Source, Stamp, restart};
@@ -17,6 +21,12 @@ pub(crate) type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
 /// Requests that wait at once; further ones are refused.
 pub(crate) const REQUESTS: usize = 16;
+
+/// So long nobody must have written what was read.
+const SETTLED: Duration = Duration::from_millis(250);
+
+/// How long a file is read again and again that is written meanwhile.
+const WRITTEN_MAX: Duration = Duration::from_secs(5);
 
 /// What makes the configuration that is read again, and where it goes.
 pub(crate) struct Reloader {
@@ -45,9 +55,7 @@ impl Reloader {
     }
 
     async fn reload(&self, cause: &'static str, known: &mut Option<Stamp>, request: Option<ReloadRequest>) {
-        // Before it is read: what changes meanwhile is another change.
-        *known = self.source.stamp();
-        let done = self.try_reload().await;
+        let done = self.try_reload(known).await;
         tell(cause, &done);
         if let Some(request) = request {
             // Whoever asked may have gone.
@@ -55,19 +63,50 @@ impl Reloader {
         }
     }
 
-    async fn try_reload(&self) -> Result<(), Vec<String>> {
-        let source = self.source.clone();
-        // A file may take its time, and this thread answers health checks too.
-        let no_thread =
-            |error| vec![format!("nothing is read: {error}; raise the limit of threads (ulimit -u)")];
-        let loaded = blocking::call(move || source.load()).await.map_err(no_thread)?;
-        let settings = loaded.map_err(|error| error.lines().collect::<Vec<_>>())?;
+    async fn try_reload(&self, known: &mut Option<Stamp>) -> Result<(), Vec<String>> {
+        let settings = self.load_settled(known).await?;
         let fixed = restart::differences(&self.broker.snapshot().settings, &settings);
         if !fixed.is_empty() {
             let keys = fixed.join(", ");
             return Err(vec![format!("nothing is changed: a restart is needed to change {keys}")]);
         }
         self.apply(settings)
+    }
+
+    /// What the file says when nobody writes it; or what is wrong with it then.
+    async fn load_settled(&self, known: &mut Option<Stamp>) -> Result<Settings, Vec<String>> {
+        let until = Instant::now() + WRITTEN_MAX;
+        loop {
+            // Before it is read: what changes meanwhile is another change.
+            let stamp = self.source.stamp();
+            let loaded = self.load().await;
+            let changed = stamp.is_some() && stamp != *known;
+            *known = stamp;
+            if changed {
+                sleep(SETTLED).await;
+            }
+            if self.source.stamp() == stamp {
+                return loaded;
+            }
+            if Instant::now() >= until {
+                // What the file is at last is to be taken for a change.
+                *known = None;
+                return Err(vec![format!(
+                    "nothing is read: the file has been written for {} seconds without a pause; put a new one in its \
+                     place in one step, by a rename",
+                    WRITTEN_MAX.as_secs()
+                )]);
+            }
+        }
+    }
+
+    async fn load(&self) -> Result<Settings, Vec<String>> {
+        let source = self.source.clone();
+        // A file may take its time, and this thread answers health checks too.
+        let no_thread =
+            |error| vec![format!("nothing is read: {error}; raise the limit of threads (ulimit -u)")];
+        let loaded = blocking::call(move || source.load()).await.map_err(no_thread)?;
+        loaded.map_err(|error| error.lines().collect::<Vec<_>>())
     }
 
     fn apply(&self, settings: Settings) -> Result<(), Vec<String>> {

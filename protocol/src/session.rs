@@ -345,7 +345,8 @@ impl Session {
     }
 
     fn acknowledged(&mut self, now: Time, payload: &[u8]) {
-        self.backend_link.unanswered.acknowledged(now, self.state.ring.base_seq(), self.config.ack_timeout);
+        let (acked, heard) = (self.state.ring.base_seq(), self.state.downstream.messages());
+        self.backend_link.unanswered.acknowledged(now, acked, heard, self.config.ack_timeout);
         let hold = self.commits().is_none().then_some(self.config.ack_hold);
         if let Some(took) = self.backend_link.writer.acknowledge(&mut self.state.ring, now, payload, hold) {
             self.backend_link.timers.handle_bytes(now);

@@ -42,7 +42,7 @@ install_components() {
 install_packages() {
     local pair command missing=()
     for pair in c++:g++ curl:curl dnsmasq:dnsmasq-base node:nodejs npm:npm python3:python3 pip3:python3-pip \
-        shellcheck:shellcheck valgrind:valgrind; do
+        shellcheck:shellcheck strace:strace valgrind:valgrind; do
         have "${pair%%:*}" || missing+=("${pair##*:}")
     done
     if ((${#missing[@]} == 0)); then
@@ -52,7 +52,7 @@ install_packages() {
         apt-get update -q </dev/null || true
         DEBIAN_FRONTEND=noninteractive apt-get install -qy "${missing[@]}" </dev/null || true
     fi
-    for pair in c++:fuzzing dnsmasq:tests node:tests npm:tests python3:tests pip3:tests shellcheck:"its check" \
+    for pair in c++:fuzzing dnsmasq:tests node:tests npm:tests python3:tests pip3:tests shellcheck:"its check" strace:tests \
         valgrind:tests; do
         command=${pair%%:*}
         have "$command" || skip "$command is missing and apt-get could not install it: ${pair##*:}"

@@ -55,7 +55,7 @@ impl Source {
         self.file.as_deref()
     }
 
-    /// The file as it is now; `None` without one. What is read after this look is no older.
+    /// The file as it is now; `None` without one, and for a pipe. What is read after this look is no older.
     pub fn stamp(&self) -> Option<Stamp> {
         self.file().and_then(|file| Stamp::of(file).ok())
     }

@@ -98,7 +98,8 @@ impl Session {
         }
     }
 
-    /// Counts the move or failover, and what it leaves in doubt. After a quiet moment that is nothing.
+    /// Counts the move or failover, and what it leaves in doubt. After a quiet moment that is what was not answered in
+    /// spite of it.
     fn count_leaving(&mut self, failure: Failure) {
         if failure != Failure::Planned {
             self.exceptions().failovers += 1;
@@ -112,7 +113,19 @@ impl Session {
             self.count_doubt();
             let least = before + 1;
             self.exceptions().in_doubt = self.exceptions().in_doubt.max(least);
+        } else {
+            let expected = self.expected_answers();
+            self.exceptions().in_doubt += expected;
         }
+    }
+
+    /// How many messages the backend has acknowledged and may still answer: none, where it has left others unanswered
+    /// of late, or says by commits what it has done.
+    pub(super) fn expected_answers(&self) -> u64 {
+        if !self.backend_link.pongs || self.commits().is_some() {
+            return 0;
+        }
+        self.backend_link.unanswered.expected(self.state.ring.base_seq(), self.state.downstream.messages())
     }
 
     /// Counts what the dead backend may have handled: what is replayed, and what it acknowledged

@@ -25,7 +25,22 @@
 //! Up to Draining, traffic flows as before, but for the client's messages while they are held. The session
 //! parts at a safepoint: between two messages both ways, everything acknowledged, a ping of this time
 //! answered; and at a quiet moment: no data either way for `quiet`, or for half as long again as the
-//! slowest answer of late. Then the old backend is told Close 1001, what it still says is relayed, and what
+//! slowest answer of late. While an answer seems to be out, that moment is waited for longer:
+//!
+//! ```text
+//!                    no answer is out
+//!   at a safepoint ----------------------> wait until it is quiet -----------> parts, and what is
+//!         |                                   ^            |                   not answered by then
+//!         | one is out                        | answered   | one is out        is in doubt
+//!         v                                   |            v
+//!         '-----------------------------> wait for it, at most `quiet_max` --> quiet? parts
+//!
+//!   the time runs    from the question; where others were answered since, from what was said last;
+//!                    at the latest from when the client's messages are held
+//!   no answer is out where a service leaves messages unanswered, as far as is known
+//! ```
+//!
+//! Then the old backend is told Close 1001, what it still says is relayed, and what
 //! the client says is kept for the next one.
 
 mod late;
@@ -60,8 +75,8 @@ pub(super) struct Migration {
     /// Data seen so far, upstream in bytes and downstream in messages, and since when that is so.
     seen: (u64, u64),
     quiet_since: Time,
-    /// A service that has not answered anything yet, and was asked something, may be a slow one: it
-    /// has until then.
+    /// An answer seems to be out, or the service has not answered anything yet and may be a slow one: it has until
+    /// then.
     answers_until: Option<Time>,
     /// The backend has answered a ping since.
     alive: bool,
@@ -364,19 +379,24 @@ impl Session {
     fn watch_traffic(&mut self, now: Time) {
         // While the client is slow, more of the backend's words may stand unread in its socket.
         let (seen, busy) = (self.data_seen(), self.message_open() || !self.wants_backend());
+        let out = self.expected_answers() > 0;
         let unknown = self.state.slowest.duration().is_zero();
         let most = self.config.quiet_max;
-        let left = self
-            .backend_link
-            .timers
-            .asked_for(now)
-            .filter(|_| unknown)
-            .and_then(|asked| most.checked_sub(asked));
+        let asked = self.backend_link.timers.asked_for(now).filter(|_| unknown || out);
         let Some(migration) = self.underway.migration_mut() else { return };
         if migration.seen != seen || busy {
             (migration.seen, migration.quiet_since) = (seen, now);
         }
-        migration.answers_until = left.map(|left| now + left);
+        let until = match asked {
+            Some(asked) => most.checked_sub(asked).map(|left| now + left),
+            // One of several, the others of which were answered.
+            None => out.then(|| migration.quiet_since + most),
+        };
+        migration.answers_until = match migration.stage {
+            // What it says by itself does not put that off.
+            MigrationStage::Holding { since, .. } => until.map(|until| until.min(since + most)),
+            _ => until,
+        };
     }
 
     fn data_seen(&self) -> (u64, u64) {

@@ -9,7 +9,8 @@ use steadfast_tests::payload::{Payload, noise};
 use steadfast_tests::sequence::range;
 
 use crate::scene::{
-    Midway, add, body, drain, wait_all_moved, wait_goodbye, wait_none_moved, wait_operation, wait_progress,
+    Midway, add, body, drain, nothing_has_gone_wrong, wait_all_moved, wait_goodbye, wait_none_moved,
+    wait_operation, wait_progress,
 };
 
 #[tokio::test]
@@ -151,4 +152,44 @@ async fn a_client_may_vanish_in_the_middle() {
         backend.wait_end(0).await;
     }
     broker.wait_sessions(0).await;
+}
+
+/// A session of `a` that was answered at once before, with one more question, which `a` has read and does not answer
+/// before `flags` let it.
+async fn asked_once_more(drain: &str, flags: &str) -> (Backend, Backend, Broker, Client) {
+    let (a, b) = (Backend::start("a", "").await, Backend::start("b", "").await);
+    let broker = Broker::over(&[&a]).setting("drain", drain).start().await;
+    let mut client = Client::connect(broker.address()).await;
+    client.ask("m-1", "a:m-1").await;
+    client.ask("m-2", "a:m-2").await;
+    a.set(flags).await;
+    add(&broker, &b).await;
+    client.send("slow").await;
+    a.wait_messages(3).await;
+    (a, b, broker, client)
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_longer_than_those_before_is_waited_for() {
+    let patient = "quiet = \"20ms\"\nquiet_max = \"1m\"\nhold = \"2m\"\ndeadline = \"1h\"";
+    let (a, b, broker, mut client) = asked_once_more(patient, "--delay 700").await;
+    let drain = drain(&broker, "a").await;
+    assert_eq!(client.text().await, "a:slow");
+    wait_all_moved(&broker, &drain, 1).await;
+    client.ask("m-3", "b:m-3").await;
+    assert_eq!(a.journal().texts(), ["m-1", "m-2", "slow"]);
+    assert_eq!(b.journal().texts(), ["m-3"]);
+    nothing_has_gone_wrong(&broker).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_in_time_is_counted_in_doubt() {
+    let hasty = "quiet = \"20ms\"\nquiet_max = \"50ms\"";
+    let (_a, _b, broker, mut client) = asked_once_more(hasty, "--silent").await;
+    let drain = drain(&broker, "a").await;
+    wait_all_moved(&broker, &drain, 1).await;
+    client.ask("m-3", "b:m-3").await;
+    let session = broker.wait_only_session("moved", |session| session["backend"] == "b").await;
+    assert_eq!(session["ledger"]["upstream"]["in_doubt"], 1, "{session}");
+    assert_eq!(broker.metric("steadfast_messages_in_doubt_total", &[]).await, 1.0);
 }

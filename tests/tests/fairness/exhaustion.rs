@@ -1,4 +1,4 @@
-//! What runs out on this machine: descriptors and threads. Sessions go on, newcomers are told, no backend answers for it,
+//! What runs out on this machine: descriptors, of a process or of all, and threads. Sessions go on, newcomers are told, no backend answers for it,
 //! and when there is some again everything is as before.
 
 use std::collections::BTreeSet;
@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use steadfast_tests::admin;
 use steadfast_tests::backend::Backend;
@@ -15,7 +16,7 @@ use steadfast_tests::client::Client;
 use steadfast_tests::process::Process;
 use steadfast_tests::skipped::leave_out;
 use steadfast_tests::upgrade::{Upgrade, complete};
-use steadfast_tests::wait::eventually;
+use steadfast_tests::wait::{eventually, eventually_async};
 use tempfile::TempDir;
 
 /// Far more than the broker needs here.
@@ -98,6 +99,97 @@ async fn without_descriptors_sessions_go_on_and_newcomers_are_told() {
         assert!(changes.is_empty(), "{backend}: {changes:?}");
     }
     assert_eq!(broker.metric("steadfast_failovers_total", &[]).await, 0.0);
+    assert_eq!(broker.ends().await, 0.0);
+}
+
+/// What the kernel answers to a process when the whole machine can have no more open files; which does others no harm.
+/// It is over when this is dropped.
+struct NoMoreFiles(Process);
+
+impl NoMoreFiles {
+    /// For these system calls.
+    async fn of(process: u32, calls: &str) -> NoMoreFiles {
+        let mut command = Command::new("strace");
+        command.args(["--follow-forks", "--output=/dev/null", "--attach", &process.to_string()]);
+        command.arg(format!("--trace={calls}")).arg(format!("--inject={calls}:error=ENFILE"));
+        let tracer = Process::spawn("strace", &mut command);
+        let attached = || tracer.stderr().iter().any(|line| line.contains("attached"));
+        eventually("the tracer at its place", attached).await;
+        NoMoreFiles(tracer)
+    }
+
+    async fn end(mut self) {
+        self.0.signal(Signal::SIGTERM);
+        self.0.wait_exit().await;
+    }
+}
+
+#[tokio::test]
+async fn without_open_files_on_the_whole_machine_sessions_go_on_and_newcomers_are_told() {
+    if Command::new("strace").arg("--version").output().is_err() {
+        return leave_out(
+            "without_open_files_...: it takes strace, which has the kernel say that there are no more",
+        );
+    }
+    let (a, b) = (Backend::start("a", "").await, Backend::start("b", "").await);
+    let broker = Broker::start(&[&a, &b]).await;
+    let mut clients = vec![Client::connect(broker.address()).await, Client::connect(broker.address()).await];
+    broker.wait_sessions(2).await;
+    let upgrade = Upgrade::to(broker.address());
+    let said = |what: &str| {
+        let lines = broker.records(|record| record["message"] == what);
+        assert!(lines.len() <= LINES_MAX, "{lines:?}");
+        lines.iter().any(|line| line["error"].to_string().contains("in system") || line["error"].is_null())
+    };
+
+    // Nobody can be accepted.
+    let none = NoMoreFiles::of(broker.id(), "accept,accept4").await;
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        waiting.push(upgrade.open().await);
+    }
+    let stays = "cannot accept a connection; it stays in the backlog";
+    eventually("a line about it", || said(stays)).await;
+    for n in 0..200 {
+        for client in &mut clients {
+            client.send(&format!("m-{n}")).await;
+            assert!(client.text().await.ends_with(&format!(":m-{n}")));
+        }
+    }
+    none.end().await;
+    for stream in waiting {
+        clients.push(complete(stream).await.expect("its turn has come"));
+    }
+
+    // Those who come in find no way to a backend, nor is the file read. A backend dies.
+    let none = NoMoreFiles::of(broker.id(), "socket,openat").await;
+    let refusal = upgrade.refused().await;
+    assert_eq!(refusal.status, 503);
+    assert!(refusal.header("retry-after").is_some());
+    let dials = "cannot dial for a reason of this machine's; raise its limits";
+    eventually("a line about it", || said(dials)).await;
+    let reload = broker.post("/api/v1/reload").await;
+    assert_eq!(reload.status, 409);
+    assert!(reload.text().contains("in system"), "{}", reload.text());
+    a.kill();
+    for client in &mut clients {
+        client.send("after all").await;
+    }
+    eventually_async("sessions that look for a backend", async || {
+        let sessions = broker.sessions().await;
+        let looks = |session: &Value| session["state"] == "waiting" || session["state"] == "dialing";
+        sessions.iter().any(looks).then_some(())
+    })
+    .await;
+    none.end().await;
+    for client in &mut clients {
+        assert!(client.text().await.ends_with(":after all"));
+    }
+    assert_eq!(broker.post("/api/v1/reload").await.status, 200);
+    let mut newcomer = upgrade.connect().await;
+    newcomer.ask("here", "b:here").await;
+    let changes = broker.changes("b").await;
+    assert!(changes.is_empty(), "{changes:?}");
     assert_eq!(broker.ends().await, 0.0);
 }
 

@@ -1,15 +1,17 @@
-//! Shares and floors where several things come together: pools with the same backends, a balancer with many clients, and
+//! Shares and floors where several things come together: pools with the same backends, backends that are out for different
+//! reasons, a balancer with many clients, and
 //! readers that leave a refusal unread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use futures::future::join_all;
+use nix::sys::signal::Signal;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::Client;
 use steadfast_tests::upgrade::Upgrade;
-use steadfast_tests::wait::{eventually, eventually_async};
+use steadfast_tests::wait::{bounded, eventually, eventually_async};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -148,4 +150,93 @@ async fn who_leaves_a_refusal_unread_takes_a_sessions_place_until_it_goes_and_no
     .await;
     assert!(asked.load(Relaxed) > before);
     drop(waiting);
+}
+
+/// Ejections are short, and so are trials.
+const SHORT: &str = "[pool.outlier]\nfailures = 1\nejection_min = \"1s\"\nearly_death = \"1s\"";
+
+/// Clients of the pool `index`, of which `b` has one at the least; and `b` is ejected there, for it fails whoever comes.
+async fn clients_beside_an_ejected_one(
+    broker: &Broker,
+    b: &Backend,
+    index: usize,
+    pool: &str,
+) -> Vec<Client> {
+    b.set("").await;
+    let mut clients = Vec::new();
+    for home in ["a:where?", "b:where?"] {
+        eventually_async("a client at each", async || {
+            let mut client = Client::connect(broker.address_of(index)).await;
+            client.send("where?").await;
+            let found = client.text().await == home;
+            clients.push(client);
+            found.then_some(())
+        })
+        .await;
+    }
+    b.set("--spoil-upgrade accept-then-fail").await;
+    eventually_async("an ejection", async || {
+        clients.push(Client::connect(broker.address_of(index)).await);
+        let states = states(broker, pool).await;
+        states.iter().any(|state| state == "ejected" || state == "half_open").then_some(())
+    })
+    .await;
+    clients
+}
+
+/// All clients get an answer to what they say now, from one of these.
+async fn all_are_served(clients: &mut [Client], text: &str, by: &[&str]) {
+    for client in &*clients {
+        client.send(text).await;
+    }
+    let answers =
+        bounded("answers", join_all(clients.iter_mut().map(async |client| client.text().await))).await;
+    let expected: Vec<_> = by.iter().map(|name| format!("{name}:{text}")).collect();
+    assert!(answers.iter().all(|answer| expected.contains(answer)), "{answers:?}");
+}
+
+/// One that fails whoever comes is no place to go to, though old sessions hear it. When it is well again a session tries
+/// it, and the others follow.
+#[tokio::test]
+async fn a_stopped_backend_is_left_for_an_ejected_one_once_a_session_has_tried_that() {
+    let (a, b) = (Backend::start("a", "").await, Backend::start("b", "").await);
+    let broker = Broker::over(&[&a, &b]).pool_setting("ack_timeout = \"1s\"").pool_table(SHORT);
+    let broker = broker.setting("timeouts", "upgrade = \"1s\"").start().await;
+    let mut clients = clients_beside_an_ejected_one(&broker, &b, 0, "default").await;
+    b.set("").await;
+    a.signal(Signal::SIGSTOP);
+    all_are_served(&mut clients, "hello", &["b"]).await;
+    assert_eq!(broker.ends().await, 0.0);
+    a.signal(Signal::SIGCONT);
+}
+
+#[tokio::test]
+async fn where_one_backend_is_ejected_and_the_other_leaves_nobody_is_closed_in_any_pool() {
+    let (a, b) = (Backend::start("a", "").await, Backend::start("b", "").await);
+    let all = [&a, &b];
+    let pool = |broker: BrokerBuilder, name| broker.pool(name, &all).pool_table(SHORT);
+    let broker = ["p", "q"].into_iter().fold(BrokerBuilder::default(), pool).start().await;
+    let mut clients = Vec::new();
+    for (index, name) in ["p", "q"].into_iter().enumerate() {
+        clients.extend(clients_beside_an_ejected_one(&broker, &b, index, name).await);
+    }
+    // The one that is left tells everybody that it goes, and does not.
+    a.command("!close 1012 restart").await;
+    all_are_served(&mut clients, "one", &["a", "b"]).await;
+    // An operator drains it in both pools while nobody else is well.
+    for pool in ["p", "q"] {
+        let order = broker.change("POST", &format!("/api/v1/pools/{pool}/backends/a/drain"), "{}").await;
+        assert!([200, 202].contains(&order.status), "{}", order.text());
+    }
+    all_are_served(&mut clients, "two", &["a", "b"]).await;
+    b.set("").await;
+    eventually_async("an end to both drains", async || {
+        let all = broker.get_json("/api/v1/backends").await;
+        let all = all["backends"].as_array().expect("a list");
+        let mut of_a = all.iter().filter(|own| own["name"] == "a");
+        of_a.all(|own| own["sessions"] == 0).then_some(())
+    })
+    .await;
+    all_are_served(&mut clients, "three", &["b"]).await;
+    assert_eq!(broker.ends().await, 0.0);
 }

@@ -33,13 +33,24 @@ fn machine(root: &Path) -> Option<u64> {
 #[derive(Debug, Clone, Copy)]
 struct Files {
     limit: &'static str,
+    /// Beyond this the kernel ends nobody, and lets everybody in the group wait.
+    throttle: Option<&'static str>,
     usage: &'static str,
     inactive: &'static str,
 }
 
-const VERSION_1: Files =
-    Files { limit: "memory.limit_in_bytes", usage: "memory.usage_in_bytes", inactive: "total_inactive_file" };
-const VERSION_2: Files = Files { limit: "memory.max", usage: "memory.current", inactive: "inactive_file" };
+const VERSION_1: Files = Files {
+    limit: "memory.limit_in_bytes",
+    throttle: None,
+    usage: "memory.usage_in_bytes",
+    inactive: "total_inactive_file",
+};
+const VERSION_2: Files = Files {
+    limit: "memory.max",
+    throttle: Some("memory.high"),
+    usage: "memory.current",
+    inactive: "inactive_file",
+};
 
 #[derive(Debug)]
 struct ControlGroup {
@@ -50,7 +61,8 @@ struct ControlGroup {
 impl ControlGroup {
     /// What is left of its limit. Cached file pages count as used there, but give way.
     fn room(&self) -> Option<u64> {
-        let limit = self.number(self.files.limit)?;
+        let limits = [Some(self.files.limit), self.files.throttle].into_iter().flatten();
+        let limit = limits.filter_map(|file| self.number(file)).min()?;
         let usage = self.number(self.files.usage)?;
         Some(limit.saturating_sub(usage.saturating_sub(self.inactive().unwrap_or(0))))
     }
@@ -124,6 +136,24 @@ mod tests {
             ("sys/fs/cgroup/system.slice/memory.stat", "anon 5\ninactive_file 300000\n"),
         ]);
         assert_eq!(available(root.path()), Some(900_000));
+    }
+
+    #[test]
+    fn where_a_group_is_throttled_is_a_limit_too() {
+        let with = |max: &str, high: &str| {
+            let root = system(&[
+                MEMINFO,
+                ("proc/self/cgroup", "0::/a\n"),
+                ("sys/fs/cgroup/a/memory.max", max),
+                ("sys/fs/cgroup/a/memory.high", high),
+                ("sys/fs/cgroup/a/memory.current", "400000\n"),
+            ]);
+            available(root.path())
+        };
+        assert_eq!(with("max\n", "1000000\n"), Some(600_000));
+        assert_eq!(with("2000000\n", "1000000\n"), Some(600_000));
+        assert_eq!(with("1000000\n", "max\n"), Some(600_000));
+        assert_eq!(with("max\n", "max\n"), Some(16_000 << 10));
     }
 
     #[test]

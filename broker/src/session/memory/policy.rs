@@ -284,6 +284,104 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_for_another_reason_has_not_stood_still_before() {
+        let mut looks = Looks::default();
+        let mut one = holder(1, 5_000, HeldFor::ClientMessage);
+        looks.look(at(0), &[one], need(5, usize::MAX));
+        one.holding.what = HeldFor::Client;
+        assert_eq!(looks.look(at(1000), &[one], need(5, usize::MAX)), []);
+        assert_eq!(looks.look(at(2000), &[one], need(5, usize::MAX)), [(1, PressWord::SlowReader)]);
+    }
+
+    #[test]
+    fn an_open_message_of_either_side_stands_still() {
+        for what in [HeldFor::ClientMessage, HeldFor::BackendMessage] {
+            assert_eq!(pressed(&[holder(1, 1000, what)], need(1, 1)), [(1, PressWord::StillMessage)]);
+        }
+    }
+
+    #[test]
+    fn an_address_counts_by_what_it_holds_and_not_by_how_many_sessions() {
+        let one = HolderClient::Address(Address::V4([192, 0, 2, 1]));
+        let mut holders: Vec<_> = (1..=10).map(|id| holder(id, 100, HeldFor::Client)).collect();
+        holders.iter_mut().for_each(|holder| holder.owner = one);
+        holders.push(holder(11, 5_000, HeldFor::Client));
+        assert_eq!(ids(pressed(&holders, need(1, 1))), [11]);
+    }
+
+    /// Those two are within a factor of two.
+    #[test]
+    fn of_those_that_stand_still_the_larger_goes_first() {
+        let holders = [holder(1, 7_000, HeldFor::Client), holder(2, 6_000, HeldFor::ClientMessage)];
+        assert_eq!(ids(pressed(&holders, need(1, 1))), [1]);
+    }
+
+    #[test]
+    fn who_stands_still_goes_before_those_that_nothing_is_held_against() {
+        let holders = [holder(1, 90_000, HeldFor::Backend), holder(2, 1_000, HeldFor::Client)];
+        let both = [(2, PressWord::SlowReader), (1, PressWord::Most)];
+        assert_eq!(pressed(&holders, need(10, 1_000)), both[..1]);
+    }
+
+    #[test]
+    fn how_long_a_message_takes_is_asked_only_of_those_that_grow() {
+        // Both stand still: it is the size that counts, not that one was fast before.
+        let mut looks = Looks::default();
+        let mut holders =
+            [holder(1, 7_000, HeldFor::ClientMessage), holder(2, 6_000, HeldFor::ClientMessage)];
+        looks.look(at(0), &holders, need(0, 1));
+        holders[0].holding.moved += 7_000;
+        looks.look(at(1000), &holders, need(0, 1));
+        looks.look(at(1500), &holders, need(0, 1));
+        assert_eq!(looks.look(at(2000), &holders, need(10, 1)), [(1, PressWord::StillMessage)]);
+        // And what is no open message takes no time.
+        let holders = [holder(1, 7_000, HeldFor::Backend), holder(2, 6_000, HeldFor::Absent)];
+        let mut looks = Looks::default();
+        for second in 0..3 {
+            let mut holders = holders;
+            holders[0].holding.moved = second * 7_000;
+            looks.look(at(second * 1000), &holders, need(0, 1));
+        }
+        assert_eq!(looks.look(at(2500), &holders, need(10, 1)), [(1, PressWord::Most)]);
+    }
+
+    #[test]
+    fn a_message_is_as_fast_as_it_was_last_and_one_that_has_just_begun_is_slow() {
+        let mut looks = Looks::default();
+        let mut holders =
+            [holder(1, 8_500, HeldFor::ClientMessage), holder(2, 9_000, HeldFor::ClientMessage)];
+        // The first was fast and is slow, the second the other way round.
+        let paces = [[9_000, 3], [9_000, 3], [3, 9_000], [3, 9_000]];
+        for (second, pace) in paces.into_iter().enumerate() {
+            looks.look(at(second as u64 * 1000), &holders, need(0, 1));
+            for (holder, bytes) in holders.iter_mut().zip(pace) {
+                holder.holding.moved += bytes;
+            }
+        }
+        assert_eq!(looks.look(at(4000), &holders, need(10, 1)), [(1, PressWord::Most)]);
+        // Looks that come more often are no other measure.
+        holders[1].holding.moved += 1;
+        holders[0].holding.moved += 9_000;
+        assert_eq!(looks.look(at(4010), &holders, need(10, 1)), [(1, PressWord::Most)]);
+        let newcomer = Holder { began: at(0), ..holder(3, 8_600, HeldFor::ClientMessage) };
+        let all = [holders[0], holders[1], newcomer];
+        assert_eq!(looks.look(at(4020), &all, need(10, 1)), [(3, PressWord::Most)]);
+    }
+
+    #[test]
+    fn slow_ones_are_told_apart_too() {
+        let mut looks = Looks::default();
+        let mut holders =
+            [holder(1, 8_500, HeldFor::ClientMessage), holder(2, 9_000, HeldFor::ClientMessage)];
+        for second in 0..3 {
+            looks.look(at(second * 1000), &holders, need(0, 1));
+            holders[0].holding.moved += 100;
+            holders[1].holding.moved += 900;
+        }
+        assert_eq!(looks.look(at(3000), &holders, need(10, 1)), [(1, PressWord::Most)]);
+    }
+
+    #[test]
     fn of_the_absent_the_unproven_end_first_and_then_the_oldest_of_whoever_has_most() {
         let one = HolderClient::Address(Address::V4([192, 0, 2, 1]));
         let absent = |id: u128, owner| Absent { id, owner, until: at(id as u64), unproven: false };
