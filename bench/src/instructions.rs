@@ -165,13 +165,14 @@ fn default_messages(row: Row) -> usize {
     match row {
         Row::SmallOne | Row::Medium => 10_000,
         Row::SmallSixteen => 100_000,
-        Row::Large | Row::Upgrades | Row::Idle => 1_000,
+        _ => 1_000,
     }
 }
 
 fn client_arguments(address: SocketAddr, row: Row, messages: usize) -> Vec<OsString> {
     let arguments = match row.work(0) {
-        Work::Load(Load { connections, depth, payload }) => vec![
+        Work::Load(Load { connections, depth, payload })
+        | Work::Crowd { talk: Load { connections, depth, payload }, .. } => vec![
             "messages".to_owned(),
             format!("--connections={connections}"),
             format!("--depth={depth}"),

@@ -60,6 +60,30 @@ fn corrupting_relay(backend: SocketAddr, at: usize) -> SocketAddr {
     address
 }
 
+/// A relay that changes nothing, and ends the first connection when there are so many.
+fn relay_that_ends_the_first_of(backend: SocketAddr, count: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let inner = corrupting_relay(backend, usize::MAX);
+    thread::spawn(move || {
+        let mut clients: Vec<TcpStream> = Vec::new();
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(inner) else { continue };
+            let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || {
+                let _ = std::io::copy(&mut from_client, &mut to_server);
+                let _ = to_server.shutdown(Shutdown::Both);
+            });
+            clients.push(client.try_clone().unwrap());
+            thread::spawn(move || relay_down(server, client, usize::MAX));
+            if clients.len() == count {
+                clients[0].shutdown(Shutdown::Both).unwrap();
+            }
+        }
+    });
+    address
+}
+
 fn relay_down(mut server: TcpStream, mut client: TcpStream, at: usize) {
     let (mut buffer, mut passed) = ([0; 4_096], 0);
     while let Ok(length @ 1..) = server.read(&mut buffer) {
@@ -222,6 +246,40 @@ fn without_valgrind_nothing_is_counted() {
     assert_eq!(output.status.code(), Some(1));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("valgrind") && errors.contains("apt-get install valgrind"), "{errors}");
+}
+
+/// Measures rows through a relay, which is a peer.
+fn relayed(address: SocketAddr, backend: &Backend, rows: &str, file: &Path) -> Output {
+    let peer = format!("--peer=other={address},{}", backend.child.id());
+    let file = file.to_str().unwrap();
+    bench(&["relay", "--quick", "--seconds=0.2", "--peers=direct", &peer, "--rows", rows, "--json", file])
+}
+
+#[test]
+fn rows_by_size_and_crowds_are_measured() {
+    let (backend, folder) = (Backend::start(""), tempfile::tempdir().unwrap());
+    let file = folder.path().join("report.json");
+    let relay = corrupting_relay(backend.address, usize::MAX);
+    let output = relayed(relay, &backend, "16x1,1k,16k,64k,idle-100,crowd-100", &file);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = json(&file);
+    let work = |row: usize| &report["rows"][row]["work"];
+    let sizes: Vec<u64> = (0..4).map(|row| work(row)["load"]["payload"].as_u64().unwrap()).collect();
+    assert_eq!(sizes, [16, 1_024, 16_384, 65_536]);
+    assert_eq!((&work(4)["idle"]["sessions"], &work(5)["crowd"]["sessions"]), (&100.into(), &100.into()));
+    let crowd = &report["rows"][5]["peers"][1]["median"];
+    assert!(crowd["cpu_us_per_message"].as_f64().unwrap() > 0.0, "{crowd}");
+}
+
+#[test]
+fn a_silent_session_that_ends_while_others_talk_is_a_failure() {
+    let (backend, folder) = (Backend::start(""), tempfile::tempdir().unwrap());
+    // The hundredth is the one that talks.
+    let relay = relay_that_ends_the_first_of(backend.address, 100);
+    let output = relayed(relay, &backend, "crowd-100", &folder.path().join("report.json"));
+    assert_eq!(output.status.code(), Some(1));
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("1 of 99 silent sessions ended while others talked"), "{table}");
 }
 
 #[test]
