@@ -215,11 +215,13 @@ fn a_service_may_commit_each_message() {
 }
 
 #[test]
-fn instructions_are_counted_or_valgrind_is_named() {
+fn instructions_are_counted_and_compared_or_valgrind_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("report.json");
-    let file_name = file.to_str().unwrap();
-    let output = bench(&["instructions", "--rounds=1", "--messages=200", "--rows=64x1", "--json", file_name]);
+    let (file, baseline) = (folder.path().join("report.json"), folder.path().join("baseline.json"));
+    let (file_name, baseline_name) = (file.to_str().unwrap(), baseline.to_str().unwrap());
+    let count = |more: &[&str]| bench(&[&["instructions", "--rounds=1"], more].concat());
+    let written = ["--messages=200", "--rows=64x1", "--json", file_name, "--write-baseline", baseline_name];
+    let output = count(&written);
     let errors = String::from_utf8_lossy(&output.stderr);
     if errors.contains("valgrind, which is not in the search path") {
         assert_eq!(output.status.code(), Some(1));
@@ -227,7 +229,32 @@ fn instructions_are_counted_or_valgrind_is_named() {
     }
     assert!(output.status.success(), "{errors}");
     let report = json(&file);
-    assert!(report["rows"][0]["median"][0].as_f64().unwrap() > 1_000.0, "{report}");
+    let each = report["rows"][0]["median"][0].as_f64().unwrap();
+    assert!(each > 1_000.0, "{report}");
+
+    let written = json(&baseline);
+    assert_eq!(written["rows"]["64x1"]["instructions_each"], each.round());
+    let compared_with = |change: &dyn Fn(&mut Value)| {
+        let mut changed = written.clone();
+        change(&mut changed);
+        std::fs::write(&baseline, changed.to_string()).unwrap();
+        count(&["--baseline", baseline_name])
+    };
+    let half = (each / 2.0).round();
+    let worse = compared_with(&|old| old["rows"]["64x1"]["instructions_each"] = half.into());
+    assert_eq!(worse.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&worse.stderr);
+    let said =
+        format!("of the baseline's {half:.0} (at most 1.05). If it has to be, write a new baseline: `");
+    assert!(
+        errors.contains("64x1: ") && errors.contains(&said) && errors.contains(baseline_name),
+        "{errors}"
+    );
+    let other = compared_with(&|old| old["conditions"]["rustc"] = "1.2.3".into());
+    assert!(other.status.success(), "{}", String::from_utf8_lossy(&other.stderr));
+    let said = String::from_utf8_lossy(&other.stdout);
+    assert!(said.starts_with("not compared: the baseline is of rustc 1.2.3, "), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 /// Tells `./test` of a test that found a tool missing and passed.
