@@ -3,9 +3,11 @@
 // A test fails by a panic.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
@@ -273,6 +275,76 @@ fn without_valgrind_nothing_is_counted() {
     assert_eq!(output.status.code(), Some(1));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("valgrind") && errors.contains("apt-get install valgrind"), "{errors}");
+}
+
+/// The figures and the pictures that the pages show.
+fn plots() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/plots")
+}
+
+#[test]
+fn the_pictures_of_the_pages_are_those_of_their_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, into) = (plots(), folder.path().to_str().unwrap());
+    let output = bench(&["plots", "--from", from.to_str().unwrap(), "--into", into]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let names = |folder: &Path, end: &str| -> BTreeSet<OsString> {
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.filter(|file| file.extension().is_some_and(|extension| extension == end));
+        files.map(|file| file.file_stem().unwrap().to_owned()).collect()
+    };
+    let drawn = names(folder.path(), "svg");
+    assert!(drawn.len() >= 3, "{drawn:?}");
+    assert_eq!(drawn, names(&from, "svg"));
+    assert_eq!(drawn, names(&from, "json"));
+    for name in drawn {
+        let file = Path::new(&name).with_extension("svg");
+        let same =
+            std::fs::read(folder.path().join(&file)).unwrap() == std::fs::read(from.join(&file)).unwrap();
+        assert!(
+            same,
+            "docs/plots/{} is not what `steadfast-bench plots` makes of its figures",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn a_report_becomes_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let (into, file) = (folder.path().to_str().unwrap(), folder.path().join("failover.json"));
+    let (victim, survivor) = (Backend::start("a"), Backend::start("b"));
+    let measured = bench(&[
+        "failover",
+        &format!("--target={}", survivor.address),
+        &format!("--kill={}", victim.child.id()),
+        "--kill-name=b",
+        &format!("--floor={}", survivor.address),
+        "--sessions=6",
+        "--rate=50",
+        "--warm-up=0.5",
+        "--after=1",
+        "--wait=5",
+        "--json",
+        file.to_str().unwrap(),
+    ]);
+    assert!(measured.status.success(), "{}", String::from_utf8_lossy(&measured.stderr));
+    let output = bench(&["plots", "--from", into, file.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let figures = json(&folder.path().join("pauses.json"));
+    let names: Vec<&str> =
+        figures["series"].as_array().unwrap().iter().map(|series| series["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["6 sessions, failover", "6 sessions, bare dials"]);
+    assert_eq!(figures["series"][0]["points"].as_array().unwrap().len(), 101);
+    let picture = std::fs::read_to_string(folder.path().join("pauses.svg")).unwrap();
+    assert!(picture.contains("6 sessions, bare dials"));
+    assert!(!folder.path().join("cpu.svg").exists(), "there are no figures for it");
+
+    std::fs::write(&file, "{}").unwrap();
+    let output = bench(&["plots", "--from", into, file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("failover.json: this is no report of relay, failover or drain"), "{errors}");
 }
 
 /// Measures rows through a relay, which is a peer.
