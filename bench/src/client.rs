@@ -14,6 +14,7 @@ use tokio::task::{JoinSet, LocalSet};
 pub(crate) mod bounded;
 mod checker;
 mod conversation;
+pub(crate) mod crowd;
 pub(crate) mod dial;
 mod dialogue;
 pub(crate) mod flood;
@@ -58,6 +59,8 @@ pub(crate) enum Measure {
     Load(load::Options),
     /// How long those who come wait for an answer.
     Newcomers(newcomers::Options),
+    /// Nothing: sessions that do nothing while another process measures.
+    Crowd(crowd::Options),
     /// Memory of idle sessions.
     Idle(idle::Options),
     /// Sessions opened and closed per second.
@@ -83,6 +86,7 @@ pub(crate) async fn run(measure: Measure) -> io::Result<()> {
             match measure {
                 Measure::Load(options) => print(&load::run(options).await?),
                 Measure::Newcomers(options) => print(&newcomers::run(options).await?),
+                Measure::Crowd(options) => print(&crowd::run(options).await?),
                 Measure::Idle(options) => print(&idle::run(options).await?),
                 Measure::Upgrades(options) => print(&upgrades::run(options).await?),
                 Measure::Messages(options) => print(&bounded::messages(options).await?),

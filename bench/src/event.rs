@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::client::DIALS_AT_ONCE;
 use crate::client::sessions::{START, STOP, Window};
 use crate::clock::monotonic_ns;
 use clients::Clients;
@@ -50,7 +51,9 @@ pub(crate) async fn observe<T>(
     let outcomes = clients.finish(Duration::from_secs_f64(load.wait)).await?;
     let mut verdict = Verdict::new(&outcomes, scene.struck());
     if let Some(survivor) = scene.survivor() {
-        verdict.floor = floor::dial(survivor, verdict.moved.sessions, folder).await?;
+        let moved = verdict.moved.sessions;
+        verdict.floor = floor::dial(survivor, moved, DIALS_AT_ONCE, folder).await?;
+        verdict.floor_all_at_once = floor::dial(survivor, moved, moved, folder).await?;
     }
     Ok(Round { verdict, account })
 }

@@ -259,7 +259,7 @@ async fn peers(options: &Options) -> io::Result<Vec<(String, Peer)>> {
         let beside = steadfast::locate(options.beside.as_deref()).await?;
         peers.push(("beside".to_owned(), Peer::Steadfast(beside, options.serve_args.clone())));
     }
-    for (name, peer) in [("haproxy", Peer::haproxy()), ("nginx", Peer::nginx())] {
+    for (name, peer) in [("haproxy", Peer::haproxy(1)), ("nginx", Peer::nginx(1))] {
         match peer {
             Some(peer) => peers.push((name.to_owned(), peer)),
             None => eprintln!("SKIPPED: {name} is not installed, so nothing is compared with it"),

@@ -1,6 +1,7 @@
 //! `instructions`: what a message costs Steadfast in user space, in instructions. No load of the machine
 //! disturbs them, so two builds can be told apart by a hundredth.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -17,8 +18,10 @@ use crate::process::Process;
 use crate::rounds::{Load, Row, Work};
 use crate::stats;
 use crate::table::{self, number};
+use baseline::{Baseline, Comparison, Conditions, Figure};
 use callgrind::Counted;
 
+mod baseline;
 mod callgrind;
 
 /// How long the backend may take to listen.
@@ -27,6 +30,10 @@ const START_TIME_MAX: Duration = Duration::from_secs(10);
 const WORK_TIME_MAX: Duration = Duration::from_secs(600);
 /// The rows that have messages, or sessions, to be counted by.
 const ROWS: [Row; 5] = [Row::SmallOne, Row::SmallSixteen, Row::Medium, Row::Large, Row::Upgrades];
+/// The rows of a baseline, unless others are asked for: what most users' messages are, and sessions.
+const GUARDED: [Row; 3] = [Row::SmallOne, Row::SmallSixteen, Row::Upgrades];
+/// A baseline's rows are counted by this part of the messages: it is to be compared often.
+const GUARDED_PART: usize = 5;
 /// The short run has this part of what is counted, and the long one has all of it in addition: what happens
 /// once, like the start and the growth of buffers, is in both.
 const SHORT_PART: usize = 5;
@@ -52,6 +59,13 @@ pub(crate) struct Options {
     /// One more argument of `steadfast serve`; repeatable, as in --serve-args=--ack=none.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     serve_args: Vec<String>,
+    /// Count the rows of this baseline, and fail if one has become worse by more than 5 %. Where compiler, processor
+    /// or C library are others, nothing is counted, and the line that says so begins with "not compared".
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["write_baseline", "beside", "rows", "messages"])]
+    baseline: Option<PathBuf>,
+    /// Count a few rows for a short time, and write what they need as a baseline.
+    #[arg(long, value_name = "FILE", conflicts_with = "beside")]
+    write_baseline: Option<PathBuf>,
     /// Also write everything as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -94,16 +108,61 @@ impl Line {
 /// failure ends it.
 pub(crate) async fn run(options: Options) -> io::Result<usize> {
     let ground = Ground::new(&options).await?;
-    let rows = if options.rows.is_empty() { &ROWS[..] } else { &options.rows };
+    let old = options.baseline.as_deref().map(Baseline::read).transpose()?;
+    if let Some(old) = &old {
+        let here = ground.conditions()?;
+        if old.conditions != here {
+            println!("not compared: the baseline is of {}; this is {here}", old.conditions);
+            return Ok(0);
+        }
+    }
     let mut lines = Vec::new();
-    for row in rows {
-        lines.push(ground.line(*row, &options).await?);
+    for (row, counted) in plan(&options, old.as_ref())? {
+        lines.push(ground.line(row, counted, options.rounds).await?);
     }
     print!("{}", text(&lines));
     if let Some(file) = &options.json {
         fs::write(file, serde_json::to_string_pretty(&report(&lines))? + "\n")?;
     }
-    Ok(0)
+    if let Some(file) = &options.write_baseline {
+        Baseline { conditions: ground.conditions()?, rows: figures(&lines) }.write(file)?;
+    }
+    match (&old, &options.baseline) {
+        (Some(old), Some(file)) => judge(&old.compare(&figures(&lines)), &ground.command_to_write(file)),
+        _ => Ok(0),
+    }
+}
+
+/// The rows to be counted, and how many messages of each.
+fn plan(options: &Options, old: Option<&Baseline>) -> io::Result<Vec<(Row, usize)>> {
+    if let Some(old) = old {
+        let known = |(name, figure): (&String, &Figure)| match row(name) {
+            Ok(row) => Ok((row, figure.counted)),
+            Err(error) => Err(io::Error::other(format!("the baseline's row {name}: {error}"))),
+        };
+        return old.rows.iter().map(known).collect();
+    }
+    let part = if options.write_baseline.is_some() { GUARDED_PART } else { 1 };
+    let rows = match (&options.rows[..], &options.write_baseline) {
+        ([], None) => &ROWS[..],
+        ([], Some(_)) => &GUARDED,
+        (rows, _) => rows,
+    };
+    let counted = |row: Row| options.messages.unwrap_or(default_messages(row) / part).max(1);
+    Ok(rows.iter().map(|row| (*row, counted(*row))).collect())
+}
+
+/// Fails if a row has become too much worse; `command` is how a new baseline is written.
+fn judge(compared: &[Comparison], command: &str) -> io::Result<usize> {
+    for better in compared.iter().filter(|row| row.is_far_under()) {
+        println!("{better}: so much better that a new baseline should be written, by `{command}`");
+    }
+    let over: Vec<String> = compared.iter().filter(|row| row.is_over()).map(Comparison::to_string).collect();
+    if over.is_empty() {
+        return Ok(0);
+    }
+    let over = over.join("; ");
+    Err(io::Error::other(format!("{over}. If it has to be, write a new baseline: `{command}`")))
 }
 
 /// What all runs have in common.
@@ -131,12 +190,25 @@ impl Ground {
         Ok(Self { valgrind, brokers, serve_args, folder, backend, _backend: process })
     }
 
-    async fn line(&self, row: Row, options: &Options) -> io::Result<Line> {
-        let counted = options.messages.unwrap_or(default_messages(row)).max(1);
+    /// What the counts of the first broker depend on.
+    fn conditions(&self) -> io::Result<Conditions> {
+        Conditions::here(self.brokers.first().map_or(Path::new(""), PathBuf::as_path))
+    }
+
+    /// How a baseline of the first broker is written to `file`.
+    fn command_to_write(&self, file: &Path) -> String {
+        let own = std::env::current_exe().unwrap_or_else(|_| "steadfast-bench".into());
+        let broker = self.brokers.first().map_or(Path::new(""), PathBuf::as_path);
+        let mut command = format!("{} instructions --steadfast {}", own.display(), broker.display());
+        self.serve_args.iter().for_each(|argument| command += &format!(" --serve-args={argument}"));
+        command + &format!(" --write-baseline {}", file.display())
+    }
+
+    async fn line(&self, row: Row, counted: usize, rounds: usize) -> io::Result<Line> {
         let mut each = vec![Vec::new(); self.brokers.len()];
-        for round in 1..=options.rounds.max(1) {
+        for round in 1..=rounds.max(1) {
             for (broker, each) in self.brokers.iter().zip(&mut each) {
-                eprintln!("{} round {round} of {}: {}", row.name(), options.rounds.max(1), broker.display());
+                eprintln!("{} round {round} of {}: {}", row.name(), rounds.max(1), broker.display());
                 let short = counted.div_ceil(SHORT_PART);
                 let few = self.count(broker, row, short).await?;
                 let many = self.count(broker, row, short + counted).await?;
@@ -165,13 +237,14 @@ fn default_messages(row: Row) -> usize {
     match row {
         Row::SmallOne | Row::Medium => 10_000,
         Row::SmallSixteen => 100_000,
-        Row::Large | Row::Upgrades | Row::Idle => 1_000,
+        _ => 1_000,
     }
 }
 
 fn client_arguments(address: SocketAddr, row: Row, messages: usize) -> Vec<OsString> {
     let arguments = match row.work(0) {
-        Work::Load(Load { connections, depth, payload }) => vec![
+        Work::Load(Load { connections, depth, payload })
+        | Work::Crowd { talk: Load { connections, depth, payload }, .. } => vec![
             "messages".to_owned(),
             format!("--connections={connections}"),
             format!("--depth={depth}"),
@@ -184,6 +257,15 @@ fn client_arguments(address: SocketAddr, row: Row, messages: usize) -> Vec<OsStr
     };
     let arguments = std::iter::once("client".to_owned()).chain(arguments);
     arguments.chain([format!("--address={address}")]).map(OsString::from).collect()
+}
+
+/// What a baseline has of these lines.
+fn figures(lines: &[Line]) -> BTreeMap<String, Figure> {
+    let figure = |line: &Line| {
+        let instructions_each = line.medians().first()?.round();
+        Some((line.row.name(), Figure { counted: line.counted, instructions_each }))
+    };
+    lines.iter().filter_map(figure).collect()
 }
 
 fn text(lines: &[Line]) -> String {

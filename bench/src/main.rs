@@ -2,7 +2,8 @@
 //!
 //! `relay` measures brokers that relay, `shim` what `steadfast.v1` costs, `instructions` what a message costs
 //! on any machine, however busy it is, `paths` what a session carries to a backend that is far away,
-//! `floods` what a neighbour notices of one who sends without end, `failover` a broker that loses a backend, `drain` one that empties one. Clients, broker and backends are
+//! `floods` what a neighbour notices of one who sends without end, `failover` a broker that loses a backend,
+//! `drain` one that empties one; `plots` draws what they have found. Clients, broker and backends are
 //! processes of their own: this program starts itself again as `client`, `backend` and `proxy`.
 
 // A test fails by a panic.
@@ -28,6 +29,7 @@ mod link;
 mod machine;
 mod paths;
 mod peers;
+mod plots;
 mod proc;
 mod process;
 mod relay;
@@ -65,6 +67,8 @@ enum Command {
     Failover(failover::Options),
     /// What clients notice when a backend is drained.
     Drain(drain::Options),
+    /// Pictures of what the others have measured.
+    Plots(plots::Options),
     /// A WebSocket echo server, to put behind a broker of your own.
     Backend(backend::Options),
     /// A client process of the harness.
@@ -106,6 +110,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Floods(options) => floods::run(options).await,
         Command::Failover(options) => failover::run(options).await.map(|()| 0),
         Command::Drain(options) => drain::run(options).await.map(|()| 0),
+        Command::Plots(options) => plots::run(&options),
         Command::Backend(options) => backend::run(options).await.map(|()| 0),
         Command::Client { measure } => client::run(measure).await.map(|()| 0),
         Command::Proxy(options) => paths::proxy::run(options).await.map(|()| 0),

@@ -33,10 +33,10 @@ const SYSTEM_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/usr/local/b
 pub(crate) enum Peer {
     /// The executable, and arguments of `serve` beyond those of the harness.
     Steadfast(PathBuf, Vec<String>),
-    /// The executable.
-    Haproxy(PathBuf),
-    /// The executable.
-    Nginx(PathBuf),
+    /// The executable, and its threads.
+    Haproxy(PathBuf, u32),
+    /// The executable, and its worker processes.
+    Nginx(PathBuf, u32),
     /// The client talks to the backend itself.
     Direct,
     /// A broker that somebody else has started.
@@ -68,8 +68,8 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Steadfast(..) => "steadfast",
-            Self::Haproxy(_) => "haproxy",
-            Self::Nginx(_) => "nginx",
+            Self::Haproxy(..) => "haproxy",
+            Self::Nginx(..) => "nginx",
             Self::Direct => "direct",
             Self::External(external) => &external.name,
         })
@@ -165,15 +165,16 @@ impl Peer {
             Self::Steadfast(program, extra) => {
                 steadfast::start(folder, instance, program, extra, backends).await
             }
-            Self::Haproxy(program) => {
-                let launch = |address| haproxy::launch(folder, instance, program, address, backends, None);
+            Self::Haproxy(program, threads) => {
+                let launch =
+                    |address| haproxy::launch(folder, instance, program, *threads, address, backends, None);
                 let running = on_free_port(folder, instance, launch).await?;
                 let control = Some(Control::StatsSocket(haproxy::stats_socket(folder, instance)));
                 Ok(Running { control, ..running })
             }
-            Self::Nginx(program) => {
+            Self::Nginx(program, workers) => {
                 on_free_port(folder, instance, |address| {
-                    nginx::launch(folder, instance, program, address, backends, None)
+                    nginx::launch(folder, instance, program, *workers, address, backends, None)
                 })
                 .await
             }
@@ -197,15 +198,15 @@ impl Peer {
                 let address = free_address()?;
                 steadfast::start_with(folder, instance, program, extra, address, backends, &placed).await?
             }
-            Self::Haproxy(program) => {
+            Self::Haproxy(program, threads) => {
                 on_free_port(folder, instance, |address| {
-                    haproxy::launch(folder, instance, program, address, backends, Some(&placed))
+                    haproxy::launch(folder, instance, program, *threads, address, backends, Some(&placed))
                 })
                 .await?
             }
-            Self::Nginx(program) => {
+            Self::Nginx(program, workers) => {
                 on_free_port(folder, instance, |address| {
-                    nginx::launch(folder, instance, program, address, backends, Some(&placed))
+                    nginx::launch(folder, instance, program, *workers, address, backends, Some(&placed))
                 })
                 .await?
             }
@@ -220,7 +221,7 @@ impl Peer {
     pub(crate) fn version(&self) -> String {
         match self {
             Self::Steadfast(program, _) => said(program, "--version"),
-            Self::Haproxy(program) | Self::Nginx(program) => said(program, "-v"),
+            Self::Haproxy(program, _) | Self::Nginx(program, _) => said(program, "-v"),
             Self::Direct => "no broker".to_owned(),
             Self::External(peer) => format!("already running, process {} at {}", peer.pid, peer.address),
         }
@@ -232,13 +233,13 @@ impl Peer {
     }
 
     /// HAProxy, when installed.
-    pub(crate) fn haproxy() -> Option<Self> {
-        find_program("haproxy").map(Self::Haproxy)
+    pub(crate) fn haproxy(threads: u32) -> Option<Self> {
+        find_program("haproxy").map(|program| Self::Haproxy(program, threads))
     }
 
     /// nginx, when installed.
-    pub(crate) fn nginx() -> Option<Self> {
-        find_program("nginx").map(Self::Nginx)
+    pub(crate) fn nginx(workers: u32) -> Option<Self> {
+        find_program("nginx").map(|program| Self::Nginx(program, workers))
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) struct Options {
     /// Only these of the peers that the harness starts; `direct` is no broker at all.
     #[arg(long, value_delimiter = ',', value_enum, default_value = "steadfast,haproxy,nginx,direct")]
     peers: Vec<Known>,
+    /// Worker threads of each peer that the harness starts; with nginx, worker processes.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    workers: u32,
     /// Another broker, already running in front of the backend (see --backend-listen).
     #[arg(long, value_name = "NAME=ADDR,PID")]
     peer: Vec<External>,
@@ -49,12 +52,17 @@ pub(crate) async fn run(options: Options) -> io::Result<usize> {
     let reference = peers.iter().position(|peer| matches!(peer, Peer::Steadfast(..)));
     let entrants = peers.into_iter().map(|peer| Entrant {
         name: peer.to_string(),
-        about: peer.version(),
+        about: about(&peer, options.workers),
         peer,
         dialect: Dialect::Plain,
     });
     let field = Field::new(&options.rounds, &[format!("--listen={}", options.backend_listen)]).await?;
     field.compare(&options.rounds, entrants.collect(), WORDS, reference).await
+}
+
+/// What the report says of a peer.
+fn about(peer: &Peer, workers: u32) -> String {
+    if peer.is_ours() { format!("{}, workers: {workers}", peer.version()) } else { peer.version() }
 }
 
 /// The peers of this run. One that is not installed is left out, loudly.
@@ -63,11 +71,13 @@ async fn peers(options: &Options) -> io::Result<Vec<Peer>> {
     for known in &options.peers {
         let found = match known {
             Known::Steadfast => {
-                let (program, arguments) = options.rounds.steadfast().await?;
+                let (program, mut arguments) = options.rounds.steadfast().await?;
+                // One is what it gets anyway, unless --serve-args says otherwise.
+                arguments.extend((options.workers > 1).then(|| format!("--workers={}", options.workers)));
                 Some(Peer::Steadfast(program, arguments))
             }
-            Known::Haproxy => Peer::haproxy(),
-            Known::Nginx => Peer::nginx(),
+            Known::Haproxy => Peer::haproxy(options.workers),
+            Known::Nginx => Peer::nginx(options.workers),
             Known::Direct => Some(Peer::Direct),
         };
         match found {

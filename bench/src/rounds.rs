@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use tempfile::TempDir;
 
 use crate::client::{Dialect, strace};
@@ -39,7 +38,7 @@ pub(crate) struct Options {
     /// Seconds that each measurement counts.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Only these rows, in this order.
+    /// Only these rows, in this order; the first six by default.
     #[arg(long, value_delimiter = ',', value_enum)]
     rows: Vec<Row>,
     /// Steadfast's executable; built beside this one by default.
@@ -153,7 +152,7 @@ impl Field {
         entrants: &[Started],
         reference: Option<usize>,
     ) -> Vec<Sheet> {
-        let rows = if options.rows.is_empty() { Row::value_variants() } else { options.rows.as_slice() };
+        let rows = if options.rows.is_empty() { &Row::USUAL } else { options.rows.as_slice() };
         let names: Vec<String> = entrants.iter().map(|started| started.entrant.name.clone()).collect();
         let mut sheets: Vec<Sheet> =
             rows.iter().map(|row| Sheet::new(*row, self.scale, &names, reference)).collect();
@@ -177,6 +176,7 @@ impl Field {
             Work::Load(load) => measure::load(self, started, load).await.map(Some),
             Work::Upgrades { at_once } => measure::upgrades(self, started, at_once).await.map(Some),
             Work::Idle { sessions } => measure::idle(self, started, sessions, round).await,
+            Work::Crowd { sessions, talk } => measure::crowd(self, started, sessions, talk).await.map(Some),
         };
         match result {
             Ok(Some(figures)) => Outcome::Figures(figures),

@@ -9,6 +9,13 @@ pub(crate) fn quantile(values: &[f64], quantile: f64) -> Option<f64> {
     sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied()
 }
 
+/// The quantiles of 0, 1, 2 ... 100 of a hundred, as a curve is drawn by. Empty without values.
+pub(crate) fn percentiles(values: &[f64]) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    (0..=100).filter_map(|percent| quantile(&sorted, f64::from(percent) / 100.0)).collect()
+}
+
 /// The middle value, or the mean of the two in the middle. `None` without values.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
@@ -43,6 +50,17 @@ mod tests {
         assert_eq!(quantile(&values, 0.0), Some(1.0));
         assert_eq!(quantile(&[7.0], 0.99), Some(7.0));
         assert_eq!(quantile(&[], 0.5), None);
+    }
+
+    #[test]
+    fn percentiles_are_a_curve_that_ends_with_the_largest() {
+        let values: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        let curve = percentiles(&values);
+        assert_eq!(
+            (curve.len(), curve[0], curve[50], curve[99], curve[100]),
+            (101, 1.0, 100.0, 198.0, 200.0)
+        );
+        assert!(percentiles(&[]).is_empty());
     }
 
     #[test]

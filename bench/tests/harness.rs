@@ -3,9 +3,11 @@
 // A test fails by a panic.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
@@ -55,6 +57,30 @@ fn corrupting_relay(backend: SocketAddr, at: usize) -> SocketAddr {
                 let _ = to_server.shutdown(Shutdown::Both);
             });
             thread::spawn(move || relay_down(server, client, at));
+        }
+    });
+    address
+}
+
+/// A relay that changes nothing, and ends the first connection when there are so many.
+fn relay_that_ends_the_first_of(backend: SocketAddr, count: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let inner = corrupting_relay(backend, usize::MAX);
+    thread::spawn(move || {
+        let mut clients: Vec<TcpStream> = Vec::new();
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(inner) else { continue };
+            let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || {
+                let _ = std::io::copy(&mut from_client, &mut to_server);
+                let _ = to_server.shutdown(Shutdown::Both);
+            });
+            clients.push(client.try_clone().unwrap());
+            thread::spawn(move || relay_down(server, client, usize::MAX));
+            if clients.len() == count {
+                clients[0].shutdown(Shutdown::Both).unwrap();
+            }
         }
     });
     address
@@ -191,11 +217,13 @@ fn a_service_may_commit_each_message() {
 }
 
 #[test]
-fn instructions_are_counted_or_valgrind_is_named() {
+fn instructions_are_counted_and_compared_or_valgrind_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("report.json");
-    let file_name = file.to_str().unwrap();
-    let output = bench(&["instructions", "--rounds=1", "--messages=200", "--rows=64x1", "--json", file_name]);
+    let (file, baseline) = (folder.path().join("report.json"), folder.path().join("baseline.json"));
+    let (file_name, baseline_name) = (file.to_str().unwrap(), baseline.to_str().unwrap());
+    let count = |more: &[&str]| bench(&[&["instructions", "--rounds=1"], more].concat());
+    let written = ["--messages=200", "--rows=64x1", "--json", file_name, "--write-baseline", baseline_name];
+    let output = count(&written);
     let errors = String::from_utf8_lossy(&output.stderr);
     if errors.contains("valgrind, which is not in the search path") {
         assert_eq!(output.status.code(), Some(1));
@@ -203,7 +231,32 @@ fn instructions_are_counted_or_valgrind_is_named() {
     }
     assert!(output.status.success(), "{errors}");
     let report = json(&file);
-    assert!(report["rows"][0]["median"][0].as_f64().unwrap() > 1_000.0, "{report}");
+    let each = report["rows"][0]["median"][0].as_f64().unwrap();
+    assert!(each > 1_000.0, "{report}");
+
+    let written = json(&baseline);
+    assert_eq!(written["rows"]["64x1"]["instructions_each"], each.round());
+    let compared_with = |change: &dyn Fn(&mut Value)| {
+        let mut changed = written.clone();
+        change(&mut changed);
+        std::fs::write(&baseline, changed.to_string()).unwrap();
+        count(&["--baseline", baseline_name])
+    };
+    let half = (each / 2.0).round();
+    let worse = compared_with(&|old| old["rows"]["64x1"]["instructions_each"] = half.into());
+    assert_eq!(worse.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&worse.stderr);
+    let said =
+        format!("of the baseline's {half:.0} (at most 1.05). If it has to be, write a new baseline: `");
+    assert!(
+        errors.contains("64x1: ") && errors.contains(&said) && errors.contains(baseline_name),
+        "{errors}"
+    );
+    let other = compared_with(&|old| old["conditions"]["rustc"] = "1.2.3".into());
+    assert!(other.status.success(), "{}", String::from_utf8_lossy(&other.stderr));
+    let said = String::from_utf8_lossy(&other.stdout);
+    assert!(said.starts_with("not compared: the baseline is of rustc 1.2.3, "), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 /// Tells `./test` of a test that found a tool missing and passed.
@@ -222,6 +275,110 @@ fn without_valgrind_nothing_is_counted() {
     assert_eq!(output.status.code(), Some(1));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("valgrind") && errors.contains("apt-get install valgrind"), "{errors}");
+}
+
+/// The figures and the pictures that the pages show.
+fn plots() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/plots")
+}
+
+#[test]
+fn the_pictures_of_the_pages_are_those_of_their_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, into) = (plots(), folder.path().to_str().unwrap());
+    let output = bench(&["plots", "--from", from.to_str().unwrap(), "--into", into]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let names = |folder: &Path, end: &str| -> BTreeSet<OsString> {
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.filter(|file| file.extension().is_some_and(|extension| extension == end));
+        files.map(|file| file.file_stem().unwrap().to_owned()).collect()
+    };
+    let drawn = names(folder.path(), "svg");
+    assert!(drawn.len() >= 3, "{drawn:?}");
+    assert_eq!(drawn, names(&from, "svg"));
+    assert_eq!(drawn, names(&from, "json"));
+    for name in drawn {
+        let file = Path::new(&name).with_extension("svg");
+        let same =
+            std::fs::read(folder.path().join(&file)).unwrap() == std::fs::read(from.join(&file)).unwrap();
+        assert!(
+            same,
+            "docs/plots/{} is not what `steadfast-bench plots` makes of its figures",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn a_report_becomes_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let (into, file) = (folder.path().to_str().unwrap(), folder.path().join("failover.json"));
+    let (victim, survivor) = (Backend::start("a"), Backend::start("b"));
+    let measured = bench(&[
+        "failover",
+        &format!("--target={}", survivor.address),
+        &format!("--kill={}", victim.child.id()),
+        "--kill-name=b",
+        &format!("--floor={}", survivor.address),
+        "--sessions=6",
+        "--rate=50",
+        "--warm-up=0.5",
+        "--after=1",
+        "--wait=5",
+        "--json",
+        file.to_str().unwrap(),
+    ]);
+    assert!(measured.status.success(), "{}", String::from_utf8_lossy(&measured.stderr));
+    let output = bench(&["plots", "--from", into, file.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let figures = json(&folder.path().join("pauses.json"));
+    let names: Vec<&str> =
+        figures["series"].as_array().unwrap().iter().map(|series| series["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["6 sessions, failover", "6 sessions, bare dials"]);
+    assert_eq!(figures["series"][0]["points"].as_array().unwrap().len(), 101);
+    let picture = std::fs::read_to_string(folder.path().join("pauses.svg")).unwrap();
+    assert!(picture.contains("6 sessions, bare dials"));
+    assert!(!folder.path().join("cpu.svg").exists(), "there are no figures for it");
+
+    std::fs::write(&file, "{}").unwrap();
+    let output = bench(&["plots", "--from", into, file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("failover.json: this is no report of relay, failover or drain"), "{errors}");
+}
+
+/// Measures rows through a relay, which is a peer.
+fn relayed(address: SocketAddr, backend: &Backend, rows: &str, file: &Path) -> Output {
+    let peer = format!("--peer=other={address},{}", backend.child.id());
+    let file = file.to_str().unwrap();
+    bench(&["relay", "--quick", "--seconds=0.2", "--peers=direct", &peer, "--rows", rows, "--json", file])
+}
+
+#[test]
+fn rows_by_size_and_crowds_are_measured() {
+    let (backend, folder) = (Backend::start(""), tempfile::tempdir().unwrap());
+    let file = folder.path().join("report.json");
+    let relay = corrupting_relay(backend.address, usize::MAX);
+    let output = relayed(relay, &backend, "16x1,1k,16k,64k,idle-100,crowd-100", &file);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = json(&file);
+    let work = |row: usize| &report["rows"][row]["work"];
+    let sizes: Vec<u64> = (0..4).map(|row| work(row)["load"]["payload"].as_u64().unwrap()).collect();
+    assert_eq!(sizes, [16, 1_024, 16_384, 65_536]);
+    assert_eq!((&work(4)["idle"]["sessions"], &work(5)["crowd"]["sessions"]), (&100.into(), &100.into()));
+    let crowd = &report["rows"][5]["peers"][1]["median"];
+    assert!(crowd["cpu_us_per_message"].as_f64().unwrap() > 0.0, "{crowd}");
+}
+
+#[test]
+fn a_silent_session_that_ends_while_others_talk_is_a_failure() {
+    let (backend, folder) = (Backend::start(""), tempfile::tempdir().unwrap());
+    // The hundredth is the one that talks.
+    let relay = relay_that_ends_the_first_of(backend.address, 100);
+    let output = relayed(relay, &backend, "crowd-100", &folder.path().join("report.json"));
+    assert_eq!(output.status.code(), Some(1));
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("1 of 99 silent sessions ended while others talked"), "{table}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ conformance|the cases of the RFCs, Autobahn's, and other people's libraries|test
 shim|steadfast.v1: the library, and the broker with it|client-shim/rust/steadfast_shim client-shim/rust/clients client-shim/rust/encrypted client-shim/rust/examples client-shim/rust/services tests/shim
 tls|the library again, built with TLS|
 bench|the benchmarks' program|bench/steadfast-bench bench/harness
+guard|instructions per message, beside the baseline's|
 harness|what the end-to-end tests are made with, and how the sources hang together|tests/steadfast_tests tests/test-backend tests/harness tests/structure
 END
 }

@@ -19,6 +19,9 @@ pub(crate) struct Options {
     /// Connections.
     #[arg(long)]
     pub(crate) connections: usize,
+    /// So many at once.
+    #[arg(long, default_value_t = DIALS_AT_ONCE)]
+    pub(crate) at_once: usize,
 }
 
 /// How long it took. A connection counts from the start of all, since a moved session waits from the
@@ -33,17 +36,26 @@ pub(crate) struct Figures {
     pub(crate) p99_ms: f64,
     /// Until all were.
     pub(crate) max_ms: f64,
+    /// The curve of these times; see [`stats::percentiles`].
+    pub(crate) percentiles_ms: Vec<f64>,
 }
 
-/// Dials them all, 64 at once, and keeps them until all are there.
+/// Dials them all, and keeps them until all are there.
 pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     let start = Instant::now();
     let open = move |index: usize| async move {
         let link = Link::open(options.address, index as u64).await?;
         Ok((start.elapsed().as_secs_f64() * 1_000.0, link))
     };
-    let opened = spread(options.connections, DIALS_AT_ONCE, open).await?;
+    let opened = spread(options.connections, options.at_once.max(1), open).await?;
     let times: Vec<f64> = opened.iter().map(|(ms, _)| *ms).collect();
     let at = |quantile| stats::quantile(&times, quantile).unwrap_or_default();
-    Ok(Figures { connections: times.len(), p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0) })
+    let percentiles_ms = stats::percentiles(&times);
+    Ok(Figures {
+        connections: times.len(),
+        p50_ms: at(0.5),
+        p99_ms: at(0.99),
+        max_ms: at(1.0),
+        percentiles_ms,
+    })
 }

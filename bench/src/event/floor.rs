@@ -11,17 +11,23 @@ use crate::process::Process;
 /// How long the bare dials may take.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// Dials `backend` directly. `None` when there is nothing to compare with.
+/// Dials `backend` directly, `at_once` connections at a time. `None` when there is nothing to compare with.
 pub(super) async fn dial(
     backend: SocketAddr,
     connections: usize,
+    at_once: usize,
     folder: &Path,
 ) -> io::Result<Option<dial::Figures>> {
     if connections == 0 {
         return Ok(None);
     }
-    let arguments =
-        ["client", "dial", &format!("--address={backend}"), &format!("--connections={connections}")];
+    let arguments = [
+        "client",
+        "dial",
+        &format!("--address={backend}"),
+        &format!("--connections={connections}"),
+        &format!("--at-once={at_once}"),
+    ];
     let dialler = Process::start_own(folder, "dial", arguments.map(Into::into).to_vec())?;
     let output = dialler.finish(DIAL_TIME_MAX).await?;
     serde_json::from_str(&output).map(Some).map_err(io::Error::from)

@@ -79,8 +79,8 @@ impl Load {
                 let arguments = std::iter::once(ack).chain(more).chain(self.serve_args.iter().cloned());
                 Ok(Peer::Steadfast(program, arguments.collect()))
             }
-            Broker::Haproxy => Peer::haproxy().ok_or_else(missing),
-            Broker::Nginx => Peer::nginx().ok_or_else(missing),
+            Broker::Haproxy => Peer::haproxy(1).ok_or_else(missing),
+            Broker::Nginx => Peer::nginx(1).ok_or_else(missing),
         }
     }
 }

@@ -155,11 +155,14 @@ fn round_text(words: Words, verdict: &Verdict) -> String {
     rows.push(row(&format!("around {around}, all"), &verdict.all));
     rows.push(row(&format!("before {around}, all"), &verdict.calm));
     rows.push(row("whole run, all", &verdict.whole_run));
-    if let Some(floor) = &verdict.floor {
-        let times = [floor.p50_ms, floor.p99_ms, floor.max_ms].map(|ms| cell(Some(ms)));
-        let name = format!("bare dials to a backend, {DIALS_AT_ONCE} at a time");
-        let counts = [number(floor.connections as f64, 0), String::new(), String::new()];
-        rows.push([vec![name], counts.to_vec(), times.to_vec()].concat());
+    let bounded = (format!("bare dials to a backend, {DIALS_AT_ONCE} at a time"), &verdict.floor);
+    let unbounded = ("bare dials to a backend, all at once".to_owned(), &verdict.floor_all_at_once);
+    for (name, floor) in [bounded, unbounded] {
+        if let Some(floor) = floor {
+            let times = [floor.p50_ms, floor.p99_ms, floor.max_ms].map(|ms| cell(Some(ms)));
+            let counts = [number(floor.connections as f64, 0), String::new(), String::new()];
+            rows.push([vec![name], counts.to_vec(), times.to_vec()].concat());
+        }
     }
     format!("{}{}", table::align(&rows), counts(verdict))
 }

@@ -31,6 +31,8 @@ pub(crate) struct Spread {
 pub(crate) struct Verdict {
     /// Around the event, the sessions that were on the struck backend.
     pub(crate) moved: Spread,
+    /// The curve of their times; see [`stats::percentiles`].
+    pub(crate) moved_percentiles_ms: Vec<f64>,
     /// Around the event, all sessions.
     pub(crate) all: Spread,
     /// Before it, all sessions.
@@ -53,8 +55,10 @@ pub(crate) struct Verdict {
     pub(crate) clients_closed: usize,
     /// The same by close code; 1006 is an end without a Close frame.
     pub(crate) close_codes: BTreeMap<u16, usize>,
-    /// As many bare connections as there are moved sessions.
+    /// As many bare connections as there are moved sessions, a bounded number at a time.
     pub(crate) floor: Option<dial::Figures>,
+    /// The same, with all of them begun at once.
+    pub(crate) floor_all_at_once: Option<dial::Figures>,
 }
 
 impl Verdict {
@@ -70,6 +74,7 @@ impl Verdict {
         }
         Self {
             moved: spread(&moved, |outcome| outcome.pause_ms),
+            moved_percentiles_ms: stats::percentiles(&times(&moved, |outcome| outcome.pause_ms)),
             all: spread(&all, |outcome| outcome.pause_ms),
             calm: spread(&all, |outcome| outcome.calm_ms),
             whole_run: spread(&all, |outcome| outcome.longest_ms),
@@ -82,6 +87,7 @@ impl Verdict {
             clients_closed: close_codes.values().sum(),
             close_codes,
             floor: None,
+            floor_all_at_once: None,
         }
     }
 }
@@ -94,16 +100,22 @@ fn was_moved(outcome: &Outcome, struck: Option<&str>) -> bool {
 }
 
 fn spread(outcomes: &[&Outcome], time: fn(&Outcome) -> Option<f64>) -> Spread {
-    let open: Vec<&&Outcome> = outcomes.iter().filter(|outcome| outcome.closed.is_none()).collect();
-    let times: Vec<f64> = open.iter().filter_map(|outcome| time(outcome)).collect();
+    let open = outcomes.iter().filter(|outcome| outcome.closed.is_none()).count();
+    let times = times(outcomes, time);
     Spread {
         sessions: outcomes.len(),
-        closed: outcomes.len() - open.len(),
-        unanswered: open.len() - times.len(),
+        closed: outcomes.len() - open,
+        unanswered: open - times.len(),
         p50_ms: stats::quantile(&times, 0.5),
         p99_ms: stats::quantile(&times, 0.99),
         max_ms: stats::quantile(&times, 1.0),
     }
+}
+
+/// The times of those that stayed open.
+fn times(outcomes: &[&Outcome], time: fn(&Outcome) -> Option<f64>) -> Vec<f64> {
+    let open = outcomes.iter().filter(|outcome| outcome.closed.is_none());
+    open.filter_map(|outcome| time(outcome)).collect()
 }
 
 #[cfg(test)]
@@ -142,6 +154,10 @@ mod tests {
         let moved = &verdict.moved;
         assert_eq!((moved.sessions, moved.closed, moved.unanswered), (4, 1, 1));
         assert_eq!((verdict.moved.p50_ms, verdict.moved.max_ms), (Some(10.0), Some(30.0)));
+        assert_eq!(
+            verdict.moved_percentiles_ms.first().zip(verdict.moved_percentiles_ms.last()),
+            Some((&10.0, &30.0))
+        );
         assert_eq!((verdict.all.sessions, verdict.all.p50_ms), (5, Some(10.0)));
         assert_eq!((verdict.lost, verdict.lost_in_open_sessions, verdict.answered_twice), (10, 8, 5));
         assert_eq!((verdict.clients_closed, &verdict.close_codes), (1, &BTreeMap::from([(1006, 1)])));

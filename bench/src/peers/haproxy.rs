@@ -1,4 +1,4 @@
-//! HAProxy on one thread, set up for long WebSocket tunnels.
+//! HAProxy, set up for long WebSocket tunnels.
 
 use std::fs;
 use std::io;
@@ -13,12 +13,13 @@ pub(super) fn launch<'a>(
     folder: &Path,
     instance: &'a str,
     program: &'a Path,
+    threads: u32,
     address: SocketAddr,
     backends: &[SocketAddr],
     annex: Option<&Placed<'_>>,
 ) -> io::Result<Launch<'a>> {
     let file = folder.join(format!("{instance}.cfg"));
-    let own = configuration(address, &stats_socket(folder, instance), backends);
+    let own = configuration(threads, address, &stats_socket(folder, instance), backends);
     fs::write(&file, own + &annex.map(annexed).unwrap_or_default())?;
     Ok(Launch { name: instance, program, arguments: vec!["-db".into(), "-f".into(), file.into()] })
 }
@@ -28,12 +29,12 @@ pub(super) fn stats_socket(folder: &Path, instance: &str) -> PathBuf {
     folder.join(format!("{instance}.sock"))
 }
 
-fn configuration(address: SocketAddr, stats_socket: &Path, backends: &[SocketAddr]) -> String {
+fn configuration(threads: u32, address: SocketAddr, stats_socket: &Path, backends: &[SocketAddr]) -> String {
     let servers: String =
         backends.iter().enumerate().map(|(at, backend)| format!("    server s{at} {backend}\n")).collect();
     format!(
         "global
-    nbthread 1
+    nbthread {threads}
     stats socket {stats_socket} level admin
     maxconn {maxconn}
 defaults

@@ -1,4 +1,4 @@
-//! nginx with one worker, set up for long WebSocket tunnels.
+//! nginx, set up for long WebSocket tunnels.
 
 use std::fs;
 use std::io;
@@ -13,6 +13,7 @@ pub(super) fn launch<'a>(
     folder: &Path,
     instance: &'a str,
     program: &'a Path,
+    workers: u32,
     address: SocketAddr,
     backends: &[SocketAddr],
     annex: Option<&Placed<'_>>,
@@ -20,17 +21,24 @@ pub(super) fn launch<'a>(
     let home = folder.join(format!("{instance}.d"));
     fs::create_dir_all(&home)?;
     let file = home.join("nginx.conf");
-    fs::write(&file, configuration(&home, address, backends, &annex.map(annexed).unwrap_or_default()))?;
+    let annexed = annex.map(annexed).unwrap_or_default();
+    fs::write(&file, configuration(&home, workers, address, backends, &annexed))?;
     let arguments = vec!["-e".into(), "stderr".into(), "-p".into(), home.into(), "-c".into(), file.into()];
     Ok(Launch { name: instance, program, arguments })
 }
 
-fn configuration(home: &Path, address: SocketAddr, backends: &[SocketAddr], annexed: &str) -> String {
+fn configuration(
+    home: &Path,
+    workers: u32,
+    address: SocketAddr,
+    backends: &[SocketAddr],
+    annexed: &str,
+) -> String {
     let servers: String = backends.iter().map(|backend| format!("        server {backend};\n")).collect();
     let home = home.display();
     format!(
         "daemon off;
-worker_processes 1;
+worker_processes {workers};
 pid {home}/nginx.pid;
 error_log stderr crit;
 events {{

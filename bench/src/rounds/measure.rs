@@ -19,6 +19,9 @@ const IDLE_WARM_UP: usize = 100;
 /// From the last handshake to a reading of memory.
 const IDLE_SETTLE_MS: u64 = 500;
 
+/// How long opening a crowd, and closing it, may take.
+const CROWD_TIME_MAX: Duration = Duration::from_secs(120);
+
 /// Figures by name; see [`super::rows::Metric`].
 pub(super) type Figures = BTreeMap<&'static str, f64>;
 
@@ -53,6 +56,37 @@ pub(super) async fn load(field: &Field, started: &Started, load: Load) -> io::Re
     if let Some(calls) = &counted.system_calls {
         figures.insert("system_calls_per_message", calls.per_message());
         eprintln!("  {calls}");
+    }
+    Ok(figures)
+}
+
+/// The same for a few sessions, while a process of its own holds the rest of all `sessions`, which are silent. One
+/// that has ended meanwhile makes it a failure.
+pub(super) async fn crowd(
+    field: &Field,
+    started: &Started,
+    sessions: usize,
+    talk: Load,
+) -> io::Result<Figures> {
+    let silent = sessions.saturating_sub(talk.connections);
+    let mut arguments = vec!["client".to_owned(), "crowd".to_owned(), format!("--sessions={silent}")];
+    arguments.push(format!("--address={}", started.running.address()));
+    arguments.push(format!("--dialect={}", started.entrant.dialect));
+    // They are other browsers than those that talk.
+    arguments.push(format!("--first={}", talk.connections));
+    let arguments = arguments.into_iter().map(OsString::from).collect();
+    let mut crowd = Process::start_own(field.folder.path(), "crowd", arguments)?;
+    let line = crowd.line(CROWD_TIME_MAX).await?;
+    if line != client::crowd::READY {
+        return Err(crowd.failure(&format!("said `{line}` and not that it is ready")));
+    }
+    let figures = load(field, started, talk).await?;
+    let held: client::crowd::Figures = serde_json::from_str(&crowd.finish(CROWD_TIME_MAX).await?)?;
+    if held.ended > 0 {
+        let ended = held.ended;
+        return Err(io::Error::other(format!(
+            "{ended} of {silent} silent sessions ended while others talked"
+        )));
     }
     Ok(figures)
 }

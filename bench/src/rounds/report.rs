@@ -135,6 +135,7 @@ impl Sheet {
         json!({
             "row": self.row.name(),
             "title": self.row.title(self.scale.idle_sessions),
+            "work": self.row.work(self.scale.idle_sessions),
             words.all: entrants.collect::<Vec<_>>(),
         })
     }

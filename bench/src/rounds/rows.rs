@@ -9,8 +9,12 @@ use crate::table;
 
 /// Connections of the rows with small messages.
 const CONNECTIONS: usize = 64;
-/// Connections of the row with large ones.
+/// Connections of those with large ones.
 const CONNECTIONS_LARGE: usize = 8;
+/// Messages of the rows by size go over fewer connections from this size on, so that what is in flight stays in caches.
+const LARGE: usize = 64 * 1_024;
+/// One in so many sessions of a crowd talks.
+const CROWD_PER_TALKER: usize = 100;
 /// Sessions that are opened and closed at once.
 const UPGRADES_AT_ONCE: usize = 32;
 
@@ -50,10 +54,38 @@ pub(crate) enum Row {
     /// Sessions opened and closed per second.
     #[value(name = "upgrades")]
     Upgrades,
+    /// 16 B, one in flight.
+    #[value(name = "16x1")]
+    Tiny,
+    /// 1 KiB, one in flight.
+    #[value(name = "1k")]
+    Kibi,
+    /// 16 KiB, one in flight.
+    #[value(name = "16k")]
+    Kibi16,
+    /// 64 KiB, one in flight.
+    #[value(name = "64k")]
+    Kibi64,
+    /// Memory of 100 idle sessions.
+    #[value(name = "idle-100")]
+    Idle100,
+    /// Memory of 1,000 idle sessions.
+    #[value(name = "idle-1000")]
+    Idle1000,
+    /// 100 sessions, of which one talks.
+    #[value(name = "crowd-100")]
+    Crowd100,
+    /// 1,000 sessions, of which ten talk.
+    #[value(name = "crowd-1000")]
+    Crowd1000,
+    /// 9,000 sessions, of which 90 talk.
+    #[value(name = "crowd-9000")]
+    Crowd9000,
 }
 
 /// What is done for a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Work {
     /// Messages are echoed.
     Load(Load),
@@ -67,10 +99,17 @@ pub(crate) enum Work {
         /// How many at a time.
         at_once: usize,
     },
+    /// Many sessions, of which a few have a message in flight.
+    Crowd {
+        /// How many in all.
+        sessions: usize,
+        /// What the few do.
+        talk: Load,
+    },
 }
 
 /// The shape of a load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Load {
     /// Connections.
     pub(crate) connections: usize,
@@ -129,38 +168,68 @@ impl Row {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
+    /// The rows that are measured where nobody asks for others.
+    pub(crate) const USUAL: [Self; 6] =
+        [Self::SmallOne, Self::SmallSixteen, Self::Medium, Self::Large, Self::Idle, Self::Upgrades];
+
     /// What to do. The row `idle` takes the number of its sessions from its caller.
     pub(crate) fn work(self, idle_sessions: usize) -> Work {
-        let load = |connections, depth, payload| Work::Load(Load { connections, depth, payload });
         match self {
-            Self::SmallOne => load(CONNECTIONS, 1, 64),
-            Self::SmallSixteen => load(CONNECTIONS, 16, 64),
-            Self::Medium => load(CONNECTIONS, 1, 4 * 1_024),
-            Self::Large => load(CONNECTIONS_LARGE, 1, 256 * 1_024),
+            Self::Tiny => one_in_flight(16),
+            Self::SmallOne => one_in_flight(64),
+            Self::SmallSixteen => Work::Load(Load { connections: CONNECTIONS, depth: 16, payload: 64 }),
+            Self::Kibi => one_in_flight(1_024),
+            Self::Medium => one_in_flight(4 * 1_024),
+            Self::Kibi16 => one_in_flight(16 * 1_024),
+            Self::Kibi64 => one_in_flight(64 * 1_024),
+            Self::Large => one_in_flight(256 * 1_024),
             Self::Idle => Work::Idle { sessions: idle_sessions },
+            Self::Idle100 => Work::Idle { sessions: 100 },
+            Self::Idle1000 => Work::Idle { sessions: 1_000 },
             Self::Upgrades => Work::Upgrades { at_once: UPGRADES_AT_ONCE },
+            Self::Crowd100 => crowd(100),
+            Self::Crowd1000 => crowd(1_000),
+            Self::Crowd9000 => crowd(9_000),
         }
     }
 
     /// Which figures it gives.
     pub(crate) fn metrics(self) -> &'static [Metric] {
-        match self {
-            Self::SmallOne | Self::SmallSixteen | Self::Medium | Self::Large => &LOAD,
-            Self::Idle => &IDLE,
-            Self::Upgrades => &UPGRADES,
+        match self.work(0) {
+            Work::Load(_) | Work::Crowd { .. } => &LOAD,
+            Work::Idle { .. } => &IDLE,
+            Work::Upgrades { .. } => &UPGRADES,
         }
     }
 
     /// Its headline.
     pub(crate) fn title(self, idle_sessions: usize) -> String {
         match self.work(idle_sessions) {
-            Work::Load(Load { connections, depth, payload }) => {
-                let size =
-                    if payload < 1_024 { format!("{payload} B") } else { format!("{} KiB", payload / 1_024) };
-                format!("{size}, {depth} in flight on each of {connections} connections")
-            }
+            Work::Load(load) => load.title(),
             Work::Idle { sessions } => format!("{} idle sessions", table::number(sessions as f64, 0)),
             Work::Upgrades { at_once } => format!("sessions opened and closed, {at_once} at a time"),
+            Work::Crowd { sessions, talk } => {
+                let all = table::number(sessions as f64, 0);
+                format!("{all} sessions, of which {} talk: {}", talk.connections, talk.title())
+            }
         }
     }
+}
+
+impl Load {
+    fn title(self) -> String {
+        let Self { connections, depth, payload } = self;
+        let size = if payload < 1_024 { format!("{payload} B") } else { format!("{} KiB", payload / 1_024) };
+        format!("{size}, {depth} in flight on each of {connections} connections")
+    }
+}
+
+fn one_in_flight(payload: usize) -> Work {
+    let connections = if payload < LARGE { CONNECTIONS } else { CONNECTIONS_LARGE };
+    Work::Load(Load { connections, depth: 1, payload })
+}
+
+fn crowd(sessions: usize) -> Work {
+    let talk = Load { connections: sessions / CROWD_PER_TALKER, depth: 1, payload: 64 };
+    Work::Crowd { sessions, talk }
 }
