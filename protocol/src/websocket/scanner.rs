@@ -277,11 +277,10 @@ impl Scanner {
             FrameSender::Backend => (0, 0),
         };
         let (compressed, limit) = (if self.deflate { 0x40 } else { 0 }, self.limit as usize);
-        let (mut at, mut messages) = (0, 0);
-        while messages < most {
-            let Some(&[first, second, high, low]) = bytes.get(at..).and_then(<[u8]>::first_chunk) else {
-                break;
-            };
+        let (mut rest, mut messages) = (bytes, 0);
+        while messages < most
+            && let [first, second, high, low, ..] = *rest
+        {
             let (head, payload) = match second ^ masked {
                 short @ 0..126 => (2, usize::from(short)),
                 126 => (4, usize::from(u16::from_be_bytes([high, low]))),
@@ -290,13 +289,13 @@ impl Scanner {
             };
             // A length must not take more bits than it needs.
             let fits = payload <= limit && (head == 2 || payload > 125);
-            let end = at + head + key + payload;
-            if !matches!(first & !compressed, 0x81 | 0x82) || !fits || end > bytes.len() {
+            let Some(behind) = rest.get(head + key + payload..) else { break };
+            if !matches!(first & !compressed, 0x81 | 0x82) || !fits {
                 break;
             }
-            (at, messages) = (end, messages + 1);
+            (rest, messages) = (behind, messages + 1);
         }
-        (at, messages)
+        (bytes.len() - rest.len(), messages)
     }
 
     /// The length of the frame in front, if it is a backend's pong, all of which is there.

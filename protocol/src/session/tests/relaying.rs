@@ -64,6 +64,21 @@ fn each_ping_has_its_own_payload() {
 }
 
 #[test]
+fn a_client_that_gets_much_and_says_nothing_is_asked_how_far_it_has_read() {
+    let mut rig = Rig::with(|config| config.keepalive = secs(8));
+    rig.session.set_fit();
+    rig.client_says("one");
+    rig.backend_pongs();
+    rig.wait(secs(2));
+    for n in 0..70 {
+        assert_eq!(rig.client.pings.len(), usize::from(n > 65), "behind {n} messages");
+        rig.backend_says(&"x".repeat(1000));
+        assert!(rig.session.only_relays() || n > 64, "nothing else goes on at {n}");
+    }
+    assert_eq!(rig.client.pings.len(), 1);
+}
+
+#[test]
 fn unsolicited_pongs_are_ignored() {
     let mut rig = Rig::new();
     rig.backend_sends(&plain(true, PONG, b""));
