@@ -119,6 +119,18 @@ pub(super) fn polite() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Nothing but messages, and time in which they come.
+pub(super) fn calm() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0usize..40).prop_map(|len| Op::Say { len, parts: 1 }),
+        4 => Just(Op::Arrive(50_000)),
+        3 => (0usize..2000).prop_map(|len| Op::Answer { len, parts: 1 }),
+        3 => Just(Op::Flush(50_000)),
+        4 => Just(Op::Pong),
+        1 => (0u64..10_000).prop_map(Op::Wait),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let force_in = prop_oneof![3 => Just(None), 1 => (0u64..10_000).prop_map(Some)];
     prop_oneof![
