@@ -8,15 +8,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
+use http::Request;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Uri, Version};
-use http_body_util::Empty;
 
 use crate::http::forwarding::{Appended, ForwardedForm, Hops};
 use crate::http::header_rules::{self, HeaderRules};
 use crate::http::hop_by_hop::{end_to_end, is_forwarding};
-use crate::http::token_list::elements;
+use crate::http::token_list::split;
 use crate::lock::OrderedMutex;
 use crate::lock::rank::HeaderSetsRank;
 
@@ -29,14 +27,32 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// Headers that are added to what came, at the most, without those of rules.
+const ADDED_MAX: usize = 4;
+
+/// About as many bytes a request has that are the broker's own.
+const OURS_ABOUT: usize = 384;
+
 /// What is left of what proxies in front have said, if they are trusted, besides.
 const WAY: [HeaderName; 3] = [FORWARDED_FOR, HeaderName::from_static("x-forwarded-port"), header::FORWARDED];
 
 /// What a backend must see again at each dial.
 #[derive(Debug, Clone, Hash)]
 pub(crate) struct Handshake {
+    /// Lines of headers.
     shared: Arc<[u8]>,
+    /// The target and what each dial appends, each with its length in front, and lines of headers.
     own: Box<[u8]>,
+}
+
+/// What stands in a session's own part.
+struct Own<'a> {
+    target: &'a [u8],
+    /// What each dial appends to `X-Forwarded-For`; empty: the client's own address, if the next is empty too.
+    address: &'a [u8],
+    /// What each dial appends to `Forwarded`.
+    element: &'a [u8],
+    lines: Lines<'a>,
 }
 
 /// What is negotiated anew with each backend.
@@ -61,8 +77,10 @@ impl Handshake {
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         put(&mut own, target.as_bytes());
         // First what the client may decide: its Connection header must not take away what comes after.
-        let going_on = end_to_end(request.headers());
-        let mut headers = going_on.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut headers = HeaderMap::with_capacity(request.headers().len() + ADDED_MAX);
+        for (name, value) in end_to_end(request.headers()) {
+            headers.append(name, value.clone());
+        }
         // Before a rule gives the backend another host.
         let appended = hops.tell(&mut headers, form);
         put_appended(&mut own, &appended, hops);
@@ -73,8 +91,7 @@ impl Handshake {
         }
         for (name, value) in &headers {
             let part = if is_personal(name) { &mut own } else { &mut shared };
-            put(part, name.as_str().as_bytes());
-            put(part, value.as_bytes());
+            put_line(part, name.as_str(), value.as_bytes());
         }
         Handshake { shared: share(shared), own: own.into_boxed_slice() }
     }
@@ -90,21 +107,16 @@ impl Handshake {
 
     /// Returns the path that is asked for, without the query.
     pub(crate) fn path(&self) -> &[u8] {
-        let target = StoredParts(&self.own).next().unwrap_or_default();
-        target.split(|byte| *byte == b'?').next().unwrap_or_default()
+        self.own().target.split(|byte| *byte == b'?').next().unwrap_or_default()
     }
 
     /// Returns for whom proxies say that the request is, header by header.
     pub(crate) fn forwarded_for(&self) -> impl Iterator<Item = &[u8]> {
-        let mut parts = StoredParts(&self.own);
-        let _target_and_appended = [parts.next(), parts.next(), parts.next()];
-        let headers = std::iter::from_fn(move || Some((parts.next()?, parts.next()?)));
-        let names = [FORWARDED_FOR, header::FORWARDED];
-        let wanted = move |name: &[u8]| names.iter().any(|wanted| wanted.as_str().as_bytes() == name);
-        headers.filter(move |(name, _)| wanted(name)).map(|(_, value)| value)
+        let is_wanted = |name: &[u8]| is_named(name, &FORWARDED_FOR) || is_named(name, &header::FORWARDED);
+        self.own().lines.filter(move |line| is_wanted(line.name)).map(|line| line.value)
     }
 
-    /// The request for one backend, on behalf of `client`: the address by which the session began.
+    /// Returns the head of the request for one backend, on behalf of `client`: the address by which the session began.
     pub(crate) fn request(
         &self,
         client: IpAddr,
@@ -112,37 +124,62 @@ impl Handshake {
         offer: &BackendOffer,
         session: &str,
         attempt: u32,
-    ) -> Request<Empty<Bytes>> {
-        let mut own = StoredParts(&self.own);
-        let target = own.next().and_then(|target| Uri::try_from(target).ok()).unwrap_or_default();
-        let (address, element) = (own.next().unwrap_or_default(), own.next().unwrap_or_default());
-        let mut request = Request::new(Empty::new());
-        *request.method_mut() = Method::GET;
-        *request.uri_mut() = target;
-        *request.version_mut() = Version::HTTP_11;
-        let headers = request.headers_mut();
-        for part in [StoredParts(&self.shared), own] {
-            fill(headers, part);
+    ) -> Vec<u8> {
+        let own = self.own();
+        let mut head = Vec::with_capacity(self.shared.len() + self.own.len() + OURS_ABOUT);
+        for part in [b"GET ", own.target, b" HTTP/1.1\r\n", &self.shared] {
+            head.extend_from_slice(part);
         }
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        append(headers, client, (address, element));
-        let extensions = offer.extensions.as_deref().map(HeaderValue::from_str);
-        let made = [
-            (header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(key).ok()),
-            (header::SEC_WEBSOCKET_PROTOCOL, offer.protocols.clone()),
-            (header::SEC_WEBSOCKET_EXTENSIONS, extensions.and_then(Result::ok)),
-            (HeaderName::from_static("steadfast-session"), HeaderValue::from_str(session).ok()),
-            (HeaderName::from_static("steadfast-attempt"), Some(attempt.into())),
-            (HeaderName::from_static("steadfast-shim"), offer.shim.then(|| HeaderValue::from_static("1"))),
-        ];
-        for (name, value) in made {
-            if let Some(value) = value {
-                headers.insert(name, value);
+        own.put_lines(&mut head, client);
+        head.extend_from_slice(b"connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n");
+        put_line(&mut head, "sec-websocket-key", key.as_bytes());
+        if let Some(protocols) = &offer.protocols {
+            put_line(&mut head, "sec-websocket-protocol", protocols.as_bytes());
+        }
+        if let Some(extensions) = &offer.extensions {
+            put_line(&mut head, "sec-websocket-extensions", extensions.as_bytes());
+        }
+        put_line(&mut head, "steadfast-session", session.as_bytes());
+        put_line(&mut head, "steadfast-attempt", attempt.to_string().as_bytes());
+        if offer.shim {
+            put_line(&mut head, "steadfast-shim", b"1");
+        }
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+
+    fn own(&self) -> Own<'_> {
+        let mut rest = &*self.own;
+        let [target, address, element] = [(); 3].map(|()| take(&mut rest));
+        Own { target, address, element, lines: Lines(rest) }
+    }
+}
+
+impl Own<'_> {
+    /// Writes the lines, and for whom the request is: what proxies said of it stays in front of what the broker says itself.
+    fn put_lines(self, head: &mut Vec<u8>, client: IpAddr) {
+        let Own { address, element, lines, .. } = self;
+        let shown = if address.is_empty() && element.is_empty() { shown(client) } else { String::new() };
+        let address = if shown.is_empty() { address } else { shown.as_bytes() };
+        let (mut addresses, mut elements) = (Vec::new(), Vec::new());
+        for Line { name, value, whole } in lines {
+            if !address.is_empty() && is_named(name, &FORWARDED_FOR) {
+                addresses.extend(split(value));
+            } else if !element.is_empty() && is_named(name, &header::FORWARDED) {
+                // Commas in quotes are no ends of elements, so lines are joined as they are.
+                elements.extend(Some(value).filter(|value| !value.is_empty()));
+            } else {
+                head.extend_from_slice(whole);
             }
         }
-        request
+        for (name, mut all, ours) in
+            [(FORWARDED_FOR, addresses, address), (header::FORWARDED, elements, element)]
+        {
+            if !ours.is_empty() {
+                all.push(ours);
+                put_line(head, name.as_str(), &all.join(&b", "[..]));
+            }
+        }
     }
 }
 
@@ -165,74 +202,57 @@ fn put_appended(to: &mut Vec<u8>, appended: &Appended, hops: &Hops) {
     put(to, element);
 }
 
-/// Says for whom the request is: what proxies said of it stays in front of what the broker says itself.
-fn append(headers: &mut HeaderMap, client: IpAddr, (address, element): (&[u8], &[u8])) {
-    match (address, element) {
-        (b"", b"") => append_address(headers, shown(client).as_bytes()),
-        (b"", element) => append_element(headers, element),
-        (address, b"") => append_address(headers, address),
-        (address, element) => {
-            append_address(headers, address);
-            append_element(headers, element);
-        }
-    }
-}
-
-fn append_address(headers: &mut HeaderMap, address: &[u8]) {
-    let all: Vec<_> = elements(headers, &FORWARDED_FOR).chain([address]).collect();
-    let all = list(&all);
-    insert(headers, FORWARDED_FOR, all);
-}
-
-/// Commas in quotes are no ends of elements, so lines are joined as they are.
-fn append_element(headers: &mut HeaderMap, element: &[u8]) {
-    let before = headers.get_all(header::FORWARDED).iter().map(HeaderValue::as_bytes);
-    let all: Vec<_> = before.filter(|line| !line.is_empty()).chain([element]).collect();
-    let all = list(&all);
-    insert(headers, header::FORWARDED, all);
-}
-
-/// A list in one line.
-fn list(all: &[&[u8]]) -> Option<HeaderValue> {
-    HeaderValue::from_bytes(&all.join(&b", "[..])).ok()
-}
-
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
-    if let Some(value) = value {
-        headers.insert(name, value);
-    }
-}
-
 fn shown(client: IpAddr) -> String {
     client.to_canonical().to_string()
 }
 
+fn is_named(name: &[u8], header: &HeaderName) -> bool {
+    name == header.as_str().as_bytes()
+}
+
+fn put_line(to: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        to.extend_from_slice(part);
+    }
+}
+
 fn put(to: &mut Vec<u8>, part: &[u8]) {
-    // hyper bounds the whole head far below 2^32 bytes.
+    // The whole head is bounded far below 2^24 bytes.
     to.extend_from_slice(&(part.len() as u32).to_be_bytes()[1..]);
     to.extend_from_slice(part);
 }
 
-fn fill(headers: &mut HeaderMap, mut parts: StoredParts<'_>) {
-    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            headers.append(name, value);
-        }
-    }
+/// Takes what [`put`] wrote from the beginning of `parts`.
+fn take<'a>(parts: &mut &'a [u8]) -> &'a [u8] {
+    let taken = parts
+        .split_first_chunk()
+        .and_then(|([a, b, c], rest)| rest.split_at_checked(u32::from_be_bytes([0, *a, *b, *c]) as usize));
+    let (part, rest) = taken.unwrap_or_default();
+    *parts = rest;
+    part
 }
 
-/// Reads what [`put`] wrote.
-struct StoredParts<'a>(&'a [u8]);
+/// Reads what [`put_line`] wrote. No value has an end of a line in it (RFC 9110, 5.5).
+struct Lines<'a>(&'a [u8]);
 
-impl<'a> Iterator for StoredParts<'a> {
-    type Item = &'a [u8];
+struct Line<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+    /// The line with its end.
+    whole: &'a [u8],
+}
 
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let ([a, b, c], rest) = self.0.split_first_chunk()?;
-        let len = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-        let (part, rest) = rest.split_at_checked(len)?;
+impl<'a> Iterator for Lines<'a> {
+    type Item = Line<'a>;
+
+    fn next(&mut self) -> Option<Line<'a>> {
+        let end = self.0.iter().position(|byte| *byte == b'\n')?;
+        let (whole, rest) = self.0.split_at_checked(end + 1)?;
         self.0 = rest;
-        Some(part)
+        let line = whole.strip_suffix(b"\r\n")?;
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let (name, value) = line.split_at_checked(colon)?;
+        Some(Line { name, value: value.strip_prefix(b": ")?, whole })
     }
 }
 
@@ -265,6 +285,7 @@ fn share(bytes: Vec<u8>) -> Arc<[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::head::get_request;
 
     fn client_request() -> Request<()> {
         Request::get("/chat?room=7")
@@ -284,11 +305,19 @@ mod tests {
             .expect("a request")
     }
 
-    fn redial(handshake: &Handshake) -> Request<Empty<Bytes>> {
+    fn redial(handshake: &Handshake) -> Request<()> {
         let offer =
             BackendOffer { protocols: Some(HeaderValue::from_static("chat")), extensions: None, shim: false };
         let client = "::ffff:192.0.2.1".parse().expect("an address");
-        handshake.request(client, "a2V5", &offer, "5e55", 2)
+        read(handshake.request(client, "a2V5", &offer, "5e55", 2))
+    }
+
+    /// A request as a backend reads it.
+    fn read(head: Vec<u8>) -> Request<()> {
+        let length = head.len();
+        let read = get_request(&head.into(), 64).expect("a whole head");
+        assert_eq!(read.length, length, "nothing stands behind it");
+        read.request
     }
 
     #[test]
@@ -355,7 +384,8 @@ mod tests {
         let handshake = Handshake::keep(&request, (&hops, form), None);
         let client = hops.client().ip();
         let [first, second] = [1, 2].map(|attempt| {
-            handshake.request(client, "a2V5", &BackendOffer::default(), "5e55", attempt).headers().clone()
+            let head = handshake.request(client, "a2V5", &BackendOffer::default(), "5e55", attempt);
+            read(head).headers().clone()
         });
         for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"] {
             assert_eq!(first.get(name), second.get(name), "{name} is repeated");
@@ -396,7 +426,8 @@ mod tests {
         let mut request = client_request();
         let own = |request: &Request<()>, hops: &Hops| {
             let handshake = Handshake::keep(request, (hops, ForwardedForm::X), None);
-            StoredParts(&handshake.own).skip(1).take(2).map(<[u8]>::len).collect::<Vec<_>>()
+            let Own { address, element, .. } = handshake.own();
+            [address.len(), element.len()]
         };
         let direct = Hops::read(request.headers_mut(), ([203, 0, 113, 9], 7).into(), |_| false);
         assert_eq!(own(&request, &direct), [0, 0]);
