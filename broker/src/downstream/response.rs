@@ -21,6 +21,9 @@ pub(super) type ResponseBody = BoxBody<Bytes, hyper::Error>;
 /// Whoever is turned away dials again. (To switch keep-alive off would mark the 101 as well.)
 const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
 
+/// Headers of a 101 that are the broker's own, at the most.
+const OWN_HEADERS: usize = 5;
+
 /// A 101, in the words that are agreed on. Everything else of it is the same for all.
 pub(super) struct Switching<'a> {
     /// The client's `Sec-WebSocket-Key`.
@@ -36,10 +39,10 @@ pub(super) struct Switching<'a> {
 }
 
 impl Switching<'_> {
-    /// Makes the answer.
-    pub(super) fn response(self) -> Response<ResponseBody> {
+    /// Makes the answer's headers.
+    pub(super) fn headers(self) -> HeaderMap {
         let Switching { key, headers: theirs, rules, protocol, deflate } = self;
-        let mut headers = HeaderMap::new();
+        let mut headers = HeaderMap::with_capacity(theirs.map_or(0, HeaderMap::len) + OWN_HEADERS);
         for (name, value) in theirs.into_iter().flat_map(end_to_end) {
             headers.append(name, value.clone());
         }
@@ -59,11 +62,16 @@ impl Switching<'_> {
                 headers.insert(name, value);
             }
         }
-        let mut response = Response::new(Full::default().map_err(|never| match never {}).boxed());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        *response.headers_mut() = headers;
-        response
+        headers
     }
+}
+
+/// A 101 with these headers, for hyper to send.
+pub(super) fn switching(headers: HeaderMap) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::default().map_err(|never| match never {}).boxed());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// A backend's redirect or refusal, with its headers and body.

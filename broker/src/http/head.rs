@@ -80,6 +80,19 @@ pub(crate) fn get_request(bytes: &Bytes, lines: usize) -> Option<RequestHead> {
     Some(RequestHead { request, length, has_fragment: target.contains('#') })
 }
 
+/// The head of a 101 with these headers.
+pub(crate) fn switching(headers: &HeaderMap) -> Vec<u8> {
+    let mut head = Vec::with_capacity(512);
+    head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    for (name, value) in headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
 /// Whether a head may end in `bytes`.
 pub(crate) fn may_end_in(bytes: &[u8]) -> bool {
     bytes.windows(2).any(|two| two == b"\n\n") || bytes.windows(3).any(|three| three == b"\n\r\n")
@@ -126,6 +139,17 @@ mod tests {
         for end in 0..SWITCHING.len() {
             assert!(answer(&bytes(&SWITCHING[..end]), 4).expect("a part of one").is_none(), "{end}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let lines = [("upgrade", "websocket"), ("x-a", "1"), ("x-b", ""), ("x-a", "2")];
+        let pair = |(name, value): (&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let headers = HeaderMap::from_iter(lines.map(pair));
+        let head = answer(&switching(&headers).into(), 4).expect("an answer").expect("it is whole");
+        assert_eq!((head.status, head.headers), (StatusCode::SWITCHING_PROTOCOLS, headers));
     }
 
     #[test]

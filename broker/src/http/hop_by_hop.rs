@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::http::header_rules::retain;
 use crate::http::token_list::elements;
 
 /// Where proxies say for whom they ask, beside `X-Forwarded-*`.
@@ -18,11 +19,30 @@ const FORWARDING: [&str; 8] = [
     "x-real-ip",
 ];
 
+/// Bytes that a name has in one spelling. Each byte of each header is asked for more than once.
+const PLAIN: [bool; 256] = {
+    let (mut plain, mut byte) = ([false; 256], 0);
+    while byte < plain.len() {
+        plain[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'-';
+        byte += 1;
+    }
+    plain
+};
+
 /// The headers that are passed on, in either direction.
 pub(crate) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     // Mostly there is no name in it, and nothing to compare each header with.
     let named: Vec<_> = elements(headers, &header::CONNECTION).filter(|token| !is_option(token)).collect();
     headers.iter().filter(move |(name, _)| passes(name) && !is_named(name, &named))
+}
+
+/// Takes out what [`end_to_end`] leaves out because `Connection` names it.
+pub(super) fn drop_named(headers: &mut HeaderMap) {
+    let named = elements(headers, &header::CONNECTION).filter(|token| !is_option(token));
+    let named: Vec<Vec<u8>> = named.map(<[u8]>::to_vec).collect();
+    if !named.is_empty() {
+        retain(headers, |name| !is_named(name, &named));
+    }
 }
 
 /// Whether a header may go on at all, in either direction: not those that concern one connection only (RFC 9110,
@@ -54,8 +74,7 @@ pub(crate) fn passes(name: &HeaderName) -> bool {
 /// The name as services read it that get it as a variable (RFC 3875, 4.1.18): there `X_Forwarded_For` and
 /// `X-Forwarded-For` are one, and in some of them any other sign is a hyphen too.
 pub(super) fn one_spelling(name: &str) -> Cow<'_, str> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    if name.bytes().all(plain) {
+    if name.bytes().all(|byte| PLAIN[usize::from(byte)]) {
         return name.into();
     }
     name.replace(|sign: char| !sign.is_ascii_alphanumeric(), "-").into()
@@ -67,10 +86,10 @@ fn is_option(token: &[u8]) -> bool {
 }
 
 /// RFC 9110, 7.6.1: a header that `Connection` names goes no further.
-fn is_named(name: &HeaderName, named: &[&[u8]]) -> bool {
+fn is_named(name: &HeaderName, named: &[impl AsRef<[u8]>]) -> bool {
     // No request is one without a host (RFC 9112, 3.2), and a proxy that passes on its client's
     // Connection has said for whom it asks, whatever that names.
-    named.iter().any(|token| token.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    named.iter().any(|token| token.as_ref().eq_ignore_ascii_case(name.as_str().as_bytes()))
         && *name != header::HOST
         && !is_forwarding(name.as_str())
 }

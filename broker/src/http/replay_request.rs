@@ -3,17 +3,19 @@
 //! Most of a browser's headers are the same for all its users, so they are shared between sessions;
 //! a session's own part holds the target and what tells its user from others.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
+#[cfg(test)]
 use http::Request;
+use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use twox_hash::XxHash64;
 
 use crate::http::forwarding::{Appended, ForwardedForm, Hops};
 use crate::http::header_rules::{self, HeaderRules};
-use crate::http::hop_by_hop::{end_to_end, is_forwarding};
+use crate::http::hop_by_hop::{drop_named, is_forwarding, passes};
 use crate::http::token_list::split;
 use crate::lock::OrderedMutex;
 use crate::lock::rank::HeaderSetsRank;
@@ -27,9 +29,6 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Headers that are added to what came, at the most, without those of rules.
-const ADDED_MAX: usize = 4;
-
 /// About as many bytes a request has that are the broker's own.
 const OURS_ABOUT: usize = 384;
 
@@ -41,7 +40,7 @@ const WAY: [HeaderName; 3] = [FORWARDED_FOR, HeaderName::from_static("x-forwarde
 pub(crate) struct Handshake {
     /// Lines of headers.
     shared: Arc<[u8]>,
-    /// The target and what each dial appends, each with its length in front, and lines of headers.
+    /// The parts of [`Own`], each but the last with its length in front.
     own: Box<[u8]>,
 }
 
@@ -52,7 +51,10 @@ struct Own<'a> {
     address: &'a [u8],
     /// What each dial appends to `Forwarded`.
     element: &'a [u8],
-    lines: Lines<'a>,
+    /// The lines of these two headers.
+    forwarded: Lines<'a>,
+    /// The other lines.
+    lines: &'a [u8],
 }
 
 /// What is negotiated anew with each backend.
@@ -67,33 +69,36 @@ pub(crate) struct BackendOffer {
 }
 
 impl Handshake {
-    /// Keeps what is to be repeated of the client's request, which has come by `hops`, as the route's rules have it.
-    pub(crate) fn keep<B>(
-        request: &Request<B>,
+    /// Keeps what is to be repeated of the client's request for `target`, which has come by `hops`, as the route's rules
+    /// have it.
+    pub(crate) fn keep(
+        target: &Uri,
+        mut headers: HeaderMap,
         (hops, form): (&Hops, ForwardedForm),
         rules: Option<&HeaderRules>,
     ) -> Handshake {
-        let (mut shared, mut own) = (Vec::with_capacity(512), Vec::with_capacity(256));
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        put(&mut own, target.as_bytes());
+        let (mut shared, mut forwarded, mut lines) = (Vec::with_capacity(512), Vec::new(), Vec::new());
         // First what the client may decide: its Connection header must not take away what comes after.
-        let mut headers = HeaderMap::with_capacity(request.headers().len() + ADDED_MAX);
-        for (name, value) in end_to_end(request.headers()) {
-            headers.append(name, value.clone());
-        }
+        drop_named(&mut headers);
         // Before a rule gives the backend another host.
         let appended = hops.tell(&mut headers, form);
-        put_appended(&mut own, &appended, hops);
         if let Some(rules) = rules {
             // To name what a service may see is no reason to take its client's address from it; to block that is.
             let stays = |name: &HeaderName| WAY.contains(name) && !rules.block.contains(name);
             header_rules::apply(rules, &mut headers, |name| is_essential(name) || stays(name));
         }
-        for (name, value) in &headers {
-            let part = if is_personal(name) { &mut own } else { &mut shared };
+        for (name, value) in headers.iter().filter(|(name, _)| passes(name)) {
+            let part = match name {
+                name if *name == FORWARDED_FOR || name == header::FORWARDED => &mut forwarded,
+                name if is_personal(name) => &mut lines,
+                _ => &mut shared,
+            };
             put_line(part, name.as_str(), value.as_bytes());
         }
-        Handshake { shared: share(shared), own: own.into_boxed_slice() }
+        let target = target.path_and_query().map_or("/", |target| target.as_str());
+        let (address, element) = told_at_dials(&appended, hops);
+        let own = [target.as_bytes(), address.as_bytes(), element, &forwarded];
+        Handshake { shared: share(shared), own: packed(own, &lines) }
     }
 
     /// As [`Handshake::keep`], of a request that a proxy at 192.0.2.1 has sent on, which is trusted.
@@ -102,7 +107,7 @@ impl Handshake {
         let mut request = request.clone();
         let peer = ([192, 0, 2, 1], 7).into();
         let hops = Hops::read(request.headers_mut(), peer, |address| address == peer.ip());
-        Handshake::keep(&request, (&hops, ForwardedForm::X), rules)
+        Handshake::keep(request.uri(), request.headers().clone(), (&hops, ForwardedForm::X), rules)
     }
 
     /// Returns the path that is asked for, without the query.
@@ -112,8 +117,7 @@ impl Handshake {
 
     /// Returns for whom proxies say that the request is, header by header.
     pub(crate) fn forwarded_for(&self) -> impl Iterator<Item = &[u8]> {
-        let is_wanted = |name: &[u8]| is_named(name, &FORWARDED_FOR) || is_named(name, &header::FORWARDED);
-        self.own().lines.filter(move |line| is_wanted(line.name)).map(|line| line.value)
+        self.own().forwarded.map(|line| line.value)
     }
 
     /// Returns the head of the request for one backend, on behalf of `client`: the address by which the session began.
@@ -150,19 +154,20 @@ impl Handshake {
 
     fn own(&self) -> Own<'_> {
         let mut rest = &*self.own;
-        let [target, address, element] = [(); 3].map(|()| take(&mut rest));
-        Own { target, address, element, lines: Lines(rest) }
+        let [target, address, element, forwarded] = [(); 4].map(|()| take(&mut rest));
+        Own { target, address, element, forwarded: Lines(forwarded), lines: rest }
     }
 }
 
 impl Own<'_> {
     /// Writes the lines, and for whom the request is: what proxies said of it stays in front of what the broker says itself.
     fn put_lines(self, head: &mut Vec<u8>, client: IpAddr) {
-        let Own { address, element, lines, .. } = self;
+        let Own { address, element, forwarded, lines, .. } = self;
+        head.extend_from_slice(lines);
         let shown = if address.is_empty() && element.is_empty() { shown(client) } else { String::new() };
         let address = if shown.is_empty() { address } else { shown.as_bytes() };
         let (mut addresses, mut elements) = (Vec::new(), Vec::new());
-        for Line { name, value, whole } in lines {
+        for Line { name, value, whole } in forwarded {
             if !address.is_empty() && is_named(name, &FORWARDED_FOR) {
                 addresses.extend(split(value));
             } else if !element.is_empty() && is_named(name, &header::FORWARDED) {
@@ -194,16 +199,29 @@ fn is_personal(name: &HeaderName) -> bool {
     [header::COOKIE, header::AUTHORIZATION].contains(name) || (often && !is_essential(name))
 }
 
-/// Keeps what each dial appends. Mostly that is the client's own address alone, which the session has anyway.
-fn put_appended(to: &mut Vec<u8>, appended: &Appended, hops: &Hops) {
+/// What is kept of what each dial appends. Mostly that is the client's own address alone, which the session has anyway.
+fn told_at_dials<'a>(appended: &'a Appended, hops: &Hops) -> (String, &'a [u8]) {
     let Appended { address, element } = appended;
-    let is_usual = element.is_empty() && *address == shown(hops.client().ip());
-    put(to, if is_usual { b"" } else { address.as_bytes() });
-    put(to, element);
+    let client = hops.client().ip().to_canonical();
+    let kept = address.filter(|address| !element.is_empty() || *address != client);
+    (kept.map(shown).unwrap_or_default(), element)
 }
 
-fn shown(client: IpAddr) -> String {
-    client.to_canonical().to_string()
+/// An address as headers have it. The library's own way takes as long as the rest of a request together.
+fn shown(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address.to_canonical() else { return address.to_canonical().to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for (size, least) in [(100, 100), (10, 10), (1, 0)] {
+            if octet >= least {
+                text.push(char::from(b'0' + octet / size % 10));
+            }
+        }
+    }
+    text
 }
 
 fn is_named(name: &[u8], header: &HeaderName) -> bool {
@@ -216,13 +234,20 @@ fn put_line(to: &mut Vec<u8>, name: &str, value: &[u8]) {
     }
 }
 
-fn put(to: &mut Vec<u8>, part: &[u8]) {
-    // The whole head is bounded far below 2^24 bytes.
-    to.extend_from_slice(&(part.len() as u32).to_be_bytes()[1..]);
-    to.extend_from_slice(part);
+/// One allocation for all of them.
+fn packed(parts: [&[u8]; 4], lines: &[u8]) -> Box<[u8]> {
+    let length: usize = parts.iter().map(|part| 3 + part.len()).sum();
+    let mut packed = Vec::with_capacity(length + lines.len());
+    for part in parts {
+        // The whole head is bounded far below 2^24 bytes.
+        packed.extend_from_slice(&(part.len() as u32).to_be_bytes()[1..]);
+        packed.extend_from_slice(part);
+    }
+    packed.extend_from_slice(lines);
+    packed.into_boxed_slice()
 }
 
-/// Takes what [`put`] wrote from the beginning of `parts`.
+/// Takes a part that [`packed`] has written from the beginning of them.
 fn take<'a>(parts: &mut &'a [u8]) -> &'a [u8] {
     let taken = parts
         .split_first_chunk()
@@ -257,16 +282,17 @@ impl<'a> Iterator for Lines<'a> {
 }
 
 /// By the hash of the set.
-type HeaderSets = HashMap<u64, Weak<[u8]>>;
+type HeaderSets = BTreeMap<u64, Weak<[u8]>>;
+
+/// Nobody is to know which sets are found in each other's places.
+static SEED: LazyLock<u64> = LazyLock::new(rand::random);
 
 /// Header sets in use.
 static SHARED: OrderedMutex<Option<HeaderSets>, HeaderSetsRank> = OrderedMutex::new(None);
 
 /// One allocation for all sessions with these bytes.
 fn share(bytes: Vec<u8>) -> Arc<[u8]> {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    let key = hasher.finish();
+    let key = XxHash64::oneshot(*SEED, &bytes);
     let mut guard = SHARED.lock();
     let table = guard.get_or_insert_default();
     if let Some(found) = table.get(&key).and_then(Weak::upgrade).filter(|found| **found == *bytes) {
@@ -286,6 +312,7 @@ fn share(bytes: Vec<u8>) -> Arc<[u8]> {
 mod tests {
     use super::*;
     use crate::http::head::get_request;
+    use crate::http::hop_by_hop::end_to_end;
 
     fn client_request() -> Request<()> {
         Request::get("/chat?room=7")
@@ -381,7 +408,7 @@ mod tests {
         }
         let trusts = |address: IpAddr| address == IpAddr::from([10, 0, 0, 1]);
         let hops = Hops::read(request.headers_mut(), (peer, 7).into(), trusts);
-        let handshake = Handshake::keep(&request, (&hops, form), None);
+        let handshake = Handshake::keep(request.uri(), request.headers().clone(), (&hops, form), None);
         let client = hops.client().ip();
         let [first, second] = [1, 2].map(|attempt| {
             let head = handshake.request(client, "a2V5", &BackendOffer::default(), "5e55", attempt);
@@ -425,7 +452,8 @@ mod tests {
     fn a_session_of_a_client_that_connects_by_itself_keeps_no_address_twice() {
         let mut request = client_request();
         let own = |request: &Request<()>, hops: &Hops| {
-            let handshake = Handshake::keep(request, (hops, ForwardedForm::X), None);
+            let handshake =
+                Handshake::keep(request.uri(), request.headers().clone(), (hops, ForwardedForm::X), None);
             let Own { address, element, .. } = handshake.own();
             [address.len(), element.len()]
         };
@@ -436,6 +464,18 @@ mod tests {
             !peer.to_string().contains("113")
         });
         assert_eq!(own(&request, &behind), ["10.0.0.1".len(), 0]);
+    }
+
+    #[test]
+    fn addresses_are_shown_as_the_library_shows_them() {
+        for octet in 0..=u8::MAX {
+            for address in [[octet, 0, 10, 100], [1, 99, 255, octet]].map(IpAddr::from) {
+                assert_eq!(shown(address), address.to_string());
+            }
+        }
+        for (address, text) in [("2001:db8::7", "2001:db8::7"), ("::ffff:192.0.2.1", "192.0.2.1")] {
+            assert_eq!(shown(address.parse().expect("an address")), text);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! What the sessions call for each message is passed on as it is: nothing is boxed, nothing is looked up, and the kernel
 //! is asked no more often than without this.
 
+use std::future::pending;
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
@@ -74,6 +75,18 @@ impl Stream {
     /// Those of recv(2).
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.tcp.peek(&mut [0]).await.map(drop)
+    }
+
+    /// Waits until the peer has ended it, with an error if it was not by a FIN. Behind bytes that nobody reads no end is seen.
+    ///
+    /// # Errors
+    ///
+    /// Those of recv(2).
+    pub(crate) async fn ended(&self) -> io::Result<()> {
+        match self.tcp.peek(&mut [0]).await? {
+            0 => Ok(()),
+            _ => pending().await,
+        }
     }
 
     /// Reads what is there, for one system call, and does not wait: the task is not woken for what comes later. Tokio
@@ -213,6 +226,23 @@ mod tests {
         readable.await.expect("it stands");
         drop(peer);
         stream.readable().await.expect("it has ended");
+    }
+
+    #[tokio::test]
+    async fn an_end_is_seen_unless_something_stands_before_it() {
+        let (stream, peer) = pair().await;
+        assert!(futures::poll!(Box::pin(stream.ended())).is_pending(), "it stands");
+        drop(peer);
+        stream.ended().await.expect("an orderly end");
+
+        let (stream, mut peer) = pair().await;
+        peer.write_all(b"words").await.expect("the socket takes it");
+        drop(peer);
+        stream.readable().await.expect("something is there");
+        for _ in 0..100 {
+            assert!(futures::poll!(Box::pin(stream.ended())).is_pending(), "the words are not read");
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

@@ -36,11 +36,11 @@ pub(crate) struct Hops {
     dropped: Option<HeaderName>,
 }
 
-/// What is appended at each dial to what came; empty: nothing is.
+/// What is appended at each dial to what came; `None` or empty: nothing is.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Appended {
     /// To `X-Forwarded-For`.
-    pub(crate) address: String,
+    pub(crate) address: Option<IpAddr>,
     /// To `Forwarded`.
     pub(crate) element: Vec<u8>,
 }
@@ -105,8 +105,7 @@ impl Hops {
         if let Some(before) = HeaderValue::from_bytes(&before).ok().filter(|before| !before.is_empty()) {
             headers.insert(header::FORWARDED, before);
         }
-        let address = if form.has_x() { self.address().to_string() } else { String::new() };
-        Appended { address, element: own }
+        Appended { address: form.has_x().then(|| self.address()), element: own }
     }
 
     fn tell_x(&self, headers: &mut HeaderMap, proto: HeaderValue, host: Option<HeaderValue>) {

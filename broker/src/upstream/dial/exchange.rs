@@ -258,6 +258,7 @@ mod tests {
             // Who gives up does not read it all.
             let _ = stream.write_all(&answers).await;
             let _ = stream.write_all(last).await;
+            let _ = stream.shutdown().await;
             let _ = stream.read_to_end(&mut Vec::new()).await;
         };
         tokio::spawn(backend);
