@@ -15,13 +15,12 @@ use crate::clock;
 use crate::http::backend_headers::{check_upgrade, requests_drain};
 use crate::http::header_case::spell;
 use crate::http::replay_request::BackendOffer;
-use crate::metric::DialWord;
 use crate::net::stream::Stream;
 use crate::upstream::pool::DialSettings;
 
 use super::Link;
 use super::connect::DialPermit;
-use super::consequences::record;
+use super::consequences::linked;
 use super::exchange::{Answer, NoAnswer, Switched, exchange};
 use super::hang_ups::HangUp;
 use super::outcome::DialOutcome;
@@ -114,7 +113,7 @@ impl Upgraded {
         lease.linked(clock::now(), search.client);
         search.linked();
         search.pool.placed(clock::now(), search.session);
-        record(search.pool, lease.backend(), DialWord::Linked);
+        linked(search.pool, lease.backend());
         if requests_drain(&headers) {
             lease.backend().asked_in_upgrade(clock::now());
         }
