@@ -10,23 +10,26 @@ mod returning;
 mod target;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::{self, HeaderMap};
+use http::header;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::broker::Broker;
@@ -48,7 +51,7 @@ use crate::upstream::balance::Affinity;
 use crate::upstream::pool::Pool;
 
 use super::accept::{Accepted, Peer};
-use super::response::{ResponseBody, busy, denied, plain, switching};
+use super::response::{Lines, ResponseBody, busy, denied, plain, switching};
 use form::FormRefusal;
 use newcomer::{Admitted, Newcomer};
 use offer::Offered;
@@ -98,8 +101,8 @@ enum Next {
 
 /// What a request comes to.
 enum UpgradeAnswer {
-    /// The client's connection becomes a session's. With the headers of the 101.
-    Switches(HeaderMap, Next),
+    /// The client's connection becomes a session's. With the lines of the 101.
+    Switches(Lines, Next),
     /// It ends with this.
     Refused(Response<ResponseBody>),
 }
@@ -208,11 +211,10 @@ impl UpgradeTask {
         mut stream: Stream,
         until: Instant,
     ) -> Result<Answered, Failed> {
-        let mut came = BytesMut::with_capacity(FIRST_READ);
-        if stream.read_buf(&mut came).await? == 0 {
+        let came = poll_fn(|cx| first_bytes(&mut stream, cx)).await?;
+        if came.is_empty() {
             return Err(Failed { why: GONE.to_owned(), told: None });
         }
-        let came = came.freeze();
         let Some(RequestHead { request, length, has_fragment }) = whole(&came, &snapshot.settings.limits)
         else {
             return self.answered_by_hyper(snapshot, (stream, came), None, until).boxed().await;
@@ -227,8 +229,8 @@ impl UpgradeTask {
             }
         };
         match answer {
-            UpgradeAnswer::Switches(headers, next) => {
-                let mut head = head::switching(&headers);
+            UpgradeAnswer::Switches(lines, next) => {
+                let mut head = head::switching(&lines);
                 spell(&mut head, self.header_case(snapshot));
                 stream.write_all(&head).await?;
                 Ok(Answered { stream, early, next: Some(next) })
@@ -260,10 +262,10 @@ impl UpgradeTask {
                 };
                 Ok::<_, Infallible>(match answer {
                     UpgradeAnswer::Refused(response) => response,
-                    UpgradeAnswer::Switches(headers, what) => {
+                    UpgradeAnswer::Switches(lines, what) => {
                         // hyper takes the response alone, and has no place for what is to follow it.
                         *locked(next) = Some(what);
-                        switching(headers)
+                        switching(lines)
                     }
                 })
             }
@@ -321,7 +323,8 @@ impl UpgradeTask {
         let caller = self.caller(&snapshot, &mut request);
         let client = caller.peer.client;
         let answer = match check_form(&mut request, fragment) {
-            Ok(()) => self.answer(&snapshot, caller, request).await,
+            // Large as it is, it is not moved.
+            Ok(()) => pin!(self.answer(&snapshot, caller, request)).await,
             Err(FormRefusal { status, sentence }) => plain(status, sentence).into(),
         };
         if let UpgradeAnswer::Refused(response) = &answer {
@@ -384,7 +387,7 @@ impl UpgradeTask {
             Err(reason) => match self.admitted(guards, client, &request) {
                 Ok(permits) => {
                     let newcomer = Newcomer { caller, request, matched, offered, reason, affinity, permits };
-                    pin!(self.open(newcomer)).await
+                    self.open(Box::new(newcomer)).await
                 }
                 Err(denial) => denied(&denial).into(),
             },
@@ -411,6 +414,14 @@ impl UpgradeTask {
             metric::DENIED.count(denial.reason);
         })
     }
+}
+
+/// Reads what is there, into no more memory than that takes.
+fn first_bytes(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    let mut room = [const { MaybeUninit::uninit() }; FIRST_READ];
+    let mut buffer = ReadBuf::uninit(&mut room);
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
 }
 
 /// The request, if it is there as a whole, within the limits, and nothing of it is hyper's to judge.

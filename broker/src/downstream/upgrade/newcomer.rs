@@ -80,7 +80,7 @@ pub(super) struct Admitted {
 
 impl UpgradeTask {
     /// Opens a session, if there is room and a backend for it.
-    pub(super) async fn open(&self, mut newcomer: Newcomer<'_>) -> UpgradeAnswer {
+    pub(super) async fn open(&self, mut newcomer: Box<Newcomer<'_>>) -> UpgradeAnswer {
         let binding = newcomer.matched.binding;
         let present = binding.pool.snapshot();
         let Some(permit) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
@@ -120,7 +120,7 @@ impl UpgradeTask {
             waiting: Some(&waiting),
         };
         match self.broker.sessions.dialer.first(&search).await {
-            Ok(link) => self.linked(newcomer, dial, link),
+            Ok(link) => self.linked(*newcomer, dial, link),
             Err(error) => {
                 // Its client may take its time with the answer, and a backend's own comes on that one's connection.
                 if matches!(error, DialError::Answered(_)) {
@@ -142,14 +142,14 @@ impl UpgradeTask {
         let protocol = protocol.map(|name| name.as_bytes().into());
         let agreed = Agreed { protocol, deflate: link.deflate, shim };
         let spoken = offered.spoken(&link.headers);
-        let headers = Switching {
+        let lines = Switching {
             key: key.as_ref(),
             headers: Some(&link.headers),
             rules: matched.response_headers(),
             protocol: spoken.protocol().cloned(),
             deflate: agreed.deflate,
         }
-        .headers();
+        .lines();
         let (config, recognised) = conversation::terms(
             matched.binding,
             &present,
@@ -171,7 +171,7 @@ impl UpgradeTask {
         let permits = SessionPermits::new(permit, permits, claimed);
         let address = caller.peer.client;
         let admitted = Admitted { address, link, new_session, config, client, begins_anew, permits };
-        UpgradeAnswer::Switches(headers, Next::Begins(Box::new(admitted)))
+        UpgradeAnswer::Switches(lines, Next::Begins(Box::new(admitted)))
     }
 
     /// No backend has taken the session.

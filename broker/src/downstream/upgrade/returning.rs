@@ -78,6 +78,6 @@ impl ReturningClient {
             protocol: self.protocol.clone(),
             deflate: None,
         };
-        UpgradeAnswer::Switches(switching.headers(), Next::Returns(self))
+        UpgradeAnswer::Switches(switching.lines(), Next::Returns(self))
     }
 }

@@ -66,9 +66,12 @@ pub(super) async fn exchange(stream: Stream, request: &[u8], manner: Manner) -> 
         return Ok(Answer::Switched(Switched { stream, headers: head.headers, early }));
     }
     let read = Answered { stream, came, asked: false };
-    with_body(read, manner).await.map(Answer::Other).map_err(|error| match error.is_parse_too_large() {
-        true => NoAnswer::OverLimit,
-        false => NoAnswer::Failed(error.to_string()),
+    // Few need the room for it.
+    Box::pin(with_body(read, manner)).await.map(Answer::Other).map_err(|error| {
+        match error.is_parse_too_large() {
+            true => NoAnswer::OverLimit,
+            false => NoAnswer::Failed(error.to_string()),
+        }
     })
 }
 
