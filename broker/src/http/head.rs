@@ -80,11 +80,11 @@ pub(crate) fn get_request(bytes: &Bytes, lines: usize) -> Option<RequestHead> {
     Some(RequestHead { request, length, has_fragment: target.contains('#') })
 }
 
-/// The head of a 101 with these headers.
-pub(crate) fn switching(headers: &HeaderMap) -> Vec<u8> {
+/// The head of a 101 with these lines.
+pub(crate) fn switching(lines: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
     head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-    for (name, value) in headers {
+    for (name, value) in lines {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             head.extend_from_slice(part);
         }
@@ -147,9 +147,12 @@ mod tests {
         let pair = |(name, value): (&'static str, &'static str)| {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
-        let headers = HeaderMap::from_iter(lines.map(pair));
-        let head = answer(&switching(&headers).into(), 4).expect("an answer").expect("it is whole");
-        assert_eq!((head.status, head.headers), (StatusCode::SWITCHING_PROTOCOLS, headers));
+        let lines = lines.map(pair);
+        let head = answer(&switching(&lines).into(), 4).expect("an answer").expect("it is whole");
+        assert_eq!(
+            (head.status, head.headers),
+            (StatusCode::SWITCHING_PROTOCOLS, lines.into_iter().collect())
+        );
     }
 
     #[test]

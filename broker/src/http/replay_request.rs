@@ -77,7 +77,8 @@ impl Handshake {
         (hops, form): (&Hops, ForwardedForm),
         rules: Option<&HeaderRules>,
     ) -> Handshake {
-        let (mut shared, mut forwarded, mut lines) = (Vec::with_capacity(512), Vec::new(), Vec::new());
+        let (mut shared, mut forwarded, mut lines) =
+            (Vec::with_capacity(512), Vec::new(), Vec::with_capacity(256));
         // First what the client may decide: its Connection header must not take away what comes after.
         drop_named(&mut headers);
         // Before a rule gives the backend another host.

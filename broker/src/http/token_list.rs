@@ -16,7 +16,8 @@ pub(crate) fn split(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Whether a header has this token, in any case of letters.
 pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
-    elements(headers, name).any(|element| element.eq_ignore_ascii_case(wanted.as_bytes()))
+    let is_wanted = |element: &[u8]| element.eq_ignore_ascii_case(wanted.as_bytes());
+    headers.get_all(name).iter().any(|value| split(value.as_bytes()).any(is_wanted))
 }
 
 #[cfg(test)]
