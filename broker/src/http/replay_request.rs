@@ -89,12 +89,13 @@ impl Handshake {
             header_rules::apply(rules, &mut headers, |name| is_essential(name) || stays(name));
         }
         for (name, value) in headers.iter().filter(|(name, _)| passes(name)) {
+            let name = name.as_str();
             let part = match name {
-                name if *name == FORWARDED_FOR || name == header::FORWARDED => &mut forwarded,
+                "x-forwarded-for" | "forwarded" => &mut forwarded,
                 name if is_personal(name) => &mut lines,
                 _ => &mut shared,
             };
-            put_line(part, name.as_str(), value.as_bytes());
+            put_line(part, name, value.as_bytes());
         }
         let target = target.path_and_query().map_or("/", |target| target.as_str());
         let (address, element) = told_at_dials(&appended, hops);
@@ -195,9 +196,12 @@ fn is_essential(name: &HeaderName) -> bool {
 }
 
 /// What tells one user from another is not worth sharing.
-fn is_personal(name: &HeaderName) -> bool {
-    let often = name.as_str().starts_with("x-") || is_forwarding(name.as_str());
-    [header::COOKIE, header::AUTHORIZATION].contains(name) || (often && !is_essential(name))
+fn is_personal(name: &str) -> bool {
+    match name {
+        "cookie" | "authorization" => true,
+        "x-forwarded-proto" | "x-forwarded-host" => false,
+        _ => name.starts_with("x-") || is_forwarding(name),
+    }
 }
 
 /// What is kept of what each dial appends. Mostly that is the client's own address alone, which the session has anyway.

@@ -4,7 +4,7 @@
 //! What the sessions call for each message is passed on as it is: nothing is boxed, nothing is looked up, and the kernel
 //! is asked no more often than without this.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
@@ -74,7 +74,7 @@ impl Stream {
     ///
     /// Those of recv(2).
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.tcp.peek(&mut [0]).await.map(drop)
+        self.peek().await.map(drop)
     }
 
     /// Waits until the peer has ended it, with an error if it was not by a FIN. Behind bytes that nobody reads no end is seen.
@@ -83,10 +83,15 @@ impl Stream {
     ///
     /// Those of recv(2).
     pub(crate) async fn ended(&self) -> io::Result<()> {
-        match self.tcp.peek(&mut [0]).await? {
+        match self.peek().await? {
             0 => Ok(()),
             _ => pending().await,
         }
+    }
+
+    /// Returns 0 at the end, else 1. One task at a time may wait for it, as for a read.
+    async fn peek(&self) -> io::Result<usize> {
+        poll_fn(|cx| self.tcp.poll_peek(cx, &mut ReadBuf::new(&mut [0]))).await
     }
 
     /// Reads what is there, for one system call, and does not wait: the task is not woken for what comes later. Tokio
@@ -167,8 +172,6 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 

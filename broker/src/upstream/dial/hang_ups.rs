@@ -84,10 +84,10 @@ impl BackendSearch<'_> {
     }
 
     /// A backend has taken the request.
-    pub(super) fn linked(&self) {
+    pub(super) fn linked(&self, now: Time) {
         if self.terms.are_first() {
             self.pool.quarantine.linked(self.client, self.handshake);
-            self.pool.survived(clock::now(), self.session);
+            self.pool.survived(now, self.session);
         }
     }
 

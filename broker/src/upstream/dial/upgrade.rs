@@ -84,7 +84,7 @@ pub(super) async fn upgrade(
         {
             return Err(NotLinked::Compressed);
         }
-        Ok(Ok(Answer::Other(answer))) => DialOutcome::Answered(answer),
+        Ok(Ok(Answer::Other(answer))) => DialOutcome::Answered(Box::new(answer)),
         Ok(Err(NoAnswer::OverLimit)) => DialOutcome::OverLimit,
         Ok(Err(NoAnswer::HungUp(why))) => DialOutcome::HungUp(HangUp::new(begun, &why)),
         Ok(Err(NoAnswer::Failed(why))) => DialOutcome::Failed(format!("the upgrade failed: {why}")),
@@ -110,12 +110,13 @@ impl Upgraded {
     pub(super) fn linked(self, search: &BackendSearch<'_>, permit: DialPermit<'_>) -> Link {
         let Upgraded { stream, early, headers, deflate, attempt } = self;
         let DialPermit { mut lease, turn, .. } = permit;
-        lease.linked(clock::now(), search.client);
-        search.linked();
-        search.pool.placed(clock::now(), search.session);
+        let now = clock::now();
+        lease.linked(now, search.client);
+        search.linked(now);
+        search.pool.placed(now, search.session);
         linked(search.pool, lease.backend());
         if requests_drain(&headers) {
-            lease.backend().asked_in_upgrade(clock::now());
+            lease.backend().asked_in_upgrade(now);
         }
         Link { lease, stream, early, headers, deflate, epoch: attempt.into(), turn }
     }
