@@ -49,7 +49,7 @@ impl Switching<'_> {
             (header::UPGRADE, Some(HeaderValue::from_static("websocket"))),
             (header::SEC_WEBSOCKET_PROTOCOL, protocol),
             (header::SEC_WEBSOCKET_EXTENSIONS, extensions),
-            (header::SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accept).ok()),
+            (header::SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept).ok()),
         ];
         let mut lines = Lines::with_capacity(theirs.map_or(0, HeaderMap::len) + ours.len());
         let passed = theirs.into_iter().flat_map(end_to_end);

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};
 use httparse::{Error, Header, ParserConfig, Status};
 
@@ -102,13 +102,35 @@ pub(crate) fn may_end_in(bytes: &[u8]) -> bool {
 fn headers(lines: &[Header<'_>], bytes: &Bytes) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::with_capacity(lines.len());
     for Header { name, value } in lines {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Error::HeaderName)?;
+        let name = header_name(name).ok_or(Error::HeaderName)?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value))
             .or_else(|_| HeaderValue::from_bytes(&unfolded(value)))
             .map_err(|_| Error::HeaderValue)?;
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// A header's name. Those of browsers' handshakes are known as they are mostly spelled, which takes less than to find out.
+fn header_name(name: &str) -> Option<HeaderName> {
+    Some(match name {
+        "Host" | "host" => header::HOST,
+        "Upgrade" | "upgrade" => header::UPGRADE,
+        "Connection" | "connection" => header::CONNECTION,
+        "Sec-WebSocket-Key" | "sec-websocket-key" => header::SEC_WEBSOCKET_KEY,
+        "Sec-WebSocket-Version" | "sec-websocket-version" => header::SEC_WEBSOCKET_VERSION,
+        "Sec-WebSocket-Extensions" | "sec-websocket-extensions" => header::SEC_WEBSOCKET_EXTENSIONS,
+        "Sec-WebSocket-Accept" | "sec-websocket-accept" => header::SEC_WEBSOCKET_ACCEPT,
+        "Sec-WebSocket-Protocol" | "sec-websocket-protocol" => header::SEC_WEBSOCKET_PROTOCOL,
+        "Origin" | "origin" => header::ORIGIN,
+        "User-Agent" | "user-agent" => header::USER_AGENT,
+        "Cookie" | "cookie" => header::COOKIE,
+        "Accept-Encoding" | "accept-encoding" => header::ACCEPT_ENCODING,
+        "Accept-Language" | "accept-language" => header::ACCEPT_LANGUAGE,
+        "Cache-Control" | "cache-control" => header::CACHE_CONTROL,
+        "Pragma" | "pragma" => header::PRAGMA,
+        other => HeaderName::from_bytes(other.as_bytes()).ok()?,
+    })
 }
 
 /// A value in one line (RFC 9112, 5.2).
@@ -196,6 +218,34 @@ mod tests {
         }
         let head = get_request(&bytes(&text.replace("/chat", "/#chat")), 3).expect("a request");
         assert_eq!((head.request.uri().to_string().as_str(), head.has_fragment), ("/", true));
+    }
+
+    #[test]
+    fn names_are_what_they_are_however_they_are_spelled() {
+        for name in [
+            "Host",
+            "Upgrade",
+            "Connection",
+            "Sec-WebSocket-Key",
+            "Sec-WebSocket-Version",
+            "Sec-WebSocket-Extensions",
+            "Sec-WebSocket-Accept",
+            "Sec-WebSocket-Protocol",
+            "Origin",
+            "User-Agent",
+            "Cookie",
+            "Accept-Encoding",
+            "Accept-Language",
+            "Cache-Control",
+            "Pragma",
+            "X-Custom",
+        ] {
+            let known = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            for spelled in [name.to_owned(), name.to_ascii_lowercase(), name.to_ascii_uppercase()] {
+                assert_eq!(header_name(&spelled).as_ref(), Some(&known), "{spelled}");
+            }
+        }
+        assert_eq!(header_name("a b"), None);
     }
 
     #[test]
