@@ -22,7 +22,7 @@ pub(super) type ResponseBody = BoxBody<Bytes, hyper::Error>;
 const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
 
 /// Headers of an answer, line by line.
-pub(super) type Lines = Vec<(HeaderName, HeaderValue)>;
+pub(super) type AnswerLines = Vec<(HeaderName, HeaderValue)>;
 
 /// A 101, in the words that are agreed on. Everything else of it is the same for all.
 pub(super) struct Switching<'a> {
@@ -40,7 +40,7 @@ pub(super) struct Switching<'a> {
 
 impl Switching<'_> {
     /// Makes the answer's lines.
-    pub(super) fn lines(self) -> Lines {
+    pub(super) fn lines(self) -> AnswerLines {
         let Switching { key, headers: theirs, rules, protocol, deflate } = self;
         let extensions = deflate.and_then(|deflate| HeaderValue::from_str(&deflate.to_client()).ok());
         let accept = derive_accept_key(key.map_or(b"", HeaderValue::as_bytes));
@@ -51,7 +51,7 @@ impl Switching<'_> {
             (header::SEC_WEBSOCKET_EXTENSIONS, extensions),
             (header::SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept).ok()),
         ];
-        let mut lines = Lines::with_capacity(theirs.map_or(0, HeaderMap::len) + ours.len());
+        let mut lines = AnswerLines::with_capacity(theirs.map_or(0, HeaderMap::len) + ours.len());
         let passed = theirs.into_iter().flat_map(end_to_end);
         lines.extend(passed.map(|(name, value)| (name.clone(), value.clone())));
         if let Some(rules) = rules.filter(|rules| !rules.is_empty()) {
@@ -66,7 +66,7 @@ impl Switching<'_> {
 }
 
 /// A 101 with these lines, for hyper to send.
-pub(super) fn switching(lines: Lines) -> Response<ResponseBody> {
+pub(super) fn switching(lines: AnswerLines) -> Response<ResponseBody> {
     let mut response = Response::new(Full::default().map_err(|never| match never {}).boxed());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = lines.into_iter().collect();

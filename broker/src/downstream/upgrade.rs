@@ -51,7 +51,7 @@ use crate::upstream::balance::Affinity;
 use crate::upstream::pool::Pool;
 
 use super::accept::{Accepted, Peer};
-use super::response::{Lines, ResponseBody, busy, denied, plain, switching};
+use super::response::{AnswerLines, ResponseBody, busy, denied, plain, switching};
 use form::FormRefusal;
 use newcomer::{Admitted, Newcomer};
 use offer::Offered;
@@ -102,13 +102,13 @@ enum Next {
 /// What a request comes to.
 enum UpgradeAnswer {
     /// The client's connection becomes a session's. With the lines of the 101.
-    Switches(Lines, Next),
+    Switches(AnswerLines, Next),
     /// It ends with this.
     Refused(Response<ResponseBody>),
 }
 
 /// A connection whose request is answered.
-struct Answered {
+struct AnsweredRequest {
     stream: Stream,
     /// What came right behind the request.
     early: Bytes,
@@ -117,7 +117,7 @@ struct Answered {
 }
 
 /// A connection whose request could not be read or answered.
-struct Failed {
+struct FailedRequest {
     why: String,
     /// It has got an answer all the same.
     told: Option<Stream>,
@@ -129,9 +129,15 @@ impl From<Response<ResponseBody>> for UpgradeAnswer {
     }
 }
 
-impl From<io::Error> for Failed {
-    fn from(error: io::Error) -> Failed {
-        Failed { why: error.to_string(), told: None }
+impl FailedRequest {
+    fn gone() -> FailedRequest {
+        FailedRequest { why: GONE.to_owned(), told: None }
+    }
+}
+
+impl From<io::Error> for FailedRequest {
+    fn from(error: io::Error) -> FailedRequest {
+        FailedRequest { why: error.to_string(), told: None }
     }
 }
 
@@ -184,9 +190,9 @@ impl UpgradeTask {
             served = served => served,
             () = task.place.told() => return task.failed(NO_PLACE),
         };
-        let Answered { stream, early, next } = match served {
+        let AnsweredRequest { stream, early, next } = match served {
             Ok(Ok(answered)) => answered,
-            Ok(Err(Failed { why, told })) => {
+            Ok(Err(FailedRequest { why, told })) => {
                 task.failed(&why);
                 if let Some(stream) = told {
                     task.close(stream).await;
@@ -210,10 +216,10 @@ impl UpgradeTask {
         snapshot: &Snapshot,
         mut stream: Stream,
         until: Instant,
-    ) -> Result<Answered, Failed> {
+    ) -> Result<AnsweredRequest, FailedRequest> {
         let came = poll_fn(|cx| first_bytes(&mut stream, cx)).await?;
         if came.is_empty() {
-            return Err(Failed { why: GONE.to_owned(), told: None });
+            return Err(FailedRequest::gone());
         }
         let Some(RequestHead { request, length, has_fragment }) = whole(&came, &snapshot.settings.limits)
         else {
@@ -225,7 +231,7 @@ impl UpgradeTask {
             answer = self.welcome(request, has_fragment) => answer,
             // What comes before the answer waits for it, and so does an end behind that.
             ended = stream.ended(), if early.is_empty() => {
-                return Err(ended.err().map_or_else(|| Failed { why: GONE.to_owned(), told: None }, Failed::from));
+                return Err(ended.err().map_or_else(FailedRequest::gone, FailedRequest::from));
             }
         };
         match answer {
@@ -233,7 +239,7 @@ impl UpgradeTask {
                 let mut head = head::switching(&lines);
                 spell(&mut head, self.header_case(snapshot));
                 stream.write_all(&head).await?;
-                Ok(Answered { stream, early, next: Some(next) })
+                Ok(AnsweredRequest { stream, early, next: Some(next) })
             }
             UpgradeAnswer::Refused(response) => {
                 self.answered_by_hyper(snapshot, (stream, came), Some(response), until).boxed().await
@@ -248,7 +254,7 @@ impl UpgradeTask {
         (stream, came): (Stream, Bytes),
         response: Option<Response<ResponseBody>>,
         until: Instant,
-    ) -> Result<Answered, Failed> {
+    ) -> Result<AnsweredRequest, FailedRequest> {
         // Who has its answer needs not say anything in time.
         let head_time =
             if response.is_some() { HEAD_KNOWN } else { until.saturating_duration_since(Instant::now()) };
@@ -286,11 +292,11 @@ impl UpgradeTask {
         let (stream, unread) = io.into_inner().into_inner().into_inner();
         if let Err(error) = served {
             // What cannot be read has got its answer, too.
-            return Err(Failed { why: error.to_string(), told: error.is_parse().then_some(stream) });
+            return Err(FailedRequest { why: error.to_string(), told: error.is_parse().then_some(stream) });
         }
         let early = if unread.is_empty() { read_buf } else { [read_buf, unread].concat().into() };
         let next = locked(&next).take();
-        Ok(Answered { stream, early, next })
+        Ok(AnsweredRequest { stream, early, next })
     }
 
     /// How names of headers are spelled for this listener's clients.

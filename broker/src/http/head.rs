@@ -11,7 +11,7 @@ use httparse::{Error, Header, ParserConfig, Status};
 const USUAL: usize = 64;
 
 /// Where a line of headers is to be read to.
-type Room<'a> = MaybeUninit<Header<'a>>;
+type LineRoom<'a> = MaybeUninit<Header<'a>>;
 
 /// An answer's head.
 #[derive(Debug)]
@@ -39,14 +39,16 @@ pub(crate) struct RequestHead {
 ///
 /// It is none, or has more lines.
 pub(crate) fn answer(bytes: &Bytes, lines: usize) -> Result<Option<AnswerHead>, Error> {
-    let mut usual = [const { Room::uninit() }; USUAL];
+    let mut usual = [const { LineRoom::uninit() }; USUAL];
     match answer_within(bytes, &mut usual[..lines.min(USUAL)]) {
-        Err(Error::TooManyHeaders) if lines > USUAL => answer_within(bytes, &mut vec![Room::uninit(); lines]),
+        Err(Error::TooManyHeaders) if lines > USUAL => {
+            answer_within(bytes, &mut vec![LineRoom::uninit(); lines])
+        }
         read => read,
     }
 }
 
-fn answer_within<'a>(bytes: &'a Bytes, room: &mut [Room<'a>]) -> Result<Option<AnswerHead>, Error> {
+fn answer_within<'a>(bytes: &'a Bytes, room: &mut [LineRoom<'a>]) -> Result<Option<AnswerHead>, Error> {
     let mut config = ParserConfig::default();
     config.allow_spaces_after_header_name_in_responses(true);
     config.allow_obsolete_multiline_headers_in_responses(true);
@@ -62,7 +64,7 @@ fn answer_within<'a>(bytes: &'a Bytes, room: &mut [Room<'a>]) -> Result<Option<A
 /// Reads the head of a request at the beginning of `bytes`, with `lines` of headers at the most. `None`: it is not whole,
 /// or is no GET of HTTP/1.1, or something is wrong with it.
 pub(crate) fn get_request(bytes: &Bytes, lines: usize) -> Option<RequestHead> {
-    let mut room = [const { Room::uninit() }; USUAL];
+    let mut room = [const { LineRoom::uninit() }; USUAL];
     let mut parsed = httparse::Request::new(&mut []);
     let read = ParserConfig::default().parse_request_with_uninit_headers(
         &mut parsed,

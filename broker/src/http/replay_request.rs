@@ -52,7 +52,7 @@ struct Own<'a> {
     /// What each dial appends to `Forwarded`.
     element: &'a [u8],
     /// The lines of these two headers.
-    forwarded: Lines<'a>,
+    forwarded: HeaderLines<'a>,
     /// The other lines.
     lines: &'a [u8],
 }
@@ -157,7 +157,7 @@ impl Handshake {
     fn own(&self) -> Own<'_> {
         let mut rest = &*self.own;
         let [target, address, element, forwarded] = [(); 4].map(|()| take(&mut rest));
-        Own { target, address, element, forwarded: Lines(forwarded), lines: rest }
+        Own { target, address, element, forwarded: HeaderLines(forwarded), lines: rest }
     }
 }
 
@@ -169,7 +169,7 @@ impl Own<'_> {
         let shown = if address.is_empty() && element.is_empty() { shown(client) } else { String::new() };
         let address = if shown.is_empty() { address } else { shown.as_bytes() };
         let (mut addresses, mut elements) = (Vec::new(), Vec::new());
-        for Line { name, value, whole } in forwarded {
+        for HeaderLine { name, value, whole } in forwarded {
             if !address.is_empty() && is_named(name, &FORWARDED_FOR) {
                 addresses.extend(split(value));
             } else if !element.is_empty() && is_named(name, &header::FORWARDED) {
@@ -263,26 +263,26 @@ fn take<'a>(parts: &mut &'a [u8]) -> &'a [u8] {
 }
 
 /// Reads what [`put_line`] wrote. No value has an end of a line in it (RFC 9110, 5.5).
-struct Lines<'a>(&'a [u8]);
+struct HeaderLines<'a>(&'a [u8]);
 
-struct Line<'a> {
+struct HeaderLine<'a> {
     name: &'a [u8],
     value: &'a [u8],
     /// The line with its end.
     whole: &'a [u8],
 }
 
-impl<'a> Iterator for Lines<'a> {
-    type Item = Line<'a>;
+impl<'a> Iterator for HeaderLines<'a> {
+    type Item = HeaderLine<'a>;
 
-    fn next(&mut self) -> Option<Line<'a>> {
+    fn next(&mut self) -> Option<HeaderLine<'a>> {
         let end = self.0.iter().position(|byte| *byte == b'\n')?;
         let (whole, rest) = self.0.split_at_checked(end + 1)?;
         self.0 = rest;
         let line = whole.strip_suffix(b"\r\n")?;
         let colon = line.iter().position(|byte| *byte == b':')?;
         let (name, value) = line.split_at_checked(colon)?;
-        Some(Line { name, value: value.strip_prefix(b": ")?, whole })
+        Some(HeaderLine { name, value: value.strip_prefix(b": ")?, whole })
     }
 }
 

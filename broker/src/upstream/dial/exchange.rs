@@ -65,7 +65,7 @@ pub(super) async fn exchange(stream: Stream, request: &[u8], manner: Manner) -> 
         let early = came.slice(head.length..);
         return Ok(Answer::Switched(Switched { stream, headers: head.headers, early }));
     }
-    let read = Answered { stream, came, asked: false };
+    let read = AnswerReplay { stream, came, asked: false };
     // Few need the room for it.
     Box::pin(with_body(read, manner)).await.map(Answer::Other).map_err(|error| {
         match error.is_parse_too_large() {
@@ -76,7 +76,7 @@ pub(super) async fn exchange(stream: Stream, request: &[u8], manner: Manner) -> 
 }
 
 /// Has hyper read an answer whose head has come, for the sake of its body.
-async fn with_body(answered: Answered, manner: Manner) -> hyper::Result<Response<Incoming>> {
+async fn with_body(answered: AnswerReplay, manner: Manner) -> hyper::Result<Response<Incoming>> {
     let (mut sender, connection) = manner.handshake(answered).await?;
     // It ends with the body, or when that is dropped.
     tokio::spawn(connection);
@@ -196,7 +196,7 @@ impl Asking<'_> {
 }
 
 /// A connection whose request was sent and of whose answer some was read, for one who does both once more.
-struct Answered {
+struct AnswerReplay {
     stream: Stream,
     /// What is to be read again.
     came: Bytes,
@@ -204,7 +204,7 @@ struct Answered {
     asked: bool,
 }
 
-impl AsyncRead for Answered {
+impl AsyncRead for AnswerReplay {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -222,7 +222,7 @@ impl AsyncRead for Answered {
     }
 }
 
-impl AsyncWrite for Answered {
+impl AsyncWrite for AnswerReplay {
     /// Nothing is sent a second time.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if !std::mem::replace(&mut self.asked, true) {
