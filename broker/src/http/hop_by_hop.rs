@@ -49,12 +49,21 @@ pub(super) fn drop_named(headers: &mut HeaderMap) {
 /// 7.6.1), nor those of the WebSocket handshake that each connection negotiates for itself, nor what a service could
 /// take for one of these.
 pub(crate) fn passes(name: &HeaderName) -> bool {
+    let name = name.as_str();
     // Nearly half of a client's names begin with another letter, and an odd sign is none.
-    if !matches!(name.as_str().as_bytes(), [b'c' | b'e' | b'k' | b'p' | b's' | b't' | b'u', ..]) {
+    if !matches!(name.as_bytes(), [b'c' | b'e' | b'k' | b'p' | b's' | b't' | b'u', ..]) {
         return true;
     }
-    let name = &*one_spelling(name.as_str());
-    !matches!(
+    let spelled_otherwise = || match one_spelling(name) {
+        Cow::Borrowed(_) => false,
+        Cow::Owned(spelled) => stays(&spelled),
+    };
+    !stays(name) && !spelled_otherwise()
+}
+
+/// By its name in the usual spelling.
+fn stays(name: &str) -> bool {
+    matches!(
         name,
         "connection"
             | "upgrade"
@@ -72,7 +81,7 @@ pub(crate) fn passes(name: &HeaderName) -> bool {
             | "sec-websocket-version"
             | "sec-websocket-extensions"
             | "sec-websocket-protocol"
-    ) && !name.starts_with("steadfast-")
+    ) || name.starts_with("steadfast-")
 }
 
 /// The name as services read it that get it as a variable (RFC 3875, 4.1.18): there `X_Forwarded_For` and

@@ -222,8 +222,11 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// 32 hex digits.
 pub(crate) fn session_name(id: u128) -> String {
-    let digits = |byte: u8| [byte >> 4, byte & 0xf].map(|digit| char::from(DIGITS[usize::from(digit)]));
-    id.to_be_bytes().into_iter().flat_map(digits).collect()
+    let mut name = [0; 32];
+    for (two, byte) in name.chunks_exact_mut(2).zip(id.to_be_bytes()) {
+        two.copy_from_slice(&[byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
+    }
+    String::from_utf8_lossy(&name).into_owned()
 }
 
 impl Registry {
