@@ -23,7 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header;
+use http::header::{self, HeaderName};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
@@ -433,9 +433,10 @@ fn first_bytes(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Byt
 /// The request, if it is there as a whole, within the limits, and nothing of it is hyper's to judge.
 fn whole(came: &Bytes, limits: &LimitSettings) -> Option<RequestHead> {
     let head = head::get_request(came, limits.header_lines)?;
-    let has_body = [header::TRANSFER_ENCODING, header::CONTENT_LENGTH];
-    let headers = head.request.headers();
-    (head.length <= limits.header && !has_body.iter().any(|name| headers.contains_key(name))).then_some(head)
+    let is_of_body =
+        |name: &HeaderName| *name == header::TRANSFER_ENCODING || *name == header::CONTENT_LENGTH;
+    let has_body = head.request.headers().keys().any(is_of_body);
+    (head.length <= limits.header && !has_body).then_some(head)
 }
 
 /// No other thread waits for what only this task has.

@@ -234,9 +234,10 @@ fn is_named(name: &[u8], header: &HeaderName) -> bool {
 }
 
 fn put_line(to: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        to.extend_from_slice(part);
-    }
+    to.extend_from_slice(name.as_bytes());
+    to.extend_from_slice(b": ");
+    to.extend_from_slice(value);
+    to.extend_from_slice(b"\r\n");
 }
 
 /// One allocation for all of them.
