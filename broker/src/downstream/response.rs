@@ -2,7 +2,7 @@
 //! why not. Every answer to a client is made here, so that all say alike what becomes of the connection.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -21,6 +21,9 @@ pub(super) type ResponseBody = BoxBody<Bytes, hyper::Error>;
 /// Whoever is turned away dials again. (To switch keep-alive off would mark the 101 as well.)
 const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
 
+/// Headers of an answer, line by line.
+pub(super) type AnswerLines = Vec<(HeaderName, HeaderValue)>;
+
 /// A 101, in the words that are agreed on. Everything else of it is the same for all.
 pub(super) struct Switching<'a> {
     /// The client's `Sec-WebSocket-Key`.
@@ -36,34 +39,38 @@ pub(super) struct Switching<'a> {
 }
 
 impl Switching<'_> {
-    /// Makes the answer.
-    pub(super) fn response(self) -> Response<ResponseBody> {
+    /// Makes the answer's lines.
+    pub(super) fn lines(self) -> AnswerLines {
         let Switching { key, headers: theirs, rules, protocol, deflate } = self;
-        let mut headers = HeaderMap::new();
-        for (name, value) in theirs.into_iter().flat_map(end_to_end) {
-            headers.append(name, value.clone());
-        }
-        if let Some(rules) = rules {
-            header_rules::apply(rules, &mut headers, |_| false);
-        }
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         let extensions = deflate.and_then(|deflate| HeaderValue::from_str(&deflate.to_client()).ok());
         let accept = derive_accept_key(key.map_or(b"", HeaderValue::as_bytes));
-        for (name, value) in [
+        let ours = [
+            (header::CONNECTION, Some(HeaderValue::from_static("Upgrade"))),
+            (header::UPGRADE, Some(HeaderValue::from_static("websocket"))),
             (header::SEC_WEBSOCKET_PROTOCOL, protocol),
             (header::SEC_WEBSOCKET_EXTENSIONS, extensions),
-            (header::SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accept).ok()),
-        ] {
-            if let Some(value) = value {
-                headers.insert(name, value);
-            }
+            (header::SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept).ok()),
+        ];
+        let mut lines = AnswerLines::with_capacity(theirs.map_or(0, HeaderMap::len) + ours.len());
+        let passed = theirs.into_iter().flat_map(end_to_end);
+        lines.extend(passed.map(|(name, value)| (name.clone(), value.clone())));
+        if let Some(rules) = rules.filter(|rules| !rules.is_empty()) {
+            // Neither what goes on nor what a rule names is one of ours.
+            let mut headers = lines.drain(..).collect();
+            header_rules::apply(rules, &mut headers, |_| false);
+            lines.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
-        let mut response = Response::new(Full::default().map_err(|never| match never {}).boxed());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        *response.headers_mut() = headers;
-        response
+        lines.extend(ours.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        lines
     }
+}
+
+/// A 101 with these lines, for hyper to send.
+pub(super) fn switching(lines: AnswerLines) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::default().map_err(|never| match never {}).boxed());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = lines.into_iter().collect();
+    response
 }
 
 /// A backend's redirect or refusal, with its headers and body.

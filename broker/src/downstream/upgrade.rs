@@ -10,25 +10,34 @@ mod returning;
 mod target;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use http::header::{self, HeaderName};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::broker::Broker;
-use crate::config::settings::HeaderCase;
+use crate::config::settings::{HeaderCase, LimitSettings};
 use crate::http::denial::Denial;
 use crate::http::forwarding::Hops;
-use crate::http::header_case::Spelled;
+use crate::http::head::{self, RequestHead};
+use crate::http::header_case::{Spelled, spell};
 use crate::metric;
 use crate::net::lingering_close;
 use crate::net::places::Place;
@@ -42,7 +51,7 @@ use crate::upstream::balance::Affinity;
 use crate::upstream::pool::Pool;
 
 use super::accept::{Accepted, Peer};
-use super::response::{ResponseBody, busy, denied, plain};
+use super::response::{AnswerLines, ResponseBody, busy, denied, plain, switching};
 use form::FormRefusal;
 use newcomer::{Admitted, Newcomer};
 use offer::Offered;
@@ -57,6 +66,14 @@ const DROPPED: &str = "headers that say for whom a request is are dropped, here 
 const FRAGMENT: &str = "a request's target has no fragment; remove what follows the #";
 
 const NO_PLACE: &str = "another connection needs its place";
+
+const GONE: &str = "it ended the connection before it had an answer";
+
+/// Bytes that are read at first: nearly all requests are shorter.
+const FIRST_READ: usize = 8192;
+
+/// More than it takes to read a head that is there.
+const HEAD_KNOWN: Duration = Duration::from_secs(60);
 
 /// One connection that is to become a session.
 pub(crate) struct UpgradeTask {
@@ -83,15 +100,44 @@ enum Next {
 }
 
 /// What a request comes to.
-struct UpgradeAnswer {
-    response: Response<ResponseBody>,
+enum UpgradeAnswer {
+    /// The client's connection becomes a session's. With the lines of the 101.
+    Switches(AnswerLines, Next),
+    /// It ends with this.
+    Refused(Response<ResponseBody>),
+}
+
+/// A connection whose request is answered.
+struct AnsweredRequest {
+    stream: Stream,
+    /// What came right behind the request.
+    early: Bytes,
     /// `None`: the connection ends.
     next: Option<Next>,
 }
 
+/// A connection whose request could not be read or answered.
+struct FailedRequest {
+    why: String,
+    /// It has got an answer all the same.
+    told: Option<Stream>,
+}
+
 impl From<Response<ResponseBody>> for UpgradeAnswer {
     fn from(response: Response<ResponseBody>) -> UpgradeAnswer {
-        UpgradeAnswer { response, next: None }
+        UpgradeAnswer::Refused(response)
+    }
+}
+
+impl FailedRequest {
+    fn gone() -> FailedRequest {
+        FailedRequest { why: GONE.to_owned(), told: None }
+    }
+}
+
+impl From<io::Error> for FailedRequest {
+    fn from(error: io::Error) -> FailedRequest {
+        FailedRequest { why: error.to_string(), told: None }
     }
 }
 
@@ -134,62 +180,134 @@ impl UpgradeTask {
 
     /// Reads the request, which must be there by `until`, and goes on with what it comes to.
     async fn converse(task: Arc<UpgradeTask>, stream: Stream, until: Instant) {
-        let (next, fragment) = (Mutex::new(None), AtomicBool::new(false));
-        let service = service_fn(|request| {
-            let (task, next, fragment) = (Arc::clone(&task), &next, &fragment);
-            async move {
-                let answer = task.welcome(request, fragment.load(Relaxed)).await;
-                // hyper takes the response alone, and has no place for what is to follow it.
-                *next.lock().unwrap_or_else(PoisonError::into_inner) = answer.next;
-                Ok::<_, Infallible>(answer.response)
-            }
-            // hyper keeps room for it from the beginning, and it is large: it has the whole way to a backend in it.
-            .boxed()
-        });
         let snapshot = task.broker.snapshot();
-        let limits = &snapshot.settings;
-        let listener = limits.listeners.get(task.listener.number);
-        let case = listener.map_or(HeaderCase::Lower, |listener| listener.header_case);
-        let stream = Spelled::new(FirstLine::new(stream, &fragment), case);
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(until.saturating_duration_since(Instant::now()))
-            .max_headers(limits.limits.header_lines)
-            .max_header_size(limits.limits.header)
-            .max_buf_size(limits.limits.header.max(8192))
-            .serve_connection(TokioIo::new(stream), service);
-        let served = timeout(patience(&snapshot), &mut connection);
+        // Large as it is, it is not moved.
+        let answered = pin!(task.answered(&snapshot, stream, until));
+        let served = timeout(patience(&snapshot), answered);
         let served = tokio::select! {
             // Who is told to go and has sent its request by now has a place elsewhere.
             biased;
             served = served => served,
             () = task.place.told() => return task.failed(NO_PLACE),
         };
-        match served {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                task.failed(&error.to_string());
-                // What cannot be read has got its answer, too.
-                if error.is_parse() {
-                    task.close(socket(connection.into_parts().io)).await;
+        let AnsweredRequest { stream, early, next } = match served {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(FailedRequest { why, told })) => {
+                task.failed(&why);
+                if let Some(stream) = told {
+                    task.close(stream).await;
                 }
                 return;
             }
             Err(_) => return task.failed("it took too long"),
-        }
-        let Parts { io, read_buf, .. } = connection.into_parts();
-        let (stream, next) = (socket(io), next.into_inner().unwrap_or_else(PoisonError::into_inner));
+        };
         let Some(next) = next else { return task.close(stream).await };
         task.place.give_back();
         match next {
-            Next::Begins(admitted) => task.begin(*admitted, (stream, read_buf)),
-            Next::Returns(returning) => task.hand_over(returning, stream, read_buf),
+            Next::Begins(admitted) => task.begin(*admitted, (stream, early)),
+            Next::Returns(returning) => task.hand_over(returning, stream, early),
         }
+    }
+
+    /// Answers the request. Nearly all come whole at once and are answered with a 101, for which little is needed. Whatever
+    /// else comes, and each answer with a body, is left to hyper.
+    async fn answered(
+        &self,
+        snapshot: &Snapshot,
+        mut stream: Stream,
+        until: Instant,
+    ) -> Result<AnsweredRequest, FailedRequest> {
+        let came = poll_fn(|cx| first_bytes(&mut stream, cx)).await?;
+        if came.is_empty() {
+            return Err(FailedRequest::gone());
+        }
+        let Some(RequestHead { request, length, has_fragment }) = whole(&came, &snapshot.settings.limits)
+        else {
+            return self.answered_by_hyper(snapshot, (stream, came), None, until).boxed().await;
+        };
+        let early = came.slice(length..);
+        let answer = tokio::select! {
+            biased;
+            answer = self.welcome(request, has_fragment) => answer,
+            // What comes before the answer waits for it, and so does an end behind that.
+            ended = stream.ended(), if early.is_empty() => {
+                return Err(ended.err().map_or_else(FailedRequest::gone, FailedRequest::from));
+            }
+        };
+        match answer {
+            UpgradeAnswer::Switches(lines, next) => {
+                let mut head = head::switching(&lines);
+                spell(&mut head, self.header_case(snapshot));
+                stream.write_all(&head).await?;
+                Ok(AnsweredRequest { stream, early, next: Some(next) })
+            }
+            UpgradeAnswer::Refused(response) => {
+                self.answered_by_hyper(snapshot, (stream, came), Some(response), until).boxed().await
+            }
+        }
+    }
+
+    /// Has hyper read the request from what has come and the connection, and answer it: with `response`, if that is known.
+    async fn answered_by_hyper(
+        &self,
+        snapshot: &Snapshot,
+        (stream, came): (Stream, Bytes),
+        response: Option<Response<ResponseBody>>,
+        until: Instant,
+    ) -> Result<AnsweredRequest, FailedRequest> {
+        // Who has its answer needs not say anything in time.
+        let head_time =
+            if response.is_some() { HEAD_KNOWN } else { until.saturating_duration_since(Instant::now()) };
+        let (response, next, fragment) = (Mutex::new(response), Mutex::new(None), AtomicBool::new(false));
+        let service = service_fn(|request: Request<Incoming>| {
+            let (known, next, fragment) = (locked(&response).take(), &next, &fragment);
+            async move {
+                let answer = match known {
+                    Some(response) => UpgradeAnswer::Refused(response),
+                    None => self.welcome(request.map(drop), fragment.load(Relaxed)).await,
+                };
+                Ok::<_, Infallible>(match answer {
+                    UpgradeAnswer::Refused(response) => response,
+                    UpgradeAnswer::Switches(lines, what) => {
+                        // hyper takes the response alone, and has no place for what is to follow it.
+                        *locked(next) = Some(what);
+                        switching(lines)
+                    }
+                })
+            }
+            // hyper keeps room for it from the beginning, and it is large: it has the whole way to a backend in it.
+            .boxed()
+        });
+        let limits = &snapshot.settings.limits;
+        let stream = Spelled::new(FirstLine::new(stream, came, &fragment), self.header_case(snapshot));
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(head_time)
+            .max_headers(limits.header_lines)
+            .max_header_size(limits.header)
+            .max_buf_size(limits.header.max(8192))
+            .serve_connection(TokioIo::new(stream), service);
+        let served = (&mut connection).await;
+        let Parts { io, read_buf, .. } = connection.into_parts();
+        let (stream, unread) = io.into_inner().into_inner().into_inner();
+        if let Err(error) = served {
+            // What cannot be read has got its answer, too.
+            return Err(FailedRequest { why: error.to_string(), told: error.is_parse().then_some(stream) });
+        }
+        let early = if unread.is_empty() { read_buf } else { [read_buf, unread].concat().into() };
+        let next = locked(&next).take();
+        Ok(AnsweredRequest { stream, early, next })
+    }
+
+    /// How names of headers are spelled for this listener's clients.
+    fn header_case(&self, snapshot: &Snapshot) -> HeaderCase {
+        let listener = snapshot.settings.listeners.get(self.listener.number);
+        listener.map_or(HeaderCase::Lower, |listener| listener.header_case)
     }
 
     /// It counts among the sessions until its connection ends.
     fn keep(&self, permit: SessionPermit) {
-        *self.relaying.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+        *locked(&self.relaying) = Some(permit);
     }
 
     /// Lets a connection go that has got its answer, at once if another needs its place.
@@ -206,16 +324,17 @@ impl UpgradeTask {
         tracing::debug!(client = %self.peer.socket, why, "handshake failed");
     }
 
-    async fn welcome(&self, mut request: Request<Incoming>, fragment: bool) -> UpgradeAnswer {
+    async fn welcome(&self, mut request: Request<()>, fragment: bool) -> UpgradeAnswer {
         let snapshot = self.broker.snapshot();
         let caller = self.caller(&snapshot, &mut request);
         let client = caller.peer.client;
         let answer = match check_form(&mut request, fragment) {
-            Ok(()) => self.answer(&snapshot, caller, request).await,
+            // Large as it is, it is not moved.
+            Ok(()) => pin!(self.answer(&snapshot, caller, request)).await,
             Err(FormRefusal { status, sentence }) => plain(status, sentence).into(),
         };
-        let status = answer.response.status();
-        if status != StatusCode::SWITCHING_PROTOCOLS {
+        if let UpgradeAnswer::Refused(response) = &answer {
+            let status = response.status();
             metric::REFUSED_UPGRADES.count(status.as_str().to_owned());
             tracing::info!(%client, listener = %self.listener.address, status = status.as_u16(), "no session");
         }
@@ -236,12 +355,7 @@ impl UpgradeTask {
         Caller { peer: self.peer.on_behalf_of(hops.client()), hops }
     }
 
-    async fn answer(
-        &self,
-        snapshot: &Snapshot,
-        caller: Caller,
-        mut request: Request<Incoming>,
-    ) -> UpgradeAnswer {
+    async fn answer(&self, snapshot: &Snapshot, caller: Caller, mut request: Request<()>) -> UpgradeAnswer {
         // Who comes back may come in all the same.
         let paused = self.broker.pauses.is_paused(self.listener.number);
         let client = caller.peer.client.ip();
@@ -279,7 +393,7 @@ impl UpgradeTask {
             Err(reason) => match self.admitted(guards, client, &request) {
                 Ok(permits) => {
                     let newcomer = Newcomer { caller, request, matched, offered, reason, affinity, permits };
-                    self.open(newcomer).await
+                    self.open(Box::new(newcomer)).await
                 }
                 Err(denial) => denied(&denial).into(),
             },
@@ -290,7 +404,7 @@ impl UpgradeTask {
         &self,
         guards: [Option<&Guard>; 2],
         client: IpAddr,
-        request: &Request<Incoming>,
+        request: &Request<()>,
     ) -> Result<AddressPermits, Denial> {
         let mut permits = [None, None];
         for (guard, permit) in guards.into_iter().zip(&mut permits) {
@@ -308,9 +422,26 @@ impl UpgradeTask {
     }
 }
 
-/// The client's socket, without what stood on it for the request.
-fn socket(io: TokioIo<Spelled<FirstLine<'_>>>) -> Stream {
-    io.into_inner().into_inner().into_inner()
+/// Reads what is there, into no more memory than that takes.
+fn first_bytes(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    let mut room = [const { MaybeUninit::uninit() }; FIRST_READ];
+    let mut buffer = ReadBuf::uninit(&mut room);
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+}
+
+/// The request, if it is there as a whole, within the limits, and nothing of it is hyper's to judge.
+fn whole(came: &Bytes, limits: &LimitSettings) -> Option<RequestHead> {
+    let head = head::get_request(came, limits.header_lines)?;
+    let is_of_body =
+        |name: &HeaderName| *name == header::TRANSFER_ENCODING || *name == header::CONTENT_LENGTH;
+    let has_body = head.request.headers().keys().any(is_of_body);
+    (head.length <= limits.header && !has_body).then_some(head)
+}
+
+/// No other thread waits for what only this task has.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A client's request is a handshake, and its target is a path afterwards.

@@ -19,6 +19,14 @@ pub enum HeaderCase {
 /// The only name whose spelling is not its words' (RFC 6455, 11.3), up to the letter that is.
 const SEC_WEB: &[u8] = b"sec-web";
 
+/// Spells the names of a whole head so.
+pub(crate) fn spell(head: &mut [u8], case: HeaderCase) {
+    if case == HeaderCase::Title {
+        let mut speller = Speller::FirstLine;
+        head.iter_mut().for_each(|byte| *byte = speller.spell(*byte));
+    }
+}
+
 /// A connection on which the first head that is written has its names spelled so.
 pub(crate) struct Spelled<S> {
     stream: S,
@@ -161,6 +169,15 @@ mod tests {
         let (_, read) = tokio::join!(writing, theirs.read_to_string(&mut text));
         read.expect("text");
         text
+    }
+
+    #[test]
+    fn names_of_a_whole_head_are_spelled() {
+        for (case, expected) in [(HeaderCase::Title, TITLE), (HeaderCase::Lower, WRITTEN)] {
+            let mut head = WRITTEN.as_bytes().to_vec();
+            spell(&mut head, case);
+            assert_eq!(String::from_utf8(head).expect("text"), expected);
+        }
     }
 
     #[tokio::test]

@@ -15,6 +15,13 @@ pub struct HeaderRules {
     pub add: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl HeaderRules {
+    /// Whether they change nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pass.is_none() && self.block.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+}
+
 /// Applies `rules` in their order: pass, block, set, add. The headers that `keep` names are neither
 /// blocked nor left behind by `pass`; without the handshake's own there is no session. `set` and `add`
 /// do what they say with every header, also with those.

@@ -4,6 +4,7 @@
 pub(crate) mod backend_headers;
 pub(crate) mod denial;
 pub(crate) mod forwarding;
+pub(crate) mod head;
 pub(crate) mod header_case;
 pub(crate) mod header_rules;
 pub(crate) mod hop_by_hop;

@@ -3,20 +3,20 @@
 //! Most of a browser's headers are the same for all its users, so they are shared between sessions;
 //! a session's own part holds the target and what tells its user from others.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
-use bytes::Bytes;
+#[cfg(test)]
+use http::Request;
+use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Uri, Version};
-use http_body_util::Empty;
+use twox_hash::XxHash64;
 
 use crate::http::forwarding::{Appended, ForwardedForm, Hops};
 use crate::http::header_rules::{self, HeaderRules};
-use crate::http::hop_by_hop::{end_to_end, is_forwarding};
-use crate::http::token_list::elements;
+use crate::http::hop_by_hop::{drop_named, is_forwarding, passes};
+use crate::http::token_list::split;
 use crate::lock::OrderedMutex;
 use crate::lock::rank::HeaderSetsRank;
 
@@ -29,14 +29,32 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// About as many bytes a request has that are the broker's own.
+const OURS_ABOUT: usize = 384;
+
 /// What is left of what proxies in front have said, if they are trusted, besides.
 const WAY: [HeaderName; 3] = [FORWARDED_FOR, HeaderName::from_static("x-forwarded-port"), header::FORWARDED];
 
 /// What a backend must see again at each dial.
 #[derive(Debug, Clone, Hash)]
 pub(crate) struct Handshake {
+    /// Lines of headers.
     shared: Arc<[u8]>,
+    /// The parts of [`Own`], each but the last with its length in front.
     own: Box<[u8]>,
+}
+
+/// What stands in a session's own part.
+struct Own<'a> {
+    target: &'a [u8],
+    /// What each dial appends to `X-Forwarded-For`; empty: the client's own address, if the next is empty too.
+    address: &'a [u8],
+    /// What each dial appends to `Forwarded`.
+    element: &'a [u8],
+    /// The lines of these two headers.
+    forwarded: HeaderLines<'a>,
+    /// The other lines.
+    lines: &'a [u8],
 }
 
 /// What is negotiated anew with each backend.
@@ -51,32 +69,38 @@ pub(crate) struct BackendOffer {
 }
 
 impl Handshake {
-    /// Keeps what is to be repeated of the client's request, which has come by `hops`, as the route's rules have it.
-    pub(crate) fn keep<B>(
-        request: &Request<B>,
+    /// Keeps what is to be repeated of the client's request for `target`, which has come by `hops`, as the route's rules
+    /// have it.
+    pub(crate) fn keep(
+        target: &Uri,
+        mut headers: HeaderMap,
         (hops, form): (&Hops, ForwardedForm),
         rules: Option<&HeaderRules>,
     ) -> Handshake {
-        let (mut shared, mut own) = (Vec::with_capacity(512), Vec::with_capacity(256));
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        put(&mut own, target.as_bytes());
+        let (mut shared, mut forwarded, mut lines) =
+            (Vec::with_capacity(512), Vec::new(), Vec::with_capacity(256));
         // First what the client may decide: its Connection header must not take away what comes after.
-        let going_on = end_to_end(request.headers());
-        let mut headers = going_on.map(|(name, value)| (name.clone(), value.clone())).collect();
+        drop_named(&mut headers);
         // Before a rule gives the backend another host.
         let appended = hops.tell(&mut headers, form);
-        put_appended(&mut own, &appended, hops);
         if let Some(rules) = rules {
             // To name what a service may see is no reason to take its client's address from it; to block that is.
             let stays = |name: &HeaderName| WAY.contains(name) && !rules.block.contains(name);
             header_rules::apply(rules, &mut headers, |name| is_essential(name) || stays(name));
         }
-        for (name, value) in &headers {
-            let part = if is_personal(name) { &mut own } else { &mut shared };
-            put(part, name.as_str().as_bytes());
-            put(part, value.as_bytes());
+        for (name, value) in headers.iter().filter(|(name, _)| passes(name)) {
+            let name = name.as_str();
+            let part = match name {
+                "x-forwarded-for" | "forwarded" => &mut forwarded,
+                name if is_personal(name) => &mut lines,
+                _ => &mut shared,
+            };
+            put_line(part, name, value.as_bytes());
         }
-        Handshake { shared: share(shared), own: own.into_boxed_slice() }
+        let target = target.path_and_query().map_or("/", |target| target.as_str());
+        let (address, element) = told_at_dials(&appended, hops);
+        let own = [target.as_bytes(), address.as_bytes(), element, &forwarded];
+        Handshake { shared: share(shared), own: packed(own, &lines) }
     }
 
     /// As [`Handshake::keep`], of a request that a proxy at 192.0.2.1 has sent on, which is trusted.
@@ -85,26 +109,20 @@ impl Handshake {
         let mut request = request.clone();
         let peer = ([192, 0, 2, 1], 7).into();
         let hops = Hops::read(request.headers_mut(), peer, |address| address == peer.ip());
-        Handshake::keep(&request, (&hops, ForwardedForm::X), rules)
+        Handshake::keep(request.uri(), request.headers().clone(), (&hops, ForwardedForm::X), rules)
     }
 
     /// Returns the path that is asked for, without the query.
     pub(crate) fn path(&self) -> &[u8] {
-        let target = StoredParts(&self.own).next().unwrap_or_default();
-        target.split(|byte| *byte == b'?').next().unwrap_or_default()
+        self.own().target.split(|byte| *byte == b'?').next().unwrap_or_default()
     }
 
     /// Returns for whom proxies say that the request is, header by header.
     pub(crate) fn forwarded_for(&self) -> impl Iterator<Item = &[u8]> {
-        let mut parts = StoredParts(&self.own);
-        let _target_and_appended = [parts.next(), parts.next(), parts.next()];
-        let headers = std::iter::from_fn(move || Some((parts.next()?, parts.next()?)));
-        let names = [FORWARDED_FOR, header::FORWARDED];
-        let wanted = move |name: &[u8]| names.iter().any(|wanted| wanted.as_str().as_bytes() == name);
-        headers.filter(move |(name, _)| wanted(name)).map(|(_, value)| value)
+        self.own().forwarded.map(|line| line.value)
     }
 
-    /// The request for one backend, on behalf of `client`: the address by which the session began.
+    /// Returns the head of the request for one backend, on behalf of `client`: the address by which the session began.
     pub(crate) fn request(
         &self,
         client: IpAddr,
@@ -112,37 +130,63 @@ impl Handshake {
         offer: &BackendOffer,
         session: &str,
         attempt: u32,
-    ) -> Request<Empty<Bytes>> {
-        let mut own = StoredParts(&self.own);
-        let target = own.next().and_then(|target| Uri::try_from(target).ok()).unwrap_or_default();
-        let (address, element) = (own.next().unwrap_or_default(), own.next().unwrap_or_default());
-        let mut request = Request::new(Empty::new());
-        *request.method_mut() = Method::GET;
-        *request.uri_mut() = target;
-        *request.version_mut() = Version::HTTP_11;
-        let headers = request.headers_mut();
-        for part in [StoredParts(&self.shared), own] {
-            fill(headers, part);
+    ) -> Vec<u8> {
+        let own = self.own();
+        let mut head = Vec::with_capacity(self.shared.len() + self.own.len() + OURS_ABOUT);
+        for part in [b"GET ", own.target, b" HTTP/1.1\r\n", &self.shared] {
+            head.extend_from_slice(part);
         }
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        append(headers, client, (address, element));
-        let extensions = offer.extensions.as_deref().map(HeaderValue::from_str);
-        let made = [
-            (header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(key).ok()),
-            (header::SEC_WEBSOCKET_PROTOCOL, offer.protocols.clone()),
-            (header::SEC_WEBSOCKET_EXTENSIONS, extensions.and_then(Result::ok)),
-            (HeaderName::from_static("steadfast-session"), HeaderValue::from_str(session).ok()),
-            (HeaderName::from_static("steadfast-attempt"), Some(attempt.into())),
-            (HeaderName::from_static("steadfast-shim"), offer.shim.then(|| HeaderValue::from_static("1"))),
-        ];
-        for (name, value) in made {
-            if let Some(value) = value {
-                headers.insert(name, value);
+        own.put_lines(&mut head, client);
+        head.extend_from_slice(b"connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n");
+        put_line(&mut head, "sec-websocket-key", key.as_bytes());
+        if let Some(protocols) = &offer.protocols {
+            put_line(&mut head, "sec-websocket-protocol", protocols.as_bytes());
+        }
+        if let Some(extensions) = &offer.extensions {
+            put_line(&mut head, "sec-websocket-extensions", extensions.as_bytes());
+        }
+        put_line(&mut head, "steadfast-session", session.as_bytes());
+        put_line(&mut head, "steadfast-attempt", attempt.to_string().as_bytes());
+        if offer.shim {
+            put_line(&mut head, "steadfast-shim", b"1");
+        }
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+
+    fn own(&self) -> Own<'_> {
+        let mut rest = &*self.own;
+        let [target, address, element, forwarded] = [(); 4].map(|()| take(&mut rest));
+        Own { target, address, element, forwarded: HeaderLines(forwarded), lines: rest }
+    }
+}
+
+impl Own<'_> {
+    /// Writes the lines, and for whom the request is: what proxies said of it stays in front of what the broker says itself.
+    fn put_lines(self, head: &mut Vec<u8>, client: IpAddr) {
+        let Own { address, element, forwarded, lines, .. } = self;
+        head.extend_from_slice(lines);
+        let shown = if address.is_empty() && element.is_empty() { shown(client) } else { String::new() };
+        let address = if shown.is_empty() { address } else { shown.as_bytes() };
+        let (mut addresses, mut elements) = (Vec::new(), Vec::new());
+        for HeaderLine { name, value, whole } in forwarded {
+            if !address.is_empty() && is_named(name, &FORWARDED_FOR) {
+                addresses.extend(split(value));
+            } else if !element.is_empty() && is_named(name, &header::FORWARDED) {
+                // Commas in quotes are no ends of elements, so lines are joined as they are.
+                elements.extend(Some(value).filter(|value| !value.is_empty()));
+            } else {
+                head.extend_from_slice(whole);
             }
         }
-        request
+        for (name, mut all, ours) in
+            [(FORWARDED_FOR, addresses, address), (header::FORWARDED, elements, element)]
+        {
+            if !ours.is_empty() {
+                all.push(ours);
+                put_line(head, name.as_str(), &all.join(&b", "[..]));
+            }
+        }
     }
 }
 
@@ -152,101 +196,109 @@ fn is_essential(name: &HeaderName) -> bool {
 }
 
 /// What tells one user from another is not worth sharing.
-fn is_personal(name: &HeaderName) -> bool {
-    let often = name.as_str().starts_with("x-") || is_forwarding(name.as_str());
-    [header::COOKIE, header::AUTHORIZATION].contains(name) || (often && !is_essential(name))
+fn is_personal(name: &str) -> bool {
+    match name {
+        "cookie" | "authorization" => true,
+        "x-forwarded-proto" | "x-forwarded-host" => false,
+        _ => name.starts_with("x-") || is_forwarding(name),
+    }
 }
 
-/// Keeps what each dial appends. Mostly that is the client's own address alone, which the session has anyway.
-fn put_appended(to: &mut Vec<u8>, appended: &Appended, hops: &Hops) {
+/// What is kept of what each dial appends. Mostly that is the client's own address alone, which the session has anyway.
+fn told_at_dials<'a>(appended: &'a Appended, hops: &Hops) -> (String, &'a [u8]) {
     let Appended { address, element } = appended;
-    let is_usual = element.is_empty() && *address == shown(hops.client().ip());
-    put(to, if is_usual { b"" } else { address.as_bytes() });
-    put(to, element);
+    let client = hops.client().ip().to_canonical();
+    let kept = address.filter(|address| !element.is_empty() || *address != client);
+    (kept.map(shown).unwrap_or_default(), element)
 }
 
-/// Says for whom the request is: what proxies said of it stays in front of what the broker says itself.
-fn append(headers: &mut HeaderMap, client: IpAddr, (address, element): (&[u8], &[u8])) {
-    match (address, element) {
-        (b"", b"") => append_address(headers, shown(client).as_bytes()),
-        (b"", element) => append_element(headers, element),
-        (address, b"") => append_address(headers, address),
-        (address, element) => {
-            append_address(headers, address);
-            append_element(headers, element);
+/// An address as headers have it. The library's own way takes as long as the rest of a request together.
+fn shown(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address.to_canonical() else { return address.to_canonical().to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for (size, least) in [(100, 100), (10, 10), (1, 0)] {
+            if octet >= least {
+                text.push(char::from(b'0' + octet / size % 10));
+            }
         }
     }
+    text
 }
 
-fn append_address(headers: &mut HeaderMap, address: &[u8]) {
-    let all: Vec<_> = elements(headers, &FORWARDED_FOR).chain([address]).collect();
-    let all = list(&all);
-    insert(headers, FORWARDED_FOR, all);
+fn is_named(name: &[u8], header: &HeaderName) -> bool {
+    name == header.as_str().as_bytes()
 }
 
-/// Commas in quotes are no ends of elements, so lines are joined as they are.
-fn append_element(headers: &mut HeaderMap, element: &[u8]) {
-    let before = headers.get_all(header::FORWARDED).iter().map(HeaderValue::as_bytes);
-    let all: Vec<_> = before.filter(|line| !line.is_empty()).chain([element]).collect();
-    let all = list(&all);
-    insert(headers, header::FORWARDED, all);
+fn put_line(to: &mut Vec<u8>, name: &str, value: &[u8]) {
+    to.extend_from_slice(name.as_bytes());
+    to.extend_from_slice(b": ");
+    to.extend_from_slice(value);
+    to.extend_from_slice(b"\r\n");
 }
 
-/// A list in one line.
-fn list(all: &[&[u8]]) -> Option<HeaderValue> {
-    HeaderValue::from_bytes(&all.join(&b", "[..])).ok()
-}
-
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
-    if let Some(value) = value {
-        headers.insert(name, value);
+/// One allocation for all of them.
+fn packed(parts: [&[u8]; 4], lines: &[u8]) -> Box<[u8]> {
+    let length: usize = parts.iter().map(|part| 3 + part.len()).sum();
+    let mut packed = Vec::with_capacity(length + lines.len());
+    for part in parts {
+        // The whole head is bounded far below 2^24 bytes.
+        packed.extend_from_slice(&(part.len() as u32).to_be_bytes()[1..]);
+        packed.extend_from_slice(part);
     }
+    packed.extend_from_slice(lines);
+    packed.into_boxed_slice()
 }
 
-fn shown(client: IpAddr) -> String {
-    client.to_canonical().to_string()
+/// Takes a part that [`packed`] has written from the beginning of them.
+fn take<'a>(parts: &mut &'a [u8]) -> &'a [u8] {
+    let taken = parts
+        .split_first_chunk()
+        .and_then(|([a, b, c], rest)| rest.split_at_checked(u32::from_be_bytes([0, *a, *b, *c]) as usize));
+    let (part, rest) = taken.unwrap_or_default();
+    *parts = rest;
+    part
 }
 
-fn put(to: &mut Vec<u8>, part: &[u8]) {
-    // hyper bounds the whole head far below 2^32 bytes.
-    to.extend_from_slice(&(part.len() as u32).to_be_bytes()[1..]);
-    to.extend_from_slice(part);
+/// Reads what [`put_line`] wrote. No value has an end of a line in it (RFC 9110, 5.5).
+struct HeaderLines<'a>(&'a [u8]);
+
+struct HeaderLine<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+    /// The line with its end.
+    whole: &'a [u8],
 }
 
-fn fill(headers: &mut HeaderMap, mut parts: StoredParts<'_>) {
-    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            headers.append(name, value);
-        }
-    }
-}
+impl<'a> Iterator for HeaderLines<'a> {
+    type Item = HeaderLine<'a>;
 
-/// Reads what [`put`] wrote.
-struct StoredParts<'a>(&'a [u8]);
-
-impl<'a> Iterator for StoredParts<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let ([a, b, c], rest) = self.0.split_first_chunk()?;
-        let len = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-        let (part, rest) = rest.split_at_checked(len)?;
+    fn next(&mut self) -> Option<HeaderLine<'a>> {
+        let end = self.0.iter().position(|byte| *byte == b'\n')?;
+        let (whole, rest) = self.0.split_at_checked(end + 1)?;
         self.0 = rest;
-        Some(part)
+        let line = whole.strip_suffix(b"\r\n")?;
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let (name, value) = line.split_at_checked(colon)?;
+        Some(HeaderLine { name, value: value.strip_prefix(b": ")?, whole })
     }
 }
 
 /// By the hash of the set.
-type HeaderSets = HashMap<u64, Weak<[u8]>>;
+type HeaderSets = BTreeMap<u64, Weak<[u8]>>;
+
+/// Nobody is to know which sets are found in each other's places.
+static SEED: LazyLock<u64> = LazyLock::new(rand::random);
 
 /// Header sets in use.
 static SHARED: OrderedMutex<Option<HeaderSets>, HeaderSetsRank> = OrderedMutex::new(None);
 
 /// One allocation for all sessions with these bytes.
 fn share(bytes: Vec<u8>) -> Arc<[u8]> {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    let key = hasher.finish();
+    let key = XxHash64::oneshot(*SEED, &bytes);
     let mut guard = SHARED.lock();
     let table = guard.get_or_insert_default();
     if let Some(found) = table.get(&key).and_then(Weak::upgrade).filter(|found| **found == *bytes) {
@@ -265,6 +317,8 @@ fn share(bytes: Vec<u8>) -> Arc<[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::head::get_request;
+    use crate::http::hop_by_hop::end_to_end;
 
     fn client_request() -> Request<()> {
         Request::get("/chat?room=7")
@@ -284,11 +338,19 @@ mod tests {
             .expect("a request")
     }
 
-    fn redial(handshake: &Handshake) -> Request<Empty<Bytes>> {
+    fn redial(handshake: &Handshake) -> Request<()> {
         let offer =
             BackendOffer { protocols: Some(HeaderValue::from_static("chat")), extensions: None, shim: false };
         let client = "::ffff:192.0.2.1".parse().expect("an address");
-        handshake.request(client, "a2V5", &offer, "5e55", 2)
+        read(handshake.request(client, "a2V5", &offer, "5e55", 2))
+    }
+
+    /// A request as a backend reads it.
+    fn read(head: Vec<u8>) -> Request<()> {
+        let length = head.len();
+        let read = get_request(&head.into(), 64).expect("a whole head");
+        assert_eq!(read.length, length, "nothing stands behind it");
+        read.request
     }
 
     #[test]
@@ -352,10 +414,11 @@ mod tests {
         }
         let trusts = |address: IpAddr| address == IpAddr::from([10, 0, 0, 1]);
         let hops = Hops::read(request.headers_mut(), (peer, 7).into(), trusts);
-        let handshake = Handshake::keep(&request, (&hops, form), None);
+        let handshake = Handshake::keep(request.uri(), request.headers().clone(), (&hops, form), None);
         let client = hops.client().ip();
         let [first, second] = [1, 2].map(|attempt| {
-            handshake.request(client, "a2V5", &BackendOffer::default(), "5e55", attempt).headers().clone()
+            let head = handshake.request(client, "a2V5", &BackendOffer::default(), "5e55", attempt);
+            read(head).headers().clone()
         });
         for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"] {
             assert_eq!(first.get(name), second.get(name), "{name} is repeated");
@@ -395,8 +458,10 @@ mod tests {
     fn a_session_of_a_client_that_connects_by_itself_keeps_no_address_twice() {
         let mut request = client_request();
         let own = |request: &Request<()>, hops: &Hops| {
-            let handshake = Handshake::keep(request, (hops, ForwardedForm::X), None);
-            StoredParts(&handshake.own).skip(1).take(2).map(<[u8]>::len).collect::<Vec<_>>()
+            let handshake =
+                Handshake::keep(request.uri(), request.headers().clone(), (hops, ForwardedForm::X), None);
+            let Own { address, element, .. } = handshake.own();
+            [address.len(), element.len()]
         };
         let direct = Hops::read(request.headers_mut(), ([203, 0, 113, 9], 7).into(), |_| false);
         assert_eq!(own(&request, &direct), [0, 0]);
@@ -405,6 +470,18 @@ mod tests {
             !peer.to_string().contains("113")
         });
         assert_eq!(own(&request, &behind), ["10.0.0.1".len(), 0]);
+    }
+
+    #[test]
+    fn addresses_are_shown_as_the_library_shows_them() {
+        for octet in 0..=u8::MAX {
+            for address in [[octet, 0, 10, 100], [1, 99, 255, octet]].map(IpAddr::from) {
+                assert_eq!(shown(address), address.to_string());
+            }
+        }
+        for (address, text) in [("2001:db8::7", "2001:db8::7"), ("::ffff:192.0.2.1", "192.0.2.1")] {
+            assert_eq!(shown(address.parse().expect("an address")), text);
+        }
     }
 
     #[test]

@@ -16,7 +16,10 @@ pub(crate) fn split(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Whether a header has this token, in any case of letters.
 pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
-    elements(headers, name).any(|element| element.eq_ignore_ascii_case(wanted.as_bytes()))
+    let is_wanted = |element: &[u8]| element.eq_ignore_ascii_case(wanted.as_bytes());
+    // Mostly it is the only one.
+    let has_wanted = |value: &[u8]| is_wanted(value) || split(value).any(is_wanted);
+    headers.get_all(name).iter().any(|value| has_wanted(value.as_bytes()))
 }
 
 #[cfg(test)]

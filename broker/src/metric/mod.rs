@@ -12,6 +12,7 @@ mod list;
 mod tests;
 
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 
 use metrics::{Label, SharedString, Unit};
 
@@ -117,6 +118,35 @@ fn every_choice(words: &[Words]) -> Vec<Vec<&'static str>> {
         };
         choices.into_iter().flat_map(with_each).collect()
     })
+}
+
+/// One counter of those that a metric has, which is looked up when it is first counted: for what has the same labels for
+/// as long as it lives, and is counted often.
+#[derive(Debug, Default)]
+pub(crate) struct Series(OnceLock<metrics::Counter>);
+
+impl Series {
+    /// Counts one. `metric` and `labels`: the same each time.
+    pub(crate) fn count<L: Labels>(&self, metric: &Counter<L>, labels: impl FnOnce() -> L) {
+        self.0.get_or_init(|| metric.of(labels())).increment(1);
+    }
+}
+
+/// The counters of a metric with one label, likewise: of those words of it that are counted, up to so many.
+#[derive(Debug, Default)]
+pub(crate) struct SeriesByWord([OnceLock<(&'static str, metrics::Counter)>; 16]);
+
+impl SeriesByWord {
+    /// Counts one. `metric`: the same each time.
+    pub(crate) fn count(&self, metric: &Counter<&'static str>, word: &'static str) {
+        for series in &self.0 {
+            let (known, counter) = series.get_or_init(|| (word, metric.of(word)));
+            if *known == word {
+                return counter.increment(1);
+            }
+        }
+        metric.count(word);
+    }
 }
 
 impl<L: Labels> Counter<L> {

@@ -98,3 +98,43 @@ fn choices_are_made_in_every_way() {
     assert_eq!(every_choice(&[numbers]), [["1"], ["2"]]);
     assert_eq!(every_choice(&[numbers, || vec!["a", "b"]]), [["1", "a"], ["1", "b"], ["2", "a"], ["2", "b"]]);
 }
+
+/// The counts of a recorder by the lines that show them.
+fn shown(count: impl FnOnce()) -> Vec<String> {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&recorder, count);
+    let text = recorder.handle().render();
+    let mut lines: Vec<_> =
+        text.lines().filter(|line| line.starts_with("steadfast_")).map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn a_series_counts_as_its_metric_does() {
+    let labels = |outcome| ("chat".to_owned(), "a".to_owned(), outcome);
+    let lines = shown(|| {
+        let series = Series::default();
+        series.count(&DIALS, || labels(DialWord::Linked));
+        DIALS.count(labels(DialWord::Linked));
+        series.count(&DIALS, || panic!("it is known"));
+        DIALS.count(labels(DialWord::Failed));
+    });
+    let line = |outcome, count| {
+        format!(r#"steadfast_dials_total{{pool="chat",backend="a",outcome="{outcome}"}} {count}"#)
+    };
+    assert_eq!(lines, [line("failed", 1), line("linked", 3)]);
+}
+
+#[test]
+fn words_are_counted_apart_however_many_they_are() {
+    let words: Vec<&'static str> = (0..40).map(|n| &*format!("word-{n:02}").leak()).collect();
+    let lines = shown(|| {
+        let series = SeriesByWord::default();
+        for _ in 0..3 {
+            words.iter().for_each(|word| series.count(&SESSION_ENDS, word));
+        }
+    });
+    let line = |word: &&str| format!(r#"steadfast_session_ends_total{{cause="{word}"}} 3"#);
+    assert_eq!(lines, words.iter().map(line).collect::<Vec<_>>());
+}

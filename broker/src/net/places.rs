@@ -7,8 +7,8 @@
 //! be anybody's. To make newcomers wait instead would make all wait behind the first.
 
 use std::cmp::Reverse;
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -41,13 +41,13 @@ pub(crate) struct Place {
 #[derive(Debug, Default)]
 struct Table {
     /// By address, the oldest first.
-    held: HashMap<Address, BTreeMap<u64, Arc<Notify>>>,
+    held: BTreeMap<Address, BTreeMap<u64, Arc<Notify>>>,
     /// How many each address has, and its oldest one: the last is the next to lose one.
     sizes: BTreeSet<(usize, Reverse<u64>, Address)>,
     /// Numbers given so far.
     numbers: u64,
     /// Who waits for a place that another one leaves, by address and in all.
-    arriving: HashMap<Address, usize>,
+    arriving: BTreeMap<Address, usize>,
     waiting: usize,
     /// Of them, those for whom nobody could be told to go.
     owed: usize,

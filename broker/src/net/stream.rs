@@ -4,6 +4,7 @@
 //! What the sessions call for each message is passed on as it is: nothing is boxed, nothing is looked up, and the kernel
 //! is asked no more often than without this.
 
+use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
@@ -137,7 +138,24 @@ impl Stream {
     ///
     /// Those of recv(2).
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.tcp.peek(&mut [0]).await.map(drop)
+        self.peek().await.map(drop)
+    }
+
+    /// Waits until the peer has ended it, with an error if it was not by a FIN. Behind bytes that nobody reads no end is seen.
+    ///
+    /// # Errors
+    ///
+    /// Those of recv(2).
+    pub(crate) async fn ended(&self) -> io::Result<()> {
+        match self.peek().await? {
+            0 => Ok(()),
+            _ => pending().await,
+        }
+    }
+
+    /// Returns 0 at the end, else 1. One task at a time may wait for it, as for a read.
+    async fn peek(&self) -> io::Result<usize> {
+        poll_fn(|cx| self.tcp.poll_peek(cx, &mut ReadBuf::new(&mut [0]))).await
     }
 
     /// Reads what is there, for one system call, and does not wait: the task is not woken for what comes later. Tokio
@@ -218,8 +236,6 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -323,6 +339,23 @@ mod tests {
         readable.await.expect("it stands");
         drop(peer);
         stream.readable().await.expect("it has ended");
+    }
+
+    #[tokio::test]
+    async fn an_end_is_seen_unless_something_stands_before_it() {
+        let (stream, peer) = pair().await;
+        assert!(futures::poll!(Box::pin(stream.ended())).is_pending(), "it stands");
+        drop(peer);
+        stream.ended().await.expect("an orderly end");
+
+        let (stream, mut peer) = pair().await;
+        peer.write_all(b"words").await.expect("the socket takes it");
+        drop(peer);
+        stream.readable().await.expect("something is there");
+        for _ in 0..100 {
+            assert!(futures::poll!(Box::pin(stream.ended())).is_pending(), "the words are not read");
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

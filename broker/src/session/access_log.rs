@@ -130,7 +130,7 @@ pub(super) fn ended(entry: &Entry, core: &Core, last: Option<&str>) {
     let ledger = core.machine.ledger();
     let present = core.lease.as_ref().map(|lease| lease.backend().name.as_str());
     let backend = present.or(last);
-    metric::SESSION_ENDS.count(cause);
+    entry.binding.pool.ends.count(&metric::SESSION_ENDS, cause);
     tracing::info!(
         session = entry.name(),
         client = %entry.client(),

@@ -1,7 +1,7 @@
 //! The directory of sessions: who is there, for the admin API, the metrics and the shutdown.
 
 use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -27,7 +27,7 @@ use crate::upstream::dial::Agreed;
 /// All sessions of the broker.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    live: DashSet<Listed>,
+    live: DashSet<Listed, BuildHasherDefault<IdHasher>>,
     /// Sessions and upgrades that may become some.
     admitted: AtomicUsize,
     /// What became of the messages of sessions that have ended.
@@ -86,6 +86,24 @@ pub(crate) struct NewSession {
 /// An entry, found by its id.
 #[derive(Debug)]
 struct Listed(Arc<Entry>);
+
+/// Ids are drawn at random, and so are hashes of themselves.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        self.0 = id as u64;
+    }
+}
 
 impl Borrow<u128> for Listed {
     fn borrow(&self) -> &u128 {
@@ -200,9 +218,15 @@ impl Entry {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// 32 hex digits.
 pub(crate) fn session_name(id: u128) -> String {
-    format!("{id:032x}")
+    let mut name = [0; 32];
+    for (two, byte) in name.chunks_exact_mut(2).zip(id.to_be_bytes()) {
+        two.copy_from_slice(&[byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
+    }
+    String::from_utf8_lossy(&name).into_owned()
 }
 
 impl Registry {
@@ -331,6 +355,13 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_has_all_digits() {
+        for id in [0, 7, 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210, u128::MAX] {
+            assert_eq!(session_name(id), format!("{id:032x}"));
+        }
+    }
 
     /// The allocator has a size of 640 bytes and the next of 768; with the two counts of its `Arc`, an
     /// entry must fit the first.

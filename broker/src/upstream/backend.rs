@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use crate::config::settings::{self, Query};
 use crate::lock::rank::{CensusRank, StatusRank};
 use crate::lock::{OrderedMutex, OrderedMutexGuard};
-use crate::metric;
+use crate::metric::{self, Series};
 use crate::net::connect::History;
 use crate::upstream::balance::{Candidate, CandidateTrust, ChoiceReason, hash};
 use crate::upstream::discovery::FoundBackend;
@@ -52,6 +52,8 @@ pub(crate) struct Backend {
     sessions: AtomicUsize,
     pub(crate) dials: AtomicU64,
     pub(crate) failures: AtomicU64,
+    /// Sessions that it has taken.
+    pub(super) links: Series,
     /// One request at a time that was hung up on elsewhere comes to it.
     pub(super) suspects: Arc<Semaphore>,
     /// When it was last heard.
@@ -117,6 +119,7 @@ impl Backend {
             sessions: AtomicUsize::new(0),
             dials: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            links: Series::default(),
             suspects: Arc::new(Semaphore::new(1)),
             life: Life::default(),
             history: History::default(),

@@ -83,10 +83,11 @@ pub(crate) fn recognise(target: &Uri, subprotocols: &[u8]) -> Option<&'static Co
         return None;
     }
     CONVERSATIONS.iter().find(|conversation| match conversation.mark {
+        Mark::Subprotocol(_) if subprotocols.is_empty() => false,
         Mark::Subprotocol(names) => names.iter().any(|name| lists(subprotocols, name)),
         Mark::Query(one, other) => has_parameter(query, one) && has_parameter(query, other),
-        Mark::QueryAndPath(parameter, end) => has_parameter(query, parameter) && path.ends_with(end),
-        Mark::SockJs => is_sockjs(path),
+        Mark::QueryAndPath(parameter, end) => path.ends_with(end) && has_parameter(query, parameter),
+        Mark::SockJs => path.ends_with("/websocket") && is_sockjs(path),
     })
 }
 

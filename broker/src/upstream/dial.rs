@@ -102,15 +102,15 @@ impl Dialer {
                 DialOutcome::Linked(link) => return Ok(link),
                 DialOutcome::Answered(answer) if goes_to_client(answer.status()) => {
                     record(search.pool, &backend, DialWord::Answered);
-                    return Err(DialError::Answered(Box::new(answer)));
+                    return Err(DialError::Answered(answer));
                 }
                 DialOutcome::Answered(answer) => {
                     search.turned_away(&backend, answer.status());
                     if errors.are_the_requests(&backend, answer.status()) {
-                        return Err(DialError::Answered(Box::new(answer)));
+                        return Err(DialError::Answered(answer));
                     }
                     if answer.status().is_client_error() {
-                        last = DialError::Answered(Box::new(answer));
+                        last = DialError::Answered(answer);
                     }
                 }
                 DialOutcome::Incompatible(why) => refused(search.pool, &backend, why),

@@ -18,8 +18,8 @@ const BUFFER_MIN: usize = 8192;
 pub(super) const OVER_LIMIT: &str =
     "its answer has more or longer headers than limits.header_lines and limits.header allow; raise them";
 
-/// A connection to a backend before its upgrade.
-pub(super) type UpstreamWire<S> = TokioIo<Spelled<S>>;
+/// A connection to a backend, as hyper has it.
+type UpstreamWire<S> = TokioIo<Spelled<S>>;
 
 /// How a pool's backends are spoken to, and what of their answers is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,11 @@ pub(crate) struct Manner {
 }
 
 impl Manner {
+    /// Returns how many bytes of an answer's status line and headers are read.
+    pub(super) fn header_max(self) -> usize {
+        self.header.max(BUFFER_MIN)
+    }
+
     /// Makes a connection ready for one request.
     pub(super) async fn handshake<S, B>(
         self,
@@ -49,7 +54,7 @@ impl Manner {
             .allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true)
             .max_headers(self.header_lines)
-            .max_buf_size(self.header.max(BUFFER_MIN))
+            .max_buf_size(self.header_max())
             .handshake(TokioIo::new(Spelled::new(stream, self.case)))
             .await
     }

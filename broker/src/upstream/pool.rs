@@ -25,7 +25,7 @@ use crate::clock;
 use crate::config::settings::{self, Query, Settings};
 use crate::lock::rank::{CensusRank, ChangingRank, DocketRank, EjectingRank, PoolSnapshotRank, TurnsRank};
 use crate::lock::{OrderedMutex, OrderedMutexGuard, OrderedRwLock};
-use crate::metric;
+use crate::metric::{self, SeriesByWord};
 use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, PoolWorld, Rules};
 use crate::upstream::balance::{self, Affinity, Candidate, CandidateTrust, NoPlace, PlacementChoice, Turns};
 use crate::upstream::conversations::Conversation;
@@ -81,6 +81,8 @@ pub(crate) struct Pool {
     invitations: Invitations,
     /// Protocols that the log has told of, by their places in their table.
     announced: AtomicU32,
+    /// Sessions ended, by cause.
+    pub(crate) ends: SeriesByWord,
 }
 
 /// What a reload, the API and DNS change; replaced as a whole.
@@ -154,6 +156,7 @@ impl Pool {
             source: AtomicUsize::new(0),
             invitations: Invitations::default(),
             announced: AtomicU32::new(0),
+            ends: SeriesByWord::default(),
         };
         pool_of_now.configure(pool, settings);
         pool_of_now

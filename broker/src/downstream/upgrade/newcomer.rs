@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use bytes::Bytes;
-use http::header;
+use http::header::{self, HeaderValue};
 use http::{Request, Response};
-use hyper::body::Incoming;
 use steadfast_protocol::session::{AckMode, ClientKind, Config, Opening, Session};
 use steadfast_protocol::steadfast_v1::client_wire::Reason;
 
@@ -43,7 +42,7 @@ const MANY_WAIT: &str =
 /// A client that is let in, and has no session.
 pub(super) struct Newcomer<'a> {
     pub(super) caller: Caller,
-    pub(super) request: Request<Incoming>,
+    pub(super) request: Request<()>,
     pub(super) matched: RouteMatch<'a>,
     pub(super) offered: Offered,
     /// Why it does not go on with one.
@@ -55,6 +54,9 @@ pub(super) struct Newcomer<'a> {
 /// What its session has before there is a backend for it.
 struct FirstDial {
     id: u128,
+    /// `Sec-WebSocket-Key` and `Origin`, of the client's headers, which the handshake has taken.
+    key: Option<HeaderValue>,
+    origin: Option<HeaderValue>,
     permit: SessionPermit,
     handshake: Handshake,
     /// Dials so far.
@@ -78,7 +80,7 @@ pub(super) struct Admitted {
 
 impl UpgradeTask {
     /// Opens a session, if there is room and a backend for it.
-    pub(super) async fn open(&self, newcomer: Newcomer<'_>) -> UpgradeAnswer {
+    pub(super) async fn open(&self, mut newcomer: Box<Newcomer<'_>>) -> UpgradeAnswer {
         let binding = newcomer.matched.binding;
         let present = binding.pool.snapshot();
         let Some(permit) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
@@ -98,8 +100,13 @@ impl UpgradeTask {
         // From here on it counts among the sessions.
         self.place.give_back();
         let way = (&newcomer.caller.hops, present.settings.forwarded);
-        let handshake = Handshake::keep(&newcomer.request, way, newcomer.matched.request_headers());
-        let dial = FirstDial { id: rand::random(), permit, handshake, attempts: AtomicU32::new(0), present };
+        let headers = std::mem::take(newcomer.request.headers_mut());
+        let [key, origin] =
+            [header::SEC_WEBSOCKET_KEY, header::ORIGIN].map(|name| headers.get(name).cloned());
+        let rules = newcomer.matched.request_headers();
+        let handshake = Handshake::keep(newcomer.request.uri(), headers, way, rules);
+        let (id, attempts) = (rand::random(), AtomicU32::new(0));
+        let dial = FirstDial { id, key, origin, permit, handshake, attempts, present };
         let search = BackendSearch {
             pool: &binding.pool,
             handshake: &dial.handshake,
@@ -113,7 +120,7 @@ impl UpgradeTask {
             waiting: Some(&waiting),
         };
         match self.broker.sessions.dialer.first(&search).await {
-            Ok(link) => self.linked(newcomer, dial, link),
+            Ok(link) => self.linked(*newcomer, dial, link),
             Err(error) => {
                 // Its client may take its time with the answer, and a backend's own comes on that one's connection.
                 if matches!(error, DialError::Answered(_)) {
@@ -130,19 +137,19 @@ impl UpgradeTask {
     fn linked(&self, newcomer: Newcomer<'_>, dial: FirstDial, link: Box<Link>) -> UpgradeAnswer {
         let shim = dial.speaks_shim();
         let Newcomer { caller, request, matched, offered, reason, affinity, permits } = newcomer;
-        let FirstDial { id, permit, handshake, attempts, present } = dial;
+        let FirstDial { id, key, origin, permit, handshake, attempts, present } = dial;
         let protocol = link.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
         let protocol = protocol.map(|name| name.as_bytes().into());
         let agreed = Agreed { protocol, deflate: link.deflate, shim };
         let spoken = offered.spoken(&link.headers);
-        let response = Switching {
-            key: request.headers().get(header::SEC_WEBSOCKET_KEY),
+        let lines = Switching {
+            key: key.as_ref(),
             headers: Some(&link.headers),
             rules: matched.response_headers(),
             protocol: spoken.protocol().cloned(),
             deflate: agreed.deflate,
         }
-        .response();
+        .lines();
         let (config, recognised) = conversation::terms(
             matched.binding,
             &present,
@@ -150,7 +157,6 @@ impl UpgradeTask {
             offered.speaks(&agreed),
             &link.headers,
         );
-        let origin = request.headers().get(header::ORIGIN).cloned();
         let claim = |token| self.broker.sessions.returns.claim(token, id, origin);
         let claimed = offered.token.filter(|_| matches!(spoken, Spoken::Plain(_))).and_then(claim);
         let client = match spoken {
@@ -165,7 +171,7 @@ impl UpgradeTask {
         let permits = SessionPermits::new(permit, permits, claimed);
         let address = caller.peer.client;
         let admitted = Admitted { address, link, new_session, config, client, begins_anew, permits };
-        UpgradeAnswer { response, next: Some(Next::Begins(Box::new(admitted))) }
+        UpgradeAnswer::Switches(lines, Next::Begins(Box::new(admitted)))
     }
 
     /// No backend has taken the session.

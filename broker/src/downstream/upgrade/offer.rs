@@ -1,6 +1,8 @@
 //! What a client offers in its upgrade request: what of that is the broker's and what the backend's, and
 //! what the client is answered.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use steadfast_protocol::steadfast_v1::client_wire::{self, Reason, Resume};
 use steadfast_protocol::websocket::deflate::DeflateOffer;
@@ -116,16 +118,23 @@ impl Offered {
 
 /// A list that is spread over several headers is one list (RFC 9110, 5.3).
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    let values: Vec<&[u8]> = values.filter(|value| !value.is_empty()).collect();
-    if values.is_empty() { None } else { HeaderValue::from_bytes(&values.join(&b", "[..])).ok() }
+    let mut values = headers.get_all(name).iter().filter(|value| !value.is_empty());
+    let first = values.next()?;
+    let others: Vec<&[u8]> = values.map(HeaderValue::as_bytes).collect();
+    if others.is_empty() {
+        return Some(first.clone());
+    }
+    HeaderValue::from_bytes(&[&[first.as_bytes()], &others[..]].concat().join(&b", "[..])).ok()
 }
 
 /// Those elements of a list that are text. Others are nothing that the broker could understand.
-fn texts(list: &HeaderValue) -> String {
+fn texts(list: &HeaderValue) -> Cow<'_, str> {
+    if let Ok(all) = std::str::from_utf8(list.as_bytes()) {
+        return all.into();
+    }
     let texts: Vec<&str> =
         split(list.as_bytes()).filter_map(|element| std::str::from_utf8(element).ok()).collect();
-    texts.join(", ")
+    texts.join(", ").into()
 }
 
 /// A plain client's subprotocols, as they came unless one of them is the broker's to understand. They need

@@ -78,6 +78,6 @@ impl ReturningClient {
             protocol: self.protocol.clone(),
             deflate: None,
         };
-        UpgradeAnswer { response: switching.response(), next: Some(Next::Returns(self)) }
+        UpgradeAnswer::Switches(switching.lines(), Next::Returns(self))
     }
 }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
 use http::{Request, Uri};
@@ -52,6 +53,8 @@ fn origin_form(target: &PathAndQuery) -> Option<Uri> {
 /// A client's connection that looks at the request line before the parser does, which drops fragments.
 pub(super) struct FirstLine<'a> {
     stream: Stream,
+    /// What was read from it before, and is read once more.
+    came: Bytes,
     place: LinePlace,
     /// Whether the line has a `#`: in a target it can begin nothing but a fragment, and no method of ours
     /// has one.
@@ -68,12 +71,14 @@ enum LinePlace {
 }
 
 impl<'a> FirstLine<'a> {
-    pub(super) fn new(stream: Stream, fragment: &'a AtomicBool) -> FirstLine<'a> {
-        FirstLine { stream, place: LinePlace::Before, fragment }
+    /// A connection from which `came` was read before.
+    pub(super) fn new(stream: Stream, came: Bytes, fragment: &'a AtomicBool) -> FirstLine<'a> {
+        FirstLine { stream, came, place: LinePlace::Before, fragment }
     }
 
-    pub(super) fn into_inner(self) -> Stream {
-        self.stream
+    /// Returns the connection, and what of that is still to be read before it.
+    pub(super) fn into_inner(self) -> (Stream, Bytes) {
+        (self.stream, self.came)
     }
 
     fn see(&mut self, bytes: &[u8]) {
@@ -99,7 +104,13 @@ impl AsyncRead for FirstLine<'_> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
-        let done = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let done = if self.came.is_empty() {
+            Pin::new(&mut self.stream).poll_read(context, buffer)
+        } else {
+            let length = self.came.len().min(buffer.remaining());
+            buffer.put_slice(&self.came.split_to(length));
+            Poll::Ready(Ok(()))
+        };
         self.see(buffer.filled().get(before..).unwrap_or_default());
         done
     }
@@ -203,7 +214,7 @@ mod tests {
                 let address = listener.local_addr().expect("it is bound");
                 let stream = TcpStream::connect(address).await.expect("it listens");
                 let fragment = AtomicBool::new(false);
-                let mut line = FirstLine::new(stream.into(), &fragment);
+                let mut line = FirstLine::new(stream.into(), Bytes::new(), &fragment);
                 request.chunks(size).for_each(|bytes| line.see(bytes));
                 assert_eq!(fragment.load(Relaxed), expected, "{}", request.escape_ascii());
             }

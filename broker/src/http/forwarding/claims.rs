@@ -4,13 +4,17 @@
 use http::header::{self, HeaderMap, HeaderName};
 
 use crate::http::header_rules::retain;
-use crate::http::hop_by_hop::{is_forwarding, one_spelling};
+use crate::http::hop_by_hop::{is_forwarding, may_be_forwarding, one_spelling};
 
 /// Takes out what is not to be believed: of a trusted peer what is spelled so that a backend may take it for a claim, of
 /// others every claim. Returns the first claim that was taken from one who is not trusted.
 pub(super) fn sift(headers: &mut HeaderMap, trusted: bool) -> Option<HeaderName> {
-    let dropped = headers.keys().find(|name| is_claim(name.as_str()) && !trusted).cloned();
+    let is_dropped = |name: &&HeaderName| may_be_forwarding(name.as_str()) && is_claim(name.as_str());
+    let dropped = headers.keys().filter(|_| !trusted).find(is_dropped).cloned();
     retain(headers, |name| {
+        if !may_be_forwarding(name.as_str()) {
+            return true;
+        }
         let spelled = one_spelling(name.as_str());
         !is_claim(&spelled) || (trusted && spelled == name.as_str())
     });

@@ -28,6 +28,8 @@ pub(crate) struct Hops {
     /// With whom the connection is.
     peer: SocketAddr,
     client: SocketAddr,
+    /// The peer is trusted. No header of another one's request says for whom that is.
+    trusted: bool,
     /// Who asked whom, the first one first: as much of the list as can be read. Empty: the peer says nothing of it.
     chain: Vec<Element>,
     /// The first element that somebody trusted has written.
@@ -36,11 +38,11 @@ pub(crate) struct Hops {
     dropped: Option<HeaderName>,
 }
 
-/// What is appended at each dial to what came; empty: nothing is.
+/// What is appended at each dial to what came; `None` or empty: nothing is.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Appended {
     /// To `X-Forwarded-For`.
-    pub(crate) address: String,
+    pub(crate) address: Option<IpAddr>,
     /// To `Forwarded`.
     pub(crate) element: Vec<u8>,
 }
@@ -58,7 +60,7 @@ impl Hops {
     ) -> Hops {
         let trusted = is_trusted(peer.ip());
         let dropped = sift(headers, trusted);
-        let mut hops = Hops { peer, client: peer, chain: Vec::new(), believed: 0, dropped };
+        let mut hops = Hops { peer, client: peer, trusted, chain: Vec::new(), believed: 0, dropped };
         if trusted {
             hops.walk(headers, is_trusted);
         }
@@ -100,39 +102,40 @@ impl Hops {
         } else {
             retain(headers, |name| ![FOR, PROTO, HOST, PORT].contains(name));
         }
-        retain(headers, |name| name != header::FORWARDED);
+        if self.trusted {
+            retain(headers, |name| name != header::FORWARDED);
+        }
         let (before, own) = line.unwrap_or_default();
         if let Some(before) = HeaderValue::from_bytes(&before).ok().filter(|before| !before.is_empty()) {
             headers.insert(header::FORWARDED, before);
         }
-        let address = if form.has_x() { self.address().to_string() } else { String::new() };
-        Appended { address, element: own }
+        Appended { address: form.has_x().then(|| self.address()), element: own }
     }
 
     fn tell_x(&self, headers: &mut HeaderMap, proto: HeaderValue, host: Option<HeaderValue>) {
-        if !has_any(headers, &FOR) {
+        if !self.has_any(headers, &FOR) {
             let nodes: Vec<_> = self.chain.iter().map(x_node).collect();
             if let Some(nodes) = HeaderValue::from_str(&nodes.join(", ")).ok().filter(|_| !nodes.is_empty()) {
                 headers.insert(FOR, nodes);
             }
         }
-        if !has_any(headers, &PROTO) {
+        if !self.has_any(headers, &PROTO) {
             headers.insert(PROTO, proto);
         }
-        if let Some(host) = host.filter(|_| !has_any(headers, &HOST)) {
+        if let Some(host) = host.filter(|_| !self.has_any(headers, &HOST)) {
             headers.insert(HOST, host);
         }
     }
 
     /// Over what the client has asked: as the nearest proxy says, else over what we were asked.
     fn proto(&self, headers: &HeaderMap) -> HeaderValue {
-        let said = elements(headers, &PROTO).last().or_else(|| self.said(b"proto"));
+        let said = self.last(headers, &PROTO).or_else(|| self.said(b"proto"));
         said.and_then(|proto| HeaderValue::from_bytes(proto).ok()).unwrap_or(HeaderValue::from_static("http"))
     }
 
     /// For which host the client has asked; `None`: nobody says so.
     fn host(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let said = elements(headers, &HOST).last().or_else(|| self.said(b"host"));
+        let said = self.last(headers, &HOST).or_else(|| self.said(b"host"));
         let said = said.and_then(|host| HeaderValue::from_bytes(host).ok());
         said.or_else(|| headers.get(header::HOST).cloned()).filter(|host| !host.is_empty())
     }
@@ -152,7 +155,7 @@ impl Hops {
     ) -> (Vec<u8>, Vec<u8>) {
         let mut chain = self.chain.clone();
         chain.push(Element::of(&Node::Address(self.address(), None)));
-        let from_x = has_any(headers, &FOR);
+        let from_x = self.has_any(headers, &FOR);
         if from_x || self.said(b"proto").is_none() {
             let teller = if from_x { self.believed } else { chain.len() - 1 };
             let mut element = std::mem::take(&mut chain[teller]);
@@ -163,6 +166,15 @@ impl Hops {
         }
         let own = chain.pop().map(|own| emit(&[own])).unwrap_or_default();
         (emit(&chain), own)
+    }
+
+    fn has_any(&self, headers: &HeaderMap, name: &HeaderName) -> bool {
+        self.trusted && has_any(headers, name)
+    }
+
+    /// The last element of what the peer says in a header.
+    fn last<'a>(&self, headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+        if self.trusted { elements(headers, name).last() } else { None }
     }
 
     fn address(&self) -> IpAddr {

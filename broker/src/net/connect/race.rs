@@ -23,6 +23,24 @@ pub(super) const DELAY: Duration = Duration::from_millis(250);
 ///
 /// Returns the clearest word of all ways; `None`: the time was over, and nothing says more.
 pub(super) async fn race<S, F>(
+    ways: Ways,
+    open: impl Fn(Way) -> F,
+    end: Instant,
+) -> Result<Won<S>, Option<io::Error>>
+where
+    F: Future<Output = Result<S, ConnectFault>>,
+{
+    let Some(way) = ways.lone() else {
+        // Few need the room for it.
+        return Box::pin(race_all(ways, open, end)).await;
+    };
+    let only = timeout_at(end, open(way)).await.map_err(|_| None)?;
+    let won = |stream| Won { stream, way, overtaken: Vec::new() };
+    only.map(won).map_err(|fault| Some(fault.error))
+}
+
+/// Of several ways.
+async fn race_all<S, F>(
     mut ways: Ways,
     open: impl Fn(Way) -> F,
     end: Instant,
@@ -30,11 +48,6 @@ pub(super) async fn race<S, F>(
 where
     F: Future<Output = Result<S, ConnectFault>>,
 {
-    if let Some(way) = ways.lone() {
-        let only = timeout_at(end, open(way)).await.map_err(|_| None)?;
-        let won = |stream| Won { stream, way, overtaken: Vec::new() };
-        return only.map(won).map_err(|fault| Some(fault.error));
-    }
     let mut tries = FuturesUnordered::new();
     let mut silent: Vec<(Way, Instant)> = Vec::new();
     let mut word: Option<ConnectFault> = None;

@@ -20,6 +20,9 @@ impl Ways {
     /// which end is at fault when one is silent.
     pub(super) fn new(found: &[SocketAddr], sources: &[IpAddr], history: &History) -> Ways {
         let reached = history.reached();
+        if let ([target], []) = (found, sources) {
+            return Ways { waiting: VecDeque::from([Way { target: *target, source: None }]), reached };
+        }
         let sources = history.ordered(sources);
         let of_family = |target: &SocketAddr| match sources.as_slice() {
             [] => vec![None],

@@ -56,6 +56,11 @@ pub(super) fn refused(pool: &Pool, backend: &Backend, why: &str) {
     tracing::info!(pool = &*pool.name, backend = backend.name, why, "a backend refuses a session");
 }
 
+/// The backend has taken the session.
+pub(super) fn linked(pool: &Pool, backend: &Backend) {
+    backend.links.count(&metric::DIALS, || (pool.name.to_string(), backend.series(), DialWord::Linked));
+}
+
 pub(super) fn record(pool: &Pool, backend: &Backend, outcome: DialWord) {
     metric::DIALS.count((pool.name.to_string(), backend.series(), outcome));
 }

@@ -9,7 +9,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::DialError;
-use super::exchange::cause;
 use super::search::BackendSearch;
 use crate::clock;
 use crate::http::denial::Denial;
@@ -47,8 +46,8 @@ pub(super) struct HangUps {
 
 impl HangUp {
     /// Of a dial that was begun then.
-    pub(super) fn new(begun: Time, error: &hyper::Error) -> HangUp {
-        let why = format!("it hung up on the upgrade: {}", cause(error));
+    pub(super) fn new(begun: Time, why: &str) -> HangUp {
+        let why = format!("it hung up on the upgrade: {why}");
         HangUp { why, span: Span { begun, ended: clock::now() } }
     }
 }
@@ -85,10 +84,10 @@ impl BackendSearch<'_> {
     }
 
     /// A backend has taken the request.
-    pub(super) fn linked(&self) {
+    pub(super) fn linked(&self, now: Time) {
         if self.terms.are_first() {
             self.pool.quarantine.linked(self.client, self.handshake);
-            self.pool.survived(clock::now(), self.session);
+            self.pool.survived(now, self.session);
         }
     }
 

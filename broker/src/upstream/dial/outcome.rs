@@ -17,7 +17,7 @@ use super::hang_ups::HangUp;
 pub(super) enum DialOutcome {
     Linked(Box<Link>),
     /// It answered the upgrade with something else.
-    Answered(Response<Incoming>),
+    Answered(Box<Response<Incoming>>),
     /// It serves, but not this session.
     Incompatible(&'static str),
     /// It cannot be reached: nothing of the session's has come to it.

@@ -6,7 +6,7 @@
 //! one longest; in the pool to a session before a newcomer, and among these to whoever has waited longest. Nobody holds
 //! one turn while it waits for another, so nothing can stand still.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -70,7 +70,9 @@ struct Table {
     of_backend: Bound,
     in_flight: InFlight,
     /// Those for which something is in flight, or waited for.
-    pools: HashMap<Arc<str>, PoolTurns>,
+    pools: BTreeMap<Arc<str>, PoolTurns>,
+    /// How many wait, for any of them.
+    waiting: usize,
     /// Numbers given so far, to those who wait and to turns.
     numbers: u64,
 }
@@ -80,7 +82,7 @@ struct PoolTurns {
     in_flight: InFlight,
     /// The number of the turn that it got last.
     last: u64,
-    backends: HashMap<usize, BackendTurns>,
+    backends: BTreeMap<usize, BackendTurns>,
 }
 
 #[derive(Debug, Default)]
@@ -98,7 +100,8 @@ impl DialSlots {
             of_pool: Bound::of((all / 2).max(1)),
             of_backend: Bound::of(per_backend),
             in_flight: InFlight::default(),
-            pools: HashMap::new(),
+            pools: BTreeMap::new(),
+            waiting: 0,
             numbers: 0,
         };
         DialSlots { table: OrderedMutex::new(table) }
@@ -106,10 +109,19 @@ impl DialSlots {
 
     /// Waits for a turn to dial this backend of this pool.
     pub(super) async fn take(&self, pool: &Arc<str>, backend: usize, who: DialFor) -> DialSlot<'_> {
+        if let Some(slot) = self.free(pool, backend, who) {
+            return slot;
+        }
         let comes = Arc::new(Notify::new());
         let slot = self.join(pool, backend, who, &comes);
         comes.notified().await;
         slot
+    }
+
+    /// A turn that is there at once, if nobody waits for any.
+    fn free(&self, pool: &Arc<str>, backend: usize, who: DialFor) -> Option<DialSlot<'_>> {
+        let ticket = self.table.lock().take_free(pool, backend, who)?;
+        Some(DialSlot { slots: self, ticket })
     }
 
     /// Stands in the line until `comes` is told that the turn has come.
@@ -162,11 +174,33 @@ impl InFlight {
 }
 
 impl Table {
+    /// Takes a turn that is there and that nobody waits for.
+    fn take_free(&mut self, pool: &Arc<str>, backend: usize, who: DialFor) -> Option<Ticket> {
+        if self.waiting > 0 || !self.in_flight.has_room(self.of_all, who) {
+            return None;
+        }
+        // One that gets nothing here joins the line next, for which the same entries are needed.
+        let turns = self.pools.entry(Arc::clone(pool)).or_default();
+        let of_backend = turns.backends.entry(backend).or_default();
+        if !turns.in_flight.has_room(self.of_pool, who)
+            || !of_backend.in_flight.has_room(self.of_backend, who)
+        {
+            return None;
+        }
+        of_backend.in_flight.add(who);
+        turns.in_flight.add(who);
+        self.in_flight.add(who);
+        self.numbers += 1;
+        turns.last = self.numbers;
+        Some(Ticket { pool: Arc::clone(pool), backend, who, number: self.numbers })
+    }
+
     fn join(&mut self, pool: &Arc<str>, backend: usize, who: DialFor, comes: &Arc<Notify>) -> Ticket {
         self.numbers += 1;
         let number = self.numbers;
         let turns = self.pools.entry(Arc::clone(pool)).or_default().backends.entry(backend).or_default();
         turns.line_mut(who).insert(number, Arc::clone(comes));
+        self.waiting += 1;
         Ticket { pool: Arc::clone(pool), backend, who, number }
     }
 
@@ -178,10 +212,13 @@ impl Table {
     /// Gives as many turns as there are to those who wait.
     fn grant(&mut self) -> Vec<Arc<Notify>> {
         let mut granted = Vec::new();
-        while let Some((pool, backend, who)) = self.next() {
+        while self.waiting > 0
+            && let Some((pool, backend, who)) = self.next()
+        {
             let Some(turns) = self.pools.get_mut(&pool) else { break };
             let Some(of_backend) = turns.backends.get_mut(&backend) else { break };
             let Some((_, comes)) = of_backend.line_mut(who).pop_first() else { break };
+            self.waiting -= 1;
             of_backend.in_flight.add(who);
             turns.in_flight.add(who);
             self.in_flight.add(who);
@@ -224,7 +261,9 @@ impl Table {
     fn leave(&mut self, Ticket { pool, backend, who, number }: &Ticket) {
         let Some(turns) = self.pools.get_mut(pool) else { return };
         let Some(of_backend) = turns.backends.get_mut(backend) else { return };
-        if of_backend.line_mut(*who).remove(number).is_none() {
+        if of_backend.line_mut(*who).remove(number).is_some() {
+            self.waiting -= 1;
+        } else {
             of_backend.in_flight.take_away(*who);
             turns.in_flight.take_away(*who);
             self.in_flight.take_away(*who);

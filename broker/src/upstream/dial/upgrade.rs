@@ -4,9 +4,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::HeaderMap;
-use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use steadfast_protocol::time::Time;
 use steadfast_protocol::websocket::deflate::Agreement;
 use tokio::time::timeout;
@@ -14,16 +13,15 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use crate::clock;
 use crate::http::backend_headers::{check_upgrade, requests_drain};
+use crate::http::header_case::spell;
 use crate::http::replay_request::BackendOffer;
-use crate::metric::DialWord;
 use crate::net::stream::Stream;
-use crate::upstream::manner::UpstreamWire;
 use crate::upstream::pool::DialSettings;
 
 use super::Link;
 use super::connect::DialPermit;
-use super::consequences::record;
-use super::exchange::{NoAnswer, Watched, cause, exchange};
+use super::consequences::linked;
+use super::exchange::{Answer, NoAnswer, Switched, exchange};
 use super::hang_ups::HangUp;
 use super::outcome::DialOutcome;
 use super::search::BackendSearch;
@@ -74,46 +72,36 @@ pub(super) async fn upgrade(
         attempt: 1 + search.attempts.fetch_add(1, Relaxed),
     };
     let Asked { offer, key, attempt, .. } = &asked;
-    let request = search.handshake.request(search.client, key, offer, search.session, *attempt);
-    let outcome = match timeout(limit, exchange(stream, request, manner)).await {
-        Ok(Ok(answer)) => return meaning(search, &asked, answer).await,
-        Ok(Err(NoAnswer::Failed(error))) if error.is_parse_too_large() => DialOutcome::OverLimit,
-        Ok(Err(NoAnswer::HungUp(error))) => DialOutcome::HungUp(HangUp::new(begun, &error)),
-        Ok(Err(NoAnswer::Failed(error))) => {
-            DialOutcome::Failed(format!("the upgrade failed: {}", cause(&error)))
+    let mut request = search.handshake.request(search.client, key, offer, search.session, *attempt);
+    spell(&mut request, manner.case);
+    let outcome = match timeout(limit, exchange(stream, &request, manner)).await {
+        Ok(Ok(Answer::Switched(switched))) => return taken(search, &asked, switched),
+        // Some do not decline parameters that they do not know, but refuse the request.
+        Ok(Ok(Answer::Other(answer)))
+            if answer.status() == StatusCode::BAD_REQUEST
+                && offer.extensions.is_some()
+                && search.terms.are_first() =>
+        {
+            return Err(NotLinked::Compressed);
         }
+        Ok(Ok(Answer::Other(answer))) => DialOutcome::Answered(Box::new(answer)),
+        Ok(Err(NoAnswer::OverLimit)) => DialOutcome::OverLimit,
+        Ok(Err(NoAnswer::HungUp(why))) => DialOutcome::HungUp(HangUp::new(begun, &why)),
+        Ok(Err(NoAnswer::Failed(why))) => DialOutcome::Failed(format!("the upgrade failed: {why}")),
         Err(_) => DialOutcome::Failed(format!("no answer to the upgrade within {limit:?}")),
     };
     Err(NotLinked::Otherwise(outcome))
 }
 
-/// Understands an answer. If the backend has taken the session, its connection comes back from hyper.
-async fn meaning(
-    search: &BackendSearch<'_>,
-    asked: &Asked,
-    answer: Response<Incoming>,
-) -> Result<Upgraded, NotLinked> {
-    let failed = |why| NotLinked::Otherwise(DialOutcome::Failed(why));
-    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // Some do not decline parameters that they do not know, but refuse the request.
-        let doubtful = answer.status() == StatusCode::BAD_REQUEST && asked.offer.extensions.is_some();
-        return Err(match doubtful && search.terms.are_first() {
-            true => NotLinked::Compressed,
-            false => NotLinked::Otherwise(DialOutcome::Answered(answer)),
-        });
-    }
-    check_upgrade(answer.headers(), &asked.key).map_err(|why| failed(why.to_owned()))?;
-    let deflate = search.terms.judge(answer.headers(), asked.compress).map_err(|misfit| match misfit {
+/// The backend has switched. Whether it has taken the session is in its headers.
+fn taken(search: &BackendSearch<'_>, asked: &Asked, switched: Switched) -> Result<Upgraded, NotLinked> {
+    let Switched { stream, headers, early } = switched;
+    check_upgrade(&headers, &asked.key)
+        .map_err(|why| NotLinked::Otherwise(DialOutcome::Failed(why.to_owned())))?;
+    let deflate = search.terms.judge(&headers, asked.compress).map_err(|misfit| match misfit {
         Misfit::Compressed => NotLinked::Compressed,
         Misfit::Incompatible(why) => NotLinked::Otherwise(DialOutcome::Incompatible(why)),
     })?;
-    let headers = answer.headers().clone();
-    let io = hyper::upgrade::on(answer).await;
-    let io = io.map_err(|error| failed(format!("the upgrade failed: {}", cause(&error))))?;
-    let Ok(parts) = io.downcast::<UpstreamWire<Watched>>() else {
-        return Err(failed("the upgrade failed".to_owned()));
-    };
-    let (stream, early) = (parts.io.into_inner().into_inner().into_inner(), parts.read_buf);
     Ok(Upgraded { stream, early, headers, deflate, attempt: asked.attempt })
 }
 
@@ -122,12 +110,13 @@ impl Upgraded {
     pub(super) fn linked(self, search: &BackendSearch<'_>, permit: DialPermit<'_>) -> Link {
         let Upgraded { stream, early, headers, deflate, attempt } = self;
         let DialPermit { mut lease, turn, .. } = permit;
-        lease.linked(clock::now(), search.client);
-        search.linked();
-        search.pool.placed(clock::now(), search.session);
-        record(search.pool, lease.backend(), DialWord::Linked);
+        let now = clock::now();
+        lease.linked(now, search.client);
+        search.linked(now);
+        search.pool.placed(now, search.session);
+        linked(search.pool, lease.backend());
         if requests_drain(&headers) {
-            lease.backend().asked_in_upgrade(clock::now());
+            lease.backend().asked_in_upgrade(now);
         }
         Link { lease, stream, early, headers, deflate, epoch: attempt.into(), turn }
     }

@@ -2,7 +2,7 @@
 //! client's doing, so clients are told apart by their addresses. Behind an address with much of a pool's sessions, or
 //! one of only a few, stand many clients: there each session is one.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use steadfast_protocol::time::Time;
@@ -45,7 +45,7 @@ pub(crate) struct Complaint {
 /// The addresses of a pool's sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
-    addresses: HashMap<Address, Presence>,
+    addresses: BTreeMap<Address, Presence>,
     /// Sessions at present, those of addresses that are not remembered too.
     sessions: usize,
 }

@@ -136,6 +136,7 @@ fn told(peer: &str, form: ForwardedForm, lines: &[(&'static str, &str)]) -> (Vec
     let mut lines: Vec<_> =
         headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect();
     lines.sort_unstable();
+    let address = address.map(|address| address.to_string()).unwrap_or_default();
     (lines, address, String::from_utf8(element).expect("text"))
 }
 
