@@ -1,4 +1,5 @@
-//! What may last how long: each deadline of a session, when it comes, and what is done then.
+//! What may last how long: each deadline of a session, when it comes, and what is done then. The folder has the short way
+//! through all that is asked for with each message, for a session that does nothing but relay.
 
 mod short_way;
 
