@@ -33,7 +33,9 @@ struct Clock {
 impl Clock {
     fn new() -> Clock {
         let [noted, left_out] = [const { AtomicU64::new(0) }; 2];
-        let (origin, origin_micros) = (Instant::now(), monotonic());
+        // In this order: a timer may be late by what lies between, and never early.
+        let origin_micros = monotonic();
+        let origin = Instant::now();
         Clock { origin, origin_micros, noted, left_out, putting_back: Mutex::new(()) }
     }
 

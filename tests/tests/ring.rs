@@ -70,6 +70,25 @@ async fn a_full_ring_pushes_back_and_flows_on() {
 }
 
 #[tokio::test]
+async fn a_ring_that_is_full_of_what_is_held_flows_on_when_that_is_let_go_of() {
+    let backend = Backend::start("a", "").await;
+    let broker = Broker::over(&[&backend]).pool_setting("ack_hold = \"300ms\"");
+    let limits = format!("message = {RING}\nring = {RING}");
+    // Nothing else wakes the session.
+    let broker = broker.setting("limits", &limits).setting("timeouts", "keepalive = \"1h\"").start().await;
+    let mut client = Client::connect(broker.address()).await;
+    let large = noise(RING - 100, 1);
+    client.send_frame(Frame::new(BINARY, large.clone())).await;
+    assert!(client.message().await.bytes == [b"a:", &large[..]].concat());
+    for n in 0..3 {
+        client.send_frame(Frame::new(BINARY, large.clone())).await;
+        client.send(&format!("behind {n}")).await;
+        assert!(client.message().await.bytes == [b"a:", &large[..]].concat());
+        assert_eq!(bounded("an answer", client.text()).await, format!("a:behind {n}"));
+    }
+}
+
+#[tokio::test]
 async fn a_full_ring_is_counted_as_a_limit_reached() {
     let backend = Backend::start("a", "").await;
     let limits = format!("message = {}\nring = {RING}", RING / 4);

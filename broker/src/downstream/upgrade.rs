@@ -219,7 +219,8 @@ impl UpgradeTask {
     ) -> Result<AnsweredRequest, FailedRequest> {
         let came = poll_fn(|cx| first_bytes(&mut stream, cx)).await?;
         if came.is_empty() {
-            return Err(FailedRequest::gone());
+            // As of a balancer that looks whether somebody listens.
+            return Ok(AnsweredRequest { stream, early: came, next: None });
         }
         let Some(RequestHead { request, length, has_fragment }) = whole(&came, &snapshot.settings.limits)
         else {

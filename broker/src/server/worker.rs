@@ -4,14 +4,19 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::broker::Broker;
 use crate::downstream::accept::accept;
 use crate::downstream::upgrade::UpgradeTask;
 use crate::routing::listener::ListenerId;
+
+/// As often as the sweep: an idle worker wakes no more often than the main thread does.
+const TICK: Duration = Duration::from_millis(250);
 
 /// A listener as every worker gets its own handle of it.
 pub(super) struct Entrance {
@@ -50,10 +55,21 @@ pub(super) fn start(
             for (socket, listener) in accepting {
                 tokio::spawn(enter(Arc::clone(&broker), socket, listener, phase.clone()));
             }
+            tokio::spawn(tick());
             // Its sender lives as long as the broker; without it, there is nothing to stay for.
             let _ = phase.wait_for(|phase| *phase == Phase::Ending).await;
         });
     })
+}
+
+/// Keeps a timer that comes sooner than almost all others. Whenever a timer is set that is the next one to come, the runtime
+/// writes to its own eventfd and wakes once more; with each upgrade there would be one, for the time limit of its dial.
+async fn tick() {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+    }
 }
 
 /// Accepts until the phase changes. Each connection gets a task of its own for its upgrade.

@@ -154,7 +154,10 @@ impl Io {
             if settled && !moved {
                 return false;
             }
+            let full = core.machine.ring_is_full();
             core.machine.advance(now, &mut || rand::random());
+            // What was held long enough has made room for more.
+            moved |= full && !core.machine.ring_is_full();
             // Then there is nothing to let go of, to be told or to be done but to write.
             let relays = core.machine.only_relays() && self.moving.is_none();
             if !relays {

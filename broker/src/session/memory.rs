@@ -124,6 +124,13 @@ impl MemoryShare {
         self.upstream.denied || self.downstream.denied
     }
 
+    /// It has a place in a line, or was told no, the last time that it wanted to read that way.
+    #[inline]
+    pub(super) fn waits_for(&mut self, direction: Direction) -> bool {
+        let line = self.line(direction);
+        line.place.is_some() || line.denied
+    }
+
     /// How soon it looks again: one in line, later the more wait with it, so that a long line takes no worker's time.
     pub(super) fn look(&self) -> Duration {
         let lines = [&self.upstream, &self.downstream].into_iter().filter(|line| line.place.is_some());

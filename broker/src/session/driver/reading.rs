@@ -9,7 +9,7 @@ use crate::session::memory::Direction;
 
 use super::Io;
 use super::poll_budget::PollBudget;
-use super::socket::{Read, SocketSide};
+use super::socket::Read;
 
 impl Io {
     pub(super) fn read_client(
@@ -38,17 +38,17 @@ impl Io {
         if limit == 0 && !side.broken {
             return false;
         }
+        // A broken one is read to its end, whatever the limit.
+        let most = if side.broken { budget.bytes } else { limit.min(budget.bytes) };
         let read = match machine.client_direct() {
             Some((tail, max)) => {
-                let read = side.read_to(cx, tail, max.min(limit).min(budget.bytes));
+                let read = side.read_to(cx, tail, max.min(most));
                 if let Read::Bytes(n) = read {
                     machine.client_read(now, n);
                 }
                 read
             }
             None => {
-                // A broken one is read to its end, whatever the limit.
-                let most = if side.broken { budget.bytes } else { limit.min(budget.bytes) };
                 side.read_with(cx, most, |_, bytes| machine.handle_client(now, bytes, &mut budget.frames))
             }
         };
@@ -80,11 +80,14 @@ impl Io {
         machine: &mut Session,
         (now, budget): (Time, &mut PollBudget),
     ) -> bool {
-        if budget.is_spent() || !self.is_readable(Direction::Downstream) {
+        if budget.is_spent() {
             return false;
         }
-        if machine.set_memory_short(self.context.budget.short()) {
+        if self.backend.is_some() && machine.set_memory_short(self.context.budget.short()) {
             return true;
+        }
+        if !self.is_readable(Direction::Downstream) {
+            return false;
         }
         let wants = machine.wants_backend();
         let room = self.room(Direction::Downstream, wants, (machine, now));
@@ -136,7 +139,8 @@ impl Io {
         if side.is_none() {
             self.context.budget.rest(&mut self.share, direction);
         }
-        side.as_mut().is_some_and(SocketSide::is_readable)
+        // Whoever waits for memory takes its turn, or leaves the line, though there is nothing to be read.
+        side.as_mut().is_some_and(|side| side.is_readable() || self.share.waits_for(direction))
     }
 
     /// How many bytes may be read that way, if it `wants` any.

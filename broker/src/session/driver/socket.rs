@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, BufMut, Bytes};
 use steadfast_protocol::buffer::chain::Gather;
 use steadfast_protocol::session::{Session, SessionSide};
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::has_budget_remaining;
 use tokio_util::io::poll_read_buf;
 
@@ -146,8 +146,10 @@ impl SocketSide {
         match read {
             // Something may have come between the two.
             Poll::Pending if !self.listen(cx) => {
-                let read = self.stream.read_now(buffer);
-                self.brought(read)
+                let mut buffer = ReadBuf::new(buffer);
+                let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+                self.note_listening(&read);
+                self.brought(read.map_ok(|()| buffer.filled().len()))
             }
             read => self.brought(read),
         }
@@ -172,11 +174,16 @@ impl SocketSide {
             })
         } else {
             let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut tail.limit(max));
-            // Tokio may have held the task back, and has then asked the socket nothing.
-            self.listens = read.is_pending() && has_budget_remaining();
+            self.note_listening(&read);
             read
         };
         self.brought(read)
+    }
+
+    /// Tokio has read by itself, and has the task woken if there was nothing; unless it has held the task back, and has
+    /// then asked the socket nothing.
+    fn note_listening<T>(&mut self, read: &Poll<T>) {
+        self.listens = read.is_pending() && has_budget_remaining();
     }
 
     fn brought(&mut self, read: Poll<io::Result<usize>>) -> Read {
@@ -203,9 +210,12 @@ impl SocketSide {
             return 0;
         }
         match write(&self.stream) {
-            // Room may have come between the two.
+            // Room may have come between the two. If it has not, the task comes again: it is not woken for it yet.
             Poll::Pending if !self.stream.await_room(cx) => {
                 let written = write(&self.stream);
+                if written.is_pending() {
+                    cx.waker().wake_by_ref();
+                }
                 self.taken(written)
             }
             written => self.taken(written),

@@ -162,15 +162,24 @@ impl Asking<'_> {
     /// Sends what is left of the request, and reads: a backend may answer before it has taken all of it, and hang up on the
     /// rest.
     fn poll_talk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let sent = self.poll_send(cx);
-        if self.came.len() == self.came.capacity() {
-            self.came.reserve(MORE_ROOM);
+        // Who has hung up by now has not done so on this request.
+        let before = (!self.asked && self.stream.may_be_readable()).then(|| self.poll_read(cx));
+        if let Some(ended @ Poll::Ready(Ok(0) | Err(_))) = before {
+            return ended;
         }
-        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.came);
+        let sent = self.poll_send(cx);
+        let read = before.filter(Poll::is_ready).unwrap_or_else(|| self.poll_read(cx));
         match (sent, read) {
             (Poll::Ready(Err(error)), Poll::Pending | Poll::Ready(Ok(0) | Err(_))) => Poll::Ready(Err(error)),
             (_, read) => read,
         }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.came.len() == self.came.capacity() {
+            self.came.reserve(MORE_ROOM);
+        }
+        poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.came)
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -285,6 +294,29 @@ mod tests {
             panic!("it has switched")
         };
         assert_eq!((&headers["x-a"], &early[..]), (&"1".parse().expect("a value"), &b"\x81\x00"[..]));
+    }
+
+    /// A request to a backend that ends each connection, before or after it was asked.
+    async fn hung_up_on(asked: bool) -> NoAnswer {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("it is dialled");
+            if asked {
+                stream.read_u8().await.expect("a request");
+            }
+        });
+        let stream = Stream::from(TcpStream::connect(address).await.expect("it listens"));
+        if !asked {
+            stream.readable().await.expect("an orderly end");
+        }
+        exchange(stream, b"GET / HTTP/1.1\r\n\r\n", MANNER).await.err().expect("no answer")
+    }
+
+    #[tokio::test]
+    async fn who_ends_the_connection_before_it_is_asked_does_not_hang_up_on_the_request() {
+        assert!(matches!(hung_up_on(false).await, NoAnswer::Failed(_)));
+        assert!(matches!(hung_up_on(true).await, NoAnswer::HungUp(_)));
     }
 
     #[tokio::test]
