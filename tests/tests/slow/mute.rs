@@ -191,7 +191,13 @@ async fn without_acks_what_a_dead_backend_had_not_read_is_counted_as_lost() {
     let sent = |session: &Value| count(session, "upstream", "forwarded") == 41;
     broker.wait_only_session("all is written", sent).await;
     home.kill();
-    client.ask("m-42", &format!("{}:m-42", other.name())).await;
+    client.send("m-42").await;
+    let mut answer = client.text().await;
+    if answer == format!("{}:m-2", home.name()) {
+        // It was read with the order to stop.
+        answer = client.text().await;
+    }
+    assert_eq!(answer, format!("{}:m-42", other.name()));
     let session = broker.wait_only_session("moved", |session| session["failovers"] == 1).await;
     assert_eq!(count(&session, "upstream", "lost"), 40, "{session}");
     assert!((1..=2).contains(&count(&session, "upstream", "acknowledged")), "{session}");
