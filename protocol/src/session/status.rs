@@ -59,9 +59,6 @@ impl Session {
     /// Bytes that the session keeps for its two directions.
     #[inline]
     pub fn buffered(&self) -> usize {
-        if self.only_relays() {
-            return self.state.ring.len() + self.state.downstream.buffered();
-        }
         let held = self.successor().map_or(0, |successor| successor.held.buffered());
         let service = self.commits().map_or(0, Commits::buffered) + self.backend_link.buffered();
         self.state.ring.len() + self.state.downstream.buffered() + held + service

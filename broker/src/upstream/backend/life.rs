@@ -78,7 +78,7 @@ fn micros(at: Time) -> u64 {
 }
 
 fn time(micros: u64) -> Option<Time> {
-    (micros > 0).then(|| Time::after_origin(Duration::from_micros(micros)))
+    (micros > 0).then(|| Time::after_micros(micros))
 }
 
 #[cfg(test)]

@@ -54,21 +54,12 @@ impl UpstreamWriter {
         }
         self.pings.note_unwritten(now);
         self.find_limit(ring, wanted);
-        let (at, seq) = self.ping_target(ring);
-        let (from, from_seq) = self.last_mark(ring);
+        let (from, to) = (self.last_mark(ring), self.ping_target(ring));
         let alone = self.pings.is_empty();
-        let due = (wanted.acks && at > from) || (wanted.keepalive && alone && self.closes_behind(at));
-        // Never inside an open message, and nothing stands behind a Close.
-        if !due || ring.sent() > at || self.pings.len() == MOST || self.close_begun() {
-            return false;
-        }
-        if alone && seq.saturating_sub(from_seq) <= FEW {
-            self.ask(ring, now, &[(at, seq)], wanted.notice, entropy);
-            return true;
-        }
-        let (marks, n) = self.marks(ring, (from, from_seq), (at, seq), wanted.bounded);
-        self.ask(ring, now, &marks[..n], wanted.notice, entropy);
-        n > 0
+        let due = (wanted.acks && to.0 > from.0) || (wanted.keepalive && alone && self.closes_behind(to.0));
+        // Nothing stands behind a Close.
+        due && !self.close_begun()
+            && self.ask_between(ring, now, (from, to), (wanted.bounded, wanted.notice), entropy)
     }
 
     /// Nothing bounds what may be written, no frame but pings is to be written, and all may be.
@@ -82,15 +73,34 @@ impl UpstreamWriter {
     #[inline]
     pub(crate) fn ask_shortly(&mut self, ring: &Ring, now: Time, entropy: &mut Entropy<'_>) {
         self.pings.note_unwritten(now);
-        let (whole, acked) = ((ring.whole(), ring.whole_seq()), self.last_mark(ring));
-        if whole.0 <= acked.0 || ring.sent() > whole.0 || self.pings.len() == MOST {
-            return;
+        let (from, whole) = (self.last_mark(ring), (ring.whole(), ring.whole_seq()));
+        if whole.0 > from.0 {
+            self.ask_between(ring, now, (from, whole), (true, None), entropy);
         }
-        if self.pings.is_empty() && whole.1.saturating_sub(acked.1) <= FEW {
-            return self.ask(ring, now, &[whole], None, entropy);
+    }
+
+    /// Makes pings between two boundaries, unless as many as may be are out: at distances that are `bounded` where what is
+    /// out is. Says whether it has made one.
+    #[inline]
+    fn ask_between(
+        &mut self,
+        ring: &Ring,
+        now: Time,
+        (from, to): (Boundary, Boundary),
+        (bounded, notice): (bool, Option<PingNotice>),
+        entropy: &mut Entropy<'_>,
+    ) -> bool {
+        // Never inside an open message.
+        if ring.sent() > to.0 || self.pings.len() == MOST {
+            return false;
         }
-        let (marks, n) = self.marks(ring, acked, whole, true);
-        self.ask(ring, now, &marks[..n], None, entropy);
+        if self.pings.is_empty() && to.1.saturating_sub(from.1) <= FEW {
+            self.ask(ring, now, &[to], notice, entropy);
+            return true;
+        }
+        let (marks, n) = self.marks(ring, from, to, bounded);
+        self.ask(ring, now, &marks[..n], notice, entropy);
+        n > 0
     }
 
     fn ask(

@@ -2,6 +2,7 @@
 
 use crate::steadfast_v1::service_wire::{NOTICE_LEN, Notice};
 use crate::time::Time;
+use crate::websocket::frame::apply_mask;
 
 use crate::entropy::{Entropy, key_of};
 
@@ -152,11 +153,8 @@ fn filled<const N: usize, const PAYLOAD: usize>(key: [u8; 4], payload: &[u8; PAY
 
 #[inline]
 fn masked<const PAYLOAD: usize>(key: [u8; 4], payload: &[u8; PAYLOAD]) -> [u8; PAYLOAD] {
-    const { assert!(PAYLOAD.is_multiple_of(4)) };
     let mut masked = *payload;
-    for four in masked.as_chunks_mut::<4>().0 {
-        *four = (u32::from_ne_bytes(*four) ^ u32::from_ne_bytes(key)).to_ne_bytes();
-    }
+    apply_mask(&mut masked, key, 0);
     masked
 }
 

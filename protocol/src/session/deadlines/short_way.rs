@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::entropy::Entropy;
 use crate::time::Time;
 
-use super::super::{AckMode, BackendPhase, ClientPhase, Config, Session};
+use super::super::{BackendPhase, ClientPhase, Config, Session};
 
 /// What is known of the next deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Session {
     #[inline]
     fn is_plain(&self) -> bool {
         let both = matches!((&self.state.client, self.backend), (ClientPhase::Open, BackendPhase::Linked));
-        let plain = self.state.shim.is_none() && self.config.ack == AckMode::Pong;
+        let plain = self.state.shim.is_none() && self.backend_link.is_proven();
         let quiet = self.underway.is_empty()
             && self.state.exceptions.as_ref().is_none_or(|exceptions| exceptions.are_counts())
             && self.memory_short.is_none();
@@ -67,7 +67,7 @@ impl Session {
         let reads = !self.state.downstream.waits() && self.state.ring.len() < self.config.ring_limit;
         #[cfg(test)]
         let plain = plain && !self.at_length;
-        both && plain && quiet && timers && reads && self.backend_link.is_proven()
+        both && plain && quiet && timers && reads
     }
 
     /// As [`Session::advance`], where nothing but relaying goes on and no deadline has come. False: it is not so, and
@@ -78,7 +78,6 @@ impl Session {
             self.next_deadline = NextDeadline::Sought;
             return false;
         }
-        self.backend_link.writer.end_holds(&mut self.state.ring, now);
         self.backend_link.writer.ask_shortly(&self.state.ring, now, entropy);
         self.mark_client(now);
         let awaits = self.backend_link.writer.awaits(&self.state.ring);
