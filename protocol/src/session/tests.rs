@@ -1,6 +1,7 @@
 //! One test for each arrow of the diagrams in [`super`], [`super::failover`], [`super::migration`] and [`super::orphan`], and for each
 //! sentence of the guarantees: what the client and the backends get to see, byte for byte.
 
+mod answers;
 mod break_before_make;
 mod client_closes;
 mod closing;

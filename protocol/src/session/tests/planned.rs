@@ -22,3 +22,17 @@ pub(super) fn quiescing(mut rig: Rig) -> Rig {
     assert_eq!((rig.upstream(), rig.session.status()), (vec!["<ping>".to_owned()], Status::Quiescing));
     rig
 }
+
+/// The session is to leave, its backend has proven that it lives, and the next one is connected.
+pub(super) fn sets_out(rig: &mut Rig) {
+    assert!(rig.session.relocate(rig.now, ORDER));
+    rig.pump();
+    assert!(rig.link_successor());
+    rig.backend_pongs();
+}
+
+pub(super) fn outcomes(rig: &mut Rig) -> Vec<Event> {
+    let mut notes = rig.take_events();
+    notes.retain(|note| matches!(note, Event::MoveEnded { .. }));
+    notes
+}
