@@ -25,6 +25,7 @@ mod event;
 mod failover;
 mod floods;
 mod instructions;
+mod json;
 mod link;
 mod machine;
 mod paths;

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use chart::Chart;
 use serde_json::Value;
 
+use crate::json;
+
 mod chart;
 mod draw;
 mod reports;
@@ -82,11 +84,10 @@ pub(crate) fn run(options: &Options) -> io::Result<usize> {
 fn keep(options: &Options) -> io::Result<()> {
     let mut reports = Vec::new();
     for file in &options.reports {
-        let named = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", file.display()));
-        let text = fs::read(file).map_err(|error| named(&error))?;
-        let report: Value = serde_json::from_slice(&text).map_err(|error| named(&error))?;
+        let report: Value = json::read(file)?;
         if !reports::is_known(&report) {
-            return Err(named(&"this is no report of relay, failover or drain"));
+            let file = file.display();
+            return Err(io::Error::other(format!("{file}: this is no report of relay, failover or drain")));
         }
         reports.push(report);
     }

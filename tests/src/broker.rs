@@ -155,9 +155,13 @@ impl Broker {
     /// The access lines of all sessions that have ended so far, in order. The log is written by a thread of its own,
     /// so it waits for as many lines as ends are counted.
     pub async fn ended(&self) -> Vec<Value> {
-        let ends = self.ends().await;
-        let told = || Some(self.access_lines()).filter(|lines| lines.len() as f64 >= ends);
-        eventually_some(&format!("{ends} access lines"), told).await
+        self.counted(self.ends().await, "access lines", |record| record["message"] == "session ended").await
+    }
+
+    /// As [`Broker::records`], once there are as many as are counted elsewhere.
+    pub async fn counted(&self, count: f64, what: &str, matches: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let told = || Some(self.records(&matches)).filter(|records| records.len() as f64 >= count);
+        eventually_some(&format!("{count} {what} in the log"), told).await
     }
 
     /// Waits until `n` sessions have ended, and returns their causes in order.
@@ -246,10 +250,8 @@ impl Broker {
     /// As [`Broker::changes`], of a backend found by DNS: its counters go by the name that was asked for.
     pub async fn changes_of(&self, name: &str, counted: &str) -> Vec<(String, String)> {
         let count = self.metric("steadfast_backend_state_changes_total", &[("backend", counted)]).await;
-        let told =
-            || self.records(|record| record["message"] == "backend changed" && record["backend"] == name);
-        let what = format!("{count} lines of the log on backend {name}");
-        let records = eventually_some(&what, || Some(told()).filter(|all| all.len() as f64 >= count)).await;
+        let told = |record: &Value| record["message"] == "backend changed" && record["backend"] == name;
+        let records = self.counted(count, &format!("changes of {name}"), told).await;
         let text = |record: &Value, key: &str| record[key].as_str().expect("text").to_owned();
         records.iter().map(|record| (text(record, "after"), text(record, "why"))).collect()
     }

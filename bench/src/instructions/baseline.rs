@@ -9,6 +9,8 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json;
+
 /// A figure may be this many times that of the baseline.
 const RATIO_MAX: f64 = 1.05;
 /// One that is below this has become so much better that a baseline of the time before guards little.
@@ -64,9 +66,7 @@ impl fmt::Display for Conditions {
 impl Baseline {
     /// Reads a file that [`Self::write`] has written.
     pub(super) fn read(file: &Path) -> io::Result<Self> {
-        let named = |error: &dyn fmt::Display| io::Error::other(format!("{}: {error}", file.display()));
-        let text = fs::read_to_string(file).map_err(|error| named(&error))?;
-        serde_json::from_str(&text).map_err(|error| named(&error))
+        json::read(file)
     }
 
     /// Writes it, for the next comparison.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
+use crate::json;
 
 /// The figures of one chart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,12 +37,9 @@ impl Series {
 impl Chart {
     /// Reads a chart's file in `folder`. `None` where there is none.
     pub(super) fn read(folder: &Path, kind: Kind) -> io::Result<Option<Self>> {
-        let file = file(folder, kind);
-        let named = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", file.display()));
-        match fs::read_to_string(&file) {
-            Ok(text) => serde_json::from_str(&text).map(Some).map_err(|error| named(&error)),
+        match json::read(&file(folder, kind)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(named(&error)),
+            read => read.map(Some),
         }
     }
 

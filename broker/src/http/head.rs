@@ -87,13 +87,18 @@ pub(crate) fn switching(lines: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
     head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
     for (name, value) in lines {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
+        put_line(&mut head, name.as_str(), value.as_bytes());
     }
     head.extend_from_slice(b"\r\n");
     head
+}
+
+/// Writes a line of headers behind others.
+pub(super) fn put_line(to: &mut Vec<u8>, name: &str, value: &[u8]) {
+    to.extend_from_slice(name.as_bytes());
+    to.extend_from_slice(b": ");
+    to.extend_from_slice(value);
+    to.extend_from_slice(b"\r\n");
 }
 
 /// Whether a head may end in `bytes`.

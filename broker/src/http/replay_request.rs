@@ -14,6 +14,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use twox_hash::XxHash64;
 
 use crate::http::forwarding::{Appended, ForwardedForm, Hops};
+use crate::http::head::put_line;
 use crate::http::header_rules::{self, HeaderRules};
 use crate::http::hop_by_hop::{drop_named, is_forwarding, passes};
 use crate::http::token_list::split;
@@ -231,13 +232,6 @@ fn shown(address: IpAddr) -> String {
 
 fn is_named(name: &[u8], header: &HeaderName) -> bool {
     name == header.as_str().as_bytes()
-}
-
-fn put_line(to: &mut Vec<u8>, name: &str, value: &[u8]) {
-    to.extend_from_slice(name.as_bytes());
-    to.extend_from_slice(b": ");
-    to.extend_from_slice(value);
-    to.extend_from_slice(b"\r\n");
 }
 
 /// One allocation for all of them.

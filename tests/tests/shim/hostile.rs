@@ -7,7 +7,6 @@ use serde_json::Value;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::frame::{BINARY, Frame, PING, PONG};
 use steadfast_tests::shim::{Host, Link, ShimClient, commit};
-use steadfast_tests::wait::eventually_some;
 
 use crate::scene::{over, session};
 
@@ -65,9 +64,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
 /// What the log calls the breaches, as many as are counted: it is written by a thread of its own.
 async fn breaches(broker: &Broker) -> Vec<String> {
     let count = broker.metric("steadfast_failovers_total", &[("reason", "breach")]).await;
-    let told = || broker.records(|record| record["breach"].is_string());
-    let whole = || Some(told()).filter(|records| records.len() as f64 >= count);
-    let records = eventually_some(&format!("{count} breaches in the log"), whole).await;
+    let records = broker.counted(count, "breaches", |record| record["breach"].is_string()).await;
     records.iter().map(|record| record["breach"].as_str().unwrap_or_default().to_owned()).collect()
 }
 

@@ -173,6 +173,15 @@ impl InFlight {
     }
 }
 
+impl PoolTurns {
+    /// A turn begins, with this number.
+    fn begins(&mut self, backend: usize, who: DialFor, number: u64) {
+        self.backends.entry(backend).or_default().in_flight.add(who);
+        self.in_flight.add(who);
+        self.last = number;
+    }
+}
+
 impl Table {
     /// Takes a turn that is there and that nobody waits for.
     fn take_free(&mut self, pool: &Arc<str>, backend: usize, who: DialFor) -> Option<Ticket> {
@@ -187,11 +196,9 @@ impl Table {
         {
             return None;
         }
-        of_backend.in_flight.add(who);
-        turns.in_flight.add(who);
-        self.in_flight.add(who);
         self.numbers += 1;
-        turns.last = self.numbers;
+        turns.begins(backend, who, self.numbers);
+        self.in_flight.add(who);
         Some(Ticket { pool: Arc::clone(pool), backend, who, number: self.numbers })
     }
 
@@ -219,11 +226,9 @@ impl Table {
             let Some(of_backend) = turns.backends.get_mut(&backend) else { break };
             let Some((_, comes)) = of_backend.line_mut(who).pop_first() else { break };
             self.waiting -= 1;
-            of_backend.in_flight.add(who);
-            turns.in_flight.add(who);
-            self.in_flight.add(who);
             self.numbers += 1;
-            turns.last = self.numbers;
+            turns.begins(backend, who, self.numbers);
+            self.in_flight.add(who);
             granted.push(comes);
         }
         granted

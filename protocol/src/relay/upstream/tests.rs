@@ -60,6 +60,31 @@ fn ping() -> Vec<u8> {
 
 const NONCE: &[u8] = &[0; 8];
 
+/// What is copied is what a write of the pieces would be, however much of it was written before.
+#[test]
+fn a_message_its_ping_and_what_is_behind_it_are_copied_in_their_order() {
+    let mut upstream = Way::default();
+    feed(&mut upstream, ONE);
+    assert!(prepare(&mut upstream));
+    feed(&mut upstream, &TWO[..7]);
+    let mut all = [ONE, &ping(), &TWO[..7]].concat();
+    let mut buffer = [0; 64];
+    while !all.is_empty() {
+        let copied = upstream.writer.copy_to(&upstream.ring, &mut buffer);
+        // Without its ping it is one piece.
+        assert_eq!(copied, if all.len() > 7 { all.len() } else { 0 });
+        assert!(copied == 0 || buffer[..copied] == all);
+        assert_eq!(
+            upstream.writer.copy_to(&upstream.ring, &mut buffer[..all.len() - 1]),
+            0,
+            "it does not fit"
+        );
+        assert_eq!(write(&mut upstream, 1), all[..1]);
+        all.remove(0);
+    }
+    assert_eq!(upstream.writer.copy_to(&upstream.ring, &mut buffer), 0);
+}
+
 #[test]
 fn a_ping_follows_the_messages_in_the_same_write() {
     let mut upstream = Way::default();

@@ -1,6 +1,6 @@
 //! A next backend that is dialled late: when the one before was lost, or when its pool says so.
 
-use super::planned::{GOING_AWAY, ORDER};
+use super::planned::{GOING_AWAY, ORDER, move_outcomes};
 use super::rig::{Rig, ms, secs};
 use super::wire::{CLOSE, CONTINUATION, TEXT, close_payload, masked, plain};
 use crate::session::{Config, Event, Failure, Move, MoveOutcome, Status, Stay};
@@ -38,11 +38,6 @@ fn lose(rig: &mut Rig) {
     rig.successor_sends(&plain(true, CLOSE, &close_payload(4408, "connection initialisation timeout")));
 }
 
-fn outcomes(rig: &mut Rig) -> Vec<MoveOutcome> {
-    let outcome = |note| if let Event::MoveEnded { outcome, .. } = note { Some(outcome) } else { None };
-    rig.take_events().into_iter().filter_map(outcome).collect()
-}
-
 const MOVED: MoveOutcome = MoveOutcome::Moved { forced: false };
 
 #[test]
@@ -56,7 +51,7 @@ fn it_is_dialled_when_the_session_is_ready_and_not_before() {
     assert!(rig.link_successor());
     assert_eq!((rig.upstream(), rig.session.status()), (vec![GOING_AWAY.to_owned()], Status::Draining));
     rig.backend_closes(1001, "");
-    assert_eq!((outcomes(&mut rig), rig.links.len()), (vec![MOVED], 2));
+    assert_eq!((move_outcomes(&mut rig), rig.links.len()), (vec![MOVED], 2));
     assert_eq!((rig.session.moves(), rig.session.failovers()), (1, 0));
 }
 
@@ -92,7 +87,7 @@ fn one_that_is_lost_is_dialled_anew_when_the_session_is_ready() {
     assert_eq!(rig.successor_dials.len(), 2);
     assert!(rig.link_successor());
     rig.backend_closes(1001, "");
-    assert_eq!(outcomes(&mut rig), [MOVED]);
+    assert_eq!(move_outcomes(&mut rig), [MOVED]);
 }
 
 #[test]
@@ -102,12 +97,12 @@ fn a_few_may_be_lost_and_then_it_stays() {
         rig.wait(ms(2100));
         rig.client_says("it is not quiet");
         assert!(rig.link_successor());
-        assert!(outcomes(&mut rig).is_empty());
+        assert!(move_outcomes(&mut rig).is_empty());
         rig.backend_pongs();
         lose(&mut rig);
     }
     assert_eq!(
-        (outcomes(&mut rig), rig.session.status()),
+        (move_outcomes(&mut rig), rig.session.status()),
         (vec![MoveOutcome::Stayed(Stay::TargetLost)], Status::Relaying)
     );
 }
@@ -118,7 +113,7 @@ fn without_a_next_backend_it_stays() {
     rig.wait(ms(500));
     rig.fail_successor();
     assert_eq!(
-        (outcomes(&mut rig), rig.session.status()),
+        (move_outcomes(&mut rig), rig.session.status()),
         (vec![MoveOutcome::Stayed(Stay::NoTarget)], Status::Relaying)
     );
 }
@@ -132,7 +127,7 @@ fn while_it_is_dialled_nothing_else_happens() {
     rig.session.remain();
     rig.pump();
     assert!(!rig.session.wants_successor() && !rig.link_successor());
-    assert_eq!(outcomes(&mut rig), [MoveOutcome::Stayed(Stay::Asked)]);
+    assert_eq!(move_outcomes(&mut rig), [MoveOutcome::Stayed(Stay::Asked)]);
 }
 
 #[test]
@@ -164,7 +159,7 @@ fn when_the_hold_is_over_meanwhile_it_stays() {
     rig.wait(ms(100));
     rig.client_says("held");
     rig.wait(secs(3));
-    assert_eq!(outcomes(&mut rig), [MoveOutcome::Stayed(Stay::Busy)]);
+    assert_eq!(move_outcomes(&mut rig), [MoveOutcome::Stayed(Stay::Busy)]);
     assert!(rig.upstream().contains(&"held".to_owned()) && !rig.link_successor());
 }
 
@@ -179,7 +174,7 @@ fn by_force_it_is_dialled_at_the_next_safepoint() {
     assert!(rig.link_successor());
     assert_eq!(rig.upstream(), [GOING_AWAY]);
     rig.backend_closes(1001, "");
-    assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: true }]);
+    assert_eq!(move_outcomes(&mut rig), [MoveOutcome::Moved { forced: true }]);
 }
 
 #[test]
@@ -187,7 +182,7 @@ fn a_backend_that_fails_meanwhile_is_a_failover() {
     let mut rig = waiting();
     rig.wait(ms(500));
     rig.backend_dies();
-    assert_eq!(outcomes(&mut rig), [MoveOutcome::FailedOver]);
+    assert_eq!(move_outcomes(&mut rig), [MoveOutcome::FailedOver]);
     assert!(!rig.link_successor());
     rig.link_next();
     assert_eq!(rig.session.status(), Status::Settling);

@@ -36,3 +36,9 @@ pub(super) fn outcomes(rig: &mut Rig) -> Vec<Event> {
     notes.retain(|note| matches!(note, Event::MoveEnded { .. }));
     notes
 }
+
+/// How moves have ended since the last call, whoever ordered them.
+pub(super) fn move_outcomes(rig: &mut Rig) -> Vec<MoveOutcome> {
+    let outcome = |note| if let Event::MoveEnded { outcome, .. } = note { Some(outcome) } else { None };
+    outcomes(rig).into_iter().filter_map(outcome).collect()
+}

@@ -1,8 +1,10 @@
 //! Both sides are connected and nothing fails: relay, acknowledgements, control frames.
 
+use std::num::NonZeroU8;
+
 use super::rig::{Rig, config, ms, secs};
 use super::wire::{CONTINUATION, PING, PONG, TEXT, downstream, masked, plain, upstream};
-use crate::session::{AckMode, Status};
+use crate::session::{AckMode, ClientKind, Config, Opening, Status};
 
 #[test]
 fn messages_pass_both_ways_as_the_bytes_in_which_they_came() {
@@ -76,6 +78,80 @@ fn a_client_that_gets_much_and_says_nothing_is_asked_how_far_it_has_read() {
         assert!(rig.session.only_relays() || n > 64, "nothing else goes on at {n}");
     }
     assert_eq!(rig.client.pings.len(), 1);
+}
+
+/// Whatever goes on besides relaying is looked after at length.
+#[test]
+fn only_who_relays_and_nothing_else_takes_the_short_way() {
+    type Case = (&'static str, fn(&mut Config), ClientKind, fn(&mut Rig));
+    let cases: [Case; 8] = [
+        ("plain", |_| (), ClientKind::Plain, |_| ()),
+        ("no acknowledgements", |config| config.ack = AckMode::None, ClientKind::Plain, |_| ()),
+        ("a service that links the shim", |config| config.ack = AckMode::Shim, ClientKind::Plain, |_| ()),
+        ("a client that may come back", |_| (), ClientKind::Returning, |_| ()),
+        (
+            "short memory",
+            |_| (),
+            ClientKind::Plain,
+            |rig| {
+                rig.session.set_memory_short(NonZeroU8::new(8));
+            },
+        ),
+        ("an open message", |_| (), ClientKind::Plain, |rig| rig.client_sends(&masked(false, TEXT, b"a"))),
+        (
+            "a backend's open message",
+            |_| (),
+            ClientKind::Plain,
+            |rig| {
+                rig.backend_sends(&plain(false, TEXT, b"a"));
+            },
+        ),
+        (
+            "suspects",
+            |config| config.poison_deaths = 1,
+            ClientKind::Plain,
+            |rig| {
+                rig.client_says("one");
+                rig.backend_dies();
+                rig.link_next();
+                rig.wait(secs(6));
+            },
+        ),
+    ];
+    for (what, change, client, begin) in cases {
+        let mut rig = Rig::open(change, Opening { epoch: 1, client, ..Opening::default() });
+        rig.session.set_fit();
+        begin(&mut rig);
+        rig.wait(ms(1));
+        rig.pump();
+        assert_eq!(rig.session.only_relays(), what == "plain", "{what}");
+    }
+    let mut unproven = Rig::new();
+    unproven.client_says("one");
+    unproven.wait(ms(1));
+    unproven.client_says("two");
+    assert!(!unproven.session.only_relays(), "no pong has come");
+    unproven.backend_pongs();
+    unproven.wait(ms(1));
+    unproven.pump();
+    assert!(unproven.session.only_relays());
+}
+
+/// A ping's time begins when it is written.
+#[test]
+fn a_ping_that_the_kernel_does_not_take_is_not_late_for_that() {
+    let mut rig = Rig::new();
+    rig.session.set_fit();
+    rig.client_says("one");
+    rig.backend_pongs();
+    rig.set_backend_room(0);
+    rig.client_says("two");
+    rig.wait(secs(3));
+    rig.take_events();
+    rig.set_backend_room(usize::MAX);
+    assert!(rig.session.only_relays());
+    rig.backend_pongs();
+    assert_eq!(rig.take_events(), [], "a pong that took long is told");
 }
 
 #[test]

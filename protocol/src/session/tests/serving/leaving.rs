@@ -1,16 +1,8 @@
 //! A service is left by plan: it hears that the session is to leave, commits what it can, and is told 1001.
 
-use super::super::planned::{GOING_AWAY, ORDER};
+use super::super::planned::{GOING_AWAY, ORDER, move_outcomes};
 use super::*;
-use crate::session::{Event, Move, MoveOutcome, Stay};
-
-fn outcomes(rig: &mut Rig) -> Vec<MoveOutcome> {
-    let outcome = |note| match note {
-        Event::MoveEnded { outcome, .. } => Some(outcome),
-        _ => None,
-    };
-    rig.take_events().into_iter().filter_map(outcome).collect()
-}
+use crate::session::{Move, MoveOutcome, Stay};
 
 /// The next backend is connected; the present one was told that the session is to leave.
 fn waiting() -> Rig {
@@ -41,7 +33,7 @@ fn a_quiet_session_is_attached_to_the_next_service() {
     rig.backend_closes(1001, "");
     assert_eq!(rig.links[0].dropped, Some(Drop::Closed));
     assert_eq!(rig.upstream(), ["<attach 2: applied 2, committed 1 capsule \"last\">", "two", "<notice 2>"]);
-    assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: false }]);
+    assert_eq!(move_outcomes(&mut rig), [MoveOutcome::Moved { forced: false }]);
     commits(&mut rig, 3, 2, &["2"]);
     assert_eq!((rig.downstream(), rig.session.ledger().upstream.replayed), (vec!["2".to_owned()], 0));
 }
@@ -94,7 +86,7 @@ fn a_breach_while_it_parts_is_only_noted() {
     rig.backend_sends(&downstream("text"));
     assert_eq!(rig.links[0].reader.drain(), [""; 0], "it has had its Close");
     assert_eq!(rig.upstream(), ["<attach 2: applied 1, committed 1>"]);
-    assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: false }]);
+    assert_eq!(move_outcomes(&mut rig), [MoveOutcome::Moved { forced: false }]);
 }
 
 #[test]
@@ -117,7 +109,7 @@ fn an_operator_may_change_their_mind() {
     rig.client_says("two");
     assert_eq!(rig.upstream(), ["two", "<notice 1>"], "not draining any more");
     rig.wait(secs(60));
-    assert_eq!((got(&mut rig), outcomes(&mut rig)), (vec![], vec![MoveOutcome::Stayed(Stay::Asked)]));
+    assert_eq!((got(&mut rig), move_outcomes(&mut rig)), (vec![], vec![MoveOutcome::Stayed(Stay::Asked)]));
     rig.backend_pongs();
     commits(&mut rig, 2, 2, &[]);
     assert!(rig.session.relocate(rig.now, ORDER));
@@ -167,7 +159,7 @@ fn a_next_service_that_speaks_before_it_is_attached_is_none() {
     for bytes in [push(&["hello"]), downstream("hello"), Commit { number: 1, ..Commit::default() }.frame()] {
         let mut rig = waiting();
         rig.successor_sends(&bytes);
-        assert!(outcomes(&mut rig).is_empty(), "another is dialled when the session is ready");
+        assert!(move_outcomes(&mut rig).is_empty(), "another is dialled when the session is ready");
         assert!(!rig.session.wants_successor() && rig.downstream().is_empty());
         rig.client_says("two");
         assert_eq!(got(&mut rig), ["two"], "the present one serves on");
@@ -195,7 +187,7 @@ fn a_failover_while_the_next_one_waits_attaches_it_at_once() {
     rig.client_says("two");
     rig.backend_dies();
     assert_eq!(got(&mut rig), ["<attach 2: applied 1, committed 1>", "two"]);
-    assert_eq!(outcomes(&mut rig), [MoveOutcome::FailedOver]);
+    assert_eq!(move_outcomes(&mut rig), [MoveOutcome::FailedOver]);
 }
 
 // ---- by force ----
@@ -220,7 +212,7 @@ fn what_is_not_committed_leaves_by_force_alone() {
     rig.wait(secs(3));
     assert_eq!(rig.links[0].reader.drain(), ["<close 4409 fenced: epoch 1 is over>"]);
     assert_eq!(got(&mut rig), ["<attach 2: applied 1, committed 1>", "two", "held"]);
-    assert_eq!(outcomes(&mut rig), [MoveOutcome::Moved { forced: true }]);
+    assert_eq!(move_outcomes(&mut rig), [MoveOutcome::Moved { forced: true }]);
     assert_eq!(rig.session.ledger().upstream.in_doubt, 0, "what is not committed has had no effect");
 }
 
@@ -235,7 +227,7 @@ fn a_forced_move_takes_the_moment_when_everything_is_committed() {
     rig.backend_closes(1001, "");
     assert_eq!(got(&mut rig), ["<attach 2: applied 3, committed 2>", "held"]);
     assert_eq!(
-        (rig.downstream(), outcomes(&mut rig)),
+        (rig.downstream(), move_outcomes(&mut rig)),
         (vec!["2".into(), "3".into()], vec![MoveOutcome::Moved { forced: true }])
     );
 }
