@@ -104,10 +104,10 @@ async fn pressed(broker: &Broker) -> f64 {
     sum
 }
 
-/// A message of the largest size but for its end, and no more. The task ends with the code that the client is closed with.
+/// A message of the largest size but for its end, and no more; one of a client that may come back has a kind, `m`. The task ends with the code that the client is closed with.
 fn begin_a_message(mut client: Client, size: usize) -> JoinHandle<Option<u16>> {
     tokio::spawn(async move {
-        let mut bytes = Frame::new(BINARY, vec![7; size]).masked([0; 4]).encode();
+        let mut bytes = Frame::new(BINARY, vec![b'm'; size]).masked([0; 4]).encode();
         bytes.truncate(size - KIB);
         let writer = client.writer();
         let writes = tokio::spawn(async move { writer.send_raw(bytes).await });
@@ -123,15 +123,15 @@ fn begin_a_message(mut client: Client, size: usize) -> JoinHandle<Option<u16>> {
     })
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn open_messages_that_stand_still_stop_nobody() {
+/// Attackers, each on its own connection, begin a message and say nothing more.
+async fn open_messages_stop_nobody(connect: impl AsyncFn(&Broker) -> Client) {
     const ATTACKERS: usize = 16;
     let backend = Backend::start("a", "").await;
     let broker = limited(Broker::over(&[&backend]), "max_sessions = 256").start().await;
     let mut neighbours = Neighbours::at(&broker).await;
     let mut attackers = Vec::new();
     for _ in 0..ATTACKERS {
-        attackers.push(begin_a_message(Client::connect(broker.address()).await, MESSAGE - KIB));
+        attackers.push(begin_a_message(connect(&broker).await, MESSAGE - KIB));
     }
     neighbours.are_served_until(&broker, async || pressed(&broker).await >= 1.0).await;
     // Whoever had to go was told the truth; the others are as free to wait as they were.
@@ -140,6 +140,17 @@ async fn open_messages_that_stand_still_stop_nobody() {
     let first = bounded("an attacker's end", futures::future::select_all(attackers)).await;
     assert_eq!(first.0.expect("its task ends well"), Some(1013));
     neighbours.end(&broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_messages_that_stand_still_stop_nobody() {
+    open_messages_stop_nobody(async |broker| Client::connect(broker.address()).await).await;
+}
+
+/// Their acknowledgements may come in spite of it, so they are read on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_messages_of_clients_that_may_come_back_stop_nobody() {
+    open_messages_stop_nobody(async |broker| ShimClient::connect(broker.address(), None).await.client).await;
 }
 
 /// A service that sends without end, whatever is asked, to so many sessions.
