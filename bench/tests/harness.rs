@@ -309,26 +309,29 @@ fn the_pictures_of_the_pages_are_those_of_their_figures() {
     }
 }
 
+/// Kills a backend, which the report calls by this name, under six sessions at `target`, and measures bare dials to `floor`.
+fn kill_under_six(
+    target: &Backend,
+    (victim, name): (&Backend, &str),
+    floor: &Backend,
+    more: &[&str],
+    file: &Path,
+) {
+    let target = format!("--target={}", target.address);
+    let (kill, name) = (format!("--kill={}", victim.child.id()), format!("--kill-name={name}"));
+    let floor = format!("--floor={}", floor.address);
+    let times = ["--rate=50", "--warm-up=0.5", "--after=1", "--wait=5", "--json", file.to_str().unwrap()];
+    let six = ["failover", "--sessions=6", &target, &kill, &name, &floor];
+    let output = bench(&[&six, more, &times].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn a_report_becomes_pictures() {
     let folder = tempfile::tempdir().unwrap();
     let (into, file) = (folder.path().to_str().unwrap(), folder.path().join("failover.json"));
     let (victim, survivor) = (Backend::start("a"), Backend::start("b"));
-    let measured = bench(&[
-        "failover",
-        &format!("--target={}", survivor.address),
-        &format!("--kill={}", victim.child.id()),
-        "--kill-name=b",
-        &format!("--floor={}", survivor.address),
-        "--sessions=6",
-        "--rate=50",
-        "--warm-up=0.5",
-        "--after=1",
-        "--wait=5",
-        "--json",
-        file.to_str().unwrap(),
-    ]);
-    assert!(measured.status.success(), "{}", String::from_utf8_lossy(&measured.stderr));
+    kill_under_six(&survivor, (&victim, "b"), &survivor, &[], &file);
     let output = bench(&["plots", "--from", into, file.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let figures = json(&folder.path().join("pauses.json"));
@@ -416,22 +419,7 @@ fn sessions_that_a_kill_closes_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
     let (victim, survivor) = (Backend::start("a"), Backend::start("b"));
-    let output = bench(&[
-        "failover",
-        &format!("--target={}", victim.address),
-        &format!("--kill={}", victim.child.id()),
-        "--kill-name=a",
-        &format!("--floor={}", survivor.address),
-        "--sessions=6",
-        "--processes=2",
-        "--rate=50",
-        "--warm-up=0.5",
-        "--after=1",
-        "--wait=5",
-        "--json",
-        file.to_str().unwrap(),
-    ]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    kill_under_six(&victim, (&victim, "a"), &survivor, &["--processes=2"], &file);
     let round = &json(&file)["rounds"][0];
     assert_eq!(round["clients_closed"], 6);
     assert_eq!((&round["moved"]["sessions"], &round["moved"]["closed"]), (&6.into(), &6.into()));
