@@ -22,9 +22,9 @@ const ECHOES: usize = 100;
 const AT_ONCE: usize = 8192;
 
 /// Frames that may be taken from the attacker while the neighbour gets its echoes. For each of these, sockets are looked
-/// at four times at the most, each time behind a poll of 128 frames; some more as the system's scheduler likes; and there is
+/// at four times at the most, each time behind a poll of 64 frames; some more as the system's scheduler likes; and there is
 /// what the kernel holds.
-const FRAMES_MAX: usize = ECHOES * 4 * 128 * 20 + 4_000_000;
+const FRAMES_MAX: usize = ECHOES * 4 * 64 * 20 + 4_000_000;
 
 /// An empty ping of a client, with a mask of zeros, and one of a backend.
 const CLIENT_PING: &[u8] = b"\x89\x80\0\0\0\0";

@@ -5,7 +5,7 @@
 //! take a hundred times as long as the same bytes in one message.
 
 /// Frames of all sides together. At some 0.1 µs each they take no longer than the writes that follow them.
-const FRAMES: u32 = 128;
+const FRAMES: u32 = 64;
 
 /// Bytes of all sides together: two reads of a full buffer. With four times as many, a neighbour of one whose answers are
 /// hardly read waits three times as long in the second in which the kernel's buffers fill.
