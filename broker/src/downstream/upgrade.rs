@@ -156,7 +156,7 @@ impl UpgradeTask {
     }
 
     /// Until the first byte is there, a connection has a timer, and neither a buffer nor a parser: many may say nothing.
-    async fn run(task: Arc<UpgradeTask>, stream: Stream) {
+    async fn run(task: Arc<UpgradeTask>, mut stream: Stream) {
         let snapshot = task.broker.snapshot();
         let until = Instant::now() + snapshot.settings.timeouts.handshake;
         drop(snapshot);
@@ -240,6 +240,7 @@ impl UpgradeTask {
                 let mut head = head::switching(&lines);
                 spell(&mut head, self.header_case(snapshot));
                 stream.write_all(&head).await?;
+                stream.flush().await?;
                 Ok(AnsweredRequest { stream, early, next: Some(next) })
             }
             UpgradeAnswer::Refused(response) => {

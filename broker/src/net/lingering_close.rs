@@ -24,7 +24,7 @@ static PLACES: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// Lets a connection go with these bytes, which must be whole frames and stand between two.
 pub(crate) fn with_last_words(stream: Stream, words: Vec<u8>) {
-    let Ok(place) = PLACES.try_acquire() else { return say_at_once(&stream, &words) };
+    let Ok(place) = PLACES.try_acquire() else { return say_at_once(stream, &words) };
     tokio::spawn(async move {
         // Whoever does not listen is not waited for.
         let _ = timeout(PATIENCE, say_close(stream, &words)).await;
@@ -33,7 +33,7 @@ pub(crate) fn with_last_words(stream: Stream, words: Vec<u8>) {
 }
 
 /// What has come already is discarded, since a socket that is closed with something unread is reset.
-fn say_at_once(stream: &Stream, words: &[u8]) {
+fn say_at_once(mut stream: Stream, words: &[u8]) {
     let mut discarded = [0; 4096];
     for _ in 0..READS_AT_ONCE {
         if !matches!(stream.read_at_once(&mut discarded), Poll::Ready(Ok(1..))) {

@@ -189,12 +189,12 @@ impl Io {
         listens(&mut self.client) && listens(&mut self.backend)
     }
 
-    /// Enters in the books what the session holds, with the bytes that were read and wait for the next poll.
+    /// Enters in the books what the session holds, with the bytes that wait on their way to and from the machine.
     #[inline]
     fn count(&mut self, machine: &Session) {
-        let rest = |side: &Option<SocketSide>| side.as_ref().map_or(0, SocketSide::rest_len);
-        let rest = rest(&self.client) + rest(&self.backend);
-        self.context.budget.count(&mut self.share, machine.buffered() + rest);
+        let held = |side: &Option<SocketSide>| side.as_ref().map_or(0, SocketSide::held);
+        let held = held(&self.client) + held(&self.backend);
+        self.context.budget.count(&mut self.share, machine.buffered() + held);
     }
 
     // ---- writing ----
@@ -206,6 +206,9 @@ impl Io {
             machine.handle_written(SessionSide::Backend, n);
             moved |= n > 0;
         }
+        if let Some(side) = &mut self.backend {
+            side.flush(cx);
+        }
         let Some(side) = &mut self.client else { return moved };
         let mut n = 0;
         if machine.client_waits() {
@@ -216,6 +219,7 @@ impl Io {
             side.shut_write(cx);
             moved = true;
         }
+        side.flush(cx);
         moved | (n > 0)
     }
 

@@ -97,10 +97,10 @@ impl SocketSide {
         self.listens
     }
 
-    /// Bytes that were read and not taken over.
+    /// Bytes that were read and not taken over, or taken over and not sent.
     #[inline]
-    pub(super) fn rest_len(&self) -> usize {
-        self.rest.as_ref().map_or(0, |rest| rest.len())
+    pub(super) fn held(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.len()) + self.stream.held()
     }
 
     /// Hands at most `max` bytes to `take`, which says how many of them it takes. The others come first the next
@@ -204,15 +204,15 @@ impl SocketSide {
     fn write_by(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl Fn(&Stream) -> Poll<io::Result<usize>>,
+        write: impl Fn(&mut Stream) -> Poll<io::Result<usize>>,
     ) -> usize {
         if self.broken || self.ended {
             return 0;
         }
-        match write(&self.stream) {
+        match write(&mut self.stream) {
             // Room may have come between the two. If it has not, the task comes again: it is not woken for it yet.
             Poll::Pending if !self.stream.await_room(cx) => {
-                let written = write(&self.stream);
+                let written = write(&mut self.stream);
                 if written.is_pending() {
                     cx.waker().wake_by_ref();
                 }
@@ -261,6 +261,21 @@ impl SocketSide {
                 0
             }
         }
+    }
+
+    /// Sends what was taken and waits before the kernel. Has the task woken when it takes more.
+    #[inline]
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
+        if self.stream.has_unsent() && !self.broken && !self.ended {
+            self.flush_unsent(cx);
+        }
+    }
+
+    #[inline(never)]
+    fn flush_unsent(&mut self, cx: &mut Context<'_>) {
+        let stream = Pin::new(&mut self.stream);
+        let flushed = if self.shut { stream.poll_shutdown(cx) } else { stream.poll_flush(cx) };
+        self.broken |= matches!(flushed, Poll::Ready(Err(_)));
     }
 
     pub(super) fn shut_write(&mut self, cx: &mut Context<'_>) {
@@ -323,9 +338,9 @@ mod tests {
         while heard.len() < 11 {
             assert!(side.is_readable());
             heard.extend(take(&mut side, 2).await);
-            assert!(side.rest_len() <= 6);
+            assert!(side.held() <= 6);
         }
-        assert_eq!((heard.as_slice(), side.rest_len()), (&b"early words"[..], 0));
+        assert_eq!((heard.as_slice(), side.held()), (&b"early words"[..], 0));
     }
 
     #[tokio::test]
@@ -334,7 +349,7 @@ mod tests {
         let mut tail = Vec::with_capacity(64);
         let read = poll_fn(|cx| Poll::Ready(side.read_to(cx, &mut tail, 7))).await;
         assert!(matches!(read, Read::Bytes(7)));
-        assert_eq!((tail.as_slice(), side.rest_len()), (&b"payload"[..], 10));
+        assert_eq!((tail.as_slice(), side.held()), (&b"payload"[..], 10));
         assert_eq!(take(&mut side, READ).await, b", and more");
     }
 

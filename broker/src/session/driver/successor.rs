@@ -135,6 +135,7 @@ impl HeldSuccessor {
     fn write(&mut self, cx: &mut Context<'_>, machine: &mut Session) -> bool {
         let n = self.side.write_all_of(cx, &machine.poll_transmit(SessionSide::NextBackend));
         machine.handle_written(SessionSide::NextBackend, n);
+        self.side.flush(cx);
         n > 0
     }
 

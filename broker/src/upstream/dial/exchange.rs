@@ -193,7 +193,7 @@ impl Asking<'_> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn no_answer(&self, why: String) -> NoAnswer {
@@ -306,7 +306,7 @@ mod tests {
                 stream.read_u8().await.expect("a request");
             }
         });
-        let stream = Stream::from(TcpStream::connect(address).await.expect("it listens"));
+        let mut stream = Stream::from(TcpStream::connect(address).await.expect("it listens"));
         if !asked {
             stream.readable().await.expect("an orderly end");
         }

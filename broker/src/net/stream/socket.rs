@@ -1,0 +1,244 @@
+//! A socket of the kernel that carries a connection: TCP, or a Unix domain socket between processes of one machine. What
+//! only TCP has does nothing on the other.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use nix::sys::socket::{MsgFlags, recv};
+use socket2::{SockRef, TcpKeepalive};
+use steadfast_kernel_socket::{TcpState, tcp_state};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::coop::has_budget_remaining;
+
+/// A connected socket, closed when dropped.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl AsFd for Socket {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(tcp) => tcp.as_fd(),
+            Socket::Unix(unix) => unix.as_fd(),
+        }
+    }
+}
+
+impl Socket {
+    pub(super) fn set_nodelay(&self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(tcp) => tcp.set_nodelay(true),
+            Socket::Unix(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn set_unsent_max(&self, bytes: u32) -> io::Result<()> {
+        match self {
+            Socket::Tcp(tcp) => SockRef::from(tcp).set_tcp_notsent_lowat(bytes),
+            Socket::Unix(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn set_keepalive(&self, every: Duration) -> io::Result<()> {
+        let keepalive = TcpKeepalive::new().with_time(every).with_interval(every);
+        match self {
+            Socket::Tcp(tcp) => SockRef::from(tcp).set_tcp_keepalive(&keepalive),
+            Socket::Unix(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn tcp_state(&self) -> io::Result<TcpState> {
+        match self {
+            Socket::Tcp(tcp) => tcp_state(tcp.as_fd()),
+            Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    #[inline]
+    fn try_io<R>(&self, interest: Interest, act: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        match self {
+            Socket::Tcp(tcp) => tcp.try_io(interest, act),
+            Socket::Unix(unix) => unix.try_io(interest, act),
+        }
+    }
+
+    #[inline]
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tcp(tcp) => tcp.poll_read_ready(cx),
+            Socket::Unix(unix) => unix.poll_read_ready(cx),
+        }
+    }
+
+    #[inline]
+    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tcp(tcp) => tcp.poll_write_ready(cx),
+            Socket::Unix(unix) => unix.poll_write_ready(cx),
+        }
+    }
+
+    #[inline]
+    pub(super) fn may_be_readable(&self) -> bool {
+        self.try_io(Interest::READABLE, || Ok(())).is_ok()
+    }
+
+    #[inline]
+    pub(super) fn listen(&self, cx: &mut Context<'_>) -> bool {
+        self.poll_read_ready(cx).is_pending() && has_budget_remaining()
+    }
+
+    #[inline]
+    pub(super) fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let most = buffer.len();
+        self.now(Interest::READABLE, most, || (&*SockRef::from(self)).read(buffer))
+    }
+
+    #[inline]
+    pub(super) fn write_now(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.now(Interest::WRITABLE, bytes.len(), || (&*SockRef::from(self)).write(bytes))
+    }
+
+    pub(super) fn write_pieces_now(&self, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let most = pieces.iter().map(|piece| piece.len()).sum();
+        self.now(Interest::WRITABLE, most, || (&*SockRef::from(self)).write_vectored(pieces))
+    }
+
+    /// Does what tokio has been told can be done. Whatever brings less than `most` has come to the end of what there is:
+    /// the kernel need not be asked again to learn that.
+    #[inline]
+    fn now(
+        &self,
+        interest: Interest,
+        most: usize,
+        act: impl FnOnce() -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let mut done = Poll::Pending;
+        let _ = self.try_io(interest, || {
+            let some = act();
+            let more = match &some {
+                Ok(n) => *n == 0 || *n >= most,
+                Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            };
+            if more || some.is_ok() {
+                done = Poll::Ready(some);
+            }
+            // Else tokio waits for the kernel's next word.
+            if more { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        done
+    }
+
+    /// Waits until something is there, and returns its first byte without taking it; `None`: it has ended.
+    pub(super) async fn peek(&self) -> io::Result<Option<u8>> {
+        poll_fn(|cx| self.poll_peek(cx)).await
+    }
+
+    fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
+        loop {
+            ready!(self.poll_read_ready(cx))?;
+            match self.try_io(Interest::READABLE, || self.first_byte()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                peeked => return Poll::Ready(peeked),
+            }
+        }
+    }
+
+    fn first_byte(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        let n = recv(self.as_fd().as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK)?;
+        Ok((n > 0).then_some(byte[0]))
+    }
+
+    pub(super) fn read_at_once(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match (&*SockRef::from(self)).read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            read => Poll::Ready(read),
+        }
+    }
+
+    pub(super) fn has_something_to_read(&self) -> bool {
+        matches!(self.first_byte(), Ok(Some(_)))
+    }
+
+    pub(super) fn write_at_once(&self, bytes: &[u8]) -> io::Result<usize> {
+        SockRef::from(self).send(bytes)
+    }
+
+    pub(super) fn shut_write(&self) -> io::Result<()> {
+        match SockRef::from(self).shutdown(Shutdown::Write) {
+            // The peer has ended both directions.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            shut => shut,
+        }
+    }
+
+    /// Has it reset when it is closed.
+    pub(super) fn reset(&self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(tcp) => tcp.set_zero_linger(),
+            // The kernel says so by itself if something is unread, and has no other way.
+            Socket::Unix(_) => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Socket::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    #[inline]
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Socket::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+        }
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, pieces),
+            Socket::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, pieces),
+        }
+    }
+
+    #[inline]
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Nothing waits here.
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shut_write())
+    }
+}

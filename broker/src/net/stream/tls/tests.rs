@@ -1,0 +1,297 @@
+//! Both ends of a connection with TLS, over real sockets; and one end before a peer that means ill.
+
+use std::sync::Arc;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::net::stream::{Carrier, Stream};
+
+use super::*;
+
+const NAME: &str = "service.test";
+
+/// What both ends need; the client believes this server alone.
+fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed([NAME.to_owned()]).expect("it can be made");
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("it is a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("both are known")
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .expect("they fit");
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).expect("it may sign itself");
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("both are known")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (Arc::new(server), Arc::new(client))
+}
+
+fn name(name: &'static str) -> ServerName<'static> {
+    name.try_into().expect("it is one")
+}
+
+async fn sockets() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let (accepted, connected) = tokio::join!(listener.accept(), TcpStream::connect(address));
+    (accepted.expect("one connects").0, connected.expect("it listens"))
+}
+
+/// A server's end and a client's.
+async fn pair() -> (Stream, Stream) {
+    let (accepted, connected) = sockets().await;
+    let (server, client) = configs();
+    let (server, client) = tokio::join!(
+        Stream::from(accepted).accept_tls(server),
+        Stream::from(connected).connect_tls(client, name(NAME))
+    );
+    (server.expect("a handshake"), client.expect("a handshake"))
+}
+
+/// Bytes that are not all the same.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|n| (n * 31 / 7) as u8).collect()
+}
+
+async fn read_now(stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
+    poll_fn(|cx| {
+        loop {
+            match stream.read_now(buffer) {
+                Poll::Pending if stream.listen(cx) => return Poll::Pending,
+                Poll::Pending => {}
+                read => return read,
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_one_end_writes_the_other_reads_and_an_idle_connection_holds_nothing() {
+    let (mut server, mut client) = pair().await;
+    for length in [1, 64, 16_384, 16_385, 300_000] {
+        let sent = pattern(length);
+        let mut heard = vec![0; length];
+        let both = async {
+            tokio::join!(
+                async {
+                    client.write_all(&sent).await.expect("it stands");
+                    client.flush().await.expect("it stands");
+                },
+                async { server.read_exact(&mut heard).await.expect("it comes") }
+            )
+        };
+        both.await;
+        assert_eq!(heard, sent);
+        // The client has read the server's tickets by then.
+        server.write_all(b"!").await.expect("it stands");
+        assert_eq!(client.read_u8().await.expect("it comes"), b'!');
+        assert_eq!((server.held(), client.held()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_read_by_small_pieces_without_a_word_of_the_kernel() {
+    let (mut server, mut client) = pair().await;
+    let sent = pattern(16_384);
+    client.write_all(&sent).await.expect("it stands");
+    let mut heard = Vec::new();
+    let mut buffer = [0; 7];
+    let n = read_now(&mut server, &mut buffer).await.expect("it comes");
+    heard.extend_from_slice(&buffer[..n]);
+    while heard.len() < sent.len() {
+        assert!(server.may_be_readable() && poll_fn(|cx| Poll::Ready(!server.listen(cx))).await);
+        let Poll::Ready(n) = server.read_now(&mut buffer) else { panic!("a record is there as a whole") };
+        heard.extend_from_slice(&buffer[..n.expect("it stands")]);
+    }
+    assert_eq!(heard, sent);
+    assert!(server.read_now(&mut buffer).is_pending() && server.held() == 0);
+}
+
+#[tokio::test]
+async fn what_the_kernel_does_not_take_is_kept_once_and_goes_out_in_order() {
+    let (mut server, mut client) = pair().await;
+    let piece = pattern(1 << 20);
+    let mut written = Vec::new();
+    while let Poll::Ready(n) = client.write_now(&piece) {
+        written.extend_from_slice(&piece[..n.expect("it stands")]);
+    }
+    assert!(client.has_unsent() && client.held() <= SEND_ROOM, "{} bytes are held", client.held());
+    let pieces = [io::IoSlice::new(b"one, "), io::IoSlice::new(b"two")];
+    assert!(client.write_pieces_now(&pieces).is_pending(), "nothing is encrypted in advance");
+    let mut heard = vec![0; written.len()];
+    tokio::join!(async { client.flush().await.expect("it is read") }, async {
+        server.read_exact(&mut heard).await.expect("all of it comes")
+    });
+    assert!(heard == written && !client.has_unsent() && client.held() == 0);
+    assert!(matches!(client.write_pieces_now(&pieces), Poll::Ready(Ok(8))));
+    let mut last = [0; 8];
+    server.read_exact(&mut last).await.expect("both pieces come");
+    assert_eq!(&last, b"one, two");
+}
+
+#[tokio::test]
+async fn an_end_is_one_with_and_without_its_word() {
+    let (mut server, mut client) = pair().await;
+    client.write_all(b"last").await.expect("it stands");
+    client.shutdown().await.expect("it stands");
+    let mut heard = Vec::new();
+    server.read_to_end(&mut heard).await.expect("an orderly end");
+    assert_eq!(heard, b"last");
+    // The other direction stands.
+    server.write_all(b"words").await.expect("it stands");
+    server.shutdown().await.expect("it stands");
+    heard.clear();
+    client.read_to_end(&mut heard).await.expect("an orderly end");
+    assert_eq!(heard, b"words");
+
+    let (server, mut client) = pair().await;
+    drop(server);
+    assert_eq!(client.peek().await.expect("close_notify is said by whoever is dropped"), None);
+
+    let (mut server, client) = pair().await;
+    let Carrier::Tls(tls) = &client.carrier else { unreachable!() };
+    tls.socket().shut_write().expect("it stands");
+    assert_eq!(server.read(&mut [0; 8]).await.expect("a FIN alone is an end"), 0);
+}
+
+/// A connection of which the client's bytes come to the server one by one, and end after `most` of them.
+async fn by_bytes(most: u64) -> (TcpStream, TcpStream, tokio::task::JoinHandle<()>) {
+    let ((server, mut near), (mut far, client)) = (sockets().await, sockets().await);
+    let between = tokio::spawn(async move {
+        let (mut from_server, mut to_server) = near.split();
+        let (mut from_client, mut to_client) = far.split();
+        let up = async {
+            let mut left = most;
+            while left > 0 {
+                let Ok(byte) = from_client.read_u8().await else { break };
+                if to_server.write_all(&[byte]).await.is_err() {
+                    break;
+                }
+                left -= 1;
+            }
+            let _ = to_server.shutdown().await;
+        };
+        tokio::join!(up, async { drop(copy(&mut from_server, &mut to_client).await) });
+    });
+    (server, client, between)
+}
+
+#[tokio::test]
+async fn it_may_come_byte_by_byte_and_a_record_that_is_cut_is_no_end() {
+    let (server, client, between) = by_bytes(u64::MAX).await;
+    let (server_config, client_config) = configs();
+    let (server, client) = tokio::join!(
+        Stream::from(server).accept_tls(server_config),
+        Stream::from(client).connect_tls(client_config, name(NAME))
+    );
+    let (mut server, mut client) = (server.expect("a handshake"), client.expect("a handshake"));
+    client.write_all(&pattern(3_000)).await.expect("it stands");
+    client.flush().await.expect("it stands");
+    let mut heard = vec![0; 3_000];
+    server.read_exact(&mut heard).await.expect("it comes");
+    assert_eq!(heard, pattern(3_000));
+    // A record of which the end is missing.
+    let Carrier::Tls(tls) = &client.carrier else { unreachable!() };
+    assert!(tls.socket().write_at_once(&[23, 3, 3, 0, 100, 1, 2, 3]).is_ok());
+    tls.socket().shut_write().expect("it stands");
+    let end = server.read(&mut [0; 8]).await.expect_err("it is cut");
+    assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+    drop((server, client));
+    between.await.expect("both ends are gone");
+}
+
+#[tokio::test]
+async fn who_leaves_in_the_handshake_or_speaks_something_else_is_an_error() {
+    for (said, why) in [
+        (&b""[..], "it ended in the middle of the TLS handshake"),
+        (b"\x16\x03\x01\x02\x00\x01", "it ended in the middle of the TLS handshake"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "received corrupt message of type InvalidContentType"),
+        // A record of 2^14 + 2049 bytes, which is longer than one may be.
+        (b"\x16\x03\x01\x48\x01\x01\x00\x00\x00", "received corrupt message of type MessageTooLarge"),
+    ] {
+        let (accepted, mut client) = sockets().await;
+        client.write_all(said).await.expect("the socket takes it");
+        client.shutdown().await.expect("it stands");
+        let error = Stream::from(accepted).accept_tls(configs().0).await.expect_err("no handshake");
+        assert_eq!(error.to_string(), why);
+        let mut heard = Vec::new();
+        let _ = client.read_to_end(&mut heard).await;
+        let told = !said.is_empty() && !why.contains("ended");
+        assert_eq!(heard.first() == Some(&21), told, "an alert tells it: {heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_was_tampered_with_ends_it_behind_what_came_before() {
+    let (mut server, mut client) = pair().await;
+    client.write_all(b"good").await.expect("it stands");
+    let Carrier::Tls(tls) = &client.carrier else { unreachable!() };
+    let mut forged = vec![23, 3, 3, 0, 40];
+    forged.extend(pattern(40));
+    tls.socket().write_at_once(&forged).expect("the socket takes it");
+    let mut heard = [0; 4];
+    server.read_exact(&mut heard).await.expect("what came before is good");
+    assert_eq!(&heard, b"good");
+    let error = server.read(&mut [0; 8]).await.expect_err("nobody with the key has written it");
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (io::ErrorKind::InvalidData, "cannot decrypt peer's message")
+    );
+    assert!(matches!(server.write_now(b"more"), Poll::Ready(Err(_))), "nothing more is said");
+    let error = client.read(&mut [0; 8]).await.expect_err("it is told");
+    assert!(error.to_string().contains("BadRecordMac"), "{error}");
+}
+
+#[tokio::test]
+async fn who_is_not_the_one_that_was_asked_for_is_told_so() {
+    let (accepted, connected) = sockets().await;
+    let (server, client) = configs();
+    let (server, client) = tokio::join!(
+        Stream::from(accepted).accept_tls(server),
+        Stream::from(connected).connect_tls(client, name("other.test"))
+    );
+    let error = client.expect_err("it has another name").to_string();
+    assert!(error.contains("certificate not valid for name \"other.test\""), "{error}");
+    let told = match server {
+        Err(error) => error,
+        Ok(mut server) => server.read(&mut [0; 8]).await.expect_err("it is told"),
+    };
+    assert!(told.to_string().contains("BadCertificate"), "{told}");
+}
+
+#[tokio::test]
+async fn a_second_connection_resumes_the_first() {
+    let (server, client) = configs();
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        let (accepted, connected) = sockets().await;
+        let (server, client) = tokio::join!(
+            Stream::from(accepted).accept_tls(Arc::clone(&server)),
+            Stream::from(connected).connect_tls(Arc::clone(&client), name(NAME))
+        );
+        let (mut server, mut client) = (server.expect("a handshake"), client.expect("a handshake"));
+        server.write_all(b"!").await.expect("it stands");
+        client.read_u8().await.expect("it comes, behind the ticket");
+        kinds.push(client.tls().and_then(CommonState::handshake_kind));
+    }
+    assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]);
+}
+
+#[tokio::test]
+async fn a_reset_says_nothing() {
+    let (server, mut client) = pair().await;
+    server.reset().expect("the kernel lets it be set");
+    let error = client.read(&mut [0; 8]).await.expect_err("no end");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
