@@ -7,6 +7,7 @@
 use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -58,6 +59,24 @@ impl Stream {
     pub(crate) fn set_keepalive(&self, every: Duration) -> io::Result<()> {
         let keepalive = TcpKeepalive::new().with_time(every).with_interval(every);
         SockRef::from(&self.tcp).set_tcp_keepalive(&keepalive)
+    }
+
+    /// Returns this end's address.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2).
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Returns the other end's address.
+    ///
+    /// # Errors
+    ///
+    /// Those of getpeername(2).
+    pub(crate) fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.tcp.peer_addr()
     }
 
     /// Returns what the kernel knows of it at this moment, for one system call.
@@ -138,7 +157,7 @@ impl Stream {
     ///
     /// Those of recv(2).
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.peek().await.map(drop)
+        self.peek(&mut [0]).await.map(drop)
     }
 
     /// Waits until the peer has ended it, with an error if it was not by a FIN. Behind bytes that nobody reads no end is seen.
@@ -147,15 +166,20 @@ impl Stream {
     ///
     /// Those of recv(2).
     pub(crate) async fn ended(&self) -> io::Result<()> {
-        match self.peek().await? {
+        match self.peek(&mut [0]).await? {
             0 => Ok(()),
             _ => pending().await,
         }
     }
 
-    /// Returns 0 at the end, else 1. One task at a time may wait for it, as for a read.
-    async fn peek(&self) -> io::Result<usize> {
-        poll_fn(|cx| self.tcp.poll_peek(cx, &mut ReadBuf::new(&mut [0]))).await
+    /// Waits until something is there, and copies what of it there is room for: it is read again. Returns how many bytes,
+    /// 0 at the end. One task at a time may wait for it, as for a read.
+    ///
+    /// # Errors
+    ///
+    /// Those of recv(2).
+    pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.tcp.poll_peek(cx, &mut ReadBuf::new(buffer))).await
     }
 
     /// Reads what is there, for one system call, and does not wait: the task is not woken for what comes later. Tokio
