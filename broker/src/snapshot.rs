@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Request;
 use http::header;
 
-use crate::config::settings::{HeaderRules, ListenerSettings, Route, Settings};
+use crate::config::settings::{HeaderRules, ListenerSettings, ProxyProtocol, Route, Settings};
 use crate::lock::OrderedRwLock;
 use crate::lock::rank::SnapshotRank;
 use crate::routing::admission::Guard;
@@ -28,6 +28,8 @@ pub(crate) struct Snapshot {
     bindings: Vec<ListenerBindings>,
     /// For each listener, in their order.
     trusts: Vec<Trust>,
+    /// Some backends are told in front of all else for whom a connection is.
+    pub(crate) sends_proxy: bool,
 }
 
 struct ListenerBindings {
@@ -96,6 +98,12 @@ impl Snapshot {
         self.trusts.get(listener)
     }
 
+    /// Whether connections to the listener of this number begin with a PROXY header.
+    pub(crate) fn expects_proxy_header(&self, listener: usize) -> bool {
+        let listener = self.settings.listeners.get(listener);
+        listener.is_some_and(|listener| listener.proxy_protocol == ProxyProtocol::Required)
+    }
+
     /// The way of a request that came to this listener; `None`: there is none.
     pub(crate) fn matched<B>(&self, listener: usize, request: &Request<B>) -> Option<RouteMatch<'_>> {
         let bindings = self.bindings.get(listener)?;
@@ -131,7 +139,8 @@ impl Snapshot {
         let listeners = addresses.iter().zip(&settings.listeners);
         let bindings =
             listeners.map(|(address, listener)| of_listener(address, listener.pool.as_deref())).collect();
-        Snapshot { pools, guard, guards, bindings, trusts, settings }
+        let sends_proxy = settings.pools.iter().any(|pool| pool.send_proxy.is_on());
+        Snapshot { pools, guard, guards, bindings, trusts, sends_proxy, settings }
     }
 
     fn renewed_pool(&self, pool: &crate::config::settings::PoolSettings, settings: &Settings) -> Arc<Pool> {

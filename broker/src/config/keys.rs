@@ -19,10 +19,11 @@ use ipnet::IpNet;
 use super::problem::ValueOrigin;
 use super::raw::Section;
 use super::settings::{
-    AdminSettings, Dns, HeaderCase, Log, LogFormat, PoolSettings, Reload, Route, Settings, Shutdown,
+    AdminSettings, Dns, HeaderCase, Log, LogFormat, PoolSettings, ProxyProtocol, Reload, Route, Settings,
+    Shutdown,
 };
 use super::token::{AdminToken, TOKEN};
-use super::values::{self, network};
+use super::values::{self, network, request};
 
 pub(super) use pool::default_pool;
 
@@ -66,6 +67,8 @@ pub(super) struct DraftListener {
     pub(super) pool: Option<String>,
     pub(super) header_case: HeaderCase,
     pub(super) trusted: Vec<IpNet>,
+    pub(super) proxy_protocol: ProxyProtocol,
+    pub(super) health: Option<String>,
 }
 
 /// A route whose pool may not exist.
@@ -121,8 +124,14 @@ fn listener(section: &mut Section<'_>) -> Option<DraftListener> {
     let pool = section.text("pool", implied, "a pool's name", values::name);
     let header_case = section.choice("header_case", HeaderCase::Lower, &values::HEADER_CASE);
     let trusted = section.texts("trusted", "a network or an address", network::network);
+    let proxy_protocol = section.choice("proxy_protocol", ProxyProtocol::Off, &values::PROXY_PROTOCOL);
+    section.check(&["proxy_protocol"], proxy_protocol == ProxyProtocol::Off || !trusted.is_empty(), || {
+        r#""required" needs trusted: name the networks whose proxies send the header, or nobody gets in"#
+            .to_owned()
+    });
+    let health = section.text("health", "off", "/PATH", request::path);
     let origin = ValueOrigin::Line(section.line());
-    Some(DraftListener { origin, address: address?, pool, header_case, trusted })
+    Some(DraftListener { origin, address: address?, pool, header_case, trusted, proxy_protocol, health })
 }
 
 fn admin(section: &mut Section<'_>) -> AdminSettings {

@@ -8,7 +8,9 @@ use steadfast_protocol::session::AckMode;
 use super::keys::{ConfigDraft, DraftListener, DraftPool, DraftRoute, default_pool};
 use super::overrides::Overrides;
 use super::problem::{ProblemReport, ValueOrigin};
-use super::settings::{BackendSettings, Check, HeaderCase, ListenerSettings, PoolSettings, Settings};
+use super::settings::{
+    BackendSettings, Check, HeaderCase, ListenerSettings, PoolSettings, ProxyProtocol, Settings,
+};
 use super::values;
 
 /// The pool that flags fill.
@@ -48,6 +50,8 @@ fn apply(draft: &mut ConfigDraft, overrides: &Overrides) {
                 pool: None,
                 header_case: HeaderCase::Lower,
                 trusted: Vec::new(),
+                proxy_protocol: ProxyProtocol::Off,
+                health: None,
             })
             .collect();
     }
@@ -144,7 +148,8 @@ fn resolve_pools(draft: &ConfigDraft, report: &mut ProblemReport) -> Vec<Listene
         _ => Some(DEFAULT_POOL),
     };
     let mut listeners = Vec::with_capacity(draft.listeners.len());
-    for DraftListener { origin, address, pool, header_case, trusted } in &draft.listeners {
+    for listener in &draft.listeners {
+        let DraftListener { origin, pool, .. } = listener;
         let name = pool.as_deref().or(implied);
         // Without any pool, that is the one problem to name.
         if let Some(name) = name.filter(|name| !names.is_empty() && !names.contains(name)) {
@@ -155,8 +160,14 @@ fn resolve_pools(draft: &ConfigDraft, report: &mut ProblemReport) -> Vec<Listene
             report.add(*origin, message);
         }
         let pool = name.map(str::to_owned);
-        let (header_case, trusted) = (*header_case, trusted.clone());
-        listeners.push(ListenerSettings { address: *address, pool, header_case, trusted });
+        listeners.push(ListenerSettings {
+            address: listener.address,
+            pool,
+            header_case: listener.header_case,
+            trusted: listener.trusted.clone(),
+            proxy_protocol: listener.proxy_protocol,
+            health: listener.health.clone(),
+        });
     }
     listeners
 }

@@ -15,6 +15,7 @@ use super::token::AdminToken;
 pub use crate::http::forwarding::ForwardedForm;
 pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
+pub use crate::net::proxy_header::SendProxy;
 
 /// Everything the broker needs to run.
 #[derive(Debug, Clone)]
@@ -66,6 +67,19 @@ pub struct ListenerSettings {
     pub header_case: HeaderCase,
     /// The proxies in front of it, whose word is taken for who a client is; empty: nobody's.
     pub trusted: Vec<IpNet>,
+    /// Whether each connection begins with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
+    /// The path at which balancers are told whether it takes clients; `None`: they are not.
+    pub health: Option<String>,
+}
+
+/// Whether connections begin with a PROXY header. It is never guessed: a client could send one as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// None does.
+    Off,
+    /// Each does, of either version, and comes from a trusted network.
+    Required,
 }
 
 /// The listener for operators.
@@ -208,6 +222,8 @@ pub struct PoolSettings {
     pub header_case: HeaderCase,
     /// In which form backends are told for whom a request is.
     pub forwarded: ForwardedForm,
+    /// Whether connections to backends begin with a PROXY header.
+    pub send_proxy: SendProxy,
     /// How backends are probed; `None`: they are not.
     pub health: Option<Health>,
     /// How backends tell their own score; `None`: they are not asked.

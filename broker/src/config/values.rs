@@ -14,7 +14,7 @@ use steadfast_protocol::session::AckMode;
 use steadfast_protocol::websocket::close_code::CloseCode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::settings::{ForwardedForm, HeaderCase, LogFormat, OnFailure};
+use super::settings::{ForwardedForm, HeaderCase, LogFormat, OnFailure, ProxyProtocol, SendProxy};
 use super::text::quoted;
 
 /// The ways to write [`AckMode`].
@@ -29,6 +29,12 @@ pub(super) const HEADER_CASE: [(&str, HeaderCase); 2] =
 /// The ways to write [`ForwardedForm`].
 pub(super) const FORWARDED: [(&str, ForwardedForm); 3] =
     [("x", ForwardedForm::X), ("rfc7239", ForwardedForm::Rfc7239), ("both", ForwardedForm::Both)];
+/// The ways to write [`ProxyProtocol`].
+pub(super) const PROXY_PROTOCOL: [(&str, ProxyProtocol); 2] =
+    [("off", ProxyProtocol::Off), ("required", ProxyProtocol::Required)];
+/// The ways to write [`SendProxy`].
+pub(super) const SEND_PROXY: [(&str, SendProxy); 3] =
+    [("off", SendProxy::Off), ("v1", SendProxy::V1), ("v2", SendProxy::V2)];
 /// The ways to write [`LogFormat`].
 pub(super) const LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 

@@ -31,6 +31,18 @@ pub(crate) struct Accepted {
     pub(super) peer: Peer,
     /// Its place among the handshakes.
     pub(super) place: Place,
+    pub(super) introduction: Introduction,
+}
+
+/// What somebody in front has said of a connection before its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Introduction {
+    /// Nothing: it is to be taken as it is.
+    None,
+    /// It is a client's, which has connected to this address.
+    Client { arrival: SocketAddr },
+    /// It is that one's own.
+    Own,
 }
 
 /// Who is at the other end of a connection. The two are one as long as clients connect by themselves. They are kept
@@ -38,7 +50,7 @@ pub(crate) struct Accepted {
 /// the socket's says with whom this connection is, should something stand in between and speak for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Peer {
-    /// The address that the socket is connected with.
+    /// The address that the socket is connected with, or that a PROXY header in front has put in its place.
     pub(super) socket: SocketAddr,
     /// The client's.
     pub(super) client: SocketAddr,
@@ -46,7 +58,7 @@ pub(super) struct Peer {
 
 impl Peer {
     /// A client that has connected by itself.
-    fn direct(address: SocketAddr) -> Peer {
+    pub(super) fn direct(address: SocketAddr) -> Peer {
         Peer { socket: address, client: address }
     }
 
@@ -77,7 +89,7 @@ pub(crate) async fn accept(
                 let Some(place) = handshakes.take(address, || told_to_go(peer.client)).await else { return };
                 // A refused option costs latency, not correctness.
                 let _ = stream.set_nodelay();
-                serve(Accepted { stream, peer, place });
+                serve(Accepted { stream, peer, place, introduction: Introduction::None });
             }
             Err(error) => {
                 metric::LIMIT_HITS.count(metric::Limit::Accept);

@@ -2,5 +2,7 @@
 //! answered. Finds and opens sessions, and lets go of a connection once its session has it.
 
 pub(crate) mod accept;
+mod balancer_page;
+mod introduction;
 mod response;
 pub(crate) mod upgrade;

@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +38,7 @@ use crate::http::denial::Denial;
 use crate::http::forwarding::Hops;
 use crate::http::head::{self, RequestHead};
 use crate::http::header_case::{Spelled, spell};
-use crate::metric;
+use crate::metric::{self, LookWord};
 use crate::net::lingering_close;
 use crate::net::places::Place;
 use crate::net::stream::Stream;
@@ -50,8 +50,9 @@ use crate::snapshot::Snapshot;
 use crate::upstream::balance::Affinity;
 use crate::upstream::pool::Pool;
 
-use super::accept::{Accepted, Peer};
+use super::accept::{Accepted, Introduction, Peer};
 use super::response::{AnswerLines, ResponseBody, busy, denied, plain, switching};
+use super::{balancer_page, introduction};
 use form::FormRefusal;
 use newcomer::{Admitted, Newcomer};
 use offer::Offered;
@@ -83,6 +84,10 @@ pub(crate) struct UpgradeTask {
     peer: Peer,
     /// Its place among the handshakes, until it has one among the sessions.
     place: Place,
+    /// Where the client has connected to, if backends may be told and it is not the listener's address.
+    arrival: Option<SocketAddr>,
+    /// It is a proxy's own, which may be there only to see whether somebody listens.
+    is_own: bool,
     /// Its place among the sessions, while a backend's refusal is passed on.
     relaying: Mutex<Option<SessionPermit>>,
 }
@@ -142,28 +147,63 @@ impl From<io::Error> for FailedRequest {
 }
 
 impl UpgradeTask {
-    /// Serves the one request of a connection that `listener` has accepted.
-    pub(crate) fn serve(
+    /// Serves the one request of a connection that `listener` has accepted, in a task of its own.
+    pub(crate) fn spawn(broker: &Arc<Broker>, listener: ListenerId, accepted: Accepted) {
+        let (broker, snapshot) = (Arc::clone(broker), broker.snapshot());
+        let until = Instant::now() + snapshot.settings.timeouts.handshake;
+        if snapshot.expects_proxy_header(listener.number) {
+            tokio::spawn(UpgradeTask::introduced(broker, listener, accepted, until));
+        } else {
+            tokio::spawn(UpgradeTask::serve(broker, &snapshot, listener, accepted, until));
+        }
+    }
+
+    /// Serves it when a proxy has said whom it is for.
+    async fn introduced(broker: Arc<Broker>, listener: ListenerId, accepted: Accepted, until: Instant) {
+        // What that takes is needed for a moment, and not while nothing else is said.
+        let Some(accepted) = introduction::read(&broker, listener, accepted, until).boxed().await else {
+            return;
+        };
+        let snapshot = broker.snapshot();
+        let served = UpgradeTask::serve(broker, &snapshot, listener, accepted, until);
+        drop(snapshot);
+        served.await;
+    }
+
+    fn serve(
         broker: Arc<Broker>,
+        snapshot: &Snapshot,
         listener: ListenerId,
         accepted: Accepted,
-    ) -> impl Future<Output = ()> + Send {
-        let Accepted { stream, peer, place } = accepted;
+        until: Instant,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let Accepted { stream, peer, place, introduction } = accepted;
+        let arrival = match introduction {
+            Introduction::Client { arrival } => Some(arrival),
+            // Of a listener for all addresses, only the socket knows.
+            _ if snapshot.sends_proxy && listener.address.ip().is_unspecified() => {
+                stream.local_address().ok()
+            }
+            _ => None,
+        };
+        let is_own = introduction == Introduction::Own;
+        let relaying = Mutex::default();
         UpgradeTask::run(
-            Arc::new(UpgradeTask { broker, listener, peer, place, relaying: Mutex::default() }),
+            Arc::new(UpgradeTask { broker, listener, peer, place, arrival, is_own, relaying }),
             stream,
+            until,
         )
     }
 
     /// Until the first byte is there, a connection has a timer, and neither a buffer nor a parser: many may say nothing.
-    async fn run(task: Arc<UpgradeTask>, mut stream: Stream) {
-        let snapshot = task.broker.snapshot();
-        let until = Instant::now() + snapshot.settings.timeouts.handshake;
-        drop(snapshot);
+    async fn run(task: Arc<UpgradeTask>, mut stream: Stream, until: Instant) {
         let begins = tokio::select! {
             // Who says something at the last moment is heard.
             biased;
-            ready = stream.readable() => ready.map_err(|error| error.to_string()),
+            ready = stream.readable() => match ready {
+                Err(_) if task.is_own => return task.looked(),
+                ready => ready.map_err(|error| error.to_string()),
+            },
             () = task.place.told() => Err(NO_PLACE.to_owned()),
             () = sleep_until(until) => Err("it said nothing".to_owned()),
         };
@@ -220,6 +260,9 @@ impl UpgradeTask {
         let came = poll_fn(|cx| first_bytes(&mut stream, cx)).await?;
         if came.is_empty() {
             // As of a balancer that looks whether somebody listens.
+            if self.is_own {
+                self.looked();
+            }
             return Ok(AnsweredRequest { stream, early: came, next: None });
         }
         let Some(RequestHead { request, length, has_fragment }) = whole(&came, &snapshot.settings.limits)
@@ -320,6 +363,11 @@ impl UpgradeTask {
         }
     }
 
+    /// A balancer has seen that somebody listens, and is content.
+    fn looked(&self) {
+        metric::BALANCER_LOOKS.count(LookWord::Connection);
+    }
+
     fn failed(&self, why: &str) {
         metric::HANDSHAKE_ERRORS.count(());
         // It is the connection that has failed, whoever it is for.
@@ -328,6 +376,11 @@ impl UpgradeTask {
 
     async fn welcome(&self, mut request: Request<()>, fragment: bool) -> UpgradeAnswer {
         let snapshot = self.broker.snapshot();
+        if let Some(page) =
+            balancer_page::answer(&self.broker, self.listener, &snapshot, request.uri().path())
+        {
+            return page.into();
+        }
         let caller = self.caller(&snapshot, &mut request);
         let client = caller.peer.client;
         let answer = match check_form(&mut request, fragment) {

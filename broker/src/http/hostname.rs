@@ -25,6 +25,13 @@ pub(crate) fn is_port(port: &[u8]) -> bool {
     }
 }
 
+/// What stands in front of the port in what may stand in a Host header, brackets included.
+pub(crate) fn without_port(authority: &[u8]) -> &[u8] {
+    let from = authority.iter().position(|byte| *byte == b']').unwrap_or_default();
+    let end = authority[from..].iter().position(|byte| *byte == b':').map_or(authority.len(), |at| from + at);
+    &authority[..end]
+}
+
 /// What stands in brackets: an IPv6 address, or one of a version to come.
 fn is_literal(literal: &[u8]) -> bool {
     if let [b'v' | b'V', rest @ ..] = literal {

@@ -4,7 +4,7 @@
 //! a session's own part holds the target and what tells its user from others.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock, Weak};
 
 #[cfg(test)]
@@ -17,6 +17,7 @@ use crate::http::forwarding::{Appended, ForwardedForm, Hops};
 use crate::http::head::put_line;
 use crate::http::header_rules::{self, HeaderRules};
 use crate::http::hop_by_hop::{drop_named, is_forwarding, passes};
+use crate::http::hostname::without_port;
 use crate::http::token_list::split;
 use crate::lock::OrderedMutex;
 use crate::lock::rank::HeaderSetsRank;
@@ -54,6 +55,8 @@ struct Own<'a> {
     element: &'a [u8],
     /// The lines of these two headers.
     forwarded: HeaderLines<'a>,
+    /// Where the client has connected to, if that is not its listener's address.
+    arrival: &'a [u8],
     /// The other lines.
     lines: &'a [u8],
 }
@@ -71,12 +74,13 @@ pub(crate) struct BackendOffer {
 
 impl Handshake {
     /// Keeps what is to be repeated of the client's request for `target`, which has come by `hops`, as the route's rules
-    /// have it.
+    /// have it; and where the client has connected to, if backends are told that and it is not its listener's address.
     pub(crate) fn keep(
         target: &Uri,
         mut headers: HeaderMap,
         (hops, form): (&Hops, ForwardedForm),
         rules: Option<&HeaderRules>,
+        arrival: Option<SocketAddr>,
     ) -> Handshake {
         let (mut shared, mut forwarded, mut lines) =
             (Vec::with_capacity(512), Vec::new(), Vec::with_capacity(256));
@@ -100,7 +104,8 @@ impl Handshake {
         }
         let target = target.path_and_query().map_or("/", |target| target.as_str());
         let (address, element) = told_at_dials(&appended, hops);
-        let own = [target.as_bytes(), address.as_bytes(), element, &forwarded];
+        let arrival = arrival.map(|address| address.to_string()).unwrap_or_default();
+        let own = [target.as_bytes(), address.as_bytes(), element, &forwarded, arrival.as_bytes()];
         Handshake { shared: share(shared), own: packed(own, &lines) }
     }
 
@@ -110,7 +115,7 @@ impl Handshake {
         let mut request = request.clone();
         let peer = ([192, 0, 2, 1], 7).into();
         let hops = Hops::read(request.headers_mut(), peer, |address| address == peer.ip());
-        Handshake::keep(request.uri(), request.headers().clone(), (&hops, ForwardedForm::X), rules)
+        Handshake::keep(request.uri(), request.headers().clone(), (&hops, ForwardedForm::X), rules, None)
     }
 
     /// Returns the path that is asked for, without the query.
@@ -121,6 +126,17 @@ impl Handshake {
     /// Returns for whom proxies say that the request is, header by header.
     pub(crate) fn forwarded_for(&self) -> impl Iterator<Item = &[u8]> {
         self.own().forwarded.map(|line| line.value)
+    }
+
+    /// Returns where the client has connected to, if that was kept.
+    pub(crate) fn arrival(&self) -> Option<SocketAddr> {
+        std::str::from_utf8(self.own().arrival).ok()?.parse().ok()
+    }
+
+    /// Returns the host that backends are asked for, without a port.
+    pub(crate) fn host(&self) -> Option<&str> {
+        let host = HeaderLines(&self.shared).find(|line| is_named(line.name, &header::HOST))?;
+        std::str::from_utf8(without_port(host.value)).ok()
     }
 
     /// Returns the head of the request for one backend, on behalf of `client`: the address by which the session began.
@@ -157,8 +173,8 @@ impl Handshake {
 
     fn own(&self) -> Own<'_> {
         let mut rest = &*self.own;
-        let [target, address, element, forwarded] = [(); 4].map(|()| take(&mut rest));
-        Own { target, address, element, forwarded: HeaderLines(forwarded), lines: rest }
+        let [target, address, element, forwarded, arrival] = [(); 5].map(|()| take(&mut rest));
+        Own { target, address, element, forwarded: HeaderLines(forwarded), arrival, lines: rest }
     }
 }
 
@@ -235,7 +251,7 @@ fn is_named(name: &[u8], header: &HeaderName) -> bool {
 }
 
 /// One allocation for all of them.
-fn packed(parts: [&[u8]; 4], lines: &[u8]) -> Box<[u8]> {
+fn packed(parts: [&[u8]; 5], lines: &[u8]) -> Box<[u8]> {
     let length: usize = parts.iter().map(|part| 3 + part.len()).sum();
     let mut packed = Vec::with_capacity(length + lines.len());
     for part in parts {
@@ -408,7 +424,7 @@ mod tests {
         }
         let trusts = |address: IpAddr| address == IpAddr::from([10, 0, 0, 1]);
         let hops = Hops::read(request.headers_mut(), (peer, 7).into(), trusts);
-        let handshake = Handshake::keep(request.uri(), request.headers().clone(), (&hops, form), None);
+        let handshake = Handshake::keep(request.uri(), request.headers().clone(), (&hops, form), None, None);
         let client = hops.client().ip();
         let [first, second] = [1, 2].map(|attempt| {
             let head = handshake.request(client, "a2V5", &BackendOffer::default(), "5e55", attempt);
@@ -452,8 +468,13 @@ mod tests {
     fn a_session_of_a_client_that_connects_by_itself_keeps_no_address_twice() {
         let mut request = client_request();
         let own = |request: &Request<()>, hops: &Hops| {
-            let handshake =
-                Handshake::keep(request.uri(), request.headers().clone(), (hops, ForwardedForm::X), None);
+            let handshake = Handshake::keep(
+                request.uri(),
+                request.headers().clone(),
+                (hops, ForwardedForm::X),
+                None,
+                None,
+            );
             let Own { address, element, .. } = handshake.own();
             [address.len(), element.len()]
         };
@@ -494,6 +515,23 @@ mod tests {
         let handshake = Handshake::new(&client_request(), None);
         assert_eq!(handshake.path(), b"/chat");
         assert_eq!(handshake.forwarded_for().collect::<Vec<_>>(), [b"203.0.113.9"]);
+    }
+
+    #[test]
+    fn it_says_where_the_client_has_connected_to_and_for_which_host() {
+        for (host, name) in
+            [("example.test", "example.test"), ("a.test:8080", "a.test"), ("[::1]:80", "[::1]")]
+        {
+            let mut request = client_request();
+            request.headers_mut().insert("host", HeaderValue::from_static(host));
+            let hops = Hops::read(request.headers_mut(), ([192, 0, 2, 1], 7).into(), |_| false);
+            for arrival in [None, Some("[2001:db8::7]:443".parse().expect("an address"))] {
+                let headers = request.headers().clone();
+                let way = (&hops, ForwardedForm::X);
+                let handshake = Handshake::keep(request.uri(), headers, way, None, arrival);
+                assert_eq!((handshake.arrival(), handshake.host()), (arrival, Some(name)));
+            }
+        }
     }
 
     #[test]

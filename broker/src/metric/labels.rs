@@ -133,6 +133,31 @@ words! {
 }
 
 words! {
+    /// What a PROXY header was, on a listener where there must be one.
+    pub(crate) enum HeaderWord {
+        Client = "client",
+        /// The proxy's own connection, or one without an address.
+        Own = "own",
+        /// Sent, or to be sent, by somebody whose word is not taken.
+        Untrusted = "untrusted",
+        Malformed = "malformed",
+        Checksum = "checksum",
+        /// It has not come, or not all of it.
+        Cut = "cut",
+    }
+}
+
+words! {
+    /// How a balancer has looked whether somebody takes its clients.
+    pub(crate) enum LookWord {
+        /// By a connection of its own without a request.
+        Connection = "connection",
+        /// By a request for the listener's path.
+        Path = "path",
+    }
+}
+
+words! {
     /// Who has broken the protocol.
     pub(crate) enum Side {
         Client = "client",

@@ -4,8 +4,8 @@ use metrics::Unit;
 use steadfast_protocol::session::{Failure, MoveOutcome};
 
 use super::labels::{
-    AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, Limit, PressWord, ReloadOutcome,
-    Side, VerdictWord,
+    AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, HeaderWord, Limit, LookWord,
+    PressWord, ReloadOutcome, Side, VerdictWord,
 };
 use super::{Counter, Gauge, Histogram, Metric};
 use crate::words::names;
@@ -129,6 +129,18 @@ list! {
         "Connections that brought no readable request",
     )
     .at_zero(&[]);
+    PROXY_HEADERS: Counter<HeaderWord> = Counter::new(
+        "steadfast_proxy_headers_total",
+        &["outcome"],
+        "Connections to listeners with a PROXY header, by what it was",
+    )
+    .at_zero(&[names::<HeaderWord>]);
+    BALANCER_LOOKS: Counter<LookWord> = Counter::new(
+        "steadfast_balancer_checks_total",
+        &["by"],
+        "Balancers' checks of listeners for clients, by how they are made",
+    )
+    .at_zero(&[names::<LookWord>]);
     REFUSED_UPGRADES: Counter<String> = Counter::new(
         "steadfast_refused_upgrades_total",
         &["status"],

@@ -17,8 +17,8 @@ use std::sync::OnceLock;
 use metrics::{Label, SharedString, Unit};
 
 pub(crate) use labels::{
-    AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, Limit, PressWord, ReloadOutcome,
-    Side, VerdictWord,
+    AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, HeaderWord, Limit, LookWord,
+    PressWord, ReloadOutcome, Side, VerdictWord,
 };
 pub(crate) use list::*;
 

@@ -173,6 +173,17 @@ impl Place {
         }
     }
 
+    /// It is a connection of this address from now on, as the youngest of it.
+    pub(crate) fn pass_to(&mut self, address: Address) {
+        let mut table = self.places.table.lock();
+        let listed = table.remove(self.address, self.number.load(Relaxed)).is_some();
+        self.address = address;
+        // One that has been told to go is not among them any more.
+        if listed {
+            self.number.store(seated(table, address, &self.told), Relaxed);
+        }
+    }
+
     /// Makes room for another connection. What comes after the first time has no effect.
     pub(crate) fn give_back(&self) {
         self.busy();
@@ -433,6 +444,20 @@ mod tests {
         drop(takings);
         drop(first);
         assert!(!is_told(&free(&places, 4)).await);
+    }
+
+    #[tokio::test]
+    async fn who_turns_out_to_be_of_another_address_counts_with_that() {
+        let places = Places::new(4);
+        let mut held = [1, 1, 1, 2].map(|n| free(&places, n));
+        held[1].pass_to(address(2));
+        held[2].pass_to(address(2));
+        assert_eq!(told_for(&places, &held, 3).await, [3], "three are of the second one now");
+        held[3].pass_to(address(1));
+        assert_eq!(told_for(&places, &held, 3).await, [1], "who was told to go is none of the first one");
+        drop(held);
+        let table = places.table.lock();
+        assert!(table.held.is_empty() && table.sizes.is_empty());
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ mod tls;
 
 use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -129,6 +130,24 @@ impl Stream {
         self.socket().set_keepalive(every)
     }
 
+    /// Returns this end's address.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2); `Unsupported` of what is no TCP.
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket().local_address()
+    }
+
+    /// Returns the other end's address.
+    ///
+    /// # Errors
+    ///
+    /// Those of getpeername(2); `Unsupported` of what is no TCP.
+    pub(crate) fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.socket().peer_address()
+    }
+
     /// Returns what the kernel knows of it at this moment, for one system call.
     ///
     /// # Errors
@@ -183,7 +202,7 @@ impl Stream {
     ///
     /// Those of recv(2), and of TLS.
     pub(crate) async fn readable(&mut self) -> io::Result<()> {
-        self.peek().await.map(drop)
+        self.peek(&mut [0]).await.map(drop)
     }
 
     /// Waits until the peer has ended it, with an error if it was not by a FIN. Behind bytes that nobody reads no end is seen.
@@ -192,24 +211,24 @@ impl Stream {
     ///
     /// Those of recv(2), and of TLS.
     pub(crate) async fn ended(&mut self) -> io::Result<()> {
-        match self.peek().await? {
-            None => Ok(()),
-            Some(_) => pending().await,
+        match self.peek(&mut [0]).await? {
+            0 => Ok(()),
+            _ => pending().await,
         }
     }
 
-    /// Waits until there is something to read, and returns its first byte without taking it; `None`: the end. One task at a
-    /// time may wait for it, as for a read.
+    /// Waits until there is something to read, and copies its first bytes without taking them, as many as there are and fit.
+    /// Returns how many; 0: the end. One task at a time may wait for it, as for a read.
     ///
     /// # Errors
     ///
     /// Those of recv(2), and of TLS.
-    pub(crate) async fn peek(&mut self) -> io::Result<Option<u8>> {
+    pub(crate) async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.carrier {
-            Carrier::Plain(socket) => socket.peek().await,
+            Carrier::Plain(socket) => socket.peek(buffer).await,
             Carrier::Tls(tls) => {
                 poll_fn(|cx| tls.poll_fill(cx)).await;
-                tls.first_byte()
+                tls.peek(buffer)
             }
         }
     }

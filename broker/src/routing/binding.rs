@@ -14,3 +14,10 @@ pub(crate) struct RouteBinding {
     pub(crate) route: Option<Arc<str>>,
     pub(crate) pool: Arc<Pool>,
 }
+
+impl RouteBinding {
+    /// Where its clients have connected to; `None`: the listener has all addresses of this machine.
+    pub(crate) fn entrance(&self) -> Option<SocketAddr> {
+        Some(self.address).filter(|address| !address.ip().is_unspecified())
+    }
+}

@@ -84,8 +84,5 @@ async fn enter(
         // Without a sender there is nobody left to accept for.
         let _ = phase.wait_for(|phase| *phase != Phase::Accepting).await;
     };
-    let serve = |accepted| {
-        tokio::spawn(UpgradeTask::serve(Arc::clone(&broker), listener, accepted));
-    };
-    accept(socket, handshakes, closed, serve).await;
+    accept(socket, handshakes, closed, |accepted| UpgradeTask::spawn(&broker, listener, accepted)).await;
 }

@@ -219,7 +219,7 @@ impl Dialer {
     async fn dial(&self, search: &BackendSearch<'_>, lease: BackendLease) -> DialOutcome {
         let mut permit = self.permit(search, lease).await;
         for compress in [true, false] {
-            let Connected { stream, permit: held, begun } = match permit.connect(search.pool).await {
+            let Connected { stream, permit: held, begun } = match permit.connect(search).await {
                 Ok(connected) => connected,
                 Err(error) => return DialOutcome::unconnected(error),
             };

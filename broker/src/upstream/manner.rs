@@ -2,14 +2,17 @@
 //! failure to the other.
 
 use std::error::Error;
+use std::io;
 
 use hyper::body::Body;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::config::settings::HeaderCase;
 use crate::http::header_case::Spelled;
+use crate::net::proxy_header::SendProxy;
+use crate::net::stream::Stream;
 
 /// The least that hyper takes as the bound of its buffer.
 const BUFFER_MIN: usize = 8192;
@@ -30,12 +33,22 @@ pub(crate) struct Manner {
     pub(super) header: usize,
     /// Lines of its headers.
     pub(super) header_lines: usize,
+    /// What is said in front of all else.
+    pub(super) proxy: SendProxy,
 }
 
 impl Manner {
     /// Returns how many bytes of an answer's status line and headers are read.
     pub(super) fn header_max(self) -> usize {
         self.header.max(BUFFER_MIN)
+    }
+
+    /// Says in front of all else that a connection is the broker's own, if anything is said there.
+    ///
+    /// # Errors
+    /// Those of send(2).
+    pub(super) async fn introduce_own(self, stream: &mut Stream) -> io::Result<()> {
+        stream.write_all(&self.proxy.of_own()).await
     }
 
     /// Makes a connection ready for one request.

@@ -103,7 +103,7 @@ pub(crate) struct PoolSnapshot {
 pub(crate) struct DialSettings {
     pub(crate) connect: Duration,
     pub(super) upgrade: Duration,
-    pub(super) manner: Manner,
+    pub(crate) manner: Manner,
 }
 
 /// Backends that were taken away while sessions were on them.
@@ -648,7 +648,8 @@ impl DialSettings {
     fn new(pool: &settings::PoolSettings, settings: &Settings) -> DialSettings {
         let settings::Timeouts { connect, upgrade, .. } = settings.timeouts;
         let settings::LimitSettings { header, header_lines, .. } = settings.limits;
-        DialSettings { connect, upgrade, manner: Manner { case: pool.header_case, header, header_lines } }
+        let manner = Manner { case: pool.header_case, header, header_lines, proxy: pool.send_proxy };
+        DialSettings { connect, upgrade, manner }
     }
 }
 

@@ -8,7 +8,7 @@ use super::{DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe
 use crate::config::problem::ValueOrigin;
 use crate::config::settings::{
     BackendSettings, Balance, Discovery, ForwardedForm, HeaderCase, OnFailure, Outlier, PoolSettings,
-    QueueSettings, RebalanceSettings, WEIGHT_MAX,
+    QueueSettings, RebalanceSettings, SendProxy, WEIGHT_MAX,
 };
 use crate::config::values::{self, network, request};
 
@@ -72,6 +72,7 @@ fn pool(section: &mut Section<'_>) -> PoolSettings {
         sources: section.texts("source", "an address of this machine", network::source),
         header_case: section.choice("header_case", HeaderCase::Lower, &values::HEADER_CASE),
         forwarded: section.choice("forwarded", ForwardedForm::X, &values::FORWARDED),
+        send_proxy: section.choice("send_proxy", SendProxy::Off, &values::SEND_PROXY),
         health: section.optional_section("health", probe::health).flatten(),
         agent: section.optional_section("agent", probe::agent),
         outlier: section.section("outlier", outlier),

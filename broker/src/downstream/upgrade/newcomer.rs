@@ -104,14 +104,16 @@ impl UpgradeTask {
         let [key, origin] =
             [header::SEC_WEBSOCKET_KEY, header::ORIGIN].map(|name| headers.get(name).cloned());
         let rules = newcomer.matched.request_headers();
-        let handshake = Handshake::keep(newcomer.request.uri(), headers, way, rules);
+        let arrival = self.arrival.filter(|_| present.settings.send_proxy.is_on());
+        let handshake = Handshake::keep(newcomer.request.uri(), headers, way, rules, arrival);
         let (id, attempts) = (rand::random(), AtomicU32::new(0));
         let dial = FirstDial { id, key, origin, permit, handshake, attempts, present };
         let search = BackendSearch {
             pool: &binding.pool,
             handshake: &dial.handshake,
             session: &session_name(dial.id),
-            client: newcomer.caller.peer.client.ip(),
+            client: newcomer.caller.peer.client,
+            entrance: binding.entrance(),
             terms: newcomer.offered.terms(dial.speaks_shim()),
             affinity: newcomer.affinity,
             attempts: &dial.attempts,

@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -53,6 +53,20 @@ impl Socket {
         match self {
             Socket::Tcp(tcp) => SockRef::from(tcp).set_tcp_keepalive(&keepalive),
             Socket::Unix(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Socket::Tcp(tcp) => tcp.local_addr(),
+            Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Socket::Tcp(tcp) => tcp.peer_addr(),
+            Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -138,25 +152,23 @@ impl Socket {
         done
     }
 
-    /// Waits until something is there, and returns its first byte without taking it; `None`: it has ended.
-    pub(super) async fn peek(&self) -> io::Result<Option<u8>> {
-        poll_fn(|cx| self.poll_peek(cx)).await
+    /// Waits until something is there, and copies its first bytes without taking them; 0: it has ended.
+    pub(super) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_peek(cx, buffer)).await
     }
 
-    fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
+    fn poll_peek(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_read_ready(cx))?;
-            match self.try_io(Interest::READABLE, || self.first_byte()) {
+            match self.try_io(Interest::READABLE, || self.peek_at_once(buffer)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 peeked => return Poll::Ready(peeked),
             }
         }
     }
 
-    fn first_byte(&self) -> io::Result<Option<u8>> {
-        let mut byte = [0];
-        let n = recv(self.as_fd().as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK)?;
-        Ok((n > 0).then_some(byte[0]))
+    fn peek_at_once(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_PEEK)?)
     }
 
     pub(super) fn read_at_once(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -167,7 +179,7 @@ impl Socket {
     }
 
     pub(super) fn has_something_to_read(&self) -> bool {
-        matches!(self.first_byte(), Ok(Some(_)))
+        self.peek_at_once(&mut [0]).is_ok_and(|peeked| peeked > 0)
     }
 
     pub(super) fn write_at_once(&self, bytes: &[u8]) -> io::Result<usize> {

@@ -322,12 +322,17 @@ impl Tls {
         Poll::Ready(())
     }
 
-    /// The first byte that is to be read; `None`: the end.
-    pub(super) fn first_byte(&self) -> io::Result<Option<u8>> {
-        match (self.plain.first(), &self.over) {
-            (Some(byte), _) => Ok(Some(*byte)),
-            (None, None | Some(Over::Ended)) => Ok(None),
-            (None, Some(over)) => Err(over.in_traffic()),
+    /// Copies the first of what is decrypted; 0: the end.
+    pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.over {
+            Some(over @ (Over::Cut | Over::Broken(_) | Over::Failed(_))) if self.plain.is_empty() => {
+                Err(over.in_traffic())
+            }
+            _ => {
+                let n = buffer.len().min(self.plain.len());
+                buffer[..n].copy_from_slice(&self.plain[..n]);
+                Ok(n)
+            }
         }
     }
 

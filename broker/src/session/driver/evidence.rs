@@ -172,9 +172,10 @@ fn probe(
         return;
     }
     metric::PROBES.count(present.settings.name.clone());
-    let (backend, sources) = (Arc::clone(backend), entry.binding.pool.sources());
+    let (backend, sources, manner) =
+        (Arc::clone(backend), entry.binding.pool.sources(), present.dialing.manner);
     tokio::spawn(async move {
-        if life::answers((&backend.host, backend.port), (&sources, &backend.history), half).await {
+        if life::answers((&backend.host, backend.port), (&sources, &backend.history, manner), half).await {
             backend.life.answered(clock::now());
         }
     });

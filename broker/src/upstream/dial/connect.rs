@@ -1,17 +1,19 @@
-//! Connecting to a backend: the turn of the dial, and TCP. Nothing has been said on the connection that comes of it, so
-//! what is to be spoken is left to whoever has it.
+//! Connecting to a backend: the turn of the dial, and TCP. Nothing has been said on the connection that comes of it but
+//! for whom it is, if the pool says so, and what is to be spoken is left to whoever has it.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use steadfast_protocol::time::Time;
+use tokio::io::AsyncWriteExt;
 
 use crate::clock;
 use crate::net::connect::connect;
+use crate::net::proxy_header::{ProxiedEnds, SendProxy, Spoken};
 use crate::net::stream::Stream;
 use crate::upstream::backend::{Backend, BackendLease};
-use crate::upstream::pool::Pool;
+use crate::upstream::pool::DialSettings;
 use crate::upstream::pool::suspects::SuspectTurn;
 
 use super::Dialer;
@@ -50,19 +52,34 @@ impl Dialer {
 }
 
 impl<'a> DialPermit<'a> {
-    /// Connects, as `pool` dials at the moment.
+    /// Connects, as the pool dials at the moment, and tells the backend for whom if it is to be told in front of all else.
     ///
     /// # Errors
     /// Those of [`connect`]. The lease is then given back.
-    pub(super) async fn connect(self, pool: &Pool) -> io::Result<Connected<'a>> {
-        let limit = pool.snapshot().dialing.connect;
-        let sources = pool.sources();
+    pub(super) async fn connect(self, search: &BackendSearch<'_>) -> io::Result<Connected<'a>> {
+        let DialSettings { connect: limit, manner, .. } = search.pool.snapshot().dialing;
+        let sources = search.pool.sources();
         let begun = clock::now();
         let Backend { host, port, history, .. } = &**self.lease.backend();
-        let stream = connect(host, *port, &sources, history, limit).await?;
+        let mut stream = connect(host, *port, &sources, history, limit).await?;
         tune(&stream);
+        if manner.proxy.is_on() {
+            introduce(&mut stream, manner.proxy, search).await?;
+        }
         Ok(Connected { stream, permit: self, begun })
     }
+}
+
+/// Writes the PROXY header of the session. As long as nothing else is written, a socket takes that much at once.
+async fn introduce(stream: &mut Stream, proxy: SendProxy, search: &BackendSearch<'_>) -> io::Result<()> {
+    // A listener for all addresses has none that the client can have meant.
+    let destination = match search.handshake.arrival().or(search.entrance) {
+        Some(known) => known,
+        None => stream.peer_address()?,
+    };
+    let ends = ProxiedEnds { source: search.client, destination };
+    let header = proxy.of_client(Spoken { ends, host: search.handshake.host(), id: search.session });
+    stream.write_all(&header).await
 }
 
 /// Bytes that the kernel may keep for a backend without having sent them.

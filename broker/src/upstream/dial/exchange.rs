@@ -256,9 +256,10 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::config::settings::HeaderCase;
+    use crate::config::settings::{HeaderCase, SendProxy};
 
-    const MANNER: Manner = Manner { case: HeaderCase::Lower, header: 16 * 1024, header_lines: 100 };
+    const MANNER: Manner =
+        Manner { case: HeaderCase::Lower, header: 16 * 1024, header_lines: 100, proxy: SendProxy::Off };
 
     /// What becomes of a request to a backend that answers with `continues` times 100 and then `last`.
     async fn answered(continues: usize, last: &'static [u8]) -> Result<Answer, NoAnswer> {

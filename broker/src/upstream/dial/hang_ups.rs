@@ -77,7 +77,7 @@ impl BackendSearch<'_> {
         if hang_ups.met > 0 {
             return Ok(());
         }
-        match self.pool.quarantine.banned(clock::now(), self.client, self.handshake) {
+        match self.pool.quarantine.banned(clock::now(), self.client.ip(), self.handshake) {
             Some(left) => Err(DialError::Denied(denial(left))),
             None => Ok(()),
         }
@@ -86,7 +86,7 @@ impl BackendSearch<'_> {
     /// A backend has taken the request.
     pub(super) fn linked(&self, now: Time) {
         if self.terms.are_first() {
-            self.pool.quarantine.linked(self.client, self.handshake);
+            self.pool.quarantine.linked(self.client.ip(), self.handshake);
             self.pool.survived(now, self.session);
         }
     }
@@ -127,12 +127,12 @@ impl BackendSearch<'_> {
     /// The request, if it may be held to be a killer. That of a session was good once.
     fn judged(&self, hang_ups: &HangUps) -> Option<UpgradeRequest> {
         let request =
-            || self.pool.quarantine.request((self.client, self.handshake), self.session, hang_ups.since);
+            || self.pool.quarantine.request((self.client.ip(), self.handshake), self.session, hang_ups.since);
         self.terms.are_first().then(request)
     }
 
     fn tell(&self, backend: &Backend, verdict: &HangupVerdict) {
-        let (pool, backend, client) = (&*self.pool.name, &backend.name, self.client);
+        let (pool, backend, client) = (&*self.pool.name, &backend.name, self.client.ip());
         let path = self.handshake.path();
         let path = &*String::from_utf8_lossy(&path[..path.len().min(PATH_MAX)]);
         match verdict {

@@ -1,6 +1,6 @@
 //! One session's search for a backend: who asks, what for, and the choice of the next one to try.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicU32;
 
 use http::StatusCode;
@@ -23,7 +23,10 @@ pub(crate) struct BackendSearch<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) handshake: &'a Handshake,
     pub(crate) session: &'a str,
-    pub(crate) client: IpAddr,
+    /// The client's address.
+    pub(crate) client: SocketAddr,
+    /// Where it has connected to, as far as that is the same for all of its listener.
+    pub(crate) entrance: Option<SocketAddr>,
     pub(crate) terms: DialTerms,
     /// What the session is placed by.
     pub(crate) affinity: Option<Affinity>,
@@ -74,6 +77,6 @@ impl BackendSearch<'_> {
         failed(self.pool, backend, why);
         let (at, when) = (clock::now(), Occasion::Handshake);
         let failure = Failing { backend: backend.id, at, what, when, young: true };
-        self.pool.testify((self.session, self.client), failure, true);
+        self.pool.testify((self.session, self.client.ip()), failure, true);
     }
 }

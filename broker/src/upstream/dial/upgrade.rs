@@ -72,7 +72,7 @@ pub(super) async fn upgrade(
         attempt: 1 + search.attempts.fetch_add(1, Relaxed),
     };
     let Asked { offer, key, attempt, .. } = &asked;
-    let mut request = search.handshake.request(search.client, key, offer, search.session, *attempt);
+    let mut request = search.handshake.request(search.client.ip(), key, offer, search.session, *attempt);
     spell(&mut request, manner.case);
     let outcome = match timeout(limit, exchange(stream, &request, manner)).await {
         Ok(Ok(Answer::Switched(switched))) => return taken(search, &asked, switched),
@@ -111,7 +111,7 @@ impl Upgraded {
         let Upgraded { stream, early, headers, deflate, attempt } = self;
         let DialPermit { mut lease, turn, .. } = permit;
         let now = clock::now();
-        lease.linked(now, search.client);
+        lease.linked(now, search.client.ip());
         search.linked(now);
         search.pool.placed(now, search.session);
         linked(search.pool, lease.backend());

@@ -100,7 +100,11 @@ pub(crate) async fn ask(
     let deadlines = ProbeDeadlines::new(agent.timeout);
     let request = plain::request(Method::GET, &agent.path, &plain::authority(host, port))?;
     let connected = connect(host, port, &[], history, agent.timeout).await;
-    let stream = connected.map_err(|error| reason(&error))?;
+    let mut stream = connected.map_err(|error| reason(&error))?;
+    // Behind a port of its own something else may listen.
+    if agent.port.is_none() {
+        manner.introduce_own(&mut stream).await.map_err(|error| reason(&error))?;
+    }
     let text = deadlines.within("answer", plain::exchange(stream, request, manner, read)).await?;
     parse(&text.map_err(ProbeFailure::why)?)
 }
@@ -198,7 +202,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::config::settings::HeaderCase;
+    use crate::config::settings::{HeaderCase, SendProxy};
 
     fn agent(timeout: Duration) -> Agent {
         Agent { path: "/agent".to_owned(), port: None, interval: timeout, timeout }
@@ -206,7 +210,8 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(30);
 
-    const MANNER: Manner = Manner { case: HeaderCase::Lower, header: 16 << 10, header_lines: 128 };
+    const MANNER: Manner =
+        Manner { case: HeaderCase::Lower, header: 16 << 10, header_lines: 128, proxy: SendProxy::Off };
 
     async fn ask(agent: &Agent, host: &str, port: u16, manner: Manner) -> Result<AgentReport, String> {
         super::ask(agent, host, port, (&History::default(), manner)).await

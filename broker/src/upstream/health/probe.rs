@@ -63,10 +63,15 @@ pub(crate) async fn probe(
     port: u16,
     (sources, history, manner): (&[IpAddr], &History, Manner),
 ) -> Result<ProbeAnswer, ProbeFailure> {
-    let port = health.port.unwrap_or(port);
+    let own_port = health.port;
+    let port = own_port.unwrap_or(port);
     let deadlines = ProbeDeadlines::new(health.timeout);
     let connected = connect(host, port, sources, history, health.timeout).await;
-    let stream = connected.map_err(|error| failure(&error))?;
+    let mut stream = connected.map_err(|error| failure(&error))?;
+    // Behind a port of its own something else may listen.
+    if own_port.is_none() {
+        manner.introduce_own(&mut stream).await.map_err(|error| failure(&error))?;
+    }
     match &health.check {
         Check::Tcp => Ok(deadlines.within("end of the connection", close(stream)).await?),
         Check::Http { method, path, host: named, expect } => {

@@ -65,7 +65,7 @@ impl World {
     /// A new session's first dial.
     async fn first(&self, client: u8, path: &str, session: &str) -> Result<Box<Link>, DialError> {
         let handshake = handshake(path);
-        let client = Ipv4Addr::new(192, 0, 2, client).into();
+        let client = (Ipv4Addr::new(192, 0, 2, client), 7).into();
         let search =
             BackendSearch { handshake: &handshake, session, client, ..self.session.search(first(false)) };
         self.dialer.first(&search).await

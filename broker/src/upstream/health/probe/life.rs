@@ -7,16 +7,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::http::{USER_AGENT, authority};
 use crate::net::connect::{History, connect};
+use crate::upstream::manner::Manner;
 
 /// Asks the backend for `/`, without an upgrade, a cookie or a query, and returns whether a byte of an answer
 /// has come within `limit`. A connection that it accepts is none: the kernel of a stopped process accepts.
 pub(crate) async fn answers(
     (host, port): (&str, u16),
-    (sources, history): (&[IpAddr], &History),
+    (sources, history, manner): (&[IpAddr], &History, Manner),
     limit: Duration,
 ) -> bool {
     let asked = async {
         let mut stream = connect(host, port, sources, history, limit).await.ok()?;
+        manner.introduce_own(&mut stream).await.ok()?;
         let authority = authority(host, port);
         let request = format!(
             "GET / HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {USER_AGENT}\r\nConnection: close\r\n\r\n"
@@ -32,6 +34,10 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::config::settings::{HeaderCase, SendProxy};
+
+    const MANNER: Manner =
+        Manner { case: HeaderCase::Lower, header: 16 << 10, header_lines: 128, proxy: SendProxy::V1 };
 
     const LIMIT: Duration = Duration::from_millis(200);
 
@@ -40,7 +46,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         assert!(
-            !answers(("127.0.0.1", port), (&[], &History::default()), LIMIT).await,
+            !answers(("127.0.0.1", port), (&[], &History::default(), MANNER), LIMIT).await,
             "the kernel has accepted"
         );
         let answer = tokio::spawn(async move {
@@ -51,8 +57,10 @@ mod tests {
             stream.write_all(b"?").await.expect("it listens");
             String::from_utf8_lossy(&request[..n]).into_owned()
         });
-        assert!(answers(("127.0.0.1", port), (&[], &History::default()), Duration::from_secs(10)).await);
+        let long = Duration::from_secs(10);
+        assert!(answers(("127.0.0.1", port), (&[], &History::default(), MANNER), long).await);
         let request = answer.await.expect("it has answered");
-        assert!(request.starts_with("GET / HTTP/1.1\r\n") && !request.contains("pgrade"), "{request}");
+        let said = request.strip_prefix("PROXY UNKNOWN\r\n").expect("as the pool's backends are spoken to");
+        assert!(said.starts_with("GET / HTTP/1.1\r\n") && !said.contains("pgrade"), "{request}");
     }
 }

@@ -15,10 +15,11 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::{accept_async, accept_hdr_async};
 
 use super::*;
-use crate::config::settings::HeaderCase;
+use crate::config::settings::{HeaderCase, SendProxy};
 use crate::upstream::manner::OVER_LIMIT;
 
-const MANNER: Manner = Manner { case: HeaderCase::Lower, header: 16 << 10, header_lines: 128 };
+const MANNER: Manner =
+    Manner { case: HeaderCase::Lower, header: 16 << 10, header_lines: 128, proxy: SendProxy::Off };
 
 /// Good, and nothing besides.
 const GOOD: Result<ProbeAnswer, ProbeFailure> = Ok(ProbeAnswer { drain: false });
