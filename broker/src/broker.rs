@@ -1,12 +1,12 @@
 //! What all workers share.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock;
 use crate::config::settings::Settings;
+use crate::net::listener::ListenAddress;
 use crate::net::places::Places;
 use crate::operations::{self, Operations};
 use crate::routing::listener::ListenerId;
@@ -19,7 +19,7 @@ use crate::snapshot::{Current, Snapshot};
 pub(crate) struct Broker {
     current: Arc<Current>,
     /// The listeners' bound addresses.
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<ListenAddress>,
     pub(crate) sessions: Arc<session::context::SessionContext>,
     pub(crate) operations: Arc<Operations>,
     /// Sessions at once.
@@ -48,7 +48,7 @@ pub(crate) struct Room {
 }
 
 impl Broker {
-    pub(crate) fn new(settings: Settings, room: Room, addresses: Vec<SocketAddr>) -> Broker {
+    pub(crate) fn new(settings: Settings, room: Room, addresses: Vec<ListenAddress>) -> Broker {
         let budget = Budget::new(room.buffers, settings.limits.message, room.sessions);
         let sessions = session::context::SessionContext::new(&settings.herd, budget);
         Broker {
@@ -98,7 +98,10 @@ impl Broker {
 
     /// Every listener for clients, in the order of the configuration.
     pub(crate) fn listeners(&self) -> impl Iterator<Item = ListenerId> {
-        self.addresses.iter().enumerate().map(|(number, address)| ListenerId { number, address: *address })
+        self.addresses
+            .iter()
+            .enumerate()
+            .map(|(number, address)| ListenerId { number, address: address.clone() })
     }
 
     pub(crate) fn is_ready(&self) -> bool {

@@ -1,7 +1,6 @@
 //! What the configuration makes of the broker; a reload replaces it as a whole.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Request;
@@ -10,6 +9,7 @@ use http::header;
 use crate::config::settings::{HeaderRules, ListenerSettings, ProxyProtocol, Route, Settings};
 use crate::lock::OrderedRwLock;
 use crate::lock::rank::SnapshotRank;
+use crate::net::listener::ListenAddress;
 use crate::routing::admission::Guard;
 use crate::routing::binding::RouteBinding;
 use crate::routing::route;
@@ -65,7 +65,7 @@ impl Current {
 
 impl Snapshot {
     /// The first one. `addresses`: the bound ones of the listeners, in their order.
-    pub(crate) fn new(settings: Settings, addresses: &[SocketAddr]) -> Snapshot {
+    pub(crate) fn new(settings: Settings, addresses: &[ListenAddress]) -> Snapshot {
         let pools = settings.pools.iter().map(|pool| Arc::new(Pool::new(pool, &settings))).collect();
         let guard = Guard::new(&settings.access);
         let guards = settings.routes.iter().map(|route| Guard::new(&route.access)).collect();
@@ -74,7 +74,7 @@ impl Snapshot {
     }
 
     /// The next one. Pools, backends and counts go on, as far as they are in both.
-    pub(crate) fn renewed(&self, settings: Settings, addresses: &[SocketAddr]) -> Snapshot {
+    pub(crate) fn renewed(&self, settings: Settings, addresses: &[ListenAddress]) -> Snapshot {
         let pool = |pool: &_| self.renewed_pool(pool, &settings);
         let pools = settings.pools.iter().map(pool).collect();
         let guard = self.guard.renewed(&settings.access);
@@ -121,20 +121,20 @@ impl Snapshot {
         settings: Settings,
         pools: Vec<Arc<Pool>>,
         (guard, guards): (Guard, Vec<Guard>),
-        (addresses, trusts): (&[SocketAddr], Vec<Trust>),
+        (addresses, trusts): (&[ListenAddress], Vec<Trust>),
     ) -> Snapshot {
         let pools: HashMap<_, _> = pools.into_iter().map(|pool| (pool.name.to_string(), pool)).collect();
-        let binding = |address: SocketAddr, route: Option<Arc<str>>, pool: &str| {
+        let binding = |address: ListenAddress, route: Option<Arc<str>>, pool: &str| {
             // The configuration names no pool that is not there.
             pools.get(pool).map(|pool| Arc::new(RouteBinding { address, route, pool: Arc::clone(pool) }))
         };
         let names: Vec<Arc<str>> = settings.routes.iter().map(|route| route.name.as_str().into()).collect();
         let routes = || settings.routes.iter().zip(&names);
-        let of_listener = |address: &SocketAddr, pool: Option<&str>| ListenerBindings {
+        let of_listener = |address: &ListenAddress, pool: Option<&str>| ListenerBindings {
             routes: routes()
-                .filter_map(|(route, name)| binding(*address, Some(Arc::clone(name)), &route.pool))
+                .filter_map(|(route, name)| binding(address.clone(), Some(Arc::clone(name)), &route.pool))
                 .collect(),
-            own: pool.and_then(|pool| binding(*address, None, pool)),
+            own: pool.and_then(|pool| binding(address.clone(), None, pool)),
         };
         let listeners = addresses.iter().zip(&settings.listeners);
         let bindings =

@@ -1,7 +1,6 @@
 //! What the API shows of listeners, and pausing them.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use axum::Json;
 use axum::extract::State;
@@ -9,6 +8,7 @@ use axum::extract::State;
 use super::extract::OptionalBody;
 use super::{Admin, AdminError, body};
 use crate::api::model::listeners::{ListenerChoice, ListenerReply, ListenersReply};
+use crate::net::listener::ListenAddress;
 
 /// Every listener, in the order of the configuration.
 pub(super) async fn all(State(admin): State<Admin>) -> Json<serde_json::Value> {
@@ -47,11 +47,8 @@ fn set(admin: &Admin, choice: ListenerChoice, paused: bool) -> Result<Json<serde
 
 /// The number of the listener with this address.
 fn numbered(admin: &Admin, text: &str) -> Result<usize, AdminError> {
-    let wanted: SocketAddr = text.parse().map_err(|_| {
-        AdminError::invalid(format!(
-            "listener: expected an address such as \"127.0.0.1:8080\", found {text:?}"
-        ))
-    })?;
+    let wanted: ListenAddress =
+        text.parse().map_err(|why| AdminError::invalid(format!("listener: {why}")))?;
     let found = admin.broker.listeners().find(|listener| listener.address == wanted);
     found.map(|listener| listener.number).ok_or_else(|| {
         let all: Vec<_> = admin.broker.listeners().map(|listener| listener.address.to_string()).collect();
@@ -60,17 +57,17 @@ fn numbered(admin: &Admin, text: &str) -> Result<usize, AdminError> {
 }
 
 fn shown(admin: &Admin) -> Json<serde_json::Value> {
-    let mut sessions: HashMap<SocketAddr, usize> = HashMap::new();
+    let mut sessions: HashMap<ListenAddress, usize> = HashMap::new();
     for entry in admin.broker.sessions.registry.all() {
-        *sessions.entry(entry.binding.address).or_default() += 1;
+        *sessions.entry(entry.binding.address.clone()).or_default() += 1;
     }
     let snapshot = admin.broker.snapshot();
     let pool = |number: usize| snapshot.settings.listeners.get(number)?.pool.clone();
     let reply = |listener: crate::routing::listener::ListenerId| ListenerReply {
-        address: listener.address,
         pool: pool(listener.number),
         paused: admin.broker.pauses.is_paused(listener.number),
         sessions: sessions.get(&listener.address).copied().unwrap_or_default(),
+        address: listener.address.to_string(),
     };
     body(&ListenersReply { listeners: admin.broker.listeners().map(reply).collect() })
 }

@@ -28,7 +28,7 @@ fn reply(entry: &Entry) -> SessionReply {
         id: entry.name(),
         pool: entry.binding.pool.name.to_string(),
         route: entry.binding.route.as_deref().map(str::to_owned),
-        listener: entry.binding.address,
+        listener: entry.binding.address.to_string(),
         client: entry.client(),
         backend: core.lease.as_ref().map(|lease| lease.backend().name.clone()),
         placed: core.lease.as_ref().map(|lease| lease.reason.to_string()),

@@ -10,7 +10,6 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,8 +18,8 @@ use ipnet::IpNet;
 use super::problem::ValueOrigin;
 use super::raw::Section;
 use super::settings::{
-    AdminSettings, Dns, HeaderCase, Log, LogFormat, PoolSettings, ProxyProtocol, Reload, Route, Settings,
-    Shutdown,
+    AdminSettings, Dns, FileAccess, HeaderCase, ListenAddress, Log, LogFormat, PoolSettings, ProxyProtocol,
+    Reload, Route, Settings, Shutdown,
 };
 use super::token::{AdminToken, TOKEN};
 use super::values::{self, network, request};
@@ -63,7 +62,8 @@ pub(super) struct ConfigDraft {
 #[derive(Debug)]
 pub(super) struct DraftListener {
     pub(super) origin: ValueOrigin,
-    pub(super) address: SocketAddr,
+    pub(super) address: ListenAddress,
+    pub(super) file: FileAccess,
     pub(super) pool: Option<String>,
     pub(super) header_case: HeaderCase,
     pub(super) trusted: Vec<IpNet>,
@@ -119,7 +119,7 @@ fn cores() -> usize {
 }
 
 fn listener(section: &mut Section<'_>) -> Option<DraftListener> {
-    let address = section.required("address", "IP:PORT", network::address);
+    let address = section.required("address", "IP:PORT, or unix:/PATH", network::listen);
     let implied = "the only pool, else default; with routes none";
     let pool = section.text("pool", implied, "a pool's name", values::name);
     let header_case = section.choice("header_case", HeaderCase::Lower, &values::HEADER_CASE);
@@ -130,8 +130,32 @@ fn listener(section: &mut Section<'_>) -> Option<DraftListener> {
             .to_owned()
     });
     let health = section.text("health", "off", "/PATH", request::path);
+    let file = FileAccess {
+        mode: section.text(
+            "mode",
+            "as the process makes files",
+            "octal permissions such as 0660",
+            values::file::mode,
+        ),
+        user: section.text("owner", "the process's user", "a user's name or id", values::file::user),
+        group: section.text("group", "the process's group", "a group's name or id", values::file::group),
+    };
+    let is_file = matches!(address, Some(ListenAddress::Unix(_)) | None);
+    section.check(&["mode", "owner", "group"], is_file || file == FileAccess::default(), || {
+        "only the file of a Unix domain socket has permissions: give the listener an address unix:/PATH"
+            .to_owned()
+    });
     let origin = ValueOrigin::Line(section.line());
-    Some(DraftListener { origin, address: address?, pool, header_case, trusted, proxy_protocol, health })
+    Some(DraftListener {
+        origin,
+        address: address?,
+        file,
+        pool,
+        header_case,
+        trusted,
+        proxy_protocol,
+        health,
+    })
 }
 
 fn admin(section: &mut Section<'_>) -> AdminSettings {

@@ -1,7 +1,6 @@
 //! The file and the flags become one complete configuration.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 
 use steadfast_protocol::session::AckMode;
 
@@ -9,7 +8,8 @@ use super::keys::{ConfigDraft, DraftListener, DraftPool, DraftRoute, default_poo
 use super::overrides::Overrides;
 use super::problem::{ProblemReport, ValueOrigin};
 use super::settings::{
-    BackendSettings, Check, HeaderCase, ListenerSettings, PoolSettings, ProxyProtocol, Settings,
+    BackendSettings, Check, FileAccess, HeaderCase, ListenAddress, ListenerSettings, PoolSettings,
+    ProxyProtocol, Settings,
 };
 use super::values;
 
@@ -46,7 +46,8 @@ fn apply(draft: &mut ConfigDraft, overrides: &Overrides) {
         draft.listeners = listeners
             .map(|address| DraftListener {
                 origin: LISTEN,
-                address: *address,
+                address: address.clone(),
+                file: FileAccess::default(),
                 pool: None,
                 header_case: HeaderCase::Lower,
                 trusted: Vec::new(),
@@ -126,9 +127,10 @@ fn check_backend_flags(backends: &[BackendSettings], report: &mut ProblemReport)
 
 /// Two sockets cannot have one address; port 0 is a new one each time.
 fn check_addresses(draft: &ConfigDraft, report: &mut ProblemReport) {
-    let mut taken: HashSet<SocketAddr> = draft.rest.admin.address.into_iter().collect();
+    let mut taken: HashSet<_> = draft.rest.admin.address.map(ListenAddress::from).into_iter().collect();
     for DraftListener { origin, address, .. } in &draft.listeners {
-        if address.port() != 0 && !taken.insert(*address) {
+        let is_chosen = matches!(address, ListenAddress::Tcp(address) if address.port() == 0);
+        if !is_chosen && !taken.insert(address.clone()) {
             report
                 .add(*origin, format!("{address} is given twice; each listener needs an address of its own"));
         }
@@ -161,7 +163,8 @@ fn resolve_pools(draft: &ConfigDraft, report: &mut ProblemReport) -> Vec<Listene
         }
         let pool = name.map(str::to_owned);
         listeners.push(ListenerSettings {
-            address: listener.address,
+            address: listener.address.clone(),
+            file: listener.file.clone(),
             pool,
             header_case: listener.header_case,
             trusted: listener.trusted.clone(),

@@ -7,19 +7,19 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use steadfast_protocol::session::AckMode;
 
 use super::keys::WORKERS_MAX;
-use super::settings::{BackendSettings, LogFormat, OnFailure};
+use super::settings::{BackendSettings, ListenAddress, LogFormat, OnFailure};
 use super::token::AdminToken;
 use super::values;
 
 /// The settings that have a flag. `None` and empty lists leave the file's value.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Overrides {
-    /// Address for clients, IP:PORT; several by repeating. Port 0 lets the system choose
+    /// Address for clients, IP:PORT or unix:/PATH; several by repeating. Port 0 lets the system choose
     #[arg(
         long, env = "STEADFAST_LISTEN", value_name = "ADDR", num_args = 1.., value_delimiter = ',',
-        value_parser = values::network::address
+        value_parser = values::network::listen
     )]
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddress>,
 
     /// Backend of the pool `default`, such as ws://127.0.0.1:9001; several by repeating
     #[arg(

@@ -5,7 +5,7 @@ use super::settings::Settings;
 /// The keys whose values differ and that only a restart changes.
 pub fn differences(present: &Settings, next: &Settings) -> Vec<&'static str> {
     let addresses = |settings: &Settings| -> Vec<_> {
-        settings.listeners.iter().map(|listener| listener.address).collect()
+        settings.listeners.iter().map(|listener| (listener.address.clone(), listener.file.clone())).collect()
     };
     let (limits, wanted) = (&present.limits, &next.limits);
     let (herd, wanted_herd) = (&present.herd, &next.herd);

@@ -15,6 +15,7 @@ use super::token::AdminToken;
 pub use crate::http::forwarding::ForwardedForm;
 pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
+pub use crate::net::listener::ListenAddress;
 pub use crate::net::proxy_header::SendProxy;
 
 /// Everything the broker needs to run.
@@ -60,7 +61,9 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct ListenerSettings {
     /// The address to bind; port 0 lets the system choose.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    /// Who may use the file of a Unix domain socket.
+    pub file: FileAccess,
     /// The name of the pool for requests that no route matches; `None`: they get 404.
     pub pool: Option<String>,
     /// How the names of headers are spelled toward clients.
@@ -71,6 +74,17 @@ pub struct ListenerSettings {
     pub proxy_protocol: ProxyProtocol,
     /// The path at which balancers are told whether it takes clients; `None`: they are not.
     pub health: Option<String>,
+}
+
+/// To whom the file of a Unix domain socket belongs, and who may connect to it (unix(7)). `None`: as the process makes files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileAccess {
+    /// Its permissions, such as `0o660`.
+    pub mode: Option<u32>,
+    /// The id of its user.
+    pub user: Option<u32>,
+    /// The id of its group.
+    pub group: Option<u32>,
 }
 
 /// Whether connections begin with a PROXY header. It is never guessed: a client could send one as well.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use steadfast_protocol::session::AckMode;
@@ -87,7 +88,7 @@ fn the_documentation_has_every_key_with_its_default_and_bounds() {
 }
 
 /// Defaults that are words about the value: they cannot be written.
-const DESCRIBED: [&str; 13] = [
+const DESCRIBED: [&str; 16] = [
     "as in [close_codes]",
     "required",
     "the only pool, else default; with routes none",
@@ -100,6 +101,9 @@ const DESCRIBED: [&str; 13] = [
     "host:port",
     "the backend's",
     "upgrades_per_second",
+    "as the process makes files",
+    "the process's user",
+    "the process's group",
     "route-1, route-2 ...",
 ];
 
@@ -310,14 +314,14 @@ fn flags_are_judged_with_the_file() {
         ["--backend (STEADFAST_BACKEND): 10.0.0.1:7 is given twice; remove one"]
     );
 
-    let address = "127.0.0.1:81".parse().expect("an address");
-    let clash = Overrides { listen: vec![address], admin: Some(address), ..Overrides::default() };
+    let address = SocketAddr::from(([127, 0, 0, 1], 81));
+    let clash = Overrides { listen: vec![address.into()], admin: Some(address), ..Overrides::default() };
     let [line] = &problems(MINIMAL, &clash)[..] else { panic!("one problem") };
     assert!(line.starts_with("--listen (STEADFAST_LISTEN): 127.0.0.1:81 is given twice; "), "{line}");
 
     let two =
         format!("{MINIMAL}\n[[pool]]\nname = \"news\"\n[[pool.backend]]\nurl = \"ws://127.0.0.1:9002\"");
-    let listen = Overrides { listen: vec![address], ..Overrides::default() };
+    let listen = Overrides { listen: vec![address.into()], ..Overrides::default() };
     let [line] = &problems(&two, &listen)[..] else { panic!("one problem") };
     assert!(line.starts_with("--listen (STEADFAST_LISTEN): ") && line.ends_with("chat, news"), "{line}");
 }

@@ -6,9 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-
 use crate::net::address::Address;
+use crate::net::listener::Listener;
 use crate::net::places::{Place, Places};
 use crate::net::stream::Stream;
 use crate::pace::Pace;
@@ -70,7 +69,7 @@ impl Peer {
 
 /// Hands each connection to `serve`, until `closed`. One that has been accepted by then is still served.
 pub(crate) async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     handshakes: Arc<Places>,
     closed: impl Future<Output = ()>,
     serve: impl Fn(Accepted),
@@ -84,7 +83,7 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, address)) => {
-                let (stream, peer) = (Stream::from(stream), Peer::direct(address));
+                let peer = Peer::direct(address);
                 let address = Address::of(peer.client.ip());
                 let Some(place) = handshakes.take(address, || told_to_go(peer.client)).await else { return };
                 // A refused option costs latency, not correctness.
@@ -125,10 +124,10 @@ mod tests {
     /// So long that only a test that has failed waits for it.
     const LONG: Duration = Duration::from_secs(10);
 
-    async fn listener() -> (TcpListener, SocketAddr) {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    async fn listener() -> (Listener, SocketAddr) {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        (listener, address)
+        (Listener::Tcp(listener), address)
     }
 
     #[tokio::test]

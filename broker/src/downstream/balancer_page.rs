@@ -13,7 +13,7 @@ use super::response::{ResponseBody, busy, plain};
 /// Answers a request for the listener's `health` path, whoever asks. `None`: it is for something else.
 pub(super) fn answer(
     broker: &Broker,
-    listener: ListenerId,
+    listener: &ListenerId,
     snapshot: &Snapshot,
     path: &str,
 ) -> Option<Response<ResponseBody>> {

@@ -26,7 +26,7 @@ static UNSOUND: Pace = Pace::new();
 /// Reads whom the connection is for, until the time is over. `None`: it is closed.
 pub(super) async fn read(
     broker: &Broker,
-    listener: ListenerId,
+    listener: &ListenerId,
     mut accepted: Accepted,
     until: Instant,
 ) -> Option<Accepted> {

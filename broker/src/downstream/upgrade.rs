@@ -161,7 +161,7 @@ impl UpgradeTask {
     /// Serves it when a proxy has said whom it is for.
     async fn introduced(broker: Arc<Broker>, listener: ListenerId, accepted: Accepted, until: Instant) {
         // What that takes is needed for a moment, and not while nothing else is said.
-        let Some(accepted) = introduction::read(&broker, listener, accepted, until).boxed().await else {
+        let Some(accepted) = introduction::read(&broker, &listener, accepted, until).boxed().await else {
             return;
         };
         let snapshot = broker.snapshot();
@@ -181,9 +181,7 @@ impl UpgradeTask {
         let arrival = match introduction {
             Introduction::Client { arrival } => Some(arrival),
             // Of a listener for all addresses, only the socket knows.
-            _ if snapshot.sends_proxy && listener.address.ip().is_unspecified() => {
-                stream.local_address().ok()
-            }
+            _ if snapshot.sends_proxy && listener.address.is_unspecified() => stream.local_address().ok(),
             _ => None,
         };
         let is_own = introduction == Introduction::Own;
@@ -377,7 +375,7 @@ impl UpgradeTask {
     async fn welcome(&self, mut request: Request<()>, fragment: bool) -> UpgradeAnswer {
         let snapshot = self.broker.snapshot();
         if let Some(page) =
-            balancer_page::answer(&self.broker, self.listener, &snapshot, request.uri().path())
+            balancer_page::answer(&self.broker, &self.listener, &snapshot, request.uri().path())
         {
             return page.into();
         }
@@ -404,7 +402,7 @@ impl UpgradeTask {
         if let Some(header) = hops.dropped()
             && trust.is_some_and(Trust::is_first_claim)
         {
-            let (listener, peer) = (self.listener.address, self.peer.socket.ip());
+            let (listener, peer) = (&self.listener.address, self.peer.socket.ip());
             tracing::warn!(%listener, %peer, %header, "{DROPPED}");
         }
         Caller { peer: self.peer.on_behalf_of(hops.client()), hops }

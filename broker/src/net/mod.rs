@@ -7,6 +7,7 @@ pub(crate) mod address;
 pub(crate) mod blocking;
 pub(crate) mod connect;
 pub(crate) mod lingering_close;
+pub(crate) mod listener;
 pub(crate) mod networks;
 pub(crate) mod places;
 pub(crate) mod proxy_header;

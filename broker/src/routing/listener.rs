@@ -1,11 +1,11 @@
 //! Which of the listeners for clients is meant.
 
-use std::net::SocketAddr;
+use crate::net::listener::ListenAddress;
 
 /// Which listener a connection came to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct ListenerId {
     /// Its place in the configuration.
     pub(crate) number: usize,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: ListenAddress,
 }

@@ -1,5 +1,7 @@
 //! Binding: every address is taken before the first session is.
 
+mod socket_file;
+
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -8,6 +10,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Settings;
 use crate::config::settings::ListenerSettings;
+use crate::net::listener::ListenAddress;
+
+pub use crate::net::listener::ListenSocket;
+pub use socket_file::SocketFile;
 
 /// Connections that the kernel keeps for us while we are busy. The system may allow fewer
 /// (`net.core.somaxconn`).
@@ -26,9 +32,11 @@ pub struct Listeners {
 #[derive(Debug)]
 pub struct BoundListener {
     /// Listening and nonblocking.
-    pub socket: TcpListener,
+    pub socket: ListenSocket,
+    /// Its file, if it has one.
+    pub file: Option<SocketFile>,
     /// The address it has, also when the system chose the port.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// The name of the pool for requests that no route matches.
     pub pool: Option<String>,
 }
@@ -36,7 +44,7 @@ pub struct BoundListener {
 /// An address that cannot be had, and why.
 #[derive(Debug)]
 pub struct BindError {
-    address: SocketAddr,
+    address: ListenAddress,
     source: io::Error,
 }
 
@@ -48,22 +56,32 @@ impl Listeners {
     /// The first address that cannot be bound.
     pub fn bind(settings: &Settings) -> Result<Self, BindError> {
         let clients = settings.listeners.iter().map(BoundListener::bind).collect::<Result<_, _>>()?;
-        let admin = settings.admin.address.map(listen).transpose()?;
+        let open_admin =
+            |address| open(address).map_err(|source| BindError { address: address.into(), source });
+        let admin = settings.admin.address.map(open_admin).transpose()?;
         Ok(Self { clients, admin })
     }
 }
 
 impl BoundListener {
     fn bind(listener: &ListenerSettings) -> Result<Self, BindError> {
-        let socket = listen(listener.address)?;
-        let address =
-            socket.local_addr().map_err(|source| BindError { address: listener.address, source })?;
-        Ok(Self { socket, address, pool: listener.pool.clone() })
+        let pool = listener.pool.clone();
+        let bound = match &listener.address {
+            ListenAddress::Tcp(address) => open(*address).and_then(|tcp| {
+                let address = tcp.local_addr()?.into();
+                Ok(Self { socket: ListenSocket::Tcp(tcp), file: None, address, pool })
+            }),
+            ListenAddress::Unix(path) => {
+                socket_file::listen(path, &listener.file, BACKLOG).map(|(unix, file)| Self {
+                    socket: ListenSocket::Unix(unix),
+                    file: Some(file),
+                    address: listener.address.clone(),
+                    pool,
+                })
+            }
+        };
+        bound.map_err(|source| BindError { address: listener.address.clone(), source })
     }
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
-    open(address).map_err(|source| BindError { address, source })
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
@@ -80,23 +98,43 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { address, source } = self;
         write!(f, "cannot listen on {address}: ")?;
-        match source.kind() {
-            ErrorKind::AddrInUse => {
-                let port = address.port();
-                write!(
-                    f,
-                    "the address is in use; choose another, or see who has it: ss -ltnp 'sport = :{port}'"
-                )
-            }
-            ErrorKind::PermissionDenied => {
-                f.write_str("no permission; choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE")
-            }
-            ErrorKind::AddrNotAvailable => {
-                let any = if address.is_ipv4() { "0.0.0.0" } else { "[::]" };
-                write!(f, "it is not an address of this machine; use one of those, or {any} for all")
-            }
-            _ => write!(f, "{source}"),
+        match address {
+            ListenAddress::Tcp(address) => explain(f, *address, source),
+            ListenAddress::Unix(path) => match source.kind() {
+                ErrorKind::AddrInUse => {
+                    let path = path.display();
+                    write!(
+                        f,
+                        "somebody listens there; choose another path, or see who it is: ss -lxp src {path}"
+                    )
+                }
+                ErrorKind::NotFound => {
+                    f.write_str("its folder is not there; make it, or choose another path")
+                }
+                ErrorKind::PermissionDenied => {
+                    f.write_str("no permission; see who may write in its folder, and who may give files away")
+                }
+                ErrorKind::AlreadyExists => write!(f, "{source}; take it away, or choose another path"),
+                _ => write!(f, "{source}"),
+            },
         }
+    }
+}
+
+fn explain(f: &mut fmt::Formatter<'_>, address: SocketAddr, source: &io::Error) -> fmt::Result {
+    match source.kind() {
+        ErrorKind::AddrInUse => {
+            let port = address.port();
+            write!(f, "the address is in use; choose another, or see who has it: ss -ltnp 'sport = :{port}'")
+        }
+        ErrorKind::PermissionDenied => {
+            f.write_str("no permission; choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE")
+        }
+        ErrorKind::AddrNotAvailable => {
+            let any = if address.is_ipv4() { "0.0.0.0" } else { "[::]" };
+            write!(f, "it is not an address of this machine; use one of those, or {any} for all")
+        }
+        _ => write!(f, "{source}"),
     }
 }
 
@@ -113,7 +151,10 @@ mod tests {
 
     fn bind(listen: &[SocketAddr]) -> Result<Listeners, BindError> {
         let text = "[[pool]]\nname = \"a\"\n[[pool.backend]]\nurl = \"ws://127.0.0.1:1\"\n";
-        let overrides = Overrides { listen: listen.to_vec(), ..Overrides::default() };
+        let overrides = Overrides {
+            listen: listen.iter().copied().map(ListenAddress::from).collect(),
+            ..Overrides::default()
+        };
         Listeners::bind(&parse(text, &overrides).expect("a sound configuration"))
     }
 
@@ -121,21 +162,27 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], 0))
     }
 
+    fn tcp(listener: &BoundListener) -> SocketAddr {
+        let ListenAddress::Tcp(address) = listener.address else { panic!("of TCP") };
+        address
+    }
+
     #[test]
     fn the_system_chooses_ports() {
         let listeners = bind(&[loopback(), loopback()]).expect("two free ports");
         let [first, second] = &listeners.clients[..] else { panic!("two listeners: {listeners:?}") };
-        assert_ne!(first.address.port(), 0);
+        assert_ne!(tcp(first).port(), 0);
         assert_ne!(first.address, second.address);
         assert_eq!(first.pool.as_deref(), Some("a"));
-        let nobody = first.socket.accept().expect_err("nobody has connected");
+        let ListenSocket::Tcp(socket) = &first.socket else { panic!("of TCP") };
+        let nobody = socket.accept().expect_err("nobody has connected");
         assert_eq!(nobody.kind(), ErrorKind::WouldBlock);
     }
 
     #[test]
     fn a_taken_address_is_named() {
         let first = bind(&[loopback()]).expect("a free port");
-        let address = first.clients[0].address;
+        let address = tcp(&first.clients[0]);
         let error = bind(&[address]).expect_err("the port is taken").to_string();
         assert!(
             error.starts_with(&format!("cannot listen on {address}: the address is in use; ")),
@@ -153,7 +200,15 @@ mod tests {
     #[test]
     fn every_error_is_one_line_with_its_remedy() {
         for kind in [ErrorKind::AddrInUse, ErrorKind::PermissionDenied, ErrorKind::AddrNotAvailable] {
-            let error = BindError { address: loopback(), source: kind.into() }.to_string();
+            let error = BindError { address: loopback().into(), source: kind.into() }.to_string();
+            assert!(error.contains("; ") && !error.contains('\n'), "{error}");
+        }
+        let file: ListenAddress = "unix:/run/steadfast.sock".parse().expect("an address");
+        for kind in
+            [ErrorKind::AddrInUse, ErrorKind::PermissionDenied, ErrorKind::NotFound, ErrorKind::AlreadyExists]
+        {
+            let error = BindError { address: file.clone(), source: kind.into() }.to_string();
+            assert!(error.starts_with("cannot listen on unix:/run/steadfast.sock: "), "{error}");
             assert!(error.contains("; ") && !error.contains('\n'), "{error}");
         }
     }

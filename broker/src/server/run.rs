@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::limits::Capacity;
-use super::listeners::{BoundListener, Listeners};
+use super::listeners::{BoundListener, Listeners, SocketFile};
 use super::signals::Signals;
 use super::wind_down;
 use super::worker::{self, Entrance, Phase};
@@ -54,11 +54,11 @@ pub async fn run(
     let workers = settings.workers;
     let kernel = std::thread::Builder::new().name("kernel".to_owned()).spawn(test_kernel)?;
     let exporter = Exporter::install();
-    let addresses = listeners.clients.iter().map(|listener| listener.address).collect();
+    let addresses = listeners.clients.iter().map(|listener| listener.address.clone()).collect();
     let Capacity { max_sessions: sessions, max_handshakes: handshakes, buffers, .. } = capacity;
     let room = Room { sessions, handshakes, buffers };
     let broker = Arc::new(Broker::new(settings, room, addresses));
-    let entrances = entrances(listeners.clients);
+    let (entrances, files) = entrances(listeners.clients);
     let (phase, watched) = watch::channel(Phase::Accepting);
     // What it may find out, the first session may need.
     if kernel.join().is_err() {
@@ -83,6 +83,7 @@ pub async fn run(
     wind_down::end(&broker, &phase, &mut stop).await;
     // A send fails only when no worker is left to hear it.
     let _ = phase.send(Phase::Ending);
+    drop(files);
     drop(beside);
     for thread in threads {
         if thread.join().is_err() {
@@ -120,10 +121,13 @@ fn configured(broker: Arc<Broker>) -> impl Fn() -> Configured {
     }
 }
 
-fn entrances(clients: Vec<BoundListener>) -> Vec<Entrance> {
-    let entrance = |(number, bound): (usize, BoundListener)| Entrance {
-        socket: bound.socket,
-        listener: ListenerId { number, address: bound.address },
+/// The listeners for the workers, and the files of those that have one.
+fn entrances(clients: Vec<BoundListener>) -> (Vec<Entrance>, Vec<SocketFile>) {
+    let mut files = Vec::new();
+    let entrance = |(number, bound): (usize, BoundListener)| {
+        files.extend(bound.file);
+        Entrance { socket: bound.socket, listener: ListenerId { number, address: bound.address } }
     };
-    clients.into_iter().enumerate().map(entrance).collect()
+    let entrances = clients.into_iter().enumerate().map(entrance).collect();
+    (entrances, files)
 }

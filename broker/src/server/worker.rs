@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::broker::Broker;
 use crate::downstream::accept::accept;
 use crate::downstream::upgrade::UpgradeTask;
+use crate::net::listener::{ListenSocket, Listener};
 use crate::routing::listener::ListenerId;
 
 /// As often as the sweep: an idle worker wakes no more often than the main thread does.
@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// A listener as every worker gets its own handle of it.
 pub(super) struct Entrance {
-    pub(super) socket: std::net::TcpListener,
+    pub(super) socket: ListenSocket,
     pub(super) listener: ListenerId,
 }
 
@@ -46,8 +46,8 @@ pub(super) fn start(
     let mut accepting = Vec::new();
     for entrance in entrances {
         let _context = runtime.enter();
-        let listener = TcpListener::from_std(entrance.socket.try_clone()?)?;
-        accepting.push((listener, entrance.listener));
+        let listener = Listener::new(entrance.socket.try_clone()?)?;
+        accepting.push((listener, entrance.listener.clone()));
     }
     let (broker, mut phase) = (Arc::clone(broker), phase.clone());
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
@@ -75,7 +75,7 @@ async fn tick() {
 /// Accepts until the phase changes. Each connection gets a task of its own for its upgrade.
 async fn enter(
     broker: Arc<Broker>,
-    socket: TcpListener,
+    socket: Listener,
     listener: ListenerId,
     mut phase: watch::Receiver<Phase>,
 ) {
@@ -84,5 +84,6 @@ async fn enter(
         // Without a sender there is nobody left to accept for.
         let _ = phase.wait_for(|phase| *phase != Phase::Accepting).await;
     };
-    accept(socket, handshakes, closed, |accepted| UpgradeTask::spawn(&broker, listener, accepted)).await;
+    accept(socket, handshakes, closed, |accepted| UpgradeTask::spawn(&broker, listener.clone(), accepted))
+        .await;
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use steadfast_protocol::time::Time;
 
 use super::session_id;
+use crate::net::listener::ListenAddress;
 use crate::session::registry::{Entry, session_name};
 
 /// Sessions of a page, unless the query says otherwise.
@@ -20,7 +21,7 @@ pub(super) struct Filter {
     backend: Option<String>,
     state: Option<String>,
     client: Option<ClientAddress>,
-    listener: Option<SocketAddr>,
+    listener: Option<ListenAddress>,
 }
 
 /// A client's address, with its port or without.
@@ -92,7 +93,7 @@ impl SessionSearch {
             "backend" => filter.backend = Some(value.to_owned()),
             "state" => filter.state = Some(value.to_owned()),
             "client" => filter.client = Some(client(value)?),
-            "listener" => filter.listener = Some(socket(name, value)?),
+            "listener" => filter.listener = Some(value.parse().map_err(|why| format!("{name}: {why}"))?),
             "limit" => self.limit = limit(value)?,
             "after" => self.after = Some(after(value)?),
             _ => {
@@ -108,7 +109,7 @@ impl Filter {
     /// Whether a session is wanted. What is cheap to tell comes first: the rest takes the entry's lock.
     pub(super) fn matches(&self, entry: &Arc<Entry>) -> bool {
         self.pool.as_deref().is_none_or(|pool| *pool == *entry.binding.pool.name)
-            && self.listener.is_none_or(|listener| listener == entry.binding.address)
+            && self.listener.as_ref().is_none_or(|listener| *listener == entry.binding.address)
             && self.client.as_ref().is_none_or(|client| client.is(entry.client()))
             && self.matches_core(entry)
     }
@@ -138,10 +139,6 @@ fn client(text: &str) -> Result<ClientAddress, String> {
     address.or_else(|_| text.parse().map(ClientAddress::Socket)).map_err(|_| {
         format!("client: expected an address such as 192.0.2.1 or 192.0.2.1:50000, found {text:?}")
     })
-}
-
-fn socket(name: &str, text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("{name}: expected IP:PORT such as 127.0.0.1:8080, found {text:?}"))
 }
 
 fn limit(text: &str) -> Result<usize, String> {

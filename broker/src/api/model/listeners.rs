@@ -1,7 +1,5 @@
 //! Listeners for clients.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
 /// Answers `GET /api/v1/listeners`, `pause` and `resume`.
@@ -13,7 +11,8 @@ pub(crate) struct ListenersReply {
 /// A listener.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ListenerReply {
-    pub(crate) address: SocketAddr,
+    /// `IP:PORT`, or `unix:` and the path of a file.
+    pub(crate) address: String,
     /// For requests that no route matches.
     pub(crate) pool: Option<String>,
     pub(crate) paused: bool,

@@ -24,7 +24,7 @@ pub(super) fn pool() -> PoolReply {
 
 /// A listener that is open and leads nowhere.
 pub(super) fn listener() -> ListenerReply {
-    ListenerReply { address: ([127, 0, 0, 1], 8080).into(), pool: None, paused: false, sessions: 0 }
+    ListenerReply { address: "127.0.0.1:8080".to_owned(), pool: None, paused: false, sessions: 0 }
 }
 
 /// `chat/b1`, up, without sessions.
@@ -58,7 +58,7 @@ pub(crate) fn session() -> SessionReply {
         id: "000102030405060708090a0b0c0d0e0f".to_owned(),
         pool: "chat".to_owned(),
         route: None,
-        listener: ([127, 0, 0, 1], 8080).into(),
+        listener: "127.0.0.1:8080".to_owned(),
         client: ([127, 0, 0, 1], 50000).into(),
         backend: Some("b1".to_owned()),
         placed: Some("the only one".to_owned()),

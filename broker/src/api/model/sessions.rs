@@ -30,7 +30,7 @@ pub(crate) struct SessionReply {
     pub(crate) id: String,
     pub(crate) pool: String,
     pub(crate) route: Option<String>,
-    pub(crate) listener: SocketAddr,
+    pub(crate) listener: String,
     pub(crate) client: SocketAddr,
     pub(crate) backend: Option<String>,
     /// Why it is there.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::config::settings::{BackendSettings, Query};
+use crate::config::settings::{BackendSettings, ListenAddress, Query};
 use crate::config::text::quoted;
 
 /// Longest DNS name (RFC 1035 2.3.4, without the root label).
@@ -15,6 +15,11 @@ pub(in crate::config) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!(r#"expected IP:PORT such as "0.0.0.0:8080" or "[::]:8080", found {}"#, quoted(text))
     })
+}
+
+/// An address on which clients connect.
+pub(in crate::config) fn listen(text: &str) -> Result<ListenAddress, String> {
+    text.parse()
 }
 
 /// The address of a DNS server.
