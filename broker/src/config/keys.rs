@@ -6,6 +6,7 @@ mod pool;
 mod probe;
 mod route;
 mod session;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -16,15 +17,17 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::problem::ValueOrigin;
+use super::place::ValueOrigin;
 use super::raw::Section;
 use super::settings::{
-    AdminSettings, Dns, HeaderCase, Log, LogFormat, PoolSettings, Reload, Route, Settings, Shutdown,
+    AdminSettings, Dns, HeaderCase, ListenerTls, Log, LogFormat, PoolSettings, Reload, Route, Settings,
+    Shutdown,
 };
 use super::token::{AdminToken, TOKEN};
 use super::values::{self, network};
 
 pub(super) use pool::default_pool;
+pub(super) use tls::default_pool_tls;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -66,6 +69,8 @@ pub(super) struct DraftListener {
     pub(super) pool: Option<String>,
     pub(super) header_case: HeaderCase,
     pub(super) trusted: Vec<IpNet>,
+    pub(super) tls: Option<ListenerTls>,
+    pub(super) redirect_to_https: bool,
 }
 
 /// A route whose pool may not exist.
@@ -121,8 +126,13 @@ fn listener(section: &mut Section<'_>) -> Option<DraftListener> {
     let pool = section.text("pool", implied, "a pool's name", values::name);
     let header_case = section.choice("header_case", HeaderCase::Lower, &values::HEADER_CASE);
     let trusted = section.texts("trusted", "a network or an address", network::network);
+    let tls = section.optional_section("tls", tls::listener);
+    let redirect_to_https = section.flag("redirect_to_https", false);
+    section.check(&["redirect_to_https"], !redirect_to_https || tls.is_none(), || {
+        "this listener speaks TLS itself; set it on the one that does not".to_owned()
+    });
     let origin = ValueOrigin::Line(section.line());
-    Some(DraftListener { origin, address: address?, pool, header_case, trusted })
+    Some(DraftListener { origin, address: address?, pool, header_case, trusted, tls, redirect_to_https })
 }
 
 fn admin(section: &mut Section<'_>) -> AdminSettings {

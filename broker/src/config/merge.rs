@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 
 use steadfast_protocol::session::AckMode;
 
-use super::keys::{ConfigDraft, DraftListener, DraftPool, DraftRoute, default_pool};
+use super::keys::{ConfigDraft, DraftListener, DraftPool, DraftRoute, default_pool, default_pool_tls};
 use super::overrides::Overrides;
-use super::problem::{ProblemReport, ValueOrigin};
+use super::place::{ConfigPlace, ValueOrigin};
+use super::problem::ProblemReport;
 use super::settings::{BackendSettings, Check, HeaderCase, ListenerSettings, PoolSettings, Settings};
 use super::values;
 
@@ -48,13 +49,19 @@ fn apply(draft: &mut ConfigDraft, overrides: &Overrides) {
                 pool: None,
                 header_case: HeaderCase::Lower,
                 trusted: Vec::new(),
+                tls: None,
+                redirect_to_https: false,
             })
             .collect();
     }
     if !overrides.backend.is_empty() {
         apply_backends(&mut draft.pools, overrides);
     }
-    for DraftPool { pool, .. } in &mut draft.pools {
+    for DraftPool { origin, pool } in &mut draft.pools {
+        if pool.tls.is_none() && pool.backends.iter().any(|backend| backend.tls) {
+            let place = ConfigPlace { origin: *origin, key: format!("[pool] {:?}", pool.name) };
+            pool.tls = Some(default_pool_tls(place));
+        }
         pool.ack = overrides.ack.unwrap_or(pool.ack);
         pool.on_failure = overrides.on_failure.unwrap_or(pool.on_failure);
         if let Some(Check::WebSocket { shim, .. }) = pool.health.as_mut().map(|health| &mut health.check) {
@@ -144,7 +151,9 @@ fn resolve_pools(draft: &ConfigDraft, report: &mut ProblemReport) -> Vec<Listene
         _ => Some(DEFAULT_POOL),
     };
     let mut listeners = Vec::with_capacity(draft.listeners.len());
-    for DraftListener { origin, address, pool, header_case, trusted } in &draft.listeners {
+    for DraftListener { origin, address, pool, header_case, trusted, tls, redirect_to_https } in
+        &draft.listeners
+    {
         let name = pool.as_deref().or(implied);
         // Without any pool, that is the one problem to name.
         if let Some(name) = name.filter(|name| !names.is_empty() && !names.contains(name)) {
@@ -155,8 +164,14 @@ fn resolve_pools(draft: &ConfigDraft, report: &mut ProblemReport) -> Vec<Listene
             report.add(*origin, message);
         }
         let pool = name.map(str::to_owned);
-        let (header_case, trusted) = (*header_case, trusted.clone());
-        listeners.push(ListenerSettings { address: *address, pool, header_case, trusted });
+        listeners.push(ListenerSettings {
+            address: *address,
+            pool,
+            header_case: *header_case,
+            trusted: trusted.clone(),
+            tls: tls.clone(),
+            redirect_to_https: *redirect_to_https,
+        });
     }
     listeners
 }
