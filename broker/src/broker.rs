@@ -14,6 +14,7 @@ use crate::routing::pauses::Pauses;
 use crate::session;
 use crate::session::memory::Budget;
 use crate::snapshot::{Current, Snapshot};
+use crate::tls::TlsSetup;
 
 /// The broker's state, apart from the sessions' own tasks.
 pub(crate) struct Broker {
@@ -48,7 +49,11 @@ pub(crate) struct Room {
 }
 
 impl Broker {
-    pub(crate) fn new(settings: Settings, room: Room, addresses: Vec<ListenAddress>) -> Broker {
+    pub(crate) fn new(
+        (settings, tls): (Settings, TlsSetup),
+        room: Room,
+        addresses: Vec<ListenAddress>,
+    ) -> Broker {
         let budget = Budget::new(room.buffers, settings.limits.message, room.sessions);
         let sessions = session::context::SessionContext::new(&settings.herd, budget);
         Broker {
@@ -64,7 +69,7 @@ impl Broker {
             pauses: Pauses::new(addresses.len()),
             ready: AtomicBool::new(true),
             reconfigured: AtomicU64::new(0),
-            current: Arc::new(Current::new(Snapshot::new(settings, &addresses))),
+            current: Arc::new(Current::new(Snapshot::new(settings, tls, &addresses))),
             addresses,
         }
     }
@@ -84,8 +89,8 @@ impl Broker {
     }
 
     /// Takes over another configuration. Sessions go on. One caller at a time.
-    pub(crate) fn reconfigure(&self, settings: Settings) {
-        self.current.replace(self.snapshot().renewed(settings, &self.addresses));
+    pub(crate) fn reconfigure(&self, settings: Settings, tls: TlsSetup) {
+        self.current.replace(self.snapshot().renewed(settings, tls, &self.addresses));
         let since_1970 = clock::wall().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.reconfigured.store(since_1970.as_millis() as u64, Relaxed);
     }

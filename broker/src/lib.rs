@@ -23,5 +23,6 @@ pub mod server;
 mod session;
 mod snapshot;
 pub mod telemetry;
+pub mod tls;
 mod upstream;
 mod words;

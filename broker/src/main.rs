@@ -15,6 +15,7 @@ use steadfast::server::limits::{Capacity, TooFewDescriptors};
 use steadfast::server::listeners::{BindError, Listeners};
 use steadfast::server::{self, Reloads, signals};
 use steadfast::telemetry::logging;
+use steadfast::tls;
 
 /// Sessions are many small pieces of a few sizes; this allocator keeps them closer together than the
 /// system's does.
@@ -44,7 +45,9 @@ fn serve(args: &ServeArgs) -> Result<(), ProgramFailure> {
     let source = Source::new(args.config.clone(), with_token(&args.overrides)?);
     let seen = source.stamp();
     let settings = source.load()?;
+    let tls = tls::load(&settings, source.file(), None)?;
     let (levels, _lines) = logging::init(&settings.log).map_err(ProgramFailure::Running)?;
+    tls.log();
     let capacity = Capacity::measure(&settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -57,12 +60,20 @@ fn serve(args: &ServeArgs) -> Result<(), ProgramFailure> {
         capacity.log();
         announce(&listeners).map_err(ProgramFailure::running)?;
         let reloads = Reloads { source, levels, seen };
-        server::run(listeners, settings, capacity, reloads, signals).await.map_err(ProgramFailure::running)
+        server::run(listeners, (settings, tls), capacity, reloads, signals)
+            .await
+            .map_err(ProgramFailure::running)
     })
 }
 
 fn check(args: &CheckArgs) -> Result<(), ProgramFailure> {
-    let Settings { listeners, pools, .. } = config::load(Some(&args.config), &with_token(&args.overrides)?)?;
+    let settings = config::load(Some(&args.config), &with_token(&args.overrides)?)?;
+    let tls = tls::load(&settings, Some(&args.config), None)?;
+    for warning in tls.warnings() {
+        // As with stdout.
+        let _ = writeln!(io::stderr(), "steadfast: warning: {warning}");
+    }
+    let Settings { listeners, pools, .. } = settings;
     let backends: usize = pools.iter().map(|pool| pool.backends.len()).sum();
     let (file, listeners, pools) = (args.config.display(), listeners.len(), pools.len());
     say(format!("{file}: ok: {listeners} listeners, {pools} pools, {backends} backends\n").as_bytes());

@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::broker::Broker;
-use crate::config::{Settings, Source, Stamp, restart};
+use crate::config::{ConfigError, Settings, Source, Stamp, restart};
 use crate::metric::{self, ReloadOutcome};
 use crate::net::blocking;
 use crate::telemetry::logging::Levels;
+use crate::tls::{self, TlsSetup};
 
 /// Somebody asks for a reload, and waits for what comes of it.
 pub(crate) type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -27,6 +28,9 @@ const SETTLED: Duration = Duration::from_millis(250);
 
 /// How long a file is read again and again that is written meanwhile.
 const WRITTEN_MAX: Duration = Duration::from_secs(5);
+
+/// The configuration, and what the files hold that it names.
+type Loaded = (Settings, TlsSetup);
 
 /// What makes the configuration that is read again, and where it goes.
 pub(crate) struct Reloader {
@@ -64,17 +68,17 @@ impl Reloader {
     }
 
     async fn try_reload(&self, known: &mut Option<Stamp>) -> Result<(), Vec<String>> {
-        let settings = self.load_settled(known).await?;
+        let (settings, tls) = self.load_settled(known).await?;
         let fixed = restart::differences(&self.broker.snapshot().settings, &settings);
         if !fixed.is_empty() {
             let keys = fixed.join(", ");
             return Err(vec![format!("nothing is changed: a restart is needed to change {keys}")]);
         }
-        self.apply(settings)
+        self.apply(settings, tls)
     }
 
     /// What the file says when nobody writes it; or what is wrong with it then.
-    async fn load_settled(&self, known: &mut Option<Stamp>) -> Result<Settings, Vec<String>> {
+    async fn load_settled(&self, known: &mut Option<Stamp>) -> Result<Loaded, Vec<String>> {
         let until = Instant::now() + WRITTEN_MAX;
         loop {
             // Before it is read: what changes meanwhile is another change.
@@ -100,18 +104,20 @@ impl Reloader {
         }
     }
 
-    async fn load(&self) -> Result<Settings, Vec<String>> {
+    async fn load(&self) -> Result<Loaded, Vec<String>> {
         let source = self.source.clone();
+        let present = self.broker.snapshot().tls.clone();
         // A file may take its time, and this thread answers health checks too.
         let no_thread =
             |error| vec![format!("nothing is read: {error}; raise the limit of threads (ulimit -u)")];
-        let loaded = blocking::call(move || source.load()).await.map_err(no_thread)?;
+        let loaded = blocking::call(move || load(&source, &present)).await.map_err(no_thread)?;
         loaded.map_err(|error| error.lines().collect::<Vec<_>>())
     }
 
-    fn apply(&self, settings: Settings) -> Result<(), Vec<String>> {
+    fn apply(&self, settings: Settings, tls: TlsSetup) -> Result<(), Vec<String>> {
         self.levels.set(&settings.log.level).map_err(|error| vec![error])?;
-        self.broker.reconfigure(settings);
+        tls.log();
+        self.broker.reconfigure(settings, tls);
         Ok(())
     }
 
@@ -132,6 +138,12 @@ impl Reloader {
             last = stamp;
         }
     }
+}
+
+fn load(source: &Source, present: &TlsSetup) -> Result<Loaded, ConfigError> {
+    let settings = source.load()?;
+    let tls = tls::load(&settings, source.file(), Some(present))?;
+    Ok((settings, tls))
 }
 
 fn tell(cause: &'static str, done: &Result<(), Vec<String>>) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Request;
 use http::header;
 
-use crate::config::settings::{HeaderRules, ListenerSettings, ProxyProtocol, Route, Settings};
+use crate::config::settings::{HeaderRules, ListenerSettings, PoolSettings, ProxyProtocol, Route, Settings};
 use crate::lock::OrderedRwLock;
 use crate::lock::rank::SnapshotRank;
 use crate::net::listener::ListenAddress;
@@ -14,11 +14,13 @@ use crate::routing::admission::Guard;
 use crate::routing::binding::RouteBinding;
 use crate::routing::route;
 use crate::routing::trust::Trust;
+use crate::tls::TlsSetup;
 use crate::upstream::pool::Pool;
 
 /// The configuration with what it has brought to life.
 pub(crate) struct Snapshot {
     pub(crate) settings: Settings,
+    pub(crate) tls: TlsSetup,
     pub(crate) pools: HashMap<String, Arc<Pool>>,
     /// What holds for all routes.
     pub(crate) guard: Guard,
@@ -65,17 +67,17 @@ impl Current {
 
 impl Snapshot {
     /// The first one. `addresses`: the bound ones of the listeners, in their order.
-    pub(crate) fn new(settings: Settings, addresses: &[ListenAddress]) -> Snapshot {
-        let pools = settings.pools.iter().map(|pool| Arc::new(Pool::new(pool, &settings))).collect();
+    pub(crate) fn new(settings: Settings, tls: TlsSetup, addresses: &[ListenAddress]) -> Snapshot {
+        let pools = settings.pools.iter().map(|pool| Arc::new(Pool::new(pool, &settings, &tls))).collect();
         let guard = Guard::new(&settings.access);
         let guards = settings.routes.iter().map(|route| Guard::new(&route.access)).collect();
         let trusts = settings.listeners.iter().map(|listener| Trust::new(&listener.trusted)).collect();
-        Snapshot::with(settings, pools, (guard, guards), (addresses, trusts))
+        Snapshot::with((settings, tls), pools, (guard, guards), (addresses, trusts))
     }
 
     /// The next one. Pools, backends and counts go on, as far as they are in both.
-    pub(crate) fn renewed(&self, settings: Settings, addresses: &[ListenAddress]) -> Snapshot {
-        let pool = |pool: &_| self.renewed_pool(pool, &settings);
+    pub(crate) fn renewed(&self, settings: Settings, tls: TlsSetup, addresses: &[ListenAddress]) -> Snapshot {
+        let pool = |pool: &_| self.renewed_pool(pool, &settings, &tls);
         let pools = settings.pools.iter().map(pool).collect();
         let guard = self.guard.renewed(&settings.access);
         let renewed_guard = |route: &Route| match self.guard_of(&route.name) {
@@ -90,7 +92,7 @@ impl Snapshot {
             None => Trust::new(&listener.trusted),
         };
         let trusts = settings.listeners.iter().enumerate().map(renewed_trust).collect();
-        Snapshot::with(settings, pools, (guard, guards), (addresses, trusts))
+        Snapshot::with((settings, tls), pools, (guard, guards), (addresses, trusts))
     }
 
     /// Whom the listener of this number trusts.
@@ -102,6 +104,11 @@ impl Snapshot {
     pub(crate) fn expects_proxy_header(&self, listener: usize) -> bool {
         let listener = self.settings.listeners.get(listener);
         listener.is_some_and(|listener| listener.proxy_protocol == ProxyProtocol::Required)
+    }
+
+    /// What the listener of this number speaks TLS with; `None`: it speaks plainly.
+    pub(crate) fn tls(&self, listener: usize) -> Option<Arc<rustls::ServerConfig>> {
+        self.tls.listener(listener).cloned()
     }
 
     /// The way of a request that came to this listener; `None`: there is none.
@@ -118,7 +125,7 @@ impl Snapshot {
     }
 
     fn with(
-        settings: Settings,
+        (settings, tls): (Settings, TlsSetup),
         pools: Vec<Arc<Pool>>,
         (guard, guards): (Guard, Vec<Guard>),
         (addresses, trusts): (&[ListenAddress], Vec<Trust>),
@@ -140,16 +147,16 @@ impl Snapshot {
         let bindings =
             listeners.map(|(address, listener)| of_listener(address, listener.pool.as_deref())).collect();
         let sends_proxy = settings.pools.iter().any(|pool| pool.send_proxy.is_on());
-        Snapshot { pools, guard, guards, bindings, trusts, sends_proxy, settings }
+        Snapshot { pools, guard, guards, bindings, trusts, sends_proxy, settings, tls }
     }
 
-    fn renewed_pool(&self, pool: &crate::config::settings::PoolSettings, settings: &Settings) -> Arc<Pool> {
+    fn renewed_pool(&self, pool: &PoolSettings, settings: &Settings, tls: &TlsSetup) -> Arc<Pool> {
         match self.pools.get(&pool.name) {
             Some(present) => {
-                present.configure(pool, settings);
+                present.configure(pool, settings, tls);
                 Arc::clone(present)
             }
-            None => Arc::new(Pool::new(pool, settings)),
+            None => Arc::new(Pool::new(pool, settings, tls)),
         }
     }
 

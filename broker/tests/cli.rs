@@ -103,7 +103,7 @@ fn a_command_line_that_cannot_be_understood_is_a_usage_error() {
         &["check"],
         &["serve", "--nonsense"],
         &["serve", "--listen", "localhost"],
-        &["serve", "--backend", "wss://127.0.0.1:9"],
+        &["serve", "--backend", "ftp://127.0.0.1:9"],
         &["serve", "--workers", "0"],
         &["serve", "--ack", "maybe"],
     ];

@@ -38,9 +38,12 @@ fn every_example_is_sound() {
     for file in &examples {
         let settings = load(file);
         // So that anybody can start it, several times over.
-        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let addresses =
-            settings.listeners.iter().map(|listener| listener.address).chain(settings.admin.address);
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into();
+        let addresses = settings
+            .listeners
+            .iter()
+            .map(|listener| listener.address.clone())
+            .chain(settings.admin.address.map(Into::into));
         assert!(addresses.into_iter().all(|address| address == anywhere), "{}", file.display());
     }
 }

@@ -191,7 +191,7 @@ fn wrong_values_are_refused() {
             "perhaps",
         ),
         ("[[pool]]\nname = \"p\"\n[[pool.backend]]\nurl = \"http//nowhere\"\n", "nowhere"),
-        ("[[pool]]\nname = \"p\"\n[[pool.backend]]\nurl = \"wss://127.0.0.1:9\"\n", "wss"),
+        ("[[pool]]\nname = \"p\"\n[[pool.backend]]\nurl = \"ftp://127.0.0.1:9\"\n", "ftp"),
         ("[[listener]]\naddress = \"here\"\n", "here"),
         ("[[listener]]\naddress = \"127.0.0.1:0\"\npool = \"missing\"\n", "missing"),
         ("[admin]\naddress = \"127.0.0.1\"\n", "127.0.0.1"),

@@ -178,6 +178,7 @@ impl From<PoolRefusal> for AdminError {
     fn from(refused: PoolRefusal) -> AdminError {
         match refused {
             PoolRefusal::Taken(sentence) => AdminError::new(StatusCode::CONFLICT, ErrorCode::Taken, sentence),
+            PoolRefusal::Plain(sentence) => AdminError::invalid(sentence),
             PoolRefusal::Unknown(sentence) => AdminError::not_found(sentence),
         }
     }

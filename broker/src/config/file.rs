@@ -22,6 +22,16 @@ const PIPE_PAUSE: Duration = Duration::from_millis(10);
 ///
 /// Those of reading; it is larger, is not UTF-8, or is a pipe that does not come to its end in five seconds.
 pub(super) fn read(path: &Path, max: u64) -> io::Result<String> {
+    String::from_utf8(read_bytes(path, max)?)
+        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// The same for what is no text.
+///
+/// # Errors
+///
+/// As [`read`].
+pub(crate) fn read_bytes(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     // Without this flag, opening a pipe waits for somebody who writes.
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     let mut bytes = Vec::new();
@@ -33,7 +43,7 @@ pub(super) fn read(path: &Path, max: u64) -> io::Result<String> {
     if bytes.len() as u64 > max {
         return Err(io::Error::other(format!("it is larger than {max} bytes")));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
+    Ok(bytes)
 }
 
 /// Reads until whoever writes has closed it.

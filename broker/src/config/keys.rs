@@ -6,6 +6,7 @@ mod pool;
 mod probe;
 mod route;
 mod session;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -15,16 +16,17 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::problem::ValueOrigin;
+use super::place::ValueOrigin;
 use super::raw::Section;
 use super::settings::{
-    AdminSettings, Dns, FileAccess, HeaderCase, ListenAddress, Log, LogFormat, PoolSettings, ProxyProtocol,
-    Reload, Route, Settings, Shutdown,
+    AdminSettings, Dns, FileAccess, HeaderCase, ListenAddress, ListenerTls, Log, LogFormat, PoolSettings,
+    ProxyProtocol, Reload, Route, Settings, Shutdown,
 };
 use super::token::{AdminToken, TOKEN};
 use super::values::{self, network, request};
 
 pub(super) use pool::default_pool;
+pub(super) use tls::default_pool_tls;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -69,6 +71,8 @@ pub(super) struct DraftListener {
     pub(super) trusted: Vec<IpNet>,
     pub(super) proxy_protocol: ProxyProtocol,
     pub(super) health: Option<String>,
+    pub(super) tls: Option<ListenerTls>,
+    pub(super) redirect_to_https: bool,
 }
 
 /// A route whose pool may not exist.
@@ -145,6 +149,11 @@ fn listener(section: &mut Section<'_>) -> Option<DraftListener> {
         "only the file of a Unix domain socket has permissions: give the listener an address unix:/PATH"
             .to_owned()
     });
+    let tls = section.optional_section("tls", tls::listener);
+    let redirect_to_https = section.flag("redirect_to_https", false);
+    section.check(&["redirect_to_https"], !redirect_to_https || tls.is_none(), || {
+        "this listener speaks TLS itself; set it on the one that does not".to_owned()
+    });
     let origin = ValueOrigin::Line(section.line());
     Some(DraftListener {
         origin,
@@ -155,6 +164,8 @@ fn listener(section: &mut Section<'_>) -> Option<DraftListener> {
         trusted,
         proxy_protocol,
         health,
+        tls,
+        redirect_to_https,
     })
 }
 

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use steadfast_protocol::session::AckMode;
 
-use super::keys::{ConfigDraft, DraftListener, DraftPool, DraftRoute, default_pool};
+use super::keys::{ConfigDraft, DraftListener, DraftPool, DraftRoute, default_pool, default_pool_tls};
 use super::overrides::Overrides;
-use super::problem::{ProblemReport, ValueOrigin};
+use super::place::{ConfigPlace, ValueOrigin};
+use super::problem::ProblemReport;
 use super::settings::{
     BackendSettings, Check, FileAccess, HeaderCase, ListenAddress, ListenerSettings, PoolSettings,
     ProxyProtocol, Settings,
@@ -53,13 +54,19 @@ fn apply(draft: &mut ConfigDraft, overrides: &Overrides) {
                 trusted: Vec::new(),
                 proxy_protocol: ProxyProtocol::Off,
                 health: None,
+                tls: None,
+                redirect_to_https: false,
             })
             .collect();
     }
     if !overrides.backend.is_empty() {
         apply_backends(&mut draft.pools, overrides);
     }
-    for DraftPool { pool, .. } in &mut draft.pools {
+    for DraftPool { origin, pool } in &mut draft.pools {
+        if pool.tls.is_none() && pool.backends.iter().any(|backend| backend.tls) {
+            let place = ConfigPlace { origin: *origin, key: format!("[pool] {:?}", pool.name) };
+            pool.tls = Some(default_pool_tls(place));
+        }
         pool.ack = overrides.ack.unwrap_or(pool.ack);
         pool.on_failure = overrides.on_failure.unwrap_or(pool.on_failure);
         if let Some(Check::WebSocket { shim, .. }) = pool.health.as_mut().map(|health| &mut health.check) {
@@ -170,6 +177,8 @@ fn resolve_pools(draft: &ConfigDraft, report: &mut ProblemReport) -> Vec<Listene
             trusted: listener.trusted.clone(),
             proxy_protocol: listener.proxy_protocol,
             health: listener.health.clone(),
+            tls: listener.tls.clone(),
+            redirect_to_https: listener.redirect_to_https,
         });
     }
     listeners

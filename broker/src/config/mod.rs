@@ -8,6 +8,7 @@ mod file;
 mod keys;
 mod merge;
 mod overrides;
+mod place;
 mod problem;
 mod raw;
 pub mod restart;
@@ -23,16 +24,20 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use file::read_bytes;
 pub use overrides::Overrides;
+pub use place::{ConfigPlace, NamedFile};
+pub(crate) use problem::ProblemReport;
 pub use problem::{ConfigError, Problem};
 pub use settings::Settings;
 pub use stamp::Stamp;
+pub(crate) use text::quoted;
 pub use token::AdminToken;
 pub use values::log_filter;
 pub(crate) use values::name;
 pub(crate) use values::network::backend;
 
-use problem::{ProblemReport, ValueOrigin};
+use place::ValueOrigin;
 
 /// Bytes of a configuration file. Ten thousand backends fit many times over.
 const FILE_SIZE_MAX: u64 = 4 << 20;

@@ -3,19 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::place::{ConfigPlace, ValueOrigin};
+
 /// Problems shown of one configuration; the rest is counted.
 const SHOWN_MAX: usize = 20;
-
-/// Where a value was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ValueOrigin {
-    /// A line of the file, counted from 1.
-    Line(usize),
-    /// A flag or its environment variable, such as `--listen`.
-    Flag(&'static str),
-    /// Nowhere: it is missing.
-    Nowhere,
-}
 
 /// One thing that is wrong: place, fault and remedy on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,14 +54,14 @@ impl std::error::Error for ConfigError {}
 
 /// Collects the problems of one configuration.
 #[derive(Debug)]
-pub(super) struct ProblemReport {
+pub(crate) struct ProblemReport {
     file: Option<PathBuf>,
     problems: Vec<Problem>,
 }
 
 impl ProblemReport {
     /// `file` is named in each problem that was found in it.
-    pub(super) fn new(file: Option<&Path>) -> Self {
+    pub(crate) fn new(file: Option<&Path>) -> Self {
         Self { file: file.map(Path::to_owned), problems: Vec::new() }
     }
 
@@ -78,12 +69,17 @@ impl ProblemReport {
         self.problems.push(Problem { file: self.file.clone(), origin, message });
     }
 
+    /// What was named there cannot be used.
+    pub(crate) fn add_at(&mut self, place: &ConfigPlace, message: &str) {
+        self.add(place.origin, format!("{}: {message}", place.key));
+    }
+
     pub(super) fn is_clean(&self) -> bool {
         self.problems.is_empty()
     }
 
     /// The value when nothing is wrong, else all that is. Without a value something is wrong.
-    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<T, ConfigError> {
+    pub(crate) fn finish<T>(mut self, value: Option<T>) -> Result<T, ConfigError> {
         if let Some(value) = value
             && self.problems.is_empty()
         {

@@ -6,7 +6,8 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{ProblemReport, ValueOrigin};
+use super::place::{ConfigPlace, ValueOrigin};
+use super::problem::ProblemReport;
 use super::text::quoted;
 use super::values;
 
@@ -132,6 +133,18 @@ impl<'a> Section<'a> {
     /// The line of its head.
     pub(super) fn line(&self) -> usize {
         self.line
+    }
+
+    /// The table, for what turns out to be wrong with it later.
+    pub(super) fn place(&self) -> ConfigPlace {
+        ConfigPlace { origin: ValueOrigin::Line(self.line), key: format!("[{}]", self.path) }
+    }
+
+    /// A key of it, likewise.
+    pub(super) fn place_of(&self, name: &str) -> ConfigPlace {
+        let value = self.table.and_then(|table| table.get(name));
+        let line = value.map_or(self.line, |value| self.line_at(value.span().start));
+        ConfigPlace { origin: ValueOrigin::Line(line), key: format!("[{}] {name}", self.path) }
     }
 
     // Tables in it.

@@ -11,6 +11,7 @@ use regex::Regex;
 use steadfast_protocol::session::AckMode;
 use steadfast_protocol::websocket::close_code::CloseCode;
 
+use super::place::{ConfigPlace, NamedFile};
 use super::token::AdminToken;
 pub use crate::http::forwarding::ForwardedForm;
 pub use crate::http::header_case::HeaderCase;
@@ -74,6 +75,10 @@ pub struct ListenerSettings {
     pub proxy_protocol: ProxyProtocol,
     /// The path at which balancers are told whether it takes clients; `None`: they are not.
     pub health: Option<String>,
+    /// How it speaks TLS; `None`: it speaks plainly.
+    pub tls: Option<ListenerTls>,
+    /// Whether requests for pages are sent to `https`. Only of a listener that speaks plainly.
+    pub redirect_to_https: bool,
 }
 
 /// To whom the file of a Unix domain socket belongs, and who may connect to it (unix(7)). `None`: as the process makes files.
@@ -93,6 +98,54 @@ pub enum ProxyProtocol {
     /// None does.
     Off,
     /// Each does, of either version, and comes from a trusted network.
+    Required,
+}
+
+/// How a listener speaks TLS.
+#[derive(Debug, Clone)]
+pub struct ListenerTls {
+    /// The oldest version that it speaks.
+    pub min_version: TlsVersion,
+    /// Whether clients show certificates.
+    pub client_auth: ClientAuth,
+    /// Who may have signed those; present unless `client_auth` is off.
+    pub client_ca: Option<NamedFile>,
+    /// The keys of its tickets, shared with other brokers; `None`: keys of this process.
+    pub tickets: Option<NamedFile>,
+    /// Whether a client that names no host of a certificate is refused.
+    pub strict_sni: bool,
+    /// What it shows to clients. At least one; the first is for those that fit none.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// A certificate with its key.
+#[derive(Debug, Clone)]
+pub struct CertificateFiles {
+    /// The certificate, and those between it and the root, in PEM.
+    pub cert: NamedFile,
+    /// Its private key, in PEM.
+    pub key: NamedFile,
+    /// An OCSP response for it (RFC 6960), in DER.
+    pub ocsp: Option<NamedFile>,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+/// Whether clients show certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked.
+    Off,
+    /// They are asked, and may have none; a wrong one is refused.
+    Optional,
+    /// Who has none is refused.
     Required,
 }
 
@@ -238,6 +291,8 @@ pub struct PoolSettings {
     pub forwarded: ForwardedForm,
     /// Whether connections to backends begin with a PROXY header.
     pub send_proxy: SendProxy,
+    /// How TLS is spoken to its backends; `None`: none of them speaks it.
+    pub tls: Option<PoolTlsSettings>,
     /// How backends are probed; `None`: they are not.
     pub health: Option<Health>,
     /// How backends tell their own score; `None`: they are not asked.
@@ -255,6 +310,23 @@ pub struct PoolSettings {
     pub rebalance: Option<RebalanceSettings>,
     /// Names are unique in the pool. One at least, unless something is discovered.
     pub backends: Vec<BackendSettings>,
+}
+
+/// How TLS is spoken to the backends of a pool.
+#[derive(Debug, Clone)]
+pub struct PoolTlsSettings {
+    /// Its table, or what has made it necessary.
+    pub place: ConfigPlace,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// Who may have signed their certificates; `None`: whom the system trusts.
+    pub ca: Option<NamedFile>,
+    /// The name, or address, that their certificates must have; `None`: the host of each one's URL.
+    pub server_name: Option<String>,
+    /// Whether their certificates are looked at at all.
+    pub verify: bool,
+    /// What the broker shows to them.
+    pub client: Option<CertificateFiles>,
 }
 
 /// When a pool's sessions are spread anew without being asked. Shares are judged by what a backend's
@@ -448,6 +520,8 @@ pub struct BackendSettings {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// Whether TLS is spoken to it.
+    pub tls: bool,
     /// Its share beside the others', 0 to [`WEIGHT_MAX`]; zero: it gets no session.
     pub weight: u32,
     /// It stands in only when no other is up.

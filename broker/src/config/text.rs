@@ -4,7 +4,7 @@
 const QUOTED_MAX: usize = 80;
 
 /// The text as it is repeated in errors: quoted, control characters escaped, cut when it is long.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED_MAX) {
         Some((end, _)) => format!("{:?} ...", &text[..end]),
         None => format!("{text:?}"),

@@ -5,13 +5,16 @@ mod lists;
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::{DeArray, DeValue};
 
 use steadfast_protocol::websocket::close_code::CloseCode;
 
+use super::place::NamedFile;
 use super::raw::{Section, found};
+use super::text::quoted;
 use super::values;
 
 impl Section<'_> {
@@ -145,6 +148,18 @@ impl Section<'_> {
         self.value(name, otherwise, allowed.to_owned(), |value| parse(quoted_text(value)?))
     }
 
+    /// A file that is read later, or `otherwise` when none is named.
+    pub(super) fn file(&mut self, name: &'static str, otherwise: &str) -> Option<NamedFile> {
+        let path = self.text(name, otherwise, FILE, file_path)?;
+        Some(NamedFile { path, place: self.place_of(name) })
+    }
+
+    /// The same; the table must name it.
+    pub(super) fn required_file(&mut self, name: &'static str) -> Option<NamedFile> {
+        let path = self.required(name, FILE, file_path)?;
+        Some(NamedFile { path, place: self.place_of(name) })
+    }
+
     /// As [`Self::text`], and no mistake repeats what is written. `parse` must not either.
     pub(super) fn secret<T>(
         &mut self,
@@ -158,6 +173,16 @@ impl Section<'_> {
             _ => Err("expected text in quotes".to_owned()),
         })
     }
+}
+
+/// What may stand where a file is named, in words.
+const FILE: &str = "a file's path";
+
+fn file_path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(format!("expected {FILE}, found {}", quoted(text)));
+    }
+    Ok(text.into())
 }
 
 fn quoted_text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, String> {

@@ -18,6 +18,7 @@ use crate::http::replay_request::Handshake;
 use crate::routing::binding::RouteBinding;
 use crate::session::registry::{Entry, NewSession};
 use crate::snapshot::{Current, Snapshot};
+use crate::tls::TlsSetup;
 use crate::upstream::backend::Backend;
 use crate::upstream::balance::Affinity;
 use crate::upstream::pool::Ask;
@@ -53,7 +54,7 @@ impl Rig {
             context: OperationContext {
                 operations: Arc::new(Operations::new(Arc::clone(&registry), Arc::default())),
                 registry,
-                current: Arc::new(Current::new(Snapshot::new(settings, &[address]))),
+                current: Arc::new(Current::new(Snapshot::new(settings, TlsSetup::default(), &[address]))),
             },
             supervisor: Supervisor::default(),
             now: clock::now(),

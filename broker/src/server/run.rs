@@ -23,6 +23,7 @@ use crate::session::driver::test_kernel;
 use crate::session::pressing::Presser;
 use crate::telemetry::logging::Levels;
 use crate::telemetry::metrics::Exporter;
+use crate::tls::TlsSetup;
 use crate::upstream::checks::{self, Configured};
 use crate::upstream::ejections;
 use crate::upstream::pool::Pool;
@@ -46,7 +47,7 @@ pub struct Reloads {
 /// errors of the broker.
 pub async fn run(
     listeners: Listeners,
-    settings: Settings,
+    (settings, tls): (Settings, TlsSetup),
     capacity: Capacity,
     Reloads { source, levels, seen }: Reloads,
     Signals { mut stop, reload }: Signals,
@@ -57,7 +58,7 @@ pub async fn run(
     let addresses = listeners.clients.iter().map(|listener| listener.address.clone()).collect();
     let Capacity { max_sessions: sessions, max_handshakes: handshakes, buffers, .. } = capacity;
     let room = Room { sessions, handshakes, buffers };
-    let broker = Arc::new(Broker::new(settings, room, addresses));
+    let broker = Arc::new(Broker::new((settings, tls), room, addresses));
     let (entrances, files) = entrances(listeners.clients);
     let (phase, watched) = watch::channel(Phase::Accepting);
     // What it may find out, the first session may need.

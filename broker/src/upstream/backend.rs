@@ -45,6 +45,8 @@ pub(crate) struct Backend {
     pub(crate) name: String,
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// Whether TLS is spoken to it.
+    pub(crate) tls: bool,
     /// Who has named it.
     pub(crate) origin: BackendOrigin,
     hash: u64,
@@ -114,6 +116,7 @@ impl Backend {
             name: backend.name.clone(),
             host: backend.host.clone(),
             port: backend.port,
+            tls: backend.tls,
             origin,
             hash: hash::of(backend.name.as_bytes()),
             sessions: AtomicUsize::new(0),

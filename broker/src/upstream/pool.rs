@@ -26,6 +26,7 @@ use crate::config::settings::{self, Query, Settings};
 use crate::lock::rank::{CensusRank, ChangingRank, DocketRank, EjectingRank, PoolSnapshotRank, TurnsRank};
 use crate::lock::{OrderedMutex, OrderedMutexGuard, OrderedRwLock};
 use crate::metric::{self, SeriesByWord};
+use crate::tls::{PoolTls, TlsSetup};
 use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, PoolWorld, Rules};
 use crate::upstream::balance::{self, Affinity, Candidate, CandidateTrust, NoPlace, PlacementChoice, Turns};
 use crate::upstream::conversations::Conversation;
@@ -94,6 +95,8 @@ pub(crate) struct PoolSnapshot {
     /// The same, with an `ack_hold` for clients that are kept with one.
     pub(crate) held: Arc<Config>,
     pub(crate) dialing: DialSettings,
+    /// How TLS is spoken to those backends that speak it; `None`: none of them does.
+    pub(crate) tls: Option<Arc<PoolTls>>,
     pub(crate) backends: Vec<Arc<Backend>>,
     rules: Rules,
 }
@@ -134,13 +137,15 @@ pub(crate) enum NoLease {
 pub(crate) enum PoolRefusal {
     Taken(String),
     Unknown(String),
+    /// It speaks TLS, and the pool has nothing to speak it with.
+    Plain(String),
 }
 
 impl Pool {
-    pub(crate) fn new(pool: &settings::PoolSettings, settings: &Settings) -> Pool {
+    pub(crate) fn new(pool: &settings::PoolSettings, settings: &Settings, tls: &TlsSetup) -> Pool {
         let pool_of_now = Pool {
             name: pool.name.as_str().into(),
-            present: OrderedRwLock::new(Arc::new(PoolSnapshot::new(pool, settings))),
+            present: OrderedRwLock::new(Arc::new(PoolSnapshot::new(pool, settings, tls))),
             changing: OrderedMutex::default(),
             turns: OrderedMutex::default(),
             queue: Arc::default(),
@@ -158,7 +163,7 @@ impl Pool {
             announced: AtomicU32::new(0),
             ends: SeriesByWord::default(),
         };
-        pool_of_now.configure(pool, settings);
+        pool_of_now.configure(pool, settings, tls);
         pool_of_now
     }
 
@@ -421,10 +426,10 @@ impl Pool {
 
     /// The file's word on this pool. Backends that it does not name any more are taken away, unless
     /// somebody else has named them.
-    pub(crate) fn configure(&self, pool: &settings::PoolSettings, settings: &Settings) {
+    pub(crate) fn configure(&self, pool: &settings::PoolSettings, settings: &Settings, tls: &TlsSetup) {
         let mut removed = self.changing();
         let before = self.snapshot();
-        let mut next = PoolSnapshot::new(pool, settings);
+        let mut next = PoolSnapshot::new(pool, settings, tls);
         let discovered: HashSet<_> = pool.discoveries.iter().map(|discovery| &discovery.query).collect();
         let named = |name: &str| pool.backends.iter().any(|backend| backend.name == name);
         let stays = |backend: &Arc<Backend>| match &backend.origin {
@@ -471,6 +476,12 @@ impl Pool {
             return Err(PoolRefusal::Taken(format!(
                 "the pool has a backend named {:?} already",
                 backend.name
+            )));
+        }
+        if backend.tls && before.tls.is_none() {
+            return Err(PoolRefusal::Plain(format!(
+                "the pool speaks no TLS; give {:?} a [pool.tls] in the file, which may be empty",
+                &*self.name
             )));
         }
         let made = self.make(backend, BackendOrigin::Api, &before);
@@ -579,12 +590,13 @@ impl Pool {
 
 impl PoolSnapshot {
     /// As configured, and without backends.
-    fn new(pool: &settings::PoolSettings, settings: &Settings) -> PoolSnapshot {
+    fn new(pool: &settings::PoolSettings, settings: &Settings, tls: &TlsSetup) -> PoolSnapshot {
         PoolSnapshot {
             settings: pool.clone(),
             session: Arc::new(promises::of(pool, settings)),
             held: Arc::new(promises::with_hold(pool, settings)),
             dialing: DialSettings::new(pool, settings),
+            tls: tls.pool(&pool.name).cloned(),
             backends: Vec::new(),
             rules: Rules::new(pool, settings),
         }
@@ -620,6 +632,7 @@ impl settings::Discovery {
             name: found.name.clone(),
             host: found.address.ip().to_string(),
             port: found.address.port(),
+            tls: false,
             weight: found.weight.unwrap_or(self.weight),
             backup: self.backup || found.backup,
             max_sessions: self.max_sessions,
@@ -629,7 +642,8 @@ impl settings::Discovery {
 
 /// The same service under the same name; its share may differ.
 fn is_same(backend: &Backend, wanted: &settings::BackendSettings) -> bool {
-    (&backend.name, &backend.host, backend.port) == (&wanted.name, &wanted.host, wanted.port)
+    (&backend.name, &backend.host, backend.port, backend.tls)
+        == (&wanted.name, &wanted.host, wanted.port, wanted.tls)
 }
 
 impl Rules {

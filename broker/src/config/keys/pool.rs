@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use steadfast_protocol::session::AckMode;
 
-use super::{DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, secs, session};
-use crate::config::problem::ValueOrigin;
+use super::{DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, secs, session, tls};
+use crate::config::place::ValueOrigin;
 use crate::config::settings::{
     BackendSettings, Balance, Discovery, ForwardedForm, HeaderCase, OnFailure, Outlier, PoolSettings,
     QueueSettings, RebalanceSettings, SendProxy, WEIGHT_MAX,
@@ -73,6 +73,7 @@ fn pool(section: &mut Section<'_>) -> PoolSettings {
         header_case: section.choice("header_case", HeaderCase::Lower, &values::HEADER_CASE),
         forwarded: section.choice("forwarded", ForwardedForm::X, &values::FORWARDED),
         send_proxy: section.choice("send_proxy", SendProxy::Off, &values::SEND_PROXY),
+        tls: section.optional_section("tls", tls::pool),
         health: section.optional_section("health", probe::health).flatten(),
         agent: section.optional_section("agent", probe::agent),
         outlier: section.section("outlier", outlier),
@@ -186,11 +187,12 @@ fn backends(section: &mut Section<'_>) -> Vec<BackendSettings> {
 }
 
 fn backend(section: &mut Section<'_>) -> Option<BackendSettings> {
-    let backend = section.required("url", "ws://HOST:PORT", network::backend);
+    let backend = section.required("url", "ws://HOST:PORT or wss://HOST:PORT", network::backend);
     let name = section.text("name", "host:port", "a name", values::name);
     let (weight, max_sessions, backup) = share(section);
-    let BackendSettings { name: address, host, port, .. } = backend?;
-    Some(BackendSettings { name: name.unwrap_or(address), host, port, weight, backup, max_sessions })
+    let backend = backend?;
+    let name = name.unwrap_or_else(|| backend.name.clone());
+    Some(BackendSettings { name, weight, backup, max_sessions, ..backend })
 }
 
 /// How much a backend, or each that is found, gets.

@@ -6,7 +6,7 @@ use http::header::{HeaderName, HeaderValue};
 
 use super::access::access;
 use super::{DraftRoute, Section};
-use crate::config::problem::ValueOrigin;
+use crate::config::place::ValueOrigin;
 use crate::config::settings::{HeaderMatch, HeaderRules, PathMatch, Route, ValueMatch};
 use crate::config::values::{self, request};
 

@@ -175,6 +175,7 @@ fn backends_have_shares() {
         name: "a:1".to_owned(),
         host: "a".to_owned(),
         port: 1,
+        tls: false,
         weight: 256,
         backup: true,
         max_sessions: Some(9),

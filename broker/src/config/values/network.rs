@@ -10,6 +10,9 @@ use crate::config::text::quoted;
 /// Longest DNS name (RFC 1035 2.3.4, without the root label).
 pub(super) const HOST_LENGTH_MAX: usize = 253;
 
+/// The schemes of a backend's URL, and whether they mean TLS.
+const SCHEMES: [(&str, bool); 4] = [("ws", false), ("wss", true), ("http", false), ("https", true)];
+
 /// An address to bind.
 pub(in crate::config) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
@@ -68,12 +71,14 @@ pub(in crate::config) fn network(text: &str) -> Result<IpNet, String> {
 /// A backend by its URL; its name is `host:port`.
 pub(crate) fn backend(url: &str) -> Result<BackendSettings, String> {
     let found = quoted(&without_user(url));
-    let rest = match url.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => rest,
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("wss") => {
-            return Err(format!("wss:// is not supported yet; use ws://, found {found}"));
-        }
-        _ => return Err(format!(r#"expected a URL such as "ws://127.0.0.1:9001", found {found}"#)),
+    let scheme_and_rest = url.split_once("://").and_then(|(scheme, rest)| {
+        let known = SCHEMES.iter().find(|(known, _)| scheme.eq_ignore_ascii_case(known));
+        known.map(|(_, tls)| (*tls, rest))
+    });
+    let Some((tls, rest)) = scheme_and_rest else {
+        return Err(format!(
+            r#"expected a URL such as "ws://127.0.0.1:9001" or "wss://chat.internal", found {found}"#
+        ));
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
@@ -87,9 +92,10 @@ pub(crate) fn backend(url: &str) -> Result<BackendSettings, String> {
         format!(r#"expected HOST:PORT or "[IPv6]:PORT" with a port from 1 to 65535 in {found}"#)
     })?;
     // RFC 6455, 3: the scheme's default.
-    let port = port.unwrap_or(80);
+    let port = port.unwrap_or(if tls { 443 } else { 80 });
     let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    Ok(BackendSettings { name, host: host.to_owned(), port, weight: 1, backup: false, max_sessions: None })
+    let host = host.to_owned();
+    Ok(BackendSettings { name, host, port, tls, weight: 1, backup: false, max_sessions: None })
 }
 
 /// A URL without what may be a password: what stands before its last `@`.
@@ -123,6 +129,15 @@ pub(in crate::config) fn service(text: &str) -> Result<Query, String> {
         Some(name) if name.parse::<IpAddr>().is_err() => Ok(Query::Srv { name: name.to_owned() }),
         _ => Err(format!("expected {expected}, found {}", quoted(text))),
     }
+}
+
+/// The name in a certificate: a host's, or an address.
+pub(in crate::config) fn server_name(text: &str) -> Result<String, String> {
+    let is_address = text.parse::<IpAddr>().is_ok();
+    let sound = is_address || host_name(text).is_some();
+    sound.then(|| text.to_owned()).ok_or_else(|| {
+        format!(r#"expected a host name or an address such as "chat.internal", found {}"#, quoted(text))
+    })
 }
 
 /// What a Host header says (RFC 9110, 7.2).
@@ -164,16 +179,21 @@ mod tests {
 
     #[test]
     fn backends_are_read() {
-        for (url, name, host, port) in [
-            ("ws://127.0.0.1:9001", "127.0.0.1:9001", "127.0.0.1", 9001),
-            ("WS://chat_1.internal/", "chat_1.internal:80", "chat_1.internal", 80),
-            ("ws://[::1]:65535", "[::1]:65535", "::1", 65535),
-            ("ws://[fe80::2]", "[fe80::2]:80", "fe80::2", 80),
+        for (url, name, host, port, tls) in [
+            ("ws://127.0.0.1:9001", "127.0.0.1:9001", "127.0.0.1", 9001, false),
+            ("WS://chat_1.internal/", "chat_1.internal:80", "chat_1.internal", 80, false),
+            ("ws://[::1]:65535", "[::1]:65535", "::1", 65535, false),
+            ("ws://[fe80::2]", "[fe80::2]:80", "fe80::2", 80, false),
+            ("http://a", "a:80", "a", 80, false),
+            ("wss://a", "a:443", "a", 443, true),
+            ("HTTPS://[::1]/", "[::1]:443", "::1", 443, true),
+            ("wss://a:9001", "a:9001", "a", 9001, true),
         ] {
             let expected = BackendSettings {
                 name: name.to_owned(),
                 host: host.to_owned(),
                 port,
+                tls,
                 weight: 1,
                 backup: false,
                 max_sessions: None,
@@ -203,9 +223,9 @@ mod tests {
             "ws://a:1?x",
             "ws://a:1#x",
             "ws://u@a:1",
-            "http://a:1",
+            "ftp://a:1",
             "a:1",
-            "wss://a:1",
+            "wss://u@a:1",
         ] {
             let error = backend(url).expect_err(url);
             assert!(!error.contains('\n'), "{error}");
@@ -220,7 +240,6 @@ mod tests {
             let error = backend(url).expect_err(url);
             assert!(!error.contains("sec"), "{error}");
         }
-        assert!(backend("wss://a:1").is_err_and(|error| error.contains("not supported yet; use ws://")));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::super::{HISTORY, OperationRefusal, OperationSnapshot};
 use super::*;
 use crate::config::settings::BackendSettings;
 use crate::config::{Overrides, parse};
+use crate::tls::TlsSetup;
 use crate::upstream::backend::Adjustment;
 
 const BREAKS: &str = "break_before_make = true";
@@ -351,7 +352,7 @@ fn sessions_of_a_pool_that_is_gone_stay() {
                 [[pool.backend]]\nurl = \"ws://127.0.0.1:1\"";
     let settings = parse(text, &Overrides::default()).expect("a sound configuration");
     let current = &rig.context.current;
-    current.replace(current.get().renewed(settings, &[([127, 0, 0, 1], 1).into()]));
+    current.replace(current.get().renewed(settings, TlsSetup::default(), &[([127, 0, 0, 1], 1).into()]));
     rig.round();
     assert_eq!((rig.view().state, rig.moving().len()), (OperationState::Cancelled, 0));
     assert_eq!(rig.view().message, "its pool is no longer in the configuration; its sessions stay");

@@ -5,6 +5,7 @@ use steadfast_protocol::session::Opening;
 use super::Direction::{Downstream, Upstream};
 use super::*;
 use crate::config::{Overrides, parse};
+use crate::tls::TlsSetup;
 use crate::upstream::pool::Pool;
 
 const SHARE: usize = 16 * 1024;
@@ -142,7 +143,7 @@ fn who_may_read_again_has_left_the_line() {
 fn idle() -> Session {
     let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"a\"\n[[pool.backend]]\nurl = \"ws://127.0.0.1:1\"";
     let settings = parse(text, &Overrides::default()).expect("a sound configuration");
-    let pool = Pool::new(&settings.pools[0], &settings);
+    let pool = Pool::new(&settings.pools[0], &settings, &TlsSetup::default());
     Session::new(Arc::clone(&pool.snapshot().session), at(0), Opening::default())
 }
 

@@ -77,6 +77,7 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::config::{Overrides, parse};
+    use crate::tls::TlsSetup;
     use crate::upstream::pool::{Ask, Pool};
 
     const ASK: Ask<'static> = Ask { affinity: None, just_failed: None, tried: &[] };
@@ -87,7 +88,7 @@ mod tests {
         let backend = "[[pool.backend]]\nurl = \"ws://127.0.0.1:1\"\nname = \"one\"\n";
         let settings =
             parse(&format!("{file}{backend}{keys}"), &Overrides::default()).expect("a sound configuration");
-        let pool = Pool::new(&settings.pools[0], &settings);
+        let pool = Pool::new(&settings.pools[0], &settings, &TlsSetup::default());
         let one = pool.named("one").expect("it is there");
         (pool, one)
     }

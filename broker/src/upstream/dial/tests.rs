@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::*;
 use crate::config::{Overrides, parse};
 use crate::http::replay_request::Handshake;
+use crate::tls::TlsSetup;
 use crate::upstream::pool::Pool;
 
 /// A service that answers each upgrade with these headers besides its own, and tells what it was asked.
@@ -70,7 +71,7 @@ fn pool(ports: &[u16], keys: &str) -> Pool {
     let backends: String = ports.iter().enumerate().map(backend).collect();
     let text = format!("[[listener]]\naddress = '127.0.0.1:0'\n[[pool]]\nname = 'a'\n{keys}\n{backends}");
     let settings = parse(&text, &Overrides::default()).expect("a sound configuration");
-    Pool::new(&settings.pools[0], &settings)
+    Pool::new(&settings.pools[0], &settings, &TlsSetup::default())
 }
 
 /// A session's way to its backends.

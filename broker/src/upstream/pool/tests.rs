@@ -12,7 +12,7 @@ const ASK: Ask<'static> = Ask { affinity: None, just_failed: None, tried: &[] };
 fn pool(keys: &str) -> (Pool, Settings) {
     let text = format!("[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"a\"\n{keys}");
     let settings = parse(&text, &Overrides::default()).expect("a sound configuration");
-    (Pool::new(&settings.pools[0], &settings), settings)
+    (Pool::new(&settings.pools[0], &settings, &TlsSetup::default()), settings)
 }
 
 fn backend(number: u16, more: &str) -> String {
@@ -106,7 +106,7 @@ fn what_a_question_of_before_a_reload_has_found_is_not_taken_over() {
     assert_eq!(pool.snapshot().backends.len(), 1);
     let mut changed = settings.pools[0].clone();
     changed.discoveries.clear();
-    pool.configure(&changed, &settings);
+    pool.configure(&changed, &settings, &TlsSetup::default());
     assert_eq!(pool.snapshot().backends.len(), 0);
     pool.discovered(&asked, &found);
     assert_eq!(pool.snapshot().backends.len(), 0);
