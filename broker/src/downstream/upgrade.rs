@@ -16,7 +16,7 @@ use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -29,8 +29,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::broker::Broker;
 use crate::config::settings::{HeaderCase, LimitSettings};
@@ -38,7 +39,7 @@ use crate::http::denial::Denial;
 use crate::http::forwarding::Hops;
 use crate::http::head::{self, RequestHead};
 use crate::http::header_case::{Spelled, spell};
-use crate::metric::{self, LookWord};
+use crate::metric::{self, LookWord, TlsWord};
 use crate::net::lingering_close;
 use crate::net::places::Place;
 use crate::net::stream::Stream;
@@ -66,6 +67,8 @@ const DROPPED: &str = "headers that say for whom a request is are dropped, here 
 
 const FRAGMENT: &str = "a request's target has no fragment; remove what follows the #";
 
+const NOT_PLAIN: &str = "this port speaks TLS: ask it by https:// or wss://";
+
 const NO_PLACE: &str = "another connection needs its place";
 
 const GONE: &str = "it ended the connection before it had an answer";
@@ -90,6 +93,8 @@ pub(crate) struct UpgradeTask {
     is_own: bool,
     /// Its place among the sessions, while a backend's refusal is passed on.
     relaying: Mutex<Option<SessionPermit>>,
+    /// Set once TLS is spoken.
+    secured: OnceLock<()>,
 }
 
 /// For whom a request is, and by which way it has come.
@@ -187,7 +192,16 @@ impl UpgradeTask {
         let is_own = introduction == Introduction::Own;
         let relaying = Mutex::default();
         UpgradeTask::run(
-            Arc::new(UpgradeTask { broker, listener, peer, place, arrival, is_own, relaying }),
+            Arc::new(UpgradeTask {
+                broker,
+                listener,
+                peer,
+                place,
+                arrival,
+                is_own,
+                relaying,
+                secured: OnceLock::new(),
+            }),
             stream,
             until,
         )
@@ -255,6 +269,9 @@ impl UpgradeTask {
         mut stream: Stream,
         until: Instant,
     ) -> Result<AnsweredRequest, FailedRequest> {
+        if let Some(tls) = snapshot.tls(self.listener.number) {
+            stream = self.secured(snapshot, (stream, tls), until).boxed().await?;
+        }
         let came = poll_fn(|cx| first_bytes(&mut stream, cx)).await?;
         if came.is_empty() {
             // As of a balancer that looks whether somebody listens.
@@ -287,6 +304,38 @@ impl UpgradeTask {
             UpgradeAnswer::Refused(response) => {
                 self.answered_by_hyper(snapshot, (stream, came), Some(response), until).boxed().await
             }
+        }
+    }
+
+    /// Does the handshake of TLS, and waits for what is said inside. All of it must be there by `until`.
+    async fn secured(
+        &self,
+        snapshot: &Snapshot,
+        (mut stream, tls): (Stream, Arc<ServerConfig>),
+        until: Instant,
+    ) -> Result<Stream, FailedRequest> {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {
+            metric::TLS_HANDSHAKES.count(TlsWord::Plain);
+            // A request, and no handshake, which begins with a number. It is answered as it was asked.
+            let refusal = Some(plain(StatusCode::BAD_REQUEST, NOT_PLAIN));
+            let answered = self.answered_by_hyper(snapshot, (stream, Bytes::new()), refusal, until).await?;
+            return Err(FailedRequest { why: NOT_PLAIN.to_owned(), told: Some(answered.stream) });
+        }
+        let handshake = timeout_at(until, stream.accept_tls(tls)).await;
+        let handshake = handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let mut stream = handshake.map_err(|error| {
+            metric::TLS_HANDSHAKES.count(TlsWord::Failed);
+            FailedRequest { why: format!("no TLS: {error}"), told: None }
+        })?;
+        if let Some(agreed) = stream.tls() {
+            let resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
+            metric::TLS_HANDSHAKES.count(if resumed { TlsWord::Resumed } else { TlsWord::Full });
+            let _ = self.secured.set(());
+        }
+        match timeout_at(until, stream.readable()).await {
+            Ok(readable) => readable.map(|()| stream).map_err(FailedRequest::from),
+            Err(_) => Err(FailedRequest { why: "it said nothing".to_owned(), told: None }),
         }
     }
 
@@ -398,7 +447,10 @@ impl UpgradeTask {
     fn caller<B>(&self, snapshot: &Snapshot, request: &mut Request<B>) -> Caller {
         let trust = snapshot.trust(self.listener.number);
         let trusts = |address| trust.is_some_and(|trust| trust.holds(address));
-        let hops = Hops::read(request.headers_mut(), self.peer.socket, trusts);
+        let mut hops = Hops::read(request.headers_mut(), self.peer.socket, trusts);
+        if self.secured.get().is_some() {
+            hops.over_tls();
+        }
         if let Some(header) = hops.dropped()
             && trust.is_some_and(Trust::is_first_claim)
         {

@@ -148,6 +148,18 @@ words! {
 }
 
 words! {
+    /// What a client's handshake of TLS came to.
+    pub(crate) enum TlsWord {
+        Full = "full",
+        /// With a ticket of one before.
+        Resumed = "resumed",
+        Failed = "failed",
+        /// None was begun: a request was sent without TLS.
+        Plain = "plain",
+    }
+}
+
+words! {
     /// How a balancer has looked whether somebody takes its clients.
     pub(crate) enum LookWord {
         /// By a connection of its own without a request.

@@ -5,7 +5,7 @@ use steadfast_protocol::session::{Failure, MoveOutcome};
 
 use super::labels::{
     AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, HeaderWord, Limit, LookWord,
-    PressWord, ReloadOutcome, Side, VerdictWord,
+    PressWord, ReloadOutcome, Side, TlsWord, VerdictWord,
 };
 use super::{Counter, Gauge, Histogram, Metric};
 use crate::words::names;
@@ -135,6 +135,12 @@ list! {
         "Connections to listeners with a PROXY header, by what it was",
     )
     .at_zero(&[names::<HeaderWord>]);
+    TLS_HANDSHAKES: Counter<TlsWord> = Counter::new(
+        "steadfast_tls_handshakes_total",
+        &["outcome"],
+        "Connections to listeners with TLS, by what the handshake came to",
+    )
+    .at_zero(&[names::<TlsWord>]);
     BALANCER_LOOKS: Counter<LookWord> = Counter::new(
         "steadfast_balancer_checks_total",
         &["by"],

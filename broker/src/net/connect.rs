@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::blocking::look_up;
@@ -32,7 +32,9 @@ pub(crate) use fault::{is_local, is_used_up, reason};
 pub(crate) use history::History;
 
 /// Connects to `host` within `limit`, name lookup included, from one of `sources`; empty: the system
-/// chooses. Sources are used in their order, and only for addresses of their family.
+/// chooses. A host that begins with a slash is the file of a Unix domain socket: it has no port, and no source.
+///
+/// Sources are used in their order, and only for addresses of their family.
 ///
 /// # Errors
 ///
@@ -47,6 +49,10 @@ pub(crate) async fn connect(
     limit: Duration,
 ) -> io::Result<Stream> {
     let end = Instant::now() + limit;
+    if host.starts_with('/') {
+        let connected = timeout_at(end, UnixStream::connect(host)).await;
+        return connected.map_err(|_| late("connection", limit))?.map(Stream::from);
+    }
     let found = timeout_at(end, look_up(host, port)).await;
     let found = found.map_err(|_| late(&format!("address of {host}"), limit))??;
     connect_to(&found, sources, history, (limit, end)).await

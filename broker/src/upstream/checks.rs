@@ -14,6 +14,7 @@ use crate::config::settings::{Agent, Check, Discovery, Dns, Health};
 use crate::metric::{self, AnswerOutcome, CheckOutcome};
 use crate::net::connect::History;
 use crate::pace::Pace;
+use crate::upstream::approach::Approach;
 use crate::upstream::backend::Backend;
 use crate::upstream::discovery::follower::{Follower, News};
 use crate::upstream::discovery::resolver::Resolver;
@@ -146,10 +147,11 @@ async fn check(pool: Arc<Pool>, backend: Arc<Backend>, health: Health) {
     loop {
         // In front of the first as well, so that the checks of a large pool are spread.
         sleep(part_of(health.jitter)).await;
-        let (sources, manner) = (pool.sources(), pool.snapshot().dialing.manner);
-        let ways = (&*sources, history, manner);
+        let (sources, present) = (pool.sources(), pool.snapshot());
+        let (manner, tls) = (present.dialing.manner, present.tls_of(backend.tls));
+        let approach = Approach { sources: &sources, history, manner, tls };
         let begun = clock::now();
-        let result = probe::probe(&health, &backend.host, backend.port, ways).await;
+        let result = probe::probe(&health, &backend.host, backend.port, approach).await;
         let outcome = match &result {
             Ok(_) => CheckOutcome::Passed,
             Err(ProbeFailure::Backend(_)) => CheckOutcome::Failed,
@@ -185,8 +187,10 @@ async fn ask(pool: Arc<Pool>, backend: Arc<Backend>, agent: Agent) {
     let history = if agent.port.is_none() { &backend.history } else { &own };
     loop {
         sleep(part_of(agent.interval / 10)).await;
-        let manner = pool.snapshot().dialing.manner;
-        let answer = agent::ask(&agent, &backend.host, backend.port, (history, manner)).await;
+        let present = pool.snapshot();
+        let (manner, tls) = (present.dialing.manner, present.tls_of(backend.tls));
+        let approach = Approach { sources: &[], history, manner, tls };
+        let answer = agent::ask(&agent, &backend.host, backend.port, approach).await;
         metric::AGENT_CHECKS.count((backend.pool.to_string(), backend.series(), outcome(&answer)));
         match answer {
             Ok(report) => {

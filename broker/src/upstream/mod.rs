@@ -1,6 +1,7 @@
 //! The side of the backends: pools, which backend a session gets, how it is dialled, and how healthy it is. Knows no
 //! session but by what it is told of one, and no client.
 
+pub(crate) mod approach;
 pub(crate) mod backend;
 pub(crate) mod balance;
 pub(crate) mod checks;

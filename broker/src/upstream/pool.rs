@@ -602,6 +602,11 @@ impl PoolSnapshot {
         }
     }
 
+    /// What TLS is spoken with to a backend that speaks it, or not.
+    pub(crate) fn tls_of(&self, speaks_tls: bool) -> Option<&PoolTls> {
+        self.tls.as_deref().filter(|_| speaks_tls)
+    }
+
     fn with(&self, backends: Vec<Arc<Backend>>) -> PoolSnapshot {
         PoolSnapshot { backends, ..self.clone() }
     }

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use crate::config::settings::{BackendSettings, ListenAddress, Query};
 use crate::config::text::quoted;
+use crate::net::listener::socket_path;
 
 /// Longest DNS name (RFC 1035 2.3.4, without the root label).
 pub(super) const HOST_LENGTH_MAX: usize = 253;
@@ -68,8 +69,21 @@ pub(in crate::config) fn network(text: &str) -> Result<IpNet, String> {
     Ok(network)
 }
 
-/// A backend by its URL; its name is `host:port`.
+/// A backend by its URL; its name is `host:port`. That of a file has its path as host, and no port.
 pub(crate) fn backend(url: &str) -> Result<BackendSettings, String> {
+    if url.starts_with("unix:") {
+        let host = socket_path(url.trim_start_matches("unix:"))?.to_string_lossy().into_owned();
+        let name = format!("unix:{host}");
+        return Ok(BackendSettings {
+            name,
+            host,
+            port: 0,
+            tls: false,
+            weight: 1,
+            backup: false,
+            max_sessions: None,
+        });
+    }
     let found = quoted(&without_user(url));
     let scheme_and_rest = url.split_once("://").and_then(|(scheme, rest)| {
         let known = SCHEMES.iter().find(|(known, _)| scheme.eq_ignore_ascii_case(known));

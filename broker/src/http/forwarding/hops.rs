@@ -30,6 +30,8 @@ pub(crate) struct Hops {
     client: SocketAddr,
     /// The peer is trusted. No header of another one's request says for whom that is.
     trusted: bool,
+    /// The connection speaks TLS.
+    tls: bool,
     /// Who asked whom, the first one first: as much of the list as can be read. Empty: the peer says nothing of it.
     chain: Vec<Element>,
     /// The first element that somebody trusted has written.
@@ -60,7 +62,8 @@ impl Hops {
     ) -> Hops {
         let trusted = is_trusted(peer.ip());
         let dropped = sift(headers, trusted);
-        let mut hops = Hops { peer, client: peer, trusted, chain: Vec::new(), believed: 0, dropped };
+        let mut hops =
+            Hops { peer, client: peer, trusted, tls: false, chain: Vec::new(), believed: 0, dropped };
         if trusted {
             hops.walk(headers, is_trusted);
         }
@@ -80,6 +83,11 @@ impl Hops {
         }
         self.chain.reverse();
         self.believed = self.chain.len() - believed;
+    }
+
+    /// The request has come over TLS.
+    pub(crate) fn over_tls(&mut self) {
+        self.tls = true;
     }
 
     /// Returns the client's address; the port is 0 when nobody says it.
@@ -130,7 +138,8 @@ impl Hops {
     /// Over what the client has asked: as the nearest proxy says, else over what we were asked.
     fn proto(&self, headers: &HeaderMap) -> HeaderValue {
         let said = self.last(headers, &PROTO).or_else(|| self.said(b"proto"));
-        said.and_then(|proto| HeaderValue::from_bytes(proto).ok()).unwrap_or(HeaderValue::from_static("http"))
+        let own = HeaderValue::from_static(if self.tls { "https" } else { "http" });
+        said.and_then(|proto| HeaderValue::from_bytes(proto).ok()).unwrap_or(own)
     }
 
     /// For which host the client has asked; `None`: nobody says so.

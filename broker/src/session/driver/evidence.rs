@@ -12,6 +12,7 @@ use crate::clock;
 use crate::config::settings::{Check, Health};
 use crate::metric;
 use crate::session::registry::{Core, Entry};
+use crate::upstream::approach::Approach;
 use crate::upstream::backend::Backend;
 use crate::upstream::health::probe::life;
 use crate::upstream::pool::PoolSnapshot;
@@ -174,8 +175,11 @@ fn probe(
     metric::PROBES.count(present.settings.name.clone());
     let (backend, sources, manner) =
         (Arc::clone(backend), entry.binding.pool.sources(), present.dialing.manner);
+    let tls = present.tls.clone().filter(|_| backend.tls);
     tokio::spawn(async move {
-        if life::answers((&backend.host, backend.port), (&sources, &backend.history, manner), half).await {
+        let (history, tls) = (&backend.history, tls.as_deref());
+        let approach = Approach { sources: &sources, history, manner, tls };
+        if life::answers((&backend.host, backend.port), approach, half).await {
             backend.life.answered(clock::now());
         }
     });

@@ -2,16 +2,19 @@
 //! for whom it is, if the pool says so, and what is to be spoken is left to whoever has it.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use steadfast_protocol::time::Time;
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::net::connect::connect;
 use crate::net::proxy_header::{ProxiedEnds, SendProxy, Spoken};
 use crate::net::stream::Stream;
+use crate::upstream::approach::secure;
 use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::pool::DialSettings;
 use crate::upstream::pool::suspects::SuspectTurn;
@@ -52,19 +55,25 @@ impl Dialer {
 }
 
 impl<'a> DialPermit<'a> {
-    /// Connects, as the pool dials at the moment, and tells the backend for whom if it is to be told in front of all else.
+    /// Connects, as the pool dials at the moment, tells the backend for whom if it is to be told in front of all else, and
+    /// goes on in TLS if it speaks that.
     ///
     /// # Errors
     /// Those of [`connect`]. The lease is then given back.
     pub(super) async fn connect(self, search: &BackendSearch<'_>) -> io::Result<Connected<'a>> {
-        let DialSettings { connect: limit, manner, .. } = search.pool.snapshot().dialing;
+        let present = search.pool.snapshot();
+        let DialSettings { connect: limit, manner, .. } = present.dialing;
+        let end = Instant::now() + limit;
         let sources = search.pool.sources();
         let begun = clock::now();
-        let Backend { host, port, history, .. } = &**self.lease.backend();
+        let Backend { host, port, history, tls, .. } = &**self.lease.backend();
         let mut stream = connect(host, *port, &sources, history, limit).await?;
         tune(&stream);
         if manner.proxy.is_on() {
             introduce(&mut stream, manner.proxy, search).await?;
+        }
+        if let Some(tls) = present.tls_of(*tls) {
+            stream = Box::pin(secure(stream, tls, host, (limit, end))).await?;
         }
         Ok(Connected { stream, permit: self, begun })
     }
@@ -75,7 +84,8 @@ async fn introduce(stream: &mut Stream, proxy: SendProxy, search: &BackendSearch
     // A listener for all addresses has none that the client can have meant.
     let destination = match search.handshake.arrival().or(search.entrance) {
         Some(known) => known,
-        None => stream.peer_address()?,
+        // Through a file nobody has an address.
+        None => stream.peer_address().unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
     };
     let ends = ProxiedEnds { source: search.client, destination };
     let header = proxy.of_client(Spoken { ends, host: search.handshake.host(), id: search.session });

@@ -9,9 +9,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::config::settings::{Agent, WEIGHT_MAX};
-use crate::net::connect::{History, connect, reason};
+use crate::net::connect::reason;
+use crate::upstream::approach::Approach;
 use crate::upstream::health::probe::{ProbeDeadlines, ProbeFailure, http as plain};
-use crate::upstream::manner::Manner;
 
 /// The most bytes of a report.
 const REPORT_MAX: usize = 1 << 10;
@@ -94,18 +94,14 @@ pub(crate) async fn ask(
     agent: &Agent,
     host: &str,
     port: u16,
-    (history, manner): (&History, Manner),
+    approach: Approach<'_>,
 ) -> Result<AgentReport, String> {
-    let port = agent.port.unwrap_or(port);
     let deadlines = ProbeDeadlines::new(agent.timeout);
-    let request = plain::request(Method::GET, &agent.path, &plain::authority(host, port))?;
-    let connected = connect(host, port, &[], history, agent.timeout).await;
-    let mut stream = connected.map_err(|error| reason(&error))?;
-    // Behind a port of its own something else may listen.
-    if agent.port.is_none() {
-        manner.introduce_own(&mut stream).await.map_err(|error| reason(&error))?;
-    }
-    let text = deadlines.within("answer", plain::exchange(stream, request, manner, read)).await?;
+    let authority = plain::authority(host, agent.port.unwrap_or(port));
+    let request = plain::request(Method::GET, &agent.path, &authority)?;
+    let connected = approach.connect((host, port), agent.port, agent.timeout).await;
+    let stream = connected.map_err(|error| reason(&error))?;
+    let text = deadlines.within("answer", plain::exchange(stream, request, approach.manner, read)).await?;
     parse(&text.map_err(ProbeFailure::why)?)
 }
 
@@ -201,6 +197,9 @@ mod tests {
     use tokio::net::{TcpListener, TcpSocket};
     use tokio::task::JoinHandle;
 
+    use crate::net::connect::History;
+    use crate::upstream::manner::Manner;
+
     use super::*;
     use crate::config::settings::{HeaderCase, SendProxy};
 
@@ -214,7 +213,8 @@ mod tests {
         Manner { case: HeaderCase::Lower, header: 16 << 10, header_lines: 128, proxy: SendProxy::Off };
 
     async fn ask(agent: &Agent, host: &str, port: u16, manner: Manner) -> Result<AgentReport, String> {
-        super::ask(agent, host, port, (&History::default(), manner)).await
+        let approach = Approach { sources: &[], history: &History::default(), manner, tls: None };
+        super::ask(agent, host, port, approach).await
     }
 
     /// Gives `answer` to one request, and the request when the connection is over.

@@ -8,16 +8,15 @@ mod tests;
 mod websocket;
 
 use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::settings::{Check, Health};
-use crate::net::connect::{History, connect, is_local, reason};
+use crate::net::connect::{is_local, reason};
 use crate::net::stream::Stream;
-use crate::upstream::manner::Manner;
+use crate::upstream::approach::Approach;
 
 /// What a good probe has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,17 +60,12 @@ pub(crate) async fn probe(
     health: &Health,
     host: &str,
     port: u16,
-    (sources, history, manner): (&[IpAddr], &History, Manner),
+    approach: Approach<'_>,
 ) -> Result<ProbeAnswer, ProbeFailure> {
-    let own_port = health.port;
-    let port = own_port.unwrap_or(port);
     let deadlines = ProbeDeadlines::new(health.timeout);
-    let connected = connect(host, port, sources, history, health.timeout).await;
-    let mut stream = connected.map_err(|error| failure(&error))?;
-    // Behind a port of its own something else may listen.
-    if own_port.is_none() {
-        manner.introduce_own(&mut stream).await.map_err(|error| failure(&error))?;
-    }
+    let connected = approach.connect((host, port), health.port, health.timeout).await;
+    let stream = connected.map_err(|error| failure(&error))?;
+    let (port, manner) = (health.port.unwrap_or(port), approach.manner);
     match &health.check {
         Check::Tcp => Ok(deadlines.within("end of the connection", close(stream)).await?),
         Check::Http { method, path, host: named, expect } => {

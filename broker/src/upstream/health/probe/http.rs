@@ -92,7 +92,12 @@ pub(crate) async fn exchange<T>(
 
 /// `host:port` as it stands in a Host header (RFC 9110, 7.2): IPv6 addresses in brackets.
 pub(crate) fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    match host {
+        // A file is on this machine.
+        _ if host.starts_with('/') => "localhost".to_owned(),
+        _ if host.contains(':') => format!("[{host}]:{port}"),
+        _ => format!("{host}:{port}"),
+    }
 }
 
 /// What is wrong with an answer, from hyper's view of it.

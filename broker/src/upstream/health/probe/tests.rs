@@ -16,6 +16,8 @@ use tokio_tungstenite::{accept_async, accept_hdr_async};
 
 use super::*;
 use crate::config::settings::{HeaderCase, SendProxy};
+use crate::net::connect::History;
+use crate::upstream::manner::Manner;
 use crate::upstream::manner::OVER_LIMIT;
 
 const MANNER: Manner =
@@ -40,7 +42,8 @@ async fn probe(
     sources: &[IpAddr],
     manner: Manner,
 ) -> Result<ProbeAnswer, ProbeFailure> {
-    super::probe(health, host, port, (sources, &History::default(), manner)).await
+    let approach = Approach { sources, history: &History::default(), manner, tls: None };
+    super::probe(health, host, port, approach).await
 }
 
 fn health(check: Check, timeout: Duration) -> Health {
