@@ -29,8 +29,9 @@ use rustls::{ClientConfig, CommonState, ServerConfig};
 
 use super::socket::Socket;
 
-/// The longest record on the wire (RFC 5246, 6.2.3): its header, 2^14 bytes, and what encryption adds.
-const RECORD: usize = 5 + 16_384 + 2_048;
+/// Bytes that are received at a time: more than a record, and few enough to stay in the processor's first cache until they
+/// are decrypted.
+const READ: usize = 20 * 1024;
 
 /// Room for what is received: a message of a handshake of 64 KiB in records that may be smaller, and one more record.
 const RECEIVE_ROOM: usize = 96 * 1024;
@@ -116,6 +117,7 @@ impl Sink<'_> {
 }
 
 /// What is to be encrypted.
+#[derive(Clone, Copy)]
 enum Say<'a> {
     Data(&'a [u8]),
     CloseNotify,
@@ -145,9 +147,17 @@ impl End {
 
     /// Encrypts to the beginning of `out`, and returns how long that has become. `received` is as for [`End::step`].
     fn say(&mut self, received: &mut [u8], what: Say<'_>, out: &mut [u8]) -> io::Result<usize> {
-        match self {
-            End::Server(server) => say(server.process_tls_records(received), what, out),
-            End::Client(client) => say(client.process_tls_records(received), what, out),
+        let mut before = 0;
+        loop {
+            let room = &mut out[before..];
+            let said = match self {
+                End::Server(server) => say(server.process_tls_records(received), what, room),
+                End::Client(client) => say(client.process_tls_records(received), what, room),
+            };
+            match said? {
+                Said::All(length) => return Ok(before + length),
+                Said::Own(length) => before += length,
+            }
         }
     }
 }
@@ -195,15 +205,31 @@ fn follow<Data>(
     (discard, Ok(progress))
 }
 
-fn say<Data>(status: UnbufferedStatus<'_, '_, Data>, what: Say<'_>, out: &mut [u8]) -> io::Result<usize> {
-    let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state else {
-        return Err(io::ErrorKind::NotConnected.into());
-    };
-    match what {
-        Say::Data(bytes) => traffic.encrypt(bytes, out),
-        Say::CloseNotify => traffic.queue_close_notify(out),
+/// What was encrypted, and how long it is.
+enum Said {
+    All(usize),
+    /// Something of rustls' own, which comes first.
+    Own(usize),
+}
+
+fn say<Data>(status: UnbufferedStatus<'_, '_, Data>, what: Say<'_>, out: &mut [u8]) -> io::Result<Said> {
+    match status.state.map_err(io::Error::other)? {
+        ConnectionState::WriteTraffic(mut traffic) => {
+            let said = match what {
+                Say::Data(bytes) => traffic.encrypt(bytes, out),
+                Say::CloseNotify => traffic.queue_close_notify(out),
+            };
+            said.map(Said::All).map_err(io::Error::other)
+        }
+        ConnectionState::EncodeTlsData(mut data) => data.encode(out).map(Said::Own).map_err(io::Error::other),
+        ConnectionState::TransmitTlsData(data) => {
+            data.done();
+            Ok(Said::Own(0))
+        }
+        // It comes once, and one may go on talking behind it.
+        ConnectionState::PeerClosed => Ok(Said::Own(0)),
+        _ => Err(io::ErrorKind::NotConnected.into()),
     }
-    .map_err(io::Error::other)
 }
 
 impl Tls {
@@ -345,7 +371,7 @@ impl Tls {
     ) -> Poll<usize> {
         RECEIVE.with_borrow_mut(|scratch| {
             let kept = self.received.len();
-            let most = room.len().max(RECORD).min(scratch.len() - kept);
+            let most = READ.min(scratch.len() - kept);
             let came = match ready!(read(&self.socket, &mut scratch[kept..kept + most])) {
                 Ok(0) if most == 0 => Err(Over::Broken(rustls::Error::General(ENDLESS.to_owned()))),
                 Ok(0) if kept == 0 => Err(Over::Ended),
