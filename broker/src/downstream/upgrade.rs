@@ -34,7 +34,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::broker::Broker;
-use crate::config::settings::{HeaderCase, LimitSettings};
+use crate::config::settings::{HeaderCase, LimitSettings, ListenerSettings};
 use crate::http::denial::Denial;
 use crate::http::forwarding::Hops;
 use crate::http::head::{self, RequestHead};
@@ -53,7 +53,7 @@ use crate::upstream::pool::Pool;
 
 use super::accept::{Accepted, Introduction, Peer};
 use super::response::{AnswerLines, ResponseBody, busy, denied, plain, switching};
-use super::{balancer_page, introduction};
+use super::{balancer_page, introduction, to_https};
 use form::FormRefusal;
 use newcomer::{Admitted, Newcomer};
 use offer::Offered;
@@ -393,8 +393,11 @@ impl UpgradeTask {
 
     /// How names of headers are spelled for this listener's clients.
     fn header_case(&self, snapshot: &Snapshot) -> HeaderCase {
-        let listener = snapshot.settings.listeners.get(self.listener.number);
-        listener.map_or(HeaderCase::Lower, |listener| listener.header_case)
+        self.settings(snapshot).map_or(HeaderCase::Lower, |listener| listener.header_case)
+    }
+
+    fn settings<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a ListenerSettings> {
+        snapshot.settings.listeners.get(self.listener.number)
     }
 
     /// It counts among the sessions until its connection ends.
@@ -430,10 +433,13 @@ impl UpgradeTask {
         }
         let caller = self.caller(&snapshot, &mut request);
         let client = caller.peer.client;
-        let answer = match check_form(&mut request, fragment) {
+        let elsewhere = self.settings(&snapshot).is_some_and(|listener| listener.redirect_to_https);
+        let elsewhere = elsewhere.then(|| to_https::answer(&request, &caller.hops)).flatten();
+        let answer = match (elsewhere, check_form(&mut request, fragment)) {
+            (Some(elsewhere), _) => elsewhere.into(),
             // Large as it is, it is not moved.
-            Ok(()) => pin!(self.answer(&snapshot, caller, request)).await,
-            Err(FormRefusal { status, sentence }) => plain(status, sentence).into(),
+            (None, Ok(())) => pin!(self.answer(&snapshot, caller, request)).await,
+            (None, Err(FormRefusal { status, sentence })) => plain(status, sentence).into(),
         };
         if let UpgradeAnswer::Refused(response) = &answer {
             let status = response.status();
