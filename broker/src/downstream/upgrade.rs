@@ -23,7 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
@@ -35,6 +35,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::broker::Broker;
 use crate::config::settings::{HeaderCase, LimitSettings, ListenerSettings};
+use crate::http::client_cert::{self, CLIENT_CERT};
 use crate::http::denial::Denial;
 use crate::http::forwarding::Hops;
 use crate::http::head::{self, RequestHead};
@@ -93,8 +94,8 @@ pub(crate) struct UpgradeTask {
     is_own: bool,
     /// Its place among the sessions, while a backend's refusal is passed on.
     relaying: Mutex<Option<SessionPermit>>,
-    /// Set once TLS is spoken.
-    secured: OnceLock<()>,
+    /// Set once TLS is spoken, with what backends are told of the certificate that the client has shown.
+    secured: OnceLock<Option<HeaderValue>>,
 }
 
 /// For whom a request is, and by which way it has come.
@@ -331,7 +332,8 @@ impl UpgradeTask {
         if let Some(agreed) = stream.tls() {
             let resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
             metric::TLS_HANDSHAKES.count(if resumed { TlsWord::Resumed } else { TlsWord::Full });
-            let _ = self.secured.set(());
+            let shown = agreed.peer_certificates().and_then(|chain| chain.first());
+            let _ = self.secured.set(shown.and_then(|leaf| client_cert::value(leaf)));
         }
         match timeout_at(until, stream.readable()).await {
             Ok(readable) => readable.map(|()| stream).map_err(FailedRequest::from),
@@ -454,8 +456,14 @@ impl UpgradeTask {
         let trust = snapshot.trust(self.listener.number);
         let trusts = |address| trust.is_some_and(|trust| trust.holds(address));
         let mut hops = Hops::read(request.headers_mut(), self.peer.socket, trusts);
-        if self.secured.get().is_some() {
+        if let Some(shown) = self.secured.get() {
             hops.over_tls();
+            // Only of a trusted proxy there is one by now: its client's.
+            if let (Some(shown), header::Entry::Vacant(none)) =
+                (shown, request.headers_mut().entry(CLIENT_CERT))
+            {
+                none.insert(shown.clone());
+            }
         }
         if let Some(header) = hops.dropped()
             && trust.is_some_and(Trust::is_first_claim)
