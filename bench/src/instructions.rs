@@ -12,12 +12,15 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::backend;
 use crate::client::bounded::Done;
+use crate::door::Door;
 use crate::peers::steadfast;
 use crate::process::Process;
 use crate::rounds::{Load, Row, Work};
 use crate::stats;
 use crate::table::{self, number};
+use crate::tls::{Papers, Sides, Tls};
 use baseline::{Baseline, Comparison, Conditions, Figure};
 use callgrind::Counted;
 
@@ -29,7 +32,15 @@ const START_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the work of one run may take.
 const WORK_TIME_MAX: Duration = Duration::from_secs(600);
 /// The rows that have messages, or sessions, to be counted by.
-const ROWS: [Row; 5] = [Row::SmallOne, Row::SmallSixteen, Row::Medium, Row::Large, Row::Upgrades];
+const ROWS: [Row; 7] = [
+    Row::SmallOne,
+    Row::SmallSixteen,
+    Row::Medium,
+    Row::Large,
+    Row::Upgrades,
+    Row::Handshakes,
+    Row::Resumptions,
+];
 /// The rows of a baseline, unless others are asked for: what most users' messages are, and sessions.
 const GUARDED: [Row; 3] = [Row::SmallOne, Row::SmallSixteen, Row::Upgrades];
 /// A baseline's rows are counted by this part of the messages: it is to be compared often.
@@ -50,6 +61,9 @@ pub(crate) struct Options {
     /// Another executable of Steadfast's, which the first one is compared with.
     #[arg(long, value_name = "PATH")]
     beside: Option<PathBuf>,
+    /// The sides on which connections have TLS.
+    #[arg(long, value_enum, default_value_t = Sides::Off, conflicts_with_all = ["baseline", "write_baseline"])]
+    tls: Sides,
     /// Rounds; figures are medians over them.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -144,10 +158,16 @@ fn plan(options: &Options, old: Option<&Baseline>) -> io::Result<Vec<(Row, usize
     }
     let part = if options.write_baseline.is_some() { GUARDED_PART } else { 1 };
     let rows = match (&options.rows[..], &options.write_baseline) {
-        ([], None) => &ROWS[..],
-        ([], Some(_)) => &GUARDED,
-        (rows, _) => rows,
+        ([], None) => ROWS.into_iter().filter(|row| row.is_for(options.tls)).collect(),
+        ([], Some(_)) => GUARDED.to_vec(),
+        (rows, _) => rows.to_vec(),
     };
+    if let Some(row) = rows.iter().find(|row| !row.is_for(options.tls)) {
+        let (name, sides) = (row.name(), options.tls);
+        return Err(io::Error::other(format!(
+            "there is nothing to count of the row {name} with --tls {sides}"
+        )));
+    }
     let counted = |row: Row| options.messages.unwrap_or(default_messages(row) / part).max(1);
     Ok(rows.iter().map(|row| (*row, counted(*row))).collect())
 }
@@ -174,6 +194,8 @@ struct Ground {
     folder: TempDir,
     backend: SocketAddr,
     _backend: Process,
+    tls: Sides,
+    papers: Papers,
 }
 
 impl Ground {
@@ -184,10 +206,15 @@ impl Ground {
             brokers.push(steadfast::locate(options.beside.as_deref()).await?);
         }
         let folder = tempfile::Builder::new().prefix("steadfast-bench-").tempdir()?;
-        let mut process = Process::start_own(folder.path(), "backend", vec!["backend".into()])?;
+        let (tls, papers) = (options.tls, Papers::make(folder.path())?);
+        let mut arguments: Vec<OsString> = vec!["backend".into()];
+        if let Some(papers) = Tls::new(tls, &papers).backend {
+            arguments.extend(backend::tls_arguments(papers));
+        }
+        let mut process = Process::start_own(folder.path(), "backend", arguments)?;
         let backend = process.listening_line(START_TIME_MAX).await?;
         let serve_args = options.serve_args.clone();
-        Ok(Self { valgrind, brokers, serve_args, folder, backend, _backend: process })
+        Ok(Self { valgrind, brokers, serve_args, folder, backend, _backend: process, tls, papers })
     }
 
     /// What the counts of the first broker depend on.
@@ -221,8 +248,10 @@ impl Ground {
     /// The instructions of a broker's life in which it does a row's work so often.
     async fn count(&self, broker: &Path, row: Row, messages: usize) -> io::Result<u64> {
         let folder = self.folder.path();
-        let broker = Counted::start(&self.valgrind, folder, broker, &self.serve_args, self.backend).await?;
-        let client = Process::start_own(folder, "client", client_arguments(broker.address(), row, messages))?;
+        let tls = Tls::new(self.tls, &self.papers);
+        let broker =
+            Counted::start(&self.valgrind, folder, broker, &self.serve_args, self.backend, tls).await?;
+        let client = Process::start_own(folder, "client", client_arguments(broker.door(), row, messages))?;
         let output = client.finish(WORK_TIME_MAX).await?;
         let done: Done = serde_json::from_str(&output)?;
         if done.done != messages as u64 {
@@ -241,8 +270,8 @@ fn default_messages(row: Row) -> usize {
     }
 }
 
-fn client_arguments(address: SocketAddr, row: Row, messages: usize) -> Vec<OsString> {
-    let arguments = match row.work(0) {
+fn client_arguments(door: &Door, row: Row, messages: usize) -> Vec<OsString> {
+    let mut arguments = match row.work(0) {
         Work::Load(Load { connections, depth, payload })
         | Work::Crowd { talk: Load { connections, depth, payload }, .. } => vec![
             "messages".to_owned(),
@@ -251,12 +280,17 @@ fn client_arguments(address: SocketAddr, row: Row, messages: usize) -> Vec<OsStr
             format!("--payload={payload}"),
             format!("--messages={messages}"),
         ],
-        Work::Upgrades { at_once: size } | Work::Idle { sessions: size } => {
+        Work::Upgrades { at_once: size }
+        | Work::Handshakes { at_once: size, .. }
+        | Work::Idle { sessions: size } => {
             vec!["sequence".to_owned(), format!("--at-once={size}"), format!("--sessions={messages}")]
         }
     };
+    if let Work::Handshakes { resumed: true, .. } = row.work(0) {
+        arguments.push("--tickets".to_owned());
+    }
     let arguments = std::iter::once("client".to_owned()).chain(arguments);
-    arguments.chain([format!("--address={address}")]).map(OsString::from).collect()
+    arguments.chain(door.arguments()).map(OsString::from).collect()
 }
 
 /// What a baseline has of these lines.
@@ -322,6 +356,10 @@ mod tests {
     #[test]
     fn idle_sessions_are_no_row_to_be_counted() {
         assert_eq!(row("4k"), Ok(Row::Medium));
-        assert!(row("idle").unwrap_err().ends_with("there are 64x1, 64x16, 4k, 256k, upgrades"));
+        assert!(
+            row("idle")
+                .unwrap_err()
+                .ends_with("there are 64x1, 64x16, 4k, 256k, upgrades, handshakes, resumptions")
+        );
     }
 }
