@@ -41,6 +41,7 @@ mod stats;
 mod table;
 mod tether;
 mod tls;
+mod variant;
 mod wire;
 
 /// Measures WebSocket brokers.

@@ -20,6 +20,7 @@ pub mod journal;
 pub mod loopback;
 pub mod network;
 pub mod payload;
+pub mod pki;
 pub mod process;
 pub mod proxy;
 pub mod sequence;

@@ -23,6 +23,7 @@ pub struct Upgrade {
     source: Option<IpAddr>,
     path: String,
     headers: Vec<(String, String)>,
+    before: Vec<u8>,
     behind: Vec<u8>,
 }
 
@@ -39,7 +40,8 @@ impl Upgrade {
         ]
         .map(own)
         .to_vec();
-        Self { address, source: None, path: "/".to_owned(), headers, behind: Vec::new() }
+        let [before, behind] = [const { Vec::new() }; 2];
+        Self { address, source: None, path: "/".to_owned(), headers, before, behind }
     }
 
     /// Comes from this address of this machine; all of 127.0.0.0/8 are.
@@ -71,19 +73,25 @@ impl Upgrade {
         self.without(name).header(name, value)
     }
 
+    /// Sends these bytes in the same write, in front of the request, as a PROXY header.
+    pub fn before(mut self, bytes: &[u8]) -> Self {
+        bytes.clone_into(&mut self.before);
+        self
+    }
+
     /// Sends these bytes in the same write, behind the request.
     pub fn behind(mut self, bytes: Vec<u8>) -> Self {
         self.behind = bytes;
         self
     }
 
-    /// The request's bytes.
+    /// The request's bytes, and those around it.
     pub fn encode(&self) -> Vec<u8> {
         let mut text = format!("GET {} HTTP/1.1\r\n", self.path);
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
         }
-        [text.as_bytes(), b"\r\n", &self.behind].concat()
+        [&self.before, text.as_bytes(), b"\r\n", &self.behind].concat()
     }
 
     /// Sends it; a client when it was accepted, else the answer.

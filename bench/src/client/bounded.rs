@@ -21,6 +21,9 @@ pub(crate) struct Messages {
     /// Messages in flight on each.
     #[arg(long)]
     pub(crate) depth: usize,
+    /// How they speak.
+    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
+    pub(crate) dialect: Dialect,
     /// Bytes of a message.
     #[arg(long)]
     pub(crate) payload: usize,
@@ -40,6 +43,9 @@ pub(crate) struct Upgrades {
     /// The clients come back with tickets, where there is TLS; without it each is a new one.
     #[arg(long)]
     pub(crate) tickets: bool,
+    /// How their clients speak.
+    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
+    pub(crate) dialect: Dialect,
     /// Sessions in all.
     #[arg(long)]
     pub(crate) sessions: usize,
@@ -54,8 +60,8 @@ pub(crate) struct Done {
 
 /// Sends the messages, waits for their answers and closes.
 pub(crate) async fn messages(options: Messages) -> io::Result<Done> {
-    let Messages { door, connections, depth, payload, messages } = options;
-    let dialogues = Dialogue::open_all(door.target()?, Dialect::Plain, payload, 0, connections).await?;
+    let Messages { door, connections, depth, dialect, payload, messages } = options;
+    let dialogues = Dialogue::open_all(door.target()?, dialect, payload, 0, connections).await?;
     let mut tasks = tokio::task::JoinSet::new();
     for (at, dialogue) in dialogues.into_iter().enumerate() {
         // The first ones take what cannot be shared evenly.
@@ -89,8 +95,8 @@ async fn converse(mut dialogue: Dialogue, depth: usize, messages: usize) -> io::
 
 /// Opens and closes the sessions.
 pub(crate) async fn upgrades(options: Upgrades) -> io::Result<Done> {
-    let Upgrades { door, at_once, sessions, tickets } = options;
-    let opener = Opener::new(&door, Dialect::Plain, tickets, at_once).await?;
+    let Upgrades { door, at_once, dialect, sessions, tickets } = options;
+    let opener = Opener::new(&door, dialect, tickets, at_once).await?;
     let session = move |client: usize| {
         let opener = opener.clone();
         async move { opener.session(client as u64).await }

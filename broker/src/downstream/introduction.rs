@@ -1,6 +1,8 @@
 //! Connections that a proxy introduces: on listeners behind one that speaks the PROXY protocol, who is at the other end is
 //! known only when its header has come. Until then a connection is the proxy's, also among the places.
 
+use std::net::SocketAddr;
+
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::Broker;
@@ -66,19 +68,24 @@ pub(super) async fn read(
 fn introduce(accepted: &mut Accepted, header: ProxyHeader) {
     let proxy = accepted.peer.socket;
     match header {
-        ProxyHeader::Client(ends) => {
+        ProxyHeader::Client(ends) if !is_same(ends.source, proxy) => {
             metric::PROXY_HEADERS.count(HeaderWord::Client);
             tracing::debug!(%proxy, client = %ends.source, destination = %ends.destination, "a connection for a client");
             accepted.place.pass_to(Address::of(ends.source.ip()));
             accepted.peer = Peer::direct(ends.source);
             accepted.introduction = Introduction::Client { arrival: ends.destination };
         }
-        ProxyHeader::Own => {
+        // HAProxy's checks in version 1 name HAProxy itself, and end with a reset.
+        ProxyHeader::Own | ProxyHeader::Client(_) => {
             metric::PROXY_HEADERS.count(HeaderWord::Own);
             tracing::debug!(%proxy, "a proxy's own connection");
             accepted.introduction = Introduction::Own;
         }
     }
+}
+
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    (one.ip().to_canonical(), one.port()) == (other.ip().to_canonical(), other.port())
 }
 
 fn refused(word: HeaderWord) {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
@@ -34,7 +34,8 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::broker::Broker;
-use crate::config::settings::{HeaderCase, LimitSettings};
+use crate::config::settings::{HeaderCase, LimitSettings, ListenerSettings};
+use crate::http::client_cert::{self, CLIENT_CERT};
 use crate::http::denial::Denial;
 use crate::http::forwarding::Hops;
 use crate::http::head::{self, RequestHead};
@@ -53,7 +54,7 @@ use crate::upstream::pool::Pool;
 
 use super::accept::{Accepted, Introduction, Peer};
 use super::response::{AnswerLines, ResponseBody, busy, denied, plain, switching};
-use super::{balancer_page, introduction};
+use super::{balancer_page, introduction, to_https};
 use form::FormRefusal;
 use newcomer::{Admitted, Newcomer};
 use offer::Offered;
@@ -93,8 +94,8 @@ pub(crate) struct UpgradeTask {
     is_own: bool,
     /// Its place among the sessions, while a backend's refusal is passed on.
     relaying: Mutex<Option<SessionPermit>>,
-    /// Set once TLS is spoken.
-    secured: OnceLock<()>,
+    /// Set once TLS is spoken, with what backends are told of the certificate that the client has shown.
+    secured: OnceLock<Option<HeaderValue>>,
 }
 
 /// For whom a request is, and by which way it has come.
@@ -331,7 +332,8 @@ impl UpgradeTask {
         if let Some(agreed) = stream.tls() {
             let resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
             metric::TLS_HANDSHAKES.count(if resumed { TlsWord::Resumed } else { TlsWord::Full });
-            let _ = self.secured.set(());
+            let shown = agreed.peer_certificates().and_then(|chain| chain.first());
+            let _ = self.secured.set(shown.and_then(|leaf| client_cert::value(leaf)));
         }
         match timeout_at(until, stream.readable()).await {
             Ok(readable) => readable.map(|()| stream).map_err(FailedRequest::from),
@@ -393,8 +395,11 @@ impl UpgradeTask {
 
     /// How names of headers are spelled for this listener's clients.
     fn header_case(&self, snapshot: &Snapshot) -> HeaderCase {
-        let listener = snapshot.settings.listeners.get(self.listener.number);
-        listener.map_or(HeaderCase::Lower, |listener| listener.header_case)
+        self.settings(snapshot).map_or(HeaderCase::Lower, |listener| listener.header_case)
+    }
+
+    fn settings<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a ListenerSettings> {
+        snapshot.settings.listeners.get(self.listener.number)
     }
 
     /// It counts among the sessions until its connection ends.
@@ -430,10 +435,13 @@ impl UpgradeTask {
         }
         let caller = self.caller(&snapshot, &mut request);
         let client = caller.peer.client;
-        let answer = match check_form(&mut request, fragment) {
+        let elsewhere = self.settings(&snapshot).is_some_and(|listener| listener.redirect_to_https);
+        let elsewhere = elsewhere.then(|| to_https::answer(&request, &caller.hops)).flatten();
+        let answer = match (elsewhere, check_form(&mut request, fragment)) {
+            (Some(elsewhere), _) => elsewhere.into(),
             // Large as it is, it is not moved.
-            Ok(()) => pin!(self.answer(&snapshot, caller, request)).await,
-            Err(FormRefusal { status, sentence }) => plain(status, sentence).into(),
+            (None, Ok(())) => pin!(self.answer(&snapshot, caller, request)).await,
+            (None, Err(FormRefusal { status, sentence })) => plain(status, sentence).into(),
         };
         if let UpgradeAnswer::Refused(response) = &answer {
             let status = response.status();
@@ -448,8 +456,14 @@ impl UpgradeTask {
         let trust = snapshot.trust(self.listener.number);
         let trusts = |address| trust.is_some_and(|trust| trust.holds(address));
         let mut hops = Hops::read(request.headers_mut(), self.peer.socket, trusts);
-        if self.secured.get().is_some() {
+        if let Some(shown) = self.secured.get() {
             hops.over_tls();
+            // Only of a trusted proxy there is one by now: its client's.
+            if let (Some(shown), header::Entry::Vacant(none)) =
+                (shown, request.headers_mut().entry(CLIENT_CERT))
+            {
+                none.insert(shown.clone());
+            }
         }
         if let Some(header) = hops.dropped()
             && trust.is_some_and(Trust::is_first_claim)
