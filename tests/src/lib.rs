@@ -20,12 +20,15 @@ pub mod journal;
 pub mod loopback;
 pub mod network;
 pub mod payload;
+pub mod pki;
 pub mod process;
 pub mod proxy;
 pub mod sequence;
 pub mod service;
 pub mod shim;
 pub mod skipped;
+pub mod stream;
+pub mod tls;
 pub mod upgrade;
 pub mod wait;
 
