@@ -18,6 +18,7 @@ use crate::process::Process;
 use crate::rounds::{Load, Row, Work};
 use crate::stats;
 use crate::table::{self, number};
+use crate::variant::Variant;
 use baseline::{Baseline, Comparison, Conditions, Figure};
 use callgrind::Counted;
 
@@ -44,6 +45,12 @@ pub(crate) struct Options {
     /// Only these rows, in this order.
     #[arg(long, value_delimiter = ',', value_parser = row)]
     rows: Vec<Row>,
+    /// Who links the shim: each row is counted for each of these, in this order.
+    #[arg(long, value_delimiter = ',', value_enum, default_value = "plain")]
+    variants: Vec<Variant>,
+    /// A service that links the shim makes a commit for each message, and not for all that it reads at once.
+    #[arg(long)]
+    commit_each: bool,
     /// Steadfast's executable; built beside this one by default.
     #[arg(long, visible_alias = "broker", value_name = "PATH")]
     steadfast: Option<PathBuf>,
@@ -61,10 +68,10 @@ pub(crate) struct Options {
     serve_args: Vec<String>,
     /// Count the rows of this baseline, and fail if one has become worse by more than 5 %. Where compiler, processor
     /// or C library are others, nothing is counted, and the line that says so begins with "not compared".
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["write_baseline", "beside", "rows", "messages"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["write_baseline", "beside", "rows", "messages", "variants"])]
     baseline: Option<PathBuf>,
     /// Count a few rows for a short time, and write what they need as a baseline.
-    #[arg(long, value_name = "FILE", conflicts_with = "beside")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["beside", "variants"])]
     write_baseline: Option<PathBuf>,
     /// Also write everything as JSON.
     #[arg(long, value_name = "FILE")]
@@ -82,6 +89,7 @@ fn row(name: &str) -> Result<Row, String> {
 #[derive(Debug)]
 struct Line {
     row: Row,
+    variant: Variant,
     /// Messages in each round.
     counted: usize,
     /// Instructions for each message, round by round, of Steadfast and of the one beside.
@@ -118,7 +126,9 @@ pub(crate) async fn run(options: Options) -> io::Result<usize> {
     }
     let mut lines = Vec::new();
     for (row, counted) in plan(&options, old.as_ref())? {
-        lines.push(ground.line(row, counted, options.rounds).await?);
+        for variant in &options.variants {
+            lines.push(ground.line((row, *variant), counted, options.rounds).await?);
+        }
     }
     print!("{}", text(&lines));
     if let Some(file) = &options.json {
@@ -184,7 +194,7 @@ impl Ground {
             brokers.push(steadfast::locate(options.beside.as_deref()).await?);
         }
         let folder = tempfile::Builder::new().prefix("steadfast-bench-").tempdir()?;
-        let mut process = Process::start_own(folder.path(), "backend", vec!["backend".into()])?;
+        let mut process = Process::start_own(folder.path(), "backend", backend_arguments(options))?;
         let backend = process.listening_line(START_TIME_MAX).await?;
         let serve_args = options.serve_args.clone();
         Ok(Self { valgrind, brokers, serve_args, folder, backend, _backend: process })
@@ -204,25 +214,29 @@ impl Ground {
         command + &format!(" --write-baseline {}", file.display())
     }
 
-    async fn line(&self, row: Row, counted: usize, rounds: usize) -> io::Result<Line> {
+    async fn line(&self, work: (Row, Variant), counted: usize, rounds: usize) -> io::Result<Line> {
+        let (row, variant) = work;
         let mut each = vec![Vec::new(); self.brokers.len()];
         for round in 1..=rounds.max(1) {
             for (broker, each) in self.brokers.iter().zip(&mut each) {
-                eprintln!("{} round {round} of {}: {}", row.name(), rounds.max(1), broker.display());
+                let (rounds, broker_name) = (rounds.max(1), broker.display());
+                eprintln!("{} {variant} round {round} of {rounds}: {broker_name}", row.name());
                 let short = counted.div_ceil(SHORT_PART);
-                let few = self.count(broker, row, short).await?;
-                let many = self.count(broker, row, short + counted).await?;
+                let few = self.count(broker, work, short).await?;
+                let many = self.count(broker, work, short + counted).await?;
                 each.push((many as f64 - few as f64) / counted as f64);
             }
         }
-        Ok(Line { row, counted, each })
+        Ok(Line { row, variant, counted, each })
     }
 
     /// The instructions of a broker's life in which it does a row's work so often.
-    async fn count(&self, broker: &Path, row: Row, messages: usize) -> io::Result<u64> {
+    async fn count(&self, broker: &Path, work: (Row, Variant), messages: usize) -> io::Result<u64> {
         let folder = self.folder.path();
-        let broker = Counted::start(&self.valgrind, folder, broker, &self.serve_args, self.backend).await?;
-        let client = Process::start_own(folder, "client", client_arguments(broker.address(), row, messages))?;
+        let arguments = broker_arguments(&self.serve_args, work.1);
+        let broker = Counted::start(&self.valgrind, folder, broker, &arguments, self.backend).await?;
+        let arguments = client_arguments(broker.address(), work, messages);
+        let client = Process::start_own(folder, "client", arguments)?;
         let output = client.finish(WORK_TIME_MAX).await?;
         let done: Done = serde_json::from_str(&output)?;
         if done.done != messages as u64 {
@@ -241,7 +255,18 @@ fn default_messages(row: Row) -> usize {
     }
 }
 
-fn client_arguments(address: SocketAddr, row: Row, messages: usize) -> Vec<OsString> {
+fn backend_arguments(options: &Options) -> Vec<OsString> {
+    let each = options.commit_each.then(|| "--commit-each".into());
+    std::iter::once("backend".into()).chain(each).collect()
+}
+
+/// What was asked for; with a shim also the pool's `ack`, which is the default for plain ones.
+fn broker_arguments(asked: &[String], variant: Variant) -> Vec<String> {
+    let ack = variant.commits().then(|| format!("--ack={}", variant.ack()));
+    asked.iter().cloned().chain(ack).collect()
+}
+
+fn client_arguments(address: SocketAddr, (row, variant): (Row, Variant), messages: usize) -> Vec<OsString> {
     let arguments = match row.work(0) {
         Work::Load(Load { connections, depth, payload })
         | Work::Crowd { talk: Load { connections, depth, payload }, .. } => vec![
@@ -256,7 +281,8 @@ fn client_arguments(address: SocketAddr, row: Row, messages: usize) -> Vec<OsStr
         }
     };
     let arguments = std::iter::once("client".to_owned()).chain(arguments);
-    arguments.chain([format!("--address={address}")]).map(OsString::from).collect()
+    let all = [format!("--address={address}"), format!("--dialect={}", variant.dialect())];
+    arguments.chain(all).map(OsString::from).collect()
 }
 
 /// What a baseline has of these lines.
@@ -269,13 +295,18 @@ fn figures(lines: &[Line]) -> BTreeMap<String, Figure> {
 }
 
 fn text(lines: &[Line]) -> String {
-    let mut headings = vec!["row", "counted", "instructions each"];
+    let shim = lines.iter().any(|line| line.variant != Variant::Plain);
+    let mut headings = vec!["row"];
+    headings.extend(shim.then_some("variant"));
+    headings.extend(["counted", "instructions each"]);
     if lines.iter().any(|line| line.each.len() > 1) {
         headings.extend(["beside", "ratio"]);
     }
     let mut rows: Vec<Vec<String>> = vec![headings.into_iter().map(str::to_owned).collect()];
     for line in lines {
-        let mut cells = vec![line.row.title(0), number(line.counted as f64, 0)];
+        let mut cells = vec![line.row.title(0)];
+        cells.extend(shim.then(|| line.variant.to_string()));
+        cells.push(number(line.counted as f64, 0));
         cells.extend(line.medians().into_iter().map(|each| number(each, 0)));
         cells.extend(table::ratio(&line.ratios(), 3));
         rows.push(cells);
@@ -287,6 +318,7 @@ fn report(lines: &[Line]) -> serde_json::Value {
     let rows = lines.iter().map(|line| {
         json!({
             "row": line.row.name(),
+            "variant": line.variant.name(),
             "title": line.row.title(0),
             "counted": line.counted,
             "median": line.medians(),
@@ -302,7 +334,7 @@ mod tests {
     use super::*;
 
     fn line(each: Vec<Vec<f64>>) -> Line {
-        Line { row: Row::SmallOne, counted: 1_000, each }
+        Line { row: Row::SmallOne, variant: Variant::Plain, counted: 1_000, each }
     }
 
     #[test]
@@ -317,6 +349,36 @@ mod tests {
     fn one_alone_has_no_ratio() {
         let table = text(&[line(vec![vec![7.0, 8.0, 9.0]])]);
         assert!(table.trim_end().ends_with(" 8") && !table.contains("ratio"), "{table}");
+    }
+
+    #[test]
+    fn the_variant_is_named_where_any_is_not_plain() {
+        let plain = line(vec![vec![392.0]]);
+        assert!(!text(std::slice::from_ref(&plain)).contains("plain"));
+        let both = Line { variant: Variant::Both, ..line(vec![vec![900.0]]) };
+        let table = text(&[plain, both]);
+        let rows: Vec<Vec<&str>> = table.lines().map(|row| row.split_whitespace().collect()).collect();
+        let ends: Vec<&[&str]> = rows.iter().map(|row| &row[row.len() - 3..]).collect();
+        assert_eq!(ends[1..], [["plain", "1,000", "392"], ["both", "1,000", "900"]]);
+    }
+
+    #[test]
+    fn a_variant_says_how_the_pool_is_acknowledged_and_how_clients_speak() {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let asked = ["--log-level=error".to_owned()];
+        for (variant, ack, dialect) in [
+            (Variant::Plain, None, "--dialect=plain"),
+            (Variant::Service, Some("--ack=shim"), "--dialect=plain"),
+            (Variant::Client, None, "--dialect=shim"),
+            (Variant::Both, Some("--ack=shim"), "--dialect=shim"),
+        ] {
+            let arguments = broker_arguments(&asked, variant);
+            assert_eq!(arguments.get(1).map(String::as_str), ack, "{variant}");
+            for row in [Row::SmallSixteen, Row::Upgrades] {
+                let arguments = client_arguments(address, (row, variant), 7);
+                assert!(arguments.contains(&dialect.into()), "{variant}: {arguments:?}");
+            }
+        }
     }
 
     #[test]

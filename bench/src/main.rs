@@ -39,6 +39,7 @@ mod shim;
 mod stats;
 mod table;
 mod tether;
+mod variant;
 mod wire;
 
 /// Measures WebSocket brokers.

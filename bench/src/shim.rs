@@ -2,11 +2,10 @@
 
 use std::io;
 
-use clap::ValueEnum;
-
 use crate::client::Dialect;
 use crate::peers::Peer;
 use crate::rounds::{self, Entrant, Field, Words};
+use crate::variant::Variant;
 
 /// How the report speaks.
 const WORDS: Words = Words {
@@ -28,46 +27,6 @@ pub(crate) struct Options {
     /// The service makes a commit for each message, and not for all that it reads at once.
     #[arg(long)]
     commit_each: bool,
-}
-
-/// Who links the shim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Variant {
-    /// Nobody.
-    Plain,
-    /// The service.
-    Service,
-    /// The client.
-    Client,
-    /// Both.
-    Both,
-}
-
-impl Variant {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Service => "service",
-            Self::Client => "client",
-            Self::Both => "both",
-        }
-    }
-
-    /// The pool's `ack`: the backend links the shim where it is asked to.
-    fn ack(self) -> &'static str {
-        if self.commits() { "shim" } else { "pong" }
-    }
-
-    fn commits(self) -> bool {
-        matches!(self, Self::Service | Self::Both)
-    }
-
-    fn dialect(self) -> Dialect {
-        match self {
-            Self::Plain | Self::Service => Dialect::Plain,
-            Self::Client | Self::Both => Dialect::Shim,
-        }
-    }
 }
 
 impl Options {

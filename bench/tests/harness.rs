@@ -232,7 +232,7 @@ fn instructions_are_counted_and_compared_or_valgrind_is_named() {
     assert!(output.status.success(), "{errors}");
     let report = json(&file);
     let each = report["rows"][0]["median"][0].as_f64().unwrap();
-    assert!(each > 1_000.0, "{report}");
+    assert!(each > 1_000.0 && report["rows"][0]["variant"] == "plain", "{report}");
 
     let written = json(&baseline);
     assert_eq!(written["rows"]["64x1"]["instructions_each"], each.round());
@@ -257,6 +257,27 @@ fn instructions_are_counted_and_compared_or_valgrind_is_named() {
     let said = String::from_utf8_lossy(&other.stdout);
     assert!(said.starts_with("not compared: the baseline is of rustc 1.2.3, "), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn instructions_are_counted_with_the_shim_at_either_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let arguments = ["instructions", "--rounds=1", "--rows=64x16", "--variants=service,client,both"];
+    let output = bench(
+        &[&arguments[..], &["--commit-each", "--messages=300", "--json", file.to_str().unwrap()]].concat(),
+    );
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if errors.contains("valgrind, which is not in the search path") {
+        return skipped("valgrind is missing: instructions");
+    }
+    assert!(output.status.success(), "{errors}");
+    let report = json(&file);
+    for (row, variant) in ["service", "client", "both"].into_iter().enumerate() {
+        let row = &report["rows"][row];
+        assert_eq!((&row["row"], &row["variant"]), (&"64x16".into(), &variant.into()), "{report}");
+        assert!(row["median"][0].as_f64().unwrap() > 100.0, "{report}");
+    }
 }
 
 /// Tells `./test` of a test that found a tool missing and passed.

@@ -43,8 +43,9 @@ fn main() -> ExitCode {
 
 fn serve(args: &ServeArgs) -> Result<(), ProgramFailure> {
     let source = Source::new(args.config.clone(), with_token(&args.overrides)?);
-    let seen = source.stamp();
+    let seen = source.look();
     let settings = source.load()?;
+    let seen = seen.naming(tls::files(&settings));
     let tls = tls::load(&settings, source.file(), None)?;
     let (levels, _lines) = logging::init(&settings.log).map_err(ProgramFailure::Running)?;
     tls.log();

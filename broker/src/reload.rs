@@ -1,7 +1,8 @@
 //! Reading the configuration again, whole or not at all.
 //!
 //! Half a file may be a configuration too, one with fewer backends. So what was read of a file that has changed counts
-//! only when the file is the same a moment later; else somebody is writing it, and it is read again.
+//! only when the file is the same a moment later; else somebody is writing it, and it is read again. The same holds for
+//! the files that it names.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::broker::Broker;
-use crate::config::{ConfigError, Settings, Source, Stamp, restart};
+use crate::config::{ConfigError, Look, Settings, Source, restart};
 use crate::metric::{self, ReloadOutcome};
 use crate::net::blocking;
 use crate::telemetry::logging::Levels;
@@ -37,8 +38,8 @@ pub(crate) struct Reloader {
     pub(crate) broker: Arc<Broker>,
     pub(crate) source: Source,
     pub(crate) levels: Levels,
-    /// The file as it was before it was first read.
-    pub(crate) seen: Option<Stamp>,
+    /// The files as they were before they were first read.
+    pub(crate) seen: Look,
 }
 
 impl Reloader {
@@ -48,17 +49,17 @@ impl Reloader {
         mut hangups: mpsc::Receiver<()>,
         mut requests: mpsc::Receiver<ReloadRequest>,
     ) {
-        let mut known = self.seen;
+        let mut known = self.seen.clone();
         loop {
             tokio::select! {
                 Some(()) = hangups.recv() => self.reload("SIGHUP", &mut known, None).await,
                 Some(request) = requests.recv() => self.reload("the API", &mut known, Some(request)).await,
-                () = self.changed(known) => self.reload("a change of the file", &mut known, None).await,
+                () = self.changed(&known) => self.reload("a change of the file", &mut known, None).await,
             }
         }
     }
 
-    async fn reload(&self, cause: &'static str, known: &mut Option<Stamp>, request: Option<ReloadRequest>) {
+    async fn reload(&self, cause: &'static str, known: &mut Look, request: Option<ReloadRequest>) {
         let done = self.try_reload(known).await;
         tell(cause, &done);
         if let Some(request) = request {
@@ -67,7 +68,7 @@ impl Reloader {
         }
     }
 
-    async fn try_reload(&self, known: &mut Option<Stamp>) -> Result<(), Vec<String>> {
+    async fn try_reload(&self, known: &mut Look) -> Result<(), Vec<String>> {
         let (settings, tls) = self.load_settled(known).await?;
         let fixed = restart::differences(&self.broker.snapshot().settings, &settings);
         if !fixed.is_empty() {
@@ -78,23 +79,21 @@ impl Reloader {
     }
 
     /// What the file says when nobody writes it; or what is wrong with it then.
-    async fn load_settled(&self, known: &mut Option<Stamp>) -> Result<Loaded, Vec<String>> {
+    async fn load_settled(&self, known: &mut Look) -> Result<Loaded, Vec<String>> {
         let until = Instant::now() + WRITTEN_MAX;
         loop {
-            // Before it is read: what changes meanwhile is another change.
-            let stamp = self.source.stamp();
-            let loaded = self.load().await;
-            let changed = stamp.is_some() && stamp != *known;
-            *known = stamp;
+            let (look, loaded) = self.load(known).await?;
+            let changed = look.differs(known);
+            *known = look;
             if changed {
                 sleep(SETTLED).await;
             }
-            if self.source.stamp() == stamp {
-                return loaded;
+            if self.source.look_again(known) == *known {
+                return loaded.map_err(|error| error.lines().collect());
             }
             if Instant::now() >= until {
                 // What the file is at last is to be taken for a change.
-                *known = None;
+                known.forget();
                 return Err(vec![format!(
                     "nothing is read: the file has been written for {} seconds without a pause; put a new one in its \
                      place in one step, by a rename",
@@ -104,14 +103,14 @@ impl Reloader {
         }
     }
 
-    async fn load(&self) -> Result<Loaded, Vec<String>> {
-        let source = self.source.clone();
+    /// What the files say, and how they were before they were read: what changes meanwhile is another change.
+    async fn load(&self, known: &Look) -> Result<(Look, Result<Loaded, ConfigError>), Vec<String>> {
+        let (source, known) = (self.source.clone(), known.clone());
         let present = self.broker.snapshot().tls.clone();
         // A file may take its time, and this thread answers health checks too.
         let no_thread =
             |error| vec![format!("nothing is read: {error}; raise the limit of threads (ulimit -u)")];
-        let loaded = blocking::call(move || load(&source, &present)).await.map_err(no_thread)?;
-        loaded.map_err(|error| error.lines().collect::<Vec<_>>())
+        blocking::call(move || load(&source, &known, &present)).await.map_err(no_thread)
     }
 
     fn apply(&self, settings: Settings, tls: TlsSetup) -> Result<(), Vec<String>> {
@@ -123,27 +122,33 @@ impl Reloader {
 
     /// Waits until the file differs from what is known and has stopped changing. It is looked at,
     /// not watched: that works on every file system, and with files that are replaced by links.
-    async fn changed(&self, known: Option<Stamp>) {
+    async fn changed(&self, known: &Look) {
         let every = self.broker.snapshot().settings.reload.watch;
         if every.is_zero() || self.source.file().is_none() {
             return pending().await;
         }
-        let mut last = known;
+        let mut last = known.clone();
         loop {
             sleep(every).await;
-            let stamp = self.source.stamp();
-            if stamp.is_some() && stamp != known && stamp == last {
+            let look = self.source.look_again(known);
+            if look.differs(known) && look == last {
                 return;
             }
-            last = stamp;
+            last = look;
         }
     }
 }
 
-fn load(source: &Source, present: &TlsSetup) -> Result<Loaded, ConfigError> {
-    let settings = source.load()?;
-    let tls = tls::load(&settings, source.file(), Some(present))?;
-    Ok((settings, tls))
+/// One reading. Of a configuration with a mistake it is not known which files it names: they are those of before.
+fn load(source: &Source, known: &Look, present: &TlsSetup) -> (Look, Result<Loaded, ConfigError>) {
+    let own = source.look();
+    let settings = match source.load() {
+        Ok(settings) => settings,
+        Err(error) => return (own.naming_those_of(known), Err(error)),
+    };
+    let look = own.naming(tls::files(&settings));
+    let loaded = tls::load(&settings, source.file(), Some(present));
+    (look, loaded.map(|tls| (settings, tls)))
 }
 
 fn tell(cause: &'static str, done: &Result<(), Vec<String>>) {

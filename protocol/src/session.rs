@@ -301,7 +301,10 @@ impl Session {
             return self.service_data(now, data, direct);
         }
         match self.with_kind(data) {
-            Some(kinded) if heard => self.state.downstream.append_kinded(kinded, direct),
+            Some(kinded) if heard => {
+                let (bytes, messages) = kinded.into_parts();
+                self.state.downstream.append_made(bytes, messages, direct);
+            }
             None if heard => self.state.downstream.append(data, direct),
             _ => {}
         }
@@ -415,6 +418,11 @@ impl Session {
         let (awaits, paused) =
             (self.linked() && self.backend_link.writer.awaits(&self.state.ring), self.client_is_behind());
         self.backend_link.timers.awaiting(now, awaits, paused);
+        self.note_waiting(now, paused);
+    }
+
+    /// Notes since when something waits for the client; `paused`: so much that the backend is not read.
+    fn note_waiting(&mut self, now: Time, paused: bool) {
         let waits = self.state.downstream.waiting() > 0 || (paused && !self.away());
         let progress = self.state.downstream.progress().wrapping_add(self.client_pongs());
         self.client_link.timers.progress(now, waits, progress);

@@ -12,7 +12,9 @@ use tempfile::TempDir;
 /// A certificate and its key, as files.
 #[derive(Debug, Clone)]
 pub struct Pair {
+    /// In PEM.
     pub cert: PathBuf,
+    /// The same.
     pub key: PathBuf,
 }
 

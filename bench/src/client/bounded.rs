@@ -21,6 +21,9 @@ pub(crate) struct Messages {
     /// Messages in flight on each.
     #[arg(long)]
     pub(crate) depth: usize,
+    /// How they speak.
+    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
+    pub(crate) dialect: Dialect,
     /// Bytes of a message.
     #[arg(long)]
     pub(crate) payload: usize,
@@ -38,6 +41,9 @@ pub(crate) struct Upgrades {
     /// Sessions at once.
     #[arg(long)]
     pub(crate) at_once: usize,
+    /// How their clients speak.
+    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
+    pub(crate) dialect: Dialect,
     /// Sessions in all.
     #[arg(long)]
     pub(crate) sessions: usize,
@@ -52,8 +58,8 @@ pub(crate) struct Done {
 
 /// Sends the messages, waits for their answers and closes.
 pub(crate) async fn messages(options: Messages) -> io::Result<Done> {
-    let Messages { address, connections, depth, payload, messages } = options;
-    let dialogues = Dialogue::open_all(address, Dialect::Plain, payload, 0, connections).await?;
+    let Messages { address, connections, depth, dialect, payload, messages } = options;
+    let dialogues = Dialogue::open_all(address, dialect, payload, 0, connections).await?;
     let mut tasks = tokio::task::JoinSet::new();
     for (at, dialogue) in dialogues.into_iter().enumerate() {
         // The first ones take what cannot be shared evenly.
@@ -87,7 +93,7 @@ async fn converse(mut dialogue: Dialogue, depth: usize, messages: usize) -> io::
 
 /// Opens and closes the sessions.
 pub(crate) async fn upgrades(options: Upgrades) -> io::Result<Done> {
-    let Upgrades { address, at_once, sessions } = options;
-    let session = move |client| upgrades::session(address, Dialect::Plain, client as u64);
+    let Upgrades { address, at_once, dialect, sessions } = options;
+    let session = move |client| upgrades::session(address, dialect, client as u64);
     Ok(Done { done: spread(sessions, at_once, session).await?.len() as u64 })
 }

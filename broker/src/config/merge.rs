@@ -63,7 +63,8 @@ fn apply(draft: &mut ConfigDraft, overrides: &Overrides) {
         apply_backends(&mut draft.pools, overrides);
     }
     for DraftPool { origin, pool } in &mut draft.pools {
-        if pool.tls.is_none() && pool.backends.iter().any(|backend| backend.tls) {
+        let found = pool.discoveries.iter().any(|discovery| discovery.tls);
+        if pool.tls.is_none() && (found || pool.backends.iter().any(|backend| backend.tls)) {
             let place = ConfigPlace { origin: *origin, key: format!("[pool] {:?}", pool.name) };
             pool.tls = Some(default_pool_tls(place));
         }
@@ -114,6 +115,14 @@ fn check_pools(pools: &[DraftPool], report: &mut ProblemReport) {
         if pool.backends.is_empty() && pool.discoveries.is_empty() {
             let remedy = "add a [[pool.backend]] with its url, or a [[pool.discovery]]";
             report.add(*origin, format!("[pool] {:?} has no backend: {remedy}", pool.name));
+        }
+        let named = pool.tls.as_ref().is_none_or(|tls| !tls.verify || tls.server_name.is_some());
+        if !named && pool.discoveries.iter().any(|discovery| discovery.tls) {
+            let remedy = "give a [pool.tls] with the server_name that their certificates are for";
+            report.add(
+                *origin,
+                format!("[pool] {:?} finds addresses by DNS and speaks TLS to them: {remedy}", pool.name),
+            );
         }
         if pool.ack == AckMode::Shim && !pool.ack_hold.is_zero() {
             let remedy = "messages are kept until a commit; remove ack_hold";

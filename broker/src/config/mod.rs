@@ -30,7 +30,7 @@ pub use place::{ConfigPlace, NamedFile};
 pub(crate) use problem::ProblemReport;
 pub use problem::{ConfigError, Problem};
 pub use settings::Settings;
-pub use stamp::Stamp;
+pub use stamp::Look;
 pub(crate) use text::quoted;
 pub use token::AdminToken;
 pub use values::log_filter;
@@ -60,9 +60,14 @@ impl Source {
         self.file.as_deref()
     }
 
-    /// The file as it is now; `None` without one, and for a pipe. What is read after this look is no older.
-    pub fn stamp(&self) -> Option<Stamp> {
-        self.file().and_then(|file| Stamp::of(file).ok())
+    /// A look at the file, if there is one. What is read after it is no older.
+    pub fn look(&self) -> Look {
+        Look::new(self.file())
+    }
+
+    /// At the same files once more.
+    pub fn look_again(&self, look: &Look) -> Look {
+        look.again(self.file())
     }
 
     /// Reads it as it is now.

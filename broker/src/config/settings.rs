@@ -481,6 +481,8 @@ pub struct Outlier {
 pub struct Discovery {
     /// What is asked for.
     pub query: Query,
+    /// Whether TLS is spoken to what is found.
+    pub tls: bool,
     /// Of each backend that is found, 0 to [`WEIGHT_MAX`]; SRV records' own weights win.
     pub weight: u32,
     /// Of each backend that is found.

@@ -114,7 +114,12 @@ const DESCRIBED: [&str; 18] = [
 const INSTEAD_OF_TOKEN: &str = "token_file";
 
 /// The defaults of these can be written, though those of others by the same word cannot.
-const WORDS: [(&str, &str); 2] = [("pool", "on_failure"), ("listener.tls", "client_auth")];
+const WORDS: [(&str, &str); 4] = [
+    ("pool", "on_failure"),
+    ("pool", "send_proxy"),
+    ("listener", "proxy_protocol"),
+    ("listener.tls", "client_auth"),
+];
 
 #[test]
 fn a_file_with_every_default_written_is_the_same_as_one_without() {

@@ -5,4 +5,5 @@ pub(crate) mod accept;
 mod balancer_page;
 mod introduction;
 mod response;
+mod to_https;
 pub(crate) mod upgrade;

@@ -23,7 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
@@ -34,7 +34,8 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::broker::Broker;
-use crate::config::settings::{HeaderCase, LimitSettings};
+use crate::config::settings::{HeaderCase, LimitSettings, ListenerSettings};
+use crate::http::client_cert::{self, CLIENT_CERT};
 use crate::http::denial::Denial;
 use crate::http::forwarding::Hops;
 use crate::http::head::{self, RequestHead};
@@ -53,7 +54,7 @@ use crate::upstream::pool::Pool;
 
 use super::accept::{Accepted, Introduction, Peer};
 use super::response::{AnswerLines, ResponseBody, busy, denied, plain, switching};
-use super::{balancer_page, introduction};
+use super::{balancer_page, introduction, to_https};
 use form::FormRefusal;
 use newcomer::{Admitted, Newcomer};
 use offer::Offered;
@@ -93,8 +94,8 @@ pub(crate) struct UpgradeTask {
     is_own: bool,
     /// Its place among the sessions, while a backend's refusal is passed on.
     relaying: Mutex<Option<SessionPermit>>,
-    /// Set once TLS is spoken.
-    secured: OnceLock<()>,
+    /// Set once TLS is spoken, with what backends are told of the certificate that the client has shown.
+    secured: OnceLock<Option<HeaderValue>>,
 }
 
 /// For whom a request is, and by which way it has come.
@@ -272,7 +273,10 @@ impl UpgradeTask {
         if let Some(tls) = snapshot.tls(self.listener.number) {
             stream = self.secured(snapshot, (stream, tls), until).boxed().await?;
         }
-        let came = poll_fn(|cx| first_bytes(&mut stream, cx)).await?;
+        let came = match poll_fn(|cx| first_bytes(&mut stream, cx)).await {
+            Err(_) if self.is_own => Bytes::new(),
+            came => came?,
+        };
         if came.is_empty() {
             // As of a balancer that looks whether somebody listens.
             if self.is_own {
@@ -315,7 +319,13 @@ impl UpgradeTask {
         until: Instant,
     ) -> Result<Stream, FailedRequest> {
         let mut first = [0];
-        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {
+        match stream.peek(&mut first).await {
+            // Nothing was begun, and it ends as a plain one does.
+            Ok(0) => return Ok(stream),
+            Err(_) if self.is_own => return Ok(stream),
+            came => came?,
+        };
+        if first[0].is_ascii_alphabetic() {
             metric::TLS_HANDSHAKES.count(TlsWord::Plain);
             // A request, and no handshake, which begins with a number. It is answered as it was asked.
             let refusal = Some(plain(StatusCode::BAD_REQUEST, NOT_PLAIN));
@@ -331,10 +341,12 @@ impl UpgradeTask {
         if let Some(agreed) = stream.tls() {
             let resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
             metric::TLS_HANDSHAKES.count(if resumed { TlsWord::Resumed } else { TlsWord::Full });
-            let _ = self.secured.set(());
+            let shown = agreed.peer_certificates().and_then(|chain| chain.first());
+            let _ = self.secured.set(shown.and_then(|leaf| client_cert::value(leaf)));
         }
         match timeout_at(until, stream.readable()).await {
-            Ok(readable) => readable.map(|()| stream).map_err(FailedRequest::from),
+            Ok(Err(error)) if !self.is_own => Err(error.into()),
+            Ok(_) => Ok(stream),
             Err(_) => Err(FailedRequest { why: "it said nothing".to_owned(), told: None }),
         }
     }
@@ -393,8 +405,11 @@ impl UpgradeTask {
 
     /// How names of headers are spelled for this listener's clients.
     fn header_case(&self, snapshot: &Snapshot) -> HeaderCase {
-        let listener = snapshot.settings.listeners.get(self.listener.number);
-        listener.map_or(HeaderCase::Lower, |listener| listener.header_case)
+        self.settings(snapshot).map_or(HeaderCase::Lower, |listener| listener.header_case)
+    }
+
+    fn settings<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a ListenerSettings> {
+        snapshot.settings.listeners.get(self.listener.number)
     }
 
     /// It counts among the sessions until its connection ends.
@@ -430,10 +445,13 @@ impl UpgradeTask {
         }
         let caller = self.caller(&snapshot, &mut request);
         let client = caller.peer.client;
-        let answer = match check_form(&mut request, fragment) {
+        let elsewhere = self.settings(&snapshot).is_some_and(|listener| listener.redirect_to_https);
+        let elsewhere = elsewhere.then(|| to_https::answer(&request, &caller.hops)).flatten();
+        let answer = match (elsewhere, check_form(&mut request, fragment)) {
+            (Some(elsewhere), _) => elsewhere.into(),
             // Large as it is, it is not moved.
-            Ok(()) => pin!(self.answer(&snapshot, caller, request)).await,
-            Err(FormRefusal { status, sentence }) => plain(status, sentence).into(),
+            (None, Ok(())) => pin!(self.answer(&snapshot, caller, request)).await,
+            (None, Err(FormRefusal { status, sentence })) => plain(status, sentence).into(),
         };
         if let UpgradeAnswer::Refused(response) = &answer {
             let status = response.status();
@@ -448,8 +466,14 @@ impl UpgradeTask {
         let trust = snapshot.trust(self.listener.number);
         let trusts = |address| trust.is_some_and(|trust| trust.holds(address));
         let mut hops = Hops::read(request.headers_mut(), self.peer.socket, trusts);
-        if self.secured.get().is_some() {
+        if let Some(shown) = self.secured.get() {
             hops.over_tls();
+            // Only of a trusted proxy there is one by now: its client's.
+            if let (Some(shown), header::Entry::Vacant(none)) =
+                (shown, request.headers_mut().entry(CLIENT_CERT))
+            {
+                none.insert(shown.clone());
+            }
         }
         if let Some(header) = hops.dropped()
             && trust.is_some_and(Trust::is_first_claim)

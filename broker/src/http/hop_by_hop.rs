@@ -7,9 +7,11 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::http::header_rules::retain;
 use crate::http::token_list::elements;
 
-/// Where proxies say for whom they ask, beside `X-Forwarded-*`.
-const FORWARDING: [&str; 8] = [
+/// Where proxies say for whom they ask, beside `X-Forwarded-*`; whose certificate a client has shown is one (RFC 9440).
+const FORWARDING: [&str; 10] = [
     "cf-connecting-ip",
+    "client-cert",
+    "client-cert-chain",
     "forwarded",
     "true-client-ip",
     "via",

@@ -2,6 +2,7 @@
 //! no pool, no session and no socket.
 
 pub(crate) mod backend_headers;
+pub(crate) mod client_cert;
 pub(crate) mod denial;
 pub(crate) mod forwarding;
 pub(crate) mod head;

@@ -163,6 +163,12 @@ list! {
         &["listener"],
         "1 for a listener that takes no new sessions, else 0",
     );
+    CERTIFICATE_EXPIRES: Gauge<(String, String)> = Gauge::new(
+        "steadfast_certificate_expires_seconds",
+        &["listener", "certificate"],
+        "Until a listener's certificate expires; less than zero: since then",
+    )
+    .in_unit(Unit::Seconds);
 
     // Pools and backends.
     DIALS: Counter<(Pool, Backend, DialWord)> = Counter::new(

@@ -10,8 +10,8 @@ mod tests;
 use std::net::SocketAddr;
 
 pub(crate) use incoming::{NoHeader, read};
+pub(crate) use outgoing::Announced;
 pub use outgoing::SendProxy;
-pub(crate) use outgoing::Spoken;
 
 /// What a header says of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

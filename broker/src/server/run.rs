@@ -15,7 +15,7 @@ use super::wind_down;
 use super::worker::{self, Entrance, Phase};
 use crate::broker::{Broker, Room};
 use crate::config::settings::Settings;
-use crate::config::{Source, Stamp};
+use crate::config::{Look, Source};
 use crate::operations;
 use crate::reload::{self, Reloader};
 use crate::routing::listener::ListenerId;
@@ -36,8 +36,8 @@ pub struct Reloads {
     pub source: Source,
     /// What is logged.
     pub levels: Levels,
-    /// The file as it was before it was read: what has changed since then is not known yet.
-    pub seen: Option<Stamp>,
+    /// The files as they were before they were read: what has changed since then is not known yet.
+    pub seen: Look,
 }
 
 /// Runs the broker until the signals say otherwise and everything is closed.

@@ -1,6 +1,7 @@
 //! The figures for Prometheus. What happens rarely is counted when it happens; what happens with each
 //! message is summed up from the sessions' ledgers when somebody asks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metrics::{KeyName, SharedString};
@@ -13,6 +14,8 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::metric::{self, Flow, Metric, MetricKind};
 use crate::operations::{OperationKind, OperationState};
+use crate::routing::listener::ListenerId;
+use crate::snapshot::Snapshot;
 use crate::telemetry::logging;
 use crate::upstream::backend::{Backend, BackendState};
 use crate::words::Word;
@@ -105,16 +108,31 @@ fn collect(broker: &Broker) {
     metric::LOG_LINES_DROPPED.of(()).absolute(logging::dropped_lines());
     metric::SESSIONS_BEGUN.of(()).absolute(broker.sessions.registry.begun());
     publish(&total);
+    let snapshot = broker.snapshot();
     for listener in broker.listeners() {
+        publish_certificates(&snapshot, &listener);
         let paused = broker.pauses.is_paused(listener.number);
         metric::LISTENER_PAUSED.set(listener.address.to_string(), f64::from(paused));
     }
     let now = clock::now();
-    for pool in broker.snapshot().pools.values() {
+    for pool in snapshot.pools.values() {
         metric::QUEUE_LENGTH.set(pool.name.to_string(), pool.queue.waiting() as f64);
         for backend in &pool.snapshot().backends {
             publish_backend(backend, now);
         }
+    }
+}
+
+fn publish_certificates(snapshot: &Snapshot, listener: &ListenerId) {
+    let now = clock::wall();
+    let mut left = BTreeMap::<&str, f64>::new();
+    for certificate in snapshot.tls.certificates(listener.number) {
+        let seconds = certificate.seconds_left(now);
+        // Of several for one name, the one that is the first to expire.
+        left.entry(&certificate.name).and_modify(|least| *least = least.min(seconds)).or_insert(seconds);
+    }
+    for (name, seconds) in left {
+        metric::CERTIFICATE_EXPIRES.set((listener.address.to_string(), name.to_owned()), seconds);
     }
 }
 

@@ -23,8 +23,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::ConfigError;
-use crate::config::settings::Settings;
+use crate::config::settings::{CertificateFiles, Settings};
+use crate::config::{ConfigError, NamedFile};
 
 pub(crate) use certificate::CertificateFacts;
 pub(crate) use client::PoolTls;
@@ -38,7 +38,6 @@ pub struct TlsSetup {
     listeners: Vec<Option<Arc<ServerSide>>>,
     pools: HashMap<String, Arc<PoolTls>>,
     ticketers: Ticketers,
-    files: Vec<PathBuf>,
     warnings: Vec<String>,
 }
 
@@ -70,11 +69,6 @@ impl TlsSetup {
     pub(crate) fn pool(&self, name: &str) -> Option<&Arc<PoolTls>> {
         self.pools.get(name)
     }
-
-    /// Every file that was read.
-    pub(crate) fn files(&self) -> &[PathBuf] {
-        &self.files
-    }
 }
 
 /// Reads what the settings name, and makes of it what connections need. `file`: the configuration, for what is wrong.
@@ -104,12 +98,25 @@ pub fn load(
         let loaded = client::load(tls, &hosts, present, &mut loading);
         pools.extend(loaded.map(|loaded| (pool.name.clone(), loaded)));
     }
-    let Loading { files, report, warnings, ticketers, .. } = loading;
-    report.finish(Some(TlsSetup {
-        listeners,
-        pools,
-        ticketers,
-        files: files.into_keys().collect(),
-        warnings,
-    }))
+    let Loading { report, warnings, ticketers, .. } = loading;
+    report.finish(Some(TlsSetup { listeners, pools, ticketers, warnings }))
+}
+
+/// Every file that [`load`] reads, the system's own apart.
+pub fn files(settings: &Settings) -> Vec<PathBuf> {
+    let listeners = settings.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let of_listener =
+        listeners.flat_map(|tls| tls.client_ca.iter().chain(&tls.tickets).chain(own(&tls.certificates)));
+    let pools = settings.pools.iter().filter_map(|pool| pool.tls.as_ref());
+    let of_pool = pools.flat_map(|tls| tls.ca.iter().chain(own(&tls.client)));
+    of_listener.chain(of_pool).map(|file| file.path.clone()).collect()
+}
+
+fn own<'a>(
+    certificates: impl IntoIterator<Item = &'a CertificateFiles>,
+) -> impl Iterator<Item = &'a NamedFile> {
+    certificates
+        .into_iter()
+        .flat_map(|files| [Some(&files.cert), Some(&files.key), files.ocsp.as_ref()])
+        .flatten()
 }

@@ -637,7 +637,7 @@ impl settings::Discovery {
             name: found.name.clone(),
             host: found.address.ip().to_string(),
             port: found.address.port(),
-            tls: false,
+            tls: self.tls,
             weight: found.weight.unwrap_or(self.weight),
             backup: self.backup || found.backup,
             max_sessions: self.max_sessions,

@@ -65,6 +65,15 @@ impl Ring {
         }
     }
 
+    /// Counts `n` bytes that were put there, so many whole messages.
+    pub(crate) fn grown_by(&mut self, n: usize, messages: u32) {
+        if messages > 0 {
+            self.chain.grown(n);
+            self.whole = self.end();
+            self.whole_seq += u64::from(messages);
+        }
+    }
+
     /// Position of the first byte kept.
     pub fn base(&self) -> u64 {
         self.base

@@ -12,7 +12,6 @@ use crate::buffer::chain::{Chain, Gather};
 use crate::buffer::frame_iter::Frames;
 use crate::buffer::ring::Ring;
 use crate::relay::resume_buffer::{NotSent, ResumeBuffer};
-use crate::steadfast_v1::kind_byte::Kinded;
 use crate::websocket::frame::{Opcode, control_frame};
 use crate::websocket::scanner::Data;
 
@@ -121,10 +120,18 @@ impl DownstreamWriter {
         }
     }
 
-    /// As [`DownstreamWriter::append`], for frames that got the kind byte.
-    pub(crate) fn append_kinded(&mut self, kinded: Kinded, direct: &mut DirectWrite<'_>) {
-        let Some(kept) = self.kept_mut() else { return self.append(&kinded.data(), direct) };
-        let (bytes, messages, whole) = kinded.into_parts();
+    /// As [`DownstreamWriter::append`], for frames that were put together for this client.
+    pub(crate) fn append_made(
+        &mut self,
+        bytes: Vec<u8>,
+        (messages, whole): (u32, usize),
+        direct: &mut DirectWrite<'_>,
+    ) {
+        // Memory that is mostly empty is not to be kept.
+        let full = bytes.capacity() / 2 <= bytes.len();
+        let Some(kept) = self.kept_mut().filter(|_| full) else {
+            return self.append(&Data { bytes: &bytes, messages, whole }, direct);
+        };
         let len = bytes.len() as u32;
         kept.ring.adopt(bytes, 0, messages, whole);
         self.messages += u64::from(messages);

@@ -68,11 +68,11 @@ impl ResumeBuffer {
     }
 
     /// Queues a message of our own, which is not numbered. A later one says all that this one does.
-    pub(crate) fn say(&mut self, frame: Vec<u8>) {
+    pub(crate) fn say(&mut self, frame: &[u8]) {
         if self.ours.len() > OURS_ROOM {
-            self.late[1] = Some(frame);
+            self.late[1] = Some(frame.to_vec());
         } else {
-            self.ours.push(&frame);
+            self.ours.push(frame);
         }
     }
 

@@ -39,8 +39,6 @@ enum Deadline {
     Redial,
     /// What was acknowledged too early for some services is let go of.
     Hold,
-    /// The client is told how far its messages came.
-    Progress,
     /// The next step of a planned move.
     Migration,
     /// The backend is asked for a sign of life.
@@ -52,12 +50,16 @@ impl Session {
     #[inline]
     pub fn poll_timeout(&mut self) -> Option<Time> {
         match self.next_deadline {
-            NextDeadline::Kept => return Some(self.due),
-            NextDeadline::Plain => self.next_deadline = NextDeadline::Found,
-            NextDeadline::Found | NextDeadline::Sought => {}
+            NextDeadline::Kept => {}
+            NextDeadline::Plain => {
+                self.next_deadline = NextDeadline::Found;
+                self.find_due();
+            }
+            NextDeadline::Found | NextDeadline::Sought => self.find_due(),
         }
-        self.find_due();
-        Some(self.due).filter(|at| *at < Time::NEVER)
+        // The client is told by `advance`, whatever is due. It comes and goes with messages, so it is apart.
+        let at = self.tell_client_at().map_or(self.due, |tell| tell.min(self.due));
+        Some(at).filter(|at| *at < Time::NEVER)
     }
 
     fn find_due(&mut self) {
@@ -92,7 +94,7 @@ impl Session {
     /// Every deadline, in the order in which they are acted on when several have come, and when it comes.
     /// It is asked for with each message, so it is a list that the compiler can take apart.
     #[inline(always)]
-    fn deadlines(&self) -> [(Deadline, Option<Time>); 16] {
+    fn deadlines(&self) -> [(Deadline, Option<Time>); 15] {
         let client_close = match self.state.client {
             ClientPhase::Told { until, .. } => until,
             _ => None,
@@ -117,7 +119,6 @@ impl Session {
             (Deadline::SlowMessage, self.slow_message_at()),
             (Deadline::Redial, redial),
             (Deadline::Hold, self.backend_link.writer.hold_ends()),
-            (Deadline::Progress, self.tell_client_at()),
             (Deadline::Migration, self.migration_at()),
             (Deadline::BackendKeepalive, self.backend_keepalive_at()),
         ]
@@ -137,11 +138,7 @@ impl Session {
             Deadline::ClientKeepalive => self.client_is_silent(now),
             Deadline::SlowMessage => self.message_too_slow(now),
             // The steps that `advance` takes in any case look at the time themselves.
-            Deadline::Redial
-            | Deadline::Hold
-            | Deadline::Progress
-            | Deadline::Migration
-            | Deadline::BackendKeepalive => {}
+            Deadline::Redial | Deadline::Hold | Deadline::Migration | Deadline::BackendKeepalive => {}
         }
     }
 

@@ -399,7 +399,9 @@ impl Session {
                 if let Some(client) = self.shim_client() {
                     client.told = marks;
                 }
-                self.say(FromBroker::Ack(marks));
+                if let Some(kept) = self.state.downstream.kept_mut() {
+                    kept.say(marks.frame().bytes());
+                }
             }
             ClientSpeech::Plain { asked } if asked.is_none() && may_ask => {
                 *asked = Some(sent_seq);
@@ -414,6 +416,7 @@ impl Session {
         !self.away() && matches!(self.state.client, ClientPhase::Open | ClientPhase::Left { hears: true })
     }
 
+    #[inline]
     pub(super) fn tell_client_at(&self) -> Option<Time> {
         match &self.client_link.returning.as_ref().filter(|_| self.tells_progress())?.speech {
             ClientSpeech::Shim(link) => link.tell_at,
@@ -437,7 +440,7 @@ impl Session {
     fn say(&mut self, text: FromBroker) {
         let frame = data_frame(Opcode::Text, text.text().as_bytes(), None);
         if let Some(kept) = self.state.downstream.kept_mut() {
-            kept.say(frame);
+            kept.say(&frame);
         }
     }
 }

@@ -44,7 +44,11 @@ impl Session {
     #[inline]
     pub fn at_ease(&self) -> bool {
         if self.only_relays() {
-            return !self.state.downstream.waits() && self.backend_link.writer.all_written(&self.state.ring);
+            let taken = match &self.client_link.returning {
+                None => !self.state.downstream.waits(),
+                Some(_) => self.state.downstream.waiting() == 0 && !self.owes_client(),
+            };
+            return taken && self.backend_link.writer.all_written(&self.state.ring);
         }
         let plain = matches!((&self.state.client, self.backend), (ClientPhase::Open, BackendPhase::Linked));
         let written =

@@ -215,6 +215,10 @@ impl FromClient {
         if text.len() > TEXT_MAX {
             return None;
         }
+        // Almost every one.
+        if let Some(seq) = text.strip_prefix(b"a ").and_then(number) {
+            return Some(FromClient::Ack(seq));
+        }
         std::str::from_utf8(text).ok()?;
         let mut fields = text.split(|byte| *byte == b' ');
         match fields.next()? {
@@ -347,11 +351,60 @@ impl FromBroker {
                 };
                 format!("w {} {} {window_ms} {standing}", hex(session), token.text())
             }
-            FromBroker::Ack(Watermarks { received, committed }) => {
-                // The only one that is made often.
-                ["a ", &received.to_string(), " ", &committed.to_string()].concat()
+            FromBroker::Ack(Watermarks { received, committed }) => format!("a {received} {committed}"),
+        }
+    }
+}
+
+/// Bytes of the longest acknowledgement: of its header, its kind and two numbers with blanks before them.
+const ACK_FRAME_MAX: usize = ACK_HEAD.len() + 2 * (1 + NUMBER_DIGITS);
+
+/// An acknowledgement up to its first number. Its length is one of 7 bits (RFC 6455, 5.2).
+const ACK_HEAD: [u8; 3] = [0x81, 0, b'a'];
+
+/// An acknowledgement as a frame.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AckFrame {
+    bytes: [u8; ACK_FRAME_MAX],
+    start: usize,
+}
+
+impl AckFrame {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// Puts this in front.
+    fn put(&mut self, byte: u8) {
+        self.start -= 1;
+        self.bytes[self.start] = byte;
+    }
+
+    /// Puts a blank and this in front.
+    fn put_number(&mut self, number: u64) {
+        let mut rest = number.min(NUMBER_MAX);
+        loop {
+            self.put(b'0' + (rest % 10) as u8);
+            rest /= 10;
+            if rest == 0 {
+                return self.put(b' ');
             }
         }
+    }
+}
+
+impl Watermarks {
+    /// As the frame of a [`FromBroker::Ack`]. No other text is made as often.
+    pub(crate) fn frame(&self) -> AckFrame {
+        let mut frame = AckFrame { bytes: [0; ACK_FRAME_MAX], start: ACK_FRAME_MAX };
+        frame.put_number(self.committed);
+        frame.put_number(self.received);
+        let [first, _, kind] = ACK_HEAD;
+        let payload = frame.bytes().len() + 1;
+        frame.put(kind);
+        frame.put(payload as u8);
+        frame.put(first);
+        frame
     }
 }
 
@@ -385,6 +438,8 @@ fn parse_hex(text: &str) -> Option<SessionId> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    use crate::websocket::frame::{Opcode, data_frame};
 
     fn number() -> impl Strategy<Value = u64> {
         prop_oneof![0..=5u64, 0..=NUMBER_MAX, Just(NUMBER_MAX)]
@@ -448,6 +503,14 @@ mod tests {
                 prop_assert_eq!(FromBroker::parse(text.text().as_bytes()), Some(text));
                 prop_assert!(FromBroker::is_known(bytes[0]));
             }
+        }
+
+        #[test]
+        fn an_acknowledgement_is_the_frame_of_its_text(received in number(), committed in number()) {
+            let marks = Watermarks { received, committed };
+            let text = FromBroker::Ack(marks).text();
+            let (frame, made) = (data_frame(Opcode::Text, text.as_bytes(), None), marks.frame());
+            prop_assert_eq!(made.bytes(), frame);
         }
 
         #[test]

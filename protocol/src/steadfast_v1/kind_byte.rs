@@ -9,16 +9,31 @@
 //!   client:   header(n + 1) | kind, payload ...
 //! ```
 //!
+//! Almost every message is short and one frame, and comes with others: a run of them passes in one loop, as it does
+//! where a scanner has found it.
+//!
 //! A payload that moves by one byte meets the masking key one byte further on (RFC 6455, 5.3), so the key
 //! is turned instead of the payload masked anew.
 
 use super::client_wire::{FromClient, MESSAGE, TEXT_MAX};
+use super::service_wire::Output;
 use crate::buffer::ring::Ring;
 use crate::websocket::frame::{Header, Opcode, apply_mask, encode_header};
 use crate::websocket::scanner::Data;
 
 /// Up to so many bytes, a text that lies in one piece is read without keeping it.
 const SHORT_TEXT: usize = 64;
+
+/// The first byte of a text in one frame; a binary message's is the next one (RFC 6455, 5.2).
+const FIRST: u8 = 0x81;
+
+/// The bit of a frame's second byte that says that it is masked, and bytes of a short header that is, and that is not.
+const MASKED: u8 = 0x80;
+const MASKED_HEAD: usize = 6;
+const PLAIN_HEAD: usize = 2;
+
+/// The longest payload whose length is in a header's second byte (RFC 6455, 5.2).
+const SHORT_MAX: u8 = 125;
 
 /// A client's message that is none of `steadfast.v1`: its first fragment is empty, or a text of a known
 /// kind is too long or cannot be read.
@@ -83,6 +98,11 @@ impl Strip {
                     self.payload(kind, now, ring.as_deref_mut())?;
                 }
                 _ => {
+                    let run = ring.as_deref_mut().filter(|_| self.at == At::Between);
+                    if let Some(taken) = run.map(|ring| strip_run(bytes, ring)).filter(|taken| *taken > 0) {
+                        *bytes = &bytes[taken..];
+                        continue;
+                    }
                     // A scanner has passed here; without a whole header there would be nothing to go by.
                     let Ok(Some(header)) = Header::parse(bytes) else { return Err(BadFrame) };
                     let (frame, rest) = bytes.split_at(header.len);
@@ -238,6 +258,50 @@ impl Strip {
     }
 }
 
+/// Passes the run of frames in front that are what almost every one is, and returns how many bytes they take: short
+/// messages of the application's, each whole in `bytes`, as far as the ring has room where it ends.
+fn strip_run(bytes: &[u8], ring: &mut Ring) -> usize {
+    let Some(mut next) = strip_short(bytes) else { return 0 };
+    // Room for all of them, so that a span of small messages takes one allocation.
+    let tail = ring.tail(bytes.len());
+    let (before, mut at, mut messages) = (tail.len(), 0, 0);
+    loop {
+        let (head, payload) = next;
+        if tail.capacity() - tail.len() < MASKED_HEAD + payload.len() {
+            break;
+        }
+        tail.extend_from_slice(&head);
+        tail.extend_from_slice(payload);
+        (at, messages) = (at + MASKED_HEAD + 1 + payload.len(), messages + 1);
+        let Some(following) = strip_short(&bytes[at..]) else { break };
+        next = following;
+    }
+    let n = tail.len() - before;
+    ring.grown_by(n, messages);
+    at
+}
+
+/// This is the first byte of a whole message in one frame.
+#[inline(always)]
+fn is_first(byte: u8) -> bool {
+    byte.wrapping_sub(FIRST) < 2
+}
+
+/// The message in front without its kind, as a header and the masked payload, if it is such a one.
+#[inline(always)]
+fn strip_short(bytes: &[u8]) -> Option<([u8; MASKED_HEAD], &[u8])> {
+    // In one piece, so that nothing is read twice: two bytes of header, four of key, the kind, and one of payload.
+    let word = u64::from_le_bytes(*bytes.first_chunk()?);
+    let [first, second, a, .., kind, _] = word.to_le_bytes();
+    let len = second ^ MASKED;
+    let fits = is_first(first) && len.wrapping_sub(1) < SHORT_MAX && kind ^ a == MESSAGE;
+    let payload = bytes.get(MASKED_HEAD + 1..MASKED_HEAD + usize::from(len)).filter(|_| fits)?;
+    // The length is less by one, and the key's first byte is its last.
+    let turned = (word & 0xFFFF) - 0x100 | word >> 8 & 0xFF_FFFF_0000 | u64::from(a) << 40;
+    let [first, second, b, c, d, a, ..] = turned.to_le_bytes();
+    Some(([first, second, b, c, d, a], payload))
+}
+
 /// A part of a frame that may end a message.
 fn append(ring: &mut Ring, bytes: &[u8], ends: bool) {
     ring.append(&Data { bytes, messages: u32::from(ends), whole: if ends { bytes.len() } else { 0 } });
@@ -268,8 +332,26 @@ impl Kinded {
     }
 
     /// The frames, the messages that end among them, and bytes up to the end of the last of these.
-    pub(crate) fn into_parts(self) -> (Vec<u8>, u32, usize) {
-        (self.bytes, self.messages, self.whole)
+    pub(crate) fn into_parts(self) -> (Vec<u8>, (u32, usize)) {
+        (self.bytes, (self.messages, self.whole))
+    }
+
+    /// Adds the run of frames in front that are what almost every one is, and returns how many bytes they take: short
+    /// messages, each whole in `bytes`.
+    fn add_run(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(&[first, len]) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+            let end = at + PLAIN_HEAD + usize::from(len);
+            let short = is_first(first) && len < SHORT_MAX;
+            let Some(payload) = bytes.get(at + PLAIN_HEAD..end).filter(|_| short) else { break };
+            self.bytes.extend_from_slice(&[first, len + 1, MESSAGE]);
+            self.bytes.extend_from_slice(payload);
+            (at, self.messages) = (end, self.messages + 1);
+        }
+        if at > 0 {
+            self.whole = self.bytes.len();
+        }
+        at
     }
 
     fn add(&mut self, bytes: &[u8], ends: bool) {
@@ -295,6 +377,11 @@ impl AddKind {
                 self.left -= n as u64;
                 let ends = self.ends();
                 out.add(now, ends);
+                continue;
+            }
+            let taken = if self.open { 0 } else { out.add_run(bytes) };
+            if taken > 0 {
+                bytes = &bytes[taken..];
                 continue;
             }
             // A scanner has passed here, so there is one.
@@ -343,6 +430,15 @@ impl AddKind {
         self.open &= !ends;
         ends
     }
+}
+
+/// As [`message_header`] has it, for a short message, as almost every one is, and in any case with the kind byte behind
+/// it; `None`: it is longer.
+#[inline(always)]
+pub(crate) fn short_header(output: &Output<'_>, kind: bool) -> Option<[u8; 3]> {
+    let first = if output.text { FIRST } else { FIRST + 1 };
+    let len = output.payload.len() + usize::from(kind);
+    (len <= usize::from(SHORT_MAX)).then_some([first, len as u8, MESSAGE])
 }
 
 /// A whole message in one frame for a client, with the kind byte if `kind` says so: its header, of which

@@ -237,9 +237,15 @@ impl<'a> Outputs<'a> {
 
     /// `bytes` must be outputs, one behind the other.
     fn checked(bytes: &'a [u8]) -> Result<Outputs<'a>, Malformed> {
-        let mut rest = Reader(bytes);
-        while !rest.0.is_empty() {
-            rest.output()?;
+        let mut outputs = Outputs(bytes);
+        while let Some(opcode) = outputs.0.first() {
+            if !matches!(opcode, 1 | 2) {
+                return Err(Malformed::Opcode);
+            }
+            if outputs.next().is_none() {
+                let short = outputs.0.len() < OUTPUT_HEAD;
+                return Err(if short { Malformed::Short } else { Malformed::Length });
+            }
         }
         Ok(Outputs(bytes))
     }
@@ -248,11 +254,12 @@ impl<'a> Outputs<'a> {
 impl<'a> Iterator for Outputs<'a> {
     type Item = Output<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Output<'a>> {
-        let mut rest = Reader(self.0);
-        let output = rest.output().ok();
-        self.0 = rest.0;
-        output
+        let (&[opcode, a, b, c, d], rest) = self.0.split_first_chunk::<OUTPUT_HEAD>()?;
+        let (payload, rest) = rest.split_at_checked(u32::from_be_bytes([a, b, c, d]) as usize)?;
+        self.0 = rest;
+        Some(Output { text: opcode == 1, payload })
     }
 }
 
@@ -319,15 +326,6 @@ impl<'a> Reader<'a> {
         let (block, rest) = self.0.split_at_checked(len).ok_or(Malformed::Length)?;
         self.0 = rest;
         Ok(block)
-    }
-
-    fn output(&mut self) -> Result<Output<'a>, Malformed> {
-        let text = match self.array()? {
-            [1] => true,
-            [2] => false,
-            _ => return Err(Malformed::Opcode),
-        };
-        Ok(Output { text, payload: self.block()? })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The file is read again while sessions run: whole or not at all, and nobody is closed.
 
+mod certificates;
 mod changes;
 mod hostile;
 mod load;

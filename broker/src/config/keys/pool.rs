@@ -164,6 +164,7 @@ fn discoveries(section: &mut Section<'_>) -> Vec<Discovery> {
 fn discovery(section: &mut Section<'_>) -> Option<Discovery> {
     let address = section.text("address", "none", "HOST:PORT", network::lookup);
     let srv = section.text("srv", "none", "a name with SRV records", network::service);
+    let tls = section.flag("tls", false);
     let (weight, max_sessions, backup) = share(section);
     section.check(&["srv"], address.is_none() || srv.is_none(), || {
         "only one of address and srv may be given; remove one".to_owned()
@@ -171,7 +172,7 @@ fn discovery(section: &mut Section<'_>) -> Option<Discovery> {
     section.check(&["address", "srv"], address.is_some() || srv.is_some(), || {
         "missing; give HOST:PORT, or a name with SRV records as srv".to_owned()
     });
-    Some(Discovery { query: address.or(srv)?, weight, max_sessions, backup })
+    Some(Discovery { query: address.or(srv)?, tls, weight, max_sessions, backup })
 }
 
 fn backends(section: &mut Section<'_>) -> Vec<BackendSettings> {

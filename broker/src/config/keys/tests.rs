@@ -184,8 +184,8 @@ fn backends_have_shares() {
     let srv = Query::Srv { name: "_ws._tcp.a".to_owned() };
     let address = Query::Address { host: "a".to_owned(), port: 1 };
     let found = [
-        Discovery { query: srv, weight: 0, max_sessions: None, backup: false },
-        Discovery { query: address, weight: 1, max_sessions: None, backup: true },
+        Discovery { query: srv, tls: false, weight: 0, max_sessions: None, backup: false },
+        Discovery { query: address, tls: false, weight: 1, max_sessions: None, backup: true },
     ];
     assert_eq!(pool.discoveries, found);
 }

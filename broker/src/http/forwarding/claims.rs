@@ -32,7 +32,7 @@ mod tests {
 
     use super::*;
 
-    const CLAIMS: [&str; 10] = [
+    const CLAIMS: [&str; 12] = [
         "x-forwarded-for",
         "x-forwarded-proto",
         "x-forwarded-host",
@@ -43,9 +43,17 @@ mod tests {
         "true-client-ip",
         "x-client-ip",
         "cf-connecting-ip",
+        "client-cert",
+        "client-cert-chain",
     ];
-    const ALIKE: [&str; 5] =
-        ["x_forwarded_for", "x-forwarded_proto", "x_real_ip", "x.forwarded.for", "cf_connecting_ip"];
+    const ALIKE: [&str; 6] = [
+        "x_forwarded_for",
+        "x-forwarded_proto",
+        "x_real_ip",
+        "x.forwarded.for",
+        "cf_connecting_ip",
+        "client_cert",
+    ];
     const OTHERS: [&str; 6] = ["via", "host", "x-forwarded", "x_custom", "forwarded-by", "cookie"];
 
     fn left(trusted: bool) -> (Vec<String>, Option<HeaderName>) {

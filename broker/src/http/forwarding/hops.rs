@@ -142,6 +142,11 @@ impl Hops {
         said.and_then(|proto| HeaderValue::from_bytes(proto).ok()).unwrap_or(own)
     }
 
+    /// Whether the client has asked over TLS, as far as anybody says so who is believed.
+    pub(crate) fn came_over_tls(&self, headers: &HeaderMap) -> bool {
+        self.proto(headers).as_bytes().eq_ignore_ascii_case(b"https")
+    }
+
     /// For which host the client has asked; `None`: nobody says so.
     fn host(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let said = self.last(headers, &HOST).or_else(|| self.said(b"host"));

@@ -24,7 +24,7 @@ pub enum SendProxy {
 
 /// What is told of a client's connection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Spoken<'a> {
+pub(crate) struct Announced<'a> {
     pub(crate) ends: ProxiedEnds,
     /// The host that the client has asked for, without a port.
     pub(crate) host: Option<&'a str>,
@@ -38,10 +38,10 @@ impl SendProxy {
     }
 
     /// Returns the header for a client's connection; empty: none is sent.
-    pub(crate) fn of_client(self, spoken: Spoken<'_>) -> Vec<u8> {
-        let addresses = Some(addresses(spoken.ends));
-        let host = spoken.host.filter(|host| !host.is_empty() && host.len() <= AUTHORITY_MAX);
-        let id = Some(spoken.id.as_bytes()).filter(|id| id.len() <= UNIQUE_ID_MAX);
+    pub(crate) fn of_client(self, announced: Announced<'_>) -> Vec<u8> {
+        let addresses = Some(addresses(announced.ends));
+        let host = announced.host.filter(|host| !host.is_empty() && host.len() <= AUTHORITY_MAX);
+        let id = Some(announced.id.as_bytes()).filter(|id| id.len() <= UNIQUE_ID_MAX);
         let tlvs = [host.map(|host| Tlv::Authority(host.into())), id.map(|id| Tlv::UniqueId(id.into()))];
         match self {
             SendProxy::V2 => self.encoded(addresses, tlvs),

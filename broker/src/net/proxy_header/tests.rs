@@ -182,24 +182,24 @@ fn checksums_are_those_of_others() {
 
 #[test]
 fn what_is_sent_is_what_others_send() {
-    let spoken = |ends| Spoken { ends, host: Some("a.test"), id: "5e55" };
+    let announced = |ends| Announced { ends, host: Some("a.test"), id: "5e55" };
     let four = ends(V4.0, V4.1);
-    assert_eq!(SendProxy::V1.of_client(spoken(four)), b"PROXY TCP4 203.0.113.9 192.0.2.1 5678 443\r\n");
+    assert_eq!(SendProxy::V1.of_client(announced(four)), b"PROXY TCP4 203.0.113.9 192.0.2.1 5678 443\r\n");
     let tlvs = b"\x02\0\x06a.test\x05\0\x045e55";
-    assert_eq!(SendProxy::V2.of_client(spoken(four)), block(0x21, 0x11, &v4(tlvs)));
+    assert_eq!(SendProxy::V2.of_client(announced(four)), block(0x21, 0x11, &v4(tlvs)));
     // Of one family, whatever the listener's is.
     let mixed = ends("203.0.113.9:5678", "[2001:db8::1]:443");
     let line = b"PROXY TCP6 ::ffff:203.0.113.9 2001:db8::1 5678 443\r\n";
-    assert_eq!(SendProxy::V1.of_client(spoken(mixed)), line);
+    assert_eq!(SendProxy::V1.of_client(announced(mixed)), line);
     let dual = ends("[::ffff:203.0.113.9]:5678", "[::ffff:192.0.2.1]:443");
-    assert_eq!(SendProxy::V1.of_client(spoken(dual)), SendProxy::V1.of_client(spoken(four)));
+    assert_eq!(SendProxy::V1.of_client(announced(dual)), SendProxy::V1.of_client(announced(four)));
     // What may not be said is left out.
     let long = "a".repeat(256);
-    let spoken = Spoken { ends: four, host: Some(&long), id: &long };
-    assert_eq!(SendProxy::V2.of_client(spoken), block(0x21, 0x11, &v4(b"")));
+    let announced = Announced { ends: four, host: Some(&long), id: &long };
+    assert_eq!(SendProxy::V2.of_client(announced), block(0x21, 0x11, &v4(b"")));
     let own = [SendProxy::Off, SendProxy::V1, SendProxy::V2].map(SendProxy::of_own);
     assert_eq!(own, [b"".to_vec(), b"PROXY UNKNOWN\r\n".to_vec(), block(0x20, 0, b"")]);
-    assert_eq!(SendProxy::Off.of_client(spoken), b"");
+    assert_eq!(SendProxy::Off.of_client(announced), b"");
 }
 
 /// A connection, and its peer's end.
@@ -291,7 +291,7 @@ proptest! {
     fn what_is_sent_is_read_again(source in address(), destination in address(), host in "[a-z.]{0,40}", id in "[0-9a-f]{0,32}") {
         let sent = ProxiedEnds { source, destination };
         for version in [SendProxy::V1, SendProxy::V2] {
-            let bytes = version.of_client(Spoken { ends: sent, host: Some(&host), id: &id });
+            let bytes = version.of_client(Announced { ends: sent, host: Some(&host), id: &id });
             prop_assert_eq!(says(&bytes), Ok(ProxyHeader::Client(sent)));
             for end in 0..bytes.len() {
                 prop_assert_eq!(said(&bytes[..end], 7), None, "cut at {}", end);
@@ -305,9 +305,9 @@ proptest! {
         prop_assert_eq!(said(&bytes, 1), found);
         // What is taken for a client's could have been sent so, but for what stands behind its addresses.
         let Some((Ok(ProxyHeader::Client(ends)), length)) = found else { return Ok(()) };
-        let (bytes, spoken) = (&bytes[..length], Spoken { ends, host: None, id: "" });
+        let (bytes, announced) = (&bytes[..length], Announced { ends, host: None, id: "" });
         if bytes[0] == b'P' {
-            prop_assert_eq!(says(&SendProxy::V1.of_client(spoken)), Ok(ProxyHeader::Client(ends)));
+            prop_assert_eq!(says(&SendProxy::V1.of_client(announced)), Ok(ProxyHeader::Client(ends)));
             prop_assert_eq!(bytes.iter().filter(|byte| **byte == b' ').count(), 5);
         } else {
             prop_assert_eq!(bytes[12], 0x21);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::net::connect::connect;
-use crate::net::proxy_header::{ProxiedEnds, SendProxy, Spoken};
+use crate::net::proxy_header::{Announced, ProxiedEnds, SendProxy};
 use crate::net::stream::Stream;
 use crate::upstream::approach::secure;
 use crate::upstream::backend::{Backend, BackendLease};
@@ -88,7 +88,7 @@ async fn introduce(stream: &mut Stream, proxy: SendProxy, search: &BackendSearch
         None => stream.peer_address().unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
     };
     let ends = ProxiedEnds { source: search.client, destination };
-    let header = proxy.of_client(Spoken { ends, host: search.handshake.host(), id: search.session });
+    let header = proxy.of_client(Announced { ends, host: search.handshake.host(), id: search.session });
     stream.write_all(&header).await
 }
 

@@ -184,7 +184,7 @@ fn our_own_frames_do_not_grow_without_end() {
     let said = data_frame(Opcode::Text, b"a 1 1", None);
     for n in 0..10_000u32 {
         kept.control(Opcode::Pong, &n.to_be_bytes());
-        kept.say(said.clone());
+        kept.say(&said);
     }
     assert!(kept.waiting() < 3 * OURS_ROOM, "{} bytes", kept.waiting());
     let bytes = write_all(&mut kept);
@@ -296,7 +296,7 @@ impl World {
             }
             Op::Write(room) => self.write(room),
             Op::Say if self.connection.is_some() => {
-                self.kept.say(data_frame(Opcode::Text, b"a 1 1", None));
+                self.kept.say(&data_frame(Opcode::Text, b"a 1 1", None));
             }
             Op::Ping if self.connection.is_some() => self.kept.control(Opcode::Ping, b"ping"),
             Op::Pongs(count) if self.connection.is_some() => {

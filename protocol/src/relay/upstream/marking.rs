@@ -66,17 +66,21 @@ impl UpstreamWriter {
     #[inline]
     pub(crate) fn is_unbounded(&self, ring: &Ring) -> bool {
         let free = self.inserts.is_none() && self.pace.is_none() && self.stop_at == NOWHERE;
-        free && !self.whole_only && self.is_little(ring, self.acked(ring))
+        free && self.is_little(ring, self.acked(ring))
     }
 
     /// As [`UpstreamWriter::prepare`], where pongs come and [`UpstreamWriter::is_unbounded`].
-    #[inline]
-    pub(crate) fn ask_shortly(&mut self, ring: &Ring, now: Time, entropy: &mut Entropy<'_>) {
+    #[inline(always)]
+    pub(crate) fn ask_shortly(
+        &mut self,
+        ring: &Ring,
+        now: Time,
+        notice: Option<PingNotice>,
+        entropy: &mut Entropy<'_>,
+    ) -> bool {
         self.pings.note_unwritten(now);
         let (from, whole) = (self.last_mark(ring), (ring.whole(), ring.whole_seq()));
-        if whole.0 > from.0 {
-            self.ask_between(ring, now, (from, whole), (true, None), entropy);
-        }
+        whole.0 > from.0 && self.ask_between(ring, now, (from, whole), (true, notice), entropy)
     }
 
     /// Makes pings between two boundaries, unless as many as may be are out: at distances that are `bounded` where what is

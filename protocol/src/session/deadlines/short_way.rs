@@ -9,7 +9,24 @@
 //!     ^                                                           ^                                      |
 //!     |  advance, anything else                                   '--- poll_timeout: as it was <---------'
 //!     '---------- from each                      Found, Kept --> Plain: it comes soon, or may be too far
+//!
+//!   What is kept for a client that may come back, and the broker's own words to it:
+//!
+//!   nothing waits -- advance: something does, since now --> waits -- all is written --> nothing waits
+//!                                                             |
+//!                                                             '- the next advance: the long way, until it is
 //! ```
+//!
+//! With a shim, more goes on in a session that does nothing but relay: commits are applied, notices go with pings, and
+//! what a client may come back for is kept and acknowledged. It comes to the same here, since almost all of that is done
+//! where it comes in, before either way. Of what is left for [`Session::advance`],
+//!
+//! - a notice that a service waits for takes a ping of its own, and so the long way; others go with the pings that are
+//!   made here as there;
+//! - what a client is told, or asked, is the long way's own step, taken here as well; its time is no deadline that is
+//!   kept, but is looked at whenever one is asked for;
+//! - that something waits for the client, and is so much that the backend is not read, is noted by the long way's steps.
+//!   They leave something rare where it is not taken at once, and with that the next call takes the long way.
 
 use std::time::Duration;
 
@@ -58,16 +75,30 @@ impl Session {
     #[inline]
     fn is_plain(&self) -> bool {
         let both = matches!((&self.state.client, self.backend), (ClientPhase::Open, BackendPhase::Linked));
-        let plain = self.state.shim.is_none() && self.backend_link.is_proven();
+        let plain = self.backend_link.is_proven();
         let quiet = self.underway.is_empty()
             && self.state.exceptions.as_ref().is_none_or(|exceptions| exceptions.are_counts())
             && self.memory_short.is_none();
         let timers =
             self.client_link.timers.has_nothing_rare() && self.backend_link.timers.has_nothing_rare();
-        let reads = !self.state.downstream.waits() && self.state.ring.len() < self.config.ring_limit;
+        let taken = match &self.state.shim {
+            None => !self.state.downstream.waits(),
+            Some(_) => self.shim_is_plain(),
+        };
+        let reads = taken && self.state.ring.len() < self.config.ring_limit;
         #[cfg(test)]
         let plain = plain && !self.at_length;
         both && plain && quiet && timers && reads
+    }
+
+    /// Nothing goes on but relaying in what a session has whose service or client links the shim, or whose client may
+    /// come back.
+    fn shim_is_plain(&self) -> bool {
+        let taken = match &self.client_link.returning {
+            None => !self.state.downstream.waits(),
+            Some(_) => !self.away(),
+        };
+        taken && !self.backend_link.owes_notice()
     }
 
     /// As [`Session::advance`], where nothing but relaying goes on and no deadline has come. False: it is not so, and
@@ -78,15 +109,36 @@ impl Session {
             self.next_deadline = NextDeadline::Sought;
             return false;
         }
-        self.backend_link.writer.ask_shortly(&self.state.ring, now, entropy);
+        let paused = if self.state.shim.is_some() {
+            self.advance_shim(now, entropy)
+        } else {
+            self.backend_link.writer.ask_shortly(&self.state.ring, now, None, entropy);
+            false
+        };
         self.mark_client(now);
         let awaits = self.backend_link.writer.awaits(&self.state.ring);
-        self.backend_link.timers.awaiting(now, awaits, false);
+        self.backend_link.timers.awaiting(now, awaits, paused);
         self.next_deadline = match self.next_deadline {
             NextDeadline::Found | NextDeadline::Kept if self.keeps_due(now) => NextDeadline::Kept,
             _ => NextDeadline::Plain,
         };
         true
+    }
+
+    /// What is done for both ends where a session has a shim, or a client that may come back. Says whether so much waits
+    /// for the client that the backend is not read.
+    fn advance_shim(&mut self, now: Time, entropy: &mut Entropy<'_>) -> bool {
+        let notice = self.notice();
+        if self.backend_link.writer.ask_shortly(&self.state.ring, now, notice, entropy) {
+            self.notice_told(notice);
+        }
+        if self.client_link.returning.is_none() {
+            return false;
+        }
+        self.tell_client_progress(now);
+        let paused = self.client_is_behind();
+        self.note_waiting(now, paused);
+        paused
     }
 
     /// The deadline that was found is before any other that there can be by now, and not so near that it is worth

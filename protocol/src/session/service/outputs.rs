@@ -2,8 +2,8 @@
 
 use crate::buffer::chain::CHUNK;
 use crate::relay::downstream::DirectWrite;
-use crate::steadfast_v1::kind_byte::message_header;
-use crate::steadfast_v1::service_wire::Outputs;
+use crate::steadfast_v1::kind_byte::{message_header, short_header};
+use crate::steadfast_v1::service_wire::{Output, Outputs};
 use crate::websocket::scanner::Data;
 
 use super::super::Session;
@@ -36,12 +36,20 @@ impl<'d, 's> EnvelopeRelay<'d, 's> {
         EnvelopeRelay { direct, room: read.min(CHUNK), joined: Vec::new(), messages: 0 }
     }
 
-    fn join(&mut self, header: &[u8], payload: &[u8]) {
+    #[inline]
+    fn join(&mut self, output: &Output<'_>, kind: bool) {
         if self.joined.is_empty() {
             self.joined.reserve(self.room);
         }
-        self.joined.extend_from_slice(header);
-        self.joined.extend_from_slice(payload);
+        match (short_header(output, kind), kind) {
+            (Some([first, len, kind]), true) => self.joined.extend_from_slice(&[first, len, kind]),
+            (Some([first, len, _]), false) => self.joined.extend_from_slice(&[first, len]),
+            (None, _) => {
+                let (header, len) = message_header(output.text, output.payload.len(), kind);
+                self.joined.extend_from_slice(&header[..len]);
+            }
+        }
+        self.joined.extend_from_slice(output.payload);
         self.messages += 1;
     }
 }
@@ -50,7 +58,8 @@ impl Session {
     /// Whether each may go to the client.
     pub(in crate::session) fn judge_outputs(&self, mut outputs: Outputs<'_>) -> Result<(), ServiceBreach> {
         let limit = self.config.message_limit as usize;
-        if outputs.any(|output| output.payload.len() > limit) {
+        // Almost never are all of them together longer than one may be.
+        if outputs.len() > limit && outputs.any(|output| output.payload.len() > limit) {
             Err(ServiceBreach::OutputTooBig)
         } else {
             Ok(())
@@ -67,16 +76,16 @@ impl Session {
             return None;
         }
         let kind = self.adds_kind();
-        let mut outputs = outputs.peekable();
+        let mut outputs = outputs;
         while let Some(output) = outputs.next() {
             let payload = output.payload;
-            let (header, header_len) = message_header(output.text, payload.len(), kind);
             if payload.len() <= JOINED {
-                out.join(&header[..header_len], payload);
+                out.join(&output, kind);
                 continue;
             }
+            let (header, header_len) = message_header(output.text, payload.len(), kind);
             let large = Large { header, header_len, payload_len: payload.len() };
-            if outputs.peek().is_none() {
+            if outputs.is_empty() {
                 return Some(large);
             }
             self.deliver_copy(&large, payload, out);
@@ -88,7 +97,8 @@ impl Session {
     pub(in crate::session) fn deliver_joined(&mut self, out: &mut EnvelopeRelay<'_, '_>) {
         let (bytes, messages) = (std::mem::take(&mut out.joined), std::mem::take(&mut out.messages));
         if !bytes.is_empty() {
-            self.state.downstream.append(&Data { bytes: &bytes, messages, whole: bytes.len() }, out.direct);
+            let whole = bytes.len();
+            self.state.downstream.append_made(bytes, (messages, whole), out.direct);
         }
     }
 

@@ -8,8 +8,8 @@ use proptest::test_runner::TestRunner;
 
 use super::rig::{ms, secs};
 use super::wire::{CLOSE, close_payload, masked};
-use super::world::{Op, Rude, World, calm, numbers, polite, rude};
-use crate::session::{AckMode, Config, EndCause, Status};
+use super::world::{Op, Rude, World, calm, numbers, polite, rude, shim_op};
+use crate::session::{AckMode, ClientKind, Config, EndCause, Status};
 use crate::time::Time;
 
 /// Each backend gets a run without gaps, and no run begins behind a message that none has got.
@@ -49,13 +49,23 @@ fn seen(world: &mut World) -> (String, Vec<String>, Vec<Vec<String>>) {
 
 #[test]
 fn the_short_way_comes_to_the_same() {
-    let wild = prop::collection::vec(prop_oneof![30 => polite(), 1 => rude()], 0..60);
-    let ops = (prop::collection::vec(calm(), 1..40), wild).prop_map(|(calm, wild)| [calm, wild].concat());
+    let wild = prop::collection::vec(prop_oneof![30 => polite(), 4 => shim_op(), 1 => rude()], 0..60);
+    let calm = prop::collection::vec(prop_oneof![6 => calm(), 1 => shim_op()], 1..40);
+    let ops = (calm, wild).prop_map(|(calm, wild)| [calm, wild].concat());
     let times = prop::sample::select(vec![(0, 0), (25, 0), (25, 200)]);
-    let shortly = Cell::new(0);
-    let compare = |(ops, (keepalive, hold), fit): (Vec<Op>, (u64, u64), bool)| {
-        let change = |config: &mut Config| (config.keepalive, config.ack_hold) = (secs(keepalive), ms(hold));
-        let (mut short, mut long) = (World::new(change), World::new(change));
+    // Who speaks what, and how often the short way was taken there.
+    let clients = [ClientKind::Plain, ClientKind::Returning, World::links_shim()];
+    let kinds: Vec<_> = [AckMode::Pong, AckMode::Shim]
+        .into_iter()
+        .flat_map(|ack| clients.iter().map(move |client| (ack, client.clone())))
+        .collect();
+    let taken: Vec<_> = kinds.iter().map(|_| Cell::new(0)).collect();
+    let compare = |(ops, (keepalive, hold), fit, kind): (Vec<Op>, (u64, u64), bool, usize)| {
+        let (ack, client) = &kinds[kind];
+        let change = |config: &mut Config| {
+            (config.ack, config.keepalive, config.ack_hold) = (*ack, secs(keepalive), ms(hold));
+        };
+        let [mut short, mut long] = [(), ()].map(|()| World::with(client.clone(), change));
         long.rig.session.at_length = true;
         for op in ops {
             for world in [&mut short, &mut long] {
@@ -65,7 +75,7 @@ fn the_short_way_comes_to_the_same() {
                 world.apply(op.clone());
             }
             assert!(!long.rig.session.only_relays());
-            shortly.set(shortly.get() + usize::from(short.rig.session.only_relays()));
+            taken[kind].set(taken[kind].get() + usize::from(short.rig.session.only_relays()));
             prop_assert_eq!(seen(&mut short), seen(&mut long), "after {:?}", op);
             let [early, late] =
                 [&mut short, &mut long].map(|world| world.rig.session.poll_timeout().unwrap_or(Time::NEVER));
@@ -74,8 +84,10 @@ fn the_short_way_comes_to_the_same() {
         Ok(())
     };
     let mut runner = TestRunner::default();
-    runner.run(&(ops, times, prop::bool::weighted(0.8)), compare).expect("no difference");
-    assert!(shortly.get() > 1000, "the short way was taken {} times", shortly.get());
+    runner.run(&(ops, times, prop::bool::weighted(0.8), 0..kinds.len()), compare).expect("no difference");
+    for (kind, taken) in kinds.iter().zip(taken) {
+        assert!(taken.get() > 200, "the short way was taken {} times by {kind:?}", taken.get());
+    }
 }
 
 proptest! {

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use crate::steadfast_v1::client_wire::MESSAGE;
+
 pub(super) const CONTINUATION: u8 = 0;
 pub(super) const TEXT: u8 = 1;
 pub(super) const BINARY: u8 = 2;
@@ -69,6 +71,9 @@ pub(super) struct Reader {
     /// The open message: its opcode, and what has come of it.
     open: Option<(u8, Vec<u8>)>,
     closed: bool,
+    /// Whole messages, and those of them that have the kind byte of the application's.
+    pub(super) messages: u64,
+    pub(super) numbered: u64,
     got: Vec<String>,
     /// Payloads of pings that were not answered yet.
     pub(super) pings: VecDeque<Vec<u8>>,
@@ -131,6 +136,8 @@ impl Reader {
 
     fn message(&mut self, fin: bool, opcode: u8, payload: Vec<u8>) {
         if fin {
+            self.messages += 1;
+            self.numbered += u64::from(payload.first() == Some(&MESSAGE));
             let attach = attach_text(&payload).filter(|_| self.from_client && opcode == BINARY);
             self.got.push(attach.unwrap_or_else(|| String::from_utf8_lossy(&payload).into_owned()));
         } else {

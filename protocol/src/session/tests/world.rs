@@ -4,8 +4,11 @@
 use proptest::prelude::*;
 
 use super::rig::{Rig, ms};
-use super::wire::{CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, masked, plain};
-use crate::session::{Config, DialFailure, Failure, Move, Opening, Status};
+use super::wire::{
+    BINARY, CLOSE, CONTINUATION, Commit, PING, PONG, TEXT, close_payload, masked, plain, push,
+};
+use crate::session::{ClientKind, Config, DialFailure, Failure, Move, Opening, Status};
+use crate::steadfast_v1::client_wire::{MESSAGE as KIND, Reason, Resume, Token};
 use crate::websocket::close_code::CloseCode;
 
 const MESSAGE: usize = 40_000;
@@ -38,6 +41,7 @@ pub(super) enum Op {
     Flush(usize),
     ClientPing,
     BackendPing,
+    Shim(ShimOp),
     /// So many bytes does the socket take until further notice.
     BackendRoom(usize),
     ClientRoom(usize),
@@ -70,6 +74,21 @@ pub(super) enum Death {
     Eof,
     Reset,
     Close(u16),
+}
+
+/// What ends do that link the shim, or may come back; where an end is none of these, nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ShimOp {
+    /// The client says what it has got, by an acknowledgement or by pongs.
+    Acknowledge,
+    /// The client asks how far its messages have come.
+    Query,
+    /// The client has another connection.
+    Back,
+    /// The service pushes a message.
+    Push,
+    /// The service commits, and wants to hear of it at once.
+    Prompt,
 }
 
 /// What ends a session, sooner or later.
@@ -131,6 +150,12 @@ pub(super) fn calm() -> impl Strategy<Value = Op> {
     ]
 }
 
+pub(super) fn shim_op() -> impl Strategy<Value = Op> {
+    let query = prop_oneof![Just(ShimOp::Query), Just(ShimOp::Back)];
+    let push = prop_oneof![Just(ShimOp::Push), Just(ShimOp::Prompt)];
+    prop_oneof![3 => Just(ShimOp::Acknowledge), 1 => query, 1 => push].prop_map(Op::Shim)
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let force_in = prop_oneof![3 => Just(None), 1 => (0u64..10_000).prop_map(Some)];
     prop_oneof![
@@ -171,6 +196,12 @@ pub(super) struct World {
     /// The backend whose stream this is.
     link: usize,
     client_left: bool,
+    /// The secret of the client's present token, and how many messages it has got on connections before.
+    secret: u8,
+    heard: u64,
+    /// Number of the present service's last commit, and seq of the last message before its connection.
+    commits: u64,
+    attached: u64,
     acknowledged: u64,
     /// Somebody has sent what is not WebSocket, so its stream means nothing any more.
     pub(super) nonsense: bool,
@@ -183,7 +214,20 @@ impl World {
 
     /// `begins_anew`: as [`Opening`] has it.
     pub(super) fn open(change: impl FnOnce(&mut Config), begins_anew: bool) -> World {
-        let opening = Opening { epoch: 1, begins_anew, ..Opening::default() };
+        World::begin(change, Opening { epoch: 1, begins_anew, ..Opening::default() })
+    }
+
+    /// With a client of this kind, that has the token of secret 1.
+    pub(super) fn with(client: ClientKind, change: impl FnOnce(&mut Config)) -> World {
+        World::begin(change, Opening { epoch: 1, client, ..Opening::default() })
+    }
+
+    /// What a client does that links the shim.
+    pub(super) fn links_shim() -> ClientKind {
+        ClientKind::Shim { secret: [1; 32], reason: Reason::New }
+    }
+
+    fn begin(change: impl FnOnce(&mut Config), opening: Opening) -> World {
         let small = |config: &mut Config| {
             (config.message_limit, config.ring_limit) = (MESSAGE as u32, RING);
             change(config);
@@ -199,6 +243,10 @@ impl World {
             ahead: 0,
             link: 1,
             client_left: false,
+            secret: 1,
+            heard: 0,
+            commits: 0,
+            attached: 0,
             acknowledged: 0,
             nonsense: false,
         }
@@ -209,14 +257,21 @@ impl World {
             Op::Say { len, parts } => {
                 let text = format!("up {}:{}", self.said, "u".repeat(len));
                 self.said += 1;
-                self.client_stream.extend(fragments(masked, text.as_bytes(), parts));
+                let kind = self.rig.session.adds_kind().then_some(KIND);
+                let payload: Vec<u8> = kind.into_iter().chain(text.into_bytes()).collect();
+                self.client_stream.extend(fragments(masked, TEXT, &payload, parts));
             }
             Op::Answer { len, parts } if self.rig.session.wants_link() => {
                 self.forget_the_left();
                 let text = format!("down {}:{}", self.answered, "d".repeat(len));
                 self.answered += 1;
-                self.backend_stream.extend(fragments(plain, text.as_bytes(), parts));
+                let frames = match self.rig.session.commits() {
+                    Some(_) => fragments(plain, BINARY, &self.commit(&text, false), parts),
+                    None => fragments(plain, TEXT, text.as_bytes(), parts),
+                };
+                self.backend_stream.extend(frames);
             }
+            Op::Shim(op) => self.shim(op),
             Op::ClientPing => self.client_stream.extend(masked(true, PING, b"client")),
             Op::BackendPing => {
                 self.forget_the_left();
@@ -239,6 +294,49 @@ impl World {
             Op::Answer { .. } => {}
         }
         self.check_bounds();
+    }
+
+    /// What the service's next commit says: all that it has got is consumed.
+    fn commit(&mut self, output: &str, prompt: bool) -> Vec<u8> {
+        self.commits += 1;
+        let got = self.rig.link().reader.messages.saturating_sub(1);
+        let (number, upto) = (self.commits, self.attached + got);
+        Commit { number, upto, prompt, outputs: &[output], ..Commit::default() }.payload()
+    }
+
+    fn shim(&mut self, op: ShimOp) {
+        let serves = self.rig.session.commits().is_some() && self.rig.session.wants_link();
+        match op {
+            ShimOp::Acknowledge if self.rig.session.adds_kind() => {
+                let text = format!("a {}", self.heard + self.rig.client.numbered);
+                self.client_stream.extend(masked(true, TEXT, text.as_bytes()));
+            }
+            ShimOp::Acknowledge => {
+                let pings = std::mem::take(&mut self.rig.client.pings);
+                self.client_stream.extend(pings.iter().flat_map(|payload| masked(true, PONG, payload)));
+            }
+            ShimOp::Query if self.rig.session.adds_kind() => {
+                self.client_stream.extend(masked(true, TEXT, b"q"))
+            }
+            ShimOp::Back => self.come_back(),
+            ShimOp::Push if serves => self.backend_stream.extend(push(&["pushed"])),
+            ShimOp::Prompt if serves => {
+                self.forget_the_left();
+                let commit = self.commit("prompt", true);
+                self.backend_stream.extend(plain(true, BINARY, &commit));
+            }
+            ShimOp::Query | ShimOp::Push | ShimOp::Prompt => {}
+        }
+    }
+
+    fn come_back(&mut self) {
+        let (heard, secret) = (self.heard + self.rig.client.numbered, self.secret + 1);
+        let token = Token::new([0; 16], [self.secret; 32]);
+        let resume = self.rig.session.adds_kind().then_some(Resume { token, last: heard });
+        if self.rig.client_back(resume.as_ref(), secret).is_ok() {
+            (self.heard, self.secret, self.client_left) = (heard, secret, false);
+            self.client_stream.clear();
+        }
     }
 
     fn arrive(&mut self, n: usize) {
@@ -306,6 +404,8 @@ impl World {
         if self.link != self.rig.links.len() {
             self.link = self.rig.links.len();
             self.backend_stream.clear();
+            let commits = self.rig.session.commits();
+            (self.commits, self.attached) = commits.map_or((0, 0), |it| (it.applied(), it.committed()));
         }
     }
 
@@ -375,7 +475,8 @@ impl World {
 
     fn check_bounds(&mut self) {
         let (upstream, all) = (self.rig.session.unacknowledged(), self.rig.session.buffered());
-        assert!(upstream <= RING + MESSAGE + SLACK, "{upstream} bytes are not acknowledged");
+        let rings = if self.rig.session.returning().is_some() { 2 } else { 1 };
+        assert!(upstream <= rings * RING + MESSAGE + SLACK, "{upstream} bytes are not acknowledged");
         assert!(
             all - upstream <= 2 * BACKLOG + MESSAGE + 2 * SLACK,
             "{} bytes wait for the client",
@@ -433,11 +534,11 @@ impl World {
 }
 
 /// The frames of one message.
-fn fragments(frame: fn(bool, u8, &[u8]) -> Vec<u8>, text: &[u8], parts: usize) -> Vec<u8> {
+fn fragments(frame: fn(bool, u8, &[u8]) -> Vec<u8>, opcode: u8, text: &[u8], parts: usize) -> Vec<u8> {
     let size = text.len().div_ceil(parts).max(1);
     let count = text.chunks(size).count();
     let one =
-        |(n, part): (usize, &[u8])| frame(n + 1 == count, if n == 0 { TEXT } else { CONTINUATION }, part);
+        |(n, part): (usize, &[u8])| frame(n + 1 == count, if n == 0 { opcode } else { CONTINUATION }, part);
     text.chunks(size).enumerate().flat_map(one).collect()
 }
 

@@ -247,3 +247,16 @@ fn a_next_service_may_be_dialled_late() {
     rig.backend_closes(1001, "");
     assert_eq!(rig.links.len(), 2);
 }
+
+#[test]
+fn what_a_ping_told_before_a_move_was_called_off_counts_no_more() {
+    let mut rig = waiting();
+    rig.backend_pongs();
+    rig.session.remain();
+    rig.pump();
+    rig.wait(ms(1));
+    rig.client_says("two");
+    assert!(rig.session.only_relays());
+    assert_eq!(rig.upstream(), ["two", "<notice 1>"]);
+    assert_eq!(rig.session.backend_link.tells_draining(), Some(false));
+}
