@@ -188,9 +188,8 @@ impl Journal {
     /// How many handshakes of TLS were full, and how many resumed an earlier connection.
     pub fn secured(&self) -> (usize, usize) {
         let of = |kind: bool| {
-            let is_one = |entry: &&Entry| {
-                matches!(&entry.event, Event::Secured { resumed, .. } if *resumed == kind)
-            };
+            let is_one =
+                |entry: &&Entry| matches!(&entry.event, Event::Secured { resumed, .. } if *resumed == kind);
             self.view(|entries| entries.iter().filter(is_one).count())
         };
         (of(false), of(true))

@@ -105,7 +105,9 @@ impl Host {
             let (stream, _) = self.listener.accept().await.expect("the broker connects");
             let mut stream: Stream = match &self.tls {
                 None => Box::new(stream),
-                Some(tls) => Box::new(TlsAcceptor::from(Arc::clone(tls)).accept(stream).await.expect("the broker's handshake")),
+                Some(tls) => Box::new(
+                    TlsAcceptor::from(Arc::clone(tls)).accept(stream).await.expect("the broker's handshake"),
+                ),
             };
             let mut buffer = BytesMut::new();
             let head = read_head(&mut stream, &mut buffer).await.expect("an upgrade request");

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use bytes::BytesMut;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use tokio::io::AsyncWriteExt;
 use socket2::Socket;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 

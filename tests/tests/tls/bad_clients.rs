@@ -74,9 +74,13 @@ impl Neighbour {
     async fn unharmed(mut self, failed: usize) {
         wait_failed(&self.broker, failed).await;
         self.old.ask("after", "a:after").await;
-        self.world.upgrade(&self.broker).connect().await.ask("new", "a:new").await;
+        let mut newcomer = self.world.upgrade(&self.broker).connect().await;
+        newcomer.ask("new", "a:new").await;
         assert_eq!(outcome(&self.broker, "failed").await, failed as f64);
-        assert_eq!(self.broker.ends().await + self.broker.metric("steadfast_failovers_total", &[]).await, 0.0);
+        assert_eq!(
+            self.broker.ends().await + self.broker.metric("steadfast_failovers_total", &[]).await,
+            0.0
+        );
         let panics = self.broker.log().iter().filter(|line| line.contains("panic")).count();
         assert_eq!(panics, 0);
     }
@@ -97,7 +101,8 @@ async fn what_is_no_handshake_gets_an_alert() {
     let oversized = [record(0xffff), vec![1; 20_000]].concat();
     let empty_records = record(0).repeat(5);
     let application_data = [&[23, 3, 3, 0, 4][..], b"data"].concat();
-    let cases = [&garbage[..], &zeros, &oversized, &empty_records, &application_data, &old_version, &cut_inside];
+    let cases =
+        [&garbage[..], &zeros, &oversized, &empty_records, &application_data, &old_version, &cut_inside];
     for (n, bytes) in cases.into_iter().enumerate() {
         let answer = told(&scene.broker, bytes).await;
         assert!(answer.first().is_none_or(|first| *first == 21), "case {n}: {answer:?} is no alert");
@@ -157,9 +162,12 @@ async fn a_plain_request_gets_400_and_a_sentence() {
     let refused = Upgrade::to(scene.broker.address()).refused().await;
     assert_eq!(refused.status, 400);
     assert_eq!(refused.text().trim_end(), "this port speaks TLS: ask it by https:// or wss://");
-    // Whatever begins with a letter is taken for one, also the beginning of HTTP/2.
+    // As slowly as it likes.
     let mut stream = raw(&scene.broker).await;
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("it is taken");
+    for byte in b"POST /x HTTP/1.0\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc".chunks(1) {
+        stream.write_all(byte).await.expect("it is taken");
+        tokio::task::yield_now().await;
+    }
     let answer = bounded("an answer", read_response(&mut stream, &mut BytesMut::new())).await;
     assert_eq!(answer.expect("an answer").status, 400);
     assert_eq!(outcome(&scene.broker, "plain").await, 2.0);
@@ -279,7 +287,9 @@ async fn what_breaks_a_connection_later_ends_its_session_alone() {
     // Records as they are, under what the client has encrypted: none of them can be decrypted.
     let forged = [&[23, 3, 3, 0, 40][..], &[7; 40]].concat();
     let cut = [23, 3, 3, 1, 0, 1, 2, 3].to_vec();
-    for (n, bytes) in [forged, ALERT.to_vec(), b"GET / HTTP/1.1\r\n\r\n".to_vec(), cut].into_iter().enumerate() {
+    for (n, bytes) in
+        [forged, ALERT.to_vec(), b"GET / HTTP/1.1\r\n\r\n".to_vec(), cut].into_iter().enumerate()
+    {
         let stream = raw(&scene.broker).await;
         let socket = socket_of(&stream);
         let mut stream = scene.world.tls.connect(stream).await.expect("a handshake");

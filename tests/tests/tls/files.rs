@@ -12,14 +12,16 @@ use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::frame::Frame;
 use steadfast_tests::pki::shown;
 use steadfast_tests::process::Process;
-use steadfast_tests::sequence::{check_answers, check_arrivals, converse, home_and_other, session_connections};
+use steadfast_tests::sequence::{
+    check_answers, check_arrivals, converse, home_and_other, session_connections,
+};
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually;
 use tempfile::TempDir;
 
 use crate::openssl::output;
 use crate::peers::tools::{Tool, left_out};
-use crate::scene::{World, outcome, table};
+use crate::scene::{World, table, wait_outcome};
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
@@ -69,7 +71,8 @@ async fn a_session_from_file_to_file_outlives_its_backend() {
     assert!(session["client"].as_str().is_some_and(|client| client.starts_with("127.0.0.1")), "{session}");
     // And back, once the first one is there again.
     home.restart().await;
-    let path = format!("/api/v1/pools/default/backends/{}/drain", session["backend"].as_str().expect("a name"));
+    let path =
+        format!("/api/v1/pools/default/backends/{}/drain", session["backend"].as_str().expect("a name"));
     assert_eq!(broker.post(&path).await.status, 202);
     broker.wait_only_session("back", |session| session["backend"] == home.name()).await;
     client.ask("last", &format!("{}:last", home.name())).await;
@@ -100,7 +103,7 @@ async fn files_and_tls_and_ports_can_stand_in_for_each_other() {
     command.args(["20", "openssl", "s_client", "-unix", shown(&front), "-CAfile", shown(&ca)]);
     let said = output(command, "Q\n").await;
     assert!(said.contains("Verify return code: 0 (ok)"), "{said}");
-    assert_eq!(outcome(&broker, "full").await, 1.0);
+    wait_outcome(&broker, "full", 1).await;
 }
 
 #[tokio::test]
@@ -190,11 +193,20 @@ async fn curl_and_websockets_speak_through_files() {
     let service = python_service(&back).await;
     let listed = format!("[[pool.backend]]\nurl = \"unix:{}\"", shown(&back));
     let broker = at(&front, "", &[]).pool_table(&listed).start().await;
-    let mut client = Upgrade::to_file(&front).connect().await;
+    let request = Upgrade::to_file(&front).header("Sec-WebSocket-Protocol", "chat.v2");
+    let mut client = request.connect().await;
     client.ask("!who", "websockets").await;
     client.ask("grüße", "grüße").await;
     let mut command = Tool::Curl.command();
-    command.args(["--silent", "--include", "--max-time", "20", "--unix-socket", shown(&front), "http://localhost/"]);
+    command.args([
+        "--silent",
+        "--include",
+        "--max-time",
+        "20",
+        "--unix-socket",
+        shown(&front),
+        "http://localhost/",
+    ]);
     let said = output(command, "").await;
     assert!(said.starts_with("HTTP/1.1 426 "), "{said}");
     // Its name is its URL.

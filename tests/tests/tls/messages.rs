@@ -48,9 +48,8 @@ async fn many_small_messages_that_come_at_once_pass_in_order() {
     let backend = world.backend("a", "").await;
     let broker = world.over(&[&backend]).start().await;
     let mut client = world.upgrade(&broker).connect().await;
-    let all: Vec<u8> = (0..5000_u32)
-        .flat_map(|n| Frame::text(&n.to_string()).masked(n.to_be_bytes()).encode())
-        .collect();
+    let all: Vec<u8> =
+        (0..5000_u32).flat_map(|n| Frame::text(&n.to_string()).masked(n.to_be_bytes()).encode()).collect();
     // In pieces that no record and no frame has for its own.
     let writer = client.writer();
     let sender = tokio::spawn(async move {

@@ -11,7 +11,8 @@ const PATIENCE: &str = "20";
 
 /// Whether a test must be left out, and is, because there is none.
 pub(crate) fn left_out(test: &str) -> bool {
-    let is_there = Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok_and(|it| it.success());
+    let is_there =
+        Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok_and(|it| it.success());
     if !is_there {
         leave_out(&format!("{test}: openssl is missing; ./test installs it where it can"));
     }
@@ -34,7 +35,8 @@ pub(crate) async fn asked(authority: &Authority, address: SocketAddr, arguments:
 /// What a command says to `input`, on both outputs.
 pub(crate) async fn output(mut command: Command, input: &'static str) -> String {
     let run = move || {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
             // It may have ended by now.
             let _ = std::io::Write::write_all(&mut stdin, input.as_bytes());

@@ -36,11 +36,14 @@ enum Program {
 }
 
 /// Where a proxy speaks TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+#[derive(Debug, Clone, Copy)]
+enum Side<'a> {
     Clients,
-    Servers,
+    /// With further words for HAProxy's servers.
+    Servers(&'a str),
 }
+
+const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
 impl Program {
     fn name(self) -> &'static str {
@@ -53,7 +56,12 @@ impl Program {
     /// Whether a test must be left out, and is, because it is missing.
     fn left_out(self, test: &str) -> bool {
         let mut command = Command::new(self.name());
-        command.arg("-v").env("PATH", path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("-v")
+            .env("PATH", path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let missing = !command.status().is_ok_and(|status| status.success());
         if missing {
             leave_out(&format!("{test}: {} is missing; ./test installs it where it can", self.name()));
@@ -62,7 +70,7 @@ impl Program {
     }
 
     /// Starts it in front of `servers`.
-    async fn start(self, world: &World, side: Side, servers: &[SocketAddr]) -> Proxy {
+    async fn start(self, world: &World, side: Side<'_>, servers: &[SocketAddr]) -> Proxy {
         let port = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         port.set_reuse_address(true).expect("SO_REUSEADDR");
         port.set_reuse_port(true).expect("SO_REUSEPORT");
@@ -72,7 +80,9 @@ impl Program {
         let file = folder.path().join("proxy.conf");
         let (text, arguments) = match self {
             Program::HaProxy => (haproxy(world, side, address, servers, folder.path()), &["-db", "-f"][..]),
-            Program::Nginx => (nginx(world, side, address, servers, folder.path()), &["-e", "stderr", "-c"][..]),
+            Program::Nginx => {
+                (nginx(world, side, address, servers, folder.path()), &["-e", "stderr", "-c"][..])
+            }
         };
         fs::write(&file, text).expect("a file");
         let mut command = Command::new(self.name());
@@ -88,16 +98,22 @@ fn path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
-fn haproxy(world: &World, side: Side, address: SocketAddr, servers: &[SocketAddr], folder: &Path) -> String {
+fn haproxy(
+    world: &World,
+    side: Side<'_>,
+    address: SocketAddr,
+    servers: &[SocketAddr],
+    folder: &Path,
+) -> String {
     // Certificate and key in one file.
     let both = folder.join("both.pem");
     let read = |path: &Path| fs::read_to_string(path).expect("a file");
     fs::write(&both, read(&world.pair.cert) + &read(&world.pair.key)).expect("a file");
     let (bind, server) = match side {
         Side::Clients => (format!("ssl crt {} alpn http/1.1", shown(&both)), String::new()),
-        Side::Servers => {
+        Side::Servers(more) => {
             let ca = shown(&world.authority.ca()).to_owned();
-            (String::new(), format!("ssl verify required ca-file {ca} verifyhost 127.0.0.1 check inter 50ms"))
+            (String::new(), format!("ssl verify required ca-file {ca} verifyhost localhost {more}"))
         }
     };
     let mut text = format!(
@@ -111,7 +127,13 @@ fn haproxy(world: &World, side: Side, address: SocketAddr, servers: &[SocketAddr
     text
 }
 
-fn nginx(world: &World, side: Side, address: SocketAddr, servers: &[SocketAddr], folder: &Path) -> String {
+fn nginx(
+    world: &World,
+    side: Side<'_>,
+    address: SocketAddr,
+    servers: &[SocketAddr],
+    folder: &Path,
+) -> String {
     let home = folder.display();
     let (listen, scheme, more) = match side {
         Side::Clients => {
@@ -122,10 +144,10 @@ fn nginx(world: &World, side: Side, address: SocketAddr, servers: &[SocketAddr],
             );
             ("ssl", "http", keys)
         }
-        Side::Servers => {
+        Side::Servers(_) => {
             let ca = shown(&world.authority.ca()).to_owned();
             let verify = format!(
-                "proxy_ssl_verify on; proxy_ssl_trusted_certificate {ca}; proxy_ssl_name 127.0.0.1; proxy_ssl_protocols TLSv1.2 TLSv1.3;"
+                "proxy_ssl_verify on; proxy_ssl_trusted_certificate {ca}; proxy_ssl_name localhost; proxy_ssl_protocols TLSv1.2 TLSv1.3;"
             );
             ("", "https", verify)
         }
@@ -150,9 +172,11 @@ async fn in_front(program: Program) {
     let world = World::new();
     let backend = world.backend("a", "").await;
     let broker = world.over(&[&backend]).start().await;
-    let proxy = program.start(&world, Side::Servers, &[broker.address()]).await;
-    let mut client =
-        eventually_async("the proxy to take clients", async || Upgrade::to(proxy.address).attempt().await.ok()).await;
+    let proxy = program.start(&world, Side::Servers("check inter 200ms"), &[broker.address()]).await;
+    let mut client = eventually_async("the proxy to take clients", async || {
+        Upgrade::to(proxy.address).attempt().await.ok()
+    })
+    .await;
     client.ask("m", "a:m").await;
     for size in [125, 65_536, 3 << 20] {
         let payload = noise(size, 1);
@@ -233,23 +257,17 @@ async fn haproxy_that_introduces_clients_looks_without_an_error() {
     let introduced = "proxy_protocol = \"required\"\ntrusted = \"127.0.0.1\"";
     let broker = Broker::over(&[&backend]).listener_setting(introduced);
     let broker = world.served(world.trusting(broker), "").start().await;
-    let text = |check: &str| {
-        format!(
-            "global\n    nbthread 1\ndefaults\n    mode http\n    timeout connect 5s\n    timeout client 1m\n    timeout server 1m\n\
-             backend broker\n    server broker {} send-proxy-v2 check inter 50ms {check} ssl verify none\n",
-            broker.address()
-        )
-    };
     let looks = [("by", "connection")];
     // By a connection with nothing behind the header, and by a handshake.
     for check in ["no-check-ssl", "check-ssl"] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("proxy.conf");
-        fs::write(&file, text(check)).expect("a file");
-        let mut command = Command::new("haproxy");
-        let _process = Process::spawn("haproxy", command.env("PATH", path()).args(["-db", "-f"]).arg(&file));
         let before = broker.metric("steadfast_balancer_checks_total", &looks).await;
+        let server = format!("send-proxy-v2 check inter 200ms {check}");
+        let proxy = Program::HaProxy.start(&world, Side::Servers(&server), &[broker.address()]).await;
         broker.wait_metric("steadfast_balancer_checks_total", &looks, |count| count >= before + 3.0).await;
+        let mut client = Upgrade::to(proxy.address).from(CLIENT).connect().await;
+        client.ask(check, &format!("a:{check}")).await;
+        let seen = backend.journal().sessions().pop().expect("a session");
+        assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.9"));
     }
     assert_eq!(broker.metric("steadfast_handshake_errors_total", &[]).await, 0.0);
     assert_eq!(outcome(&broker, "failed").await, 0.0);

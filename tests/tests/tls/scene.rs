@@ -69,9 +69,14 @@ pub(crate) async fn outcome(broker: &Broker, outcome: &str) -> f64 {
     broker.metric("steadfast_tls_handshakes_total", &[("outcome", outcome)]).await
 }
 
-/// Waits until so many handshakes of clients have failed, and counts all errors of handshakes beside them.
+/// Waits until so many handshakes of clients have come to this.
+pub(crate) async fn wait_outcome(broker: &Broker, outcome: &str, count: usize) {
+    let labels = [("outcome", outcome)];
+    broker.wait_metric("steadfast_tls_handshakes_total", &labels, |value| value == count as f64).await;
+}
+
+/// Waits until so many handshakes of clients have failed, and there is no other error of handshakes.
 pub(crate) async fn wait_failed(broker: &Broker, count: usize) {
-    let failed = [("outcome", "failed")];
-    broker.wait_metric("steadfast_tls_handshakes_total", &failed, |value| value == count as f64).await;
+    wait_outcome(broker, "failed", count).await;
     broker.wait_metric("steadfast_handshake_errors_total", &[], |value| value == count as f64).await;
 }

@@ -111,7 +111,8 @@ async fn ws_with_ws_and_then_websockets() {
 
 #[tokio::test]
 async fn websockets_with_websockets_and_then_ws() {
-    conversation("websockets_with_websockets_and_then_ws", Tool::Websockets, Tool::Websockets, Tool::Ws).await;
+    conversation("websockets_with_websockets_and_then_ws", Tool::Websockets, Tool::Websockets, Tool::Ws)
+        .await;
 }
 
 #[tokio::test]
@@ -121,7 +122,8 @@ async fn clients_that_do_not_trust_the_authority_do_not_come_in() {
         return;
     }
     let world = World::new();
-    let broker: Broker = world.over(&[]).pool_table("[[pool.backend]]\nurl = \"ws://127.0.0.1:9\"").start().await;
+    let broker: Broker =
+        world.over(&[]).pool_table("[[pool.backend]]\nurl = \"ws://127.0.0.1:9\"").start().await;
     let mut client = Script::start("client.js", Tool::Ws.command().arg("client.js"));
     client.process.write_line(&format!("connect wss://{}/", broker.address()));
     let told = client.event().await;

@@ -45,6 +45,9 @@ const SEND_ROOM: usize = WRITE + 2 * 1024;
 /// Bytes of what rustls itself has to say that may wait for a peer who reads nothing.
 const UNSENT_MAX: usize = 64 * 1024;
 
+/// Steps that what is to be said before the end may take: a flight of the handshake, and an alert.
+const LAST_STEPS: usize = 32;
+
 const ENDLESS: &str = "a message of the handshake has no end";
 const DEAF: &str = "it asks for answers and does not read them";
 
@@ -416,8 +419,13 @@ impl Tls {
                     break;
                 }
                 Err(error) => {
-                    // The alert for it is what comes next.
-                    let _ = self.end.step(&mut received[at..], &mut self.unsent, &mut sink);
+                    // The alert for it comes behind what was to be said before; then the error comes again.
+                    for _ in 0..LAST_STEPS {
+                        let (_, progress) = self.end.step(&mut received[at..], &mut self.unsent, &mut sink);
+                        if progress.is_err() {
+                            break;
+                        }
+                    }
                     (self.over, self.silent) = (Some(Over::Broken(error)), true);
                     break;
                 }

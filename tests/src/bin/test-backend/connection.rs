@@ -118,12 +118,7 @@ struct Open {
 }
 
 impl Connection {
-    fn new(
-        shared: Arc<Shared>,
-        conn: u32,
-        (stream, socket): (Stream, Socket),
-        read_ahead: BytesMut,
-    ) -> Self {
+    fn new(shared: Arc<Shared>, conn: u32, (stream, socket): (Stream, Socket), read_ahead: BytesMut) -> Self {
         let (read, writer) = tokio::io::split(stream);
         shared.open().insert(conn, socket.try_clone().expect("a descriptor can be copied"));
         let outbox = Outbox::new(&shared.name, &shared.behaviour());
@@ -448,10 +443,7 @@ impl Open {
     }
 }
 
-async fn read(
-    reader: &mut FrameReader<Paced<ReadHalf<Stream>>>,
-    delay: Option<u64>,
-) -> Result<Frame, End> {
+async fn read(reader: &mut FrameReader<Paced<ReadHalf<Stream>>>, delay: Option<u64>) -> Result<Frame, End> {
     if let Some(delay) = delay {
         sleep(Duration::from_millis(delay)).await;
     }
