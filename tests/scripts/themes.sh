@@ -36,7 +36,7 @@ long_themes() {
     cat <<'END'
 fuzz|ten minutes for each fuzz target
 machine|a million schedules, or STEADFAST_SCHEDULES=FROM..TO; properties with PROPTEST_CASES, 20000
-chaos|a quarter of an hour, or STEADFAST_CHAOS_SECONDS; STEADFAST_CHAOS_SEED repeats what happens
+chaos|a quarter of an hour, or STEADFAST_CHAOS_SECONDS; STEADFAST_CHAOS_SEED repeats what happens, STEADFAST_CHAOS_TLS=1 encrypts
 conformance|Autobahn's large messages too: minutes
 END
 }

@@ -148,6 +148,7 @@ async fn who_looks_whether_somebody_listens_is_no_error() {
         let stream = raw(&scene.broker).await;
         let mut stream = scene.world.tls.connect(stream).await.expect("a handshake");
         stream.shutdown().await.expect("close_notify");
+        bounded("the end", stream.read_to_end(&mut Vec::new())).await.expect("close_notify");
     }
     scene
         .broker

@@ -251,11 +251,11 @@ async fn a_silent_client_is_asked_and_stays_and_one_that_does_not_answer_goes() 
     client.ask("still here", "a:still here").await;
     assert!(backend.journal().sessions()[0].pings().len() >= 2, "the backend is asked too");
     assert_eq!(broker.ends().await, 0.0);
+    client.close(1000, "").await;
     let mut deaf = world.upgrade(&broker).connect().await;
     deaf.ignore_pings();
     while !matches!(deaf.next().await, Incoming::End(_)) {}
-    assert_eq!(broker.wait_causes(1).await.len(), 1);
-    client.ask("and here", "a:and here").await;
+    assert_eq!(broker.wait_causes(2).await, ["client_close", "client_gone"]);
 }
 
 #[tokio::test]

@@ -281,13 +281,14 @@ impl Tls {
         loop {
             // What the other end has done wrong it is told, if the socket takes that.
             let flushed = self.poll_flush(cx);
+            if !self.end.common().is_handshaking() {
+                // What is left to be sent are tickets. Whoever reads is told of an end that has come by now.
+                return flushed.map(|_| Ok(()));
+            }
             if let Some(over) = &self.over {
                 return Poll::Ready(Err(over.in_handshake()));
             }
             ready!(flushed)?;
-            if !self.end.common().is_handshaking() {
-                return Poll::Ready(Ok(()));
-            }
             if self.receive(&mut [], Socket::read_now).is_pending() {
                 ready!(self.socket.poll_read_ready(cx))?;
             }
@@ -419,12 +420,12 @@ impl Tls {
                     break;
                 }
                 Err(error) => {
-                    // The alert for it comes behind what was to be said before; then the error comes again.
+                    // The alert for it comes behind what was to be said before. Nothing else is looked at any more.
                     for _ in 0..LAST_STEPS {
-                        let (_, progress) = self.end.step(&mut received[at..], &mut self.unsent, &mut sink);
-                        if progress.is_err() {
+                        if !self.end.common().wants_write() {
                             break;
                         }
+                        let _ = self.end.step(&mut received[at..], &mut self.unsent, &mut sink);
                     }
                     (self.over, self.silent) = (Some(Over::Broken(error)), true);
                     break;
