@@ -255,7 +255,7 @@ async fn a_silent_client_is_asked_and_stays_and_one_that_does_not_answer_goes() 
     let mut deaf = world.upgrade(&broker).connect().await;
     deaf.ignore_pings();
     while !matches!(deaf.next().await, Incoming::End(_)) {}
-    assert_eq!(broker.wait_causes(2).await, ["client_close", "client_gone"]);
+    assert_eq!(broker.wait_causes(2).await, ["client_close", "client_timeout"]);
 }
 
 #[tokio::test]
