@@ -242,7 +242,7 @@ async fn a_client_that_does_not_read_pushes_back_and_all_flows_on_in_order() {
 async fn a_silent_client_is_asked_and_stays_and_one_that_does_not_answer_goes() {
     let world = World::new();
     let backend = world.backend("a", "").await;
-    let timeouts = "keepalive = \"100ms\"\nclient_pong = \"300ms\"";
+    let timeouts = "keepalive = \"100ms\"\nclient_pong = \"300ms\"\nclient_stall = \"300ms\"";
     let broker = world.over(&[&backend]).setting("timeouts", timeouts).start().await;
     let mut client = world.upgrade(&broker).connect().await;
     for _ in 0..8 {
