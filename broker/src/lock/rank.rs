@@ -78,6 +78,8 @@ ranks! {
     PlacesRank: INNERMOST, "the places of connections";
     /// Dials in flight, and those that wait for their turn.
     DialsRank: INNERMOST, "the turns to dial";
+    /// What connections to each backend are made with.
+    BackendConfigsRank: INNERMOST, "the TLS of a pool's backends";
     /// What backends have given for resumption. TLS asks for it, whatever its connection does at the moment.
     ResumptionsRank: INNERMOST, "a pool's TLS sessions";
     /// The concurrent map of sessions by address.

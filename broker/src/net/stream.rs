@@ -158,7 +158,7 @@ impl Stream {
     }
 
     /// Bytes that were received and not read, or written and not sent, and are in no buffer of the kernel's.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn held(&self) -> usize {
         match &self.carrier {
             Carrier::Plain(_) => 0,
@@ -169,7 +169,7 @@ impl Stream {
     // ---- reading ----
 
     /// Whether tokio has been told that there is something to read, or an end, since this found nothing. Asks nobody.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn may_be_readable(&self) -> bool {
         match &self.carrier {
             Carrier::Plain(socket) => socket.may_be_readable(),
@@ -178,7 +178,7 @@ impl Stream {
     }
 
     /// Reads what is there. Pending: nothing, and the task is not woken for what comes, see [`Stream::listen`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read_now(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match &mut self.carrier {
             Carrier::Plain(socket) => socket.read_now(buffer),
@@ -188,7 +188,7 @@ impl Stream {
 
     /// Has the task woken when there is something to read, or an end. False: there may be by now, or the task has had its
     /// turn and is woken soon in any case.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn listen(&self, cx: &mut Context<'_>) -> bool {
         match &self.carrier {
             Carrier::Plain(socket) => socket.listen(cx),
@@ -251,7 +251,7 @@ impl Stream {
 
     /// Writes as much as the kernel takes. Pending: nothing, and the task is not woken when it takes more, see
     /// [`Stream::await_room`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_now(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.carrier {
             Carrier::Plain(socket) => socket.write_now(bytes),
@@ -273,7 +273,7 @@ impl Stream {
     }
 
     /// Something that was written, or the end behind it, has not gone to the kernel: it is to be flushed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_unsent(&self) -> bool {
         match &self.carrier {
             Carrier::Plain(_) => false,

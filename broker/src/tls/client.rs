@@ -1,5 +1,6 @@
 //! What one pool speaks TLS with to its backends.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -11,15 +12,23 @@ use super::certificate::OwnCertificate;
 use super::loading::{Loading, Roots};
 use super::provider::{self, Digest};
 use super::server::{ALPN, versions};
-use super::sessions::Resumptions;
+use super::sessions::{BackendResumptions, Resumptions};
 use super::verifier::AnyCertificate;
 use crate::config::quoted;
 use crate::config::settings::PoolTlsSettings;
+use crate::lock::OrderedMutex;
+use crate::lock::rank::BackendConfigsRank;
+
+/// Backends of one pool for which something is kept.
+const CONFIGS_MAX: usize = 1024;
 
 /// One pool's side.
 #[derive(Debug)]
 pub(crate) struct PoolTls {
-    config: Arc<ClientConfig>,
+    config: ClientConfig,
+    /// The same for each backend by its address, with what that has given for resumption.
+    configs: OrderedMutex<HashMap<Arc<str>, Arc<ClientConfig>>, BackendConfigsRank>,
+    resumptions: Arc<Resumptions>,
     /// The name that all certificates must have; `None`: each its backend's host.
     name: Option<ServerName<'static>>,
     /// Of all that it was made of.
@@ -27,9 +36,25 @@ pub(crate) struct PoolTls {
 }
 
 impl PoolTls {
-    /// What connections are made with. What is resumed is kept in it, for all backends of the pool.
-    pub(crate) fn config(&self) -> &Arc<ClientConfig> {
-        &self.config
+    /// What connections to the backend at this host and port are made with.
+    pub(crate) fn config(&self, host: &str, port: u16) -> Arc<ClientConfig> {
+        let address = format!("{host}:{port}");
+        let mut configs = self.configs.lock();
+        if let Some(config) = configs.get(address.as_str()) {
+            return Arc::clone(config);
+        }
+        // Those that DNS finds come and go without end. Connections keep their own.
+        if configs.len() >= CONFIGS_MAX {
+            configs.clear();
+        }
+        let address: Arc<str> = address.into();
+        let given =
+            BackendResumptions { address: Arc::clone(&address), store: Arc::clone(&self.resumptions) };
+        let mut config = self.config.clone();
+        config.resumption = Resumption::store(Arc::new(given));
+        let config = Arc::new(config);
+        configs.insert(address, Arc::clone(&config));
+        config
     }
 
     /// Whom a backend with this host is to prove to be: the pool's own name for it, or the host.
@@ -76,8 +101,9 @@ pub(super) fn load(
         return Some(Arc::clone(same));
     }
     let config = config(tls, roots, own).map_err(|error| format!("TLS cannot be set up: {error}"));
-    let config = Arc::new(loading.told(&tls.place, config)?);
-    Some(Arc::new(PoolTls { config, name, digest }))
+    let config = loading.told(&tls.place, config)?;
+    let (configs, resumptions) = (OrderedMutex::default(), Arc::default());
+    Some(Arc::new(PoolTls { config, configs, resumptions, name, digest }))
 }
 
 /// A host as certificates have it.
@@ -105,7 +131,8 @@ fn config(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
-    config.resumption = Resumption::store(Arc::new(Resumptions::default()));
+    // Each backend gets its own.
+    config.resumption = Resumption::disabled();
     Ok(config)
 }
 

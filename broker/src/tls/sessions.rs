@@ -1,10 +1,12 @@
 //! What backends have given for resumption: one store for a pool, so that a herd of failovers finds tickets in it.
 //!
-//! rustls' own keeps eight tickets of a server, and one serves one connection: the ninth session of a herd would pay for a
-//! whole handshake. Here the fullest server gives one up when there are too many in all.
+//! rustls' own keeps eight tickets of a name, and one serves one connection: the ninth session of a herd would pay for a
+//! whole handshake. Here the fullest backend gives one up when there are too many in all. It also takes all for one that
+//! prove to be the same name, and yet each has keys of its own: here each has what it has given.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
@@ -13,14 +15,14 @@ use rustls::pki_types::ServerName;
 use crate::lock::OrderedMutex;
 use crate::lock::rank::ResumptionsRank;
 
-/// Tickets of TLS 1.3 of all servers, each some two kilobytes with the certificates that came before it.
+/// Tickets of TLS 1.3 of all backends, each some two kilobytes with the certificates that came before it.
 const TICKETS_MAX: usize = 1024;
-/// Servers of which something is kept.
-const SERVERS_MAX: usize = 1024;
+/// Backends of which something is kept.
+const BACKENDS_MAX: usize = 1024;
 
-/// What one server has given.
+/// What one backend has given.
 #[derive(Default)]
-struct Server {
+struct Given {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     /// The newest last.
@@ -28,72 +30,81 @@ struct Server {
 }
 
 #[derive(Default)]
-struct Servers {
-    by_name: HashMap<ServerName<'static>, Server>,
+struct GivenByAll {
+    by_address: HashMap<Arc<str>, Given>,
     tickets: usize,
 }
 
 /// The store of one pool.
 #[derive(Default)]
-pub(super) struct Resumptions(OrderedMutex<Servers, ResumptionsRank>);
+pub(super) struct Resumptions(OrderedMutex<GivenByAll, ResumptionsRank>);
 
-impl Servers {
-    /// The entry of this name. For a new one that is too many, any other gives way.
-    fn entry(&mut self, name: ServerName<'static>) -> &mut Server {
-        if self.by_name.len() >= SERVERS_MAX && !self.by_name.contains_key(&name) {
-            let any = self.by_name.keys().next().cloned();
-            let gone = any.and_then(|any| self.by_name.remove(&any));
+/// The part of it that is one backend's.
+#[derive(Debug)]
+pub(super) struct BackendResumptions {
+    /// Where that is.
+    pub(super) address: Arc<str>,
+    pub(super) store: Arc<Resumptions>,
+}
+
+impl GivenByAll {
+    /// The entry of this address. For a new one that is too many, any other gives way.
+    fn entry(&mut self, address: &Arc<str>) -> &mut Given {
+        if self.by_address.len() >= BACKENDS_MAX && !self.by_address.contains_key(address) {
+            let any = self.by_address.keys().next().cloned();
+            let gone = any.and_then(|any| self.by_address.remove(&any));
             self.tickets -= gone.map_or(0, |gone| gone.tickets.len());
         }
-        self.by_name.entry(name).or_default()
+        self.by_address.entry(Arc::clone(address)).or_default()
     }
 
-    fn insert(&mut self, name: ServerName<'static>, ticket: Tls13ClientSessionValue) {
-        self.entry(name).tickets.push_back(ticket);
+    fn insert(&mut self, address: &Arc<str>, ticket: Tls13ClientSessionValue) {
+        self.entry(address).tickets.push_back(ticket);
         self.tickets += 1;
         if self.tickets > TICKETS_MAX {
-            let fullest = self.by_name.values_mut().max_by_key(|server| server.tickets.len());
-            let oldest = fullest.and_then(|server| server.tickets.pop_front());
+            let fullest = self.by_address.values_mut().max_by_key(|given| given.tickets.len());
+            let oldest = fullest.and_then(|given| given.tickets.pop_front());
             self.tickets -= usize::from(oldest.is_some());
         }
     }
 
-    fn take(&mut self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        let newest = self.by_name.get_mut(name)?.tickets.pop_back()?;
+    fn take(&mut self, address: &str) -> Option<Tls13ClientSessionValue> {
+        let newest = self.by_address.get_mut(address)?.tickets.pop_back()?;
         self.tickets -= 1;
         Some(newest)
     }
 }
 
-impl ClientSessionStore for Resumptions {
-    fn set_kx_hint(&self, name: ServerName<'static>, group: NamedGroup) {
-        self.0.lock().entry(name).group = Some(group);
+/// All of a backend's connections ask for one name.
+impl ClientSessionStore for BackendResumptions {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
+        self.store.0.lock().entry(&self.address).group = Some(group);
     }
 
-    fn kx_hint(&self, name: &ServerName<'_>) -> Option<NamedGroup> {
-        self.0.lock().by_name.get(&name.to_owned())?.group
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        self.store.0.lock().by_address.get(&self.address)?.group
     }
 
-    fn set_tls12_session(&self, name: ServerName<'static>, session: Tls12ClientSessionValue) {
-        self.0.lock().entry(name).tls12 = Some(session);
+    fn set_tls12_session(&self, _: ServerName<'static>, session: Tls12ClientSessionValue) {
+        self.store.0.lock().entry(&self.address).tls12 = Some(session);
     }
 
-    fn tls12_session(&self, name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.0.lock().by_name.get(&name.to_owned())?.tls12.clone()
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.store.0.lock().by_address.get(&self.address)?.tls12.clone()
     }
 
-    fn remove_tls12_session(&self, name: &ServerName<'static>) {
-        if let Some(server) = self.0.lock().by_name.get_mut(name) {
-            server.tls12 = None;
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        if let Some(given) = self.store.0.lock().by_address.get_mut(&self.address) {
+            given.tls12 = None;
         }
     }
 
-    fn insert_tls13_ticket(&self, name: ServerName<'static>, ticket: Tls13ClientSessionValue) {
-        self.0.lock().insert(name, ticket);
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
+        self.store.0.lock().insert(&self.address, ticket);
     }
 
-    fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.0.lock().take(name)
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.store.0.lock().take(&self.address)
     }
 }
 

@@ -78,8 +78,13 @@ impl Met {
 
 /// A pool's client meets a server.
 fn meet(pool: &PoolTls, name: &str, server: &Arc<ServerConfig>) -> Result<Met, Error> {
+    meet_at(pool, 1, name, server)
+}
+
+/// The same with the backend that the client takes the server for.
+fn meet_at(pool: &PoolTls, port: u16, name: &str, server: &Arc<ServerConfig>) -> Result<Met, Error> {
     let name = ServerName::try_from(name.to_owned()).expect("a name");
-    connect(ClientConnection::new(Arc::clone(pool.config()), name)?, server)
+    connect(ClientConnection::new(pool.config("backend", port), name)?, server)
 }
 
 /// Carries bytes from one end to the other until both are silent.
@@ -179,7 +184,7 @@ fn one_protocol_is_spoken_inside() {
         (met.client.alpn_protocol(), met.server.alpn_protocol()),
         (Some(server::ALPN), Some(server::ALPN))
     );
-    let mut other = (**pool.config()).clone();
+    let mut other = (*pool.config("backend", 1)).clone();
     other.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from("first.test").expect("a name");
     assert!(
@@ -282,7 +287,7 @@ fn one_ticket_for_each_connection_is_kept_until_it_is_used() {
     let herd = 40;
     let client = || {
         let name = ServerName::try_from("first.test").expect("a name");
-        ClientConnection::new(Arc::clone(pool.config()), name).expect("a client")
+        ClientConnection::new(pool.config("backend", 1), name).expect("a client")
     };
     // All begin before the first has a ticket.
     let begun: Vec<_> = (0..herd).map(|_| client()).collect();
@@ -293,6 +298,42 @@ fn one_ticket_for_each_connection_is_kept_until_it_is_used() {
     for client in again {
         assert!(connect(client, &server).expect("they meet").resumed());
     }
+}
+
+#[test]
+fn backends_with_one_name_have_their_own_tickets() {
+    let authority = Authority::new("one");
+    authority.server("first", &["first.test"], VALID);
+    // Each has keys of its own.
+    let servers: Vec<_> = (0..3).map(|_| pair(&authority, &["first"], "", "").0).collect();
+    let (_, pool) = pair(&authority, &["first"], "", "server_name = 'first.test'");
+    for resumed in [false, true, true] {
+        for (port, server) in (1..).zip(&servers) {
+            let met = meet_at(&pool, port, "first.test", server).expect("they meet");
+            assert_eq!(met.resumed(), resumed, "at {port}");
+        }
+    }
+    assert!(!meet_at(&pool, 1, "first.test", &servers[1]).expect("they meet").resumed());
+}
+
+#[test]
+fn what_backends_give_is_bounded() {
+    let authority = Authority::new("one");
+    authority.server("first", &["first.test"], VALID);
+    let (server, pool) = pair(&authority, &["first"], "", "");
+    let client = |port| {
+        let name = ServerName::try_from("first.test").expect("a name");
+        ClientConnection::new(pool.config("backend", port), name).expect("a client")
+    };
+    // All begin before there is a ticket: of one backend there are more than are kept.
+    let begun: Vec<_> = (0..1030).map(|_| client(1)).chain([client(2)]).collect();
+    for client in begun {
+        connect(client, &server).expect("they meet");
+    }
+    let again: Vec<_> = (0..1030).map(|_| client(1)).collect();
+    let resumed = again.into_iter().map(|client| connect(client, &server).expect("they meet"));
+    assert_eq!(resumed.filter(Met::resumed).count(), 1023, "the fullest has given up its oldest");
+    assert!(meet_at(&pool, 2, "first.test", &server).expect("they meet").resumed(), "and not the other");
 }
 
 #[test]

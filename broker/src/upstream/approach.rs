@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -44,24 +43,24 @@ impl Approach<'_> {
         }
         self.manner.introduce_own(&mut stream).await?;
         match self.tls {
-            Some(tls) => Box::pin(secure(stream, tls, host, (limit, end))).await,
+            Some(tls) => Box::pin(secure(stream, tls, (host, port), (limit, end))).await,
             None => Ok(stream),
         }
     }
 }
 
-/// Speaks TLS with the backend at `host` from here on. There are `limit`s until `end`.
+/// Speaks TLS with the backend at `host` and `port` from here on. There are `limit`s until `end`.
 ///
 /// # Errors
 /// When the backend cannot prove to be that one, speaks no TLS, or takes too long.
 pub(super) async fn secure(
     stream: Stream,
     tls: &PoolTls,
-    host: &str,
+    (host, port): (&str, u16),
     (limit, end): (Duration, Instant),
 ) -> io::Result<Stream> {
     let name = tls.server_name(host).map_err(io::Error::other)?;
-    let handshake = stream.connect_tls(Arc::clone(tls.config()), name);
+    let handshake = stream.connect_tls(tls.config(host, port), name);
     match timeout_at(end, handshake).await {
         Ok(secured) => secured.map_err(|error| io::Error::new(error.kind(), format!("no TLS: {error}"))),
         Err(_) => Err(io::Error::new(

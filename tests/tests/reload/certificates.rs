@@ -8,9 +8,7 @@ use steadfast_tests::client::Client;
 use steadfast_tests::pki::{Authority, Pair, shown};
 use steadfast_tests::wait::{eventually_async, eventually_some};
 
-use crate::{
-    APPLIED, REFUSED, RELOADS, asked, complaint, pair, problems, wait_applied, wait_refused, watching,
-};
+use crate::{REFUSED, RELOADS, asked, complaint, pair, problems, wait_applied, wait_refused, watching};
 
 const EXPIRES: &str = "steadfast_certificate_expires_seconds";
 

@@ -23,14 +23,64 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
-impl AsFd for Socket {
-    #[inline]
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Socket::Tcp(tcp) => tcp.as_fd(),
-            Socket::Unix(unix) => unix.as_fd(),
+/// The same with a socket of either kind, which is asked for once: what is done for each message is compiled for each kind.
+macro_rules! of_either {
+    ($socket:expr, $io:ident => $act:expr) => {
+        match $socket {
+            Socket::Tcp($io) => $act,
+            Socket::Unix($io) => $act,
         }
+    };
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        of_either!(self, io => io.as_fd())
     }
+}
+
+/// What both kinds can do, each by a function of its own.
+trait Ready: AsFd {
+    fn try_io<R>(&self, interest: Interest, act: impl FnOnce() -> io::Result<R>) -> io::Result<R>;
+}
+
+impl Ready for TcpStream {
+    #[inline(always)]
+    fn try_io<R>(&self, interest: Interest, act: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        self.try_io(interest, act)
+    }
+}
+
+impl Ready for UnixStream {
+    #[inline(always)]
+    fn try_io<R>(&self, interest: Interest, act: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        self.try_io(interest, act)
+    }
+}
+
+/// Does what tokio has been told can be done. Whatever brings less than `most` has come to the end of what there is: the
+/// kernel need not be asked again to learn that.
+#[inline(always)]
+fn now<Io: Ready>(
+    io: &Io,
+    interest: Interest,
+    most: usize,
+    act: impl FnOnce(&socket2::Socket) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    let mut done = Poll::Pending;
+    let _ = Ready::try_io(io, interest, || {
+        let some = act(&SockRef::from(io));
+        let more = match &some {
+            Ok(n) => *n == 0 || *n >= most,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        };
+        if more || some.is_ok() {
+            done = Poll::Ready(some);
+        }
+        // Else tokio waits for the kernel's next word.
+        if more { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    });
+    done
 }
 
 impl Socket {
@@ -77,79 +127,40 @@ impl Socket {
         }
     }
 
-    #[inline]
-    fn try_io<R>(&self, interest: Interest, act: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        match self {
-            Socket::Tcp(tcp) => tcp.try_io(interest, act),
-            Socket::Unix(unix) => unix.try_io(interest, act),
-        }
-    }
-
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Socket::Tcp(tcp) => tcp.poll_read_ready(cx),
-            Socket::Unix(unix) => unix.poll_read_ready(cx),
-        }
+        of_either!(self, io => io.poll_read_ready(cx))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Socket::Tcp(tcp) => tcp.poll_write_ready(cx),
-            Socket::Unix(unix) => unix.poll_write_ready(cx),
-        }
+        of_either!(self, io => io.poll_write_ready(cx))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn may_be_readable(&self) -> bool {
-        self.try_io(Interest::READABLE, || Ok(())).is_ok()
+        of_either!(self, io => io.try_io(Interest::READABLE, || Ok(())).is_ok())
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn listen(&self, cx: &mut Context<'_>) -> bool {
         self.poll_read_ready(cx).is_pending() && has_budget_remaining()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let most = buffer.len();
-        self.now(Interest::READABLE, most, || (&*SockRef::from(self)).read(buffer))
+        of_either!(self, io => now(io, Interest::READABLE, most, |mut socket| socket.read(buffer)))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn write_now(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.now(Interest::WRITABLE, bytes.len(), || (&*SockRef::from(self)).write(bytes))
+        of_either!(self, io => now(io, Interest::WRITABLE, bytes.len(), |mut socket| socket.write(bytes)))
     }
 
     pub(super) fn write_pieces_now(&self, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let most = pieces.iter().map(|piece| piece.len()).sum();
-        self.now(Interest::WRITABLE, most, || (&*SockRef::from(self)).write_vectored(pieces))
-    }
-
-    /// Does what tokio has been told can be done. Whatever brings less than `most` has come to the end of what there is:
-    /// the kernel need not be asked again to learn that.
-    #[inline]
-    fn now(
-        &self,
-        interest: Interest,
-        most: usize,
-        act: impl FnOnce() -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        let mut done = Poll::Pending;
-        let _ = self.try_io(interest, || {
-            let some = act();
-            let more = match &some {
-                Ok(n) => *n == 0 || *n >= most,
-                Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-            };
-            if more || some.is_ok() {
-                done = Poll::Ready(some);
-            }
-            // Else tokio waits for the kernel's next word.
-            if more { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
-        });
-        done
+        of_either!(self, io => now(io, Interest::WRITABLE, most, |mut socket| socket.write_vectored(pieces)))
     }
 
     /// Waits until something is there, and copies its first bytes without taking them; 0: it has ended.
@@ -160,7 +171,8 @@ impl Socket {
     fn poll_peek(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_read_ready(cx))?;
-            match self.try_io(Interest::READABLE, || self.peek_at_once(buffer)) {
+            let peek = || self.peek_at_once(buffer);
+            match of_either!(self, io => io.try_io(Interest::READABLE, peek)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 peeked => return Poll::Ready(peeked),
             }

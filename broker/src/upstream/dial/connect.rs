@@ -73,7 +73,7 @@ impl<'a> DialPermit<'a> {
             introduce(&mut stream, manner.proxy, search).await?;
         }
         if let Some(tls) = present.tls_of(*tls) {
-            stream = Box::pin(secure(stream, tls, host, (limit, end))).await?;
+            stream = Box::pin(secure(stream, tls, (host, *port), (limit, end))).await?;
         }
         Ok(Connected { stream, permit: self, begun })
     }
