@@ -7,9 +7,9 @@ use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What is read and written.
-pub trait Duplex: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
+pub trait Duplex: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Debug + Send + Unpin> Duplex for T {}
+impl<T: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin> Duplex for T {}
 
 /// A connection whose kind does not matter.
 pub type Stream = Box<dyn Duplex>;
