@@ -23,6 +23,7 @@ relay|messages and closes pass unchanged, compressed too|tests/relay tests/closi
 handshake|upgrades and frames, good and bad; who is let in|tests/handshake tests/bad_upgrades tests/bad_frames tests/access tests/hops
 conformance|the cases of the RFCs, Autobahn's, and other people's libraries|tests/conformance tests/third_party
 shim|steadfast.v1: the library, and the broker with it|client-shim/rust/steadfast_shim client-shim/rust/clients client-shim/rust/encrypted client-shim/rust/examples client-shim/rust/services tests/shim
+encryption|TLS toward clients and backends, and Unix domain sockets|tests/tls
 tls|the library again, built with TLS|
 bench|the benchmarks' program|bench/steadfast-bench bench/harness
 guard|instructions per message, beside the baseline's|
@@ -35,7 +36,7 @@ long_themes() {
     cat <<'END'
 fuzz|ten minutes for each fuzz target
 machine|a million schedules, or STEADFAST_SCHEDULES=FROM..TO; properties with PROPTEST_CASES, 20000
-chaos|a quarter of an hour, or STEADFAST_CHAOS_SECONDS; STEADFAST_CHAOS_SEED repeats what happens
+chaos|a quarter of an hour, or STEADFAST_CHAOS_SECONDS; STEADFAST_CHAOS_SEED repeats what happens, STEADFAST_CHAOS_TLS=1 encrypts
 conformance|Autobahn's large messages too: minutes
 END
 }

@@ -41,8 +41,8 @@ install_components() {
 # Packages of the system, by the command that each brings.
 install_packages() {
     local pair command missing=()
-    for pair in c++:g++ curl:curl dnsmasq:dnsmasq-base haproxy:haproxy nginx:nginx node:nodejs npm:npm python3:python3 \
-        pip3:python3-pip shellcheck:shellcheck strace:strace valgrind:valgrind; do
+    for pair in c++:g++ curl:curl dnsmasq:dnsmasq-base haproxy:haproxy nginx:nginx node:nodejs npm:npm \
+        openssl:openssl python3:python3 pip3:python3-pip shellcheck:shellcheck strace:strace valgrind:valgrind; do
         have "${pair%%:*}" || missing+=("${pair##*:}")
     done
     # Where Debian and others have it.
@@ -55,8 +55,8 @@ install_packages() {
         # Of daemons among them the programs are wanted, and none started.
         RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qy "${missing[@]}" </dev/null || true
     fi
-    for pair in c++:fuzzing dnsmasq:tests haproxy:tests nginx:tests node:tests npm:tests python3:tests pip3:tests shellcheck:"its check" strace:tests \
-        valgrind:tests; do
+    for pair in c++:fuzzing dnsmasq:tests haproxy:tests nginx:tests node:tests npm:tests openssl:tests \
+        python3:tests pip3:tests shellcheck:"its check" strace:tests valgrind:tests; do
         command=${pair%%:*}
         have "$command" || skip "$command is missing and apt-get could not install it: ${pair##*:}"
     done

@@ -1,6 +1,7 @@
 //! A real backend process on a port of its own, which can die and come back there.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::binary::locate;
 use crate::journal::{Connection, Entry, Event, Journal};
+use crate::pki::{Pair, shown};
 use crate::process::Process;
 use crate::wait::{eventually, eventually_some};
 
@@ -26,6 +28,9 @@ pub struct Backend {
 struct Shared {
     name: String,
     flags: Mutex<Vec<String>>,
+    /// Where it listens and how it is spoken to, as flags of all its lives.
+    place: Vec<String>,
+    url: String,
     address: SocketAddr,
     journal: Journal,
     process: Mutex<Option<Process>>,
@@ -50,6 +55,30 @@ impl Backend {
         backend
     }
 
+    /// Starts a backend that speaks TLS, with this certificate.
+    pub async fn start_encrypted(name: &str, flags: &str, own: &Pair) -> Self {
+        let backend = Self::absent_encrypted(name, flags, own);
+        backend.restart().await;
+        backend
+    }
+
+    /// As [`Backend::absent`], and speaks TLS once it is there.
+    pub fn absent_encrypted(name: &str, flags: &str, own: &Pair) -> Self {
+        let (port, address) = reserve(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let place = ["--address", &address.to_string(), "--cert", shown(&own.cert), "--key", shown(&own.key)];
+        Self::placed(Arc::new(port), address, &place, format!("wss://{address}"), name, flags)
+    }
+
+    /// Starts a backend that is the file of a Unix domain socket.
+    pub async fn start_file(path: &Path, name: &str, flags: &str) -> Self {
+        let (port, address) = reserve(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let place = ["--file", shown(path)];
+        let url = format!("unix:{}", shown(path));
+        let backend = Self::placed(Arc::new(port), address, &place, url, name, flags);
+        backend.restart().await;
+        backend
+    }
+
     /// Another process behind the address of `first`, as the workers of one server are. Both need the flag
     /// `--reuse-port`; the kernel chooses who gets a connection.
     pub async fn start_beside(first: &Backend, name: &str, flags: &str) -> Self {
@@ -69,11 +98,25 @@ impl Backend {
     }
 
     fn new(port: Arc<Socket>, address: SocketAddr, name: &str, flags: &str) -> Self {
+        let place = ["--address", &address.to_string()];
+        Self::placed(port, address, &place, format!("ws://{address}"), name, flags)
+    }
+
+    fn placed(
+        port: Arc<Socket>,
+        address: SocketAddr,
+        place: &[&str],
+        url: String,
+        name: &str,
+        flags: &str,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let journal = Journal::create(directory.path().join("journal"));
         let shared = Shared {
             name: name.to_owned(),
             flags: Mutex::new(words(flags)),
+            place: place.iter().map(|word| (*word).to_owned()).collect(),
+            url,
             address,
             journal,
             process: Mutex::new(None),
@@ -96,7 +139,7 @@ impl Backend {
 
     /// The URL to give to the broker.
     pub fn url(&self) -> String {
-        format!("ws://{}", self.shared.address)
+        self.shared.url.clone()
     }
 
     /// What it has seen, over all its lives.
@@ -113,7 +156,7 @@ impl Backend {
     pub async fn restart(&self) {
         let flags = lock(&self.shared.flags).clone();
         let mut command = Command::new(locate("steadfast-tests", "test-backend"));
-        command.arg("--address").arg(self.shared.address.to_string());
+        command.args(&self.shared.place);
         command.arg("--journal").arg(self.shared.journal.path());
         command.args(["--name", &self.shared.name]).args(flags);
         self.kill();

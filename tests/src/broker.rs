@@ -86,7 +86,7 @@ impl Broker {
         self.addresses[0]
     }
 
-    /// Where clients of the pool `index` connect; behind the last pool, those of the listener without one.
+    /// Where clients of the pool `index` connect; behind the last pool, those of other listeners that are no files.
     pub fn address_of(&self, index: usize) -> SocketAddr {
         self.addresses[index]
     }
@@ -435,7 +435,9 @@ impl BrokerBuilder {
         let mut process = spawn("steadfast", &mut command);
         let mut addresses = Vec::new();
         for index in 0..self.pools.len() + self.listeners.len() {
-            addresses.push(parse(&process.printed("listening on ", index).await));
+            let printed = process.printed("listening on ", index).await;
+            // Who gives a listener a file knows where it is.
+            addresses.extend((!printed.starts_with("unix:")).then(|| parse(&printed)));
         }
         let mut admin = parse(&process.printed("admin on ", 0).await);
         if admin.ip().is_unspecified() {

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use socket2::{SockRef, Socket};
+use socket2::Socket;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -15,6 +14,7 @@ use crate::frame::{CLOSE, CONTINUATION, End, Frame, FrameReader, PING, PONG, TEX
 use crate::http::Response;
 use crate::network::swallow;
 use crate::payload::Payload;
+use crate::stream::Stream;
 use crate::wait::bounded;
 
 /// What a client can see.
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Message {
 #[derive(Debug)]
 pub struct Client {
     response: Response,
-    reader: FrameReader<ReadHalf<TcpStream>>,
+    reader: FrameReader<ReadHalf<Stream>>,
     open: Option<Message>,
     answers_pings: bool,
     writer: Writer,
@@ -83,9 +83,8 @@ impl Drop for WriterTask {
 }
 
 impl Client {
-    /// A client on a stream whose upgrade was accepted; `read_ahead` came behind the answer.
-    pub fn new(stream: TcpStream, read_ahead: BytesMut, response: Response) -> Self {
-        let socket = SockRef::from(&stream).try_clone().expect("a descriptor can be copied");
+    /// A client on a stream, over this socket, whose upgrade was accepted; `read_ahead` came behind the answer.
+    pub fn new(stream: Stream, socket: Socket, read_ahead: BytesMut, response: Response) -> Self {
         let (read, write) = tokio::io::split(stream);
         let reader = FrameReader::new(read, read_ahead);
         Self { response, reader, open: None, answers_pings: true, writer: Writer::new(write), socket }
@@ -289,7 +288,7 @@ impl Client {
 }
 
 impl Writer {
-    fn new(socket: WriteHalf<TcpStream>) -> Self {
+    fn new(socket: WriteHalf<Stream>) -> Self {
         let (queue, items) = mpsc::unbounded_channel();
         Self { queue, task: Arc::new(WriterTask(tokio::spawn(write_all(socket, items)))) }
     }
@@ -332,9 +331,9 @@ fn mask(frame: Frame) -> Frame {
     if frame.mask.is_some() { frame } else { frame.masked(key.to_be_bytes()) }
 }
 
-async fn write_all(mut socket: WriteHalf<TcpStream>, mut items: mpsc::UnboundedReceiver<Item>) {
+async fn write_all(mut socket: WriteHalf<Stream>, mut items: mpsc::UnboundedReceiver<Item>) {
     while let Some((bytes, done)) = items.recv().await {
-        let written = socket.write_all(&bytes).await.is_ok();
+        let written = socket.write_all(&bytes).await.is_ok() && socket.flush().await.is_ok();
         // The sender may have stopped to wait.
         let _ = done.send(written);
     }

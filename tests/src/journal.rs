@@ -38,6 +38,18 @@ pub enum Event {
         /// The address that it comes from.
         peer: IpAddr,
     },
+    /// The handshake of TLS is done.
+    Secured {
+        /// By what an earlier connection was given.
+        resumed: bool,
+        /// The name that was asked for.
+        name: Option<String>,
+    },
+    /// It has failed.
+    Unsecured {
+        /// Why.
+        why: String,
+    },
     /// A request's head.
     Request {
         /// The request line.
@@ -171,6 +183,16 @@ impl Journal {
             _ => None,
         };
         self.view(|entries| entries.iter().filter_map(peer).collect())
+    }
+
+    /// How many handshakes of TLS were full, and how many resumed an earlier connection.
+    pub fn secured(&self) -> (usize, usize) {
+        let of = |kind: bool| {
+            let is_one =
+                |entry: &&Entry| matches!(&entry.event, Event::Secured { resumed, .. } if *resumed == kind);
+            self.view(|entries| entries.iter().filter(is_one).count())
+        };
+        (of(false), of(true))
     }
 
     /// The connections of the session `id`, in order.

@@ -27,6 +27,8 @@ pub mod sequence;
 pub mod service;
 pub mod shim;
 pub mod skipped;
+pub mod stream;
+pub mod tls;
 pub mod upgrade;
 pub mod wait;
 

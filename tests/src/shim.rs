@@ -2,15 +2,21 @@
 //! read and write the bytes by themselves, so that a mistake of the product's codecs is not repeated here.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::client::{Client, Incoming};
 use crate::frame::{BINARY, CLOSE, End, Frame, FrameReader, PING, PONG, TEXT};
 use crate::http::{Head, header, read_head};
+use crate::pki::Pair;
+use crate::stream::Stream;
+use crate::tls::server;
 use crate::upgrade::Upgrade;
 use crate::wait::bounded;
 
@@ -19,13 +25,14 @@ use crate::wait::bounded;
 pub struct Host {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 /// One session at a service.
 #[derive(Debug)]
 pub struct Link {
-    reader: FrameReader<ReadHalf<TcpStream>>,
-    writer: WriteHalf<TcpStream>,
+    reader: FrameReader<ReadHalf<Stream>>,
+    writer: WriteHalf<Stream>,
     /// The broker's upgrade request.
     pub head: Head,
     /// What ATTACH has said.
@@ -65,12 +72,19 @@ impl Host {
     pub async fn start() -> Host {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        Host { listener, address }
+        Host { listener, address, tls: None }
+    }
+
+    /// As [`Host::start`], and speaks TLS.
+    pub async fn encrypted(own: &Pair) -> Host {
+        let tls = Some(server(&own.cert, &own.key, false));
+        Host { tls, ..Host::start().await }
     }
 
     /// The table of the configuration that lists it as the backend `name`.
     pub fn table(&self, name: &str) -> String {
-        format!("[[pool.backend]]\nname = \"{name}\"\nurl = \"ws://{}\"", self.address)
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        format!("[[pool.backend]]\nname = \"{name}\"\nurl = \"{scheme}://{}\"", self.address)
     }
 
     /// Takes the next session, up to its ATTACH.
@@ -86,9 +100,15 @@ impl Host {
     }
 
     /// Answers the next upgrade with these headers besides.
-    pub async fn upgraded(&self, headers: &str) -> (TcpStream, Head, BytesMut) {
+    pub async fn upgraded(&self, headers: &str) -> (Stream, Head, BytesMut) {
         bounded("a session for the service", async {
-            let (mut stream, _) = self.listener.accept().await.expect("the broker connects");
+            let (stream, _) = self.listener.accept().await.expect("the broker connects");
+            let mut stream: Stream = match &self.tls {
+                None => Box::new(stream),
+                Some(tls) => Box::new(
+                    TlsAcceptor::from(Arc::clone(tls)).accept(stream).await.expect("the broker's handshake"),
+                ),
+            };
             let mut buffer = BytesMut::new();
             let head = read_head(&mut stream, &mut buffer).await.expect("an upgrade request");
             let accept =
@@ -98,6 +118,7 @@ impl Host {
                  Sec-WebSocket-Accept: {accept}\r\n{headers}\r\n"
             );
             stream.write_all(answer.as_bytes()).await.expect("the broker reads");
+            stream.flush().await.expect("the broker reads");
             (stream, head, buffer)
         })
         .await
@@ -166,12 +187,13 @@ impl Link {
 
     /// Sends a frame. A connection that is gone is not the tests' concern here.
     pub async fn send(&mut self, frame: Frame) {
-        let _ = self.writer.write_all(&frame.encode()).await;
+        self.send_raw(frame.encode()).await;
     }
 
     /// Sends these bytes as they are.
     pub async fn send_raw(&mut self, bytes: Vec<u8>) {
         let _ = self.writer.write_all(&bytes).await;
+        let _ = self.writer.flush().await;
     }
 
     /// Sends a COMMIT.

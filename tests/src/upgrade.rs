@@ -1,16 +1,20 @@
 //! A client's upgrade request, as a browser would send it or as a test bends it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use bytes::BytesMut;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use socket2::Socket;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::client::Client;
 use crate::http::{Response, read_response};
+use crate::stream::{Stream, socket_of};
+use crate::tls::ClientTls;
 use crate::wait::bounded;
 
 /// The key that every test client sends; RFC 6455 section 1.3 uses it too.
@@ -21,6 +25,9 @@ pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub struct Upgrade {
     address: SocketAddr,
     source: Option<IpAddr>,
+    /// The file of a Unix domain socket, in place of the address.
+    file: Option<PathBuf>,
+    tls: Option<ClientTls>,
     path: String,
     headers: Vec<(String, String)>,
     before: Vec<u8>,
@@ -41,7 +48,19 @@ impl Upgrade {
         .map(own)
         .to_vec();
         let [before, behind] = [const { Vec::new() }; 2];
-        Self { address, source: None, path: "/".to_owned(), headers, before, behind }
+        Self { address, source: None, file: None, tls: None, path: "/".to_owned(), headers, before, behind }
+    }
+
+    /// The same to a listener that is a file.
+    pub fn to_file(path: &Path) -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Self { file: Some(path.to_owned()), ..Self::to(nowhere) }.replace("Host", "localhost")
+    }
+
+    /// Speaks TLS.
+    pub fn tls(mut self, tls: &ClientTls) -> Self {
+        self.tls = Some(tls.clone());
+        self
     }
 
     /// Comes from this address of this machine; all of 127.0.0.0/8 are.
@@ -87,17 +106,44 @@ impl Upgrade {
 
     /// The request's bytes, and those around it.
     pub fn encode(&self) -> Vec<u8> {
+        [self.before.clone(), self.request()].concat()
+    }
+
+    fn request(&self) -> Vec<u8> {
         let mut text = format!("GET {} HTTP/1.1\r\n", self.path);
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
         }
-        [&self.before, text.as_bytes(), b"\r\n", &self.behind].concat()
+        [text.as_bytes(), b"\r\n", &self.behind].concat()
     }
 
     /// Sends it; a client when it was accepted, else the answer.
     pub async fn attempt(&self) -> Result<Client, Response> {
-        let stream = self.open().await;
-        bounded("the answer to an upgrade", complete(stream)).await
+        let (stream, socket) = self.ask().await;
+        bounded("the answer to an upgrade", complete_over(stream, socket)).await
+    }
+
+    /// Sends it over whatever it is to go.
+    async fn ask(&self) -> (Stream, Socket) {
+        if let Some(file) = &self.file {
+            let mut stream = UnixStream::connect(file).await.expect("somebody listens there");
+            stream.write_all(&self.encode()).await.expect("the request can be written");
+            let socket = socket_of(&stream);
+            return (Box::new(stream), socket);
+        }
+        let Some(tls) = &self.tls else {
+            let stream = self.open().await;
+            let socket = socket_of(&stream);
+            return (Box::new(stream), socket);
+        };
+        let mut stream = self.dial().await.expect("the listener accepts");
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        stream.write_all(&self.before).await.expect("what is in front can be written");
+        let socket = socket_of(&stream);
+        let mut stream = bounded("a handshake", tls.connect(stream)).await.expect("the handshake succeeds");
+        stream.write_all(&self.request()).await.expect("the request can be written");
+        stream.flush().await.expect("the request can be written");
+        (Box::new(stream), socket)
     }
 
     /// Sends it. Panics when it is not accepted.
@@ -156,7 +202,13 @@ pub(crate) fn bound(source: IpAddr) -> TcpSocket {
 }
 
 /// Reads the answer on a stream that has sent the request. An ended connection gives the status 0.
-pub async fn complete(mut stream: TcpStream) -> Result<Client, Response> {
+pub async fn complete(stream: TcpStream) -> Result<Client, Response> {
+    let socket = socket_of(&stream);
+    complete_over(Box::new(stream), socket).await
+}
+
+/// As [`complete`], over a connection of any kind with this socket.
+pub async fn complete_over(mut stream: Stream, socket: Socket) -> Result<Client, Response> {
     let mut buffer = BytesMut::new();
     let response = read_response(&mut stream, &mut buffer).await.unwrap_or_default();
     if response.status != 101 {
@@ -164,5 +216,5 @@ pub async fn complete(mut stream: TcpStream) -> Result<Client, Response> {
     }
     let accept = derive_accept_key(KEY.as_bytes());
     assert_eq!(response.header("sec-websocket-accept"), Some(accept.as_str()), "RFC 6455 4.2.2");
-    Ok(Client::new(stream, buffer, response))
+    Ok(Client::new(stream, socket, buffer, response))
 }

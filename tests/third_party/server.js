@@ -2,17 +2,23 @@
 //
 //   node server.js NAME PORT
 //
-// Prints `listening on ADDRESS`, then `event JSON` for each thing it sees. Answers each message with itself,
+// With TLS if the environment has TLS_CERT and TLS_KEY. Prints `listening on ADDRESS`, then `event JSON` for each thing it sees. Answers each message with itself,
 // except for the commands: `!who`, `!close CODE REASON`, `!close`, `!ping TEXT`. Server and client scripts
 // of both languages speak the same words.
 "use strict";
 
+const { readFileSync } = require("node:fs");
+const http = require("node:http");
+const https = require("node:https");
 const { WebSocketServer } = require("ws");
 
 const [name, port] = process.argv.slice(2);
+const { TLS_CERT, TLS_KEY } = process.env;
+const listener = TLS_CERT
+  ? https.createServer({ cert: readFileSync(TLS_CERT), key: readFileSync(TLS_KEY) })
+  : http.createServer();
 const server = new WebSocketServer({
-  host: "127.0.0.1",
-  port: Number(port),
+  server: listener,
   perMessageDeflate: true,
   handleProtocols: (offers) => (offers.has("chat.v2") ? "chat.v2" : false),
 });
@@ -35,7 +41,7 @@ function ping(socket, text) {
   socket.ping(text);
 }
 
-server.on("listening", () => console.log(`listening on 127.0.0.1:${server.address().port}`));
+listener.on("listening", () => console.log(`listening on 127.0.0.1:${listener.address().port}`));
 server.on("connection", (socket, request) => {
   report({ event: "open", protocol: socket.protocol, compressed: socket.extensions !== "" });
   if (request.url === "/greet") socket.send(`hello from ${name}\n`);
@@ -46,4 +52,5 @@ server.on("connection", (socket, request) => {
   socket.on("error", (error) => report({ event: "error", code: error.code }));
   socket.on("close", (code, reason) => report({ event: "close", code, reason: reason.toString() }));
 });
+listener.listen(Number(port), "127.0.0.1");
 process.stdin.on("end", () => process.exit(0)).resume();

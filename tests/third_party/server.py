@@ -1,18 +1,21 @@
 """A WebSocket server on Python's `websockets`, with its defaults, so it compresses, but for the message limit.
 
     python3 server.py NAME PORT
+    python3 server.py NAME /FILE-OF-A-UNIX-DOMAIN-SOCKET
 
-Speaks the same words as server.js, and `!work MILLISECONDS TEXT`, which takes so long and is reported then.
+With TLS if the environment has TLS_CERT and TLS_KEY. Speaks the same words as server.js, and `!work MILLISECONDS TEXT`, which takes so long and is reported then.
 """
 
 import asyncio
 import json
+import os
+import ssl
 import sys
 
-from websockets.asyncio.server import serve
+from websockets.asyncio.server import serve, unix_serve
 from websockets.exceptions import ConnectionClosed
 
-NAME, PORT = sys.argv[1], int(sys.argv[2])
+NAME, PLACE = sys.argv[1:3]
 
 
 def report(**event):
@@ -55,10 +58,28 @@ async def handle(socket):
     report(event="close", code=socket.close_code, reason=socket.close_reason)
 
 
+def tls():
+    if "TLS_CERT" not in os.environ:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(os.environ["TLS_CERT"], os.environ["TLS_KEY"])
+    return context
+
+
+def listen():
+    options = {"subprotocols": ["chat.v2"], "max_size": 16 << 20, "ssl": tls()}
+    if PLACE.startswith("/"):
+        if os.path.exists(PLACE):
+            os.unlink(PLACE)
+        return unix_serve(handle, PLACE, **options)
+    return serve(handle, "127.0.0.1", int(PLACE), **options)
+
+
 async def main():
     loop = asyncio.get_running_loop()
-    async with serve(handle, "127.0.0.1", PORT, subprotocols=["chat.v2"], max_size=16 << 20) as server:
-        print(f"listening on 127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    async with listen() as server:
+        name = server.sockets[0].getsockname()
+        print("listening on " + (name if isinstance(name, str) else f"127.0.0.1:{name[1]}"), flush=True)
         await loop.run_in_executor(None, sys.stdin.read)
 
 

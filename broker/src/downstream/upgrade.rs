@@ -273,7 +273,10 @@ impl UpgradeTask {
         if let Some(tls) = snapshot.tls(self.listener.number) {
             stream = self.secured(snapshot, (stream, tls), until).boxed().await?;
         }
-        let came = poll_fn(|cx| first_bytes(&mut stream, cx)).await?;
+        let came = match poll_fn(|cx| first_bytes(&mut stream, cx)).await {
+            Err(_) if self.is_own => Bytes::new(),
+            came => came?,
+        };
         if came.is_empty() {
             // As of a balancer that looks whether somebody listens.
             if self.is_own {
@@ -316,7 +319,13 @@ impl UpgradeTask {
         until: Instant,
     ) -> Result<Stream, FailedRequest> {
         let mut first = [0];
-        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {
+        match stream.peek(&mut first).await {
+            // Nothing was begun, and it ends as a plain one does.
+            Ok(0) => return Ok(stream),
+            Err(_) if self.is_own => return Ok(stream),
+            came => came?,
+        };
+        if first[0].is_ascii_alphabetic() {
             metric::TLS_HANDSHAKES.count(TlsWord::Plain);
             // A request, and no handshake, which begins with a number. It is answered as it was asked.
             let refusal = Some(plain(StatusCode::BAD_REQUEST, NOT_PLAIN));
@@ -336,7 +345,8 @@ impl UpgradeTask {
             let _ = self.secured.set(shown.and_then(|leaf| client_cert::value(leaf)));
         }
         match timeout_at(until, stream.readable()).await {
-            Ok(readable) => readable.map(|()| stream).map_err(FailedRequest::from),
+            Ok(Err(error)) if !self.is_own => Err(error.into()),
+            Ok(_) => Ok(stream),
             Err(_) => Err(FailedRequest { why: "it said nothing".to_owned(), told: None }),
         }
     }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use serde_json::Value;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::proxy::Proxy;
-use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually;
 
 use crate::chance::Chance;
 use crate::innocent::{Common, Innocent, WINDOW};
 use crate::judge::{Ledger, Promise};
+use crate::wires::Wires;
 
 /// Of each kind: plain at the echoes, of the library there, and of the library at the counters.
 const EACH: u8 = 5;
@@ -42,12 +42,12 @@ pub(crate) struct Seen {
 
 impl Crowd {
     /// Clients of the pools `echo` and `counter`. All have been answered when this returns.
-    pub(crate) async fn gather(broker: &Broker) -> Self {
+    pub(crate) async fn gather(broker: &Broker, wires: &Wires) -> Self {
         let common = Arc::new(Common::default());
         let mut innocents = Vec::new();
         for n in 0..EACH {
             let source = Ipv4Addr::new(127, 0, 2, 1 + n);
-            let client = Upgrade::to(broker.address_of(0)).from(source).connect().await;
+            let client = wires.upgrade(broker).from(source).connect().await;
             innocents.push(Innocent::plain(format!("plain{n}"), source, client, &common));
             for (pool, promise) in [(0, Promise::AtLeastOnce), (1, Promise::Once)] {
                 let source = Ipv4Addr::new(127, 0, 2, 101 + 10 * pool + n);

@@ -2,7 +2,7 @@
 //! that leave, backends that die, stop, and are drained. None of them may notice more than it was promised.
 //!
 //! What happens follows from a seed, which is printed; `STEADFAST_CHAOS_SEED` repeats it. When it happens does not: that
-//! is the system's to say.
+//! is the system's to say. With `STEADFAST_CHAOS_TLS` plain clients and the echoes speak TLS.
 
 mod attack;
 mod chance;
@@ -11,10 +11,10 @@ mod innocent;
 mod judge;
 mod outage;
 mod rest;
+mod wires;
 
 use std::time::{Duration, Instant};
 
-use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::process::raise_descriptor_limit;
 use steadfast_tests::service::Service;
@@ -25,6 +25,7 @@ use chance::Chance;
 use crowd::Crowd;
 use outage::{FLAGS, Host, Pool};
 use rest::Rest;
+use wires::Wires;
 
 /// What happens in a short run: a minute on two cores.
 const STEPS: usize = 120;
@@ -35,7 +36,12 @@ const SECONDS_BY_DEFAULT: u64 = 900;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_innocent_notice_nothing_of_a_minutes_storm() {
-    storm(|steps| steps < STEPS).await;
+    storm(|steps| steps < STEPS, Wires::of_the_environment()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_do_they_with_tls() {
+    storm(|steps| steps < STEPS / 3, Wires::encrypted()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,19 +51,19 @@ async fn the_innocent_notice_nothing_of_a_long_storm() {
         text.parse().unwrap_or_else(|_| panic!("{SECONDS} is a number, and not {text:?}"))
     });
     let end = Instant::now() + Duration::from_secs(seconds);
-    storm(|_| Instant::now() < end).await;
+    storm(|_| Instant::now() < end, Wires::of_the_environment()).await;
 }
 
 /// For as long as `goes_on` holds of the number of steps.
-async fn storm(goes_on: impl Fn(usize) -> bool) {
+async fn storm(goes_on: impl Fn(usize) -> bool, wires: Wires) {
     let seed = chance::seed();
     println!("To repeat it: {}", chance::again(seed));
     raise_descriptor_limit(4096);
     let mut chance = Chance::of(seed);
-    let [mut echo, mut counter] = pools().await;
-    let broker = broker(&echo, &counter).await;
+    let [mut echo, mut counter] = pools(&wires).await;
+    let broker = broker(&echo, &counter, &wires).await;
     let before = Rest::of(&broker).await;
-    let crowd = Crowd::gather(&broker).await;
+    let crowd = Crowd::gather(&broker, &wires).await;
     let mut attackers = Attackers::on(&broker);
     let (begun, mut steps) = (Instant::now(), 0);
     while goes_on(steps) {
@@ -70,7 +76,7 @@ async fn storm(goes_on: impl Fn(usize) -> bool) {
         };
         println!("{:>7.1} s, step {steps}: {what}", begun.elapsed().as_secs_f64());
         crowd.goes_on().await;
-        newcomers(&broker).await;
+        newcomers(&broker, &wires).await;
     }
     for pool in [&mut echo, &mut counter] {
         pool.mend(&broker).await;
@@ -94,10 +100,10 @@ async fn storm(goes_on: impl Fn(usize) -> bool) {
     assert!(seen.changes > 0, "something has happened to the innocent");
 }
 
-async fn pools() -> [Pool; 2] {
+async fn pools(wires: &Wires) -> [Pool; 2] {
     let (mut echoes, mut counters) = (Vec::new(), Vec::new());
     for name in ["a", "b", "c"] {
-        echoes.push(Host::Echo(Backend::start(name, FLAGS).await));
+        echoes.push(Host::Echo(wires.echo(name, FLAGS).await));
     }
     for name in ["x", "y"] {
         counters.push(Host::Counter(Box::new(Service::start(name, "counter").await)));
@@ -105,10 +111,11 @@ async fn pools() -> [Pool; 2] {
     [Pool::new("echo", echoes), Pool::new("counter", counters)]
 }
 
-async fn broker(echo: &Pool, counter: &Pool) -> Broker {
+async fn broker(echo: &Pool, counter: &Pool, wires: &Wires) -> Broker {
     // Silence is noticed, and sessions are moved and forgotten, within the time of a test.
     let pool = "ack_timeout = \"1s\"\nresume_window = \"5s\"";
     let builder = BrokerBuilder::default().pool("echo", &[]).pool_setting(pool);
+    let builder = wires.configured(builder);
     let builder = echo.tables().fold(builder, |builder, table| builder.pool_table(&table));
     let builder = builder.pool("counter", &[]).pool_setting(pool).pool_setting("ack = \"shim\"");
     let builder = counter.tables().fold(builder, |builder, table| builder.pool_table(&table));
@@ -123,9 +130,9 @@ async fn broker(echo: &Pool, counter: &Pool) -> Broker {
 }
 
 /// Whoever comes now is served, at both pools.
-async fn newcomers(broker: &Broker) {
-    for (pool, answers) in [(0, ":hello"), (1, "1")] {
-        let mut client = Upgrade::to(broker.address_of(pool)).from([127, 0, 3, 1]).connect().await;
+async fn newcomers(broker: &Broker, wires: &Wires) {
+    for (request, answers) in [(wires.upgrade(broker), ":hello"), (Upgrade::to(broker.address_of(1)), "1")] {
+        let mut client = request.from([127, 0, 3, 1]).connect().await;
         client.send("hello").await;
         let answer = client.text().await;
         assert!(answer.ends_with(answers), "{answer}");

@@ -45,6 +45,9 @@ const SEND_ROOM: usize = WRITE + 2 * 1024;
 /// Bytes of what rustls itself has to say that may wait for a peer who reads nothing.
 const UNSENT_MAX: usize = 64 * 1024;
 
+/// Steps that what is to be said before the end may take: a flight of the handshake, and an alert.
+const LAST_STEPS: usize = 32;
+
 const ENDLESS: &str = "a message of the handshake has no end";
 const DEAF: &str = "it asks for answers and does not read them";
 
@@ -145,7 +148,7 @@ impl TlsEnd {
         }
     }
 
-    /// Encrypts to the beginning of `out`, and returns how long that has become. `received` is as for [`End::step`].
+    /// Encrypts to the beginning of `out`, and returns how long that has become. `received` is as for [`TlsEnd::step`].
     fn say(&mut self, received: &mut [u8], what: Say<'_>, out: &mut [u8]) -> io::Result<usize> {
         let mut before = 0;
         loop {
@@ -247,7 +250,7 @@ impl TlsStream {
     ///
     /// # Errors
     ///
-    /// As [`Tls::accept`], and that it is not who it should be.
+    /// As [`TlsStream::accept`], and that it is not who it should be.
     pub(super) async fn connect(
         socket: RawSocket,
         config: Arc<ClientConfig>,
@@ -278,13 +281,14 @@ impl TlsStream {
         loop {
             // What the other end has done wrong it is told, if the socket takes that.
             let flushed = self.poll_flush(cx);
+            if !self.end.common().is_handshaking() {
+                // What is left to be sent are tickets. Whoever reads is told of an end that has come by now.
+                return flushed.map(|_| Ok(()));
+            }
             if let Some(over) = &self.over {
                 return Poll::Ready(Err(over.in_handshake()));
             }
             ready!(flushed)?;
-            if !self.end.common().is_handshaking() {
-                return Poll::Ready(Ok(()));
-            }
             if self.receive(&mut [], RawSocket::read_now).is_pending() {
                 ready!(self.socket.poll_read_ready(cx))?;
             }
@@ -416,8 +420,13 @@ impl TlsStream {
                     break;
                 }
                 Err(error) => {
-                    // The alert for it is what comes next.
-                    let _ = self.end.step(&mut received[at..], &mut self.unsent, &mut sink);
+                    // The alert for it comes behind what was to be said before. Nothing else is looked at any more.
+                    for _ in 0..LAST_STEPS {
+                        if !self.end.common().wants_write() {
+                            break;
+                        }
+                        let _ = self.end.step(&mut received[at..], &mut self.unsent, &mut sink);
+                    }
                     (self.over, self.silent) = (Some(Over::Broken(error)), true);
                     break;
                 }
@@ -459,7 +468,7 @@ impl TlsStream {
         Poll::Ready(Ok(taken))
     }
 
-    /// As [`Tls::write`], of several pieces, which become as few records as may be.
+    /// As [`TlsStream::write`], of several pieces, which become as few records as may be.
     pub(super) fn write_pieces(&mut self, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if let [piece, ..] = pieces
             && piece.len() >= WRITE

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use socket2::SockRef;
+use socket2::Socket;
 use steadfast_tests::frame::{BINARY, CLOSE, CONTINUATION, End, Frame, FrameReader, PING, PONG, RSV1, TEXT};
 use steadfast_tests::http::{Head, read_head};
 use steadfast_tests::journal::Event;
 use steadfast_tests::payload::{Payload, noise};
+use steadfast_tests::stream::Stream;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::broadcast;
 use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::HandshakeKind;
 
 use crate::Shared;
 use crate::behaviour::{Behaviour, Death, Spoil};
@@ -26,17 +28,34 @@ use crate::page;
 use crate::upgrade::answer;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(shared: Arc<Shared>, conn: u32, mut stream: TcpStream, peer: IpAddr) {
-    // Only speed depends on it.
-    let _ = stream.set_nodelay(true);
+pub(crate) async fn serve(shared: Arc<Shared>, conn: u32, (stream, socket): (Stream, Socket), peer: IpAddr) {
     shared.journal.write(conn, Event::Accepted { peer });
+    let Some(mut stream) = secured(&shared, conn, stream).await else { return };
     let mut read_ahead = BytesMut::new();
     if upgrade(&shared, conn, &mut stream, &mut read_ahead).await {
-        Connection::new(shared, conn, stream, read_ahead).run().await;
+        Connection::new(shared, conn, (stream, socket), read_ahead).run().await;
     }
 }
 
-async fn upgrade(shared: &Shared, conn: u32, stream: &mut TcpStream, read_ahead: &mut BytesMut) -> bool {
+/// Does the handshake of TLS, if this backend speaks it.
+async fn secured(shared: &Shared, conn: u32, stream: Stream) -> Option<Stream> {
+    let Some(tls) = &shared.tls else { return Some(stream) };
+    match TlsAcceptor::from(Arc::clone(tls)).accept(stream).await {
+        Ok(stream) => {
+            let own = stream.get_ref().1;
+            let resumed = own.handshake_kind() == Some(HandshakeKind::Resumed);
+            let name = own.server_name().map(str::to_owned);
+            shared.journal.write(conn, Event::Secured { resumed, name });
+            Some(Box::new(stream))
+        }
+        Err(error) => {
+            shared.journal.write(conn, Event::Unsecured { why: error.to_string() });
+            None
+        }
+    }
+}
+
+async fn upgrade(shared: &Shared, conn: u32, stream: &mut Stream, read_ahead: &mut BytesMut) -> bool {
     let Some(head) = read_head(stream, read_ahead).await else {
         shared.journal.write(conn, Event::End { how: format!("{:?}", End::Eof) });
         return false;
@@ -58,28 +77,30 @@ async fn upgrade(shared: &Shared, conn: u32, stream: &mut TcpStream, read_ahead:
         return false;
     };
     shared.journal.write(conn, Event::Answered { status: answer.status });
-    let mut written = stream.write_all(&answer.bytes).await.is_ok();
+    let mut written = stream.write_all(&answer.bytes).await.is_ok() && stream.flush().await.is_ok();
     if behaviour.spoil_upgrade == Some(Spoil::AcceptThenGarbage) {
         sleep(Duration::from_millis(50)).await;
         written &= stream.write_all(&BadFrame::parse("masked").bytes()).await.is_ok();
+        written &= stream.flush().await.is_ok();
     }
     written && answer.status == 101 && behaviour.spoil_upgrade != Some(Spoil::AcceptThenFail)
 }
 
-async fn show_page(shared: &Shared, conn: u32, stream: &mut TcpStream, behaviour: &Behaviour, head: &Head) {
+async fn show_page(shared: &Shared, conn: u32, stream: &mut Stream, behaviour: &Behaviour, head: &Head) {
     sleep(Duration::from_millis(behaviour.page_delay.unwrap_or(0))).await;
     let answer = page::answer(&behaviour.page, &behaviour.page_header, head);
     shared.journal.write(conn, Event::Answered { status: answer.status });
     // Who asked may not want to know any more.
     let _ = stream.write_all(&answer.bytes).await;
+    let _ = stream.shutdown().await;
 }
 
 struct Connection {
     shared: Arc<Shared>,
     conn: u32,
-    reader: FrameReader<Paced<ReadHalf<TcpStream>>>,
-    writer: WriteHalf<TcpStream>,
-    socket: socket2::Socket,
+    reader: FrameReader<Paced<ReadHalf<Stream>>>,
+    writer: WriteHalf<Stream>,
+    socket: Socket,
     outbox: Outbox,
     open: Option<Open>,
     messages: usize,
@@ -97,8 +118,7 @@ struct Open {
 }
 
 impl Connection {
-    fn new(shared: Arc<Shared>, conn: u32, stream: TcpStream, read_ahead: BytesMut) -> Self {
-        let socket = SockRef::from(&stream).try_clone().expect("a descriptor can be copied");
+    fn new(shared: Arc<Shared>, conn: u32, (stream, socket): (Stream, Socket), read_ahead: BytesMut) -> Self {
         let (read, writer) = tokio::io::split(stream);
         shared.open().insert(conn, socket.try_clone().expect("a descriptor can be copied"));
         let outbox = Outbox::new(&shared.name, &shared.behaviour());
@@ -173,9 +193,9 @@ impl Connection {
     }
 
     async fn send_raw(&mut self, bytes: &[u8]) -> ControlFlow<()> {
-        match self.writer.write_all(bytes).await {
-            Ok(()) => Continue(()),
-            Err(_) => {
+        match self.writer.write_all(bytes).await.is_ok() && self.writer.flush().await.is_ok() {
+            true => Continue(()),
+            false => {
                 self.note(Event::End { how: format!("{:?}", End::Reset) });
                 Break(())
             }
@@ -423,10 +443,7 @@ impl Open {
     }
 }
 
-async fn read(
-    reader: &mut FrameReader<Paced<ReadHalf<TcpStream>>>,
-    delay: Option<u64>,
-) -> Result<Frame, End> {
+async fn read(reader: &mut FrameReader<Paced<ReadHalf<Stream>>>, delay: Option<u64>) -> Result<Frame, End> {
     if let Some(delay) = delay {
         sleep(Duration::from_millis(delay)).await;
     }

@@ -13,17 +13,20 @@ mod upgrade;
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Parser;
-use socket2::{SockRef, Socket};
+use socket2::Socket;
 use steadfast_tests::journal::{Event, JournalWriter};
 use steadfast_tests::network::swallow;
 use steadfast_tests::process::raise_descriptor_limit;
-use tokio::net::TcpSocket;
+use steadfast_tests::stream::{Stream, socket_of};
+use steadfast_tests::tls::server;
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::broadcast;
+use tokio_rustls::rustls::ServerConfig;
 
 use behaviour::Behaviour;
 use command::Order;
@@ -52,6 +55,18 @@ struct Arguments {
     /// Shares its address with other processes, as the workers of one server do.
     #[arg(long)]
     reuse_port: bool,
+    /// The file of a Unix domain socket, where it listens instead.
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Its certificate, in PEM: then it speaks TLS.
+    #[arg(long, requires = "key")]
+    cert: Option<PathBuf>,
+    /// The key of that.
+    #[arg(long)]
+    key: Option<PathBuf>,
+    /// Takes what any backend with this flag has given for resumption.
+    #[arg(long)]
+    shared_tickets: bool,
     #[command(flatten)]
     behaviour: Behaviour,
 }
@@ -61,6 +76,7 @@ struct Arguments {
 pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) journal: JournalWriter,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     behaviour: Mutex<Arc<Behaviour>>,
     pub(crate) commands: broadcast::Sender<Order>,
     /// The listening socket, for its options.
@@ -123,37 +139,86 @@ impl Shared {
     }
 }
 
+/// Where connections come from.
+enum Door {
+    Port(TcpListener),
+    File(UnixListener),
+}
+
+impl Door {
+    fn open(arguments: &Arguments) -> std::io::Result<Door> {
+        if let Some(file) = &arguments.file {
+            // That of an earlier life.
+            let _ = std::fs::remove_file(file);
+            return UnixListener::bind(file).map(Door::File);
+        }
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.set_reuseport(arguments.reuse_port)?;
+        if let Some(bytes) = arguments.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.bind(arguments.address)?;
+        socket.listen(arguments.backlog).map(Door::Port)
+    }
+
+    fn socket(&self) -> Socket {
+        match self {
+            Door::Port(listener) => socket_of(listener),
+            Door::File(listener) => socket_of(listener),
+        }
+    }
+
+    fn place(&self) -> std::io::Result<String> {
+        match self {
+            Door::Port(listener) => listener.local_addr().map(|address| address.to_string()),
+            Door::File(listener) => listener.local_addr().map(|address| format!("{address:?}")),
+        }
+    }
+
+    /// The next connection, its socket, and whose it is: of a file, nobody's.
+    async fn accept(&self) -> std::io::Result<(Stream, Socket, IpAddr)> {
+        match self {
+            Door::Port(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Only speed depends on it.
+                let _ = stream.set_nodelay(true);
+                let socket = socket_of(&stream);
+                Ok((Box::new(stream), socket, peer.ip()))
+            }
+            Door::File(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let socket = socket_of(&stream);
+                Ok((Box::new(stream), socket, Ipv4Addr::UNSPECIFIED.into()))
+            }
+        }
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
-    let Arguments { address, journal, name, backlog, descriptors, receive_buffer, reuse_port, behaviour } =
-        Arguments::parse();
-    raise_descriptor_limit(descriptors);
-    let journal = JournalWriter::open(&journal)?;
-    let behaviour = Mutex::new(Arc::new(behaviour));
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.set_reuseport(reuse_port)?;
-    if let Some(bytes) = receive_buffer {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    socket.bind(address)?;
-    let listener = socket.listen(backlog)?;
+    let arguments = Arguments::parse();
+    raise_descriptor_limit(arguments.descriptors);
+    let door = Door::open(&arguments)?;
+    let tls = arguments.cert.as_ref().zip(arguments.key.as_ref());
+    let tls = tls.map(|(cert, key)| server(cert, key, arguments.shared_tickets));
     let shared = Arc::new(Shared {
-        name,
-        journal,
-        behaviour,
+        name: arguments.name,
+        journal: JournalWriter::open(&arguments.journal)?,
+        tls,
+        behaviour: Mutex::new(Arc::new(arguments.behaviour)),
         commands: broadcast::channel(64).0,
-        listener: SockRef::from(&listener).try_clone()?,
+        listener: door.socket(),
         open: Mutex::default(),
         giving: Mutex::default(),
     });
-    println!("listening on {}", listener.local_addr()?);
+    println!("listening on {}", door.place()?);
     listen_to_master(shared.clone());
     let mut conn = 0;
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, socket, peer) = door.accept().await?;
         conn += 1;
-        tokio::spawn(connection::serve(shared.clone(), conn, stream, peer.ip()));
+        tokio::spawn(connection::serve(shared.clone(), conn, (stream, socket), peer));
     }
 }
 
