@@ -10,7 +10,7 @@ mod tests;
 mod tls;
 
 use std::future::{pending, poll_fn};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,10 +20,11 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, CommonState, ServerConfig};
 use steadfast_kernel_socket::TcpState;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::coop::has_budget_remaining;
 
-use socket::RawSocket;
+use socket::{RawSocket, now};
 use tls::TlsStream;
 
 /// A connection, closed when dropped.
@@ -172,6 +173,7 @@ impl Stream {
     #[inline(always)]
     pub(crate) fn may_be_readable(&self) -> bool {
         match &self.carrier {
+            Carrier::Plain(RawSocket::Tcp(tcp)) => tcp.try_io(Interest::READABLE, || Ok(())).is_ok(),
             Carrier::Plain(socket) => socket.may_be_readable(),
             Carrier::Tls(tls) => tls.has_news() || tls.socket().may_be_readable(),
         }
@@ -181,6 +183,9 @@ impl Stream {
     #[inline(always)]
     pub(crate) fn read_now(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match &mut self.carrier {
+            Carrier::Plain(RawSocket::Tcp(tcp)) => {
+                now(tcp, Interest::READABLE, buffer.len(), |mut socket| socket.read(buffer))
+            }
             Carrier::Plain(socket) => socket.read_now(buffer),
             Carrier::Tls(tls) => tls.read(buffer, RawSocket::read_now),
         }
@@ -191,6 +196,9 @@ impl Stream {
     #[inline(always)]
     pub(crate) fn listen(&self, cx: &mut Context<'_>) -> bool {
         match &self.carrier {
+            Carrier::Plain(RawSocket::Tcp(tcp)) => {
+                tcp.poll_read_ready(cx).is_pending() && has_budget_remaining()
+            }
             Carrier::Plain(socket) => socket.listen(cx),
             Carrier::Tls(tls) => !tls.has_news() && tls.socket().listen(cx),
         }
@@ -254,6 +262,9 @@ impl Stream {
     #[inline(always)]
     pub(crate) fn write_now(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.carrier {
+            Carrier::Plain(RawSocket::Tcp(tcp)) => {
+                now(tcp, Interest::WRITABLE, bytes.len(), |mut socket| socket.write(bytes))
+            }
             Carrier::Plain(socket) => socket.write_now(bytes),
             Carrier::Tls(tls) => tls.write(bytes),
         }

@@ -1,5 +1,8 @@
 //! A socket of the kernel that carries a connection: TCP, or a Unix domain socket between processes of one machine. What
 //! only TCP has does nothing on the other.
+//!
+//! What is done for each message is not inlined here: tokio's part of it is inlined where it is called once, and that is for
+//! plain TCP, in [`super::Stream`].
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
@@ -40,7 +43,7 @@ impl AsFd for RawSocket {
 }
 
 /// What both kinds can do, each by a function of its own.
-trait Ready: AsFd {
+pub(super) trait Ready: AsFd {
     fn try_io<R>(&self, interest: Interest, act: impl FnOnce() -> io::Result<R>) -> io::Result<R>;
 }
 
@@ -61,7 +64,7 @@ impl Ready for UnixStream {
 /// Does what tokio has been told can be done. Whatever brings less than `most` has come to the end of what there is: the
 /// kernel need not be asked again to learn that.
 #[inline(always)]
-fn now<Io: Ready>(
+pub(super) fn now<Io: Ready>(
     io: &Io,
     interest: Interest,
     most: usize,
@@ -127,33 +130,31 @@ impl RawSocket {
         }
     }
 
-    #[inline(always)]
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         of_either!(self, io => io.poll_read_ready(cx))
     }
 
-    #[inline(always)]
     pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         of_either!(self, io => io.poll_write_ready(cx))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn may_be_readable(&self) -> bool {
         of_either!(self, io => io.try_io(Interest::READABLE, || Ok(())).is_ok())
     }
 
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn listen(&self, cx: &mut Context<'_>) -> bool {
         self.poll_read_ready(cx).is_pending() && has_budget_remaining()
     }
 
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn read_now(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let most = buffer.len();
         of_either!(self, io => now(io, Interest::READABLE, most, |mut socket| socket.read(buffer)))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn write_now(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
         of_either!(self, io => now(io, Interest::WRITABLE, bytes.len(), |mut socket| socket.write(bytes)))
     }
