@@ -1,8 +1,10 @@
 //! `backend`: a WebSocket echo server that costs as little as one can, the same behind every peer. It
 //! links the shim toward brokers that ask for it.
 
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,10 +12,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use crate::link::Link;
+use crate::tls::{self, Papers};
 use crate::wire::frame;
-use crate::wire::handshake::{self, Accepted};
+use crate::wire::handshake;
 use echo::{Echo, Manner};
 use pace::Pace;
 use tally::Tally;
@@ -65,6 +69,24 @@ pub(crate) struct Options {
     /// Send empty pings as fast as they are taken, and nothing else.
     #[arg(long, conflicts_with_all = ["name", "delay", "stall", "commit_each", "count", "mute"])]
     pub(crate) pings: bool,
+    /// Speak TLS 1.3, and show the certificate in this file (PEM, with those that have signed it behind it).
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with_all = ["mute", "pings"])]
+    pub(crate) cert: Option<PathBuf>,
+    /// Its private key.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// The arguments of one that speaks TLS.
+pub(crate) fn tls_arguments(papers: &Papers) -> [OsString; 4] {
+    ["--cert".into(), papers.cert.clone().into(), "--key".into(), papers.key.clone().into()]
+}
+
+/// What every connection is served by.
+struct Server {
+    service: Service,
+    /// With TLS.
+    acceptor: Option<TlsAcceptor>,
 }
 
 /// What a backend does with messages.
@@ -78,6 +100,10 @@ enum Service {
 
 /// Serves until the process is ended.
 pub(crate) async fn run(options: Options) -> io::Result<()> {
+    let acceptor = match (&options.cert, &options.key) {
+        (Some(cert), Some(key)) => Some(tls::acceptor(cert, key)?),
+        _ => None,
+    };
     let listener = bind(options.listen)?;
     println!("listening on {}", listener.local_addr()?);
     let pace = Pace::new(Duration::from_millis(options.delay), Duration::from_millis(options.stall));
@@ -90,7 +116,7 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
     } else {
         Service::Echo(Manner { name: options.name.into_bytes(), pace, commit_each: options.commit_each })
     };
-    LocalSet::new().run_until(accept_all(listener, Rc::new(service))).await
+    LocalSet::new().run_until(accept_all(listener, Rc::new(Server { service, acceptor }))).await
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -100,12 +126,12 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 
-async fn accept_all(listener: TcpListener, service: Rc<Service>) -> io::Result<()> {
+async fn accept_all(listener: TcpListener, server: Rc<Server>) -> io::Result<()> {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 // A connection's failure is its client's to report.
-                spawn_local(serve(stream, service.clone()));
+                spawn_local(serve(stream, server.clone()));
             }
             Err(error) => {
                 eprintln!("cannot accept: {error}");
@@ -115,22 +141,29 @@ async fn accept_all(listener: TcpListener, service: Rc<Service>) -> io::Result<(
     }
 }
 
-async fn serve(mut stream: TcpStream, service: Rc<Service>) -> io::Result<()> {
-    if let Service::Mute = *service {
+async fn serve(mut stream: TcpStream, server: Rc<Server>) -> io::Result<()> {
+    if let Service::Mute = server.service {
         return read_to_end(&mut stream).await;
     }
-    let mut link = Link::new(stream, QUEUED_MAX)?;
-    let (early, shim) = timeout(HANDSHAKE_TIME_MAX, greet(&mut link)).await??;
-    match &*service {
+    let greeting = async {
+        let mut link = match &server.acceptor {
+            Some(acceptor) => Link::accept(stream, acceptor, QUEUED_MAX).await?,
+            None => Link::new(stream, QUEUED_MAX)?,
+        };
+        let (early, shim) = greet(&mut link).await?;
+        io::Result::Ok((link, early, shim))
+    };
+    let (mut link, early, shim) = timeout(HANDSHAKE_TIME_MAX, greeting).await??;
+    match &server.service {
         Service::Echo(manner) => echo(&mut link, &early, Echo::new(manner, shim)).await?,
         Service::Count => count(&mut link, &early).await?,
         Service::Mute => {}
         Service::Pings => {
             link.flush().await?;
-            return ping(link.into_stream()).await;
+            return ping(link.into_socket()?).await;
         }
     }
-    link.flush().await
+    link.end().await
 }
 
 async fn echo(link: &mut Link, early: &[u8], mut echo: Echo<'_>) -> io::Result<()> {
@@ -178,9 +211,12 @@ async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
 async fn greet(link: &mut Link) -> io::Result<(Vec<u8>, bool)> {
     let (head, early) = link.read_head().await?;
     match handshake::accept(&head) {
-        Ok(Accepted { answer, shim }) => {
-            link.queued().extend_from_slice(&answer);
-            Ok((early, shim))
+        Ok(mut accepted) => {
+            if let Some(agreed) = link.agreed() {
+                accepted.tell(&agreed);
+            }
+            link.queued().extend_from_slice(&accepted.answer);
+            Ok((early, accepted.shim))
         }
         Err(error) => {
             link.queued().extend_from_slice(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");

@@ -5,11 +5,12 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use serde::Serialize;
 use tokio::task::{JoinSet, LocalSet};
+
+use crate::link::Target;
 
 pub(crate) mod bounded;
 mod checker;
@@ -105,15 +106,17 @@ fn print(figures: &impl Serialize) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens `count` connections to `address` as the browsers `first` and following, a bounded number at a
+/// Opens `count` connections to `target` as the browsers `first` and following, a bounded number at a
 /// time.
 pub(crate) async fn open_all<T: 'static, F: Future<Output = io::Result<T>>>(
-    address: SocketAddr,
+    target: Target,
     first: u64,
     count: usize,
-    open: impl Fn(SocketAddr, u64) -> F + Clone + 'static,
+    open: impl Fn(Target, u64) -> F + Clone + 'static,
 ) -> io::Result<Vec<T>> {
-    let opened = spread(count, DIALS_AT_ONCE, move |index| open(address, first + index as u64)).await;
+    let address = target.address();
+    let open = move |index: usize| open(target.clone(), first + index as u64);
+    let opened = spread(count, DIALS_AT_ONCE, open).await;
     let context = |error: io::Error| io::Error::new(error.kind(), format!("opening to {address}: {error}"));
     opened.map_err(context)
 }

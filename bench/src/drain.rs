@@ -13,6 +13,7 @@ use crate::event::{self, Account, Broker, Load, Report, Round, Scene, Words, pos
 use crate::machine::Machine;
 use crate::peers::{Control, Peer};
 use crate::table::number;
+use crate::tls::Tls;
 use api::Operation;
 
 mod api;
@@ -140,7 +141,7 @@ async fn peer(options: &Options, folder: &Path) -> io::Result<Peer> {
 async fn one_round(options: &Options, broker: Option<&Peer>, folder: &Path) -> io::Result<Round<Drained>> {
     let Options { load, after, .. } = options;
     let scene = match (broker, options.target) {
-        (Some(peer), _) => Scene::start(load, peer, options.backends, folder).await?,
+        (Some(peer), _) => Scene::start(load, peer, options.backends, folder, Tls::default()).await?,
         (None, Some(address)) => Scene::of_others(address, options.answers_as.clone(), load.floor),
         (None, None) => return Err(io::Error::other("--target, --admin and --backend go together")),
     };

@@ -40,7 +40,7 @@ pub(crate) async fn observe<T>(
     folder: &Path,
     event: impl Future<Output = io::Result<T>>,
 ) -> io::Result<Round<T>> {
-    let mut clients = Clients::open(load, scene.address(), folder).await?;
+    let mut clients = Clients::open(load, scene.door(), folder).await?;
     clients.tell_all(START).await?;
     sleep(Duration::from_secs_f64(load.warm_up)).await;
     let begin_ns = monotonic_ns();

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::event::{self, Account, Load, Report, Round, Scene, Words, positive};
 use crate::machine::Machine;
 use crate::peers::Peer;
+use crate::tls::{Papers, Sides, Tls};
 
 /// Backends. One is killed.
 const BACKENDS: u8 = 2;
@@ -21,6 +22,9 @@ const BACKENDS: u8 = 2;
 pub(crate) struct Options {
     #[command(flatten)]
     load: Load,
+    /// The sides on which connections have TLS.
+    #[arg(long, value_enum, default_value_t = Sides::Off, conflicts_with = "target")]
+    tls: Sides,
     /// Seconds that the sessions go on sending after the kill.
     #[arg(long, default_value_t = 6.0, value_parser = positive)]
     after: f64,
@@ -59,14 +63,17 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
     }
     let words = Words { what: "one backend killed", around: "the kill", on: "the killed backend" };
     let (broker, target) = (broker.as_ref(), options.target);
-    let settings = json!({ "after_seconds": options.after });
+    let settings = json!({ "after_seconds": options.after, "tls": options.tls.to_string() });
     Report { machine, broker, target, load, words, settings, rounds }.publish()
 }
 
 async fn one_round(options: &Options, broker: Option<&Peer>, folder: &Path) -> io::Result<Round<Killed>> {
     let Options { load, after, .. } = options;
     let scene = match (broker, options.target) {
-        (Some(peer), _) => Scene::start(load, peer, BACKENDS, folder).await?,
+        (Some(peer), _) => {
+            let papers = Papers::make(folder)?;
+            Scene::start(load, peer, BACKENDS, folder, Tls::new(options.tls, &papers)).await?
+        }
         (None, Some(address)) => Scene::of_others(address, options.kill_name.clone(), load.floor),
         (None, None) => return Err(io::Error::other("--target and --kill go together")),
     };

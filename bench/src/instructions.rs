@@ -12,12 +12,15 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::backend;
 use crate::client::bounded::Done;
+use crate::door::Door;
 use crate::peers::steadfast;
 use crate::process::Process;
 use crate::rounds::{Load, Row, Work};
 use crate::stats;
 use crate::table::{self, number};
+use crate::tls::{Papers, Sides, Tls};
 use crate::variant::Variant;
 use baseline::{Baseline, Comparison, Conditions, Figure};
 use callgrind::Counted;
@@ -30,7 +33,15 @@ const START_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the work of one run may take.
 const WORK_TIME_MAX: Duration = Duration::from_secs(600);
 /// The rows that have messages, or sessions, to be counted by.
-const ROWS: [Row; 5] = [Row::SmallOne, Row::SmallSixteen, Row::Medium, Row::Large, Row::Upgrades];
+const ROWS: [Row; 7] = [
+    Row::SmallOne,
+    Row::SmallSixteen,
+    Row::Medium,
+    Row::Large,
+    Row::Upgrades,
+    Row::Handshakes,
+    Row::Resumptions,
+];
 /// The rows of a baseline, unless others are asked for: what most users' messages are, and sessions.
 const GUARDED: [Row; 3] = [Row::SmallOne, Row::SmallSixteen, Row::Upgrades];
 /// A baseline's rows are counted by this part of the messages: it is to be compared often.
@@ -57,6 +68,9 @@ pub(crate) struct Options {
     /// Another executable of Steadfast's, which the first one is compared with.
     #[arg(long, value_name = "PATH")]
     beside: Option<PathBuf>,
+    /// The sides on which connections have TLS.
+    #[arg(long, value_enum, default_value_t = Sides::Off, conflicts_with_all = ["baseline", "write_baseline"])]
+    tls: Sides,
     /// Rounds; figures are medians over them.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -154,10 +168,16 @@ fn plan(options: &Options, old: Option<&Baseline>) -> io::Result<Vec<(Row, usize
     }
     let part = if options.write_baseline.is_some() { GUARDED_PART } else { 1 };
     let rows = match (&options.rows[..], &options.write_baseline) {
-        ([], None) => &ROWS[..],
-        ([], Some(_)) => &GUARDED,
-        (rows, _) => rows,
+        ([], None) => ROWS.into_iter().filter(|row| row.is_for(options.tls)).collect(),
+        ([], Some(_)) => GUARDED.to_vec(),
+        (rows, _) => rows.to_vec(),
     };
+    if let Some(row) = rows.iter().find(|row| !row.is_for(options.tls)) {
+        let (name, sides) = (row.name(), options.tls);
+        return Err(io::Error::other(format!(
+            "there is nothing to count of the row {name} with --tls {sides}"
+        )));
+    }
     let counted = |row: Row| options.messages.unwrap_or(default_messages(row) / part).max(1);
     Ok(rows.iter().map(|row| (*row, counted(*row))).collect())
 }
@@ -184,6 +204,8 @@ struct Ground {
     folder: TempDir,
     backend: SocketAddr,
     _backend: Process,
+    tls: Sides,
+    papers: Papers,
 }
 
 impl Ground {
@@ -194,10 +216,12 @@ impl Ground {
             brokers.push(steadfast::locate(options.beside.as_deref()).await?);
         }
         let folder = tempfile::Builder::new().prefix("steadfast-bench-").tempdir()?;
-        let mut process = Process::start_own(folder.path(), "backend", backend_arguments(options))?;
+        let (tls, papers) = (options.tls, Papers::make(folder.path())?);
+        let arguments = backend_arguments(options, Tls::new(tls, &papers));
+        let mut process = Process::start_own(folder.path(), "backend", arguments)?;
         let backend = process.listening_line(START_TIME_MAX).await?;
         let serve_args = options.serve_args.clone();
-        Ok(Self { valgrind, brokers, serve_args, folder, backend, _backend: process })
+        Ok(Self { valgrind, brokers, serve_args, folder, backend, _backend: process, tls, papers })
     }
 
     /// What the counts of the first broker depend on.
@@ -234,8 +258,9 @@ impl Ground {
     async fn count(&self, broker: &Path, work: (Row, Variant), messages: usize) -> io::Result<u64> {
         let folder = self.folder.path();
         let arguments = broker_arguments(&self.serve_args, work.1);
-        let broker = Counted::start(&self.valgrind, folder, broker, &arguments, self.backend).await?;
-        let arguments = client_arguments(broker.address(), work, messages);
+        let tls = Tls::new(self.tls, &self.papers);
+        let broker = Counted::start(&self.valgrind, folder, broker, &arguments, self.backend, tls).await?;
+        let arguments = client_arguments(broker.door(), work, messages);
         let client = Process::start_own(folder, "client", arguments)?;
         let output = client.finish(WORK_TIME_MAX).await?;
         let done: Done = serde_json::from_str(&output)?;
@@ -255,9 +280,10 @@ fn default_messages(row: Row) -> usize {
     }
 }
 
-fn backend_arguments(options: &Options) -> Vec<OsString> {
+fn backend_arguments(options: &Options, tls: Tls<'_>) -> Vec<OsString> {
     let each = options.commit_each.then(|| "--commit-each".into());
-    std::iter::once("backend".into()).chain(each).collect()
+    let secured = tls.backend.map(backend::tls_arguments).into_iter().flatten();
+    std::iter::once("backend".into()).chain(each).chain(secured).collect()
 }
 
 /// What was asked for; with a shim also the pool's `ack`, which is the default for plain ones.
@@ -266,8 +292,8 @@ fn broker_arguments(asked: &[String], variant: Variant) -> Vec<String> {
     asked.iter().cloned().chain(ack).collect()
 }
 
-fn client_arguments(address: SocketAddr, (row, variant): (Row, Variant), messages: usize) -> Vec<OsString> {
-    let arguments = match row.work(0) {
+fn client_arguments(door: &Door, (row, variant): (Row, Variant), messages: usize) -> Vec<OsString> {
+    let mut arguments = match row.work(0) {
         Work::Load(Load { connections, depth, payload })
         | Work::Crowd { talk: Load { connections, depth, payload }, .. } => vec![
             "messages".to_owned(),
@@ -276,13 +302,18 @@ fn client_arguments(address: SocketAddr, (row, variant): (Row, Variant), message
             format!("--payload={payload}"),
             format!("--messages={messages}"),
         ],
-        Work::Upgrades { at_once: size } | Work::Idle { sessions: size } => {
+        Work::Upgrades { at_once: size }
+        | Work::Handshakes { at_once: size, .. }
+        | Work::Idle { sessions: size } => {
             vec!["sequence".to_owned(), format!("--at-once={size}"), format!("--sessions={messages}")]
         }
     };
+    if let Work::Handshakes { resumed: true, .. } = row.work(0) {
+        arguments.push("--tickets".to_owned());
+    }
     let arguments = std::iter::once("client".to_owned()).chain(arguments);
-    let all = [format!("--address={address}"), format!("--dialect={}", variant.dialect())];
-    arguments.chain(all).map(OsString::from).collect()
+    let dialect = format!("--dialect={}", variant.dialect());
+    arguments.chain(door.arguments()).chain([dialect]).map(OsString::from).collect()
 }
 
 /// What a baseline has of these lines.
@@ -365,6 +396,7 @@ mod tests {
     #[test]
     fn a_variant_says_how_the_pool_is_acknowledged_and_how_clients_speak() {
         let address = "127.0.0.1:1".parse().unwrap();
+        let door = Door::new(address, Tls::default());
         let asked = ["--log-level=error".to_owned()];
         for (variant, ack, dialect) in [
             (Variant::Plain, None, "--dialect=plain"),
@@ -375,7 +407,7 @@ mod tests {
             let arguments = broker_arguments(&asked, variant);
             assert_eq!(arguments.get(1).map(String::as_str), ack, "{variant}");
             for row in [Row::SmallSixteen, Row::Upgrades] {
-                let arguments = client_arguments(address, (row, variant), 7);
+                let arguments = client_arguments(&door, (row, variant), 7);
                 assert!(arguments.contains(&dialect.into()), "{variant}: {arguments:?}");
             }
         }
@@ -384,6 +416,10 @@ mod tests {
     #[test]
     fn idle_sessions_are_no_row_to_be_counted() {
         assert_eq!(row("4k"), Ok(Row::Medium));
-        assert!(row("idle").unwrap_err().ends_with("there are 64x1, 64x16, 4k, 256k, upgrades"));
+        assert!(
+            row("idle")
+                .unwrap_err()
+                .ends_with("there are 64x1, 64x16, 4k, 256k, upgrades, handshakes, resumptions")
+        );
     }
 }

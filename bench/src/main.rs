@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 mod backend;
 mod client;
 mod clock;
+mod door;
 mod drain;
 mod event;
 mod failover;
@@ -39,6 +40,7 @@ mod shim;
 mod stats;
 mod table;
 mod tether;
+mod tls;
 mod variant;
 mod wire;
 

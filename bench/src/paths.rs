@@ -17,6 +17,7 @@ use crate::peers::{Peer, steadfast};
 use crate::process::Process;
 use crate::stats;
 use crate::table::{self, number};
+use crate::tls::Tls;
 
 pub(crate) mod proxy;
 
@@ -187,7 +188,7 @@ impl Ground {
         ];
         let mut path = Process::start_own(folder, "proxy", arguments(&["proxy"], &path))?;
         let far = path.listening_line(START_TIME_MAX).await?;
-        let broker = peer.start(folder, "broker", &[far]).await?;
+        let broker = peer.start(folder, "broker", &[far], Tls::default()).await?;
         let stream = [
             format!("--address={}", broker.address()),
             format!("--payload={PAYLOAD}"),

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::time::sleep;
 
+use crate::door::Door;
 use crate::link::Link;
 use crate::proc;
 use crate::process::{Launch, Process};
+use crate::tls::Tls;
 
 mod haproxy;
 mod nginx;
@@ -119,7 +121,7 @@ impl Placed<'_> {
 /// A peer that relays. Ends when dropped, if the harness started it.
 #[derive(Debug)]
 pub(crate) struct Running {
-    address: SocketAddr,
+    door: Door,
     control: Option<Control>,
     annex: Option<AnnexAddresses>,
     root: Option<u32>,
@@ -128,13 +130,29 @@ pub(crate) struct Running {
 
 impl Running {
     /// One that the harness has not started.
-    fn elsewhere(address: SocketAddr, root: Option<u32>) -> Self {
-        Self { address, control: None, annex: None, root, _process: None }
+    fn elsewhere(door: Door, root: Option<u32>) -> Self {
+        Self { door, control: None, annex: None, root, _process: None }
     }
 
     /// Where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.door.address
+    }
+
+    /// The same, with what its clients have to know.
+    pub(crate) fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// What is agreed where it has TLS, by the second of two connections.
+    pub(crate) async fn agreed(&self) -> io::Result<String> {
+        let target = self.door.target_with_tickets()?;
+        Link::probe(&target).await?;
+        let probe = Link::probe(&target).await?;
+        let said = |side: &str, agreed: &dyn fmt::Display| format!("{side}: {agreed}");
+        let client = probe.client.map(|agreed| said("clients", &agreed));
+        let backend = probe.backend.map(|agreed| said("backend", &agreed));
+        Ok(client.into_iter().chain(backend).collect::<Vec<_>>().join(", "))
     }
 
     /// Where it takes orders, if it does.
@@ -154,32 +172,35 @@ impl Running {
 }
 
 impl Peer {
-    /// Starts the peer in front of `backends`; its files go to `folder`, named after `instance`.
+    /// Starts the peer in front of `backends`; its files go to `folder`, named after `instance`. A peer that is none, or
+    /// that somebody else has started, must have the TLS that is asked for already.
     pub(crate) async fn start(
         &self,
         folder: &Path,
         instance: &str,
         backends: &[SocketAddr],
+        tls: Tls<'_>,
     ) -> io::Result<Running> {
         match self {
             Self::Steadfast(program, extra) => {
-                steadfast::start(folder, instance, program, extra, backends).await
+                steadfast::start(folder, instance, program, extra, backends, tls).await
             }
             Self::Haproxy(program, threads) => {
-                let launch =
-                    |address| haproxy::launch(folder, instance, program, *threads, address, backends, None);
-                let running = on_free_port(folder, instance, launch).await?;
+                let launch = |address| {
+                    haproxy::launch(folder, instance, program, *threads, address, backends, tls, None)
+                };
+                let running = on_free_port(folder, instance, tls, launch).await?;
                 let control = Some(Control::StatsSocket(haproxy::stats_socket(folder, instance)));
                 Ok(Running { control, ..running })
             }
             Self::Nginx(program, workers) => {
-                on_free_port(folder, instance, |address| {
-                    nginx::launch(folder, instance, program, *workers, address, backends, None)
+                on_free_port(folder, instance, tls, |address| {
+                    nginx::launch(folder, instance, program, *workers, address, backends, tls, None)
                 })
                 .await
             }
-            Self::Direct => Ok(Running::elsewhere(first(backends)?, None)),
-            Self::External(peer) => Ok(Running::elsewhere(peer.address, Some(peer.pid))),
+            Self::Direct => Ok(Running::elsewhere(Door::new(first(backends)?, tls), None)),
+            Self::External(peer) => Ok(Running::elsewhere(Door::new(peer.address, tls), Some(peer.pid))),
         }
     }
 
@@ -192,6 +213,7 @@ impl Peer {
         annex: &Annex,
     ) -> io::Result<Running> {
         let pools = annex.backends.iter().map(|_| free_address()).collect::<io::Result<_>>()?;
+        let tls = Tls::default();
         let placed = Placed { annex, at: AnnexAddresses { pools, admin: free_address()? } };
         let running = match self {
             Self::Steadfast(program, extra) => {
@@ -199,14 +221,16 @@ impl Peer {
                 steadfast::start_with(folder, instance, program, extra, address, backends, &placed).await?
             }
             Self::Haproxy(program, threads) => {
-                on_free_port(folder, instance, |address| {
-                    haproxy::launch(folder, instance, program, *threads, address, backends, Some(&placed))
+                on_free_port(folder, instance, tls, |address| {
+                    let annex = Some(&placed);
+                    haproxy::launch(folder, instance, program, *threads, address, backends, tls, annex)
                 })
                 .await?
             }
             Self::Nginx(program, workers) => {
-                on_free_port(folder, instance, |address| {
-                    nginx::launch(folder, instance, program, *workers, address, backends, Some(&placed))
+                on_free_port(folder, instance, tls, |address| {
+                    let annex = Some(&placed);
+                    nginx::launch(folder, instance, program, *workers, address, backends, tls, annex)
                 })
                 .await?
             }
@@ -247,6 +271,7 @@ impl Peer {
 async fn on_free_port<'a>(
     folder: &Path,
     instance: &str,
+    tls: Tls<'_>,
     launch: impl Fn(SocketAddr) -> io::Result<Launch<'a>>,
 ) -> io::Result<Running> {
     let mut failure = io::Error::other(format!("{instance} was not started"));
@@ -255,7 +280,7 @@ async fn on_free_port<'a>(
         // say which port the system chose.
         let address = free_address()?;
         let process = Process::start(folder, launch(address)?)?;
-        match relaying(process, address).await {
+        match relaying(process, Door::new(address, tls)).await {
             Ok(running) => return Ok(running),
             Err(error) => failure = error,
         }
@@ -264,17 +289,18 @@ async fn on_free_port<'a>(
 }
 
 /// Waits until the peer passes an upgrade on to a backend.
-async fn relaying(mut process: Process, address: SocketAddr) -> io::Result<Running> {
+async fn relaying(mut process: Process, door: Door) -> io::Result<Running> {
     let deadline = Instant::now() + START_TIME_MAX;
+    let target = door.target()?;
     loop {
-        let opened = Link::open(address, 0).await;
+        let opened = Link::open(target.clone(), 0).await;
         if !process.is_running() {
             return Err(process.failure("ended at once"));
         }
         match opened {
             Ok(_) => {
                 let root = Some(process.id());
-                return Ok(Running { address, control: None, annex: None, root, _process: Some(process) });
+                return Ok(Running { door, control: None, annex: None, root, _process: Some(process) });
             }
             Err(error) if Instant::now() > deadline => {
                 return Err(process.failure(&format!("does not relay: {error}")));

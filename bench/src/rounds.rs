@@ -1,18 +1,21 @@
 //! Rounds: the same work for several brokers or settings, interleaved, so that what the machine does
 //! meanwhile strikes all of them. `relay` and `shim` are made of such rounds.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::backend;
 use crate::client::{Dialect, strace};
 use crate::machine::Machine;
 use crate::peers::{Peer, Running, steadfast};
 use crate::process::Process;
+use crate::tls::{Papers, Sides, Tls};
 pub(crate) use report::Words;
 use report::{Report, Result as Outcome, Sheet};
 use rows::Scale;
@@ -38,7 +41,7 @@ pub(crate) struct Options {
     /// Seconds that each measurement counts.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Only these rows, in this order; the first six by default.
+    /// Only these rows, in this order; by default the first six, with TLS the two of its handshakes as well.
     #[arg(long, value_delimiter = ',', value_enum)]
     rows: Vec<Row>,
     /// Steadfast's executable; built beside this one by default.
@@ -69,6 +72,10 @@ pub(crate) struct Entrant {
     pub(crate) peer: Peer,
     /// How its clients speak.
     pub(crate) dialect: Dialect,
+    /// On which sides it has TLS.
+    pub(crate) tls: Sides,
+    /// The entrant that it is compared with, by its place; it may be itself.
+    pub(crate) reference: Option<usize>,
 }
 
 /// An entrant with its running instance, which serves all rows but the one that counts memory.
@@ -100,41 +107,76 @@ impl Options {
 pub(crate) struct Field {
     machine: Machine,
     folder: TempDir,
-    backend: Process,
-    address: SocketAddr,
+    papers: Papers,
+    /// The plain one, and one with TLS where there are entrants with TLS toward it.
+    backends: Vec<Backend>,
     scale: Scale,
 }
 
+/// A process that echoes.
+#[derive(Debug)]
+struct Backend {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Backend {
+    async fn start(folder: &Path, name: &str, more: Vec<OsString>) -> io::Result<Self> {
+        let arguments = std::iter::once("backend".into()).chain(more).collect();
+        let mut process = Process::start_own(folder, name, arguments)?;
+        let address = process.listening_line(START_TIME_MAX).await?;
+        Ok(Self { process, address })
+    }
+}
+
 impl Field {
-    /// Starts the backend, with further arguments of `backend`.
-    pub(crate) async fn new(options: &Options, backend: &[String]) -> io::Result<Self> {
+    /// Starts the backend, with further arguments of `backend`, and with `tls` one that speaks it.
+    pub(crate) async fn new(options: &Options, backend: &[String], tls: bool) -> io::Result<Self> {
         if options.strace && !strace::is_installed() {
             return Err(io::Error::other("--strace needs strace, which is not in the search path"));
         }
         let machine = Machine::read();
         let folder = tempfile::Builder::new().prefix("steadfast-bench-").tempdir()?;
-        let arguments = std::iter::once("backend").chain(backend.iter().map(String::as_str));
-        let arguments = arguments.map(Into::into).collect();
-        let mut backend = Process::start_own(folder.path(), "backend", arguments)?;
-        let address = backend.listening_line(START_TIME_MAX).await?;
-        Ok(Self { machine, folder, backend, address, scale: options.scale() })
+        let papers = Papers::make(folder.path())?;
+        let plain = backend.iter().map(Into::into).collect();
+        let mut backends = vec![Backend::start(folder.path(), "backend", plain).await?];
+        if tls {
+            let more = backend::tls_arguments(&papers).into();
+            backends.push(Backend::start(folder.path(), "backend-tls", more).await?);
+        }
+        Ok(Self { machine, folder, papers, backends, scale: options.scale() })
     }
 
-    /// Measures all entrants, and prints the report, with ratios to the entrant number `reference`. Says
-    /// how many measurements could not be taken.
+    /// The one behind this entrant.
+    fn backend(&self, entrant: &Entrant) -> &Backend {
+        let tls = match (entrant.tls, &entrant.peer) {
+            (Sides::Both, _) | (Sides::Client, Peer::Direct) => 1,
+            (Sides::Client | Sides::Off, _) => 0,
+        };
+        &self.backends[tls.min(self.backends.len() - 1)]
+    }
+
+    async fn start(&self, entrant: &Entrant, instance: &str) -> io::Result<Running> {
+        let tls = Tls::new(entrant.tls, &self.papers);
+        entrant.peer.start(self.folder.path(), instance, &[self.backend(entrant).address], tls).await
+    }
+
+    /// Measures all entrants, and prints the report. Says how many measurements could not be taken.
     pub(crate) async fn compare(
         self,
         options: &Options,
         entrants: Vec<Entrant>,
         words: Words,
-        reference: Option<usize>,
     ) -> io::Result<usize> {
         let mut started = Vec::new();
-        for entrant in entrants {
-            let running = entrant.peer.start(self.folder.path(), &entrant.name, &[self.address]).await?;
+        for mut entrant in entrants {
+            let running = self.start(&entrant, &entrant.name).await?;
+            if entrant.tls != Sides::Off {
+                entrant.about += &format!(", TLS with {}", running.agreed().await?);
+            }
             started.push(Started { entrant, running });
         }
-        let sheets = self.all_rounds(options, &started, reference).await;
+        let sheets = self.all_rounds(options, &started).await;
         let failures = sheets.iter().map(Sheet::failures).sum();
         let entrants = started.into_iter().map(|started| (started.entrant.name, started.entrant.about));
         let report =
@@ -146,16 +188,13 @@ impl Field {
         Ok(failures)
     }
 
-    async fn all_rounds(
-        &self,
-        options: &Options,
-        entrants: &[Started],
-        reference: Option<usize>,
-    ) -> Vec<Sheet> {
-        let rows = if options.rows.is_empty() { &Row::USUAL } else { options.rows.as_slice() };
+    async fn all_rounds(&self, options: &Options, entrants: &[Started]) -> Vec<Sheet> {
+        let sides: Vec<Sides> = entrants.iter().map(|started| started.entrant.tls).collect();
+        let rows = if options.rows.is_empty() { Row::usual(&sides) } else { options.rows.clone() };
         let names: Vec<String> = entrants.iter().map(|started| started.entrant.name.clone()).collect();
+        let references: Vec<_> = entrants.iter().map(|started| started.entrant.reference).collect();
         let mut sheets: Vec<Sheet> =
-            rows.iter().map(|row| Sheet::new(*row, self.scale, &names, reference)).collect();
+            rows.iter().map(|row| Sheet::new(*row, self.scale, &names, &references)).collect();
         for round in 0..self.scale.rounds {
             for (at, sheet) in sheets.iter_mut().enumerate() {
                 for turn in 0..entrants.len() {
@@ -172,9 +211,15 @@ impl Field {
 
     /// One measurement.
     async fn measure(&self, row: Row, started: &Started, round: usize) -> Outcome {
+        if !row.is_for(started.entrant.tls) {
+            return Outcome::NotMeasured;
+        }
         let result = match row.work(self.scale.idle_sessions) {
             Work::Load(load) => measure::load(self, started, load).await.map(Some),
             Work::Upgrades { at_once } => measure::upgrades(self, started, at_once).await.map(Some),
+            Work::Handshakes { at_once, resumed } => {
+                measure::handshakes(self, started, at_once, resumed).await.map(Some)
+            }
             Work::Idle { sessions } => measure::idle(self, started, sessions, round).await,
             Work::Crowd { sessions, talk } => measure::crowd(self, started, sessions, talk).await.map(Some),
         };

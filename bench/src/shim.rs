@@ -5,6 +5,7 @@ use std::io;
 use crate::client::Dialect;
 use crate::peers::Peer;
 use crate::rounds::{self, Entrant, Field, Words};
+use crate::tls::Sides;
 use crate::variant::Variant;
 
 /// How the report speaks.
@@ -47,6 +48,7 @@ impl Options {
 /// Measures, and prints the report. Says how many measurements could not be taken.
 pub(crate) async fn run(options: Options) -> io::Result<usize> {
     let (program, arguments) = options.rounds.steadfast().await?;
+    let reference = options.variants.iter().position(|variant| *variant == Variant::Plain);
     let entrants = options.variants.iter().map(|variant| Entrant {
         name: variant.name().to_owned(),
         about: options.about(*variant),
@@ -55,9 +57,10 @@ pub(crate) async fn run(options: Options) -> io::Result<usize> {
             Peer::Steadfast(program.clone(), arguments.iter().cloned().chain([ack]).collect())
         },
         dialect: variant.dialect(),
+        tls: Sides::Off,
+        reference,
     });
-    let reference = options.variants.iter().position(|variant| *variant == Variant::Plain);
     let each = options.commit_each.then(|| "--commit-each".to_owned());
-    let field = Field::new(&options.rounds, each.as_slice()).await?;
-    field.compare(&options.rounds, entrants.collect(), WORDS, reference).await
+    let field = Field::new(&options.rounds, each.as_slice(), false).await?;
+    field.compare(&options.rounds, entrants.collect(), WORDS).await
 }

@@ -137,6 +137,49 @@ fn the_direct_connection_is_measured() {
 }
 
 #[test]
+fn the_same_is_measured_with_tls_beside_plain_relaying() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let rows = ["64x1", "upgrades", "handshakes", "resumptions"];
+    let output = bench(&[
+        "relay",
+        "--quick",
+        "--seconds=0.2",
+        "--peers=steadfast,direct",
+        "--tls=off,client,both",
+        "--rows",
+        &rows.join(","),
+        "--json",
+        file.to_str().unwrap(),
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = json(&file);
+    let said = |peer: &str| report["peers"][peer].as_str().unwrap().to_owned();
+    assert!(!said("steadfast").contains("TLS"));
+    assert!(said("steadfast-client").contains("TLS with clients: TLS 1.3 AES_"));
+    assert!(!said("steadfast-client").contains("backend: "), "that side is plain");
+    assert!(said("steadfast-both").contains(", backend: TLS 1.3 AES_"));
+    let names = ["steadfast", "direct", "steadfast-client", "direct-client", "steadfast-both"];
+    for (row, key) in report["rows"].as_array().unwrap().iter().zip([
+        "messages_per_second",
+        "upgrades_per_second",
+        "handshakes_per_second",
+        "handshakes_per_second",
+    ]) {
+        for (peer, name) in row["peers"].as_array().unwrap().iter().zip(names) {
+            assert_eq!(peer["peer"], name);
+            // A session begins with a handshake of TLS, or without one.
+            let measured = match key {
+                "upgrades_per_second" => !name.contains('-'),
+                "handshakes_per_second" => name.contains('-'),
+                _ => true,
+            };
+            assert_eq!(peer["median"][key].is_f64(), measured, "{row} {name}");
+        }
+    }
+}
+
+#[test]
 fn a_relay_that_changes_a_byte_has_no_figures() {
     let backend = Backend::start("");
     let address = corrupting_relay(backend.address, 300);

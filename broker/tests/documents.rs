@@ -65,5 +65,5 @@ fn every_setup_of_the_page_for_migrating_is_sound() {
             config::parse(block, &Overrides::default()).unwrap_or_else(|error| panic!("{error}\n{block}"))
         })
         .collect();
-    assert_eq!(settings.len(), 4);
+    assert_eq!(settings.len(), 5);
 }

@@ -2,19 +2,19 @@
 //! outside.
 
 use std::io;
-use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::dialogue::Dialogue;
-use super::{Dialect, spread, upgrades};
+use super::upgrades::Opener;
+use super::{Dialect, spread};
+use crate::door::Door;
 
 /// The arguments of `client messages`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Messages {
-    /// The peer.
-    #[arg(long)]
-    pub(crate) address: SocketAddr,
+    #[command(flatten)]
+    pub(crate) door: Door,
     /// Connections.
     #[arg(long)]
     pub(crate) connections: usize,
@@ -35,12 +35,14 @@ pub(crate) struct Messages {
 /// The arguments of `client sequence`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Upgrades {
-    /// The peer.
-    #[arg(long)]
-    pub(crate) address: SocketAddr,
+    #[command(flatten)]
+    pub(crate) door: Door,
     /// Sessions at once.
     #[arg(long)]
     pub(crate) at_once: usize,
+    /// The clients come back with tickets, where there is TLS; without it each is a new one.
+    #[arg(long)]
+    pub(crate) tickets: bool,
     /// How their clients speak.
     #[arg(long, value_enum, default_value_t = Dialect::Plain)]
     pub(crate) dialect: Dialect,
@@ -58,8 +60,8 @@ pub(crate) struct Done {
 
 /// Sends the messages, waits for their answers and closes.
 pub(crate) async fn messages(options: Messages) -> io::Result<Done> {
-    let Messages { address, connections, depth, dialect, payload, messages } = options;
-    let dialogues = Dialogue::open_all(address, dialect, payload, 0, connections).await?;
+    let Messages { door, connections, depth, dialect, payload, messages } = options;
+    let dialogues = Dialogue::open_all(door.target()?, dialect, payload, 0, connections).await?;
     let mut tasks = tokio::task::JoinSet::new();
     for (at, dialogue) in dialogues.into_iter().enumerate() {
         // The first ones take what cannot be shared evenly.
@@ -93,7 +95,11 @@ async fn converse(mut dialogue: Dialogue, depth: usize, messages: usize) -> io::
 
 /// Opens and closes the sessions.
 pub(crate) async fn upgrades(options: Upgrades) -> io::Result<Done> {
-    let Upgrades { address, at_once, dialect, sessions } = options;
-    let session = move |client| upgrades::session(address, dialect, client as u64);
+    let Upgrades { door, at_once, dialect, sessions, tickets } = options;
+    let opener = Opener::new(&door, dialect, tickets, at_once).await?;
+    let session = move |client: usize| {
+        let opener = opener.clone();
+        async move { opener.session(client as u64).await }
+    };
     Ok(Done { done: spread(sessions, at_once, session).await?.len() as u64 })
 }

@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::Dialect;
 use super::dialogue::Dialogue;
+use crate::door::Door;
 
 /// What this process writes when its sessions are open.
 pub(crate) const READY: &str = "ready";
@@ -22,9 +22,8 @@ const PAYLOAD: usize = 16;
 /// The arguments of `client crowd`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// The peer.
-    #[arg(long)]
-    pub(crate) address: SocketAddr,
+    #[command(flatten)]
+    pub(crate) door: Door,
     /// How the clients speak.
     #[arg(long, value_enum, default_value_t = Dialect::Plain)]
     pub(crate) dialect: Dialect,
@@ -47,8 +46,8 @@ pub(crate) struct Figures {
 
 /// Opens the sessions, and keeps them until the harness is done.
 pub(crate) async fn run(options: Options) -> io::Result<Figures> {
-    let Options { address, dialect, first, sessions } = options;
-    let opened = Dialogue::open_all(address, dialect, PAYLOAD, first, sessions).await?;
+    let Options { door, dialect, first, sessions } = options;
+    let opened = Dialogue::open_all(door.target()?, dialect, PAYLOAD, first, sessions).await?;
     let (over, ends) = watch::channel(false);
     let ended = Rc::new(Cell::new(0));
     let mut tasks = JoinSet::new();

@@ -1,21 +1,20 @@
 //! The bare time in which connections can be dialled and upgraded, to see a failover's pause beside.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::{DIALS_AT_ONCE, spread};
+use crate::door::Door;
 use crate::link::Link;
 use crate::stats;
 
 /// The arguments of `client dial`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// A backend.
-    #[arg(long)]
-    pub(crate) address: SocketAddr,
+    #[command(flatten)]
+    pub(crate) door: Door,
     /// Connections.
     #[arg(long)]
     pub(crate) connections: usize,
@@ -43,9 +42,13 @@ pub(crate) struct Figures {
 /// Dials them all, and keeps them until all are there.
 pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     let start = Instant::now();
-    let open = move |index: usize| async move {
-        let link = Link::open(options.address, index as u64).await?;
-        Ok((start.elapsed().as_secs_f64() * 1_000.0, link))
+    let target = options.door.target()?;
+    let open = move |index: usize| {
+        let target = target.clone();
+        async move {
+            let link = Link::open(target, index as u64).await?;
+            Ok((start.elapsed().as_secs_f64() * 1_000.0, link))
+        }
     };
     let opened = spread(options.connections, options.at_once.max(1), open).await?;
     let times: Vec<f64> = opened.iter().map(|(ms, _)| *ms).collect();

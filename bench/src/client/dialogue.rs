@@ -1,14 +1,13 @@
 //! A connection whose messages are numbered and whose answers are checked.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::checker::{Checker, Template};
 use super::{Dialect, MASK};
-use crate::link::Link;
+use crate::link::{Link, Target};
 use crate::wire::control::NORMAL;
 use crate::wire::frame;
 
@@ -26,22 +25,22 @@ impl Dialogue {
     /// Opens `count` connections as the browsers `first` and following, a bounded number at a time. Their
     /// messages have `payload` bytes.
     pub(crate) async fn open_all(
-        address: SocketAddr,
+        target: Target,
         dialect: Dialect,
         payload: usize,
         first: u64,
         count: usize,
     ) -> io::Result<Vec<Self>> {
-        let open = move |address, client| Self::open(address, dialect, payload, client);
-        super::open_all(address, first, count, open).await
+        let open = move |target, client| Self::open(target, dialect, payload, client);
+        super::open_all(target, first, count, open).await
     }
 
-    async fn open(address: SocketAddr, dialect: Dialect, payload: usize, client: u64) -> io::Result<Self> {
+    async fn open(target: Target, dialect: Dialect, payload: usize, client: u64) -> io::Result<Self> {
         let checker = Checker::new(Template::new(payload, client, dialect));
         match dialect {
-            Dialect::Plain => Ok(Self { link: Link::open(address, client).await?, checker }),
+            Dialect::Plain => Ok(Self { link: Link::open(target, client).await?, checker }),
             Dialect::Shim => {
-                let (link, early) = Link::open_shim(address, client).await?;
+                let (link, early) = Link::open_shim(target, client).await?;
                 let mut dialogue = Self { link, checker };
                 let greeting = timeout(WELCOME_TIME_MAX, dialogue.greet(&early)).await;
                 greeting.map_err(|_| io::Error::other("no welcome of the broker came"))??;

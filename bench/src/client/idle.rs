@@ -1,7 +1,6 @@
 //! Memory of sessions that do nothing.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Dialect;
 use super::dialogue::Dialogue;
+use crate::door::Door;
 use crate::proc;
 
 /// Bytes of the message that every session exchanges once.
@@ -19,9 +19,8 @@ const ECHO_TIME_MAX: Duration = Duration::from_secs(20);
 /// The arguments of `client idle`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// The peer.
-    #[arg(long)]
-    pub(crate) address: SocketAddr,
+    #[command(flatten)]
+    pub(crate) door: Door,
     /// A process of the peer, whose memory is counted.
     #[arg(long, required = true)]
     pub(crate) pid: Vec<u32>,
@@ -55,8 +54,9 @@ pub(crate) struct Figures {
 /// Opens the sessions and reads the peer's memory.
 pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     let settle = Duration::from_millis(options.settle);
-    let Options { address, dialect, warm_up, .. } = options;
-    let open = |first, count| Dialogue::open_all(address, dialect, PAYLOAD, first, count);
+    let Options { dialect, warm_up, .. } = options;
+    let target = options.door.target()?;
+    let open = |first, count| Dialogue::open_all(target.clone(), dialect, PAYLOAD, first, count);
     let mut warm = open(0, warm_up).await?;
     exchange_all(&mut warm).await?;
     close_all(warm).await?;

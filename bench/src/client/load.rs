@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::Dialect;
 use super::dialogue::Dialogue;
 use super::strace::{self, SystemCalls};
+use crate::door::Door;
 use crate::proc;
 
 /// Round trips are recorded up to this, in nanoseconds, with three digits.
@@ -26,9 +26,8 @@ const END_TIME_MAX: Duration = Duration::from_secs(2);
 /// The arguments of `client load`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// The peer.
-    #[arg(long)]
-    pub(crate) address: SocketAddr,
+    #[command(flatten)]
+    pub(crate) door: Door,
     /// A process of the peer, whose processor time is counted.
     #[arg(long)]
     pub(crate) pid: Vec<u32>,
@@ -84,9 +83,9 @@ pub(crate) struct Figures {
 /// Opens the connections, loads them and counts.
 pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     let tally = Rc::new(RefCell::new(Tally::new()?));
-    let Options { address, dialect, payload, connections, depth, .. } = options;
+    let Options { dialect, payload, connections, depth, .. } = options;
     let mut tasks = JoinSet::new();
-    for dialogue in Dialogue::open_all(address, dialect, payload, 0, connections).await? {
+    for dialogue in Dialogue::open_all(options.door.target()?, dialect, payload, 0, connections).await? {
         let connection = Connection { dialogue, sent: VecDeque::new(), depth };
         tasks.spawn_local(connection.run(tally.clone()));
     }

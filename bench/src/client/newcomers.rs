@@ -56,7 +56,8 @@ async fn come(options: &Options, tally: &mut Tally, until: Instant, client: &mut
 }
 
 async fn ask(options: &Options, client: u64) -> io::Result<Dialogue> {
-    let opened = Dialogue::open_all(options.address, Dialect::Plain, options.payload, client, 1).await?;
+    let opened =
+        Dialogue::open_all(options.address.into(), Dialect::Plain, options.payload, client, 1).await?;
     let mut dialogue = opened.into_iter().next().ok_or(io::ErrorKind::NotConnected)?;
     dialogue.send();
     while dialogue.exchange().await?.ok_or(io::ErrorKind::UnexpectedEof)? == 0 {}

@@ -4,7 +4,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::monotonic_ns;
+use crate::door::Door;
 use crate::link::Link;
 use inbox::{Inbox, News};
 use ledger::Ledger;
@@ -38,9 +38,8 @@ pub(crate) const READY: &str = "ready";
 /// The arguments of `client sessions`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// The broker.
-    #[arg(long)]
-    pub(crate) address: SocketAddr,
+    #[command(flatten)]
+    pub(crate) door: Door,
     /// Number of this process's first session.
     #[arg(long)]
     pub(crate) first: usize,
@@ -85,7 +84,8 @@ pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     let mut orders = BufReader::new(stdin());
     let (phase, phases) = watch::channel(Phase::Waiting);
     let missing = Rc::new(Cell::new(0));
-    let links = super::open_all(options.address, options.first as u64, options.sessions, Link::open).await?;
+    let links =
+        super::open_all(options.door.target()?, options.first as u64, options.sessions, Link::open).await?;
     let mut tasks = JoinSet::new();
     for (index, link) in links.into_iter().enumerate() {
         let session = Session::new(link, options.first + index, &options, missing.clone());

@@ -41,7 +41,7 @@ pub(crate) struct Figures {
 /// Sends the messages and a text that asks how many have come, and waits for the right answer.
 pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     let Options { address, payload, messages } = options;
-    let mut link = Link::open(address, 0).await?;
+    let mut link = Link::open(address.into(), 0).await?;
     put_messages(link.queued(), payload, messages);
     let mut hearing = Hearing::new(Count { messages: messages as u64, bytes: (messages * payload) as u64 });
     let start = Instant::now();

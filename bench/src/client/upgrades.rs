@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Dialect, MASK};
-use crate::link::Link;
+use super::{Dialect, MASK, spread};
+use crate::door::Door;
+use crate::link::{Link, Target};
 use crate::proc;
 use crate::wire::control::{Control, Gather, NORMAL};
 use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
@@ -22,9 +22,11 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 /// The arguments of `client upgrades`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// The peer.
+    #[command(flatten)]
+    pub(crate) door: Door,
+    /// The clients come back with tickets, where there is TLS; without it each is a new one.
     #[arg(long)]
-    pub(crate) address: SocketAddr,
+    pub(crate) tickets: bool,
     /// A process of the peer, whose processor time is counted.
     #[arg(long)]
     pub(crate) pid: Vec<u32>,
@@ -56,9 +58,10 @@ pub(crate) struct Figures {
 /// Opens and closes, and counts.
 pub(crate) async fn run(options: Options) -> io::Result<Figures> {
     let done = Rc::new(Cell::new(0));
+    let opener = Opener::new(&options.door, options.dialect, options.tickets, options.at_once).await?;
     let mut tasks = JoinSet::new();
     for worker in 0..options.at_once as u64 {
-        tasks.spawn_local(open_and_close(options.address, options.dialect, worker << 32, done.clone()));
+        tasks.spawn_local(open_and_close(opener.clone(), worker << 32, done.clone()));
     }
     tokio::select! {
         figures = watch(&options, &done) => figures,
@@ -78,10 +81,10 @@ async fn watch(options: &Options, done: &Cell<u64>) -> io::Result<Figures> {
 }
 
 /// Goes on until something fails.
-async fn open_and_close(address: SocketAddr, dialect: Dialect, first: u64, done: Rc<Cell<u64>>) -> io::Error {
+async fn open_and_close(opener: Opener, first: u64, done: Rc<Cell<u64>>) -> io::Error {
     let mut client = first;
     loop {
-        if let Err(error) = session(address, dialect, client).await {
+        if let Err(error) = opener.session(client).await {
             return io::Error::new(error.kind(), format!("after {} upgrades: {error}", done.get()));
         }
         client += 1;
@@ -89,15 +92,56 @@ async fn open_and_close(address: SocketAddr, dialect: Dialect, first: u64, done:
     }
 }
 
-/// Opens a session as browser number `client`, and closes it.
-pub(super) async fn session(address: SocketAddr, dialect: Dialect, client: u64) -> io::Result<()> {
-    // A Close may be said before the broker's welcome has come.
-    let (mut link, early) = match dialect {
-        Dialect::Plain => (Link::open(address, client).await?, Vec::new()),
-        Dialect::Shim => Link::open_shim(address, client).await?,
-    };
-    frame::put_frame(link.queued(), frame::CLOSE, Some(MASK), &NORMAL.to_be_bytes());
-    timeout(CLOSE_TIME_MAX, closed(link, &early)).await?
+/// Opens sessions and closes them again.
+#[derive(Debug, Clone)]
+pub(super) struct Opener {
+    target: Target,
+    dialect: Dialect,
+    /// What each handshake must be, if there is TLS: one by a ticket, or a full one.
+    resumed: Option<bool>,
+}
+
+impl Opener {
+    /// With `tickets`, opens and closes `at_once` sessions, so that each of as many that come at once has one.
+    pub(super) async fn new(
+        door: &Door,
+        dialect: Dialect,
+        tickets: bool,
+        at_once: usize,
+    ) -> io::Result<Self> {
+        let target = if tickets { door.target_with_tickets()? } else { door.target()? };
+        if !target.has_tls() {
+            return Ok(Self { target, dialect, resumed: None });
+        }
+        if tickets {
+            let first = Self { target: target.clone(), dialect, resumed: None };
+            let open = move |client: usize| {
+                let first = first.clone();
+                async move { first.session(client as u64).await }
+            };
+            spread(at_once, at_once, open).await?;
+        }
+        Ok(Self { target, dialect, resumed: Some(tickets) })
+    }
+
+    /// Opens a session as browser number `client`, and closes it.
+    pub(super) async fn session(&self, client: u64) -> io::Result<()> {
+        // A Close may be said before the broker's welcome has come.
+        let (mut link, early) = match self.dialect {
+            Dialect::Plain => (Link::open(self.target.clone(), client).await?, Vec::new()),
+            Dialect::Shim => Link::open_shim(self.target.clone(), client).await?,
+        };
+        let agreed = link.agreed();
+        frame::put_frame(link.queued(), frame::CLOSE, Some(MASK), &NORMAL.to_be_bytes());
+        timeout(CLOSE_TIME_MAX, closed(link, &early)).await??;
+        match (self.resumed, agreed) {
+            (Some(wanted), Some(agreed)) if agreed.resumed != wanted => {
+                let wanted = if wanted { "by a ticket" } else { "in full" };
+                Err(io::Error::other(format!("the handshake was not {wanted}: {agreed}")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Waits for the peer's Close.
@@ -106,7 +150,7 @@ async fn closed(mut link: Link, early: &[u8]) -> io::Result<()> {
     let mut code = waiting.close_in(early);
     loop {
         match code {
-            Ok(Some(NORMAL)) => return Ok(()),
+            Ok(Some(NORMAL)) => return link.end().await,
             Ok(Some(code)) => return Err(io::Error::other(format!("closed with {code} and not {NORMAL}"))),
             Ok(None) => {}
             Err(error) => return Err(io::Error::other(error)),

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::Load;
 use crate::client::sessions::{Figures, Outcome, READY};
+use crate::door::Door;
 use crate::process::Process;
 
 /// How long opening all sessions may take.
@@ -24,7 +24,7 @@ pub(super) struct Clients(Vec<Process>);
 
 impl Clients {
     /// Starts the processes, and waits until every session is open.
-    pub(super) async fn open(load: &Load, address: SocketAddr, folder: &Path) -> io::Result<Self> {
+    pub(super) async fn open(load: &Load, door: &Door, folder: &Path) -> io::Result<Self> {
         let shares = shares(load.sessions as usize, load.processes as usize);
         let largest = shares.iter().map(|(_, count)| *count).max().unwrap_or(0);
         let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -35,7 +35,7 @@ impl Clients {
         }
         let mut clients = Vec::new();
         for (first, count) in shares {
-            let arguments = arguments(load, address, first, count);
+            let arguments = arguments(load, door, first, count);
             clients.push(Process::start_own(folder, &format!("client-{first}"), arguments)?);
         }
         for client in &mut clients {
@@ -67,11 +67,10 @@ impl Clients {
     }
 }
 
-fn arguments(load: &Load, address: SocketAddr, first: usize, count: usize) -> Vec<OsString> {
+fn arguments(load: &Load, door: &Door, first: usize, count: usize) -> Vec<OsString> {
     let arguments = [
         "client".to_owned(),
         "sessions".to_owned(),
-        format!("--address={address}"),
         format!("--first={first}"),
         format!("--sessions={count}"),
         format!("--total={}", load.sessions),
@@ -79,7 +78,7 @@ fn arguments(load: &Load, address: SocketAddr, first: usize, count: usize) -> Ve
         format!("--payload={}", load.payload),
         format!("--wait={}", (load.wait * 1_000.0).ceil()),
     ];
-    arguments.map(OsString::from).to_vec()
+    arguments.into_iter().chain(door.arguments()).map(OsString::from).collect()
 }
 
 /// Each process's first session and how many it has.

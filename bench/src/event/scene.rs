@@ -6,17 +6,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Load;
+use crate::backend;
+use crate::door::Door;
 use crate::peers::{Peer, Running};
 use crate::process::Process;
+use crate::tls::Tls;
 
 /// How long a backend may take to listen.
 const START_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The scene of one round.
 pub(crate) struct Scene {
-    address: SocketAddr,
+    door: Door,
     struck: Option<String>,
-    survivor: Option<SocketAddr>,
+    survivor: Option<Door>,
     /// Ended with the scene, the broker first.
     broker: Option<Running>,
     backends: Vec<(Process, SocketAddr)>,
@@ -24,22 +27,32 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// Starts `count` backends, called by letters, and the broker in front of them.
-    pub(crate) async fn start(load: &Load, peer: &Peer, count: u8, folder: &Path) -> io::Result<Self> {
+    pub(crate) async fn start(
+        load: &Load,
+        peer: &Peer,
+        count: u8,
+        folder: &Path,
+        tls: Tls<'_>,
+    ) -> io::Result<Self> {
         let mut backends = Vec::new();
         for name in (b'a'..=b'z').map(char::from).take(count.into()) {
             let (delay, stall) = (format!("--delay={}", load.delay), format!("--stall={}", load.stall));
             let arguments = ["backend".to_owned(), format!("--name={name}"), delay, stall];
-            let arguments = arguments.map(Into::into).to_vec();
+            let secured = tls.backend.map(backend::tls_arguments);
+            let arguments =
+                arguments.map(Into::into).into_iter().chain(secured.into_iter().flatten()).collect();
             let mut backend = Process::start_own(folder, &format!("backend-{name}"), arguments)?;
             let address = backend.listening_line(START_TIME_MAX).await?;
             backends.push((backend, address));
         }
         let addresses: Vec<SocketAddr> = backends.iter().map(|(_, address)| *address).collect();
-        let broker = peer.start(folder, &peer.to_string(), &addresses).await?;
+        // Who dials a backend is its client.
+        let of_backends = Tls { client: tls.backend, backend: None };
+        let broker = peer.start(folder, &peer.to_string(), &addresses, tls).await?;
         Ok(Self {
-            address: broker.address(),
+            door: broker.door().clone(),
             struck: Some("a".to_owned()),
-            survivor: addresses.last().copied(),
+            survivor: addresses.last().map(|address| Door::new(*address, of_backends)),
             broker: Some(broker),
             backends,
         })
@@ -52,12 +65,13 @@ impl Scene {
         struck: Option<String>,
         survivor: Option<SocketAddr>,
     ) -> Self {
-        Self { address, struck, survivor, broker: None, backends: Vec::new() }
+        let door = |address| Door::new(address, Tls::default());
+        Self { door: door(address), struck, survivor: survivor.map(door), broker: None, backends: Vec::new() }
     }
 
     /// Where clients connect.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn door(&self) -> &Door {
+        &self.door
     }
 
     /// The name of the backend to which something happens, when it is known.
@@ -66,8 +80,8 @@ impl Scene {
     }
 
     /// A backend to which nothing happens.
-    pub(crate) fn survivor(&self) -> Option<SocketAddr> {
-        self.survivor
+    pub(crate) fn survivor(&self) -> Option<&Door> {
+        self.survivor.as_ref()
     }
 
     /// The broker, if the harness started it.

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::door::Door;
 use crate::peers::{find_program, steadfast};
 use crate::process::{Launch, Process};
+use crate::tls::Tls;
 
 /// How long a broker may take to listen, and to end: it is some fifty times slower than by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,7 +29,7 @@ pub(super) fn locate() -> io::Result<PathBuf> {
 #[derive(Debug)]
 pub(super) struct Counted {
     process: Process,
-    address: SocketAddr,
+    door: Door,
     /// Where callgrind puts a file for each thread. Removed when dropped.
     profiles: TempDir,
 }
@@ -40,6 +42,7 @@ impl Counted {
         program: &Path,
         extra: &[String],
         backend: SocketAddr,
+        tls: Tls<'_>,
     ) -> io::Result<Self> {
         let profiles = tempfile::Builder::new().prefix("profiles-").tempdir_in(folder)?;
         let out = profiles.path().join(PROFILE);
@@ -47,15 +50,15 @@ impl Counted {
             vec!["--tool=callgrind".into(), "--quiet".into(), "--separate-threads=yes".into()];
         arguments.push(format!("--callgrind-out-file={}", out.display()).into());
         arguments.push(program.into());
-        arguments.extend(steadfast::arguments(extra, &[backend]).into_iter().map(Into::into));
+        arguments.extend(steadfast::arguments(folder, "steadfast", extra, &[backend], tls)?);
         let mut process = Process::start(folder, Launch { name: "steadfast", program: valgrind, arguments })?;
         let address = process.listening_line(PATIENCE).await?;
-        Ok(Self { process, address, profiles })
+        Ok(Self { process, door: Door::new(address, tls), profiles })
     }
 
     /// Where clients connect.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
+    pub(super) fn door(&self) -> &Door {
+        &self.door
     }
 
     /// Ends it, and returns the instructions that all its threads but the main one have taken in their

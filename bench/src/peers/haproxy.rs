@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::{Placed, sessions_max};
 use crate::process::Launch;
+use crate::tls::{NAME, Tls};
 
 /// Writes the configuration, and says how to run it.
+#[expect(clippy::too_many_arguments, reason = "all of it is in the file")]
 pub(super) fn launch<'a>(
     folder: &Path,
     instance: &'a str,
@@ -16,10 +18,11 @@ pub(super) fn launch<'a>(
     threads: u32,
     address: SocketAddr,
     backends: &[SocketAddr],
+    tls: Tls<'_>,
     annex: Option<&Placed<'_>>,
 ) -> io::Result<Launch<'a>> {
     let file = folder.join(format!("{instance}.cfg"));
-    let own = configuration(threads, address, &stats_socket(folder, instance), backends);
+    let own = configuration(threads, address, &stats_socket(folder, instance), backends, tls);
     fs::write(&file, own + &annex.map(annexed).unwrap_or_default())?;
     Ok(Launch { name: instance, program, arguments: vec!["-db".into(), "-f".into(), file.into()] })
 }
@@ -29,9 +32,22 @@ pub(super) fn stats_socket(folder: &Path, instance: &str) -> PathBuf {
     folder.join(format!("{instance}.sock"))
 }
 
-fn configuration(threads: u32, address: SocketAddr, stats_socket: &Path, backends: &[SocketAddr]) -> String {
-    let servers: String =
-        backends.iter().enumerate().map(|(at, backend)| format!("    server s{at} {backend}\n")).collect();
+fn configuration(
+    threads: u32,
+    address: SocketAddr,
+    stats_socket: &Path,
+    backends: &[SocketAddr],
+    tls: Tls<'_>,
+) -> String {
+    let secured = tls.client.map_or(String::new(), |papers| {
+        format!(" ssl crt {} ssl-min-ver TLSv1.3 alpn http/1.1", papers.cert_and_key.display())
+    });
+    let verified = tls.backend.map_or(String::new(), |papers| {
+        let ca = papers.ca.display();
+        format!(" ssl verify required ca-file {ca} sni str({NAME}) verifyhost {NAME} ssl-min-ver TLSv1.3")
+    });
+    let server = |(at, backend)| format!("    server s{at} {backend}{verified}\n");
+    let servers: String = backends.iter().enumerate().map(server).collect();
     format!(
         "global
     nbthread {threads}
@@ -47,7 +63,7 @@ defaults
     timeout server 1h
     timeout tunnel 1h
 frontend clients
-    bind {address} backlog 4096
+    bind {address} backlog 4096{secured}
     default_backend servers
 backend servers
     balance leastconn

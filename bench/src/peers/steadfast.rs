@@ -12,7 +12,9 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::{Control, Placed, Running, find_program};
+use crate::door::Door;
 use crate::process::{Launch, Process};
+use crate::tls::{NAME, Tls};
 
 /// How long Steadfast may take to say where it listens.
 const START_TIME_MAX: Duration = Duration::from_secs(10);
@@ -26,15 +28,17 @@ pub(super) async fn start(
     program: &Path,
     extra: &[String],
     backends: &[SocketAddr],
+    tls: Tls<'_>,
 ) -> io::Result<Running> {
-    let arguments = arguments(extra, backends).into_iter().map(Into::into).collect();
+    let arguments = arguments(folder, instance, extra, backends, tls)?;
     let mut process = Process::start(folder, Launch { name: instance, program, arguments })?;
     let address = process.listening_line(START_TIME_MAX).await?;
     let control = match gives(extra, "--admin") {
         true => Some(Control::Api(process.address_line("admin on ", START_TIME_MAX).await?)),
         false => None,
     };
-    Ok(Running { address, control, annex: None, root: Some(process.id()), _process: Some(process) })
+    let (door, root) = (Door::new(address, tls), Some(process.id()));
+    Ok(Running { door, control, annex: None, root, _process: Some(process) })
 }
 
 /// The same with an annex, by a configuration file.
@@ -55,7 +59,8 @@ pub(super) async fn start_with(
     arguments.extend(extra.iter().map(Into::into));
     let mut process = Process::start(folder, Launch { name: instance, program, arguments })?;
     let address = process.listening_line(START_TIME_MAX).await?;
-    Ok(Running { address, control: None, annex: None, root: Some(process.id()), _process: Some(process) })
+    let (door, root) = (Door::new(address, Tls::default()), Some(process.id()));
+    Ok(Running { door, control: None, annex: None, root, _process: Some(process) })
 }
 
 fn configuration(address: SocketAddr, backends: &[SocketAddr], annex: &Placed<'_>) -> String {
@@ -70,18 +75,51 @@ fn configuration(address: SocketAddr, backends: &[SocketAddr], annex: &Placed<'_
     listeners + &pools
 }
 
-/// The command line of such a Steadfast, behind its executable.
-pub(crate) fn arguments(extra: &[String], backends: &[SocketAddr]) -> Vec<String> {
-    let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), "127.0.0.1:0".to_owned()];
-    for backend in backends {
-        arguments.extend(["--backend".to_owned(), format!("ws://{backend}")]);
+/// The command line of such a Steadfast, behind its executable. With TLS, what it takes is in a file in `folder`.
+pub(crate) fn arguments(
+    folder: &Path,
+    instance: &str,
+    extra: &[String],
+    backends: &[SocketAddr],
+    tls: Tls<'_>,
+) -> io::Result<Vec<OsString>> {
+    let mut arguments: Vec<OsString> = vec!["serve".into()];
+    if tls.is_off() {
+        arguments.extend(["--listen".into(), "127.0.0.1:0".into()]);
+        for backend in backends {
+            arguments.extend(["--backend".into(), format!("ws://{backend}").into()]);
+        }
+    } else {
+        let file = folder.join(format!("{instance}.toml"));
+        fs::write(&file, secured(backends, tls))?;
+        arguments.extend(["--config".into(), file.into()]);
     }
     if !gives(extra, "--ack") {
-        arguments.extend(["--ack".to_owned(), "pong".to_owned()]);
+        arguments.extend(["--ack".into(), "pong".into()]);
     }
-    arguments.extend(quiet(extra));
-    arguments.extend_from_slice(extra);
-    arguments
+    arguments.extend(quiet(extra).into_iter().map(Into::into));
+    arguments.extend(extra.iter().map(Into::into));
+    Ok(arguments)
+}
+
+/// The file of one with TLS.
+fn secured(backends: &[SocketAddr], tls: Tls<'_>) -> String {
+    let mut text = "[[listener]]\naddress = \"127.0.0.1:0\"\npool = \"clients\"\n".to_owned();
+    if let Some(papers) = tls.client {
+        text += &format!(
+            "[listener.tls]\nmin_version = \"1.3\"\n\
+             [[listener.tls.certificate]]\ncert = {:?}\nkey = {:?}\n",
+            papers.cert, papers.key
+        );
+    }
+    text += "[[pool]]\nname = \"clients\"\n";
+    let scheme = if tls.backend.is_some() { "wss" } else { "ws" };
+    if let Some(papers) = tls.backend {
+        text +=
+            &format!("[pool.tls]\nmin_version = \"1.3\"\nca = {:?}\nserver_name = \"{NAME}\"\n", papers.ca);
+    }
+    text.extend(backends.iter().map(|backend| format!("[[pool.backend]]\nurl = \"{scheme}://{backend}\"\n")));
+    text
 }
 
 /// One worker, and no log, unless `extra` says otherwise: the other peers have one and log nothing either.

@@ -30,7 +30,7 @@ pub(super) async fn load(field: &Field, started: &Started, load: Load) -> io::Re
     let peer = &started.running;
     let mut arguments = vec!["load".to_owned()];
     arguments.extend(peer_arguments(peer, started.entrant.dialect));
-    arguments.extend([format!("--backend-pid={}", field.backend.id())]);
+    arguments.extend([format!("--backend-pid={}", field.backend(&started.entrant).process.id())]);
     arguments.extend([format!("--connections={}", load.connections), format!("--depth={}", load.depth)]);
     arguments.extend([format!("--payload={}", load.payload)]);
     arguments.extend(times(field));
@@ -70,7 +70,7 @@ pub(super) async fn crowd(
 ) -> io::Result<Figures> {
     let silent = sessions.saturating_sub(talk.connections);
     let mut arguments = vec!["client".to_owned(), "crowd".to_owned(), format!("--sessions={silent}")];
-    arguments.push(format!("--address={}", started.running.address()));
+    arguments.extend(started.running.door().arguments());
     arguments.push(format!("--dialect={}", started.entrant.dialect));
     // They are other browsers than those that talk.
     arguments.push(format!("--first={}", talk.connections));
@@ -93,18 +93,40 @@ pub(super) async fn crowd(
 
 /// Sessions opened and closed per second, and processor time for each.
 pub(super) async fn upgrades(field: &Field, started: &Started, at_once: usize) -> io::Result<Figures> {
+    opened(field, started, at_once, None, ["upgrades_per_second", "cpu_us_per_upgrade"]).await
+}
+
+/// The same with TLS, each by a ticket or none.
+pub(super) async fn handshakes(
+    field: &Field,
+    started: &Started,
+    at_once: usize,
+    resumed: bool,
+) -> io::Result<Figures> {
+    let tickets = resumed.then_some("--tickets");
+    opened(field, started, at_once, tickets, ["handshakes_per_second", "cpu_us_per_handshake"]).await
+}
+
+async fn opened(
+    field: &Field,
+    started: &Started,
+    at_once: usize,
+    more: Option<&str>,
+    [per_second, cpu_each]: [&'static str; 2],
+) -> io::Result<Figures> {
     let peer = &started.running;
     let mut arguments = vec!["upgrades".to_owned(), format!("--at-once={at_once}")];
+    arguments.extend(more.map(str::to_owned));
     arguments.extend(peer_arguments(peer, started.entrant.dialect));
     arguments.extend(times(field));
     let counted: client::upgrades::Figures = client_process(field, arguments).await?;
     if counted.upgrades == 0 {
         return Err(io::Error::other("no session was opened and closed in the time that was counted"));
     }
-    let mut figures = Figures::from([("upgrades_per_second", counted.upgrades as f64 / counted.seconds)]);
+    let mut figures = Figures::from([(per_second, counted.upgrades as f64 / counted.seconds)]);
     if !peer.processes().is_empty() {
         let each = counted.peer_cpu_ns as f64 / 1_000.0 / counted.upgrades as f64;
-        figures.insert("cpu_us_per_upgrade", each);
+        figures.insert(cpu_each, each);
     }
     Ok(figures)
 }
@@ -126,7 +148,7 @@ pub(super) async fn idle(
         return idle_of(field, running, entrant.dialect, sessions).await.map(Some);
     }
     let instance = format!("{}-idle-{round}", entrant.name);
-    let fresh = entrant.peer.start(field.folder.path(), &instance, &[field.address]).await?;
+    let fresh = field.start(entrant, &instance).await?;
     idle_of(field, &fresh, entrant.dialect, sessions).await.map(Some)
 }
 
@@ -144,7 +166,8 @@ async fn idle_of(field: &Field, peer: &Running, dialect: Dialect, sessions: usiz
 }
 
 fn peer_arguments(peer: &Running, dialect: Dialect) -> Vec<String> {
-    let mut arguments = vec![format!("--address={}", peer.address()), format!("--dialect={dialect}")];
+    let mut arguments: Vec<String> = peer.door().arguments().collect();
+    arguments.push(format!("--dialect={dialect}"));
     arguments.extend(peer.processes().iter().map(|pid| format!("--pid={pid}")));
     arguments
 }

@@ -57,15 +57,15 @@ pub(super) struct Sheet {
     row: Row,
     scale: Scale,
     entrants: Vec<(String, Vec<Result>)>,
-    /// The entrant that ratios are taken to.
-    reference: Option<usize>,
+    /// The entrant that ratios are taken to, for each of them.
+    references: Vec<Option<usize>>,
 }
 
 impl Sheet {
     /// Without any rounds yet.
-    pub(super) fn new(row: Row, scale: Scale, entrants: &[String], reference: Option<usize>) -> Self {
+    pub(super) fn new(row: Row, scale: Scale, entrants: &[String], references: &[Option<usize>]) -> Self {
         let entrants = entrants.iter().map(|name| (name.clone(), Vec::new())).collect();
-        Self { row, scale, entrants, reference }
+        Self { row, scale, entrants, references: references.to_vec() }
     }
 
     /// Adds what entrant number `entrant` has given in the current round.
@@ -79,8 +79,10 @@ impl Sheet {
         results.filter(|result| matches!(result, Result::Failed(_))).count()
     }
 
-    fn reference(&self) -> Option<&[Result]> {
-        self.reference.and_then(|at| self.entrants.get(at)).map(|(_, results)| results.as_slice())
+    /// What entrant number `entrant` is compared with.
+    fn reference(&self, entrant: usize) -> Option<&[Result]> {
+        let at = self.references.get(entrant).copied().flatten()?;
+        self.entrants.get(at).map(|(_, results)| results.as_slice())
     }
 
     fn text(&self, words: &Words) -> String {
@@ -88,15 +90,14 @@ impl Sheet {
         let mut headings = vec![words.one.to_owned()];
         headings.extend(metrics.iter().map(|metric| metric.heading.to_owned()));
         let compared = || metrics.iter().filter_map(|metric| Some((metric, metric.ratio?)));
-        let reference = self.reference();
-        if reference.is_some() {
+        if self.references.iter().any(Option::is_some) {
             headings.extend(compared().map(|(_, heading)| format!("{heading} ratio")));
         }
         let mut rows = vec![headings];
         for (at, (name, results)) in self.entrants.iter().enumerate() {
             let mut row = vec![name.clone()];
             row.extend(metrics.iter().map(|metric| median_cell(results, metric)));
-            if let Some(reference) = reference.filter(|_| self.reference != Some(at)) {
+            if let Some(reference) = self.reference(at).filter(|_| self.references[at] != Some(at)) {
                 let ratios = |metric: &Metric| words.ratios(reference, results, metric.key);
                 row.extend(compared().map(|(metric, _)| ratio_cell(&ratios(metric))));
             }
@@ -130,8 +131,9 @@ impl Sheet {
     }
 
     fn json(&self, words: &Words) -> Value {
-        let entrants = self.entrants.iter();
-        let entrants = entrants.map(|(name, results)| entrant_json(words, name, results, self.reference()));
+        let entrants = self.entrants.iter().enumerate();
+        let entrants =
+            entrants.map(|(at, (name, results))| entrant_json(words, name, results, self.reference(at)));
         json!({
             "row": self.row.name(),
             "title": self.row.title(self.scale.idle_sessions),
@@ -278,7 +280,7 @@ mod tests {
 
     fn sheet() -> Sheet {
         let names = ["steadfast", "haproxy", "direct"].map(str::to_owned);
-        let mut sheet = Sheet::new(Row::Upgrades, SCALE, &names, Some(0));
+        let mut sheet = Sheet::new(Row::Upgrades, SCALE, &names, &[Some(0); 3]);
         for (rate, cpu) in [(1_000.0, 10.0), (3_000.0, 40.0), (2_000.0, 20.0)] {
             sheet.record(0, upgrades(rate, Some(cpu)));
             sheet.record(1, upgrades(2_000.0, Some(20.0)));
@@ -318,7 +320,7 @@ mod tests {
     #[test]
     fn a_ratio_can_be_to_the_reference_and_two_may_have_one_name() {
         let names = ["plain", "service", "plain"].map(str::to_owned);
-        let mut sheet = Sheet::new(Row::Upgrades, SCALE, &names, Some(0));
+        let mut sheet = Sheet::new(Row::Upgrades, SCALE, &names, &[Some(0); 3]);
         for (entrant, rate) in [1_000.0, 3_000.0, 500.0].into_iter().enumerate() {
             sheet.record(entrant, upgrades(rate, None));
         }

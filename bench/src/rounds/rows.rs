@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::table;
+use crate::tls::Sides;
 
 /// Connections of the rows with small messages.
 const CONNECTIONS: usize = 64;
@@ -54,6 +55,12 @@ pub(crate) enum Row {
     /// Sessions opened and closed per second.
     #[value(name = "upgrades")]
     Upgrades,
+    /// The same with TLS, by clients that have never been there.
+    #[value(name = "handshakes")]
+    Handshakes,
+    /// The same with TLS, by clients that come back with a ticket.
+    #[value(name = "resumptions")]
+    Resumptions,
     /// 16 B, one in flight.
     #[value(name = "16x1")]
     Tiny,
@@ -98,6 +105,13 @@ pub(crate) enum Work {
     Upgrades {
         /// How many at a time.
         at_once: usize,
+    },
+    /// The same with TLS.
+    Handshakes {
+        /// How many at a time.
+        at_once: usize,
+        /// Each by a ticket, and not in full.
+        resumed: bool,
     },
     /// Many sessions, of which a few have a message in flight.
     Crowd {
@@ -162,15 +176,42 @@ const UPGRADES: [Metric; 2] = [
     metric("cpu_us_per_upgrade", "CPU µs/upgrade", 1, Some("CPU")),
 ];
 
+/// The same with handshakes of TLS.
+const HANDSHAKES: [Metric; 2] = [
+    metric("handshakes_per_second", "handshakes/s", 0, Some("handshakes/s")),
+    metric("cpu_us_per_handshake", "CPU µs/handshake", 1, Some("CPU")),
+];
+
 impl Row {
     /// As on the command line.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// The rows that are measured where nobody asks for others.
-    pub(crate) const USUAL: [Self; 6] =
-        [Self::SmallOne, Self::SmallSixteen, Self::Medium, Self::Large, Self::Idle, Self::Upgrades];
+    /// The rows that are measured where nobody asks for others, if they are for one of these.
+    pub(crate) fn usual(sides: &[Sides]) -> Vec<Self> {
+        const USUAL: [Row; 8] = [
+            Row::SmallOne,
+            Row::SmallSixteen,
+            Row::Medium,
+            Row::Large,
+            Row::Idle,
+            Row::Upgrades,
+            Row::Handshakes,
+            Row::Resumptions,
+        ];
+        USUAL.into_iter().filter(|row| sides.iter().any(|sides| row.is_for(*sides))).collect()
+    }
+
+    /// Whether there is something to measure where connections have TLS on these sides: a session begins with a
+    /// handshake of TLS or without one.
+    pub(crate) fn is_for(self, sides: Sides) -> bool {
+        match self.work(0) {
+            Work::Upgrades { .. } => sides == Sides::Off,
+            Work::Handshakes { .. } => sides != Sides::Off,
+            Work::Load(_) | Work::Idle { .. } | Work::Crowd { .. } => true,
+        }
+    }
 
     /// What to do. The row `idle` takes the number of its sessions from its caller.
     pub(crate) fn work(self, idle_sessions: usize) -> Work {
@@ -187,6 +228,8 @@ impl Row {
             Self::Idle100 => Work::Idle { sessions: 100 },
             Self::Idle1000 => Work::Idle { sessions: 1_000 },
             Self::Upgrades => Work::Upgrades { at_once: UPGRADES_AT_ONCE },
+            Self::Handshakes => Work::Handshakes { at_once: UPGRADES_AT_ONCE, resumed: false },
+            Self::Resumptions => Work::Handshakes { at_once: UPGRADES_AT_ONCE, resumed: true },
             Self::Crowd100 => crowd(100),
             Self::Crowd1000 => crowd(1_000),
             Self::Crowd9000 => crowd(9_000),
@@ -199,6 +242,7 @@ impl Row {
             Work::Load(_) | Work::Crowd { .. } => &LOAD,
             Work::Idle { .. } => &IDLE,
             Work::Upgrades { .. } => &UPGRADES,
+            Work::Handshakes { .. } => &HANDSHAKES,
         }
     }
 
@@ -208,6 +252,10 @@ impl Row {
             Work::Load(load) => load.title(),
             Work::Idle { sessions } => format!("{} idle sessions", table::number(sessions as f64, 0)),
             Work::Upgrades { at_once } => format!("sessions opened and closed, {at_once} at a time"),
+            Work::Handshakes { at_once, resumed } => {
+                let how = if resumed { "resumed by a ticket" } else { "with a full handshake" };
+                format!("sessions opened {how} and closed, {at_once} at a time")
+            }
             Work::Crowd { sessions, talk } => {
                 let all = table::number(sessions as f64, 0);
                 format!("{all} sessions, of which {} talk: {}", talk.connections, talk.title())

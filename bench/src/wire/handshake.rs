@@ -7,6 +7,8 @@ use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_acc
 
 /// Bytes of one side's handshake at most.
 pub(crate) const HEAD_MAX: usize = 16 * 1024;
+/// By this header, in lower case, the echo server says what was agreed with it, if it has TLS.
+pub(crate) const AGREED: &str = "echo-tls";
 /// Ends each line, and alone a whole handshake.
 const END_OF_LINE: &str = "\r\n";
 /// By this header, in lower case, a broker asks for the shim and a service says that it links it.
@@ -125,6 +127,14 @@ pub(crate) struct Accepted {
     pub(crate) shim: bool,
 }
 
+impl Accepted {
+    /// Says in the answer what was agreed.
+    pub(crate) fn tell(&mut self, agreed: &impl fmt::Display) {
+        self.answer.truncate(self.answer.len() - END_OF_LINE.len());
+        self.answer.extend_from_slice(format!("{AGREED}: {agreed}\r\n\r\n").as_bytes());
+    }
+}
+
 /// Answers `request`, given up to its empty line. No extension is agreed to.
 pub(crate) fn accept(request: &[u8]) -> Result<Accepted, HandshakeError> {
     let upgrade = header(request, "upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
@@ -152,7 +162,7 @@ pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The value of the first header called `name` (in lower case).
-fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
     let text = std::str::from_utf8(head).ok()?;
     let mut pairs = text.lines().skip(1).filter_map(|line| line.split_once(':'));
     pairs.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
@@ -184,6 +194,16 @@ mod tests {
         assert_eq!(request.check(&answer), Ok(()));
         assert_eq!(header(&answer, "sec-websocket-extensions"), None);
         assert_eq!((shim, header(&answer, "steadfast-shim")), (false, None));
+    }
+
+    #[test]
+    fn what_was_agreed_is_told() {
+        let request = request(7);
+        let mut accepted = accept(&request.bytes).unwrap();
+        accepted.tell(&"TLS 1.3");
+        assert_eq!(request.check(&accepted.answer), Ok(()));
+        assert_eq!(head_end(&accepted.answer), Some(accepted.answer.len()));
+        assert_eq!(header(&accepted.answer, AGREED), Some("TLS 1.3"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net::address::Address;
-use crate::net::listener::Listener;
+use crate::net::listener::Acceptor;
 use crate::net::places::{Place, Places};
 use crate::net::stream::Stream;
 use crate::pace::Pace;
@@ -69,7 +69,7 @@ impl Peer {
 
 /// Hands each connection to `serve`, until `closed`. One that has been accepted by then is still served.
 pub(crate) async fn accept(
-    listener: Listener,
+    listener: Acceptor,
     handshakes: Arc<Places>,
     closed: impl Future<Output = ()>,
     serve: impl Fn(Accepted),
@@ -124,10 +124,10 @@ mod tests {
     /// So long that only a test that has failed waits for it.
     const LONG: Duration = Duration::from_secs(10);
 
-    async fn listener() -> (Listener, SocketAddr) {
+    async fn listener() -> (Acceptor, SocketAddr) {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        (Listener::Tcp(listener), address)
+        (Acceptor::Tcp(listener), address)
     }
 
     #[tokio::test]

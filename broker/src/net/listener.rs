@@ -120,21 +120,21 @@ impl ListenSocket {
 
 /// A socket that listens.
 #[derive(Debug)]
-pub(crate) enum Listener {
+pub(crate) enum Acceptor {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-impl Listener {
+impl Acceptor {
     /// Of a socket that is nonblocking, within a runtime.
     ///
     /// # Errors
     ///
     /// When the runtime cannot watch it.
-    pub(crate) fn new(socket: ListenSocket) -> io::Result<Listener> {
+    pub(crate) fn new(socket: ListenSocket) -> io::Result<Acceptor> {
         Ok(match socket {
-            ListenSocket::Tcp(tcp) => Listener::Tcp(TcpListener::from_std(tcp)?),
-            ListenSocket::Unix(unix) => Listener::Unix(UnixListener::from_std(unix)?),
+            ListenSocket::Tcp(tcp) => Acceptor::Tcp(TcpListener::from_std(tcp)?),
+            ListenSocket::Unix(unix) => Acceptor::Unix(UnixListener::from_std(unix)?),
         })
     }
 
@@ -146,8 +146,8 @@ impl Listener {
     /// Those of accept(2).
     pub(crate) async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
         match self {
-            Listener::Tcp(tcp) => tcp.accept().await.map(|(stream, address)| (stream.into(), address)),
-            Listener::Unix(unix) => unix.accept().await.map(|(stream, _)| (stream.into(), THIS_MACHINE)),
+            Acceptor::Tcp(tcp) => tcp.accept().await.map(|(stream, address)| (stream.into(), address)),
+            Acceptor::Unix(unix) => unix.accept().await.map(|(stream, _)| (stream.into(), THIS_MACHINE)),
         }
     }
 }

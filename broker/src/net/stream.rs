@@ -23,8 +23,8 @@ use steadfast_kernel_socket::TcpState;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use socket::Socket;
-use tls::Tls;
+use socket::RawSocket;
+use tls::TlsStream;
 
 /// A connection, closed when dropped.
 #[derive(Debug)]
@@ -34,24 +34,24 @@ pub(crate) struct Stream {
 
 #[derive(Debug)]
 enum Carrier {
-    Plain(Socket),
-    Tls(Box<Tls>),
+    Plain(RawSocket),
+    Tls(Box<TlsStream>),
 }
 
 impl From<TcpStream> for Stream {
     fn from(tcp: TcpStream) -> Stream {
-        Socket::Tcp(tcp).into()
+        RawSocket::Tcp(tcp).into()
     }
 }
 
 impl From<UnixStream> for Stream {
     fn from(unix: UnixStream) -> Stream {
-        Socket::Unix(unix).into()
+        RawSocket::Unix(unix).into()
     }
 }
 
-impl From<Socket> for Stream {
-    fn from(socket: Socket) -> Stream {
+impl From<RawSocket> for Stream {
+    fn from(socket: RawSocket) -> Stream {
         Stream { carrier: Carrier::Plain(socket) }
     }
 }
@@ -63,7 +63,7 @@ impl Stream {
     ///
     /// What the client has done wrong, which an alert has told it, or that it has gone.
     pub(crate) async fn accept_tls(self, config: Arc<ServerConfig>) -> io::Result<Stream> {
-        Ok(Tls::accept(self.plain()?, config).await?.into())
+        Ok(TlsStream::accept(self.plain()?, config).await?.into())
     }
 
     /// Does the handshake with a backend of that name.
@@ -76,7 +76,7 @@ impl Stream {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> io::Result<Stream> {
-        Ok(Tls::connect(self.plain()?, config, name).await?.into())
+        Ok(TlsStream::connect(self.plain()?, config, name).await?.into())
     }
 
     /// What was agreed in the handshake; `None`: it is plain.
@@ -87,7 +87,7 @@ impl Stream {
         }
     }
 
-    fn plain(self) -> io::Result<Socket> {
+    fn plain(self) -> io::Result<RawSocket> {
         match self.carrier {
             Carrier::Plain(socket) => Ok(socket),
             Carrier::Tls(_) => Err(io::Error::other("TLS within TLS")),
@@ -95,7 +95,7 @@ impl Stream {
     }
 
     #[inline]
-    fn socket(&self) -> &Socket {
+    fn socket(&self) -> &RawSocket {
         match &self.carrier {
             Carrier::Plain(socket) => socket,
             Carrier::Tls(tls) => tls.socket(),
@@ -182,7 +182,7 @@ impl Stream {
     pub(crate) fn read_now(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match &mut self.carrier {
             Carrier::Plain(socket) => socket.read_now(buffer),
-            Carrier::Tls(tls) => tls.read(buffer, Socket::read_now),
+            Carrier::Tls(tls) => tls.read(buffer, RawSocket::read_now),
         }
     }
 
@@ -238,7 +238,7 @@ impl Stream {
     pub(crate) fn read_at_once(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match &mut self.carrier {
             Carrier::Plain(socket) => socket.read_at_once(buffer),
-            Carrier::Tls(tls) => tls.read(buffer, Socket::read_at_once),
+            Carrier::Tls(tls) => tls.read(buffer, RawSocket::read_at_once),
         }
     }
 
@@ -309,8 +309,8 @@ impl Stream {
     }
 }
 
-impl From<Tls> for Stream {
-    fn from(tls: Tls) -> Stream {
+impl From<TlsStream> for Stream {
+    fn from(tls: TlsStream) -> Stream {
         Stream { carrier: Carrier::Tls(Box::new(tls)) }
     }
 }
@@ -325,7 +325,7 @@ impl AsyncRead for Stream {
         match &mut self.carrier {
             Carrier::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
             Carrier::Tls(tls) => loop {
-                match tls.read(buffer.initialize_unfilled(), Socket::read_now) {
+                match tls.read(buffer.initialize_unfilled(), RawSocket::read_now) {
                     Poll::Ready(read) => break Poll::Ready(read.map(|n| buffer.advance(n))),
                     Poll::Pending => ready!(tls.socket().poll_read_ready(cx))?,
                 }

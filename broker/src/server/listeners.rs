@@ -1,4 +1,5 @@
-//! Binding: every address is taken before the first session is.
+//! Binding: every address is taken before the first session is. One that cannot be had ends the start, with what to do about
+//! it.
 
 mod socket_file;
 

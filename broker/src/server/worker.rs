@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::broker::Broker;
 use crate::downstream::accept::accept;
 use crate::downstream::upgrade::UpgradeTask;
-use crate::net::listener::{ListenSocket, Listener};
+use crate::net::listener::{Acceptor, ListenSocket};
 use crate::routing::listener::ListenerId;
 
 /// As often as the sweep: an idle worker wakes no more often than the main thread does.
@@ -46,7 +46,7 @@ pub(super) fn start(
     let mut accepting = Vec::new();
     for entrance in entrances {
         let _context = runtime.enter();
-        let listener = Listener::new(entrance.socket.try_clone()?)?;
+        let listener = Acceptor::new(entrance.socket.try_clone()?)?;
         accepting.push((listener, entrance.listener.clone()));
     }
     let (broker, mut phase) = (Arc::clone(broker), phase.clone());
@@ -75,7 +75,7 @@ async fn tick() {
 /// Accepts until the phase changes. Each connection gets a task of its own for its upgrade.
 async fn enter(
     broker: Arc<Broker>,
-    socket: Listener,
+    socket: Acceptor,
     listener: ListenerId,
     mut phase: watch::Receiver<Phase>,
 ) {

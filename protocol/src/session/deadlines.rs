@@ -57,8 +57,11 @@ impl Session {
             }
             NextDeadline::Found | NextDeadline::Sought => self.find_due(),
         }
+        let mut at = self.due;
         // The client is told by `advance`, whatever is due. It comes and goes with messages, so it is apart.
-        let at = self.tell_client_at().map_or(self.due, |tell| tell.min(self.due));
+        if self.client_link.returning.is_some() {
+            at = self.tell_client_at().map_or(at, |tell| tell.min(at));
+        }
         Some(at).filter(|at| *at < Time::NEVER)
     }
 

@@ -416,7 +416,6 @@ impl Session {
         !self.away() && matches!(self.state.client, ClientPhase::Open | ClientPhase::Left { hears: true })
     }
 
-    #[inline]
     pub(super) fn tell_client_at(&self) -> Option<Time> {
         match &self.client_link.returning.as_ref().filter(|_| self.tells_progress())?.speech {
             ClientSpeech::Shim(link) => link.tell_at,

@@ -297,7 +297,7 @@ fn strip_short(bytes: &[u8]) -> Option<([u8; MASKED_HEAD], &[u8])> {
     let fits = is_first(first) && len.wrapping_sub(1) < SHORT_MAX && kind ^ a == MESSAGE;
     let payload = bytes.get(MASKED_HEAD + 1..MASKED_HEAD + usize::from(len)).filter(|_| fits)?;
     // The length is less by one, and the key's first byte is its last.
-    let turned = (word & 0xFFFF) - 0x100 | word >> 8 & 0xFF_FFFF_0000 | u64::from(a) << 40;
+    let turned = ((word & 0xFFFF) - 0x100) | ((word >> 8) & 0xFF_FFFF_0000) | (u64::from(a) << 40);
     let [first, second, b, c, d, a, ..] = turned.to_le_bytes();
     Some(([first, second, b, c, d, a], payload))
 }

@@ -57,7 +57,7 @@ impl Proxy {
     async fn haproxy(sections: impl Fn(SocketAddr) -> String) -> Proxy {
         let configuration = |address, _: &Path| {
             format!(
-                "global\n    nbthread 1\n    maxconn 100\ndefaults\n    mode http\n    timeout connect 5s\n    timeout client 1m\n    \
+                "global\n    nbthread 1\n    maxconn 100\ndefaults\n    mode http\n    timeout connect 5s\n    timeout check 10s\n    timeout client 1m\n    \
                  timeout server 1m\n    timeout tunnel 1m\n{}",
                 sections(address)
             )
@@ -116,19 +116,19 @@ async fn haproxy_says_who_the_client_is_in_both_versions() {
         return;
     }
     let backend = Backend::start("a", "").await;
+    let (by_page, by_connection) = (("    option httpchk GET /balancer", "path"), ("", "connection"));
     for sends in ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"] {
-        let broker = Broker::over(&[&backend]).listener_setting(BEHIND_PROXY).start().await;
-        let (by_page, by_connection) = ("    option httpchk GET /balancer", "");
-        for (check, by) in [(by_page, "path"), (by_connection, "connection")] {
+        for (check, by) in [by_page, by_connection] {
+            let broker = Broker::over(&[&backend]).listener_setting(BEHIND_PROXY).start().await;
             let proxy = Proxy::haproxy_before(broker.address(), sends, check).await;
             sees_the_client(&broker, &backend, proxy.address).await;
             broker.wait_metric("steadfast_balancer_checks_total", &[("by", by)], |count| count >= 3.0).await;
-        }
-        let errors = broker.metric("steadfast_handshake_errors_total", &[]).await;
-        assert_eq!(errors, 0.0, "{sends}: its checks are none");
-        for outcome in ["untrusted", "malformed", "checksum", "cut"] {
-            let refused = broker.metric("steadfast_proxy_headers_total", &[("outcome", outcome)]).await;
-            assert_eq!(refused, 0.0, "{sends}: {outcome}");
+            let errors = broker.metric("steadfast_handshake_errors_total", &[]).await;
+            assert_eq!(errors, 0.0, "{sends}: its checks by {by} are none");
+            for outcome in ["untrusted", "malformed", "checksum", "cut"] {
+                let refused = broker.metric("steadfast_proxy_headers_total", &[("outcome", outcome)]).await;
+                assert_eq!(refused, 0.0, "{sends}: {outcome}");
+            }
         }
     }
 }

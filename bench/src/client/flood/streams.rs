@@ -23,14 +23,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) async fn open(address: SocketAddr, connections: usize) -> io::Result<Vec<Link>> {
     // Browsers with low numbers are neighbours.
     const FIRST: u64 = 1_000_000;
-    open_all(address, FIRST, connections, Link::open_to_speaker).await
+    open_all(address.into(), FIRST, connections, Link::open_to_speaker).await
 }
 
 /// Floods until it is time; how many bytes were taken.
 pub(super) async fn flood(link: Link, flood: Flood, until: Instant) -> io::Result<u64> {
     let frame = flood.frame();
     let frames = frame.repeat((QUEUED / frame.len()).max(1));
-    let (mut reader, mut writer) = link.into_stream().into_split();
+    let (mut reader, mut writer) = link.into_socket()?.into_split();
     let mut bytes = 0;
     let write = async {
         match flood {

@@ -18,7 +18,7 @@ use tokio::task::coop::has_budget_remaining;
 
 /// A connected socket, closed when dropped.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(super) enum RawSocket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -27,13 +27,13 @@ pub(super) enum Socket {
 macro_rules! of_either {
     ($socket:expr, $io:ident => $act:expr) => {
         match $socket {
-            Socket::Tcp($io) => $act,
-            Socket::Unix($io) => $act,
+            RawSocket::Tcp($io) => $act,
+            RawSocket::Unix($io) => $act,
         }
     };
 }
 
-impl AsFd for Socket {
+impl AsFd for RawSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         of_either!(self, io => io.as_fd())
     }
@@ -83,47 +83,47 @@ fn now<Io: Ready>(
     done
 }
 
-impl Socket {
+impl RawSocket {
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
         match self {
-            Socket::Tcp(tcp) => tcp.set_nodelay(true),
-            Socket::Unix(_) => Ok(()),
+            RawSocket::Tcp(tcp) => tcp.set_nodelay(true),
+            RawSocket::Unix(_) => Ok(()),
         }
     }
 
     pub(super) fn set_unsent_max(&self, bytes: u32) -> io::Result<()> {
         match self {
-            Socket::Tcp(tcp) => SockRef::from(tcp).set_tcp_notsent_lowat(bytes),
-            Socket::Unix(_) => Ok(()),
+            RawSocket::Tcp(tcp) => SockRef::from(tcp).set_tcp_notsent_lowat(bytes),
+            RawSocket::Unix(_) => Ok(()),
         }
     }
 
     pub(super) fn set_keepalive(&self, every: Duration) -> io::Result<()> {
         let keepalive = TcpKeepalive::new().with_time(every).with_interval(every);
         match self {
-            Socket::Tcp(tcp) => SockRef::from(tcp).set_tcp_keepalive(&keepalive),
-            Socket::Unix(_) => Ok(()),
+            RawSocket::Tcp(tcp) => SockRef::from(tcp).set_tcp_keepalive(&keepalive),
+            RawSocket::Unix(_) => Ok(()),
         }
     }
 
     pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
         match self {
-            Socket::Tcp(tcp) => tcp.local_addr(),
-            Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            RawSocket::Tcp(tcp) => tcp.local_addr(),
+            RawSocket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
     pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
         match self {
-            Socket::Tcp(tcp) => tcp.peer_addr(),
-            Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            RawSocket::Tcp(tcp) => tcp.peer_addr(),
+            RawSocket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
     pub(super) fn tcp_state(&self) -> io::Result<TcpState> {
         match self {
-            Socket::Tcp(tcp) => tcp_state(tcp.as_fd()),
-            Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            RawSocket::Tcp(tcp) => tcp_state(tcp.as_fd()),
+            RawSocket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -209,14 +209,14 @@ impl Socket {
     /// Has it reset when it is closed.
     pub(super) fn reset(&self) -> io::Result<()> {
         match self {
-            Socket::Tcp(tcp) => tcp.set_zero_linger(),
+            RawSocket::Tcp(tcp) => tcp.set_zero_linger(),
             // The kernel says so by itself if something is unread, and has no other way.
-            Socket::Unix(_) => Ok(()),
+            RawSocket::Unix(_) => Ok(()),
         }
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for RawSocket {
     #[inline]
     fn poll_read(
         self: Pin<&mut Self>,
@@ -224,18 +224,18 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Socket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
-            Socket::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
+            RawSocket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            RawSocket::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
         }
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for RawSocket {
     #[inline]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Socket::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Socket::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+            RawSocket::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            RawSocket::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
         }
     }
 
@@ -246,8 +246,8 @@ impl AsyncWrite for Socket {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Socket::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, pieces),
-            Socket::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, pieces),
+            RawSocket::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, pieces),
+            RawSocket::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, pieces),
         }
     }
 

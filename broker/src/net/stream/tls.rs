@@ -27,7 +27,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{ClientConfig, CommonState, ServerConfig};
 
-use super::socket::Socket;
+use super::socket::RawSocket;
 
 /// Bytes that are received at a time: more than a record, and few enough to stay in the processor's first cache until they
 /// are decrypted.
@@ -57,9 +57,9 @@ thread_local! {
 }
 
 /// A connection whose handshake is done, or is being done.
-pub(super) struct Tls {
-    socket: Socket,
-    end: End,
+pub(super) struct TlsStream {
+    socket: RawSocket,
+    end: TlsEnd,
     /// Received, and no whole record yet.
     received: BytesMut,
     /// Decrypted, and not read yet.
@@ -75,7 +75,7 @@ pub(super) struct Tls {
 }
 
 /// Which end of the connection this is.
-enum End {
+enum TlsEnd {
     Server(UnbufferedServerConnection),
     Client(UnbufferedClientConnection),
 }
@@ -126,11 +126,11 @@ enum Say<'a> {
     CloseNotify,
 }
 
-impl End {
+impl TlsEnd {
     fn common(&self) -> &CommonState {
         match self {
-            End::Server(server) => server,
-            End::Client(client) => client,
+            TlsEnd::Server(server) => server,
+            TlsEnd::Client(client) => client,
         }
     }
 
@@ -143,8 +143,8 @@ impl End {
         sink: &mut Sink<'_>,
     ) -> (usize, Result<Progress, rustls::Error>) {
         match self {
-            End::Server(server) => follow(server.process_tls_records(received), unsent, sink),
-            End::Client(client) => follow(client.process_tls_records(received), unsent, sink),
+            TlsEnd::Server(server) => follow(server.process_tls_records(received), unsent, sink),
+            TlsEnd::Client(client) => follow(client.process_tls_records(received), unsent, sink),
         }
     }
 
@@ -154,8 +154,8 @@ impl End {
         loop {
             let room = &mut out[before..];
             let said = match self {
-                End::Server(server) => say(server.process_tls_records(received), what, room),
-                End::Client(client) => say(client.process_tls_records(received), what, room),
+                TlsEnd::Server(server) => say(server.process_tls_records(received), what, room),
+                TlsEnd::Client(client) => say(client.process_tls_records(received), what, room),
             };
             match said? {
                 Said::All(length) => return Ok(before + length),
@@ -235,15 +235,15 @@ fn say<Data>(status: UnbufferedStatus<'_, '_, Data>, what: Say<'_>, out: &mut [u
     }
 }
 
-impl Tls {
+impl TlsStream {
     /// Does the handshake of a client's connection.
     ///
     /// # Errors
     ///
     /// What the peer has done wrong, or that it has gone. It has then got an alert that says so (RFC 8446, 6.2).
-    pub(super) async fn accept(socket: Socket, config: Arc<ServerConfig>) -> io::Result<Tls> {
+    pub(super) async fn accept(socket: RawSocket, config: Arc<ServerConfig>) -> io::Result<TlsStream> {
         let server = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
-        Tls::handshake(socket, End::Server(server)).await
+        TlsStream::handshake(socket, TlsEnd::Server(server)).await
     }
 
     /// Does the handshake of a connection to a backend.
@@ -252,16 +252,16 @@ impl Tls {
     ///
     /// As [`Tls::accept`], and that it is not who it should be.
     pub(super) async fn connect(
-        socket: Socket,
+        socket: RawSocket,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
-    ) -> io::Result<Tls> {
+    ) -> io::Result<TlsStream> {
         let client = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
-        Tls::handshake(socket, End::Client(client)).await
+        TlsStream::handshake(socket, TlsEnd::Client(client)).await
     }
 
-    async fn handshake(socket: Socket, end: End) -> io::Result<Tls> {
-        let mut tls = Tls {
+    async fn handshake(socket: RawSocket, end: TlsEnd) -> io::Result<TlsStream> {
+        let mut tls = TlsStream {
             socket,
             end,
             received: BytesMut::new(),
@@ -289,13 +289,13 @@ impl Tls {
                 return Poll::Ready(Err(over.in_handshake()));
             }
             ready!(flushed)?;
-            if self.receive(&mut [], Socket::read_now).is_pending() {
+            if self.receive(&mut [], RawSocket::read_now).is_pending() {
                 ready!(self.socket.poll_read_ready(cx))?;
             }
         }
     }
 
-    pub(super) fn socket(&self) -> &Socket {
+    pub(super) fn socket(&self) -> &RawSocket {
         &self.socket
     }
 
@@ -320,7 +320,7 @@ impl Tls {
     pub(super) fn read(
         &mut self,
         room: &mut [u8],
-        read: impl Fn(&Socket, &mut [u8]) -> Poll<io::Result<usize>>,
+        read: impl Fn(&RawSocket, &mut [u8]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         loop {
             if !self.plain.is_empty() {
@@ -343,7 +343,7 @@ impl Tls {
     /// Has the next bytes decrypted, if there are none. Pending: nothing has come.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.has_news() {
-            if self.receive(&mut [], Socket::read_now).is_pending()
+            if self.receive(&mut [], RawSocket::read_now).is_pending()
                 && ready!(self.socket.poll_read_ready(cx)).is_err()
             {
                 self.over = Some(Over::Failed(io::ErrorKind::Other));
@@ -371,7 +371,7 @@ impl Tls {
     fn receive(
         &mut self,
         room: &mut [u8],
-        read: impl Fn(&Socket, &mut [u8]) -> Poll<io::Result<usize>>,
+        read: impl Fn(&RawSocket, &mut [u8]) -> Poll<io::Result<usize>>,
     ) -> Poll<usize> {
         RECEIVE.with_borrow_mut(|scratch| {
             let kept = self.received.len();
@@ -549,7 +549,7 @@ impl Tls {
 }
 
 /// What was said last is still said, if the socket takes it at once.
-impl Drop for Tls {
+impl Drop for TlsStream {
     fn drop(&mut self) {
         self.take_leave();
     }
@@ -583,7 +583,7 @@ impl Over {
     }
 }
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for TlsStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("socket", &self.socket).field("over", &self.over).finish_non_exhaustive()
     }

@@ -72,8 +72,8 @@ impl Session {
     }
 
     /// Nothing goes on but relaying.
-    #[inline]
-    fn is_plain(&self) -> bool {
+    #[inline(always)]
+    fn is_plain<const SHIM: bool>(&self) -> bool {
         let both = matches!((&self.state.client, self.backend), (ClientPhase::Open, BackendPhase::Linked));
         let plain = self.backend_link.is_proven();
         let quiet = self.underway.is_empty()
@@ -81,10 +81,7 @@ impl Session {
             && self.memory_short.is_none();
         let timers =
             self.client_link.timers.has_nothing_rare() && self.backend_link.timers.has_nothing_rare();
-        let taken = match &self.state.shim {
-            None => !self.state.downstream.waits(),
-            Some(_) => self.shim_is_plain(),
-        };
+        let taken = if SHIM { self.shim_is_plain() } else { !self.state.downstream.waits() };
         let reads = taken && self.state.ring.len() < self.config.ring_limit;
         #[cfg(test)]
         let plain = plain && !self.at_length;
@@ -105,11 +102,26 @@ impl Session {
     /// nothing was done.
     #[inline]
     pub(in crate::session) fn advance_shortly(&mut self, now: Time, entropy: &mut Entropy<'_>) -> bool {
-        if now >= self.due || !self.is_plain() || !self.backend_link.writer.is_unbounded(&self.state.ring) {
+        match self.state.shim {
+            None => self.relay_on::<false>(now, entropy),
+            Some(_) => self.relay_on_with_shim(now, entropy),
+        }
+    }
+
+    /// By itself, so that it costs nothing where there is none.
+    #[inline(never)]
+    fn relay_on_with_shim(&mut self, now: Time, entropy: &mut Entropy<'_>) -> bool {
+        self.relay_on::<true>(now, entropy)
+    }
+
+    #[inline(always)]
+    fn relay_on<const SHIM: bool>(&mut self, now: Time, entropy: &mut Entropy<'_>) -> bool {
+        let unbounded = |session: &Session| session.backend_link.writer.is_unbounded(&session.state.ring);
+        if now >= self.due || !self.is_plain::<SHIM>() || !unbounded(self) {
             self.next_deadline = NextDeadline::Sought;
             return false;
         }
-        let paused = if self.state.shim.is_some() {
+        let paused = if SHIM {
             self.advance_shim(now, entropy)
         } else {
             self.backend_link.writer.ask_shortly(&self.state.ring, now, None, entropy);
