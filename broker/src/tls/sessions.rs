@@ -22,7 +22,7 @@ const BACKENDS_MAX: usize = 1024;
 
 /// What one backend has given.
 #[derive(Default)]
-struct Given {
+struct GivenTickets {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     /// The newest last.
@@ -31,7 +31,7 @@ struct Given {
 
 #[derive(Default)]
 struct GivenByAll {
-    by_address: HashMap<Arc<str>, Given>,
+    by_address: HashMap<Arc<str>, GivenTickets>,
     tickets: usize,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct BackendResumptions {
 
 impl GivenByAll {
     /// The entry of this address. For a new one that is too many, any other gives way.
-    fn entry(&mut self, address: &Arc<str>) -> &mut Given {
+    fn entry(&mut self, address: &Arc<str>) -> &mut GivenTickets {
         if self.by_address.len() >= BACKENDS_MAX && !self.by_address.contains_key(address) {
             let any = self.by_address.keys().next().cloned();
             let gone = any.and_then(|any| self.by_address.remove(&any));

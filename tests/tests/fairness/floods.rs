@@ -9,10 +9,10 @@ use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::Client;
 use steadfast_tests::http::read_response;
 use steadfast_tests::shim::Host;
+use steadfast_tests::stream::Duplex;
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// Echoes that the neighbour gets meanwhile.
@@ -37,8 +37,8 @@ struct Flood {
 }
 
 impl Flood {
-    async fn begin(stream: TcpStream, ping: &[u8]) -> Flood {
-        let (mut reader, mut writer) = stream.into_split();
+    async fn begin(stream: impl Duplex + 'static, ping: &[u8]) -> Flood {
+        let (mut reader, mut writer) = tokio::io::split(stream);
         let (pings, written) = (ping.repeat(AT_ONCE), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&written);
         let task = tokio::spawn(async move {

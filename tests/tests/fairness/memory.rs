@@ -156,10 +156,10 @@ async fn open_messages_of_clients_that_may_come_back_stop_nobody() {
 /// A service that sends without end, whatever is asked, to so many sessions.
 async fn feed(host: Host, count: usize, sessions: Arc<AtomicUsize>) {
     for _ in 0..count {
-        let (mut stream, _, _) = host.upgraded("").await;
+        let (stream, _, _) = host.upgraded("").await;
         sessions.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
-            let (mut reader, mut writer) = stream.split();
+            let (mut reader, mut writer) = tokio::io::split(stream);
             let frame = Frame::new(TEXT, vec![b'f'; 16 * KIB]).encode();
             let write = async { while writer.write_all(&frame).await.is_ok() {} };
             let read = async {

@@ -148,7 +148,7 @@ impl TlsEnd {
         }
     }
 
-    /// Encrypts to the beginning of `out`, and returns how long that has become. `received` is as for [`End::step`].
+    /// Encrypts to the beginning of `out`, and returns how long that has become. `received` is as for [`TlsEnd::step`].
     fn say(&mut self, received: &mut [u8], what: Say<'_>, out: &mut [u8]) -> io::Result<usize> {
         let mut before = 0;
         loop {
@@ -250,7 +250,7 @@ impl TlsStream {
     ///
     /// # Errors
     ///
-    /// As [`Tls::accept`], and that it is not who it should be.
+    /// As [`TlsStream::accept`], and that it is not who it should be.
     pub(super) async fn connect(
         socket: RawSocket,
         config: Arc<ClientConfig>,
@@ -468,7 +468,7 @@ impl TlsStream {
         Poll::Ready(Ok(taken))
     }
 
-    /// As [`Tls::write`], of several pieces, which become as few records as may be.
+    /// As [`TlsStream::write`], of several pieces, which become as few records as may be.
     pub(super) fn write_pieces(&mut self, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if let [piece, ..] = pieces
             && piece.len() >= WRITE
