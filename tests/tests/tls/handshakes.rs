@@ -63,7 +63,7 @@ async fn a_client_that_asks_for_another_handshake_gets_none() {
     let mut neighbour = world.upgrade(&broker).connect().await;
     let said = output(s_client(&world.authority, broker.address(), &["-tls1_2"]), "R\n").await;
     assert!(said.contains("RENEGOTIATING"), "{said}");
-    assert!(said.contains("no renegotiation") || said.contains("error") || said.contains("closed"), "{said}");
+    assert!(said.contains("no renegotiation"), "{said}");
     broker.wait_metric("steadfast_tls_handshakes_total", &[("outcome", "full")], |count| count == 2.0).await;
     neighbour.ask("m", "a:m").await;
 }
