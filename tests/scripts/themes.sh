@@ -37,6 +37,7 @@ long_themes() {
 fuzz|ten minutes for each fuzz target
 machine|a million schedules, or STEADFAST_SCHEDULES=FROM..TO; properties with PROPTEST_CASES, 20000
 chaos|a quarter of an hour, or STEADFAST_CHAOS_SECONDS; STEADFAST_CHAOS_SEED repeats what happens, STEADFAST_CHAOS_TLS=1 encrypts
+encryption|what testssl.sh says of versions and ciphers: a minute
 conformance|Autobahn's large messages too: minutes
 END
 }

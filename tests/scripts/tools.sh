@@ -62,6 +62,12 @@ install_packages() {
     done
 }
 
+install_testssl() {
+    if ! have testssl && have apt-get && [[ $(id -u) == 0 ]]; then
+        DEBIAN_FRONTEND=noninteractive apt-get install -qy testssl.sh </dev/null || true
+    fi
+}
+
 install_deny() {
     install_cargo_tool cargo-deny 0.20.2
 }

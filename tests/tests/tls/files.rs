@@ -37,11 +37,11 @@ fn at(path: &Path, more: &str, backends: &[&Backend]) -> BrokerBuilder {
 async fn refused(builder: &BrokerBuilder, folder: &TempDir) -> (Option<i32>, String) {
     let file = folder.path().join("refused.toml");
     fs::write(&file, builder.to_toml()).expect("a file");
-    let mut command = Command::new(Broker::binary());
-    command.arg("serve").arg("--config").arg(&file);
-    let mut process = Process::spawn("steadfast", &mut command);
-    let code = process.wait_exit().await.code();
-    (code, process.stderr().join("\n"))
+    let mut command = Command::new("timeout");
+    command.arg("20").arg(Broker::binary()).arg("serve").arg("--config").arg(&file);
+    let ended = tokio::task::spawn_blocking(move || command.output());
+    let ended = ended.await.expect("it does not panic").expect("it runs");
+    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::process::Command;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::pki::{Authority, Pair, shown};
 use steadfast_tests::process::Process;
+use steadfast_tests::skipped::leave_out;
 use steadfast_tests::tls::ClientTls;
 use steadfast_tests::wait::eventually;
 use steadfast_tests::{Backend, Upgrade};
@@ -62,7 +63,7 @@ async fn a_client_that_asks_for_another_handshake_gets_none() {
     let mut neighbour = world.upgrade(&broker).connect().await;
     let said = output(s_client(&world.authority, broker.address(), &["-tls1_2"]), "R\n").await;
     assert!(said.contains("RENEGOTIATING"), "{said}");
-    assert!(said.contains("no renegotiation") || said.contains("error") || said.contains("closed"), "{said}");
+    assert!(said.contains("no renegotiation"), "{said}");
     broker.wait_metric("steadfast_tls_handshakes_total", &[("outcome", "full")], |count| count == 2.0).await;
     neighbour.ask("m", "a:m").await;
 }
@@ -280,10 +281,14 @@ async fn listeners_with_other_rules_for_clients_do_not_take_each_others_tickets(
     }
 }
 
-/// Some minutes: `cargo test -p steadfast-tests --test tls testssl -- --ignored`, with Debian's testssl.sh.
 #[tokio::test]
-#[ignore = "takes minutes, and testssl.sh"]
+#[ignore = "a minute, and testssl.sh: ./test long encryption"]
 async fn testssl_finds_no_old_version_and_no_weak_cipher() {
+    if Command::new("testssl").arg("--version").output().is_err() {
+        return leave_out(
+            "testssl_finds_no_old_version_and_no_weak_cipher: there is no testssl, Debian's testssl.sh",
+        );
+    }
     let world = World::new();
     let (broker, _backend) = over("", &[&world.pair]).await;
     let mut command = Command::new("timeout");
