@@ -174,8 +174,7 @@ impl Stream {
     pub(crate) fn may_be_readable(&self) -> bool {
         match &self.carrier {
             Carrier::Plain(RawSocket::Tcp(tcp)) => tcp.try_io(Interest::READABLE, || Ok(())).is_ok(),
-            Carrier::Plain(socket) => socket.may_be_readable(),
-            Carrier::Tls(tls) => tls.has_news() || tls.socket().may_be_readable(),
+            other => other.may_be_readable(),
         }
     }
 
@@ -186,8 +185,7 @@ impl Stream {
             Carrier::Plain(RawSocket::Tcp(tcp)) => {
                 now(tcp, Interest::READABLE, buffer.len(), |mut socket| socket.read(buffer))
             }
-            Carrier::Plain(socket) => socket.read_now(buffer),
-            Carrier::Tls(tls) => tls.read(buffer, RawSocket::read_now),
+            other => other.read_now(buffer),
         }
     }
 
@@ -199,8 +197,7 @@ impl Stream {
             Carrier::Plain(RawSocket::Tcp(tcp)) => {
                 tcp.poll_read_ready(cx).is_pending() && has_budget_remaining()
             }
-            Carrier::Plain(socket) => socket.listen(cx),
-            Carrier::Tls(tls) => !tls.has_news() && tls.socket().listen(cx),
+            other => other.listen(cx),
         }
     }
 
@@ -265,8 +262,7 @@ impl Stream {
             Carrier::Plain(RawSocket::Tcp(tcp)) => {
                 now(tcp, Interest::WRITABLE, bytes.len(), |mut socket| socket.write(bytes))
             }
-            Carrier::Plain(socket) => socket.write_now(bytes),
-            Carrier::Tls(tls) => tls.write(bytes),
+            other => other.write_now(bytes),
         }
     }
 
@@ -316,6 +312,41 @@ impl Stream {
         match self.carrier {
             Carrier::Plain(socket) => socket.reset(),
             Carrier::Tls(tls) => tls.reset(),
+        }
+    }
+}
+
+/// What is done for each message, for what is not plain TCP.
+impl Carrier {
+    #[inline(never)]
+    fn may_be_readable(&self) -> bool {
+        match self {
+            Carrier::Plain(socket) => socket.may_be_readable(),
+            Carrier::Tls(tls) => tls.has_news() || tls.socket().may_be_readable(),
+        }
+    }
+
+    #[inline(never)]
+    fn listen(&self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Carrier::Plain(socket) => socket.listen(cx),
+            Carrier::Tls(tls) => !tls.has_news() && tls.socket().listen(cx),
+        }
+    }
+
+    #[inline(never)]
+    fn read_now(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Carrier::Plain(socket) => socket.read_now(buffer),
+            Carrier::Tls(tls) => tls.read(buffer, RawSocket::read_now),
+        }
+    }
+
+    #[inline(never)]
+    fn write_now(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Carrier::Plain(socket) => socket.write_now(bytes),
+            Carrier::Tls(tls) => tls.write(bytes),
         }
     }
 }

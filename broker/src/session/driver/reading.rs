@@ -131,6 +131,7 @@ impl Io {
     }
 
     /// Something may be there to be read. A side that is not there waits for no memory either.
+    #[inline(always)]
     fn is_readable(&mut self, direction: Direction) -> bool {
         let side = match direction {
             Direction::Upstream => &mut self.client,
