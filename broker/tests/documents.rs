@@ -33,6 +33,7 @@ fn every_example_is_sound() {
         "minimal.toml",
         "public-edge.toml",
         "scale-out-dns.toml",
+        "tls-edge.toml",
     ];
     assert_eq!(names, expected);
     for file in &examples {

@@ -231,11 +231,21 @@ impl Dns {
     }
 }
 
+/// A port that is free for both: what is free for UDP may be somebody's for TCP.
+async fn one_port() -> (UdpSocket, TcpListener, SocketAddr) {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = udp.local_addr().expect("it is bound");
+        if let Ok(tcp) = TcpListener::bind(address).await {
+            return (udp, tcp, address);
+        }
+    }
+    panic!("none of a hundred ports is free for both");
+}
+
 /// A server over UDP and TCP. `answers`: the question, whether it came over TCP, and whether it may be a bad one.
 async fn dns(answers: impl Fn(&[u8], bool, bool) -> Vec<u8> + Send + Sync + 'static) -> Asked {
-    let udp = UdpSocket::bind(("127.0.0.1", 0)).await.expect("a free port");
-    let address = udp.local_addr().expect("it is bound");
-    let tcp = TcpListener::bind(address).await.expect("the same port is free");
+    let (udp, tcp, address) = one_port().await;
     let bad = Arc::new(AtomicBool::new(false));
     let is_bad = Arc::clone(&bad);
     let answers = Arc::new(move |query: &[u8], tcp| answers(query, tcp, is_bad.load(Relaxed)));
