@@ -366,10 +366,13 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match &mut self.carrier {
             Carrier::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Carrier::Tls(tls) => loop {
-                match tls.read(buffer.initialize_unfilled(), RawSocket::read_now) {
-                    Poll::Ready(read) => break Poll::Ready(read.map(|n| buffer.advance(n))),
-                    Poll::Pending => ready!(tls.socket().poll_read_ready(cx))?,
+            Carrier::Tls(tls) => match tls.read(buffer.initialize_unfilled(), RawSocket::read_now) {
+                Poll::Ready(read) => Poll::Ready(read.map(|n| buffer.advance(n))),
+                Poll::Pending => {
+                    ready!(tls.socket().poll_read_ready(cx))?;
+                    // There is something by now, or more: after the others' turn.
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
                 }
             },
         }

@@ -39,6 +39,9 @@ const RECEIVE_ROOM: usize = 96 * 1024;
 /// Bytes that one write encrypts at the most: two records.
 const WRITE: usize = 32 * 1024;
 
+/// Reads in a row that may bring nothing for the reader: tickets, and parts of records. A peer could send them without end.
+const FRUITLESS: usize = 4;
+
 /// Room for what one write becomes, and for what rustls itself has to say.
 const SEND_ROOM: usize = WRITE + 2 * 1024;
 
@@ -316,13 +319,14 @@ impl TlsStream {
         !self.plain.is_empty() || self.over.is_some()
     }
 
-    /// Reads what is there, asking the socket by `read`. Pending: nothing.
+    /// Reads what is there, asking the socket by `read`. Pending: nothing, or only what is rustls' own, and it is the others'
+    /// turn.
     pub(super) fn read(
         &mut self,
         room: &mut [u8],
         read: impl Fn(&RawSocket, &mut [u8]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        loop {
+        for _ in 0..FRUITLESS {
             if !self.plain.is_empty() {
                 let n = room.len().min(self.plain.len());
                 self.plain.copy_to_slice(&mut room[..n]);
@@ -338,6 +342,7 @@ impl TlsStream {
                 return Poll::Ready(Ok(n));
             }
         }
+        Poll::Pending
     }
 
     /// Has the next bytes decrypted, if there are none. Pending: nothing has come.

@@ -288,6 +288,38 @@ async fn a_second_connection_resumes_the_first() {
     assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]);
 }
 
+/// A server that has a thread of its own, and sends so many tickets before it says a word. Says whether it could.
+fn with_tickets(socket: TcpStream, config: Arc<ServerConfig>, count: usize) -> std::thread::JoinHandle<bool> {
+    let mut config = Arc::unwrap_or_clone(config);
+    config.send_tls13_tickets = count;
+    let mut socket = socket.into_std().expect("it is one");
+    socket.set_nonblocking(false).expect("the kernel lets it be set");
+    std::thread::spawn(move || {
+        let mut server = rustls::ServerConnection::new(Arc::new(config)).expect("a sound configuration");
+        let mut stream = rustls::Stream::new(&mut server, &mut socket);
+        let said = io::Write::write_all(&mut stream, b"!").is_ok();
+        said && io::Read::read(&mut stream, &mut [0]).is_ok()
+    })
+}
+
+/// Tickets of some 250 bytes each, whose records have parts of several: what is kept of them has a bound.
+#[tokio::test]
+async fn a_few_tickets_are_taken_and_a_megabyte_of_them_ends_the_connection() {
+    for (count, word) in [(20, Some(b'!')), (4_000, None)] {
+        let ((accepted, connected), (server, client)) = (sockets().await, configs());
+        let server = with_tickets(accepted, server, count);
+        let mut client = Stream::from(connected).connect_tls(client, name(NAME)).await.expect("a handshake");
+        let mut buffer = [0; 8];
+        match (read_now(&mut client, &mut buffer).await, word) {
+            (Ok(1), Some(word)) => assert_eq!(buffer[0], word),
+            (Err(error), None) => assert!(error.to_string().contains(ENDLESS), "{error}"),
+            (read, _) => panic!("{count} tickets: {read:?}"),
+        }
+        drop(client);
+        assert_eq!(server.join().ok(), Some(word.is_some()));
+    }
+}
+
 #[tokio::test]
 async fn a_reset_says_nothing() {
     let (server, mut client) = pair().await;
