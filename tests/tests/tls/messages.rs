@@ -45,6 +45,20 @@ async fn messages_of_every_size_pass_in_both_directions_by_all_four_ways() {
 }
 
 #[tokio::test]
+async fn a_proxy_header_stands_in_front_of_the_handshake() {
+    let world = World::new();
+    let backend = world.backend("a", "").await;
+    let behind = "proxy_protocol = \"required\"\ntrusted = [\"127.0.0.1\"]";
+    let builder = world.trusting(Broker::over(&[&backend])).listener_setting(behind);
+    let broker = world.served(builder, "").start().await;
+    let header = b"PROXY TCP4 203.0.113.9 192.0.2.1 5678 443\r\n";
+    world.upgrade(&broker).before(header).connect().await.ask("m", "a:m").await;
+    let seen = backend.journal().sessions().remove(0);
+    assert_eq!(seen.header("x-forwarded-for"), Some("203.0.113.9"));
+    assert_eq!(seen.header("x-forwarded-proto"), Some("https"));
+}
+
+#[tokio::test]
 async fn many_small_messages_that_come_at_once_pass_in_order() {
     let world = World::new();
     let backend = world.backend("a", "").await;
