@@ -168,6 +168,7 @@ async fn an_end_is_one_with_and_without_its_word() {
 /// A connection of which the client's bytes come to the server one by one, and end after `most` of them.
 async fn by_bytes(most: u64) -> (TcpStream, TcpStream, tokio::task::JoinHandle<()>) {
     let ((server, mut near), (mut far, client)) = (sockets().await, sockets().await);
+    near.set_nodelay(true).expect("the kernel lets it be set");
     let between = tokio::spawn(async move {
         let (mut from_server, mut to_server) = near.split();
         let (mut from_client, mut to_client) = far.split();
@@ -179,6 +180,8 @@ async fn by_bytes(most: u64) -> (TcpStream, TcpStream, tokio::task::JoinHandle<(
                     break;
                 }
                 left -= 1;
+                // Each is looked at before the next one comes.
+                tokio::task::yield_now().await;
             }
             let _ = to_server.shutdown().await;
         };
@@ -288,17 +291,85 @@ async fn a_second_connection_resumes_the_first() {
     assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]);
 }
 
-/// A server that has a thread of its own, and sends so many tickets before it says a word, as long as it can.
-fn with_tickets(socket: TcpStream, config: Arc<ServerConfig>, count: usize) -> std::thread::JoinHandle<()> {
-    let mut config = Arc::unwrap_or_clone(config);
-    config.send_tls13_tickets = count;
+/// An end of rustls' own, with its buffers, in a thread: says whether it has gone well.
+fn other_end<End: Send + 'static>(
+    socket: TcpStream,
+    mut end: End,
+    talk: impl FnOnce(&mut End, &mut std::net::TcpStream) -> io::Result<()> + Send + 'static,
+) -> std::thread::JoinHandle<io::Result<()>> {
     let mut socket = socket.into_std().expect("it is one");
     socket.set_nonblocking(false).expect("the kernel lets it be set");
-    std::thread::spawn(move || {
-        let mut server = rustls::ServerConnection::new(Arc::new(config)).expect("a sound configuration");
-        let mut stream = rustls::Stream::new(&mut server, &mut socket);
-        let _ = io::Write::write_all(&mut stream, b"!").and_then(|()| io::Read::read(&mut stream, &mut [0]));
-    })
+    std::thread::spawn(move || talk(&mut end, &mut socket))
+}
+
+#[tokio::test]
+async fn keys_may_change_while_messages_pass() {
+    const ROUNDS: usize = 100;
+    let ((accepted, connected), (server, client)) = (sockets().await, configs());
+    let end = rustls::ClientConnection::new(client, name(NAME)).expect("a sound configuration");
+    let client = other_end(connected, end, |end, socket| {
+        for round in 0..ROUNDS {
+            let (sent, mut heard) = (pattern(round * 37 + 1), vec![0; round * 37 + 1]);
+            let mut stream = rustls::Stream::new(end, socket);
+            io::Write::write_all(&mut stream, &sent)?;
+            io::Read::read_exact(&mut stream, &mut heard)?;
+            assert_eq!(heard, sent);
+            // The server is asked to change its own, too.
+            end.refresh_traffic_keys().map_err(io::Error::other)?;
+        }
+        Ok(())
+    });
+    let mut server = Stream::from(accepted).accept_tls(server).await.expect("a handshake");
+    for round in 0..ROUNDS {
+        let mut heard = vec![0; round * 37 + 1];
+        server.read_exact(&mut heard).await.expect("it comes");
+        server.write_all(&heard).await.expect("it stands");
+        server.flush().await.expect("it stands");
+    }
+    client.join().expect("all of it comes back").expect("no end before");
+    assert_eq!(server.held(), 0);
+}
+
+/// While a part of a message of the handshake is there, and the rest is not, there may be something to say.
+#[tokio::test]
+async fn who_talks_while_a_ticket_comes_in_pieces_is_heard() {
+    let (ours, theirs, between) = by_bytes(u64::MAX).await;
+    let (server, client) = configs();
+    let mut config = Arc::unwrap_or_clone(server);
+    // Each ticket is some 250 bytes.
+    (config.max_fragment_size, config.send_tls13_tickets) = (Some(64), 4);
+    let end = rustls::ServerConnection::new(Arc::new(config)).expect("a sound configuration");
+    let server = other_end(theirs, end, |end, socket| {
+        let mut stream = rustls::Stream::new(end, socket);
+        io::Write::write_all(&mut stream, b"!")?;
+        let mut heard = Vec::new();
+        // The last word is there when nothing else is.
+        while heard.last() != Some(&b'.') {
+            let mut byte = [0];
+            io::Read::read_exact(&mut stream, &mut byte)?;
+            heard.push(byte[0]);
+        }
+        assert!(heard.len() > 8 && heard[..heard.len() - 1].iter().all(|byte| *byte == b'x'), "{heard:?}");
+        Ok(())
+    });
+    let mut client = Stream::from(ours).connect_tls(client, name(NAME)).await.expect("a handshake");
+    let mut buffer = [0; 8];
+    let mut said_in_between = 0;
+    while client.read_now(&mut buffer).is_pending() {
+        if client.held() > 0 {
+            assert!(matches!(client.write_now(b"x"), Poll::Ready(Ok(1))));
+            said_in_between += 1;
+        }
+        poll_fn(|cx| if client.listen(cx) { Poll::Pending } else { Poll::Ready(()) }).await;
+    }
+    assert!(said_in_between > 8, "something was said {said_in_between} times while a part was there");
+    assert_eq!(buffer[0], b'!');
+    client.write_all(b".").await.expect("it stands");
+    client.flush().await.expect("it stands");
+    drop(client);
+    // What is between passes the last word on, in this thread.
+    between.await.expect("both ends are gone");
+    server.join().expect("it is as it was said").expect("no end before");
 }
 
 /// Tickets of some 250 bytes each, whose records have parts of several: what is kept of them has a bound.
@@ -306,7 +377,16 @@ fn with_tickets(socket: TcpStream, config: Arc<ServerConfig>, count: usize) -> s
 async fn a_few_tickets_are_taken_and_a_megabyte_of_them_ends_the_connection() {
     for (count, word) in [(20, Some(b'!')), (4_000, None)] {
         let ((accepted, connected), (server, client)) = (sockets().await, configs());
-        let server = with_tickets(accepted, server, count);
+        let mut config = Arc::unwrap_or_clone(server);
+        config.send_tls13_tickets = count;
+        let end = rustls::ServerConnection::new(Arc::new(config)).expect("a sound configuration");
+        let server = other_end(accepted, end, |end, socket| {
+            let mut stream = rustls::Stream::new(end, socket);
+            // As long as it can.
+            let _ =
+                io::Write::write_all(&mut stream, b"!").and_then(|()| io::Read::read(&mut stream, &mut [0]));
+            Ok(())
+        });
         let mut client = Stream::from(connected).connect_tls(client, name(NAME)).await.expect("a handshake");
         let mut buffer = [0; 8];
         match (read_now(&mut client, &mut buffer).await, word) {
@@ -315,7 +395,7 @@ async fn a_few_tickets_are_taken_and_a_megabyte_of_them_ends_the_connection() {
             (read, _) => panic!("{count} tickets: {read:?}"),
         }
         drop(client);
-        server.join().expect("it ends");
+        server.join().expect("it does not panic").expect("it says nothing of its own");
     }
 }
 
