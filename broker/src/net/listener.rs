@@ -65,23 +65,23 @@ impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ListenAddress, String> {
-        let Some(path) = text.strip_prefix(UNIX) else {
-            return text.parse().map(ListenAddress::Tcp).map_err(|_| {
+        match socket_file(text) {
+            Some(path) => path.map(ListenAddress::Unix),
+            None => text.parse().map(ListenAddress::Tcp).map_err(|_| {
                 format!(
                     r#"expected IP:PORT such as "0.0.0.0:8080" or "[::]:8080", or "unix:/PATH", found {text:?}"#
                 )
-            });
-        };
-        socket_path(path).map(ListenAddress::Unix)
+            }),
+        }
     }
 }
 
-/// The path of a socket's file.
-///
-/// # Errors
-///
-/// Why it is none, in one sentence.
-pub(crate) fn socket_path(path: &str) -> Result<Arc<Path>, String> {
+/// The path behind `unix:`, or why it is none, in one sentence; `None`: something else than the file of a socket is meant.
+pub(crate) fn socket_file(text: &str) -> Option<Result<Arc<Path>, String>> {
+    text.strip_prefix(UNIX).map(socket_path)
+}
+
+fn socket_path(path: &str) -> Result<Arc<Path>, String> {
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
         return Err(format!(
             r#"expected the absolute path of a socket such as "unix:/run/steadfast.sock", found {path:?}"#
@@ -171,6 +171,7 @@ mod tests {
             ("unix:run/a", "expected the absolute path"),
             ("unix:/run/", "expected the absolute path"),
             ("unix:", "expected the absolute path"),
+            ("unix:unix:/run/a", "expected the absolute path"),
             (long.as_str(), "the path of a socket has at most 107 bytes"),
         ] {
             let error = text.parse::<ListenAddress>().expect_err("none");

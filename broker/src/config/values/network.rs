@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::config::settings::{BackendSettings, ListenAddress, Query};
 use crate::config::text::quoted;
-use crate::net::listener::socket_path;
+use crate::net::listener::socket_file;
 
 /// Longest DNS name (RFC 1035 2.3.4, without the root label).
 pub(super) const HOST_LENGTH_MAX: usize = 253;
@@ -71,8 +71,8 @@ pub(in crate::config) fn network(text: &str) -> Result<IpNet, String> {
 
 /// A backend by its URL; its name is `host:port`. That of a file has its path as host, and no port.
 pub(crate) fn backend(url: &str) -> Result<BackendSettings, String> {
-    if url.starts_with("unix:") {
-        let host = socket_path(url.trim_start_matches("unix:"))?.to_string_lossy().into_owned();
+    if let Some(path) = socket_file(url) {
+        let host = path?.to_string_lossy().into_owned();
         let name = format!("unix:{host}");
         return Ok(BackendSettings {
             name,
@@ -202,6 +202,7 @@ mod tests {
             ("wss://a", "a:443", "a", 443, true),
             ("HTTPS://[::1]/", "[::1]:443", "::1", 443, true),
             ("wss://a:9001", "a:9001", "a", 9001, true),
+            ("unix:/run/a.sock", "unix:/run/a.sock", "/run/a.sock", 0, false),
         ] {
             let expected = BackendSettings {
                 name: name.to_owned(),
@@ -221,6 +222,8 @@ mod tests {
         for url in [
             "",
             "ws:",
+            "unix:a.sock",
+            "unix:unix:/run/a.sock",
             "ws://",
             "ws://:9001",
             "ws://a:",
