@@ -224,20 +224,14 @@ impl AsyncRead for RawSocket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            RawSocket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
-            RawSocket::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
-        }
+        of_either!(self.get_mut(), io => Pin::new(io).poll_read(cx, buffer))
     }
 }
 
 impl AsyncWrite for RawSocket {
     #[inline]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            RawSocket::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            RawSocket::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
-        }
+        of_either!(self.get_mut(), io => Pin::new(io).poll_write(cx, bytes))
     }
 
     #[inline]
@@ -246,10 +240,7 @@ impl AsyncWrite for RawSocket {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            RawSocket::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, pieces),
-            RawSocket::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, pieces),
-        }
+        of_either!(self.get_mut(), io => Pin::new(io).poll_write_vectored(cx, pieces))
     }
 
     #[inline]
