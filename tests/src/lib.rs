@@ -16,6 +16,7 @@ pub mod control_group;
 pub mod dns;
 pub mod frame;
 pub mod http;
+pub mod installed_proxy;
 pub mod journal;
 pub mod loopback;
 pub mod network;

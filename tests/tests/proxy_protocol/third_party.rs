@@ -1,19 +1,14 @@
 //! HAProxy and nginx at the other end.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use socket2::{Domain, Socket, Type};
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
-use steadfast_tests::process::Process;
+use steadfast_tests::installed_proxy::{InstalledProxy, Program};
 use steadfast_tests::skipped::leave_out;
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually_async;
-use tempfile::TempDir;
-use tokio::net::TcpStream;
 
 /// Where the client of the proxy is; that one connects from 127.0.0.1.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
@@ -24,72 +19,36 @@ const STREAM: [&str; 2] =
 
 const BEHIND_PROXY: &str = "proxy_protocol = \"required\"\ntrusted = \"127.0.0.1\"\nhealth = \"/balancer\"";
 
-/// A proxy that listens on a port of its own.
-struct Proxy {
-    address: SocketAddr,
-    _process: Process,
-    _folder: TempDir,
-    /// Nobody else gets it meanwhile.
-    _port: Socket,
-}
-
-impl Proxy {
-    async fn start(
-        name: &str,
-        configuration: impl Fn(SocketAddr, &Path) -> String,
-        arguments: &[&str],
-    ) -> Proxy {
-        let port = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        port.set_reuse_address(true).expect("SO_REUSEADDR");
-        port.set_reuse_port(true).expect("SO_REUSEPORT");
-        port.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
-        let address = port.local_addr().ok().and_then(|address| address.as_socket()).expect("it is bound");
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("proxy.conf");
-        fs::write(&file, configuration(address, folder.path())).expect("a file can be written");
-        let mut command = Command::new(name);
-        command.env("PATH", path()).args(arguments).arg(&file);
-        let process = Process::spawn(name, &mut command);
-        eventually_async(&format!("{name} to listen"), async || TcpStream::connect(address).await.ok()).await;
-        Proxy { address, _process: process, _folder: folder, _port: port }
-    }
-
-    async fn haproxy(sections: impl Fn(SocketAddr) -> String) -> Proxy {
-        let configuration = |address, _: &Path| {
-            format!(
-                "global\n    nbthread 1\n    maxconn 100\ndefaults\n    mode http\n    timeout connect 5s\n    timeout check 10s\n    timeout client 1m\n    \
+/// HAProxy with these sections behind its defaults.
+async fn haproxy(sections: impl FnOnce(SocketAddr) -> String) -> InstalledProxy {
+    let configuration = |address, _: &Path| {
+        format!(
+            "global\n    nbthread 1\n    maxconn 100\ndefaults\n    mode http\n    timeout connect 5s\n    timeout check 10s\n    timeout client 1m\n    \
                  timeout server 1m\n    timeout tunnel 1m\n{}",
-                sections(address)
-            )
-        };
-        Proxy::start("haproxy", configuration, &["-db", "-f"]).await
-    }
-
-    /// HAProxy in front of the broker, with a check, and whether that is a request.
-    async fn haproxy_before(broker: SocketAddr, sends: &str, check: &str) -> Proxy {
-        Proxy::haproxy(|address| {
-            format!(
-                "frontend clients\n    bind {address}\n    default_backend broker\nbackend broker\n{check}\n    \
-                 server broker {broker} {sends} check inter 50ms\n"
-            )
-        })
-        .await
-    }
+            sections(address)
+        )
+    };
+    InstalledProxy::start(Program::HaProxy, configuration).await
 }
 
-/// Users other than root have no path to programs of the system.
-fn path() -> String {
-    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+/// HAProxy in front of the broker, with a check, and whether that is a request.
+async fn haproxy_before(broker: SocketAddr, sends: &str, check: &str) -> InstalledProxy {
+    haproxy(|address| {
+        format!(
+            "frontend clients\n    bind {address}\n    default_backend broker\nbackend broker\n{check}\n    \
+                 server broker {broker} {sends} check inter 50ms\n"
+        )
+    })
+    .await
 }
 
 /// Whether a test must be left out, and is, because a program is missing.
-fn left_out(test: &str, program: &str, is_there: bool) -> bool {
-    let mut command = Command::new(program);
-    command.arg("-v").env("PATH", path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let missing = !is_there || !command.status().is_ok_and(|status| status.success());
+fn left_out(test: &str, program: Program, is_there: bool) -> bool {
+    let missing = !is_there || !program.is_installed();
     if missing {
         leave_out(&format!(
-            "{test}: {program} is missing, or its stream module; ./test installs it where it can"
+            "{test}: {} is missing, or its stream module; ./test installs it where it can",
+            program.name()
         ));
     }
     missing
@@ -112,7 +71,7 @@ async fn sees_the_client(broker: &Broker, backend: &Backend, proxy: SocketAddr) 
 
 #[tokio::test]
 async fn haproxy_says_who_the_client_is_in_both_versions() {
-    if left_out("haproxy_says_who_the_client_is_in_both_versions", "haproxy", true) {
+    if left_out("haproxy_says_who_the_client_is_in_both_versions", Program::HaProxy, true) {
         return;
     }
     let backend = Backend::start("a", "").await;
@@ -120,8 +79,8 @@ async fn haproxy_says_who_the_client_is_in_both_versions() {
     for sends in ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"] {
         for (check, by) in [by_page, by_connection] {
             let broker = Broker::over(&[&backend]).listener_setting(BEHIND_PROXY).start().await;
-            let proxy = Proxy::haproxy_before(broker.address(), sends, check).await;
-            sees_the_client(&broker, &backend, proxy.address).await;
+            let proxy = haproxy_before(broker.address(), sends, check).await;
+            sees_the_client(&broker, &backend, proxy.address()).await;
             broker.wait_metric("steadfast_balancer_checks_total", &[("by", by)], |count| count >= 3.0).await;
             let errors = broker.metric("steadfast_handshake_errors_total", &[]).await;
             assert_eq!(errors, 0.0, "{sends}: its checks by {by} are none");
@@ -135,11 +94,11 @@ async fn haproxy_says_who_the_client_is_in_both_versions() {
 
 #[tokio::test]
 async fn haproxy_is_told_who_the_client_is_in_both_versions() {
-    if left_out("haproxy_is_told_who_the_client_is_in_both_versions", "haproxy", true) {
+    if left_out("haproxy_is_told_who_the_client_is_in_both_versions", Program::HaProxy, true) {
         return;
     }
     let backend = Backend::start("a", "--page /health:200").await;
-    let service = Proxy::haproxy(|address| {
+    let service = haproxy(|address| {
         format!(
             "frontend service\n    bind {address} accept-proxy\n    http-request set-header X-Src %[src]:%[src_port]\n    \
              http-request set-header X-Dst %[dst]:%[dst_port]\n    http-request set-header X-Authority %[fc_pp_authority]\n    \
@@ -150,7 +109,7 @@ async fn haproxy_is_told_who_the_client_is_in_both_versions() {
     })
     .await;
     for version in ["v1", "v2"] {
-        let listed = format!("[[pool.backend]]\nname = \"a\"\nurl = \"ws://{}\"", service.address);
+        let listed = format!("[[pool.backend]]\nname = \"a\"\nurl = \"ws://{}\"", service.address());
         let check = "[pool.health]\ntype = \"http\"\npath = \"/health\"\ninterval = \"50ms\"";
         let broker = Broker::over(&[]).pool_setting(&format!("send_proxy = \"{version}\""));
         let broker = broker.pool_table(check).pool_table(&listed).start().await;
@@ -172,7 +131,7 @@ async fn haproxy_is_told_who_the_client_is_in_both_versions() {
 #[tokio::test]
 async fn nginx_says_who_the_client_is() {
     let module = STREAM.into_iter().find(|module| Path::new(module).exists());
-    if left_out("nginx_says_who_the_client_is", "nginx", module.is_some()) {
+    if left_out("nginx_says_who_the_client_is", Program::Nginx, module.is_some()) {
         return;
     }
     let module = module.expect("it is there");
@@ -187,7 +146,7 @@ async fn nginx_says_who_the_client_is() {
             broker.address()
         )
     };
-    let proxy = Proxy::start("nginx", configuration, &["-e", "stderr", "-c"]).await;
-    sees_the_client(&broker, &backend, proxy.address).await;
+    let proxy = InstalledProxy::start(Program::Nginx, configuration).await;
+    sees_the_client(&broker, &backend, proxy.address()).await;
     assert_eq!(broker.metric("steadfast_proxy_headers_total", &[("outcome", "malformed")]).await, 0.0);
 }

@@ -3,37 +3,18 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use socket2::{Domain, Socket, Type};
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::frame::Frame;
+use steadfast_tests::installed_proxy::{InstalledProxy, Program};
 use steadfast_tests::payload::noise;
 use steadfast_tests::pki::shown;
-use steadfast_tests::process::Process;
 use steadfast_tests::skipped::leave_out;
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually_async;
-use tempfile::TempDir;
-use tokio::net::TcpStream;
 
 use crate::scene::{World, outcome};
-
-/// A proxy on a port of its own.
-struct Proxy {
-    address: SocketAddr,
-    _process: Process,
-    _folder: TempDir,
-    /// Nobody else gets it meanwhile.
-    _port: Socket,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Program {
-    HaProxy,
-    Nginx,
-}
 
 /// Where a proxy speaks TLS.
 #[derive(Debug, Clone, Copy)]
@@ -45,57 +26,23 @@ enum Side<'a> {
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
-impl Program {
-    fn name(self) -> &'static str {
-        match self {
-            Program::HaProxy => "haproxy",
-            Program::Nginx => "nginx",
-        }
+/// Whether a test must be left out, and is, because it is missing.
+fn left_out(program: Program, test: &str) -> bool {
+    let missing = !program.is_installed();
+    if missing {
+        leave_out(&format!("{test}: {} is missing; ./test installs it where it can", program.name()));
     }
-
-    /// Whether a test must be left out, and is, because it is missing.
-    fn left_out(self, test: &str) -> bool {
-        let mut command = Command::new(self.name());
-        command
-            .arg("-v")
-            .env("PATH", path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let missing = !command.status().is_ok_and(|status| status.success());
-        if missing {
-            leave_out(&format!("{test}: {} is missing; ./test installs it where it can", self.name()));
-        }
-        missing
-    }
-
-    /// Starts it in front of `servers`.
-    async fn start(self, world: &World, side: Side<'_>, servers: &[SocketAddr]) -> Proxy {
-        let port = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        port.set_reuse_address(true).expect("SO_REUSEADDR");
-        port.set_reuse_port(true).expect("SO_REUSEPORT");
-        port.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
-        let address = port.local_addr().ok().and_then(|address| address.as_socket()).expect("it is bound");
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("proxy.conf");
-        let (text, arguments) = match self {
-            Program::HaProxy => (haproxy(world, side, address, servers, folder.path()), &["-db", "-f"][..]),
-            Program::Nginx => {
-                (nginx(world, side, address, servers, folder.path()), &["-e", "stderr", "-c"][..])
-            }
-        };
-        fs::write(&file, text).expect("a file");
-        let mut command = Command::new(self.name());
-        command.env("PATH", path()).args(arguments).arg(&file);
-        let process = Process::spawn(self.name(), &mut command);
-        eventually_async("a proxy that listens", async || TcpStream::connect(address).await.ok()).await;
-        Proxy { address, _process: process, _folder: folder, _port: port }
-    }
+    missing
 }
 
-/// Users other than root have no path to programs of the system.
-fn path() -> String {
-    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+/// Starts it in front of `servers`.
+async fn start(program: Program, world: &World, side: Side<'_>, servers: &[SocketAddr]) -> InstalledProxy {
+    let configuration = match program {
+        Program::HaProxy => haproxy,
+        Program::Nginx => nginx,
+    };
+    InstalledProxy::start(program, |address, folder| configuration(world, side, address, servers, folder))
+        .await
 }
 
 fn haproxy(
@@ -172,9 +119,9 @@ async fn in_front(program: Program) {
     let world = World::new();
     let backend = world.backend("a", "").await;
     let broker = world.over(&[&backend]).start().await;
-    let proxy = program.start(&world, Side::Servers("check inter 200ms"), &[broker.address()]).await;
+    let proxy = start(program, &world, Side::Servers("check inter 200ms"), &[broker.address()]).await;
     let mut client = eventually_async("the proxy to take clients", async || {
-        Upgrade::to(proxy.address).attempt().await.ok()
+        Upgrade::to(proxy.address()).attempt().await.ok()
     })
     .await;
     client.ask("m", "a:m").await;
@@ -195,10 +142,10 @@ async fn in_front(program: Program) {
 async fn behind(program: Program) {
     let world = World::new();
     let (a, b) = (Backend::start("a", "").await, Backend::start("b", "").await);
-    let first = program.start(&world, Side::Clients, &[a.address()]).await;
-    let second = program.start(&world, Side::Clients, &[b.address()]).await;
-    let listed = |name: &str, proxy: &Proxy, more: &str| {
-        format!("[[pool.backend]]\nname = \"{name}\"\nurl = \"wss://{}\"\n{more}", proxy.address)
+    let first = start(program, &world, Side::Clients, &[a.address()]).await;
+    let second = start(program, &world, Side::Clients, &[b.address()]).await;
+    let listed = |name: &str, proxy: &InstalledProxy, more: &str| {
+        format!("[[pool.backend]]\nname = \"{name}\"\nurl = \"wss://{}\"\n{more}", proxy.address())
     };
     let checks = "[pool.health]\ntype = \"websocket\"\ninterval = \"50ms\"\nrise = 1";
     let builder = world.over(&[]).pool_table(checks).pool_table(&listed("a", &first, ""));
@@ -220,35 +167,35 @@ async fn behind(program: Program) {
 
 #[tokio::test]
 async fn haproxy_in_front() {
-    if !Program::HaProxy.left_out("haproxy_in_front") {
+    if !left_out(Program::HaProxy, "haproxy_in_front") {
         in_front(Program::HaProxy).await;
     }
 }
 
 #[tokio::test]
 async fn nginx_in_front() {
-    if !Program::Nginx.left_out("nginx_in_front") {
+    if !left_out(Program::Nginx, "nginx_in_front") {
         in_front(Program::Nginx).await;
     }
 }
 
 #[tokio::test]
 async fn haproxy_behind() {
-    if !Program::HaProxy.left_out("haproxy_behind") {
+    if !left_out(Program::HaProxy, "haproxy_behind") {
         behind(Program::HaProxy).await;
     }
 }
 
 #[tokio::test]
 async fn nginx_behind() {
-    if !Program::Nginx.left_out("nginx_behind") {
+    if !left_out(Program::Nginx, "nginx_behind") {
         behind(Program::Nginx).await;
     }
 }
 
 #[tokio::test]
 async fn haproxy_that_introduces_clients_looks_without_an_error() {
-    if Program::HaProxy.left_out("haproxy_that_introduces_clients_looks_without_an_error") {
+    if left_out(Program::HaProxy, "haproxy_that_introduces_clients_looks_without_an_error") {
         return;
     }
     let world = World::new();
@@ -261,9 +208,9 @@ async fn haproxy_that_introduces_clients_looks_without_an_error() {
     for check in ["no-check-ssl", "check-ssl"] {
         let before = broker.metric("steadfast_balancer_checks_total", &looks).await;
         let server = format!("send-proxy-v2 check inter 200ms {check}");
-        let proxy = Program::HaProxy.start(&world, Side::Servers(&server), &[broker.address()]).await;
+        let proxy = start(Program::HaProxy, &world, Side::Servers(&server), &[broker.address()]).await;
         broker.wait_metric("steadfast_balancer_checks_total", &looks, |count| count >= before + 3.0).await;
-        let mut client = Upgrade::to(proxy.address).from(CLIENT).connect().await;
+        let mut client = Upgrade::to(proxy.address()).from(CLIENT).connect().await;
         client.ask(check, &format!("a:{check}")).await;
         let seen = backend.journal().sessions().pop().expect("a session");
         assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.9"));
