@@ -160,9 +160,16 @@ impl AsyncWrite for FirstLine<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
 
     use super::*;
+    use crate::net::address::Address;
+    use crate::net::places::Places;
+
+    const LONG: Duration = Duration::from_secs(60);
 
     fn settled(target: &str) -> Result<(String, String), &'static str> {
         let uri = Uri::try_from(target).expect("what the parser lets in");
@@ -226,7 +233,9 @@ mod tests {
                 let address = listener.local_addr().expect("it is bound");
                 let stream = TcpStream::connect(address).await.expect("it listens");
                 let fragment = AtomicBool::new(false);
-                let mut line = FirstLine::new(stream.into(), Bytes::new(), &fragment);
+                let place = Places::new(1).take(Address::of([127, 0, 0, 1].into()), || ()).await;
+                let turns = Turns::new(place.expect("it is free"), Instant::now(), LONG, LONG);
+                let mut line = FirstLine::new(stream.into(), Bytes::new(), &fragment, &turns);
                 request.chunks(size).for_each(|bytes| line.see(bytes));
                 assert_eq!(fragment.load(Relaxed), expected, "{}", request.escape_ascii());
             }

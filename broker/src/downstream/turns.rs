@@ -153,3 +153,72 @@ impl Body for TurnBody {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Full};
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+    use crate::net::address::Address;
+    use crate::net::places::Places;
+
+    const IDLE: Duration = Duration::from_secs(60);
+    const HEAD: Duration = Duration::from_secs(10);
+
+    async fn turns(places: &Arc<Places>) -> Arc<Turns> {
+        let place = places.take(Address::of([127, 0, 0, 1].into()), || ()).await.expect("there is room");
+        place.busy();
+        Arc::new(Turns::new(place, Instant::now() + HEAD, IDLE, HEAD))
+    }
+
+    fn answered(turns: &Arc<Turns>) {
+        let body = Full::from("ok").map_err(|never| match never {}).boxed_unsync();
+        drop(TurnBody::new(body, Arc::clone(turns)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_step_has_its_own_time() {
+        let (places, begun) = (Places::new(1), Instant::now());
+        let turns = turns(&places).await;
+        assert_eq!(turns.until(), Some(begun + HEAD), "the first head");
+        advance(Duration::from_secs(5)).await;
+        assert!(!turns.came(b"GET / HT"), "it is no next request");
+        assert_eq!(turns.until(), Some(begun + HEAD), "however it trickles in");
+        let first = turns.begins(None);
+        assert!(first.is_first && turns.until().is_none());
+        assert_eq!(first.head.as_deref(), Some(&b"GET / HT"[..]));
+        answered(&turns);
+        assert!(turns.is_waiting());
+        let waits = Instant::now();
+        assert_eq!(turns.until(), Some(waits + IDLE));
+        assert!(!turns.came(b""), "nothing has come");
+        advance(Duration::from_secs(20)).await;
+        assert!(turns.came(b"G"), "the next one begins");
+        assert_eq!(turns.until(), Some(waits + Duration::from_secs(20) + HEAD));
+        let second = turns.begins(None);
+        assert!(!second.is_first);
+        assert_eq!(second.head.as_deref(), Some(&b"G"[..]), "the head of the first is gone");
+    }
+
+    /// A request that came along with the body before it has its head nowhere.
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_while_an_answer_is_out_is_no_head() {
+        let turns = turns(&Places::new(1)).await;
+        turns.begins(None);
+        assert!(!turns.came(b"body, and GET / HTTP/1.1"));
+        assert_eq!(turns.begins(None).head, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_waits_is_told_to_go() {
+        let places = Places::new(1);
+        let turns = turns(&places).await;
+        turns.begins(None);
+        places.tell_one();
+        assert!(timeout(IDLE, turns.place.told()).await.is_err(), "it answers");
+        answered(&turns);
+        places.tell_one();
+        timeout(IDLE, turns.place.told()).await.expect("it waits, and is told");
+    }
+}
