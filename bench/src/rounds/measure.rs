@@ -37,7 +37,7 @@ pub(super) async fn load(field: &Field, started: &Started, load: Load) -> io::Re
     if field.scale.strace {
         arguments.push("--strace".to_owned());
     }
-    let counted: client::load::Figures = client_process(field, arguments).await?;
+    let counted: client::watch::Figures = client_process(field, arguments).await?;
     if counted.messages == 0 {
         return Err(io::Error::other("no message came back in the time that was counted"));
     }
