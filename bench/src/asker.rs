@@ -100,3 +100,64 @@ async fn end(mut link: Link) -> io::Result<()> {
         Some(()) => Err(io::Error::other("bytes came behind the last answer")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::wire::http;
+
+    const SHAPE: Shape = Shape { upload: 0, answer: 200, close: false };
+
+    /// What comes of asking where a connection is answered with `said` and then ended.
+    async fn asking(shape: Shape, said: Vec<u8>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut asker = Asker::new(listener.local_addr().unwrap().into(), shape);
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut head).await.unwrap() > 0);
+            }
+            stream.write_all(&said).await.unwrap();
+        };
+        let ask = async { (asker.ask().await, asker.answered) };
+        let (asked, ()) = tokio::join!(ask, serve);
+        match asked {
+            (Ok(()), answered) => format!("{answered} answered"),
+            (Err(error), _) => error.to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_taken_on_a_kept_connection_and_on_one_that_ends() {
+        for close in [false, true] {
+            assert_eq!(asking(Shape { close, ..SHAPE }, http::answer(200)).await, "1 answered");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_such_answer_is_said() {
+        let closing =
+            String::from_utf8(http::answer(0)).unwrap().replace("no-cache", "x\r\nConnection: close");
+        let none = Shape { answer: 0, ..SHAPE };
+        let closed = Shape { close: true, ..SHAPE };
+        let twice = http::answer(200).repeat(2);
+        for (shape, said, error) in [
+            (none, closing.into_bytes(), "the peer closes a connection that was to be kept"),
+            (SHAPE, http::answer(100), "100 bytes came where 200 were asked for"),
+            (SHAPE, Vec::new(), "the peer ended the connection, and has not answered"),
+            (SHAPE, twice.clone(), "bytes came that nobody has asked for"),
+            (closed, twice, "bytes came that nobody has asked for"),
+            (SHAPE, b"HTTP/1.1 426 No\r\n\r\n".to_vec(), "answered with `426 No` and not with 200"),
+        ] {
+            let heard = asking(shape, said).await;
+            assert!(
+                heard.starts_with("after 0 requests of this client: ") && heard.ends_with(error),
+                "{heard}"
+            );
+        }
+    }
+}

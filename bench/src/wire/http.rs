@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::LazyLock;
 
 use httparse::{EMPTY_HEADER, Header, Status};
+use serde::Serialize;
 
 /// Bytes of a body at most.
 pub(crate) const BODY_MAX: usize = 1024 * 1024;
@@ -64,7 +65,7 @@ impl fmt::Display for HttpError {
 impl std::error::Error for HttpError {}
 
 /// The shape of a request and its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::Args)]
 #[group(skip)]
 pub(crate) struct Shape {
     /// Bytes of a request's body. One without is a GET, others are POSTs.
@@ -102,6 +103,8 @@ impl Shape {
              Chrome/138.0.0.0 Safari/537.36\r\n\
              Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
              Accept-Encoding: gzip, deflate, br, zstd\r\n\
+             Referer: https://app.example.com/catalogue?page=7\r\n\
+             Sec-Fetch-Mode: navigate\r\n\
              Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\n\
              Cookie: visitor=9e3779b97f4a7c15; consent=all; theme=dark; tz=Europe/Berlin\r\n\
              {body}\r\n",
@@ -174,10 +177,13 @@ struct Open<T> {
     at: usize,
 }
 
+/// Finds a head at the beginning of bytes, if all of it is there.
+type Parse<T> = fn(&[u8]) -> Result<Option<Head<T>>, HttpError>;
+
 /// Reads one side's messages, and checks their bodies.
 #[derive(Debug)]
 pub(crate) struct Reader<T> {
-    parse: fn(&[u8]) -> Result<Option<Head<T>>, HttpError>,
+    parse: Parse<T>,
     /// The beginning of a head that has not come as a whole.
     begun: Vec<u8>,
     open: Option<Open<T>>,
