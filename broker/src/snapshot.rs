@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use http::Request;
-use http::header;
 
 use crate::config::settings::{HeaderRules, ListenerSettings, PoolSettings, ProxyProtocol, Route, Settings};
 use crate::lock::OrderedRwLock;
@@ -12,7 +11,7 @@ use crate::lock::rank::SnapshotRank;
 use crate::net::listener::ListenAddress;
 use crate::routing::admission::Guard;
 use crate::routing::binding::RouteBinding;
-use crate::routing::route;
+use crate::routing::route::{self, Asked, NoRoute};
 use crate::routing::trust::Trust;
 use crate::tls::TlsSetup;
 use crate::upstream::pool::Pool;
@@ -111,16 +110,27 @@ impl Snapshot {
         self.tls.listener(listener).cloned()
     }
 
-    /// The way of a request that came to this listener; `None`: there is none.
-    pub(crate) fn matched<B>(&self, listener: usize, request: &Request<B>) -> Option<RouteMatch<'_>> {
-        let bindings = self.bindings.get(listener)?;
-        let host = request.headers().get(header::HOST).map(|host| host.as_bytes());
-        match route::find(&self.settings.routes, host, request.uri().path(), request.headers()) {
-            Some(n) => {
+    /// The way of a request that came to this listener.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(crate) fn matched<B>(
+        &self,
+        listener: usize,
+        request: &Request<B>,
+    ) -> Result<RouteMatch<'_>, NoRoute> {
+        let bindings = self.bindings.get(listener).ok_or(NoRoute::Nothing)?;
+        match route::find(&self.settings.routes, &Asked::of(request)) {
+            Ok(n) => {
                 let route = self.guards.get(n).zip(self.settings.routes.get(n));
-                bindings.routes.get(n).map(|binding| RouteMatch { binding, route })
+                let binding = bindings.routes.get(n).ok_or(NoRoute::Nothing)?;
+                Ok(RouteMatch { binding, route })
             }
-            None => bindings.own.as_ref().map(|binding| RouteMatch { binding, route: None }),
+            Err(none) => {
+                let binding = bindings.own.as_ref().ok_or(none)?;
+                Ok(RouteMatch { binding, route: None })
+            }
         }
     }
 

@@ -19,7 +19,7 @@ pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
 pub use crate::net::listener::ListenAddress;
 pub use crate::net::proxy_header::SendProxy;
-pub use route::{HeaderMatch, HostPattern, PathMatch, Route, ValueMatch};
+pub use route::{HeaderMatch, HostPattern, PathMatch, QueryMatch, Route, RouteKind, ValueMatch};
 
 /// Everything the broker needs to run.
 #[derive(Debug, Clone)]

@@ -53,7 +53,7 @@ use crate::upstream::balance::Affinity;
 use crate::upstream::pool::Pool;
 
 use super::accept::{Accepted, Introduction, Peer};
-use super::response::{AnswerLines, ResponseBody, busy, denied, plain, switching};
+use super::response::{AnswerLines, ResponseBody, busy, denied, no_route, plain, switching};
 use super::{balancer_page, introduction, to_https};
 use form::FormRefusal;
 use newcomer::{Admitted, Newcomer};
@@ -488,15 +488,13 @@ impl UpgradeTask {
         // Who comes back may come in all the same.
         let paused = self.broker.pauses.is_paused(self.listener.number);
         let client = caller.peer.client.ip();
-        let Some(matched) = snapshot.matched(self.listener.number, &request) else {
-            if paused {
-                return busy(PAUSED).into();
+        let matched = match snapshot.matched(self.listener.number, &request) {
+            Ok(matched) => matched,
+            Err(_) if paused => return busy(PAUSED).into(),
+            Err(none) => {
+                let admitted = self.judged(snapshot.guard.admit(client, request.headers()));
+                return admitted.map_or_else(|denial| denied(&denial), |_| no_route(none)).into();
             }
-            let sentence = "no route leads from this host and path to a service";
-            let admitted = self.judged(snapshot.guard.admit(client, request.headers()));
-            let response =
-                admitted.map_or_else(|denial| denied(&denial), |_| plain(StatusCode::NOT_FOUND, sentence));
-            return response.into();
         };
         let present = matched.binding.pool.snapshot();
         let balance = &present.settings.balance;

@@ -7,7 +7,9 @@ use http::header::{HeaderName, HeaderValue};
 use super::access::access;
 use super::{DraftRoute, Section};
 use crate::config::place::ValueOrigin;
-use crate::config::settings::{HeaderMatch, HeaderRules, PathMatch, Route, ValueMatch};
+use crate::config::settings::{
+    HeaderMatch, HeaderRules, PathMatch, QueryMatch, Route, RouteKind, ValueMatch,
+};
 use crate::config::values::{self, request};
 
 const PATH: &str = "/PATH";
@@ -34,6 +36,8 @@ fn route(section: &mut Section<'_>, number: usize) -> Route {
         hosts: section.texts("host", request::HOST_PATTERN, request::host_pattern),
         path: path(section),
         headers: section.tables("header", header).into_iter().flatten().collect(),
+        queries: section.tables("query", query).into_iter().flatten().collect(),
+        kind: section.choice("kind", RouteKind::Any, &values::ROUTE_KIND),
         pool: section.required("pool", "a pool's name", values::name).unwrap_or_default(),
         request_headers: section
             .section("request_headers", |section| header_rules(section, request::settable_header)),
@@ -57,12 +61,24 @@ fn path(section: &mut Section<'_>) -> Option<PathMatch> {
 
 fn header(section: &mut Section<'_>) -> Option<HeaderMatch> {
     let name = section.required("name", "a header's name", request::header_name);
-    let exact = section.text("value", "any", "text", request::header_text).map(ValueMatch::Exact);
+    let value = value(section, request::header_text);
+    Some(HeaderMatch { name: name?, value })
+}
+
+fn query(section: &mut Section<'_>) -> Option<QueryMatch> {
+    let name = section.required("name", "a parameter's name", request::parameter);
+    let value = value(section, request::parameter_text);
+    Some(QueryMatch { name: name?, value })
+}
+
+/// What something with a name must be; `None`: it need only be there.
+fn value(section: &mut Section<'_>, text: fn(&str) -> Result<String, String>) -> Option<ValueMatch> {
+    let exact = section.text("value", "any", "text", text).map(ValueMatch::Exact);
     let regex = section.text("regex", "any", REGEX, request::regex).map(ValueMatch::Regex);
     section.check(&["regex"], exact.is_none() || regex.is_none(), || {
         "only one of value and regex may be given; remove one".to_owned()
     });
-    Some(HeaderMatch { name: name?, value: exact.or(regex) })
+    exact.or(regex)
 }
 
 /// How a header's name is checked.

@@ -16,6 +16,10 @@ pub struct Route {
     pub path: Option<PathMatch>,
     /// What each of these headers must be.
     pub headers: Vec<HeaderMatch>,
+    /// What each of these parameters of the query must be.
+    pub queries: Vec<QueryMatch>,
+    /// Which of requests it is for.
+    pub kind: RouteKind,
     /// The name of the pool that its sessions go to.
     pub pool: String,
     /// The client's headers on their way to backends.
@@ -55,7 +59,27 @@ pub struct HeaderMatch {
     pub value: Option<ValueMatch>,
 }
 
-/// What a header's value must be.
+/// What a parameter of the query must be.
+#[derive(Debug, Clone)]
+pub struct QueryMatch {
+    /// Its name, decoded.
+    pub name: String,
+    /// What one of its values must be, decoded; `None`: it must be there.
+    pub value: Option<ValueMatch>,
+}
+
+/// Which of requests a route is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteKind {
+    /// Those that ask for a WebSocket (RFC 6455, 4.1).
+    WebSocket,
+    /// All others.
+    Http,
+    /// All.
+    Any,
+}
+
+/// What a header's value, or a parameter's, must be.
 #[derive(Debug, Clone)]
 pub enum ValueMatch {
     /// This and nothing else.
