@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use http::Request;
 
-use crate::config::settings::{HeaderRules, ListenerSettings, PoolSettings, ProxyProtocol, Route, Settings};
+use crate::config::settings::{
+    HeaderRules, ListenerSettings, PoolSettings, ProxyProtocol, RedirectSettings, Route, Settings,
+};
 use crate::lock::OrderedRwLock;
 use crate::lock::rank::SnapshotRank;
 use crate::net::listener::ListenAddress;
@@ -31,6 +33,8 @@ pub(crate) struct Snapshot {
     trusts: Vec<Trust>,
     /// Some backends are told in front of all else for whom a connection is.
     pub(crate) sends_proxy: bool,
+    /// Some routes send clients to backends.
+    pub(crate) redirects: bool,
 }
 
 struct ListenerBindings {
@@ -157,7 +161,8 @@ impl Snapshot {
         let bindings =
             listeners.map(|(address, listener)| of_listener(address, listener.pool.as_deref())).collect();
         let sends_proxy = settings.pools.iter().any(|pool| pool.send_proxy.is_on());
-        Snapshot { pools, guard, guards, bindings, trusts, sends_proxy, settings, tls }
+        let redirects = settings.routes.iter().any(|route| route.redirect.is_some());
+        Snapshot { redirects, pools, guard, guards, bindings, trusts, sends_proxy, settings, tls }
     }
 
     fn renewed_pool(&self, pool: &PoolSettings, settings: &Settings, tls: &TlsSetup) -> Arc<Pool> {
@@ -179,6 +184,11 @@ impl Snapshot {
 impl<'a> RouteMatch<'a> {
     pub(crate) fn guard(&self) -> Option<&'a Guard> {
         self.route.map(|(guard, _)| guard)
+    }
+
+    /// How its clients are sent to a backend; `None`: they are not.
+    pub(crate) fn redirect(&self) -> Option<&'a RedirectSettings> {
+        self.route.and_then(|(_, route)| route.redirect.as_ref())
     }
 
     /// For the client's headers on their way to backends.

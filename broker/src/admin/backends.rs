@@ -46,6 +46,7 @@ fn reply(now: Time, backend: &Backend, drain: Option<String>) -> BackendReply {
         effective_weight: f64::from(view.weight) / 1000.0,
         max_sessions: view.max_sessions,
         sessions: backend.sessions(),
+        reserved: backend.reserved(),
         dials: backend.dials.load(Relaxed),
         failures: backend.failures.load(Relaxed),
         drain,

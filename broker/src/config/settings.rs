@@ -1,6 +1,7 @@
 //! The complete configuration: every value present and checked. What a person writes is in
 //! `config/raw.rs`; nothing else of the broker sees that form.
 
+mod public_url;
 mod route;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,10 @@ pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
 pub use crate::net::listener::ListenAddress;
 pub use crate::net::proxy_header::SendProxy;
-pub use route::{HeaderMatch, HostPattern, PathMatch, QueryMatch, Route, RouteKind, ValueMatch};
+pub use public_url::PublicUrl;
+pub use route::{
+    HeaderMatch, HostPattern, PathMatch, QueryMatch, RedirectSettings, Route, RouteKind, ValueMatch,
+};
 
 /// Everything the broker needs to run.
 #[derive(Debug, Clone)]
@@ -473,6 +477,8 @@ pub struct BackendSettings {
     pub backup: bool,
     /// Sessions at once; `None`: no limit of its own.
     pub max_sessions: Option<usize>,
+    /// Where clients reach it by themselves, if they are told.
+    pub public_url: Option<PublicUrl>,
 }
 
 /// What happens to a session when its backend fails.

@@ -44,6 +44,7 @@ fn backend(port: u16) -> BackendSettings {
         weight: 1,
         backup: false,
         max_sessions: None,
+        public_url: None,
     }
 }
 

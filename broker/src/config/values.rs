@@ -4,6 +4,7 @@
 pub(super) mod file;
 pub(super) mod network;
 pub(super) mod origin;
+pub(super) mod public_url;
 pub(super) mod request;
 
 use std::fmt::Display;

@@ -4,6 +4,7 @@
 pub(crate) mod accept;
 mod balancer_page;
 mod introduction;
+mod redirect;
 mod response;
 mod to_https;
 pub(crate) mod upgrade;

@@ -54,7 +54,7 @@ use crate::upstream::pool::Pool;
 
 use super::accept::{Accepted, Introduction, Peer};
 use super::response::{AnswerLines, ResponseBody, busy, denied, no_route, plain, switching};
-use super::{balancer_page, introduction, to_https};
+use super::{balancer_page, introduction, redirect, to_https};
 use form::FormRefusal;
 use newcomer::{Admitted, Newcomer};
 use offer::Offered;
@@ -447,6 +447,12 @@ impl UpgradeTask {
         let client = caller.peer.client;
         let elsewhere = self.settings(&snapshot).is_some_and(|listener| listener.redirect_to_https);
         let elsewhere = elsewhere.then(|| to_https::answer(&request, &caller.hops)).flatten();
+        if elsewhere.is_none()
+            && !fragment
+            && let Some(sent) = redirect::answer(&self.broker, &self.listener, &snapshot, client, &request)
+        {
+            return sent.into();
+        }
         let answer = match (elsewhere, check_form(&mut request, fragment)) {
             (Some(elsewhere), _) => elsewhere.into(),
             // Large as it is, it is not moved.

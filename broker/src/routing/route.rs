@@ -174,6 +174,7 @@ mod tests {
             queries: Vec::new(),
             kind: RouteKind::Any,
             pool: "default".into(),
+            redirect: None,
             request_headers: HeaderRules::default(),
             response_headers: HeaderRules::default(),
             access: AccessSettings::default(),

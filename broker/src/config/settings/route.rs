@@ -1,5 +1,7 @@
 //! Which requests go to a pool, and by which conditions.
 
+use std::time::Duration;
+
 use http::header::HeaderName;
 use regex::Regex;
 
@@ -22,6 +24,8 @@ pub struct Route {
     pub kind: RouteKind,
     /// The name of the pool that its sessions go to.
     pub pool: String,
+    /// Its clients are told which backend to connect to; `None`: the broker stands between them.
+    pub redirect: Option<RedirectSettings>,
     /// The client's headers on their way to backends.
     pub request_headers: HeaderRules,
     /// The backend's headers on their way to the client.
@@ -77,6 +81,13 @@ pub enum RouteKind {
     Http,
     /// All.
     Any,
+}
+
+/// How clients are sent to a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RedirectSettings {
+    /// For so long a client counts as a session of the backend that it was sent to.
+    pub reserve: Duration,
 }
 
 /// What a header's value, or a parameter's, must be.
