@@ -202,6 +202,13 @@ list! {
         &["pool", "backend"],
         "Sessions on a backend, dials included",
     );
+    BACKEND_RESERVED: Gauge<(Pool, Backend)> = Gauge::new(
+        "steadfast_backend_reserved",
+        &["pool", "backend"],
+        "Clients that were sent to a backend and count as sessions of it for a while",
+    );
+    REDIRECTS: Counter<(Pool, Backend)> =
+        Counter::new("steadfast_redirects_total", &["pool", "backend"], "Clients that were sent to a backend");
     BACKEND_WEIGHT: Gauge<(Pool, Backend)> = Gauge::new(
         "steadfast_backend_weight",
         &["pool", "backend"],
