@@ -6,6 +6,7 @@ mod pool;
 mod probe;
 mod route;
 mod session;
+mod sticky;
 mod tls;
 
 #[cfg(test)]

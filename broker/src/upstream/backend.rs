@@ -5,6 +5,7 @@ mod asking;
 mod knock;
 mod lease;
 mod life;
+mod own;
 mod state;
 mod status;
 
@@ -32,6 +33,8 @@ use crate::upstream::queue::Queue;
 use knock::Knock;
 pub(crate) use lease::BackendLease;
 pub(crate) use life::Life;
+pub(super) use own::NotOwn;
+pub(crate) use own::Reach;
 pub(crate) use state::BackendState;
 use status::BackendStatus;
 pub(crate) use status::{Adjustment, AdminState, BackendShare, Rules};
