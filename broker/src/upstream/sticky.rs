@@ -279,7 +279,6 @@ impl StickyRequest {
 
     /// Whether the first bytes of the answer's body are to be shown to [`StickyRequest::body`], up to
     /// [`engine_io::LOOKED_AT`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "requests that are no upgrades are not sent on yet"))]
     pub(crate) fn learns_of_bodies(&self) -> bool {
         let learns = |found: &Identified| match &found.sticky.way {
             Way::Learning(StickyLearning { from, .. }) => {

@@ -10,8 +10,8 @@ use crate::config::settings::{
 };
 use crate::config::values::{cookie, request};
 
-/// A cookie may last for so long.
-const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// A cookie may last for so long: the year of the durations in the file.
+const YEAR: Duration = Duration::from_secs(31_557_600);
 /// Values that a pool may know at once: some two hundred bytes each.
 const ENTRIES_MAX: usize = 10_000_000;
 
