@@ -4,6 +4,7 @@
 mod public_url;
 mod requests;
 mod route;
+mod sticky;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -16,6 +17,11 @@ use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::place::{ConfigPlace, NamedFile};
 use super::token::AdminToken;
+pub use sticky::{
+    CookieSecure, LearnFrom, SameSite, StickyCookie, StickyDraining, StickyLearning, StickyMode,
+    StickySettings,
+};
+
 pub use crate::http::forwarding::ForwardedForm;
 pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
@@ -228,6 +234,8 @@ pub struct PoolSettings {
     pub plain_resume: bool,
     /// How a backend is chosen for a session.
     pub balance: Balance,
+    /// How clients come back to the backend that they were at; `None`: they do not.
+    pub sticky: Option<StickySettings>,
     /// Sessions that wait for a place when every backend is full.
     pub queue: QueueSettings,
     /// How long a backend that has recovered takes to get its whole share. Zero: none.
