@@ -17,7 +17,7 @@ pub use crate::http::forwarding::ForwardedForm;
 pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
 pub use crate::net::listener::ListenAddress;
-pub use crate::net::proxy_header::SendProxy;
+pub use steadfast_proxy_protocol::SendProxy;
 
 /// Everything the broker needs to run.
 #[derive(Debug, Clone)]
