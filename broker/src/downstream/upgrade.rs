@@ -40,6 +40,7 @@ use crate::http::denial::Denial;
 use crate::http::forwarding::Hops;
 use crate::http::head::{self, RequestHead};
 use crate::http::header_case::{Spelled, spell};
+use crate::http::http2_goodbye;
 use crate::metric::{self, LookWord, TlsWord};
 use crate::net::lingering_close;
 use crate::net::places::Place;
@@ -69,6 +70,8 @@ const DROPPED: &str = "headers that say for whom a request is are dropped, here 
 const FRAGMENT: &str = "a request's target has no fragment; remove what follows the #";
 
 const NOT_PLAIN: &str = "this port speaks TLS: ask it by https:// or wss://";
+
+const NO_HTTP_2: &str = "this port speaks HTTP/1.1 alone: ask it for a WebSocket as RFC 6455 has it";
 
 const NO_PLACE: &str = "another connection needs its place";
 
@@ -359,6 +362,8 @@ impl UpgradeTask {
         response: Option<Response<ResponseBody>>,
         until: Instant,
     ) -> Result<AnsweredRequest, FailedRequest> {
+        // Before it has spoken, only who should speak TLS has an answer; any other is that to a request of HTTP/1.1.
+        let no_http_2 = if response.is_some() { NOT_PLAIN } else { NO_HTTP_2 };
         // Who has its answer needs not say anything in time.
         let head_time =
             if response.is_some() { HEAD_KNOWN } else { until.saturating_duration_since(Instant::now()) };
@@ -393,8 +398,14 @@ impl UpgradeTask {
             .serve_connection(TokioIo::new(stream), service);
         let served = (&mut connection).await;
         let Parts { io, read_buf, .. } = connection.into_parts();
-        let (stream, unread) = io.into_inner().into_inner().into_inner();
+        let (mut stream, unread) = io.into_inner().into_inner().into_inner();
         if let Err(error) = served {
+            // Of this hyper says nothing. A beginning that comes in pieces is no HTTP/1.1 before it is known as this.
+            if error.is_parse_version_h2() {
+                stream.write_all(&http2_goodbye::goodbye(no_http_2)).await?;
+                stream.flush().await?;
+                return Err(FailedRequest { why: no_http_2.to_owned(), told: Some(stream) });
+            }
             // What cannot be read has got its answer, too.
             return Err(FailedRequest { why: error.to_string(), told: error.is_parse().then_some(stream) });
         }
