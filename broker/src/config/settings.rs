@@ -26,12 +26,12 @@ pub use crate::http::forwarding::ForwardedForm;
 pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
 pub use crate::net::listener::ListenAddress;
-pub use crate::net::proxy_header::SendProxy;
 pub use public_url::PublicUrl;
 pub use requests::{HttpSettings, Reuse};
 pub use route::{
     HeaderMatch, HostPattern, PathMatch, QueryMatch, RedirectSettings, Route, RouteKind, ValueMatch,
 };
+pub use steadfast_proxy_protocol::SendProxy;
 
 /// Everything the broker needs to run.
 #[derive(Debug, Clone)]

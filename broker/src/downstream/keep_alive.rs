@@ -16,14 +16,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::response::{ResponseBody, switching};
 use super::target::FirstLine;
 use super::turns::{RequestTurns, TurnBody};
-use super::upgrade::{AnsweredRequest, FailedRequest, UpgradeAnswer, UpgradeTask, locked, patience};
+use super::upgrade::{
+    AnsweredRequest, FailedRequest, NOT_PLAIN, UpgradeAnswer, UpgradeTask, locked, patience,
+};
 use crate::config::settings::HeaderCase;
 use crate::http::header_case::Spelled;
+use crate::http::http2_goodbye;
 use crate::http::token_list::asks_for_websocket;
 use crate::net::address::Address;
 use crate::net::patient::Patient;
@@ -32,6 +36,8 @@ use crate::snapshot::Snapshot;
 
 /// More than it takes to read a head that is there.
 const HEAD_KNOWN: Duration = Duration::from_secs(60);
+
+const NO_HTTP_2: &str = "this port speaks HTTP/1.1 alone";
 
 const NO_PLACES: &str = "the broker ends";
 
@@ -45,6 +51,8 @@ impl UpgradeTask {
         response: Option<Response<ResponseBody>>,
         until: Instant,
     ) -> Result<AnsweredRequest, FailedRequest> {
+        // Before it has spoken, only who should speak TLS has an answer; any other is that to a request of HTTP/1.1.
+        let no_http_2 = if response.is_some() { NOT_PLAIN } else { NO_HTTP_2 };
         let address = Address::of(self.peer.client.ip());
         let Some(place) = self.broker.guests.join(address).await else {
             return Err(FailedRequest { why: NO_PLACES.to_owned(), told: None });
@@ -132,11 +140,17 @@ impl UpgradeTask {
         };
         let begun = turns.have_begun();
         let Parts { io, read_buf, .. } = connection.into_parts();
-        let (stream, unread) = io.into_inner().into_inner().into_inner().into_inner();
+        let (mut stream, unread) = io.into_inner().into_inner().into_inner().into_inner();
         let early = if unread.is_empty() { read_buf } else { [read_buf, unread].concat().into() };
         let next = locked(&next).take();
         match served {
             Some(Ok(())) => {}
+            // Of this hyper says nothing. A beginning that comes in pieces is no HTTP/1.1 before it is known as this.
+            Some(Err(error)) if error.is_parse_version_h2() => {
+                stream.write_all(&http2_goodbye::goodbye(no_http_2)).await?;
+                stream.flush().await?;
+                return Err(FailedRequest { why: no_http_2.to_owned(), told: Some(stream) });
+            }
             // What cannot be read has got its answer, too.
             Some(Err(error)) if error.is_parse() => {
                 return Err(FailedRequest { why: error.to_string(), told: Some(stream) });
