@@ -34,6 +34,9 @@ use crate::net::patient::Patient;
 use crate::net::stream::Stream;
 use crate::snapshot::Snapshot;
 
+/// How often the kernel asks whether a silent client's host is there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
 /// More than it takes to read a head that is there.
 const HEAD_KNOWN: Duration = Duration::from_secs(60);
 
@@ -92,6 +95,10 @@ impl UpgradeTask {
             // hyper keeps room for it from the beginning, and it is large: it has the whole way to a backend in it.
             .boxed()
         });
+        // Who waits for events says nothing for long, and may be gone.
+        if let Err(error) = stream.set_keepalive(KEEPALIVE) {
+            tracing::debug!(%error, "a socket option was refused");
+        }
         let limits = &snapshot.settings.limits;
         let case = self.header_case(snapshot);
         let seen = FirstLine::new(stream, came, &fragment, &turns);
