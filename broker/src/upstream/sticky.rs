@@ -40,9 +40,9 @@ use crate::metric::{self, StickyWord};
 use crate::upstream::backend::{Backend, Reach};
 use crate::upstream::balance::part_of_request;
 
-use cookie::Found;
+use cookie::Occurrence;
 use learned::{Belonging, Bounds, Learned};
-use token::{Lifetime, Token, TokenKeys};
+use token::{Lifetime, StickyToken, TokenKeys};
 
 /// Clients that are remembered because they belong elsewhere than their cookies say.
 const MOVED: Bounds = Bounds { entries: 100_000, timeout: Duration::from_secs(24 * 60 * 60) };
@@ -51,12 +51,12 @@ const MOVED: Bounds = Bounds { entries: 100_000, timeout: Duration::from_secs(24
 pub(crate) struct Sticky {
     pool: Arc<str>,
     draining: StickyDraining,
-    way: Way,
+    known_by: KnownBy,
     clients: Arc<Clients>,
 }
 
 /// What a client is known by.
-enum Way {
+enum KnownBy {
     Cookie { settings: StickyCookie, keys: TokenKeys },
     Learning(StickyLearning),
 }
@@ -101,7 +101,7 @@ struct Identified {
 /// A cookie that counts.
 #[derive(Debug, Clone, Copy)]
 struct Shown {
-    token: Token,
+    token: StickyToken,
     /// The key that signs has signed it.
     newest: bool,
 }
@@ -126,13 +126,13 @@ impl SetCookie {
 
 impl Sticky {
     pub(crate) fn new(pool: &Arc<str>, settings: &StickySettings, clients: &Arc<Clients>) -> Sticky {
-        let way = match &settings.mode {
+        let known_by = match &settings.mode {
             StickyMode::Insert(settings) => {
-                Way::Cookie { keys: TokenKeys::new(&settings.secrets, pool), settings: settings.clone() }
+                KnownBy::Cookie { keys: TokenKeys::new(&settings.secrets, pool), settings: settings.clone() }
             }
-            StickyMode::Learn(learning) => Way::Learning(learning.clone()),
+            StickyMode::Learn(learning) => KnownBy::Learning(learning.clone()),
         };
-        Sticky { pool: Arc::clone(pool), draining: settings.draining, way, clients: Arc::clone(clients) }
+        Sticky { pool: Arc::clone(pool), draining: settings.draining, known_by, clients: Arc::clone(clients) }
     }
 
     /// The client of this session belongs to this backend from now on.
@@ -143,9 +143,9 @@ impl Sticky {
     }
 
     fn bounds(&self) -> Bounds {
-        match &self.way {
-            Way::Cookie { .. } => MOVED,
-            Way::Learning(StickyLearning { entries, timeout, .. }) => {
+        match &self.known_by {
+            KnownBy::Cookie { .. } => MOVED,
+            KnownBy::Learning(StickyLearning { entries, timeout, .. }) => {
                 Bounds { entries: *entries, timeout: *timeout }
             }
         }
@@ -161,7 +161,7 @@ impl Sticky {
     }
 
     /// Where a client with this cookie belongs: to the backend of its cookie, unless it was moved since then.
-    fn belongs(&self, token: &Token) -> u64 {
+    fn belongs(&self, token: &StickyToken) -> u64 {
         let moved = self.belonging(token.client).filter(|belonging| belonging.since >= token.last);
         moved.map_or(token.backend, |belonging| belonging.backend)
     }
@@ -216,9 +216,9 @@ impl StickyRequest {
             belongs: None,
             backend: None,
         };
-        match &sticky.way {
-            Way::Cookie { settings, keys } => found.by_cookie(settings, keys, headers),
-            Way::Learning(learning) => {
+        match &sticky.known_by {
+            KnownBy::Cookie { settings, keys } => found.by_cookie(settings, keys, headers),
+            KnownBy::Learning(learning) => {
                 let value = part_of_request(&learning.lookup, uri, headers).filter(|value| !value.is_empty());
                 found.client = value.map(|value| sticky.clients.hasher.hash_one(&*value));
                 let belonging = found.client.and_then(|client| sticky.belonging(client));
@@ -251,7 +251,7 @@ impl StickyRequest {
     /// Takes the broker's cookie off a request's headers, whatever it says. Other cookies stay as they are.
     pub(crate) fn strip(&self, headers: &mut HeaderMap) {
         if let Some(Identified { sticky, .. }) = &self.0
-            && let Way::Cookie { settings, .. } = &sticky.way
+            && let KnownBy::Cookie { settings, .. } = &sticky.known_by
         {
             cookie::strip(&settings.name, headers);
         }
@@ -263,9 +263,9 @@ impl StickyRequest {
         let found = self.0.as_mut()?;
         metric::STICKY.count((found.sticky.pool.to_string(), found.word(backend)));
         let sticky = Arc::clone(&found.sticky);
-        match &sticky.way {
-            Way::Cookie { settings, keys } => found.cookie(settings, keys, (backend, headers)),
-            Way::Learning(StickyLearning { from, .. }) => {
+        match &sticky.known_by {
+            KnownBy::Cookie { settings, keys } => found.cookie(settings, keys, (backend, headers)),
+            KnownBy::Learning(StickyLearning { from, .. }) => {
                 let value = match from {
                     LearnFrom::Header(name) => headers.get(name).map(HeaderValue::as_bytes),
                     LearnFrom::Cookie(name) => cookie::set(name, headers),
@@ -280,11 +280,11 @@ impl StickyRequest {
     /// Whether the first bytes of the answer's body are to be shown to [`StickyRequest::body`], up to
     /// [`engine_io::LOOKED_AT`].
     pub(crate) fn learns_of_bodies(&self) -> bool {
-        let learns = |found: &Identified| match &found.sticky.way {
-            Way::Learning(StickyLearning { from, .. }) => {
+        let learns = |found: &Identified| match &found.sticky.known_by {
+            KnownBy::Learning(StickyLearning { from, .. }) => {
                 *from == LearnFrom::EngineIo && found.client.is_none()
             }
-            Way::Cookie { .. } => false,
+            KnownBy::Cookie { .. } => false,
         };
         self.0.as_ref().is_some_and(learns)
     }
@@ -309,9 +309,9 @@ impl StickyRequest {
 impl Identified {
     fn by_cookie(&mut self, settings: &StickyCookie, keys: &TokenKeys, headers: &HeaderMap) {
         let shown = match cookie::only(&settings.name, headers) {
-            Found::None => return,
-            Found::One(value) => keys.verify(value),
-            Found::Several => None,
+            Occurrence::None => return,
+            Occurrence::One(value) => keys.verify(value),
+            Occurrence::Several => None,
         };
         let shown = shown.filter(|(token, _)| token.counts(seconds(), lifetime(settings)));
         self.is_wrong = shown.is_none();
@@ -357,7 +357,7 @@ impl Identified {
         let client = before.map_or_else(rand::random, |token| token.client);
         let first = before.map_or(now, |token| token.first);
         (self.client, self.belongs) = (Some(client), Some(belongs));
-        let token = Token { backend: belongs, first, last: now, client };
+        let token = StickyToken { backend: belongs, first, last: now, client };
         cookie::line(settings, &keys.sign(&token), self.over_tls).map(SetCookie)
     }
 
