@@ -36,9 +36,10 @@ use crate::config::settings::{
 };
 use crate::lock::OrderedMutex;
 use crate::lock::rank::{LearnedRank, StickySessionsRank};
-use crate::metric::{self, StickyWord};
+use crate::metric::{self, Series, StickyWord};
 use crate::upstream::backend::{Backend, Reach};
 use crate::upstream::balance::part_of_request;
+use crate::words::Word;
 
 use cookie::Occurrence;
 use learned::{Belonging, Bounds, Learned};
@@ -69,6 +70,8 @@ pub(crate) struct Clients {
     sessions: OrderedMutex<HashMap<u128, u64>, StickySessionsRank>,
     /// Makes numbers of what clients are known by. Nobody is to know who shares one.
     hasher: RandomState,
+    /// Requests, in the order of the words for what became of them.
+    counts: [Series; StickyWord::ALL.len()],
 }
 
 /// The backend that a client belongs to.
@@ -142,12 +145,32 @@ impl Sticky {
         }
     }
 
+    /// Where the client of this session has gone by another session or request, since it had to leave its backend; `left`:
+    /// the one that this session leaves.
+    pub(crate) fn gone_to(
+        &self,
+        session: u128,
+        backends: &[Arc<Backend>],
+        left: Option<usize>,
+    ) -> Option<Preferred> {
+        let belonging = self.belonging(self.clients.of_session(session)?)?;
+        let backend = id_of(backends, belonging.backend).filter(|backend| Some(*backend) != left)?;
+        Some(Preferred { backend, reach: Reach { unweighted: false, drained: false } })
+    }
+
     fn bounds(&self) -> Bounds {
         match &self.known_by {
             KnownBy::Cookie { .. } => MOVED,
             KnownBy::Learning(StickyLearning { entries, timeout, .. }) => {
                 Bounds { entries: *entries, timeout: *timeout }
             }
+        }
+    }
+
+    fn count(&self, word: StickyWord) {
+        let place = StickyWord::ALL.iter().position(|known| *known == word);
+        if let Some(series) = place.and_then(|place| self.clients.counts.get(place)) {
+            series.count(&metric::STICKY, || (self.pool.to_string(), word));
         }
     }
 
@@ -261,8 +284,8 @@ impl StickyRequest {
     /// returns the cookie that the client is to get, if it is to get one.
     pub(crate) fn answered(&mut self, backend: &Backend, headers: &mut HeaderMap) -> Option<SetCookie> {
         let found = self.0.as_mut()?;
-        metric::STICKY.count((found.sticky.pool.to_string(), found.word(backend)));
-        let sticky = Arc::clone(&found.sticky);
+        let (sticky, word) = (Arc::clone(&found.sticky), found.word(backend));
+        sticky.count(word);
         match &sticky.known_by {
             KnownBy::Cookie { settings, keys } => found.cookie(settings, keys, (backend, headers)),
             KnownBy::Learning(StickyLearning { from, .. }) => {
