@@ -544,8 +544,7 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Backen
         entrance: entry.binding.entrance(),
         terms: DialTerms::Again(entry.agreed.clone()),
         affinity: entry.affinity,
-        // That is where it was.
-        preferred: None,
+        preferred: entry.binding.pool.gone_to(entry.id, left),
         attempts: &entry.attempts,
         just_failed: left,
         suspect: None,

@@ -36,13 +36,14 @@ use crate::config::settings::{
 };
 use crate::lock::OrderedMutex;
 use crate::lock::rank::{LearnedRank, StickySessionsRank};
-use crate::metric::{self, StickyWord};
+use crate::metric::{self, Series, StickyWord};
 use crate::upstream::backend::{Backend, Reach};
 use crate::upstream::balance::part_of_request;
+use crate::words::Word;
 
-use cookie::Found;
+use cookie::Occurrence;
 use learned::{Belonging, Bounds, Learned};
-use token::{Lifetime, Token, TokenKeys};
+use token::{Lifetime, StickyToken, TokenKeys};
 
 /// Clients that are remembered because they belong elsewhere than their cookies say.
 const MOVED: Bounds = Bounds { entries: 100_000, timeout: Duration::from_secs(24 * 60 * 60) };
@@ -51,12 +52,12 @@ const MOVED: Bounds = Bounds { entries: 100_000, timeout: Duration::from_secs(24
 pub(crate) struct Sticky {
     pool: Arc<str>,
     draining: StickyDraining,
-    way: Way,
+    known_by: KnownBy,
     clients: Arc<Clients>,
 }
 
 /// What a client is known by.
-enum Way {
+enum KnownBy {
     Cookie { settings: StickyCookie, keys: TokenKeys },
     Learning(StickyLearning),
 }
@@ -69,6 +70,8 @@ pub(crate) struct Clients {
     sessions: OrderedMutex<HashMap<u128, u64>, StickySessionsRank>,
     /// Makes numbers of what clients are known by. Nobody is to know who shares one.
     hasher: RandomState,
+    /// Requests, in the order of the words for what became of them.
+    counts: [Series; StickyWord::ALL.len()],
 }
 
 /// The backend that a client belongs to.
@@ -101,7 +104,7 @@ struct Identified {
 /// A cookie that counts.
 #[derive(Debug, Clone, Copy)]
 struct Shown {
-    token: Token,
+    token: StickyToken,
     /// The key that signs has signed it.
     newest: bool,
 }
@@ -125,13 +128,13 @@ impl SetCookie {
 
 impl Sticky {
     pub(crate) fn new(pool: &Arc<str>, settings: &StickySettings, clients: &Arc<Clients>) -> Sticky {
-        let way = match &settings.mode {
+        let known_by = match &settings.mode {
             StickyMode::Insert(settings) => {
-                Way::Cookie { keys: TokenKeys::new(&settings.secrets, pool), settings: settings.clone() }
+                KnownBy::Cookie { keys: TokenKeys::new(&settings.secrets, pool), settings: settings.clone() }
             }
-            StickyMode::Learn(learning) => Way::Learning(learning.clone()),
+            StickyMode::Learn(learning) => KnownBy::Learning(learning.clone()),
         };
-        Sticky { pool: Arc::clone(pool), draining: settings.draining, way, clients: Arc::clone(clients) }
+        Sticky { pool: Arc::clone(pool), draining: settings.draining, known_by, clients: Arc::clone(clients) }
     }
 
     /// The client of this session belongs to this backend from now on.
@@ -141,12 +144,32 @@ impl Sticky {
         }
     }
 
+    /// Where the client of this session has gone by another session or request, since it had to leave its backend; `left`:
+    /// the one that this session leaves.
+    pub(crate) fn gone_to(
+        &self,
+        session: u128,
+        backends: &[Arc<Backend>],
+        left: Option<usize>,
+    ) -> Option<Preferred> {
+        let belonging = self.belonging(self.clients.of_session(session)?)?;
+        let backend = id_of(backends, belonging.backend).filter(|backend| Some(*backend) != left)?;
+        Some(Preferred { backend, reach: Reach { unweighted: false, drained: false } })
+    }
+
     fn bounds(&self) -> Bounds {
-        match &self.way {
-            Way::Cookie { .. } => MOVED,
-            Way::Learning(StickyLearning { entries, timeout, .. }) => {
+        match &self.known_by {
+            KnownBy::Cookie { .. } => MOVED,
+            KnownBy::Learning(StickyLearning { entries, timeout, .. }) => {
                 Bounds { entries: *entries, timeout: *timeout }
             }
+        }
+    }
+
+    fn count(&self, word: StickyWord) {
+        let place = StickyWord::ALL.iter().position(|known| *known == word);
+        if let Some(series) = place.and_then(|place| self.clients.counts.get(place)) {
+            series.count(&metric::STICKY, || (self.pool.to_string(), word));
         }
     }
 
@@ -160,7 +183,7 @@ impl Sticky {
     }
 
     /// Where a client with this cookie belongs: to the backend of its cookie, unless it was moved since then.
-    fn belongs(&self, token: &Token) -> u64 {
+    fn belongs(&self, token: &StickyToken) -> u64 {
         let moved = self.belonging(token.client).filter(|belonging| belonging.since >= token.last);
         moved.map_or(token.backend, |belonging| belonging.backend)
     }
@@ -215,9 +238,9 @@ impl StickyRequest {
             belongs: None,
             backend: None,
         };
-        match &sticky.way {
-            Way::Cookie { settings, keys } => found.by_cookie(settings, keys, headers),
-            Way::Learning(learning) => {
+        match &sticky.known_by {
+            KnownBy::Cookie { settings, keys } => found.by_cookie(settings, keys, headers),
+            KnownBy::Learning(learning) => {
                 let value = part_of_request(&learning.lookup, uri, headers).filter(|value| !value.is_empty());
                 found.client = value.map(|value| sticky.clients.hasher.hash_one(&*value));
                 let belonging = found.client.and_then(|client| sticky.belonging(client));
@@ -249,7 +272,7 @@ impl StickyRequest {
     /// Takes the broker's cookie off a request's headers, whatever it says. Other cookies stay as they are.
     pub(crate) fn strip(&self, headers: &mut HeaderMap) {
         if let Some(Identified { sticky, .. }) = &self.0
-            && let Way::Cookie { settings, .. } = &sticky.way
+            && let KnownBy::Cookie { settings, .. } = &sticky.known_by
         {
             cookie::strip(&settings.name, headers);
         }
@@ -259,11 +282,11 @@ impl StickyRequest {
     /// returns the cookie that the client is to get, if it is to get one.
     pub(crate) fn answered(&mut self, backend: &Backend, headers: &mut HeaderMap) -> Option<SetCookie> {
         let found = self.0.as_mut()?;
-        metric::STICKY.count((found.sticky.pool.to_string(), found.word(backend)));
-        let sticky = Arc::clone(&found.sticky);
-        match &sticky.way {
-            Way::Cookie { settings, keys } => found.cookie(settings, keys, (backend, headers)),
-            Way::Learning(StickyLearning { from, .. }) => {
+        let (sticky, word) = (Arc::clone(&found.sticky), found.word(backend));
+        sticky.count(word);
+        match &sticky.known_by {
+            KnownBy::Cookie { settings, keys } => found.cookie(settings, keys, (backend, headers)),
+            KnownBy::Learning(StickyLearning { from, .. }) => {
                 let value = match from {
                     LearnFrom::Header(name) => headers.get(name).map(HeaderValue::as_bytes),
                     LearnFrom::Cookie(name) => cookie::set(name, headers),
@@ -278,11 +301,11 @@ impl StickyRequest {
     /// Whether the first bytes of the answer's body are to be shown to [`StickyRequest::body`], up to
     /// [`engine_io::LOOKED_AT`].
     pub(crate) fn learns_of_bodies(&self) -> bool {
-        let learns = |found: &Identified| match &found.sticky.way {
-            Way::Learning(StickyLearning { from, .. }) => {
+        let learns = |found: &Identified| match &found.sticky.known_by {
+            KnownBy::Learning(StickyLearning { from, .. }) => {
                 *from == LearnFrom::EngineIo && found.client.is_none()
             }
-            Way::Cookie { .. } => false,
+            KnownBy::Cookie { .. } => false,
         };
         self.0.as_ref().is_some_and(learns)
     }
@@ -306,9 +329,9 @@ impl StickyRequest {
 impl Identified {
     fn by_cookie(&mut self, settings: &StickyCookie, keys: &TokenKeys, headers: &HeaderMap) {
         let shown = match cookie::only(&settings.name, headers) {
-            Found::None => return,
-            Found::One(value) => keys.verify(value),
-            Found::Several => None,
+            Occurrence::None => return,
+            Occurrence::One(value) => keys.verify(value),
+            Occurrence::Several => None,
         };
         let shown = shown.filter(|(token, _)| token.counts(seconds(), lifetime(settings)));
         self.is_wrong = shown.is_none();
@@ -354,7 +377,7 @@ impl Identified {
         let client = before.map_or_else(rand::random, |token| token.client);
         let first = before.map_or(now, |token| token.first);
         (self.client, self.belongs) = (Some(client), Some(belongs));
-        let token = Token { backend: belongs, first, last: now, client };
+        let token = StickyToken { backend: belongs, first, last: now, client };
         cookie::line(settings, &keys.sign(&token), self.over_tls).map(SetCookie)
     }
 
