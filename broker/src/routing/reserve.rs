@@ -11,22 +11,22 @@ use crate::upstream::backend::ReservedPlace;
 
 /// Those of all pools. Somebody must [`release`](Reserve::release) them from time to time.
 #[derive(Debug)]
-pub(crate) struct Reserve<P = Sent> {
-    held: OrderedMutex<Held<P>, ReserveRank>,
+pub(crate) struct Reserve<P = SentClient> {
+    held: OrderedMutex<HeldPlaces<P>, ReserveRank>,
     /// No more are kept at once.
     max: usize,
 }
 
 /// One client that was sent on.
 #[derive(Debug)]
-pub(crate) struct Sent {
+pub(crate) struct SentClient {
     pub(crate) _place: ReservedPlace,
     /// Its places among those of its address.
     pub(crate) _permits: AddressPermits,
 }
 
 #[derive(Debug)]
-struct Held<P> {
+struct HeldPlaces<P> {
     /// Tells those of one moment apart.
     number: u64,
     by_end: BTreeMap<(Time, u64), P>,
@@ -35,7 +35,7 @@ struct Held<P> {
 impl<P> Reserve<P> {
     /// Empty, with room for `max`.
     pub(crate) fn new(max: usize) -> Reserve<P> {
-        Reserve { held: OrderedMutex::new(Held { number: 0, by_end: BTreeMap::new() }), max }
+        Reserve { held: OrderedMutex::new(HeldPlaces { number: 0, by_end: BTreeMap::new() }), max }
     }
 
     /// Keeps one until then. False: there are as many as there may be, and this one is not kept.

@@ -1,4 +1,5 @@
 mod evidence;
+mod reserved;
 mod witnesses;
 
 use super::*;
