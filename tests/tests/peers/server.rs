@@ -41,7 +41,7 @@ impl Server {
         match self.library {
             Tool::Ws => "ws",
             Tool::SocketIo => "socket.io",
-            Tool::Websockets | Tool::Curl => "websockets",
+            _ => "websockets",
         }
     }
 
@@ -61,7 +61,7 @@ impl Server {
         let script = match self.library {
             Tool::Ws => "server.js",
             Tool::SocketIo => "socketio-server.js",
-            Tool::Websockets | Tool::Curl => "server.py",
+            _ => "server.py",
         };
         let mut command = self.library.command();
         command.args([script, self.name()]).arg(self.address.port().to_string());

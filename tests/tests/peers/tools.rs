@@ -16,6 +16,10 @@ pub(crate) enum Tool {
     Websockets,
     /// curl.
     Curl,
+    /// Chromium.
+    Chromium,
+    /// NSS's tool for its stores of certificates.
+    Certutil,
 }
 
 impl Tool {
@@ -28,7 +32,9 @@ impl Tool {
                 succeeds(self.command().args(["-e", both]))
             }
             Self::Websockets => succeeds(self.command().args(["-c", "import websockets"])),
-            Self::Curl => succeeds(self.command().arg("--version")),
+            Self::Curl | Self::Chromium => succeeds(self.command().arg("--version")),
+            // It has no question to which it answers that all is well.
+            Self::Certutil => self.command().stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok(),
         }
     }
 
@@ -38,6 +44,8 @@ impl Tool {
             Self::Ws | Self::SocketIo => "node",
             Self::Websockets => "python3",
             Self::Curl => "curl",
+            Self::Chromium => "chromium",
+            Self::Certutil => "certutil",
         });
         command.current_dir(scripts()).env("PYTHONPATH", root().join(".tools/python"));
         command
