@@ -20,6 +20,7 @@ pub mod installed_proxy;
 pub mod journal;
 pub mod loopback;
 pub mod network;
+pub mod origin;
 pub mod payload;
 pub mod pki;
 pub mod process;
@@ -32,6 +33,7 @@ pub mod stream;
 pub mod tls;
 pub mod upgrade;
 pub mod wait;
+pub mod wire;
 
 pub use backend::Backend;
 pub use broker::Broker;
