@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock;
 use crate::config::settings::Settings;
+use crate::net::guests::Guests;
 use crate::net::listener::ListenAddress;
 use crate::net::places::Places;
 use crate::operations::{self, Operations};
@@ -13,6 +14,7 @@ use crate::routing::listener::ListenerId;
 use crate::routing::pauses::Pauses;
 use crate::session;
 use crate::session::memory::Budget;
+use crate::session::registry::SessionPermit;
 use crate::snapshot::{Current, Snapshot};
 use crate::tls::TlsSetup;
 
@@ -27,6 +29,8 @@ pub(crate) struct Broker {
     pub(crate) max_sessions: usize,
     /// Places for connections whose request has not come yet.
     pub(crate) handshakes: Arc<Places>,
+    /// Connections that stay for their next request.
+    pub(crate) guests: Guests,
     /// Newcomers of one pool that may wait for a backend at once.
     pub(crate) newcomers_max: usize,
     /// Listeners that take no sessions for a while.
@@ -64,6 +68,7 @@ impl Broker {
             sessions: Arc::new(sessions),
             max_sessions: room.sessions,
             handshakes: Places::new(room.handshakes),
+            guests: Guests::new(room.sessions.saturating_add(room.handshakes)),
             // The others are left to other pools.
             newcomers_max: (room.handshakes / 2).max(1),
             pauses: Pauses::new(addresses.len()),
@@ -77,6 +82,15 @@ impl Broker {
     /// What is configured now.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.current.get()
+    }
+
+    /// A place for one more session; `None`: there are as many as there may be.
+    pub(crate) fn admit(&self) -> Option<SessionPermit> {
+        let registry = &self.sessions.registry;
+        if registry.is_crowded(self.max_sessions) {
+            self.guests.make_room();
+        }
+        registry.admit(self.max_sessions)
     }
 
     /// What those work with who move sessions.

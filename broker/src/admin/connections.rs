@@ -21,14 +21,14 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 use super::{AdminError, HEALTH, READY};
 use crate::api::model::errors::ErrorCode;
 use crate::net::address::Address;
+use crate::net::patient::Patient;
 use crate::net::places::{Place, Places};
 use crate::pace::Pace;
 use crate::{clock, metric};
@@ -110,7 +110,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, place: Arc<Place>, pages:
         .keep_alive(pages == Pages::All)
         // Who asks and leaves at once has asked.
         .half_close(true)
-        .serve_connection(TokioIo::new(Patient::new(stream)), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, STEP)), service);
     tokio::select! {
         biased;
         () = told.told() => {}
@@ -182,76 +182,6 @@ impl HttpBody for InTime {
 
 fn late() -> std::io::Error {
     std::io::Error::from(std::io::ErrorKind::TimedOut)
-}
-
-/// A connection whose peer takes some of what is written within a [`STEP`], or loses it.
-struct Patient<S> {
-    stream: S,
-    /// While it takes nothing.
-    end: Option<Pin<Box<Sleep>>>,
-}
-
-impl<S> Patient<S> {
-    fn new(stream: S) -> Patient<S> {
-        Patient { stream, end: None }
-    }
-
-    /// Bounds the time for which a write is pending.
-    fn within<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<std::io::Result<T>>,
-    ) -> Poll<std::io::Result<T>> {
-        if written.is_ready() {
-            self.end = None;
-            return written;
-        }
-        let end = self.end.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + STEP)));
-        ready!(end.as_mut().poll(cx));
-        Poll::Ready(Err(late()))
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.within(cx, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
-        self.within(cx, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod access;
 mod pool;
 mod probe;
+mod requests;
 mod route;
 mod session;
 mod tls;

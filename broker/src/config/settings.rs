@@ -1,6 +1,8 @@
 //! The complete configuration: every value present and checked. What a person writes is in
 //! `config/raw.rs`; nothing else of the broker sees that form.
 
+mod requests;
+
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -18,6 +20,7 @@ pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
 pub use crate::net::listener::ListenAddress;
 pub use crate::net::proxy_header::SendProxy;
+pub use requests::{HttpSettings, Reuse};
 
 /// Everything the broker needs to run.
 #[derive(Debug, Clone)]
@@ -291,6 +294,8 @@ pub struct PoolSettings {
     pub forwarded: ForwardedForm,
     /// Whether connections to backends begin with a PROXY header.
     pub send_proxy: SendProxy,
+    /// How requests that are no WebSocket upgrades are passed on.
+    pub http: HttpSettings,
     /// How TLS is spoken to its backends; `None`: none of them speaks it.
     pub tls: Option<PoolTlsSettings>,
     /// How backends are probed; `None`: they are not.
@@ -600,6 +605,8 @@ pub struct Timeouts {
     pub keepalive: Duration,
     /// A client that owes a pong for this long is gone.
     pub client_pong: Duration,
+    /// How long a client's connection may wait for its next request.
+    pub http_idle: Duration,
 }
 
 /// How a session leaves a failed backend.
@@ -746,6 +753,8 @@ pub struct DrainSettings {
     /// How long a backend without sessions counts as asking for a drain after it has asked last in a
     /// session's connection.
     pub ask_timeout: Duration,
+    /// How long requests may go on that a drained backend is answering.
+    pub requests: Duration,
 }
 
 /// What may be asked for of an operation, by the file and by the API.

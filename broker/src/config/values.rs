@@ -15,7 +15,7 @@ use steadfast_protocol::session::AckMode;
 use steadfast_protocol::websocket::close_code::CloseCode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::settings::{ForwardedForm, HeaderCase, LogFormat, OnFailure, ProxyProtocol, SendProxy};
+use super::settings::{ForwardedForm, HeaderCase, LogFormat, OnFailure, ProxyProtocol, Reuse, SendProxy};
 use super::text::quoted;
 
 /// The ways to write [`AckMode`].
@@ -36,6 +36,8 @@ pub(super) const PROXY_PROTOCOL: [(&str, ProxyProtocol); 2] =
 /// The ways to write [`SendProxy`].
 pub(super) const SEND_PROXY: [(&str, SendProxy); 3] =
     [("off", SendProxy::Off), ("v1", SendProxy::V1), ("v2", SendProxy::V2)];
+/// The ways to write [`Reuse`].
+pub(super) const REUSE: [(&str, Reuse); 2] = [("safe", Reuse::Safe), ("never", Reuse::Never)];
 /// The ways to write [`LogFormat`].
 pub(super) const LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 

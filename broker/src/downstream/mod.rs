@@ -4,6 +4,10 @@
 pub(crate) mod accept;
 mod balancer_page;
 mod introduction;
+mod keep_alive;
+mod request;
 mod response;
+mod target;
 mod to_https;
+mod turns;
 pub(crate) mod upgrade;

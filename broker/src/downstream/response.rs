@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use steadfast_protocol::websocket::deflate::Agreement;
@@ -14,9 +14,10 @@ use crate::config::settings::HeaderRules;
 use crate::http::denial::Denial;
 use crate::http::header_rules;
 use crate::http::hop_by_hop::end_to_end;
+use crate::upstream::forward::AnswerFault;
 
 /// A backend's refusal is streamed through; the broker's own answers are short.
-pub(super) type ResponseBody = BoxBody<Bytes, hyper::Error>;
+pub(super) type ResponseBody = UnsyncBoxBody<Bytes, AnswerFault>;
 
 /// Whoever is turned away dials again. (To switch keep-alive off would mark the 101 as well.)
 const ONE_REQUEST: HeaderValue = HeaderValue::from_static("close");
@@ -67,7 +68,7 @@ impl Switching<'_> {
 
 /// A 101 with these lines, for hyper to send.
 pub(super) fn switching(lines: AnswerLines) -> Response<ResponseBody> {
-    let mut response = Response::new(Full::default().map_err(|never| match never {}).boxed());
+    let mut response = Response::new(Full::default().map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = lines.into_iter().collect();
     response
@@ -76,7 +77,7 @@ pub(super) fn switching(lines: AnswerLines) -> Response<ResponseBody> {
 /// A backend's redirect or refusal, with its headers and body.
 pub(super) fn relayed(answer: Response<Incoming>, rules: Option<&HeaderRules>) -> Response<ResponseBody> {
     let (parts, body) = answer.into_parts();
-    let mut response = Response::new(body.boxed());
+    let mut response = Response::new(body.map_err(Into::into).boxed_unsync());
     *response.status_mut() = parts.status;
     let headers = response.headers_mut();
     for (name, value) in end_to_end(&parts.headers) {
@@ -110,7 +111,7 @@ pub(super) fn busy(sentence: &'static str) -> Response<ResponseBody> {
 /// A sentence for the person who reads the answer.
 pub(super) fn plain(status: StatusCode, sentence: &'static str) -> Response<ResponseBody> {
     let mut response =
-        Response::new(Full::from(format!("{sentence}\n")).map_err(|never| match never {}).boxed());
+        Response::new(Full::from(format!("{sentence}\n")).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     end_connection(status, headers);

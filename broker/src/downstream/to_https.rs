@@ -12,7 +12,7 @@ const ELSEWHERE: &str = "this service speaks TLS: ask it by https:// or wss://";
 const NO_HOST: &str = "the request names no host; ask by https:// or wss://";
 
 /// The answer to a request that has come plainly all the way; `None`: a proxy in front that is believed has spoken TLS.
-pub(super) fn answer(request: &Request<()>, hops: &Hops) -> Option<Response<ResponseBody>> {
+pub(super) fn answer<B>(request: &Request<B>, hops: &Hops) -> Option<Response<ResponseBody>> {
     if hops.came_over_tls(request.headers()) {
         return None;
     }

@@ -7,15 +7,12 @@ mod newcomer;
 mod offer;
 mod resume;
 mod returning;
-mod target;
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -25,10 +22,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::http1::{self, Parts};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -39,7 +32,7 @@ use crate::http::client_cert::{self, CLIENT_CERT};
 use crate::http::denial::Denial;
 use crate::http::forwarding::Hops;
 use crate::http::head::{self, RequestHead};
-use crate::http::header_case::{Spelled, spell};
+use crate::http::header_case::spell;
 use crate::metric::{self, LookWord, TlsWord};
 use crate::net::lingering_close;
 use crate::net::places::Place;
@@ -53,13 +46,13 @@ use crate::upstream::balance::Affinity;
 use crate::upstream::pool::Pool;
 
 use super::accept::{Accepted, Introduction, Peer};
-use super::response::{AnswerLines, ResponseBody, busy, denied, plain, switching};
-use super::{balancer_page, introduction, to_https};
+use super::request::is_upgrade;
+use super::response::{AnswerLines, ResponseBody, busy, denied, plain};
+use super::{balancer_page, introduction, target, to_https};
 use form::FormRefusal;
 use newcomer::{Admitted, Newcomer};
 use offer::Offered;
 use returning::ReturningClient;
-use target::FirstLine;
 
 const PAUSED: &str = "new sessions are paused here; try again later";
 
@@ -77,41 +70,38 @@ const GONE: &str = "it ended the connection before it had an answer";
 /// Bytes that are read at first: nearly all requests are shorter.
 const FIRST_READ: usize = 8192;
 
-/// More than it takes to read a head that is there.
-const HEAD_KNOWN: Duration = Duration::from_secs(60);
-
 /// One connection that is to become a session.
 pub(crate) struct UpgradeTask {
-    broker: Arc<Broker>,
-    listener: ListenerId,
+    pub(super) broker: Arc<Broker>,
+    pub(super) listener: ListenerId,
     /// As it is before it has said for whom it asks.
-    peer: Peer,
+    pub(super) peer: Peer,
     /// Its place among the handshakes, until it has one among the sessions.
     place: Place,
     /// Where the client has connected to, if backends may be told and it is not the listener's address.
-    arrival: Option<SocketAddr>,
+    pub(super) arrival: Option<SocketAddr>,
     /// It is a proxy's own, which may be there only to see whether somebody listens.
     is_own: bool,
-    /// Its place among the sessions, while a backend's refusal is passed on.
+    /// Its place among the sessions, while a backend answers it over HTTP, or may be asked again.
     relaying: Mutex<Option<SessionPermit>>,
     /// Set once TLS is spoken, with what backends are told of the certificate that the client has shown.
     secured: OnceLock<Option<HeaderValue>>,
 }
 
 /// For whom a request is, and by which way it has come.
-struct Caller {
-    peer: Peer,
-    hops: Hops,
+pub(super) struct Caller {
+    pub(super) peer: Peer,
+    pub(super) hops: Hops,
 }
 
 /// What follows when the client's upgrade is through.
-enum Next {
+pub(super) enum Next {
     Begins(Box<Admitted>),
     Returns(ReturningClient),
 }
 
 /// What a request comes to.
-enum UpgradeAnswer {
+pub(super) enum UpgradeAnswer {
     /// The client's connection becomes a session's. With the lines of the 101.
     Switches(AnswerLines, Next),
     /// It ends with this.
@@ -119,19 +109,19 @@ enum UpgradeAnswer {
 }
 
 /// A connection whose request is answered.
-struct AnsweredRequest {
-    stream: Stream,
+pub(super) struct AnsweredRequest {
+    pub(super) stream: Stream,
     /// What came right behind the request.
-    early: Bytes,
+    pub(super) early: Bytes,
     /// `None`: the connection ends.
-    next: Option<Next>,
+    pub(super) next: Option<Next>,
 }
 
 /// A connection whose request could not be read or answered.
-struct FailedRequest {
-    why: String,
+pub(super) struct FailedRequest {
+    pub(super) why: String,
     /// It has got an answer all the same.
-    told: Option<Stream>,
+    pub(super) told: Option<Stream>,
 }
 
 impl From<Response<ResponseBody>> for UpgradeAnswer {
@@ -236,23 +226,21 @@ impl UpgradeTask {
         let snapshot = task.broker.snapshot();
         // Large as it is, it is not moved.
         let answered = pin!(task.answered(&snapshot, stream, until));
-        let served = timeout(patience(&snapshot), answered);
         let served = tokio::select! {
             // Who is told to go and has sent its request by now has a place elsewhere.
             biased;
-            served = served => served,
+            served = answered => served,
             () = task.place.told() => return task.failed(NO_PLACE),
         };
         let AnsweredRequest { stream, early, next } = match served {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(FailedRequest { why, told })) => {
+            Ok(answered) => answered,
+            Err(FailedRequest { why, told }) => {
                 task.failed(&why);
                 if let Some(stream) = told {
                     task.close(stream).await;
                 }
                 return;
             }
-            Err(_) => return task.failed("it took too long"),
         };
         let Some(next) = next else { return task.close(stream).await };
         task.place.give_back();
@@ -284,14 +272,16 @@ impl UpgradeTask {
             }
             return Ok(AnsweredRequest { stream, early: came, next: None });
         }
-        let Some(RequestHead { request, length, has_fragment }) = whole(&came, &snapshot.settings.limits)
-        else {
-            return self.answered_by_hyper(snapshot, (stream, came), None, until).boxed().await;
+        let head = whole(&came, &snapshot.settings.limits).filter(|head| is_upgrade(head.request.headers()));
+        let Some(RequestHead { request, length, has_fragment }) = head else {
+            return self.converse_by_hyper(snapshot, (stream, came), None, until).boxed().await;
         };
         let early = came.slice(length..);
         let answer = tokio::select! {
             biased;
-            answer = self.welcome(request, has_fragment) => answer,
+            answer = timeout(patience(snapshot), self.welcome(request, has_fragment)) => {
+                answer.map_err(|_| FailedRequest { why: "it took too long".to_owned(), told: None })?
+            }
             // What comes before the answer waits for it, and so does an end behind that.
             ended = stream.ended(), if early.is_empty() => {
                 return Err(ended.err().map_or_else(FailedRequest::gone, FailedRequest::from));
@@ -306,7 +296,7 @@ impl UpgradeTask {
                 Ok(AnsweredRequest { stream, early, next: Some(next) })
             }
             UpgradeAnswer::Refused(response) => {
-                self.answered_by_hyper(snapshot, (stream, came), Some(response), until).boxed().await
+                self.converse_by_hyper(snapshot, (stream, came), Some(response), until).boxed().await
             }
         }
     }
@@ -329,7 +319,7 @@ impl UpgradeTask {
             metric::TLS_HANDSHAKES.count(TlsWord::Plain);
             // A request, and no handshake, which begins with a number. It is answered as it was asked.
             let refusal = Some(plain(StatusCode::BAD_REQUEST, NOT_PLAIN));
-            let answered = self.answered_by_hyper(snapshot, (stream, Bytes::new()), refusal, until).await?;
+            let answered = self.converse_by_hyper(snapshot, (stream, Bytes::new()), refusal, until).await?;
             return Err(FailedRequest { why: NOT_PLAIN.to_owned(), told: Some(answered.stream) });
         }
         let handshake = timeout_at(until, stream.accept_tls(tls)).await;
@@ -351,70 +341,34 @@ impl UpgradeTask {
         }
     }
 
-    /// Has hyper read the request from what has come and the connection, and answer it: with `response`, if that is known.
-    async fn answered_by_hyper(
-        &self,
-        snapshot: &Snapshot,
-        (stream, came): (Stream, Bytes),
-        response: Option<Response<ResponseBody>>,
-        until: Instant,
-    ) -> Result<AnsweredRequest, FailedRequest> {
-        // Who has its answer needs not say anything in time.
-        let head_time =
-            if response.is_some() { HEAD_KNOWN } else { until.saturating_duration_since(Instant::now()) };
-        let (response, next, fragment) = (Mutex::new(response), Mutex::new(None), AtomicBool::new(false));
-        let service = service_fn(|request: Request<Incoming>| {
-            let (known, next, fragment) = (locked(&response).take(), &next, &fragment);
-            async move {
-                let answer = match known {
-                    Some(response) => UpgradeAnswer::Refused(response),
-                    None => self.welcome(request.map(drop), fragment.load(Relaxed)).await,
-                };
-                Ok::<_, Infallible>(match answer {
-                    UpgradeAnswer::Refused(response) => response,
-                    UpgradeAnswer::Switches(lines, what) => {
-                        // hyper takes the response alone, and has no place for what is to follow it.
-                        *locked(next) = Some(what);
-                        switching(lines)
-                    }
-                })
-            }
-            // hyper keeps room for it from the beginning, and it is large: it has the whole way to a backend in it.
-            .boxed()
-        });
-        let limits = &snapshot.settings.limits;
-        let stream = Spelled::new(FirstLine::new(stream, came, &fragment), self.header_case(snapshot));
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(head_time)
-            .max_headers(limits.header_lines)
-            .max_header_size(limits.header)
-            .max_buf_size(limits.header.max(8192))
-            .serve_connection(TokioIo::new(stream), service);
-        let served = (&mut connection).await;
-        let Parts { io, read_buf, .. } = connection.into_parts();
-        let (stream, unread) = io.into_inner().into_inner().into_inner();
-        if let Err(error) = served {
-            // What cannot be read has got its answer, too.
-            return Err(FailedRequest { why: error.to_string(), told: error.is_parse().then_some(stream) });
-        }
-        let early = if unread.is_empty() { read_buf } else { [read_buf, unread].concat().into() };
-        let next = locked(&next).take();
-        Ok(AnsweredRequest { stream, early, next })
-    }
-
     /// How names of headers are spelled for this listener's clients.
-    fn header_case(&self, snapshot: &Snapshot) -> HeaderCase {
+    pub(super) fn header_case(&self, snapshot: &Snapshot) -> HeaderCase {
         self.settings(snapshot).map_or(HeaderCase::Lower, |listener| listener.header_case)
     }
 
-    fn settings<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a ListenerSettings> {
+    pub(super) fn settings<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a ListenerSettings> {
         snapshot.settings.listeners.get(self.listener.number)
     }
 
     /// It counts among the sessions until its connection ends.
     fn keep(&self, permit: SessionPermit) {
         *locked(&self.relaying) = Some(permit);
+    }
+
+    /// It counts among them as soon as it asks a backend, and stays there while it waits for its next request. False: there
+    /// is no room.
+    pub(super) fn takes_place(&self) -> bool {
+        let mut place = locked(&self.relaying);
+        if place.is_none() {
+            *place = self.broker.admit();
+            self.place.give_back();
+        }
+        place.is_some()
+    }
+
+    /// It has become something else.
+    pub(super) fn leaves_place(&self) {
+        *locked(&self.relaying) = None;
     }
 
     /// Lets a connection go that has got its answer, at once if another needs its place.
@@ -436,7 +390,7 @@ impl UpgradeTask {
         tracing::debug!(client = %self.peer.socket, why, "handshake failed");
     }
 
-    async fn welcome(&self, mut request: Request<()>, fragment: bool) -> UpgradeAnswer {
+    pub(super) async fn welcome(&self, mut request: Request<()>, fragment: bool) -> UpgradeAnswer {
         let snapshot = self.broker.snapshot();
         if let Some(page) =
             balancer_page::answer(&self.broker, &self.listener, &snapshot, request.uri().path())
@@ -462,7 +416,7 @@ impl UpgradeTask {
     }
 
     /// Finds for whom the request is. What is not to be believed of that is not in its headers afterwards.
-    fn caller<B>(&self, snapshot: &Snapshot, request: &mut Request<B>) -> Caller {
+    pub(super) fn caller<B>(&self, snapshot: &Snapshot, request: &mut Request<B>) -> Caller {
         let trust = snapshot.trust(self.listener.number);
         let trusts = |address| trust.is_some_and(|trust| trust.holds(address));
         let mut hops = Hops::read(request.headers_mut(), self.peer.socket, trusts);
@@ -544,7 +498,7 @@ impl UpgradeTask {
     }
 
     /// Counts who is turned away.
-    fn judged<T>(&self, judgement: Result<T, Denial>) -> Result<T, Denial> {
+    pub(super) fn judged<T>(&self, judgement: Result<T, Denial>) -> Result<T, Denial> {
         judgement.inspect_err(|denial| {
             metric::DENIED.count(denial.reason);
         })
@@ -569,7 +523,7 @@ fn whole(came: &Bytes, limits: &LimitSettings) -> Option<RequestHead> {
 }
 
 /// No other thread waits for what only this task has.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -584,7 +538,7 @@ fn check_form<B>(request: &mut Request<B>, fragment: bool) -> Result<(), FormRef
 
 /// How long everything together may take: the request, a place in the queue and a dial of each
 /// backend (twice, if one cannot do with the compression), and the client's reading of the answer.
-fn patience(snapshot: &Snapshot) -> Duration {
+pub(super) fn patience(snapshot: &Snapshot) -> Duration {
     let timeouts = &snapshot.settings.timeouts;
     let one = (timeouts.connect + timeouts.upgrade) * 2;
     let of_pool = |pool: &Arc<Pool>| {

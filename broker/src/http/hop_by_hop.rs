@@ -63,6 +63,11 @@ pub(crate) fn passes(name: &HeaderName) -> bool {
     !stays(name) && !spelled_otherwise()
 }
 
+/// Whether a header says how long a body is, or what comes behind it: where a body is passed on as it comes, so are these.
+pub(crate) fn frames(name: &HeaderName) -> bool {
+    [header::CONTENT_LENGTH, header::TRAILER].contains(name)
+}
+
 /// By its name in the usual spelling.
 fn stays(name: &str) -> bool {
     matches!(

@@ -10,5 +10,6 @@ pub(crate) mod header_case;
 pub(crate) mod header_rules;
 pub(crate) mod hop_by_hop;
 pub(crate) mod hostname;
+pub(crate) mod onward;
 pub(crate) mod replay_request;
 pub(crate) mod token_list;

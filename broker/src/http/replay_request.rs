@@ -15,9 +15,10 @@ use twox_hash::XxHash64;
 
 use crate::http::forwarding::{Appended, ForwardedForm, Hops};
 use crate::http::head::put_line;
-use crate::http::header_rules::{self, HeaderRules};
-use crate::http::hop_by_hop::{drop_named, is_forwarding, passes};
+use crate::http::header_rules::HeaderRules;
+use crate::http::hop_by_hop::{is_forwarding, passes};
 use crate::http::hostname::without_port;
+use crate::http::onward::{FORWARDED_FOR, prepare};
 use crate::http::token_list::split;
 use crate::lock::OrderedMutex;
 use crate::lock::rank::HeaderSetsRank;
@@ -25,17 +26,8 @@ use crate::lock::rank::HeaderSetsRank;
 /// How many different header sets are shared at the most; more are kept once per session.
 const SHARED_MAX: usize = 1024;
 
-/// Where the addresses stand that a request has passed.
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// Over what the client has asked, and for which host.
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
 /// About as many bytes a request has that are the broker's own.
 const OURS_ABOUT: usize = 384;
-
-/// What is left of what proxies in front have said, if they are trusted, besides.
-const WAY: [HeaderName; 3] = [FORWARDED_FOR, HeaderName::from_static("x-forwarded-port"), header::FORWARDED];
 
 /// What a backend must see again at each dial.
 #[derive(Debug, Clone, Hash)]
@@ -84,15 +76,7 @@ impl Handshake {
     ) -> Handshake {
         let (mut shared, mut forwarded, mut lines) =
             (Vec::with_capacity(512), Vec::new(), Vec::with_capacity(256));
-        // First what the client may decide: its Connection header must not take away what comes after.
-        drop_named(&mut headers);
-        // Before a rule gives the backend another host.
-        let appended = hops.tell(&mut headers, form);
-        if let Some(rules) = rules {
-            // To name what a service may see is no reason to take its client's address from it; to block that is.
-            let stays = |name: &HeaderName| WAY.contains(name) && !rules.block.contains(name);
-            header_rules::apply(rules, &mut headers, |name| is_essential(name) || stays(name));
-        }
+        let appended = prepare(&mut headers, (hops, form), rules);
         for (name, value) in headers.iter().filter(|(name, _)| passes(name)) {
             let name = name.as_str();
             let part = match name {
@@ -205,11 +189,6 @@ impl Own<'_> {
             }
         }
     }
-}
-
-/// Headers that every backend gets, whatever the rules leave out.
-fn is_essential(name: &HeaderName) -> bool {
-    [header::HOST, FORWARDED_PROTO, FORWARDED_HOST].contains(name)
 }
 
 /// What tells one user from another is not worth sharing.

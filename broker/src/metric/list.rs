@@ -147,6 +147,11 @@ list! {
         "Balancers' checks of listeners for clients, by how they are made",
     )
     .at_zero(&[names::<LookWord>]);
+    HTTP_REQUESTS: Counter<Text> = Counter::new(
+        "steadfast_http_requests_total",
+        &["code"],
+        "Requests other than upgrades, by the class of their answers",
+    );
     REFUSED_UPGRADES: Counter<String> = Counter::new(
         "steadfast_refused_upgrades_total",
         &["status"],

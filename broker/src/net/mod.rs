@@ -6,9 +6,11 @@
 pub(crate) mod address;
 pub(crate) mod blocking;
 pub(crate) mod connect;
+pub(crate) mod guests;
 pub(crate) mod lingering_close;
 pub(crate) mod listener;
 pub(crate) mod networks;
+pub(crate) mod patient;
 pub(crate) mod places;
 pub(crate) mod proxy_header;
 pub(crate) mod stream;

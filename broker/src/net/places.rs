@@ -95,6 +95,14 @@ impl Places {
         self.take(address, short).await
     }
 
+    /// Tells one to go, if there is anybody who may be told.
+    pub(crate) fn tell_one(&self) {
+        let leaves = self.table.lock().leaves(None);
+        if let Some(told) = leaves {
+            told.notify_one();
+        }
+    }
+
     async fn seat(&self, address: Address, told: &Arc<Notify>, short: impl FnOnce()) -> Option<Seat> {
         let waiting = match self.sit_or_wait(address, told) {
             Ok(seat) => return Some(seat),

@@ -30,6 +30,7 @@ pub(super) fn step(operation: &mut Operation, round: &Round<'_>) -> usize {
     if end_if_empty(operation, &backend, round) {
         return 0;
     }
+    end_requests(operation, &backend, round);
     let room = keep_to_room(operation, &backend, round);
     let sent = launch(operation, round, room);
     if round.surveyed() {
@@ -55,6 +56,13 @@ fn is_done(operation: &Operation, backend: &Backend, round: &Round<'_>) -> bool 
     backend.sessions() == 0 && (operation.progress.remaining().moving == 0 || seen_empty())
 }
 
+/// Ends the requests that its backend is answering when they have had their time.
+pub(super) fn end_requests(operation: &Operation, backend: &Backend, round: &Round<'_>) {
+    if backend.requests.count() > 0 && round.now.since(operation.since()) >= round.drain.requests {
+        backend.requests.cut();
+    }
+}
+
 /// How many more its pool has room for: those on their way will need some of it. Sessions that break before
 /// they make have no place yet: those for which there is none any more are kept back.
 fn keep_to_room(operation: &Operation, backend: &Backend, round: &Round<'_>) -> usize {
@@ -74,11 +82,13 @@ fn keep_to_room(operation: &Operation, backend: &Backend, round: &Round<'_>) -> 
 pub(super) fn standing(remaining: Tally, room: usize, backend: &Backend) -> (OperationState, String) {
     let Tally { remaining: all, moving, untried, .. } = remaining;
     if all == 0 {
-        let dials = backend.sessions();
-        return (
-            OperationState::Running,
-            format!("waits for {dials} connections that are being made or left"),
-        );
+        let requests = backend.requests.count();
+        let dials = backend.sessions().saturating_sub(requests);
+        let message = match requests {
+            0 => format!("waits for {dials} connections that are being made or left"),
+            _ => format!("waits for {requests} requests that are being answered, and {dials} connections"),
+        };
+        return (OperationState::Running, message);
     }
     if room == 0 && moving == 0 {
         return (

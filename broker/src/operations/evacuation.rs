@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use steadfast_protocol::time::Time;
 
-use super::drain::{end_if_empty, standing};
+use super::drain::{end_if_empty, end_requests, standing};
 use super::moves::{call_off, launch};
 use super::operation::{Operation, OperationState, OperationTerms, Subject};
 use super::round::Round;
@@ -87,6 +87,7 @@ pub(super) fn step(operation: &mut Operation, round: &Round<'_>) -> usize {
         finish(operation, round.now, round.registry, (OperationState::Done, message));
         return 0;
     }
+    end_requests(operation, &backend, round);
     let room = operation.subject.pool.room_beside(round.now, Some(backend.id));
     look_beside(operation, room, round.now);
     let free = keep_to_room(operation, room, round);

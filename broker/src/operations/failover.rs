@@ -21,6 +21,9 @@ pub(super) fn survey(operation: &mut Operation, round: &Round<'_>, survey: &Surv
 /// Tells as many as may go now. How many that were.
 pub(super) fn step(operation: &mut Operation, round: &Round<'_>) -> usize {
     follow(operation, round);
+    if let Some(backend) = &operation.subject.backend {
+        backend.requests.cut();
+    }
     let told = tell(operation, round);
     if operation.surveyed && operation.progress.is_idle() {
         let left = staying(operation.progress.remaining());

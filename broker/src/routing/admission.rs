@@ -101,10 +101,17 @@ impl<C: Clock<Instant = Nanos> + Clone> Guard<C> {
         self.check_rate(Address::of(client))
     }
 
+    /// Judges a request that is no upgrade, by the client's address alone: pages are read without an origin, and what
+    /// counts upgrades and sessions does not count it.
+    ///
+    /// # Errors
+    /// When its network may not come in.
+    pub(crate) fn admit_request(&self, client: IpAddr) -> Result<(), Denial> {
+        if self.networks.admit(client) { Ok(()) } else { Err(NETWORK) }
+    }
+
     fn judge(&self, client: IpAddr, headers: &HeaderMap) -> Result<(), Denial> {
-        if !self.networks.admit(client) {
-            return Err(NETWORK);
-        }
+        self.admit_request(client)?;
         if !self.origins.admit(headers) {
             return Err(ORIGIN);
         }

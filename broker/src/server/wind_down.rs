@@ -30,6 +30,7 @@ async fn wind_down(broker: &Broker, phase: &watch::Sender<Phase>) {
     tracing::info!(delay = ?settings.shutdown.delay, sessions = broker.sessions.registry.len(), "ending: not ready any more");
     sleep(settings.shutdown.delay).await;
     let _ = phase.send(Phase::Closed);
+    broker.guests.end();
     broker.sessions.registry.stop_accepting(clock::now(), settings.close_codes.shutdown);
     tracing::info!(grace = ?settings.shutdown.grace, sessions = broker.sessions.registry.len(), "ending: no new sessions");
     if timeout(settings.shutdown.grace, broker.sessions.registry.emptied()).await.is_ok() {
@@ -37,6 +38,7 @@ async fn wind_down(broker: &Broker, phase: &watch::Sender<Phase>) {
     }
     tracing::info!(sessions = broker.sessions.registry.len(), "ending: closing the sessions that are left");
     broker.sessions.registry.shut_down(clock::now(), settings.close_codes.shutdown);
+    snapshot.pools.values().for_each(|pool| pool.cut_requests());
     // The machine gives each Close its time; one second more covers what a busy machine adds.
     let patience = settings.timeouts.close.saturating_mul(2) + Duration::from_secs(1);
     if timeout(patience, broker.sessions.registry.emptied()).await.is_err() {

@@ -14,6 +14,7 @@ use crate::downstream::accept::accept;
 use crate::downstream::upgrade::UpgradeTask;
 use crate::net::listener::{Acceptor, ListenSocket};
 use crate::routing::listener::ListenerId;
+use crate::upstream::forward;
 
 /// As often as the sweep: an idle worker wakes no more often than the main thread does.
 const TICK: Duration = Duration::from_millis(250);
@@ -62,13 +63,14 @@ pub(super) fn start(
     })
 }
 
-/// Keeps a timer that comes sooner than almost all others. Whenever a timer is set that is the next one to come, the runtime
+/// Closes connections to backends that have waited long enough. It is a timer that comes sooner than almost all others. Whenever a timer is set that is the next one to come, the runtime
 /// writes to its own eventfd and wakes once more; with each upgrade there would be one, for the time limit of its dial.
 async fn tick() {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        forward::sweep();
     }
 }
 

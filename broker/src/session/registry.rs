@@ -253,6 +253,11 @@ impl Registry {
         Some(SessionPermit(Arc::clone(self)))
     }
 
+    /// Whether three of four places under `max` are taken.
+    pub(crate) fn is_crowded(&self, max: usize) -> bool {
+        self.admitted.load(Relaxed) >= max - max / 4
+    }
+
     /// Wakes the sessions whose time has come. A sweep over all costs less than a timer for each:
     /// sessions' deadlines move with every message and hardly ever come.
     pub(crate) fn sweep(&self, now: Time) {

@@ -5,6 +5,7 @@ mod asking;
 mod knock;
 mod lease;
 mod life;
+mod requests;
 mod state;
 mod status;
 
@@ -32,6 +33,7 @@ use crate::upstream::queue::Queue;
 use knock::Knock;
 pub(crate) use lease::BackendLease;
 pub(crate) use life::Life;
+pub(crate) use requests::{RequestLease, Requests};
 pub(crate) use state::BackendState;
 use status::BackendStatus;
 pub(crate) use status::{Adjustment, AdminState, BackendShare, Rules};
@@ -50,8 +52,10 @@ pub(crate) struct Backend {
     /// Who has named it.
     pub(crate) origin: BackendOrigin,
     hash: u64,
-    /// Sessions on it, and dials that may become some.
+    /// Sessions on it, dials that may become some, and requests that it answers.
     sessions: AtomicUsize,
+    /// Of them, the requests.
+    pub(crate) requests: Requests,
     pub(crate) dials: AtomicU64,
     pub(crate) failures: AtomicU64,
     /// Sessions that it has taken.
@@ -120,6 +124,7 @@ impl Backend {
             origin,
             hash: hash::of(backend.name.as_bytes()),
             sessions: AtomicUsize::new(0),
+            requests: Requests::default(),
             dials: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             links: Series::default(),

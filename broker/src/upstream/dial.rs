@@ -1,5 +1,6 @@
 //! Reaching a backend. One search tries one backend after another, until one takes the session or none is left to ask:
-//! a backend is chosen, connected, and asked to upgrade, and what it makes of that decides what comes next.
+//! a backend is chosen, connected, and asked to upgrade, and what it makes of that decides what comes next. Requests that
+//! are no upgrades have their backends connected here, too, in the same turns.
 
 mod connect;
 mod consequences;
@@ -37,6 +38,7 @@ use outcome::{DialOutcome, ServerErrors, goes_to_client, tries_elsewhere};
 use slots::DialSlots;
 use upgrade::{NotLinked, upgrade};
 
+pub(crate) use connect::Announcement;
 pub(crate) use search::BackendSearch;
 pub(crate) use terms::{Agreed, DialTerms};
 

@@ -62,13 +62,24 @@ impl Manner {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        Builder::new()
+        self.builder().handshake(TokioIo::new(Spelled::new(stream, self.case))).await
+    }
+
+    /// How connections are made that serve one request after another.
+    pub(super) fn keep_alive(self) -> Builder {
+        let mut builder = self.builder();
+        builder.title_case_headers(self.case == HeaderCase::Title);
+        builder
+    }
+
+    fn builder(self) -> Builder {
+        let mut builder = Builder::new();
+        builder
             // RFC 9112, 5.1 and 5.2: a space in front of the colon is taken out, a folded line is put together.
             .allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true)
             .max_headers(self.header_lines)
-            .max_buf_size(self.header_max())
-            .handshake(TokioIo::new(Spelled::new(stream, self.case)))
-            .await
+            .max_buf_size(self.header_max());
+        builder
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod conversations;
 pub(crate) mod dial;
 pub(crate) mod discovery;
 pub(crate) mod ejections;
+pub(crate) mod forward;
 pub(crate) mod health;
 pub(crate) mod manner;
 pub(crate) mod pool;

@@ -318,6 +318,11 @@ impl Pool {
         Err(NoLease::Full)
     }
 
+    /// Ends the requests that its backends are answering.
+    pub(crate) fn cut_requests(&self) {
+        self.snapshot().backends.iter().for_each(|backend| backend.requests.cut());
+    }
+
     /// Whether a session of `backend` has somewhere better to go.
     pub(crate) fn has_other(&self, now: Time, backend: usize) -> bool {
         self.room_beside(now, Some(backend)) > 0

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use steadfast_protocol::session::AckMode;
 
-use super::{DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, secs, session, tls};
+use super::{
+    DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, requests, secs, session, tls,
+};
 use crate::config::place::ValueOrigin;
 use crate::config::settings::{
     BackendSettings, Balance, Discovery, ForwardedForm, HeaderCase, OnFailure, Outlier, PoolSettings,
@@ -73,6 +75,7 @@ fn pool(section: &mut Section<'_>) -> PoolSettings {
         header_case: section.choice("header_case", HeaderCase::Lower, &values::HEADER_CASE),
         forwarded: section.choice("forwarded", ForwardedForm::X, &values::FORWARDED),
         send_proxy: section.choice("send_proxy", SendProxy::Off, &values::SEND_PROXY),
+        http: section.section("http", requests::http),
         tls: section.optional_section("tls", tls::pool),
         health: section.optional_section("health", probe::health).flatten(),
         agent: section.optional_section("agent", probe::agent),

@@ -52,6 +52,7 @@ pub(super) fn timeouts(section: &mut Section<'_>) -> Timeouts {
         message: section.duration("message", secs(120), MS..=DAY),
         keepalive: section.duration("keepalive", secs(25), ZERO..=DAY),
         client_pong: section.duration("client_pong", secs(20), MS..=DAY),
+        http_idle: section.duration("http_idle", secs(60), MS..=DAY),
     }
 }
 
@@ -137,6 +138,7 @@ pub(super) fn drain(section: &mut Section<'_>) -> DrainSettings {
         errors: section.count("errors", 10, DrainSettings::ERRORS),
         time_limit: section.duration("time_limit", secs(900), DrainSettings::TIME_LIMIT),
         ask_timeout: section.duration("ask_timeout", secs(10), ZERO..=DAY),
+        requests: section.duration("requests", secs(30), ZERO..=DAY),
     };
     section.check(&["quiet", "quiet_max"], drain.quiet <= drain.quiet_max, || {
         "quiet_max must not be shorter than quiet".to_owned()

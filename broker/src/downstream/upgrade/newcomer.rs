@@ -66,7 +66,7 @@ struct FirstDial {
 }
 
 /// A session that begins.
-pub(super) struct Admitted {
+pub(in crate::downstream) struct Admitted {
     address: SocketAddr,
     link: Box<Link>,
     new_session: NewSession,
@@ -83,7 +83,7 @@ impl UpgradeTask {
     pub(super) async fn open(&self, mut newcomer: Box<Newcomer<'_>>) -> UpgradeAnswer {
         let binding = newcomer.matched.binding;
         let present = binding.pool.snapshot();
-        let Some(permit) = self.broker.sessions.registry.admit(self.broker.max_sessions) else {
+        let Some(permit) = self.broker.admit() else {
             metric::LIMIT_HITS.count(metric::Limit::MaxSessions);
             if let Some(left_out) = FULL.line(clock::now()) {
                 tracing::warn!(left_out, "there are as many sessions as there may be; clients get 503");

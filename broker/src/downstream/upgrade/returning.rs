@@ -19,7 +19,7 @@ use super::offer::Offered;
 use super::{Next, UpgradeAnswer, UpgradeTask};
 
 /// A session that goes on with another connection of its client's.
-pub(super) struct ReturningClient {
+pub(in crate::downstream) struct ReturningClient {
     session: u128,
     address: SocketAddr,
     /// `None`: its client does not link the shim.

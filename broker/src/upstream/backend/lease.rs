@@ -111,6 +111,11 @@ impl BackendLease {
         }
     }
 
+    /// The backend has answered a request on it. That says no more for its sessions than one that was idle.
+    pub(super) fn served(&self, now: Time) {
+        self.tell_lasting(now, false);
+    }
+
     fn tell_lasting(&self, now: Time, used: bool) {
         let session = Lasting { linked: self.stay.since, used };
         self.backend.change(now, |status| {

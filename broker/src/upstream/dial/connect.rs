@@ -16,8 +16,8 @@ use crate::net::proxy_header::{Announced, ProxiedEnds, SendProxy};
 use crate::net::stream::Stream;
 use crate::upstream::approach::secure;
 use crate::upstream::backend::{Backend, BackendLease};
-use crate::upstream::pool::DialSettings;
 use crate::upstream::pool::suspects::SuspectTurn;
+use crate::upstream::pool::{DialSettings, Pool};
 
 use super::Dialer;
 use super::search::BackendSearch;
@@ -54,42 +54,82 @@ impl Dialer {
     }
 }
 
-impl<'a> DialPermit<'a> {
-    /// Connects, as the pool dials at the moment, tells the backend for whom if it is to be told in front of all else, and
-    /// goes on in TLS if it speaks that.
+/// For whom a connection is made, as far as its backend is told in front of all else.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Announcement<'a> {
+    pub(crate) client: SocketAddr,
+    /// Where the client has connected to; `None`: nobody knows.
+    pub(crate) destination: Option<SocketAddr>,
+    /// The host that it asks for, without a port.
+    pub(crate) host: Option<&'a str>,
+    /// The session's or the request's.
+    pub(crate) id: &'a str,
+}
+
+impl Dialer {
+    /// Connects to a backend for a request, when its turn to be dialled has come.
     ///
     /// # Errors
-    /// Those of [`connect`]. The lease is then given back.
+    /// Those of [`connect`], and of the handshake of TLS.
+    pub(crate) async fn reach(
+        &self,
+        pool: &Pool,
+        backend: &Backend,
+        whom: Announcement<'_>,
+    ) -> io::Result<Stream> {
+        let _slot = self.slots.take(&pool.name, backend.id, DialFor::Newcomer).await;
+        reach(pool, backend, whom).await
+    }
+}
+
+impl<'a> DialPermit<'a> {
+    /// Connects for the session.
+    ///
+    /// # Errors
+    /// Those of [`connect`], and of the handshake of TLS. The lease is then given back.
     pub(super) async fn connect(self, search: &BackendSearch<'_>) -> io::Result<Connected<'a>> {
-        let present = search.pool.snapshot();
-        let DialSettings { connect: limit, manner, .. } = present.dialing;
-        let end = Instant::now() + limit;
-        let sources = search.pool.sources();
         let begun = clock::now();
-        let Backend { host, port, history, tls, .. } = &**self.lease.backend();
-        let mut stream = connect(host, *port, &sources, history, limit).await?;
-        tune(&stream);
-        if manner.proxy.is_on() {
-            introduce(&mut stream, manner.proxy, search).await?;
-        }
-        if let Some(tls) = present.tls_of(*tls) {
-            stream = Box::pin(secure(stream, tls, (host, *port), (limit, end))).await?;
-        }
+        let whom = Announcement {
+            client: search.client,
+            // A listener for all addresses has none that the client can have meant.
+            destination: search.handshake.arrival().or(search.entrance),
+            host: search.handshake.host(),
+            id: search.session,
+        };
+        let stream = reach(search.pool, self.lease.backend(), whom).await?;
         Ok(Connected { stream, permit: self, begun })
     }
 }
 
-/// Writes the PROXY header of the session. As long as nothing else is written, a socket takes that much at once.
-async fn introduce(stream: &mut Stream, proxy: SendProxy, search: &BackendSearch<'_>) -> io::Result<()> {
-    // A listener for all addresses has none that the client can have meant.
-    let destination = match search.handshake.arrival().or(search.entrance) {
+/// Connects, as the pool dials at the moment, tells the backend for whom if it is to be told in front of all else, and
+/// goes on in TLS if it speaks that.
+async fn reach(pool: &Pool, backend: &Backend, whom: Announcement<'_>) -> io::Result<Stream> {
+    let present = pool.snapshot();
+    let DialSettings { connect: limit, manner, .. } = present.dialing;
+    let end = Instant::now() + limit;
+    let sources = pool.sources();
+    let Backend { host, port, history, tls, .. } = backend;
+    let mut stream = connect(host, *port, &sources, history, limit).await?;
+    tune(&stream);
+    if manner.proxy.is_on() {
+        introduce(&mut stream, manner.proxy, whom).await?;
+    }
+    if let Some(tls) = present.tls_of(*tls) {
+        stream = Box::pin(secure(stream, tls, (host, *port), (limit, end))).await?;
+    }
+    Ok(stream)
+}
+
+/// Writes the PROXY header. As long as nothing else is written, a socket takes that much at once.
+async fn introduce(stream: &mut Stream, proxy: SendProxy, whom: Announcement<'_>) -> io::Result<()> {
+    let Announcement { client, destination, host, id } = whom;
+    let destination = match destination {
         Some(known) => known,
         // Through a file nobody has an address.
         None => stream.peer_address().unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
     };
-    let ends = ProxiedEnds { source: search.client, destination };
-    let header = proxy.of_client(Announced { ends, host: search.handshake.host(), id: search.session });
-    stream.write_all(&header).await
+    let ends = ProxiedEnds { source: client, destination };
+    stream.write_all(&proxy.of_client(Announced { ends, host, id })).await
 }
 
 /// Bytes that the kernel may keep for a backend without having sent them.

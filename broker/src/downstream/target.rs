@@ -10,6 +10,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{Request, Uri};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::turns::Turns;
 use crate::http::hostname::is_authority;
 use crate::net::stream::Stream;
 
@@ -59,6 +60,8 @@ pub(super) struct FirstLine<'a> {
     /// Whether the line has a `#`: in a target it can begin nothing but a fragment, and no method of ours
     /// has one.
     fragment: &'a AtomicBool,
+    /// When the next line comes.
+    turns: &'a Turns,
 }
 
 /// Where in the request the next byte is.
@@ -72,8 +75,13 @@ enum LinePlace {
 
 impl<'a> FirstLine<'a> {
     /// A connection from which `came` was read before.
-    pub(super) fn new(stream: Stream, came: Bytes, fragment: &'a AtomicBool) -> FirstLine<'a> {
-        FirstLine { stream, came, place: LinePlace::Before, fragment }
+    pub(super) fn new(
+        stream: Stream,
+        came: Bytes,
+        fragment: &'a AtomicBool,
+        turns: &'a Turns,
+    ) -> FirstLine<'a> {
+        FirstLine { stream, came, place: LinePlace::Before, fragment, turns }
     }
 
     /// Returns the connection, and what of that is still to be read before it.
@@ -82,6 +90,10 @@ impl<'a> FirstLine<'a> {
     }
 
     fn see(&mut self, bytes: &[u8]) {
+        if self.turns.came(bytes) {
+            self.place = LinePlace::Before;
+            self.fragment.store(false, Relaxed);
+        }
         for byte in bytes {
             self.place = match (self.place, byte) {
                 (LinePlace::Behind, _) => return,
@@ -148,9 +160,16 @@ impl AsyncWrite for FirstLine<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
 
     use super::*;
+    use crate::net::address::Address;
+    use crate::net::places::Places;
+
+    const LONG: Duration = Duration::from_secs(60);
 
     fn settled(target: &str) -> Result<(String, String), &'static str> {
         let uri = Uri::try_from(target).expect("what the parser lets in");
@@ -214,7 +233,9 @@ mod tests {
                 let address = listener.local_addr().expect("it is bound");
                 let stream = TcpStream::connect(address).await.expect("it listens");
                 let fragment = AtomicBool::new(false);
-                let mut line = FirstLine::new(stream.into(), Bytes::new(), &fragment);
+                let place = Places::new(1).take(Address::of([127, 0, 0, 1].into()), || ()).await;
+                let turns = Turns::new(place.expect("it is free"), Instant::now(), LONG, LONG);
+                let mut line = FirstLine::new(stream.into(), Bytes::new(), &fragment, &turns);
                 request.chunks(size).for_each(|bytes| line.see(bytes));
                 assert_eq!(fragment.load(Relaxed), expected, "{}", request.escape_ascii());
             }

@@ -1,0 +1,157 @@
+//! Connections that hyper reads: all but those whose first request is an upgrade, comes whole at once and is taken. One
+//! request comes after another, until one of them becomes a session, either side has enough, or nothing comes any more.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1::{self, Parts};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::{Instant, sleep_until};
+
+use super::request::is_upgrade;
+use super::response::{ResponseBody, switching};
+use super::target::FirstLine;
+use super::turns::{TurnBody, Turns};
+use super::upgrade::{AnsweredRequest, FailedRequest, UpgradeAnswer, UpgradeTask, locked, patience};
+use crate::config::settings::HeaderCase;
+use crate::http::header_case::Spelled;
+use crate::net::address::Address;
+use crate::net::patient::Patient;
+use crate::net::stream::Stream;
+use crate::snapshot::Snapshot;
+
+/// More than it takes to read a head that is there.
+const HEAD_KNOWN: Duration = Duration::from_secs(60);
+
+const NO_PLACES: &str = "the broker ends";
+
+impl UpgradeTask {
+    /// Has hyper read requests from what has come and the connection, and answers them: the first with `response`, if that
+    /// is known, which is then the last. The first is to be there by `until`.
+    pub(super) async fn converse_by_hyper(
+        &self,
+        snapshot: &Snapshot,
+        (stream, came): (Stream, Bytes),
+        response: Option<Response<ResponseBody>>,
+        until: Instant,
+    ) -> Result<AnsweredRequest, FailedRequest> {
+        let address = Address::of(self.peer.client.ip());
+        let Some(place) = self.broker.guests.join(address).await else {
+            return Err(FailedRequest { why: NO_PLACES.to_owned(), told: None });
+        };
+        let timeouts = &snapshot.settings.timeouts;
+        // Who has its answer needs not say anything in time.
+        let until = if response.is_some() { Instant::now() + HEAD_KNOWN } else { until };
+        let turns = Arc::new(Turns::new(place, until, timeouts.http_idle, timeouts.handshake));
+        let (response, next, fragment) = (Mutex::new(response), Mutex::new(None), AtomicBool::new(false));
+        let service = service_fn(|request: Request<Incoming>| {
+            let (known, next, turns, fragment) = (locked(&response).take(), &next, &turns, &fragment);
+            async move {
+                let response = match known {
+                    Some(response) => response,
+                    None if is_upgrade(request.headers()) => {
+                        let turn = turns.begins(Some(Instant::now() + patience(&self.broker.snapshot())));
+                        // It takes one of its own.
+                        self.leaves_place();
+                        let answer = self.welcome(request.map(drop), fragment.load(Relaxed)).await;
+                        drop(turn);
+                        match answer {
+                            UpgradeAnswer::Refused(response) => response,
+                            UpgradeAnswer::Switches(lines, what) => {
+                                // hyper takes the response alone, and has no place for what is to follow it.
+                                *locked(next) = Some(what);
+                                switching(lines)
+                            }
+                        }
+                    }
+                    None => {
+                        let turn = turns.begins(None);
+                        self.respond(request, turn, fragment.load(Relaxed)).await
+                    }
+                };
+                Ok::<_, Infallible>(response.map(|body| TurnBody::new(body, Arc::clone(turns))))
+            }
+            // hyper keeps room for it from the beginning, and it is large: it has the whole way to a backend in it.
+            .boxed()
+        });
+        let limits = &snapshot.settings.limits;
+        let case = self.header_case(snapshot);
+        let seen = FirstLine::new(stream, came, &fragment, &turns);
+        let stream = Spelled::new(Patient::new(seen, timeouts.client_stall), case);
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .title_case_headers(case == HeaderCase::Title)
+            .max_headers(limits.header_lines)
+            .max_header_size(limits.header)
+            .max_buf_size(limits.header.max(8192))
+            .serve_connection(TokioIo::new(stream), service);
+        let served = {
+            let mut going = pin!(async {
+                tokio::select! {
+                    () = turns.place.told() => {}
+                    () = self.broker.guests.ended() => {}
+                }
+            });
+            let (mut goes, mut timer) = (false, pin!(sleep_until(until)));
+            poll_fn(|cx| {
+                loop {
+                    if let Poll::Ready(served) = connection.poll_unpin(cx) {
+                        return Poll::Ready(Some(served));
+                    }
+                    if !goes && going.as_mut().poll(cx).is_ready() {
+                        goes = true;
+                        std::pin::Pin::new(&mut connection).graceful_shutdown();
+                        continue;
+                    }
+                    let Some(until) = turns.until() else { return Poll::Pending };
+                    // It need not be set anew for each request: when it is over, it is looked what holds by then.
+                    if timer.deadline() > until {
+                        timer.as_mut().reset(until);
+                    }
+                    if timer.as_mut().poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    if Instant::now() >= until {
+                        return Poll::Ready(None);
+                    }
+                    timer.as_mut().reset(until);
+                }
+            })
+            .await
+        };
+        let begun = turns.have_begun();
+        let Parts { io, read_buf, .. } = connection.into_parts();
+        let (stream, unread) = io.into_inner().into_inner().into_inner().into_inner();
+        let early = if unread.is_empty() { read_buf } else { [read_buf, unread].concat().into() };
+        let next = locked(&next).take();
+        match served {
+            Some(Ok(())) => {}
+            // What cannot be read has got its answer, too.
+            Some(Err(error)) if error.is_parse() => {
+                return Err(FailedRequest { why: error.to_string(), told: Some(stream) });
+            }
+            Some(Err(error)) if !begun => {
+                return Err(FailedRequest { why: error.to_string(), told: None });
+            }
+            None if !begun => {
+                return Err(FailedRequest { why: "its request did not come in time".to_owned(), told: None });
+            }
+            None if turns.is_waiting() => {}
+            None => return Err(FailedRequest { why: "it took too long".to_owned(), told: None }),
+            // It has gone in the midst of an answer, or takes nothing of it.
+            Some(Err(error)) => tracing::debug!(client = %self.peer.client, %error, "a connection has ended"),
+        }
+        Ok(AnsweredRequest { stream, early, next })
+    }
+}

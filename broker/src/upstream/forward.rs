@@ -1,0 +1,288 @@
+//! Requests that are no WebSocket upgrades, on their way to a backend: the choice of it, a connection that is there or a
+//! new one, and what is tried again. A request is sent again only if nothing of it was written, or if it may be
+//! repeated (RFC 9110, 9.2.2) and nothing of an answer has come; whatever else fails has happened perhaps, and is the
+//! client's to judge.
+//!
+//! ```text
+//!                lease                connection                written, and a head has come
+//!   request ------------> backend --------------------> asked -----------------------------> answered
+//!      ^                     |  it cannot be reached       |
+//!      |<--------------------+                             |  nothing was written: there, over a new connection
+//!      |<--------------------------------------------------+  GET, HEAD or OPTIONS without a body, and not one byte has
+//!      |                                                   |  come: once more
+//!      |                                                   +--> lost: 502
+//!      +--> nobody is left to ask, or has room: 503
+//! ```
+
+mod answer;
+mod body;
+mod connection;
+mod kept;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::{Body, Incoming};
+use tokio::time::{Instant, timeout_at};
+
+use crate::clock;
+use crate::config::settings::{HttpSettings, Reuse};
+use crate::metric::{self, DialWord};
+use crate::net::connect::is_local;
+use crate::upstream::backend::{Backend, RequestLease};
+use crate::upstream::balance::Affinity;
+use crate::upstream::dial::{Announcement, Dialer};
+use crate::upstream::health::docket::{Failing, Mishap, Occasion};
+use crate::upstream::health::witness::Complaint;
+use crate::upstream::pool::{Ask, NoLease, Pool, PoolSnapshot};
+
+pub(crate) use answer::{AnswerBody, AnswerFault};
+pub(crate) use body::{BodyFault, RequestBody};
+use connection::{Connection, Unsent};
+pub(crate) use kept::sweep;
+
+/// One client's request, as far as it is no part of that: who asks, and by what it is placed.
+pub(crate) struct Forwarding<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) client: SocketAddr,
+    /// Where it has connected to, if anybody knows.
+    pub(crate) destination: Option<SocketAddr>,
+    pub(crate) affinity: Option<Affinity>,
+    /// It is the first request of its client's connection.
+    pub(crate) is_first: bool,
+}
+
+/// A backend's answer.
+pub(crate) struct Answer {
+    pub(crate) response: Response<AnswerBody>,
+    pub(crate) backend: Arc<Backend>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// Every backend has as much as it may have.
+    Full,
+    /// No backend could be reached.
+    Nobody,
+    /// A backend may have had the request, and has not answered it.
+    Lost,
+    /// It has not done so in time.
+    Late,
+    /// It is drained, and the time of its requests is over.
+    Drained,
+    /// The client has not sent its request's body as it should.
+    Body(BodyFault),
+}
+
+/// What is left of a request that was tried.
+enum Tried {
+    /// Nothing was written.
+    Whole(Request<RequestBody>),
+    /// It was, and may be repeated: not one byte of an answer has come. With what is said if nobody else has one.
+    Repeatable(Parts, NoAnswer),
+    Gone(NoAnswer),
+}
+
+/// Sends `request` to a backend of its pool.
+///
+/// # Errors
+/// Why nobody has answered it.
+pub(crate) async fn forward(
+    dialer: &Dialer,
+    whose: &Forwarding<'_>,
+    mut request: Request<RequestBody>,
+) -> Result<Answer, NoAnswer> {
+    let may_repeat = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method())
+        && request.body().is_end_stream();
+    let (mut tried, mut repeated) = (Vec::new(), false);
+    let mut name: Option<String> = None;
+    let mut none = NoAnswer::Nobody;
+    loop {
+        let lease = match whose.lease(&tried).await {
+            Ok(lease) => lease,
+            Err(NoLease::Full) if tried.is_empty() => return Err(NoAnswer::Full),
+            Err(_) => return Err(none),
+        };
+        let (present, backend) = (whose.pool.snapshot(), Arc::clone(lease.backend()));
+        let settings = &present.settings.http;
+        let reuses = settings.reuse == Reuse::Safe
+            && !present.settings.send_proxy.is_on()
+            && !repeated
+            && (may_repeat || !whose.is_first);
+        let mut kept = if reuses { kept::take(backend.id) } else { None };
+        // Over a connection that was kept, and over a new one if that has ended meanwhile.
+        loop {
+            let was_kept = kept.is_some();
+            let connection = match kept.take() {
+                Some(connection) => connection,
+                None => match whose.connect(dialer, &present, &backend, request.headers()).await {
+                    Ok(connection) => connection,
+                    Err(error) => {
+                        whose.unreached(&backend, &error);
+                        break;
+                    }
+                },
+            };
+            if !request.headers().contains_key(header::HOST)
+                && let Ok(host) = HeaderValue::from_str(&backend.address())
+            {
+                // A request of HTTP/1.0 may name none, one of HTTP/1.1 must.
+                request.headers_mut().insert(header::HOST, host);
+            }
+            let sent = send(connection, &lease, request, settings, may_repeat && !repeated).await;
+            match sent {
+                Ok((response, connection)) => {
+                    let now = clock::now();
+                    lease.answered(now);
+                    if let Some(name) = &name {
+                        whose.pool.placed(now, name);
+                    }
+                    let keeps = (settings.reuse == Reuse::Safe && !present.settings.send_proxy.is_on())
+                        .then_some((connection, settings.idle, settings.idle_timeout));
+                    let response = response.map(|body| AnswerBody::new(body, lease, keeps));
+                    return Ok(Answer { response, backend });
+                }
+                Err(Tried::Whole(whole)) if was_kept => request = whole,
+                Err(Tried::Whole(whole)) => {
+                    request = whole;
+                    whose.unreached(&backend, &io::ErrorKind::ConnectionAborted.into());
+                    break;
+                }
+                Err(Tried::Repeatable(parts, why)) => {
+                    repeated = true;
+                    request = Request::from_parts(parts, RequestBody::none());
+                    let is_drained = matches!(why, NoAnswer::Drained);
+                    none = why;
+                    // Who ends a connection that was kept may have done so before the request came.
+                    if !was_kept && !is_drained {
+                        let name = name.get_or_insert_with(|| format!("request {:x}", rand::random::<u64>()));
+                        whose.hung_up(&backend, name);
+                    }
+                    if !was_kept || is_drained {
+                        break;
+                    }
+                }
+                Err(Tried::Gone(why)) => return Err(why),
+            }
+        }
+        tried.push(backend.id);
+    }
+}
+
+impl Forwarding<'_> {
+    async fn lease(&self, tried: &[usize]) -> Result<RequestLease, NoLease> {
+        let ask = Ask { affinity: self.affinity, just_failed: None, tried };
+        let lease = match tried {
+            [] => self.pool.lease(&ask, true, || ()).await,
+            // Another one that has room is as good as a wait for the first.
+            _ => self.pool.pick(clock::now(), &ask),
+        };
+        lease.map(RequestLease::new)
+    }
+
+    async fn connect(
+        &self,
+        dialer: &Dialer,
+        present: &PoolSnapshot,
+        backend: &Backend,
+        headers: &HeaderMap,
+    ) -> io::Result<Connection> {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let id = if present.settings.send_proxy.is_on() {
+            format!("{:032x}", rand::random::<u128>())
+        } else {
+            String::new()
+        };
+        let whom = Announcement { client: self.client, destination: self.destination, host, id: &id };
+        let stream = dialer.reach(self.pool, backend, whom).await?;
+        Connection::new(stream, present.dialing.manner).await
+    }
+
+    /// It is tried last for a while: nothing of the request has come to it.
+    fn unreached(&self, backend: &Backend, error: &io::Error) {
+        let (pool, now) = (&*self.pool.name, clock::now());
+        metric::DIALS.count((pool.to_owned(), backend.series(), DialWord::Failed));
+        tracing::debug!(pool, backend = backend.name, %error, "no connection for a request");
+        if is_local(error) {
+            metric::LIMIT_HITS.count(metric::Limit::LocalDial);
+            return;
+        }
+        backend.penalise(now);
+        self.pool.failed(now, backend, Complaint::BROKERS);
+    }
+
+    /// It has ended a new connection without an answer, which counts when another one has one.
+    fn hung_up(&self, backend: &Backend, name: &str) {
+        let (at, when) = (clock::now(), Occasion::Handshake);
+        let failure = Failing { backend: backend.id, at, what: Mishap::HangUp, when, young: true };
+        self.pool.testify((name, self.client.ip()), failure, true);
+    }
+}
+
+/// Sends it, and waits for the head of an answer. The connection comes back if it may serve another request when the
+/// answer's body is through.
+async fn send(
+    mut connection: Connection,
+    lease: &RequestLease,
+    request: Request<RequestBody>,
+    settings: &HttpSettings,
+    may_repeat: bool,
+) -> Result<(Response<Incoming>, Connection), Tried> {
+    let body = request.body().watch();
+    let copy = may_repeat.then(|| {
+        let (parts, _) = Request::new(()).into_parts();
+        let mut copy = Request::from_parts(parts, ());
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.headers_mut() = request.headers().clone();
+        copy.into_parts().0
+    });
+    let cut = lease.cut();
+    let answer = connection.send(request);
+    let sent = tokio::select! {
+        biased;
+        sent = within(answer, settings.answer_timeout, &body) => sent,
+        () = cut => None.ok_or(NoAnswer::Drained),
+    };
+    match sent {
+        // It was not asked to.
+        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Err(Tried::Gone(NoAnswer::Lost))
+        }
+        Ok(Ok(response)) => Ok((response, connection)),
+        Ok(Err(Unsent::Whole(whole))) => Err(Tried::Whole(whole)),
+        Ok(Err(Unsent::Lost { answered })) => Err(match (body.fault(), copy) {
+            (Some(fault), _) => Tried::Gone(NoAnswer::Body(fault)),
+            (None, Some(parts)) if !answered => Tried::Repeatable(parts, NoAnswer::Lost),
+            (None, _) => Tried::Gone(NoAnswer::Lost),
+        }),
+        Err(why) => Err(match copy {
+            Some(parts) if matches!(why, NoAnswer::Drained) => Tried::Repeatable(parts, why),
+            _ => Tried::Gone(why),
+        }),
+    }
+}
+
+/// The answer, if it comes within `limit` of the last that was read of the request's body.
+async fn within<T>(
+    answer: impl Future<Output = T>,
+    limit: Duration,
+    body: &body::BodyWatch,
+) -> Result<T, NoAnswer> {
+    let mut answer = std::pin::pin!(answer);
+    let mut until = Instant::now() + limit;
+    loop {
+        match timeout_at(until, &mut answer).await {
+            Ok(answer) => return Ok(answer),
+            Err(_) => match body.last_read().map(|at| at + limit).filter(|next| *next > until) {
+                Some(next) => until = next,
+                None => return Err(NoAnswer::Late),
+            },
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A request's body on its way to a backend: as it comes, within its limits. Nothing of it is kept.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// A request's body.
+pub(crate) struct RequestBody(Option<Box<Streamed>>);
+
+/// One that comes from a client.
+struct Streamed {
+    body: Incoming,
+    /// Bytes that may still come; `None`: any number.
+    left: Option<usize>,
+    pause: Duration,
+    /// While the client pauses.
+    end: Option<Pin<Box<Sleep>>>,
+    watch: BodyWatch,
+}
+
+/// What has become of a body, for whoever waits for the answer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct BodyWatch(Option<Arc<Mutex<Progress>>>);
+
+#[derive(Debug, Default)]
+struct Progress {
+    last: Option<Instant>,
+    fault: Option<BodyFault>,
+}
+
+/// Why a client's body goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyFault {
+    /// It is larger than it may be.
+    Large,
+    /// The client has paused for too long.
+    Slow,
+    /// It has ended too soon, or is no body.
+    Broken,
+}
+
+impl fmt::Display for BodyFault {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            BodyFault::Large => "the request's body is too large",
+            BodyFault::Slow => "the request's body has paused for too long",
+            BodyFault::Broken => "the request's body is broken",
+        })
+    }
+}
+
+impl std::error::Error for BodyFault {}
+
+impl RequestBody {
+    pub(crate) fn none() -> RequestBody {
+        RequestBody(None)
+    }
+
+    /// The body of a client's request: `most` bytes of it, and no longer pause than that.
+    pub(crate) fn of(body: Incoming, most: Option<usize>, pause: Duration) -> RequestBody {
+        if body.is_end_stream() {
+            return RequestBody::none();
+        }
+        let watch = BodyWatch(Some(Arc::default()));
+        RequestBody(Some(Box::new(Streamed { body, left: most, pause, end: None, watch })))
+    }
+
+    pub(super) fn watch(&self) -> BodyWatch {
+        self.0.as_ref().map(|streamed| streamed.watch.clone()).unwrap_or_default()
+    }
+}
+
+impl BodyWatch {
+    /// Returns when something of it was last read; `None`: there is none, or nothing was.
+    pub(super) fn last_read(&self) -> Option<Instant> {
+        self.progress()?.last
+    }
+
+    /// Returns why it went no further.
+    pub(super) fn fault(&self) -> Option<BodyFault> {
+        self.progress()?.fault
+    }
+
+    /// No other thread waits for it.
+    fn progress(&self) -> Option<MutexGuard<'_, Progress>> {
+        let progress = self.0.as_ref()?;
+        Some(progress.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Progress)) {
+        if let Some(mut progress) = self.progress() {
+            note(&mut progress);
+        }
+    }
+}
+
+impl Streamed {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            let pause = self.pause;
+            let end = self.end.get_or_insert_with(|| Box::pin(sleep(pause)));
+            return end.as_mut().poll(cx).map(|()| Some(Err(BodyFault::Slow)));
+        };
+        self.end = None;
+        let Some(frame) = frame else { return Poll::Ready(None) };
+        let Ok(frame) = frame else { return Poll::Ready(Some(Err(BodyFault::Broken))) };
+        self.watch.note(|progress| progress.last = Some(Instant::now()));
+        if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
+            match left.checked_sub(data.len()) {
+                Some(rest) => *left = rest,
+                None => return Poll::Ready(Some(Err(BodyFault::Large))),
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let Some(streamed) = &mut self.0 else { return Poll::Ready(None) };
+        let polled = streamed.poll(cx);
+        if let Poll::Ready(Some(Err(fault))) = &polled {
+            streamed.watch.note(|progress| progress.fault = Some(*fault));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|streamed| streamed.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |streamed| streamed.body.size_hint())
+    }
+}

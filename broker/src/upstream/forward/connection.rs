@@ -1,0 +1,122 @@
+//! A connection to a backend, over which requests go one after another. hyper speaks HTTP on it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::body::RequestBody;
+use crate::net::stream::Stream;
+use crate::upstream::manner::Manner;
+
+/// A connection for requests.
+pub(super) struct Connection {
+    sender: SendRequest<RequestBody>,
+    /// Something has come since the last request was sent.
+    heard: Arc<AtomicBool>,
+}
+
+/// What became of a request without an answer.
+pub(super) enum Unsent {
+    /// Nothing of it was written.
+    Whole(Request<RequestBody>),
+    Lost {
+        /// Something has come of an answer.
+        answered: bool,
+    },
+}
+
+impl Connection {
+    /// A connection over this stream, which is driven by a task of its own until one of its ends is closed.
+    ///
+    /// # Errors
+    /// Those of hyper, which waits for nothing here.
+    pub(super) async fn new(stream: Stream, manner: Manner) -> io::Result<Connection> {
+        let heard = Arc::new(AtomicBool::new(false));
+        let stream = TokioIo::new(Heard { stream, heard: Arc::clone(&heard) });
+        let made = manner.keep_alive().handshake(stream).await;
+        let (sender, connection) = made.map_err(io::Error::other)?;
+        tokio::spawn(connection);
+        Ok(Connection { sender, heard })
+    }
+
+    /// Its end has not been seen.
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// It can take a request.
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// Sends a request, and returns the head of its answer.
+    ///
+    /// # Errors
+    /// What is left of the request.
+    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Unsent> {
+        self.heard.store(false, Relaxed);
+        let sent = self.sender.try_send_request(request).await;
+        sent.map_err(|mut error| match error.take_message() {
+            Some(whole) => Unsent::Whole(whole),
+            None => {
+                tracing::debug!(error = %error.error(), "a request got no answer");
+                Unsent::Lost { answered: self.heard.load(Relaxed) }
+            }
+        })
+    }
+}
+
+/// A stream that notes whether something has come.
+struct Heard {
+    stream: Stream,
+    heard: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.heard.store(true, Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
