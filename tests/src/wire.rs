@@ -159,7 +159,7 @@ impl Wire {
 
     /// The next request, whole. Panics when the connection ends before.
     pub async fn request(&mut self) -> Message {
-        self.try_request().await.unwrap_or_else(|| panic!("no whole request came: {}", self.shown()))
+        self.try_request().await.unwrap_or_else(|| panic!("no whole request came: {:?}", self.shown()))
     }
 
     /// The next request; `None` when the connection ends before all of it has come.

@@ -8,4 +8,5 @@ mod front;
 mod headers;
 mod keep_alive;
 mod requests;
+mod smuggling;
 mod streams;
