@@ -44,6 +44,7 @@ fn backend(port: u16) -> BackendSettings {
         weight: 1,
         backup: false,
         max_sessions: None,
+        public_url: None,
     }
 }
 
@@ -114,7 +115,8 @@ const DESCRIBED: [&str; 18] = [
 const INSTEAD_OF_TOKEN: &str = "token_file";
 
 /// The defaults of these can be written, though those of others by the same word cannot.
-const WORDS: [(&str, &str); 4] = [
+const WORDS: [(&str, &str); 5] = [
+    ("route", "kind"),
     ("pool", "on_failure"),
     ("pool", "send_proxy"),
     ("listener", "proxy_protocol"),

@@ -18,13 +18,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, sleep_until};
 
-use super::request::is_upgrade;
 use super::response::{ResponseBody, switching};
 use super::target::FirstLine;
-use super::turns::{TurnBody, Turns};
+use super::turns::{RequestTurns, TurnBody};
 use super::upgrade::{AnsweredRequest, FailedRequest, UpgradeAnswer, UpgradeTask, locked, patience};
 use crate::config::settings::HeaderCase;
 use crate::http::header_case::Spelled;
+use crate::http::token_list::asks_for_websocket;
 use crate::net::address::Address;
 use crate::net::patient::Patient;
 use crate::net::stream::Stream;
@@ -52,14 +52,14 @@ impl UpgradeTask {
         let timeouts = &snapshot.settings.timeouts;
         // Who has its answer needs not say anything in time.
         let until = if response.is_some() { Instant::now() + HEAD_KNOWN } else { until };
-        let turns = Arc::new(Turns::new(place, until, timeouts.http_idle, timeouts.handshake));
+        let turns = Arc::new(RequestTurns::new(place, until, timeouts.http_idle, timeouts.handshake));
         let (response, next, fragment) = (Mutex::new(response), Mutex::new(None), AtomicBool::new(false));
         let service = service_fn(|request: Request<Incoming>| {
             let (known, next, turns, fragment) = (locked(&response).take(), &next, &turns, &fragment);
             async move {
                 let response = match known {
                     Some(response) => response,
-                    None if is_upgrade(request.headers()) => {
+                    None if asks_for_websocket(request.headers()) => {
                         let turn = turns.begins(Some(Instant::now() + patience(&self.broker.snapshot())));
                         // It takes one of its own.
                         self.leaves_place();

@@ -5,6 +5,7 @@ pub(crate) mod accept;
 mod balancer_page;
 mod introduction;
 mod keep_alive;
+mod redirect;
 mod request;
 mod response;
 mod target;

@@ -14,6 +14,7 @@ use crate::config::settings::HeaderRules;
 use crate::http::denial::Denial;
 use crate::http::header_rules;
 use crate::http::hop_by_hop::end_to_end;
+use crate::routing::route::NoRoute;
 use crate::upstream::forward::AnswerFault;
 
 /// A backend's refusal is streamed through; the broker's own answers are short.
@@ -99,6 +100,20 @@ pub(super) fn denied(denial: &Denial) -> Response<ResponseBody> {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
+}
+
+/// Nobody serves what was asked for.
+pub(super) fn no_route(none: NoRoute) -> Response<ResponseBody> {
+    match none {
+        NoRoute::Nothing => plain(StatusCode::NOT_FOUND, "no route leads from this request to a service"),
+        NoRoute::OnlyHttp => plain(
+            StatusCode::NOT_FOUND,
+            "no route leads from this WebSocket to a service; other requests are served here",
+        ),
+        NoRoute::OnlyWebSocket => {
+            plain(StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket only; send an upgrade request")
+        }
+    }
 }
 
 /// A 503: for this moment only, for the reason that the sentence gives.

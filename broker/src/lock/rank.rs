@@ -74,6 +74,8 @@ ranks! {
     HeaderSetsRank: INNERMOST, "the shared header sets";
     /// The concurrent map of connections that clients have come back with.
     ArrivalsRank: INNERMOST, "the connections of clients that are back";
+    /// Clients that were sent to backends. Their places are given back when it is no longer held.
+    ReserveRank: INNERMOST, "the clients that were sent on";
     /// Connections that have places among those of which nothing good is known yet.
     PlacesRank: INNERMOST, "the places of connections";
     /// Dials in flight, and those that wait for their turn.

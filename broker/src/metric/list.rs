@@ -192,11 +192,23 @@ list! {
         Gauge::new("steadfast_queue_length", &["pool"], "Sessions that wait for a place in a pool");
     QUEUE_TIMEOUTS: Counter<Pool> =
         Counter::new("steadfast_queue_timeouts_total", &["pool"], "Sessions that waited in vain");
+    BACKEND_REQUESTS: Gauge<(Pool, Backend)> = Gauge::new(
+        "steadfast_backend_requests",
+        &["pool", "backend"],
+        "Requests other than upgrades that a backend is answering",
+    );
     BACKEND_SESSIONS: Gauge<(Pool, Backend)> = Gauge::new(
         "steadfast_backend_sessions",
         &["pool", "backend"],
         "Sessions on a backend, dials included",
     );
+    BACKEND_RESERVED: Gauge<(Pool, Backend)> = Gauge::new(
+        "steadfast_backend_reserved",
+        &["pool", "backend"],
+        "Clients that were sent to a backend and count as sessions of it for a while",
+    );
+    REDIRECTS: Counter<(Pool, Backend)> =
+        Counter::new("steadfast_redirects_total", &["pool", "backend"], "Clients that were sent to a backend");
     BACKEND_WEIGHT: Gauge<(Pool, Backend)> = Gauge::new(
         "steadfast_backend_weight",
         &["pool", "backend"],

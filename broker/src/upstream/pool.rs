@@ -22,12 +22,14 @@ use steadfast_protocol::websocket::close_code::CloseCode;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
-use crate::config::settings::{self, Query, Settings};
+use crate::config::settings::{self, PublicUrl, Query, Settings};
 use crate::lock::rank::{CensusRank, ChangingRank, DocketRank, EjectingRank, PoolSnapshotRank, TurnsRank};
 use crate::lock::{OrderedMutex, OrderedMutexGuard, OrderedRwLock};
 use crate::metric::{self, SeriesByWord};
 use crate::tls::{PoolTls, TlsSetup};
-use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, PoolWorld, Rules};
+use crate::upstream::backend::{
+    Backend, BackendLease, BackendOrigin, BackendShare, PoolWorld, ReservedPlace, Rules,
+};
 use crate::upstream::balance::{self, Affinity, Candidate, CandidateTrust, NoPlace, PlacementChoice, Turns};
 use crate::upstream::conversations::Conversation;
 use crate::upstream::discovery::FoundBackend;
@@ -220,12 +222,35 @@ impl Pool {
         )
     }
 
-    fn pick_of(
+    /// A place for a client that is sent to its backend, and where that is reached. It does not wait; those who do come
+    /// first.
+    pub(crate) fn reserve(
+        &self,
+        now: Time,
+        affinity: Option<Affinity>,
+    ) -> Result<(ReservedPlace, PublicUrl), NoLease> {
+        if self.queue.waiting() > 0 {
+            return Err(NoLease::Full);
+        }
+        let place = self.pick_of(
+            &Ask { affinity, just_failed: None, tried: &[] },
+            // Of others nobody knows where clients reach them.
+            |backend| backend.public_candidate(now).filter(|_| backend.origin == BackendOrigin::File),
+            |backend, _| backend.reserve(),
+        )?;
+        let present = self.snapshot();
+        let named = present.settings.backends.iter().find(|named| named.name == place.backend().name);
+        // A reload may just have taken it away.
+        let url = named.and_then(|named| named.public_url.clone()).ok_or(NoLease::Nobody)?;
+        Ok((place, url))
+    }
+
+    fn pick_of<L>(
         &self,
         ask: &Ask<'_>,
         candidate: impl Fn(&Arc<Backend>) -> Option<Candidate>,
-        lease: impl Fn(&Arc<Backend>, PlacementChoice) -> Option<BackendLease>,
-    ) -> Result<BackendLease, NoLease> {
+        lease: impl Fn(&Arc<Backend>, PlacementChoice) -> Option<L>,
+    ) -> Result<L, NoLease> {
         let present = self.snapshot();
         for _ in 0..TRIES {
             let candidates: Vec<_> = present.backends.iter().filter_map(&candidate).collect();
@@ -352,7 +377,12 @@ impl Pool {
         let checked = present.settings.health.is_some();
         let known = |backend: &&Arc<Backend>| !backend.takes_one() && (!checked || backend.is_proven());
         let backends = present.backends.iter().filter(known);
-        let candidates = backends.filter_map(|backend| backend.candidate(now, false));
+        // Reserved places move to nobody.
+        let candidate = |backend: &Arc<Backend>| {
+            let candidate = backend.candidate(now, false)?;
+            Some(Candidate { sessions: backend.sessions(), ..candidate })
+        };
+        let candidates = backends.filter_map(candidate);
         candidates.filter(|candidate| candidate.standing != CandidateTrust::Ejected).collect()
     }
 
@@ -646,6 +676,7 @@ impl settings::Discovery {
             weight: found.weight.unwrap_or(self.weight),
             backup: self.backup || found.backup,
             max_sessions: self.max_sessions,
+            public_url: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::config::settings::{
     BackendSettings, Balance, Discovery, ForwardedForm, HeaderCase, OnFailure, Outlier, PoolSettings,
     QueueSettings, RebalanceSettings, SendProxy, WEIGHT_MAX,
 };
-use crate::config::values::{self, network, request};
+use crate::config::values::{self, network, public_url, request};
 
 /// Each session keeps one, and each further backend is given it.
 const CAPSULE_MAX: usize = 16 * MIB;
@@ -194,9 +194,10 @@ fn backend(section: &mut Section<'_>) -> Option<BackendSettings> {
     let backend = section.required("url", "ws://HOST:PORT or wss://HOST:PORT", network::backend);
     let name = section.text("name", "host:port", "a name", values::name);
     let (weight, max_sessions, backup) = share(section);
+    let public = section.text("public_url", "none", public_url::PUBLIC_URL, public_url::public_url);
     let backend = backend?;
     let name = name.unwrap_or_else(|| backend.name.clone());
-    Some(BackendSettings { name, weight, backup, max_sessions, ..backend })
+    Some(BackendSettings { name, weight, backup, max_sessions, public_url: public, ..backend })
 }
 
 /// How much a backend, or each that is found, gets.

@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::RequestConnection;
 
 /// One that waits.
-struct Kept {
-    connection: Connection,
+struct IdleConnection {
+    connection: RequestConnection,
     until: Instant,
 }
 
 thread_local! {
     /// By the backend's id, the oldest first.
-    static KEPT: RefCell<HashMap<usize, VecDeque<Kept>>> = RefCell::default();
+    static KEPT: RefCell<HashMap<usize, VecDeque<IdleConnection>>> = RefCell::default();
 }
 
 /// Takes the newest connection to a backend that can serve a request now.
-pub(super) fn take(backend: usize) -> Option<Connection> {
+pub(super) fn take(backend: usize) -> Option<RequestConnection> {
     KEPT.with_borrow_mut(|kept| {
         let line = kept.get_mut(&backend)?;
         let now = Instant::now();
@@ -33,7 +33,7 @@ pub(super) fn take(backend: usize) -> Option<Connection> {
 }
 
 /// Keeps a connection for so long, as one of so many.
-pub(super) fn keep(backend: usize, connection: Connection, most: usize, time: Duration) {
+pub(super) fn keep(backend: usize, connection: RequestConnection, most: usize, time: Duration) {
     if most == 0 || !connection.is_open() {
         return;
     }
@@ -42,7 +42,7 @@ pub(super) fn keep(backend: usize, connection: Connection, most: usize, time: Du
         while line.len() >= most {
             line.pop_front();
         }
-        line.push_back(Kept { connection, until: Instant::now() + time });
+        line.push_back(IdleConnection { connection, until: Instant::now() + time });
     });
 }
 
