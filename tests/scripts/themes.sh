@@ -28,7 +28,7 @@ encryption|TLS toward clients and backends, and Unix domain sockets|tests/tls
 tls|the library again, built with TLS|
 bench|the benchmarks' program|bench/steadfast-bench bench/harness
 guard|instructions per message, beside the baseline's|
-harness|what the end-to-end tests are made with, and how the sources hang together|tests/steadfast_tests tests/test-backend tests/harness tests/structure
+harness|what the end-to-end tests are made with, and how the sources hang together|tests/steadfast_tests tests/test-backend tests/test-recorder tests/harness tests/structure
 END
 }
 

@@ -25,6 +25,7 @@ pub mod payload;
 pub mod pki;
 pub mod process;
 pub mod proxy;
+pub mod recorder;
 pub mod sequence;
 pub mod service;
 pub mod shim;

@@ -3,10 +3,15 @@
 #[path = "../peers/mod.rs"]
 mod peers;
 
+mod crashes;
+mod drains;
 mod expect;
 mod front;
 mod headers;
+mod judge;
 mod keep_alive;
+mod limits;
+mod losses;
 mod requests;
 mod smuggling;
 mod streams;
