@@ -97,6 +97,14 @@ impl Broker {
         registry.admit(self.max_sessions)
     }
 
+    /// How many connections to backends each worker may keep for requests that come: of the descriptors of sessions that are
+    /// not there, a half. Where places run short, none.
+    pub(crate) fn idle_connections(&self) -> usize {
+        let workers = self.snapshot().settings.workers.max(1);
+        let is_crowded = self.sessions.registry.is_crowded(self.max_sessions);
+        if is_crowded { 0 } else { (self.max_sessions / 4 / workers).max(1) }
+    }
+
     /// What those work with who move sessions.
     pub(crate) fn operations_context(&self) -> operations::context::OperationContext {
         operations::context::OperationContext {

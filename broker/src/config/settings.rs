@@ -4,6 +4,7 @@
 mod public_url;
 mod requests;
 mod route;
+mod sticky;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -16,16 +17,21 @@ use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::place::{ConfigPlace, NamedFile};
 use super::token::AdminToken;
+pub use sticky::{
+    CookieSecure, LearnFrom, SameSite, StickyCookie, StickyDraining, StickyLearning, StickyMode,
+    StickySettings,
+};
+
 pub use crate::http::forwarding::ForwardedForm;
 pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
 pub use crate::net::listener::ListenAddress;
-pub use crate::net::proxy_header::SendProxy;
 pub use public_url::PublicUrl;
 pub use requests::{HttpSettings, Reuse};
 pub use route::{
     HeaderMatch, HostPattern, PathMatch, QueryMatch, RedirectSettings, Route, RouteKind, ValueMatch,
 };
+pub use steadfast_proxy_protocol::SendProxy;
 
 /// Everything the broker needs to run.
 #[derive(Debug, Clone)]
@@ -228,6 +234,8 @@ pub struct PoolSettings {
     pub plain_resume: bool,
     /// How a backend is chosen for a session.
     pub balance: Balance,
+    /// How clients come back to the backend that they were at; `None`: they do not.
+    pub sticky: Option<StickySettings>,
     /// Sessions that wait for a place when every backend is full.
     pub queue: QueueSettings,
     /// How long a backend that has recovered takes to get its whole share. Zero: none.

@@ -1,6 +1,7 @@
 //! How single values are written: the same rules for flags, environment and file. Every error says what
 //! was expected and what was found, on one line.
 
+pub(super) mod cookie;
 pub(super) mod file;
 pub(super) mod network;
 pub(super) mod origin;

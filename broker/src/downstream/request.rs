@@ -6,6 +6,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use super::learned_body::LearnedBody;
 use super::response::{ResponseBody, busy, denied, no_route, plain};
 use super::turns::RequestTurn;
 use super::upgrade::{Caller, UpgradeTask};
@@ -93,11 +94,14 @@ impl UpgradeTask {
         let present = pool.snapshot();
         let affinity =
             Affinity::find(&present.settings.balance, client.ip(), request.uri(), request.headers());
+        let over_tls = caller.hops.came_over_tls(request.headers());
+        let mut identified = present.identify(request.uri(), request.headers(), over_tls);
         let whose = Forwarding {
             pool,
             client,
             destination: self.arrival.or(matched.binding.entrance()),
             affinity,
+            preferred: identified.for_request(),
             is_first,
         };
         let settings = &present.settings.http;
@@ -106,16 +110,25 @@ impl UpgradeTask {
             return body_fault(BodyFault::Large);
         }
         let (mut parts, body) = request.into_parts();
+        identified.strip(&mut parts.headers);
         let form = present.settings.forwarded;
         parts.headers = onward::of_request(parts.headers, (&caller.hops, form), matched.request_headers());
         parts.version = Version::HTTP_11;
         parts.extensions = http::Extensions::new();
         let request = Request::from_parts(parts, RequestBody::of(body, most, settings.body_timeout));
         match forward(&self.broker.sessions.dialer, &whose, request).await {
-            Ok(BackendAnswer { response, backend }) => {
-                let (pool, backend, status) = (&*pool.name, &backend.name, response.status().as_u16());
-                tracing::debug!(%client, listener = %self.listener.address, pool, backend, status, "request");
-                passed_back(response, matched.response_headers())
+            Ok(BackendAnswer { mut response, backend }) => {
+                let (name, status) = (&backend.name, response.status().as_u16());
+                tracing::debug!(%client, listener = %self.listener.address, pool = &*pool.name, backend = name, status, "request");
+                let cookie = identified.answered(&backend, response.headers_mut());
+                let mut response = passed_back(response, matched.response_headers());
+                if let Some(cookie) = cookie {
+                    cookie.add_to(response.headers_mut());
+                }
+                match identified.learns_of_bodies() {
+                    true => response.map(|body| LearnedBody::new(body, identified, backend).boxed_unsync()),
+                    false => response,
+                }
             }
             Err(none) => unanswered(none),
         }

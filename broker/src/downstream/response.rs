@@ -34,6 +34,8 @@ pub(super) struct Switching<'a> {
     pub(super) headers: Option<&'a HeaderMap>,
     /// The route's rules for them.
     pub(super) rules: Option<&'a HeaderRules>,
+    /// `Set-Cookie`, of the broker's own cookie.
+    pub(super) cookie: Option<HeaderValue>,
     /// `Sec-WebSocket-Protocol`.
     pub(super) protocol: Option<HeaderValue>,
     /// The compression, for `Sec-WebSocket-Extensions`.
@@ -43,7 +45,7 @@ pub(super) struct Switching<'a> {
 impl Switching<'_> {
     /// Makes the answer's lines.
     pub(super) fn lines(self) -> AnswerLines {
-        let Switching { key, headers: theirs, rules, protocol, deflate } = self;
+        let Switching { key, headers: theirs, rules, cookie, protocol, deflate } = self;
         let extensions = deflate.and_then(|deflate| HeaderValue::from_str(&deflate.to_client()).ok());
         let accept = derive_accept_key(key.map_or(b"", HeaderValue::as_bytes));
         let ours = [
@@ -52,12 +54,13 @@ impl Switching<'_> {
             (header::SEC_WEBSOCKET_PROTOCOL, protocol),
             (header::SEC_WEBSOCKET_EXTENSIONS, extensions),
             (header::SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept).ok()),
+            (header::SET_COOKIE, cookie),
         ];
         let mut lines = AnswerLines::with_capacity(theirs.map_or(0, HeaderMap::len) + ours.len());
         let passed = theirs.into_iter().flat_map(end_to_end);
         lines.extend(passed.map(|(name, value)| (name.clone(), value.clone())));
         if let Some(rules) = rules.filter(|rules| !rules.is_empty()) {
-            // Neither what goes on nor what a rule names is one of ours.
+            // Neither what goes on nor what a rule names is one of ours, but for a cookie, which stands beside others.
             let mut headers = lines.drain(..).collect();
             header_rules::apply(rules, &mut headers, |_| false);
             lines.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));

@@ -61,7 +61,7 @@ const DROPPED: &str = "headers that say for whom a request is are dropped, here 
 
 const FRAGMENT: &str = "a request's target has no fragment; remove what follows the #";
 
-const NOT_PLAIN: &str = "this port speaks TLS: ask it by https:// or wss://";
+pub(super) const NOT_PLAIN: &str = "this port speaks TLS: ask it by https:// or wss://";
 
 const NO_PLACE: &str = "another connection needs its place";
 

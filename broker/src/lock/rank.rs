@@ -70,6 +70,10 @@ ranks! {
     PastRank: INNERMOST, "the counts of past sessions";
     /// Sessions that wait for memory.
     MemoryRank: INNERMOST, "the line for memory";
+    /// Where clients of a pool belong.
+    LearnedRank: INNERMOST, "the clients of a pool";
+    /// The clients of a pool's sessions.
+    StickySessionsRank: INNERMOST, "the clients of a pool's sessions";
     /// Header sets that sessions have in common.
     HeaderSetsRank: INNERMOST, "the shared header sets";
     /// The concurrent map of connections that clients have come back with.

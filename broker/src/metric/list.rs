@@ -5,7 +5,7 @@ use steadfast_protocol::session::{Failure, MoveOutcome};
 
 use super::labels::{
     AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, HeaderWord, Limit, LookWord,
-    PressWord, ReloadOutcome, Side, TlsWord, VerdictWord,
+    PressWord, ReloadOutcome, Side, StickyWord, TlsWord, VerdictWord,
 };
 use super::{Counter, Gauge, Histogram, Metric};
 use crate::words::names;
@@ -188,6 +188,11 @@ list! {
     );
     PROBES: Counter<Pool> =
         Counter::new("steadfast_probes_total", &["pool"], "Backends that were asked for a sign of life");
+    STICKY: Counter<(Pool, StickyWord)> = Counter::new(
+        "steadfast_sticky_total",
+        &["pool", "outcome"],
+        "Requests to sticky pools that a backend has answered, by what they said and where they went",
+    );
     QUEUE_LENGTH: Gauge<Pool> =
         Gauge::new("steadfast_queue_length", &["pool"], "Sessions that wait for a place in a pool");
     QUEUE_TIMEOUTS: Counter<Pool> =

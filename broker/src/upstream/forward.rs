@@ -39,6 +39,7 @@ use crate::upstream::dial::{Announcement, Dialer};
 use crate::upstream::health::docket::{Failing, Mishap, Occasion};
 use crate::upstream::health::witness::Complaint;
 use crate::upstream::pool::{Ask, NoLease, Pool, PoolSnapshot};
+use crate::upstream::sticky::Preferred;
 
 pub(crate) use answer::{AnswerBody, AnswerFault};
 pub(crate) use body::{BodyFault, RequestBody};
@@ -52,6 +53,8 @@ pub(crate) struct Forwarding<'a> {
     /// Where it has connected to, if anybody knows.
     pub(crate) destination: Option<SocketAddr>,
     pub(crate) affinity: Option<Affinity>,
+    /// The backend that its client belongs to.
+    pub(crate) preferred: Option<Preferred>,
     /// It is the first request of its client's connection.
     pub(crate) is_first: bool,
 }
@@ -176,7 +179,7 @@ pub(crate) async fn forward(
 
 impl Forwarding<'_> {
     async fn lease(&self, tried: &[usize]) -> Result<RequestLease, NoLease> {
-        let ask = Ask { affinity: self.affinity, just_failed: None, tried };
+        let ask = Ask { preferred: self.preferred, affinity: self.affinity, just_failed: None, tried };
         let lease = match tried {
             [] => self.pool.lease(&ask, true, || ()).await,
             // Another one that has room is as good as a wait for the first.

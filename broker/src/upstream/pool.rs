@@ -4,6 +4,7 @@
 mod evidence;
 mod invitations;
 pub(super) mod newcomers;
+mod own;
 mod pongs;
 mod promises;
 pub(super) mod quarantine;
@@ -38,6 +39,7 @@ use crate::upstream::health::docket::Docket;
 use crate::upstream::health::witness::{Census, Complaint};
 use crate::upstream::manner::Manner;
 use crate::upstream::queue::{LOOK, Queue};
+use crate::upstream::sticky::{Clients, Preferred, Sticky};
 use invitations::Invitations;
 use newcomers::Newcomers;
 use pongs::Pongs;
@@ -64,6 +66,10 @@ pub(crate) struct Pool {
     pub(crate) queue: Arc<Queue>,
     /// Who waits for its first backend.
     pub(crate) newcomers: Newcomers,
+    /// Who waits for the backend that it belongs to.
+    waiting_for_own: Newcomers,
+    /// What is known of clients that come back.
+    pub(crate) clients: Arc<Clients>,
     /// Where its sessions come from.
     census: Arc<OrderedMutex<Census, CensusRank>>,
     /// What they have met, and waits for evidence.
@@ -99,6 +105,8 @@ pub(crate) struct PoolSnapshot {
     pub(crate) dialing: DialSettings,
     /// How TLS is spoken to those backends that speak it; `None`: none of them does.
     pub(crate) tls: Option<Arc<PoolTls>>,
+    /// How clients come back to their backends; `None`: they do not.
+    pub(crate) sticky: Option<Arc<Sticky>>,
     pub(crate) backends: Vec<Arc<Backend>>,
     rules: Rules,
 }
@@ -115,8 +123,10 @@ pub(crate) struct DialSettings {
 type Removed = Vec<Weak<Backend>>;
 
 /// One session's question.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Ask<'a> {
+    /// The backend that its client belongs to: it is tried first, whatever the pool's rule says.
+    pub(crate) preferred: Option<Preferred>,
     /// What it is placed by.
     pub(crate) affinity: Option<Affinity>,
     /// The backend that it has just left.
@@ -152,6 +162,8 @@ impl Pool {
             turns: OrderedMutex::default(),
             queue: Arc::default(),
             newcomers: Newcomers::default(),
+            waiting_for_own: Newcomers::default(),
+            clients: Arc::default(),
             census: Arc::default(),
             docket: OrderedMutex::default(),
             has_cases: AtomicBool::new(false),
@@ -177,7 +189,7 @@ impl Pool {
 
     /// A lease on the best backend there is, without waiting.
     pub(crate) fn pick(&self, now: Time, ask: &Ask<'_>) -> Result<BackendLease, NoLease> {
-        self.pick_among(now, ask, |_, _| true)
+        self.pick_own(now, ask).or_else(|_| self.pick_among(now, ask, |_, _| true))
     }
 
     /// A lease on a backend that is out for what was inferred: its session is the only one that tries it.
@@ -233,7 +245,7 @@ impl Pool {
             return Err(NoLease::Full);
         }
         let place = self.pick_of(
-            &Ask { affinity, just_failed: None, tried: &[] },
+            &Ask { affinity, ..Ask::default() },
             // Of others nobody knows where clients reach them.
             |backend| backend.public_candidate(now).filter(|_| backend.origin == BackendOrigin::File),
             |backend, _| backend.reserve(),
@@ -273,8 +285,11 @@ impl Pool {
         &self,
         ask: &Ask<'_>,
         newcomer: bool,
-        waits: impl FnOnce(),
+        waits: impl Fn(),
     ) -> Result<BackendLease, NoLease> {
+        if let Some(lease) = self.lease_own(ask, &waits).await {
+            return Ok(lease);
+        }
         let settings::QueueSettings { max, timeout } = self.snapshot().settings.queue;
         let resort = Instant::now() + BEFORE_LAST.min(timeout / 2);
         // Whoever comes now stands behind those who wait.
@@ -464,7 +479,7 @@ impl Pool {
     pub(crate) fn configure(&self, pool: &settings::PoolSettings, settings: &Settings, tls: &TlsSetup) {
         let mut removed = self.changing();
         let before = self.snapshot();
-        let mut next = PoolSnapshot::new(pool, settings, tls);
+        let mut next = self.with_clients(PoolSnapshot::new(pool, settings, tls));
         let discovered: HashSet<_> = pool.discoveries.iter().map(|discovery| &discovery.query).collect();
         let named = |name: &str| pool.backends.iter().any(|backend| backend.name == name);
         let stays = |backend: &Arc<Backend>| match &backend.origin {
@@ -632,6 +647,7 @@ impl PoolSnapshot {
             held: Arc::new(promises::with_hold(pool, settings)),
             dialing: DialSettings::new(pool, settings),
             tls: tls.pool(&pool.name).cloned(),
+            sticky: None,
             backends: Vec::new(),
             rules: Rules::new(pool, settings),
         }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -15,6 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::body::RequestBody;
 use crate::net::stream::Stream;
 use crate::upstream::manner::Manner;
+
+/// How often the kernel asks whether a silent backend's host is there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// A connection for requests.
 pub(super) struct RequestConnection {
@@ -39,6 +43,10 @@ impl RequestConnection {
     /// # Errors
     /// Those of hyper, which waits for nothing here.
     pub(super) async fn new(stream: Stream, manner: Manner) -> io::Result<RequestConnection> {
+        // An answer may take its time, and a host that has vanished says nothing.
+        if let Err(error) = stream.set_keepalive(KEEPALIVE) {
+            tracing::debug!(%error, "a socket option was refused");
+        }
         let heard = Arc::new(AtomicBool::new(false));
         let stream = TokioIo::new(HeardStream { stream, heard: Arc::clone(&heard) });
         let made = manner.keep_alive().handshake(stream).await;
