@@ -55,7 +55,7 @@ struct Redirect<'a, B> {
 }
 
 /// Why a client is sent nowhere.
-enum NotSent {
+enum RedirectRefusal {
     /// The request says not clearly what it asks for.
     Malformed,
     Paused,
@@ -65,22 +65,22 @@ enum NotSent {
     TooMany,
 }
 
-impl NotSent {
+impl RedirectRefusal {
     /// What the client is told; it is counted.
     fn response(&self) -> Response<ResponseBody> {
         match self {
-            NotSent::Malformed => plain(StatusCode::BAD_REQUEST, FORM),
-            NotSent::Paused => busy(PAUSED),
-            NotSent::Denied(denial) => {
+            RedirectRefusal::Malformed => plain(StatusCode::BAD_REQUEST, FORM),
+            RedirectRefusal::Paused => busy(PAUSED),
+            RedirectRefusal::Denied(denial) => {
                 metric::DENIED.count(denial.reason);
                 denied(denial)
             }
-            NotSent::NoPlace(NoLease::Full) => busy(FULL),
-            NotSent::NoPlace(NoLease::Nobody) => {
+            RedirectRefusal::NoPlace(NoLease::Full) => busy(FULL),
+            RedirectRefusal::NoPlace(NoLease::Nobody) => {
                 metric::NO_BACKEND.count(());
                 busy(NOBODY)
             }
-            NotSent::TooMany => busy(MANY),
+            RedirectRefusal::TooMany => busy(MANY),
         }
     }
 }
@@ -101,8 +101,8 @@ pub(super) fn answer<B>(
     let matched = snapshot.matched(listener.number, request).ok()?;
     let settings = matched.redirect()?;
     let redirect = Redirect { broker, listener, snapshot, matched, settings, client, request };
-    let mut response = redirect.told().unwrap_or_else(|not_sent| {
-        let refusal = not_sent.response();
+    let mut response = redirect.told().unwrap_or_else(|refused| {
+        let refusal = refused.response();
         let status = refusal.status();
         metric::REFUSED_UPGRADES.count(status.as_str().to_owned());
         tracing::info!(%client, listener = %listener.address, status = status.as_u16(), "sent nowhere");
@@ -113,12 +113,12 @@ pub(super) fn answer<B>(
 }
 
 impl<B> Redirect<'_, B> {
-    fn told(&self) -> Result<Response<ResponseBody>, NotSent> {
+    fn told(&self) -> Result<Response<ResponseBody>, RedirectRefusal> {
         if !is_sound(self.request) {
-            return Err(NotSent::Malformed);
+            return Err(RedirectRefusal::Malformed);
         }
         if self.broker.pauses.is_paused(self.listener.number) {
-            return Err(NotSent::Paused);
+            return Err(RedirectRefusal::Paused);
         }
         if self.request.method() == Method::OPTIONS {
             // Whoever asks whether it may ask goes nowhere yet.
@@ -133,32 +133,32 @@ impl<B> Redirect<'_, B> {
     fn judged<T>(
         &self,
         judge: impl Fn(&Guard, IpAddr, &HeaderMap) -> Result<T, Denial>,
-    ) -> Result<[Option<T>; 2], NotSent> {
+    ) -> Result<[Option<T>; 2], RedirectRefusal> {
         let mut judgements = [None, None];
         let guards = [Some(&self.snapshot.guard), self.matched.guard()];
         for (guard, judgement) in guards.into_iter().zip(&mut judgements) {
             let Some(guard) = guard else { continue };
             let admitted = judge(guard, self.client.ip(), self.request.headers());
-            *judgement = Some(admitted.map_err(NotSent::Denied)?);
+            *judgement = Some(admitted.map_err(RedirectRefusal::Denied)?);
         }
         Ok(judgements)
     }
 
     /// Chooses a backend.
-    fn sent(&self, permits: AddressPermits) -> Result<Response<ResponseBody>, NotSent> {
+    fn sent(&self, permits: AddressPermits) -> Result<Response<ResponseBody>, RedirectRefusal> {
         let (now, reserve) = (clock::now(), self.settings.reserve);
         self.broker.reserve.release(now);
         let (pool, request) = (&self.matched.binding.pool, self.request);
         let present = pool.snapshot();
         let (balance, headers) = (&present.settings.balance, request.headers());
         let affinity = Affinity::find(balance, self.client.ip(), request.uri(), headers);
-        let (place, url) = pool.reserve(now, affinity).map_err(NotSent::NoPlace)?;
+        let (place, url) = pool.reserve(now, affinity).map_err(RedirectRefusal::NoPlace)?;
         let (backend, series) = (place.backend().name.clone(), place.backend().series());
         let sent = SentClient { _place: place, _permits: permits };
         if reserve.is_zero() {
             drop(sent);
         } else if !self.broker.reserve.keep(now + reserve, sent) {
-            return Err(NotSent::TooMany);
+            return Err(RedirectRefusal::TooMany);
         }
         metric::REDIRECTS.count((pool.name.to_string(), series));
         let (client, listener, route) = (self.client, &self.listener.address, &self.matched.binding.route);
