@@ -26,7 +26,7 @@ struct Identified {
     /// What it has shown counts for nothing.
     is_wrong: bool,
     token: Option<Shown>,
-    /// The client's number: by its cookie, or by what it is known by. Of a session, see [`Clients::begins`].
+    /// The client's number: by its cookie, or by what it is known by. Of a session, it is kept.
     client: Option<u64>,
     /// The hash of the backend's name to which it belongs, and its id if it is there.
     belongs: Option<u64>,
@@ -160,7 +160,7 @@ impl StickyRequest {
         }
     }
 
-    /// The client's number, for [`Clients::begins`]; `None`: nothing would bring it back.
+    /// The client's number, for [`super::Clients::begins`]; `None`: nothing would bring it back.
     pub(crate) fn client(&self) -> Option<u64> {
         let found = self.0.as_ref()?;
         found.client.filter(|_| found.belongs.is_some())
