@@ -62,7 +62,9 @@ impl UpstreamWriter {
         let (chain, index) = ring.bytes_at(sent);
         chain.peek(index, &mut buffer[..before]);
         buffer[before..before + frame.len()].copy_from_slice(frame);
-        chain.peek(index + before, &mut buffer[before + frame.len()..]);
+        if behind > 0 {
+            chain.peek(index + before, &mut buffer[before + frame.len()..]);
+        }
         buffer.len()
     }
 
