@@ -1,5 +1,5 @@
 //! `backend`: a WebSocket echo server that costs as little as one can, the same behind every peer. It
-//! links the shim toward brokers that ask for it.
+//! links the shim toward brokers that ask for it, and answers requests that ask for no WebSocket.
 
 use std::ffi::OsString;
 use std::io;
@@ -17,14 +17,16 @@ use tokio_rustls::TlsAcceptor;
 use crate::link::Link;
 use crate::tls::{self, Papers};
 use crate::wire::frame;
-use crate::wire::handshake;
+use crate::wire::handshake::{self, Accepted};
 use echo::{Echo, Manner};
 use pace::Pace;
+use pages::Pages;
 use tally::Tally;
 
 mod commits;
 mod echo;
 mod pace;
+mod pages;
 mod tally;
 
 /// Connections that wait to be accepted; a herd of thousands must not fail here.
@@ -85,6 +87,7 @@ pub(crate) fn tls_arguments(papers: &Papers) -> [OsString; 4] {
 /// What every connection is served by.
 struct Server {
     service: Service,
+    pages: Pages,
     /// With TLS.
     acceptor: Option<TlsAcceptor>,
 }
@@ -116,7 +119,9 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
     } else {
         Service::Echo(Manner { name: options.name.into_bytes(), pace, commit_each: options.commit_each })
     };
-    LocalSet::new().run_until(accept_all(listener, Rc::new(Server { service, acceptor }))).await
+    LocalSet::new()
+        .run_until(accept_all(listener, Rc::new(Server { service, pages: Pages::default(), acceptor })))
+        .await
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -150,10 +155,17 @@ async fn serve(mut stream: TcpStream, server: Rc<Server>) -> io::Result<()> {
             Some(acceptor) => Link::accept(stream, acceptor, QUEUED_MAX).await?,
             None => Link::new(stream, QUEUED_MAX)?,
         };
-        let (early, shim) = greet(&mut link).await?;
-        io::Result::Ok((link, early, shim))
+        let greeted = greet(&mut link, &server.service).await?;
+        io::Result::Ok((link, greeted))
     };
-    let (mut link, early, shim) = timeout(HANDSHAKE_TIME_MAX, greeting).await??;
+    let (mut link, greeted) = timeout(HANDSHAKE_TIME_MAX, greeting).await??;
+    let (early, shim) = match greeted {
+        Greeted::Session { early, shim } => (early, shim),
+        Greeted::Request { early } => {
+            server.pages.serve(&mut link, &early).await?;
+            return link.end().await;
+        }
+    };
     match &server.service {
         Service::Echo(manner) => echo(&mut link, &early, Echo::new(manner, shim)).await?,
         Service::Count => count(&mut link, &early).await?,
@@ -207,16 +219,28 @@ async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     Ok(())
 }
 
-/// Answers the handshake; returns what came behind it, and whether the shim was promised.
-async fn greet(link: &mut Link) -> io::Result<(Vec<u8>, bool)> {
+/// What a client has begun with.
+enum Greeted {
+    /// A handshake, which is answered; with what came behind it, and whether the shim was promised.
+    Session { early: Vec<u8>, shim: bool },
+    /// A request that asks for no WebSocket, with what came behind its head.
+    Request { early: Vec<u8> },
+}
+
+/// Reads the first head of a client, and answers it if it is a handshake.
+async fn greet(link: &mut Link, service: &Service) -> io::Result<Greeted> {
     let (head, early) = link.read_head().await?;
     match handshake::accept(&head) {
         Ok(mut accepted) => {
             if let Some(agreed) = link.agreed() {
                 accepted.tell(&agreed);
             }
-            link.queued().extend_from_slice(&accepted.answer);
-            Ok((early, accepted.shim))
+            let Accepted { answer, shim } = accepted;
+            link.queued().extend_from_slice(&answer);
+            Ok(Greeted::Session { early, shim })
+        }
+        Err(_) if matches!(service, Service::Echo(_)) => {
+            Ok(Greeted::Request { early: [head, early].concat() })
         }
         Err(error) => {
             link.queued().extend_from_slice(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");

@@ -20,12 +20,15 @@ pub(crate) mod dial;
 mod dialogue;
 pub(crate) mod flood;
 pub(crate) mod idle;
+pub(crate) mod kept;
 pub(crate) mod load;
 pub(crate) mod newcomers;
+pub(crate) mod requests;
 pub(crate) mod sessions;
 pub(crate) mod strace;
 pub(crate) mod stream;
 pub(crate) mod upgrades;
+pub(crate) mod watch;
 
 /// Handshakes in flight at once, wherever many connections are opened.
 pub(crate) const DIALS_AT_ONCE: usize = 64;
@@ -64,10 +67,16 @@ pub(crate) enum Measure {
     Crowd(crowd::Options),
     /// Memory of idle sessions.
     Idle(idle::Options),
+    /// Requests per second, how long they take, and processor time.
+    Requests(requests::Options),
+    /// Memory of connections that are kept for another request.
+    Kept(kept::Options),
     /// Sessions opened and closed per second.
     Upgrades(upgrades::Options),
     /// A number of messages, and nothing measured.
     Messages(bounded::Messages),
+    /// A number of requests, and nothing measured.
+    Questions(bounded::Questions),
     /// A number of sessions opened and closed, and nothing measured.
     Sequence(bounded::Upgrades),
     /// How long a number of connections takes.
@@ -89,8 +98,11 @@ pub(crate) async fn run(measure: Measure) -> io::Result<()> {
                 Measure::Newcomers(options) => print(&newcomers::run(options).await?),
                 Measure::Crowd(options) => print(&crowd::run(options).await?),
                 Measure::Idle(options) => print(&idle::run(options).await?),
+                Measure::Requests(options) => print(&requests::run(options).await?),
+                Measure::Kept(options) => print(&kept::run(options).await?),
                 Measure::Upgrades(options) => print(&upgrades::run(options).await?),
                 Measure::Messages(options) => print(&bounded::messages(options).await?),
+                Measure::Questions(options) => print(&bounded::questions(options).await?),
                 Measure::Sequence(options) => print(&bounded::upgrades(options).await?),
                 Measure::Dial(options) => print(&dial::run(options).await?),
                 Measure::Sessions(options) => print(&sessions::run(options).await?),

@@ -11,7 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::flood::{self, Flood, Target};
-use crate::client::load;
+use crate::client::watch;
 use crate::machine::Machine;
 use crate::peers::{Annex, Peer, Running, steadfast};
 use crate::process::Process;
@@ -64,7 +64,7 @@ pub(crate) struct Options {
 /// What one measurement brought.
 #[derive(Debug, Clone)]
 struct Sample {
-    neighbour: load::Figures,
+    neighbour: watch::Figures,
     /// MB a second that were taken from the flood; `None`: there was none.
     taken: Option<f64>,
 }
@@ -339,7 +339,7 @@ mod tests {
     fn line(flood: Option<Flood>, peer: &str, p99s: &[f64]) -> Line {
         let case = Case { neighbour: Neighbour::Talks, flood };
         let sample = |p99_us: &f64| Sample {
-            neighbour: load::Figures {
+            neighbour: watch::Figures {
                 seconds: 2.0,
                 messages: 100,
                 p50_us: 1.0,

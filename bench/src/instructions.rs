@@ -17,7 +17,7 @@ use crate::client::bounded::Done;
 use crate::door::Door;
 use crate::peers::steadfast;
 use crate::process::Process;
-use crate::rounds::{Load, Row, Work};
+use crate::rounds::{Load, Requests, Row, Work};
 use crate::stats;
 use crate::table::{self, number};
 use crate::tls::{Papers, Sides, Tls};
@@ -32,8 +32,8 @@ mod callgrind;
 const START_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the work of one run may take.
 const WORK_TIME_MAX: Duration = Duration::from_secs(600);
-/// The rows that have messages, or sessions, to be counted by.
-const ROWS: [Row; 7] = [
+/// The rows that have messages, requests or sessions to be counted by.
+const ROWS: [Row; 12] = [
     Row::SmallOne,
     Row::SmallSixteen,
     Row::Medium,
@@ -41,6 +41,11 @@ const ROWS: [Row; 7] = [
     Row::Upgrades,
     Row::Handshakes,
     Row::Resumptions,
+    Row::GetOne,
+    Row::GetSixteen,
+    Row::GetClose,
+    Row::GetLarge,
+    Row::PostLarge,
 ];
 /// The rows of a baseline, unless others are asked for: what most users' messages are, and sessions.
 const GUARDED: [Row; 3] = [Row::SmallOne, Row::SmallSixteen, Row::Upgrades];
@@ -74,7 +79,7 @@ pub(crate) struct Options {
     /// Rounds; figures are medians over them.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Messages, or sessions, that are counted in each round; each row has its own number by default.
+    /// Messages, requests or sessions that are counted in each round; each row has its own number by default.
     #[arg(long)]
     messages: Option<usize>,
     /// One more argument of `steadfast serve`; repeatable, as in --serve-args=--ack=none.
@@ -168,7 +173,7 @@ fn plan(options: &Options, old: Option<&Baseline>) -> io::Result<Vec<(Row, usize
     }
     let part = if options.write_baseline.is_some() { GUARDED_PART } else { 1 };
     let rows = match (&options.rows[..], &options.write_baseline) {
-        ([], None) => ROWS.into_iter().filter(|row| row.is_for(options.tls)).collect(),
+        ([], None) => ROWS.into_iter().filter(|row| is_usual(*row) && row.is_for(options.tls)).collect(),
         ([], Some(_)) => GUARDED.to_vec(),
         (rows, _) => rows.to_vec(),
     };
@@ -180,6 +185,11 @@ fn plan(options: &Options, old: Option<&Baseline>) -> io::Result<Vec<(Row, usize
     }
     let counted = |row: Row| options.messages.unwrap_or(default_messages(row) / part).max(1);
     Ok(rows.iter().map(|row| (*row, counted(*row))).collect())
+}
+
+/// Whether a row is counted where nobody asks for others. Of requests that is one: the others are alike but for bodies.
+fn is_usual(row: Row) -> bool {
+    row == Row::GetOne || !row.is_of_requests()
 }
 
 /// Fails if a row has become too much worse; `command` is how a new baseline is written.
@@ -274,7 +284,7 @@ impl Ground {
 /// So many that a round of a row takes some seconds under valgrind.
 fn default_messages(row: Row) -> usize {
     match row {
-        Row::SmallOne | Row::Medium => 10_000,
+        Row::SmallOne | Row::Medium | Row::GetOne | Row::GetSixteen => 10_000,
         Row::SmallSixteen => 100_000,
         _ => 1_000,
     }
@@ -293,7 +303,13 @@ fn broker_arguments(asked: &[String], variant: Variant) -> Vec<String> {
 }
 
 fn client_arguments(door: &Door, (row, variant): (Row, Variant), messages: usize) -> Vec<OsString> {
+    let dialect = format!("--dialect={}", variant.dialect());
     let mut arguments = match row.work(0) {
+        Work::Requests(Requests { connections, shape }) => {
+            let words = ["questions".to_owned(), format!("--connections={connections}")];
+            let count = [format!("--requests={messages}")];
+            words.into_iter().chain(shape.arguments()).chain(count).collect()
+        }
         Work::Load(Load { connections, depth, payload })
         | Work::Crowd { talk: Load { connections, depth, payload }, .. } => vec![
             "messages".to_owned(),
@@ -301,19 +317,25 @@ fn client_arguments(door: &Door, (row, variant): (Row, Variant), messages: usize
             format!("--depth={depth}"),
             format!("--payload={payload}"),
             format!("--messages={messages}"),
+            dialect,
         ],
         Work::Upgrades { at_once: size }
         | Work::Handshakes { at_once: size, .. }
-        | Work::Idle { sessions: size } => {
-            vec!["sequence".to_owned(), format!("--at-once={size}"), format!("--sessions={messages}")]
+        | Work::Idle { sessions: size }
+        | Work::Kept { connections: size } => {
+            vec![
+                "sequence".to_owned(),
+                format!("--at-once={size}"),
+                format!("--sessions={messages}"),
+                dialect,
+            ]
         }
     };
     if let Work::Handshakes { resumed: true, .. } = row.work(0) {
         arguments.push("--tickets".to_owned());
     }
     let arguments = std::iter::once("client".to_owned()).chain(arguments);
-    let dialect = format!("--dialect={}", variant.dialect());
-    arguments.chain(door.arguments()).chain([dialect]).map(OsString::from).collect()
+    arguments.chain(door.arguments()).map(OsString::from).collect()
 }
 
 /// What a baseline has of these lines.
@@ -414,12 +436,31 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_counted_by_default_and_asked_for_as_in_its_row() {
+        let usual: Vec<Row> = ROWS.into_iter().filter(|row| is_usual(*row) && row.is_of_requests()).collect();
+        assert_eq!(usual, [Row::GetOne]);
+        let door = Door::new("127.0.0.1:1".parse().unwrap(), Tls::default());
+        let arguments = client_arguments(&door, (Row::GetClose, Variant::Plain), 7);
+        let expected = [
+            "client",
+            "questions",
+            "--connections=16",
+            "--upload=0",
+            "--answer=200",
+            "--close",
+            "--requests=7",
+            "--address=127.0.0.1:1",
+        ];
+        assert_eq!(arguments, expected);
+    }
+
+    #[test]
     fn idle_sessions_are_no_row_to_be_counted() {
         assert_eq!(row("4k"), Ok(Row::Medium));
         assert!(
             row("idle")
                 .unwrap_err()
-                .ends_with("there are 64x1, 64x16, 4k, 256k, upgrades, handshakes, resumptions")
+                .ends_with("there are 64x1, 64x16, 4k, 256k, upgrades, handshakes, resumptions, get1, get16, close, get-100k, post-100k")
         );
     }
 }

@@ -146,12 +146,22 @@ impl Link {
         opening.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took longer than 20 s"))?
     }
 
-    async fn upgrade(target: &Target, request: &Request) -> io::Result<(Self, Vec<u8>, Vec<u8>)> {
+    /// Connects to `target`, and says nothing.
+    pub(crate) async fn connect(target: &Target) -> io::Result<Self> {
+        let connecting = timeout(HANDSHAKE_TIME_MAX, Self::connected(target)).await;
+        connecting.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connecting took longer than 20 s"))?
+    }
+
+    async fn connected(target: &Target) -> io::Result<Self> {
         let address = target.address;
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         let stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;
-        let mut link = Self::over(Stream::connect(stream, target).await?, usize::MAX);
+        Ok(Self::over(Stream::connect(stream, target).await?, usize::MAX))
+    }
+
+    async fn upgrade(target: &Target, request: &Request) -> io::Result<(Self, Vec<u8>, Vec<u8>)> {
+        let mut link = Self::connected(target).await?;
         link.queued().extend_from_slice(&request.bytes);
         let (head, early) = link.read_head().await?;
         request.check(&head).map_err(io::Error::other)?;

@@ -1,6 +1,6 @@
 //! `steadfast-bench`: the same work for Steadfast, HAProxy, nginx and any other address, in one run.
 //!
-//! `relay` measures brokers that relay, `shim` what `steadfast.v1` costs, `instructions` what a message costs
+//! `relay` measures brokers that relay, `http` what requests beside that cost, `shim` what `steadfast.v1` costs, `instructions` what a message costs
 //! on any machine, however busy it is, `paths` what a session carries to a backend that is far away,
 //! `floods` what a neighbour notices of one who sends without end, `failover` a broker that loses a backend,
 //! `drain` one that empties one; `plots` draws what they have found. Clients, broker and backends are
@@ -17,6 +17,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
+mod asker;
 mod backend;
 mod client;
 mod clock;
@@ -25,6 +26,7 @@ mod drain;
 mod event;
 mod failover;
 mod floods;
+mod http;
 mod instructions;
 mod json;
 mod link;
@@ -59,6 +61,8 @@ struct Arguments {
 enum Command {
     /// Cost of relaying: messages, round trips, processor time, memory, upgrades.
     Relay(relay::Options),
+    /// Cost of requests that ask for no WebSocket: their number, times, processor time, memory.
+    Http(http::Options),
     /// Cost of `steadfast.v1`, toward services, toward clients and both, beside plain relaying.
     Shim(shim::Options),
     /// Instructions that a message costs Steadfast in user space, counted by valgrind.
@@ -108,6 +112,7 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> ExitCode {
     let result = match command {
         Command::Relay(options) => relay::run(options).await,
+        Command::Http(options) => http::run(options).await,
         Command::Shim(options) => shim::run(options).await,
         Command::Instructions(options) => instructions::run(options).await,
         Command::Paths(options) => paths::run(options).await,

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::time::sleep;
 
+use crate::asker::Asker;
 use crate::door::Door;
 use crate::link::Link;
 use crate::proc;
 use crate::process::{Launch, Process};
 use crate::tls::Tls;
+use crate::wire::http::Shape;
 
 mod haproxy;
 mod nginx;
@@ -25,6 +27,8 @@ pub(crate) mod steadfast;
 const START_TIME_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether it does.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The request by which that is seen.
+const PROBE: Shape = Shape { upload: 0, answer: 0, close: false };
 /// A port that was free a moment ago may be taken; another one will not be.
 const STARTS: usize = 3;
 /// Folders of system programs that are not in every user's search path.
@@ -43,6 +47,37 @@ pub(crate) enum Peer {
     Direct,
     /// A broker that somebody else has started.
     External(External),
+}
+
+/// What clients want of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    /// WebSockets, each on a connection of its own to a backend.
+    Sessions,
+    /// Requests, over connections to backends that are kept. A Steadfast needs no other settings for them.
+    Requests(Reuse),
+}
+
+/// Whose requests HAProxy sends over a connection that it has kept, by the words of `http-reuse`. nginx always does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// A client's first request only over one that has been used again already.
+    Safe,
+    /// All.
+    Always,
+}
+
+/// What a configuration is made of.
+#[derive(Debug, Clone, Copy)]
+struct Plan<'a> {
+    /// Worker processes or threads.
+    workers: u32,
+    /// Where clients connect.
+    address: SocketAddr,
+    backends: &'a [SocketAddr],
+    tls: Tls<'a>,
+    traffic: Traffic,
+    annex: Option<&'a Placed<'a>>,
 }
 
 /// The value of `--peer NAME=ADDR,PID`.
@@ -172,7 +207,7 @@ impl Running {
 }
 
 impl Peer {
-    /// Starts the peer in front of `backends`; its files go to `folder`, named after `instance`. A peer that is none, or
+    /// Starts the peer in front of `backends`, for sessions; its files go to `folder`, named after `instance`. A peer that is none, or
     /// that somebody else has started, must have the TLS that is asked for already.
     pub(crate) async fn start(
         &self,
@@ -181,23 +216,32 @@ impl Peer {
         backends: &[SocketAddr],
         tls: Tls<'_>,
     ) -> io::Result<Running> {
+        self.start_for(Traffic::Sessions, folder, instance, backends, tls).await
+    }
+
+    /// The same for this traffic.
+    pub(crate) async fn start_for(
+        &self,
+        traffic: Traffic,
+        folder: &Path,
+        instance: &str,
+        backends: &[SocketAddr],
+        tls: Tls<'_>,
+    ) -> io::Result<Running> {
+        let plan = |address, workers| Plan { workers, address, backends, tls, traffic, annex: None };
         match self {
             Self::Steadfast(program, extra) => {
                 steadfast::start(folder, instance, program, extra, backends, tls).await
             }
             Self::Haproxy(program, threads) => {
-                let launch = |address| {
-                    haproxy::launch(folder, instance, program, *threads, address, backends, tls, None)
-                };
-                let running = on_free_port(folder, instance, tls, launch).await?;
+                let launch = |address| haproxy::launch(folder, instance, program, &plan(address, *threads));
+                let running = on_free_port(folder, instance, (tls, traffic), launch).await?;
                 let control = Some(Control::StatsSocket(haproxy::stats_socket(folder, instance)));
                 Ok(Running { control, ..running })
             }
             Self::Nginx(program, workers) => {
-                on_free_port(folder, instance, tls, |address| {
-                    nginx::launch(folder, instance, program, *workers, address, backends, tls, None)
-                })
-                .await
+                let launch = |address| nginx::launch(folder, instance, program, &plan(address, *workers));
+                on_free_port(folder, instance, (tls, traffic), launch).await
             }
             Self::Direct => Ok(Running::elsewhere(Door::new(first(backends)?, tls), None)),
             Self::External(peer) => Ok(Running::elsewhere(Door::new(peer.address, tls), Some(peer.pid))),
@@ -213,26 +257,22 @@ impl Peer {
         annex: &Annex,
     ) -> io::Result<Running> {
         let pools = annex.backends.iter().map(|_| free_address()).collect::<io::Result<_>>()?;
-        let tls = Tls::default();
+        let (tls, traffic) = (Tls::default(), Traffic::Sessions);
         let placed = Placed { annex, at: AnnexAddresses { pools, admin: free_address()? } };
+        let annex = Some(&placed);
+        let plan = |address, workers| Plan { workers, address, backends, tls, traffic, annex };
         let running = match self {
             Self::Steadfast(program, extra) => {
                 let address = free_address()?;
                 steadfast::start_with(folder, instance, program, extra, address, backends, &placed).await?
             }
             Self::Haproxy(program, threads) => {
-                on_free_port(folder, instance, tls, |address| {
-                    let annex = Some(&placed);
-                    haproxy::launch(folder, instance, program, *threads, address, backends, tls, annex)
-                })
-                .await?
+                let launch = |address| haproxy::launch(folder, instance, program, &plan(address, *threads));
+                on_free_port(folder, instance, (tls, traffic), launch).await?
             }
             Self::Nginx(program, workers) => {
-                on_free_port(folder, instance, tls, |address| {
-                    let annex = Some(&placed);
-                    nginx::launch(folder, instance, program, *workers, address, backends, tls, annex)
-                })
-                .await?
+                let launch = |address| nginx::launch(folder, instance, program, &plan(address, *workers));
+                on_free_port(folder, instance, (tls, traffic), launch).await?
             }
             Self::Direct | Self::External(_) => {
                 return Err(io::Error::other(format!("{self} cannot be given an annex")));
@@ -249,6 +289,11 @@ impl Peer {
             Self::Direct => "no broker".to_owned(),
             Self::External(peer) => format!("already running, process {} at {}", peer.pid, peer.address),
         }
+    }
+
+    /// The same, with the number of its workers where the harness has chosen it.
+    pub(crate) fn about(&self, workers: u32) -> String {
+        if self.is_ours() { format!("{}, workers: {workers}", self.version()) } else { self.version() }
     }
 
     /// Whether the harness can start it anew.
@@ -271,7 +316,7 @@ impl Peer {
 async fn on_free_port<'a>(
     folder: &Path,
     instance: &str,
-    tls: Tls<'_>,
+    (tls, traffic): (Tls<'_>, Traffic),
     launch: impl Fn(SocketAddr) -> io::Result<Launch<'a>>,
 ) -> io::Result<Running> {
     let mut failure = io::Error::other(format!("{instance} was not started"));
@@ -280,7 +325,7 @@ async fn on_free_port<'a>(
         // say which port the system chose.
         let address = free_address()?;
         let process = Process::start(folder, launch(address)?)?;
-        match relaying(process, Door::new(address, tls)).await {
+        match relaying(process, Door::new(address, tls), traffic).await {
             Ok(running) => return Ok(running),
             Err(error) => failure = error,
         }
@@ -288,17 +333,20 @@ async fn on_free_port<'a>(
     Err(failure)
 }
 
-/// Waits until the peer passes an upgrade on to a backend.
-async fn relaying(mut process: Process, door: Door) -> io::Result<Running> {
+/// Waits until the peer passes an upgrade or a request on to a backend.
+async fn relaying(mut process: Process, door: Door, traffic: Traffic) -> io::Result<Running> {
     let deadline = Instant::now() + START_TIME_MAX;
     let target = door.target()?;
     loop {
-        let opened = Link::open(target.clone(), 0).await;
+        let passed_on = match traffic {
+            Traffic::Sessions => Link::open(target.clone(), 0).await.map(drop),
+            Traffic::Requests(_) => Asker::new(target.clone(), PROBE).ask().await,
+        };
         if !process.is_running() {
             return Err(process.failure("ended at once"));
         }
-        match opened {
-            Ok(_) => {
+        match passed_on {
+            Ok(()) => {
                 let root = Some(process.id());
                 return Ok(Running { door, control: None, annex: None, root, _process: Some(process) });
             }

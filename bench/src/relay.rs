@@ -6,18 +6,9 @@ use std::net::SocketAddr;
 use clap::ValueEnum;
 
 use crate::client::Dialect;
-use crate::peers::{External, Peer};
+use crate::peers::{External, Peer, Traffic};
 use crate::rounds::{self, Entrant, Field, Words};
 use crate::tls::Sides;
-
-/// How the report speaks.
-const WORDS: Words = Words {
-    one: "peer",
-    all: "peers",
-    ratios: "steadfast_to_peer",
-    about_ratios: "A ratio is Steadfast's figure divided by the peer's",
-    reference_first: true,
-};
 
 /// The arguments of `relay`.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,7 +47,7 @@ pub(crate) async fn run(options: Options) -> io::Result<usize> {
     let entrants = entrants(&peers, &options.tls, options.workers);
     let listen = [format!("--listen={}", options.backend_listen)];
     let field = Field::new(&options.rounds, &listen, options.tls != [Sides::Off]).await?;
-    field.compare(&options.rounds, entrants, WORDS).await
+    field.compare(&options.rounds, entrants, Words::OF_PEERS).await
 }
 
 /// Each of the peers for each kind of TLS, compared with the Steadfast of its kind.
@@ -70,19 +61,15 @@ fn entrants(peers: &[Peer], tls: &[Sides], workers: u32) -> Vec<Entrant> {
         let steadfast = taking_part.clone().position(|peer| matches!(peer, Peer::Steadfast(..)));
         entrants.extend(taking_part.map(|peer| Entrant {
             name: if *sides == Sides::Off { peer.to_string() } else { format!("{peer}-{sides}") },
-            about: about(peer, workers),
+            about: peer.about(workers),
             peer: peer.clone(),
+            traffic: Traffic::Sessions,
             dialect: Dialect::Plain,
             tls: *sides,
             reference: steadfast.map(|at| first + at),
         }));
     }
     entrants
-}
-
-/// What the report says of a peer.
-fn about(peer: &Peer, workers: u32) -> String {
-    if peer.is_ours() { format!("{}, workers: {workers}", peer.version()) } else { peer.version() }
 }
 
 /// The peers of this run. One that is not installed is left out, loudly.

@@ -13,13 +13,13 @@ use tempfile::TempDir;
 use crate::backend;
 use crate::client::{Dialect, strace};
 use crate::machine::Machine;
-use crate::peers::{Peer, Running, steadfast};
+use crate::peers::{Peer, Running, Traffic, steadfast};
 use crate::process::Process;
 use crate::tls::{Papers, Sides, Tls};
 pub(crate) use report::Words;
 use report::{Report, Result as Outcome, Sheet};
 use rows::Scale;
-pub(crate) use rows::{Load, Row, Work};
+pub(crate) use rows::{Load, Requests, Row, Work};
 
 mod measure;
 mod report;
@@ -41,7 +41,7 @@ pub(crate) struct Options {
     /// Seconds that each measurement counts.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Only these rows, in this order; by default the first six, with TLS the two of its handshakes as well.
+    /// Only these rows, in this order; by default those that bench/README.md says of this command.
     #[arg(long, value_delimiter = ',', value_enum)]
     rows: Vec<Row>,
     /// Steadfast's executable; built beside this one by default.
@@ -50,10 +50,10 @@ pub(crate) struct Options {
     /// One more argument of `steadfast serve`; repeatable, as in --serve-args=--ack=none.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     serve_args: Vec<String>,
-    /// Idle sessions.
+    /// Idle sessions, or kept connections.
     #[arg(long, default_value_t = 5_000)]
     sessions: usize,
-    /// Also count system calls per message, after each measurement.
+    /// Also count system calls per message or request, after each measurement.
     #[arg(long)]
     strace: bool,
     /// Also write everything as JSON.
@@ -70,12 +70,21 @@ pub(crate) struct Entrant {
     pub(crate) about: String,
     /// The broker.
     pub(crate) peer: Peer,
-    /// How its clients speak.
+    /// What its clients want.
+    pub(crate) traffic: Traffic,
+    /// How its clients speak, where they have sessions.
     pub(crate) dialect: Dialect,
     /// On which sides it has TLS.
     pub(crate) tls: Sides,
     /// The entrant that it is compared with, by its place; it may be itself.
     pub(crate) reference: Option<usize>,
+}
+
+impl Entrant {
+    /// Whether there is something to measure of a row.
+    fn does(&self, row: Row) -> bool {
+        row.is_for(self.tls) && row.is_of_requests() == (self.traffic != Traffic::Sessions)
+    }
 }
 
 /// An entrant with its running instance, which serves all rows but the one that counts memory.
@@ -87,7 +96,12 @@ struct Started {
 impl Options {
     /// Steadfast's executable, and what was asked for of its arguments.
     pub(crate) async fn steadfast(&self) -> io::Result<(PathBuf, Vec<String>)> {
-        Ok((steadfast::locate(self.steadfast.as_deref()).await?, self.serve_args.clone()))
+        Ok((steadfast::locate(self.steadfast.as_deref()).await?, self.serve_args()))
+    }
+
+    /// What was asked for of the arguments of any Steadfast.
+    pub(crate) fn serve_args(&self) -> Vec<String> {
+        self.serve_args.clone()
     }
 
     fn scale(&self) -> Scale {
@@ -158,7 +172,8 @@ impl Field {
 
     async fn start(&self, entrant: &Entrant, instance: &str) -> io::Result<Running> {
         let tls = Tls::new(entrant.tls, &self.papers);
-        entrant.peer.start(self.folder.path(), instance, &[self.backend(entrant).address], tls).await
+        let backend = [self.backend(entrant).address];
+        entrant.peer.start_for(entrant.traffic, self.folder.path(), instance, &backend, tls).await
     }
 
     /// Measures all entrants, and prints the report. Says how many measurements could not be taken.
@@ -168,6 +183,7 @@ impl Field {
         entrants: Vec<Entrant>,
         words: Words,
     ) -> io::Result<usize> {
+        let rows = rows(options, &entrants)?;
         let mut started = Vec::new();
         for mut entrant in entrants {
             let running = self.start(&entrant, &entrant.name).await?;
@@ -176,7 +192,7 @@ impl Field {
             }
             started.push(Started { entrant, running });
         }
-        let sheets = self.all_rounds(options, &started).await;
+        let sheets = self.all_rounds(&rows, &started).await;
         let failures = sheets.iter().map(Sheet::failures).sum();
         let entrants = started.into_iter().map(|started| (started.entrant.name, started.entrant.about));
         let report =
@@ -188,9 +204,7 @@ impl Field {
         Ok(failures)
     }
 
-    async fn all_rounds(&self, options: &Options, entrants: &[Started]) -> Vec<Sheet> {
-        let sides: Vec<Sides> = entrants.iter().map(|started| started.entrant.tls).collect();
-        let rows = if options.rows.is_empty() { Row::usual(&sides) } else { options.rows.clone() };
+    async fn all_rounds(&self, rows: &[Row], entrants: &[Started]) -> Vec<Sheet> {
         let names: Vec<String> = entrants.iter().map(|started| started.entrant.name.clone()).collect();
         let references: Vec<_> = entrants.iter().map(|started| started.entrant.reference).collect();
         let mut sheets: Vec<Sheet> =
@@ -211,7 +225,7 @@ impl Field {
 
     /// One measurement.
     async fn measure(&self, row: Row, started: &Started, round: usize) -> Outcome {
-        if !row.is_for(started.entrant.tls) {
+        if !started.entrant.does(row) {
             return Outcome::NotMeasured;
         }
         let result = match row.work(self.scale.idle_sessions) {
@@ -221,6 +235,8 @@ impl Field {
                 measure::handshakes(self, started, at_once, resumed).await.map(Some)
             }
             Work::Idle { sessions } => measure::idle(self, started, sessions, round).await,
+            Work::Requests(requests) => measure::requests(self, started, requests).await.map(Some),
+            Work::Kept { connections } => measure::kept(self, started, connections, round).await,
             Work::Crowd { sessions, talk } => measure::crowd(self, started, sessions, talk).await.map(Some),
         };
         match result {
@@ -231,5 +247,20 @@ impl Field {
                 Outcome::Failed(error.to_string())
             }
         }
+    }
+}
+
+/// The rows that are asked for, or those that are usual for these.
+fn rows(options: &Options, entrants: &[Entrant]) -> io::Result<Vec<Row>> {
+    if options.rows.is_empty() {
+        let requests = entrants.iter().any(|entrant| entrant.traffic != Traffic::Sessions);
+        let sides: Vec<Sides> = entrants.iter().map(|entrant| entrant.tls).collect();
+        return Ok(if requests { Row::REQUESTS.to_vec() } else { Row::usual(&sides) });
+    }
+    match options.rows.iter().find(|row| !entrants.iter().any(|entrant| entrant.does(**row))) {
+        Some(row) => {
+            Err(io::Error::other(format!("there is nothing here to measure for the row {}", row.name())))
+        }
+        None => Ok(options.rows.clone()),
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::client::Dialect;
-use crate::peers::Peer;
+use crate::peers::{Peer, Traffic};
 use crate::rounds::{self, Entrant, Field, Words};
 use crate::tls::Sides;
 use crate::variant::Variant;
@@ -56,6 +56,7 @@ pub(crate) async fn run(options: Options) -> io::Result<usize> {
             let ack = format!("--ack={}", variant.ack());
             Peer::Steadfast(program.clone(), arguments.iter().cloned().chain([ack]).collect())
         },
+        traffic: Traffic::Sessions,
         dialect: variant.dialect(),
         tls: Sides::Off,
         reference,

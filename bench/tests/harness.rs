@@ -217,6 +217,82 @@ fn a_relay_that_changes_nothing_is_measured_with_its_cost() {
 }
 
 #[test]
+fn requests_are_measured_through_each_peer() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let arguments = ["http", "--quick", "--seconds=0.2", "--peers=haproxy,haproxy-always,nginx,direct"];
+    let output = bench(&[&arguments[..], &["--sessions=50", "--json", file.to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = json(&file);
+    let rows = report["rows"].as_array().unwrap();
+    let names: Vec<&Value> = rows.iter().map(|row| &row["row"]).collect();
+    assert_eq!(names, ["get1", "get16", "close", "get-100k", "post-100k", "kept"]);
+    assert_eq!(rows[4]["work"]["requests"]["upload"], 100 * 1_024);
+    assert_eq!(rows[5]["work"]["kept"]["connections"], 50);
+    for (row, name) in rows.iter().zip(names) {
+        for peer in row["peers"].as_array().unwrap() {
+            let median = &peer["median"];
+            if name == "kept" {
+                assert_eq!(median["kb_per_connection"].is_f64(), peer["peer"] != "direct", "{peer}");
+                continue;
+            }
+            assert!(median["requests_per_second"].as_f64().unwrap() > 0.0, "{name} {peer}");
+            assert_eq!(median["cpu_us_per_request"].is_f64(), peer["peer"] != "direct", "{name} {peer}");
+        }
+    }
+    for name in ["haproxy", "nginx"] {
+        if report["peers"].get(name).is_none() {
+            skipped(&format!("{name} is missing: requests through it"));
+        }
+    }
+}
+
+/// Measures a row of requests through a relay, which is a peer; what the table says of its failure.
+fn failed_request(address: SocketAddr, row: &str) -> String {
+    let peer = format!("--peer=other={address},{}", std::process::id());
+    let output = bench(&["http", "--quick", "--seconds=0.2", "--peers=direct", &peer, "--rows", row]);
+    assert_eq!(output.status.code(), Some(1));
+    let table = String::from_utf8_lossy(&output.stdout);
+    let failure = table.lines().find(|line| line.contains("other FAILED in 1 of 1")).expect("it is reported");
+    failure.to_owned()
+}
+
+#[test]
+fn a_request_through_a_relay_that_changes_a_byte_has_no_figures() {
+    let backend = Backend::start("");
+    let failure = failed_request(corrupting_relay(backend.address, 300), "get1");
+    assert!(failure.contains("a wrong body: it differs from what was sent"), "{failure}");
+}
+
+#[test]
+fn a_peer_that_answers_requests_with_something_else_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut request = String::new();
+            let _ = BufReader::new(client.try_clone().unwrap()).read_line(&mut request);
+            let _ = client.write_all(b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    for row in ["get16", "kept"] {
+        let failure = failed_request(address, row);
+        let said = "the request was answered with `426 Upgrade Required` and not with 200";
+        assert!(failure.contains(said), "{failure}");
+    }
+}
+
+#[test]
+fn rows_of_requests_and_of_sessions_are_not_mixed() {
+    for (command, row) in [("relay", "get1"), ("http", "64x1")] {
+        let output = bench(&[command, "--quick", "--peers=direct", "--rows", row]);
+        assert_eq!(output.status.code(), Some(1));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(errors.contains(&format!("nothing here to measure for the row {row}")), "{errors}");
+    }
+}
+
+#[test]
 fn the_shim_is_measured_beside_plain_relaying() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");

@@ -4,11 +4,14 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
 use super::dialogue::Dialogue;
 use super::upgrades::Opener;
 use super::{Dialect, spread};
+use crate::asker::Asker;
 use crate::door::Door;
+use crate::wire::http::Shape;
 
 /// The arguments of `client messages`.
 #[derive(Debug, Clone, clap::Args)]
@@ -51,10 +54,25 @@ pub(crate) struct Upgrades {
     pub(crate) sessions: usize,
 }
 
+/// The arguments of `client questions`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Questions {
+    #[command(flatten)]
+    pub(crate) door: Door,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    /// Connections, each with one request in flight.
+    #[arg(long)]
+    pub(crate) connections: usize,
+    /// Requests in all, which the connections share evenly.
+    #[arg(long)]
+    pub(crate) requests: usize,
+}
+
 /// How much was done: as much as was asked for.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Done {
-    /// Messages that came back, right, or sessions opened and closed.
+    /// Messages that came back, right, or requests answered so, or sessions opened and closed.
     pub(crate) done: u64,
 }
 
@@ -62,12 +80,37 @@ pub(crate) struct Done {
 pub(crate) async fn messages(options: Messages) -> io::Result<Done> {
     let Messages { door, connections, depth, dialect, payload, messages } = options;
     let dialogues = Dialogue::open_all(door.target()?, dialect, payload, 0, connections).await?;
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     for (at, dialogue) in dialogues.into_iter().enumerate() {
-        // The first ones take what cannot be shared evenly.
-        let share = messages / connections + usize::from(at < messages % connections);
-        tasks.spawn_local(converse(dialogue, depth, share));
+        tasks.spawn_local(converse(dialogue, depth, share(messages, connections, at)));
     }
+    all(tasks).await
+}
+
+/// Asks so often, and ends.
+pub(crate) async fn questions(options: Questions) -> io::Result<Done> {
+    let Questions { door, shape, connections, requests } = options;
+    let target = door.target()?;
+    let mut tasks = JoinSet::new();
+    for at in 0..connections {
+        let (mut asker, share) = (Asker::new(target.clone(), shape), share(requests, connections, at));
+        tasks.spawn_local(async move {
+            for _ in 0..share {
+                asker.ask().await?;
+            }
+            Ok(share as u64)
+        });
+    }
+    all(tasks).await
+}
+
+/// Of `all` the part that number `at` of `count` takes: the first ones take what cannot be shared evenly.
+fn share(all: usize, count: usize, at: usize) -> usize {
+    all / count + usize::from(at < all % count)
+}
+
+/// What all of them have done.
+async fn all(mut tasks: JoinSet<io::Result<u64>>) -> io::Result<Done> {
     let mut done = 0;
     while let Some(ended) = tasks.join_next().await {
         done += ended.map_err(io::Error::other)??;

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::Dialect;
 use super::dialogue::Dialogue;
-use super::load::{Figures, Tally};
+use super::watch::{Figures, Tally};
 
 /// How long one waits for its answer before that is a failure.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);

@@ -40,11 +40,11 @@ impl SystemCalls {
 }
 
 impl fmt::Display for SystemCalls {
-    /// Calls per message by name, the frequent ones first.
+    /// Calls by name for each message or request, the frequent ones first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut calls: Vec<_> = self.calls.iter().collect();
         calls.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        write!(f, "calls per message:")?;
+        write!(f, "calls for each:")?;
         for (name, count) in calls.into_iter().take(SHOWN) {
             write!(f, " {name} {:.3}", *count as f64 / self.messages.max(1) as f64)?;
         }

@@ -1,29 +1,24 @@
-//! HAProxy, set up for long WebSocket tunnels.
+//! HAProxy, set up for long WebSocket tunnels, or for requests.
 
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::{Placed, sessions_max};
+use super::{Placed, Plan, Reuse, Traffic, sessions_max};
 use crate::process::Launch;
-use crate::tls::{NAME, Tls};
+use crate::tls::NAME;
 
 /// Writes the configuration, and says how to run it.
-#[expect(clippy::too_many_arguments, reason = "all of it is in the file")]
 pub(super) fn launch<'a>(
     folder: &Path,
     instance: &'a str,
     program: &'a Path,
-    threads: u32,
-    address: SocketAddr,
-    backends: &[SocketAddr],
-    tls: Tls<'_>,
-    annex: Option<&Placed<'_>>,
+    plan: &Plan<'_>,
 ) -> io::Result<Launch<'a>> {
     let file = folder.join(format!("{instance}.cfg"));
-    let own = configuration(threads, address, &stats_socket(folder, instance), backends, tls);
-    fs::write(&file, own + &annex.map(annexed).unwrap_or_default())?;
+    let own = configuration(plan, &stats_socket(folder, instance));
+    fs::write(&file, own + &plan.annex.map(annexed).unwrap_or_default())?;
     Ok(Launch { name: instance, program, arguments: vec!["-db".into(), "-f".into(), file.into()] })
 }
 
@@ -32,13 +27,8 @@ pub(super) fn stats_socket(folder: &Path, instance: &str) -> PathBuf {
     folder.join(format!("{instance}.sock"))
 }
 
-fn configuration(
-    threads: u32,
-    address: SocketAddr,
-    stats_socket: &Path,
-    backends: &[SocketAddr],
-    tls: Tls<'_>,
-) -> String {
+fn configuration(plan: &Plan<'_>, stats_socket: &Path) -> String {
+    let Plan { workers, address, backends, tls, traffic, .. } = plan;
     let secured = tls.client.map_or(String::new(), |papers| {
         format!(" ssl crt {} ssl-min-ver TLSv1.3 alpn http/1.1", papers.cert_and_key.display())
     });
@@ -48,9 +38,15 @@ fn configuration(
     });
     let server = |(at, backend)| format!("    server s{at} {backend}{verified}\n");
     let servers: String = backends.iter().enumerate().map(server).collect();
+    let (kept, reuse) = match traffic {
+        Traffic::Sessions => ("", ""),
+        // Without it a connection is kept for no longer than a request may take.
+        Traffic::Requests(Reuse::Safe) => ("    timeout http-keep-alive 1h\n", "    http-reuse safe\n"),
+        Traffic::Requests(Reuse::Always) => ("    timeout http-keep-alive 1h\n", "    http-reuse always\n"),
+    };
     format!(
         "global
-    nbthread {threads}
+    nbthread {workers}
     stats socket {stats_socket} level admin
     maxconn {maxconn}
 defaults
@@ -62,12 +58,12 @@ defaults
     timeout client 1h
     timeout server 1h
     timeout tunnel 1h
-frontend clients
+{kept}frontend clients
     bind {address} backlog 4096{secured}
     default_backend servers
 backend servers
     balance leastconn
-{servers}",
+{reuse}{servers}",
         stats_socket = stats_socket.display(),
         maxconn = sessions_max(),
     )

@@ -1,45 +1,51 @@
-//! nginx, set up for long WebSocket tunnels.
+//! nginx, set up for long WebSocket tunnels, or for requests.
 
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{Placed, sessions_max};
+use super::{Placed, Plan, Traffic, sessions_max};
 use crate::process::Launch;
 use crate::tls::{NAME, Tls};
 
+/// Connections to backends that are kept for requests, by each worker.
+const KEPT: u32 = 64;
+/// nginx closes a connection after a thousand requests, which neither of the others does.
+const REQUESTS_MAX: u32 = 1_000_000_000;
+
 /// Writes the configuration, and says how to run it.
-#[expect(clippy::too_many_arguments, reason = "all of it is in the file")]
 pub(super) fn launch<'a>(
     folder: &Path,
     instance: &'a str,
     program: &'a Path,
-    workers: u32,
-    address: SocketAddr,
-    backends: &[SocketAddr],
-    tls: Tls<'_>,
-    annex: Option<&Placed<'_>>,
+    plan: &Plan<'_>,
 ) -> io::Result<Launch<'a>> {
     let home = folder.join(format!("{instance}.d"));
     fs::create_dir_all(&home)?;
     let file = home.join("nginx.conf");
-    let annexed = annex.map(annexed).unwrap_or_default();
-    fs::write(&file, configuration(&home, workers, address, backends, tls, &annexed))?;
+    fs::write(&file, configuration(&home, plan))?;
     let arguments = vec!["-e".into(), "stderr".into(), "-p".into(), home.into(), "-c".into(), file.into()];
     Ok(Launch { name: instance, program, arguments })
 }
 
-fn configuration(
-    home: &Path,
-    workers: u32,
-    address: SocketAddr,
-    backends: &[SocketAddr],
-    tls: Tls<'_>,
-    annexed: &str,
-) -> String {
+fn configuration(home: &Path, plan: &Plan<'_>) -> String {
+    let Plan { workers, address, backends, tls, traffic, annex } = *plan;
     let servers: String = backends.iter().map(|backend| format!("        server {backend};\n")).collect();
     let home = home.display();
+    let (kept, reused) = match traffic {
+        Traffic::Sessions => (String::new(), String::new()),
+        // Bodies go on as they come, without files, as they do through the others.
+        Traffic::Requests(_) => (
+            format!(
+                "    keepalive_requests {REQUESTS_MAX};
+    proxy_request_buffering off;
+    proxy_max_temp_file_size 0;
+"
+            ),
+            format!("        keepalive {KEPT};\n        keepalive_requests {REQUESTS_MAX};\n"),
+        ),
+    };
     format!(
         "daemon off;
 worker_processes {workers};
@@ -59,19 +65,20 @@ http {{
     keepalive_timeout 1h;
     proxy_read_timeout 1h;
     proxy_send_timeout 1h;
-    upstream servers {{
+{kept}    upstream servers {{
         least_conn;
-{servers}    }}
+{servers}{reused}    }}
 {server}{annexed}}}
 ",
         // Both sides of a session count.
         connections = 2 * sessions_max(),
-        server = server(address, "servers", tls),
+        server = server(address, "servers", tls, traffic),
+        annexed = annex.map(annexed).unwrap_or_default(),
     )
 }
 
-/// A listener that passes upgrades on.
-fn server(address: SocketAddr, upstream: &str, tls: Tls<'_>) -> String {
+/// A listener that passes upgrades on, or requests.
+fn server(address: SocketAddr, upstream: &str, tls: Tls<'_>, traffic: Traffic) -> String {
     let (ssl, shown) = match tls.client {
         Some(papers) => (
             " ssl",
@@ -103,15 +110,21 @@ fn server(address: SocketAddr, upstream: &str, tls: Tls<'_>) -> String {
         ),
         None => ("http", String::new()),
     };
+    let connection = match traffic {
+        Traffic::Sessions => {
+            "            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection upgrade;
+"
+        }
+        Traffic::Requests(_) => "            proxy_set_header Connection \"\";\n",
+    };
     format!(
         "    server {{
         listen {address} backlog=4096{ssl};
 {shown}        location / {{
             proxy_pass {scheme}://{upstream};
 {verified}            proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection upgrade;
-            proxy_set_header Host $http_host;
+{connection}            proxy_set_header Host $http_host;
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         }}
     }}
@@ -123,7 +136,7 @@ fn server(address: SocketAddr, upstream: &str, tls: Tls<'_>) -> String {
 fn annexed(annex: &Placed<'_>) -> String {
     let pool = |(name, listener, backend): (String, SocketAddr, SocketAddr)| {
         format!("    upstream {name} {{\n        server {backend};\n    }}\n")
-            + &server(listener, &name, Tls::default())
+            + &server(listener, &name, Tls::default(), Traffic::Sessions)
     };
     let pools: String = annex.pools().map(pool).collect();
     let admin = annex.at.admin;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{Field, Load, Started};
+use super::{Field, Load, Requests, Started};
 use crate::client::{self, Dialect};
 use crate::peers::Running;
 use crate::process::Process;
+use crate::wire::http::Shape;
 
 /// What a measurement may take beyond the time that it counts.
 const OVERHEAD_MAX: Duration = Duration::from_secs(120);
@@ -19,42 +20,86 @@ const IDLE_WARM_UP: usize = 100;
 /// From the last handshake to a reading of memory.
 const IDLE_SETTLE_MS: u64 = 500;
 
+/// What is asked for on a connection that is kept.
+const KEPT: Shape = Shape { upload: 0, answer: 200, close: false };
 /// How long opening a crowd, and closing it, may take.
 const CROWD_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// Figures by name; see [`super::rows::Metric`].
 pub(super) type Figures = BTreeMap<&'static str, f64>;
 
+/// How figures that count something are called.
+struct Names {
+    per_second: &'static str,
+    cpu: &'static str,
+    backend_cpu: &'static str,
+    client_cpu: &'static str,
+    system_calls: &'static str,
+}
+
+const MESSAGES: Names = Names {
+    per_second: "messages_per_second",
+    cpu: "cpu_us_per_message",
+    backend_cpu: "backend_cpu_us_per_message",
+    client_cpu: "client_cpu_us_per_message",
+    system_calls: "system_calls_per_message",
+};
+
+const REQUESTS: Names = Names {
+    per_second: "requests_per_second",
+    cpu: "cpu_us_per_request",
+    backend_cpu: "backend_cpu_us_per_request",
+    client_cpu: "client_cpu_us_per_request",
+    system_calls: "system_calls_per_request",
+};
+
 /// Messages per second, round trips, and processor time per message.
 pub(super) async fn load(field: &Field, started: &Started, load: Load) -> io::Result<Figures> {
-    let peer = &started.running;
-    let mut arguments = vec!["load".to_owned()];
-    arguments.extend(peer_arguments(peer, started.entrant.dialect));
-    arguments.extend([format!("--backend-pid={}", field.backend(&started.entrant).process.id())]);
+    let mut arguments = vec!["load".to_owned(), format!("--dialect={}", started.entrant.dialect)];
     arguments.extend([format!("--connections={}", load.connections), format!("--depth={}", load.depth)]);
     arguments.extend([format!("--payload={}", load.payload)]);
+    watched(field, started, arguments, &MESSAGES).await
+}
+
+/// Requests per second, how long they take, and processor time per request.
+pub(super) async fn requests(field: &Field, started: &Started, requests: Requests) -> io::Result<Figures> {
+    let mut arguments = vec!["requests".to_owned(), format!("--connections={}", requests.connections)];
+    arguments.extend(requests.shape.arguments());
+    watched(field, started, arguments, &REQUESTS).await
+}
+
+/// What a client process counts, which these arguments describe.
+async fn watched(
+    field: &Field,
+    started: &Started,
+    mut arguments: Vec<String>,
+    names: &Names,
+) -> io::Result<Figures> {
+    let peer = &started.running;
+    arguments.extend(process_arguments(peer));
+    arguments.extend([format!("--backend-pid={}", field.backend(&started.entrant).process.id())]);
     arguments.extend(times(field));
     if field.scale.strace {
         arguments.push("--strace".to_owned());
     }
-    let counted: client::load::Figures = client_process(field, arguments).await?;
+    let counted: client::watch::Figures = client_process(field, arguments).await?;
     if counted.messages == 0 {
-        return Err(io::Error::other("no message came back in the time that was counted"));
+        return Err(io::Error::other("nothing was answered in the time that was counted"));
     }
     let each = |ns: u64| ns as f64 / 1_000.0 / counted.messages as f64;
     let mut figures = Figures::from([
-        ("messages_per_second", counted.messages as f64 / counted.seconds),
+        (names.per_second, counted.messages as f64 / counted.seconds),
         ("p50_us", counted.p50_us),
         ("p99_us", counted.p99_us),
         ("max_us", counted.max_us),
-        ("backend_cpu_us_per_message", each(counted.backend_cpu_ns)),
-        ("client_cpu_us_per_message", each(counted.client_cpu_ns)),
+        (names.backend_cpu, each(counted.backend_cpu_ns)),
+        (names.client_cpu, each(counted.client_cpu_ns)),
     ]);
     if !peer.processes().is_empty() {
-        figures.insert("cpu_us_per_message", each(counted.peer_cpu_ns));
+        figures.insert(names.cpu, each(counted.peer_cpu_ns));
     }
     if let Some(calls) = &counted.system_calls {
-        figures.insert("system_calls_per_message", calls.per_message());
+        figures.insert(names.system_calls, calls.per_message());
         eprintln!("  {calls}");
     }
     Ok(figures)
@@ -131,25 +176,53 @@ async fn opened(
     Ok(figures)
 }
 
-/// Resident memory per session, of a peer started for this alone: pages that earlier work has left
-/// behind would hide it. A broker that somebody else has started is taken as it is, the direct
-/// connection has none.
+/// Resident memory per session. The direct connection has none.
 pub(super) async fn idle(
     field: &Field,
     started: &Started,
     sessions: usize,
     round: usize,
 ) -> io::Result<Option<Figures>> {
-    let Started { entrant, running } = started;
-    if running.processes().is_empty() {
+    if started.running.processes().is_empty() {
         return Ok(None);
     }
-    if !entrant.peer.is_ours() {
-        return idle_of(field, running, entrant.dialect, sessions).await.map(Some);
+    let fresh = fresh(field, started, round).await?;
+    let peer = fresh.as_ref().unwrap_or(&started.running);
+    idle_of(field, peer, started.entrant.dialect, sessions).await.map(Some)
+}
+
+/// The same per connection that is kept behind a request.
+pub(super) async fn kept(
+    field: &Field,
+    started: &Started,
+    connections: usize,
+    round: usize,
+) -> io::Result<Option<Figures>> {
+    if started.running.processes().is_empty() {
+        return Ok(None);
     }
-    let instance = format!("{}-idle-{round}", entrant.name);
-    let fresh = field.start(entrant, &instance).await?;
-    idle_of(field, &fresh, entrant.dialect, sessions).await.map(Some)
+    let fresh = fresh(field, started, round).await?;
+    let peer = fresh.as_ref().unwrap_or(&started.running);
+    let mut arguments = vec!["kept".to_owned(), format!("--connections={connections}")];
+    arguments.extend(KEPT.arguments());
+    arguments.extend([format!("--warm-up={IDLE_WARM_UP}"), format!("--settle={IDLE_SETTLE_MS}")]);
+    arguments.extend(process_arguments(peer));
+    let counted: client::kept::Figures = client_process(field, arguments).await?;
+    let all = counted.kept_kb as f64 - counted.before_kb as f64;
+    Ok(Some(Figures::from([
+        ("kb_per_connection", all / counted.connections.max(1) as f64),
+        ("kb_before", counted.before_kb as f64),
+    ])))
+}
+
+/// A peer of this kind, started to have its memory counted: pages that earlier work has left behind would hide it. A
+/// broker that somebody else has started is taken as it is.
+async fn fresh(field: &Field, started: &Started, round: usize) -> io::Result<Option<Running>> {
+    if !started.entrant.peer.is_ours() {
+        return Ok(None);
+    }
+    let instance = format!("{}-idle-{round}", started.entrant.name);
+    field.start(&started.entrant, &instance).await.map(Some)
 }
 
 async fn idle_of(field: &Field, peer: &Running, dialect: Dialect, sessions: usize) -> io::Result<Figures> {
@@ -166,10 +239,14 @@ async fn idle_of(field: &Field, peer: &Running, dialect: Dialect, sessions: usiz
 }
 
 fn peer_arguments(peer: &Running, dialect: Dialect) -> Vec<String> {
-    let mut arguments: Vec<String> = peer.door().arguments().collect();
-    arguments.push(format!("--dialect={dialect}"));
-    arguments.extend(peer.processes().iter().map(|pid| format!("--pid={pid}")));
-    arguments
+    let dialect = format!("--dialect={dialect}");
+    process_arguments(peer).into_iter().chain([dialect]).collect()
+}
+
+/// Where clients connect, and whose processes they count.
+fn process_arguments(peer: &Running) -> Vec<String> {
+    let pids = peer.processes().into_iter().map(|pid| format!("--pid={pid}"));
+    peer.door().arguments().chain(pids).collect()
 }
 
 fn times(field: &Field) -> [String; 2] {

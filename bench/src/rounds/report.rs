@@ -30,6 +30,15 @@ pub(crate) struct Words {
 }
 
 impl Words {
+    /// Of brokers beside each other.
+    pub(crate) const OF_PEERS: Self = Self {
+        one: "peer",
+        all: "peers",
+        ratios: "steadfast_to_peer",
+        about_ratios: "A ratio is Steadfast's figure divided by the peer's",
+        reference_first: true,
+    };
+
     fn ratios(&self, reference: &[Result], results: &[Result], key: &str) -> Vec<f64> {
         let (reference, results) = (series(reference, key), series(results, key));
         if self.reference_first {
@@ -264,13 +273,7 @@ mod tests {
         strace: false,
     };
 
-    const WORDS: Words = Words {
-        one: "peer",
-        all: "peers",
-        ratios: "steadfast_to_peer",
-        about_ratios: "A ratio is Steadfast's figure divided by the peer's",
-        reference_first: true,
-    };
+    const WORDS: Words = Words::OF_PEERS;
 
     fn upgrades(rate: f64, cpu: Option<f64>) -> Result {
         let mut figures = Figures::from([("upgrades_per_second", rate)]);

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::table;
 use crate::tls::Sides;
+use crate::wire::http::Shape;
 
 /// Connections of the rows with small messages.
 const CONNECTIONS: usize = 64;
@@ -19,6 +20,15 @@ const CROWD_PER_TALKER: usize = 100;
 /// Sessions that are opened and closed at once.
 const UPGRADES_AT_ONCE: usize = 32;
 
+/// Bytes of a small page.
+const PAGE: usize = 200;
+/// What a small page is asked for by.
+const SMALL: Shape = Shape { upload: 0, answer: PAGE, close: false };
+/// Bytes of a large answer or request.
+const PAGE_LARGE: usize = 100 * 1_024;
+/// Connections of the rows with small pages, but for one.
+const ASKERS: usize = 16;
+
 /// How much is done.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Scale {
@@ -28,7 +38,7 @@ pub(crate) struct Scale {
     pub(crate) warm_up: Duration,
     /// What each measurement counts.
     pub(crate) measure: Duration,
-    /// Sessions of the row `idle`.
+    /// Sessions of the row `idle`, and connections of the row `kept`.
     pub(crate) idle_sessions: usize,
     /// Whether system calls are counted.
     pub(crate) strace: bool,
@@ -88,6 +98,24 @@ pub(crate) enum Row {
     /// 9,000 sessions, of which 90 talk.
     #[value(name = "crowd-9000")]
     Crowd9000,
+    /// A small page, one in flight, its connection kept.
+    #[value(name = "get1")]
+    GetOne,
+    /// The same on sixteen connections.
+    #[value(name = "get16")]
+    GetSixteen,
+    /// The same, each on a connection of its own.
+    #[value(name = "close")]
+    GetClose,
+    /// Answers of 100 KiB.
+    #[value(name = "get-100k")]
+    GetLarge,
+    /// Requests of 100 KiB.
+    #[value(name = "post-100k")]
+    PostLarge,
+    /// Memory of connections that are kept.
+    #[value(name = "kept")]
+    Kept,
 }
 
 /// What is done for a row.
@@ -120,6 +148,23 @@ pub(crate) enum Work {
         /// What the few do.
         talk: Load,
     },
+    /// Requests are answered.
+    Requests(Requests),
+    /// Connections do nothing behind their first request.
+    Kept {
+        /// How many.
+        connections: usize,
+    },
+}
+
+/// The shape of a load of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Requests {
+    /// Connections, each with one request in flight.
+    pub(crate) connections: usize,
+    /// What each asks for.
+    #[serde(flatten)]
+    pub(crate) shape: Shape,
 }
 
 /// The shape of a load.
@@ -182,13 +227,35 @@ const HANDSHAKES: [Metric; 2] = [
     metric("cpu_us_per_handshake", "CPU µs/handshake", 1, Some("CPU")),
 ];
 
+/// Requests, how long they take, and processor time.
+const REQUESTS: [Metric; 7] = [
+    metric("requests_per_second", "requests/s", 0, Some("requests/s")),
+    metric("p50_us", "p50 µs", 0, None),
+    metric("p99_us", "p99 µs", 0, Some("p99")),
+    metric("cpu_us_per_request", "CPU µs/request", 2, Some("CPU")),
+    metric("backend_cpu_us_per_request", "backend µs", 2, None),
+    metric("client_cpu_us_per_request", "client µs", 2, None),
+    metric("system_calls_per_request", "calls/request", 2, Some("calls")),
+];
+/// Memory of connections.
+const KEPT: [Metric; 1] = [metric("kb_per_connection", "KB/connection", 2, Some("KB"))];
+
 impl Row {
+    /// The rows of requests, in the order in which they are measured where nobody asks for others.
+    pub(crate) const REQUESTS: [Row; 6] =
+        [Row::GetOne, Row::GetSixteen, Row::GetClose, Row::GetLarge, Row::PostLarge, Row::Kept];
+
     /// As on the command line.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// The rows that are measured where nobody asks for others, if they are for one of these.
+    /// Whether it is a row of requests, and not of sessions.
+    pub(crate) fn is_of_requests(self) -> bool {
+        matches!(self.work(0), Work::Requests(_) | Work::Kept { .. })
+    }
+
+    /// The rows of sessions that are measured where nobody asks for others, if they are for one of these.
     pub(crate) fn usual(sides: &[Sides]) -> Vec<Self> {
         const USUAL: [Row; 8] = [
             Row::SmallOne,
@@ -209,11 +276,15 @@ impl Row {
         match self.work(0) {
             Work::Upgrades { .. } => sides == Sides::Off,
             Work::Handshakes { .. } => sides != Sides::Off,
-            Work::Load(_) | Work::Idle { .. } | Work::Crowd { .. } => true,
+            Work::Load(_)
+            | Work::Idle { .. }
+            | Work::Crowd { .. }
+            | Work::Requests(_)
+            | Work::Kept { .. } => true,
         }
     }
 
-    /// What to do. The row `idle` takes the number of its sessions from its caller.
+    /// What to do. The rows `idle` and `kept` take the number of their sessions or connections from their caller.
     pub(crate) fn work(self, idle_sessions: usize) -> Work {
         match self {
             Self::Tiny => one_in_flight(16),
@@ -233,6 +304,12 @@ impl Row {
             Self::Crowd100 => crowd(100),
             Self::Crowd1000 => crowd(1_000),
             Self::Crowd9000 => crowd(9_000),
+            Self::GetOne => requests(1, SMALL),
+            Self::GetSixteen => requests(ASKERS, SMALL),
+            Self::GetClose => requests(ASKERS, Shape { close: true, ..SMALL }),
+            Self::GetLarge => requests(CONNECTIONS_LARGE, Shape { answer: PAGE_LARGE, ..SMALL }),
+            Self::PostLarge => requests(CONNECTIONS_LARGE, Shape { upload: PAGE_LARGE, ..SMALL }),
+            Self::Kept => Work::Kept { connections: idle_sessions },
         }
     }
 
@@ -243,6 +320,8 @@ impl Row {
             Work::Idle { .. } => &IDLE,
             Work::Upgrades { .. } => &UPGRADES,
             Work::Handshakes { .. } => &HANDSHAKES,
+            Work::Requests(_) => &REQUESTS,
+            Work::Kept { .. } => &KEPT,
         }
     }
 
@@ -260,6 +339,11 @@ impl Row {
                 let all = table::number(sessions as f64, 0);
                 format!("{all} sessions, of which {} talk: {}", talk.connections, talk.title())
             }
+            Work::Requests(requests) => requests.title(),
+            Work::Kept { connections } => {
+                let all = table::number(connections as f64, 0);
+                format!("{all} connections that are kept behind a request")
+            }
         }
     }
 }
@@ -267,9 +351,29 @@ impl Row {
 impl Load {
     fn title(self) -> String {
         let Self { connections, depth, payload } = self;
-        let size = if payload < 1_024 { format!("{payload} B") } else { format!("{} KiB", payload / 1_024) };
-        format!("{size}, {depth} in flight on each of {connections} connections")
+        format!("{}, {depth} in flight on each of {connections} connections", size(payload))
     }
+}
+
+impl Requests {
+    fn title(self) -> String {
+        let Shape { upload, answer, close } = self.shape;
+        let request = if upload == 0 { "GET".to_owned() } else { format!("POST of {}", size(upload)) };
+        let where_to = match (self.connections, close) {
+            (1, false) => "one in flight on a kept connection".to_owned(),
+            (connections, false) => format!("one in flight on each of {connections} kept connections"),
+            (connections, true) => format!("{connections} in flight, each on a connection of its own"),
+        };
+        format!("{request} answered with {}, {where_to}", size(answer))
+    }
+}
+
+fn size(bytes: usize) -> String {
+    if bytes < 1_024 { format!("{bytes} B") } else { format!("{} KiB", bytes / 1_024) }
+}
+
+fn requests(connections: usize, shape: Shape) -> Work {
+    Work::Requests(Requests { connections, shape })
 }
 
 fn one_in_flight(payload: usize) -> Work {

@@ -192,6 +192,11 @@ list! {
         Gauge::new("steadfast_queue_length", &["pool"], "Sessions that wait for a place in a pool");
     QUEUE_TIMEOUTS: Counter<Pool> =
         Counter::new("steadfast_queue_timeouts_total", &["pool"], "Sessions that waited in vain");
+    BACKEND_REQUESTS: Gauge<(Pool, Backend)> = Gauge::new(
+        "steadfast_backend_requests",
+        &["pool", "backend"],
+        "Requests other than upgrades that a backend is answering",
+    );
     BACKEND_SESSIONS: Gauge<(Pool, Backend)> = Gauge::new(
         "steadfast_backend_sessions",
         &["pool", "backend"],

@@ -67,6 +67,8 @@ pub(crate) struct BackendReply {
     pub(crate) effective_weight: f64,
     pub(crate) max_sessions: Option<usize>,
     pub(crate) sessions: usize,
+    /// Requests other than upgrades that it is answering.
+    pub(crate) requests: usize,
     pub(crate) dials: u64,
     pub(crate) failures: u64,
     /// The operation that empties it.

@@ -47,6 +47,7 @@ pub(crate) fn backend() -> BackendReply {
         max_sessions: None,
         sessions: 0,
         dials: 0,
+        requests: 0,
         failures: 0,
         drain: None,
     }
