@@ -167,7 +167,8 @@ async fn names_are_spelled_as_the_listener_has_it() {
         for name in names {
             assert!(head.contains(&format!("\r\n{name}: ")), "no {name} in {head}");
         }
-        let refused = Upgrade::to(broker.address_of(index)).replace("Sec-WebSocket-Version", "8").open().await;
+        let refused =
+            Upgrade::to(broker.address_of(index)).replace("Sec-WebSocket-Version", "8").open().await;
         let mut text = String::new();
         bounded("a refusal", { refused }.read_to_string(&mut text)).await.expect("an end");
         assert!(text.contains(&format!("\r\n{}: websocket\r\n", names[3])), "{text}");

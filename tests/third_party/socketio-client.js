@@ -3,20 +3,36 @@
 //   node socketio-client.js
 //
 // Obeys lines of standard input, each for the client NAME: `connect NAME URL TRANSPORT[,TRANSPORT] [ADDRESS]`, from that
-// address; `who NAME`, `say NAME TEXT`, `close NAME`. Prints `event JSON` for each thing that one sees.
+// address, whatever its host is; `who NAME`, `say NAME TEXT`, `close NAME`. Prints `event JSON` for each thing that one sees.
 "use strict";
 
 const http = require("node:http");
 const readline = require("node:readline");
+
+// Where a connection that was kept ends without an answer, Socket.IO's XMLHttpRequest for Node.js asks again, as browsers
+// do, but forgets to end what it asks.
+const { request } = http;
+http.request = (...how) => {
+  const asked = request(...how);
+  setImmediate(() => asked.end());
+  return asked;
+};
+
 const { io } = require("socket.io-client");
 
 const sockets = new Map();
+
+// Every host is this one.
+function lookup(host, options, done) {
+  if (options.all) done(null, [{ address: "127.0.0.1", family: 4 }]);
+  else done(null, "127.0.0.1", 4);
+}
 
 function connect(client, url, transports, localAddress) {
   const report = (event) => console.log("event " + JSON.stringify({ client, ...event }));
   const socket = io(url, {
     transports: transports.split(","),
-    agent: localAddress ? new http.Agent({ keepAlive: true, localAddress }) : false,
+    agent: new http.Agent({ keepAlive: Boolean(localAddress), localAddress, lookup }),
     forceNew: true,
     withCredentials: true,
     reconnectionDelay: 100,

@@ -5,7 +5,7 @@
 // Prints `listening on ADDRESS`. Tells each socket its port as `hello`, and whoever asks for it with `who`; what one says
 // with `say` is told to all, with its port. If the environment has REDIS, the file of a socket, those at other servers
 // hear it too. `/healthz` has the status of the last line `health STATUS` of standard input; `/wait` is answered at each
-// line `release`, and a line `waiting` is printed for each that begins to wait; any other page is its port.
+// line `release`, and `waiting N` is printed for each that begins to wait with others, N in all; any other page is its port.
 "use strict";
 
 const http = require("node:http");
@@ -21,7 +21,7 @@ const server = http.createServer((request, response) => {
   else if (request.url !== "/wait") response.end(`${port}`);
   else {
     waiting.push(response);
-    console.log("waiting");
+    console.log(`waiting ${waiting.length}`);
   }
 });
 const io = new Server(server);

@@ -6,7 +6,15 @@
 // `close NAME`. Prints `event JSON` for each thing that one sees.
 "use strict";
 
+const http = require("node:http");
 const readline = require("node:readline");
+
+// SockJS's driver for Node.js waits for ever for an answer that breaks off. Browsers say that it is over, and so is it here.
+const { request } = http;
+http.request = (...how) => request(...how).on("response", (answer) => {
+  answer.once("aborted", () => answer.emit("end"));
+});
+
 const SockJS = require("sockjs-client");
 
 const clients = new Map();

@@ -38,7 +38,8 @@ async fn lines_for_which_there_is_no_room_are_dropped_and_counted() {
     let backend = Backend::start("a", "").await;
     let broker = Broker::over(&[&backend]).unread_log().start().await;
     assert_eq!(broker.metric("steadfast_log_lines_dropped_total", &[]).await, 0.0);
-    let refused = async || Upgrade::to(broker.address()).replace("Sec-WebSocket-Version", "8").refused().await.status;
+    let refused =
+        async || Upgrade::to(broker.address()).replace("Sec-WebSocket-Version", "8").refused().await.status;
     for _ in 0..LINES / TOGETHER {
         let statuses = join_all((0..TOGETHER).map(|_| refused())).await;
         assert!(statuses.iter().all(|status| *status == 426), "{statuses:?}");

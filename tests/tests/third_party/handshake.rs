@@ -63,10 +63,9 @@ async fn curl_is_told_what_is_wrong() {
     let (_server, relay) = server_and_relay().await;
     let version_8 = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 8", KEY];
     let without_key = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
-    for (headers, status, must_have) in [
-        (&version_8[..], "426", "sec-websocket-version: 13"),
-        (&without_key[..], "400", "sec-websocket-key"),
-    ] {
+    for (headers, status, must_have) in
+        [(&version_8[..], "426", "sec-websocket-version: 13"), (&without_key[..], "400", "sec-websocket-key")]
+    {
         let output = curl(headers, format!("http://{}/", relay.address)).output().expect("curl runs");
         let text = String::from_utf8_lossy(&output.stdout).to_lowercase();
         assert!(text.starts_with(&format!("http/1.1 {status} ")), "{headers:?}: {text}");
