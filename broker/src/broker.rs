@@ -12,6 +12,7 @@ use crate::net::places::Places;
 use crate::operations::{self, Operations};
 use crate::routing::listener::ListenerId;
 use crate::routing::pauses::Pauses;
+use crate::routing::reserve::Reserve;
 use crate::session;
 use crate::session::memory::Budget;
 use crate::session::registry::SessionPermit;
@@ -35,6 +36,8 @@ pub(crate) struct Broker {
     pub(crate) newcomers_max: usize,
     /// Listeners that take no sessions for a while.
     pub(crate) pauses: Pauses,
+    /// Clients that were sent to backends.
+    pub(crate) reserve: Reserve,
     /// New sessions are welcome.
     ready: AtomicBool,
     /// When another configuration was last taken over, in milliseconds since 1970; 0: never.
@@ -72,6 +75,7 @@ impl Broker {
             // The others are left to other pools.
             newcomers_max: (room.handshakes / 2).max(1),
             pauses: Pauses::new(addresses.len()),
+            reserve: Reserve::new(room.sessions),
             ready: AtomicBool::new(true),
             reconfigured: AtomicU64::new(0),
             current: Arc::new(Current::new(Snapshot::new(settings, tls, &addresses))),
@@ -91,6 +95,14 @@ impl Broker {
             self.guests.make_room();
         }
         registry.admit(self.max_sessions)
+    }
+
+    /// How many connections to backends each worker may keep for requests that come: of the descriptors of sessions that are
+    /// not there, a half. Where places run short, none.
+    pub(crate) fn idle_connections(&self) -> usize {
+        let workers = self.snapshot().settings.workers.max(1);
+        let is_crowded = self.sessions.registry.is_crowded(self.max_sessions);
+        if is_crowded { 0 } else { (self.max_sessions / 4 / workers).max(1) }
     }
 
     /// What those work with who move sessions.

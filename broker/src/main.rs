@@ -3,13 +3,14 @@
 use std::env;
 use std::error::Error;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use steadfast::cli::args::{CheckArgs, Cli, Command, ServeArgs};
 use steadfast::cli::commands;
 use steadfast::cli::exit::Exit;
-use steadfast::config::{self, ConfigError, Overrides, Settings, Source};
+use steadfast::config::{self, ConfigError, Overrides, Settings, Source, secrets};
 use steadfast::demo;
 use steadfast::server::limits::{Capacity, TooFewDescriptors};
 use steadfast::server::listeners::{BindError, Listeners};
@@ -44,11 +45,15 @@ fn main() -> ExitCode {
 fn serve(args: &ServeArgs) -> Result<(), ProgramFailure> {
     let source = Source::new(args.config.clone(), with_token(&args.overrides)?);
     let seen = source.look();
-    let settings = source.load()?;
-    let seen = seen.naming(tls::files(&settings));
+    let mut settings = source.load()?;
+    let seen = seen.naming(named_files(&settings));
+    secrets::read(&mut settings, source.file())?;
     let tls = tls::load(&settings, source.file(), None)?;
     let (levels, _lines) = logging::init(&settings.log).map_err(ProgramFailure::Running)?;
     tls.log();
+    for warning in secrets::warnings(&settings) {
+        tracing::warn!("{warning}");
+    }
     let capacity = Capacity::measure(&settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -68,9 +73,10 @@ fn serve(args: &ServeArgs) -> Result<(), ProgramFailure> {
 }
 
 fn check(args: &CheckArgs) -> Result<(), ProgramFailure> {
-    let settings = config::load(Some(&args.config), &with_token(&args.overrides)?)?;
+    let mut settings = config::load(Some(&args.config), &with_token(&args.overrides)?)?;
+    secrets::read(&mut settings, Some(&args.config))?;
     let tls = tls::load(&settings, Some(&args.config), None)?;
-    for warning in tls.warnings() {
+    for warning in tls.warnings().iter().chain(&secrets::warnings(&settings)) {
         // As with stdout.
         let _ = writeln!(io::stderr(), "steadfast: warning: {warning}");
     }
@@ -79,6 +85,11 @@ fn check(args: &CheckArgs) -> Result<(), ProgramFailure> {
     let (file, listeners, pools) = (args.config.display(), listeners.len(), pools.len());
     say(format!("{file}: ok: {listeners} listeners, {pools} pools, {backends} backends\n").as_bytes());
     Ok(())
+}
+
+/// Every file that the configuration names and that is watched with it.
+fn named_files(settings: &Settings) -> Vec<PathBuf> {
+    [secrets::files(settings), tls::files(settings)].concat()
 }
 
 /// The flags, and what only the environment may say.

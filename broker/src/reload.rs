@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::broker::Broker;
-use crate::config::{ConfigError, Look, Settings, Source, restart};
+use crate::config::{ConfigError, Look, Settings, Source, restart, secrets};
 use crate::metric::{self, ReloadOutcome};
 use crate::net::blocking;
 use crate::telemetry::logging::Levels;
@@ -116,6 +116,9 @@ impl Reloader {
     fn apply(&self, settings: Settings, tls: TlsSetup) -> Result<(), Vec<String>> {
         self.levels.set(&settings.log.level).map_err(|error| vec![error])?;
         tls.log();
+        for warning in secrets::warnings(&settings) {
+            tracing::warn!("{warning}");
+        }
         self.broker.reconfigure(settings, tls);
         Ok(())
     }
@@ -142,12 +145,13 @@ impl Reloader {
 /// One reading. Of a configuration with a mistake it is not known which files it names: they are those of before.
 fn load(source: &Source, known: &Look, present: &TlsSetup) -> (Look, Result<Loaded, ConfigError>) {
     let own = source.look();
-    let settings = match source.load() {
+    let mut settings = match source.load() {
         Ok(settings) => settings,
         Err(error) => return (own.naming_those_of(known), Err(error)),
     };
-    let look = own.naming(tls::files(&settings));
-    let loaded = tls::load(&settings, source.file(), Some(present));
+    let look = own.naming([secrets::files(&settings), tls::files(&settings)].concat());
+    let loaded = secrets::read(&mut settings, source.file())
+        .and_then(|()| tls::load(&settings, source.file(), Some(present)));
     (look, loaded.map(|tls| (settings, tls)))
 }
 

@@ -4,15 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use http::Request;
-use http::header;
 
-use crate::config::settings::{HeaderRules, ListenerSettings, PoolSettings, ProxyProtocol, Route, Settings};
+use crate::config::settings::{
+    HeaderRules, ListenerSettings, PoolSettings, ProxyProtocol, RedirectSettings, Route, Settings,
+};
 use crate::lock::OrderedRwLock;
 use crate::lock::rank::SnapshotRank;
 use crate::net::listener::ListenAddress;
 use crate::routing::admission::Guard;
 use crate::routing::binding::RouteBinding;
-use crate::routing::route;
+use crate::routing::route::{self, NoRoute, RoutedRequest};
 use crate::routing::trust::Trust;
 use crate::tls::TlsSetup;
 use crate::upstream::pool::Pool;
@@ -32,6 +33,8 @@ pub(crate) struct Snapshot {
     trusts: Vec<Trust>,
     /// Some backends are told in front of all else for whom a connection is.
     pub(crate) sends_proxy: bool,
+    /// Some routes send clients to backends.
+    pub(crate) redirects: bool,
 }
 
 struct ListenerBindings {
@@ -111,16 +114,27 @@ impl Snapshot {
         self.tls.listener(listener).cloned()
     }
 
-    /// The way of a request that came to this listener; `None`: there is none.
-    pub(crate) fn matched<B>(&self, listener: usize, request: &Request<B>) -> Option<RouteMatch<'_>> {
-        let bindings = self.bindings.get(listener)?;
-        let host = request.headers().get(header::HOST).map(|host| host.as_bytes());
-        match route::find(&self.settings.routes, host, request.uri().path(), request.headers()) {
-            Some(n) => {
+    /// The way of a request that came to this listener.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(crate) fn matched<B>(
+        &self,
+        listener: usize,
+        request: &Request<B>,
+    ) -> Result<RouteMatch<'_>, NoRoute> {
+        let bindings = self.bindings.get(listener).ok_or(NoRoute::Nothing)?;
+        match route::find(&self.settings.routes, &RoutedRequest::of(request)) {
+            Ok(n) => {
                 let route = self.guards.get(n).zip(self.settings.routes.get(n));
-                bindings.routes.get(n).map(|binding| RouteMatch { binding, route })
+                let binding = bindings.routes.get(n).ok_or(NoRoute::Nothing)?;
+                Ok(RouteMatch { binding, route })
             }
-            None => bindings.own.as_ref().map(|binding| RouteMatch { binding, route: None }),
+            Err(none) => {
+                let binding = bindings.own.as_ref().ok_or(none)?;
+                Ok(RouteMatch { binding, route: None })
+            }
         }
     }
 
@@ -147,7 +161,8 @@ impl Snapshot {
         let bindings =
             listeners.map(|(address, listener)| of_listener(address, listener.pool.as_deref())).collect();
         let sends_proxy = settings.pools.iter().any(|pool| pool.send_proxy.is_on());
-        Snapshot { pools, guard, guards, bindings, trusts, sends_proxy, settings, tls }
+        let redirects = settings.routes.iter().any(|route| route.redirect.is_some());
+        Snapshot { redirects, pools, guard, guards, bindings, trusts, sends_proxy, settings, tls }
     }
 
     fn renewed_pool(&self, pool: &PoolSettings, settings: &Settings, tls: &TlsSetup) -> Arc<Pool> {
@@ -169,6 +184,11 @@ impl Snapshot {
 impl<'a> RouteMatch<'a> {
     pub(crate) fn guard(&self) -> Option<&'a Guard> {
         self.route.map(|(guard, _)| guard)
+    }
+
+    /// How its clients are sent to a backend; `None`: they are not.
+    pub(crate) fn redirect(&self) -> Option<&'a RedirectSettings> {
+        self.route.and_then(|(_, route)| route.redirect.as_ref())
     }
 
     /// For the client's headers on their way to backends.

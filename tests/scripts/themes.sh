@@ -15,8 +15,8 @@ failover|a backend dies: failovers, replays, poison, herds|tests/failover tests/
 chaos|everything goes wrong at random, and innocent sessions notice nothing|tests/chaos
 resume|clients come back, and what is acknowledged|tests/reconnects tests/acks tests/ring
 health|checks, agents, outliers|tests/health
-proxy|the PROXY protocol on both sides, and what balancers in front are told|tests/proxy_protocol
-balancing|which backend: rules, keys, routes, names and addresses|tests/balancing tests/routing tests/discovery tests/addresses tests/sources
+proxy|the PROXY protocol on both sides, and what balancers in front are told|proxy-protocol/steadfast_proxy_protocol tests/proxy_protocol
+balancing|which backend: rules, keys, cookies, routes, names and addresses|tests/balancing tests/sticky tests/routing tests/discovery tests/addresses tests/sources
 reload|the configuration changes|tests/reload
 operations|the admin listener, metrics, logs, start, stop, configurations to copy|tests/control tests/operations tests/startup tests/shutdown tests/examples
 relay|messages and closes pass unchanged, compressed too|tests/relay tests/closing tests/compression

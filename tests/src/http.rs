@@ -54,6 +54,28 @@ pub struct Head {
     pub headers: Vec<(String, String)>,
 }
 
+/// How a client of HTTP/2 begins that asks nobody before (RFC 9113, 3.4): its preface, and empty settings.
+pub const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// The sentence of a server that says in HTTP/2 that it needs HTTP/1.1: empty settings, and GOAWAY with
+/// HTTP_1_1_REQUIRED before any stream (RFC 9113, 6.5, 6.8 and 7), and nothing else.
+///
+/// # Panics
+/// If it says anything else.
+pub fn http_2_goodbye(said: &[u8]) -> &str {
+    let sentence = || {
+        let goaway = said.strip_prefix(b"\0\0\0\x04\0\0\0\0\0")?;
+        let ([0, high, low], rest) = goaway.split_first_chunk()? else { return None };
+        let rest = rest.strip_prefix(b"\x07\0\0\0\0\0")?;
+        (rest.len() == usize::from(u16::from_be_bytes([*high, *low])))
+            .then_some(rest)?
+            .strip_prefix(b"\0\0\0\0\0\0\0\x0d")
+    };
+    sentence()
+        .and_then(|text| std::str::from_utf8(text).ok())
+        .unwrap_or_else(|| panic!("{}", said.escape_ascii()))
+}
+
 /// Reads a head. `None` when the connection ends before the empty line. What follows stays in `buffer`.
 pub async fn read_head<R: AsyncRead + Unpin>(stream: &mut R, buffer: &mut BytesMut) -> Option<Head> {
     loop {

@@ -7,7 +7,7 @@ use steadfast_tests::admin::exchange;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::client::Client;
-use steadfast_tests::http::{Response, read_response};
+use steadfast_tests::http::{HTTP_2, Response, http_2_goodbye, read_response};
 use steadfast_tests::upgrade::{Upgrade, complete};
 use steadfast_tests::wait::bounded;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -133,6 +133,27 @@ async fn what_is_not_http_gets_400() {
             assert!([400, 505].contains(&response.status), "{request:?}: {response:?}");
         }
     }
+    Client::connect(broker.address()).await.ask("hello", "a:hello").await;
+}
+
+#[tokio::test]
+async fn who_speaks_http_2_is_told_in_http_2_to_speak_http_1_1() {
+    let (backend, broker) = scene().await;
+    let begin = async |bytes: &[u8]| {
+        let mut stream = TcpStream::connect(broker.address()).await.expect("the listener accepts");
+        stream.write_all(bytes).await.expect("it is taken");
+        let mut said = Vec::new();
+        bounded("the end", stream.read_to_end(&mut said)).await.expect("an orderly end");
+        said
+    };
+    let sentence = "this port speaks HTTP/1.1 alone";
+    assert_eq!(http_2_goodbye(&begin(HTTP_2).await), sentence);
+    // What only begins like it is no HTTP/1.1 either, and is not taken for it.
+    for other in [&b"PRI * HTTP/2.0\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r\0\0\0\x04\0\0\0\0\0"] {
+        assert!(begin(other).await.starts_with(b"HTTP/1.1 400 "), "{}", other.escape_ascii());
+    }
+    broker.wait_metric("steadfast_handshake_errors_total", &[], |count| count == 3.0).await;
+    assert_eq!(backend.journal().connections().len(), 0);
     Client::connect(broker.address()).await.ask("hello", "a:hello").await;
 }
 

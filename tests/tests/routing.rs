@@ -150,6 +150,69 @@ async fn by_headers() {
 }
 
 #[tokio::test]
+async fn by_the_query() {
+    let routes = r#"
+        [[route]]
+        pool = "chat"
+        [[route.query]]
+        name = "tenant"
+        value = "blue sky"
+        [[route.query]]
+        name = "version"
+        regex = '^2\.'
+        [[route]]
+        pool = "rooms"
+        [[route.query]]
+        name = "room"
+    "#;
+    let site = Site::with(routes).await;
+    for path in ["/?tenant=blue+sky&version=2.1", "/x?version=2.0&tenant=red&tenant=blue%20sky"] {
+        leads(site.path(path), "chat").await;
+    }
+    for path in ["/?room", "/?tenant=blue+sky&version=1.2&room=7"] {
+        leads(site.path(path), "rooms").await;
+    }
+    for path in ["/", "/?", "/?tenant=blue+sky", "/?tenant=Blue+sky&version=2.1", "/?rooms=1", "/room=1"] {
+        leads_nowhere(site.path(path)).await;
+    }
+    let lines: Vec<String> =
+        site.backends[1].journal().connections().into_iter().map(|conn| conn.line).collect();
+    assert_eq!(lines[0], "GET /?room HTTP/1.1", "the query is passed on as it was written");
+}
+
+/// As Socket.IO has it: one path, and two transports that differ in a parameter.
+#[tokio::test]
+async fn by_the_transport() {
+    let routes = r#"
+        [[route]]
+        path = "/socket.io/"
+        kind = "websocket"
+        pool = "chat"
+        [[route.query]]
+        name = "transport"
+        value = "websocket"
+        [[route]]
+        path = "/socket.io/"
+        kind = "http"
+        pool = "rooms"
+        [[route.query]]
+        name = "transport"
+        value = "polling"
+    "#;
+    let site = Site::with(routes).await;
+    leads(site.path("/socket.io/?EIO=4&transport=websocket"), "chat").await;
+    leads(site.path("/socket.io/?EIO=4&transport=websocket&sid=abc"), "chat").await;
+    let other = site.path("/socket.io/?EIO=4&transport=polling").refused().await;
+    assert_eq!(other.status, 404, "a route for other requests takes no WebSocket");
+    assert!(other.text().contains("WebSocket"), "{}", other.text());
+    leads_nowhere(site.path("/socket.io/?EIO=4")).await;
+    let plain = site.path("/socket.io/?EIO=4&transport=websocket").without("Upgrade").without("Connection");
+    let refused = plain.refused().await;
+    assert_eq!((refused.status, refused.header("upgrade")), (426, Some("websocket")));
+    assert_eq!(site.touched(), 2);
+}
+
+#[tokio::test]
 async fn all_conditions_hold_and_the_first_match_wins() {
     let routes = r#"
         [[route]]

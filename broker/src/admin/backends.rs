@@ -47,6 +47,7 @@ fn reply(now: Time, backend: &Backend, drain: Option<String>) -> BackendReply {
         max_sessions: view.max_sessions,
         sessions: backend.sessions().saturating_sub(backend.requests.count()),
         requests: backend.requests.count(),
+        reserved: backend.reserved(),
         dials: backend.dials.load(Relaxed),
         failures: backend.failures.load(Relaxed),
         drain,

@@ -7,6 +7,7 @@ mod probe;
 mod requests;
 mod route;
 mod session;
+mod sticky;
 mod tls;
 
 #[cfg(test)]

@@ -200,7 +200,32 @@ fn check_routes(draft: &ConfigDraft, report: &mut ProblemReport) {
         if !known.is_empty() && !known.contains(route.pool.as_str()) {
             report.add(*origin, no_such_pool("route", &route.pool, &names));
         }
+        let own = draft.pools.iter().map(|draft| &draft.pool).find(|pool| pool.name == route.pool);
+        if route.redirect.is_some()
+            && let Some(what) = own.and_then(unreachable)
+        {
+            let (name, pool) = (&route.name, &route.pool);
+            let message = format!("[route] {name:?} sends clients to backends, and pool {pool:?} {what}");
+            report.add(*origin, message);
+        }
     }
+}
+
+/// Why clients cannot be sent to all of a pool's backends, and what to do.
+fn unreachable(pool: &PoolSettings) -> Option<String> {
+    if !pool.discoveries.is_empty() {
+        let remedy = "write them as [[pool.backend]] with a public_url each, or remove answer";
+        return Some(format!("finds some by DNS, which have no public_url: {remedy}"));
+    }
+    let without: Vec<&str> = pool
+        .backends
+        .iter()
+        .filter(|backend| backend.public_url.is_none())
+        .map(|backend| backend.name.as_str())
+        .collect();
+    let remedy = "give each [[pool.backend]] the URL at which clients reach it, or remove answer";
+    (!without.is_empty())
+        .then(|| format!("has backends without public_url ({}): {remedy}", listing(&without)))
 }
 
 fn pool_names(draft: &ConfigDraft) -> Vec<&str> {

@@ -4,6 +4,7 @@
 //! `keys` knows its default and bounds, `merge` lets `overrides` win and checks the whole. A wrong
 //! configuration comes back as a [`ConfigError`] with one line for each `problem`.
 
+mod cookie_secrets;
 mod file;
 mod keys;
 mod merge;
@@ -12,6 +13,7 @@ mod place;
 mod problem;
 mod raw;
 pub mod restart;
+pub mod secrets;
 pub mod settings;
 mod stamp;
 mod text;
@@ -24,6 +26,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use cookie_secrets::CookieSecrets;
 pub(crate) use file::read_bytes;
 pub use overrides::Overrides;
 pub use place::{ConfigPlace, NamedFile};

@@ -1,7 +1,10 @@
 //! The complete configuration: every value present and checked. What a person writes is in
 //! `config/raw.rs`; nothing else of the broker sees that form.
 
+mod public_url;
 mod requests;
+mod route;
+mod sticky;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -9,18 +12,26 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 use ipnet::IpNet;
-use regex::Regex;
 use steadfast_protocol::session::AckMode;
 use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::place::{ConfigPlace, NamedFile};
 use super::token::AdminToken;
+pub use sticky::{
+    CookieSecure, LearnFrom, SameSite, StickyCookie, StickyDraining, StickyLearning, StickyMode,
+    StickySettings,
+};
+
 pub use crate::http::forwarding::ForwardedForm;
 pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
 pub use crate::net::listener::ListenAddress;
-pub use crate::net::proxy_header::SendProxy;
+pub use public_url::PublicUrl;
 pub use requests::{HttpSettings, Reuse};
+pub use route::{
+    HeaderMatch, HostPattern, PathMatch, QueryMatch, RedirectSettings, Route, RouteKind, ValueMatch,
+};
+pub use steadfast_proxy_protocol::SendProxy;
 
 /// Everything the broker needs to run.
 #[derive(Debug, Clone)]
@@ -161,65 +172,6 @@ pub struct AdminSettings {
     pub token: Option<AdminToken>,
 }
 
-/// Which requests go to a pool, and with which headers. All of its conditions must hold.
-#[derive(Debug, Clone)]
-pub struct Route {
-    /// Unique among routes; `route-1`, `route-2` ... by their order unless the file names it.
-    pub name: String,
-    /// One of these is the request's host; empty: any.
-    pub hosts: Vec<HostPattern>,
-    /// What the path must be; `None`: any.
-    pub path: Option<PathMatch>,
-    /// What each of these headers must be.
-    pub headers: Vec<HeaderMatch>,
-    /// The name of the pool that its sessions go to.
-    pub pool: String,
-    /// The client's headers on their way to backends.
-    pub request_headers: HeaderRules,
-    /// The backend's headers on their way to the client.
-    pub response_headers: HeaderRules,
-    /// Who may come in here, on top of the broker's own rules.
-    pub access: AccessSettings,
-}
-
-/// A host as a route names it, in lower case and without a port.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum HostPattern {
-    /// `chat.example.com`
-    Exact(String),
-    /// `*.example.com`, kept as `.example.com`: any name below, but not the name itself.
-    Suffix(String),
-}
-
-/// What a path must be. It is the path alone, without the query, as the client wrote it.
-#[derive(Debug, Clone)]
-pub enum PathMatch {
-    /// This and nothing else.
-    Exact(String),
-    /// It begins so. `/chat` also fits `/chats`; `/chat/` does not.
-    Prefix(String),
-    /// The expression is found in it; anchors are the writer's.
-    Regex(Regex),
-}
-
-/// What a header must be.
-#[derive(Debug, Clone)]
-pub struct HeaderMatch {
-    /// Its name.
-    pub name: HeaderName,
-    /// What one of its values must be; `None`: it must be there.
-    pub value: Option<ValueMatch>,
-}
-
-/// What a header's value must be.
-#[derive(Debug, Clone)]
-pub enum ValueMatch {
-    /// This and nothing else.
-    Exact(String),
-    /// The expression is found in it.
-    Regex(Regex),
-}
-
 /// Who may come in. An address is an IPv4 address or a /64 network of IPv6.
 #[derive(Debug, Clone, Default)]
 pub struct AccessSettings {
@@ -282,6 +234,8 @@ pub struct PoolSettings {
     pub plain_resume: bool,
     /// How a backend is chosen for a session.
     pub balance: Balance,
+    /// How clients come back to the backend that they were at; `None`: they do not.
+    pub sticky: Option<StickySettings>,
     /// Sessions that wait for a place when every backend is full.
     pub queue: QueueSettings,
     /// How long a backend that has recovered takes to get its whole share. Zero: none.
@@ -535,6 +489,8 @@ pub struct BackendSettings {
     pub backup: bool,
     /// Sessions at once; `None`: no limit of its own.
     pub max_sessions: Option<usize>,
+    /// Where clients reach it by themselves, if they are told.
+    pub public_url: Option<PublicUrl>,
 }
 
 /// What happens to a session when its backend fails.

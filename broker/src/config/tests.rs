@@ -44,6 +44,7 @@ fn backend(port: u16) -> BackendSettings {
         weight: 1,
         backup: false,
         max_sessions: None,
+        public_url: None,
     }
 }
 
@@ -89,7 +90,7 @@ fn the_documentation_has_every_key_with_its_default_and_bounds() {
 }
 
 /// Defaults that are words about the value: they cannot be written.
-const DESCRIBED: [&str; 18] = [
+const DESCRIBED: [&str; 19] = [
     "as in [close_codes]",
     "required",
     "the only pool, else default; with routes none",
@@ -100,6 +101,7 @@ const DESCRIBED: [&str; 18] = [
     "all",
     "none",
     "host:port",
+    "where it was learned",
     "the backend's",
     "the system's",
     "the URL's host",
@@ -114,9 +116,11 @@ const DESCRIBED: [&str; 18] = [
 const INSTEAD_OF_TOKEN: &str = "token_file";
 
 /// The defaults of these can be written, though those of others by the same word cannot.
-const WORDS: [(&str, &str); 4] = [
+const WORDS: [(&str, &str); 6] = [
+    ("route", "kind"),
     ("pool", "on_failure"),
     ("pool", "send_proxy"),
+    ("pool.sticky", "secure"),
     ("listener", "proxy_protocol"),
     ("listener.tls", "client_auth"),
 ];

@@ -1,9 +1,11 @@
 //! How single values are written: the same rules for flags, environment and file. Every error says what
 //! was expected and what was found, on one line.
 
+pub(super) mod cookie;
 pub(super) mod file;
 pub(super) mod network;
 pub(super) mod origin;
+pub(super) mod public_url;
 pub(super) mod request;
 
 use std::fmt::Display;
@@ -15,7 +17,9 @@ use steadfast_protocol::session::AckMode;
 use steadfast_protocol::websocket::close_code::CloseCode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::settings::{ForwardedForm, HeaderCase, LogFormat, OnFailure, ProxyProtocol, Reuse, SendProxy};
+use super::settings::{
+    ForwardedForm, HeaderCase, LogFormat, OnFailure, ProxyProtocol, Reuse, RouteKind, SendProxy,
+};
 use super::text::quoted;
 
 /// The ways to write [`AckMode`].
@@ -38,6 +42,9 @@ pub(super) const SEND_PROXY: [(&str, SendProxy); 3] =
     [("off", SendProxy::Off), ("v1", SendProxy::V1), ("v2", SendProxy::V2)];
 /// The ways to write [`Reuse`].
 pub(super) const REUSE: [(&str, Reuse); 2] = [("safe", Reuse::Safe), ("never", Reuse::Never)];
+/// The ways to write [`RouteKind`].
+pub(super) const ROUTE_KIND: [(&str, RouteKind); 3] =
+    [("websocket", RouteKind::WebSocket), ("http", RouteKind::Http), ("any", RouteKind::Any)];
 /// The ways to write [`LogFormat`].
 pub(super) const LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 

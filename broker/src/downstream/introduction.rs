@@ -3,13 +3,14 @@
 
 use std::net::SocketAddr;
 
+use steadfast_proxy_protocol::ProxyHeader;
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::Broker;
 use crate::clock;
 use crate::metric::{self, HeaderWord};
 use crate::net::address::Address;
-use crate::net::proxy_header::{self, NoHeader, ProxyHeader};
+use crate::net::proxy_header::{self, NoHeader};
 use crate::pace::Pace;
 use crate::routing::listener::ListenerId;
 

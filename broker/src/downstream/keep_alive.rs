@@ -16,22 +16,31 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep_until};
 
-use super::request::is_upgrade;
 use super::response::{ResponseBody, switching};
 use super::target::FirstLine;
-use super::turns::{TurnBody, Turns};
-use super::upgrade::{AnsweredRequest, FailedRequest, UpgradeAnswer, UpgradeTask, locked, patience};
+use super::turns::{RequestTurns, TurnBody};
+use super::upgrade::{
+    AnsweredRequest, FailedRequest, NOT_PLAIN, UpgradeAnswer, UpgradeTask, locked, patience,
+};
 use crate::config::settings::HeaderCase;
 use crate::http::header_case::Spelled;
+use crate::http::http2_goodbye;
+use crate::http::token_list::asks_for_websocket;
 use crate::net::address::Address;
 use crate::net::patient::Patient;
 use crate::net::stream::Stream;
 use crate::snapshot::Snapshot;
 
+/// How often the kernel asks whether a silent client's host is there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
 /// More than it takes to read a head that is there.
 const HEAD_KNOWN: Duration = Duration::from_secs(60);
+
+const NO_HTTP_2: &str = "this port speaks HTTP/1.1 alone";
 
 const NO_PLACES: &str = "the broker ends";
 
@@ -45,6 +54,8 @@ impl UpgradeTask {
         response: Option<Response<ResponseBody>>,
         until: Instant,
     ) -> Result<AnsweredRequest, FailedRequest> {
+        // Before it has spoken, only who should speak TLS has an answer; any other is that to a request of HTTP/1.1.
+        let no_http_2 = if response.is_some() { NOT_PLAIN } else { NO_HTTP_2 };
         let address = Address::of(self.peer.client.ip());
         let Some(place) = self.broker.guests.join(address).await else {
             return Err(FailedRequest { why: NO_PLACES.to_owned(), told: None });
@@ -52,14 +63,14 @@ impl UpgradeTask {
         let timeouts = &snapshot.settings.timeouts;
         // Who has its answer needs not say anything in time.
         let until = if response.is_some() { Instant::now() + HEAD_KNOWN } else { until };
-        let turns = Arc::new(Turns::new(place, until, timeouts.http_idle, timeouts.handshake));
+        let turns = Arc::new(RequestTurns::new(place, until, timeouts.http_idle, timeouts.handshake));
         let (response, next, fragment) = (Mutex::new(response), Mutex::new(None), AtomicBool::new(false));
         let service = service_fn(|request: Request<Incoming>| {
             let (known, next, turns, fragment) = (locked(&response).take(), &next, &turns, &fragment);
             async move {
                 let response = match known {
                     Some(response) => response,
-                    None if is_upgrade(request.headers()) => {
+                    None if asks_for_websocket(request.headers()) => {
                         let turn = turns.begins(Some(Instant::now() + patience(&self.broker.snapshot())));
                         // It takes one of its own.
                         self.leaves_place();
@@ -84,6 +95,10 @@ impl UpgradeTask {
             // hyper keeps room for it from the beginning, and it is large: it has the whole way to a backend in it.
             .boxed()
         });
+        // Who waits for events says nothing for long, and may be gone.
+        if let Err(error) = stream.set_keepalive(KEEPALIVE) {
+            tracing::debug!(%error, "a socket option was refused");
+        }
         let limits = &snapshot.settings.limits;
         let case = self.header_case(snapshot);
         let seen = FirstLine::new(stream, came, &fragment, &turns);
@@ -132,11 +147,17 @@ impl UpgradeTask {
         };
         let begun = turns.have_begun();
         let Parts { io, read_buf, .. } = connection.into_parts();
-        let (stream, unread) = io.into_inner().into_inner().into_inner().into_inner();
+        let (mut stream, unread) = io.into_inner().into_inner().into_inner().into_inner();
         let early = if unread.is_empty() { read_buf } else { [read_buf, unread].concat().into() };
         let next = locked(&next).take();
         match served {
             Some(Ok(())) => {}
+            // Of this hyper says nothing. A beginning that comes in pieces is no HTTP/1.1 before it is known as this.
+            Some(Err(error)) if error.is_parse_version_h2() => {
+                stream.write_all(&http2_goodbye::goodbye(no_http_2)).await?;
+                stream.flush().await?;
+                return Err(FailedRequest { why: no_http_2.to_owned(), told: Some(stream) });
+            }
             // What cannot be read has got its answer, too.
             Some(Err(error)) if error.is_parse() => {
                 return Err(FailedRequest { why: error.to_string(), told: Some(stream) });

@@ -5,6 +5,8 @@ pub(crate) mod accept;
 mod balancer_page;
 mod introduction;
 mod keep_alive;
+mod learned_body;
+mod redirect;
 mod request;
 mod response;
 mod target;

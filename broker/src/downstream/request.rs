@@ -6,24 +6,24 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::response::{ResponseBody, busy, denied, plain};
-use super::turns::Turn;
+use super::learned_body::LearnedBody;
+use super::response::{ResponseBody, busy, denied, no_route, plain};
+use super::turns::RequestTurn;
 use super::upgrade::{Caller, UpgradeTask};
-use super::{balancer_page, target, to_https};
+use super::{balancer_page, redirect, target, to_https};
 use crate::config::settings::HeaderRules;
 use crate::http::header_rules;
 use crate::http::hop_by_hop::{end_to_end, frames};
 use crate::http::hostname::is_authority;
 use crate::http::onward;
-use crate::http::token_list::has_token;
 use crate::metric;
 use crate::snapshot::Snapshot;
 use crate::upstream::balance::Affinity;
-use crate::upstream::forward::{Answer, AnswerBody, BodyFault, Forwarding, NoAnswer, RequestBody, forward};
+use crate::upstream::forward::{
+    AnswerBody, BackendAnswer, BodyFault, Forwarding, RequestBody, Unanswered, forward,
+};
 
 const PAUSED: &str = "this listener is paused; try again later";
-
-const NO_ROUTE: &str = "no route leads from this host and path to a service";
 
 const LOST: &str = "the service ended the connection without an answer; it may have had the request";
 
@@ -31,17 +31,12 @@ const LATE: &str = "the service has not answered in time; it may have had the re
 
 const TWO_LENGTHS: &str = "a request has Content-Length or Transfer-Encoding, not both";
 
-/// Whether a request asks for a WebSocket.
-pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
-    has_token(headers, &header::UPGRADE, "websocket")
-}
-
 impl UpgradeTask {
     /// Has a request answered by its pool, or says why not.
     pub(super) async fn respond(
         &self,
         mut request: Request<Incoming>,
-        turn: Turn,
+        turn: RequestTurn,
         fragment: bool,
     ) -> Response<ResponseBody> {
         let snapshot = self.broker.snapshot();
@@ -53,6 +48,13 @@ impl UpgradeTask {
         let caller = self.caller(&snapshot, &mut request);
         let elsewhere = self.settings(&snapshot).is_some_and(|listener| listener.redirect_to_https);
         let elsewhere = elsewhere.then(|| to_https::answer(&request, &caller.hops)).flatten();
+        let client = caller.peer.client;
+        if elsewhere.is_none()
+            && !fragment
+            && let Some(sent) = redirect::answer(&self.broker, &self.listener, &snapshot, client, &request)
+        {
+            return sent;
+        }
         let response = match (elsewhere, check(&mut request, &turn, fragment)) {
             (Some(elsewhere), _) => elsewhere,
             (None, Ok(())) => self.answer_request(&snapshot, &caller, request, turn.is_first).await,
@@ -76,8 +78,9 @@ impl UpgradeTask {
         if let Err(denial) = self.judged(snapshot.guard.admit_request(client.ip())) {
             return denied(&denial);
         }
-        let Some(matched) = snapshot.matched(self.listener.number, &request) else {
-            return plain(StatusCode::NOT_FOUND, NO_ROUTE);
+        let matched = match snapshot.matched(self.listener.number, &request) {
+            Ok(matched) => matched,
+            Err(none) => return no_route(none),
         };
         if let Some(guard) = matched.guard()
             && let Err(denial) = self.judged(guard.admit_request(client.ip()))
@@ -91,11 +94,14 @@ impl UpgradeTask {
         let present = pool.snapshot();
         let affinity =
             Affinity::find(&present.settings.balance, client.ip(), request.uri(), request.headers());
+        let over_tls = caller.hops.came_over_tls(request.headers());
+        let mut identified = present.identify(request.uri(), request.headers(), over_tls);
         let whose = Forwarding {
             pool,
             client,
             destination: self.arrival.or(matched.binding.entrance()),
             affinity,
+            preferred: identified.for_request(),
             is_first,
         };
         let settings = &present.settings.http;
@@ -104,16 +110,25 @@ impl UpgradeTask {
             return body_fault(BodyFault::Large);
         }
         let (mut parts, body) = request.into_parts();
+        identified.strip(&mut parts.headers);
         let form = present.settings.forwarded;
         parts.headers = onward::of_request(parts.headers, (&caller.hops, form), matched.request_headers());
         parts.version = Version::HTTP_11;
         parts.extensions = http::Extensions::new();
         let request = Request::from_parts(parts, RequestBody::of(body, most, settings.body_timeout));
         match forward(&self.broker.sessions.dialer, &whose, request).await {
-            Ok(Answer { response, backend }) => {
-                let (pool, backend, status) = (&*pool.name, &backend.name, response.status().as_u16());
-                tracing::debug!(%client, listener = %self.listener.address, pool, backend, status, "request");
-                passed_back(response, matched.response_headers())
+            Ok(BackendAnswer { mut response, backend }) => {
+                let (name, status) = (&backend.name, response.status().as_u16());
+                tracing::debug!(%client, listener = %self.listener.address, pool = &*pool.name, backend = name, status, "request");
+                let cookie = identified.answered(&backend, response.headers_mut());
+                let mut response = passed_back(response, matched.response_headers());
+                if let Some(cookie) = cookie {
+                    cookie.add_to(response.headers_mut());
+                }
+                match identified.learns_of_bodies() {
+                    true => response.map(|body| LearnedBody::new(body, identified, backend).boxed_unsync()),
+                    false => response,
+                }
             }
             Err(none) => unanswered(none),
         }
@@ -122,7 +137,11 @@ impl UpgradeTask {
 
 /// RFC 9112, 3.2 and 6: what a request must be, so that nobody behind us takes it for another one. Its target is a path
 /// afterwards.
-fn check<B>(request: &mut Request<B>, turn: &Turn, fragment: bool) -> Result<(), (StatusCode, &'static str)> {
+fn check<B>(
+    request: &mut Request<B>,
+    turn: &RequestTurn,
+    fragment: bool,
+) -> Result<(), (StatusCode, &'static str)> {
     let bad = |sentence| Err((StatusCode::BAD_REQUEST, sentence));
     if request.method() == Method::CONNECT {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "this is no proxy for CONNECT"));
@@ -193,17 +212,17 @@ fn is_event_stream(kind: &HeaderValue) -> bool {
     kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
-fn unanswered(none: NoAnswer) -> Response<ResponseBody> {
+fn unanswered(none: Unanswered) -> Response<ResponseBody> {
     match none {
-        NoAnswer::Full => busy("every backend of this service is full; try again later"),
-        NoAnswer::Nobody => {
+        Unanswered::Full => busy("every backend of this service is full; try again later"),
+        Unanswered::Nobody => {
             metric::NO_BACKEND.count(());
             busy("no backend can answer now; try again later")
         }
-        NoAnswer::Drained => busy("the backend of this service is being replaced; try again"),
-        NoAnswer::Lost => plain(StatusCode::BAD_GATEWAY, LOST),
-        NoAnswer::Late => plain(StatusCode::GATEWAY_TIMEOUT, LATE),
-        NoAnswer::Body(fault) => body_fault(fault),
+        Unanswered::Drained => busy("the backend of this service is being replaced; try again"),
+        Unanswered::Lost => plain(StatusCode::BAD_GATEWAY, LOST),
+        Unanswered::Late => plain(StatusCode::GATEWAY_TIMEOUT, LATE),
+        Unanswered::Body(fault) => body_fault(fault),
     }
 }
 

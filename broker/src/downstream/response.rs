@@ -14,6 +14,7 @@ use crate::config::settings::HeaderRules;
 use crate::http::denial::Denial;
 use crate::http::header_rules;
 use crate::http::hop_by_hop::end_to_end;
+use crate::routing::route::NoRoute;
 use crate::upstream::forward::AnswerFault;
 
 /// A backend's refusal is streamed through; the broker's own answers are short.
@@ -33,6 +34,8 @@ pub(super) struct Switching<'a> {
     pub(super) headers: Option<&'a HeaderMap>,
     /// The route's rules for them.
     pub(super) rules: Option<&'a HeaderRules>,
+    /// `Set-Cookie`, of the broker's own cookie.
+    pub(super) cookie: Option<HeaderValue>,
     /// `Sec-WebSocket-Protocol`.
     pub(super) protocol: Option<HeaderValue>,
     /// The compression, for `Sec-WebSocket-Extensions`.
@@ -42,7 +45,7 @@ pub(super) struct Switching<'a> {
 impl Switching<'_> {
     /// Makes the answer's lines.
     pub(super) fn lines(self) -> AnswerLines {
-        let Switching { key, headers: theirs, rules, protocol, deflate } = self;
+        let Switching { key, headers: theirs, rules, cookie, protocol, deflate } = self;
         let extensions = deflate.and_then(|deflate| HeaderValue::from_str(&deflate.to_client()).ok());
         let accept = derive_accept_key(key.map_or(b"", HeaderValue::as_bytes));
         let ours = [
@@ -51,12 +54,13 @@ impl Switching<'_> {
             (header::SEC_WEBSOCKET_PROTOCOL, protocol),
             (header::SEC_WEBSOCKET_EXTENSIONS, extensions),
             (header::SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept).ok()),
+            (header::SET_COOKIE, cookie),
         ];
         let mut lines = AnswerLines::with_capacity(theirs.map_or(0, HeaderMap::len) + ours.len());
         let passed = theirs.into_iter().flat_map(end_to_end);
         lines.extend(passed.map(|(name, value)| (name.clone(), value.clone())));
         if let Some(rules) = rules.filter(|rules| !rules.is_empty()) {
-            // Neither what goes on nor what a rule names is one of ours.
+            // Neither what goes on nor what a rule names is one of ours, but for a cookie, which stands beside others.
             let mut headers = lines.drain(..).collect();
             header_rules::apply(rules, &mut headers, |_| false);
             lines.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -99,6 +103,20 @@ pub(super) fn denied(denial: &Denial) -> Response<ResponseBody> {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
+}
+
+/// Nobody serves what was asked for.
+pub(super) fn no_route(none: NoRoute) -> Response<ResponseBody> {
+    match none {
+        NoRoute::Nothing => plain(StatusCode::NOT_FOUND, "no route leads from this request to a service"),
+        NoRoute::OnlyHttp => plain(
+            StatusCode::NOT_FOUND,
+            "no route leads from this WebSocket to a service; other requests are served here",
+        ),
+        NoRoute::OnlyWebSocket => {
+            plain(StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket only; send an upgrade request")
+        }
+    }
 }
 
 /// A 503: for this moment only, for the reason that the sentence gives.

@@ -10,7 +10,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{Request, Uri};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::turns::Turns;
+use super::turns::RequestTurns;
 use crate::http::hostname::is_authority;
 use crate::net::stream::Stream;
 
@@ -61,7 +61,7 @@ pub(super) struct FirstLine<'a> {
     /// has one.
     fragment: &'a AtomicBool,
     /// When the next line comes.
-    turns: &'a Turns,
+    turns: &'a RequestTurns,
 }
 
 /// Where in the request the next byte is.
@@ -79,7 +79,7 @@ impl<'a> FirstLine<'a> {
         stream: Stream,
         came: Bytes,
         fragment: &'a AtomicBool,
-        turns: &'a Turns,
+        turns: &'a RequestTurns,
     ) -> FirstLine<'a> {
         FirstLine { stream, came, place: LinePlace::Before, fragment, turns }
     }
@@ -234,7 +234,7 @@ mod tests {
                 let stream = TcpStream::connect(address).await.expect("it listens");
                 let fragment = AtomicBool::new(false);
                 let place = Places::new(1).take(Address::of([127, 0, 0, 1].into()), || ()).await;
-                let turns = Turns::new(place.expect("it is free"), Instant::now(), LONG, LONG);
+                let turns = RequestTurns::new(place.expect("it is free"), Instant::now(), LONG, LONG);
                 let mut line = FirstLine::new(stream.into(), Bytes::new(), &fragment, &turns);
                 request.chunks(size).for_each(|bytes| line.see(bytes));
                 assert_eq!(fragment.load(Relaxed), expected, "{}", request.escape_ascii());

@@ -18,7 +18,7 @@ use crate::upstream::forward::AnswerFault;
 
 /// Where a connection stands.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct RequestTurns {
     state: Mutex<TurnState>,
     /// Told to go while it waits.
     pub(super) place: Place,
@@ -30,7 +30,7 @@ pub(super) struct Turns {
 
 #[derive(Debug)]
 struct TurnState {
-    phase: Phase,
+    phase: TurnPhase,
     /// Until when the phase may last; `None`: what happens in it has limits of its own.
     until: Option<Instant>,
     /// Requests so far.
@@ -40,7 +40,7 @@ struct TurnState {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum TurnPhase {
     /// Nothing of a next request has come.
     Waiting,
     Reading,
@@ -49,27 +49,27 @@ enum Phase {
 
 /// A request that is answered now.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct RequestTurn {
     /// It is the first one of its connection.
     pub(super) is_first: bool,
     /// Its head as it came; `None`: it came along with the body of the one before.
     pub(super) head: Option<Vec<u8>>,
 }
 
-impl Turns {
+impl RequestTurns {
     /// Of a connection whose first request is to be there by `until`.
-    pub(super) fn new(place: Place, until: Instant, idle: Duration, head: Duration) -> Turns {
+    pub(super) fn new(place: Place, until: Instant, idle: Duration, head: Duration) -> RequestTurns {
         let state =
-            TurnState { phase: Phase::Reading, until: Some(until), requests: 0, head: Some(Vec::new()) };
-        Turns { state: Mutex::new(state), place, idle, head }
+            TurnState { phase: TurnPhase::Reading, until: Some(until), requests: 0, head: Some(Vec::new()) };
+        RequestTurns { state: Mutex::new(state), place, idle, head }
     }
 
     /// Bytes have come. True: the first of a request is among them.
     pub(super) fn came(&self, bytes: &[u8]) -> bool {
         let mut state = self.state();
-        let begins = state.phase == Phase::Waiting && !bytes.is_empty();
+        let begins = state.phase == TurnPhase::Waiting && !bytes.is_empty();
         if begins {
-            (state.phase, state.until) = (Phase::Reading, Some(Instant::now() + self.head));
+            (state.phase, state.until) = (TurnPhase::Reading, Some(Instant::now() + self.head));
             self.place.busy();
         }
         if let Some(head) = &mut state.head {
@@ -79,17 +79,17 @@ impl Turns {
     }
 
     /// A request is there. What becomes of it takes no longer than until then.
-    pub(super) fn begins(&self, until: Option<Instant>) -> Turn {
+    pub(super) fn begins(&self, until: Option<Instant>) -> RequestTurn {
         let mut state = self.state();
-        (state.phase, state.until) = (Phase::Answering, until);
+        (state.phase, state.until) = (TurnPhase::Answering, until);
         state.requests += 1;
-        Turn { is_first: state.requests == 1, head: state.head.take() }
+        RequestTurn { is_first: state.requests == 1, head: state.head.take() }
     }
 
     /// The answer is through.
     fn ends(&self) {
         let mut state = self.state();
-        (state.phase, state.until) = (Phase::Waiting, Some(Instant::now() + self.idle));
+        (state.phase, state.until) = (TurnPhase::Waiting, Some(Instant::now() + self.idle));
         state.head = Some(Vec::new());
         drop(state);
         self.place.idle();
@@ -107,7 +107,7 @@ impl Turns {
 
     /// It waits for a next request, and nothing of that has come.
     pub(super) fn is_waiting(&self) -> bool {
-        self.state().phase == Phase::Waiting
+        self.state().phase == TurnPhase::Waiting
     }
 
     /// No other thread waits for what only this connection's task has.
@@ -119,11 +119,11 @@ impl Turns {
 /// An answer's body. When hyper is done with it the next turn comes.
 pub(super) struct TurnBody {
     body: ResponseBody,
-    turns: Arc<Turns>,
+    turns: Arc<RequestTurns>,
 }
 
 impl TurnBody {
-    pub(super) fn new(body: ResponseBody, turns: Arc<Turns>) -> TurnBody {
+    pub(super) fn new(body: ResponseBody, turns: Arc<RequestTurns>) -> TurnBody {
         TurnBody { body, turns }
     }
 }
@@ -166,13 +166,13 @@ mod tests {
     const IDLE: Duration = Duration::from_secs(60);
     const HEAD: Duration = Duration::from_secs(10);
 
-    async fn turns(places: &Arc<Places>) -> Arc<Turns> {
+    async fn turns(places: &Arc<Places>) -> Arc<RequestTurns> {
         let place = places.take(Address::of([127, 0, 0, 1].into()), || ()).await.expect("there is room");
         place.busy();
-        Arc::new(Turns::new(place, Instant::now() + HEAD, IDLE, HEAD))
+        Arc::new(RequestTurns::new(place, Instant::now() + HEAD, IDLE, HEAD))
     }
 
-    fn answered(turns: &Arc<Turns>) {
+    fn answered(turns: &Arc<RequestTurns>) {
         let body = Full::from("ok").map_err(|never| match never {}).boxed_unsync();
         drop(TurnBody::new(body, Arc::clone(turns)));
     }

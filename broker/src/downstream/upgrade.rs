@@ -33,6 +33,7 @@ use crate::http::denial::Denial;
 use crate::http::forwarding::Hops;
 use crate::http::head::{self, RequestHead};
 use crate::http::header_case::spell;
+use crate::http::token_list::asks_for_websocket;
 use crate::metric::{self, LookWord, TlsWord};
 use crate::net::lingering_close;
 use crate::net::places::Place;
@@ -46,9 +47,8 @@ use crate::upstream::balance::Affinity;
 use crate::upstream::pool::Pool;
 
 use super::accept::{Accepted, Introduction, Peer};
-use super::request::is_upgrade;
-use super::response::{AnswerLines, ResponseBody, busy, denied, plain};
-use super::{balancer_page, introduction, target, to_https};
+use super::response::{AnswerLines, ResponseBody, busy, denied, no_route, plain};
+use super::{balancer_page, introduction, redirect, target, to_https};
 use form::FormRefusal;
 use newcomer::{Admitted, Newcomer};
 use offer::Offered;
@@ -61,7 +61,7 @@ const DROPPED: &str = "headers that say for whom a request is are dropped, here 
 
 const FRAGMENT: &str = "a request's target has no fragment; remove what follows the #";
 
-const NOT_PLAIN: &str = "this port speaks TLS: ask it by https:// or wss://";
+pub(super) const NOT_PLAIN: &str = "this port speaks TLS: ask it by https:// or wss://";
 
 const NO_PLACE: &str = "another connection needs its place";
 
@@ -272,7 +272,8 @@ impl UpgradeTask {
             }
             return Ok(AnsweredRequest { stream, early: came, next: None });
         }
-        let head = whole(&came, &snapshot.settings.limits).filter(|head| is_upgrade(head.request.headers()));
+        let head =
+            whole(&came, &snapshot.settings.limits).filter(|head| asks_for_websocket(head.request.headers()));
         let Some(RequestHead { request, length, has_fragment }) = head else {
             return self.converse_by_hyper(snapshot, (stream, came), None, until).boxed().await;
         };
@@ -401,6 +402,12 @@ impl UpgradeTask {
         let client = caller.peer.client;
         let elsewhere = self.settings(&snapshot).is_some_and(|listener| listener.redirect_to_https);
         let elsewhere = elsewhere.then(|| to_https::answer(&request, &caller.hops)).flatten();
+        if elsewhere.is_none()
+            && !fragment
+            && let Some(sent) = redirect::answer(&self.broker, &self.listener, &snapshot, client, &request)
+        {
+            return sent.into();
+        }
         let answer = match (elsewhere, check_form(&mut request, fragment)) {
             (Some(elsewhere), _) => elsewhere.into(),
             // Large as it is, it is not moved.
@@ -442,15 +449,13 @@ impl UpgradeTask {
         // Who comes back may come in all the same.
         let paused = self.broker.pauses.is_paused(self.listener.number);
         let client = caller.peer.client.ip();
-        let Some(matched) = snapshot.matched(self.listener.number, &request) else {
-            if paused {
-                return busy(PAUSED).into();
+        let matched = match snapshot.matched(self.listener.number, &request) {
+            Ok(matched) => matched,
+            Err(_) if paused => return busy(PAUSED).into(),
+            Err(none) => {
+                let admitted = self.judged(snapshot.guard.admit(client, request.headers()));
+                return admitted.map_or_else(|denial| denied(&denial), |_| no_route(none)).into();
             }
-            let sentence = "no route leads from this host and path to a service";
-            let admitted = self.judged(snapshot.guard.admit(client, request.headers()));
-            let response =
-                admitted.map_or_else(|denial| denied(&denial), |_| plain(StatusCode::NOT_FOUND, sentence));
-            return response.into();
         };
         let present = matched.binding.pool.snapshot();
         let balance = &present.settings.balance;

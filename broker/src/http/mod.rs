@@ -10,6 +10,7 @@ pub(crate) mod header_case;
 pub(crate) mod header_rules;
 pub(crate) mod hop_by_hop;
 pub(crate) mod hostname;
+pub(crate) mod http2_goodbye;
 pub(crate) mod onward;
 pub(crate) mod replay_request;
 pub(crate) mod token_list;

@@ -2,7 +2,7 @@
 //! against the others.
 
 use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue, UPGRADE};
 
 /// The elements of a header, over all its lines, without those that are empty.
 pub(super) fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
@@ -20,6 +20,11 @@ pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) ->
     // Mostly it is the only one.
     let has_wanted = |value: &[u8]| is_wanted(value) || split(value).any(is_wanted);
     headers.get_all(name).iter().any(|value| has_wanted(value.as_bytes()))
+}
+
+/// Whether a request with these headers asks for a WebSocket.
+pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    has_token(headers, &UPGRADE, "websocket")
 }
 
 #[cfg(test)]

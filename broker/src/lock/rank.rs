@@ -70,10 +70,16 @@ ranks! {
     PastRank: INNERMOST, "the counts of past sessions";
     /// Sessions that wait for memory.
     MemoryRank: INNERMOST, "the line for memory";
+    /// Where clients of a pool belong.
+    LearnedRank: INNERMOST, "the clients of a pool";
+    /// The clients of a pool's sessions.
+    StickySessionsRank: INNERMOST, "the clients of a pool's sessions";
     /// Header sets that sessions have in common.
     HeaderSetsRank: INNERMOST, "the shared header sets";
     /// The concurrent map of connections that clients have come back with.
     ArrivalsRank: INNERMOST, "the connections of clients that are back";
+    /// Clients that were sent to backends. Their places are given back when it is no longer held.
+    ReserveRank: INNERMOST, "the clients that were sent on";
     /// Connections that have places among those of which nothing good is known yet.
     PlacesRank: INNERMOST, "the places of connections";
     /// Dials in flight, and those that wait for their turn.

@@ -121,6 +121,20 @@ words! {
 }
 
 words! {
+    /// What a request to a sticky pool has said of its client, and where it went.
+    pub(crate) enum StickyWord {
+        /// To the backend that the client belongs to.
+        Hit = "hit",
+        /// Elsewhere, since that one could not take it.
+        Miss = "miss",
+        /// Nothing that would say where the client belongs.
+        New = "new",
+        /// A cookie that is none of the pool's, or does not count any more.
+        Wrong = "wrong",
+    }
+}
+
+words! {
     /// Why an upgrade is denied.
     pub(crate) enum DenialReason {
         Network = "network",

@@ -5,7 +5,7 @@ use steadfast_protocol::session::{Failure, MoveOutcome};
 
 use super::labels::{
     AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, HeaderWord, Limit, LookWord,
-    PressWord, ReloadOutcome, Side, TlsWord, VerdictWord,
+    PressWord, ReloadOutcome, Side, StickyWord, TlsWord, VerdictWord,
 };
 use super::{Counter, Gauge, Histogram, Metric};
 use crate::words::names;
@@ -188,6 +188,11 @@ list! {
     );
     PROBES: Counter<Pool> =
         Counter::new("steadfast_probes_total", &["pool"], "Backends that were asked for a sign of life");
+    STICKY: Counter<(Pool, StickyWord)> = Counter::new(
+        "steadfast_sticky_total",
+        &["pool", "outcome"],
+        "Requests to sticky pools that a backend has answered, by what they said and where they went",
+    );
     QUEUE_LENGTH: Gauge<Pool> =
         Gauge::new("steadfast_queue_length", &["pool"], "Sessions that wait for a place in a pool");
     QUEUE_TIMEOUTS: Counter<Pool> =
@@ -202,6 +207,13 @@ list! {
         &["pool", "backend"],
         "Sessions on a backend, dials included",
     );
+    BACKEND_RESERVED: Gauge<(Pool, Backend)> = Gauge::new(
+        "steadfast_backend_reserved",
+        &["pool", "backend"],
+        "Clients that were sent to a backend and count as sessions of it for a while",
+    );
+    REDIRECTS: Counter<(Pool, Backend)> =
+        Counter::new("steadfast_redirects_total", &["pool", "backend"], "Clients that were sent to a backend");
     BACKEND_WEIGHT: Gauge<(Pool, Backend)> = Gauge::new(
         "steadfast_backend_weight",
         &["pool", "backend"],

@@ -18,7 +18,7 @@ use metrics::{Label, SharedString, Unit};
 
 pub(crate) use labels::{
     AnswerOutcome, CheckOutcome, DenialReason, DialWord, Flow, HangUpWord, HeaderWord, Limit, LookWord,
-    PressWord, ReloadOutcome, Side, TlsWord, VerdictWord,
+    PressWord, ReloadOutcome, Side, StickyWord, TlsWord, VerdictWord,
 };
 pub(crate) use list::*;
 

@@ -82,7 +82,7 @@ fn chosen(
     let mut sessions: HashMap<usize, Vec<u128>> = HashMap::new();
     for shift in &shifts {
         sessions.entry(shift.from).or_insert_with(|| {
-            let movable = survey.on(shift.from).filter(|own| !own.pinned).map(|own| own.id);
+            let movable = survey.on(shift.from).filter(|own| own.may_be_spread()).map(|own| own.id);
             let mut movable: Vec<u128> = movable.collect();
             // Taken from the end.
             movable.sort_by_key(|id| !tried(*id));
@@ -100,7 +100,7 @@ fn chosen(
 
 fn displaced(pool: &Arc<Pool>, candidates: &[Candidate], survey: &Survey) -> Vec<(u128, usize)> {
     let keyed = |own: &Sighting| Some(Keyed { id: own.id, here: own.backend?, key: own.key? });
-    let sessions = survey.of_pool(pool).filter(|own| !own.pinned).filter_map(keyed);
+    let sessions = survey.of_pool(pool).filter(|own| own.may_be_spread()).filter_map(keyed);
     by_key(sessions, candidates, &pool.snapshot().settings.balance)
 }
 

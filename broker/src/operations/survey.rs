@@ -25,6 +25,8 @@ pub(super) struct Sighting {
     pub(super) key: Option<Affinity>,
     /// It ends with its backend.
     pub(super) pinned: bool,
+    /// Its client would come back to its backend.
+    pub(super) settled: bool,
     /// It has said or heard Close, and will leave its backend by itself.
     pub(super) ends: bool,
     /// It looks for a place.
@@ -76,6 +78,11 @@ impl Survey {
 }
 
 impl Sighting {
+    /// Whether it goes where there is more room: it does not end with its backend, and its client has nothing there.
+    pub(super) fn may_be_spread(&self) -> bool {
+        !self.pinned && !self.settled
+    }
+
     fn of(entry: &Arc<Entry>) -> Sighting {
         let core = entry.core();
         Sighting {
@@ -84,6 +91,7 @@ impl Sighting {
             backend: core.lease.as_ref().map(|lease| lease.backend().id),
             key: entry.affinity,
             pinned: core.machine.pinned(),
+            settled: entry.binding.pool.clients.holds(entry.id),
             ends: core.machine.status() == Status::Closing,
             seeks: seeks_place(core.machine.status()),
         }

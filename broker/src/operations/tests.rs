@@ -103,7 +103,7 @@ impl Rig {
         let others: Vec<_> =
             self.pool().snapshot().backends.iter().map(|own| (own.name.clone(), own.id)).collect();
         let tried: Vec<usize> = others.iter().filter(|(name, _)| name != backend).map(|own| own.1).collect();
-        let ask = Ask { affinity: None, just_failed: None, tried: &tried };
+        let ask = Ask { preferred: None, affinity: None, just_failed: None, tried: &tried };
         self.pool().pick(self.now, &ask).expect("a lease")
     }
 
@@ -234,7 +234,7 @@ fn an_empty_backend_is_drained_at_once_and_gets_nothing_more() {
     let rig = Rig::new("");
     let view = rig.drain("a").expect("nothing is in the way");
     assert_eq!((view.state, view.total), (OperationState::Done, 0));
-    let ask = Ask { affinity: None, just_failed: None, tried: &[rig.backend("b").id] };
+    let ask = Ask { preferred: None, affinity: None, just_failed: None, tried: &[rig.backend("b").id] };
     assert!(rig.pool().pick(rig.now, &ask).is_err());
     rig.context.operations.undrain(rig.now, &rig.backend("a"), "somebody wants it");
     assert!(rig.pool().pick(rig.now, &ask).is_ok());

@@ -2,28 +2,82 @@
 
 use std::net::Ipv6Addr;
 
-use http::header::{HeaderMap, HeaderValue};
+use http::Request;
+use http::header::{self, HeaderMap, HeaderValue};
 
-use crate::config::settings::{HeaderMatch, HostPattern, PathMatch, Route, ValueMatch};
+use crate::config::settings::{
+    HeaderMatch, HostPattern, PathMatch, QueryMatch, Route, RouteKind, ValueMatch,
+};
 use crate::http::hostname::{is_below, is_port};
+use crate::http::token_list::asks_for_websocket;
+
+/// What a route is chosen by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RoutedRequest<'a> {
+    /// The Host header. A request without one, or with one that is no host (RFC 9110, 7.2), takes
+    /// routes that name no host.
+    pub(crate) host: Option<&'a [u8]>,
+    /// Without the query and compared byte by byte, as the client wrote it: neither `//`, `.`
+    /// and `..`, nor `%2f` and other escapes, nor letter case are normalised. The backend gets the same
+    /// bytes, and what it makes of them is not known here; a normalised path would be judged as one thing
+    /// and served as another. So `/chat` is not the path of `//chat`, `/%63hat` or `/x/../chat`, and what
+    /// must be out of reach is kept so by naming the paths that are open, not those that are closed.
+    pub(crate) path: &'a str,
+    /// What stands behind the path's `?`, as it was written.
+    pub(crate) query: Option<&'a str>,
+    pub(crate) headers: &'a HeaderMap,
+    /// It asks for a WebSocket.
+    pub(crate) is_websocket: bool,
+}
+
+/// Why no route is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoute {
+    /// None fits.
+    Nothing,
+    /// A route fits that is for WebSockets, and the request asks for none.
+    OnlyWebSocket,
+    /// A route fits that is for other requests, and this one asks for a WebSocket.
+    OnlyHttp,
+}
+
+impl<'a> RoutedRequest<'a> {
+    /// Of a request. The host of a whole URL counts in place of the Host header (RFC 9112, 3.2.2).
+    pub(crate) fn of<B>(request: &'a Request<B>) -> RoutedRequest<'a> {
+        let (uri, headers) = (request.uri(), request.headers());
+        let named = uri.authority().map(|authority| authority.as_str().as_bytes());
+        RoutedRequest {
+            host: named.or_else(|| headers.get(header::HOST).map(HeaderValue::as_bytes)),
+            path: uri.path(),
+            query: uri.query(),
+            headers,
+            is_websocket: asks_for_websocket(headers),
+        }
+    }
+}
 
 /// The place of the first route whose conditions all hold.
 ///
-/// `host` is the Host header. A request without one, or with one that is no host (RFC 9110, 7.2),
-/// takes routes that name no host.
+/// # Errors
 ///
-/// `path` is without the query and compared byte by byte, as the client wrote it: neither `//`, `.`
-/// and `..`, nor `%2f` and other escapes, nor letter case are normalised. The backend gets the same
-/// bytes, and what it makes of them is not known here; a normalised path would be judged as one thing
-/// and served as another. So `/chat` is not the path of `//chat`, `/%63hat` or `/x/../chat`, and what
-/// must be out of reach is kept so by naming the paths that are open, not those that are closed.
-pub(crate) fn find(routes: &[Route], host: Option<&[u8]>, path: &str, headers: &HeaderMap) -> Option<usize> {
-    let host = host.and_then(Host::parse);
-    routes.iter().position(|route| {
+/// Why there is none. Of a route whose conditions hold but for its kind it says that.
+pub(crate) fn find(routes: &[Route], asked: &RoutedRequest<'_>) -> Result<usize, NoRoute> {
+    let host = asked.host.and_then(Host::parse);
+    let fits = |route: &&Route| {
         fits_host(&route.hosts, host.as_ref())
-            && route.path.as_ref().is_none_or(|wanted| fits_path(wanted, path))
-            && route.headers.iter().all(|wanted| fits_header(wanted, headers))
-    })
+            && route.path.as_ref().is_none_or(|wanted| fits_path(wanted, asked.path))
+            && route.headers.iter().all(|wanted| fits_header(wanted, asked.headers))
+            && route.queries.iter().all(|wanted| fits_query(wanted, asked.query))
+    };
+    let mut none = NoRoute::Nothing;
+    for (number, route) in routes.iter().enumerate().filter(|(_, route)| fits(route)) {
+        match route.kind {
+            RouteKind::WebSocket if !asked.is_websocket => none = NoRoute::OnlyWebSocket,
+            RouteKind::Http if asked.is_websocket => none = NoRoute::OnlyHttp,
+            RouteKind::WebSocket | RouteKind::Http | RouteKind::Any => return Ok(number),
+        }
+    }
+    Err(none)
 }
 
 /// What a Host header names, without the port.
@@ -82,6 +136,18 @@ fn fits_header(wanted: &HeaderMatch, headers: &HeaderMap) -> bool {
     }
 }
 
+/// A parameter that came several times fits when one of its values does. Names and values are decoded as forms are: `+` is
+/// a space, and bytes that are no UTF-8 become U+FFFD.
+fn fits_query(wanted: &QueryMatch, query: Option<&str>) -> bool {
+    let parameters = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let mut values = parameters.filter(|(name, _)| *name == wanted.name).map(|(_, value)| value);
+    match &wanted.value {
+        None => values.next().is_some(),
+        Some(ValueMatch::Exact(wanted)) => values.any(|value| value == wanted.as_str()),
+        Some(ValueMatch::Regex(wanted)) => values.any(|value| wanted.is_match(&value)),
+    }
+}
+
 /// Expressions are over text, so a value that is not UTF-8 fits none of them.
 fn fits_value(wanted: &ValueMatch, value: &HeaderValue) -> bool {
     match wanted {
@@ -105,7 +171,10 @@ mod tests {
             hosts: Vec::new(),
             path: None,
             headers: Vec::new(),
+            queries: Vec::new(),
+            kind: RouteKind::Any,
             pool: "default".into(),
+            redirect: None,
             request_headers: HeaderRules::default(),
             response_headers: HeaderRules::default(),
             access: AccessSettings::default(),
@@ -132,12 +201,21 @@ mod tests {
         Regex::new(pattern).expect("a regular expression")
     }
 
+    /// A plain request.
+    fn asked<'a>(host: Option<&'a [u8]>, path: &'a str, headers: &'a HeaderMap) -> RoutedRequest<'a> {
+        RoutedRequest { host, path, query: None, headers, is_websocket: false }
+    }
+
+    fn first(routes: &[Route], host: Option<&[u8]>, path: &str, headers: &HeaderMap) -> Option<usize> {
+        find(routes, &asked(host, path, headers)).ok()
+    }
+
     fn takes_host(routes: &[Route], host: &str) -> bool {
-        find(routes, Some(host.as_bytes()), "/", &HeaderMap::new()).is_some()
+        first(routes, Some(host.as_bytes()), "/", &HeaderMap::new()).is_some()
     }
 
     fn takes_path(routes: &[Route], path: &str) -> bool {
-        find(routes, None, path, &HeaderMap::new()).is_some()
+        first(routes, None, path, &HeaderMap::new()).is_some()
     }
 
     fn tenant(value: Option<ValueMatch>) -> Vec<Route> {
@@ -150,7 +228,7 @@ mod tests {
         for tenant in tenants {
             headers.append("x-tenant", HeaderValue::from_bytes(tenant).expect("a value"));
         }
-        find(routes, None, "/", &headers).is_some()
+        first(routes, None, "/", &headers).is_some()
     }
 
     #[test]
@@ -197,11 +275,11 @@ mod tests {
 
     #[test]
     fn without_a_host_only_routes_for_all_hosts_are_open() {
-        let none = |routes: &[Route]| find(routes, None, "/", &HeaderMap::new());
+        let none = |routes: &[Route]| first(routes, None, "/", &HeaderMap::new());
         assert_eq!(none(&exact("example.com")), None);
         assert_eq!(none(&[route()]), Some(0));
         assert!(takes_host(&[route()], "not a host:x"));
-        assert_eq!(find(&exact("a.com"), Some(b"\xff"), "/", &HeaderMap::new()), None);
+        assert_eq!(first(&exact("a.com"), Some(b"\xff"), "/", &HeaderMap::new()), None);
     }
 
     #[test]
@@ -276,16 +354,194 @@ mod tests {
         both.headers = tenant(None).remove(0).headers;
         let routes = [both, exact("a.com").remove(0), route(), route()];
         let mut headers = HeaderMap::new();
-        assert_eq!(find(&routes, Some(b"a.com"), "/chat", &headers), Some(1));
+        assert_eq!(first(&routes, Some(b"a.com"), "/chat", &headers), Some(1));
         headers.insert("x-tenant", HeaderValue::from_static("blue"));
-        assert_eq!(find(&routes, Some(b"a.com"), "/chat", &headers), Some(0));
-        assert_eq!(find(&routes, Some(b"a.com"), "/", &headers), Some(1));
-        assert_eq!(find(&routes, Some(b"b.com"), "/chat", &headers), Some(2));
-        assert_eq!(find(&routes[..2], Some(b"b.com"), "/chat", &headers), None);
-        assert_eq!(find(&[], Some(b"a.com"), "/", &headers), None);
+        assert_eq!(first(&routes, Some(b"a.com"), "/chat", &headers), Some(0));
+        assert_eq!(first(&routes, Some(b"a.com"), "/", &headers), Some(1));
+        assert_eq!(first(&routes, Some(b"b.com"), "/chat", &headers), Some(2));
+        assert_eq!(first(&routes[..2], Some(b"b.com"), "/chat", &headers), None);
+        assert_eq!(first(&[], Some(b"a.com"), "/", &headers), None);
+    }
+
+    fn wants(name: &str, value: Option<ValueMatch>) -> QueryMatch {
+        QueryMatch { name: name.into(), value }
+    }
+
+    fn of_kind(kind: RouteKind) -> Route {
+        Route { kind, ..route() }
+    }
+
+    fn takes_query(conditions: &[QueryMatch], query: Option<&str>) -> bool {
+        let routes = [Route { queries: conditions.to_vec(), ..route() }];
+        let headers = HeaderMap::new();
+        find(&routes, &RoutedRequest { query, ..asked(None, "/", &headers) }).is_ok()
+    }
+
+    fn way(routes: &[Route], query: &str, is_websocket: bool) -> Result<usize, NoRoute> {
+        let headers = HeaderMap::new();
+        find(
+            routes,
+            &RoutedRequest { query: Some(query), is_websocket, ..asked(None, "/socket.io/", &headers) },
+        )
+    }
+
+    #[test]
+    fn a_parameter_is_there_or_one_of_its_values_fits() {
+        let there = [wants("sid", None)];
+        for query in ["sid=7", "sid", "sid=", "a=b&sid=7", "%73id=7", "&&sid"] {
+            assert!(takes_query(&there, Some(query)), "{query}");
+        }
+        for query in ["", "Sid=7", "asid=7", "a=sid", "sid+=7", "%2573id=7"] {
+            assert!(!takes_query(&there, Some(query)), "{query}");
+        }
+        assert!(!takes_query(&there, None));
+        let polling = [wants("transport", Some(ValueMatch::Exact("polling".into())))];
+        for query in
+            ["EIO=4&transport=polling", "transport=websocket&transport=polling", "transport=%70olling"]
+        {
+            assert!(takes_query(&polling, Some(query)), "{query}");
+        }
+        for query in
+            ["transport=websocket", "transport=Polling", "transport=polling+", "transport", "polling"]
+        {
+            assert!(!takes_query(&polling, Some(query)), "{query}");
+        }
+        let number = [wants("room", Some(ValueMatch::Regex(regex("^[0-9]+$"))))];
+        assert!(takes_query(&number, Some("room=x&room=7")) && !takes_query(&number, Some("room=7x")));
+        assert!(takes_query(&[wants("a", Some(ValueMatch::Exact(String::new())))], Some("a")));
+    }
+
+    #[test]
+    fn parameters_are_decoded_as_forms_are() {
+        for (value, query) in [
+            ("a b", "x=a+b"),
+            ("a b", "x=a%20b"),
+            ("a+b", "x=a%2Bb"),
+            ("é", "x=%c3%a9"),
+            ("\u{fffd}", "x=%ff"),
+            ("%zz", "x=%zz"),
+            ("a=b", "x=a=b"),
+        ] {
+            assert!(
+                takes_query(&[wants("x", Some(ValueMatch::Exact(value.into())))], Some(query)),
+                "{query}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_parameters_hold() {
+        let both = [wants("a", None), wants("b", Some(ValueMatch::Exact("1".into())))];
+        assert!(takes_query(&both, Some("b=1&a=2")));
+        assert!(!takes_query(&both, Some("b=1")) && !takes_query(&both, Some("a=1&b=2")));
+        // Of one name, each condition may be met by another of its values.
+        let twice = ["1", "2"].map(|value| wants("a", Some(ValueMatch::Exact(value.into()))));
+        assert!(takes_query(&twice, Some("a=2&a=1")) && !takes_query(&twice, Some("a=1&a=1")));
+    }
+
+    #[test]
+    fn the_two_transports_of_socket_io_take_two_ways() {
+        let transport = |name: &str| wants("transport", Some(ValueMatch::Exact(name.into())));
+        let routes = [
+            Route {
+                queries: vec![transport("websocket"), wants("sid", None)],
+                ..of_kind(RouteKind::WebSocket)
+            },
+            Route { queries: vec![transport("websocket")], ..of_kind(RouteKind::WebSocket) },
+            Route { queries: vec![transport("polling")], ..of_kind(RouteKind::Http) },
+        ];
+        assert_eq!(way(&routes, "EIO=4&transport=polling&t=abc", false), Ok(2));
+        assert_eq!(way(&routes, "EIO=4&transport=polling&t=abc&sid=x", false), Ok(2));
+        assert_eq!(way(&routes, "EIO=4&transport=websocket&sid=x", true), Ok(0));
+        assert_eq!(way(&routes, "EIO=4&transport=websocket", true), Ok(1));
+        assert_eq!(way(&routes, "EIO=4&transport=websocket", false), Err(NoRoute::OnlyWebSocket));
+        assert_eq!(way(&routes, "EIO=4&transport=polling", true), Err(NoRoute::OnlyHttp));
+        assert_eq!(way(&routes, "EIO=4&transport=webtransport", true), Err(NoRoute::Nothing));
+    }
+
+    #[test]
+    fn a_route_of_the_other_kind_is_passed_over() {
+        use RouteKind::{Any, Http, WebSocket};
+        let kinds = |kinds: &[RouteKind]| kinds.iter().copied().map(of_kind).collect::<Vec<_>>();
+        for (routes, plain, websocket) in [
+            (&[WebSocket, Http, Any][..], Ok(1), Ok(0)),
+            (&[Http, WebSocket], Ok(0), Ok(1)),
+            (&[Http, Any], Ok(0), Ok(1)),
+            (&[Any, Http, WebSocket], Ok(0), Ok(0)),
+            (&[WebSocket, WebSocket], Err(NoRoute::OnlyWebSocket), Ok(0)),
+            (&[Http], Ok(0), Err(NoRoute::OnlyHttp)),
+            (&[], Err(NoRoute::Nothing), Err(NoRoute::Nothing)),
+        ] {
+            assert_eq!(way(&kinds(routes), "", false), plain, "{routes:?}");
+            assert_eq!(way(&kinds(routes), "", true), websocket, "{routes:?}");
+        }
+        // What does not fit otherwise says nothing.
+        let elsewhere = [Route { path: Some(PathMatch::Exact("/x".into())), ..of_kind(WebSocket) }];
+        assert_eq!(way(&elsewhere, "", false), Err(NoRoute::Nothing));
+    }
+
+    #[test]
+    fn a_request_tells_what_it_asks_for() {
+        let request = |target: &str, headers: &[(&str, &str)]| {
+            let request =
+                headers.iter().fold(Request::get(target), |made, (name, value)| made.header(*name, *value));
+            request.body(()).expect("a request")
+        };
+        let plain = request("/a?b=c", &[("host", "a.com"), ("upgrade", "h2c"), ("connection", "upgrade")]);
+        let RoutedRequest { host, path, query, is_websocket, .. } = RoutedRequest::of(&plain);
+        assert_eq!((host, path, query, is_websocket), (Some(&b"a.com"[..]), "/a", Some("b=c"), false));
+        let upgrade = request("http://b.com:80/a", &[("host", "a.com"), ("upgrade", "h2c, WebSocket")]);
+        let RoutedRequest { host, path, query, is_websocket, .. } = RoutedRequest::of(&upgrade);
+        assert_eq!((host, path, query, is_websocket), (Some(&b"b.com:80"[..]), "/a", None, true));
+    }
+
+    /// The values of a parameter, as whoever writes it means them.
+    fn written(pairs: &[(&str, &str)]) -> String {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
     }
 
     proptest! {
+        /// However a form writes it, a parameter fits what it means, and nothing else.
+        #[test]
+        fn a_parameter_fits_what_it_means(
+            pairs in prop::collection::vec(("[ab]", "[ab &=+%é]{0,2}"), 0..6),
+            name in "[ab]",
+            value in prop::option::of("[ab &=+%é]{0,2}"),
+        ) {
+            let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let expected = pairs.iter().any(|(found, has)| {
+                *found == name && value.as_ref().is_none_or(|value| has == value)
+            });
+            let conditions = [wants(&name, value.map(ValueMatch::Exact))];
+            prop_assert_eq!(takes_query(&conditions, Some(&written(&pairs))), expected);
+        }
+
+        /// Any bytes that a target may have are a query.
+        #[test]
+        fn any_query_fits_or_does_not(query in "[!-~]{0,60}") {
+            let there = takes_query(&[wants("a", None)], Some(&query));
+            let any = takes_query(&[wants("a", Some(ValueMatch::Regex(regex(""))))], Some(&query));
+            prop_assert_eq!(there, any);
+        }
+
+        /// The first route that is for such requests is taken, whatever stands between; without one it is said that
+        /// there are others.
+        #[test]
+        fn kinds_only_pass_over(
+            kinds in prop::collection::vec(
+                prop::sample::select(&[RouteKind::WebSocket, RouteKind::Http, RouteKind::Any][..]),
+                0..6,
+            ),
+            is_websocket: bool,
+        ) {
+            let other = if is_websocket { RouteKind::Http } else { RouteKind::WebSocket };
+            let why = if is_websocket { NoRoute::OnlyHttp } else { NoRoute::OnlyWebSocket };
+            let none = if kinds.is_empty() { NoRoute::Nothing } else { why };
+            let routes: Vec<_> = kinds.iter().copied().map(of_kind).collect();
+            let expected = kinds.iter().position(|kind| *kind != other).ok_or(none);
+            prop_assert_eq!(way(&routes, "", is_websocket), expected);
+        }
+
         #[test]
         fn any_bytes_are_a_host_or_none(host in prop::collection::vec(any::<u8>(), 0..40)) {
             match Host::parse(&host) {

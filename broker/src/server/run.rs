@@ -104,6 +104,7 @@ async fn sweep(broker: Arc<Broker>) {
     loop {
         let now = clock::note();
         broker.sessions.registry.sweep(now);
+        broker.reserve.release(now);
         presser.look(&broker.sessions, away_max, now);
         sleep(SWEEP).await;
     }

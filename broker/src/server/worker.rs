@@ -56,21 +56,22 @@ pub(super) fn start(
             for (socket, listener) in accepting {
                 tokio::spawn(enter(Arc::clone(&broker), socket, listener, phase.clone()));
             }
-            tokio::spawn(tick());
+            tokio::spawn(tick(Arc::clone(&broker)));
             // Its sender lives as long as the broker; without it, there is nothing to stay for.
             let _ = phase.wait_for(|phase| *phase == Phase::Ending).await;
         });
     })
 }
 
-/// Closes connections to backends that have waited long enough. It is a timer that comes sooner than almost all others. Whenever a timer is set that is the next one to come, the runtime
-/// writes to its own eventfd and wakes once more; with each upgrade there would be one, for the time limit of its dial.
-async fn tick() {
+/// Looks after the connections to backends that wait for requests. It is a timer that comes sooner than almost all others:
+/// whenever one is set that is the next to come, the runtime writes to its own eventfd and wakes once more; with each upgrade
+/// there would be one, for the time limit of its dial.
+async fn tick(broker: Arc<Broker>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        forward::sweep();
+        forward::sweep(broker.idle_connections());
     }
 }
 

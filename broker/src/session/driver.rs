@@ -438,6 +438,7 @@ impl Io {
             return;
         }
         self.backend = Some(SocketSide::new(link.stream, link.early));
+        entry.binding.pool.session_moved(entry.id, link.lease.backend());
         core.lease = Some(link.lease);
         evidence::tell_fitness(entry, core);
         self.moving.get_or_insert_default().suspicion.turn = link.turn;
@@ -495,6 +496,7 @@ impl Drop for Driver {
         io.context.budget.give_back(&mut io.share);
         io.end_absence();
         io.context.registry.remove(entry.id, ledger);
+        entry.binding.pool.clients.ended(entry.id);
         io.context.returns.send_away(entry.id);
     }
 }
@@ -542,6 +544,8 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Backen
         entrance: entry.binding.entrance(),
         terms: DialTerms::Again(entry.agreed.clone()),
         affinity: entry.affinity,
+        // That is where it was.
+        preferred: None,
         attempts: &entry.attempts,
         just_failed: left,
         suspect: None,

@@ -143,6 +143,7 @@ fn publish_backend(backend: &Backend, now: Time) {
     let sessions = backend.sessions().saturating_sub(requests);
     metric::BACKEND_SESSIONS.set((pool.clone(), name.clone()), sessions as f64);
     metric::BACKEND_REQUESTS.set((pool.clone(), name.clone()), requests as f64);
+    metric::BACKEND_RESERVED.set((pool.clone(), name.clone()), backend.reserved() as f64);
     metric::BACKEND_WEIGHT.set((pool.clone(), name.clone()), f64::from(view.weight) / 1000.0);
     for state in BackendState::ALL {
         let labels = (pool.clone(), name.clone(), state.name());

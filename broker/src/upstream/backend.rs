@@ -5,7 +5,9 @@ mod asking;
 mod knock;
 mod lease;
 mod life;
+mod own;
 mod requests;
+mod reserved;
 mod state;
 mod status;
 
@@ -33,7 +35,10 @@ use crate::upstream::queue::Queue;
 use knock::Knock;
 pub(crate) use lease::BackendLease;
 pub(crate) use life::Life;
+pub(super) use own::NotOwn;
+pub(crate) use own::Reach;
 pub(crate) use requests::{RequestLease, Requests};
+pub(crate) use reserved::ReservedPlace;
 pub(crate) use state::BackendState;
 use status::BackendStatus;
 pub(crate) use status::{Adjustment, AdminState, BackendShare, Rules};
@@ -56,6 +61,8 @@ pub(crate) struct Backend {
     sessions: AtomicUsize,
     /// Of them, the requests.
     pub(crate) requests: Requests,
+    /// Clients that were sent to it, and count as sessions for a while. It grows under the status lock.
+    reserved: AtomicUsize,
     pub(crate) dials: AtomicU64,
     pub(crate) failures: AtomicU64,
     /// Sessions that it has taken.
@@ -125,6 +132,7 @@ impl Backend {
             hash: hash::of(backend.name.as_bytes()),
             sessions: AtomicUsize::new(0),
             requests: Requests::default(),
+            reserved: AtomicUsize::new(0),
             dials: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             links: Series::default(),
@@ -146,7 +154,7 @@ impl Backend {
 
     /// What its counters are called. Those found by DNS share the name that was asked for: their
     /// addresses come and go without end, and a counter stays.
-    pub(super) fn series(&self) -> String {
+    pub(crate) fn series(&self) -> String {
         match &self.origin {
             BackendOrigin::File | BackendOrigin::Api => self.name.clone(),
             BackendOrigin::Dns(Query::Address { host, .. }) => host.clone(),
@@ -156,6 +164,11 @@ impl Backend {
 
     pub(crate) fn sessions(&self) -> usize {
         self.sessions.load(Relaxed)
+    }
+
+    /// Places of clients that were sent to it.
+    pub(crate) fn reserved(&self) -> usize {
+        self.reserved.load(Relaxed)
     }
 
     pub(crate) fn view(&self, now: Time) -> BackendSnapshot {
@@ -203,7 +216,7 @@ impl Backend {
         Candidate {
             id: self.id,
             weight,
-            sessions: self.sessions(),
+            sessions: self.sessions() + self.reserved(),
             max_sessions: status.max_sessions(),
             backup: status.configured.backup,
             standing,
@@ -264,7 +277,7 @@ impl Backend {
     }
 
     fn take_place(&self, status: &BackendStatus) -> Option<usize> {
-        let max = status.max_sessions().unwrap_or(usize::MAX);
+        let max = status.max_sessions().unwrap_or(usize::MAX).saturating_sub(self.reserved());
         let more = |sessions| (sessions < max).then_some(sessions + 1);
         self.sessions.fetch_update(Relaxed, Relaxed, more).ok()
     }

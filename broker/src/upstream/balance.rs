@@ -22,7 +22,7 @@ use std::cmp::Ordering;
 
 use crate::config::settings::Balance;
 
-pub(crate) use affinity::Affinity;
+pub(crate) use affinity::{Affinity, part_of_request};
 pub(crate) use reason::ChoiceReason;
 pub(crate) use turns::Turns;
 

@@ -39,10 +39,11 @@ use crate::upstream::dial::{Announcement, Dialer};
 use crate::upstream::health::docket::{Failing, Mishap, Occasion};
 use crate::upstream::health::witness::Complaint;
 use crate::upstream::pool::{Ask, NoLease, Pool, PoolSnapshot};
+use crate::upstream::sticky::Preferred;
 
 pub(crate) use answer::{AnswerBody, AnswerFault};
 pub(crate) use body::{BodyFault, RequestBody};
-use connection::{Connection, Unsent};
+use connection::{RequestConnection, Undelivered};
 pub(crate) use kept::sweep;
 
 /// One client's request, as far as it is no part of that: who asks, and by what it is placed.
@@ -52,19 +53,21 @@ pub(crate) struct Forwarding<'a> {
     /// Where it has connected to, if anybody knows.
     pub(crate) destination: Option<SocketAddr>,
     pub(crate) affinity: Option<Affinity>,
+    /// The backend that its client belongs to.
+    pub(crate) preferred: Option<Preferred>,
     /// It is the first request of its client's connection.
     pub(crate) is_first: bool,
 }
 
 /// A backend's answer.
-pub(crate) struct Answer {
+pub(crate) struct BackendAnswer {
     pub(crate) response: Response<AnswerBody>,
     pub(crate) backend: Arc<Backend>,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(crate) enum NoAnswer {
+pub(crate) enum Unanswered {
     /// Every backend has as much as it may have.
     Full,
     /// No backend could be reached.
@@ -84,8 +87,8 @@ enum Tried {
     /// Nothing was written.
     Whole(Request<RequestBody>),
     /// It was, and may be repeated: not one byte of an answer has come. With what is said if nobody else has one.
-    Repeatable(Parts, NoAnswer),
-    Gone(NoAnswer),
+    Repeatable(Parts, Unanswered),
+    Gone(Unanswered),
 }
 
 /// Sends `request` to a backend of its pool.
@@ -96,16 +99,16 @@ pub(crate) async fn forward(
     dialer: &Dialer,
     whose: &Forwarding<'_>,
     mut request: Request<RequestBody>,
-) -> Result<Answer, NoAnswer> {
+) -> Result<BackendAnswer, Unanswered> {
     let may_repeat = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method())
         && request.body().is_end_stream();
     let (mut tried, mut repeated) = (Vec::new(), false);
     let mut name: Option<String> = None;
-    let mut none = NoAnswer::Nobody;
+    let mut none = Unanswered::Nobody;
     loop {
         let lease = match whose.lease(&tried).await {
             Ok(lease) => lease,
-            Err(NoLease::Full) if tried.is_empty() => return Err(NoAnswer::Full),
+            Err(NoLease::Full) if tried.is_empty() => return Err(Unanswered::Full),
             Err(_) => return Err(none),
         };
         let (present, backend) = (whose.pool.snapshot(), Arc::clone(lease.backend()));
@@ -145,7 +148,7 @@ pub(crate) async fn forward(
                     let keeps = (settings.reuse == Reuse::Safe && !present.settings.send_proxy.is_on())
                         .then_some((connection, settings.idle, settings.idle_timeout));
                     let response = response.map(|body| AnswerBody::new(body, lease, keeps));
-                    return Ok(Answer { response, backend });
+                    return Ok(BackendAnswer { response, backend });
                 }
                 Err(Tried::Whole(whole)) if was_kept => request = whole,
                 Err(Tried::Whole(whole)) => {
@@ -156,7 +159,7 @@ pub(crate) async fn forward(
                 Err(Tried::Repeatable(parts, why)) => {
                     repeated = true;
                     request = Request::from_parts(parts, RequestBody::none());
-                    let is_drained = matches!(why, NoAnswer::Drained);
+                    let is_drained = matches!(why, Unanswered::Drained);
                     none = why;
                     // Who ends a connection that was kept may have done so before the request came.
                     if !was_kept && !is_drained {
@@ -176,7 +179,7 @@ pub(crate) async fn forward(
 
 impl Forwarding<'_> {
     async fn lease(&self, tried: &[usize]) -> Result<RequestLease, NoLease> {
-        let ask = Ask { affinity: self.affinity, just_failed: None, tried };
+        let ask = Ask { preferred: self.preferred, affinity: self.affinity, just_failed: None, tried };
         let lease = match tried {
             [] => self.pool.lease(&ask, true, || ()).await,
             // Another one that has room is as good as a wait for the first.
@@ -191,7 +194,7 @@ impl Forwarding<'_> {
         present: &PoolSnapshot,
         backend: &Backend,
         headers: &HeaderMap,
-    ) -> io::Result<Connection> {
+    ) -> io::Result<RequestConnection> {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let id = if present.settings.send_proxy.is_on() {
             format!("{:032x}", rand::random::<u128>())
@@ -200,7 +203,7 @@ impl Forwarding<'_> {
         };
         let whom = Announcement { client: self.client, destination: self.destination, host, id: &id };
         let stream = dialer.reach(self.pool, backend, whom).await?;
-        Connection::new(stream, present.dialing.manner).await
+        RequestConnection::new(stream, present.dialing.manner).await
     }
 
     /// It is tried last for a while: nothing of the request has come to it.
@@ -227,12 +230,12 @@ impl Forwarding<'_> {
 /// Sends it, and waits for the head of an answer. The connection comes back if it may serve another request when the
 /// answer's body is through.
 async fn send(
-    mut connection: Connection,
+    mut connection: RequestConnection,
     lease: &RequestLease,
     request: Request<RequestBody>,
     settings: &HttpSettings,
     may_repeat: bool,
-) -> Result<(Response<Incoming>, Connection), Tried> {
+) -> Result<(Response<Incoming>, RequestConnection), Tried> {
     let body = request.body().watch();
     let copy = may_repeat.then(|| {
         let (parts, _) = Request::new(()).into_parts();
@@ -247,22 +250,22 @@ async fn send(
     let sent = tokio::select! {
         biased;
         sent = within(answer, settings.answer_timeout, &body) => sent,
-        () = cut => None.ok_or(NoAnswer::Drained),
+        () = cut => None.ok_or(Unanswered::Drained),
     };
     match sent {
         // It was not asked to.
         Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Err(Tried::Gone(NoAnswer::Lost))
+            Err(Tried::Gone(Unanswered::Lost))
         }
         Ok(Ok(response)) => Ok((response, connection)),
-        Ok(Err(Unsent::Whole(whole))) => Err(Tried::Whole(whole)),
-        Ok(Err(Unsent::Lost { answered })) => Err(match (body.fault(), copy) {
-            (Some(fault), _) => Tried::Gone(NoAnswer::Body(fault)),
-            (None, Some(parts)) if !answered => Tried::Repeatable(parts, NoAnswer::Lost),
-            (None, _) => Tried::Gone(NoAnswer::Lost),
+        Ok(Err(Undelivered::Whole(whole))) => Err(Tried::Whole(whole)),
+        Ok(Err(Undelivered::Lost { answered })) => Err(match (body.fault(), copy) {
+            (Some(fault), _) => Tried::Gone(Unanswered::Body(fault)),
+            (None, Some(parts)) if !answered => Tried::Repeatable(parts, Unanswered::Lost),
+            (None, _) => Tried::Gone(Unanswered::Lost),
         }),
         Err(why) => Err(match copy {
-            Some(parts) if matches!(why, NoAnswer::Drained) => Tried::Repeatable(parts, why),
+            Some(parts) if matches!(why, Unanswered::Drained) => Tried::Repeatable(parts, why),
             _ => Tried::Gone(why),
         }),
     }
@@ -273,7 +276,7 @@ async fn within<T>(
     answer: impl Future<Output = T>,
     limit: Duration,
     body: &body::BodyWatch,
-) -> Result<T, NoAnswer> {
+) -> Result<T, Unanswered> {
     let mut answer = std::pin::pin!(answer);
     let mut until = Instant::now() + limit;
     loop {
@@ -281,7 +284,7 @@ async fn within<T>(
             Ok(answer) => return Ok(answer),
             Err(_) => match body.last_read().map(|at| at + limit).filter(|next| *next > until) {
                 Some(next) => until = next,
-                None => return Err(NoAnswer::Late),
+                None => return Err(Unanswered::Late),
             },
         }
     }

@@ -7,11 +7,11 @@ use std::io;
 use hyper::body::Body;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use steadfast_proxy_protocol::SendProxy;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::config::settings::HeaderCase;
 use crate::http::header_case::Spelled;
-use crate::net::proxy_header::SendProxy;
 use crate::net::stream::Stream;
 
 /// The least that hyper takes as the bound of its buffer.

@@ -14,3 +14,4 @@ pub(crate) mod health;
 pub(crate) mod manner;
 pub(crate) mod pool;
 pub(crate) mod queue;
+pub(crate) mod sticky;

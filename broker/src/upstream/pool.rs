@@ -4,6 +4,7 @@
 mod evidence;
 mod invitations;
 pub(super) mod newcomers;
+mod own;
 mod pongs;
 mod promises;
 pub(super) mod quarantine;
@@ -22,12 +23,14 @@ use steadfast_protocol::websocket::close_code::CloseCode;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
-use crate::config::settings::{self, Query, Settings};
+use crate::config::settings::{self, PublicUrl, Query, Settings};
 use crate::lock::rank::{CensusRank, ChangingRank, DocketRank, EjectingRank, PoolSnapshotRank, TurnsRank};
 use crate::lock::{OrderedMutex, OrderedMutexGuard, OrderedRwLock};
 use crate::metric::{self, SeriesByWord};
 use crate::tls::{PoolTls, TlsSetup};
-use crate::upstream::backend::{Backend, BackendLease, BackendOrigin, BackendShare, PoolWorld, Rules};
+use crate::upstream::backend::{
+    Backend, BackendLease, BackendOrigin, BackendShare, PoolWorld, ReservedPlace, Rules,
+};
 use crate::upstream::balance::{self, Affinity, Candidate, CandidateTrust, NoPlace, PlacementChoice, Turns};
 use crate::upstream::conversations::Conversation;
 use crate::upstream::discovery::FoundBackend;
@@ -36,6 +39,7 @@ use crate::upstream::health::docket::Docket;
 use crate::upstream::health::witness::{Census, Complaint};
 use crate::upstream::manner::Manner;
 use crate::upstream::queue::{LOOK, Queue};
+use crate::upstream::sticky::{Clients, Preferred, Sticky};
 use invitations::Invitations;
 use newcomers::Newcomers;
 use pongs::Pongs;
@@ -62,6 +66,10 @@ pub(crate) struct Pool {
     pub(crate) queue: Arc<Queue>,
     /// Who waits for its first backend.
     pub(crate) newcomers: Newcomers,
+    /// Who waits for the backend that it belongs to.
+    waiting_for_own: Newcomers,
+    /// What is known of clients that come back.
+    pub(crate) clients: Arc<Clients>,
     /// Where its sessions come from.
     census: Arc<OrderedMutex<Census, CensusRank>>,
     /// What they have met, and waits for evidence.
@@ -97,6 +105,8 @@ pub(crate) struct PoolSnapshot {
     pub(crate) dialing: DialSettings,
     /// How TLS is spoken to those backends that speak it; `None`: none of them does.
     pub(crate) tls: Option<Arc<PoolTls>>,
+    /// How clients come back to their backends; `None`: they do not.
+    pub(crate) sticky: Option<Arc<Sticky>>,
     pub(crate) backends: Vec<Arc<Backend>>,
     rules: Rules,
 }
@@ -113,8 +123,10 @@ pub(crate) struct DialSettings {
 type Removed = Vec<Weak<Backend>>;
 
 /// One session's question.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Ask<'a> {
+    /// The backend that its client belongs to: it is tried first, whatever the pool's rule says.
+    pub(crate) preferred: Option<Preferred>,
     /// What it is placed by.
     pub(crate) affinity: Option<Affinity>,
     /// The backend that it has just left.
@@ -150,6 +162,8 @@ impl Pool {
             turns: OrderedMutex::default(),
             queue: Arc::default(),
             newcomers: Newcomers::default(),
+            waiting_for_own: Newcomers::default(),
+            clients: Arc::default(),
             census: Arc::default(),
             docket: OrderedMutex::default(),
             has_cases: AtomicBool::new(false),
@@ -175,7 +189,7 @@ impl Pool {
 
     /// A lease on the best backend there is, without waiting.
     pub(crate) fn pick(&self, now: Time, ask: &Ask<'_>) -> Result<BackendLease, NoLease> {
-        self.pick_among(now, ask, |_, _| true)
+        self.pick_own(now, ask).or_else(|_| self.pick_among(now, ask, |_, _| true))
     }
 
     /// A lease on a backend that is out for what was inferred: its session is the only one that tries it.
@@ -220,12 +234,35 @@ impl Pool {
         )
     }
 
-    fn pick_of(
+    /// A place for a client that is sent to its backend, and where that is reached. It does not wait; those who do come
+    /// first.
+    pub(crate) fn reserve(
+        &self,
+        now: Time,
+        affinity: Option<Affinity>,
+    ) -> Result<(ReservedPlace, PublicUrl), NoLease> {
+        if self.queue.waiting() > 0 {
+            return Err(NoLease::Full);
+        }
+        let place = self.pick_of(
+            &Ask { affinity, ..Ask::default() },
+            // Of others nobody knows where clients reach them.
+            |backend| backend.public_candidate(now).filter(|_| backend.origin == BackendOrigin::File),
+            |backend, _| backend.reserve(),
+        )?;
+        let present = self.snapshot();
+        let named = present.settings.backends.iter().find(|named| named.name == place.backend().name);
+        // A reload may just have taken it away.
+        let url = named.and_then(|named| named.public_url.clone()).ok_or(NoLease::Nobody)?;
+        Ok((place, url))
+    }
+
+    fn pick_of<L>(
         &self,
         ask: &Ask<'_>,
         candidate: impl Fn(&Arc<Backend>) -> Option<Candidate>,
-        lease: impl Fn(&Arc<Backend>, PlacementChoice) -> Option<BackendLease>,
-    ) -> Result<BackendLease, NoLease> {
+        lease: impl Fn(&Arc<Backend>, PlacementChoice) -> Option<L>,
+    ) -> Result<L, NoLease> {
         let present = self.snapshot();
         for _ in 0..TRIES {
             let candidates: Vec<_> = present.backends.iter().filter_map(&candidate).collect();
@@ -248,8 +285,11 @@ impl Pool {
         &self,
         ask: &Ask<'_>,
         newcomer: bool,
-        waits: impl FnOnce(),
+        waits: impl Fn(),
     ) -> Result<BackendLease, NoLease> {
+        if let Some(lease) = self.lease_own(ask, &waits).await {
+            return Ok(lease);
+        }
         let settings::QueueSettings { max, timeout } = self.snapshot().settings.queue;
         let resort = Instant::now() + BEFORE_LAST.min(timeout / 2);
         // Whoever comes now stands behind those who wait.
@@ -352,7 +392,12 @@ impl Pool {
         let checked = present.settings.health.is_some();
         let known = |backend: &&Arc<Backend>| !backend.takes_one() && (!checked || backend.is_proven());
         let backends = present.backends.iter().filter(known);
-        let candidates = backends.filter_map(|backend| backend.candidate(now, false));
+        // Reserved places move to nobody.
+        let candidate = |backend: &Arc<Backend>| {
+            let candidate = backend.candidate(now, false)?;
+            Some(Candidate { sessions: backend.sessions(), ..candidate })
+        };
+        let candidates = backends.filter_map(candidate);
         candidates.filter(|candidate| candidate.standing != CandidateTrust::Ejected).collect()
     }
 
@@ -434,7 +479,7 @@ impl Pool {
     pub(crate) fn configure(&self, pool: &settings::PoolSettings, settings: &Settings, tls: &TlsSetup) {
         let mut removed = self.changing();
         let before = self.snapshot();
-        let mut next = PoolSnapshot::new(pool, settings, tls);
+        let mut next = self.with_clients(PoolSnapshot::new(pool, settings, tls));
         let discovered: HashSet<_> = pool.discoveries.iter().map(|discovery| &discovery.query).collect();
         let named = |name: &str| pool.backends.iter().any(|backend| backend.name == name);
         let stays = |backend: &Arc<Backend>| match &backend.origin {
@@ -602,6 +647,7 @@ impl PoolSnapshot {
             held: Arc::new(promises::with_hold(pool, settings)),
             dialing: DialSettings::new(pool, settings),
             tls: tls.pool(&pool.name).cloned(),
+            sticky: None,
             backends: Vec::new(),
             rules: Rules::new(pool, settings),
         }
@@ -646,6 +692,7 @@ impl settings::Discovery {
             weight: found.weight.unwrap_or(self.weight),
             backup: self.backup || found.backup,
             max_sessions: self.max_sessions,
+            public_url: None,
         }
     }
 }

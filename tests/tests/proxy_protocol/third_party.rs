@@ -6,6 +6,7 @@ use std::path::Path;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::installed_proxy::{InstalledProxy, Program};
+use steadfast_tests::pki::shown;
 use steadfast_tests::skipped::leave_out;
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually_async;
@@ -32,7 +33,7 @@ async fn haproxy(sections: impl FnOnce(SocketAddr) -> String) -> InstalledProxy 
 }
 
 /// HAProxy in front of the broker, with a check, and whether that is a request.
-async fn haproxy_before(broker: SocketAddr, sends: &str, check: &str) -> InstalledProxy {
+async fn haproxy_before(broker: &str, sends: &str, check: &str) -> InstalledProxy {
     haproxy(|address| {
         format!(
             "frontend clients\n    bind {address}\n    default_backend broker\nbackend broker\n{check}\n    \
@@ -79,7 +80,7 @@ async fn haproxy_says_who_the_client_is_in_both_versions() {
     for sends in ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"] {
         for (check, by) in [by_page, by_connection] {
             let broker = Broker::over(&[&backend]).listener_setting(BEHIND_PROXY).start().await;
-            let proxy = haproxy_before(broker.address(), sends, check).await;
+            let proxy = haproxy_before(&broker.address().to_string(), sends, check).await;
             sees_the_client(&broker, &backend, proxy.address()).await;
             broker.wait_metric("steadfast_balancer_checks_total", &[("by", by)], |count| count >= 3.0).await;
             let errors = broker.metric("steadfast_handshake_errors_total", &[]).await;
@@ -90,6 +91,33 @@ async fn haproxy_says_who_the_client_is_in_both_versions() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn haproxy_says_who_the_client_is_to_a_listener_that_is_a_file() {
+    if left_out("haproxy_says_who_the_client_is_to_a_listener_that_is_a_file", Program::HaProxy, true) {
+        return;
+    }
+    let backend = Backend::start("a", "").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let front = folder.path().join("front.sock");
+    let listener =
+        format!("[[listener]]\naddress = \"unix:{}\"\npool = \"default\"\n{BEHIND_PROXY}", shown(&front));
+    let broker = Broker::over(&[&backend]).listener(&listener).start().await;
+    for sends in ["send-proxy", "send-proxy-v2"] {
+        let check = "    option httpchk GET /balancer";
+        let proxy = haproxy_before(&format!("unix@{}", shown(&front)), sends, check).await;
+        sees_the_client(&broker, &backend, proxy.address()).await;
+        let by_page = [("by", "path")];
+        let before = broker.metric("steadfast_balancer_checks_total", &by_page).await;
+        broker.wait_metric("steadfast_balancer_checks_total", &by_page, |count| count >= before + 3.0).await;
+    }
+    assert_eq!(broker.metric("steadfast_handshake_errors_total", &[]).await, 0.0);
+    // Nor is it guessed there: a client that comes by itself has no session.
+    assert!(Upgrade::to_file(&front).attempt().await.is_err());
+    broker
+        .wait_metric("steadfast_proxy_headers_total", &[("outcome", "malformed")], |count| count == 1.0)
+        .await;
 }
 
 #[tokio::test]

@@ -7,8 +7,13 @@ use crate::read;
 use crate::source::Tree;
 
 /// The crates that are the product.
-const PRODUCT: [&str; 4] =
-    ["protocol/src/lib.rs", "broker/src/lib.rs", "client-shim/rust/src/lib.rs", "kernel-socket/src/lib.rs"];
+const PRODUCT: [&str; 5] = [
+    "protocol/src/lib.rs",
+    "proxy-protocol/src/lib.rs",
+    "broker/src/lib.rs",
+    "client-shim/rust/src/lib.rs",
+    "kernel-socket/src/lib.rs",
+];
 
 /// More than this in one folder nobody looks over.
 const FILES_MAX: usize = 20;

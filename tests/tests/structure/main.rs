@@ -22,8 +22,9 @@ use std::path::{Path, PathBuf};
 use source::Tree;
 
 /// The roots of all crates' own code, programs and libraries each on their own.
-const ROOTS: [&str; 8] = [
+const ROOTS: [&str; 9] = [
     "protocol/src/lib.rs",
+    "proxy-protocol/src/lib.rs",
     "broker/src/lib.rs",
     "broker/src/main.rs",
     "client-shim/rust/src/lib.rs",

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::client::Client;
-use steadfast_tests::http::read_response;
+use steadfast_tests::http::{HTTP_2, http_2_goodbye, read_response};
 use steadfast_tests::process::raise_descriptor_limit;
 use steadfast_tests::stream::socket_of;
 use steadfast_tests::upgrade::Upgrade;
@@ -177,6 +177,25 @@ async fn a_plain_request_gets_400_and_a_sentence() {
     let Neighbour { world, broker, mut old, .. } = scene;
     old.ask("after", "a:after").await;
     world.upgrade(&broker).connect().await.ask("new", "a:new").await;
+    assert_eq!(outcome(&broker, "failed").await, 0.0);
+}
+
+#[tokio::test]
+async fn who_speaks_http_2_is_told_in_http_2_what_to_speak() {
+    let scene = Neighbour::start().await;
+    let said = told(&scene.broker, HTTP_2).await;
+    assert_eq!(http_2_goodbye(&said), "this port speaks TLS: ask it by https:// or wss://");
+    assert_eq!(outcome(&scene.broker, "plain").await, 1.0);
+    // And inside of TLS, where no protocol was agreed on.
+    let mut stream = scene.world.tls.connect(raw(&scene.broker).await).await.expect("a handshake");
+    stream.write_all(HTTP_2).await.expect("it is taken");
+    let mut said = Vec::new();
+    bounded("the end", stream.read_to_end(&mut said)).await.expect("close_notify");
+    let sentence = "this port speaks HTTP/1.1 alone";
+    assert_eq!(http_2_goodbye(&said), sentence);
+    scene.broker.wait_metric("steadfast_handshake_errors_total", &[], |count| count == 2.0).await;
+    let Neighbour { broker, mut old, .. } = scene;
+    old.ask("after", "a:after").await;
     assert_eq!(outcome(&broker, "failed").await, 0.0);
 }
 

@@ -208,7 +208,7 @@ async fn curl_and_websockets_speak_through_files() {
         "http://localhost/",
     ]);
     let said = output(command, "").await;
-    assert!(said.starts_with("HTTP/1.1 404 "), "{said}");
+    assert!(said.starts_with("HTTP/1.1 426 "), "{said}");
     // Its name is its URL.
     let name = format!("unix:{}", shown(&back));
     assert!(broker.backend(&name).await.is_some());

@@ -69,6 +69,8 @@ pub(crate) struct BackendReply {
     pub(crate) sessions: usize,
     /// Requests other than upgrades that it is answering.
     pub(crate) requests: usize,
+    /// Clients that were sent to it, and count as sessions for a while.
+    pub(crate) reserved: usize,
     pub(crate) dials: u64,
     pub(crate) failures: u64,
     /// The operation that empties it.

@@ -46,6 +46,7 @@ pub(crate) fn backend() -> BackendReply {
         effective_weight: 1.0,
         max_sessions: None,
         sessions: 0,
+        reserved: 0,
         dials: 0,
         requests: 0,
         failures: 0,

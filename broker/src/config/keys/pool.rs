@@ -5,14 +5,15 @@ use std::collections::HashSet;
 use steadfast_protocol::session::AckMode;
 
 use super::{
-    DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, requests, secs, session, tls,
+    DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, requests, secs, session, sticky,
+    tls,
 };
 use crate::config::place::ValueOrigin;
 use crate::config::settings::{
     BackendSettings, Balance, Discovery, ForwardedForm, HeaderCase, OnFailure, Outlier, PoolSettings,
-    QueueSettings, RebalanceSettings, SendProxy, WEIGHT_MAX,
+    QueueSettings, RebalanceSettings, SendProxy, StickyMode, WEIGHT_MAX,
 };
-use crate::config::values::{self, network, request};
+use crate::config::values::{self, network, public_url, request};
 
 /// Each session keeps one, and each further backend is given it.
 const CAPSULE_MAX: usize = 16 * MIB;
@@ -69,6 +70,7 @@ fn pool(section: &mut Section<'_>) -> PoolSettings {
         resume_window: section.duration("resume_window", secs(120), ZERO..=DAY),
         plain_resume: section.flag("plain_resume", false),
         balance: balance(section),
+        sticky: section.optional_section("sticky", sticky::sticky),
         queue: section.section("queue", queue),
         slow_start: section.duration("slow_start", ZERO, ZERO..=DAY),
         sources: section.texts("source", "an address of this machine", network::source),
@@ -91,6 +93,11 @@ fn pool(section: &mut Section<'_>) -> PoolSettings {
         !pool.plain_resume || !pool.resume_window.is_zero(),
         || r#"means nothing with resume_window = "0s"; give a window, or remove this"#.to_owned(),
     );
+    let inserts = pool.sticky.as_ref().is_some_and(|sticky| matches!(sticky.mode, StickyMode::Insert(_)));
+    section.check(&["rebalance"], !inserts || pool.rebalance.is_none(), || {
+        r#"moves nobody where [pool.sticky] has mode = "insert": each session stays with its client's backend; remove one of them"#
+            .to_owned()
+    });
     pool
 }
 
@@ -194,9 +201,10 @@ fn backend(section: &mut Section<'_>) -> Option<BackendSettings> {
     let backend = section.required("url", "ws://HOST:PORT or wss://HOST:PORT", network::backend);
     let name = section.text("name", "host:port", "a name", values::name);
     let (weight, max_sessions, backup) = share(section);
+    let public = section.text("public_url", "none", public_url::PUBLIC_URL, public_url::public_url);
     let backend = backend?;
     let name = name.unwrap_or_else(|| backend.name.clone());
-    Some(BackendSettings { name, weight, backup, max_sessions, ..backend })
+    Some(BackendSettings { name, weight, backup, max_sessions, public_url: public, ..backend })
 }
 
 /// How much a backend, or each that is found, gets.

@@ -179,6 +179,7 @@ fn backends_have_shares() {
         weight: 256,
         backup: true,
         max_sessions: Some(9),
+        public_url: None,
     };
     assert_eq!(pool.backends[0], expected);
     let srv = Query::Srv { name: "_ws._tcp.a".to_owned() };

@@ -11,8 +11,21 @@ use crate::net::listener::socket_file;
 /// Longest DNS name (RFC 1035 2.3.4, without the root label).
 pub(super) const HOST_LENGTH_MAX: usize = 253;
 
-/// The schemes of a backend's URL, and whether they mean TLS.
-const SCHEMES: [(&str, bool); 4] = [("ws", false), ("wss", true), ("http", false), ("https", true)];
+/// What a URL of a service says in front of `://`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scheme {
+    name: &'static str,
+    pub(super) tls: bool,
+    pub(super) websocket: bool,
+}
+
+/// Those of services.
+const SCHEMES: [Scheme; 4] = [
+    Scheme { name: "ws", tls: false, websocket: true },
+    Scheme { name: "wss", tls: true, websocket: true },
+    Scheme { name: "http", tls: false, websocket: false },
+    Scheme { name: "https", tls: true, websocket: false },
+];
 
 /// An address to bind.
 pub(in crate::config) fn address(text: &str) -> Result<SocketAddr, String> {
@@ -82,14 +95,11 @@ pub(crate) fn backend(url: &str) -> Result<BackendSettings, String> {
             weight: 1,
             backup: false,
             max_sessions: None,
+            public_url: None,
         });
     }
     let found = quoted(&without_user(url));
-    let scheme_and_rest = url.split_once("://").and_then(|(scheme, rest)| {
-        let known = SCHEMES.iter().find(|(known, _)| scheme.eq_ignore_ascii_case(known));
-        known.map(|(_, tls)| (*tls, rest))
-    });
-    let Some((tls, rest)) = scheme_and_rest else {
+    let Some((Scheme { tls, .. }, rest)) = scheme_and_rest(url) else {
         return Err(format!(
             r#"expected a URL such as "ws://127.0.0.1:9001" or "wss://chat.internal", found {found}"#
         ));
@@ -109,11 +119,27 @@ pub(crate) fn backend(url: &str) -> Result<BackendSettings, String> {
     let port = port.unwrap_or(if tls { 443 } else { 80 });
     let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let host = host.to_owned();
-    Ok(BackendSettings { name, host, port, tls, weight: 1, backup: false, max_sessions: None })
+    Ok(BackendSettings {
+        name,
+        host,
+        port,
+        tls,
+        weight: 1,
+        backup: false,
+        max_sessions: None,
+        public_url: None,
+    })
+}
+
+/// The scheme of a service's URL, and what stands behind `://`.
+pub(super) fn scheme_and_rest(url: &str) -> Option<(Scheme, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let known = SCHEMES.iter().find(|known| scheme.eq_ignore_ascii_case(known.name))?;
+    Some((*known, rest))
 }
 
 /// A URL without what may be a password: what stands before its last `@`.
-fn without_user(url: &str) -> String {
+pub(super) fn without_user(url: &str) -> String {
     let begin = url.find("://").map_or(0, |at| at + 3);
     let end = url[begin..].find(['/', '?', '#']).map_or(url.len(), |at| begin + at);
     match url[begin..end].rfind('@') {
@@ -163,7 +189,7 @@ pub(in crate::config) fn authority(text: &str) -> Result<String, String> {
 }
 
 /// Host without brackets, and the port if there is one.
-fn authority_parts(authority: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn authority_parts(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(inner) => {
             let (host, after) = inner.split_once(']')?;
@@ -212,6 +238,7 @@ mod tests {
                 weight: 1,
                 backup: false,
                 max_sessions: None,
+                public_url: None,
             };
             assert_eq!(backend(url), Ok(expected), "{url}");
         }

@@ -183,6 +183,23 @@ pub(in crate::config) fn hash_key(text: &str) -> Result<HashKey, String> {
     }
 }
 
+/// The name of a parameter of the query.
+pub(in crate::config) fn parameter(text: &str) -> Result<String, String> {
+    if is_parameter(text) {
+        return Ok(text.to_owned());
+    }
+    let form = format!("1 to {TEXT_MAX} ASCII letters, digits and signs, without & = #");
+    Err(format!(r#"expected a parameter's name such as "transport", of {form}; found {}"#, quoted(text)))
+}
+
+/// What a parameter of the query is compared with, decoded.
+pub(in crate::config) fn parameter_text(text: &str) -> Result<String, String> {
+    if text.len() <= TEXT_MAX {
+        return Ok(text.to_owned());
+    }
+    Err(format!("a value of {} bytes is too long; allowed is {TEXT_MAX}", text.len()))
+}
+
 /// The name of a query parameter, as it stands in a request line.
 fn is_parameter(text: &str) -> bool {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"&=#".contains(&byte));
@@ -267,6 +284,19 @@ mod tests {
         for text in ["", "-", "2xx", "99", "600", "200-", "-200", "+200", "399-200", "200-399-400", "70000"] {
             assert!(statuses(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn parameters_have_names_and_any_value() {
+        assert_eq!(parameter("transport").as_deref(), Ok("transport"));
+        for text in ["", "a=b", "a&b", "a b", "é", &"x".repeat(TEXT_MAX + 1)] {
+            let error = parameter(text).expect_err(text);
+            assert!(!error.contains('\n'), "{error}");
+        }
+        for text in ["", " a b ", "é&=#"] {
+            assert_eq!(parameter_text(text).as_deref(), Ok(text));
+        }
+        assert!(parameter_text(&"x".repeat(TEXT_MAX + 1)).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use http::header;
 use http::{Method, Request, StatusCode, Version};
 
 use crate::http::hostname::is_authority;
-use crate::http::token_list::has_token;
+use crate::http::token_list::{asks_for_websocket, has_token};
 
 /// What is wrong with a request.
 pub(super) struct FormRefusal {
@@ -24,7 +24,7 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), FormRefusal> {
     let headers = request.headers();
     let bad = |sentence| Err(FormRefusal::bad(sentence));
     let required = |sentence| Err(FormRefusal { status: StatusCode::UPGRADE_REQUIRED, sentence });
-    if !has_token(headers, &header::UPGRADE, "websocket") {
+    if !asks_for_websocket(headers) {
         return required("this address speaks WebSocket only; send an upgrade request");
     }
     if request.method() != Method::GET || request.version() != Version::HTTP_11 {

@@ -28,6 +28,7 @@ use crate::snapshot::RouteMatch;
 use crate::upstream::balance::Affinity;
 use crate::upstream::dial::{Agreed, BackendSearch, DialError, Link};
 use crate::upstream::pool::PoolSnapshot;
+use crate::upstream::sticky::{SetCookie, StickyRequest};
 
 use super::offer::{Offered, Spoken};
 use super::{Caller, Next, UpgradeAnswer, UpgradeTask, conversation};
@@ -61,6 +62,8 @@ struct FirstDial {
     handshake: Handshake,
     /// Dials so far.
     attempts: AtomicU32,
+    /// What the request says of where its client belongs.
+    identified: StickyRequest,
     /// The pool as it was when the session asked for a backend.
     present: Arc<PoolSnapshot>,
 }
@@ -70,6 +73,8 @@ pub(in crate::downstream) struct Admitted {
     address: SocketAddr,
     link: Box<Link>,
     new_session: NewSession,
+    /// By what its client would come back to its backend.
+    known_as: Option<u64>,
     /// What its machine is told: as the pool was when it was dialled, whatever a reload has made of it.
     config: Arc<Config>,
     client: ClientKind,
@@ -100,14 +105,17 @@ impl UpgradeTask {
         // From here on it counts among the sessions.
         self.place.give_back();
         let way = (&newcomer.caller.hops, present.settings.forwarded);
-        let headers = std::mem::take(newcomer.request.headers_mut());
+        let over_tls = newcomer.caller.hops.came_over_tls(newcomer.request.headers());
+        let identified = present.identify(newcomer.request.uri(), newcomer.request.headers(), over_tls);
+        let mut headers = std::mem::take(newcomer.request.headers_mut());
+        identified.strip(&mut headers);
         let [key, origin] =
             [header::SEC_WEBSOCKET_KEY, header::ORIGIN].map(|name| headers.get(name).cloned());
         let rules = newcomer.matched.request_headers();
         let arrival = self.arrival.filter(|_| present.settings.send_proxy.is_on());
         let handshake = Handshake::keep(newcomer.request.uri(), headers, way, rules, arrival);
         let (id, attempts) = (rand::random(), AtomicU32::new(0));
-        let dial = FirstDial { id, key, origin, permit, handshake, attempts, present };
+        let dial = FirstDial { id, key, origin, permit, handshake, attempts, identified, present };
         let search = BackendSearch {
             pool: &binding.pool,
             handshake: &dial.handshake,
@@ -116,6 +124,7 @@ impl UpgradeTask {
             entrance: binding.entrance(),
             terms: newcomer.offered.terms(dial.speaks_shim()),
             affinity: newcomer.affinity,
+            preferred: dial.identified.for_session(),
             attempts: &dial.attempts,
             just_failed: None,
             suspect: None,
@@ -136,10 +145,12 @@ impl UpgradeTask {
     }
 
     /// A backend has taken the session.
-    fn linked(&self, newcomer: Newcomer<'_>, dial: FirstDial, link: Box<Link>) -> UpgradeAnswer {
+    fn linked(&self, newcomer: Newcomer<'_>, dial: FirstDial, mut link: Box<Link>) -> UpgradeAnswer {
         let shim = dial.speaks_shim();
         let Newcomer { caller, request, matched, offered, reason, affinity, permits } = newcomer;
-        let FirstDial { id, key, origin, permit, handshake, attempts, present } = dial;
+        let FirstDial { id, key, origin, permit, handshake, attempts, mut identified, present } = dial;
+        let Link { lease, headers, .. } = &mut *link;
+        let cookie = identified.answered(lease.backend(), headers);
         let protocol = link.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
         let protocol = protocol.map(|name| name.as_bytes().into());
         let agreed = Agreed { protocol, deflate: link.deflate, shim };
@@ -148,6 +159,7 @@ impl UpgradeTask {
             key: key.as_ref(),
             headers: Some(&link.headers),
             rules: matched.response_headers(),
+            cookie: cookie.map(SetCookie::into_line),
             protocol: spoken.protocol().cloned(),
             deflate: agreed.deflate,
         }
@@ -172,7 +184,9 @@ impl UpgradeTask {
         let new_session = NewSession { id, handshake, agreed, affinity, attempts, binding };
         let permits = SessionPermits::new(permit, permits, claimed);
         let address = caller.peer.client;
-        let admitted = Admitted { address, link, new_session, config, client, begins_anew, permits };
+        let known_as = identified.client();
+        let admitted =
+            Admitted { address, link, new_session, known_as, config, client, begins_anew, permits };
         UpgradeAnswer::Switches(lines, Next::Begins(Box::new(admitted)))
     }
 
@@ -195,7 +209,8 @@ impl UpgradeTask {
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
     pub(super) fn begin(&self, admitted: Admitted, client: (Stream, Bytes)) {
-        let Admitted { address, link, new_session, config, client: kind, begins_anew, permits } = admitted;
+        let Admitted { address, link, new_session, known_as, config, client: kind, begins_anew, permits } =
+            admitted;
         let now = clock::now();
         let no_failover = declines_failover(&link.headers);
         let deflate = new_session.agreed.deflate.is_some();
@@ -204,6 +219,9 @@ impl UpgradeTask {
         let machine = Session::new(config, now, opening);
         let Link { lease, stream, early, .. } = *link;
         let entry = Arc::new(Entry::new(new_session, address, machine, lease));
+        if let Some(client) = known_as {
+            entry.binding.pool.clients.begins(entry.id, client);
+        }
         self.broker.sessions.registry.insert(Arc::clone(&entry));
         let (client, client_early) = client;
         let streams = SessionStreams { client, client_early, backend: stream, backend_early: early };

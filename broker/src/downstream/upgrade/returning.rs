@@ -75,6 +75,7 @@ impl ReturningClient {
             key: request.headers().get(header::SEC_WEBSOCKET_KEY),
             headers: None,
             rules,
+            cookie: None,
             protocol: self.protocol.clone(),
             deflate: None,
         };

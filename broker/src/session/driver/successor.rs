@@ -101,6 +101,7 @@ impl Io {
         };
         if core.machine.handle_linked(now, held.declines_failover, held.epoch) {
             self.backend = Some(held.side);
+            entry.binding.pool.session_moved(entry.id, held.lease.backend());
             core.lease = Some(held.lease);
             evidence::tell_fitness(entry, core);
         }

@@ -80,7 +80,7 @@ mod tests {
     use crate::tls::TlsSetup;
     use crate::upstream::pool::{Ask, Pool};
 
-    const ASK: Ask<'static> = Ask { affinity: None, just_failed: None, tried: &[] };
+    const ASK: Ask<'static> = Ask { preferred: None, affinity: None, just_failed: None, tried: &[] };
 
     /// A pool of one backend.
     fn pool(keys: &str) -> (Pool, Arc<Backend>) {

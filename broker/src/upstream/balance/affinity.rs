@@ -29,9 +29,9 @@ impl Affinity {
     ) -> Option<Affinity> {
         match balance {
             Balance::Source => Some(Affinity::of_address(client)),
-            Balance::Hash(key) => {
-                request(key, uri, headers).filter(|key| !key.is_empty()).map(|key| Affinity::of_key(&key))
-            }
+            Balance::Hash(key) => part_of_request(key, uri, headers)
+                .filter(|key| !key.is_empty())
+                .map(|key| Affinity::of_key(&key)),
             Balance::LeastSessions | Balance::RoundRobin | Balance::PowerOfTwo | Balance::Random => None,
         }
     }
@@ -58,7 +58,12 @@ impl Affinity {
     }
 }
 
-fn request<'a>(key: &HashKey, uri: &'a Uri, headers: &'a HeaderMap) -> Option<Cow<'a, [u8]>> {
+/// The part of a request that a key names; `None`: it has none.
+pub(crate) fn part_of_request<'a>(
+    key: &HashKey,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+) -> Option<Cow<'a, [u8]>> {
     match key {
         HashKey::Header(name) => header(name, headers).map(Cow::Borrowed),
         HashKey::Cookie(name) => cookie(name, headers).map(Cow::Borrowed),

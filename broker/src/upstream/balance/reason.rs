@@ -23,6 +23,8 @@ pub(super) enum ChoiceRule {
     Hash,
     /// The request has no key to hash by.
     NoKey,
+    /// Its client belongs there.
+    Own,
 }
 
 /// Candidates that are as good as each other. They are ordered by preference: the standing decides
@@ -41,6 +43,15 @@ pub(super) enum Skipped {
     Ejected,
 }
 
+impl ChoiceReason {
+    /// The session's client belongs there, in whatever tier that is.
+    pub(crate) const OWN: ChoiceReason = ChoiceReason {
+        rule: ChoiceRule::Own,
+        tier: Tier { standing: CandidateTrust::Eligible, backup: false },
+        skipped: None,
+    };
+}
+
 impl ChoiceRule {
     /// Whether the same key always has the same order of candidates.
     pub(super) fn is_by_key(self) -> bool {
@@ -56,6 +67,7 @@ impl ChoiceRule {
             ChoiceRule::Source => "source",
             ChoiceRule::Hash => "hash",
             ChoiceRule::NoKey => "no key: least_sessions",
+            ChoiceRule::Own => "sticky",
         }
     }
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use steadfast_protocol::time::Time;
+use steadfast_proxy_protocol::{Announced, ProxiedEnds, SendProxy};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::net::connect::connect;
-use crate::net::proxy_header::{Announced, ProxiedEnds, SendProxy};
 use crate::net::stream::Stream;
 use crate::upstream::approach::secure;
 use crate::upstream::backend::{Backend, BackendLease};

@@ -14,6 +14,7 @@ use crate::upstream::health::witness::Complaint;
 use crate::upstream::pool::newcomers::NewcomerPermit;
 use crate::upstream::pool::suspects::SuspectSearch;
 use crate::upstream::pool::{Ask, NoLease, Pool};
+use crate::upstream::sticky::Preferred;
 
 use super::consequences::failed;
 use super::terms::DialTerms;
@@ -30,6 +31,8 @@ pub(crate) struct BackendSearch<'a> {
     pub(crate) terms: DialTerms,
     /// What the session is placed by.
     pub(crate) affinity: Option<Affinity>,
+    /// The backend that its client belongs to. One that was left, or has failed, is none.
+    pub(crate) preferred: Option<Preferred>,
     /// Dials of this session so far; each adds one.
     pub(crate) attempts: &'a AtomicU32,
     /// The backend that the session has just left.
@@ -46,7 +49,8 @@ impl BackendSearch<'_> {
     /// # Errors
     /// When there is nobody to ask, or no place in time.
     pub(super) async fn lease(&self, tried: &[usize], waits: bool) -> Result<BackendLease, NoLease> {
-        let ask = Ask { affinity: self.affinity, just_failed: self.just_failed, tried };
+        let BackendSearch { preferred, affinity, just_failed, .. } = *self;
+        let ask = Ask { preferred, affinity, just_failed, tried };
         if !waits {
             return self.pool.pick(clock::now(), &ask);
         }

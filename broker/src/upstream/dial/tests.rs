@@ -105,6 +105,7 @@ impl Session {
             entrance: None,
             terms,
             affinity: None,
+            preferred: None,
             attempts: &self.attempts,
             just_failed: None,
             suspect: None,
@@ -182,7 +183,7 @@ async fn in_other_pools_the_shim_is_not_spoken_of() {
 fn assert_blameless(session: &Session, port: u16) {
     let backend = session.pool.named(&format!("127.0.0.1:{port}")).expect("it is there");
     assert_eq!(backend.failures.load(Relaxed), 0);
-    let ask = Ask { affinity: None, just_failed: None, tried: &[] };
+    let ask = Ask::default();
     let lease = session.pool.pick_eligible(clock::now(), &ask, Some(backend.id));
     assert!(lease.is_ok(), "it is penalised");
 }

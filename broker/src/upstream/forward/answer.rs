@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::futures::OwnedNotified;
 
-use super::connection::Connection;
+use super::connection::RequestConnection;
 use super::kept;
 use crate::upstream::backend::RequestLease;
 
@@ -30,7 +30,7 @@ pub(crate) struct AnswerBody {
 struct Rest {
     lease: RequestLease,
     /// The connection, and as one of how many it is kept for how long.
-    connection: Option<(Connection, usize, Duration)>,
+    connection: Option<(RequestConnection, usize, Duration)>,
     /// While nothing comes.
     cut: Option<Pin<Box<OwnedNotified>>>,
 }
@@ -39,7 +39,7 @@ impl AnswerBody {
     pub(super) fn new(
         body: Incoming,
         lease: RequestLease,
-        connection: Option<(Connection, usize, Duration)>,
+        connection: Option<(RequestConnection, usize, Duration)>,
     ) -> AnswerBody {
         let rest = Some(Box::new(Rest { lease, connection, cut: None }));
         AnswerBody { body, rest, is_event_stream: false }

@@ -26,10 +26,10 @@ struct Streamed {
 
 /// What has become of a body, for whoever waits for the answer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct BodyWatch(Option<Arc<Mutex<Progress>>>);
+pub(super) struct BodyWatch(Option<Arc<Mutex<BodyProgress>>>);
 
 #[derive(Debug, Default)]
-struct Progress {
+struct BodyProgress {
     last: Option<Instant>,
     fault: Option<BodyFault>,
 }
@@ -88,12 +88,12 @@ impl BodyWatch {
     }
 
     /// No other thread waits for it.
-    fn progress(&self) -> Option<MutexGuard<'_, Progress>> {
+    fn progress(&self) -> Option<MutexGuard<'_, BodyProgress>> {
         let progress = self.0.as_ref()?;
         Some(progress.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn note(&self, note: impl FnOnce(&mut Progress)) {
+    fn note(&self, note: impl FnOnce(&mut BodyProgress)) {
         if let Some(mut progress) = self.progress() {
             note(&mut progress);
         }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -16,15 +17,18 @@ use super::body::RequestBody;
 use crate::net::stream::Stream;
 use crate::upstream::manner::Manner;
 
+/// How often the kernel asks whether a silent backend's host is there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
 /// A connection for requests.
-pub(super) struct Connection {
+pub(super) struct RequestConnection {
     sender: SendRequest<RequestBody>,
     /// Something has come since the last request was sent.
     heard: Arc<AtomicBool>,
 }
 
 /// What became of a request without an answer.
-pub(super) enum Unsent {
+pub(super) enum Undelivered {
     /// Nothing of it was written.
     Whole(Request<RequestBody>),
     Lost {
@@ -33,18 +37,22 @@ pub(super) enum Unsent {
     },
 }
 
-impl Connection {
+impl RequestConnection {
     /// A connection over this stream, which is driven by a task of its own until one of its ends is closed.
     ///
     /// # Errors
     /// Those of hyper, which waits for nothing here.
-    pub(super) async fn new(stream: Stream, manner: Manner) -> io::Result<Connection> {
+    pub(super) async fn new(stream: Stream, manner: Manner) -> io::Result<RequestConnection> {
+        // An answer may take its time, and a host that has vanished says nothing.
+        if let Err(error) = stream.set_keepalive(KEEPALIVE) {
+            tracing::debug!(%error, "a socket option was refused");
+        }
         let heard = Arc::new(AtomicBool::new(false));
-        let stream = TokioIo::new(Heard { stream, heard: Arc::clone(&heard) });
+        let stream = TokioIo::new(HeardStream { stream, heard: Arc::clone(&heard) });
         let made = manner.keep_alive().handshake(stream).await;
         let (sender, connection) = made.map_err(io::Error::other)?;
         tokio::spawn(connection);
-        Ok(Connection { sender, heard })
+        Ok(RequestConnection { sender, heard })
     }
 
     /// Its end has not been seen.
@@ -61,26 +69,29 @@ impl Connection {
     ///
     /// # Errors
     /// What is left of the request.
-    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Unsent> {
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, Undelivered> {
         self.heard.store(false, Relaxed);
         let sent = self.sender.try_send_request(request).await;
         sent.map_err(|mut error| match error.take_message() {
-            Some(whole) => Unsent::Whole(whole),
+            Some(whole) => Undelivered::Whole(whole),
             None => {
                 tracing::debug!(error = %error.error(), "a request got no answer");
-                Unsent::Lost { answered: self.heard.load(Relaxed) }
+                Undelivered::Lost { answered: self.heard.load(Relaxed) }
             }
         })
     }
 }
 
 /// A stream that notes whether something has come.
-struct Heard {
+struct HeardStream {
     stream: Stream,
     heard: Arc<AtomicBool>,
 }
 
-impl AsyncRead for Heard {
+impl AsyncRead for HeardStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -95,7 +106,7 @@ impl AsyncRead for Heard {
     }
 }
 
-impl AsyncWrite for Heard {
+impl AsyncWrite for HeardStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

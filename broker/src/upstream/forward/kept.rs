@@ -7,23 +7,31 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::RequestConnection;
 
 /// One that waits.
-struct Kept {
-    connection: Connection,
+struct IdleConnection {
+    connection: RequestConnection,
     until: Instant,
 }
 
-thread_local! {
+/// Those of one thread.
+#[derive(Default)]
+struct IdleConnections {
     /// By the backend's id, the oldest first.
-    static KEPT: RefCell<HashMap<usize, VecDeque<Kept>>> = RefCell::default();
+    lines: HashMap<usize, VecDeque<IdleConnection>>,
+    /// So many there may be.
+    most: usize,
+}
+
+thread_local! {
+    static KEPT: RefCell<IdleConnections> = RefCell::default();
 }
 
 /// Takes the newest connection to a backend that can serve a request now.
-pub(super) fn take(backend: usize) -> Option<Connection> {
+pub(super) fn take(backend: usize) -> Option<RequestConnection> {
     KEPT.with_borrow_mut(|kept| {
-        let line = kept.get_mut(&backend)?;
+        let line = kept.lines.get_mut(&backend)?;
         let now = Instant::now();
         line.retain(|one| one.connection.is_open() && one.until > now);
         // One whose last answer has just ended is ready in a moment, and stays.
@@ -32,26 +40,29 @@ pub(super) fn take(backend: usize) -> Option<Connection> {
     })
 }
 
-/// Keeps a connection for so long, as one of so many.
-pub(super) fn keep(backend: usize, connection: Connection, most: usize, time: Duration) {
-    if most == 0 || !connection.is_open() {
-        return;
-    }
+/// Keeps a connection for so long, as one of so many to its backend.
+pub(super) fn keep(backend: usize, connection: RequestConnection, most: usize, time: Duration) {
     KEPT.with_borrow_mut(|kept| {
-        let line = kept.entry(backend).or_default();
+        let full = kept.lines.values().map(VecDeque::len).sum::<usize>() >= kept.most;
+        if most == 0 || full || !connection.is_open() {
+            return;
+        }
+        let line = kept.lines.entry(backend).or_default();
         while line.len() >= most {
             line.pop_front();
         }
-        line.push_back(Kept { connection, until: Instant::now() + time });
+        line.push_back(IdleConnection { connection, until: Instant::now() + time });
     });
 }
 
-/// Closes those of this thread whose time is over, or whose backends have closed them.
-pub(crate) fn sweep() {
+/// Closes those of this thread whose time is over, or whose backends have closed them. From now on there may be so many in
+/// all: none where descriptors run short.
+pub(crate) fn sweep(most: usize) {
     KEPT.with_borrow_mut(|kept| {
         let now = Instant::now();
-        kept.retain(|_, line| {
-            line.retain(|one| one.connection.is_open() && one.until > now);
+        kept.most = most;
+        kept.lines.retain(|_, line| {
+            line.retain(|one| most > 0 && one.connection.is_open() && one.until > now);
             !line.is_empty()
         });
     });

@@ -1,4 +1,5 @@
 mod evidence;
+mod own;
 mod witnesses;
 
 use super::*;
@@ -6,7 +7,7 @@ use crate::config::{Overrides, parse};
 use crate::upstream::balance::CandidateTrust;
 use crate::upstream::health::agent;
 
-const ASK: Ask<'static> = Ask { affinity: None, just_failed: None, tried: &[] };
+const ASK: Ask<'static> = Ask { preferred: None, affinity: None, just_failed: None, tried: &[] };
 
 /// A pool with these keys, and the settings around it.
 fn pool(keys: &str) -> (Pool, Settings) {

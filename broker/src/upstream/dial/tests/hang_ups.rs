@@ -112,7 +112,7 @@ async fn a_ban_holds_for_those_who_wait_already() {
     let place =
         world.session.pool.named(&format!("127.0.0.1:{}", world.services[0].port)).expect("it is there");
     place.adjust(clock::now(), Adjustment { weight: None, max_sessions: Some(Some(1)) });
-    let ask = Ask { affinity: None, just_failed: None, tried: &[] };
+    let ask = Ask::default();
     let lease = world.session.pool.pick(clock::now(), &ask).expect("it is free");
     let waits = kill("2");
     let frees = async {

@@ -18,7 +18,9 @@ const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Bytes of a header of version 2 in front of those that it counts itself.
 const FIXED: usize = 16;
 /// The most bytes that it may count. It may be 64 KiB by the specification, and there is no use for that.
-pub(super) const BLOCK_MAX: usize = 4096;
+const BLOCK_MAX: usize = 4096;
+/// Bytes of the longest header that is taken, in either version.
+pub const HEADER_MAX: usize = FIXED + BLOCK_MAX;
 /// The type of a checksum among the TLVs (2.2.3).
 const CRC32C: u8 = 0x03;
 
@@ -26,15 +28,16 @@ static CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// Why bytes are no header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HeaderFault {
+pub enum HeaderFault {
+    /// Something else was said, or what may not be said.
     Malformed,
     /// Something has changed it on its way.
     Checksum,
 }
 
-/// A header as far as it has come.
+/// A header as far as it has come; never more than [`HEADER_MAX`].
 #[derive(Debug, Default)]
-pub(super) struct HeaderBytes {
+pub struct HeaderBytes {
     bytes: Vec<u8>,
     whole: bool,
 }
@@ -44,7 +47,7 @@ impl HeaderBytes {
     ///
     /// # Errors
     /// When no header begins so, or it is too long.
-    pub(super) fn take(&mut self, there: &[u8]) -> Result<usize, HeaderFault> {
+    pub fn take(&mut self, there: &[u8]) -> Result<usize, HeaderFault> {
         match self.bytes.first().or(there.first()) {
             Some(b'P') => self.take_line(there),
             Some(b'\r') => self.take_block(there),
@@ -52,7 +55,8 @@ impl HeaderBytes {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nothing has been taken.
+    pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
@@ -60,7 +64,7 @@ impl HeaderBytes {
     ///
     /// # Errors
     /// When it says nothing that may be said.
-    pub(super) fn says(&self) -> Option<Result<ProxyHeader, HeaderFault>> {
+    pub fn says(&self) -> Option<Result<ProxyHeader, HeaderFault>> {
         self.whole
             .then(|| if self.bytes.first() == Some(&b'P') { line(&self.bytes) } else { block(&self.bytes) })
     }

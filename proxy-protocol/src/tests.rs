@@ -3,12 +3,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
-use super::received::{BLOCK_MAX, HeaderBytes, HeaderFault};
 use super::*;
-use crate::net::stream::Stream;
+
+/// Bytes that a header of version 2 may count.
+const BLOCK_MAX: usize = HEADER_MAX - 16;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -200,55 +199,6 @@ fn what_is_sent_is_what_others_send() {
     let own = [SendProxy::Off, SendProxy::V1, SendProxy::V2].map(SendProxy::of_own);
     assert_eq!(own, [b"".to_vec(), b"PROXY UNKNOWN\r\n".to_vec(), block(0x20, 0, b"")]);
     assert_eq!(SendProxy::Off.of_client(announced), b"");
-}
-
-/// A connection, and its peer's end.
-async fn pair() -> (Stream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-    let address = listener.local_addr().expect("it is bound");
-    let peer = TcpStream::connect(address).await.expect("it listens");
-    peer.set_nodelay(true).expect("it stands");
-    let (stream, _) = listener.accept().await.expect("the peer connects");
-    (stream.into(), peer)
-}
-
-#[tokio::test]
-async fn what_stands_behind_a_header_is_left_on_the_connection() {
-    let long = block(0x21, 0x11, &v4(&[&[4, 0x0c, 0][..], &[0; 3072]].concat()));
-    for header in [&b"PROXY TCP4 203.0.113.9 192.0.2.1 5678 443\r\n"[..], &block(0x21, 0x11, &v4(b"")), &long]
-    {
-        for one_by_one in [false, true] {
-            let (mut stream, mut peer) = pair().await;
-            let all = [header, BEHIND].concat();
-            let says = async {
-                let pieces = if one_by_one && header.len() < 100 { 1 } else { all.len() };
-                for piece in all.chunks(pieces) {
-                    peer.write_all(piece).await.expect("it is read");
-                    tokio::task::yield_now().await;
-                }
-            };
-            let (read, ()) = tokio::join!(read(&mut stream), says);
-            assert_eq!(read.expect("a header"), ProxyHeader::Client(ends(V4.0, V4.1)));
-            peer.shutdown().await.expect("it stands");
-            let mut behind = Vec::new();
-            stream.read_to_end(&mut behind).await.expect("an orderly end");
-            assert_eq!(behind, BEHIND);
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_header_that_is_none_is_told_from_one_that_is_cut() {
-    for (says, nothing, cut) in
-        [("", true, false), ("PROXY TCP4", false, true), ("GET / HTTP/1.1", false, false)]
-    {
-        let (mut stream, mut peer) = pair().await;
-        peer.write_all(says.as_bytes()).await.expect("it is read");
-        drop(peer);
-        let found = read(&mut stream).await.expect_err("there is no header");
-        assert_eq!(matches!(found, NoHeader::Nothing), nothing, "{says}: {found:?}");
-        assert_eq!(matches!(found, NoHeader::Cut(_)), cut, "{says}: {found:?}");
-    }
 }
 
 fn address() -> impl Strategy<Value = SocketAddr> {

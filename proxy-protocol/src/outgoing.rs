@@ -24,21 +24,23 @@ pub enum SendProxy {
 
 /// What is told of a client's connection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Announced<'a> {
-    pub(crate) ends: ProxiedEnds,
+pub struct Announced<'a> {
+    /// Its ends.
+    pub ends: ProxiedEnds,
     /// The host that the client has asked for, without a port.
-    pub(crate) host: Option<&'a str>,
+    pub host: Option<&'a str>,
     /// What the connection is known by.
-    pub(crate) id: &'a str,
+    pub id: &'a str,
 }
 
 impl SendProxy {
-    pub(crate) fn is_on(self) -> bool {
+    /// Whether there is anything to send.
+    pub fn is_on(self) -> bool {
         self != SendProxy::Off
     }
 
-    /// Returns the header for a client's connection; empty: none is sent.
-    pub(crate) fn of_client(self, announced: Announced<'_>) -> Vec<u8> {
+    /// Returns the header for a client's connection; empty: none is sent. It has at most [`HEADER_MAX`](crate::HEADER_MAX) bytes.
+    pub fn of_client(self, announced: Announced<'_>) -> Vec<u8> {
         let addresses = Some(addresses(announced.ends));
         let host = announced.host.filter(|host| !host.is_empty() && host.len() <= AUTHORITY_MAX);
         let id = Some(announced.id.as_bytes()).filter(|id| id.len() <= UNIQUE_ID_MAX);
@@ -50,7 +52,7 @@ impl SendProxy {
     }
 
     /// Returns the header for a connection of the broker's own, as of a check; empty: none is sent.
-    pub(crate) fn of_own(self) -> Vec<u8> {
+    pub fn of_own(self) -> Vec<u8> {
         self.encoded(None, [None, None])
     }
 

@@ -422,10 +422,20 @@ impl Bench {
     fn check(&self) {
         let (all, upstream) = (self.session.buffered(), self.session.unacknowledged());
         assert!(upstream <= RING + MESSAGE + SLACK, "{upstream} bytes are not acknowledged");
-        assert!(all - upstream <= 2 * BACKLOG + MESSAGE + 2 * SLACK, "{} bytes wait for the client", all - upstream);
+        assert!(
+            all - upstream <= 2 * BACKLOG + MESSAGE + 2 * SLACK,
+            "{} bytes wait for the client",
+            all - upstream
+        );
         let ledger = self.session.ledger();
-        assert!(ledger.upstream.acknowledged + ledger.upstream.lost <= ledger.upstream.forwarded, "{ledger:?}");
-        assert!(ledger.downstream.acknowledged + ledger.downstream.lost <= ledger.downstream.forwarded, "{ledger:?}");
+        assert!(
+            ledger.upstream.acknowledged + ledger.upstream.lost <= ledger.upstream.forwarded,
+            "{ledger:?}"
+        );
+        assert!(
+            ledger.downstream.acknowledged + ledger.downstream.lost <= ledger.downstream.forwarded,
+            "{ledger:?}"
+        );
     }
 
     /// The client goes; backends come, say nothing, and are left when the machine finds them silent.

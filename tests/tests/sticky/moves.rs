@@ -1,0 +1,110 @@
+//! A session that moves takes its client with it.
+
+use serde_json::Value;
+use steadfast_tests::broker::Broker;
+use steadfast_tests::wait::eventually_async;
+
+use crate::{Placed, backends, come_to, home, named, newcomer, plain, showing, sticky};
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+async fn wait_done(broker: &Broker, operation: &str) -> Value {
+    eventually_async("the operation to be done", async || {
+        let shown = broker.get_json(&format!("/api/v1/operations/{operation}")).await;
+        (shown["operation"]["state"] == "done" || shown["state"] == "done").then_some(shown)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn after_a_failover_the_cookie_leads_to_the_next_backend() {
+    let all = backends(NAMES).await;
+    let broker = sticky(&all, "").start().await;
+    let (mut client, first, cookie) = newcomer(&broker).await;
+    // Another client of the same backend, which has no session there any more.
+    let bystander = loop {
+        let (client, home, cookie) = newcomer(&broker).await;
+        client.close(1000, "").await;
+        if home == first {
+            break cookie;
+        }
+    };
+    named(&all, &first).kill();
+    let second = home(&mut client).await;
+    assert_ne!(second, first);
+    named(&all, &first).restart().await;
+    let Placed { home: now, cookie: next, .. } = showing(&broker, &cookie).await;
+    assert_eq!(now, second);
+    let next = next.expect("the next answer says so");
+    let again = showing(&broker, &next).await;
+    assert_eq!((again.home, again.cookie), (second.clone(), None));
+    assert_eq!(come_to(&broker, &cookie, &second, 3).await, 3, "the old one leads there as well");
+    assert_eq!(come_to(&broker, &bystander, &first, 3).await, 3, "who did not move is where it was");
+}
+
+#[tokio::test]
+async fn after_a_drain_it_does_too_and_no_session_goes_to_a_drained_backend() {
+    let all = backends(NAMES).await;
+    let broker = sticky(&all, "").start().await;
+    let (mut client, first, cookie) = newcomer(&broker).await;
+    let bystander = loop {
+        let (client, home, cookie) = newcomer(&broker).await;
+        client.close(1000, "").await;
+        if home == first {
+            break cookie;
+        }
+    };
+    let answer = broker.post(&format!("/api/v1/pools/default/backends/{first}/drain")).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let empty = |backend: &Value| backend["sessions"] == 0;
+    broker.wait_backend(&first, "empty", empty).await;
+    let second = home(&mut client).await;
+    assert_ne!(second, first);
+    let Placed { home: now, cookie: next, .. } = showing(&broker, &cookie).await;
+    assert_eq!(now, second);
+    assert!(next.is_some());
+    let elsewhere = showing(&broker, &bystander).await;
+    assert_ne!(elsewhere.home, first, "a session would have to leave at once");
+    assert!(elsewhere.cookie.is_some());
+}
+
+#[tokio::test]
+async fn a_backend_without_weight_gets_its_own_unless_they_are_to_leave() {
+    let all = backends(["a", "b"]).await;
+    for (keys, follows) in [("", true), ("draining = \"leave\"", false)] {
+        let broker = sticky(&all, keys).start().await;
+        let (_client, first, cookie) = newcomer(&broker).await;
+        let path = format!("/api/v1/pools/default/backends/{first}");
+        let answer = broker.change("PATCH", &path, "{\"weight\":0}").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_ne!(newcomer(&broker).await.1, first, "who has no cookie does not go there");
+        let again = showing(&broker, &cookie).await;
+        assert_eq!((again.home == first, again.cookie.is_none()), (follows, follows), "{keys}");
+    }
+}
+
+/// A rebalance spreads what nothing holds: clients whose cookies say where they belong stay there.
+#[tokio::test]
+async fn a_rebalance_leaves_those_who_belong_somewhere() {
+    let all = backends(["a", "b"]).await;
+    for is_sticky in [true, false] {
+        let builder = if is_sticky { sticky(&all, "") } else { plain(&all) };
+        let broker = builder.start().await;
+        // All of them go to one, while the other takes nobody.
+        let path = "/api/v1/pools/default/backends/b";
+        assert_eq!(broker.change("PATCH", path, "{\"weight\":0}").await.status, 200);
+        let mut clients = Vec::new();
+        for _ in 0..6 {
+            clients.push(showing(&broker, "none=1").await.client);
+        }
+        assert_eq!(broker.change("PATCH", path, "{\"weight\":1}").await.status, 200);
+        let answer = broker.post("/api/v1/pools/default/rebalance").await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        wait_done(&broker, "rebalance-1").await;
+        let mut at_a = 0;
+        for client in &mut clients {
+            at_a += usize::from(home(client).await == "a");
+        }
+        assert_eq!(at_a == 6, is_sticky, "{at_a}");
+    }
+}
