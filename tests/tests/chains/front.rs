@@ -53,12 +53,12 @@ impl Front {
         Self::Other(InstalledProxy::start(Program::Nginx, own).await)
     }
 
-    /// A balancer that passes on TCP to these in turn, and tells them who connects by the PROXY protocol.
-    pub(crate) async fn balancer(fronts: &[Front]) -> InstalledProxy {
+    /// A balancer that passes on TCP to these in turn. `says`: what it tells them in front of that.
+    pub(crate) async fn balancer(fronts: &[Front], says: &str) -> InstalledProxy {
         let servers: String = fronts
             .iter()
             .enumerate()
-            .map(|(n, front)| format!("    server front-{n} {} send-proxy\n", front.address()))
+            .map(|(n, front)| format!("    server front-{n} {} {says}\n", front.address()))
             .collect();
         let own = |address: SocketAddr, _: &Path| {
             format!(

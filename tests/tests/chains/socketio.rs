@@ -1,9 +1,11 @@
 //! Socket.IO by every transport, on one server and on three that Redis joins.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::SocketAddr;
 
 use steadfast_tests::installed_proxy::Program;
+use steadfast_tests::pki::shown;
 use steadfast_tests::wait::eventually;
 
 use crate::documents::{example, setups};
@@ -14,13 +16,22 @@ use crate::peers::server::Server;
 use crate::peers::tools::{Tool, left_out};
 use crate::redis::Redis;
 
-const SECTION: &str = "Socket.IO behind a balancer and HAProxies";
+const BY_ADDRESS: &str = "Socket.IO behind a balancer and HAProxies";
+const BY_COOKIE: &str = "Socket.IO behind HAProxy with a cookie";
 
 /// What a client may use: with its defaults, where there are no WebSockets, and with nothing else.
 const WAYS: [&str; 3] = ["polling,websocket", "polling", "websocket"];
 
 /// Where clients are.
 const HOMES: [u8; 4] = [11, 12, 13, 14];
+
+/// What leads clients back to their server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Address,
+    /// What each of them was given: a cookie, or a session.
+    Token,
+}
 
 /// A client of a fleet.
 #[derive(Debug, Clone)]
@@ -87,15 +98,18 @@ async fn are_undisturbed(fleet: &mut Fleet, members: &[Member], breaks: usize) {
 }
 
 /// Twelve clients on three servers, one of which is killed and comes back.
-async fn sail(address: SocketAddr, servers: &mut [Server], closes_with: u16) {
+async fn sail(address: SocketAddr, servers: &mut [Server], by: By, closes_with: u16) {
     let mut fleet = Fleet::start(Tool::SocketIo);
     let members = gather(&mut fleet, address, &HOMES).await;
-    let places: BTreeSet<_> = members.iter().map(|member| (member.home, member.port)).collect();
-    assert_eq!(places.len(), HOMES.len(), "all from one address are on one server: {members:?}");
-    assert!(members.iter().any(|member| member.port != members[0].port), "not all on one: {members:?}");
+    if by == By::Address {
+        let places: BTreeSet<_> = members.iter().map(|member| (member.home, member.port)).collect();
+        assert_eq!(places.len(), HOMES.len(), "all from one address are on one server: {members:?}");
+    }
+    // One that polls.
+    let lost = members[1].port;
+    assert!(members.iter().any(|member| member.port != lost), "not all on one: {members:?}");
     all_hear(&mut fleet, &members, "first").await;
 
-    let lost = members[0].port;
     let server = servers.iter_mut().find(|server| server.address().port() == lost).expect("a server");
     server.kill();
     let (mut moved, stayed): (Vec<_>, Vec<_>) = members.into_iter().partition(|member| member.port == lost);
@@ -113,8 +127,24 @@ async fn sail(address: SocketAddr, servers: &mut [Server], closes_with: u16) {
 
     server.restart().await;
     let (sockets, polls): (Vec<_>, Vec<_>) = moved.into_iter().partition(Member::has_socket);
-    for member in &polls {
-        comes_back(&mut fleet, member, lost).await;
+    match by {
+        By::Address => {
+            for member in &polls {
+                comes_back(&mut fleet, member, lost).await;
+            }
+        }
+        By::Token => {
+            // In use again.
+            let new = Member { name: "new".to_owned(), way: WAYS[2], home: HOMES[0], port: 0 };
+            loop {
+                fleet.tell(&format!("connect new http://{address} websocket"));
+                if new.joins(&mut fleet).await == lost {
+                    break;
+                }
+                fleet.tell("close new");
+            }
+            are_undisturbed(&mut fleet, &polls, 1).await;
+        }
     }
     are_undisturbed(&mut fleet, &sockets, 1).await;
     are_undisturbed(&mut fleet, &stayed, 0).await;
@@ -170,21 +200,26 @@ async fn the_example_on_three_servers() {
     let mut places = places(&["127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003"], &servers);
     places.push(("rise = 3", "interval = \"200ms\"".to_owned()));
     let front = Front::steadfast(&example("socketio"), &places).await;
-    sail(front.address(), &mut servers, 1012).await;
+    sail(front.address(), &mut servers, By::Address, 1012).await;
 }
 
-/// A balancer in front of two brokers, or of two HAProxies.
-async fn behind_a_balancer(test: &str, is_steadfast: bool) {
+/// A balancer in front of two brokers, or of two HAProxies, by what the page for migrating shows of them.
+async fn behind_a_balancer(test: &str, by: By, is_steadfast: bool) {
     if left_out(test, &[Tool::SocketIo, Tool::Redis]) || misses(test, Program::HaProxy) {
         return;
     }
     let redis = Redis::start().await;
     let mut servers = three(&redis).await;
-    let [theirs, ours] = setups(SECTION);
+    let secrets = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&secrets, "c3RlYWRmYXN0LXN0ZWFkZmFzdC1zdGVhZGZhc3QtMDE=\n").expect("a secret");
+    let [theirs, ours] = setups(if by == By::Address { BY_ADDRESS } else { BY_COOKIE });
     let mut places = places(&["10.0.1.1:9001", "10.0.1.2:9001", "10.0.1.3:9001"], &servers);
     let mut fronts = Vec::new();
     if is_steadfast {
-        places.push(("10.0.0.0/16", "127.0.0.1".to_owned()));
+        places.push(match by {
+            By::Address => ("10.0.0.0/16", "127.0.0.1".to_owned()),
+            By::Token => ("/etc/steadfast/sticky.secrets", shown(secrets.path()).to_owned()),
+        });
         places.push(("type = \"http\"", "type = \"http\"\ninterval = \"200ms\"".to_owned()));
         for _ in 0..2 {
             fronts.push(Front::steadfast(&ours, &places).await);
@@ -195,18 +230,65 @@ async fn behind_a_balancer(test: &str, is_steadfast: bool) {
             fronts.push(Front::haproxy(&theirs, &places).await);
         }
     }
-    let balancer = Front::balancer(&fronts).await;
-    sail(balancer.address(), &mut servers, if is_steadfast { 1012 } else { 1006 }).await;
+    let says = if by == By::Address { "send-proxy" } else { "" };
+    let balancer = Front::balancer(&fronts, says).await;
+    sail(balancer.address(), &mut servers, by, if is_steadfast { 1012 } else { 1006 }).await;
 }
 
 #[tokio::test]
 async fn a_balancer_before_two_brokers() {
-    behind_a_balancer("a_balancer_before_two_brokers", true).await;
+    behind_a_balancer("a_balancer_before_two_brokers", By::Address, true).await;
 }
 
 #[tokio::test]
 async fn a_balancer_before_two_haproxies() {
-    behind_a_balancer("a_balancer_before_two_haproxies", false).await;
+    behind_a_balancer("a_balancer_before_two_haproxies", By::Address, false).await;
+}
+
+#[tokio::test]
+async fn a_cookie_of_two_brokers() {
+    behind_a_balancer("a_cookie_of_two_brokers", By::Token, true).await;
+}
+
+#[tokio::test]
+async fn a_cookie_of_two_haproxies() {
+    behind_a_balancer("a_cookie_of_two_haproxies", By::Token, false).await;
+}
+
+#[tokio::test]
+async fn clients_without_cookies_by_their_sessions() {
+    if left_out("clients_without_cookies_by_their_sessions", &[Tool::SocketIo, Tool::Redis]) {
+        return;
+    }
+    let redis = Redis::start().await;
+    let mut servers = three(&redis).await;
+    let [_, ours] = setups(BY_COOKIE);
+    let ours = ours.replace("secret_file = \"/etc/steadfast/sticky.secrets\"\n", "");
+    let mut places = places(&["10.0.1.1:9001", "10.0.1.2:9001", "10.0.1.3:9001"], &servers);
+    places.push(("cookie = \"SERVERID\"", "mode = \"learn\"\nlearn = \"engine.io\"".to_owned()));
+    let front = Front::steadfast(&ours, &places).await;
+    sail(front.address(), &mut servers, By::Token, 1012).await;
+}
+
+/// What was begun by polls goes over to a WebSocket at the same server; what was not has a pool of its own.
+#[tokio::test]
+async fn the_example_by_transports() {
+    if left_out("the_example_by_transports", &[Tool::SocketIo]) {
+        return;
+    }
+    let servers = [Server::start(Tool::SocketIo).await, Server::start(Tool::SocketIo).await];
+    // Each stands in both pools.
+    let places = places(&["127.0.0.1:9001", "127.0.0.1:9002"], &servers);
+    let front = Front::steadfast(&example("socketio-transports"), &places).await;
+    let mut fleet = Fleet::start(Tool::SocketIo);
+    let members = gather(&mut fleet, front.address(), &HOMES).await;
+    are_undisturbed(&mut fleet, &members, 0).await;
+    let Front::Steadfast(relay) = &front else { unreachable!("it is Steadfast") };
+    let sessions = relay.json("/api/v1/sessions").await;
+    let pools = sessions["sessions"].as_array().expect("a list of sessions").iter();
+    let mut pools: Vec<_> = pools.map(|session| session["pool"].as_str().expect("a pool")).collect();
+    pools.sort_unstable();
+    assert_eq!(pools, [["polls"; HOMES.len()], ["sockets"; HOMES.len()]].concat());
 }
 
 /// The control: servers that take turns do not know each other's sessions.
@@ -234,15 +316,14 @@ async fn without_stickiness_polls_are_answered_400() {
         return;
     }
     let servers = [Server::start(Tool::SocketIo).await, Server::start(Tool::SocketIo).await];
-    let [theirs, ours] = setups("Node's cluster with `sticky-session`");
-    let _ = theirs;
+    let [_, ours] = setups("Node's cluster with `sticky-session`");
     let mut own = places(&["127.0.0.1:9001", "127.0.0.1:9002"], &servers);
     own.push(("\"source\"", "\"round_robin\"".to_owned()));
     without_stickiness(Front::steadfast(&ours, &own).await).await;
     if misses(test, Program::HaProxy) {
         return;
     }
-    let [theirs, _] = setups(SECTION);
+    let [theirs, _] = setups(BY_ADDRESS);
     let theirs = theirs.replace("    server chat-3 10.0.1.3:9001\n", "").replace(" accept-proxy", "");
     let mut own = places(&["10.0.1.1:9001", "10.0.1.2:9001"], &servers);
     own.push(("balance source", "balance roundrobin".to_owned()));

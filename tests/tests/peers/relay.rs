@@ -47,7 +47,6 @@ impl Relay {
     }
 
     /// Drains the backend at `address`, and waits until it holds no session.
-    #[allow(dead_code, reason = "not every test that starts a relay moves its sessions")]
     pub(crate) async fn drain(&self, address: SocketAddr) {
         let backends = self.json("/api/v1/backends").await;
         let all = backends["backends"].as_array().expect("a list of backends");
@@ -63,8 +62,8 @@ impl Relay {
         .await;
     }
 
-    #[allow(dead_code, reason = "as drain")]
-    async fn json(&self, path: &str) -> Value {
+    /// GETs `path` from the admin listener.
+    pub(crate) async fn json(&self, path: &str) -> Value {
         serde_json::from_slice(&admin::get(self.admin, path).await.body).expect("JSON")
     }
 
