@@ -1,6 +1,7 @@
 //! A WebSocket server on somebody else's library, which can die and come back on its port.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -8,7 +9,7 @@ use steadfast_tests::process::Process;
 
 use super::tools::Tool;
 
-/// `server.js`, `server.py` or `socketio-server.js`, as a process.
+/// `server.js`, `server.py`, `socketio-server.js` or `sockjs-server.js`, as a process.
 #[derive(Debug)]
 pub(crate) struct Server {
     library: Tool,
@@ -17,6 +18,8 @@ pub(crate) struct Server {
     _port: Socket,
     process: Option<Process>,
     seen: usize,
+    /// A variable of each of its lives.
+    variable: Option<(&'static str, PathBuf)>,
 }
 
 impl Server {
@@ -27,13 +30,21 @@ impl Server {
         server
     }
 
+    /// As [`Server::start`], of a `socketio-server.js` that speaks with others by the Redis at this file.
+    pub(crate) async fn joined(redis: &Path) -> Self {
+        let mut server = Self::absent(Tool::SocketIo);
+        server.variable = Some(("REDIS", redis.to_owned()));
+        server.restart().await;
+        server
+    }
+
     /// A server whose port refuses connections until [`Server::restart`].
     pub(crate) fn absent(library: Tool) -> Self {
         let port = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         port.set_reuse_address(true).expect("SO_REUSEADDR");
         port.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port on loopback");
         let address = port.local_addr().ok().and_then(|address| address.as_socket()).expect("a bound socket");
-        Self { library, address, _port: port, process: None, seen: 0 }
+        Self { library, address, _port: port, process: None, seen: 0, variable: None }
     }
 
     /// What it answers to `!who`.
@@ -41,6 +52,7 @@ impl Server {
         match self.library {
             Tool::Ws => "ws",
             Tool::SocketIo => "socket.io",
+            Tool::SockJs => "sockjs",
             _ => "websockets",
         }
     }
@@ -61,10 +73,12 @@ impl Server {
         let script = match self.library {
             Tool::Ws => "server.js",
             Tool::SocketIo => "socketio-server.js",
+            Tool::SockJs => "sockjs-server.js",
             _ => "server.py",
         };
         let mut command = self.library.command();
         command.args([script, self.name()]).arg(self.address.port().to_string());
+        command.envs(self.variable.clone());
         let mut process = Process::spawn(&format!("{} server", self.name()), &mut command);
         process.printed("listening on ", 0).await;
         self.process = Some(process);
@@ -74,6 +88,17 @@ impl Server {
     /// SIGKILL, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Gives a command, if it obeys any.
+    pub(crate) fn tell(&mut self, line: &str) {
+        self.process.as_mut().expect("a running server").write_line(line);
+    }
+
+    /// What it has printed with this in front.
+    pub(crate) fn printed(&self, prefix: &str) -> Vec<String> {
+        let lines = self.process.as_ref().map(Process::stdout).unwrap_or_default();
+        lines.iter().filter_map(|line| line.strip_prefix(prefix)).map(str::to_owned).collect()
     }
 
     /// The next thing that it saw.

@@ -12,6 +12,10 @@ pub(crate) enum Tool {
     Ws,
     /// Node.js with the packages `socket.io` and `socket.io-client`.
     SocketIo,
+    /// Node.js with the packages `sockjs` and `sockjs-client`.
+    SockJs,
+    /// `redis-server`.
+    Redis,
     /// Python 3 with the package `websockets`.
     Websockets,
     /// curl.
@@ -31,8 +35,11 @@ impl Tool {
                 let both = "require('socket.io'); require('socket.io-client')";
                 succeeds(self.command().args(["-e", both]))
             }
+            Self::SockJs => {
+                succeeds(self.command().args(["-e", "require('sockjs'); require('sockjs-client')"]))
+            }
             Self::Websockets => succeeds(self.command().args(["-c", "import websockets"])),
-            Self::Curl | Self::Chromium => succeeds(self.command().arg("--version")),
+            Self::Curl | Self::Chromium | Self::Redis => succeeds(self.command().arg("--version")),
             // It has no question to which it answers that all is well.
             Self::Certutil => self.command().stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok(),
         }
@@ -41,7 +48,8 @@ impl Tool {
     /// The program, set up to find its packages where `./test` puts them.
     pub(crate) fn command(self) -> Command {
         let mut command = Command::new(match self {
-            Self::Ws | Self::SocketIo => "node",
+            Self::Ws | Self::SocketIo | Self::SockJs => "node",
+            Self::Redis => "redis-server",
             Self::Websockets => "python3",
             Self::Curl => "curl",
             Self::Chromium => "chromium",

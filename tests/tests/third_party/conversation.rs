@@ -20,16 +20,19 @@ impl Client {
     async fn event(&mut self) -> Value {
         let line = self.0.printed("event ", self.1).await;
         self.1 += 1;
-        serde_json::from_str(&line).expect("an event is JSON")
+        let mut event: Value = serde_json::from_str(&line).expect("an event is JSON");
+        event.as_object_mut().expect("an object").remove("client");
+        event
     }
 
     /// It is connected to this server, and each hears the other.
     async fn speaks_with(&mut self, server: &Server) {
         let port = server.address().port();
-        assert_eq!(self.event().await, json!({ "event": "connect" }));
+        assert_eq!(self.event().await, json!({ "event": "connect", "transport": "websocket" }));
         assert_eq!(self.event().await, json!({ "event": "hello", "port": port }));
-        self.0.write_line("who");
-        assert_eq!(self.event().await, json!({ "event": "who", "port": port }));
+        self.0.write_line("who only");
+        let answer = json!({ "event": "who", "port": port, "transport": "websocket" });
+        assert_eq!(self.event().await, answer);
     }
 }
 
@@ -42,7 +45,7 @@ async fn socket_io_hears_the_next_server_after_a_kill_and_after_a_drain() {
     let mut second = Server::absent(Tool::SocketIo);
     let relay = Relay::start(&[first.url(), second.url()], &[]).await;
     let mut client = Client::start();
-    client.0.write_line(&format!("connect http://{}", relay.address));
+    client.0.write_line(&format!("connect only http://{} websocket", relay.address));
     client.speaks_with(&first).await;
 
     second.restart().await;
