@@ -715,6 +715,7 @@ impl Rules {
             penalty_min: settings.failover.penalty_min,
             penalty_max: settings.failover.penalty_max,
             ask_timeout: settings.drain.ask_timeout,
+            drained_requests: settings.drain.requests,
         }
     }
 }
