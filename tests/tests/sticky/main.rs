@@ -4,6 +4,7 @@ mod attributes;
 mod cookies;
 mod learned;
 mod moves;
+mod requests;
 mod secrets;
 
 use steadfast_tests::backend::Backend;
