@@ -37,7 +37,8 @@ impl UpstreamWriter {
     /// What can be written now. Call [`UpstreamWriter::prepare`] first.
     #[inline]
     pub(crate) fn transmit<'a>(&'a self, ring: &'a Ring) -> Gather<'a> {
-        if self.has_nothing(ring) {
+        // Nothing follows a Close.
+        if self.has_nothing(ring) || self.closed() {
             return Gather::new();
         }
         if self.is_plain() {
