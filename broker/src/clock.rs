@@ -85,8 +85,8 @@ impl Clock {
 /// difference of two instants costs as much as the reading.
 #[inline]
 fn monotonic() -> u64 {
-    let since_boot = ClockId::CLOCK_MONOTONIC.now().map(Duration::from);
-    since_boot.map_or(0, |time| time.as_secs() * 1_000_000 + u64::from(time.subsec_micros()))
+    let since_boot = ClockId::CLOCK_MONOTONIC.now();
+    since_boot.map_or(0, |time| time.tv_sec() as u64 * 1_000_000 + time.tv_nsec() as u64 / 1000)
 }
 
 fn clock() -> &'static Clock {

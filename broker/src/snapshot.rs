@@ -13,7 +13,7 @@ use crate::lock::rank::SnapshotRank;
 use crate::net::listener::ListenAddress;
 use crate::routing::admission::Guard;
 use crate::routing::binding::RouteBinding;
-use crate::routing::route::{self, NoRoute, RoutedRequest};
+use crate::routing::route::{self, NoRoute, RouteRequest};
 use crate::routing::trust::Trust;
 use crate::tls::TlsSetup;
 use crate::upstream::pool::Pool;
@@ -125,7 +125,7 @@ impl Snapshot {
         request: &Request<B>,
     ) -> Result<RouteMatch<'_>, NoRoute> {
         let bindings = self.bindings.get(listener).ok_or(NoRoute::Nothing)?;
-        match route::find(&self.settings.routes, &RoutedRequest::of(request)) {
+        match route::find(&self.settings.routes, &RouteRequest::of(request)) {
             Ok(n) => {
                 let route = self.guards.get(n).zip(self.settings.routes.get(n));
                 let binding = bindings.routes.get(n).ok_or(NoRoute::Nothing)?;

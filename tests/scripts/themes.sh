@@ -16,10 +16,11 @@ chaos|everything goes wrong at random, and innocent sessions notice nothing|test
 resume|clients come back, and what is acknowledged|tests/reconnects tests/acks tests/ring
 health|checks, agents, outliers|tests/health
 proxy|the PROXY protocol on both sides, and what balancers in front are told|proxy-protocol/steadfast_proxy_protocol tests/proxy_protocol
-balancing|which backend: rules, keys, cookies, routes, names and addresses|tests/balancing tests/sticky tests/routing tests/discovery tests/addresses tests/sources
+balancing|which backend: rules, keys, cookies, routes, redirects, names and addresses|tests/balancing tests/sticky tests/redirect tests/routing tests/discovery tests/addresses tests/sources
 reload|the configuration changes|tests/reload
 operations|the admin listener, metrics, logs, start, stop, configurations to copy|tests/control tests/operations tests/startup tests/shutdown tests/examples
 relay|messages and closes pass unchanged, compressed too|tests/relay tests/closing tests/compression
+http|requests beside WebSocket: what passes, waits, fails and is refused|tests/http
 handshake|upgrades and frames, good and bad; who is let in|tests/handshake tests/bad_upgrades tests/bad_frames tests/access tests/hops
 conformance|the cases of the RFCs, Autobahn's, and other people's libraries|tests/conformance tests/third_party
 shim|steadfast.v1: the library, and the broker with it|client-shim/rust/steadfast_shim client-shim/rust/clients client-shim/rust/encrypted client-shim/rust/examples client-shim/rust/services tests/shim
@@ -27,7 +28,7 @@ encryption|TLS toward clients and backends, and Unix domain sockets|tests/tls
 tls|the library again, built with TLS|
 bench|the benchmarks' program|bench/steadfast-bench bench/harness
 guard|instructions per message, beside the baseline's|
-harness|what the end-to-end tests are made with, and how the sources hang together|tests/steadfast_tests tests/test-backend tests/harness tests/structure
+harness|what the end-to-end tests are made with, and how the sources hang together|tests/steadfast_tests tests/test-backend tests/test-recorder tests/harness tests/structure
 END
 }
 
@@ -38,6 +39,7 @@ fuzz|ten minutes for each fuzz target
 machine|a million schedules, or STEADFAST_SCHEDULES=FROM..TO; properties with PROPTEST_CASES, 20000
 chaos|a quarter of an hour, or STEADFAST_CHAOS_SECONDS; STEADFAST_CHAOS_SEED repeats what happens, STEADFAST_CHAOS_TLS=1 encrypts
 encryption|what testssl.sh says of versions and ciphers: a minute
+http|a thousand clients while backends die, bodies of a GiB: two minutes
 conformance|Autobahn's large messages too: minutes
 END
 }

@@ -30,6 +30,7 @@ install_basics() {
 install_peers() {
     install_ws
     install_websockets
+    install_browser
     install_autobahn
 }
 
@@ -60,6 +61,21 @@ install_packages() {
         python3:tests pip3:tests redis-server:tests shellcheck:"its check" strace:tests valgrind:tests; do
         command=${pair%%:*}
         have "$command" || skip "$command is missing and apt-get could not install it: ${pair##*:}"
+    done
+}
+
+# Chromium, and what puts an authority into its store. Half of what they would bring along is for desktops.
+install_browser() {
+    local command
+    if have chromium && have certutil; then
+        return 0
+    fi
+    if have apt-get && [[ $(id -u) == 0 ]]; then
+        apt-get update -q </dev/null || true
+        DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium libnss3-tools </dev/null || true
+    fi
+    for command in chromium certutil; do
+        have "$command" || skip "$command is missing and apt-get could not install it: tests with a browser"
     done
 }
 

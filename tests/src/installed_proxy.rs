@@ -59,7 +59,7 @@ impl Program {
 #[derive(Debug)]
 pub struct InstalledProxy {
     address: SocketAddr,
-    _process: Process,
+    process: Process,
     _folder: TempDir,
     /// Nobody else gets it meanwhile.
     _port: Socket,
@@ -82,7 +82,12 @@ impl InstalledProxy {
         let process = Process::spawn(program.name(), &mut command);
         let listens = async || TcpStream::connect(address).await.ok();
         eventually_async(&format!("{} to listen", program.name()), listens).await;
-        InstalledProxy { address, _process: process, _folder: folder, _port: port }
+        InstalledProxy { address, process, _folder: folder, _port: port }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Where it listens.

@@ -21,7 +21,7 @@ use crate::metric;
 use crate::routing::admission::{AddressPermits, Guard};
 use crate::routing::listener::ListenerId;
 use crate::routing::reserve::SentClient;
-use crate::routing::route::RoutedRequest;
+use crate::routing::route::RouteRequest;
 use crate::snapshot::{RouteMatch, Snapshot};
 use crate::upstream::balance::Affinity;
 use crate::upstream::pool::NoLease;
@@ -54,6 +54,37 @@ struct Redirect<'a, B> {
     request: &'a Request<B>,
 }
 
+/// Why a client is sent nowhere.
+enum RedirectRefusal {
+    /// The request says not clearly what it asks for.
+    Malformed,
+    Paused,
+    Denied(Denial),
+    NoPlace(NoLease),
+    /// More were sent on lately than the broker keeps in mind.
+    TooMany,
+}
+
+impl RedirectRefusal {
+    /// What the client is told; it is counted.
+    fn response(&self) -> Response<ResponseBody> {
+        match self {
+            RedirectRefusal::Malformed => plain(StatusCode::BAD_REQUEST, FORM),
+            RedirectRefusal::Paused => busy(PAUSED),
+            RedirectRefusal::Denied(denial) => {
+                metric::DENIED.count(denial.reason);
+                denied(denial)
+            }
+            RedirectRefusal::NoPlace(NoLease::Full) => busy(FULL),
+            RedirectRefusal::NoPlace(NoLease::Nobody) => {
+                metric::NO_BACKEND.count(());
+                busy(NOBODY)
+            }
+            RedirectRefusal::TooMany => busy(MANY),
+        }
+    }
+}
+
 /// The answer to a request that takes a route with `answer = "redirect"`, be it for a WebSocket or not, and whatever its
 /// method. `None`: it takes none of these. `client`: for whom it is, with what is not believed of that taken out of its
 /// headers. Its target may still be a URL.
@@ -70,8 +101,8 @@ pub(super) fn answer<B>(
     let matched = snapshot.matched(listener.number, request).ok()?;
     let settings = matched.redirect()?;
     let redirect = Redirect { broker, listener, snapshot, matched, settings, client, request };
-    let answer = redirect.told();
-    let mut response = answer.unwrap_or_else(|refusal| {
+    let mut response = redirect.told().unwrap_or_else(|refused| {
+        let refusal = refused.response();
         let status = refusal.status();
         metric::REFUSED_UPGRADES.count(status.as_str().to_owned());
         tracing::info!(%client, listener = %listener.address, status = status.as_u16(), "sent nowhere");
@@ -82,13 +113,12 @@ pub(super) fn answer<B>(
 }
 
 impl<B> Redirect<'_, B> {
-    /// The answer, or the refusal.
-    fn told(&self) -> Result<Response<ResponseBody>, Response<ResponseBody>> {
+    fn told(&self) -> Result<Response<ResponseBody>, RedirectRefusal> {
         if !is_sound(self.request) {
-            return Err(plain(StatusCode::BAD_REQUEST, FORM));
+            return Err(RedirectRefusal::Malformed);
         }
         if self.broker.pauses.is_paused(self.listener.number) {
-            return Err(busy(PAUSED));
+            return Err(RedirectRefusal::Paused);
         }
         if self.request.method() == Method::OPTIONS {
             // Whoever asks whether it may ask goes nowhere yet.
@@ -99,48 +129,41 @@ impl<B> Redirect<'_, B> {
         self.sent(permits.iter().any(Option::is_some).then(|| Box::new(permits)))
     }
 
-    /// Asks the rules that hold for all, then the route's own. Who is turned away is counted.
+    /// Asks the rules that hold for all, then the route's own.
     fn judged<T>(
         &self,
         judge: impl Fn(&Guard, IpAddr, &HeaderMap) -> Result<T, Denial>,
-    ) -> Result<[Option<T>; 2], Response<ResponseBody>> {
+    ) -> Result<[Option<T>; 2], RedirectRefusal> {
         let mut judgements = [None, None];
         let guards = [Some(&self.snapshot.guard), self.matched.guard()];
         for (guard, judgement) in guards.into_iter().zip(&mut judgements) {
             let Some(guard) = guard else { continue };
             let admitted = judge(guard, self.client.ip(), self.request.headers());
-            *judgement = Some(admitted.map_err(|denial| {
-                metric::DENIED.count(denial.reason);
-                denied(&denial)
-            })?);
+            *judgement = Some(admitted.map_err(RedirectRefusal::Denied)?);
         }
         Ok(judgements)
     }
 
     /// Chooses a backend.
-    fn sent(&self, permits: AddressPermits) -> Result<Response<ResponseBody>, Response<ResponseBody>> {
+    fn sent(&self, permits: AddressPermits) -> Result<Response<ResponseBody>, RedirectRefusal> {
         let (now, reserve) = (clock::now(), self.settings.reserve);
         self.broker.reserve.release(now);
         let (pool, request) = (&self.matched.binding.pool, self.request);
         let present = pool.snapshot();
         let (balance, headers) = (&present.settings.balance, request.headers());
         let affinity = Affinity::find(balance, self.client.ip(), request.uri(), headers);
-        let (place, url) = pool.reserve(now, affinity).map_err(|none| match none {
-            NoLease::Full => busy(FULL),
-            NoLease::Nobody => {
-                metric::NO_BACKEND.count(());
-                busy(NOBODY)
-            }
-        })?;
+        let (place, url) = pool.reserve(now, affinity).map_err(RedirectRefusal::NoPlace)?;
         let (backend, series) = (place.backend().name.clone(), place.backend().series());
         let sent = SentClient { _place: place, _permits: permits };
-        if !reserve.is_zero() && !self.broker.reserve.keep(now + reserve, sent) {
-            return Err(busy(MANY));
+        if reserve.is_zero() {
+            drop(sent);
+        } else if !self.broker.reserve.keep(now + reserve, sent) {
+            return Err(RedirectRefusal::TooMany);
         }
         metric::REDIRECTS.count((pool.name.to_string(), series));
         let (client, listener, route) = (self.client, &self.listener.address, &self.matched.binding.route);
         tracing::info!(%client, %listener, route = route.as_deref(), pool = &*pool.name, backend, "sent to a backend");
-        let is_websocket = RoutedRequest::of(request).is_websocket;
+        let is_websocket = RouteRequest::of(request).is_websocket;
         let target = target(request.uri());
         Ok(if prefers_json(headers) {
             let url = url.with(is_websocket || url.websocket, &target);

@@ -16,11 +16,12 @@ use crate::http::header_rules;
 use crate::http::hop_by_hop::{end_to_end, frames};
 use crate::http::hostname::is_authority;
 use crate::http::onward;
+use crate::http::token_list::has_token;
 use crate::metric;
 use crate::snapshot::Snapshot;
 use crate::upstream::balance::Affinity;
 use crate::upstream::forward::{
-    AnswerBody, BackendAnswer, BodyFault, Forwarding, RequestBody, Unanswered, forward,
+    AnswerBody, BackendAnswer, BodyFault, Forwarding, RequestBody, RequestFailure, forward,
 };
 
 const PAUSED: &str = "this listener is paused; try again later";
@@ -28,6 +29,8 @@ const PAUSED: &str = "this listener is paused; try again later";
 const LOST: &str = "the service ended the connection without an answer; it may have had the request";
 
 const LATE: &str = "the service has not answered in time; it may have had the request";
+
+const CONTINUE: HeaderValue = HeaderValue::from_static("100-continue");
 
 const TWO_LENGTHS: &str = "a request has Content-Length or Transfer-Encoding, not both";
 
@@ -109,13 +112,24 @@ impl UpgradeTask {
         if most.is_some_and(|most| length(request.headers()).is_some_and(|length| length > most)) {
             return body_fault(BodyFault::Large);
         }
+        let asks_first = request.version() == Version::HTTP_11
+            && has_token(request.headers(), &header::EXPECT, "100-continue");
         let (mut parts, body) = request.into_parts();
         identified.strip(&mut parts.headers);
         let form = present.settings.forwarded;
         parts.headers = onward::of_request(parts.headers, (&caller.hops, form), matched.request_headers());
         parts.version = Version::HTTP_11;
         parts.extensions = http::Extensions::new();
-        let request = Request::from_parts(parts, RequestBody::of(body, most, settings.body_timeout));
+        let body = RequestBody::of(body, most, settings.body_timeout);
+        let mut request = Request::from_parts(parts, body);
+        if asks_first && let Some(permit) = request.body_mut().ask_first() {
+            request.headers_mut().insert(header::EXPECT, CONTINUE);
+            hyper::ext::on_informational(&mut request, move |answer| {
+                if answer.status() == StatusCode::CONTINUE {
+                    permit.give();
+                }
+            });
+        }
         match forward(&self.broker.sessions.dialer, &whose, request).await {
             Ok(BackendAnswer { mut response, backend }) => {
                 let (name, status) = (&backend.name, response.status().as_u16());
@@ -212,17 +226,17 @@ fn is_event_stream(kind: &HeaderValue) -> bool {
     kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
-fn unanswered(none: Unanswered) -> Response<ResponseBody> {
+fn unanswered(none: RequestFailure) -> Response<ResponseBody> {
     match none {
-        Unanswered::Full => busy("every backend of this service is full; try again later"),
-        Unanswered::Nobody => {
+        RequestFailure::Full => busy("every backend of this service is full; try again later"),
+        RequestFailure::Nobody => {
             metric::NO_BACKEND.count(());
             busy("no backend can answer now; try again later")
         }
-        Unanswered::Drained => busy("the backend of this service is being replaced; try again"),
-        Unanswered::Lost => plain(StatusCode::BAD_GATEWAY, LOST),
-        Unanswered::Late => plain(StatusCode::GATEWAY_TIMEOUT, LATE),
-        Unanswered::Body(fault) => body_fault(fault),
+        RequestFailure::Drained => busy("the backend of this service is being replaced; try again"),
+        RequestFailure::Lost => plain(StatusCode::BAD_GATEWAY, LOST),
+        RequestFailure::Late => plain(StatusCode::GATEWAY_TIMEOUT, LATE),
+        RequestFailure::Body(fault) => body_fault(fault),
     }
 }
 

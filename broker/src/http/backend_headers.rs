@@ -38,7 +38,7 @@ pub(crate) fn links_shim(headers: &HeaderMap) -> bool {
 /// What is wrong with it.
 pub(crate) fn check_upgrade(headers: &HeaderMap, key: &str) -> Result<(), &'static str> {
     if !has_token(headers, &header::UPGRADE, "websocket")
-        || !has_token(headers, &header::CONNECTION, "upgrade")
+        || !has_token(headers, &header::CONNECTION, "Upgrade")
     {
         return Err("it switched to another protocol");
     }

@@ -16,8 +16,9 @@ pub(crate) fn split(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Whether a header has this token, in any case of letters.
 pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
-    let is_wanted = |element: &[u8]| element.eq_ignore_ascii_case(wanted.as_bytes());
-    // Mostly it is the only one.
+    let wanted = wanted.as_bytes();
+    // Mostly it is spelled like that, and the only one.
+    let is_wanted = |element: &[u8]| element == wanted || element.eq_ignore_ascii_case(wanted);
     let has_wanted = |value: &[u8]| is_wanted(value) || split(value).any(is_wanted);
     headers.get_all(name).iter().any(|value| has_wanted(value.as_bytes()))
 }

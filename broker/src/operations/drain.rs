@@ -42,7 +42,7 @@ pub(super) fn step(operation: &mut Operation, round: &Round<'_>) -> usize {
 
 /// True: its backend holds no session any more, and it has ended for that.
 pub(super) fn end_if_empty(operation: &mut Operation, backend: &Backend, round: &Round<'_>) -> bool {
-    let done = is_done(operation, backend, round);
+    let done = is_done(operation, backend, round) && backend.closes_empty();
     if done {
         operation.progress.all_gone();
         operation.end(round.now, OperationState::Done, format!("{} holds no session", backend.name));

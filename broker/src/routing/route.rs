@@ -13,7 +13,7 @@ use crate::http::token_list::asks_for_websocket;
 
 /// What a route is chosen by.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RoutedRequest<'a> {
+pub(crate) struct RouteRequest<'a> {
     /// The Host header. A request without one, or with one that is no host (RFC 9110, 7.2), takes
     /// routes that name no host.
     pub(crate) host: Option<&'a [u8]>,
@@ -41,12 +41,12 @@ pub(crate) enum NoRoute {
     OnlyHttp,
 }
 
-impl<'a> RoutedRequest<'a> {
+impl<'a> RouteRequest<'a> {
     /// Of a request. The host of a whole URL counts in place of the Host header (RFC 9112, 3.2.2).
-    pub(crate) fn of<B>(request: &'a Request<B>) -> RoutedRequest<'a> {
+    pub(crate) fn of<B>(request: &'a Request<B>) -> RouteRequest<'a> {
         let (uri, headers) = (request.uri(), request.headers());
         let named = uri.authority().map(|authority| authority.as_str().as_bytes());
-        RoutedRequest {
+        RouteRequest {
             host: named.or_else(|| headers.get(header::HOST).map(HeaderValue::as_bytes)),
             path: uri.path(),
             query: uri.query(),
@@ -61,7 +61,7 @@ impl<'a> RoutedRequest<'a> {
 /// # Errors
 ///
 /// Why there is none. Of a route whose conditions hold but for its kind it says that.
-pub(crate) fn find(routes: &[Route], asked: &RoutedRequest<'_>) -> Result<usize, NoRoute> {
+pub(crate) fn find(routes: &[Route], asked: &RouteRequest<'_>) -> Result<usize, NoRoute> {
     let host = asked.host.and_then(Host::parse);
     let fits = |route: &&Route| {
         fits_host(&route.hosts, host.as_ref())
@@ -202,8 +202,8 @@ mod tests {
     }
 
     /// A plain request.
-    fn asked<'a>(host: Option<&'a [u8]>, path: &'a str, headers: &'a HeaderMap) -> RoutedRequest<'a> {
-        RoutedRequest { host, path, query: None, headers, is_websocket: false }
+    fn asked<'a>(host: Option<&'a [u8]>, path: &'a str, headers: &'a HeaderMap) -> RouteRequest<'a> {
+        RouteRequest { host, path, query: None, headers, is_websocket: false }
     }
 
     fn first(routes: &[Route], host: Option<&[u8]>, path: &str, headers: &HeaderMap) -> Option<usize> {
@@ -374,14 +374,14 @@ mod tests {
     fn takes_query(conditions: &[QueryMatch], query: Option<&str>) -> bool {
         let routes = [Route { queries: conditions.to_vec(), ..route() }];
         let headers = HeaderMap::new();
-        find(&routes, &RoutedRequest { query, ..asked(None, "/", &headers) }).is_ok()
+        find(&routes, &RouteRequest { query, ..asked(None, "/", &headers) }).is_ok()
     }
 
     fn way(routes: &[Route], query: &str, is_websocket: bool) -> Result<usize, NoRoute> {
         let headers = HeaderMap::new();
         find(
             routes,
-            &RoutedRequest { query: Some(query), is_websocket, ..asked(None, "/socket.io/", &headers) },
+            &RouteRequest { query: Some(query), is_websocket, ..asked(None, "/socket.io/", &headers) },
         )
     }
 
@@ -488,10 +488,10 @@ mod tests {
             request.body(()).expect("a request")
         };
         let plain = request("/a?b=c", &[("host", "a.com"), ("upgrade", "h2c"), ("connection", "upgrade")]);
-        let RoutedRequest { host, path, query, is_websocket, .. } = RoutedRequest::of(&plain);
+        let RouteRequest { host, path, query, is_websocket, .. } = RouteRequest::of(&plain);
         assert_eq!((host, path, query, is_websocket), (Some(&b"a.com"[..]), "/a", Some("b=c"), false));
         let upgrade = request("http://b.com:80/a", &[("host", "a.com"), ("upgrade", "h2c, WebSocket")]);
-        let RoutedRequest { host, path, query, is_websocket, .. } = RoutedRequest::of(&upgrade);
+        let RouteRequest { host, path, query, is_websocket, .. } = RouteRequest::of(&upgrade);
         assert_eq!((host, path, query, is_websocket), (Some(&b"b.com:80"[..]), "/a", None, true));
     }
 

@@ -165,7 +165,7 @@ impl Io {
             }
             moved |= self.write(cx, &mut core.machine);
             if self.context.budget.is_near() {
-                self.count(&core.machine);
+                self.count_at_once(&core.machine);
             }
             if !relays {
                 moved |= self.follow(entry, core, now);
@@ -190,11 +190,16 @@ impl Io {
     }
 
     /// Enters in the books what the session holds, with the bytes that wait on their way to and from the machine.
-    #[inline]
+    #[inline(always)]
     fn count(&mut self, machine: &Session) {
         let held = |side: &Option<SocketSide>| side.as_ref().map_or(0, SocketSide::held);
         let held = held(&self.client) + held(&self.backend);
         self.context.budget.count(&mut self.share, machine.buffered() + held);
+    }
+
+    #[inline(never)]
+    fn count_at_once(&mut self, machine: &Session) {
+        self.count(machine);
     }
 
     // ---- writing ----
@@ -544,8 +549,7 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Backen
         entrance: entry.binding.entrance(),
         terms: DialTerms::Again(entry.agreed.clone()),
         affinity: entry.affinity,
-        // That is where it was.
-        preferred: None,
+        preferred: entry.binding.pool.gone_to(entry.id, left),
         attempts: &entry.attempts,
         just_failed: left,
         suspect: None,

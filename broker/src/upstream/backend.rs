@@ -418,7 +418,7 @@ impl Backend {
     /// An operator, or an operation, changes what it is to do.
     pub(crate) fn set_admin_state(&self, now: Time, admin_state: AdminState, why: &str) {
         self.change(now, |status| {
-            status.admin_state = admin_state;
+            (status.admin_state, status.emptied) = (admin_state, false);
             Some(why.to_owned())
         });
     }

@@ -162,12 +162,8 @@ impl Dialer {
         let mut tried: Vec<_> = refusing.iter().copied().chain(search.just_failed).collect();
         let mut hang_ups = HangUps::new();
         loop {
-            let ask = Ask {
-                affinity: search.affinity,
-                just_failed: search.just_failed,
-                tried: &tried,
-                ..Ask::default()
-            };
+            let BackendSearch { preferred, affinity, just_failed, .. } = *search;
+            let ask = Ask { preferred, affinity, just_failed, tried: &tried };
             let lease =
                 search.pool.pick_eligible(clock::now(), &ask, only).map_err(|_| DialError::Unreachable)?;
             tried.push(lease.backend().id);

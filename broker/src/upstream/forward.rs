@@ -67,7 +67,7 @@ pub(crate) struct BackendAnswer {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(crate) enum Unanswered {
+pub(crate) enum RequestFailure {
     /// Every backend has as much as it may have.
     Full,
     /// No backend could be reached.
@@ -87,8 +87,8 @@ enum Tried {
     /// Nothing was written.
     Whole(Request<RequestBody>),
     /// It was, and may be repeated: not one byte of an answer has come. With what is said if nobody else has one.
-    Repeatable(Parts, Unanswered),
-    Gone(Unanswered),
+    Repeatable(Parts, RequestFailure),
+    Gone(RequestFailure),
 }
 
 /// Sends `request` to a backend of its pool.
@@ -99,16 +99,16 @@ pub(crate) async fn forward(
     dialer: &Dialer,
     whose: &Forwarding<'_>,
     mut request: Request<RequestBody>,
-) -> Result<BackendAnswer, Unanswered> {
+) -> Result<BackendAnswer, RequestFailure> {
     let may_repeat = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method())
         && request.body().is_end_stream();
     let (mut tried, mut repeated) = (Vec::new(), false);
     let mut name: Option<String> = None;
-    let mut none = Unanswered::Nobody;
+    let mut none = RequestFailure::Nobody;
     loop {
         let lease = match whose.lease(&tried).await {
             Ok(lease) => lease,
-            Err(NoLease::Full) if tried.is_empty() => return Err(Unanswered::Full),
+            Err(NoLease::Full) if tried.is_empty() => return Err(RequestFailure::Full),
             Err(_) => return Err(none),
         };
         let (present, backend) = (whose.pool.snapshot(), Arc::clone(lease.backend()));
@@ -159,7 +159,7 @@ pub(crate) async fn forward(
                 Err(Tried::Repeatable(parts, why)) => {
                     repeated = true;
                     request = Request::from_parts(parts, RequestBody::none());
-                    let is_drained = matches!(why, Unanswered::Drained);
+                    let is_drained = matches!(why, RequestFailure::Drained);
                     none = why;
                     // Who ends a connection that was kept may have done so before the request came.
                     if !was_kept && !is_drained {
@@ -232,11 +232,15 @@ impl Forwarding<'_> {
 async fn send(
     mut connection: RequestConnection,
     lease: &RequestLease,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     settings: &HttpSettings,
     may_repeat: bool,
 ) -> Result<(Response<Incoming>, RequestConnection), Tried> {
     let body = request.body().watch();
+    if !request.body().is_end_stream() && !request.headers().contains_key(header::CONTENT_LENGTH) {
+        // hyper expects no body of a GET, unless it is told.
+        request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     let copy = may_repeat.then(|| {
         let (parts, _) = Request::new(()).into_parts();
         let mut copy = Request::from_parts(parts, ());
@@ -250,22 +254,22 @@ async fn send(
     let sent = tokio::select! {
         biased;
         sent = within(answer, settings.answer_timeout, &body) => sent,
-        () = cut => None.ok_or(Unanswered::Drained),
+        () = cut => None.ok_or(RequestFailure::Drained),
     };
     match sent {
         // It was not asked to.
         Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Err(Tried::Gone(Unanswered::Lost))
+            Err(Tried::Gone(RequestFailure::Lost))
         }
         Ok(Ok(response)) => Ok((response, connection)),
         Ok(Err(Undelivered::Whole(whole))) => Err(Tried::Whole(whole)),
         Ok(Err(Undelivered::Lost { answered })) => Err(match (body.fault(), copy) {
-            (Some(fault), _) => Tried::Gone(Unanswered::Body(fault)),
-            (None, Some(parts)) if !answered => Tried::Repeatable(parts, Unanswered::Lost),
-            (None, _) => Tried::Gone(Unanswered::Lost),
+            (Some(fault), _) => Tried::Gone(RequestFailure::Body(fault)),
+            (None, Some(parts)) if !answered => Tried::Repeatable(parts, RequestFailure::Lost),
+            (None, _) => Tried::Gone(RequestFailure::Lost),
         }),
         Err(why) => Err(match copy {
-            Some(parts) if matches!(why, Unanswered::Drained) => Tried::Repeatable(parts, why),
+            Some(parts) if matches!(why, RequestFailure::Drained) => Tried::Repeatable(parts, why),
             _ => Tried::Gone(why),
         }),
     }
@@ -276,7 +280,7 @@ async fn within<T>(
     answer: impl Future<Output = T>,
     limit: Duration,
     body: &body::BodyWatch,
-) -> Result<T, Unanswered> {
+) -> Result<T, RequestFailure> {
     let mut answer = std::pin::pin!(answer);
     let mut until = Instant::now() + limit;
     loop {
@@ -284,7 +288,7 @@ async fn within<T>(
             Ok(answer) => return Ok(answer),
             Err(_) => match body.last_read().map(|at| at + limit).filter(|next| *next > until) {
                 Some(next) => until = next,
-                None => return Err(Unanswered::Late),
+                None => return Err(RequestFailure::Late),
             },
         }
     }

@@ -211,10 +211,14 @@ impl Pool {
         only: Option<usize>,
     ) -> Result<BackendLease, NoLease> {
         let checked = self.snapshot().settings.health.is_some();
-        self.pick_among(now, ask, |backend, candidate| {
-            let named = only.is_none_or(|only| only == backend.id);
-            named && candidate.standing == CandidateTrust::Eligible && (!checked || backend.is_proven())
-        })
+        let pick = |only: Option<usize>| {
+            self.pick_among(now, ask, |backend, candidate| {
+                let named = only.is_none_or(|only| only == backend.id);
+                named && candidate.standing == CandidateTrust::Eligible && (!checked || backend.is_proven())
+            })
+        };
+        let own = ask.preferred.filter(|_| only.is_none()).map(|own| pick(Some(own.backend)));
+        own.and_then(Result::ok).map_or_else(|| pick(only), Ok)
     }
 
     fn pick_among(
@@ -287,7 +291,7 @@ impl Pool {
         newcomer: bool,
         waits: impl Fn(),
     ) -> Result<BackendLease, NoLease> {
-        if let Some(lease) = self.lease_own(ask, &waits).await {
+        if newcomer && let Some(lease) = self.lease_own(ask, &waits).await {
             return Ok(lease);
         }
         let settings::QueueSettings { max, timeout } = self.snapshot().settings.queue;
@@ -711,6 +715,7 @@ impl Rules {
             penalty_min: settings.failover.penalty_min,
             penalty_max: settings.failover.penalty_max,
             ask_timeout: settings.drain.ask_timeout,
+            drained_requests: settings.drain.requests,
         }
     }
 }

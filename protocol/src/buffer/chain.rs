@@ -105,9 +105,8 @@ impl Chain {
     pub fn tail(&mut self, want: usize) -> &mut Vec<u8> {
         if self.len == 0 {
             self.clear();
-        }
-        if self.first.capacity() == 0 {
             self.first = Vec::with_capacity(want.clamp(1, CHUNK));
+            return &mut self.first;
         }
         let full = |chunk: &Vec<u8>| chunk.len() == chunk.capacity();
         let last_full = match self.rest.as_ref().and_then(|rest| rest.back()) {

@@ -208,6 +208,7 @@ impl UpstreamWriter {
     }
 
     /// A Close was written to its last byte.
+    #[inline]
     pub(crate) fn closed(&self) -> bool {
         let close = self.inserts.as_ref().and_then(|inserts| inserts.close.as_ref());
         close.is_some_and(|close| close.sealed() && close.written == close.frame.len())

@@ -302,10 +302,10 @@ impl Session {
     /// episode had got before puts its deadline off; bytes in kernels do not.
     #[inline]
     pub(super) fn note_progress(&mut self, now: Time) {
-        let deadline = now + self.config.deadline;
+        let Some(episode) = self.underway.episode_mut() else { return };
         let reached = self.backend_link.writer.reached(&self.state.ring);
-        if let Some(episode) = self.underway.episode_mut().filter(|episode| reached > episode.best) {
-            (episode.best, episode.deadline) = (reached, deadline);
+        if reached > episode.best {
+            (episode.best, episode.deadline) = (reached, now + self.config.deadline);
         }
     }
 

@@ -23,7 +23,7 @@ impl Session {
         match self.state.client {
             _ if self.away() || self.orphaned().is_some() => 0,
             ClientPhase::Open if tight => self.read_for_acknowledgements(),
-            ClientPhase::Open if self.state.ring.len() >= self.ring_most() => {
+            ClientPhase::Open if self.ring_is_full() => {
                 match (self.client_link.scanner.message_open(), self.client_link.scanner.remaining()) {
                     (false, _) => 0,
                     (true, 0) => FRAME_MIN,
@@ -36,8 +36,13 @@ impl Session {
     }
 
     /// The client is not read until a backend has acknowledged more.
+    #[inline]
     pub fn ring_is_full(&self) -> bool {
-        matches!(self.state.client, ClientPhase::Open) && self.state.ring.len() >= self.ring_most()
+        // The least that it may be is compared first, since that is enough almost always.
+        let kept = self.state.ring.len();
+        kept >= self.config.ring_limit
+            && matches!(self.state.client, ClientPhase::Open)
+            && kept >= self.ring_most()
     }
 
     /// Where the backend is not read before the client acknowledges, its acknowledgements may stand behind
@@ -72,6 +77,9 @@ impl Session {
     /// count before it is whole: its end must come, or nothing makes room.
     #[inline]
     pub(super) fn client_is_behind(&self) -> bool {
+        if !self.state.downstream.waits() {
+            return false;
+        }
         let share = self.memory_short.map(|kib| usize::from(kib.get()) * 1024);
         let (ring, most) = (self.config.ring_limit, share.unwrap_or(CLIENT_BACKLOG));
         let most_kept = share.map_or(ring, |share| share.min(ring));

@@ -63,9 +63,17 @@ impl Session {
     /// Bytes that the session keeps for its two directions.
     #[inline]
     pub fn buffered(&self) -> usize {
+        let relayed = self.state.ring.len() + self.state.downstream.buffered();
+        // Nothing else is kept without a shim and a move.
+        let alone = self.state.shim.is_none() && self.underway.is_empty();
+        if alone { relayed } else { relayed + self.buffered_besides() }
+    }
+
+    #[inline(never)]
+    fn buffered_besides(&self) -> usize {
         let held = self.successor().map_or(0, |successor| successor.held.buffered());
         let service = self.commits().map_or(0, Commits::buffered) + self.backend_link.buffered();
-        self.state.ring.len() + self.state.downstream.buffered() + held + service
+        held + service
     }
 
     /// Bytes of upstream messages that are not acknowledged.

@@ -204,9 +204,15 @@ pub fn data_frame(opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<
 }
 
 /// Masks or unmasks `payload`, whose first byte is byte `offset` of the frame (RFC 6455, 5.3).
-pub fn apply_mask(payload: &mut [u8], key: [u8; 4], offset: usize) {
-    for (i, byte) in payload.iter_mut().enumerate() {
-        *byte ^= key[(i + offset) & 3];
+#[inline]
+pub fn apply_mask(payload: &mut [u8], mut key: [u8; 4], offset: usize) {
+    key.rotate_left(offset & 3);
+    let (fours, rest) = payload.as_chunks_mut::<4>();
+    for four in fours {
+        *four = (u32::from_ne_bytes(*four) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key) {
+        *byte ^= key;
     }
 }
 

@@ -192,20 +192,50 @@ impl Scanner {
     /// # Errors
     /// The first breach of the protocol. What came before it has been handed out already; the
     /// scanner must not be used after it.
+    #[inline(always)]
     pub fn next<'i>(
         &mut self,
         input: &mut &'i [u8],
         frames: &mut u32,
+    ) -> Result<Option<Item<'i>>, Violation> {
+        if !self.at_boundary() {
+            return self.next_of_any(input, frames, (0, 0));
+        }
+        // Almost always all that has come is a run of whole messages, or a pong.
+        let bytes = *input;
+        if *frames > 0
+            && let Some(len) = self.whole_pong(bytes)
+        {
+            *frames -= 1;
+            return Ok(Some(Item::Control(take_pong(input, len))));
+        }
+        let (len, messages) = self.whole_messages(bytes, *frames);
+        let all = bytes.get(len).is_none_or(|next| next & CONTROL_BIT != 0);
+        if messages == 0 || !all {
+            return self.next_of_any(input, frames, (len, messages));
+        }
+        *frames -= messages;
+        let (bytes, rest) = bytes.split_at(len);
+        *input = rest;
+        Ok(Some(Item::Data(Data { bytes, messages, whole: len })))
+    }
+
+    /// As [`Scanner::next`], whatever it is, behind the run of messages that was found: so many bytes, and how many they are.
+    fn next_of_any<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        frames: &mut u32,
+        (whole, messages): (usize, u32),
     ) -> Result<Option<Item<'i>>, Violation> {
         if self.cut.is_some() {
             // It has been counted when it began.
             return self.mend_cut(input);
         }
         // By itself, since every frame of a run goes past here.
-        let mut left = *frames;
+        let mut left = *frames - messages;
         let bytes = *input;
-        let mut data = Data { bytes: &[], messages: 0, whole: 0 };
-        let mut at = if self.remaining > 0 { self.pass_payload(bytes, 0, &mut data) } else { 0 };
+        let mut data = Data { bytes: &[], messages, whole };
+        let mut at = if self.remaining > 0 { self.pass_payload(bytes, 0, &mut data) } else { whole };
         while self.remaining == 0 && at < bytes.len() && left > 0 {
             if bytes[at] & CONTROL_BIT != 0 {
                 // What stands before a control frame goes first.
@@ -213,10 +243,8 @@ impl Scanner {
                     break;
                 }
                 if let Some(len) = self.whole_pong(bytes) {
-                    let (pong, rest) = bytes.split_at(len);
-                    (*frames, *input) = (left - 1, rest);
-                    let payload = Payload::Read(&pong[PONG_HEAD..]);
-                    return Ok(Some(Item::Control(Control { opcode: Opcode::Pong, payload })));
+                    *frames = left - 1;
+                    return Ok(Some(Item::Control(take_pong(input, len))));
                 }
             } else {
                 let (len, messages) = self.whole_messages(&bytes[at..], left);
@@ -288,14 +316,16 @@ impl Scanner {
             let begins = (four as u8 & !compressed).wrapping_sub(0x81) < 2;
             let (head, payload) = match (four >> 8) as u8 ^ masked {
                 short @ 0..126 => (2, usize::from(short)),
-                126 => (4, usize::from(((four >> 16) as u16).swap_bytes())),
+                126 => match usize::from(((four >> 16) as u16).swap_bytes()) {
+                    // A length must not take more bits than it needs.
+                    ..126 => break,
+                    long => (4, long),
+                },
                 // One of 64 bits, or masked as it must not be.
                 _ => break,
             };
-            // A length must not take more bits than it needs.
-            let fits = payload <= limit && (head == 2 || payload > 125);
             let end = at + head + key + payload;
-            if !begins || !fits || end > bytes.len() {
+            if !begins || payload > limit || end > bytes.len() {
                 break;
             }
             (at, messages) = (end, messages + 1);
@@ -444,6 +474,14 @@ impl Scanner {
         self.cut = Some(Box::new(Cut::Control(partial)));
         None
     }
+}
+
+/// Takes a pong of so many bytes off the front of `input`.
+#[inline]
+fn take_pong<'i>(input: &mut &'i [u8], len: usize) -> Control<'i> {
+    let (pong, rest) = input.split_at(len);
+    *input = rest;
+    Control { opcode: Opcode::Pong, payload: Payload::Read(&pong[PONG_HEAD..]) }
 }
 
 /// What a frame adds to its message: its payload, and the header too of each fragment after the

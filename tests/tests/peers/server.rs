@@ -53,7 +53,7 @@ impl Server {
             Tool::Ws => "ws",
             Tool::SocketIo => "socket.io",
             Tool::SockJs => "sockjs",
-            Tool::Websockets | Tool::Curl | Tool::Redis => "websockets",
+            _ => "websockets",
         }
     }
 
@@ -74,7 +74,7 @@ impl Server {
             Tool::Ws => "server.js",
             Tool::SocketIo => "socketio-server.js",
             Tool::SockJs => "sockjs-server.js",
-            Tool::Websockets | Tool::Curl | Tool::Redis => "server.py",
+            _ => "server.py",
         };
         let mut command = self.library.command();
         command.args([script, self.name()]).arg(self.address.port().to_string());

@@ -20,6 +20,10 @@ pub(crate) enum Tool {
     Websockets,
     /// curl.
     Curl,
+    /// Chromium.
+    Chromium,
+    /// NSS's tool for its stores of certificates.
+    Certutil,
 }
 
 impl Tool {
@@ -35,7 +39,9 @@ impl Tool {
                 succeeds(self.command().args(["-e", "require('sockjs'); require('sockjs-client')"]))
             }
             Self::Websockets => succeeds(self.command().args(["-c", "import websockets"])),
-            Self::Curl | Self::Redis => succeeds(self.command().arg("--version")),
+            Self::Curl | Self::Chromium | Self::Redis => succeeds(self.command().arg("--version")),
+            // It has no question to which it answers that all is well.
+            Self::Certutil => self.command().stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok(),
         }
     }
 
@@ -46,6 +52,8 @@ impl Tool {
             Self::Redis => "redis-server",
             Self::Websockets => "python3",
             Self::Curl => "curl",
+            Self::Chromium => "chromium",
+            Self::Certutil => "certutil",
         });
         command.current_dir(scripts()).env("PYTHONPATH", root().join(".tools/python"));
         command

@@ -1,10 +1,13 @@
 //! A session that moves takes its client with it.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use steadfast_tests::broker::Broker;
+use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually_async;
 
-use crate::{Placed, backends, come_to, home, named, newcomer, plain, showing, sticky};
+use crate::{Placed, backends, come_to, home, named, newcomer, placed, plain, showing, sticky};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -66,6 +69,40 @@ async fn after_a_drain_it_does_too_and_no_session_goes_to_a_drained_backend() {
     let elsewhere = showing(&broker, &bystander).await;
     assert_ne!(elsewhere.home, first, "a session would have to leave at once");
     assert!(elsewhere.cookie.is_some());
+}
+
+/// All sessions of one client move to one backend, one after another; those of clients that nobody knows are spread.
+#[tokio::test]
+async fn the_sessions_of_a_client_stay_together() {
+    let all = backends(NAMES).await;
+    for is_sticky in [true, false] {
+        let builder = if is_sticky { sticky(&all, "") } else { plain(&all) };
+        let broker = builder.start().await;
+        // All of them begin at one.
+        for name in ["b", "c"] {
+            let path = format!("/api/v1/pools/default/backends/{name}");
+            assert_eq!(broker.change("PATCH", &path, "{\"weight\":0}").await.status, 200);
+        }
+        let first = placed(&Upgrade::to(broker.address())).await;
+        let cookie = first.cookie.unwrap_or_default();
+        let mut clients = vec![first.client];
+        for _ in 0..3 {
+            clients.push(showing(&broker, &cookie).await.client);
+        }
+        for name in ["b", "c"] {
+            let path = format!("/api/v1/pools/default/backends/{name}");
+            assert_eq!(broker.change("PATCH", &path, "{\"weight\":1}").await.status, 200);
+        }
+        let path = "/api/v1/pools/default/backends/a/drain";
+        let answer = broker.change("POST", path, "{\"concurrency\":1}").await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        wait_done(&broker, "drain-1").await;
+        let mut homes = BTreeSet::new();
+        for client in &mut clients {
+            homes.insert(home(client).await);
+        }
+        assert_eq!((homes.len() == 1, homes.contains("a")), (is_sticky, false), "{homes:?}");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod peers;
 
 mod bad_backends;
 mod bad_clients;
+mod browser;
 mod files;
 mod handshakes;
 mod herd;

@@ -34,7 +34,7 @@ fn a_backend_has_these_fields() {
         "pool": "chat", "name": "b1", "address": "127.0.0.1:1", "origin": "file", "state": "half_open",
         "state_for_ms": 0, "why": "new", "penalised": false, "health": "unproven", "circuit": "closed",
         "ejected_for_ms": 5, "backup": false, "weight": 1, "effective_weight": 1.0, "max_sessions": null,
-        "sessions": 0, "requests": 0, "dials": 0, "failures": 0, "drain": null,
+        "sessions": 0, "requests": 0, "reserved": 0, "dials": 0, "failures": 0, "drain": null,
     });
     assert_json(&reply, &expected);
 }

@@ -17,12 +17,12 @@ const ENTRIES_MAX: usize = 10_000_000;
 
 /// [`StickyMode`] as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+enum ModeWord {
     Insert,
     Learn,
 }
 
-const MODES: [(&str, Mode); 2] = [("insert", Mode::Insert), ("learn", Mode::Learn)];
+const MODES: [(&str, ModeWord); 2] = [("insert", ModeWord::Insert), ("learn", ModeWord::Learn)];
 const DRAINING: [(&str, StickyDraining); 2] =
     [("follow", StickyDraining::Follow), ("leave", StickyDraining::Leave)];
 const SAME_SITE: [(&str, SameSite); 3] =
@@ -48,27 +48,27 @@ const OF_COOKIES: [&str; 11] = [
 const OF_LEARNING: [&str; 4] = ["learn", "lookup", "entries", "timeout"];
 
 pub(super) fn sticky(section: &mut Section<'_>) -> StickySettings {
-    let mode = section.choice("mode", Mode::Insert, &MODES);
+    let mode = section.choice("mode", ModeWord::Insert, &MODES);
     let draining = section.choice("draining", StickyDraining::Follow, &DRAINING);
     let (cookie, learning) = (cookie(section), learning(section));
     let (others, other) = match mode {
-        Mode::Insert => (&OF_LEARNING[..], "learn"),
-        Mode::Learn => (&OF_COOKIES[..], "insert"),
+        ModeWord::Insert => (&OF_LEARNING[..], "learn"),
+        ModeWord::Learn => (&OF_COOKIES[..], "insert"),
     };
     for name in others {
         section
             .refuse(name, || format!(r#"means nothing without mode = "{other}"; set that, or remove this"#));
     }
     let mode = match (mode, learning) {
-        (Mode::Learn, Some(learning)) => StickyMode::Learn(learning),
-        (Mode::Learn, None) => {
+        (ModeWord::Learn, Some(learning)) => StickyMode::Learn(learning),
+        (ModeWord::Learn, None) => {
             section.check(&["mode"], false, || {
                 format!(r#""learn" needs to know what; give learn, one of {}"#, cookie::LEARN)
             });
             // Which is in the report.
             StickyMode::Insert(cookie)
         }
-        (Mode::Insert, _) => StickyMode::Insert(cookie),
+        (ModeWord::Insert, _) => StickyMode::Insert(cookie),
     };
     StickySettings { mode, draining }
 }

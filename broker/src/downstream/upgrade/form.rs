@@ -30,7 +30,7 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), FormRefusal> {
     if request.method() != Method::GET || request.version() != Version::HTTP_11 {
         return bad("a WebSocket upgrade is a GET request of HTTP/1.1");
     }
-    if !has_token(headers, &header::CONNECTION, "upgrade") {
+    if !has_token(headers, &header::CONNECTION, "Upgrade") {
         return bad("the Connection header must name Upgrade");
     }
     let mut hosts = headers.get_all(header::HOST).iter();

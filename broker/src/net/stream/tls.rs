@@ -345,16 +345,24 @@ impl TlsStream {
         Poll::Pending
     }
 
-    /// Has the next bytes decrypted, if there are none. Pending: nothing has come.
+    /// Has the next bytes decrypted, if there are none. Pending: nothing has come, or only what is rustls' own, and it is the
+    /// others' turn.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.has_news() {
+        for _ in 0..FRUITLESS {
+            if self.has_news() {
+                return Poll::Ready(());
+            }
             if self.receive(&mut [], RawSocket::read_now).is_pending()
                 && ready!(self.socket.poll_read_ready(cx)).is_err()
             {
                 self.over = Some(Over::Failed(io::ErrorKind::Other));
             }
         }
-        Poll::Ready(())
+        if self.has_news() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Copies the first of what is decrypted; 0: the end.

@@ -35,7 +35,8 @@ pub(super) struct SocketSide {
     pub(super) shut: bool,
     /// Nothing more can be read or written.
     pub(super) ended: bool,
-    /// The task is woken when there is something to read: there was nothing when it was asked last.
+    /// The task is woken when there is something to read: there was nothing when it was asked last, all that was read is
+    /// taken over, and it is not broken.
     listens: bool,
     /// It is not read, since a limit is reached.
     pub(super) held_back: bool,
@@ -83,17 +84,16 @@ impl SocketSide {
         if self.listens && self.stream.may_be_readable() {
             self.listens = false;
         }
-        !self.listens || self.broken || self.rest.is_some()
+        !self.listens
     }
 
     /// Has the task woken for what comes next. False: something may be there by now.
     #[inline]
     pub(super) fn listen(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.is_readable() {
-            return true;
+        if !self.listens {
+            let whole = !self.broken && !self.ended && self.rest.is_none();
+            self.listens = whole && self.stream.listen(cx);
         }
-        let whole = !self.broken && !self.ended && self.rest.is_none();
-        self.listens = whole && self.stream.listen(cx);
         self.listens
     }
 
@@ -138,6 +138,7 @@ impl SocketSide {
     /// Reads what is there. The write that has failed on a broken socket may have come before the news that there is
     /// something to read.
     fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
+        self.listens = false;
         if self.broken {
             let read = self.stream.read_at_once(buffer);
             return self.brought(read);
@@ -209,17 +210,17 @@ impl SocketSide {
         if self.broken || self.ended {
             return 0;
         }
-        match write(&mut self.stream) {
-            // Room may have come between the two. If it has not, the task comes again: it is not woken for it yet.
-            Poll::Pending if !self.stream.await_room(cx) => {
-                let written = write(&mut self.stream);
-                if written.is_pending() {
-                    cx.waker().wake_by_ref();
-                }
-                self.taken(written)
+        // Room may have come between the two, so that the task is not woken for it. Once more, in a loop so that what is
+        // called is inlined.
+        for _ in 0..2 {
+            let written = write(&mut self.stream);
+            if written.is_ready() || self.stream.await_room(cx) {
+                return self.taken(written);
             }
-            written => self.taken(written),
         }
+        // It comes again.
+        cx.waker().wake_by_ref();
+        0
     }
 
     /// Writes what the session has for its backend.
@@ -257,7 +258,7 @@ impl SocketSide {
             Poll::Ready(Ok(n)) => n,
             Poll::Ready(Err(_)) => {
                 // Not gone yet: a Close or last answers may stand in the socket.
-                self.broken = true;
+                self.break_off();
                 0
             }
         }
@@ -275,7 +276,15 @@ impl SocketSide {
     fn flush_unsent(&mut self, cx: &mut Context<'_>) {
         let stream = Pin::new(&mut self.stream);
         let flushed = if self.shut { stream.poll_shutdown(cx) } else { stream.poll_flush(cx) };
-        self.broken |= matches!(flushed, Poll::Ready(Err(_)));
+        if matches!(flushed, Poll::Ready(Err(_))) {
+            self.break_off();
+        }
+    }
+
+    /// A write has failed.
+    #[cold]
+    fn break_off(&mut self) {
+        (self.broken, self.listens) = (true, false);
     }
 
     pub(super) fn shut_write(&mut self, cx: &mut Context<'_>) {

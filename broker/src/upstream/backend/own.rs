@@ -42,7 +42,10 @@ impl Backend {
             BackendState::Up => true,
             BackendState::HalfOpen => status.circuit.admits(),
             BackendState::Off => reach.unweighted && !status.is_out(),
-            BackendState::Draining => reach.drained && !status.circuit.is_ejected(),
+            BackendState::Draining => {
+                let lasts = !status.emptied && now.since(status.since) < status.rules.drained_requests;
+                reach.drained && lasts && !status.circuit.is_ejected()
+            }
             BackendState::Ejected | BackendState::Disabled | BackendState::Down | BackendState::Removed => {
                 false
             }
@@ -54,5 +57,15 @@ impl Backend {
         status.circuit.leased();
         drop(status);
         Ok(BackendLease::new(self, now, ChoiceReason::OWN))
+    }
+
+    /// Its drain has found it empty: nobody comes to it any more. False: somebody has come meanwhile.
+    pub(crate) fn closes_empty(&self) -> bool {
+        self.status().emptied = true;
+        let is_empty = self.sessions() == 0;
+        if !is_empty {
+            self.status().emptied = false;
+        }
+        is_empty
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Rules {
     pub(crate) penalty_max: Duration,
     /// How long a request for a drain stands that nobody takes back.
     pub(crate) ask_timeout: Duration,
+    /// How long one that is drained answers requests.
+    pub(crate) drained_requests: Duration,
 }
 
 /// A backend's share, as it is configured.
@@ -66,6 +68,8 @@ pub(super) struct BackendStatus {
     pub(super) adjusted: Adjustment,
     pub(super) agent: agent::AgentStanding,
     pub(super) admin_state: AdminState,
+    /// It was emptied: not even its own clients' requests come to it.
+    pub(super) emptied: bool,
     pub(super) health: HealthTracker,
     pub(super) circuit: Circuit,
     pub(super) drain_requests: DrainRequests,
@@ -99,6 +103,7 @@ impl BackendStatus {
             adjusted: Adjustment::default(),
             agent: agent::AgentStanding::default(),
             admin_state: AdminState::Ready,
+            emptied: false,
             health: HealthTracker::new(),
             circuit: Circuit::new(),
             drain_requests: DrainRequests::default(),

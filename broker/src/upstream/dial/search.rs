@@ -31,7 +31,7 @@ pub(crate) struct BackendSearch<'a> {
     pub(crate) terms: DialTerms,
     /// What the session is placed by.
     pub(crate) affinity: Option<Affinity>,
-    /// The backend that its client belongs to. One that was left, or has failed, is none.
+    /// The backend that its client belongs to: of a session that leaves one, where the client has gone by others.
     pub(crate) preferred: Option<Preferred>,
     /// Dials of this session so far; each adds one.
     pub(crate) attempts: &'a AtomicU32,

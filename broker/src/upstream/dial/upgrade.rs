@@ -3,13 +3,14 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::HeaderMap;
 use steadfast_protocol::time::Time;
 use steadfast_protocol::websocket::deflate::Agreement;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use crate::clock;
 use crate::http::backend_headers::{check_upgrade, requests_drain};
@@ -68,7 +69,7 @@ pub(super) async fn upgrade(
     let asked = Asked {
         offer: search.terms.offer(compress),
         compress,
-        key: generate_key(),
+        key: STANDARD.encode(rand::random::<u128>().to_ne_bytes()),
         attempt: 1 + search.attempts.fetch_add(1, Relaxed),
     };
     let Asked { offer, key, attempt, .. } = &asked;

@@ -75,7 +75,8 @@ impl Body for AnswerBody {
         }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                if self.body.is_end_stream() {
+                // Behind trailers nobody asks for more.
+                if self.body.is_end_stream() || frame.is_trailers() {
                     self.through();
                 }
                 Poll::Ready(Some(Ok(frame)))

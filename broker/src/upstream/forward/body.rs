@@ -8,7 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, Sleep, sleep};
+
+/// How long a backend is waited for that may want no body; as long as clients wait.
+const UNDECIDED: Duration = Duration::from_secs(1);
 
 /// A request's body.
 pub(crate) struct RequestBody(Option<Box<Streamed>>);
@@ -19,10 +24,23 @@ struct Streamed {
     /// Bytes that may still come; `None`: any number.
     left: Option<usize>,
     pause: Duration,
+    /// While the backend has not said whether it wants the body.
+    permission: Option<Permission>,
     /// While the client pauses.
     end: Option<Pin<Box<Sleep>>>,
     watch: BodyWatch,
 }
+
+/// The wait for a 100 (RFC 9110, 10.1.1), on the backend's side: as long as nothing is read of a body, hyper does not ask
+/// the client for it. A backend that says nothing, as one that does not know of it, wants the body.
+struct Permission {
+    told: Pin<Box<OwnedNotified>>,
+    end: Pin<Box<Sleep>>,
+}
+
+/// Gives it.
+#[derive(Debug, Clone)]
+pub(crate) struct Permit(Arc<Notify>);
 
 /// What has become of a body, for whoever waits for the answer.
 #[derive(Debug, Clone, Default)]
@@ -68,11 +86,30 @@ impl RequestBody {
             return RequestBody::none();
         }
         let watch = BodyWatch(Some(Arc::default()));
-        RequestBody(Some(Box::new(Streamed { body, left: most, pause, end: None, watch })))
+        let streamed = Streamed { body, left: most, pause, permission: None, end: None, watch };
+        RequestBody(Some(Box::new(streamed)))
+    }
+
+    /// Waits with the body until the backend wants it, whose answer that says so calls for this; `None`: there is no body.
+    pub(crate) fn ask_first(&mut self) -> Option<Permit> {
+        let streamed = self.0.as_mut()?;
+        let told = Arc::new(Notify::new());
+        let permission = Permission {
+            told: Box::pin(Arc::clone(&told).notified_owned()),
+            end: Box::pin(sleep(UNDECIDED)),
+        };
+        streamed.permission = Some(permission);
+        Some(Permit(told))
     }
 
     pub(super) fn watch(&self) -> BodyWatch {
         self.0.as_ref().map(|streamed| streamed.watch.clone()).unwrap_or_default()
+    }
+}
+
+impl Permit {
+    pub(crate) fn give(&self) {
+        self.0.notify_one();
     }
 }
 
@@ -102,6 +139,12 @@ impl BodyWatch {
 
 impl Streamed {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if let Some(Permission { told, end }) = &mut self.permission {
+            if told.as_mut().poll(cx).is_pending() && end.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.permission = None;
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
             let pause = self.pause;
             let end = self.end.get_or_insert_with(|| Box::pin(sleep(pause)));

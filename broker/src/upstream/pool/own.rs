@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::settings::QueueSettings;
 use crate::upstream::backend::{Backend, BackendLease, NotOwn};
 use crate::upstream::queue::LOOK;
-use crate::upstream::sticky::{Sticky, StickyRequest};
+use crate::upstream::sticky::{Preferred, Sticky, StickyRequest};
 
 impl PoolSnapshot {
     /// Finds to which backend the client of a request belongs. `over_tls`: so the client has asked.
@@ -27,6 +27,12 @@ impl Pool {
         if let Some(sticky) = &self.snapshot().sticky {
             sticky.moved(session, backend);
         }
+    }
+
+    /// Where a session goes that leaves its backend, if its client has gone somewhere already.
+    pub(crate) fn gone_to(&self, session: u128, left: Option<usize>) -> Option<Preferred> {
+        let present = self.snapshot();
+        present.sticky.as_ref()?.gone_to(session, &present.backends, left)
     }
 
     /// A lease on the backend that the client belongs to, without waiting.

@@ -1,5 +1,6 @@
 mod evidence;
 mod own;
+mod reserved;
 mod witnesses;
 
 use super::*;

@@ -8,18 +8,18 @@ use crate::config::settings::{CookieSecure, SameSite, StickyCookie};
 
 /// The value of the cookie of this name. `None`: there is none; or there are several, of which it cannot be told which
 /// one was meant.
-pub(super) fn only<'a>(name: &str, headers: &'a HeaderMap) -> Found<'a> {
+pub(super) fn only<'a>(name: &str, headers: &'a HeaderMap) -> Occurrence<'a> {
     let mut found = pairs(headers).filter(|pair| is_named(pair, name)).map(value);
     match (found.next(), found.next()) {
-        (None, _) => Found::None,
-        (Some(value), None) => Found::One(value),
-        (Some(_), Some(_)) => Found::Several,
+        (None, _) => Occurrence::None,
+        (Some(value), None) => Occurrence::One(value),
+        (Some(_), Some(_)) => Occurrence::Several,
     }
 }
 
 /// How often a cookie stands in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found<'a> {
+pub(super) enum Occurrence<'a> {
     None,
     /// With its value.
     One(&'a [u8]),
@@ -142,15 +142,15 @@ mod tests {
     fn one_is_found_among_others() {
         for lines in [&["sf=x"][..], &["a=b; sf=x"], &["a=b;sf = x ;c=d"], &["a=b", "sf=x"], &["sf=x; SF=y"]]
         {
-            assert_eq!(only("sf", &cookies(lines)), Found::One(b"x"), "{lines:?}");
+            assert_eq!(only("sf", &cookies(lines)), Occurrence::One(b"x"), "{lines:?}");
         }
-        assert_eq!(only("sf", &cookies(&["sf="])), Found::One(b""));
-        assert_eq!(only("sf", &cookies(&["sf=a=b"])), Found::One(b"a=b"));
+        assert_eq!(only("sf", &cookies(&["sf="])), Occurrence::One(b""));
+        assert_eq!(only("sf", &cookies(&["sf=a=b"])), Occurrence::One(b"a=b"));
         for lines in [&[][..], &[""], &["sf"], &["xsf=x"], &["a=sf=x"], &["SF=x"], &["=sf"]] {
-            assert_eq!(only("sf", &cookies(lines)), Found::None, "{lines:?}");
+            assert_eq!(only("sf", &cookies(lines)), Occurrence::None, "{lines:?}");
         }
         for lines in [&["sf=x; sf=x"][..], &["sf=x", "sf=y"], &["sf=; a=b; sf=x"]] {
-            assert_eq!(only("sf", &cookies(lines)), Found::Several, "{lines:?}");
+            assert_eq!(only("sf", &cookies(lines)), Occurrence::Several, "{lines:?}");
         }
     }
 
@@ -244,7 +244,7 @@ mod tests {
             }
             strip("sf", &mut headers);
             let left: Vec<_> = headers.get_all(COOKIE).iter().map(|line| line.to_str().expect("text").to_owned()).collect();
-            prop_assert_eq!(only("sf", &headers), Found::None);
+            prop_assert_eq!(only("sf", &headers), Occurrence::None);
             prop_assert_eq!(left, expected);
         }
     }

@@ -30,13 +30,13 @@ pub(super) struct Belonging {
 /// Clients by their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Learned {
-    clients: HashMap<u64, Entry>,
+    clients: HashMap<u64, KnownClient>,
     /// The same by their last use.
     by_use: BTreeSet<(Time, u64)>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct KnownClient {
     belonging: Belonging,
     used: Time,
 }
@@ -62,7 +62,7 @@ impl Learned {
     /// It belongs there from now on.
     pub(super) fn put(&mut self, now: Time, client: u64, belonging: Belonging, bounds: Bounds) {
         self.forget(client);
-        self.clients.insert(client, Entry { belonging, used: now });
+        self.clients.insert(client, KnownClient { belonging, used: now });
         self.by_use.insert((now, client));
         while let Some((used, oldest)) = self.by_use.first().copied() {
             if self.clients.len() <= bounds.entries && now.since(used) < bounds.timeout {

@@ -30,7 +30,7 @@ static OF_THIS_PROCESS: LazyLock<MacKey> = LazyLock::new(|| MacKey::new(&rand::r
 
 /// What a cookie says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Token {
+pub(super) struct StickyToken {
     /// The hash of the backend's name.
     pub(super) backend: u64,
     /// When the client got its first, in seconds since 1970.
@@ -68,7 +68,7 @@ impl TokenKeys {
     }
 
     /// Signs it, with the first key.
-    pub(super) fn sign(&self, token: &Token) -> String {
+    pub(super) fn sign(&self, token: &StickyToken) -> String {
         let said = token.bytes();
         let code = self.keys.first().map(|key| key.code(&self.parts(&said))).unwrap_or_default();
         let mut text = String::with_capacity(1 + TEXT);
@@ -78,7 +78,7 @@ impl TokenKeys {
     }
 
     /// Reads it; `None`: it is none of this pool's. With whether the first key has signed it.
-    pub(super) fn verify(&self, text: &[u8]) -> Option<(Token, bool)> {
+    pub(super) fn verify(&self, text: &[u8]) -> Option<(StickyToken, bool)> {
         let text = text.strip_prefix(&[VERSION]).filter(|text| text.len() == TEXT)?;
         let mut whole = [0; WHOLE];
         // Bits behind the last byte must be zero, so that a token has one spelling.
@@ -86,7 +86,7 @@ impl TokenKeys {
         let (said, code) = whole.get(..length)?.split_first_chunk::<SAID>()?;
         let code = code.first_chunk::<{ mac::LENGTH }>()?;
         let by = self.keys.iter().position(|key| key.is_code(code, &self.parts(said)))?;
-        Some((Token::read(said)?, by == 0))
+        Some((StickyToken::read(said)?, by == 0))
     }
 
     fn parts<'a>(&'a self, said: &'a [u8]) -> [&'a [u8]; 3] {
@@ -94,7 +94,7 @@ impl TokenKeys {
     }
 }
 
-impl Token {
+impl StickyToken {
     fn bytes(&self) -> [u8; SAID] {
         let mut bytes = [0; SAID];
         let parts: [&[u8]; 4] = [
@@ -109,12 +109,12 @@ impl Token {
         bytes
     }
 
-    fn read(bytes: &[u8; SAID]) -> Option<Token> {
+    fn read(bytes: &[u8; SAID]) -> Option<StickyToken> {
         let (backend, rest) = bytes.split_first_chunk()?;
         let (first, rest) = rest.split_first_chunk()?;
         let (last, rest) = rest.split_first_chunk()?;
         let (client, _) = rest.split_first_chunk()?;
-        Some(Token {
+        Some(StickyToken {
             backend: u64::from_be_bytes(*backend),
             first: u32::from_be_bytes(*first),
             last: u32::from_be_bytes(*last),
@@ -155,8 +155,8 @@ mod tests {
         TokenKeys::new(&CookieSecrets::new(text.as_bytes()).expect("sound"), pool)
     }
 
-    fn token() -> Token {
-        Token { backend: 0x0123_4567_89ab_cdef, first: 1_900_000_000, last: 1_900_000_100, client: 7 }
+    fn token() -> StickyToken {
+        StickyToken { backend: 0x0123_4567_89ab_cdef, first: 1_900_000_000, last: 1_900_000_100, client: 7 }
     }
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
         let secs = Duration::from_secs;
         let idle = |max_idle| Lifetime { max_idle, ..FOR_EVER };
         let life = |max_life| Lifetime { max_life, ..FOR_EVER };
-        let Token { first, last, .. } = token();
+        let StickyToken { first, last, .. } = token();
         for (now, lifetime, counts) in [
             (0, FOR_EVER, true),
             (u32::MAX, FOR_EVER, true),
@@ -258,7 +258,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_token_comes_back(backend: u64, first: u32, last: u32, client: u64) {
-            let token = Token { backend, first, last, client };
+            let token = StickyToken { backend, first, last, client };
             let keys = keys(&[3], "chat");
             prop_assert_eq!(keys.verify(keys.sign(&token).as_bytes()), Some((token, true)));
         }

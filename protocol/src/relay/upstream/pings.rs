@@ -89,8 +89,8 @@ impl Pings {
         if let Some(ping) = &mut self.first {
             ping.note_unwritten(now);
         }
-        for ping in self.more.iter_mut().flat_map(|more| more.iter_mut()) {
-            ping.note_unwritten(now);
+        if let Some(more) = &mut self.more {
+            more.iter_mut().for_each(|ping| ping.note_unwritten(now));
         }
     }
 

@@ -37,7 +37,8 @@ impl UpstreamWriter {
     /// What can be written now. Call [`UpstreamWriter::prepare`] first.
     #[inline]
     pub(crate) fn transmit<'a>(&'a self, ring: &'a Ring) -> Gather<'a> {
-        if self.has_nothing(ring) {
+        // Nothing follows a Close.
+        if self.has_nothing(ring) || self.closed() {
             return Gather::new();
         }
         if self.is_plain() {
@@ -62,7 +63,9 @@ impl UpstreamWriter {
         let (chain, index) = ring.bytes_at(sent);
         chain.peek(index, &mut buffer[..before]);
         buffer[before..before + frame.len()].copy_from_slice(frame);
-        chain.peek(index + before, &mut buffer[before + frame.len()..]);
+        if behind > 0 {
+            chain.peek(index + before, &mut buffer[before + frame.len()..]);
+        }
         buffer.len()
     }
 

@@ -135,10 +135,15 @@ impl Session {
     }
 
     /// After a pong: the next suspect may go, or all are cleared.
+    #[inline]
     pub(in crate::session) fn suspects_acknowledged(&mut self) {
-        let acked = self.backend_link.writer.acked_seq(&self.state.ring);
-        let Some(until) = self.suspects_until() else { return };
-        let cleared = acked >= until;
+        if let Some(until) = self.suspects_until() {
+            self.next_suspect(until);
+        }
+    }
+
+    fn next_suspect(&mut self, until: u64) {
+        let cleared = self.backend_link.writer.acked_seq(&self.state.ring) >= until;
         if cleared && let Some(poison_guard) = self.poison_guard() {
             (poison_guard.until_seq, poison_guard.accused) = (None, None);
             self.ask(Command::ReleaseTurn);

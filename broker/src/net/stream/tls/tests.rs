@@ -1,10 +1,18 @@
 //! Both ends of a connection with TLS, over real sockets; and one end before a peer that means ill.
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::task::{Wake, Waker};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
+use rustls::crypto::ring::cipher_suite::TLS13_AES_256_GCM_SHA384;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
+use rustls::{
+    ClientConfig, ConnectionTrafficSecrets, ContentType, HandshakeKind, ProtocolVersion, RootCertStore,
+    ServerConfig,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -397,6 +405,155 @@ async fn a_few_tickets_are_taken_and_a_megabyte_of_them_ends_the_connection() {
         drop(client);
         server.join().expect("it does not panic").expect("it says nothing of its own");
     }
+}
+
+/// A server that says by hand what it likes once its handshake is done.
+struct ByHand {
+    socket: std::net::TcpStream,
+    encrypter: Box<dyn MessageEncrypter>,
+    next: u64,
+}
+
+impl ByHand {
+    /// It, and the client's end of its connection.
+    async fn start() -> (ByHand, Box<TlsStream>) {
+        let ((accepted, connected), (server, client)) = (sockets().await, configs());
+        let mut config = Arc::unwrap_or_clone(server);
+        (config.enable_secret_extraction, config.send_tls13_tickets) = (true, 0);
+        let mut socket = accepted.into_std().expect("it is one");
+        socket.set_nonblocking(false).expect("the kernel lets it be set");
+        let by_hand = std::thread::spawn(move || {
+            let mut end = rustls::ServerConnection::new(Arc::new(config)).expect("a sound configuration");
+            while end.is_handshaking() {
+                end.complete_io(&mut socket).expect("a handshake");
+            }
+            let secrets = end.dangerous_extract_secrets().expect("they may be had");
+            let (next, ConnectionTrafficSecrets::Aes256Gcm { key, iv }) = secrets.tx else {
+                panic!("it is the first that both know")
+            };
+            let suite = TLS13_AES_256_GCM_SHA384.tls13().expect("it is one of TLS 1.3");
+            ByHand { socket, encrypter: suite.aead_alg.encrypter(key, iv), next }
+        });
+        let client = Stream::from(connected).connect_tls(client, name(NAME)).await.expect("a handshake");
+        let Carrier::Tls(client) = client.carrier else { unreachable!() };
+        (by_hand.join().expect("it does not panic"), client)
+    }
+
+    fn record(&mut self, typ: ContentType, content: &[u8]) -> Vec<u8> {
+        let payload = OutboundChunks::Single(content);
+        let plain = OutboundPlainMessage { typ, version: ProtocolVersion::TLSv1_2, payload };
+        let sealed = self.encrypter.encrypt(plain, self.next).expect("it can be sealed");
+        self.next += 1;
+        sealed.encode()
+    }
+
+    /// A ticket (RFC 8446, 4.6.1) that says nothing.
+    fn ticket(&mut self) -> Vec<u8> {
+        let fields = [&[0, 0, 0, 60][..], &[0; 4], &[1, 0], &[0, 1, b't'], &[0, 0]].concat();
+        self.record(ContentType::Handshake, &[&[4, 0, 0, fields.len() as u8][..], &fields].concat())
+    }
+
+    /// A record of nobody's data (RFC 8446, 5.1), of which rustls takes a few dozen in a row.
+    fn empty(&mut self) -> Vec<u8> {
+        self.record(ContentType::ApplicationData, b"")
+    }
+}
+
+/// A read comes back after four that have brought nothing, and the ones after that bring what was said. If it went on until
+/// something is there, none would be pending here, and a peer that says nothing without end would keep the thread.
+#[tokio::test]
+async fn what_brings_nothing_is_read_four_times_before_it_is_the_others_turn() {
+    for fruitless in 0..=3 * FRUITLESS {
+        let (mut by_hand, mut tls) = ByHand::start().await;
+        let mut records: Vec<_> =
+            (0..fruitless).map(|n| if n % 2 == 0 { by_hand.ticket() } else { by_hand.empty() }).collect();
+        records.push(by_hand.record(ContentType::ApplicationData, b"word"));
+        let read = Cell::new(0);
+        let next = |_: &RawSocket, room: &mut [u8]| {
+            let record = &records[read.replace(read.get() + 1)];
+            room[..record.len()].copy_from_slice(record);
+            Poll::Ready(Ok(record.len()))
+        };
+        let mut word = [0; 8];
+        for turn in 1..=fruitless / FRUITLESS {
+            assert!(tls.read(&mut word, next).is_pending(), "{fruitless} in front: turn {turn}");
+            assert_eq!(read.get(), turn * FRUITLESS);
+        }
+        assert!(matches!(tls.read(&mut word, next), Poll::Ready(Ok(4))), "{fruitless} in front");
+        assert_eq!((&word[..4], read.get()), (&b"word"[..], fruitless + 1));
+        assert_eq!(tls.held(), 0);
+    }
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// As many bytes of tickets as the two sockets take.
+fn fill(by_hand: &mut ByHand) -> usize {
+    by_hand.socket.set_nonblocking(true).expect("the kernel lets it be set");
+    let mut filled = 0;
+    loop {
+        let records: Vec<u8> = (0..1000).flat_map(|_| by_hand.ticket()).collect();
+        match io::Write::write(&mut by_hand.socket, &records) {
+            Ok(n) if n == records.len() => filled += n,
+            _ => return filled,
+        }
+    }
+}
+
+/// Whoever waits for the first byte is not kept by what brings none: if all that is there were read in one turn, nothing
+/// would be left of it.
+#[tokio::test]
+async fn who_waits_for_the_first_byte_lets_others_have_their_turn() {
+    let (mut by_hand, mut tls) = ByHand::start().await;
+    let filled = fill(&mut by_hand);
+    assert!(filled > 8 * FRUITLESS * READ, "only {filled} bytes are there");
+    poll_fn(|cx| tls.socket().poll_read_ready(cx)).await.expect("it stands");
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    assert!(tls.poll_fill(&mut Context::from_waker(&waker)).is_pending());
+    assert!(tls.over.is_none() && tls.socket().has_something_to_read(), "there is more than one turn reads");
+    assert_eq!(wakes.0.load(Relaxed), 1, "it has another turn soon");
+}
+
+/// One thread for all: others get their turns, and what the peer has to say comes behind all that brings nothing. That each
+/// turn has an end the two tests above show, and would fail without it; here it is seen that the next one comes.
+#[tokio::test]
+async fn who_sends_tickets_without_end_keeps_nobody_from_their_work() {
+    const TURNS: usize = 500;
+    let (mut by_hand, tls) = ByHand::start().await;
+    let (sent, is_enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (counted, stops) = (Arc::clone(&sent), Arc::clone(&is_enough));
+    let peer = std::thread::spawn(move || {
+        while !stops.load(Relaxed) {
+            let records: Vec<u8> = (0..1000).flat_map(|_| by_hand.ticket()).collect();
+            io::Write::write_all(&mut by_hand.socket, &records)?;
+            counted.fetch_add(records.len(), Relaxed);
+        }
+        let word = by_hand.record(ContentType::ApplicationData, b"word");
+        io::Write::write_all(&mut by_hand.socket, &word)
+    });
+    let reader = tokio::spawn(async move {
+        let (mut stream, mut word) = (Stream { carrier: Carrier::Tls(tls) }, [0; 4]);
+        stream.read_exact(&mut word).await.map(|_| word)
+    });
+    let (mut one, mut other) = sockets().await;
+    let mut turns = 0;
+    while turns < TURNS || sent.load(Relaxed) < 1 << 20 {
+        one.write_all(b"x").await.expect("it stands");
+        other.read_u8().await.expect("it comes");
+        turns += 1;
+    }
+    assert!(!reader.is_finished(), "it has read nothing but tickets meanwhile");
+    is_enough.store(true, Relaxed);
+    assert_eq!(reader.await.expect("it does not panic").expect("no end before"), *b"word");
+    peer.join().expect("it does not panic").expect("all was taken");
 }
 
 #[tokio::test]

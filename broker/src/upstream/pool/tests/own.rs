@@ -141,6 +141,30 @@ fn a_session_that_moves_takes_its_client_with_it() {
 }
 
 #[test]
+fn the_sessions_of_a_client_go_to_one_backend() {
+    let keys = [backend(1, ""), backend(2, ""), backend(3, "")].concat();
+    let (pool, now) = (pool(&format!("{INSERT}{keys}")).0, clock::now());
+    let [one, two, three] = ["1", "2", "3"].map(|name| named(&pool, name));
+    let mut upgrade = request(&pool, "");
+    answered(&mut upgrade, &one);
+    for session in [7, 8] {
+        pool.clients.begins(session, upgrade.client().expect("it is known"));
+    }
+    assert_eq!(pool.gone_to(7, Some(one.id)), None, "nobody has gone before it");
+    pool.session_moved(7, &two);
+    let gone = pool.gone_to(8, Some(one.id)).expect("the other session has");
+    assert_eq!((gone.backend, pool.gone_to(8, Some(two.id))), (two.id, None), "it is left");
+    let ask = Ask { preferred: Some(gone), just_failed: Some(one.id), ..ASK };
+    let leases: Vec<_> = (0..4).map(|_| pool.pick_eligible(now, &ask, None).expect("a lease")).collect();
+    assert!(leases.iter().all(|lease| lease.backend().id == two.id));
+    let ordered = pool.pick_eligible(now, &ask, Some(three.id)).expect("a lease");
+    assert_eq!(ordered.backend().id, three.id, "an operation says where to");
+    tell(&two, "down");
+    let other = pool.pick_eligible(now, &ask, None).expect("a lease").backend().id;
+    assert!(other != two.id, "it takes nobody");
+}
+
+#[test]
 fn a_backend_does_not_set_the_brokers_cookie_unless_it_may() {
     let theirs = ["steadfast=theirs; Path=/", "sid=7"];
     for (keys, left) in [(INSERT, &theirs[1..]), ("[pool.sticky]\npreserve = true\n", &theirs[..])] {
