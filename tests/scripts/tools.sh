@@ -43,7 +43,8 @@ install_components() {
 install_packages() {
     local pair command missing=()
     for pair in c++:g++ curl:curl dnsmasq:dnsmasq-base haproxy:haproxy nginx:nginx node:nodejs npm:npm \
-        openssl:openssl python3:python3 pip3:python3-pip shellcheck:shellcheck strace:strace valgrind:valgrind; do
+        openssl:openssl python3:python3 pip3:python3-pip redis-server:redis-server shellcheck:shellcheck strace:strace \
+        valgrind:valgrind; do
         have "${pair%%:*}" || missing+=("${pair##*:}")
     done
     # Where Debian and others have it.
@@ -57,7 +58,7 @@ install_packages() {
         RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qy "${missing[@]}" </dev/null || true
     fi
     for pair in c++:fuzzing dnsmasq:tests haproxy:tests nginx:tests node:tests npm:tests openssl:tests \
-        python3:tests pip3:tests shellcheck:"its check" strace:tests valgrind:tests; do
+        python3:tests pip3:tests redis-server:tests shellcheck:"its check" strace:tests valgrind:tests; do
         command=${pair%%:*}
         have "$command" || skip "$command is missing and apt-get could not install it: ${pair##*:}"
     done
@@ -115,7 +116,7 @@ install_ws() {
     if npm ci --prefix $folder --no-audit --no-fund </dev/null; then
         cp $folder/package-lock.json $folder/node_modules/.installed
     else
-        skip "npm's ws and socket.io cannot be installed"
+        skip "npm's ws, socket.io and sockjs cannot be installed"
     fi
 }
 

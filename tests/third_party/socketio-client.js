@@ -3,9 +3,10 @@
 //   node socketio-client.js
 //
 // Obeys lines of standard input, each for the client NAME: `connect NAME URL TRANSPORT[,TRANSPORT] [ADDRESS]`, from that
-// address, whatever its host is; `who NAME`, `say NAME TEXT`, `close NAME`. Prints `event JSON` for each thing that one sees.
+// address, whatever its host is; `who NAME`, `echo NAME LENGTH`, `say NAME TEXT`, `close NAME`. Prints `event JSON` for each thing that one sees.
 "use strict";
 
+const { randomBytes } = require("node:crypto");
 const http = require("node:http");
 const readline = require("node:readline");
 
@@ -58,6 +59,13 @@ const verbs = {
   who: (name) => {
     const { socket, report } = sockets.get(name);
     socket.emit("who", (port) => report({ event: "who", port, transport: socket.io.engine.transport.name }));
+  },
+  echo: (name, length) => {
+    const { socket, report } = sockets.get(name);
+    const sent = { text: "0123456789abcdef".repeat(Number(length) / 16), noise: randomBytes(Number(length)) };
+    socket.emit("echo", sent, ({ text, noise }) => {
+      report({ event: "echo", length: text.length, intact: text === sent.text && noise.equals(sent.noise) });
+    });
   },
   say: (name, ...words) => sockets.get(name).socket.emit("say", words.join(" ")),
   close: (name) => sockets.get(name).socket.close(),

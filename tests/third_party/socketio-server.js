@@ -2,8 +2,8 @@
 //
 //   node socketio-server.js NAME PORT
 //
-// Prints `listening on ADDRESS`. Tells each socket its port as `hello`, and whoever asks for it with `who`; what one says
-// with `say` is told to all, with its port. If the environment has REDIS, the file of a socket, those at other servers
+// Prints `listening on ADDRESS`. Tells each socket its port as `hello`, and whoever asks for it with `who`, or sends anything to
+// `echo`; what one says with `say` is told to all, with its port. If the environment has REDIS, the file of a socket, those at other servers
 // hear it too. `/healthz` has the status of the last line `health STATUS` of standard input; `/wait` is answered at each
 // line `release`, and `waiting N` is printed for each that begins to wait with others, N in all; any other page is its port.
 "use strict";
@@ -29,6 +29,7 @@ const io = new Server(server);
 io.on("connection", (socket) => {
   socket.emit("hello", port);
   socket.on("who", (answer) => answer(port));
+  socket.on("echo", (what, answer) => answer(what));
   socket.on("say", (text) => io.emit("said", text, port));
 });
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
+use futures::future::join_all;
 use steadfast_tests::http::read_response;
 use steadfast_tests::installed_proxy::Program;
 use steadfast_tests::wait::{bounded, eventually_async};
@@ -63,8 +64,8 @@ fn with<'a>(mut places: Vec<(&'a str, String)>, more: (&'a str, String)) -> Vec<
 }
 
 async fn four() -> [Server; 4] {
-    let start = || Server::start(Tool::SocketIo);
-    [start().await, start().await, start().await, start().await]
+    let started = join_all([(); 4].map(|()| Server::start(Tool::SocketIo))).await;
+    started.try_into().expect("four")
 }
 
 /// Asks for a page, and returns the port of the server that has answered.

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use bytes::BytesMut;
+use futures::future::join;
 use steadfast_tests::installed_proxy::Program;
+use steadfast_tests::wait::bounded;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::documents::{example, setups};
 use crate::fleet::Fleet;
@@ -31,7 +36,7 @@ struct Member {
 }
 
 /// Connects one, which hears one server, whatever it asks.
-async fn join(fleet: &mut Fleet, front: &Front, transport: &'static str, n: usize) -> Member {
+async fn add(fleet: &mut Fleet, front: &Front, transport: &'static str, n: usize) -> Member {
     let name = format!("{transport}-{n}");
     fleet.tell(&format!("connect {name} http://{} {transport}", front.address()));
     let mut member = Member { name, transport, port: 0 };
@@ -76,7 +81,7 @@ async fn move_over(fleet: &mut Fleet, front: &Front, servers: &mut [Server], mem
 }
 
 async fn two() -> [Server; 2] {
-    [Server::start(Tool::SockJs).await, Server::start(Tool::SockJs).await]
+    join(Server::start(Tool::SockJs), Server::start(Tool::SockJs)).await.into()
 }
 
 #[tokio::test]
@@ -88,7 +93,53 @@ async fn every_transport_on_one_server() {
     let front = Front::Steadfast(Relay::start(&[server.url()], &[]).await);
     let mut fleet = Fleet::start(Tool::SockJs);
     for transport in TRANSPORTS {
-        join(&mut fleet, &front, transport, 0).await;
+        add(&mut fleet, &front, transport, 0).await;
+    }
+}
+
+/// Sends a request to a session.
+async fn send(front: &Front, session: &str, rest: &str, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(front.address()).await.expect("it listens");
+    let (method, length) = (if body.is_empty() { "GET" } else { "POST" }, body.len());
+    let request = format!(
+        "{method} /sockjs/000/{session}/{rest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.expect("it takes a request");
+    stream
+}
+
+/// Waits until this has come.
+async fn comes(stream: &mut TcpStream, what: &str) {
+    let mut buffer = BytesMut::new();
+    bounded(what, async {
+        while !String::from_utf8_lossy(&buffer).contains(what) {
+            assert_ne!(stream.read_buf(&mut buffer).await.expect("a stream"), 0, "{what} is missing");
+        }
+    })
+    .await;
+}
+
+/// The two transports that only browsers have: an endless page with scripts, and scripts.
+#[tokio::test]
+async fn transports_of_browsers_by_hand() {
+    if left_out("transports_of_browsers_by_hand", &[Tool::SockJs]) {
+        return;
+    }
+    let servers = two().await;
+    let [a, b] = servers.each_ref().map(|server| server.address().to_string());
+    let front = Front::steadfast(&example("meteor"), &[("127.0.0.1:9001", a), ("127.0.0.1:9002", b)]).await;
+    let ask = r#"["{\"msg\":\"method\",\"id\":\"1\",\"method\":\"echo\",\"params\":[\"x\"]}"]"#;
+    for n in 0..4 {
+        let (page, scripts) = (format!("page-{n}-00000"), format!("script-{n}-000"));
+        let mut stream = send(&front, &page, "htmlfile?c=call", "").await;
+        comes(&mut stream, "p(\"o\")").await;
+        comes(&mut send(&front, &page, "xhr_send", ask).await, "204").await;
+        comes(&mut stream, "result").await;
+
+        comes(&mut send(&front, &scripts, "jsonp?c=call", "").await, "call(\"o\")").await;
+        comes(&mut send(&front, &scripts, "jsonp_send", ask).await, "ok").await;
+        comes(&mut send(&front, &scripts, "jsonp?c=call", "").await, "result").await;
     }
 }
 
@@ -105,7 +156,7 @@ async fn the_example_on_two_servers() {
         // Chance gives each its session.
         let mut ports = BTreeSet::new();
         for n in 0..TRIES {
-            members.push(join(&mut fleet, &front, transport, n).await);
+            members.push(add(&mut fleet, &front, transport, n).await);
             ports.extend(members.last().map(|member| member.port));
             if ports.len() == 2 {
                 break;
@@ -128,7 +179,7 @@ async fn nginx_on_two_servers() {
     let front = Front::nginx(&theirs, &[("10.0.0.1:3000", a), ("10.0.0.2:3000", b)]).await;
     let (mut fleet, mut members) = (Fleet::start(Tool::SockJs), Vec::new());
     for transport in TRANSPORTS {
-        members.push(join(&mut fleet, &front, transport, 0).await);
+        members.push(add(&mut fleet, &front, transport, 0).await);
     }
     if members[0].port != servers[0].address().port() {
         servers.reverse();
@@ -149,7 +200,7 @@ async fn without_the_hash_only_sockets_work() {
     let turns = ("\"hash\"", "\"round_robin\"".to_owned());
     let front = Front::steadfast(&ours, &[("10.0.0.1:3000", a), ("10.0.0.2:3000", b), turns]).await;
     let mut fleet = Fleet::start(Tool::SockJs);
-    join(&mut fleet, &front, "websocket", 0).await;
+    add(&mut fleet, &front, "websocket", 0).await;
     for transport in &TRANSPORTS[1..] {
         fleet.tell(&format!("connect {transport} http://{} {transport}", front.address()));
         let first = fleet.event(transport).await;

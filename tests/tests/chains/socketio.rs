@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 
+use futures::future::join_all;
 use steadfast_tests::installed_proxy::Program;
 use steadfast_tests::pki::shown;
 use steadfast_tests::wait::eventually;
@@ -24,6 +25,9 @@ const WAYS: [&str; 3] = ["polling,websocket", "polling", "websocket"];
 
 /// Where clients are.
 const HOMES: [u8; 4] = [11, 12, 13, 14];
+
+/// Of text, and of bytes. Both together are less than a server of Socket.IO takes in one request, a megabyte.
+const LARGE: usize = 320_000;
 
 /// What leads clients back to their server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,11 +168,7 @@ async fn comes_back(fleet: &mut Fleet, member: &Member, lost: u16) {
 
 /// Three servers that Redis joins.
 async fn three(redis: &Redis) -> Vec<Server> {
-    let mut servers = Vec::new();
-    for _ in 0..3 {
-        servers.push(Server::joined(redis.file()).await);
-    }
-    servers
+    join_all([(); 3].map(|()| Server::joined(redis.file()))).await
 }
 
 /// Where servers of a document's are in truth.
@@ -187,6 +187,11 @@ async fn every_transport_on_one_server() {
     let mut fleet = Fleet::start(Tool::SocketIo);
     let members = gather(&mut fleet, relay.address, &HOMES[..1]).await;
     all_hear(&mut fleet, &members, "to all").await;
+    for Member { name, .. } in &members {
+        fleet.tell(&format!("echo {name} {LARGE}"));
+        let echo = fleet.until(name, "echo").await;
+        assert!(echo["length"] == LARGE && echo["intact"] == true, "{echo}");
+    }
     are_undisturbed(&mut fleet, &members, 0).await;
 }
 
@@ -201,6 +206,34 @@ async fn the_example_on_three_servers() {
     places.push(("rise = 3", "interval = \"200ms\"".to_owned()));
     let front = Front::steadfast(&example("socketio"), &places).await;
     sail(front.address(), &mut servers, By::Address, 1012).await;
+}
+
+#[tokio::test]
+async fn a_drained_server_is_left_by_all() {
+    if left_out("a_drained_server_is_left_by_all", &[Tool::SocketIo, Tool::Redis]) {
+        return;
+    }
+    let redis = Redis::start().await;
+    let servers = three(&redis).await;
+    let places = places(&["127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003"], &servers);
+    let example = example("socketio") + "\n[drain]\nquiet = \"50ms\"\nrequests = \"100ms\"\n";
+    let front = Front::steadfast(&example, &places).await;
+    let Front::Steadfast(relay) = &front else { unreachable!("it is Steadfast") };
+    let mut fleet = Fleet::start(Tool::SocketIo);
+    let mut members = gather(&mut fleet, relay.address, &HOMES).await;
+    let left = members[0].port;
+    relay.drain(SocketAddr::from(([127, 0, 0, 1], left))).await;
+    for member in &mut members {
+        if member.port == left {
+            let closed = fleet.until(&member.name, "disconnect").await;
+            assert!(!member.has_socket() || closed["code"] == 1012, "{closed}");
+            member.port = member.joins(&mut fleet).await;
+            assert_ne!(member.port, left, "{member:?}");
+        } else {
+            are_undisturbed(&mut fleet, std::slice::from_ref(member), 0).await;
+        }
+    }
+    all_hear(&mut fleet, &members, "after the drain").await;
 }
 
 /// A balancer in front of two brokers, or of two HAProxies, by what the page for migrating shows of them.
