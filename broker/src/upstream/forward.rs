@@ -9,7 +9,8 @@
 //!      ^                     |  it cannot be reached       |
 //!      |<--------------------+                             |  nothing was written: there, over a new connection
 //!      |<--------------------------------------------------+  GET, HEAD or OPTIONS without a body, and not one byte has
-//!      |                                                   |  come: once more
+//!      |                                                   |  come: once more; over a connection that was kept it does
+//!      |                                                   |  not count
 //!      |                                                   +--> lost: 502
 //!      +--> nobody is left to ask, or has room: 503
 //! ```
@@ -102,7 +103,7 @@ pub(crate) async fn forward(
 ) -> Result<BackendAnswer, RequestFailure> {
     let may_repeat = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method())
         && request.body().is_end_stream();
-    let (mut tried, mut repeated) = (Vec::new(), false);
+    let (mut tried, mut repeated, mut was_stale) = (Vec::new(), false, false);
     let mut name: Option<String> = None;
     let mut none = RequestFailure::Nobody;
     loop {
@@ -116,6 +117,7 @@ pub(crate) async fn forward(
         let reuses = settings.reuse == Reuse::Safe
             && !present.settings.send_proxy.is_on()
             && !repeated
+            && !was_stale
             && (may_repeat || !whose.is_first);
         let mut kept = if reuses { kept::take(backend.id) } else { None };
         // Over a connection that was kept, and over a new one if that has ended meanwhile.
@@ -157,11 +159,12 @@ pub(crate) async fn forward(
                     break;
                 }
                 Err(Tried::Repeatable(parts, why)) => {
-                    repeated = true;
                     request = Request::from_parts(parts, RequestBody::none());
                     let is_drained = matches!(why, RequestFailure::Drained);
                     none = why;
-                    // Who ends a connection that was kept may have done so before the request came.
+                    // Who ends a connection that was kept may have done so before the request came. It does not count: a
+                    // backend that is killed may take a new one for a moment yet, and end that too.
+                    (repeated, was_stale) = (repeated || !was_kept || is_drained, was_stale || was_kept);
                     if !was_kept && !is_drained {
                         let name = name.get_or_insert_with(|| format!("request {:x}", rand::random::<u64>()));
                         whose.hung_up(&backend, name);
