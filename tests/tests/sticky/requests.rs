@@ -5,7 +5,7 @@ use steadfast_tests::admin::exchange;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::http::Response;
 
-use crate::{STICKY, backends, come_to, given, home, newcomer, plain, showing, sticky};
+use crate::{STICKY, backends, come_to, given, home, newcomer, plain, showing, sticky, wait_done};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -68,7 +68,7 @@ async fn a_backend_whose_drain_is_done_gets_no_page_to_answer() {
     client.close(1000, "").await;
     let answer = broker.post(&format!("/api/v1/pools/default/backends/{first}/drain")).await;
     assert_eq!(answer.status, 202, "{}", answer.text());
-    broker.wait_backend(&first, "drained", |backend: &Value| backend["drain"].is_null()).await;
+    wait_done(&broker, "drain-1").await;
     let next = given(&get(&broker, &cookie).await).expect("it was answered elsewhere");
     assert_ne!(showing(&broker, &next).await.home, first);
 }
