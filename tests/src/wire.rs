@@ -307,6 +307,12 @@ impl Wire {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
     }
 
+    /// The connection, of which all that has come is read.
+    pub fn into_stream(self) -> TcpStream {
+        assert!(self.buffer.is_empty(), "something is not read");
+        self.stream
+    }
+
     /// Sends an upgrade request, and goes on as a WebSocket.
     pub async fn upgrade(mut self, request: &Upgrade) -> Client {
         self.send(request.encode()).await;

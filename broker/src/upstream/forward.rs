@@ -9,7 +9,8 @@
 //!      ^                     |  it cannot be reached       |
 //!      |<--------------------+                             |  nothing was written: there, over a new connection
 //!      |<--------------------------------------------------+  GET, HEAD or OPTIONS without a body, and not one byte has
-//!      |                                                   |  come: once more
+//!      |                                                   |  come: once more; over a connection that was kept it does
+//!      |                                                   |  not count
 //!      |                                                   +--> lost: 502
 //!      +--> nobody is left to ask, or has room: 503
 //! ```
@@ -104,7 +105,9 @@ struct Search<'a> {
     dialer: &'a Dialer,
     whose: &'a Forwarding<'a>,
     may_repeat: bool,
-    /// It was written once, and will be again.
+    /// It was written over a connection that had served others, and goes over new ones from now on.
+    is_stale: bool,
+    /// It was written over a new one, and will be once more.
     is_repeated: bool,
     /// What is said when nobody is left to ask.
     none: RequestFailure,
@@ -124,7 +127,8 @@ pub(crate) async fn forward(
     let may_repeat = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method())
         && request.body().is_end_stream();
     let none = RequestFailure::Nobody;
-    let mut search = Search { dialer, whose, may_repeat, is_repeated: false, none, name: None };
+    let mut search =
+        Search { dialer, whose, may_repeat, is_stale: false, is_repeated: false, none, name: None };
     let mut tried = Vec::new();
     loop {
         let lease = match whose.lease(&tried).await {
@@ -148,7 +152,7 @@ impl Search<'_> {
         let present = whose.pool.snapshot();
         let settings = &present.settings.http;
         let keeps = settings.reuse == Reuse::Safe && !present.settings.send_proxy.is_on();
-        let rides = keeps && !self.is_repeated && (self.may_repeat || !whose.is_first);
+        let rides = keeps && !self.is_stale && !self.is_repeated && (self.may_repeat || !whose.is_first);
         let mut kept = if rides { kept::take(backend.id) } else { None };
         name_host(&mut request, &backend);
         loop {
@@ -178,9 +182,12 @@ impl Search<'_> {
                 }
                 Err(Tried::Repeatable(parts, why)) => {
                     let is_drained = matches!(why, RequestFailure::Drained);
-                    (self.is_repeated, self.none) = (true, why);
                     request = Request::from_parts(parts, RequestBody::none());
-                    // Who ends a connection that was kept may have done so before the request came.
+                    self.none = why;
+                    // Who ends a connection that was kept may have done so before the request came. It does not count: a
+                    // backend that is killed may take a new one for a moment yet, and end that too.
+                    self.is_stale |= was_kept;
+                    self.is_repeated |= !was_kept || is_drained;
                     if !was_kept && !is_drained {
                         let name = || format!("request {:x}", rand::random::<u64>());
                         whose.hung_up(&backend, self.name.get_or_insert_with(name));

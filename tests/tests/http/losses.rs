@@ -205,3 +205,28 @@ async fn after_a_loss_the_connection_goes_on_or_is_said_to_end() {
     assert_eq!(client.answer().await.text(), "b has POST body");
     assert_eq!(b.requests().len(), 1);
 }
+
+/// A backend that is killed may take a connection for a moment yet after those that it had have ended.
+#[tokio::test]
+async fn a_get_that_is_lost_with_a_kept_connection_may_be_lost_with_a_new_one() {
+    let (a, b, front) = scene().await;
+    let dying = tokio::spawn(async move {
+        loop {
+            let mut wire = a.accept().await;
+            while let Some(seen) = wire.try_request().await {
+                if seen.target() != "/first" {
+                    break;
+                }
+                wire.send(ok("a")).await;
+            }
+        }
+    });
+    let mut client = Wire::dial(front.address).await;
+    client.send(request("GET /first", "")).await;
+    assert_eq!(client.answer().await.text(), "a");
+    client.send(request("GET /second", "")).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "b has GET "));
+    assert_eq!(b.requests().len(), 1);
+    dying.abort();
+}

@@ -3,7 +3,9 @@
 #[path = "../peers/mod.rs"]
 mod peers;
 
+mod browser;
 mod crashes;
+mod curl;
 mod drains;
 mod expect;
 mod front;

@@ -1,70 +1,32 @@
 //! A browser, which believes an authority that its user has put into the system's store, and no other.
 
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 use steadfast_tests::broker::Broker;
 use steadfast_tests::pki::shown;
-use steadfast_tests::process::Process;
 use steadfast_tests::sequence::{check_answers, check_arrivals, home_and_other, number, session_connections};
 use steadfast_tests::wait::{eventually, eventually_some};
-use tempfile::TempDir;
 
+use crate::peers::browser::Browser;
 use crate::peers::tools::{Tool, left_out};
 use crate::scene::World;
 
-/// A browser that shows the page, in a group of its own with its helpers.
-struct Browser {
-    process: Process,
-    /// Its user's home.
-    _home: TempDir,
-}
-
-impl Browser {
-    /// Has it open the page for this broker, as a user who trusts the authority or knows nothing of it.
-    fn open(world: &World, broker: &Broker, trusts: bool) -> Browser {
-        let home = tempfile::tempdir().expect("a folder");
-        // Where browsers look for what their user trusts.
-        let store = home.path().join(".pki/nssdb");
-        std::fs::create_dir_all(&store).expect("a folder");
-        let store = format!("sql:{}", shown(&store));
-        certutil(&["-N", "-d", &store, "--empty-password"]);
-        if trusts {
-            let authority = world.authority.ca();
-            certutil(&["-A", "-d", &store, "-n", "the tests'", "-t", "C,,", "-i", shown(&authority)]);
-        }
-        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("third_party/browser.html");
-        let mut command = Tool::Chromium.command();
-        command.env("HOME", home.path()).args([
-            "--headless",
-            "--disable-gpu",
-            // Root may not use it, and some kernels have none for others. The page is ours.
-            "--no-sandbox",
-            // It speaks with this machine alone, whatever it would like to look up.
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--no-first-run",
-        ]);
-        command.arg(format!("--user-data-dir={}", shown(&home.path().join("profile"))));
-        command.arg(format!("file://{}?wss://{}", shown(&page), broker.address()));
-        command.process_group(0);
-        Browser { process: Process::spawn("chromium", &mut command), _home: home }
+/// Has a browser open the page for this broker, as a user who trusts the authority or knows nothing of it.
+fn open(world: &World, broker: &Broker, trusts: bool) -> Browser {
+    let home = tempfile::tempdir().expect("a folder");
+    // Where browsers look for what their user trusts.
+    let store = home.path().join(".pki/nssdb");
+    std::fs::create_dir_all(&store).expect("a folder");
+    let store = format!("sql:{}", shown(&store));
+    certutil(&["-N", "-d", &store, "--empty-password"]);
+    if trusts {
+        let authority = world.authority.ca();
+        certutil(&["-A", "-d", &store, "-n", "the tests'", "-t", "C,,", "-i", shown(&authority)]);
     }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // Its helpers would see that they are alone, and go, a second later.
-        let group = Pid::from_raw(self.process.id().cast_signed());
-        if self.process.exited().is_none() {
-            let _ = killpg(group, Signal::SIGKILL);
-        }
-    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("third_party/browser.html");
+    Browser::open(home, &format!("file://{}?wss://{}", shown(&page), broker.address()))
 }
 
 fn certutil(arguments: &[&str]) {
@@ -81,7 +43,7 @@ async fn a_session_in_a_browser_outlives_its_backend() {
     let world = World::new();
     let (a, b) = (world.backend("a", "").await, world.backend("b", "").await);
     let broker = world.over(&[&a, &b]).start().await;
-    let _browser = Browser::open(&world, &broker, true);
+    let _browser = open(&world, &broker, true);
     let (home, other) = home_and_other([&a, &b]).await;
     eventually("a hundred messages", || home.journal().texts().len() >= 100).await;
     home.kill();
@@ -111,7 +73,7 @@ async fn a_browser_whose_user_does_not_trust_the_authority_does_not_come_in() {
     let world = World::new();
     let backend = world.backend("a", "").await;
     let broker = world.over(&[&backend]).start().await;
-    let _browser = Browser::open(&world, &broker, false);
+    let _browser = open(&world, &broker, false);
     let failed = [("outcome", "failed")];
     broker.wait_metric("steadfast_tls_handshakes_total", &failed, |count| count >= 1.0).await;
     assert_eq!(backend.journal().connections().len(), 0);
