@@ -94,7 +94,9 @@ impl Process {
     /// Writes a line to its standard input.
     pub fn write_line(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().expect("stdin is a pipe");
-        writeln!(stdin, "{line}").unwrap_or_else(|error| panic!("cannot write to {}: {error}", self.name));
+        // At once: who ends at the first letter is not there for the rest.
+        let written = stdin.write_all(format!("{line}\n").as_bytes());
+        written.unwrap_or_else(|error| panic!("cannot write to {}: {error}", self.name));
     }
 
     /// What it has printed so far.

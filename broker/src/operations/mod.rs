@@ -118,7 +118,7 @@ impl Operations {
                 _ => AdminState::Draining,
             };
             backend.set_admin_state(now, state, &format!("{} empties it", operation.id()));
-            if backend.sessions() == 0 {
+            if backend.sessions() == 0 && backend.closes_empty() {
                 operation.end(now, OperationState::Done, "it had no sessions".to_owned());
             }
         }

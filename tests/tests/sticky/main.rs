@@ -4,13 +4,16 @@ mod attributes;
 mod cookies;
 mod learned;
 mod moves;
+mod requests;
 mod secrets;
 
+use serde_json::Value;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::client::Client;
 use steadfast_tests::http::Response;
 use steadfast_tests::upgrade::Upgrade;
+use steadfast_tests::wait::eventually_async;
 
 /// Requests of sticky pools, by what became of them.
 const STICKY: &str = "steadfast_sticky_total";
@@ -89,4 +92,13 @@ async fn come_to(broker: &Broker, cookie: &str, home: &str, clients: usize) -> u
         there += usize::from(showing(broker, cookie).await.home == home);
     }
     there
+}
+
+/// Waits until the operation with this id is done, and returns it.
+async fn wait_done(broker: &Broker, operation: &str) -> Value {
+    eventually_async("the operation to be done", async || {
+        let shown = broker.get_json(&format!("/api/v1/operations/{operation}")).await;
+        (shown["operation"]["state"] == "done" || shown["state"] == "done").then_some(shown)
+    })
+    .await
 }

@@ -3,21 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use steadfast_tests::broker::Broker;
 use steadfast_tests::upgrade::Upgrade;
-use steadfast_tests::wait::eventually_async;
 
-use crate::{Placed, backends, come_to, home, named, newcomer, placed, plain, showing, sticky};
+use crate::{Placed, backends, come_to, home, named, newcomer, placed, plain, showing, sticky, wait_done};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
-
-async fn wait_done(broker: &Broker, operation: &str) -> Value {
-    eventually_async("the operation to be done", async || {
-        let shown = broker.get_json(&format!("/api/v1/operations/{operation}")).await;
-        (shown["operation"]["state"] == "done" || shown["state"] == "done").then_some(shown)
-    })
-    .await
-}
 
 #[tokio::test]
 async fn after_a_failover_the_cookie_leads_to_the_next_backend() {

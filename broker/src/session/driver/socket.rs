@@ -363,6 +363,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_write_that_has_failed_has_a_side_read_that_listens() {
+        let (mut side, peer) = side(b"").await;
+        poll_fn(|cx| {
+            assert!(matches!(side.read_with(cx, READ, |_, _| 0), Read::Nothing));
+            assert!(side.listen(cx) && !side.is_readable());
+            Poll::Ready(())
+        })
+        .await;
+        peer.set_zero_linger().expect("it is connected");
+        drop(peer);
+        // The runtime has had no turn, so it knows nothing of the reset.
+        poll_fn(|cx| {
+            assert!(!side.is_readable());
+            assert_eq!(side.write(cx, b"words"), 0);
+            assert!(side.broken && side.is_readable());
+            assert!(!side.listen(cx), "it is read at once");
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    #[tokio::test]
     async fn a_broken_side_still_gives_what_was_read() {
         let (mut side, peer) = side(b"last").await;
         drop(peer);
