@@ -299,7 +299,7 @@ async fn send(
             Err(Tried::Gone(RequestFailure::Lost))
         }
         Ok(Ok(response)) => Ok((response, connection)),
-        Ok(Err(Undelivered::Whole(whole))) => Err(Tried::Whole(whole)),
+        Ok(Err(Undelivered::Whole(whole))) => Err(Tried::Whole(*whole)),
         Ok(Err(Undelivered::Lost { answered })) => Err(match (body.fault(), copy) {
             (Some(fault), _) => Tried::Gone(RequestFailure::Body(fault)),
             (None, Some(parts)) if !answered => Tried::Repeatable(parts, RequestFailure::Lost),
