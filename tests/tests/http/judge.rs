@@ -22,12 +22,6 @@ pub(crate) struct Fate {
     pub(crate) outcome: Outcome,
 }
 
-impl Fate {
-    pub(crate) fn is_post(&self) -> bool {
-        self.request.starts_with("POST ")
-    }
-}
-
 /// What there was, where nothing was wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Account {
