@@ -30,9 +30,13 @@ fn every_example_is_sound() {
         "canary-weights.toml",
         "chat-rooms.toml",
         "many-connections.toml",
+        "meteor.toml",
         "minimal.toml",
+        "pages-and-sockets.toml",
         "public-edge.toml",
         "scale-out-dns.toml",
+        "socketio-transports.toml",
+        "socketio.toml",
         "tls-edge.toml",
     ];
     assert_eq!(names, expected);
@@ -66,5 +70,31 @@ fn every_setup_of_the_page_for_migrating_is_sound() {
             config::parse(block, &Overrides::default()).unwrap_or_else(|error| panic!("{error}\n{block}"))
         })
         .collect();
-    assert_eq!(settings.len(), 5);
+    assert_eq!(settings.len(), 10);
+}
+
+#[test]
+fn the_page_for_migrating_counts_its_lines() {
+    let text = fs::read_to_string(docs("migrating.md")).expect("the page");
+    let counted: Vec<_> = text
+        .split("\n## ")
+        .filter_map(|section| {
+            let title = section.lines().next()?;
+            let mut blocks = section.split("```").skip(1).step_by(2).map(|block| {
+                // The first line is the block's own.
+                block.lines().skip(1).filter(|line| !line.trim().is_empty()).count()
+            });
+            Some((title.to_owned(), [blocks.next()?, blocks.next()?]))
+        })
+        .collect();
+    let told: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ["))
+        .map(|row| {
+            let (title, rest) = row.split_once("](").expect("a link");
+            let mut cells = rest.split('|').skip(1).filter_map(|cell| cell.trim().parse::<usize>().ok());
+            (title.to_owned(), [cells.next().expect("theirs"), cells.next().expect("ours")])
+        })
+        .collect();
+    assert_eq!(told, counted);
 }

@@ -23,6 +23,7 @@ relay|messages and closes pass unchanged, compressed too|tests/relay tests/closi
 http|requests beside WebSocket: what passes, waits, fails and is refused|tests/http
 handshake|upgrades and frames, good and bad; who is let in|tests/handshake tests/bad_upgrades tests/bad_frames tests/access tests/hops
 conformance|the cases of the RFCs, Autobahn's, and other people's libraries|tests/conformance tests/third_party
+chains|Socket.IO, SockJS and pages as people build them, whole, by Steadfast, HAProxy and nginx|tests/chains
 shim|steadfast.v1: the library, and the broker with it|client-shim/rust/steadfast_shim client-shim/rust/clients client-shim/rust/encrypted client-shim/rust/examples client-shim/rust/services tests/shim
 encryption|TLS toward clients and backends, and Unix domain sockets|tests/tls
 tls|the library again, built with TLS|

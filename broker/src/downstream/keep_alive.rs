@@ -19,12 +19,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep_until};
 
+use super::connection::{ClientConnection, FailedRequest, locked};
 use super::response::{ResponseBody, switching};
 use super::target::FirstLine;
 use super::turns::{RequestTurns, TurnBody};
-use super::upgrade::{
-    AnsweredRequest, FailedRequest, NOT_PLAIN, UpgradeAnswer, UpgradeTask, locked, patience,
-};
+use super::upgrade::{AnsweredRequest, UpgradeAnswer, patience};
 use crate::config::settings::HeaderCase;
 use crate::http::header_case::Spelled;
 use crate::http::http2_goodbye;
@@ -40,11 +39,13 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// More than it takes to read a head that is there.
 const HEAD_KNOWN: Duration = Duration::from_secs(60);
 
+pub(super) const NOT_PLAIN: &str = "this port speaks TLS: ask it by https:// or wss://";
+
 const NO_HTTP_2: &str = "this port speaks HTTP/1.1 alone";
 
 const NO_PLACES: &str = "the broker ends";
 
-impl UpgradeTask {
+impl ClientConnection {
     /// Has hyper read requests from what has come and the connection, and answers them: the first with `response`, if that
     /// is known, which is then the last. The first is to be there by `until`.
     pub(super) async fn converse_by_hyper(

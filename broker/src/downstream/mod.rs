@@ -3,13 +3,16 @@
 
 pub(crate) mod accept;
 mod balancer_page;
+pub(crate) mod connection;
 mod introduction;
 mod keep_alive;
 mod learned_body;
 mod redirect;
 mod request;
 mod response;
+mod secured;
+mod serving;
 mod target;
 mod to_https;
 mod turns;
-pub(crate) mod upgrade;
+mod upgrade;

@@ -6,10 +6,10 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use super::connection::{Caller, ClientConnection};
 use super::learned_body::LearnedBody;
 use super::response::{ResponseBody, busy, denied, no_route, plain};
 use super::turns::RequestTurn;
-use super::upgrade::{Caller, UpgradeTask};
 use super::{balancer_page, redirect, target, to_https};
 use crate::config::settings::HeaderRules;
 use crate::http::header_rules;
@@ -34,7 +34,7 @@ const CONTINUE: HeaderValue = HeaderValue::from_static("100-continue");
 
 const TWO_LENGTHS: &str = "a request has Content-Length or Transfer-Encoding, not both";
 
-impl UpgradeTask {
+impl ClientConnection {
     /// Has a request answered by its pool, or says why not.
     pub(super) async fn respond(
         &self,

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::broker::Broker;
 use crate::downstream::accept::accept;
-use crate::downstream::upgrade::UpgradeTask;
+use crate::downstream::connection::ClientConnection;
 use crate::net::listener::{Acceptor, ListenSocket};
 use crate::routing::listener::ListenerId;
 use crate::upstream::forward;
@@ -87,6 +87,8 @@ async fn enter(
         // Without a sender there is nobody left to accept for.
         let _ = phase.wait_for(|phase| *phase != Phase::Accepting).await;
     };
-    accept(socket, handshakes, closed, |accepted| UpgradeTask::spawn(&broker, listener.clone(), accepted))
-        .await;
+    accept(socket, handshakes, closed, |accepted| {
+        ClientConnection::spawn(&broker, listener.clone(), accepted)
+    })
+    .await;
 }

@@ -92,6 +92,29 @@ enum Tried {
     Gone(RequestFailure),
 }
 
+/// What one backend has made of a request.
+enum Asked {
+    Answered(BackendAnswer),
+    /// Another one may be asked.
+    Elsewhere(Request<RequestBody>),
+    Failed(RequestFailure),
+}
+
+/// The way of one request from backend to backend.
+struct Search<'a> {
+    dialer: &'a Dialer,
+    whose: &'a Forwarding<'a>,
+    may_repeat: bool,
+    /// It was written over a connection that had served others, and goes over new ones from now on.
+    is_stale: bool,
+    /// It was written over a new one, and will be once more.
+    is_repeated: bool,
+    /// What is said when nobody is left to ask.
+    none: RequestFailure,
+    /// What it is called where failures of backends are compared; `None`: it has met none.
+    name: Option<String>,
+}
+
 /// Sends `request` to a backend of its pool.
 ///
 /// # Errors
@@ -103,80 +126,96 @@ pub(crate) async fn forward(
 ) -> Result<BackendAnswer, RequestFailure> {
     let may_repeat = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method())
         && request.body().is_end_stream();
-    let (mut tried, mut repeated, mut was_stale) = (Vec::new(), false, false);
-    let mut name: Option<String> = None;
-    let mut none = RequestFailure::Nobody;
+    let none = RequestFailure::Nobody;
+    let mut search =
+        Search { dialer, whose, may_repeat, is_stale: false, is_repeated: false, none, name: None };
+    let mut tried = Vec::new();
     loop {
         let lease = match whose.lease(&tried).await {
             Ok(lease) => lease,
             Err(NoLease::Full) if tried.is_empty() => return Err(RequestFailure::Full),
-            Err(_) => return Err(none),
+            Err(_) => return Err(search.none),
         };
-        let (present, backend) = (whose.pool.snapshot(), Arc::clone(lease.backend()));
+        tried.push(lease.backend().id);
+        match search.ask(lease, request).await {
+            Asked::Answered(answer) => return Ok(answer),
+            Asked::Elsewhere(whole) => request = whole,
+            Asked::Failed(why) => return Err(why),
+        }
+    }
+}
+
+impl Search<'_> {
+    /// Asks the backend of `lease`: over a connection that was kept, and over a new one if that has ended meanwhile.
+    async fn ask(&mut self, lease: RequestLease, mut request: Request<RequestBody>) -> Asked {
+        let (whose, backend) = (self.whose, Arc::clone(lease.backend()));
+        let present = whose.pool.snapshot();
         let settings = &present.settings.http;
-        let reuses = settings.reuse == Reuse::Safe
-            && !present.settings.send_proxy.is_on()
-            && !repeated
-            && !was_stale
-            && (may_repeat || !whose.is_first);
-        let mut kept = if reuses { kept::take(backend.id) } else { None };
-        // Over a connection that was kept, and over a new one if that has ended meanwhile.
+        let keeps = settings.reuse == Reuse::Safe && !present.settings.send_proxy.is_on();
+        let rides = keeps && !self.is_stale && !self.is_repeated && (self.may_repeat || !whose.is_first);
+        let mut kept = if rides { kept::take(backend.id) } else { None };
+        name_host(&mut request, &backend);
         loop {
             let was_kept = kept.is_some();
             let connection = match kept.take() {
                 Some(connection) => connection,
-                None => match whose.connect(dialer, &present, &backend, request.headers()).await {
+                None => match whose.connect(self.dialer, &present, &backend, request.headers()).await {
                     Ok(connection) => connection,
                     Err(error) => {
                         whose.unreached(&backend, &error);
-                        break;
+                        return Asked::Elsewhere(request);
                     }
                 },
             };
-            if !request.headers().contains_key(header::HOST)
-                && let Ok(host) = HeaderValue::from_str(&backend.address())
-            {
-                // A request of HTTP/1.0 may name none, one of HTTP/1.1 must.
-                request.headers_mut().insert(header::HOST, host);
-            }
-            let sent = send(connection, &lease, request, settings, may_repeat && !repeated).await;
-            match sent {
+            let may_repeat = self.may_repeat && !self.is_repeated;
+            match send(connection, &lease, request, settings, may_repeat).await {
                 Ok((response, connection)) => {
-                    let now = clock::now();
-                    lease.answered(now);
-                    if let Some(name) = &name {
-                        whose.pool.placed(now, name);
-                    }
-                    let keeps = (settings.reuse == Reuse::Safe && !present.settings.send_proxy.is_on())
-                        .then_some((connection, settings.idle, settings.idle_timeout));
+                    self.answered(&lease);
+                    let keeps = keeps.then_some((connection, settings.idle, settings.idle_timeout));
                     let response = response.map(|body| AnswerBody::new(body, lease, keeps));
-                    return Ok(BackendAnswer { response, backend });
+                    return Asked::Answered(BackendAnswer { response, backend });
                 }
                 Err(Tried::Whole(whole)) if was_kept => request = whole,
                 Err(Tried::Whole(whole)) => {
-                    request = whole;
                     whose.unreached(&backend, &io::ErrorKind::ConnectionAborted.into());
-                    break;
+                    return Asked::Elsewhere(whole);
                 }
                 Err(Tried::Repeatable(parts, why)) => {
-                    request = Request::from_parts(parts, RequestBody::none());
                     let is_drained = matches!(why, RequestFailure::Drained);
-                    none = why;
+                    request = Request::from_parts(parts, RequestBody::none());
+                    self.none = why;
                     // Who ends a connection that was kept may have done so before the request came. It does not count: a
                     // backend that is killed may take a new one for a moment yet, and end that too.
-                    (repeated, was_stale) = (repeated || !was_kept || is_drained, was_stale || was_kept);
+                    self.is_stale |= was_kept;
+                    self.is_repeated |= !was_kept || is_drained;
                     if !was_kept && !is_drained {
-                        let name = name.get_or_insert_with(|| format!("request {:x}", rand::random::<u64>()));
-                        whose.hung_up(&backend, name);
+                        let name = || format!("request {:x}", rand::random::<u64>());
+                        whose.hung_up(&backend, self.name.get_or_insert_with(name));
                     }
                     if !was_kept || is_drained {
-                        break;
+                        return Asked::Elsewhere(request);
                     }
                 }
-                Err(Tried::Gone(why)) => return Err(why),
+                Err(Tried::Gone(why)) => return Asked::Failed(why),
             }
         }
-        tried.push(backend.id);
+    }
+
+    fn answered(&self, lease: &RequestLease) {
+        let now = clock::now();
+        lease.answered(now);
+        if let Some(name) = &self.name {
+            self.whose.pool.placed(now, name);
+        }
+    }
+}
+
+/// A request of HTTP/1.0 may name no host, and one of HTTP/1.1 must.
+fn name_host(request: &mut Request<RequestBody>, backend: &Backend) {
+    if !request.headers().contains_key(header::HOST)
+        && let Ok(host) = HeaderValue::from_str(&backend.address())
+    {
+        request.headers_mut().insert(header::HOST, host);
     }
 }
 
@@ -244,14 +283,9 @@ async fn send(
         // hyper expects no body of a GET, unless it is told.
         request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let copy = may_repeat.then(|| {
-        let (parts, _) = Request::new(()).into_parts();
-        let mut copy = Request::from_parts(parts, ());
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.headers_mut() = request.headers().clone();
-        copy.into_parts().0
-    });
+    let (parts, unsent) = request.into_parts();
+    let copy = may_repeat.then(|| parts.clone());
+    let request = Request::from_parts(parts, unsent);
     let cut = lease.cut();
     let answer = connection.send(request);
     let sent = tokio::select! {
@@ -265,7 +299,7 @@ async fn send(
             Err(Tried::Gone(RequestFailure::Lost))
         }
         Ok(Ok(response)) => Ok((response, connection)),
-        Ok(Err(Undelivered::Whole(whole))) => Err(Tried::Whole(whole)),
+        Ok(Err(Undelivered::Whole(whole))) => Err(Tried::Whole(*whole)),
         Ok(Err(Undelivered::Lost { answered })) => Err(match (body.fault(), copy) {
             (Some(fault), _) => Tried::Gone(RequestFailure::Body(fault)),
             (None, Some(parts)) if !answered => Tried::Repeatable(parts, RequestFailure::Lost),

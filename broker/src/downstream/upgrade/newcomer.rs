@@ -31,7 +31,8 @@ use crate::upstream::pool::PoolSnapshot;
 use crate::upstream::sticky::{SetCookie, StickyRequest};
 
 use super::offer::{Offered, Spoken};
-use super::{Caller, Next, UpgradeAnswer, UpgradeTask, conversation};
+use super::{Next, UpgradeAnswer, conversation};
+use crate::downstream::connection::{Caller, ClientConnection};
 
 static FULL: Pace = Pace::new();
 
@@ -83,7 +84,7 @@ pub(in crate::downstream) struct Admitted {
     permits: SessionPermits,
 }
 
-impl UpgradeTask {
+impl ClientConnection {
     /// Opens a session, if there is room and a backend for it.
     pub(super) async fn open(&self, mut newcomer: Box<Newcomer<'_>>) -> UpgradeAnswer {
         let binding = newcomer.matched.binding;
@@ -208,7 +209,7 @@ impl UpgradeTask {
 
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
-    pub(super) fn begin(&self, admitted: Admitted, client: (Stream, Bytes)) {
+    pub(in crate::downstream) fn begin(&self, admitted: Admitted, client: (Stream, Bytes)) {
         let Admitted { address, link, new_session, known_as, config, client: kind, begins_anew, permits } =
             admitted;
         let now = clock::now();

@@ -16,7 +16,7 @@ use crate::routing::binding::RouteBinding;
 use crate::session::resumption::Arrival;
 
 use super::offer::Offered;
-use super::{Next, UpgradeAnswer, UpgradeTask};
+use super::{ClientConnection, Next, UpgradeAnswer};
 
 /// A session that goes on with another connection of its client's.
 pub(in crate::downstream) struct ReturningClient {
@@ -28,7 +28,7 @@ pub(in crate::downstream) struct ReturningClient {
     protocol: Option<HeaderValue>,
 }
 
-impl UpgradeTask {
+impl ClientConnection {
     /// Finds the session to which a client comes back.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl UpgradeTask {
     }
 
     /// The client's new connection is a raw socket now: its session's task takes it over.
-    pub(super) fn hand_over(&self, returning: ReturningClient, stream: Stream, early: Bytes) {
+    pub(in crate::downstream) fn hand_over(&self, returning: ReturningClient, stream: Stream, early: Bytes) {
         let ReturningClient { session, address: client, resume, .. } = returning;
         self.broker.sessions.returns.arrive(session, Arrival { client, stream, early, resume });
     }

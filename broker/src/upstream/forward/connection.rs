@@ -30,7 +30,7 @@ pub(super) struct RequestConnection {
 /// What became of a request without an answer.
 pub(super) enum Undelivered {
     /// Nothing of it was written.
-    Whole(Request<RequestBody>),
+    Whole(Box<Request<RequestBody>>),
     Lost {
         /// Something has come of an answer.
         answered: bool,
@@ -76,7 +76,7 @@ impl RequestConnection {
         self.heard.store(false, Relaxed);
         let sent = self.sender.try_send_request(request).await;
         sent.map_err(|mut error| match error.take_message() {
-            Some(whole) => Undelivered::Whole(whole),
+            Some(whole) => Undelivered::Whole(Box::new(whole)),
             None => {
                 tracing::debug!(error = %error.error(), "a request got no answer");
                 Undelivered::Lost { answered: self.heard.load(Relaxed) }

@@ -1,0 +1,212 @@
+//! Serving a connection: its first byte, what a proxy or TLS puts in front of its request, and the request, which nearly always is
+//! an upgrade that comes whole at once. All else is left to hyper.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::header::{self, HeaderName};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::accept::{Accepted, Introduction};
+use super::connection::{ClientConnection, FailedRequest};
+use super::introduction;
+use super::upgrade::{AnsweredRequest, Next, UpgradeAnswer, patience};
+use crate::broker::Broker;
+use crate::config::settings::LimitSettings;
+use crate::http::head::{self, RequestHead};
+use crate::http::header_case::spell;
+use crate::http::token_list::asks_for_websocket;
+use crate::net::stream::Stream;
+use crate::routing::listener::ListenerId;
+use crate::snapshot::Snapshot;
+
+const NO_PLACE: &str = "another connection needs its place";
+
+/// Bytes that are read at first: nearly all requests are shorter.
+const FIRST_READ: usize = 8192;
+
+impl ClientConnection {
+    /// Serves the one request of a connection that `listener` has accepted, in a task of its own.
+    pub(crate) fn spawn(broker: &Arc<Broker>, listener: ListenerId, accepted: Accepted) {
+        let (broker, snapshot) = (Arc::clone(broker), broker.snapshot());
+        let until = Instant::now() + snapshot.settings.timeouts.handshake;
+        if snapshot.expects_proxy_header(listener.number) {
+            tokio::spawn(ClientConnection::introduced(broker, listener, accepted, until));
+        } else {
+            tokio::spawn(ClientConnection::serve(broker, &snapshot, listener, accepted, until));
+        }
+    }
+
+    /// Serves it when a proxy has said whom it is for.
+    async fn introduced(broker: Arc<Broker>, listener: ListenerId, accepted: Accepted, until: Instant) {
+        // What that takes is needed for a moment, and not while nothing else is said.
+        let Some(accepted) = introduction::read(&broker, &listener, accepted, until).boxed().await else {
+            return;
+        };
+        let snapshot = broker.snapshot();
+        let served = ClientConnection::serve(broker, &snapshot, listener, accepted, until);
+        drop(snapshot);
+        served.await;
+    }
+
+    fn serve(
+        broker: Arc<Broker>,
+        snapshot: &Snapshot,
+        listener: ListenerId,
+        accepted: Accepted,
+        until: Instant,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let Accepted { stream, peer, place, introduction } = accepted;
+        let arrival = match introduction {
+            Introduction::Client { arrival } => Some(arrival),
+            // Of a listener for all addresses, only the socket knows.
+            _ if snapshot.sends_proxy && listener.address.is_unspecified() => stream.local_address().ok(),
+            _ => None,
+        };
+        let is_own = introduction == Introduction::Own;
+        let relaying = Mutex::default();
+        ClientConnection::run(
+            Arc::new(ClientConnection {
+                broker,
+                listener,
+                peer,
+                place,
+                arrival,
+                is_own,
+                relaying,
+                secured: OnceLock::new(),
+            }),
+            stream,
+            until,
+        )
+    }
+
+    /// Until the first byte is there, a connection has a timer, and neither a buffer nor a parser: many may say nothing.
+    async fn run(task: Arc<ClientConnection>, mut stream: Stream, until: Instant) {
+        let begins = tokio::select! {
+            // Who says something at the last moment is heard.
+            biased;
+            ready = stream.readable() => match ready {
+                Err(_) if task.is_own => return task.looked(),
+                ready => ready.map_err(|error| error.to_string()),
+            },
+            () = task.place.told() => Err(NO_PLACE.to_owned()),
+            () = sleep_until(until) => Err("it said nothing".to_owned()),
+        };
+        match begins {
+            Ok(()) => ClientConnection::begun(task, stream, until).await,
+            Err(why) => task.failed(&why),
+        }
+    }
+
+    /// What follows the first byte, in an allocation of its own: it takes much more memory than the wait for that.
+    fn begun(task: Arc<ClientConnection>, stream: Stream, until: Instant) -> BoxFuture<'static, ()> {
+        ClientConnection::converse(task, stream, until).boxed()
+    }
+
+    /// Reads the request, which must be there by `until`, and goes on with what it comes to.
+    async fn converse(task: Arc<ClientConnection>, stream: Stream, until: Instant) {
+        let snapshot = task.broker.snapshot();
+        // Large as it is, it is not moved.
+        let answered = pin!(task.answered(&snapshot, stream, until));
+        let served = tokio::select! {
+            // Who is told to go and has sent its request by now has a place elsewhere.
+            biased;
+            served = answered => served,
+            () = task.place.told() => return task.failed(NO_PLACE),
+        };
+        let AnsweredRequest { stream, early, next } = match served {
+            Ok(answered) => answered,
+            Err(FailedRequest { why, told }) => {
+                task.failed(&why);
+                if let Some(stream) = told {
+                    task.close(stream).await;
+                }
+                return;
+            }
+        };
+        let Some(next) = next else { return task.close(stream).await };
+        task.place.give_back();
+        match next {
+            Next::Begins(admitted) => task.begin(*admitted, (stream, early)),
+            Next::Returns(returning) => task.hand_over(returning, stream, early),
+        }
+    }
+
+    /// Answers the request. Nearly all come whole at once and are answered with a 101, for which little is needed. Whatever
+    /// else comes, and each answer with a body, is left to hyper.
+    async fn answered(
+        &self,
+        snapshot: &Snapshot,
+        mut stream: Stream,
+        until: Instant,
+    ) -> Result<AnsweredRequest, FailedRequest> {
+        if let Some(tls) = snapshot.tls(self.listener.number) {
+            stream = self.secured(snapshot, (stream, tls), until).boxed().await?;
+        }
+        let came = match poll_fn(|cx| first_bytes(&mut stream, cx)).await {
+            Err(_) if self.is_own => Bytes::new(),
+            came => came?,
+        };
+        if came.is_empty() {
+            // As of a balancer that looks whether somebody listens.
+            if self.is_own {
+                self.looked();
+            }
+            return Ok(AnsweredRequest { stream, early: came, next: None });
+        }
+        let head =
+            whole(&came, &snapshot.settings.limits).filter(|head| asks_for_websocket(head.request.headers()));
+        let Some(RequestHead { request, length, has_fragment }) = head else {
+            return self.converse_by_hyper(snapshot, (stream, came), None, until).boxed().await;
+        };
+        let early = came.slice(length..);
+        let answer = tokio::select! {
+            biased;
+            answer = timeout(patience(snapshot), self.welcome(request, has_fragment)) => {
+                answer.map_err(|_| FailedRequest { why: "it took too long".to_owned(), told: None })?
+            }
+            // What comes before the answer waits for it, and so does an end behind that.
+            ended = stream.ended(), if early.is_empty() => {
+                return Err(ended.err().map_or_else(FailedRequest::gone, FailedRequest::from));
+            }
+        };
+        match answer {
+            UpgradeAnswer::Switches(lines, next) => {
+                let mut head = head::switching(&lines);
+                spell(&mut head, self.header_case(snapshot));
+                stream.write_all(&head).await?;
+                stream.flush().await?;
+                Ok(AnsweredRequest { stream, early, next: Some(next) })
+            }
+            UpgradeAnswer::Refused(response) => {
+                self.converse_by_hyper(snapshot, (stream, came), Some(response), until).boxed().await
+            }
+        }
+    }
+}
+
+/// Reads what is there, into no more memory than that takes.
+fn first_bytes(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    let mut room = [const { MaybeUninit::uninit() }; FIRST_READ];
+    let mut buffer = ReadBuf::uninit(&mut room);
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+}
+
+/// The request, if it is there as a whole, within the limits, and nothing of it is hyper's to judge.
+fn whole(came: &Bytes, limits: &LimitSettings) -> Option<RequestHead> {
+    let head = head::get_request(came, limits.header_lines)?;
+    let is_of_body =
+        |name: &HeaderName| *name == header::TRANSFER_ENCODING || *name == header::CONTENT_LENGTH;
+    let has_body = head.request.headers().keys().any(is_of_body);
+    (head.length <= limits.header && !has_body).then_some(head)
+}
