@@ -164,7 +164,7 @@ async fn codings_of_old_requests_are_refused() {
     let status = tried(&front, &backend, bytes).await;
     assert_eq!(status, front.or_haproxy(400, status));
     let bytes = "POST / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\
-         Content-Length: 5\r\n\r\n0\r\n\r\n";
+                 Content-Length: 5\r\n\r\n0\r\n\r\n";
     let status = tried(&front, &backend, bytes).await;
     assert_eq!(status, front.or_haproxy(400, status));
 }
