@@ -123,7 +123,7 @@ fn backend(pool: &str, name: &str, state: &str, sessions: u64) -> Value {
         "pool": pool, "name": name, "address": "127.0.0.1:9001", "origin": "file", "state": state,
         "state_for_ms": 4321, "why": "as configured", "penalised": false, "health": "up", "circuit": "closed",
         "ejected_for_ms": null, "backup": false, "weight": 1, "effective_weight": 1.0, "max_sessions": null,
-        "sessions": sessions, "reserved": 0, "dials": 7, "failures": 0, "drain": null,
+        "sessions": sessions, "requests": 0, "reserved": 0, "dials": 7, "failures": 0, "drain": null,
     })
 }
 

@@ -42,6 +42,7 @@ use crate::upstream::health::witness::Complaint;
 use crate::upstream::pool::{Ask, NoLease, Pool, PoolSnapshot};
 use crate::upstream::sticky::Preferred;
 
+use answer::Keeping;
 pub(crate) use answer::{AnswerBody, AnswerFault};
 pub(crate) use body::{BodyFault, RequestBody};
 use connection::{RequestConnection, Undelivered};
@@ -93,7 +94,7 @@ enum Tried {
 }
 
 /// What one backend has made of a request.
-enum Asked {
+enum AskOutcome {
     Answered(BackendAnswer),
     /// Another one may be asked.
     Elsewhere(Request<RequestBody>),
@@ -138,16 +139,16 @@ pub(crate) async fn forward(
         };
         tried.push(lease.backend().id);
         match search.ask(lease, request).await {
-            Asked::Answered(answer) => return Ok(answer),
-            Asked::Elsewhere(whole) => request = whole,
-            Asked::Failed(why) => return Err(why),
+            AskOutcome::Answered(answer) => return Ok(answer),
+            AskOutcome::Elsewhere(whole) => request = whole,
+            AskOutcome::Failed(why) => return Err(why),
         }
     }
 }
 
 impl Search<'_> {
     /// Asks the backend of `lease`: over a connection that was kept, and over a new one if that has ended meanwhile.
-    async fn ask(&mut self, lease: RequestLease, mut request: Request<RequestBody>) -> Asked {
+    async fn ask(&mut self, lease: RequestLease, mut request: Request<RequestBody>) -> AskOutcome {
         let (whose, backend) = (self.whose, Arc::clone(lease.backend()));
         let present = whose.pool.snapshot();
         let settings = &present.settings.http;
@@ -158,27 +159,38 @@ impl Search<'_> {
         loop {
             let was_kept = kept.is_some();
             let connection = match kept.take() {
-                Some(connection) => connection,
+                Some(mut connection) => {
+                    if !connection.is_ready().await {
+                        continue;
+                    }
+                    connection
+                }
                 None => match whose.connect(self.dialer, &present, &backend, request.headers()).await {
                     Ok(connection) => connection,
                     Err(error) => {
                         whose.unreached(&backend, &error);
-                        return Asked::Elsewhere(request);
+                        return AskOutcome::Elsewhere(request);
                     }
                 },
             };
             let may_repeat = self.may_repeat && !self.is_repeated;
+            let sent = request.body().watch();
             match send(connection, &lease, request, settings, may_repeat).await {
                 Ok((response, connection)) => {
                     self.answered(&lease);
-                    let keeps = keeps.then_some((connection, settings.idle, settings.idle_timeout));
+                    let keeps = keeps.then_some(Keeping {
+                        connection,
+                        sent,
+                        most: settings.idle,
+                        time: settings.idle_timeout,
+                    });
                     let response = response.map(|body| AnswerBody::new(body, lease, keeps));
-                    return Asked::Answered(BackendAnswer { response, backend });
+                    return AskOutcome::Answered(BackendAnswer { response, backend });
                 }
                 Err(Tried::Whole(whole)) if was_kept => request = whole,
                 Err(Tried::Whole(whole)) => {
                     whose.unreached(&backend, &io::ErrorKind::ConnectionAborted.into());
-                    return Asked::Elsewhere(whole);
+                    return AskOutcome::Elsewhere(whole);
                 }
                 Err(Tried::Repeatable(parts, why)) => {
                     let is_drained = matches!(why, RequestFailure::Drained);
@@ -193,10 +205,10 @@ impl Search<'_> {
                         whose.hung_up(&backend, self.name.get_or_insert_with(name));
                     }
                     if !was_kept || is_drained {
-                        return Asked::Elsewhere(request);
+                        return AskOutcome::Elsewhere(request);
                     }
                 }
-                Err(Tried::Gone(why)) => return Asked::Failed(why),
+                Err(Tried::Gone(why)) => return AskOutcome::Failed(why),
             }
         }
     }

@@ -68,8 +68,10 @@ pub(crate) struct BackendReply {
     pub(crate) max_sessions: Option<usize>,
     pub(crate) sessions: usize,
     /// Requests other than upgrades that it is answering.
+    #[serde(default)]
     pub(crate) requests: usize,
     /// Clients that were sent to it, and count as sessions for a while.
+    #[serde(default)]
     pub(crate) reserved: usize,
     pub(crate) dials: u64,
     pub(crate) failures: u64,

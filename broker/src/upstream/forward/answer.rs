@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::futures::OwnedNotified;
 
+use super::body::BodyWatch;
 use super::connection::RequestConnection;
 use super::kept;
 use crate::upstream::backend::RequestLease;
@@ -29,27 +30,35 @@ pub(crate) struct AnswerBody {
 /// What is given back when it is through.
 struct Rest {
     lease: RequestLease,
-    /// The connection, and as one of how many it is kept for how long.
-    connection: Option<(RequestConnection, usize, Duration)>,
+    keeping: Option<Keeping>,
     /// While nothing comes.
     cut: Option<Pin<Box<OwnedNotified>>>,
 }
 
+/// The connection, for another request.
+pub(super) struct Keeping {
+    pub(super) connection: RequestConnection,
+    /// What has become of the body of the present one.
+    pub(super) sent: BodyWatch,
+    /// As one of how many it is kept, and for how long.
+    pub(super) most: usize,
+    pub(super) time: Duration,
+}
+
 impl AnswerBody {
-    pub(super) fn new(
-        body: Incoming,
-        lease: RequestLease,
-        connection: Option<(RequestConnection, usize, Duration)>,
-    ) -> AnswerBody {
-        let rest = Some(Box::new(Rest { lease, connection, cut: None }));
+    pub(super) fn new(body: Incoming, lease: RequestLease, keeping: Option<Keeping>) -> AnswerBody {
+        let rest = Some(Box::new(Rest { lease, keeping, cut: None }));
         AnswerBody { body, rest, is_event_stream: false }
     }
 
     /// All of it has come.
     fn through(&mut self) {
         let Some(rest) = self.rest.take() else { return };
-        let Rest { lease, connection, .. } = *rest;
-        if let Some((connection, most, time)) = connection {
+        let Rest { lease, keeping, .. } = *rest;
+        // Who has answered before it had the whole request may read on for long.
+        if let Some(Keeping { connection, sent, most, time }) = keeping
+            && sent.is_through()
+        {
             kept::keep(lease.backend().id, connection, most, time);
         }
     }

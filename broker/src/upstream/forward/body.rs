@@ -49,6 +49,7 @@ pub(super) struct BodyWatch(Option<Arc<Mutex<BodyProgress>>>);
 #[derive(Debug, Default)]
 struct BodyProgress {
     last: Option<Instant>,
+    through: bool,
     fault: Option<BodyFault>,
 }
 
@@ -119,6 +120,11 @@ impl BodyWatch {
         self.progress()?.last
     }
 
+    /// All of it was read, or there is none.
+    pub(super) fn is_through(&self) -> bool {
+        self.progress().is_none_or(|progress| progress.through)
+    }
+
     /// Returns why it went no further.
     pub(super) fn fault(&self) -> Option<BodyFault> {
         self.progress()?.fault
@@ -151,9 +157,10 @@ impl Streamed {
             return end.as_mut().poll(cx).map(|()| Some(Err(BodyFault::Slow)));
         };
         self.end = None;
+        let through = frame.is_none() || self.body.is_end_stream();
+        self.watch.note(|progress| (progress.last, progress.through) = (Some(Instant::now()), through));
         let Some(frame) = frame else { return Poll::Ready(None) };
         let Ok(frame) = frame else { return Poll::Ready(Some(Err(BodyFault::Broken))) };
-        self.watch.note(|progress| progress.last = Some(Instant::now()));
         if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
             match left.checked_sub(data.len()) {
                 Some(rest) => *left = rest,

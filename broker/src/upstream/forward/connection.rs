@@ -60,9 +60,9 @@ impl RequestConnection {
         !self.sender.is_closed()
     }
 
-    /// It can take a request.
-    pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready()
+    /// Waits until it can take a request, which is in a moment if its last answer has just ended; false: it has ended.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        self.sender.ready().await.is_ok()
     }
 
     /// Sends a request, and returns the head of its answer.

@@ -28,15 +28,13 @@ thread_local! {
     static KEPT: RefCell<IdleConnections> = RefCell::default();
 }
 
-/// Takes the newest connection to a backend that can serve a request now.
+/// Takes the newest connection to a backend.
 pub(super) fn take(backend: usize) -> Option<RequestConnection> {
     KEPT.with_borrow_mut(|kept| {
         let line = kept.lines.get_mut(&backend)?;
         let now = Instant::now();
         line.retain(|one| one.connection.is_open() && one.until > now);
-        // One whose last answer has just ended is ready in a moment, and stays.
-        let ready = line.iter().rposition(|one| one.connection.is_ready())?;
-        line.remove(ready).map(|one| one.connection)
+        line.pop_back().map(|one| one.connection)
     })
 }
 
