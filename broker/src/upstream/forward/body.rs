@@ -157,8 +157,13 @@ impl Streamed {
             return end.as_mut().poll(cx).map(|()| Some(Err(BodyFault::Slow)));
         };
         self.end = None;
-        let through = frame.is_none() || self.body.is_end_stream();
-        self.watch.note(|progress| (progress.last, progress.through) = (Some(Instant::now()), through));
+        // Behind trailers nobody asks for more.
+        let is_last = match &frame {
+            None => true,
+            Some(Ok(frame)) => frame.is_trailers() || self.body.is_end_stream(),
+            Some(Err(_)) => false,
+        };
+        self.watch.note(|progress| (progress.last, progress.through) = (Some(Instant::now()), is_last));
         let Some(frame) = frame else { return Poll::Ready(None) };
         let Ok(frame) = frame else { return Poll::Ready(Some(Err(BodyFault::Broken))) };
         if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
