@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock;
 use crate::config::settings::Settings;
+use crate::metric::SeriesByWord;
 use crate::net::guests::Guests;
 use crate::net::listener::ListenAddress;
 use crate::net::places::Places;
@@ -32,6 +33,8 @@ pub(crate) struct Broker {
     pub(crate) handshakes: Arc<Places>,
     /// Connections that stay for their next request.
     pub(crate) guests: Guests,
+    /// Answers over HTTP, by their class.
+    pub(crate) answers: SeriesByWord,
     /// Newcomers of one pool that may wait for a backend at once.
     pub(crate) newcomers_max: usize,
     /// Listeners that take no sessions for a while.
@@ -71,6 +74,7 @@ impl Broker {
             sessions: Arc::new(sessions),
             max_sessions: room.sessions,
             handshakes: Places::new(room.handshakes),
+            answers: SeriesByWord::default(),
             guests: Guests::new(room.sessions.saturating_add(room.handshakes)),
             // The others are left to other pools.
             newcomers_max: (room.handshakes / 2).max(1),

@@ -75,7 +75,7 @@ impl ClientConnection {
                         let turn = turns.begins(Some(Instant::now() + patience(&self.broker.snapshot())));
                         // It takes one of its own.
                         self.leaves_place();
-                        let answer = self.welcome(request.map(drop), fragment.load(Relaxed)).await;
+                        let answer = self.welcome(request.map(drop), fragment.load(Relaxed)).boxed().await;
                         drop(turn);
                         match answer {
                             UpgradeAnswer::Refused(response) => response,
@@ -93,7 +93,8 @@ impl ClientConnection {
                 };
                 Ok::<_, Infallible>(response.map(|body| TurnBody::new(body, Arc::clone(turns))))
             }
-            // hyper keeps room for it from the beginning, and it is large: it has the whole way to a backend in it.
+            // hyper keeps room for it from the beginning, and it is large: it has the whole way to a backend in it. That of
+            // an upgrade is larger still.
             .boxed()
         });
         // Who waits for events says nothing for long, and may be gone.

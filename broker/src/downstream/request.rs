@@ -1,7 +1,7 @@
 //! Requests that are no WebSocket upgrades: what they must be, which pool answers them, and what their clients get to
 //! see of that.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -13,7 +13,7 @@ use super::turns::RequestTurn;
 use super::{balancer_page, redirect, target, to_https};
 use crate::config::settings::HeaderRules;
 use crate::http::header_rules;
-use crate::http::hop_by_hop::{end_to_end, frames};
+use crate::http::hop_by_hop::keep_end_to_end;
 use crate::http::hostname::is_authority;
 use crate::http::onward;
 use crate::http::token_list::has_token;
@@ -63,7 +63,7 @@ impl ClientConnection {
             (None, Ok(())) => self.answer_request(&snapshot, &caller, request, turn.is_first).await,
             (None, Err((status, sentence))) => plain(status, sentence),
         };
-        metric::HTTP_REQUESTS.count(class(response.status()));
+        self.broker.answers.count(&metric::HTTP_REQUESTS, class(response.status()));
         response
     }
 
@@ -199,25 +199,18 @@ fn length(headers: &HeaderMap) -> Option<usize> {
 
 /// A backend's answer as its client gets it.
 fn passed_back(answer: Response<AnswerBody>, rules: Option<&HeaderRules>) -> Response<ResponseBody> {
-    let (parts, mut body) = answer.into_parts();
-    let is_framed = !parts.headers.contains_key(header::TRANSFER_ENCODING);
-    let of_the_body = |name: &HeaderName| frames(name) && (is_framed || *name != header::CONTENT_LENGTH);
-    let mut headers = HeaderMap::with_capacity(parts.headers.len());
-    for (name, value) in end_to_end(&parts.headers) {
-        headers.append(name, value.clone());
-    }
-    for (name, value) in parts.headers.iter().filter(|(name, _)| of_the_body(name)) {
-        headers.append(name, value.clone());
-    }
+    let (mut parts, mut body) = answer.into_parts();
+    let headers = &mut parts.headers;
+    keep_end_to_end(headers);
     body.is_event_stream = headers.get(header::CONTENT_TYPE).is_some_and(is_event_stream);
     if let Some(rules) = rules {
         // The body is passed on as it is.
         let stays = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LENGTH];
-        header_rules::apply(rules, &mut headers, |name| stays.contains(name));
+        header_rules::apply(rules, headers, |name| stays.contains(name));
     }
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = parts.status;
-    *response.headers_mut() = headers;
+    *response.headers_mut() = parts.headers;
     response
 }
 

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use http::Response;
 use http::header::{self, HeaderName};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::accept::{Accepted, Introduction};
 use super::connection::{ClientConnection, FailedRequest};
 use super::introduction;
+use super::response::ResponseBody;
 use super::upgrade::{AnsweredRequest, Next, UpgradeAnswer, patience};
 use crate::broker::Broker;
 use crate::config::settings::LimitSettings;
@@ -32,6 +34,17 @@ const NO_PLACE: &str = "another connection needs its place";
 
 /// Bytes that are read at first: nearly all requests are shorter.
 const FIRST_READ: usize = 8192;
+
+/// What the first request of a connection comes to.
+enum FirstRequest {
+    Answered(AnsweredRequest),
+    /// hyper reads it, from what has come and the connection, and has its answer if that is known.
+    ByHyper {
+        stream: Stream,
+        came: Bytes,
+        response: Option<Response<ResponseBody>>,
+    },
+}
 
 impl ClientConnection {
     /// Serves the one request of a connection that `listener` has accepted, in a task of its own.
@@ -102,18 +115,32 @@ impl ClientConnection {
             () = sleep_until(until) => Err("it said nothing".to_owned()),
         };
         match begins {
-            Ok(()) => ClientConnection::begun(task, stream, until).await,
+            Ok(()) => {
+                let then = ClientConnection::begun(task, stream, until).await;
+                if let Some(then) = then {
+                    then.await;
+                }
+            }
             Err(why) => task.failed(&why),
         }
     }
 
     /// What follows the first byte, in an allocation of its own: it takes much more memory than the wait for that.
-    fn begun(task: Arc<ClientConnection>, stream: Stream, until: Instant) -> BoxFuture<'static, ()> {
+    fn begun(
+        task: Arc<ClientConnection>,
+        stream: Stream,
+        until: Instant,
+    ) -> BoxFuture<'static, Option<BoxFuture<'static, ()>>> {
         ClientConnection::converse(task, stream, until).boxed()
     }
 
-    /// Reads the request, which must be there by `until`, and goes on with what it comes to.
-    async fn converse(task: Arc<ClientConnection>, stream: Stream, until: Instant) {
+    /// Reads the request, which must be there by `until`, and goes on with what it comes to. Returns what follows if hyper is
+    /// to read it: that may last, and needs nothing of the room that this takes.
+    async fn converse(
+        task: Arc<ClientConnection>,
+        stream: Stream,
+        until: Instant,
+    ) -> Option<BoxFuture<'static, ()>> {
         let snapshot = task.broker.snapshot();
         // Large as it is, it is not moved.
         let answered = pin!(task.answered(&snapshot, stream, until));
@@ -121,23 +148,56 @@ impl ClientConnection {
             // Who is told to go and has sent its request by now has a place elsewhere.
             biased;
             served = answered => served,
-            () = task.place.told() => return task.failed(NO_PLACE),
+            () = task.place.told() => Err(FailedRequest { why: NO_PLACE.to_owned(), told: None }),
         };
+        match served {
+            Ok(FirstRequest::Answered(answered)) => task.goes_on(Ok(answered)).await,
+            Ok(FirstRequest::ByHyper { stream, came, response }) => {
+                let task = Arc::clone(&task);
+                return Some(ClientConnection::visit(task, (stream, came), response, until).boxed());
+            }
+            Err(failed) => task.goes_on(Err(failed)).await,
+        }
+        None
+    }
+
+    /// Has hyper read the requests.
+    async fn visit(
+        task: Arc<ClientConnection>,
+        connection: (Stream, Bytes),
+        response: Option<Response<ResponseBody>>,
+        until: Instant,
+    ) {
+        let snapshot = task.broker.snapshot();
+        let served = {
+            let served = pin!(task.converse_by_hyper(&snapshot, connection, response, until));
+            tokio::select! {
+                biased;
+                served = served => served,
+                () = task.place.told() => Err(FailedRequest { why: NO_PLACE.to_owned(), told: None }),
+            }
+        };
+        drop(snapshot);
+        task.goes_on(served).await;
+    }
+
+    /// The connection becomes a session's, or ends.
+    async fn goes_on(&self, served: Result<AnsweredRequest, FailedRequest>) {
         let AnsweredRequest { stream, early, next } = match served {
             Ok(answered) => answered,
             Err(FailedRequest { why, told }) => {
-                task.failed(&why);
+                self.failed(&why);
                 if let Some(stream) = told {
-                    task.close(stream).await;
+                    self.close(stream).await;
                 }
                 return;
             }
         };
-        let Some(next) = next else { return task.close(stream).await };
-        task.place.give_back();
+        let Some(next) = next else { return self.close(stream).await };
+        self.place.give_back();
         match next {
-            Next::Begins(admitted) => task.begin(*admitted, (stream, early)),
-            Next::Returns(returning) => task.hand_over(returning, stream, early),
+            Next::Begins(admitted) => self.begin(*admitted, (stream, early)),
+            Next::Returns(returning) => self.hand_over(returning, stream, early),
         }
     }
 
@@ -148,7 +208,7 @@ impl ClientConnection {
         snapshot: &Snapshot,
         mut stream: Stream,
         until: Instant,
-    ) -> Result<AnsweredRequest, FailedRequest> {
+    ) -> Result<FirstRequest, FailedRequest> {
         if let Some(tls) = snapshot.tls(self.listener.number) {
             stream = self.secured(snapshot, (stream, tls), until).boxed().await?;
         }
@@ -161,12 +221,12 @@ impl ClientConnection {
             if self.is_own {
                 self.looked();
             }
-            return Ok(AnsweredRequest { stream, early: came, next: None });
+            return Ok(FirstRequest::Answered(AnsweredRequest { stream, early: came, next: None }));
         }
         let head =
             whole(&came, &snapshot.settings.limits).filter(|head| asks_for_websocket(head.request.headers()));
         let Some(RequestHead { request, length, has_fragment }) = head else {
-            return self.converse_by_hyper(snapshot, (stream, came), None, until).boxed().await;
+            return Ok(FirstRequest::ByHyper { stream, came, response: None });
         };
         let early = came.slice(length..);
         let answer = tokio::select! {
@@ -185,10 +245,10 @@ impl ClientConnection {
                 spell(&mut head, self.header_case(snapshot));
                 stream.write_all(&head).await?;
                 stream.flush().await?;
-                Ok(AnsweredRequest { stream, early, next: Some(next) })
+                Ok(FirstRequest::Answered(AnsweredRequest { stream, early, next: Some(next) }))
             }
             UpgradeAnswer::Refused(response) => {
-                self.converse_by_hyper(snapshot, (stream, came), Some(response), until).boxed().await
+                Ok(FirstRequest::ByHyper { stream, came, response: Some(response) })
             }
         }
     }

@@ -38,6 +38,17 @@ pub(crate) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderNa
     headers.iter().filter(move |(name, _)| passes(name) && !is_named(name, &named))
 }
 
+/// Takes out of an answer's headers what concerns one connection alone. What frames its body stays.
+pub(crate) fn keep_end_to_end(headers: &mut HeaderMap) {
+    drop_named(headers);
+    // It has the last word on the length (RFC 9112, 6.3).
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        retain(headers, |name| passes(name) || *name == header::TRAILER);
+    } else {
+        retain(headers, |name| passes(name) || frames(name));
+    }
+}
+
 /// Takes out what [`end_to_end`] leaves out because `Connection` names it.
 pub(super) fn drop_named(headers: &mut HeaderMap) {
     let named = elements(headers, &header::CONNECTION).filter(|token| !is_option(token));

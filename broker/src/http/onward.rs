@@ -1,9 +1,11 @@
 //! The headers of a client's request as they go on to a backend.
 
+use std::net::IpAddr;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::forwarding::{Appended, ForwardedForm, Hops};
-use super::header_rules::{self, HeaderRules};
+use super::header_rules::{self, HeaderRules, retain};
 use super::hop_by_hop::{drop_named, frames, passes};
 use super::token_list::has_token;
 
@@ -43,25 +45,45 @@ pub(crate) fn of_request(
 ) -> HeaderMap {
     let takes_trailers = has_token(&headers, &header::TE, "trailers");
     let Appended { address, element } = prepare(&mut headers, way, rules);
-    let mut onward = HeaderMap::with_capacity(headers.len() + 2);
-    for (name, value) in headers.iter().filter(|(name, _)| passes(name) || frames(name)) {
-        onward.append(name, value.clone());
-    }
+    retain(&mut headers, |name| passes(name) || frames(name));
     // Its other words concern this connection alone.
     if takes_trailers {
-        onward.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     if let Some(address) = address {
-        append(&mut onward, FORWARDED_FOR, address.to_canonical().to_string().as_bytes());
+        append(&mut headers, FORWARDED_FOR, shown(address).as_bytes());
     }
     if !element.is_empty() {
-        append(&mut onward, header::FORWARDED, &element);
+        append(&mut headers, header::FORWARDED, &element);
     }
-    onward
+    headers
+}
+
+/// An address as headers have it. The library's own way takes as long as the rest of a request together.
+pub(super) fn shown(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address.to_canonical() else { return address.to_canonical().to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for (size, least) in [(100, 100), (10, 10), (1, 0)] {
+            if octet >= least {
+                text.push(char::from(b'0' + octet / size % 10));
+            }
+        }
+    }
+    text
 }
 
 /// Puts a last element into a list, which is one line then.
 fn append(headers: &mut HeaderMap, name: HeaderName, last: &[u8]) {
+    if !headers.contains_key(&name) {
+        if let Ok(only) = HeaderValue::from_bytes(last) {
+            headers.insert(name, only);
+        }
+        return;
+    }
     let before = headers.get_all(&name).iter().map(HeaderValue::as_bytes).map(<[u8]>::trim_ascii);
     let mut all: Vec<&[u8]> = before.filter(|value| !value.is_empty()).collect();
     all.push(last);

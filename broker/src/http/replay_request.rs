@@ -18,7 +18,7 @@ use crate::http::head::put_line;
 use crate::http::header_rules::HeaderRules;
 use crate::http::hop_by_hop::{is_forwarding, passes};
 use crate::http::hostname::without_port;
-use crate::http::onward::{FORWARDED_FOR, prepare};
+use crate::http::onward::{FORWARDED_FOR, prepare, shown};
 use crate::http::token_list::split;
 use crate::lock::OrderedMutex;
 use crate::lock::rank::HeaderSetsRank;
@@ -206,23 +206,6 @@ fn told_at_dials<'a>(appended: &'a Appended, hops: &Hops) -> (String, &'a [u8]) 
     let client = hops.client().ip().to_canonical();
     let kept = address.filter(|address| !element.is_empty() || *address != client);
     (kept.map(shown).unwrap_or_default(), element)
-}
-
-/// An address as headers have it. The library's own way takes as long as the rest of a request together.
-fn shown(address: IpAddr) -> String {
-    let IpAddr::V4(address) = address.to_canonical() else { return address.to_canonical().to_string() };
-    let mut text = String::with_capacity("255.255.255.255".len());
-    for octet in address.octets() {
-        if !text.is_empty() {
-            text.push('.');
-        }
-        for (size, least) in [(100, 100), (10, 10), (1, 0)] {
-            if octet >= least {
-                text.push(char::from(b'0' + octet / size % 10));
-            }
-        }
-    }
-    text
 }
 
 fn is_named(name: &[u8], header: &HeaderName) -> bool {
