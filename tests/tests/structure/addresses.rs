@@ -7,12 +7,13 @@ use std::fs;
 use crate::{read, workspace};
 
 /// Where an address is read, shown, compared with networks, or hashed for a placement.
-const APART: [&str; 8] = [
+const APART: [&str; 9] = [
     // Those of the broker itself.
     "admin/listeners.rs",
     "config/",
     "demo/",
     "http/forwarding/node.rs",
+    "http/onward.rs",
     "net/address.rs",
     "net/connect/",
     "net/networks.rs",
