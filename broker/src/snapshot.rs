@@ -125,6 +125,10 @@ impl Snapshot {
         request: &Request<B>,
     ) -> Result<RouteMatch<'_>, NoRoute> {
         let bindings = self.bindings.get(listener).ok_or(NoRoute::Nothing)?;
+        if self.settings.routes.is_empty() {
+            let binding = bindings.own.as_ref().ok_or(NoRoute::Nothing)?;
+            return Ok(RouteMatch { binding, route: None });
+        }
         match route::find(&self.settings.routes, &RouteRequest::of(request)) {
             Ok(n) => {
                 let route = self.guards.get(n).zip(self.settings.routes.get(n));

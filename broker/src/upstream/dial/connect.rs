@@ -17,7 +17,7 @@ use crate::net::stream::Stream;
 use crate::upstream::approach::secure;
 use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::pool::suspects::SuspectTurn;
-use crate::upstream::pool::{DialSettings, Pool};
+use crate::upstream::pool::{DialSettings, Pool, PoolSnapshot};
 
 use super::Dialer;
 use super::search::BackendSearch;
@@ -78,7 +78,7 @@ impl Dialer {
         whom: Announcement<'_>,
     ) -> io::Result<Stream> {
         let _slot = self.slots.take(&pool.name, backend.id, DialFor::Newcomer).await;
-        reach(pool, backend, whom).await
+        reach((pool, &pool.snapshot()), backend, whom).await
     }
 }
 
@@ -89,22 +89,28 @@ impl<'a> DialPermit<'a> {
     /// Those of [`connect`], and of the handshake of TLS. The lease is then given back.
     pub(super) async fn connect(self, search: &BackendSearch<'_>) -> io::Result<Connected<'a>> {
         let begun = clock::now();
+        let present = search.pool.snapshot();
+        // It is looked for among all headers.
+        let is_told = present.dialing.manner.proxy.is_on();
         let whom = Announcement {
             client: search.client,
             // A listener for all addresses has none that the client can have meant.
             destination: search.handshake.arrival().or(search.entrance),
-            host: search.handshake.host(),
+            host: if is_told { search.handshake.host() } else { None },
             id: search.session,
         };
-        let stream = reach(search.pool, self.lease.backend(), whom).await?;
+        let stream = reach((search.pool, &present), self.lease.backend(), whom).await?;
         Ok(Connected { stream, permit: self, begun })
     }
 }
 
 /// Connects, as the pool dials at the moment, tells the backend for whom if it is to be told in front of all else, and
 /// goes on in TLS if it speaks that.
-async fn reach(pool: &Pool, backend: &Backend, whom: Announcement<'_>) -> io::Result<Stream> {
-    let present = pool.snapshot();
+async fn reach(
+    (pool, present): (&Pool, &PoolSnapshot),
+    backend: &Backend,
+    whom: Announcement<'_>,
+) -> io::Result<Stream> {
     let DialSettings { connect: limit, manner, .. } = present.dialing;
     let end = Instant::now() + limit;
     let sources = pool.sources();
