@@ -32,6 +32,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock;
 use crate::config::settings::{HttpSettings, Reuse};
+use crate::http::hostname::without_port;
 use crate::metric::{self, DialWord};
 use crate::net::connect::is_local;
 use crate::upstream::backend::{Backend, RequestLease};
@@ -249,7 +250,8 @@ impl Forwarding<'_> {
         backend: &Backend,
         headers: &HeaderMap,
     ) -> io::Result<RequestConnection> {
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = headers.get(header::HOST).map(|host| without_port(host.as_bytes()));
+        let host = host.and_then(|host| std::str::from_utf8(host).ok());
         let id = if present.settings.send_proxy.is_on() {
             format!("{:032x}", rand::random::<u128>())
         } else {

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use steadfast_tests::admin::exchange;
 use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::{Broker, BrokerBuilder};
 use steadfast_tests::upgrade::Upgrade;
@@ -66,6 +67,25 @@ async fn a_backend_is_told_the_client_and_where_it_has_connected_to() {
             assert_eq!(*tlvs, [(2, "chat.example".to_owned()), (5, id)], "authority and unique id");
         }
         assert_eq!(matches!(header, Header::Block { .. }), version == "v2");
+    }
+}
+
+/// A request over HTTP is told like a session, and each has a connection of its own.
+#[tokio::test]
+async fn a_backend_is_told_the_same_of_a_request_over_http() {
+    let backend = Backend::start("a", "").await;
+    let receiver = Receiver::start(backend.address()).await;
+    let broker = telling("v2", &[("a", &receiver)]).start().await;
+    for turn in 1..=2 {
+        let request = b"GET / HTTP/1.1\r\nHost: chat.example:8080\r\nConnection: close\r\n\r\n";
+        assert_eq!(exchange(broker.address(), request).await.expect("an answer").status, 404);
+        let headers = receiver.headers();
+        assert_eq!(headers.len(), turn, "{headers:?}");
+        let header = &headers[turn - 1];
+        assert_eq!(ends(header).1, broker.address());
+        let Header::Block { tlvs, .. } = header else { panic!("{header:?}") };
+        let [(2, authority), (5, id)] = &tlvs[..] else { panic!("authority and unique id: {tlvs:?}") };
+        assert_eq!((authority.as_str(), id.len()), ("chat.example", 32));
     }
 }
 
