@@ -5,7 +5,12 @@ use steadfast_tests::backend::Backend;
 use steadfast_tests::broker::Broker;
 use steadfast_tests::client::Client;
 use steadfast_tests::frame::{End, Frame};
-use steadfast_tests::wait::{eventually, eventually_async};
+use steadfast_tests::http::header;
+use steadfast_tests::origin::Origin;
+use steadfast_tests::upgrade::Upgrade;
+use steadfast_tests::wait::{eventually, eventually_async, eventually_some};
+use steadfast_tests::wire::Wire;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 async fn wait_unready(broker: &Broker) {
     eventually_async("readiness to be withdrawn", async || {
@@ -141,4 +146,36 @@ async fn the_second_signal_ends_it_at_once() {
         broker.signal(signal);
         broker.wait_exit().await;
     }
+}
+
+/// An upgrade that is under way when the end begins gets its session, and is not told that its connection ends, whatever
+/// that has carried before.
+#[tokio::test]
+async fn an_upgrade_under_way_behind_a_page_is_answered_as_any_other() {
+    let origin = Origin::listen().await;
+    let table = format!("[[pool.backend]]\nurl = \"ws://{}\"", origin.address());
+    let mut broker =
+        Broker::over(&[]).pool_table(&table).setting("shutdown", "grace = \"10m\"").start().await;
+    let mut client = Wire::dial(broker.address()).await;
+    client.send("GET /page HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    let mut page = origin.accept().await;
+    page.head().await;
+    page.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert_eq!(client.answer().await.text(), "ok");
+    client.send(Upgrade::to(broker.address()).encode()).await;
+    let mut backend = origin.accept().await;
+    let asked = backend.head().await;
+    broker.signal(Signal::SIGTERM);
+    let closed = |record: &serde_json::Value| record["message"] == "ending: no new sessions";
+    eventually_some("the end to begin", || broker.records(closed).pop()).await;
+    let accept = derive_accept_key(header(&asked.headers, "sec-websocket-key").expect("a key").as_bytes());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    backend.send([answer.as_bytes(), b"\x81\x02on"].concat()).await;
+    let head = client.head().await;
+    assert!(head.line.contains(" 101 "), "{}", head.line);
+    assert_eq!(header(&head.headers, "connection"), Some("Upgrade"));
+    assert_eq!(client.bytes(4).await, b"\x81\x02on", "it is a session's");
 }

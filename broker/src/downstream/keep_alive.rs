@@ -72,11 +72,10 @@ impl ClientConnection {
                 let response = match known {
                     Some(response) => response,
                     None if asks_for_websocket(request.headers()) => {
-                        let turn = turns.begins(Some(Instant::now() + patience(&self.broker.snapshot())));
+                        turns.upgrades(Instant::now() + patience(&self.broker.snapshot()));
                         // It takes one of its own.
                         self.leaves_place();
                         let answer = self.welcome(request.map(drop), fragment.load(Relaxed)).boxed().await;
-                        drop(turn);
                         match answer {
                             UpgradeAnswer::Refused(response) => response,
                             UpgradeAnswer::Switches(lines, what) => {
@@ -87,7 +86,7 @@ impl ClientConnection {
                         }
                     }
                     None => {
-                        let turn = turns.begins(None);
+                        let turn = turns.begins();
                         self.respond(request, turn, fragment.load(Relaxed)).await
                     }
                 };
@@ -126,7 +125,8 @@ impl ClientConnection {
                     if let Poll::Ready(served) = connection.poll_unpin(cx) {
                         return Poll::Ready(Some(served));
                     }
-                    if !goes && going.as_mut().poll(cx).is_ready() {
+                    // A session's connection does not end with its upgrade.
+                    if !goes && !turns.is_upgrading() && going.as_mut().poll(cx).is_ready() {
                         goes = true;
                         std::pin::Pin::new(&mut connection).graceful_shutdown();
                         continue;

@@ -45,6 +45,8 @@ enum TurnPhase {
     Waiting,
     Reading,
     Answering,
+    /// It may become a session's.
+    Upgrading,
 }
 
 /// A request that is answered now.
@@ -78,10 +80,19 @@ impl RequestTurns {
         begins
     }
 
-    /// A request is there. What becomes of it takes no longer than until then.
-    pub(super) fn begins(&self, until: Option<Instant>) -> RequestTurn {
+    /// A request is there.
+    pub(super) fn begins(&self) -> RequestTurn {
+        self.enters(TurnPhase::Answering, None)
+    }
+
+    /// An upgrade request is there. What becomes of it takes no longer than until then.
+    pub(super) fn upgrades(&self, until: Instant) {
+        self.enters(TurnPhase::Upgrading, Some(until));
+    }
+
+    fn enters(&self, phase: TurnPhase, until: Option<Instant>) -> RequestTurn {
         let mut state = self.state();
-        (state.phase, state.until) = (TurnPhase::Answering, until);
+        (state.phase, state.until) = (phase, until);
         state.requests += 1;
         RequestTurn { is_first: state.requests == 1, head: state.head.take() }
     }
@@ -108,6 +119,11 @@ impl RequestTurns {
     /// It waits for a next request, and nothing of that has come.
     pub(super) fn is_waiting(&self) -> bool {
         self.state().phase == TurnPhase::Waiting
+    }
+
+    /// It may become a session's.
+    pub(super) fn is_upgrading(&self) -> bool {
+        self.state().phase == TurnPhase::Upgrading
     }
 
     /// No other thread waits for what only this connection's task has.
@@ -185,7 +201,7 @@ mod tests {
         advance(Duration::from_secs(5)).await;
         assert!(!turns.came(b"GET / HT"), "it is no next request");
         assert_eq!(turns.until(), Some(begun + HEAD), "however it trickles in");
-        let first = turns.begins(None);
+        let first = turns.begins();
         assert!(first.is_first && turns.until().is_none());
         assert_eq!(first.head.as_deref(), Some(&b"GET / HT"[..]));
         answered(&turns);
@@ -196,7 +212,7 @@ mod tests {
         advance(Duration::from_secs(20)).await;
         assert!(turns.came(b"G"), "the next one begins");
         assert_eq!(turns.until(), Some(waits + Duration::from_secs(20) + HEAD));
-        let second = turns.begins(None);
+        let second = turns.begins();
         assert!(!second.is_first);
         assert_eq!(second.head.as_deref(), Some(&b"G"[..]), "the head of the first is gone");
     }
@@ -205,16 +221,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_comes_while_an_answer_is_out_is_no_head() {
         let turns = turns(&Places::new(1)).await;
-        turns.begins(None);
+        turns.begins();
         assert!(!turns.came(b"body, and GET / HTTP/1.1"));
-        assert_eq!(turns.begins(None).head, None);
+        assert_eq!(turns.begins().head, None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_who_waits_is_told_to_go() {
         let places = Places::new(1);
         let turns = turns(&places).await;
-        turns.begins(None);
+        turns.begins();
         places.tell_one();
         assert!(timeout(IDLE, turns.place.told()).await.is_err(), "it answers");
         answered(&turns);
