@@ -45,7 +45,7 @@ fn reply(now: Time, backend: &Backend, drain: Option<String>) -> BackendReply {
         weight: view.share.weight,
         effective_weight: f64::from(view.weight) / 1000.0,
         max_sessions: view.max_sessions,
-        sessions: backend.sessions().saturating_sub(backend.requests.count()),
+        sessions: backend.sessions_alone(),
         requests: backend.requests.count(),
         reserved: backend.reserved(),
         dials: backend.dials.load(Relaxed),

@@ -83,7 +83,7 @@ pub(super) fn standing(remaining: Tally, room: usize, backend: &Backend) -> (Ope
     let Tally { remaining: all, moving, untried, .. } = remaining;
     if all == 0 {
         let requests = backend.requests.count();
-        let dials = backend.sessions().saturating_sub(requests);
+        let dials = backend.sessions_alone();
         let message = match requests {
             0 => format!("waits for {dials} connections that are being made or left"),
             _ => format!("waits for {requests} requests that are being answered, and {dials} connections"),

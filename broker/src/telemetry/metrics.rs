@@ -139,10 +139,8 @@ fn publish_certificates(snapshot: &Snapshot, listener: &ListenerId) {
 fn publish_backend(backend: &Backend, now: Time) {
     let view = backend.view(now);
     let (pool, name) = (backend.pool.to_string(), backend.name.clone());
-    let requests = backend.requests.count();
-    let sessions = backend.sessions().saturating_sub(requests);
-    metric::BACKEND_SESSIONS.set((pool.clone(), name.clone()), sessions as f64);
-    metric::BACKEND_REQUESTS.set((pool.clone(), name.clone()), requests as f64);
+    metric::BACKEND_SESSIONS.set((pool.clone(), name.clone()), backend.sessions_alone() as f64);
+    metric::BACKEND_REQUESTS.set((pool.clone(), name.clone()), backend.requests.count() as f64);
     metric::BACKEND_RESERVED.set((pool.clone(), name.clone()), backend.reserved() as f64);
     metric::BACKEND_WEIGHT.set((pool.clone(), name.clone()), f64::from(view.weight) / 1000.0);
     for state in BackendState::ALL {

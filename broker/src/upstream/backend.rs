@@ -166,6 +166,11 @@ impl Backend {
         self.sessions.load(Relaxed)
     }
 
+    /// Sessions on it, and dials that may become some, without the requests that it answers.
+    pub(crate) fn sessions_alone(&self) -> usize {
+        self.sessions().saturating_sub(self.requests.count())
+    }
+
     /// Places of clients that were sent to it.
     pub(crate) fn reserved(&self) -> usize {
         self.reserved.load(Relaxed)

@@ -396,10 +396,10 @@ impl Pool {
         let checked = present.settings.health.is_some();
         let known = |backend: &&Arc<Backend>| !backend.takes_one() && (!checked || backend.is_proven());
         let backends = present.backends.iter().filter(known);
-        // Reserved places move to nobody.
+        // Neither reserved places nor requests move to anybody.
         let candidate = |backend: &Arc<Backend>| {
             let candidate = backend.candidate(now, false)?;
-            Some(Candidate { sessions: backend.sessions(), ..candidate })
+            Some(Candidate { sessions: backend.sessions_alone(), ..candidate })
         };
         let candidates = backends.filter_map(candidate);
         candidates.filter(|candidate| candidate.standing != CandidateTrust::Ejected).collect()

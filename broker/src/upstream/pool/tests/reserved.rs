@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::{ASK, pool, tell};
 use crate::clock;
+use crate::upstream::backend::RequestLease;
 use crate::upstream::balance::CandidateTrust;
 use crate::upstream::health::witness::Complaint;
 use crate::upstream::pool::{NoLease, Pool};
@@ -94,6 +95,17 @@ fn places_weigh_for_the_choice_and_not_for_a_rebalance() {
     let mut sessions: Vec<usize> = pool.bearers(now).iter().map(|candidate| candidate.sessions).collect();
     sessions.sort_unstable();
     assert_eq!(sessions, [0, 1]);
+}
+
+#[test]
+fn requests_weigh_for_the_choice_and_not_for_a_rebalance() {
+    let (pool, now) = (pool(&[public(1, ""), public(2, "")].concat()).0, clock::now());
+    let first = RequestLease::new(pool.pick(now, &ASK).expect("a lease"));
+    let session = pool.pick(now, &ASK).expect("another");
+    assert_ne!(session.backend().name, first.backend().name, "the request is there");
+    let mut sessions: Vec<usize> = pool.bearers(now).iter().map(|candidate| candidate.sessions).collect();
+    sessions.sort_unstable();
+    assert_eq!(sessions, [0, 1], "it moves nowhere");
 }
 
 #[test]
