@@ -3,6 +3,7 @@
 
 pub(crate) mod backend_headers;
 pub(crate) mod client_cert;
+pub(crate) mod cookies;
 pub(crate) mod denial;
 pub(crate) mod forwarding;
 pub(crate) mod head;

@@ -32,13 +32,14 @@ use crate::upstream::pool::suspects::SuspectTurn;
 use crate::upstream::pool::{Ask, NoLease};
 
 use connect::Connected;
-use consequences::{local_fault, over_limit, record, refused};
+use consequences::{over_limit, record, refused};
 use hang_ups::HangUps;
 use outcome::{DialOutcome, ServerErrors, goes_to_client, tries_elsewhere};
 use slots::DialSlots;
 use upgrade::{NotLinked, upgrade};
 
 pub(crate) use connect::Announcement;
+pub(super) use consequences::{local_fault, testify, unreached};
 pub(crate) use search::BackendSearch;
 pub(crate) use terms::{Agreed, DialTerms};
 

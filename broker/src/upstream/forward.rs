@@ -33,18 +33,17 @@ use tokio::time::{Instant, timeout_at};
 use crate::clock;
 use crate::config::settings::{HttpSettings, Reuse};
 use crate::http::hostname::without_port;
-use crate::metric::{self, DialWord};
 use crate::net::connect::is_local;
 use crate::upstream::backend::{Backend, RequestLease};
 use crate::upstream::balance::Affinity;
-use crate::upstream::dial::{Announcement, Dialer};
-use crate::upstream::health::docket::{Failing, Mishap, Occasion};
-use crate::upstream::health::witness::Complaint;
+use crate::upstream::dial::{Announcement, Dialer, local_fault, testify, unreached};
+use crate::upstream::health::docket::Mishap;
 use crate::upstream::pool::{Ask, NoLease, Pool, PoolSnapshot};
 use crate::upstream::sticky::Preferred;
 
 use answer::Keeping;
 pub(crate) use answer::{AnswerBody, AnswerFault};
+use body::BodyWatch;
 pub(crate) use body::{BodyFault, RequestBody};
 use connection::{RequestConnection, Undelivered};
 pub(crate) use kept::sweep;
@@ -176,7 +175,7 @@ impl Search<'_> {
             };
             let may_repeat = self.may_repeat && !self.is_repeated;
             let sent = request.body().watch();
-            match send(connection, &lease, request, settings, may_repeat).await {
+            match send(connection, &lease, (request, &sent), settings, may_repeat).await {
                 Ok((response, connection)) => {
                     self.answered(&lease);
                     let keeps = keeps.then_some(Keeping {
@@ -262,24 +261,17 @@ impl Forwarding<'_> {
         RequestConnection::new(stream, present.dialing.manner).await
     }
 
-    /// It is tried last for a while: nothing of the request has come to it.
+    /// Nothing of the request has come to it.
     fn unreached(&self, backend: &Backend, error: &io::Error) {
-        let (pool, now) = (&*self.pool.name, clock::now());
-        metric::DIALS.count((pool.to_owned(), backend.series(), DialWord::Failed));
-        tracing::debug!(pool, backend = backend.name, %error, "no connection for a request");
-        if is_local(error) {
-            metric::LIMIT_HITS.count(metric::Limit::LocalDial);
-            return;
+        match is_local(error) {
+            true => local_fault(self.pool, backend, error),
+            false => unreached(self.pool, backend, &error.to_string()),
         }
-        backend.penalise(now);
-        self.pool.failed(now, backend, Complaint::BROKERS);
     }
 
     /// It has ended a new connection without an answer, which counts when another one has one.
     fn hung_up(&self, backend: &Backend, name: &str) {
-        let (at, when) = (clock::now(), Occasion::Handshake);
-        let failure = Failing { backend: backend.id, at, what: Mishap::HangUp, when, young: true };
-        self.pool.testify((name, self.client.ip()), failure, true);
+        testify(self.pool, (name, self.client.ip()), backend, (Mishap::HangUp, "it hung up on a request"));
     }
 }
 
@@ -288,11 +280,10 @@ impl Forwarding<'_> {
 async fn send(
     mut connection: RequestConnection,
     lease: &RequestLease,
-    mut request: Request<RequestBody>,
+    (mut request, body): (Request<RequestBody>, &BodyWatch),
     settings: &HttpSettings,
     may_repeat: bool,
 ) -> Result<(Response<Incoming>, RequestConnection), Tried> {
-    let body = request.body().watch();
     if !request.body().is_end_stream() && !request.headers().contains_key(header::CONTENT_LENGTH) {
         // hyper expects no body of a GET, unless it is told.
         request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -304,8 +295,8 @@ async fn send(
     let answer = connection.send(request);
     let sent = tokio::select! {
         biased;
-        sent = within(answer, settings.answer_timeout, &body) => sent,
-        () = cut => None.ok_or(RequestFailure::Drained),
+        sent = within(answer, settings.answer_timeout, body) => sent,
+        () = cut => Err(RequestFailure::Drained),
     };
     match sent {
         // It was not asked to.
@@ -330,7 +321,7 @@ async fn send(
 async fn within<T>(
     answer: impl Future<Output = T>,
     limit: Duration,
-    body: &body::BodyWatch,
+    body: &BodyWatch,
 ) -> Result<T, RequestFailure> {
     let mut answer = std::pin::pin!(answer);
     let mut until = Instant::now() + limit;

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 
-use http::header::{COOKIE, HeaderName};
+use http::header::HeaderName;
 use http::{HeaderMap, Uri};
 
 use super::hash;
 use crate::config::settings::{Balance, HashKey};
+use crate::http::cookies;
 
 /// What ties a session to a backend: the hash of the key that its pool places requests by. It is found once, in the
 /// first request, and kept, so that whatever places the session again (a redial, a move, a rebalance) asks for the same
@@ -79,13 +80,7 @@ fn header<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Option<&'a [u8]> {
 /// The first of that name, since user agents send the most specific path's first (RFC 6265, 5.4). The
 /// value is taken as it is, quotes and all: only the application knows what they mean.
 fn cookie<'a>(name: &str, headers: &'a HeaderMap) -> Option<&'a [u8]> {
-    let lines = headers.get_all(COOKIE).into_iter();
-    let mut pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    pairs.find_map(|pair| {
-        let equals = pair.iter().position(|byte| *byte == b'=')?;
-        let (found, value) = (&pair[..equals], &pair[equals + 1..]);
-        (found.trim_ascii() == name.as_bytes()).then(|| value.trim_ascii())
-    })
+    cookies::pairs(headers).find_map(|pair| cookies::value_of(pair, name))
 }
 
 /// The first of that name, decoded as a form is: `+` is a space. Bytes that are no UTF-8 become U+FFFD.

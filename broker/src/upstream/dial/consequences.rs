@@ -2,12 +2,15 @@
 //! session.
 
 use std::io;
+use std::net::IpAddr;
 
 use crate::clock;
 use crate::metric::{self, DialWord, Limit};
 use crate::net::connect::is_used_up;
 use crate::pace::Pace;
 use crate::upstream::backend::Backend;
+use crate::upstream::health::docket::{Failing, Mishap, Occasion};
+use crate::upstream::health::witness::Complaint;
 use crate::upstream::manner::OVER_LIMIT;
 use crate::upstream::pool::Pool;
 
@@ -18,7 +21,7 @@ static LOCAL: Pace = Pace::new();
 static TOO_LONG: Pace = Pace::new();
 
 /// Nothing speaks against the backend. Ports are counted for each, so others may still have some.
-pub(super) fn local_fault(pool: &Pool, backend: &Backend, error: &io::Error) {
+pub(in crate::upstream) fn local_fault(pool: &Pool, backend: &Backend, error: &io::Error) {
     metric::LIMIT_HITS.count(Limit::LocalDial);
     let (pool, backend, now) = (&*pool.name, &backend.name, clock::now());
     if is_used_up(error) {
@@ -49,6 +52,27 @@ pub(super) fn over_limit(pool: &Pool, backend: &Backend) {
 pub(super) fn failed(pool: &Pool, backend: &Backend, why: &str) {
     record(pool, backend, DialWord::Failed);
     tracing::debug!(pool = &*pool.name, backend = backend.name, why, "dial failed");
+}
+
+/// A backend cannot be reached: whoever was to go there has nothing to do with it, and it is tried last for a while.
+pub(in crate::upstream) fn unreached(pool: &Pool, backend: &Backend, why: &str) {
+    let now = clock::now();
+    failed(pool, backend, why);
+    backend.penalise(now);
+    pool.failed(now, backend, Complaint::BROKERS);
+}
+
+/// A backend has not taken a request of this client's, which counts when another one does. `name` tells requests apart.
+pub(in crate::upstream) fn testify(
+    pool: &Pool,
+    (name, client): (&str, IpAddr),
+    backend: &Backend,
+    (what, why): (Mishap, &str),
+) {
+    failed(pool, backend, why);
+    let (at, when) = (clock::now(), Occasion::Handshake);
+    let failure = Failing { backend: backend.id, at, what, when, young: true };
+    pool.testify((name, client), failure, true);
 }
 
 pub(super) fn refused(pool: &Pool, backend: &Backend, why: &str) {

@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::DialError;
+use super::consequences::unreached;
 use super::search::BackendSearch;
 use crate::clock;
 use crate::http::denial::Denial;
@@ -93,7 +94,7 @@ impl BackendSearch<'_> {
 
     /// The backend cannot be reached.
     pub(super) fn cannot_reach(&self, backend: &Backend, why: &str, hang_ups: &HangUps) {
-        self.unreached(backend, why);
+        unreached(self.pool, backend, why);
         self.pool.quarantine.failed(clock::now(), backend.id, self.judged(hang_ups));
     }
 

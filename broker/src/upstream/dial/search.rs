@@ -9,14 +9,13 @@ use crate::clock;
 use crate::http::replay_request::Handshake;
 use crate::upstream::backend::{Backend, BackendLease};
 use crate::upstream::balance::Affinity;
-use crate::upstream::health::docket::{Failing, Mishap, Occasion};
-use crate::upstream::health::witness::Complaint;
+use crate::upstream::health::docket::Mishap;
 use crate::upstream::pool::newcomers::NewcomerPermit;
 use crate::upstream::pool::suspects::SuspectSearch;
 use crate::upstream::pool::{Ask, NoLease, Pool};
 use crate::upstream::sticky::Preferred;
 
-use super::consequences::failed;
+use super::consequences::testify;
 use super::terms::DialTerms;
 
 /// One session's search for a backend.
@@ -62,14 +61,6 @@ impl BackendSearch<'_> {
         self.pool.lease(&ask, self.terms.are_first(), begins_to_wait).await
     }
 
-    /// A backend cannot be reached: the request has nothing to do with it, and the backend is tried last for a while.
-    pub(super) fn unreached(&self, backend: &Backend, why: &str) {
-        let now = clock::now();
-        failed(self.pool, backend, why);
-        backend.penalise(now);
-        self.pool.failed(now, backend, Complaint::BROKERS);
-    }
-
     /// The backend has answered that another one should be asked.
     pub(super) fn turned_away(&self, backend: &Backend, status: StatusCode) {
         let what = if status.is_client_error() { Mishap::Busy } else { Mishap::Error };
@@ -78,9 +69,6 @@ impl BackendSearch<'_> {
 
     /// The backend has not taken the request, which counts when another one does.
     pub(super) fn testify(&self, backend: &Backend, what: Mishap, why: &str) {
-        failed(self.pool, backend, why);
-        let (at, when) = (clock::now(), Occasion::Handshake);
-        let failure = Failing { backend: backend.id, at, what, when, young: true };
-        self.pool.testify((self.session, self.client.ip()), failure, true);
+        testify(self.pool, (self.session, self.client.ip()), backend, (what, why));
     }
 }

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 
 use crate::config::settings::{CookieSecure, SameSite, StickyCookie};
+use crate::http::cookies::{pairs, value_of};
 
 /// The value of the cookie of this name. `None`: there is none; or there are several, of which it cannot be told which
 /// one was meant.
 pub(super) fn only<'a>(name: &str, headers: &'a HeaderMap) -> Occurrence<'a> {
-    let mut found = pairs(headers).filter(|pair| is_named(pair, name)).map(value);
+    let mut found = pairs(headers).filter_map(|pair| value_of(pair, name));
     match (found.next(), found.next()) {
         (None, _) => Occurrence::None,
         (Some(value), None) => Occurrence::One(value),
@@ -52,25 +53,15 @@ fn stripped(name: &str, line: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_bytes(kept).ok().filter(|line| !line.is_empty())
 }
 
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-}
-
 fn is_named(pair: &[u8], name: &str) -> bool {
-    let before = pair.iter().position(|byte| *byte == b'=').and_then(|equals| pair.get(..equals));
-    before.is_some_and(|found| found.trim_ascii() == name.as_bytes())
-}
-
-fn value(pair: &[u8]) -> &[u8] {
-    let equals = pair.iter().position(|byte| *byte == b'=');
-    equals.and_then(|equals| pair.get(equals + 1..)).unwrap_or_default().trim_ascii()
+    value_of(pair, name).is_some()
 }
 
 /// The value that an answer sets for the cookie of this name, without its attributes; `None`: it sets none, or an empty
 /// one.
 pub(super) fn set<'a>(name: &str, headers: &'a HeaderMap) -> Option<&'a [u8]> {
     let pairs = headers.get_all(SET_COOKIE).into_iter().map(set_pair);
-    pairs.filter(|pair| is_named(pair, name)).map(value).find(|value| !value.is_empty())
+    pairs.filter_map(|pair| value_of(pair, name)).find(|value| !value.is_empty())
 }
 
 /// Whether an answer sets, or deletes, the cookie of this name.
