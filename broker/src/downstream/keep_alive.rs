@@ -31,7 +31,6 @@ use crate::http::token_list::asks_for_websocket;
 use crate::net::address::Address;
 use crate::net::patient::Patient;
 use crate::net::stream::Stream;
-use crate::snapshot::Snapshot;
 
 /// How often the kernel asks whether a silent client's host is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -50,7 +49,6 @@ impl ClientConnection {
     /// is known, which is then the last. The first is to be there by `until`.
     pub(super) async fn converse_by_hyper(
         &self,
-        snapshot: &Snapshot,
         (stream, came): (Stream, Bytes),
         response: Option<Response<ResponseBody>>,
         until: Instant,
@@ -61,7 +59,12 @@ impl ClientConnection {
         let Some(place) = self.broker.guests.join(address).await else {
             return Err(FailedRequest { why: NO_PLACES.to_owned(), told: None });
         };
-        let timeouts = &snapshot.settings.timeouts;
+        // It is not kept for as long as the connection is there.
+        let (timeouts, limits, case) = {
+            let snapshot = self.broker.snapshot();
+            let settings = &snapshot.settings;
+            (settings.timeouts.clone(), settings.limits.clone(), self.header_case(&snapshot))
+        };
         // Who has its answer needs not say anything in time.
         let until = if response.is_some() { Instant::now() + HEAD_KNOWN } else { until };
         let turns = Arc::new(RequestTurns::new(place, until, timeouts.http_idle, timeouts.handshake));
@@ -100,8 +103,6 @@ impl ClientConnection {
         if let Err(error) = stream.set_keepalive(KEEPALIVE) {
             tracing::debug!(%error, "a socket option was refused");
         }
-        let limits = &snapshot.settings.limits;
-        let case = self.header_case(snapshot);
         let seen = FirstLine::new(stream, came, &fragment, &turns);
         let stream = Spelled::new(Patient::new(seen, timeouts.client_stall), case);
         let mut connection = http1::Builder::new()

@@ -2,6 +2,7 @@
 //! answered. Finds and opens sessions, and lets go of a connection once its session has it.
 
 pub(crate) mod accept;
+mod arrival;
 mod balancer_page;
 pub(crate) mod connection;
 mod introduction;

@@ -1,6 +1,8 @@
 //! Requests that are no WebSocket upgrades: what they must be, which pool answers them, and what their clients get to
 //! see of that.
 
+use std::ops::ControlFlow;
+
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
@@ -9,8 +11,8 @@ use hyper::body::Incoming;
 use super::connection::{Caller, ClientConnection};
 use super::learned_body::LearnedBody;
 use super::response::{ResponseBody, busy, denied, no_route, plain};
+use super::target;
 use super::turns::RequestTurn;
-use super::{balancer_page, redirect, target, to_https};
 use crate::config::settings::HeaderRules;
 use crate::http::header_rules;
 use crate::http::hop_by_hop::keep_end_to_end;
@@ -43,21 +45,10 @@ impl ClientConnection {
         fragment: bool,
     ) -> Response<ResponseBody> {
         let snapshot = self.broker.snapshot();
-        if let Some(page) =
-            balancer_page::answer(&self.broker, &self.listener, &snapshot, request.uri().path())
-        {
-            return page;
-        }
-        let caller = self.caller(&snapshot, &mut request);
-        let elsewhere = self.settings(&snapshot).is_some_and(|listener| listener.redirect_to_https);
-        let elsewhere = elsewhere.then(|| to_https::answer(&request, &caller.hops)).flatten();
-        let client = caller.peer.client;
-        if elsewhere.is_none()
-            && !fragment
-            && let Some(sent) = redirect::answer(&self.broker, &self.listener, &snapshot, client, &request)
-        {
-            return sent;
-        }
+        let (caller, elsewhere) = match self.meets(&snapshot, &mut request, fragment) {
+            ControlFlow::Continue(met) => met,
+            ControlFlow::Break(response) => return response,
+        };
         let response = match (elsewhere, check(&mut request, &turn, fragment)) {
             (Some(elsewhere), _) => elsewhere,
             (None, Ok(())) => self.answer_request(&snapshot, &caller, request, turn.is_first).await,

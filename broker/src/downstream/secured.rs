@@ -14,13 +14,11 @@ use super::response::plain;
 use crate::http::client_cert;
 use crate::metric::{self, TlsWord};
 use crate::net::stream::Stream;
-use crate::snapshot::Snapshot;
 
 impl ClientConnection {
     /// Does the handshake of TLS, and waits for what is said inside. All of it must be there by `until`.
     pub(super) async fn secured(
         &self,
-        snapshot: &Snapshot,
         (mut stream, tls): (Stream, Arc<ServerConfig>),
         until: Instant,
     ) -> Result<Stream, FailedRequest> {
@@ -35,7 +33,7 @@ impl ClientConnection {
             metric::TLS_HANDSHAKES.count(TlsWord::Plain);
             // A request, and no handshake, which begins with a number. It is answered as it was asked.
             let refusal = Some(plain(StatusCode::BAD_REQUEST, NOT_PLAIN));
-            let answered = self.converse_by_hyper(snapshot, (stream, Bytes::new()), refusal, until).await?;
+            let answered = self.converse_by_hyper((stream, Bytes::new()), refusal, until).await?;
             return Err(FailedRequest { why: NOT_PLAIN.to_owned(), told: Some(answered.stream) });
         }
         let handshake = timeout_at(until, stream.accept_tls(tls)).await;

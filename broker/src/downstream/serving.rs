@@ -144,13 +144,7 @@ impl ClientConnection {
         let snapshot = task.broker.snapshot();
         // Large as it is, it is not moved.
         let answered = pin!(task.answered(&snapshot, stream, until));
-        let served = tokio::select! {
-            // Who is told to go and has sent its request by now has a place elsewhere.
-            biased;
-            served = answered => served,
-            () = task.place.told() => Err(FailedRequest { why: NO_PLACE.to_owned(), told: None }),
-        };
-        match served {
+        match task.unless_told(answered).await {
             Ok(FirstRequest::Answered(answered)) => task.goes_on(Ok(answered)).await,
             Ok(FirstRequest::ByHyper { stream, came, response }) => {
                 let task = Arc::clone(&task);
@@ -168,17 +162,22 @@ impl ClientConnection {
         response: Option<Response<ResponseBody>>,
         until: Instant,
     ) {
-        let snapshot = task.broker.snapshot();
-        let served = {
-            let served = pin!(task.converse_by_hyper(&snapshot, connection, response, until));
-            tokio::select! {
-                biased;
-                served = served => served,
-                () = task.place.told() => Err(FailedRequest { why: NO_PLACE.to_owned(), told: None }),
-            }
-        };
-        drop(snapshot);
+        let served = pin!(task.converse_by_hyper(connection, response, until));
+        let served = task.unless_told(served).await;
         task.goes_on(served).await;
+    }
+
+    /// Does this, unless another connection needs its place before.
+    async fn unless_told<T>(
+        &self,
+        served: impl Future<Output = Result<T, FailedRequest>>,
+    ) -> Result<T, FailedRequest> {
+        tokio::select! {
+            // Who is told to go and has sent its request by now has a place elsewhere.
+            biased;
+            served = served => served,
+            () = self.place.told() => Err(FailedRequest { why: NO_PLACE.to_owned(), told: None }),
+        }
     }
 
     /// The connection becomes a session's, or ends.
@@ -210,7 +209,7 @@ impl ClientConnection {
         until: Instant,
     ) -> Result<FirstRequest, FailedRequest> {
         if let Some(tls) = snapshot.tls(self.listener.number) {
-            stream = self.secured(snapshot, (stream, tls), until).boxed().await?;
+            stream = self.secured((stream, tls), until).boxed().await?;
         }
         let came = match poll_fn(|cx| first_bytes(&mut stream, cx)).await {
             Err(_) if self.is_own => Bytes::new(),

@@ -9,6 +9,7 @@ mod resume;
 mod returning;
 
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use crate::upstream::pool::Pool;
 
 use super::connection::{Caller, ClientConnection};
 use super::response::{AnswerLines, ResponseBody, busy, denied, no_route, plain};
-use super::{balancer_page, redirect, target, to_https};
+use super::target;
 use form::FormRefusal;
 use newcomer::{Admitted, Newcomer};
 use offer::Offered;
@@ -68,21 +69,11 @@ impl From<Response<ResponseBody>> for UpgradeAnswer {
 impl ClientConnection {
     pub(super) async fn welcome(&self, mut request: Request<()>, fragment: bool) -> UpgradeAnswer {
         let snapshot = self.broker.snapshot();
-        if let Some(page) =
-            balancer_page::answer(&self.broker, &self.listener, &snapshot, request.uri().path())
-        {
-            return page.into();
-        }
-        let caller = self.caller(&snapshot, &mut request);
+        let (caller, elsewhere) = match self.meets(&snapshot, &mut request, fragment) {
+            ControlFlow::Continue(met) => met,
+            ControlFlow::Break(response) => return response.into(),
+        };
         let client = caller.peer.client;
-        let elsewhere = self.settings(&snapshot).is_some_and(|listener| listener.redirect_to_https);
-        let elsewhere = elsewhere.then(|| to_https::answer(&request, &caller.hops)).flatten();
-        if elsewhere.is_none()
-            && !fragment
-            && let Some(sent) = redirect::answer(&self.broker, &self.listener, &snapshot, client, &request)
-        {
-            return sent.into();
-        }
         let answer = match (elsewhere, check_form(&mut request, fragment)) {
             (Some(elsewhere), _) => elsewhere.into(),
             // Large as it is, it is not moved.
