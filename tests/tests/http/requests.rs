@@ -32,6 +32,17 @@ pub(crate) fn request(head: &str, behind: impl AsRef<[u8]>) -> Vec<u8> {
     [format!("{line} HTTP/1.1\r\nHost: a.test\r\n{headers}\r\n").as_bytes(), behind.as_ref()].concat()
 }
 
+/// A client and a backend that have had a request and its answer.
+async fn talking(origin: &Origin, front: &Front) -> (Wire, Wire) {
+    let mut client = Wire::dial(front.address).await;
+    client.send(request("GET /first", "")).await;
+    let mut backend = origin.accept().await;
+    backend.request().await;
+    backend.send(ok("first")).await;
+    assert_eq!(client.answer().await.text(), "first");
+    (client, backend)
+}
+
 /// Sends a request, answers it, and returns both as they have arrived.
 async fn exchange(
     client: &mut Wire,
@@ -100,12 +111,7 @@ async fn a_request_without_a_body_has_none() {
 #[tokio::test]
 async fn answers_of_every_framing_reach_the_client() {
     let (origin, front) = scene().await;
-    let mut client = Wire::dial(front.address).await;
-    client.send(request("GET /first", "")).await;
-    let mut backend = origin.accept().await;
-    backend.request().await;
-    backend.send(ok("first")).await;
-    assert_eq!(client.answer().await.text(), "first");
+    let (mut client, mut backend) = talking(&origin, &front).await;
     let large = noise(300 << 10, 2);
     let bodies: [&[u8]; 3] = [b"", b"x", &large];
     for body in bodies {
@@ -206,12 +212,7 @@ async fn a_request_that_is_cut_is_never_made_whole() {
 #[tokio::test]
 async fn what_has_no_body_by_its_nature_ends_with_its_head() {
     let (origin, front) = scene().await;
-    let mut client = Wire::dial(front.address).await;
-    client.send(request("GET /first", "")).await;
-    let mut backend = origin.accept().await;
-    backend.request().await;
-    backend.send(ok("first")).await;
-    client.answer().await;
+    let (mut client, mut backend) = talking(&origin, &front).await;
     for length in ["Content-Length: 5000\r\n", "Transfer-Encoding: chunked\r\n", ""] {
         client.send(request("HEAD /file", "")).await;
         assert_eq!(backend.request().await.line, "HEAD /file HTTP/1.1");

@@ -3,25 +3,30 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use steadfast_tests::broker::Broker;
 use steadfast_tests::upgrade::Upgrade;
 
 use crate::{Placed, backends, come_to, home, named, newcomer, placed, plain, showing, sticky, wait_done};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
+/// The cookie of another client of this backend, which has no session there any more.
+async fn bystander(broker: &Broker, home: &str) -> String {
+    loop {
+        let (client, name, cookie) = newcomer(broker).await;
+        client.close(1000, "").await;
+        if name == home {
+            return cookie;
+        }
+    }
+}
+
 #[tokio::test]
 async fn after_a_failover_the_cookie_leads_to_the_next_backend() {
     let all = backends(NAMES).await;
     let broker = sticky(&all, "").start().await;
     let (mut client, first, cookie) = newcomer(&broker).await;
-    // Another client of the same backend, which has no session there any more.
-    let bystander = loop {
-        let (client, home, cookie) = newcomer(&broker).await;
-        client.close(1000, "").await;
-        if home == first {
-            break cookie;
-        }
-    };
+    let bystander = bystander(&broker, &first).await;
     named(&all, &first).kill();
     let second = home(&mut client).await;
     assert_ne!(second, first);
@@ -40,13 +45,7 @@ async fn after_a_drain_it_does_too_and_no_session_goes_to_a_drained_backend() {
     let all = backends(NAMES).await;
     let broker = sticky(&all, "").start().await;
     let (mut client, first, cookie) = newcomer(&broker).await;
-    let bystander = loop {
-        let (client, home, cookie) = newcomer(&broker).await;
-        client.close(1000, "").await;
-        if home == first {
-            break cookie;
-        }
-    };
+    let bystander = bystander(&broker, &first).await;
     let answer = broker.post(&format!("/api/v1/pools/default/backends/{first}/drain")).await;
     assert_eq!(answer.status, 202, "{}", answer.text());
     let empty = |backend: &Value| backend["sessions"] == 0;
