@@ -5,11 +5,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use steadfast_protocol::session::AckMode;
-
 use super::problem::ProblemReport;
 use super::raw::{self, ConfigKey};
-use super::settings::{BackendSettings, LogFormat, OnFailure};
+use super::settings::{Ack, BackendSettings, LogFormat, OnFailure};
 use super::*;
 
 const MINIMAL: &str = r#"
@@ -90,7 +88,7 @@ fn the_documentation_has_every_key_with_its_default_and_bounds() {
 }
 
 /// Defaults that are words about the value: they cannot be written.
-const DESCRIBED: [&str; 19] = [
+const DESCRIBED: [&str; 20] = [
     "as in [close_codes]",
     "required",
     "the only pool, else default; with routes none",
@@ -110,15 +108,17 @@ const DESCRIBED: [&str; 19] = [
     "the process's user",
     "the process's group",
     "route-1, route-2 ...",
+    "of logins",
 ];
 
 /// It cannot stand in a file that has the token itself.
 const INSTEAD_OF_TOKEN: &str = "token_file";
 
 /// The defaults of these can be written, though those of others by the same word cannot.
-const WORDS: [(&str, &str); 6] = [
+const WORDS: [(&str, &str); 7] = [
     ("route", "kind"),
     ("pool", "on_failure"),
+    ("pool", "profile"),
     ("pool", "send_proxy"),
     ("pool.sticky", "secure"),
     ("listener", "proxy_protocol"),
@@ -200,7 +200,7 @@ fn flags_alone_suffice() {
     );
     let [pool] = &settings.pools[..] else { panic!("one pool: {:?}", settings.pools) };
     assert_eq!((pool.name.as_str(), &pool.backends[..]), ("default", &[backend(1), backend(2)][..]));
-    assert_eq!((pool.ack, pool.on_failure), (AckMode::Pong, OnFailure::Auto));
+    assert_eq!((pool.ack, pool.on_failure), (Ack::Pong, OnFailure::Auto));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn flags_win_over_the_file() {
     let overrides = Overrides {
         listen: vec!["127.0.0.2:0".parse().expect("an address")],
         admin: Some("127.0.0.1:2".parse().expect("an address")),
-        ack: Some(AckMode::None),
+        ack: Some(Ack::None),
         on_failure: Some(OnFailure::Close),
         workers: Some(7),
         log_format: Some(LogFormat::Json),
@@ -222,7 +222,7 @@ fn flags_win_over_the_file() {
     assert_eq!(settings.listeners[0].address.to_string(), "127.0.0.2:0");
     assert_eq!(settings.listeners[0].pool.as_deref(), Some("chat"));
     assert_eq!(settings.admin.address.map(|admin| admin.port()), Some(2));
-    assert_eq!((settings.pools[0].ack, settings.pools[0].on_failure), (AckMode::None, OnFailure::Close));
+    assert_eq!((settings.pools[0].ack, settings.pools[0].on_failure), (Ack::None, OnFailure::Close));
     assert_eq!(settings.workers, 7);
     assert_eq!((settings.log.format, settings.log.level.as_str()), (LogFormat::Json, "debug"));
 }
@@ -231,12 +231,12 @@ fn flags_win_over_the_file() {
 fn a_hold_is_judged_with_the_flag() {
     let text = MINIMAL.replace("name = \"chat\"", "name = \"chat\"\nack_hold = \"1s\"");
     let with = |ack| Overrides { ack: Some(ack), ..Overrides::default() };
-    let [line] = &problems(&text, &with(AckMode::Shim))[..] else { panic!("one problem") };
+    let [line] = &problems(&text, &with(Ack::Shim))[..] else { panic!("one problem") };
     assert!(line.starts_with("line 4: [pool] \"chat\" has an ack_hold with ack = \"shim\""), "{line}");
 
     let shim = text.replace("ack_hold", "ack = \"shim\"\nack_hold");
     assert_eq!(problems(&shim, &overrides()).len(), 1);
-    assert!(parse(&shim, &with(AckMode::Pong)).is_ok());
+    assert!(parse(&shim, &with(Ack::Pong)).is_ok());
 }
 
 #[test]

@@ -15,8 +15,8 @@ pub(super) fn of(pool: &settings::PoolSettings, settings: &Settings) -> Config {
     let Settings { limits, timeouts, failover, poison, herd, drain, .. } = settings;
     let close_codes = pool.close_codes.or(settings.close_codes);
     Config {
-        ack: pool.ack,
-        ack_hold: if pool.ack == AckMode::Pong { pool.ack_hold } else { Duration::ZERO },
+        ack: pool.ack.mode(),
+        ack_hold: if pool.ack.mode() == AckMode::Pong { pool.ack_hold } else { Duration::ZERO },
         ack_timeout: pool.ack_timeout,
         stall_timeout: pool.stall_timeout,
         failover: pool.on_failure != OnFailure::Close,
@@ -63,6 +63,6 @@ pub(super) fn of(pool: &settings::PoolSettings, settings: &Settings) -> Config {
 /// As [`of`], for clients that are kept with a hold.
 pub(super) fn with_hold(pool: &settings::PoolSettings, settings: &Settings) -> Config {
     let config = of(pool, settings);
-    let ack_hold = if pool.ack == AckMode::Pong { config.ack_hold.max(HOLD) } else { config.ack_hold };
+    let ack_hold = if pool.ack.mode() == AckMode::Pong { config.ack_hold.max(HOLD) } else { config.ack_hold };
     Config { ack_hold, ..config }
 }
