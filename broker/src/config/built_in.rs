@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use super::problem::{ConfigError, ProblemReport};
-use super::settings::ProfileSettings;
 use super::file::{self, FILE_SIZE_MAX};
 use super::keys::{self, BUILTIN};
+use super::problem::{ConfigError, ProblemReport};
 use super::raw;
+use super::settings::ProfileSettings;
 
 /// One of them.
 #[derive(Debug)]
@@ -68,7 +68,11 @@ fn read(text: &'static str) -> Result<BuiltIn, ConfigError> {
     Ok(BuiltIn { text, settings })
 }
 
-fn profiles(text: &str, mut report: ProblemReport, taken: &[&str]) -> Result<Vec<ProfileSettings>, ConfigError> {
+fn profiles(
+    text: &str,
+    mut report: ProblemReport,
+    taken: &[&str],
+) -> Result<Vec<ProfileSettings>, ConfigError> {
     let read = raw::read_document(text, &mut report, |root| {
         let profiles = keys::profiles(root, taken);
         root.leave_the_rest();

@@ -8,8 +8,8 @@ use super::overrides::Overrides;
 use super::place::{ConfigPlace, ValueOrigin};
 use super::problem::ProblemReport;
 use super::settings::{
-    Ack, BackendSettings, Check, FileAccess, HeaderCase, ListenAddress, ListenerSettings, OnFailure, PoolSettings,
-    ProfileChoice, ProfileSettings, ProxyProtocol, Settings,
+    Ack, BackendSettings, Check, FileAccess, HeaderCase, ListenAddress, ListenerSettings, OnFailure,
+    PoolSettings, ProfileChoice, ProfileSettings, ProxyProtocol, Settings,
 };
 use super::values;
 

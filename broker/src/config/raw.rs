@@ -124,7 +124,16 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     fn new(path: String, line: usize, table: Option<&'a DeTable<'a>>, lines: Option<&'a LineStarts>) -> Self {
-        Self { path, line, table, lines, names: Vec::new(), is_shared: false, known: None, problems: Vec::new() }
+        Self {
+            path,
+            line,
+            table,
+            lines,
+            names: Vec::new(),
+            is_shared: false,
+            known: None,
+            problems: Vec::new(),
+        }
     }
 
     /// A table that nobody has written: everything read from it is the default.

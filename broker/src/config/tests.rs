@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::problem::ProblemReport;
 use super::raw::{self, ConfigKey};
-use super::settings::{Ack, BackendSettings, LogFormat, OnFailure};
+use super::settings::{Ack, BackendSettings, LogFormat, OnFailure, ProfileChoice, ProfileInForce};
 use super::*;
 
 const MINIMAL: &str = r#"
@@ -401,6 +401,47 @@ fn tables_are_bounded() {
     let one_more = "[[pool]]\nname = \"more\"\n[[pool.backend]]\nurl = \"ws://h:1\"\n";
     let error = "16385 backends in all pools are too many; allowed are 16384";
     assert_eq!(problems(&format!("{listener}{}{one_more}", pools(4)), &overrides()), [error]);
+}
+
+#[test]
+fn profiles_and_their_rules_are_bounded() {
+    let profiles = |count: usize, rules: usize| {
+        let rules = "{ ask = \"a\" },".repeat(rules);
+        let profile = |n| format!("[[profile]]\nname = \"p{n}\"\nup = [{rules}]\n");
+        format!("{MINIMAL}{}", (0..count).map(profile).collect::<String>())
+    };
+    assert!(parse(&profiles(64, 1), &overrides()).is_ok() && parse(&profiles(1, 256), &overrides()).is_ok());
+    let error = "line 8: profile: 65 tables [[profile]] are too many; allowed are 64";
+    assert_eq!(problems(&profiles(65, 1), &overrides()), [error]);
+    let error = "line 10: [profile] up: 257 rules are too many; allowed are 256";
+    assert_eq!(problems(&profiles(1, 257), &overrides()), [error]);
+}
+
+#[test]
+fn a_profile_is_judged_with_the_flags() {
+    let named = |name: &str| Overrides {
+        profile: Some(values::profile(name).expect("a word")),
+        ..Overrides::default()
+    };
+    let settings = |overrides: &Overrides| parse(MINIMAL, overrides).expect("sound").pools.remove(0);
+    let auto = settings(&overrides());
+    assert_eq!((&auto.profile, auto.profile_in_force()), (&ProfileChoice::Auto, ProfileInForce::Auto));
+    assert_eq!(settings(&named("ocpp")).profile_in_force(), ProfileInForce::Named("ocpp"));
+    assert_eq!(settings(&named("none")).profile_in_force(), ProfileInForce::None(None));
+    for (ack, on_failure, why) in [
+        (Ack::None, OnFailure::Auto, r#"ack = "none""#),
+        (Ack::Shim, OnFailure::Failover, r#"ack = "shim""#),
+        (Ack::Reply, OnFailure::Close, r#"on_failure = "close""#),
+    ] {
+        let flags = Overrides { ack: Some(ack), on_failure: Some(on_failure), ..Overrides::default() };
+        assert_eq!(settings(&flags).profile_in_force(), ProfileInForce::None(Some(why)));
+        let both = Overrides { ack: Some(ack), on_failure: Some(on_failure), ..named("ocpp") };
+        let [line] = &problems(MINIMAL, &both)[..] else { panic!("one problem") };
+        assert!(line.contains(r#"has profile = "ocpp" with "#) && line.contains(why), "{line}");
+    }
+    let reply = Overrides { ack: Some(Ack::Reply), ..named("none") };
+    assert_eq!(problems(MINIMAL, &reply).len(), 1);
+    assert!(parse(MINIMAL, &Overrides { ack: Some(Ack::Reply), ..overrides() }).is_ok());
 }
 
 #[test]

@@ -18,7 +18,8 @@ use steadfast_protocol::websocket::close_code::CloseCode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::settings::{
-    Ack, ForwardedForm, HeaderCase, LogFormat, OnFailure, ProfileChoice, ProxyProtocol, Reuse, RouteKind, SendProxy,
+    Ack, ForwardedForm, HeaderCase, LogFormat, OnFailure, ProfileChoice, ProxyProtocol, Reuse, RouteKind,
+    SendProxy,
 };
 use super::text::quoted;
 

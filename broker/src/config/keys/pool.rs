@@ -8,8 +8,8 @@ use super::{
 };
 use crate::config::place::ValueOrigin;
 use crate::config::settings::{
-    Ack, BackendSettings, Balance, Discovery, ForwardedForm, HeaderCase, OnFailure, Outlier, PoolSettings, ProfileChoice,
-    QueueSettings, RebalanceSettings, SendProxy, StickyMode, WEIGHT_MAX,
+    Ack, BackendSettings, Balance, Discovery, ForwardedForm, HeaderCase, OnFailure, Outlier, PoolSettings,
+    ProfileChoice, QueueSettings, RebalanceSettings, SendProxy, StickyMode, WEIGHT_MAX,
 };
 use crate::config::values::{self, network, public_url, request};
 
@@ -69,9 +69,7 @@ fn pool(section: &mut Section<'_>) -> PoolSettings {
         probe: section.flag("probe", true),
         capsule: section.size("capsule", 64 * KIB, 0..=CAPSULE_MAX),
         on_failure: section.choice("on_failure", OnFailure::Auto, &values::ON_FAILURE),
-        profile: section
-            .text("profile", "auto", PROFILE, values::profile)
-            .unwrap_or(ProfileChoice::Auto),
+        profile: section.text("profile", "auto", PROFILE, values::profile).unwrap_or(ProfileChoice::Auto),
         reply_timeout: section.duration("reply_timeout", secs(30), MS..=DAY),
         prologue_timeout: section.duration("prologue_timeout", secs(10), MS..=DAY),
         profile_records: section.size("profile_records", 64 * KIB, KIB..=RECORDS_MAX),

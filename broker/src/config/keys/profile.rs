@@ -20,7 +20,9 @@ const RULES_MAX: usize = 256;
 const FILL_IN_MIN: Duration = Duration::from_millis(100);
 
 pub(in crate::config) const BUILTIN: [(&str, &str); 2] = [
-    ("graphql-transport-ws", r#"# GraphQL over WebSocket, as graphql-ws has it.
+    (
+        "graphql-transport-ws",
+        r#"# GraphQL over WebSocket, as graphql-ws has it.
 [[profile]]
 name = "graphql-transport-ws"
 match = { subprotocol = "graphql-transport-ws" }
@@ -34,8 +36,11 @@ down = [
     { when = { "/type" = "connection_ack" }, answer = "ack" },
     { when = { "/type" = ["complete", "error"] }, end = "op:{/id}" },
 ]
-"#),
-    ("ocpp", r#"# OCPP-J 1.6 and 2.
+"#,
+    ),
+    (
+        "ocpp",
+        r#"# OCPP-J 1.6 and 2.
 [[profile]]
 name = "ocpp"
 match = { subprotocol = ["ocpp1.*", "ocpp2.*"] }
@@ -47,7 +52,8 @@ down = [
     { when = { "/0" = [3, 4] }, answer = "call:{/1}" },
     { when = { "/0" = 2 }, asks = "server:{/1}" },
 ]
-"#),
+"#,
+    ),
 ];
 
 /// What is built upon.
@@ -155,7 +161,11 @@ fn compiled(section: &mut Section<'_>, source: &RuleSource) -> Option<RuleSet> {
 
 fn known_by(section: &mut Section<'_>) -> ProfileMatch {
     ProfileMatch {
-        subprotocols: section.texts("subprotocol", "a subprotocol, or how it begins with a *", profile::subprotocol),
+        subprotocols: section.texts(
+            "subprotocol",
+            "a subprotocol, or how it begins with a *",
+            profile::subprotocol,
+        ),
         path: section.text("path", "any", "/PATH, in which * stands for any characters", request::path),
         query: section.text("query", "any", "a parameter's name, or NAME=VALUE", profile::parameter),
     }

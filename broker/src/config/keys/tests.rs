@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::super::settings::{
-    Ack, Agent, BackendSettings, Balance, Check, Discovery, HashKey, HeaderCase, HeaderRules, Health, HostPattern,
-    OriginPattern, PathMatch, Query, Route, Settings, ValueMatch,
+    Ack, Agent, BackendSettings, Balance, Check, Discovery, HashKey, HeaderCase, HeaderRules, Health,
+    HostPattern, OriginPattern, PathMatch, Query, Route, Settings, ValueMatch,
 };
 use super::super::{Overrides, parse};
 
