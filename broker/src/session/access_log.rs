@@ -88,6 +88,13 @@ pub(super) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event
             let why = breach.sentence();
             tracing::warn!(session, pool, backend, breach = breach.name(), why, "service broke steadfast.v1");
         }
+        Event::Parting => tracing::info!(session, pool, backend, "backend says that it goes away"),
+        Event::Denied => {
+            tracing::info!(session, pool, backend, "backend does not take the client as the one before did");
+        }
+        Event::Unsaveable(why) => {
+            tracing::info!(session, pool, backend, why, "the client will have to begin anew at a failure");
+        }
         Event::BackendViolation(violation) => {
             protocol_error(Side::Backend, violation.close_code());
             tracing::warn!(session, pool, backend, %violation, "backend broke the protocol");

@@ -125,7 +125,8 @@ impl Session {
             return false;
         }
         let never = self.config.break_before_make || self.state.begins_anew;
-        let late = if never || self.config.dial_ahead { Late::Never } else { Late::Resting };
+        let late =
+            if never || (self.config.dial_ahead && !self.converses()) { Late::Never } else { Late::Resting };
         let stage = match never || late == Late::Resting {
             true => MigrationStage::Quiescing { until: now + self.config.patience },
             false => MigrationStage::Preparing { asked: false },

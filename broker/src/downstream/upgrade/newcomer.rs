@@ -216,7 +216,8 @@ impl ClientConnection {
         let no_failover = declines_failover(&link.headers);
         let deflate = new_session.agreed.deflate.is_some();
         let session = new_session.id.to_be_bytes();
-        let opening = Opening { session, epoch: link.epoch, deflate, no_failover, begins_anew, client: kind };
+        let (epoch, profile) = (link.epoch, None);
+        let opening = Opening { session, epoch, deflate, no_failover, begins_anew, profile, client: kind };
         let machine = Session::new(config, now, opening);
         let Link { lease, stream, early, .. } = *link;
         let entry = Arc::new(Entry::new(new_session, address, machine, lease));
