@@ -48,6 +48,13 @@ pub(super) struct Episode {
     pub(super) words: Words,
 }
 
+impl Episode {
+    /// Positions are others by now: up to this one, some backend has acknowledged all.
+    pub(super) fn set_best(&mut self, reached: u64) {
+        self.best = reached;
+    }
+}
+
 impl Session {
     /// Leaves the backend: the session ends with it, or waits for the next one.
     pub(super) fn leave_backend(&mut self, now: Time, failure: Failure) {
@@ -88,7 +95,7 @@ impl Session {
         self.backend = BackendPhase::Waiting { at: None };
         self.begin_episode(now, since);
         if let (Some(reached), Some(episode)) = (reached, self.underway.episode_mut()) {
-            episode.best = reached;
+            episode.set_best(reached);
         }
         self.hear_word(failure);
         self.cross(now, failure);

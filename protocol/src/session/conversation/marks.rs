@@ -51,6 +51,12 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    /// It ends something, and nobody needs to hear of that who has not heard of what it ends: it has no answer, or the
+    /// broker knows which.
+    pub(super) fn ends_in_silence(&self) -> bool {
+        matches!(self.kind, MarkKind::Retire { answer: None, .. } | MarkKind::Retire { done: Some(_), .. })
+    }
+
     fn is_open_ask(&self) -> bool {
         matches!(
             self.kind,
@@ -142,6 +148,21 @@ impl Marks {
         }
     }
 
+    /// The record that the client has ended is over.
+    fn end_retired(&mut self, slot: Key) {
+        let ended = |mark: &Mark| matches!(&mark.kind, MarkKind::Keep { keep, retired: true, .. } if keep.slot == slot);
+        if let Some(index) = self.marks.iter().position(ended) {
+            self.finish(index);
+        }
+    }
+
+    /// A record stands in this slot that nobody has ended.
+    pub(super) fn stands(&self, slot: Key) -> bool {
+        self.marks.iter().any(
+            |mark| matches!(&mark.kind, MarkKind::Keep { keep, retired: false, .. } if keep.slot == slot),
+        )
+    }
+
     fn retire(&mut self, ended: Key) {
         if let Some(index) = self.find_kept(ended)
             && let MarkKind::Keep { retired, .. } = &mut self.marks[index].kind
@@ -186,7 +207,7 @@ impl Marks {
             MarkKind::Retire { slot, .. } => {
                 let slot = *slot;
                 self.finish(index);
-                self.end(slot);
+                self.end_retired(slot);
                 Some(Answered::Retired { slot })
             }
             _ => {
@@ -244,9 +265,11 @@ impl Marks {
             if let Some(MarkKind::Retire { slot, .. }) = gone.map(|mark| mark.kind_taken()) {
                 // The backend has read that it ends.
                 let before = self.marks.len();
-                self.end(slot);
+                self.end_retired(slot);
                 index -= before - self.marks.len();
-                over.push(slot);
+                if !self.stands(slot) {
+                    over.push(slot);
+                }
             }
         }
         over
