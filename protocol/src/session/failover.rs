@@ -84,7 +84,7 @@ impl Session {
         // One that was told to go and has said Close gets an orderly end.
         self.backend_link.reset = !(draining && self.backend_link.deaf);
         self.note(Event::Failed(failure));
-        self.count_leaving(failure);
+        self.count_leaving(now, failure);
         self.suspect(now, failure);
         let reached = self.reseed(now);
         self.state.ring.rewind();
@@ -112,7 +112,7 @@ impl Session {
 
     /// Counts the move or failover, and what it leaves in doubt. After a quiet moment that is what was not answered in
     /// spite of it.
-    fn count_leaving(&mut self, failure: Failure) {
+    fn count_leaving(&mut self, now: Time, failure: Failure) {
         if failure != Failure::Planned {
             self.exceptions().failovers += 1;
             return self.count_doubt();
@@ -128,19 +128,19 @@ impl Session {
             let least = before + 1;
             self.exceptions().in_doubt = self.exceptions().in_doubt.max(least);
         } else {
-            let expected = self.expected_answers();
+            let expected = self.expected_answers(now);
             self.exceptions().in_doubt += expected;
         }
     }
 
     /// How many messages the backend has acknowledged and may still answer: none, where it has left others unanswered
     /// of late, or says by commits what it has done.
-    pub(super) fn expected_answers(&self) -> u64 {
+    pub(super) fn expected_answers(&self, now: Time) -> u64 {
+        if let Some(open) = self.open_asks(now) {
+            return open;
+        }
         if !self.backend_link.pongs || self.commits().is_some() {
             return 0;
-        }
-        if let Some(open) = self.open_asks() {
-            return open;
         }
         self.backend_link.unanswered.expected(self.state.ring.base_seq(), self.state.downstream.messages())
     }

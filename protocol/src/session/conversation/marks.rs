@@ -1,6 +1,7 @@
 //! Marks: which of the client's messages are more than told, where they are, and what they still wait for.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use steadfast_profiles::{Keep, Key};
 
@@ -25,8 +26,9 @@ pub(super) enum MarkKind {
     Keep { keep: Keep, answered: bool, awaits: bool, retired: bool },
     /// It ends what stands in a slot; `done`: what the client is told where no backend needs to hear of it.
     Retire { slot: Key, answer: Option<Key>, done: Option<Box<[u8]>> },
-    /// It replies to a backend, or is a sign of life: nobody else understands it.
-    Once,
+    /// It replies to a backend, or is a sign of life: nobody else understands it. `answer`: what the client is told if no
+    /// backend has heard it.
+    Once { answer: Option<Box<[u8]>> },
     /// It was answered, or is over.
     Done,
 }
@@ -102,8 +104,12 @@ pub(super) enum Answered {
 }
 
 impl Marks {
-    pub(super) fn open_asks(&self) -> u64 {
-        self.asks
+    /// How many asks are open that have not waited for longer than this.
+    pub(super) fn open_asks(&self, now: Time, patience: Duration) -> u64 {
+        if self.asks == 0 {
+            return 0;
+        }
+        self.marks.iter().filter(|mark| mark.is_open_ask() && mark.said + patience > now).count() as u64
     }
 
     pub(super) fn kept_bytes(&self) -> usize {
@@ -195,7 +201,7 @@ impl Marks {
             MarkKind::Ask(asked) => *asked == key,
             MarkKind::Keep { keep, awaits, .. } => *awaits && keep.answer == Some(key),
             MarkKind::Retire { answer, .. } => *answer == Some(key),
-            MarkKind::Tell | MarkKind::Once | MarkKind::Done => false,
+            MarkKind::Tell | MarkKind::Once { .. } | MarkKind::Done => false,
         })?;
         match &mut self.marks[index].kind {
             MarkKind::Keep { keep, answered, awaits, .. } => {

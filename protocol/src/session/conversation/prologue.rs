@@ -94,7 +94,7 @@ impl Session {
     /// rewound. Returns the position up to which a backend had acknowledged all; `None`: nothing is known of what
     /// messages mean.
     pub(in crate::session) fn reseed(&mut self, now: Time) -> Option<u64> {
-        let patience = self.config.reply_timeout.max(self.config.stall_timeout);
+        let patience = self.reply_patience();
         let counted = self.state.exceptions.as_ref();
         let counted = counted.map_or((0, 0), |counts| (counts.written_seq, counts.doubted_seq));
         let talk = self.state.conversation.as_mut()?;
@@ -248,7 +248,7 @@ impl Conversation {
                 (mark.frames.is_some() || mark.end <= sent, mark.frames.is_some() || mark.start < sent);
             let too_old = matches!(mark.kind, MarkKind::Ask(_)) && given && mark.said + patience <= now;
             let falls_out = match &mark.kind {
-                MarkKind::Done | MarkKind::Once => true,
+                MarkKind::Done | MarkKind::Once { .. } => true,
                 MarkKind::Keep { keep, retired, .. } => *retired && over.contains(&keep.slot),
                 MarkKind::Retire { .. } => mark.ends_in_silence(),
                 MarkKind::Tell | MarkKind::Ask(_) => false,
@@ -257,10 +257,15 @@ impl Conversation {
                 MarkKind::Keep { keep, answered, .. } => keep.answer.is_some() && !answered,
                 MarkKind::Retire { answer, .. } => answer.is_some(),
                 MarkKind::Tell | MarkKind::Ask(_) => true,
-                MarkKind::Once | MarkKind::Done => false,
+                MarkKind::Once { .. } | MarkKind::Done => false,
             };
             if asks && given && !falls_out && !std::mem::replace(&mut mark.doubted, true) {
                 made.in_doubt += 1;
+            }
+            if let MarkKind::Once { answer } = &mut mark.kind
+                && !given
+            {
+                made.said.extend(answer.take());
             }
             if falls_out || too_old {
                 if let MarkKind::Keep { keep, .. } = &mark.kind

@@ -137,13 +137,13 @@ impl Conversation {
                 heard.withheld += 1;
                 return drop(self, ring);
             }
-            Up::Reply(_) => MarkKind::Once,
+            Up::Reply(_) => MarkKind::Once { answer: None },
             Up::Beat if !self.beat_passes(linked, words.answer.is_some()) => {
                 heard.withheld += 1;
                 heard.answers.extend(words.answer);
                 return drop(self, ring);
             }
-            Up::Beat => MarkKind::Once,
+            Up::Beat => MarkKind::Once { answer: words.answer.map(Vec::into_boxed_slice) },
             Up::Unsaveable(reason) => {
                 heard.unsaveable = Some(reason);
                 return;

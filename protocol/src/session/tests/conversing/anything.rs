@@ -238,7 +238,7 @@ impl World {
         let heard: BTreeSet<String> = self.told_heard.keys().cloned().collect();
         assert_eq!(heard, self.told, "each told message was heard");
         assert!(self.answered.values().all(|times| *times == 1), "{:?}", self.answered);
-        assert_eq!(self.rig.session.open_asks(), Some(0));
+        assert_eq!(self.rig.session.open_asks(self.rig.now), Some(0));
         assert_eq!(self.rig.session.unacknowledged(), 0);
         assert!(matches!(self.rig.session.status(), Status::Relaying | Status::Settling));
     }

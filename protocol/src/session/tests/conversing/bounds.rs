@@ -63,7 +63,7 @@ fn asks_that_are_never_answered_do_not_fill_the_ring_nor_the_memory() {
         rig.backend_pongs();
     }
     assert!(rig.session.buffered() <= 10_000 + 200, "{}", rig.session.buffered());
-    let (open, in_doubt) = (rig.session.open_asks().unwrap_or(0), rig.session.ledger().upstream.in_doubt);
+    let (open, in_doubt) = (rig.session.open_asks(rig.now).unwrap_or(0), rig.session.ledger().upstream.in_doubt);
     assert_eq!(open + in_doubt, 1000);
     assert!(open > 100);
 }

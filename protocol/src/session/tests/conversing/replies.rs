@@ -60,7 +60,7 @@ fn ids_may_be_used_again() {
         rig.backend_says(&of("answer", 1));
         rig.wait(secs(6));
     }
-    assert_eq!(rig.session.open_asks(), Some(0));
+    assert_eq!(rig.session.open_asks(rig.now), Some(0));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn messages_in_fragments_are_known_as_well() {
     rig.backend_sends(&plain(false, TEXT, head));
     assert_eq!(rig.downstream(), Vec::<String>::new());
     rig.backend_sends(&plain(true, CONTINUATION, tail));
-    assert_eq!((rig.downstream(), rig.session.open_asks()), (vec![answer], Some(0)));
+    assert_eq!((rig.downstream(), rig.session.open_asks(rig.now)), (vec![answer], Some(0)));
 }
 
 #[test]
@@ -171,5 +171,5 @@ fn large_ones_are_read_straight_and_known_by_their_head() {
     assert_eq!(messages(rig.upstream()), [said("login"), ask]);
     let answer = format!(r#"{{"t":"answer","id":9,"filler":"{filler}"}}"#);
     rig.backend_says(&answer);
-    assert_eq!((rig.downstream(), rig.session.open_asks()), (vec![answer], Some(0)));
+    assert_eq!((rig.downstream(), rig.session.open_asks(rig.now)), (vec![answer], Some(0)));
 }
