@@ -36,6 +36,7 @@ mod prologue;
 mod up;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use steadfast_profiles::{Key, Machine};
 
@@ -125,11 +126,6 @@ impl Conversation {
         self.link.is_through()
     }
 
-    /// Nothing is open between the client and the backend.
-    fn is_quiet(&self) -> bool {
-        self.marks.open_asks() == 0 && !self.owed.iter().any(|(_, link)| *link == self.link.number)
-    }
-
     /// Takes the bytes of everything that is open and leaves the ring up to a position, behind message `seq`; returns
     /// how far it may be let go of: never within a unit.
     fn take_out(&mut self, ring: &Ring, to: (u64, u64)) -> (u64, u64) {
@@ -154,10 +150,17 @@ impl Session {
         self.backend == BackendPhase::Linked && talk.is_some_and(|talk| !talk.is_through())
     }
 
-    /// How many asks of the client, and of the backend, are not answered. `None`: nobody knows what is one.
-    pub(super) fn open_asks(&self) -> Option<u64> {
+    /// How many asks of the client, and of the backend, are not answered, as far as answers are to be expected. `None`:
+    /// nobody knows what is one.
+    pub(super) fn open_asks(&self, now: Time) -> Option<u64> {
         let talk = self.state.conversation.as_ref()?;
-        Some(if talk.is_quiet() { 0 } else { talk.marks.open_asks().max(1) })
+        let owed = talk.owed.iter().filter(|(_, link)| *link == talk.link.number).count() as u64;
+        Some(talk.marks.open_asks(now, self.reply_patience()) + owed)
+    }
+
+    /// How long an ask may wait for its answer.
+    fn reply_patience(&self) -> Duration {
+        self.config.reply_timeout.max(self.config.stall_timeout)
     }
 
     /// The ring lets go of what the backend has acknowledged, unless it is to be said again.

@@ -48,6 +48,13 @@ pub(super) struct Episode {
     pub(super) words: Words,
 }
 
+impl Episode {
+    /// Positions are others by now: up to this one, some backend has acknowledged all.
+    pub(super) fn set_best(&mut self, reached: u64) {
+        self.best = reached;
+    }
+}
+
 impl Session {
     /// Leaves the backend: the session ends with it, or waits for the next one.
     pub(super) fn leave_backend(&mut self, now: Time, failure: Failure) {
@@ -77,7 +84,7 @@ impl Session {
         // One that was told to go and has said Close gets an orderly end.
         self.backend_link.reset = !(draining && self.backend_link.deaf);
         self.note(Event::Failed(failure));
-        self.count_leaving(failure);
+        self.count_leaving(now, failure);
         self.suspect(now, failure);
         let reached = self.reseed(now);
         self.state.ring.rewind();
@@ -88,7 +95,7 @@ impl Session {
         self.backend = BackendPhase::Waiting { at: None };
         self.begin_episode(now, since);
         if let (Some(reached), Some(episode)) = (reached, self.underway.episode_mut()) {
-            episode.best = reached;
+            episode.set_best(reached);
         }
         self.hear_word(failure);
         self.cross(now, failure);
@@ -105,7 +112,7 @@ impl Session {
 
     /// Counts the move or failover, and what it leaves in doubt. After a quiet moment that is what was not answered in
     /// spite of it.
-    fn count_leaving(&mut self, failure: Failure) {
+    fn count_leaving(&mut self, now: Time, failure: Failure) {
         if failure != Failure::Planned {
             self.exceptions().failovers += 1;
             return self.count_doubt();
@@ -121,19 +128,19 @@ impl Session {
             let least = before + 1;
             self.exceptions().in_doubt = self.exceptions().in_doubt.max(least);
         } else {
-            let expected = self.expected_answers();
+            let expected = self.expected_answers(now);
             self.exceptions().in_doubt += expected;
         }
     }
 
     /// How many messages the backend has acknowledged and may still answer: none, where it has left others unanswered
     /// of late, or says by commits what it has done.
-    pub(super) fn expected_answers(&self) -> u64 {
+    pub(super) fn expected_answers(&self, now: Time) -> u64 {
+        if let Some(open) = self.open_asks(now) {
+            return open;
+        }
         if !self.backend_link.pongs || self.commits().is_some() {
             return 0;
-        }
-        if let Some(open) = self.open_asks() {
-            return open;
         }
         self.backend_link.unanswered.expected(self.state.ring.base_seq(), self.state.downstream.messages())
     }

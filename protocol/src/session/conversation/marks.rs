@@ -1,6 +1,7 @@
 //! Marks: which of the client's messages are more than told, where they are, and what they still wait for.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use steadfast_profiles::{Keep, Key};
 
@@ -25,8 +26,9 @@ pub(super) enum MarkKind {
     Keep { keep: Keep, answered: bool, awaits: bool, retired: bool },
     /// It ends what stands in a slot; `done`: what the client is told where no backend needs to hear of it.
     Retire { slot: Key, answer: Option<Key>, done: Option<Box<[u8]>> },
-    /// It replies to a backend, or is a sign of life: nobody else understands it.
-    Once,
+    /// It replies to a backend, or is a sign of life: nobody else understands it. `answer`: what the client is told if no
+    /// backend has heard it.
+    Once { answer: Option<Box<[u8]>> },
     /// It was answered, or is over.
     Done,
 }
@@ -51,6 +53,12 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    /// It ends something, and nobody needs to hear of that who has not heard of what it ends: it has no answer, or the
+    /// broker knows which.
+    pub(super) fn ends_in_silence(&self) -> bool {
+        matches!(self.kind, MarkKind::Retire { answer: None, .. } | MarkKind::Retire { done: Some(_), .. })
+    }
+
     fn is_open_ask(&self) -> bool {
         matches!(
             self.kind,
@@ -96,8 +104,12 @@ pub(super) enum Answered {
 }
 
 impl Marks {
-    pub(super) fn open_asks(&self) -> u64 {
-        self.asks
+    /// How many asks are open that have not waited for longer than this.
+    pub(super) fn open_asks(&self, now: Time, patience: Duration) -> u64 {
+        if self.asks == 0 {
+            return 0;
+        }
+        self.marks.iter().filter(|mark| mark.is_open_ask() && mark.said + patience > now).count() as u64
     }
 
     pub(super) fn kept_bytes(&self) -> usize {
@@ -142,6 +154,21 @@ impl Marks {
         }
     }
 
+    /// The record that the client has ended is over.
+    fn end_retired(&mut self, slot: Key) {
+        let ended = |mark: &Mark| matches!(&mark.kind, MarkKind::Keep { keep, retired: true, .. } if keep.slot == slot);
+        if let Some(index) = self.marks.iter().position(ended) {
+            self.finish(index);
+        }
+    }
+
+    /// A record stands in this slot that nobody has ended.
+    pub(super) fn stands(&self, slot: Key) -> bool {
+        self.marks.iter().any(
+            |mark| matches!(&mark.kind, MarkKind::Keep { keep, retired: false, .. } if keep.slot == slot),
+        )
+    }
+
     fn retire(&mut self, ended: Key) {
         if let Some(index) = self.find_kept(ended)
             && let MarkKind::Keep { retired, .. } = &mut self.marks[index].kind
@@ -174,7 +201,7 @@ impl Marks {
             MarkKind::Ask(asked) => *asked == key,
             MarkKind::Keep { keep, awaits, .. } => *awaits && keep.answer == Some(key),
             MarkKind::Retire { answer, .. } => *answer == Some(key),
-            MarkKind::Tell | MarkKind::Once | MarkKind::Done => false,
+            MarkKind::Tell | MarkKind::Once { .. } | MarkKind::Done => false,
         })?;
         match &mut self.marks[index].kind {
             MarkKind::Keep { keep, answered, awaits, .. } => {
@@ -186,7 +213,7 @@ impl Marks {
             MarkKind::Retire { slot, .. } => {
                 let slot = *slot;
                 self.finish(index);
-                self.end(slot);
+                self.end_retired(slot);
                 Some(Answered::Retired { slot })
             }
             _ => {
@@ -244,9 +271,11 @@ impl Marks {
             if let Some(MarkKind::Retire { slot, .. }) = gone.map(|mark| mark.kind_taken()) {
                 // The backend has read that it ends.
                 let before = self.marks.len();
-                self.end(slot);
+                self.end_retired(slot);
                 index -= before - self.marks.len();
-                over.push(slot);
+                if !self.stands(slot) {
+                    over.push(slot);
+                }
             }
         }
         over

@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use steadfast_profiles::Message;
+use steadfast_profiles::{Key, Message};
 
 use crate::buffer::chain::Chain;
 use crate::buffer::ring::Ring;
@@ -73,8 +74,12 @@ struct Reseeding {
     messages: u64,
     /// The seqs that they had, in order.
     old: Vec<u64>,
-    /// How many of them a backend had been given, in whole or in part, and how many it had acknowledged.
+    /// The last seq that some backend was given a part of, and the last of those that were counted in doubt by seq.
+    written_seq: u64,
+    doubted_seq: u64,
+    /// The same of these messages, counted from the front, and how many of them some backend has acknowledged.
     written: u64,
+    doubted: u64,
     repeats: u64,
     /// Bytes up to the last that was acknowledged.
     acked_bytes: u64,
@@ -89,10 +94,11 @@ impl Session {
     /// rewound. Returns the position up to which a backend had acknowledged all; `None`: nothing is known of what
     /// messages mean.
     pub(in crate::session) fn reseed(&mut self, now: Time) -> Option<u64> {
-        let patience = self.config.reply_timeout.max(self.config.stall_timeout);
-        let doubted = self.state.exceptions.as_ref().map_or(0, |exceptions| exceptions.doubted_seq);
+        let patience = self.reply_patience();
+        let counted = self.state.exceptions.as_ref();
+        let counted = counted.map_or((0, 0), |counts| (counts.written_seq, counts.doubted_seq));
         let talk = self.state.conversation.as_mut()?;
-        let mut made = talk.made_anew(&self.state.ring, (now, patience), doubted);
+        let mut made = talk.made_anew(&self.state.ring, (now, patience), counted);
         let whole = self.state.ring.whole();
         self.state.ring.replace(std::mem::take(&mut made.chain), made.messages);
         talk.settle_anew(&self.state.ring, &made, whole);
@@ -104,7 +110,7 @@ impl Session {
         let exceptions = self.exceptions();
         exceptions.in_doubt += made.in_doubt;
         exceptions.written_seq = base_seq + made.written;
-        exceptions.doubted_seq = exceptions.written_seq;
+        exceptions.doubted_seq = base_seq + made.doubted;
         let renumber = |range: &RangeInclusive<u64>| renumbered(&made.old, base_seq, range);
         exceptions.unread = exceptions.unread.as_ref().and_then(renumber);
         if let Some(guard) = &mut exceptions.poison_guard {
@@ -114,6 +120,15 @@ impl Session {
             self.say_to_client(true, &said);
         }
         Some(base + made.acked_bytes)
+    }
+
+    /// The client has ended something while there is no backend: the next one never hears of it.
+    pub(super) fn reseed_unheard(&mut self, now: Time) {
+        let reached = self.reseed(now);
+        self.backend_link.forget_writing(&self.state.ring);
+        if let (Some(reached), Some(episode)) = (reached, self.underway.episode_mut()) {
+            episode.set_best(reached);
+        }
     }
 
     /// The next backend is linked, and has said nothing yet.
@@ -205,12 +220,19 @@ impl Conversation {
     fn made_anew(
         &mut self,
         ring: &Ring,
-        (now, patience): (Time, std::time::Duration),
-        doubted: u64,
+        (now, patience): (Time, Duration),
+        (written_seq, doubted_seq): (u64, u64),
     ) -> Reseeding {
-        let mut made = Reseeding::default();
+        let mut made = Reseeding { written_seq, doubted_seq, ..Reseeding::default() };
         let mut marks = self.marks.take();
         let over = self.over_with_the_link(&marks, &mut made);
+        let stands: Vec<Key> = marks
+            .iter()
+            .filter_map(|mark| match &mark.kind {
+                MarkKind::Keep { keep, retired: false, .. } => Some(keep.slot),
+                _ => None,
+            })
+            .collect();
         let (mut at, mut seq) = (ring.base(), ring.base_seq());
         let sent = ring.sent();
         while let Some(mut mark) = marks.pop_front() {
@@ -219,31 +241,37 @@ impl Conversation {
                 continue;
             }
             if mark.frames.is_none() {
-                made.add_told(ring, (at, seq), mark.start, doubted);
+                made.add_told(ring, (at, seq), mark.start);
                 (at, seq) = (mark.end, mark.seq);
             }
             let (given, begun) =
                 (mark.frames.is_some() || mark.end <= sent, mark.frames.is_some() || mark.start < sent);
-            let slot = match &mark.kind {
-                MarkKind::Keep { keep, .. } => Some(keep.slot),
-                MarkKind::Retire { slot, .. } => Some(*slot),
-                _ => None,
-            };
             let too_old = matches!(mark.kind, MarkKind::Ask(_)) && given && mark.said + patience <= now;
-            let falls_out = matches!(mark.kind, MarkKind::Done | MarkKind::Once)
-                || slot.is_some_and(|slot| over.contains(&slot));
+            let falls_out = match &mark.kind {
+                MarkKind::Done | MarkKind::Once { .. } => true,
+                MarkKind::Keep { keep, retired, .. } => *retired && over.contains(&keep.slot),
+                MarkKind::Retire { .. } => mark.ends_in_silence(),
+                MarkKind::Tell | MarkKind::Ask(_) => false,
+            };
             let asks = match &mark.kind {
                 MarkKind::Keep { keep, answered, .. } => keep.answer.is_some() && !answered,
                 MarkKind::Retire { answer, .. } => answer.is_some(),
                 MarkKind::Tell | MarkKind::Ask(_) => true,
-                MarkKind::Once | MarkKind::Done => false,
+                MarkKind::Once { .. } | MarkKind::Done => false,
             };
             if asks && given && !falls_out && !std::mem::replace(&mut mark.doubted, true) {
                 made.in_doubt += 1;
             }
+            if let MarkKind::Once { answer } = &mut mark.kind
+                && !given
+            {
+                made.said.extend(answer.take());
+            }
             if falls_out || too_old {
-                if let Some(slot) = slot {
-                    self.machine.forget(slot);
+                if let MarkKind::Keep { keep, .. } = &mark.kind
+                    && !stands.contains(&keep.slot)
+                {
+                    self.machine.forget(keep.slot);
                 }
                 continue;
             }
@@ -251,22 +279,16 @@ impl Conversation {
             let frames = self.said_again(&mark, frames);
             made.add(mark, &frames, begun);
         }
-        made.add_told(ring, (at, seq), ring.whole(), doubted);
+        made.add_told(ring, (at, seq), ring.whole());
         made
     }
 
     /// Slots of records that the client has ended, where the next backend needs to hear of neither: it has never heard of
     /// the record.
-    fn over_with_the_link(
-        &self,
-        marks: &VecDeque<Mark>,
-        made: &mut Reseeding,
-    ) -> Vec<steadfast_profiles::Key> {
+    fn over_with_the_link(&self, marks: &VecDeque<Mark>, made: &mut Reseeding) -> Vec<Key> {
         let mut over = Vec::new();
-        for mark in marks {
-            let MarkKind::Retire { slot, answer, done } = &mark.kind else { continue };
-            let kept = |mark: &Mark| matches!(&mark.kind, MarkKind::Keep { keep, retired: true, .. } if keep.slot == *slot);
-            if (answer.is_none() || done.is_some()) && marks.iter().any(kept) {
+        for mark in marks.iter().filter(|mark| mark.ends_in_silence()) {
+            if let MarkKind::Retire { slot, done, .. } = &mark.kind {
                 over.push(*slot);
                 made.said.extend(done.clone());
             }
@@ -343,16 +365,20 @@ fn renumbered(old: &[u64], base_seq: u64, range: &RangeInclusive<u64>) -> Option
 
 impl Reseeding {
     /// Adds messages without marks that stand between two places.
-    fn add_told(&mut self, ring: &Ring, from: (u64, u64), to: u64, doubted: u64) {
+    fn add_told(&mut self, ring: &Ring, from: (u64, u64), to: u64) {
         let mut start = from.0;
         for (end, seq) in ring.messages_after(from.0, from.1).take_while(|(end, _)| *end <= to) {
             self.chain.push(&ring.copy((start, end)));
             self.old.push(seq);
             self.messages += 1;
-            if start < ring.sent() {
+            if start < ring.sent() || seq <= self.written_seq {
                 self.written = self.messages;
             }
-            self.in_doubt += u64::from(end <= ring.sent() && seq > doubted);
+            let given = end <= ring.sent();
+            self.in_doubt += u64::from(given && seq > self.doubted_seq);
+            if given || seq <= self.doubted_seq {
+                self.doubted = self.messages;
+            }
             start = end;
         }
     }
@@ -365,6 +391,7 @@ impl Reseeding {
         let messages = u64::from(mark.messages);
         self.old.extend((0..messages).map(|index| mark.seq + 1 + index - messages));
         self.messages += messages;
+        let written = written || mark.seq <= self.written_seq;
         (mark.start, mark.end, mark.seq) = (before, end, self.messages);
         if mark.acked {
             (self.repeats, self.acked_bytes) = (self.repeats + messages, end);

@@ -17,6 +17,8 @@ struct Heard {
     answers: Vec<Vec<u8>>,
     /// Messages that go nowhere.
     withheld: u64,
+    /// Something that stands is ended, and who has not heard of it need not hear of that.
+    retired: bool,
     /// Why the conversation cannot be repeated.
     unsaveable: Option<&'static str>,
 }
@@ -36,6 +38,9 @@ impl Session {
         let linked = self.linked();
         let Some(talk) = &mut self.state.conversation else { return };
         let heard = talk.hear_client(&mut self.state.ring, now, linked);
+        if heard.retired && !linked {
+            self.reseed_unheard(now);
+        }
         if heard.withheld > 0 {
             self.exceptions().withheld += heard.withheld;
         }
@@ -132,13 +137,13 @@ impl Conversation {
                 heard.withheld += 1;
                 return drop(self, ring);
             }
-            Up::Reply(_) => MarkKind::Once,
+            Up::Reply(_) => MarkKind::Once { answer: None },
             Up::Beat if !self.beat_passes(linked, words.answer.is_some()) => {
                 heard.withheld += 1;
                 heard.answers.extend(words.answer);
                 return drop(self, ring);
             }
-            Up::Beat => MarkKind::Once,
+            Up::Beat => MarkKind::Once { answer: words.answer.map(Vec::into_boxed_slice) },
             Up::Unsaveable(reason) => {
                 heard.unsaveable = Some(reason);
                 return;
@@ -147,17 +152,20 @@ impl Conversation {
         if matches!(kind, MarkKind::Tell) && messages == 1 {
             return;
         }
-        self.marks.push(Mark {
+        let messages = u32::try_from(messages).unwrap_or(u32::MAX);
+        let mark = Mark {
             kind,
             start,
             end,
             seq: place.seq,
-            messages: u32::try_from(messages).unwrap_or(u32::MAX),
+            messages,
             said: now,
             frames: None,
             acked: false,
             doubted: false,
-        });
+        };
+        heard.retired |= mark.ends_in_silence();
+        self.marks.push(mark);
     }
 
     /// A reply is to what an earlier backend has asked, or one that is gone.
