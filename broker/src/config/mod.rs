@@ -27,7 +27,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use built_in::{BuiltIn, built_ins, find_profile, load_profiles};
+pub use built_in::{BuiltIn, PROVEN, built_ins, find_profile, load_profiles};
 pub use cookie_secrets::CookieSecrets;
 pub(crate) use file::read_bytes;
 pub use overrides::Overrides;

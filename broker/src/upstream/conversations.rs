@@ -20,8 +20,8 @@ use std::time::Duration;
 use http::Uri;
 use steadfast_profiles::Profile;
 
-use crate::config::find_profile;
 use crate::config::settings::{OnFailure, PoolSettings, ProfileInForce, ProfileSettings};
+use crate::config::{PROVEN, find_profile};
 use marks::{has_parameter, holds, lists};
 
 /// One such protocol.
@@ -61,10 +61,6 @@ enum Help {
 
 /// How long messages are held at least for clients that are kept.
 pub(super) const HOLD: Duration = Duration::from_secs(1);
-
-/// Built-in profiles that clients get without being named. One that is not here has yet to be proven against real
-/// servers and clients.
-const PROVEN: &[&str] = &[];
 
 /// SockJS clients name their session with 8 characters, Java's with 32.
 const SOCKJS_SESSION_MIN: usize = 8;
@@ -137,9 +133,7 @@ fn is_repeatable(profile: &Profile, target: &Uri) -> bool {
     let query = target.query().unwrap_or_default();
     match profile {
         Profile::Rules(_) => true,
-        Profile::SocketIo(_) => {
-            has_parameter(query, "EIO", Some("4")) && !has_parameter(query, "sid", None)
-        }
+        Profile::SocketIo(_) => has_parameter(query, "EIO", Some("4")) && !has_parameter(query, "sid", None),
     }
 }
 
@@ -199,7 +193,9 @@ impl Conversations {
                 Choice::Auto(own.iter().filter(|profile| !profile.known_by.is_empty()).cloned().collect())
             }
             // A configuration that names one which is not there does not get here.
-            ProfileInForce::Named(name) => find_profile(own, name).cloned().map_or(Choice::None, Choice::Named),
+            ProfileInForce::Named(name) => {
+                find_profile(own, name).cloned().map_or(Choice::None, Choice::Named)
+            }
         };
         Conversations { pool: pool.name.clone(), choice, helps: pool.on_failure == OnFailure::Auto }
     }
@@ -237,7 +233,12 @@ impl Conversations {
         }
     }
 
-    fn by_table(&self, target: &Uri, subprotocols: &[u8], proven: &[&str]) -> (Treatment, Option<Announcement>) {
+    fn by_table(
+        &self,
+        target: &Uri,
+        subprotocols: &[u8],
+        proven: &[&str],
+    ) -> (Treatment, Option<Announcement>) {
         let Some(conversation) = recognise(target, subprotocols) else { return (Treatment::Plain, None) };
         let Conversation { name, help, .. } = *conversation;
         let number = 2 * conversation.index();
@@ -291,8 +292,7 @@ impl Conversations {
 const CLOSED: &str = ", and what they have said ends with their backend: when that fails or is drained, they are closed \
                       so that they reconnect";
 
-const HELD: &str =
-    ": they are moved when their backend fails, and an ack_hold of 1s at least sees to it that no answer is lost";
+const HELD: &str = ": they are moved when their backend fails, and an ack_hold of 1s at least sees to it that no answer is lost";
 
 impl Conversation {
     /// Its place in the table.

@@ -183,8 +183,7 @@ impl ClientConnection {
         let permits = SessionPermits::new(permit, permits, claimed);
         let address = caller.peer.client;
         let known_as = identified.client();
-        let admitted =
-            Admitted { address, link, new_session, known_as, terms, client, permits };
+        let admitted = Admitted { address, link, new_session, known_as, terms, client, permits };
         UpgradeAnswer::Switches(lines, Next::Begins(Box::new(admitted)))
     }
 

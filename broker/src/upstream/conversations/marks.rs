@@ -95,10 +95,8 @@ mod tests {
             ..known_by.clone()
         };
         assert!(holds(&value(None), &target, b"mine") && !holds(&value(Some("3")), &target, b"mine"));
-        let of_query = |name: &str| ProfileMatch {
-            query: Some((name.to_owned(), None)),
-            ..ProfileMatch::default()
-        };
+        let of_query =
+            |name: &str| ProfileMatch { query: Some((name.to_owned(), None)), ..ProfileMatch::default() };
         assert!(holds(&of_query("x"), &target, b"") && !holds(&of_query("y"), &target, b""));
         assert!(!holds(&ProfileMatch::default(), &target, b"mine"), "nothing holds for nobody");
     }
