@@ -4,4 +4,5 @@
 pub mod args;
 pub mod commands;
 pub mod exit;
+mod printable;
 pub mod profile;

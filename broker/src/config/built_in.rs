@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
+use steadfast_profiles::rules::BUILTIN;
+
 use super::file::{self, FILE_SIZE_MAX};
-use super::keys::{self, BUILTIN};
+use super::keys;
 use super::problem::{ConfigError, ProblemReport};
 use super::raw;
 use super::settings::ProfileSettings;

@@ -29,7 +29,7 @@ use super::token::{AdminToken, TOKEN};
 use super::values::{self, network, request};
 
 pub(super) use pool::default_pool;
-pub(super) use profile::{BUILTIN, built_in_names, profiles};
+pub(super) use profile::{built_in_names, profiles};
 pub(super) use tls::default_pool_tls;
 
 const KIB: usize = 1 << 10;

@@ -406,7 +406,8 @@ fn tables_are_bounded() {
 #[test]
 fn profiles_and_their_rules_are_bounded() {
     let profiles = |count: usize, rules: usize| {
-        let rules = "{ ask = \"a\" },".repeat(rules);
+        let rule = |n| format!("{{ when = {{ \"/a\" = {n} }}, keep = \"a\" }},");
+        let rules: String = (0..rules).map(rule).collect();
         let profile = |n| format!("[[profile]]\nname = \"p{n}\"\nup = [{rules}]\n");
         format!("{MINIMAL}{}", (0..count).map(profile).collect::<String>())
     };

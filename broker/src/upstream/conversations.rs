@@ -443,9 +443,9 @@ mod tests {
         (word, told.map_or_else(String::new, |told| told.sentence))
     }
 
-    const OWN: &str = "[[profile]]\nname = \"mine\"\nmatch = { subprotocol = \"mine.*\" }\nup = [{ ask = \"a\" }]\n\
+    const OWN: &str = "[[profile]]\nname = \"mine\"\nmatch = { subprotocol = \"mine.*\" }\nup = [{ keep = \"a\" }]\n\
                        [[profile]]\nname = \"sockets\"\nbase = \"socket.io\"\nmatch = { query = \"EIO\" }\n\
-                       [[profile]]\nname = \"by-name\"\nup = [{ ask = \"a\" }]\n";
+                       [[profile]]\nname = \"by-name\"\nup = [{ keep = \"a\" }]\n";
 
     #[test]
     fn ones_own_profiles_come_first() {

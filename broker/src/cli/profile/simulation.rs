@@ -3,7 +3,7 @@
 
 use steadfast_profiles::{Down, Keep, Key, Machine, Phase, Profile, Up, Words};
 
-use super::transcript::{Line, LineKind, Said, head};
+use super::transcript::{Line, LineKind, Said, made};
 
 /// A session as far as it matters.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl<'a> Simulation<'a> {
             _ => String::new(),
         };
         match words.instead {
-            Some(instead) => format!("{said}; as {}", head(&instead)),
+            Some(instead) => format!("{said}; as {}", made(&instead)),
             None => said,
         }
     }
@@ -94,7 +94,7 @@ impl<'a> Simulation<'a> {
                 None => "replies to nothing that was asked, passed on".to_owned(),
             },
             Up::Beat => match words.answer.take() {
-                Some(answer) => format!("beat; without a backend the client is told {}", head(&answer)),
+                Some(answer) => format!("beat; without a backend the client is told {}", made(&answer)),
                 None => "beat".to_owned(),
             },
         }
@@ -212,7 +212,7 @@ impl<'a> Simulation<'a> {
     pub(super) fn next_backend(&mut self) -> Vec<String> {
         let mut steps = Vec::new();
         if let Some(fill_in) = self.machine.fill_in() {
-            let (every, say) = (humantime::format_duration(fill_in.every), head(&fill_in.payload));
+            let (every, say) = (humantime::format_duration(fill_in.every), made(&fill_in.payload));
             steps.push(format!("     meanwhile the client is told, each {every}: {say}"));
         }
         self.end_what_is_over(&mut steps);
@@ -233,7 +233,7 @@ impl<'a> Simulation<'a> {
                 instead = self.machine.repeat(keep.slot, said.message(window));
                 how = if *awaits && keep.waits { "said again; waits for its answer" } else { "said again" };
             }
-            let instead = instead.map(|instead| format!("; as {}", head(&instead))).unwrap_or_default();
+            let instead = instead.map(|instead| format!("; as {}", made(&instead))).unwrap_or_default();
             steps.push(format!("{}  {how}{instead}", line.label()));
         }
         if steps.len() == before {
@@ -249,7 +249,7 @@ impl<'a> Simulation<'a> {
             _ => None,
         };
         for (slot, done) in self.open.iter().filter_map(over).collect::<Vec<_>>() {
-            steps.push(format!("     the client is told {}", head(&done)));
+            steps.push(format!("     the client is told {}", made(&done)));
             self.finish(slot);
             self.open.retain(|open| !matches!(&open.kind, OpenKind::Retirement { slot: ended, done: Some(_), .. } if *ended == slot));
         }

@@ -13,10 +13,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use steadfast_profiles::Message;
 
+use crate::cli::printable::printable;
 use crate::config::quoted;
 
 /// Characters of a message that are shown.
 const SHOWN_MAX: usize = 60;
+
+/// And of one that the broker has made.
+const MADE_SHOWN_MAX: usize = 240;
 
 /// Faults that are told.
 const FAULTS_MAX: usize = 20;
@@ -62,21 +66,26 @@ impl Line {
             LineKind::Backend(said) => ("<", said),
             LineKind::Expected(_) | LineKind::Next => return String::new(),
         };
-        let shown =
-            if said.text { head(&said.payload) } else { format!("b {}", STANDARD.encode(&said.payload)) };
-        format!("{:>4} {sign} {:SHOWN_MAX$}", self.number, cut(&shown))
+        let shown = match said.text {
+            true => begin(&said.payload, SHOWN_MAX),
+            false => cut(&format!("b {}", STANDARD.encode(&said.payload)), SHOWN_MAX),
+        };
+        format!("{:>4} {sign} {shown:SHOWN_MAX$}", self.number)
     }
 }
 
-/// How a text begins, on one line.
-pub(super) fn head(payload: &[u8]) -> String {
-    let text = String::from_utf8_lossy(payload);
-    cut(&text.chars().take(SHOWN_MAX + 1).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>())
+/// How a text begins that the broker has made, on one line.
+pub(super) fn made(payload: &[u8]) -> String {
+    begin(payload, MADE_SHOWN_MAX)
 }
 
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_MAX) {
-        Some(_) => text.chars().take(SHOWN_MAX - 3).chain("...".chars()).collect(),
+fn begin(payload: &[u8], max: usize) -> String {
+    cut(&printable(&String::from_utf8_lossy(payload)), max)
+}
+
+fn cut(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        Some(_) => text.chars().take(max - 3).chain("...".chars()).collect(),
         None => text.to_owned(),
     }
 }
@@ -162,8 +171,8 @@ mod tests {
 
     #[test]
     fn a_message_is_shown_on_one_line() {
-        assert_eq!(head(b"a\nb\x1b[31m"), "a b [31m");
-        assert_eq!(head("é".repeat(61).as_bytes()), "é".repeat(57) + "...");
-        assert_eq!(head("é".repeat(60).as_bytes()), "é".repeat(60));
+        assert_eq!(begin(b"a\nb\x1b[31m", 60), "a b [31m");
+        assert_eq!(begin("é".repeat(61).as_bytes(), 60), "é".repeat(57) + "...");
+        assert_eq!(begin("é".repeat(60).as_bytes(), 60), "é".repeat(60));
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_profiles::Profile;
-use steadfast_profiles::rules::{Alias, DownRule, FillInRule, RuleFault, RuleSet, RuleSource, UpRule};
+use steadfast_profiles::rules::{
+    Alias, BUILTIN, DownRule, FillInRule, RuleFault, RuleSet, RuleSource, UpRule,
+};
 use steadfast_profiles::socket_io::SocketIoSettings;
 
 use super::{DAY, Section, secs};
@@ -18,43 +20,6 @@ const PROFILES_MAX: usize = 64;
 const RULES_MAX: usize = 256;
 /// A client that hears something more often than this has a flaw.
 const FILL_IN_MIN: Duration = Duration::from_millis(100);
-
-pub(in crate::config) const BUILTIN: [(&str, &str); 2] = [
-    (
-        "graphql-transport-ws",
-        r#"# GraphQL over WebSocket, as graphql-ws has it.
-[[profile]]
-name = "graphql-transport-ws"
-match = { subprotocol = "graphql-transport-ws" }
-up = [
-    { when = { "/type" = "connection_init" }, keep = "init", answer = "ack" },
-    { when = { "/type" = "subscribe" }, keep = "op:{/id}", standing = true },
-    { when = { "/type" = "complete" }, retire = "op:{/id}" },
-    { when = { "/type" = ["ping", "pong"] }, beat = '{"type":"pong"}' },
-]
-down = [
-    { when = { "/type" = "connection_ack" }, answer = "ack" },
-    { when = { "/type" = ["complete", "error"] }, end = "op:{/id}" },
-]
-"#,
-    ),
-    (
-        "ocpp",
-        r#"# OCPP-J 1.6 and 2.
-[[profile]]
-name = "ocpp"
-match = { subprotocol = ["ocpp1.*", "ocpp2.*"] }
-up = [
-    { when = { "/0" = 2 }, ask = "call:{/1}" },
-    { when = { "/0" = [3, 4] }, reply = "server:{/1}" },
-]
-down = [
-    { when = { "/0" = [3, 4] }, answer = "call:{/1}" },
-    { when = { "/0" = 2 }, asks = "server:{/1}" },
-]
-"#,
-    ),
-];
 
 /// What is built upon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,6 +161,7 @@ fn down(section: &mut Section<'_>) -> DownRule {
         answer: template(section, "answer"),
         refusal: section.flag("refusal", false),
         end: template(section, "end"),
+        end_alias: section.text("end_alias", "none", "a JSON pointer", profile::pointer),
         greeting: section.flag("greeting", false),
         pass: section.flag("pass", false),
         asks: template(section, "asks"),
