@@ -67,7 +67,8 @@ pub enum Down {
         /// A repeated answer is for the client as well.
         pass: bool,
     },
-    /// It answers a kept record, and says no.
+    /// It answers a kept record, and says no. Where the key is that of an ask, or of what retires something, it is an
+    /// answer like any other.
     Refusal(Key),
     /// What stands in this slot is over.
     End(Key),
