@@ -130,16 +130,6 @@ impl Machine {
         }
     }
 
-    /// The backend asks the client something by a key that the client still owes to an earlier backend. Returns
-    /// another key, and puts the message as it is to be passed on to `words`; its reply is turned back by
-    /// [`Machine::up`]. `None`: the protocol's keys are never used twice.
-    pub fn rename(&mut self, message: Message<'_>, words: &mut Words) -> Option<Key> {
-        match self {
-            Machine::Rules(_) => None,
-            Machine::SocketIo(machine) => machine.rename(message, words),
-        }
-    }
-
     /// What the broker says to the client while no backend does; `None`: nothing is expected.
     pub fn fill_in(&self) -> Option<FillIn> {
         match self {
