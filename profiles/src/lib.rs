@@ -46,7 +46,7 @@ pub enum Machine {
     /// Told by rules.
     Rules(rules::RuleMachine),
     /// Socket.IO 4 over Engine.IO 4.
-    SocketIo(socket_io::SocketIoMachine),
+    SocketIo(Box<socket_io::SocketIoMachine>),
 }
 
 /// What the broker says in a backend's place, so that a client which expects signs of life does not give up.
@@ -66,7 +66,7 @@ impl Profile {
         match self {
             Profile::Rules(rules) => Machine::Rules(rules::RuleMachine::new(Arc::clone(rules))),
             Profile::SocketIo(settings) => {
-                Machine::SocketIo(socket_io::SocketIoMachine::new(Arc::clone(settings)))
+                Machine::SocketIo(Box::new(socket_io::SocketIoMachine::new(Arc::clone(settings))))
             }
         }
     }

@@ -31,9 +31,6 @@ use namespaces::{Namespaces, Offset};
 use owed::Owed;
 use packet::{Fault, Id, Kind, Packet};
 
-/// Bytes of a namespace's name, with its query.
-const NAMESPACE_MAX: usize = 1024;
-
 /// The broker says signs of life neither more often nor more seldom, whatever a backend promises.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
 
@@ -114,7 +111,7 @@ impl SocketIoMachine {
     }
 
     pub(crate) fn up(&mut self, message: Message<'_>, words: &mut Words) -> Up {
-        if self.given_up {
+        if self.given_up || self.is_plainly_told(message) {
             return Up::Tell;
         }
         self.judge_up(message, words).unwrap_or_else(|why| {
@@ -126,7 +123,7 @@ impl SocketIoMachine {
     }
 
     pub(crate) fn down(&mut self, message: Message<'_>, words: &mut Words) -> Down {
-        if self.given_up {
+        if self.given_up || self.is_plainly_pushed(message) {
             return Down::Push;
         }
         if is_attachment(message) {
@@ -182,6 +179,16 @@ impl SocketIoMachine {
     }
 
     // ---- up ----
+
+    /// An event without namespace and id: most of what is said, so it is seen at a glance.
+    fn is_plainly_told(&self, message: Message<'_>) -> bool {
+        self.connected
+            && self.up_group.is_none()
+            && self.suspicion.is_none()
+            && self.settings.keep.is_empty()
+            && message.text
+            && message.payload.starts_with(b"42[")
+    }
 
     fn judge_up(&mut self, message: Message<'_>, words: &mut Words) -> Result<Up, &'static str> {
         if let Some(why) = self.suspicion {
@@ -301,6 +308,14 @@ impl SocketIoMachine {
     }
 
     // ---- down ----
+
+    /// An event without namespace and id, of which nothing is to be learnt.
+    fn is_plainly_pushed(&self, message: Message<'_>) -> bool {
+        self.down_group.is_none()
+            && !self.settings.recover
+            && message.text
+            && message.payload.starts_with(b"42[")
+    }
 
     fn packet_down(&mut self, packet: Packet<'_>, message: Message<'_>, words: &mut Words) -> Down {
         let data = message.payload.get(packet.data..).unwrap_or_default();

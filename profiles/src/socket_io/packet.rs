@@ -12,7 +12,8 @@
 
 use std::ops::Range;
 
-use super::NAMESPACE_MAX;
+/// Bytes of a namespace's name, with its query.
+pub(super) const NAMESPACE_MAX: usize = 1024;
 
 /// Digits of an id or of a count of attachments that are understood; each fits 64 bits.
 const DIGITS_MAX: usize = 18;

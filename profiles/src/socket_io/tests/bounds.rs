@@ -1,7 +1,8 @@
 //! Nothing grows for ever.
 
 use super::super::namespaces::NAMESPACES_MAX;
-use super::super::{LONG_NAME, MANY_NAMESPACES, NAMESPACE_MAX, SocketIoSettings};
+use super::super::packet::NAMESPACE_MAX;
+use super::super::{LONG_NAME, MANY_NAMESPACES, SocketIoSettings};
 use super::Talk;
 use crate::{Down, Up};
 
