@@ -37,7 +37,7 @@ impl<'a> Found<'a> {
         // More is never looked at; a span would not hold it.
         if !places.is_empty() && u32::try_from(text.len()).is_ok() {
             let levels = [Level::default(); LEVELS_MAX];
-            Scan { places, text, whole, at: 0, seen: 0, depth: 0, levels, found: &mut found }.run();
+            Scan { places, text, seen: 1 << ROOT, levels, depth: 0, found: &mut found }.run(whole);
         }
         found
     }
@@ -85,131 +85,133 @@ struct Level {
     start: u32,
 }
 
-/// One pass. `None` from any of its steps: the text ends there, or is not JSON.
+/// One pass.
 struct Scan<'p, 'a, 'f> {
     places: &'p Places,
     text: &'a [u8],
-    whole: bool,
-    at: usize,
     /// One bit of each node that was met: of two members with one name, the first counts.
     seen: u64,
-    depth: usize,
+    /// Those around the one that is looked through.
     levels: [Level; LEVELS_MAX],
+    depth: usize,
     found: &'f mut Found<'a>,
 }
 
 impl Scan<'_, '_, '_> {
-    fn run(mut self) -> Option<()> {
-        self.at = skip::space(self.text, 0);
-        self.value(ROOT)?;
-        while let Some(&level) = self.depth.checked_sub(1).and_then(|top| self.levels.get(top)) {
-            if self.node(level.node)?.below & !self.seen == 0 {
-                if self.is_through() {
-                    return Some(());
-                }
-                self.at = skip::rest_of_container(self.text, self.at)?;
-                self.leave(level)?;
-                continue;
-            }
-            self.at = skip::space(self.text, self.at);
-            match *self.text.get(self.at)? {
-                b'}' if !level.array => {
-                    self.at += 1;
-                    self.leave(level)?;
-                    continue;
-                }
-                b']' if level.array => {
-                    self.at += 1;
-                    self.leave(level)?;
-                    continue;
-                }
-                b',' if !level.fresh => self.at = skip::space(self.text, self.at + 1),
-                _ if level.fresh => {}
-                _ => return None,
-            }
-            let next = if level.array { self.element(level.index)? } else { self.member()? };
-            match next {
-                Some(node) => self.value(node)?,
-                None => self.at = skip::value(self.text, self.at, false)?.end,
-            }
-        }
-        Some(())
-    }
-
-    fn node(&self, node: u8) -> Option<&Node> {
-        self.places.node(node)
-    }
-
-    /// Nothing is left to be found, and no array or object around here must be read to its end.
-    fn is_through(&self) -> bool {
-        self.levels.iter().take(self.depth).all(|level| {
-            self.node(level.node).is_none_or(|node| node.place.is_none() && node.below & !self.seen == 0)
-        })
-    }
-
-    /// Reads a name and its colon. Stands before the value then, and says which node it belongs to.
-    fn member(&mut self) -> Option<Option<u8>> {
-        self.fresh_no_more(0);
-        if *self.text.get(self.at)? != b'"' {
-            return None;
-        }
-        let name = skip::string(self.text, self.at)?;
-        let raw = Value::new(self.text.get(self.at..name.end)?, name.escaped);
-        self.at = skip::space(self.text, name.end);
-        if *self.text.get(self.at)? != b':' {
-            return None;
-        }
-        self.at = skip::space(self.text, self.at + 1);
-        let level = self.levels.get(self.depth.checked_sub(1)?)?;
-        Some(self.node(level.node)?.member(raw).filter(|node| self.is_first(*node)))
-    }
-
-    fn element(&mut self, index: u32) -> Option<Option<u8>> {
-        self.fresh_no_more(1);
-        let level = self.levels.get(self.depth.checked_sub(1)?)?;
-        Some(self.node(level.node)?.element(index).filter(|node| self.is_first(*node)))
-    }
-
-    fn fresh_no_more(&mut self, elements: u32) {
-        if let Some(level) = self.depth.checked_sub(1).and_then(|top| self.levels.get_mut(top)) {
-            level.fresh = false;
-            level.index = level.index.saturating_add(elements);
-        }
-    }
-
-    fn is_first(&self, node: u8) -> bool {
-        self.seen & (1 << node) == 0
-    }
-
-    /// Reads the value of a node, or only its bracket, if something is looked for in it.
-    fn value(&mut self, number: u8) -> Option<()> {
-        self.seen |= 1 << number;
-        let node = self.places.node(number)?;
-        let first = *self.text.get(self.at)?;
-        if matches!(first, b'{' | b'[') && node.below != 0 {
-            let array = first == b'[';
-            let level = self.levels.get_mut(self.depth)?;
-            *level = Level { node: number, array, fresh: true, index: 0, start: self.at as u32 };
-            self.depth += 1;
-            self.at += 1;
+    /// `None`, of this and its steps: the text ends, or is not JSON.
+    fn run(mut self, whole: bool) -> Option<()> {
+        let root = self.places.node(ROOT)?;
+        let mut at = skip::space(self.text, 0);
+        if root.below == 0 || !matches!(self.text.get(at)?, b'{' | b'[') {
+            self.skip(root.place, at, whole)?;
             return Some(());
         }
-        let may_end = self.depth == 0 && self.whole;
-        let value = skip::value(self.text, self.at, may_end)?;
-        if let Some(place) = node.place {
-            self.found.add(place, self.at, value.end, value.escaped);
+        let mut level = self.level(ROOT, at)?;
+        let mut node = root;
+        at += 1;
+        loop {
+            if let Some(next) = self.next(node, &mut level, &mut at)? {
+                let Some(number) = next else {
+                    at = self.skip(None, at, false)?;
+                    continue;
+                };
+                self.seen |= 1 << number;
+                let child = self.places.node(number)?;
+                if child.below == 0 || !matches!(self.text.get(at)?, b'{' | b'[') {
+                    at = self.skip(child.place, at, false)?;
+                    continue;
+                }
+                *self.levels.get_mut(self.depth)? = level;
+                self.depth += 1;
+                (level, node) = (self.level(number, at)?, child);
+                at += 1;
+                continue;
+            }
+            if let Some(place) = node.place {
+                self.found.add(place, level.start as usize, at, false);
+            }
+            if self.depth == 0 {
+                return Some(());
+            }
+            self.depth -= 1;
+            level = *self.levels.get(self.depth)?;
+            node = self.places.node(level.node)?;
         }
-        self.at = value.end;
-        Some(())
     }
 
-    /// The end of an array or object was read.
-    fn leave(&mut self, level: Level) -> Option<()> {
-        self.depth = self.depth.checked_sub(1)?;
-        if let Some(place) = self.places.node(level.node)?.place {
-            self.found.add(place, level.start as usize, self.at, false);
+    /// Goes to the next value in an array or object, and says to which node it belongs, if to any; or to the end of
+    /// that, and says that it was there.
+    #[inline(always)]
+    fn next(&mut self, node: &Node, level: &mut Level, at: &mut usize) -> Option<Option<Option<u8>>> {
+        if node.below & !self.seen == 0 {
+            if self.is_through(node) {
+                return None;
+            }
+            *at = skip::rest_of_container(self.text, *at)?;
+            return Some(None);
         }
-        Some(())
+        *at = skip::space(self.text, *at);
+        match *self.text.get(*at)? {
+            b'}' if !level.array => {
+                *at += 1;
+                return Some(None);
+            }
+            b']' if level.array => {
+                *at += 1;
+                return Some(None);
+            }
+            b',' if !level.fresh => *at = skip::space(self.text, *at + 1),
+            _ if level.fresh => level.fresh = false,
+            _ => return None,
+        }
+        let child = if level.array {
+            level.index = level.index.saturating_add(1);
+            node.element(level.index - 1)
+        } else {
+            self.member(node, at)?
+        };
+        Some(Some(child.filter(|child| self.seen & (1 << child) == 0)))
+    }
+
+    /// Reads a name and its colon.
+    #[inline(always)]
+    fn member(&self, node: &Node, at: &mut usize) -> Option<Option<u8>> {
+        if *self.text.get(*at)? != b'"' {
+            return None;
+        }
+        let name = skip::string(self.text, *at)?;
+        let child = match name.escaped {
+            true => node.member(&Value::new(self.text.get(*at..name.end)?, true).string()?),
+            false => node.member(self.text.get(*at + 1..name.end - 1)?),
+        };
+        *at = skip::space(self.text, name.end);
+        if *self.text.get(*at)? != b':' {
+            return None;
+        }
+        *at = skip::space(self.text, *at + 1);
+        Some(child)
+    }
+
+    /// Nothing is left to be found, and nothing around here must be read to its end.
+    fn is_through(&self, node: &Node) -> bool {
+        let over = |node: &Node| node.place.is_none() && node.below & !self.seen == 0;
+        let mut around = self.levels.iter().take(self.depth);
+        over(node) && around.all(|level| self.places.node(level.node).is_none_or(over))
+    }
+
+    fn level(&self, node: u8, start: usize) -> Option<Level> {
+        let array = *self.text.get(start)? == b'[';
+        Some(Level { node, array, fresh: true, index: 0, start: start as u32 })
+    }
+
+    /// Reads a value in which nothing is looked for. `place`: its own.
+    #[inline]
+    fn skip(&mut self, place: Option<u8>, at: usize, may_end: bool) -> Option<usize> {
+        let value = skip::value(self.text, at, may_end)?;
+        if let Some(place) = place {
+            self.found.add(place, at, value.end, value.escaped);
+        }
+        Some(value.end)
     }
 }
 

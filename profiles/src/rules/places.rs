@@ -1,7 +1,5 @@
 //! The places that a list of rules looks at, as a tree.
 
-use super::value::Value;
-
 /// Places in one list.
 pub(crate) const PLACES_MAX: usize = 16;
 /// Names in one pointer.
@@ -40,10 +38,9 @@ struct Child {
 }
 
 impl Node {
-    /// The child of this name, which is given as it is written.
+    /// The child of this name.
     #[inline]
-    pub(crate) fn member(&self, name: Value<'_>) -> Option<u8> {
-        let name = name.string()?;
+    pub(crate) fn member(&self, name: &[u8]) -> Option<u8> {
         self.children.iter().find(|child| *child.name == *name).map(|child| child.node)
     }
 

@@ -42,6 +42,9 @@ pub(super) struct Mark {
     pub(super) end: u64,
     /// Of its last message.
     pub(super) seq: u64,
+    /// Among which messages the next backend hears it: behind the one with this seq. A later record of a slot is heard
+    /// where the first was.
+    pub(super) place: u64,
     pub(super) messages: u32,
     pub(super) said: Time,
     /// Its frames, once they have left the ring.
@@ -130,9 +133,9 @@ impl Marks {
     }
 
     /// Adds the latest.
-    pub(super) fn push(&mut self, mark: Mark) {
+    pub(super) fn push(&mut self, mut mark: Mark) {
         if let MarkKind::Keep { keep, .. } = &mark.kind {
-            self.supersede(keep.slot);
+            mark.place = self.supersede(keep.slot).unwrap_or(mark.place);
             self.kept += 1;
         }
         if let MarkKind::Retire { slot, .. } = &mark.kind {
@@ -147,11 +150,13 @@ impl Marks {
         std::mem::take(self).marks
     }
 
-    /// A later record takes the place of one of the same slot.
-    fn supersede(&mut self, slot: Key) {
-        if let Some(index) = self.find_kept(slot) {
-            self.finish(index);
-        }
+    /// A later record takes the place of one of the same slot, which is returned.
+    fn supersede(&mut self, slot: Key) -> Option<u64> {
+        let index = self.find_kept(slot)?;
+        let mark = &self.marks[index];
+        let place = matches!(mark.kind, MarkKind::Keep { retired: false, .. }).then_some(mark.place);
+        self.finish(index);
+        place
     }
 
     /// The record that the client has ended is over.

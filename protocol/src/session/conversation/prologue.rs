@@ -67,9 +67,24 @@ impl LinkTalk {
     }
 }
 
+/// What the next backend is to hear.
+#[derive(Debug)]
+struct Item {
+    /// Behind which seq it is heard.
+    place: u64,
+    /// That of its last message.
+    seq: u64,
+    frames: Box<[u8]>,
+    /// A backend was given a part of it, and all.
+    begun: bool,
+    given: bool,
+    mark: Option<Mark>,
+}
+
 /// The ring made anew.
 #[derive(Debug, Default)]
 struct Reseeding {
+    items: Vec<Item>,
     chain: Chain,
     messages: u64,
     /// The seqs that they had, in order.
@@ -104,7 +119,8 @@ impl Session {
         talk.settle_anew(&self.state.ring, &made, whole);
         let (base, base_seq) = (self.state.ring.base(), self.state.ring.base_seq());
         for mut mark in std::mem::take(&mut made.marks) {
-            (mark.start, mark.end, mark.seq) = (mark.start + base, mark.end + base, mark.seq + base_seq);
+            (mark.start, mark.end) = (mark.start + base, mark.end + base);
+            (mark.seq, mark.place) = (mark.seq + base_seq, mark.place + base_seq);
             talk.marks.push(mark);
         }
         let exceptions = self.exceptions();
@@ -277,9 +293,10 @@ impl Conversation {
             }
             let frames = mark.frames.take().unwrap_or_else(|| ring.copy((mark.start, mark.end)));
             let frames = self.said_again(&mark, frames);
-            made.add(mark, &frames, begun);
+            made.items.push(Item { place: mark.place, seq: mark.seq, frames, begun, given, mark: Some(mark) });
         }
         made.add_told(ring, (at, seq), ring.whole());
+        made.settle();
         made
     }
 
@@ -358,47 +375,49 @@ fn unframed(frames: &[u8]) -> Option<(bool, Vec<u8>, Option<[u8; 4]>)> {
 
 /// The seqs that messages have by now, of those that had these; `None`: none of them is there.
 fn renumbered(old: &[u64], base_seq: u64, range: &RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
-    let first = old.partition_point(|seq| seq < range.start());
-    let behind = old.partition_point(|seq| seq <= range.end());
-    (first < behind).then(|| base_seq + first as u64 + 1..=base_seq + behind as u64)
+    let within = |seq: &u64| range.contains(seq);
+    let (first, last) = (old.iter().position(within)?, old.iter().rposition(within)?);
+    Some(base_seq + first as u64 + 1..=base_seq + last as u64 + 1)
 }
 
 impl Reseeding {
     /// Adds messages without marks that stand between two places.
     fn add_told(&mut self, ring: &Ring, from: (u64, u64), to: u64) {
-        let mut start = from.0;
+        let (mut start, sent) = (from.0, ring.sent());
         for (end, seq) in ring.messages_after(from.0, from.1).take_while(|(end, _)| *end <= to) {
-            self.chain.push(&ring.copy((start, end)));
-            self.old.push(seq);
-            self.messages += 1;
-            if start < ring.sent() || seq <= self.written_seq {
-                self.written = self.messages;
-            }
-            let given = end <= ring.sent();
-            self.in_doubt += u64::from(given && seq > self.doubted_seq);
-            if given || seq <= self.doubted_seq {
-                self.doubted = self.messages;
-            }
+            let frames = ring.copy((start, end));
+            let (begun, given) = (start < sent, end <= sent);
+            self.items.push(Item { place: seq, seq, frames, begun, given, mark: None });
             start = end;
         }
     }
 
-    /// Adds a message that has a mark. Its place is known when the ring is there: here it is counted from the front.
-    fn add(&mut self, mut mark: Mark, frames: &[u8], written: bool) {
-        let before = self.chain.len() as u64;
-        self.chain.push(frames);
-        let end = self.chain.len() as u64;
-        let messages = u64::from(mark.messages);
-        self.old.extend((0..messages).map(|index| mark.seq + 1 + index - messages));
-        self.messages += messages;
-        let written = written || mark.seq <= self.written_seq;
-        (mark.start, mark.end, mark.seq) = (before, end, self.messages);
-        if mark.acked {
-            (self.repeats, self.acked_bytes) = (self.repeats + messages, end);
+    /// Brings all into order. The places of marks are counted from the front until the ring is there.
+    fn settle(&mut self) {
+        let mut items = std::mem::take(&mut self.items);
+        items.sort_by_key(|item| item.place);
+        for Item { seq, frames, begun, given, mark, .. } in items {
+            let start = self.chain.len() as u64;
+            self.chain.push(&frames);
+            let end = self.chain.len() as u64;
+            let messages = mark.as_ref().map_or(1, |mark| u64::from(mark.messages));
+            self.old.extend((0..messages).map(|index| seq + 1 + index - messages));
+            self.messages += messages;
+            if begun || seq <= self.written_seq {
+                self.written = self.messages;
+            }
+            let Some(mut mark) = mark else {
+                self.in_doubt += u64::from(given && seq > self.doubted_seq);
+                if given || seq <= self.doubted_seq {
+                    self.doubted = self.messages;
+                }
+                continue;
+            };
+            (mark.start, mark.end, mark.seq, mark.place) = (start, end, self.messages, self.messages);
+            if mark.acked {
+                (self.repeats, self.acked_bytes) = (self.repeats + messages, end);
+            }
+            self.marks.push_back(mark);
         }
-        if written {
-            self.written = self.messages;
-        }
-        self.marks.push_back(mark);
     }
 }

@@ -130,6 +130,16 @@ impl Conversation {
             Up::Keep(keep) => {
                 MarkKind::Keep { keep, answered: false, awaits: keep.answer.is_some(), retired: false }
             }
+            // Whatever this ends, the present backend has never heard of it, or has ended it itself.
+            Up::Retire { slot, answer }
+                if !self.link.is_first()
+                    && (answer.is_none() || words.answer.is_some())
+                    && !self.marks.stands(slot) =>
+            {
+                heard.withheld += 1;
+                heard.answers.extend(words.answer);
+                return drop(self, ring);
+            }
             Up::Retire { slot, answer } => {
                 MarkKind::Retire { slot, answer, done: words.answer.map(Vec::into_boxed_slice) }
             }
@@ -158,6 +168,7 @@ impl Conversation {
             start,
             end,
             seq: place.seq,
+            place: place.seq,
             messages,
             said: now,
             frames: None,

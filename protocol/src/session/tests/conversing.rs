@@ -92,6 +92,13 @@ fn taken(rig: &mut Rig) {
     rig.backend_says(&said("ok"));
 }
 
+/// The backend answers pings until there are none.
+fn pongs(rig: &mut Rig) {
+    while !rig.link().reader.pings.is_empty() {
+        rig.backend_pongs();
+    }
+}
+
 /// Without the pings.
 fn messages(got: Vec<String>) -> Vec<String> {
     got.into_iter().filter(|message| message != "<ping>").collect()

@@ -63,7 +63,8 @@ fn asks_that_are_never_answered_do_not_fill_the_ring_nor_the_memory() {
         rig.backend_pongs();
     }
     assert!(rig.session.buffered() <= 10_000 + 200, "{}", rig.session.buffered());
-    let (open, in_doubt) = (rig.session.open_asks(rig.now).unwrap_or(0), rig.session.ledger().upstream.in_doubt);
+    let (open, in_doubt) =
+        (rig.session.open_asks(rig.now).unwrap_or(0), rig.session.ledger().upstream.in_doubt);
     assert_eq!(open + in_doubt, 1000);
     assert!(open > 100);
 }
@@ -78,7 +79,7 @@ fn messages_are_held_for_ack_hold_after_their_pong() {
     rig.upstream();
     taken(&mut rig);
     assert_eq!(messages(rig.upstream()), [said("login"), "held".to_owned()]);
-    rig.backend_pongs();
+    pongs(&mut rig);
     rig.wait(secs(4));
     rig.backend_dies();
     taken(&mut rig);

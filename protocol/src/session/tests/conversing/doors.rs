@@ -61,7 +61,7 @@ fn a_login_that_was_not_answered_gets_its_answer_from_the_next_one() {
     assert_eq!(messages(rig.upstream()), [said("login")]);
     rig.backend_says(&said("ok"));
     assert_eq!(rig.downstream(), [said("ok")]);
-    assert_eq!(rig.session.ledger().upstream.in_doubt, 1, "A may have taken it");
+    assert_eq!(rig.session.ledger().upstream.in_doubt, 2, "A may have taken both");
 }
 
 #[test]
@@ -238,11 +238,34 @@ fn a_backend_that_goes_no_step_on_is_left() {
 }
 
 #[test]
+fn a_login_that_replaces_another_is_heard_where_that_was() {
+    let mut rig = logged_in(rig());
+    rig.client_says(&of("sub", 1));
+    rig.backend_pongs();
+    let again = r#"{"t":"login","as":"another"}"#;
+    rig.client_says(again);
+    rig.backend_says(&said("ok"));
+    for read in [false, true] {
+        rig.backend_dies();
+        rig.upstream();
+        taken(&mut rig);
+        assert_eq!(messages(rig.upstream()), [again.to_owned(), of("sub", 1)], "read: {read}");
+        pongs(&mut rig);
+        rig.wait(secs(61));
+    }
+}
+
+#[test]
 fn the_same_in_another_process() {
     let mut rig = logged_in(rig());
+    rig.client_says(&of("sub", 1));
     rig.client_says(&of("ask", 7));
     rig.backend_pongs();
-    let state_rig = &mut rig;
-    state_rig.backend_dies();
-    assert_eq!(state_rig.session.status(), Status::Waiting);
+    rig.client_closes(1000, "");
+    rig.restore();
+    rig.upstream();
+    taken(&mut rig);
+    let mut got = messages(rig.upstream());
+    got.retain(|message| !message.starts_with("<close"));
+    assert_eq!(got, [said("login"), of("sub", 1), of("ask", 7)]);
 }

@@ -1,7 +1,6 @@
 //! Planned moves.
 
 use super::*;
-use crate::session::tests::rig::ms;
 use crate::session::{Event, Move, Status};
 
 fn order() -> Move {
@@ -15,7 +14,8 @@ fn a_move_waits_for_open_asks_however_quiet_it_is() {
     rig.backend_pongs();
     assert!(rig.session.relocate(rig.now, order()));
     rig.pump();
-    rig.wait(ms(1500));
+    rig.backend_pongs();
+    rig.wait(secs(10));
     assert_eq!(rig.session.status(), Status::Quiescing);
     rig.backend_says(&of("answer", 1));
     (rig.upstream(), rig.downstream());
