@@ -37,6 +37,12 @@ sail((who, url, own) => {
       },
     },
   });
+  const feed = (name) => ends.set(name, client.subscribe({ query: FEED, variables: { name } }, {
+    next: ({ data }) => own.push(data.feed),
+    error: own.refused,
+    complete: () => own.say({ event: "complete", feed: name }),
+  }));
+  own.feeds.forEach(feed);
   return {
     ask: (id, filler) => new Promise((answer, fail) => {
       let data;
@@ -46,11 +52,7 @@ sail((who, url, own) => {
         complete: () => answer(data),
       });
     }),
-    feed: (name) => ends.set(name, client.subscribe({ query: FEED, variables: { name } }, {
-      next: ({ data }) => own.push(data.feed),
-      error: own.refused,
-      complete: () => own.say({ event: "complete", feed: name }),
-    })),
+    feed,
     unfeed: (name) => ends.get(name)(),
   };
 });

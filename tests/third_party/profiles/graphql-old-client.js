@@ -27,6 +27,12 @@ sail((who, url, own) => {
   client.onConnected(() => own.ready());
   client.onReconnected(() => own.ready());
   client.onError(() => {});
+  const feed = (name) => ends.set(name, client.request({ query: FEED, variables: { name } }).subscribe({
+    next: ({ data }) => own.push(data.feed),
+    error: own.refused,
+    complete: () => own.say({ event: "complete", feed: name }),
+  }));
+  own.feeds.forEach(feed);
   return {
     ask: (id, filler) => new Promise((answer, fail) => {
       let data;
@@ -36,11 +42,7 @@ sail((who, url, own) => {
         complete: () => answer(data),
       });
     }),
-    feed: (name) => ends.set(name, client.request({ query: FEED, variables: { name } }).subscribe({
-      next: ({ data }) => own.push(data.feed),
-      error: own.refused,
-      complete: () => own.say({ event: "complete", feed: name }),
-    })),
+    feed,
     unfeed: (name) => ends.get(name).unsubscribe(),
   };
 });
