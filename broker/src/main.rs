@@ -10,6 +10,7 @@ use clap::Parser;
 use steadfast::cli::args::{CheckArgs, Cli, Command, ServeArgs};
 use steadfast::cli::commands;
 use steadfast::cli::exit::Exit;
+use steadfast::cli::profile;
 use steadfast::config::{self, ConfigError, Overrides, Settings, Source, secrets};
 use steadfast::demo;
 use steadfast::server::limits::{Capacity, TooFewDescriptors};
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve(&args),
         Command::Check(args) => check(&args),
         Command::Control(command) => return commands::run(command).into(),
+        Command::Profile(command) => return profile::run(&command).into(),
         Command::Completions(args) => {
             say(&args.script());
             Ok(())
@@ -79,6 +81,9 @@ fn check(args: &CheckArgs) -> Result<(), ProgramFailure> {
     for warning in tls.warnings().iter().chain(&secrets::warnings(&settings)) {
         // As with stdout.
         let _ = writeln!(io::stderr(), "steadfast: warning: {warning}");
+    }
+    for line in profile::of_pools(&settings) {
+        say(format!("{}: {line}\n", args.config.display()).as_bytes());
     }
     let Settings { listeners, pools, .. } = settings;
     let backends: usize = pools.iter().map(|pool| pool.backends.len()).sum();

@@ -46,7 +46,7 @@ pub enum Machine {
     /// Told by rules.
     Rules(rules::RuleMachine),
     /// Socket.IO 4 over Engine.IO 4.
-    SocketIo(socket_io::SocketIoMachine),
+    SocketIo(Box<socket_io::SocketIoMachine>),
 }
 
 /// What the broker says in a backend's place, so that a client which expects signs of life does not give up.
@@ -66,7 +66,7 @@ impl Profile {
         match self {
             Profile::Rules(rules) => Machine::Rules(rules::RuleMachine::new(Arc::clone(rules))),
             Profile::SocketIo(settings) => {
-                Machine::SocketIo(socket_io::SocketIoMachine::new(Arc::clone(settings)))
+                Machine::SocketIo(Box::new(socket_io::SocketIoMachine::new(Arc::clone(settings))))
             }
         }
     }
@@ -127,16 +127,6 @@ impl Machine {
         match self {
             Machine::Rules(machine) => machine.forget(slot),
             Machine::SocketIo(machine) => machine.forget(slot),
-        }
-    }
-
-    /// The backend asks the client something by a key that the client still owes to an earlier backend. Returns
-    /// another key, and puts the message as it is to be passed on to `words`; its reply is turned back by
-    /// [`Machine::up`]. `None`: the protocol's keys are never used twice.
-    pub fn rename(&mut self, message: Message<'_>, words: &mut Words) -> Option<Key> {
-        match self {
-            Machine::Rules(_) => None,
-            Machine::SocketIo(machine) => machine.rename(message, words),
         }
     }
 

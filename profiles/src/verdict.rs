@@ -67,7 +67,8 @@ pub enum Down {
         /// A repeated answer is for the client as well.
         pass: bool,
     },
-    /// It answers a kept record, and says no.
+    /// It answers a kept record, and says no. Where the key is that of an ask, or of what retires something, it is an
+    /// answer like any other.
     Refusal(Key),
     /// What stands in this slot is over.
     End(Key),
@@ -76,7 +77,8 @@ pub enum Down {
         /// Every greeting is for the client.
         pass: bool,
     },
-    /// The backend asks the client, who will reply with this key.
+    /// The backend asks the client, who will reply with this key. Where the client still owes a reply of that name to an
+    /// earlier backend, the machine has given it another one ([`Words::instead`]), and turns the reply back.
     Asks(Key),
     /// A sign of life, or a demand for one.
     Beat,
@@ -86,10 +88,11 @@ pub enum Down {
     More,
 }
 
-/// What is to be said in a message's place.
+/// What is to be said in a message's place, also of one that is [`Up::More`] or [`Down::More`].
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Words {
-    /// Passed on instead of its payload; the kind of message stays.
+    /// Passed on instead of that part of its payload which was looked at; what is behind it, if it was not
+    /// [`Message::whole`](crate::Message::whole), follows as it is. The kind of message stays.
     pub instead: Option<Vec<u8>>,
     /// Said to the client by the broker itself, as a text message.
     pub answer: Option<Vec<u8>>,

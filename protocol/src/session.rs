@@ -40,12 +40,13 @@
 //! `backend_link` and `client_link` what belongs to one connection, `underway` what goes on besides relaying.
 //! `memory` says what it holds of what all have. `failover` leaves a backend and takes the next, `migration` leaves one that works, `ending` says goodbye,
 //! `deadlines` knows what may last how long, and the short way that almost every call takes, `silence` judges a backend that says nothing, `client_link` also whether a
-//! client is there. `service` is the part toward services that link the shim, `resume` that toward clients which may
+//! client is there. `conversation` is the part that knows what messages mean, where somebody does, `service` that toward services that link the shim, `resume` that toward clients which may
 //! come back, `orphan` that toward clients which must begin anew.
 
 mod backend_link;
 mod client_link;
 mod config;
+mod conversation;
 mod deadlines;
 mod ending;
 mod failover;
@@ -228,6 +229,9 @@ impl Session {
         if !linked && matches!(self.state.client, ClientPhase::Open) {
             self.state.ring.append(data);
         }
+        if self.converses() && matches!(self.state.client, ClientPhase::Open) {
+            self.converse_up(now);
+        }
     }
 
     fn client_listens(&self) -> bool {
@@ -298,15 +302,24 @@ impl Session {
 
     fn backend_data(&mut self, now: Time, data: &Data<'_>, heard: bool, direct: &mut DirectWrite<'_>) {
         if self.commits().is_some() {
-            return self.service_data(now, data, direct);
+            self.service_data(now, data, direct);
+        } else if self.converses() {
+            self.converse_down(now, data, direct);
+        } else if heard {
+            self.hand_down(data, direct);
+        } else {
+            self.with_kind(data);
         }
+    }
+
+    /// Hands a span of a backend's frames to the client, as it is to have them.
+    fn hand_down(&mut self, data: &Data<'_>, direct: &mut DirectWrite<'_>) {
         match self.with_kind(data) {
-            Some(kinded) if heard => {
+            Some(kinded) => {
                 let (bytes, messages) = kinded.into_parts();
                 self.state.downstream.append_made(bytes, messages, direct);
             }
-            None if heard => self.state.downstream.append(data, direct),
-            _ => {}
+            None => self.state.downstream.append(data, direct),
         }
     }
 
@@ -350,10 +363,13 @@ impl Session {
     fn acknowledged(&mut self, now: Time, payload: &[u8]) {
         let (acked, heard) = (self.state.ring.base_seq(), self.state.downstream.messages());
         self.backend_link.unanswered.acknowledged(now, acked, heard, self.config.ack_timeout);
-        let hold = self.commits().is_none().then_some(self.config.ack_hold);
+        let hold = (self.commits().is_none() && !self.converses()).then_some(self.config.ack_hold);
         if let Some(took) = self.backend_link.writer.acknowledge(&mut self.state.ring, now, payload, hold) {
             self.backend_link.timers.handle_bytes(now);
             self.pong_took(took);
+            if self.converses() {
+                self.release_conversed(now);
+            }
             self.note_progress(now);
             // A service that is left must have heard of it.
             if !self.leaves_soon() || self.backend_link.tells_draining().unwrap_or(true) {

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::cli::commands;
+use crate::cli::profile::ProfileCommand;
 use crate::config::Overrides;
 use crate::demo;
 
@@ -28,6 +29,9 @@ pub enum Command {
     /// What a running broker is asked.
     #[command(flatten)]
     Control(commands::Command),
+    /// Shows built-in profiles, and what a profile makes of a conversation
+    #[command(subcommand)]
+    Profile(ProfileCommand),
     /// Prints completions for a shell
     Completions(CompletionsArgs),
     /// Shows on loopback what happens when backends are drained and die, in about 25 seconds

@@ -3,7 +3,6 @@
 
 mod arguments;
 mod names;
-mod printable;
 mod progress;
 mod tables;
 mod trouble;

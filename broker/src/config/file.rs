@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
+/// Bytes of a configuration file. Ten thousand backends fit many times over.
+pub(super) const FILE_SIZE_MAX: u64 = 4 << 20;
+
 /// How long a pipe may take to give all that it has.
 const PIPE_TIME_MAX: Duration = Duration::from_secs(5);
 

@@ -4,6 +4,7 @@
 mod access;
 mod pool;
 mod probe;
+mod profile;
 mod requests;
 mod route;
 mod session;
@@ -28,6 +29,7 @@ use super::token::{AdminToken, TOKEN};
 use super::values::{self, network, request};
 
 pub(super) use pool::default_pool;
+pub(super) use profile::{built_in_names, profiles};
 pub(super) use tls::default_pool_tls;
 
 const KIB: usize = 1 << 10;
@@ -102,6 +104,7 @@ pub(super) fn file(root: &mut Section<'_>) -> ConfigDraft {
             listeners: Vec::new(),
             routes: Vec::new(),
             access: root.section("access", access::access),
+            profiles: profile::profiles(root, &profile::built_in_names()),
             pools: Vec::new(),
             workers: root.optional_count("workers", "cores", 1..=WORKERS_MAX).unwrap_or_else(cores),
             admin: root.section("admin", admin),

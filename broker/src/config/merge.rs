@@ -2,15 +2,14 @@
 
 use std::collections::HashSet;
 
-use steadfast_protocol::session::AckMode;
-
+use super::built_in::{built_ins, find_profile};
 use super::keys::{ConfigDraft, DraftListener, DraftPool, DraftRoute, default_pool, default_pool_tls};
 use super::overrides::Overrides;
 use super::place::{ConfigPlace, ValueOrigin};
 use super::problem::ProblemReport;
 use super::settings::{
-    BackendSettings, Check, FileAccess, HeaderCase, ListenAddress, ListenerSettings, PoolSettings,
-    ProxyProtocol, Settings,
+    Ack, BackendSettings, Check, FileAccess, HeaderCase, ListenAddress, ListenerSettings, OnFailure,
+    PoolSettings, ProfileChoice, ProfileSettings, ProxyProtocol, Settings,
 };
 use super::values;
 
@@ -32,6 +31,7 @@ pub(super) fn complete(
 ) -> Settings {
     apply(&mut draft, overrides);
     check_pools(&draft.pools, report);
+    check_profiles(&draft, report);
     check_backend_flags(&overrides.backend, report);
     check_addresses(&draft, report);
     let listeners = resolve_pools(&draft, report);
@@ -70,8 +70,11 @@ fn apply(draft: &mut ConfigDraft, overrides: &Overrides) {
         }
         pool.ack = overrides.ack.unwrap_or(pool.ack);
         pool.on_failure = overrides.on_failure.unwrap_or(pool.on_failure);
+        if let Some(profile) = &overrides.profile {
+            pool.profile.clone_from(profile);
+        }
         if let Some(Check::WebSocket { shim, .. }) = pool.health.as_mut().map(|health| &mut health.check) {
-            *shim = pool.ack == AckMode::Shim;
+            *shim = pool.ack == Ack::Shim;
         }
     }
     let rest = &mut draft.rest;
@@ -124,7 +127,7 @@ fn check_pools(pools: &[DraftPool], report: &mut ProblemReport) {
                 format!("[pool] {:?} finds addresses by DNS and speaks TLS to them: {remedy}", pool.name),
             );
         }
-        if pool.ack == AckMode::Shim && !pool.ack_hold.is_zero() {
+        if pool.ack == Ack::Shim && !pool.ack_hold.is_zero() {
             let remedy = "messages are kept until a commit; remove ack_hold";
             report.add(
                 *origin,
@@ -132,6 +135,54 @@ fn check_pools(pools: &[DraftPool], report: &mut ProblemReport) {
             );
         }
     }
+}
+
+/// What a pool says of profiles beside what else it says.
+fn check_profiles(draft: &ConfigDraft, report: &mut ProblemReport) {
+    for DraftPool { origin, pool } in &draft.pools {
+        let problem = match &pool.profile {
+            ProfileChoice::Named(name) => named_profile(name, pool, &draft.rest.profiles),
+            ProfileChoice::None if pool.ack == Ack::Reply => Some(
+                r#"has ack = "reply" without a profile, and only that knows what is a reply: set profile = "auto" or a profile's name, or ack = "pong""#
+                    .to_owned(),
+            ),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            report.add(*origin, format!("[pool] {:?} {problem}", pool.name));
+        }
+    }
+}
+
+/// Why a pool cannot have this profile, and what to do.
+fn named_profile(name: &str, pool: &PoolSettings, own: &[ProfileSettings]) -> Option<String> {
+    if find_profile(own, name).is_none() {
+        let built_in = built_ins().iter().map(|built_in| &built_in.settings);
+        let names: Vec<&str> = own.iter().chain(built_in).map(|profile| profile.name.as_str()).collect();
+        let hint = values::nearest(name, &names);
+        let all = listing(&names);
+        return Some(format!("has profile = {name:?}, which does not exist;{hint} the profiles are: {all}"));
+    }
+    let (with, why, remedy) = match pool {
+        PoolSettings { ack: Ack::None, .. } => {
+            (r#"ack = "none""#, "nobody knows what the next backend must hear again", r#"set ack = "pong""#)
+        }
+        PoolSettings { ack: Ack::Shim, .. } => (
+            r#"ack = "shim""#,
+            "such services are given what they have to know in their commits",
+            r#"set profile = "auto", or ack = "pong""#,
+        ),
+        PoolSettings { on_failure: OnFailure::Close, .. } => {
+            (r#"on_failure = "close""#, "nobody gets a next backend", r#"set on_failure = "failover""#)
+        }
+        PoolSettings { plain_resume: true, .. } => (
+            "plain_resume = true",
+            "clients that come back say again by themselves what a profile would repeat",
+            "remove one of them",
+        ),
+        _ => return None,
+    };
+    Some(format!("has profile = {name:?} with {with}, and {why}: {remedy}"))
 }
 
 fn check_backend_flags(backends: &[BackendSettings], report: &mut ProblemReport) {

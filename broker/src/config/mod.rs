@@ -4,6 +4,7 @@
 //! `keys` knows its default and bounds, `merge` lets `overrides` win and checks the whole. A wrong
 //! configuration comes back as a [`ConfigError`] with one line for each `problem`.
 
+mod built_in;
 mod cookie_secrets;
 mod file;
 mod keys;
@@ -26,6 +27,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use built_in::{BuiltIn, PROVEN, built_ins, find_profile, load_profiles};
 pub use cookie_secrets::CookieSecrets;
 pub(crate) use file::read_bytes;
 pub use overrides::Overrides;
@@ -40,10 +42,8 @@ pub use values::log_filter;
 pub(crate) use values::name;
 pub(crate) use values::network::backend;
 
+use file::FILE_SIZE_MAX;
 use place::ValueOrigin;
-
-/// Bytes of a configuration file. Ten thousand backends fit many times over.
-const FILE_SIZE_MAX: u64 = 4 << 20;
 
 /// Where the configuration comes from, at the start and at each reload.
 #[derive(Debug, Clone)]

@@ -4,10 +4,9 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use steadfast_protocol::session::AckMode;
 
 use super::keys::WORKERS_MAX;
-use super::settings::{BackendSettings, ListenAddress, LogFormat, OnFailure};
+use super::settings::{Ack, BackendSettings, ListenAddress, LogFormat, OnFailure, ProfileChoice};
 use super::token::AdminToken;
 use super::values;
 
@@ -38,11 +37,15 @@ pub struct Overrides {
 
     /// How the broker learns that a backend has a message, for every pool
     #[arg(long, env = "STEADFAST_ACK", value_name = "MODE", value_parser = one_of(&values::ACK))]
-    pub ack: Option<AckMode>,
+    pub ack: Option<Ack>,
 
     /// Whether a session outlives its backend, for every pool
     #[arg(long, env = "STEADFAST_ON_FAILURE", value_name = "ACTION", value_parser = one_of(&values::ON_FAILURE))]
     pub on_failure: Option<OnFailure>,
+
+    /// What is known of the protocol that clients speak, for every pool: auto, none, or a profile's name
+    #[arg(long, env = "STEADFAST_PROFILE", value_name = "NAME", value_parser = values::profile)]
+    pub profile: Option<ProfileChoice>,
 
     /// Worker threads [default: cores]
     #[arg(long, env = "STEADFAST_WORKERS", value_name = "N", value_parser = workers)]

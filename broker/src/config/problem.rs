@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, one line for each problem.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::place::{ConfigPlace, ValueOrigin};
@@ -72,6 +73,12 @@ impl ProblemReport {
     /// What was named there cannot be used.
     pub(crate) fn add_at(&mut self, place: &ConfigPlace, message: &str) {
         self.add(place.origin, format!("{}: {message}", place.key));
+    }
+
+    /// The file cannot be read.
+    pub(super) fn unreadable(mut self, error: &io::Error) -> ConfigError {
+        self.add(ValueOrigin::Nowhere, format!("cannot be read: {error}; name a file that can"));
+        ConfigError { problems: self.problems }
     }
 
     pub(super) fn is_clean(&self) -> bool {

@@ -115,6 +115,8 @@ pub(super) struct Section<'a> {
     lines: Option<&'a LineStarts>,
     /// The names of its keys that have been asked for.
     names: Vec<&'static str>,
+    /// Others ask for other keys.
+    is_shared: bool,
     /// All keys that have been asked for, those of tables in it too; `None`: nobody wants them.
     known: Option<Vec<ConfigKey>>,
     problems: Vec<(usize, String)>,
@@ -122,7 +124,16 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     fn new(path: String, line: usize, table: Option<&'a DeTable<'a>>, lines: Option<&'a LineStarts>) -> Self {
-        Self { path, line, table, lines, names: Vec::new(), known: None, problems: Vec::new() }
+        Self {
+            path,
+            line,
+            table,
+            lines,
+            names: Vec::new(),
+            is_shared: false,
+            known: None,
+            problems: Vec::new(),
+        }
     }
 
     /// A table that nobody has written: everything read from it is the default.
@@ -263,6 +274,29 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Nothing is wrong with it so far.
+    pub(super) fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// What turns out to be wrong with a key of the table at this place in the list `name`; where `name` is no list, of
+    /// the one table that it is.
+    pub(super) fn fault_within(&mut self, name: &'static str, index: usize, key: &str, message: &str) {
+        let outer = self.table.and_then(|table| table.get(name));
+        let table = outer.and_then(|value| match value.get_ref() {
+            DeValue::Array(array) => array.get(index),
+            _ => Some(value),
+        });
+        let inner = table.and_then(|table| table.get_ref().as_table()).and_then(|table| table.get(key));
+        let line = inner.or(table).or(outer).map_or(self.line, |value| self.line_at(value.span().start));
+        self.problems.push((line, format!("[{}.{name}] {key}: {message}", self.path)));
+    }
+
+    /// What else is written in it is somebody else's.
+    pub(super) fn leave_the_rest(&mut self) {
+        self.is_shared = true;
+    }
+
     fn is_written(&self, name: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(name))
     }
@@ -336,7 +370,7 @@ impl<'a> Section<'a> {
     /// Ends the reading: what was not asked for is unknown.
     fn close(mut self) -> (Option<Vec<ConfigKey>>, Vec<(usize, String)>) {
         let names = &self.names;
-        let keys = self.table.into_iter().flat_map(|table| table.keys());
+        let keys = self.table.into_iter().filter(|_| !self.is_shared).flat_map(|table| table.keys());
         let mut unknown: Vec<_> = keys.filter(|key| !names.contains(&key.get_ref().as_ref())).collect();
         unknown.sort_unstable_by_key(|key| key.span().start);
         for (number, key) in unknown.into_iter().enumerate() {

@@ -1,6 +1,7 @@
 //! The complete configuration: every value present and checked. What a person writes is in
 //! `config/raw.rs`; nothing else of the broker sees that form.
 
+mod profile;
 mod public_url;
 mod requests;
 mod route;
@@ -12,7 +13,6 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 use ipnet::IpNet;
-use steadfast_protocol::session::AckMode;
 use steadfast_protocol::websocket::close_code::CloseCode;
 
 use super::place::{ConfigPlace, NamedFile};
@@ -26,6 +26,7 @@ pub use crate::http::forwarding::ForwardedForm;
 pub use crate::http::header_case::HeaderCase;
 pub use crate::http::header_rules::HeaderRules;
 pub use crate::net::listener::ListenAddress;
+pub use profile::{Ack, ProfileChoice, ProfileInForce, ProfileMatch, ProfileSettings};
 pub use public_url::PublicUrl;
 pub use requests::{HttpSettings, Reuse};
 pub use route::{
@@ -42,6 +43,8 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// Who may come in, whatever the route.
     pub access: AccessSettings,
+    /// Profiles that the file has written itself. Names are unique, and those of no built-in one.
+    pub profiles: Vec<ProfileSettings>,
     /// Where sessions go. At least one; names are unique.
     pub pools: Vec<PoolSettings>,
     /// Where operators come in, and what they must show.
@@ -209,7 +212,7 @@ pub struct PoolSettings {
     /// Unique among pools.
     pub name: String,
     /// How the broker learns that a backend has a message.
-    pub ack: AckMode,
+    pub ack: Ack,
     /// How long a message stays in the ring after its pong. Zero: it leaves with the pong.
     pub ack_hold: Duration,
     /// How long a backend may owe a sign of life, and give none to anybody, before it counts as failed.
@@ -224,6 +227,14 @@ pub struct PoolSettings {
     pub capsule: usize,
     /// Whether a session outlives its backend.
     pub on_failure: OnFailure,
+    /// What is known of the protocol that its clients speak.
+    pub profile: ProfileChoice,
+    /// How long a message may wait for its answer and still be said again to the next backend.
+    pub reply_timeout: Duration,
+    /// How long a backend may take to let a session in, without a step forward.
+    pub prologue_timeout: Duration,
+    /// Bytes of what one session keeps to say it again.
+    pub profile_records: usize,
     /// The codes its clients are closed with, where they are others than the broker's.
     pub close_codes: PoolCloseCodes,
     /// How long a client that is to reconnect is kept for a backend to have room for it.

@@ -5,11 +5,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use steadfast_protocol::session::AckMode;
-
 use super::problem::ProblemReport;
 use super::raw::{self, ConfigKey};
-use super::settings::{BackendSettings, LogFormat, OnFailure};
+use super::settings::{Ack, BackendSettings, LogFormat, OnFailure, ProfileChoice, ProfileInForce};
 use super::*;
 
 const MINIMAL: &str = r#"
@@ -90,7 +88,7 @@ fn the_documentation_has_every_key_with_its_default_and_bounds() {
 }
 
 /// Defaults that are words about the value: they cannot be written.
-const DESCRIBED: [&str; 19] = [
+const DESCRIBED: [&str; 20] = [
     "as in [close_codes]",
     "required",
     "the only pool, else default; with routes none",
@@ -110,15 +108,17 @@ const DESCRIBED: [&str; 19] = [
     "the process's user",
     "the process's group",
     "route-1, route-2 ...",
+    "of logins",
 ];
 
 /// It cannot stand in a file that has the token itself.
 const INSTEAD_OF_TOKEN: &str = "token_file";
 
 /// The defaults of these can be written, though those of others by the same word cannot.
-const WORDS: [(&str, &str); 6] = [
+const WORDS: [(&str, &str); 7] = [
     ("route", "kind"),
     ("pool", "on_failure"),
+    ("pool", "profile"),
     ("pool", "send_proxy"),
     ("pool.sticky", "secure"),
     ("listener", "proxy_protocol"),
@@ -200,7 +200,7 @@ fn flags_alone_suffice() {
     );
     let [pool] = &settings.pools[..] else { panic!("one pool: {:?}", settings.pools) };
     assert_eq!((pool.name.as_str(), &pool.backends[..]), ("default", &[backend(1), backend(2)][..]));
-    assert_eq!((pool.ack, pool.on_failure), (AckMode::Pong, OnFailure::Auto));
+    assert_eq!((pool.ack, pool.on_failure), (Ack::Pong, OnFailure::Auto));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn flags_win_over_the_file() {
     let overrides = Overrides {
         listen: vec!["127.0.0.2:0".parse().expect("an address")],
         admin: Some("127.0.0.1:2".parse().expect("an address")),
-        ack: Some(AckMode::None),
+        ack: Some(Ack::None),
         on_failure: Some(OnFailure::Close),
         workers: Some(7),
         log_format: Some(LogFormat::Json),
@@ -222,7 +222,7 @@ fn flags_win_over_the_file() {
     assert_eq!(settings.listeners[0].address.to_string(), "127.0.0.2:0");
     assert_eq!(settings.listeners[0].pool.as_deref(), Some("chat"));
     assert_eq!(settings.admin.address.map(|admin| admin.port()), Some(2));
-    assert_eq!((settings.pools[0].ack, settings.pools[0].on_failure), (AckMode::None, OnFailure::Close));
+    assert_eq!((settings.pools[0].ack, settings.pools[0].on_failure), (Ack::None, OnFailure::Close));
     assert_eq!(settings.workers, 7);
     assert_eq!((settings.log.format, settings.log.level.as_str()), (LogFormat::Json, "debug"));
 }
@@ -231,12 +231,12 @@ fn flags_win_over_the_file() {
 fn a_hold_is_judged_with_the_flag() {
     let text = MINIMAL.replace("name = \"chat\"", "name = \"chat\"\nack_hold = \"1s\"");
     let with = |ack| Overrides { ack: Some(ack), ..Overrides::default() };
-    let [line] = &problems(&text, &with(AckMode::Shim))[..] else { panic!("one problem") };
+    let [line] = &problems(&text, &with(Ack::Shim))[..] else { panic!("one problem") };
     assert!(line.starts_with("line 4: [pool] \"chat\" has an ack_hold with ack = \"shim\""), "{line}");
 
     let shim = text.replace("ack_hold", "ack = \"shim\"\nack_hold");
     assert_eq!(problems(&shim, &overrides()).len(), 1);
-    assert!(parse(&shim, &with(AckMode::Pong)).is_ok());
+    assert!(parse(&shim, &with(Ack::Pong)).is_ok());
 }
 
 #[test]
@@ -401,6 +401,48 @@ fn tables_are_bounded() {
     let one_more = "[[pool]]\nname = \"more\"\n[[pool.backend]]\nurl = \"ws://h:1\"\n";
     let error = "16385 backends in all pools are too many; allowed are 16384";
     assert_eq!(problems(&format!("{listener}{}{one_more}", pools(4)), &overrides()), [error]);
+}
+
+#[test]
+fn profiles_and_their_rules_are_bounded() {
+    let profiles = |count: usize, rules: usize| {
+        let rule = |n| format!("{{ when = {{ \"/a\" = {n} }}, keep = \"a\" }},");
+        let rules: String = (0..rules).map(rule).collect();
+        let profile = |n| format!("[[profile]]\nname = \"p{n}\"\nup = [{rules}]\n");
+        format!("{MINIMAL}{}", (0..count).map(profile).collect::<String>())
+    };
+    assert!(parse(&profiles(64, 1), &overrides()).is_ok() && parse(&profiles(1, 256), &overrides()).is_ok());
+    let error = "line 8: profile: 65 tables [[profile]] are too many; allowed are 64";
+    assert_eq!(problems(&profiles(65, 1), &overrides()), [error]);
+    let error = "line 10: [profile] up: 257 rules are too many; allowed are 256";
+    assert_eq!(problems(&profiles(1, 257), &overrides()), [error]);
+}
+
+#[test]
+fn a_profile_is_judged_with_the_flags() {
+    let named = |name: &str| Overrides {
+        profile: Some(values::profile(name).expect("a word")),
+        ..Overrides::default()
+    };
+    let settings = |overrides: &Overrides| parse(MINIMAL, overrides).expect("sound").pools.remove(0);
+    let auto = settings(&overrides());
+    assert_eq!((&auto.profile, auto.profile_in_force()), (&ProfileChoice::Auto, ProfileInForce::Auto));
+    assert_eq!(settings(&named("ocpp")).profile_in_force(), ProfileInForce::Named("ocpp"));
+    assert_eq!(settings(&named("none")).profile_in_force(), ProfileInForce::None(None));
+    for (ack, on_failure, why) in [
+        (Ack::None, OnFailure::Auto, r#"ack = "none""#),
+        (Ack::Shim, OnFailure::Failover, r#"ack = "shim""#),
+        (Ack::Reply, OnFailure::Close, r#"on_failure = "close""#),
+    ] {
+        let flags = Overrides { ack: Some(ack), on_failure: Some(on_failure), ..Overrides::default() };
+        assert_eq!(settings(&flags).profile_in_force(), ProfileInForce::None(Some(why)));
+        let both = Overrides { ack: Some(ack), on_failure: Some(on_failure), ..named("ocpp") };
+        let [line] = &problems(MINIMAL, &both)[..] else { panic!("one problem") };
+        assert!(line.contains(r#"has profile = "ocpp" with "#) && line.contains(why), "{line}");
+    }
+    let reply = Overrides { ack: Some(Ack::Reply), ..named("none") };
+    assert_eq!(problems(MINIMAL, &reply).len(), 1);
+    assert!(parse(MINIMAL, &Overrides { ack: Some(Ack::Reply), ..overrides() }).is_ok());
 }
 
 #[test]

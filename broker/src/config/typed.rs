@@ -1,6 +1,7 @@
 //! What may stand behind a key: the types of values, their bounds, and how their errors read.
 //! What a key means is not known here.
 
+mod conditions;
 mod lists;
 
 use std::fmt::Display;
@@ -106,11 +107,12 @@ impl Section<'_> {
 
     /// Yes or no.
     pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {
-        let read = |value: &DeValue<'_>| match value {
-            DeValue::Boolean(word) => Ok(*word),
-            value => Err(format!("expected true or false, {}", found(value))),
-        };
-        self.value(name, &default.to_string(), "true or false".to_owned(), read).unwrap_or(default)
+        self.optional_flag(name, &default.to_string()).unwrap_or(default)
+    }
+
+    /// Yes or no, or `otherwise` when it is not written.
+    pub(super) fn optional_flag(&mut self, name: &'static str, otherwise: &str) -> Option<bool> {
+        self.value(name, otherwise, YES_OR_NO.to_owned(), yes_or_no)
     }
 
     /// A code for a Close frame.
@@ -172,6 +174,16 @@ impl Section<'_> {
             DeValue::String(text) => parse(text),
             _ => Err("expected text in quotes".to_owned()),
         })
+    }
+}
+
+/// What a flag may be, in words.
+const YES_OR_NO: &str = "true or false";
+
+fn yes_or_no(value: &DeValue<'_>) -> Result<bool, String> {
+    match value {
+        DeValue::Boolean(word) => Ok(*word),
+        value => Err(format!("expected {YES_OR_NO}, {}", found(value))),
     }
 }
 

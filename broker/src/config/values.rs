@@ -5,6 +5,7 @@ pub(super) mod cookie;
 pub(super) mod file;
 pub(super) mod network;
 pub(super) mod origin;
+pub(super) mod profile;
 pub(super) mod public_url;
 pub(super) mod request;
 
@@ -13,18 +14,18 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use steadfast_protocol::session::AckMode;
 use steadfast_protocol::websocket::close_code::CloseCode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::settings::{
-    ForwardedForm, HeaderCase, LogFormat, OnFailure, ProxyProtocol, Reuse, RouteKind, SendProxy,
+    Ack, ForwardedForm, HeaderCase, LogFormat, OnFailure, ProfileChoice, ProxyProtocol, Reuse, RouteKind,
+    SendProxy,
 };
 use super::text::quoted;
 
-/// The ways to write [`AckMode`].
-pub(super) const ACK: [(&str, AckMode); 3] =
-    [("pong", AckMode::Pong), ("none", AckMode::None), ("shim", AckMode::Shim)];
+/// The ways to write [`Ack`].
+pub(super) const ACK: [(&str, Ack); 4] =
+    [("pong", Ack::Pong), ("reply", Ack::Reply), ("none", Ack::None), ("shim", Ack::Shim)];
 /// The ways to write [`OnFailure`].
 pub(super) const ON_FAILURE: [(&str, OnFailure); 3] =
     [("auto", OnFailure::Auto), ("failover", OnFailure::Failover), ("close", OnFailure::Close)];
@@ -132,6 +133,15 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
         "expected a name of 1 to {NAME_LENGTH_MAX} letters, digits and . _ - : [ ], found {}",
         quoted(text)
     ))
+}
+
+/// `auto`, `none`, or a profile's name.
+pub(super) fn profile(text: &str) -> Result<ProfileChoice, String> {
+    Ok(match text {
+        "auto" => ProfileChoice::Auto,
+        "none" => ProfileChoice::None,
+        name => ProfileChoice::Named(self::name(name)?),
+    })
 }
 
 /// A code that may stand in a Close frame.

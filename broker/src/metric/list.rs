@@ -63,6 +63,12 @@ list! {
     UNFIT: Counter<()> =
         Counter::new("steadfast_unfit_total", &[], "Times that a backend talked and answered no ping")
             .at_zero(&[]);
+    UNSAVEABLE: Counter<()> = Counter::new(
+        "steadfast_unsaveable_total",
+        &[],
+        "Sessions with a profile whose conversation cannot be repeated",
+    )
+    .at_zero(&[]);
     POISON: Counter<()> =
         Counter::new("steadfast_poison_total", &[], "Messages held to be killers, with their sessions ended")
             .at_zero(&[]);
@@ -80,10 +86,15 @@ list! {
         &[],
         "Messages written again, to another backend",
     );
+    REPEATED: Counter<()> = Counter::new(
+        "steadfast_messages_repeated_total",
+        &[],
+        "Messages said again to another backend by a profile, though one had acknowledged them",
+    );
     SUPPRESSED: Counter<()> = Counter::new(
         "steadfast_messages_suppressed_total",
         &[],
-        "Half messages of dead backends, kept from clients",
+        "Half messages of dead backends, and second answers, kept from clients",
     );
     LOST: Counter<Flow> = Counter::new(
         "steadfast_messages_lost_total",

@@ -13,6 +13,10 @@ use crate::metric::{self, PressWord, Side};
 use crate::session::registry::{Core, Entry};
 use crate::upstream::backend::Backend;
 
+/// Told once for each pool, of the first such session.
+const UNSAVEABLE: &str = "what this client has said cannot be repeated to another backend: it is closed, to reconnect, when \
+                          its own is left; more such sessions of the pool are counted in steadfast_unsaveable_total";
+
 /// Logs and counts what has happened to a session.
 pub(super) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event) {
     let (session, pool) = (entry.name(), &*entry.binding.pool.name);
@@ -88,6 +92,18 @@ pub(super) fn event(entry: &Entry, backend: Option<&Arc<Backend>>, event: &Event
             let why = breach.sentence();
             tracing::warn!(session, pool, backend, breach = breach.name(), why, "service broke steadfast.v1");
         }
+        Event::Parting => tracing::info!(session, pool, backend, "backend says that it goes away"),
+        Event::Denied => {
+            tracing::info!(session, pool, backend, "backend does not take the client as the one before did");
+        }
+        Event::Unsaveable(why) => {
+            metric::UNSAVEABLE.count(());
+            if entry.binding.pool.is_first_unsaveable() {
+                tracing::warn!(session, pool, backend, why, "{UNSAVEABLE}");
+            } else {
+                tracing::debug!(session, pool, backend, why, "a conversation cannot be repeated");
+            }
+        }
         Event::BackendViolation(violation) => {
             protocol_error(Side::Backend, violation.close_code());
             tracing::warn!(session, pool, backend, %violation, "backend broke the protocol");
@@ -146,6 +162,7 @@ pub(super) fn ended(entry: &Entry, core: &Core, last: Option<&str>) {
         upstream = ledger.upstream.forwarded,
         acknowledged = ledger.upstream.acknowledged,
         replayed = ledger.upstream.replayed,
+        repeated = ledger.upstream.repeated,
         in_doubt = ledger.upstream.in_doubt,
         lost_upstream = ledger.upstream.lost,
         downstream = ledger.downstream.forwarded,

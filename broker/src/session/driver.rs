@@ -23,6 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use steadfast_protocol::session::{Command, Dial, DialFailure, Event, Session, SessionSide};
 use steadfast_protocol::time::Time;
+use steadfast_protocol::websocket::close_code::CloseCode;
 use tokio::task::yield_now;
 use tokio::time::Sleep;
 
@@ -343,6 +344,8 @@ impl Io {
         match (event, &core.lease) {
             (Event::Failed(failure), Some(_)) => self.accuse(entry, core, (failure, true), now),
             (Event::Orphaned(failure), Some(_)) => self.accuse(entry, core, (failure, false), now),
+            // As a Close that says the same, of which the backend says no more.
+            (Event::Parting, Some(lease)) => lease.closed_with(now, CloseCode::GOING_AWAY),
             (Event::Fit, _) => entry.binding.pool.pongs.came(),
             (Event::Unproven, _) => entry.binding.pool.pongs.was_missed(),
             (Event::SlowPong(took), _) => entry.binding.pool.pongs.was_slow(took, self.ack_timeout(entry)),

@@ -156,6 +156,7 @@ fn publish(Ledger { upstream, downstream }: &Ledger) {
     }
     metric::ACKNOWLEDGED.of(Flow::Upstream).absolute(upstream.acknowledged);
     metric::REPLAYED.of(()).absolute(upstream.replayed);
+    metric::REPEATED.of(()).absolute(upstream.repeated);
     metric::IN_DOUBT.of(()).absolute(upstream.in_doubt);
     metric::SUPPRESSED.of(()).absolute(downstream.suppressed);
 }

@@ -1,22 +1,38 @@
-//! Protocols whose conversation ends with the backend, and by what they are known.
+//! Protocols whose conversation ends with the backend: by what they are known, and what is done for their clients.
 //!
 //! Their clients have told the backend who they are and what they want to hear. The next one has heard nothing of
-//! that: on a socket that stays open such a client would believe all is well, and hear nothing. With
-//! `on_failure = "auto"` what helps is done instead. The table is in docs/configuration.md too.
+//! that: on a socket that stays open such a client would believe all is well, and hear nothing. Where a profile knows
+//! the protocol, the next backend is told all that; for the others of the table, with `on_failure = "auto"`, what helps
+//! is done instead. The table is in docs/configuration.md too.
+//!
+//! ```text
+//!   profile = NAME   --> that one
+//!   profile = "auto" --> one's own that is known by this request
+//!                    --> the table --> its built-in profile
+//!                                  --> with on_failure = "auto": close, or hold
+//! ```
 
+mod marks;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use steadfast_profiles::Profile;
 
-use crate::http::token_list;
+use crate::config::settings::{OnFailure, PoolSettings, ProfileInForce, ProfileSettings};
+use crate::config::{PROVEN, find_profile};
+use marks::{has_parameter, holds, lists};
 
 /// One such protocol.
 #[derive(Debug)]
 pub(crate) struct Conversation {
     /// What people call it.
-    pub(super) name: &'static str,
+    name: &'static str,
     mark: Mark,
-    pub(crate) help: Help,
+    help: Help,
+    /// The built-in profile that knows it.
+    profile: Option<&'static str>,
 }
 
 /// By what a client's request is known.
@@ -33,9 +49,9 @@ enum Mark {
     SockJs,
 }
 
-/// What is done for its clients.
+/// What is done for its clients where they have no profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Help {
+enum Help {
     /// They are closed when their backend is left, and reconnect.
     Close,
     /// They are kept, with an `ack_hold` of [`HOLD`] at least: each message is a request or an answer that stands
@@ -50,18 +66,28 @@ pub(super) const HOLD: Duration = Duration::from_secs(1);
 const SOCKJS_SESSION_MIN: usize = 8;
 
 const fn subprotocol(name: &'static str, names: &'static [&'static str]) -> Conversation {
-    Conversation { name, mark: Mark::Subprotocol(names), help: Help::Close }
+    marked(name, Mark::Subprotocol(names))
 }
 
 const fn marked(name: &'static str, mark: Mark) -> Conversation {
-    Conversation { name, mark, help: Help::Close }
+    Conversation { name, mark, help: Help::Close, profile: None }
+}
+
+impl Conversation {
+    const fn with(self, profile: &'static str) -> Conversation {
+        Conversation { profile: Some(profile), ..self }
+    }
+
+    const fn held(self) -> Conversation {
+        Conversation { help: Help::Hold, ..self }
+    }
 }
 
 /// The table. Subprotocols first: they are agreed on, while paths and queries are anybody's.
-pub(super) static CONVERSATIONS: [Conversation; 14] = [
-    Conversation { name: "OCPP", mark: Mark::Subprotocol(&["ocpp1.*", "ocpp2.*"]), help: Help::Hold },
-    subprotocol("GraphQL over WebSocket", &["graphql-transport-ws"]),
-    subprotocol("GraphQL (subscriptions-transport-ws)", &["graphql-ws"]),
+static CONVERSATIONS: [Conversation; 14] = [
+    subprotocol("OCPP", &["ocpp1.*", "ocpp2.*"]).held().with("ocpp"),
+    subprotocol("GraphQL over WebSocket", &["graphql-transport-ws"]).with("graphql-transport-ws"),
+    subprotocol("GraphQL (subscriptions-transport-ws)", &["graphql-ws"]).with("graphql-ws"),
     subprotocol("MQTT", &["mqtt", "mqttv3.1"]),
     subprotocol("STOMP", &["v10.stomp", "v11.stomp", "v12.stomp"]),
     subprotocol("WAMP", &["wamp.2.*"]),
@@ -70,14 +96,14 @@ pub(super) static CONVERSATIONS: [Conversation; 14] = [
     subprotocol("AMQP", &["amqp"]),
     subprotocol("SIP", &["sip"]),
     subprotocol("Centrifuge", &["centrifuge-json", "centrifuge-protobuf"]),
-    marked("Socket.IO", Mark::Query("EIO", "transport")),
+    marked("Socket.IO", Mark::Query("EIO", "transport")).with("socket.io"),
     marked("Phoenix", Mark::QueryAndPath("vsn", "/websocket")),
     marked("SockJS", Mark::SockJs),
 ];
 
 /// The protocol that a client speaks, as its request and the subprotocols that are agreed on, or else offered,
 /// tell. `None`: none of the table.
-pub(crate) fn recognise(target: &Uri, subprotocols: &[u8]) -> Option<&'static Conversation> {
+fn recognise(target: &Uri, subprotocols: &[u8]) -> Option<&'static Conversation> {
     let (path, query) = (target.path(), target.query().unwrap_or_default());
     if subprotocols.is_empty() && query.is_empty() && !path.ends_with("/websocket") {
         return None;
@@ -85,22 +111,10 @@ pub(crate) fn recognise(target: &Uri, subprotocols: &[u8]) -> Option<&'static Co
     CONVERSATIONS.iter().find(|conversation| match conversation.mark {
         Mark::Subprotocol(_) if subprotocols.is_empty() => false,
         Mark::Subprotocol(names) => names.iter().any(|name| lists(subprotocols, name)),
-        Mark::Query(one, other) => has_parameter(query, one) && has_parameter(query, other),
-        Mark::QueryAndPath(parameter, end) => path.ends_with(end) && has_parameter(query, parameter),
+        Mark::Query(one, other) => has_parameter(query, one, None) && has_parameter(query, other, None),
+        Mark::QueryAndPath(parameter, end) => path.ends_with(end) && has_parameter(query, parameter, None),
         Mark::SockJs => path.ends_with("/websocket") && is_sockjs(path),
     })
-}
-
-/// Whether one of the listed subprotocols is `name`. Their case counts (RFC 6455, 11.5).
-fn lists(subprotocols: &[u8], name: &str) -> bool {
-    token_list::split(subprotocols).any(|entry| match name.strip_suffix('*') {
-        Some(begin) => entry.starts_with(begin.as_bytes()),
-        None => entry == name.as_bytes(),
-    })
-}
-
-fn has_parameter(query: &str, name: &str) -> bool {
-    query.split('&').any(|pair| pair.split_once('=').is_some_and(|(key, _)| key == name))
 }
 
 /// `/PREFIX/SERVER/SESSION/websocket`, as SockJS clients make it up.
@@ -113,27 +127,177 @@ fn is_sockjs(path: &str) -> bool {
     end == Some("websocket") && session.is_some_and(is_session) && server.is_some_and(is_server)
 }
 
-impl Conversation {
-    /// Its place in the table.
-    pub(super) fn index(&self) -> usize {
-        CONVERSATIONS.iter().position(|other| other.name == self.name).unwrap_or_default()
+/// Whether a client's conversation can be repeated by what it asks for: that of Socket.IO only when it is of version 4, and
+/// has not begun by polling, where its login was said.
+fn is_repeatable(profile: &Profile, target: &Uri) -> bool {
+    let query = target.query().unwrap_or_default();
+    match profile {
+        Profile::Rules(_) => true,
+        Profile::SocketIo(_) => has_parameter(query, "EIO", Some("4")) && !has_parameter(query, "sid", None),
+    }
+}
+
+/// What is done for one client.
+#[derive(Debug, Clone)]
+pub(crate) enum Treatment {
+    /// Nothing more than for any other.
+    Plain,
+    /// It is closed when its backend is left, and reconnects.
+    Close,
+    /// It is kept, with an `ack_hold` of [`HOLD`] at least.
+    Hold,
+    /// It is kept, and the next backend is told what this profile knows.
+    Profile(Arc<Profile>),
+}
+
+/// Something for the log to tell of a pool's clients once.
+#[derive(Debug, Clone)]
+pub(crate) struct Announcement {
+    /// The same for the same thing to tell, under [`Announcement::NUMBERS`].
+    pub(super) number: usize,
+    /// What the clients speak.
+    pub(super) protocol: String,
+    /// What becomes of them, and what to write to have it otherwise.
+    pub(super) sentence: String,
+}
+
+impl Announcement {
+    /// Two for each protocol of the table, and one for each profile of one's own.
+    pub(super) const NUMBERS: usize = 128;
+    const OWN: usize = 64;
+}
+
+/// What a pool does for clients by what they speak.
+#[derive(Debug)]
+pub(crate) struct Conversations {
+    pool: String,
+    choice: Choice,
+    /// `on_failure = "auto"`.
+    helps: bool,
+}
+
+#[derive(Debug)]
+enum Choice {
+    /// With one's own that are known by something.
+    Auto(Vec<ProfileSettings>),
+    None,
+    Named(ProfileSettings),
+}
+
+impl Conversations {
+    /// Those of a pool, where these profiles are one's own.
+    pub(super) fn new(pool: &PoolSettings, own: &[ProfileSettings]) -> Conversations {
+        let choice = match pool.profile_in_force() {
+            ProfileInForce::None(_) => Choice::None,
+            ProfileInForce::Auto => {
+                Choice::Auto(own.iter().filter(|profile| !profile.known_by.is_empty()).cloned().collect())
+            }
+            // A configuration that names one which is not there does not get here.
+            ProfileInForce::Named(name) => {
+                find_profile(own, name).cloned().map_or(Choice::None, Choice::Named)
+            }
+        };
+        Conversations { pool: pool.name.clone(), choice, helps: pool.on_failure == OnFailure::Auto }
     }
 
-    /// What becomes of its clients, and what to write to have it otherwise, for the log.
-    pub(super) fn sentence(&self, pool: &str) -> String {
-        let name = self.name;
-        let other =
-            format!("to change that, write on_failure = \"failover\" or \"close\" in [[pool]] {pool:?}");
-        match self.help {
-            Help::Close => format!(
-                "clients speak {name}, and what they have said ends with their backend: when that fails or is \
-                 drained, they are closed so that they reconnect; {other}"
-            ),
-            Help::Hold => format!(
-                "clients speak {name}: they are moved when their backend fails, and an ack_hold of {HOLD:?} at \
-                 least sees to it that no answer is lost; {other}"
-            ),
+    /// Every client is treated in this way, whatever its backend says of it.
+    pub(crate) fn are_named(&self) -> bool {
+        matches!(self.choice, Choice::Named(_))
+    }
+
+    /// Whether a client that asks for this, and offers these subprotocols, may get a profile.
+    pub(crate) fn may_repeat(&self, target: &Uri, offered: &[u8]) -> bool {
+        matches!(self.treatment(target, offered).0, Treatment::Profile(_))
+    }
+
+    /// What is done for a client that asks for `target`, with the subprotocols that are agreed on, or else offered; and
+    /// what the log is to tell of that.
+    pub(crate) fn treatment(&self, target: &Uri, subprotocols: &[u8]) -> (Treatment, Option<Announcement>) {
+        let repeated = |profile: &Arc<Profile>| Treatment::Profile(Arc::clone(profile));
+        match &self.choice {
+            Choice::Named(named) if is_repeatable(&named.profile, target) => (repeated(&named.profile), None),
+            Choice::Named(named) => {
+                (Treatment::Close, Some(self.polling(Announcement::OWN, "Socket.IO", &named.name)))
+            }
+            Choice::Auto(own) => {
+                let known = |profile: &ProfileSettings| holds(&profile.known_by, target, subprotocols);
+                match own.iter().position(known).and_then(|index| Some((index, own.get(index)?))) {
+                    Some((index, own)) if is_repeatable(&own.profile, target) => {
+                        let number = Announcement::OWN + index;
+                        (repeated(&own.profile), Some(self.profiled(number, &own.name, &own.name)))
+                    }
+                    _ => self.by_table(target, subprotocols, PROVEN),
+                }
+            }
+            Choice::None => self.by_table(target, subprotocols, &[]),
         }
+    }
+
+    fn by_table(
+        &self,
+        target: &Uri,
+        subprotocols: &[u8],
+        proven: &[&str],
+    ) -> (Treatment, Option<Announcement>) {
+        let Some(conversation) = recognise(target, subprotocols) else { return (Treatment::Plain, None) };
+        let Conversation { name, help, .. } = *conversation;
+        let number = 2 * conversation.index();
+        let built_in = conversation.profile.filter(|profile| proven.contains(profile));
+        let built_in = built_in.and_then(|profile| find_profile(&[], profile));
+        if let Some(profile) = built_in.filter(|built_in| is_repeatable(&built_in.profile, target)) {
+            let told = self.profiled(number, name, &profile.name);
+            return (Treatment::Profile(Arc::clone(&profile.profile)), Some(told));
+        }
+        match (self.helps, help, built_in) {
+            (false, ..) => (Treatment::Plain, None),
+            (true, Help::Close, Some(profile)) => {
+                (Treatment::Close, Some(self.polling(number + 1, name, &profile.name)))
+            }
+            (true, Help::Close, None) => (Treatment::Close, Some(self.helped(number + 1, name, CLOSED))),
+            (true, Help::Hold, _) => (Treatment::Hold, Some(self.helped(number + 1, name, HELD))),
+        }
+    }
+
+    fn profiled(&self, number: usize, protocol: &str, profile: &str) -> Announcement {
+        let sentence = format!(
+            "clients speak {protocol}, and have the profile {profile:?}: when their backend fails or is drained, the next \
+             one is told again what they have said to log in and to subscribe; to switch that off, write \
+             profile = \"none\" in [[pool]] {:?}",
+            self.pool
+        );
+        Announcement { number, protocol: protocol.to_owned(), sentence }
+    }
+
+    fn polling(&self, number: usize, protocol: &str, profile: &str) -> Announcement {
+        let sentence = format!(
+            "clients speak {protocol} in a way that the profile {profile:?} cannot repeat, since they have begun by \
+             polling, or are of another version than 4: when their backend fails or is drained, they are closed so that \
+             they reconnect; to change that, have clients set transports: [\"websocket\"], or write \
+             profile = \"none\" and on_failure = \"failover\" in [[pool]] {:?}",
+            self.pool
+        );
+        Announcement { number, protocol: protocol.to_owned(), sentence }
+    }
+
+    fn helped(&self, number: usize, protocol: &str, what: &str) -> Announcement {
+        let sentence = format!(
+            "clients speak {protocol}{what}; to change that, write on_failure = \"failover\" or \"close\" in \
+             [[pool]] {:?}",
+            self.pool
+        );
+        Announcement { number, protocol: protocol.to_owned(), sentence }
+    }
+}
+
+const CLOSED: &str = ", and what they have said ends with their backend: when that fails or is drained, they are closed \
+                      so that they reconnect";
+
+const HELD: &str = ": they are moved when their backend fails, and an ack_hold of 1s at least sees to it that no answer is lost";
+
+impl Conversation {
+    /// Its place in the table.
+    fn index(&self) -> usize {
+        CONVERSATIONS.iter().position(|other| other.name == self.name).unwrap_or_default()
     }
 }
 
@@ -222,13 +386,13 @@ mod tests {
         let expected: Vec<[String; 3]> = CONVERSATIONS
             .iter()
             .map(|conversation| {
-                [conversation.name.to_owned(), marks(&conversation.mark), help(conversation.help)]
+                [conversation.name.to_owned(), written(&conversation.mark), help(conversation)]
             })
             .collect();
         assert_eq!(rows, expected);
     }
 
-    fn marks(mark: &Mark) -> String {
+    fn written(mark: &Mark) -> String {
         let quoted = |name: &&str| format!("`{name}`");
         match mark {
             Mark::Subprotocol(names) => names.iter().map(quoted).collect::<Vec<_>>().join(", "),
@@ -243,10 +407,114 @@ mod tests {
         }
     }
 
-    fn help(help: Help) -> String {
-        match help {
+    fn help(conversation: &Conversation) -> String {
+        let without = match conversation.help {
             Help::Close => "close".to_owned(),
             Help::Hold => format!("failover, with an `ack_hold` of {HOLD:?} at least"),
+        };
+        match conversation.profile.filter(|profile| PROVEN.contains(profile)) {
+            Some("socket.io") => format!("profile `socket.io`; {without}, with `sid=`, or without `EIO=4`"),
+            Some(profile) => format!("profile `{profile}`"),
+            None => without,
         }
+    }
+
+    fn pool(keys: &str, profiles: &str) -> Conversations {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"chat\"\n{keys}\n\
+             [[pool.backend]]\nurl = \"ws://127.0.0.1:1\"\n{profiles}"
+        );
+        let settings = crate::config::parse(&text, &crate::config::Overrides::default()).expect("sound");
+        Conversations::new(&settings.pools[0], &settings.profiles)
+    }
+
+    /// The treatment in a word, with what the log is told.
+    fn treated(conversations: &Conversations, target: &str, subprotocols: &str) -> (&'static str, String) {
+        let target: Uri = target.parse().expect("a target");
+        let (treatment, told) = conversations.treatment(&target, subprotocols.as_bytes());
+        let word = match treatment {
+            Treatment::Plain => "plain",
+            Treatment::Close => "close",
+            Treatment::Hold => "hold",
+            Treatment::Profile(_) => "profile",
+        };
+        assert_eq!(conversations.may_repeat(&target, subprotocols.as_bytes()), word == "profile");
+        assert!(told.as_ref().is_none_or(|told| told.number < Announcement::NUMBERS));
+        (word, told.map_or_else(String::new, |told| told.sentence))
+    }
+
+    const OWN: &str = "[[profile]]\nname = \"mine\"\nmatch = { subprotocol = \"mine.*\" }\nup = [{ keep = \"a\" }]\n\
+                       [[profile]]\nname = \"sockets\"\nbase = \"socket.io\"\nmatch = { query = \"EIO\" }\n\
+                       [[profile]]\nname = \"by-name\"\nup = [{ keep = \"a\" }]\n";
+
+    #[test]
+    fn ones_own_profiles_come_first() {
+        for keys in ["", "on_failure = \"failover\""] {
+            let auto = pool(keys, OWN);
+            let (word, told) = treated(&auto, "/", "mine.v2");
+            assert!(word == "profile" && told.contains("the profile \"mine\""), "{told}");
+            assert_eq!(treated(&auto, "/", "other").0, "plain");
+            let (word, told) = treated(&auto, "/socket.io/?EIO=4&transport=websocket", "");
+            assert!(word == "profile" && told.contains("profile = \"none\" in [[pool]] \"chat\""), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_named_profile_is_for_all_that_can_have_it() {
+        let named = pool("profile = \"by-name\"", OWN);
+        assert!(named.are_named());
+        for (target, subprotocols) in [("/", ""), ("/", "mqtt"), ("/?EIO=4&transport=websocket&sid=1", "")] {
+            assert_eq!(treated(&named, target, subprotocols), ("profile", String::new()));
+        }
+        let sockets = pool("profile = \"sockets\"", OWN);
+        assert_eq!(treated(&sockets, "/?EIO=4&transport=websocket", "").0, "profile");
+        for target in ["/?EIO=4&transport=websocket&sid=1", "/?EIO=3&transport=websocket", "/"] {
+            let (word, told) = treated(&sockets, target, "");
+            assert!(word == "close" && told.contains("begun by polling"), "{target}: {told}");
+        }
+    }
+
+    #[test]
+    fn without_a_profile_what_helps_is_done_and_with_close_or_failover_nothing() {
+        for keys in ["profile = \"none\"", "ack = \"none\"", "ack = \"shim\""] {
+            let none = pool(keys, OWN);
+            assert_eq!(treated(&none, "/", "mine.v2"), ("plain", String::new()), "{keys}");
+            assert_eq!(treated(&none, "/", "ocpp1.6").0, "hold", "{keys}");
+            let (word, told) = treated(&none, "/", "graphql-ws");
+            assert!(word == "close" && told.contains("on_failure = \"failover\""), "{told}");
+        }
+        for keys in ["on_failure = \"close\"", "profile = \"none\"\non_failure = \"failover\""] {
+            assert_eq!(treated(&pool(keys, OWN), "/", "graphql-ws"), ("plain", String::new()), "{keys}");
+        }
+    }
+
+    /// The switch on: what the table would do with each of its profiles.
+    #[test]
+    fn the_profiles_of_the_table_apply_once_they_are_proven() {
+        let all: Vec<&str> = CONVERSATIONS.iter().filter_map(|conversation| conversation.profile).collect();
+        let auto = pool("", "");
+        let word = |target: &str, subprotocols: &str| {
+            let target: Uri = target.parse().expect("a target");
+            match auto.by_table(&target, subprotocols.as_bytes(), &all) {
+                (Treatment::Profile(_), Some(told)) => (true, told.sentence),
+                (_, told) => (false, told.map_or_else(String::new, |told| told.sentence)),
+            }
+        };
+        for name in &all {
+            assert!(find_profile(&[], name).is_some(), "{name} is built in");
+        }
+        for (target, subprotocols, profile) in [
+            ("/", "graphql-transport-ws", "graphql-transport-ws"),
+            ("/", "ocpp1.6", "ocpp"),
+            ("/?EIO=4&transport=websocket", "", "socket.io"),
+        ] {
+            let (repeated, told) = word(target, subprotocols);
+            assert!(repeated && told.contains(&format!("the profile {profile:?}")), "{told}");
+        }
+        for target in ["/?EIO=4&transport=websocket&sid=1", "/?EIO=3&transport=websocket"] {
+            let (repeated, told) = word(target, "");
+            assert!(!repeated && told.contains("begun by polling"), "{told}");
+        }
+        assert_eq!(word("/", "mqtt").0, false);
     }
 }

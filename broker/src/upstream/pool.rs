@@ -13,7 +13,7 @@ pub(crate) mod suspects;
 use std::collections::HashSet;
 use std::hash::RandomState;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use crate::upstream::backend::{
     Backend, BackendLease, BackendOrigin, BackendShare, PoolWorld, ReservedPlace, Rules,
 };
 use crate::upstream::balance::{self, Affinity, Candidate, CandidateTrust, NoPlace, PlacementChoice, Turns};
-use crate::upstream::conversations::Conversation;
+use crate::upstream::conversations::{Announcement, Conversations};
 use crate::upstream::discovery::FoundBackend;
 use crate::upstream::health::circuit::ejectable;
 use crate::upstream::health::docket::Docket;
@@ -88,8 +88,10 @@ pub(crate) struct Pool {
     ejecting: OrderedMutex<(), EjectingRank>,
     source: AtomicUsize,
     invitations: Invitations,
-    /// Protocols that the log has told of, by their places in their table.
-    announced: AtomicU32,
+    /// What the log has told of what its clients speak, a bit for each number.
+    announced: [AtomicU64; Announcement::NUMBERS / 64],
+    /// It has told that some conversations cannot be repeated.
+    told_unsaveable: AtomicBool,
     /// Sessions ended, by cause.
     pub(crate) ends: SeriesByWord,
 }
@@ -102,6 +104,8 @@ pub(crate) struct PoolSnapshot {
     pub(crate) session: Arc<Config>,
     /// The same, with an `ack_hold` for clients that are kept with one.
     pub(crate) held: Arc<Config>,
+    /// What is done for clients by what they speak.
+    pub(crate) conversations: Arc<Conversations>,
     pub(crate) dialing: DialSettings,
     /// How TLS is spoken to those backends that speak it; `None`: none of them does.
     pub(crate) tls: Option<Arc<PoolTls>>,
@@ -174,7 +178,8 @@ impl Pool {
             ejecting: OrderedMutex::default(),
             source: AtomicUsize::new(0),
             invitations: Invitations::default(),
-            announced: AtomicU32::new(0),
+            announced: Default::default(),
+            told_unsaveable: AtomicBool::new(false),
             ends: SeriesByWord::default(),
         };
         pool_of_now.configure(pool, settings, tls);
@@ -428,13 +433,19 @@ impl Pool {
         self.invitations.invite(now, room)
     }
 
-    /// A client speaks this. The log tells it once.
-    pub(crate) fn announce(&self, conversation: &Conversation) {
-        let bit = 1 << conversation.index();
-        if self.announced.load(Relaxed) & bit == 0 && self.announced.fetch_or(bit, Relaxed) & bit == 0 {
-            let (pool, protocol) = (&*self.name, conversation.name);
-            tracing::warn!(pool, protocol, "{}", conversation.sentence(pool));
+    /// The log tells this once.
+    pub(crate) fn announce(&self, announcement: &Announcement) {
+        let Announcement { number, protocol, sentence } = announcement;
+        let Some(announced) = self.announced.get(number / 64) else { return };
+        let bit = 1 << (number % 64);
+        if announced.load(Relaxed) & bit == 0 && announced.fetch_or(bit, Relaxed) & bit == 0 {
+            tracing::warn!(pool = &*self.name, protocol, "{sentence}");
         }
+    }
+
+    /// Whether this is the first session whose conversation cannot be repeated.
+    pub(crate) fn is_first_unsaveable(&self) -> bool {
+        !self.told_unsaveable.load(Relaxed) && !self.told_unsaveable.swap(true, Relaxed)
     }
 
     /// With what its clients are closed when the broker ends, which has this code.
@@ -649,6 +660,7 @@ impl PoolSnapshot {
             settings: pool.clone(),
             session: Arc::new(promises::of(pool, settings)),
             held: Arc::new(promises::with_hold(pool, settings)),
+            conversations: Arc::new(Conversations::new(pool, &settings.profiles)),
             dialing: DialSettings::new(pool, settings),
             tls: tls.pool(&pool.name).cloned(),
             sticky: None,

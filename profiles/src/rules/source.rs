@@ -94,6 +94,8 @@ pub struct DownRule {
     pub refusal: bool,
     /// What is kept under this name is over.
     pub end: Option<String>,
+    /// The record whose alias stands at this pointer is over.
+    pub end_alias: Option<String>,
     /// It is said unasked when a link begins.
     pub greeting: bool,
     /// With `answer` or `greeting`: the client gets each of them, not the first alone.

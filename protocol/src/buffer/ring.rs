@@ -6,13 +6,14 @@
 //!    ^ first byte that is kept      ^ end of the last whole message
 //! ```
 //!
-//! Positions count bytes upstream since the session began, data frames only, so they do not
-//! shift when the front is released. The bytes are masked client frames; a replay writes the same
+//! Positions count bytes upstream since the session began, data frames only and those that are said again, so they do
+//! not shift when the front is released. The bytes are masked client frames; a replay writes the same
 //! bytes again (RFC 6455 asks for a fresh key for each frame that a client makes, 5.3; these are the
 //! client's own). A message's end is found again by its headers, so that no index is kept.
 
 use crate::buffer::chain::Chain;
 use crate::buffer::frame_iter::Frames;
+use crate::websocket::frame::{Opcode, apply_mask};
 use crate::websocket::scanner::Data;
 
 /// Bounded by its user: a session stops reading its client when the ring is full.
@@ -188,6 +189,78 @@ impl Ring {
     /// Nothing is written of a message that is not written whole.
     pub fn sent_between_messages(&self) -> bool {
         self.sent == self.base || self.messages().any(|(end, _)| end == self.sent)
+    }
+
+    /// Copies the payload of the message between two positions to `into`, unmasked, up to `most` bytes, and says
+    /// whether it is text, and all there.
+    pub(crate) fn payload(&self, (start, end): (u64, u64), most: usize, into: &mut Vec<u8>) -> (bool, bool) {
+        into.clear();
+        let (start, end) = ((start - self.base) as usize, (end - self.base) as usize);
+        let (mut at, mut text) = (start, false);
+        for frame in Frames::new(&self.chain, start).take_while(|frame| frame.end <= end) {
+            text |= frame.header.opcode == Opcode::Text;
+            let payload = at + frame.header.len;
+            let taken = (frame.end - payload).min(most - into.len());
+            let from = into.len();
+            into.resize(from + taken, 0);
+            self.chain.peek(payload, &mut into[from..]);
+            if let Some(key) = frame.header.mask {
+                apply_mask(&mut into[from..], key, 0);
+            }
+            if taken < frame.end - payload {
+                return (text, false);
+            }
+            at = frame.end;
+        }
+        (text, true)
+    }
+
+    /// The bytes between two positions, which must be kept.
+    pub(crate) fn copy(&self, (start, end): (u64, u64)) -> Box<[u8]> {
+        let mut bytes = vec![0; end.saturating_sub(start) as usize];
+        self.chain.peek(start.saturating_sub(self.base) as usize, &mut bytes);
+        bytes.into()
+    }
+
+    /// The masking key of the frame that begins at `position`.
+    pub(crate) fn mask_at(&self, position: u64) -> [u8; 4] {
+        let frame = Frames::new(&self.chain, (position - self.base) as usize).next();
+        frame.and_then(|frame| frame.header.mask).unwrap_or_default()
+    }
+
+    /// Puts `bytes` in the place of those between two positions, none of which is written. So many whole messages less
+    /// are there then.
+    pub(crate) fn splice(&mut self, (start, end): (u64, u64), bytes: &[u8], fewer: u64) {
+        let behind: Vec<u8> = self.chain.slices((end - self.base) as usize).flatten().copied().collect();
+        self.chain.truncate((start - self.base) as usize);
+        self.chain.push(bytes);
+        self.chain.push(&behind);
+        self.whole = self.whole + bytes.len() as u64 - (end - start);
+        self.whole_seq -= fewer;
+    }
+
+    /// What stands behind `position`, where message `seq` ends, counts as one that is open.
+    pub(crate) fn reopen(&mut self, position: u64, seq: u64) {
+        (self.whole, self.whole_seq) = (position, seq);
+    }
+
+    /// So many of the messages that were reopened are whole, with those that came since.
+    pub(crate) fn count_reopened(&mut self, messages: u64) {
+        self.whole_seq += messages;
+    }
+
+    /// Keeps these messages instead, so many, and what is open behind them. Their positions are new ones, since none is
+    /// used twice.
+    pub(crate) fn replace(&mut self, mut kept: Chain, messages: u64) {
+        let base = self.end();
+        let open = self.whole.saturating_sub(self.base) as usize;
+        let whole = base + kept.len() as u64;
+        for bytes in self.chain.slices(open) {
+            kept.push(bytes);
+        }
+        self.chain = kept;
+        (self.base, self.sent, self.whole) = (base, base, whole);
+        self.base_seq = self.whole_seq.saturating_sub(messages);
     }
 
     /// Panics if what is written at the head of this file does not hold. Messages are walked through only where

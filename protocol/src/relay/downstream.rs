@@ -192,6 +192,12 @@ impl DownstreamWriter {
         }
     }
 
+    /// All bytes that are kept here, which nobody may come back for.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        let Some(ClientQueue::Passing(queues)) = self.queues.map(|way| *way) else { return Vec::new() };
+        queues.out.slices(0).chain(queues.held.slices(0)).flatten().copied().collect()
+    }
+
     /// Puts what is kept here to the end of `ring`.
     fn hand_over(self, ring: &mut Ring) {
         let Some(ClientQueue::Passing(queues)) = self.queues.map(|way| *way) else { return };

@@ -121,7 +121,7 @@ impl UpstreamWriter {
     pub(crate) fn pong(&mut self, ring: &Ring, payload: &[u8], frame_rest: u64) {
         let at = if ring.sent() <= ring.whole() {
             // Not behind what is held back.
-            self.stop_at.min(ring.whole())
+            self.stop().min(ring.whole())
         } else {
             ring.end() + frame_rest
         };
@@ -166,6 +166,24 @@ impl UpstreamWriter {
         self.inserts.get_or_insert_default().close = Some(Insert::new(at, payload));
     }
 
+    /// Lets nothing through behind this position, until another one is told; `None`: everything.
+    pub(crate) fn set_barrier(&mut self, at: Option<u64>) {
+        if at.is_none() && self.inserts.is_none() {
+            return;
+        }
+        let inserts = self.inserts.get_or_insert_default();
+        inserts.barrier = at.unwrap_or(NOWHERE);
+        if inserts.is_empty() {
+            self.inserts = None;
+        }
+    }
+
+    /// Nothing behind this position is let through, if it is not [`NOWHERE`].
+    #[inline]
+    fn stop(&self) -> u64 {
+        self.inserts.as_ref().map_or(self.stop_at, |inserts| inserts.barrier.min(self.stop_at))
+    }
+
     /// Position up to which bytes are let through by now.
     #[inline]
     fn reach(&self, ring: &Ring) -> u64 {
@@ -176,7 +194,7 @@ impl UpstreamWriter {
     /// The same, as if the backend were as fast as the client.
     #[inline]
     pub(crate) fn let_through(&self, ring: &Ring) -> u64 {
-        match self.stop_at {
+        match self.stop() {
             NOWHERE if self.whole_only => ring.whole(),
             NOWHERE => ring.end(),
             at => at,

@@ -55,8 +55,8 @@ pub(super) struct BackendTerms<'a> {
     pub(super) heard: u64,
     /// permessage-deflate is agreed.
     pub(super) deflate: bool,
-    /// The client may come back.
-    pub(super) returns: bool,
+    /// Messages are written whole only: the client may come back, or somebody knows what they mean.
+    pub(super) whole_only: bool,
     /// Messages for the client have the kind byte.
     pub(super) kinds: bool,
 }
@@ -64,12 +64,12 @@ pub(super) struct BackendTerms<'a> {
 impl BackendLink {
     /// A backend is connected that gets what is in the ring.
     pub(super) fn new(config: &Config, terms: BackendTerms<'_>, now: Time) -> BackendLink {
-        let BackendTerms { ring, heard, deflate, returns, kinds } = terms;
+        let BackendTerms { ring, heard, deflate, whole_only, kinds } = terms;
         let service = (config.ack == AckMode::Shim).then(ServiceLink::default);
         let own = service.is_some() || kinds;
         BackendLink {
             scanner: backend_scanner(config, deflate),
-            writer: UpstreamWriter::new(ring, returns),
+            writer: UpstreamWriter::new(ring, whole_only),
             timers: BackendTimers::new(now),
             unanswered: Unanswered::new(now, ring.base_seq(), heard),
             pongs: config.ack != AckMode::None,

@@ -30,6 +30,12 @@ pub struct Config {
     pub failover: bool,
     /// How long a client whose conversation has ended with its backend is kept for another to have room.
     pub auto_wait: Duration,
+    /// How long an ask of a client's with a profile is said again to the next backend; an older one is in doubt.
+    pub reply_timeout: Duration,
+    /// How long the next backend may take for each step of a conversation that is repeated.
+    pub prologue_timeout: Duration,
+    /// Bytes of what is kept of a conversation.
+    pub profile_records: usize,
     /// Bytes of the state that a service which links the shim may leave with a commit.
     pub capsule_limit: usize,
     /// How long the session is kept for a client that can come back; zero: not at all.

@@ -43,6 +43,8 @@ enum Deadline {
     Migration,
     /// The backend is asked for a sign of life.
     BackendKeepalive,
+    /// A conversation is not repeated in time, or the client is to have a sign of life.
+    Conversation,
 }
 
 impl Session {
@@ -97,7 +99,7 @@ impl Session {
     /// Every deadline, in the order in which they are acted on when several have come, and when it comes.
     /// It is asked for with each message, so it is a list that the compiler can take apart.
     #[inline(always)]
-    fn deadlines(&self) -> [(Deadline, Option<Time>); 15] {
+    fn deadlines(&self) -> [(Deadline, Option<Time>); 16] {
         let client_close = match self.state.client {
             ClientPhase::Told { until, .. } => until,
             _ => None,
@@ -124,6 +126,7 @@ impl Session {
             (Deadline::Hold, self.backend_link.writer.hold_ends()),
             (Deadline::Migration, self.migration_at()),
             (Deadline::BackendKeepalive, self.backend_keepalive_at()),
+            (Deadline::Conversation, self.conversation_at()),
         ]
     }
 
@@ -140,6 +143,7 @@ impl Session {
             Deadline::Stall => self.client_lost(now, EndCause::ClientStall),
             Deadline::ClientKeepalive => self.client_is_silent(now),
             Deadline::SlowMessage => self.message_too_slow(now),
+            Deadline::Conversation => self.expire_conversation(now),
             // The steps that `advance` takes in any case look at the time themselves.
             Deadline::Redial | Deadline::Hold | Deadline::Migration | Deadline::BackendKeepalive => {}
         }

@@ -135,6 +135,10 @@ impl Session {
             return self.draining_closed(now, code, payload);
         }
         let failure = code.filter(|code| self.config.failure_codes.contains(code));
+        if failure.is_none() && self.in_prologue() {
+            // The client has been taken by another: what this one says is no word of the application's to it.
+            return self.denied(now);
+        }
         if self.backend_link.writer.closed() && !self.crosses_ours(code) {
             // It answers ours, so it has read everything before it; a service says itself what it has done.
             if self.commits().is_none() {
@@ -167,7 +171,7 @@ impl Session {
 
     /// Half a message of the backend's will never be whole.
     pub(super) fn drop_half(&mut self) {
-        if self.state.downstream.drop_open() {
+        if self.drop_half_unit() | self.state.downstream.drop_open() {
             self.exceptions().suppressed += 1;
         }
         self.kind_begins(AddKind::default());

@@ -21,6 +21,7 @@ use std::time::Duration;
 use crate::entropy::Entropy;
 use crate::time::Time;
 use crate::websocket::close_code::CloseCode;
+use crate::websocket::scanner::Data;
 
 use super::backend_link::BackendLink;
 use super::migration::Successor;
@@ -45,6 +46,13 @@ pub(super) struct Episode {
     /// Seq up to which the replay goes.
     replay_to: u64,
     pub(super) words: Words,
+}
+
+impl Episode {
+    /// Positions are others by now: up to this one, some backend has acknowledged all.
+    pub(super) fn set_best(&mut self, reached: u64) {
+        self.best = reached;
+    }
 }
 
 impl Session {
@@ -76,8 +84,9 @@ impl Session {
         // One that was told to go and has said Close gets an orderly end.
         self.backend_link.reset = !(draining && self.backend_link.deaf);
         self.note(Event::Failed(failure));
-        self.count_leaving(failure);
+        self.count_leaving(now, failure);
         self.suspect(now, failure);
+        let reached = self.reseed(now);
         self.state.ring.rewind();
         self.backend_link.forget_writing(&self.state.ring);
         if !matches!(self.state.client, ClientPhase::Open) {
@@ -85,6 +94,9 @@ impl Session {
         }
         self.backend = BackendPhase::Waiting { at: None };
         self.begin_episode(now, since);
+        if let (Some(reached), Some(episode)) = (reached, self.underway.episode_mut()) {
+            episode.set_best(reached);
+        }
         self.hear_word(failure);
         self.cross(now, failure);
     }
@@ -100,7 +112,7 @@ impl Session {
 
     /// Counts the move or failover, and what it leaves in doubt. After a quiet moment that is what was not answered in
     /// spite of it.
-    fn count_leaving(&mut self, failure: Failure) {
+    fn count_leaving(&mut self, now: Time, failure: Failure) {
         if failure != Failure::Planned {
             self.exceptions().failovers += 1;
             return self.count_doubt();
@@ -108,20 +120,25 @@ impl Session {
         self.exceptions().moves += 1;
         // It has worked until now, so what was before is over.
         self.underway.end_episode();
-        if self.leaves_by_force() && self.commits().is_none() {
+        if self.converses() {
+            self.count_doubt();
+        } else if self.leaves_by_force() && self.commits().is_none() {
             let before = self.exceptions().in_doubt;
             self.count_doubt();
             let least = before + 1;
             self.exceptions().in_doubt = self.exceptions().in_doubt.max(least);
         } else {
-            let expected = self.expected_answers();
+            let expected = self.expected_answers(now);
             self.exceptions().in_doubt += expected;
         }
     }
 
     /// How many messages the backend has acknowledged and may still answer: none, where it has left others unanswered
     /// of late, or says by commits what it has done.
-    pub(super) fn expected_answers(&self) -> u64 {
+    pub(super) fn expected_answers(&self, now: Time) -> u64 {
+        if let Some(open) = self.open_asks(now) {
+            return open;
+        }
         if !self.backend_link.pongs || self.commits().is_some() {
             return 0;
         }
@@ -144,6 +161,11 @@ impl Session {
         }
         if self.commits().is_some() {
             self.exceptions().written_seq = self.exceptions().written_seq.max(written);
+            return;
+        }
+        if self.converses() {
+            // What is in doubt is known message by message, when the ring is made anew.
+            self.exceptions().acked_seq = self.exceptions().acked_seq.max(acked);
             return;
         }
         let answers = self.backend_link.unanswered.estimate(base, self.state.downstream.messages());
@@ -248,6 +270,7 @@ impl Session {
             episode.failed
         });
         self.note(Event::Linked { pause: now.since(failed), replayed });
+        self.begin_prologue(now);
         self.suspects_acknowledged();
         if let Some(successor) = successor {
             self.take_over(now, successor);
@@ -261,7 +284,10 @@ impl Session {
         self.backend_link.scanner = successor.scan;
         self.backend_link.timers.message(now, false, self.backend_link.scanner.message_open());
         self.kind_begins(successor.add_kind);
-        if self.client_hears() {
+        if self.converses() {
+            let bytes = successor.held.into_bytes();
+            self.converse_down(now, &Data { bytes: &bytes, messages: 0, whole: 0 }, &mut |_| 0);
+        } else if self.client_hears() {
             self.state.downstream.absorb(successor.held);
         }
         if let Some(payload) = successor.pinged {
@@ -318,6 +344,9 @@ impl Session {
     }
 
     fn replayed(&self, episode: &Episode) -> bool {
+        if self.in_prologue() {
+            return false;
+        }
         !self.backend_link.pongs || self.backend_link.writer.acked_seq(&self.state.ring) >= episode.replay_to
     }
 
@@ -329,6 +358,7 @@ impl Session {
     pub(super) fn linked_state(&self) -> Status {
         match self.underway.episode() {
             None => Status::Relaying,
+            Some(_) if self.in_prologue() => Status::Greeting,
             Some(episode) if self.replayed(episode) => Status::Settling,
             Some(_) => Status::Replaying,
         }

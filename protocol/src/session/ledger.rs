@@ -18,7 +18,11 @@ pub struct Counts {
     pub acknowledged: u64,
     /// Messages written again, to another backend.
     pub replayed: u64,
-    /// Messages kept from the client: halves whose backend died in the middle.
+    /// Upstream: messages said again to another backend though one had acknowledged them, since they make the client's
+    /// conversation or were not answered.
+    pub repeated: u64,
+    /// Downstream: messages kept from the client: a next backend's answers to what it had an answer to, and halves whose backend died in the middle. Upstream:
+    /// replies to what an earlier backend had asked, and signs of life that the broker had asked for.
     pub suppressed: u64,
     /// Whole messages that were not delivered before the session ended. In ack mode `none` also those that a
     /// backend was given before it failed and may not have read.
@@ -42,6 +46,7 @@ impl std::ops::AddAssign for Counts {
         self.forwarded += other.forwarded;
         self.acknowledged += other.acknowledged;
         self.replayed += other.replayed;
+        self.repeated += other.repeated;
         self.suppressed += other.suppressed;
         self.lost += other.lost;
         self.in_doubt += other.in_doubt;
@@ -60,6 +65,9 @@ impl std::ops::AddAssign for Ledger {
 #[derive(Debug, Default)]
 pub(crate) struct Exceptions {
     pub(crate) replayed: u64,
+    pub(crate) repeated: u64,
+    /// Messages of the client's that went nowhere.
+    pub(crate) withheld: u64,
     pub(crate) suppressed: u64,
     pub(crate) lost_upstream: u64,
     /// Those of them that had been written, without acknowledgements.

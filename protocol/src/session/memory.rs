@@ -35,7 +35,8 @@ impl Session {
     /// Bytes for the client, and of the backend's open message.
     #[inline]
     pub fn held_downstream(&self) -> usize {
-        self.state.downstream.buffered() + self.backend_link.buffered()
+        let open = self.state.conversation.as_ref().map_or(0, |talk| talk.opened());
+        self.state.downstream.buffered() + self.backend_link.buffered() + open
     }
 
     /// Nothing but memory keeps the client's messages from going on: one is open, and the backend has taken and

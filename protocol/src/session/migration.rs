@@ -125,7 +125,8 @@ impl Session {
             return false;
         }
         let never = self.config.break_before_make || self.state.begins_anew;
-        let late = if never || self.config.dial_ahead { Late::Never } else { Late::Resting };
+        let late =
+            if never || (self.config.dial_ahead && !self.converses()) { Late::Never } else { Late::Resting };
         let stage = match never || late == Late::Resting {
             true => MigrationStage::Quiescing { until: now + self.config.patience },
             false => MigrationStage::Preparing { asked: false },
@@ -379,7 +380,7 @@ impl Session {
     fn watch_traffic(&mut self, now: Time) {
         // While the client is slow, more of the backend's words may stand unread in its socket.
         let (seen, busy) = (self.data_seen(), self.message_open() || !self.wants_backend());
-        let out = self.expected_answers() > 0;
+        let (out, converses) = (self.expected_answers(now) > 0, self.converses());
         let unknown = self.state.slowest.duration().is_zero();
         let most = self.config.quiet_max;
         let asked = self.backend_link.timers.asked_for(now).filter(|_| unknown || out);
@@ -392,6 +393,11 @@ impl Session {
             // One of several, the others of which were answered.
             None => out.then(|| migration.quiet_since + most),
         };
+        if converses {
+            // It is known which answers are out, so they are waited for.
+            migration.answers_until = out.then_some(Time::NEVER);
+            return;
+        }
         migration.answers_until = match migration.stage {
             // What it says by itself does not put that off.
             MigrationStage::Holding { since, .. } => until.map(|until| until.min(since + most)),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use steadfast_profiles::Profile;
+
 use crate::buffer::ring::Ring;
 use crate::relay::downstream::DownstreamWriter;
 use crate::steadfast_v1::SessionId;
@@ -9,6 +11,7 @@ use crate::steadfast_v1::client_wire::Reason;
 use crate::time::Time;
 
 use super::backend_link::{BackendLink, SlowestAnswer};
+use super::conversation::Conversation;
 use super::deadlines::{NextDeadline, soonest};
 use super::resume::ResumableSession;
 use super::service::Commits;
@@ -31,6 +34,9 @@ pub struct Opening {
     /// The client's protocol has a conversation that ends with its backend: when that is left, the client is
     /// closed, to reconnect.
     pub begins_anew: bool,
+    /// What the client's protocol is known to mean. Not with permessage-deflate, with a service that links the shim, or
+    /// without acknowledgements.
+    pub profile: Option<Arc<Profile>>,
     /// What the client can do.
     pub client: ClientKind,
 }
@@ -55,7 +61,7 @@ pub enum ClientKind {
 impl Session {
     /// A session whose first backend is connected.
     pub fn new(config: Arc<Config>, now: Time, opening: Opening) -> Session {
-        let Opening { session, epoch, deflate, no_failover, begins_anew, client } = opening;
+        let Opening { session, epoch, deflate, no_failover, begins_anew, profile, client } = opening;
         let returning = match client {
             ClientKind::Plain => None,
             ClientKind::Returning => Some(ResumableSession::plain()),
@@ -71,6 +77,7 @@ impl Session {
             ring: Ring::default(),
             downstream,
             client: ClientPhase::Open,
+            conversation: profile.map(|profile| Box::new(Conversation::new(profile.begin(), now))),
             shim: shim.then(|| Box::new(ShimState { commits, returning })),
             exceptions: None,
             slowest: SlowestAnswer::default(),

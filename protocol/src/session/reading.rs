@@ -102,6 +102,9 @@ impl Session {
         let ended = self.client_link.scanner.skip(n as u64);
         self.client_link_read(n);
         self.state.ring.grown(n, ended);
+        if ended && self.converses() {
+            self.converse_up(now);
+        }
         self.asked(now, ended);
         self.client_link.timers.message(now, ended, !ended);
     }
@@ -112,6 +115,9 @@ impl Session {
         let (listens, hears) = (self.backend_listens(), self.client_hears());
         if rest < DIRECT_MIN || !listens {
             return None;
+        }
+        if let Some(talk) = &mut self.state.conversation {
+            return Some(direct_room(talk.tail(rest), rest));
         }
         match self.backend_link.service() {
             Some(service) => Some(direct_room(service.tail(), rest)),
@@ -125,6 +131,8 @@ impl Session {
         let ended = self.backend_link.scanner.skip(n as u64);
         if self.commits().is_some() {
             self.service_read(now, n);
+        } else if self.converses() {
+            self.conversation_read(now, ended);
         } else {
             self.kind_skip(n);
             self.state.downstream.grown(n, ended);

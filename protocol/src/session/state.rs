@@ -17,6 +17,7 @@ use crate::time::Time;
 
 use super::backend_link::{BackendTerms, SlowestAnswer};
 use super::client_link::ClientLink;
+use super::conversation::Conversation;
 use super::ledger::Exceptions;
 use super::report::Failure;
 use super::resume::ResumableSession;
@@ -35,6 +36,8 @@ pub struct SessionState {
     /// Where the client stands; a time in it does not outlive the process.
     pub(super) client: ClientPhase,
     pub(super) shim: Option<Box<ShimState>>,
+    /// What its messages mean, where somebody knows.
+    pub(super) conversation: Option<Box<Conversation>>,
     pub(super) exceptions: Option<Box<Exceptions>>,
     /// How slow its backends were.
     pub(super) slowest: SlowestAnswer,
@@ -116,7 +119,7 @@ impl SessionState {
             ring: &self.ring,
             heard: self.downstream.messages(),
             deflate: self.deflate,
-            returns: returning.is_some(),
+            whole_only: returning.is_some() || self.conversation.is_some(),
             kinds: returning.is_some_and(ResumableSession::kinds),
         }
     }

@@ -65,7 +65,7 @@ impl Session {
     pub fn buffered(&self) -> usize {
         let relayed = self.state.ring.len() + self.state.downstream.buffered();
         // Nothing else is kept without a shim and a move.
-        let alone = self.state.shim.is_none() && self.underway.is_empty();
+        let alone = self.state.shim.is_none() && self.underway.is_empty() && !self.converses();
         if alone { relayed } else { relayed + self.buffered_besides() }
     }
 
@@ -73,7 +73,8 @@ impl Session {
     fn buffered_besides(&self) -> usize {
         let held = self.successor().map_or(0, |successor| successor.held.buffered());
         let service = self.commits().map_or(0, Commits::buffered) + self.backend_link.buffered();
-        held + service
+        let talk = self.state.conversation.as_ref().map_or(0, |talk| talk.buffered());
+        held + service + talk
     }
 
     /// Bytes of upstream messages that are not acknowledged.
@@ -110,7 +111,8 @@ impl Session {
                     false => self.marked_seq(),
                 },
                 replayed: e.replayed,
-                suppressed: 0,
+                repeated: e.repeated,
+                suppressed: e.withheld,
                 lost: e.lost_upstream,
                 in_doubt: e.in_doubt,
             },

@@ -5,6 +5,7 @@ mod answers;
 mod break_before_make;
 mod client_closes;
 mod closing;
+mod conversing;
 mod deadlines;
 mod failing;
 mod late;

@@ -66,7 +66,9 @@ pub(crate) struct MessagesReply {
     pub(crate) acknowledged: u64,
     /// Sent again to another backend.
     pub(crate) replayed: u64,
-    /// Halves of backends that were left.
+    /// Said again though they were acknowledged: logins, subscriptions, and what was not answered.
+    pub(crate) repeated: u64,
+    /// Kept back: halves of backends that were left, and what only another backend could understand.
     pub(crate) suppressed: u64,
     /// Not delivered before the session ended.
     pub(crate) lost: u64,
@@ -92,8 +94,8 @@ impl From<Ledger> for LedgerReply {
 
 impl From<Counts> for MessagesReply {
     fn from(counts: Counts) -> Self {
-        let Counts { forwarded, acknowledged, replayed, suppressed, lost, in_doubt } = counts;
-        MessagesReply { forwarded, acknowledged, replayed, suppressed, lost, in_doubt }
+        let Counts { forwarded, acknowledged, replayed, repeated, suppressed, lost, in_doubt } = counts;
+        MessagesReply { forwarded, acknowledged, replayed, repeated, suppressed, lost, in_doubt }
     }
 }
 

@@ -43,8 +43,8 @@ fn a_backend_has_these_fields() {
 fn a_session_has_these_fields() {
     let mut reply = samples::session();
     (reply.ledger.upstream.forwarded, reply.ledger.downstream.suppressed) = (7, 2);
-    let upstream = json!({ "forwarded": 7, "acknowledged": 0, "replayed": 0, "suppressed": 0, "lost": 0, "in_doubt": 0 });
-    let downstream = json!({ "forwarded": 0, "acknowledged": 0, "replayed": 0, "suppressed": 2, "lost": 0, "in_doubt": 0 });
+    let upstream = json!({ "forwarded": 7, "acknowledged": 0, "replayed": 0, "repeated": 0, "suppressed": 0, "lost": 0, "in_doubt": 0 });
+    let downstream = json!({ "forwarded": 0, "acknowledged": 0, "replayed": 0, "repeated": 0, "suppressed": 2, "lost": 0, "in_doubt": 0 });
     let expected = json!({
         "id": "000102030405060708090a0b0c0d0e0f", "pool": "chat", "route": null, "listener": "127.0.0.1:8080",
         "client": "127.0.0.1:50000", "backend": "b1", "placed": "the only one", "state": "relaying", "age_ms": 0,

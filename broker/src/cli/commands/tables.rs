@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::printable::printable;
 use crate::api::model::backends::BackendReply;
 use crate::api::model::listeners::ListenerReply;
 use crate::api::model::operations::OperationReply;
 use crate::api::model::sessions::SessionReply;
+use crate::cli::printable::printable;
 
 /// How a column is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::fmt;
 
 use http::StatusCode;
 
-use super::printable::printable;
 use crate::api::client::Error;
 use crate::cli::exit::Exit;
+use crate::cli::printable::printable;
 
 /// One line for people, and an exit code for scripts.
 #[derive(Debug)]

@@ -2,21 +2,25 @@
 
 use std::collections::HashSet;
 
-use steadfast_protocol::session::AckMode;
-
 use super::{
     DAY, DraftPool, KIB, MIB, MS, SESSIONS_MAX, Section, ZERO, ms, probe, requests, secs, session, sticky,
     tls,
 };
 use crate::config::place::ValueOrigin;
 use crate::config::settings::{
-    BackendSettings, Balance, Discovery, ForwardedForm, HeaderCase, OnFailure, Outlier, PoolSettings,
-    QueueSettings, RebalanceSettings, SendProxy, StickyMode, WEIGHT_MAX,
+    Ack, BackendSettings, Balance, Discovery, ForwardedForm, HeaderCase, OnFailure, Outlier, PoolSettings,
+    ProfileChoice, QueueSettings, RebalanceSettings, SendProxy, StickyMode, WEIGHT_MAX,
 };
 use crate::config::values::{self, network, public_url, request};
 
 /// Each session keeps one, and each further backend is given it.
 const CAPSULE_MAX: usize = 16 * MIB;
+
+/// Each session may keep so much.
+const RECORDS_MAX: usize = 16 * MIB;
+
+/// What may be chosen of profiles, in words.
+const PROFILE: &str = r#""auto", "none", or a profile's name"#;
 
 /// [`Balance`] as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +61,7 @@ pub(in crate::config) fn default_pool() -> PoolSettings {
 fn pool(section: &mut Section<'_>) -> PoolSettings {
     let pool = PoolSettings {
         name: section.required("name", "a name", values::name).unwrap_or_default(),
-        ack: section.choice("ack", AckMode::Pong, &values::ACK),
+        ack: section.choice("ack", Ack::Pong, &values::ACK),
         ack_hold: section.duration("ack_hold", ZERO, ZERO..=DAY),
         ack_timeout: section.duration("ack_timeout", secs(10), ms(10)..=DAY),
         stall_timeout: section.duration("stall_timeout", secs(300), ZERO..=DAY),
@@ -65,6 +69,10 @@ fn pool(section: &mut Section<'_>) -> PoolSettings {
         probe: section.flag("probe", true),
         capsule: section.size("capsule", 64 * KIB, 0..=CAPSULE_MAX),
         on_failure: section.choice("on_failure", OnFailure::Auto, &values::ON_FAILURE),
+        profile: section.text("profile", "auto", PROFILE, values::profile).unwrap_or(ProfileChoice::Auto),
+        reply_timeout: section.duration("reply_timeout", secs(30), MS..=DAY),
+        prologue_timeout: section.duration("prologue_timeout", secs(10), MS..=DAY),
+        profile_records: section.size("profile_records", 64 * KIB, KIB..=RECORDS_MAX),
         close_codes: section.section("close_codes", session::pool_close_codes),
         auto_wait: section.duration("auto_wait", secs(5), ZERO..=DAY),
         resume_window: section.duration("resume_window", secs(120), ZERO..=DAY),

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use steadfast_protocol::session::AckMode;
-
 use super::super::settings::{
-    Agent, BackendSettings, Balance, Check, Discovery, HashKey, HeaderCase, HeaderRules, Health, HostPattern,
-    OriginPattern, PathMatch, Query, Route, Settings, ValueMatch,
+    Ack, Agent, BackendSettings, Balance, Check, Discovery, HashKey, HeaderCase, HeaderRules, Health,
+    HostPattern, OriginPattern, PathMatch, Query, Route, Settings, ValueMatch,
 };
 use super::super::{Overrides, parse};
 
@@ -122,11 +120,11 @@ fn each_way_of_balancing_has_its_word() {
 #[test]
 fn a_pool_says_what_its_sessions_may_keep() {
     let default = pool("");
-    assert_eq!((default.ack, default.capsule), (AckMode::Pong, 64 << 10));
+    assert_eq!((default.ack, default.capsule), (Ack::Pong, 64 << 10));
     assert_eq!((default.resume_window, default.plain_resume), (Duration::from_secs(120), false));
 
     let written = pool("ack = 'shim'\ncapsule = '16MiB'\nresume_window = '1day'\nplain_resume = true");
-    assert_eq!((written.ack, written.capsule), (AckMode::Shim, 16 << 20));
+    assert_eq!((written.ack, written.capsule), (Ack::Shim, 16 << 20));
     assert_eq!((written.resume_window, written.plain_resume), (Duration::from_secs(24 * 60 * 60), true));
 
     let least = pool("capsule = 0\nresume_window = '0s'");

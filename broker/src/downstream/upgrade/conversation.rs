@@ -3,35 +3,51 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Uri};
-use steadfast_protocol::session::Config;
+use steadfast_profiles::Profile;
+use steadfast_protocol::session::{ClientKind, Config};
 
-use crate::config::settings::OnFailure;
 use crate::http::backend_headers::supports_failover;
 use crate::routing::binding::RouteBinding;
-use crate::upstream::conversations::{Help, recognise};
+use crate::upstream::conversations::Treatment;
+use crate::upstream::dial::Agreed;
 use crate::upstream::pool::PoolSnapshot;
 
-/// The machine's configuration for a client that asks for `target`, with the subprotocols that are agreed on, or
-/// offered; and whether it must reconnect when the backend that gave this `answer` is left. The configuration is
-/// that of the pool as it was when it was dialled, whatever a reload has made of it.
+/// What it is told: as the pool was when it was dialled, whatever a reload has made of it.
+pub(super) struct Terms {
+    /// For its machine.
+    pub(super) config: Arc<Config>,
+    /// The client must reconnect when the backend is left.
+    pub(super) begins_anew: bool,
+    /// What says how its client's conversation is repeated.
+    pub(super) profile: Option<Arc<Profile>>,
+}
+
+/// The terms for a client that asks for `target` and speaks these subprotocols, those that are agreed on, or else offered.
+/// The backend gave this `answer`, with what is `agreed`. Who links the shim, or may come back, goes on by itself.
 pub(super) fn terms(
     binding: &RouteBinding,
     present: &PoolSnapshot,
     target: &Uri,
-    subprotocols: &[u8],
-    answer: &HeaderMap,
-) -> (Arc<Config>, bool) {
-    let pools = || (Arc::clone(&present.session), false);
-    if present.settings.on_failure != OnFailure::Auto {
-        return pools();
+    (subprotocols, agreed): (&[u8], &Agreed),
+    (answer, client): (&HeaderMap, &ClientKind),
+) -> Terms {
+    let plain = || Terms { config: Arc::clone(&present.session), begins_anew: false, profile: None };
+    let conversations = &present.conversations;
+    if supports_failover(answer) && !conversations.are_named() {
+        return plain();
     }
-    let Some(conversation) = recognise(target, subprotocols) else { return pools() };
-    if supports_failover(answer) {
-        return pools();
+    let (treatment, told) = conversations.treatment(target, subprotocols);
+    if let Some(told) = told {
+        binding.pool.announce(&told);
     }
-    binding.pool.announce(conversation);
-    match conversation.help {
-        Help::Close => (Arc::clone(&present.session), true),
-        Help::Hold => (Arc::clone(&present.held), false),
+    let alone = !agreed.shim && matches!(client, ClientKind::Plain);
+    match treatment {
+        Treatment::Plain => plain(),
+        Treatment::Hold => Terms { config: Arc::clone(&present.held), ..plain() },
+        Treatment::Close => Terms { begins_anew: alone, ..plain() },
+        // Nothing is compressed then, since nothing was offered.
+        Treatment::Profile(profile) => {
+            Terms { profile: Some(profile).filter(|_| alone && agreed.deflate.is_none()), ..plain() }
+        }
     }
 }

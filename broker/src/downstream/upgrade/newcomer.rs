@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU32;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response};
-use steadfast_protocol::session::{AckMode, ClientKind, Config, Opening, Session};
+use steadfast_protocol::session::{AckMode, ClientKind, Opening, Session};
 use steadfast_protocol::steadfast_v1::client_wire::Reason;
 
 use crate::clock;
@@ -30,8 +30,9 @@ use crate::upstream::dial::{Agreed, BackendSearch, DialError, Link};
 use crate::upstream::pool::PoolSnapshot;
 use crate::upstream::sticky::{SetCookie, StickyRequest};
 
+use super::conversation::{self, Terms};
 use super::offer::{Offered, Spoken};
-use super::{Next, UpgradeAnswer, conversation};
+use super::{Next, UpgradeAnswer};
 use crate::downstream::connection::{Caller, ClientConnection};
 
 static FULL: Pace = Pace::new();
@@ -76,11 +77,9 @@ pub(in crate::downstream) struct Admitted {
     new_session: NewSession,
     /// By what its client would come back to its backend.
     known_as: Option<u64>,
-    /// What its machine is told: as the pool was when it was dialled, whatever a reload has made of it.
-    config: Arc<Config>,
+    /// What its machine is told.
+    terms: Terms,
     client: ClientKind,
-    /// The client must reconnect when the backend is left.
-    begins_anew: bool,
     permits: SessionPermits,
 }
 
@@ -123,7 +122,7 @@ impl ClientConnection {
             session: &session_name(dial.id),
             client: newcomer.caller.peer.client,
             entrance: binding.entrance(),
-            terms: newcomer.offered.terms(dial.speaks_shim()),
+            terms: newcomer.offered.terms(dial.speaks_shim(), dial.may_repeat(&newcomer)),
             affinity: newcomer.affinity,
             preferred: dial.identified.for_session(),
             attempts: &dial.attempts,
@@ -148,7 +147,7 @@ impl ClientConnection {
     /// A backend has taken the session.
     fn linked(&self, newcomer: Newcomer<'_>, dial: FirstDial, mut link: Box<Link>) -> UpgradeAnswer {
         let shim = dial.speaks_shim();
-        let Newcomer { caller, request, matched, offered, reason, affinity, permits } = newcomer;
+        let Newcomer { caller, request, matched, mut offered, reason, affinity, permits } = newcomer;
         let FirstDial { id, key, origin, permit, handshake, attempts, mut identified, present } = dial;
         let Link { lease, headers, .. } = &mut *link;
         let cookie = identified.answered(lease.backend(), headers);
@@ -165,29 +164,26 @@ impl ClientConnection {
             deflate: agreed.deflate,
         }
         .lines();
-        let (config, recognised) = conversation::terms(
-            matched.binding,
-            &present,
-            request.uri(),
-            offered.speaks(&agreed),
-            &link.headers,
-        );
         let claim = |token| self.broker.sessions.returns.claim(token, id, origin);
-        let claimed = offered.token.filter(|_| matches!(spoken, Spoken::Plain(_))).and_then(claim);
+        let claimed = offered.token.take().filter(|_| matches!(spoken, Spoken::Plain(_))).and_then(claim);
         let client = match spoken {
             Spoken::Shim(_) => ClientKind::Shim { secret: rand::random(), reason },
             Spoken::Plain(_) if claimed.is_some() => ClientKind::Returning,
             Spoken::Plain(_) => ClientKind::Plain,
         };
-        // Others go on by themselves.
-        let begins_anew = recognised && !shim && matches!(client, ClientKind::Plain);
+        let terms = conversation::terms(
+            matched.binding,
+            &present,
+            request.uri(),
+            (offered.speaks(&agreed), &agreed),
+            (&link.headers, &client),
+        );
         let binding = Arc::clone(matched.binding);
         let new_session = NewSession { id, handshake, agreed, affinity, attempts, binding };
         let permits = SessionPermits::new(permit, permits, claimed);
         let address = caller.peer.client;
         let known_as = identified.client();
-        let admitted =
-            Admitted { address, link, new_session, known_as, config, client, begins_anew, permits };
+        let admitted = Admitted { address, link, new_session, known_as, terms, client, permits };
         UpgradeAnswer::Switches(lines, Next::Begins(Box::new(admitted)))
     }
 
@@ -210,13 +206,14 @@ impl ClientConnection {
     /// Both sides are raw sockets now: the session begins, as a task of its own, which is much
     /// smaller than this one.
     pub(in crate::downstream) fn begin(&self, admitted: Admitted, client: (Stream, Bytes)) {
-        let Admitted { address, link, new_session, known_as, config, client: kind, begins_anew, permits } =
-            admitted;
+        let Admitted { address, link, new_session, known_as, terms, client: kind, permits } = admitted;
+        let Terms { config, begins_anew, profile } = terms;
         let now = clock::now();
         let no_failover = declines_failover(&link.headers);
         let deflate = new_session.agreed.deflate.is_some();
         let session = new_session.id.to_be_bytes();
-        let opening = Opening { session, epoch: link.epoch, deflate, no_failover, begins_anew, client: kind };
+        let epoch = link.epoch;
+        let opening = Opening { session, epoch, deflate, no_failover, begins_anew, profile, client: kind };
         let machine = Session::new(config, now, opening);
         let Link { lease, stream, early, .. } = *link;
         let entry = Arc::new(Entry::new(new_session, address, machine, lease));
@@ -234,5 +231,12 @@ impl FirstDial {
     /// The session's services link the shim, whatever a reload says later.
     fn speaks_shim(&self) -> bool {
         self.present.session.ack == AckMode::Shim
+    }
+
+    /// What its client says may have to be understood, and repeated to another backend.
+    fn may_repeat(&self, newcomer: &Newcomer<'_>) -> bool {
+        let offered = &newcomer.offered;
+        let plain = !offered.client.is_shim() && offered.token.is_none() && !self.speaks_shim();
+        plain && self.present.conversations.may_repeat(newcomer.request.uri(), offered.protocols())
     }
 }

@@ -65,15 +65,20 @@ impl Offered {
         }
     }
 
-    /// What the first backend is to agree to. `shim`: it must link that.
-    pub(super) fn terms(&self, shim: bool) -> DialTerms {
-        DialTerms::first(self.protocols.clone(), self.deflate, shim)
+    /// What the first backend is to agree to. `shim`: it must link that. `understood`: the broker may have to read what is
+    /// said, so that nothing is compressed.
+    pub(super) fn terms(&self, shim: bool, understood: bool) -> DialTerms {
+        DialTerms::first(self.protocols.clone(), self.deflate.filter(|_| !understood), shim)
+    }
+
+    /// The subprotocols that backends are offered, as a list; empty: none.
+    pub(super) fn protocols(&self) -> &[u8] {
+        self.protocols.as_ref().map_or(&[][..], HeaderValue::as_bytes)
     }
 
     /// The subprotocol that is agreed on; without one, those that are offered.
     pub(super) fn speaks<'a>(&'a self, agreed: &'a Agreed) -> &'a [u8] {
-        let offered = self.protocols.as_ref().map_or(&[][..], HeaderValue::as_bytes);
-        agreed.protocol.as_deref().unwrap_or(offered)
+        agreed.protocol.as_deref().unwrap_or(self.protocols())
     }
 
     /// The session that a client which links the shim wants to go on with.
@@ -167,7 +172,7 @@ mod tests {
 
     /// What backends are offered, and whether compression is.
     fn to_backend(offered: &Offered) -> (Option<Vec<u8>>, bool) {
-        let DialTerms::First { protocols, deflate, .. } = offered.terms(false) else {
+        let DialTerms::First { protocols, deflate, .. } = offered.terms(false, false) else {
             panic!("a first dial")
         };
         (protocols.map(|protocols| protocols.as_bytes().to_vec()), deflate.is_some())
@@ -219,6 +224,15 @@ mod tests {
             let found = to_backend(&offered(&[protocols])).0;
             assert_eq!(found.as_deref(), left, "{}", protocols.escape_ascii());
         }
+    }
+
+    #[test]
+    fn nothing_is_compressed_that_may_have_to_be_understood() {
+        let offer = |understood| match offered(&[b"chat"]).terms(false, understood) {
+            DialTerms::First { deflate, .. } => deflate.is_some(),
+            DialTerms::Again(_) => panic!("a first dial"),
+        };
+        assert!(offer(false) && !offer(true));
     }
 
     #[test]

@@ -101,6 +101,8 @@ fn mishap(failure: Failure) -> Option<Mishap> {
         Failure::Eof | Failure::Reset => Some(Mishap::End),
         Failure::Protocol | Failure::SlowMessage | Failure::Breach => Some(Mishap::Breach),
         Failure::Silence | Failure::Dead => Some(Mishap::Silence),
+        // Another one may take the client, or have more time for it: nobody knows whose fault it is.
+        Failure::Prologue | Failure::Denied => None,
         Failure::Planned | Failure::Ordered | Failure::Cut | Failure::Restored => None,
     }
 }
@@ -113,7 +115,7 @@ fn death(failure: Failure) -> Option<bool> {
         Failure::Eof | Failure::Reset | Failure::Protocol => Some(true),
         Failure::Close(code) if passing.contains(&code) => None,
         Failure::Close(_) | Failure::Silence | Failure::SlowMessage => Some(false),
-        Failure::Dead | Failure::Breach => None,
+        Failure::Dead | Failure::Breach | Failure::Prologue | Failure::Denied => None,
         Failure::Planned | Failure::Ordered | Failure::Cut | Failure::Restored => None,
     }
 }

@@ -15,12 +15,15 @@ pub(super) fn of(pool: &settings::PoolSettings, settings: &Settings) -> Config {
     let Settings { limits, timeouts, failover, poison, herd, drain, .. } = settings;
     let close_codes = pool.close_codes.or(settings.close_codes);
     Config {
-        ack: pool.ack,
-        ack_hold: if pool.ack == AckMode::Pong { pool.ack_hold } else { Duration::ZERO },
+        ack: pool.ack.mode(),
+        ack_hold: if pool.ack.mode() == AckMode::Pong { pool.ack_hold } else { Duration::ZERO },
         ack_timeout: pool.ack_timeout,
         stall_timeout: pool.stall_timeout,
         failover: pool.on_failure != OnFailure::Close,
         auto_wait: pool.auto_wait,
+        reply_timeout: pool.reply_timeout,
+        prologue_timeout: pool.prologue_timeout,
+        profile_records: pool.profile_records,
         capsule_limit: pool.capsule,
         resume_window: pool.resume_window,
         unproven_window: UNPROVEN_WINDOW,
@@ -63,6 +66,6 @@ pub(super) fn of(pool: &settings::PoolSettings, settings: &Settings) -> Config {
 /// As [`of`], for clients that are kept with a hold.
 pub(super) fn with_hold(pool: &settings::PoolSettings, settings: &Settings) -> Config {
     let config = of(pool, settings);
-    let ack_hold = if pool.ack == AckMode::Pong { config.ack_hold.max(HOLD) } else { config.ack_hold };
+    let ack_hold = if pool.ack.mode() == AckMode::Pong { config.ack_hold.max(HOLD) } else { config.ack_hold };
     Config { ack_hold, ..config }
 }

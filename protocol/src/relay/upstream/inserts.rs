@@ -4,9 +4,13 @@ use crate::websocket::frame::{Opcode, control_frame, data_frame};
 
 use crate::entropy::{Entropy, mask_key};
 
+use super::NOWHERE;
+
 /// Control frames other than the ping; rare.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inserts {
+    /// Nothing behind this position is written, if it is not [`NOWHERE`]: something before it is to be answered first.
+    pub(super) barrier: u64,
     pub(super) pong: Option<Insert>,
     /// The answer to a ping that came while an earlier pong was half written.
     pub(super) late_pong: Option<Vec<u8>>,
@@ -24,10 +28,16 @@ pub(super) struct Insert {
     pub(super) written: usize,
 }
 
+impl Default for Inserts {
+    fn default() -> Inserts {
+        Inserts { barrier: NOWHERE, pong: None, late_pong: None, close: None, attach: None }
+    }
+}
+
 impl Inserts {
     pub(super) fn is_empty(&self) -> bool {
         let pong = self.pong.is_some() || self.late_pong.is_some();
-        !pong && self.close.is_none() && self.attach.is_none()
+        !pong && self.close.is_none() && self.attach.is_none() && self.barrier == NOWHERE
     }
 
     pub(super) fn seal(&mut self, entropy: &mut Entropy<'_>) {

@@ -132,7 +132,7 @@ impl UpstreamWriter {
     #[inline]
     fn ping_target(&self, ring: &Ring) -> Boundary {
         let whole = ring.whole();
-        match (self.stop_at, &self.pace) {
+        match (self.stop(), &self.pace) {
             (stop, Some(pace)) if pace.limit < whole.min(stop) => (pace.limit, pace.limit_seq),
             (NOWHERE, _) => (whole, ring.whole_seq()),
             (at, _) => {

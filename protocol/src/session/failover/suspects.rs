@@ -34,6 +34,23 @@ struct Death {
 }
 
 impl PoisonGuard {
+    /// Messages have other seqs by now, or are gone.
+    pub(in crate::session) fn renumber(
+        &mut self,
+        renumbered: impl Fn(&RangeInclusive<u64>) -> Option<RangeInclusive<u64>>,
+    ) {
+        self.deaths.retain_mut(|death| match renumbered(&death.messages) {
+            Some(messages) => {
+                death.messages = messages;
+                true
+            }
+            None => false,
+        });
+        let one = |seq: u64| renumbered(&(seq..=seq)).map(|range| *range.start());
+        self.until_seq = self.until_seq.and_then(|until| renumbered(&(0..=until))).map(|range| *range.end());
+        self.accused = self.accused.and_then(one);
+    }
+
     /// Suspects stay so; when they have killed is known no more.
     pub(in crate::session) fn forget_times(&mut self) {
         self.deaths.clear();

@@ -52,6 +52,12 @@ pub enum Event {
     ClientBreach(&'static str),
     /// The service did.
     ServiceBreach(ServiceBreach),
+    /// The backend says, in the words of its protocol, that it goes away.
+    Parting,
+    /// The conversation cannot be repeated, for this reason: the client must begin anew when its backend is left.
+    Unsaveable(&'static str),
+    /// The next backend does not take the client as the one before did.
+    Denied,
 }
 
 impl Session {

@@ -23,6 +23,10 @@ pub enum Failure {
     Breach,
     /// It cannot acknowledge what stands before a message that the client has cut.
     Cut,
+    /// It took too long with a conversation that was repeated to it.
+    Prologue,
+    /// It does not take the client as the one before did.
+    Denied,
     /// None: the session was to leave it.
     Planned,
     /// None: the session was told to go as if it had.
@@ -33,7 +37,7 @@ pub enum Failure {
 
 impl Failure {
     /// One for each word.
-    pub const ALL: [Failure; 12] = [
+    pub const ALL: [Failure; 14] = [
         Failure::Eof,
         Failure::Reset,
         Failure::Close(CloseCode::INTERNAL_ERROR),
@@ -43,6 +47,8 @@ impl Failure {
         Failure::SlowMessage,
         Failure::Breach,
         Failure::Cut,
+        Failure::Prologue,
+        Failure::Denied,
         Failure::Planned,
         Failure::Ordered,
         Failure::Restored,
@@ -60,6 +66,8 @@ impl Failure {
             Failure::SlowMessage => "slow_message",
             Failure::Breach => "breach",
             Failure::Cut => "cut",
+            Failure::Prologue => "prologue",
+            Failure::Denied => "denied",
             Failure::Planned => "planned",
             Failure::Ordered => "ordered",
             Failure::Restored => "restored",
@@ -75,6 +83,8 @@ impl Failure {
                 | Failure::Breach
                 | Failure::Dead
                 | Failure::Cut
+                | Failure::Prologue
+                | Failure::Denied
                 | Failure::Planned
                 | Failure::Ordered
                 | Failure::Restored

@@ -17,6 +17,8 @@ pub enum Status {
     Waiting,
     /// A backend is being dialled.
     Dialing,
+    /// A new backend is told again what makes the client's conversation, such as its login.
+    Greeting,
     /// A new backend is getting the unacknowledged messages.
     Replaying,
     /// It has them, and must last `stable` yet.
@@ -29,7 +31,7 @@ pub enum Status {
 
 impl Status {
     /// Every one of them, in the order of their definition.
-    pub const ALL: [Status; 11] = [
+    pub const ALL: [Status; 12] = [
         Status::Relaying,
         Status::Detached,
         Status::Quiescing,
@@ -37,6 +39,7 @@ impl Status {
         Status::Draining,
         Status::Waiting,
         Status::Dialing,
+        Status::Greeting,
         Status::Replaying,
         Status::Settling,
         Status::Orphaned,
@@ -53,6 +56,7 @@ impl Status {
             Status::Draining => "draining",
             Status::Waiting => "waiting",
             Status::Dialing => "dialing",
+            Status::Greeting => "greeting",
             Status::Replaying => "replaying",
             Status::Settling => "settling",
             Status::Orphaned => "orphaned",
