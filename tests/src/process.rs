@@ -80,6 +80,13 @@ impl Process {
         }
     }
 
+    /// Kills it unless it has ended, and returns all that it has printed.
+    pub fn last_words(&mut self) -> Vec<String> {
+        self.kill();
+        self.stdout.finish();
+        self.stdout.all()
+    }
+
     /// How it ended, if it has.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child of ours can be waited for")
@@ -174,10 +181,15 @@ impl Lines {
         lock(&self.lines).iter().cloned().collect()
     }
 
+    /// Waits until the output of a process that has ended is read.
+    fn finish(&mut self) {
+        // If its reader panicked, what that has read is still worth showing.
+        let _ = self.reader.take().map(JoinHandle::join);
+    }
+
     /// Prints the last lines of a process that has ended.
     fn print(&mut self, title: &str) {
-        // The reader ends with the process. If it panicked, what it has read is still worth showing.
-        let _ = self.reader.take().map(JoinHandle::join);
+        self.finish();
         let lines = lock(&self.lines);
         let hidden = lines.len().saturating_sub(LINES_SHOWN);
         eprintln!("--- {title} ({} lines, the first {hidden} not shown)", lines.len());

@@ -14,6 +14,20 @@ pub(crate) enum Tool {
     SocketIo,
     /// Node.js with the packages `sockjs` and `sockjs-client`.
     SockJs,
+    /// Node.js with the package `graphql-ws`.
+    GraphQl,
+    /// Node.js with the package `subscriptions-transport-ws`.
+    OldGraphQl,
+    /// Node.js with the package `ocpp-rpc`.
+    Ocpp,
+    /// Node.js with the package `rpc-websockets`.
+    RpcWebSockets,
+    /// Node.js with the package `ethers`.
+    Ethers,
+    /// Python 3 with the packages `python-socketio` and `aiohttp`.
+    PythonSocketIo,
+    /// Python 3 with the packages `ocpp` and `websockets`.
+    PythonOcpp,
     /// `redis-server`.
     Redis,
     /// Python 3 with the package `websockets`.
@@ -38,6 +52,13 @@ impl Tool {
             Self::SockJs => {
                 succeeds(self.command().args(["-e", "require('sockjs'); require('sockjs-client')"]))
             }
+            Self::GraphQl => requires(&["graphql-ws", "graphql", "ws"]),
+            Self::OldGraphQl => requires(&["subscriptions-transport-ws", "graphql", "ws"]),
+            Self::Ocpp => requires(&["ocpp-rpc"]),
+            Self::RpcWebSockets => requires(&["rpc-websockets"]),
+            Self::Ethers => requires(&["ethers", "ws"]),
+            Self::PythonSocketIo => imports(&["socketio", "aiohttp"]),
+            Self::PythonOcpp => imports(&["ocpp", "websockets"]),
             Self::Websockets => succeeds(self.command().args(["-c", "import websockets"])),
             Self::Curl | Self::Chromium | Self::Redis => succeeds(self.command().arg("--version")),
             // It has no question to which it answers that all is well.
@@ -49,8 +70,9 @@ impl Tool {
     pub(crate) fn command(self) -> Command {
         let mut command = Command::new(match self {
             Self::Ws | Self::SocketIo | Self::SockJs => "node",
+            Self::GraphQl | Self::OldGraphQl | Self::Ocpp | Self::RpcWebSockets | Self::Ethers => "node",
             Self::Redis => "redis-server",
-            Self::Websockets => "python3",
+            Self::Websockets | Self::PythonSocketIo | Self::PythonOcpp => "python3",
             Self::Curl => "curl",
             Self::Chromium => "chromium",
             Self::Certutil => "certutil",
@@ -78,6 +100,16 @@ fn scripts() -> PathBuf {
 /// The root of the workspace.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
+}
+
+/// Whether npm's packages are there. Many tests ask, so that none is loaded.
+fn requires(packages: &[&str]) -> bool {
+    packages.iter().all(|package| scripts().join("node_modules").join(package).is_dir())
+}
+
+/// Whether Python's packages are there.
+fn imports(packages: &[&str]) -> bool {
+    packages.iter().all(|package| root().join(".tools/python").join(package).is_dir())
 }
 
 fn succeeds(command: &mut Command) -> bool {

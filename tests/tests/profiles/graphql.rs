@@ -1,0 +1,53 @@
+//! GraphQL over WebSocket: the present protocol, and the one before it.
+
+use crate::controls::{Fate, without_a_profile};
+use crate::pair::Pair;
+use crate::peers::tools::Tool;
+use crate::scenes::scenes;
+
+const PRESENT: Pair = Pair {
+    server: "graphql-server.js",
+    client: "graphql-client.js",
+    tools: &[Tool::GraphQl],
+    profile: "auto",
+    tables: "",
+    upgrade_is_login: false,
+    at_once: usize::MAX,
+    feeds: true,
+    unfeeds: true,
+};
+
+const BEFORE: Pair = Pair {
+    server: "graphql-old-server.js",
+    client: "graphql-old-client.js",
+    tools: &[Tool::OldGraphQl],
+    profile: "auto",
+    tables: "",
+    upgrade_is_login: false,
+    at_once: usize::MAX,
+    feeds: true,
+    unfeeds: true,
+};
+
+scenes!(
+    present,
+    PRESENT,
+    [killed_idle, killed_under_load, killed_in_the_prologue, stopped, drained, all_away, expired, many,]
+);
+scenes!(
+    before,
+    BEFORE,
+    [killed_idle, killed_under_load, killed_in_the_prologue, stopped, drained, all_away, expired, many,]
+);
+
+#[tokio::test]
+async fn present_without_a_profile() {
+    let fate = without_a_profile(PRESENT).await;
+    assert!(matches!(fate, None | Some(Fate::Gone)), "{fate:?}");
+}
+
+#[tokio::test]
+async fn before_without_a_profile() {
+    let fate = without_a_profile(BEFORE).await;
+    assert!(matches!(fate, None | Some(Fate::Deaf)), "{fate:?}");
+}

@@ -1,0 +1,64 @@
+//! OCPP 1.6: charge points of two languages, and a central system that checks every message.
+
+use crate::controls::{Fate, without_a_profile};
+use crate::pair::Pair;
+use crate::peers::tools::Tool;
+use crate::scenes::scenes;
+
+const BOTH_JS: Pair = Pair {
+    server: "ocpp-server.js",
+    client: "ocpp-client.js",
+    tools: &[Tool::Ocpp],
+    profile: "auto",
+    tables: "",
+    upgrade_is_login: true,
+    at_once: 1,
+    feeds: false,
+    unfeeds: false,
+};
+
+const PYTHON_CLIENT: Pair =
+    Pair { client: "ocpp-client.py", tools: &[Tool::Ocpp, Tool::PythonOcpp], ..BOTH_JS };
+
+scenes!(
+    both_js,
+    BOTH_JS,
+    [
+        killed_idle,
+        killed_under_load,
+        killed_in_the_prologue,
+        stopped,
+        drained,
+        all_away,
+        expired,
+        many,
+        late_answers,
+    ]
+);
+scenes!(
+    python_client,
+    PYTHON_CLIENT,
+    [
+        killed_idle,
+        killed_under_load,
+        killed_in_the_prologue,
+        stopped,
+        drained,
+        all_away,
+        expired,
+        many,
+        late_answers,
+    ]
+);
+
+#[tokio::test]
+async fn both_js_without_a_profile() {
+    let fate = without_a_profile(BOTH_JS).await;
+    assert!(matches!(fate, None | Some(Fate::Deaf)), "{fate:?}");
+}
+
+#[tokio::test]
+async fn python_client_without_a_profile() {
+    let fate = without_a_profile(PYTHON_CLIENT).await;
+    assert!(matches!(fate, None | Some(Fate::Deaf)), "{fate:?}");
+}
