@@ -27,6 +27,7 @@ pub(crate) struct Found<'a> {
 
 impl<'a> Found<'a> {
     /// Nothing, in any text.
+    #[inline(always)]
     pub(crate) fn nothing(text: &'a [u8]) -> Found<'a> {
         Found { text, mask: 0, escaped: 0, spans: [Span::default(); PLACES_MAX] }
     }
@@ -34,12 +35,18 @@ impl<'a> Found<'a> {
     /// Looks for all of `places`. `whole`: the text is not cut.
     pub(crate) fn find(places: &Places, text: &'a [u8], whole: bool) -> Found<'a> {
         let mut found = Found::nothing(text);
-        // More is never looked at; a span would not hold it.
-        if !places.is_empty() && u32::try_from(text.len()).is_ok() {
-            let levels = [Level::default(); LEVELS_MAX];
-            Scan { places, text, seen: 1 << ROOT, levels, depth: 0, found: &mut found }.run(whole);
-        }
+        found.look_for(places, whole);
         found
+    }
+
+    /// Looks for all of `places`, where nothing was found before.
+    #[inline]
+    pub(crate) fn look_for(&mut self, places: &Places, whole: bool) {
+        // More is never looked at; a span would not hold it.
+        if !places.is_empty() && u32::try_from(self.text.len()).is_ok() {
+            let levels = [Level::default(); LEVELS_MAX];
+            Scan { places, text: self.text, seen: 1 << ROOT, levels, depth: 0, found: self }.run(whole);
+        }
     }
 
     /// One bit of each place where something was found.
@@ -48,6 +55,7 @@ impl<'a> Found<'a> {
     }
 
     /// What stands in a place.
+    #[inline(always)]
     pub(crate) fn value(&self, place: u8) -> Option<Value<'a>> {
         if self.mask & (1 << place) == 0 {
             return None;
@@ -180,11 +188,14 @@ impl Scan<'_, '_, '_> {
             return None;
         }
         let name = skip::string(self.text, *at)?;
-        let child = match name.escaped {
-            true => node.member(&Value::new(self.text.get(*at..name.end)?, true).string()?),
-            false => node.member(self.text.get(*at + 1..name.end - 1)?),
+        let (start, length) = (*at + 1, name.at() - *at - 2);
+        let child = if length.wrapping_sub(1) < 8 && !name.escaped() {
+            let word = skip::word(self.text, start)? & (u64::MAX >> (64 - 8 * length));
+            node.short_member(length, word)
+        } else {
+            node.member(&Value::new(self.text.get(*at..name.at())?, name.escaped()).string()?)
         };
-        *at = skip::space(self.text, name.end);
+        *at = skip::space(self.text, name.at());
         if *self.text.get(*at)? != b':' {
             return None;
         }
@@ -209,9 +220,9 @@ impl Scan<'_, '_, '_> {
     fn skip(&mut self, place: Option<u8>, at: usize, may_end: bool) -> Option<usize> {
         let value = skip::value(self.text, at, may_end)?;
         if let Some(place) = place {
-            self.found.add(place, at, value.end, value.escaped);
+            self.found.add(place, at, value.at(), value.escaped());
         }
-        Some(value.end)
+        Some(value.at())
     }
 }
 

@@ -176,10 +176,11 @@ impl UpVerb {
 /// What stands in these places of a message. Of a binary message, nothing does.
 #[inline]
 fn find<'a>(places: &Places, message: &Message<'a>) -> Found<'a> {
-    match message.text {
-        true => Found::find(places, message.payload, message.whole),
-        false => Found::nothing(message.payload),
+    let mut found = Found::nothing(message.payload);
+    if message.text {
+        found.look_for(places, message.whole);
     }
+    found
 }
 
 /// What a rule that fits makes of a message. `None`: it does not fit after all.

@@ -10,6 +10,8 @@ pub(crate) enum Pattern {
     Any,
     /// A string that says this.
     Exact(Box<[u8]>),
+    /// A string that ends with this.
+    End(Box<[u8]>),
     /// A string that begins with the first of these, ends with the last, and has the others between them in this order.
     Parts(Vec<Box<[u8]>>),
     /// A number, true or false, as it is written.
@@ -28,12 +30,12 @@ impl Patterns {
     /// Whether one of them fits.
     #[inline]
     pub(crate) fn fit(&self, value: Value<'_>) -> bool {
-        match self.0.as_slice() {
-            [Pattern::Any] => value.is_scalar(),
-            patterns if value.raw().starts_with(b"\"") => {
-                value.string().is_some_and(|said| patterns.iter().any(|pattern| pattern.fits_string(&said)))
-            }
-            patterns => value.is_scalar() && patterns.iter().any(|pattern| pattern.fits_token(value.raw())),
+        if let [Pattern::Any] = self.0.as_slice() {
+            return value.is_scalar();
+        }
+        match value.string() {
+            Some(said) => self.0.iter().any(|pattern| pattern.fits_string(&said)),
+            None => value.is_scalar() && self.0.iter().any(|pattern| pattern.fits_token(value.raw())),
         }
     }
 
@@ -48,6 +50,7 @@ impl Pattern {
         match self {
             Pattern::Any => true,
             Pattern::Exact(text) => said == &**text,
+            Pattern::End(end) => said.ends_with(end),
             Pattern::Parts(parts) => fit(parts, said),
             Pattern::Token(_) => false,
         }
@@ -57,7 +60,7 @@ impl Pattern {
         match self {
             Pattern::Any => true,
             Pattern::Token(token) => raw == &**token,
-            Pattern::Exact(_) | Pattern::Parts(_) => false,
+            Pattern::Exact(_) | Pattern::End(_) | Pattern::Parts(_) => false,
         }
     }
 }
@@ -75,6 +78,7 @@ fn of_text(text: &str) -> Pattern {
     match parts.as_slice() {
         [exact] => Pattern::Exact(exact.clone()),
         parts if parts.iter().all(|part| part.is_empty()) => Pattern::Any,
+        [begin, end] if begin.is_empty() => Pattern::End(end.clone()),
         _ => Pattern::Parts(parts),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::hash::{self, mix};
+use super::hash;
 
 /// A value as it is written.
 #[derive(Debug, Clone, Copy)]
@@ -28,8 +28,9 @@ impl<'a> Value<'a> {
     }
 
     /// What a string says.
+    #[inline]
     pub(crate) fn string(self) -> Option<Cow<'a, [u8]>> {
-        let inner = self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        let [b'"', inner @ .., b'"'] = self.raw else { return None };
         Some(if self.escaped { Cow::Owned(resolved(inner)) } else { Cow::Borrowed(inner) })
     }
 
@@ -40,10 +41,11 @@ impl<'a> Value<'a> {
 
     /// 64 bits of its hash. Strings that say the same have the same, however they are written; other values if they
     /// are written the same.
+    #[inline]
     pub(crate) fn fingerprint(self) -> u64 {
-        match self.string() {
-            Some(said) => mix(hash::of(&said), 1),
-            None => mix(hash::of(self.raw), 2),
+        match self.string().filter(|_| self.escaped) {
+            Some(said) => hash::of(&[b"\"", &*said, b"\""].concat()),
+            None => hash::of(self.raw),
         }
     }
 }
