@@ -32,14 +32,7 @@ impl<'a> Found<'a> {
         Found { text, mask: 0, escaped: 0, spans: [Span::default(); PLACES_MAX] }
     }
 
-    /// Looks for all of `places`. `whole`: the text is not cut.
-    pub(crate) fn find(places: &Places, text: &'a [u8], whole: bool) -> Found<'a> {
-        let mut found = Found::nothing(text);
-        found.look_for(places, whole);
-        found
-    }
-
-    /// Looks for all of `places`, where nothing was found before.
+    /// Looks for all of `places`, where nothing was found before. `whole`: the text is not cut.
     #[inline]
     pub(crate) fn look_for(&mut self, places: &Places, whole: bool) {
         // More is never looked at; a span would not hold it.

@@ -148,6 +148,12 @@ impl RuleMachine {
         self.rules.window
     }
 
+    /// Nothing is remembered of any record.
+    #[cfg(test)]
+    pub(crate) fn has_learned_nothing(&self) -> bool {
+        self.learned.as_ref().is_none_or(|learned| learned.is_empty())
+    }
+
     fn note(&mut self, result: Result<(), Full>) {
         if result == Err(Full) && self.overflow == Overflow::No {
             self.overflow = Overflow::Due;
