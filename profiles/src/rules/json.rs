@@ -5,6 +5,8 @@
 
 mod skip;
 
+use skip::End;
+
 use super::places::{LEVELS_MAX, Node, PLACES_MAX, Places, ROOT};
 use super::value::Value;
 
@@ -104,7 +106,8 @@ impl Scan<'_, '_, '_> {
         let root = self.places.node(ROOT)?;
         let mut at = skip::space(self.text, 0);
         if root.below == 0 || !matches!(self.text.get(at)?, b'{' | b'[') {
-            self.skip(root.place, at, whole)?;
+            let value = skip::value(self.text, at, whole)?;
+            self.keep(root.place, at, value);
             return Some(());
         }
         let mut level = self.level(ROOT, at)?;
@@ -112,20 +115,22 @@ impl Scan<'_, '_, '_> {
         at += 1;
         loop {
             if let Some(next) = self.next(node, &mut level, &mut at)? {
-                let Some(number) = next else {
-                    at = self.skip(None, at, false)?;
-                    continue;
-                };
-                self.seen |= 1 << number;
-                let child = self.places.node(number)?;
-                if child.below == 0 || !matches!(self.text.get(at)?, b'{' | b'[') {
-                    at = self.skip(child.place, at, false)?;
-                    continue;
+                let mut place = None;
+                if let Some(number) = next {
+                    self.seen |= 1 << number;
+                    let child = self.places.node(number)?;
+                    if child.below != 0 && matches!(self.text.get(at)?, b'{' | b'[') {
+                        *self.levels.get_mut(self.depth)? = level;
+                        self.depth += 1;
+                        (level, node) = (self.level(number, at)?, child);
+                        at += 1;
+                        continue;
+                    }
+                    place = child.place;
                 }
-                *self.levels.get_mut(self.depth)? = level;
-                self.depth += 1;
-                (level, node) = (self.level(number, at)?, child);
-                at += 1;
+                let value = skip::value(self.text, at, false)?;
+                self.keep(place, at, value);
+                at = value.at();
                 continue;
             }
             if let Some(place) = node.place {
@@ -208,14 +213,11 @@ impl Scan<'_, '_, '_> {
         Some(Level { node, array, fresh: true, index: 0, start: start as u32 })
     }
 
-    /// Reads a value in which nothing is looked for. `place`: its own.
-    #[inline]
-    fn skip(&mut self, place: Option<u8>, at: usize, may_end: bool) -> Option<usize> {
-        let value = skip::value(self.text, at, may_end)?;
+    #[inline(always)]
+    fn keep(&mut self, place: Option<u8>, at: usize, value: End) {
         if let Some(place) = place {
             self.found.add(place, at, value.at(), value.escaped());
         }
-        Some(value.at())
     }
 }
 

@@ -33,6 +33,14 @@ impl Patterns {
         if let [Pattern::Any] = self.0.as_slice() {
             return value.is_scalar();
         }
+        if let Some(said) = value.plain_string() {
+            return self.0.iter().any(|pattern| pattern.fits_string(said));
+        }
+        self.fit_other(value)
+    }
+
+    /// Of what is no string, or one with escapes.
+    fn fit_other(&self, value: Value<'_>) -> bool {
         match value.string() {
             Some(said) => self.0.iter().any(|pattern| pattern.fits_string(&said)),
             None => value.is_scalar() && self.0.iter().any(|pattern| pattern.fits_token(value.raw())),
@@ -46,11 +54,13 @@ impl Patterns {
 }
 
 impl Pattern {
+    #[inline]
     fn fits_string(&self, said: &[u8]) -> bool {
         match self {
             Pattern::Any => true,
             Pattern::Exact(text) => said == &**text,
-            Pattern::End(end) => said.ends_with(end),
+            // Most differ in it.
+            Pattern::End(end) => said.last() == end.last() && said.ends_with(end),
             Pattern::Parts(parts) => fit(parts, said),
             Pattern::Token(_) => false,
         }

@@ -34,7 +34,17 @@ impl<'a> Value<'a> {
         Some(if self.escaped { Cow::Owned(resolved(inner)) } else { Cow::Borrowed(inner) })
     }
 
+    /// What a string says, if that is as it is written.
+    #[inline(always)]
+    pub(crate) fn plain_string(self) -> Option<&'a [u8]> {
+        match self.raw {
+            [b'"', inner @ .., b'"'] if !self.escaped => Some(inner),
+            _ => None,
+        }
+    }
+
     /// It is a string, a number, true or false.
+    #[inline(always)]
     pub(crate) fn is_scalar(self) -> bool {
         !matches!(self.raw.first(), None | Some(b'{' | b'[' | b'n'))
     }
@@ -43,10 +53,10 @@ impl<'a> Value<'a> {
     /// are written the same.
     #[inline]
     pub(crate) fn fingerprint(self) -> u64 {
-        match self.string().filter(|_| self.escaped) {
-            Some(said) => hash::of(&[b"\"", &*said, b"\""].concat()),
-            None => hash::of(self.raw),
+        if !self.escaped {
+            return hash::of(self.raw);
         }
+        hash::of(&[b"\"", &*self.string().unwrap_or_default(), b"\""].concat())
     }
 }
 

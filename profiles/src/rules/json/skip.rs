@@ -13,6 +13,9 @@ const CLOSING: u64 = ONES * b'}' as u64;
 /// Makes braces of brackets, and no quote of anything but itself and a control character.
 const LOWER: u64 = ONES * 0x20;
 
+/// So many words of a string are looked at before it is taken for a long one.
+const SHORT_WORDS: usize = 4;
+
 /// Where a value ends, and in the highest bit whether it is a string with a backslash in it: so it stays in a register.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End(usize);
@@ -44,7 +47,7 @@ pub(super) fn space(text: &[u8], mut at: usize) -> usize {
 }
 
 /// The value that begins at `at`. `may_end`: a number may reach to the end of the text, else more of it may follow.
-#[inline]
+#[inline(always)]
 pub(super) fn value(text: &[u8], at: usize, may_end: bool) -> Option<End> {
     match *text.get(at)? {
         b'"' => string(text, at),
@@ -59,7 +62,7 @@ pub(super) fn value(text: &[u8], at: usize, may_end: bool) -> Option<End> {
 pub(super) fn string(text: &[u8], at: usize) -> Option<End> {
     let mut at = at + 1;
     let (words, _) = text.get(at..)?.as_chunks::<8>();
-    for bytes in words {
+    for bytes in words.get(..SHORT_WORDS).unwrap_or(words) {
         let word = u64::from_le_bytes(*bytes);
         let (quotes, backslashes) = (zeros(word ^ QUOTES), zeros(word ^ BACKSLASHES));
         let hits = quotes | backslashes;
@@ -75,11 +78,13 @@ pub(super) fn string(text: &[u8], at: usize) -> Option<End> {
     rest_of_string(text, at)
 }
 
-/// The end of the string that `at` stands in, not behind a backslash: one with backslashes, or near the text's end.
+/// The end of the string that `at` stands in, not behind a backslash: one that is long, has backslashes, or is near the
+/// text's end.
 #[inline(never)]
 fn rest_of_string(text: &[u8], mut at: usize) -> Option<End> {
     let mut escaped = 0;
     loop {
+        at += plain(text.get(at..)?);
         let word = word(text, at)?;
         let hits = zeros(word ^ QUOTES) | zeros(word ^ BACKSLASHES);
         if hits == 0 {
@@ -93,6 +98,25 @@ fn rest_of_string(text: &[u8], mut at: usize) -> Option<End> {
         escaped = ESCAPED;
         at += 2;
     }
+}
+
+/// How many bytes are neither a quote nor a backslash: the whole pairs of words of them.
+#[inline(always)]
+fn plain(rest: &[u8]) -> usize {
+    let (pairs, _) = rest.as_chunks::<16>();
+    let mut bytes = 0;
+    for pair in pairs {
+        let word = |at: usize| {
+            pair.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u64::from_le_bytes(*word))
+        };
+        let (one, two) = (word(0), word(8));
+        let ends = |word: u64| zeros(word ^ QUOTES) | zeros(word ^ BACKSLASHES);
+        if ends(one) | ends(two) != 0 {
+            break;
+        }
+        bytes += 16;
+    }
+    bytes
 }
 
 /// The end of the array or object that `at` stands in.
