@@ -22,7 +22,9 @@ struct Span {
 pub(crate) struct Found<'a> {
     text: &'a [u8],
     mask: u32,
-    /// Which of the values have a backslash in them.
+    /// Which of the values are strings, numbers, true or false.
+    scalars: u32,
+    /// Which of them have a backslash in them.
     escaped: u32,
     spans: [Span; PLACES_MAX],
 }
@@ -31,7 +33,7 @@ impl<'a> Found<'a> {
     /// Nothing, in any text.
     #[inline(always)]
     pub(crate) fn nothing(text: &'a [u8]) -> Found<'a> {
-        Found { text, mask: 0, escaped: 0, spans: [Span::default(); PLACES_MAX] }
+        Found { text, mask: 0, scalars: 0, escaped: 0, spans: [Span::default(); PLACES_MAX] }
     }
 
     /// Looks for all of `places`, where nothing was found before. `whole`: the text is not cut.
@@ -47,6 +49,11 @@ impl<'a> Found<'a> {
     /// One bit of each place where something was found.
     pub(crate) fn mask(&self) -> u32 {
         self.mask
+    }
+
+    /// Those of them where a string, a number, true or false was.
+    pub(crate) fn scalars(&self) -> u32 {
+        self.scalars
     }
 
     /// What stands in a place.
@@ -66,10 +73,13 @@ impl<'a> Found<'a> {
         Some(span.start as usize..span.end as usize)
     }
 
+    #[inline(always)]
     fn add(&mut self, place: u8, start: usize, end: usize, escaped: bool) {
         if let Some(span) = self.spans.get_mut(usize::from(place)) {
             *span = Span { start: start as u32, end: end as u32 };
             self.mask |= 1 << place;
+            let is_scalar = self.text.get(start).is_some_and(|first| !matches!(first, b'{' | b'[' | b'n'));
+            self.scalars |= u32::from(is_scalar) << place;
             self.escaped |= u32::from(escaped) << place;
         }
     }
