@@ -88,7 +88,8 @@ impl<'a> Found<'a> {
 /// An array or object that something is looked for in.
 #[derive(Debug, Clone, Copy, Default)]
 struct Level {
-    node: u8,
+    /// In two bytes, so that there is no gap in a level: many are zeroed at once.
+    node: u16,
     array: bool,
     /// Nothing in it has been read.
     fresh: bool,
@@ -151,7 +152,7 @@ impl Scan<'_, '_, '_> {
             }
             self.depth -= 1;
             level = *self.levels.get(self.depth)?;
-            node = self.places.node(level.node)?;
+            node = self.places.node(level.node as u8)?;
         }
     }
 
@@ -215,12 +216,12 @@ impl Scan<'_, '_, '_> {
     fn is_through(&self, node: &Node) -> bool {
         let over = |node: &Node| node.place.is_none() && node.below & !self.seen == 0;
         let mut around = self.levels.iter().take(self.depth);
-        over(node) && around.all(|level| self.places.node(level.node).is_none_or(over))
+        over(node) && around.all(|level| self.places.node(level.node as u8).is_none_or(over))
     }
 
     fn level(&self, node: u8, start: usize) -> Option<Level> {
         let array = *self.text.get(start)? == b'[';
-        Some(Level { node, array, fresh: true, index: 0, start: start as u32 })
+        Some(Level { node: node.into(), array, fresh: true, index: 0, start: start as u32 })
     }
 
     #[inline(always)]
