@@ -131,13 +131,18 @@ impl Fit {
     /// Whether a message fits.
     #[inline(always)]
     pub(super) fn holds(&self, message: &Message<'_>, found: &Found<'_>) -> bool {
-        found.mask() & self.needs == self.needs
-            && found.scalars() & self.scalars == self.scalars
-            && self.prefix.as_ref().is_none_or(|prefix| message.payload.starts_with(prefix))
-            && self
-                .tests
-                .iter()
-                .all(|(place, patterns)| found.value(*place).is_some_and(|value| patterns.fit(value)))
+        if found.mask() & self.needs != self.needs || found.scalars() & self.scalars != self.scalars {
+            return false;
+        }
+        if self.prefix.as_ref().is_some_and(|prefix| !message.payload.starts_with(prefix)) {
+            return false;
+        }
+        for (place, patterns) in &self.tests {
+            if !found.value(*place).is_some_and(|value| patterns.fit(value)) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether this fits wherever `other` does, as far as can be seen.
