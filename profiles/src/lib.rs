@@ -54,6 +54,8 @@ pub enum Machine {
 pub struct FillIn {
     /// After so much silence of the backend's.
     pub every: Duration,
+    /// The client was told so. Else it expects a sign of life as often as it has had them, and none if it has had none.
+    pub promised: bool,
     /// It is a text message.
     pub text: bool,
     /// Its payload.

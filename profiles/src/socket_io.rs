@@ -171,7 +171,7 @@ impl SocketIoMachine {
     }
 
     pub(crate) fn fill_in(&self) -> Option<FillIn> {
-        self.interval.map(|every| FillIn { every, text: true, payload: b"2".to_vec() })
+        self.interval.map(|every| FillIn { every, promised: true, text: true, payload: b"2".to_vec() })
     }
 
     pub(crate) fn window(&self) -> usize {
@@ -223,7 +223,7 @@ impl SocketIoMachine {
             self.connected = true;
             let slot = keys::of_namespace(Sort::Namespace, packet.namespace);
             let answer = Some(keys::of_namespace(Sort::Connect, packet.namespace));
-            let kept = Up::Keep(Keep { slot, answer, phase: Phase::Door, waits: true });
+            let kept = Up::Keep(Keep { slot, answer, phase: Phase::Door, waits: true, awaited: false });
             return if self.namespaces.enter(slot) { Ok(kept) } else { Err(MANY_NAMESPACES) };
         }
         if !self.connected {
@@ -244,6 +244,7 @@ impl SocketIoMachine {
                         answer,
                         phase: Phase::Standing,
                         waits: answer.is_some(),
+                        awaited: false,
                     }),
                     (None, Some(key)) => Up::Ask(key),
                     (None, None) => Up::Tell,

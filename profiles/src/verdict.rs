@@ -25,6 +25,8 @@ pub struct Keep {
     pub phase: Phase,
     /// Nothing else is said to the next backend before it has answered this.
     pub waits: bool,
+    /// Its end is an answer that the client waits for.
+    pub awaited: bool,
 }
 
 /// What a message of the client's is.

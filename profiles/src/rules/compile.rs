@@ -113,6 +113,7 @@ impl Compiler {
         for (key, given) in [
             ("many", rule.many),
             ("standing", rule.standing),
+            ("awaited", rule.awaited),
             ("wait", rule.wait.is_some()),
             ("alias", rule.alias.is_some()),
             ("becomes", rule.becomes.is_some()),
@@ -141,6 +142,7 @@ impl Compiler {
                 many: rule.many,
                 phase: if rule.standing { Phase::Standing } else { Phase::Door },
                 waits: rule.wait.unwrap_or(rule.answer.is_some() && !rule.standing),
+                awaited: rule.awaited,
                 answer: answer?,
                 lesson: lesson?,
             });
@@ -293,7 +295,7 @@ impl Compiler {
         if rule.say.is_empty() {
             self.faults.add(spot, "say", "the text is empty: say what the client expects to hear");
         }
-        FillIn { every: rule.every, text: true, payload: rule.say.clone().into_bytes() }
+        FillIn { every: rule.every, promised: false, text: true, payload: rule.say.clone().into_bytes() }
     }
 }
 

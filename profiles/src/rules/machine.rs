@@ -208,10 +208,11 @@ fn judge_up(
     let said = |text: &Option<Text>| text.as_ref().and_then(|text| text.say(found, |_| None));
     Some(match &step.verb {
         UpVerb::Tell => Up::Tell,
-        UpVerb::Keep { slot, many, phase, waits, answer, .. } => {
+        UpVerb::Keep { slot, many, phase, waits, awaited: ends, answer, .. } => {
             let name = slot.key(found)?;
             let slot = if *many { Key(mix(name.0, hash::of(message.payload))) } else { name };
-            Up::Keep(Keep { slot, answer: awaited(answer, found)?, phase: *phase, waits: *waits })
+            let (phase, waits, ends) = (*phase, *waits, *ends);
+            Up::Keep(Keep { slot, answer: awaited(answer, found)?, phase, waits, awaited: ends })
         }
         UpVerb::Retire { slot, answer, done } => {
             let slot = match slot {

@@ -54,6 +54,7 @@ pub(super) enum UpVerb {
         many: bool,
         phase: Phase,
         waits: bool,
+        awaited: bool,
         answer: Option<Name>,
         /// What is learned from its answer.
         lesson: Option<usize>,

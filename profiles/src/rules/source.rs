@@ -51,6 +51,9 @@ pub struct UpRule {
     /// With `keep` and `answer`: whether the next backend's answer is waited for. By default of logins, and not of
     /// what is standing.
     pub wait: Option<bool>,
+    /// With `keep`: its end is an answer that the client waits for, as that of a query is. A move waits for it, and what
+    /// is open when a backend fails is in doubt.
+    pub awaited: bool,
     /// With `keep` and `retire`: by what the answer is known.
     pub answer: Option<String>,
     /// With `keep`: what the backend gives it a name of its own by.

@@ -74,6 +74,11 @@ pub(super) struct Conversation {
     own_beats: u32,
     /// When the client had the last sign of life.
     beaten: Time,
+    /// When the present backend has given one last, and the shortest time between two of a backend's.
+    heard_beat: Option<Time>,
+    beat_gap: Option<Duration>,
+    /// The client has had one at all.
+    has_beat: bool,
     /// What is acknowledged and held: until when, and up to where.
     held: VecDeque<(Time, u64, u64)>,
     /// Links in a row that did not take the client.
@@ -98,6 +103,9 @@ impl Conversation {
             owed: VecDeque::new(),
             own_beats: 0,
             beaten: now,
+            heard_beat: None,
+            beat_gap: None,
+            has_beat: false,
             held: VecDeque::new(),
             denials: 0,
             repeats: 0,

@@ -379,7 +379,10 @@ impl Session {
         let ends = self.underway.episode().is_some_and(|episode| episode.ends <= now);
         let codes = self.config.codes;
         match (settled, ends) {
-            (true, _) => self.underway.end_episode(),
+            (true, _) => {
+                self.forget_denials();
+                self.underway.end_episode();
+            }
             (false, true) => self.past_deadline(now, codes.longest),
             (false, false) => self.past_deadline(now, codes.deadline),
         }

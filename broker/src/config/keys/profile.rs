@@ -142,6 +142,7 @@ fn up(section: &mut Section<'_>) -> UpRule {
         keep: template(section, "keep"),
         many: section.flag("many", false),
         standing: section.flag("standing", false),
+        awaited: section.flag("awaited", false),
         wait: section.optional_flag("wait", "of logins"),
         answer: template(section, "answer"),
         alias: section.optional_section("alias", alias),

@@ -35,7 +35,12 @@ const LOGIN: &str = r#"
 fn each_word_has_its_verdict() {
     let mut talk = Talk::new(machine(LOGIN));
     assert!(talk.machine.greets());
-    let tick = FillIn { every: Duration::from_secs(10), text: true, payload: br#"{"t":"tick"}"#.to_vec() };
+    let tick = FillIn {
+        every: Duration::from_secs(10),
+        promised: false,
+        text: true,
+        payload: br#"{"t":"tick"}"#.to_vec(),
+    };
     assert_eq!(talk.machine.fill_in(), Some(tick));
     talk.follow(&[
         D(r#"{"t":"welcome"}"#, "greeting"),

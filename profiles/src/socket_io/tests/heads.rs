@@ -16,7 +16,10 @@ fn a_connect_is_a_door_by_namespace_and_its_answer_is_announced_or_hidden() {
         assert_ne!(root.slot, admin.slot);
         assert_ne!(root.answer, admin.answer);
         let key = admin.answer.expect("an answer");
-        assert_eq!(admin, Keep { slot: admin.slot, answer: Some(key), phase: Phase::Door, waits: true });
+        assert_eq!(
+            admin,
+            Keep { slot: admin.slot, answer: Some(key), phase: Phase::Door, waits: true, awaited: false }
+        );
         assert_eq!(talk.down("40/admin,{\"sid\":\"b\"}"), Down::Answer { key, pass: !hide });
         assert_eq!(talk.down("44/admin,{\"message\":\"no\"}"), Down::Refusal(key));
         assert_eq!(talk.down("41/admin,"), Down::End(admin.slot));
@@ -75,7 +78,8 @@ fn signs_of_life_are_those_that_the_first_backend_has_promised() {
     assert!(talk.machine.greets());
     assert_eq!(talk.machine.fill_in(), None);
     talk.greeted();
-    let promised = Some(FillIn { every: Duration::from_secs(25), text: true, payload: b"2".to_vec() });
+    let promised =
+        Some(FillIn { every: Duration::from_secs(25), promised: true, text: true, payload: b"2".to_vec() });
     assert_eq!(talk.machine.fill_in(), promised);
     talk.machine.linked();
     let greeting = "0{\"sid\":\"f\",\"pingInterval\":1000,\"pingTimeout\":1000}";

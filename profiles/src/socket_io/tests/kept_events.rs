@@ -20,7 +20,10 @@ fn kept(verdict: Up) -> Keep {
 fn each_distinct_one_has_a_slot() {
     let mut talk = talk();
     let one = kept(talk.up("42[\"join\",\"a\"]"));
-    assert_eq!(one, Keep { slot: one.slot, answer: None, phase: Phase::Standing, waits: false });
+    assert_eq!(
+        one,
+        Keep { slot: one.slot, answer: None, phase: Phase::Standing, waits: false, awaited: false }
+    );
     assert_eq!(kept(talk.up("42[\"join\",\"a\"]")), one);
     assert_ne!(kept(talk.up("42[\"join\",\"b\"]")).slot, one.slot);
     assert_ne!(kept(talk.up("42/n,[\"join\",\"a\"]")).slot, one.slot);

@@ -152,7 +152,7 @@ impl Conversation {
             Down::Push => Step::Pass,
             Down::More => Step::More,
             Down::Beat => {
-                self.beaten = now;
+                self.note_beat(now);
                 Step::Pass
             }
             Down::Parting => {

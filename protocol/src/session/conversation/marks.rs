@@ -51,8 +51,6 @@ pub(super) struct Mark {
     pub(super) frames: Option<Box<[u8]>>,
     /// A backend has acknowledged it.
     pub(super) acked: bool,
-    /// It was counted in doubt.
-    pub(super) doubted: bool,
 }
 
 impl Mark {
@@ -68,6 +66,7 @@ impl Mark {
             MarkKind::Ask(_)
                 | MarkKind::Retire { answer: Some(_), .. }
                 | MarkKind::Keep { keep: Keep { answer: Some(_), .. }, answered: false, .. }
+                | MarkKind::Keep { keep: Keep { awaited: true, .. }, retired: false, .. }
         )
     }
 }
@@ -176,9 +175,11 @@ impl Marks {
 
     fn retire(&mut self, ended: Key) {
         if let Some(index) = self.find_kept(ended)
+            && let open = self.marks[index].is_open_ask()
             && let MarkKind::Keep { retired, .. } = &mut self.marks[index].kind
         {
             *retired = true;
+            self.asks -= u64::from(open && !self.marks[index].is_open_ask());
         }
     }
 
@@ -208,11 +209,12 @@ impl Marks {
             MarkKind::Retire { answer, .. } => *answer == Some(key),
             MarkKind::Tell | MarkKind::Once { .. } | MarkKind::Done => false,
         })?;
+        let open = self.marks[index].is_open_ask();
         match &mut self.marks[index].kind {
             MarkKind::Keep { keep, answered, awaits, .. } => {
                 let (slot, again) = (keep.slot, std::mem::replace(answered, true));
                 *awaits = false;
-                self.asks -= u64::from(!again);
+                self.asks -= u64::from(open && !self.marks[index].is_open_ask());
                 Some(Answered::Record { slot, again })
             }
             MarkKind::Retire { slot, .. } => {
@@ -295,7 +297,7 @@ impl Marks {
                 mark.frames.is_some() && matches!(mark.kind, MarkKind::Ask(_) | MarkKind::Retire { .. })
             };
             let Some(index) = self.marks.iter().position(kept) else { break };
-            dropped += u64::from(!self.marks[index].doubted);
+            dropped += 1;
             self.finish(index);
         }
         dropped

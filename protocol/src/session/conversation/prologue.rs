@@ -20,6 +20,9 @@ use crate::session::report::{EndCause, Event, Failure};
 /// How many next backends may refuse a client in a row that one has taken.
 const DENIALS: u32 = 2;
 
+/// Signs of life do not come more often.
+const BEATS_MIN: Duration = Duration::from_millis(100);
+
 /// A sign of life of the broker's comes so much later than the one of a backend that is linked would: a fifth.
 const LATER: u32 = 5;
 
@@ -152,6 +155,7 @@ impl Session {
         let Some(talk) = &mut self.state.conversation else { return };
         talk.machine.linked();
         talk.link = talk.link.next(now, talk.machine.greets());
+        talk.heard_beat = None;
         talk.own_marks_await();
         let repeats = std::mem::take(&mut talk.repeats);
         let exceptions = self.exceptions();
@@ -172,7 +176,6 @@ impl Session {
         };
         if barrier.is_none() {
             talk.link.stage = Stage::Through;
-            talk.denials = 0;
         }
         self.backend_link.writer.set_barrier(barrier);
     }
@@ -202,6 +205,13 @@ impl Session {
         }
     }
 
+    /// The episode is over: the backend has taken the client, and lasts.
+    pub(in crate::session) fn forget_denials(&mut self) {
+        if let Some(talk) = &mut self.state.conversation {
+            talk.denials = 0;
+        }
+    }
+
     // ---- signs of life ----
 
     /// When the client is to have a sign of life from the broker.
@@ -211,7 +221,7 @@ impl Session {
         if first || !listens || self.backend == BackendPhase::Over {
             return None;
         }
-        let every = talk.machine.fill_in()?.every;
+        let every = talk.beats_every()?;
         let spoken_for = !(self.linked() && talk.is_through());
         Some(talk.beaten + if spoken_for { every } else { every + every / LATER })
     }
@@ -224,7 +234,7 @@ impl Session {
         }
         let Some(beat) = talk.machine.fill_in() else { return };
         if let Some(talk) = &mut self.state.conversation {
-            talk.beaten = now;
+            (talk.beaten, talk.heard_beat) = (now, None);
             talk.own_beats = talk.own_beats.saturating_add(1);
         }
         self.say_to_client(beat.text, &beat.payload);
@@ -232,6 +242,25 @@ impl Session {
 }
 
 impl Conversation {
+    /// The backend gives a sign of life.
+    pub(super) fn note_beat(&mut self, now: Time) {
+        if let Some(before) = self.heard_beat.replace(now) {
+            let gap = now.since(before).max(BEATS_MIN);
+            self.beat_gap = Some(self.beat_gap.map_or(gap, |least| least.min(gap)));
+        }
+        (self.beaten, self.has_beat) = (now, true);
+    }
+
+    /// How often the client expects a sign of life; `None`: it has had none, and was promised none.
+    fn beats_every(&self) -> Option<Duration> {
+        let fill_in = self.machine.fill_in()?;
+        match self.beat_gap {
+            _ if fill_in.promised => Some(fill_in.every),
+            Some(gap) => Some(gap.min(fill_in.every)),
+            None => self.has_beat.then_some(fill_in.every),
+        }
+    }
+
     /// All that the next backend must hear, in the order in which it was said.
     fn made_anew(
         &mut self,
@@ -270,14 +299,14 @@ impl Conversation {
                 MarkKind::Tell | MarkKind::Ask(_) => false,
             };
             let asks = match &mark.kind {
-                MarkKind::Keep { keep, answered, .. } => keep.answer.is_some() && !answered,
+                MarkKind::Keep { keep, answered, retired, .. } => {
+                    (keep.answer.is_some() && !answered) || (keep.awaited && !retired)
+                }
                 MarkKind::Retire { answer, .. } => answer.is_some(),
                 MarkKind::Tell | MarkKind::Ask(_) => true,
                 MarkKind::Once { .. } | MarkKind::Done => false,
             };
-            if asks && given && !falls_out && !std::mem::replace(&mut mark.doubted, true) {
-                made.in_doubt += 1;
-            }
+            made.in_doubt += u64::from(asks && given && !falls_out);
             if let MarkKind::Once { answer } = &mut mark.kind
                 && !given
             {

@@ -173,7 +173,6 @@ impl Conversation {
             said: now,
             frames: None,
             acked: false,
-            doubted: false,
         };
         heard.retired |= mark.ends_in_silence();
         self.marks.push(mark);
