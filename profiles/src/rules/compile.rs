@@ -27,8 +27,9 @@ impl RuleSet {
     /// Each rule that cannot work, and why.
     pub fn compile(source: &RuleSource) -> Result<RuleSet, Vec<RuleFault>> {
         let mut compiler = Compiler::new();
+        let first = compiler.up_first(source);
         let up: Vec<Option<UpStep>> =
-            source.up.iter().enumerate().map(|(index, rule)| compiler.up(index, rule)).collect();
+            source.up.iter().enumerate().map(|(index, rule)| compiler.up(index, rule, &first)).collect();
         let down: Vec<Option<DownStep>> =
             source.down.iter().enumerate().map(|(index, rule)| compiler.down(index, rule)).collect();
         let fill_in = source.fill_in.as_ref().map(|rule| compiler.fill_in(rule));
@@ -41,7 +42,8 @@ impl RuleSet {
         let json = whole || !compiler.up.is_empty() || !compiler.down.is_empty();
         Ok(RuleSet {
             up: UpList {
-                places: compiler.up,
+                places: first,
+                all: compiler.up,
                 aliases: compiler.up_aliases,
                 records: compiler.records,
                 rules: up.into_iter().flatten().collect(),
@@ -84,14 +86,32 @@ impl Compiler {
         }
     }
 
-    fn up(&mut self, index: usize, rule: &UpRule) -> Option<UpStep> {
+    /// The places that are looked for in each message: what tells one from another, and what names an ask or a reply. Names
+    /// of records are looked for in the few messages that keep or end one.
+    fn up_first(&mut self, source: &RuleSource) -> Places {
+        let pointers =
+            |rule: &UpRule| rule.when.values.iter().map(|(pointer, _)| pointer.clone()).collect::<Vec<_>>();
+        // Those that are faulty are told of when their rule's turn comes.
+        for pointer in source.up.iter().flat_map(pointers) {
+            let _ = self.up.place(&pointer);
+        }
+        for name in source.up.iter().flat_map(|rule| [&rule.ask, &rule.reply]).flatten() {
+            let _ = Name::new(name, Space::Answers, &mut self.up);
+        }
+        self.up.clone()
+    }
+
+    fn up(&mut self, index: usize, rule: &UpRule, first: &Places) -> Option<UpStep> {
         let spot = Spot { list: "up", index };
         self.up_words(spot, rule);
         let fit = fit(spot, &rule.when, &mut self.up, &mut self.faults);
         let verb = self.up_verb(spot, rule)?;
         let mut fit = fit?;
-        fit.needs |= verb.needs();
-        Some(UpStep { fit, verb })
+        let (names, texts) = (verb.needs(), verb.texts());
+        fit.needs |= names & first.mask();
+        fit.later = names & !first.mask();
+        let more = (names | texts) & !first.mask() != 0;
+        Some(UpStep { fit, more, verb })
     }
 
     /// Words that do not go together.
@@ -347,6 +367,14 @@ impl UpVerb {
             UpVerb::Retire { slot: Retired::Alias(_), answer, .. } => of(answer),
             UpVerb::Ask(name) | UpVerb::Reply(name) => name.needs(),
             UpVerb::Tell | UpVerb::Beat(_) => 0,
+        }
+    }
+
+    /// The places that its texts have in them.
+    fn texts(&self) -> u32 {
+        match self {
+            UpVerb::Retire { done: Some(text), .. } | UpVerb::Beat(Some(text)) => text.needs(),
+            _ => 0,
         }
     }
 }

@@ -39,9 +39,16 @@ impl RuleMachine {
         let RuleMachine { rules, learned, .. } = self;
         let mut found = Found::nothing(message.payload);
         look(&mut found, &rules.up.places, &message);
-        let hit = rules.up.rules.iter().find_map(|step| {
-            let fits = step.fit.holds(&message, &found);
-            Some((step, fits.then(|| judge_up(step, rules, &message, &found, learned, words))??))
+        let judge = |step: &UpStep, found: &Found<'_>, words: &mut Words| {
+            judge_up(step, rules, &message, found, learned.as_deref(), words)
+        };
+        let hit = rules.up.rules.iter().filter(|step| step.fit.holds(&message, &found)).find_map(|step| {
+            if !step.more {
+                return Some((step, judge(step, &found, words)?));
+            }
+            let all = find(&rules.up.all, &message);
+            let named = all.mask() & step.fit.later == step.fit.later;
+            Some((step, named.then(|| judge(step, &all, words))??))
         });
         let (retired, lesson) = hit.map_or((None, None), |(step, _)| (step.verb.alias(), step.verb.lesson()));
         let verdict = hit.map_or(Up::Tell, |(_, verdict)| verdict);
@@ -201,7 +208,7 @@ fn judge_up(
     rules: &RuleSet,
     message: &Message<'_>,
     found: &Found<'_>,
-    learned: &Option<Box<Learned>>,
+    learned: Option<&Learned>,
     words: &mut Words,
 ) -> Option<Up> {
     // A text about the message alone.
@@ -218,7 +225,7 @@ fn judge_up(
             let slot = match slot {
                 Retired::Named(name) => name.key(found)?,
                 Retired::Alias(place) => {
-                    let learned = learned.as_deref().filter(|learned| learned.has_names())?;
+                    let learned = learned.filter(|learned| learned.has_names())?;
                     let name = find(&rules.up.aliases, message).value(*place)?;
                     learned.of_client(name)?.0
                 }

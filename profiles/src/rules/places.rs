@@ -66,6 +66,11 @@ impl Places {
         self.pointers.is_empty()
     }
 
+    /// One bit of each place.
+    pub(crate) fn mask(&self) -> u32 {
+        (1 << self.pointers.len()) - 1
+    }
+
     pub(crate) fn node(&self, node: u8) -> Option<&Node> {
         self.nodes.get(usize::from(node))
     }

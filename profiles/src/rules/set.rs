@@ -23,8 +23,10 @@ pub struct RuleSet {
 /// What the client says.
 #[derive(Debug)]
 pub(super) struct UpList {
-    /// All that rules look at.
+    /// What is looked for in each message.
     pub(super) places: Places,
+    /// Those, and what only some rules need once they fit; with the same numbers.
+    pub(super) all: Places,
     /// Where aliases may stand; looked at only in sessions that have some.
     pub(super) aliases: Places,
     /// The places of a record that is told as something else.
@@ -43,6 +45,8 @@ pub(super) struct DownList {
 #[derive(Debug)]
 pub(super) struct UpStep {
     pub(super) fit: Fit,
+    /// It needs more than is looked for in each message.
+    pub(super) more: bool,
     pub(super) verb: UpVerb,
 }
 
@@ -126,6 +130,8 @@ pub(super) struct Fit {
     pub(super) scalars: u32,
     /// The places that must be there, also those of names.
     pub(super) needs: u32,
+    /// The same, of those that are looked for only when all else fits.
+    pub(super) later: u32,
 }
 
 impl Fit {
@@ -154,7 +160,7 @@ impl Fit {
             .is_none_or(|own| other.prefix.as_ref().is_some_and(|longer| longer.starts_with(own)));
         let scalars = other.tests.iter().fold(other.scalars, |scalars, (place, _)| scalars | 1 << place);
         prefix
-            && self.needs & !other.needs == 0
+            && (self.needs | self.later) & !(other.needs | other.later) == 0
             && self.scalars & !scalars == 0
             && self.tests.iter().all(|(place, patterns)| {
                 other.tests.iter().any(|(there, others)| place == there && patterns.covers(others))

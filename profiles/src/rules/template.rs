@@ -187,6 +187,14 @@ impl Text {
         Ok(Text { parts })
     }
 
+    /// The places of the message that it has in it.
+    pub(crate) fn needs(&self) -> u32 {
+        self.parts.iter().fold(0, |needs, part| match part {
+            TextPart::Message(place) => needs | 1 << place,
+            TextPart::Literal(_) | TextPart::Answer(_) => needs,
+        })
+    }
+
     /// The places of the answer that it has in it, each once.
     pub(crate) fn answers(&self) -> Vec<u8> {
         let mut places: Vec<u8> = self
