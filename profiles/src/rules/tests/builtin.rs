@@ -32,7 +32,7 @@ fn graphql_transport_ws() {
             ),
             U(
                 r#"{"id":"b","type":"subscribe","payload":{"query":"{ \"type\": \"complete\" }"}}"#,
-                "keep 4, standing",
+                "keep 4, standing, awaited",
             ),
             D(r#"{"id":"a","type":"next","payload":{"data":{"id":"b","type":"complete"}}}"#, "push"),
             D(r#"{"id":"b","type":"complete"}"#, "end 4"),
@@ -57,7 +57,7 @@ fn graphql_ws() {
         "graphql-ws",
         &[
             U(r#"{"type":"connection_init","payload":{}}"#, "keep 1, door, answer 2, waits"),
-            U(r#"{"id":"1","type":"start","payload":{"query":"{ n }"}}"#, "keep 3, standing"),
+            U(r#"{"id":"1","type":"start","payload":{"query":"{ n }"}}"#, "keep 3, standing, awaited"),
             D(r#"{"type":"connection_ack"}"#, "answer 2"),
             D(r#"{"type":"ka"}"#, "beat"),
             D(r#"{"type":"data","id":"1","payload":{"data":{}}}"#, "push"),

@@ -43,6 +43,7 @@ fn up(table: &Table) -> UpRule {
             "keep" => rule.keep = Some(string(value)),
             "many" => rule.many = boolean(value),
             "standing" => rule.standing = boolean(value),
+            "awaited" => rule.awaited = boolean(value),
             "wait" => rule.wait = Some(boolean(value)),
             "answer" => rule.answer = Some(string(value)),
             "alias" => rule.alias = Some(alias(value.as_table().expect("a table"))),

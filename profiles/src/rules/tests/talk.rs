@@ -89,6 +89,7 @@ impl Talk {
                 self.records.insert(keep.slot, said.to_owned());
                 let mut shown = format!("keep {}", self.number(keep.slot));
                 shown += if keep.phase == Phase::Door { ", door" } else { ", standing" };
+                shown += if keep.awaited { ", awaited" } else { "" };
                 if let Some(answer) = keep.answer {
                     self.awaited.insert(answer, (keep.slot, false));
                     shown += &format!(", answer {}", self.number(answer));

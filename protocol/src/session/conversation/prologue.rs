@@ -116,6 +116,8 @@ impl Session {
         let counted = self.state.exceptions.as_ref();
         let counted = counted.map_or((0, 0), |counts| (counts.written_seq, counts.doubted_seq));
         let talk = self.state.conversation.as_mut()?;
+        // Nobody understands the names of the one that was left any more.
+        talk.machine.linked();
         let mut made = talk.made_anew(&self.state.ring, (now, patience), counted);
         let whole = self.state.ring.whole();
         self.state.ring.replace(std::mem::take(&mut made.chain), made.messages);
