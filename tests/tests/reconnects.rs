@@ -12,8 +12,8 @@ use steadfast_tests::sequence::home_and_other;
 use steadfast_tests::upgrade::Upgrade;
 use steadfast_tests::wait::eventually_async;
 
-/// As a Socket.IO client asks.
-const SOCKET_IO: &str = "/socket.io/?EIO=4&transport=websocket";
+/// As a Socket.IO client asks that has begun by polling: what it has said there, nobody can repeat.
+const SOCKET_IO: &str = "/socket.io/?EIO=4&transport=websocket&sid=abc";
 
 const LONG: &str = "auto_wait = \"1h\"";
 
@@ -177,7 +177,7 @@ async fn with_close_they_are_closed_at_once() {
 #[tokio::test]
 async fn charging_stations_are_kept_with_a_hold() {
     let (a, b) = pair("--subprotocol ocpp1.6 --silent").await;
-    let broker = Broker::start(&[&a, &b]).await;
+    let broker = Broker::over(&[&a, &b]).pool_setting("profile = \"none\"").start().await;
     let upgrade = Upgrade::to(broker.address()).path("/CP-17").header("Sec-WebSocket-Protocol", "ocpp1.6");
     let client = upgrade.connect().await;
     let (home, other) = home_and_other([&a, &b]).await;

@@ -1,5 +1,5 @@
-//! Socket.IO's own server and client. A client whose server is killed must not be left deaf: it connects again, and
-//! hears the next server.
+//! Socket.IO's own server and client, without a profile. A client whose server is killed must not be left deaf: it
+//! connects again, and hears the next server.
 
 use serde_json::{Value, json};
 use steadfast_tests::process::Process;
@@ -43,7 +43,7 @@ async fn socket_io_hears_the_next_server_after_a_kill_and_after_a_drain() {
     }
     let mut first = Server::start(Tool::SocketIo).await;
     let mut second = Server::absent(Tool::SocketIo);
-    let relay = Relay::start(&[first.url(), second.url()], &[]).await;
+    let relay = Relay::start(&[first.url(), second.url()], &["--profile", "none"]).await;
     let mut client = Client::start();
     client.0.write_line(&format!("connect only http://{} websocket", relay.address));
     client.speaks_with(&first).await;
