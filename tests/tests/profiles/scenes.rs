@@ -153,7 +153,9 @@ pub(crate) async fn expired(pair: Pair) {
     world.servers[0].kill();
     if pair.upgrade_is_login {
         // Who has refused an upgrade may take it later. That all refuse it is an answer.
-        world.servers[0].start(&["wants fresh"]).await;
+        for other in [0, 2] {
+            world.servers[other].start(&["wants fresh"]).await;
+        }
     }
     world.crew.wait_count("ends", 1, |event| is(event, "gone")).await;
     world.crew.wait_count("logins", 2, |event| is(event, "ready")).await;

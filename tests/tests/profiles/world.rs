@@ -152,11 +152,10 @@ impl World {
 
 fn configuration(pair: Pair, servers: &[Server], unusual: Unusual) -> String {
     let profile = if unusual.unprofiled { "none" } else { pair.profile };
-    let profile = if knows_profiles() { format!("profile = \"{profile}\"") } else { String::new() };
     let pool = unusual.pool;
     let mut toml = format!(
         "[[listener]]\naddress = \"127.0.0.1:0\"\npool = \"default\"\n\n\
-         [[pool]]\nname = \"default\"\n{profile}\n{pool}\n\n"
+         [[pool]]\nname = \"default\"\nprofile = \"{profile}\"\n{pool}\n\n"
     );
     for server in servers {
         let _ = writeln!(
@@ -167,18 +166,5 @@ fn configuration(pair: Pair, servers: &[Server], unusual: Unusual) -> String {
         );
     }
     let failover = "[failover]\nstable = \"100ms\"\nbackoff_max = \"200ms\"\npenalty_min = \"50ms\"\npenalty_max = \"50ms\"\n";
-    format!(
-        "{toml}{failover}\n{}\n{}\n",
-        unusual.tables,
-        if knows_profiles() && !unusual.unprofiled { pair.tables } else { "" }
-    )
-}
-
-fn knows_profiles() -> bool {
-    static K: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *K.get_or_init(|| {
-        let out =
-            std::process::Command::new(steadfast_tests::Broker::binary()).args(["serve", "--help"]).output();
-        String::from_utf8_lossy(&out.expect("help").stdout).contains("--profile")
-    })
+    format!("{toml}{failover}\n{}\n{}\n", unusual.tables, pair.tables)
 }
