@@ -139,7 +139,7 @@ fn backends(state: &str, sessions: u64) -> Answer {
 
 fn session(state: &str) -> Value {
     let counts = json!({
-        "forwarded": 3, "acknowledged": 3, "replayed": 0, "suppressed": 0, "lost": 0, "in_doubt": 0,
+        "forwarded": 3, "acknowledged": 3, "replayed": 0, "repeated": 0, "suppressed": 0, "lost": 0, "in_doubt": 0,
     });
     json!({
         "id": "00", "pool": "chat", "route": null, "listener": "127.0.0.1:8080", "client": "10.0.0.9:5",

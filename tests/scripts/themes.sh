@@ -13,7 +13,7 @@ fairness|nobody takes the broker from the others|tests/fairness
 drain|drains and rolling deploys|tests/drain
 failover|a backend dies: failovers, replays, poison, herds|tests/failover tests/failures tests/outage tests/poison tests/herd tests/hang_ups
 chaos|everything goes wrong at random, and innocent sessions notice nothing|tests/chaos
-resume|clients come back, and what is acknowledged|tests/reconnects tests/acks tests/ring
+resume|clients come back, and what is acknowledged|tests/reconnects tests/conversations tests/acks tests/ring
 health|checks, agents, outliers|tests/health
 proxy|the PROXY protocol on both sides, and what balancers in front are told|proxy-protocol/steadfast_proxy_protocol tests/proxy_protocol
 balancing|which backend: rules, keys, cookies, routes, redirects, names and addresses|tests/balancing tests/sticky tests/redirect tests/routing tests/discovery tests/addresses tests/sources

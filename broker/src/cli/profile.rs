@@ -15,7 +15,7 @@ use crate::cli::exit::Exit;
 use crate::config::settings::{ProfileInForce, ProfileMatch, ProfileSettings, Settings};
 use crate::config::{BuiltIn, PROVEN, built_ins, find_profile, load_profiles, quoted};
 use simulation::Simulation;
-use transcript::{Line, LineKind};
+use transcript::{TranscriptLine, TranscriptLineKind};
 
 /// Bytes of a transcript.
 const TRANSCRIPT_MAX: u64 = 4 << 20;
@@ -60,7 +60,7 @@ pub struct TestArguments {
 }
 
 /// Why nothing was shown: lines for people, and an exit code for scripts.
-type Refusal = (Exit, Vec<String>);
+type NothingShown = (Exit, Vec<String>);
 
 /// Does what was asked. Results go to stdout; what went wrong, to stderr.
 pub fn run(command: &ProfileCommand) -> Exit {
@@ -128,7 +128,7 @@ fn known(known_by: &ProfileMatch) -> String {
     if all.is_empty() { "nothing: a pool must name it".to_owned() } else { all.join(", ") }
 }
 
-fn show(name: &str) -> Result<String, Refusal> {
+fn show(name: &str) -> Result<String, NothingShown> {
     let found = built_ins().iter().find(|built_in| built_in.settings.name == name);
     let built_in = found.ok_or_else(|| (Exit::NotFound, vec![no_such(name, &[])]))?;
     Ok(format!("{COPY}{}", built_in.text))
@@ -140,7 +140,7 @@ fn no_such(name: &str, own: &[ProfileSettings]) -> String {
     format!("there is no profile {}; the profiles are: {}", quoted(name), names.join(", "))
 }
 
-fn test(arguments: &TestArguments) -> Result<(Exit, String), Refusal> {
+fn test(arguments: &TestArguments) -> Result<(Exit, String), NothingShown> {
     let profile = choose(&arguments.file, arguments.name.as_deref())?;
     let path = &arguments.transcript;
     let text = read(path).map_err(|why| (Exit::Usage, vec![format!("{}: {why}", path.display())]))?;
@@ -157,24 +157,24 @@ fn test(arguments: &TestArguments) -> Result<(Exit, String), Refusal> {
 }
 
 /// Plays a transcript, and counts what was expected and did not come.
-fn play(profile: &ProfileSettings, lines: &[Line]) -> (String, usize) {
+fn play(profile: &ProfileSettings, lines: &[TranscriptLine]) -> (String, usize) {
     let mut simulation = Simulation::new(&profile.profile, lines);
     let (mut text, mut said, mut wrong) = (String::new(), String::new(), 0);
     for (index, line) in lines.iter().enumerate() {
         match &line.kind {
-            LineKind::Client(_) | LineKind::Backend(_) => {
+            TranscriptLineKind::Client(_) | TranscriptLineKind::Backend(_) => {
                 said = simulation.hear(index);
                 let _ = writeln!(text, "{}  {said}", line.label());
             }
-            LineKind::Next => {
+            TranscriptLineKind::Next => {
                 said = String::new();
                 let _ = writeln!(text, "--- next backend");
                 for step in simulation.next_backend() {
                     let _ = writeln!(text, "{step}");
                 }
             }
-            LineKind::Expected(expected) if said.starts_with(expected.as_str()) => {}
-            LineKind::Expected(expected) => {
+            TranscriptLineKind::Expected(expected) if said.starts_with(expected.as_str()) => {}
+            TranscriptLineKind::Expected(expected) => {
                 wrong += 1;
                 let _ = writeln!(text, "{:>4} = {}", line.number, quoted(expected) + " was expected");
             }
@@ -184,7 +184,7 @@ fn play(profile: &ProfileSettings, lines: &[Line]) -> (String, usize) {
 }
 
 /// The profile that is meant: of a file, or built in.
-fn choose(file: &Path, name: Option<&str>) -> Result<ProfileSettings, Refusal> {
+fn choose(file: &Path, name: Option<&str>) -> Result<ProfileSettings, NothingShown> {
     let built_in = file.to_str().and_then(|name| find_profile(&[], name));
     if let Some(built_in) = built_in.filter(|_| name.is_none() && !file.exists()) {
         return Ok(built_in.clone());

@@ -36,7 +36,7 @@ recover = false
 "#;
 
 /// Those that clients get without being named. One that is not here has yet to be proven against real servers and clients.
-pub const PROVEN: &[&str] = &[];
+pub const PROVEN: &[&str] = &["graphql-transport-ws", "graphql-ws", "ocpp", "socket.io"];
 
 static ALL: LazyLock<Vec<BuiltIn>> = LazyLock::new(|| texts().filter_map(|text| read(text).ok()).collect());
 

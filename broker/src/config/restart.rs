@@ -70,6 +70,7 @@ mod tests {
             "[limits]\nring = \"32MiB\"\nheader = \"32KiB\"",
             "[timeouts]\nconnect = \"1s\"",
             "[failover]\ndeadline = \"1m\"",
+            "[[profile]]\nname = \"mine\"\nup = [{ keep = \"login\" }]",
             "[log]\nlevel = \"debug\"",
             "[admin]\ntoken = \"0123456789abcdef\"",
         ] {

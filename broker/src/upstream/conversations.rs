@@ -26,10 +26,10 @@ use marks::{has_parameter, holds, lists};
 
 /// One such protocol.
 #[derive(Debug)]
-pub(crate) struct Conversation {
+pub(crate) struct KnownProtocol {
     /// What people call it.
     name: &'static str,
-    mark: Mark,
+    mark: ProtocolMark,
     help: Help,
     /// The built-in profile that knows it.
     profile: Option<&'static str>,
@@ -37,7 +37,7 @@ pub(crate) struct Conversation {
 
 /// By what a client's request is known.
 #[derive(Debug)]
-enum Mark {
+enum ProtocolMark {
     /// One of these subprotocols is agreed on, or offered where none is agreed on. One that ends in `*` stands
     /// for all that begin so.
     Subprotocol(&'static [&'static str]),
@@ -65,26 +65,26 @@ pub(super) const HOLD: Duration = Duration::from_secs(1);
 /// SockJS clients name their session with 8 characters, Java's with 32.
 const SOCKJS_SESSION_MIN: usize = 8;
 
-const fn subprotocol(name: &'static str, names: &'static [&'static str]) -> Conversation {
-    marked(name, Mark::Subprotocol(names))
+const fn subprotocol(name: &'static str, names: &'static [&'static str]) -> KnownProtocol {
+    marked(name, ProtocolMark::Subprotocol(names))
 }
 
-const fn marked(name: &'static str, mark: Mark) -> Conversation {
-    Conversation { name, mark, help: Help::Close, profile: None }
+const fn marked(name: &'static str, mark: ProtocolMark) -> KnownProtocol {
+    KnownProtocol { name, mark, help: Help::Close, profile: None }
 }
 
-impl Conversation {
-    const fn with(self, profile: &'static str) -> Conversation {
-        Conversation { profile: Some(profile), ..self }
+impl KnownProtocol {
+    const fn with(self, profile: &'static str) -> KnownProtocol {
+        KnownProtocol { profile: Some(profile), ..self }
     }
 
-    const fn held(self) -> Conversation {
-        Conversation { help: Help::Hold, ..self }
+    const fn held(self) -> KnownProtocol {
+        KnownProtocol { help: Help::Hold, ..self }
     }
 }
 
 /// The table. Subprotocols first: they are agreed on, while paths and queries are anybody's.
-static CONVERSATIONS: [Conversation; 14] = [
+static CONVERSATIONS: [KnownProtocol; 14] = [
     subprotocol("OCPP", &["ocpp1.*", "ocpp2.*"]).held().with("ocpp"),
     subprotocol("GraphQL over WebSocket", &["graphql-transport-ws"]).with("graphql-transport-ws"),
     subprotocol("GraphQL (subscriptions-transport-ws)", &["graphql-ws"]).with("graphql-ws"),
@@ -96,24 +96,28 @@ static CONVERSATIONS: [Conversation; 14] = [
     subprotocol("AMQP", &["amqp"]),
     subprotocol("SIP", &["sip"]),
     subprotocol("Centrifuge", &["centrifuge-json", "centrifuge-protobuf"]),
-    marked("Socket.IO", Mark::Query("EIO", "transport")).with("socket.io"),
-    marked("Phoenix", Mark::QueryAndPath("vsn", "/websocket")),
-    marked("SockJS", Mark::SockJs),
+    marked("Socket.IO", ProtocolMark::Query("EIO", "transport")).with("socket.io"),
+    marked("Phoenix", ProtocolMark::QueryAndPath("vsn", "/websocket")),
+    marked("SockJS", ProtocolMark::SockJs),
 ];
 
 /// The protocol that a client speaks, as its request and the subprotocols that are agreed on, or else offered,
 /// tell. `None`: none of the table.
-fn recognise(target: &Uri, subprotocols: &[u8]) -> Option<&'static Conversation> {
+fn recognise(target: &Uri, subprotocols: &[u8]) -> Option<&'static KnownProtocol> {
     let (path, query) = (target.path(), target.query().unwrap_or_default());
     if subprotocols.is_empty() && query.is_empty() && !path.ends_with("/websocket") {
         return None;
     }
     CONVERSATIONS.iter().find(|conversation| match conversation.mark {
-        Mark::Subprotocol(_) if subprotocols.is_empty() => false,
-        Mark::Subprotocol(names) => names.iter().any(|name| lists(subprotocols, name)),
-        Mark::Query(one, other) => has_parameter(query, one, None) && has_parameter(query, other, None),
-        Mark::QueryAndPath(parameter, end) => path.ends_with(end) && has_parameter(query, parameter, None),
-        Mark::SockJs => path.ends_with("/websocket") && is_sockjs(path),
+        ProtocolMark::Subprotocol(_) if subprotocols.is_empty() => false,
+        ProtocolMark::Subprotocol(names) => names.iter().any(|name| lists(subprotocols, name)),
+        ProtocolMark::Query(one, other) => {
+            has_parameter(query, one, None) && has_parameter(query, other, None)
+        }
+        ProtocolMark::QueryAndPath(parameter, end) => {
+            path.ends_with(end) && has_parameter(query, parameter, None)
+        }
+        ProtocolMark::SockJs => path.ends_with("/websocket") && is_sockjs(path),
     })
 }
 
@@ -152,8 +156,8 @@ pub(crate) enum Treatment {
 
 /// Something for the log to tell of a pool's clients once.
 #[derive(Debug, Clone)]
-pub(crate) struct Announcement {
-    /// The same for the same thing to tell, under [`Announcement::NUMBERS`].
+pub(crate) struct ProtocolNotice {
+    /// The same for the same thing to tell, under [`ProtocolNotice::NUMBERS`].
     pub(super) number: usize,
     /// What the clients speak.
     pub(super) protocol: String,
@@ -161,7 +165,7 @@ pub(crate) struct Announcement {
     pub(super) sentence: String,
 }
 
-impl Announcement {
+impl ProtocolNotice {
     /// Two for each protocol of the table, and one for each profile of one's own.
     pub(super) const NUMBERS: usize = 128;
     const OWN: usize = 64;
@@ -212,18 +216,18 @@ impl Conversations {
 
     /// What is done for a client that asks for `target`, with the subprotocols that are agreed on, or else offered; and
     /// what the log is to tell of that.
-    pub(crate) fn treatment(&self, target: &Uri, subprotocols: &[u8]) -> (Treatment, Option<Announcement>) {
+    pub(crate) fn treatment(&self, target: &Uri, subprotocols: &[u8]) -> (Treatment, Option<ProtocolNotice>) {
         let repeated = |profile: &Arc<Profile>| Treatment::Profile(Arc::clone(profile));
         match &self.choice {
             Choice::Named(named) if is_repeatable(&named.profile, target) => (repeated(&named.profile), None),
             Choice::Named(named) => {
-                (Treatment::Close, Some(self.polling(Announcement::OWN, "Socket.IO", &named.name)))
+                (Treatment::Close, Some(self.polling(ProtocolNotice::OWN, "Socket.IO", &named.name)))
             }
             Choice::Auto(own) => {
                 let known = |profile: &ProfileSettings| holds(&profile.known_by, target, subprotocols);
                 match own.iter().position(known).and_then(|index| Some((index, own.get(index)?))) {
                     Some((index, own)) if is_repeatable(&own.profile, target) => {
-                        let number = Announcement::OWN + index;
+                        let number = ProtocolNotice::OWN + index;
                         (repeated(&own.profile), Some(self.profiled(number, &own.name, &own.name)))
                     }
                     _ => self.by_table(target, subprotocols, PROVEN),
@@ -238,9 +242,9 @@ impl Conversations {
         target: &Uri,
         subprotocols: &[u8],
         proven: &[&str],
-    ) -> (Treatment, Option<Announcement>) {
+    ) -> (Treatment, Option<ProtocolNotice>) {
         let Some(conversation) = recognise(target, subprotocols) else { return (Treatment::Plain, None) };
-        let Conversation { name, help, .. } = *conversation;
+        let KnownProtocol { name, help, .. } = *conversation;
         let number = 2 * conversation.index();
         let built_in = conversation.profile.filter(|profile| proven.contains(profile));
         let built_in = built_in.and_then(|profile| find_profile(&[], profile));
@@ -258,17 +262,17 @@ impl Conversations {
         }
     }
 
-    fn profiled(&self, number: usize, protocol: &str, profile: &str) -> Announcement {
+    fn profiled(&self, number: usize, protocol: &str, profile: &str) -> ProtocolNotice {
         let sentence = format!(
             "clients speak {protocol}, and have the profile {profile:?}: when their backend fails or is drained, the next \
              one is told again what they have said to log in and to subscribe; to switch that off, write \
              profile = \"none\" in [[pool]] {:?}",
             self.pool
         );
-        Announcement { number, protocol: protocol.to_owned(), sentence }
+        ProtocolNotice { number, protocol: protocol.to_owned(), sentence }
     }
 
-    fn polling(&self, number: usize, protocol: &str, profile: &str) -> Announcement {
+    fn polling(&self, number: usize, protocol: &str, profile: &str) -> ProtocolNotice {
         let sentence = format!(
             "clients speak {protocol} in a way that the profile {profile:?} cannot repeat, since they have begun by \
              polling, or are of another version than 4: when their backend fails or is drained, they are closed so that \
@@ -276,16 +280,16 @@ impl Conversations {
              profile = \"none\" and on_failure = \"failover\" in [[pool]] {:?}",
             self.pool
         );
-        Announcement { number, protocol: protocol.to_owned(), sentence }
+        ProtocolNotice { number, protocol: protocol.to_owned(), sentence }
     }
 
-    fn helped(&self, number: usize, protocol: &str, what: &str) -> Announcement {
+    fn helped(&self, number: usize, protocol: &str, what: &str) -> ProtocolNotice {
         let sentence = format!(
             "clients speak {protocol}{what}; to change that, write on_failure = \"failover\" or \"close\" in \
              [[pool]] {:?}",
             self.pool
         );
-        Announcement { number, protocol: protocol.to_owned(), sentence }
+        ProtocolNotice { number, protocol: protocol.to_owned(), sentence }
     }
 }
 
@@ -294,7 +298,7 @@ const CLOSED: &str = ", and what they have said ends with their backend: when th
 
 const HELD: &str = ": they are moved when their backend fails, and an ack_hold of 1s at least sees to it that no answer is lost";
 
-impl Conversation {
+impl KnownProtocol {
     /// Its place in the table.
     fn index(&self) -> usize {
         CONVERSATIONS.iter().position(|other| other.name == self.name).unwrap_or_default()
@@ -382,6 +386,7 @@ mod tests {
                 line.starts_with("| ") && !line.starts_with("| protocol") && !line.starts_with("| ---")
             })
             .map(|line| line.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect())
+            .filter(|row: &Vec<&str>| row.len() == 3)
             .collect();
         let expected: Vec<[String; 3]> = CONVERSATIONS
             .iter()
@@ -392,22 +397,22 @@ mod tests {
         assert_eq!(rows, expected);
     }
 
-    fn written(mark: &Mark) -> String {
+    fn written(mark: &ProtocolMark) -> String {
         let quoted = |name: &&str| format!("`{name}`");
         match mark {
-            Mark::Subprotocol(names) => names.iter().map(quoted).collect::<Vec<_>>().join(", "),
-            Mark::Query(one, other) => format!("`{one}=` and `{other}=` in the query"),
-            Mark::QueryAndPath(parameter, end) => {
+            ProtocolMark::Subprotocol(names) => names.iter().map(quoted).collect::<Vec<_>>().join(", "),
+            ProtocolMark::Query(one, other) => format!("`{one}=` and `{other}=` in the query"),
+            ProtocolMark::QueryAndPath(parameter, end) => {
                 format!("`{parameter}=` in the query, and a path that ends in `{end}`")
             }
-            Mark::SockJs => {
+            ProtocolMark::SockJs => {
                 "a path that ends in `/SERVER/SESSION/websocket`: three digits, and eight characters or more"
                     .to_owned()
             }
         }
     }
 
-    fn help(conversation: &Conversation) -> String {
+    fn help(conversation: &KnownProtocol) -> String {
         let without = match conversation.help {
             Help::Close => "close".to_owned(),
             Help::Hold => format!("failover, with an `ack_hold` of {HOLD:?} at least"),
@@ -439,7 +444,7 @@ mod tests {
             Treatment::Profile(_) => "profile",
         };
         assert_eq!(conversations.may_repeat(&target, subprotocols.as_bytes()), word == "profile");
-        assert!(told.as_ref().is_none_or(|told| told.number < Announcement::NUMBERS));
+        assert!(told.as_ref().is_none_or(|told| told.number < ProtocolNotice::NUMBERS));
         (word, told.map_or_else(String::new, |told| told.sentence))
     }
 
@@ -515,6 +520,6 @@ mod tests {
             let (repeated, told) = word(target, "");
             assert!(!repeated && told.contains("begun by polling"), "{told}");
         }
-        assert_eq!(word("/", "mqtt").0, false);
+        assert!(!word("/", "mqtt").0);
     }
 }

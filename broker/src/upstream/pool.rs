@@ -32,7 +32,7 @@ use crate::upstream::backend::{
     Backend, BackendLease, BackendOrigin, BackendShare, PoolWorld, ReservedPlace, Rules,
 };
 use crate::upstream::balance::{self, Affinity, Candidate, CandidateTrust, NoPlace, PlacementChoice, Turns};
-use crate::upstream::conversations::{Announcement, Conversations};
+use crate::upstream::conversations::{Conversations, ProtocolNotice};
 use crate::upstream::discovery::FoundBackend;
 use crate::upstream::health::circuit::ejectable;
 use crate::upstream::health::docket::Docket;
@@ -89,7 +89,7 @@ pub(crate) struct Pool {
     source: AtomicUsize,
     invitations: Invitations,
     /// What the log has told of what its clients speak, a bit for each number.
-    announced: [AtomicU64; Announcement::NUMBERS / 64],
+    announced: [AtomicU64; ProtocolNotice::NUMBERS / 64],
     /// It has told that some conversations cannot be repeated.
     told_unsaveable: AtomicBool,
     /// Sessions ended, by cause.
@@ -434,8 +434,8 @@ impl Pool {
     }
 
     /// The log tells this once.
-    pub(crate) fn announce(&self, announcement: &Announcement) {
-        let Announcement { number, protocol, sentence } = announcement;
+    pub(crate) fn announce(&self, announcement: &ProtocolNotice) {
+        let ProtocolNotice { number, protocol, sentence } = announcement;
         let Some(announced) = self.announced.get(number / 64) else { return };
         let bit = 1 << (number % 64);
         if announced.load(Relaxed) & bit == 0 && announced.fetch_or(bit, Relaxed) & bit == 0 {

@@ -12,9 +12,14 @@ pub(crate) fn mix(state: u64, word: u64) -> u64 {
 }
 
 /// Of bytes.
+#[inline]
 pub(crate) fn of(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let state = words.iter().fold(BEGIN, |state, word| mix(state, u64::from_le_bytes(*word)));
-    let last = rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    let last = match bytes.last_chunk() {
+        // With some that were in the last word before it; the length tells which.
+        Some(last) => u64::from_le_bytes(*last),
+        None => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
     mix(mix(state, last), bytes.len() as u64)
 }

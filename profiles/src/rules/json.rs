@@ -5,6 +5,8 @@
 
 mod skip;
 
+use skip::End;
+
 use super::places::{LEVELS_MAX, Node, PLACES_MAX, Places, ROOT};
 use super::value::Value;
 
@@ -27,19 +29,19 @@ pub(crate) struct Found<'a> {
 
 impl<'a> Found<'a> {
     /// Nothing, in any text.
+    #[inline(always)]
     pub(crate) fn nothing(text: &'a [u8]) -> Found<'a> {
         Found { text, mask: 0, escaped: 0, spans: [Span::default(); PLACES_MAX] }
     }
 
-    /// Looks for all of `places`. `whole`: the text is not cut.
-    pub(crate) fn find(places: &Places, text: &'a [u8], whole: bool) -> Found<'a> {
-        let mut found = Found::nothing(text);
+    /// Looks for all of `places`, where nothing was found before. `whole`: the text is not cut.
+    #[inline]
+    pub(crate) fn look_for(&mut self, places: &Places, whole: bool) {
         // More is never looked at; a span would not hold it.
-        if !places.is_empty() && u32::try_from(text.len()).is_ok() {
+        if !places.is_empty() && u32::try_from(self.text.len()).is_ok() {
             let levels = [Level::default(); LEVELS_MAX];
-            Scan { places, text, seen: 1 << ROOT, levels, depth: 0, found: &mut found }.run(whole);
+            Scan { places, text: self.text, seen: 1 << ROOT, levels, depth: 0, found: self }.run(whole);
         }
-        found
     }
 
     /// One bit of each place where something was found.
@@ -48,6 +50,7 @@ impl<'a> Found<'a> {
     }
 
     /// What stands in a place.
+    #[inline(always)]
     pub(crate) fn value(&self, place: u8) -> Option<Value<'a>> {
         if self.mask & (1 << place) == 0 {
             return None;
@@ -103,7 +106,8 @@ impl Scan<'_, '_, '_> {
         let root = self.places.node(ROOT)?;
         let mut at = skip::space(self.text, 0);
         if root.below == 0 || !matches!(self.text.get(at)?, b'{' | b'[') {
-            self.skip(root.place, at, whole)?;
+            let value = skip::value(self.text, at, whole)?;
+            self.keep(root.place, at, value);
             return Some(());
         }
         let mut level = self.level(ROOT, at)?;
@@ -111,20 +115,22 @@ impl Scan<'_, '_, '_> {
         at += 1;
         loop {
             if let Some(next) = self.next(node, &mut level, &mut at)? {
-                let Some(number) = next else {
-                    at = self.skip(None, at, false)?;
-                    continue;
-                };
-                self.seen |= 1 << number;
-                let child = self.places.node(number)?;
-                if child.below == 0 || !matches!(self.text.get(at)?, b'{' | b'[') {
-                    at = self.skip(child.place, at, false)?;
-                    continue;
+                let mut place = None;
+                if let Some(number) = next {
+                    self.seen |= 1 << number;
+                    let child = self.places.node(number)?;
+                    if child.below != 0 && matches!(self.text.get(at)?, b'{' | b'[') {
+                        *self.levels.get_mut(self.depth)? = level;
+                        self.depth += 1;
+                        (level, node) = (self.level(number, at)?, child);
+                        at += 1;
+                        continue;
+                    }
+                    place = child.place;
                 }
-                *self.levels.get_mut(self.depth)? = level;
-                self.depth += 1;
-                (level, node) = (self.level(number, at)?, child);
-                at += 1;
+                let value = skip::value(self.text, at, false)?;
+                self.keep(place, at, value);
+                at = value.at();
                 continue;
             }
             if let Some(place) = node.place {
@@ -180,11 +186,14 @@ impl Scan<'_, '_, '_> {
             return None;
         }
         let name = skip::string(self.text, *at)?;
-        let child = match name.escaped {
-            true => node.member(&Value::new(self.text.get(*at..name.end)?, true).string()?),
-            false => node.member(self.text.get(*at + 1..name.end - 1)?),
+        let (start, length) = (*at + 1, name.at() - *at - 2);
+        let child = if length.wrapping_sub(1) < 8 && !name.escaped() {
+            let word = skip::word(self.text, start)? & (u64::MAX >> (64 - 8 * length));
+            node.short_member(length, word)
+        } else {
+            node.member(&Value::new(self.text.get(*at..name.at())?, name.escaped()).string()?)
         };
-        *at = skip::space(self.text, name.end);
+        *at = skip::space(self.text, name.at());
         if *self.text.get(*at)? != b':' {
             return None;
         }
@@ -204,14 +213,11 @@ impl Scan<'_, '_, '_> {
         Some(Level { node, array, fresh: true, index: 0, start: start as u32 })
     }
 
-    /// Reads a value in which nothing is looked for. `place`: its own.
-    #[inline]
-    fn skip(&mut self, place: Option<u8>, at: usize, may_end: bool) -> Option<usize> {
-        let value = skip::value(self.text, at, may_end)?;
+    #[inline(always)]
+    fn keep(&mut self, place: Option<u8>, at: usize, value: End) {
         if let Some(place) = place {
-            self.found.add(place, at, value.end, value.escaped);
+            self.found.add(place, at, value.at(), value.escaped());
         }
-        Some(value.end)
     }
 }
 

@@ -63,6 +63,16 @@ impl Learned {
         Ok(())
     }
 
+    /// Not a byte of any record is left.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+            && self.by_client.is_empty()
+            && self.by_backend.is_empty()
+            && self.by_answer.is_empty()
+            && (self.differing, self.bytes) == (0, 0)
+    }
+
     pub(super) fn lesson(&self, slot: Key) -> Option<usize> {
         self.records.get(&slot).map(|record| record.lesson)
     }

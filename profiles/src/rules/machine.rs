@@ -148,6 +148,12 @@ impl RuleMachine {
         self.rules.window
     }
 
+    /// Nothing is remembered of any record.
+    #[cfg(test)]
+    pub(crate) fn has_learned_nothing(&self) -> bool {
+        self.learned.as_ref().is_none_or(|learned| learned.is_empty())
+    }
+
     fn note(&mut self, result: Result<(), Full>) {
         if result == Err(Full) && self.overflow == Overflow::No {
             self.overflow = Overflow::Due;
@@ -176,10 +182,11 @@ impl UpVerb {
 /// What stands in these places of a message. Of a binary message, nothing does.
 #[inline]
 fn find<'a>(places: &Places, message: &Message<'a>) -> Found<'a> {
-    match message.text {
-        true => Found::find(places, message.payload, message.whole),
-        false => Found::nothing(message.payload),
+    let mut found = Found::nothing(message.payload);
+    if message.text {
+        found.look_for(places, message.whole);
     }
+    found
 }
 
 /// What a rule that fits makes of a message. `None`: it does not fit after all.

@@ -10,6 +10,8 @@ pub(crate) enum Pattern {
     Any,
     /// A string that says this.
     Exact(Box<[u8]>),
+    /// A string that ends with this.
+    End(Box<[u8]>),
     /// A string that begins with the first of these, ends with the last, and has the others between them in this order.
     Parts(Vec<Box<[u8]>>),
     /// A number, true or false, as it is written.
@@ -28,12 +30,20 @@ impl Patterns {
     /// Whether one of them fits.
     #[inline]
     pub(crate) fn fit(&self, value: Value<'_>) -> bool {
-        match self.0.as_slice() {
-            [Pattern::Any] => value.is_scalar(),
-            patterns if value.raw().starts_with(b"\"") => {
-                value.string().is_some_and(|said| patterns.iter().any(|pattern| pattern.fits_string(&said)))
-            }
-            patterns => value.is_scalar() && patterns.iter().any(|pattern| pattern.fits_token(value.raw())),
+        if let [Pattern::Any] = self.0.as_slice() {
+            return value.is_scalar();
+        }
+        if let Some(said) = value.plain_string() {
+            return self.0.iter().any(|pattern| pattern.fits_string(said));
+        }
+        self.fit_other(value)
+    }
+
+    /// Of what is no string, or one with escapes.
+    fn fit_other(&self, value: Value<'_>) -> bool {
+        match value.string() {
+            Some(said) => self.0.iter().any(|pattern| pattern.fits_string(&said)),
+            None => value.is_scalar() && self.0.iter().any(|pattern| pattern.fits_token(value.raw())),
         }
     }
 
@@ -44,10 +54,13 @@ impl Patterns {
 }
 
 impl Pattern {
+    #[inline]
     fn fits_string(&self, said: &[u8]) -> bool {
         match self {
             Pattern::Any => true,
             Pattern::Exact(text) => said == &**text,
+            // Most differ in it.
+            Pattern::End(end) => said.last() == end.last() && said.ends_with(end),
             Pattern::Parts(parts) => fit(parts, said),
             Pattern::Token(_) => false,
         }
@@ -57,7 +70,7 @@ impl Pattern {
         match self {
             Pattern::Any => true,
             Pattern::Token(token) => raw == &**token,
-            Pattern::Exact(_) | Pattern::Parts(_) => false,
+            Pattern::Exact(_) | Pattern::End(_) | Pattern::Parts(_) => false,
         }
     }
 }
@@ -75,6 +88,7 @@ fn of_text(text: &str) -> Pattern {
     match parts.as_slice() {
         [exact] => Pattern::Exact(exact.clone()),
         parts if parts.iter().all(|part| part.is_empty()) => Pattern::Any,
+        [begin, end] if begin.is_empty() => Pattern::End(end.clone()),
         _ => Pattern::Parts(parts),
     }
 }

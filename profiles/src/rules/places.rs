@@ -32,6 +32,8 @@ pub(crate) struct Node {
 #[derive(Debug, Clone)]
 struct Child {
     name: Box<[u8]>,
+    /// Its first eight bytes.
+    word: u64,
     /// The name, where it can be that of an array's element.
     index: Option<u32>,
     node: u8,
@@ -39,9 +41,15 @@ struct Child {
 
 impl Node {
     /// The child of this name.
-    #[inline]
     pub(crate) fn member(&self, name: &[u8]) -> Option<u8> {
         self.children.iter().find(|child| *child.name == *name).map(|child| child.node)
+    }
+
+    /// The child of a name of so many bytes, eight at the most, which are these, the first of them the lowest.
+    #[inline(always)]
+    pub(crate) fn short_member(&self, length: usize, word: u64) -> Option<u8> {
+        let is_it = |child: &&Child| child.word == word && child.name.len() == length;
+        self.children.iter().find(is_it).map(|child| child.node)
     }
 
     pub(crate) fn element(&self, index: u32) -> Option<u8> {
@@ -100,7 +108,9 @@ impl Places {
                 "the pointers of this list have more than {NODES_MAX} names together: use fewer, or shorter ones"
             ));
         }
-        node.children.push(Child { index: index(&name), name: name.into_bytes().into(), node: next as u8 });
+        let word = name.bytes().take(8).rev().fold(0, |word, byte| word << 8 | u64::from(byte));
+        let child = Child { index: index(&name), word, name: name.into_bytes().into(), node: next as u8 };
+        node.children.push(child);
         node.below |= 1 << next;
         self.nodes.push(Node::default());
         Ok(next as u8)

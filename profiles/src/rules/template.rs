@@ -69,6 +69,7 @@ pub(crate) fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
 /// The name of something in a session.
 #[derive(Debug, Clone)]
 pub(crate) struct Name {
+    /// Of what it is, and of what stands before the first value.
     begin: u64,
     parts: Vec<Part>,
     needs: u32,
@@ -97,7 +98,12 @@ impl Name {
         for piece in pieces(template)? {
             match piece {
                 Piece::Literal(text) => {
-                    name.parts.push(Part::Literal(hash::of(text.as_bytes())));
+                    let hash = hash::of(text.as_bytes());
+                    // What comes before any value is the same each time.
+                    match name.parts.is_empty() {
+                        true => name.begin = mix(name.begin, hash),
+                        false => name.parts.push(Part::Literal(hash)),
+                    }
                     name.shape.push_str(text);
                 }
                 Piece::Message(pointer) => {

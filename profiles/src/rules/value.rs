@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::hash::{self, mix};
+use super::hash;
 
 /// A value as it is written.
 #[derive(Debug, Clone, Copy)]
@@ -28,23 +28,35 @@ impl<'a> Value<'a> {
     }
 
     /// What a string says.
+    #[inline]
     pub(crate) fn string(self) -> Option<Cow<'a, [u8]>> {
-        let inner = self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        let [b'"', inner @ .., b'"'] = self.raw else { return None };
         Some(if self.escaped { Cow::Owned(resolved(inner)) } else { Cow::Borrowed(inner) })
     }
 
+    /// What a string says, if that is as it is written.
+    #[inline(always)]
+    pub(crate) fn plain_string(self) -> Option<&'a [u8]> {
+        match self.raw {
+            [b'"', inner @ .., b'"'] if !self.escaped => Some(inner),
+            _ => None,
+        }
+    }
+
     /// It is a string, a number, true or false.
+    #[inline(always)]
     pub(crate) fn is_scalar(self) -> bool {
         !matches!(self.raw.first(), None | Some(b'{' | b'[' | b'n'))
     }
 
     /// 64 bits of its hash. Strings that say the same have the same, however they are written; other values if they
     /// are written the same.
+    #[inline]
     pub(crate) fn fingerprint(self) -> u64 {
-        match self.string() {
-            Some(said) => mix(hash::of(&said), 1),
-            None => mix(hash::of(self.raw), 2),
+        if !self.escaped {
+            return hash::of(self.raw);
         }
+        hash::of(&[b"\"", &*self.string().unwrap_or_default(), b"\""].concat())
     }
 }
 

@@ -100,7 +100,11 @@ impl World {
     pub(crate) async fn wait_at_rest(&self) {
         eventually_async("everything is acknowledged", async || {
             let sessions = self.sessions().await;
-            sessions.iter().all(|session| session["buffered_bytes"] == 0).then_some(())
+            let rests = |session: &Value| {
+                let up = &session["ledger"]["upstream"];
+                up["forwarded"] == up["acknowledged"]
+            };
+            sessions.iter().all(rests).then_some(())
         })
         .await;
     }

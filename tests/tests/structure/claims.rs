@@ -10,8 +10,16 @@ use super::workspace;
 const PAGES: [&str; 2] = ["docs/guarantees.md", "docs/security.md"];
 
 /// Where tests are.
-const FOLDERS: [&str; 7] =
-    ["protocol", "proxy-protocol", "broker", "client-shim/rust", "tests", "bench", "kernel-socket"];
+const FOLDERS: [&str; 8] = [
+    "profiles",
+    "protocol",
+    "proxy-protocol",
+    "broker",
+    "client-shim/rust",
+    "tests",
+    "bench",
+    "kernel-socket",
+];
 
 /// The names of all functions of the Rust files below `folder`.
 fn functions(folder: &Path, found: &mut BTreeSet<String>) {

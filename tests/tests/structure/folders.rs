@@ -7,7 +7,8 @@ use crate::read;
 use crate::source::Tree;
 
 /// The crates that are the product.
-const PRODUCT: [&str; 5] = [
+const PRODUCT: [&str; 6] = [
+    "profiles/src/lib.rs",
     "protocol/src/lib.rs",
     "proxy-protocol/src/lib.rs",
     "broker/src/lib.rs",

@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 use source::Tree;
 
 /// The roots of all crates' own code, programs and libraries each on their own.
-const ROOTS: [&str; 9] = [
+const ROOTS: [&str; 10] = [
+    "profiles/src/lib.rs",
     "protocol/src/lib.rs",
     "proxy-protocol/src/lib.rs",
     "broker/src/lib.rs",

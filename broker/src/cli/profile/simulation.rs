@@ -3,13 +3,13 @@
 
 use steadfast_profiles::{Down, Keep, Key, Machine, Phase, Profile, Up, Words};
 
-use super::transcript::{Line, LineKind, Said, made};
+use super::transcript::{TranscriptLine, TranscriptLineKind, TranscriptMessage, made};
 
 /// A session as far as it matters.
 #[derive(Debug)]
 pub(super) struct Simulation<'a> {
     machine: Machine,
-    lines: &'a [Line],
+    lines: &'a [TranscriptLine],
     /// In the order in which they were said.
     open: Vec<OpenMessage>,
     /// What backends have asked: by which key, in which line, at which backend.
@@ -44,7 +44,7 @@ enum OpenKind {
 }
 
 impl<'a> Simulation<'a> {
-    pub(super) fn new(profile: &Profile, lines: &'a [Line]) -> Simulation<'a> {
+    pub(super) fn new(profile: &Profile, lines: &'a [TranscriptLine]) -> Simulation<'a> {
         Simulation { machine: profile.begin(), lines, open: Vec::new(), owed: Vec::new(), backend: 1 }
     }
 
@@ -53,11 +53,11 @@ impl<'a> Simulation<'a> {
         let lines = self.lines;
         let mut words = Words::default();
         let said = match lines.get(index).map(|line| &line.kind) {
-            Some(LineKind::Client(said)) => {
+            Some(TranscriptLineKind::Client(said)) => {
                 let verdict = self.machine.up(said.message(self.machine.window()), &mut words);
                 self.client(index, verdict, &mut words)
             }
-            Some(LineKind::Backend(said)) => {
+            Some(TranscriptLineKind::Backend(said)) => {
                 let verdict = self.machine.down(said.message(self.machine.window()), &mut words);
                 self.heard(index, said, verdict)
             }
@@ -133,7 +133,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn heard(&mut self, index: usize, said: &Said, verdict: Down) -> String {
+    fn heard(&mut self, index: usize, said: &TranscriptMessage, verdict: Down) -> String {
         match verdict {
             Down::Push => "passed on".to_owned(),
             Down::More => "a part of what follows".to_owned(),
@@ -154,7 +154,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn answer(&mut self, said: &Said, key: Key, pass: bool) -> String {
+    fn answer(&mut self, said: &TranscriptMessage, key: Key, pass: bool) -> String {
         let Some(place) = self.awaiting(key) else {
             return "answers nothing that waits for it, passed on".to_owned();
         };
@@ -226,7 +226,7 @@ impl<'a> Simulation<'a> {
         let before = steps.len();
         for open in &mut self.open {
             let Some(line) = lines.get(open.line) else { continue };
-            let LineKind::Client(said) = &line.kind else { continue };
+            let TranscriptLineKind::Client(said) = &line.kind else { continue };
             let (mut how, mut instead) = ("said again, since it is not answered", None);
             if let OpenKind::Record { keep, awaits, .. } = &mut open.kind {
                 *awaits = keep.answer.is_some();

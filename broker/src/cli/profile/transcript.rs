@@ -29,28 +29,28 @@ const NEXT: &str = "--- next backend";
 
 /// One that says something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct TranscriptLine {
     /// Counted from 1.
     pub(super) number: usize,
-    pub(super) kind: LineKind,
+    pub(super) kind: TranscriptLineKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum LineKind {
-    Client(Said),
-    Backend(Said),
+pub(super) enum TranscriptLineKind {
+    Client(TranscriptMessage),
+    Backend(TranscriptMessage),
     Expected(String),
     Next,
 }
 
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct TranscriptMessage {
     pub(super) text: bool,
     pub(super) payload: Vec<u8>,
 }
 
-impl Said {
+impl TranscriptMessage {
     /// As a profile is asked about it.
     pub(super) fn message(&self, window: usize) -> Message<'_> {
         let payload = self.payload.get(..window).unwrap_or(&self.payload);
@@ -58,13 +58,13 @@ impl Said {
     }
 }
 
-impl Line {
+impl TranscriptLine {
     /// Its number, who says it, and how it begins.
     pub(super) fn label(&self) -> String {
         let (sign, said) = match &self.kind {
-            LineKind::Client(said) => (">", said),
-            LineKind::Backend(said) => ("<", said),
-            LineKind::Expected(_) | LineKind::Next => return String::new(),
+            TranscriptLineKind::Client(said) => (">", said),
+            TranscriptLineKind::Backend(said) => ("<", said),
+            TranscriptLineKind::Expected(_) | TranscriptLineKind::Next => return String::new(),
         };
         let shown = match said.text {
             true => begin(&said.payload, SHOWN_MAX),
@@ -94,12 +94,12 @@ fn cut(text: &str, max: usize) -> String {
 ///
 /// # Errors
 /// The lines that say nothing which is known, and why; the first twenty.
-pub(super) fn parse(text: &str) -> Result<Vec<Line>, Vec<(usize, String)>> {
+pub(super) fn parse(text: &str) -> Result<Vec<TranscriptLine>, Vec<(usize, String)>> {
     let (mut lines, mut faults) = (Vec::new(), Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
         match read(line, lines.last()) {
             Ok(None) => {}
-            Ok(Some(kind)) => lines.push(Line { number, kind }),
+            Ok(Some(kind)) => lines.push(TranscriptLine { number, kind }),
             Err(fault) if faults.len() < FAULTS_MAX => faults.push((number, fault)),
             Err(_) => {}
         }
@@ -107,32 +107,32 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, Vec<(usize, String)>> {
     if faults.is_empty() { Ok(lines) } else { Err(faults) }
 }
 
-fn read(line: &str, before: Option<&Line>) -> Result<Option<LineKind>, String> {
+fn read(line: &str, before: Option<&TranscriptLine>) -> Result<Option<TranscriptLineKind>, String> {
     if line.trim().is_empty() || line.starts_with('#') {
         return Ok(None);
     }
     if line.trim_end() == NEXT {
-        return Ok(Some(LineKind::Next));
+        return Ok(Some(TranscriptLineKind::Next));
     }
     let (sign, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let text = || Said { text: true, payload: rest.as_bytes().to_vec() };
+    let text = || TranscriptMessage { text: true, payload: rest.as_bytes().to_vec() };
     Ok(Some(match sign {
-        ">" => LineKind::Client(text()),
-        "<" => LineKind::Backend(text()),
-        ">b" => LineKind::Client(binary(rest)?),
-        "<b" => LineKind::Backend(binary(rest)?),
-        "=" if before.is_none_or(|line| line.kind == LineKind::Next) => {
+        ">" => TranscriptLineKind::Client(text()),
+        "<" => TranscriptLineKind::Backend(text()),
+        ">b" => TranscriptLineKind::Client(binary(rest)?),
+        "<b" => TranscriptLineKind::Backend(binary(rest)?),
+        "=" if before.is_none_or(|line| line.kind == TranscriptLineKind::Next) => {
             return Err("what is expected stands below the message of which it is".to_owned());
         }
-        "=" => LineKind::Expected(rest.trim().to_owned()),
+        "=" => TranscriptLineKind::Expected(rest.trim().to_owned()),
         _ => return Err(unknown(line)),
     }))
 }
 
-fn binary(text: &str) -> Result<Said, String> {
+fn binary(text: &str) -> Result<TranscriptMessage, String> {
     let payload = STANDARD.decode(text.trim());
     let payload = payload.map_err(|error| format!("expected base64, found {}: {error}", quoted(text)))?;
-    Ok(Said { text: false, payload })
+    Ok(TranscriptMessage { text: false, payload })
 }
 
 fn unknown(line: &str) -> String {
@@ -146,17 +146,17 @@ mod tests {
     #[test]
     fn each_kind_of_line_is_read() {
         let text = "# a comment\n\n> {\"a\":1}\n= kept\n<  two blanks\n>b AAE=\n<b\n--- next backend  \n>\n";
-        let said = |text, payload: &[u8]| Said { text, payload: payload.to_vec() };
-        let kinds: Vec<(usize, LineKind)> =
+        let said = |text, payload: &[u8]| TranscriptMessage { text, payload: payload.to_vec() };
+        let kinds: Vec<(usize, TranscriptLineKind)> =
             parse(text).expect("sound").into_iter().map(|line| (line.number, line.kind)).collect();
         let expected = [
-            (3, LineKind::Client(said(true, b"{\"a\":1}"))),
-            (4, LineKind::Expected("kept".to_owned())),
-            (5, LineKind::Backend(said(true, b" two blanks"))),
-            (6, LineKind::Client(said(false, &[0, 1]))),
-            (7, LineKind::Backend(said(false, b""))),
-            (8, LineKind::Next),
-            (9, LineKind::Client(said(true, b""))),
+            (3, TranscriptLineKind::Client(said(true, b"{\"a\":1}"))),
+            (4, TranscriptLineKind::Expected("kept".to_owned())),
+            (5, TranscriptLineKind::Backend(said(true, b" two blanks"))),
+            (6, TranscriptLineKind::Client(said(false, &[0, 1]))),
+            (7, TranscriptLineKind::Backend(said(false, b""))),
+            (8, TranscriptLineKind::Next),
+            (9, TranscriptLineKind::Client(said(true, b""))),
         ];
         assert_eq!(kinds, expected);
     }

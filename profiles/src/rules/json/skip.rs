@@ -13,100 +13,139 @@ const CLOSING: u64 = ONES * b'}' as u64;
 /// Makes braces of brackets, and no quote of anything but itself and a control character.
 const LOWER: u64 = ONES * 0x20;
 
-/// Where a value ends.
+/// So many words of a string are looked at before it is taken for a long one.
+const SHORT_WORDS: usize = 4;
+
+/// Where a value ends, and in the highest bit whether it is a string with a backslash in it: so it stays in a register.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct End {
-    pub(super) end: usize,
-    /// It is a string with a backslash in it.
-    pub(super) escaped: bool,
+pub(super) struct End(usize);
+
+const ESCAPED: usize = 1 << (usize::BITS - 1);
+
+impl End {
+    #[inline(always)]
+    pub(super) fn at(self) -> usize {
+        self.0 & !ESCAPED
+    }
+
+    #[inline(always)]
+    pub(super) fn escaped(self) -> bool {
+        self.0 & ESCAPED != 0
+    }
 }
 
 /// Where what is no white space begins.
 #[inline(always)]
 pub(super) fn space(text: &[u8], mut at: usize) -> usize {
-    while text.get(at).is_some_and(|byte| *byte <= b' ' && matches!(byte, b' ' | b'\n' | b'\r' | b'\t')) {
+    while let Some(byte) = text.get(at).filter(|byte| **byte <= b' ') {
+        if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+            break;
+        }
         at += 1;
     }
     at
 }
 
 /// The value that begins at `at`. `may_end`: a number may reach to the end of the text, else more of it may follow.
-#[inline]
+#[inline(always)]
 pub(super) fn value(text: &[u8], at: usize, may_end: bool) -> Option<End> {
     match *text.get(at)? {
         b'"' => string(text, at),
-        b'{' | b'[' => Some(End { end: rest_of_container(text, at + 1)?, escaped: false }),
-        b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => token(text, at, may_end),
+        b'{' | b'[' => rest_of_container(text, at + 1).map(End),
+        b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => token(text, at, may_end).map(End),
         _ => None,
     }
 }
 
 /// The string whose quote stands at `at`.
-#[inline]
+#[inline(always)]
 pub(super) fn string(text: &[u8], at: usize) -> Option<End> {
-    let at = at + 1;
-    let hits = ends(word(text, at)?);
-    if hits == 0 {
-        return rest_of_string(text, at + 8);
+    let mut at = at + 1;
+    let (words, _) = text.get(at..)?.as_chunks::<8>();
+    for bytes in words.get(..SHORT_WORDS).unwrap_or(words) {
+        let word = u64::from_le_bytes(*bytes);
+        let (quotes, backslashes) = (zeros(word ^ QUOTES), zeros(word ^ BACKSLASHES));
+        let hits = quotes | backslashes;
+        if hits != 0 {
+            at += first(hits);
+            if quotes & hits & hits.wrapping_neg() != 0 {
+                return Some(End(at + 1));
+            }
+            break;
+        }
+        at += 8;
     }
-    let at = at + first(hits);
-    match *text.get(at)? {
-        b'"' => Some(End { end: at + 1, escaped: false }),
-        _ => rest_of_string(text, at),
-    }
+    rest_of_string(text, at)
 }
 
-/// The end of the string that `at` stands in, not behind a backslash.
+/// The end of the string that `at` stands in, not behind a backslash: one that is long, has backslashes, or is near the
+/// text's end.
+#[inline(never)]
 fn rest_of_string(text: &[u8], mut at: usize) -> Option<End> {
-    let mut escaped = false;
+    let mut escaped = 0;
     loop {
         at += plain(text.get(at..)?);
-        let hits = ends(word(text, at)?);
+        let word = word(text, at)?;
+        let hits = zeros(word ^ QUOTES) | zeros(word ^ BACKSLASHES);
         if hits == 0 {
             at += 8;
             continue;
         }
         at += first(hits);
         if *text.get(at)? == b'"' {
-            return Some(End { end: at + 1, escaped });
+            return Some(End((at + 1) | escaped));
         }
-        escaped = true;
+        escaped = ESCAPED;
         at += 2;
     }
 }
 
-/// How many bytes are neither a quote nor a backslash: the whole blocks of them. This is made of instructions for many
-/// bytes at once, where the machine has them.
+/// How many bytes are neither a quote nor a backslash: the whole pairs of words of them.
 #[inline(always)]
 fn plain(rest: &[u8]) -> usize {
-    let (blocks, _) = rest.as_chunks::<32>();
-    let is_plain = |block: &&[u8; 32]| {
-        let end = block.iter().fold(false, |end, byte| end | (*byte == b'"') | (*byte == b'\\'));
-        !end
-    };
-    blocks.iter().take_while(is_plain).count() * 32
+    let (pairs, _) = rest.as_chunks::<16>();
+    let mut bytes = 0;
+    for pair in pairs {
+        let word = |at: usize| {
+            pair.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u64::from_le_bytes(*word))
+        };
+        let (one, two) = (word(0), word(8));
+        let ends = |word: u64| zeros(word ^ QUOTES) | zeros(word ^ BACKSLASHES);
+        if ends(one) | ends(two) != 0 {
+            break;
+        }
+        bytes += 16;
+    }
+    bytes
 }
 
 /// The end of the array or object that `at` stands in.
+#[inline(never)]
 pub(super) fn rest_of_container(text: &[u8], mut at: usize) -> Option<usize> {
     let mut depth = 1;
     loop {
-        match *text.get(at)? {
-            b'"' => at = string(text, at)?.end,
-            b'{' | b'[' if depth == DEPTH_MAX => return None,
-            b'{' | b'[' => {
-                depth += 1;
+        let byte = *text.get(at)?;
+        if byte == b'"' {
+            at = string(text, at)?.at();
+            // Mostly a colon or a comma follows, and another string.
+            if let Some(b':' | b',') = text.get(at) {
                 at += 1;
             }
-            b'}' | b']' => {
+            continue;
+        }
+        at += 1;
+        // Braces and brackets differ in this bit alone.
+        match byte | 0x20 {
+            b'{' if depth == DEPTH_MAX => return None,
+            b'{' => depth += 1,
+            b'}' => {
                 depth -= 1;
-                at += 1;
                 if depth == 0 {
                     return Some(at);
                 }
             }
-            b',' | b':' | b' ' => at += 1,
-            _ => at = structure(text, at + 1)?,
+            b',' | b':' | b' ' => {}
+            _ => at = structure(text, at)?,
         }
     }
 }
@@ -126,7 +165,7 @@ fn structure(text: &[u8], mut at: usize) -> Option<usize> {
 }
 
 #[inline]
-fn token(text: &[u8], at: usize, may_end: bool) -> Option<End> {
+fn token(text: &[u8], at: usize, may_end: bool) -> Option<usize> {
     let mut end = at;
     loop {
         match text.get(end) {
@@ -136,7 +175,7 @@ fn token(text: &[u8], at: usize, may_end: bool) -> Option<End> {
             None => return None,
         }
     }
-    Some(End { end, escaped: false })
+    Some(end)
 }
 
 /// Eight bytes, the first of them the lowest; zeros behind the end of the text. `None`: it ends before.
@@ -149,7 +188,7 @@ pub(super) fn word(text: &[u8], at: usize) -> Option<u64> {
     }
 }
 
-#[inline]
+#[inline(never)]
 fn last_word(text: &[u8], left: usize) -> Option<u64> {
     if left == 0 {
         return None;
@@ -164,12 +203,6 @@ fn last_word(text: &[u8], left: usize) -> Option<u64> {
 #[inline(always)]
 fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
-}
-
-/// The bytes of a word by which a string ends, or goes on in another way: the lowest bit that is set is right.
-#[inline(always)]
-fn ends(word: u64) -> u64 {
-    zeros(word ^ QUOTES) | zeros(word ^ BACKSLASHES)
 }
 
 /// Which byte the lowest bit is in.

@@ -24,10 +24,10 @@ impl Talk {
 
 #[test]
 fn another_parser_speaks_in_binary() {
-    // socket.io-msgpack-parser: a map of type, data and nsp.
+    // Recorded from socket.io-msgpack-parser 3: a map of type, data and namespace.
     let mut talk = Talk::new();
     talk.greeted();
-    assert_eq!(talk.up("#83a47479706500a46e7370a12f"), Up::Unsaveable(BINARY));
+    assert_eq!(talk.up("#83a47479706500a464617461d40000a36e7370a12f"), Up::Unsaveable(BINARY));
     is_left_alone(&mut talk);
 }
 

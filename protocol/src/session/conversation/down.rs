@@ -59,9 +59,13 @@ impl Session {
             let mut words = Words::default();
             let Found { text, payload, whole, end } = found;
             let step = talk.hear_backend(now, Message { text, payload: &payload, whole }, &mut words);
+            let looked_at = payload.len();
             drop(payload);
             let mut end = end;
-            if let Some(instead) = words.instead {
+            if let Some(mut instead) = words.instead {
+                if !whole && let Some(all) = next_message(&bytes, at, usize::MAX) {
+                    instead.extend_from_slice(all.payload.get(looked_at..).unwrap_or_default());
+                }
                 self.pass_on(&bytes[from..unit], std::mem::take(&mut ready), direct);
                 let opcode = if text { Opcode::Text } else { Opcode::Binary };
                 let frame = data_frame(opcode, &instead, None);

@@ -293,7 +293,14 @@ impl Conversation {
             }
             let frames = mark.frames.take().unwrap_or_else(|| ring.copy((mark.start, mark.end)));
             let frames = self.said_again(&mark, frames);
-            made.items.push(Item { place: mark.place, seq: mark.seq, frames, begun, given, mark: Some(mark) });
+            made.items.push(Item {
+                place: mark.place,
+                seq: mark.seq,
+                frames,
+                begun,
+                given,
+                mark: Some(mark),
+            });
         }
         made.add_told(ring, (at, seq), ring.whole());
         made.settle();

@@ -82,10 +82,11 @@ impl Conversation {
             let span = (self.judged.0, end);
             let (text, whole) = ring.payload(span, self.machine.window(), &mut scratch);
             let place = Place { start: span.0, end, seq, text };
+            let looked_at = scratch.len();
             let mut words = Words::default();
             let message = Message { text, payload: &scratch, whole };
             let verdict = self.machine.up(message, &mut words);
-            self.take(ring, now, linked, place, (verdict, words), &mut heard);
+            self.take(ring, (now, linked), (place, looked_at), (verdict, words), &mut heard);
             scratch.clear();
             scratch.shrink_to(4096);
             self.scratch = scratch;
@@ -102,15 +103,14 @@ impl Conversation {
     fn take(
         &mut self,
         ring: &mut Ring,
-        now: Time,
-        linked: bool,
-        place: Place,
-        (verdict, words): (Up, Words),
+        (now, linked): (Time, bool),
+        (place, looked_at): (Place, usize),
+        (verdict, mut words): (Up, Words),
         heard: &mut Heard,
     ) {
         let mut end = place.end;
-        if let Some(instead) = &words.instead {
-            end = put_instead(ring, place, instead);
+        if let Some(instead) = words.instead.take() {
+            end = put_instead(ring, place, instead, looked_at);
         }
         self.judged = (end, place.seq);
         let (start, before, messages) = self.unit.unwrap_or((place.start, place.seq - 1, 0));
@@ -196,10 +196,13 @@ impl Conversation {
     }
 }
 
-/// Puts another payload in a message's place, and returns where that ends.
-fn put_instead(ring: &mut Ring, place: Place, payload: &[u8]) -> u64 {
+/// Puts another payload in the place of what was looked at of a message's, `looked_at` bytes, and returns where that ends.
+fn put_instead(ring: &mut Ring, place: Place, mut instead: Vec<u8>, looked_at: usize) -> u64 {
+    let (mut all, span) = (Vec::new(), (place.start, place.end));
+    ring.payload(span, usize::MAX, &mut all);
+    instead.extend_from_slice(all.get(looked_at..).unwrap_or_default());
     let opcode = if place.text { Opcode::Text } else { Opcode::Binary };
-    let frame = data_frame(opcode, payload, Some(ring.mask_at(place.start)));
-    ring.splice((place.start, place.end), &frame, 0);
+    let frame = data_frame(opcode, &instead, Some(ring.mask_at(place.start)));
+    ring.splice(span, &frame, 0);
     place.start + frame.len() as u64
 }
