@@ -316,7 +316,11 @@ fn fit(spot: Spot, when: &When, places: &mut Places, faults: &mut Faults) -> Opt
         let place = places.place(pointer);
         let place = faults.take(spot, "when", place)?;
         fit.needs |= 1 << place;
-        fit.tests.push((place, Patterns::new(scalars)));
+        let patterns = Patterns::new(scalars);
+        match patterns.fit_any() {
+            true => fit.scalars |= 1 << place,
+            false => fit.tests.push((place, patterns)),
+        }
     }
     Some(fit)
 }

@@ -22,7 +22,9 @@ struct Span {
 pub(crate) struct Found<'a> {
     text: &'a [u8],
     mask: u32,
-    /// Which of the values have a backslash in them.
+    /// Which of the values are strings, numbers, true or false.
+    scalars: u32,
+    /// Which of them have a backslash in them.
     escaped: u32,
     spans: [Span; PLACES_MAX],
 }
@@ -31,7 +33,7 @@ impl<'a> Found<'a> {
     /// Nothing, in any text.
     #[inline(always)]
     pub(crate) fn nothing(text: &'a [u8]) -> Found<'a> {
-        Found { text, mask: 0, escaped: 0, spans: [Span::default(); PLACES_MAX] }
+        Found { text, mask: 0, scalars: 0, escaped: 0, spans: [Span::default(); PLACES_MAX] }
     }
 
     /// Looks for all of `places`, where nothing was found before. `whole`: the text is not cut.
@@ -47,6 +49,11 @@ impl<'a> Found<'a> {
     /// One bit of each place where something was found.
     pub(crate) fn mask(&self) -> u32 {
         self.mask
+    }
+
+    /// Those of them where a string, a number, true or false was.
+    pub(crate) fn scalars(&self) -> u32 {
+        self.scalars
     }
 
     /// What stands in a place.
@@ -66,10 +73,13 @@ impl<'a> Found<'a> {
         Some(span.start as usize..span.end as usize)
     }
 
+    #[inline(always)]
     fn add(&mut self, place: u8, start: usize, end: usize, escaped: bool) {
         if let Some(span) = self.spans.get_mut(usize::from(place)) {
             *span = Span { start: start as u32, end: end as u32 };
             self.mask |= 1 << place;
+            let is_scalar = self.text.get(start).is_some_and(|first| !matches!(first, b'{' | b'[' | b'n'));
+            self.scalars |= u32::from(is_scalar) << place;
             self.escaped |= u32::from(escaped) << place;
         }
     }
@@ -78,7 +88,8 @@ impl<'a> Found<'a> {
 /// An array or object that something is looked for in.
 #[derive(Debug, Clone, Copy, Default)]
 struct Level {
-    node: u8,
+    /// In two bytes, so that there is no gap in a level: many are zeroed at once.
+    node: u16,
     array: bool,
     /// Nothing in it has been read.
     fresh: bool,
@@ -141,7 +152,7 @@ impl Scan<'_, '_, '_> {
             }
             self.depth -= 1;
             level = *self.levels.get(self.depth)?;
-            node = self.places.node(level.node)?;
+            node = self.places.node(level.node as u8)?;
         }
     }
 
@@ -205,12 +216,12 @@ impl Scan<'_, '_, '_> {
     fn is_through(&self, node: &Node) -> bool {
         let over = |node: &Node| node.place.is_none() && node.below & !self.seen == 0;
         let mut around = self.levels.iter().take(self.depth);
-        over(node) && around.all(|level| self.places.node(level.node).is_none_or(over))
+        over(node) && around.all(|level| self.places.node(level.node as u8).is_none_or(over))
     }
 
     fn level(&self, node: u8, start: usize) -> Option<Level> {
         let array = *self.text.get(start)? == b'[';
-        Some(Level { node, array, fresh: true, index: 0, start: start as u32 })
+        Some(Level { node: node.into(), array, fresh: true, index: 0, start: start as u32 })
     }
 
     #[inline(always)]

@@ -37,7 +37,8 @@ impl RuleMachine {
 
     pub(crate) fn up(&mut self, message: Message<'_>, words: &mut Words) -> Up {
         let RuleMachine { rules, learned, .. } = self;
-        let found = find(&rules.up.places, &message);
+        let mut found = Found::nothing(message.payload);
+        look(&mut found, &rules.up.places, &message);
         let hit = rules.up.rules.iter().find_map(|step| {
             let fits = step.fit.holds(&message, &found);
             Some((step, fits.then(|| judge_up(step, rules, &message, &found, learned, words))??))
@@ -62,7 +63,8 @@ impl RuleMachine {
 
     pub(crate) fn down(&mut self, message: Message<'_>, words: &mut Words) -> Down {
         let rules = &*self.rules;
-        let found = find(&rules.down.places, &message);
+        let mut found = Found::nothing(message.payload);
+        look(&mut found, &rules.down.places, &message);
         let learned = self.learned.as_deref();
         let verdict = rules
             .down
@@ -179,13 +181,17 @@ impl UpVerb {
     }
 }
 
-/// What stands in these places of a message. Of a binary message, nothing does.
-#[inline]
-fn find<'a>(places: &Places, message: &Message<'a>) -> Found<'a> {
-    let mut found = Found::nothing(message.payload);
+/// Looks for what stands in these places of a message. Of a binary message, nothing does.
+#[inline(always)]
+fn look(found: &mut Found<'_>, places: &Places, message: &Message<'_>) {
     if message.text {
         found.look_for(places, message.whole);
     }
+}
+
+fn find<'a>(places: &Places, message: &Message<'a>) -> Found<'a> {
+    let mut found = Found::nothing(message.payload);
+    look(&mut found, places, message);
     found
 }
 

@@ -20,47 +20,79 @@ pub(crate) enum Pattern {
 
 /// All that may stand in a place.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Patterns(Vec<Pattern>);
+pub(crate) struct Patterns {
+    patterns: Vec<Pattern>,
+    /// One bit of each last byte that a fitting string may have, by its lower six bits. Most that do not fit, differ in it.
+    last: u64,
+}
 
 impl Patterns {
     pub(crate) fn new(scalars: &[Scalar]) -> Patterns {
-        Patterns(scalars.iter().flat_map(patterns).collect())
+        let patterns: Vec<Pattern> = scalars.iter().flat_map(patterns).collect();
+        let last = patterns.iter().fold(0, |last, pattern| last | pattern.last());
+        Patterns { patterns, last }
     }
 
     /// Whether one of them fits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fit(&self, value: Value<'_>) -> bool {
-        if let [Pattern::Any] = self.0.as_slice() {
-            return value.is_scalar();
+        match value.plain_string() {
+            Some(said) => self.last & bit(said.last()) != 0 && self.fit_string(said),
+            None => self.fit_other(value),
         }
-        if let Some(said) = value.plain_string() {
-            return self.0.iter().any(|pattern| pattern.fits_string(said));
-        }
-        self.fit_other(value)
+    }
+
+    /// Any string, number, true or false does.
+    pub(crate) fn fit_any(&self) -> bool {
+        self.patterns.contains(&Pattern::Any)
+    }
+
+    #[inline(never)]
+    fn fit_string(&self, said: &[u8]) -> bool {
+        self.patterns.iter().any(|pattern| pattern.fits_string(said))
     }
 
     /// Of what is no string, or one with escapes.
+    #[inline(never)]
     fn fit_other(&self, value: Value<'_>) -> bool {
         match value.string() {
-            Some(said) => self.0.iter().any(|pattern| pattern.fits_string(&said)),
-            None => value.is_scalar() && self.0.iter().any(|pattern| pattern.fits_token(value.raw())),
+            Some(said) => self.fit_string(&said),
+            None => value.is_scalar() && self.patterns.iter().any(|pattern| pattern.fits_token(value.raw())),
         }
     }
 
     /// Whether this fits wherever `other` does, as far as can be seen.
     pub(crate) fn covers(&self, other: &Patterns) -> bool {
-        self.0.contains(&Pattern::Any) || other.0.iter().all(|pattern| self.0.contains(pattern))
+        self.patterns.contains(&Pattern::Any)
+            || other.patterns.iter().all(|pattern| self.patterns.contains(pattern))
     }
 }
 
+/// The bit of a last byte, or of there being none.
+#[inline(always)]
+fn bit(last: Option<&u8>) -> u64 {
+    last.map_or(1, |last| 1 << (last % 64))
+}
+
 impl Pattern {
-    #[inline]
+    /// The bits of the last bytes that a string may have.
+    fn last(&self) -> u64 {
+        match self {
+            Pattern::Token(_) => 0,
+            Pattern::Any => u64::MAX,
+            Pattern::Exact(text) => bit(text.last()),
+            Pattern::End(end) => bit(end.last()),
+            Pattern::Parts(parts) => {
+                parts.last().and_then(|part| part.last()).map_or(u64::MAX, |last| bit(Some(last)))
+            }
+        }
+    }
+
     fn fits_string(&self, said: &[u8]) -> bool {
         match self {
             Pattern::Any => true,
             Pattern::Exact(text) => said == &**text,
-            // Most differ in it.
-            Pattern::End(end) => said.last() == end.last() && said.ends_with(end),
+            Pattern::End(end) => said.ends_with(end),
             Pattern::Parts(parts) => fit(parts, said),
             Pattern::Token(_) => false,
         }

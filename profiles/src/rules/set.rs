@@ -119,21 +119,30 @@ pub(super) struct AliasPlaces {
 #[derive(Debug, Default)]
 pub(super) struct Fit {
     pub(super) prefix: Option<Box<[u8]>>,
+    /// Places with what must stand there, where not any scalar does.
     pub(super) tests: Vec<(u8, Patterns)>,
+    /// The places where any scalar must stand.
+    pub(super) scalars: u32,
     /// The places that must be there, also those of names.
     pub(super) needs: u32,
 }
 
 impl Fit {
     /// Whether a message fits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn holds(&self, message: &Message<'_>, found: &Found<'_>) -> bool {
-        found.mask() & self.needs == self.needs
-            && self.prefix.as_ref().is_none_or(|prefix| message.payload.starts_with(prefix))
-            && self
-                .tests
-                .iter()
-                .all(|(place, patterns)| found.value(*place).is_some_and(|value| patterns.fit(value)))
+        if found.mask() & self.needs != self.needs || found.scalars() & self.scalars != self.scalars {
+            return false;
+        }
+        if self.prefix.as_ref().is_some_and(|prefix| !message.payload.starts_with(prefix)) {
+            return false;
+        }
+        for (place, patterns) in &self.tests {
+            if !found.value(*place).is_some_and(|value| patterns.fit(value)) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether this fits wherever `other` does, as far as can be seen.
@@ -142,8 +151,10 @@ impl Fit {
             .prefix
             .as_ref()
             .is_none_or(|own| other.prefix.as_ref().is_some_and(|longer| longer.starts_with(own)));
+        let scalars = other.tests.iter().fold(other.scalars, |scalars, (place, _)| scalars | 1 << place);
         prefix
             && self.needs & !other.needs == 0
+            && self.scalars & !scalars == 0
             && self.tests.iter().all(|(place, patterns)| {
                 other.tests.iter().any(|(there, others)| place == there && patterns.covers(others))
             })

@@ -25,13 +25,13 @@ pub(super) fn fresh_name(name: Value<'_>, is_taken: impl Fn(Value<'_>) -> bool) 
         .find(|name| !is_taken(Value::of_raw(name)))
 }
 
-/// The message with other values in some places. `None`: in none, or the message is not all there.
+/// The message, or as much of it as is there, with other values in some places. `None`: in none.
 pub(super) fn spliced<'l>(
     found: &Found<'_>,
     message: &Message<'_>,
     instead: impl Fn(u8, Value<'_>) -> Option<&'l [u8]>,
 ) -> Option<Vec<u8>> {
-    if !message.whole || found.mask() == 0 {
+    if found.mask() == 0 {
         return None;
     }
     let mut parts: Vec<_> = (0..u32::BITS as u8)

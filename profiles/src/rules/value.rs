@@ -37,10 +37,10 @@ impl<'a> Value<'a> {
     /// What a string says, if that is as it is written.
     #[inline(always)]
     pub(crate) fn plain_string(self) -> Option<&'a [u8]> {
-        match self.raw {
-            [b'"', inner @ .., b'"'] if !self.escaped => Some(inner),
-            _ => None,
+        if self.escaped {
+            return None;
         }
+        self.raw.strip_prefix(b"\"")?.split_last().map(|(_, said)| said)
     }
 
     /// It is a string, a number, true or false.

@@ -14,7 +14,7 @@ const CLOSING: u64 = ONES * b'}' as u64;
 const LOWER: u64 = ONES * 0x20;
 
 /// So many words of a string are looked at before it is taken for a long one.
-const SHORT_WORDS: usize = 4;
+const SHORT_WORDS: usize = 9;
 
 /// Where a value ends, and in the highest bit whether it is a string with a backslash in it: so it stays in a register.
 #[derive(Debug, Clone, Copy)]

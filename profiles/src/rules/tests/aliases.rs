@@ -103,18 +103,24 @@ fn what_is_no_name_is_not_learned() {
 }
 
 #[test]
-fn a_message_that_is_not_whole_is_not_rewritten() {
+fn of_a_cut_message_the_part_that_is_there_is_rewritten() {
     let mut talk = Talk::new(machine(SUBSCRIPTIONS));
     talk.follow(&[
         U(r#"{"do":"open","id":1}"#, "keep 1, standing, answer 2"),
         D(r#"{"id":1,"name":"x"}"#, "answer 2"),
         Linked,
-        D(r#"{"id":1,"name":"y"}"#, "answer 2"),
+        D(r#"{"id":1,"name":"long"}"#, "answer 2"),
     ]);
-    let mut words = Words::default();
-    let cut = Message { whole: false, ..text(r#"{"of":"y","and":""#) };
-    talk.machine.down(cut, &mut words);
-    assert_eq!(words, Words::default());
+    for (cut, expected) in [
+        (r#"{"of":"long","and":"#, Some(r#"{"of":"x","and":"#)),
+        (r#"{"of":"long"#, None),
+        (r#"{"list":["long","long","#, Some(r#"{"list":["long","x","#)),
+    ] {
+        let mut words = Words::default();
+        talk.machine.down(Message { whole: false, ..text(cut) }, &mut words);
+        let instead = words.instead.map(|instead| String::from_utf8(instead).expect("text"));
+        assert_eq!(instead.as_deref(), expected, "{cut}");
+    }
 }
 
 #[test]

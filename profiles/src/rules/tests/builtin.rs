@@ -136,6 +136,27 @@ fn ethereum() {
 }
 
 #[test]
+fn a_client_may_give_each_call_the_same_id() {
+    follow(
+        "json-rpc",
+        &[
+            U(
+                r#"{"id":1,"method":"eth_subscribe","params":["newHeads"]}"#,
+                "keep 1, standing, answer 2, waits",
+            ),
+            D(r#"{"id":1,"result":"0xa"}"#, "answer 2"),
+            U(
+                r#"{"id":1,"method":"eth_subscribe","params":["logs",{}]}"#,
+                "keep 3, standing, answer 2, waits",
+            ),
+            D(r#"{"id":1,"result":"0xb"}"#, "answer 2"),
+            U(r#"{"id":1,"method":"eth_chainId","params":[]}"#, "ask 2"),
+            D(r#"{"id":1,"result":"0xa"}"#, "answer 2"),
+        ],
+    );
+}
+
+#[test]
 fn solana() {
     follow(
         "json-rpc",
