@@ -13,6 +13,7 @@ const PRESENT: Pair = Pair {
     tables: "",
     upgrade_is_login: false,
     at_once: usize::MAX,
+    records: 2,
     feeds: true,
     unfeeds: true,
 };
@@ -25,6 +26,7 @@ const BEFORE: Pair = Pair {
     tables: "",
     upgrade_is_login: false,
     at_once: usize::MAX,
+    records: 2,
     feeds: true,
     unfeeds: true,
 };

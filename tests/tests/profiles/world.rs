@@ -124,6 +124,12 @@ impl World {
         self.sessions().await.iter().map(of).sum()
     }
 
+    /// The messages that servers may have handled twice, as the ledger has them: the requests without an answer, of which it is not
+    /// known, and those of the conversation that were said again.
+    pub(crate) async fn in_doubt(&self) -> usize {
+        self.ledger("in_doubt").await + self.ledger("repeated").await
+    }
+
     /// Each client is answered by this server, in whose present life it has logged in once, and hears it; and no more than that.
     pub(crate) async fn goes_on_at(&mut self, server: usize) {
         self.ask(1, 1, 0);
