@@ -13,6 +13,7 @@ const PAIR: Pair = Pair {
     tables: "",
     upgrade_is_login: true,
     at_once: usize::MAX,
+    asks: true,
     records: 1,
     feeds: true,
     unfeeds: true,

@@ -13,6 +13,7 @@ const PAIR: Pair = Pair {
     tables: "",
     upgrade_is_login: false,
     at_once: usize::MAX,
+    asks: true,
     records: 2,
     feeds: true,
     unfeeds: true,

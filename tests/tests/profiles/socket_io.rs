@@ -13,6 +13,7 @@ const BOTH_JS: Pair = Pair {
     tables: "",
     upgrade_is_login: false,
     at_once: usize::MAX,
+    asks: true,
     records: 1,
     feeds: true,
     unfeeds: true,

@@ -124,10 +124,9 @@ impl World {
         self.sessions().await.iter().map(of).sum()
     }
 
-    /// The messages that servers may have handled twice, as the ledger has them: the requests without an answer, of which it is not
-    /// known, and those of the conversation that were said again.
+    /// The requests that servers may have handled twice, as the ledger has them.
     pub(crate) async fn in_doubt(&self) -> usize {
-        self.ledger("in_doubt").await + self.ledger("repeated").await
+        self.ledger(if self.pair.asks { "in_doubt" } else { "repeated" }).await
     }
 
     /// Each client is answered by this server, in whose present life it has logged in once, and hears it; and no more than that.
