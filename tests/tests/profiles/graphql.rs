@@ -13,6 +13,8 @@ const PRESENT: Pair = Pair {
     tables: "",
     upgrade_is_login: false,
     at_once: usize::MAX,
+    asks: false,
+    records: 2,
     feeds: true,
     unfeeds: true,
 };
@@ -25,6 +27,8 @@ const BEFORE: Pair = Pair {
     tables: "",
     upgrade_is_login: false,
     at_once: usize::MAX,
+    asks: false,
+    records: 2,
     feeds: true,
     unfeeds: true,
 };

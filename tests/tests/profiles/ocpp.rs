@@ -13,6 +13,8 @@ const BOTH_JS: Pair = Pair {
     tables: "",
     upgrade_is_login: true,
     at_once: 1,
+    asks: true,
+    records: 0,
     feeds: false,
     unfeeds: false,
 };

@@ -13,6 +13,8 @@ const BOTH_JS: Pair = Pair {
     tables: "",
     upgrade_is_login: false,
     at_once: usize::MAX,
+    asks: true,
+    records: 1,
     feeds: true,
     unfeeds: true,
 };
@@ -26,6 +28,7 @@ const PYTHON_CLIENT: Pair = Pair {
     tools: &[Tool::SocketIo, Tool::PythonSocketIo],
     profile: "fed",
     tables: "[[profile]]\nname = \"fed\"\nbase = \"socket.io\"\nsecond_connect = \"hide\"\nkeep_events = [\"feed\"]\n",
+    records: 2,
     unfeeds: false,
     ..BOTH_JS
 };

@@ -124,6 +124,11 @@ impl World {
         self.sessions().await.iter().map(of).sum()
     }
 
+    /// The requests that servers may have handled twice, as the ledger has them.
+    pub(crate) async fn in_doubt(&self) -> usize {
+        self.ledger(if self.pair.asks { "in_doubt" } else { "repeated" }).await
+    }
+
     /// Each client is answered by this server, in whose present life it has logged in once, and hears it; and no more than that.
     pub(crate) async fn goes_on_at(&mut self, server: usize) {
         self.ask(1, 1, 0);
@@ -156,11 +161,10 @@ impl World {
 
 fn configuration(pair: Pair, servers: &[Server], unusual: Unusual) -> String {
     let profile = if unusual.unprofiled { "none" } else { pair.profile };
-    let profile = if knows_profiles() { format!("profile = \"{profile}\"") } else { String::new() };
     let pool = unusual.pool;
     let mut toml = format!(
         "[[listener]]\naddress = \"127.0.0.1:0\"\npool = \"default\"\n\n\
-         [[pool]]\nname = \"default\"\n{profile}\n{pool}\n\n"
+         [[pool]]\nname = \"default\"\nprofile = \"{profile}\"\n{pool}\n\n"
     );
     for server in servers {
         let _ = writeln!(
@@ -171,18 +175,5 @@ fn configuration(pair: Pair, servers: &[Server], unusual: Unusual) -> String {
         );
     }
     let failover = "[failover]\nstable = \"100ms\"\nbackoff_max = \"200ms\"\npenalty_min = \"50ms\"\npenalty_max = \"50ms\"\n";
-    format!(
-        "{toml}{failover}\n{}\n{}\n",
-        unusual.tables,
-        if knows_profiles() && !unusual.unprofiled { pair.tables } else { "" }
-    )
-}
-
-fn knows_profiles() -> bool {
-    static K: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *K.get_or_init(|| {
-        let out =
-            std::process::Command::new(steadfast_tests::Broker::binary()).args(["serve", "--help"]).output();
-        String::from_utf8_lossy(&out.expect("help").stdout).contains("--profile")
-    })
+    format!("{toml}{failover}\n{}\n{}\n", unusual.tables, pair.tables)
 }
