@@ -223,8 +223,8 @@ impl Session {
         if first || !listens || self.backend == BackendPhase::Over {
             return None;
         }
-        let every = talk.beats_every()?;
         let spoken_for = !(self.linked() && talk.is_through());
+        let every = talk.beats_every(spoken_for)?;
         Some(talk.beaten + if spoken_for { every } else { every + every / LATER })
     }
 
@@ -253,13 +253,15 @@ impl Conversation {
         (self.beaten, self.has_beat) = (now, true);
     }
 
-    /// How often the client expects a sign of life; `None`: it has had none, and was promised none.
-    fn beats_every(&self) -> Option<Duration> {
+    /// How often the client is to have a sign of life; `None`: it has had none, and was promised none. `spoken_for`: no
+    /// backend gives any.
+    fn beats_every(&self, spoken_for: bool) -> Option<Duration> {
         let fill_in = self.machine.fill_in()?;
         match self.beat_gap {
             _ if fill_in.promised => Some(fill_in.every),
-            Some(gap) => Some(gap.min(fill_in.every)),
-            None => self.has_beat.then_some(fill_in.every),
+            Some(gap) if spoken_for => Some(gap.min(fill_in.every)),
+            None if spoken_for => self.has_beat.then_some(fill_in.every),
+            gap => gap,
         }
     }
 
