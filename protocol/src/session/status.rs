@@ -1,4 +1,5 @@
-//! Where a session stands, and what it has come to so far.
+//! Where a session stands, and what it has come to so far. The folder has its ledger: what became of its messages,
+//! counted.
 
 pub(super) mod ledger;
 
