@@ -18,6 +18,32 @@ pub(crate) enum Fate {
     Deaf,
 }
 
+/// The end of a server of clients that are told to reconnect, as all of known protocols are without a profile.
+pub(crate) async fn told_to_reconnect(pair: Pair) {
+    let unusual = Unusual { unprofiled: true, ..Unusual::default() };
+    let Some(mut world) = World::open(pair, 1, unusual).await else { return };
+    world.settle().await;
+    world.servers[1].start(&[]).await;
+    world.servers[0].kill();
+    world.crew.wait_count("ends", 1, |event| is(event, "gone") && event["code"] == 1012).await;
+    world.crew.wait_count("logins", 2, |event| is(event, "ready")).await;
+    world.is_heard_at(1).await;
+}
+
+/// A client's answer to a dead server is taken by the next for one to its own question.
+pub(crate) async fn late_answers_mistaken(pair: Pair) {
+    let unusual = Unusual { pool: "on_failure = \"failover\"", unprofiled: true, ..Unusual::default() };
+    let Some(mut world) = World::open(pair, 1, unusual).await else { return };
+    world.settle().await;
+    world.crew.tell("mute");
+    world.servers[0].tell("inquire 1").await;
+    world.crew.wait_count("questions", 1, |event| is(event, "asked")).await;
+    world.servers[1].start(&[]).await;
+    world.servers[0].kill();
+    world.crew.tell("speak");
+    world.servers[1].wait_count("complaints", 1, |event| is(event, "bad")).await;
+}
+
 /// A request is open, and a feed, when the server is killed.
 pub(crate) async fn without_a_profile(pair: Pair) -> Option<Fate> {
     let unusual = Unusual { unprofiled: true, pool: "on_failure = \"failover\"", ..Unusual::default() };

@@ -13,8 +13,8 @@ const PAIR: Pair = Pair {
     tables: "",
     upgrade_is_login: true,
     at_once: usize::MAX,
-    asks: true,
     records: 1,
+    ticks: false,
     feeds: true,
     unfeeds: true,
 };

@@ -1,6 +1,6 @@
 //! GraphQL over WebSocket: the present protocol, and the one before it.
 
-use crate::controls::{Fate, without_a_profile};
+use crate::controls::{Fate, told_to_reconnect, without_a_profile};
 use crate::pair::Pair;
 use crate::peers::tools::Tool;
 use crate::scenes::scenes;
@@ -13,8 +13,8 @@ const PRESENT: Pair = Pair {
     tables: "",
     upgrade_is_login: false,
     at_once: usize::MAX,
-    asks: true,
     records: 2,
+    ticks: false,
     feeds: true,
     unfeeds: true,
 };
@@ -27,8 +27,8 @@ const BEFORE: Pair = Pair {
     tables: "",
     upgrade_is_login: false,
     at_once: usize::MAX,
-    asks: true,
     records: 2,
+    ticks: true,
     feeds: true,
     unfeeds: true,
 };
@@ -54,4 +54,14 @@ async fn present_without_a_profile() {
 async fn before_without_a_profile() {
     let fate = without_a_profile(BEFORE).await;
     assert!(matches!(fate, None | Some(Fate::Deaf)), "{fate:?}");
+}
+
+#[tokio::test]
+async fn present_is_told_to_reconnect_without_a_profile() {
+    told_to_reconnect(PRESENT).await;
+}
+
+#[tokio::test]
+async fn before_is_told_to_reconnect_without_a_profile() {
+    told_to_reconnect(BEFORE).await;
 }

@@ -1,6 +1,6 @@
 //! OCPP 1.6: charge points of two languages, and a central system that checks every message.
 
-use crate::controls::{Fate, without_a_profile};
+use crate::controls::{Fate, late_answers_mistaken, without_a_profile};
 use crate::pair::Pair;
 use crate::peers::tools::Tool;
 use crate::scenes::scenes;
@@ -13,8 +13,8 @@ const BOTH_JS: Pair = Pair {
     tables: "",
     upgrade_is_login: true,
     at_once: 1,
-    asks: true,
     records: 0,
+    ticks: false,
     feeds: false,
     unfeeds: false,
 };
@@ -63,4 +63,14 @@ async fn both_js_without_a_profile() {
 async fn python_client_without_a_profile() {
     let fate = without_a_profile(PYTHON_CLIENT).await;
     assert!(matches!(fate, None | Some(Fate::Deaf)), "{fate:?}");
+}
+
+#[tokio::test]
+async fn both_js_answers_the_wrong_server_without_a_profile() {
+    late_answers_mistaken(BOTH_JS).await;
+}
+
+#[tokio::test]
+async fn python_client_answers_the_wrong_server_without_a_profile() {
+    late_answers_mistaken(PYTHON_CLIENT).await;
 }

@@ -19,10 +19,10 @@ pub(crate) struct Pair {
     pub(crate) upgrade_is_login: bool,
     /// How many requests a client may have open.
     pub(crate) at_once: usize,
-    /// Requests are known as such; else they are kept like feeds, and are no more in doubt than those.
-    pub(crate) asks: bool,
     /// What the broker has to say again of a client that is at rest, in messages.
     pub(crate) records: usize,
+    /// Servers give signs of life of which nobody has said how often: a broker must have heard some.
+    pub(crate) ticks: bool,
     /// Clients choose their feeds; else the server feeds them from the beginning.
     pub(crate) feeds: bool,
     /// A client can leave one.

@@ -13,8 +13,8 @@ const PAIR: Pair = Pair {
     tables: "",
     upgrade_is_login: false,
     at_once: usize::MAX,
-    asks: true,
     records: 2,
+    ticks: false,
     feeds: true,
     unfeeds: true,
 };

@@ -1,6 +1,6 @@
 //! Socket.IO 4, by the libraries of two languages.
 
-use crate::controls::{Fate, without_a_profile};
+use crate::controls::{Fate, told_to_reconnect, without_a_profile};
 use crate::pair::Pair;
 use crate::peers::tools::Tool;
 use crate::scenes::scenes;
@@ -13,8 +13,8 @@ const BOTH_JS: Pair = Pair {
     tables: "",
     upgrade_is_login: false,
     at_once: usize::MAX,
-    asks: true,
     records: 1,
+    ticks: false,
     feeds: true,
     unfeeds: true,
 };
@@ -98,4 +98,14 @@ async fn python_server_without_a_profile() {
 async fn python_client_without_a_profile() {
     let fate = without_a_profile(PYTHON_CLIENT).await;
     assert!(matches!(fate, None | Some(Fate::Gone)), "{fate:?}");
+}
+
+#[tokio::test]
+async fn both_js_is_told_to_reconnect_without_a_profile() {
+    told_to_reconnect(BOTH_JS).await;
+}
+
+#[tokio::test]
+async fn python_server_is_told_to_reconnect_without_a_profile() {
+    told_to_reconnect(PYTHON_SERVER).await;
 }

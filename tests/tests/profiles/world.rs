@@ -117,16 +117,30 @@ impl World {
 
     /// The sum over all sessions of a count of the ledger, upward.
     pub(crate) async fn ledger(&self, count: &str) -> usize {
+        self.counted("upstream", count).await
+    }
+
+    async fn counted(&self, direction: &str, count: &str) -> usize {
         let of = |session: &Value| {
-            let count = session["ledger"]["upstream"][count].as_u64();
+            let count = session["ledger"][direction][count].as_u64();
             count.unwrap_or_else(|| panic!("no such count in {session}")) as usize
         };
         self.sessions().await.iter().map(of).sum()
     }
 
+    /// Waits until servers that have nothing else to say have said so much.
+    pub(crate) async fn wait_ticks(&self, count: usize) {
+        let before = self.counted("downstream", "forwarded").await;
+        eventually_async(&format!("{count} signs of life"), async || {
+            let now = self.counted("downstream", "forwarded").await;
+            (now >= before + count).then_some(())
+        })
+        .await;
+    }
+
     /// The requests that servers may have handled twice, as the ledger has them.
     pub(crate) async fn in_doubt(&self) -> usize {
-        self.ledger(if self.pair.asks { "in_doubt" } else { "repeated" }).await
+        self.ledger("in_doubt").await
     }
 
     /// Each client is answered by this server, in whose present life it has logged in once, and hears it; and no more than that.
