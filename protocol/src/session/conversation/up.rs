@@ -48,8 +48,8 @@ impl Session {
             self.say_to_client(true, &answer);
         }
         match heard.unsaveable {
-            Some(reason) => self.cannot_be_saved(reason),
-            None => self.bound_records(),
+            Some(reason) => self.cannot_be_saved(now, reason),
+            None => self.bound_records(now),
         }
     }
 
@@ -180,8 +180,8 @@ impl Conversation {
 
     /// A reply is to what an earlier backend has asked, or one that is gone.
     fn is_stale(&mut self, key: Key, linked: bool) -> bool {
-        let Some(index) = self.owed.iter().position(|(owed, _)| *owed == key) else { return false };
-        let link = self.owed.remove(index).map(|(_, link)| link);
+        let Some(index) = self.owed.iter().position(|(owed, ..)| *owed == key) else { return false };
+        let link = self.owed.remove(index).map(|(_, link, _)| link);
         !linked || link != Some(self.link.number)
     }
 
