@@ -14,6 +14,9 @@ use crate::server::Server;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
+/// Clients that connect at once: so many that they do not wait for their server in numbers that the broker turns away.
+const AT_ONCE: usize = 100;
+
 /// All that takes part in a scene. One server, the first, lives at the beginning.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -62,8 +65,11 @@ impl World {
         if pair.feeds {
             crew.tell("feed news");
         }
-        crew.tell(&format!("connect ws://{} 0 {clients}", relay.address));
-        crew.wait_count("logins", clients, |event| is(event, "ready")).await;
+        for from in (0..clients).step_by(AT_ONCE) {
+            let to = clients.min(from + AT_ONCE);
+            crew.tell(&format!("connect ws://{} {from} {to}", relay.address));
+            crew.wait_count("logins", to, |event| is(event, "ready")).await;
+        }
         let world = Self { pair, servers: servers.into(), relay, crew, clients, requests: 0, pushes: 0 };
         let begun = |server: &Server| server.count(|event| is(event, "begun"));
         eventually("the feeds have begun", || world.servers.iter().map(begun).sum::<usize>() == clients)
