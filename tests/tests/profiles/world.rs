@@ -40,8 +40,6 @@ pub(crate) struct Unusual {
     pub(crate) unprofiled: bool,
     /// What the pool says besides.
     pub(crate) pool: &'static str,
-    /// Further tables of the configuration.
-    pub(crate) tables: &'static str,
     /// Milliseconds between signs of life of servers and clients.
     pub(crate) pings: Option<u32>,
     /// Two servers live at the beginning.
@@ -195,5 +193,5 @@ fn configuration(pair: Pair, servers: &[Server], unusual: Unusual) -> String {
         );
     }
     let failover = "[failover]\nstable = \"100ms\"\nbackoff_max = \"200ms\"\npenalty_min = \"50ms\"\npenalty_max = \"50ms\"\n";
-    format!("{toml}{failover}\n{}\n{}\n", unusual.tables, pair.tables)
+    format!("{toml}{failover}\n{}\n", pair.tables)
 }
