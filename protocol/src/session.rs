@@ -52,7 +52,6 @@ mod ending;
 mod failover;
 #[cfg(debug_assertions)]
 mod invariants;
-mod ledger;
 mod memory;
 mod migration;
 mod opening;
@@ -81,7 +80,6 @@ use crate::websocket::scanner::{Control, Data, Item};
 use crate::websocket::violation::Violation;
 
 pub use config::{AckMode, Codes, Config};
-pub use ledger::{Counts, Ledger};
 pub use opening::{ClientKind, Opening};
 pub use report::{
     Command, Dial, DialFailure, EndCause, Event, Failure, HeldFor, Holding, Move, MoveOutcome, ServiceBreach,
@@ -89,13 +87,14 @@ pub use report::{
 };
 pub use silence::{Evidence, Judgement};
 pub use state::SessionState;
+pub use status::ledger::{Counts, Ledger};
 
 use backend_link::BackendLink;
 use client_link::ClientLink;
 use deadlines::NextDeadline;
-use ledger::Exceptions;
 use resume::ResumableSession;
 use service::Commits;
+use status::ledger::Exceptions;
 use underway::Underway;
 
 /// One of a session's connections.

@@ -45,7 +45,7 @@ pub struct ShowArguments {
 /// What `test` takes.
 #[derive(Debug, Args)]
 pub struct TestArguments {
-    /// A file with the [[profile]], such as a configuration; or the name of a built-in profile
+    /// A file with profiles, such as a configuration; or the name of a built-in profile
     #[arg(value_name = "FILE")]
     file: PathBuf,
 

@@ -114,7 +114,8 @@ pub struct DownRule {
 /// What the broker says in a backend's place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FillInRule {
-    /// After so much silence.
+    /// After so much silence while no backend speaks, or as often as backends have said it, if that is more often. A
+    /// client that has had no sign of life gets none.
     pub every: Duration,
     /// A text message.
     pub say: String,

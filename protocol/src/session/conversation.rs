@@ -68,8 +68,8 @@ pub(super) struct Conversation {
     open: Vec<u8>,
     looked: usize,
     open_messages: u32,
-    /// What backends have asked, and by which link.
-    owed: VecDeque<(Key, u32)>,
+    /// What backends have asked, by which link, and when.
+    owed: VecDeque<(Key, u32, Time)>,
     /// Signs of life that the broker has asked for, and that are to come.
     own_beats: u32,
     /// When the client had the last sign of life.
@@ -162,8 +162,10 @@ impl Session {
     /// nobody knows what is one.
     pub(super) fn open_asks(&self, now: Time) -> Option<u64> {
         let talk = self.state.conversation.as_ref()?;
-        let owed = talk.owed.iter().filter(|(_, link)| *link == talk.link.number).count() as u64;
-        Some(talk.marks.open_asks(now, self.reply_patience()) + owed)
+        let patience = self.reply_patience();
+        let is_due = |(_, link, at): &&(Key, u32, Time)| *link == talk.link.number && *at + patience > now;
+        let owed = talk.owed.iter().filter(is_due).count() as u64;
+        Some(talk.marks.open_asks(now, patience) + owed)
     }
 
     /// How long an ask may wait for its answer.
@@ -181,7 +183,7 @@ impl Session {
         }
         talk.link.moved = now;
         if self.config.ack_hold.is_zero() {
-            return self.let_go(acked);
+            return self.let_go(now, acked);
         }
         // A full queue merges: what came before waits a little longer, never shorter.
         if talk.held.len() == HOLD_STEPS {
@@ -190,19 +192,19 @@ impl Session {
         talk.held.push_back((now + self.config.ack_hold, acked.0, acked.1));
     }
 
-    fn let_go(&mut self, to: (u64, u64)) {
+    fn let_go(&mut self, now: Time, to: (u64, u64)) {
         let Some(talk) = &mut self.state.conversation else { return };
         if to.0 <= self.state.ring.base() {
             return;
         }
         let to = talk.take_out(&self.state.ring, to);
         self.state.ring.release(to.0, to.1);
-        self.bound_records();
+        self.bound_records(now);
     }
 
     /// Nothing grows without a bound: too much that is kept makes the session one that begins anew, and asks that are
     /// too many or too large are in doubt, the oldest first.
-    fn bound_records(&mut self) {
+    fn bound_records(&mut self, now: Time) {
         let (most, ring_limit) = (self.config.profile_records, self.config.ring_limit);
         let Some(talk) = &mut self.state.conversation else { return };
         let dropped = talk.marks.bound_asks(ring_limit);
@@ -211,12 +213,12 @@ impl Session {
             self.exceptions().in_doubt += dropped;
         }
         if full {
-            self.cannot_be_saved("its logins and subscriptions take more than profile_records");
+            self.cannot_be_saved(now, "its logins and subscriptions take more than profile_records");
         }
     }
 
     /// The conversation cannot be repeated: the session goes on, and its client begins anew when the backend is left.
-    fn cannot_be_saved(&mut self, reason: &'static str) {
+    fn cannot_be_saved(&mut self, now: Time, reason: &'static str) {
         let Some(talk) = self.state.conversation.take() else { return };
         let talk = *talk;
         if let Some((_, _, messages)) = talk.unit
@@ -234,6 +236,12 @@ impl Session {
         self.backend_link.writer.set_barrier(None);
         self.state.begins_anew = true;
         self.note(Event::Unsaveable(reason));
+        match self.backend {
+            BackendPhase::Waiting { .. } | BackendPhase::Dialing => self.orphan(now, Failure::Prologue),
+            // It has not heard all that makes the conversation.
+            BackendPhase::Linked if !talk.is_through() => self.leave_backend(now, Failure::Prologue),
+            _ => {}
+        }
     }
 
     /// When [`Session::expire_conversation`] has something to do.
@@ -253,7 +261,7 @@ impl Session {
         while let Some(talk) = &mut self.state.conversation
             && let Some((_, at, seq)) = talk.held.pop_front_if(|(until, ..)| *until <= now)
         {
-            self.let_go((at, seq));
+            self.let_go(now, (at, seq));
         }
         self.fill_in(now);
         let late =

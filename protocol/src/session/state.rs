@@ -18,10 +18,10 @@ use crate::time::Time;
 use super::backend_link::{BackendTerms, SlowestAnswer};
 use super::client_link::ClientLink;
 use super::conversation::Conversation;
-use super::ledger::Exceptions;
 use super::report::Failure;
 use super::resume::ResumableSession;
 use super::service::Commits;
+use super::status::ledger::Exceptions;
 use super::{AckMode, ClientPhase, Closing, Config, Session};
 
 /// A session without scanners, pings, timers and sockets: [`Session::restore`](super::Session::restore) makes a

@@ -1,9 +1,13 @@
-//! Where a session stands, and what it has come to so far.
+//! Where a session stands, and what it has come to so far. The folder has its ledger: what became of its messages,
+//! counted.
 
-use super::ledger::Exceptions;
+pub(super) mod ledger;
+
+use ledger::{Counts, Exceptions, Ledger};
+
 use super::report::{EndCause, SessionEnd, Status};
 use super::service::Commits;
-use super::{BackendPhase, ClientPhase, Counts, Ledger, Session};
+use super::{BackendPhase, ClientPhase, Session};
 
 impl Session {
     /// Why the session ended, once nothing is left to do. Both sockets can be closed then.

@@ -167,7 +167,7 @@ impl Conversation {
                 if self.owed.len() == OWED_MAX {
                     self.owed.pop_front();
                 }
-                self.owed.push_back((key, self.link.number));
+                self.owed.push_back((key, self.link.number, now));
                 Step::Pass
             }
             Down::End(slot) => {

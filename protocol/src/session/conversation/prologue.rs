@@ -31,7 +31,7 @@ const LATER: u32 = 5;
 pub(super) struct LinkTalk {
     /// 1 for the first.
     pub(super) number: u32,
-    stage: Stage,
+    stage: LinkStage,
     /// When there was progress last.
     pub(super) moved: Time,
     /// The backend has said that it goes away, which is to be told.
@@ -39,7 +39,7 @@ pub(super) struct LinkTalk {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum LinkStage {
     Greeting,
     Prologue,
     Through,
@@ -47,11 +47,11 @@ enum Stage {
 
 impl LinkTalk {
     pub(super) fn first() -> LinkTalk {
-        LinkTalk { number: 1, stage: Stage::Through, moved: Time::ORIGIN, parting: false }
+        LinkTalk { number: 1, stage: LinkStage::Through, moved: Time::ORIGIN, parting: false }
     }
 
     fn next(&self, now: Time, greets: bool) -> LinkTalk {
-        let stage = if greets { Stage::Greeting } else { Stage::Prologue };
+        let stage = if greets { LinkStage::Greeting } else { LinkStage::Prologue };
         LinkTalk { number: self.number.wrapping_add(1).max(2), stage, moved: now, parting: false }
     }
 
@@ -60,19 +60,19 @@ impl LinkTalk {
     }
 
     pub(super) fn is_through(&self) -> bool {
-        self.stage == Stage::Through
+        self.stage == LinkStage::Through
     }
 
     pub(super) fn greeted(&mut self, now: Time) {
-        if self.stage == Stage::Greeting {
-            (self.stage, self.moved) = (Stage::Prologue, now);
+        if self.stage == LinkStage::Greeting {
+            (self.stage, self.moved) = (LinkStage::Prologue, now);
         }
     }
 }
 
 /// What the next backend is to hear.
 #[derive(Debug)]
-struct Item {
+struct Repeated {
     /// Behind which seq it is heard.
     place: u64,
     /// That of its last message.
@@ -87,7 +87,7 @@ struct Item {
 /// The ring made anew.
 #[derive(Debug, Default)]
 struct Reseeding {
-    items: Vec<Item>,
+    items: Vec<Repeated>,
     chain: Chain,
     messages: u64,
     /// The seqs that they had, in order.
@@ -173,11 +173,11 @@ impl Session {
             return;
         }
         let barrier = match talk.link.stage {
-            Stage::Greeting => Some(self.state.ring.base()),
+            LinkStage::Greeting => Some(self.state.ring.base()),
             _ => talk.first_awaited(),
         };
         if barrier.is_none() {
-            talk.link.stage = Stage::Through;
+            talk.link.stage = LinkStage::Through;
         }
         self.backend_link.writer.set_barrier(barrier);
     }
@@ -223,8 +223,8 @@ impl Session {
         if first || !listens || self.backend == BackendPhase::Over {
             return None;
         }
-        let every = talk.beats_every()?;
         let spoken_for = !(self.linked() && talk.is_through());
+        let every = talk.beats_every(spoken_for)?;
         Some(talk.beaten + if spoken_for { every } else { every + every / LATER })
     }
 
@@ -253,13 +253,15 @@ impl Conversation {
         (self.beaten, self.has_beat) = (now, true);
     }
 
-    /// How often the client expects a sign of life; `None`: it has had none, and was promised none.
-    fn beats_every(&self) -> Option<Duration> {
+    /// How often the client is to have a sign of life; `None`: it has had none, and was promised none. `spoken_for`: no
+    /// backend gives any.
+    fn beats_every(&self, spoken_for: bool) -> Option<Duration> {
         let fill_in = self.machine.fill_in()?;
         match self.beat_gap {
             _ if fill_in.promised => Some(fill_in.every),
-            Some(gap) => Some(gap.min(fill_in.every)),
-            None => self.has_beat.then_some(fill_in.every),
+            Some(gap) if spoken_for => Some(gap.min(fill_in.every)),
+            None if spoken_for => self.has_beat.then_some(fill_in.every),
+            gap => gap,
         }
     }
 
@@ -324,7 +326,7 @@ impl Conversation {
             }
             let frames = mark.frames.take().unwrap_or_else(|| ring.copy((mark.start, mark.end)));
             let frames = self.said_again(&mark, frames);
-            made.items.push(Item {
+            made.items.push(Repeated {
                 place: mark.place,
                 seq: mark.seq,
                 frames,
@@ -425,7 +427,7 @@ impl Reseeding {
         for (end, seq) in ring.messages_after(from.0, from.1).take_while(|(end, _)| *end <= to) {
             let frames = ring.copy((start, end));
             let (begun, given) = (start < sent, end <= sent);
-            self.items.push(Item { place: seq, seq, frames, begun, given, mark: None });
+            self.items.push(Repeated { place: seq, seq, frames, begun, given, mark: None });
             start = end;
         }
     }
@@ -434,7 +436,7 @@ impl Reseeding {
     fn settle(&mut self) {
         let mut items = std::mem::take(&mut self.items);
         items.sort_by_key(|item| item.place);
-        for Item { seq, frames, begun, given, mark, .. } in items {
+        for Repeated { seq, frames, begun, given, mark, .. } in items {
             let start = self.chain.len() as u64;
             self.chain.push(&frames);
             let end = self.chain.len() as u64;

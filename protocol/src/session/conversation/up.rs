@@ -25,7 +25,7 @@ struct Heard {
 
 /// A message of the ring's: where it is, its seq, and whether it is text.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Whereabouts {
     start: u64,
     end: u64,
     seq: u64,
@@ -48,8 +48,8 @@ impl Session {
             self.say_to_client(true, &answer);
         }
         match heard.unsaveable {
-            Some(reason) => self.cannot_be_saved(reason),
-            None => self.bound_records(),
+            Some(reason) => self.cannot_be_saved(now, reason),
+            None => self.bound_records(now),
         }
     }
 
@@ -81,7 +81,7 @@ impl Conversation {
             let mut scratch = std::mem::take(&mut self.scratch);
             let span = (self.judged.0, end);
             let (text, whole) = ring.payload(span, self.machine.window(), &mut scratch);
-            let place = Place { start: span.0, end, seq, text };
+            let place = Whereabouts { start: span.0, end, seq, text };
             let looked_at = scratch.len();
             let mut words = Words::default();
             let message = Message { text, payload: &scratch, whole };
@@ -104,7 +104,7 @@ impl Conversation {
         &mut self,
         ring: &mut Ring,
         (now, linked): (Time, bool),
-        (place, looked_at): (Place, usize),
+        (place, looked_at): (Whereabouts, usize),
         (verdict, mut words): (Up, Words),
         heard: &mut Heard,
     ) {
@@ -180,8 +180,8 @@ impl Conversation {
 
     /// A reply is to what an earlier backend has asked, or one that is gone.
     fn is_stale(&mut self, key: Key, linked: bool) -> bool {
-        let Some(index) = self.owed.iter().position(|(owed, _)| *owed == key) else { return false };
-        let link = self.owed.remove(index).map(|(_, link)| link);
+        let Some(index) = self.owed.iter().position(|(owed, ..)| *owed == key) else { return false };
+        let link = self.owed.remove(index).map(|(_, link, _)| link);
         !linked || link != Some(self.link.number)
     }
 
@@ -196,7 +196,7 @@ impl Conversation {
 }
 
 /// Puts another payload in the place of what was looked at of a message's, `looked_at` bytes, and returns where that ends.
-fn put_instead(ring: &mut Ring, place: Place, mut instead: Vec<u8>, looked_at: usize) -> u64 {
+fn put_instead(ring: &mut Ring, place: Whereabouts, mut instead: Vec<u8>, looked_at: usize) -> u64 {
     let (mut all, span) = (Vec::new(), (place.start, place.end));
     ring.payload(span, usize::MAX, &mut all);
     instead.extend_from_slice(all.get(looked_at..).unwrap_or_default());

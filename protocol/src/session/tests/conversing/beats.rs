@@ -65,13 +65,25 @@ fn it_fills_in_for_one_that_beats_later_than_the_one_before() {
     let mut rig = rig_with(|config| config.stable = secs(1));
     rig.backend_says(&said("tick"));
     rig = logged_in_after_tick(rig);
-    rig.wait(secs(15));
+    rig.wait(secs(10));
+    rig.backend_says(&said("tick"));
+    rig.downstream();
+    rig.wait(secs(5));
     rig.backend_dies();
     taken(&mut rig);
-    rig.wait(secs(8));
+    rig.wait(secs(6));
     assert_eq!(rig.downstream(), idle());
     rig.wait(secs(2));
-    assert_eq!(rig.downstream(), [said("tick")], "24 s after the last");
+    assert_eq!(rig.downstream(), [said("tick")], "12 s after the last");
+}
+
+#[test]
+fn a_client_that_has_never_had_one_gets_none() {
+    let mut rig = rig_with(|config| (config.deadline, config.longest) = (secs(300), secs(300)));
+    rig = logged_in_after_tick(rig);
+    rig.backend_dies();
+    rig.wait(secs(100));
+    assert_eq!(rig.downstream(), idle());
 }
 
 #[test]

@@ -24,6 +24,34 @@ fn too_much_that_is_kept_makes_the_client_begin_anew() {
 }
 
 #[test]
+fn what_cannot_be_repeated_is_not_repeated_by_half() {
+    for linked in [false, true] {
+        let mut rig = logged_in(rig_with(|config| config.profile_records = 2000));
+        rig.client_says(&format!(r#"{{"t":"sub","id":1,"filler":"{}"}}"#, "x".repeat(1500)));
+        pongs(&mut rig);
+        rig.backend_dies();
+        rig.take_notes();
+        if linked {
+            rig.link_next();
+            rig.backend_says(&said("hello"));
+            pongs(&mut rig);
+        }
+        // In the ring it is bounded by the ring; it is too much once it has been acknowledged.
+        rig.client_says(&format!(r#"{{"t":"sub","id":2,"filler":"{}"}}"#, "x".repeat(1500)));
+        if !linked {
+            taken(&mut rig);
+        } else {
+            rig.backend_says(&said("ok"));
+        }
+        pongs(&mut rig);
+        assert!(rig.session.begins_anew(), "linked: {linked}");
+        rig.upstream();
+        rig.backend_dies();
+        assert_eq!(rig.session.status(), Status::Orphaned);
+    }
+}
+
+#[test]
 fn an_ask_that_nobody_has_answered_for_long_is_in_doubt_and_not_said_again() {
     let mut rig = logged_in(rig_with(|config| {
         (config.reply_timeout, config.stall_timeout) = (secs(30), secs(5));

@@ -2,11 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use super::Closing;
-use super::failover::PoisonGuard;
-use super::orphan::Orphan;
-use super::report::SessionEnd;
-use super::silence::Stall;
+use crate::session::Closing;
+use crate::session::failover::PoisonGuard;
+use crate::session::orphan::Orphan;
+use crate::session::report::SessionEnd;
+use crate::session::silence::Stall;
 
 /// Counts of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,28 +86,28 @@ pub(crate) struct Exceptions {
     /// Dials after the first.
     pub(crate) dials: u32,
     /// Those whole messages, by their seqs, that the last backend was given and had not acknowledged when it was left.
-    pub(super) unread: Option<RangeInclusive<u64>>,
-    pub(super) poison_guard: Option<PoisonGuard>,
+    pub(in crate::session) unread: Option<RangeInclusive<u64>>,
+    pub(in crate::session) poison_guard: Option<PoisonGuard>,
     /// The client's connection ends with a reset: it has not taken all that was begun.
     pub(crate) reset_client: bool,
     /// The message on which the last backend fell silent.
-    pub(super) stall: Option<Stall>,
-    pub(super) orphan: Option<Orphan>,
+    pub(in crate::session) stall: Option<Stall>,
+    pub(in crate::session) orphan: Option<Orphan>,
     /// The Close with which the present backend fails.
-    pub(super) word: Option<Box<[u8]>>,
-    pub(super) end: Option<SessionEnd>,
-    pub(super) closing: Option<Closing>,
+    pub(in crate::session) word: Option<Box<[u8]>>,
+    pub(in crate::session) end: Option<SessionEnd>,
+    pub(in crate::session) closing: Option<Closing>,
 }
 
 impl Exceptions {
     /// Nothing is to come of them: they are what has been.
     #[inline]
-    pub(super) fn are_counts(&self) -> bool {
+    pub(in crate::session) fn are_counts(&self) -> bool {
         self.closing.is_none() && self.orphan.is_none() && self.poison_guard.is_none()
     }
 
     /// Drops what is measured by a clock that has ended. `give_up`: when a goodbye that is under way is given up.
-    pub(super) fn forget_times(&mut self, give_up: crate::time::Time) {
+    pub(in crate::session) fn forget_times(&mut self, give_up: crate::time::Time) {
         (self.orphan, self.word) = (None, None);
         if let Some(poison_guard) = &mut self.poison_guard {
             poison_guard.forget_times();
