@@ -23,6 +23,7 @@ relay|messages and closes pass unchanged, compressed too|tests/relay tests/closi
 http|requests beside WebSocket: what passes, waits, fails and is refused|tests/http
 handshake|upgrades and frames, good and bad; who is let in|tests/handshake tests/bad_upgrades tests/bad_frames tests/access tests/hops
 conformance|the cases of the RFCs, Autobahn's, and other people's libraries|tests/conformance tests/third_party
+profiles|clients of known protocols, on the libraries people use, notice nothing of a backend's end|tests/profiles
 chains|Socket.IO, SockJS and pages as people build them, whole, by Steadfast, HAProxy and nginx|tests/chains
 shim|steadfast.v1: the library, and the broker with it|client-shim/rust/steadfast_shim client-shim/rust/clients client-shim/rust/encrypted client-shim/rust/examples client-shim/rust/services tests/shim
 encryption|TLS toward clients and backends, and Unix domain sockets|tests/tls
@@ -41,6 +42,7 @@ machine|a million schedules, or STEADFAST_SCHEDULES=FROM..TO; properties with PR
 chaos|a quarter of an hour, or STEADFAST_CHAOS_SECONDS; STEADFAST_CHAOS_SEED repeats what happens, STEADFAST_CHAOS_TLS=1 encrypts
 encryption|what testssl.sh says of versions and ciphers: a minute
 http|a thousand clients while backends die, bodies of a GiB: two minutes
+profiles|a thousand clients of each library, ten seconds without a backend: minutes
 conformance|Autobahn's large messages too: minutes
 END
 }

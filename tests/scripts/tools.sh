@@ -116,7 +116,7 @@ install_ws() {
     if npm ci --prefix $folder --no-audit --no-fund </dev/null; then
         cp $folder/package-lock.json $folder/node_modules/.installed
     else
-        skip "npm's ws, socket.io and sockjs cannot be installed"
+        skip "npm's packages of tests/third_party cannot be installed"
     fi
 }
 
@@ -129,7 +129,7 @@ install_websockets() {
     if python3 -m pip install -q --target .tools/python -r $list </dev/null; then
         cp $list .tools/python/.installed
     else
-        skip "Python's websockets cannot be installed"
+        skip "Python's packages of tests/third_party cannot be installed"
     fi
 }
 

@@ -14,6 +14,9 @@ use crate::server::Server;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
+/// Clients that connect at once: so many that they do not wait for their server in numbers that the broker turns away.
+const AT_ONCE: usize = 100;
+
 /// All that takes part in a scene. One server, the first, lives at the beginning.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -37,8 +40,6 @@ pub(crate) struct Unusual {
     pub(crate) unprofiled: bool,
     /// What the pool says besides.
     pub(crate) pool: &'static str,
-    /// Further tables of the configuration.
-    pub(crate) tables: &'static str,
     /// Milliseconds between signs of life of servers and clients.
     pub(crate) pings: Option<u32>,
     /// Two servers live at the beginning.
@@ -62,8 +63,11 @@ impl World {
         if pair.feeds {
             crew.tell("feed news");
         }
-        crew.tell(&format!("connect ws://{} 0 {clients}", relay.address));
-        crew.wait_count("logins", clients, |event| is(event, "ready")).await;
+        for from in (0..clients).step_by(AT_ONCE) {
+            let to = clients.min(from + AT_ONCE);
+            crew.tell(&format!("connect ws://{} {from} {to}", relay.address));
+            crew.wait_count("logins", to, |event| is(event, "ready")).await;
+        }
         let world = Self { pair, servers: servers.into(), relay, crew, clients, requests: 0, pushes: 0 };
         let begun = |server: &Server| server.count(|event| is(event, "begun"));
         eventually("the feeds have begun", || world.servers.iter().map(begun).sum::<usize>() == clients)
@@ -189,5 +193,5 @@ fn configuration(pair: Pair, servers: &[Server], unusual: Unusual) -> String {
         );
     }
     let failover = "[failover]\nstable = \"100ms\"\nbackoff_max = \"200ms\"\npenalty_min = \"50ms\"\npenalty_max = \"50ms\"\n";
-    format!("{toml}{failover}\n{}\n{}\n", unusual.tables, pair.tables)
+    format!("{toml}{failover}\n{}\n", pair.tables)
 }

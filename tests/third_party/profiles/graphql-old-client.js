@@ -8,6 +8,8 @@ const { sail } = require("./crew");
 const ASK = "mutation ($id: ID!, $filler: String!) { ask(id: $id, filler: $filler) { id by bytes } }";
 const FEED = "subscription ($name: String!) { feed(name: $name) { n by } }";
 
+const grace = process.env.PINGS && 2 * Number(process.env.PINGS);
+
 sail((who, url, own) => {
   const ends = new Map();
   // The library does not tell its users the code.
@@ -21,8 +23,9 @@ sail((who, url, own) => {
     reconnect: true,
     connectionParams: () => ({ who, token: own.token() }),
     connectionCallback: (error) => error && own.refused(JSON.stringify(error)),
-    // With a grace for signs of life, where a test has said how often there is one.
-    ...(process.env.PINGS && { timeout: 2 * Number(process.env.PINGS), minTimeout: 2 * Number(process.env.PINGS) }),
+    // How long it waits for a connection at first, which is a second otherwise, and for signs of life.
+    minTimeout: grace ?? 20000,
+    timeout: grace ?? 30000,
   }, Told);
   client.onConnected(() => own.ready());
   client.onReconnected(() => own.ready());
