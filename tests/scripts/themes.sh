@@ -6,8 +6,8 @@ themes() {
 lints|clippy, documentation, the scripts, and whether every test target has a theme|
 dependencies|licences, sources, bans and advisories|
 fuzz|short runs of the fuzz targets|
-machine|the protocol: scanner, ring, session machine, their simulation and vectors|protocol/steadfast_protocol protocol/simulation protocol/vectors
-broker|the broker's units, its command line, and what its documents show|broker/steadfast broker/cli broker/control broker/deployments broker/documents kernel-socket/steadfast_kernel_socket
+machine|the protocol: profiles, scanner, ring, session machine, their simulation and vectors|profiles/steadfast_profiles protocol/steadfast_protocol protocol/simulation protocol/vectors
+broker|the broker's units, its command line, and what its documents show|broker/steadfast broker/cli broker/control broker/deployments broker/documents broker/profiles kernel-socket/steadfast_kernel_socket
 slow|slow is not dead, dead is left|tests/slow
 fairness|nobody takes the broker from the others|tests/fairness
 drain|drains and rolling deploys|tests/drain
