@@ -16,7 +16,7 @@ use crate::routing::pauses::Pauses;
 use crate::routing::reserve::Reserve;
 use crate::session;
 use crate::session::memory::Budget;
-use crate::session::registry::SessionPermit;
+use crate::session::context::SessionPermit;
 use crate::snapshot::{Current, Snapshot};
 use crate::tls::TlsSetup;
 
@@ -94,11 +94,10 @@ impl Broker {
 
     /// A place for one more session; `None`: there are as many as there may be.
     pub(crate) fn admit(&self) -> Option<SessionPermit> {
-        let registry = &self.sessions.registry;
-        if registry.is_crowded(self.max_sessions) {
+        if self.sessions.registry.is_crowded(self.max_sessions) {
             self.guests.make_room();
         }
-        registry.admit(self.max_sessions)
+        self.sessions.admit(self.max_sessions)
     }
 
     /// How many connections to backends each worker may keep for requests that come: of the descriptors of sessions that are

@@ -19,7 +19,7 @@ use crate::net::places::Place;
 use crate::net::stream::Stream;
 use crate::routing::listener::ListenerId;
 use crate::routing::trust::Trust;
-use crate::session::registry::SessionPermit;
+use crate::session::context::SessionPermit;
 use crate::snapshot::Snapshot;
 
 const DROPPED: &str = "headers that say for whom a request is are dropped, here and from now on, because this peer is not \

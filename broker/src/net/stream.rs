@@ -47,7 +47,7 @@ impl From<TcpStream> for Stream {
 
 impl From<UnixStream> for Stream {
     fn from(unix: UnixStream) -> Stream {
-        RawSocket::Unix(unix).into()
+        RawSocket::Unix(Box::new(unix)).into()
     }
 }
 

@@ -89,7 +89,7 @@ impl Sighting {
             id: entry.id,
             pool: number_of(&entry.binding.pool),
             backend: core.lease.as_ref().map(|lease| lease.backend().id),
-            key: entry.affinity,
+            key: entry.affinity(),
             pinned: core.machine.pinned(),
             settled: entry.binding.pool.clients.holds(entry.id),
             ends: core.machine.status() == Status::Closing,

@@ -1,5 +1,6 @@
 //! What the tasks of all sessions work with, one for all workers.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -24,7 +25,36 @@ pub(crate) struct SessionContext {
     pub(super) budget: Budget,
 }
 
+/// A place under `max_sessions`, given back when dropped, and with it the hold on what sessions share: one pointer
+/// is both.
+pub(crate) struct SessionPermit(Arc<SessionContext>);
+
+impl SessionPermit {
+    /// What all sessions share.
+    #[inline]
+    pub(super) fn context(&self) -> &Arc<SessionContext> {
+        &self.0
+    }
+}
+
+impl Drop for SessionPermit {
+    fn drop(&mut self) {
+        self.0.registry.give_place();
+    }
+}
+
+impl fmt::Debug for SessionPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionPermit")
+    }
+}
+
 impl SessionContext {
+    /// A place for one more session, while there are fewer than `max`.
+    pub(crate) fn admit(self: &Arc<SessionContext>, max: usize) -> Option<SessionPermit> {
+        self.registry.take_place(max).then(|| SessionPermit(Arc::clone(self)))
+    }
+
     /// Without a session. `herd`: how many dials and moves there are at once; `budget`: the memory of all.
     pub(crate) fn new(herd: &Herd, budget: Budget) -> SessionContext {
         let registry: Arc<Registry> = Arc::default();

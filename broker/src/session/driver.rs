@@ -32,7 +32,6 @@ use crate::http::backend_headers::declines_failover;
 use crate::net::lingering_close;
 use crate::net::stream::Stream;
 use crate::session::access_log;
-use crate::session::context;
 use crate::session::memory::MemoryShare;
 use crate::session::permits::SessionPermits;
 use crate::session::registry::{Core, Entry};
@@ -84,7 +83,6 @@ pub(crate) struct SessionStreams {
 
 /// The session's hold on the world.
 struct Io {
-    context: Arc<context::SessionContext>,
     /// `None`: it is away, and may come back.
     client: Option<SocketSide>,
     backend: Option<SocketSide>,
@@ -95,7 +93,8 @@ struct Io {
     share: MemoryShare,
     /// Its client counts among those that are away.
     away: bool,
-    _permits: SessionPermits,
+    /// Among them what all sessions share.
+    permits: SessionPermits,
 }
 
 /// A session that has left a backend at least once.
@@ -116,22 +115,16 @@ struct Moving {
 
 impl Driver {
     /// A session whose both sides are connected.
-    pub(crate) fn new(
-        context: Arc<context::SessionContext>,
-        entry: Arc<Entry>,
-        streams: SessionStreams,
-        permits: SessionPermits,
-    ) -> Driver {
-        let share = context.budget.begin();
+    pub(crate) fn new(entry: Arc<Entry>, streams: SessionStreams, permits: SessionPermits) -> Driver {
+        let share = permits.context().budget.begin();
         let io = Io {
-            context,
             client: Some(SocketSide::new(streams.client, streams.client_early)),
             backend: Some(SocketSide::new(streams.backend, streams.backend_early)),
             timer: None,
             moving: None,
             share,
             away: false,
-            _permits: permits,
+            permits,
         };
         evidence::tell_fitness(&entry, &mut entry.core());
         Driver { entry, io }
@@ -165,7 +158,7 @@ impl Io {
                 self.drop_client(&core.machine);
             }
             moved |= self.write(cx, &mut core.machine);
-            if self.context.budget.is_near() {
+            if self.permits.context().budget.is_near() {
                 self.count_at_once(&core.machine);
             }
             if !relays {
@@ -195,7 +188,7 @@ impl Io {
     fn count(&mut self, machine: &Session) {
         let held = |side: &Option<SocketSide>| side.as_ref().map_or(0, SocketSide::held);
         let held = held(&self.client) + held(&self.backend);
-        self.context.budget.count(&mut self.share, machine.buffered() + held);
+        self.permits.context().budget.count(&mut self.share, machine.buffered() + held);
     }
 
     #[inline(never)]
@@ -242,21 +235,21 @@ impl Io {
         }
         if !self.away {
             self.away = true;
-            self.context.registry.client_went();
+            self.permits.context().registry.client_went();
         }
     }
 
     /// Its client does not count among those that are away any more.
     fn end_absence(&mut self) {
         if std::mem::take(&mut self.away) {
-            self.context.registry.client_came();
+            self.permits.context().registry.client_came();
         }
     }
 
     /// Takes over the connection on which the client is back.
     #[inline]
     fn take_client(&mut self, entry: &Entry, core: &mut Core, now: Time) -> bool {
-        let arrival = self.context.returns.take(entry);
+        let arrival = self.permits.context().returns.take(entry);
         arrival.is_some_and(|arrival| self.take_arrival(entry, core, (arrival, now)))
     }
 
@@ -356,7 +349,7 @@ impl Io {
     fn report(&self, entry: &Entry, core: &Core, event: &Event) {
         access_log::event(entry, core.lease.as_ref().map(BackendLease::backend), event);
         if let Event::MoveEnded { ticket, outcome } = *event {
-            self.context.tickets.ended(ticket, outcome);
+            self.permits.context().tickets.ended(ticket, outcome);
         }
     }
 
@@ -381,7 +374,7 @@ impl Io {
     }
 
     fn dial(&self, entry: &Arc<Entry>, dial: Dial) -> PendingDial {
-        let (context, entry) = (Arc::clone(&self.context), Arc::clone(entry));
+        let (context, entry) = (Arc::clone(self.permits.context()), Arc::clone(entry));
         let moving = self.moving.as_ref();
         let just_failed = moving.and_then(|moving| moving.just_failed.as_ref()).map(|backend| backend.id);
         let (most, waits) = moving.map_or_else(Default::default, |moving| moving.suspicion.search());
@@ -501,11 +494,11 @@ impl Drop for Driver {
         let last = io.moving.as_ref().and_then(|moving| moving.just_failed.as_ref());
         access_log::ended(entry, &core, last.map(|backend| backend.name.as_str()));
         drop(core);
-        io.context.budget.give_back(&mut io.share);
+        io.permits.context().budget.give_back(&mut io.share);
         io.end_absence();
-        io.context.registry.remove(entry.id, ledger);
+        io.permits.context().registry.remove(entry.id, ledger);
         entry.binding.pool.clients.ended(entry.id);
-        io.context.returns.send_away(entry.id);
+        io.permits.context().returns.send_away(entry.id);
     }
 }
 
@@ -550,12 +543,26 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Backen
         session,
         client: entry.client(),
         entrance: entry.binding.entrance(),
-        terms: DialTerms::Again(entry.agreed.clone()),
-        affinity: entry.affinity,
+        terms: DialTerms::Again(entry.agreed()),
+        affinity: entry.affinity(),
         preferred: entry.binding.pool.gone_to(entry.id, left),
         attempts: &entry.attempts,
         just_failed: left,
         suspect: None,
         waiting: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With it the runtime keeps 96 bytes of its own, at multiples of 128: both together must be no more than the 256
+    /// that the allocator has a size for. The next would be 512.
+    #[test]
+    fn a_driver_takes_no_more_than_its_task_s_allocation() {
+        // A socket knows its selector only to check itself.
+        let checks = if cfg!(debug_assertions) { 2 * size_of::<usize>() } else { 0 };
+        assert!(size_of::<Driver>() - checks + 96 <= 256, "{} bytes", size_of::<Driver>());
     }
 }

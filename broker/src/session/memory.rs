@@ -66,6 +66,13 @@ struct NeedLines {
 #[derive(Debug, Default)]
 pub(super) struct MemoryShare {
     counted: u32,
+    /// Absent while it stands in no line and was told no for neither direction, as almost always.
+    lines: Option<Box<MemoryLines>>,
+}
+
+/// Where its directions stand when memory is short.
+#[derive(Debug, Default)]
+struct MemoryLines {
     upstream: MemoryLine,
     downstream: MemoryLine,
 }
@@ -118,39 +125,60 @@ impl Direction {
 impl MemoryShare {
     /// It may want to read the backend when memory is not short any more.
     pub(super) fn look_again(&mut self) {
-        self.downstream.denied = true;
+        self.lines.get_or_insert_default().downstream.denied = true;
     }
 
     /// It wants to read and may not yet.
+    #[inline]
     pub(super) fn waits(&self) -> bool {
-        self.upstream.denied || self.downstream.denied
+        self.lines.as_ref().is_some_and(|lines| lines.upstream.denied || lines.downstream.denied)
     }
 
     /// It has a place in a line, or was told no, the last time that it wanted to read that way.
     #[inline]
     pub(super) fn waits_for(&mut self, direction: Direction) -> bool {
-        let line = self.line(direction);
-        line.place.is_some() || line.denied
+        self.lines.as_mut().is_some_and(|lines| !lines.of(direction).is_idle())
     }
 
     /// How soon it looks again: one in line, later the more wait with it, so that a long line takes no worker's time.
     pub(super) fn look(&self) -> Duration {
-        let lines = [&self.upstream, &self.downstream].into_iter().filter(|line| line.place.is_some());
-        let beside = lines.map(|line| line.beside).min();
+        let lines = self.lines.iter().flat_map(|lines| [&lines.upstream, &lines.downstream]);
+        let beside = lines.filter(|line| line.place.is_some()).map(|line| line.beside).min();
         beside.map_or(LOOK_AT_EASE, |beside| LOOK * (1 + beside / 100)).min(LOOK_AT_EASE)
     }
 
     #[cfg(test)]
     fn is_in_need(&self) -> bool {
-        self.upstream.place.is_some() || self.downstream.place.is_some()
+        let has_place = |lines: &MemoryLines| lines.upstream.place.or(lines.downstream.place).is_some();
+        self.lines.as_deref().is_some_and(has_place)
     }
 
+    /// Changes where one direction stands; keeps memory for that only while there is something to keep.
+    fn change<T>(&mut self, direction: Direction, change: impl FnOnce(&mut MemoryLine) -> T) -> T {
+        let lines = self.lines.get_or_insert_default();
+        let changed = change(lines.of(direction));
+        if lines.upstream.is_idle() && lines.downstream.is_idle() {
+            self.lines = None;
+        }
+        changed
+    }
+}
+
+impl MemoryLines {
     #[inline]
-    fn line(&mut self, direction: Direction) -> &mut MemoryLine {
+    fn of(&mut self, direction: Direction) -> &mut MemoryLine {
         match direction {
             Direction::Upstream => &mut self.upstream,
             Direction::Downstream => &mut self.downstream,
         }
+    }
+}
+
+impl MemoryLine {
+    /// It has no place, and was not told no.
+    #[inline]
+    fn is_idle(&self) -> bool {
+        self.place.is_none() && !self.denied
     }
 }
 
@@ -243,17 +271,24 @@ impl Budget {
         direction: Direction,
         (machine, now): (&Session, Time),
     ) -> usize {
-        let line = share.line(direction);
-        if self.used() < self.soft && line.place.is_none() {
-            line.denied = false;
+        if self.used() < self.soft && share.lines.is_none() {
             return usize::MAX;
         }
         let (held, needs) = (direction.held(machine), direction.needs_memory(machine));
-        self.room_when_short(line, (held, needs), now)
+        self.room_when_short(share, direction, (held, needs, now))
     }
 
     #[inline(never)]
-    fn room_when_short(&self, line: &mut MemoryLine, (held, needs): (usize, bool), now: Time) -> usize {
+    fn room_when_short(
+        &self,
+        share: &mut MemoryShare,
+        direction: Direction,
+        (held, needs, now): (usize, bool, Time),
+    ) -> usize {
+        share.change(direction, |line| self.room_in_line(line, (held, needs), now))
+    }
+
+    fn room_in_line(&self, line: &mut MemoryLine, (held, needs): (usize, bool), now: Time) -> usize {
         let own = (self.share / 2).saturating_sub(held);
         let room = match () {
             () if self.used() < self.soft => usize::MAX,
@@ -291,9 +326,8 @@ impl Budget {
     /// A session has read something that way.
     #[inline]
     pub(super) fn moved(&self, share: &mut MemoryShare, direction: Direction, now: Time) {
-        let line = share.line(direction);
-        if line.place.is_some() {
-            self.moved_in_line(line, now);
+        if let Some(lines) = &mut share.lines {
+            self.moved_in_line(lines.of(direction), now);
         }
     }
 
@@ -307,20 +341,36 @@ impl Budget {
     /// There was nothing to be read.
     #[inline]
     pub(super) fn found_nothing(&self, share: &mut MemoryShare, direction: Direction) {
-        let line = share.line(direction);
-        if let Some(place) = line.place
-            && self.lines.lock().of(line.little).has_nothing(place)
-        {
-            *line = MemoryLine::default();
+        if share.lines.is_some() {
+            self.found_nothing_in_line(share, direction);
         }
+    }
+
+    #[inline(never)]
+    fn found_nothing_in_line(&self, share: &mut MemoryShare, direction: Direction) {
+        share.change(direction, |line| {
+            if let Some(place) = line.place
+                && self.lines.lock().of(line.little).has_nothing(place)
+            {
+                *line = MemoryLine::default();
+            }
+        });
     }
 
     /// A session has nothing to read this way, or wants nothing: it is in nobody's way.
     #[inline]
     pub(super) fn rest(&self, share: &mut MemoryShare, direction: Direction) {
-        let line = share.line(direction);
-        line.denied = false;
-        self.leave(line);
+        if share.lines.is_some() {
+            self.rest_in_line(share, direction);
+        }
+    }
+
+    #[inline(never)]
+    fn rest_in_line(&self, share: &mut MemoryShare, direction: Direction) {
+        share.change(direction, |line| {
+            line.denied = false;
+            self.leave(line);
+        });
     }
 
     /// A session has ended.

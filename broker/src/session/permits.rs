@@ -1,17 +1,25 @@
-//! What a session holds for as long as it lasts: its place among all, its address's places, and the name by which its
-//! client comes back. All of it is given back when dropped.
+//! What a session holds for as long as it lasts: its place among all, and with it what all share, its address's places,
+//! and the name by which its client comes back. All of it is given back when dropped.
+
+use std::sync::Arc;
 
 use crate::routing::admission::AddressPermits;
 
-use super::registry::SessionPermit;
+use super::context::{SessionContext, SessionPermit};
 use super::resumption::Claimed;
 
 /// A session's places.
 #[derive(Debug)]
 pub(crate) struct SessionPermits {
-    _session: SessionPermit,
+    session: SessionPermit,
+    _rare: Option<Box<RarePermits>>,
+}
+
+/// What few sessions hold.
+#[derive(Debug)]
+struct RarePermits {
     _address: AddressPermits,
-    _claimed: Option<Box<Claimed>>,
+    _claimed: Option<Claimed>,
 }
 
 impl SessionPermits {
@@ -21,6 +29,14 @@ impl SessionPermits {
         address: AddressPermits,
         claimed: Option<Claimed>,
     ) -> SessionPermits {
-        SessionPermits { _session: session, _address: address, _claimed: claimed.map(Box::new) }
+        let rare = address.is_some() || claimed.is_some();
+        let rare = rare.then(|| Box::new(RarePermits { _address: address, _claimed: claimed }));
+        SessionPermits { session, _rare: rare }
+    }
+
+    /// What all sessions share.
+    #[inline]
+    pub(super) fn context(&self) -> &Arc<SessionContext> {
+        self.session.context()
     }
 }

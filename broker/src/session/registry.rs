@@ -55,14 +55,20 @@ pub(crate) struct Entry {
     due: AtomicU64,
     /// What each further backend is told, and must agree to.
     pub(super) handshake: Handshake,
-    pub(crate) agreed: Agreed,
-    /// What it is placed by.
-    pub(crate) affinity: Option<Affinity>,
+    /// Absent if nothing is agreed and it is placed by nothing.
+    terms: Option<Box<EntryTerms>>,
     /// Dials so far, for `Steadfast-Attempt`.
     pub(super) attempts: AtomicU32,
     /// Its client is back: a connection waits to be taken over.
     announced: AtomicBool,
     core: OrderedMutex<Core, EntryRank>,
+}
+
+/// What the next backend must agree to, and what it is chosen by.
+#[derive(Debug)]
+struct EntryTerms {
+    agreed: Agreed,
+    affinity: Option<Affinity>,
 }
 
 /// A client's address, small for the many of IPv4.
@@ -125,17 +131,6 @@ impl PartialEq for Listed {
 
 impl Eq for Listed {}
 
-/// A place under `max_sessions`; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct SessionPermit(Arc<Registry>);
-
-impl Drop for SessionPermit {
-    fn drop(&mut self) {
-        self.0.admitted.fetch_sub(1, Relaxed);
-        self.0.left.notify_waiters();
-    }
-}
-
 /// What changes. Its own task holds the lock while it works, others for a glance.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -161,6 +156,8 @@ impl Entry {
             SocketAddr::V4(address) => PackedAddress::V4(address),
             SocketAddr::V6(address) => PackedAddress::V6(Box::new(address)),
         };
+        let some = agreed.is_something() || affinity.is_some();
+        let terms = some.then(|| Box::new(EntryTerms { agreed, affinity }));
         Entry {
             id,
             binding,
@@ -168,8 +165,7 @@ impl Entry {
             began: clock::now(),
             due,
             handshake,
-            agreed,
-            affinity,
+            terms,
             attempts,
             announced: AtomicBool::new(false),
             core: OrderedMutex::new(core),
@@ -212,6 +208,21 @@ impl Entry {
         }
     }
 
+    /// What it has agreed, for the next backend.
+    pub(super) fn agreed(&self) -> Agreed {
+        self.terms.as_ref().map(|terms| terms.agreed.clone()).unwrap_or_default()
+    }
+
+    /// The subprotocol that is agreed on.
+    pub(crate) fn protocol(&self) -> Option<&[u8]> {
+        self.terms.as_ref()?.agreed.protocol.as_deref()
+    }
+
+    /// What it is placed by.
+    pub(crate) fn affinity(&self) -> Option<Affinity> {
+        self.terms.as_ref()?.affinity
+    }
+
     /// The id as headers, logs and the API show it.
     pub(crate) fn name(&self) -> String {
         session_name(self.id)
@@ -226,7 +237,8 @@ pub(crate) fn session_name(id: u128) -> String {
     for (two, byte) in name.chunks_exact_mut(2).zip(id.to_be_bytes()) {
         two.copy_from_slice(&[byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
     }
-    String::from_utf8_lossy(&name).into_owned()
+    // They are ASCII, which this finds out by the word; nothing is replaced.
+    std::str::from_utf8(&name).map(str::to_owned).unwrap_or_default()
 }
 
 impl Registry {
@@ -246,11 +258,16 @@ impl Registry {
         }
     }
 
-    /// A place for one more session, while there are fewer than `max`.
-    pub(crate) fn admit(self: &Arc<Registry>, max: usize) -> Option<SessionPermit> {
+    /// Takes a place for one more session, while there are fewer than `max`. False: there are as many.
+    pub(super) fn take_place(&self, max: usize) -> bool {
         let more = |admitted| (admitted < max).then_some(admitted + 1);
-        self.admitted.fetch_update(Relaxed, Relaxed, more).ok()?;
-        Some(SessionPermit(Arc::clone(self)))
+        self.admitted.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    /// Gives such a place back.
+    pub(super) fn give_place(&self) {
+        self.admitted.fetch_sub(1, Relaxed);
+        self.left.notify_waiters();
     }
 
     /// Whether three of four places under `max` are taken.
@@ -368,11 +385,13 @@ mod tests {
         }
     }
 
-    /// The allocator has a size of 640 bytes and the next of 768; with the two counts of its `Arc`, an
-    /// entry must fit the first.
+    /// The allocator has a size of 640 bytes and the next of 768. To find an aligned place in it, it asks itself for as
+    /// many bytes more as the alignment may take, where a size is no power of two. An entry must fit the first with
+    /// those, and with the two counts of its `Arc`.
     #[test]
     fn an_entry_takes_no_more_than_its_allocation() {
-        let counts = 2 * size_of::<usize>();
-        assert!(size_of::<Entry>() + counts <= 640, "{} bytes", size_of::<Entry>());
+        let counts = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let besides = size_of_val(&counts) + align_of::<Entry>() - 1;
+        assert!(size_of::<Entry>() + besides <= 640, "{} bytes", size_of::<Entry>());
     }
 }

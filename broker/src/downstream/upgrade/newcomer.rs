@@ -22,8 +22,9 @@ use crate::net::stream::Stream;
 use crate::pace::Pace;
 use crate::routing::admission::AddressPermits;
 use crate::session::driver::{Driver, SessionStreams};
+use crate::session::context::SessionPermit;
 use crate::session::permits::SessionPermits;
-use crate::session::registry::{Entry, NewSession, SessionPermit, session_name};
+use crate::session::registry::{Entry, NewSession, session_name};
 use crate::snapshot::RouteMatch;
 use crate::upstream::balance::Affinity;
 use crate::upstream::dial::{Agreed, BackendSearch, DialError, Link};
@@ -223,7 +224,7 @@ impl ClientConnection {
         self.broker.sessions.registry.insert(Arc::clone(&entry));
         let (client, client_early) = client;
         let streams = SessionStreams { client, client_early, backend: stream, backend_early: early };
-        tokio::spawn(Driver::new(Arc::clone(&self.broker.sessions), entry, streams, permits));
+        tokio::spawn(Driver::new(entry, streams, permits));
     }
 }
 

@@ -56,8 +56,7 @@ impl ClientConnection {
             None if entry.core().machine.plainly_resumable() => {}
             None => return Err(Reason::Unknown),
         }
-        let agreed = entry.agreed.protocol.as_deref();
-        let protocol = offered.spoken_again(agreed, resume.is_some()).ok_or(Reason::Unknown)?;
+        let protocol = offered.spoken_again(entry.protocol(), resume.is_some()).ok_or(Reason::Unknown)?;
         Ok(ReturningClient { session: entry.id, address, resume, protocol })
     }
 

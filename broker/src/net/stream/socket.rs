@@ -23,7 +23,8 @@ use tokio::task::coop::has_budget_remaining;
 #[derive(Debug)]
 pub(super) enum RawSocket {
     Tcp(TcpStream),
-    Unix(UnixStream),
+    /// Boxed, so that the other kind needs no room to tell them apart.
+    Unix(Box<UnixStream>),
 }
 
 /// The same with a socket of either kind, which is asked for once: what is done for each message is compiled for each kind.
@@ -54,10 +55,10 @@ impl Ready for TcpStream {
     }
 }
 
-impl Ready for UnixStream {
+impl Ready for Box<UnixStream> {
     #[inline(always)]
     fn try_io<R>(&self, interest: Interest, act: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        self.try_io(interest, act)
+        UnixStream::try_io(self, interest, act)
     }
 }
 

@@ -28,7 +28,7 @@ impl Io {
         let limit = match tight {
             // What it acknowledges makes room; but of what is kept, nothing passes the limit of all.
             true => Some(machine.client_read_limit(true))
-                .filter(|limit| *limit == usize::MAX || !self.context.budget.is_used_up())
+                .filter(|limit| *limit == usize::MAX || !self.permits.context().budget.is_used_up())
                 .unwrap_or(0),
             false => wanted.min(room),
         };
@@ -55,11 +55,11 @@ impl Io {
         match read {
             Read::Bytes(n) => {
                 budget.took(n);
-                self.context.budget.moved(&mut self.share, Direction::Upstream, now);
+                self.permits.context().budget.moved(&mut self.share, Direction::Upstream, now);
                 true
             }
             Read::Nothing if !side.broken => {
-                self.context.budget.found_nothing(&mut self.share, Direction::Upstream);
+                self.permits.context().budget.found_nothing(&mut self.share, Direction::Upstream);
                 false
             }
             _ => {
@@ -83,7 +83,7 @@ impl Io {
         if budget.is_spent() {
             return false;
         }
-        if self.backend.is_some() && machine.set_memory_short(self.context.budget.short()) {
+        if self.backend.is_some() && machine.set_memory_short(self.permits.context().budget.short()) {
             return true;
         }
         if !self.is_readable(Direction::Downstream) {
@@ -115,11 +115,11 @@ impl Io {
         let failure = match read {
             Read::Bytes(n) => {
                 budget.took(n);
-                self.context.budget.moved(&mut self.share, Direction::Downstream, now);
+                self.permits.context().budget.moved(&mut self.share, Direction::Downstream, now);
                 return true;
             }
             Read::Nothing if !side.broken => {
-                self.context.budget.found_nothing(&mut self.share, Direction::Downstream);
+                self.permits.context().budget.found_nothing(&mut self.share, Direction::Downstream);
                 return false;
             }
             Read::End => Failure::Eof,
@@ -138,7 +138,7 @@ impl Io {
             Direction::Downstream => &mut self.backend,
         };
         if side.is_none() {
-            self.context.budget.rest(&mut self.share, direction);
+            self.permits.context().budget.rest(&mut self.share, direction);
         }
         // Whoever waits for memory takes its turn, or leaves the line, though there is nothing to be read.
         side.as_mut().is_some_and(|side| side.is_readable() || self.share.waits_for(direction))
@@ -147,7 +147,7 @@ impl Io {
     /// How many bytes may be read that way, if it `wants` any.
     #[inline]
     fn room(&mut self, direction: Direction, wants: bool, seen: (&Session, Time)) -> usize {
-        let budget = &self.context.budget;
+        let budget = &self.permits.context().budget;
         if !wants {
             budget.rest(&mut self.share, direction);
             if direction == Direction::Downstream && budget.short().is_some() {

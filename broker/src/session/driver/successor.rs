@@ -79,7 +79,7 @@ impl Io {
     }
 
     fn dial_ahead(&self, entry: &Arc<Entry>, present: Option<usize>, ticket: u64) -> SuccessorDial {
-        let (context, entry) = (Arc::clone(&self.context), Arc::clone(entry));
+        let (context, entry) = (Arc::clone(self.permits.context()), Arc::clone(entry));
         let mut refusing = self.refusing();
         let only = context.tickets.target(ticket);
         SuccessorDial(Box::pin(async move {

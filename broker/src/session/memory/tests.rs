@@ -20,7 +20,7 @@ fn budget() -> Budget {
 }
 
 fn room(budget: &Budget, share: &mut MemoryShare, direction: Direction, held: usize, needs: bool) -> usize {
-    budget.room_when_short(share.line(direction), (held, needs), at(0))
+    budget.room_when_short(share, direction, (held, needs, at(0)))
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn who_is_longest_in_need_counts_whichever_line_it_is_in() {
         let (mut hog, mut one, mut two) = (budget.begin(), budget.begin(), budget.begin());
         budget.count(&mut hog, 1_000_000);
         for (share, held, time) in [(&mut one, first, at(10)), (&mut two, second, at(20))] {
-            assert_eq!(budget.room_when_short(share.line(Upstream), (held, true), time), 0);
+            assert_eq!(budget.room_when_short(share, Upstream, (held, true, time)), 0);
         }
         assert_eq!(budget.in_need_since(), Some(at(10)));
     }

@@ -42,6 +42,13 @@ pub(super) enum Misfit {
     Incompatible(&'static str),
 }
 
+impl Agreed {
+    /// A later backend may misfit.
+    pub(crate) fn is_something(&self) -> bool {
+        self.protocol.is_some() || self.deflate.is_some() || self.shim
+    }
+}
+
 impl DialTerms {
     /// Of the first dial. What a service with the shim says is for the broker to read, so nothing of it
     /// may be compressed.
