@@ -39,6 +39,7 @@ pub(crate) struct Plan {
     body_pause: Option<u32>,
     body_max: Option<u64>,
     answer: Option<u32>,
+    kept: Option<u32>,
     drain: Option<u32>,
     never_reuse: bool,
     repeat_anything: bool,
@@ -50,6 +51,11 @@ impl Plan {
     pub(crate) fn over(servers: &[(&str, SocketAddr)]) -> Plan {
         let servers = servers.iter().map(|(name, address)| ((*name).to_owned(), *address)).collect();
         Plan { servers, ..Plan::default() }
+    }
+
+    /// Connections to backends are kept for so long.
+    pub(crate) fn kept(self, time: u32) -> Plan {
+        Plan { kept: Some(time), ..self }
     }
 
     /// A backend has so many requests at once.
@@ -172,6 +178,7 @@ impl Plan {
         };
         http += &time("answer_timeout", self.answer);
         http += &time("body_timeout", self.body_pause);
+        http += &time("idle_timeout", self.kept);
         if let Some(most) = self.body_max {
             let _ = writeln!(http, "body_max = {most}");
         }

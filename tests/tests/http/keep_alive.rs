@@ -41,6 +41,35 @@ async fn connections_are_passed_from_client_to_client() {
     assert_eq!(used.iter().map(Vec::len).sum::<usize>(), 100);
 }
 
+/// Whoever keeps fewer dials for some of them each time.
+#[tokio::test]
+async fn as_many_as_ask_at_a_time_have_their_connections_kept() {
+    const CLIENTS: usize = 40;
+    let origin = Origin::listen().await;
+    let front = Plan::over(&[("a", origin.address())]).kept(600_000).start().await;
+    let (mut clients, mut backends) = (Vec::new(), Vec::new());
+    for _ in 0..CLIENTS {
+        let mut client = Wire::dial(front.address).await;
+        client.send(request("GET /0", "")).await;
+        let mut backend = origin.accept().await;
+        assert_eq!(backend.request().await.target(), "/0");
+        clients.push(client);
+        backends.push(backend);
+    }
+    for round in 1..5 {
+        for backend in &mut backends {
+            backend.send(ok("")).await;
+        }
+        for client in &mut clients {
+            assert_eq!(client.answer().await.status(), 200);
+            client.send(request(&format!("GET /{round}"), "")).await;
+        }
+        for backend in &mut backends {
+            assert_eq!(backend.request().await.target(), format!("/{round}"));
+        }
+    }
+}
+
 /// Of a request that fails on an old connection nobody knows whether it was taken, and the client of a first request
 /// does not expect such an end.
 #[tokio::test]

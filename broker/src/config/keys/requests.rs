@@ -10,7 +10,7 @@ const IDLE_MAX: usize = 1024;
 pub(super) fn http(section: &mut Section<'_>) -> HttpSettings {
     HttpSettings {
         reuse: section.choice("reuse", Reuse::Safe, &values::REUSE),
-        idle: section.count("idle", 8, 0..=IDLE_MAX),
+        idle: section.count("idle", 64, 0..=IDLE_MAX),
         // Many servers end connections after 5 s, and whoever sends a request in that moment loses it.
         idle_timeout: section.duration("idle_timeout", secs(4), MS..=DAY),
         answer_timeout: section.duration("answer_timeout", secs(60), MS..=DAY),

@@ -2,7 +2,7 @@
 //! woken across threads; the newest is used first, so that the others grow old and are closed.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -19,7 +19,9 @@ struct IdleConnection {
 #[derive(Default)]
 struct IdleConnections {
     /// By the backend's id, the oldest first.
-    lines: HashMap<usize, VecDeque<IdleConnection>>,
+    lines: BTreeMap<usize, VecDeque<IdleConnection>>,
+    /// So many there are.
+    count: usize,
     /// So many there may be.
     most: usize,
 }
@@ -33,23 +35,29 @@ pub(super) fn take(backend: usize) -> Option<RequestConnection> {
     KEPT.with_borrow_mut(|kept| {
         let line = kept.lines.get_mut(&backend)?;
         let now = Instant::now();
-        line.retain(|one| one.connection.is_open() && one.until > now);
-        line.pop_back().map(|one| one.connection)
+        while let Some(IdleConnection { connection, until }) = line.pop_back() {
+            kept.count -= 1;
+            if connection.is_open() && until > now {
+                return Some(connection);
+            }
+        }
+        None
     })
 }
 
 /// Keeps a connection for so long, as one of so many to its backend.
 pub(super) fn keep(backend: usize, connection: RequestConnection, most: usize, time: Duration) {
     KEPT.with_borrow_mut(|kept| {
-        let full = kept.lines.values().map(VecDeque::len).sum::<usize>() >= kept.most;
-        if most == 0 || full || !connection.is_open() {
+        if most == 0 || kept.count >= kept.most || !connection.is_open() {
             return;
         }
         let line = kept.lines.entry(backend).or_default();
         while line.len() >= most {
             line.pop_front();
+            kept.count -= 1;
         }
         line.push_back(IdleConnection { connection, until: Instant::now() + time });
+        kept.count += 1;
     });
 }
 
@@ -63,5 +71,6 @@ pub(crate) fn sweep(most: usize) {
             line.retain(|one| most > 0 && one.connection.is_open() && one.until > now);
             !line.is_empty()
         });
+        kept.count = kept.lines.values().map(VecDeque::len).sum();
     });
 }
