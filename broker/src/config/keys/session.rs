@@ -29,7 +29,7 @@ pub(super) fn limits(section: &mut Section<'_>) -> LimitSettings {
         buffers: section.optional_size("buffers", "auto", 2..=1024 * GIB),
         header: section.size("header", 16 * KIB, HEADER_MIN..=MIB),
         // As many as fit into the bytes with a good length each; the parser takes room for all of them.
-        header_lines: section.count("header_lines", 128, 16..=4096),
+        header_lines: section.count("header_lines", 100, 16..=4096),
     };
     let message = values::show_size(limits.message);
     section.check(&["ring", "message"], limits.ring >= limits.message, || {
