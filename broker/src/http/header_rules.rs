@@ -44,11 +44,24 @@ pub(crate) fn apply(rules: &HeaderRules, headers: &mut HeaderMap, keep: impl Fn(
 
 /// Keeps what `stays`, in its order. The map is made anew, because its own removal puts the last header into the gap.
 pub(super) fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
-    if headers.keys().all(&stays) {
+    retain_around(headers, 0, stays);
+}
+
+/// Keeps what `stays`, in its order but for the last `movable` names, which may come to stand elsewhere: put into gaps they
+/// save the map from being made anew.
+pub(super) fn retain_around(headers: &mut HeaderMap, movable: usize, stays: impl Fn(&HeaderName) -> bool) {
+    let Some(first) = headers.keys().find(|name| !stays(name)).cloned() else { return };
+    let others = headers.keys().filter(|name| !stays(name)).skip(1);
+    let gone: Vec<_> = others.take(movable).cloned().collect();
+    if gone.len() < movable {
+        for name in std::iter::once(first).chain(gone) {
+            headers.remove(name);
+        }
         return;
     }
+    let room = HeaderMap::with_capacity(headers.len());
     let mut current = None;
-    for (name, value) in std::mem::take(headers) {
+    for (name, value) in std::mem::replace(headers, room) {
         // Only the first value of a header comes with its name.
         if let Some(name) = name {
             current = stays(&name).then_some(name);
@@ -104,6 +117,20 @@ mod tests {
         let before = headers.clone();
         apply(&HeaderRules::default(), &mut headers, |_| panic!("nothing is asked"));
         assert_eq!(headers, before);
+    }
+
+    #[test]
+    fn a_gap_is_filled_with_what_may_stand_elsewhere() {
+        let stays = |name: &HeaderName| !["x-a", "x-b"].contains(&name.as_str());
+        let lines =
+            [("host", "h"), ("x-a", "1"), ("x-a", "2"), ("cookie", "a"), ("cookie", "b"), ("x-c", "3")];
+        let mut headers = map(&lines);
+        retain_around(&mut headers, 1, stays);
+        assert_eq!(list(&headers), [("host", "h"), ("x-c", "3"), ("cookie", "a"), ("cookie", "b")]);
+        // There are more gaps than that, so all is put together.
+        let mut headers = map(&[("x-b", "0")].iter().chain(&lines).copied().collect::<Vec<_>>());
+        retain_around(&mut headers, 1, stays);
+        assert_eq!(list(&headers), [("host", "h"), ("cookie", "a"), ("cookie", "b"), ("x-c", "3")]);
     }
 
     #[test]

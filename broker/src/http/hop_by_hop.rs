@@ -63,8 +63,17 @@ pub(super) fn drop_named(headers: &mut HeaderMap) {
 /// take for one of these.
 pub(crate) fn passes(name: &HeaderName) -> bool {
     let name = name.as_str();
-    // Nearly half of a client's names begin with another letter, and an odd sign is none.
-    if !matches!(name.as_bytes(), [b'c' | b'e' | b'k' | b'p' | b's' | b't' | b'u', ..]) {
+    // Most of a client's names begin otherwise, and an odd sign is no letter.
+    if !matches!(
+        name.as_bytes(),
+        [b'c', b'o', ..]
+            | [b'e', b'x', ..]
+            | [b'k', b'e', ..]
+            | [b'p', b'r', ..]
+            | [b's', b'e' | b't', ..]
+            | [b't', b'e' | b'r', ..]
+            | [b'u', b'p', ..]
+    ) {
         return true;
     }
     let spelled_otherwise = || match one_spelling(name) {
@@ -127,7 +136,10 @@ fn is_named(name: &HeaderName, named: &[impl AsRef<[u8]>]) -> bool {
 
 /// Whether a name may be one of these in any spelling: their first letters have one.
 pub(super) fn may_be_forwarding(name: &str) -> bool {
-    matches!(name.as_bytes(), [b'c' | b'f' | b't' | b'v' | b'x', ..])
+    matches!(
+        name.as_bytes(),
+        [b'c', b'f' | b'l', ..] | [b'f', b'o', ..] | [b't', b'r', ..] | [b'v', b'i', ..] | [b'x', ..]
+    )
 }
 
 /// Headers in which proxies say for whom, and how, they were asked: intended for whoever answers.

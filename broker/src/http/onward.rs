@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::forwarding::{Appended, ForwardedForm, Hops};
-use super::header_rules::{self, HeaderRules, retain};
+use super::header_rules::{self, HeaderRules, retain_around};
 use super::hop_by_hop::{drop_named, frames, passes};
 use super::token_list::has_token;
 
@@ -45,16 +45,19 @@ pub(crate) fn of_request(
 ) -> HeaderMap {
     let takes_trailers = has_token(&headers, &header::TE, "trailers");
     let Appended { address, element } = prepare(&mut headers, way, rules);
-    retain(&mut headers, |name| passes(name) || frames(name));
-    // Its other words concern this connection alone.
-    if takes_trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
+    let theirs = headers.keys_len();
     if let Some(address) = address {
         append(&mut headers, FORWARDED_FOR, shown(address).as_bytes());
     }
     if !element.is_empty() {
         append(&mut headers, header::FORWARDED, &element);
+    }
+    // Mostly there is one that goes, and one of these takes its place.
+    let ours = headers.keys_len() - theirs;
+    retain_around(&mut headers, ours, |name| passes(name) || frames(name));
+    // Its other words concern this connection alone.
+    if takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     headers
 }
@@ -139,9 +142,9 @@ mod tests {
                 "trailer",
                 "x-forwarded-proto",
                 "x-forwarded-host",
-                "te",
                 "x-forwarded-for",
-                "forwarded"
+                "forwarded",
+                "te"
             ]
         );
         assert_eq!(onward["te"], "trailers");
