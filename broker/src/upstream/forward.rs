@@ -23,12 +23,11 @@ mod kept;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use futures::FutureExt;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body, Incoming};
-use tokio::time::{Instant, timeout_at};
 
 use crate::clock;
 use crate::config::settings::{HttpSettings, Reuse};
@@ -89,8 +88,15 @@ enum Tried {
     /// Nothing was written.
     Whole(Request<RequestBody>),
     /// It was, and may be repeated: not one byte of an answer has come. With what is said if nobody else has one.
-    Repeatable(Parts, RequestFailure),
+    Repeatable(RequestCopy, RequestFailure),
     Gone(RequestFailure),
+}
+
+/// A request without a body, kept in case that it is sent again. Hardly any is, and a list takes half of what a map does.
+struct RequestCopy {
+    method: Method,
+    uri: Uri,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What one backend has made of a request.
@@ -137,12 +143,13 @@ pub(crate) async fn forward(
             Err(NoLease::Full) if tried.is_empty() => return Err(RequestFailure::Full),
             Err(_) => return Err(search.none),
         };
-        tried.push(lease.backend().id);
+        let asked = lease.backend().id;
         match search.ask(lease, request).await {
             AskOutcome::Answered(answer) => return Ok(answer),
             AskOutcome::Elsewhere(whole) => request = whole,
             AskOutcome::Failed(why) => return Err(why),
         }
+        tried.push(asked);
     }
 }
 
@@ -165,7 +172,9 @@ impl Search<'_> {
                     }
                     connection
                 }
-                None => match whose.connect(self.dialer, &present, &backend, request.headers()).await {
+                // Few dial, and all would keep the room that it takes.
+                None => match whose.connect(self.dialer, &present, &backend, request.headers()).boxed().await
+                {
                     Ok(connection) => connection,
                     Err(error) => {
                         whose.unreached(&backend, &error);
@@ -192,9 +201,9 @@ impl Search<'_> {
                     whose.unreached(&backend, &io::ErrorKind::ConnectionAborted.into());
                     return AskOutcome::Elsewhere(whole);
                 }
-                Err(Tried::Repeatable(parts, why)) => {
+                Err(Tried::Repeatable(copy, why)) => {
                     let is_drained = matches!(why, RequestFailure::Drained);
-                    request = Request::from_parts(parts, RequestBody::none());
+                    request = copy.into_request();
                     self.none = why;
                     // Who ends a connection that was kept may have done so before the request came. It does not count: a
                     // backend that is killed may take a new one for a moment yet, and end that too.
@@ -219,6 +228,24 @@ impl Search<'_> {
         if let Some(name) = &self.name {
             self.whose.pool.placed(now, name);
         }
+    }
+}
+
+impl RequestCopy {
+    fn of(request: &Request<RequestBody>) -> RequestCopy {
+        let mut headers = Vec::with_capacity(request.headers().len());
+        headers.extend(request.headers().iter().map(|(name, value)| (name.clone(), value.clone())));
+        RequestCopy { method: request.method().clone(), uri: request.uri().clone(), headers }
+    }
+
+    fn into_request(self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::none());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        for (name, value) in self.headers {
+            request.headers_mut().append(name, value);
+        }
+        request
     }
 }
 
@@ -258,7 +285,8 @@ impl Forwarding<'_> {
         };
         let whom = Announcement { client: self.client, destination: self.destination, host, id: &id };
         let stream = dialer.reach(self.pool, backend, whom).await?;
-        RequestConnection::new(stream, present.dialing.manner).await
+        let limit = present.settings.http.answer_timeout;
+        RequestConnection::new(stream, present.dialing.manner, limit).await
     }
 
     /// Nothing of the request has come to it.
@@ -288,50 +316,29 @@ async fn send(
         // hyper expects no body of a GET, unless it is told.
         request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let (parts, unsent) = request.into_parts();
-    let copy = may_repeat.then(|| parts.clone());
-    let request = Request::from_parts(parts, unsent);
+    let copy = may_repeat.then(|| RequestCopy::of(&request));
     let cut = lease.cut();
-    let answer = connection.send(request);
     let sent = tokio::select! {
         biased;
-        sent = within(answer, settings.answer_timeout, body) => sent,
-        () = cut => Err(RequestFailure::Drained),
+        sent = connection.send(request, (settings.answer_timeout, body)) => sent.map_err(Some),
+        () = cut => Err(None),
     };
     match sent {
         // It was not asked to.
-        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(Tried::Gone(RequestFailure::Lost))
         }
-        Ok(Ok(response)) => Ok((response, connection)),
-        Ok(Err(Undelivered::Whole(whole))) => Err(Tried::Whole(*whole)),
-        Ok(Err(Undelivered::Lost { answered })) => Err(match (body.fault(), copy) {
+        Ok(response) => Ok((response, connection)),
+        Err(Some(Undelivered::Whole(whole))) => Err(Tried::Whole(*whole)),
+        Err(Some(Undelivered::Lost { answered })) => Err(match (body.fault(), copy) {
             (Some(fault), _) => Tried::Gone(RequestFailure::Body(fault)),
-            (None, Some(parts)) if !answered => Tried::Repeatable(parts, RequestFailure::Lost),
+            (None, Some(copy)) if !answered => Tried::Repeatable(copy, RequestFailure::Lost),
             (None, _) => Tried::Gone(RequestFailure::Lost),
         }),
-        Err(why) => Err(match copy {
-            Some(parts) if matches!(why, RequestFailure::Drained) => Tried::Repeatable(parts, why),
-            _ => Tried::Gone(why),
+        Err(Some(Undelivered::Late)) => Err(Tried::Gone(RequestFailure::Late)),
+        Err(None) => Err(match copy {
+            Some(copy) => Tried::Repeatable(copy, RequestFailure::Drained),
+            None => Tried::Gone(RequestFailure::Drained),
         }),
-    }
-}
-
-/// The answer, if it comes within `limit` of the last that was read of the request's body.
-async fn within<T>(
-    answer: impl Future<Output = T>,
-    limit: Duration,
-    body: &BodyWatch,
-) -> Result<T, RequestFailure> {
-    let mut answer = std::pin::pin!(answer);
-    let mut until = Instant::now() + limit;
-    loop {
-        match timeout_at(until, &mut answer).await {
-            Ok(answer) => return Ok(answer),
-            Err(_) => match body.last_read().map(|at| at + limit).filter(|next| *next > until) {
-                Some(next) => until = next,
-                None => return Err(RequestFailure::Late),
-            },
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! A connection to a backend, over which requests go one after another. hyper speaks HTTP on it.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -12,8 +13,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
 
-use super::body::RequestBody;
+use super::body::{BodyWatch, RequestBody};
 use crate::net::stream::Stream;
 use crate::upstream::manner::Manner;
 
@@ -23,12 +25,16 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// A connection for requests.
 pub(super) struct RequestConnection {
     sender: SendRequest<RequestBody>,
+    /// For the answers, one after another. It is not set anew for each: when it is over, it is looked what holds by then.
+    timer: Pin<Box<Sleep>>,
     /// Something has come since the last request was sent.
     heard: Arc<AtomicBool>,
 }
 
 /// What became of a request without an answer.
 pub(super) enum Undelivered {
+    /// There was none in time.
+    Late,
     /// Nothing of it was written.
     Whole(Box<Request<RequestBody>>),
     Lost {
@@ -38,11 +44,16 @@ pub(super) enum Undelivered {
 }
 
 impl RequestConnection {
-    /// A connection over this stream, which is driven by a task of its own until one of its ends is closed.
+    /// A connection over this stream, which is driven by a task of its own until one of its ends is closed. Answers are
+    /// waited for about so long.
     ///
     /// # Errors
     /// Those of hyper, which waits for nothing here.
-    pub(super) async fn new(stream: Stream, manner: Manner) -> io::Result<RequestConnection> {
+    pub(super) async fn new(
+        stream: Stream,
+        manner: Manner,
+        limit: Duration,
+    ) -> io::Result<RequestConnection> {
         // An answer may take its time, and a host that has vanished says nothing.
         if let Err(error) = stream.set_keepalive(KEEPALIVE) {
             tracing::debug!(%error, "a socket option was refused");
@@ -52,7 +63,7 @@ impl RequestConnection {
         let made = manner.keep_alive().handshake(stream).await;
         let (sender, connection) = made.map_err(io::Error::other)?;
         tokio::spawn(connection);
-        Ok(RequestConnection { sender, heard })
+        Ok(RequestConnection { sender, timer: Box::pin(sleep(limit)), heard })
     }
 
     /// Its end has not been seen.
@@ -65,23 +76,48 @@ impl RequestConnection {
         self.sender.ready().await.is_ok()
     }
 
-    /// Sends a request, and returns the head of its answer.
+    /// Sends a request, and returns the head of its answer, if it comes within `limit` of the last that was read of the
+    /// request's body.
     ///
     /// # Errors
     /// What is left of the request.
-    pub(super) async fn send(
-        &mut self,
+    pub(super) fn send<'a>(
+        &'a mut self,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Undelivered> {
+        (limit, body): (Duration, &'a BodyWatch),
+    ) -> impl Future<Output = Result<Response<Incoming>, Undelivered>> + 'a {
         self.heard.store(false, Relaxed);
-        let sent = self.sender.try_send_request(request).await;
-        sent.map_err(|mut error| match error.take_message() {
-            Some(whole) => Undelivered::Whole(Box::new(whole)),
-            None => {
-                tracing::debug!(error = %error.error(), "a request got no answer");
-                Undelivered::Lost { answered: self.heard.load(Relaxed) }
-            }
-        })
+        let mut until = Instant::now() + limit;
+        let answer = self.sender.try_send_request(request);
+        let (timer, heard) = (&mut self.timer, &self.heard);
+        async move {
+            let mut answer = pin!(answer);
+            let answered = poll_fn(|cx| {
+                if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(Some(answered));
+                }
+                if timer.deadline() > until {
+                    timer.as_mut().reset(until);
+                }
+                while timer.as_mut().poll(cx).is_ready() {
+                    let now = Instant::now();
+                    until = body.last_read().map_or(until, |at| until.max(at + limit));
+                    if now >= until {
+                        return Poll::Ready(None);
+                    }
+                    timer.as_mut().reset(until);
+                }
+                Poll::Pending
+            });
+            let Some(answered) = answered.await else { return Err(Undelivered::Late) };
+            answered.map_err(|mut error| match error.take_message() {
+                Some(whole) => Undelivered::Whole(Box::new(whole)),
+                None => {
+                    tracing::debug!(error = %error.error(), "a request got no answer");
+                    Undelivered::Lost { answered: heard.load(Relaxed) }
+                }
+            })
+        }
     }
 }
 
