@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use super::connection::{ClientConnection, FailedRequest, locked};
 use super::response::{ResponseBody, switching};
 use super::target::FirstLine;
-use super::turns::{RequestTurns, TurnBody};
+use super::turns::{RequestTurns, TurnBody, TurnStand};
 use super::upgrade::{AnsweredRequest, UpgradeAnswer, patience};
 use crate::config::settings::HeaderCase;
 use crate::http::header_case::Spelled;
@@ -120,19 +120,26 @@ impl ClientConnection {
                     () = self.broker.guests.ended() => {}
                 }
             });
-            let (mut goes, mut timer) = (false, pin!(sleep_until(until)));
+            let (mut listens, mut goes, mut timer) = (false, false, pin!(sleep_until(until)));
             poll_fn(|cx| {
                 loop {
                     if let Poll::Ready(served) = connection.poll_unpin(cx) {
                         return Poll::Ready(Some(served));
                     }
-                    // A session's connection does not end with its upgrade.
-                    if !goes && !turns.is_upgrading() && going.as_mut().poll(cx).is_ready() {
+                    let TurnStand { until, is_waiting, is_upgrading } = turns.stand();
+                    // A session's connection does not end with its upgrade. One that answers makes no room before it waits,
+                    // and has been told of the end of all by a word that needs no other look.
+                    if !goes
+                        && !is_upgrading
+                        && (self.broker.guests.are_ending()
+                            || ((is_waiting || !listens) && going.as_mut().poll(cx).is_ready()))
+                    {
                         goes = true;
                         std::pin::Pin::new(&mut connection).graceful_shutdown();
                         continue;
                     }
-                    let Some(until) = turns.until() else { return Poll::Pending };
+                    listens |= !is_upgrading;
+                    let Some(until) = until else { return Poll::Pending };
                     // It need not be set anew for each request: when it is over, it is looked what holds by then.
                     if timer.deadline() > until {
                         timer.as_mut().reset(until);
@@ -171,7 +178,7 @@ impl ClientConnection {
             None if !begun => {
                 return Err(FailedRequest { why: "its request did not come in time".to_owned(), told: None });
             }
-            None if turns.is_waiting() => {}
+            None if turns.stand().is_waiting => {}
             None => return Err(FailedRequest { why: "it took too long".to_owned(), told: None }),
             // It has gone in the midst of an answer, or takes nothing of it.
             Some(Err(error)) => tracing::debug!(client = %self.peer.client, %error, "a connection has ended"),

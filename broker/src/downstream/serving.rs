@@ -172,12 +172,18 @@ impl ClientConnection {
         &self,
         served: impl Future<Output = Result<T, FailedRequest>>,
     ) -> Result<T, FailedRequest> {
-        tokio::select! {
-            // Who is told to go and has sent its request by now has a place elsewhere.
-            biased;
-            served = served => served,
-            () = self.place.told() => Err(FailedRequest { why: NO_PLACE.to_owned(), told: None }),
-        }
+        let (mut served, mut told) = (pin!(served), pin!(self.place.told()));
+        poll_fn(|cx| {
+            // Who is told to go and has sent its request by now has a place elsewhere, and is not asked for this one.
+            if let Poll::Ready(served) = served.as_mut().poll(cx) {
+                return Poll::Ready(served);
+            }
+            match self.place.is_held() && told.as_mut().poll(cx).is_ready() {
+                true => Poll::Ready(Err(FailedRequest { why: NO_PLACE.to_owned(), told: None })),
+                false => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// The connection becomes a session's, or ends.

@@ -49,6 +49,17 @@ enum TurnPhase {
     Upgrading,
 }
 
+/// Where a connection stands at a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TurnStand {
+    /// Until when things may stay as they are.
+    pub(super) until: Option<Instant>,
+    /// It waits for a next request, and nothing of that has come.
+    pub(super) is_waiting: bool,
+    /// It may become a session's.
+    pub(super) is_upgrading: bool,
+}
+
 /// A request that is answered now.
 #[derive(Debug)]
 pub(super) struct RequestTurn {
@@ -106,24 +117,19 @@ impl RequestTurns {
         self.place.idle();
     }
 
-    /// Until when things may stay as they are.
-    pub(super) fn until(&self) -> Option<Instant> {
-        self.state().until
+    /// Where it stands, for whoever looks after its end.
+    pub(super) fn stand(&self) -> TurnStand {
+        let state = self.state();
+        TurnStand {
+            until: state.until,
+            is_waiting: state.phase == TurnPhase::Waiting,
+            is_upgrading: state.phase == TurnPhase::Upgrading,
+        }
     }
 
     /// Some request of it was answered, or is.
     pub(super) fn have_begun(&self) -> bool {
         self.state().requests > 0
-    }
-
-    /// It waits for a next request, and nothing of that has come.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.state().phase == TurnPhase::Waiting
-    }
-
-    /// It may become a session's.
-    pub(super) fn is_upgrading(&self) -> bool {
-        self.state().phase == TurnPhase::Upgrading
     }
 
     /// No other thread waits for what only this connection's task has.
@@ -197,21 +203,21 @@ mod tests {
     async fn each_step_has_its_own_time() {
         let (places, begun) = (Places::new(1), Instant::now());
         let turns = turns(&places).await;
-        assert_eq!(turns.until(), Some(begun + HEAD), "the first head");
+        assert_eq!(turns.stand().until, Some(begun + HEAD), "the first head");
         advance(Duration::from_secs(5)).await;
         assert!(!turns.came(b"GET / HT"), "it is no next request");
-        assert_eq!(turns.until(), Some(begun + HEAD), "however it trickles in");
+        assert_eq!(turns.stand().until, Some(begun + HEAD), "however it trickles in");
         let first = turns.begins();
-        assert!(first.is_first && turns.until().is_none());
+        assert!(first.is_first && turns.stand().until.is_none());
         assert_eq!(first.head.as_deref(), Some(&b"GET / HT"[..]));
         answered(&turns);
-        assert!(turns.is_waiting());
+        assert!(turns.stand().is_waiting);
         let waits = Instant::now();
-        assert_eq!(turns.until(), Some(waits + IDLE));
+        assert_eq!(turns.stand().until, Some(waits + IDLE));
         assert!(!turns.came(b""), "nothing has come");
         advance(Duration::from_secs(20)).await;
         assert!(turns.came(b"G"), "the next one begins");
-        assert_eq!(turns.until(), Some(waits + Duration::from_secs(20) + HEAD));
+        assert_eq!(turns.stand().until, Some(waits + Duration::from_secs(20) + HEAD));
         let second = turns.begins();
         assert!(!second.is_first);
         assert_eq!(second.head.as_deref(), Some(&b"G"[..]), "the head of the first is gone");

@@ -42,10 +42,15 @@ impl Guests {
         self.told.notify_waiters();
     }
 
+    /// All are told to go.
+    pub(crate) fn are_ending(&self) -> bool {
+        self.ending.load(SeqCst)
+    }
+
     /// Waits until all are told to go.
     pub(crate) async fn ended(&self) {
         let told = self.told.notified();
-        if !self.ending.load(SeqCst) {
+        if !self.are_ending() {
             told.await;
         }
     }

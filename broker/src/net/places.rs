@@ -167,7 +167,7 @@ impl Place {
     pub(crate) async fn told(&self) {
         loop {
             self.told.notified().await;
-            if self.seat().is_some() {
+            if self.is_held() {
                 return;
             }
         }
@@ -205,8 +205,14 @@ impl Place {
 
     /// It may be told to go again, as the youngest of its address.
     pub(crate) fn idle(&self) {
-        self.busy();
-        self.number.store(seated(self.places.table.lock(), self.address, &self.told), Relaxed);
+        let mut table = self.places.table.lock();
+        table.remove(self.address, self.number.load(Relaxed));
+        self.number.store(seated(table, self.address, &self.told), Relaxed);
+    }
+
+    /// It was not given back.
+    pub(crate) fn is_held(&self) -> bool {
+        self.seat().is_some()
     }
 
     /// No other thread waits for it.
