@@ -17,6 +17,10 @@ use crate::net::stream::Stream;
 /// The least that hyper takes as the bound of its buffer.
 const BUFFER_MIN: usize = 8192;
 
+/// Bytes of an answer's body that are read at once, where so many are there. Each piece takes a turn of two tasks and two
+/// system calls, so larger ones cost less processor time; but a client that is slow to take them holds four of them.
+const BODY_READ: usize = 32 * 1024;
+
 /// Why an answer was not read that is too large for us: nothing speaks against the backend.
 pub(super) const OVER_LIMIT: &str =
     "its answer has more or longer headers than limits.header_lines and limits.header allow; raise them";
@@ -68,7 +72,10 @@ impl Manner {
     /// How connections are made that serve one request after another.
     pub(super) fn keep_alive(self) -> Builder {
         let mut builder = self.builder();
-        builder.title_case_headers(self.case == HeaderCase::Title);
+        builder
+            .title_case_headers(self.case == HeaderCase::Title)
+            .max_header_size(self.header_max())
+            .max_buf_size(self.header_max().max(BODY_READ));
         builder
     }
 
