@@ -17,9 +17,9 @@ use crate::net::stream::Stream;
 /// The least that hyper takes as the bound of its buffer.
 const BUFFER_MIN: usize = 8192;
 
-/// Bytes of an answer's body that are read at once, where so many are there. Each piece is one turn of two tasks and two
-/// system calls, so that larger ones cost less; a client that is slow to take them holds a few of them.
-const BODY_READ: usize = 64 * 1024;
+/// Bytes of an answer's body that are read at once, where so many are there. Each piece takes a turn of two tasks and two
+/// system calls, so larger ones cost less processor time; but a client that is slow to take them holds four of them.
+const BODY_READ: usize = 32 * 1024;
 
 /// Why an answer was not read that is too large for us: nothing speaks against the backend.
 pub(super) const OVER_LIMIT: &str =
