@@ -1,5 +1,5 @@
 //! Rounds: the same work for several brokers or settings, interleaved, so that what the machine does
-//! meanwhile strikes all of them. `relay` and `shim` are made of such rounds.
+//! meanwhile strikes all of them. `relay`, `shim` and `profiles` are made of such rounds.
 
 use std::ffi::OsString;
 use std::fs;
