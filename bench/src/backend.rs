@@ -18,6 +18,7 @@ use crate::link::Link;
 use crate::tls::{self, Papers};
 use crate::wire::frame;
 use crate::wire::handshake::{self, Accepted};
+use crate::wire::protocols::Protocol;
 use echo::{Echo, Manner};
 use pace::Pace;
 use pages::Pages;
@@ -61,15 +62,18 @@ pub(crate) struct Options {
     /// for all that are read at once.
     #[arg(long)]
     pub(crate) commit_each: bool,
+    /// Speak this protocol: connect clients, and answer them in its words.
+    #[arg(long, value_enum)]
+    pub(crate) protocol: Option<Protocol>,
     /// Answer no binary message, and every text with the number of binary messages before it on its
     /// connection and their bytes. For brokers that do not ask for the shim.
-    #[arg(long, conflicts_with_all = ["name", "delay", "stall", "commit_each"])]
+    #[arg(long, conflicts_with_all = ["name", "delay", "stall", "commit_each", "protocol"])]
     pub(crate) count: bool,
     /// Take connections and never answer.
-    #[arg(long, conflicts_with_all = ["name", "delay", "stall", "commit_each", "count"])]
+    #[arg(long, conflicts_with_all = ["name", "delay", "stall", "commit_each", "protocol", "count"])]
     pub(crate) mute: bool,
     /// Send empty pings as fast as they are taken, and nothing else.
-    #[arg(long, conflicts_with_all = ["name", "delay", "stall", "commit_each", "count", "mute"])]
+    #[arg(long, conflicts_with_all = ["name", "delay", "stall", "commit_each", "protocol", "count", "mute"])]
     pub(crate) pings: bool,
     /// Speak TLS 1.3, and show the certificate in this file (PEM, with those that have signed it behind it).
     #[arg(long, value_name = "FILE", requires = "key", conflicts_with_all = ["mute", "pings"])]
@@ -117,7 +121,12 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
     } else if options.pings {
         Service::Pings
     } else {
-        Service::Echo(Manner { name: options.name.into_bytes(), pace, commit_each: options.commit_each })
+        Service::Echo(Manner {
+            name: options.name.into_bytes(),
+            pace,
+            commit_each: options.commit_each,
+            protocol: options.protocol,
+        })
     };
     LocalSet::new()
         .run_until(accept_all(listener, Rc::new(Server { service, pages: Pages::default(), acceptor })))
@@ -179,6 +188,7 @@ async fn serve(mut stream: TcpStream, server: Rc<Server>) -> io::Result<()> {
 }
 
 async fn echo(link: &mut Link, early: &[u8], mut echo: Echo<'_>) -> io::Result<()> {
+    echo.greet(link.queued());
     echo.feed(early, Instant::now(), link.queued()).map_err(io::Error::other)?;
     while !echo.is_closed() {
         relay_once(link, &mut echo).await?;

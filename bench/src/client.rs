@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::link::Target;
+use crate::wire::protocols::Protocol;
 
 pub(crate) mod bounded;
 mod checker;
@@ -23,6 +24,7 @@ pub(crate) mod idle;
 pub(crate) mod kept;
 pub(crate) mod load;
 pub(crate) mod newcomers;
+mod opening;
 pub(crate) mod requests;
 pub(crate) mod sessions;
 pub(crate) mod strace;
@@ -44,6 +46,23 @@ pub(crate) enum Dialect {
     Plain,
     /// `steadfast.v1`.
     Shim,
+    /// Events of Socket.IO.
+    #[value(name = "socket.io")]
+    SocketIo,
+    /// Calls of JSON-RPC.
+    #[value(name = "json-rpc")]
+    JsonRpc,
+}
+
+impl Dialect {
+    /// The protocol that a profile knows, if it is one.
+    pub(crate) fn protocol(self) -> Option<Protocol> {
+        match self {
+            Self::Plain | Self::Shim => None,
+            Self::SocketIo => Some(Protocol::SocketIo),
+            Self::JsonRpc => Some(Protocol::JsonRpc),
+        }
+    }
 }
 
 impl fmt::Display for Dialect {
@@ -52,6 +71,8 @@ impl fmt::Display for Dialect {
         f.write_str(match self {
             Self::Plain => "plain",
             Self::Shim => "shim",
+            Self::SocketIo => "socket.io",
+            Self::JsonRpc => "json-rpc",
         })
     }
 }

@@ -22,6 +22,7 @@ use crate::stats;
 use crate::table::{self, number};
 use crate::tls::{Papers, Sides, Tls};
 use crate::variant::Variant;
+use crate::wire::protocols::Protocol;
 use baseline::{Baseline, Comparison, Conditions, Figure};
 use callgrind::Counted;
 
@@ -33,9 +34,11 @@ const START_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the work of one run may take.
 const WORK_TIME_MAX: Duration = Duration::from_secs(600);
 /// The rows that have messages, requests or sessions to be counted by.
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 14] = [
     Row::SmallOne,
     Row::SmallSixteen,
+    Row::Kibi,
+    Row::KibiSixteen,
     Row::Medium,
     Row::Large,
     Row::Upgrades,
@@ -61,7 +64,7 @@ pub(crate) struct Options {
     /// Only these rows, in this order.
     #[arg(long, value_delimiter = ',', value_parser = row)]
     rows: Vec<Row>,
-    /// Who links the shim: each row is counted for each of these, in this order.
+    /// Who links the shim, or speaks a protocol with its profile or without: each row is counted for each of these, in this order.
     #[arg(long, value_delimiter = ',', value_enum, default_value = "plain")]
     variants: Vec<Variant>,
     /// A service that links the shim makes a commit for each message, and not for all that it reads at once.
@@ -119,6 +122,13 @@ impl Line {
     /// The medians, of Steadfast and of the one beside.
     fn medians(&self) -> Vec<f64> {
         self.each.iter().filter_map(|rounds| stats::median(rounds)).collect()
+    }
+
+    /// Its instructions divided by those of the same traffic without a profile, if that is among `all`.
+    fn to_none(&self, all: &[Line]) -> Option<f64> {
+        let none = self.variant.without_profile().filter(|none| *none != self.variant)?;
+        let line = all.iter().find(|line| (line.row, line.variant) == (self.row, none))?;
+        Some(self.medians().first()? / line.medians().first()?)
     }
 
     /// The first one's instructions divided by the second one's, round by round.
@@ -188,8 +198,9 @@ fn plan(options: &Options, old: Option<&Baseline>) -> io::Result<Vec<(Row, usize
 }
 
 /// Whether a row is counted where nobody asks for others. Of requests that is one: the others are alike but for bodies.
+/// Of messages those are left out that `profiles` is measured by.
 fn is_usual(row: Row) -> bool {
-    row == Row::GetOne || !row.is_of_requests()
+    row == Row::GetOne || !(row.is_of_requests() || matches!(row, Row::Kibi | Row::KibiSixteen))
 }
 
 /// Fails if a row has become too much worse; `command` is how a new baseline is written.
@@ -214,6 +225,8 @@ struct Ground {
     folder: TempDir,
     backend: SocketAddr,
     _backend: Process,
+    /// Those that speak a protocol.
+    speakers: Vec<(Protocol, SocketAddr, Process)>,
     tls: Sides,
     papers: Papers,
 }
@@ -231,7 +244,16 @@ impl Ground {
         let mut process = Process::start_own(folder.path(), "backend", arguments)?;
         let backend = process.listening_line(START_TIME_MAX).await?;
         let serve_args = options.serve_args.clone();
-        Ok(Self { valgrind, brokers, serve_args, folder, backend, _backend: process, tls, papers })
+        let mut speakers: Vec<(Protocol, SocketAddr, Process)> = Vec::new();
+        for protocol in options.variants.iter().filter_map(|variant| variant.protocol()) {
+            if speakers.iter().all(|(spoken, ..)| *spoken != protocol) {
+                let arguments = vec!["backend".into(), format!("--protocol={protocol}").into()];
+                let mut process =
+                    Process::start_own(folder.path(), &format!("backend-{protocol}"), arguments)?;
+                speakers.push((protocol, process.listening_line(START_TIME_MAX).await?, process));
+            }
+        }
+        Ok(Self { valgrind, brokers, serve_args, folder, backend, _backend: process, speakers, tls, papers })
     }
 
     /// What the counts of the first broker depend on.
@@ -269,7 +291,9 @@ impl Ground {
         let folder = self.folder.path();
         let arguments = broker_arguments(&self.serve_args, work.1);
         let tls = Tls::new(self.tls, &self.papers);
-        let broker = Counted::start(&self.valgrind, folder, broker, &arguments, self.backend, tls).await?;
+        let speaker = self.speakers.iter().find(|(protocol, ..)| work.1.protocol() == Some(*protocol));
+        let backend = speaker.map_or(self.backend, |(_, address, _)| *address);
+        let broker = Counted::start(&self.valgrind, folder, broker, &arguments, backend, tls).await?;
         let arguments = client_arguments(broker.door(), work, messages);
         let client = Process::start_own(folder, "client", arguments)?;
         let output = client.finish(WORK_TIME_MAX).await?;
@@ -284,8 +308,9 @@ impl Ground {
 /// So many that a round of a row takes some seconds under valgrind.
 fn default_messages(row: Row) -> usize {
     match row {
-        Row::SmallOne | Row::Medium | Row::GetOne | Row::GetSixteen => 10_000,
+        Row::SmallOne | Row::Kibi | Row::Medium | Row::GetOne | Row::GetSixteen => 10_000,
         Row::SmallSixteen => 100_000,
+        Row::KibiSixteen => 20_000,
         _ => 1_000,
     }
 }
@@ -296,10 +321,11 @@ fn backend_arguments(options: &Options, tls: Tls<'_>) -> Vec<OsString> {
     std::iter::once("backend".into()).chain(each).chain(secured).collect()
 }
 
-/// What was asked for; with a shim also the pool's `ack`, which is the default for plain ones.
+/// What was asked for; with a protocol also the pool's profile; with a shim also the pool's `ack`, which is the default for plain ones.
 fn broker_arguments(asked: &[String], variant: Variant) -> Vec<String> {
     let ack = variant.commits().then(|| format!("--ack={}", variant.ack()));
-    asked.iter().cloned().chain(ack).collect()
+    let profile = variant.profile().map(|profile| format!("--profile={profile}"));
+    asked.iter().cloned().chain(ack).chain(profile).collect()
 }
 
 fn client_arguments(door: &Door, (row, variant): (Row, Variant), messages: usize) -> Vec<OsString> {
@@ -355,6 +381,8 @@ fn text(lines: &[Line]) -> String {
     if lines.iter().any(|line| line.each.len() > 1) {
         headings.extend(["beside", "ratio"]);
     }
+    let profiles = lines.iter().any(|line| line.to_none(lines).is_some());
+    headings.extend(profiles.then_some("to none"));
     let mut rows: Vec<Vec<String>> = vec![headings.into_iter().map(str::to_owned).collect()];
     for line in lines {
         let mut cells = vec![line.row.title(0)];
@@ -362,6 +390,7 @@ fn text(lines: &[Line]) -> String {
         cells.push(number(line.counted as f64, 0));
         cells.extend(line.medians().into_iter().map(|each| number(each, 0)));
         cells.extend(table::ratio(&line.ratios(), 3));
+        cells.extend(profiles.then(|| line.to_none(lines).map_or("-".to_owned(), |ratio| number(ratio, 3))));
         rows.push(cells);
     }
     table::align(&rows)
@@ -376,6 +405,7 @@ fn report(lines: &[Line]) -> serde_json::Value {
             "counted": line.counted,
             "median": line.medians(),
             "ratio": stats::median(&line.ratios()),
+            "to_none": line.to_none(lines),
             "rounds": line.each,
         })
     });
@@ -460,7 +490,7 @@ mod tests {
         assert!(
             row("idle")
                 .unwrap_err()
-                .ends_with("there are 64x1, 64x16, 4k, 256k, upgrades, handshakes, resumptions, get1, get16, close, get-100k, post-100k")
+                .ends_with("there are 64x1, 64x16, 1k, 1kx16, 4k, 256k, upgrades, handshakes, resumptions, get1, get16, close, get-100k, post-100k")
         );
     }
 }

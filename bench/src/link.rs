@@ -125,6 +125,12 @@ impl Link {
         Self::opened(&target, request).await.map(|(link, _, early)| (link, early))
     }
 
+    /// The same to a server that may speak first; also returns what it has said with its handshake.
+    pub(crate) async fn open_greeted(target: Target, client: u64) -> io::Result<(Self, Vec<u8>)> {
+        let opened = Self::opened(&target, |address| Request::browser(address, client)).await;
+        opened.map(|(link, _, early)| (link, early))
+    }
+
     /// The same to a server that may speak first; what it has said with its handshake is dropped.
     pub(crate) async fn open_to_speaker(target: Target, client: u64) -> io::Result<Self> {
         Ok(Self::opened(&target, |address| Request::browser(address, client)).await?.0)

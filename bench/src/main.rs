@@ -1,6 +1,6 @@
 //! `steadfast-bench`: the same work for Steadfast, HAProxy, nginx and any other address, in one run.
 //!
-//! `relay` measures brokers that relay, `http` what requests beside that cost, `shim` what `steadfast.v1` costs, `instructions` what a message costs
+//! `relay` measures brokers that relay, `http` what requests beside that cost, `shim` what `steadfast.v1` costs, `profiles` what it costs that messages are understood, `instructions` what a message costs
 //! on any machine, however busy it is, `paths` what a session carries to a backend that is far away,
 //! `floods` what a neighbour notices of one who sends without end, `failover` a broker that loses a backend,
 //! `drain` one that empties one; `plots` draws what they have found. Clients, broker and backends are
@@ -36,6 +36,7 @@ mod peers;
 mod plots;
 mod proc;
 mod process;
+mod profiles;
 mod relay;
 mod rounds;
 mod shim;
@@ -65,6 +66,8 @@ enum Command {
     Http(http::Options),
     /// Cost of `steadfast.v1`, toward services, toward clients and both, beside plain relaying.
     Shim(shim::Options),
+    /// Cost of profiles, beside the same messages in a pool without one.
+    Profiles(profiles::Options),
     /// Instructions that a message costs Steadfast in user space, counted by valgrind.
     Instructions(instructions::Options),
     /// What one session carries when the path to the backend takes its time.
@@ -114,6 +117,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Relay(options) => relay::run(options).await,
         Command::Http(options) => http::run(options).await,
         Command::Shim(options) => shim::run(options).await,
+        Command::Profiles(options) => profiles::run(options).await,
         Command::Instructions(options) => instructions::run(options).await,
         Command::Paths(options) => paths::run(options).await,
         Command::Floods(options) => floods::run(options).await,

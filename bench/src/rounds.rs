@@ -1,5 +1,5 @@
 //! Rounds: the same work for several brokers or settings, interleaved, so that what the machine does
-//! meanwhile strikes all of them. `relay` and `shim` are made of such rounds.
+//! meanwhile strikes all of them. `relay`, `shim` and `profiles` are made of such rounds.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,6 +16,7 @@ use crate::machine::Machine;
 use crate::peers::{Peer, Running, Traffic, steadfast};
 use crate::process::Process;
 use crate::tls::{Papers, Sides, Tls};
+use crate::wire::protocols::Protocol;
 pub(crate) use report::Words;
 use report::{Report, Result as Outcome, Sheet};
 use rows::Scale;
@@ -124,6 +125,8 @@ pub(crate) struct Field {
     papers: Papers,
     /// The plain one, and one with TLS where there are entrants with TLS toward it.
     backends: Vec<Backend>,
+    /// Those that speak a protocol which a profile knows.
+    speakers: Vec<(Protocol, Backend)>,
     scale: Scale,
 }
 
@@ -158,11 +161,26 @@ impl Field {
             let more = backend::tls_arguments(&papers).into();
             backends.push(Backend::start(folder.path(), "backend-tls", more).await?);
         }
-        Ok(Self { machine, folder, papers, backends, scale: options.scale() })
+        Ok(Self { machine, folder, papers, backends, speakers: Vec::new(), scale: options.scale() })
+    }
+
+    /// The same with a backend of each of these protocols, for the entrants that speak it.
+    pub(crate) async fn speaking(mut self, protocols: &[Protocol]) -> io::Result<Self> {
+        for protocol in protocols {
+            let (name, more) = (format!("backend-{protocol}"), format!("--protocol={protocol}"));
+            let backend = Backend::start(self.folder.path(), &name, vec![more.into()]).await?;
+            self.speakers.push((*protocol, backend));
+        }
+        Ok(self)
     }
 
     /// The one behind this entrant.
     fn backend(&self, entrant: &Entrant) -> &Backend {
+        let speaker =
+            self.speakers.iter().find(|(protocol, _)| entrant.dialect.protocol() == Some(*protocol));
+        if let Some((_, backend)) = speaker {
+            return backend;
+        }
         let tls = match (entrant.tls, &entrant.peer) {
             (Sides::Both, _) | (Sides::Client, Peer::Direct) => 1,
             (Sides::Client | Sides::Off, _) => 0,
@@ -252,6 +270,9 @@ impl Field {
 
 /// The rows that are asked for, or those that are usual for these.
 fn rows(options: &Options, entrants: &[Entrant]) -> io::Result<Vec<Row>> {
+    if options.rows.is_empty() && entrants.iter().any(|entrant| entrant.dialect.protocol().is_some()) {
+        return Ok(Row::PROTOCOLS.to_vec());
+    }
     if options.rows.is_empty() {
         let requests = entrants.iter().any(|entrant| entrant.traffic != Traffic::Sessions);
         let sides: Vec<Sides> = entrants.iter().map(|entrant| entrant.tls).collect();

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use clap::ValueEnum;
+
 use crate::client::Dialect;
 use crate::peers::{Peer, Traffic};
 use crate::rounds::{self, Entrant, Field, Words};
@@ -23,18 +25,24 @@ pub(crate) struct Options {
     #[command(flatten)]
     rounds: rounds::Options,
     /// Only these variants. `plain` twice shows how far two of the same differ.
-    #[arg(long, value_delimiter = ',', value_enum, default_value = "plain,service,client,both")]
+    #[arg(long, value_delimiter = ',', value_parser = variant, default_value = "plain,service,client,both")]
     variants: Vec<Variant>,
     /// The service makes a commit for each message, and not for all that it reads at once.
     #[arg(long)]
     commit_each: bool,
 }
 
+/// One that says who links the shim.
+fn variant(name: &str) -> Result<Variant, String> {
+    let known = Variant::from_str(name, false).ok().filter(|variant| variant.protocol().is_none());
+    known.ok_or_else(|| "there is no such variant; there are plain, service, client, both".to_owned())
+}
+
 impl Options {
     fn about(&self, variant: Variant) -> String {
         let clients = match variant.dialect() {
-            Dialect::Plain => "plain clients",
             Dialect::Shim => "clients of steadfast.v1",
+            _ => "plain clients",
         };
         let commits = match variant.commits() {
             true if self.commit_each => ", a commit for each message",

@@ -6,3 +6,4 @@ pub(crate) mod count;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod http;
+pub(crate) mod protocols;

@@ -31,6 +31,9 @@ pub struct Message<'a> {
     pub whole: bool,
 }
 
+/// Bytes of a payload by which most messages are known.
+pub const HEAD: usize = 4;
+
 /// One protocol, shared by all its sessions.
 #[derive(Debug)]
 pub enum Profile {
@@ -80,6 +83,16 @@ impl Machine {
         match self {
             Machine::Rules(machine) => machine.up(message, words),
             Machine::SocketIo(machine) => machine.up(message, words),
+        }
+    }
+
+    /// Whether [`Machine::up`] would say of a message which begins like this, with [`HEAD`] bytes of its payload or all,
+    /// that it is told, and nothing else. False: it must be looked at.
+    #[inline]
+    pub fn tells(&self, text: bool, head: &[u8]) -> bool {
+        match self {
+            Machine::Rules(_) => false,
+            Machine::SocketIo(machine) => machine.tells(Message { text, payload: head, whole: false }),
         }
     }
 

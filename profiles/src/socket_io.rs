@@ -122,6 +122,11 @@ impl SocketIoMachine {
         })
     }
 
+    /// As [`Self::up`] would say of a message that begins like this.
+    pub(crate) fn tells(&self, head: Message<'_>) -> bool {
+        self.given_up || self.is_plainly_told(head)
+    }
+
     pub(crate) fn down(&mut self, message: Message<'_>, words: &mut Words) -> Down {
         if self.given_up || self.is_plainly_pushed(message) {
             return Down::Push;

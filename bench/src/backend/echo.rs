@@ -15,6 +15,7 @@ use super::commits::Commits;
 use super::pace::Pace;
 use crate::wire::control::{Control, Gather, put_close};
 use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
+use crate::wire::protocols::{self, Protocol};
 
 /// What a client must not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(super) struct Manner {
     pub(super) pace: Pace,
     /// Each message gets a commit of its own, where there are commits.
     pub(super) commit_each: bool,
+    /// Whose words it answers in.
+    pub(super) protocol: Option<Protocol>,
 }
 
 /// One connection's state.
@@ -78,6 +81,13 @@ impl<'a> Echo<'a> {
             offset: 0,
             delayed: VecDeque::new(),
             closed: false,
+        }
+    }
+
+    /// Appends what it says first.
+    pub(super) fn greet(&self, answers: &mut Vec<u8>) {
+        if self.manner.protocol == Some(Protocol::SocketIo) {
+            frame::put_frame(answers, frame::TEXT, None, protocols::GREETING);
         }
     }
 
@@ -155,6 +165,7 @@ impl<'a> Echo<'a> {
 
     fn end_message(&mut self, now: Instant, answers: &mut Vec<u8>) -> Result<(), Nonsense> {
         let Some(commits) = &mut self.commits else {
+            self.word();
             self.answer(now, answers);
             return Ok(());
         };
@@ -163,6 +174,18 @@ impl<'a> Echo<'a> {
             self.commit(now, answers);
         }
         Ok(())
+    }
+
+    /// Puts what is open into the protocol's words. Clients of one send no fragments, and no name is put before theirs.
+    fn word(&mut self) {
+        let Some(protocol) = self.manner.protocol else { return };
+        let payload = self.open.len() - self.offset;
+        if protocol == Protocol::SocketIo && &self.open[payload..] == protocols::CONNECT {
+            self.open.clear();
+            frame::put_frame(&mut self.open, frame::TEXT, None, protocols::CONNECTED);
+        } else {
+            protocol.answer(&mut self.open[payload..]);
+        }
     }
 
     fn commit(&mut self, now: Instant, answers: &mut Vec<u8>) {
@@ -208,7 +231,7 @@ mod tests {
 
     fn manner(name: &[u8], delay_ms: u64) -> Manner {
         let pace = Pace::new(Duration::from_millis(delay_ms), Duration::ZERO);
-        Manner { name: name.to_owned(), pace, commit_each: false }
+        Manner { name: name.to_owned(), pace, commit_each: false, protocol: None }
     }
 
     fn answers(echo: &mut Echo<'_>, input: &[u8], step: usize) -> Vec<u8> {

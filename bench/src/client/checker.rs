@@ -6,9 +6,11 @@ use std::fmt;
 use steadfast_protocol::steadfast_v1::client_wire::MESSAGE;
 
 use super::conversation::Conversation;
+use super::opening::Opening;
 use super::{Dialect, MASK};
 use crate::wire::control::Gather;
 use crate::wire::frame::{self, FrameError, Header, Piece, Reader};
+use crate::wire::protocols;
 
 /// Bytes at the front of each message that name it: its number and its connection's.
 pub(crate) const LABEL: usize = 16;
@@ -22,8 +24,10 @@ pub(crate) struct Template {
     header: usize,
     /// What the payload of the answer that is due next must be.
     expected: Vec<u8>,
-    /// Bytes of the payload before the label: none, or the kind.
+    /// Bytes of the payload before the label: none, or the kind, or what a protocol begins with.
     lead: usize,
+    /// Of the whole message.
+    opcode: u8,
     connection: u64,
     dialect: Dialect,
 }
@@ -31,29 +35,48 @@ pub(crate) struct Template {
 impl Template {
     /// Messages of `length` bytes, at least a label. A kind comes in addition.
     pub(crate) fn new(length: usize, connection: u64, dialect: Dialect) -> Self {
+        if let Some(protocol) = dialect.protocol() {
+            let (mut expected, mut frame) = (protocol.message(length, connection), Vec::new());
+            frame::put_frame(&mut frame, frame::TEXT, Some(MASK), &expected);
+            let (header, lead, opcode) = (frame.len() - expected.len(), protocol.number_at(), frame::TEXT);
+            protocol.answer(&mut expected);
+            return Self { frame, header, expected, lead, opcode, connection, dialect };
+        }
         let mut expected = match dialect {
-            Dialect::Plain => Vec::new(),
             Dialect::Shim => vec![MESSAGE],
+            _ => Vec::new(),
         };
         let lead = expected.len();
         expected.extend((0..length.max(LABEL)).map(|at| (at * 31 + at / 251) as u8));
         expected[lead..lead + LABEL].copy_from_slice(&label(0, connection));
+        let opcode = frame::BINARY;
         let mut frame = Vec::new();
-        frame::put_frame(&mut frame, frame::BINARY, Some(MASK), &expected);
+        frame::put_frame(&mut frame, opcode, Some(MASK), &expected);
         let header = frame.len() - expected.len();
-        Self { frame, header, expected, lead, connection, dialect }
+        Self { frame, header, expected, lead, opcode, connection, dialect }
     }
 
     fn number_to_send(&mut self, number: u64) -> &[u8] {
-        let mut label = label(number, self.connection);
-        frame::apply_mask(&mut label, MASK, self.lead);
         let begin = self.header + self.lead;
-        self.frame[begin..begin + LABEL].copy_from_slice(&label);
+        if self.dialect.protocol().is_some() {
+            let mut digits = protocols::digits(number);
+            frame::apply_mask(&mut digits, MASK, self.lead);
+            self.frame[begin..begin + protocols::DIGITS].copy_from_slice(&digits);
+        } else {
+            let mut label = label(number, self.connection);
+            frame::apply_mask(&mut label, MASK, self.lead);
+            self.frame[begin..begin + LABEL].copy_from_slice(&label);
+        }
         &self.frame
     }
 
     fn expect(&mut self, number: u64) {
-        self.expected[self.lead..self.lead + LABEL].copy_from_slice(&label(number, self.connection));
+        let rest = &mut self.expected[self.lead..];
+        if self.dialect.protocol().is_some() {
+            rest[..protocols::DIGITS].copy_from_slice(&protocols::digits(number));
+        } else {
+            rest[..LABEL].copy_from_slice(&label(number, self.connection));
+        }
     }
 }
 
@@ -69,13 +92,13 @@ fn label(number: u64, connection: u64) -> [u8; LABEL] {
 pub(crate) enum Wrong {
     /// No frame at all.
     Frame(FrameError),
-    /// A frame that is not one whole unmasked binary message of the right length.
+    /// A frame that is not one whole unmasked message of the right kind and length.
     Shape(Header),
     /// Another byte than was sent, in this message at this offset.
     Content(u64, usize),
     /// More answers than messages.
     Unasked,
-    /// The broker has said this of its own, and must not.
+    /// The broker or the server has said this of its own, and must not.
     Text(String),
     /// The peer closed, with this code.
     Closed(u16),
@@ -90,7 +113,7 @@ impl fmt::Display for Wrong {
                 write!(f, "message {number} differs from what was sent at byte {offset}")
             }
             Self::Unasked => write!(f, "an answer to nothing"),
-            Self::Text(text) => write!(f, "the broker has said `{text}`"),
+            Self::Text(text) => write!(f, "it was said `{text}`"),
             Self::Closed(code) => write!(f, "the peer closed with {code}"),
         }
     }
@@ -110,6 +133,8 @@ pub(crate) struct Checker {
     control: Gather,
     /// With a broker whose shim is linked.
     conversation: Option<Box<Conversation>>,
+    /// With a server that speaks first, until it has taken the client.
+    opening: Option<Box<Opening>>,
 }
 
 impl Checker {
@@ -117,12 +142,24 @@ impl Checker {
     pub(crate) fn new(template: Template) -> Self {
         let (reader, control) = (Reader::default(), Gather::default());
         let conversation = (template.dialect == Dialect::Shim).then(Box::default);
-        Self { template, sent: 0, answered: 0, reader, header: None, offset: 0, control, conversation }
+        let opening = (template.dialect == Dialect::SocketIo).then(Box::default);
+        Self {
+            template,
+            sent: 0,
+            answered: 0,
+            reader,
+            header: None,
+            offset: 0,
+            control,
+            conversation,
+            opening,
+        }
     }
 
     /// Messages may be sent.
     pub(crate) fn is_welcomed(&self) -> bool {
-        self.conversation.as_ref().is_none_or(|conversation| conversation.is_welcomed())
+        self.opening.is_none()
+            && self.conversation.as_ref().is_none_or(|conversation| conversation.is_welcomed())
     }
 
     /// Appends an acknowledgement of the answers that have come, if one is due.
@@ -151,9 +188,13 @@ impl Checker {
                         return Err(Wrong::Closed(code));
                     }
                 }
-                (Piece::Payload { bytes, last }, Some(header)) if header.opcode == frame::TEXT => {
+                (Piece::Payload { bytes, last }, Some(header)) if self.is_aside(&header) => {
                     if let Some(conversation) = &mut self.conversation {
                         conversation.take(bytes, last, self.sent, queue).map_err(Wrong::Text)?;
+                    } else if let Some(opening) = &mut self.opening
+                        && opening.take(bytes, last, queue).map_err(Wrong::Text)?
+                    {
+                        self.opening = None;
                     }
                 }
                 (Piece::Payload { bytes, last }, _) => {
@@ -170,11 +211,10 @@ impl Checker {
 
     fn start(&mut self, header: Header) -> Result<(), Wrong> {
         self.header = Some(header);
-        let text = self.conversation.is_some() && Conversation::is_text(&header);
-        if header.is_control() || text {
+        if header.is_control() || self.is_aside(&header) {
             return Ok(());
         }
-        let whole = header.fin && header.opcode == frame::BINARY && header.mask.is_none();
+        let whole = header.fin && header.opcode == self.template.opcode && header.mask.is_none();
         if !whole || header.length != self.template.expected.len() as u64 {
             return Err(Wrong::Shape(header));
         }
@@ -184,6 +224,11 @@ impl Checker {
         self.template.expect(self.answered);
         self.offset = 0;
         Ok(())
+    }
+
+    /// This frame is no answer, but something said of its own.
+    fn is_aside(&self, header: &Header) -> bool {
+        (self.conversation.is_some() || self.opening.is_some()) && Conversation::is_text(header)
     }
 
     fn compare(&mut self, bytes: &[u8]) -> Result<(), Wrong> {

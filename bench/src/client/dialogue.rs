@@ -11,7 +11,7 @@ use crate::link::{Link, Target};
 use crate::wire::control::NORMAL;
 use crate::wire::frame;
 
-/// From the handshake to the broker's welcome.
+/// From the handshake to the broker's welcome, or the server's.
 const WELCOME_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// A connection and what is known of its messages.
@@ -38,12 +38,17 @@ impl Dialogue {
     async fn open(target: Target, dialect: Dialect, payload: usize, client: u64) -> io::Result<Self> {
         let checker = Checker::new(Template::new(payload, client, dialect));
         match dialect {
-            Dialect::Plain => Ok(Self { link: Link::open(target, client).await?, checker }),
-            Dialect::Shim => {
-                let (link, early) = Link::open_shim(target, client).await?;
+            Dialect::Plain | Dialect::JsonRpc => {
+                Ok(Self { link: Link::open(target, client).await?, checker })
+            }
+            Dialect::Shim | Dialect::SocketIo => {
+                let (link, early) = match dialect {
+                    Dialect::Shim => Link::open_shim(target, client).await?,
+                    _ => Link::open_greeted(target, client).await?,
+                };
                 let mut dialogue = Self { link, checker };
                 let greeting = timeout(WELCOME_TIME_MAX, dialogue.greet(&early)).await;
-                greeting.map_err(|_| io::Error::other("no welcome of the broker came"))??;
+                greeting.map_err(|_| io::Error::other("no welcome came"))??;
                 Ok(dialogue)
             }
         }

@@ -128,8 +128,9 @@ impl Opener {
     pub(super) async fn session(&self, client: u64) -> io::Result<()> {
         // A Close may be said before the broker's welcome has come.
         let (mut link, early) = match self.dialect {
-            Dialect::Plain => (Link::open(self.target.clone(), client).await?, Vec::new()),
+            Dialect::Plain | Dialect::JsonRpc => (Link::open(self.target.clone(), client).await?, Vec::new()),
             Dialect::Shim => Link::open_shim(self.target.clone(), client).await?,
+            Dialect::SocketIo => Link::open_greeted(self.target.clone(), client).await?,
         };
         let agreed = link.agreed();
         frame::put_frame(link.queued(), frame::CLOSE, Some(MASK), &NORMAL.to_be_bytes());

@@ -77,6 +77,9 @@ pub(crate) enum Row {
     /// 1 KiB, one in flight.
     #[value(name = "1k")]
     Kibi,
+    /// 1 KiB, sixteen in flight.
+    #[value(name = "1kx16")]
+    KibiSixteen,
     /// 16 KiB, one in flight.
     #[value(name = "16k")]
     Kibi16,
@@ -245,6 +248,10 @@ impl Row {
     pub(crate) const REQUESTS: [Row; 6] =
         [Row::GetOne, Row::GetSixteen, Row::GetClose, Row::GetLarge, Row::PostLarge, Row::Kept];
 
+    /// The rows of sessions whose protocol is known, in the order in which they are measured where nobody asks for others.
+    pub(crate) const PROTOCOLS: [Row; 5] =
+        [Row::SmallOne, Row::SmallSixteen, Row::Kibi, Row::KibiSixteen, Row::Idle];
+
     /// As on the command line.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
@@ -291,6 +298,7 @@ impl Row {
             Self::SmallOne => one_in_flight(64),
             Self::SmallSixteen => Work::Load(Load { connections: CONNECTIONS, depth: 16, payload: 64 }),
             Self::Kibi => one_in_flight(1_024),
+            Self::KibiSixteen => Work::Load(Load { connections: CONNECTIONS, depth: 16, payload: 1_024 }),
             Self::Medium => one_in_flight(4 * 1_024),
             Self::Kibi16 => one_in_flight(16 * 1_024),
             Self::Kibi64 => one_in_flight(64 * 1_024),

@@ -220,6 +220,25 @@ impl Chain {
         }
     }
 
+    /// Adds `n` bytes from `offset` on to `to`, or as many as there are.
+    #[inline]
+    pub(crate) fn copy(&self, offset: usize, n: usize, to: &mut Vec<u8>) {
+        let start = self.start as usize + offset;
+        // As almost always, all of it lies in the first chunk.
+        if let Some(piece) = self.first.get(start..start + n) {
+            return to.extend_from_slice(piece);
+        }
+        let mut left = n;
+        for piece in self.slices(offset) {
+            let piece = &piece[..piece.len().min(left)];
+            to.extend_from_slice(piece);
+            left -= piece.len();
+            if left == 0 {
+                break;
+            }
+        }
+    }
+
     /// Copies bytes from `offset` on into `to`, as many as there are, and returns how many.
     #[inline]
     pub fn peek(&self, offset: usize, to: &mut [u8]) -> usize {

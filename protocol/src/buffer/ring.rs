@@ -13,8 +13,16 @@
 
 use crate::buffer::chain::Chain;
 use crate::buffer::frame_iter::Frames;
-use crate::websocket::frame::{Opcode, apply_mask};
+use crate::websocket::frame::{Header, Opcode, apply_mask};
 use crate::websocket::scanner::Data;
+
+/// Where a whole message stands, and the header of its first frame.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RingMessage {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) first: Header,
+}
 
 /// Bounded by its user: a session stops reading its client when the ring is full.
 #[derive(Debug, Default)]
@@ -186,6 +194,32 @@ impl Ring {
         })
     }
 
+    /// The next whole message behind `position`, where one ends or none was.
+    #[inline]
+    pub(crate) fn message_after(&self, position: u64) -> Option<RingMessage> {
+        let mut frames = Frames::new(&self.chain, position.saturating_sub(self.base) as usize);
+        let first = frames.next()?;
+        let mut last = first;
+        while !last.header.fin {
+            last = frames.next()?;
+        }
+        let end = self.base + last.end as u64;
+        (end <= self.whole).then_some(RingMessage { start: position, end, first: first.header })
+    }
+
+    /// The first bytes of a message's payload, unmasked, as many as its first frame has.
+    #[inline]
+    pub(crate) fn head<'a, const N: usize>(&self, message: &RingMessage, into: &'a mut [u8; N]) -> &'a [u8] {
+        let header = &message.first;
+        let most = usize::try_from(header.payload_len).unwrap_or(usize::MAX).min(N);
+        let head = &mut into[..most];
+        self.chain.peek((message.start - self.base) as usize + header.len, head);
+        if let Some(key) = header.mask {
+            apply_mask(head, key, 0);
+        }
+        head
+    }
+
     /// Nothing is written of a message that is not written whole.
     pub fn sent_between_messages(&self) -> bool {
         self.sent == self.base || self.messages().any(|(end, _)| end == self.sent)
@@ -202,8 +236,7 @@ impl Ring {
             let payload = at + frame.header.len;
             let taken = (frame.end - payload).min(most - into.len());
             let from = into.len();
-            into.resize(from + taken, 0);
-            self.chain.peek(payload, &mut into[from..]);
+            self.chain.copy(payload, taken, into);
             if let Some(key) = frame.header.mask {
                 apply_mask(&mut into[from..], key, 0);
             }
@@ -213,6 +246,23 @@ impl Ring {
             at = frame.end;
         }
         (text, true)
+    }
+
+    /// The same of a message that was found, of which the headers need not be read again where it is one frame.
+    #[inline]
+    pub(crate) fn payload_of(&self, message: &RingMessage, most: usize, into: &mut Vec<u8>) -> (bool, bool) {
+        let header = &message.first;
+        if !header.fin {
+            return self.payload((message.start, message.end), most, into);
+        }
+        into.clear();
+        let start = (message.start - self.base) as usize + header.len;
+        let all = (message.end - self.base) as usize - start;
+        self.chain.copy(start, all.min(most), into);
+        if let Some(key) = header.mask {
+            apply_mask(into, key, 0);
+        }
+        (header.opcode == Opcode::Text, all <= most)
     }
 
     /// The bytes between two positions, which must be kept.

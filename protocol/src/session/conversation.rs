@@ -85,8 +85,6 @@ pub(super) struct Conversation {
     denials: u32,
     /// Messages of the ring that a pong had acknowledged before they came back into it.
     repeats: u64,
-    /// A payload that is looked at.
-    scratch: Vec<u8>,
 }
 
 impl Conversation {
@@ -109,7 +107,6 @@ impl Conversation {
             held: VecDeque::new(),
             denials: 0,
             repeats: 0,
-            scratch: Vec::new(),
         }
     }
 

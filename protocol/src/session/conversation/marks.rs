@@ -86,6 +86,8 @@ impl Drop for Mark {
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     marks: VecDeque<Mark>,
+    /// So many at the front are done at the least: nothing is looked for among them.
+    done: usize,
     /// How many are open asks, and how many are kept.
     asks: u64,
     kept: usize,
@@ -203,12 +205,14 @@ impl Marks {
 
     /// An answer has come. `None`: nothing waits for it.
     pub(super) fn answer(&mut self, key: Key) -> Option<Answered> {
-        let index = self.marks.iter().position(|mark| match &mark.kind {
+        let done = self.done.min(self.marks.len());
+        let index = self.marks.iter().skip(done).position(|mark| match &mark.kind {
             MarkKind::Ask(asked) => *asked == key,
             MarkKind::Keep { keep, awaits, .. } => *awaits && keep.answer == Some(key),
             MarkKind::Retire { answer, .. } => *answer == Some(key),
             MarkKind::Tell | MarkKind::Once { .. } | MarkKind::Done => false,
         })?;
+        let index = done + index;
         let open = self.marks[index].is_open_ask();
         match &mut self.marks[index].kind {
             MarkKind::Keep { keep, answered, awaits, .. } => {
@@ -244,6 +248,9 @@ impl Marks {
             self.marks.remove(index);
         } else {
             mark.kind = MarkKind::Done;
+            while self.marks.get(self.done).is_some_and(|mark| matches!(mark.kind, MarkKind::Done)) {
+                self.done += 1;
+            }
         }
     }
 
@@ -255,6 +262,13 @@ impl Marks {
 
     /// The ring lets go of everything up to `to`: what is open keeps its frames. Returns slots that are over with that.
     pub(super) fn leave(&mut self, ring: &Ring, to: u64) -> Vec<Key> {
+        // What is done goes first, in one step.
+        while self.done > 0
+            && self.marks.front().is_some_and(|mark| matches!(mark.kind, MarkKind::Done) && mark.end <= to)
+        {
+            self.marks.pop_front();
+            self.done -= 1;
+        }
         let mut over = Vec::new();
         let first = self.marks.iter().position(|mark| mark.frames.is_none()).unwrap_or(self.marks.len());
         let mut index = first;

@@ -1,6 +1,8 @@
 //! What the client says: each of its messages is looked at once, when it has become whole.
 
-use steadfast_profiles::{Key, Message, Up, Words};
+use std::cell::Cell;
+
+use steadfast_profiles::{HEAD, Key, Message, Up, Words};
 
 use crate::buffer::ring::Ring;
 use crate::time::Time;
@@ -9,6 +11,14 @@ use crate::websocket::frame::{Opcode, data_frame};
 use super::super::Session;
 use super::Conversation;
 use super::marks::{Mark, MarkKind};
+
+/// Bytes that a thread keeps for the next payload.
+const SCRATCH_MAX: usize = 4096;
+
+thread_local! {
+    /// A payload that is looked at.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What has come of a look.
 #[derive(Debug, Default)]
@@ -76,11 +86,17 @@ impl Conversation {
                 false => return heard,
             }
         }
-        let next = |ring: &Ring, judged: (u64, u64)| ring.messages_after(judged.0, judged.1).next();
-        while let Some((end, seq)) = next(ring, self.judged) {
-            let mut scratch = std::mem::take(&mut self.scratch);
+        while let Some(found) = ring.message_after(self.judged.0) {
+            let (end, seq) = (found.end, self.judged.1 + 1);
+            // Most of what is told is known by its first bytes.
+            let text = found.first.opcode == Opcode::Text;
+            if self.unit.is_none() && self.machine.tells(text, ring.head(&found, &mut [0; HEAD])) {
+                self.judged = (end, seq);
+                continue;
+            }
+            let mut scratch = SCRATCH.take();
             let span = (self.judged.0, end);
-            let (text, whole) = ring.payload(span, self.machine.window(), &mut scratch);
+            let (text, whole) = ring.payload_of(&found, self.machine.window(), &mut scratch);
             let place = Whereabouts { start: span.0, end, seq, text };
             let looked_at = scratch.len();
             let mut words = Words::default();
@@ -88,8 +104,8 @@ impl Conversation {
             let verdict = self.machine.up(message, &mut words);
             self.take(ring, (now, linked), (place, looked_at), (verdict, words), &mut heard);
             scratch.clear();
-            scratch.shrink_to(4096);
-            self.scratch = scratch;
+            scratch.shrink_to(SCRATCH_MAX);
+            SCRATCH.set(scratch);
             if heard.unsaveable.is_some() {
                 break;
             }
