@@ -134,6 +134,18 @@ impl Conversation {
         self.link.is_through()
     }
 
+    /// The client is in the middle of what it says in several messages.
+    pub(super) fn in_unit(&self) -> bool {
+        self.unit.is_some()
+    }
+
+    /// What the client has begun is not there any more.
+    pub(super) fn drop_open(&mut self) {
+        if let Some((start, before, _)) = self.unit.take() {
+            self.judged = (start, before);
+        }
+    }
+
     /// Takes the bytes of everything that is open and leaves the ring up to a position, behind message `seq`; returns
     /// how far it may be let go of: never within a unit.
     fn take_out(&mut self, ring: &Ring, to: (u64, u64)) -> (u64, u64) {
@@ -181,7 +193,7 @@ impl Session {
         }
         talk.link.moved = now;
         if self.config.ack_hold.is_zero() {
-            return self.let_go(acked);
+            return self.let_go(now, acked);
         }
         // A full queue merges: what came before waits a little longer, never shorter.
         if talk.held.len() == HOLD_STEPS {
@@ -190,33 +202,40 @@ impl Session {
         talk.held.push_back((now + self.config.ack_hold, acked.0, acked.1));
     }
 
-    fn let_go(&mut self, to: (u64, u64)) {
+    fn let_go(&mut self, now: Time, to: (u64, u64)) {
         let Some(talk) = &mut self.state.conversation else { return };
         if to.0 <= self.state.ring.base() {
             return;
         }
         let to = talk.take_out(&self.state.ring, to);
         self.state.ring.release(to.0, to.1);
-        self.bound_records();
+        self.bound_records(now);
     }
 
     /// Nothing grows without a bound: too much that is kept makes the session one that begins anew, and asks that are
     /// too many or too large are in doubt, the oldest first.
-    fn bound_records(&mut self) {
+    fn bound_records(&mut self, now: Time) {
         let (most, ring_limit) = (self.config.profile_records, self.config.ring_limit);
+        let unit_most = u64::from(self.config.message_limit).max(ring_limit as u64);
         let Some(talk) = &mut self.state.conversation else { return };
         let dropped = talk.marks.bound_asks(ring_limit);
         let full = talk.marks.records_full(most);
+        let unit =
+            talk.unit.map_or(0, |(start, ..)| self.state.ring.end() - start).max(talk.open.len() as u64);
         if dropped > 0 {
             self.exceptions().in_doubt += dropped;
         }
         if full {
-            self.cannot_be_saved("its logins and subscriptions take more than profile_records");
+            self.cannot_be_saved(now, "its logins and subscriptions take more than profile_records");
+        } else if unit > unit_most {
+            self.cannot_be_saved(now, "what is one thing in several messages takes more than a message may");
         }
     }
 
-    /// The conversation cannot be repeated: the session goes on, and its client begins anew when the backend is left.
-    fn cannot_be_saved(&mut self, reason: &'static str) {
+    /// The conversation cannot be repeated: the session goes on, and its client begins anew when the backend is left. If
+    /// one was left already, and the next does not know the client yet, it begins anew at once.
+    fn cannot_be_saved(&mut self, now: Time, reason: &'static str) {
+        let repeats = self.in_prologue();
         let Some(talk) = self.state.conversation.take() else { return };
         let talk = *talk;
         if let Some((_, _, messages)) = talk.unit
@@ -234,6 +253,11 @@ impl Session {
         self.backend_link.writer.set_barrier(None);
         self.state.begins_anew = true;
         self.note(Event::Unsaveable(reason));
+        if repeats {
+            self.leave_backend(now, Failure::Prologue);
+        } else if matches!(self.backend, BackendPhase::Waiting { .. } | BackendPhase::Dialing) {
+            self.orphan(now, Failure::Prologue);
+        }
     }
 
     /// When [`Session::expire_conversation`] has something to do.
@@ -253,7 +277,7 @@ impl Session {
         while let Some(talk) = &mut self.state.conversation
             && let Some((_, at, seq)) = talk.held.pop_front_if(|(until, ..)| *until <= now)
         {
-            self.let_go((at, seq));
+            self.let_go(now, (at, seq));
         }
         self.fill_in(now);
         let late =

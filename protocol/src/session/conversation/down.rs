@@ -112,6 +112,7 @@ impl Session {
             return self.denied(now);
         }
         self.set_barrier();
+        self.bound_records(now);
     }
 
     /// Counts `n` payload bytes that were read to [`Conversation::tail`].

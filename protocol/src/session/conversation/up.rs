@@ -48,8 +48,8 @@ impl Session {
             self.say_to_client(true, &answer);
         }
         match heard.unsaveable {
-            Some(reason) => self.cannot_be_saved(reason),
-            None => self.bound_records(),
+            Some(reason) => self.cannot_be_saved(now, reason),
+            None => self.bound_records(now),
         }
     }
 

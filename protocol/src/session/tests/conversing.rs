@@ -7,6 +7,7 @@ mod bounds;
 mod doors;
 mod moves;
 mod replies;
+mod socket_io;
 
 use std::sync::Arc;
 
