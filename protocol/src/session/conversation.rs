@@ -31,6 +31,7 @@
 //! there, and keeps all or none; downstream the client gets all or none.
 
 mod down;
+mod faults;
 mod marks;
 mod prologue;
 mod up;
@@ -45,6 +46,8 @@ use crate::time::Time;
 
 use super::report::{Event, Failure};
 use super::{BackendPhase, Session};
+#[cfg(test)]
+pub(super) use faults::Fault;
 use marks::Marks;
 use prologue::LinkTalk;
 
@@ -87,6 +90,8 @@ pub(super) struct Conversation {
     repeats: u64,
     /// A payload that is looked at.
     scratch: Vec<u8>,
+    #[cfg(test)]
+    pub(super) fault: Option<Fault>,
 }
 
 impl Conversation {
@@ -110,6 +115,8 @@ impl Conversation {
             denials: 0,
             repeats: 0,
             scratch: Vec::new(),
+            #[cfg(test)]
+            fault: None,
         }
     }
 

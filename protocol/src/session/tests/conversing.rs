@@ -8,6 +8,7 @@ mod doors;
 mod moves;
 mod replies;
 mod socket_io;
+mod units;
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use crate::session::tests::wire::{BINARY, masked, plain};
 use crate::session::{ClientKind, Event, Status};
 use steadfast_profiles::socket_io::SocketIoSettings;
 
-const HELLO: &str =
+pub(super) const HELLO: &str =
     r#"0{"sid":"a","upgrades":[],"pingInterval":20000,"pingTimeout":25000,"maxPayload":1000000}"#;
 
 fn opened(settings: SocketIoSettings, change: impl FnOnce(&mut Config)) -> Rig {
@@ -14,7 +14,7 @@ fn opened(settings: SocketIoSettings, change: impl FnOnce(&mut Config)) -> Rig {
 }
 
 /// A client that is connected to the main namespace.
-fn connected_with(settings: SocketIoSettings, change: impl FnOnce(&mut Config)) -> Rig {
+pub(super) fn connected_with(settings: SocketIoSettings, change: impl FnOnce(&mut Config)) -> Rig {
     let mut rig = opened(settings, change);
     rig.backend_says(HELLO);
     rig.client_says("40");
