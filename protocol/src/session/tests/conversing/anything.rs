@@ -301,7 +301,7 @@ impl World {
             Step::Kill if !self.alone => {
                 self.down.clear();
                 self.rig.backend_dies();
-                self.alone = true;
+                self.left();
             }
             Step::Link if self.alone => self.relink(),
             Step::Move => {
@@ -323,11 +323,15 @@ impl World {
             self.rig.link_successor();
         } else if !self.alone && self.down.is_empty() && self.rig.link().reader.closed() {
             self.rig.backend_closes(1001, "");
-            if self.rig.links.len() as u32 > self.links {
-                self.begin_link();
-            } else {
-                self.alone = true;
-            }
+            self.left();
+        }
+    }
+
+    /// The next one was connected already, or there is none.
+    fn left(&mut self) {
+        self.alone = self.rig.links.len() as u32 == self.links;
+        if !self.alone {
+            self.begin_link();
         }
     }
 
