@@ -31,6 +31,7 @@
 //! there, and keeps all or none; downstream the client gets all or none.
 
 mod down;
+mod faults;
 mod marks;
 mod prologue;
 mod up;
@@ -45,6 +46,8 @@ use crate::time::Time;
 
 use super::report::{Event, Failure};
 use super::{BackendPhase, Session};
+#[cfg(test)]
+pub(super) use faults::Fault;
 use marks::Marks;
 use prologue::LinkTalk;
 
@@ -85,6 +88,8 @@ pub(super) struct Conversation {
     denials: u32,
     /// Messages of the ring that a pong had acknowledged before they came back into it.
     repeats: u64,
+    #[cfg(test)]
+    pub(super) fault: Option<Fault>,
 }
 
 impl Conversation {
@@ -107,6 +112,8 @@ impl Conversation {
             held: VecDeque::new(),
             denials: 0,
             repeats: 0,
+            #[cfg(test)]
+            fault: None,
         }
     }
 
@@ -129,6 +136,18 @@ impl Conversation {
     /// Everything that is to be repeated was, and was answered.
     pub(super) fn is_through(&self) -> bool {
         self.link.is_through()
+    }
+
+    /// The client is in the middle of what it says in several messages.
+    pub(super) fn in_unit(&self) -> bool {
+        self.unit.is_some()
+    }
+
+    /// What the client has begun is not there any more.
+    pub(super) fn drop_open(&mut self) {
+        if let Some((start, before, _)) = self.unit.take() {
+            self.judged = (start, before);
+        }
     }
 
     /// Takes the bytes of everything that is open and leaves the ring up to a position, behind message `seq`; returns
@@ -203,19 +222,26 @@ impl Session {
     /// too many or too large are in doubt, the oldest first.
     fn bound_records(&mut self, now: Time) {
         let (most, ring_limit) = (self.config.profile_records, self.config.ring_limit);
+        let unit_most = u64::from(self.config.message_limit).max(ring_limit as u64);
         let Some(talk) = &mut self.state.conversation else { return };
         let dropped = talk.marks.bound_asks(ring_limit);
         let full = talk.marks.records_full(most);
+        let unit =
+            talk.unit.map_or(0, |(start, ..)| self.state.ring.end() - start).max(talk.open.len() as u64);
         if dropped > 0 {
             self.exceptions().in_doubt += dropped;
         }
         if full {
             self.cannot_be_saved(now, "its logins and subscriptions take more than profile_records");
+        } else if unit > unit_most {
+            self.cannot_be_saved(now, "what is one thing in several messages takes more than a message may");
         }
     }
 
-    /// The conversation cannot be repeated: the session goes on, and its client begins anew when the backend is left.
+    /// The conversation cannot be repeated: the session goes on, and its client begins anew when the backend is left. If
+    /// one was left already, and the next does not know the client yet, it begins anew at once.
     fn cannot_be_saved(&mut self, now: Time, reason: &'static str) {
+        let repeats = self.in_prologue();
         let Some(talk) = self.state.conversation.take() else { return };
         let talk = *talk;
         if let Some((_, _, messages)) = talk.unit
@@ -233,11 +259,10 @@ impl Session {
         self.backend_link.writer.set_barrier(None);
         self.state.begins_anew = true;
         self.note(Event::Unsaveable(reason));
-        match self.backend {
-            BackendPhase::Waiting { .. } | BackendPhase::Dialing => self.orphan(now, Failure::Prologue),
-            // It has not heard all that makes the conversation.
-            BackendPhase::Linked if !talk.is_through() => self.leave_backend(now, Failure::Prologue),
-            _ => {}
+        if repeats {
+            self.leave_backend(now, Failure::Prologue);
+        } else if matches!(self.backend, BackendPhase::Waiting { .. } | BackendPhase::Dialing) {
+            self.orphan(now, Failure::Prologue);
         }
     }
 

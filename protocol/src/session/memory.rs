@@ -47,7 +47,7 @@ impl Session {
             let written = writer.all_written(&self.state.ring);
             self.linked() && written && !writer.awaits(&self.state.ring)
         };
-        let open = self.client_link.scanner.message_open() && taken();
+        let open = self.client_says_more() && taken();
         open || (self.client_is_behind() && self.acknowledgements_may_come())
     }
 

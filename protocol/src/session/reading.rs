@@ -24,7 +24,7 @@ impl Session {
             _ if self.away() || self.orphaned().is_some() => 0,
             ClientPhase::Open if tight => self.read_for_acknowledgements(),
             ClientPhase::Open if self.ring_is_full() => {
-                match (self.client_link.scanner.message_open(), self.client_link.scanner.remaining()) {
+                match (self.client_says_more(), self.client_link.scanner.remaining()) {
                     (false, _) => 0,
                     (true, 0) => FRAME_MIN,
                     (true, rest) => usize::try_from(rest).unwrap_or(usize::MAX),
@@ -33,6 +33,12 @@ impl Session {
             ClientPhase::Open | ClientPhase::Told { .. } => usize::MAX,
             ClientPhase::Left { .. } | ClientPhase::Over => 0,
         }
+    }
+
+    /// The client is in the middle of a message, or of several that are one: nothing of them goes on before their end.
+    pub(super) fn client_says_more(&self) -> bool {
+        self.client_link.scanner.message_open()
+            || self.state.conversation.as_ref().is_some_and(|talk| talk.in_unit())
     }
 
     /// The client is not read until a backend has acknowledged more.

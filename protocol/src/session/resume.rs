@@ -227,6 +227,9 @@ impl Session {
     /// What has come by halves is begun anew on the next connection, and a Close is said again.
     fn lose_connection(&mut self, now: Time) {
         self.state.ring.drop_open();
+        if let Some(talk) = &mut self.state.conversation {
+            talk.drop_open();
+        }
         self.client_link = self.state.client_link(&self.config, now);
         if let ClientPhase::Told { until, .. } = &mut self.state.client {
             *until = None;

@@ -117,6 +117,8 @@ impl Leaving {
             // Nobody was asked about it that answers no pings.
             Failure::SlowMessage => self.dead,
             Failure::Protocol | Failure::Cut => false,
+            // No protocol is known here.
+            Failure::Prologue | Failure::Denied => false,
         };
         assert!(reason, "a service is left for {failure:?}: {self:?}");
         let late = failure == Failure::Silence && !self.judged;

@@ -10,6 +10,7 @@ use crate::websocket::frame::{Header, Opcode, data_frame};
 use crate::websocket::scanner::Data;
 
 use super::super::Session;
+use super::faults::Fault;
 use super::marks::Answered;
 use super::{Conversation, OWED_MAX};
 use crate::session::report::Event;
@@ -112,6 +113,7 @@ impl Session {
             return self.denied(now);
         }
         self.set_barrier();
+        self.bound_records(now);
     }
 
     /// Counts `n` payload bytes that were read to [`Conversation::tail`].
@@ -150,6 +152,7 @@ impl Conversation {
     fn hear_backend(&mut self, now: Time, message: Message<'_>, words: &mut Words) -> Step {
         match self.machine.down(message, words) {
             Down::Push => Step::Pass,
+            Down::More if self.is_at_fault(Fault::NoUnits) => Step::Pass,
             Down::More => Step::More,
             Down::Beat => {
                 self.note_beat(now);
@@ -179,7 +182,11 @@ impl Conversation {
                 Some(Answered::Record { slot, again }) => {
                     self.link.moved = now;
                     self.machine.answered(slot, message, again);
-                    if again && !pass { Step::Swallow } else { Step::Pass }
+                    if again && !pass && !self.is_at_fault(Fault::NoSwallowing) {
+                        Step::Swallow
+                    } else {
+                        Step::Pass
+                    }
                 }
                 Some(Answered::Retired { slot }) => {
                     self.machine.forget(slot);

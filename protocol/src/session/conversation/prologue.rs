@@ -14,6 +14,7 @@ use crate::websocket::frame::{Header, Opcode, apply_mask, data_frame};
 
 use super::super::{BackendPhase, ClientPhase, Session};
 use super::Conversation;
+use super::faults::Fault;
 use super::marks::{Mark, MarkKind};
 use crate::session::report::{EndCause, Event, Failure};
 
@@ -174,6 +175,7 @@ impl Session {
         }
         let barrier = match talk.link.stage {
             LinkStage::Greeting => Some(self.state.ring.base()),
+            _ if talk.is_at_fault(Fault::NoBarrier) => None,
             _ => talk.first_awaited(),
         };
         if barrier.is_none() {
@@ -297,9 +299,12 @@ impl Conversation {
                 (mark.frames.is_some() || mark.end <= sent, mark.frames.is_some() || mark.start < sent);
             let too_old = matches!(mark.kind, MarkKind::Ask(_)) && given && mark.said + patience <= now;
             let falls_out = match &mark.kind {
-                MarkKind::Done | MarkKind::Once { .. } => true,
+                MarkKind::Done => !self.is_at_fault(Fault::AnsweredAsks),
+                MarkKind::Once { .. } => true,
                 MarkKind::Keep { keep, retired, .. } => *retired && over.contains(&keep.slot),
-                MarkKind::Retire { .. } => mark.ends_in_silence(),
+                MarkKind::Retire { .. } => {
+                    mark.ends_in_silence() && !self.is_at_fault(Fault::EndsWithoutRecord)
+                }
                 MarkKind::Tell | MarkKind::Ask(_) => false,
             };
             let asks = match &mark.kind {

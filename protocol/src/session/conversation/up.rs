@@ -10,6 +10,7 @@ use crate::websocket::frame::{Opcode, data_frame};
 
 use super::super::Session;
 use super::Conversation;
+use super::faults::Fault;
 use super::marks::{Mark, MarkKind};
 
 /// Bytes that a thread keeps for the next payload.
@@ -131,7 +132,7 @@ impl Conversation {
         self.judged = (end, place.seq);
         let (start, before, messages) = self.unit.unwrap_or((place.start, place.seq - 1, 0));
         let messages = messages + 1;
-        if verdict == Up::More {
+        if verdict == Up::More && !self.is_at_fault(Fault::NoUnits) {
             self.unit = Some((start, before, messages));
             return;
         }
@@ -198,7 +199,7 @@ impl Conversation {
     fn is_stale(&mut self, key: Key, linked: bool) -> bool {
         let Some(index) = self.owed.iter().position(|(owed, ..)| *owed == key) else { return false };
         let link = self.owed.remove(index).map(|(_, link, _)| link);
-        !linked || link != Some(self.link.number)
+        (!linked || link != Some(self.link.number)) && !self.is_at_fault(Fault::StaleReplies)
     }
 
     /// A sign of life is for the backend: it is not the answer to one of the broker's, nor does the broker answer it.

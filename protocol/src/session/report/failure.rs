@@ -23,7 +23,7 @@ pub enum Failure {
     Breach,
     /// It cannot acknowledge what stands before a message that the client has cut.
     Cut,
-    /// It took too long with a conversation that was repeated to it.
+    /// It took too long with a conversation that was repeated to it, or that cannot be repeated any more.
     Prologue,
     /// It does not take the client as the one before did.
     Denied,

@@ -7,6 +7,8 @@ mod bounds;
 mod doors;
 mod moves;
 mod replies;
+mod socket_io;
+mod units;
 
 use std::sync::Arc;
 
