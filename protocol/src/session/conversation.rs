@@ -133,6 +133,12 @@ impl Conversation {
         &mut self.open
     }
 
+    /// Nothing more of the client's may be looked at before the backend has acknowledged some.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.marks.are_full()
+    }
+
     /// Everything that is to be repeated was, and was answered.
     pub(super) fn is_through(&self) -> bool {
         self.link.is_through()

@@ -46,9 +46,15 @@ impl Session {
     pub fn ring_is_full(&self) -> bool {
         // The least that it may be is compared first, since that is enough almost always.
         let kept = self.state.ring.len();
-        kept >= self.config.ring_limit
-            && matches!(self.state.client, ClientPhase::Open)
-            && kept >= self.ring_most()
+        let full = kept >= self.config.ring_limit || self.marks_are_full();
+        full && matches!(self.state.client, ClientPhase::Open)
+            && (kept >= self.ring_most() || self.marks_are_full())
+    }
+
+    /// So many of the client's messages are remembered one by one that no more may come.
+    #[inline]
+    pub(super) fn marks_are_full(&self) -> bool {
+        self.state.conversation.as_ref().is_some_and(|talk| talk.is_full())
     }
 
     /// Where the backend is not read before the client acknowledges, its acknowledgements may stand behind

@@ -11,6 +11,9 @@ use crate::time::Time;
 /// Asks that are open at once, at the most.
 const ASKS_MAX: u64 = 4096;
 
+/// The client is not read while so many of its messages have marks: more than may be kept, so that a pong makes room.
+const MARKS_MAX: usize = 8192;
+
 /// Records that are kept, at the most.
 const KEPT_MAX: usize = 1024;
 
@@ -114,6 +117,11 @@ impl Marks {
             return 0;
         }
         self.marks.iter().filter(|mark| mark.is_open_ask() && mark.said + patience > now).count() as u64
+    }
+
+    /// No more may come before a pong has made room.
+    pub(super) fn are_full(&self) -> bool {
+        self.marks.len() >= MARKS_MAX
     }
 
     pub(super) fn kept_bytes(&self) -> usize {

@@ -82,7 +82,7 @@ impl Session {
         let timers =
             self.client_link.timers.has_nothing_rare() && self.backend_link.timers.has_nothing_rare();
         let taken = if SHIM { self.shim_is_plain() } else { !self.state.downstream.waits() };
-        let reads = taken && self.state.ring.len() < self.config.ring_limit;
+        let reads = taken && self.state.ring.len() < self.config.ring_limit && !self.marks_are_full();
         #[cfg(test)]
         let plain = plain && !self.at_length;
         both && plain && quiet && timers && reads

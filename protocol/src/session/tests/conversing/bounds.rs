@@ -98,6 +98,20 @@ fn asks_that_are_never_answered_do_not_fill_the_ring_nor_the_memory() {
 }
 
 #[test]
+fn messages_that_are_remembered_one_by_one_have_a_bound_until_a_pong_comes() {
+    let mut rig = logged_in(rig());
+    for _ in 0..20_000 {
+        rig.client_says(&said("tock"));
+    }
+    assert!(rig.session.ring_is_full() && rig.client_pushed_back() > 0, "it is not read any more");
+    let held = rig.session.unacknowledged();
+    rig.client_says(&said("tock"));
+    assert_eq!(rig.session.unacknowledged(), held);
+    pongs(&mut rig);
+    assert_eq!((rig.client_pushed_back(), rig.session.unacknowledged()), (0, 0));
+}
+
+#[test]
 fn messages_are_held_for_ack_hold_after_their_pong() {
     let mut rig = logged_in(rig_with(|config| config.ack_hold = secs(3)));
     rig.wait(secs(4));
