@@ -33,6 +33,7 @@ fn every_example_is_sound() {
         "meteor.toml",
         "minimal.toml",
         "pages-and-sockets.toml",
+        "profile.toml",
         "public-edge.toml",
         "scale-out-dns.toml",
         "socketio-transports.toml",

@@ -239,6 +239,25 @@ fn a_conversation_is_played_and_held_against_what_is_expected() {
 }
 
 #[test]
+fn the_page_shows_the_example_and_what_is_said_of_it() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let read = |name: &str| fs::read_to_string(docs.join(name)).expect("a file of the pages");
+    let (page, example) = (read("profiles.md"), read("examples/profile.toml"));
+    let rules = example.find("[[profile]]").expect("the example has a profile");
+    assert!(page.contains(&format!("```toml\n{}```\n", &example[rules..])), "the page has the rules");
+    let transcript = "examples/profile.transcript";
+    assert!(page.contains(&format!("```\n{}```\n", read(transcript))), "the page has the conversation");
+
+    let output = test(&[&docs.join("examples/profile.toml"), &docs.join(transcript)]);
+    assert_eq!(code(output.status), Some(0), "{output:?}");
+    let shown = format!(
+        "```\n$ steadfast profile test docs/examples/profile.toml docs/{transcript}\n{}```\n",
+        text(&output.stdout)
+    );
+    assert!(page.contains(&shown), "the page does not have:\n{shown}");
+}
+
+#[test]
 fn what_is_not_as_expected_is_told() {
     let folder = Folder::new();
     let transcript = folder.file("t.txt", "> {\"type\":\"login\"}\n= kept\n= told\n< x\n= passed on\n");
