@@ -15,8 +15,8 @@ use crate::routing::listener::ListenerId;
 use crate::routing::pauses::Pauses;
 use crate::routing::reserve::Reserve;
 use crate::session;
-use crate::session::memory::Budget;
 use crate::session::context::SessionPermit;
+use crate::session::memory::Budget;
 use crate::snapshot::{Current, Snapshot};
 use crate::tls::TlsSetup;
 

@@ -100,7 +100,8 @@ fn lists(subprotocols: &[u8], name: &str) -> bool {
 }
 
 fn has_parameter(query: &str, name: &str) -> bool {
-    query.split('&').any(|pair| pair.split_once('=').is_some_and(|(key, _)| key == name))
+    // Most have none, and are asked for several.
+    !query.is_empty() && query.split('&').any(|pair| pair.split_once('=').is_some_and(|(key, _)| key == name))
 }
 
 /// `/PREFIX/SERVER/SESSION/websocket`, as SockJS clients make it up.
