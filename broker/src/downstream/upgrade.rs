@@ -123,8 +123,11 @@ impl ClientConnection {
             Err(_) if paused => busy(PAUSED).into(),
             Err(reason) => match self.admitted(guards, client, &request) {
                 Ok(permits) => {
-                    let newcomer = Newcomer { caller, request, matched, offered, reason, affinity, permits };
-                    self.open(Box::new(newcomer)).await
+                    let newcomer = Box::write(
+                        Box::new_uninit(),
+                        Newcomer { caller, request, matched, offered, reason, affinity, permits },
+                    );
+                    self.open(newcomer).await
                 }
                 Err(denial) => denied(&denial).into(),
             },

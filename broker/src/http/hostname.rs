@@ -56,9 +56,23 @@ fn is_registered_name(mut name: &[u8]) -> bool {
     }
 }
 
-/// RFC 3986, 2.2 and 2.3: `unreserved` and `sub-delims`.
+/// RFC 3986, 2.2 and 2.3: `unreserved` and `sub-delims`. Each byte of each host is looked up.
+const NAME_BYTES: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0);
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let (signs, mut sign) = (b"-._~!$&'()*+,;=", 0);
+    while sign < signs.len() {
+        table[signs[sign] as usize] = true;
+        sign += 1;
+    }
+    table
+};
+
 fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+    NAME_BYTES[usize::from(byte)]
 }
 
 /// Whether `name` is below `suffix`, such as `.example.com`, which begins with a dot. The domain

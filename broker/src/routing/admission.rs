@@ -21,7 +21,9 @@ use crate::net::address::Address;
 use networks::Networks;
 use origins::Origins;
 use rates::{BrokerClock, Rates, quota};
-use sessions::{AddressPermit, AddressSessions};
+use sessions::AddressSessions;
+
+pub(crate) use sessions::AddressPermit;
 
 /// One set of rules with what it has counted, for all workers. The broker has one and each route
 /// another.

@@ -91,8 +91,6 @@ struct Io {
     moving: Option<Box<Moving>>,
     /// How much memory it is counted with.
     share: MemoryShare,
-    /// Its client counts among those that are away.
-    away: bool,
     /// Among them what all sessions share.
     permits: SessionPermits,
 }
@@ -123,7 +121,6 @@ impl Driver {
             timer: None,
             moving: None,
             share,
-            away: false,
             permits,
         };
         evidence::tell_fitness(&entry, &mut entry.core());
@@ -155,7 +152,7 @@ impl Io {
             // Then there is nothing to let go of, to be told or to be done but to write.
             let relays = core.machine.only_relays() && self.moving.is_none();
             if !relays {
-                self.drop_client(&core.machine);
+                self.drop_client(entry, &core.machine);
             }
             moved |= self.write(cx, &mut core.machine);
             if self.permits.context().budget.is_near() {
@@ -226,24 +223,14 @@ impl Io {
 
     /// Lets go of a connection that the machine does not want any more.
     #[inline(never)]
-    fn drop_client(&mut self, machine: &Session) {
+    fn drop_client(&mut self, entry: &Entry, machine: &Session) {
         if machine.wants_client() {
             return;
         }
         if let Some(side) = self.client.take() {
             side.reset();
         }
-        if !self.away {
-            self.away = true;
-            self.permits.context().registry.client_went();
-        }
-    }
-
-    /// Its client does not count among those that are away any more.
-    fn end_absence(&mut self) {
-        if std::mem::take(&mut self.away) {
-            self.permits.context().registry.client_came();
-        }
+        self.permits.context().registry.client_went(entry);
     }
 
     /// Takes over the connection on which the client is back.
@@ -262,7 +249,7 @@ impl Io {
                 if let (Some(side), Some(words)) = (before, last_words) {
                     lingering_close::with_last_words(side.stream, words);
                 }
-                self.end_absence();
+                self.permits.context().registry.client_came(entry);
                 access_log::returned(entry, client);
             }
             Err(_) => refuse_stale(stream),
@@ -495,7 +482,7 @@ impl Drop for Driver {
         access_log::ended(entry, &core, last.map(|backend| backend.name.as_str()));
         drop(core);
         io.permits.context().budget.give_back(&mut io.share);
-        io.end_absence();
+        io.permits.context().registry.client_came(entry);
         io.permits.context().registry.remove(entry.id, ledger);
         entry.binding.pool.clients.ended(entry.id);
         io.permits.context().returns.send_away(entry.id);

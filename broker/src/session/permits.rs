@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::routing::admission::AddressPermits;
+use crate::routing::admission::{AddressPermit, AddressPermits};
 
 use super::context::{SessionContext, SessionPermit};
 use super::resumption::Claimed;
@@ -18,7 +18,7 @@ pub(crate) struct SessionPermits {
 /// What few sessions hold.
 #[derive(Debug)]
 struct RarePermits {
-    _address: AddressPermits,
+    _address: Option<[Option<AddressPermit>; 2]>,
     _claimed: Option<Claimed>,
 }
 
@@ -30,7 +30,8 @@ impl SessionPermits {
         claimed: Option<Claimed>,
     ) -> SessionPermits {
         let rare = address.is_some() || claimed.is_some();
-        let rare = rare.then(|| Box::new(RarePermits { _address: address, _claimed: claimed }));
+        let rare = rare
+            .then(|| Box::new(RarePermits { _address: address.map(|address| *address), _claimed: claimed }));
         SessionPermits { session, _rare: rare }
     }
 

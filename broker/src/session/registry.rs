@@ -61,6 +61,8 @@ pub(crate) struct Entry {
     pub(super) attempts: AtomicU32,
     /// Its client is back: a connection waits to be taken over.
     announced: AtomicBool,
+    /// Its client counts among those that are away.
+    away: AtomicBool,
     core: OrderedMutex<Core, EntryRank>,
 }
 
@@ -95,7 +97,7 @@ struct Listed(Arc<Entry>);
 
 /// Ids are drawn at random, and so are hashes of themselves.
 #[derive(Debug, Default)]
-struct IdHasher(u64);
+pub(super) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
@@ -168,6 +170,7 @@ impl Entry {
             terms,
             attempts,
             announced: AtomicBool::new(false),
+            away: AtomicBool::new(false),
             core: OrderedMutex::new(core),
         }
     }
@@ -302,13 +305,17 @@ impl Registry {
     }
 
     /// A session's client has gone, and may come back.
-    pub(super) fn client_went(&self) {
-        self.away.fetch_add(1, Relaxed);
+    pub(super) fn client_went(&self, entry: &Entry) {
+        if !entry.away.swap(true, Relaxed) {
+            self.away.fetch_add(1, Relaxed);
+        }
     }
 
     /// It is back, or will not come.
-    pub(super) fn client_came(&self) {
-        self.away.fetch_sub(1, Relaxed);
+    pub(super) fn client_came(&self, entry: &Entry) {
+        if entry.away.swap(false, Relaxed) {
+            self.away.fetch_sub(1, Relaxed);
+        }
     }
 
     /// How many clients are away that may come back.

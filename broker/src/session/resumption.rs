@@ -1,6 +1,7 @@
 //! Clients that come back: those whose connection waits to be taken over by their session's task, and the
 //! tokens of those that do not link the shim.
 
+use std::hash::BuildHasherDefault;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -18,14 +19,14 @@ use crate::lock::rank::{ArrivalsRank, PlainTokensRank};
 use crate::net::lingering_close;
 use crate::net::stream::Stream;
 use crate::session::plain_token::PlainToken;
-use crate::session::registry::{Entry, Registry};
+use crate::session::registry::{Entry, IdHasher, Registry};
 
 /// The directory of clients that come back.
 #[derive(Debug)]
 pub(crate) struct Returns {
     registry: Arc<Registry>,
     /// By session. The latest counts.
-    arrivals: DashMap<u128, Arrival>,
+    arrivals: DashMap<u128, Arrival, BuildHasherDefault<IdHasher>>,
     plain: DashMap<PlainToken, Owner>,
 }
 
@@ -56,7 +57,7 @@ pub(crate) struct Claimed {
 
 impl Returns {
     pub(super) fn new(registry: Arc<Registry>) -> Returns {
-        Returns { registry, arrivals: DashMap::new(), plain: DashMap::new() }
+        Returns { registry, arrivals: DashMap::default(), plain: DashMap::new() }
     }
 
     /// Hands a connection to the task of its session. One that still waits for that is told that it comes too late.

@@ -154,12 +154,12 @@ fn where_memory_is_free_nobody_stands_in_line_or_waits() {
     budget.count(&mut hog, 800_000);
     assert_eq!(room(&budget, &mut one, Upstream, SHARE, true), PIECE);
     assert_eq!(room(&budget, &mut one, Downstream, SHARE, false), 0);
-    assert!(one.is_in_need() && one.waits());
+    assert!(one.is_in_need() && one.waits() && one.lines.is_some());
     budget.count(&mut hog, 0);
     for direction in [Upstream, Downstream] {
         assert_eq!(budget.room(&mut one, direction, (&machine, at(0))), usize::MAX);
     }
-    assert!(!one.is_in_need() && !one.waits());
+    assert!(!one.is_in_need() && !one.waits() && one.lines.is_none(), "and it needs no memory for that");
     assert_eq!(budget.in_need_since(), None);
     budget.count(&mut hog, 800_000);
     assert_eq!(budget.room(&mut one, Upstream, (&machine, at(0))), SHARE / 2);

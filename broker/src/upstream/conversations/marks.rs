@@ -28,6 +28,10 @@ pub(super) fn lists(subprotocols: &[u8], name: &str) -> bool {
 
 /// Whether a query has a parameter, with this value if one is given; as they were written.
 pub(super) fn has_parameter(query: &str, name: &str, value: Option<&str>) -> bool {
+    // Most have none, and are asked for several.
+    if query.is_empty() {
+        return false;
+    }
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.any(|(key, found)| key == name && value.is_none_or(|value| value == found))
 }
