@@ -292,11 +292,9 @@ impl World {
                 self.client_says(&told);
                 self.told.insert(told);
             }
-            Step::Reply => {
-                if !self.owed.is_empty() {
-                    let id = self.owed.remove(0);
-                    self.client_says(&of("reply", id));
-                }
+            Step::Reply if !self.owed.is_empty() => {
+                let id = self.owed.remove(0);
+                self.client_says(&of("reply", id));
             }
             Step::Kill if !self.alone => {
                 self.down.clear();

@@ -56,7 +56,8 @@ fn logged_in_after_tick(mut rig: Rig) -> Rig {
     rig.client_says(&said("login"));
     rig.backend_says(&said("ok"));
     rig.backend_pongs();
-    (rig.upstream(), rig.downstream());
+    rig.upstream();
+    rig.downstream();
     rig
 }
 

@@ -18,7 +18,8 @@ fn a_move_waits_for_open_asks_however_quiet_it_is() {
     rig.wait(secs(10));
     assert_eq!(rig.session.status(), Status::Quiescing);
     rig.backend_says(&of("answer", 1));
-    (rig.upstream(), rig.downstream());
+    rig.upstream();
+    rig.downstream();
     rig.wait(secs(1));
     assert_eq!(rig.successor_dials, [1], "the next one is dialled when the session is ready, and no sooner");
     assert!(rig.link_successor());

@@ -13,7 +13,8 @@ fn an_ask_is_said_again_until_it_is_answered_also_when_a_pong_has_come() {
     rig.backend_says(&of("answer", 1));
     assert_eq!(rig.session.unacknowledged(), 0, "the ring has let go of all");
     rig.backend_dies();
-    (rig.upstream(), rig.downstream());
+    rig.upstream();
+    rig.downstream();
     taken(&mut rig);
     assert_eq!(messages(rig.upstream()), [said("login"), of("ask", 2)]);
     rig.backend_says(&of("answer", 2));
@@ -29,7 +30,8 @@ fn an_ask_that_was_answered_is_not_said_again_also_when_no_pong_has_come() {
     rig.client_says("told");
     rig.backend_says(&of("answer", 1));
     rig.backend_dies();
-    (rig.upstream(), rig.downstream());
+    rig.upstream();
+    rig.downstream();
     taken(&mut rig);
     assert_eq!(messages(rig.upstream()), [said("login"), "told".to_owned()]);
 }
@@ -53,7 +55,8 @@ fn ids_may_be_used_again() {
         rig.client_says(&of("ask", 1));
         rig.backend_pongs();
         rig.backend_dies();
-        (rig.upstream(), rig.downstream());
+        rig.upstream();
+        rig.downstream();
         taken(&mut rig);
         assert_eq!(messages(rig.upstream()), [said("login"), of("ask", 1)], "round {round}");
         pongs(&mut rig);

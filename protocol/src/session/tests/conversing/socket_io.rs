@@ -77,7 +77,8 @@ fn what_cannot_be_saved_is_not_taken_to_the_next_one_when_there_is_none() {
     for stage in ["waiting", "greeting", "prologue"] {
         let mut rig = connected();
         rig.backend_dies();
-        (rig.upstream(), rig.downstream());
+        rig.upstream();
+        rig.downstream();
         match stage {
             "greeting" => rig.link_next(),
             "prologue" => {
@@ -164,7 +165,8 @@ fn an_event_that_was_cut_upstream_is_heard_whole_and_once() {
     assert!(got[2].contains("one") && got[3].contains("two"), "{got:?}");
     pongs(&mut rig);
     rig.backend_dies();
-    (rig.upstream(), rig.downstream());
+    rig.upstream();
+    rig.downstream();
     next(&mut rig);
     assert_eq!(messages(rig.upstream()), ["40"], "it was acknowledged");
 }
@@ -189,7 +191,8 @@ fn a_connect_that_is_hidden_is_not_heard_again_and_pushes_before_it_are() {
         pongs(&mut rig);
         rig.client_says("42/admin,7[\"ask\"]");
         rig.backend_dies();
-        (rig.upstream(), rig.downstream());
+        rig.upstream();
+        rig.downstream();
         rig.link_next();
         assert_eq!(rig.upstream(), Vec::<String>::new(), "it has not greeted");
         rig.backend_says(HELLO);
@@ -212,7 +215,8 @@ fn what_two_servers_ask_by_the_same_id_is_told_apart() {
     let mut rig = connected();
     rig.backend_says("420[\"of A\"]");
     rig.backend_dies();
-    (rig.upstream(), rig.downstream());
+    rig.upstream();
+    rig.downstream();
     next(&mut rig);
     rig.backend_says("420[\"of B\"]");
     let heard = rig.downstream();
@@ -229,7 +233,8 @@ fn the_client_has_signs_of_life_and_its_answers_stay_here() {
     let mut rig = connected();
     rig.backend_dies();
     rig.dial();
-    (rig.upstream(), rig.downstream());
+    rig.upstream();
+    rig.downstream();
     rig.wait(secs(21));
     assert_eq!(rig.downstream(), ["2"]);
     rig.client_says("3");
@@ -246,7 +251,8 @@ fn a_client_that_two_servers_refuse_hears_nothing_of_it_but_a_close() {
     let mut rig = connected();
     for _ in 0..2 {
         rig.backend_dies();
-        (rig.upstream(), rig.downstream());
+        rig.upstream();
+        rig.downstream();
         rig.link_next();
         rig.backend_says(HELLO);
         rig.backend_says(r#"44{"message":"no"}"#);
