@@ -544,12 +544,12 @@ fn search<'a>(entry: &'a Entry, session: &'a str, left: Option<usize>) -> Backen
 mod tests {
     use super::*;
 
-    /// With it the runtime keeps 96 bytes of its own, at multiples of 128: both together must be no more than the 256
-    /// that the allocator has a size for. The next would be 512.
+    /// With it the runtime keeps 96 bytes of its own and a word that says how far the task is, at multiples of 128: all of
+    /// it must be no more than the 256 that the allocator has a size for. The next would be 512.
     #[test]
     fn a_driver_takes_no_more_than_its_task_s_allocation() {
         // A socket knows its selector only to check itself.
         let checks = if cfg!(debug_assertions) { 2 * size_of::<usize>() } else { 0 };
-        assert!(size_of::<Driver>() - checks + 96 <= 256, "{} bytes", size_of::<Driver>());
+        assert!(size_of::<Driver>() - checks + 104 <= 256, "{} bytes", size_of::<Driver>());
     }
 }
