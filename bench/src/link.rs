@@ -127,7 +127,8 @@ impl Link {
 
     /// The same to a server that may speak first; also returns what it has said with its handshake.
     pub(crate) async fn open_greeted(target: Target, client: u64) -> io::Result<(Self, Vec<u8>)> {
-        let opened = Self::opened(&target, |address| Request::browser(address, client)).await;
+        let request = |address| Request::browser(address, client).asking("EIO=4&transport=websocket");
+        let opened = Self::opened(&target, request).await;
         opened.map(|(link, _, early)| (link, early))
     }
 

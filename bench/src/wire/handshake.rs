@@ -91,6 +91,13 @@ impl Request {
         Self { bytes, key, protocol: None }
     }
 
+    /// The same with more in its query.
+    pub(crate) fn asking(mut self, parameters: &str) -> Self {
+        let end = self.bytes.iter().skip(4).position(|byte| *byte == b' ').map_or(4, |at| at + 4);
+        self.bytes.splice(end..end, format!("&{parameters}").into_bytes());
+        self
+    }
+
     /// The same with one subprotocol offered, which the server must choose.
     pub(crate) fn offering(mut self, protocol: &'static str) -> Self {
         self.bytes.truncate(self.bytes.len() - END_OF_LINE.len());
