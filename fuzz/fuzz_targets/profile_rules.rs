@@ -164,7 +164,7 @@ fn follow(machine: &mut Machine, said: &[Said<'_>]) {
                 check(message, &words);
             }
             Said::Linked => {
-                machine.linked();
+                machine.left();
                 for (slot, payload) in &slots {
                     machine.repeat(*slot, message(payload));
                 }

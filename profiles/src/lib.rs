@@ -104,11 +104,11 @@ impl Machine {
         }
     }
 
-    /// The next backend is linked: it has said nothing yet, and has heard nothing.
-    pub fn linked(&mut self) {
+    /// The backend was left: nobody understands its names any more, and the next one has neither said nor heard anything.
+    pub fn left(&mut self) {
         match self {
-            Machine::Rules(machine) => machine.linked(),
-            Machine::SocketIo(machine) => machine.linked(),
+            Machine::Rules(machine) => machine.left(),
+            Machine::SocketIo(machine) => machine.left(),
         }
     }
 

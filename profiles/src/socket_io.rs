@@ -152,7 +152,7 @@ impl SocketIoMachine {
         }
     }
 
-    pub(crate) fn linked(&mut self) {
+    pub(crate) fn left(&mut self) {
         if let Some(Down::Asks(key)) = self.down_group.take().map(|group| group.verdict) {
             self.owed.forget(key);
         }

@@ -40,8 +40,9 @@
 //! `backend_link` and `client_link` what belongs to one connection, `underway` what goes on besides relaying.
 //! `memory` says what it holds of what all have. `failover` leaves a backend and takes the next, `migration` leaves one that works, `ending` says goodbye,
 //! `deadlines` knows what may last how long, and the short way that almost every call takes, `silence` judges a backend that says nothing, `client_link` also whether a
-//! client is there. `conversation` is the part that knows what messages mean, where somebody does, `service` that toward services that link the shim, `resume` that toward clients which may
-//! come back, `orphan` that toward clients which must begin anew.
+//! client is there. `conversation` is the part that knows what messages mean, where somebody does, `service` that toward
+//! services that link the shim, `resume` that toward clients which may come back, `orphan` that toward clients which must
+//! begin anew.
 
 mod backend_link;
 mod client_link;

@@ -111,7 +111,7 @@ impl RuleMachine {
         named.is_ok().then_some(instead)
     }
 
-    pub(crate) fn linked(&mut self) {
+    pub(crate) fn left(&mut self) {
         if let Some(learned) = &mut self.learned {
             learned.linked();
         }

@@ -13,7 +13,7 @@
 
 use crate::buffer::chain::Chain;
 use crate::buffer::frame_iter::Frames;
-use crate::websocket::frame::{Header, Opcode, apply_mask};
+use crate::websocket::frame::{Header, apply_mask};
 use crate::websocket::scanner::Data;
 
 /// Where a whole message stands, and the header of its first frame.
@@ -225,57 +225,40 @@ impl Ring {
         self.sent == self.base || self.messages().any(|(end, _)| end == self.sent)
     }
 
-    /// Copies the payload of the message between two positions to `into`, unmasked, up to `most` bytes, and says
-    /// whether it is text, and all there.
-    pub(crate) fn payload(&self, (start, end): (u64, u64), most: usize, into: &mut Vec<u8>) -> (bool, bool) {
+    /// Copies a message's payload to `into`, unmasked, up to `most` bytes, and says whether that is all.
+    #[inline]
+    pub(crate) fn payload(&self, message: &RingMessage, most: usize, into: &mut Vec<u8>) -> bool {
         into.clear();
-        let (start, end) = ((start - self.base) as usize, (end - self.base) as usize);
-        let (mut at, mut text) = (start, false);
-        for frame in Frames::new(&self.chain, start).take_while(|frame| frame.end <= end) {
-            text |= frame.header.opcode == Opcode::Text;
-            let payload = at + frame.header.len;
-            let taken = (frame.end - payload).min(most - into.len());
-            let from = into.len();
-            self.chain.copy(payload, taken, into);
-            if let Some(key) = frame.header.mask {
+        let (mut at, end) = ((message.start - self.base) as usize, (message.end - self.base) as usize);
+        // Mostly it is one frame, of which the header need not be read again.
+        let mut header = message.first;
+        loop {
+            let (start, from) = (at + header.len, into.len());
+            let all = header.payload_len as usize;
+            self.chain.copy(start, all.min(most - from), into);
+            if let Some(key) = header.mask {
                 apply_mask(&mut into[from..], key, 0);
             }
-            if taken < frame.end - payload {
-                return (text, false);
+            at = start + all;
+            if into.len() < from + all {
+                return false;
             }
-            at = frame.end;
+            match Frames::new(&self.chain, at).next().filter(|_| at < end) {
+                Some(next) => header = next.header,
+                None => return true,
+            }
         }
-        (text, true)
-    }
-
-    /// The same of a message that was found, of which the headers need not be read again where it is one frame.
-    #[inline]
-    pub(crate) fn payload_of(&self, message: &RingMessage, most: usize, into: &mut Vec<u8>) -> (bool, bool) {
-        let header = &message.first;
-        if !header.fin {
-            return self.payload((message.start, message.end), most, into);
-        }
-        into.clear();
-        let start = (message.start - self.base) as usize + header.len;
-        let all = (message.end - self.base) as usize - start;
-        self.chain.copy(start, all.min(most), into);
-        if let Some(key) = header.mask {
-            apply_mask(into, key, 0);
-        }
-        (header.opcode == Opcode::Text, all <= most)
     }
 
     /// The bytes between two positions, which must be kept.
     pub(crate) fn copy(&self, (start, end): (u64, u64)) -> Box<[u8]> {
-        let mut bytes = vec![0; end.saturating_sub(start) as usize];
-        self.chain.peek(start.saturating_sub(self.base) as usize, &mut bytes);
+        let mut bytes = Vec::new();
+        self.chain.copy(
+            start.saturating_sub(self.base) as usize,
+            end.saturating_sub(start) as usize,
+            &mut bytes,
+        );
         bytes.into()
-    }
-
-    /// The masking key of the frame that begins at `position`.
-    pub(crate) fn mask_at(&self, position: u64) -> [u8; 4] {
-        let frame = Frames::new(&self.chain, (position - self.base) as usize).next();
-        frame.and_then(|frame| frame.header.mask).unwrap_or_default()
     }
 
     /// Puts `bytes` in the place of those between two positions, none of which is written. So many whole messages less

@@ -32,6 +32,7 @@
 
 mod down;
 mod faults;
+mod framing;
 mod marks;
 mod prologue;
 mod up;

@@ -217,7 +217,7 @@ impl<'a> Simulation<'a> {
         }
         self.end_what_is_over(&mut steps);
         self.backend += 1;
-        self.machine.linked();
+        self.machine.left();
         if self.machine.greets() {
             steps.push("     waits for the greeting".to_owned());
         }

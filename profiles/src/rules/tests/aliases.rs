@@ -95,7 +95,7 @@ fn what_is_no_name_is_not_learned() {
         let mut talk = Talk::new(machine(SUBSCRIPTIONS));
         talk.up(r#"{"do":"open","id":1}"#);
         talk.down(answer);
-        talk.machine.linked();
+        talk.machine.left();
         talk.down(r#"{"id":1,"name":"x"}"#);
         assert_eq!(talk.down(r#"{"of":"x"}"#), "push", "{answer}");
         assert_eq!(talk.up(r#"{"do":"shut","id":3,"on":"x"}"#), "ask 3", "{answer}");

@@ -143,7 +143,7 @@ impl Records {
                     }
                 }
             }
-            Event::Linked => machine.linked(),
+            Event::Linked => machine.left(),
             Event::Forget(index) => {
                 if !self.slots.is_empty() {
                     machine.forget(self.slots.swap_remove(index.index(self.slots.len())));

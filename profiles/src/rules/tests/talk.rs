@@ -63,7 +63,7 @@ impl Talk {
                 Step::Up(said, expected) => (said, self.up(said), expected),
                 Step::Down(said, expected) => (said, self.down(said), expected),
                 Step::Linked => {
-                    self.machine.linked();
+                    self.machine.left();
                     continue;
                 }
                 Step::Repeat(number, expected) => {

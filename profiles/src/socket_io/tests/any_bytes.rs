@@ -99,7 +99,7 @@ proptest! {
                     let verdict = machine.down(Message { text, payload: &payload, whole }, &mut words);
                     prop_assert!(!given_up || verdict == Down::Push);
                 }
-                Step::Linked => machine.linked(),
+                Step::Linked => machine.left(),
                 Step::Forget(which) => {
                     let slot = slots.get(which as usize % slots.len().max(1)).copied();
                     machine.forget(slot.unwrap_or(Key(which)));
@@ -127,7 +127,7 @@ proptest! {
         for (what, id, which) in steps {
             let mut words = Words::default();
             if what == 0 {
-                machine.linked();
+                machine.left();
                 link += 1;
                 open.clear();
             } else if what < 4 || owed.is_empty() {

@@ -20,7 +20,7 @@ fn asks(verdict: Down) -> Key {
 fn an_ask_by_an_owed_id_gets_another_and_its_acknowledgement_the_old_one() {
     let mut talk = talk();
     let first = asks(talk.down("42/n,0[\"q\",\"A\"]"));
-    talk.machine.linked();
+    talk.machine.left();
     let (verdict, instead) = talk.down_words("42/n,0[\"q\",\"B\"]");
     let second = asks(verdict);
     assert_ne!(first, second);
@@ -33,7 +33,7 @@ fn an_ask_by_an_owed_id_gets_another_and_its_acknowledgement_the_old_one() {
     assert_eq!(verdict, Up::Reply(second));
     assert_eq!(instead.as_deref(), Some("43/n,0[\"to B\"]"));
     // Nothing is owed, so the id is free.
-    talk.machine.linked();
+    talk.machine.left();
     assert_eq!(asks(talk.down("42/n,0[\"q\",\"C\"]")), first);
 }
 
@@ -50,7 +50,7 @@ fn heads_of_units_are_renamed_both_ways() {
     let mut talk = talk();
     assert_eq!(talk.down("451-3[\"q\"]"), Down::More);
     let first = asks(talk.down("#00"));
-    talk.machine.linked();
+    talk.machine.left();
     let (verdict, instead) = talk.down_words("452-3[\"q\"]");
     assert_eq!((verdict, instead.as_deref()), (Down::More, Some("452-1000000000[\"q\"]")));
     assert_eq!(talk.down("#00"), Down::More);
@@ -69,7 +69,7 @@ fn a_made_up_id_is_never_one_that_is_in_use() {
     let mut talk = talk();
     asks(talk.down("420[\"q\"]"));
     asks(talk.down("421000000000[\"q\"]"));
-    talk.machine.linked();
+    talk.machine.left();
     let (_, instead) = talk.down_words("420[\"q\"]");
     assert_eq!(instead.as_deref(), Some("421000000001[\"q\"]"));
     // A server that counts this far itself.
@@ -84,7 +84,7 @@ fn ids_are_renamed_over_many_backends() {
     let mut talk = talk();
     let mut keys = vec![asks(talk.down("420[\"q\"]"))];
     for link in 0..5 {
-        talk.machine.linked();
+        talk.machine.left();
         let (verdict, instead) = talk.down_words("420[\"q\"]");
         assert_eq!(instead, Some(format!("42{}[\"q\"]", FIRST_ALIAS + link)));
         keys.push(asks(verdict));
@@ -97,7 +97,7 @@ fn ids_are_renamed_over_many_backends() {
 fn what_the_client_has_not_heard_whole_is_not_owed() {
     let mut talk = talk();
     assert_eq!(talk.down("451-0[\"q\"]"), Down::More);
-    talk.machine.linked();
+    talk.machine.left();
     asks(talk.down("420[\"q\"]"));
 }
 
@@ -106,7 +106,7 @@ fn half_an_acknowledgement_is_owed_still() {
     let mut talk = talk();
     let first = asks(talk.down("420[\"q\"]"));
     assert_eq!(talk.up("461-0[{}]"), Up::More);
-    talk.machine.linked();
+    talk.machine.left();
     let (verdict, instead) = talk.down_words("420[\"q\"]");
     assert!(instead.is_some());
     assert_ne!(asks(verdict), first);
@@ -117,7 +117,7 @@ fn half_an_acknowledgement_is_owed_still() {
 fn what_lies_behind_the_window_follows_as_it_is() {
     let mut talk = talk();
     asks(talk.down("420[\"q\"]"));
-    talk.machine.linked();
+    talk.machine.left();
     let mut words = crate::Words::default();
     let message = crate::Message { text: true, payload: b"420[\"q\",\"begins", whole: false };
     asks(talk.machine.down(message, &mut words));
@@ -131,7 +131,7 @@ fn owed_asks_have_a_bound() {
         asks(talk.down(&format!("42{id}[\"q\"]")));
         assert!(talk.machine.owed.len() <= OWED_MAX);
     }
-    talk.machine.linked();
+    talk.machine.left();
     // The oldest are forgotten, the youngest are not.
     asks(talk.down("420[\"q\"]"));
     assert!(talk.down_words(&format!("42{}[\"q\"]", 3 * OWED_MAX - 1)).1.is_some());

@@ -52,7 +52,7 @@ fn a_dead_backends_half_unit_is_over_and_the_clients_goes_on() {
     assert_eq!(talk.up("#01"), Up::More);
     assert_eq!(talk.down("452-[\"e\"]"), Down::More);
     assert_eq!(talk.down("#01"), Down::More);
-    talk.machine.linked();
+    talk.machine.left();
     assert_eq!(talk.down("2"), Down::Beat);
     assert_eq!(talk.down("451-[\"e\"]"), Down::More);
     assert_eq!(talk.down("#01"), Down::Push);

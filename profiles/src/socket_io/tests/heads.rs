@@ -81,7 +81,7 @@ fn signs_of_life_are_those_that_the_first_backend_has_promised() {
     let promised =
         Some(FillIn { every: Duration::from_secs(25), promised: true, text: true, payload: b"2".to_vec() });
     assert_eq!(talk.machine.fill_in(), promised);
-    talk.machine.linked();
+    talk.machine.left();
     let greeting = "0{\"sid\":\"f\",\"pingInterval\":1000,\"pingTimeout\":1000}";
     assert_eq!(talk.down(greeting), Down::Greeting { pass: false });
     assert_eq!(talk.machine.fill_in(), promised);

@@ -67,11 +67,11 @@ fn a_server_that_did_not_recover_has_a_new_state() {
     talk.up("40");
     talk.down("40{\"sid\":\"s\",\"pid\":\"p\"}");
     talk.down("42[\"e\",\"1\"]");
-    talk.machine.linked();
+    talk.machine.left();
     // It has: the id and the last offset stay.
     talk.down("40{\"sid\":\"s\",\"pid\":\"p\"}");
     assert_eq!(talk.repeated("40").as_deref(), Some("40{\"pid\":\"p\",\"offset\":\"1\"}"));
-    talk.machine.linked();
+    talk.machine.left();
     talk.down("40{\"sid\":\"t\",\"pid\":\"q\"}");
     assert_eq!(talk.repeated("40"), None);
     talk.down("42[\"e\",\"2\"]");

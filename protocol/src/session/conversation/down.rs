@@ -6,11 +6,11 @@ use steadfast_profiles::{Down, Message, Words};
 
 use crate::relay::downstream::DirectWrite;
 use crate::time::Time;
-use crate::websocket::frame::{Header, Opcode, data_frame};
 use crate::websocket::scanner::Data;
 
 use super::super::Session;
 use super::faults::Fault;
+use super::framing::{FoundMessage, framed, next_message};
 use super::marks::Answered;
 use super::{Conversation, OWED_MAX};
 use crate::session::report::Event;
@@ -24,15 +24,6 @@ enum Step {
     Swallow,
     /// The backend does not take the client.
     Denied,
-}
-
-/// A whole message at the front of some bytes.
-struct Found<'a> {
-    text: bool,
-    payload: Cow<'a, [u8]>,
-    whole: bool,
-    /// Where it ends.
-    end: usize,
 }
 
 impl Session {
@@ -58,7 +49,7 @@ impl Session {
         let window = talk.machine.window();
         while let Some(found) = next_message(&bytes, at, window) {
             let mut words = Words::default();
-            let Found { text, payload, whole, end } = found;
+            let FoundMessage { text, payload, whole, end, .. } = found;
             let step = talk.hear_backend(now, Message { text, payload: &payload, whole }, &mut words);
             let looked_at = payload.len();
             drop(payload);
@@ -68,8 +59,7 @@ impl Session {
                     instead.extend_from_slice(all.payload.get(looked_at..).unwrap_or_default());
                 }
                 self.pass_on(&bytes[from..unit], std::mem::take(&mut ready), direct);
-                let opcode = if text { Opcode::Text } else { Opcode::Binary };
-                let frame = data_frame(opcode, &instead, None);
+                let frame = framed(text, &instead, None);
                 let changed = [&bytes[unit..at], &frame, &bytes[end..]].concat();
                 (end, from, unit) = (at - unit + frame.len(), 0, 0);
                 bytes = Cow::Owned(changed);
@@ -205,28 +195,4 @@ impl Conversation {
             },
         }
     }
-}
-
-/// The message that begins at `at`, if it is whole.
-fn next_message(bytes: &[u8], at: usize, window: usize) -> Option<Found<'_>> {
-    let first = Header::parse(bytes.get(at..)?).ok()??;
-    let text = first.opcode == Opcode::Text;
-    let span = |at: usize, header: &Header| {
-        let start = at + header.len;
-        let end = start.checked_add(usize::try_from(header.payload_len).ok()?)?;
-        (end <= bytes.len()).then_some((start, end))
-    };
-    let (start, mut end) = span(at, &first)?;
-    let mut whole = end - start <= window;
-    let mut payload = Cow::Borrowed(&bytes[start..end.min(start.saturating_add(window))]);
-    let mut fin = first.fin;
-    while !fin {
-        let header = Header::parse(bytes.get(end..)?).ok()??;
-        let (start, next) = span(end, &header)?;
-        let room = window - payload.len();
-        whole &= next - start <= room;
-        payload.to_mut().extend_from_slice(&bytes[start..next.min(start + room)]);
-        (end, fin) = (next, header.fin);
-    }
-    Some(Found { text, payload, whole, end })
 }

@@ -10,11 +10,11 @@ use steadfast_profiles::{Key, Message};
 use crate::buffer::chain::Chain;
 use crate::buffer::ring::Ring;
 use crate::time::Time;
-use crate::websocket::frame::{Header, Opcode, apply_mask, data_frame};
 
 use super::super::{BackendPhase, ClientPhase, Session};
 use super::Conversation;
 use super::faults::Fault;
+use super::framing::{framed, next_message};
 use super::marks::{Mark, MarkKind};
 use crate::session::report::{EndCause, Event, Failure};
 
@@ -117,8 +117,7 @@ impl Session {
         let counted = self.state.exceptions.as_ref();
         let counted = counted.map_or((0, 0), |counts| (counts.written_seq, counts.doubted_seq));
         let talk = self.state.conversation.as_mut()?;
-        // Nobody understands the names of the one that was left any more.
-        talk.machine.linked();
+        talk.machine.left();
         let mut made = talk.made_anew(&self.state.ring, (now, patience), counted);
         let whole = self.state.ring.whole();
         self.state.ring.replace(std::mem::take(&mut made.chain), made.messages);
@@ -156,7 +155,6 @@ impl Session {
     /// The next backend is linked, and has said nothing yet.
     pub(in crate::session) fn begin_prologue(&mut self, now: Time) {
         let Some(talk) = &mut self.state.conversation else { return };
-        talk.machine.linked();
         talk.link = talk.link.next(now, talk.machine.greets());
         talk.heard_beat = None;
         talk.own_marks_await();
@@ -361,13 +359,11 @@ impl Conversation {
     /// A record's frames as the next backend is to get them.
     fn said_again(&mut self, mark: &Mark, frames: Box<[u8]>) -> Box<[u8]> {
         let MarkKind::Keep { keep, .. } = &mark.kind else { return frames };
-        let Some((text, payload, key)) = unframed(&frames) else { return frames };
-        match self.machine.repeat(keep.slot, Message { text, payload: &payload, whole: true }) {
+        let Some(found) = next_message(&frames, 0, usize::MAX) else { return frames };
+        let message = Message { text: found.text, payload: &found.payload, whole: true };
+        match self.machine.repeat(keep.slot, message) {
+            Some(other) => framed(found.text, &other, found.mask).into(),
             None => frames,
-            Some(other) => {
-                let opcode = if text { Opcode::Text } else { Opcode::Binary };
-                data_frame(opcode, &other, key).into()
-            }
         }
     }
 
@@ -398,24 +394,6 @@ impl Conversation {
             |mark: &&Mark| matches!(&mark.kind, MarkKind::Keep { keep, awaits: true, .. } if keep.waits);
         self.marks.iter().find(waits).map(|mark| mark.end)
     }
-}
-
-/// A message of frames: whether it is text, its payload, and the first one's masking key.
-fn unframed(frames: &[u8]) -> Option<(bool, Vec<u8>, Option<[u8; 4]>)> {
-    let first = Header::parse(frames).ok()??;
-    let (mut at, mut payload) = (0, Vec::with_capacity(frames.len()));
-    while at < frames.len() {
-        let header = Header::parse(&frames[at..]).ok()??;
-        let start = at + header.len;
-        let end = start.checked_add(usize::try_from(header.payload_len).ok()?)?;
-        let from = payload.len();
-        payload.extend_from_slice(frames.get(start..end)?);
-        if let Some(key) = header.mask {
-            apply_mask(&mut payload[from..], key, 0);
-        }
-        at = end;
-    }
-    Some((first.opcode == Opcode::Text, payload, first.mask))
 }
 
 /// The seqs that messages have by now, of those that had these; `None`: none of them is there.

@@ -4,13 +4,14 @@ use std::cell::Cell;
 
 use steadfast_profiles::{HEAD, Key, Message, Up, Words};
 
-use crate::buffer::ring::Ring;
+use crate::buffer::ring::{Ring, RingMessage};
 use crate::time::Time;
-use crate::websocket::frame::{Opcode, data_frame};
+use crate::websocket::frame::Opcode;
 
 use super::super::Session;
 use super::Conversation;
 use super::faults::Fault;
+use super::framing::framed;
 use super::marks::{Mark, MarkKind};
 
 /// Bytes that a thread keeps for the next payload.
@@ -32,15 +33,6 @@ struct Heard {
     retired: bool,
     /// Why the conversation cannot be repeated.
     unsaveable: Option<&'static str>,
-}
-
-/// A message of the ring's: where it is, its seq, and whether it is text.
-#[derive(Debug, Clone, Copy)]
-struct Whereabouts {
-    start: u64,
-    end: u64,
-    seq: u64,
-    text: bool,
 }
 
 impl Session {
@@ -67,9 +59,7 @@ impl Session {
     /// Says a message of the broker's own to the client.
     pub(super) fn say_to_client(&mut self, text: bool, payload: &[u8]) {
         if self.client_hears() {
-            let opcode = if text { Opcode::Text } else { Opcode::Binary };
-            let frame = data_frame(opcode, payload, None);
-            self.pass_down(&frame, 1, &mut |_| 0);
+            self.pass_down(&framed(text, payload, None), 1, &mut |_| 0);
         }
     }
 }
@@ -88,22 +78,22 @@ impl Conversation {
             }
         }
         while let Some(found) = ring.message_after(self.judged.0) {
-            let (end, seq) = (found.end, self.judged.1 + 1);
+            let (seq, text) = (self.judged.1 + 1, found.first.opcode == Opcode::Text);
             // Most of what is told is known by its first bytes.
-            let text = found.first.opcode == Opcode::Text;
             if self.unit.is_none() && self.machine.tells(text, ring.head(&found, &mut [0; HEAD])) {
-                self.judged = (end, seq);
+                self.judged = (found.end, seq);
                 continue;
             }
             let mut scratch = SCRATCH.take();
-            let span = (self.judged.0, end);
-            let (text, whole) = ring.payload_of(&found, self.machine.window(), &mut scratch);
-            let place = Whereabouts { start: span.0, end, seq, text };
-            let looked_at = scratch.len();
+            let whole = ring.payload(&found, self.machine.window(), &mut scratch);
             let mut words = Words::default();
-            let message = Message { text, payload: &scratch, whole };
-            let verdict = self.machine.up(message, &mut words);
-            self.take(ring, (now, linked), (place, looked_at), (verdict, words), &mut heard);
+            let verdict = self.machine.up(Message { text, payload: &scratch, whole }, &mut words);
+            let end = match words.instead.take() {
+                Some(instead) => put_instead(ring, &found, instead, scratch.len()),
+                None => found.end,
+            };
+            self.judged = (end, seq);
+            self.take(ring, (now, linked), (found.start, verdict, words.answer), &mut heard);
             scratch.clear();
             scratch.shrink_to(SCRATCH_MAX);
             SCRATCH.set(scratch);
@@ -117,80 +107,57 @@ impl Conversation {
         heard
     }
 
+    /// Does what a verdict says of the message that was judged last, which begins at `start`.
     fn take(
         &mut self,
         ring: &mut Ring,
         (now, linked): (Time, bool),
-        (place, looked_at): (Whereabouts, usize),
-        (verdict, mut words): (Up, Words),
+        (start, verdict, answer): (u64, Up, Option<Vec<u8>>),
         heard: &mut Heard,
     ) {
-        let mut end = place.end;
-        if let Some(instead) = words.instead.take() {
-            end = put_instead(ring, place, instead, looked_at);
-        }
-        self.judged = (end, place.seq);
-        let (start, before, messages) = self.unit.unwrap_or((place.start, place.seq - 1, 0));
-        let messages = messages + 1;
+        let (end, seq) = self.judged;
+        let (start, before, messages) = self.unit.unwrap_or((start, seq - 1, 0));
+        let unit = (start, before, messages + 1);
         if verdict == Up::More && !self.is_at_fault(Fault::NoUnits) {
-            self.unit = Some((start, before, messages));
+            self.unit = Some(unit);
             return;
         }
         self.unit = None;
-        let drop = |talk: &mut Conversation, ring: &mut Ring| {
-            ring.splice((start, end), &[], messages);
-            talk.judged = (start, before);
+        let goes_nowhere = match verdict {
+            // Whatever this ends, the present backend has never heard of it, or has ended it itself.
+            Up::Retire { slot, answer: awaited } => {
+                let in_silence = awaited.is_none() || answer.is_some();
+                in_silence && !self.link.is_first() && !self.marks.stands(slot)
+            }
+            Up::Reply(key) => self.is_stale(key, linked),
+            Up::Beat => !self.beat_passes(linked, answer.is_some()),
+            _ => false,
         };
+        if goes_nowhere {
+            heard.withheld += 1;
+            heard.answers.extend(answer);
+            ring.splice((start, end), &[], unit.2);
+            self.judged = (start, before);
+            return;
+        }
+        let answer = answer.map(Vec::into_boxed_slice);
         let kind = match verdict {
+            Up::Tell | Up::More if unit.2 == 1 => return,
             Up::Tell | Up::More => MarkKind::Tell,
             Up::Ask(key) => MarkKind::Ask(key),
             Up::Keep(keep) => {
                 MarkKind::Keep { keep, answered: false, awaits: keep.answer.is_some(), retired: false }
             }
-            // Whatever this ends, the present backend has never heard of it, or has ended it itself.
-            Up::Retire { slot, answer }
-                if !self.link.is_first()
-                    && (answer.is_none() || words.answer.is_some())
-                    && !self.marks.stands(slot) =>
-            {
-                heard.withheld += 1;
-                heard.answers.extend(words.answer);
-                return drop(self, ring);
-            }
-            Up::Retire { slot, answer } => {
-                MarkKind::Retire { slot, answer, done: words.answer.map(Vec::into_boxed_slice) }
-            }
-            Up::Reply(key) if self.is_stale(key, linked) => {
-                heard.withheld += 1;
-                return drop(self, ring);
-            }
-            Up::Reply(_) => MarkKind::Once { answer: None },
-            Up::Beat if !self.beat_passes(linked, words.answer.is_some()) => {
-                heard.withheld += 1;
-                heard.answers.extend(words.answer);
-                return drop(self, ring);
-            }
-            Up::Beat => MarkKind::Once { answer: words.answer.map(Vec::into_boxed_slice) },
+            Up::Retire { slot, answer: awaited } => MarkKind::Retire { slot, answer: awaited, done: answer },
+            Up::Reply(_) | Up::Beat => MarkKind::Once { answer },
             Up::Unsaveable(reason) => {
                 heard.unsaveable = Some(reason);
                 return;
             }
         };
-        if matches!(kind, MarkKind::Tell) && messages == 1 {
-            return;
-        }
-        let messages = u32::try_from(messages).unwrap_or(u32::MAX);
-        let mark = Mark {
-            kind,
-            start,
-            end,
-            seq: place.seq,
-            place: place.seq,
-            messages,
-            said: now,
-            frames: None,
-            acked: false,
-        };
+        let messages = u32::try_from(unit.2).unwrap_or(u32::MAX);
+        let mark =
+            Mark { kind, start, end, seq, place: seq, messages, said: now, frames: None, acked: false };
         heard.retired |= mark.ends_in_silence();
         self.marks.push(mark);
     }
@@ -213,12 +180,11 @@ impl Conversation {
 }
 
 /// Puts another payload in the place of what was looked at of a message's, `looked_at` bytes, and returns where that ends.
-fn put_instead(ring: &mut Ring, place: Whereabouts, mut instead: Vec<u8>, looked_at: usize) -> u64 {
-    let (mut all, span) = (Vec::new(), (place.start, place.end));
-    ring.payload(span, usize::MAX, &mut all);
+fn put_instead(ring: &mut Ring, found: &RingMessage, mut instead: Vec<u8>, looked_at: usize) -> u64 {
+    let mut all = Vec::new();
+    ring.payload(found, usize::MAX, &mut all);
     instead.extend_from_slice(all.get(looked_at..).unwrap_or_default());
-    let opcode = if place.text { Opcode::Text } else { Opcode::Binary };
-    let frame = data_frame(opcode, &instead, Some(ring.mask_at(place.start)));
-    ring.splice(span, &frame, 0);
-    place.start + frame.len() as u64
+    let frame = framed(found.first.opcode == Opcode::Text, &instead, found.first.mask);
+    ring.splice((found.start, found.end), &frame, 0);
+    found.start + frame.len() as u64
 }
