@@ -19,11 +19,7 @@ const PAIR: Pair = Pair {
     unfeeds: true,
 };
 
-scenes!(
-    both_js,
-    PAIR,
-    [killed_idle, killed_under_load, killed_in_the_prologue, stopped, drained, all_away, many,]
-);
+scenes!(both_js, PAIR, []);
 
 #[tokio::test]
 async fn it_without_a_profile() {

@@ -23,26 +23,12 @@ const BEFORE: Pair = Pair {
     server: "graphql-old-server.js",
     client: "graphql-old-client.js",
     tools: &[Tool::OldGraphQl],
-    profile: "auto",
-    tables: "",
-    upgrade_is_login: false,
-    at_once: usize::MAX,
-    records: 2,
     ticks: true,
-    feeds: true,
-    unfeeds: true,
+    ..PRESENT
 };
 
-scenes!(
-    present,
-    PRESENT,
-    [killed_idle, killed_under_load, killed_in_the_prologue, stopped, drained, all_away, expired, many,]
-);
-scenes!(
-    before,
-    BEFORE,
-    [killed_idle, killed_under_load, killed_in_the_prologue, stopped, drained, all_away, expired, many,]
-);
+scenes!(present, PRESENT, [expired]);
+scenes!(before, BEFORE, [expired]);
 
 #[tokio::test]
 async fn present_without_a_profile() {

@@ -22,36 +22,8 @@ const BOTH_JS: Pair = Pair {
 const PYTHON_CLIENT: Pair =
     Pair { client: "ocpp-client.py", tools: &[Tool::Ocpp, Tool::PythonOcpp], ..BOTH_JS };
 
-scenes!(
-    both_js,
-    BOTH_JS,
-    [
-        killed_idle,
-        killed_under_load,
-        killed_in_the_prologue,
-        stopped,
-        drained,
-        all_away,
-        expired,
-        many,
-        late_answers,
-    ]
-);
-scenes!(
-    python_client,
-    PYTHON_CLIENT,
-    [
-        killed_idle,
-        killed_under_load,
-        killed_in_the_prologue,
-        stopped,
-        drained,
-        all_away,
-        expired,
-        many,
-        late_answers,
-    ]
-);
+scenes!(both_js, BOTH_JS, [expired, late_answers]);
+scenes!(python_client, PYTHON_CLIENT, [expired, late_answers]);
 
 #[tokio::test]
 async fn both_js_without_a_profile() {

@@ -15,19 +15,24 @@ use crate::world::{Unusual, World};
 /// Requests that are open at an end.
 const OPEN: usize = 200;
 
-/// The tests of a pair: its name, its scenes, and what it is. Each scene is a test of its own, so that they run beside each other.
+/// The tests of a pair: its name, what it is, and its scenes besides those that each pair has. Each scene is a test of its
+/// own, so that they run beside each other.
 macro_rules! scenes {
     ($name:ident, $pair:expr, [$($scene:ident),* $(,)?]) => {
         mod $name {
             use super::*;
 
-            $(
-                #[tokio::test]
-                async fn $scene() {
-                    $crate::scenes::$scene($pair).await;
-                }
-            )*
+            $crate::scenes::scenes!(@each $pair, killed_idle killed_under_load killed_in_the_prologue);
+            $crate::scenes::scenes!(@each $pair, stopped drained all_away many $($scene)*);
         }
+    };
+    (@each $pair:expr, $($scene:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $scene() {
+                $crate::scenes::$scene($pair).await;
+            }
+        )*
     };
 }
 

@@ -33,54 +33,9 @@ const PYTHON_CLIENT: Pair = Pair {
     ..BOTH_JS
 };
 
-scenes!(
-    both_js,
-    BOTH_JS,
-    [
-        killed_idle,
-        killed_under_load,
-        killed_in_the_prologue,
-        stopped,
-        drained,
-        all_away,
-        expired,
-        late_answers,
-        attachments,
-        many,
-    ]
-);
-scenes!(
-    python_server,
-    PYTHON_SERVER,
-    [
-        killed_idle,
-        killed_under_load,
-        killed_in_the_prologue,
-        stopped,
-        drained,
-        all_away,
-        expired,
-        late_answers,
-        attachments,
-        many,
-    ]
-);
-scenes!(
-    python_client,
-    PYTHON_CLIENT,
-    [
-        killed_idle,
-        killed_under_load,
-        killed_in_the_prologue,
-        stopped,
-        drained,
-        all_away,
-        expired,
-        late_answers,
-        attachments,
-        many,
-    ]
-);
+scenes!(both_js, BOTH_JS, [expired, late_answers, attachments]);
+scenes!(python_server, PYTHON_SERVER, [expired, late_answers, attachments]);
+scenes!(python_client, PYTHON_CLIENT, [expired, late_answers, attachments]);
 
 #[tokio::test]
 async fn both_js_without_a_profile() {
