@@ -168,6 +168,21 @@ impl Conversation {
     }
 }
 
+#[cfg(debug_assertions)]
+impl Conversation {
+    /// Panics if something does not hold that does at any time.
+    pub(super) fn check_invariants(&self) {
+        self.marks.check_invariants();
+        assert!(
+            self.looked <= self.open.len(),
+            "{} of {} bytes were looked at",
+            self.looked,
+            self.open.len()
+        );
+        assert!(self.owed.len() <= OWED_MAX && self.held.len() <= HOLD_STEPS, "there are bounds");
+    }
+}
+
 impl Session {
     /// What the client says is known to mean something.
     #[inline]

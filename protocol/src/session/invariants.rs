@@ -8,6 +8,9 @@ impl Session {
         self.state.ring.check_invariants();
         self.state.downstream.check_invariants();
         self.backend_link.writer.check_invariants(&self.state.ring);
+        if let Some(talk) = &self.state.conversation {
+            talk.check_invariants();
+        }
         self.check_client();
         self.check_backend();
         self.check_counts();

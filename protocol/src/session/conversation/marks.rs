@@ -168,10 +168,11 @@ impl Marks {
         place
     }
 
-    /// The record that the client has ended is over.
-    fn end_retired(&mut self, slot: Key) {
+    /// The record that the client has ended with the mark that is, or was, at `index` is over: one before that. A later one
+    /// of the slot has an end of its own.
+    fn end_retired(&mut self, slot: Key, index: usize) {
         let ended = |mark: &Mark| matches!(&mark.kind, MarkKind::Keep { keep, retired: true, .. } if keep.slot == slot);
-        if let Some(index) = self.marks.iter().position(ended) {
+        if let Some(index) = self.marks.iter().take(index).position(ended) {
             self.finish(index);
         }
     }
@@ -213,14 +214,13 @@ impl Marks {
 
     /// An answer has come. `None`: nothing waits for it.
     pub(super) fn answer(&mut self, key: Key) -> Option<Answered> {
-        let done = self.done.min(self.marks.len());
-        let index = self.marks.iter().skip(done).position(|mark| match &mark.kind {
+        let index = self.marks.iter().skip(self.done).position(|mark| match &mark.kind {
             MarkKind::Ask(asked) => *asked == key,
             MarkKind::Keep { keep, awaits, .. } => *awaits && keep.answer == Some(key),
             MarkKind::Retire { answer, .. } => *answer == Some(key),
             MarkKind::Tell | MarkKind::Once { .. } | MarkKind::Done => false,
         })?;
-        let index = done + index;
+        let index = self.done + index;
         let open = self.marks[index].is_open_ask();
         match &mut self.marks[index].kind {
             MarkKind::Keep { keep, answered, awaits, .. } => {
@@ -232,7 +232,7 @@ impl Marks {
             MarkKind::Retire { slot, .. } => {
                 let slot = *slot;
                 self.finish(index);
-                self.end_retired(slot);
+                self.end_retired(slot, index);
                 Some(Answered::Retired { slot })
             }
             _ => {
@@ -300,7 +300,7 @@ impl Marks {
             if let Some(MarkKind::Retire { slot, .. }) = gone.map(|mark| mark.kind_taken()) {
                 // The backend has read that it ends.
                 let before = self.marks.len();
-                self.end_retired(slot);
+                self.end_retired(slot, index);
                 index -= before - self.marks.len();
                 if !self.stands(slot) {
                     over.push(slot);
@@ -330,5 +330,24 @@ impl Mark {
     /// What it is, with its frames given up.
     fn kind_taken(mut self) -> MarkKind {
         std::mem::replace(&mut self.kind, MarkKind::Done)
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Marks {
+    /// Panics if what is counted is not so.
+    pub(super) fn check_invariants(&self) {
+        let (mut asks, mut kept, mut bytes, mut before) = (0, 0, 0, (0, true));
+        for (index, mark) in self.marks.iter().enumerate() {
+            let is_done = matches!(mark.kind, MarkKind::Done);
+            assert!(is_done || index >= self.done, "mark {index} of {} is not done", self.done);
+            asks += u64::from(mark.is_open_ask());
+            kept += usize::from(matches!(mark.kind, MarkKind::Keep { .. }));
+            bytes += mark.frames.as_ref().map_or(0, |frames| frames.len());
+            let now = (mark.start, mark.frames.is_some());
+            assert!(before.0 <= now.0 && before.1 >= now.1, "marks stand in the order of the ring");
+            before = now;
+        }
+        assert_eq!((asks, kept, bytes), (self.asks, self.kept, self.kept_bytes()), "what the marks are");
     }
 }

@@ -135,6 +135,20 @@ fn an_end_that_the_client_says_while_there_is_no_backend_takes_its_record_along(
 }
 
 #[test]
+fn an_end_that_is_read_ends_no_later_record_of_its_name() {
+    let mut rig = rig();
+    rig.client_says(&of("sub", 1));
+    rig.backend_pongs();
+    rig.client_sends(&[upstream(&of("unsub", 1)), upstream(&of("ask", 7))].concat());
+    rig.backend_says(&of("answer", 7));
+    rig.client_sends(&[of("sub", 1), of("ask", 8), of("unsub", 1)].map(|said| upstream(&said)).concat());
+    // The first end is read, and with it the ask that was answered.
+    rig.backend_pongs();
+    rig.backend_says(&of("answer", 8));
+    assert_eq!(rig.session.open_asks(rig.now), Some(0), "an answer finds its ask");
+}
+
+#[test]
 fn backends_that_die_in_the_prologue_change_nothing() {
     let mut rig = logged_in(rig());
     rig.client_says(&of("ask", 1));
